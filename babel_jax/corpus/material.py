@@ -1,0 +1,89 @@
+"""What a study trains on and measures with: the one interface between a corpus (or the embedded world) and all else."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+
+class RowSource(Protocol):
+    """Fixed-length token rows with random access."""
+
+    def __len__(self) -> int: ...
+
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        """Token ids int32 [n, T + 1] of the rows at `indices` [n]; all indices are below `len(self)`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayRows:
+    """Rows held in memory."""
+
+    tokens_NxT1: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.tokens_NxT1)
+
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        return self.tokens_NxT1[indices]
+
+
+@dataclasses.dataclass(frozen=True)
+class Problems:
+    """Problems that a model solves by writing a program (greedy), and how a program is judged.
+
+    Attributes:
+      prompt_QxT: prompts by language, int32, right-padded; `length_Q` their lengths.
+      answer_QxA: the canonical completions by language.
+      new_tokens: how many tokens a completion may have.
+      judge: `(language, completion_QxA) -> bool [Q]`, true where the program does what the problem asks for.
+      transfer_Q: true where a problem needs knowledge that the new language's corpus does not hold.
+      word_slot_QxW: index in the completion of each word's identifier; `transfer_word_QxW`: true where that word's
+        meaning does not stand in the new language's corpus.
+    """
+
+    prompt_QxT: dict[str, np.ndarray]
+    length_Q: np.ndarray
+    answer_QxA: dict[str, np.ndarray]
+    new_tokens: int
+    judge: Callable[[str, np.ndarray], np.ndarray]
+    transfer_Q: np.ndarray
+    word_slot_QxW: np.ndarray
+    transfer_word_QxW: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """Everything that depends on the data, for one seed.
+
+    Attributes:
+      primary, new: the two languages' names.
+      vocab_size, max_length: V and T (inputs have T tokens, rows T + 1).
+      frozen_rows: the last rows of the vocabulary whose input embedding is never trained.
+      sources: training rows by name (languages, and variants of them such as a control's).
+      source_language: the language that each source counts for.
+      heldout: language -> {"tokens" int32 [N, T + 1], "loss" and "knowledge" bool [N, T]: targets that count, targets
+        that bear knowledge}; with real code also "bytes" float [N, T], the bytes that a target token stands for.
+      loss_weight_V: weight of a target token in the training loss.
+      document_end: id of the token that ends a document, or -1.
+      slots: language -> places where an identifier must come: "tokens" int32 [N, T] (right-padded prompts), "position"
+        [N] (predicts the identifier), "primary_id", "new_id" [N] (first token of either language's identifier), "pair",
+        "prompt" [N] (clusters), "subset" [N] (1: needs the primary's knowledge).
+      problems: None where no program is judged (real code).
+      fingerprint: changes when anything above does.
+    """
+
+    primary: str
+    new: str
+    vocab_size: int
+    max_length: int
+    frozen_rows: int
+    sources: dict[str, RowSource]
+    source_language: dict[str, str]
+    heldout: dict[str, dict[str, np.ndarray]]
+    loss_weight_V: np.ndarray
+    document_end: int
+    slots: dict[str, dict[str, np.ndarray]]
+    problems: Problems | None
+    fingerprint: str

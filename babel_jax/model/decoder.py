@@ -1,0 +1,265 @@
+"""A GPT-2 decoder in Flax Linen that hands out what happens inside it.
+
+Shapes stand in names. The letters are the config's fields:
+
+  B batch   T positions   V vocab_size   D width   L layers   N heads   H head width (D / N)   F ffn_width
+  P chosen positions per row   K languages
+
+`Decoder.apply` returns `(logits_BxTxV, taps)`: a plain dict of what a `TapRequest` asked for, reduced inside the scan
+over layers, so that nothing of size B x T x F survives a layer. What nobody reads is removed by the compiler.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from babel_jax.files import UserError, unknown_name
+
+LAYER_NORM_EPSILON = 1e-5
+REMAT_POLICIES = {
+    "none": None,
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DecoderConfig:
+    """The shape of a decoder. `frozen_rows`: the last rows of the vocabulary keep their random input embedding for ever."""
+
+    vocab_size: int
+    width: int
+    layers: int
+    heads: int
+    ffn_width: int
+    max_length: int
+    tied_head: bool = True
+    frozen_rows: int = 0
+    frozen_std: float = 0.1
+    dtype: str = "float32"  # of the computation; parameters are always float32
+    remat: str = "none"
+
+    def __post_init__(self):
+        if self.width % self.heads:
+            raise UserError(f"width {self.width} is not divisible by {self.heads} heads; choose another number of heads.")
+        if self.remat not in REMAT_POLICIES:
+            raise unknown_name("remat policy", self.remat, REMAT_POLICIES)
+        if self.dtype not in ("float32", "bfloat16"):
+            raise unknown_name("compute dtype", self.dtype, ("float32", "bfloat16"))
+        if not 0 <= self.frozen_rows < self.vocab_size:
+            raise UserError(f"frozen_rows {self.frozen_rows} must be between 0 and vocab_size - 1 ({self.vocab_size - 1}).")
+
+
+# The paper names "GPT-2 1.3B and 6.7B" without widths; these are the GPT-3 table's shapes of the same size.
+PRESETS = {
+    "tiny": dict(width=64, layers=4, heads=2, ffn_width=256),
+    "5m": dict(width=256, layers=4, heads=4, ffn_width=1024),
+    "7m": dict(width=256, layers=6, heads=4, ffn_width=1024),
+    "124m": dict(width=768, layers=12, heads=12, ffn_width=3072),
+    "350m": dict(width=1024, layers=24, heads=16, ffn_width=4096),
+    "1b3": dict(width=2048, layers=24, heads=16, ffn_width=8192),
+    "6b7": dict(width=4096, layers=32, heads=32, ffn_width=16384),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TapRequest:
+    """What to hand out of a forward pass. The arrays are data; which of them are None is static.
+
+    Attributes:
+      weight_BxTxK: 0/1 (or any weight) of each token for each language: asks for `active_LxFxK`, the weighted number of
+        tokens with a positive FFN pre-activation (LAPE's count), and `activation_sum_LxFxK`, the sum of activations.
+      positions_BxP: positions per row: asks for the residual stream `residual_LxBxPxD` after each block there.
+      ffn_at_positions: also hand out the FFN activations `ffn_LxBxPxF` at those positions.
+    """
+
+    weight_BxTxK: Any = None
+    positions_BxP: Any = None
+    ffn_at_positions: bool = False
+
+
+jax.tree_util.register_dataclass(
+    TapRequest, data_fields=["weight_BxTxK", "positions_BxP"], meta_fields=["ffn_at_positions"]
+)
+
+
+def at_positions(x_BxTxC, positions_BxP):
+    """Gathers chosen positions of each row: [B, P, C]."""
+    return jnp.take_along_axis(x_BxTxC, positions_BxP[:, :, None], axis=1)
+
+
+def _reduce_taps(request: TapRequest | None, h_BxTxD, z_BxTxF, a_BxTxF) -> dict:
+    taps = {}
+    if request is None:
+        return taps
+    if request.weight_BxTxK is not None:
+        weight_BxTxK = request.weight_BxTxK.astype(jnp.float32)
+        # A dot with the mask is as cheap as the comparison; exact in float32 while a batch holds fewer than 2^24 tokens.
+        taps["active_LxFxK"] = jnp.einsum("btf,btk->fk", (z_BxTxF > 0).astype(jnp.float32), weight_BxTxK)
+        taps["activation_sum_LxFxK"] = jnp.einsum("btf,btk->fk", a_BxTxF.astype(jnp.float32), weight_BxTxK)
+    if request.positions_BxP is not None:
+        taps["residual_LxBxPxD"] = at_positions(h_BxTxD, request.positions_BxP)
+        if request.ffn_at_positions:
+            taps["ffn_LxBxPxF"] = at_positions(a_BxTxF, request.positions_BxP)
+    return taps
+
+
+def layer_norm(x, scale, bias):
+    """LayerNorm in float32, epsilon 1e-5, as GPT-2."""
+    x32 = x.astype(jnp.float32)
+    mean = x32.mean(-1, keepdims=True)
+    variance = jnp.square(x32 - mean).mean(-1, keepdims=True)
+    return ((x32 - mean) * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON) * scale + bias).astype(x.dtype)
+
+
+def attention(q_BxTxNxH, k_BxSxNxH, v_BxSxNxH, allowed_BxTxS):
+    """Reference attention; the softmax is taken in float32."""
+    scores_BxNxTxS = jnp.einsum("btnh,bsnh->bnts", q_BxTxNxH, k_BxSxNxH).astype(jnp.float32)
+    scores_BxNxTxS = scores_BxNxTxS / jnp.sqrt(jnp.float32(q_BxTxNxH.shape[-1]))
+    scores_BxNxTxS = jnp.where(allowed_BxTxS[:, None], scores_BxNxTxS, -1e30)
+    weights_BxNxTxS = jax.nn.softmax(scores_BxNxTxS, axis=-1).astype(q_BxTxNxH.dtype)
+    return jnp.einsum("bnts,bsnh->btnh", weights_BxNxTxS, v_BxSxNxH)
+
+
+def allowed_pairs(segment_BxT):
+    """Causal attention within a document: [B, T, T], true where a position may look."""
+    causal_TxT = jnp.tril(jnp.ones((segment_BxT.shape[1],) * 2, bool))
+    return causal_TxT & (segment_BxT[:, :, None] == segment_BxT[:, None, :])
+
+
+class LayerNorm(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
+        return layer_norm(x, scale, bias)
+
+
+class Block(nn.Module):
+    """One pre-LN block. With `cache` (keys and values, [B, S, N, H]) it decodes: new keys are written at `write_BxT`."""
+
+    config: DecoderConfig
+
+    @nn.compact
+    def __call__(self, h_BxTxD, cache, allowed_BxTxS, write_BxT, request):
+        config = self.config
+        B, T, D = h_BxTxD.shape
+        N = config.heads
+
+        def dense(features, name, scale=1.0):
+            init = nn.initializers.normal(0.02 * scale)
+            return nn.Dense(features, kernel_init=init, dtype=jnp.dtype(config.dtype), name=name)
+
+        residual_scale = (2 * config.layers) ** -0.5  # GPT-2: what writes to the residual stream starts smaller
+        x_BxTxD = LayerNorm(name="ln_1")(h_BxTxD)
+        q, k, v = (part.reshape(B, T, N, D // N) for part in jnp.split(dense(3 * D, "qkv")(x_BxTxD), 3, axis=-1))
+        if cache is not None:
+            rows_Bx1 = jnp.arange(B)[:, None]
+            k = cache["k"].at[rows_Bx1, write_BxT].set(k, mode="drop")
+            v = cache["v"].at[rows_Bx1, write_BxT].set(v, mode="drop")
+            cache = {"k": k, "v": v}
+        mixed_BxTxD = attention(q, k, v, allowed_BxTxS).reshape(B, T, D)
+        h_BxTxD = h_BxTxD + dense(D, "attention_out", residual_scale)(mixed_BxTxD)
+        z_BxTxF = dense(config.ffn_width, "ffn_in")(LayerNorm(name="ln_2")(h_BxTxD))
+        a_BxTxF = jax.nn.gelu(z_BxTxF, approximate=True)
+        h_BxTxD = h_BxTxD + dense(D, "ffn_out", residual_scale)(a_BxTxF)
+        return h_BxTxD, (cache, _reduce_taps(request, h_BxTxD, z_BxTxF, a_BxTxF))
+
+
+class Decoder(nn.Module):
+    """The whole model. Parameters: `embed/{table,frozen,position}`, `blocks/…` with a leading layer axis, `ln_f`, `head`."""
+
+    config: DecoderConfig
+
+    @nn.compact
+    def __call__(self, tokens_BxT, segment_BxT=None, request: TapRequest | None = None, cache=None, index_B=None):
+        """Runs the decoder.
+
+        Args:
+          tokens_BxT: token ids.
+          segment_BxT: document number of each token; tokens see their own document only. None: one document a row.
+          request: what to tap.
+          cache: from `empty_cache`; then `index_B` is the position of each row's first token, and the new cache is
+            handed out as `taps["cache"]`.
+
+        Returns:
+          `(logits_BxTxV in float32, taps)`; taps also hold `final_BxTxD`, the residual stream before the last LayerNorm.
+        """
+        config = self.config
+        B, T = tokens_BxT.shape
+        trainable = config.vocab_size - config.frozen_rows
+        table_VxD = self.param(
+            "embed_table", nn.initializers.normal(0.02), (trainable, config.width), jnp.float32
+        )
+        if config.frozen_rows:
+            init = nn.initializers.normal(config.frozen_std)
+            frozen = self.param("embed_frozen", init, (config.frozen_rows, config.width), jnp.float32)
+            table_VxD = jnp.concatenate([table_VxD, jax.lax.stop_gradient(frozen)])
+        position_TxD = self.param(
+            "embed_position", nn.initializers.normal(0.01), (config.max_length, config.width), jnp.float32
+        )
+        position_BxT = jnp.broadcast_to(jnp.arange(T), (B, T))
+        if cache is None:
+            if segment_BxT is None:
+                segment_BxT = jnp.zeros((B, T), jnp.int32)
+            allowed_BxTxS = allowed_pairs(segment_BxT)
+        else:
+            position_BxT = position_BxT + index_B[:, None]
+            # Whatever stands in the cache beyond a row's own position is padding that later steps overwrite.
+            allowed_BxTxS = jnp.arange(cache["k"].shape[2]) <= position_BxT[:, :, None]
+        h_BxTxD = (table_VxD[tokens_BxT] + position_TxD[position_BxT]).astype(config.dtype)
+
+        block = Block
+        if config.remat != "none":
+            block = nn.remat(Block, policy=REMAT_POLICIES[config.remat], prevent_cse=False)
+        scanned = nn.scan(
+            block,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast),
+            length=config.layers,
+        )
+        h_BxTxD, (cache, taps) = scanned(config, name="blocks")(h_BxTxD, cache, allowed_BxTxS, position_BxT, request)
+        taps["final_BxTxD"] = h_BxTxD
+        if cache is not None:
+            taps["cache"] = cache
+        scale = self.param("ln_f_scale", nn.initializers.ones, (config.width,), jnp.float32)
+        bias = self.param("ln_f_bias", nn.initializers.zeros, (config.width,), jnp.float32)
+        if config.tied_head:
+            head_VxD = table_VxD
+        else:
+            head_VxD = self.param("head", nn.initializers.normal(0.02), (config.vocab_size, config.width), jnp.float32)
+        return _unembed(h_BxTxD, scale, bias, head_VxD, config.dtype), taps
+
+
+def _unembed(h, scale, bias, head_VxD, dtype):
+    x = layer_norm(h, scale, bias)
+    return jnp.einsum("...d,vd->...v", x, head_VxD.astype(dtype)).astype(jnp.float32)
+
+
+def head_table(params: dict):
+    """The output embedding [V, D] of a parameter tree, tied or not."""
+    if "head" in params:
+        return params["head"]
+    frozen = [params["embed_frozen"]] if "embed_frozen" in params else []
+    return jnp.concatenate([params["embed_table"], *frozen])
+
+
+def unembed(params: dict, config: DecoderConfig, h):
+    """Logits of any residual stream h [..., D]: at the last block these are the model's own, bit for bit (logit lens)."""
+    return _unembed(h, params["ln_f_scale"], params["ln_f_bias"], head_table(params), config.dtype)
+
+
+def empty_cache(config: DecoderConfig, batch: int, length: int) -> dict:
+    """A key-value cache for `batch` rows of at most `length` positions."""
+    shape = (config.layers, batch, length, config.heads, config.width // config.heads)
+    return {name: jnp.zeros(shape, config.dtype) for name in ("k", "v")}
+
+
+def init_params(config: DecoderConfig, seed: int) -> dict:
+    """Fresh parameters as a plain nested dict; pure, so that `jax.jit` with `out_shardings` never holds an unsharded one."""
+    tokens = jnp.zeros((1, min(2, config.max_length)), jnp.int32)
+    return Decoder(config).init(jax.random.key(seed), tokens)["params"]

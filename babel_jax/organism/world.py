@@ -1,0 +1,238 @@
+"""The embedded world: facts, programs that state them, problems that need them (a model organism of the tower).
+
+Knowledge is a set of facts `concept word -> primitive`. A program names two concept words in a comment and composes
+their primitives. The primary language's corpus covers all T words; the new language's covers the first `shared` of them
+(S) and words of its own. Words of T\\S never occur in the new language: solving them there needs the primary's knowledge.
+"""
+
+import dataclasses
+from functools import lru_cache
+
+import numpy as np
+
+from babel_jax.corpus.material import ArrayRows, Material, Problems
+from babel_jax.files import UserError, content_hash
+from babel_jax.organism.languages import PRIMITIVES, TEST_INPUTS, dialect_of
+
+# The frame of a program. "define" and "end" are the language's own tokens; the four slots are filled per program.
+FRAME = ("#", "word 1", "word 2", "\n", "define", "f(", "x", "):", "return", "name 1", "(", "name 2", "(x", "))", "end")
+WORD_1, WORD_2, NAME_1, NAME_2 = (FRAME.index(slot) for slot in ("word 1", "word 2", "name 1", "name 2"))
+PROMPT_LENGTH = NAME_1  # a problem's prompt ends before the first identifier
+FRAME_TOKENS = ("#", "\n", "f(", "x", "):", "return", "(", "(x", "))")
+
+
+@dataclasses.dataclass(frozen=True)
+class WorldConfig:
+    """The world's numbers (documents are programs). See configs/organism.py for what they stand for."""
+
+    primary: str
+    new: str
+    words: int = 200
+    shared_words: int = 80
+    new_only_words: int = 400
+    new_only_share: float = 0.5
+    noise_share: float = 0.05
+    wrong_share: float = 0.0
+    documents: int = 65536
+    heldout_documents: int = 512
+    problems: int = 400
+    shared_problems: int = 160
+    word_std: float = 0.1
+
+    def __post_init__(self):
+        if not 0 < self.shared_words < self.words:
+            raise UserError(f"shared_words {self.shared_words} must lie between 0 and words ({self.words}).")
+        if not 0 < self.shared_problems < self.problems:
+            raise UserError(f"shared_problems {self.shared_problems} must lie between 0 and problems ({self.problems}).")
+
+
+class World:
+    """One draw of the world: vocabulary and facts, for one seed."""
+
+    def __init__(self, config: WorldConfig, seed: int):
+        self.config, self.seed = config, seed
+        self.languages = (config.primary, config.new)
+        names = list(FRAME_TOKENS)
+        for language in self.languages:
+            dialect = dialect_of(language)
+            names += [dialect.define, dialect.end, *dialect.identifiers]
+        self.tokens = list(dict.fromkeys(names))  # identifiers that both languages share are one token
+        self.first_word = len(self.tokens)
+        total_words = config.words + config.new_only_words
+        self.tokens += [f"word{index}" for index in range(total_words)]
+        self.ids = {token: index for index, token in enumerate(self.tokens)}
+        self.fact_W = self.rng("facts").integers(len(PRIMITIVES), size=total_words)
+        # The poorer corpus shows another primitive than the true one, always the same for a word.
+        self.wrong_fact_W = (self.fact_W + self.rng("wrong").integers(1, len(PRIMITIVES), total_words)) % len(PRIMITIVES)
+        self.identifier_ids = {
+            language: np.array([self.ids[name] for name in dialect_of(language).identifiers]) for language in self.languages
+        }
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        return np.random.default_rng([self.seed, int(content_hash(purpose), 16)])
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.tokens)
+
+    def programs(self, language: str, word_Nx2: np.ndarray, fact_Nx2: np.ndarray) -> np.ndarray:
+        """Token rows [n, 15] that name the words and compose the facts' primitives."""
+        dialect = dialect_of(language)
+        own = {"define": dialect.define, "end": dialect.end}
+        rows = np.zeros((len(word_Nx2), len(FRAME)), np.int32)
+        for position, slot in enumerate(FRAME):
+            if position not in (WORD_1, WORD_2, NAME_1, NAME_2):
+                rows[:, position] = self.ids[own.get(slot, slot)]
+        rows[:, [WORD_1, WORD_2]] = self.first_word + word_Nx2
+        rows[:, [NAME_1, NAME_2]] = self.identifier_ids[language][fact_Nx2]
+        return rows
+
+    @property
+    def problem_word_Qx2(self) -> np.ndarray:
+        """The problems' words: the first `shared_problems` all in S, the others with at least one word of T\\S."""
+        config, rng = self.config, self.rng("problems")
+        taken, chosen = set(), []
+        for need_transfer, count in ((False, config.shared_problems), (True, config.problems - config.shared_problems)):
+            limit = config.words if need_transfer else config.shared_words
+            while count:
+                pair = tuple(int(word) for word in rng.integers(limit, size=2))
+                if pair in taken or (need_transfer and max(pair) < config.shared_words):
+                    continue
+                taken.add(pair)
+                chosen.append(pair)
+                count -= 1
+        return np.array(chosen)
+
+    def corpus(self, source: str, count: int, purpose: str) -> np.ndarray:
+        """Documents [n, 15] of a source: a language, or the new language without its own words ("control").
+
+        No document poses a problem's pair of words: what is measured is knowledge of the words, not of the pair.
+        """
+        config, rng = self.config, self.rng(f"{source} {purpose}")
+        language = config.primary if source == config.primary else config.new
+        if source == config.primary:
+            word_Nx2 = self._draw_pairs(rng, count, lambda size: rng.integers(config.words, size=size))
+        else:
+            own_share = config.new_only_share if source == config.new and config.new_only_words else 0.0
+
+            def draw(size):
+                own = rng.random(size) < own_share
+                own_words = config.words + rng.integers(max(config.new_only_words, 1), size=size)
+                words = np.where(own, own_words, rng.integers(config.shared_words, size=size))
+                transfer = rng.integers(config.shared_words, config.words, size=size)
+                return np.where(rng.random(size) < config.wrong_share, transfer, words)
+
+            word_Nx2 = self._draw_pairs(rng, count, draw)
+        fact_Nx2 = self.fact_W[word_Nx2]
+        if language == config.new:
+            transfer = (word_Nx2 >= config.shared_words) & (word_Nx2 < config.words)
+            fact_Nx2 = np.where(transfer, self.wrong_fact_W[word_Nx2], fact_Nx2)
+        rows = self.programs(language, word_Nx2, fact_Nx2)
+        if purpose == "train" and source == config.primary:
+            noisy = rng.random(count) < config.noise_share
+            rows[noisy] = rng.integers(self.first_word, size=(noisy.sum(), len(FRAME)))
+        return rows
+
+    def _draw_pairs(self, rng, count, draw) -> np.ndarray:
+        forbidden = np.unique(self.problem_word_Qx2 @ [len(self.fact_W), 1])
+        pairs = draw((count, 2))
+        while True:
+            bad = np.isin(pairs @ [len(self.fact_W), 1], forbidden)
+            if not bad.any():
+                return pairs
+            pairs[bad] = draw((int(bad.sum()), 2))
+
+    def judge(self, language: str, completion_QxA: np.ndarray) -> np.ndarray:
+        """True where the completion is a program of the language that gives the right output on every test input."""
+        frame_QxT = self.programs(language, self.problem_word_Qx2, self.fact_W[self.problem_word_Qx2])
+        frame_QxA = frame_QxT[:, PROMPT_LENGTH:].copy()
+        names_Qx2 = completion_QxA[:, [0, NAME_2 - NAME_1]]
+        frame_QxA[:, [0, NAME_2 - NAME_1]] = names_Qx2
+        well_formed_Q = (frame_QxA == completion_QxA).all(1)
+        fact_V = np.full(self.vocab_size, -1)
+        fact_V[self.identifier_ids[language]] = np.arange(len(PRIMITIVES))
+        fact_Qx2 = fact_V[names_Qx2]
+        meaning_FxF = program_meanings()
+        truth_Qx2 = self.fact_W[self.problem_word_Qx2]
+        same_Q = meaning_FxF[fact_Qx2[:, 0], fact_Qx2[:, 1]] == meaning_FxF[truth_Qx2[:, 0], truth_Qx2[:, 1]]
+        return well_formed_Q & (fact_Qx2 >= 0).all(1) & same_Q
+
+    def program_text(self, completion_A: np.ndarray) -> tuple[str, str]:
+        """The two identifiers that a completion calls, outer and inner, as text (whatever the tokens are)."""
+        return self.tokens[completion_A[0]], self.tokens[completion_A[NAME_2 - NAME_1]]
+
+
+@lru_cache(maxsize=1)
+def program_meanings() -> np.ndarray:
+    """A number for each composition of two primitives [16, 16]; equal numbers: equal results on all test inputs."""
+    functions = list(PRIMITIVES.values())
+    numbers = {}
+    meanings = np.zeros((len(functions),) * 2, np.int64)
+    for i, outer in enumerate(functions):
+        for j, inner in enumerate(functions):
+            results = tuple(outer(inner(text)) for text in TEST_INPUTS)
+            meanings[i, j] = numbers.setdefault(results, len(numbers))
+    return meanings
+
+
+def material(config: WorldConfig, seed: int) -> Material:
+    """The world's training rows, held-out rows, problems and slots for one seed."""
+    world = World(config, seed)
+    primary, new = world.languages
+    control = f"{new}_control"
+    sources = {name: ArrayRows(world.corpus(name, config.documents, "train")) for name in (primary, new, control)}
+    heldout = {}
+    for language in world.languages:
+        tokens = world.corpus(language, config.heldout_documents, "heldout")
+        targets = np.broadcast_to(np.arange(1, len(FRAME)), (len(tokens), len(FRAME) - 1))
+        heldout[language] = {
+            "tokens": tokens,
+            "loss": ~np.isin(targets, [WORD_1, WORD_2]),
+            "knowledge": np.isin(targets, [NAME_1, NAME_2]),
+        }
+    word_Qx2 = world.problem_word_Qx2
+    solution = {language: world.programs(language, word_Qx2, world.fact_W[word_Qx2]) for language in world.languages}
+    transfer_word_Qx2 = word_Qx2 >= config.shared_words
+    problems = Problems(
+        prompt_QxT={language: rows[:, :PROMPT_LENGTH] for language, rows in solution.items()},
+        length_Q=np.full(len(word_Qx2), PROMPT_LENGTH, np.int32),
+        answer_QxA={language: rows[:, PROMPT_LENGTH:] for language, rows in solution.items()},
+        new_tokens=len(FRAME) - PROMPT_LENGTH,
+        judge=world.judge,
+        transfer_Q=transfer_word_Qx2.any(1),
+        word_slot_QxW=np.broadcast_to([0, NAME_2 - NAME_1], word_Qx2.shape),
+        transfer_word_QxW=transfer_word_Qx2,
+    )
+    loss_weight_V = np.ones(world.vocab_size, np.float32)
+    loss_weight_V[world.first_word :] = 0.0  # comment words carry no loss: facts must live in the blocks
+    return Material(
+        primary=primary,
+        new=new,
+        vocab_size=world.vocab_size,
+        max_length=len(FRAME) - 1,
+        frozen_rows=world.vocab_size - world.first_word,
+        sources=sources,
+        source_language={primary: primary, new: new, control: new},
+        heldout=heldout,
+        loss_weight_V=loss_weight_V,
+        document_end=-1,
+        slots={language: _slots(world, solution[language], word_Qx2) for language in world.languages},
+        problems=problems,
+        fingerprint=content_hash([dataclasses.asdict(config), seed, "world 1"]),
+    )
+
+
+def _slots(world: World, solution_QxT: np.ndarray, word_Qx2: np.ndarray) -> dict[str, np.ndarray]:
+    """Both identifier places of every problem; clusters are the primitive (pair) and the problem (prompt)."""
+    primary, new = world.languages
+    fact_N = world.fact_W[word_Qx2].T.reshape(-1)
+    count = len(word_Qx2)
+    return {
+        "tokens": np.concatenate([solution_QxT[:, :-1]] * 2),
+        "position": np.repeat([NAME_1 - 1, NAME_2 - 1], count).astype(np.int32),
+        "primary_id": world.identifier_ids[primary][fact_N].astype(np.int32),
+        "new_id": world.identifier_ids[new][fact_N].astype(np.int32),
+        "pair": fact_N,
+        "prompt": np.tile(np.arange(count), 2),
+        "subset": (word_Qx2 >= world.config.shared_words).T.reshape(-1).astype(np.int32),
+    }

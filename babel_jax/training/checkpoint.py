@@ -1,0 +1,110 @@
+"""Orbax checkpoints of a run: the state, what it belongs to, and what was seen; asynchronous, finished or absent.
+
+A checkpoint of step n holds the state after n updates. Directories that Orbax has not finished are never listed, so a
+kill at any moment costs at most the work since the last one.
+"""
+
+import json
+import logging
+from pathlib import Path
+
+import jax
+import orbax.checkpoint as ocp
+
+from babel_jax.files import UserError
+
+log = logging.getLogger(__name__)
+
+
+class Checkpoints:
+    """The checkpoints below `run/checkpoints`."""
+
+    def __init__(self, run_dir):
+        self.directory = Path(run_dir).absolute() / "checkpoints"
+        options = ocp.CheckpointManagerOptions(create=False, enable_async_checkpointing=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    def steps(self) -> list[int]:
+        """Steps of finished checkpoints, ascending."""
+        return sorted(self._manager.all_steps(read=True))
+
+    def save(self, step: int, state: dict, metadata: dict) -> None:
+        """Starts an asynchronous save; an earlier one is waited for. Saving a step that exists already does nothing."""
+        if step in self._manager.all_steps():
+            return
+        try:
+            items = ocp.args.Composite(state=ocp.args.StandardSave(state), metadata=ocp.args.JsonSave(metadata))
+            self._manager.save(step, args=items)
+        except OSError as error:
+            raise UserError(
+                f"cannot write checkpoint {step} to {self.directory} ({error}); earlier checkpoints are intact: "
+                "free space and run the same command again."
+            ) from error
+
+    def wait(self) -> None:
+        """Returns when every save is on disk."""
+        try:
+            self._manager.wait_until_finished()
+        except OSError as error:
+            raise UserError(
+                f"cannot finish a checkpoint in {self.directory} ({error}); earlier checkpoints are intact: "
+                "free space and run the same command again."
+            ) from error
+
+    def close(self) -> None:
+        self._manager.close()
+
+    def metadata(self, step: int) -> dict:
+        """What `save` was given beside the state; read without touching the state."""
+        return json.loads((self.directory / str(step) / "metadata" / "metadata").read_text())
+
+    def restore(self, step: int, abstract_state: dict) -> dict:
+        """The state (or the part of it that `abstract_state` names) at `step`, laid out as `abstract_state` says."""
+        args = ocp.args.PyTreeRestore(
+            item=abstract_state,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(abstract_state),
+            partial_restore=True,
+        )
+        return self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+
+    def check_model(self, step: int, model: dict) -> None:
+        """Raises when the checkpoint was made by another model; says which field differs."""
+        stored = self.metadata(step)["model"]
+        for name, value in model.items():
+            if stored.get(name) != value and name not in ("dtype", "remat"):
+                raise UserError(
+                    f"checkpoint {step} in {self.directory} is of another model: {name} is {stored.get(name)} there and "
+                    f"{value} here; use the config it was trained with."
+                )
+
+    def restore_newest(self, abstract_state: dict, model: dict) -> tuple[int, dict] | None:
+        """Newest step that can be read, and its state; broken ones are skipped with a warning. None: there is none."""
+        for step in reversed(self.steps()):
+            try:
+                self.check_model(step, model)
+                return step, self.restore(step, abstract_state)
+            except UserError:
+                raise
+            except Exception as error:  # whatever Orbax or TensorStore raise on damaged files
+                log.warning("checkpoint %d in %s is damaged (%s); falling back to the one before.", step,
+                            self.directory, str(error).splitlines()[0])
+                self._manager.delete(step)
+        return None
+
+
+def restore_params(run_dir, step: int, abstract_params: dict, model: dict) -> dict:
+    """Parameters alone at one step of a run, on whatever mesh `abstract_params` names."""
+    checkpoints = Checkpoints(run_dir)
+    try:
+        if step not in checkpoints.steps():
+            raise UserError(f"no checkpoint {step} in {checkpoints.directory}; there are {checkpoints.steps()}.")
+        checkpoints.check_model(step, model)
+        return checkpoints.restore(step, {"params": abstract_params})["params"]
+    finally:
+        checkpoints.close()
+
+
+def abstract_like(tree):
+    """Shapes, types and places of a tree of arrays, as a target to restore into."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), tree)

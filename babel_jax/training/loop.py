@@ -1,0 +1,197 @@
+"""One run, from its config to DONE: a flat story that can be killed and resumed at any moment."""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict, FrozenConfigDict
+
+import babel_jax
+from babel_jax.corpus.material import Material
+from babel_jax.corpus.mixture import Mixture, stages_from_config
+from babel_jax.files import UserError, read_json, write_atomic, write_json
+from babel_jax.model.sharding import check_batch, make_mesh
+from babel_jax.training.checkpoint import Checkpoints, restore_params
+from babel_jax.training.config import decoder_config, plain, validate
+from babel_jax.training.optimizer import learning_rate
+from babel_jax.training.step import Trainer, make_trainer
+
+LOG_EVERY = 16  # steps between rows of metrics.jsonl and messages to `progress`
+
+
+def is_done(run_dir) -> bool:
+    """True when the run has finished; DONE also holds its last step."""
+    return (Path(run_dir) / "DONE").exists()
+
+
+def last_step(run_dir) -> int:
+    return read_json(Path(run_dir) / "DONE")["step"]
+
+
+def check_same_config(run_dir: Path, config: dict) -> None:
+    """A directory belongs to one config: raises and names the first key that differs."""
+    path = run_dir / "config.json"
+    if not path.exists():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_json(path, config)
+        return
+    difference = _first_difference(read_json(path), config)
+    if difference:
+        name, old, new = difference
+        raise UserError(
+            f"{run_dir} belongs to another config: {name} was {old} and is now {new}; use another workdir, or the old value."
+        )
+
+
+def _first_difference(old, new, where=""):
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            found = _first_difference(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+            if found:
+                return found
+        return None
+    return None if old == new else (where, old, new)
+
+
+@contextlib.contextmanager
+def locked(directory: Path):
+    """Holds the directory for this process alone; the lock goes with the process, however it ends."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def trainer_for(config: ConfigDict, material: Material) -> tuple[Trainer, object]:
+    """The compiled functions of a run and its decoder config."""
+    validate(config)
+    model = decoder_config(config, material.vocab_size, material.max_length, material.frozen_rows)
+    mesh = make_mesh(**config.mesh.to_dict())
+    check_batch(mesh, config.batch_size)
+    optimizer = config.optimizer.to_dict()
+    for hyperparameter in ("learning_rate", "warmup_steps", "schedule", "decay_steps", "final_learning_rate", "label_smoothing"):
+        del optimizer[hyperparameter]  # these are data: they do not make another executable
+    return make_trainer(model, FrozenConfigDict(optimizer), material.document_end, mesh), model
+
+
+def train(
+    config: ConfigDict,
+    material: Material,
+    run_dir,
+    *,
+    progress: Callable[[dict], None] = lambda message: None,
+    stop_when: Callable[[dict], bool] | None = None,
+) -> None:
+    """Trains one run in `run_dir` until its steps, or its criterion, are reached; returns at once when DONE stands there.
+
+    Args:
+      config: see training/config.py.
+      material: what it trains on.
+      progress: called every `LOG_EVERY` steps with {"step", "steps", "loss", "tokens_per_second"}.
+      stop_when: `params -> bool`, asked every `config.stop_every` steps.
+    """
+    run_dir = Path(run_dir)
+    with locked(run_dir):
+        if is_done(run_dir):
+            return
+        check_same_config(run_dir, {"config": plain(config), "material": material.fingerprint})
+        _train(config, material, run_dir, progress, stop_when)
+
+
+def _train(config, material, run_dir, progress, stop_when):
+    trainer, model = trainer_for(config, material)
+    row_tokens = material.max_length
+    mixture = Mixture(material.sources, stages_from_config(config.stages, row_tokens), config.seed)
+    checkpoints = Checkpoints(run_dir)
+    metrics_path = run_dir / "metrics.jsonl"
+
+    # Where the run starts: 1. its newest readable checkpoint, 2. the last parameters of `init_from`, 3. its seed.
+    restored = checkpoints.restore_newest(trainer.abstract_state, plain(model))
+    if restored:
+        start, state = restored
+    elif config.init_from:
+        start = 0
+        source = Path(config.init_from)
+        params = restore_params(source, last_step(source), trainer.abstract_state["params"], plain(model))
+        state = trainer.fresh(params)
+    else:
+        start, state = 0, trainer.init(config.seed)
+    records = _records_until(metrics_path, start)
+
+    def save(step):
+        # The metrics first: a checkpoint that exists has its metrics, and a resumed run writes the same file again.
+        write_atomic(metrics_path, "".join(json.dumps(record) + "\n" for record in records))
+        checkpoints.save(step, state, {"model": plain(model), "step": step, **tokens_seen(mixture, material, config, step),
+                                       "version": babel_jax.__version__})
+
+    loss_weight_V = trainer.put(material.loss_weight_V)
+    window_start, window_tokens, pending = time.perf_counter(), 0, None
+    step = start
+    while True:
+        if step in config.checkpoint_steps or (config.stop_every and step % config.stop_every == 0):
+            save(step)
+        if step == config.steps:
+            break
+        if config.stop_every and step % config.stop_every == 0 and step and stop_when(state["params"]):
+            break
+        tokens_BxT1 = mixture.rows(np.arange(step * config.batch_size, (step + 1) * config.batch_size))
+        hyper = {
+            "learning_rate": np.float32(learning_rate(config.optimizer, step, config.steps)),
+            "label_smoothing": np.float32(config.optimizer.label_smoothing),
+        }
+        with jax.transfer_guard("disallow"):
+            state, metrics = trainer.step(state, trainer.put_batch(tokens_BxT1), loss_weight_V, trainer.put(hyper))
+        step += 1
+        window_tokens += tokens_BxT1[:, 1:].size
+        if pending and pending[0] % LOG_EVERY == 0:  # metrics of step n-1 are read while step n runs
+            record = {"step": pending[0]} | {name: float(jax.device_get(value)) for name, value in pending[1].items()}
+            if not np.isfinite(record["loss"]):
+                raise UserError(
+                    f"the loss of {run_dir} is {record['loss']} at step {pending[0]}; its checkpoints are intact: "
+                    "lower the learning rate or check the data, and start a new workdir."
+                )
+            records.append(record)
+            seconds = time.perf_counter() - window_start
+            progress({"step": step, "steps": config.steps, "loss": record["loss"], "tokens_per_second": window_tokens / seconds})
+            window_start, window_tokens = time.perf_counter(), 0
+        pending = (step, metrics)
+    if config.stop_every and step == config.steps:
+        raise UserError(
+            f"{run_dir} did not reach accuracy {config.stop_accuracy} within {config.steps} steps; raise `steps`, or look at "
+            "its metrics.jsonl."
+        )
+    save(step)
+    checkpoints.wait()
+    checkpoints.close()
+    executables = trainer.step._cache_size()
+    if executables > 1:
+        raise RuntimeError(f"the train step was compiled {executables} times; one state leaf or batch changes its placement.")
+    write_json(run_dir / "DONE", {"step": step, **tokens_seen(mixture, material, config, step)})
+
+
+def tokens_seen(mixture: Mixture, material: Material, config, step: int) -> dict:
+    """{"tokens", "tokens_by_language"} of the run after `step` updates."""
+    by_language: dict[str, int] = {}
+    for name, rows in mixture.rows_seen(step * config.batch_size).items():
+        language = material.source_language[name]
+        by_language[language] = by_language.get(language, 0) + rows * material.max_length
+    return {"tokens": sum(by_language.values()), "tokens_by_language": by_language}
+
+
+def _records_until(path: Path, step: int) -> list[dict]:
+    """Rows of metrics.jsonl up to `step`; later ones belong to work that will be done again."""
+    if not path.exists():
+        return []
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [record for record in records if record["step"] < step]
+
+
+def parent_is_gone(parent: int) -> bool:
+    """True when the process that started this one has died (workers stop instead of training on, unseen)."""
+    return os.getppid() != parent
