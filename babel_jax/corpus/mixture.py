@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from babel_jax.corpus.material import RowSource
+from babel_jax.material import RowSource
 from babel_jax.files import UserError, content_hash, unknown_name
 
 BLOCK = 1000  # rows; weights are exact to 1/BLOCK

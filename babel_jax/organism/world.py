@@ -10,15 +10,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from babel_jax.corpus.material import ArrayRows, Material, Problems
+from babel_jax.material import ArrayRows, Material, Problems
 from babel_jax.files import UserError, content_hash
 from babel_jax.organism.languages import PRIMITIVES, TEST_INPUTS, dialect_of
 
 # The frame of a program. "define" and "end" are the language's own tokens; the four slots are filled per program.
-FRAME = ("#", "word 1", "word 2", "\n", "define", "f(", "x", "):", "return", "name 1", "(", "name 2", "(x", "))", "end")
+FRAME = ("#", "word 1", "word 2", "\n", "define", "f(x):", "return", "name 1", "(", "name 2", "(x))", "end")
 WORD_1, WORD_2, NAME_1, NAME_2 = (FRAME.index(slot) for slot in ("word 1", "word 2", "name 1", "name 2"))
 PROMPT_LENGTH = NAME_1  # a problem's prompt ends before the first identifier
-FRAME_TOKENS = ("#", "\n", "f(", "x", "):", "return", "(", "(x", "))")
+FRAME_TOKENS = ("#", "\n", "f(x):", "return", "(", "(x))")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ class World:
         return len(self.tokens)
 
     def programs(self, language: str, word_Nx2: np.ndarray, fact_Nx2: np.ndarray) -> np.ndarray:
-        """Token rows [n, 15] that name the words and compose the facts' primitives."""
+        """Token rows [n, 12] that name the words and compose the facts' primitives."""
         dialect = dialect_of(language)
         own = {"define": dialect.define, "end": dialect.end}
         rows = np.zeros((len(word_Nx2), len(FRAME)), np.int32)
@@ -104,7 +104,7 @@ class World:
         return np.array(chosen)
 
     def corpus(self, source: str, count: int, purpose: str) -> np.ndarray:
-        """Documents [n, 15] of a source: a language, or the new language without its own words ("control").
+        """Documents [n, 12] of a source: a language, or the new language without its own words ("control").
 
         No document poses a problem's pair of words: what is measured is knowledge of the words, not of the pair.
         """
@@ -130,7 +130,7 @@ class World:
         rows = self.programs(language, word_Nx2, fact_Nx2)
         if purpose == "train" and source == config.primary:
             noisy = rng.random(count) < config.noise_share
-            rows[noisy] = rng.integers(self.first_word, size=(noisy.sum(), len(FRAME)))
+            rows[noisy] = rng.integers(self.vocab_size, size=(noisy.sum(), len(FRAME)))
         return rows
 
     def _draw_pairs(self, rng, count, draw) -> np.ndarray:

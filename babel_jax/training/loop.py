@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
 import babel_jax
-from babel_jax.corpus.material import Material
+from babel_jax.material import Material
 from babel_jax.corpus.mixture import Mixture, stages_from_config
 from babel_jax.files import UserError, read_json, write_atomic, write_json
 from babel_jax.model.sharding import check_batch, make_mesh
