@@ -6,7 +6,7 @@ their primitives. The primary language's corpus covers all T words; the new lang
 """
 
 import dataclasses
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -34,7 +34,7 @@ class WorldConfig:
     noise_share: float = 0.05
     wrong_share: float = 0.0
     documents: int = 65536
-    heldout_documents: int = 512
+    heldout_documents: int = 256
     problems: int = 400
     shared_problems: int = 160
     word_std: float = 0.1
@@ -87,7 +87,7 @@ class World:
         rows[:, [NAME_1, NAME_2]] = self.identifier_ids[language][fact_Nx2]
         return rows
 
-    @property
+    @cached_property
     def problem_word_Qx2(self) -> np.ndarray:
         """The problems' words: the first `shared_problems` all in S, the others with at least one word of T\\S."""
         config, rng = self.config, self.rng("problems")
@@ -223,16 +223,17 @@ def material(config: WorldConfig, seed: int) -> Material:
 
 
 def _slots(world: World, solution_QxT: np.ndarray, word_Qx2: np.ndarray) -> dict[str, np.ndarray]:
-    """Both identifier places of every problem; clusters are the primitive (pair) and the problem (prompt)."""
+    """One identifier place of every problem, first and second in turn; clusters are the primitive and the problem."""
     primary, new = world.languages
-    fact_N = world.fact_W[word_Qx2].T.reshape(-1)
-    count = len(word_Qx2)
+    problem_Q = np.arange(len(word_Qx2))
+    word_Q = word_Qx2[problem_Q, problem_Q % 2]
+    fact_Q = world.fact_W[word_Q]
     return {
-        "tokens": np.concatenate([solution_QxT[:, :-1]] * 2),
-        "position": np.repeat([NAME_1 - 1, NAME_2 - 1], count).astype(np.int32),
-        "primary_id": world.identifier_ids[primary][fact_N].astype(np.int32),
-        "new_id": world.identifier_ids[new][fact_N].astype(np.int32),
-        "pair": fact_N,
-        "prompt": np.tile(np.arange(count), 2),
-        "subset": (word_Qx2 >= world.config.shared_words).T.reshape(-1).astype(np.int32),
+        "tokens": solution_QxT[:, :-1],
+        "position": np.where(problem_Q % 2 == 0, NAME_1 - 1, NAME_2 - 1).astype(np.int32),
+        "primary_id": world.identifier_ids[primary][fact_Q].astype(np.int32),
+        "new_id": world.identifier_ids[new][fact_Q].astype(np.int32),
+        "pair": fact_Q,
+        "prompt": problem_Q,
+        "subset": (word_Q >= world.config.shared_words).astype(np.int32),
     }

@@ -16,7 +16,7 @@ def default() -> ConfigDict:
             seed=0,
             steps=1000,
             batch_size=64,
-            # Directory of a finished run whose last parameters this one starts from (with a fresh optimiser); "": random.
+            # Finished run whose last parameters this one starts from, with a fresh optimiser; relative to its own directory.
             init_from="",
             # Train to a criterion instead of a fixed number of steps: checked every `stop_every` steps (0: never).
             stop_every=0,
@@ -45,12 +45,15 @@ def default() -> ConfigDict:
 
 
 def override(config: ConfigDict, changes, where: str = "") -> ConfigDict:
-    """`config` with `changes` (nested mappings) applied. An unknown key is an error that names the nearest known one."""
+    """`config` with `changes` (nested mappings) applied. An unknown key is an error that names the nearest known one.
+
+    A section that is empty in `config` is free in its keys.
+    """
     result = config.copy_and_resolve_references()
     for key, value in changes.items():
         if key not in result:
             raise unknown_name("config key", f"{where}{key}", [f"{where}{known}" for known in result])
-        if isinstance(result[key], ConfigDict) and key not in ("multipliers", "weights"):
+        if isinstance(result[key], ConfigDict) and len(result[key]):
             result[key] = override(result[key], value, f"{where}{key}.")
         else:
             try:

@@ -117,7 +117,7 @@ def _train(config, material, run_dir, progress, stop_when):
         start, state = restored
     elif config.init_from:
         start = 0
-        source = Path(config.init_from)
+        source = run_dir / config.init_from
         params = restore_params(source, last_step(source), trainer.abstract_state["params"], plain(model))
         state = trainer.fresh(params)
     else:

@@ -1,0 +1,182 @@
+"""`python -m babel_jax VERB …`: the verbs of the project. `python -m babel_jax VERB --help` explains each."""
+
+import argparse
+import ast
+import importlib
+import os
+import runpy
+import sys
+from pathlib import Path
+
+from babel_jax.files import UserError, unknown_name
+
+VERBS = {
+    "study": "the whole story: train, measure, propose a corpus, train on it, report",
+    "corpus": "build a corpus from source files",
+    "train": "train one run of a study",
+    "evaluate": "measure the checkpoints of one run of a study (programs, losses, lens, neurons)",
+    "optimize": "print Algorithm 1's proposals from a study's measurements",
+    "report": "make a study's report again from its measurements",
+    "doctor": "say what this machine has: devices, versions, toolchains",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Runs a verb; returns the exit status. A `UserError` becomes one line on stderr and status 2."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: python -m babel_jax VERB …\n\n" + "\n".join(f"  {verb:9s} {text}" for verb, text in VERBS.items()))
+        return 0 if arguments else 2
+    try:
+        if arguments[0] not in VERBS:
+            raise unknown_name("verb", arguments[0], VERBS)
+        globals()[arguments[0]](arguments[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where this one stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def load_config(path: str, settings: list[str]):
+    """The study config that `get_config()` of a file returns, with `--config.KEY=VALUE` settings applied."""
+    from babel_jax import study
+    from babel_jax.training.config import override
+
+    if not Path(path).exists():
+        raise UserError(f"there is no config {path}; configs/ holds those of this project.")
+    config = override(study.default(), runpy.run_path(path)["get_config"]().to_dict())
+    for setting in settings:
+        key, equals, text = setting.removeprefix("--config.").partition("=")
+        if not setting.startswith("--config.") or not equals:
+            raise UserError(f"cannot read the argument '{setting}'; settings are written --config.KEY=VALUE.")
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = text
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        config = override(config, value)
+    return config
+
+
+def _use_cpu_well(threads: int | None) -> None:
+    """Compiles once for all processes and runs; with `threads`, each process computes with that many, always the same.
+
+    The number of threads decides the order of sums, so a study fixes it: its bits do not depend on the machine's cores.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "babel_jax" / "xla"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if threads:
+        os.environ["NPROC"] = str(threads)
+        flags = os.environ.get("XLA_FLAGS", "")
+        if "xla_cpu_multi_thread_eigen" not in flags:
+            os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}".strip()
+
+
+def _parser(verb: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=f"python -m babel_jax {verb}", description=VERBS[verb], allow_abbrev=False)
+
+
+def _study_arguments(verb: str, arguments: list[str]):
+    parser = _parser(verb)
+    parser.add_argument("--config", required=True, help="a file of configs/; --config.KEY=VALUE changes one of its keys")
+    parser.add_argument("--workdir", required=True, help="where runs, measurements and the report are kept")
+    if verb == "study":
+        parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs side by side (default: one per core)")
+    else:
+        parser.add_argument("--run", required=True, help="such as continual, or mix_0.5000")
+        parser.add_argument("--seed", type=int, default=0)
+    parsed, settings = parser.parse_known_args(arguments)
+    return parsed, load_config(parsed.config, settings)
+
+
+def study(arguments: list[str]) -> None:
+    _use_cpu_well(threads=1)
+    parsed, config = _study_arguments("study", arguments)
+    from babel_jax import report
+    from babel_jax import study as room
+    from babel_jax.files import read_json
+
+    if parsed.jobs < 1:
+        raise UserError(f"--jobs is {parsed.jobs}; give at least 1.")
+    page = room.run(config, parsed.workdir, parsed.jobs)
+    print(report.terminal_table(read_json(page.parent / "summary.json")))
+    print(f"\nreport: {page}")
+
+
+def corpus(arguments: list[str]) -> None:
+    _parser("corpus")
+    if not arguments or arguments[0] != "build":
+        raise UserError("`corpus` knows one thing to do: `python -m babel_jax corpus build --help`.")
+    importlib.import_module("babel_jax.corpus.build").main(arguments[1:])
+
+
+def train(arguments: list[str]) -> None:
+    _use_cpu_well(threads=None)
+    parsed, config = _study_arguments("train", arguments)
+    from babel_jax import study as room
+
+    room.train_one(config, parsed.workdir, parsed.seed, parsed.run)
+
+
+def evaluate(arguments: list[str]) -> None:
+    _use_cpu_well(threads=None)
+    parsed, config = _study_arguments("evaluate", arguments)
+    from babel_jax import study as room
+
+    room.measure_one(config, parsed.workdir, parsed.seed, parsed.run)
+
+
+def optimize(arguments: list[str]) -> None:
+    parser = _parser("optimize")
+    parser.add_argument("--workdir", required=True, help="a study's directory")
+    parsed = parser.parse_args(arguments)
+    from babel_jax import measurements
+    from babel_jax.files import read_json
+    from babel_jax.optimum import algorithm1
+
+    described = read_json(Path(parsed.workdir) / "study.json")
+    proposals = algorithm1.proposals(measurements.read(parsed.workdir), described["primary"], described["new"])
+    for source, proposal in proposals.items():
+        low, high = proposal["p_star_ci"]
+        print(
+            f"{source:16s} P* = {proposal['p_star']:.4f} [{low:.4f}, {high:.4f}] at step {proposal['best_step']}: "
+            f"{described['new']} {proposal['pairwise_share']:.1%} of the tokens (joint reading {proposal['joint_share']:.1%})"
+        )
+
+
+def report(arguments: list[str]) -> None:
+    parser = _parser("report")
+    parser.add_argument("--workdir", required=True, help="a study's directory")
+    parsed = parser.parse_args(arguments)
+    from babel_jax import report as room
+
+    print(f"report: {room.build(parsed.workdir)}")
+
+
+def doctor(arguments: list[str]) -> None:
+    _parser("doctor").parse_args(arguments)
+    import shutil
+    import subprocess
+
+    import jax
+
+    from babel_jax.languages import LANGUAGES
+
+    print(f"jax {jax.__version__}: {jax.device_count()} x {jax.devices()[0].device_kind}")
+    for language in LANGUAGES.values():
+        tool = language.version[0]
+        if shutil.which(tool) is None:
+            print(f"{language.title}: '{tool}' is not installed; programs are judged by the embedded world's interpreter")
+            continue
+        found = subprocess.run(language.version, capture_output=True, text=True, timeout=30)
+        print(f"{language.title}: {(found.stdout or found.stderr).splitlines()[0]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,54 @@
+"""A corpus of real source code as the material of a study."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from babel_jax.corpus import build
+from babel_jax.files import UserError, content_hash
+from babel_jax.material import Material
+
+
+@functools.lru_cache(maxsize=1)
+def material(directory: str, primary: str, new: str, heldout_rows: int) -> Material:
+    """Opens the corpus in `directory`; the first `heldout_rows` rows of each language's validation split are measured on.
+
+    Knowledge-bearing tokens are, with real code, those that begin an identifier of the pairs, in either language.
+    """
+    if not directory:
+        raise UserError("this study needs a corpus; give --config.corpus=DIR (made by `python -m babel_jax corpus build`).")
+    corpus = build.load(Path(directory))
+    for language in (primary, new):
+        if language not in corpus.train:
+            raise UserError(f"the corpus {directory} has no {language}, only {', '.join(corpus.train)}; build it with both.")
+    slots = corpus.slots(primary, new)
+    identifier_ids = np.unique(np.concatenate([slots[k][name] for k in (primary, new) for name in ("primary_id", "new_id")]))
+    end = corpus.tokenizer.document_end
+    heldout = {}
+    for language in (primary, new):
+        rows = corpus.validation[language]
+        tokens = rows.rows(np.arange(min(heldout_rows, len(rows))))
+        targets = tokens[:, 1:]
+        counts = tokens[:, :-1] != end  # a document's first token is foretold by nothing
+        heldout[language] = {
+            "tokens": tokens,
+            "loss": counts,
+            "knowledge": counts & np.isin(targets, identifier_ids),
+            "bytes": corpus.tokenizer.token_bytes_V[targets].astype(np.float64),
+        }
+    return Material(
+        primary=primary,
+        new=new,
+        vocab_size=corpus.tokenizer.vocab_size,
+        max_length=heldout[primary]["tokens"].shape[1] - 1,
+        frozen_rows=0,
+        sources={language: corpus.train[language] for language in (primary, new)},
+        source_language={language: language for language in (primary, new)},
+        heldout=heldout,
+        loss_weight_V=np.ones(corpus.tokenizer.vocab_size, np.float32),
+        document_end=end,
+        slots=slots,
+        problems=None,
+        fingerprint=content_hash([corpus.manifest, heldout_rows]),
+    )

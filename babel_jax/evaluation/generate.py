@@ -1,0 +1,78 @@
+"""Greedy generation in batches, with a key-value cache."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import SingleDeviceSharding
+
+from babel_jax.files import UserError
+from babel_jax.model.decoder import Decoder, DecoderConfig, at_positions, empty_cache, unembed
+from babel_jax.probes.forward import placement, row_batches
+
+
+@functools.cache
+def jitted_generation(config: DecoderConfig, new_tokens: int, stop_id: int, everywhere):
+    """The jitted generator `(params, prompts_BxT, length_B) -> tokens_BxS`, made once per shape of the model."""
+
+    def generate_batch(params, prompts_BxT, length_B):
+        B, T = prompts_BxT.shape
+        decoder = Decoder(config)
+
+        def advance(cache, tokens_Bxt, index_B, last_Bx1):
+            _, taps = decoder.apply({"params": params}, tokens_Bxt, cache=cache, index_B=index_B)
+            # Only one position's logits are wanted, so the head is applied there and the model's own are never made.
+            logits_BxV = unembed(params, config, at_positions(taps["final_BxTxD"], last_Bx1))[:, 0]
+            return taps["cache"], jnp.argmax(logits_BxV, axis=-1).astype(jnp.int32)
+
+        def one_token(state, _):
+            cache, token_B, index_B = state
+            cache, next_B = advance(cache, token_B[:, None], index_B, jnp.zeros((B, 1), jnp.int32))
+            next_B = jnp.where(token_B == stop_id, stop_id, next_B)
+            return (cache, next_B, index_B + 1), next_B
+
+        cache = empty_cache(config, B, min(T + new_tokens, config.max_length))
+        cache, first_B = advance(cache, prompts_BxT, jnp.zeros(B, jnp.int32), length_B[:, None] - 1)
+        _, later_SxB = jax.lax.scan(one_token, (cache, first_B, length_B), length=new_tokens - 1)
+        return jnp.concatenate([first_B[:, None], later_SxB.T], axis=1)
+
+    return jax.jit(generate_batch, out_shardings=everywhere)
+
+
+def generate(
+    params: dict, config: DecoderConfig, prompts_NxT, length_N, new_tokens: int, batch_size: int, stop_id: int = -1
+):
+    """The most probable continuation, token by token, of each prompt: int32 [N, new_tokens].
+
+    Args:
+      params: parameters on any mesh (or none); prompts follow them.
+      prompts_NxT: right-padded prompts; what stands in the padding does not matter.
+      length_N: tokens of each prompt, at least 1.
+      new_tokens: how many tokens to write.
+      batch_size: prompts at a time; the last batch is filled up.
+      stop_id: once this token is written, only it follows. -1: never.
+
+    Raises:
+      UserError: a prompt is empty, or does not leave room for the new tokens in the model's context.
+    """
+    prompts_NxT, length_N = np.asarray(prompts_NxT, np.int32), np.asarray(length_N, np.int32)
+    if not len(prompts_NxT):
+        return np.zeros((0, new_tokens), np.int32)
+    if length_N.min() < 1 or length_N.max() > prompts_NxT.shape[1]:
+        raise UserError(f"prompt lengths must be between 1 and {prompts_NxT.shape[1]}; leave out empty prompts.")
+    # The last new token is written but never read.
+    if length_N.max() + new_tokens - 1 > config.max_length:
+        raise UserError(
+            f"a prompt of {length_N.max()} tokens and {new_tokens} new ones do not fit a context of "
+            f"{config.max_length}; shorten the prompt."
+        )
+    rows, everywhere = placement(params, batch_size)
+    if isinstance(everywhere, SingleDeviceSharding):
+        params = jax.device_put(params, everywhere)
+    step = jitted_generation(config, new_tokens, stop_id, everywhere)
+    written = []
+    for kept, batch in row_batches({"prompts": prompts_NxT, "length": length_N}, batch_size, length=1):
+        batch = jax.device_put(batch, rows)
+        written.append((kept, step(params, batch["prompts"], batch["length"])))
+    return np.concatenate([np.asarray(tokens)[:kept] for kept, tokens in written])

@@ -1,0 +1,201 @@
+"""The walk over a run's checkpoints: restore each onto the current mesh, measure all there is to measure, append rows.
+
+One Parquet file a checkpoint, written whole: what is measured is skipped, what was interrupted is measured again.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+from scipy.stats import binomtest
+
+from babel_jax import measurements
+from babel_jax.evaluation.generate import generate
+from babel_jax.files import UserError, read_json
+from babel_jax.material import Material
+from babel_jax.probes import forward, lens, neurons
+from babel_jax.training.checkpoint import Checkpoints
+from babel_jax.training.loop import last_step, trainer_for
+
+BATCH_ROWS = {True: 256, False: 16}  # rows a pass for short rows (at most 64 tokens) and for long ones
+# Parts of the parameters that a representation patch restores from another checkpoint (probes.md, "representation patch").
+PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), "ffn": ("blocks/ffn_",)}
+
+
+def batch_rows(material: Material) -> int:
+    return BATCH_ROWS[material.max_length <= 64]
+
+
+def accuracy_row(solved_Q: np.ndarray, **columns) -> dict:
+    """The share of true values with its Wilson interval."""
+    hits, n = int(solved_Q.sum()), len(solved_Q)
+    interval = binomtest(hits, n).proportion_ci(method="wilson")
+    return dict(value=hits / n, n=n, ci_low=interval.low, ci_high=interval.high) | columns
+
+
+def completions(params, model, material: Material, language: str) -> np.ndarray:
+    """Greedy completions of all problems in one language, [Q, A]."""
+    problems = material.problems
+    return generate(
+        params, model, problems.prompt_QxT[language], problems.length_Q, problems.new_tokens, batch_rows(material)
+    )
+
+
+def problem_accuracy(params, model, material: Material, language: str) -> float:
+    """Share of the problems whose greedy program is right."""
+    return float(material.problems.judge(language, completions(params, model, material, language)).mean())
+
+
+def program_rows(params, model, material: Material, language: str) -> list[dict]:
+    """Solved problems and accuracies by subset, and the accuracy of single words that need the primary's knowledge."""
+    problems = material.problems
+    written_QxA = completions(params, model, material, language)
+    solved_Q = problems.judge(language, written_QxA)
+    rows = []
+    for subset, chosen_Q in (("shared", ~problems.transfer_Q), ("transfer", problems.transfer_Q)):
+        options = {"subset": subset}
+        for item in np.flatnonzero(chosen_Q):
+            rows.append(dict(metric="solved", item=int(item), value=float(solved_Q[item]), options=options))
+        rows.append(accuracy_row(solved_Q[chosen_Q], metric="accuracy", options=options))
+    rows.append(accuracy_row(solved_Q, metric="accuracy", options={"subset": "all"}))
+    right_QxW = np.take_along_axis(written_QxA == problems.answer_QxA[language], problems.word_slot_QxW, axis=1)
+    rows.append(
+        accuracy_row(right_QxW[problems.transfer_word_QxW], metric="word_accuracy", options={"subset": "transfer"})
+    )
+    return [dict(probe="evaluation", language=language) | row for row in rows]
+
+
+def call_site_rows(measured: dict, material: Material, language: str) -> list[dict]:
+    """Where no program can be judged: is the most probable token at a held-out call site the identifier that stands there?"""
+    slots = material.slots[language]
+    wanted_N = slots["primary_id" if language == material.primary else "new_id"]
+    solved_N = measured["slots"][language]["argmax_LxN"][-1] == wanted_N
+    options = {"subset": "all"}
+    rows = [
+        dict(metric="solved", item=item, value=float(solved), options=options) for item, solved in enumerate(solved_N)
+    ]
+    rows.append(accuracy_row(solved_N, metric="accuracy", options=options))
+    return [dict(probe="evaluation", language=language) | row for row in rows]
+
+
+def bits_per_byte_rows(measured: dict, material: Material) -> list[dict]:
+    """Held-out loss in bits per byte of source text, per language; intervals over rows."""
+    rows = []
+    for language, heldout in material.heldout.items():
+        if "bytes" in heldout:
+            bytes_N = (heldout["bytes"] * heldout["loss"]).sum(1)
+            bits_N = measured["rows"][language]["loss_sum"] / np.log(2)
+            value, low, high = forward.statistics.mean_with_interval(bits_N, bytes_N)
+            rows.append(
+                dict(probe="evaluation", language=language, metric="bits_per_byte", value=value, n=int(bytes_N.sum()),
+                     ci_low=low, ci_high=high)
+            )
+    return rows
+
+
+def checkpoint_rows(params, model, material: Material, base_LxNxF: np.ndarray | None) -> list[dict]:
+    """Everything that is measured at one checkpoint; rows without run, seed, step and tokens.
+
+    `base_LxNxF`: the base model's FFN activations at the primary's slots, for the functional neurons; None: not measured.
+    """
+    activations = base_LxNxF is not None
+    measured = forward.measure(
+        params, model, material.heldout, material.slots, material.document_end, batch_rows(material), activations
+    )
+    rows = forward.loss_rows(measured) + bits_per_byte_rows(measured, material)
+    for language in (material.primary, material.new):
+        rows += lens.working_language(measured["slots"][language], material.slots[language], language)
+        if material.problems:
+            rows += program_rows(params, model, material, language)
+        else:
+            rows += call_site_rows(measured, material, language)
+    rows += neurons.neuron_rows(measured, material.primary, material.new)
+    if activations:
+        now_LxNxF = measured["slots"][material.new]["ffn_LxNxF"]
+        rows += neurons.functional_rows(base_LxNxF, now_LxNxF, material.slots[material.new], material.new)
+    return rows
+
+
+def base_activations(run_dir, config, material: Material) -> np.ndarray:
+    """The last checkpoint's FFN activations at the primary language's slots, [L, N, F]."""
+    trainer, model = trainer_for(config, material)
+    params = restore(run_dir, last_step(run_dir), trainer)
+    slots = {material.primary: material.slots[material.primary]}
+    found = forward.measure(params, model, {}, slots, material.document_end, batch_rows(material), activations=True)
+    return found["slots"][material.primary]["ffn_LxNxF"]
+
+
+def restore(run_dir, step: int, trainer) -> dict:
+    """Parameters of one checkpoint on the trainer's mesh."""
+    checkpoints = Checkpoints(run_dir)
+    try:
+        return checkpoints.restore(step, {"params": trainer.abstract_state["params"]})["params"]
+    finally:
+        checkpoints.close()
+
+
+def measure_run(
+    run_dir,
+    role: str,
+    config,
+    material: Material,
+    base_LxNxF: np.ndarray | None = None,
+    progress: Callable[[dict], None] = lambda message: None,
+) -> None:
+    """Measures every checkpoint of a run that is not measured yet, into `run_dir/measurements/step_*.parquet`."""
+    run_dir = Path(run_dir)
+    trainer, model = trainer_for(config, material)
+    checkpoints = Checkpoints(run_dir)
+    steps = checkpoints.steps()
+    if not steps:
+        raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
+    for index, step in enumerate(steps):
+        path = run_dir / "measurements" / f"step_{step:08d}.parquet"
+        if not path.exists():
+            params = checkpoints.restore(step, {"params": trainer.abstract_state["params"]})["params"]
+            common = _common(checkpoints.metadata(step), role, config, step)
+            rows = [measurements.row(**common, **row) for row in checkpoint_rows(params, model, material, base_LxNxF)]
+            measurements.write(path, measurements.table(rows))
+        progress({"checkpoint": index + 1, "checkpoints": len(steps)})
+    checkpoints.close()
+
+
+def measure_patches(run_dir, role: str, config, material: Material, from_step: int) -> None:
+    """The last checkpoint with parts of its parameters restored from `from_step`: lost knowledge, or lost access to it?"""
+    run_dir = Path(run_dir)
+    path = run_dir / "measurements" / "patches.parquet"
+    if path.exists():
+        return
+    trainer, model = trainer_for(config, material)
+    end_step = last_step(run_dir)
+    end, peak = restore(run_dir, end_step, trainer), restore(run_dir, from_step, trainer)
+    common = _common(read_json(run_dir / "DONE"), role, config, end_step)
+    rows = []
+    for patched, prefixes in PATCHES.items():
+        params = patch(end, peak, prefixes)
+        for row in program_rows(params, model, material, material.new):
+            if row["metric"] != "solved" and row["options"]["subset"] == "transfer":
+                options = row["options"] | {"patched": patched, "from_step": from_step}
+                rows.append(measurements.row(**common, **(row | {"probe": "patch", "options": options})))
+    measurements.write(path, measurements.table(rows))
+
+
+def patch(params: dict, other: dict, prefixes: tuple[str, ...]) -> dict:
+    """`params` with every leaf whose path begins with one of `prefixes` taken from `other`."""
+
+    def choose(path, ours, theirs):
+        name = "/".join(key.key for key in path)
+        return theirs if any(name.startswith(prefix) for prefix in prefixes) else ours
+
+    return jax.tree_util.tree_map_with_path(choose, params, other)
+
+
+def _common(metadata: dict, role: str, config, step: int) -> dict:
+    return dict(
+        run=role,
+        seed=config.seed,
+        step=step,
+        tokens=metadata["tokens"],
+        tokens_by_language=metadata["tokens_by_language"],
+    )

@@ -1,0 +1,382 @@
+"""The paper's story as a list of runs, each resumable, in the order in which they depend on each other.
+
+A study is a directory: `seed<k>/<run>/` for every run, `study.json` (which run needs which), `report/`. Runs that do not
+wait for each other go side by side, one thread each, in `jobs` worker processes that share nothing but the directory.
+"""
+
+import collections
+import importlib.metadata
+import multiprocessing
+import os
+import queue
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+import babel_jax
+from babel_jax import measurements, report
+from babel_jax.corpus.material import material as corpus_material
+from babel_jax.evaluation import measure
+from babel_jax.evolution import measured, stages
+from babel_jax.files import UserError, read_json, unknown_name, write_json
+from babel_jax.material import Material
+from babel_jax.optimum import algorithm1
+from babel_jax.organism import world
+from babel_jax.training import config as run_config
+from babel_jax.training.loop import check_same_config, last_step, locked, parent_is_gone, train
+
+ROLES = ("primary_climb", "primary_only", "continual", "control", "new_only", "mix")
+KINDS = ("organism", "real_code")
+
+
+def default() -> ConfigDict:
+    """A study's config; configs/organism.py explains every key by using it."""
+    return ConfigDict(
+        dict(
+            kind="organism",
+            primary="",
+            new="",
+            seeds=(0,),
+            world={},  # organism: see organism/world.py WorldConfig
+            corpus="",  # real code: the directory that `corpus build` made
+            heldout_rows=64,  # real code: validation rows per language that are measured on
+            common={},  # what all runs change of training/config.py's defaults
+            runs={},  # role -> what it changes beyond `common`
+            original={},  # token amounts of the original corpus, by language
+            sweep=(),  # shares of the new language of further from-scratch mixes
+            proposals=True,  # train Algorithm 1's proposals from scratch
+        )
+    )
+
+
+def validate(config: ConfigDict) -> None:
+    if config.kind not in KINDS:
+        raise unknown_name("kind of study", config.kind, KINDS)
+    for role in config.runs:
+        if role not in ROLES:
+            raise unknown_name("role of a run", role, ROLES)
+    for role in ("primary_only", "continual", "new_only"):
+        if role not in config.runs:
+            raise UserError(f"the study has no run '{role}'; add it to `runs`.")
+    if not config.seeds:
+        raise UserError("the study has no seeds; set seeds=(0,).")
+    for share in config.sweep:
+        if not 0 <= share <= 1:
+            raise UserError(f"a share in `sweep` is {share}; shares lie between 0 and 1.")
+
+
+def load_material(config: ConfigDict, seed: int) -> Material:
+    """What the study trains on and measures with, for one seed."""
+    if config.kind == "real_code":
+        return corpus_material(config.corpus, config.primary, config.new, config.heldout_rows)
+    known = world.WorldConfig.__dataclass_fields__
+    for key in config.world:
+        if key not in known:
+            raise unknown_name("key of the world", key, known)
+    return world.material(world.WorldConfig(primary=config.primary, new=config.new, **config.world.to_dict()), seed)
+
+
+def original_share(config: ConfigDict) -> float | None:
+    """The new language's share of the tokens of the original corpus."""
+    if not config.original:
+        return None
+    amounts = config.original.to_dict()
+    if set(amounts) != {config.primary, config.new}:
+        raise UserError(f"`original` must give tokens for {config.primary} and {config.new}; it gives {sorted(amounts)}.")
+    return round(amounts[config.new] / sum(amounts.values()), 4)
+
+
+def role_of(name: str) -> str:
+    return "mix" if name.startswith("mix_") else name
+
+
+def make_run_config(config: ConfigDict, name: str, seed: int) -> ConfigDict:
+    """The config of one run: defaults, what the study changes for all, what it changes for the run's role."""
+    changes = config.runs[role_of(name)].to_dict()
+    result = run_config.override(run_config.default(), config.common.to_dict(), "common.")
+    result = run_config.override(result, changes, f"runs.{role_of(name)}.")
+    fixed = {"seed": seed}
+    if role_of(name) == "mix":
+        share = float(name.removeprefix("mix_"))
+        fixed["stages"] = ({"tokens": 0, "weights": {config.primary: 1 - share, config.new: share}},)
+    if result.init_from:
+        fixed["init_from"] = f"../{result.init_from}"
+    return run_config.override(result, fixed)
+
+
+def needs(config: ConfigDict, name: str) -> list[str]:
+    """Runs of the same seed that must be done first."""
+    init_from = config.runs[role_of(name)].get("init_from", "")
+    return [init_from] if init_from else []
+
+
+def planned_runs(config: ConfigDict, proposals: dict | None) -> list[str]:
+    """Names of all runs of one seed, the longest chain first."""
+    names = [role for role in ROLES if role in config.runs and role != "mix"]
+    if "mix" in config.runs:
+        shares = [*config.sweep]
+        if config.original:
+            shares.insert(0, original_share(config))
+        shares += [proposal["pairwise_share"] for proposal in (proposals or {}).values()]
+        names += list(dict.fromkeys(algorithm1.mix_name(share) for share in shares))
+    return names
+
+
+# --- what a worker does ---------------------------------------------------------------------------------------------------
+
+
+def execute(config: ConfigDict, workdir: Path, seed: int, name: str, progress) -> None:
+    """Trains one run and measures all its checkpoints."""
+    material = _cached_material(config, seed)
+    directory = workdir / f"seed{seed}"
+    run = make_run_config(config, name, seed)
+
+    def reached(params) -> bool:
+        return measure.problem_accuracy(params, _model(run, material), material, material.primary) > run.stop_accuracy
+
+    started = time.perf_counter()
+    train(run, material, directory / name, progress=progress, stop_when=reached)
+    trained = time.perf_counter()
+    base = None
+    if material.problems and role_of(name) in ("primary_only", "continual", "control"):
+        base = _cached_base(config, workdir, seed)
+    if role_of(name) != "primary_climb":
+        measure.measure_run(directory / name, name, run, material, base, progress)
+    if name == "continual" and material.problems:
+        frame = measurements.read(directory / name)
+        solved = measured.solved(frame, name, material.new)
+        peak = int(solved["steps"][stages.pooled_curve_C(solved["solved"]).argmax()])
+        measure.measure_patches(directory / name, name, run, material, peak)
+    progress({"seconds": {"training": trained - started, "measuring": time.perf_counter() - trained}})
+
+
+def _model(run: ConfigDict, material: Material):
+    return run_config.decoder_config(run, material.vocab_size, material.max_length, material.frozen_rows)
+
+
+_materials: dict[int, Material] = {}
+_bases: dict[int, np.ndarray] = {}
+
+
+def _cached_material(config, seed):
+    if seed not in _materials:
+        _materials[seed] = load_material(config, seed)
+    return _materials[seed]
+
+
+def _cached_base(config, workdir, seed):
+    if seed not in _bases:
+        run_dir = workdir / f"seed{seed}" / "primary_only"
+        _bases[seed] = measure.base_activations(
+            run_dir, make_run_config(config, "primary_only", seed), _cached_material(config, seed)
+        )
+    return _bases[seed]
+
+
+def _work(config: ConfigDict, workdir: Path, tasks, messages, parent: int) -> None:
+    """A worker process: takes (seed, name) until None comes; stops at once when the process that started it has died."""
+    while (task := tasks.get()) is not None:
+
+        def progress(message, task=task):
+            if parent_is_gone(parent):
+                os._exit(1)
+            messages.put((task, message))
+
+        try:
+            execute(config, workdir, *task, progress)
+            messages.put((task, "done"))
+        except UserError as error:
+            messages.put((task, error))
+        except BaseException:
+            messages.put((task, RuntimeError(f"run {task} failed:\n{traceback.format_exc()}")))
+
+
+def train_one(config: ConfigDict, workdir, seed: int, name: str) -> None:
+    """Trains and measures one run of a study in this process, on all its devices (the verb `train`)."""
+    _check_one(config, name)
+    check_same_config(Path(workdir).absolute(), run_config.plain(config))
+    run = make_run_config(config, name, seed)
+    board = Board(run.steps, 1, 1)
+    try:
+        execute(config, Path(workdir).absolute(), seed, name, lambda message: board.update((seed, name), message))
+    finally:
+        board.close()
+
+
+def measure_one(config: ConfigDict, workdir, seed: int, name: str) -> None:
+    """Measures whatever checkpoints a run has so far, also while it trains (the verb `evaluate`)."""
+    _check_one(config, name)
+    material = load_material(config, seed)
+    run_dir = Path(workdir).absolute() / f"seed{seed}" / name
+    measure.measure_run(run_dir, name, make_run_config(config, name, seed), material)
+
+
+def _check_one(config, name):
+    validate(config)
+    if role_of(name) not in config.runs:
+        raise unknown_name("run", name, [*config.runs, "mix_0.5000"])
+
+
+# --- the parent: who does what, and how far it is -------------------------------------------------------------------------
+
+
+class Board:
+    """The progress bars: one for the study (in optimiser steps), one a worker."""
+
+    def __init__(self, total_steps: int, runs: int, jobs: int):
+        style = dict(dynamic_ncols=True, file=sys.stderr, mininterval=0.5 if sys.stderr.isatty() else 15)
+        layout = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed}<{remaining}{postfix}"
+        self.study = tqdm(total=total_steps, desc="study", bar_format=layout, **style)
+        self.rows = [tqdm(total=1, position=1 + i, leave=False, bar_format=layout, **style) for i in range(jobs)]
+        self.row_of: dict[tuple, int] = {}
+        self.runs, self.done = runs, 0
+        self.steps: dict[tuple, int] = collections.defaultdict(int)
+
+    def update(self, task: tuple, message: dict) -> None:
+        row = self.rows[self.row_of.setdefault(task, self._free_row())]
+        name = f"seed {task[0]} {task[1]}"
+        if "step" in message:
+            self.advance(task, message["step"])
+            row.total, row.n = message["steps"], message["step"]
+            row.set_description_str(f"  {name}: training", refresh=False)
+            row.set_postfix_str(f"loss {message['loss']:.3f}, {message['tokens_per_second']:,.0f} tokens/s")
+        elif "checkpoint" in message:
+            row.total, row.n = message["checkpoints"], message["checkpoint"]
+            row.set_description_str(f"  {name}: measuring", refresh=False)
+            row.set_postfix_str(f"checkpoint {message['checkpoint']} of {message['checkpoints']}")
+
+    def advance(self, task: tuple, step: int) -> None:
+        if step > self.steps[task]:
+            self.study.update(step - self.steps[task])
+            self.steps[task] = step
+
+    def finish(self, task: tuple, planned: int) -> None:
+        self.done += 1
+        self.advance(task, planned)
+        self.row_of.pop(task, None)
+        self.study.set_postfix_str(f"run {self.done} of {self.runs}")
+
+    def _free_row(self) -> int:
+        return min(set(range(len(self.rows))) - set(self.row_of.values()), default=0)
+
+    def close(self) -> None:
+        for bar in (*self.rows, self.study):
+            bar.close()
+
+
+def run(config: ConfigDict, workdir, jobs: int) -> Path:
+    """Runs, or goes on with, the whole study; returns the path of its report's page."""
+    validate(config)
+    workdir = Path(workdir).absolute()
+    for seed in config.seeds[:1]:  # bad configs fail here, before any process is started
+        material = load_material(config, seed)
+        for name in planned_runs(config, None):
+            run_config.validate(make_run_config(config, name, seed))
+            _model(make_run_config(config, name, seed), material)
+    with locked(workdir):
+        check_same_config(workdir, run_config.plain(config))
+        started = time.perf_counter()
+        seconds = collections.Counter(_earlier_seconds(workdir))
+        names = planned_runs(config, None)
+        tasks = [(seed, name) for name in names for seed in config.seeds]
+        _run_all(config, workdir, tasks, jobs, seconds)
+        proposals = algorithm1.proposals(measurements.read(workdir), config.primary, config.new)
+        if config.proposals and "mix" in config.runs:
+            names = planned_runs(config, proposals)
+            _run_all(config, workdir, [(seed, name) for name in names for seed in config.seeds], jobs, seconds)
+        seconds["total"] += time.perf_counter() - started
+        write_json(workdir / "study.json", _description(config, names, workdir, proposals, seconds))
+        return report.build(workdir)
+
+
+def _run_all(config, workdir, tasks, jobs, seconds) -> None:
+    planned = {task: make_run_config(config, task[1], task[0]).steps for task in tasks}
+    done = {task for task in tasks if (workdir / f"seed{task[0]}" / task[1] / "MEASURED").exists()}
+    waiting = [task for task in tasks if task not in done]
+    if not waiting:
+        return
+    jobs = min(jobs, len(waiting))
+    context = multiprocessing.get_context("spawn")
+    messages = context.Queue()
+    workers, inboxes = [], []
+    for _ in range(jobs):
+        inboxes.append(context.Queue())
+        arguments = (config, workdir, inboxes[-1], messages, os.getpid())
+        workers.append(context.Process(target=_work, args=arguments, daemon=True))
+    board = Board(sum(planned.values()), len(tasks), jobs)
+    for task in done:
+        board.finish(task, planned[task])
+    for worker in workers:
+        worker.start()
+    running: dict[tuple, int] = {}
+    idle = list(range(jobs))
+    try:
+        while waiting or running:
+            for task in list(waiting):
+                if idle and all((task[0], name) in done for name in needs(config, task[1])) and _base_ready(config, task, done):
+                    waiting.remove(task)
+                    running[task] = idle.pop(0)
+                    inboxes[running[task]].put(task)
+            try:
+                task, message = messages.get(timeout=5)
+            except queue.Empty:
+                dead = [worker for worker in workers if not worker.is_alive()]
+                if dead:
+                    raise UserError(
+                        f"a worker process was killed (exit code {dead[0].exitcode}; out of memory?); run the same command "
+                        "again to go on, with fewer --jobs if memory is short."
+                    ) from None
+                continue
+            if isinstance(message, BaseException):
+                raise message
+            if message == "done":
+                write_json(workdir / f"seed{task[0]}" / task[1] / "MEASURED", True)
+                done.add(task)
+                idle.append(running.pop(task))
+                board.finish(task, planned[task])
+            elif "seconds" in message:
+                seconds.update(message["seconds"])
+                write_json(workdir / "seconds.json", dict(seconds))
+            else:
+                board.update(task, message)
+    finally:
+        board.close()
+        for worker in workers:
+            worker.kill()  # whatever is half done is done again by the next call
+            worker.join()
+
+
+def _base_ready(config, task, done) -> bool:
+    """Continual runs are measured against the primary-only run's neurons."""
+    return role_of(task[1]) not in ("continual", "control") or (task[0], "primary_only") in done
+
+
+def _earlier_seconds(workdir: Path) -> dict:
+    path = workdir / "seconds.json"
+    return read_json(path) if path.exists() else {}
+
+
+def _description(config, names, workdir, proposals, seconds) -> dict:
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    return {
+        "kind": config.kind,
+        "primary": config.primary,
+        "new": config.new,
+        "seeds": list(config.seeds),
+        "original_share": original_share(config),
+        "runs": [
+            {"seed": seed, "run": name, "needs": needs(config, name), "steps": last_step(workdir / f"seed{seed}" / name)}
+            for name in names
+            for seed in config.seeds
+        ],
+        "wall_seconds": {phase: round(value, 1) for phase, value in seconds.items()},
+        "versions": {"babel_jax": babel_jax.__version__, "python": sys.version.split()[0]}
+        | {package: importlib.metadata.version(package) for package in packages},
+        "proposals": proposals,
+        "config": run_config.plain(config),
+    }
