@@ -45,6 +45,7 @@ def default() -> ConfigDict:
             world={},  # organism: see organism/world.py WorldConfig
             corpus="",  # real code: the directory that `corpus build` made
             heldout_rows=64,  # real code: validation rows per language that are measured on
+            prompt_tokens=64,  # real code: context of a call site
             common={},  # what all runs change of training/config.py's defaults
             runs={},  # role -> what it changes beyond `common`
             original={},  # token amounts of the original corpus, by language
@@ -73,7 +74,9 @@ def validate(config: ConfigDict) -> None:
 def load_material(config: ConfigDict, seed: int) -> Material:
     """What the study trains on and measures with, for one seed."""
     if config.kind == "real_code":
-        return corpus_material(config.corpus, config.primary, config.new, config.heldout_rows)
+        return corpus_material(
+            config.corpus, config.primary, config.new, config.heldout_rows, config.prompt_tokens
+        )
     known = world.WorldConfig.__dataclass_fields__
     for key in config.world:
         if key not in known:

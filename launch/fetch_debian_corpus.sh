@@ -7,7 +7,7 @@
 # runs. apt checks every file against the signed index; OUT/packages.tsv records the version and SHA-256 of what came.
 # All packages are permissively licensed (PSF, BSD, MIT, Apache-2.0, BSL-1.0); their licence files are unpacked with them.
 # A package that is missing is reported and skipped; one that is already there is not fetched again.
-# python and php: 70 MB to fetch, 380 MB unpacked, 1-2 minutes.
+# python and php: 16 MB to fetch, 175 MB unpacked, 10 seconds at 30 MB/s.
 set -euo pipefail
 
 packages() { # of a language; src: is the upstream tarball of a source package

@@ -11,9 +11,10 @@ from babel_jax.material import Material
 
 
 @functools.lru_cache(maxsize=1)
-def material(directory: str, primary: str, new: str, heldout_rows: int) -> Material:
+def material(directory: str, primary: str, new: str, heldout_rows: int, prompt_tokens: int) -> Material:
     """Opens the corpus in `directory`; the first `heldout_rows` rows of each language's validation split are measured on.
 
+    Prompts at call sites are cut on the left to `prompt_tokens`, which is most of the cost of measuring.
     Knowledge-bearing tokens are, with real code, those that begin an identifier of the pairs, in either language.
     """
     if not directory:
@@ -22,7 +23,7 @@ def material(directory: str, primary: str, new: str, heldout_rows: int) -> Mater
     for language in (primary, new):
         if language not in corpus.train:
             raise UserError(f"the corpus {directory} has no {language}, only {', '.join(corpus.train)}; build it with both.")
-    slots = corpus.slots(primary, new)
+    slots = {language: _shortened(found, prompt_tokens) for language, found in corpus.slots(primary, new).items()}
     identifier_ids = np.unique(np.concatenate([slots[k][name] for k in (primary, new) for name in ("primary_id", "new_id")]))
     end = corpus.tokenizer.document_end
     heldout = {}
@@ -50,5 +51,17 @@ def material(directory: str, primary: str, new: str, heldout_rows: int) -> Mater
         document_end=end,
         slots=slots,
         problems=None,
-        fingerprint=content_hash([corpus.manifest, heldout_rows]),
+        fingerprint=content_hash([corpus.manifest, heldout_rows, prompt_tokens]),
     )
+
+
+def _shortened(slots: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
+    """Slots whose prompts keep their last `length` tokens at most."""
+    tokens_NxT, position_N = slots["tokens"], slots["position"]
+    length = min(length, tokens_NxT.shape[1])
+    first_N = np.maximum(position_N + 1 - length, 0)
+    columns_NxT = first_N[:, None] + np.arange(length)
+    return slots | {
+        "tokens": np.take_along_axis(tokens_NxT, columns_NxT, axis=1),
+        "position": (position_N - first_N).astype(np.int32),
+    }

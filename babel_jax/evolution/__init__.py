@@ -1,0 +1,5 @@
+"""What the measurements say about the hypothesis: curves, stages, knowledge share."""
+
+from babel_jax.evolution.measured import curves
+
+__all__ = ["curves"]

@@ -201,11 +201,11 @@ def measure(
     counted = _heldout_rows(heldout, languages) if heldout else None
     steps = -(-len(counted["tokens"]) // batch_size) if heldout else 0
     shards = max(1, min(SHARDS, steps))
-    shape = (shards, config.layers, config.ffn_width, len(languages))
+    shape = (SHARDS, config.layers, config.ffn_width, len(languages))
     counters = {
         "active_RxLxFxK": np.zeros(shape, np.int32),
         "activation_sum_RxLxFxK": np.zeros(shape, np.float32),
-        "tokens_RxK": np.zeros((shards, len(languages)), np.int32),
+        "tokens_RxK": np.zeros((SHARDS, len(languages)), np.int32),
     }
     counters = jax.device_put(counters, everywhere)
 
@@ -221,6 +221,7 @@ def measure(
 
     measured = {"languages": languages, "rows": {}, "slots": {}}
     for name, values in counters.items():
+        values = values[:shards]  # always SHARDS on the device: how many rows there are must not change a shape
         measured[name] = np.asarray(values, np.float64 if values.dtype == jnp.float32 else np.int64)
     if heldout:
         merged = {

@@ -1,0 +1,316 @@
+"""From measurement rows to curves: everything that the report shows and that Algorithm 1 reads, as plain arrays.
+
+A *curve* is a dict: steps [C], value_SxC (one row per seed, NaN where not measured), mean, low, high [C], n
+(observations behind one seed's value) and `interval`, which says what low and high are. Letters as in statistics.py,
+L layers.
+"""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from babel_jax.evolution import knowledge, stages, statistics
+
+UNIT_INTERVAL = ("accuracy", "share", "coverage")  # metrics with these words in their name lie in [0, 1]
+
+
+def select(frame: pd.DataFrame, options: dict | None = None, **columns) -> pd.DataFrame:
+    """The rows with these values in these columns and these entries among their `options`."""
+    keep = np.ones(len(frame), bool)
+    for name, value in columns.items():
+        keep &= (frame[name] == value).to_numpy(bool)
+    frame = frame[keep]
+    if options:
+        matches = {
+            text: all(json.loads(text).get(key) == value for key, value in options.items())
+            for text in frame["options"].unique()
+        }
+        frame = frame[frame["options"].map(matches).to_numpy(bool)]
+    return frame
+
+
+def curve(frame: pd.DataFrame, options: dict | None = None, **columns) -> dict | None:
+    """One curve over the steps of one run, over all seeds; None where no row fits.
+
+    Two seeds or more: mean and Student t interval over seeds. One seed: the interval of the measurement itself (Wilson
+    over problems where an accuracy row brings none).
+    """
+    rows = select(frame, options, **columns)
+    if rows.empty:
+        return None
+    seeds, place_seed = np.unique(rows["seed"], return_inverse=True)
+    steps, place_step = np.unique(rows["step"], return_inverse=True)
+    wide_4xSxC = np.full((4, len(seeds), len(steps)), np.nan)
+    for values_SxC, name in zip(wide_4xSxC, ("value", "n", "ci_low", "ci_high"), strict=True):
+        values_SxC[place_seed, place_step] = rows[name]
+    return _with_interval(
+        steps,
+        *wide_4xSxC[:2],
+        own=wide_4xSxC[2:, 0],
+        seeds=seeds.tolist(),
+        unit=any(word in columns.get("metric", "") for word in UNIT_INTERVAL),
+    )
+
+
+def _with_interval(steps_C, value_SxC, n_SxC, own, seeds, unit: bool) -> dict:
+    mean, low, high = statistics.student(value_SxC)
+    interval = f"Student t over {len(seeds)} seeds"
+    if len(seeds) == 1:
+        low, high = own
+        interval = "over the one seed's problems, slots or rows"
+        if unit and np.isnan(low).all():
+            low, high = statistics.wilson(mean, n_SxC[0])
+            interval = "Wilson over the one seed's problems"
+    if unit:
+        low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+    return {
+        "steps": np.asarray(steps_C), "value_SxC": value_SxC, "mean": mean, "low": low, "high": high,
+        "n": int(np.nanmax(n_SxC)), "seeds": seeds, "interval": interval, "unit": unit,
+    }  # fmt: skip
+
+
+def at(curve: dict | None, step: int) -> dict | None:
+    """Value, interval and per-seed values of a curve at a step: {"value", "ci", "by_seed"}; None if not measured."""
+    if curve is None or step not in curve["steps"]:
+        return None
+    index = int(np.flatnonzero(curve["steps"] == step)[0])
+    return _point(curve["mean"][index], curve["low"][index], curve["high"][index], curve["value_SxC"][:, index])
+
+
+def last(curve: dict | None) -> dict | None:
+    """The same at the last step of a curve."""
+    return None if curve is None else at(curve, curve["steps"][-1])
+
+
+def end(curve: dict | None) -> dict | None:
+    """The same for the end level, the mean over the last quarter of the checkpoints.
+
+    One seed: the bounds are the means of the checkpoints' bounds; they share their problems, so averaging them over
+    checkpoints does not narrow the interval.
+    """
+    if curve is None:
+        return None
+    weights_C = stages.end_C(len(curve["steps"]))
+    by_seed = curve["value_SxC"] @ weights_C
+    if len(by_seed) == 1:
+        return _point(by_seed[0], curve["low"] @ weights_C, curve["high"] @ weights_C, by_seed)
+    mean, low, high = statistics.student(by_seed)
+    if curve["unit"]:
+        low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+    return _point(mean, low, high, by_seed)
+
+
+def _point(value, low, high, by_seed) -> dict:
+    return {"value": float(value), "ci": [float(low), float(high)], "by_seed": np.asarray(by_seed, float)}
+
+
+def change(curve: dict | None, step: int) -> dict | None:
+    """End level minus the value at `step`: {"value", "ci", "by_seed"}; Student t over the seeds' differences.
+
+    One seed: the bounds come from the bounds of both values, which is wider than a paired interval would be.
+    """
+    before, after = at(curve, step), end(curve)
+    if before is None:
+        return None
+    mean, low, high = statistics.paired_difference(before["by_seed"], after["by_seed"])
+    if len(before["by_seed"]) == 1:
+        low, high = after["ci"][0] - before["ci"][1], after["ci"][1] - before["ci"][0]
+    return _point(mean, low, high, after["by_seed"] - before["by_seed"])
+
+
+def solved(frame: pd.DataFrame, run: str, language: str) -> dict | None:
+    """Which problem was solved when: {"seeds", "steps" [C], "solved": [C, Q] per seed, "item", "subset": [Q] per seed}.
+
+    Only steps that all seeds have; None where nothing was judged.
+    """
+    rows = select(frame, probe="evaluation", metric="solved", run=run, language=language)
+    if rows.empty:
+        return None
+    wide = {
+        seed: part.pivot_table(index="step", columns="item", values="value", aggfunc="last").dropna(axis=1)
+        for seed, part in rows.groupby("seed")
+    }
+    steps = sorted(set.intersection(*(set(table.index) for table in wide.values())))
+    subset_of = {text: json.loads(text).get("subset", "all") for text in rows["options"].unique()}
+    subset = {
+        seed: part.drop_duplicates("item").set_index("item")["options"].map(subset_of)
+        for seed, part in rows.groupby("seed")
+    }
+    return {
+        "seeds": list(wide),
+        "steps": np.array(steps),
+        "solved": [table.loc[steps].to_numpy(float) for table in wide.values()],
+        "item": [table.columns.to_numpy() for table in wide.values()],
+        "subset": [subset[seed].loc[table.columns].to_numpy(str) for seed, table in wide.items()],
+    }
+
+
+def knowledge_curve(frame: pd.DataFrame, run: str, primary: str, new: str) -> dict | None:
+    """Knowledge share of a run as a curve with `ceiling` and `ceiling_by_seed`; None where it has no meaning.
+
+    It needs problems that are the same in both languages: those of a world with subsets. Call sites of real code
+    (subset "all") are not.
+    """
+    parts = [solved(frame, *key) for key in ((run, new), ("primary_only", primary), ("new_only", new))]
+    if any(part is None or set(np.concatenate(part["subset"])) <= {"all"} for part in parts):
+        return None
+    seeds = sorted(set.intersection(*(set(part["seeds"]) for part in parts)))
+    if not seeds:
+        return None
+    shares = []
+    for seed in seeds:
+        here, base, alone = ((part, part["seeds"].index(seed)) for part in parts)
+        items = here[0]["item"][here[1]]
+        if not all(np.array_equal(items, part["item"][index]) for part, index in (base, alone)):
+            return None
+        needs_Q = knowledge.needs_primary_Q(base[0]["solved"][base[1]][-1], alone[0]["solved"][alone[1]][-1])
+        shares.append(knowledge.knowledge_share(needs_Q, here[0]["solved"][here[1]]))
+    share_SxC = np.array([share["share_C"] for share in shares])
+    solved_SxC = np.array([share["solved_C"] for share in shares], float)
+    missing = np.full(share_SxC.shape[1], np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result = _with_interval(parts[0]["steps"], share_SxC, solved_SxC, (missing, missing), seeds, unit=True)
+    ceilings = [share["ceiling"] for share in shares]
+    return result | {"ceiling": float(np.mean(ceilings)), "ceiling_by_seed": ceilings, "solved_SxC": solved_SxC}
+
+
+def curves(frame: pd.DataFrame, primary: str, new: str) -> dict:
+    """All curves of a study, from its measurement rows.
+
+    Returns a dict:
+      steps, decline (stages.decline of `continual` in the new language), stages, stages_by_seed {seed: stages},
+      control_decline, control_stages; accuracy {(run, language, subset)}, bits_per_byte and loss {(run, language,
+      metric)}, lens {(run, metric)} -> [L curves], lens_subset, neurons {(run, definition)}, sensitivity [{"top_rate",
+      "value", "ci"}] (change of the LAPE count from peak to end), knowledge {run}, patches {part: curve}, sweep (rows
+      of `mixes`), seeds. What was not measured is absent or None.
+    """
+    frame = frame.astype({name: "category" for name in ("run", "probe", "language", "metric", "options")})
+    light = frame[frame["metric"] != "solved"]
+    continual, control = (solved(frame, run, new) for run in ("continual", "control"))
+    result = {"primary": primary, "new": new, "seeds": sorted(frame["seed"].unique().tolist())}
+    for prefix, part in (("", continual), ("control_", control)):
+        found = part and stages.decline(part["steps"], part["solved"])
+        result[f"{prefix}decline"] = found
+        result[f"{prefix}stages"] = part and stages.bounds(part["steps"], part["solved"], found)
+    result["problems"] = continual and [array.shape[1] for array in continual["solved"]]
+    result["stages_by_seed"] = (
+        {}
+        if continual is None
+        else {
+            s: stages.find_stages(continual["steps"], [a])
+            for s, a in zip(continual["seeds"], continual["solved"], strict=True)
+        }
+    )
+    runs = ("continual", "control")
+    result["accuracy"] = _known(
+        {
+            (run, language, subset): curve(
+                light, {"subset": subset}, probe="evaluation", run=run, language=language, metric="accuracy"
+            )
+            for run in (*runs, "primary_only", "new_only")
+            for language in (primary, new)
+            for subset in ("all", "shared", "transfer")
+        }
+    )
+    result["word_accuracy"] = curve(
+        light, {"subset": "transfer"}, probe="evaluation", run="continual", language=new, metric="word_accuracy"
+    )
+    result["loss"] = _known(
+        {
+            (run, language, metric): curve(light, run=run, language=language, metric=metric, layer=-1)
+            for run in runs
+            for language in (primary, new)
+            for metric in ("loss", "loss_knowledge", "bits_per_byte")
+        }
+    )
+    lens = select(light, probe="lens", language=new)
+    subsets = {json.loads(text).get("subset", "all") for text in lens["options"].unique()}
+    result["lens_subset"] = "shared" if "shared" in subsets else "all"
+    result["lens"] = {
+        (run, metric): [
+            curve(lens, {"subset": result["lens_subset"]}, run=run, metric=metric, layer=layer)
+            for layer in sorted(lens["layer"].unique())
+        ]
+        for run in runs
+        for metric in ("primary_share_prob", "primary_share_pair", "primary_share_argmax", "argmax_coverage")
+        if not select(lens, run=run, metric=metric).empty
+    }
+    neurons = select(light, probe="neurons", layer=-1)
+    result["neurons"] = _known(
+        {
+            (run, definition): curve(neurons, run=run, language=new, metric=definition)
+            for run in runs
+            for definition in ("lape_target", "pair_shared", "functional")
+        }
+    )
+    result["sensitivity"] = _sensitivity(neurons, new, result["decline"])
+    result["knowledge"] = _known({run: knowledge_curve(frame, run, primary, new) for run in runs})
+    result["patches"] = _known(
+        {
+            part: curve(
+                light, {"subset": "transfer", "patched": part}, probe="patch", language=new, metric="word_accuracy"
+            )
+            for part in ("none", "embeddings", "ffn", "blocks")
+        }
+    )
+    result["sweep"] = mixes(frame, new)
+    return result
+
+
+def _known(table: dict) -> dict:
+    return {key: value for key, value in table.items() if value is not None}
+
+
+def _sensitivity(neurons: pd.DataFrame, new: str, decline: dict | None) -> list[dict]:
+    rows = select(neurons, run="continual", language=new, metric="lape_target_sensitivity")
+    if decline is None or rows.empty:
+        return []
+    rates = sorted({json.loads(text)["top_rate"] for text in rows["options"].unique()})
+    found = []
+    for rate in rates:
+        point = change(curve(rows, {"top_rate": rate}), decline["peak_step"])
+        if point is not None:
+            found.append({"top_rate": float(rate), **point})
+    return found
+
+
+def working_language(lens: list[dict | None]) -> dict | None:
+    """The curve of the mean over the intermediate layers: all but the last, whose lens is the output itself."""
+    inner = [layer for layer in lens[:-1] if layer is not None] or [layer for layer in lens if layer is not None]
+    if not inner:
+        return None
+    stacked = {name: np.mean([layer[name] for layer in inner], axis=0) for name in ("value_SxC", "low", "high")}
+    mean, low, high = statistics.student(stacked["value_SxC"])
+    if len(inner[0]["seeds"]) == 1:  # the layers share their slots: averaging bounds does not narrow them
+        low, high = stacked["low"], stacked["high"]
+    return inner[0] | {
+        "value_SxC": stacked["value_SxC"],
+        "mean": mean,
+        "low": np.clip(low, 0, 1),
+        "high": np.clip(high, 0, 1),
+    }
+
+
+def mixes(frame: pd.DataFrame, new: str) -> list[dict]:
+    """The from-scratch mixes at their last step, by rising share of the new language.
+
+    Returns: [{"run", "new_share", "value", "ci", "by_seed", "seeds", "solved"}], the score being the new language's
+    accuracy; solved: [Q] of 0/1 per seed.
+    """
+    frame, found = frame[frame["run"].str.startswith("mix_").to_numpy(bool)], []
+    for run in sorted(frame["run"].unique()):
+        here = curve(frame, {"subset": "all"}, probe="evaluation", run=run, language=new, metric="accuracy")
+        judged = solved(frame, run, new)
+        if here is None or judged is None or np.isnan(last(here)["by_seed"]).any():
+            continue  # not measured yet in every seed that has begun
+        found.append(
+            {
+                "run": run,
+                "new_share": float(run[4:]),
+                "seeds": here["seeds"],
+                "solved": [s[-1] for s in judged["solved"]],
+            }
+            | last(here)
+        )
+    return sorted(found, key=lambda mix: mix["new_share"])

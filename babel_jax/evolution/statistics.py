@@ -1,0 +1,100 @@
+"""Intervals, all of 95 %: over seeds where there are seeds, over problems where there is one seed.
+
+Letters: S seeds, C checkpoints (or any other condition), Q problems, R bootstrap replicates, M candidates.
+"""
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+REPLICATES = 1000
+
+
+def wilson(value, n) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson score interval of a proportion `value` seen in `n` independent yes/no observations. Any shape."""
+    value, n = np.asarray(value, float), np.asarray(n, float)
+    z = stats.norm.ppf(0.5 + CONFIDENCE / 2)
+    centre = (value + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(value * (1 - value) / n + z**2 / (4 * n**2))
+    return centre - half, centre + half
+
+
+def student(value_SxC) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over seeds with its Student t interval: (mean_C, low_C, high_C).
+
+    NaN marks a seed without a value at that place. With fewer than two values the bounds are NaN: one seed knows
+    nothing about other seeds. Also takes [S], and then returns scalars.
+    """
+    value = np.asarray(value_SxC, float)
+    there = ~np.isnan(value)
+    n = there.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(there, value, 0).sum(0) / n
+        variance = np.where(there, (value - mean) ** 2, 0).sum(0) / (n - 1)
+        half = stats.t.ppf(0.5 + CONFIDENCE / 2, np.maximum(n - 1, 1)) * np.sqrt(variance / n)
+    half = np.where(n >= 2, half, np.nan)
+    return mean, mean - half, mean + half
+
+
+def paired_difference(first_S, second_S) -> tuple[float, float, float]:
+    """Mean of second - first over seeds, with the Student t interval of the per-seed differences (NaN for one seed)."""
+    mean, low, high = student(np.asarray(second_S, float) - np.asarray(first_S, float))
+    return float(mean), float(low), float(high)
+
+
+def paired_bootstrap(solved_CxQ, weights_C, replicates: int = REPLICATES) -> tuple[float, float, float]:
+    """`weights_C @ accuracy_C` (a difference of conditions, say) with its bootstrap interval over problems.
+
+    The problems are drawn with replacement and each brings its answers under all conditions, so what makes a problem
+    hard for every condition cancels.
+    """
+    contrast_Q = np.asarray(weights_C, float) @ np.asarray(solved_CxQ, float)
+    generator = np.random.default_rng(0)
+    drawn = contrast_Q[generator.integers(0, contrast_Q.size, (replicates, contrast_Q.size))].mean(1)
+    low, high = np.quantile(drawn, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
+    return float(contrast_Q.mean()), float(low), float(high)
+
+
+def resampled_halves(solved, replicates: int = REPLICATES) -> np.ndarray:
+    """Accuracies [2, R, C] in two halves of the problems, split at random and resampled within, for cross-fitting.
+
+    `solved`: one array [C, Q] of 0/1 per seed; seeds weigh the same, whatever their Q. Problems bring their answers at
+    all C along. NaN where a seed has fewer than four problems: there is nothing to split.
+    """
+    solved = [np.asarray(solved_CxQ, float) for solved_CxQ in solved]
+    accuracy_2xRxC = np.zeros((2, replicates, solved[0].shape[0]))
+    if min(solved_CxQ.shape[1] for solved_CxQ in solved) < 4:
+        return accuracy_2xRxC * np.nan
+    generator = np.random.default_rng(0)
+    for solved_CxQ in solved:
+        problems = solved_CxQ.shape[1]
+        order_RxQ = generator.random((replicates, problems)).argsort(1)
+        for half, members in enumerate(np.array_split(order_RxQ, 2, axis=1)):
+            pick = generator.integers(0, members.shape[1], members.shape)
+            drawn = np.take_along_axis(members, pick, 1) + problems * np.arange(replicates)[:, None]
+            count_RxQ = np.bincount(drawn.ravel(), minlength=replicates * problems).reshape(replicates, problems)
+            accuracy_2xRxC[half] += count_RxQ @ solved_CxQ.T / members.shape[1] / len(solved)
+    return accuracy_2xRxC
+
+
+def cross_fitted_gap(halves_2xRxC, candidate_MxC, baseline_C) -> tuple[float, float, float]:
+    """How far the best of M candidates stands above a baseline, free of the winner's curse: (gap, low, high).
+
+    The maximum of a noisy curve is too high because noise helped to choose it. So in each replicate of
+    `resampled_halves` the best candidate is chosen in one half of the problems and its gap is measured in the other,
+    both ways round. Choosing with half of the problems can only make the gap smaller.
+
+    Args:
+      halves_2xRxC: from `resampled_halves`.
+      candidate_MxC: each row maps the C accuracies to a candidate's score (identity, or a smoothing matrix).
+      baseline_C: weights of the accuracies that make the baseline.
+    Returns:
+      Mean over replicates and percentile interval. The interval speaks about other problems for these seeds' models,
+      not about other seeds.
+    """
+    score_2xRxM = halves_2xRxC @ np.asarray(candidate_MxC, float).T
+    best_2xR = score_2xRxM.argmax(-1)
+    chosen_2xR = np.take_along_axis(score_2xRxM, best_2xR[::-1, :, None], -1)[..., 0]
+    gap_R = (chosen_2xR - halves_2xRxC @ np.asarray(baseline_C, float)).mean(0)
+    low, high = np.quantile(gap_R, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
+    return float(gap_R.mean()), float(low), float(high)

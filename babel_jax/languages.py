@@ -1,0 +1,238 @@
+"""One record a language: extensions, comment and string marks, toolchain, and pairs of built-ins of the same meaning.
+
+A further language is a further record here (and a renderer in `organism/`, if the embedded world is to speak it): no
+other module names one.
+"""
+
+from dataclasses import dataclass
+
+from babel_jax.files import UserError, unknown_name
+
+
+@dataclass(frozen=True)
+class StringLiteral:
+    """How a string literal opens and closes. `escape`: what shields the closing mark ("" if nothing does)."""
+
+    open: str
+    close: str
+    escape: str = "\\"
+    multiline: bool = False
+
+
+@dataclass(frozen=True)
+class Language:
+    """What the project must know about a programming language.
+
+    `build` and `run` are argument tuples in which {file} stands for the source file and {program} for what `build`
+    makes of it; `build` is empty where the source is run as it is.
+    """
+
+    name: str
+    title: str
+    extensions: tuple[str, ...]
+    line_comments: tuple[str, ...]
+    block_comments: tuple[tuple[str, str], ...]
+    strings: tuple[StringLiteral, ...]
+    run: tuple[str, ...]
+    version: tuple[str, ...]
+    build: tuple[str, ...] = ()
+    not_comments: tuple[str, ...] = ()  # marks that begin like a line comment and are none
+    code_marks: tuple[str, str] | None = None  # (open, close) where code stands inside other text
+    members: tuple[str, ...] = (".",)  # marks between an object, class or package and its member
+    declares: tuple[str, ...] = ()  # words after which a name is declared or imported, not used
+    global_mark: str = ""  # may stand before the name of a built-in without changing what it means
+
+
+C_COMMENTS = (("/*", "*/"),)
+QUOTES = (StringLiteral('"', '"'), StringLiteral("'", "'"))
+
+LANGUAGES = {
+    language.name: language
+    for language in (
+        Language(
+            name="python",
+            title="Python",
+            extensions=(".py",),
+            line_comments=("#",),
+            block_comments=(),
+            strings=(
+                StringLiteral('"""', '"""', multiline=True),
+                StringLiteral("'''", "'''", multiline=True),
+                *QUOTES,
+            ),
+            run=("python3", "{file}"),
+            version=("python3", "--version"),
+            declares=("def", "class", "import", "as", "lambda"),
+        ),
+        Language(
+            name="php",
+            title="PHP",
+            extensions=(".php",),
+            line_comments=("//", "#"),
+            not_comments=("#[",),
+            block_comments=C_COMMENTS,
+            strings=(StringLiteral('"', '"', multiline=True), StringLiteral("'", "'", multiline=True)),
+            # -n: Debian's php.ini sets zend.assertions=-1, with which a failed assertion passes.
+            run=("php", "-n", "-d", "zend.assertions=1", "{file}"),
+            version=("php", "-n", "--version"),
+            code_marks=("<?", "?>"),
+            members=("->", "::"),
+            declares=("function", "class", "new", "use", "const", "fn"),
+            global_mark="\\",
+        ),
+        Language(
+            name="csharp",
+            title="C#",
+            extensions=(".cs",),
+            line_comments=("//",),
+            block_comments=C_COMMENTS,
+            strings=(StringLiteral('@"', '"', escape='"', multiline=True), *QUOTES),
+            build=("mcs", "-out:{program}", "{file}"),
+            run=("mono", "{program}"),
+            version=("mcs", "--version"),
+            members=(".",),
+            declares=("new", "class", "void"),
+        ),
+        Language(
+            name="go",
+            title="Go",
+            extensions=(".go",),
+            line_comments=("//",),
+            block_comments=C_COMMENTS,
+            strings=(StringLiteral("`", "`", escape="", multiline=True), *QUOTES),
+            build=("go", "build", "-o", "{program}", "{file}"),
+            run=("{program}",),
+            version=("go", "version"),
+            declares=("func", "type"),
+        ),
+        Language(
+            name="cpp",
+            title="C++",
+            extensions=(".cc", ".cpp", ".cxx", ".hpp", ".hh", ".hxx", ".h"),
+            line_comments=("//",),
+            block_comments=C_COMMENTS,
+            strings=QUOTES,
+            build=("g++", "-std=c++17", "-O0", "-o", "{program}", "{file}"),
+            run=("{program}",),
+            version=("g++", "--version"),
+            members=(".", "->", "::"),
+            declares=("class", "struct", "new", "void", "auto"),
+        ),
+    )
+}
+
+
+def language(name: str) -> Language:
+    """The record of a language; an unknown name is a `UserError` that says the nearest known one."""
+    if name not in LANGUAGES:
+        raise unknown_name("language", name, LANGUAGES)
+    return LANGUAGES[name]
+
+
+@dataclass(frozen=True)
+class Identifier:
+    """A built-in of a language, and how its uses are recognised in source code.
+
+    `use`: "function" (`name(`, not a member), "method" (a member that is called), "property" (a member that is not
+    called), "word" (neither a member nor a call: a statement or a constant). `not_of`: receivers whose member of this
+    name is another function (`path.join`); a receiver that ends in one of them counts.
+    """
+
+    text: str
+    use: str
+    not_of: tuple[str, ...] = ()
+
+
+def function(text):
+    return Identifier(text, "function")
+
+
+def method(text, *not_of):
+    return Identifier(text, "method", not_of)
+
+
+def member(text):
+    return Identifier(text, "property")
+
+
+def word(text):
+    return Identifier(text, "word")
+
+
+# (primary, new) -> pairs of built-ins of the same meaning whose names differ, from the languages' references. Names
+# that are the same word in both (abs, range of Python and PHP; append of Go) cannot tell the languages apart, nor can
+# one whose first token is a name of the other language (str_replace, is_a, property_exists and Python's str, is,
+# property).
+PYTHON_JOIN = method("join", "path")
+PYTHON_SPLIT = method("split", "path", "re", "regex", "shlex")
+PYTHON_REPLACE = method("replace", "os", "dataclasses", "copy", "date", "time", "datetime")
+IDENTIFIER_PAIRS: dict[tuple[str, str], tuple[tuple[Identifier, Identifier], ...]] = {
+    ("python", "php"): (
+        (function("len"), function("strlen")),
+        (function("len"), function("count")),
+        (function("print"), word("echo")),
+        (PYTHON_JOIN, function("implode")),
+        (PYTHON_SPLIT, function("explode")),
+        (method("lower"), function("strtolower")),
+        (method("upper"), function("strtoupper")),
+        (method("strip"), function("trim")),
+        (method("lstrip"), function("ltrim")),
+        (method("rstrip"), function("rtrim")),
+        (method("format"), function("sprintf")),
+        (method("capitalize"), function("ucfirst")),
+        (method("append"), function("array_push")),
+        (method("keys"), function("array_keys")),
+        (method("values"), function("array_values")),
+        (function("map"), function("array_map")),
+        (function("open"), function("fopen")),
+        (function("type"), function("gettype")),
+        (word("del"), function("unset")),
+        (word("raise"), word("throw")),
+        (word("None"), word("null")),
+    ),
+    ("python", "csharp"): (
+        (function("len"), member("Length")),
+        (function("print"), method("WriteLine")),
+        (function("input"), method("ReadLine")),
+        (function("str"), method("ToString")),
+        (method("append"), method("Add")),
+        (method("strip"), method("Trim")),
+        (method("lower"), method("ToLower")),
+        (method("upper"), method("ToUpper")),
+        (word("raise"), word("throw")),
+        (word("None"), word("null")),
+    ),
+    ("python", "go"): (
+        (function("print"), method("Println")),
+        (function("str"), method("Itoa")),
+        (method("strip"), method("TrimSpace")),
+        (method("lower"), method("ToLower")),
+        (method("upper"), method("ToUpper")),
+        (method("startswith"), method("HasPrefix")),
+        (method("endswith"), method("HasSuffix")),
+        (PYTHON_REPLACE, method("ReplaceAll")),
+        (word("raise"), function("panic")),
+        (word("None"), word("nil")),
+    ),
+    ("python", "cpp"): (
+        (function("len"), method("size")),
+        (function("print"), member("cout")),
+        (function("input"), member("cin")),
+        (function("str"), method("to_string")),
+        (method("append"), method("push_back")),
+        (word("raise"), word("throw")),
+        (word("None"), word("nullptr")),
+    ),
+}
+
+
+def identifier_pairs(primary: str, new: str) -> tuple[tuple[Identifier, Identifier], ...]:
+    """The (primary's, new language's) identifiers of the same meaning; `UserError` where none are written down."""
+    language(primary), language(new)
+    if (primary, new) in IDENTIFIER_PAIRS:
+        return IDENTIFIER_PAIRS[primary, new]
+    if (new, primary) in IDENTIFIER_PAIRS:
+        return tuple((there, here) for here, there in IDENTIFIER_PAIRS[new, primary])
+    raise UserError(
+        f"no identifier pairs of {primary} and {new} are known; write them into IDENTIFIER_PAIRS of languages.py."
+    )
