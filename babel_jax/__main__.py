@@ -24,7 +24,9 @@ VERBS = {
 def main(arguments: list[str]) -> int:
     """Runs a verb; returns the exit status. A `UserError` becomes one line on stderr and status 2."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: python -m babel_jax VERB …\n\n" + "\n".join(f"  {verb:9s} {text}" for verb, text in VERBS.items()))
+        print(
+            "usage: python -m babel_jax VERB …\n\n" + "\n".join(f"  {verb:9s} {text}" for verb, text in VERBS.items())
+        )
         return 0 if arguments else 2
     try:
         if arguments[0] not in VERBS:
@@ -75,7 +77,9 @@ def _use_cpu_well(threads: int | None) -> None:
         os.environ["NPROC"] = str(threads)
         flags = os.environ.get("XLA_FLAGS", "")
         if "xla_cpu_multi_thread_eigen" not in flags:
-            os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}".strip()
+            os.environ["XLA_FLAGS"] = (
+                f"{flags} --xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}".strip()
+            )
 
 
 def _parser(verb: str) -> argparse.ArgumentParser:
@@ -84,10 +88,14 @@ def _parser(verb: str) -> argparse.ArgumentParser:
 
 def _study_arguments(verb: str, arguments: list[str]):
     parser = _parser(verb)
-    parser.add_argument("--config", required=True, help="a file of configs/; --config.KEY=VALUE changes one of its keys")
+    parser.add_argument(
+        "--config", required=True, help="a file of configs/; --config.KEY=VALUE changes one of its keys"
+    )
     parser.add_argument("--workdir", required=True, help="where runs, measurements and the report are kept")
     if verb == "study":
-        parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs side by side (default: one per core)")
+        parser.add_argument(
+            "--jobs", type=int, default=os.cpu_count(), help="runs side by side (default: one per core)"
+        )
     else:
         parser.add_argument("--run", required=True, help="such as continual, or mix_0.5000")
         parser.add_argument("--seed", type=int, default=0)
@@ -172,7 +180,9 @@ def doctor(arguments: list[str]) -> None:
     for language in LANGUAGES.values():
         tool = language.version[0]
         if shutil.which(tool) is None:
-            print(f"{language.title}: '{tool}' is not installed; programs are judged by the embedded world's interpreter")
+            print(
+                f"{language.title}: '{tool}' is not installed; programs are judged by the embedded world's interpreter"
+            )
             continue
         found = subprocess.run(language.version, capture_output=True, text=True, timeout=30)
         print(f"{language.title}: {(found.stdout or found.stderr).splitlines()[0]}")

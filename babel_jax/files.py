@@ -8,6 +8,9 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 class UserError(Exception):
     """A mistake or a circumstance that the user can mend. Its message is one line that says what to do.
@@ -33,6 +36,7 @@ def write_atomic(path: str | os.PathLike, content: bytes | str) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o666 & ~_UMASK)  # as any other new file, not for this user alone
         os.replace(temporary, path)
     except OSError as error:
         if temporary is not None:
@@ -52,7 +56,9 @@ def read_json(path: str | os.PathLike):
     try:
         return json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path} as JSON ({error}); check the path, or delete the file if it is broken.") from error
+        raise UserError(
+            f"cannot read {path} as JSON ({error}); check the path, or delete the file if it is broken."
+        ) from error
 
 
 def content_hash(value) -> str:

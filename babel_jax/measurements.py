@@ -64,5 +64,7 @@ def read(path) -> pd.DataFrame:
         try:
             frames.append(pd.read_parquet(file))
         except (OSError, ValueError) as error:
-            raise UserError(f"{file} is not a readable measurement table ({error}); delete it and measure again.") from error
+            raise UserError(
+                f"{file} is not a readable measurement table ({error}); delete it and measure again."
+            ) from error
     return pd.concat(frames, ignore_index=True)

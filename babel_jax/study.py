@@ -74,9 +74,7 @@ def validate(config: ConfigDict) -> None:
 def load_material(config: ConfigDict, seed: int) -> Material:
     """What the study trains on and measures with, for one seed."""
     if config.kind == "real_code":
-        return corpus_material(
-            config.corpus, config.primary, config.new, config.heldout_rows, config.prompt_tokens
-        )
+        return corpus_material(config.corpus, config.primary, config.new, config.heldout_rows, config.prompt_tokens)
     known = world.WorldConfig.__dataclass_fields__
     for key in config.world:
         if key not in known:
@@ -90,7 +88,9 @@ def original_share(config: ConfigDict) -> float | None:
         return None
     amounts = config.original.to_dict()
     if set(amounts) != {config.primary, config.new}:
-        raise UserError(f"`original` must give tokens for {config.primary} and {config.new}; it gives {sorted(amounts)}.")
+        raise UserError(
+            f"`original` must give tokens for {config.primary} and {config.new}; it gives {sorted(amounts)}."
+        )
     return round(amounts[config.new] / sum(amounts.values()), 4)
 
 
@@ -321,7 +321,11 @@ def _run_all(config, workdir, tasks, jobs, seconds) -> None:
     try:
         while waiting or running:
             for task in list(waiting):
-                if idle and all((task[0], name) in done for name in needs(config, task[1])) and _base_ready(config, task, done):
+                if (
+                    idle
+                    and all((task[0], name) in done for name in needs(config, task[1]))
+                    and _base_ready(config, task, done)
+                ):
                     waiting.remove(task)
                     running[task] = idle.pop(0)
                     inboxes[running[task]].put(task)
@@ -373,7 +377,12 @@ def _description(config, names, workdir, proposals, seconds) -> dict:
         "seeds": list(config.seeds),
         "original_share": original_share(config),
         "runs": [
-            {"seed": seed, "run": name, "needs": needs(config, name), "steps": last_step(workdir / f"seed{seed}" / name)}
+            {
+                "seed": seed,
+                "run": name,
+                "needs": needs(config, name),
+                "steps": last_step(workdir / f"seed{seed}" / name),
+            }
             for name in names
             for seed in config.seeds
         ],

@@ -7,7 +7,15 @@ from babel_jax.evaluation.generate import generate, jitted_generation
 from babel_jax.files import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig, init_params
 
-CONFIG = DecoderConfig(vocab_size=37, width=16, layers=2, heads=2, ffn_width=32, max_length=12, tied_head=False)
+CONFIG = DecoderConfig(
+    vocab_size=37,
+    width=16,
+    layers=2,
+    heads=2,
+    ffn_width=32,
+    max_length=12,
+    tied_head=False,
+)
 
 
 def loud(seed=0):
@@ -79,4 +87,7 @@ def test_what_does_not_fit_is_refused():
         generate(params, CONFIG, prompts, length, new_tokens=6, batch_size=4)
     with pytest.raises(UserError, match="between 1 and 8"):
         generate(params, CONFIG, prompts, length * 0, new_tokens=2, batch_size=4)
-    assert generate(params, CONFIG, prompts[:0], length[:0], 3, batch_size=4).shape == (0, 3)
+    assert generate(params, CONFIG, prompts[:0], length[:0], 3, batch_size=4).shape == (
+        0,
+        3,
+    )

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from babel_jax import measurements
-from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, init_params, unembed
+from babel_jax.model.decoder import (
+    Decoder,
+    DecoderConfig,
+    TapRequest,
+    init_params,
+    unembed,
+)
 from babel_jax.probes import forward, lens, statistics
 
 CONFIG = DecoderConfig(vocab_size=29, width=16, layers=3, heads=2, ffn_width=32, max_length=10)
@@ -79,7 +85,11 @@ def test_prompts_of_unequal_length_read_as_if_each_stood_alone():
 
     for n, position in enumerate(slots["position"]):
         alone = np.asarray(alone_in(slots["tokens"][n : n + 1, : position + 1]))
-        np.testing.assert_allclose(got["primary_log_prob_LxN"][:, n], alone[:, slots["primary_id"][n]], atol=1e-4)
+        np.testing.assert_allclose(
+            got["primary_log_prob_LxN"][:, n],
+            alone[:, slots["primary_id"][n]],
+            atol=1e-4,
+        )
         np.testing.assert_allclose(got["new_log_prob_LxN"][:, n], alone[:, slots["new_id"][n]], atol=1e-4)
         assert np.array_equal(got["argmax_LxN"][:, n], alone.argmax(-1))
 
@@ -89,7 +99,15 @@ def test_padding_changes_nothing():
     padded = slots | {"tokens": slots["tokens"].copy()}
     padded["tokens"][np.arange(10) > slots["position"][:, None]] = 17
     first, second = (
-        forward.measure(params, CONFIG, {}, {"b": s}, document_end=17, batch_size=5, activations=True)["slots"]["b"]
+        forward.measure(
+            params,
+            CONFIG,
+            {},
+            {"b": s},
+            document_end=17,
+            batch_size=5,
+            activations=True,
+        )["slots"]["b"]
         for s in (slots, padded)
     )
     assert all(np.array_equal(first[name], second[name]) for name in first)

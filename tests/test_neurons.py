@@ -26,7 +26,11 @@ def naive_lape(count, tokens, top_rate=0.01, filter_rate=0.95, bar_rate=0.95):
             candidates.append((round(entropy, 5), place))
     chosen = [place for _, place in sorted(candidates)[: round(L * F * top_rate)]]
     above = {place: {k for k in range(K) if values[k] > bar} for place, values in p.items()}
-    return {k: {place for place in chosen if k in above[place]} for k in range(K)}, above, p
+    return (
+        {k: {place for place in chosen if k in above[place]} for k in range(K)},
+        above,
+        p,
+    )
 
 
 def random_counts(rng, L, F, K, kind):
@@ -52,7 +56,11 @@ def as_sets(mask_LxF):
 @pytest.mark.parametrize("kind", ["plain", "ties", "zeros", "one language", "always on"])
 def test_lape_is_the_naive_implementation(K, kind):
     rng = np.random.default_rng(K)
-    for top_rate, filter_rate, bar_rate in ((0.01, 0.95, 0.95), (0.05, 0.95, 0.95), (0.02, 0.8, 0.9)):
+    for top_rate, filter_rate, bar_rate in (
+        (0.01, 0.95, 0.95),
+        (0.05, 0.95, 0.95),
+        (0.02, 0.8, 0.9),
+    ):
         count, tokens = random_counts(rng, 3, 101, K, kind)
         want, above, p = naive_lape(count, tokens, top_rate, filter_rate, bar_rate)
         ranking = neurons.lape(count, tokens, filter_rate, bar_rate)
@@ -121,7 +129,11 @@ def test_ties_go_to_the_lower_layer_and_index():
 
 
 def measured_from(count_RxLxFxK, tokens_RxK):
-    return {"languages": ["a", "b"], "active_RxLxFxK": count_RxLxFxK, "tokens_RxK": tokens_RxK}
+    return {
+        "languages": ["a", "b"],
+        "active_RxLxFxK": count_RxLxFxK,
+        "tokens_RxK": tokens_RxK,
+    }
 
 
 def test_always_on_neurons_pass_nothing_and_say_so():
@@ -182,10 +194,18 @@ def test_functional_neurons_are_found_exactly():
 
 def test_functional_rows_use_transfer_slots_only():
     base, now = functional_case(np.random.default_rng(7))
-    slots = {"subset": np.arange(60) % 2, "pair": np.arange(60) % 4, "prompt": np.arange(60)}
+    slots = {
+        "subset": np.arange(60) % 2,
+        "pair": np.arange(60) % 4,
+        "prompt": np.arange(60),
+    }
     now[:, ::2] = 0  # what stands at shared slots must not matter
     rows = neurons.functional_rows(base, now, slots, "b")
-    assert [(row["layer"], row["value"], row["n"]) for row in rows] == [(-1, 4, 16), (1, 3, 8), (2, 1, 8)]
+    assert [(row["layer"], row["value"], row["n"]) for row in rows] == [
+        (-1, 4, 16),
+        (1, 3, 8),
+        (2, 1, 8),
+    ]
     assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows)
     assert neurons.functional_rows(base, now, slots | {"subset": np.zeros(60, int)}, "b") == []
 

@@ -39,7 +39,10 @@ HELDOUT = {"a": make_heldout(1, 11), "b": make_heldout(2, 18)}
 def make_slots(seed, n):
     rng = np.random.default_rng(seed)
     ids = {name: rng.integers(0, 23, n) for name in ("primary_id", "new_id")}
-    return {"tokens": rng.integers(0, 23, (n, 8)).astype(np.int32), "position": rng.integers(0, 8, n)} | ids
+    return {
+        "tokens": rng.integers(0, 23, (n, 8)).astype(np.int32),
+        "position": rng.integers(0, 8, n),
+    } | ids
 
 
 SLOTS = {"a": make_slots(3, 5), "b": make_slots(4, 9)}
@@ -72,7 +75,11 @@ def test_losses_are_those_of_the_naive_loop():
 
 def naive_counts(params):
     """Tokens with a positive FFN activation, from all activations of every row at once."""
-    counts, sums, tokens = np.zeros((2, 24, 2), int), np.zeros((2, 24, 2)), np.zeros(2, int)
+    counts, sums, tokens = (
+        np.zeros((2, 24, 2), int),
+        np.zeros((2, 24, 2)),
+        np.zeros(2, int),
+    )
     for k, language in enumerate(("a", "b")):
         inputs = HELDOUT[language]["tokens"][:, :-1]
         everywhere = np.broadcast_to(np.arange(8), inputs.shape)
@@ -175,7 +182,15 @@ def test_a_batch_too_large_to_count_is_refused(monkeypatch):
 # A decoder with one layer and no attention whose FFN neurons are set by hand: language k's tokens have the embedding
 # in_k, its neurons fire on in_k alone and write out_k, and the head reads out_k as "one of k's tokens".
 PLANTED = {0: [5], 1: [70], 2: [33, 250]}  # 4 neurons, 1 % of 400
-PLANTED_CONFIG = DecoderConfig(vocab_size=12, width=16, layers=1, heads=1, ffn_width=400, max_length=6, tied_head=False)
+PLANTED_CONFIG = DecoderConfig(
+    vocab_size=12,
+    width=16,
+    layers=1,
+    heads=1,
+    ffn_width=400,
+    max_length=6,
+    tied_head=False,
+)
 
 
 def planted_params(ablate=()):
@@ -183,7 +198,11 @@ def planted_params(ablate=()):
     axes = np.eye(16, dtype=np.float32)
     into, out_of = axes[0:3] - axes[4:7], axes[8:11] - axes[12:15]
     language_of_token = np.arange(12) // 4
-    kernel, bias, out = np.zeros((16, 400), np.float32), np.full(400, -1, np.float32), np.zeros((400, 16), np.float32)
+    kernel, bias, out = (
+        np.zeros((16, 400), np.float32),
+        np.full(400, -1, np.float32),
+        np.zeros((400, 16), np.float32),
+    )
     for k, places in PLANTED.items():
         for place in places:
             kernel[:, place], bias[place] = (
@@ -196,7 +215,10 @@ def planted_params(ablate=()):
     kernel[:, 100:115], bias[100:115] = into.sum(0)[:, None], 0  # in every language
     params["embed_table"] = jnp.asarray(into[language_of_token])
     params["blocks"]["ln_2"]["scale"] = jnp.ones((1, 16))
-    params["blocks"]["ffn_in"] = {"kernel": jnp.asarray(kernel[None]), "bias": jnp.asarray(bias[None])}
+    params["blocks"]["ffn_in"] = {
+        "kernel": jnp.asarray(kernel[None]),
+        "bias": jnp.asarray(bias[None]),
+    }
     params["blocks"]["ffn_out"]["kernel"] = jnp.asarray(out[None])
     params["ln_f_scale"] = jnp.ones(16)
     params["head"] = jnp.asarray(out_of[language_of_token])
@@ -285,4 +307,7 @@ def test_eight_devices_count_the_same_integers():
             np.testing.assert_allclose(one[name][language], eight[name][language], atol=1e-4)
     np.testing.assert_allclose(one["sums"], eight["sums"], rtol=1e-4, atol=1e-4)
     assert one["refused"] is None and "not divisible by the 4 devices" in eight["refused"]
-    assert one["executables"][0] == 2 and eight["executables"] == [1, 1]  # batches of 8 and of 6 on one device
+    assert one["executables"][0] == 2 and eight["executables"] == [
+        1,
+        1,
+    ]  # batches of 8 and of 6 on one device

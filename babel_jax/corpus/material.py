@@ -18,13 +18,19 @@ def material(directory: str, primary: str, new: str, heldout_rows: int, prompt_t
     Knowledge-bearing tokens are, with real code, those that begin an identifier of the pairs, in either language.
     """
     if not directory:
-        raise UserError("this study needs a corpus; give --config.corpus=DIR (made by `python -m babel_jax corpus build`).")
+        raise UserError(
+            "this study needs a corpus; give --config.corpus=DIR (made by `python -m babel_jax corpus build`)."
+        )
     corpus = build.load(Path(directory))
     for language in (primary, new):
         if language not in corpus.train:
-            raise UserError(f"the corpus {directory} has no {language}, only {', '.join(corpus.train)}; build it with both.")
+            raise UserError(
+                f"the corpus {directory} has no {language}, only {', '.join(corpus.train)}; build it with both."
+            )
     slots = {language: _shortened(found, prompt_tokens) for language, found in corpus.slots(primary, new).items()}
-    identifier_ids = np.unique(np.concatenate([slots[k][name] for k in (primary, new) for name in ("primary_id", "new_id")]))
+    identifier_ids = np.unique(
+        np.concatenate([slots[k][name] for k in (primary, new) for name in ("primary_id", "new_id")])
+    )
     end = corpus.tokenizer.document_end
     heldout = {}
     for language in (primary, new):

@@ -10,8 +10,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from babel_jax.material import RowSource
 from babel_jax.files import UserError, content_hash, unknown_name
+from babel_jax.material import RowSource
 
 BLOCK = 1000  # rows; weights are exact to 1/BLOCK
 
@@ -33,7 +33,9 @@ def stages_from_config(stages, row_tokens: int) -> tuple[Stage, ...]:
         if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
             raise UserError(f"stage {number} of the mixture needs weights >= 0 with a positive sum; got {weights}.")
         if (stage["tokens"] == 0) != last:
-            raise UserError(f"stage {number} of the mixture: only the last stage, and it alone, says tokens=0 (the rest).")
+            raise UserError(
+                f"stage {number} of the mixture: only the last stage, and it alone, says tokens=0 (the rest)."
+            )
         rows = None if last else -(-int(stage["tokens"]) // row_tokens)
         result.append(Stage(rows, tuple(sorted(weights.items()))))
     return tuple(result)
@@ -85,7 +87,9 @@ class Mixture:
                 chosen = inside[blocks == block]
                 drawn = _block_order(self.seed, stage_index, int(block))[(places[chosen] - start) % BLOCK]
                 source[chosen] = np.searchsorted(bounds, drawn, side="right") - 1
-                number[chosen] = consumed[source[chosen]] + block * counts[source[chosen]] + drawn - bounds[source[chosen]]
+                number[chosen] = (
+                    consumed[source[chosen]] + block * counts[source[chosen]] + drawn - bounds[source[chosen]]
+                )
             if stage.rows is None:
                 break
             # A stage that ends inside a block has consumed part of it; reserving the whole keeps every number unique.

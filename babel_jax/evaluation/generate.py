@@ -8,7 +8,13 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 from babel_jax.files import UserError
-from babel_jax.model.decoder import Decoder, DecoderConfig, at_positions, empty_cache, unembed
+from babel_jax.model.decoder import (
+    Decoder,
+    DecoderConfig,
+    at_positions,
+    empty_cache,
+    unembed,
+)
 from babel_jax.probes.forward import placement, row_batches
 
 
@@ -41,7 +47,13 @@ def jitted_generation(config: DecoderConfig, new_tokens: int, stop_id: int, ever
 
 
 def generate(
-    params: dict, config: DecoderConfig, prompts_NxT, length_N, new_tokens: int, batch_size: int, stop_id: int = -1
+    params: dict,
+    config: DecoderConfig,
+    prompts_NxT,
+    length_N,
+    new_tokens: int,
+    batch_size: int,
+    stop_id: int = -1,
 ):
     """The most probable continuation, token by token, of each prompt: int32 [N, new_tokens].
 
@@ -56,7 +68,10 @@ def generate(
     Raises:
       UserError: a prompt is empty, or does not leave room for the new tokens in the model's context.
     """
-    prompts_NxT, length_N = np.asarray(prompts_NxT, np.int32), np.asarray(length_N, np.int32)
+    prompts_NxT, length_N = (
+        np.asarray(prompts_NxT, np.int32),
+        np.asarray(length_N, np.int32),
+    )
     if not len(prompts_NxT):
         return np.zeros((0, new_tokens), np.int32)
     if length_N.min() < 1 or length_N.max() > prompts_NxT.shape[1]:

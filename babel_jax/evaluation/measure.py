@@ -88,8 +88,15 @@ def bits_per_byte_rows(measured: dict, material: Material) -> list[dict]:
             bits_N = measured["rows"][language]["loss_sum"] / np.log(2)
             value, low, high = forward.statistics.mean_with_interval(bits_N, bytes_N)
             rows.append(
-                dict(probe="evaluation", language=language, metric="bits_per_byte", value=value, n=int(bytes_N.sum()),
-                     ci_low=low, ci_high=high)
+                dict(
+                    probe="evaluation",
+                    language=language,
+                    metric="bits_per_byte",
+                    value=value,
+                    n=int(bytes_N.sum()),
+                    ci_low=low,
+                    ci_high=high,
+                )
             )
     return rows
 

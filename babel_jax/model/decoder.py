@@ -44,13 +44,17 @@ class DecoderConfig:
 
     def __post_init__(self):
         if self.width % self.heads:
-            raise UserError(f"width {self.width} is not divisible by {self.heads} heads; choose another number of heads.")
+            raise UserError(
+                f"width {self.width} is not divisible by {self.heads} heads; choose another number of heads."
+            )
         if self.remat not in REMAT_POLICIES:
             raise unknown_name("remat policy", self.remat, REMAT_POLICIES)
         if self.dtype not in ("float32", "bfloat16"):
             raise unknown_name("compute dtype", self.dtype, ("float32", "bfloat16"))
         if not 0 <= self.frozen_rows < self.vocab_size:
-            raise UserError(f"frozen_rows {self.frozen_rows} must be between 0 and vocab_size - 1 ({self.vocab_size - 1}).")
+            raise UserError(
+                f"frozen_rows {self.frozen_rows} must be between 0 and vocab_size - 1 ({self.vocab_size - 1})."
+            )
 
 
 # The paper names "GPT-2 1.3B and 6.7B" without widths; these are the GPT-3 table's shapes of the same size.
@@ -191,9 +195,7 @@ class Decoder(nn.Module):
         config = self.config
         B, T = tokens_BxT.shape
         trainable = config.vocab_size - config.frozen_rows
-        table_VxD = self.param(
-            "embed_table", nn.initializers.normal(0.02), (trainable, config.width), jnp.float32
-        )
+        table_VxD = self.param("embed_table", nn.initializers.normal(0.02), (trainable, config.width), jnp.float32)
         if config.frozen_rows:
             init = nn.initializers.normal(config.frozen_std)
             frozen = self.param("embed_frozen", init, (config.frozen_rows, config.width), jnp.float32)

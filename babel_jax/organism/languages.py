@@ -41,6 +41,7 @@ PRIMITIVES: dict[str, Callable[[str], str]] = {
 # What programs are run on. Chosen so that different compositions give different results wherever they mean different things.
 TEST_INPUTS = ("  Ab c <d> & Ef ", 'say "Hi/ho", jOhn 7', " zebra=0 Quick; brown_fox ")
 
+
 @dataclasses.dataclass(frozen=True)
 class Dialect:
     """One language of the embedded world.
@@ -61,8 +62,22 @@ class Dialect:
 DIALECTS = {
     "python": Dialect(
         identifiers=(
-            "upper", "lower", "strip", "reversed", "title", "escape", "hexlify", "b64encode", "quote", "quote_plus",
-            "rot13", "dumps", "md5", "sha1", "crc32", "adler32",
+            "upper",
+            "lower",
+            "strip",
+            "reversed",
+            "title",
+            "escape",
+            "hexlify",
+            "b64encode",
+            "quote",
+            "quote_plus",
+            "rot13",
+            "dumps",
+            "md5",
+            "sha1",
+            "crc32",
+            "adler32",
         ),
         define="def",
         end="<end>",
@@ -95,8 +110,22 @@ for value in {inputs}:
     ),
     "php": Dialect(
         identifiers=(
-            "strtoupper", "strtolower", "trim", "strrev", "ucwords", "htmlspecialchars", "bin2hex", "base64_encode",
-            "rawurlencode", "urlencode", "str_rot13", "json_encode", "md5", "sha1", "crc32", "adler32",
+            "strtoupper",
+            "strtolower",
+            "trim",
+            "strrev",
+            "ucwords",
+            "htmlspecialchars",
+            "bin2hex",
+            "base64_encode",
+            "rawurlencode",
+            "urlencode",
+            "str_rot13",
+            "json_encode",
+            "md5",
+            "sha1",
+            "crc32",
+            "adler32",
         ),
         define="function",
         end=";}",

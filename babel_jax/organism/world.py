@@ -10,8 +10,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from babel_jax.material import ArrayRows, Material, Problems
 from babel_jax.files import UserError, content_hash
+from babel_jax.material import ArrayRows, Material, Problems
 from babel_jax.organism.languages import PRIMITIVES, TEST_INPUTS, dialect_of
 
 # The frame of a program. "define" and "end" are the language's own tokens; the four slots are filled per program.
@@ -43,7 +43,9 @@ class WorldConfig:
         if not 0 < self.shared_words < self.words:
             raise UserError(f"shared_words {self.shared_words} must lie between 0 and words ({self.words}).")
         if not 0 < self.shared_problems < self.problems:
-            raise UserError(f"shared_problems {self.shared_problems} must lie between 0 and problems ({self.problems}).")
+            raise UserError(
+                f"shared_problems {self.shared_problems} must lie between 0 and problems ({self.problems})."
+            )
 
 
 class World:
@@ -63,9 +65,12 @@ class World:
         self.ids = {token: index for index, token in enumerate(self.tokens)}
         self.fact_W = self.rng("facts").integers(len(PRIMITIVES), size=total_words)
         # The poorer corpus shows another primitive than the true one, always the same for a word.
-        self.wrong_fact_W = (self.fact_W + self.rng("wrong").integers(1, len(PRIMITIVES), total_words)) % len(PRIMITIVES)
+        self.wrong_fact_W = (self.fact_W + self.rng("wrong").integers(1, len(PRIMITIVES), total_words)) % len(
+            PRIMITIVES
+        )
         self.identifier_ids = {
-            language: np.array([self.ids[name] for name in dialect_of(language).identifiers]) for language in self.languages
+            language: np.array([self.ids[name] for name in dialect_of(language).identifiers])
+            for language in self.languages
         }
 
     def rng(self, purpose: str) -> np.random.Generator:

@@ -55,7 +55,10 @@ def jitted_pass(config: DecoderConfig, document_end: int, activations: bool, eve
         if activations:
             results["ffn_LxBxPxF"] = taps["ffn_LxBxPxF"]
         loss_BxT = token_losses(logits_BxTxV, batch["targets"])
-        for name, mask_BxT in (("loss", batch["loss"]), ("knowledge", batch["knowledge"])):
+        for name, mask_BxT in (
+            ("loss", batch["loss"]),
+            ("knowledge", batch["knowledge"]),
+        ):
             mask_BxT = mask_BxT * inside_BxT
             results[f"{name}_sum_B"] = (loss_BxT * mask_BxT).sum(axis=1)
             results[f"{name}_count_B"] = mask_BxT.sum(axis=1)
@@ -103,7 +106,13 @@ def row_batches(rows: dict, batch_size: int, **padding):
             {
                 name: np.concatenate(
                     [values[start : start + kept]]
-                    + [np.full((batch_size - kept, *values.shape[1:]), padding.get(name, 0), values.dtype)]
+                    + [
+                        np.full(
+                            (batch_size - kept, *values.shape[1:]),
+                            padding.get(name, 0),
+                            values.dtype,
+                        )
+                    ]
                     * (kept < batch_size)
                 )
                 for name, values in rows.items()
@@ -221,8 +230,9 @@ def measure(
 
     measured = {"languages": languages, "rows": {}, "slots": {}}
     for name, values in counters.items():
-        values = values[:shards]  # always SHARDS on the device: how many rows there are must not change a shape
-        measured[name] = np.asarray(values, np.float64 if values.dtype == jnp.float32 else np.int64)
+        # Always SHARDS on the device: how many rows there are must not change a shape.
+        values = np.asarray(values)[:shards]
+        measured[name] = values.astype(np.float64 if values.dtype == np.float32 else np.int64)
     if heldout:
         merged = {
             key.removesuffix("_B"): np.concatenate([np.asarray(results[key])[:kept] for kept, results in per_row])
@@ -235,7 +245,10 @@ def measure(
     for name, batches in at_slots.items():
         if batches:
             merged = {
-                key: np.concatenate([np.asarray(results[key])[:, :kept, 0] for kept, results in batches], axis=1)
+                key: np.concatenate(
+                    [np.asarray(results[key])[:, :kept, 0] for kept, results in batches],
+                    axis=1,
+                )
                 for key in batches[0][1]
             }
             measured["slots"][name] = {
@@ -261,6 +274,14 @@ def loss_rows(measured: dict) -> list[dict]:
             if count:
                 mean, low, high = statistics.mean_with_interval(values[f"{part}_sum"], values[f"{part}_count"])
                 rows.append(
-                    dict(probe="loss", language=language, metric=metric, value=mean, n=count, ci_low=low, ci_high=high)
+                    dict(
+                        probe="loss",
+                        language=language,
+                        metric=metric,
+                        value=mean,
+                        n=count,
+                        ci_low=low,
+                        ci_high=high,
+                    )
                 )
     return rows

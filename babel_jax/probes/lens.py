@@ -60,14 +60,20 @@ def working_language(candidates: dict, slots: dict, language: str, draws: int = 
     is_primary_LxN, is_new_LxN = argmax_LxN == primary_N, argmax_LxN == new_N
     ones_LxN = np.ones_like(log_odds_LxN)
     parts = {  # metric -> (numerator, denominator); a share is the ratio of their sums
-        "primary_share_prob": (1 / (1 + np.exp(-np.clip(log_odds_LxN, -700, 700))), ones_LxN),
+        "primary_share_prob": (
+            1 / (1 + np.exp(-np.clip(log_odds_LxN, -700, 700))),
+            ones_LxN,
+        ),
         "primary_share_pair": (log_odds_LxN > 0, ones_LxN),
         "primary_share_argmax": (is_primary_LxN, is_primary_LxN | is_new_LxN),
         "argmax_coverage": (is_primary_LxN | is_new_LxN, ones_LxN),
     }
     subsets = {"all": differ_N}
     if len(np.unique(subset_N)) > 1:
-        subsets |= {"shared": differ_N & (subset_N == 0), "transfer": differ_N & (subset_N == 1)}
+        subsets |= {
+            "shared": differ_N & (subset_N == 0),
+            "transfer": differ_N & (subset_N == 1),
+        }
     cluster_N, weight_DxC = statistics.two_level_weights(slots["pair"], slots["prompt"], draws)
     parts_MxN = np.concatenate([values_LxN for pair in parts.values() for values_LxN in pair]).astype(np.float64)
 

@@ -33,7 +33,12 @@ def _entropy(p_Kxx):
     return -(q_Kxx * log_Kxx).sum(axis=0)
 
 
-def lape(count_xLxFxK, tokens_xK, filter_rate: float = FILTER_RATE, bar_ratio: float = FILTER_RATE) -> dict:
+def lape(
+    count_xLxFxK,
+    tokens_xK,
+    filter_rate: float = FILTER_RATE,
+    bar_ratio: float = FILTER_RATE,
+) -> dict:
     """The ranking that LAPE selects from. Any leading axes x (bootstrap draws) are carried along.
 
     Args:
@@ -138,9 +143,17 @@ def neuron_rows(measured: dict, primary: str, new: str, draws: int = 200) -> lis
     primary_index, new_index = languages.index(primary), languages.index(new)
     count_RxLxFxK, tokens_RxK = measured["active_RxLxFxK"], measured["tokens_RxK"]
     R, L, F, K = count_RxLxFxK.shape
-    lape_options = {"top_rate": TOP_RATE, "filter_rate": FILTER_RATE, "languages": ",".join(languages)}
+    lape_options = {
+        "top_rate": TOP_RATE,
+        "filter_rate": FILTER_RATE,
+        "languages": ",".join(languages),
+    }
     options = {name: lape_options for name in ("lape_target", "lape_both", "lape_exclusive")}
-    options["pair_shared"] = {"filter_rate": FILTER_RATE, "entropy": SHARED_ENTROPY, "languages": ",".join(languages)}
+    options["pair_shared"] = {
+        "filter_rate": FILTER_RATE,
+        "entropy": SHARED_ENTROPY,
+        "languages": ",".join(languages),
+    }
 
     def count_all(count_xLxFxK, tokens_xK):
         ranking = lape(count_xLxFxK, tokens_xK)
@@ -154,7 +167,10 @@ def neuron_rows(measured: dict, primary: str, new: str, draws: int = 200) -> lis
     found = count_all(count_RxLxFxK.sum(axis=0), tokens_RxK.sum(axis=0))
     passed, wanted = int(found["lape_passed"][0]), round(L * F * TOP_RATE)
     if passed < wanted:
-        warnings.warn(f"only {passed} of the {wanted} neurons that LAPE selects passed its filter", stacklevel=2)
+        warnings.warn(
+            f"only {passed} of the {wanted} neurons that LAPE selects passed its filter",
+            stacklevel=2,
+        )
 
     weight_DxR = statistics.shard_weights(R, draws)
     flat_RxM = count_RxLxFxK.reshape(R, -1).astype(np.float64)
@@ -173,7 +189,11 @@ def neuron_rows(measured: dict, primary: str, new: str, draws: int = 200) -> lis
     for rate in SENSITIVITY_RATES:
         sensitivity = {"lape_target_sensitivity": lape_options | {"top_rate": rate}}
         rows += _rows(
-            {"lape_target_sensitivity": found[rate]}, {"lape_target_sensitivity": drawn[rate]}, (L, F), new, sensitivity
+            {"lape_target_sensitivity": found[rate]},
+            {"lape_target_sensitivity": drawn[rate]},
+            (L, F),
+            new,
+            sensitivity,
         )
     return rows
 
@@ -210,7 +230,11 @@ def _functional_draws(base_LxNxF, now_LxNxF, weight_DxN, threshold):
 
 
 def functional_rows(
-    base_primary_LxNxF, checkpoint_new_LxNxF, slots: dict, language: str, draws: int = 100
+    base_primary_LxNxF,
+    checkpoint_new_LxNxF,
+    slots: dict,
+    language: str,
+    draws: int = 100,
 ) -> list[dict]:
     """Counts of `functional` neurons over the transfer slots (subset 1): rows without run, seed and step.
 
@@ -227,7 +251,13 @@ def functional_rows(
         return []
     base, now = (np.asarray(a)[:, transfer_N] for a in (base_primary_LxNxF, checkpoint_new_LxNxF))
     found = functional(base, now)
-    names = np.stack([np.asarray(slots["pair"])[transfer_N], np.asarray(slots["prompt"])[transfer_N]], axis=1)
+    names = np.stack(
+        [
+            np.asarray(slots["pair"])[transfer_N],
+            np.asarray(slots["prompt"])[transfer_N],
+        ],
+        axis=1,
+    )
     cluster_N = np.unique(names, axis=0, return_inverse=True)[1].reshape(-1)
     weight_DxN = statistics.shard_weights(cluster_N.max() + 1, draws)[:, cluster_N]
     drawn = _functional_draws(base, now, weight_DxN, FUNCTIONAL_CORRELATION)

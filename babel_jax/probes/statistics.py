@@ -21,7 +21,12 @@ def interval(draws_DxM):
 def ratio(numerator, denominator):
     """`numerator / denominator`, NaN where nothing was counted."""
     numerator, denominator = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
+    return np.divide(
+        numerator,
+        denominator,
+        out=np.full(numerator.shape, np.nan),
+        where=denominator > 0,
+    )
 
 
 def mean_with_interval(sum_N, count_N):

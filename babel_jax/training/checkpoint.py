@@ -87,8 +87,12 @@ class Checkpoints:
             except UserError:
                 raise
             except Exception as error:  # whatever Orbax or TensorStore raise on damaged files
-                log.warning("checkpoint %d in %s is damaged (%s); falling back to the one before.", step,
-                            self.directory, str(error).splitlines()[0])
+                log.warning(
+                    "checkpoint %d in %s is damaged (%s); falling back to the one before.",
+                    step,
+                    self.directory,
+                    str(error).splitlines()[0],
+                )
                 self._manager.delete(step)
         return None
 

@@ -13,9 +13,9 @@ import numpy as np
 from ml_collections import ConfigDict, FrozenConfigDict
 
 import babel_jax
-from babel_jax.material import Material
 from babel_jax.corpus.mixture import Mixture, stages_from_config
 from babel_jax.files import UserError, read_json, write_atomic, write_json
+from babel_jax.material import Material
 from babel_jax.model.sharding import check_batch, make_mesh
 from babel_jax.training.checkpoint import Checkpoints, restore_params
 from babel_jax.training.config import decoder_config, plain, validate
@@ -75,7 +75,14 @@ def trainer_for(config: ConfigDict, material: Material) -> tuple[Trainer, object
     mesh = make_mesh(**config.mesh.to_dict())
     check_batch(mesh, config.batch_size)
     optimizer = config.optimizer.to_dict()
-    for hyperparameter in ("learning_rate", "warmup_steps", "schedule", "decay_steps", "final_learning_rate", "label_smoothing"):
+    for hyperparameter in (
+        "learning_rate",
+        "warmup_steps",
+        "schedule",
+        "decay_steps",
+        "final_learning_rate",
+        "label_smoothing",
+    ):
         del optimizer[hyperparameter]  # these are data: they do not make another executable
     return make_trainer(model, FrozenConfigDict(optimizer), material.document_end, mesh), model
 
@@ -127,8 +134,16 @@ def _train(config, material, run_dir, progress, stop_when):
     def save(step):
         # The metrics first: a checkpoint that exists has its metrics, and a resumed run writes the same file again.
         write_atomic(metrics_path, "".join(json.dumps(record) + "\n" for record in records))
-        checkpoints.save(step, state, {"model": plain(model), "step": step, **tokens_seen(mixture, material, config, step),
-                                       "version": babel_jax.__version__})
+        checkpoints.save(
+            step,
+            state,
+            {
+                "model": plain(model),
+                "step": step,
+                **tokens_seen(mixture, material, config, step),
+                "version": babel_jax.__version__,
+            },
+        )
 
     loss_weight_V = trainer.put(material.loss_weight_V)
     window_start, window_tokens, pending = time.perf_counter(), 0, None
@@ -158,7 +173,14 @@ def _train(config, material, run_dir, progress, stop_when):
                 )
             records.append(record)
             seconds = time.perf_counter() - window_start
-            progress({"step": step, "steps": config.steps, "loss": record["loss"], "tokens_per_second": window_tokens / seconds})
+            progress(
+                {
+                    "step": step,
+                    "steps": config.steps,
+                    "loss": record["loss"],
+                    "tokens_per_second": window_tokens / seconds,
+                }
+            )
             window_start, window_tokens = time.perf_counter(), 0
         pending = (step, metrics)
     if config.stop_every and step == config.steps:
@@ -171,7 +193,9 @@ def _train(config, material, run_dir, progress, stop_when):
     checkpoints.close()
     executables = trainer.step._cache_size()
     if executables > 1:
-        raise RuntimeError(f"the train step was compiled {executables} times; one state leaf or batch changes its placement.")
+        raise RuntimeError(
+            f"the train step was compiled {executables} times; one state leaf or batch changes its placement."
+        )
     write_json(run_dir / "DONE", {"step": step, **tokens_seen(mixture, material, config, step)})
 
 

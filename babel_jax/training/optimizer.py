@@ -27,7 +27,9 @@ def learning_rate(optimizer, step: int, steps: int) -> float:
         raise unknown_name("schedule", optimizer.schedule, SCHEDULES)
     start = max(warmup, steps - optimizer.decay_steps) if optimizer.decay_steps else warmup
     progress = min(1.0, max(0.0, (step - start) / max(1, steps - start)))
-    return optimizer.final_learning_rate + (peak - optimizer.final_learning_rate) * 0.5 * (1 + math.cos(math.pi * progress))
+    return optimizer.final_learning_rate + (peak - optimizer.final_learning_rate) * 0.5 * (
+        1 + math.cos(math.pi * progress)
+    )
 
 
 def transformation(optimizer) -> optax.GradientTransformation:

@@ -85,7 +85,9 @@ def make_trainer(model: DecoderConfig, optimizer: FrozenConfigDict, document_end
 
     abstract = jax.eval_shape(init, 0)
     placed = shardings(mesh, abstract)
-    abstract = jax.tree.map(lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), abstract, placed)
+    abstract = jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), abstract, placed
+    )
     return Trainer(
         mesh=mesh,
         state_shardings=placed,

@@ -32,7 +32,17 @@ def fastest(functions: dict, repeats: int) -> dict:
 
 def main():
     parser = argparse.ArgumentParser()
-    shape = dict(width=256, layers=4, heads=4, vocab=8192, batch=8, length=256, positions=4, languages=2, repeats=15)
+    shape = dict(
+        width=256,
+        layers=4,
+        heads=4,
+        vocab=8192,
+        batch=8,
+        length=256,
+        positions=4,
+        languages=2,
+        repeats=15,
+    )
     for name, default in shape.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     size = parser.parse_args()
