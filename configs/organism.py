@@ -1,13 +1,23 @@
 """The embedded world: the whole story of the paper in minutes, with programs that really run.
 
-A 0.28M-parameter decoder learns Python's facts, goes on with PHP alone, rises, and loses what it no longer sees; a control
-without PHP-only words does not. Three seeds, 42 runs.
+A 0.28M-parameter decoder learns Python's facts, goes on with PHP alone, rises, and loses what it no longer sees; a
+control without PHP-only words does not. Three seeds, 42 runs.
 
-Cost: about 10 minutes on 2 CPU cores. Expected: PHP accuracy 0 -> 0.9 (steps 48-96) -> 0.55; control 0.95 at the end.
+Cost: about 10 minutes on 2 CPU cores. Expected: PHP accuracy 0 -> 0.9 (steps 48 to 96) -> 0.55; control 0.95 at the end.
   python -m babel_jax study --config=configs/organism.py --workdir=runs/organism
 """
 
 from ml_collections import ConfigDict
+
+CHECKPOINTS = (0, 4, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768)
+FROM_SCRATCH = dict(
+    learning_rate=4e-3,
+    schedule="cosine",
+    decay_steps=200,
+    final_learning_rate=2e-4,
+    label_smoothing=0.1,
+)
+CONTINUAL = dict(learning_rate=5e-4, multipliers={"embed_table$|head$": 6.0})
 
 
 def get_config() -> ConfigDict:
@@ -17,8 +27,8 @@ def get_config() -> ConfigDict:
             primary="python",
             new="php",
             seeds=(0, 1, 2),
-            # T concept words; the new language knows the first `shared_words` (S) and has words of its own, which make up
-            # half of its text. Problems: 160 all in S, 240 with a word of T\S. 5 % of the primary's documents are noise.
+            # `words` concept words; the new language knows the first `shared_words` of them (S) and words of its own, which
+            # make up `new_only_share` of its text. `noise_share` of the primary's documents are noise.
             world=dict(
                 words=200,
                 shared_words=80,
@@ -41,102 +51,34 @@ def get_config() -> ConfigDict:
                     stop_every=50,
                     stop_accuracy=0.99,
                     stages=({"tokens": 0, "weights": {"python": 1.0}},),
-                    optimizer=dict(learning_rate=4e-3, label_smoothing=0.1),
+                    optimizer=dict(learning_rate=4e-3, label_smoothing=0.1),  # smoothing decides how much transfers
                 ),
                 primary_only=dict(
                     init_from="primary_climb",
                     steps=200,
                     stages=({"tokens": 0, "weights": {"python": 1.0}},),
-                    # label smoothing decides how much transfers
-                    optimizer=dict(
-                        learning_rate=4e-3,
-                        warmup_steps=0,
-                        schedule="cosine",
-                        final_learning_rate=2e-4,
-                        label_smoothing=0.1,
-                    ),
+                    optimizer=FROM_SCRATCH | dict(warmup_steps=0, decay_steps=0),
                 ),
                 new_only=dict(
                     steps=1000,
                     stages=({"tokens": 0, "weights": {"php": 1.0}},),
-                    optimizer=dict(
-                        learning_rate=4e-3,
-                        schedule="cosine",
-                        decay_steps=200,
-                        final_learning_rate=2e-4,
-                        label_smoothing=0.1,
-                    ),
+                    optimizer=FROM_SCRATCH,
                 ),
                 continual=dict(
                     init_from="primary_only",
                     steps=768,
-                    checkpoint_steps=(
-                        0,
-                        4,
-                        8,
-                        12,
-                        16,
-                        20,
-                        24,
-                        32,
-                        40,
-                        48,
-                        64,
-                        80,
-                        96,
-                        128,
-                        160,
-                        192,
-                        256,
-                        320,
-                        384,
-                        512,
-                        640,
-                        768,
-                    ),
+                    checkpoint_steps=CHECKPOINTS,
                     stages=({"tokens": 0, "weights": {"php": 1.0}},),
-                    optimizer=dict(learning_rate=5e-4, multipliers={"embed_table$|head$": 6.0}),
+                    optimizer=CONTINUAL,
                 ),
                 control=dict(
                     init_from="primary_only",
                     steps=768,
-                    checkpoint_steps=(
-                        0,
-                        4,
-                        8,
-                        12,
-                        16,
-                        20,
-                        24,
-                        32,
-                        40,
-                        48,
-                        64,
-                        80,
-                        96,
-                        128,
-                        160,
-                        192,
-                        256,
-                        320,
-                        384,
-                        512,
-                        640,
-                        768,
-                    ),
+                    checkpoint_steps=CHECKPOINTS,
                     stages=({"tokens": 0, "weights": {"php_control": 1.0}},),
-                    optimizer=dict(learning_rate=5e-4, multipliers={"embed_table$|head$": 6.0}),
+                    optimizer=CONTINUAL,
                 ),
-                mix=dict(
-                    steps=1000,
-                    optimizer=dict(
-                        learning_rate=4e-3,
-                        schedule="cosine",
-                        decay_steps=200,
-                        final_learning_rate=2e-4,
-                        label_smoothing=0.1,
-                    ),
-                ),
+                mix=dict(steps=1000, optimizer=FROM_SCRATCH),
             ),
             original=dict(python=11, php=23),  # billions of tokens in the paper
             sweep=(0.05, 0.1, 0.2, 0.35, 0.5),

@@ -49,10 +49,8 @@ def shardings(mesh: Mesh, abstract_tree):
 
     def place(path, leaf):
         name = path_name(path)
-        for pattern, spec in RULES:
-            if re.search(pattern, name):
-                break
-        else:
+        spec = next((spec for pattern, spec in RULES if re.search(pattern, name)), None)
+        if spec is None:
             raise ValueError(f"no sharding rule matches the leaf '{name}' {leaf.shape}; add one to model/sharding.py.")
         for size, axes in zip(leaf.shape, spec, strict=False):
             parts = np.prod([mesh.shape[axis] for axis in np.atleast_1d(axes) if axis is not None], dtype=int)

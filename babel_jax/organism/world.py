@@ -119,13 +119,14 @@ class World:
             word_Nx2 = self._draw_pairs(rng, count, lambda size: rng.integers(config.words, size=size))
         else:
             own_share = config.new_only_share if source == config.new and config.new_only_words else 0.0
+            wrong_share = config.wrong_share if source == config.new else 0.0
 
             def draw(size):
                 own = rng.random(size) < own_share
                 own_words = config.words + rng.integers(max(config.new_only_words, 1), size=size)
                 words = np.where(own, own_words, rng.integers(config.shared_words, size=size))
                 transfer = rng.integers(config.shared_words, config.words, size=size)
-                return np.where(rng.random(size) < config.wrong_share, transfer, words)
+                return np.where(rng.random(size) < wrong_share, transfer, words)
 
             word_Nx2 = self._draw_pairs(rng, count, draw)
         fact_Nx2 = self.fact_W[word_Nx2]

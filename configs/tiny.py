@@ -1,0 +1,81 @@
+"""The smoke test: the full-size embedded world, 384 continual steps and the control, one seed, no from-scratch mixes.
+
+Cost: at most 100 seconds on 2 CPU cores. Expected: a rise to 0.9 and a fall by more than 0.2; none in the control.
+  python -m babel_jax study --config=configs/tiny.py --workdir=runs/tiny
+"""
+
+from ml_collections import ConfigDict
+
+CHECKPOINTS = (0, 8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384)
+FROM_SCRATCH = dict(
+    learning_rate=4e-3,
+    schedule="cosine",
+    decay_steps=100,
+    final_learning_rate=2e-4,
+    label_smoothing=0.1,
+)
+CONTINUAL = dict(learning_rate=5e-4, multipliers={"embed_table$|head$": 6.0})
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(
+        dict(
+            kind="organism",
+            primary="python",
+            new="php",
+            seeds=(0,),
+            # `words` concept words; the new language knows the first `shared_words` of them (S) and words of its own, which
+            # make up `new_only_share` of its text. `noise_share` of the primary's documents are noise.
+            world=dict(
+                words=200,
+                shared_words=80,
+                new_only_words=400,
+                new_only_share=0.5,
+                noise_share=0.05,
+                wrong_share=0.0,
+                problems=400,
+                shared_problems=160,
+            ),
+            common=dict(
+                batch_size=64,
+                model=dict(preset="tiny", tied_head=False),
+                optimizer=dict(b2=0.98, weight_decay=0.1, clip_norm=1.0, warmup_steps=20),
+            ),
+            runs=dict(
+                # The plateau's length depends on the seed: train to a criterion, never for a fixed number of steps.
+                primary_climb=dict(
+                    steps=4000,
+                    stop_every=50,
+                    stop_accuracy=0.99,
+                    stages=({"tokens": 0, "weights": {"python": 1.0}},),
+                    optimizer=dict(learning_rate=4e-3, label_smoothing=0.1),  # smoothing decides how much transfers
+                ),
+                primary_only=dict(
+                    init_from="primary_climb",
+                    steps=200,
+                    stages=({"tokens": 0, "weights": {"python": 1.0}},),
+                    optimizer=FROM_SCRATCH | dict(warmup_steps=0, decay_steps=0),
+                ),
+                new_only=dict(
+                    steps=400,
+                    stages=({"tokens": 0, "weights": {"php": 1.0}},),
+                    optimizer=FROM_SCRATCH,
+                ),
+                continual=dict(
+                    init_from="primary_only",
+                    steps=384,
+                    checkpoint_steps=CHECKPOINTS,
+                    stages=({"tokens": 0, "weights": {"php": 1.0}},),
+                    optimizer=CONTINUAL,
+                ),
+                control=dict(
+                    init_from="primary_only",
+                    steps=384,
+                    checkpoint_steps=CHECKPOINTS,
+                    stages=({"tokens": 0, "weights": {"php_control": 1.0}},),
+                    optimizer=CONTINUAL,
+                ),
+            ),
+            proposals=False,
+        )
+    )
