@@ -14,7 +14,7 @@ CHECKPOINTS = (0, 4, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 2
 FROM_SCRATCH = dict(
     learning_rate=4e-3,
     schedule="cosine",
-    decay_steps=200,
+    decay_steps=160,
     final_learning_rate=2e-4,
     label_smoothing=0.1,
 )
@@ -61,7 +61,7 @@ def get_config() -> ConfigDict:
                     optimizer=FROM_SCRATCH | dict(warmup_steps=0, decay_steps=0),
                 ),
                 new_only=dict(
-                    steps=1000,
+                    steps=800,
                     stages=({"tokens": 0, "weights": {"php": 1.0}},),
                     optimizer=FROM_SCRATCH,
                 ),
@@ -79,7 +79,7 @@ def get_config() -> ConfigDict:
                     stages=({"tokens": 0, "weights": {"php_control": 1.0}},),
                     optimizer=CONTINUAL,
                 ),
-                mix=dict(steps=1000, optimizer=FROM_SCRATCH),
+                mix=dict(steps=800, optimizer=FROM_SCRATCH),
             ),
             original=dict(python=11, php=23),  # billions of tokens in the paper
             sweep=(0.05, 0.1, 0.2, 0.35, 0.5),

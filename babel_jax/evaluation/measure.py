@@ -18,8 +18,8 @@ from babel_jax.probes import forward, lens, neurons
 from babel_jax.training.checkpoint import Checkpoints
 from babel_jax.training.loop import last_step, trainer_for
 
-BATCH_ROWS = {True: 256, False: 16}  # rows a pass for short rows (at most 64 tokens) and for long ones
-# Parts of the parameters that a representation patch restores from another checkpoint (probes.md, "representation patch").
+BATCH_ROWS = {True: 32, False: 16}  # rows a pass for short rows (at most 64 tokens) and for long ones
+# Parts of the parameters that a representation patch restores from another checkpoint.
 PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), "ffn": ("blocks/ffn_",)}
 
 
@@ -128,8 +128,10 @@ def base_activations(run_dir, config, material: Material) -> np.ndarray:
     """The last checkpoint's FFN activations at the primary language's slots, [L, N, F]."""
     trainer, model = trainer_for(config, material)
     params = restore(run_dir, last_step(run_dir), trainer)
-    slots = {material.primary: material.slots[material.primary]}
-    found = forward.measure(params, model, {}, slots, material.document_end, batch_rows(material), activations=True)
+    # All slots, of which some are not wanted: the same executable as at every checkpoint.
+    found = forward.measure(
+        params, model, {}, material.slots, material.document_end, batch_rows(material), activations=True
+    )
     return found["slots"][material.primary]["ffn_LxNxF"]
 
 

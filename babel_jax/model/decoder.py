@@ -102,8 +102,10 @@ def _reduce_taps(request: TapRequest | None, h_BxTxD, z_BxTxF, a_BxTxF) -> dict:
     if request.weight_BxTxK is not None:
         weight_BxTxK = request.weight_BxTxK.astype(jnp.float32)
         # A dot with the mask is as cheap as the comparison; exact in float32 while a batch holds fewer than 2^24 tokens.
-        taps["active_LxFxK"] = jnp.einsum("btf,btk->fk", (z_BxTxF > 0).astype(jnp.float32), weight_BxTxK)
-        taps["activation_sum_LxFxK"] = jnp.einsum("btf,btk->fk", a_BxTxF.astype(jnp.float32), weight_BxTxK)
+        # Row by row first: one dot over B x T would transpose all activations (on CPU 1.7x a whole forward pass).
+        for name, x_BxTxF in (("active_LxFxK", z_BxTxF > 0), ("activation_sum_LxFxK", a_BxTxF)):
+            per_row_BxKxF = jnp.einsum("btk,btf->bkf", weight_BxTxK, x_BxTxF.astype(jnp.float32))
+            taps[name] = per_row_BxKxF.sum(axis=0).T
     if request.positions_BxP is not None:
         taps["residual_LxBxPxD"] = at_positions(h_BxTxD, request.positions_BxP)
         if request.ffn_at_positions:

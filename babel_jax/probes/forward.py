@@ -15,21 +15,10 @@ from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from babel_jax.files import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest
 from babel_jax.probes import lens, statistics
+from babel_jax.training.step import segments, token_loss
 
 SHARDS = 20  # groups of neighbouring rows with counters of their own, for intervals of everything made of counts
 EXACT_TOKENS = 2**24  # a batch is counted in float32, whose integers end here
-
-
-def segments(tokens_BxT, document_end: int):
-    """Document number of each token: how many `document_end` tokens stand strictly before it in its row."""
-    ends_BxT = (tokens_BxT == document_end).astype(jnp.int32)
-    return jnp.cumsum(ends_BxT, axis=1) - ends_BxT
-
-
-def token_losses(logits_BxTxV, targets_BxT):
-    """Cross entropy of each target, nats: [B, T]."""
-    target_logits_BxT = jnp.take_along_axis(logits_BxTxV, targets_BxT[..., None], axis=-1)[..., 0]
-    return jax.nn.logsumexp(logits_BxTxV, axis=-1) - target_logits_BxT
 
 
 @functools.cache
@@ -54,7 +43,7 @@ def jitted_pass(config: DecoderConfig, document_end: int, activations: bool, eve
         results = lens.read_candidates(params, config, taps["residual_LxBxPxD"], batch["candidates"])
         if activations:
             results["ffn_LxBxPxF"] = taps["ffn_LxBxPxF"]
-        loss_BxT = token_losses(logits_BxTxV, batch["targets"])
+        loss_BxT = token_loss(logits_BxTxV, batch["targets"])
         for name, mask_BxT in (
             ("loss", batch["loss"]),
             ("knowledge", batch["knowledge"]),

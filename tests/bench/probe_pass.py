@@ -75,7 +75,7 @@ def main():
     @jax.jit
     def plain(params, batch):
         logits, _ = Decoder(config).apply({"params": params}, batch["tokens"], forward.segments(batch["tokens"], 0))
-        return forward.token_losses(logits, batch["targets"])
+        return forward.token_loss(logits, batch["targets"])
 
     def probe():
         state["counters"], results = one_pass(params, state["counters"], batch)
