@@ -82,10 +82,8 @@ def load_material(config: ConfigDict, seed: int) -> Material:
     return world.material(world.WorldConfig(primary=config.primary, new=config.new, **config.world.to_dict()), seed)
 
 
-def original_share(config: ConfigDict) -> float | None:
+def original_share(config: ConfigDict) -> float:
     """The new language's share of the tokens of the original corpus."""
-    if not config.original:
-        return None
     amounts = config.original.to_dict()
     if set(amounts) != {config.primary, config.new}:
         raise UserError(
@@ -122,9 +120,7 @@ def planned_runs(config: ConfigDict, proposals: dict | None) -> list[str]:
     """Names of all runs of one seed, the longest chain first."""
     names = [role for role in ROLES if role in config.runs and role != "mix"]
     if "mix" in config.runs:
-        shares = [*config.sweep]
-        if config.original:
-            shares.insert(0, original_share(config))
+        shares = [original_share(config), *config.sweep]
         shares += [proposal["pairwise_share"] for proposal in (proposals or {}).values()]
         names += list(dict.fromkeys(algorithm1.mix_name(share) for share in shares))
     return names
@@ -275,6 +271,7 @@ class Board:
 def run(config: ConfigDict, workdir, jobs: int) -> Path:
     """Runs, or goes on with, the whole study; returns the path of its report's page."""
     validate(config)
+    original_share(config)
     workdir = Path(workdir).absolute()
     for seed in config.seeds[:1]:  # bad configs fail here, before any process is started
         material = load_material(config, seed)

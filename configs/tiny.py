@@ -76,6 +76,7 @@ def get_config() -> ConfigDict:
                     optimizer=CONTINUAL,
                 ),
             ),
+            original=dict(python=11, php=23),  # billions of tokens in the paper; no mix is trained here
             proposals=False,
         )
     )

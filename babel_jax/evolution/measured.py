@@ -92,9 +92,10 @@ def end(curve: dict | None) -> dict | None:
     if curve is None:
         return None
     weights_C = stages.end_C(len(curve["steps"]))
-    by_seed = curve["value_SxC"] @ weights_C
+    last = weights_C > 0  # earlier checkpoints may be undefined: no share of no solved problem
+    by_seed = curve["value_SxC"][:, last] @ weights_C[last]
     if len(by_seed) == 1:
-        return _point(by_seed[0], curve["low"] @ weights_C, curve["high"] @ weights_C, by_seed)
+        return _point(by_seed[0], *(curve[bound][last] @ weights_C[last] for bound in ("low", "high")), by_seed)
     mean, low, high = statistics.student(by_seed)
     if curve["unit"]:
         low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)

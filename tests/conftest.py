@@ -1,0 +1,8 @@
+"""Sets the machine up before JAX is imported: as a study does, on the CPU, one thread, compiled programs kept for the next call."""
+
+import os
+
+from babel_jax.__main__ import _use_cpu_well
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+_use_cpu_well(threads=1)

@@ -1,0 +1,90 @@
+"""What several tests need: a small world, a small model, run configs, and Python in another process."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from babel_jax.material import ArrayRows, Material
+from babel_jax.model.decoder import PRESETS, DecoderConfig, init_params
+from babel_jax.organism import world
+from babel_jax.training import config as run_config
+from babel_jax.training.checkpoint import Checkpoints
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL_WORLD = dict(
+    words=20, shared_words=8, new_only_words=20, problems=40, shared_problems=16, documents=2048, heldout_documents=16
+)
+SMALL = DecoderConfig(vocab_size=48, width=16, layers=2, heads=4, ffn_width=32, max_length=12, tied_head=False)
+PRESETS["test"] = dict(width=16, layers=2, heads=2, ffn_width=32)
+
+
+def world_config(**changes) -> world.WorldConfig:
+    return world.WorldConfig(**(dict(primary="python", new="php") | SMALL_WORLD | changes))
+
+
+def small_material(**changes) -> Material:
+    """The small world, with some fields of its material changed."""
+    return dataclasses.replace(world.material(world_config(), 0), **changes)
+
+
+def random_rows(n: int, vocab_size: int, length: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, vocab_size, (n, length + 1)).astype(np.int32)
+
+
+def source(n: int, first: int = 0) -> ArrayRows:
+    """Rows of two tokens that hold their own number, from `first` on."""
+    return ArrayRows(np.repeat(np.arange(first, first + n, dtype=np.int32)[:, None], 2, axis=1))
+
+
+def make_run(optimizer=(), **changes):
+    """A run of the small world with the "test" model; `optimizer` holds changes of that section."""
+    settings = dict(
+        steps=40,
+        batch_size=8,
+        model=dict(preset="test", tied_head=False),
+        stages=({"tokens": 0, "weights": {"python": 1.0}},),
+        optimizer=dict(warmup_steps=2, **dict(optimizer)),
+    )
+    return run_config.override(run_config.default(), settings | changes)
+
+
+def loud(config: DecoderConfig, seed: int = 0, scale: float = 0.3) -> dict:
+    """Parameters so large that every part of the model matters."""
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(lambda: init_params(config, 0))
+    return jax.tree.map(lambda leaf: jax.numpy.asarray(rng.normal(0, scale, leaf.shape), np.float32), shapes)
+
+
+def state_at(run_dir, step: int, trainer) -> dict:
+    """The whole training state of one checkpoint as host arrays, by path."""
+    checkpoints = Checkpoints(run_dir)
+    try:
+        state = checkpoints.restore(step, trainer.abstract_state)
+    finally:
+        checkpoints.close()
+    return by_path(state)
+
+
+def by_path(tree) -> dict:
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def same(a: dict, b: dict) -> bool:
+    """Two dicts of arrays are equal bit for bit."""
+    return a.keys() == b.keys() and all(a[key].tobytes() == b[key].tobytes() for key in a)
+
+
+def python(*arguments, devices: int = 1, **options) -> subprocess.CompletedProcess:
+    """Runs Python in another process that sees `devices` CPU devices and can import the package and these helpers."""
+    return subprocess.run([sys.executable, *arguments], env=environment(devices), capture_output=True, text=True, **options)
+
+
+def environment(devices: int = 1) -> dict:
+    flags = f" --xla_force_host_platform_device_count={devices}" if devices > 1 else ""
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return os.environ | {"PYTHONPATH": paths, "XLA_FLAGS": os.environ["XLA_FLAGS"] + flags}
