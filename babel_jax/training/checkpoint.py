@@ -27,7 +27,8 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps of finished checkpoints, ascending."""
-        return sorted(self._manager.all_steps(read=True))
+        self._manager.reload()
+        return sorted(self._manager.all_steps())
 
     def save(self, step: int, state: dict, metadata: dict) -> None:
         """Starts an asynchronous save; an earlier one is waited for. Saving a step that exists already does nothing."""
