@@ -2,7 +2,7 @@
 
 import argparse
 import ast
-import importlib
+import importlib.util
 import os
 import runpy
 import sys
@@ -80,6 +80,14 @@ def _use_cpu_well(threads: int | None) -> None:
             os.environ["XLA_FLAGS"] = (
                 f"{flags} --xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}".strip()
             )
+
+
+def _default_jobs() -> int:
+    """One run per core; one at a time where an accelerator belongs to this process alone."""
+    accelerated = any(importlib.util.find_spec(name) for name in ("jax_cuda12_plugin", "jax_cuda13_plugin", "libtpu"))
+    if accelerated and os.environ.get("JAX_PLATFORMS") != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _parser(verb: str) -> argparse.ArgumentParser:

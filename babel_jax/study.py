@@ -9,6 +9,7 @@ import importlib.metadata
 import multiprocessing
 import os
 import queue
+import signal
 import sys
 import time
 import traceback
@@ -177,9 +178,20 @@ def _cached_base(config, workdir, seed):
     return _bases[seed]
 
 
+def _next_task(tasks, parent: int):
+    while True:
+        try:
+            return tasks.get(timeout=1)
+        except queue.Empty:
+            if parent_is_gone(parent):
+                os._exit(1)
+
+
 def _work(config: ConfigDict, workdir: Path, tasks, messages, parent: int) -> None:
-    """A worker process: takes (seed, name) until None comes; stops at once when the process that started it has died."""
-    while (task := tasks.get()) is not None:
+    """A worker process: takes (seed, name) until it is killed; stops by itself when the process that started it has died."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    while True:
+        task = _next_task(tasks, parent)
 
         def progress(message, task=task):
             if parent_is_gone(parent):
@@ -296,21 +308,54 @@ def run(config: ConfigDict, workdir, jobs: int) -> Path:
 
 def _run_all(config, workdir, tasks, jobs, seconds) -> None:
     planned = {task: make_run_config(config, task[1], task[0]).steps for task in tasks}
-    done = {task for task in tasks if (workdir / f"seed{task[0]}" / task[1] / "MEASURED").exists()}
+    done = {task for task in tasks if _mark(workdir, task).exists()}
     waiting = [task for task in tasks if task not in done]
     if not waiting:
         return
-    jobs = min(jobs, len(waiting))
+    board = Board(sum(planned.values()), len(tasks), min(jobs, len(waiting)))
+
+    def finish(task):
+        done.add(task)
+        board.finish(task, planned[task])
+
+    def record(task, message):
+        """Takes what a run says of itself; true when it has finished."""
+        if message == "done":
+            write_json(_mark(workdir, task), True)
+            finish(task)
+            return True
+        if "seconds" in message:
+            seconds.update(message["seconds"])
+            write_json(workdir / "seconds.json", dict(seconds))
+        else:
+            board.update(task, message)
+        return False
+
+    for task in list(done):
+        finish(task)
+    try:
+        if jobs == 1:  # here, with all devices of this process; the plan's order respects what a run needs
+            for task in waiting:
+                execute(config, workdir, *task, lambda message, task=task: record(task, message))
+                record(task, "done")
+        else:
+            _side_by_side(config, workdir, waiting, done, min(jobs, len(waiting)), record)
+    finally:
+        board.close()
+
+
+def _mark(workdir: Path, task: tuple) -> Path:
+    return workdir / f"seed{task[0]}" / task[1] / "MEASURED"
+
+
+def _side_by_side(config, workdir, waiting, done, jobs, record) -> None:
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
-    workers, inboxes = [], []
-    for _ in range(jobs):
-        inboxes.append(context.Queue())
-        arguments = (config, workdir, inboxes[-1], messages, os.getpid())
-        workers.append(context.Process(target=_work, args=arguments, daemon=True))
-    board = Board(sum(planned.values()), len(tasks), jobs)
-    for task in done:
-        board.finish(task, planned[task])
+    inboxes = [context.Queue() for _ in range(jobs)]
+    workers = [
+        context.Process(target=_work, args=(config, workdir, inbox, messages, os.getpid()), daemon=True)
+        for inbox in inboxes
+    ]
     for worker in workers:
         worker.start()
     running: dict[tuple, int] = {}
@@ -318,11 +363,7 @@ def _run_all(config, workdir, tasks, jobs, seconds) -> None:
     try:
         while waiting or running:
             for task in list(waiting):
-                if (
-                    idle
-                    and all((task[0], name) in done for name in needs(config, task[1]))
-                    and _base_ready(config, task, done)
-                ):
+                if idle and _ready(config, task, done):
                     waiting.remove(task)
                     running[task] = idle.pop(0)
                     inboxes[running[task]].put(task)
@@ -338,26 +379,19 @@ def _run_all(config, workdir, tasks, jobs, seconds) -> None:
                 continue
             if isinstance(message, BaseException):
                 raise message
-            if message == "done":
-                write_json(workdir / f"seed{task[0]}" / task[1] / "MEASURED", True)
-                done.add(task)
+            if record(task, message):
                 idle.append(running.pop(task))
-                board.finish(task, planned[task])
-            elif "seconds" in message:
-                seconds.update(message["seconds"])
-                write_json(workdir / "seconds.json", dict(seconds))
-            else:
-                board.update(task, message)
     finally:
-        board.close()
         for worker in workers:
             worker.kill()  # whatever is half done is done again by the next call
             worker.join()
 
 
-def _base_ready(config, task, done) -> bool:
-    """Continual runs are measured against the primary-only run's neurons."""
-    return role_of(task[1]) not in ("continual", "control") or (task[0], "primary_only") in done
+def _ready(config, task, done) -> bool:
+    """True when all that a run needs is done; continual runs are measured against the primary-only run's neurons."""
+    seed, name = task
+    wanted = needs(config, name) + (["primary_only"] if role_of(name) in ("continual", "control") else [])
+    return all((seed, other) in done for other in wanted)
 
 
 def _earlier_seconds(workdir: Path) -> dict:

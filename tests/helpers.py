@@ -81,7 +81,9 @@ def same(a: dict, b: dict) -> bool:
 
 def python(*arguments, devices: int = 1, **options) -> subprocess.CompletedProcess:
     """Runs Python in another process that sees `devices` CPU devices and can import the package and these helpers."""
-    return subprocess.run([sys.executable, *arguments], env=environment(devices), capture_output=True, text=True, **options)
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment(devices), capture_output=True, text=True, **options
+    )
 
 
 def environment(devices: int = 1) -> dict:

@@ -65,7 +65,9 @@ def test_json(tmp_path):
 
 
 def test_unknown_name_says_the_nearest():
-    assert str(files.unknown_name("verb", "stduy", ["study", "report"])) == "unknown verb 'stduy'; did you mean 'study'?"
+    assert (
+        str(files.unknown_name("verb", "stduy", ["study", "report"])) == "unknown verb 'stduy'; did you mean 'study'?"
+    )
     assert str(files.unknown_name("verb", "zzz", ["study", "a"])) == "unknown verb 'zzz'; known: a, study."
 
 

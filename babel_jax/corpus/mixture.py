@@ -77,23 +77,18 @@ class Mixture:
         consumed = np.zeros(len(self.names), np.int64)
         start = 0
         for stage_index, stage in enumerate(self.stages):
-            weights = dict(stage.weights)
-            counts = exact_counts(np.array([weights.get(name, 0.0) for name in self.names]), BLOCK)
-            bounds = np.concatenate([[0], np.cumsum(counts)])
+            counts = self._block_counts(stage)
             end = np.inf if stage.rows is None else start + stage.rows
             inside = np.flatnonzero((places >= start) & (places < end))
-            blocks = (places[inside] - start) // BLOCK
+            blocks, offsets = np.divmod(places[inside] - start, BLOCK)
             for block in np.unique(blocks):
-                chosen = inside[blocks == block]
-                drawn = _block_order(self.seed, stage_index, int(block))[(places[chosen] - start) % BLOCK]
-                source[chosen] = np.searchsorted(bounds, drawn, side="right") - 1
-                number[chosen] = (
-                    consumed[source[chosen]] + block * counts[source[chosen]] + drawn - bounds[source[chosen]]
-                )
+                chosen, offset = inside[blocks == block], offsets[blocks == block]
+                drawn, rank = _block_order(self.seed, stage_index, int(block), counts)
+                source[chosen] = drawn[offset]
+                number[chosen] = consumed[drawn[offset]] + block * np.array(counts)[drawn[offset]] + rank[offset]
             if stage.rows is None:
                 break
-            # A stage that ends inside a block has consumed part of it; reserving the whole keeps every number unique.
-            consumed += -(-stage.rows // BLOCK) * counts
+            consumed += self._consumed(stage_index, stage.rows)
             start += stage.rows
         return source, number
 
@@ -120,25 +115,34 @@ class Mixture:
     def rows_seen(self, place: int) -> dict[str, int]:
         """How many rows of each source stand before `place`."""
         totals = np.zeros(len(self.names), np.int64)
-        start = 0
         for stage_index, stage in enumerate(self.stages):
-            weights = dict(stage.weights)
-            counts = exact_counts(np.array([weights.get(name, 0.0) for name in self.names]), BLOCK)
-            rows = place - start if stage.rows is None else min(stage.rows, place - start)
-            if rows <= 0:
-                break
-            blocks, rest = divmod(rows, BLOCK)
-            totals += blocks * counts
-            drawn = _block_order(self.seed, stage_index, blocks)[:rest]
-            bounds = np.concatenate([[0], np.cumsum(counts)])
-            totals += np.bincount(np.searchsorted(bounds, drawn, side="right") - 1, minlength=len(self.names))
-            start += rows
+            rows = place if stage.rows is None else min(stage.rows, place)
+            totals += self._consumed(stage_index, rows)
+            place -= rows
         return {name: int(total) for name, total in zip(self.names, totals, strict=True)}
+
+    def _block_counts(self, stage: Stage) -> tuple[int, ...]:
+        weights = dict(stage.weights)
+        return tuple(exact_counts(np.array([weights.get(name, 0.0) for name in self.names]), BLOCK).tolist())
+
+    def _consumed(self, stage_index: int, rows: int) -> np.ndarray:
+        """How many of the first `rows` rows of a stage come from each source."""
+        counts = self._block_counts(self.stages[stage_index])
+        blocks, rest = divmod(rows, BLOCK)
+        drawn, _ = _block_order(self.seed, stage_index, blocks, counts)
+        return blocks * np.array(counts) + np.bincount(drawn[:rest], minlength=len(counts))
 
 
 @lru_cache(maxsize=64)
-def _block_order(seed: int, stage: int, block: int) -> np.ndarray:
-    return np.random.default_rng([seed, 1, stage, block]).permutation(BLOCK)
+def _block_order(seed: int, stage: int, block: int, counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Source of each row of a block, and how many rows of that source stand before it in the block."""
+    order = np.random.default_rng([seed, 1, stage, block]).permutation(BLOCK)
+    drawn = np.searchsorted(np.cumsum(counts), order, side="right")
+    rank = np.zeros(BLOCK, np.int64)
+    for source in range(len(counts)):
+        here = drawn == source
+        rank[here] = np.arange(here.sum())
+    return drawn, rank
 
 
 @lru_cache(maxsize=8)

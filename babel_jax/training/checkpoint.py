@@ -4,8 +4,10 @@ A checkpoint of step n holds the state after n updates. Directories that Orbax h
 kill at any moment costs at most the work since the last one.
 """
 
+import contextlib
 import json
 import logging
+import shutil
 from pathlib import Path
 
 import jax
@@ -14,6 +16,7 @@ import orbax.checkpoint as ocp
 from babel_jax.files import UserError
 
 log = logging.getLogger(__name__)
+ROOM_TO_SPARE = 2**20  # bytes for what Orbax writes beside the arrays
 
 
 class Checkpoints:
@@ -31,26 +34,34 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def save(self, step: int, state: dict, metadata: dict) -> None:
-        """Starts an asynchronous save; an earlier one is waited for. Saving a step that exists already does nothing."""
+        """Starts an asynchronous save; an earlier one is waited for. Saving a step that exists already does nothing.
+
+        Raises:
+          UserError: there is no room for it, or it cannot be written; earlier checkpoints are intact.
+        """
         if step in self._manager.all_steps():
             return
-        try:
-            items = ocp.args.Composite(state=ocp.args.StandardSave(state), metadata=ocp.args.JsonSave(metadata))
+        with self._writing(step):
+            self._manager.wait_until_finished()
+            needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + ROOM_TO_SPARE
+            if (free := shutil.disk_usage(self.directory).free) < needed:
+                raise OSError(f"it needs {needed / 1e6:.0f} MB and the disk has {free / 1e6:.0f} MB left")
+            items = ocp.args.Composite(state=ocp.args.PyTreeSave(state), metadata=ocp.args.JsonSave(metadata))
             self._manager.save(step, args=items)
-        except OSError as error:
-            raise UserError(
-                f"cannot write checkpoint {step} to {self.directory} ({error}); earlier checkpoints are intact: "
-                "free space and run the same command again."
-            ) from error
 
     def wait(self) -> None:
-        """Returns when every save is on disk."""
-        try:
+        """Returns when every save is on disk; raises as `save`."""
+        with self._writing("in progress"):
             self._manager.wait_until_finished()
-        except OSError as error:
+
+    @contextlib.contextmanager
+    def _writing(self, step):
+        try:
+            yield
+        except (OSError, ValueError) as error:  # TensorStore reports a full disk as a ValueError
             raise UserError(
-                f"cannot finish a checkpoint in {self.directory} ({error}); earlier checkpoints are intact: "
-                "free space and run the same command again."
+                f"cannot write checkpoint {step} to {self.directory}: {str(error).splitlines()[0]}; earlier checkpoints are "
+                "intact: free space and run the same command again."
             ) from error
 
     def close(self) -> None:
@@ -92,10 +103,14 @@ class Checkpoints:
                     "checkpoint %d in %s is damaged (%s); falling back to the one before.",
                     step,
                     self.directory,
-                    str(error).splitlines()[0],
+                    _first_line(error),
                 )
                 self._manager.delete(step)
         return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:300]
 
 
 def restore_params(run_dir, step: int, abstract_params: dict, model: dict) -> dict:

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +65,11 @@ def locked(directory: Path):
     """Holds the directory for this process alone; the lock goes with the process, however it ends."""
     directory.mkdir(parents=True, exist_ok=True)
     with open(directory / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that works in {directory}", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -108,14 +113,16 @@ def train(
         if is_done(run_dir):
             return
         check_same_config(run_dir, {"config": plain(config), "material": material.fingerprint})
-        _train(config, material, run_dir, progress, stop_when)
+        with contextlib.closing(
+            Checkpoints(run_dir)
+        ) as checkpoints:  # also after an error, what is being saved is saved
+            _train(config, material, run_dir, checkpoints, progress, stop_when)
 
 
-def _train(config, material, run_dir, progress, stop_when):
+def _train(config, material, run_dir, checkpoints, progress, stop_when):
     trainer, model = trainer_for(config, material)
     row_tokens = material.max_length
     mixture = Mixture(material.sources, stages_from_config(config.stages, row_tokens), config.seed)
-    checkpoints = Checkpoints(run_dir)
     metrics_path = run_dir / "metrics.jsonl"
 
     # Where the run starts: 1. its newest readable checkpoint, 2. the last parameters of `init_from`, 3. its seed.
@@ -130,8 +137,30 @@ def _train(config, material, run_dir, progress, stop_when):
     else:
         start, state = 0, trainer.init(config.seed)
     records = _records_until(metrics_path, start)
+    window_start, window_step, pending = time.perf_counter(), start, None
+
+    def read_pending():
+        """Waits for the last step's metrics; logs them where they are due."""
+        nonlocal window_start, window_step, pending
+        if pending is None:
+            return
+        (step, metrics), pending = pending, None
+        record = {"step": step} | {name: float(value) for name, value in jax.device_get(metrics).items()}
+        if not np.isfinite(list(record.values())).all():
+            raise UserError(
+                f"the loss of {run_dir} is {record['loss']} at step {step} (gradient norm {record['grad_norm']}); its "
+                "checkpoints are intact: lower the learning rate or check the data, and start a new workdir."
+            )
+        if step % LOG_EVERY:
+            return
+        records.append(record)
+        tokens = (step - window_step) * config.batch_size * row_tokens
+        seconds = time.perf_counter() - window_start
+        window_start, window_step = time.perf_counter(), step
+        progress({"step": step, "steps": config.steps, "loss": record["loss"], "tokens_per_second": tokens / seconds})
 
     def save(step):
+        read_pending()  # a state that is no number never becomes a checkpoint
         # The metrics first: a checkpoint that exists has its metrics, and a resumed run writes the same file again.
         write_atomic(metrics_path, "".join(json.dumps(record) + "\n" for record in records))
         checkpoints.save(
@@ -146,7 +175,6 @@ def _train(config, material, run_dir, progress, stop_when):
         )
 
     loss_weight_V = trainer.put(material.loss_weight_V)
-    window_start, window_tokens, pending = time.perf_counter(), 0, None
     step = start
     while True:
         if step in config.checkpoint_steps or (config.stop_every and step % config.stop_every == 0):
@@ -162,26 +190,9 @@ def _train(config, material, run_dir, progress, stop_when):
         }
         with jax.transfer_guard("disallow"):
             state, metrics = trainer.step(state, trainer.put_batch(tokens_BxT1), loss_weight_V, trainer.put(hyper))
+        if step % LOG_EVERY == 0:  # metrics of step n-1 are read while step n runs
+            read_pending()
         step += 1
-        window_tokens += tokens_BxT1[:, 1:].size
-        if pending and pending[0] % LOG_EVERY == 0:  # metrics of step n-1 are read while step n runs
-            record = {"step": pending[0]} | {name: float(jax.device_get(value)) for name, value in pending[1].items()}
-            if not np.isfinite(record["loss"]):
-                raise UserError(
-                    f"the loss of {run_dir} is {record['loss']} at step {pending[0]}; its checkpoints are intact: "
-                    "lower the learning rate or check the data, and start a new workdir."
-                )
-            records.append(record)
-            seconds = time.perf_counter() - window_start
-            progress(
-                {
-                    "step": step,
-                    "steps": config.steps,
-                    "loss": record["loss"],
-                    "tokens_per_second": window_tokens / seconds,
-                }
-            )
-            window_start, window_tokens = time.perf_counter(), 0
         pending = (step, metrics)
     if config.stop_every and step == config.steps:
         raise UserError(
@@ -190,7 +201,6 @@ def _train(config, material, run_dir, progress, stop_when):
         )
     save(step)
     checkpoints.wait()
-    checkpoints.close()
     executables = trainer.step._cache_size()
     if executables > 1:
         raise RuntimeError(
@@ -213,7 +223,7 @@ def _records_until(path: Path, step: int) -> list[dict]:
     if not path.exists():
         return []
     records = [json.loads(line) for line in path.read_text().splitlines()]
-    return [record for record in records if record["step"] < step]
+    return [record for record in records if record["step"] <= step]
 
 
 def parent_is_gone(parent: int) -> bool:

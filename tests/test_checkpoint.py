@@ -1,0 +1,178 @@
+import logging
+import resource
+import shutil
+
+import pytest
+from helpers import by_path, make_run, python, same, small_material, state_at
+
+from babel_jax.files import UserError
+from babel_jax.training import loop
+from babel_jax.training.checkpoint import Checkpoints, restore_params
+
+MATERIAL = small_material()
+RUN = make_run({"learning_rate": 5e-3}, steps=40, checkpoint_steps=(0, 16, 24))
+
+
+class Stop(Exception):
+    """Raised in the middle of a run, as a Ctrl-C would be."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing disturbed."""
+    run_dir = tmp_path_factory.mktemp("whole")
+    loop.train(RUN, MATERIAL, run_dir)
+    return run_dir
+
+
+def ends_like(run_dir, whole) -> bool:
+    """Parameters, optimiser and metrics of both runs are the same bits."""
+    trainer, _ = loop.trainer_for(RUN, MATERIAL)
+    files = all((run_dir / name).read_bytes() == (whole / name).read_bytes() for name in ("metrics.jsonl", "DONE"))
+    return files and same(state_at(run_dir, 40, trainer), state_at(whole, 40, trainer))
+
+
+def interrupted(run_dir, step, run=RUN):
+    def stop(message):
+        if message["step"] == step:
+            raise Stop
+
+    with pytest.raises(Stop):
+        loop.train(run, MATERIAL, run_dir, progress=stop)
+    assert not loop.is_done(run_dir)
+
+
+@pytest.mark.parametrize("step", [16, 32])
+def test_stopped_in_the_middle_it_ends_the_same(tmp_path, whole, step):
+    interrupted(tmp_path, step)
+    loop.train(RUN, MATERIAL, tmp_path)
+    assert ends_like(tmp_path, whole)
+
+
+@pytest.mark.parametrize("last", [0, 16, 24])
+def test_from_any_checkpoint_it_ends_the_same(tmp_path, whole, last):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "DONE").unlink()
+    for step in (16, 24, 40):
+        if step > last:
+            shutil.rmtree(tmp_path / "checkpoints" / str(step))
+    loop.train(RUN, MATERIAL, tmp_path)
+    assert ends_like(tmp_path, whole)
+
+
+def damage_all(whole, kind):
+    """One name for each file of a checkpoint that holds something."""
+    files = sorted(path for path in (whole / "checkpoints" / "24").rglob("*") if path.is_file())
+    return [path.relative_to(whole) for path in files if path.stat().st_size > (1 if kind == "truncate" else 0)]
+
+
+@pytest.mark.parametrize("kind", ["truncate", "delete"])
+def test_no_damage_goes_unnoticed(tmp_path, whole, kind):
+    """Whichever file of a checkpoint is broken: it is read right or not at all."""
+    trainer, model = loop.trainer_for(RUN, MATERIAL)
+    want = state_at(whole, 24, trainer)
+    refused = 0
+    for number, file in enumerate(damage_all(whole, kind)):
+        copy = tmp_path / str(number)
+        shutil.copytree(whole / "checkpoints" / "24", copy / "checkpoints" / "24")
+        if kind == "truncate":
+            content = (copy / file).read_bytes()
+            (copy / file).write_bytes(content[: len(content) // 2])
+        else:
+            (copy / file).unlink()
+        checkpoints = Checkpoints(copy)
+        found = checkpoints.restore_newest(trainer.abstract_state, loop.plain(model))
+        checkpoints.close()
+        assert found is None or same(by_path(found[1]), want), file
+        refused += found is None
+    assert refused >= 2
+
+
+@pytest.mark.parametrize("kind", ["truncate", "delete"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, whole, kind, caplog):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "DONE").unlink()
+    shutil.rmtree(tmp_path / "checkpoints" / "40")
+    largest = max((tmp_path / "checkpoints" / "24" / "state").rglob("*"), key=lambda path: path.stat().st_size)
+    if kind == "truncate":
+        largest.write_bytes(largest.read_bytes()[:100])
+    else:
+        largest.unlink()
+    with caplog.at_level(logging.WARNING):
+        loop.train(RUN, MATERIAL, tmp_path)
+    warnings = [record.getMessage() for record in caplog.records if "damaged" in record.getMessage()]
+    assert len(warnings) == 1 and "checkpoint 24" in warnings[0] and "falling back" in warnings[0]
+    assert ends_like(tmp_path, whole)
+    assert Checkpoints(tmp_path).steps() == [0, 16, 24, 40]
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path, whole):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "DONE").unlink(), (tmp_path / "config.json").unlink()
+    tied = make_run({"learning_rate": 5e-3}, steps=40, model=dict(preset="test", tied_head=True))
+    with pytest.raises(UserError, match="tied_head is False there and True here"):
+        loop.train(tied, MATERIAL, tmp_path)
+    assert Checkpoints(tmp_path).steps() == [0, 16, 24, 40]  # refused, not thrown away
+
+
+def test_parameters_of_another_model_or_an_absent_step_are_refused(whole):
+    trainer, model = loop.trainer_for(RUN, MATERIAL)
+    params, model = trainer.abstract_state["params"], loop.plain(model)
+    with pytest.raises(UserError, match="vocab_size is 78 there and 79 here"):
+        restore_params(whole, 40, params, model | {"vocab_size": 79})
+    with pytest.raises(UserError, match=r"no checkpoint 39 .* there are \[0, 16, 24, 40\]"):
+        restore_params(whole, 39, params, model)
+
+
+def test_a_workdir_of_another_config_is_refused(whole):
+    stamps = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    (whole / "DONE").rename(whole / "DONE.kept")
+    try:
+        with pytest.raises(UserError, match=r"config.optimizer.learning_rate was 0.005 and is now 0.006"):
+            loop.train(make_run({"learning_rate": 6e-3}, steps=40, checkpoint_steps=(0, 16, 24)), MATERIAL, whole)
+    finally:
+        (whole / "DONE.kept").rename(whole / "DONE")
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path != whole} == {
+        path: stamp for path, stamp in stamps.items() if path != whole and path.name != ".lock"
+    } | {path: path.stat().st_mtime_ns for path in whole.rglob(".lock")}
+
+
+def test_a_full_disk_is_one_line_and_loses_no_checkpoint(tmp_path, whole):
+    """The disk fills while a checkpoint is written; with room again, the same call goes on and ends the same."""
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "DONE").unlink()
+    for step in (24, 40):
+        shutil.rmtree(tmp_path / "checkpoints" / str(step))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+    try:
+        with pytest.raises(UserError) as error:
+            loop.train(RUN, MATERIAL, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "free space" in str(error.value) and "\n" not in str(error.value)
+    assert Checkpoints(tmp_path).steps()[:2] == [0, 16] and not loop.is_done(tmp_path)
+    loop.train(RUN, MATERIAL, tmp_path)
+    assert ends_like(tmp_path, whole)
+
+
+def test_one_device_saves_and_eight_go_on(whole):
+    """Restored onto another mesh, every leaf has the same bits."""
+    script = f"""
+import jax, numpy as np, test_checkpoint as t
+from helpers import make_run, state_at
+run = make_run(mesh=dict(data=4, fsdp=2, tensor=1))
+trainer, _ = t.loop.trainer_for(run, t.MATERIAL)
+assert jax.device_count() == 8
+kernel = trainer.abstract_state["params"]["blocks"]["ffn_in"]["kernel"]
+assert len(kernel.sharding.device_set) == 8 and not kernel.sharding.is_fully_replicated
+np.savez({str(whole / "eight.npz")!r}, **state_at({str(whole)!r}, 24, trainer))
+"""
+    done = python("-c", script, devices=8)
+    assert done.returncode == 0, done.stderr
+    import numpy as np
+
+    trainer, _ = loop.trainer_for(RUN, MATERIAL)
+    with np.load(whole / "eight.npz") as eight:
+        assert same(dict(eight), state_at(whole, 24, trainer))
+    (whole / "eight.npz").unlink()

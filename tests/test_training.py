@@ -1,0 +1,290 @@
+import dataclasses
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+from helpers import PRESETS, SMALL, by_path, loud, make_run, python, random_rows, same, small_material, state_at
+from jax.sharding import PartitionSpec as P
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from babel_jax.files import UserError
+from babel_jax.material import ArrayRows
+from babel_jax.model.decoder import Decoder, DecoderConfig
+from babel_jax.model.sharding import check_batch, make_mesh, shardings
+from babel_jax.training import loop
+from babel_jax.training.optimizer import learning_rate, transformation
+from babel_jax.training.step import make_trainer, segments, target_weight, token_loss
+
+MATERIAL = small_material()
+OPTIMIZER = dict(b1=0.9, b2=0.98, epsilon=1e-8, weight_decay=0.1, clip_norm=1.0, multipliers={})
+
+
+# --- schedules ------------------------------------------------------------------------------------------------------------
+
+
+def schedule(steps, **changes):
+    settings = dict(learning_rate=1.0, warmup_steps=4, schedule="constant", decay_steps=0, final_learning_rate=0.1)
+    return [learning_rate(ConfigDict(settings | changes), step, steps) for step in range(steps + 1)]
+
+
+def test_schedules():
+    assert schedule(8) == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1]
+    cosine = schedule(12, schedule="cosine")
+    assert cosine[4] == 1 and cosine[8] == pytest.approx(0.55) and cosine[12] == pytest.approx(0.1)
+    assert sorted(cosine[4:], reverse=True) == cosine[4:]
+    late = schedule(12, schedule="cosine", decay_steps=4)
+    assert late[4:9] == [1] * 5 and late[10] == pytest.approx(0.55) and late[12] == pytest.approx(0.1)
+    with pytest.raises(UserError, match="did you mean 'cosine'"):
+        schedule(12, schedule="cosin")
+
+
+def test_the_run_follows_its_schedule(tmp_path):
+    """Adam without memory moves every parameter that has a gradient by exactly the learning rate."""
+    optimizer = dict(b1=0.0, b2=0.0, epsilon=1e-20, weight_decay=0.0, learning_rate=0.01)
+    optimizer |= dict(schedule="cosine", final_learning_rate=0.001)
+    run = make_run(optimizer, steps=6, checkpoint_steps=tuple(range(7)))
+    loop.train(run, MATERIAL, tmp_path)
+    trainer, _ = loop.trainer_for(run, MATERIAL)
+    head = [state_at(tmp_path, step, trainer)["['params']['head']"] for step in range(7)]
+    moved = [np.abs(after - before).max() for before, after in zip(head, head[1:], strict=False)]
+    wanted = [learning_rate(run.optimizer, step, 6) for step in range(6)]
+    assert moved == pytest.approx(wanted, rel=1e-3) and len(set(wanted)) > 3
+
+
+# --- the loss -------------------------------------------------------------------------------------------------------------
+
+
+def test_label_smoothing_is_the_mixed_cross_entropy():
+    rng = np.random.default_rng(0)
+    logits, targets = rng.normal(size=(2, 3, 7)).astype(np.float32), rng.integers(0, 7, (2, 3))
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    for smoothing in (0.0, 0.1):
+        law = (1 - smoothing) * np.eye(7)[targets] + smoothing / 7
+        np.testing.assert_allclose(token_loss(logits, targets, smoothing), -(law * log_p).sum(-1), rtol=1e-5)
+
+
+def test_targets_count_by_class_and_not_across_documents():
+    tokens = np.array([[5, 9, 1, 7, 9, 9, 2]])
+    weight = np.ones(10, np.float32)
+    weight[7] = 0
+    assert target_weight(tokens, weight, 9).tolist() == [[1, 0, 0, 1, 0, 0]]
+    assert target_weight(tokens, weight, -1).tolist() == [[1, 1, 0, 1, 1, 1]]
+    assert segments(tokens, 9).tolist() == [[0, 0, 1, 1, 1, 2, 3]]
+
+
+def first_loss(tokens, weight, document_end=3, smoothing=0.0):
+    trainer = make_trainer(SMALL, FrozenConfigDict(OPTIMIZER), document_end, make_mesh())
+    hyper = {"learning_rate": np.float32(0), "label_smoothing": np.float32(smoothing)}
+    state = trainer.fresh(loud(SMALL))
+    return float(trainer.step(state, trainer.put_batch(tokens), trainer.put(weight), trainer.put(hyper))[1]["loss"])
+
+
+def test_the_step_masks_and_weighs():
+    tokens = random_rows(8, 8, SMALL.max_length)  # few tokens: many document ends
+    weight = np.linspace(0, 2, SMALL.vocab_size).astype(np.float32)
+    inputs, targets = tokens[:, :-1], tokens[:, 1:]
+    logits, _ = jax.jit(Decoder(SMALL).apply)({"params": loud(SMALL)}, inputs, segments(inputs, 3))
+    each = np.asarray(token_loss(logits, targets, 0.1))
+    counts = np.where(inputs == 3, 0, weight[targets])
+    assert first_loss(tokens, weight, smoothing=0.1) == pytest.approx((each * counts).sum() / counts.sum(), rel=1e-5)
+    assert (inputs == 3).any() and first_loss(tokens, np.zeros_like(weight)) == 0
+
+
+# --- the optimiser --------------------------------------------------------------------------------------------------------
+
+
+def updates(optimizer, gradient):
+    params = loud(SMALL)
+    transform = transformation(ConfigDict(OPTIMIZER | optimizer))
+    grads = jax.tree.map(lambda leaf: np.full(leaf.shape, gradient, np.float32), params)
+    return by_path(transform.update(grads, transform.init(params), params)[0]), by_path(params)
+
+
+def test_weight_decay_acts_on_block_matrices_only():
+    update, params = updates({}, gradient=0.0)
+    for path in params:
+        decayed = "blocks" in path and "kernel" in path
+        np.testing.assert_allclose(update[path], params[path] * (0.1 if decayed else 0), rtol=1e-6)
+    assert sum("kernel" in path for path in params) == 4
+
+
+def test_multipliers_scale_the_leaves_they_name():
+    plain, _ = updates({"weight_decay": 0.0}, gradient=1.0)
+    times, _ = updates({"weight_decay": 0.0, "multipliers": {"embed_table$|head$": 6.0}}, gradient=1.0)
+    for path in plain:
+        factor = 6 if path in ("['embed_table']", "['head']") else 1
+        np.testing.assert_allclose(times[path], factor * plain[path], rtol=1e-6)
+
+
+def test_a_pattern_that_matches_nothing_is_refused():
+    with pytest.raises(UserError, match="unknown parameter pattern in optimizer.multipliers 'hed'"):
+        updates({"multipliers": {"hed": 6.0}}, gradient=1.0)
+
+
+def test_clipping_is_by_the_global_norm():
+    small, _ = updates({"b1": 0.0, "b2": 0.0, "epsilon": 1.0, "weight_decay": 0.0}, gradient=1e-4)
+    large, _ = updates({"b1": 0.0, "b2": 0.0, "epsilon": 1.0, "weight_decay": 0.0}, gradient=1e4)
+    n = sum(leaf.size for leaf in small.values())
+    assert small["['head']"][0, 0] == pytest.approx(1e-4, rel=1e-3)
+    assert large["['head']"][0, 0] == pytest.approx(n**-0.5 / (1 + n**-0.5), rel=1e-3)
+
+
+# --- a run ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_learns_keeps_its_books_and_frozen_rows(tmp_path):
+    seen = []
+    weights = {"php": 0.25, "python": 0.75}
+    run = make_run(
+        {"learning_rate": 1e-2},
+        checkpoint_steps=(0,),
+        steps=34,
+        stages=({"tokens": 8 * 11 * 10, "weights": {"python": 1.0}}, {"tokens": 0, "weights": weights}),
+    )
+    loop.train(run, MATERIAL, tmp_path, progress=seen.append)
+    trainer, _ = loop.trainer_for(run, MATERIAL)
+    before, after = (state_at(tmp_path, step, trainer) for step in (0, 34))
+    assert same({"": before["['params']['embed_frozen']"]}, {"": after["['params']['embed_frozen']"]})
+    assert all((before[path] != after[path]).any() for path in before if "params" in path and "frozen" not in path)
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [16, 32] and records[1]["loss"] < records[0]["loss"]
+    done = json.loads((tmp_path / "DONE").read_text())
+    assert done["step"] == 34 and done["tokens"] == 34 * 8 * 11 == sum(done["tokens_by_language"].values())
+    assert 0 < done["tokens_by_language"]["php"] < done["tokens_by_language"]["python"]
+    assert [message["step"] for message in seen] == [16, 32] and seen[0]["tokens_per_second"] > 0
+    stamp = (tmp_path / "DONE").stat().st_mtime_ns
+    loop.train(run, MATERIAL, tmp_path)
+    assert (tmp_path / "DONE").stat().st_mtime_ns == stamp  # done is done
+
+
+def test_runs_of_the_same_shapes_share_one_executable(tmp_path):
+    runs = [
+        make_run({"learning_rate": 1e-3, "clip_norm": 0.9}, steps=3),
+        make_run({"learning_rate": 2e-3, "clip_norm": 0.9, "label_smoothing": 0.1, "schedule": "cosine"}, steps=4),
+    ]
+    for number, run in enumerate(runs):
+        loop.train(run, MATERIAL, tmp_path / str(number))
+    trainers = [loop.trainer_for(run, MATERIAL)[0] for run in runs]
+    assert trainers[0] is trainers[1] and trainers[0].step._cache_size() == 1
+
+
+def test_a_run_goes_on_from_anothers_parameters_with_a_fresh_optimiser(tmp_path):
+    loop.train(make_run(steps=5), MATERIAL, tmp_path / "base")
+    run = make_run(steps=2, init_from="../base", checkpoint_steps=(0,))
+    loop.train(run, MATERIAL, tmp_path / "next")
+    trainer, _ = loop.trainer_for(run, MATERIAL)
+    base, start = state_at(tmp_path / "base", 5, trainer), state_at(tmp_path / "next", 0, trainer)
+    assert all(same({"": base[path]}, {"": start[path]}) for path in base if path.startswith("['params']"))
+    assert not any(start[path].any() for path in start if path.startswith("['opt_state']"))
+    assert start["['step']"] == 0 and base["['step']"] == 5
+
+
+def test_a_criterion_stops_the_run_or_it_is_an_error(tmp_path):
+    asked = []
+
+    def reached(params):
+        asked.append(float(params["head"][0, 0]))
+        return len(asked) == 2
+
+    run = make_run(steps=20, stop_every=4, stop_accuracy=0.9)
+    loop.train(run, MATERIAL, tmp_path / "stops", stop_when=reached)
+    assert loop.last_step(tmp_path / "stops") == 8 and len(set(asked)) == 2
+    with pytest.raises(UserError, match="did not reach accuracy 0.9 within 20 steps"):
+        loop.train(run, MATERIAL, tmp_path / "never", stop_when=lambda params: False)
+    assert not loop.is_done(tmp_path / "never")
+
+
+@pytest.mark.parametrize("checkpoint", [16, 21])
+def test_a_loss_that_is_no_number_stops_the_run_and_spoils_no_checkpoint(tmp_path, checkpoint):
+    run = make_run({"learning_rate": 1e30}, checkpoint_steps=(0, checkpoint), steps=60)
+    with pytest.raises(UserError, match="lower the learning rate") as error:
+        loop.train(run, MATERIAL, tmp_path)
+    assert "\n" not in str(error.value) and not loop.is_done(tmp_path)
+    checkpoints = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit())
+    assert checkpoints == [0]
+    state = state_at(tmp_path, 0, loop.trainer_for(run, MATERIAL)[0])
+    assert all(np.isfinite(leaf).all() for leaf in state.values())
+
+
+def test_a_diverged_run_is_never_done(tmp_path):
+    """Also where the last step is not one whose loss is logged."""
+    with pytest.raises(UserError, match="lower the learning rate"):
+        loop.train(make_run({"learning_rate": 1e30}, steps=7), MATERIAL, tmp_path)
+    assert not loop.is_done(tmp_path)
+
+
+# --- meshes ---------------------------------------------------------------------------------------------------------------
+
+
+def losses(data=1, fsdp=1, tensor=1) -> list[float]:
+    """Losses of five steps on a mesh."""
+    trainer = make_trainer(SMALL, FrozenConfigDict(OPTIMIZER), 3, make_mesh(data, fsdp, tensor))
+    state, found = trainer.fresh(loud(SMALL)), []
+    hyper = trainer.put({"learning_rate": np.float32(1e-2), "label_smoothing": np.float32(0.1)})
+    for step in range(5):
+        tokens = trainer.put_batch(random_rows(8, SMALL.vocab_size, SMALL.max_length, seed=step))
+        state, metrics = trainer.step(state, tokens, trainer.put(np.ones(SMALL.vocab_size, np.float32)), hyper)
+        found.append(float(metrics["loss"]))
+    assert trainer.step._cache_size() == 1
+    return found
+
+
+def test_eight_devices_give_the_losses_of_one():
+    meshes = [(8, 1, 1), (1, 8, 1), (2, 1, 4), (2, 2, 2)]
+    script = f"import json, test_training as t; print(json.dumps([t.losses(*mesh) for mesh in {meshes}]))"
+    done = python("-c", script, devices=8)
+    assert done.returncode == 0, done.stderr
+    one = losses()
+    for mesh, found in zip(meshes, json.loads(done.stdout.splitlines()[-1]), strict=True):
+        assert found == pytest.approx(one, abs=1e-5), mesh
+    assert one[-1] != one[0]
+
+
+def test_batches_and_meshes_that_do_not_divide_are_refused():
+    mesh = type("Mesh", (), {"shape": {"data": 4, "fsdp": 2, "tensor": 1}})
+    check_batch(mesh, 16)
+    with pytest.raises(UserError, match="batch_size 12 is not divisible by the 8 devices"):
+        check_batch(mesh, 12)
+    for axes in (dict(data=3), dict(data=-1, fsdp=-1), dict(data=-1, tensor=2)):
+        with pytest.raises(UserError, match="does not fit 1 devices"):
+            make_mesh(**axes)
+
+
+def test_every_leaf_of_every_state_has_a_rule():
+    for preset in PRESETS.values():
+        for tied in (True, False):
+            model = DecoderConfig(**preset, vocab_size=256, max_length=8, tied_head=tied, frozen_rows=64)
+            placed = make_trainer(model, FrozenConfigDict(OPTIMIZER), -1, make_mesh()).state_shardings
+            matrices = [s.spec for path, s in jax.tree_util.tree_leaves_with_path(placed) if "kernel" in str(path)]
+            assert len(matrices) == 12 and all("fsdp" in spec and "tensor" in spec for spec in matrices)
+
+
+def test_a_leaf_without_a_rule_or_that_does_not_divide_is_refused():
+    leaf = jax.ShapeDtypeStruct((6, 4), np.float32)
+    with pytest.raises(ValueError, match="no sharding rule matches the leaf 'blocks/router'"):
+        shardings(make_mesh(), {"blocks": {"router": leaf}})
+    assert shardings(make_mesh(), {"head": leaf})["head"].spec == P("tensor", "fsdp")
+    mesh = type("Mesh", (), {"shape": {"data": 1, "fsdp": 1, "tensor": 4}})
+    with pytest.raises(UserError, match=r"'head' \(6, 4\) is not divisible by the mesh"):
+        shardings(mesh, {"head": leaf})
+
+
+def test_materials_differ_in_fingerprint_and_so_do_their_runs(tmp_path):
+    loop.train(make_run(steps=1), MATERIAL, tmp_path)
+    other = dataclasses.replace(MATERIAL, fingerprint="other")
+    (tmp_path / "DONE").unlink()
+    with pytest.raises(UserError, match="belongs to another config: material was"):
+        loop.train(make_run(steps=1), other, tmp_path)
+
+
+def test_uniform_loss_before_anything_is_learnt(tmp_path):
+    """A fresh model says nothing: its first loss is close to log V."""
+    sources = {"python": ArrayRows(random_rows(256, MATERIAL.vocab_size, MATERIAL.max_length))}
+    material = dataclasses.replace(
+        MATERIAL, sources=sources, loss_weight_V=np.ones(MATERIAL.vocab_size, np.float32), fingerprint="uniform"
+    )
+    loop.train(make_run({"learning_rate": 0.0}, steps=17), material, tmp_path)
+    record = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    assert record["loss"] == pytest.approx(math.log(MATERIAL.vocab_size), rel=0.01)
