@@ -48,7 +48,7 @@ def load_config(path: str, settings: list[str]):
 
     if not Path(path).exists():
         raise UserError(f"there is no config {path}; configs/ holds those of this project.")
-    config = override(study.default(), runpy.run_path(path)["get_config"]().to_dict())
+    changes = runpy.run_path(path)["get_config"]().to_dict()
     for setting in settings:
         key, equals, text = setting.removeprefix("--config.").partition("=")
         if not setting.startswith("--config.") or not equals:
@@ -59,8 +59,16 @@ def load_config(path: str, settings: list[str]):
             value = text
         for part in reversed(key.split(".")):
             value = {part: value}
-        config = override(config, value)
-    return config
+        _merge(changes, value)
+    return override(study.default(), changes)
+
+
+def _merge(changes: dict, more: dict) -> None:
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(changes.get(key), dict):
+            _merge(changes[key], value)
+        else:
+            changes[key] = value
 
 
 def _use_cpu_well(threads: int | None) -> None:

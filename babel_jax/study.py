@@ -302,7 +302,7 @@ def run(config: ConfigDict, workdir, jobs: int) -> Path:
             names = planned_runs(config, proposals)
             _run_all(config, workdir, [(seed, name) for name in names for seed in config.seeds], jobs, seconds)
         seconds["total"] += time.perf_counter() - started
-        write_json(workdir / "study.json", _description(config, names, workdir, proposals, seconds))
+        write_json(workdir / "study.json", _description(config, names, workdir, seconds))
         return report.build(workdir)
 
 
@@ -399,7 +399,7 @@ def _earlier_seconds(workdir: Path) -> dict:
     return read_json(path) if path.exists() else {}
 
 
-def _description(config, names, workdir, proposals, seconds) -> dict:
+def _description(config, names, workdir, seconds) -> dict:
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     return {
         "kind": config.kind,
@@ -420,6 +420,5 @@ def _description(config, names, workdir, proposals, seconds) -> dict:
         "wall_seconds": {phase: round(value, 1) for phase, value in seconds.items()},
         "versions": {"babel_jax": babel_jax.__version__, "python": sys.version.split()[0]}
         | {package: importlib.metadata.version(package) for package in packages},
-        "proposals": proposals,
         "config": run_config.plain(config),
     }

@@ -1,4 +1,4 @@
-"""Sets the machine up before JAX is imported: as a study does, on the CPU, one thread, compiled programs kept for the next call."""
+"""Before JAX is imported: the CPU, one thread as in a study, and compiled programs kept for the next call."""
 
 import os
 

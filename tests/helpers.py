@@ -87,6 +87,11 @@ def python(*arguments, devices: int = 1, **options) -> subprocess.CompletedProce
 
 
 def environment(devices: int = 1) -> dict:
-    flags = f" --xla_force_host_platform_device_count={devices}" if devices > 1 else ""
+    flags, threads = "", {}
+    if devices > 1:  # they wait for each other in one pool of threads: too few, or another order in each, lock up
+        flags = (
+            f" --xla_force_host_platform_device_count={devices} --xla_cpu_enable_concurrency_optimized_scheduler=false"
+        )
+        threads = {"NPROC": str(8 * devices)}
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    return os.environ | {"PYTHONPATH": paths, "XLA_FLAGS": os.environ["XLA_FLAGS"] + flags}
+    return os.environ | {"PYTHONPATH": paths, "XLA_FLAGS": os.environ["XLA_FLAGS"] + flags} | threads

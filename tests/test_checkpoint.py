@@ -2,6 +2,7 @@ import logging
 import resource
 import shutil
 
+import numpy as np
 import pytest
 from helpers import by_path, make_run, python, same, small_material, state_at
 
@@ -103,7 +104,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, whole, kind
     warnings = [record.getMessage() for record in caplog.records if "damaged" in record.getMessage()]
     assert len(warnings) == 1 and "checkpoint 24" in warnings[0] and "falling back" in warnings[0]
     assert ends_like(tmp_path, whole)
-    assert Checkpoints(tmp_path).steps() == [0, 16, 24, 40]
+    trainer, _ = loop.trainer_for(RUN, MATERIAL)
+    assert same(state_at(tmp_path, 24, trainer), state_at(whole, 24, trainer))  # made again
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path, whole):
@@ -125,16 +127,17 @@ def test_parameters_of_another_model_or_an_absent_step_are_refused(whole):
 
 
 def test_a_workdir_of_another_config_is_refused(whole):
-    stamps = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    def stamps():
+        return {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file() and path.name != ".lock"}
+
     (whole / "DONE").rename(whole / "DONE.kept")
+    before = stamps()
     try:
         with pytest.raises(UserError, match=r"config.optimizer.learning_rate was 0.005 and is now 0.006"):
             loop.train(make_run({"learning_rate": 6e-3}, steps=40, checkpoint_steps=(0, 16, 24)), MATERIAL, whole)
+        assert stamps() == before
     finally:
         (whole / "DONE.kept").rename(whole / "DONE")
-    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path != whole} == {
-        path: stamp for path, stamp in stamps.items() if path != whole and path.name != ".lock"
-    } | {path: path.stat().st_mtime_ns for path in whole.rglob(".lock")}
 
 
 def test_a_full_disk_is_one_line_and_loses_no_checkpoint(tmp_path, whole):
@@ -170,8 +173,6 @@ np.savez({str(whole / "eight.npz")!r}, **state_at({str(whole)!r}, 24, trainer))
 """
     done = python("-c", script, devices=8)
     assert done.returncode == 0, done.stderr
-    import numpy as np
-
     trainer, _ = loop.trainer_for(RUN, MATERIAL)
     with np.load(whole / "eight.npz") as eight:
         assert same(dict(eight), state_at(whole, 24, trainer))

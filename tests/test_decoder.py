@@ -84,7 +84,7 @@ def test_no_position_sees_the_future():
 
 def test_no_position_sees_another_document():
     segments = np.array([[0, 0, 0, 0, 1, 1, 2, 2, 2, 2, 2, 2]])
-    assert np.array_equal(looks_at(segments), np.tri(12, dtype=bool) & (segments.T == segments))
+    assert np.array_equal(looks_at(segments), np.tri(12, dtype=bool) & (segments == segments.T))
 
 
 def test_remat_changes_nothing():

@@ -1,6 +1,7 @@
 import os
 import resource
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -31,10 +32,15 @@ def test_content_arrives_whole_and_folders_are_made(tmp_path):
 def test_a_reader_never_sees_a_part(tmp_path, monkeypatch):
     path = tmp_path / "file"
     files.write_atomic(path, "old")
-    seen = []
-    monkeypatch.setattr(os, "fsync", lambda descriptor: seen.append(path.read_text()))
+    seen, replace = [], os.replace
+
+    def watched(source, target):
+        seen.append((path.read_text(), Path(source).read_text()))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
     files.write_atomic(path, "new")
-    assert seen == ["old"] and path.read_text() == "new"
+    assert seen == [("old", "new")] and path.read_text() == "new"
 
 
 def test_full_disk_is_one_line_and_loses_nothing(tmp_path, full_disk):

@@ -226,6 +226,7 @@ def losses(data=1, fsdp=1, tensor=1) -> list[float]:
     for step in range(5):
         tokens = trainer.put_batch(random_rows(8, SMALL.vocab_size, SMALL.max_length, seed=step))
         state, metrics = trainer.step(state, tokens, trainer.put(np.ones(SMALL.vocab_size, np.float32)), hyper)
+        jax.block_until_ready(state)  # forced CPU devices that are steps apart can lock up
         found.append(float(metrics["loss"]))
     assert trainer.step._cache_size() == 1
     return found

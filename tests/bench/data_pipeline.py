@@ -1,0 +1,78 @@
+"""Does the data pipeline keep up? Prints one JSON line.
+
+`ratio`: tokens/s of a mixture over two languages' ArrayRecord rows (random tokens, shuffled, batch by batch), against the
+tokens/s that a train step of the 7M preset consumes on this machine; same process, one after the other. Target: at least 20.
+Run: python tests/bench/data_pipeline.py [--batch=8 --length=256 --vocab=8192 --rows=8000 --steps=5]
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+from ml_collections import FrozenConfigDict
+
+from babel_jax.corpus import rows
+from babel_jax.corpus.mixture import Mixture, Stage
+from babel_jax.model.decoder import PRESETS, DecoderConfig
+from babel_jax.model.sharding import make_mesh
+from babel_jax.training.step import make_trainer
+
+TARGET = 20
+OPTIMIZER = dict(b1=0.9, b2=0.98, epsilon=1e-8, weight_decay=0.1, clip_norm=1.0, multipliers={})
+
+
+def write_rows(folder: Path, language: str, size) -> rows.RowSource:
+    """Random tokens of one language as a dataset on disk."""
+    ids = SimpleNamespace(vocab_size=size.vocab, document_end=0, encode=lambda tokens: tokens)
+    file = rows.TokenFile(folder / f"{language}.tokens", ids)
+    rng = np.random.default_rng(len(language))
+    file.append(rng.integers(0, size.vocab, size.rows * (size.length + 1) - 1).astype(file.dtype))
+    file.close()
+    rows.write(folder, language, {"train": file}, size.length + 1)
+    return rows.read(folder, language)["train"]
+
+
+def pipeline_speed(size) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        sources = {language: write_rows(Path(folder), language, size) for language in ("primary", "new")}
+        mixture = Mixture(sources, (Stage(None, (("new", 0.7), ("primary", 0.3))),), seed=0)
+        batches = size.rows // size.batch  # about half of all rows, none twice
+        mixture.rows(np.arange(size.batch))
+        start = time.perf_counter()
+        for batch in range(1, batches + 1):
+            mixture.rows(np.arange(batch * size.batch, (batch + 1) * size.batch))
+        return batches * size.batch * size.length / (time.perf_counter() - start)
+
+
+def step_speed(size) -> float:
+    model = DecoderConfig(**PRESETS["7m"], vocab_size=size.vocab, max_length=size.length)
+    trainer = make_trainer(model, FrozenConfigDict(OPTIMIZER), 0, make_mesh())
+    weight_V = trainer.put(np.ones(size.vocab, np.float32))
+    hyper = trainer.put({"learning_rate": np.float32(1e-3), "label_smoothing": np.float32(0)})
+    tokens = np.random.default_rng(0).integers(0, size.vocab, (size.batch, size.length + 1)).astype(np.int32)
+    state, seconds = trainer.init(0), []
+    for _ in range(size.steps + 1):
+        start = time.perf_counter()
+        state, metrics = trainer.step(state, trainer.put_batch(tokens), weight_V, hyper)
+        jax.block_until_ready((state, metrics))
+        seconds.append(time.perf_counter() - start)
+    return size.batch * size.length / min(seconds[1:])  # the first call compiles
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name, default in dict(batch=8, length=256, vocab=8192, rows=8000, steps=5).items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    size = parser.parse_args()
+    pipeline, step = pipeline_speed(size), step_speed(size)
+    result = {"pipeline_tokens_per_second": round(pipeline), "step_tokens_per_second": round(step)}
+    print(json.dumps(result | {"ratio": round(pipeline / step, 1), "target": TARGET, **vars(size)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import ROOT, SMALL_WORLD, environment, same, state_at
+
+from babel_jax import measurements, study
+from babel_jax.__main__ import load_config, main
+from babel_jax.training import loop
+
+STEPS = 24
+CONFIG = f"""
+from ml_collections import ConfigDict
+
+def get_config():
+    def run(source, **changes):
+        return dict(steps={STEPS}, stages=({{"tokens": 0, "weights": {{source: 1.0}}}},), **changes)
+
+    return ConfigDict(dict(
+        kind="organism", primary="python", new="php", seeds=(0,), world={SMALL_WORLD},
+        common=dict(batch_size=16, model=dict(preset="tiny", tied_head=False), optimizer=dict(learning_rate=4e-3)),
+        runs=dict(
+            primary_only=run("python"),
+            new_only=run("php"),
+            continual=run("php", init_from="primary_only", checkpoint_steps=(0, 4, 8, 16)),
+            control=run("php_control", init_from="primary_only", checkpoint_steps=(0, 16)),
+            mix=dict(steps={STEPS}),
+        ),
+        original=dict(python=11, php=23),
+        sweep=(0.5,),
+    ))
+"""
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "small.py"
+    path.write_text(CONFIG)
+    return path
+
+
+# --- mistakes on the command line -----------------------------------------------------------------------------------------
+
+
+def error_of(capsys, *arguments):
+    """The one line that a user's mistake prints."""
+    assert main([str(argument) for argument in arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.count("\n") == 1 and printed.err.startswith("error: ")
+    return printed.err
+
+
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ("sweeep=(0.1,)", "unknown config key 'sweeep'; did you mean 'sweep'?"),
+        ("common.batch_sise=8", "did you mean 'common.batch_size'?"),
+        ("runs.continual.optimizer.learning_rat=1.0", "did you mean 'runs.continual.optimizer.learning_rate'?"),
+        ("runs.contnual.steps=3", "unknown role of a run 'contnual'; did you mean 'continual'?"),
+        ("new=phpp", "phpp"),
+        ("primary=cobol", "cobol"),
+        ("kind=organsim", "unknown kind of study 'organsim'; did you mean 'organism'?"),
+        ("world.wrods=3", "unknown key of the world 'wrods'; did you mean 'words'?"),
+        ("common.model.preset=tinny", "unknown model preset 'tinny'; did you mean 'tiny'?"),
+        ("common.optimizer.schedule=cosin", "unknown schedule 'cosin'; did you mean 'cosine'?"),
+        ("common.steps=many", "'common.steps' has the wrong type"),
+        ("sweep=(1.5,)", "shares lie between 0 and 1"),
+        ("seeds=()", "the study has no seeds"),
+        ("runs.continual.checkpoint_steps=(0,99)", "checkpoint_steps [99] lie outside"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_writes_nothing(capsys, config_file, tmp_path, setting, message):
+    workdir = tmp_path / "W"
+    arguments = ["study", f"--config={config_file}", f"--config.{setting}", f"--workdir={workdir}", "--jobs=1"]
+    assert message in error_of(capsys, *arguments)
+    assert not workdir.exists()
+
+
+def test_wrong_verbs_files_and_runs(capsys, config_file, tmp_path):
+    workdir = tmp_path / "W"
+    assert "did you mean 'study'" in error_of(capsys, "stduy")
+    assert "there is no config" in error_of(capsys, "study", "--config=absent.py", f"--workdir={workdir}")
+    study_here = ["study", f"--config={config_file}", f"--workdir={workdir}"]
+    assert "cannot read the argument '--confg.x=1'" in error_of(capsys, *study_here, "--confg.x=1")
+    assert "--jobs is 0" in error_of(capsys, *study_here, "--jobs=0")
+    one = ["train", f"--config={config_file}", f"--workdir={workdir}"]
+    assert "did you mean 'continual'" in error_of(capsys, *one, "--run=continul")
+    assert "study.json" in error_of(capsys, "optimize", f"--workdir={workdir}")
+    assert not workdir.exists()
+
+
+def test_an_unknown_language_of_the_world(capsys, config_file, tmp_path):
+    path = tmp_path / "phpp.py"
+    path.write_text(config_file.read_text().replace("php", "phpp"))
+    message = error_of(capsys, "study", f"--config={path}", f"--workdir={tmp_path / 'W'}")
+    assert "unknown language of the embedded world 'phpp'; did you mean 'php'?" in message
+    assert not (tmp_path / "W").exists()
+
+
+def test_settings_reach_what_the_file_leaves_open(config_file):
+    """A section such as `common` may be given keys that the file does not set."""
+    settings = ["--config.common.optimizer.schedule=cosine", "--config.runs.continual.steps=7", "--config.seeds=(4, 5)"]
+    config = load_config(str(config_file), settings)
+    run = study.make_run_config(config, "continual", 4)
+    assert run.optimizer.schedule == "cosine" and run.optimizer.learning_rate == 4e-3 and run.steps == 7
+    assert config.seeds == (4, 5) and config.runs.new_only.steps == STEPS
+
+
+def test_a_missing_corpus(capsys, tmp_path):
+    config = ROOT / "configs" / "real_code.py"
+    workdir = tmp_path / "W"
+    arguments = [f"--config={config}", f"--config.corpus={tmp_path / 'absent'}", f"--workdir={workdir}"]
+    assert "absent" in error_of(capsys, "study", *arguments)
+    assert not workdir.exists()
+
+
+def test_a_workdir_of_another_config(capsys, config_file, tmp_path):
+    config = load_config(str(config_file), ["--config.seeds=(1,)"])
+    loop.check_same_config(tmp_path, study.run_config.plain(config))
+    before = (tmp_path / "config.json").read_text()
+    message = error_of(capsys, "study", f"--config={config_file}", f"--workdir={tmp_path}")
+    assert "seeds was [1] and is now [0]" in message
+    assert (tmp_path / "config.json").read_text() == before and not (tmp_path / "seed0").exists()
+
+
+# --- a whole study, undisturbed and killed --------------------------------------------------------------------------------
+
+
+def command(config_file, workdir):
+    arguments = ["study", f"--config={config_file}", f"--workdir={workdir}", "--jobs=2"]
+    return [sys.executable, "-m", "babel_jax", *arguments]
+
+
+def run_study(config_file, workdir):
+    done = subprocess.run(command(config_file, workdir), env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="module")
+def whole(config_file, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("whole")
+    return workdir, run_study(config_file, workdir).stdout
+
+
+def results(config_file, workdir) -> dict:
+    """All that a study finds out: parameters of every run, measurement rows, the summary but for its times."""
+    config = load_config(str(config_file), [])
+    material = study.load_material(config, 0)
+    found = {"summary": json.loads((workdir / "report" / "summary.json").read_text())}
+    del found["summary"]["wall_seconds"]
+    for run_dir in sorted((workdir / "seed0").iterdir()):
+        trainer, _ = loop.trainer_for(study.make_run_config(config, run_dir.name, 0), material)
+        found[run_dir.name] = state_at(run_dir, STEPS, trainer)
+        found[run_dir.name]["metrics"] = np.frombuffer((run_dir / "metrics.jsonl").read_bytes(), np.uint8)
+        for file in sorted((run_dir / "measurements").iterdir()):
+            found[run_dir.name, file.name] = pd.read_parquet(file)
+    return found
+
+
+def assert_same_results(found, wanted):
+    assert found.keys() == wanted.keys()
+    for key, value in wanted.items():
+        if key == "summary":
+            assert found[key] == value
+        elif isinstance(value, dict):
+            assert same(found[key], value), key
+        else:
+            pd.testing.assert_frame_equal(found[key], value, check_exact=True, obj=str(key))
+
+
+def test_a_small_study_from_end_to_end(whole):
+    workdir, printed = whole
+    assert "python -> php, 1 seed" in printed and str(workdir / "report" / "index.html") in printed
+    summary = json.loads((workdir / "report" / "summary.json").read_text())
+    keys = {
+        "": "primary new seeds accuracy control patches knowledge_share working_language transferring_neurons stages "
+        "algorithm1 sweep original_vs_optimised wall_seconds versions",
+        "accuracy": "start peak end decline",
+        "control": "end stages",
+        "patches": "embeddings blocks ffn",
+        "knowledge_share": "ceiling at_peak end",
+        "working_language": "primary_share_start primary_share_peak primary_share_end layers",
+        "transferring_neurons": "lape_target pair_shared functional",
+        "original_vs_optimised": "original optimised difference ci",
+    }
+    for part, names in keys.items():
+        assert set(summary[part] if part else summary) == set(names.split()), part
+    assert set(summary["accuracy"]["peak"]) == {"step", "value", "ci"}
+    assert len(summary["working_language"]["layers"]) == 4
+    assert {entry["new_share"] for entry in summary["sweep"]} >= {0.5, 0.6765}
+    assert all(0 <= summary["accuracy"][part]["value"] <= 1 for part in ("peak", "end"))
+    runs = {path.name for path in (workdir / "seed0").iterdir()}
+    assert runs >= {"primary_only", "new_only", "continual", "control", "mix_0.5000", "mix_0.6765"}
+    assert len(runs) >= 6 + (summary["algorithm1"]["loss"]["p_star"] is not None)
+    frame = measurements.read(workdir)
+    assert sorted(frame.query("run == 'continual' and probe == 'loss'").step.unique()) == [0, 4, 8, 16, STEPS]
+    assert set(frame.probe) == {"evaluation", "loss", "lens", "neurons", "patch"}
+
+
+def test_a_second_call_is_quick_and_changes_nothing(config_file, whole):
+    workdir, _ = whole
+    before, stamps = results(config_file, workdir), {p: p.stat().st_mtime_ns for p in workdir.glob("seed0/**/*")}
+    started = time.perf_counter()
+    run_study(config_file, workdir)
+    assert time.perf_counter() - started < 30
+    after = {p: p.stat().st_mtime_ns for p in workdir.glob("seed0/**/*")}
+    assert {p.relative_to(workdir) for p in stamps.keys() ^ after.keys()} == set()
+    assert [p for p in stamps if p.is_file() and stamps[p] != after[p]] == []
+    assert_same_results(results(config_file, workdir), before)
+
+
+def processes_in(group: int) -> list[int]:
+    """Processes of a process group that still run (Linux)."""
+    found = []
+    for entry in os.listdir("/proc"):
+        with contextlib.suppress(OSError, ValueError):
+            state, _, its_group = Path(f"/proc/{int(entry)}/stat").read_text().rsplit(")", 1)[1].split()[:3]
+            if int(its_group) == group and state != "Z":
+                found.append(int(entry))
+    return found
+
+
+def start_and_kill(config_file, workdir, moment):
+    """SIGKILL to the study's parent process as soon as a file matches `moment`; its workers must end by themselves."""
+    process = subprocess.Popen(
+        command(config_file, workdir),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not any(workdir.glob(moment)):
+            assert process.poll() is None, f"the study ended before {moment} came"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        deadline = time.monotonic() + 60
+        while processes_in(process.pid):
+            assert time.monotonic() < deadline, "workers outlive their study"
+            time.sleep(0.1)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for orphans in /proc")
+def test_killed_at_any_moment_it_ends_the_same(config_file, whole, tmp_path):
+    moments = (
+        "seed0/continual/checkpoints/4*",  # a checkpoint is being written
+        "seed0/continual/measurements/*_00000000.parquet",  # one of several is measured
+        "seed0/mix_*/checkpoints/*",
+    )
+    for moment in moments:
+        start_and_kill(config_file, tmp_path, moment)
+        assert not (tmp_path / "report" / "summary.json").exists()
+    run_study(config_file, tmp_path)
+    assert_same_results(results(config_file, tmp_path), results(config_file, whole[0]))
