@@ -98,8 +98,13 @@ def _default_jobs() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UserError(f"{message}; `{self.prog} --help` explains.")
+
+
 def _parser(verb: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(prog=f"python -m babel_jax {verb}", description=VERBS[verb], allow_abbrev=False)
+    return _Parser(prog=f"python -m babel_jax {verb}", description=VERBS[verb], allow_abbrev=False)
 
 
 def _study_arguments(verb: str, arguments: list[str]):

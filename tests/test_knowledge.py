@@ -50,6 +50,12 @@ def test_curves_hold_what_was_measured(frame):
 
 def test_a_share_that_is_undefined_at_the_start_has_an_end():
     share_C = np.array([np.nan, 0.6, 0.5, 0.4, 0.4, 0.4, 0.3, 0.2])
-    curve = {"steps": np.arange(8), "value_SxC": share_C[None], "low": share_C - 0.1, "high": share_C + 0.1, "unit": True}
+    curve = {
+        "steps": np.arange(8),
+        "value_SxC": share_C[None],
+        "low": share_C - 0.1,
+        "high": share_C + 0.1,
+        "unit": True,
+    }
     assert measured.end(curve)["value"] == pytest.approx(0.25)
     assert measured.end(curve)["ci"] == pytest.approx([0.15, 0.35])

@@ -60,7 +60,7 @@ class Checkpoints:
             yield
         except (OSError, ValueError) as error:  # TensorStore reports a full disk as a ValueError
             raise UserError(
-                f"cannot write checkpoint {step} to {self.directory}: {str(error).splitlines()[0]}; earlier checkpoints are "
+                f"cannot write checkpoint {step} to {self.directory}: {_first_line(error)}; earlier checkpoints are "
                 "intact: free space and run the same command again."
             ) from error
 

@@ -177,11 +177,17 @@ def _train(config, material, run_dir, checkpoints, progress, stop_when):
     loss_weight_V = trainer.put(material.loss_weight_V)
     step = start
     while True:
-        if step in config.checkpoint_steps or (config.stop_every and step % config.stop_every == 0):
+        asked = config.stop_every and step % config.stop_every == 0 and step
+        if asked or step in config.checkpoint_steps:
             save(step)
-        if step == config.steps:
+        if asked and stop_when(state["params"]):
             break
-        if config.stop_every and step % config.stop_every == 0 and step and stop_when(state["params"]):
+        if step == config.steps:
+            if config.stop_every:
+                raise UserError(
+                    f"{run_dir} did not reach accuracy {config.stop_accuracy} within {config.steps} steps; raise `steps`, or "
+                    "look at its metrics.jsonl."
+                )
             break
         tokens_BxT1 = mixture.rows(np.arange(step * config.batch_size, (step + 1) * config.batch_size))
         hyper = {
@@ -194,11 +200,6 @@ def _train(config, material, run_dir, checkpoints, progress, stop_when):
             read_pending()
         step += 1
         pending = (step, metrics)
-    if config.stop_every and step == config.steps:
-        raise UserError(
-            f"{run_dir} did not reach accuracy {config.stop_accuracy} within {config.steps} steps; raise `steps`, or look at "
-            "its metrics.jsonl."
-        )
     save(step)
     checkpoints.wait()
     executables = trainer.step._cache_size()
