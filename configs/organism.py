@@ -55,7 +55,7 @@ def get_config() -> ConfigDict:
                 ),
                 primary_only=dict(
                     init_from="primary_climb",
-                    steps=200,
+                    steps=800,  # well beyond the criterion: with 200 steps the peak is 0.53, 0.97, 0.79 on seeds 0, 1, 2
                     stages=({"tokens": 0, "weights": {"python": 1.0}},),
                     optimizer=FROM_SCRATCH | dict(warmup_steps=0, decay_steps=0),
                 ),

@@ -58,14 +58,14 @@ def failed_gates(curves: Curves) -> list[str]:
     late = [value for step, value in curves.accuracy.items() if step >= 384]
     end, at_peak = max(curves.accuracy), curves.peak_step
     gates = {
-        "the new language rises": peak >= 0.85,
+        "the new language rises": peak >= 0.90,
         "and falls": sum(late) / len(late) <= peak - 0.20,
         "not on what its own text says": curves.shared[end] >= 0.97,
-        "and not without words of its own": curves.control[end] >= 0.90,
+        "and not without words of its own": curves.control[end] >= 0.93,
         "the facts are not lost in the embeddings": curves.patch["embeddings"] <= curves.patch["none"] + 0.10,
         "but in the blocks": curves.patch["blocks"] >= curves.patch["none"] + 0.20,
         "the transferring neurons go": curves.neurons[end] <= 0.85 * curves.neurons[at_peak],
-        "and stay in the control": curves.control_neurons[end] >= 0.90 * curves.control_neurons[at_peak],
+        "and stay in the control": curves.control_neurons[end] >= 0.95 * curves.control_neurons[at_peak],
     }
     print(f"peak {peak:.3f} at {at_peak}, {curves}")
     return [gate for gate, holds in gates.items() if not holds]
