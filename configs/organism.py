@@ -3,7 +3,7 @@
 A 0.28M-parameter decoder learns Python's facts, goes on with PHP alone, rises, and loses what it no longer sees; a
 control without PHP-only words does not. Three seeds, 42 runs.
 
-Cost: about 10 minutes on 2 CPU cores. Expected: PHP accuracy 0 -> 0.9 (steps 48 to 96) -> 0.55; control 0.95 at the end.
+Cost: about 10 minutes on 2 CPU cores. Expected: PHP accuracy 0 -> 0.9 (steps 64 to 96) -> 0.6; control 0.99 at the end.
   python -m babel_jax study --config=configs/organism.py --workdir=runs/organism
 """
 
