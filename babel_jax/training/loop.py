@@ -113,9 +113,8 @@ def train(
         if is_done(run_dir):
             return
         check_same_config(run_dir, {"config": plain(config), "material": material.fingerprint})
-        with contextlib.closing(
-            Checkpoints(run_dir)
-        ) as checkpoints:  # also after an error, what is being saved is saved
+        # Closed also after an error: what is being saved then is saved.
+        with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
             _train(config, material, run_dir, checkpoints, progress, stop_when)
 
 
