@@ -1,6 +1,6 @@
 """The smoke test: the full-size embedded world, 384 continual steps and the control, one seed, no from-scratch mixes.
 
-Cost: at most 100 seconds on 2 CPU cores. Expected: a rise to 0.9 and a fall by more than 0.2; none in the control.
+Cost: at most 100 seconds on 2 CPU cores. Expected: a rise to 0.9 and the first 0.2 of the fall; none in the control.
   python -m babel_jax study --config=configs/tiny.py --workdir=runs/tiny
 """
 
