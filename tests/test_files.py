@@ -1,3 +1,4 @@
+import contextlib
 import os
 import resource
 import stat
@@ -9,13 +10,15 @@ from babel_jax import files
 from babel_jax.files import UserError
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk():
-    """No file may grow beyond 4 KiB, as if the disk were full."""
+    """No file may grow beyond 4 KiB, as if the disk were full (nor pytest's own log: keep what runs in here short)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_content_arrives_whole_and_folders_are_made(tmp_path):
@@ -43,10 +46,10 @@ def test_a_reader_never_sees_a_part(tmp_path, monkeypatch):
     assert seen == [("old", "new")] and path.read_text() == "new"
 
 
-def test_full_disk_is_one_line_and_loses_nothing(tmp_path, full_disk):
+def test_full_disk_is_one_line_and_loses_nothing(tmp_path):
     path = tmp_path / "file"
     files.write_atomic(path, "old")
-    with pytest.raises(UserError) as error:
+    with full_disk(), pytest.raises(UserError) as error:
         files.write_atomic(path, b"x" * 5000)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
     assert path.read_text() == "old"
