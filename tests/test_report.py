@@ -141,6 +141,17 @@ def test_a_mix_that_hits_is_not_called_a_miss(rows):
     assert verdicts["original"][1] == page.SUPPORTED
 
 
+def test_a_best_checkpoint_at_the_end_is_no_test_of_algorithm_1(rows):
+    """There P* is 0 by construction, whatever the mix of that name reaches."""
+    study = {"primary": "python", "new": "php", "seeds": [0, 1, 2], "original_share": 0.6765}
+    curves, proposals = page.analyse(study, rows)
+    proposals["loss"]["p_star"] = 0.0
+    curves["sweep"] = [mix | {"by_seed": mix["by_seed"] * 0 + 0.5} for mix in curves["sweep"]]
+    verdicts = page.verdicts(study, curves, proposals)
+    for name in ("optimum", "original"):
+        assert verdicts[name][1] == page.OPEN and page.UNTESTED in verdicts[name][3]
+
+
 def test_real_code_leaves_out_what_it_does_not_measure(tmp_path):
     text, result = made(tmp_path, synthetic_study.real_code(sites=80), kind="real_code")
     keys(SCHEMA, result)

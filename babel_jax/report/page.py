@@ -15,6 +15,10 @@ from babel_jax.report.summary import summary
 SUPPORTED, REFUTED, OPEN, MISSING = "supported", "not supported", "undecided", "not measured"
 CALIBRATED = 0.1  # mean error up to which P(l) counts as following a measured share
 NEAR_BEST = 0.02  # a proposal surely this near to the best mix counts as a hit
+UNTESTED = (
+    "The best checkpoint is the first or the last one, where Eq. 1 gives 1 or 0 by construction: "
+    "this is no test of Algorithm 1."
+)
 NBSP = "\N{NO-BREAK SPACE}"
 
 
@@ -262,6 +266,8 @@ def _optimum(curves: dict, proposals: dict) -> tuple[str, str, str, str]:
     number = f"{behind} behind the best mix"
     if gap["ci"][0] > 0:
         return claim, REFUTED, number, f"{sentence}: Algorithm 1 as written misses the optimum{_alone(curves)}."
+    if found["p_star"] in (0, 1):
+        return claim, OPEN, number, f"{sentence}. {UNTESTED}"
     if gap["ci"][1] <= NEAR_BEST:
         return claim, SUPPORTED, number, f"{sentence}{_alone(curves)}."
     return claim, OPEN, number, f"{sentence}: the data cannot tell a hit from a miss{_alone(curves)}."
@@ -279,6 +285,8 @@ def _original(study: dict, curves: dict, proposals: dict) -> tuple[str, str, str
         f"The original mix reaches {_percent(pair['first'], 1)}, the optimised one "
         f"{_percent(pair['second'], 1)}: a difference of {number}"
     )
+    if found["p_star"] in (0, 1):
+        return claim, OPEN, number, f"{sentence}{_alone(curves)}. {UNTESTED}"
     return claim, _by_sign(pair["ci"]), number, f"{sentence}{_alone(curves)}."
 
 
