@@ -253,13 +253,18 @@ class Board:
         name = f"seed {task[0]} {task[1]}"
         if "step" in message:
             self.advance(task, message["step"])
-            row.total, row.n = message["steps"], message["step"]
-            row.set_description_str(f"  {name}: training", refresh=False)
-            row.set_postfix_str(f"loss {message['loss']:.3f}, {message['tokens_per_second']:,.0f} tokens/s")
+            detail = f"loss {message['loss']:.3f}, {message['tokens_per_second']:,.0f} tokens/s"
+            self._show(row, f"  {name}: training", message["step"], message["steps"], detail)
         elif "checkpoint" in message:
-            row.total, row.n = message["checkpoints"], message["checkpoint"]
-            row.set_description_str(f"  {name}: measuring", refresh=False)
-            row.set_postfix_str(f"checkpoint {message['checkpoint']} of {message['checkpoints']}")
+            done, total = message["checkpoint"], message["checkpoints"]
+            self._show(row, f"  {name}: measuring", done, total, f"checkpoint {done} of {total}")
+
+    def _show(self, row: tqdm, what: str, done: int, total: int, detail: str) -> None:
+        if row.desc != what:  # another run or phase: its time left is its own
+            row.reset(total=total)
+            row.set_description_str(what, refresh=False)
+        row.n = done
+        row.set_postfix_str(detail)
 
     def advance(self, task: tuple, step: int) -> None:
         if step > self.steps[task]:

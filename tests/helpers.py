@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -79,11 +80,18 @@ def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(a[key].tobytes() == b[key].tobytes() for key in a)
 
 
-def python(*arguments, devices: int = 1, **options) -> subprocess.CompletedProcess:
-    """Runs Python in another process that sees `devices` CPU devices and can import the package and these helpers."""
-    return subprocess.run(
-        [sys.executable, *arguments], env=environment(devices), capture_output=True, text=True, **options
-    )
+def python(*arguments, devices: int = 1) -> subprocess.CompletedProcess:
+    """Runs Python in another process that sees `devices` CPU devices and can import the package and these helpers.
+
+    Many forced devices on few busy cores can miss each other's collectives, and XLA then aborts: that is tried once more.
+    """
+    for last_try in (devices == 1, True):
+        done = subprocess.run(
+            [sys.executable, *arguments], env=environment(devices), capture_output=True, text=True, timeout=300
+        )
+        if done.returncode != -signal.SIGABRT or last_try:
+            return done
+        print(f"XLA gave up waiting for {devices} forced devices; once more\n{done.stderr[-500:]}")
 
 
 def environment(devices: int = 1) -> dict:

@@ -1,12 +1,11 @@
 import json
 import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import python
 
 from babel_jax.files import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, init_params
@@ -287,12 +286,7 @@ print(json.dumps({{
 
 def run_on(devices):
     here = os.path.dirname(os.path.abspath(__file__))
-    code = EIGHT_DEVICES.format(paths=[here, os.path.dirname(here)])
-    environment = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "JAX_PLATFORMS": "cpu",
-    }
-    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    result = python("-c", EIGHT_DEVICES.format(paths=[here, os.path.dirname(here)]), devices=devices)
     assert result.returncode == 0, result.stderr[-3000:]
     return json.loads(result.stdout.splitlines()[-1])
 
@@ -307,7 +301,5 @@ def test_eight_devices_count_the_same_integers():
             np.testing.assert_allclose(one[name][language], eight[name][language], atol=1e-4)
     np.testing.assert_allclose(one["sums"], eight["sums"], rtol=1e-4, atol=1e-4)
     assert one["refused"] is None and "not divisible by the 4 devices" in eight["refused"]
-    assert one["executables"][0] == 2 and eight["executables"] == [
-        1,
-        1,
-    ]  # batches of 8 and of 6 on one device
+    assert one["executables"][0] == 2  # batches of 8 and of 6
+    assert eight["executables"] == [1, 1]
