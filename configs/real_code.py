@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
             prompt_tokens=64,
             common=dict(
                 batch_size=8,
+                resume_every=100,  # two to three minutes
                 model=dict(preset="5m", tied_head=True),
                 optimizer=dict(b2=0.98, weight_decay=0.1, clip_norm=1.0, warmup_steps=40, learning_rate=2e-3),
             ),

@@ -49,6 +49,19 @@ def test_stopped_in_the_middle_it_ends_the_same(tmp_path, whole, step):
     assert ends_like(tmp_path, whole)
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_resume_checkpoints_save_work_and_leave_nothing(tmp_path, whole, damaged, caplog):
+    """Of them the newest is kept; where it is damaged, the run goes on from what is measured anyway."""
+    run = make_run({"learning_rate": 5e-3}, steps=40, checkpoint_steps=(0, 16), resume_every=10)
+    interrupted(tmp_path, 32, run)
+    assert Checkpoints(tmp_path).steps() == [0, 16] and Checkpoints(tmp_path, "resume").steps() == [30]
+    if damaged:
+        shutil.rmtree(tmp_path / "resume" / "30" / "state" / "d")
+    loop.train(run, MATERIAL, tmp_path)
+    assert ("checkpoint 30" in caplog.text and "falling back" in caplog.text) == damaged
+    assert ends_like(tmp_path, whole) and not (tmp_path / "resume").exists()
+
+
 @pytest.mark.parametrize("last", [0, 16, 24])
 def test_from_any_checkpoint_it_ends_the_same(tmp_path, whole, last):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)

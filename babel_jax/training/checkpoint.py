@@ -20,11 +20,11 @@ ROOM_TO_SPARE = 2**20  # bytes for what Orbax writes beside the arrays
 
 
 class Checkpoints:
-    """The checkpoints below `run/checkpoints`."""
+    """The checkpoints below `run/checkpoints`, all kept; or below another folder, the newest `keep` kept."""
 
-    def __init__(self, run_dir):
-        self.directory = Path(run_dir).absolute() / "checkpoints"
-        options = ocp.CheckpointManagerOptions(create=False, enable_async_checkpointing=True)
+    def __init__(self, run_dir, folder: str = "checkpoints", keep: int | None = None):
+        self.directory = Path(run_dir).absolute() / folder
+        options = ocp.CheckpointManagerOptions(create=False, enable_async_checkpointing=True, max_to_keep=keep)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(self.directory, options=options)
 

@@ -21,7 +21,8 @@ def default() -> ConfigDict:
             # Train to a criterion instead of a fixed number of steps: checked every `stop_every` steps (0: never).
             stop_every=0,
             stop_accuracy=0.0,
-            checkpoint_steps=(),  # besides the last; training resumes from the newest
+            checkpoint_steps=(),  # besides the last; all are kept and measured
+            resume_every=0,  # steps between checkpoints that only serve to resume, of which the newest is kept (0: none)
             model=dict(preset="tiny", tied_head=True, dtype="float32", remat="none"),
             # Each {"tokens": how many (0: the rest), "weights": {source: weight}}.
             stages=({"tokens": 0, "weights": {}},),

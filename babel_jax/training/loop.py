@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -114,18 +115,24 @@ def train(
             return
         check_same_config(run_dir, {"config": plain(config), "material": material.fingerprint})
         # Closed also after an error: what is being saved then is saved.
-        with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
-            _train(config, material, run_dir, checkpoints, progress, stop_when)
+        with (
+            contextlib.closing(Checkpoints(run_dir)) as checkpoints,
+            contextlib.closing(Checkpoints(run_dir, "resume", keep=1)) as resume,
+        ):
+            _train(config, material, run_dir, checkpoints, resume, progress, stop_when)
+        shutil.rmtree(run_dir / "resume")
 
 
-def _train(config, material, run_dir, checkpoints, progress, stop_when):
+def _train(config, material, run_dir, checkpoints, resume, progress, stop_when):
     trainer, model = trainer_for(config, material)
     row_tokens = material.max_length
     mixture = Mixture(material.sources, stages_from_config(config.stages, row_tokens), config.seed)
     metrics_path = run_dir / "metrics.jsonl"
 
     # Where the run starts: 1. its newest readable checkpoint, 2. the last parameters of `init_from`, 3. its seed.
-    restored = checkpoints.restore_newest(trainer.abstract_state, plain(model))
+    for store in sorted((checkpoints, resume), key=lambda store: max(store.steps(), default=-1), reverse=True):
+        if restored := store.restore_newest(trainer.abstract_state, plain(model)):
+            break
     if restored:
         start, state = restored
     elif config.init_from:
@@ -158,11 +165,11 @@ def _train(config, material, run_dir, checkpoints, progress, stop_when):
         window_start, window_step = time.perf_counter(), step
         progress({"step": step, "steps": config.steps, "loss": record["loss"], "tokens_per_second": tokens / seconds})
 
-    def save(step):
+    def save(step, store=checkpoints):
         read_pending()  # a state that is no number never becomes a checkpoint
         # The metrics first: a checkpoint that exists has its metrics, and a resumed run writes the same file again.
         write_atomic(metrics_path, "".join(json.dumps(record) + "\n" for record in records))
-        checkpoints.save(
+        store.save(
             step,
             state,
             {
@@ -179,6 +186,8 @@ def _train(config, material, run_dir, checkpoints, progress, stop_when):
         asked = config.stop_every and step % config.stop_every == 0 and step
         if asked or step in config.checkpoint_steps:
             save(step)
+        elif config.resume_every and step % config.resume_every == 0 and step:
+            save(step, resume)
         if asked and stop_when(state["params"]):
             break
         if step == config.steps:
