@@ -32,6 +32,11 @@ def ends_like(run_dir, whole) -> bool:
     return files and same(state_at(run_dir, 40, trainer), state_at(whole, 40, trainer))
 
 
+def ours(caplog) -> list[str]:
+    """What our own checkpoint room warned of (Orbax and asyncio log broken files when they please)."""
+    return [record.getMessage() for record in caplog.records if record.name == "babel_jax.training.checkpoint"]
+
+
 def interrupted(run_dir, step, run=RUN):
     def stop(message):
         if message["step"] == step:
@@ -58,7 +63,7 @@ def test_resume_checkpoints_save_work_and_leave_nothing(tmp_path, whole, damaged
     if damaged:
         shutil.rmtree(tmp_path / "resume" / "30" / "state" / "d")
     loop.train(run, MATERIAL, tmp_path)
-    assert ("checkpoint 30" in caplog.text and "falling back" in caplog.text) == damaged
+    assert ["checkpoint 30" in warning for warning in ours(caplog)] == [True] * damaged
     assert ends_like(tmp_path, whole) and not (tmp_path / "resume").exists()
 
 
@@ -113,7 +118,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, whole, kind
         largest.unlink()
     with caplog.at_level(logging.WARNING):
         loop.train(RUN, MATERIAL, tmp_path)
-    warnings = [record.getMessage() for record in caplog.records if "damaged" in record.getMessage()]
+    warnings = ours(caplog)
     assert len(warnings) == 1 and "checkpoint 24" in warnings[0] and "falling back" in warnings[0]
     assert ends_like(tmp_path, whole)
     trainer, _ = loop.trainer_for(RUN, MATERIAL)
