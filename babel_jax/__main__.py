@@ -115,7 +115,7 @@ def _study_arguments(verb: str, arguments: list[str]):
     parser.add_argument("--workdir", required=True, help="where runs, measurements and the report are kept")
     if verb == "study":
         parser.add_argument(
-            "--jobs", type=int, default=os.cpu_count(), help="runs side by side (default: one per core)"
+            "--jobs", type=int, default=_default_jobs(), help="runs side by side (default: %(default)s)"
         )
     else:
         parser.add_argument("--run", required=True, help="such as continual, or mix_0.5000")
@@ -139,7 +139,6 @@ def study(arguments: list[str]) -> None:
 
 
 def corpus(arguments: list[str]) -> None:
-    _parser("corpus")
     if not arguments or arguments[0] != "build":
         raise UserError("`corpus` knows one thing to do: `python -m babel_jax corpus build --help`.")
     importlib.import_module("babel_jax.corpus.build").main(arguments[1:])

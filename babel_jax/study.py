@@ -24,7 +24,7 @@ from babel_jax import measurements, report
 from babel_jax.corpus.material import material as corpus_material
 from babel_jax.evaluation import measure
 from babel_jax.evolution import measured, stages
-from babel_jax.files import UserError, read_json, unknown_name, write_json
+from babel_jax.files import UserError, content_hash, read_json, unknown_name, write_json
 from babel_jax.material import Material
 from babel_jax.optimum import algorithm1
 from babel_jax.organism import world
@@ -159,23 +159,25 @@ def _model(run: ConfigDict, material: Material):
     return run_config.decoder_config(run, material.vocab_size, material.max_length, material.frozen_rows)
 
 
-_materials: dict[int, Material] = {}
-_bases: dict[int, np.ndarray] = {}
+# One process may see several studies (`jobs` = 1, a notebook), so what is kept is kept by study and seed.
+_materials: dict[tuple, Material] = {}
+_bases: dict[tuple, np.ndarray] = {}
 
 
 def _cached_material(config, seed):
-    if seed not in _materials:
-        _materials[seed] = load_material(config, seed)
-    return _materials[seed]
+    key = (content_hash(run_config.plain(config)), seed)
+    if key not in _materials:
+        _materials[key] = load_material(config, seed)
+    return _materials[key]
 
 
 def _cached_base(config, workdir, seed):
-    if seed not in _bases:
+    key = (workdir, seed)
+    if key not in _bases:
         run_dir = workdir / f"seed{seed}" / "primary_only"
-        _bases[seed] = measure.base_activations(
-            run_dir, make_run_config(config, "primary_only", seed), _cached_material(config, seed)
-        )
-    return _bases[seed]
+        run = make_run_config(config, "primary_only", seed)
+        _bases[key] = measure.base_activations(run_dir, run, _cached_material(config, seed))
+    return _bases[key]
 
 
 def _next_task(tasks, parent: int):

@@ -267,3 +267,19 @@ def test_killed_at_any_moment_it_ends_the_same(config_file, whole, tmp_path):
         assert not (tmp_path / "report" / "summary.json").exists()
     run_study(config_file, tmp_path)
     assert_same_results(results(config_file, tmp_path), results(config_file, whole[0]))
+
+
+def test_two_studies_in_one_process_do_not_share_their_worlds():
+    one = load_config(str(ROOT / "configs" / "tiny.py"), ["--config.world.documents=64"])
+    other = load_config(str(ROOT / "configs" / "tiny.py"), ["--config.world.documents=128"])
+    assert [len(study._cached_material(config, 0).sources["python"]) for config in (one, other, one)] == [64, 128, 64]
+
+
+def test_an_accelerator_is_not_shared_by_workers(monkeypatch):
+    monkeypatch.delenv("JAX_PLATFORMS")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "libtpu")
+    seen = {}
+    monkeypatch.setattr(study, "run", lambda config, workdir, jobs: seen.update(jobs=jobs) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["study", f"--config={ROOT / 'configs' / 'tiny.py'}", "--workdir=unused"])
+    assert seen == {"jobs": 1}

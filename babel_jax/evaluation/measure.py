@@ -14,8 +14,9 @@ from babel_jax import measurements
 from babel_jax.evaluation.generate import generate
 from babel_jax.files import UserError, read_json
 from babel_jax.material import Material
-from babel_jax.probes import forward, lens, neurons
-from babel_jax.training.checkpoint import Checkpoints
+from babel_jax.probes import forward, lens, neurons, statistics
+from babel_jax.training.checkpoint import Checkpoints, restore_params
+from babel_jax.training.config import plain
 from babel_jax.training.loop import last_step, trainer_for
 
 BATCH_ROWS = {True: 32, False: 16}  # rows a pass for short rows (at most 64 tokens) and for long ones
@@ -86,7 +87,7 @@ def bits_per_byte_rows(measured: dict, material: Material) -> list[dict]:
         if "bytes" in heldout:
             bytes_N = (heldout["bytes"] * heldout["loss"]).sum(1)
             bits_N = measured["rows"][language]["loss_sum"] / np.log(2)
-            value, low, high = forward.statistics.mean_with_interval(bits_N, bytes_N)
+            value, low, high = statistics.mean_with_interval(bits_N, bytes_N)
             rows.append(
                 dict(
                     probe="evaluation",
@@ -127,21 +128,12 @@ def checkpoint_rows(params, model, material: Material, base_LxNxF: np.ndarray | 
 def base_activations(run_dir, config, material: Material) -> np.ndarray:
     """The last checkpoint's FFN activations at the primary language's slots, [L, N, F]."""
     trainer, model = trainer_for(config, material)
-    params = restore(run_dir, last_step(run_dir), trainer)
+    params = restore_params(run_dir, last_step(run_dir), trainer.abstract_state["params"], plain(model))
     # All slots, of which some are not wanted: the same executable as at every checkpoint.
     found = forward.measure(
         params, model, {}, material.slots, material.document_end, batch_rows(material), activations=True
     )
     return found["slots"][material.primary]["ffn_LxNxF"]
-
-
-def restore(run_dir, step: int, trainer) -> dict:
-    """Parameters of one checkpoint on the trainer's mesh."""
-    checkpoints = Checkpoints(run_dir)
-    try:
-        return checkpoints.restore(step, {"params": trainer.abstract_state["params"]})["params"]
-    finally:
-        checkpoints.close()
 
 
 def measure_run(
@@ -178,7 +170,9 @@ def measure_patches(run_dir, role: str, config, material: Material, from_step: i
         return
     trainer, model = trainer_for(config, material)
     end_step = last_step(run_dir)
-    end, peak = restore(run_dir, end_step, trainer), restore(run_dir, from_step, trainer)
+    end, peak = (
+        restore_params(run_dir, step, trainer.abstract_state["params"], plain(model)) for step in (end_step, from_step)
+    )
     common = _common(read_json(run_dir / "DONE"), role, config, end_step)
     rows = []
     for patched, prefixes in PATCHES.items():

@@ -37,7 +37,6 @@ class WorldConfig:
     heldout_documents: int = 256
     problems: int = 400
     shared_problems: int = 160
-    word_std: float = 0.1
 
     def __post_init__(self):
         if not 0 < self.shared_words < self.words:

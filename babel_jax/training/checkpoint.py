@@ -123,8 +123,3 @@ def restore_params(run_dir, step: int, abstract_params: dict, model: dict) -> di
         return checkpoints.restore(step, {"params": abstract_params})["params"]
     finally:
         checkpoints.close()
-
-
-def abstract_like(tree):
-    """Shapes, types and places of a tree of arrays, as a target to restore into."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), tree)
