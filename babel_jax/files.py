@@ -1,9 +1,11 @@
-"""Writing files so that nothing is ever half there, and the one error a user is meant to see."""
+"""Writing files so that nothing is ever half there, on disks and in buckets, and the one error a user is meant to see."""
 
 import difflib
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,45 +21,82 @@ class UserError(Exception):
     """
 
 
-def write_atomic(path: str | os.PathLike, content: bytes | str) -> None:
-    """Writes the whole of `content` to `path`: a reader sees the old file or the new one, never a part.
+def path(place: str | os.PathLike):
+    """`place` as a path that can be joined and read: an absolute `pathlib.Path`, or an `epath.Path` of gs:// or s3://.
+
+    `pathlib.Path("gs://bucket")` alone would lose a slash, so everything that may be in a bucket comes through here.
+    Common to both kinds are `/`, name, parent, exists, is_dir, iterdir, glob (without `**`), mkdir, unlink, read_text,
+    read_bytes; writing is `write_atomic`.
+    """
+    scheme = re.match(r"(\w+):/", os.fspath(place))
+    if scheme is None:
+        return Path(place).absolute()
+    from babel_jax import buckets  # not for every command: it loads TensorStore
+
+    return buckets.path(os.fspath(place))
+
+
+def is_local(place) -> bool:
+    """True on a file system of this machine, false in a bucket; of a path that `path` made."""
+    return isinstance(place, Path)
+
+
+def remove_tree(place) -> None:
+    """Removes a folder and all in it; one that is not there is fine."""
+    if is_local(place):
+        shutil.rmtree(place, ignore_errors=not place.exists())
+    else:
+        place.rmtree(missing_ok=True)
+
+
+def write_atomic(target: str | os.PathLike, content: bytes | str) -> None:
+    """Writes the whole of `content` to `target`: a reader sees the old file or the new one, never a part.
 
     Raises:
-      UserError: the file cannot be written (disk full, permission lost); what stood there before is intact.
+      UserError: the file cannot be written (disk full, permission lost, bucket unreachable); what stood there before is
+        intact.
     """
-    path = Path(path)
+    target = path(target)
     if isinstance(content, str):
         content = content.encode()
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
+        if is_local(target):
+            _replace(target, content)
+        else:
+            target.write_bytes(content)  # an object appears whole, or not at all
+    except OSError as error:
+        raise UserError(
+            f"cannot write {target}: {error.strerror or error}. Nothing was lost; free space, or mend the permissions or the "
+            "connection, and run again."
+        ) from error
+
+
+def _replace(target: Path, content: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+        try:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
             os.fchmod(file.fileno(), 0o666 & ~_UMASK)  # as any other new file, not for this user alone
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise UserError(
-            f"cannot write {path}: {error.strerror}. Nothing was lost; free space or mend the permissions and run again."
-        ) from error
+            os.replace(file.name, target)
+        except OSError:
+            Path(file.name).unlink(missing_ok=True)
+            raise
 
 
-def write_json(path: str | os.PathLike, value) -> None:
+def write_json(target: str | os.PathLike, value) -> None:
     """Writes `value` as readable JSON, atomically. NaN is refused: JSON has none; say null."""
-    write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_atomic(target, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: str | os.PathLike):
+def read_json(place: str | os.PathLike):
     """Reads a JSON file; a missing or broken one is a `UserError` that names it."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(path(place).read_text())
     except (OSError, ValueError) as error:
         raise UserError(
-            f"cannot read {path} as JSON ({error}); check the path, or delete the file if it is broken."
+            f"cannot read {place} as JSON ({error}); check the path, or delete the file if it is broken."
         ) from error
 
 

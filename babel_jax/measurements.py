@@ -2,10 +2,10 @@
 
 import io
 import json
-from pathlib import Path
 
 import pandas as pd
 
+from babel_jax import files
 from babel_jax.files import UserError, write_atomic
 
 # Column -> (dtype, default). `layer` and `item` are -1 where they do not apply; `item` is the index of a problem, a
@@ -46,6 +46,10 @@ def table(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({name: dtype for name, (dtype, _) in COLUMNS.items()})
 
 
+# Where measurements lie below a run, below a seed's folder and below a study.
+PLACES = ("measurements/*.parquet", "*/measurements/*.parquet", "*/*/measurements/*.parquet")
+
+
 def write(path, frame: pd.DataFrame) -> None:
     """Writes a data frame of measurements as Parquet, atomically."""
     buffer = io.BytesIO()
@@ -54,15 +58,15 @@ def write(path, frame: pd.DataFrame) -> None:
 
 
 def read(path) -> pd.DataFrame:
-    """Reads one Parquet file, or all `measurements/*.parquet` below a run or a study directory, in a fixed order."""
-    path = Path(path)
-    files = [path] if path.is_file() else sorted(path.glob("**/measurements/*.parquet"))
-    if not files:
+    """Reads one Parquet file, or all of a run or a study directory (see `PLACES`), in a fixed order."""
+    path = files.path(path)
+    found = [path] if path.suffix == ".parquet" else sorted(file for place in PLACES for file in path.glob(place))
+    if not found:
         raise UserError(f"no measurements under {path}; run the study (or `probe` and `evaluate`) first.")
     frames = []
-    for file in files:
+    for file in found:
         try:
-            frames.append(pd.read_parquet(file))
+            frames.append(pd.read_parquet(io.BytesIO(file.read_bytes())))
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{file} is not a readable measurement table ({error}); delete it and measure again."

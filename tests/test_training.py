@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 from helpers import PRESETS, SMALL, by_path, loud, make_run, python, random_rows, same, small_material, state_at
 from jax.sharding import PartitionSpec as P
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import ConfigDict
 
 from babel_jax.files import UserError
 from babel_jax.material import ArrayRows
 from babel_jax.model.decoder import Decoder, DecoderConfig
 from babel_jax.model.sharding import check_batch, make_mesh, shardings
+from babel_jax.training import config as run_config
 from babel_jax.training import loop
-from babel_jax.training.optimizer import learning_rate, transformation
-from babel_jax.training.step import make_trainer, segments, target_weight, token_loss
+from babel_jax.training.optimizer import learning_rate, static_settings, transformation
+from babel_jax.training.loss import segments, target_weight, token_loss
+from babel_jax.training.step import make_trainer
 
 MATERIAL = small_material()
-OPTIMIZER = dict(b1=0.9, b2=0.98, epsilon=1e-8, weight_decay=0.1, clip_norm=1.0, multipliers={})
+OPTIMIZER = static_settings(run_config.default().optimizer)
 
 
 # --- schedules ------------------------------------------------------------------------------------------------------------
@@ -75,7 +77,7 @@ def test_targets_count_by_class_and_not_across_documents():
 
 
 def first_loss(tokens, weight, document_end=3, smoothing=0.0):
-    trainer = make_trainer(SMALL, FrozenConfigDict(OPTIMIZER), document_end, make_mesh())
+    trainer = make_trainer(SMALL, OPTIMIZER, document_end, make_mesh())
     hyper = {"learning_rate": np.float32(0), "label_smoothing": np.float32(smoothing)}
     state = trainer.fresh(loud(SMALL))
     return float(trainer.step(state, trainer.put_batch(tokens), trainer.put(weight), trainer.put(hyper))[1]["loss"])
@@ -97,7 +99,7 @@ def test_the_step_masks_and_weighs():
 
 def updates(optimizer, gradient):
     params = loud(SMALL)
-    transform = transformation(ConfigDict(OPTIMIZER | optimizer))
+    transform = transformation(ConfigDict(OPTIMIZER.to_dict() | optimizer))
     grads = jax.tree.map(lambda leaf: np.full(leaf.shape, gradient, np.float32), params)
     return by_path(transform.update(grads, transform.init(params), params)[0]), by_path(params)
 
@@ -220,7 +222,7 @@ def test_a_diverged_run_is_never_done(tmp_path):
 
 def losses(data=1, fsdp=1, tensor=1) -> list[float]:
     """Losses of five steps on a mesh."""
-    trainer = make_trainer(SMALL, FrozenConfigDict(OPTIMIZER), 3, make_mesh(data, fsdp, tensor))
+    trainer = make_trainer(SMALL, OPTIMIZER, 3, make_mesh(data, fsdp, tensor))
     state, found = trainer.fresh(loud(SMALL)), []
     hyper = trainer.put({"learning_rate": np.float32(1e-2), "label_smoothing": np.float32(0.1)})
     for step in range(5):
@@ -257,7 +259,7 @@ def test_every_leaf_of_every_state_has_a_rule():
     for preset in PRESETS.values():
         for tied in (True, False):
             model = DecoderConfig(**preset, vocab_size=256, max_length=8, tied_head=tied, frozen_rows=64)
-            placed = make_trainer(model, FrozenConfigDict(OPTIMIZER), -1, make_mesh()).state_shardings
+            placed = make_trainer(model, OPTIMIZER, -1, make_mesh()).state_shardings
             matrices = [s.spec for path, s in jax.tree_util.tree_leaves_with_path(placed) if "kernel" in str(path)]
             assert len(matrices) == 12 and all("fsdp" in spec and "tensor" in spec for spec in matrices)
 

@@ -92,21 +92,30 @@ class Mixture:
             start += stage.rows
         return source, number
 
-    def rows(self, places: np.ndarray) -> np.ndarray:
-        """Token rows int32 [n, T + 1] at `places`; each source is shuffled anew in every epoch."""
+    def origin(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Source index (into `names`) and row of that source, for each place; each source is shuffled anew in every epoch."""
         source, number = self.locate(places)
+        row = np.empty(len(places), np.int64)
+        for index, name in enumerate(self.names):
+            chosen = np.flatnonzero(source == index)
+            if not len(chosen):
+                continue
+            size = len(self.sources[name])
+            epochs = number[chosen] // size
+            for epoch in np.unique(epochs):
+                here = chosen[epochs == epoch]
+                row[here] = _epoch_order(self.seed, name, int(epoch), size)[number[here] % size]
+        return source, row
+
+    def rows(self, places: np.ndarray) -> np.ndarray:
+        """Token rows int32 [n, T + 1] at `places`."""
+        source, row = self.origin(places)
         result = None
         for index, name in enumerate(self.names):
             chosen = np.flatnonzero(source == index)
             if not len(chosen):
                 continue
-            rows = self.sources[name]
-            indices = np.empty(len(chosen), np.int64)
-            epochs = number[chosen] // len(rows)
-            for epoch in np.unique(epochs):
-                here = epochs == epoch
-                indices[here] = _epoch_order(self.seed, name, int(epoch), len(rows))[number[chosen][here] % len(rows)]
-            tokens = rows.rows(indices)
+            tokens = self.sources[name].rows(row[chosen])
             if result is None:
                 result = np.empty((len(places), tokens.shape[1]), np.int32)
             result[chosen] = tokens

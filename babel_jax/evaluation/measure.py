@@ -3,18 +3,19 @@
 One Parquet file a checkpoint, written whole: what is measured is skipped, what was interrupted is measured again.
 """
 
+import contextlib
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import numpy as np
 from scipy.stats import binomtest
 
-from babel_jax import measurements
+from babel_jax import files, measurements
 from babel_jax.evaluation.generate import generate
 from babel_jax.files import UserError, read_json
 from babel_jax.material import Material
 from babel_jax.probes import forward, lens, neurons, statistics
+from babel_jax.training import hosts, preemption
 from babel_jax.training.checkpoint import Checkpoints, restore_params
 from babel_jax.training.config import plain
 from babel_jax.training.loop import last_step, trainer_for
@@ -145,28 +146,35 @@ def measure_run(
     progress: Callable[[dict], None] = lambda message: None,
 ) -> None:
     """Measures every checkpoint of a run that is not measured yet, into `run_dir/measurements/step_*.parquet`."""
-    run_dir = Path(run_dir)
+    run_dir = files.path(run_dir)
     trainer, model = trainer_for(config, material)
-    checkpoints = Checkpoints(run_dir)
-    steps = checkpoints.steps()
-    if not steps:
-        raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
-    for index, step in enumerate(steps):
-        path = run_dir / "measurements" / f"step_{step:08d}.parquet"
-        if not path.exists():
-            params = checkpoints.restore(step, {"params": trainer.abstract_state["params"]})["params"]
-            common = _common(checkpoints.metadata(step), role, config, step)
-            rows = [measurements.row(**common, **row) for row in checkpoint_rows(params, model, material, base_LxNxF)]
-            measurements.write(path, measurements.table(rows))
-        progress({"checkpoint": index + 1, "checkpoints": len(steps)})
-    checkpoints.close()
+    with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
+        steps = checkpoints.steps()
+        if not steps:
+            raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
+        for index, step in enumerate(steps):
+            preemption.check()
+            path = run_dir / "measurements" / f"step_{step:08d}.parquet"
+            if not hosts.agree(path.exists()):
+                params = checkpoints.restore(step, {"params": trainer.abstract_state["params"]})["params"]
+                common = _common(checkpoints.metadata(step), role, config, step)
+                rows = checkpoint_rows(params, model, material, base_LxNxF)
+                _write(path, [measurements.row(**common, **row) for row in rows])
+            progress({"checkpoint": index + 1, "checkpoints": len(steps)})
+    hosts.barrier(f"measured {run_dir}")
+
+
+def _write(path, rows: list[dict]) -> None:
+    """All hosts have measured the same; the first one writes it."""
+    if hosts.is_first():
+        measurements.write(path, measurements.table(rows))
 
 
 def measure_patches(run_dir, role: str, config, material: Material, from_step: int) -> None:
     """The last checkpoint with parts of its parameters restored from `from_step`: lost knowledge, or lost access to it?"""
-    run_dir = Path(run_dir)
+    run_dir = files.path(run_dir)
     path = run_dir / "measurements" / "patches.parquet"
-    if path.exists():
+    if hosts.agree(path.exists()):
         return
     trainer, model = trainer_for(config, material)
     end_step = last_step(run_dir)
@@ -181,7 +189,7 @@ def measure_patches(run_dir, role: str, config, material: Material, from_step: i
             if row["metric"] != "solved" and row["options"]["subset"] == "transfer":
                 options = row["options"] | {"patched": patched, "from_step": from_step}
                 rows.append(measurements.row(**common, **(row | {"probe": "patch", "options": options})))
-    measurements.write(path, measurements.table(rows))
+    _write(path, rows)
 
 
 def patch(params: dict, other: dict, prefixes: tuple[str, ...]) -> dict:

@@ -15,13 +15,20 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from babel_jax.files import UserError, unknown_name
+from babel_jax.model import attention
+from babel_jax.model.sharding import constrain
 
 LAYER_NORM_EPSILON = 1e-5
+# What the backward pass keeps of a block instead of computing it again: everything, the results of its matrix products, nothing.
 REMAT_POLICIES = {
     "none": None,
-    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "dots": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+        jax.checkpoint_policies.save_only_these_names(attention.SAVED),
+    ),
     "full": jax.checkpoint_policies.nothing_saveable,
 }
 
@@ -41,6 +48,7 @@ class DecoderConfig:
     frozen_std: float = 0.1
     dtype: str = "float32"  # of the computation; parameters are always float32
     remat: str = "none"
+    attention: str = "reference"
 
     def __post_init__(self):
         if self.width % self.heads:
@@ -49,6 +57,8 @@ class DecoderConfig:
             )
         if self.remat not in REMAT_POLICIES:
             raise unknown_name("remat policy", self.remat, REMAT_POLICIES)
+        if self.attention not in attention.BACKENDS:
+            raise unknown_name("attention back end", self.attention, attention.BACKENDS)
         if self.dtype not in ("float32", "bfloat16"):
             raise unknown_name("compute dtype", self.dtype, ("float32", "bfloat16"))
         if not 0 <= self.frozen_rows < self.vocab_size:
@@ -121,21 +131,6 @@ def layer_norm(x, scale, bias):
     return ((x32 - mean) * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON) * scale + bias).astype(x.dtype)
 
 
-def attention(q_BxTxNxH, k_BxSxNxH, v_BxSxNxH, allowed_BxTxS):
-    """Reference attention; the softmax is taken in float32."""
-    scores_BxNxTxS = jnp.einsum("btnh,bsnh->bnts", q_BxTxNxH, k_BxSxNxH).astype(jnp.float32)
-    scores_BxNxTxS = scores_BxNxTxS / jnp.sqrt(jnp.float32(q_BxTxNxH.shape[-1]))
-    scores_BxNxTxS = jnp.where(allowed_BxTxS[:, None], scores_BxNxTxS, -1e30)
-    weights_BxNxTxS = jax.nn.softmax(scores_BxNxTxS, axis=-1).astype(q_BxTxNxH.dtype)
-    return jnp.einsum("bnts,bsnh->btnh", weights_BxNxTxS, v_BxSxNxH)
-
-
-def allowed_pairs(segment_BxT):
-    """Causal attention within a document: [B, T, T], true where a position may look."""
-    causal_TxT = jnp.tril(jnp.ones((segment_BxT.shape[1],) * 2, bool))
-    return causal_TxT & (segment_BxT[:, :, None] == segment_BxT[:, None, :])
-
-
 class LayerNorm(nn.Module):
     @nn.compact
     def __call__(self, x):
@@ -148,9 +143,10 @@ class Block(nn.Module):
     """One pre-LN block. With `cache` (keys and values, [B, S, N, H]) it decodes: new keys are written at `write_BxT`."""
 
     config: DecoderConfig
+    mesh: Mesh | None = None
 
     @nn.compact
-    def __call__(self, h_BxTxD, cache, allowed_BxTxS, write_BxT, request):
+    def __call__(self, h_BxTxD, cache, segment_BxT, write_BxT, request):
         config = self.config
         B, T, D = h_BxTxD.shape
         N = config.heads
@@ -161,17 +157,26 @@ class Block(nn.Module):
 
         residual_scale = (2 * config.layers) ** -0.5  # GPT-2: what writes to the residual stream starts smaller
         x_BxTxD = LayerNorm(name="ln_1")(h_BxTxD)
-        q, k, v = (part.reshape(B, T, N, D // N) for part in jnp.split(dense(3 * D, "qkv")(x_BxTxD), 3, axis=-1))
-        if cache is not None:
+        q, k, v = (
+            constrain(part.reshape(B, T, N, D // N), "heads", self.mesh)
+            for part in jnp.split(dense(3 * D, "qkv")(x_BxTxD), 3, axis=-1)
+        )
+        if cache is None:
+            mixed_BxTxNxH = attention.attend(config.attention, self.mesh, q, k, v, segment_BxT)
+        else:
             rows_Bx1 = jnp.arange(B)[:, None]
             k = cache["k"].at[rows_Bx1, write_BxT].set(k, mode="drop")
             v = cache["v"].at[rows_Bx1, write_BxT].set(v, mode="drop")
             cache = {"k": k, "v": v}
-        mixed_BxTxD = attention(q, k, v, allowed_BxTxS).reshape(B, T, D)
-        h_BxTxD = h_BxTxD + dense(D, "attention_out", residual_scale)(mixed_BxTxD)
+            # Whatever stands in the cache beyond a row's own position is padding that later steps overwrite.
+            allowed_BxTxS = jnp.arange(k.shape[1]) <= write_BxT[:, :, None]
+            mixed_BxTxNxH = attention.reference(q, k, v, allowed_BxTxS)
+        mixed_BxTxD = dense(D, "attention_out", residual_scale)(mixed_BxTxNxH.reshape(B, T, D))
+        h_BxTxD = constrain(h_BxTxD + mixed_BxTxD, "residual", self.mesh)
         z_BxTxF = dense(config.ffn_width, "ffn_in")(LayerNorm(name="ln_2")(h_BxTxD))
+        z_BxTxF = constrain(z_BxTxF, "ffn", self.mesh)
         a_BxTxF = jax.nn.gelu(z_BxTxF, approximate=True)
-        h_BxTxD = h_BxTxD + dense(D, "ffn_out", residual_scale)(a_BxTxF)
+        h_BxTxD = constrain(h_BxTxD + dense(D, "ffn_out", residual_scale)(a_BxTxF), "residual", self.mesh)
         return h_BxTxD, (cache, _reduce_taps(request, h_BxTxD, z_BxTxF, a_BxTxF))
 
 
@@ -179,6 +184,7 @@ class Decoder(nn.Module):
     """The whole model. Parameters: `embed/{table,frozen,position}`, `blocks/…` with a leading layer axis, `ln_f`, `head`."""
 
     config: DecoderConfig
+    mesh: Mesh | None = None  # where activations are to lie; None: one device, or the compiler's choice
 
     @nn.compact
     def __call__(self, tokens_BxT, segment_BxT=None, request: TapRequest | None = None, cache=None, index_B=None):
@@ -206,15 +212,12 @@ class Decoder(nn.Module):
             "embed_position", nn.initializers.normal(0.01), (config.max_length, config.width), jnp.float32
         )
         position_BxT = jnp.broadcast_to(jnp.arange(T), (B, T))
-        if cache is None:
-            if segment_BxT is None:
-                segment_BxT = jnp.zeros((B, T), jnp.int32)
-            allowed_BxTxS = allowed_pairs(segment_BxT)
-        else:
+        if cache is not None:
             position_BxT = position_BxT + index_B[:, None]
-            # Whatever stands in the cache beyond a row's own position is padding that later steps overwrite.
-            allowed_BxTxS = jnp.arange(cache["k"].shape[2]) <= position_BxT[:, :, None]
-        h_BxTxD = (table_VxD[tokens_BxT] + position_TxD[position_BxT]).astype(config.dtype)
+        elif segment_BxT is None:
+            segment_BxT = jnp.zeros((B, T), jnp.int32)
+        h_BxTxD = look_up(table_VxD, tokens_BxT, config.dtype).astype(jnp.float32) + position_TxD[position_BxT]
+        h_BxTxD = constrain(h_BxTxD.astype(config.dtype), "residual", self.mesh)
 
         block = Block
         if config.remat != "none":
@@ -226,7 +229,9 @@ class Decoder(nn.Module):
             in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast),
             length=config.layers,
         )
-        h_BxTxD, (cache, taps) = scanned(config, name="blocks")(h_BxTxD, cache, allowed_BxTxS, position_BxT, request)
+        h_BxTxD, (cache, taps) = scanned(config, self.mesh, name="blocks")(
+            h_BxTxD, cache, segment_BxT, position_BxT, request
+        )
         taps["final_BxTxD"] = h_BxTxD
         if cache is not None:
             taps["cache"] = cache
@@ -241,7 +246,26 @@ class Decoder(nn.Module):
 
 def _unembed(h, scale, bias, head_VxD, dtype):
     x = layer_norm(h, scale, bias)
-    return jnp.einsum("...d,vd->...v", x, head_VxD.astype(dtype)).astype(jnp.float32)
+    return jnp.einsum("...d,vd->...v", x, head_VxD.astype(dtype), preferred_element_type=jnp.float32)
+
+
+def look_up(table_VxD, tokens_BxT, dtype: str):
+    """The rows of a float32 table in `dtype`, [B, T, D]; their gradient is summed in float32.
+
+    A frequent token's gradient has more terms than bfloat16 has digits: summed there, the later ones would be lost.
+    """
+    if dtype == "float32":
+        return table_VxD[tokens_BxT]
+
+    @jax.custom_vjp
+    def rows(table_VxD):
+        return table_VxD.astype(dtype)[tokens_BxT]
+
+    def backward(_, d_BxTxD):
+        return (jnp.zeros(table_VxD.shape, jnp.float32).at[tokens_BxT].add(d_BxTxD.astype(jnp.float32)),)
+
+    rows.defvjp(lambda table_VxD: (rows(table_VxD), None), backward)
+    return rows(table_VxD)
 
 
 def head_table(params: dict):
@@ -266,4 +290,5 @@ def empty_cache(config: DecoderConfig, batch: int, length: int) -> dict:
 def init_params(config: DecoderConfig, seed: int) -> dict:
     """Fresh parameters as a plain nested dict; pure, so that `jax.jit` with `out_shardings` never holds an unsharded one."""
     tokens = jnp.zeros((1, min(2, config.max_length)), jnp.int32)
+    config = dataclasses.replace(config, attention="reference")  # two tokens are too few for any kernel
     return Decoder(config).init(jax.random.key(seed), tokens)["params"]

@@ -4,17 +4,20 @@ import re
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from babel_jax.files import UserError
 
 AXES = ("data", "fsdp", "tensor")
-BATCH = P(("data", "fsdp"))  # rows of a batch; every other dimension of activations is left to the compiler
+BATCH_AXES = ("data", "fsdp")
+BATCH = P(BATCH_AXES)  # rows of a batch
 
-# First match wins. Adam's moments have the same paths below their own prefix, so the table covers them too.
+# First match wins. Adam's moments, an average of parameters and the like have the same paths below a prefix of their own.
 RULES = (
-    (r"embed_(table|frozen)$", P("tensor", "fsdp")),
+    (r"embed_table$", P("tensor", "fsdp")),
+    (r"embed_frozen$", P("tensor", "fsdp")),
     (r"embed_position$", P(None, "fsdp")),
     (r"head$", P("tensor", "fsdp")),
     (r"ln_f_(scale|bias)$", P()),
@@ -23,49 +26,136 @@ RULES = (
     (r"(qkv|ffn_in)/bias$", P(None, "tensor")),
     (r"(attention_out|ffn_out)/kernel$", P(None, "tensor", "fsdp")),
     (r"(attention_out|ffn_out)/bias$", P()),
-    (r"(count|step)$", P()),
+    (r"(count|step|spike/mean|spike/variance)$", P()),
 )
+MAY_BE_UNUSED = (r"embed_frozen$", r"head$")  # models without frozen rows, models with a tied head
+
+# Where activations lie; every other dimension is whole on each device.
+ACTIVATIONS = {
+    "residual": P(BATCH_AXES, None, None),
+    "heads": P(BATCH_AXES, None, "tensor", None),
+    "ffn": P(BATCH_AXES, None, "tensor"),
+}
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
-    """A mesh over all devices; one axis may be -1 and is filled in. Axes are Auto: the compiler places what we do not."""
+def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> Mesh:
+    """A mesh over `devices` (default: all); one axis may be -1 and is filled in. Axes are Auto: the compiler places the rest.
+
+    Several TPU slices stand side by side along the axis `data`, whose traffic is one sum of gradients a step: everything
+    else stays within a slice.
+    """
+    devices = jax.devices() if devices is None else list(devices)
     sizes = dict(zip(AXES, (data, fsdp, tensor), strict=True))
-    devices = jax.device_count()
     free = [name for name, size in sizes.items() if size == -1]
     fixed = int(np.prod([size for size in sizes.values() if size != -1]))
-    if len(free) > 1 or devices % fixed or (not free and fixed != devices):
-        raise UserError(f"mesh {sizes} does not fit {devices} devices; set one axis to -1 to have it filled in.")
+    if len(free) > 1 or fixed < 1 or len(devices) % fixed or (not free and fixed != len(devices)):
+        raise UserError(f"mesh {sizes} does not fit {len(devices)} devices; set one axis to -1 to have it filled in.")
     if free:
-        sizes[free[0]] = devices // fixed
-    return jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+        sizes[free[0]] = len(devices) // fixed
+    shape = tuple(sizes.values())
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if slices == 1:
+        return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    if sizes["data"] % slices:
+        raise UserError(f"mesh {sizes}: the axis data must be a multiple of the {slices} slices; set mesh.data.")
+    within = (sizes["data"] // slices, *shape[1:])
+    grid = mesh_utils.create_hybrid_device_mesh(within, (slices, 1, 1), devices)
+    return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
 def path_name(path) -> str:
     return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
 
 
+def _rule(name: str) -> int:
+    for index, (pattern, _) in enumerate(RULES):
+        if re.search(pattern, name):
+            return index
+    raise ValueError(f"no sharding rule matches the leaf '{name}'; add one to model/sharding.py.")
+
+
+def _parts(mesh: Mesh, axes) -> int:
+    """Over how many devices one dimension is split."""
+    return int(np.prod([mesh.shape[axis] for axis in np.atleast_1d(axes) if axis is not None], dtype=int))
+
+
 def shardings(mesh: Mesh, abstract_tree):
-    """NamedSharding of every leaf. A leaf that no rule matches, or that its rule cannot divide, is an error."""
+    """NamedSharding of every leaf.
+
+    Raises:
+      ValueError: a leaf that no rule matches, or a rule that matches no leaf.
+      UserError: a leaf that the mesh does not divide.
+    """
+    used = set()
 
     def place(path, leaf):
         name = path_name(path)
-        spec = next((spec for pattern, spec in RULES if re.search(pattern, name)), None)
-        if spec is None:
-            raise ValueError(f"no sharding rule matches the leaf '{name}' {leaf.shape}; add one to model/sharding.py.")
+        rule = _rule(name)
+        used.add(rule)
+        spec = RULES[rule][1]
         for size, axes in zip(leaf.shape, spec, strict=False):
-            parts = np.prod([mesh.shape[axis] for axis in np.atleast_1d(axes) if axis is not None], dtype=int)
-            if size % parts:
+            if size % _parts(mesh, axes):
                 raise UserError(
                     f"'{name}' {leaf.shape} is not divisible by the mesh ({dict(mesh.shape)}) as {spec}; "
                     "choose another mesh or pad the dimension."
                 )
         return NamedSharding(mesh, spec)
 
-    return jax.tree_util.tree_map_with_path(place, abstract_tree)
+    placed = jax.tree_util.tree_map_with_path(place, abstract_tree)
+    unused = [pattern for i, (pattern, _) in enumerate(RULES) if i not in used and pattern not in MAY_BE_UNUSED]
+    if unused:
+        raise ValueError(f"the sharding rules {unused} match no leaf; correct or delete them in model/sharding.py.")
+    return placed
 
 
-def check_batch(mesh: Mesh, batch_size: int) -> None:
-    """A batch must divide over the devices that hold its rows."""
-    parts = mesh.shape["data"] * mesh.shape["fsdp"]
-    if batch_size % parts:
-        raise UserError(f"batch_size {batch_size} is not divisible by the {parts} devices of the data and fsdp axes.")
+def table(mesh: Mesh, abstract_tree) -> str:
+    """How a state lies on the mesh: a line a rule, with the bytes of all its leaves and the bytes on one device."""
+    leaves = [(path_name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(abstract_tree)]
+    lines = [("rule", "placed as", "leaves", "bytes", "a device")]
+    total = on_device = 0
+    for index, (pattern, spec) in enumerate(RULES):
+        mine = [leaf for name, leaf in leaves if _rule(name) == index]
+        bytes_ = sum(leaf.size * leaf.dtype.itemsize for leaf in mine)
+        here = bytes_ // int(np.prod([_parts(mesh, axes) for axes in spec], dtype=int))
+        total, on_device = total + bytes_, on_device + here
+        if mine:
+            lines.append((pattern, f"P{tuple(spec)}", str(len(mine)), _megabytes(bytes_), _megabytes(here)))
+    lines.append(("all", f"mesh {dict(mesh.shape)}", str(len(leaves)), _megabytes(total), _megabytes(on_device)))
+    widths = [max(len(line[column]) for line in lines) for column in range(5)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
+def constrain(x, kind: str, mesh: Mesh | None):
+    """An activation laid out as `ACTIVATIONS[kind]`; without a mesh, as it is."""
+    if mesh is None or mesh.size == 1:
+        return x
+    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, ACTIVATIONS[kind]))
+
+
+def constrain_rows(x, mesh: Mesh, axis: int):
+    """An array whose dimension `axis` counts a batch's rows, split as a batch is."""
+    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, P(*(None,) * axis, BATCH_AXES)))
+
+
+def rows_per_device(mesh: Mesh, rows: int) -> int:
+    return rows // _parts(mesh, BATCH_AXES)
+
+
+def check_batch(mesh: Mesh, batch_size: int, accumulation: int = 1) -> None:
+    """A batch, and each of its micro-batches, must divide over the devices that hold its rows."""
+    parts = _parts(mesh, BATCH_AXES)
+    if batch_size % (parts * accumulation):
+        raise UserError(
+            f"batch_size {batch_size} is not divisible by the {parts} devices of the data and fsdp axes"
+            + (f" times {accumulation} micro-batches." if accumulation > 1 else ".")
+        )

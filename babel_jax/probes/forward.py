@@ -15,7 +15,8 @@ from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from babel_jax.files import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest
 from babel_jax.probes import lens, statistics
-from babel_jax.training.step import segments, token_loss
+from babel_jax.training import preemption
+from babel_jax.training.loss import segments, token_loss
 
 SHARDS = 20  # groups of neighbouring rows with counters of their own, for intervals of everything made of counts
 EXACT_TOKENS = 2**24  # a batch is counted in float32, whose integers end here
@@ -30,6 +31,8 @@ def jitted_pass(config: DecoderConfig, document_end: int, activations: bool, eve
     `jitted_pass(…)._cache_size()` is the number of executables: 1 however many checkpoints were measured.
     """
 
+    mesh = getattr(everywhere, "mesh", None)
+
     def one_pass(params, counters, batch):
         tokens_BxT = batch["tokens"]
         inside_BxT = tokens_BxT != document_end  # an end of document predicts nothing and belongs to no language
@@ -38,7 +41,7 @@ def jitted_pass(config: DecoderConfig, document_end: int, activations: bool, eve
         weight_BxTxK = inside_BxT[:, :, None] * language_BxK[:, None, :]
         request = TapRequest(weight_BxTxK, batch["positions"], ffn_at_positions=activations)
         segment_BxT = segments(tokens_BxT, document_end)
-        logits_BxTxV, taps = Decoder(config).apply({"params": params}, tokens_BxT, segment_BxT, request)
+        logits_BxTxV, taps = Decoder(config, mesh).apply({"params": params}, tokens_BxT, segment_BxT, request)
 
         results = lens.read_candidates(params, config, taps["residual_LxBxPxD"], batch["candidates"])
         if activations:
@@ -89,6 +92,7 @@ def row_batches(rows: dict, batch_size: int, **padding):
     """Yields `(kept, batch)` of exactly `batch_size` rows; the last one is filled up with zeros, or with `padding`."""
     total = len(next(iter(rows.values())))
     for start in range(0, total, batch_size):
+        preemption.check()  # between the batches of every measurement
         kept = min(batch_size, total - start)
         yield (
             kept,

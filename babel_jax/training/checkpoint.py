@@ -1,37 +1,42 @@
 """Orbax checkpoints of a run: the state, what it belongs to, and what was seen; asynchronous, finished or absent.
 
 A checkpoint of step n holds the state after n updates. Directories that Orbax has not finished are never listed, so a
-kill at any moment costs at most the work since the last one.
+kill at any moment costs at most the work since the last one. On several hosts, saving and restoring is done by all.
 """
 
 import contextlib
 import json
 import logging
 import shutil
-from pathlib import Path
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
+from babel_jax import files
 from babel_jax.files import UserError
 
 log = logging.getLogger(__name__)
 ROOM_TO_SPARE = 2**20  # bytes for what Orbax writes beside the arrays
+SAME_WEIGHTS = ("dtype", "remat", "attention")  # fields of a model that do not change what its parameters mean
 
 
 class Checkpoints:
     """The checkpoints below `run/checkpoints`, all kept; or below another folder, the newest `keep` kept."""
 
     def __init__(self, run_dir, folder: str = "checkpoints", keep: int | None = None):
-        self.directory = Path(run_dir).absolute() / folder
+        self.directory = files.path(run_dir) / folder
         options = ocp.CheckpointManagerOptions(create=False, enable_async_checkpointing=True, max_to_keep=keep)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
+        self.damaged: set[int] = set()  # steps that could not be read
+        with self._writing("folder"):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._manager = ocp.CheckpointManager(self.directory, options=options)
 
     def steps(self) -> list[int]:
         """Steps of finished checkpoints, ascending."""
         self._manager.reload()
-        return sorted(self._manager.all_steps())
+        return sorted(set(self._manager.all_steps()) - self.damaged)
 
     def save(self, step: int, state: dict, metadata: dict) -> None:
         """Starts an asynchronous save; an earlier one is waited for. Saving a step that exists already does nothing.
@@ -39,15 +44,28 @@ class Checkpoints:
         Raises:
           UserError: there is no room for it, or it cannot be written; earlier checkpoints are intact.
         """
-        if step in self._manager.all_steps():
-            return
         with self._writing(step):
             self._manager.wait_until_finished()
-            needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + ROOM_TO_SPARE
-            if (free := shutil.disk_usage(self.directory).free) < needed:
-                raise OSError(f"it needs {needed / 1e6:.0f} MB and the disk has {free / 1e6:.0f} MB left")
+            while self.damaged:  # only now: what was unreadable for want of a connection must not be lost
+                self._manager.delete(self.damaged.pop())
+            if step in self._manager.all_steps():
+                return
+            self._check_room(state)
             items = ocp.args.Composite(state=ocp.args.PyTreeSave(state), metadata=ocp.args.JsonSave(metadata))
-            self._manager.save(step, args=items)
+            # Forced: when to save is decided by the loop alone (Orbax would ask the preemption service once more).
+            self._manager.save(step, args=items, force=True)
+
+    def _check_room(self, state: dict) -> None:
+        if not files.is_local(self.directory):
+            return
+        needed = ROOM_TO_SPARE + sum(
+            shard.data.nbytes
+            for leaf in jax.tree.leaves(state)
+            for shard in leaf.addressable_shards
+            if not shard.replica_id
+        )
+        if (free := shutil.disk_usage(self.directory).free) < needed:
+            raise OSError(f"it needs {needed / 1e6:.0f} MB and the disk has {free / 1e6:.0f} MB left")
 
     def wait(self) -> None:
         """Returns when every save is on disk; raises as `save`."""
@@ -58,10 +76,10 @@ class Checkpoints:
     def _writing(self, step):
         try:
             yield
-        except (OSError, ValueError) as error:  # TensorStore reports a full disk as a ValueError
+        except (OSError, ValueError) as error:  # TensorStore reports a full disk or a lost bucket as a ValueError
             raise UserError(
                 f"cannot write checkpoint {step} to {self.directory}: {_first_line(error)}; earlier checkpoints are "
-                "intact: free space and run the same command again."
+                "intact: free space, or mend the permissions or the connection, and run the same command again."
             ) from error
 
     def close(self) -> None:
@@ -84,29 +102,49 @@ class Checkpoints:
         """Raises when the checkpoint was made by another model; says which field differs."""
         stored = self.metadata(step)["model"]
         for name, value in model.items():
-            if stored.get(name) != value and name not in ("dtype", "remat"):
+            if stored.get(name) != value and name not in SAME_WEIGHTS:
                 raise UserError(
                     f"checkpoint {step} in {self.directory} is of another model: {name} is {stored.get(name)} there and "
                     f"{value} here; use the config it was trained with."
                 )
 
-    def restore_newest(self, abstract_state: dict, model: dict) -> tuple[int, dict] | None:
-        """Newest step that can be read, and its state; broken ones are skipped with a warning. None: there is none."""
-        for step in reversed(self.steps()):
-            try:
-                self.check_model(step, model)
-                return step, self.restore(step, abstract_state)
-            except UserError:
-                raise
-            except Exception as error:  # whatever Orbax or TensorStore raise on damaged files
-                log.warning(
-                    "checkpoint %d in %s is damaged (%s); falling back to the one before.",
-                    step,
-                    self.directory,
-                    _first_line(error),
-                )
-                self._manager.delete(step)
-        return None
+
+def restore_newest(stores: list[Checkpoints], abstract_state: dict, model: dict) -> tuple[int, dict, dict] | None:
+    """The newest checkpoint of all `stores` that can be read: its step, state and metadata. None: there is none.
+
+    Damaged ones are skipped with a warning, and replaced when their store saves again.
+
+    Raises:
+      UserError: there are checkpoints, but none can be read: nobody but the user may decide to start again.
+    """
+    error = None
+    found = [(step, store) for store in stores for step in store.steps()]
+    for step, store in sorted(found, key=lambda pair: pair[0], reverse=True):
+        try:
+            store.check_model(step, model)
+            restored = store.restore(step, abstract_state), store.metadata(step)
+        except UserError:
+            raise
+        except Exception as caught:  # whatever Orbax or TensorStore raise on damaged files
+            error, restored = caught, None
+        if _everywhere(restored is not None):
+            return step, *restored
+        message = _first_line(error) if error else "on another host"
+        log.warning(
+            "checkpoint %d in %s is damaged (%s); falling back to the one before.", step, store.directory, message
+        )
+        store.damaged.add(step)
+    if error:
+        raise UserError(
+            f"none of the checkpoints in {stores[0].directory} can be read ({_first_line(error)}); mend the connection or "
+            "the permissions, or delete the folder to start from the beginning."
+        )
+    return None
+
+
+def _everywhere(good: bool) -> bool:
+    """True when it is true on all hosts: they must go on from the same checkpoint."""
+    return good if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(good)).all())
 
 
 def _first_line(error: Exception) -> str:
@@ -115,11 +153,8 @@ def _first_line(error: Exception) -> str:
 
 def restore_params(run_dir, step: int, abstract_params: dict, model: dict) -> dict:
     """Parameters alone at one step of a run, on whatever mesh `abstract_params` names."""
-    checkpoints = Checkpoints(run_dir)
-    try:
+    with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
         if step not in checkpoints.steps():
             raise UserError(f"no checkpoint {step} in {checkpoints.directory}; there are {checkpoints.steps()}.")
         checkpoints.check_model(step, model)
         return checkpoints.restore(step, {"params": abstract_params})["params"]
-    finally:
-        checkpoints.close()

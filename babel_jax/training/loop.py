@@ -1,47 +1,64 @@
-"""One run, from its config to DONE: a flat story that can be killed and resumed at any moment."""
+"""One run, from its config to DONE: a flat story that can be killed and resumed at any moment, on any number of hosts."""
 
 import contextlib
 import fcntl
-import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict, FrozenConfigDict
+from ml_collections import ConfigDict
 
 import babel_jax
+from babel_jax import files
 from babel_jax.corpus.mixture import Mixture, stages_from_config
-from babel_jax.files import UserError, read_json, write_atomic, write_json
+from babel_jax.files import UserError, read_json, write_json
 from babel_jax.material import Material
-from babel_jax.model.sharding import check_batch, make_mesh
-from babel_jax.training.checkpoint import Checkpoints, restore_params
-from babel_jax.training.config import decoder_config, plain, validate
-from babel_jax.training.optimizer import learning_rate
+from babel_jax.model import sharding
+from babel_jax.model.flops import flops_per_token
+from babel_jax.training import hosts, preemption
+from babel_jax.training.checkpoint import Checkpoints, restore_newest, restore_params
+from babel_jax.training.clock import Clock
+from babel_jax.training.config import decoder_config, kept_steps, plain, validate
+from babel_jax.training.metrics import LOG_EVERY, Metrics
+from babel_jax.training.optimizer import learning_rate, static_settings
 from babel_jax.training.step import Trainer, make_trainer
 
-LOG_EVERY = 16  # steps between rows of metrics.jsonl and messages to `progress`
+# Config keys that may change when a run goes on: how often it saves itself, what it does at the next bad step, whom it
+# tells, and how the same sums are laid out on the devices at hand (which may move the last bits of what comes).
+MAY_CHANGE = (
+    "resume_every",
+    "resume_minutes",
+    "bad_step",
+    "wandb_project",
+    "mesh",
+    "accumulation",
+    "remat",
+    "attention",
+)
+PROFILED = range(4, 10)  # steps of a process whose trace `profile_dir` gets: after compilation and first touches
 
 
 def is_done(run_dir) -> bool:
     """True when the run has finished; DONE also holds its last step."""
-    return (Path(run_dir) / "DONE").exists()
+    return (files.path(run_dir) / "DONE").exists()
 
 
 def last_step(run_dir) -> int:
-    return read_json(Path(run_dir) / "DONE")["step"]
+    return read_json(files.path(run_dir) / "DONE")["step"]
 
 
-def check_same_config(run_dir: Path, config: dict) -> None:
-    """A directory belongs to one config: raises and names the first key that differs."""
-    path = run_dir / "config.json"
+def check_same_config(run_dir, config: dict, writer: bool = True) -> None:
+    """A directory belongs to one config: raises and names the first key that differs, but for those in `MAY_CHANGE`.
+
+    `writer`: whether this process writes the config of a new directory.
+    """
+    path = files.path(run_dir) / "config.json"
     if not path.exists():
-        run_dir.mkdir(parents=True, exist_ok=True)
-        write_json(path, config)
+        if writer:
+            write_json(path, config)
         return
     difference = _first_difference(read_json(path), config)
     if difference:
@@ -53,7 +70,7 @@ def check_same_config(run_dir: Path, config: dict) -> None:
 
 def _first_difference(old, new, where=""):
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
+        for key in sorted((old.keys() | new.keys()) - set(MAY_CHANGE)):
             found = _first_difference(old.get(key), new.get(key), f"{where}.{key}" if where else key)
             if found:
                 return found
@@ -62,8 +79,11 @@ def _first_difference(old, new, where=""):
 
 
 @contextlib.contextmanager
-def locked(directory: Path):
-    """Holds the directory for this process alone; the lock goes with the process, however it ends."""
+def locked(directory):
+    """Holds the directory for this process alone; the lock goes with the process, however it ends. Buckets have no locks."""
+    if not files.is_local(directory):
+        yield
+        return
     directory.mkdir(parents=True, exist_ok=True)
     with open(directory / ".lock", "w") as file:
         try:
@@ -78,19 +98,10 @@ def trainer_for(config: ConfigDict, material: Material) -> tuple[Trainer, object
     """The compiled functions of a run and its decoder config."""
     validate(config)
     model = decoder_config(config, material.vocab_size, material.max_length, material.frozen_rows)
-    mesh = make_mesh(**config.mesh.to_dict())
-    check_batch(mesh, config.batch_size)
-    optimizer = config.optimizer.to_dict()
-    for hyperparameter in (
-        "learning_rate",
-        "warmup_steps",
-        "schedule",
-        "decay_steps",
-        "final_learning_rate",
-        "label_smoothing",
-    ):
-        del optimizer[hyperparameter]  # these are data: they do not make another executable
-    return make_trainer(model, FrozenConfigDict(optimizer), material.document_end, mesh), model
+    mesh = sharding.make_mesh(**config.mesh.to_dict())
+    sharding.check_batch(mesh, config.batch_size, config.accumulation)
+    optimizer = static_settings(config.optimizer)
+    return make_trainer(model, optimizer, material.document_end, mesh, config.accumulation), model
 
 
 def train(
@@ -100,96 +111,113 @@ def train(
     *,
     progress: Callable[[dict], None] = lambda message: None,
     stop_when: Callable[[dict], bool] | None = None,
+    profile_dir=None,
 ) -> None:
     """Trains one run in `run_dir` until its steps, or its criterion, are reached; returns at once when DONE stands there.
+
+    Every host of a run calls this alike; the first one alone writes the small files.
 
     Args:
       config: see training/config.py.
       material: what it trains on.
-      progress: called every `LOG_EVERY` steps with {"step", "steps", "loss", "tokens_per_second"}.
+      run_dir: a directory that all hosts see, or gs://bucket/..., s3://bucket/...
+      progress: called every `LOG_EVERY` steps with {"step", "steps", "loss", "tokens_per_second", ...}.
       stop_when: `params -> bool`, asked every `config.stop_every` steps.
+      profile_dir: where to write a profiler's trace of a few steps.
+
+    Raises:
+      preemption.Preempted: this machine is taken away; the run has saved itself.
+      UserError: among others a loss that is no number, or a spike, with bad_step="stop"; see `run_dir`/stopped.json.
     """
-    run_dir = Path(run_dir)
-    with locked(run_dir):
-        if is_done(run_dir):
+    run_dir = files.path(run_dir)
+    with locked(run_dir) if hosts.is_first() else contextlib.nullcontext():
+        if hosts.agree(is_done(run_dir)):
+            if profile_dir:
+                raise UserError(f"{run_dir} is done, so there is nothing to profile; profile a run that is not.")
             return
-        check_same_config(run_dir, {"config": plain(config), "material": material.fingerprint})
+        check_same_config(run_dir, {"config": plain(config), "material": material.fingerprint}, hosts.is_first())
+        _check_stopped(run_dir, config.bad_step)
         # Closed also after an error: what is being saved then is saved.
         with (
             contextlib.closing(Checkpoints(run_dir)) as checkpoints,
             contextlib.closing(Checkpoints(run_dir, "resume", keep=1)) as resume,
+            contextlib.ExitStack() as trace,
         ):
-            _train(config, material, run_dir, checkpoints, resume, progress, stop_when)
-        shutil.rmtree(run_dir / "resume")
+            _train(config, material, run_dir, checkpoints, resume, progress, stop_when, profile_dir, trace)
+        if hosts.is_first():
+            files.remove_tree(run_dir / "resume")
 
 
-def _train(config, material, run_dir, checkpoints, resume, progress, stop_when):
+def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, profile_dir, trace):
     trainer, model = trainer_for(config, material)
-    row_tokens = material.max_length
-    mixture = Mixture(material.sources, stages_from_config(config.stages, row_tokens), config.seed)
-    metrics_path = run_dir / "metrics.jsonl"
+    mixture = Mixture(material.sources, stages_from_config(config.stages, material.max_length), config.seed)
+    if hosts.is_first() and trainer.mesh.size > 1:
+        print(sharding.table(trainer.mesh, trainer.abstract_state), file=sys.stderr)
 
     # Where the run starts: 1. its newest readable checkpoint, 2. the last parameters of `init_from`, 3. its seed.
-    for store in sorted((checkpoints, resume), key=lambda store: max(store.steps(), default=-1), reverse=True):
-        if restored := store.restore_newest(trainer.abstract_state, plain(model)):
-            break
-    if restored:
-        start, state = restored
+    start, along = 0, {"started": time.time(), "seconds": None}
+    if restored := restore_newest([checkpoints, resume], trainer.abstract_state, plain(model)):
+        start, state, along = restored
     elif config.init_from:
-        start = 0
-        source = run_dir / config.init_from
+        source = _beside(run_dir, config.init_from)
         params = restore_params(source, last_step(source), trainer.abstract_state["params"], plain(model))
         state = trainer.fresh(params)
     else:
-        start, state = 0, trainer.init(config.seed)
-    records = _records_until(metrics_path, start)
-    window_start, window_step, pending = time.perf_counter(), start, None
-
-    def read_pending():
-        """Waits for the last step's metrics; logs them where they are due."""
-        nonlocal window_start, window_step, pending
-        if pending is None:
-            return
-        (step, metrics), pending = pending, None
-        record = {"step": step} | {name: float(value) for name, value in jax.device_get(metrics).items()}
-        if not np.isfinite(list(record.values())).all():
-            raise UserError(
-                f"the loss of {run_dir} is {record['loss']} at step {step} (gradient norm {record['grad_norm']}); its "
-                "checkpoints are intact: lower the learning rate or check the data, and start a new workdir."
-            )
-        if step % LOG_EVERY:
-            return
-        records.append(record)
-        tokens = (step - window_step) * config.batch_size * row_tokens
-        seconds = time.perf_counter() - window_start
-        window_start, window_step = time.perf_counter(), step
-        progress({"step": step, "steps": config.steps, "loss": record["loss"], "tokens_per_second": tokens / seconds})
-
-    def save(step, store=checkpoints):
-        read_pending()  # a state that is no number never becomes a checkpoint
-        # The metrics first: a checkpoint that exists has its metrics, and a resumed run writes the same file again.
-        write_atomic(metrics_path, "".join(json.dumps(record) + "\n" for record in records))
-        store.save(
-            step,
-            state,
-            {
-                "model": plain(model),
-                "step": step,
-                **tokens_seen(mixture, material, config, step),
-                "version": babel_jax.__version__,
-            },
+        state = trainer.init(config.seed)
+    if profile_dir and config.steps - start < PROFILED.stop:
+        raise UserError(
+            f"a profile takes {PROFILED.stop} steps and {run_dir} has {config.steps - start} left; profile another."
         )
+    started = along["started"]
+    clock = Clock(config.batch_size * material.max_length, flops_per_token(model), along["seconds"])
+    metrics = Metrics(run_dir, config, mixture, clock, start, progress)
+    step, saved, saved_at = start, start if restored else None, time.monotonic()
+
+    def save(store):
+        nonlocal saved, saved_at
+        with clock.phase("checkpoint"):
+            # The metrics first: a checkpoint that exists has its metrics, and a resumed run writes the same file again.
+            if hosts.is_first():
+                metrics.write(started)
+            seen = tokens_seen(mixture, material, config, step)
+            about = {"model": plain(model), "version": babel_jax.__version__}
+            store.save(step, state, about | {"step": step, "started": started, "seconds": clock.totals} | seen)
+        saved, saved_at = step, time.monotonic()
+
+    def save_now():
+        """An emergency: nothing is lost when this returns."""
+        metrics.read()
+        if saved != step:
+            save(resume)
+        checkpoints.wait()
+        resume.wait()
+
+    def read_metrics(leave=0):
+        """Books the metrics of the steps before; ends the run at a bad one, if its config says so."""
+        bad = metrics.read(leave)
+        if bad and config.bad_step == "stop":
+            save_now()  # the step function has left the parameters as they were before the bad step
+            if hosts.is_first():
+                write_json(run_dir / "stopped.json", bad[0] | {"measured": metrics.records[-LOG_EVERY:]})
+            _check_stopped(run_dir, config.bad_step, bad[0])
 
     loss_weight_V = trainer.put(material.loss_weight_V)
-    step = start
+    kept = kept_steps(config)
     while True:
-        asked = config.stop_every and step % config.stop_every == 0 and step
-        if asked or step in config.checkpoint_steps:
-            save(step)
-        elif config.resume_every and step % config.resume_every == 0 and step:
-            save(step, resume)
-        if asked and stop_when(state["params"]):
-            break
+        if preemption.reached():
+            save_now()
+            raise preemption.Preempted
+        if step in kept:
+            read_metrics()
+            save(checkpoints)
+        elif step > start and resume_due(config, step, saved_at):
+            read_metrics()
+            save(resume)
+        if config.stop_every and step % config.stop_every == 0 and step:
+            with clock.phase("evaluation"):
+                enough = stop_when(state["params"])
+            if enough:
+                break
         if step == config.steps:
             if config.stop_every:
                 raise UserError(
@@ -197,25 +225,63 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when):
                     "look at its metrics.jsonl."
                 )
             break
-        tokens_BxT1 = mixture.rows(np.arange(step * config.batch_size, (step + 1) * config.batch_size))
+        if profile_dir and step - start == PROFILED.start:
+            trace.enter_context(jax.profiler.trace(str(profile_dir)))
+        with clock.phase("data"):
+            places = step * config.batch_size
+            tokens_BxT1 = trainer.put_batch(
+                lambda offsets, first=places: mixture.rows(first + offsets), config.batch_size
+            )
         hyper = {
             "learning_rate": np.float32(learning_rate(config.optimizer, step, config.steps)),
             "label_smoothing": np.float32(config.optimizer.label_smoothing),
+            "spike_factor": np.float32(config.spike_factor),
         }
-        with jax.transfer_guard("disallow"):
-            state, metrics = trainer.step(state, trainer.put_batch(tokens_BxT1), loss_weight_V, trainer.put(hyper))
-        if step % LOG_EVERY == 0:  # metrics of step n-1 are read while step n runs
-            read_pending()
+        with clock.phase("compile" if step == start else "step"), jax.transfer_guard("disallow"):
+            state, found = trainer.step(state, tokens_BxT1, loss_weight_V, trainer.put(hyper))
         step += 1
-        pending = (step, metrics)
-    save(step)
+        metrics.add(step, found)
+        read_metrics(leave=1)  # metrics of step n-1 are read while step n runs
+        if profile_dir and step - start == PROFILED.stop:
+            jax.block_until_ready(state)
+            trace.close()
     checkpoints.wait()
     executables = trainer.step._cache_size()
     if executables > 1:
         raise RuntimeError(
             f"the train step was compiled {executables} times; one state leaf or batch changes its placement."
         )
-    write_json(run_dir / "DONE", {"step": step, **tokens_seen(mixture, material, config, step)})
+    if hosts.is_first():
+        done = {"step": step, **tokens_seen(mixture, material, config, step), "seconds": clock.totals}
+        write_json(run_dir / "DONE", done)
+    hosts.barrier(f"done {run_dir}")
+
+
+def resume_due(config, step: int, saved_at: float) -> bool:
+    """Whether to save for resuming alone: by steps, or by the clock of process 0, which is not asked at every step."""
+    if config.resume_every and step % config.resume_every == 0:
+        return True
+    if not config.resume_minutes or step % LOG_EVERY:
+        return False
+    return bool(hosts.agree(time.monotonic() - saved_at >= 60 * config.resume_minutes))
+
+
+def _check_stopped(run_dir, policy: str, record: dict | None = None) -> None:
+    """A run that a bad step has stopped stays stopped, also when a launcher starts it again, until the user decides."""
+    path = run_dir / "stopped.json"
+    if record is None and path.exists():
+        record = read_json(path)
+    if record is None:
+        return
+    if policy == "skip":
+        path.unlink(missing_ok=True)
+        return
+    rows = ", ".join(f"{row['source']} {row['row']}" for row in record["rows"])
+    raise UserError(
+        f"step {record['step']} of {run_dir} was bad: loss {record['loss']}, gradient norm {record['grad_norm']} (None: no "
+        f"finite number), rows {rows}. The state without that step is saved: lower the learning rate or check the rows and "
+        "use a new workdir, or go on without that step by bad_step=skip."
+    )
 
 
 def tokens_seen(mixture: Mixture, material: Material, config, step: int) -> dict:
@@ -227,12 +293,11 @@ def tokens_seen(mixture: Mixture, material: Material, config, step: int) -> dict
     return {"tokens": sum(by_language.values()), "tokens_by_language": by_language}
 
 
-def _records_until(path: Path, step: int) -> list[dict]:
-    """Rows of metrics.jsonl up to `step`; later ones belong to work that will be done again."""
-    if not path.exists():
-        return []
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    return [record for record in records if record["step"] <= step]
+def _beside(run_dir, relative: str):
+    """`run_dir` / `relative` with its ".." resolved: a bucket does not know them."""
+    for part in relative.split("/"):
+        run_dir = run_dir.parent if part == ".." else run_dir / part
+    return run_dir
 
 
 def parent_is_gone(parent: int) -> bool:

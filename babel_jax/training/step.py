@@ -1,6 +1,7 @@
 """The training state and the one jitted step."""
 
 import dataclasses
+from collections.abc import Callable
 from functools import lru_cache
 
 import jax
@@ -11,35 +12,22 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from ml_collections import FrozenConfigDict
 
-from babel_jax.model.decoder import Decoder, DecoderConfig, init_params
-from babel_jax.model.sharding import BATCH, shardings
+from babel_jax.model.decoder import Decoder, DecoderConfig, head_table, init_params, layer_norm
+from babel_jax.model.sharding import BATCH, constrain_rows, path_name, rows_per_device, shardings
+from babel_jax.training.loss import segments, target_weight, tiled_loss, tiles_for, token_loss
 from babel_jax.training.optimizer import transformation
 
-
-def segments(tokens_BxT, document_end: int):
-    """Document number of each token in its row: how many `document_end` tokens stand before it."""
-    ends_BxT = (tokens_BxT == document_end).astype(jnp.int32)
-    return jnp.cumsum(ends_BxT, axis=1) - ends_BxT
-
-
-def token_loss(logits_BxTxV, targets_BxT, label_smoothing=0.0):
-    """Cross-entropy in nats per target, [B, T], against the target mixed with `label_smoothing` of the uniform law."""
-    logsumexp_BxT = jax.nn.logsumexp(logits_BxTxV, axis=-1)
-    target_BxT = jnp.take_along_axis(logits_BxTxV, targets_BxT[..., None], axis=-1)[..., 0]
-    return logsumexp_BxT - (1 - label_smoothing) * target_BxT - label_smoothing * logits_BxTxV.mean(-1)
-
-
-def target_weight(tokens_BxT1, loss_weight_V, document_end: int):
-    """Weight of each target [B, T]: its token class's weight, and 0 for a document's first token (nothing foretells it)."""
-    weight_BxT = loss_weight_V[tokens_BxT1[:, 1:]]
-    return jnp.where(tokens_BxT1[:, :-1] == document_end, 0.0, weight_BxT)
+SPIKE_MEMORY = 0.98  # of the running mean and variance of the loss, a step
+SPIKE_WARMUP = 50  # good steps before a loss can be called a spike
 
 
 @dataclasses.dataclass(frozen=True)
 class Trainer:
     """What a run needs on the device: jitted `init(seed)`, `fresh(params)` and `step(state, tokens, weights, hyper)`.
 
-    The state is a plain dict {"params", "opt_state", "step"}; every leaf is placed by model/sharding.py.
+    The state is a plain dict {"params", "opt_state", "step", "spike"} and, where wanted, "ema"; every leaf is placed by
+    model/sharding.py. A step hands out {"loss", "grad_norm", "bad", "row_loss_B"}; a bad one (not finite, or a spike)
+    changes nothing but the step counter.
     """
 
     mesh: Mesh
@@ -49,39 +37,105 @@ class Trainer:
     fresh: object
     step: object
 
-    def put_batch(self, tokens_BxT1: np.ndarray):
-        return jax.device_put(tokens_BxT1, NamedSharding(self.mesh, BATCH))
+    def put_batch(self, rows: Callable[[np.ndarray], np.ndarray], batch_size: int):
+        """The global batch [B, T + 1] of which each host makes its own rows only.
+
+        `rows`: offsets in the batch (int64 [n], ascending) -> token rows int32 [n, T + 1].
+        """
+        sharding = NamedSharding(self.mesh, BATCH)
+        index_of = sharding.addressable_devices_indices_map((batch_size,))
+        parts = {device: np.arange(batch_size)[index] for device, (index,) in index_of.items()}
+        wanted = np.unique(np.concatenate(list(parts.values())))
+        tokens = rows(wanted)
+        arrays = [jax.device_put(tokens[np.searchsorted(wanted, offsets)], device) for device, offsets in parts.items()]
+        return jax.make_array_from_single_device_arrays((batch_size, *tokens.shape[1:]), sharding, arrays)
 
     def put(self, value):
         """A small host value on every device."""
         return jax.device_put(value, NamedSharding(self.mesh, P()))
 
 
+def compute_params(params: dict, dtype: str) -> dict:
+    """The blocks' matrices in the dtype of the computation, cast where they lie: what travels between devices is small."""
+
+    def cast(path, leaf):
+        return leaf.astype(dtype) if path_name(path).endswith("kernel") else leaf
+
+    return jax.tree_util.tree_map_with_path(cast, params)
+
+
 @lru_cache(maxsize=16)
-def make_trainer(model: DecoderConfig, optimizer: FrozenConfigDict, document_end: int, mesh: Mesh) -> Trainer:
+def make_trainer(
+    model: DecoderConfig, optimizer: FrozenConfigDict, document_end: int, mesh: Mesh, accumulation: int = 1
+) -> Trainer:
     """Compiled functions are shared by all runs of the same shapes, whatever their schedule, smoothing or data."""
     update = transformation(optimizer)
+    ema_decay = optimizer.ema_decay
+    decoder = Decoder(model, mesh)
 
     def fresh(params):
-        return {"params": params, "opt_state": update.init(params), "step": jnp.zeros((), jnp.int32)}
+        start = {name: jnp.zeros((), jnp.float32) for name in ("mean", "variance")}
+        state = {"params": params, "opt_state": update.init(params), "step": jnp.zeros((), jnp.int32)}
+        state["spike"] = start | {"count": jnp.zeros((), jnp.int32)}
+        return state | ({"ema": jax.tree.map(jnp.copy, params)} if ema_decay else {})
 
     def init(seed):
         return fresh(init_params(model, seed))
 
-    def step(state, tokens_BxT1, loss_weight_V, hyper):
-        def loss_fn(params):
-            inputs_BxT, targets_BxT = tokens_BxT1[:, :-1], tokens_BxT1[:, 1:]
-            segment_BxT = segments(inputs_BxT, document_end) if document_end >= 0 else None
-            logits_BxTxV, _ = Decoder(model).apply({"params": params}, inputs_BxT, segment_BxT)
-            weight_BxT = target_weight(tokens_BxT1, loss_weight_V, document_end)
-            loss_BxT = token_loss(logits_BxTxV, targets_BxT, hyper["label_smoothing"])
-            return (loss_BxT * weight_BxT).sum() / jnp.maximum(weight_BxT.sum(), 1.0)
+    def batch_loss(params, tokens_BxT1, weight_BxT, label_smoothing):
+        """(sum of weight x loss, losses [B, T])."""
+        inputs_BxT, targets_BxT = tokens_BxT1[:, :-1], tokens_BxT1[:, 1:]
+        segment_BxT = segments(inputs_BxT, document_end) if document_end >= 0 else None
+        logits_BxTxV, taps = decoder.apply({"params": params}, inputs_BxT, segment_BxT)
+        tiles = tiles_for(rows_per_device(mesh, len(inputs_BxT)), inputs_BxT.shape[1], model.vocab_size)
+        if tiles == 1:
+            loss_BxT = token_loss(logits_BxTxV, targets_BxT, label_smoothing)
+            return (loss_BxT * weight_BxT).sum(), loss_BxT
+        x_BxTxD = layer_norm(taps["final_BxTxD"], params["ln_f_scale"], params["ln_f_bias"])
+        return tiled_loss(x_BxTxD, head_table(params), targets_BxT, weight_BxT, label_smoothing, tiles, mesh)
 
-        loss, grads = jax.value_and_grad(loss_fn)(state["params"])
+    def loss_and_grads(params, tokens_BxT1, loss_weight_V, label_smoothing):
+        """Mean loss, the mean loss of each row, and float32 gradients: a sum over micro-batches over the sum of weights."""
+        weight_BxT = target_weight(tokens_BxT1, loss_weight_V, document_end)
+        total = jnp.maximum(weight_BxT.sum(), 1.0)
+        params = compute_params(params, model.dtype)
+
+        def micro_batch(tokens_bxT1, weight_bxT):
+            def mean_loss(params):
+                loss, loss_bxT = batch_loss(params, tokens_bxT1, weight_bxT, label_smoothing)
+                row_loss_b = (loss_bxT * weight_bxT).sum(1) / jnp.maximum(weight_bxT.sum(1), 1.0)
+                return loss / total, jax.lax.stop_gradient(row_loss_b)
+
+            (loss, row_loss_b), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
+            return loss, row_loss_b, jax.tree.map(lambda g: g.astype(jnp.float32), grads)
+
+        if accumulation == 1:
+            return micro_batch(tokens_BxT1, weight_BxT)
+
+        def cut(a):  # micro-batch m takes rows m, m + A, m + 2A, …: of every device's rows the same number
+            return constrain_rows(a.reshape(-1, accumulation, *a.shape[1:]).swapaxes(0, 1), mesh, axis=1)
+
+        def add(sums, parts):
+            loss, row_loss_b, grads = micro_batch(*parts)
+            return jax.tree.map(jnp.add, sums, (loss, grads)), row_loss_b
+
+        start = (jnp.zeros(()), jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params))
+        start = (start[0], jax.lax.with_sharding_constraint(start[1], placed["params"]))
+        (loss, grads), row_loss_Axb = jax.lax.scan(add, start, (cut(tokens_BxT1), cut(weight_BxT)))
+        return loss, row_loss_Axb.T.reshape(-1), grads
+
+    def step(state, tokens_BxT1, loss_weight_V, hyper):
+        loss, row_loss_B, grads = loss_and_grads(state["params"], tokens_BxT1, loss_weight_V, hyper["label_smoothing"])
+        grad_norm = optax.global_norm(grads)
         updates, opt_state = update.update(grads, state["opt_state"], state["params"])
         params = jax.tree.map(lambda p, u: p - hyper["learning_rate"] * u, state["params"], updates)
-        new_state = {"params": params, "opt_state": opt_state, "step": state["step"] + 1}
-        return new_state, {"loss": loss, "grad_norm": optax.global_norm(grads)}
+        bad, spike = judge_loss(state["spike"], loss, grad_norm, hyper["spike_factor"])
+        new = {"params": params, "opt_state": opt_state, "spike": spike}
+        if ema_decay:
+            new["ema"] = jax.tree.map(lambda e, p: ema_decay * e + (1 - ema_decay) * p, state["ema"], params)
+        new_state = jax.tree.map(lambda old, new: jnp.where(bad, old, new), {name: state[name] for name in new}, new)
+        new_state["step"] = state["step"] + 1
+        return new_state, {"loss": loss, "grad_norm": grad_norm, "bad": bad, "row_loss_B": row_loss_B}
 
     abstract = jax.eval_shape(init, 0)
     placed = shardings(mesh, abstract)
@@ -96,3 +150,21 @@ def make_trainer(model: DecoderConfig, optimizer: FrozenConfigDict, document_end
         fresh=jax.jit(fresh, out_shardings=placed),
         step=jax.jit(step, out_shardings=(placed, NamedSharding(mesh, P())), donate_argnums=0),
     )
+
+
+def judge_loss(spike: dict, loss, grad_norm, factor):
+    """(whether this step is bad, the running mean and variance of the good losses).
+
+    Bad: a loss or gradient that is no finite number; or, where `factor` > 0 and enough good steps were seen, a loss more
+    than `factor` running standard deviations above the running mean.
+    """
+    seen = spike["count"]
+    memory = jnp.minimum(SPIKE_MEMORY, seen / (seen + 1.0))  # a plain mean at first
+    limit = spike["mean"] + factor * jnp.sqrt(spike["variance"])
+    bad = ~(jnp.isfinite(loss) & jnp.isfinite(grad_norm)) | ((factor > 0) & (seen >= SPIKE_WARMUP) & (loss > limit))
+    distance = loss - spike["mean"]
+    return bad, {
+        "mean": spike["mean"] + (1 - memory) * distance,
+        "variance": memory * (spike["variance"] + (1 - memory) * distance**2),
+        "count": seen + 1,
+    }

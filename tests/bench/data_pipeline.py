@@ -14,16 +14,17 @@ from types import SimpleNamespace
 
 import jax
 import numpy as np
-from ml_collections import FrozenConfigDict
 
 from babel_jax.corpus import rows
 from babel_jax.corpus.mixture import Mixture, Stage
 from babel_jax.model.decoder import PRESETS, DecoderConfig
 from babel_jax.model.sharding import make_mesh
+from babel_jax.training import config as run_config
+from babel_jax.training.optimizer import static_settings
 from babel_jax.training.step import make_trainer
 
 TARGET = 20
-OPTIMIZER = dict(b1=0.9, b2=0.98, epsilon=1e-8, weight_decay=0.1, clip_norm=1.0, multipliers={})
+OPTIMIZER = static_settings(run_config.default().optimizer)
 
 
 def write_rows(folder: Path, language: str, size) -> rows.RowSource:
@@ -51,7 +52,7 @@ def pipeline_speed(size) -> float:
 
 def step_speed(size) -> float:
     model = DecoderConfig(**PRESETS["7m"], vocab_size=size.vocab, max_length=size.length)
-    trainer = make_trainer(model, FrozenConfigDict(OPTIMIZER), 0, make_mesh())
+    trainer = make_trainer(model, OPTIMIZER, 0, make_mesh())
     weight_V = trainer.put(np.ones(size.vocab, np.float32))
     hyper = trainer.put({"learning_rate": np.float32(1e-3), "label_smoothing": np.float32(0)})
     tokens = np.random.default_rng(0).integers(0, size.vocab, (size.batch, size.length + 1)).astype(np.int32)

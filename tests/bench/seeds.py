@@ -12,13 +12,14 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import FrozenConfigDict
 
 from babel_jax.model.decoder import PRESETS, DecoderConfig
 from babel_jax.model.sharding import make_mesh
+from babel_jax.training import config as run_config
+from babel_jax.training.optimizer import static_settings
 from babel_jax.training.step import make_trainer
 
-OPTIMIZER = dict(b1=0.9, b2=0.98, epsilon=1e-8, weight_decay=0.1, clip_norm=1.0, multipliers={})
+OPTIMIZER = static_settings(run_config.default().optimizer)
 VOCAB, FROZEN, BATCH, LENGTH = 638, 600, 64, 11
 
 
@@ -39,7 +40,7 @@ def main():
         parser.add_argument(f"--{name}", type=int, default=default)
     size = parser.parse_args()
     model = DecoderConfig(**PRESETS["tiny"], vocab_size=VOCAB, max_length=LENGTH, tied_head=False, frozen_rows=FROZEN)
-    trainer = make_trainer(model, FrozenConfigDict(OPTIMIZER), -1, make_mesh())
+    trainer = make_trainer(model, OPTIMIZER, -1, make_mesh())
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, VOCAB, (size.seeds, BATCH, LENGTH + 1)).astype(np.int32)
     weight_V = jnp.ones(VOCAB)

@@ -1,0 +1,101 @@
+"""A run's books: what each logged step measured, how fast it went, and which rows a bad step was made of.
+
+Metrics of a step are read while the next one runs, so the device never waits for the host. Files are written whole, at
+saves: metrics.jsonl (the same bits however often the run was interrupted), throughput.jsonl (times and memory, which are
+not), and both as a TensorBoard event file.
+"""
+
+import collections
+import json
+import math
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from babel_jax import files
+from babel_jax.corpus.mixture import Mixture
+from babel_jax.training import writers
+from babel_jax.training.clock import Clock, host_memory_bytes
+
+LOG_EVERY = 16  # steps between rows of metrics.jsonl and messages to `progress`
+OFFENDERS = 5  # rows that are named where no row's own loss is broken
+
+
+class Metrics:
+    """Takes the metrics of started steps (`add`), reads them when they are there (`read`), writes the files (`write`)."""
+
+    def __init__(self, run_dir, config, mixture: Mixture, clock: Clock, start: int, progress: Callable[[dict], None]):
+        self.run_dir, self.config, self.mixture, self.clock, self.progress = run_dir, config, mixture, clock, progress
+        self.records = _records_until(run_dir / "metrics.jsonl", start)
+        self.throughput = _records_until(run_dir / "throughput.jsonl", start)
+        self._unread = collections.deque()
+        self._sent = len(self.records)  # to Weights & Biases
+        clock.window(start)
+
+    def add(self, step: int, metrics: dict) -> None:
+        """Takes what the step function gave for the update that made `step` of `step - 1`; it may still be computed."""
+        self._unread.append((step, metrics))
+
+    def read(self, leave: int = 0) -> list[dict]:
+        """Waits for the metrics of all but the last `leave` steps and books them; returns the records of bad steps."""
+        bad = []
+        while len(self._unread) > leave:
+            step, metrics = self._unread.popleft()
+            with self.clock.phase("step"):
+                found = jax.device_get(metrics)
+            record = {"step": step} | {name: finite(found[name]) for name in ("loss", "grad_norm")}
+            if found["bad"]:
+                record |= {"bad": True, "rows": offending_rows(self.mixture, step, found["row_loss_B"])}
+                bad.append(record)
+            if step % LOG_EVERY == 0 or found["bad"]:
+                self.records.append(record)
+            if step % LOG_EVERY == 0:
+                self._book_time(record)
+        return bad
+
+    def _book_time(self, record: dict) -> None:
+        rates = self.clock.window(record["step"])
+        seconds = {f"seconds_{phase}": value for phase, value in self.clock.totals.items()}
+        memory = {"host_memory_bytes": host_memory_bytes()}
+        time = {"step": record["step"], "seconds": sum(seconds.values())}
+        self.throughput.append(time | rates | memory | seconds)
+        message = {"step": record["step"], "steps": self.config.steps, "loss": record["loss"], "tokens_per_second": 0.0}
+        self.progress(message | rates)
+
+    def write(self, started: float) -> None:
+        """Writes all files whole; `started`: Unix time of the run's first step."""
+        for name, records in (("metrics.jsonl", self.records), ("throughput.jsonl", self.throughput)):
+            lines = (json.dumps(record, allow_nan=False) + "\n" for record in records)
+            files.write_atomic(self.run_dir / name, "".join(lines))
+        timed = {record["step"]: record for record in self.throughput}
+        together = [timed.get(record["step"], {}) | record for record in self.records]
+        files.write_atomic(self.run_dir / writers.EVENTS_NAME, writers.tensorboard_events(together, started))
+        if self.config.wandb_project and self._sent < len(together):
+            run_name = "-".join(self.run_dir.parts[-3:])
+            writers.wandb_log(self.config.wandb_project, run_name, together[self._sent :])
+            self._sent = len(together)
+
+
+def finite(value) -> float | None:
+    """A number as JSON can hold it: None for what is no number."""
+    return float(value) if math.isfinite(value) else None
+
+
+def offending_rows(mixture: Mixture, step: int, row_loss_B: np.ndarray) -> list[dict]:
+    """[{"source", "row", "loss"}] of the update that made `step`: rows whose loss is no number, else those of highest loss."""
+    broken = np.flatnonzero(~np.isfinite(row_loss_B))
+    chosen = broken if len(broken) else np.argsort(-row_loss_B, kind="stable")[:OFFENDERS]
+    source, row = mixture.origin((step - 1) * len(row_loss_B) + chosen)
+    return [
+        {"source": mixture.names[source[i]], "row": int(row[i]), "loss": finite(row_loss_B[at])}
+        for i, at in enumerate(chosen)
+    ]
+
+
+def _records_until(path, step: int) -> list[dict]:
+    """Rows of a file up to `step`; later ones belong to work that will be done again."""
+    if not path.exists():
+        return []
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [record for record in records if record["step"] <= step]
