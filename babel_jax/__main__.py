@@ -5,6 +5,7 @@ import ast
 import importlib.util
 import os
 import runpy
+import signal
 import sys
 from pathlib import Path
 
@@ -32,13 +33,30 @@ def main(arguments: list[str]) -> int:
         if arguments[0] not in VERBS:
             raise unknown_name("verb", arguments[0], VERBS)
         globals()[arguments[0]](arguments[1:])
+        _wait_for_the_others()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except _preempted():
+        print("preempted; all is saved, and the same command goes on where this one stopped.", file=sys.stderr)
+        return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped.", file=sys.stderr)
         return 130
     return 0
+
+
+def _wait_for_the_others() -> None:
+    """Of several hosts, one may have more to write at the end: none leaves before all are done."""
+    hosts = sys.modules.get("babel_jax.training.hosts")
+    if hosts:
+        hosts.barrier("end")
+
+
+def _preempted() -> type[BaseException] | tuple:
+    """The exception of a run that ends because its machine is taken away; nothing where no run was even loaded."""
+    module = sys.modules.get("babel_jax.training.preemption")
+    return module.Preempted if module else ()
 
 
 def load_config(path: str, settings: list[str]):
@@ -120,8 +138,22 @@ def _study_arguments(verb: str, arguments: list[str]):
     else:
         parser.add_argument("--run", required=True, help="such as continual, or mix_0.5000")
         parser.add_argument("--seed", type=int, default=0)
+    if verb == "train":
+        parser.add_argument(
+            "--profile", metavar="DIR", help="write a profiler's trace of a few steps (TensorBoard, XProf)"
+        )
+    several = parser.add_argument_group(
+        "several hosts", "found by itself on a TPU pod and under srun; else give all three"
+    )
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 runs, and a free port there")
+    several.add_argument("--processes", type=int, metavar="N", help="how many there are; all run the same command")
+    several.add_argument("--process", type=int, metavar="I", help="which this one is, from 0")
     parsed, settings = parser.parse_known_args(arguments)
-    return parsed, load_config(parsed.config, settings)
+    config = load_config(parsed.config, settings)
+    from babel_jax.training import hosts
+
+    hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
+    return parsed, config
 
 
 def study(arguments: list[str]) -> None:
@@ -130,9 +162,13 @@ def study(arguments: list[str]) -> None:
     from babel_jax import report
     from babel_jax import study as room
     from babel_jax.files import read_json
+    from babel_jax.training import hosts, preemption
 
     if parsed.jobs < 1:
         raise UserError(f"--jobs is {parsed.jobs}; give at least 1.")
+    if parsed.jobs > 1 and hosts.several():
+        raise UserError(f"--jobs is {parsed.jobs}; several hosts train one run at a time: add --jobs=1.")
+    preemption.install()
     page = room.run(config, parsed.workdir, parsed.jobs)
     print(report.terminal_table(read_json(page.parent / "summary.json")))
     print(f"\nreport: {page}")
@@ -148,15 +184,19 @@ def train(arguments: list[str]) -> None:
     _use_cpu_well(threads=None)
     parsed, config = _study_arguments("train", arguments)
     from babel_jax import study as room
+    from babel_jax.training import preemption
 
-    room.train_one(config, parsed.workdir, parsed.seed, parsed.run)
+    preemption.install()
+    room.train_one(config, parsed.workdir, parsed.seed, parsed.run, parsed.profile)
 
 
 def evaluate(arguments: list[str]) -> None:
     _use_cpu_well(threads=None)
     parsed, config = _study_arguments("evaluate", arguments)
     from babel_jax import study as room
+    from babel_jax.training import preemption
 
+    preemption.install()
     room.measure_one(config, parsed.workdir, parsed.seed, parsed.run)
 
 
@@ -164,11 +204,11 @@ def optimize(arguments: list[str]) -> None:
     parser = _parser("optimize")
     parser.add_argument("--workdir", required=True, help="a study's directory")
     parsed = parser.parse_args(arguments)
-    from babel_jax import measurements
+    from babel_jax import files, measurements
     from babel_jax.files import read_json
     from babel_jax.optimum import algorithm1
 
-    described = read_json(Path(parsed.workdir) / "study.json")
+    described = read_json(files.path(parsed.workdir) / "study.json")
     proposals = algorithm1.proposals(measurements.read(parsed.workdir), described["primary"], described["new"])
     for source, proposal in proposals.items():
         low, high = proposal["p_star_ci"]

@@ -13,14 +13,13 @@ import signal
 import sys
 import time
 import traceback
-from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import babel_jax
-from babel_jax import measurements, report
+from babel_jax import files, measurements, report
 from babel_jax.corpus.material import material as corpus_material
 from babel_jax.evaluation import measure
 from babel_jax.evolution import measured, stages
@@ -29,6 +28,7 @@ from babel_jax.material import Material
 from babel_jax.optimum import algorithm1
 from babel_jax.organism import world
 from babel_jax.training import config as run_config
+from babel_jax.training import hosts, preemption
 from babel_jax.training.loop import check_same_config, last_step, locked, parent_is_gone, train
 
 ROLES = ("primary_climb", "primary_only", "continual", "control", "new_only", "mix")
@@ -130,8 +130,8 @@ def planned_runs(config: ConfigDict, proposals: dict | None) -> list[str]:
 # --- what a worker does ---------------------------------------------------------------------------------------------------
 
 
-def execute(config: ConfigDict, workdir: Path, seed: int, name: str, progress) -> None:
-    """Trains one run and measures all its checkpoints."""
+def execute(config: ConfigDict, workdir, seed: int, name: str, progress, profile_dir=None) -> None:
+    """Trains one run and measures all its checkpoints; `profile_dir`: see `train`."""
     material = _cached_material(config, seed)
     directory = workdir / f"seed{seed}"
     run = make_run_config(config, name, seed)
@@ -140,7 +140,7 @@ def execute(config: ConfigDict, workdir: Path, seed: int, name: str, progress) -
         return measure.problem_accuracy(params, _model(run, material), material, material.primary) > run.stop_accuracy
 
     started = time.perf_counter()
-    train(run, material, directory / name, progress=progress, stop_when=reached)
+    train(run, material, directory / name, progress=progress, stop_when=reached, profile_dir=profile_dir)
     trained = time.perf_counter()
     base = None
     if material.problems and role_of(name) in ("primary_only", "continual", "control"):
@@ -187,11 +187,24 @@ def _next_task(tasks, parent: int):
         except queue.Empty:
             if parent_is_gone(parent):
                 os._exit(1)
+            preemption.check()
 
 
-def _work(config: ConfigDict, workdir: Path, tasks, messages, parent: int) -> None:
-    """A worker process: takes (seed, name) until it is killed; stops by itself when the process that started it has died."""
+def _work(config: ConfigDict, workdir, tasks, messages, parent: int) -> None:
+    """A worker process: takes (seed, name) until it is killed or preempted (then what it trains is saved).
+
+    Stops by itself when the process that started it has died.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    preemption.install()
+    try:
+        _take_tasks(config, workdir, tasks, messages, parent)
+    except preemption.Preempted:
+        messages.cancel_join_thread()  # nobody reads them any more
+        sys.exit(preemption.EXIT_STATUS)
+
+
+def _take_tasks(config: ConfigDict, workdir, tasks, messages, parent: int) -> None:
     while True:
         task = _next_task(tasks, parent)
 
@@ -203,20 +216,23 @@ def _work(config: ConfigDict, workdir: Path, tasks, messages, parent: int) -> No
         try:
             execute(config, workdir, *task, progress)
             messages.put((task, "done"))
+        except preemption.Preempted:
+            raise
         except UserError as error:
             messages.put((task, error))
         except BaseException:
             messages.put((task, RuntimeError(f"run {task} failed:\n{traceback.format_exc()}")))
 
 
-def train_one(config: ConfigDict, workdir, seed: int, name: str) -> None:
-    """Trains and measures one run of a study in this process, on all its devices (the verb `train`)."""
+def train_one(config: ConfigDict, workdir, seed: int, name: str, profile_dir=None) -> None:
+    """Trains and measures one run of a study in this process, on all its devices and all hosts (the verb `train`)."""
     _check_one(config, name)
-    check_same_config(Path(workdir).absolute(), run_config.plain(config))
+    workdir = files.path(workdir)
+    check_same_config(workdir, run_config.plain(config), hosts.is_first())
     run = make_run_config(config, name, seed)
     board = Board(run.steps, 1, 1)
     try:
-        execute(config, Path(workdir).absolute(), seed, name, lambda message: board.update((seed, name), message))
+        execute(config, workdir, seed, name, lambda message: board.update((seed, name), message), profile_dir)
     finally:
         board.close()
 
@@ -225,7 +241,7 @@ def measure_one(config: ConfigDict, workdir, seed: int, name: str) -> None:
     """Measures whatever checkpoints a run has so far, also while it trains (the verb `evaluate`)."""
     _check_one(config, name)
     material = load_material(config, seed)
-    run_dir = Path(workdir).absolute() / f"seed{seed}" / name
+    run_dir = files.path(workdir) / f"seed{seed}" / name
     measure.measure_run(run_dir, name, make_run_config(config, name, seed), material)
 
 
@@ -287,11 +303,11 @@ class Board:
             bar.close()
 
 
-def run(config: ConfigDict, workdir, jobs: int) -> Path:
+def run(config: ConfigDict, workdir, jobs: int):
     """Runs, or goes on with, the whole study; returns the path of its report's page."""
     validate(config)
     original_share(config)
-    workdir = Path(workdir).absolute()
+    workdir = files.path(workdir)
     for seed in config.seeds[:1]:  # bad configs fail here, before any process is started
         material = load_material(config, seed)
         for name in planned_runs(config, None):
@@ -351,7 +367,7 @@ def _run_all(config, workdir, tasks, jobs, seconds) -> None:
         board.close()
 
 
-def _mark(workdir: Path, task: tuple) -> Path:
+def _mark(workdir, task: tuple):
     return workdir / f"seed{task[0]}" / task[1] / "MEASURED"
 
 
@@ -374,9 +390,11 @@ def _side_by_side(config, workdir, waiting, done, jobs, record) -> None:
                     waiting.remove(task)
                     running[task] = idle.pop(0)
                     inboxes[running[task]].put(task)
+            preemption.check()
             try:
-                task, message = messages.get(timeout=5)
+                task, message = messages.get(timeout=1)
             except queue.Empty:
+                preemption.check()  # where all processes are told to go, a worker may be the first
                 dead = [worker for worker in workers if not worker.is_alive()]
                 if dead:
                     raise UserError(
@@ -388,6 +406,12 @@ def _side_by_side(config, workdir, waiting, done, jobs, record) -> None:
                 raise message
             if record(task, message):
                 idle.append(running.pop(task))
+    except preemption.Preempted:
+        for worker in workers:
+            worker.terminate()  # SIGTERM: it saves what it trains
+        for worker in workers:
+            worker.join()  # whoever preempts us kills us when that takes too long
+        raise
     finally:
         for worker in workers:
             worker.kill()  # whatever is half done is done again by the next call
@@ -401,7 +425,7 @@ def _ready(config, task, done) -> bool:
     return all((seed, other) in done for other in wanted)
 
 
-def _earlier_seconds(workdir: Path) -> dict:
+def _earlier_seconds(workdir) -> dict:
     path = workdir / "seconds.json"
     return read_json(path) if path.exists() else {}
 

@@ -22,7 +22,7 @@ UNTESTED = (
 NBSP = "\N{NO-BREAK SPACE}"
 
 
-def build(study_dir) -> Path:
+def build(study_dir):
     """Writes report/{summary.json, index.html, story.png, figures/*.svg, figures/*.csv} of a study from its rows.
 
     The same rows give the same bytes (apart from the study's own times). Returns the path of index.html.
@@ -30,7 +30,7 @@ def build(study_dir) -> Path:
     Raises:
       UserError: no study there, no measurements, or the continual run was not evaluated.
     """
-    study_dir = Path(study_dir)
+    study_dir = files.path(study_dir)
     study = files.read_json(study_dir / "study.json")
     frame = measurements.read(study_dir)
     curves, proposals = analyse(study, frame)

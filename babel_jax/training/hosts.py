@@ -3,22 +3,30 @@
 Each host runs the same command. `initialize` joins them, from flags or from what the cluster says of itself; with one host
 it does nothing and the other functions cost nothing. They talk through JAX's coordination service, not through the
 devices: a question to the other hosts must not wait until the queued training steps have run.
+
+When a process dies the others cannot go on: JAX ends them (SIGABRT), at once if it was process 0, else when its heartbeat
+has been missing. The launch scripts then start all of them again.
 """
 
 import itertools
 import os
+import socket
+import sys
+import time
 
 import jax
-from jax._src import clusters, distributed
+from jax._src import clusters
+from jax._src.distributed import global_state
 
 from babel_jax.files import UserError
 
-CONNECT_SECONDS = 300  # hosts of a pod start minutes apart
-HEARTBEAT_SECONDS = 60  # a host that was not heard for so long is dead, and the others end too (then all are restarted)
-WAIT_SECONDS = 3600  # for hosts that are alive but behind: one of them may be measuring, or writing a large checkpoint
+CONNECT_SECONDS = 600  # hosts of a pod start, and install, minutes apart
+HEARTBEAT_SECONDS = 60  # a process that was not heard for so long is dead
+LEAVE_SECONDS = 20  # a process that ends with an error waits so long for the others, then it ends them too
+WAIT_SECONDS = 3600  # for processes that are alive but behind: one of them may be measuring, or writing much
 FLAGS = "--coordinator=HOST:PORT --processes=N --process=I"
 
-_questions = itertools.count()  # of `agree`; all hosts ask the same in the same order
+_questions = itertools.count()  # of `agree`: the same on all processes
 
 
 def initialize(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
@@ -26,78 +34,113 @@ def initialize(coordinator: str | None = None, processes: int | None = None, pro
 
     Args:
       coordinator: "host:port" of process 0, and
-      processes, process: how many there are and which this one is, from 0. All three, or none: then SLURM, the metadata of
-        a TPU VM or of a GKE node, or JAX_COORDINATOR_ADDRESS say whether there are several.
+      processes, process: how many there are and which this one is, from 0. All three; or none: then SLURM or the metadata
+        of a TPU VM or of a GKE node say whether there are several.
 
     Raises:
-      UserError: half of the flags are given, or they contradict each other; the others cannot be reached.
+      UserError: flags that are incomplete or contradict each other; process 0 cannot be reached.
     """
-    given = [value is not None for value in (coordinator, processes, process)]
-    if any(given):
-        if not all(given):
-            raise UserError(f"several hosts need all of {FLAGS}, and none of them can be left out.")
-        host, colon, port = coordinator.rpartition(":")
-        if not host or not port.isdigit():
-            raise UserError(f"--coordinator is '{coordinator}'; give the host and port of process 0, such as 10.0.0.1:8476.")
-        if not 0 <= process < processes:
-            raise UserError(f"--process is {process} of --processes={processes}; they count from 0 to {processes - 1}.")
-        members = {"coordinator_address": coordinator, "num_processes": processes, "process_id": process}
-    else:
-        members = _found()
+    members = _given(coordinator, processes, process) or _found()
     if members is None or members["num_processes"] == 1:
         return
-    try:
-        jax.distributed.initialize(
-            **members,
-            cluster_detection_method="deactivate",  # `_found` has asked already
-            initialization_timeout=CONNECT_SECONDS,
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-        )
-    except (RuntimeError, ValueError) as error:
-        raise UserError(
-            f"process {members['process_id']} of {members['num_processes']} could not join the others at "
-            f"{members['coordinator_address']} within {CONNECT_SECONDS} seconds ({str(error).splitlines()[0]}); see that "
-            "all run the same command, and that nothing stands between them and that port."
-        ) from error
+    _wait_for(members["coordinator_address"], members["process_id"], members["num_processes"])
+    jax.distributed.initialize(
+        **members,
+        cluster_detection_method="deactivate",  # `_found` has asked already
+        initialization_timeout=CONNECT_SECONDS,
+        heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        shutdown_timeout_seconds=LEAVE_SECONDS,
+    )
+
+
+def _given(coordinator, processes, process) -> dict | None:
+    given = [value is not None for value in (coordinator, processes, process)]
+    if not any(given):
+        return None
+    if not all(given):
+        raise UserError(f"several processes need all three of {FLAGS}.")
+    host, _, port = coordinator.rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(f"--coordinator is '{coordinator}'; give host and port of process 0, such as 10.0.0.1:8476.")
+    if not 0 <= process < processes:
+        raise UserError(f"--process is {process} and --processes {processes}; processes are counted from 0.")
+    return {"coordinator_address": coordinator, "num_processes": processes, "process_id": process}
 
 
 def _found() -> dict | None:
-    """What the cluster says of this process; None where there is no cluster."""
+    """What the cluster says of this process; None where there is none, or only this one."""
     for cluster in (clusters.SlurmCluster, clusters.GkeTpuCluster, clusters.GceTpuCluster):
         on_tpu = cluster is not clusters.SlurmCluster
-        if on_tpu and os.environ.get("JAX_PLATFORMS", "tpu").split(",")[0] != "tpu":
+        if on_tpu and os.environ.get("JAX_PLATFORMS", "tpu") != "tpu":
             continue  # the CPUs of a TPU host were asked for
-        if not cluster.is_env_present() or cluster.get_process_count() == 1:
+        if not cluster.is_env_present():
             continue
+        if cluster.get_process_count() == 1:
+            return None
+        try:
+            address = cluster.get_coordinator_address(CONNECT_SECONDS, os.environ.get("JAX_COORDINATOR_PORT"))
+        except RuntimeError as error:
+            raise UserError(f"{error}; is process 0 running?") from error
         found = {
-            "coordinator_address": cluster.get_coordinator_address(CONNECT_SECONDS, os.environ.get("JAX_COORDINATOR_PORT")),
+            "coordinator_address": address,
             "num_processes": cluster.get_process_count(),
             "process_id": cluster.get_process_id(),
         }
-        # One process a node takes all its devices (JAX alone would take the first); several share them, one each.
-        if not on_tpu and found["num_processes"] > int(os.environ.get("SLURM_STEP_NUM_NODES", 1)):
+        # One process a node takes all its devices (JAX by itself would take the first); several take one each.
+        if not on_tpu and found["num_processes"] > int(os.environ["SLURM_STEP_NUM_NODES"]):
             found["local_device_ids"] = [cluster.get_local_process_id()]
         return found
     return None
 
 
+def _wait_for(address: str, process: int, processes: int) -> None:
+    """Returns when process 0 listens; JAX itself would abort with a stack trace instead of an error."""
+    if process == 0:
+        print(
+            f"process 0 of {processes}: waits at {address} for the others, {CONNECT_SECONDS} s at most", file=sys.stderr
+        )
+        return
+    host, _, port = address.rpartition(":")
+    until = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > until:
+                raise UserError(
+                    f"process {process} cannot reach process 0 at {address} ({error}); start the same command with "
+                    "--process=0 there, and see that the port is open between the hosts."
+                ) from error
+        time.sleep(0.2)
+
+
+def several() -> bool:
+    """True when this process is one of several."""
+    return global_state.num_processes > 1
+
+
 def is_first() -> bool:
     """True in the one process that writes small files."""
-    return jax.process_index() == 0
+    return global_state.process_id == 0
 
 
 def barrier(name: str) -> None:
     """Returns when all processes have come here; `name` says where, in errors."""
-    if jax.process_count() > 1:
-        distributed.global_state.client.wait_at_barrier(f"babel_jax/{name}", 1000 * WAIT_SECONDS)
+    if several():
+        global_state.client.wait_at_barrier(f"babel_jax/{name}", 1000 * WAIT_SECONDS)
 
 
 def agree(value: float) -> float:
     """The value that process 0 gave, on all processes; all must ask, in the same order."""
-    if jax.process_count() == 1:
+    if not several():
         return value
-    client = distributed.global_state.client
-    key = f"babel_jax/agree/{next(_questions)}"
+    number, client = next(_questions), global_state.client
     if is_first():
-        client.key_value_set(key, repr(float(value)))
-    return float(client.blocking_key_value_get(key, 1000 * WAIT_SECONDS))
+        client.key_value_set(f"babel_jax/agree/{number}", repr(float(value)))
+    answer = float(client.blocking_key_value_get(f"babel_jax/agree/{number}", 1000 * WAIT_SECONDS))
+    if number % 1024 == 1023:  # all have read: process 0 need not keep the answers of a long run
+        barrier("agree")
+        if is_first():
+            client.key_value_delete("babel_jax/agree/")
+    return answer

@@ -22,7 +22,7 @@ from babel_jax.training import hosts, preemption
 from babel_jax.training.checkpoint import Checkpoints, restore_newest, restore_params
 from babel_jax.training.clock import Clock
 from babel_jax.training.config import decoder_config, kept_steps, plain, validate
-from babel_jax.training.metrics import LOG_EVERY, Metrics
+from babel_jax.training.metrics import LOG_EVERY, OFFENDERS, Metrics
 from babel_jax.training.optimizer import learning_rate, static_settings
 from babel_jax.training.step import Trainer, make_trainer
 
@@ -276,11 +276,13 @@ def _check_stopped(run_dir, policy: str, record: dict | None = None) -> None:
     if policy == "skip":
         path.unlink(missing_ok=True)
         return
-    rows = ", ".join(f"{row['source']} {row['row']}" for row in record["rows"])
+    rows = ", ".join(f"{row['source']} {row['row']}" for row in record["rows"][:OFFENDERS])
+    more = f" and {len(record['rows']) - OFFENDERS} more" if len(record["rows"]) > OFFENDERS else ""
+    loss, norm = ("no number" if record[name] is None else record[name] for name in ("loss", "grad_norm"))
     raise UserError(
-        f"step {record['step']} of {run_dir} was bad: loss {record['loss']}, gradient norm {record['grad_norm']} (None: no "
-        f"finite number), rows {rows}. The state without that step is saved: lower the learning rate or check the rows and "
-        "use a new workdir, or go on without that step by bad_step=skip."
+        f"step {record['step']} of {run_dir} was bad: its loss is {loss}, its gradient norm {norm} (rows {rows}{more}). The "
+        "state without that step is saved: lower the learning rate or check the rows and use a new workdir, or go on without "
+        "that step by bad_step=skip."
     )
 
 

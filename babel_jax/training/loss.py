@@ -118,5 +118,7 @@ def _local_loss(x_BxTxD, head_VxD, targets_BxT, weight_BxT, label_smoothing, *, 
     total = (loss_BxT * weight_BxT).sum()
     if mesh is not None:
         total = jax.lax.psum(total, BATCH_AXES)
-        dhead_VxD = jax.lax.psum_scatter(jax.lax.psum(dhead_VxD, "data"), "fsdp", scatter_dimension=1, tiled=True)
+        # Scattered along the leading dimension: along the last one the TPU compiler sums everything on every device first.
+        dhead_VxD = jax.lax.psum_scatter(dhead_VxD.T, "fsdp", scatter_dimension=0, tiled=True).T
+        dhead_VxD = jax.lax.psum(dhead_VxD, "data")
     return total, loss_BxT, uncut(dx), dhead_VxD

@@ -135,7 +135,7 @@ def _orthogonal_step(path, momentum_LxIxO):
 def orthogonalise(matrix):
     """Nearest semi-orthogonal matrix, roughly: five steps of a quintic Newton-Schulz iteration.
 
-    Singular values end near 1 (0.7 to 1.2), not at it, which training does not mind (see `NEWTON_SCHULZ`).
+    Singular values end near 1 (0.7 to 1.2; those near 0 stay below), which training does not mind (see `NEWTON_SCHULZ`).
     """
     a, b, c = NEWTON_SCHULZ
     tall = matrix.shape[0] > matrix.shape[1]

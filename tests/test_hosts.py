@@ -1,0 +1,243 @@
+"""Several processes that are one run, on loopback with forced CPU devices: joining, agreeing, dying, going on."""
+
+import json
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from helpers import environment, make_run, python, same, small_material, state_at
+from jax._src import clusters
+
+from babel_jax.__main__ import main
+from babel_jax.corpus.mixture import Mixture, stages_from_config
+from babel_jax.files import UserError
+from babel_jax.model.sharding import make_mesh
+from babel_jax.training import hosts, loop
+from babel_jax.training.checkpoint import Checkpoints
+from babel_jax.training.step import Trainer
+
+HEARTBEAT = 6  # seconds; JAX ends the others when a process was not heard for two thirds of it
+STEPS = 48
+MATERIAL = small_material()
+
+
+def start(call: str, processes: int = 2, devices: int = 4) -> list[subprocess.Popen]:
+    """The same call of a function of this module in several processes that are one run, with `devices` each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    scripts = [
+        f"from babel_jax.training import hosts; hosts.HEARTBEAT_SECONDS = {HEARTBEAT}; hosts.LEAVE_SECONDS = {HEARTBEAT}; "
+        f"hosts.initialize('{address}', {processes}, {i}); import test_hosts; test_hosts.{call}"
+        for i in range(processes)
+    ]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(devices))
+    return [subprocess.Popen([sys.executable, "-c", script], **pipes) for script in scripts]
+
+
+def finish(running: list[subprocess.Popen], timeout: float = 120) -> list[str]:
+    """Waits for all; their outputs. None of them outlives this."""
+    try:
+        said = [process.communicate(timeout=timeout) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    for process, (_, error) in zip(running, said, strict=True):
+        assert process.returncode == 0, error[-3000:]
+    return [out for out, _ in said]
+
+
+# --- who they are ---------------------------------------------------------------------------------------------------------
+
+
+def mixture() -> Mixture:
+    stages = (
+        {"tokens": 24 * MATERIAL.max_length, "weights": {"python": 1.0, "php": 1.0}},
+        {"tokens": 0, "weights": {"php": 1}},
+    )
+    return Mixture(MATERIAL.sources, stages_from_config(stages, MATERIAL.max_length), seed=5)
+
+
+def meet(out_dir: str) -> None:
+    """What each process of `test_processes_are_one` does."""
+    assert (hosts.several(), hosts.is_first()) == (True, jax.process_index() == 0)
+    time.sleep(0.3 * jax.process_index())
+    started = time.monotonic()
+    hosts.barrier("here")
+    waited = time.monotonic() - started
+    hosts.barrier("here")
+    answers = [hosts.agree(jax.process_index() + i + 1 / 3) for i in range(1100)]  # more than are kept
+    asked, batches = [], []
+    for step in range(4):
+
+        def rows(offsets, first=8 * step):
+            asked.append(offsets.tolist())
+            return mixture().rows(first + offsets)
+
+        batch = Trainer(make_mesh(data=-1), *[None] * 5).put_batch(rows, 8)
+        assert batch.shape == (8, MATERIAL.max_length + 1) and not batch.is_fully_addressable
+        batches.append({shard.index[0].start: shard.data.tolist() for shard in batch.addressable_shards})
+    found = {"waited": waited, "answers": answers, "asked": asked, "batches": batches}
+    (Path(out_dir) / f"{jax.process_index()}.json").write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize("processes, devices", [(2, 4), (4, 1)])
+def test_processes_are_one(tmp_path, processes, devices):
+    """They wait, they agree, and the global batch is the one of a single host, of which each made its own rows only."""
+    finish(start(f"meet({str(tmp_path)!r})", processes, devices))
+    found = [json.loads((tmp_path / f"{i}.json").read_text()) for i in range(processes)]
+    assert found[0]["waited"] > 0.2 > found[-1]["waited"]
+    assert all(host["answers"] == [i + 1 / 3 for i in range(1100)] for host in found)
+    for step in range(4):
+        offsets = sum((host["asked"][step] for host in found), [])
+        assert sorted(offsets) == list(range(8)) and len(found[0]["asked"][step]) == 8 // processes
+        parts = {int(start): rows for host in found for start, rows in host["batches"][step].items()}
+        together = np.concatenate([parts[start] for start in sorted(parts)])
+        assert np.array_equal(together, mixture().rows(np.arange(8 * step, 8 * step + 8)))
+
+
+def test_global_batches_do_not_depend_on_the_hosts():
+    """The rows at given places are a function of the places alone, so any division among hosts gives the same batch."""
+    whole = mixture().rows(np.arange(48))
+    for count in (2, 4):
+        shares = [mixture().rows(np.arange(host, 48, count)) for host in range(count)]
+        assert np.array_equal(np.stack(shares, 1).reshape(whole.shape), whole)
+
+
+def test_one_host_does_nothing(monkeypatch):
+    monkeypatch.setattr(jax.distributed, "initialize", None)
+    for name in ("SLURM_JOB_ID", "TPU_WORKER_HOSTNAMES"):
+        monkeypatch.delenv(name, raising=False)
+    hosts.initialize()
+    hosts.initialize("127.0.0.1:1", 1, 0)
+    hosts.barrier("nobody else")
+    assert hosts.is_first() and not hosts.several() and hosts.agree(1.5) == 1.5
+
+
+@pytest.mark.parametrize("flags, message", [
+    (["--processes=2"], "need all three of --coordinator"),
+    (["--coordinator=localhost:1", "--process=0"], "need all three of --coordinator"),
+    (["--coordinator=localhost", "--processes=2", "--process=1"], "give host and port"),
+    (["--coordinator=localhost:1", "--processes=2", "--process=2"], "--process is 2 and --processes 2"),
+    (["--coordinator=localhost:1", "--processes=2", "--process=1"], "cannot reach process 0 at localhost:1"),
+    (["--coordinator=no.such.host.invalid:1", "--processes=2", "--process=1"], "cannot reach process 0"),
+])  # fmt: skip
+@pytest.mark.parametrize("verb", ["study", "train", "evaluate"])
+def test_mistakes_are_one_line(flags, message, verb, monkeypatch, capfd):
+    monkeypatch.setattr(hosts, "CONNECT_SECONDS", 0.3)
+    run = [] if verb == "study" else ["--run=continual"]
+    assert main([verb, "--config=configs/tiny.py", "--workdir=/nowhere", *run, *flags]) == 2
+    error = capfd.readouterr().err
+    assert message in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_a_study_on_several_hosts_runs_one_job(monkeypatch, capfd):
+    monkeypatch.setattr(hosts, "initialize", lambda *given: None)
+    monkeypatch.setattr(hosts, "several", lambda: True)
+    assert main(["study", "--config=configs/tiny.py", "--workdir=/nowhere", "--jobs=2"]) == 2
+    assert "add --jobs=1" in capfd.readouterr().err
+
+
+SLURM = dict(SLURM_JOB_ID="4097", SLURM_STEP_NODELIST="gpu[07-09],x", SLURM_NTASKS="3", SLURM_STEP_NUM_NODES="3",
+             SLURM_PROCID="2", SLURM_LOCALID="0")  # fmt: skip
+POD = dict(TPU_WORKER_HOSTNAMES="localhost,b,c,d", TPU_WORKER_ID="3", JAX_COORDINATOR_PORT="8000", JAX_PLATFORMS="")
+
+
+@pytest.mark.parametrize("variables, expected", [
+    (SLURM, ("gpu07:61442", 3, 2, None)),
+    (SLURM | dict(SLURM_NTASKS="6", SLURM_LOCALID="1", SLURM_PROCID="5"), ("gpu07:61442", 6, 5, [1])),
+    (SLURM | dict(SLURM_NTASKS="1", SLURM_PROCID="0"), None),
+    (POD, ("localhost:8000", 4, 3, None)),
+    (POD | dict(TPU_WORKER_HOSTNAMES="localhost", TPU_WORKER_ID="0"), None),
+    (POD | dict(JAX_PLATFORMS="cpu"), None),
+])  # fmt: skip
+def test_clusters_are_found(variables, expected, monkeypatch):
+    joined = []
+    monkeypatch.setattr(clusters.cloud_tpu_cluster, "running_in_cloud_tpu_vm", "TPU_WORKER_ID" in variables)
+    monkeypatch.setattr(hosts, "_wait_for", lambda *given: None)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **given: joined.append(given))
+    for name in {*SLURM, *POD}:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    hosts.initialize()
+    names = ("coordinator_address", "num_processes", "process_id", "local_device_ids")
+    assert [tuple(given.get(name) for name in names) for given in joined] == ([expected] if expected else [])
+
+
+# --- a run on two hosts ---------------------------------------------------------------------------------------------------
+
+
+def run_of_two(steps: int = STEPS, **mesh):
+    """Everything is divided over all devices; saved all the time."""
+    mesh = mesh or dict(fsdp=-1, data=1)
+    return make_run({"learning_rate": 3e-3}, steps=steps, resume_every=3, checkpoint_every=16, mesh=mesh)
+
+
+def live(run_dir: str, steps: int) -> None:
+    loop.train(run_of_two(steps), MATERIAL, run_dir, progress=lambda message: print(message["step"], flush=True))
+
+
+def kill_one(run_dir, steps: int, victim: int, wait: float) -> float:
+    """Starts the run, kills one process `wait` seconds after its first sign of life; seconds until the other has ended."""
+    running = start(f"live({str(run_dir)!r}, {steps})")
+    try:
+        running[victim].stdout.readline()
+        time.sleep(wait)
+        assert [process.poll() for process in running] == [None, None]
+        running[victim].kill()
+        killed = time.monotonic()
+        assert running[1 - victim].wait(timeout=60) != 0
+        return time.monotonic() - killed
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+
+
+def check_same_end(whole, killed, steps: int) -> None:
+    trainer, _ = loop.trainer_for(run_of_two(steps), MATERIAL)
+    assert Checkpoints(killed).steps() == Checkpoints(whole).steps() == [*range(16, steps, 16), steps]
+    for step in Checkpoints(whole).steps():
+        assert same(state_at(killed, step, trainer), state_at(whole, step, trainer))
+    assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+def losses(run_dir) -> np.ndarray:
+    return np.array([json.loads(line)["loss"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()])
+
+
+def test_two_processes_survive_a_kill_and_move_to_one(tmp_path):
+    """2 x 4 devices, one process killed, both started again: the same bits. Then 1 x 2 devices go on from there."""
+    whole, killed, moved = (tmp_path / name for name in ("whole", "killed", "moved"))
+    finish(start(f"live({str(whole)!r}, {STEPS})"))
+    assert kill_one(killed, STEPS, victim=1, wait=0.1) < 3 * HEARTBEAT
+    assert not loop.is_done(killed) and Checkpoints(killed).steps()
+    finish(start(f"live({str(killed)!r}, {STEPS})"))
+    check_same_end(whole, killed, STEPS)
+
+    shutil.copytree(whole, moved, ignore=shutil.ignore_patterns("DONE", "32", str(STEPS)))
+    assert Checkpoints(moved).steps() == [16]
+    done = python("-c", f"import test_hosts; test_hosts.live({str(moved)!r}, {STEPS})", devices=2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    np.testing.assert_allclose(losses(moved), losses(whole), rtol=1e-5)  # sums in another order
+    assert not np.array_equal(losses(moved), losses(tmp_path / "whole")[:1])
+
+
+@pytest.mark.slow
+def test_two_processes_survive_twenty_kills(tmp_path):
+    steps, chance = 800, random.Random(0)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    finish(start(f"live({str(whole)!r}, {steps})"), timeout=600)
+    for _ in range(20):
+        kill_one(killed, steps, victim=chance.randrange(2), wait=chance.uniform(0, 0.5))
+    assert not loop.is_done(killed), "the run was done before it could be killed so often: make it longer"
+    finish(start(f"live({str(killed)!r}, {steps})"), timeout=600)
+    check_same_end(whole, killed, steps)

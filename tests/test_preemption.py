@@ -1,0 +1,126 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from helpers import environment, make_run, same, small_material, state_at
+from test_study import CONFIG, processes_in
+
+from babel_jax.evaluation import measure
+from babel_jax.training import loop, preemption
+from babel_jax.training.checkpoint import Checkpoints
+
+MATERIAL = small_material()
+
+
+@pytest.fixture
+def caught():
+    """SIGTERM is caught as in a verb, and forgotten afterwards."""
+    before = signal.getsignal(signal.SIGTERM)
+    preemption.install()
+    yield
+    signal.signal(signal.SIGTERM, before)
+    preemption._warned.clear()
+
+
+def warn_at(step):
+    """A `progress` that has the operating system tell this process to go when `step` is logged."""
+    return lambda message: os.kill(os.getpid(), signal.SIGTERM) if message.get("step") == step else None
+
+
+def test_a_preempted_run_saves_itself_and_loses_nothing(tmp_path, caught):
+    run = make_run({"learning_rate": 5e-3}, steps=40)
+    with pytest.raises(preemption.Preempted):
+        loop.train(run, MATERIAL, tmp_path / "run", progress=warn_at(16))
+    (step,) = Checkpoints(tmp_path / "run", "resume").steps()
+    assert step in (16, 17)  # the metrics of step 16 are read while step 17 runs, and then it goes
+    assert Checkpoints(tmp_path / "run").steps() == []
+    preemption._warned.clear()
+    loop.train(run, MATERIAL, tmp_path / "run")
+    loop.train(run, MATERIAL, tmp_path / "whole")
+    trainer, _ = loop.trainer_for(run, MATERIAL)
+    assert same(state_at(tmp_path / "run", 40, trainer), state_at(tmp_path / "whole", 40, trainer))
+    books = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("run", "whole")]
+    assert books[0] == books[1] and books[0].count("\n") == 2
+
+
+def test_a_warning_before_the_first_step_costs_nothing(tmp_path, caught):
+    os.kill(os.getpid(), signal.SIGTERM)
+    run = make_run(steps=5)
+    with pytest.raises(preemption.Preempted):
+        loop.train(run, MATERIAL, tmp_path)
+    preemption._warned.clear()
+    loop.train(run, MATERIAL, tmp_path)
+    assert loop.last_step(tmp_path) == 5
+
+
+def test_the_criterion_is_left_in_the_middle(tmp_path, caught):
+    """Its state is saved before it is asked; it polls at every batch it reads."""
+    run = make_run(steps=20, stop_every=4, stop_accuracy=0.9)
+    model = loop.trainer_for(run, MATERIAL)[1]
+    asked = []
+
+    def warned_while_asking(params):
+        asked.append(params)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return measure.problem_accuracy(params, model, MATERIAL, "python") > 0.9
+
+    with pytest.raises(preemption.Preempted):
+        loop.train(run, MATERIAL, tmp_path, stop_when=warned_while_asking)
+    assert len(asked) == 1 and Checkpoints(tmp_path).steps() == [4]
+
+
+def test_measuring_stops_between_batches_and_goes_on(tmp_path, caught):
+    run = make_run(steps=4, checkpoint_steps=(0, 2))
+    loop.train(run, MATERIAL, tmp_path)
+
+    def after_the_first(message):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(preemption.Preempted):
+        measure.measure_run(tmp_path, "primary_only", run, MATERIAL, progress=after_the_first)
+    assert [path.name for path in (tmp_path / "measurements").iterdir()] == ["step_00000000.parquet"]
+    preemption._warned.clear()
+    measure.measure_run(tmp_path, "primary_only", run, MATERIAL)
+    assert len(list((tmp_path / "measurements").iterdir())) == 3
+
+
+def preempted(tmp_path, verb, *arguments, moment):
+    """Status and error output of a verb that is told to go as soon as a file matches `moment`."""
+    config = tmp_path / "config.py"
+    config.write_text(CONFIG)
+    command = [sys.executable, "-m", "babel_jax", verb, f"--config={config}", f"--workdir={tmp_path / 'W'}"]
+    process = subprocess.Popen(
+        [*command, *arguments], env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not any((tmp_path / "W").glob(moment)):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+        return process.returncode, said, processes_in(process.pid)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_the_verb_train_says_one_line_and_143(tmp_path):
+    settings = ["--run=primary_only", "--config.runs.primary_only.steps=100000", "--config.common.checkpoint_every=10"]
+    status, said, _ = preempted(tmp_path, "train", *settings, moment="seed0/primary_only/checkpoints/1?")
+    assert status == 143 and said.splitlines()[-1].startswith("preempted; ") and "Traceback" not in said
+    run_dir = tmp_path / "W" / "seed0" / "primary_only"
+    assert max(Checkpoints(run_dir).steps() + Checkpoints(run_dir, "resume").steps()) >= 10
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for orphans in /proc")
+def test_the_workers_of_a_study_save_themselves(tmp_path):
+    settings = ["--jobs=2", "--config.common.steps=100000"]
+    settings += [f"--config.runs.{run}.steps=100000" for run in ("primary_only", "new_only")]
+    status, said, left = preempted(tmp_path, "study", *settings, moment="seed0/*/resume")
+    assert status == 143 and said.splitlines()[-1].startswith("preempted; ") and "Traceback" not in said
+    assert left == [] and not list((tmp_path / "W").glob("seed0/*/DONE"))

@@ -1,0 +1,232 @@
+"""What a run goes through in its life: kills at any moment, steps that fail, and long work in little memory."""
+
+import contextlib
+import json
+import random
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from helpers import environment, make_run, same, small_material, state_at
+
+from babel_jax.files import UserError
+from babel_jax.material import ArrayRows
+from babel_jax.training import clock, loop
+from babel_jax.training.checkpoint import Checkpoints
+from babel_jax.training.config import kept_steps
+
+MATERIAL = small_material()
+
+
+def long_run(steps: int, **changes):
+    """A run that is nearly always saving."""
+    return make_run(
+        {"learning_rate": 3e-3, "ema_decay": 0.9}, steps=steps, resume_every=3, checkpoint_every=25, **changes
+    )
+
+
+# --- kills ----------------------------------------------------------------------------------------------------------------
+
+
+def live(run_dir, steps: int) -> None:
+    """What the process that is killed does."""
+    loop.train(long_run(steps), MATERIAL, run_dir, progress=lambda message: print(message["step"], flush=True))
+
+
+def killed_at_random(run_dir, steps: int, chance: random.Random) -> bool:
+    """Goes on with the run and kills it: while it starts, or anywhere in its work. False: it was done before."""
+    script = f"import test_survival as t; t.live({str(run_dir)!r}, {steps})"
+    process = subprocess.Popen([sys.executable, "-c", script], env=environment(), stdout=subprocess.PIPE, text=True)
+    with process:
+        if chance.random() < 0.2:
+            wait = chance.uniform(0, 4)
+        else:
+            process.stdout.readline()
+            wait = chance.uniform(0, 0.5)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(timeout=wait) != 0
+        process.kill()
+    return True
+
+
+@pytest.mark.parametrize("kills, steps", [(3, 150), pytest.param(20, 1000, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_it_ends_the_same(tmp_path, kills, steps):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    loop.train(long_run(steps, resume_every=0), MATERIAL, whole)
+    chance = random.Random(kills)
+    real = sum(killed_at_random(killed, steps, chance) for _ in range(kills))
+    assert real == kills, "the run was done before it could be killed so often: make it longer"
+    assert not loop.is_done(killed)
+    run = long_run(steps)
+    loop.train(run, MATERIAL, killed)
+    trainer, _ = loop.trainer_for(run, MATERIAL)
+    assert Checkpoints(killed).steps() == Checkpoints(whole).steps() == sorted(kept_steps(run))
+    for step in (25, steps):
+        assert same(state_at(killed, step, trainer), state_at(whole, step, trainer))
+    assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+
+
+# --- which checkpoints there are ------------------------------------------------------------------------------------------
+
+
+def test_kept_steps_are_a_function_of_the_config():
+    assert kept_steps(make_run(steps=7)) == {7}
+    assert kept_steps(make_run(steps=20, checkpoint_steps=(0, 3), checkpoint_every=8)) == {0, 3, 8, 16, 20}
+    assert kept_steps(make_run(steps=20, checkpoint_growth=1.5)) == {1, 2, 3, 5, 8, 11, 17, 20}
+    assert kept_steps(make_run(steps=20, stop_every=10)) == {10, 20}
+    for wrong in (
+        dict(checkpoint_growth=0.9),
+        dict(checkpoint_every=-1),
+        dict(bad_step="ignore"),
+        dict(resume_minutes=-1.0),
+    ):
+        with pytest.raises(UserError, match=next(iter(wrong))):
+            loop.validate(make_run(**wrong))
+
+
+def test_resume_checkpoints_by_the_clock(tmp_path, monkeypatch):
+    saved = []
+    save = Checkpoints.save
+
+    def noted(self, step, *arguments):
+        saved.append((self.directory.name, step))
+        save(self, step, *arguments)
+
+    monkeypatch.setattr(Checkpoints, "save", noted)
+    loop.train(make_run(steps=40, resume_minutes=1e-9), MATERIAL, tmp_path / "always")
+    assert saved == [("resume", 16), ("resume", 32), ("checkpoints", 40)]
+    saved.clear()
+    loop.train(make_run(steps=40, resume_minutes=0.0), MATERIAL, tmp_path / "never")
+    assert saved == [("checkpoints", 40)]
+
+
+def test_what_does_not_change_a_run_may_change(tmp_path):
+    loop.train(make_run(steps=2), MATERIAL, tmp_path)
+    (tmp_path / "DONE").unlink()
+    free = dict(resume_every=5, resume_minutes=1.0, bad_step="skip", accumulation=2)
+    loop.train(make_run(steps=2, model=dict(preset="test", tied_head=False, remat="full"), **free), MATERIAL, tmp_path)
+    (tmp_path / "DONE").unlink()
+    with pytest.raises(UserError, match="config.spike_factor was 0.0 and is now 4.0"):
+        loop.train(make_run(steps=2, spike_factor=4.0), MATERIAL, tmp_path)
+
+
+# --- steps that fail ------------------------------------------------------------------------------------------------------
+
+
+def poisoned(bad_places=(5 * 8 + 3,)):
+    """A material in which single rows of the run hold tokens that are never seen elsewhere; and its run.
+
+    Their embedding is no number, so their loss is none, and every other row's is.
+    """
+    run = make_run({"learning_rate": 1e-3}, steps=36)
+    run.checkpoint_steps = (0,)
+    mixture = loop.Mixture(MATERIAL.sources, loop.stages_from_config(run.stages, MATERIAL.max_length), run.seed)
+    _, rows = mixture.origin(np.array(bad_places))
+    tokens = MATERIAL.sources["python"].rows(np.arange(len(MATERIAL.sources["python"]))).copy()
+    tokens[rows] = MATERIAL.vocab_size - 1
+    material = small_material(sources=MATERIAL.sources | {"python": ArrayRows(tokens)}, fingerprint="poisoned")
+    return run, material, rows
+
+
+@pytest.fixture
+def broken_embedding(monkeypatch):
+    """The last token's row of the embedding is no number from the start."""
+    trainer_for = loop.trainer_for
+
+    def broken(config, material):
+        trainer, model = trainer_for(config, material)
+
+        def init(seed):
+            state = trainer.init(seed)
+            frozen = state["params"]["embed_frozen"]
+            state["params"]["embed_frozen"] = frozen.at[-1].set(np.nan)
+            return state
+
+        return loop.Trainer(**{**vars(trainer), "init": init}), model
+
+    monkeypatch.setattr(loop, "trainer_for", broken)
+
+
+def adam_updates(state: dict) -> int:
+    (count,) = {int(leaf) for path, leaf in state.items() if "opt_state" in path and path.endswith("count")}
+    return count
+
+
+def test_a_bad_step_stops_the_run_and_names_its_rows(tmp_path, broken_embedding):
+    run, material, rows = poisoned()
+    with pytest.raises(UserError, match=f"step 6 of .* no number.* python {rows[0]}") as error:
+        loop.train(run, material, tmp_path)
+    assert "\n" not in str(error.value)
+    stopped = json.loads((tmp_path / "stopped.json").read_text())
+    assert stopped["step"] == 6 and stopped["rows"] == [{"source": "python", "row": int(rows[0]), "loss": None}]
+    assert stopped["loss"] is None and stopped["measured"][-1]["step"] == 6
+    (saved,) = Checkpoints(tmp_path, "resume").steps()
+    assert saved == 7 and not loop.is_done(tmp_path)
+    with pytest.raises(UserError, match="step 6 of"):  # started again, it stays stopped
+        loop.train(run, material, tmp_path)
+
+
+def test_a_stopped_run_goes_on_without_the_step_as_if_it_had_skipped_it(tmp_path, broken_embedding):
+    run, material, rows = poisoned(bad_places=(5 * 8 + 3, 20 * 8, 20 * 8 + 7))
+    with pytest.raises(UserError):
+        loop.train(run, material, tmp_path / "stopped")
+    run.bad_step = "skip"
+    loop.train(run, material, tmp_path / "stopped")
+    loop.train(run, material, tmp_path / "skipped")
+    trainer, _ = loop.trainer_for(run, material)
+    found = [state_at(tmp_path / name, 36, trainer) for name in ("stopped", "skipped")]
+    assert same(*found) and found[0]["['step']"] == 36 and adam_updates(found[0]) == 34
+    books = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("stopped", "skipped")]
+    assert books[0] == books[1]
+    records = [json.loads(line) for line in books[0].splitlines()]
+    assert [(record["step"], record.get("bad", False)) for record in records] == [
+        (6, True),
+        (16, False),
+        (21, True),
+        (32, False),
+    ]
+    assert {row["row"] for row in records[2]["rows"]} == set(rows[1:].tolist())
+
+
+# --- long work ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [320, pytest.param(2400, marks=pytest.mark.slow)])
+def test_memory_stays_flat(tmp_path, steps):
+    seen = []
+    run = make_run(steps=steps, checkpoint_every=32, resume_every=20)
+    loop.train(run, MATERIAL, tmp_path, progress=lambda message: seen.append(clock.host_memory_bytes()))
+    middle, end = np.mean(seen[len(seen) // 2 - 3 : len(seen) // 2]), np.mean(seen[-3:])
+    assert end - middle < 30e6, [round(value / 1e6) for value in seen]
+
+
+def test_time_is_kept_over_restarts(tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(message):
+        time.sleep(0.2)
+        raise Stop
+
+    run = make_run(steps=24, resume_every=10)
+    with pytest.raises(Stop):
+        loop.train(run, MATERIAL, tmp_path, progress=stop)
+    before = Checkpoints(tmp_path, "resume").metadata(10)["seconds"]
+    loop.train(run, MATERIAL, tmp_path)
+    after = json.loads((tmp_path / "DONE").read_text())["seconds"]
+    assert all(after[phase] >= before[phase] for phase in before) and after["step"] > before["step"] > 0
+    assert after["data"] > 0 and after["checkpoint"] > before["checkpoint"]
+    timed = [json.loads(line) for line in (tmp_path / "throughput.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in timed] == [16] and timed[0]["host_memory_bytes"] > 1e7
+    assert (tmp_path / "events.out.tfevents.babel_jax").stat().st_size > 100
+
+
+def test_a_profile_is_written_where_it_is_asked_for(tmp_path):
+    loop.train(make_run(steps=12), MATERIAL, tmp_path / "run", profile_dir=tmp_path / "trace")
+    assert list((tmp_path / "trace").rglob("*.xplane.pb"))
+    with pytest.raises(UserError, match="nothing to profile"):
+        loop.train(make_run(steps=12), MATERIAL, tmp_path / "run", profile_dir=tmp_path / "trace")
+    with pytest.raises(UserError, match="a profile takes 10 steps"):
+        loop.train(make_run(steps=9), MATERIAL, tmp_path / "short", profile_dir=tmp_path / "trace")
