@@ -17,6 +17,7 @@ VERBS = {
     "train": "train one run of a study",
     "evaluate": "measure the checkpoints of one run of a study (programs, losses, lens, neurons)",
     "optimize": "print Algorithm 1's proposals from a study's measurements",
+    "compile": "compile a run's train step and probe for hardware that need not be here, and say what they cost",
     "report": "make a study's report again from its measurements",
     "doctor": "say what this machine has: devices, versions, toolchains",
 }
@@ -64,9 +65,10 @@ def load_config(path: str, settings: list[str]):
     from babel_jax import study
     from babel_jax.training.config import override
 
+    path, *argument = path.split(":", 1)  # configs/gpt2_1b3.py:php gives `php` to its get_config
     if not Path(path).exists():
         raise UserError(f"there is no config {path}; configs/ holds those of this project.")
-    changes = runpy.run_path(path)["get_config"]().to_dict()
+    changes = runpy.run_path(path)["get_config"](*argument).to_dict()
     for setting in settings:
         key, equals, text = setting.removeprefix("--config.").partition("=")
         if not setting.startswith("--config.") or not equals:
@@ -218,6 +220,40 @@ def optimize(arguments: list[str]) -> None:
         )
 
 
+def compile(arguments: list[str]) -> None:
+    parser = _parser("compile")
+    parser.add_argument(
+        "--config", required=True, help="a file of configs/; --config.KEY=VALUE changes one of its keys"
+    )
+    parser.add_argument("--topology", required=True, help="v5e:4x4, v5p:4x4x4, 2*v5e:16x16 (two slices), cpu:8 or gpu")
+    parser.add_argument("--run", default="continual", help="which run of the study (default: %(default)s)")
+    parsed, settings = parser.parse_known_args(arguments)
+    kind, _, count = parsed.topology.partition(":")
+    if kind != "gpu":
+        os.environ["JAX_PLATFORMS"] = "cpu"
+        os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # libtpu is to compile, not to look for a TPU
+    if kind == "cpu" and count.isdigit():
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={count}".strip()
+    config = load_config(parsed.config, settings)
+    from babel_jax import ahead
+    from babel_jax import study as room
+
+    run, shapes = room.shapes_of(config, parsed.run)
+    devices = ahead.devices_of(parsed.topology)
+    fits = True
+    for compiled in (ahead.compile_step, ahead.compile_probe):
+        report = compiled(run, shapes, devices)
+        if "table" in report:
+            print(report["table"] + "\n")
+        print(ahead.describe(report) + "\n")
+        fits = fits and report["fits"]
+    if not fits:
+        raise UserError(
+            f"it does not fit {parsed.topology}; raise accumulation, set model.remat='full', or take more chips."
+        )
+
+
 def report(arguments: list[str]) -> None:
     parser = _parser("report")
     parser.add_argument("--workdir", required=True, help="a study's directory")
@@ -249,4 +285,8 @@ def doctor(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    if status == 2:  # threads that still wait for a lost disk or bucket would hold the process for minutes
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)

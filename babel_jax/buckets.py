@@ -26,8 +26,9 @@ from orbax.checkpoint._src.serialization import tensorstore_utils
 from babel_jax.files import UserError
 
 SCHEMES = ("gs://", "s3://")
-# Seconds and numbers: an outage of half a minute is sat out, a longer one is told to the user.
+# An outage of half a minute is sat out; a longer one is told to the user.
 RETRIES = {"max_retries": 6, "initial_delay": "500ms", "max_delay": "16s"}
+PATIENCE = {"gcs_request_retries": RETRIES, "s3_request_retries": RETRIES}
 
 
 def path(place: str) -> epath.Path:
@@ -50,6 +51,8 @@ def _register() -> None:
     gcs_utils._GCS_PATH_PREFIX = SCHEMES
     gcs_utils.get_kvstore_for_gcs = store_spec
     gcs_utils.is_hierarchical_namespace_enabled = lambda path: False
+    for context in (tensorstore_utils._BASE_TS_CONTEXT, tensorstore_utils._DEFAULT_OCDBT_TS_CONTEXT):
+        context |= PATIENCE
     tensorstore_utils._use_gcs_driver = lambda directory: directory.startswith(SCHEMES)
     tensorstore_utils._normalize_path = lambda path: re.sub(r"^(gs|s3):/+", r"\1://", posixpath.normpath(path))
 
@@ -70,8 +73,7 @@ def store_spec(place: str) -> dict:
 
 @functools.cache
 def _store(bucket: str) -> ts.KvStore:
-    context = ts.Context({"gcs_request_retries": RETRIES, "s3_request_retries": RETRIES})
-    return ts.KvStore.open(store_spec(bucket), context=context).result()
+    return ts.KvStore.open(store_spec(bucket), context=ts.Context(PATIENCE)).result()
 
 
 class _Object(io.BytesIO):

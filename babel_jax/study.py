@@ -31,7 +31,16 @@ from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
 from babel_jax.training.loop import check_same_config, last_step, locked, parent_is_gone, train
 
-ROLES = ("primary_climb", "primary_only", "continual", "control", "new_only", "mix")
+ROLES = (
+    "primary_climb",
+    "primary_only",
+    "continual",
+    "control",
+    "new_only",
+    "multilingual",
+    "multilingual_optimized",
+    "mix",
+)
 KINDS = ("organism", "real_code")
 
 
@@ -45,6 +54,8 @@ def default() -> ConfigDict:
             seeds=(0,),
             world={},  # organism: see organism/world.py WorldConfig
             corpus="",  # real code: the directory that `corpus build` made
+            vocab_size=0,  # real code: what the corpus must have, and what `compile` takes without one (0: not said)
+            context=0,  # real code: tokens of its rows, likewise
             heldout_rows=64,  # real code: validation rows per language that are measured on
             prompt_tokens=64,  # real code: context of a call site
             common={},  # what all runs change of training/config.py's defaults
@@ -75,12 +86,30 @@ def validate(config: ConfigDict) -> None:
 def load_material(config: ConfigDict, seed: int) -> Material:
     """What the study trains on and measures with, for one seed."""
     if config.kind == "real_code":
-        return corpus_material(config.corpus, config.primary, config.new, config.heldout_rows, config.prompt_tokens)
+        material = corpus_material(config.corpus, config.primary, config.new, config.heldout_rows, config.prompt_tokens)
+        for name, found in (("vocab_size", material.vocab_size), ("context", material.max_length)):
+            if config[name] not in (0, found):
+                raise UserError(
+                    f"the config wants {name}={config[name]} and the corpus {config.corpus} has {found}; build the corpus "
+                    f"with that, or set --config.{name}={found}."
+                )
+        return material
     known = world.WorldConfig.__dataclass_fields__
     for key in config.world:
         if key not in known:
             raise unknown_name("key of the world", key, known)
     return world.material(world.WorldConfig(primary=config.primary, new=config.new, **config.world.to_dict()), seed)
+
+
+def shapes_of(config: ConfigDict, name: str) -> tuple[ConfigDict, dict]:
+    """A run's config and what of its material decides the shapes on the device; no corpus need be there."""
+    _check_one(config, name)
+    run = make_run_config(config, name, config.seeds[0])
+    if config.kind == "real_code" and config.vocab_size and config.context:
+        shapes = {"vocab_size": config.vocab_size, "max_length": config.context, "frozen_rows": 0, "document_end": 0}
+        return run, shapes
+    material = load_material(config, config.seeds[0])
+    return run, {key: getattr(material, key) for key in ("vocab_size", "max_length", "frozen_rows", "document_end")}
 
 
 def original_share(config: ConfigDict) -> float:

@@ -1,7 +1,7 @@
 """A bucket in memory behind as much of the HTTP interfaces of Google Cloud Storage and S3 as TensorStore uses.
 
-Objects are replaced whole; there is no appending and no renaming. `Server.fails` makes it answer every request with an
-error, as an outage or lost permissions do.
+Objects are replaced whole; there is no appending and no renaming. `Server.fails` (a status) makes it answer every
+request with an error once there were more than `Server.limit` writes, as an outage or lost permissions do.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.objects: dict[str, tuple[bytes, int]] = {}  # "bucket/key" -> content, generation
-        self.lock, self.generation, self.fails, self.writes = threading.Lock(), 0, None, 0
+        self.lock, self.generation, self.fails, self.limit, self.writes = threading.Lock(), 0, None, 0, 0
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -49,7 +49,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def handle_any(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.server.fails:
+        if self.server.fails and self.server.writes >= self.server.limit:
             return self.answer(self.server.fails)
         url = urllib.parse.urlsplit(self.path)
         query = {name: values[0] for name, values in urllib.parse.parse_qs(url.query, True).items()}
@@ -102,20 +102,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return keys[:PAGE], len(keys) > PAGE
 
     def list_google(self, bucket, query):
-        start, end, after = (query.get(name) for name in ("startOffset", "endOffset", "pageToken"))
-        keys, more = self.page(
-            bucket, lambda key: key >= (start or "") and (not end or key < end) and (not after or key > after)
-        )
+        start, end = query.get("startOffset", ""), query.get("endOffset", "\U0010ffff")
+        after = bytes.fromhex(query.get("pageToken", "")).decode()
+        keys, more = self.page(bucket, lambda key: start <= key < end and key > after)
         found = {"items": [{"name": key, "size": "1"} for key in keys]}
-        self.answer(200, json.dumps(found | ({"nextPageToken": keys[-1]} if more else {})).encode())
+        self.answer(200, json.dumps(found | ({"nextPageToken": keys[-1].encode().hex()} if more else {})).encode())
 
     def list_s3(self, bucket, query):
         if self.command == "HEAD":  # where is this bucket?
             return self.answer(200, x_amz_bucket_region="here")
-        after = query.get("continuation-token") or query.get("start-after", "")
+        after = bytes.fromhex(query.get("continuation-token", "")).decode() or query.get("start-after", "")
         keys, more = self.page(bucket, lambda key: key > after and key.startswith(query.get("prefix", "")))
         items = "".join(f"<Contents><Key>{escape(key)}</Key><Size>1</Size></Contents>" for key in keys)
-        token = f"<NextContinuationToken>{escape(keys[-1])}</NextContinuationToken>" if more else ""
+        token = f"<NextContinuationToken>{keys[-1].encode().hex()}</NextContinuationToken>" if more else ""
         about = f"<KeyCount>{len(keys)}</KeyCount><IsTruncated>{str(more).lower()}</IsTruncated>{token}"
         return self.answer(200, f"<?xml version='1.0'?><ListBucketResult>{about}{items}</ListBucketResult>".encode())
 

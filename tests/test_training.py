@@ -76,11 +76,18 @@ def test_targets_count_by_class_and_not_across_documents():
     assert segments(tokens, 9).tolist() == [[0, 0, 1, 1, 1, 2, 3]]
 
 
+def hyper(rate=0.0, smoothing=0.0, spike=0.0):
+    return {
+        "learning_rate": np.float32(rate),
+        "label_smoothing": np.float32(smoothing),
+        "spike_factor": np.float32(spike),
+    }
+
+
 def first_loss(tokens, weight, document_end=3, smoothing=0.0):
     trainer = make_trainer(SMALL, OPTIMIZER, document_end, make_mesh())
-    hyper = {"learning_rate": np.float32(0), "label_smoothing": np.float32(smoothing)}
-    state = trainer.fresh(loud(SMALL))
-    return float(trainer.step(state, trainer.put_batch(tokens), trainer.put(weight), trainer.put(hyper))[1]["loss"])
+    state, batch = trainer.fresh(loud(SMALL)), trainer.put_batch(lambda offsets: tokens[offsets], len(tokens))
+    return float(trainer.step(state, batch, trainer.put(weight), trainer.put(hyper(smoothing=smoothing)))[1]["loss"])
 
 
 def test_the_step_masks_and_weighs():

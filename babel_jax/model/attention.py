@@ -14,7 +14,6 @@ from babel_jax.files import UserError, unknown_name
 from babel_jax.model.sharding import BATCH_AXES
 
 BACKENDS = ("reference", "cudnn", "splash")
-SPLASH_BLOCK = 512  # queries and keys a kernel step; 128 is the least that the TPU's lanes allow
 SAVED = "attention"  # the name under which remat policies may keep what attention hands to its backward pass
 
 
@@ -113,12 +112,17 @@ def _segment_ids(segment_BxT):
     return splash_attention_kernel.SegmentIds(q=segment_BxT, kv=segment_BxT)
 
 
+def splash_block(length: int) -> int:
+    """Queries and keys a step of the kernel; 128 is the least that the TPU's lanes allow."""
+    return 512 if length % 512 == 0 else 128
+
+
 def _splash_kernel(length: int, heads: int, interpret: bool):
     # Imported here: Pallas' TPU kernels are nothing that a CPU run should wait for.
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 
-    block = SPLASH_BLOCK if length % SPLASH_BLOCK == 0 else 128
+    block = splash_block(length)
     sizes = kernel.BlockSizes(
         block_q=block,
         block_kv=block,

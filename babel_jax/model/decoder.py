@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 
 from babel_jax.files import UserError, unknown_name
 from babel_jax.model import attention
-from babel_jax.model.sharding import constrain
+from babel_jax.model.sharding import constrain, path_name
 
 LAYER_NORM_EPSILON = 1e-5
 # What the backward pass keeps of a block instead of computing it again: everything, the results of its matrix products, nothing.
@@ -279,6 +279,15 @@ def head_table(params: dict):
 def unembed(params: dict, config: DecoderConfig, h):
     """Logits of any residual stream h [..., D]: at the last block these are the model's own, bit for bit (logit lens)."""
     return _unembed(h, params["ln_f_scale"], params["ln_f_bias"], head_table(params), config.dtype)
+
+
+def compute_params(params: dict, dtype: str) -> dict:
+    """The blocks' matrices in the dtype of the computation, cast where they lie: what travels between devices is small."""
+
+    def cast(path, leaf):
+        return leaf.astype(dtype) if path_name(path).endswith("kernel") else leaf
+
+    return jax.tree_util.tree_map_with_path(cast, params)
 
 
 def empty_cache(config: DecoderConfig, batch: int, length: int) -> dict:

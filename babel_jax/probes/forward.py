@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from babel_jax.files import UserError
-from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest
+from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params
 from babel_jax.probes import lens, statistics
 from babel_jax.training import preemption
 from babel_jax.training.loss import segments, token_loss
@@ -34,6 +34,7 @@ def jitted_pass(config: DecoderConfig, document_end: int, activations: bool, eve
     mesh = getattr(everywhere, "mesh", None)
 
     def one_pass(params, counters, batch):
+        params = compute_params(params, config.dtype)
         tokens_BxT = batch["tokens"]
         inside_BxT = tokens_BxT != document_end  # an end of document predicts nothing and belongs to no language
         languages = counters["tokens_RxK"].shape[1]
@@ -63,6 +64,28 @@ def jitted_pass(config: DecoderConfig, document_end: int, activations: bool, eve
         return counters, results
 
     return jax.jit(one_pass, donate_argnums=1, out_shardings=everywhere)
+
+
+def input_shapes(config: DecoderConfig, languages: int, batch_size: int) -> tuple[dict, dict]:
+    """(shape, dtype) of all counters and of all parts of a batch of the pass with one slot a row."""
+    B, T = batch_size, config.max_length
+    neurons = (SHARDS, config.layers, config.ffn_width, languages)
+    counters = {
+        "active_RxLxFxK": (neurons, np.int32),
+        "activation_sum_RxLxFxK": (neurons, np.float32),
+        "tokens_RxK": ((SHARDS, languages), np.int32),
+    }
+    batch = {
+        "tokens": ((B, T), np.int32),
+        "targets": ((B, T), np.int32),
+        "loss": ((B, T), np.float32),
+        "knowledge": ((B, T), np.float32),
+        "language": ((B,), np.int32),
+        "positions": ((B, 1), np.int32),
+        "candidates": ((B, 1, 2), np.int32),
+        "shard": ((), np.int32),
+    }
+    return counters, batch
 
 
 def placement(params, batch_size: int):
@@ -203,13 +226,8 @@ def measure(
     counted = _heldout_rows(heldout, languages) if heldout else None
     steps = -(-len(counted["tokens"]) // batch_size) if heldout else 0
     shards = max(1, min(SHARDS, steps))
-    shape = (SHARDS, config.layers, config.ffn_width, len(languages))
-    counters = {
-        "active_RxLxFxK": np.zeros(shape, np.int32),
-        "activation_sum_RxLxFxK": np.zeros(shape, np.float32),
-        "tokens_RxK": np.zeros((SHARDS, len(languages)), np.int32),
-    }
-    counters = jax.device_put(counters, everywhere)
+    shapes, _ = input_shapes(config, len(languages), batch_size)
+    counters = jax.device_put({name: np.zeros(*shape) for name, shape in shapes.items()}, everywhere)
 
     per_row = []
     for index, (kept, batch) in enumerate(row_batches(counted, batch_size, language=-1) if heldout else ()):

@@ -18,6 +18,7 @@ from babel_jax import files
 from babel_jax.files import UserError
 
 log = logging.getLogger(__name__)
+logging.getLogger("absl").setLevel(logging.CRITICAL)  # what Orbax logs as an error it raises too, and we say in one line
 ROOM_TO_SPARE = 2**20  # bytes for what Orbax writes beside the arrays
 SAME_WEIGHTS = ("dtype", "remat", "attention")  # fields of a model that do not change what its parameters mean
 
@@ -83,7 +84,9 @@ class Checkpoints:
             ) from error
 
     def close(self) -> None:
-        self._manager.close()
+        """Waits for every save; raises as `save`."""
+        with self._writing("in progress"):
+            self._manager.close()
 
     def metadata(self, step: int) -> dict:
         """What `save` was given beside the state; read without touching the state."""

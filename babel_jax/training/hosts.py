@@ -71,26 +71,26 @@ def _found() -> dict | None:
     """What the cluster says of this process; None where there is none, or only this one."""
     for cluster in (clusters.SlurmCluster, clusters.GkeTpuCluster, clusters.GceTpuCluster):
         on_tpu = cluster is not clusters.SlurmCluster
-        if on_tpu and os.environ.get("JAX_PLATFORMS", "tpu") != "tpu":
+        if on_tpu and "tpu" not in (os.environ.get("JAX_PLATFORMS") or "tpu"):
             continue  # the CPUs of a TPU host were asked for
-        if not cluster.is_env_present():
-            continue
-        if cluster.get_process_count() == 1:
-            return None
         try:
-            address = cluster.get_coordinator_address(CONNECT_SECONDS, os.environ.get("JAX_COORDINATOR_PORT"))
-        except RuntimeError as error:
-            raise UserError(f"{error}; is process 0 running?") from error
-        found = {
-            "coordinator_address": address,
-            "num_processes": cluster.get_process_count(),
-            "process_id": cluster.get_process_id(),
-        }
-        # One process a node takes all its devices (JAX by itself would take the first); several take one each.
-        if not on_tpu and found["num_processes"] > int(os.environ["SLURM_STEP_NUM_NODES"]):
-            found["local_device_ids"] = [cluster.get_local_process_id()]
-        return found
+            if cluster.is_env_present():
+                return _described(cluster, on_tpu) if cluster.get_process_count() > 1 else None
+        except (RuntimeError, OSError) as error:  # of the metadata server, or a host that is not there
+            raise UserError(f"{cluster.name} does not say who the hosts are ({error}); give {FLAGS}.") from error
     return None
+
+
+def _described(cluster, on_tpu: bool) -> dict:
+    found = {
+        "coordinator_address": cluster.get_coordinator_address(CONNECT_SECONDS, os.environ.get("JAX_COORDINATOR_PORT")),
+        "num_processes": cluster.get_process_count(),
+        "process_id": cluster.get_process_id(),
+    }
+    # One process a node takes all its devices (JAX by itself would take the first); several take one each.
+    if not on_tpu and found["num_processes"] > int(os.environ["SLURM_STEP_NUM_NODES"]):
+        found["local_device_ids"] = [cluster.get_local_process_id()]
+    return found
 
 
 def _wait_for(address: str, process: int, processes: int) -> None:

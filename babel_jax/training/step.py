@@ -12,8 +12,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from ml_collections import FrozenConfigDict
 
-from babel_jax.model.decoder import Decoder, DecoderConfig, head_table, init_params, layer_norm
-from babel_jax.model.sharding import BATCH, constrain_rows, path_name, rows_per_device, shardings
+from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params, head_table, init_params, layer_norm
+from babel_jax.model.sharding import BATCH, constrain_rows, rows_per_device, shardings
 from babel_jax.training.loss import segments, target_weight, tiled_loss, tiles_for, token_loss
 from babel_jax.training.optimizer import transformation
 
@@ -51,17 +51,32 @@ class Trainer:
         return jax.make_array_from_single_device_arrays((batch_size, *tokens.shape[1:]), sharding, arrays)
 
     def put(self, value):
-        """A small host value on every device."""
-        return jax.device_put(value, NamedSharding(self.mesh, P()))
+        """A small host value, or a dict of such, on every device.
+
+        On several hosts, a `device_put` of the whole would compare their values first, by a collective behind the steps
+        that are queued.
+        """
+        everywhere = NamedSharding(self.mesh, P())
+
+        def put_leaf(leaf):
+            copies = [jax.device_put(leaf, device) for device in everywhere.addressable_devices]
+            return jax.make_array_from_single_device_arrays(np.shape(leaf), everywhere, copies)
+
+        return jax.tree.map(put_leaf, value)
 
 
-def compute_params(params: dict, dtype: str) -> dict:
-    """The blocks' matrices in the dtype of the computation, cast where they lie: what travels between devices is small."""
-
-    def cast(path, leaf):
-        return leaf.astype(dtype) if path_name(path).endswith("kernel") else leaf
-
-    return jax.tree_util.tree_map_with_path(cast, params)
+# The compiler of TPUs makes an all-gather over a torus of several dimensions a sum of mostly zeros, unless gathering may
+# overlap with computing; then it gathers, and a layer's parameters do not stay in memory until its backward pass.
+COMPILER_OPTIONS = {
+    "tpu": {
+        "xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000",
+        "xla_enable_async_all_gather": "true",
+        "xla_tpu_enable_async_collective_fusion": "true",
+        "xla_tpu_enable_async_collective_fusion_fuse_all_gather": "true",
+        "xla_tpu_enable_async_collective_fusion_multiple_steps": "true",
+        "xla_tpu_prefer_async_allgather_to_allreduce": "true",
+    }
+}
 
 
 @lru_cache(maxsize=16)
@@ -138,7 +153,7 @@ def make_trainer(
         return new_state, {"loss": loss, "grad_norm": grad_norm, "bad": bad, "row_loss_B": row_loss_B}
 
     abstract = jax.eval_shape(init, 0)
-    placed = shardings(mesh, abstract)
+    placed = shardings(mesh, abstract, complete=True)
     abstract = jax.tree.map(
         lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), abstract, placed
     )
@@ -148,7 +163,12 @@ def make_trainer(
         abstract_state=abstract,
         init=jax.jit(init, out_shardings=placed, static_argnums=0),
         fresh=jax.jit(fresh, out_shardings=placed),
-        step=jax.jit(step, out_shardings=(placed, NamedSharding(mesh, P())), donate_argnums=0),
+        step=jax.jit(
+            step,
+            out_shardings=(placed, NamedSharding(mesh, P())),
+            donate_argnums=0,
+            compiler_options=COMPILER_OPTIONS.get(mesh.devices.flat[0].platform),
+        ),
     )
 
 

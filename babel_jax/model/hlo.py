@@ -32,12 +32,12 @@ class Instruction:
 
     @property
     def operands(self) -> list[str]:
-        depth, end = 1, 0
+        depth = 1
         for end, letter in enumerate(self.rest):
             depth += (letter == "(") - (letter == ")")
             if depth == 0:
-                break
-        return re.findall(r"%([\w.-]+)", self.rest[:end])
+                return re.findall(r"%([\w.-]+)", self.rest[:end])
+        raise ValueError(f"the operands of {self.name} have no end.")
 
     def attribute(self, name: str) -> str | None:
         found = re.search(rf"\b{name}=%?([\w.-]+)", self.rest)
@@ -90,7 +90,9 @@ def _trips(loop: Instruction, computations: dict) -> int:
         steps = [int(body[name].rest.split(")")[0]) for name in grown.operands if body[name].kind == "constant"]
         before = [body[name] for name in grown.operands if body[name].kind == "add"]
         if before:  # an unrolled loop counts in several additions
-            steps += [int(body[name].rest.split(")")[0]) for name in before[0].operands if body[name].kind == "constant"]
+            steps += [
+                int(body[name].rest.split(")")[0]) for name in before[0].operands if body[name].kind == "constant"
+            ]
         return -(-int(limit.rest.split(")")[0]) // sum(steps))
     except (StopIteration, AttributeError, KeyError, ZeroDivisionError) as error:
         raise ValueError(f"cannot tell how often the loop {loop.name} turns: it is no counter < constant.") from error
@@ -158,7 +160,12 @@ def collectives(text: str) -> list[Collective]:
                 shape = _SHAPE.sub("", each.shape, count=1)
             source = re.search(r'op_name="([^"]*)"', each.rest)
             one = Collective(
-                kind, _plain(shape), shape_bytes(shape), _group_size(each.rest), count, source.group(1) if source else ""
+                kind,
+                _plain(shape),
+                shape_bytes(shape),
+                _group_size(each.rest),
+                count,
+                source.group(1) if source else "",
             )
             chained = re.search(r'chain_id="?(\d+)', each.rest)
             channel = re.search(r"channel_id=(\d+)", each.rest)

@@ -1,0 +1,266 @@
+"""Compiling a run's true train step and probe for hardware that is not here, and saying what they will cost there.
+
+`python -m babel_jax compile --config=… --topology=v5p:4x4x4` answers before anything is paid for: does it fit, what goes
+over the links, and which speed the hardware's limits allow. TPUs are compiled for by libtpu, without a TPU; `cpu:8` and
+`gpu` by what is here.
+"""
+
+import math
+import time
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from babel_jax.files import UserError
+from babel_jax.model import hlo
+from babel_jax.model.attention import splash_block
+from babel_jax.model.chips import CHIPS
+from babel_jax.model.decoder import DecoderConfig, init_params
+from babel_jax.model.flops import flops_per_token
+from babel_jax.model.sharding import BATCH, check_batch, make_mesh, shardings, table
+from babel_jax.probes.forward import input_shapes, jitted_pass
+from babel_jax.training.config import decoder_config, validate
+from babel_jax.training.optimizer import static_settings
+from babel_jax.training.step import make_trainer
+
+MEMORY_KEPT = 2**28  # bytes of a TPU's memory that its runtime keeps for itself
+
+
+def devices_of(topology: str):
+    """Devices to compile for: `v5e:4x4`, `2*v5e:16x16` (two slices), `cpu:8`, `gpu`.
+
+    Raises:
+      UserError: no such topology, or what compiles for it is not installed.
+    """
+    kind, _, shape = topology.partition(":")
+    if kind in ("cpu", "gpu"):
+        try:
+            devices = jax.devices(kind)
+        except RuntimeError as error:
+            raise UserError(f"there is no {kind} here to compile for ({str(error).splitlines()[0]}).") from error
+        count = int(shape) if shape else len(devices)
+        if len(devices) < count:
+            raise UserError(f"--topology={topology} needs {count} devices and there are {len(devices)}.")
+        return devices[:count]
+    slices, _, name = topology.rpartition("*")
+    from jax.experimental import topologies
+
+    options = {"num_slices": int(slices)} if slices else {}
+    if name.startswith("v4"):
+        options["chip_config_name"] = "megacore"  # a chip's two cores are one device, as on a TPU VM
+    try:
+        return topologies.get_topology_desc(platform="tpu", topology_name=name, **options).devices
+    except (RuntimeError, ValueError, NotImplementedError) as error:  # from libtpu, or because there is none
+        version = jax.__version__
+        raise UserError(
+            f"cannot compile for '{topology}' ({_first_line(error)}); topologies are written v5e:4x4 or v5p:4x4x4, and "
+            f"libtpu comes with `pip install 'jax[tpu]=={version}'`."
+        ) from error
+
+
+def compile_step(config, shapes: dict, devices) -> dict:
+    """Compiles a run's train step for `devices`; what it needs and does on each of them (see `describe`).
+
+    Args:
+      config: a run's config.
+      shapes: "vocab_size", "max_length", "frozen_rows" and "document_end" of its material.
+    """
+    validate(config)
+    mesh = make_mesh(**config.mesh.to_dict(), devices=devices)
+    check_batch(mesh, config.batch_size, config.accumulation)
+    model = _model(config, shapes, devices)
+    trainer = make_trainer(model, static_settings(config.optimizer), shapes["document_end"], mesh, config.accumulation)
+    everywhere = NamedSharding(mesh, P())
+    batch = jax.ShapeDtypeStruct(
+        (config.batch_size, model.max_length + 1), jnp.int32, sharding=NamedSharding(mesh, BATCH)
+    )
+    weights = jax.ShapeDtypeStruct((model.vocab_size,), jnp.float32, sharding=everywhere)
+    names = ("learning_rate", "label_smoothing", "spike_factor")
+    hyper = {name: jax.ShapeDtypeStruct((), jnp.float32, sharding=everywhere) for name in names}
+    state = trainer.abstract_state
+    report = _compile(trainer.step, (state, batch, weights, hyper), devices)
+    tokens = config.batch_size * model.max_length
+    report |= {
+        "what": "train step",
+        "tokens": tokens,
+        "model_flops": flops_per_token(model) * tokens / len(devices),
+        "state_bytes": {name: _bytes_on_device(state[name]) for name in state},
+        "table": table(mesh, state),
+        "model": model,
+    }
+    return _with_roofline(report)
+
+
+def compile_probe(config, shapes: dict, devices, languages: int = 2) -> dict:
+    """Compiles the one pass of all probes for `devices`, on the run's mesh; as `compile_step`."""
+    mesh = make_mesh(**config.mesh.to_dict(), devices=devices)
+    model = _model(config, shapes, devices)
+    abstract = jax.eval_shape(lambda: init_params(model, 0))
+    params = jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+        abstract,
+        shardings(mesh, abstract),
+    )
+    rows, everywhere = NamedSharding(mesh, BATCH), NamedSharding(mesh, P())
+    batch_rows = math.lcm(16, mesh.shape["data"] * mesh.shape["fsdp"])
+    counters, batch = input_shapes(model, languages, batch_rows)
+    counters = {
+        name: jax.ShapeDtypeStruct(shape, dtype, sharding=everywhere) for name, (shape, dtype) in counters.items()
+    }
+    batch = {
+        name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows if shape else everywhere)
+        for name, (shape, dtype) in batch.items()
+    }
+    function = jitted_pass(model, shapes["document_end"], False, everywhere)
+    report = _compile(function, (params, counters, batch), devices)
+    tokens = batch_rows * model.max_length
+    report |= {
+        "what": "probe",
+        "tokens": tokens,
+        "model_flops": flops_per_token(model) / 3 * tokens / len(devices),  # forward only
+        "state_bytes": {"params": _bytes_on_device(params)},
+        "model": model,
+    }
+    return _with_roofline(report)
+
+
+def _model(config, shapes, devices) -> DecoderConfig:
+    return decoder_config(
+        config, shapes["vocab_size"], shapes["max_length"], shapes["frozen_rows"], devices[0].platform
+    )
+
+
+def _bytes_on_device(tree) -> int:
+    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _compile(function, arguments, devices) -> dict:
+    chip = CHIPS.get(devices[0].device_kind)
+    limit = chip.memory_bytes - MEMORY_KEPT * (devices[0].platform == "tpu") if chip else None
+    report = {"devices": len(devices), "kind": devices[0].device_kind, "chip": chip, "memory_limit": limit}
+    started = time.perf_counter()
+    traced = function.trace(*arguments)
+    report["flops"] = executed_flops(traced.jaxpr.jaxpr, len(devices))
+    try:
+        compiled = traced.lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return report | {"fits": False, "obstacle": _first_line(error)}
+    report["compile_seconds"] = time.perf_counter() - started
+    memory = compiled.memory_analysis()
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    text = compiled.as_text()
+    report |= {
+        "argument_bytes": memory.argument_size_in_bytes,
+        "temporary_bytes": memory.temp_size_in_bytes,
+        "peak_bytes": held + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes,
+        "moved_bytes": hlo.memory_bytes(text),
+        "collectives": hlo.collectives(text),
+        "text": text,
+    }
+    return report | {"fits": limit is None or report["peak_bytes"] <= limit}
+
+
+def _with_roofline(report: dict) -> dict:
+    """The least time that a device's peaks allow, if everything overlaps, and the MFU that this would be."""
+    chip = report["chip"]
+    if chip is None or "moved_bytes" not in report:
+        return report
+    sent = sum(one.sent(report["devices"]) for one in report["collectives"])
+    seconds = {
+        "compute": report["flops"] / chip.peak_bf16_flops,
+        "memory": report["moved_bytes"] / chip.memory_bandwidth,
+        "links": sent / chip.link_bandwidth,
+    }
+    step = max(seconds.values())
+    return report | {
+        "sent_bytes": sent,
+        "seconds": seconds,
+        "step_seconds": step,
+        "mfu": report["model_flops"] / chip.peak_bf16_flops / step,
+        "mfu_without_overlap": report["model_flops"] / chip.peak_bf16_flops / sum(seconds.values()),
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300]
+
+
+def executed_flops(jaxpr, devices: int) -> float:
+    """Operations of all matrix products that one device executes, loops and rematerialisation counted as often as they run.
+
+    What stands outside `shard_map` is taken to be split evenly; attention kernels count the blocks that they visit.
+    """
+    total = 0.0
+    for equation in jaxpr.eqns:
+        name, params = equation.primitive.name, equation.params
+        if name == "dot_general":
+            (contracted, _), _ = params["dimension_numbers"]
+            inner = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+            total += 2 * inner * equation.outvars[0].aval.size / devices
+        elif name == "pallas_call":
+            total += _kernel_flops(equation) / devices
+        else:
+            times = params["length"] if name == "scan" else 1
+            inside = devices if name != "shard_map" else 1  # shapes in a shard_map are one device's own
+            for value in params.values():
+                for inner in value if isinstance(value, tuple | list) else (value,):
+                    inner = getattr(inner, "jaxpr", inner)
+                    if hasattr(inner, "eqns"):
+                        total += times * executed_flops(inner, inside)
+    return total
+
+
+def _kernel_flops(equation) -> float:
+    """Of a splash attention kernel: two products forward, five backward, in the blocks at and below the diagonal."""
+    *batch, T, H = max((each.aval.shape for each in equation.invars), key=math.prod)
+    blocks = T // splash_block(T)
+    products = 2 if "fwd" in equation.params["name"] else 5
+    return products * 2 * math.prod(batch) * T * T * H * (blocks + 1) / (2 * blocks)
+
+
+def describe(report: dict) -> str:
+    """The report for people: memory, work and traffic of one device, collectives by kind and size, the roofline."""
+    model, limit = report["model"], report["memory_limit"]
+    lines = [
+        f"{report['what']}: {report['devices']} x {report['kind']}, {report['tokens']:,} tokens, attention "
+        f"{model.attention}, remat {model.remat}, {model.dtype}"
+    ]
+    if "peak_bytes" not in report:
+        return "\n".join([*lines, f"  does not fit: {report['obstacle']}"])
+    rows = [(name, _gigabytes(size)) for name, size in report["state_bytes"].items() if size >= 1e6]
+    rows += [("temporaries", _gigabytes(report["temporary_bytes"]) + "  activations, gradients, gathered parameters")]
+    share = f"  {report['peak_bytes'] / limit:.0%} of {_gigabytes(limit).strip()}" if limit else ""
+    rows += [("peak", _gigabytes(report["peak_bytes"]) + share)]
+    rows += [("work", f"{report['flops'] / 1e12:9.2f} TFLOP executed, {report['model_flops'] / 1e12:.2f} of the model")]
+    rows += [("memory moved", _gigabytes(report["moved_bytes"]))]
+    lines.append("  a device:")
+    lines += [f"    {name:14s} {value}" for name, value in rows]
+    lines.append("  collectives of a device:        times   bytes of one      sent in all")
+    for (kind, shape), (times, size, sent) in _by_kind(report).items():
+        lines.append(f"    {kind:19s} {times:10,d} {size / 1e6:12,.1f} MB {sent / 1e9:12,.2f} GB  {shape[:60]}")
+    if "step_seconds" in report:
+        parts = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in report["seconds"].items())
+        lines.append(f"  roofline: {parts}")
+        lines.append(
+            f"  at best {report['step_seconds']:.3f} s, {report['tokens'] / report['step_seconds']:,.0f} tokens/s, MFU "
+            f"{report['mfu']:.0%}; {report['mfu_without_overlap']:.0%} if nothing overlapped"
+        )
+    return "\n".join(lines)
+
+
+def _by_kind(report: dict) -> dict:
+    """{(kind, shape): (times, bytes of one, bytes sent in all)}, the dearest first; what is tiny is one line a kind."""
+    found: dict = {}
+    for one in report["collectives"]:
+        key = (one.kind, one.shape if one.bytes >= 1e6 else "small")
+        times, size, sent = found.get(key, (0, 0.0, 0.0))
+        found[key] = (times + one.times, max(size, one.bytes), sent + one.sent(report["devices"]))
+    return dict(sorted(found.items(), key=lambda item: -item[1][2]))
+
+
+def _gigabytes(count: float) -> str:
+    return f"{count / 1e9:9.2f} GB"

@@ -1,0 +1,83 @@
+"""The paper's 1.3B model: Python first, then one new language, for pods.
+
+Shapes of the GPT-3 table (24 layers of 2048, 16 heads), context 2048, a vocabulary of 50,304 = 393 x 128 pieces, a batch
+of 0.5M tokens, bf16 compute over float32 parameters. What the paper does not say (optimiser, batch, learning rates,
+vocabulary) follows GPT-3's table for this size. Token counts are the paper's: Python 11B, PHP 23B, C# 16B, Go 11B,
+C++ 28B; the optimised corpus has PHP 5B and C# 10B.
+
+The new language is the config's argument: configs/gpt2_1b3.py:php (default), :csharp, :go or :cpp.
+Runs: primary_only, new_only, continual, mix_<share> (of two languages), multilingual and multilingual_optimized (of five).
+
+Cost by the roofline, which no run reaches: see the README's table of compiled programs for each pod.
+  python -m babel_jax compile --config=configs/gpt2_1b3.py --topology=v5e:4x4
+  python -m babel_jax train --config=configs/gpt2_1b3.py:php --config.corpus=gs://BUCKET/corpus --run=primary_only \\
+    --workdir=gs://BUCKET/runs/gpt2_1b3_php
+"""
+
+from ml_collections import ConfigDict
+
+TOKENS = dict(python=11e9, php=23e9, csharp=16e9, go=11e9, cpp=28e9)
+OPTIMIZED = TOKENS | dict(php=5e9, csharp=10e9)
+BATCH_TOKENS = 256 * 2048
+
+
+def steps(tokens: float) -> int:
+    return round(tokens / BATCH_TOKENS)
+
+
+def only(language: str) -> tuple:
+    return ({"tokens": 0, "weights": {language: 1.0}},)
+
+
+def get_config(new: str = "php") -> ConfigDict:
+    from_scratch = dict(schedule="cosine", learning_rate=2e-4, final_learning_rate=2e-5, warmup_steps=700)
+    return ConfigDict(
+        dict(
+            kind="real_code",
+            primary="python",
+            new=new,
+            seeds=(0,),
+            corpus="",
+            vocab_size=50304,
+            context=2048,
+            heldout_rows=1024,
+            prompt_tokens=512,
+            common=dict(
+                batch_size=256,
+                accumulation=4,
+                resume_minutes=10.0,
+                bad_step="skip",
+                spike_factor=8.0,
+                model=dict(preset="1b3", tied_head=True, dtype="bfloat16", remat="dots", attention="auto"),
+                optimizer=dict(b1=0.9, b2=0.95, weight_decay=0.1, clip_norm=1.0),
+                mesh=dict(data=1, fsdp=-1, tensor=1),
+            ),
+            runs=dict(
+                primary_only=dict(steps=steps(TOKENS["python"]), stages=only("python"), optimizer=from_scratch),
+                new_only=dict(steps=steps(TOKENS[new]), stages=only(new), optimizer=from_scratch),
+                continual=dict(
+                    init_from="primary_only",
+                    steps=steps(TOKENS[new]),
+                    # The peak comes early: 1, 1.3, 1.7, ... steps, then every 5B tokens.
+                    checkpoint_growth=1.3,
+                    checkpoint_every=steps(5e9),
+                    stages=only(new),
+                    optimizer=dict(schedule="constant", learning_rate=1e-4, warmup_steps=100),
+                ),
+                multilingual=dict(
+                    steps=steps(sum(TOKENS.values())),
+                    checkpoint_every=steps(10e9),
+                    stages=({"tokens": 0, "weights": TOKENS},),
+                    optimizer=from_scratch,
+                ),
+                multilingual_optimized=dict(
+                    steps=steps(sum(OPTIMIZED.values())),
+                    checkpoint_every=steps(10e9),
+                    stages=({"tokens": 0, "weights": OPTIMIZED},),
+                    optimizer=from_scratch,
+                ),
+                mix=dict(steps=steps(TOKENS["python"] + TOKENS[new]), optimizer=from_scratch),
+            ),
+            original={"python": TOKENS["python"], new: TOKENS[new]},
+        )
+    )
