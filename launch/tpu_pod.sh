@@ -72,6 +72,13 @@ state() { # of the queued resource; ABSENT: there is none; UNKNOWN: gcloud does 
   fi
 }
 
+need_bucket() { # the workers share no disk, and a preempted one loses its own
+  case " ${arguments[*]}" in
+    *" --workdir="[gs][s3]://* | *" --workdir "[gs][s3]://*) ;;
+    *) fail "the workdir must be a bucket, such as --workdir=gs://bucket/run." ;;
+  esac
+}
+
 say() { echo "$(date +%FT%T) $name: $*"; }
 
 reach_active() {
@@ -128,6 +135,7 @@ case $verb in
     ;;
   run)
     need_arguments
+    need_bucket
     describe_start
     describe_creation
     if [ -n "$dry_run" ]; then

@@ -23,17 +23,20 @@ from babel_jax.training.checkpoint import Checkpoints
 from babel_jax.training.step import Trainer
 
 HEARTBEAT = 6  # seconds; JAX ends the others when a process was not heard for two thirds of it
-STEPS = 24
+STEPS = 12
 MATERIAL = small_material()
 
 
-def start(call: str, processes: int = 2, devices: int = 4) -> list[subprocess.Popen]:
-    """The same call of a function of this module in several processes that are one run, with `devices` each."""
+def start(call: str, processes: int = 2, devices: int = 4, leave: int = hosts.LEAVE_SECONDS) -> list[subprocess.Popen]:
+    """The same call of a function of this module in several processes that are one run, with `devices` each.
+
+    `leave`: seconds that one which fails alone waits for the others.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     scripts = [
-        f"from babel_jax.training import hosts; hosts.HEARTBEAT_SECONDS = {HEARTBEAT}; "
+        f"from babel_jax.training import hosts; hosts.HEARTBEAT_SECONDS = {HEARTBEAT}; hosts.LEAVE_SECONDS = {leave}; "
         f"hosts.initialize('{address}', {processes}, {i}); import test_hosts; test_hosts.{call}"
         for i in range(processes)
     ]
@@ -100,6 +103,26 @@ def test_processes_are_one(tmp_path, processes, devices):
         parts = {int(start): rows for host in found for start, rows in host["batches"][step].items()}
         together = np.concatenate([parts[start] for start in sorted(parts)])
         assert np.array_equal(together, mixture().rows(np.arange(8 * step, 8 * step + 8)))
+
+
+def fail_alone(which: int) -> None:
+    """What each process of `test_one_that_fails_ends_all` does."""
+    if jax.process_index() == which:
+        raise SystemExit(2)
+    hosts.barrier("never")
+
+
+def test_one_that_fails_ends_all():
+    """The others wait for it in vain, and must not do so for ever: someone restarts what has ended."""
+    started = time.monotonic()
+    running = start("fail_alone(1)", devices=1, leave=3)
+    try:
+        assert all(process.wait(timeout=60) != 0 for process in running)
+        assert time.monotonic() - started < 30
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
 
 
 def test_global_batches_do_not_depend_on_the_hosts():
@@ -179,11 +202,11 @@ def test_clusters_are_found(variables, expected, monkeypatch):
 def run_of_two(steps: int = STEPS, **mesh):
     """Everything is divided over all devices; saved all the time."""
     mesh = mesh or dict(fsdp=-1, data=1)
-    return make_run({"learning_rate": 3e-3}, steps=steps, resume_every=3, checkpoint_every=8, mesh=mesh)
+    return make_run({"learning_rate": 3e-3}, steps=steps, resume_every=3, checkpoint_every=4, mesh=mesh)
 
 
 def live(run_dir: str, steps: int) -> None:
-    metrics.LOG_EVERY = 4
+    metrics.LOG_EVERY = 2
     loop.train(
         run_of_two(steps), MATERIAL, run_dir, progress=lambda message: print("step", message["step"], flush=True)
     )
@@ -210,7 +233,7 @@ def kill_one(run_dir, steps: int, victim: int, after: str, wait: float = 0.0) ->
 
 def check_same_end(whole, killed, steps: int) -> None:
     trainer, _ = loop.trainer_for(run_of_two(steps), MATERIAL)
-    assert Checkpoints(killed).steps() == Checkpoints(whole).steps() == [*range(8, steps, 8), steps]
+    assert Checkpoints(killed).steps() == Checkpoints(whole).steps() == [*range(4, steps + 1, 4)]
     for step in Checkpoints(whole).steps():
         assert same(state_at(killed, step, trainer), state_at(whole, step, trainer))
     assert (killed / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
@@ -224,23 +247,23 @@ def test_two_processes_survive_a_kill_and_move_to_one(tmp_path):
     """2 x 4 devices, one process killed, both started again: the same bits. Then 1 x 2 devices go on from there."""
     whole, killed, moved = (tmp_path / name for name in ("whole", "killed", "moved"))
     finish(start(f"live({str(whole)!r}, {STEPS})"))
-    assert kill_one(killed, STEPS, victim=1, after="step 12") < 3 * HEARTBEAT
-    assert not loop.is_done(killed) and 8 in Checkpoints(killed).steps()
+    assert kill_one(killed, STEPS, victim=1, after="step 8") < 3 * HEARTBEAT
+    assert not loop.is_done(killed) and 4 in Checkpoints(killed).steps()
     finish(start(f"live({str(killed)!r}, {STEPS})"))
     check_same_end(whole, killed, STEPS)
 
-    shutil.copytree(whole, moved, ignore=shutil.ignore_patterns("DONE", "16", str(STEPS)))
-    assert Checkpoints(moved).steps() == [8]
+    shutil.copytree(whole, moved, ignore=shutil.ignore_patterns("DONE", "8", str(STEPS)))
+    assert Checkpoints(moved).steps() == [4]
     done = python("-c", f"import test_hosts; test_hosts.live({str(moved)!r}, {STEPS})", devices=2)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert len(losses(moved)) == STEPS // 4
+    assert len(losses(moved)) == STEPS // 2
     assert np.array_equal(losses(moved)[:2], losses(whole)[:2])
     np.testing.assert_allclose(losses(moved), losses(whole), rtol=1e-5)  # sums in another order
 
 
 @pytest.mark.slow
 def test_two_processes_survive_twenty_kills(tmp_path):
-    steps, chance = 320, random.Random(0)
+    steps, chance = 240, random.Random(0)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     finish(start(f"live({str(whole)!r}, {steps})"), timeout=600)
     for _ in range(20):

@@ -300,8 +300,9 @@ def test_slurm_logs(place):
 
 @pytest.mark.parametrize(("command", "message"), [
     (["tpu_pod.sh", "run", "pod-1", "--accelerator-type=v4-8"], "say what to run"),
+    (["tpu_pod.sh", "run", "a", "--accelerator-type=v4-8", "--", "train", "--workdir=/W"], "the workdir must be a bucket"),
     (["tpu_pod.sh", "create", "pod-1"], "--accelerator-type is missing"),
-    (["tpu_pod.sh", "run", "pod-1", "--accelerator-type=v4-8", "--commit=nowhere", "--", "train"], "no commit 'nowhere'"),
+    (["tpu_pod.sh", "run", "a", "--accelerator-type=v4-8", "--commit=nowhere", "--", "--workdir=gs://b"], "no commit 'nowhere'"),
     (["tpu_pod.sh", "logs", "pod-1", "--spot"], "'logs' has no flag --spot"),
     (["tpu_pod.sh", "launch", "pod-1"], "unknown verb 'launch'"),
     (["gke.sh", "run", "pod-1", "--topology=4x4", "--image=i", "--", "train"], "--accelerator is missing"),

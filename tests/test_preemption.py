@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+import test_hosts
 from helpers import environment, make_run, same, small_material, state_at
 from test_study import CONFIG, processes_in
 
@@ -61,16 +62,17 @@ def test_the_criterion_is_left_in_the_middle(tmp_path, caught):
     """Its state is saved before it is asked; it polls at every batch it reads."""
     run = make_run(steps=20, stop_every=4, stop_accuracy=0.9)
     model = loop.trainer_for(run, MATERIAL)[1]
-    asked = []
+    asked, answers = [], []
 
     def warned_while_asking(params):
         asked.append(params)
         os.kill(os.getpid(), signal.SIGTERM)
-        return measure.problem_accuracy(params, model, MATERIAL, "python") > 0.9
+        answers.append(measure.problem_accuracy(params, model, MATERIAL, "python"))
+        return False
 
     with pytest.raises(preemption.Preempted):
         loop.train(run, MATERIAL, tmp_path, stop_when=warned_while_asking)
-    assert len(asked) == 1 and Checkpoints(tmp_path).steps() == [4]
+    assert len(asked) == 1 and answers == [] and Checkpoints(tmp_path).steps() == [4]
 
 
 def test_measuring_stops_between_batches_and_goes_on(tmp_path, caught):
@@ -124,3 +126,18 @@ def test_the_workers_of_a_study_save_themselves(tmp_path):
     status, said, left = preempted(tmp_path, "study", *settings, moment="seed0/*/resume")
     assert status == 143 and said.splitlines()[-1].startswith("preempted; ") and "Traceback" not in said
     assert left == [] and not list((tmp_path / "W").glob("seed0/*/DONE"))
+
+
+@pytest.mark.slow
+def test_hosts_save_together_whichever_is_warned(tmp_path):
+    running = test_hosts.start(f"live({str(tmp_path)!r}, 100000)")
+    try:
+        said = iter(running[0].stdout.readline, "")
+        assert any(line.startswith("step 10") for line in said), running[0].stderr.read()[-3000:]
+        running[1].send_signal(signal.SIGTERM)
+        errors = [process.communicate(timeout=60)[1] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert all(error.rstrip().endswith("preemption.Preempted") for error in errors)
+    assert len(Checkpoints(tmp_path, "resume").steps()) == 1

@@ -22,9 +22,8 @@ MATERIAL = small_material()
 
 def long_run(steps: int, **changes):
     """A run that is nearly always saving."""
-    return make_run(
-        {"learning_rate": 3e-3, "ema_decay": 0.9}, steps=steps, resume_every=3, checkpoint_every=25, **changes
-    )
+    settings = dict(steps=steps, resume_every=4, checkpoint_every=25)
+    return make_run({"learning_rate": 3e-3, "ema_decay": 0.9}, **(settings | changes))
 
 
 # --- kills ----------------------------------------------------------------------------------------------------------------
@@ -115,8 +114,12 @@ def test_what_does_not_change_a_run_may_change(tmp_path):
 # --- steps that fail ------------------------------------------------------------------------------------------------------
 
 
+PYTHON = MATERIAL.sources["python"].tokens_NxT1
+NEVER = MATERIAL.vocab_size  # a token that the world does not have
+
+
 def poisoned(bad_places=(5 * 8 + 3,)):
-    """A material in which single rows of the run hold tokens that are never seen elsewhere; and its run.
+    """A material in which single rows of the run hold a token that is never seen elsewhere; and its run.
 
     Their embedding is no number, so their loss is none, and every other row's is.
     """
@@ -124,15 +127,20 @@ def poisoned(bad_places=(5 * 8 + 3,)):
     run.checkpoint_steps = (0,)
     mixture = loop.Mixture(MATERIAL.sources, loop.stages_from_config(run.stages, MATERIAL.max_length), run.seed)
     _, rows = mixture.origin(np.array(bad_places))
-    tokens = MATERIAL.sources["python"].rows(np.arange(len(MATERIAL.sources["python"]))).copy()
-    tokens[rows] = MATERIAL.vocab_size - 1
-    material = small_material(sources=MATERIAL.sources | {"python": ArrayRows(tokens)}, fingerprint="poisoned")
+    tokens = PYTHON.copy()
+    tokens[rows] = NEVER
+    material = small_material(
+        sources=MATERIAL.sources | {"python": ArrayRows(tokens)},
+        vocab_size=NEVER + 1,
+        loss_weight_V=np.append(MATERIAL.loss_weight_V, np.float32(1)),
+        fingerprint="poisoned",
+    )
     return run, material, rows
 
 
 @pytest.fixture
 def broken_embedding(monkeypatch):
-    """The last token's row of the embedding is no number from the start."""
+    """The row of that token in the embedding is no number from the start."""
     trainer_for = loop.trainer_for
 
     def broken(config, material):
@@ -140,8 +148,7 @@ def broken_embedding(monkeypatch):
 
         def init(seed):
             state = trainer.init(seed)
-            frozen = state["params"]["embed_frozen"]
-            state["params"]["embed_frozen"] = frozen.at[-1].set(np.nan)
+            state["params"]["embed_frozen"] = state["params"]["embed_frozen"].at[-1].set(np.nan)
             return state
 
         return loop.Trainer(**{**vars(trainer), "init": init}), model

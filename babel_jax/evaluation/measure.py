@@ -15,7 +15,7 @@ from babel_jax.evaluation.generate import generate
 from babel_jax.files import UserError, read_json
 from babel_jax.material import Material
 from babel_jax.probes import forward, lens, neurons, statistics
-from babel_jax.training import hosts, preemption
+from babel_jax.training import hosts
 from babel_jax.training.checkpoint import Checkpoints, restore_params
 from babel_jax.training.config import plain
 from babel_jax.training.loop import last_step, trainer_for
@@ -153,7 +153,6 @@ def measure_run(
         if not steps:
             raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
         for index, step in enumerate(steps):
-            preemption.check()
             path = run_dir / "measurements" / f"step_{step:08d}.parquet"
             if not hosts.agree(path.exists()):
                 params = checkpoints.restore(step, {"params": trainer.abstract_state["params"]})["params"]

@@ -276,9 +276,13 @@ def head_table(params: dict):
     return jnp.concatenate([params["embed_table"], *frozen])
 
 
-def unembed(params: dict, config: DecoderConfig, h):
-    """Logits of any residual stream h [..., D]: at the last block these are the model's own, bit for bit (logit lens)."""
-    return _unembed(h, params["ln_f_scale"], params["ln_f_bias"], head_table(params), config.dtype)
+def unembed(params: dict, config: DecoderConfig, h, head_VxD=None):
+    """Logits of any residual stream h [..., D]: at the last block these are the model's own, bit for bit (logit lens).
+
+    `head_VxD`: the output embedding, where it is at hand; by default the parameters' own.
+    """
+    head_VxD = head_table(params) if head_VxD is None else head_VxD
+    return _unembed(h, params["ln_f_scale"], params["ln_f_bias"], head_VxD, config.dtype)
 
 
 def compute_params(params: dict, dtype: str) -> dict:

@@ -80,8 +80,12 @@ def _trips(loop: Instruction, computations: dict) -> int:
     try:
         compare = next(each for each in condition.values() if each.root)
         limit, counter = (
-            next(condition[name] for name in compare.operands if condition[name].kind == kind)
-            for kind in ("constant", "get-tuple-element")
+            next(each for each in condition.values() if each.name in compare.operands and each.kind == "constant"),
+            next(
+                each
+                for each in condition.values()
+                if each.name in compare.operands and each.kind == "get-tuple-element"
+            ),
         )
         index = re.search(r"index=(\d+)", counter.rest).group(1)
         grown = body[next(each for each in body.values() if each.root).operands[int(index)]]

@@ -35,6 +35,23 @@ ACTIVATIONS = {
     "residual": P(BATCH_AXES, None, None),
     "heads": P(BATCH_AXES, None, "tensor", None),
     "ffn": P(BATCH_AXES, None, "tensor"),
+    "head": P("tensor", None),  # an output embedding that is about to be used
+}
+
+
+# What the compiler of TPUs is told, for steps and probes. 1. A matrix product whose operand is spread over devices is not cut
+# into a product per device: each part would read and write the whole sum (twice the memory traffic of a step). 2. All-gathers
+# overlap with computing. 3. They are all-gathers: over a torus of three dimensions the default is a sum of mostly zeros, whose
+# result stays in memory from the forward to the backward pass.
+COMPILER_OPTIONS = {
+    "tpu": {
+        "xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000",
+        "xla_enable_async_all_gather": "true",
+        "xla_tpu_enable_async_collective_fusion": "true",
+        "xla_tpu_enable_async_collective_fusion_fuse_all_gather": "true",
+        "xla_tpu_enable_async_collective_fusion_multiple_steps": "true",
+        "xla_tpu_prefer_async_allgather_to_allreduce": "true",
+    }
 }
 
 

@@ -14,6 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from babel_jax.files import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params
+from babel_jax.model.sharding import COMPILER_OPTIONS
 from babel_jax.probes import lens, statistics
 from babel_jax.training import preemption
 from babel_jax.training.loss import segments, token_loss
@@ -44,7 +45,7 @@ def jitted_pass(config: DecoderConfig, document_end: int, activations: bool, eve
         segment_BxT = segments(tokens_BxT, document_end)
         logits_BxTxV, taps = Decoder(config, mesh).apply({"params": params}, tokens_BxT, segment_BxT, request)
 
-        results = lens.read_candidates(params, config, taps["residual_LxBxPxD"], batch["candidates"])
+        results = lens.read_candidates(params, config, taps["residual_LxBxPxD"], batch["candidates"], mesh)
         if activations:
             results["ffn_LxBxPxF"] = taps["ffn_LxBxPxF"]
         loss_BxT = token_loss(logits_BxTxV, batch["targets"])
@@ -63,7 +64,10 @@ def jitted_pass(config: DecoderConfig, document_end: int, activations: bool, eve
         counters = {name: counters[name].at[batch["shard"]].add(added[name]) for name in counters}
         return counters, results
 
-    return jax.jit(one_pass, donate_argnums=1, out_shardings=everywhere)
+    platform = mesh.devices.flat[0].platform if mesh else None
+    return jax.jit(
+        one_pass, donate_argnums=1, out_shardings=everywhere, compiler_options=COMPILER_OPTIONS.get(platform)
+    )
 
 
 def input_shapes(config: DecoderConfig, languages: int, batch_size: int) -> tuple[dict, dict]:

@@ -9,18 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from babel_jax.model import decoder
+from babel_jax.model.sharding import constrain
 from babel_jax.probes import statistics
 
 
-def read_candidates(params: dict, config: decoder.DecoderConfig, residual_LxBxPxD, candidate_BxPxC) -> dict:
+def read_candidates(params: dict, config: decoder.DecoderConfig, residual_LxBxPxD, candidate_BxPxC, mesh=None) -> dict:
     """What the lens says about candidate tokens, layer after layer, so that one layer's logits exist at a time.
+
+    With a mesh the output embedding is gathered once, not once a layer.
 
     Returns:
       `log_prob_LxBxPxC` (nats), `argmax_LxBxP` (token ids) and `logsumexp_LxBxP` of the logits.
     """
+    head_VxD = constrain(decoder.head_table(params).astype(config.dtype), "head", mesh)
 
     def one_layer(h_BxPxD):
-        logits_BxPxV = decoder.unembed(params, config, h_BxPxD)
+        logits_BxPxV = decoder.unembed(params, config, h_BxPxD, head_VxD)
         logsumexp_BxP = jax.nn.logsumexp(logits_BxPxV, axis=-1)
         candidates_BxPxC = jnp.take_along_axis(logits_BxPxV, candidate_BxPxC, axis=-1)
         return {

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import FrozenConfigDict
 
 from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params, head_table, init_params, layer_norm
-from babel_jax.model.sharding import BATCH, constrain_rows, rows_per_device, shardings
+from babel_jax.model.sharding import BATCH, COMPILER_OPTIONS, constrain_rows, rows_per_device, shardings
 from babel_jax.training.loss import segments, target_weight, tiled_loss, tiles_for, token_loss
 from babel_jax.training.optimizer import transformation
 
@@ -63,20 +63,6 @@ class Trainer:
             return jax.make_array_from_single_device_arrays(np.shape(leaf), everywhere, copies)
 
         return jax.tree.map(put_leaf, value)
-
-
-# The compiler of TPUs makes an all-gather over a torus of several dimensions a sum of mostly zeros, unless gathering may
-# overlap with computing; then it gathers, and a layer's parameters do not stay in memory until its backward pass.
-COMPILER_OPTIONS = {
-    "tpu": {
-        "xla_jf_spmd_threshold_for_windowed_einsum_mib": "1000000",
-        "xla_enable_async_all_gather": "true",
-        "xla_tpu_enable_async_collective_fusion": "true",
-        "xla_tpu_enable_async_collective_fusion_fuse_all_gather": "true",
-        "xla_tpu_enable_async_collective_fusion_multiple_steps": "true",
-        "xla_tpu_prefer_async_allgather_to_allreduce": "true",
-    }
-}
 
 
 @lru_cache(maxsize=16)
@@ -141,7 +127,7 @@ def make_trainer(
 
     def step(state, tokens_BxT1, loss_weight_V, hyper):
         loss, row_loss_B, grads = loss_and_grads(state["params"], tokens_BxT1, loss_weight_V, hyper["label_smoothing"])
-        grad_norm = optax.global_norm(grads)
+        grad_norm = optax.tree.norm(grads)
         updates, opt_state = update.update(grads, state["opt_state"], state["params"])
         params = jax.tree.map(lambda p, u: p - hyper["learning_rate"] * u, state["params"], updates)
         bad, spike = judge_loss(state["spike"], loss, grad_norm, hyper["spike_factor"])

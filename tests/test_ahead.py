@@ -1,0 +1,105 @@
+import dataclasses
+import importlib.util
+
+import jax
+import jax.numpy as jnp
+import pytest
+from helpers import make_run, python
+
+from babel_jax import ahead
+from babel_jax.files import UserError
+from babel_jax.model import chips
+from babel_jax.model.flops import flops_per_token
+
+SHAPES = {"vocab_size": 64, "max_length": 16, "frozen_rows": 0, "document_end": 3}
+
+
+def test_work_is_counted_as_often_as_it_runs():
+    """Executed products of a step: the model's, plus what remat does again, plus the half of attention that is masked."""
+    plain, full = (
+        ahead.compile_step(make_run(model=dict(preset="test", remat=remat)), SHAPES, jax.devices())
+        for remat in ("none", "full")
+    )
+    config = plain["model"]
+    tokens, D, F, L, T = 8 * 16, config.width, config.ffn_width, config.layers, 16
+    assert plain["flops"] == tokens * flops_per_token(config, causal_half=False)
+    # The backward pass does a block's forward products again, but for the last of them, which no gradient needs.
+    again = tokens * L * 2 * (4 * D * D + D * F + 2 * T * D)
+    assert full["flops"] == plain["flops"] + again
+    assert plain["fits"] and plain["memory_limit"] is None and "step_seconds" not in plain
+    assert plain["state_bytes"]["opt_state"] == pytest.approx(2 * plain["state_bytes"]["params"], abs=64)
+    assert plain["peak_bytes"] > plain["state_bytes"]["params"]
+
+
+def test_kernels_count_the_blocks_that_they_visit():
+    from babel_jax.model.attention import splash
+
+    B, T, N, H = 2, 1024, 2, 64
+    q = jax.ShapeDtypeStruct((B, T, N, H), jnp.bfloat16)
+    jaxpr = jax.make_jaxpr(lambda q, s: splash(q, q, q, s, None))(q, jax.ShapeDtypeStruct((B, T), jnp.int32))
+    assert ahead.executed_flops(jaxpr.jaxpr, 1) == 2 * 2 * B * N * T * T * H * 3 / 4  # 3 of 4 blocks of 512
+
+
+def test_the_roofline_is_the_slowest_part(monkeypatch):
+    kind = jax.devices()[0].device_kind
+    monkeypatch.setitem(chips.CHIPS, kind, chips.Chip(1e12, 10**9, 1e9, 1e9))
+    report = ahead.compile_step(make_run(), SHAPES, jax.devices())
+    assert report["step_seconds"] == max(report["seconds"].values()) == report["moved_bytes"] / 1e9
+    assert report["mfu"] == pytest.approx(report["model_flops"] / 1e12 / report["step_seconds"])
+    text = ahead.describe(report)
+    assert (
+        "train step: 1 x" in text
+        and "of      1.00 GB" in text.replace("of 1.00", "of      1.00")
+        and "roofline" in text
+    )
+    monkeypatch.setitem(chips.CHIPS, kind, dataclasses.replace(chips.CHIPS[kind], memory_bytes=1000))
+    assert not ahead.compile_step(make_run(), SHAPES, jax.devices())["fits"]
+
+
+def test_unknown_topologies_say_what_to_do():
+    with pytest.raises(UserError, match="there is no gpu here"):
+        ahead.devices_of("gpu")
+    with pytest.raises(UserError, match="needs 512 devices and there are 1"):
+        ahead.devices_of("cpu:512")
+    with pytest.raises(UserError, match="cannot compile for 'v99:1x1'.*topologies are written v5e:4x4"):
+        ahead.devices_of("v99:1x1")
+
+
+COMPILE = ("-m", "babel_jax", "compile", "--config=configs/tiny.py")
+
+
+def test_the_verb_compiles_for_eight_devices(tmp_path):
+    """FSDP over 8: no array of a whole parameter stack, sharded or not, is ever held by one device."""
+    done = python(*COMPILE, "--topology=cpu:8", "--config.common.mesh.data=1", "--config.common.mesh.fsdp=8")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "mesh {'data': 1, 'fsdp': 8, 'tensor': 1}" in done.stdout
+    assert "train step: 8 x cpu" in done.stdout and "probe: 8 x cpu" in done.stdout
+    wrong = python(*COMPILE, "--topology=cpu:8", "--config.common.mesh.fsdp=3")
+    assert wrong.returncode == 2 and "does not fit 8 devices" in wrong.stderr
+
+
+REPLICATED = """
+import sys
+from helpers import make_run
+from babel_jax import ahead
+import jax, re
+run = make_run(model=dict(preset="test"), mesh=dict(data=1, fsdp=8, tensor=1))
+report = ahead.compile_step(run, dict(vocab_size=80, max_length=24, frozen_rows=0, document_end=3), jax.devices())
+L, D, F = report["model"].layers, report["model"].width, report["model"].ffn_width
+whole = [f"f32[{L},{D},{3 * D}]", f"f32[{L},{D},{F}]", f"f32[{L},{F},{D}]", f"f32[{L},{D},{D}]"]
+print([shape for shape in whole if shape in report["text"]], len(report["collectives"]) > 0)
+"""
+
+
+def test_no_parameter_is_replicated_by_accident():
+    done = python("-c", REPLICATED, devices=8)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == "[] True"
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("libtpu") is None, reason="libtpu (pip install 'jax[tpu]') is not installed"
+)
+def test_a_tpu_pod_is_compiled_for():
+    done = python(*COMPILE, "--topology=v5e:2x2")
+    assert done.returncode == 0 and "train step: 4 x TPU v5 lite" in done.stdout, done.stderr[-2000:]
