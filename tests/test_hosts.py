@@ -51,8 +51,8 @@ def finish(running: list[subprocess.Popen], timeout: float = 120) -> list[str]:
     finally:
         for process in running:
             process.kill()
-    for process, (_, error) in zip(running, said, strict=True):
-        assert process.returncode == 0, error[-3000:]
+    errors = "\n\n".join(error[:3000] for _, error in said)  # what came first is the cause
+    assert [process.returncode for process in running] == [0] * len(running), errors
     return [out for out, _ in said]
 
 

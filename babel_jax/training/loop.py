@@ -176,6 +176,9 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, 
     def save(store):
         nonlocal saved, saved_at
         with clock.phase("checkpoint"):
+            # One after the other: two stores that save at once meet at the same barriers of Orbax, which then fail.
+            checkpoints.wait()
+            resume.wait()
             # The metrics first: a checkpoint that exists has its metrics, and a resumed run writes the same file again.
             if hosts.is_first():
                 metrics.write(started)
