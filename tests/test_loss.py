@@ -47,8 +47,9 @@ def test_tiles_change_nothing(tiles, smoothing):
 def test_no_tile_holds_more_than_it_may(monkeypatch):
     """The compiled program has no float32 array of all logits, forward or backward."""
     x, head, targets, weight = arrays()
-    assert loss.tiles_for(B, T, V) == 1
+    assert loss.tiles_for(B, T, V) == 0
     monkeypatch.setattr(loss, "TILE_BYTES", 4 * B * 2 * V)
+    monkeypatch.setattr(loss, "WHOLE_BYTES", 0)
     tiles = loss.tiles_for(B, T, V)
     assert tiles == 4
 
@@ -62,4 +63,5 @@ def test_no_tile_holds_more_than_it_may(monkeypatch):
 
 def test_a_length_that_does_not_divide_keeps_larger_tiles(monkeypatch):
     monkeypatch.setattr(loss, "TILE_BYTES", 1)
+    monkeypatch.setattr(loss, "WHOLE_BYTES", 0)
     assert loss.tiles_for(2, 12, 100) == 4 and loss.tiles_for(2, 7, 100) == 1

@@ -52,6 +52,7 @@ def test_micro_batches_are_the_batch():
 def test_tiles_are_the_whole(monkeypatch):
     whole = steps()
     monkeypatch.setattr(losses, "TILE_BYTES", 4 * 16 * 3 * SMALL.vocab_size)
+    monkeypatch.setattr(losses, "WHOLE_BYTES", 0)
     make_trainer.cache_clear()
     tiled = steps()
     make_trainer.cache_clear()
@@ -136,7 +137,7 @@ import sys, numpy as np, test_step as t
 from babel_jax.model.sharding import make_mesh
 from babel_jax.training import loss
 data, fsdp, tensor, tile_bytes, accumulation = map(int, sys.argv[1:6])
-loss.TILE_BYTES = tile_bytes
+loss.TILE_BYTES, loss.WHOLE_BYTES = tile_bytes, 0
 state, metrics = t.steps(mesh=make_mesh(data, fsdp, tensor), accumulation=accumulation, count=2)
 np.savez(sys.argv[6], **t.by_path(state["params"]), loss=[seen["loss"] for seen in metrics])
 """

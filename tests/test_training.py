@@ -15,8 +15,8 @@ from babel_jax.model.decoder import Decoder, DecoderConfig
 from babel_jax.model.sharding import check_batch, make_mesh, shardings
 from babel_jax.training import config as run_config
 from babel_jax.training import loop
-from babel_jax.training.optimizer import learning_rate, static_settings, transformation
 from babel_jax.training.loss import segments, target_weight, token_loss
+from babel_jax.training.optimizer import learning_rate, static_settings, transformation
 from babel_jax.training.step import make_trainer
 
 MATERIAL = small_material()
@@ -231,10 +231,11 @@ def losses(data=1, fsdp=1, tensor=1) -> list[float]:
     """Losses of five steps on a mesh."""
     trainer = make_trainer(SMALL, OPTIMIZER, 3, make_mesh(data, fsdp, tensor))
     state, found = trainer.fresh(loud(SMALL)), []
-    hyper = trainer.put({"learning_rate": np.float32(1e-2), "label_smoothing": np.float32(0.1)})
+    settings = trainer.put(hyper(rate=1e-2, smoothing=0.1))
     for step in range(5):
-        tokens = trainer.put_batch(random_rows(8, SMALL.vocab_size, SMALL.max_length, seed=step))
-        state, metrics = trainer.step(state, tokens, trainer.put(np.ones(SMALL.vocab_size, np.float32)), hyper)
+        rows = random_rows(8, SMALL.vocab_size, SMALL.max_length, seed=step)
+        tokens = trainer.put_batch(lambda offsets, rows=rows: rows[offsets], len(rows))
+        state, metrics = trainer.step(state, tokens, trainer.put(np.ones(SMALL.vocab_size, np.float32)), settings)
         jax.block_until_ready(state)  # forced CPU devices that are steps apart can lock up
         found.append(float(metrics["loss"]))
     assert trainer.step._cache_size() == 1

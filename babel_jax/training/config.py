@@ -159,9 +159,9 @@ def decoder_config(
 
 
 def default_remat(shape: dict) -> str:
-    """Small models keep all activations; large ones keep what is dear to compute, or as little as they can."""
+    """Tiny models keep all activations, most keep what matrix products made, which costs next to no time, the largest nothing."""
     block_parameters = shape["layers"] * shape["width"] * (4 * shape["width"] + 2 * shape["ffn_width"])
-    if block_parameters < 5e8:
+    if block_parameters < 1e6:
         return "none"
     return "dots" if block_parameters < 3e9 else "full"
 

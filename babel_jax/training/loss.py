@@ -10,6 +10,7 @@ from jax.sharding import PartitionSpec as P
 from babel_jax.model.sharding import BATCH_AXES
 
 TILE_BYTES = 2**28  # of float32 logits that one device holds at a time
+WHOLE_BYTES = 2**22  # below this it is not worth the trouble, and all logits are made at once
 
 
 def segments(tokens_BxT, document_end: int):
@@ -32,7 +33,12 @@ def token_loss(logits_BxTxV, targets_BxT, label_smoothing=0.0):
 
 
 def tiles_for(rows: int, length: int, vocab_size: int) -> int:
-    """Into how many parts of its positions a device's `rows` rows are cut, so that a part's logits fit `TILE_BYTES`."""
+    """Into how many parts of its positions a device's `rows` rows are cut, so that a part's logits fit `TILE_BYTES`.
+
+    0: there are so few logits that `token_loss` may have them all.
+    """
+    if 4 * rows * length * vocab_size <= WHOLE_BYTES:
+        return 0
     tiles = 1
     while 4 * rows * (length // tiles) * vocab_size > TILE_BYTES and length % (2 * tiles) == 0:
         tiles *= 2
@@ -86,7 +92,7 @@ def _local_loss(x_BxTxD, head_VxD, targets_BxT, weight_BxT, label_smoothing, *, 
     if mesh is not None:
         head_VxD = jax.lax.all_gather(head_VxD, "fsdp", axis=1, tiled=True)
 
-    def tile(dhead_VxD, parts):
+    def tile(dhead_DxV, parts):
         x_nxD, target_n, weight_n = parts
         logits_nxV = jnp.einsum("nd,vd->nv", x_nxD, head_VxD, preferred_element_type=jnp.float32)
         top_n = logits_nxV.max(-1)
@@ -102,8 +108,9 @@ def _local_loss(x_BxTxD, head_VxD, targets_BxT, weight_BxT, label_smoothing, *, 
         dlogits_nxV = weight_n[:, None] * (exp_nxV / sum_n[:, None] - wanted_nxV)
         dlogits_nxV = dlogits_nxV.astype(x_nxD.dtype)
         dx_nxD = over_vocabulary(jnp.einsum("nv,vd->nd", dlogits_nxV, head_VxD, preferred_element_type=jnp.float32))
-        dhead_VxD += jnp.einsum("nv,nd->vd", dlogits_nxV, x_nxD, preferred_element_type=jnp.float32)
-        return dhead_VxD, (loss_n, dx_nxD.astype(x_nxD.dtype))
+        # Vocabulary last: on a CPU the other way round takes twice as long.
+        dhead_DxV += jnp.einsum("nd,nv->dv", x_nxD, dlogits_nxV, preferred_element_type=jnp.float32)
+        return dhead_DxV, (loss_n, dx_nxD.astype(x_nxD.dtype))
 
     def cut(a):  # [B, T, …] -> [tiles, B * T / tiles, …]
         parts = a.reshape(B, tiles, T // tiles, *a.shape[2:]).swapaxes(0, 1)
@@ -112,13 +119,12 @@ def _local_loss(x_BxTxD, head_VxD, targets_BxT, weight_BxT, label_smoothing, *, 
     def uncut(a):
         return a.reshape(tiles, B, T // tiles, *a.shape[2:]).swapaxes(0, 1).reshape(B, T, *a.shape[2:])
 
-    start = jnp.zeros(head_VxD.shape, jnp.float32)
-    dhead_VxD, (loss, dx) = jax.lax.scan(tile, start, (cut(x_BxTxD), cut(targets_BxT), cut(weight_BxT)))
+    start = jnp.zeros(head_VxD.shape[::-1], jnp.float32)
+    dhead_DxV, (loss, dx) = jax.lax.scan(tile, start, (cut(x_BxTxD), cut(targets_BxT), cut(weight_BxT)))
     loss_BxT = uncut(loss)
     total = (loss_BxT * weight_BxT).sum()
     if mesh is not None:
         total = jax.lax.psum(total, BATCH_AXES)
-        # Scattered along the leading dimension: along the last one the TPU compiler sums everything on every device first.
-        dhead_VxD = jax.lax.psum_scatter(dhead_VxD.T, "fsdp", scatter_dimension=0, tiled=True).T
-        dhead_VxD = jax.lax.psum(dhead_VxD, "data")
-    return total, loss_BxT, uncut(dx), dhead_VxD
+        dhead_DxV = jax.lax.psum_scatter(dhead_DxV, "fsdp", scatter_dimension=0, tiled=True)
+        dhead_DxV = jax.lax.psum(dhead_DxV, "data")
+    return total, loss_BxT, uncut(dx), dhead_DxV.T

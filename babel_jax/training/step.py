@@ -89,7 +89,7 @@ def make_trainer(
         segment_BxT = segments(inputs_BxT, document_end) if document_end >= 0 else None
         logits_BxTxV, taps = decoder.apply({"params": params}, inputs_BxT, segment_BxT)
         tiles = tiles_for(rows_per_device(mesh, len(inputs_BxT)), inputs_BxT.shape[1], model.vocab_size)
-        if tiles == 1:
+        if not tiles:
             loss_BxT = token_loss(logits_BxTxV, targets_BxT, label_smoothing)
             return (loss_BxT * weight_BxT).sum(), loss_BxT
         x_BxTxD = layer_norm(taps["final_BxTxD"], params["ln_f_scale"], params["ln_f_bias"])

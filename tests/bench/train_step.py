@@ -82,9 +82,9 @@ def plain_flax(size, tokens):
 
 
 def ours(size, tokens):
-    config = DecoderConfig(size.vocab, size.width, size.layers, size.heads, 4 * size.width, size.length)
+    config = DecoderConfig(size.vocab, size.width, size.layers, size.heads, 4 * size.width, size.length, remat="dots")
     settings = static_settings(run_config.default().optimizer)
-    trainer = make_trainer(config, settings, -1, make_mesh())
+    trainer = make_trainer(config, settings, -1, make_mesh(), size.accumulation)
     state = [trainer.fresh(jax.device_put(jax.jit(init_params, static_argnums=0)(config, 0)))]
     weights = trainer.put(np.ones(size.vocab, np.float32))
     hyper = trainer.put(
@@ -173,7 +173,7 @@ def fastest(functions: dict, repeats: int) -> dict:
 
 def main():
     parser = argparse.ArgumentParser()
-    shape = dict(width=256, layers=6, heads=4, vocab=8192, batch=16, length=256, repeats=4)
+    shape = dict(width=256, layers=6, heads=4, vocab=8192, batch=16, length=256, accumulation=8, repeats=4)
     for name, default in shape.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     size = parser.parse_args()
