@@ -21,6 +21,10 @@ def material(directory: str, primary: str, new: str, heldout_rows: int, prompt_t
         raise UserError(
             "this study needs a corpus; give --config.corpus=DIR (made by `python -m babel_jax corpus build`)."
         )
+    if "://" in directory:
+        raise UserError(
+            f"the corpus {directory} is a bucket's; rows are read at random: copy it to a disk of every host, or mount it."
+        )
     corpus = build.load(Path(directory))
     for language in (primary, new):
         if language not in corpus.train:

@@ -1,0 +1,76 @@
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+from helpers import ROOT, small_material
+
+from babel_jax import study
+from babel_jax.__main__ import load_config
+from babel_jax.files import UserError
+from babel_jax.training import config as run_config
+from babel_jax.training.config import kept_steps
+
+CONFIGS = sorted(path.name for path in Path(ROOT, "configs").glob("*.py"))
+NEW = ("php", "csharp", "go", "cpp")
+PAPER = dict(python=11e9, php=23e9, csharp=16e9, go=11e9, cpp=28e9)
+
+
+def runs_of(config) -> list[str]:
+    return [*(role for role in config.runs if role != "mix"), *(["mix_0.5000"] if "mix" in config.runs else [])]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_is_a_study_of_valid_runs(name):
+    config = load_config(f"{ROOT}/configs/{name}", [])
+    study.validate(config)
+    assert 0 < study.original_share(config) < 1
+    for run in runs_of(config):
+        settings = study.make_run_config(config, run, 0)
+        run_config.validate(settings)
+        run_config.decoder_config(settings, 1024, 128, 0)
+    document = Path(ROOT, "configs", name).read_text()
+    commands = re.findall(r"--config=(configs/\w+\.py)", document)
+    assert commands and set(commands) == {f"configs/{name}"}, "a config's docstring gives its own command"
+
+
+@pytest.mark.parametrize("new", NEW)
+@pytest.mark.parametrize("size, layers, width", [("1b3", 24, 2048), ("6b7", 32, 4096)])
+def test_the_papers_models_see_the_papers_tokens(size, layers, width, new):
+    config = load_config(f"{ROOT}/configs/gpt2_{size}.py:{new}", [])
+    assert (config.primary, config.new) == ("python", new)
+
+    def tokens(run):
+        settings, shapes = study.shapes_of(config, run)
+        model = run_config.decoder_config(settings, shapes["vocab_size"], shapes["max_length"], 0)
+        assert (model.layers, model.width, model.max_length, model.dtype) == (layers, width, 2048, "bfloat16")
+        assert model.vocab_size % 128 == 0 and settings.batch_size * model.max_length >= 500_000
+        return settings.steps * settings.batch_size * model.max_length
+
+    for run, wanted in (
+        ("primary_only", PAPER["python"]),
+        ("new_only", PAPER[new]),
+        ("continual", PAPER[new]),
+        ("mix_0.5000", PAPER["python"] + PAPER[new]),
+        ("multilingual", sum(PAPER.values())),
+        ("multilingual_optimized", sum(PAPER.values()) - 18e9 - 6e9),
+    ):
+        assert tokens(run) == pytest.approx(wanted, rel=1e-4), run
+    continual = kept_steps(study.make_run_config(config, "continual", 0))
+    assert {0, 1, 2} <= set(continual) and len([step for step in continual if step < 1000]) > 15
+
+
+def test_a_corpus_of_another_vocabulary_is_refused(monkeypatch):
+    config = load_config(f"{ROOT}/configs/gpt2_1b3.py", ["--config.corpus=somewhere"])
+    found = dataclasses.replace(small_material(), vocab_size=8192, max_length=2048)
+    monkeypatch.setattr(study, "corpus_material", lambda *arguments: found)
+    with pytest.raises(UserError, match="wants vocab_size=50304 and the corpus somewhere has 8192"):
+        study.load_material(config, 0)
+    other = load_config(f"{ROOT}/configs/gpt2_1b3.py", ["--config.corpus=c", "--config.vocab_size=8192"])
+    assert study.load_material(other, 0) is found
+
+
+def test_a_corpus_in_a_bucket_is_refused():
+    config = load_config(f"{ROOT}/configs/gpt2_1b3.py", ["--config.corpus=gs://bucket/corpus"])
+    with pytest.raises(UserError, match="copy it to a disk of every host, or mount it"):
+        study.load_material(config, 0)
