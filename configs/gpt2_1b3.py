@@ -11,7 +11,7 @@ Runs: primary_only, new_only, continual, mix_<share> (of two languages), multili
 Cost by the roofline of the compiled step (README), which is a bound and no measurement: at least 13 chip-hours of v5e or 9 of
 v4 for 1B tokens, so 143 (v5e) for Python, 299 for PHP after it, 1,160 for the five languages from scratch.
   python -m babel_jax compile --config=configs/gpt2_1b3.py --topology=v5e:4x4
-The corpus lies on a disk of every host (a mounted bucket, or a copy); it is built with --vocab-size=50304 --context=2048.
+The corpus lies on a disk of every host (a mounted bucket, or a copy); it is built with --vocab_size=50304 --max_length=2048.
   python -m babel_jax train --config=configs/gpt2_1b3.py:php --config.corpus=/mnt/corpus --run=primary_only \\
     --workdir=gs://BUCKET/gpt2_1b3_php
 """

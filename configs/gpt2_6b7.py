@@ -11,7 +11,7 @@ Runs: primary_only, new_only, continual, mix_<share> (of two languages), multili
 Cost by the roofline of the compiled step (README), which is a bound and no measurement: at least 26 chip-hours of v5p, 61 of
 v5e or 18 of v6e for 1B tokens, so 288 (v5p) for Python, 603 for PHP after it, 2,333 for the five languages from scratch.
   python -m babel_jax compile --config=configs/gpt2_6b7.py --topology=v5p:4x4x4
-The corpus lies on a disk of every host (a mounted bucket, or a copy); it is built with --vocab-size=50304 --context=2048.
+The corpus lies on a disk of every host (a mounted bucket, or a copy); it is built with --vocab_size=50304 --max_length=2048.
   python -m babel_jax train --config=configs/gpt2_6b7.py:php --config.corpus=/mnt/corpus --run=primary_only \\
     --workdir=gs://BUCKET/gpt2_6b7_php
 """
