@@ -140,6 +140,7 @@ def _compile(function, arguments, devices) -> dict:
     chip = CHIPS.get(devices[0].device_kind)
     limit = chip.memory_bytes - MEMORY_KEPT * (devices[0].platform == "tpu") if chip else None
     report = {"devices": len(devices), "kind": devices[0].device_kind, "chip": chip, "memory_limit": limit}
+    report["slices"] = len({getattr(device, "slice_index", 0) for device in devices})
     started = time.perf_counter()
     traced = function.trace(*arguments)
     report["flops"] = executed_flops(traced.jaxpr.jaxpr, len(devices))
@@ -245,6 +246,8 @@ def describe(report: dict) -> str:
     if "step_seconds" in report:
         parts = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in report["seconds"].items())
         lines.append(f"  roofline: {parts}")
+        if report["slices"] > 1:
+            lines.append("  what goes between slices is counted as if it went over the chips' links; their network is slower")
         lines.append(
             f"  at best {report['step_seconds']:.3f} s, {report['tokens'] / report['step_seconds']:,.0f} tokens/s, MFU "
             f"{report['mfu']:.0%}; {report['mfu_without_overlap']:.0%} if nothing overlapped"

@@ -10,6 +10,7 @@ Environment: AWS_REGION, and AWS_ENDPOINT_URL for another service that speaks S3
 
 import fnmatch
 import functools
+import importlib.metadata
 import io
 import os
 import posixpath
@@ -20,11 +21,11 @@ os.environ["EPATH_USE_TF"] = "0"  # one way to a bucket, whether TensorFlow is i
 import tensorstore as ts
 from etils import epath
 from etils.epath import backend, gpath, stat_utils
-from orbax.checkpoint._src.path import gcs_utils
-from orbax.checkpoint._src.serialization import tensorstore_utils
 
 from babel_jax.files import UserError
 
+# Private names of these are replaced below. In another version that could go unnoticed: s3:// would be taken for a folder.
+VERSIONS = {"orbax-checkpoint": "0.12.8", "etils": "1.15.0"}
 SCHEMES = ("gs://", "s3://")
 # An outage of half a minute is sat out; a longer one is told to the user.
 RETRIES = {"max_retries": 6, "initial_delay": "500ms", "max_delay": "16s"}
@@ -46,6 +47,15 @@ def _register() -> None:
     Orbax 0.12.8 knows gs:// alone (s3:// would be taken for a folder), commits an object store's checkpoints by a marker that
     is written last, and asks Google's own package, which we do without, whether a bucket has real folders when it deletes.
     """
+    for package, version in VERSIONS.items():
+        if (found := importlib.metadata.version(package)) != version:
+            raise UserError(
+                f"a bucket needs {package} {version} and this is {found}: run `pip install {package}=={version}`, or work in "
+                "a folder."
+            )
+    from orbax.checkpoint._src.path import gcs_utils
+    from orbax.checkpoint._src.serialization import tensorstore_utils
+
     for scheme in ("gs", "s3"):
         gpath._PREFIX_TO_BACKEND[scheme] = Buckets()
     gcs_utils._GCS_PATH_PREFIX = SCHEMES

@@ -29,7 +29,7 @@ from babel_jax.optimum import algorithm1
 from babel_jax.organism import world
 from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
-from babel_jax.training.loop import check_same_config, last_step, locked, parent_is_gone, train
+from babel_jax.training.loop import check_same_config, is_done, last_step, locked, parent_is_gone, train
 
 ROLES = (
     "primary_climb",
@@ -171,11 +171,8 @@ def execute(config: ConfigDict, workdir, seed: int, name: str, progress, profile
     started = time.perf_counter()
     train(run, material, directory / name, progress=progress, stop_when=reached, profile_dir=profile_dir)
     trained = time.perf_counter()
-    base = None
-    if material.problems and role_of(name) in ("primary_only", "continual", "control"):
-        base = _cached_base(config, workdir, seed)
     if role_of(name) != "primary_climb":
-        measure.measure_run(directory / name, name, run, material, base, progress)
+        measure.measure_run(directory / name, name, run, material, _base(config, workdir, seed, name), progress)
     if name == "continual" and material.problems:
         frame = measurements.read(directory / name)
         solved = measured.solved(frame, name, material.new)
@@ -200,7 +197,10 @@ def _cached_material(config, seed):
     return _materials[key]
 
 
-def _cached_base(config, workdir, seed):
+def _base(config, workdir, seed, name) -> np.ndarray | None:
+    """The primary-only run's activations that a run's functional neurons are told by; None: they are not measured."""
+    if not _cached_material(config, seed).problems or name not in ("primary_only", "continual", "control"):
+        return None
     key = (workdir, seed)
     if key not in _bases:
         run_dir = workdir / f"seed{seed}" / "primary_only"
@@ -267,11 +267,15 @@ def train_one(config: ConfigDict, workdir, seed: int, name: str, profile_dir=Non
 
 
 def measure_one(config: ConfigDict, workdir, seed: int, name: str) -> None:
-    """Measures whatever checkpoints a run has so far, also while it trains (the verb `evaluate`)."""
+    """Measures whatever checkpoints a run has so far, also while it trains (the verb `evaluate`).
+
+    What is measured stays: it is all that the study measures, but for the primary-only run before its end.
+    """
     _check_one(config, name)
-    material = load_material(config, seed)
-    run_dir = files.path(workdir) / f"seed{seed}" / name
-    measure.measure_run(run_dir, name, make_run_config(config, name, seed), material)
+    workdir = files.path(workdir)
+    run_dir = workdir / f"seed{seed}" / name
+    base = _base(config, workdir, seed, name) if name != "primary_only" or is_done(run_dir) else None
+    measure.measure_run(run_dir, name, make_run_config(config, name, seed), _cached_material(config, seed), base)
 
 
 def _check_one(config, name):

@@ -8,7 +8,7 @@ import bucket_server
 import pytest
 from helpers import environment, make_run, same, small_material, state_at
 
-from babel_jax import files, measurements
+from babel_jax import buckets, files, measurements
 from babel_jax.evaluation import measure
 from babel_jax.files import UserError
 from babel_jax.training import loop
@@ -128,6 +128,14 @@ def test_files_are_objects(server):
     files.remove_tree(place)
     files.remove_tree(place)
     assert not place.exists()
+
+
+def test_another_orbax_is_said(monkeypatch):
+    monkeypatch.setitem(buckets.VERSIONS, "orbax-checkpoint", "9.9")
+    buckets._register.cache_clear()
+    with pytest.raises(UserError, match="a bucket needs orbax-checkpoint 9.9 and this is .*pip install"):
+        files.path("s3://bucket/run")
+    buckets._register.cache_clear()
 
 
 @pytest.mark.parametrize("place", ["ftp://x/y", "gs://", "gs:/bucket/x"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers import by_path, make_run, python, same, small_material, state_at
 
+from babel_jax.evaluation import measure
 from babel_jax.files import UserError
 from babel_jax.training import loop
 from babel_jax.training.checkpoint import Checkpoints, restore_newest, restore_params
@@ -138,6 +139,29 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path, whole):
     with pytest.raises(UserError, match="tied_head is False there and True here"):
         loop.train(tied, MATERIAL, tmp_path)
     assert Checkpoints(tmp_path).steps() == [0, 16, 24, 40]  # refused, not thrown away
+
+
+def test_a_damaged_checkpoint_cannot_be_measured_and_is_named(tmp_path, whole):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "checkpoints" / "16" / "state" / "d")
+    with pytest.raises(UserError, match="checkpoint 16 in .* cannot be read .* delete its folder") as error:
+        measure.measure_run(tmp_path, "primary_only", RUN, MATERIAL)
+    assert "\n" not in str(error.value)
+
+
+def test_what_kills_left_half_written_is_removed(tmp_path):
+    run = make_run(steps=40, resume_every=10)
+    interrupted(tmp_path, 16, run)
+    for step in (3, 7):
+        shutil.copytree(tmp_path / "resume" / "10", tmp_path / "resume" / f"{step}.orbax-checkpoint-tmp")
+    interrupted(tmp_path, 32, run)
+    assert [path.name for path in (tmp_path / "resume").iterdir()] == ["30"]
+
+
+def test_a_workdir_that_cannot_be_one_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot work in .*file"), loop.locked(tmp_path / "file"):
+        pass
 
 
 def test_parameters_of_another_model_or_an_absent_step_are_refused(whole):

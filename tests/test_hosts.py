@@ -75,6 +75,8 @@ def meet(out_dir: str) -> None:
     hosts.barrier("here")
     waited = time.monotonic() - started
     hosts.barrier("here")
+    with loop.locked(Path(out_dir)):  # the first one holds it for all
+        hosts.barrier("all are in")
     answers = [hosts.agree(jax.process_index() + i + 1 / 3) for i in range(1100)]  # more than are kept
     asked, batches = [], []
     for step in range(4):

@@ -75,6 +75,13 @@ def test_the_criterion_is_left_in_the_middle(tmp_path, caught):
     assert len(asked) == 1 and answers == [] and Checkpoints(tmp_path).steps() == [4]
 
 
+def test_waiting_for_another_process_ends_when_told_to(tmp_path, caught):
+    with loop.locked(tmp_path):
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(preemption.Preempted):
+            loop.train(make_run(steps=2), MATERIAL, tmp_path)
+
+
 def test_measuring_stops_between_batches_and_goes_on(tmp_path, caught):
     run = make_run(steps=4, checkpoint_steps=(0, 2))
     loop.train(run, MATERIAL, tmp_path)

@@ -60,6 +60,20 @@ def test_tiles_are_the_whole(monkeypatch):
     assert tiled[1][-1]["loss"] == pytest.approx(whole[1][-1]["loss"], abs=1e-6)
 
 
+@pytest.mark.parametrize("whole_bytes", [losses.WHOLE_BYTES, 0])
+def test_frozen_rows_stay_under_a_tied_head(monkeypatch, whole_bytes):
+    monkeypatch.setattr(losses, "WHOLE_BYTES", whole_bytes)
+    make_trainer.cache_clear()
+    model = dataclasses.replace(SMALL, tied_head=True, frozen_rows=8)
+    trainer = make_trainer(model, PLAIN, 3, make_mesh())
+    state = trainer.init(0)
+    before = np.asarray(state["params"]["embed_frozen"])
+    hyper = {name: np.float32(1e-2) for name in ("learning_rate", "label_smoothing")} | {"spike_factor": np.float32(0)}
+    state, _ = trainer.step(state, trainer.put_batch(lambda offsets: ROWS[offsets], 16), WEIGHTS, hyper)
+    assert np.array_equal(state["params"]["embed_frozen"], before)
+    make_trainer.cache_clear()
+
+
 def test_the_scan_is_the_loop():
     """The scanned blocks against the same blocks one after another."""
     params, rows = loud(SMALL), ROWS[:4, :-1]

@@ -269,6 +269,18 @@ def test_killed_at_any_moment_it_ends_the_same(config_file, whole, tmp_path):
     assert_same_results(results(config_file, tmp_path), results(config_file, whole[0]))
 
 
+def test_evaluate_measures_what_the_study_would(monkeypatch, config_file, tmp_path):
+    """What it writes while a run trains is not measured again."""
+    given = []
+    monkeypatch.setattr(study.measure, "base_activations", lambda *rest: "base")
+    monkeypatch.setattr(
+        study.measure, "measure_run", lambda run_dir, name, run, material, base=None: given.append(base)
+    )
+    for name in ("continual", "control", "new_only", "primary_only"):
+        study.measure_one(load_config(str(config_file), []), tmp_path, 0, name)
+    assert given == ["base", "base", None, None]  # the primary-only run is not done
+
+
 def test_two_studies_in_one_process_do_not_share_their_worlds():
     one = load_config(str(ROOT / "configs" / "tiny.py"), ["--config.world.documents=64"])
     other = load_config(str(ROOT / "configs" / "tiny.py"), ["--config.world.documents=128"])

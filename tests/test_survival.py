@@ -1,6 +1,7 @@
 """What a run goes through in its life: kills at any moment, steps that fail, and long work in little memory."""
 
 import contextlib
+import itertools
 import json
 import random
 import subprocess
@@ -195,6 +196,26 @@ def test_a_stopped_run_goes_on_without_the_step_as_if_it_had_skipped_it(tmp_path
         (32, False),
     ]
     assert {row["row"] for row in records[2]["rows"]} == set(rows[1:].tolist())
+
+
+def test_a_bad_step_that_is_seen_only_when_the_machine_goes_stops_the_run(tmp_path, broken_embedding, monkeypatch):
+    run, material, _ = poisoned()
+    polls = itertools.count()
+    monkeypatch.setattr(loop.preemption, "reached", lambda: next(polls) == 6)  # step 6 has run and was not looked at
+    with pytest.raises(UserError, match="step 6 of"):
+        loop.train(run, material, tmp_path)
+    assert Checkpoints(tmp_path, "resume").steps() == [6]
+    with pytest.raises(UserError, match="step 6 of"):
+        loop.train(run, material, tmp_path)
+
+
+def test_skipping_every_step_is_no_way_to_train(tmp_path, broken_embedding, monkeypatch):
+    monkeypatch.setattr(loop, "HOPELESS", 3)
+    run, material, _ = poisoned(bad_places=[8 * step for step in (3, 4, 10, 11, 12)])
+    run.bad_step = "skip"
+    with pytest.raises(UserError, match="the last 3 steps .* up to 13 were all bad"):
+        loop.train(run, material, tmp_path)
+    assert not loop.is_done(tmp_path) and Checkpoints(tmp_path, "resume").steps() == [14]
 
 
 # --- long work ------------------------------------------------------------------------------------------------------------

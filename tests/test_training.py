@@ -9,6 +9,7 @@ from helpers import PRESETS, SMALL, by_path, loud, make_run, python, random_rows
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
+from babel_jax.evaluation import measure
 from babel_jax.files import UserError
 from babel_jax.material import ArrayRows
 from babel_jax.model.decoder import Decoder, DecoderConfig
@@ -179,6 +180,23 @@ def test_runs_of_the_same_shapes_share_one_executable(tmp_path):
     assert trainers[0] is trainers[1] and trainers[0].step._cache_size() == 1
 
 
+def test_runs_of_several_batch_sizes_share_a_process(tmp_path):
+    for batch_size in (4, 8):
+        loop.train(make_run(steps=2, batch_size=batch_size), MATERIAL, tmp_path / str(batch_size))
+        assert loop.is_done(tmp_path / str(batch_size))
+
+
+@pytest.mark.parametrize("key", ["steps", "batch_size", "accumulation"])
+def test_nothing_is_no_number_of_steps_or_rows(key):
+    with pytest.raises(UserError, match=f"{key} is 0; a run needs at least 1"):
+        loop.validate(make_run(**{key: 0}))
+
+
+def test_a_run_does_not_start_from_one_that_is_not_done(tmp_path):
+    with pytest.raises(UserError, match="first is not done; train that run to its end first"):
+        loop.train(make_run(steps=2, init_from="../first"), MATERIAL, tmp_path / "second")
+
+
 def test_a_run_goes_on_from_anothers_parameters_with_a_fresh_optimiser(tmp_path):
     loop.train(make_run(steps=5), MATERIAL, tmp_path / "base")
     run = make_run(steps=2, init_from="../base", checkpoint_steps=(0,))
@@ -261,6 +279,14 @@ def test_batches_and_meshes_that_do_not_divide_are_refused():
     for axes in (dict(data=3), dict(data=-1, fsdp=-1), dict(data=-1, tensor=2)):
         with pytest.raises(UserError, match="does not fit 1 devices"):
             make_mesh(**axes)
+
+
+@pytest.mark.parametrize("length, shape, rows", [(64, (1, 1, 1), 32), (2048, (2, 32, 2), 64), (2048, (1, 24, 1), 48)])
+def test_measurements_divide_over_the_devices_of_a_pod(length, shape, rows):
+    material = dataclasses.replace(MATERIAL, max_length=length)
+    mesh = jax.sharding.AbstractMesh(shape, ("data", "fsdp", "tensor"))
+    params = {"w": jax.ShapeDtypeStruct((8, 8), np.float32, sharding=jax.sharding.NamedSharding(mesh, P()))}
+    assert measure.batch_rows(params, material) == rows
 
 
 def test_every_leaf_of_every_state_has_a_rule():

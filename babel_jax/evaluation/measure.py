@@ -4,6 +4,7 @@ One Parquet file a checkpoint, written whole: what is measured is skipped, what 
 """
 
 import contextlib
+import math
 from collections.abc import Callable
 
 import jax
@@ -14,6 +15,7 @@ from babel_jax import files, measurements
 from babel_jax.evaluation.generate import generate
 from babel_jax.files import UserError, read_json
 from babel_jax.material import Material
+from babel_jax.model.sharding import rows_per_device
 from babel_jax.probes import forward, lens, neurons, statistics
 from babel_jax.training import hosts
 from babel_jax.training.checkpoint import Checkpoints, restore_params
@@ -25,8 +27,10 @@ BATCH_ROWS = {True: 32, False: 16}  # rows a pass for short rows (at most 64 tok
 PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), "ffn": ("blocks/ffn_",)}
 
 
-def batch_rows(material: Material) -> int:
-    return BATCH_ROWS[material.max_length <= 64]
+def batch_rows(params, material: Material) -> int:
+    """Rows a pass: the number for the material's length, raised to a multiple of the devices that share them."""
+    mesh = getattr(jax.tree.leaves(params)[0].sharding, "mesh", None)
+    return math.lcm(BATCH_ROWS[material.max_length <= 64], mesh.size // rows_per_device(mesh, mesh.size) if mesh else 1)
 
 
 def accuracy_row(solved_Q: np.ndarray, **columns) -> dict:
@@ -40,7 +44,12 @@ def completions(params, model, material: Material, language: str) -> np.ndarray:
     """Greedy completions of all problems in one language, [Q, A]."""
     problems = material.problems
     return generate(
-        params, model, problems.prompt_QxT[language], problems.length_Q, problems.new_tokens, batch_rows(material)
+        params,
+        model,
+        problems.prompt_QxT[language],
+        problems.length_Q,
+        problems.new_tokens,
+        batch_rows(params, material),
     )
 
 
@@ -110,7 +119,13 @@ def checkpoint_rows(params, model, material: Material, base_LxNxF: np.ndarray | 
     """
     activations = base_LxNxF is not None
     measured = forward.measure(
-        params, model, material.heldout, material.slots, material.document_end, batch_rows(material), activations
+        params,
+        model,
+        material.heldout,
+        material.slots,
+        material.document_end,
+        batch_rows(params, material),
+        activations,
     )
     rows = forward.loss_rows(measured) + bits_per_byte_rows(measured, material)
     for language in (material.primary, material.new):
@@ -132,7 +147,7 @@ def base_activations(run_dir, config, material: Material) -> np.ndarray:
     params = restore_params(run_dir, last_step(run_dir), trainer.abstract_state["params"], plain(model))
     # All slots, of which some are not wanted: the same executable as at every checkpoint.
     found = forward.measure(
-        params, model, {}, material.slots, material.document_end, batch_rows(material), activations=True
+        params, model, {}, material.slots, material.document_end, batch_rows(params, material), activations=True
     )
     return found["slots"][material.primary]["ffn_LxNxF"]
 
@@ -155,7 +170,7 @@ def measure_run(
         for index, step in enumerate(steps):
             path = run_dir / "measurements" / f"step_{step:08d}.parquet"
             if not hosts.agree(path.exists()):
-                params = checkpoints.restore(step, {"params": trainer.abstract_state["params"]})["params"]
+                params = restore_params(run_dir, step, trainer.abstract_state["params"], plain(model))
                 common = _common(checkpoints.metadata(step), role, config, step)
                 rows = checkpoint_rows(params, model, material, base_LxNxF)
                 _write(path, [measurements.row(**common, **row) for row in rows])

@@ -269,10 +269,10 @@ def look_up(table_VxD, tokens_BxT, dtype: str):
 
 
 def head_table(params: dict):
-    """The output embedding [V, D] of a parameter tree, tied or not."""
+    """The output embedding [V, D] of a parameter tree, tied or not; no gradient flows to frozen rows."""
     if "head" in params:
         return params["head"]
-    frozen = [params["embed_frozen"]] if "embed_frozen" in params else []
+    frozen = [jax.lax.stop_gradient(params["embed_frozen"])] if "embed_frozen" in params else []
     return jnp.concatenate([params["embed_table"], *frozen])
 
 

@@ -30,7 +30,10 @@ class Checkpoints:
 
     def __init__(self, run_dir, folder: str = "checkpoints", keep: int | None = None):
         self.directory = files.path(run_dir) / folder
-        options = ocp.CheckpointManagerOptions(create=False, enable_async_checkpointing=True, max_to_keep=keep)
+        # What a kill left half written: in `checkpoints` it is written again at the same step, and others may read there.
+        options = ocp.CheckpointManagerOptions(
+            create=False, enable_async_checkpointing=True, max_to_keep=keep, cleanup_tmp_directories=keep is not None
+        )
         self.damaged: set[int] = set()  # steps that could not be read
         with self._writing("folder"):
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -161,5 +164,13 @@ def restore_params(run_dir, step: int, abstract_params: dict, model: dict) -> di
     with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
         if step not in checkpoints.steps():
             raise UserError(f"no checkpoint {step} in {checkpoints.directory}; there are {checkpoints.steps()}.")
-        checkpoints.check_model(step, model)
-        return checkpoints.restore(step, {"params": abstract_params})["params"]
+        try:
+            checkpoints.check_model(step, model)
+            return checkpoints.restore(step, {"params": abstract_params})["params"]
+        except UserError:
+            raise
+        except Exception as error:  # as in `restore_newest`
+            raise UserError(
+                f"checkpoint {step} in {checkpoints.directory} cannot be read ({_first_line(error)}); mend the connection or "
+                "the permissions, or, where it is damaged, delete its folder to do without it."
+            ) from error

@@ -88,8 +88,9 @@ def override(config: ConfigDict, changes, where: str = "") -> ConfigDict:
 
 def validate(config: ConfigDict) -> None:
     """Raises a `UserError` where numbers cannot work together."""
-    if config.steps < 1:
-        raise UserError(f"steps is {config.steps}; a run needs at least 1.")
+    for key in ("steps", "batch_size", "accumulation"):
+        if config[key] < 1:
+            raise UserError(f"{key} is {config[key]}; a run needs at least 1.")
     if config.model.preset not in PRESETS:
         raise unknown_name("model preset", config.model.preset, PRESETS)
     _validate_optimizer(config.optimizer)

@@ -38,6 +38,7 @@ MAY_CHANGE = (
     "remat",
     "attention",
 )
+HOPELESS = 64  # bad steps one after the other after which a run stops, also with bad_step="skip"
 PROFILED = range(4, 10)  # steps of a process whose trace `profile_dir` gets: after compilation and first touches
 
 
@@ -47,6 +48,8 @@ def is_done(run_dir) -> bool:
 
 
 def last_step(run_dir) -> int:
+    if not is_done(run_dir):
+        raise UserError(f"{run_dir} is not done; train that run to its end first.")
     return read_json(files.path(run_dir) / "DONE")["step"]
 
 
@@ -80,18 +83,38 @@ def _first_difference(old, new, where=""):
 
 @contextlib.contextmanager
 def locked(directory):
-    """Holds the directory for this process alone; the lock goes with the process, however it ends. Buckets have no locks."""
-    if not files.is_local(directory):
+    """Holds the directory for this run alone; the lock goes with the process, however it ends. Buckets have no locks.
+
+    Of several hosts the first one holds it for all.
+    """
+    if not files.is_local(directory) or not hosts.is_first():
         yield
         return
-    directory.mkdir(parents=True, exist_ok=True)
-    with open(directory / ".lock", "w") as file:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another process that works in {directory}", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            directory.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(directory / ".lock", "w"))
+        except OSError as error:
+            raise UserError(
+                f"cannot work in {directory}: {error.strerror}; choose another workdir, or mend this one."
+            ) from error
+        waiting = False
+        while not _try_lock(file):
+            if not waiting:
+                print(f"waiting for another process that works in {directory}", file=sys.stderr)
+            waiting = True
+            time.sleep(0.2)
+            if not hosts.several():  # they poll equally often, and only this one waits here
+                preemption.check()
         yield
+
+
+def _try_lock(file) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def trainer_for(config: ConfigDict, material: Material) -> tuple[Trainer, object]:
@@ -130,7 +153,7 @@ def train(
       UserError: among others a loss that is no number, or a spike, with bad_step="stop"; see `run_dir`/stopped.json.
     """
     run_dir = files.path(run_dir)
-    with locked(run_dir) if hosts.is_first() else contextlib.nullcontext():
+    with locked(run_dir):
         if hosts.agree(is_done(run_dir)):
             if profile_dir:
                 raise UserError(f"{run_dir} is done, so there is nothing to profile; profile a run that is not.")
@@ -151,8 +174,9 @@ def train(
 def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, profile_dir, trace):
     trainer, model = trainer_for(config, material)
     mixture = Mixture(material.sources, stages_from_config(config.stages, material.max_length), config.seed)
-    if hosts.is_first() and trainer.mesh.size > 1:
+    if hosts.is_first() and (trainer.mesh.size > 1 or jax.default_backend() != "cpu"):
         print(sharding.table(trainer.mesh, trainer.abstract_state), file=sys.stderr)
+        print(f"attention {model.attention}, remat {model.remat}, {model.dtype}", file=sys.stderr)
 
     # Where the run starts: 1. its newest readable checkpoint, 2. the last parameters of `init_from`, 3. its seed.
     start, along = 0, {"started": time.time(), "seconds": None}
@@ -202,12 +226,19 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, 
             save_now()  # the step function has left the parameters as they were before the bad step
             if hosts.is_first():
                 write_json(run_dir / "stopped.json", bad[0] | {"measured": metrics.records[-LOG_EVERY:]})
-            _check_stopped(run_dir, config.bad_step, bad[0])
+            raise _bad_step(run_dir, bad[0])
+        if bad and metrics.bad_in_a_row() >= HOPELESS:
+            save_now()
+            raise UserError(
+                f"the last {HOPELESS} steps of {run_dir} up to {bad[-1]['step']} were all bad, so skipping them leads nowhere; "
+                "see its metrics.jsonl, then lower the learning rate or raise spike_factor in a new workdir."
+            )
 
     loss_weight_V = trainer.put(material.loss_weight_V)
-    kept = kept_steps(config)
+    kept, executables = kept_steps(config), trainer.step._cache_size()
     while True:
         if preemption.reached():
+            read_metrics()  # a bad step that is read only now still stops the run
             save_now()
             raise preemption.Preempted
         if step in kept:
@@ -242,6 +273,8 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, 
         }
         with clock.phase("compile" if step == start else "step"), jax.transfer_guard("disallow"):
             state, found = trainer.step(state, tokens_BxT1, loss_weight_V, trainer.put(hyper))
+        if trainer.step._cache_size() > executables + 1:
+            raise RuntimeError("the train step was compiled twice; one state leaf or batch changes its placement.")
         step += 1
         metrics.add(step, found)
         read_metrics(leave=1)  # metrics of step n-1 are read while step n runs
@@ -249,11 +282,6 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, 
             jax.block_until_ready(state)
             trace.close()
     checkpoints.wait()
-    executables = trainer.step._cache_size()
-    if executables > 1:
-        raise RuntimeError(
-            f"the train step was compiled {executables} times; one state leaf or batch changes its placement."
-        )
     if hosts.is_first():
         done = {"step": step, **tokens_seen(mixture, material, config, step), "seconds": clock.totals}
         write_json(run_dir / "DONE", done)
@@ -269,20 +297,20 @@ def resume_due(config, step: int, saved_at: float) -> bool:
     return bool(hosts.agree(time.monotonic() - saved_at >= 60 * config.resume_minutes))
 
 
-def _check_stopped(run_dir, policy: str, record: dict | None = None) -> None:
+def _check_stopped(run_dir, policy: str) -> None:
     """A run that a bad step has stopped stays stopped, also when a launcher starts it again, until the user decides."""
     path = run_dir / "stopped.json"
-    if record is None and path.exists():
-        record = read_json(path)
-    if record is None:
-        return
-    if policy == "skip":
+    if policy == "stop" and path.exists():
+        raise _bad_step(run_dir, read_json(path))
+    if policy == "skip" and hosts.is_first():
         path.unlink(missing_ok=True)
-        return
+
+
+def _bad_step(run_dir, record: dict) -> UserError:
     rows = ", ".join(f"{row['source']} {row['row']}" for row in record["rows"][:OFFENDERS])
     more = f" and {len(record['rows']) - OFFENDERS} more" if len(record["rows"]) > OFFENDERS else ""
     loss, norm = ("no number" if record[name] is None else record[name] for name in ("loss", "grad_norm"))
-    raise UserError(
+    return UserError(
         f"step {record['step']} of {run_dir} was bad: its loss is {loss}, its gradient norm {norm} (rows {rows}{more}). The "
         "state without that step is saved: lower the learning rate or check the rows and use a new workdir, or go on without "
         "that step by bad_step=skip."

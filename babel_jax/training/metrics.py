@@ -54,6 +54,15 @@ class Metrics:
                 self._book_time(record)
         return bad
 
+    def bad_in_a_row(self) -> int:
+        """How many of the last steps that were read were bad, one after the other, also before a restart."""
+        count = 0
+        while count < len(self.records) and self.records[-1 - count].get("bad"):
+            if self.records[-1 - count]["step"] != self.records[-1]["step"] - count:
+                break
+            count += 1
+        return count
+
     def _book_time(self, record: dict) -> None:
         rates = self.clock.window(record["step"])
         seconds = {f"seconds_{phase}": value for phase, value in self.clock.totals.items()}
