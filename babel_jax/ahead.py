@@ -247,7 +247,9 @@ def describe(report: dict) -> str:
         parts = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in report["seconds"].items())
         lines.append(f"  roofline: {parts}")
         if report["slices"] > 1:
-            lines.append("  what goes between slices is counted as if it went over the chips' links; their network is slower")
+            lines.append(
+                "  what goes between slices is counted as if it went over the chips' links; their network is slower"
+            )
         lines.append(
             f"  at best {report['step_seconds']:.3f} s, {report['tokens'] / report['step_seconds']:,.0f} tokens/s, MFU "
             f"{report['mfu']:.0%}; {report['mfu_without_overlap']:.0%} if nothing overlapped"

@@ -4,8 +4,11 @@ import sys
 import types
 
 import pytest
+from helpers import make_run, small_material
 
 from babel_jax.files import UserError
+from babel_jax.training import config as run_config
+from babel_jax.training import loop
 from babel_jax.training.writers import EVENTS_NAME, scalars, tensorboard_events, wandb_log
 
 RECORDS = [
@@ -104,7 +107,19 @@ def test_weights_and_biases_gets_what_it_lacks(monkeypatch):
     assert scalars(RECORDS[0]) == {"loss": 2.5, "grad_norm": 1e-3, "bad": 0.0}
 
 
-def test_weights_and_biases_that_is_not_installed_is_said(monkeypatch):
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(UserError, match="pip install wandb"):
-        wandb_log("project", "run", RECORDS)
+def test_weights_and_biases_that_is_not_installed_is_said_at_the_start():
+    config = run_config.override(run_config.default(), {"wandb_project": "mine"})
+    run_config.validate(run_config.default())
+    with pytest.raises(UserError, match="wandb_project is 'mine' but .* pip install wandb"):
+        run_config.validate(config)
+
+
+def test_weights_and_biases_out_of_reach_costs_no_checkpoint(tmp_path, monkeypatch, caplog):
+    class Unreachable:
+        def init(**settings):
+            raise ConnectionError("no route")
+
+    monkeypatch.setattr(run_config, "check_wandb", lambda project: None)
+    monkeypatch.setitem(sys.modules, "wandb", Unreachable)
+    loop.train(make_run(steps=17, wandb_project="mine"), small_material(), tmp_path)
+    assert (tmp_path / "DONE").exists() and "cannot reach Weights & Biases (no route)" in caplog.text

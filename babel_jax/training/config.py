@@ -10,6 +10,7 @@ from babel_jax.files import UserError, unknown_name
 from babel_jax.model import attention
 from babel_jax.model.decoder import PRESETS, DecoderConfig
 from babel_jax.training.optimizer import DECAYED, MOMENT_DTYPES, NAMES, SCHEDULES
+from babel_jax.training.writers import check_wandb
 
 BAD_STEPS = ("stop", "skip")
 
@@ -88,6 +89,7 @@ def override(config: ConfigDict, changes, where: str = "") -> ConfigDict:
 
 def validate(config: ConfigDict) -> None:
     """Raises a `UserError` where numbers cannot work together."""
+    check_wandb(config.wandb_project)
     for key in ("steps", "batch_size", "accumulation"):
         if config[key] < 1:
             raise UserError(f"{key} is {config[key]}; a run needs at least 1.")

@@ -7,6 +7,7 @@ not), and both as a TensorBoard event file.
 
 import collections
 import json
+import logging
 import math
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ from babel_jax.corpus.mixture import Mixture
 from babel_jax.training import writers
 from babel_jax.training.clock import Clock, host_memory_bytes
 
+log = logging.getLogger(__name__)
 LOG_EVERY = 16  # steps between rows of metrics.jsonl and messages to `progress`
 OFFENDERS = 5  # rows that are named where no row's own loss is broken
 
@@ -82,8 +84,11 @@ class Metrics:
         files.write_atomic(self.run_dir / writers.EVENTS_NAME, writers.tensorboard_events(together, started))
         if self.config.wandb_project and self._sent < len(together):
             run_name = "-".join(self.run_dir.parts[-3:])
-            writers.wandb_log(self.config.wandb_project, run_name, together[self._sent :])
-            self._sent = len(together)
+            try:
+                writers.wandb_log(self.config.wandb_project, run_name, together[self._sent :])
+                self._sent = len(together)
+            except Exception as error:  # a reporter that cannot be reached must not cost a checkpoint
+                log.warning("cannot reach Weights & Biases (%s); the next save sends these records too.", error)
 
 
 def finite(value) -> float | None:

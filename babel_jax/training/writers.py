@@ -4,6 +4,7 @@ The event file is written whole from the run's own records, so it can be lost an
 curve of one that never stopped.
 """
 
+import importlib.util
 import struct
 
 from babel_jax.files import UserError
@@ -40,19 +41,19 @@ def tensorboard_events(records: list[dict], started: float) -> bytes:
     return b"".join(_framed(event) for event in events)
 
 
-def wandb_log(project: str, run_name: str, records: list[dict]) -> None:
-    """Sends the records that Weights & Biases does not have yet to the run `run_name` of `project`.
-
-    Raises:
-      UserError: the package is not installed.
-    """
-    try:
-        import wandb
-    except ImportError as error:
+def check_wandb(project: str) -> None:
+    """Raises a `UserError` when a project is named and the package that talks to it is not installed."""
+    if project and importlib.util.find_spec("wandb") is None:
         raise UserError(
             f"wandb_project is '{project}' but the package wandb is not installed: run `pip install wandb`, or leave "
             "wandb_project empty (metrics.jsonl and the TensorBoard file hold the same numbers)."
-        ) from error
+        )
+
+
+def wandb_log(project: str, run_name: str, records: list[dict]) -> None:
+    """Sends the records that Weights & Biases does not have yet to the run `run_name` of `project`."""
+    import wandb  # optional: `check_wandb` has seen that it is there
+
     run = wandb.init(project=project, name=run_name, id=run_name, resume="allow")
     first = run.step  # the next free one: the service takes steps in rising order only
     for record in records:
