@@ -110,7 +110,7 @@ def test_weights_and_biases_gets_what_it_lacks(monkeypatch):
 def test_weights_and_biases_that_is_not_installed_is_said_at_the_start():
     config = run_config.override(run_config.default(), {"wandb_project": "mine"})
     run_config.validate(run_config.default())
-    with pytest.raises(UserError, match="wandb_project is 'mine' but .* pip install wandb"):
+    with pytest.raises(UserError, match="wandb_project is 'mine' but the package wandb is not installed"):
         run_config.validate(config)
 
 
