@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from babel_jax.files import UserError, unknown_name
+from babel_jax.errors import UserError, unknown_name
 
 VERBS = {
     "study": "the whole story: train, measure, propose a corpus, train on it, report",

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.model import hlo
 from babel_jax.model.attention import splash_block
 from babel_jax.model.chips import CHIPS

@@ -22,7 +22,7 @@ import tensorstore as ts
 from etils import epath
 from etils.epath import backend, gpath, stat_utils
 
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 
 # Private names of these are replaced below. In another version that could go unnoticed: s3:// would be taken for a folder.
 VERSIONS = {"orbax-checkpoint": "0.12.8", "etils": "1.15.0"}

@@ -1,24 +1,17 @@
-"""Writing files so that nothing is ever half there, on disks and in buckets, and the one error a user is meant to see."""
+"""Writing files so that nothing is ever half there, on disks and in buckets."""
 
-import difflib
 import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
+
+from babel_jax.errors import UserError
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
-
-
-class UserError(Exception):
-    """A mistake or a circumstance that the user can mend. Its message is one line that says what to do.
-
-    `python -m babel_jax` prints it as `error: …` and exits with 2; any other exception is a bug of ours.
-    """
 
 
 def path(place: str | os.PathLike):
@@ -105,11 +98,3 @@ def content_hash(value) -> str:
     if not isinstance(value, bytes):
         value = json.dumps(value, sort_keys=True).encode()
     return hashlib.sha256(value).hexdigest()[:16]
-
-
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that does not exist: it names the nearest one that does."""
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}."
-    return UserError(f"unknown {kind} '{name}'; {hint}")

@@ -6,7 +6,7 @@ other module names one.
 
 from dataclasses import dataclass
 
-from babel_jax.files import UserError, unknown_name
+from babel_jax.errors import UserError, unknown_name
 
 
 @dataclass(frozen=True)

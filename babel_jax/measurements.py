@@ -6,7 +6,8 @@ import json
 import pandas as pd
 
 from babel_jax import files
-from babel_jax.files import UserError, write_atomic
+from babel_jax.errors import UserError
+from babel_jax.files import write_atomic
 
 # Column -> (dtype, default). `layer` and `item` are -1 where they do not apply; `item` is the index of a problem, a
 # call site or a held-out file. Intervals are 95 %, NaN where the row is a single observation.

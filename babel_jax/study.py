@@ -21,9 +21,10 @@ from tqdm import tqdm
 import babel_jax
 from babel_jax import files, measurements, report
 from babel_jax.corpus.material import material as corpus_material
+from babel_jax.errors import UserError, unknown_name
 from babel_jax.evaluation import measure
 from babel_jax.evolution import measured, stages
-from babel_jax.files import UserError, content_hash, read_json, unknown_name, write_json
+from babel_jax.files import content_hash, read_json, write_json
 from babel_jax.material import Material
 from babel_jax.optimum import algorithm1
 from babel_jax.organism import world

@@ -7,7 +7,7 @@ import pytest
 from helpers import make_run, python
 
 from babel_jax import ahead
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.model import chips
 from babel_jax.model.flops import flops_per_token
 

@@ -3,7 +3,7 @@ import pytest
 import synthetic_study
 
 from babel_jax import measurements
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.optimum import algorithm1
 
 

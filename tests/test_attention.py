@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.model import attention
 
 B, T, N, H = 2, 256, 2, 64

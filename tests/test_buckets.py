@@ -9,8 +9,8 @@ import pytest
 from helpers import environment, make_run, same, small_material, state_at
 
 from babel_jax import buckets, files, measurements
+from babel_jax.errors import UserError
 from babel_jax.evaluation import measure
-from babel_jax.files import UserError
 from babel_jax.training import loop
 from babel_jax.training.checkpoint import Checkpoints
 

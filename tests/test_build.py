@@ -7,7 +7,7 @@ import pytest
 
 from babel_jax.corpus import build as corpus_build
 from babel_jax.corpus import rows
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 
 OPTIONS = dict(vocab_size=420, max_length=32, progress=False)
 

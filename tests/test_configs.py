@@ -7,7 +7,7 @@ from helpers import ROOT, small_material
 
 from babel_jax import study
 from babel_jax.__main__ import load_config
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.training import config as run_config
 from babel_jax.training.config import kept_steps
 

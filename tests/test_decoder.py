@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import SMALL, loud, random_rows
 
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.model.decoder import (
     PRESETS,
     REMAT_POLICIES,

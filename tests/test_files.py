@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from babel_jax import files
-from babel_jax.files import UserError
+from babel_jax.errors import UserError, unknown_name
 
 
 @contextlib.contextmanager
@@ -74,10 +74,8 @@ def test_json(tmp_path):
 
 
 def test_unknown_name_says_the_nearest():
-    assert (
-        str(files.unknown_name("verb", "stduy", ["study", "report"])) == "unknown verb 'stduy'; did you mean 'study'?"
-    )
-    assert str(files.unknown_name("verb", "zzz", ["study", "a"])) == "unknown verb 'zzz'; known: a, study."
+    assert str(unknown_name("verb", "stduy", ["study", "report"])) == "unknown verb 'stduy'; did you mean 'study'?"
+    assert str(unknown_name("verb", "zzz", ["study", "a"])) == "unknown verb 'zzz'; known: a, study."
 
 
 def test_content_hash_ignores_the_order_of_keys_only():

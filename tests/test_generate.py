@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate, jitted_generation
-from babel_jax.files import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig, init_params
 
 CONFIG = DecoderConfig(

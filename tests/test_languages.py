@@ -3,7 +3,7 @@ import re
 import pytest
 
 from babel_jax import languages
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 
 
 def test_unknown_language_names_the_nearest():

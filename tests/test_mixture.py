@@ -3,7 +3,7 @@ import pytest
 from helpers import source
 
 from babel_jax.corpus.mixture import BLOCK, Mixture, Stage, exact_counts, stages_from_config
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 
 SOURCES = {"a": source(700), "b": source(5000, first=10_000), "c": source(30, first=50_000)}
 STAGES = (

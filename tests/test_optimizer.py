@@ -8,7 +8,7 @@ import pytest
 from helpers import PRESETS, SMALL, by_path, loud, make_run, python, random_rows
 from ml_collections import ConfigDict
 
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.model.sharding import make_mesh
 from babel_jax.training import config as run_config

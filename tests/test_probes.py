@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import python
 
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, init_params
 from babel_jax.probes import forward, neurons
 
@@ -251,7 +251,7 @@ import sys, json, jax, numpy as np
 sys.path[:0] = {paths!r}
 import test_probes as t
 from babel_jax.evaluation.generate import generate, jitted_generation
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.model import sharding
 from babel_jax.probes import forward
 params = t.loud()

@@ -6,7 +6,7 @@ import pytest
 import synthetic_study
 
 from babel_jax import files, report
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.report import page, summary
 
 STEPS = synthetic_study.STEPS[::2]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from babel_jax.corpus import rows, tokenizer
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 
 TEXT = inspect.getsource(textwrap)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import SMALL
 
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.model import sharding
 from babel_jax.training import config as run_config
 from babel_jax.training.optimizer import static_settings

@@ -5,7 +5,7 @@ import zipfile
 import pytest
 
 from babel_jax.corpus import sources
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.languages import language
 
 PYTHON = language("python")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers import environment, make_run, same, small_material, state_at
 
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.material import ArrayRows
 from babel_jax.training import clock, loop
 from babel_jax.training.checkpoint import Checkpoints

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from babel_jax.corpus import tokenizer
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 
 TEXT = inspect.getsource(argparse) + "def tabs():\n\treturn 1\n" * 20
 ODD = [

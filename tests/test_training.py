@@ -9,8 +9,8 @@ from helpers import PRESETS, SMALL, by_path, loud, make_run, python, random_rows
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
+from babel_jax.errors import UserError
 from babel_jax.evaluation import measure
-from babel_jax.files import UserError
 from babel_jax.material import ArrayRows
 from babel_jax.model.decoder import Decoder, DecoderConfig
 from babel_jax.model.sharding import check_batch, make_mesh, shardings

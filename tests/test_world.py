@@ -8,7 +8,7 @@ import pytest
 from helpers import world_config
 
 from babel_jax import languages
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.organism import world
 from babel_jax.organism.languages import DIALECTS, PRIMITIVES, TEST_INPUTS, render
 from babel_jax.organism.world import FRAME, NAME_1, NAME_2, PROMPT_LENGTH, WORD_1, WORD_2, World, WorldConfig

@@ -6,7 +6,7 @@ import types
 import pytest
 from helpers import make_run, small_material
 
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.training import config as run_config
 from babel_jax.training import loop
 from babel_jax.training.writers import EVENTS_NAME, scalars, tensorboard_events, wandb_log

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from babel_jax import languages
 from babel_jax.corpus import call_sites, rows, sources, tokenizer
 from babel_jax.corpus.clean import Counts, clean
-from babel_jax.files import UserError, content_hash, read_json, write_atomic, write_json
+from babel_jax.errors import UserError
+from babel_jax.files import content_hash, read_json, write_atomic, write_json
 
 FORMAT = 1  # of the directory; a corpus of another one is built again
 VALIDATION_SHARE = 0.05  # of a language's bytes

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from babel_jax.corpus import build
-from babel_jax.files import UserError, content_hash
+from babel_jax.errors import UserError
+from babel_jax.files import content_hash
 from babel_jax.material import Material
 
 

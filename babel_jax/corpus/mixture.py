@@ -10,7 +10,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from babel_jax.files import UserError, content_hash, unknown_name
+from babel_jax.errors import UserError, unknown_name
+from babel_jax.files import content_hash
 from babel_jax.material import RowSource
 
 BLOCK = 1000  # rows; weights are exact to 1/BLOCK

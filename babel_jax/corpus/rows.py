@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from babel_jax.corpus.tokenizer import Tokenizer
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 
 ROWS_PER_SHARD = 1 << 14  # what is in memory while a shard is written
 DATASET = "token_rows"

@@ -11,7 +11,7 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import NamedTuple
 
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.languages import Language
 
 LARGEST_FILE = 1_000_000  # bytes; of a larger file only the size is needed (clean.py drops it)

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 
-from babel_jax.files import UserError, write_atomic
+from babel_jax.errors import UserError
+from babel_jax.files import write_atomic
 
 UNKNOWN, BEGIN, END, PADDING = 0, 1, 2, 3
 SENTENCE = 4000  # characters of a training piece, newlines kept

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.model.decoder import (
     Decoder,
     DecoderConfig,

@@ -12,8 +12,9 @@ import numpy as np
 from scipy.stats import binomtest
 
 from babel_jax import files, measurements
+from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate
-from babel_jax.files import UserError, read_json
+from babel_jax.files import read_json
 from babel_jax.material import Material
 from babel_jax.model.sharding import rows_per_device
 from babel_jax.probes import forward, lens, neurons, statistics

@@ -7,8 +7,8 @@ primary system (the start of continual pre-training, P = 1); `loss_own` that of 
 import numpy as np
 import pandas as pd
 
+from babel_jax.errors import UserError
 from babel_jax.evolution import measured, stages, statistics
-from babel_jax.files import UserError
 
 SOURCES = ("loss", "loss_knowledge", "knowledge_share")
 DEFAULT_SOURCE = "loss"  # the paper's

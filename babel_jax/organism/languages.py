@@ -16,7 +16,7 @@ import urllib.parse
 import zlib
 from collections.abc import Callable
 
-from babel_jax.files import unknown_name
+from babel_jax.errors import unknown_name
 
 # The world's own interpreter: what each primitive does to a string (ASCII in, ASCII out). Dialects must agree with it.
 PRIMITIVES: dict[str, Callable[[str], str]] = {

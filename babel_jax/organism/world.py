@@ -10,7 +10,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from babel_jax.files import UserError, content_hash
+from babel_jax.errors import UserError
+from babel_jax.files import content_hash
 from babel_jax.material import ArrayRows, Material, Problems
 from babel_jax.organism.languages import PRIMITIVES, TEST_INPUTS, dialect_of
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params
 from babel_jax.model.sharding import COMPILER_OPTIONS
 from babel_jax.probes import lens, statistics

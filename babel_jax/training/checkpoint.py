@@ -15,7 +15,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from babel_jax import files
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 
 log = logging.getLogger(__name__)
 logging.getLogger("absl").setLevel(

@@ -6,7 +6,7 @@ import re
 import jax
 from ml_collections import ConfigDict
 
-from babel_jax.files import UserError, unknown_name
+from babel_jax.errors import UserError, unknown_name
 from babel_jax.model import attention
 from babel_jax.model.decoder import PRESETS, DecoderConfig
 from babel_jax.training.optimizer import DECAYED, MOMENT_DTYPES, NAMES, SCHEDULES

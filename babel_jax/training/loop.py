@@ -14,7 +14,8 @@ from ml_collections import ConfigDict
 import babel_jax
 from babel_jax import files
 from babel_jax.corpus.mixture import Mixture, stages_from_config
-from babel_jax.files import UserError, read_json, write_json
+from babel_jax.errors import UserError
+from babel_jax.files import read_json, write_json
 from babel_jax.material import Material
 from babel_jax.model import sharding
 from babel_jax.model.flops import flops_per_token

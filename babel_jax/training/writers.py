@@ -7,7 +7,7 @@ curve of one that never stopped.
 import importlib.util
 import struct
 
-from babel_jax.files import UserError
+from babel_jax.errors import UserError
 
 EVENTS_NAME = "events.out.tfevents.babel_jax"  # TensorBoard reads files with "tfevents" in their name
 
