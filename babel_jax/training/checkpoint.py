@@ -18,9 +18,11 @@ from babel_jax import files
 from babel_jax.errors import UserError
 
 log = logging.getLogger(__name__)
-logging.getLogger("absl").setLevel(
-    logging.CRITICAL
-)  # what Orbax logs as an error it raises too, and we say in one line
+for noisy in (
+    "absl",
+    "asyncio",
+):  # what Orbax logs as an error, or leaves behind, it raises too, and we say in one line
+    logging.getLogger(noisy).setLevel(logging.CRITICAL)
 ROOM_TO_SPARE = 2**20  # bytes for what Orbax writes beside the arrays
 SAME_WEIGHTS = ("dtype", "remat", "attention")  # fields of a model that do not change what its parameters mean
 
