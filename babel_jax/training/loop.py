@@ -236,6 +236,12 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, 
             )
 
     loss_weight_V = trainer.put(material.loss_weight_V)
+    constants = trainer.put(
+        {
+            "label_smoothing": np.float32(config.optimizer.label_smoothing),
+            "spike_factor": np.float32(config.spike_factor),
+        }
+    )
     kept, executables = kept_steps(config), trainer.step._cache_size()
     while True:
         if preemption.reached():
@@ -267,13 +273,11 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, 
             tokens_BxT1 = trainer.put_batch(
                 lambda offsets, first=places: mixture.rows(first + offsets), config.batch_size
             )
-        hyper = {
-            "learning_rate": np.float32(learning_rate(config.optimizer, step, config.steps)),
-            "label_smoothing": np.float32(config.optimizer.label_smoothing),
-            "spike_factor": np.float32(config.spike_factor),
-        }
+        rate = np.float32(learning_rate(config.optimizer, step, config.steps))
         with clock.phase("compile" if step == start else "step"), jax.transfer_guard("disallow"):
-            state, found = trainer.step(state, tokens_BxT1, loss_weight_V, trainer.put(hyper))
+            state, found = trainer.step(
+                state, tokens_BxT1, loss_weight_V, constants | trainer.put({"learning_rate": rate})
+            )
         if trainer.step._cache_size() > executables + 1:
             raise RuntimeError("the train step was compiled twice; one state leaf or batch changes its placement.")
         step += 1
