@@ -11,6 +11,7 @@ from babel_jax.errors import UserError
 from babel_jax.model.decoder import (
     Decoder,
     DecoderConfig,
+    Edit,
     at_positions,
     empty_cache,
     unembed,
@@ -20,14 +21,14 @@ from babel_jax.probes.forward import placement, row_batches
 
 @functools.cache
 def jitted_generation(config: DecoderConfig, new_tokens: int, stop_id: int, everywhere):
-    """The jitted generator `(params, prompts_BxT, length_B) -> tokens_BxS`, made once per shape of the model."""
+    """The jitted generator `(params, prompts_BxT, length_B, edit) -> tokens_BxS`, made once per shape of the model."""
 
-    def generate_batch(params, prompts_BxT, length_B):
+    def generate_batch(params, prompts_BxT, length_B, edit):
         B, T = prompts_BxT.shape
         decoder = Decoder(config)
 
         def advance(cache, tokens_Bxt, index_B, last_Bx1):
-            _, taps = decoder.apply({"params": params}, tokens_Bxt, cache=cache, index_B=index_B)
+            _, taps = decoder.apply({"params": params}, tokens_Bxt, cache=cache, index_B=index_B, edit=edit)
             # Only one position's logits are wanted, so the head is applied there and the model's own are never made.
             logits_BxV = unembed(params, config, at_positions(taps["final_BxTxD"], last_Bx1))[:, 0]
             return taps["cache"], jnp.argmax(logits_BxV, axis=-1).astype(jnp.int32)
@@ -54,6 +55,7 @@ def generate(
     new_tokens: int,
     batch_size: int,
     stop_id: int = -1,
+    edit: Edit | None = None,
 ):
     """The most probable continuation, token by token, of each prompt: int32 [N, new_tokens].
 
@@ -64,6 +66,7 @@ def generate(
       new_tokens: how many tokens to write.
       batch_size: prompts at a time; the last batch is filled up.
       stop_id: once this token is written, only it follows. -1: never.
+      edit: what to change in the FFNs while reading and writing (`multiply_LxF`, `add_LxF`).
 
     Raises:
       UserError: a prompt is empty, or does not leave room for the new tokens in the model's context.
@@ -85,9 +88,10 @@ def generate(
     rows, everywhere = placement(params, batch_size)
     if isinstance(everywhere, SingleDeviceSharding):
         params = jax.device_put(params, everywhere)
+    edit = jax.device_put(edit, everywhere)
     step = jitted_generation(config, new_tokens, stop_id, everywhere)
     written = []
     for kept, batch in row_batches({"prompts": prompts_NxT, "length": length_N}, batch_size, length=1):
         batch = jax.device_put(batch, rows)
-        written.append((kept, step(params, batch["prompts"], batch["length"])))
+        written.append((kept, step(params, batch["prompts"], batch["length"], edit)))
     return np.concatenate([np.asarray(tokens)[:kept] for kept, tokens in written])

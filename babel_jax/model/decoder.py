@@ -86,18 +86,61 @@ class TapRequest:
     Attributes:
       weight_BxTxK: 0/1 (or any weight) of each token for each language: asks for `active_LxFxK`, the weighted number of
         tokens with a positive FFN pre-activation (LAPE's count), and `activation_sum_LxFxK`, the sum of activations.
-      positions_BxP: positions per row: asks for the residual stream `residual_LxBxPxD` after each block there.
+      positions_BxP: positions per row: asks for the residual stream there, `residual_LxBxPxD` after each block and
+        `embedded_BxPxD` before the first.
+      sentence_BxT: weight of each token: asks for `sentence_LxBxD`, the weighted mean of the residual stream after each block.
       ffn_at_positions: also hand out the FFN activations `ffn_LxBxPxF` at those positions.
+      middle_at_positions: also hand out `middle_LxBxPxD`, the residual stream that the FFN reads and adds to.
     """
 
     weight_BxTxK: Any = None
     positions_BxP: Any = None
+    sentence_BxT: Any = None
     ffn_at_positions: bool = False
+    middle_at_positions: bool = False
 
 
 jax.tree_util.register_dataclass(
-    TapRequest, data_fields=["weight_BxTxK", "positions_BxP"], meta_fields=["ffn_at_positions"]
+    TapRequest,
+    data_fields=["weight_BxTxK", "positions_BxP", "sentence_BxT"],
+    meta_fields=["ffn_at_positions", "middle_at_positions"],
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Edit:
+    """What is changed inside a forward pass. All is data, so that one executable serves all sets of neurons.
+
+    Attributes:
+      multiply_LxF, add_LxF: the FFN activation a (after GELU, before the second matrix) becomes a * multiply + add.
+      swap_LxF, source_B: where true, a first becomes the activation of row `source_B[b]` of the batch at the same position.
+      where_BxT: the tokens at which the three above hold; None: all.
+      positions_BxP, residual_LxBxPxD, replace_LxBxP: where `replace` is true, the residual stream after block l at that
+        position becomes the given one.
+      watch_LxFxKx2, watch_BxTxK: changes nothing; the gradient with respect to the former, all zeros, is the sum over tokens
+        of watch_BxTxK * |a * dL/da| ([..., 0]) and of watch_BxTxK * a * dL/da ([..., 1]), with no array of all activations.
+    """
+
+    multiply_LxF: Any = None
+    add_LxF: Any = None
+    swap_LxF: Any = None
+    source_B: Any = None
+    where_BxT: Any = None
+    positions_BxP: Any = None
+    residual_LxBxPxD: Any = None
+    replace_LxBxP: Any = None
+    watch_LxFxKx2: Any = None
+    watch_BxTxK: Any = None
+
+    def by_layer(self) -> dict:
+        """The fields that the scan over layers cuts into layers."""
+        return {name: value for name, value in vars(self).items() if "_L" in name}
+
+    def shared(self) -> dict:
+        return {name: value for name, value in vars(self).items() if "_L" not in name}
+
+
+jax.tree_util.register_dataclass(Edit, data_fields=[field.name for field in dataclasses.fields(Edit)], meta_fields=[])
 
 
 def at_positions(x_BxTxC, positions_BxP):
@@ -105,7 +148,50 @@ def at_positions(x_BxTxC, positions_BxP):
     return jnp.take_along_axis(x_BxTxC, positions_BxP[:, :, None], axis=1)
 
 
-def _reduce_taps(request: TapRequest | None, h_BxTxD, z_BxTxF, a_BxTxF) -> dict:
+@jax.custom_vjp
+def _watched(a_BxTxF, watch_FxKx2, weight_BxTxK):
+    return a_BxTxF
+
+
+def _watched_backward(kept, d_BxTxF):
+    a_BxTxF, weight_BxTxK = kept
+    product_BxTxF = a_BxTxF.astype(jnp.float32) * d_BxTxF.astype(jnp.float32)
+    sums = [
+        jnp.einsum("btk,btf->bfk", weight_BxTxK, x_BxTxF).sum(axis=0)
+        for x_BxTxF in (jnp.abs(product_BxTxF), product_BxTxF)
+    ]
+    return d_BxTxF, jnp.stack(sums, axis=-1), jnp.zeros_like(weight_BxTxK)
+
+
+_watched.defvjp(lambda a_BxTxF, _, weight_BxTxK: (a_BxTxF, (a_BxTxF, weight_BxTxK)), _watched_backward)
+
+
+def _edit_ffn(edit: dict, a_BxTxF):
+    edited_BxTxF = a_BxTxF
+    if edit.get("swap_LxF") is not None:
+        edited_BxTxF = jnp.where(edit["swap_LxF"], a_BxTxF[edit["source_B"]], a_BxTxF)
+    if edit.get("multiply_LxF") is not None:
+        edited_BxTxF = edited_BxTxF * edit["multiply_LxF"].astype(a_BxTxF.dtype)
+    if edit.get("add_LxF") is not None:
+        edited_BxTxF = edited_BxTxF + edit["add_LxF"].astype(a_BxTxF.dtype)
+    if edit.get("where_BxT") is not None:
+        edited_BxTxF = jnp.where(edit["where_BxT"][:, :, None], edited_BxTxF, a_BxTxF)
+    if edit.get("watch_LxFxKx2") is not None:
+        edited_BxTxF = _watched(edited_BxTxF, edit["watch_LxFxKx2"], edit["watch_BxTxK"].astype(jnp.float32))
+    return edited_BxTxF
+
+
+def _edit_residual(edit: dict, h_BxTxD):
+    if edit.get("replace_LxBxP") is None:
+        return h_BxTxD
+    B, T, _ = h_BxTxD.shape
+    place_BxP = jnp.where(edit["replace_LxBxP"], edit["positions_BxP"], T)  # T lies outside: dropped
+    return h_BxTxD.at[jnp.arange(B)[:, None], place_BxP].set(
+        edit["residual_LxBxPxD"].astype(h_BxTxD.dtype), mode="drop"
+    )
+
+
+def _reduce_taps(request: TapRequest | None, h_BxTxD, middle_BxTxD, z_BxTxF, a_BxTxF) -> dict:
     taps = {}
     if request is None:
         return taps
@@ -120,6 +206,12 @@ def _reduce_taps(request: TapRequest | None, h_BxTxD, z_BxTxF, a_BxTxF) -> dict:
         taps["residual_LxBxPxD"] = at_positions(h_BxTxD, request.positions_BxP)
         if request.ffn_at_positions:
             taps["ffn_LxBxPxF"] = at_positions(a_BxTxF, request.positions_BxP)
+        if request.middle_at_positions:
+            taps["middle_LxBxPxD"] = at_positions(middle_BxTxD, request.positions_BxP)
+    if request.sentence_BxT is not None:
+        weight_BxT = request.sentence_BxT.astype(jnp.float32)
+        sum_BxD = jnp.einsum("bt,btd->bd", weight_BxT, h_BxTxD.astype(jnp.float32))
+        taps["sentence_LxBxD"] = sum_BxD / jnp.maximum(weight_BxT.sum(axis=1, keepdims=True), 1e-30)
     return taps
 
 
@@ -146,7 +238,7 @@ class Block(nn.Module):
     mesh: Mesh | None = None
 
     @nn.compact
-    def __call__(self, h_BxTxD, cache, segment_BxT, write_BxT, request):
+    def __call__(self, h_BxTxD, cache, layer_edit, segment_BxT, write_BxT, request, shared_edit):
         config = self.config
         B, T, D = h_BxTxD.shape
         N = config.heads
@@ -172,12 +264,14 @@ class Block(nn.Module):
             allowed_BxTxS = jnp.arange(k.shape[1]) <= write_BxT[:, :, None]
             mixed_BxTxNxH = attention.reference(q, k, v, allowed_BxTxS)
         mixed_BxTxD = dense(D, "attention_out", residual_scale)(mixed_BxTxNxH.reshape(B, T, D))
-        h_BxTxD = constrain(h_BxTxD + mixed_BxTxD, "residual", self.mesh)
-        z_BxTxF = dense(config.ffn_width, "ffn_in")(LayerNorm(name="ln_2")(h_BxTxD))
+        edit = layer_edit | shared_edit
+        middle_BxTxD = constrain(h_BxTxD + mixed_BxTxD, "residual", self.mesh)
+        z_BxTxF = dense(config.ffn_width, "ffn_in")(LayerNorm(name="ln_2")(middle_BxTxD))
         z_BxTxF = constrain(z_BxTxF, "ffn", self.mesh)
-        a_BxTxF = jax.nn.gelu(z_BxTxF, approximate=True)
-        h_BxTxD = constrain(h_BxTxD + dense(D, "ffn_out", residual_scale)(a_BxTxF), "residual", self.mesh)
-        return h_BxTxD, (cache, _reduce_taps(request, h_BxTxD, z_BxTxF, a_BxTxF))
+        a_BxTxF = _edit_ffn(edit, jax.nn.gelu(z_BxTxF, approximate=True))
+        h_BxTxD = constrain(middle_BxTxD + dense(D, "ffn_out", residual_scale)(a_BxTxF), "residual", self.mesh)
+        h_BxTxD = _edit_residual(edit, h_BxTxD)
+        return h_BxTxD, (cache, _reduce_taps(request, h_BxTxD, middle_BxTxD, z_BxTxF, a_BxTxF))
 
 
 class Decoder(nn.Module):
@@ -187,7 +281,15 @@ class Decoder(nn.Module):
     mesh: Mesh | None = None  # where activations are to lie; None: one device, or the compiler's choice
 
     @nn.compact
-    def __call__(self, tokens_BxT, segment_BxT=None, request: TapRequest | None = None, cache=None, index_B=None):
+    def __call__(
+        self,
+        tokens_BxT,
+        segment_BxT=None,
+        request: TapRequest | None = None,
+        cache=None,
+        index_B=None,
+        edit: Edit | None = None,
+    ):
         """Runs the decoder.
 
         Args:
@@ -196,6 +298,7 @@ class Decoder(nn.Module):
           request: what to tap.
           cache: from `empty_cache`; then `index_B` is the position of each row's first token, and the new cache is
             handed out as `taps["cache"]`.
+          edit: what to change inside.
 
         Returns:
           `(logits_BxTxV in float32, taps)`; taps also hold `final_BxTxD`, the residual stream before the last LayerNorm.
@@ -226,13 +329,17 @@ class Decoder(nn.Module):
             block,
             variable_axes={"params": 0},
             split_rngs={"params": True},
-            in_axes=(0, nn.broadcast, nn.broadcast, nn.broadcast),
+            in_axes=(0, 0, nn.broadcast, nn.broadcast, nn.broadcast, nn.broadcast),
             length=config.layers,
         )
+        embedded_BxTxD = h_BxTxD
+        layer_edit, shared_edit = (edit.by_layer(), edit.shared()) if edit else ({}, {})
         h_BxTxD, (cache, taps) = scanned(config, self.mesh, name="blocks")(
-            h_BxTxD, cache, segment_BxT, position_BxT, request
+            h_BxTxD, cache, layer_edit, segment_BxT, position_BxT, request, shared_edit
         )
         taps["final_BxTxD"] = h_BxTxD
+        if request is not None and request.positions_BxP is not None:
+            taps["embedded_BxPxD"] = at_positions(embedded_BxTxD, request.positions_BxP)
         if cache is not None:
             taps["cache"] = cache
         scale = self.param("ln_f_scale", nn.initializers.ones, (config.width,), jnp.float32)

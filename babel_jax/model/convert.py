@@ -1,0 +1,274 @@
+"""GPT-2 weights of Hugging Face and ours: the same numbers under other names, in both directions, bit for bit.
+
+Theirs are named as the state dict of `GPT2LMHeadModel` (with or without its prefix `transformer.`): a fused `c_attn`,
+matrices [in, out], a head that is tied unless the config says otherwise. Ours is the parameter tree of
+`model/decoder.py`. Nothing here needs torch or transformers. Letters as in `model/decoder.py`.
+"""
+
+import os
+import re
+
+import jax
+import ml_dtypes
+import numpy as np
+import safetensors
+import safetensors.numpy
+from jax.sharding import SingleDeviceSharding
+
+import babel_jax
+from babel_jax import files
+from babel_jax.errors import UserError
+from babel_jax.model.decoder import LAYER_NORM_EPSILON, DecoderConfig, init_params
+from babel_jax.training import loop
+from babel_jax.training.checkpoint import Checkpoints, restore_params
+from babel_jax.training.config import plain
+
+WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
+PREFIX = "transformer."
+# Our leaf -> their tensor; those of a block have a leading layer axis in ours and "h.<layer>." before them in theirs.
+OUTSIDE = {
+    "embed_table": "wte.weight",
+    "embed_position": "wpe.weight",
+    "ln_f_scale": "ln_f.weight",
+    "ln_f_bias": "ln_f.bias",
+}
+IN_BLOCK = {
+    ("ln_1", "scale"): "ln_1.weight",
+    ("ln_1", "bias"): "ln_1.bias",
+    ("qkv", "kernel"): "attn.c_attn.weight",
+    ("qkv", "bias"): "attn.c_attn.bias",
+    ("attention_out", "kernel"): "attn.c_proj.weight",
+    ("attention_out", "bias"): "attn.c_proj.bias",
+    ("ln_2", "scale"): "ln_2.weight",
+    ("ln_2", "bias"): "ln_2.bias",
+    ("ffn_in", "kernel"): "mlp.c_fc.weight",
+    ("ffn_in", "bias"): "mlp.c_fc.bias",
+    ("ffn_out", "kernel"): "mlp.c_proj.weight",
+    ("ffn_out", "bias"): "mlp.c_proj.bias",
+}
+HEAD = "lm_head.weight"
+CAUSAL_MASK = re.compile(
+    r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)"
+)  # constants that old files hold beside the weights
+# What our decoder does of that which a GPT-2 config can ask for, and what is meant where it says nothing.
+ONLY = {
+    "model_type": "gpt2",
+    "activation_function": "gelu_new",
+    "layer_norm_epsilon": LAYER_NORM_EPSILON,
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "add_cross_attention": False,
+}
+EXACT = {
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": ml_dtypes.bfloat16,
+}  # what float32 holds exactly, as files name it
+
+
+def from_gpt2(state: dict[str, np.ndarray], config: dict) -> tuple[DecoderConfig, dict]:
+    """Hugging Face's tensors and config.json as `(decoder config, parameters)`; parameters are NumPy float32.
+
+    Raises:
+      UserError: the config asks for what the decoder does not do, or tensors are missing, too many, or of another shape.
+    """
+    decoder = _decoder_config(config)
+    state = {name.removeprefix(PREFIX): tensor for name, tensor in state.items() if not CAUSAL_MASK.fullmatch(name)}
+    if decoder.tied_head and HEAD in state and not np.array_equal(state.pop(HEAD), state.get("wte.weight")):
+        raise UserError(
+            f"{HEAD} differs from wte.weight although the config ties them; set tie_word_embeddings to false in it."
+        )
+    _check_names(state, _their_names(decoder))
+    shapes = jax.eval_shape(lambda: init_params(decoder, 0))
+    params = {ours: _tensor(state, theirs, shapes[ours].shape) for ours, theirs in OUTSIDE.items()}
+    if not decoder.tied_head:
+        params["head"] = _tensor(state, HEAD, shapes["head"].shape)
+    params["blocks"] = {}
+    for (module, leaf), theirs in IN_BLOCK.items():
+        shape = shapes["blocks"][module][leaf].shape[1:]
+        layers = [_tensor(state, f"h.{layer}.{theirs}", shape) for layer in range(decoder.layers)]
+        params["blocks"].setdefault(module, {})[leaf] = np.stack(layers)
+    return decoder, params
+
+
+def to_gpt2(config: DecoderConfig, params: dict) -> tuple[dict[str, np.ndarray], dict]:
+    """Our parameters as `(state dict of GPT2LMHeadModel, its config)`; frozen rows become rows of the one table.
+
+    A tied head has no tensor of its own, as in the files that Hugging Face writes.
+    """
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), params)
+    if "embed_frozen" in params:
+        params = params | {"embed_table": np.concatenate([params["embed_table"], params["embed_frozen"]])}
+    state = {PREFIX + theirs: params[ours] for ours, theirs in OUTSIDE.items()}
+    for layer in range(config.layers):
+        for (module, leaf), theirs in IN_BLOCK.items():
+            state[f"{PREFIX}h.{layer}.{theirs}"] = params["blocks"][module][leaf][layer]
+    if not config.tied_head:
+        state[HEAD] = params["head"]
+    hf_config = ONLY | {
+        "architectures": ["GPT2LMHeadModel"],
+        "vocab_size": config.vocab_size,
+        "n_positions": config.max_length,
+        "n_embd": config.width,
+        "n_layer": config.layers,
+        "n_head": config.heads,
+        "n_inner": None if config.ffn_width == 4 * config.width else config.ffn_width,
+        "tie_word_embeddings": config.tied_head,
+        # Theirs would be dropout of 0.1 and GPT-2's end of text, which no other vocabulary has.
+        "resid_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        "dtype": "float32",
+    }
+    return state, hf_config
+
+
+def _decoder_config(config: dict) -> DecoderConfig:
+    for name, value in ONLY.items():
+        if config.get(name, value) != value:
+            raise UserError(
+                f"the model's config has {name} = {config[name]!r} and this decoder does {value!r} only; convert another."
+            )
+    sizes = ("vocab_size", "n_embd", "n_layer", "n_head", "n_positions")
+    if absent := [name for name in sizes if not isinstance(config.get(name), int)]:
+        raise UserError(
+            f"the model's config lacks {', '.join(absent)}; it is no GPT-2 of Hugging Face: check {CONFIG}."
+        )
+    return DecoderConfig(
+        vocab_size=config["vocab_size"],
+        width=config["n_embd"],
+        layers=config["n_layer"],
+        heads=config["n_head"],
+        ffn_width=config.get("n_inner") or 4 * config["n_embd"],
+        max_length=config["n_positions"],
+        tied_head=config.get("tie_word_embeddings", True),
+    )
+
+
+def _their_names(config: DecoderConfig) -> set[str]:
+    """The tensors of a model of this shape, without their prefix."""
+    blocks = {f"h.{layer}.{name}" for layer in range(config.layers) for name in IN_BLOCK.values()}
+    return {*OUTSIDE.values(), *blocks, *(() if config.tied_head else (HEAD,))}
+
+
+def _check_names(state: dict, wanted: set[str]) -> None:
+    for verb, names in (("lack", wanted - state.keys()), ("hold, beside those of its config,", state.keys() - wanted)):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise UserError(f"the model's tensors {verb} {min(names)}{more}; check that {CONFIG} is this model's.")
+
+
+def _tensor(state: dict, name: str, shape: tuple) -> np.ndarray:
+    tensor = np.asarray(state[name])
+    if tensor.shape != shape:
+        raise UserError(
+            f"{name} has shape {tensor.shape} and the model's config asks for {shape}; check that {CONFIG} is this model's."
+        )
+    if tensor.dtype not in EXACT.values():
+        raise _inexact(name, tensor.dtype.name)
+    return tensor.astype(np.float32)
+
+
+def _inexact(name: str, dtype: str) -> UserError:
+    return UserError(f"{name} is {dtype}, which float32 does not hold exactly; save the model in float32 or a half.")
+
+
+def read_huggingface(directory) -> tuple[DecoderConfig, dict]:
+    """Config and parameters of a folder with config.json and model.safetensors, in one file or in parts with an index.
+
+    Raises:
+      UserError: as `from_gpt2`; or a file is missing or broken.
+    """
+    directory = files.path(directory)
+    if not (directory / CONFIG).exists():
+        raise UserError(f"there is no {CONFIG} in {directory}; give the folder that save_pretrained wrote.")
+    config = files.read_json(directory / CONFIG)
+    if (directory / WEIGHTS).exists():
+        parts = [WEIGHTS]
+    elif (directory / INDEX).exists():
+        parts = sorted(set(files.read_json(directory / INDEX)["weight_map"].values()))
+    else:
+        raise UserError(f"there is no {WEIGHTS} in {directory}; save the model with safe_serialization=True.")
+    state = {}
+    for part in parts:
+        try:
+            state |= _read((directory / part).read_bytes())
+        except (OSError, safetensors.SafetensorError) as error:
+            raise UserError(f"cannot read {directory / part} ({error}); copy the model's folder again.") from error
+    return from_gpt2(state, config)
+
+
+def _read(content: bytes) -> dict[str, np.ndarray]:
+    """The weights in a safetensors file (whose own NumPy reader does not know bfloat16)."""
+    state = {}
+    for name, view in safetensors.deserialize(content):
+        if CAUSAL_MASK.fullmatch(name):
+            continue
+        if view["dtype"] not in EXACT:
+            raise _inexact(name, view["dtype"])
+        state[name] = np.frombuffer(view["data"], EXACT[view["dtype"]]).reshape(view["shape"])
+    return state
+
+
+def write_huggingface(directory, config: DecoderConfig, params: dict) -> None:
+    """Writes config.json and model.safetensors, which `GPT2LMHeadModel.from_pretrained(directory)` reads.
+
+    Raises:
+      UserError: a model stands there already.
+    """
+    directory = files.path(directory)
+    for name in (CONFIG, WEIGHTS, INDEX):
+        if (directory / name).exists():
+            raise UserError(f"{directory / name} exists already; give a new folder.")
+    state, hf_config = to_gpt2(config, params)
+    # safetensors writes an array's memory as it lies, whatever its strides: a transposed view would be garbage.
+    state = {name: np.ascontiguousarray(tensor) for name, tensor in state.items()}
+    files.write_atomic(directory / WEIGHTS, safetensors.numpy.save(state, metadata={"format": "pt"}))
+    files.write_json(directory / CONFIG, hf_config)  # last: a folder without it is no model
+
+
+def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike) -> None:
+    """Makes a finished run of a model of Hugging Face: its parameters are the run's only checkpoint, at step 0.
+
+    Raises:
+      UserError: as `read_huggingface`; or `run_dir` is a run already.
+    """
+    run_dir = files.path(run_dir)
+    with loop.locked(run_dir):
+        if any((run_dir / name).exists() for name in ("config.json", "checkpoints")):
+            raise UserError(f"{run_dir} holds a run already, or a part of one; give a new folder, or delete that one.")
+        config, params = read_huggingface(hf_dir)
+        seen = {"step": 0, "tokens": 0, "tokens_by_language": {}, "seconds": {}}
+        about = {"model": plain(config), "version": babel_jax.__version__, "started": 0.0}
+        checkpoints = Checkpoints(run_dir)
+        try:
+            checkpoints.save(0, {"params": jax.device_put(params, jax.local_devices()[0])}, about | seen)
+        finally:
+            checkpoints.close()
+        files.write_json(run_dir / "config.json", {"config": {"imported": plain(config)}, "material": None})
+        files.write_json(run_dir / "DONE", seen)
+
+
+def export_run(run_dir: str | os.PathLike, step: int, hf_dir: str | os.PathLike) -> None:
+    """Writes the checkpoint of one step of a run as a folder of Hugging Face.
+
+    Raises:
+      UserError: there is no such checkpoint, it cannot be read, or a model stands in `hf_dir` already.
+    """
+    checkpoints = Checkpoints(run_dir)
+    try:
+        if step not in checkpoints.steps():
+            raise UserError(f"no checkpoint {step} in {checkpoints.directory}; there are {checkpoints.steps()}.")
+        model = checkpoints.metadata(step)["model"]
+    finally:
+        checkpoints.close()
+    # Parameters do not depend on how they were computed with; not every machine has that attention kernel.
+    config = DecoderConfig(**model | {"attention": "reference"})
+    here = SingleDeviceSharding(jax.local_devices()[0])
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
+        jax.eval_shape(lambda: init_params(config, 0)),
+    )
+    write_huggingface(hf_dir, config, restore_params(run_dir, step, abstract, plain(config)))
