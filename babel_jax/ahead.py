@@ -19,8 +19,8 @@ from babel_jax.model.attention import splash_block
 from babel_jax.model.chips import CHIPS
 from babel_jax.model.decoder import DecoderConfig, init_params
 from babel_jax.model.flops import flops_per_token
-from babel_jax.model.sharding import BATCH, check_batch, make_mesh, shardings, table
-from babel_jax.probes.forward import input_shapes, jitted_pass
+from babel_jax.model.sharding import BATCH, check_batch, make_mesh, row_devices, shardings, table
+from babel_jax.probes import forward
 from babel_jax.training.config import decoder_config, validate
 from babel_jax.training.optimizer import static_settings
 from babel_jax.training.step import make_trainer
@@ -104,16 +104,17 @@ def compile_probe(config, shapes: dict, devices, languages: int = 2) -> dict:
         shardings(mesh, abstract),
     )
     rows, everywhere = NamedSharding(mesh, BATCH), NamedSharding(mesh, P())
-    batch_rows = math.lcm(16, mesh.shape["data"] * mesh.shape["fsdp"])
-    counters, batch = input_shapes(model, languages, batch_rows)
+    batch_rows = math.lcm(forward.BATCH_ROWS[False], row_devices(mesh))
+    counters, batch = forward.input_shapes(model, languages, batch_rows)
+    place = forward.counter_shardings(everywhere)
     counters = {
-        name: jax.ShapeDtypeStruct(shape, dtype, sharding=everywhere) for name, (shape, dtype) in counters.items()
+        name: jax.ShapeDtypeStruct(shape, dtype, sharding=place[name]) for name, (shape, dtype) in counters.items()
     }
     batch = {
         name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows if shape else everywhere)
         for name, (shape, dtype) in batch.items()
     }
-    function = jitted_pass(model, shapes["document_end"], False, everywhere)
+    function = forward.jitted_pass(model, shapes["document_end"], (), everywhere)
     report = _compile(function, (params, counters, batch), devices)
     tokens = batch_rows * model.max_length
     report |= {

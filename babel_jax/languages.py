@@ -159,12 +159,15 @@ def word(text):
     return Identifier(text, "word")
 
 
-# (primary, new) -> pairs of built-ins of the same meaning whose names differ, from the languages' references. Names
-# that are the same word in both (abs, range of Python and PHP; append of Go) cannot tell the languages apart, nor can
-# one whose first token is a name of the other language (str_replace, is_a, property_exists and Python's str, is,
-# property).
+# (primary, new) -> pairs of built-ins of the same meaning whose names differ, from the languages' references: the Python
+# Language and Library Reference, the PHP Manual, the .NET API reference, the Go specification and standard library, the
+# C++ standard. Names that are the same word in both (abs, range of Python and PHP; append of Go) cannot tell the
+# languages apart, nor can one whose first token is a name of the other language (str_replace, is_a, property_exists and
+# Python's str, is, property; makedirs and Go's make), nor two that begin alike (pop and pop_back, any and any_of).
+# A pair's place is its number in the corpora's prompts: further pairs go to the end.
 PYTHON_JOIN = method("join", "path")
 PYTHON_SPLIT = method("split", "path", "re", "regex", "shlex")
+PYTHON_FIND = method("find", "root", "tree", "element")
 PYTHON_REPLACE = method("replace", "os", "dataclasses", "copy", "date", "time", "datetime")
 IDENTIFIER_PAIRS: dict[tuple[str, str], tuple[tuple[Identifier, Identifier], ...]] = {
     ("python", "php"): (
@@ -201,6 +204,22 @@ IDENTIFIER_PAIRS: dict[tuple[str, str], tuple[tuple[Identifier, Identifier], ...
         (method("upper"), method("ToUpper")),
         (word("raise"), word("throw")),
         (word("None"), word("null")),
+        (method("lstrip"), method("TrimStart")),
+        (method("rstrip"), method("TrimEnd")),
+        (method("ljust"), method("PadRight")),
+        (method("rjust"), method("PadLeft")),
+        (PYTHON_FIND, method("IndexOf")),
+        (method("rfind"), method("LastIndexOf")),
+        (method("encode", "codecs", "base64", "encoder", "tokenizer"), method("GetBytes")),
+        (method("decode", "codecs", "base64", "decoder", "tokenizer"), method("GetString", "reader", "Reader")),
+        (method("extend"), method("AddRange")),
+        (function("map"), method("Select")),
+        (function("filter"), method("Where")),
+        (function("type"), method("GetType", "assembly", "Assembly")),
+        (function("super"), word("base")),
+        (word("except"), word("catch")),
+        (method("dirname"), method("GetDirectoryName")),
+        (method("makedirs"), method("CreateDirectory")),
     ),
     ("python", "go"): (
         (function("print"), method("Println")),
@@ -213,6 +232,18 @@ IDENTIFIER_PAIRS: dict[tuple[str, str], tuple[tuple[Identifier, Identifier], ...
         (PYTHON_REPLACE, method("ReplaceAll")),
         (word("raise"), function("panic")),
         (word("None"), word("nil")),
+        (method("lstrip"), method("TrimLeft")),
+        (method("rstrip"), method("TrimRight")),
+        (PYTHON_FIND, method("Index")),
+        (method("rfind"), method("LastIndex")),
+        (method("format", "formatter", "Formatter"), method("Sprintf")),
+        (method("dumps", "pickle", "marshal", "yaml"), method("Marshal", "xml", "yaml", "proto", "asn1")),
+        (method("loads", "pickle", "marshal", "yaml"), method("Unmarshal", "xml", "yaml", "proto", "asn1")),
+        (method("compile"), method("MustCompile")),
+        (method("acquire"), method("Lock")),
+        (method("release"), method("Unlock")),
+        (method("listdir"), method("ReadDir")),
+        (method("rmtree"), method("RemoveAll")),
     ),
     ("python", "cpp"): (
         (function("len"), method("size")),
@@ -222,6 +253,22 @@ IDENTIFIER_PAIRS: dict[tuple[str, str], tuple[tuple[Identifier, Identifier], ...
         (method("append"), method("push_back")),
         (word("raise"), word("throw")),
         (word("None"), word("nullptr")),
+        (method("append"), method("emplace_back")),
+        (word("except"), word("catch")),
+        (function("sum"), method("accumulate")),
+        (method("discard"), method("erase")),
+        (method("acquire"), method("lock")),
+        (method("sub"), method("regex_replace")),
+        (method("heappush"), method("push_heap")),
+        (method("heappop"), method("pop_heap")),
+        (method("heapify"), method("make_heap")),
+        (method("bisect_left"), method("lower_bound")),
+        (method("bisect_right"), method("upper_bound")),
+        (method("makedirs"), method("create_directories")),
+        (method("basename"), method("filename")),
+        (method("dirname"), method("parent_path")),
+        (method("getsize"), method("file_size")),
+        (method("cpu_count"), method("hardware_concurrency")),
     ),
 }
 

@@ -1,11 +1,17 @@
 import math
 import warnings
 
+import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from babel_jax import measurements
-from babel_jax.probes import neurons
+from babel_jax.errors import UserError
+from babel_jax.model.decoder import DecoderConfig, init_params
+from babel_jax.probes import forward, neurons
 
 
 def naive_lape(count, tokens, top_rate=0.01, filter_rate=0.95, bar_rate=0.95):
@@ -130,7 +136,7 @@ def test_ties_go_to_the_lower_layer_and_index():
 
 def measured_from(count_RxLxFxK, tokens_RxK):
     return {
-        "languages": ["a", "b"],
+        "languages": list("abcdefg"[: count_RxLxFxK.shape[-1]]),
         "active_RxLxFxK": count_RxLxFxK,
         "tokens_RxK": tokens_RxK,
     }
@@ -214,3 +220,489 @@ def test_functional_draws_with_equal_weights_are_the_estimate():
     base, now = functional_case(np.random.default_rng(8))
     drawn = neurons._functional_draws(base, now, np.ones((3, 60)), 0.5)
     assert (drawn == neurons.functional(base, now)).all()
+
+
+# --- an independent LAPE, vectorised and in float64 but for p ---------------------------------------------------------
+
+
+def oracle_lape(count, tokens, top_rate):
+    """(member [K, L, F], number that passed), or None where float32 cannot tell which neurons stand before the cut."""
+    L, F, K = count.shape
+    p = (count.astype(np.float32) / tokens.astype(np.float32)).reshape(-1, K)
+    bar = np.sort(p, axis=None)[round(p.size * 0.95) - 1]
+    q = np.sort(p.astype(float), axis=1)
+    q = q / np.maximum(q.sum(1, keepdims=True), 1e-300)
+    entropy = -np.array([[x * math.log(x) if x else 0 for x in row] for row in q]).sum(1)
+    passed = np.flatnonzero((p > bar).any(1))
+    order = passed[np.lexsort((passed, entropy[passed]))]
+    m = round(L * F * top_rate)
+    if 0 < m < len(order):
+        near = order[abs(entropy[order] - entropy[order[m - 1]]) < 1e-6]
+        alike = (np.sort(p[near]) == np.sort(p[near[0]])).all() or ((p[near] > 0).sum(1) == 1).all()
+        if not alike and not set(near) <= set(order[:m]):
+            return None
+    member = np.zeros((L * F, K), bool)
+    member[order[:m]] = p[order[:m]] > bar
+    return member.T.reshape(K, L, F), len(passed)
+
+
+def awkward_counts(rng, K, kind):
+    count, tokens = random_counts(rng, 3, 101, K, "plain")
+    if kind == "ties":  # of whole neurons, also with the languages exchanged, and of one language alone
+        tokens[:] = tokens[0]
+        count = np.minimum(count, tokens[0])
+        count[:, 50:100] = count[:, :50][:, :, rng.permutation(K)]
+        lonely = rng.random((3, 101)) < 0.1
+        count[lonely, 1:] = 0
+    elif kind == "dead":
+        count[rng.random((3, 101)) < 0.7] = 0
+    elif kind == "silent language":
+        count[..., -1] = np.minimum(count[..., -1], 3)
+    elif kind == "few always on":
+        count[rng.random((3, 101)) < 0.02] = tokens
+    elif kind == "many always on":  # more than 5 % of all values tie at the maximum
+        count[:, :8] = tokens
+    return count, tokens
+
+
+@pytest.mark.parametrize("K", [2, 3, 5, 7])
+@pytest.mark.parametrize("kind", ["plain", "ties", "dead", "silent language", "few always on", "many always on"])
+def test_lape_is_an_independent_lape(K, kind):
+    compared = 0
+    for seed in range(12):
+        count, tokens = awkward_counts(np.random.default_rng([seed, K]), K, kind)
+        for top_rate in (0.01, 0.05):
+            if (want := oracle_lape(count, tokens, top_rate)) is None:
+                continue
+            compared += 1
+            member, passed = want
+            assert np.array_equal(neurons.tang(count, tokens, top_rate), member)
+            assert neurons.lape(count, tokens)["passed_x"] == passed
+            assert kind != "many always on" or passed == 0
+            if kind == "silent language":
+                assert not member[-1].any() and member[:-1].any()
+            if passed:
+                assert member.any()
+    assert compared >= 20
+
+
+# --- properties -----------------------------------------------------------------------------------------------------------
+
+quick = settings(max_examples=25, deadline=None, derandomize=True)
+TOKENS = 10
+
+
+@st.composite
+def counts(draw, largest=TOKENS):
+    """Few neurons with small counts, so that almost everything ties."""
+    K = draw(st.integers(2, 4))
+    return draw(arrays.arrays(np.int64, (2, draw(st.integers(10, 20)), K), elements=st.integers(0, largest)))
+
+
+def all_of(count, top_rate=0.2):
+    ranking = neurons.lape(count, np.full(count.shape[-1], TOKENS))
+    return ranking, neurons.selected(ranking, top_rate)
+
+
+@quick
+@given(st.integers(2, 9), st.floats(0.01, 1))
+def test_entropy_of_uniform_and_one_hot(K, p):
+    assert neurons._entropy(np.full((K, 1), p, np.float32))[0] == pytest.approx(math.log(K), abs=1e-6)
+    assert neurons._entropy(np.eye(K, dtype=np.float32) * np.float32(p)).tolist() == [0] * K
+
+
+@quick
+@given(counts(), st.randoms(use_true_random=False))
+def test_languages_in_another_order_give_the_same(count, random):
+    order = random.sample(range(count.shape[-1]), count.shape[-1])
+    (first, chosen), (second, chosen_again) = all_of(count), all_of(count[..., order])
+    assert np.array_equal(chosen, chosen_again)
+    assert np.array_equal(first["above_KxxLxF"][order], second["above_KxxLxF"])
+
+
+@quick
+@given(counts(), st.randoms(use_true_random=False))
+def test_neurons_in_another_order_give_the_same_but_for_ties(count, random):
+    order = random.sample(range(count.shape[1]), count.shape[1])
+    (first, chosen), (second, chosen_again) = all_of(count), all_of(count[:, order])
+    assert np.array_equal(first["above_KxxLxF"][:, :, order], second["above_KxxLxF"])
+    entropies = [np.sort(r["entropy_xLxF"][c]).tolist() for r, c in ((first, chosen), (second, chosen_again))]
+    assert entropies[0] == entropies[1] and len(entropies[0]) == min(first["passed_x"], round(0.2 * chosen.size))
+
+
+@quick
+@given(counts(), st.integers(1, 3))
+def test_more_of_the_same_tokens_change_nothing(count, doublings):
+    tokens = np.full(count.shape[-1], TOKENS)
+    first, second = neurons.lape(count, tokens), neurons.lape(count * 2**doublings, tokens * 2**doublings)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@quick
+@given(counts(), st.integers(2, 5), st.integers(0, 99))
+def test_splitting_the_stream_in_shards_changes_no_count(count, R, seed):
+    rng = np.random.default_rng(seed)
+    K = count.shape[-1]
+    where = rng.integers(0, R, (*count.shape, TOKENS))  # the shard of each active token
+    active = np.arange(TOKENS) < count[..., None]
+    parts = np.stack([(active & (where == r)).sum(-1) for r in range(R)])
+    tokens = rng.multinomial(TOKENS, np.full(R, 1 / R), size=K).T
+    whole = measured_from(count[None], np.full((1, K), TOKENS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for rows in (neurons.neuron_rows, neurons.count_rows):
+            assert [row["value"] for row in rows(whole, "a", "b", draws=1)] == [
+                row["value"] for row in rows(measured_from(parts, tokens), "a", "b", draws=1)
+            ]
+
+
+@quick
+@given(counts(), st.integers(1, 8))
+def test_equal_takes_the_lowest_entropies_of_each_language(count, per_language):
+    K = count.shape[-1]
+    tokens = np.full(K, TOKENS)
+    _, above, _ = naive_lape(count, tokens)
+    entropy = neurons.lape(count, tokens)["entropy_xLxF"]  # ties to the last bit are what the order must be stable for
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        member = neurons.equal(count, tokens, per_language)
+    for k in range(K):
+        mine = sorted((entropy[place], place) for place in above if k in above[place])
+        assert as_sets(member[k]) == {place for _, place in mine[:per_language]}
+
+
+@quick
+@given(counts(largest=8))
+def test_pls_needs_a_clear_best_language(score):
+    L, F, K = score.shape
+    owned = []
+    for i in range(L):
+        for j in range(F):
+            *_, second, best = sorted(score[i, j].tolist())
+            if best > 0 and best >= 1.5 * second:
+                owned.append((-best, i, j, score[i, j].tolist().index(best)))
+    want = sorted(owned)[: round(L * F * 0.2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        member = neurons.pls(score, 0.2)
+    for k in range(K):
+        assert as_sets(member[k]) == {(i, j) for _, i, j, language in want if language == k}
+
+
+def test_pls_takes_a_score_of_just_one_and_a_half_times_the_second():
+    score = np.array([[[2, 3, 1], [2, 2.9, 1], [0, 0, 0], [0, 0, 1]]])
+    member = neurons.pls(score, top_rate=0.5)
+    assert [as_sets(member[k]) for k in range(3)] == [set(), {(0, 0)}, {(0, 3)}]
+
+
+def planted(rng, K=3, R=4, L=2, F=300, each=2, tokens=500):
+    """Neurons that fire on tokens of one language only, among neurons that fire for all alike."""
+    p = np.repeat(rng.uniform(0.05, 0.5, (L, F, 1)), K, axis=2)
+    places = rng.permutation(L * F)[: each * K]
+    want = {k: {divmod(int(place), F) for place in places[k::K]} for k in range(K)}
+    for k, chosen in want.items():
+        for place in chosen:
+            p[place] = 0
+            p[(*place, k)] = 0.8
+    count = np.stack([rng.binomial(tokens, p) for _ in range(R)])
+    return measured_from(count, np.full((R, K), tokens)), want
+
+
+def test_planted_neurons_are_found_exactly():
+    measured, want = planted(np.random.default_rng(0))
+    count, tokens = measured["active_RxLxFxK"].sum(0), measured["tokens_RxK"].sum(0)
+    member = neurons.tang(count, tokens)
+    assert {k: as_sets(member[k]) for k in want} == want
+    with pytest.warns(UserWarning, match="'equal' wants 400"):
+        assert all(want[k] <= as_sets(neurons.equal(count, tokens)[k]) for k in want)
+    rows = neurons.count_rows(measured, "a", draws=20)
+    rows = [row for row in rows if row.get("layer", -1) == -1]
+    at = {(row["metric"], row["language"], row["options"].get("definition")): row for row in rows}
+    for name in "abc":
+        assert at["specific", name, None]["value"] == at["specific", name, None]["ci_low"] == 2
+    for name in "bc":
+        assert at["count", name, "lape_target"]["value"] == at["count", name, "lape_exclusive"]["value"] == 2
+        assert at["count", name, "lape_both"]["value"] == 0
+    assert at["chosen", "", None]["value"] == 6 and at["double_members", "", None]["value"] == 0
+
+
+def test_neurons_planted_in_a_model_are_found_exactly():
+    """Neurons that fire on one language's tokens only, in a decoder whose attention is silent (O9 of the specification)."""
+    words, D, F, T = 10, 16, 64, 12
+    config = DecoderConfig(vocab_size=2 * words, width=D, layers=1, heads=2, ffn_width=F, max_length=T, tied_head=False)
+    shapes = jax.eval_shape(lambda: init_params(config, 0))
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    token_V = np.arange(2 * words)
+    params["embed_table"][token_V, token_V // words] = 1  # the language
+    params["embed_table"][token_V, 2 + token_V % words] = 1  # the word, the same in both
+    for name in ("ln_1", "ln_2"):
+        params["blocks"][name]["scale"][:] = 1
+    params["ln_f_scale"][:] = 1
+    reads_F = 2 + np.arange(F) % words
+    planted = {0: {(0, 5), (0, 40)}, 1: {(0, 6), (0, 63)}}
+    for k, places in planted.items():
+        reads_F[[index for _, index in places]] = k
+    params["blocks"]["ffn_in"]["kernel"][0, reads_F, np.arange(F)] = 1
+    params["blocks"]["ffn_in"]["bias"][:] = -1  # a normalised 0 is -0.38 here, a normalised 1 is 2.65
+    rng = np.random.default_rng(0)
+    everything = np.ones((6, T), bool)
+    heldout = {
+        name: {
+            "tokens": rng.integers(words * k, words * (k + 1), (6, T + 1)),
+            "loss": everything,
+            "knowledge": everything,
+        }
+        for k, name in enumerate("ab")
+    }
+    measured = forward.measure(params, config, heldout, {}, batch_size=4)
+    member = neurons.tang(measured["active_RxLxFxK"].sum(0), measured["tokens_RxK"].sum(0), top_rate=0.1)
+    assert {k: as_sets(member[k]) for k in planted} == planted
+
+
+# --- thresholds, scopes, rows ------------------------------------------------------------------------------------------
+
+
+def run_of_checkpoints(C=4, K=2, L=2, F=400, R=5):
+    """Checkpoints in which ever more neurons are of the last language alone."""
+    rng = np.random.default_rng(3)
+    p = np.repeat(rng.uniform(0.01, 0.4, (L, F, 1)), K, axis=2) * rng.uniform(0.7, 1.0, (L, F, K))
+    found = []
+    for c in range(C):
+        p[0, 3 * c : 3 * c + 3, :-1] = 0.001
+        p[0, 3 * c : 3 * c + 3, -1] = 0.6
+        found.append(measured_from(rng.binomial(2000, np.stack([p] * R)), np.full((R, K), 2000)))
+    return found
+
+
+def value(rows, metric, language="", layer=-1, **options):
+    found = [
+        row
+        for row in rows
+        if (row["metric"], row["language"], row.get("layer", -1)) == (metric, language, layer)
+        and options.items() <= row["options"].items()
+    ]
+    assert len(found) == 1, (metric, language, options, found)
+    return found[0]["value"]
+
+
+def test_thresholds_give_the_ranked_selection_again():
+    measured = run_of_checkpoints()[2]
+    p = neurons.probabilities(measured["active_RxLxFxK"].sum(0), measured["tokens_RxK"].sum(0))
+    ranked, fixed = neurons.selection(p), neurons.selection(p, neurons.thresholds(p))
+    for name in ("chosen_xLxF", "above_KxxLxF", "passed_x"):
+        assert np.array_equal(ranked[name], fixed[name]), name
+    assert ranked["chosen_xLxF"].sum() == 8
+
+
+def test_pooled_thresholds_are_ranks_among_all_checkpoints():
+    measured = run_of_checkpoints()
+    whole = [(m["active_RxLxFxK"].sum(0), m["tokens_RxK"].sum(0)) for m in measured]
+    found = neurons.scope_thresholds(measured, "pooled", draws=3)
+    p = [(count / tokens).astype(np.float32) for count, tokens in whole]
+    bar = np.sort(np.concatenate([one.ravel() for one in p]))[round(0.95 * 4 * 2 * 400 * 2) - 1]
+    assert found["probability"] == found["bar"] == bar
+    entropies = []
+    for one in p:
+        q = one[(one > bar).any(-1)].astype(float)
+        q /= q.sum(-1, keepdims=True)
+        entropies += (-(q * np.log(q)).sum(-1)).tolist()
+    assert found["entropy"] == pytest.approx(sorted(entropies)[round(0.01 * 4 * 800) - 1], abs=1e-6)
+    assert found["drawn"]["entropy"].shape == (3,)
+
+
+def test_only_fixed_thresholds_let_the_number_rise():
+    measured = run_of_checkpoints()
+
+    def chosen(scope, reference=None):
+        fixed = neurons.scope_thresholds(measured, scope, reference, draws=10)
+        rows = [neurons.count_rows(m, "a", fixed=fixed, draws=10) for m in measured]
+        assert rows[0][0]["options"]["threshold_scope"].startswith(scope)
+        return [value(one, "chosen") for one in rows], rows
+
+    assert chosen("per_checkpoint")[0] == [8, 8, 8, 8]
+    numbers, rows = chosen("reference_checkpoint", 1)
+    assert numbers[1] == 8 and numbers[0] < 8 < numbers[2] < numbers[3]
+    reference = value(neurons.count_rows(measured[1], "a", draws=10), "threshold", name="bar")
+    assert [value(one, "threshold", name="bar") for one in rows] == [reference] * 4
+    pooled, _ = chosen("pooled")
+    assert pooled == sorted(pooled) and pooled[0] < pooled[-1]
+    alone = neurons.scope_thresholds(measured, "reference_checkpoint", 1, draws=10)
+    again = neurons.count_rows(measured[1], "a", fixed=alone, draws=10)
+    for drawn, ranked in zip(again, neurons.count_rows(measured[1], "a", draws=10), strict=True):
+        same = ("metric", "language", "value", "ci_low", "ci_high")  # the drawn thresholds go with the drawn shards
+        assert [drawn.get(name) for name in same] == [ranked.get(name) for name in same]
+
+
+def test_rates_hold_in_every_scope():
+    measured = run_of_checkpoints()
+    for scope, reference in (("per_checkpoint", None), ("reference_checkpoint", 2)):
+        fixed = neurons.scope_thresholds(
+            measured, scope, reference, draws=2, top_rate=0.015, filter_rate=0.9, bar_rate=0.92
+        )
+        rows = neurons.count_rows(measured[2], "a", fixed=fixed, draws=2)
+        assert value(rows, "chosen") == 12 and rows[0]["options"]["top_rate"] == 0.015
+        p = (measured[2]["active_RxLxFxK"].sum(0) / measured[2]["tokens_RxK"].sum(0)).astype(np.float32)
+        assert value(rows, "threshold", name="bar") == np.sort(p, None)[round(p.size * 0.92) - 1]
+        assert value(rows, "threshold", name="probability") == np.sort(p, None)[round(p.size * 0.9) - 1]
+
+
+def test_count_rows_count_their_sets_per_layer():
+    measured = run_of_checkpoints(K=3)[3]
+    measured["active_RxLxFxK"][:, 1, :20] = 0  # dead neurons: of no entropy at all
+    rows = neurons.count_rows(measured, "a", draws=30)
+    count, tokens = measured["active_RxLxFxK"].sum(0), measured["tokens_RxK"].sum(0)
+    masks = neurons.transferring(neurons.lape(count, tokens), 0, 2)
+    for name, mask in masks.items():
+        got = [value(rows, "count", "c", layer, definition=name) for layer in (-1, 1, 2)]
+        assert got == [mask.sum(), *mask.sum(1)]
+    member = neurons.tang(count, tokens)
+    assert [value(rows, "specific", name) for name in "abc"] == member.sum((1, 2)).tolist()
+    assert value(rows, "double_members") == (member.sum(0) > 1).sum()
+    p = (count / tokens).astype(np.float32)
+    assert value(rows, "quantile", "b", of="probability", quantile=0.5) == np.sort(p[..., 1], None)[399]
+    assert value(rows, "quantile", "", of="probability", quantile=1.0) == p.max()
+    assert 0 < value(rows, "quantile", "", of="entropy", quantile=0.01) < math.log(3)
+    for row in rows:
+        measurements.row(run="continual", seed=0, step=1, **row)
+        if row["metric"] in ("count", "specific"):
+            assert row["ci_low"] <= row["ci_high"]
+    assert len({(r["metric"], r["language"], r.get("layer"), str(r["options"])) for r in rows}) == len(rows)
+    assert not {row["metric"] for row in rows} & {row["metric"] for row in neurons.neuron_rows(measured, "a", "c", 2)}
+
+
+def test_counts_over_several_draws_are_those_of_each_draw():
+    """What is resampled in one block is what each draw alone would give."""
+    measured = run_of_checkpoints(K=3, R=3)[1]
+    weight = np.array([[1, 1, 1], [3, 0, 0], [0, 2, 1]])
+    ((draws, count, tokens),) = neurons.resampled(measured, weight)
+    together = neurons.neuron_sets(neurons.selection(neurons.probabilities(count, tokens)), ["a", "b", "c"], "a")
+    for d in draws:
+        alone = np.tensordot(weight[d], measured["active_RxLxFxK"], 1)
+        p = neurons.probabilities(alone, weight[d] @ measured["tokens_RxK"])
+        for name, mask in neurons.neuron_sets(neurons.selection(p), ["a", "b", "c"], "a").items():
+            assert np.array_equal(together[name][d], mask), name
+
+
+def test_sensitivity_curves_meet_the_counts():
+    measured = run_of_checkpoints(K=3)[3]
+    rows = neurons.sensitivity_rows(measured, "a", "c", neurons.LAPE_DEFINITIONS, draws=10)
+    count, tokens = measured["active_RxLxFxK"].sum(0), measured["tokens_RxK"].sum(0)
+    for row in rows:
+        at, varied, name = (row["options"][part] for part in ("at", "varied", "definition"))
+        if varied == "top_rate":
+            want = neurons.transferring(neurons.lape(count, tokens), 0, 2, at)[name]
+        elif varied == "filter_rate":
+            want = neurons.transferring(neurons.lape(count, tokens, at, at), 0, 2)[name]
+        else:
+            chosen = neurons.selection(neurons.probabilities(count, tokens))
+            want = neurons._pair_shared(chosen, 0, 2, entropy=at)
+        assert row["value"] == want.sum(), row
+        assert row["ci_low"] <= row["ci_high"]
+    numbers = [
+        sum(row["options"]["varied"] == varied for row in rows) for varied in ("top_rate", "filter_rate", "entropy")
+    ]
+    assert numbers == [63, 80, 20]
+    assert {row["value"] for row in rows if row["options"]["varied"] == "entropy"} != {0}
+
+
+def test_always_on_neurons_are_a_warning_and_never_arbitrary_neurons():
+    count = np.zeros((3, 1, 100, 2), int)
+    count[:, :, :10] = 50
+    measured = measured_from(count, np.full((3, 2), 50))
+    with pytest.warns(UserWarning, match="only 0 of the 1 neurons"):
+        rows = neurons.count_rows(measured, "a", draws=5)
+    assert {row["value"] for row in rows if row["metric"] in ("count", "specific", "chosen", "passed")} == {0}
+    fixed = neurons.scope_thresholds([measured], "pooled", draws=5)
+    assert math.isnan(fixed["entropy"])
+    with pytest.warns(UserWarning, match=r"\(pooled\) select no neuron: 0 passed"):
+        rows = neurons.count_rows(measured, "a", fixed=fixed, draws=5)
+    assert {row["value"] for row in rows if row["metric"] in ("count", "specific", "chosen", "passed")} == {0}
+
+
+def test_top_scores_never_take_what_has_none():
+    score = np.array([[3.0, 0, np.nan, 3], [-5, 7, 3, 0]])
+    assert as_sets(neurons.top_scores(score, 3)) == {(1, 1), (0, 0), (0, 3)}
+    with pytest.warns(UserWarning, match="only 4 of the 6"):
+        assert as_sets(neurons.top_scores(score, 6)) == {(0, 0), (0, 3), (1, 1), (1, 2)}
+
+
+def test_definitions_by_score():
+    score = np.random.default_rng(0).uniform(0.1, 1, (8, 25))
+    type1 = neurons.score_rows("centroid_type1", score, "b", count=10)
+    type2 = neurons.score_rows("centroid_type2", score, "b", count=10)
+    best = {place for place in np.ndindex(5, 25) if score[place] >= np.sort(score[:5], None)[-10]}
+    assert [row["value"] for row in type1] == [10, *(sum(i == layer for i, _ in best) for layer in range(8))]
+    assert [row["value"] for row in type2][:6] == [10, 0, 0, 0, 0, 0]
+    # What removing a neuron does to a log-probability: the most negative ones carry it, and NaN was not tried.
+    effect = np.where(score > 0.5, np.nan, -score)
+    effect[7, 3] = -5
+    effect[2, 1] = 9
+    mask = neurons.DEFINITIONS["causal"]({"scores": {"causal": effect}, "count": 1}, 0, 1)
+    assert as_sets(mask) == {(7, 3)}
+    assert [row["value"] for row in neurons.score_rows("causal", effect, "b")][0] == 2
+    scores = np.stack([score, score[::-1] * 0.01], axis=-1)
+    assert neurons.score_rows("pls", scores, "a", ["a", "b"])[0]["value"] == 2
+    with pytest.warns(UserWarning, match="only 0 of the 2"):
+        assert neurons.score_rows("causal", 0 * score, "b")[0]["value"] == 0
+
+
+def test_curves_of_definitions_by_score():
+    score = np.arange(1.0, 33).reshape(8, 4)
+    rows = neurons.score_curve_rows("causal", -score, "b", values=[0, 16, 31.5, 40])
+    assert [row["value"] for row in rows] == [32, 16, 1, 0]
+    rows = neurons.score_curve_rows("centroid_type2", score, "b")
+    assert [rows[0]["value"], rows[-1]["value"], rows[-1]["options"]["at"]] == [12, 0, pytest.approx(32)]
+    scores = np.array([[[1, 1, 0], [2, 1, 0], [3, 1, 1], [0, 0, 0]]])
+    rows = neurons.score_curve_rows("pls", scores, "a", "abc", values=[1, 1.5, 2.5])
+    assert [row["value"] for row in rows] == [3, 2, 1]
+    assert rows[1]["options"] == {"definition": "pls", "varied": "ratio", "at": 1.5}
+
+
+def test_functional_curve_meets_the_count():
+    base, now = functional_case(np.random.default_rng(7))
+    slots = {"subset": np.ones(60, int), "pair": np.arange(60) % 4, "prompt": np.arange(60)}
+    rows = neurons.functional_curve_rows(base, now, slots, "b", draws=20)
+    values = {row["options"]["at"]: row["value"] for row in rows}
+    assert values[0.5] == neurons.functional_rows(base, now, slots, "b", draws=20)[0]["value"] == 4
+    assert len(values) == 20 and list(values.values()) == sorted(values.values(), reverse=True)
+    assert neurons.functional_curve_rows(base, now, slots | {"subset": np.zeros(60, int)}, "b") == []
+
+
+def test_bad_input_is_one_line():
+    one = measured_from(np.ones((2, 1, 5, 1), int), np.full((2, 1), 9))
+    two = run_of_checkpoints()[0]
+    silent = two | {"tokens_RxK": two["tokens_RxK"] * [1, 0]}
+    other = two | {"languages": ["a", "x"]}
+    for mistake, message in (
+        (lambda: neurons.count_rows(one, "a"), "at least two, not 1"),
+        (lambda: neurons.neuron_rows(one, "a", "a"), "at least two, not 1"),
+        (lambda: neurons.pls(np.ones((1, 5, 1))), "at least two"),
+        (lambda: neurons.count_rows(silent, "a"), "no counted token"),
+        (lambda: neurons.count_rows(two, "a", "c"), "unknown measured language 'c'"),
+        (lambda: neurons.count_rows(two, "a", definitions=["lape_traget"]), "did you mean 'lape_target'"),
+        (lambda: neurons.scope_thresholds([two], "pool"), "did you mean 'pooled'"),
+        (lambda: neurons.scope_thresholds([two], "reference_checkpoint"), "name a reference checkpoint"),
+        (lambda: neurons.scope_thresholds([two], "pooled", 0), "name a reference checkpoint"),
+        (lambda: neurons.scope_thresholds([two], "reference_checkpoint", 1), "no checkpoint 1 among 1"),
+        (lambda: neurons.scope_thresholds([two, other], "pooled"), "differ in their languages"),
+        (
+            lambda: neurons.count_rows(two, "a", fixed=neurons.scope_thresholds([two], "pooled", draws=3)),
+            "3 times only",
+        ),
+        (lambda: neurons.score_rows("lape_target", np.ones((2, 5)), "b"), "unknown definition"),
+    ):
+        with pytest.raises(UserError, match=message) as caught:
+            mistake()
+        assert "\n" not in str(caught.value)
+
+
+def test_lape_both_of_two_languages_warns():
+    two, three = run_of_checkpoints()[3], run_of_checkpoints(K=3)[3]
+    with pytest.warns(UserWarning, match="almost empty by construction"):
+        rows = neurons.count_rows(two, "a", definitions=["lape_both"], draws=3)
+    assert value(rows, "count", "b", definition="lape_both") == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows = neurons.count_rows(two, "a", draws=3)
+        assert not any(row["options"].get("definition") == "lape_both" for row in rows)
+        neurons.count_rows(three, "a", definitions=["lape_both"], draws=3)

@@ -120,14 +120,14 @@ def test_one_executable_for_all_checkpoints():
         pass_of(jax.device_put(params, jax.devices()[0]))
         forward.measure(params, CONFIG, {}, SLOTS, END, 6)  # slots alone
     everywhere = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    assert forward.jitted_pass(CONFIG, END, False, everywhere)._cache_size() == 1
+    assert forward.jitted_pass(CONFIG, END, (), everywhere)._cache_size() == 1
     assert forward.jitted_pass.cache_info().currsize == 1
 
 
 def test_counters_are_exact_beyond_the_integers_of_float32():
     params = loud()
     everywhere = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    step = forward.jitted_pass(CONFIG, END, False, everywhere)
+    step = forward.jitted_pass(CONFIG, END, (), everywhere)
     batch = {
         "tokens": HELDOUT["a"]["tokens"][:6, :-1],
         "targets": HELDOUT["a"]["tokens"][:6, 1:],
@@ -278,7 +278,7 @@ print(json.dumps({{
     "loss": {{k: v["loss_sum"].tolist() for k, v in measured["rows"].items()}},
     "lens": {{k: v["primary_log_prob_LxN"].tolist() for k, v in measured["slots"].items()}},
     "written": written.tolist(), "devices": jax.device_count(), "refused": refused,
-    "executables": [forward.jitted_pass(t.CONFIG, t.END, False, everywhere)._cache_size(),
+    "executables": [forward.jitted_pass(t.CONFIG, t.END, (), everywhere)._cache_size(),
                     jitted_generation(t.CONFIG, 3, -1, everywhere)._cache_size()],
 }}))
 """

@@ -4,7 +4,6 @@ One Parquet file a checkpoint, written whole: what is measured is skipped, what 
 """
 
 import contextlib
-import math
 from collections.abc import Callable
 
 import jax
@@ -16,22 +15,14 @@ from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate
 from babel_jax.files import read_json
 from babel_jax.material import Material
-from babel_jax.model.sharding import rows_per_device
 from babel_jax.probes import forward, lens, neurons, statistics
 from babel_jax.training import hosts
 from babel_jax.training.checkpoint import Checkpoints, restore_params
 from babel_jax.training.config import plain
 from babel_jax.training.loop import last_step, trainer_for
 
-BATCH_ROWS = {True: 32, False: 16}  # rows a pass for short rows (at most 64 tokens) and for long ones
 # Parts of the parameters that a representation patch restores from another checkpoint.
 PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), "ffn": ("blocks/ffn_",)}
-
-
-def batch_rows(params, material: Material) -> int:
-    """Rows a pass: the number for the material's length, raised to a multiple of the devices that share them."""
-    mesh = getattr(jax.tree.leaves(params)[0].sharding, "mesh", None)
-    return math.lcm(BATCH_ROWS[material.max_length <= 64], mesh.size // rows_per_device(mesh, mesh.size) if mesh else 1)
 
 
 def accuracy_row(solved_Q: np.ndarray, **columns) -> dict:
@@ -50,7 +41,7 @@ def completions(params, model, material: Material, language: str) -> np.ndarray:
         problems.prompt_QxT[language],
         problems.length_Q,
         problems.new_tokens,
-        batch_rows(params, material),
+        forward.batch_rows(params, material.max_length),
     )
 
 
@@ -125,8 +116,8 @@ def checkpoint_rows(params, model, material: Material, base_LxNxF: np.ndarray | 
         material.heldout,
         material.slots,
         material.document_end,
-        batch_rows(params, material),
-        activations,
+        forward.batch_rows(params, material.max_length),
+        ("ffn",) if activations else (),
     )
     rows = forward.loss_rows(measured) + bits_per_byte_rows(measured, material)
     for language in (material.primary, material.new):
@@ -148,7 +139,13 @@ def base_activations(run_dir, config, material: Material) -> np.ndarray:
     params = restore_params(run_dir, last_step(run_dir), trainer.abstract_state["params"], plain(model))
     # All slots, of which some are not wanted: the same executable as at every checkpoint.
     found = forward.measure(
-        params, model, {}, material.slots, material.document_end, batch_rows(params, material), activations=True
+        params,
+        model,
+        {},
+        material.slots,
+        material.document_end,
+        forward.batch_rows(params, material.max_length),
+        at_slots=("ffn",),
     )
     return found["slots"][material.primary]["ffn_LxNxF"]
 

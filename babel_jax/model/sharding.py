@@ -164,13 +164,14 @@ def constrain_rows(x, mesh: Mesh, axis: int):
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, P(*(None,) * axis, BATCH_AXES)))
 
 
-def rows_per_device(mesh: Mesh, rows: int) -> int:
-    return rows // _parts(mesh, BATCH_AXES)
+def row_devices(mesh: Mesh) -> int:
+    """Among how many devices the rows of a batch are split."""
+    return _parts(mesh, BATCH_AXES)
 
 
 def check_batch(mesh: Mesh, batch_size: int, accumulation: int = 1) -> None:
     """A batch, and each of its micro-batches, must divide over the devices that hold its rows."""
-    parts = _parts(mesh, BATCH_AXES)
+    parts = row_devices(mesh)
     if batch_size % (parts * accumulation):
         raise UserError(
             f"batch_size {batch_size} is not divisible by the {parts} devices of the data and fsdp axes"

@@ -6,29 +6,34 @@ Letters as in `model/decoder.py`; R shards of rows, C candidates.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from babel_jax.errors import UserError
-from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params
-from babel_jax.model.sharding import COMPILER_OPTIONS
+from babel_jax.errors import UserError, unknown_name
+from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params, head_table, unembed
+from babel_jax.model.sharding import BATCH, COMPILER_OPTIONS, constrain, row_devices
 from babel_jax.probes import lens, statistics
 from babel_jax.training import preemption
-from babel_jax.training.loss import segments, token_loss
+from babel_jax.training.loss import segments, tiles_for, token_loss
 
 SHARDS = 20  # groups of neighbouring rows with counters of their own, for intervals of everything made of counts
 EXACT_TOKENS = 2**24  # a batch is counted in float32, whose integers end here
 
 
+AT_SLOTS = ("ffn", "residual", "sentence")  # what a pass can also hand out at its slots
+
+
 @functools.cache
-def jitted_pass(config: DecoderConfig, document_end: int, activations: bool, everywhere):
+def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, ...], everywhere):
     """The jitted pass `(params, counters, batch) -> (counters, per row results)`, made once per shape of the model.
 
-    `batch` holds `tokens`, `targets`, `loss`, `knowledge` [B, T], `language` [B] (-1: count nothing), `shard` [],
-    `positions` [B, P] and `candidates` [B, P, C]. `everywhere`: the sharding of the results.
+    `batch` holds `tokens`, `targets`, `loss`, `knowledge`, `sentence` [B, T], `language` [B] (-1: count nothing), `shard`
+    [], `positions` [B, P] and `candidates` [B, P, C] (-1: none). `at_slots`: which of `AT_SLOTS` to hand out too.
+    `everywhere`: the sharding of the results; counters lie as `counter_shardings` says.
     `jitted_pass(…)._cache_size()` is the number of executables: 1 however many checkpoints were measured.
     """
 
@@ -41,14 +46,18 @@ def jitted_pass(config: DecoderConfig, document_end: int, activations: bool, eve
         languages = counters["tokens_RxK"].shape[1]
         language_BxK = jax.nn.one_hot(batch["language"], languages, dtype=jnp.float32)
         weight_BxTxK = inside_BxT[:, :, None] * language_BxK[:, None, :]
-        request = TapRequest(weight_BxTxK, batch["positions"], ffn_at_positions=activations)
+        request = TapRequest(
+            weight_BxTxK,
+            batch["positions"],
+            batch["sentence"] if "sentence" in at_slots else None,
+            ffn_at_positions="ffn" in at_slots,
+        )
         segment_BxT = segments(tokens_BxT, document_end)
         logits_BxTxV, taps = Decoder(config, mesh).apply({"params": params}, tokens_BxT, segment_BxT, request)
 
         results = lens.read_candidates(params, config, taps["residual_LxBxPxD"], batch["candidates"], mesh)
-        if activations:
-            results["ffn_LxBxPxF"] = taps["ffn_LxBxPxF"]
-        loss_BxT = token_loss(logits_BxTxV, batch["targets"])
+        results |= {name: value for name, value in taps.items() if name.partition("_")[0] in at_slots}
+        loss_BxT = _token_losses(params, config, logits_BxTxV, taps["final_BxTxD"], batch["targets"], mesh)
         for name, mask_BxT in (
             ("loss", batch["loss"]),
             ("knowledge", batch["knowledge"]),
@@ -66,12 +75,42 @@ def jitted_pass(config: DecoderConfig, document_end: int, activations: bool, eve
 
     platform = mesh.devices.flat[0].platform if mesh else None
     return jax.jit(
-        one_pass, donate_argnums=1, out_shardings=everywhere, compiler_options=COMPILER_OPTIONS.get(platform)
+        one_pass,
+        donate_argnums=1,
+        out_shardings=(counter_shardings(everywhere), everywhere),
+        compiler_options=COMPILER_OPTIONS.get(platform),
     )
 
 
-def input_shapes(config: DecoderConfig, languages: int, batch_size: int) -> tuple[dict, dict]:
-    """(shape, dtype) of all counters and of all parts of a batch of the pass with one slot a row."""
+def _token_losses(params, config, logits_BxTxV, final_BxTxD, targets_BxT, mesh):
+    """Cross-entropy per target [B, T]; logits that are large are made and forgotten part by part of the positions."""
+    B, T = targets_BxT.shape
+    tiles = tiles_for(B // (row_devices(mesh) if mesh else 1), T, config.vocab_size)
+    if not tiles:
+        return token_loss(logits_BxTxV, targets_BxT)
+    head_VxD = constrain(head_table(params).astype(config.dtype), "head", mesh)
+
+    def one_part(part):
+        first = part * (T // tiles)
+        x_BxtxD, target_Bxt = (
+            jax.lax.dynamic_slice_in_dim(x, first, T // tiles, axis=1) for x in (final_BxTxD, targets_BxT)
+        )
+        return token_loss(unembed(params, config, x_BxtxD, head_VxD), target_Bxt)
+
+    return jax.lax.map(one_part, jnp.arange(tiles)).swapaxes(0, 1).reshape(B, T)
+
+
+def counter_shardings(everywhere) -> dict:
+    """Where the counters lie: neurons are split as the FFN is, so that they are summed over the batch's axes alone."""
+    place = {"active_RxLxFxK": everywhere, "activation_sum_RxLxFxK": everywhere, "tokens_RxK": everywhere}
+    if not isinstance(everywhere, NamedSharding):
+        return place
+    split = NamedSharding(everywhere.mesh, PartitionSpec(None, None, "tensor", None))
+    return {name: split if "F" in name.rpartition("_")[2] else sharding for name, sharding in place.items()}
+
+
+def input_shapes(config: DecoderConfig, languages: int, batch_size: int, slots: tuple = (1, 2)) -> tuple[dict, dict]:
+    """(shape, dtype) of all counters and of all parts of a batch of the pass; `slots`: (P, C) of a row."""
     B, T = batch_size, config.max_length
     neurons = (SHARDS, config.layers, config.ffn_width, languages)
     counters = {
@@ -84,9 +123,10 @@ def input_shapes(config: DecoderConfig, languages: int, batch_size: int) -> tupl
         "targets": ((B, T), np.int32),
         "loss": ((B, T), np.float32),
         "knowledge": ((B, T), np.float32),
+        "sentence": ((B, T), np.float32),
         "language": ((B,), np.int32),
-        "positions": ((B, 1), np.int32),
-        "candidates": ((B, 1, 2), np.int32),
+        "positions": ((B, slots[0]), np.int32),
+        "candidates": ((B, *slots), np.int32),
         "shard": ((), np.int32),
     }
     return counters, batch
@@ -105,14 +145,39 @@ def placement(params, batch_size: int):
         sharding = sharding or SingleDeviceSharding(jax.devices()[0])
         return sharding, sharding
     mesh = sharding.mesh
-    axes = tuple(axis for axis in ("data", "fsdp") if axis in mesh.shape)
-    devices = int(np.prod([mesh.shape[axis] for axis in axes]))
+    devices = row_devices(mesh)
     if batch_size % devices:
         raise UserError(
             f"probe batch size {batch_size} is not divisible by the {devices} devices of the data axes; "
             f"choose a multiple of {devices}."
         )
-    return NamedSharding(mesh, PartitionSpec(axes)), NamedSharding(mesh, PartitionSpec())
+    return NamedSharding(mesh, BATCH), NamedSharding(mesh, PartitionSpec())
+
+
+BATCH_ROWS = {True: 32, False: 16}  # rows a pass for short rows (at most 64 tokens) and for long ones
+
+
+def batch_rows(params, length: int) -> int:
+    """Rows a pass: the number for rows of this length, raised to a multiple of the devices that share them."""
+    mesh = getattr(jax.tree.leaves(params)[0].sharding, "mesh", None)
+    return math.lcm(BATCH_ROWS[length <= 64], row_devices(mesh) if mesh else 1)
+
+
+POOLINGS = ("weighted", "last")
+
+
+def position_weights(tokens_BxT, position_B, pooling: str = "weighted"):
+    """Weights of tokens in a sentence's vector, float32 [B, T], for `TapRequest.sentence_BxT`.
+
+    "weighted": 1, 2, 3, … up to and at `position_B`; "last": 1 at that position alone. What stands behind it (padding,
+    or the identifier that is to come) weighs nothing. Works on NumPy arrays and inside `jit`.
+    """
+    t_T, position_Bx1 = np.arange(tokens_BxT.shape[1]), position_B[:, None]
+    if pooling == "weighted":
+        return ((t_T <= position_Bx1) * (t_T + 1)).astype(np.float32)
+    if pooling == "last":
+        return (t_T == position_Bx1).astype(np.float32)
+    raise unknown_name("pooling", pooling, POOLINGS)
 
 
 def row_batches(rows: dict, batch_size: int, **padding):
@@ -140,7 +205,7 @@ def row_batches(rows: dict, batch_size: int, **padding):
         )
 
 
-def _heldout_rows(heldout: dict, languages: list):
+def _heldout_rows(heldout: dict, languages: list, slots: tuple):
     """All languages' held-out rows as one list in which every language is spread evenly, and each row's language.
 
     Any run of neighbouring rows then holds neighbouring rows of every language, in the languages' proportions: that
@@ -162,24 +227,53 @@ def _heldout_rows(heldout: dict, languages: list):
         "targets": tokens[:, 1:],
         "loss": rows["loss"].astype(np.float32),
         "knowledge": rows["knowledge"].astype(np.float32),
+        "sentence": np.zeros(rows["loss"].shape, np.float32),
         "language": language[order],
-        "positions": np.zeros((len(tokens), 1), np.int32),
-        "candidates": np.zeros((len(tokens), 1, 2), np.int32),
+        "positions": np.zeros((len(tokens), slots[0]), np.int32),
+        "candidates": np.full((len(tokens), *slots), -1, np.int32),
     }
 
 
-def _slot_rows(slots: dict):
+def _candidates(slots: dict):
+    """What a lens is to read at each slot, [N, P, C]: `candidates` as given, or both languages' identifiers."""
+    if "candidates" in slots:
+        return np.asarray(slots["candidates"], np.int32)
+    return lens.slot_candidates(slots)[:, None]
+
+
+def _slot_rows(slots: dict, shape: tuple):
+    """Prompts as rows that count nothing; positions and candidates are filled up to `shape` (P, C)."""
     tokens = np.asarray(slots["tokens"], np.int32)
+    position_NxP = np.asarray(slots["position"], np.int32).reshape(len(tokens), -1)
+    candidates_NxPxC = _candidates(slots)
+    missing = [wanted - size for wanted, size in zip(shape, candidates_NxPxC.shape[1:], strict=True)]
     nothing = np.zeros(tokens.shape, np.float32)
     return {
         "tokens": tokens,
         "targets": np.zeros_like(tokens),
         "loss": nothing,
         "knowledge": nothing,
+        "sentence": position_weights(tokens, position_NxP[:, 0]),
         "language": np.full(len(tokens), -1, np.int32),
-        "positions": np.asarray(slots["position"], np.int32)[:, None],
-        "candidates": np.stack([slots["primary_id"], slots["new_id"]], axis=-1).astype(np.int32)[:, None],
+        "positions": np.pad(position_NxP, ((0, 0), (0, missing[0]))),
+        "candidates": np.pad(candidates_NxPxC, ((0, 0), (0, missing[0]), (0, missing[1])), constant_values=-1),
     }
+
+
+def _at_slots(raw: dict, slots: dict) -> dict:
+    """What a pass found at slots, without the filling: of identifiers, or of `candidates` as they were given."""
+    N, P, C = _candidates(slots).shape
+    found = {
+        name: value[:, :, :P, :C] if "PxC" in name else value[:, :, :P] if "xP" in name else value
+        for name, value in raw.items()
+    }
+    if "candidates" in slots:
+        return {name.replace("xB", "xN"): value for name, value in found.items()}
+    one = {
+        name.replace("xBxP", "xN").replace("xB", "xN"): v[:, :, 0] if "xP" in name else v for name, v in found.items()
+    }
+    results = lens.slot_results(one, slots)
+    return results | {name: value for name, value in one.items() if name.partition("_")[0] in AT_SLOTS}
 
 
 def measure(
@@ -189,25 +283,27 @@ def measure(
     slots: dict,
     document_end: int = -1,
     batch_size: int = 64,
-    activations: bool = False,
+    at_slots: tuple[str, ...] = (),
 ) -> dict:
     """Streams held-out rows and slots through the pass and hands out everything the probes are made of.
 
     Args:
       params: parameters on any mesh (or none); rows follow them.
       heldout: language -> `tokens` [N, T+1], `loss` [N, T] (weight of each target in the loss), `knowledge` [N, T].
-      slots: language of the prompts -> `tokens` [N, T] right-padded, `position`, `primary_id`, `new_id` [N].
+      slots: language of the prompts -> `tokens` [N, T] right-padded, `position`, `primary_id`, `new_id` [N] (or sets
+        `primary_ids`, `new_ids` [N, M]); or, instead of identifiers, `position` [N, P] and `candidates` [N, P, C].
       document_end: id of the token that ends a document, or -1.
       batch_size: rows a step; the last batch of a kind is filled up with rows that count nothing.
-      activations: also hand out the FFN's activations at the slots.
+      at_slots: what else to hand out at the slots: "ffn" (activations), "residual" (stream after each block), "sentence"
+        (its mean over the prompt, weighted by position).
 
     Returns:
       `languages`: their names in the order of axis K.
       `rows`: language -> `loss_sum`, `loss_count`, `knowledge_sum`, `knowledge_count`, each [N], in the order given.
       `active_RxLxFxK` (int64): tokens with a positive FFN pre-activation; `activation_sum_RxLxFxK`; `tokens_RxK`
         (int64): tokens counted. R shards of neighbouring rows, at most `SHARDS` and at most one a batch.
-      `slots`: language -> `primary_log_prob_LxN`, `new_log_prob_LxN`, `argmax_LxN`, `logsumexp_LxN` and, when asked
-        for, `ffn_LxNxF`.
+      `slots`: language -> `lens.slot_results` (`primary_log_prob_LxN`, `new_log_prob_LxN`, `argmax_LxN`, …) and, when asked
+        for, `ffn_LxNxF`, `residual_LxNxD`, `sentence_LxNxD`; of `candidates`: `log_prob_LxNxPxC`, `rank_LxNxPxC`, ….
 
     Raises:
       UserError: the batch does not divide among the devices, or is too large to be counted exactly.
@@ -216,7 +312,7 @@ def measure(
     rows, everywhere = placement(params, batch_size)
     if isinstance(everywhere, SingleDeviceSharding):
         params = jax.device_put(params, everywhere)
-    step = jitted_pass(config, document_end, activations, everywhere)
+    step = jitted_pass(config, document_end, tuple(at_slots), everywhere)
 
     def run(counters, batch, shard):
         if batch["tokens"].size >= EXACT_TOKENS:
@@ -227,11 +323,14 @@ def measure(
         batch = jax.device_put(batch, rows) | {"shard": jax.device_put(np.int32(shard), everywhere)}
         return step(params, counters, batch)
 
-    counted = _heldout_rows(heldout, languages) if heldout else None
+    sizes = [_candidates(found).shape[1:] for found in slots.values()] or [(1, 2)]
+    shape = tuple(int(size) for size in np.max(sizes, axis=0))  # the same for all: one executable
+    counted = _heldout_rows(heldout, languages, shape) if heldout else None
     steps = -(-len(counted["tokens"]) // batch_size) if heldout else 0
     shards = max(1, min(SHARDS, steps))
     shapes, _ = input_shapes(config, len(languages), batch_size)
-    counters = jax.device_put({name: np.zeros(*shape) for name, shape in shapes.items()}, everywhere)
+    counters = {name: np.zeros(*shape) for name, shape in shapes.items()}
+    counters = jax.device_put(counters, counter_shardings(everywhere))
 
     per_row = []
     for index, (kept, batch) in enumerate(row_batches(counted, batch_size, language=-1) if heldout else ()):
@@ -239,12 +338,12 @@ def measure(
         per_row.append((kept, {name: results[name] for name in results if name.endswith("_B")}))
     at_slots = {name: [] for name in slots}
     for name in slots:
-        for kept, batch in row_batches(_slot_rows(slots[name]), batch_size, language=-1):
+        for kept, batch in row_batches(_slot_rows(slots[name], shape), batch_size, language=-1):
             counters, results = run(counters, batch, 0)
             at_slots[name].append((kept, {key: results[key] for key in results if not key.endswith("_B")}))
 
     measured = {"languages": languages, "rows": {}, "slots": {}}
-    for name, values in counters.items():
+    for name, values in jax.device_put(counters, everywhere).items():
         # Always SHARDS on the device: how many rows there are must not change a shape.
         values = np.asarray(values)[:shards]
         measured[name] = values.astype(np.float64 if values.dtype == np.float32 else np.int64)
@@ -260,20 +359,10 @@ def measure(
     for name, batches in at_slots.items():
         if batches:
             merged = {
-                key: np.concatenate(
-                    [np.asarray(results[key])[:, :kept, 0] for kept, results in batches],
-                    axis=1,
-                )
+                key: np.concatenate([np.asarray(results[key])[:, :kept] for kept, results in batches], axis=1)
                 for key in batches[0][1]
             }
-            measured["slots"][name] = {
-                "primary_log_prob_LxN": merged["log_prob_LxBxPxC"][..., 0],
-                "new_log_prob_LxN": merged["log_prob_LxBxPxC"][..., 1],
-                "argmax_LxN": merged["argmax_LxBxP"],
-                "logsumexp_LxN": merged["logsumexp_LxBxP"],
-            }
-            if activations:
-                measured["slots"][name]["ffn_LxNxF"] = merged["ffn_LxBxPxF"]
+            measured["slots"][name] = _at_slots(merged, slots[name])
     return measured
 
 

@@ -2,107 +2,275 @@
 
 The lens reads the residual stream after each block through the model's own last LayerNorm and head. The LayerNorm's
 statistics are those of the layer at hand; the last layer therefore gives the model's own logits (probes.md 1.3).
+Letters as in `model/decoder.py`; C candidate tokens, N slots, M tokens of an identifier's set.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from babel_jax.errors import UserError, unknown_name
 from babel_jax.model import decoder
 from babel_jax.model.sharding import constrain
 from babel_jax.probes import statistics
 
+TOPK = (5, 10)
 
-def read_candidates(params: dict, config: decoder.DecoderConfig, residual_LxBxPxD, candidate_BxPxC, mesh=None) -> dict:
+
+def translate(h_BxPxD, A_DxD, b_D):
+    """A tuned lens' translator, h + h A + b, in float32: with A = 0 and b = 0 it hands out h bit for bit."""
+    h32 = h_BxPxD.astype(jnp.float32)
+    return (h32 + h32 @ A_DxD + b_D).astype(h_BxPxD.dtype)
+
+
+def read_candidates(
+    params: dict, config: decoder.DecoderConfig, residual_LxBxPxD, candidate_BxPxC, mesh=None, translators=None
+) -> dict:
     """What the lens says about candidate tokens, layer after layer, so that one layer's logits exist at a time.
 
     With a mesh the output embedding is gathered once, not once a layer.
 
+    Args:
+      candidate_BxPxC: token ids; -1 where there is none.
+      translators: `A_LxDxD`, `b_LxD` of `tuned_lens.train`; None: the logit lens.
+
     Returns:
-      `log_prob_LxBxPxC` (nats), `argmax_LxBxP` (token ids) and `logsumexp_LxBxP` of the logits.
+      `log_prob_LxBxPxC` (nats; -inf where there is no candidate), `rank_LxBxPxC` (tokens that come before the
+      candidate, 0 for the most probable one, V where there is none; among equals the lower id comes first, as in
+      argmax), `argmax_LxBxP` (token ids), `logsumexp_LxBxP` of the logits and `entropy_LxBxP` (nats).
     """
     head_VxD = constrain(decoder.head_table(params).astype(config.dtype), "head", mesh)
+    given_BxPxC = candidate_BxPxC >= 0
+    id_BxPxC = jnp.where(given_BxPxC, candidate_BxPxC, 0)
 
-    def one_layer(h_BxPxD):
+    def one_layer(layer):
+        h_BxPxD = layer["h"] if translators is None else translate(layer["h"], layer["A"], layer["b"])
         logits_BxPxV = decoder.unembed(params, config, h_BxPxD, head_VxD)
         logsumexp_BxP = jax.nn.logsumexp(logits_BxPxV, axis=-1)
-        candidates_BxPxC = jnp.take_along_axis(logits_BxPxV, candidate_BxPxC, axis=-1)
+        candidates_BxPxC = jnp.take_along_axis(logits_BxPxV, id_BxPxC, axis=-1)
+        surprise_BxPxV = logsumexp_BxP[..., None] - logits_BxPxV
         return {
-            "log_prob_LxBxPxC": candidates_BxPxC - logsumexp_BxP[..., None],
+            "log_prob_LxBxPxC": jnp.where(given_BxPxC, candidates_BxPxC - logsumexp_BxP[..., None], -jnp.inf),
+            "rank_LxBxPxC": jnp.where(given_BxPxC, _ranks(logits_BxPxV, candidates_BxPxC, id_BxPxC), config.vocab_size),
             "argmax_LxBxP": jnp.argmax(logits_BxPxV, axis=-1).astype(jnp.int32),
             "logsumexp_LxBxP": logsumexp_BxP,
+            "entropy_LxBxP": (jnp.exp(-surprise_BxPxV) * surprise_BxPxV).sum(axis=-1),
         }
 
-    return jax.lax.map(one_layer, residual_LxBxPxD)
+    layers = {"h": residual_LxBxPxD}
+    if translators is not None:
+        layers |= {"A": translators["A_LxDxD"], "b": translators["b_LxD"]}
+    return jax.lax.map(one_layer, layers)
 
 
-def working_language(candidates: dict, slots: dict, language: str, draws: int = statistics.DRAWS) -> list[dict]:
-    """The primary language's share of what the layers would write where an identifier must come (paper section 3.2).
+def _ranks(logits_BxPxV, candidates_BxPxC, id_BxPxC):
+    """How many tokens come before each candidate, one candidate at a time: B x P x C x V never exists."""
+    token_V = jnp.arange(logits_BxPxV.shape[-1])
 
-    Three readings of "share of identifiers", each per layer and subset of slots:
-      primary_share_prob: mean of p(A) / (p(A) + p(B)), A the primary's identifier, B the new language's;
-      primary_share_pair: share of slots with p(A) > p(B);
-      primary_share_argmax: A's share among the slots whose most probable token is A or B; argmax_coverage says how many
-        slots those are.
-    Slots where both languages use the same token say nothing and are left out.
+    def one_candidate(candidate):
+        value_BxPx1, id_BxPx1 = (x_BxP[..., None] for x_BxP in candidate)
+        before = (logits_BxPxV > value_BxPx1) | ((logits_BxPxV == value_BxPx1) & (token_V < id_BxPx1))
+        return before.sum(axis=-1, dtype=jnp.int32)
+
+    rank_CxBxP = jax.lax.map(one_candidate, (jnp.moveaxis(candidates_BxPxC, -1, 0), jnp.moveaxis(id_BxPxC, -1, 0)))
+    return jnp.moveaxis(rank_CxBxP, 0, -1)
+
+
+def identifier_set(slots: dict, side: str) -> np.ndarray:
+    """The token ids that stand for the identifier of one language ("primary" or "new"), [N, M], -1 padded."""
+    if f"{side}_ids" in slots:
+        return np.asarray(slots[f"{side}_ids"], np.int32)
+    return np.asarray(slots[f"{side}_id"], np.int32)[:, None]
+
+
+def slot_candidates(slots: dict) -> np.ndarray:
+    """The candidates of each slot, int32 [N, 2 M]: the primary's set, then the new language's, each -1 padded to M."""
+    sets = [identifier_set(slots, side) for side in ("primary", "new")]
+    M = max(ids_NxM.shape[1] for ids_NxM in sets)
+    return np.concatenate(
+        [np.pad(ids_NxM, ((0, 0), (0, M - ids_NxM.shape[1])), constant_values=-1) for ids_NxM in sets], axis=1
+    )
+
+
+def slot_results(raw: dict, slots: dict) -> dict:
+    """What the lens says about the two identifiers of each slot, from what it says about `slot_candidates`.
 
     Args:
-      candidates: `primary_log_prob_LxN`, `new_log_prob_LxN`, `argmax_LxN`, as from `forward.measure`.
-      slots: `primary_id`, `new_id`, `pair`, `prompt`, `subset` (0 shared, 1 transfer), each [N].
-      language: the language of the prompts.
+      raw: `log_prob_LxNxC`, `rank_LxNxC`, of which the first C are those of `slot_candidates`; the rest is handed on.
 
     Returns:
-      Measurement rows without run, seed and step; intervals by resampling pairs, then prompts. A share of no slots is
-      NaN with n = 0.
+      `primary_log_prob_LxN`, `new_log_prob_LxN`: the log of the summed probability of the identifier's set;
+      `primary_rank_LxN`, `new_rank_LxN`: the rank of the set's most probable token; and the rest of `raw`.
     """
-    primary_N, new_N, subset_N = (np.asarray(slots[name]) for name in ("primary_id", "new_id", "subset"))
-    differ_N = primary_N != new_N
-    if not differ_N.any():
+    results = {name: values for name, values in raw.items() if name not in ("log_prob_LxNxC", "rank_LxNxC")}
+    log_prob_LxNxC, rank_LxNxC = np.asarray(raw["log_prob_LxNxC"]), np.asarray(raw["rank_LxNxC"])
+    M = slot_candidates(slots).shape[1] // 2
+    for side, chosen in (("primary", slice(0, M)), ("new", slice(M, 2 * M))):
+        results[f"{side}_log_prob_LxN"] = _log_sum(log_prob_LxNxC[..., chosen])
+        results[f"{side}_rank_LxN"] = rank_LxNxC[..., chosen].min(axis=-1)
+    return results
+
+
+def _log_sum(log_prob_LxNxM):
+    """log sum exp over the last axis; of one number that number bit for bit, of none -inf."""
+    top_LxN = log_prob_LxNxM.max(axis=-1)
+    finite_LxN = np.where(np.isneginf(top_LxN), 0, top_LxN)
+    with np.errstate(divide="ignore"):
+        return finite_LxN + np.log(np.exp(log_prob_LxNxM - finite_LxN[..., None]).sum(axis=-1))
+
+
+def chosen_layers(layers, count: int) -> list[int]:
+    """The layers (1 is the first block) of a choice: "inner" (1 to L - 1), "middle" (L/4 to 3 L/4) or a list of them.
+
+    A model of one layer has no inner one: both names then mean its only layer (the rows say which layers they hold).
+
+    Raises:
+      UserError: an unknown name, no layer, or one that the model lacks.
+    """
+    if isinstance(layers, str):
+        named = {"inner": range(1, count), "middle": range(max(1, -(-count // 4)), 3 * count // 4 + 1)}
+        if layers not in named:
+            raise unknown_name("choice of layers", layers, named)
+        return list(named[layers]) or [count]
+    chosen = sorted(set(layers))
+    if not chosen or chosen[0] < 1 or chosen[-1] > count:
+        raise UserError(f"layers {list(layers)} are not layers of this model; choose from 1 to {count}.")
+    return chosen
+
+
+def layers_text(layers: list[int]) -> str:
+    """A choice of layers as it stands in the options of a row: "1..3", "2", "1,3"."""
+    if len(layers) > 1 and layers == list(range(layers[0], layers[-1] + 1)):
+        return f"{layers[0]}..{layers[-1]}"
+    return ",".join(map(str, layers))
+
+
+def working_language(
+    results: dict, slots: dict, language: str, layers="inner", topk=TOPK, draws: int = statistics.DRAWS
+) -> list[dict]:
+    """The primary language's share of what the layers would write where an identifier must come (paper section 3.2).
+
+    Readings of "share of identifiers", A the primary's identifier and B the new language's (each a set of tokens; its
+    probability is the sum over the set, it is hit by any of its tokens):
+      primary_share_prob: mean of p(A) / (p(A) + p(B));
+      primary_share_pair: share of slots with p(A) > p(B);
+      primary_share_argmax: A's share among the slots whose most probable token is in A or B; argmax_coverage says how
+        many slots those are;
+      primary_share_top5, …: A's share among the slots with a token of A or B among the 5 most probable: the more
+        probable of those decides; top5_coverage says how many slots those are.
+    Each as a curve (probe "lens", a row a layer) and as a number (probe "working_language": numerators and denominators
+    are summed over slots and chosen layers, probes.md 1.3), per subset of slots. `entropy` (bits, probe "lens") is the
+    mean over the same slots. Slots where no token tells the languages apart say nothing and are left out.
+
+    Args:
+      results: `primary_log_prob_LxN`, `new_log_prob_LxN` (nats) and, where they are defined, `argmax_LxN`,
+        `primary_rank_LxN`, `new_rank_LxN`, `entropy_LxN` (nats), as from `slot_results`; what is missing gets no rows.
+      slots: `primary_id`, `new_id` [N] or `primary_ids`, `new_ids` [N, M] (of whole identifiers `primary_sequence`,
+        `new_sequence`, see `prompts.py`), `pair`, `prompt`, `subset` (0 shared, 1 transfer), each [N].
+      language: the language of the prompts.
+      layers: of the number: "inner", "middle" or a list (see `chosen_layers`).
+
+    Returns:
+      Measurement rows without run, seed and step; intervals by resampling pairs, then prompts: few pairs, wide
+      intervals. A share of no slots is NaN with n = 0; n of a number counts slots times layers.
+    """
+    told_apart_N = _told_apart(slots, whole="argmax_LxN" not in results)
+    if not told_apart_N.any():
         return []
-    log_odds_LxN = np.asarray(candidates["primary_log_prob_LxN"], np.float64) - candidates["new_log_prob_LxN"]
-    argmax_LxN = np.asarray(candidates["argmax_LxN"])
-    is_primary_LxN, is_new_LxN = argmax_LxN == primary_N, argmax_LxN == new_N
-    ones_LxN = np.ones_like(log_odds_LxN)
-    parts = {  # metric -> (numerator, denominator); a share is the ratio of their sums
-        "primary_share_prob": (
-            1 / (1 + np.exp(-np.clip(log_odds_LxN, -700, 700))),
-            ones_LxN,
-        ),
-        "primary_share_pair": (log_odds_LxN > 0, ones_LxN),
-        "primary_share_argmax": (is_primary_LxN, is_primary_LxN | is_new_LxN),
-        "argmax_coverage": (is_primary_LxN | is_new_LxN, ones_LxN),
+    shares = _shares(results, slots)
+    ranked = _ranked_shares(results, topk)
+    entropy = {}
+    if "entropy_LxN" in results:
+        bits_LxN = np.asarray(results["entropy_LxN"], np.float64) / np.log(2)
+        entropy["entropy"] = (bits_LxN, np.ones_like(bits_LxN))
+    L = len(results["primary_log_prob_LxN"])
+    chosen = chosen_layers(layers, L)
+    index = np.array(chosen) - 1
+    pooled = {
+        metric: tuple(values_LxN[index].sum(axis=0, keepdims=True, dtype=np.float64) for values_LxN in parts)
+        for metric, parts in (shares | ranked).items()
     }
-    subsets = {"all": differ_N}
+    subset_N = np.asarray(slots["subset"])
+    subsets = {"all": told_apart_N}
     if len(np.unique(subset_N)) > 1:
         subsets |= {
-            "shared": differ_N & (subset_N == 0),
-            "transfer": differ_N & (subset_N == 1),
+            "shared": told_apart_N & (subset_N == 0),
+            "transfer": told_apart_N & (subset_N == 1),
         }
     cluster_N, weight_DxC = statistics.two_level_weights(slots["pair"], slots["prompt"], draws)
-    parts_MxN = np.concatenate([values_LxN for pair in parts.values() for values_LxN in pair]).astype(np.float64)
 
     rows = []
-    layers = len(log_odds_LxN)
-    for subset, kept_N in subsets.items():
-        sums_MxC = statistics.cluster_sums(parts_MxN[:, kept_N], cluster_N[kept_N], weight_DxC.shape[1])
-        totals = sums_MxC.sum(axis=1).reshape(len(parts), 2, layers)
-        drawn_DxM = statistics.ratio(*np.moveaxis((weight_DxC @ sums_MxC.T).reshape(-1, len(parts), 2, layers), 2, 0))
-        low, high = statistics.interval(drawn_DxM.reshape(len(drawn_DxM), -1))
-        shares = statistics.ratio(totals[:, 0], totals[:, 1])
-        for index, (metric, layer) in enumerate(
-            (metric, layer) for metric in range(len(parts)) for layer in range(layers)
-        ):
-            rows.append(
-                dict(
-                    probe="lens",
-                    language=language,
-                    layer=layer + 1,
-                    metric=list(parts)[metric],
-                    value=float(shares[metric, layer]),
-                    n=int(totals[metric, 1, layer]),
-                    ci_low=float(low[index]),
-                    ci_high=float(high[index]),
-                    options={"subset": subset},
-                )
-            )
+    # Each group is summed by itself: another group beside it must not change the last digit of its numbers.
+    for probe, parts, row_layers, options in (
+        ("lens", shares, range(1, L + 1), {}),
+        ("lens", ranked | entropy, range(1, L + 1), {}),
+        ("working_language", pooled, [-1], {"layers": layers_text(chosen)}),
+    ):
+        for subset, kept_N in subsets.items() if parts else ():
+            for metric, place, share in _intervals(parts, kept_N, cluster_N, weight_DxC):
+                common = dict(probe=probe, language=language, layer=row_layers[place], metric=metric)
+                rows.append(common | share | dict(options={"subset": subset} | options))
     return rows
+
+
+def _told_apart(slots, whole):
+    """[N]: both languages have an identifier here, and no token of one's set (no whole identifier) is the other's."""
+    if whole and "primary_sequence" in slots:
+        primary_NxS, new_NxS = slots["primary_sequence"], slots["new_sequence"]
+        return (primary_NxS[:, 0] >= 0) & (new_NxS[:, 0] >= 0) & (primary_NxS != new_NxS).any(axis=1)
+    primary_NxM, new_NxM = identifier_set(slots, "primary"), identifier_set(slots, "new")
+    both_N = ((primary_NxM[:, :, None] == new_NxM[:, None]) & (primary_NxM >= 0)[:, :, None]).any(axis=(1, 2))
+    return ~both_N & (primary_NxM >= 0).any(axis=1) & (new_NxM >= 0).any(axis=1)
+
+
+def _shares(results, slots):
+    """metric -> (numerator, denominator), [L, N] each; a share is the ratio of their sums."""
+    with np.errstate(invalid="ignore"):  # -inf - -inf, where neither language has an identifier
+        log_odds_LxN = np.asarray(results["primary_log_prob_LxN"], np.float64) - results["new_log_prob_LxN"]
+    ones_LxN = np.ones_like(log_odds_LxN)
+    parts = {
+        "primary_share_prob": (1 / (1 + np.exp(-np.clip(log_odds_LxN, -700, 700))), ones_LxN),
+        "primary_share_pair": (log_odds_LxN > 0, ones_LxN),
+    }
+    if "argmax_LxN" in results:
+        argmax_LxN = np.asarray(results["argmax_LxN"])
+        is_primary_LxN, is_new_LxN = (
+            (argmax_LxN[..., None] == identifier_set(slots, side)).any(axis=-1) for side in ("primary", "new")
+        )
+        parts["primary_share_argmax"] = (is_primary_LxN, is_primary_LxN | is_new_LxN)
+        parts["argmax_coverage"] = (is_primary_LxN | is_new_LxN, ones_LxN)
+    return parts
+
+
+def _ranked_shares(results, topk):
+    if "primary_rank_LxN" not in results:
+        return {}
+    primary_LxN, new_LxN = (np.asarray(results[f"{side}_rank_LxN"]) for side in ("primary", "new"))
+    parts = {}
+    for k in topk:
+        hit_LxN = np.minimum(primary_LxN, new_LxN) < k
+        parts[f"primary_share_top{k}"] = (hit_LxN & (primary_LxN < new_LxN), hit_LxN)
+        parts[f"top{k}_coverage"] = (hit_LxN, np.ones_like(hit_LxN))
+    return parts
+
+
+def _intervals(parts, kept_N, cluster_N, weight_DxC):
+    """Yields `(metric, place, columns)` of the ratio of every metric's sums over slots, [places, N], and its interval."""
+    parts_MxN = np.concatenate([values_LxN for pair in parts.values() for values_LxN in pair]).astype(np.float64)
+    places = len(parts_MxN) // (2 * len(parts))
+    sums_MxC = statistics.cluster_sums(parts_MxN[:, kept_N], cluster_N[kept_N], weight_DxC.shape[1])
+    totals = sums_MxC.sum(axis=1).reshape(len(parts), 2, places)
+    drawn_DxM = statistics.ratio(*np.moveaxis((weight_DxC @ sums_MxC.T).reshape(-1, len(parts), 2, places), 2, 0))
+    low, high = statistics.interval(drawn_DxM.reshape(len(drawn_DxM), -1))
+    shares = statistics.ratio(totals[:, 0], totals[:, 1])
+    for index, (metric, place) in enumerate((metric, place) for metric in range(len(parts)) for place in range(places)):
+        yield (
+            list(parts)[metric],
+            place,
+            dict(
+                value=float(shares[metric, place]),
+                n=int(totals[metric, 1, place]),
+                ci_low=float(low[index]),
+                ci_high=float(high[index]),
+            ),
+        )

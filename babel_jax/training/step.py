@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import FrozenConfigDict
 
 from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params, head_table, init_params, layer_norm
-from babel_jax.model.sharding import BATCH, COMPILER_OPTIONS, constrain_rows, rows_per_device, shardings
+from babel_jax.model.sharding import BATCH, COMPILER_OPTIONS, constrain_rows, row_devices, shardings
 from babel_jax.training.loss import segments, target_weight, tiled_loss, tiles_for, token_loss
 from babel_jax.training.optimizer import transformation
 
@@ -88,7 +88,7 @@ def make_trainer(
         inputs_BxT, targets_BxT = tokens_BxT1[:, :-1], tokens_BxT1[:, 1:]
         segment_BxT = segments(inputs_BxT, document_end) if document_end >= 0 else None
         logits_BxTxV, taps = decoder.apply({"params": params}, inputs_BxT, segment_BxT)
-        tiles = tiles_for(rows_per_device(mesh, len(inputs_BxT)), inputs_BxT.shape[1], model.vocab_size)
+        tiles = tiles_for(len(inputs_BxT) // row_devices(mesh), inputs_BxT.shape[1], model.vocab_size)
         if not tiles:
             loss_BxT = token_loss(logits_BxTxV, targets_BxT, label_smoothing)
             return (loss_BxT * weight_BxT).sum(), loss_BxT

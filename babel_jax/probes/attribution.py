@@ -1,0 +1,270 @@
+"""What a neuron's activation is worth to the loss and to an identifier: gradient times activation, and exact ablation.
+
+Gradients of all neurons come from one backward pass a batch through `Edit.watch` (see `model/decoder.py`), which sums
+over tokens inside every layer: no array of ours is of the size L x B x T x F. Letters as in `model/decoder.py`; N slots,
+S ablated neurons, M ids of an identifier.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import SingleDeviceSharding
+
+from babel_jax.errors import UserError, unknown_name
+from babel_jax.model import decoder
+from babel_jax.model.decoder import Decoder, DecoderConfig, Edit, TapRequest, compute_params
+from babel_jax.model.sharding import COMPILER_OPTIONS
+from babel_jax.probes import forward, statistics
+from babel_jax.training.loss import segments, token_loss
+
+ANSWERS = ("new", "primary")
+ABLATIONS = 32  # neurons that one call ablates one after the other: fewer calls, and the memory of one forward pass
+
+
+def _jit(function, everywhere, **options):
+    mesh = getattr(everywhere, "mesh", None)
+    platform = mesh.devices.flat[0].platform if mesh else None
+    return jax.jit(function, out_shardings=everywhere, compiler_options=COMPILER_OPTIONS.get(platform), **options)
+
+
+def _watch_gradient(loss, config: DecoderConfig, weight_BxTxK):
+    """The sums of w |a dL/da| and of w a dL/da over tokens, [L, F, K, 2]; `loss` is a function of an `Edit`."""
+    watch_LxFxKx2 = jnp.zeros((config.layers, config.ffn_width, weight_BxTxK.shape[2], 2), jnp.float32)
+    return jax.grad(lambda watch: loss(Edit(watch_LxFxKx2=watch, watch_BxTxK=weight_BxTxK)))(watch_LxFxKx2)
+
+
+@functools.cache
+def _gradient_pass(config: DecoderConfig, document_end: int, everywhere):
+    """Jitted `(params, sums, batch) -> sums`; a batch holds `tokens`, `targets`, `loss` [B, T] and `language` [B]."""
+    mesh = getattr(everywhere, "mesh", None)
+
+    def step(params, sums, batch):
+        params = compute_params(params, config.dtype)
+        inside_BxT = batch["tokens"] != document_end  # as in LAPE's count: it belongs to no language, predicts nothing
+        language_BxK = jax.nn.one_hot(batch["language"], sums["tokens_K"].shape[0], dtype=jnp.float32)
+        weight_BxTxK = inside_BxT[:, :, None] * language_BxK[:, None, :]
+
+        def loss(edit):
+            segment_BxT = segments(batch["tokens"], document_end)
+            logits_BxTxV, _ = Decoder(config, mesh).apply({"params": params}, batch["tokens"], segment_BxT, edit=edit)
+            return (token_loss(logits_BxTxV, batch["targets"]) * batch["loss"] * inside_BxT).sum()
+
+        return {
+            "sum_LxFxKx2": sums["sum_LxFxKx2"] + _watch_gradient(loss, config, weight_BxTxK),
+            "tokens_K": sums["tokens_K"] + weight_BxTxK.sum(axis=(0, 1)).astype(jnp.int32),
+        }
+
+    return _jit(step, everywhere, donate_argnums=1)
+
+
+def gradient_scores(
+    params: dict,
+    config: DecoderConfig,
+    heldout: dict,
+    languages: list,
+    document_end: int = -1,
+    batch_size: int = 64,
+) -> dict:
+    """Gradient times activation of every neuron for every language: the scores that `pls` selects by (probes.md 1.1).
+
+    L is the sum of the losses of a row's counted targets, so that a token's gradient depends on its own row alone: neither
+    the size of the batch nor the other rows change it. A token's activation counts through all later tokens that read it.
+
+    Args:
+      params: parameters on any mesh (or none); rows follow them.
+      heldout: language -> `tokens` [N, T+1] and `loss` [N, T] (weight of each target in the loss).
+      languages: the languages of axis K, in this order.
+      document_end: id of the token that ends a document, or -1; such tokens count nothing.
+      batch_size: rows a step.
+
+    Returns:
+      `absolute_LxFxK`: mean over tokens of |a| |dL/da|, in nats; `signed_LxFxK`: mean of a dL/da (to first order, what the
+      row's loss falls by per token when the activation is removed); `tokens_K`: tokens counted.
+
+    Raises:
+      UserError: a language has no held-out rows, or the batch does not divide among the devices.
+    """
+    missing = [name for name in languages if name not in heldout or not len(heldout[name]["tokens"])]
+    if missing or not languages:
+        raise UserError(f"no held-out rows of {missing}; give `gradient_scores` languages that have some.")
+    rows, everywhere = forward.placement(params, batch_size)
+    if isinstance(everywhere, SingleDeviceSharding):
+        params = jax.device_put(params, everywhere)
+    step = _gradient_pass(config, document_end, everywhere)
+    sums = {
+        "sum_LxFxKx2": np.zeros((config.layers, config.ffn_width, len(languages), 2), np.float32),
+        "tokens_K": np.zeros(len(languages), np.int32),
+    }
+    sums = jax.device_put(sums, everywhere)
+    for index, name in enumerate(languages):
+        tokens = np.asarray(heldout[name]["tokens"], np.int32)
+        held = {
+            "tokens": tokens[:, :-1],
+            "targets": tokens[:, 1:],
+            "loss": np.asarray(heldout[name]["loss"], np.float32),
+            "language": np.full(len(tokens), index, np.int32),
+        }
+        for _, batch in forward.row_batches(held, batch_size, language=-1):
+            sums = step(params, sums, jax.device_put(batch, rows))
+    tokens_K = np.asarray(sums["tokens_K"]).astype(np.int64)
+    mean_LxFxKx2 = statistics.ratio(np.asarray(sums["sum_LxFxKx2"]), tokens_K[:, None])
+    return {"absolute_LxFxK": mean_LxFxKx2[..., 0], "signed_LxFxK": mean_LxFxKx2[..., 1], "tokens_K": tokens_K}
+
+
+@functools.cache
+def _causal_passes(config: DecoderConfig, document_end: int, everywhere):
+    """Two jitted passes over batches of `tokens` [B, T], `positions` [B, 1], `ids` [B, M] and `weight` [B]:
+
+    `attribute(params, sum_LxF, batch)` adds -a dlog p/da, the first-order effect of removing a neuron;
+    `ablate(params, batch, neuron_Sx2)` is log p of every slot, [S, B], without neuron (layer, index); nothing is removed
+    for a layer that does not exist.
+    """
+    mesh = getattr(everywhere, "mesh", None)
+
+    def log_prob(params, batch, edit):
+        segment_BxT = segments(batch["tokens"], document_end)
+        request = TapRequest(positions_BxP=batch["positions"])
+        _, taps = Decoder(config, mesh).apply(
+            {"params": params}, batch["tokens"], segment_BxT, request=request, edit=edit
+        )
+        # The last state at the slot, not all logits: nothing of T x V is made.
+        logits_BxV = decoder.unembed(params, config, taps["residual_LxBxPxD"][-1])[:, 0]
+        chosen_BxM = jnp.take_along_axis(logits_BxV, jnp.maximum(batch["ids"], 0), axis=1)
+        chosen_BxM = jnp.where(batch["ids"] >= 0, chosen_BxM, -jnp.inf)
+        return jax.nn.logsumexp(chosen_BxM, axis=1) - jax.nn.logsumexp(logits_BxV, axis=1)
+
+    def attribute(params, sum_LxF, batch):
+        params = compute_params(params, config.dtype)
+        weight_BxTxK = jnp.broadcast_to(batch["weight"][:, None, None], (*batch["tokens"].shape, 1))
+
+        gradient = _watch_gradient(lambda edit: log_prob(params, batch, edit).sum(), config, weight_BxTxK)
+        return sum_LxF - gradient[:, :, 0, 1]
+
+    def ablate(params, batch, neuron_Sx2):
+        params = compute_params(params, config.dtype)
+        ones_LxF = jnp.ones((config.layers, config.ffn_width), jnp.float32)
+
+        def without(neuron_2):
+            multiply_LxF = ones_LxF.at[neuron_2[0], neuron_2[1]].set(0, mode="drop")
+            return log_prob(params, batch, Edit(multiply_LxF=multiply_LxF))
+
+        return jax.lax.map(without, neuron_Sx2)
+
+    return _jit(attribute, everywhere, donate_argnums=1), _jit(ablate, everywhere)
+
+
+def causal_scores(
+    params: dict,
+    config: DecoderConfig,
+    slots: dict,
+    shortlist: int = 256,
+    random: int = 32,
+    answer: str = "new",
+    document_end: int = -1,
+    batch_size: int = 64,
+    seed: int = 0,
+) -> dict:
+    """What removing one neuron does to the log-probability of the identifier, against random neurons of its layer.
+
+    A neuron is removed by setting its activation to zero at all tokens of the prompt. One backward pass ranks all neurons
+    to first order; those with the largest effects, and `random` neurons a layer drawn from all of it, are then removed in
+    truth, one at a time, by one executable. With a shortlist of all neurons the answer is exact for all.
+
+    Args:
+      params: parameters on any mesh (or none); rows follow them.
+      slots: one language's slots: `tokens` [N, T] right-padded, `position` [N], and `new_ids` [N, M] (a set of ids, padded
+        with -1, whose probabilities are added) or `new_id` [N]. Choose the slots beforehand: those of problems that are
+        solved in both languages, or those with subset 1.
+      shortlist: neurons of the largest first-order effect, of all layers together, to remove in truth.
+      random: neurons a layer for the baseline; 2 or more.
+      answer: "new" or "primary": whose identifier.
+      document_end: id of the token that ends a document, or -1.
+      seed: of the random neurons.
+
+    Returns:
+      Changes of the mean log-probability over slots in nats; negative: the neuron carries the identifier.
+      `score_LxF`: change when the neuron is removed, minus the mean change of the layer's random neurons; NaN outside the
+        shortlist.
+      `z_LxF`: the same in standard deviations of the layer's random neurons.
+      `attribution_LxF`: change to first order, of all neurons.
+      `random_mean_L`, `random_deviation_L`: of the random neurons' changes.
+      `log_prob_N`: of the whole model. `neuron_Sx2` (layer, index) and `effect_SxN`: change at each slot, for intervals.
+
+    Raises:
+      UserError: no slots, a slot without an identifier, an unknown answer, too few random neurons, or a batch that does not
+        divide among the devices.
+    """
+    if answer not in ANSWERS:
+        raise unknown_name("answer", answer, ANSWERS)
+    if random < 2:
+        raise UserError(f"{random} random neurons a layer have no spread; take 2 or more.")
+    L, F = config.layers, config.ffn_width
+    held = {
+        "tokens": np.asarray(slots["tokens"], np.int32),
+        "positions": np.asarray(slots["position"], np.int32)[:, None],
+        "ids": _identifier_ids(slots, answer),
+        "weight": np.ones(len(slots["tokens"]), np.float32),
+    }
+    N = len(held["tokens"])
+    if not N:
+        raise UserError("no slots to remove neurons at; choose slots, such as those with subset 1.")
+    if not (held["ids"] >= 0).any(axis=1).all():
+        raise UserError(f"some slots have no identifier in `{answer}_ids`; leave them out.")
+
+    rows, everywhere = forward.placement(params, batch_size)
+    if isinstance(everywhere, SingleDeviceSharding):
+        params = jax.device_put(params, everywhere)
+    attribute, ablate = _causal_passes(config, document_end, everywhere)
+
+    sum_LxF = jax.device_put(np.zeros((L, F), np.float32), everywhere)
+    for _, batch in forward.row_batches(held, batch_size, ids=0):
+        sum_LxF = attribute(params, sum_LxF, jax.device_put(batch, rows))
+    attribution_LxF = np.asarray(sum_LxF, np.float64) / N
+
+    rng = np.random.default_rng(seed)
+    drawn_LxF = np.zeros((L, F), bool)
+    for layer in range(L):
+        drawn_LxF[layer, rng.choice(F, min(random, F), replace=False)] = True
+    listed_LxF = np.zeros((L, F), bool)
+    listed_LxF.flat[np.argsort(-np.abs(attribution_LxF), axis=None, kind="stable")[:shortlist]] = True
+    neuron_Sx2 = np.argwhere(drawn_LxF | listed_LxF).astype(np.int32)
+
+    # The first is no neuron: the whole model, by the same executable. So are those that fill up the last call.
+    removed_Sx2 = np.concatenate([[[L, 0]], neuron_Sx2]).astype(np.int32)
+    fill = -len(removed_Sx2) % ABLATIONS
+    removed_Sx2 = np.concatenate([removed_Sx2, np.repeat([[L, 0]], fill, axis=0)]).astype(np.int32)
+    parts_SxN = []
+    for kept, batch in forward.row_batches(held, batch_size, ids=0):
+        batch = jax.device_put(batch, rows)
+        calls = [
+            ablate(params, batch, jax.device_put(removed_Sx2[start : start + ABLATIONS], everywhere))
+            for start in range(0, len(removed_Sx2), ABLATIONS)
+        ]
+        parts_SxN.append(np.concatenate([np.asarray(call)[:, :kept] for call in calls]))
+    log_prob_SxN = np.concatenate(parts_SxN, axis=1).astype(np.float64)
+    effect_SxN = log_prob_SxN[1 : 1 + len(neuron_Sx2)] - log_prob_SxN[0]
+
+    change_LxF = np.full((L, F), np.nan)
+    change_LxF[tuple(neuron_Sx2.T)] = effect_SxN.mean(axis=1)
+    random_LxR = change_LxF[drawn_LxF].reshape(L, -1)
+    mean_L, deviation_L = random_LxR.mean(axis=1), random_LxR.std(axis=1, ddof=1)
+    score_LxF = np.where(listed_LxF, change_LxF - mean_L[:, None], np.nan)
+    return {
+        "score_LxF": score_LxF,
+        "z_LxF": statistics.ratio(score_LxF, deviation_L[:, None]),
+        "attribution_LxF": attribution_LxF,
+        "random_mean_L": mean_L,
+        "random_deviation_L": deviation_L,
+        "log_prob_N": log_prob_SxN[0],
+        "neuron_Sx2": neuron_Sx2,
+        "effect_SxN": effect_SxN,
+    }
+
+
+def _identifier_ids(slots: dict, answer: str):
+    """The ids of each slot's identifier, [N, M]: a set, or the one id of slots without sets."""
+    if f"{answer}_ids" in slots:
+        return np.asarray(slots[f"{answer}_ids"], np.int32)
+    return np.asarray(slots[f"{answer}_id"], np.int32)[:, None]

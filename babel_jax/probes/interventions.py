@@ -1,0 +1,607 @@
+"""Interventions: a forward pass in which neurons, states or parts of the parameters are changed.
+
+In a notebook, on a plain `(params, tokens)`:
+
+    from babel_jax.probes import causes, interventions as do
+
+    without = do.edit("zero", do.neuron_set(config, [(0, 5), (1, 70)]))  # (layer, index), both from 0; a mask will do, too
+    logits_BxTxV = do.run(params, config, tokens_BxT, without)
+    change = do.loss(params, config, tokens_BxT1, without) - do.loss(params, config, tokens_BxT1)  # nats a token
+    found_BxTxV = do.patch(params, config, source_BxT, tokens_BxT, layer=1, positions_BxP=positions_BxP)
+    rows = causes.loss_change_rows(params, config, heldout, {"python": neurons_LxF})  # beside 20 random sets
+
+Parameters may lie on a mesh. Definitions: probes.md 1.5; what such changes are worth is said in `causes.py`. Letters as in
+`model/decoder.py`; R random sets, N rows, M identifiers of a slot. Layers and neurons count from 0 in all arguments; only
+the column `layer` of measurement rows counts from 1, as for all probes.
+"""
+
+import dataclasses
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import SingleDeviceSharding
+
+from babel_jax.errors import UserError, unknown_name
+from babel_jax.model.decoder import (
+    Decoder,
+    DecoderConfig,
+    Edit,
+    TapRequest,
+    at_positions,
+    compute_params,
+    head_table,
+    unembed,
+)
+from babel_jax.model.sharding import COMPILER_OPTIONS, constrain, path_name, rows_per_device
+from babel_jax.probes.forward import placement, row_batches
+from babel_jax.training.loss import segments, tiles_for, token_loss
+
+DRAWS = 20  # random sets that a score is compared with: the least with which an empirical p can be below 0.05
+BATCH_ROWS = 32
+
+# kind -> (what `edit` must be given for it, what else it may be given)
+KINDS = {
+    "zero": ((), ()),
+    "value": (("value",), ()),
+    "mean": (("mean_LxF",), ()),
+    "resample": ((), ("source_B",)),
+    "scale": (("factor",), ()),
+    "add": (("mean_LxF",), ("factor",)),
+    "replace": (("mean_LxF",), ()),
+    "diffmean": (("mean_LxF", "other_KxLxF"), ("factor",)),
+}
+
+
+# ---- Sets of neurons and what is done to them -------------------------------------------------------------------------
+
+
+def neuron_set(config: DecoderConfig, places) -> np.ndarray:
+    """The mask [L, F] of neurons given as (layer, index) pairs, both counted from 0.
+
+    Raises:
+      UserError: a pair that the model does not have.
+    """
+    pairs_Nx2 = np.asarray(list(places))
+    neurons_LxF = np.zeros((config.layers, config.ffn_width), bool)
+    if not pairs_Nx2.size:
+        return neurons_LxF
+    if pairs_Nx2.ndim != 2 or pairs_Nx2.shape[1] != 2 or pairs_Nx2.dtype.kind not in "iu":
+        raise UserError(
+            "a set of neurons is a list of (layer, index) pairs of whole numbers, such as [(0, 5), (1, 70)]."
+        )
+    outside = (pairs_Nx2 < 0).any(1) | (pairs_Nx2 >= neurons_LxF.shape).any(1)
+    if outside.any():
+        layer, index = pairs_Nx2[outside][0]
+        raise UserError(
+            f"neuron ({layer}, {index}) is not in this model of {config.layers} layers with {config.ffn_width} neurons; "
+            "this is a neuron set of another model."
+        )
+    neurons_LxF[tuple(pairs_Nx2.T)] = True
+    return neurons_LxF
+
+
+def means(measured: dict) -> np.ndarray:
+    """The mean FFN activation of each neuron over each language's tokens, [K, L, F], from `forward.measure`'s sums.
+
+    Raises:
+      UserError: a language of which nothing was measured.
+    """
+    tokens_K = np.asarray(measured["tokens_RxK"]).sum(axis=0)
+    without = [name for name, tokens in zip(measured["languages"], tokens_K, strict=True) if not tokens]
+    if without:
+        raise UserError(
+            f"no token of {', '.join(without)} was measured, so it has no mean; measure held-out rows of it."
+        )
+    sum_LxFxK = np.asarray(measured["activation_sum_RxLxFxK"], np.float64).sum(axis=0)
+    return np.moveaxis(sum_LxFxK / tokens_K, -1, 0)
+
+
+def edit(
+    kind: str,
+    neurons_LxF,
+    *,
+    value=None,
+    mean_LxF=None,
+    other_KxLxF=None,
+    factor=None,
+    source_B=None,
+    where_BxT=None,
+) -> Edit:
+    """What is done to the FFN activations a of a set of neurons, as data of a forward pass (probes.md 1.5).
+
+    zero      a = 0                      value     a = `value` (a number, or one a neuron [L, F])
+    mean      a = `mean_LxF`             replace   the same, with the mean of the language that is steered to
+    scale     a = `factor` * a           add       a + `factor` * `mean_LxF` (factor 1 unless given)
+    resample  a of row `source_B[b]` of the same batch at the same position (the scores below fill it in)
+    diffmean  a + `factor` * (`mean_LxF` - the mean of `other_KxLxF` over its languages)
+
+    Args:
+      neurons_LxF: mask of true and false.
+      mean_LxF, other_KxLxF: rows of `means(measured)`.
+      where_BxT: the tokens at which it is done; None: at all.
+
+    Raises:
+      UserError: an unknown kind, something that the kind needs or does not take, a mask that is none.
+    """
+    if kind not in KINDS:
+        raise unknown_name("intervention", kind, KINDS)
+    given = dict(value=value, mean_LxF=mean_LxF, other_KxLxF=other_KxLxF, factor=factor, source_B=source_B)
+    needed, welcome = KINDS[kind]
+    if missing := [name for name in needed if given[name] is None]:
+        raise UserError(f"intervention '{kind}' needs {' and '.join(missing)}.")
+    if idle := [name for name in given if given[name] is not None and name not in needed + welcome]:
+        raise UserError(f"intervention '{kind}' does not take {' and '.join(idle)}; leave it out.")
+    on_LxF = np.asarray(neurons_LxF)
+    if on_LxF.dtype != bool or on_LxF.ndim != 2:
+        raise UserError(
+            "a set of neurons is a mask of true and false [layers, ffn_width]; neuron_set makes one of pairs."
+        )
+    for name in ("mean_LxF", "other_KxLxF"):
+        if given[name] is not None and np.shape(given[name])[-2:] != on_LxF.shape:
+            raise UserError(
+                f"{name} {np.shape(given[name])} and the set of neurons {on_LxF.shape} are of different models."
+            )
+    if kind == "resample":
+        return Edit(swap_LxF=on_LxF, source_B=source_B, where_BxT=where_BxT)
+    factor = 1.0 if factor is None else factor
+    target = 0.0 if mean_LxF is None else np.asarray(mean_LxF, np.float64)
+    multiply, add = {
+        "zero": lambda: (0.0, 0.0),
+        "value": lambda: (0.0, value),
+        "mean": lambda: (0.0, target),
+        "replace": lambda: (0.0, target),
+        "scale": lambda: (factor, 0.0),
+        "add": lambda: (1.0, factor * target),
+        "diffmean": lambda: (1.0, factor * (target - np.asarray(other_KxLxF, np.float64).mean(axis=0))),
+    }[kind]()
+    return Edit(
+        multiply_LxF=np.where(on_LxF, multiply, 1.0).astype(np.float32),
+        add_LxF=np.where(on_LxF, add, 0.0).astype(np.float32),
+        where_BxT=where_BxT,
+    )
+
+
+def put(config: DecoderConfig, state_BxPxD, layer: int, positions_BxP) -> Edit:
+    """The residual stream after block `layer` (from 0) becomes `state_BxPxD` at `positions_BxP` of each row.
+
+    Raises:
+      UserError: a layer that the model does not have, or states of another model.
+    """
+    state_BxPxD, positions_BxP = np.asarray(state_BxPxD), np.asarray(positions_BxP, np.int32)
+    _check_layer(config, layer)
+    if state_BxPxD.shape != (*positions_BxP.shape, config.width):
+        raise UserError(
+            f"states {state_BxPxD.shape} do not fit {positions_BxP.shape} positions of a model of width {config.width}."
+        )
+    residual_LxBxPxD = np.zeros((config.layers, *state_BxPxD.shape), state_BxPxD.dtype)
+    replace_LxBxP = np.zeros((config.layers, *positions_BxP.shape), bool)
+    residual_LxBxPxD[layer], replace_LxBxP[layer] = state_BxPxD, True
+    return Edit(positions_BxP=positions_BxP, residual_LxBxPxD=residual_LxBxPxD, replace_LxBxP=replace_LxBxP)
+
+
+def random_sets(neurons_LxF, draws: int = DRAWS, seed: int = 0, exclude_LxF=None) -> np.ndarray:
+    """Random sets with as many neurons in each layer as `neurons_LxF`: bool [R, L, F]; deterministic.
+
+    They are drawn from the neurons outside the set and outside `exclude_LxF`. Where a layer has too few of those, the rest
+    comes from the set itself, and only then from `exclude_LxF`.
+
+    Raises:
+      UserError: fewer than `DRAWS` draws.
+    """
+    if draws < DRAWS:
+        raise UserError(f"{draws} random sets are too few to tell chance by; draw at least {DRAWS}.")
+    neurons_LxF = np.asarray(neurons_LxF, bool)
+    exclude_LxF = np.zeros_like(neurons_LxF) if exclude_LxF is None else np.asarray(exclude_LxF, bool)
+    rng = np.random.default_rng(seed)
+    drawn_RxLxF = np.zeros((draws, *neurons_LxF.shape), bool)
+    for layer, (own_F, excluded_F) in enumerate(zip(neurons_LxF, exclude_LxF, strict=True)):
+        last_resort_F = np.where(excluded_F & ~own_F, 2.0, own_F.astype(float))
+        order_RxF = np.argsort(rng.random((draws, own_F.size)) + last_resort_F, axis=1)
+        np.put_along_axis(drawn_RxLxF[:, layer], order_RxF[:, : own_F.sum()], True, axis=1)
+    return drawn_RxLxF
+
+
+# ---- In a notebook ----------------------------------------------------------------------------------------------------
+
+
+def run(params: dict, config: DecoderConfig, tokens_BxT, edit: Edit | None = None, document_end: int = -1):
+    """Logits [B, T, V] of all tokens, under an edit if one is given. `params` may lie on a mesh.
+
+    Raises:
+      UserError: tokens or an edit of another model.
+    """
+    step, params, batch, edit = _one_batch(params, config, {"tokens": tokens_BxT}, edit, document_end)
+    return step(params, batch, edit)["logits_BxTxV"]
+
+
+def loss(params: dict, config: DecoderConfig, tokens_BxT1, edit: Edit | None = None, weight_BxT=None, document_end=-1):
+    """Mean loss in nats a token of `tokens_BxT1[:, 1:]`, each foretold by what stands before it; a float.
+
+    `weight_BxT`: which of these targets count (or how much); by default all that do not follow a document's end.
+    """
+    tokens_BxT1 = np.asarray(tokens_BxT1)
+    weight_BxT = np.ones(tokens_BxT1[:, 1:].shape) if weight_BxT is None else np.asarray(weight_BxT)
+    rows = loss_inputs(config, {"tokens": tokens_BxT1, "loss": weight_BxT}, document_end)
+    result = score_rows(params, config, rows, [edit], document_end, BATCH_ROWS)[0]
+    return float(result["loss_sum"].sum() / result["loss_count"].sum())
+
+
+def slot_scores(
+    params: dict,
+    config: DecoderConfig,
+    slots: dict,
+    right: str,
+    change: Edit | None = None,
+    *,
+    document_end: int = -1,
+    batch_size: int = BATCH_ROWS,
+) -> dict:
+    """What the model says where an identifier must come, [N] each, under a change of neurons if one is given.
+
+    `logit_difference`: log p(new language's identifier) - log p(primary's), of sets the sums of their probabilities;
+    `margin`: log p(right identifier) - log p of the most probable other token, in nats; `accuracy`: 1 where the most
+    probable token is right.
+
+    Args:
+      slots: `tokens` [N, T], `position` [N], `primary_ids` and `new_ids` [N, M] (-1: none) or `primary_id` and `new_id` [N].
+      right: whose identifier is right here: "primary" or "new".
+    """
+    rows = slot_inputs(config, slots, right)
+    return score_rows(params, config, rows, [change], document_end, batch_size)[0]
+
+
+def states(params: dict, config: DecoderConfig, tokens_BxT, positions_BxP, document_end: int = -1):
+    """The residual stream after every block at `positions_BxP` of each row: [L, B, P, D]."""
+    rows = {"tokens": tokens_BxT, "read": checked_positions(tokens_BxT, positions_BxP)}
+    step, params, batch, _ = _one_batch(params, config, rows, None, document_end)
+    return step(params, batch, None)["residual_LxBxPxD"]
+
+
+def patchscope(
+    params: dict,
+    config: DecoderConfig,
+    source_BxT,
+    source_layer: int,
+    source_positions_BxP,
+    target_BxT,
+    target_layer: int,
+    target_positions_BxP,
+    document_end: int = -1,
+):
+    """Logits [B, T, V] of the target prompts with states of the source prompts put into them (Ghandeharioun et al. 2024).
+
+    The residual stream after block `source_layer` at `source_positions_BxP` of the source becomes the one after block
+    `target_layer` at `target_positions_BxP` of the target. With equal layers this is activation patching.
+    """
+    _check_layer(config, source_layer)
+    target_positions_BxP = checked_positions(target_BxT, target_positions_BxP)
+    found_LxBxPxD = states(params, config, source_BxT, source_positions_BxP, document_end)
+    change = put(config, found_LxBxPxD[source_layer], target_layer, target_positions_BxP)
+    return run(params, config, target_BxT, change, document_end)
+
+
+def patch(
+    params: dict, config: DecoderConfig, source_BxT, target_BxT, layer: int, positions_BxP, document_end: int = -1
+):
+    """Activation patching: `patchscope` from a place of the source prompts to the same place of the target prompts."""
+    return patchscope(params, config, source_BxT, layer, positions_BxP, target_BxT, layer, positions_BxP, document_end)
+
+
+# ---- The passes -------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def jitted_scores(config: DecoderConfig, document_end: int, everywhere):
+    """The jitted `(params, batch, edit) -> results`, made once per shape of the model.
+
+    What `batch` holds beside `tokens` [B, T] says what is wanted: `targets` and `loss` [B, T]: the sum of the losses and
+    of their weights, [B]; `position` [B] with `primary`, `new` and `right` [B, M]: scores at the slot, [B]; `read` [B, P]:
+    the residual stream there; none of them: logits. `source` [B, T]: rows that an edit swaps activations with, row by row.
+    `where` [B, T]: the tokens at which an edit holds. Edits are data: one executable serves all sets of a kind
+    (`jitted_scores(…)._cache_size()`).
+    """
+    mesh = getattr(everywhere, "mesh", None)
+
+    def scores(params, batch, edit):
+        params = compute_params(params, config.dtype)
+        tokens_BxT, rows = batch["tokens"], slice(None)
+        if "where" in batch:
+            edit = dataclasses.replace(edit, where_BxT=batch["where"])
+        if "source" in batch:  # every row and, after it, its source: a device then holds both
+            tokens_BxT, rows = _interleave(tokens_BxT, batch["source"]), slice(None, None, 2)
+            source_B = jnp.arange(len(tokens_BxT)) | 1
+            where_BxT = None if edit.where_BxT is None else _interleave(edit.where_BxT, edit.where_BxT)
+            edit = dataclasses.replace(edit, source_B=source_B, where_BxT=where_BxT)
+        request = TapRequest(positions_BxP=batch["read"]) if "read" in batch else None
+        segment_BxT = segments(tokens_BxT, document_end)
+        logits_BxTxV, taps = Decoder(config, mesh).apply(
+            {"params": params}, tokens_BxT, segment_BxT, request, edit=edit
+        )
+        final_BxTxD = taps["final_BxTxD"][rows]
+        if "targets" in batch:
+            loss_BxT = _token_losses(params, config, final_BxTxD, batch["targets"], mesh)
+            return {"loss_sum": (loss_BxT * batch["loss"]).sum(1), "loss_count": batch["loss"].sum(1)}
+        if "position" in batch:
+            return _slot_scores(params, config, final_BxTxD, batch, mesh)
+        if "read" in batch:
+            return {"residual_LxBxPxD": taps["residual_LxBxPxD"]}
+        return {"logits_BxTxV": logits_BxTxV}
+
+    return _jit(scores, mesh, everywhere)
+
+
+@functools.cache
+def jitted_recovery(config: DecoderConfig, document_end: int, everywhere):
+    """The jitted `(params, clean batch, corrupt batch) -> (scores [B] of clean, scores [L + 1, B] of patched corrupt)`.
+
+    Row l of the latter: the clean prompt's residual stream after block l put in at the slot; row L: nothing put in.
+    """
+    mesh = getattr(everywhere, "mesh", None)
+
+    def recovery(params, clean, corrupt):
+        params = compute_params(params, config.dtype)
+        decoder = Decoder(config, mesh)
+
+        def forward(batch, **more):
+            segment_BxT = segments(batch["tokens"], document_end)
+            return decoder.apply({"params": params}, batch["tokens"], segment_BxT, **more)[1]
+
+        taps = forward(clean, request=TapRequest(positions_BxP=clean["position"][:, None]))
+
+        def patched(layer):
+            replace_LxBxP = jnp.arange(config.layers)[:, None, None] == layer
+            change = Edit(
+                positions_BxP=corrupt["position"][:, None],
+                residual_LxBxPxD=taps["residual_LxBxPxD"],
+                replace_LxBxP=jnp.broadcast_to(replace_LxBxP, taps["residual_LxBxPxD"].shape[:-1]),
+            )
+            return _slot_scores(params, config, forward(corrupt, edit=change)["final_BxTxD"], corrupt, mesh)
+
+        clean_scores = _slot_scores(params, config, taps["final_BxTxD"], clean, mesh)
+        return clean_scores, jax.lax.map(patched, jnp.arange(config.layers + 1))
+
+    return _jit(recovery, mesh, everywhere)
+
+
+def _jit(function, mesh, everywhere):
+    platform = mesh.devices.flat[0].platform if mesh else None
+    return jax.jit(function, out_shardings=everywhere, compiler_options=COMPILER_OPTIONS.get(platform))
+
+
+def _interleave(a_BxT, b_BxT):
+    return jnp.stack([a_BxT, b_BxT], axis=1).reshape(-1, a_BxT.shape[1])
+
+
+def _token_losses(params, config, final_BxTxD, targets_BxT, mesh):
+    """Loss of each target in nats, [B, T]; the logits of one part of the positions exist at a time."""
+    B, T = targets_BxT.shape
+    tiles = max(1, tiles_for(rows_per_device(mesh, B) if mesh else B, T, config.vocab_size))
+    head_VxD = constrain(head_table(params).astype(config.dtype), "head", mesh)
+
+    def cut(x):  # [B, T, …] -> [tiles, B, T / tiles, …]
+        return x.reshape(B, tiles, T // tiles, *x.shape[2:]).swapaxes(0, 1)
+
+    def one_tile(part):
+        h, targets = part
+        return token_loss(unembed(params, config, h, head_VxD), targets)
+
+    loss_xBxT = jax.lax.map(one_tile, (cut(final_BxTxD), cut(targets_BxT)))
+    return loss_xBxT.swapaxes(0, 1).reshape(B, T)
+
+
+def _slot_scores(params, config, final_BxTxD, batch, mesh):
+    """What the model says at one position a row: see `slot_scores`."""
+    head_VxD = constrain(head_table(params).astype(config.dtype), "head", mesh)
+    h_BxD = at_positions(final_BxTxD, batch["position"][:, None])[:, 0]
+    log_prob_BxV = jax.nn.log_softmax(unembed(params, config, h_BxD, head_VxD))
+    rows_Bx1 = jnp.arange(len(h_BxD))[:, None]
+
+    def members(ids_BxM):
+        ids_BxM = jnp.where(ids_BxM < 0, config.vocab_size, ids_BxM)  # -1 is no token: dropped
+        return jnp.zeros(log_prob_BxV.shape, bool).at[rows_Bx1, ids_BxM].set(True, mode="drop")
+
+    def of_set(inside_BxV):
+        return jax.nn.logsumexp(jnp.where(inside_BxV, log_prob_BxV, -jnp.inf), axis=-1)
+
+    right_BxV = members(batch["right"])
+    return {
+        "logit_difference": of_set(members(batch["new"])) - of_set(members(batch["primary"])),
+        "margin": of_set(right_BxV) - jnp.where(right_BxV, -jnp.inf, log_prob_BxV).max(-1),
+        "accuracy": right_BxV[rows_Bx1[:, 0], log_prob_BxV.argmax(-1)].astype(jnp.float32),
+    }
+
+
+# ---- Rows through the passes ------------------------------------------------------------------------------------------
+
+
+def on_devices(params, batch_size: int):
+    """The parameters where they are to be, and where rows and all else go."""
+    rows, everywhere = placement(params, batch_size)
+    return (
+        jax.device_put(params, everywhere) if isinstance(everywhere, SingleDeviceSharding) else params,
+        rows,
+        everywhere,
+    )
+
+
+def _one_batch(params, config, batch: dict, edit: Edit | None, document_end: int):
+    """All rows as one batch, checked and on the devices: `(step, params, batch, edit)`."""
+    batch = batch | {"tokens": checked_tokens(config, batch["tokens"])}
+    _check_edit(config, edit, batch)
+    params, rows, everywhere = on_devices(params, len(batch["tokens"]))
+    step = jitted_scores(config, document_end, everywhere)
+    return step, params, jax.device_put(batch, rows), jax.device_put(edit, everywhere)
+
+
+def score_rows(params, config, rows: dict, edits: list, document_end: int, batch_size: int) -> list[dict]:
+    """The results [N] of all rows under each of the edits, which all have the same structure."""
+    _check_edit(config, edits[0], rows)
+    of_single_rows = ("where_BxT", "source_B", "positions_BxP")
+    if any(getattr(edits[0], name, None) is not None for name in of_single_rows):
+        batch_size = len(rows["tokens"])  # they speak of all rows as one batch
+    params, of_rows, everywhere = on_devices(params, batch_size)
+    step = jitted_scores(config, document_end, everywhere)
+    edits = jax.device_put(edits, everywhere)
+    found = [[] for _ in edits]
+    for kept, batch in row_batches(rows, batch_size):
+        batch = jax.device_put(batch, of_rows)
+        for results, change in zip(found, edits, strict=True):
+            results.append((kept, step(params, batch, change)))
+    return [joined(results) for results in found]
+
+
+def joined(results: list) -> dict:
+    """Batches of results, without what filled the last one up, as one; the rows are the last axis."""
+    return {
+        name: np.concatenate([np.asarray(batch[name], np.float64)[..., :kept] for kept, batch in results], axis=-1)
+        for name in results[0][1]
+    }
+
+
+def checked_tokens(config: DecoderConfig, tokens_NxT) -> np.ndarray:
+    tokens_NxT = np.asarray(tokens_NxT)
+    if tokens_NxT.ndim != 2 or not tokens_NxT.size or tokens_NxT.dtype.kind not in "iu":
+        raise UserError(f"tokens must be a table of whole numbers, rows by positions; these are {tokens_NxT.shape}.")
+    if tokens_NxT.shape[1] > config.max_length:
+        raise UserError(f"{tokens_NxT.shape[1]} tokens do not fit a context of {config.max_length}; shorten the rows.")
+    if tokens_NxT.min() < 0 or tokens_NxT.max() >= config.vocab_size:
+        raise UserError(
+            f"token {tokens_NxT.max() if tokens_NxT.min() >= 0 else tokens_NxT.min()} is not in this model's vocabulary of "
+            f"{config.vocab_size}; use its own tokenizer."
+        )
+    return tokens_NxT.astype(np.int32)
+
+
+def checked_positions(tokens_BxT, positions_BxP) -> np.ndarray:
+    """Positions that stand in the tokens: out of range, JAX would silently take the last one."""
+    positions_BxP, (B, T) = np.asarray(positions_BxP), np.shape(tokens_BxT)
+    if positions_BxP.ndim != 2 or len(positions_BxP) != B or (positions_BxP < 0).any() or (positions_BxP >= T).any():
+        raise UserError(f"positions must be [{B}, P], each from 0 to {T - 1}: some for every row of tokens.")
+    return positions_BxP.astype(np.int32)
+
+
+def _check_layer(config: DecoderConfig, layer: int) -> None:
+    if not 0 <= layer < config.layers:
+        raise UserError(f"layer {layer} is not in this model; it has layers 0 to {config.layers - 1}.")
+
+
+def _check_edit(config: DecoderConfig, change: Edit | None, rows: dict) -> None:
+    """An edit must be made for this model and for these rows."""
+    if change is None:
+        return
+    model, (B, T) = (config.layers, config.ffn_width), rows["tokens"].shape
+    for neurons_LxF in (change.multiply_LxF, change.swap_LxF):
+        if neurons_LxF is not None and np.shape(neurons_LxF) != model:
+            raise UserError(
+                f"{np.shape(neurons_LxF)} is a neuron set of another model; this one has {model} layers by neurons."
+            )
+    if change.where_BxT is not None and np.shape(change.where_BxT) != (B, T):
+        raise UserError(f"where_BxT {np.shape(change.where_BxT)} must say of each of {(B, T)} tokens whether.")
+    if change.positions_BxP is not None:
+        checked_positions(rows["tokens"], change.positions_BxP)
+    if change.swap_LxF is not None and "source" not in rows:
+        source_B = np.asarray(-1 if change.source_B is None else change.source_B)
+        if source_B.shape != (B,) or (source_B < 0).any() or (source_B >= B).any():
+            raise UserError(f"'resample' needs source_B: for each of the {B} rows of the batch, the row it takes from.")
+
+
+def loss_inputs(config: DecoderConfig, heldout: dict, document_end: int) -> dict:
+    """Rows of the loss pass from `tokens` [N, T + 1] and `loss` [N, T]; nothing foretells a document's first token."""
+    tokens_NxT1 = np.asarray(heldout["tokens"])
+    inputs_NxT = checked_tokens(config, tokens_NxT1[:, :-1])
+    targets_NxT = checked_tokens(config, tokens_NxT1[:, 1:])
+    weight_NxT = np.asarray(heldout["loss"])
+    if weight_NxT.shape != inputs_NxT.shape:
+        raise UserError(f"weights {weight_NxT.shape} do not fit the {inputs_NxT.shape} targets; give one a target.")
+    weight_NxT = (weight_NxT * (inputs_NxT != document_end)).astype(np.float32)
+    if not weight_NxT.any():
+        raise UserError("no target counts, so there is no loss; give rows with at least one.")
+    return {"tokens": inputs_NxT, "targets": targets_NxT, "loss": weight_NxT}
+
+
+def slot_inputs(config: DecoderConfig, slots: dict, right: str) -> dict:
+    """Rows of the slot pass. `right`: whose identifier is the right one, "primary" or "new"."""
+    sets = {}
+    for name in ("primary", "new"):
+        ids = slots[f"{name}_ids"] if f"{name}_ids" in slots else np.asarray(slots[f"{name}_id"])[:, None]
+        sets[name] = np.asarray(ids, np.int32)
+        if not (sets[name] >= 0).any(axis=1).all():
+            raise UserError(f"a slot has no identifier of the {name} language; leave such slots out.")
+    tokens_NxT = checked_tokens(config, slots["tokens"])
+    position_N = checked_positions(tokens_NxT, np.asarray(slots["position"])[:, None])[:, 0]
+    return {"tokens": tokens_NxT, "position": position_N, "right": sets[right]} | sets
+
+
+# ---- Patches of the parameters ----------------------------------------------------------------------------------------
+
+
+def restore(params: dict, other: dict, parts) -> dict:
+    """`params` with the named parts of the parameters taken from another checkpoint: lost knowledge, or lost access to it?
+
+    A part is the beginning of parameters' paths, and may choose rows of their first axis, counted from 0 (of `blocks/…`
+    that axis is the layers): "embed_table", "embed_table[5,7,10:20]", "head[3]", "blocks", "blocks/ffn_",
+    "blocks/ffn_[2]", "blocks/attention_out[0:2]". The result lies where `params` do.
+
+    Raises:
+      UserError: a part that matches nothing or that cannot be read, a row that does not exist, a checkpoint of another model.
+    """
+    ours, theirs = ({path_name(path): leaf for path, leaf in _leaves(tree)} for tree in (params, other))
+    for name in sorted(ours.keys() | theirs.keys()):
+        shapes = [np.shape(tree[name]) if name in tree else "missing" for tree in (ours, theirs)]
+        if shapes[0] != shapes[1]:
+            raise UserError(
+                f"this is a checkpoint of another model: '{name}' is {shapes[0]} here and {shapes[1]} there."
+            )
+    chosen = {}  # path -> rows [n] that are restored
+    for part in [parts] if isinstance(parts, str) else parts:
+        for name, rows_n in _chosen(part, ours).items():
+            chosen[name] = chosen.get(name, False) | rows_n
+
+    def choose(path, leaf):
+        name = path_name(path)
+        if name not in chosen:
+            return leaf
+        mask = chosen[name].reshape(-1, *(1,) * (np.ndim(leaf) - 1))
+        if not isinstance(leaf, jax.Array):
+            return np.where(mask, theirs[name], leaf)
+        source = jax.device_put(theirs[name], leaf.sharding)
+        return source if mask.all() else jax.device_put(jnp.where(mask, source, leaf), leaf.sharding)
+
+    return jax.tree_util.tree_map_with_path(choose, params)
+
+
+def _leaves(tree) -> list:
+    return jax.tree_util.tree_leaves_with_path(tree)
+
+
+def _chosen(part: str, leaves: dict) -> dict:
+    """Path -> mask [n] over the first axis of what `part` names."""
+    match = re.fullmatch(r"([^\[\]]+)(?:\[([^\[\]]*)\])?", part)
+    if not match:
+        raise UserError(f"cannot read the part '{part}'; write it like embed_table, blocks/ffn_[2] or head[3,10:20].")
+    prefix, selection = match.groups()
+    found = {name: len(leaf) for name, leaf in leaves.items() if name.startswith(prefix)}
+    if not found:
+        folders = {"/".join(name.split("/")[:depth]) for name in leaves for depth in range(1, name.count("/") + 2)}
+        raise unknown_name("part of the parameters", prefix, folders)
+    if selection is None:
+        return {name: np.ones(size, bool) for name, size in found.items()}
+    if len(set(found.values())) > 1:
+        raise UserError(
+            f"'{part}' chooses rows of parameters of different lengths ({', '.join(found)}); name one of them."
+        )
+    size = next(iter(found.values()))
+    mask_n = np.zeros(size, bool)
+    for item in selection.split(","):
+        bounds = re.fullmatch(r"\s*(\d+)\s*(?::\s*(\d+)\s*)?", item)
+        if not bounds:
+            raise UserError(f"cannot read '{item}' in '{part}'; write rows like 5,7,10:20.")
+        start = int(bounds[1])
+        stop = start + 1 if bounds[2] is None else int(bounds[2])
+        if not start < stop <= size:
+            raise UserError(f"rows {item.strip()} of '{part}' do not exist; '{prefix}' has rows 0 to {size - 1}.")
+        mask_n[start:stop] = True
+    return dict.fromkeys(found, mask_n)

@@ -1,0 +1,421 @@
+"""Which tokens stand for an identifier, and prompts of one's own.
+
+Three modes (probes.md 1.3):
+  first     the identifier's first token: the one that stands in this context, and the ones that the tokenizer begins it
+            with, with and without a space before it;
+  prefix    every item of the vocabulary that the identifier begins with, with and without the space mark; a pair is
+            left out where a set is empty or the two have an item in common;
+  sequence  all its tokens, each read where the ones before it stand in the row (one row an identifier): the mean log
+            probability of a token. `pair` and `prob` are defined (prob compares the geometric means of the tokens'
+            probabilities), `argmax` and `topk` are not.
+Where there is no tokenizer (the embedded world) an identifier is one token, and every mode is that token.
+
+A file of prompts is JSON Lines, one object a line:
+  {"language": "php", "text": "<?php\\n$n = ", "primary": "len", "new": "strlen", "pair": "length", "prompt": "a.php"}
+  language        of the prompt: the primary or the new language of the study
+  text or tokens  the prompt up to the identifier, as text or as token ids; what is too long is cut on the left
+  primary, new    what either language would write next: text, a token id, or the list of its ids in order
+  pair            optional, a name or a number: prompts of one pair are drawn together in the intervals; by default the
+                  prompts with the same two identifiers
+  prompt          optional, a name or a number: prompts of one file or problem; by default each is its own
+  subset          optional, 1 where the identifier needs the primary's knowledge, else 0
+  item            optional, on all lines or on none, a number: prompts of two languages with the same item are parallel
+Letters as in `model/decoder.py`; N slots, M tokens of a set, S tokens of an identifier, P positions.
+"""
+
+import functools
+import json
+from collections.abc import Iterable
+
+import numpy as np
+
+from babel_jax import files
+from babel_jax.errors import UserError, unknown_name
+
+SPACE = "\u2581"  # how SentencePiece writes a space
+MODES = ("first", "prefix", "sequence")
+SIDES = ("primary", "new")
+FIELDS = ("language", "text", "tokens", "primary", "new", "pair", "prompt", "subset", "item")
+
+
+def check_mode(mode: str) -> None:
+    """Raises a `UserError` for a mode of reading identifiers that does not exist."""
+    if mode not in MODES:
+        raise unknown_name("mode of identifiers", mode, MODES)
+
+
+def first_tokens(text: str, tokenizer) -> set[int]:
+    """The ids that an identifier begins with, with and without a space before it (never a lone space)."""
+    found = set()
+    for written in (text, " " + text):
+        first = int(tokenizer.encode(written)[0])
+        piece = tokenizer.decode([first]).strip(" ")
+        if piece and text.startswith(piece):
+            found.add(first)
+    return found
+
+
+def prefix_tokens(text: str, pieces: list[str]) -> set[int]:
+    """The ids of a vocabulary (`tokenizer.pieces()`) that an identifier begins with, with and without the space mark."""
+    bare = (piece.removeprefix(SPACE) for piece in pieces)
+    return {i for i, piece in enumerate(bare) if piece and text.startswith(piece)}
+
+
+def check_pairs(pairs, tokenizer) -> tuple[list[int], list[str]]:
+    """Which pairs of identifiers the tokenizer can tell apart by their first tokens.
+
+    Args:
+      pairs: (primary's, new language's) `languages.Identifier` or text.
+      tokenizer: with `encode` and `decode`; None (the embedded world): each identifier is a token of its own.
+
+    Returns:
+      `(kept, messages)`: the places of the pairs to keep, and a message for each of the others.
+
+    Raises:
+      UserError: no pair is left.
+    """
+    if tokenizer is None:
+        return list(range(len(pairs))), []
+    kept, messages = [], []
+    for place, (primary, new) in enumerate(map(_texts, pairs)):
+        common = first_tokens(primary, tokenizer) & first_tokens(new, tokenizer)
+        if common:
+            messages.append(_coincide(primary, new, common, tokenizer))
+        else:
+            kept.append(place)
+    if not kept:
+        raise UserError(
+            f"the tokenizer tells none of the {len(pairs)} identifier pairs apart; take others or mode 'sequence'."
+            + "".join(f" {message}" for message in messages[:1])
+        )
+    return kept, messages
+
+
+def _texts(pair):
+    return tuple(identifier if isinstance(identifier, str) else identifier.text for identifier in pair)
+
+
+def _coincide(primary, new, common, tokenizer):
+    token = tokenizer.decode([min(common)])
+    return f"pair {primary}/{new} rejected: both may begin with the token {token!r} (id {min(common)})."
+
+
+def with_identifiers(slots: dict, pairs, tokenizer, mode: str) -> tuple[dict, list[str]]:
+    """Slots of which every one says which tokens stand for its two identifiers.
+
+    Args:
+      slots: as in `material.Material`, of one language; `pair` is the place in `pairs`.
+      pairs: (primary's, new language's) `languages.Identifier` or text.
+      tokenizer: None where an identifier is one token (the embedded world): the ids are taken as they are.
+      mode: "first", "prefix" or "sequence".
+
+    Returns:
+      `(slots, messages)`: without the slots of pairs that this mode cannot read, each of which gets a message; with
+      `primary_ids`, `new_ids` int32 [N, M], or in mode "sequence" `primary_sequence`, `new_sequence` int32 [N, S],
+      all -1 padded.
+
+    Raises:
+      UserError: unknown mode, or no slot is left.
+    """
+    check_mode(mode)
+    first_Nx2 = np.stack([np.asarray(slots[f"{side}_id"], np.int32) for side in SIDES], axis=1)
+    kept, messages = np.ones(len(first_Nx2), bool), []
+    if tokenizer is None:
+        found = [[[token] for token in first_N] for first_N in first_Nx2.T.tolist()]
+    else:
+        pieces = tokenizer.pieces()
+        tokens_of = functools.cache(lambda text, first: _tokens(text, first, tokenizer, pieces, mode))
+        found, reasons = [[], []], {}
+        for n, (pair, first_2) in enumerate(zip(np.asarray(slots["pair"]).tolist(), first_Nx2.tolist(), strict=True)):
+            ids_2 = [tokens_of(text, first) for text, first in zip(_texts(pairs[pair]), first_2, strict=True)]
+            for side in (0, 1):
+                found[side].append(ids_2[side])
+            if mode == "sequence":  # in its context another token may stand first: one that reaches beyond
+                kept[n] = all(ids[0] == first for ids, first in zip(ids_2, first_2, strict=True))
+            elif reason := _unreadable(*_texts(pairs[pair]), *ids_2, tokenizer):
+                reasons[pair] = reason
+        messages = [reasons[pair] for pair in sorted(reasons)]
+        if not kept.all():
+            messages.append(
+                f"{(~kept).sum()} prompts left out: their identifier alone has other tokens than in its context."
+            )
+        kept &= ~np.isin(slots["pair"], list(reasons))
+    if not kept.any():
+        raise UserError(
+            f"no prompt is left that mode '{mode}' can read; take another mode or other pairs."
+            + "".join(f" {message}" for message in messages[:1])
+        )
+    names = [f"{side}_sequence" if mode == "sequence" else f"{side}_ids" for side in SIDES]
+    chosen = {name: np.asarray(values)[kept] for name, values in slots.items()}
+    width = max(len(ids) for side in found for ids, keep in zip(side, kept, strict=True) if keep)
+    for name, side in zip(names, found, strict=True):
+        chosen[name] = _padded([ids for ids, keep in zip(side, kept, strict=True) if keep], width)
+    return chosen, messages
+
+
+def _tokens(text, first, tokenizer, pieces, mode):
+    """The tokens of one identifier whose first token is `first` in its context."""
+    if mode == "prefix":
+        return sorted(prefix_tokens(text, pieces))
+    if mode == "first":
+        return [first, *sorted(first_tokens(text, tokenizer) - {first})]
+    return tokenizer.encode(" " * pieces[first].startswith(SPACE) + text).tolist()
+
+
+def _unreadable(primary, new, primary_ids, new_ids, tokenizer):
+    """Why the sets of a pair cannot be read; None if they can."""
+    common = set(primary_ids) & set(new_ids)
+    if common:
+        return _coincide(primary, new, common, tokenizer)
+    empty = [text for text, ids in ((primary, primary_ids), (new, new_ids)) if not ids]
+    return f"pair {primary}/{new} rejected: no token is a beginning of {empty[0]}." if empty else None
+
+
+def _padded(lists: Iterable[list[int]], width: int):
+    padded = [[*ids, *[-1] * (width - len(ids))] for ids in lists]
+    return np.array(padded, np.int32).reshape(-1, width)
+
+
+def sequence_rows(slots: dict) -> dict:
+    """Rows in which the identifiers' tokens are read one after another: each slot's primary one, then each slot's new one.
+
+    A row is the prompt and the identifier but for its last token; where that is too long both rows of the slot lose as
+    many tokens on the left.
+
+    Args:
+      slots: with `primary_sequence`, `new_sequence` [N, S], as from `with_identifiers`.
+
+    Returns:
+      `tokens` int32 [2 N, T] right-padded, `position` [2 N, S]: where each token of the identifier is predicted, and
+      `candidates` [2 N, S, 1]: that token; -1 where the identifier is over.
+    """
+    tokens_NxT, position_N = np.asarray(slots["tokens"], np.int32), np.asarray(slots["position"])
+    sequences = [np.asarray(slots[f"{side}_sequence"], np.int32) for side in SIDES]
+    length_N = position_N + 1
+    tokens_of = [(sequence_NxS >= 0).sum(axis=1) for sequence_NxS in sequences]
+    T, S = tokens_NxT.shape[1], sequences[0].shape[1]
+    surplus_N = np.maximum(length_N + np.maximum(*tokens_of) - 1 - T, 0)
+    if (surplus_N >= length_N).any():
+        raise UserError(f"an identifier of {S} tokens does not fit rows of {T}; take mode 'first' or a longer model.")
+    rows = np.zeros((2, *tokens_NxT.shape), np.int32)
+    position = np.zeros((2, len(tokens_NxT), S), np.int32)
+    for side, (sequence_NxS, count_N) in enumerate(zip(sequences, tokens_of, strict=True)):
+        for n in range(len(tokens_NxT)):
+            prompt = tokens_NxT[n, surplus_N[n] : length_N[n]]
+            row = np.concatenate([prompt, sequence_NxS[n, : count_N[n] - 1]])
+            rows[side, n, : len(row)] = row
+            position[side, n] = len(prompt) - 1 + np.minimum(np.arange(S), max(count_N[n] - 1, 0))
+    return {
+        "tokens": rows.reshape(-1, T),
+        "position": position.reshape(-1, S),
+        "candidates": np.concatenate(sequences)[:, :, None],
+    }
+
+
+def sequence_results(log_prob_LxnxPx1, slots: dict) -> dict:
+    """`primary_log_prob_LxN`, `new_log_prob_LxN` for `lens.working_language`: nats per token of each identifier.
+
+    Args:
+      log_prob_LxnxPx1: what the lens says about the candidates of `sequence_rows(slots)`, n = 2 N.
+    """
+    log_prob_LxnxS = np.asarray(log_prob_LxnxPx1)[..., 0]
+    given_nxS = np.concatenate([np.asarray(slots[f"{side}_sequence"]) >= 0 for side in SIDES])
+    sum_Lxn = np.where(given_nxS, log_prob_LxnxS, 0).sum(axis=-1, dtype=np.float64)
+    mean_Lxn = sum_Lxn / np.maximum(given_nxS.sum(axis=-1), 1)
+    primary_LxN, new_LxN = np.split(mean_Lxn, 2, axis=1)
+    return {"primary_log_prob_LxN": primary_LxN, "new_log_prob_LxN": new_LxN}
+
+
+def read_prompts(
+    path, languages: tuple[str, str], tokenizer, vocab_size: int, max_length: int, mode: str = "first"
+) -> dict[str, dict]:
+    """Slots of each language from a file of prompts (the module's docstring says how it is written).
+
+    Args:
+      languages: (primary, new); each must have a prompt.
+      tokenizer: None where prompts and identifiers are token ids.
+      max_length: T.
+      mode: how identifiers are read; identifiers given as ids are taken as they are, in "first" and "prefix" the first.
+
+    Returns:
+      language -> slots as in `material.Material`, with `primary_ids`, `new_ids` (or `primary_sequence`,
+      `new_sequence`), and `item` where the file has it.
+
+    Raises:
+      UserError: a file that cannot be read; a line that is not such an object, with its number; a pair whose tokens
+        coincide; a language without a prompt.
+    """
+    check_mode(mode)
+    path = files.path(path)
+    try:
+        lines = path.read_bytes().decode().split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the prompts {path} ({error}); give --prompts a file of JSON Lines.") from error
+    pieces = tokenizer.pieces() if tokenizer else []
+    if tokenizer and len(pieces) != vocab_size:
+        raise UserError(f"the tokenizer has {len(pieces)} tokens and the model {vocab_size}; take the model's own.")
+    entries = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                entries.append(_entry(line, number, languages, tokenizer, pieces, vocab_size, mode))
+            except ValueError as error:
+                raise UserError(f"{path}, line {number}: {error}") from error
+    items = [entry["item"] is not None for entry in entries]
+    if any(items) and not all(items):
+        number = entries[items.index(not items[0])]["number"]
+        raise UserError(f"{path}, line {number}: some lines have an 'item' and some have none; give it to all or none.")
+    missing = [language for language in languages if language not in {entry["language"] for entry in entries}]
+    if missing:
+        raise UserError(f"{path} has no prompt in {missing[0]}; both {' and '.join(languages)} need some.")
+    numbers = {name: _numbers(entry[name] for entry in entries) for name in ("pair", "prompt")}
+    padding = tokenizer.padding if tokenizer else 0
+    return {
+        language: _slots([e for e in entries if e["language"] == language], numbers, max_length, padding, mode)
+        for language in languages
+    }
+
+
+def _entry(line, number, languages, tokenizer, pieces, vocab_size, mode):
+    """One line as `language`, `tokens`, per side the identifier's tokens in order and what is read of it, and clusters.
+
+    A ValueError says what is wrong with it.
+    """
+    try:
+        given = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error}); write one object a line.") from error
+    if not isinstance(given, dict):
+        raise ValueError('not a JSON object; write {"language": …, "text": …, "primary": …, "new": …}.')
+    for name in given:
+        if name not in FIELDS:
+            raise ValueError(str(unknown_name("field", name, FIELDS)))
+    for name in ("language", *SIDES):
+        if name not in given:
+            raise ValueError(f"no '{name}'; write it.")
+    if given["language"] not in languages:
+        raise ValueError(f"language {given['language']!r} is not {' or '.join(languages)}.")
+    if ("text" in given) == ("tokens" in given):
+        raise ValueError("write either 'text' or 'tokens'.")
+    prompt, sequences = _in_context(given, tokenizer, vocab_size)
+    sides = [_read(given[side], ids, tokenizer, pieces, mode) for side, ids in zip(SIDES, sequences, strict=True)]
+    names = [given[side] if isinstance(given[side], str) else str(given[side]) for side in SIDES]
+    if mode == "sequence":
+        reason = f"{names[0]} and {names[1]} are the same tokens." if sides[0] == sides[1] else None
+    elif tokenizer is None:
+        reason = f"{names[0]} and {names[1]} begin with the same token." if set(sides[0]) & set(sides[1]) else None
+    else:
+        reason = _unreadable(*names, *sides, tokenizer)
+    if reason:
+        raise ValueError(reason)
+    cluster = {name: given.get(name, default) for name, default in (("pair", tuple(names)), ("prompt", (number,)))}
+    for name, value in cluster.items():
+        if not isinstance(value, tuple) and (isinstance(value, bool) or not isinstance(value, str | int)):
+            raise ValueError(f"'{name}' must be a name or a number.")
+    if given.get("subset", 0) not in (0, 1):
+        raise ValueError("'subset' must be 0 or 1.")
+    item = given.get("item")
+    if item is not None and not (_is_id(item) and item < 2**31):
+        raise ValueError("'item' must be a number from 0 on, below 2^31.")
+    return {
+        "number": number,
+        "language": given["language"],
+        "tokens": prompt,
+        "first": [ids[0] for ids in sequences],
+        "sides": sides,
+        "subset": int(given.get("subset", 0)),
+        "item": item,
+    } | cluster
+
+
+def _is_id(value):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _ids(value, name, vocab_size):
+    """Token ids that stand in a line, as a list."""
+    ids = value if isinstance(value, list) else [value]
+    if not ids or not all(map(_is_id, ids)):
+        raise ValueError(f"'{name}' must be token ids.")
+    if max(ids) >= vocab_size:
+        raise ValueError(f"token id {max(ids)} of '{name}' is not in the vocabulary of {vocab_size}.")
+    return ids
+
+
+def _in_context(given, tokenizer, vocab_size):
+    """(prompt tokens, [the primary's, the new identifier's tokens]) as they stand one after the other.
+
+    One space at the end of a prompt belongs to the identifier's first token where the tokenizer says so.
+    """
+    texts = [name for name in ("text", *SIDES) if isinstance(given.get(name), str)]
+    if texts and tokenizer is None:
+        raise ValueError(f"'{texts[0]}' is text and there is no tokenizer; give token ids.")
+    for name in texts:
+        if not given[name]:
+            raise ValueError(f"'{name}' is empty.")
+
+    def alone(side):
+        if isinstance(given[side], str):
+            return tokenizer.encode(given[side]).tolist()
+        return _ids(given[side], side, vocab_size)
+
+    if "tokens" in given:
+        return _ids(given["tokens"], "tokens", vocab_size), [alone(side) for side in SIDES]
+    text = given["text"]
+    if not isinstance(text, str):
+        raise ValueError("'text' must be text; give token ids as 'tokens'.")
+    for cut in (text, text.removesuffix(" ")):
+        prompt = tokenizer.encode(cut).tolist()
+        found = []
+        for side in SIDES:
+            if isinstance(given[side], str):
+                whole = tokenizer.encode(text + given[side]).tolist()
+                found.append(whole[len(prompt) :] if whole[: len(prompt)] == prompt else [])
+            else:
+                found.append(alone(side) if cut == text else [])
+        # A lone space as an identifier's first token would say nothing about the identifier.
+        if prompt and all(ids and tokenizer.decode(ids[:1]).strip(" ") for ids in found):
+            return prompt, found
+    raise ValueError(
+        "the tokenizer cuts the end of 'text' otherwise before an identifier; end it elsewhere or take another pair."
+    )
+
+
+def _read(identifier, sequence, tokenizer, pieces, mode):
+    """The tokens that stand for an identifier in a mode, given its tokens in context."""
+    if mode == "sequence":
+        return sequence
+    if not isinstance(identifier, str):
+        return sequence[:1]
+    return _tokens(identifier.strip(" "), sequence[0], tokenizer, pieces, mode)
+
+
+def _numbers(names):
+    """name -> number, in the order of first appearance."""
+    return {name: number for number, name in enumerate(dict.fromkeys(names))}
+
+
+def _slots(entries, numbers, max_length, padding, mode):
+    tokens_NxT = np.full((len(entries), max_length), padding, np.int32)
+    for row, entry in zip(tokens_NxT, entries, strict=True):
+        cut = entry["tokens"][-max_length:]
+        row[: len(cut)] = cut
+
+    def column(values):
+        return np.array(list(values), np.int32)
+
+    slots = {
+        "tokens": tokens_NxT,
+        "position": column(min(len(entry["tokens"]), max_length) - 1 for entry in entries),
+        "primary_id": column(entry["first"][0] for entry in entries),
+        "new_id": column(entry["first"][1] for entry in entries),
+        "subset": column(entry["subset"] for entry in entries),
+    }
+    slots |= {name: column(numbers[name][entry[name]] for entry in entries) for name in numbers}
+    if entries[0]["item"] is not None:
+        slots["item"] = column(entry["item"] for entry in entries)
+    width = max(len(ids) for entry in entries for ids in entry["sides"])
+    for place, side in enumerate(SIDES):
+        name = f"{side}_sequence" if mode == "sequence" else f"{side}_ids"
+        slots[name] = _padded((entry["sides"][place] for entry in entries), width)
+    return slots

@@ -1,0 +1,200 @@
+"""Tuned lens: a logit lens that first learns to read each layer's dialect (Belrose et al., arXiv 2303.08112).
+
+Layer l has a translator h + h A_l + b_l, trained for one checkpoint to minimise KL(the model's final distribution ||
+the lens of the translated state). It starts at A = 0, b = 0, which is the logit lens; the last layer has none (its A
+and b stay 0). Letters as in `model/decoder.py`.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from babel_jax.errors import UserError
+from babel_jax.model import decoder
+from babel_jax.model.sharding import COMPILER_OPTIONS, constrain
+from babel_jax.probes import forward, lens
+from babel_jax.training.loss import segments
+
+# As in the paper (its section on training): SGD with Nesterov momentum, a rate that falls linearly to 0 over 250 steps,
+# gradients clipped to norm 1, a little decay towards the identity. Here each layer's gradient is clipped by itself, so
+# that no translator depends on how far the other layers are.
+STEPS = 250
+LEARNING_RATE = 1.0
+MOMENTUM = 0.9
+CLIP_NORM = 1.0
+WEIGHT_DECAY = 1e-3
+HELD_OUT_SHARE = 0.2  # of the rows, on which the divergence is told before and after
+
+
+def train(
+    params: dict,
+    config: decoder.DecoderConfig,
+    tokens_NxT: np.ndarray,
+    document_end: int = -1,
+    steps: int = STEPS,
+    positions_per_row: int = 16,
+    batch_size: int = 16,
+    seed: int = 0,
+    learning_rate: float = LEARNING_RATE,
+) -> dict:
+    """Trains the translators of one checkpoint; one executable serves all checkpoints of a run.
+
+    Every step draws rows and positions in them; logits exist at those positions only, of one layer at a time.
+
+    Args:
+      params: parameters on any mesh (or none); rows follow them.
+      tokens_NxT: packed rows the model was not trained on; a fifth of them, chosen by `seed`, is kept for the test.
+      document_end: id of the token that ends a document, or -1; nothing is read there.
+      learning_rate: of the first step, before the factor 1 - MOMENTUM that undoes what momentum adds up.
+
+    Returns:
+      `A_LxDxD`, `b_LxD` (float32; 0 in the last layer), and on the rows not trained on the mean divergence in nats of
+      the logit lens, `kl_before_L`, and of the tuned lens, `kl_after_L`.
+
+    Raises:
+      UserError: fewer than two rows, rows longer than the model sees, more positions than a row has, a model of one
+        layer, a training that diverged.
+    """
+    tokens_NxT = np.asarray(tokens_NxT, np.int32)
+    N, T = tokens_NxT.shape
+    if config.layers < 2:
+        raise UserError("a model of one layer has no inner layer to translate; use the logit lens.")
+    if N < 2:
+        raise UserError(f"a tuned lens needs rows to train on and others to test on, not {N} in all; give more.")
+    if config.max_length < T:
+        raise UserError(f"rows of {T} tokens are longer than the model's {config.max_length}; cut them.")
+    if not 1 <= positions_per_row <= T:
+        raise UserError(f"positions_per_row {positions_per_row} must be between 1 and the {T} tokens of a row.")
+    rows, everywhere = forward.placement(params, batch_size)
+    step, divergence = jitted_steps(config, document_end, steps, learning_rate, everywhere)
+
+    rng = np.random.default_rng(seed)
+    order_N = rng.permutation(N)
+    tested = max(1, round(N * HELD_OUT_SHARE))
+    test_NxT, train_NxT = tokens_NxT[order_N[:tested]], tokens_NxT[order_N[tested:]]
+    test = _at_positions(rng, test_NxT, positions_per_row, document_end)
+
+    state = jax.device_put(initial_state(config, steps, learning_rate), everywhere)
+    kl_before_L = _mean_divergence(divergence, params, state, test, batch_size, rows)
+    for _ in range(steps):
+        drawn = train_NxT[rng.integers(len(train_NxT), size=batch_size)]
+        batch = jax.device_put(_at_positions(rng, drawn, positions_per_row, document_end), rows)
+        state = step(params, state, batch)
+    kl_after_L = _mean_divergence(divergence, params, state, test, batch_size, rows)
+    if not np.isfinite(kl_after_L).all():
+        raise UserError(f"the tuned lens diverged; train it with a learning_rate below {learning_rate:g}.")
+    translators = {
+        name: np.concatenate([np.asarray(values), np.zeros_like(values[:1])])  # the last layer needs none
+        for name, values in state["translators"].items()
+    }
+    return translators | {"kl_before_L": kl_before_L, "kl_after_L": kl_after_L}
+
+
+def identity(config: decoder.DecoderConfig) -> dict:
+    """Translators that hand out what they are given: the tuned lens before training, which is the logit lens."""
+    L, D = config.layers, config.width
+    return {"A_LxDxD": np.zeros((L, D, D), np.float32), "b_LxD": np.zeros((L, D), np.float32)}
+
+
+def read(
+    params: dict, config: decoder.DecoderConfig, translators: dict, residual_LxBxPxD, candidate_BxPxC, mesh=None
+) -> dict:
+    """What the tuned lens says about candidate tokens: as `lens.read_candidates`, with the states translated.
+
+    Raises:
+      UserError: the translators are those of a model of another shape.
+    """
+    wanted = {name: values.shape for name, values in identity(config).items()}
+    found = {name: np.shape(translators[name]) for name in wanted}
+    if found != wanted:
+        raise UserError(f"translators {found} do not fit this model, {wanted}; train them on its own checkpoint.")
+    return lens.read_candidates(params, config, residual_LxBxPxD, candidate_BxPxC, mesh, translators)
+
+
+def _optimizer(steps, learning_rate):
+    rate = optax.linear_schedule(learning_rate * (1 - MOMENTUM), 0.0, steps)
+    return optax.chain(
+        optax.clip_by_global_norm(CLIP_NORM),
+        optax.add_decayed_weights(WEIGHT_DECAY),
+        optax.sgd(rate, momentum=MOMENTUM, nesterov=True),
+    )
+
+
+def initial_state(config: decoder.DecoderConfig, steps: int, learning_rate: float) -> dict:
+    """Identity translators of all layers but the last, and the state of each one's optimiser."""
+    translators = {name: jnp.asarray(values[:-1]) for name, values in identity(config).items()}
+    return {"translators": translators, "optimizer": jax.vmap(_optimizer(steps, learning_rate).init)(translators)}
+
+
+@functools.cache
+def jitted_steps(config: decoder.DecoderConfig, document_end: int, steps: int, learning_rate: float, everywhere):
+    """`(step, divergence)`, jitted: `step(params, state, batch) -> state` trains the translators of all layers at once,
+    `divergence(params, state, batch) -> sums over the batch [L] of weighted KL in nats`, 0 in the last layer.
+
+    `batch` holds `tokens` [B, T], `positions` and `weight` [B, P].
+    """
+    mesh = getattr(everywhere, "mesh", None)
+    optimizer = _optimizer(steps, learning_rate)
+
+    def inner_layers(params, state, batch, function):
+        """`function(layer, kl_sum)` of each layer but the last, one at a time."""
+        segment_BxT = segments(batch["tokens"], document_end)
+        request = decoder.TapRequest(positions_BxP=batch["positions"])
+        cast = decoder.compute_params(params, config.dtype)
+        _, taps = decoder.Decoder(config, mesh).apply({"params": cast}, batch["tokens"], segment_BxT, request)
+        h_LxBxPxD = taps["residual_LxBxPxD"]
+        head_VxD = constrain(decoder.head_table(params).astype(config.dtype), "head", mesh)
+
+        def log_probs(h_BxPxD):
+            return jax.nn.log_softmax(decoder.unembed(params, config, h_BxPxD, head_VxD))
+
+        final_BxPxV = log_probs(h_LxBxPxD[-1])
+
+        def kl_sum(translator, h_BxPxD):
+            h_BxPxD = lens.translate(h_BxPxD, translator["A_LxDxD"], translator["b_LxD"])
+            kl_BxP = (jnp.exp(final_BxPxV) * (final_BxPxV - log_probs(h_BxPxD))).sum(axis=-1)
+            return (batch["weight"] * kl_BxP).sum()
+
+        return jax.lax.map(lambda layer: function(layer, kl_sum), state | {"h": h_LxBxPxD[:-1]})
+
+    def step(params, state, batch):
+        count = jnp.maximum(batch["weight"].sum(), 1)
+
+        def one_layer(layer, kl_sum):
+            translator = layer["translators"]
+            gradient = jax.grad(lambda translator: kl_sum(translator, layer["h"]) / count)(translator)
+            updates, kept = optimizer.update(gradient, layer["optimizer"], translator)
+            return {"translators": optax.apply_updates(translator, updates), "optimizer": kept}
+
+        return inner_layers(params, state, batch, one_layer)
+
+    def divergence(params, state, batch):
+        sum_L = inner_layers(params, state, batch, lambda layer, kl_sum: kl_sum(layer["translators"], layer["h"]))
+        return jnp.append(sum_L, 0.0)
+
+    platform = mesh.devices.flat[0].platform if mesh else None
+    options = dict(out_shardings=everywhere, compiler_options=COMPILER_OPTIONS.get(platform))
+    return jax.jit(step, donate_argnums=1, **options), jax.jit(divergence, **options)
+
+
+def _at_positions(rng, tokens_BxT, count, document_end):
+    """A batch with `count` different positions in each row, drawn by chance; an end of document weighs nothing."""
+    inside_BxT = tokens_BxT != document_end
+    positions_BxP = np.where(inside_BxT, rng.random(tokens_BxT.shape), 2.0).argsort(axis=1)[:, :count]
+    weight_BxP = np.take_along_axis(inside_BxT, positions_BxP, axis=1)
+    return {
+        "tokens": tokens_BxT,
+        "positions": positions_BxP.astype(np.int32),
+        "weight": weight_BxP.astype(np.float32),
+    }
+
+
+def _mean_divergence(divergence, params, state, test, batch_size, rows):
+    sum_L = sum(
+        np.asarray(divergence(params, state, jax.device_put(batch, rows)), np.float64)
+        for _, batch in forward.row_batches(test, batch_size)  # what fills up the last batch weighs nothing
+    )
+    return sum_L / max(test["weight"].sum(), 1)
