@@ -15,9 +15,11 @@ VERBS = {
     "study": "the whole story: train, measure, propose a corpus, train on it, report",
     "corpus": "build a corpus from source files",
     "train": "train one run of a study",
+    "probe": "all probes over any checkpoints: losses, lens, neurons, alignment, interventions",
     "evaluate": "measure the checkpoints of one run of a study (programs, losses, lens, neurons)",
     "optimize": "print Algorithm 1's proposals from a study's measurements",
     "compile": "compile a run's train step and probe for hardware that need not be here, and say what they cost",
+    "convert": "a GPT-2 of Hugging Face into a run, or a checkpoint into a GPT-2 of theirs",
     "report": "make a study's report again from its measurements",
     "doctor": "say what this machine has: devices, versions, toolchains",
 }
@@ -144,6 +146,7 @@ def _study_arguments(verb: str, arguments: list[str]):
         parser.add_argument(
             "--profile", metavar="DIR", help="write a profiler's trace of a few steps (TensorBoard, XProf)"
         )
+        parser.add_argument("--probe", action="store_true", help="measure each checkpoint as soon as it is saved")
     several = parser.add_argument_group(
         "several hosts", "found by itself on a TPU pod and under srun; else give all three"
     )
@@ -189,7 +192,104 @@ def train(arguments: list[str]) -> None:
     from babel_jax.training import preemption
 
     preemption.install()
-    room.train_one(config, parsed.workdir, parsed.seed, parsed.run, parsed.profile)
+    room.train_one(config, parsed.workdir, parsed.seed, parsed.run, parsed.profile, parsed.probe)
+
+
+def probe(arguments: list[str]) -> None:
+    _use_cpu_well(threads=None)
+    parser = _parser("probe")
+    parser.add_argument(
+        "--checkpoints", required=True, nargs="+", help="run directories or globs of them, such as 'W/seed*/continual'"
+    )
+    parser.add_argument("--out", required=True, help="where counters and measurements are kept")
+    texts = parser.add_argument_group("what is read", "by default the texts of the study that a run belongs to")
+    texts.add_argument("--config", help="of another study; --config.KEY=VALUE changes one of its keys")
+    texts.add_argument("--seed", type=int, help="of the embedded world; by default each run's own")
+    texts.add_argument("--corpus", help="a directory that `corpus build` made")
+    texts.add_argument("--languages", type=_names, default=(), help="the primary first, then at least one other")
+    texts.add_argument("--rows", type=int, default=64, help="with --corpus: rows a language (default: %(default)s)")
+    texts.add_argument("--prompt_tokens", type=int, default=64, help="context of a prompt (default: %(default)s)")
+    texts.add_argument("--prompts", help="a file of prompts of your own (JSON Lines, see probes/prompts.py)")
+    texts.add_argument("--identifiers", default="first", help="first, prefix or sequence (default: %(default)s)")
+    parser.add_argument("--layers", default="inner", help="inner, middle, or a list: 2,3 (default: %(default)s)")
+    parser.add_argument("--threshold_scope", default="per_checkpoint", help="or pooled, or reference_checkpoint")
+    parser.add_argument("--reference_step", type=int, help="of threshold_scope=reference_checkpoint")
+    parser.add_argument("--tuned_lens", type=int, default=0, metavar="STEPS", help="train one for each checkpoint")
+    parser.add_argument("--interventions", type=_names, default=(), help="zero, mean: on each language's neurons")
+    parser.add_argument("--random_sets", type=int, default=20, help="to compare them with (default: %(default)s)")
+    parser.add_argument(
+        "--restore", type=_parts, default=(), help="parts of the parameters, such as embed_table;head[3]"
+    )
+    parser.add_argument("--restore_step", type=int, help="the step of the run that they are taken from")
+    parser.add_argument("--follow", action="store_true", help="go on until each run is done")
+    parsed, settings = parser.parse_known_args(arguments)
+    from tqdm import tqdm
+
+    from babel_jax import study as room
+    from babel_jax.probes import sweep
+    from babel_jax.training import preemption
+
+    preemption.install()
+    layers = parsed.layers
+    if layers not in ("inner", "middle"):
+        try:
+            layers = tuple(int(layer) for layer in layers.split(","))
+        except ValueError:
+            raise UserError(f"--layers is {layers}; give inner, middle, or numbers: --layers=2,3.") from None
+    if settings and not parsed.config:
+        raise UserError(f"cannot read the argument '{settings[0]}'; `probe --help` names them all.")
+    options = sweep.Options(
+        parsed.languages,
+        layers,
+        parsed.threshold_scope,
+        parsed.reference_step,
+        parsed.tuned_lens,
+        parsed.interventions,
+        parsed.random_sets,
+        parsed.restore,
+        parsed.restore_step,
+    )
+    texts = room.ProbeTexts(
+        config=load_config(parsed.config, settings) if parsed.config else None,
+        **{name: getattr(parsed, name) for name in ("seed", "corpus", "languages", "rows", "prompt_tokens")},
+        prompts=parsed.prompts,
+        identifiers=parsed.identifiers,
+    )
+    runs = sweep.run_directories(parsed.checkpoints)
+    with tqdm(desc="probe", unit="checkpoint", dynamic_ncols=True, file=sys.stderr) as bar:
+
+        def progress(message):
+            bar.total = message["checkpoints"]
+            bar.set_description(message["run"], refresh=False)
+            bar.n = message["checkpoint"]
+            bar.refresh()
+
+        for place in sweep.probe(runs, texts, parsed.out, options, parsed.follow, progress):
+            bar.write(f"measurements: {place}/measurements", file=sys.stdout)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(";") if part.strip())  # commas stand inside brackets
+
+
+def convert(arguments: list[str]) -> None:
+    parser = _parser("convert")
+    parser.add_argument(
+        "--huggingface", required=True, metavar="DIR", help="folder with config.json and model.safetensors"
+    )
+    parser.add_argument("--run", required=True, metavar="DIR", help="a run's directory")
+    parser.add_argument("--step", type=int, help="write this checkpoint of the run to --huggingface; without it: read")
+    parsed = parser.parse_args(arguments)
+    from babel_jax.training import foreign
+
+    if parsed.step is None:
+        foreign.import_run(parsed.huggingface, parsed.run)
+    else:
+        foreign.export_run(parsed.run, parsed.step, parsed.huggingface)
 
 
 def evaluate(arguments: list[str]) -> None:

@@ -69,7 +69,8 @@ class Material:
       document_end: id of the token that ends a document, or -1.
       slots: language -> places where an identifier must come: "tokens" int32 [N, T] (right-padded prompts), "position"
         [N] (predicts the identifier), "primary_id", "new_id" [N] (first token of either language's identifier), "pair",
-        "prompt" [N] (clusters), "subset" [N] (1: needs the primary's knowledge).
+        "prompt" [N] (clusters), "subset" [N] (1: needs the primary's knowledge). Sets of identifiers may stand as "primary_ids",
+        "new_ids" [N, M] (-1: none); slots of two languages with an equal "item" [N] say the same.
       problems: None where no program is judged (real code).
       fingerprint: changes when anything above does.
     """

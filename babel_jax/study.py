@@ -5,6 +5,7 @@ wait for each other go side by side, one thread each, in `jobs` worker processes
 """
 
 import collections
+import dataclasses
 import importlib.metadata
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import signal
 import sys
 import time
 import traceback
+from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -20,14 +22,18 @@ from tqdm import tqdm
 
 import babel_jax
 from babel_jax import files, measurements, report
+from babel_jax.corpus.build import load as load_corpus
 from babel_jax.corpus.material import material as corpus_material
+from babel_jax.corpus.material import several
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evaluation import measure
 from babel_jax.evolution import measured, stages
 from babel_jax.files import content_hash, read_json, write_json
+from babel_jax.languages import identifier_pairs
 from babel_jax.material import Material
 from babel_jax.optimum import algorithm1
 from babel_jax.organism import world
+from babel_jax.probes import prompts
 from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
 from babel_jax.training.loop import check_same_config, is_done, last_step, locked, parent_is_gone, train
@@ -102,6 +108,77 @@ def load_material(config: ConfigDict, seed: int) -> Material:
     return world.material(world.WorldConfig(primary=config.primary, new=config.new, **config.world.to_dict()), seed)
 
 
+@dataclasses.dataclass
+class ProbeTexts:
+    """What the verb `probe` reads: called with a run directory, gives (the material, the hash of its tokenizer or None).
+
+    By default these are the texts of the study that the run lies in; else of `config`, or of a `corpus`. `prompts` (a
+    file) takes the place of the material's own.
+    """
+
+    config: ConfigDict | None = None
+    seed: int | None = None
+    corpus: str | None = None
+    languages: tuple[str, ...] = ()
+    rows: int = 64
+    prompt_tokens: int = 64
+    prompts: str | None = None
+    identifiers: str = "first"
+
+    def __call__(self, run_dir) -> tuple[Material, str | None]:
+        config = self.config or self._of_study(run_dir)
+        directory = self.corpus or (config.corpus if config.kind == "real_code" else "")
+        tokenizer = load_corpus(Path(directory)).tokenizer if directory else None
+        if self.corpus:
+            if len(self.languages) < 2:
+                raise UserError("--corpus needs --languages: the primary, then at least one other.")
+            found = several(self.corpus, self.languages, self.rows, self.prompt_tokens)
+        else:
+            found = load_material(config, self._seed(run_dir))
+        return self._prompted(found, tokenizer), tokenizer.sha if tokenizer else None
+
+    def _of_study(self, run_dir) -> ConfigDict:
+        path = run_dir.parent.parent / "config.json"
+        if self.corpus:
+            return default()
+        if not path.exists():
+            raise UserError(f"{run_dir} lies in no study; say what to read: --corpus=DIR or --config=FILE.")
+        return run_config.override(default(), read_json(path))
+
+    def _seed(self, run_dir) -> int:
+        if self.seed is not None:
+            return self.seed
+        path = run_dir / "config.json"
+        return read_json(path)["config"].get("seed", 0) if path.exists() else 0
+
+    def _prompted(self, found: Material, tokenizer) -> Material:
+        prompts.check_mode(self.identifiers)
+        new = (self.languages or (found.primary, found.new))[1]
+        if self.prompts:
+            length = min(self.prompt_tokens, found.max_length)
+            slots = prompts.read_prompts(
+                self.prompts, (found.primary, new), tokenizer, found.vocab_size, length, self.identifiers
+            )
+            return dataclasses.replace(
+                found, slots=slots, fingerprint=content_hash([found.fingerprint, _text(self.prompts)])
+            )
+        if self.identifiers == "first":
+            return found
+        if tokenizer is None:
+            raise UserError(f"--identifiers={self.identifiers} needs a tokenizer, and the embedded world has none.")
+        slots = {}
+        for language, here in found.slots.items():
+            pairs = identifier_pairs(found.primary, new if language == found.primary else language)
+            slots[language], messages = prompts.with_identifiers(here, pairs, tokenizer, self.identifiers)
+            for message in messages:
+                print(message, file=sys.stderr)
+        return dataclasses.replace(found, slots=slots, fingerprint=content_hash([found.fingerprint, self.identifiers]))
+
+
+def _text(path) -> str:
+    return files.path(path).read_bytes().decode()
+
+
 def shapes_of(config: ConfigDict, name: str) -> tuple[ConfigDict, dict]:
     """A run's config and what of its material decides the shapes on the device; no corpus need be there."""
     _check_one(config, name)
@@ -160,8 +237,13 @@ def planned_runs(config: ConfigDict, proposals: dict | None) -> list[str]:
 # --- what a worker does ---------------------------------------------------------------------------------------------------
 
 
-def execute(config: ConfigDict, workdir, seed: int, name: str, progress, profile_dir=None) -> None:
-    """Trains one run and measures all its checkpoints; `profile_dir`: see `train`."""
+def execute(
+    config: ConfigDict, workdir, seed: int, name: str, progress, profile_dir=None, probing: bool = False
+) -> None:
+    """Trains one run and measures all its checkpoints; `profile_dir`: see `train`.
+
+    `probing`: checkpoints are measured while the run trains, as soon as they are written; the numbers are the same.
+    """
     material = _cached_material(config, seed)
     directory = workdir / f"seed{seed}"
     run = make_run_config(config, name, seed)
@@ -170,7 +252,16 @@ def execute(config: ConfigDict, workdir, seed: int, name: str, progress, profile
         return measure.problem_accuracy(params, _model(run, material), material, material.primary) > run.stop_accuracy
 
     started = time.perf_counter()
-    train(run, material, directory / name, progress=progress, stop_when=reached, profile_dir=profile_dir)
+    at_checkpoint = _prober(config, workdir, seed, name) if probing else None
+    train(
+        run,
+        material,
+        directory / name,
+        progress=progress,
+        stop_when=reached,
+        profile_dir=profile_dir,
+        at_checkpoint=at_checkpoint,
+    )
     trained = time.perf_counter()
     if role_of(name) != "primary_climb":
         measure.measure_run(directory / name, name, run, material, _base(config, workdir, seed, name), progress)
@@ -180,6 +271,20 @@ def execute(config: ConfigDict, workdir, seed: int, name: str, progress, profile
         peak = int(solved["steps"][stages.pooled_curve_C(solved["solved"]).argmax()])
         measure.measure_patches(directory / name, name, run, material, peak)
     progress({"seconds": {"training": trained - started, "measuring": time.perf_counter() - trained}})
+
+
+def _prober(config: ConfigDict, workdir, seed: int, name: str):
+    """What `train` calls at each checkpoint to measure it; None where a run is measured at its end, or not at all."""
+    material = _cached_material(config, seed)
+    if role_of(name) == "primary_climb" or (name == "primary_only" and material.problems):
+        return None  # the latter is measured against its own last checkpoint
+    run = make_run_config(config, name, seed)
+    run_dir, model, base_LxNxF = workdir / f"seed{seed}" / name, _model(run, material), _base(config, workdir, seed, name)
+
+    def at_checkpoint(step: int, params: dict, seen: dict) -> None:
+        measure.measure_checkpoint(run_dir, name, run, model, material, base_LxNxF, step, params, seen)
+
+    return at_checkpoint
 
 
 def _model(run: ConfigDict, material: Material):
@@ -254,15 +359,20 @@ def _take_tasks(config: ConfigDict, workdir, tasks, messages, parent: int) -> No
             messages.put((task, RuntimeError(f"run {task} failed:\n{traceback.format_exc()}")))
 
 
-def train_one(config: ConfigDict, workdir, seed: int, name: str, profile_dir=None) -> None:
-    """Trains and measures one run of a study in this process, on all its devices and all hosts (the verb `train`)."""
+def train_one(
+    config: ConfigDict, workdir, seed: int, name: str, profile_dir=None, probing: bool = False
+) -> None:
+    """Trains and measures one run of a study in this process, on all its devices and all hosts (the verb `train`).
+
+    `probing`: see `execute`.
+    """
     _check_one(config, name)
     workdir = files.path(workdir)
     check_same_config(workdir, run_config.plain(config), hosts.is_first())
     run = make_run_config(config, name, seed)
     board = Board(run.steps, 1, 1)
     try:
-        execute(config, workdir, seed, name, lambda message: board.update((seed, name), message), profile_dir)
+        execute(config, workdir, seed, name, lambda message: board.update((seed, name), message), profile_dir, probing)
     finally:
         board.close()
 

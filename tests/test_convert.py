@@ -13,6 +13,7 @@ from helpers import SMALL, by_path, loud, make_run, same, small_material
 from babel_jax.errors import UserError
 from babel_jax.model import convert
 from babel_jax.model.decoder import Decoder
+from babel_jax.training import foreign
 from babel_jax.training.checkpoint import Checkpoints, restore_params
 from babel_jax.training.config import plain
 from babel_jax.training.loop import is_done, last_step, train
@@ -181,7 +182,7 @@ def test_an_imported_model_is_a_finished_run_with_one_checkpoint(tmp_path):
     params = loud(TIED)
     convert.write_huggingface(tmp_path / "hf", TIED, params)
     run = tmp_path / "run"
-    convert.import_run(tmp_path / "hf", run)
+    foreign.import_run(tmp_path / "hf", run)
     assert is_done(run) and last_step(run) == 0
     checkpoints = Checkpoints(run)
     assert checkpoints.steps() == [0]
@@ -191,15 +192,15 @@ def test_an_imported_model_is_a_finished_run_with_one_checkpoint(tmp_path):
     restored = restore_params(run, 0, jax.tree.map(jax.numpy.zeros_like, params), plain(TIED))
     assert same(by_path(restored), by_path(params))
     with pytest.raises(UserError, match="holds a run already"):
-        convert.import_run(tmp_path / "hf", run)
-    convert.export_run(run, 0, tmp_path / "back")
+        foreign.import_run(tmp_path / "hf", run)
+    foreign.export_run(run, 0, tmp_path / "back")
     assert (tmp_path / "back/model.safetensors").read_bytes() == (tmp_path / "hf/model.safetensors").read_bytes()
     assert (tmp_path / "back/config.json").read_text() == (tmp_path / "hf/config.json").read_text()
 
 
 def test_a_trained_run_is_exported(tmp_path):
     train(make_run(steps=2), small_material(), tmp_path / "run")
-    convert.export_run(tmp_path / "run", 2, tmp_path / "hf")
+    foreign.export_run(tmp_path / "run", 2, tmp_path / "hf")
     config, params = convert.read_huggingface(tmp_path / "hf")
     checkpoints = Checkpoints(tmp_path / "run")
     model = checkpoints.metadata(2)["model"]
@@ -207,7 +208,7 @@ def test_a_trained_run_is_exported(tmp_path):
     assert (config.vocab_size, config.frozen_rows) == (model["vocab_size"], 0)
     assert params["embed_table"].shape == (config.vocab_size, config.width)
     with pytest.raises(UserError, match=r"no checkpoint 1 .*\[2\]"):
-        convert.export_run(tmp_path / "run", 1, tmp_path / "other")
+        foreign.export_run(tmp_path / "run", 1, tmp_path / "other")
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -14,10 +14,9 @@ from test_probes import PLANTED, PLANTED_CONFIG, planted_params
 from babel_jax import measurements
 from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate, jitted_generation
-from babel_jax.evaluation.measure import patch as patch_by_prefix
 from babel_jax.material import Problems
 from babel_jax.model.decoder import DecoderConfig
-from babel_jax.probes import causes, statistics
+from babel_jax.probes import causes, forward, statistics
 from babel_jax.probes import interventions as do
 
 CONFIG = DecoderConfig(vocab_size=23, width=16, layers=2, heads=2, ffn_width=24, max_length=8, tied_head=False)
@@ -180,7 +179,7 @@ def test_loss_is_nats_a_token():
 
 def test_loss_in_parts_of_the_positions_is_the_same(monkeypatch):
     whole = do.loss(PARAMS, CONFIG, TOKENS[:, :7])
-    monkeypatch.setattr(do, "tiles_for", lambda rows, length, vocab: 3)
+    monkeypatch.setattr(forward, "tiles_for", lambda rows, length, vocab: 3)
     do.jitted_scores.cache_clear()
     assert do.loss(PARAMS, CONFIG, TOKENS[:, :7]) == pytest.approx(whole, abs=1e-6)
     do.jitted_scores.cache_clear()
@@ -634,7 +633,10 @@ OTHER = loud(CONFIG, seed=1)
 
 @pytest.mark.parametrize("prefixes", [(), ("embed_", "head"), ("blocks",), ("blocks/ffn_",)])
 def test_restoring_whole_parts_is_what_the_patches_of_a_study_do(prefixes):
-    assert same(by_path(do.restore(PARAMS, OTHER, prefixes)), by_path(patch_by_prefix(PARAMS, OTHER, prefixes)))
+    ours, theirs = by_path(PARAMS), by_path(OTHER)
+    starts = tuple("['" + prefix.replace("/", "']['") for prefix in prefixes)
+    want = {name: theirs[name] if name.startswith(starts) else ours[name] for name in ours}
+    assert same(by_path(do.restore(PARAMS, OTHER, prefixes)), want)
 
 
 @pytest.mark.parametrize(

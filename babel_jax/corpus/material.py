@@ -1,5 +1,6 @@
 """A corpus of real source code as the material of a study."""
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -64,6 +65,16 @@ def material(directory: str, primary: str, new: str, heldout_rows: int, prompt_t
         problems=None,
         fingerprint=content_hash([corpus.manifest, heldout_rows, prompt_tokens]),
     )
+
+
+def several(directory: str, languages: tuple[str, ...], heldout_rows: int, prompt_tokens: int) -> Material:
+    """As `material`, with any number of new languages behind the primary; each one's prompts are those of its own pairs."""
+    found = [material(directory, languages[0], new, heldout_rows, prompt_tokens) for new in languages[1:]]
+    merged = {
+        part: {name: values for each in reversed(found) for name, values in getattr(each, part).items()}
+        for part in ("heldout", "slots")
+    }
+    return dataclasses.replace(found[0], **merged)
 
 
 def _shortened(slots: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:

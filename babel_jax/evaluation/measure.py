@@ -6,7 +6,6 @@ One Parquet file a checkpoint, written whole: what is measured is skipped, what 
 import contextlib
 from collections.abc import Callable
 
-import jax
 import numpy as np
 from scipy.stats import binomtest
 
@@ -16,12 +15,13 @@ from babel_jax.evaluation.generate import generate
 from babel_jax.files import read_json
 from babel_jax.material import Material
 from babel_jax.probes import forward, lens, neurons, statistics
+from babel_jax.probes.interventions import restore
 from babel_jax.training import hosts
 from babel_jax.training.checkpoint import Checkpoints, restore_params
 from babel_jax.training.config import plain
 from babel_jax.training.loop import last_step, trainer_for
 
-# Parts of the parameters that a representation patch restores from another checkpoint.
+# Parts of the parameters that a representation patch restores from another checkpoint, see `interventions.restore`.
 PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), "ffn": ("blocks/ffn_",)}
 
 
@@ -166,14 +166,36 @@ def measure_run(
         if not steps:
             raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
         for index, step in enumerate(steps):
-            path = run_dir / "measurements" / f"step_{step:08d}.parquet"
-            if not hosts.agree(path.exists()):
+            if not _is_measured(run_dir, step):  # asked here, too: what is measured need not be restored
                 params = restore_params(run_dir, step, trainer.abstract_state["params"], plain(model))
-                common = _common(checkpoints.metadata(step), role, config, step)
-                rows = checkpoint_rows(params, model, material, base_LxNxF)
-                _write(path, [measurements.row(**common, **row) for row in rows])
+                metadata = checkpoints.metadata(step)
+                measure_checkpoint(run_dir, role, config, model, material, base_LxNxF, step, params, metadata)
             progress({"checkpoint": index + 1, "checkpoints": len(steps)})
     hosts.barrier(f"measured {run_dir}")
+
+
+def measure_checkpoint(
+    run_dir, role: str, config, model, material: Material, base_LxNxF: np.ndarray | None, step: int, params, metadata
+) -> None:
+    """Writes what is measured at one checkpoint to `run_dir/measurements/step_*.parquet`, unless that stands there.
+
+    Args:
+      model: the decoder config of `params`.
+      base_LxNxF: see `checkpoint_rows`.
+      metadata: {"tokens", "tokens_by_language"} that the run had seen, as the loop's `tokens_seen` gives them.
+    """
+    if not _is_measured(run_dir, step):
+        common = _common(metadata, role, config, step)
+        rows = checkpoint_rows(params, model, material, base_LxNxF)
+        _write(_measured_path(run_dir, step), [measurements.row(**common, **row) for row in rows])
+
+
+def _measured_path(run_dir, step: int):
+    return files.path(run_dir) / "measurements" / f"step_{step:08d}.parquet"
+
+
+def _is_measured(run_dir, step: int) -> bool:
+    return bool(hosts.agree(_measured_path(run_dir, step).exists()))
 
 
 def _write(path, rows: list[dict]) -> None:
@@ -196,7 +218,7 @@ def measure_patches(run_dir, role: str, config, material: Material, from_step: i
     common = _common(read_json(run_dir / "DONE"), role, config, end_step)
     rows = []
     for patched, prefixes in PATCHES.items():
-        params = patch(end, peak, prefixes)
+        params = restore(end, peak, present(prefixes, end))
         for row in program_rows(params, model, material, material.new):
             if row["metric"] != "solved" and row["options"]["subset"] == "transfer":
                 options = row["options"] | {"patched": patched, "from_step": from_step}
@@ -204,14 +226,9 @@ def measure_patches(run_dir, role: str, config, material: Material, from_step: i
     _write(path, rows)
 
 
-def patch(params: dict, other: dict, prefixes: tuple[str, ...]) -> dict:
-    """`params` with every leaf whose path begins with one of `prefixes` taken from `other`."""
-
-    def choose(path, ours, theirs):
-        name = "/".join(key.key for key in path)
-        return theirs if any(name.startswith(prefix) for prefix in prefixes) else ours
-
-    return jax.tree_util.tree_map_with_path(choose, params, other)
+def present(parts: tuple[str, ...], params: dict) -> list[str]:
+    """The parts that `params` have: a head that is tied to the embeddings is restored with them."""
+    return [part for part in parts if part != "head" or "head" in params]
 
 
 def _common(metadata: dict, role: str, config, step: int) -> dict:

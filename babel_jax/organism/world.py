@@ -241,5 +241,6 @@ def _slots(world: World, solution_QxT: np.ndarray, word_Qx2: np.ndarray) -> dict
         "new_id": world.identifier_ids[new][fact_Q].astype(np.int32),
         "pair": fact_Q,
         "prompt": problem_Q,
+        "item": problem_Q,
         "subset": (word_Q >= world.config.shared_words).astype(np.int32),
     }

@@ -53,11 +53,11 @@ def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, .
             ffn_at_positions="ffn" in at_slots,
         )
         segment_BxT = segments(tokens_BxT, document_end)
-        logits_BxTxV, taps = Decoder(config, mesh).apply({"params": params}, tokens_BxT, segment_BxT, request)
+        _, taps = Decoder(config, mesh).apply({"params": params}, tokens_BxT, segment_BxT, request)
 
         results = lens.read_candidates(params, config, taps["residual_LxBxPxD"], batch["candidates"], mesh)
         results |= {name: value for name, value in taps.items() if name.partition("_")[0] in at_slots}
-        loss_BxT = _token_losses(params, config, logits_BxTxV, taps["final_BxTxD"], batch["targets"], mesh)
+        loss_BxT = token_losses(params, config, taps["final_BxTxD"], batch["targets"], mesh)
         for name, mask_BxT in (
             ("loss", batch["loss"]),
             ("knowledge", batch["knowledge"]),
@@ -82,22 +82,22 @@ def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, .
     )
 
 
-def _token_losses(params, config, logits_BxTxV, final_BxTxD, targets_BxT, mesh):
-    """Cross-entropy per target [B, T]; logits that are large are made and forgotten part by part of the positions."""
+def token_losses(params, config: DecoderConfig, final_BxTxD, targets_BxT, mesh):
+    """Cross-entropy per target in nats, [B, T]; where logits are large, those of one part of the positions exist at a time."""
     B, T = targets_BxT.shape
-    tiles = tiles_for(B // (row_devices(mesh) if mesh else 1), T, config.vocab_size)
-    if not tiles:
-        return token_loss(logits_BxTxV, targets_BxT)
+    tiles = max(1, tiles_for(B // (row_devices(mesh) if mesh else 1), T, config.vocab_size))
     head_VxD = constrain(head_table(params).astype(config.dtype), "head", mesh)
 
-    def one_part(part):
-        first = part * (T // tiles)
-        x_BxtxD, target_Bxt = (
-            jax.lax.dynamic_slice_in_dim(x, first, T // tiles, axis=1) for x in (final_BxTxD, targets_BxT)
-        )
-        return token_loss(unembed(params, config, x_BxtxD, head_VxD), target_Bxt)
+    def one_tile(part):
+        h_BxtxD, target_Bxt = part
+        return token_loss(unembed(params, config, h_BxtxD, head_VxD), target_Bxt)
 
-    return jax.lax.map(one_part, jnp.arange(tiles)).swapaxes(0, 1).reshape(B, T)
+    def cut(x):  # [B, T, …] -> [tiles, B, T / tiles, …]
+        return x.reshape(B, tiles, T // tiles, *x.shape[2:]).swapaxes(0, 1)
+
+    if tiles == 1:
+        return one_tile((final_BxTxD, targets_BxT))
+    return jax.lax.map(one_tile, (cut(final_BxTxD), cut(targets_BxT))).swapaxes(0, 1).reshape(B, T)
 
 
 def counter_shardings(everywhere) -> dict:

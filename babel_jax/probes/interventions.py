@@ -35,9 +35,9 @@ from babel_jax.model.decoder import (
     head_table,
     unembed,
 )
-from babel_jax.model.sharding import COMPILER_OPTIONS, constrain, path_name, rows_per_device
-from babel_jax.probes.forward import placement, row_batches
-from babel_jax.training.loss import segments, tiles_for, token_loss
+from babel_jax.model.sharding import COMPILER_OPTIONS, constrain, path_name
+from babel_jax.probes.forward import placement, row_batches, token_losses
+from babel_jax.training.loss import segments
 
 DRAWS = 20  # random sets that a score is compared with: the least with which an empirical p can be below 0.05
 BATCH_ROWS = 32
@@ -322,7 +322,7 @@ def jitted_scores(config: DecoderConfig, document_end: int, everywhere):
         )
         final_BxTxD = taps["final_BxTxD"][rows]
         if "targets" in batch:
-            loss_BxT = _token_losses(params, config, final_BxTxD, batch["targets"], mesh)
+            loss_BxT = token_losses(params, config, final_BxTxD, batch["targets"], mesh)
             return {"loss_sum": (loss_BxT * batch["loss"]).sum(1), "loss_count": batch["loss"].sum(1)}
         if "position" in batch:
             return _slot_scores(params, config, final_BxTxD, batch, mesh)
@@ -373,23 +373,6 @@ def _jit(function, mesh, everywhere):
 
 def _interleave(a_BxT, b_BxT):
     return jnp.stack([a_BxT, b_BxT], axis=1).reshape(-1, a_BxT.shape[1])
-
-
-def _token_losses(params, config, final_BxTxD, targets_BxT, mesh):
-    """Loss of each target in nats, [B, T]; the logits of one part of the positions exist at a time."""
-    B, T = targets_BxT.shape
-    tiles = max(1, tiles_for(rows_per_device(mesh, B) if mesh else B, T, config.vocab_size))
-    head_VxD = constrain(head_table(params).astype(config.dtype), "head", mesh)
-
-    def cut(x):  # [B, T, …] -> [tiles, B, T / tiles, …]
-        return x.reshape(B, tiles, T // tiles, *x.shape[2:]).swapaxes(0, 1)
-
-    def one_tile(part):
-        h, targets = part
-        return token_loss(unembed(params, config, h, head_VxD), targets)
-
-    loss_xBxT = jax.lax.map(one_tile, (cut(final_BxTxD), cut(targets_BxT)))
-    return loss_xBxT.swapaxes(0, 1).reshape(B, T)
 
 
 def _slot_scores(params, config, final_BxTxD, batch, mesh):

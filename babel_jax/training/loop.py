@@ -136,6 +136,7 @@ def train(
     progress: Callable[[dict], None] = lambda message: None,
     stop_when: Callable[[dict], bool] | None = None,
     profile_dir=None,
+    at_checkpoint: Callable[[int, dict, dict], None] | None = None,
 ) -> None:
     """Trains one run in `run_dir` until its steps, or its criterion, are reached; returns at once when DONE stands there.
 
@@ -148,6 +149,8 @@ def train(
       progress: called every `LOG_EVERY` steps with {"step", "steps", "loss", "tokens_per_second", ...}.
       stop_when: `params -> bool`, asked every `config.stop_every` steps.
       profile_dir: where to write a profiler's trace of a few steps.
+      at_checkpoint: called with (step, params, `tokens_seen`) when a kept checkpoint is on disk, also with the one that a run
+        goes on from; it must not change the parameters.
 
     Raises:
       preemption.Preempted: this machine is taken away; the run has saved itself.
@@ -167,12 +170,12 @@ def train(
             contextlib.closing(Checkpoints(run_dir, "resume", keep=1)) as resume,
             contextlib.ExitStack() as trace,
         ):
-            _train(config, material, run_dir, checkpoints, resume, progress, stop_when, profile_dir, trace)
+            _train(config, material, run_dir, checkpoints, resume, progress, stop_when, profile_dir, at_checkpoint, trace)
         if hosts.is_first():
             files.remove_tree(run_dir / "resume")
 
 
-def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, profile_dir, trace):
+def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, profile_dir, at_checkpoint, trace):
     trainer, model = trainer_for(config, material)
     mixture = Mixture(material.sources, stages_from_config(config.stages, material.max_length), config.seed)
     if hosts.is_first() and (trainer.mesh.size > 1 or jax.default_backend() != "cpu"):
@@ -251,6 +254,11 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, 
         if step in kept:
             read_metrics()
             save(checkpoints)
+            if at_checkpoint:
+                with clock.phase("checkpoint"):
+                    checkpoints.wait()  # what it says of a checkpoint outlives a kill, so the checkpoint must, too
+                with clock.phase("evaluation"):
+                    at_checkpoint(step, state["params"], tokens_seen(mixture, material, config, step))
         elif step > start and resume_due(config, step, saved_at):
             read_metrics()
             save(resume)

@@ -1,0 +1,366 @@
+"""The walk of all probes over any checkpoints: each is measured once, in one pass; then all of them together.
+
+`out/<run>/step_<n>.npz` holds what the pass counted (see `artefacts.py`), `out/<run>/measurements/` the tables: one a
+checkpoint, and `across.parquet`, which is made again whenever a checkpoint has been added. What is measured is skipped;
+a run that still trains can be followed.
+"""
+
+import contextlib
+import dataclasses
+import glob
+import time
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from babel_jax import files, measurements
+from babel_jax.errors import UserError, unknown_name
+from babel_jax.material import Material
+from babel_jax.model import attention
+from babel_jax.model.decoder import DecoderConfig, init_params
+from babel_jax.model.sharding import make_mesh, shardings
+from babel_jax.probes import alignment, artefacts, causes, drift, forward, lens, neurons, prompts, tuned_lens
+from babel_jax.probes import interventions as do
+from babel_jax.training import hosts, preemption
+from babel_jax.training.checkpoint import Checkpoints, restore_params
+from babel_jax.training.config import plain
+
+POLL_SECONDS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is measured beyond the pass itself.
+
+    Attributes:
+      languages: names, the primary first; () for all of the material's.
+      layers: over which the working language's scalars are taken, see `lens.chosen_layers`.
+      threshold_scope, reference_step: see `neurons.scope_thresholds`.
+      tuned_steps: steps of training a tuned lens for each checkpoint (0: none).
+      interventions: kinds to apply to each language's neurons ("zero", "mean"), beside random sets (causes.py).
+      draws: random sets a set of neurons is compared with.
+      restore, restore_step: parts of the parameters (`interventions.restore`) that are taken from another step of the run.
+    """
+
+    languages: tuple[str, ...] = ()
+    layers: str | tuple[int, ...] = "inner"
+    threshold_scope: str = "per_checkpoint"
+    reference_step: int | None = None
+    tuned_steps: int = 0
+    interventions: tuple[str, ...] = ()
+    draws: int = do.DRAWS
+    restore: tuple[str, ...] = ()
+    restore_step: int | None = None
+
+
+KINDS = ("zero", "mean")  # interventions that need nothing but the set and what the pass has counted
+
+
+def run_directories(patterns) -> list:
+    """The runs that lists or globs of run directories, or of their `checkpoints` folders, name; in order, each once.
+
+    Raises:
+      UserError: a pattern matches no run.
+    """
+    found = {}
+    for pattern in patterns:
+        matches = [pattern] if "://" in str(pattern) else sorted(glob.glob(str(pattern)))
+        runs = [files.path(match) for match in matches]
+        runs = [run.parent if run.name == "checkpoints" else run for run in runs]
+        runs = [run for run in runs if (run / "checkpoints").exists()]
+        if not runs:
+            raise UserError(
+                f"'{pattern}' matches no run with checkpoints; give run directories, such as 'W/seed*/continual'."
+            )
+        found |= dict.fromkeys(runs)
+    return list(found)
+
+
+def probe(
+    run_dirs,
+    texts: Callable,
+    out,
+    options: Options = Options(),
+    follow: bool = False,
+    progress: Callable[[dict], None] = lambda message: None,
+) -> list:
+    """Measures every checkpoint of every run; returns the runs' folders below `out`.
+
+    Args:
+      run_dirs: from `run_directories`.
+      texts: run directory -> (the `Material` to measure with, the hash of its tokenizer or None).
+      follow: wait for further checkpoints until each run is done.
+      progress: called after each checkpoint with {"run", "checkpoint", "checkpoints"}.
+
+    Raises:
+      UserError: a material of another vocabulary, an unknown language, a checkpoint that cannot be read, ….
+    """
+    _check(options)
+    places = []
+    for run_dir in run_dirs:
+        place = files.path(out) / run_dir.parent.name / run_dir.name
+        if place in places:
+            raise UserError(f"two runs are called {place.parent.name}/{place.name}; probe them into two folders.")
+        places.append(place)
+        material, tokenizer = texts(run_dir)
+        _probe_run(run_dir, _chosen(material, options.languages), place, options, tokenizer, follow, progress)
+    return places
+
+
+def _check(options: Options) -> None:
+    for kind in options.interventions:
+        if kind not in KINDS:
+            raise unknown_name("intervention", kind, KINDS)
+    if bool(options.restore) != (options.restore_step is not None):
+        raise UserError("what to restore and from which step belong together; give both, or neither.")
+    if options.threshold_scope not in neurons.SCOPES:
+        raise unknown_name("threshold scope", options.threshold_scope, neurons.SCOPES)
+
+
+def _chosen(material: Material, languages: tuple[str, ...]) -> Material:
+    """The material with these languages only, the first one as the primary."""
+    if not languages:
+        return material
+    for language in languages:
+        if language not in material.heldout:
+            raise unknown_name("language of the material", language, material.heldout)
+    if len(set(languages)) < 2:
+        raise UserError(f"{','.join(languages)} is one language; probes compare languages: name at least two.")
+    keep = {name: {k: v for k, v in getattr(material, name).items() if k in languages} for name in ("heldout", "slots")}
+    return dataclasses.replace(material, primary=languages[0], new=languages[1], **keep)
+
+
+def _probe_run(run_dir, material, place, options, tokenizer, follow, progress) -> None:
+    done: dict[int, dict] = {}  # step -> the checkpoint's metadata
+    while True:
+        finished = (run_dir / "DONE").exists()  # asked first: what is saved after that is seen by the next look
+        with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
+            steps = checkpoints.steps()
+            if not steps and not follow:
+                raise UserError(f"{run_dir} has no finished checkpoint; train the run first, or add --follow.")
+            fresh = [step for step in steps if step not in done]
+            for step in fresh:
+                if metadata := _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer):
+                    done[step] = metadata
+                progress({"run": run_dir.name, "checkpoint": len(done), "checkpoints": len(steps)})
+        if done and (fresh or not (place / "measurements" / "across.parquet").exists()):
+            _across(place, done, run_dir, material, options, tokenizer)
+        if not follow or finished:
+            return
+        preemption.check()
+        time.sleep(POLL_SECONDS)
+
+
+def _model(metadata: dict) -> DecoderConfig:
+    """The decoder of a checkpoint, computed as this machine can: that does not change what its parameters mean."""
+    stored = metadata["model"]
+    backend = attention.resolve(
+        "auto", jax.default_backend(), stored["width"] // stored["heads"], stored["max_length"], stored["dtype"]
+    )
+    return DecoderConfig(**stored | {"attention": backend, "remat": "none"})
+
+
+def _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer) -> dict | None:
+    """Measures one checkpoint, unless it is measured already; returns its metadata, None: it was deleted meanwhile."""
+    try:
+        metadata = checkpoints.metadata(step)
+        model = _model(metadata)
+        _check_material(run_dir, model, material)
+        paths = place / f"step_{step:08d}.npz", place / "measurements" / f"step_{step:08d}.parquet"
+        if all(hosts.agree(path.exists()) for path in paths):
+            _load(paths[0], model, material, options, tokenizer)  # of the same model, languages and options
+            return metadata
+        params = _restored(run_dir, step, model)
+        if options.restore:
+            params = do.restore(params, _restored(run_dir, options.restore_step, model), options.restore)
+    except (UserError, OSError):
+        if step in checkpoints.steps():
+            raise
+        print(f"checkpoint {step} of {run_dir} was deleted while it was walked to; it is left out.")
+        return None
+    measured, rows = measure(params, model, material, options)
+    if hosts.is_first():
+        about = _about(model, material, options, tokenizer) | {
+            "parameters": artefacts.parameter_fingerprint(params) if jax.process_count() == 1 else None,
+            "run": _run_name(run_dir),
+            "step": step,
+            "tokens": metadata["tokens"],
+        }
+        artefacts.save(paths[0], _arrays(measured), about)
+        _write(paths[1], rows, run_dir, step, metadata)
+    return metadata
+
+
+def _restored(run_dir, step: int, model: DecoderConfig) -> dict:
+    abstract = jax.eval_shape(lambda: init_params(model, 0))
+    placed = shardings(make_mesh(data=1, fsdp=-1), abstract)
+    abstract = jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), abstract, placed
+    )
+    return restore_params(run_dir, step, abstract, plain(model))
+
+
+def _check_material(run_dir, model: DecoderConfig, material: Material) -> None:
+    if model.vocab_size != material.vocab_size:
+        raise UserError(
+            f"{run_dir} has a vocabulary of {model.vocab_size} and the texts one of {material.vocab_size}; "
+            "probe it with texts of its own tokenizer."
+        )
+    if model.max_length < material.max_length:
+        raise UserError(
+            f"{run_dir} reads {model.max_length} tokens and the rows have {material.max_length}; make shorter rows."
+        )
+
+
+def measure(params: dict, model: DecoderConfig, material: Material, options: Options) -> tuple[dict, list[dict]]:
+    """All that one checkpoint says by itself: what the pass counted, and rows without run, seed, step and tokens."""
+    slots = {name: found for name, found in material.slots.items() if "primary_sequence" not in found}
+    sequences = {name: found for name, found in material.slots.items() if name not in slots}
+    parallel = all("item" in found for found in slots.values()) and len(slots) > 1
+    at_slots = (("sentence",) if parallel else ()) + (("residual",) if options.tuned_steps else ())
+    batch_size = forward.batch_rows(params, material.max_length)
+    measured = forward.measure(params, model, material.heldout, slots, material.document_end, batch_size, at_slots)
+    rows = forward.loss_rows(measured)
+    for language, found in slots.items():
+        rows += lens.working_language(measured["slots"][language], found, language, options.layers)
+    if sequences:
+        reads = {name: prompts.sequence_rows(found) for name, found in sequences.items()}
+        read = forward.measure(params, model, {}, reads, material.document_end, batch_size)["slots"]
+        for language, found in sequences.items():
+            results = prompts.sequence_results(read[language]["log_prob_LxNxPxC"], found)
+            rows += lens.working_language(results, found, language, options.layers)
+    if parallel:
+        states = {name: measured["slots"][name]["sentence_LxNxD"] for name in slots}
+        rows += alignment.mexa_rows(states, {name: found["item"] for name, found in slots.items()}, material.primary)
+    if options.tuned_steps:
+        rows += _tuned_rows(params, model, material, slots, measured, options, batch_size)
+    rows += neurons.sensitivity_rows(measured, material.primary)
+    rows += drift.overlap_rows(measured, material.primary)
+    if len(measured["tokens_RxK"]) > 1:
+        rows += drift.tokens_rows(measured, material.primary)
+    rows += _cause_rows(params, model, material, slots, measured, options, batch_size)
+    return measured, rows
+
+
+def _tuned_rows(params, model, material, slots, measured, options, batch_size) -> list[dict]:
+    """The working language through a lens that is trained for this checkpoint; rows with options {"lens": "tuned"}."""
+    tokens_NxT = np.concatenate([np.asarray(rows["tokens"])[:, :-1] for rows in material.heldout.values()])
+    translators = tuned_lens.train(params, model, tokens_NxT, material.document_end, options.tuned_steps)
+    rows = [
+        dict(probe="tuned_lens", layer=layer + 1, metric=f"kl_{when}", value=float(value), n=len(tokens_NxT))
+        for when in ("before", "after")
+        for layer, value in enumerate(translators[f"kl_{when}_L"])
+    ]
+    arrays = {name: translators[name] for name in ("A_LxDxD", "b_LxD")}
+    measured["translators"] = arrays
+    read = jax.jit(lambda params, translators, h, ids: tuned_lens.read(params, model, translators, h, ids))
+    for language, found in slots.items():
+        residual_LxNx1xD = measured["slots"][language]["residual_LxNxD"][:, :, None]
+        ids_Nx1xC = lens.slot_candidates(found)[:, None]
+        parts = [
+            jax.device_get(read(params, arrays, residual_LxNx1xD[:, i : i + batch_size], ids_Nx1xC[i : i + batch_size]))
+            for i in range(0, len(ids_Nx1xC), batch_size)
+        ]
+        raw = {
+            name.replace("xBxP", "xN"): np.concatenate([part[name] for part in parts], axis=1)[:, :, 0]
+            for name in parts[0]
+        }
+        found_rows = lens.working_language(lens.slot_results(raw, found), found, language, options.layers)
+        rows += [row | {"options": row.get("options", {}) | {"lens": "tuned"}} for row in found_rows]
+    return rows
+
+
+def _cause_rows(params, model, material, slots, measured, options, batch_size) -> list[dict]:
+    """What becomes of losses and of identifiers when each language's neurons are changed, beside random sets."""
+    languages = measured["languages"]
+    member_KxLxF = neurons.tang(measured["active_RxLxFxK"].sum(axis=0), measured["tokens_RxK"].sum(axis=0))
+    sets = {name: mask for name, mask in zip(languages, member_KxLxF, strict=True) if mask.any()}
+    rows = []
+    for kind in options.interventions if sets else ():
+        # The mean activation over all languages' tokens stands for "what the neuron usually does".
+        change = {"mean_LxF": do.means(measured).mean(axis=0)} if kind == "mean" else {}
+        common = dict(draws=options.draws, document_end=material.document_end, batch_size=batch_size, **change)
+        rows += causes.loss_change_rows(params, model, material.heldout, sets, kind, **common)
+        for language, found in slots.items():
+            rows += causes.slot_change_rows(params, model, found, language, material.primary, sets, kind, **common)
+    return rows
+
+
+def _arrays(measured: dict) -> dict:
+    """What is kept of a pass: counters, and what the lens said at each slot (for pages that show single prompts)."""
+    arrays = {name: measured[name] for name in ("active_RxLxFxK", "activation_sum_RxLxFxK", "tokens_RxK")}
+    arrays["active_RxLxFxK"] = arrays["active_RxLxFxK"].astype(np.int32)  # as they were counted
+    for language, found in measured["slots"].items():
+        arrays |= {f"{language}.{name}": values for name, values in found.items() if values.ndim == 2}
+    return arrays | measured.get("translators", {})
+
+
+def _about(model, material, options, tokenizer) -> dict:
+    """What artefacts of one sweep have in common."""
+    languages = sorted(set(material.heldout) | set(material.slots))
+    return artefacts.describe(
+        model,
+        languages,
+        tokenizer=tokenizer,
+        material=material.fingerprint,
+        primary=material.primary,
+        restored=[list(options.restore), options.restore_step],
+        thresholds={"top_rate": neurons.TOP_RATE, "filter_rate": neurons.FILTER_RATE},
+        options=[str(options.layers), options.tuned_steps, list(options.interventions), options.draws],
+    )
+
+
+def _load(path, model, material, options, tokenizer) -> dict:
+    """What the pass counted at a checkpoint that is measured already, as far as other checkpoints need it."""
+    about = _about(model, material, options, tokenizer)
+    expect = {name: value for name, value in about.items() if name not in ("parameters", "run", "step", "tokens")}
+    arrays, about = artefacts.load(path, expect)
+    return {"languages": about["languages"]} | {
+        name: v for name, v in arrays.items() if name.startswith(("active", "tokens"))
+    }
+
+
+def _across(place, done: dict[int, dict], run_dir, material, options, tokenizer) -> None:
+    """Counts under the chosen scope of thresholds, and drift, from all checkpoints' counters."""
+    steps = sorted(done)
+    if options.reference_step is not None and options.reference_step not in done:
+        raise UserError(f"the reference step {options.reference_step} is no measured checkpoint; there are {steps}.")
+    if hosts.is_first():
+        measured_C = [
+            _load(place / f"step_{step:08d}.npz", _model(done[step]), material, options, tokenizer) for step in steps
+        ]
+        reference = steps.index(options.reference_step) if options.reference_step is not None else None
+        fixed = neurons.scope_thresholds(measured_C, options.threshold_scope, reference)
+        moved_C = drift.drift_rows(measured_C, material.primary, fixed=fixed)
+        frames = []
+        for step, measured, moved in zip(steps, measured_C, moved_C, strict=True):
+            rows = neurons.count_rows(measured, material.primary, fixed=fixed) + moved
+            frames += _complete(rows, run_dir, step, done[step])
+        measurements.write(place / "measurements" / "across.parquet", measurements.table(frames))
+    hosts.barrier(f"probed {run_dir}")
+
+
+def _run_name(run_dir) -> str:
+    return run_dir.name
+
+
+def _seed(run_dir) -> int:
+    """The run's seed; 0 for a model that was not trained here."""
+    path = run_dir / "config.json"
+    return files.read_json(path)["config"].get("seed", 0) if path.exists() else 0
+
+
+def _complete(rows, run_dir, step, metadata) -> list[dict]:
+    common = dict(
+        run=_run_name(run_dir),
+        seed=_seed(run_dir),
+        step=step,
+        tokens=metadata["tokens"],
+        tokens_by_language=metadata["tokens_by_language"],
+    )
+    return [measurements.row(**common, **row) for row in rows]
+
+
+def _write(path, rows, run_dir, step, metadata) -> None:
+    measurements.write(path, measurements.table(_complete(rows, run_dir, step, metadata)))

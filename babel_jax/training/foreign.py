@@ -1,0 +1,60 @@
+"""A folder of a Hugging Face model becomes a finished run of ours, and a checkpoint of ours becomes such a folder."""
+
+import os
+
+import jax
+from jax.sharding import SingleDeviceSharding
+
+import babel_jax
+from babel_jax import files
+from babel_jax.errors import UserError
+from babel_jax.model.convert import read_huggingface, write_huggingface
+from babel_jax.model.decoder import DecoderConfig, init_params
+from babel_jax.training import loop
+from babel_jax.training.checkpoint import Checkpoints, restore_params
+from babel_jax.training.config import plain
+
+
+def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike) -> None:
+    """Makes a finished run of a model of Hugging Face: its parameters are the run's only checkpoint, at step 0.
+
+    Raises:
+      UserError: as `read_huggingface`; or `run_dir` is a run already.
+    """
+    run_dir = files.path(run_dir)
+    with loop.locked(run_dir):
+        if any((run_dir / name).exists() for name in ("config.json", "checkpoints")):
+            raise UserError(f"{run_dir} holds a run already, or a part of one; give a new folder, or delete that one.")
+        config, params = read_huggingface(hf_dir)
+        seen = {"step": 0, "tokens": 0, "tokens_by_language": {}, "seconds": {}}
+        about = {"model": plain(config), "version": babel_jax.__version__, "started": 0.0}
+        checkpoints = Checkpoints(run_dir)
+        try:
+            checkpoints.save(0, {"params": jax.device_put(params, jax.local_devices()[0])}, about | seen)
+        finally:
+            checkpoints.close()
+        files.write_json(run_dir / "config.json", {"config": {"imported": plain(config)}, "material": None})
+        files.write_json(run_dir / "DONE", seen)
+
+
+def export_run(run_dir: str | os.PathLike, step: int, hf_dir: str | os.PathLike) -> None:
+    """Writes the checkpoint of one step of a run as a folder of Hugging Face.
+
+    Raises:
+      UserError: there is no such checkpoint, it cannot be read, or a model stands in `hf_dir` already.
+    """
+    checkpoints = Checkpoints(run_dir)
+    try:
+        if step not in checkpoints.steps():
+            raise UserError(f"no checkpoint {step} in {checkpoints.directory}; there are {checkpoints.steps()}.")
+        model = checkpoints.metadata(step)["model"]
+    finally:
+        checkpoints.close()
+    # Parameters do not depend on how they were computed with; not every machine has that attention kernel.
+    config = DecoderConfig(**model | {"attention": "reference"})
+    here = SingleDeviceSharding(jax.local_devices()[0])
+    abstract = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
+        jax.eval_shape(lambda: init_params(config, 0)),
+    )
+    write_huggingface(hf_dir, config, restore_params(run_dir, step, abstract, plain(config)))
