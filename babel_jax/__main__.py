@@ -211,9 +211,16 @@ def probe(arguments: list[str]) -> None:
     texts.add_argument("--prompt_tokens", type=int, default=64, help="context of a prompt (default: %(default)s)")
     texts.add_argument("--prompts", help="a file of prompts of your own (JSON Lines, see probes/prompts.py)")
     texts.add_argument("--identifiers", default="first", help="first, prefix or sequence (default: %(default)s)")
+    parser.add_argument("--steps", default="", help="which checkpoints: last, or a list: 0,640 (default: all)")
     parser.add_argument("--layers", default="inner", help="inner, middle, or a list: 2,3 (default: %(default)s)")
     parser.add_argument("--threshold_scope", default="per_checkpoint", help="or pooled, or reference_checkpoint")
     parser.add_argument("--reference_step", type=int, help="of threshold_scope=reference_checkpoint")
+    parser.add_argument(
+        "--definitions",
+        type=_names,
+        default=(),
+        help="pls, centroid_type1, centroid_type2, causal: passes of their own",
+    )
     parser.add_argument("--tuned_lens", type=int, default=0, metavar="STEPS", help="train one for each checkpoint")
     parser.add_argument("--interventions", type=_names, default=(), help="zero, mean: on each language's neurons")
     parser.add_argument("--random_sets", type=int, default=20, help="to compare them with (default: %(default)s)")
@@ -230,19 +237,16 @@ def probe(arguments: list[str]) -> None:
     from babel_jax.training import preemption
 
     preemption.install()
-    layers = parsed.layers
-    if layers not in ("inner", "middle"):
-        try:
-            layers = tuple(int(layer) for layer in layers.split(","))
-        except ValueError:
-            raise UserError(f"--layers is {layers}; give inner, middle, or numbers: --layers=2,3.") from None
+    layers = parsed.layers if parsed.layers in ("inner", "middle") else _numbers("layers", parsed.layers)
     if settings and not parsed.config:
         raise UserError(f"cannot read the argument '{settings[0]}'; `probe --help` names them all.")
     options = sweep.Options(
         parsed.languages,
+        (-1,) if parsed.steps == "last" else _numbers("steps", parsed.steps),
         layers,
         parsed.threshold_scope,
         parsed.reference_step,
+        parsed.definitions,
         parsed.tuned_lens,
         parsed.interventions,
         parsed.random_sets,
@@ -256,16 +260,23 @@ def probe(arguments: list[str]) -> None:
         identifiers=parsed.identifiers,
     )
     runs = sweep.run_directories(parsed.checkpoints)
-    with tqdm(desc="probe", unit="checkpoint", dynamic_ncols=True, file=sys.stderr) as bar:
+    interval = 0.5 if sys.stderr.isatty() else 15
+    with tqdm(desc="probe", unit="checkpoint", dynamic_ncols=True, file=sys.stderr, mininterval=interval) as bar:
 
         def progress(message):
             bar.total = message["checkpoints"]
             bar.set_description(message["run"], refresh=False)
-            bar.n = message["checkpoint"]
-            bar.refresh()
+            bar.update(message["checkpoint"] - bar.n)
 
         for place in sweep.probe(runs, texts, parsed.out, options, parsed.follow, progress):
             bar.write(f"measurements: {place}/measurements", file=sys.stdout)
+
+
+def _numbers(name: str, text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(",") if number)
+    except ValueError:
+        raise UserError(f"--{name} is {text}; give numbers, such as --{name}=2,3 (`probe --help`).") from None
 
 
 def _names(text: str) -> tuple[str, ...]:

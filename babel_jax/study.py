@@ -279,7 +279,8 @@ def _prober(config: ConfigDict, workdir, seed: int, name: str):
     if role_of(name) == "primary_climb" or (name == "primary_only" and material.problems):
         return None  # the latter is measured against its own last checkpoint
     run = make_run_config(config, name, seed)
-    run_dir, model, base_LxNxF = workdir / f"seed{seed}" / name, _model(run, material), _base(config, workdir, seed, name)
+    run_dir, model = workdir / f"seed{seed}" / name, _model(run, material)
+    base_LxNxF = _base(config, workdir, seed, name)
 
     def at_checkpoint(step: int, params: dict, seen: dict) -> None:
         measure.measure_checkpoint(run_dir, name, run, model, material, base_LxNxF, step, params, seen)
@@ -359,9 +360,7 @@ def _take_tasks(config: ConfigDict, workdir, tasks, messages, parent: int) -> No
             messages.put((task, RuntimeError(f"run {task} failed:\n{traceback.format_exc()}")))
 
 
-def train_one(
-    config: ConfigDict, workdir, seed: int, name: str, profile_dir=None, probing: bool = False
-) -> None:
+def train_one(config: ConfigDict, workdir, seed: int, name: str, profile_dir=None, probing: bool = False) -> None:
     """Trains and measures one run of a study in this process, on all its devices and all hosts (the verb `train`).
 
     `probing`: see `execute`.

@@ -203,7 +203,7 @@ def test_a_small_study_from_end_to_end(whole):
     assert len(runs) >= 6 + (summary["algorithm1"]["loss"]["p_star"] is not None)
     frame = measurements.read(workdir)
     assert sorted(frame.query("run == 'continual' and probe == 'loss'").step.unique()) == [0, 4, 8, 16, STEPS]
-    assert set(frame.probe) == {"evaluation", "loss", "lens", "neurons", "patch"}
+    assert set(frame.probe) == {"evaluation", "loss", "lens", "working_language", "neurons", "patch"}
 
 
 def test_a_second_call_is_quick_and_changes_nothing(config_file, whole):
@@ -279,6 +279,47 @@ def test_evaluate_measures_what_the_study_would(monkeypatch, config_file, tmp_pa
     for name in ("continual", "control", "new_only", "primary_only"):
         study.measure_one(load_config(str(config_file), []), tmp_path, 0, name)
     assert given == ["base", "base", None, None]  # the primary-only run is not done
+
+
+def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own_end(
+    monkeypatch, config_file, tmp_path
+):
+    """The neurons of the primary-only run are told by its last checkpoint."""
+    config, given = load_config(str(config_file), []), []
+
+    def train(run, material, run_dir, at_checkpoint, **rest):
+        given.append((run_dir.name, at_checkpoint is not None))
+        if at_checkpoint:
+            at_checkpoint(4, "params", "seen")
+
+    monkeypatch.setattr(study, "train", train)
+    monkeypatch.setattr(study.measurements, "read", lambda run_dir: 1 / 0)  # what comes after the measuring
+    monkeypatch.setattr(study.measure, "base_activations", lambda *rest: "base")
+    monkeypatch.setattr(study.measure, "measure_run", lambda run_dir, *rest: given.append("at the end"))
+    monkeypatch.setattr(
+        study.measure,
+        "measure_checkpoint",
+        lambda run_dir, role, run, model, material, base, *rest: given.append((run_dir, role, run.seed, base, *rest)),
+    )
+    for name in ("continual", "new_only", "primary_only"):
+        with contextlib.suppress(ZeroDivisionError):
+            study.train_one(config, tmp_path, 0, name, probing=True)
+    seed0 = tmp_path / "seed0"
+    assert given == [
+        *[("continual", True), (seed0 / "continual", "continual", 0, "base", 4, "params", "seen"), "at the end"],
+        *[("new_only", True), (seed0 / "new_only", "new_only", 0, None, 4, "params", "seen"), "at the end"],
+        *[("primary_only", False), "at the end"],
+    ]
+    given.clear()
+    study.train_one(config, tmp_path, 0, "new_only")
+    assert given == [("new_only", False), "at the end"]
+
+
+def test_a_patch_of_a_tied_head_is_one_of_the_embeddings():
+    params = {"embed_table": np.zeros(2), "blocks": {"ffn_in": {"kernel": np.zeros(2)}}}
+    assert study.measure.present(study.measure.PATCHES["embeddings"], params) == ["embed_"]
+    for parts in study.measure.PATCHES.values():
+        assert study.measure.present(parts, params | {"head": np.zeros(2)}) == list(parts)
 
 
 def test_two_studies_in_one_process_do_not_share_their_worlds():

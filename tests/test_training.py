@@ -4,12 +4,14 @@ import math
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import PRESETS, SMALL, by_path, loud, make_run, python, random_rows, same, small_material, state_at
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
 from babel_jax.errors import UserError
+from babel_jax.evaluation import measure
 from babel_jax.material import ArrayRows
 from babel_jax.model.decoder import Decoder, DecoderConfig
 from babel_jax.model.sharding import check_batch, make_mesh, shardings
@@ -221,6 +223,45 @@ def test_a_criterion_stops_the_run_or_it_is_an_error(tmp_path):
     with pytest.raises(UserError, match="did not reach accuracy 0.9 within 20 steps"):
         loop.train(run, MATERIAL, tmp_path / "never", stop_when=lambda params: False)
     assert not loop.is_done(tmp_path / "never")
+
+
+def test_measuring_while_training_changes_nothing_and_is_the_same_as_afterwards(tmp_path, monkeypatch):
+    weights = {"python": 0.5, "php": 0.5}
+    run = make_run(
+        {"learning_rate": 1e-2}, steps=20, checkpoint_steps=(0, 16), stages=({"tokens": 0, "weights": weights},)
+    )
+    plain, probed = tmp_path / "plain", tmp_path / "probed"
+    loop.train(run, MATERIAL, plain)
+    base_LxNxF = measure.base_activations(plain, run, MATERIAL)
+    trainer, model = loop.trainer_for(run, MATERIAL)
+    rows_of, measured, asked = measure.checkpoint_rows, [], []
+    monkeypatch.setattr(measure, "checkpoint_rows", lambda *given: measured.append(len(asked)) or rows_of(*given))
+
+    def at_checkpoint(step, params, seen):
+        assert (probed / "checkpoints" / str(step)).is_dir()  # Orbax renames what is finished to this
+        asked.append(step)
+        if asked == [0, 16]:
+            raise KeyboardInterrupt
+        measure.measure_checkpoint(probed, "continual", run, model, MATERIAL, base_LxNxF, step, params, seen)
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(run, MATERIAL, probed, at_checkpoint=at_checkpoint)
+    loop.train(run, MATERIAL, probed, at_checkpoint=at_checkpoint)  # also at the checkpoint from which it goes on
+    assert asked == [0, 16, 16, 20] and measured == [1, 3, 4]
+    assert (probed / "metrics.jsonl").read_bytes() == (plain / "metrics.jsonl").read_bytes() != b""
+    for step in (0, 16, 20):
+        assert same(state_at(probed, step, trainer), state_at(plain, step, trainer))
+
+    measure.measure_run(probed, "continual", run, MATERIAL, base_LxNxF)
+    measure.measure_checkpoint(probed, "continual", run, model, MATERIAL, base_LxNxF, 0, {}, {})
+    assert len(measured) == 3  # what is measured is not measured again
+    measure.measure_run(plain, "continual", run, MATERIAL, base_LxNxF)
+    files = [sorted((directory / "measurements").iterdir()) for directory in (probed, plain)]
+    assert [file.name for file in files[0]] == [file.name for file in files[1]] and len(files[0]) == 3
+    frames = [[pd.read_parquet(file) for file in those] for those in files]
+    for found, wanted in zip(*frames, strict=True):
+        pd.testing.assert_frame_equal(found, wanted, check_exact=True)
+    assert frames[0][2].query("probe == 'neurons'").size and not frames[0][0].equals(frames[0][2])
 
 
 @pytest.mark.parametrize("checkpoint", [16, 21])

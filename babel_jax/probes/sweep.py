@@ -20,7 +20,18 @@ from babel_jax.material import Material
 from babel_jax.model import attention
 from babel_jax.model.decoder import DecoderConfig, init_params
 from babel_jax.model.sharding import make_mesh, shardings
-from babel_jax.probes import alignment, artefacts, causes, drift, forward, lens, neurons, prompts, tuned_lens
+from babel_jax.probes import (
+    alignment,
+    artefacts,
+    attribution,
+    causes,
+    drift,
+    forward,
+    lens,
+    neurons,
+    prompts,
+    tuned_lens,
+)
 from babel_jax.probes import interventions as do
 from babel_jax.training import hosts, preemption
 from babel_jax.training.checkpoint import Checkpoints, restore_params
@@ -35,8 +46,10 @@ class Options:
 
     Attributes:
       languages: names, the primary first; () for all of the material's.
+      steps: which checkpoints; () for all, (-1,) for the last.
       layers: over which the working language's scalars are taken, see `lens.chosen_layers`.
       threshold_scope, reference_step: see `neurons.scope_thresholds`.
+      definitions: readings of transferring neurons that need passes of their own (`neurons.SCORE_DEFINITIONS`).
       tuned_steps: steps of training a tuned lens for each checkpoint (0: none).
       interventions: kinds to apply to each language's neurons ("zero", "mean"), beside random sets (causes.py).
       draws: random sets a set of neurons is compared with.
@@ -44,9 +57,11 @@ class Options:
     """
 
     languages: tuple[str, ...] = ()
+    steps: tuple[int, ...] = ()
     layers: str | tuple[int, ...] = "inner"
     threshold_scope: str = "per_checkpoint"
     reference_step: int | None = None
+    definitions: tuple[str, ...] = ()
     tuned_steps: int = 0
     interventions: tuple[str, ...] = ()
     draws: int = do.DRAWS
@@ -105,6 +120,7 @@ def probe(
         places.append(place)
         material, tokenizer = texts(run_dir)
         _probe_run(run_dir, _chosen(material, options.languages), place, options, tokenizer, follow, progress)
+    _across_seeds(run_dirs, places, files.path(out))
     return places
 
 
@@ -112,6 +128,9 @@ def _check(options: Options) -> None:
     for kind in options.interventions:
         if kind not in KINDS:
             raise unknown_name("intervention", kind, KINDS)
+    for definition in options.definitions:
+        if definition not in neurons.SCORE_DEFINITIONS:
+            raise unknown_name("definition with scores", definition, neurons.SCORE_DEFINITIONS)
     if bool(options.restore) != (options.restore_step is not None):
         raise UserError("what to restore and from which step belong together; give both, or neither.")
     if options.threshold_scope not in neurons.SCOPES:
@@ -132,6 +151,8 @@ def _chosen(material: Material, languages: tuple[str, ...]) -> Material:
 
 
 def _probe_run(run_dir, material, place, options, tokenizer, follow, progress) -> None:
+    if follow and hosts.several():
+        raise UserError("a run is followed by one process; start it without the other hosts.")
     done: dict[int, dict] = {}  # step -> the checkpoint's metadata
     while True:
         finished = (run_dir / "DONE").exists()  # asked first: what is saved after that is seen by the next look
@@ -139,6 +160,7 @@ def _probe_run(run_dir, material, place, options, tokenizer, follow, progress) -
             steps = checkpoints.steps()
             if not steps and not follow:
                 raise UserError(f"{run_dir} has no finished checkpoint; train the run first, or add --follow.")
+            steps = _wanted(steps, options.steps, run_dir, follow and not finished)
             fresh = [step for step in steps if step not in done]
             for step in fresh:
                 if metadata := _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer):
@@ -150,6 +172,15 @@ def _probe_run(run_dir, material, place, options, tokenizer, follow, progress) -
             return
         preemption.check()
         time.sleep(POLL_SECONDS)
+
+
+def _wanted(steps: list[int], chosen: tuple[int, ...], run_dir, more_to_come: bool) -> list[int]:
+    if chosen == (-1,):
+        return [] if more_to_come else steps[-1:]
+    missing = sorted(set(chosen) - set(steps))
+    if missing and not more_to_come:
+        raise UserError(f"{run_dir} has no checkpoint {missing[0]}; there are {steps}.")
+    return [step for step in steps if not chosen or step in chosen]
 
 
 def _model(metadata: dict) -> DecoderConfig:
@@ -235,6 +266,7 @@ def measure(params: dict, model: DecoderConfig, material: Material, options: Opt
         rows += alignment.mexa_rows(states, {name: found["item"] for name, found in slots.items()}, material.primary)
     if options.tuned_steps:
         rows += _tuned_rows(params, model, material, slots, measured, options, batch_size)
+    rows += _score_rows(params, model, material, slots, measured, options, batch_size)
     rows += neurons.sensitivity_rows(measured, material.primary)
     rows += drift.overlap_rows(measured, material.primary)
     if len(measured["tokens_RxK"]) > 1:
@@ -246,7 +278,8 @@ def measure(params: dict, model: DecoderConfig, material: Material, options: Opt
 def _tuned_rows(params, model, material, slots, measured, options, batch_size) -> list[dict]:
     """The working language through a lens that is trained for this checkpoint; rows with options {"lens": "tuned"}."""
     tokens_NxT = np.concatenate([np.asarray(rows["tokens"])[:, :-1] for rows in material.heldout.values()])
-    translators = tuned_lens.train(params, model, tokens_NxT, material.document_end, options.tuned_steps)
+    positions = min(tuned_lens.POSITIONS, tokens_NxT.shape[1])
+    translators = tuned_lens.train(params, model, tokens_NxT, material.document_end, options.tuned_steps, positions)
     rows = [
         dict(probe="tuned_lens", layer=layer + 1, metric=f"kl_{when}", value=float(value), n=len(tokens_NxT))
         for when in ("before", "after")
@@ -271,6 +304,27 @@ def _tuned_rows(params, model, material, slots, measured, options, batch_size) -
     return rows
 
 
+def _score_rows(params, model, material, slots, measured, options, batch_size) -> list[dict]:
+    """Transferring neurons by scores that the one pass does not give, each for every new language."""
+    rows, scores, languages = [], {}, measured["languages"]
+    common = dict(document_end=material.document_end, batch_size=batch_size)
+    for definition in options.definitions:
+        if definition == "pls":
+            found = attribution.gradient_scores(params, model, material.heldout, languages, **common)["absolute_LxFxK"]
+        for new in neurons.new_languages(languages, material.primary):
+            if definition == "causal":
+                found = attribution.causal_scores(params, model, slots[new], **common)["score_LxF"]
+            elif definition != "pls":
+                found = alignment.transfer_scores(
+                    params, model, slots[new], slots[material.primary], kind=definition, **common
+                )
+            scores[f"{definition}.{new}"] = found
+            rows += neurons.score_rows(definition, found, new, languages)
+            rows += neurons.score_curve_rows(definition, found, new, languages)
+    measured["scores"] = scores
+    return rows
+
+
 def _cause_rows(params, model, material, slots, measured, options, batch_size) -> list[dict]:
     """What becomes of losses and of identifiers when each language's neurons are changed, beside random sets."""
     languages = measured["languages"]
@@ -284,6 +338,9 @@ def _cause_rows(params, model, material, slots, measured, options, batch_size) -
         rows += causes.loss_change_rows(params, model, material.heldout, sets, kind, **common)
         for language, found in slots.items():
             rows += causes.slot_change_rows(params, model, found, language, material.primary, sets, kind, **common)
+            if material.problems:
+                written = {name: value for name, value in common.items() if name != "document_end"}
+                rows += causes.problem_change_rows(params, model, material.problems, language, sets, kind, **written)
     return rows
 
 
@@ -293,7 +350,7 @@ def _arrays(measured: dict) -> dict:
     arrays["active_RxLxFxK"] = arrays["active_RxLxFxK"].astype(np.int32)  # as they were counted
     for language, found in measured["slots"].items():
         arrays |= {f"{language}.{name}": values for name, values in found.items() if values.ndim == 2}
-    return arrays | measured.get("translators", {})
+    return arrays | measured.get("translators", {}) | measured["scores"]
 
 
 def _about(model, material, options, tokenizer) -> dict:
@@ -307,7 +364,13 @@ def _about(model, material, options, tokenizer) -> dict:
         primary=material.primary,
         restored=[list(options.restore), options.restore_step],
         thresholds={"top_rate": neurons.TOP_RATE, "filter_rate": neurons.FILTER_RATE},
-        options=[str(options.layers), options.tuned_steps, list(options.interventions), options.draws],
+        options=[
+            str(options.layers),
+            list(options.definitions),
+            options.tuned_steps,
+            list(options.interventions),
+            options.draws,
+        ],
     )
 
 
@@ -339,6 +402,28 @@ def _across(place, done: dict[int, dict], run_dir, material, options, tokenizer)
             frames += _complete(rows, run_dir, step, done[step])
         measurements.write(place / "measurements" / "across.parquet", measurements.table(frames))
     hosts.barrier(f"probed {run_dir}")
+
+
+def _across_seeds(run_dirs, places, out) -> None:
+    """How alike the neurons of the same run with other seeds are, at steps that all have: `out`/seeds/measurements/."""
+    groups: dict[str, dict] = {}
+    for run_dir, place in zip(run_dirs, places, strict=True):
+        groups.setdefault(_run_name(run_dir), {})[_seed(run_dir)] = place
+    for name, place_of in groups.items():
+        if len(place_of) < 2 or not hosts.is_first():
+            continue
+        steps = set.intersection(*({path.name for path in place.glob("step_*.npz")} for place in place_of.values()))
+        rows = []
+        for step in sorted(steps):
+            stored = {seed: artefacts.load(place / step) for seed, place in place_of.items()}
+            measured_S = {seed: arrays | {"languages": about["languages"]} for seed, (arrays, about) in stored.items()}
+            about = next(iter(stored.values()))[1]
+            rows += [
+                measurements.row(run=name, seed=-1, step=about["step"], tokens=about["tokens"], **row)
+                for row in drift.seed_rows(measured_S, about["primary"])
+            ]
+        if rows:
+            measurements.write(out / "seeds" / "measurements" / f"{name}.parquet", measurements.table(rows))
 
 
 def _run_name(run_dir) -> str:

@@ -21,6 +21,7 @@ from babel_jax.training.loss import segments
 # As in the paper (its section on training): SGD with Nesterov momentum, a rate that falls linearly to 0 over 250 steps,
 # gradients clipped to norm 1, a little decay towards the identity. Here each layer's gradient is clipped by itself, so
 # that no translator depends on how far the other layers are.
+POSITIONS = 16  # of a row that a step reads
 STEPS = 250
 LEARNING_RATE = 1.0
 MOMENTUM = 0.9
@@ -35,7 +36,7 @@ def train(
     tokens_NxT: np.ndarray,
     document_end: int = -1,
     steps: int = STEPS,
-    positions_per_row: int = 16,
+    positions_per_row: int = POSITIONS,
     batch_size: int = 16,
     seed: int = 0,
     learning_rate: float = LEARNING_RATE,

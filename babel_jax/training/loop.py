@@ -170,7 +170,9 @@ def train(
             contextlib.closing(Checkpoints(run_dir, "resume", keep=1)) as resume,
             contextlib.ExitStack() as trace,
         ):
-            _train(config, material, run_dir, checkpoints, resume, progress, stop_when, profile_dir, at_checkpoint, trace)
+            _train(
+                config, material, run_dir, checkpoints, resume, progress, stop_when, profile_dir, at_checkpoint, trace
+            )
         if hosts.is_first():
             files.remove_tree(run_dir / "resume")
 

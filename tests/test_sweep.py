@@ -1,0 +1,224 @@
+"""The walk of all probes over checkpoints: once each, resumed, followed, refused where it would mislead."""
+
+import dataclasses
+import json
+import shutil
+import warnings
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+from helpers import make_run, python, small_material
+
+from babel_jax import files, measurements
+from babel_jax.errors import UserError
+from babel_jax.probes import artefacts, forward, neurons, sweep
+from babel_jax.training.loop import train
+
+MATERIAL = small_material()
+QUICK = sweep.Options()
+pytestmark = pytest.mark.filterwarnings("ignore:only .* of the .* neurons", "ignore:the thresholds")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    run = tmp_path_factory.mktemp("study") / "seed3" / "continual"
+    train(make_run(steps=6, seed=3, checkpoint_steps=(0, 3, 6)), MATERIAL, run)
+    return run
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "seed3" / "continual")
+
+
+def walk(run, out, options=QUICK, material=MATERIAL, tokenizer=None, **more):
+    return sweep.probe([files.path(run)], lambda run_dir: (material, tokenizer), out, options, **more)
+
+
+def tables(out):
+    return {path.name: pd.read_parquet(path) for path in sorted(out.glob("seed3/continual/measurements/*.parquet"))}
+
+
+def test_every_checkpoint_is_measured_once_by_one_executable(run, tmp_path, monkeypatch):
+    forward.jitted_pass.cache_clear()
+    said = []
+    (place,) = walk(run, tmp_path / "out", progress=said.append)
+    assert [message["checkpoint"] for message in said] == [1, 2, 3]
+    assert forward.jitted_pass.cache_info().currsize == 1
+    everywhere = jax.tree.leaves(sweep._restored(files.path(run), 0, sweep._model(metadata(run))))[0].sharding
+    _, everywhere = forward.placement({"w": jax.device_put(np.zeros(2), everywhere)}, 32)
+    step = forward.jitted_pass(sweep._model(metadata(run)), -1, ("sentence",), everywhere)
+    assert step._cache_size() == 1
+
+    frame = measurements.read(tmp_path / "out")
+    assert set(frame["step"]) == {0, 3, 6} and set(frame["seed"]) == {3} and set(frame["run"]) == {"continual"}
+    wanted = {"loss", "lens", "working_language", "alignment", "neurons", "drift"}
+    assert set(frame["probe"]) == wanted
+    assert set(frame[frame["step"] == 6]["tokens"]) == {6 * 8 * MATERIAL.max_length}
+    assert set(frame[(frame["probe"] == "loss") & (frame["step"] == 3)]["language"]) == {"python", "php"}
+
+    before = tables(tmp_path / "out")
+    monkeypatch.setattr(forward, "measure", None)  # nothing may be measured again
+    walk(run, tmp_path / "out")
+    after = tables(tmp_path / "out")
+    assert before.keys() == after.keys() and all(before[name].equals(after[name]) for name in before)
+
+
+def metadata(run):
+    return json.loads((run / "checkpoints" / "6" / "metadata" / "metadata").read_text())
+
+
+def test_what_was_interrupted_is_measured_again_alike(run, tmp_path, monkeypatch):
+    walk(run, tmp_path / "out")
+    before = tables(tmp_path / "out")
+    (tmp_path / "out/seed3/continual/measurements/step_00000003.parquet").unlink()
+    (tmp_path / "out/seed3/continual/step_00000006.npz").unlink()
+    measured = []
+    once = sweep.measure
+    monkeypatch.setattr(sweep, "measure", lambda *a: measured.append(1) or once(*a))
+    walk(run, tmp_path / "out")
+    assert len(measured) == 2
+    after = tables(tmp_path / "out")
+    assert all(before[name].equals(after[name]) for name in before)
+
+
+def test_a_run_is_followed_until_it_is_done(run, tmp_path, monkeypatch):
+    later = tmp_path / "later"
+    shutil.move(run / "checkpoints" / "6", later)
+    (run / "DONE").unlink()
+    waits = []
+
+    def wait(seconds):
+        waits.append(seconds)
+        if len(waits) == 2:
+            shutil.move(later, run / "checkpoints" / "6")
+            (run / "DONE").write_text("{}")
+
+    monkeypatch.setattr(sweep.time, "sleep", wait)
+    walk(run, tmp_path / "out", follow=True)
+    assert len(waits) == 2
+    frame = measurements.read(tmp_path / "out")
+    assert set(frame["step"]) == {0, 3, 6}
+    assert set(frame[frame["metric"] == "jaccard_last"]["step"]) == {0, 3, 6}
+
+
+def test_a_checkpoint_deleted_under_way_is_left_out(run, tmp_path, monkeypatch, capsys):
+    read = sweep.restore_params
+
+    def deleted(run_dir, step, *rest):
+        if step == 3:
+            shutil.rmtree(run / "checkpoints" / "3")
+        return read(run_dir, step, *rest)
+
+    monkeypatch.setattr(sweep, "restore_params", deleted)
+    walk(run, tmp_path / "out")
+    assert "checkpoint 3 of" in capsys.readouterr().out
+    assert set(measurements.read(tmp_path / "out")["step"]) == {0, 6}
+
+
+def test_restoring_all_parts_is_the_other_checkpoint(run, tmp_path):
+    parts = ("blocks", "embed_table", "embed_frozen", "embed_position", "ln_f_scale", "ln_f_bias", "head")
+    walk(run, tmp_path / "out")
+    walk(run, tmp_path / "restored", dataclasses.replace(QUICK, restore=parts, restore_step=3))
+    plain, restored = (measurements.read(tmp_path / name) for name in ("out", "restored"))
+    losses = {
+        name: frame[(frame["probe"] == "loss") & (frame["step"] == step)]["value"].to_numpy()
+        for name, frame, step in (("at 3", plain, 3), ("at 6", plain, 6), ("restored", restored, 6))
+    }
+    np.testing.assert_array_equal(losses["at 3"], losses["restored"])
+    assert (losses["at 6"] != losses["restored"]).any()
+
+
+def test_scopes_of_thresholds_and_causes(run, tmp_path):
+    options = dataclasses.replace(
+        QUICK,
+        steps=(0, 6),
+        threshold_scope="reference_checkpoint",
+        reference_step=0,
+        definitions=tuple(neurons.SCORE_DEFINITIONS),
+        interventions=("zero", "mean"),
+        tuned_steps=3,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        walk(run, tmp_path / "out", options)
+    frame = measurements.read(tmp_path / "out")
+    assert {"intervention", "tuned_lens"} <= set(frame["probe"])
+    kinds = frame[frame["probe"] == "intervention"]["options"].map(lambda text: json.loads(text)["kind"])
+    assert set(kinds) == {"zero", "mean"}
+    count = frame[(frame["probe"] == "neurons") & (frame["metric"] == "count")]
+    of_counts = count[~count["options"].str.contains("|".join(neurons.SCORE_DEFINITIONS))]
+    assert len(of_counts) and all("reference_checkpoint" in text for text in of_counts["options"])
+    arrays, about = artefacts.load(tmp_path / "out/seed3/continual/step_00000006.npz")
+    defined = {json.loads(text)["definition"] for text in count["options"]}
+    assert set(neurons.SCORE_DEFINITIONS) <= defined
+    assert set(frame["step"]) == {0, 6} and "pass_change" in set(frame["metric"])
+    assert {"A_LxDxD", "b_LxD", "active_RxLxFxK", "causal.php"} <= arrays.keys() and about["languages"] == [
+        "php",
+        "python",
+    ]
+
+
+def test_what_would_mislead_is_refused(run, tmp_path):
+    walk(run, tmp_path / "out")
+    cases = {
+        "options is": lambda: walk(run, tmp_path / "out", dataclasses.replace(QUICK, layers="middle")),
+        "tokenizer is": lambda: walk(run, tmp_path / "out", tokenizer="abc"),
+        "a vocabulary of": lambda: walk(run, tmp_path / "a", material=dataclasses.replace(MATERIAL, vocab_size=9)),
+        "is one language": lambda: walk(run, tmp_path / "b", dataclasses.replace(QUICK, languages=("php",))),
+        "did you mean 'php'": lambda: walk(
+            run, tmp_path / "c", dataclasses.replace(QUICK, languages=("python", "pph"))
+        ),
+        "matches no run": lambda: sweep.run_directories([str(tmp_path / "*" / "nothing")]),
+        "the reference step 5": lambda: walk(
+            run, tmp_path / "d", dataclasses.replace(QUICK, threshold_scope="reference_checkpoint", reference_step=5)
+        ),
+        "belong together": lambda: walk(run, tmp_path / "e", dataclasses.replace(QUICK, restore=("head",))),
+        "'zero'": lambda: walk(run, tmp_path / "f", dataclasses.replace(QUICK, interventions=("zeros",))),
+        "two runs are called": lambda: sweep.probe(
+            [files.path(run)] * 2, lambda run_dir: (MATERIAL, None), tmp_path / "out", QUICK
+        ),
+    }
+    for message, case in cases.items():
+        with pytest.raises(UserError, match=message):
+            case()
+
+
+def test_seeds_are_compared(run, tmp_path):
+    other = tmp_path / "seed4" / "continual"
+    train(make_run(steps=6, seed=4, checkpoint_steps=(0, 6)), MATERIAL, other)
+    sweep.probe([files.path(run), files.path(other)], lambda run_dir: (MATERIAL, None), tmp_path / "out", QUICK)
+    frame = measurements.read(tmp_path / "out")
+    seeds = frame[frame["seed"] == -1]
+    assert set(seeds["step"]) == {0, 6} and {"jaccard_seeds", "jaccard_seeds_expected"} == set(seeds["metric"])
+
+
+def test_globs_name_runs_once(run, tmp_path):
+    found = sweep.run_directories([str(tmp_path / "seed*" / "*"), str(tmp_path / "seed3/continual/checkpoints")])
+    assert found == [files.path(run)]
+
+
+EIGHT = """
+import sys, json
+import test_sweep as t
+from babel_jax import files
+from babel_jax.probes import artefacts, sweep
+import jax, pathlib
+run, out = sys.argv[1:]
+t.walk(pathlib.Path(run), out)
+arrays, _ = artefacts.load(pathlib.Path(out) / "seed3/continual/step_00000006.npz")
+print(json.dumps({"devices": jax.device_count(), "active": arrays["active_RxLxFxK"].tolist()}))
+"""
+
+
+def test_eight_devices_count_the_same_integers(run, tmp_path):
+    walk(run, tmp_path / "one")
+    done = python("-c", EIGHT, str(run), str(tmp_path / "eight"), devices=8)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    arrays, _ = artefacts.load(tmp_path / "one/seed3/continual/step_00000006.npz")
+    assert found["devices"] == 8
+    assert found["active"] == arrays["active_RxLxFxK"].tolist()
+    assert neurons.SCOPES[0] == QUICK.threshold_scope
