@@ -15,9 +15,11 @@ import pytest
 from helpers import environment, make_run, python, same, small_material, state_at
 from jax._src import clusters
 
+from babel_jax import files, measurements
 from babel_jax.__main__ import main
 from babel_jax.corpus.mixture import Mixture, stages_from_config
 from babel_jax.model.sharding import make_mesh
+from babel_jax.probes import artefacts, sweep
 from babel_jax.training import hosts, loop, metrics
 from babel_jax.training.checkpoint import Checkpoints
 from babel_jax.training.step import Trainer
@@ -244,6 +246,25 @@ def check_same_end(whole, killed, steps: int) -> None:
 
 def losses(run_dir) -> np.ndarray:
     return np.array([json.loads(line)["loss"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()])
+
+
+def look(run_dir: str, out: str) -> None:
+    sweep.probe([files.path(run_dir)], lambda run_dir: (MATERIAL, None), out, sweep.Options(steps=(4,)))
+    hosts.barrier("end")
+
+
+def test_two_processes_probe_as_one(tmp_path):
+    """2 x 4 devices count the integers that one device counts."""
+    run = tmp_path / "seed0" / "continual"
+    loop.train(make_run(steps=4, checkpoint_steps=(4,)), MATERIAL, run)
+    look(str(run), str(tmp_path / "one"))
+    finish(start(f"look({str(run)!r}, {str(tmp_path / 'two')!r})"))
+    one, two = (artefacts.load(tmp_path / name / "seed0/continual/step_00000004.npz")[0] for name in ("one", "two"))
+    for name in ("active_RxLxFxK", "tokens_RxK", "php.argmax_LxN"):
+        np.testing.assert_array_equal(one[name], two[name])
+    np.testing.assert_allclose(one["php.new_log_prob_LxN"], two["php.new_log_prob_LxN"], atol=1e-4)
+    tables = [measurements.read(tmp_path / name) for name in ("one", "two")]
+    assert len(tables[0]) == len(tables[1]) and (tables[0]["metric"] == tables[1]["metric"]).all()
 
 
 def test_two_processes_survive_a_kill_and_move_to_one(tmp_path):

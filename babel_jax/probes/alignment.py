@@ -1,7 +1,7 @@
 """How close two languages lie inside the model: MEXA's alignment of parallel items, and neurons that move a state.
 
 MEXA follows Kargaran et al. 2024 (arXiv 2410.05873), the centroid score the Transfer Neurons of Tezuka and Inoue 2025;
-both are written from their mathematics (probes.md 1.4 and 1.6).
+both are written from their mathematics.
 
 Letters as in `model/decoder.py`; N items or slots. All states are the raw residual stream after a block, also the last
 one's: no layer has been through the model's last LayerNorm. (Tools that read Hugging Face's `hidden_states[-1]` compare

@@ -67,7 +67,7 @@ def gradient_scores(
     document_end: int = -1,
     batch_size: int = 64,
 ) -> dict:
-    """Gradient times activation of every neuron for every language: the scores that `pls` selects by (probes.md 1.1).
+    """Gradient times activation of every neuron for every language: the scores that `pls` selects by.
 
     L is the sum of the losses of a row's counted targets, so that a token's gradient depends on its own row alone: neither
     the size of the batch nor the other rows change it. A token's activation counts through all later tokens that read it.

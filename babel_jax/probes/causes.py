@@ -3,7 +3,7 @@
 All functions but the first two write measurement rows (probe "intervention", without run, seed and step). A score of a set of
 neurons is paired (the same rows, slots or problems before and after) and stands beside the same score of at least `DRAWS`
 random sets with as many neurons in each layer: `z`, `p` and `direction` in the row's options. What is done to the neurons
-is a kind of `interventions.edit` and its options. Definitions: probes.md 1.5. Letters as in `model/decoder.py`; R random
+is a kind of `interventions.edit` and its options. Letters as in `model/decoder.py`; R random
 sets, N rows or slots, Q problems, W identifiers of a problem, A tokens of an answer.
 """
 

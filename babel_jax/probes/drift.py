@@ -4,7 +4,7 @@ A set is a mask of neurons [L, F]; which sets there are is `neurons.neuron_sets`
 of their sizes drawn at random, out of all neurons (hypergeometric), or in every layer as many as they have there (the sum
 of one hypergeometric a layer), because two sets that prefer the same layers overlap by that alone.
 
-Intervals resample shards of held-out rows, the same ones for all checkpoints (probes.md 1.2). A resampled selection is
+Intervals resample shards of held-out rows, the same ones for all checkpoints. A resampled selection is
 noisier than the one that is measured, and of two equal sets the noise can only lower the Jaccard index: the interval of a
 Jaccard index near 1 may lie below it. `tokens_rows` says how much of that there is.
 
@@ -81,7 +81,7 @@ def overlap(mask_SxLxF) -> dict:
 
 
 def changes(before_KxxLxF, after_KxxLxF) -> dict:
-    """What became of the neurons of K languages: {kind: number [x]} (probes.md 2, drift).
+    """What became of the neurons of K languages: {kind: number [x]}.
 
     births: of no language before, of some after; deaths: the reverse; switches: of some language before and after, but
     not of the same ones; stays: of the same.
@@ -327,7 +327,7 @@ def seed_rows(measured_S: dict, primary: str, new=None, definitions=None, draws:
 
 
 def tokens_curve(measured: dict, sets, orders: int = 20, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """How like the full stream's selection that of its first shards is, in random orders of the shards (probes.md 1.2).
+    """How like the full stream's selection that of its first shards is, in random orders of the shards.
 
     Args:
       sets: function (count_xLxFxK, tokens_xK) -> mask_SxxLxF.

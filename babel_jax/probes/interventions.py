@@ -10,7 +10,7 @@ In a notebook, on a plain `(params, tokens)`:
     found_BxTxV = do.patch(params, config, source_BxT, tokens_BxT, layer=1, positions_BxP=positions_BxP)
     rows = causes.loss_change_rows(params, config, heldout, {"python": neurons_LxF})  # beside 20 random sets
 
-Parameters may lie on a mesh. Definitions: probes.md 1.5; what such changes are worth is said in `causes.py`. Letters as in
+Parameters may lie on a mesh; what such changes are worth is said in `causes.py`. Letters as in
 `model/decoder.py`; R random sets, N rows, M identifiers of a slot. Layers and neurons count from 0 in all arguments; only
 the column `layer` of measurement rows counts from 1, as for all probes.
 """
@@ -110,7 +110,7 @@ def edit(
     source_B=None,
     where_BxT=None,
 ) -> Edit:
-    """What is done to the FFN activations a of a set of neurons, as data of a forward pass (probes.md 1.5).
+    """What is done to the FFN activations a of a set of neurons, as data of a forward pass.
 
     zero      a = 0                      value     a = `value` (a number, or one a neuron [L, F])
     mean      a = `mean_LxF`             replace   the same, with the mean of the language that is steered to

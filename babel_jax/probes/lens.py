@@ -1,7 +1,7 @@
 """Logit lens and working language: which language's identifier a layer would write, where one must come.
 
 The lens reads the residual stream after each block through the model's own last LayerNorm and head. The LayerNorm's
-statistics are those of the layer at hand; the last layer therefore gives the model's own logits (probes.md 1.3).
+statistics are those of the layer at hand; the last layer therefore gives the model's own logits.
 Letters as in `model/decoder.py`; C candidate tokens, N slots, M tokens of an identifier's set.
 """
 
@@ -159,7 +159,7 @@ def working_language(
       primary_share_top5, …: A's share among the slots with a token of A or B among the 5 most probable: the more
         probable of those decides; top5_coverage says how many slots those are.
     Each as a curve (probe "lens", a row a layer) and as a number (probe "working_language": numerators and denominators
-    are summed over slots and chosen layers, probes.md 1.3), per subset of slots. `entropy` (bits, probe "lens") is the
+    are summed over slots and chosen layers), per subset of slots. `entropy` (bits, probe "lens") is the
     mean over the same slots. Slots where no token tells the languages apart say nothing and are left out.
 
     Args:

@@ -2,7 +2,7 @@
 
 LAPE is re-implemented from the mathematics of Tang et al. 2024 (arXiv 2402.16438) with its reference code's rules:
 strict comparisons, thresholds by rank over all L * F * K probabilities, the filter before the entropy; but with a
-stable order where entropies tie, and without filling up with neurons that did not pass (probes.md 1.1).
+stable order where entropies tie, and without filling up with neurons that did not pass.
 
 Letters as in `model/decoder.py`; K languages, R shards, D bootstrap draws, B of them at a time, x any leading axes.
 """
@@ -141,7 +141,7 @@ def selected(ranking: dict, top_rate: float = TOP_RATE):
 def thresholds(
     p_KxxLxF, top_rate: float = TOP_RATE, filter_rate: float = FILTER_RATE, bar_rate: float = FILTER_RATE
 ) -> dict:
-    """What LAPE's two ranks amount to, as numbers that can be applied to other counts (probes.md 1.1, trap 6).
+    """What LAPE's two ranks amount to, as numbers that can be applied to other counts.
 
     All leading axes are pooled: of one checkpoint p_KxLxF gives its own thresholds, of many p_KxCxLxF the common ones.
 
@@ -310,7 +310,7 @@ def equal(count_LxFxK, tokens_K, per_language: int = PER_LANGUAGE):
 
 
 def pls(score_xLxFxK, top_rate: float = TOP_RATE):
-    """Neurons by gradient times activation, member_KxxLxF (arXiv 2512.19980; probes.md 1.1).
+    """Neurons by gradient times activation, member_KxxLxF (arXiv 2512.19980).
 
     A neuron belongs to the language of its largest score if that is positive and at least `PLS_RATIO` times the second
     largest; of those the `top_rate` of ALL neurons with the largest scores is kept. Warns when there are fewer.
@@ -398,7 +398,7 @@ def _pls(evidence, primary, new):
     return pls(evidence["scores"]["pls"])[new]
 
 
-# Name -> function (evidence, index of the primary, index of the new language) -> mask [..., L, F] (probes.md 1.4).
+# Name -> function (evidence, index of the primary, index of the new language) -> mask [..., L, F].
 # `evidence` is a `selection`; for what is told from scores it has `scores`: by name the score_LxF of the new language as
 # `alignment.transfer_scores` or `attribution.causal_scores` gives it (`pls`: score_LxFxK of all languages, `absolute_LxFxK`
 # of `attribution.gradient_scores`), and may have `count`, how many are taken.
@@ -416,7 +416,7 @@ LAPE_DEFINITIONS = ("lape_target", "lape_both", "lape_exclusive", "pair_shared")
 
 
 def transferring(ranking: dict, primary: int, new: int, top_rate: float = TOP_RATE) -> dict:
-    """Readings of "language transferring neurons" for the new language, each a mask [..., L, F] (probes.md 1.4).
+    """Readings of "language transferring neurons" for the new language, each a mask [..., L, F].
 
     lape_target: specific to the new language. lape_both: specific to it and to the primary. lape_exclusive: specific to
     it and to no other. pair_shared: above the bar in both and in no further language, about evenly; any number of them.

@@ -1,6 +1,6 @@
 """Which tokens stand for an identifier, and prompts of one's own.
 
-Three modes (probes.md 1.3):
+Three modes:
   first     the identifier's first token: the one that stands in this context, and the ones that the tokenizer begins it
             with, with and without a space before it;
   prefix    every item of the vocabulary that the identifier begins with, with and without the space mark; a pair is

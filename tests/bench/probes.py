@@ -84,7 +84,7 @@ class Ours:
         self.weight_BxTxK = np.broadcast_to(
             np.eye(languages, dtype=np.float32)[np.asarray(self.batch["language"])][:, None], (B, T, languages)
         )
-        self.one_pass = forward.jitted_pass(config, DOCUMENT_END, False, self.everywhere)
+        self.one_pass = forward.jitted_pass(config, DOCUMENT_END, (), self.everywhere)
 
     def decode(self, params, batch, request=None):
         segment_BxT = segments(batch["tokens"], DOCUMENT_END)
