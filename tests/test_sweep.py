@@ -9,9 +9,10 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import make_run, python, small_material
+from helpers import SMALL_WORLD, make_run, python, small_material
 
 from babel_jax import files, measurements
+from babel_jax.__main__ import main
 from babel_jax.errors import UserError
 from babel_jax.probes import artefacts, forward, neurons, sweep
 from babel_jax.training.loop import train
@@ -222,3 +223,59 @@ def test_eight_devices_count_the_same_integers(run, tmp_path):
     assert found["devices"] == 8
     assert found["active"] == arrays["active_RxLxFxK"].tolist()
     assert neurons.SCOPES[0] == QUICK.threshold_scope
+
+
+@pytest.fixture
+def of_study(run, tmp_path):
+    """The run inside a study, from whose config the verb knows what to read."""
+    study = {"kind": "organism", "primary": "python", "new": "php", "world": SMALL_WORLD}
+    files.write_json(tmp_path / "config.json", study)
+    return run
+
+
+def said(capfd, *arguments):
+    """The one line of an error that a verb ends with."""
+    assert main(list(arguments)) == 2
+    error = capfd.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    return error
+
+
+def test_the_verb_reads_the_studys_texts_or_prompts_of_ones_own(of_study, tmp_path, capfd):
+    arguments = ["probe", "--checkpoints", str(of_study), "--steps=last", "--layers=1"]
+    assert main([*arguments, f"--out={tmp_path / 'out'}"]) == 0
+    assert f"{tmp_path}/out/seed3/continual/measurements" in capfd.readouterr().out
+    frame = measurements.read(tmp_path / "out")
+    scalars = frame[(frame["probe"] == "working_language") & (frame["language"] == "php")]
+    assert set(frame["step"]) == {6} and all(json.loads(text)["layers"] == "1" for text in scalars["options"])
+
+    lines = [
+        {"language": language, "tokens": [1, 2, 3 + place], "primary": 5 + place, "new": 15 + place}
+        for language in ("python", "php")
+        for place in range(3)
+    ]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    own = [f"--prompts={tmp_path / 'prompts.jsonl'}", f"--out={tmp_path / 'own'}"]
+    assert main([*arguments, *own]) == 0
+    lens = measurements.read(tmp_path / "own").query("probe == 'lens' and metric == 'primary_share_pair'")
+    assert set(lens["n"]) == {3}
+
+    (tmp_path / "prompts.jsonl").write_text('{"language": "php"}')
+    assert "line 1" in said(capfd, *arguments, *own)
+    assert "needs a tokenizer" in said(capfd, *arguments, "--identifiers=prefix", f"--out={tmp_path / 'p'}")
+    assert "--layers is two" in said(capfd, *arguments, "--layers=two", f"--out={tmp_path / 'q'}")
+    assert "no checkpoint 5" in said(capfd, *arguments, "--steps=5", f"--out={tmp_path / 'r'}")
+    assert "cannot read the argument" in said(capfd, *arguments, "--layer=1", f"--out={tmp_path / 's'}")
+    (tmp_path / "config.json").unlink()
+    assert "lies in no study" in said(capfd, *arguments, f"--out={tmp_path / 't'}")
+
+
+def test_a_model_goes_out_and_comes_in_by_the_verb(of_study, tmp_path, capfd):
+    there, back = f"--huggingface={tmp_path / 'gpt2'}", f"--run={tmp_path / 'seed3' / 'imported'}"
+    assert main(["convert", there, f"--run={of_study}", "--step=6"]) == 0
+    assert main(["convert", there, back]) == 0
+    both = [str(of_study), str(tmp_path / "seed3" / "imported")]
+    assert main(["probe", "--checkpoints", *both, f"--out={tmp_path / 'out'}", "--steps=last", "--seed=0"]) == 0
+    losses = measurements.read(tmp_path / "out").query("probe == 'loss'").groupby("run")["value"].apply(list)
+    np.testing.assert_allclose(losses["continual"], losses["imported"], rtol=1e-6)
+    assert "holds a run already" in said(capfd, "convert", there, back)
