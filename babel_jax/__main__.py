@@ -233,6 +233,7 @@ def probe(arguments: list[str]) -> None:
     from tqdm import tqdm
 
     from babel_jax import study as room
+    from babel_jax.evaluation.generate import generate
     from babel_jax.probes import sweep
     from babel_jax.training import preemption
 
@@ -268,7 +269,7 @@ def probe(arguments: list[str]) -> None:
             bar.set_description(message["run"], refresh=False)
             bar.update(message["checkpoint"] - bar.n)
 
-        for place in sweep.probe(runs, texts, parsed.out, options, parsed.follow, progress):
+        for place in sweep.probe(runs, texts, parsed.out, options, generate, parsed.follow, progress):
             bar.write(f"measurements: {place}/measurements", file=sys.stdout)
 
 

@@ -549,7 +549,9 @@ def test_programs_before_and_after():
     problems = make_problems()
     big = ~NEURONS
     jitted_generation.cache_clear()
-    found = causes.problem_change_rows(PARAMS, CONFIG, problems, "php", {"s": big}, "value", value=1.5, batch_size=4)
+    found = causes.problem_change_rows(
+        PARAMS, CONFIG, problems, "php", {"s": big}, "value", value=1.5, batch_size=4, generate=generate
+    )
     assert jitted_generation(CONFIG, 4, -1, ONE_DEVICE)._cache_size() == 1
     rows = {(row["metric"], row["options"]["subset"]): row for row in found}
     assert len(rows) == len(found) == 9
@@ -604,6 +606,7 @@ def test_fluency_is_the_loss_of_the_unsteered_model():
         "php",
         {"s": ~NEURONS},
         "diffmean",
+        generate=generate,
         document_end=end,
         batch_size=4,
         **options,
@@ -743,7 +746,10 @@ FEW = {"a": heldout(0, 4)}
         ),
         (lambda: causes.loss_change_rows(PARAMS, CONFIG, FEW, {}), "at least one by name"),
         (lambda: causes.loss_change_rows(PARAMS, CONFIG, FEW, {"a": NEURONS}, draws=5), "at least 20"),
-        (lambda: causes.loss_change_rows(PARAMS, CONFIG, FEW, {"a": NEURONS}, "resample"), "sources are given for"),
+        (
+            lambda: causes.loss_change_rows(PARAMS, CONFIG, FEW, {"a": NEURONS}, "resample"),
+            "sources are given for",
+        ),
         (
             lambda: causes.loss_change_rows(PARAMS, CONFIG, FEW, {"a": NEURONS}, where_BxT=np.ones((4, 8))),
             "belong to one batch",
@@ -767,7 +773,9 @@ FEW = {"a": heldout(0, 4)}
         ),
         (lambda: do.slot_scores(PARAMS, CONFIG, SLOTS | {"position": np.full(14, 8)}, "new"), "each from 0 to 7"),
         (
-            lambda: causes.problem_change_rows(PARAMS, CONFIG, make_problems(), "php", {"a": NEURONS}, "resample"),
+            lambda: causes.problem_change_rows(
+                PARAMS, CONFIG, make_problems(), "php", {"a": NEURONS}, "resample", generate=generate
+            ),
             "choose another intervention",
         ),
     ],

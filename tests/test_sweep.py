@@ -14,6 +14,7 @@ from helpers import SMALL_WORLD, make_run, python, small_material
 from babel_jax import files, measurements
 from babel_jax.__main__ import main
 from babel_jax.errors import UserError
+from babel_jax.evaluation.generate import generate
 from babel_jax.probes import artefacts, forward, neurons, sweep
 from babel_jax.training.loop import train
 
@@ -144,7 +145,7 @@ def test_scopes_of_thresholds_and_causes(run, tmp_path):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        walk(run, tmp_path / "out", options)
+        walk(run, tmp_path / "out", options, generate=generate)
     frame = measurements.read(tmp_path / "out")
     assert {"intervention", "tuned_lens"} <= set(frame["probe"])
     kinds = frame[frame["probe"] == "intervention"]["options"].map(lambda text: json.loads(text)["kind"])

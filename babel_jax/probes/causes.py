@@ -8,13 +8,13 @@ sets, N rows or slots, Q problems, W identifiers of a problem, A tokens of an an
 """
 
 import warnings
+from collections.abc import Callable
 
 import jax
 import numpy as np
 from scipy.stats import binomtest
 
 from babel_jax.errors import UserError
-from babel_jax.evaluation.generate import generate
 from babel_jax.material import Problems
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.probes import statistics
@@ -434,6 +434,7 @@ def problem_change_rows(
     sets: dict,
     kind: str = "zero",
     *,
+    generate: Callable,
     draws: int = DRAWS,
     seed: int = 0,
     batch_size: int = BATCH_ROWS,
@@ -444,6 +445,8 @@ def problem_change_rows(
     Metrics: "pass_change", with the problems `gained` and `lost` and McNemar's exact `p_mcnemar` in the options; and, with
     the right program before the eyes, "margin_change" and "accuracy_change" at its identifiers (see `slot_scores`): where
     all or none are solved, margins still move. Intervals resample problems.
+
+    `generate`: what writes the programs, `evaluation.generate.generate`.
     """
     _check_generated(kind)
     edits, about = _edits(params, config, sets, kind, draws, seed, batch_size, options)
@@ -526,6 +529,7 @@ def fluency_rows(
     sets: dict,
     kind: str,
     *,
+    generate: Callable,
     draws: int = DRAWS,
     seed: int = 0,
     document_end: int = -1,
@@ -538,6 +542,7 @@ def fluency_rows(
     To be reported beside whatever the steering achieves.
 
     Args:
+      generate: `evaluation.generate.generate`.
       prompts_NxT, length_N, new_tokens: as for `generate`; a continuation ends with `document_end`.
       language: of the prompts.
       sets, kind, options: as for `loss_change_rows`.

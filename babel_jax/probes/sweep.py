@@ -97,6 +97,7 @@ def probe(
     texts: Callable,
     out,
     options: Options = Options(),
+    generate: Callable | None = None,
     follow: bool = False,
     progress: Callable[[dict], None] = lambda message: None,
 ) -> list:
@@ -105,6 +106,7 @@ def probe(
     Args:
       run_dirs: from `run_directories`.
       texts: run directory -> (the `Material` to measure with, the hash of its tokenizer or None).
+      generate: `evaluation.generate.generate`: what writes programs, where interventions are to be judged by problems too.
       follow: wait for further checkpoints until each run is done.
       progress: called after each checkpoint with {"run", "checkpoint", "checkpoints"}.
 
@@ -119,7 +121,7 @@ def probe(
             raise UserError(f"two runs are called {place.parent.name}/{place.name}; probe them into two folders.")
         places.append(place)
         material, tokenizer = texts(run_dir)
-        _probe_run(run_dir, _chosen(material, options.languages), place, options, tokenizer, follow, progress)
+        _probe_run(run_dir, _chosen(material, options.languages), place, options, tokenizer, generate, follow, progress)
     _across_seeds(run_dirs, places, files.path(out))
     return places
 
@@ -150,7 +152,7 @@ def _chosen(material: Material, languages: tuple[str, ...]) -> Material:
     return dataclasses.replace(material, primary=languages[0], new=languages[1], **keep)
 
 
-def _probe_run(run_dir, material, place, options, tokenizer, follow, progress) -> None:
+def _probe_run(run_dir, material, place, options, tokenizer, generate, follow, progress) -> None:
     if follow and hosts.several():
         raise UserError("a run is followed by one process; start it without the other hosts.")
     done: dict[int, dict] = {}  # step -> the checkpoint's metadata
@@ -163,7 +165,7 @@ def _probe_run(run_dir, material, place, options, tokenizer, follow, progress) -
             steps = _wanted(steps, options.steps, run_dir, follow and not finished)
             fresh = [step for step in steps if step not in done]
             for step in fresh:
-                if metadata := _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer):
+                if metadata := _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer, generate):
                     done[step] = metadata
                 progress({"run": run_dir.name, "checkpoint": len(done), "checkpoints": len(steps)})
         if done and (fresh or not (place / "measurements" / "across.parquet").exists()):
@@ -192,7 +194,7 @@ def _model(metadata: dict) -> DecoderConfig:
     return DecoderConfig(**stored | {"attention": backend, "remat": "none"})
 
 
-def _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer) -> dict | None:
+def _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer, generate) -> dict | None:
     """Measures one checkpoint, unless it is measured already; returns its metadata, None: it was deleted meanwhile."""
     try:
         metadata = checkpoints.metadata(step)
@@ -210,7 +212,7 @@ def _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer)
             raise
         print(f"checkpoint {step} of {run_dir} was deleted while it was walked to; it is left out.")
         return None
-    measured, rows = measure(params, model, material, options)
+    measured, rows = measure(params, model, material, options, generate)
     if hosts.is_first():
         about = _about(model, material, options, tokenizer) | {
             "parameters": artefacts.parameter_fingerprint(params) if jax.process_count() == 1 else None,
@@ -244,7 +246,9 @@ def _check_material(run_dir, model: DecoderConfig, material: Material) -> None:
         )
 
 
-def measure(params: dict, model: DecoderConfig, material: Material, options: Options) -> tuple[dict, list[dict]]:
+def measure(
+    params: dict, model: DecoderConfig, material: Material, options: Options, generate=None
+) -> tuple[dict, list[dict]]:
     """All that one checkpoint says by itself: what the pass counted, and rows without run, seed, step and tokens."""
     slots = {name: found for name, found in material.slots.items() if "primary_sequence" not in found}
     sequences = {name: found for name, found in material.slots.items() if name not in slots}
@@ -271,7 +275,7 @@ def measure(params: dict, model: DecoderConfig, material: Material, options: Opt
     rows += drift.overlap_rows(measured, material.primary)
     if len(measured["tokens_RxK"]) > 1:
         rows += drift.tokens_rows(measured, material.primary)
-    rows += _cause_rows(params, model, material, slots, measured, options, batch_size)
+    rows += _cause_rows(params, model, material, slots, measured, options, batch_size, generate)
     return measured, rows
 
 
@@ -325,7 +329,7 @@ def _score_rows(params, model, material, slots, measured, options, batch_size) -
     return rows
 
 
-def _cause_rows(params, model, material, slots, measured, options, batch_size) -> list[dict]:
+def _cause_rows(params, model, material, slots, measured, options, batch_size, generate) -> list[dict]:
     """What becomes of losses and of identifiers when each language's neurons are changed, beside random sets."""
     languages = measured["languages"]
     member_KxLxF = neurons.tang(measured["active_RxLxFxK"].sum(axis=0), measured["tokens_RxK"].sum(axis=0))
@@ -338,8 +342,10 @@ def _cause_rows(params, model, material, slots, measured, options, batch_size) -
         rows += causes.loss_change_rows(params, model, material.heldout, sets, kind, **common)
         for language, found in slots.items():
             rows += causes.slot_change_rows(params, model, found, language, material.primary, sets, kind, **common)
-            if material.problems:
-                written = {name: value for name, value in common.items() if name != "document_end"}
+            if material.problems and generate:
+                written = {name: value for name, value in common.items() if name != "document_end"} | {
+                    "generate": generate
+                }
                 rows += causes.problem_change_rows(params, model, material.problems, language, sets, kind, **written)
     return rows
 
