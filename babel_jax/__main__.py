@@ -147,18 +147,22 @@ def _study_arguments(verb: str, arguments: list[str]):
             "--profile", metavar="DIR", help="write a profiler's trace of a few steps (TensorBoard, XProf)"
         )
         parser.add_argument("--probe", action="store_true", help="measure each checkpoint as soon as it is saved")
-    several = parser.add_argument_group(
-        "several hosts", "found by itself on a TPU pod and under srun; else give all three"
-    )
-    several.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 runs, and a free port there")
-    several.add_argument("--processes", type=int, metavar="N", help="how many there are; all run the same command")
-    several.add_argument("--process", type=int, metavar="I", help="which this one is, from 0")
+    _several_hosts(parser)
     parsed, settings = parser.parse_known_args(arguments)
     config = load_config(parsed.config, settings)
     from babel_jax.training import hosts
 
     hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
     return parsed, config
+
+
+def _several_hosts(parser) -> None:
+    several = parser.add_argument_group(
+        "several hosts", "found by itself on a TPU pod and under srun; else give all three"
+    )
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 runs, and a free port there")
+    several.add_argument("--processes", type=int, metavar="N", help="how many there are; all run the same command")
+    several.add_argument("--process", type=int, metavar="I", help="which this one is, from 0")
 
 
 def study(arguments: list[str]) -> None:
@@ -207,8 +211,12 @@ def probe(arguments: list[str]) -> None:
     texts.add_argument("--seed", type=int, help="of the embedded world; by default each run's own")
     texts.add_argument("--corpus", help="a directory that `corpus build` made")
     texts.add_argument("--languages", type=_names, default=(), help="the primary first, then at least one other")
-    texts.add_argument("--rows", type=int, default=64, help="with --corpus: rows a language (default: %(default)s)")
-    texts.add_argument("--prompt_tokens", type=int, default=64, help="context of a prompt (default: %(default)s)")
+    texts.add_argument(
+        "--rows", type=int, default=64, help="with --corpus: held-out rows a language (default: %(default)s)"
+    )
+    texts.add_argument(
+        "--prompt_tokens", type=int, default=64, help="with --corpus or --prompts: context (default: %(default)s)"
+    )
     texts.add_argument("--prompts", help="a file of prompts of your own (JSON Lines, see probes/prompts.py)")
     texts.add_argument("--identifiers", default="first", help="first, prefix or sequence (default: %(default)s)")
     parser.add_argument("--steps", default="", help="which checkpoints: last, or a list: 0,640 (default: all)")
@@ -229,14 +237,16 @@ def probe(arguments: list[str]) -> None:
     )
     parser.add_argument("--restore_step", type=int, help="the step of the run that they are taken from")
     parser.add_argument("--follow", action="store_true", help="go on until each run is done")
+    _several_hosts(parser)
     parsed, settings = parser.parse_known_args(arguments)
     from tqdm import tqdm
 
     from babel_jax import study as room
     from babel_jax.evaluation.generate import generate
     from babel_jax.probes import sweep
-    from babel_jax.training import preemption
+    from babel_jax.training import hosts, preemption
 
+    hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
     preemption.install()
     layers = parsed.layers if parsed.layers in ("inner", "middle") else _numbers("layers", parsed.layers)
     if settings and not parsed.config:

@@ -33,7 +33,7 @@ from babel_jax.languages import identifier_pairs
 from babel_jax.material import Material
 from babel_jax.optimum import algorithm1
 from babel_jax.organism import world
-from babel_jax.probes import prompts
+from babel_jax.probes import prompts, sweep
 from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
 from babel_jax.training.loop import check_same_config, is_done, last_step, locked, parent_is_gone, train
@@ -129,13 +129,15 @@ class ProbeTexts:
         config = self.config or self._of_study(run_dir)
         directory = self.corpus or (config.corpus if config.kind == "real_code" else "")
         tokenizer = load_corpus(Path(directory)).tokenizer if directory else None
+        if self.rows < 1 or self.prompt_tokens < 1:
+            raise UserError("--rows and --prompt_tokens are at least 1.")
         if self.corpus:
-            if len(self.languages) < 2:
+            if len(set(self.languages)) < 2:
                 raise UserError("--corpus needs --languages: the primary, then at least one other.")
             found = several(self.corpus, self.languages, self.rows, self.prompt_tokens)
         else:
             found = load_material(config, self._seed(run_dir))
-        return self._prompted(found, tokenizer), tokenizer.sha if tokenizer else None
+        return self._prompted(sweep.chosen(found, self.languages), tokenizer), tokenizer.sha if tokenizer else None
 
     def _of_study(self, run_dir) -> ConfigDict:
         path = run_dir.parent.parent / "config.json"
@@ -153,14 +155,17 @@ class ProbeTexts:
 
     def _prompted(self, found: Material, tokenizer) -> Material:
         prompts.check_mode(self.identifiers)
-        new = (self.languages or (found.primary, found.new))[1]
         if self.prompts:
+            if len(found.heldout) > 2:
+                raise UserError("a file of prompts holds two languages; name them: --languages=PRIMARY,NEW.")
             length = min(self.prompt_tokens, found.max_length)
             slots = prompts.read_prompts(
-                self.prompts, (found.primary, new), tokenizer, found.vocab_size, length, self.identifiers
+                self.prompts, (found.primary, found.new), tokenizer, found.vocab_size, length, self.identifiers
             )
             return dataclasses.replace(
-                found, slots=slots, fingerprint=content_hash([found.fingerprint, _text(self.prompts)])
+                found,
+                slots=slots,
+                fingerprint=content_hash([found.fingerprint, _text(self.prompts), self.identifiers, length]),
             )
         if self.identifiers == "first":
             return found
@@ -168,7 +173,7 @@ class ProbeTexts:
             raise UserError(f"--identifiers={self.identifiers} needs a tokenizer, and the embedded world has none.")
         slots = {}
         for language, here in found.slots.items():
-            pairs = identifier_pairs(found.primary, new if language == found.primary else language)
+            pairs = identifier_pairs(found.primary, found.new if language == found.primary else language)
             slots[language], messages = prompts.with_identifiers(here, pairs, tokenizer, self.identifiers)
             for message in messages:
                 print(message, file=sys.stderr)

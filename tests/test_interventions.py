@@ -820,3 +820,10 @@ def test_devices_change_nothing():
     devices, four = json.loads(done.stdout.splitlines()[-1])
     assert devices == 4 and len(four[0]) == 1 + 12 + 6
     np.testing.assert_allclose(four, values_of(PARAMS), atol=2e-4)
+
+
+def test_equal_random_sets_have_no_z_but_for_rounding():
+    for value, n in ((0.1, 20), (-0.0125, 23)):
+        found = causes.against_random(value, [value] * n)
+        assert found["z"] is None and found["random_sd"] == 0 and found["direction"] == "equal" and found["p"] == 1
+        assert causes.against_random(value + 1, [value] * n)["z"] is None

@@ -178,6 +178,10 @@ def test_what_would_mislead_is_refused(run, tmp_path):
             run, tmp_path / "d", dataclasses.replace(QUICK, threshold_scope="reference_checkpoint", reference_step=5)
         ),
         "belong together": lambda: walk(run, tmp_path / "e", dataclasses.replace(QUICK, restore=("head",))),
+        "give both, or neither": lambda: walk(run, tmp_path / "g", dataclasses.replace(QUICK, reference_step=0)),
+        "random sets are too few": lambda: walk(
+            run, tmp_path / "h", dataclasses.replace(QUICK, interventions=("zero",), draws=3)
+        ),
         "'zero'": lambda: walk(run, tmp_path / "f", dataclasses.replace(QUICK, interventions=("zeros",))),
         "two runs are called": lambda: sweep.probe(
             [files.path(run)] * 2, lambda run_dir: (MATERIAL, None), tmp_path / "out", QUICK
@@ -195,6 +199,37 @@ def test_seeds_are_compared(run, tmp_path):
     frame = measurements.read(tmp_path / "out")
     seeds = frame[frame["seed"] == -1]
     assert set(seeds["step"]) == {0, 6} and {"jaccard_seeds", "jaccard_seeds_expected"} == set(seeds["metric"])
+
+
+def test_the_other_primary_turns_the_identifiers_round(run, tmp_path):
+    shares = {}
+    for languages in (("python", "php"), ("php", "python")):
+        out = tmp_path / languages[0]
+        walk(run, out, dataclasses.replace(QUICK, languages=languages, steps=(6,)))
+        frame = measurements.read(out).query("metric == 'primary_share_prob' and probe == 'lens' and language == 'php'")
+        shares[languages[0]] = frame["value"].to_numpy()
+    np.testing.assert_allclose(shares["python"], 1 - shares["php"], atol=1e-6)
+
+
+def test_another_run_in_the_same_place_is_refused(run, tmp_path):
+    walk(run, tmp_path / "out")
+    shutil.rmtree(run)
+    train(make_run(steps=6, seed=3, checkpoint_steps=(0, 3, 6)), MATERIAL, run)  # the same name, trained again
+    with pytest.raises(UserError, match="started is"):
+        walk(run, tmp_path / "out")
+
+
+def test_fewer_steps_leave_what_is_measured(run, tmp_path):
+    walk(run, tmp_path / "out")
+    before = tables(tmp_path / "out")["across.parquet"]
+    walk(run, tmp_path / "out", dataclasses.replace(QUICK, steps=(-1,)))
+    assert before.equals(tables(tmp_path / "out")["across.parquet"])
+
+
+def test_damaged_metadata_are_one_line(run, tmp_path):
+    (run / "checkpoints" / "3" / "metadata" / "metadata").write_text("{")
+    with pytest.raises(UserError, match="checkpoint 3 of .* cannot be read"):
+        walk(run, tmp_path / "out")
 
 
 def test_globs_name_runs_once(run, tmp_path):
@@ -267,6 +302,8 @@ def test_the_verb_reads_the_studys_texts_or_prompts_of_ones_own(of_study, tmp_pa
     assert "--layers is two" in said(capfd, *arguments, "--layers=two", f"--out={tmp_path / 'q'}")
     assert "no checkpoint 5" in said(capfd, *arguments, "--steps=5", f"--out={tmp_path / 'r'}")
     assert "cannot read the argument" in said(capfd, *arguments, "--layer=1", f"--out={tmp_path / 's'}")
+    files.write_json(tmp_path / "config.json", {"kind": "organism", "primary": "python", "new": "php"})
+    assert "is one language" in said(capfd, *arguments, "--languages=php", f"--out={tmp_path / 'u'}")
     (tmp_path / "config.json").unlink()
     assert "lies in no study" in said(capfd, *arguments, f"--out={tmp_path / 't'}")
 

@@ -68,13 +68,17 @@ def material(directory: str, primary: str, new: str, heldout_rows: int, prompt_t
 
 
 def several(directory: str, languages: tuple[str, ...], heldout_rows: int, prompt_tokens: int) -> Material:
-    """As `material`, with any number of new languages behind the primary; each one's prompts are those of its own pairs."""
+    """As `material`, with any number of new languages behind the primary.
+
+    Each new language's prompts are those of its own pairs; the primary's are those of its pairs with the first of them.
+    """
     found = [material(directory, languages[0], new, heldout_rows, prompt_tokens) for new in languages[1:]]
     merged = {
         part: {name: values for each in reversed(found) for name, values in getattr(each, part).items()}
         for part in ("heldout", "slots")
     }
-    return dataclasses.replace(found[0], **merged)
+    fingerprint = content_hash([found[0].fingerprint, list(languages)])
+    return dataclasses.replace(found[0], fingerprint=fingerprint, **merged)
 
 
 def _shortened(slots: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:

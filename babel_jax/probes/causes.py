@@ -54,6 +54,9 @@ def against_random(observed: float, random_R) -> dict:
     if not np.isfinite([observed, mean]).all():
         return {"z": None, "p": None, "p_higher": None, "draws": R}
     # The centre treats all scores alike: without an effect each is as likely as any other to lie farthest from it.
+    if np.ptp(random_R) <= 1e-12 * np.abs(random_R).max():  # equal but for what summing them rounds off
+        random_R = np.full(R, random_R[0])
+        mean, sd = float(random_R[0]), 0.0
     centre = (observed + random_R.sum()) / (1 + R)
     as_far = np.abs(random_R - centre) >= np.abs(observed - centre)
     return {

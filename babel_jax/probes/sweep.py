@@ -8,6 +8,7 @@ a run that still trains can be followed.
 import contextlib
 import dataclasses
 import glob
+import os
 import time
 from collections.abc import Callable
 
@@ -80,7 +81,7 @@ def run_directories(patterns) -> list:
     """
     found = {}
     for pattern in patterns:
-        matches = [pattern] if "://" in str(pattern) else sorted(glob.glob(str(pattern)))
+        matches = [pattern] if "://" in str(pattern) else sorted(map(os.path.abspath, glob.glob(str(pattern))))
         runs = [files.path(match) for match in matches]
         runs = [run.parent if run.name == "checkpoints" else run for run in runs]
         runs = [run for run in runs if (run / "checkpoints").exists()]
@@ -121,7 +122,7 @@ def probe(
             raise UserError(f"two runs are called {place.parent.name}/{place.name}; probe them into two folders.")
         places.append(place)
         material, tokenizer = texts(run_dir)
-        _probe_run(run_dir, _chosen(material, options.languages), place, options, tokenizer, generate, follow, progress)
+        _probe_run(run_dir, chosen(material, options.languages), place, options, tokenizer, generate, follow, progress)
     _across_seeds(run_dirs, places, files.path(out))
     return places
 
@@ -133,14 +134,26 @@ def _check(options: Options) -> None:
     for definition in options.definitions:
         if definition not in neurons.SCORE_DEFINITIONS:
             raise unknown_name("definition with scores", definition, neurons.SCORE_DEFINITIONS)
+    if options.interventions and options.draws < do.DRAWS:
+        raise UserError(f"{options.draws} random sets are too few to tell chance by; draw at least {do.DRAWS}.")
+    if options.tuned_steps < 0:
+        raise UserError(f"a tuned lens cannot be trained for {options.tuned_steps} steps; give 0 for none.")
+    if (options.threshold_scope == "reference_checkpoint") != (options.reference_step is not None):
+        raise UserError(
+            "threshold_scope=reference_checkpoint and a reference_step belong together; give both, or neither."
+        )
     if bool(options.restore) != (options.restore_step is not None):
         raise UserError("what to restore and from which step belong together; give both, or neither.")
     if options.threshold_scope not in neurons.SCOPES:
         raise unknown_name("threshold scope", options.threshold_scope, neurons.SCOPES)
 
 
-def _chosen(material: Material, languages: tuple[str, ...]) -> Material:
-    """The material with these languages only, the first one as the primary."""
+def chosen(material: Material, languages: tuple[str, ...]) -> Material:
+    """The material with these languages only, the first one as the primary; () for all.
+
+    Raises:
+      UserError: an unknown language, fewer than two, or another primary than the material's beside several new ones.
+    """
     if not languages:
         return material
     for language in languages:
@@ -149,12 +162,30 @@ def _chosen(material: Material, languages: tuple[str, ...]) -> Material:
     if len(set(languages)) < 2:
         raise UserError(f"{','.join(languages)} is one language; probes compare languages: name at least two.")
     keep = {name: {k: v for k, v in getattr(material, name).items() if k in languages} for name in ("heldout", "slots")}
+    if languages[0] != material.primary:
+        if set(languages) != {material.primary, languages[0]}:
+            raise UserError(
+                f"the prompts' identifiers are those of {material.primary} and one other language; name {material.primary} "
+                f"first, or {languages[0]},{material.primary} alone."
+            )
+        keep["slots"] = {name: _turned(found) for name, found in keep["slots"].items()}
     return dataclasses.replace(material, primary=languages[0], new=languages[1], **keep)
 
 
+def _turned(slots: dict) -> dict:
+    """Slots with the two languages' identifiers in each other's place."""
+    other = {"primary": "new", "new": "primary"}
+
+    def name_of(name):
+        side, _, rest = name.partition("_")
+        return f"{other[side]}_{rest}" if side in other and rest else name
+
+    return {name_of(name): values for name, values in slots.items()}
+
+
 def _probe_run(run_dir, material, place, options, tokenizer, generate, follow, progress) -> None:
-    if follow and hosts.several():
-        raise UserError("a run is followed by one process; start it without the other hosts.")
+    if hosts.several() and (follow or not (run_dir / "DONE").exists()):
+        raise UserError(f"{run_dir} still trains; several hosts probe finished runs only: take one process.")
     done: dict[int, dict] = {}  # step -> the checkpoint's metadata
     while True:
         finished = (run_dir / "DONE").exists()  # asked first: what is saved after that is seen by the next look
@@ -162,14 +193,18 @@ def _probe_run(run_dir, material, place, options, tokenizer, generate, follow, p
             steps = checkpoints.steps()
             if not steps and not follow:
                 raise UserError(f"{run_dir} has no finished checkpoint; train the run first, or add --follow.")
-            steps = _wanted(steps, options.steps, run_dir, follow and not finished)
+            coming = follow and not finished
+            known = set(steps)
+            steps = _wanted(steps, options.steps, run_dir, coming)
+            if coming and options.restore and options.restore_step not in known:
+                steps = []  # what is to be restored is still to come
             fresh = [step for step in steps if step not in done]
             for step in fresh:
                 if metadata := _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer, generate):
                     done[step] = metadata
                 progress({"run": run_dir.name, "checkpoint": len(done), "checkpoints": len(steps)})
-        if done and (fresh or not (place / "measurements" / "across.parquet").exists()):
-            _across(place, done, run_dir, material, options, tokenizer)
+        if done and fresh:
+            _across(place, run_dir, done[max(done)], material, options, tokenizer, coming)
         if not follow or finished:
             return
         preemption.check()
@@ -202,27 +237,36 @@ def _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer,
         _check_material(run_dir, model, material)
         paths = place / f"step_{step:08d}.npz", place / "measurements" / f"step_{step:08d}.parquet"
         if all(hosts.agree(path.exists()) for path in paths):
-            _load(paths[0], model, material, options, tokenizer)  # of the same model, languages and options
+            if hosts.is_first():  # is it of the same run, model, languages and options?
+                _load(paths[0], _about(model, material, options, tokenizer) | _of_checkpoint(run_dir, step, metadata))
             return metadata
         params = _restored(run_dir, step, model)
         if options.restore:
             params = do.restore(params, _restored(run_dir, options.restore_step, model), options.restore)
-    except (UserError, OSError):
+    except (UserError, OSError, ValueError) as error:
         if step in checkpoints.steps():
-            raise
+            if isinstance(error, UserError):
+                raise
+            raise UserError(
+                f"checkpoint {step} of {run_dir} cannot be read ({error}); delete it to do without it."
+            ) from error
         print(f"checkpoint {step} of {run_dir} was deleted while it was walked to; it is left out.")
         return None
     measured, rows = measure(params, model, material, options, generate)
     if hosts.is_first():
         about = _about(model, material, options, tokenizer) | {
             "parameters": artefacts.parameter_fingerprint(params) if jax.process_count() == 1 else None,
-            "run": _run_name(run_dir),
-            "step": step,
-            "tokens": metadata["tokens"],
+            "tokens_by_language": metadata["tokens_by_language"],
         }
+        about |= _of_checkpoint(run_dir, step, metadata)
         artefacts.save(paths[0], _arrays(measured), about)
         _write(paths[1], rows, run_dir, step, metadata)
     return metadata
+
+
+def _of_checkpoint(run_dir, step: int, metadata: dict) -> dict:
+    """What tells a checkpoint from those of all other runs, without its parameters: when its run began, to the microsecond."""
+    return {"run": run_dir.name, "step": step, "tokens": metadata["tokens"], "started": metadata["started"]}
 
 
 def _restored(run_dir, step: int, model: DecoderConfig) -> dict:
@@ -252,6 +296,10 @@ def measure(
     """All that one checkpoint says by itself: what the pass counted, and rows without run, seed, step and tokens."""
     slots = {name: found for name, found in material.slots.items() if "primary_sequence" not in found}
     sequences = {name: found for name, found in material.slots.items() if name not in slots}
+    for language in neurons.new_languages(sorted(set(material.heldout) | set(material.slots)), material.primary):
+        lacking = [name for name in options.definitions if name != "pls" and language not in slots]
+        if lacking:
+            raise UserError(f"{lacking[0]} needs prompts of {language} with identifiers of one token; leave it out.")
     parallel = all("item" in found for found in slots.values()) and len(slots) > 1
     at_slots = (("sentence",) if parallel else ()) + (("residual",) if options.tuned_steps else ())
     batch_size = forward.batch_rows(params, material.max_length)
@@ -380,32 +428,41 @@ def _about(model, material, options, tokenizer) -> dict:
     )
 
 
-def _load(path, model, material, options, tokenizer) -> dict:
-    """What the pass counted at a checkpoint that is measured already, as far as other checkpoints need it."""
-    about = _about(model, material, options, tokenizer)
-    expect = {name: value for name, value in about.items() if name not in ("parameters", "run", "step", "tokens")}
+def _load(path, expect: dict) -> tuple[dict, dict]:
+    """What the pass counted at a checkpoint that is measured already, as far as other checkpoints need it, and about it."""
+    expect = {name: value for name, value in expect.items() if value is not None or name == "tokenizer"}
     arrays, about = artefacts.load(path, expect)
-    return {"languages": about["languages"]} | {
-        name: v for name, v in arrays.items() if name.startswith(("active", "tokens"))
-    }
+    counted = {name: values for name, values in arrays.items() if name.startswith(("active", "tokens"))}
+    return {"languages": about["languages"]} | counted, about
 
 
-def _across(place, done: dict[int, dict], run_dir, material, options, tokenizer) -> None:
-    """Counts under the chosen scope of thresholds, and drift, from all checkpoints' counters."""
-    steps = sorted(done)
-    if options.reference_step is not None and options.reference_step not in done:
-        raise UserError(f"the reference step {options.reference_step} is no measured checkpoint; there are {steps}.")
+def _across(place, run_dir, metadata, material, options, tokenizer, coming: bool) -> None:
+    """Counts under the chosen scope of thresholds, and drift, from all checkpoints that are measured.
+
+    `coming`: the run is followed, so a reference that is not there yet is waited for.
+    """
     if hosts.is_first():
-        measured_C = [
-            _load(place / f"step_{step:08d}.npz", _model(done[step]), material, options, tokenizer) for step in steps
-        ]
+        expect = {
+            name: value
+            for name, value in _about(_model(metadata), material, options, tokenizer).items()
+            if name not in ("run", "step", "tokens", "parameters")
+        } | {"run": run_dir.name, "started": metadata["started"]}
+        found = [_load(path, expect) for path in sorted(place.glob("step_*.npz"))]
+        measured_C, about_C = zip(*found, strict=True)
+        steps = [about["step"] for about in about_C]
+        if options.reference_step is not None and options.reference_step not in steps:
+            if coming:
+                return
+            raise UserError(
+                f"the reference step {options.reference_step} is no measured checkpoint; there are {steps}."
+            )
         reference = steps.index(options.reference_step) if options.reference_step is not None else None
         fixed = neurons.scope_thresholds(measured_C, options.threshold_scope, reference)
         moved_C = drift.drift_rows(measured_C, material.primary, fixed=fixed)
         frames = []
-        for step, measured, moved in zip(steps, measured_C, moved_C, strict=True):
+        for about, measured, moved in zip(about_C, measured_C, moved_C, strict=True):
             rows = neurons.count_rows(measured, material.primary, fixed=fixed) + moved
-            frames += _complete(rows, run_dir, step, done[step])
+            frames += _complete(rows, run_dir, about["step"], about)
         measurements.write(place / "measurements" / "across.parquet", measurements.table(frames))
     hosts.barrier(f"probed {run_dir}")
 
@@ -414,7 +471,7 @@ def _across_seeds(run_dirs, places, out) -> None:
     """How alike the neurons of the same run with other seeds are, at steps that all have: `out`/seeds/measurements/."""
     groups: dict[str, dict] = {}
     for run_dir, place in zip(run_dirs, places, strict=True):
-        groups.setdefault(_run_name(run_dir), {})[_seed(run_dir)] = place
+        groups.setdefault(run_dir.name, {}).setdefault(_seed(run_dir), place)
     for name, place_of in groups.items():
         if len(place_of) < 2 or not hosts.is_first():
             continue
@@ -432,10 +489,6 @@ def _across_seeds(run_dirs, places, out) -> None:
             measurements.write(out / "seeds" / "measurements" / f"{name}.parquet", measurements.table(rows))
 
 
-def _run_name(run_dir) -> str:
-    return run_dir.name
-
-
 def _seed(run_dir) -> int:
     """The run's seed; 0 for a model that was not trained here."""
     path = run_dir / "config.json"
@@ -444,7 +497,7 @@ def _seed(run_dir) -> int:
 
 def _complete(rows, run_dir, step, metadata) -> list[dict]:
     common = dict(
-        run=_run_name(run_dir),
+        run=run_dir.name,
         seed=_seed(run_dir),
         step=step,
         tokens=metadata["tokens"],

@@ -1,6 +1,7 @@
 """A folder of a Hugging Face model becomes a finished run of ours, and a checkpoint of ours becomes such a folder."""
 
 import os
+import time
 
 import jax
 from jax.sharding import SingleDeviceSharding
@@ -27,7 +28,7 @@ def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike) -> None:
             raise UserError(f"{run_dir} holds a run already, or a part of one; give a new folder, or delete that one.")
         config, params = read_huggingface(hf_dir)
         seen = {"step": 0, "tokens": 0, "tokens_by_language": {}, "seconds": {}}
-        about = {"model": plain(config), "version": babel_jax.__version__, "started": 0.0}
+        about = {"model": plain(config), "version": babel_jax.__version__, "started": time.time()}
         checkpoints = Checkpoints(run_dir)
         try:
             checkpoints.save(0, {"params": jax.device_put(params, jax.local_devices()[0])}, about | seen)
