@@ -136,7 +136,7 @@ class ProbeTexts:
                 raise UserError("--corpus needs --languages: the primary, then at least one other.")
             found = several(self.corpus, self.languages, self.rows, self.prompt_tokens)
         else:
-            found = load_material(config, self._seed(run_dir))
+            found = load_material(config, sweep.seed_of(run_dir) if self.seed is None else self.seed)
         return self._prompted(sweep.chosen(found, self.languages), tokenizer), tokenizer.sha if tokenizer else None
 
     def _of_study(self, run_dir) -> ConfigDict:
@@ -146,12 +146,6 @@ class ProbeTexts:
         if not path.exists():
             raise UserError(f"{run_dir} lies in no study; say what to read: --corpus=DIR or --config=FILE.")
         return run_config.override(default(), read_json(path))
-
-    def _seed(self, run_dir) -> int:
-        if self.seed is not None:
-            return self.seed
-        path = run_dir / "config.json"
-        return read_json(path)["config"].get("seed", 0) if path.exists() else 0
 
     def _prompted(self, found: Material, tokenizer) -> Material:
         prompts.check_mode(self.identifiers)

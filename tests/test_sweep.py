@@ -15,7 +15,7 @@ from babel_jax import files, measurements
 from babel_jax.__main__ import main
 from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate
-from babel_jax.probes import artefacts, forward, neurons, sweep
+from babel_jax.probes import artefacts, forward, neurons, sweep, tuned_lens
 from babel_jax.training.loop import train
 
 MATERIAL = small_material()
@@ -148,6 +148,8 @@ def test_scopes_of_thresholds_and_causes(run, tmp_path):
         walk(run, tmp_path / "out", options, generate=generate)
     frame = measurements.read(tmp_path / "out")
     assert {"intervention", "tuned_lens"} <= set(frame["probe"])
+    # Whole batches and the last one: no checkpoint and no language compiles again.
+    assert tuned_lens.jitted_read(sweep._model(metadata(run)))._cache_size() == 2
     kinds = frame[frame["probe"] == "intervention"]["options"].map(lambda text: json.loads(text)["kind"])
     assert set(kinds) == {"zero", "mean"}
     count = frame[(frame["probe"] == "neurons") & (frame["metric"] == "count")]

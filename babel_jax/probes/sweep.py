@@ -339,7 +339,7 @@ def _tuned_rows(params, model, material, slots, measured, options, batch_size) -
     ]
     arrays = {name: translators[name] for name in ("A_LxDxD", "b_LxD")}
     measured["translators"] = arrays
-    read = jax.jit(lambda params, translators, h, ids: tuned_lens.read(params, model, translators, h, ids))
+    read = tuned_lens.jitted_read(model)
     for language, found in slots.items():
         residual_LxNx1xD = measured["slots"][language]["residual_LxNxD"][:, :, None]
         ids_Nx1xC = lens.slot_candidates(found)[:, None]
@@ -471,7 +471,7 @@ def _across_seeds(run_dirs, places, out) -> None:
     """How alike the neurons of the same run with other seeds are, at steps that all have: `out`/seeds/measurements/."""
     groups: dict[str, dict] = {}
     for run_dir, place in zip(run_dirs, places, strict=True):
-        groups.setdefault(run_dir.name, {}).setdefault(_seed(run_dir), place)
+        groups.setdefault(run_dir.name, {}).setdefault(seed_of(run_dir), place)
     for name, place_of in groups.items():
         if len(place_of) < 2 or not hosts.is_first():
             continue
@@ -489,7 +489,7 @@ def _across_seeds(run_dirs, places, out) -> None:
             measurements.write(out / "seeds" / "measurements" / f"{name}.parquet", measurements.table(rows))
 
 
-def _seed(run_dir) -> int:
+def seed_of(run_dir) -> int:
     """The run's seed; 0 for a model that was not trained here."""
     path = run_dir / "config.json"
     return files.read_json(path)["config"].get("seed", 0) if path.exists() else 0
@@ -498,7 +498,7 @@ def _seed(run_dir) -> int:
 def _complete(rows, run_dir, step, metadata) -> list[dict]:
     common = dict(
         run=run_dir.name,
-        seed=_seed(run_dir),
+        seed=seed_of(run_dir),
         step=step,
         tokens=metadata["tokens"],
         tokens_by_language=metadata["tokens_by_language"],

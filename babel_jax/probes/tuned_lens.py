@@ -115,6 +115,12 @@ def read(
     return lens.read_candidates(params, config, residual_LxBxPxD, candidate_BxPxC, mesh, translators)
 
 
+@functools.cache
+def jitted_read(config: decoder.DecoderConfig):
+    """`(params, translators, residual_LxBxPxD, candidate_BxPxC) -> results` of `read`, jitted once for all checkpoints."""
+    return jax.jit(lambda params, translators, h, ids: read(params, config, translators, h, ids))
+
+
 def _optimizer(steps, learning_rate):
     rate = optax.linear_schedule(learning_rate * (1 - MOMENTUM), 0.0, steps)
     return optax.chain(
