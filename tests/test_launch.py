@@ -203,7 +203,8 @@ def fake_python(place, project, *statuses):
     (project / ".venv" / "bin").mkdir(parents=True)
     shutil.copy(ROOT / "requirements.txt", project / ".venv" / "installed.txt")
     python = project / ".venv" / "bin" / "python"
-    python.write_text(FAKE.replace("  srun*)", "  python*babel_jax*)"))
+    wait = 'python*babel_jax*) while [ -e "$ANSWERS/hold" ]; do sleep 0.02; done;'
+    python.write_text(FAKE.replace("srun*)", wait))
     python.chmod(0o755)
 
 
@@ -218,15 +219,20 @@ def test_worker_starts_the_command_until_it_has_ended(place, statuses, state):
     (place.home / "fakes" / "python3").write_text("#!/bin/sh\nexit 0\n")
     (place.home / "fakes" / "python3").chmod(0o755)
     ssh = ["bash", "-c", f'cd "$HOME" && {start}']
+    place.answer("hold", "")
+
+    def wait_for(said):
+        until = time.monotonic() + 20
+        asked = ["bash", str(remote / "babel_jax_run" / "worker.sh"), "state"]
+        while (answer := place.sh(*asked).stdout) != f"babel_jax: {said}\n" and time.monotonic() < until:
+            time.sleep(0.05)
+        assert answer == f"babel_jax: {said}\n", (remote / "babel_jax_run" / "log").read_text()
+
     assert place.sh(*ssh).stdout == "babel_jax: started\n"
-    if place.sh("bash", str(remote / "babel_jax_run" / "worker.sh"), "state").stdout == "babel_jax: running\n":
-        assert place.sh(*ssh).stdout == "babel_jax: running already\n"
-    until = time.monotonic() + 20
-    while not (remote / "babel_jax_run" / "status").exists() and time.monotonic() < until:
-        time.sleep(0.05)
-    time.sleep(0.1)
-    said = place.sh("bash", str(remote / "babel_jax_run" / "worker.sh"), "state").stdout
-    assert said == f"babel_jax: {state}\n", (remote / "babel_jax_run" / "log").read_text()
+    wait_for("running")
+    assert place.sh(*ssh).stdout == "babel_jax: running already\n"
+    (place.home / "answers" / "hold").unlink()
+    wait_for(state)
     calls = [call for call in place.calls() if call[0] == "python"]
     jax = re.search(r"^jax==(.*)$", (ROOT / "requirements.txt").read_text(), re.M)[1]
     assert calls[0][-1] == f"jax[tpu]=={jax}"
