@@ -49,9 +49,9 @@ def test_every_checkpoint_is_measured_once_by_one_executable(run, tmp_path, monk
     (place,) = walk(run, tmp_path / "out", progress=said.append)
     assert [message["checkpoint"] for message in said] == [1, 2, 3]
     assert forward.jitted_pass.cache_info().currsize == 1
-    everywhere = jax.tree.leaves(sweep._restored(files.path(run), 0, sweep._model(metadata(run))))[0].sharding
+    everywhere = jax.tree.leaves(sweep.restored(files.path(run), 0, sweep.stored_model(metadata(run))))[0].sharding
     _, everywhere = forward.placement({"w": jax.device_put(np.zeros(2), everywhere)}, 32)
-    step = forward.jitted_pass(sweep._model(metadata(run)), -1, ("sentence",), everywhere)
+    step = forward.jitted_pass(sweep.stored_model(metadata(run)), -1, ("sentence",), everywhere)
     assert step._cache_size() == 1
 
     frame = measurements.read(tmp_path / "out")
@@ -149,7 +149,7 @@ def test_scopes_of_thresholds_and_causes(run, tmp_path):
     frame = measurements.read(tmp_path / "out")
     assert {"intervention", "tuned_lens"} <= set(frame["probe"])
     # Whole batches and the last one: no checkpoint and no language compiles again.
-    assert tuned_lens.jitted_read(sweep._model(metadata(run)))._cache_size() == 2
+    assert tuned_lens.jitted_read(sweep.stored_model(metadata(run)))._cache_size() == 2
     kinds = frame[frame["probe"] == "intervention"]["options"].map(lambda text: json.loads(text)["kind"])
     assert set(kinds) == {"zero", "mean"}
     count = frame[(frame["probe"] == "neurons") & (frame["metric"] == "count")]

@@ -13,11 +13,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import SingleDeviceSharding
 
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params
-from babel_jax.model.sharding import COMPILER_OPTIONS
 from babel_jax.probes import forward
 from babel_jax.training.loss import segments
 
@@ -181,11 +179,7 @@ def _passes(config: DecoderConfig, document_end: int, everywhere):
 
         return sum_LxF + jax.lax.map(one_layer, layers)
 
-    platform = mesh.devices.flat[0].platform if mesh else None
-    jit = functools.partial(
-        jax.jit, donate_argnums=1, out_shardings=everywhere, compiler_options=COMPILER_OPTIONS.get(platform)
-    )
-    return jit(centroid), jit(score)
+    return tuple(forward.jitted(function, everywhere, donate_argnums=1) for function in (centroid, score))
 
 
 def push(h_BxD, a_BxF, v_FxD, c_D):
@@ -267,9 +261,7 @@ def transfer_scores(
             f"{kind} has no slots to score neurons at; give slots (for type 1, with items of both languages)."
         )
 
-    rows, everywhere = forward.placement(params, batch_size)
-    if isinstance(everywhere, SingleDeviceSharding):
-        params = jax.device_put(params, everywhere)
+    params, rows, everywhere = forward.on_devices(params, batch_size)
     centroid_pass, score_pass = _passes(config, document_end, everywhere)
 
     def batches(slots):

@@ -10,23 +10,15 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import SingleDeviceSharding
 
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.model import decoder
 from babel_jax.model.decoder import Decoder, DecoderConfig, Edit, TapRequest, compute_params
-from babel_jax.model.sharding import COMPILER_OPTIONS
 from babel_jax.probes import forward, statistics
 from babel_jax.training.loss import segments, token_loss
 
 ANSWERS = ("new", "primary")
 ABLATIONS = 32  # neurons that one call ablates one after the other: fewer calls, and the memory of one forward pass
-
-
-def _jit(function, everywhere, **options):
-    mesh = getattr(everywhere, "mesh", None)
-    platform = mesh.devices.flat[0].platform if mesh else None
-    return jax.jit(function, out_shardings=everywhere, compiler_options=COMPILER_OPTIONS.get(platform), **options)
 
 
 def _watch_gradient(loss, config: DecoderConfig, weight_BxTxK):
@@ -56,7 +48,7 @@ def _gradient_pass(config: DecoderConfig, document_end: int, everywhere):
             "tokens_K": sums["tokens_K"] + weight_BxTxK.sum(axis=(0, 1)).astype(jnp.int32),
         }
 
-    return _jit(step, everywhere, donate_argnums=1)
+    return forward.jitted(step, everywhere, donate_argnums=1)
 
 
 def gradient_scores(
@@ -89,9 +81,7 @@ def gradient_scores(
     missing = [name for name in languages if name not in heldout or not len(heldout[name]["tokens"])]
     if missing or not languages:
         raise UserError(f"no held-out rows of {missing}; give `gradient_scores` languages that have some.")
-    rows, everywhere = forward.placement(params, batch_size)
-    if isinstance(everywhere, SingleDeviceSharding):
-        params = jax.device_put(params, everywhere)
+    params, rows, everywhere = forward.on_devices(params, batch_size)
     step = _gradient_pass(config, document_end, everywhere)
     sums = {
         "sum_LxFxKx2": np.zeros((config.layers, config.ffn_width, len(languages), 2), np.float32),
@@ -152,7 +142,7 @@ def _causal_passes(config: DecoderConfig, document_end: int, everywhere):
 
         return jax.lax.map(without, neuron_Sx2)
 
-    return _jit(attribute, everywhere, donate_argnums=1), _jit(ablate, everywhere)
+    return forward.jitted(attribute, everywhere, donate_argnums=1), forward.jitted(ablate, everywhere)
 
 
 def causal_scores(
@@ -213,9 +203,7 @@ def causal_scores(
     if not (held["ids"] >= 0).any(axis=1).all():
         raise UserError(f"some slots have no identifier in `{answer}_ids`; leave them out.")
 
-    rows, everywhere = forward.placement(params, batch_size)
-    if isinstance(everywhere, SingleDeviceSharding):
-        params = jax.device_put(params, everywhere)
+    params, rows, everywhere = forward.on_devices(params, batch_size)
     attribute, ablate = _causal_passes(config, document_end, everywhere)
 
     sum_LxF = jax.device_put(np.zeros((L, F), np.float32), everywhere)

@@ -18,7 +18,7 @@ from babel_jax.errors import UserError
 from babel_jax.material import Problems
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.probes import statistics
-from babel_jax.probes.forward import placement, row_batches
+from babel_jax.probes.forward import on_devices, placement, row_batches
 from babel_jax.probes.interventions import (
     BATCH_ROWS,
     DRAWS,
@@ -28,7 +28,6 @@ from babel_jax.probes.interventions import (
     jitted_recovery,
     joined,
     loss_inputs,
-    on_devices,
     random_sets,
     score_rows,
     slot_inputs,

@@ -73,12 +73,15 @@ def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, .
         counters = {name: counters[name].at[batch["shard"]].add(added[name]) for name in counters}
         return counters, results
 
+    return jitted(one_pass, everywhere, donate_argnums=1, out_shardings=(counter_shardings(everywhere), everywhere))
+
+
+def jitted(function, everywhere, **options):
+    """`jax.jit` with the platform's compiler options and, unless said otherwise, all results at `everywhere`."""
+    mesh = getattr(everywhere, "mesh", None)
     platform = mesh.devices.flat[0].platform if mesh else None
     return jax.jit(
-        one_pass,
-        donate_argnums=1,
-        out_shardings=(counter_shardings(everywhere), everywhere),
-        compiler_options=COMPILER_OPTIONS.get(platform),
+        function, **dict(out_shardings=everywhere, compiler_options=COMPILER_OPTIONS.get(platform)) | options
     )
 
 
@@ -152,6 +155,12 @@ def placement(params, batch_size: int):
             f"choose a multiple of {devices}."
         )
     return NamedSharding(mesh, BATCH), NamedSharding(mesh, PartitionSpec())
+
+
+def on_devices(params, batch_size: int):
+    """The parameters where they are to be, and where rows and everything else go: see `placement`."""
+    rows, everywhere = placement(params, batch_size)
+    return jax.device_put(params, everywhere) if rows is everywhere else params, rows, everywhere
 
 
 BATCH_ROWS = {True: 32, False: 16}  # rows a pass for short rows (at most 64 tokens) and for long ones
@@ -309,9 +318,7 @@ def measure(
       UserError: the batch does not divide among the devices, or is too large to be counted exactly.
     """
     languages = sorted(set(heldout) | set(slots))
-    rows, everywhere = placement(params, batch_size)
-    if isinstance(everywhere, SingleDeviceSharding):
-        params = jax.device_put(params, everywhere)
+    params, rows, everywhere = on_devices(params, batch_size)
     step = jitted_pass(config, document_end, tuple(at_slots), everywhere)
 
     def run(counters, batch, shard):

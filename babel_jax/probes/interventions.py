@@ -22,7 +22,6 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import SingleDeviceSharding
 
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.model.decoder import (
@@ -35,8 +34,8 @@ from babel_jax.model.decoder import (
     head_table,
     unembed,
 )
-from babel_jax.model.sharding import COMPILER_OPTIONS, constrain, path_name
-from babel_jax.probes.forward import placement, row_batches, token_losses
+from babel_jax.model.sharding import constrain, path_name
+from babel_jax.probes.forward import jitted, on_devices, row_batches, token_losses
 from babel_jax.training.loss import segments
 
 DRAWS = 20  # random sets that a score is compared with: the least with which an empirical p can be below 0.05
@@ -330,7 +329,7 @@ def jitted_scores(config: DecoderConfig, document_end: int, everywhere):
             return {"residual_LxBxPxD": taps["residual_LxBxPxD"]}
         return {"logits_BxTxV": logits_BxTxV}
 
-    return _jit(scores, mesh, everywhere)
+    return jitted(scores, everywhere)
 
 
 @functools.cache
@@ -363,12 +362,7 @@ def jitted_recovery(config: DecoderConfig, document_end: int, everywhere):
         clean_scores = _slot_scores(params, config, taps["final_BxTxD"], clean, mesh)
         return clean_scores, jax.lax.map(patched, jnp.arange(config.layers + 1))
 
-    return _jit(recovery, mesh, everywhere)
-
-
-def _jit(function, mesh, everywhere):
-    platform = mesh.devices.flat[0].platform if mesh else None
-    return jax.jit(function, out_shardings=everywhere, compiler_options=COMPILER_OPTIONS.get(platform))
+    return jitted(recovery, everywhere)
 
 
 def _interleave(a_BxT, b_BxT):
@@ -398,16 +392,6 @@ def _slot_scores(params, config, final_BxTxD, batch, mesh):
 
 
 # ---- Rows through the passes ------------------------------------------------------------------------------------------
-
-
-def on_devices(params, batch_size: int):
-    """The parameters where they are to be, and where rows and all else go."""
-    rows, everywhere = placement(params, batch_size)
-    return (
-        jax.device_put(params, everywhere) if isinstance(everywhere, SingleDeviceSharding) else params,
-        rows,
-        everywhere,
-    )
 
 
 def _one_batch(params, config, batch: dict, edit: Edit | None, document_end: int):

@@ -195,7 +195,7 @@ def _probe_run(run_dir, material, place, options, tokenizer, generate, follow, p
                 raise UserError(f"{run_dir} has no finished checkpoint; train the run first, or add --follow.")
             coming = follow and not finished
             known = set(steps)
-            steps = _wanted(steps, options.steps, run_dir, coming)
+            steps = wanted_steps(steps, options.steps, run_dir, coming)
             if coming and options.restore and options.restore_step not in known:
                 steps = []  # what is to be restored is still to come
             fresh = [step for step in steps if step not in done]
@@ -211,7 +211,8 @@ def _probe_run(run_dir, material, place, options, tokenizer, generate, follow, p
         time.sleep(POLL_SECONDS)
 
 
-def _wanted(steps: list[int], chosen: tuple[int, ...], run_dir, more_to_come: bool) -> list[int]:
+def wanted_steps(steps: list[int], chosen: tuple[int, ...], run_dir, more_to_come: bool) -> list[int]:
+    """The chosen ones of a run's steps: () for all, (-1,) for the last; none of them may be missing once all have come."""
     if chosen == (-1,):
         return [] if more_to_come else steps[-1:]
     missing = sorted(set(chosen) - set(steps))
@@ -220,7 +221,7 @@ def _wanted(steps: list[int], chosen: tuple[int, ...], run_dir, more_to_come: bo
     return [step for step in steps if not chosen or step in chosen]
 
 
-def _model(metadata: dict) -> DecoderConfig:
+def stored_model(metadata: dict) -> DecoderConfig:
     """The decoder of a checkpoint, computed as this machine can: that does not change what its parameters mean."""
     stored = metadata["model"]
     backend = attention.resolve(
@@ -233,16 +234,16 @@ def _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer,
     """Measures one checkpoint, unless it is measured already; returns its metadata, None: it was deleted meanwhile."""
     try:
         metadata = checkpoints.metadata(step)
-        model = _model(metadata)
+        model = stored_model(metadata)
         _check_material(run_dir, model, material)
         paths = place / f"step_{step:08d}.npz", place / "measurements" / f"step_{step:08d}.parquet"
         if all(hosts.agree(path.exists()) for path in paths):
             if hosts.is_first():  # is it of the same run, model, languages and options?
                 _load(paths[0], _about(model, material, options, tokenizer) | _of_checkpoint(run_dir, step, metadata))
             return metadata
-        params = _restored(run_dir, step, model)
+        params = restored(run_dir, step, model)
         if options.restore:
-            params = do.restore(params, _restored(run_dir, options.restore_step, model), options.restore)
+            params = do.restore(params, restored(run_dir, options.restore_step, model), options.restore)
     except (UserError, OSError, ValueError) as error:
         if step in checkpoints.steps():
             if isinstance(error, UserError):
@@ -269,7 +270,8 @@ def _of_checkpoint(run_dir, step: int, metadata: dict) -> dict:
     return {"run": run_dir.name, "step": step, "tokens": metadata["tokens"], "started": metadata["started"]}
 
 
-def _restored(run_dir, step: int, model: DecoderConfig) -> dict:
+def restored(run_dir, step: int, model: DecoderConfig) -> dict:
+    """The parameters of a checkpoint, on all devices."""
     abstract = jax.eval_shape(lambda: init_params(model, 0))
     placed = shardings(make_mesh(data=1, fsdp=-1), abstract)
     abstract = jax.tree.map(
@@ -444,7 +446,7 @@ def _across(place, run_dir, metadata, material, options, tokenizer, coming: bool
     if hosts.is_first():
         expect = {
             name: value
-            for name, value in _about(_model(metadata), material, options, tokenizer).items()
+            for name, value in _about(stored_model(metadata), material, options, tokenizer).items()
             if name not in ("run", "step", "tokens", "parameters")
         } | {"run": run_dir.name, "started": metadata["started"]}
         found = [_load(path, expect) for path in sorted(place.glob("step_*.npz"))]
@@ -462,7 +464,7 @@ def _across(place, run_dir, metadata, material, options, tokenizer, coming: bool
         frames = []
         for about, measured, moved in zip(about_C, measured_C, moved_C, strict=True):
             rows = neurons.count_rows(measured, material.primary, fixed=fixed) + moved
-            frames += _complete(rows, run_dir, about["step"], about)
+            frames += completed(rows, run_dir, about["step"], about)
         measurements.write(place / "measurements" / "across.parquet", measurements.table(frames))
     hosts.barrier(f"probed {run_dir}")
 
@@ -495,7 +497,8 @@ def seed_of(run_dir) -> int:
     return files.read_json(path)["config"].get("seed", 0) if path.exists() else 0
 
 
-def _complete(rows, run_dir, step, metadata) -> list[dict]:
+def completed(rows, run_dir, step, metadata) -> list[dict]:
+    """Rows of the table, of what was measured at one checkpoint of a run."""
     common = dict(
         run=run_dir.name,
         seed=seed_of(run_dir),
@@ -507,4 +510,4 @@ def _complete(rows, run_dir, step, metadata) -> list[dict]:
 
 
 def _write(path, rows, run_dir, step, metadata) -> None:
-    measurements.write(path, measurements.table(_complete(rows, run_dir, step, metadata)))
+    measurements.write(path, measurements.table(completed(rows, run_dir, step, metadata)))

@@ -14,7 +14,7 @@ import optax
 
 from babel_jax.errors import UserError
 from babel_jax.model import decoder
-from babel_jax.model.sharding import COMPILER_OPTIONS, constrain
+from babel_jax.model.sharding import constrain
 from babel_jax.probes import forward, lens
 from babel_jax.training.loss import segments
 
@@ -182,9 +182,7 @@ def jitted_steps(config: decoder.DecoderConfig, document_end: int, steps: int, l
         sum_L = inner_layers(params, state, batch, lambda layer, kl_sum: kl_sum(layer["translators"], layer["h"]))
         return jnp.append(sum_L, 0.0)
 
-    platform = mesh.devices.flat[0].platform if mesh else None
-    options = dict(out_shardings=everywhere, compiler_options=COMPILER_OPTIONS.get(platform))
-    return jax.jit(step, donate_argnums=1, **options), jax.jit(divergence, **options)
+    return forward.jitted(step, everywhere, donate_argnums=1), forward.jitted(divergence, everywhere)
 
 
 def _at_positions(rng, tokens_BxT, count, document_end):
