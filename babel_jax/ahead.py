@@ -36,6 +36,8 @@ def devices_of(topology: str):
     """
     kind, _, shape = topology.partition(":")
     if kind in ("cpu", "gpu"):
+        if shape and (not shape.isdigit() or int(shape) < 1):
+            raise UserError(f"--topology={topology} has no number of devices; write {kind}:8, or {kind}.")
         try:
             devices = jax.devices(kind)
         except RuntimeError as error:

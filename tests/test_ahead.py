@@ -61,6 +61,8 @@ def test_unknown_topologies_say_what_to_do():
         ahead.devices_of("gpu")
     with pytest.raises(UserError, match="needs 512 devices and there are 1"):
         ahead.devices_of("cpu:512")
+    with pytest.raises(UserError, match="cpu:x has no number of devices; write cpu:8"):
+        ahead.devices_of("cpu:x")
     with pytest.raises(UserError, match="cannot compile for 'v99:1x1'.*topologies are written v5e:4x4"):
         ahead.devices_of("v99:1x1")
 
