@@ -70,13 +70,17 @@ def language_name(language: str) -> str:
 # --- drawing ----------------------------------------------------------------------------------------------------
 
 
-def _axes(columns: int, height: float, rows: int = 1, **keywords):
+def make_axes(columns: int, height: float, rows: int = 1, **keywords):
+    """(figure, axes [rows, columns]) of the width of a page."""
     figure = Figure(figsize=(9.6, height), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06, wspace=0.04)
     return figure, figure.subplots(rows, columns, squeeze=False, **keywords)
 
 
-def _draw(ax, rows: list, panel: str, series: str, curve: dict, colour: str, dash="-", band=True, **keywords) -> None:
+def draw_curve(
+    ax, rows: list, panel: str, series: str, curve: dict, colour: str, dash="-", band=True, **keywords
+) -> None:
+    """Draws a curve with its interval, and appends what is drawn to `rows` (see `curve_table`)."""
     steps, mean, low, high = (np.asarray(curve[name], float) for name in ("steps", "mean", "low", "high"))
     if band:
         ax.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
@@ -85,7 +89,7 @@ def _draw(ax, rows: list, panel: str, series: str, curve: dict, colour: str, das
         rows.append((panel, series, x, *values))
 
 
-def _step_axis(ax, steps) -> None:
+def step_axis(ax, steps) -> None:
     """Steps on an axis that begins at 0 and goes on logarithmically, as the checkpoints do."""
     unit = float(steps[1]) if len(steps) > 1 else 1.0
     ax.set_xscale("function", functions=(lambda x: np.log2(1 + np.maximum(x, 0) / unit), lambda y: unit * (2**y - 1)))
@@ -119,7 +123,7 @@ def _shade(ax, stages: dict | None, names: bool = True) -> None:
             )
 
 
-def _label_ends(ax, entries: list[tuple[float, str, str]], gap: float = 0.066) -> None:
+def label_ends(ax, entries: list[tuple[float, str, str]], gap: float = 0.066) -> None:
     """Names beside the right ends of lines: (y in data, text, colour); pushed apart where they would touch."""
     entries = sorted(entry for entry in entries if np.isfinite(entry[0]))
     if not entries:
@@ -150,7 +154,8 @@ def _depth_colour(layer: int, layers: int) -> str:
     return matplotlib.colors.to_hex(first + (last - first) * (layer / max(layers - 1, 1)))
 
 
-def _table(rows: list) -> pd.DataFrame:
+def curve_table(rows: list) -> pd.DataFrame:
+    """The table of what a figure draws."""
     return pd.DataFrame(rows, columns=["panel", "series", "x", "value", "low", "high"])
 
 
@@ -171,22 +176,22 @@ def performance(curves: dict, proposals: dict, study: dict):
     lines = [line for line in lines if line[0] in accuracy]
     if ("continual", new, "all") not in accuracy:
         return None
-    figure, axes = _axes(2 if shares else 1, 3.5, width_ratios=[1.55, 1] if shares else None)
+    figure, axes = make_axes(2 if shares else 1, 3.5, width_ratios=[1.55, 1] if shares else None)
     rows, steps, ax = [], accuracy["continual", new, "all"]["steps"], axes[0, 0]
-    _step_axis(ax, steps)
+    step_axis(ax, steps)
     _percent(ax, top=1.02)
     ax.set_title("Accuracy" if study["kind"] == "organism" else "Identifier accuracy", pad=18)
     _shade(ax, curves["stages"])
     for key, name, colour, dash in lines:
         bold = key[0] == "continual" and key[1:] == (new, "all")
-        _draw(ax, rows, "accuracy", name, accuracy[key], colour, dash, linewidth=2.6 if bold else 1.5)
-    _label_ends(ax, [(accuracy[key]["mean"][-1], name, colour) for key, name, colour, _ in lines])
+        draw_curve(ax, rows, "accuracy", name, accuracy[key], colour, dash, linewidth=2.6 if bold else 1.5)
+    label_ends(ax, [(accuracy[key]["mean"][-1], name, colour) for key, name, colour, _ in lines])
     if curves["stages"]:
         peak = measured.at(accuracy["continual", new, "all"], curves["decline"]["peak_step"])
         ax.plot(curves["decline"]["peak_step"], peak["value"], "o", color=NEW, markersize=6, markeredgecolor="white")
     if shares:
         ax = axes[0, 1]
-        _step_axis(ax, steps)
+        step_axis(ax, steps)
         _percent(ax, top=1.02)
         ax.set_title("Knowledge share", pad=18)
         _shade(ax, curves["stages"], names=False)
@@ -196,7 +201,7 @@ def performance(curves: dict, proposals: dict, study: dict):
             ("continual", "continual", KNOWLEDGE, "-"),
         ):
             if run in shares:
-                _draw(ax, rows, "knowledge share", name, shares[run], colour, dash)
+                draw_curve(ax, rows, "knowledge share", name, shares[run], colour, dash)
                 labels.append((shares[run]["mean"][-1], name, colour))
         ceiling = shares["continual"]["ceiling"]
         ax.axhline(ceiling, color=FAINT, linewidth=0.9, linestyle=(0, (2, 3)))
@@ -210,8 +215,8 @@ def performance(curves: dict, proposals: dict, study: dict):
             color=FAINT,
         )
         rows.append(("knowledge share", "ceiling", np.nan, ceiling, np.nan, np.nan))
-        _label_ends(ax, labels)
-    return figure, _table(rows)
+        label_ends(ax, labels)
+    return figure, curve_table(rows)
 
 
 def working_language(curves: dict, proposals: dict, study: dict):
@@ -224,7 +229,7 @@ def working_language(curves: dict, proposals: dict, study: dict):
     runs = [run for run in ("continual", "control") if any(key[0] == run for key in curves["lens"])]
     if not runs:
         return None
-    figure, axes = _axes(len(metrics), 2.7 * len(runs) + 0.3, rows=len(runs), sharey=True)
+    figure, axes = make_axes(len(metrics), 2.7 * len(runs) + 0.3, rows=len(runs), sharey=True)
     rows = []
     for row, run in enumerate(runs):
         for column, (metric, name) in enumerate(metrics.items()):
@@ -235,10 +240,10 @@ def working_language(curves: dict, proposals: dict, study: dict):
                 if layer is None:
                     continue
                 if index == drawn[0]:
-                    _step_axis(ax, layer["steps"])
+                    step_axis(ax, layer["steps"])
                 if index in drawn:
                     colour = _depth_colour(index, len(layers))
-                    _draw(ax, rows, f"{run}, {metric}", f"layer {index + 1}", layer, colour, linewidth=1.6)
+                    draw_curve(ax, rows, f"{run}, {metric}", f"layer {index + 1}", layer, colour, linewidth=1.6)
                     labels.append((layer["mean"][-1], f"layer {index + 1}", colour))
             _percent(ax, top=1.02)
             if run == "continual":
@@ -246,8 +251,8 @@ def working_language(curves: dict, proposals: dict, study: dict):
             ax.set_title(f"{run.capitalize()}, {name}")
             if row < len(runs) - 1:
                 ax.set_xlabel("")
-            _label_ends(ax, labels, gap=0.085)
-    return figure, _table(rows)
+            label_ends(ax, labels, gap=0.085)
+    return figure, curve_table(rows)
 
 
 def _some(layers: int, most: int = 6) -> list[int]:
@@ -262,22 +267,22 @@ def neurons(curves: dict, proposals: dict, study: dict):
     if not definitions:
         return None
     columns = panels if panels <= 3 else 2
-    figure, axes = _axes(columns, 2.75 * (-(-panels // columns)), rows=-(-panels // columns))
+    figure, axes = make_axes(columns, 2.75 * (-(-panels // columns)), rows=-(-panels // columns))
     rows, places = [], list(axes.flat)
     for ax, definition in zip(places, definitions, strict=False):
         here = {run: curves["neurons"].get((run, definition)) for run in ("control", "continual")}
-        _step_axis(ax, here["continual"]["steps"])
+        step_axis(ax, here["continual"]["steps"])
         labels = []
         for run, colour, dash in (("control", CONTROL, "--"), ("continual", NEW, "-")):
             if here[run] is not None:
-                _draw(ax, rows, definition, run, here[run], colour, dash)
+                draw_curve(ax, rows, definition, run, here[run], colour, dash)
                 labels.append((here[run]["mean"][-1], run, colour))
         tops = [np.nanmax(np.fmax(curve["mean"], curve["high"])) for curve in here.values() if curve is not None]
         ax.set_ylim(0, 1.12 * max(tops))
         _shade(ax, curves["stages"], names=False)
         ax.set_title(DEFINITION_NAMES[definition])
         ax.set_ylabel("neurons")
-        _label_ends(ax, labels, gap=0.09)
+        label_ends(ax, labels, gap=0.09)
     if curves["sensitivity"]:
         ax = places[len(definitions)]
         rates = np.array([100 * point["top_rate"] for point in curves["sensitivity"]])
@@ -297,7 +302,7 @@ def neurons(curves: dict, proposals: dict, study: dict):
         ]
     for ax in places[panels:]:
         ax.set_visible(False)
-    return figure, _table(rows)
+    return figure, curve_table(rows)
 
 
 def calibration(curves: dict, proposals: dict, study: dict):
@@ -310,7 +315,7 @@ def calibration(curves: dict, proposals: dict, study: dict):
     observed = curves["measured_shares"]
     if not predicted or not observed:
         return None
-    figure, axes = _axes(3, 3.5, sharey=True)
+    figure, axes = make_axes(3, 3.5, sharey=True)
     rows = []
     for ax in axes[0, len(observed) :]:
         ax.set_visible(False)
@@ -354,7 +359,7 @@ def calibration(curves: dict, proposals: dict, study: dict):
         fontsize=8,
         handlelength=1,
     )
-    return figure, _table(rows)
+    return figure, curve_table(rows)
 
 
 def optimum(curves: dict, proposals: dict, study: dict):
@@ -362,7 +367,7 @@ def optimum(curves: dict, proposals: dict, study: dict):
     sweep = curves["sweep"]
     if len(sweep) < 2:
         return None
-    figure, axes = _axes(1, 3.9)
+    figure, axes = make_axes(1, 3.9)
     ax, rows = axes[0, 0], []
     share = np.array([mix["new_share"] for mix in sweep])
     mean = np.array([mix["value"] for mix in sweep])
@@ -427,7 +432,7 @@ def optimum(curves: dict, proposals: dict, study: dict):
     ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     ax.set_xlabel(f"token share of {language_name(curves['new'])} in the from-scratch mix")
     ax.set_ylabel(f"{language_name(curves['new'])} accuracy")
-    return figure, _table(rows)
+    return figure, curve_table(rows)
 
 
 def original_optimised(curves: dict, proposals: dict, study: dict):
@@ -440,7 +445,7 @@ def original_optimised(curves: dict, proposals: dict, study: dict):
     compared = {source: pair for source, pair in compared.items() if pair is not None}
     if not compared:
         return None
-    figure, axes = _axes(2, 0.62 * len(compared) + 1.5, width_ratios=[1.25, 1], sharey=True)
+    figure, axes = make_axes(2, 0.62 * len(compared) + 1.5, width_ratios=[1.25, 1], sharey=True)
     rows, places = [], np.arange(len(compared))[::-1]
     left, right = axes[0]
     for y, (source, pair) in zip(places, compared.items(), strict=True):
@@ -488,7 +493,7 @@ def original_optimised(curves: dict, proposals: dict, study: dict):
     figure.legend(
         *left.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=8, handlelength=1
     )
-    return figure, _table(rows)
+    return figure, curve_table(rows)
 
 
 def patches(curves: dict, proposals: dict, study: dict):
@@ -503,7 +508,7 @@ def patches(curves: dict, proposals: dict, study: dict):
     points = {part: point for part, point in points.items() if point is not None}
     if not points:
         return None
-    figure, axes = _axes(1, 0.42 * len(points) + 1.1)
+    figure, axes = make_axes(1, 0.42 * len(points) + 1.1)
     ax, rows = axes[0, 0], []
     places = np.arange(len(points))[::-1]
     for y, (part, point) in zip(places, points.items(), strict=True):
@@ -540,7 +545,7 @@ def patches(curves: dict, proposals: dict, study: dict):
     ax.grid(False, axis="y")
     _percent(ax, "x", top=1.02)
     ax.set_xlabel("accuracy per T\\S word at the end, with this part put back to the peak")
-    return figure, _table(rows)
+    return figure, curve_table(rows)
 
 
 def losses(curves: dict, proposals: dict, study: dict):
@@ -554,7 +559,7 @@ def losses(curves: dict, proposals: dict, study: dict):
     present = [metric for metric in names if any(key[2] == metric for key in curves["loss"])]
     if not present:
         return None
-    figure, axes = _axes(len(present), 3.1)
+    figure, axes = make_axes(len(present), 3.1)
     rows = []
     for ax, metric in zip(axes[0], present, strict=True):
         labels = []
@@ -564,17 +569,17 @@ def losses(curves: dict, proposals: dict, study: dict):
                 if curve is None:
                     continue
                 if not rows or not ax.lines:
-                    _step_axis(ax, curve["steps"])
+                    step_axis(ax, curve["steps"])
                 shown = colour if run == "continual" else CONTROL
                 name = language_name(language) if run == "continual" else f"control, {language_name(language)}"
-                _draw(ax, rows, metric, name, curve, shown, dash, linewidth=1.8 if run == "continual" else 1.2)
+                draw_curve(ax, rows, metric, name, curve, shown, dash, linewidth=1.8 if run == "continual" else 1.2)
                 labels.append((curve["mean"][-1], name, shown))
         ax.set_ylim(0, None)
         _shade(ax, curves["stages"], names=False)
         ax.set_title(names[metric])
         ax.set_ylabel(units[metric])
-        _label_ends(ax, labels, gap=0.075)
-    return figure, _table(rows)
+        label_ends(ax, labels, gap=0.075)
+    return figure, curve_table(rows)
 
 
 def story(curves: dict, proposals: dict, study: dict):
@@ -586,7 +591,7 @@ def story(curves: dict, proposals: dict, study: dict):
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)
     ax, rows = figure.subplots(), []
-    _step_axis(ax, accuracy["steps"])
+    step_axis(ax, accuracy["steps"])
     _percent(ax, top=1.03)
     _shade(ax, curves["stages"])
     labels = []
@@ -602,10 +607,10 @@ def story(curves: dict, proposals: dict, study: dict):
         (accuracy, f"{language_name(new)} accuracy", NEW, "-", 3.0),
     ):
         if curve is not None:
-            _draw(ax, rows, "story", name, curve, colour, dash, linewidth=width)
+            draw_curve(ax, rows, "story", name, curve, colour, dash, linewidth=width)
             labels.append((curve["mean"][-1], name, colour))
-    _label_ends(ax, labels, gap=0.06)
-    return figure, _table(rows)
+    label_ends(ax, labels, gap=0.06)
+    return figure, curve_table(rows)
 
 
 def svg(figure: Figure, name: str) -> str:
