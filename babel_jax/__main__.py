@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import contextlib
 import importlib.util
 import os
 import runpy
@@ -16,12 +17,12 @@ VERBS = {
     "corpus": "build a corpus from source files",
     "train": "train one run of a study",
     "probe": "all probes over any checkpoints: losses, lens, neurons, alignment, interventions",
-    "evaluate": "measure the checkpoints of one run of a study (programs, losses, lens, neurons)",
+    "evaluate": "problem suites: write, run in a sandbox, judge, score; or measure one run of a study",
     "optimize": "print Algorithm 1's proposals from a study's measurements",
     "compile": "compile a run's train step and probe for hardware that need not be here, and say what they cost",
     "convert": "a GPT-2 of Hugging Face into a run, or a checkpoint into a GPT-2 of theirs",
     "report": "make a study's report again from its measurements",
-    "doctor": "say what this machine has: devices, versions, toolchains",
+    "doctor": "say what this machine has: devices, sandbox, toolchains; and try them",
 }
 
 
@@ -93,13 +94,17 @@ def _merge(changes: dict, more: dict) -> None:
             changes[key] = value
 
 
+def _cache() -> Path:
+    """Where is kept what can be made again: compiled programs."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "babel_jax"
+
+
 def _use_cpu_well(threads: int | None) -> None:
     """Compiles once for all processes and runs; with `threads`, each process computes with that many, always the same.
 
     The number of threads decides the order of sums, so a study fixes it: its bits do not depend on the machine's cores.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "babel_jax" / "xla"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache() / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -117,6 +122,10 @@ def _default_jobs() -> int:
     accelerated = any(importlib.util.find_spec(name) for name in ("jax_cuda12_plugin", "jax_cuda13_plugin", "libtpu"))
     if accelerated and os.environ.get("JAX_PLATFORMS") != "cpu":
         return 1
+    return _cores()
+
+
+def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -206,19 +215,19 @@ def probe(arguments: list[str]) -> None:
         "--checkpoints", required=True, nargs="+", help="run directories or globs of them, such as 'W/seed*/continual'"
     )
     parser.add_argument("--out", required=True, help="where counters and measurements are kept")
-    texts = parser.add_argument_group("what is read", "by default the texts of the study that a run belongs to")
-    texts.add_argument("--config", help="of another study; --config.KEY=VALUE changes one of its keys")
-    texts.add_argument("--seed", type=int, help="of the embedded world; by default each run's own")
-    texts.add_argument("--corpus", help="a directory that `corpus build` made")
-    texts.add_argument("--languages", type=_names, default=(), help="the primary first, then at least one other")
-    texts.add_argument(
+    what = parser.add_argument_group("what is read", "by default the texts of the study that a run belongs to")
+    what.add_argument("--config", help="of another study; --config.KEY=VALUE changes one of its keys")
+    what.add_argument("--seed", type=int, help="of the embedded world; by default each run's own")
+    what.add_argument("--corpus", help="a directory that `corpus build` made")
+    what.add_argument("--languages", type=_names, default=(), help="the primary first, then at least one other")
+    what.add_argument(
         "--rows", type=int, default=64, help="with --corpus: held-out rows a language (default: %(default)s)"
     )
-    texts.add_argument(
+    what.add_argument(
         "--prompt_tokens", type=int, default=64, help="with --corpus or --prompts: context (default: %(default)s)"
     )
-    texts.add_argument("--prompts", help="a file of prompts of your own (JSON Lines, see probes/prompts.py)")
-    texts.add_argument("--identifiers", default="first", help="first, prefix or sequence (default: %(default)s)")
+    what.add_argument("--prompts", help="a file of prompts of your own (JSON Lines, see probes/prompts.py)")
+    what.add_argument("--identifiers", default="first", help="first, prefix or sequence (default: %(default)s)")
     parser.add_argument("--steps", default="", help="which checkpoints: last, or a list: 0,640 (default: all)")
     parser.add_argument("--layers", default="inner", help="inner, middle, or a list: 2,3 (default: %(default)s)")
     parser.add_argument("--threshold_scope", default="per_checkpoint", help="or pooled, or reference_checkpoint")
@@ -241,7 +250,7 @@ def probe(arguments: list[str]) -> None:
     parsed, settings = parser.parse_known_args(arguments)
     from tqdm import tqdm
 
-    from babel_jax import study as room
+    from babel_jax import texts
     from babel_jax.evaluation.generate import generate
     from babel_jax.probes import sweep
     from babel_jax.training import hosts, preemption
@@ -264,7 +273,7 @@ def probe(arguments: list[str]) -> None:
         parsed.restore,
         parsed.restore_step,
     )
-    texts = room.ProbeTexts(
+    read = texts.ProbeTexts(
         config=load_config(parsed.config, settings) if parsed.config else None,
         **{name: getattr(parsed, name) for name in ("seed", "corpus", "languages", "rows", "prompt_tokens")},
         prompts=parsed.prompts,
@@ -279,7 +288,7 @@ def probe(arguments: list[str]) -> None:
             bar.set_description(message["run"], refresh=False)
             bar.update(message["checkpoint"] - bar.n)
 
-        for place in sweep.probe(runs, texts, parsed.out, options, generate, parsed.follow, progress):
+        for place in sweep.probe(runs, read, parsed.out, options, generate, parsed.follow, progress):
             bar.write(f"measurements: {place}/measurements", file=sys.stdout)
 
 
@@ -316,12 +325,114 @@ def convert(arguments: list[str]) -> None:
 
 def evaluate(arguments: list[str]) -> None:
     _use_cpu_well(threads=None)
+    if any(argument.partition("=")[0] == "--suite" for argument in arguments):
+        _evaluate_suites(arguments)
+        return
     parsed, config = _study_arguments("evaluate", arguments)
     from babel_jax import study as room
     from babel_jax.training import preemption
 
     preemption.install()
     room.measure_one(config, parsed.workdir, parsed.seed, parsed.run)
+
+
+def _evaluate_suites(arguments: list[str]) -> None:
+    parser = _parser("evaluate")
+    parser.add_argument(
+        "--suite",
+        action="append",
+        required=True,
+        metavar="FORMAT:PATH",
+        help="mxeval, multipl_e, humaneval_x, openai, mbpp or own, and a file or folder; or world, the embedded world's own",
+    )
+    parser.add_argument("--languages", type=_names, default=(), help="of the suites (default: all that they have)")
+    parser.add_argument("--out", required=True, help="where completions, verdicts and measurements are kept")
+    what = parser.add_argument_group("whose completions").add_mutually_exclusive_group(required=True)
+    what.add_argument("--checkpoints", nargs="+", help="run directories or globs of them, such as 'W/seed*/continual'")
+    what.add_argument("--completions", metavar="FILE", help="JSON Lines of task_id and completion, made elsewhere")
+    what.add_argument("--solutions", action="store_true", help="the suites' reference solutions")
+    writing = parser.add_argument_group("how they are written")
+    writing.add_argument("--steps", default="", help="which checkpoints: last, or a list: 0,640 (default: all)")
+    writing.add_argument("--corpus", help="a corpus whose tokenizer is the model's (default: that of the run's study)")
+    writing.add_argument("--variant", default="raw", help="raw, strip_newline, no_persona or two with a + between them")
+    writing.add_argument("--samples", type=int, default=1, help="completions a problem (default: %(default)s; 0: none)")
+    writing.add_argument("--temperature", type=float, default=0.0, help="0: greedy (default)")
+    writing.add_argument("--top_p", type=float, default=1.0, help="nucleus (default: %(default)s, all)")
+    writing.add_argument("--seed", type=int, default=0, help="of the samples")
+    writing.add_argument("--new_tokens", type=int, default=512, help="at most (default: %(default)s)")
+    writing.add_argument("--likelihood", action="store_true", help="also bits per byte of the reference solutions")
+    judging = parser.add_argument_group("how they are judged")
+    judging.add_argument("--k", default="1", help="numbers of tries, such as 1,10 (default: %(default)s)")
+    judging.add_argument("--compat", help="judge by the rule of mxeval or multipl_e instead of ours")
+    judging.add_argument("--sandbox", default="bubblewrap", help="the least isolation: bubblewrap, unshare or rlimits")
+    judging.add_argument("--jobs", type=int, default=_cores(), help="programs side by side (default: %(default)s)")
+    comparing = parser.add_argument_group("beside other results (folders that --out has filled)")
+    comparing.add_argument("--against", metavar="DIR", help="paired differences to the same problems' results there")
+    comparing.add_argument("--primary_only", metavar="DIR", help="with --new_only: the share of primary's knowledge")
+    comparing.add_argument("--new_only", metavar="DIR")
+    _several_hosts(parser)
+    parsed = parser.parse_args(arguments)
+    if bool(parsed.primary_only) != bool(parsed.new_only):
+        raise UserError("the share of the primary's knowledge needs both models: --primary_only and --new_only.")
+    if parsed.primary_only and len(parsed.languages) != 2:
+        raise UserError("the share of the primary's knowledge needs --languages=PRIMARY,NEW.")
+    from tqdm import tqdm
+
+    from babel_jax import texts
+    from babel_jax.evaluation import harness
+    from babel_jax.probes import sweep
+    from babel_jax.report import suites as suites_report
+    from babel_jax.training import hosts, preemption
+
+    hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
+    preemption.install()
+    options = harness.Options(
+        **{
+            name: getattr(parsed, name) for name in ("variant", "samples", "temperature", "top_p", "seed", "new_tokens")
+        },
+        k=_numbers("k", parsed.k),
+        compat=parsed.compat,
+        likelihood=parsed.likelihood,
+    )
+    read = texts.SuiteTexts(tuple(parsed.suite), parsed.languages, parsed.corpus)
+    interval = 0.5 if sys.stderr.isatty() else 15
+    with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(
+            tqdm(desc="evaluate", unit="", dynamic_ncols=True, file=sys.stderr, mininterval=interval)
+        )
+
+        def progress(message):
+            bar.total = message["of"]
+            bar.set_description(message["doing"], refresh=False)
+            bar.update(message["done"] - bar.n)
+
+        bench = None
+        if hosts.is_first():
+            bench = harness.Bench(parsed.sandbox, parsed.jobs, _cache() / "toolchains")
+            stack.callback(bench.close)
+        if parsed.checkpoints:
+            runs = sweep.run_directories(parsed.checkpoints)
+            steps = (-1,) if parsed.steps == "last" else _numbers("steps", parsed.steps)
+            places = harness.evaluate_runs(runs, read, parsed.out, options, steps, bench, progress)
+        else:
+            suites = read.given()
+            records = (
+                harness.solutions(suites, options.variant)
+                if parsed.solutions
+                else harness.read_completions(parsed.completions)
+            )
+            name = "solutions" if parsed.solutions else Path(parsed.completions).stem
+            harness.evaluate_completions(suites, records, name, parsed.out, options, bench, progress)
+            places = [(parsed.out, suites)]
+    if hosts.is_first():
+        for place, suites in places:
+            print(harness.summary(place))
+            if parsed.against:
+                print(harness.compared(place, parsed.against, suites))
+            if parsed.primary_only:
+                print(harness.knowledge(place, parsed.primary_only, parsed.new_only, suites, *parsed.languages))
+            for figure in suites_report.build(place):
+                print(f"figure: {figure}")
 
 
 def optimize(arguments: list[str]) -> None:
@@ -387,23 +498,12 @@ def report(arguments: list[str]) -> None:
 
 def doctor(arguments: list[str]) -> None:
     _parser("doctor").parse_args(arguments)
-    import shutil
-    import subprocess
-
     import jax
 
-    from babel_jax.languages import LANGUAGES
+    from babel_jax.evaluation import doctor as room
 
     print(f"jax {jax.__version__}: {jax.device_count()} x {jax.devices()[0].device_kind}")
-    for language in LANGUAGES.values():
-        tool = language.version[0]
-        if shutil.which(tool) is None:
-            print(
-                f"{language.title}: '{tool}' is not installed; programs are judged by the embedded world's interpreter"
-            )
-            continue
-        found = subprocess.run(language.version, capture_output=True, text=True, timeout=30)
-        print(f"{language.title}: {(found.stdout or found.stderr).splitlines()[0]}")
+    print(room.table(room.examine(_cache() / "toolchains")))
 
 
 if __name__ == "__main__":

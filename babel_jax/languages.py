@@ -1,7 +1,7 @@
-"""One record a language: extensions, comment and string marks, toolchain, and pairs of built-ins of the same meaning.
+"""One record a language: extensions, comment and string marks, and pairs of built-ins of the same meaning.
 
-A further language is a further record here (and a renderer in `organism/`, if the embedded world is to speak it): no
-other module names one.
+A further language is a further record here, a toolchain in `evaluation/toolchains.py` if its programs are to be run, and
+a renderer in `organism/` if the embedded world is to speak it: no other module names one.
 """
 
 from dataclasses import dataclass
@@ -11,21 +11,38 @@ from babel_jax.errors import UserError, unknown_name
 
 @dataclass(frozen=True)
 class StringLiteral:
-    """How a string literal opens and closes. `escape`: what shields the closing mark ("" if nothing does)."""
+    """How a string literal opens and closes. The first of a language's literals that fits is the one that opens.
+
+    `escape`: what shields the closing mark ("" if nothing does). `prefixes`: it is this literal only right behind one of
+    these. `holes`: marks in it behind which an expression stands, up to its closing brace; one character doubled is none.
+    """
 
     open: str
     close: str
     escape: str = "\\"
     multiline: bool = False
+    prefixes: tuple[str, ...] = ()
+    holes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DelimitedLiteral:
+    """A string literal that chooses its own closing mark; all but `prefixes` are regular expressions.
+
+    `open` begins with a plain character and has the group `delimiter`, which stands for {} in `close`; `close` begins with
+    an escaped one. `open_begun`, `close_begun`: what may still become them when more text follows.
+    """
+
+    open: str
+    open_begun: str
+    close: str
+    close_begun: str
+    prefixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Language:
-    """What the project must know about a programming language.
-
-    `build` and `run` are argument tuples in which {file} stands for the source file and {program} for what `build`
-    makes of it; `build` is empty where the source is run as it is.
-    """
+    """What the project must know about a programming language; what compiles and runs it is `evaluation/toolchains.py`."""
 
     name: str
     title: str
@@ -33,18 +50,18 @@ class Language:
     line_comments: tuple[str, ...]
     block_comments: tuple[tuple[str, str], ...]
     strings: tuple[StringLiteral, ...]
-    run: tuple[str, ...]
-    version: tuple[str, ...]
-    build: tuple[str, ...] = ()
     not_comments: tuple[str, ...] = ()  # marks that begin like a line comment and are none
     code_marks: tuple[str, str] | None = None  # (open, close) where code stands inside other text
     members: tuple[str, ...] = (".",)  # marks between an object, class or package and its member
     declares: tuple[str, ...] = ()  # words after which a name is declared or imported, not used
+    delimited: DelimitedLiteral | None = None
+    digit_separator: str = ""  # a mark inside of numbers that opens a literal elsewhere
     global_mark: str = ""  # may stand before the name of a built-in without changing what it means
 
 
 C_COMMENTS = (("/*", "*/"),)
 QUOTES = (StringLiteral('"', '"'), StringLiteral("'", "'"))
+FORMAT_PREFIXES = ("f", "F", "fr", "fR", "Fr", "FR", "rf", "rF", "Rf", "RF")
 
 LANGUAGES = {
     language.name: language
@@ -56,12 +73,12 @@ LANGUAGES = {
             line_comments=("#",),
             block_comments=(),
             strings=(
-                StringLiteral('"""', '"""', multiline=True),
-                StringLiteral("'''", "'''", multiline=True),
-                *QUOTES,
+                *(
+                    StringLiteral(mark, mark, multiline=len(mark) == 3, prefixes=prefixes, holes=holes)
+                    for prefixes, holes in ((FORMAT_PREFIXES, ("{",)), ((), ()))
+                    for mark in ('"""', "'''", '"', "'")
+                ),
             ),
-            run=("python3", "{file}"),
-            version=("python3", "--version"),
             declares=("def", "class", "import", "as", "lambda"),
         ),
         Language(
@@ -71,10 +88,17 @@ LANGUAGES = {
             line_comments=("//", "#"),
             not_comments=("#[",),
             block_comments=C_COMMENTS,
-            strings=(StringLiteral('"', '"', multiline=True), StringLiteral("'", "'", multiline=True)),
-            # -n: Debian's php.ini sets zend.assertions=-1, with which a failed assertion passes.
-            run=("php", "-n", "-d", "zend.assertions=1", "{file}"),
-            version=("php", "-n", "--version"),
+            strings=(
+                StringLiteral('"', '"', multiline=True, holes=("{$", "${")),
+                StringLiteral("'", "'", multiline=True),
+                StringLiteral("`", "`", multiline=True),
+            ),
+            delimited=DelimitedLiteral(
+                r"""<<<[ \t]*(?P<quote>["']?)(?P<delimiter>[A-Za-z_]\w*)(?P=quote)(?=\r?\n)""",
+                r"""<(?:<(?:<[ \t]*["']?\w*["']?\r?)?)?""",
+                r"\n[ \t]*{}(?!\w)",
+                r"\n[ \t]*\w*",
+            ),
             code_marks=("<?", "?>"),
             members=("->", "::"),
             declares=("function", "class", "new", "use", "const", "fn"),
@@ -86,10 +110,12 @@ LANGUAGES = {
             extensions=(".cs",),
             line_comments=("//",),
             block_comments=C_COMMENTS,
-            strings=(StringLiteral('@"', '"', escape='"', multiline=True), *QUOTES),
-            build=("mcs", "-out:{program}", "{file}"),
-            run=("mono", "{program}"),
-            version=("mcs", "--version"),
+            strings=(
+                StringLiteral('"', '"', escape='"', multiline=True, prefixes=("$@", "@$"), holes=("{",)),
+                StringLiteral('"', '"', escape='"', multiline=True, prefixes=("@",)),
+                StringLiteral('"', '"', prefixes=("$",), holes=("{",)),
+                *QUOTES,
+            ),
             members=(".",),
             declares=("new", "class", "void"),
         ),
@@ -100,9 +126,6 @@ LANGUAGES = {
             line_comments=("//",),
             block_comments=C_COMMENTS,
             strings=(StringLiteral("`", "`", escape="", multiline=True), *QUOTES),
-            build=("go", "build", "-o", "{program}", "{file}"),
-            run=("{program}",),
-            version=("go", "version"),
             declares=("func", "type"),
         ),
         Language(
@@ -112,9 +135,14 @@ LANGUAGES = {
             line_comments=("//",),
             block_comments=C_COMMENTS,
             strings=QUOTES,
-            build=("g++", "-std=c++17", "-O0", "-o", "{program}", "{file}"),
-            run=("{program}",),
-            version=("g++", "--version"),
+            delimited=DelimitedLiteral(
+                r'"(?P<delimiter>[^\s()\\"]{0,16})\(',
+                r'"[^\s()\\"]{0,16}',
+                r'\){}"',
+                r"\)[^\s()\\\"]{0,16}",
+                prefixes=("R", "LR", "uR", "UR", "u8R"),
+            ),
+            digit_separator="'",
             members=(".", "->", "::"),
             declares=("class", "struct", "new", "void", "auto"),
         ),

@@ -5,7 +5,6 @@ wait for each other go side by side, one thread each, in `jobs` worker processes
 """
 
 import collections
-import dataclasses
 import importlib.metadata
 import multiprocessing
 import os
@@ -14,7 +13,6 @@ import signal
 import sys
 import time
 import traceback
-from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -22,18 +20,14 @@ from tqdm import tqdm
 
 import babel_jax
 from babel_jax import files, measurements, report
-from babel_jax.corpus.build import load as load_corpus
 from babel_jax.corpus.material import material as corpus_material
-from babel_jax.corpus.material import several
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evaluation import measure
 from babel_jax.evolution import measured, stages
 from babel_jax.files import content_hash, read_json, write_json
-from babel_jax.languages import identifier_pairs
 from babel_jax.material import Material
 from babel_jax.optimum import algorithm1
 from babel_jax.organism import world
-from babel_jax.probes import prompts, sweep
 from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
 from babel_jax.training.loop import check_same_config, is_done, last_step, locked, parent_is_gone, train
@@ -106,76 +100,6 @@ def load_material(config: ConfigDict, seed: int) -> Material:
         if key not in known:
             raise unknown_name("key of the world", key, known)
     return world.material(world.WorldConfig(primary=config.primary, new=config.new, **config.world.to_dict()), seed)
-
-
-@dataclasses.dataclass
-class ProbeTexts:
-    """What the verb `probe` reads: called with a run directory, gives (the material, the hash of its tokenizer or None).
-
-    By default these are the texts of the study that the run lies in; else of `config`, or of a `corpus`. `prompts` (a
-    file) takes the place of the material's own.
-    """
-
-    config: ConfigDict | None = None
-    seed: int | None = None
-    corpus: str | None = None
-    languages: tuple[str, ...] = ()
-    rows: int = 64
-    prompt_tokens: int = 64
-    prompts: str | None = None
-    identifiers: str = "first"
-
-    def __call__(self, run_dir) -> tuple[Material, str | None]:
-        config = self.config or self._of_study(run_dir)
-        directory = self.corpus or (config.corpus if config.kind == "real_code" else "")
-        tokenizer = load_corpus(Path(directory)).tokenizer if directory else None
-        if self.rows < 1 or self.prompt_tokens < 1:
-            raise UserError("--rows and --prompt_tokens are at least 1.")
-        if self.corpus:
-            if len(set(self.languages)) < 2:
-                raise UserError("--corpus needs --languages: the primary, then at least one other.")
-            found = several(self.corpus, self.languages, self.rows, self.prompt_tokens)
-        else:
-            found = load_material(config, sweep.seed_of(run_dir) if self.seed is None else self.seed)
-        return self._prompted(sweep.chosen(found, self.languages), tokenizer), tokenizer.sha if tokenizer else None
-
-    def _of_study(self, run_dir) -> ConfigDict:
-        path = run_dir.parent.parent / "config.json"
-        if self.corpus:
-            return default()
-        if not path.exists():
-            raise UserError(f"{run_dir} lies in no study; say what to read: --corpus=DIR or --config=FILE.")
-        return run_config.override(default(), read_json(path))
-
-    def _prompted(self, found: Material, tokenizer) -> Material:
-        prompts.check_mode(self.identifiers)
-        if self.prompts:
-            if len(found.heldout) > 2:
-                raise UserError("a file of prompts holds two languages; name them: --languages=PRIMARY,NEW.")
-            length = min(self.prompt_tokens, found.max_length)
-            slots = prompts.read_prompts(
-                self.prompts, (found.primary, found.new), tokenizer, found.vocab_size, length, self.identifiers
-            )
-            return dataclasses.replace(
-                found,
-                slots=slots,
-                fingerprint=content_hash([found.fingerprint, _text(self.prompts), self.identifiers, length]),
-            )
-        if self.identifiers == "first":
-            return found
-        if tokenizer is None:
-            raise UserError(f"--identifiers={self.identifiers} needs a tokenizer, and the embedded world has none.")
-        slots = {}
-        for language, here in found.slots.items():
-            pairs = identifier_pairs(found.primary, found.new if language == found.primary else language)
-            slots[language], messages = prompts.with_identifiers(here, pairs, tokenizer, self.identifiers)
-            for message in messages:
-                print(message, file=sys.stderr)
-        return dataclasses.replace(found, slots=slots, fingerprint=content_hash([found.fingerprint, self.identifiers]))
-
-
-def _text(path) -> str:
-    return files.path(path).read_bytes().decode()
 
 
 def shapes_of(config: ConfigDict, name: str) -> tuple[ConfigDict, dict]:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from babel_jax.corpus import call_sites, tokenizer
-from babel_jax.corpus.clean import code_only
 from babel_jax.corpus.sources import Document
 from babel_jax.languages import Identifier, function, language, method, word
+from babel_jax.lexical import code_only
 
 PYTHON, PHP, CPP, GO, CSHARP = map(language, ("python", "php", "cpp", "go", "csharp"))
 LINES = "".join(f"first_{i} = second({i}) + {i}\n" for i in range(60))

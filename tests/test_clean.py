@@ -1,8 +1,9 @@
 import pytest
 
-from babel_jax.corpus.clean import Counts, clean, code_only, unfit, without_comments
+from babel_jax.corpus.clean import Counts, clean, unfit
 from babel_jax.corpus.sources import Document
 from babel_jax.languages import language
+from babel_jax.lexical import code_only, without_comments
 
 PYTHON, PHP, CSHARP, GO = map(language, ("python", "php", "csharp", "go"))
 GOOD = b"def add(first, second):\n    # the sum\n    return first + second\n" + b"value = add(1, 2)\n" * 3

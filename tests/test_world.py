@@ -1,30 +1,27 @@
-import json
-import shutil
-import subprocess
-import sys
+import hashlib
+import itertools
 
 import numpy as np
 import pytest
 from helpers import world_config
 
-from babel_jax import languages
 from babel_jax.errors import UserError
 from babel_jax.organism import world
-from babel_jax.organism.languages import DIALECTS, PRIMITIVES, TEST_INPUTS, render
+from babel_jax.organism.languages import DIALECTS
 from babel_jax.organism.world import FRAME, NAME_1, NAME_2, PROMPT_LENGTH, WORD_1, WORD_2, World, WorldConfig
 
 FULL = World(WorldConfig(primary="python", new="php"), seed=0)
 CORPORA = {name: FULL.corpus(name, 20_000, "train") for name in ("python", "php", "php_control")}
-FUNCTIONS = list(PRIMITIVES.values())
+PAIRS = list(itertools.permutations(DIALECTS, 2))
 
 
 def words_of(rows):
     return rows[:, [WORD_1, WORD_2]] - FULL.first_word
 
 
-def answers(language):
-    word = FULL.problem_word_Qx2
-    return FULL.programs(language, word, FULL.fact_W[word])[:, PROMPT_LENGTH:]
+def answers(language, embedded=FULL):
+    word = embedded.problem_word_Qx2
+    return embedded.programs(language, word, embedded.fact_W[word])[:, PROMPT_LENGTH:]
 
 
 def clean(rows, language):
@@ -48,6 +45,27 @@ def test_another_seed_is_another_world_and_the_same_seed_the_same():
     assert np.array_equal(again.corpus("php", 20_000, "train"), CORPORA["php"])
     assert not np.array_equal(other.fact_W, FULL.fact_W)
     assert not np.array_equal(other.problem_word_Qx2, FULL.problem_word_Qx2)
+
+
+@pytest.mark.parametrize(
+    "primary, new, wrong_share, seed, draws",
+    [
+        ("python", "php", 0.0, 0, "e722eb9c9b248b2f152fe21de109f199f60464659e510a4488d76fb61a0fe326"),
+        ("php", "python", 0.15, 1, "a7619121632c3b2a811363ccbaabdc2f7b8810ee467fe3827508ad45e69b5caf"),
+    ],
+)
+def test_a_world_that_studies_have_used_stays_as_it_was_to_the_last_bit(primary, new, wrong_share, seed, draws):
+    config = WorldConfig(primary=primary, new=new, wrong_share=wrong_share)
+    drawn = World(config, seed)
+    found = hashlib.sha256("\n".join(drawn.tokens).encode())
+    for array in (drawn.fact_W, drawn.wrong_fact_W, drawn.problem_word_Qx2):
+        found.update(array.astype("<i8").tobytes())
+    for source in (primary, new, f"{new}_control"):
+        for purpose in ("train", "heldout"):
+            found.update(drawn.corpus(source, 2000, purpose).astype("<i4").tobytes())
+    assert found.hexdigest() == draws
+    if seed == 0:
+        assert world.material(config, seed).fingerprint == "ffac5cdc9dfb0eb6"
 
 
 def test_the_primary_covers_all_words_and_the_new_language_never_those_beyond_s():
@@ -90,15 +108,29 @@ def test_the_poorer_variant_is_wrong_beyond_s_and_nowhere_else():
     assert np.array_equal(python, poorer.programs("python", words_of(python), poorer.fact_W[words_of(python)]))
 
 
-def test_tokens_are_aligned_between_languages():
-    word = FULL.problem_word_Qx2
-    rows = {name: FULL.programs(name, word, FULL.fact_W[word]) for name in FULL.languages}
+@pytest.mark.parametrize("primary, new", PAIRS)
+def test_tokens_are_aligned_between_languages(primary, new):
+    both = World(world_config(primary=primary, new=new), 0)
+    word = both.problem_word_Qx2
+    rows = {name: both.programs(name, word, both.fact_W[word]) for name in both.languages}
     own = [FRAME.index("define"), FRAME.index("end"), NAME_1, NAME_2]
-    same = rows["python"] == rows["php"]
+    same = rows[primary] == rows[new]
     assert same[:, [i for i in range(len(FRAME)) if i not in own]].all()
-    assert not same[:, own[:2]].any()
-    shared = set(DIALECTS["python"].identifiers) & set(DIALECTS["php"].identifiers)
-    assert len(shared) == 4 and len(FULL.tokens) == len(set(FULL.tokens))
+    assert not same[:, own[0]].any()
+    assert same[:, own[1]].all() == (DIALECTS[primary].end == DIALECTS[new].end)
+    shared = set(DIALECTS[primary].identifiers) & set(DIALECTS[new].identifiers)
+    assert len(both.tokens) == len(set(both.tokens)) and len(shared) <= 4
+    assert (both.identifier_ids[primary] == both.identifier_ids[new]).sum() == len(shared)
+
+
+def test_a_word_that_two_languages_share_means_the_same_in_both():
+    seen = {}
+    for name, dialect in DIALECTS.items():
+        assert len(dialect.identifiers) == 16 == len(set(dialect.identifiers)), name
+        for fact, identifier in enumerate(dialect.identifiers):
+            assert identifier.isidentifier() and not identifier.startswith("word")
+            assert seen.setdefault(identifier.lower(), fact) == fact, identifier  # PHP ignores case
+    assert len({dialect.define for dialect in DIALECTS.values()}) == len(DIALECTS)
 
 
 def test_material_agrees_with_the_world():
@@ -128,11 +160,10 @@ def test_numbers_that_make_no_world_are_refused(changes):
 # --- judging ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("language", ["python", "php"])
-def test_the_judge_accepts_what_is_right_and_nothing_else(language):
+@pytest.mark.parametrize("language, other", [("python", "php"), ("php", "python")])
+def test_the_judge_accepts_what_is_right_and_nothing_else(language, other):
     right = answers(language)
     assert FULL.judge(language, right).all()
-    other = {"python": "php", "php": "python"}[language]
     assert not FULL.judge(language, answers(other)).any()  # another frame
     for column in range(right.shape[1]):
         broken = right.copy()
@@ -144,97 +175,25 @@ def test_the_judge_accepts_what_is_right_and_nothing_else(language):
     assert np.array_equal(FULL.judge(language, foreign), same_name) and not same_name.all()
 
 
-# Runs many programs in one process of the language's tool; prints a JSON list: a program's output, or null if it fails.
-RUN_MANY = {
-    "python": """
-import contextlib, io, json, sys
-results = []
-for text in json.load(sys.stdin):
-    out = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(out):
-            exec(compile(text, "program", "exec"), {})
-        results.append(out.getvalue())
-    except Exception:
-        results.append(None)
-print(json.dumps(results))
-""",
-    "php": """<?php
-$results = [];
-foreach (json_decode(file_get_contents('php://stdin')) as $i => $text) {
-    ob_start();
-    try {
-        eval(str_replace(['<?php', 'namespace world;'], ['', "namespace world$i;"], $text));
-        $results[] = ob_get_clean();
-    } catch (\\Throwable $error) {
-        ob_end_clean();
-        $results[] = null;
-    }
-}
-echo json_encode($results);
-""",
-}
+@pytest.mark.parametrize("primary, new", PAIRS)
+def test_every_two_languages_make_a_world_whose_answers_are_right(primary, new):
+    both = World(world_config(primary=primary, new=new), 0)
+    for language in both.languages:
+        right = answers(language, both)
+        assert both.judge(language, right).all()
+        wrong = right.copy()
+        wrong[:, 0] = np.roll(both.identifier_ids[language], 1)[both.fact_W[both.problem_word_Qx2[:, 0]]]
+        assert both.judge(language, wrong).mean() < 0.2
+    material = world.material(both.config, 0)
+    assert set(material.problems.prompt_QxT) == {primary, new}
 
 
-def tool(language):
-    """The command that runs a file; Python is the one that runs the tests, without what is installed beside it."""
-    return [sys.executable, "-I", "-S", "{file}"] if language == "python" else list(languages.language(language).run)
-
-
-def run_real(language, texts, folder):
-    command = tool(language)
-    if shutil.which(command[0]) is None:
-        pytest.skip(f"'{command[0]}' is not installed, so its programs were not run")
-    runner = folder / "runner"
-    runner.write_text(RUN_MANY[language])
-    command = [part.format(file=runner) for part in command]
-    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr + done.stdout
-    return json.loads(done.stdout)
-
-
-def meaning(outer, inner):
-    """What the world's own interpreter prints."""
-    return "".join(f"{FUNCTIONS[outer](FUNCTIONS[inner](text))}\n" for text in TEST_INPUTS)
-
-
-@pytest.mark.parametrize("language", ["python", "php"])
-def test_the_real_tool_agrees_on_every_problem(language, tmp_path):
-    texts = [render(language, *FULL.program_text(answer)) for answer in answers(language)]
-    expected = [meaning(*FULL.fact_W[words]) for words in FULL.problem_word_Qx2]
-    assert run_real(language, texts, tmp_path) == expected
-
-
-@pytest.mark.parametrize("language", ["python", "php"])
-def test_the_real_tool_agrees_on_every_composition(language, tmp_path):
-    names = DIALECTS[language].identifiers
-    pairs = [(outer, inner) for outer in range(16) for inner in range(16)]
-    texts = [render(language, names[outer], names[inner]) for outer, inner in pairs]
-    assert run_real(language, texts, tmp_path) == [meaning(*pair) for pair in pairs]
-
-
-@pytest.mark.parametrize("language", ["python", "php"])
-def test_the_real_tool_agrees_on_wrong_programs(language, tmp_path):
-    rng = np.random.default_rng(0)
-    written = answers(language)
-    names = np.unique(np.concatenate(list(FULL.identifier_ids.values())))  # of both languages
-    one = rng.random(400) < 0.5
-    written[one, 0] = rng.choice(names, one.sum())
-    written[~one, NAME_2 - NAME_1] = rng.choice(names, (~one).sum())
-    printed = run_real(language, [render(language, *FULL.program_text(row)) for row in written], tmp_path)
-    expected = [meaning(*FULL.fact_W[words]) for words in FULL.problem_word_Qx2]
-    accepted = FULL.judge(language, written).tolist()
-    assert [out == want for out, want in zip(printed, expected, strict=True)] == accepted
-    assert None in printed and 0 < sum(accepted) < 100  # failing, wrong and (by chance) right programs were among them
-
-
-@pytest.mark.parametrize("language", ["python", "php"])
-def test_single_files_run_as_the_language_record_says(language, tmp_path):
-    if shutil.which(tool(language)[0]) is None:
-        pytest.skip(f"'{tool(language)[0]}' is not installed, so its programs were not run")
-    for number, answer in enumerate(answers(language)[::50]):
-        path = tmp_path / f"{number}{languages.language(language).extensions[0]}"
-        path.write_text(render(language, *FULL.program_text(answer)))
-        command = [part.format(file=path) for part in tool(language)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-        assert done.stdout == meaning(*FULL.fact_W[FULL.problem_word_Qx2[50 * number]]), done.stderr
+def test_only_php_knows_a_function_however_its_letters_are_cased():
+    both = World(world_config(primary="php", new="csharp"), 0)
+    assert {"trim", "Trim", "md5", "MD5"} <= set(both.ids)
+    fact = np.full(len(both.problem_word_Qx2), list(DIALECTS["php"].identifiers).index("trim"))
+    both.fact_W = np.full(len(both.fact_W), fact[0])
+    for language, other in (("php", "csharp"), ("csharp", "php")):
+        written = answers(language, both)
+        written[:, 0] = both.identifier_ids[other][fact]
+        assert (both.judge(language, written) == (language == "php")).all()

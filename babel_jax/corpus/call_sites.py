@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from babel_jax.corpus.clean import code_only
 from babel_jax.corpus.sources import Document
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.languages import Identifier, Language
+from babel_jax.lexical import code_only
 
 PER_PAIR = 50
 FEWEST_TOKENS = 16  # of context; the first lines of a file say too little

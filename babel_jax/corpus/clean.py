@@ -1,14 +1,13 @@
 """Which documents are fit to train on: filters and exact deduplication, with a count for every reason to drop one."""
 
-import functools
 import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from babel_jax.corpus.sources import LARGEST_FILE, Document
 from babel_jax.languages import Language
+from babel_jax.lexical import without_comments
 
 SMALLEST_FILE = 64  # bytes
 ASCII_SHARE = 0.95  # of the characters; below it a file is mostly translations or data
@@ -101,62 +100,3 @@ def _duplicate(document, language, seen):
             return reason
         seen.add(digest)
     return None
-
-
-class Span(NamedTuple):
-    """A stretch of a text that is no code: text[start:end]. `kind`: "comment", "string" or "outside"."""
-
-    kind: str
-    start: int
-    end: int
-
-
-def not_code(text: str, language: Language) -> Iterator[Span]:
-    """The comments and strings of a source file, and what stands outside of its code marks.
-
-    A scanner by marks, not a parser: a heredoc, a raw string or a regular-expression literal can mislead it.
-    """
-    for match in _marks(language).finditer(text):
-        if match.lastgroup is not None:  # a mark that only looks like a comment has no group
-            yield Span(match.lastgroup, *match.span())
-
-
-@functools.cache
-def _marks(language):
-    def literal(string):
-        close = re.escape(string.close)
-        inside = rf"(?!{close})." if string.multiline else rf"(?!{close})[^\n]"
-        if string.escape:
-            inside = rf"{re.escape(string.escape)}{close if string.escape == string.close else '.'}|{inside}"
-        return rf"{re.escape(string.open)}(?:{inside})*+(?:{close})?"
-
-    comments = [rf"{re.escape(open)}.*?(?:{re.escape(close)}|\Z)" for open, close in language.block_comments]
-    comments += [rf"{re.escape(mark)}[^\n]*" for mark in language.line_comments]
-    # The longer opening mark first: a triple quote is no empty string.
-    strings = [literal(string) for string in sorted(language.strings, key=lambda string: -len(string.open))]
-    parts = [re.escape(mark) for mark in language.not_comments]
-    if language.code_marks:
-        open, close = map(re.escape, language.code_marks)
-        parts.append(rf"(?P<outside>(?:\A|{close})(?:(?!{open}).)*+)")
-    return re.compile(
-        "|".join([*parts, f"(?P<comment>{'|'.join(comments)})", f"(?P<string>{'|'.join(strings)})"]), re.S
-    )
-
-
-def without_comments(text: str, language: Language) -> str:
-    """The text without its comments; strings stay."""
-    parts, end = [], 0
-    for span in not_code(text, language):
-        if span.kind == "comment":
-            parts.append(text[end : span.start])
-            end = span.end
-    return "".join(parts) + text[end:]
-
-
-def code_only(text: str, language: Language) -> str:
-    """The text with every character of comments, strings and surrounding text replaced by NUL; same length."""
-    parts, end = [], 0
-    for span in not_code(text, language):
-        parts += [text[end : span.start], "\0" * (span.end - span.start)]
-        end = span.end
-    return "".join(parts) + text[end:]

@@ -1,22 +1,42 @@
-"""Greedy generation in batches, with a key-value cache."""
+"""Writing in batches with a key-value cache: greedy programs of one length, and samples of any length by nucleus sampling.
+
+Letters as in `model/decoder.py`; S positions of a cache, C tokens of a chunk, R prompts that are read together.
+"""
 
 import functools
+import math
+import operator
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import SingleDeviceSharding
+from jax.sharding import NamedSharding, SingleDeviceSharding
 
 from babel_jax.errors import UserError
 from babel_jax.model.decoder import (
+    Block,
     Decoder,
     DecoderConfig,
     Edit,
     at_positions,
+    compute_params,
     empty_cache,
+    head_table,
+    look_up,
     unembed,
 )
+from babel_jax.model.sharding import ACTIVATIONS, COMPILER_OPTIONS, constrain, row_devices
 from babel_jax.probes.forward import placement, row_batches
+from babel_jax.training import preemption
+
+ROWS = 32  # completions that are written side by side, unless told otherwise
+CHUNK = 32  # tokens that a row gets between two questions whether it is finished
+TOGETHER = 8  # prompts that are read side by side: neighbours in length, so that little of it is padding
+PIECE = 32  # tokens of a prompt that are read at a time
+SHORTEST = 64  # bucket of lengths
 
 
 @functools.cache
@@ -95,3 +115,310 @@ def generate(
         batch = jax.device_put(batch, rows)
         written.append((kept, step(params, batch["prompts"], batch["length"], edit)))
     return np.concatenate([np.asarray(tokens)[:kept] for kept, tokens in written])
+
+
+def bucket(length: int, longest: int) -> int:
+    """The least of 64, 96, 128, 192, 256, 384, … that holds `length`, but never more than `longest`."""
+    size = SHORTEST
+    while size < length:
+        size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
+    return min(size, longest)
+
+
+def choose(logits_BxV, key_B, temperature: float, top_p: float):
+    """The next token of each row, int32 [B]: the most probable one at temperature 0, else one of its nucleus.
+
+    The nucleus is the least set of most probable tokens whose probabilities, at this temperature, sum to `top_p` or more;
+    tokens that are exactly as probable as its last one belong to it. It holds one token at least.
+
+    Args:
+      logits_BxV: float32.
+      key_B: a random key a row; None where temperature is 0.
+    """
+    if not temperature:
+        return jnp.argmax(logits_BxV, axis=-1).astype(jnp.int32)
+    # The greatest becomes 0 first, so that no temperature is too low for float32.
+    logits_BxV = (logits_BxV - logits_BxV.max(axis=-1, keepdims=True)) / temperature
+    if top_p < 1:
+        probability_BxV = jax.nn.softmax(logits_BxV, axis=-1)
+        least_Bx1 = least_of_nucleus(probability_BxV, top_p)[:, None]
+        logits_BxV = jnp.where(probability_BxV >= least_Bx1, logits_BxV, -jnp.inf)
+    return jax.vmap(jax.random.categorical)(key_B, logits_BxV).astype(jnp.int32)
+
+
+def least_of_nucleus(probability_BxV, top_p: float):
+    """The greatest p for which the probabilities >= p sum to `top_p`, float32 [B]: the last of the sorted nucleus.
+
+    Found by bisection, which is many times faster than to sort on a CPU. It is exact, since the bits of positive floats
+    are ordered as their values are: 30 halvings leave one float between 0 and 1.
+    """
+    B = len(probability_BxV)
+    one = int(np.float32(1).view(np.int32))
+
+    def halve(_, bounds):
+        enough_B, too_high_B = bounds
+        middle_B = (enough_B + too_high_B) // 2
+        least_B = jax.lax.bitcast_convert_type(middle_B, jnp.float32)
+        mass_B = jnp.where(probability_BxV >= least_B[:, None], probability_BxV, 0).sum(axis=-1)
+        holds_B = mass_B >= top_p
+        return jnp.where(holds_B, middle_B, enough_B), jnp.where(holds_B, too_high_B, middle_B)
+
+    # One halving more than bits: what lies at 1 + one bit can never be reached.
+    bounds = jnp.zeros(B, jnp.int32), jnp.full(B, one + 1, jnp.int32)
+    return jax.lax.bitcast_convert_type(jax.lax.fori_loop(0, 31, halve, bounds)[0], jnp.float32)
+
+
+class Writing(NamedTuple):
+    """The jitted parts of `write`. A cache is a list of layers, each {"k", "v"} of [B, N, S, H], rows and heads split.
+
+    Layers stand side by side, not in one array, so that each is changed where it lies.
+    """
+
+    weights: Callable  # params -> what the others need of them
+    blank: Callable  # (B, S) -> state
+    prefill: Callable  # (weights, prompts_BxT, length_B, S) -> state in which each prompt was read
+    resize: Callable  # (cache, S) -> cache
+    place: Callable  # (state, read, slot_R, source_R) -> state: rows slot_R are rows source_R of the state `read`
+    decode: Callable  # (weights, state, slots, key) -> (state, tokens_BxC)
+
+
+@functools.cache
+def jitted_writing(config: DecoderConfig, temperature: float, top_p: float, stop_id: int, rows, everywhere) -> Writing:
+    """Made once per shape of the model and way of sampling; one executable of each part per bucket of lengths.
+
+    A state is `(cache, logits_BxV)`: all that a row's next token depends on, besides its position and its random stream.
+    """
+    mesh = getattr(everywhere, "mesh", None)
+    cache_place = NamedSharding(mesh, ACTIVATIONS["cache"]) if mesh else everywhere
+    block = Block(config, mesh)
+    options = COMPILER_OPTIONS.get(mesh.devices.flat[0].platform if mesh else None)
+
+    def weights(params):
+        params = compute_params(params, config.dtype)
+        outside = {name: leaf for name, leaf in params.items() if name != "blocks"}
+        return outside | {
+            "layers": [jax.tree.map(operator.itemgetter(layer), params["blocks"]) for layer in range(config.layers)],
+            # What a tied head would be is what tokens are looked up in.
+            "table": head_table({name: leaf for name, leaf in outside.items() if name != "head"}),
+            "head": constrain(head_table(params).astype(config.dtype), "head", mesh),
+        }
+
+    def advance(weights, cache, tokens_BxT, position_BxT):
+        """Reads tokens: the cache with them, and the residual stream after the last block."""
+        place_TxD = jnp.take(weights["embed_position"], position_BxT, axis=0, mode="clip")
+        h_BxTxD = look_up(weights["table"], tokens_BxT, config.dtype).astype(jnp.float32) + place_TxD
+        h_BxTxD = constrain(h_BxTxD.astype(config.dtype), "residual", mesh)
+        new_cache = []
+        for params, old in zip(weights["layers"], cache, strict=True):
+            h_BxTxD, (new, _) = block.apply({"params": params}, h_BxTxD, old, {}, None, position_BxT, None, {})
+            new_cache.append(new)
+        return new_cache, h_BxTxD
+
+    def blank(B, size):
+        layer = jax.tree.map(lambda leaf: constrain(leaf[0], "cache", mesh), empty_cache(config, B, size))
+        return [layer] * config.layers, jnp.zeros((B, config.vocab_size), jnp.float32)
+
+    def prefill(weights, prompts_BxT, length_B, size):
+        B = len(length_B)
+        cache, _ = blank(B, size)
+
+        def read(state):
+            start, cache, last_BxD = state
+            tokens_BxT = jax.lax.dynamic_slice_in_dim(prompts_BxT, start, PIECE, axis=1)
+            position_BxT = jnp.broadcast_to(start + jnp.arange(PIECE), (B, PIECE))
+            cache, h_BxTxD = advance(weights, cache, tokens_BxT, position_BxT)
+            here_B = length_B - 1 - start
+            found_BxD = at_positions(h_BxTxD, jnp.clip(here_B, 0, PIECE - 1)[:, None])[:, 0]
+            inside_B = (here_B >= 0) & (here_B < PIECE)
+            return start + PIECE, cache, jnp.where(inside_B[:, None], found_BxD, last_BxD)
+
+        nothing = jnp.int32(0), cache, jnp.zeros((B, config.width), config.dtype)
+        _, cache, last_BxD = jax.lax.while_loop(lambda state: state[0] < length_B.max(), read, nothing)
+        return cache, unembed(weights, config, last_BxD, weights["head"])
+
+    def resize(cache, size):
+        def one(x_BxNxSxH):
+            return jnp.pad(x_BxNxSxH[:, :, :size], ((0, 0), (0, 0), (0, max(0, size - x_BxNxSxH.shape[2])), (0, 0)))
+
+        return jax.tree.map(one, cache)
+
+    def place(state, read, slot_R, source_R):
+        read = resize(read[0], state[0][0]["k"].shape[2]), read[1]
+        return jax.tree.map(lambda old, new: old.at[slot_R].set(new[source_R], mode="drop"), state, read)
+
+    def decode(weights, state, slots, key):
+        B = len(slots["left"])
+        key_B = jax.vmap(lambda *row: functools.reduce(jax.random.fold_in, row, key))(slots["stream"], slots["sample"])
+
+        def one_token(loop):
+            step, (cache, logits_BxV), index_B, left_B, tokens_CxB = loop
+            token_key_B = jax.vmap(jax.random.fold_in)(key_B, index_B)
+            token_B = choose(logits_BxV, token_key_B, temperature, top_p)
+            cache, h_Bx1xD = advance(weights, cache, token_B[:, None], index_B[:, None])
+            logits_BxV = unembed(weights, config, h_Bx1xD[:, 0], weights["head"])
+            writes_B = left_B > 0  # a row that has ended stands still
+            left_B = jnp.where(token_B == stop_id, 0, left_B - writes_B)
+            return step + 1, (cache, logits_BxV), index_B + writes_B, left_B, tokens_CxB.at[step].set(token_B)
+
+        tokens_CxB = jnp.zeros((CHUNK, B), jnp.int32)
+        loop = jnp.int32(0), state, slots["index"], slots["left"], tokens_CxB
+        loop = jax.lax.while_loop(lambda loop: (loop[0] < CHUNK) & (loop[3] > 0).any(), one_token, loop)
+        return loop[1], loop[4].T
+
+    state_place = (cache_place, rows)
+    return Writing(
+        weights=jax.jit(weights),
+        blank=jax.jit(blank, static_argnums=(0, 1), out_shardings=state_place),
+        prefill=jax.jit(prefill, static_argnums=3, out_shardings=state_place, compiler_options=options),
+        resize=jax.jit(resize, static_argnums=1, out_shardings=cache_place),
+        place=jax.jit(place, donate_argnums=0, out_shardings=state_place),
+        decode=jax.jit(decode, donate_argnums=1, out_shardings=(state_place, everywhere), compiler_options=options),
+    )
+
+
+def write(
+    params: dict,
+    config: DecoderConfig,
+    prompts: Sequence[np.ndarray],
+    new_tokens: int,
+    *,
+    samples: int = 1,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    stop_id: int = -1,
+    finished: Callable[[int, int, np.ndarray], bool] | None = None,
+    streams: Sequence[int] | None = None,
+    batch_size: int | None = None,
+    progress: Callable[[dict], None] = lambda update: None,
+) -> list[list[np.ndarray]]:
+    """Completions of prompts of any lengths: for each prompt a list of `samples` arrays of token ids, int32.
+
+    A prompt is read once, however many samples it gets. A row that has ended makes room for the next completion at once, so
+    give many prompts in one call. What is written does not depend on batch, order of prompts or number of devices, as far
+    as sums of floats do not.
+
+    Args:
+      params: parameters on any mesh (or none); rows follow them.
+      new_tokens: tokens of a completion at most; prompt and completion also fit `config.max_length` together, and a prompt
+        that leaves no room gets completions without a token.
+      samples: completions a prompt.
+      temperature: 0 takes the most probable token each time.
+      top_p: the mass of the nucleus that tokens are drawn from, see `choose`; 1: all of them.
+      seed: with a prompt's stream, a sample's number and a position it fixes the randomness of a token.
+      stop_id: the token that ends a completion, itself no part of it; -1: none.
+      finished: `(number of the prompt, number of the sample, ids so far) -> bool`, asked for every row that goes on, after
+        each `CHUNK` of its tokens: what a completion holds behind its true end is the caller's to cut.
+      streams: a number below 2^32 for the randomness of each prompt; None: its place in the list. Tell them where a call
+        holds a part of the work only.
+      batch_size: completions side by side, a multiple of the devices that share rows; None: 32, or as few as are asked for.
+      progress: called after each chunk with {"doing": "writing", "done", "of" (completions), "tokens" (written so far)}.
+
+    Raises:
+      UserError: an empty prompt, ids outside of the vocabulary, a setting out of range, a batch that does not divide among
+        the devices.
+    """
+    prompts = [np.asarray(prompt, np.int64) for prompt in prompts]
+    streams = np.arange(len(prompts), dtype=np.uint32) if streams is None else np.asarray(streams, np.uint32)
+    _check(config, prompts, new_tokens, samples, temperature, top_p, streams, batch_size)
+    limit = np.array([min(new_tokens, config.max_length - len(prompt)) for prompt in prompts], np.int32)
+    order = [i for i in np.argsort([len(prompt) for prompt in prompts], kind="stable") if limit[i] > 0]
+    mesh = getattr(getattr(jax.tree.leaves(params)[0], "sharding", None), "mesh", None)
+    devices = row_devices(mesh) if mesh else 1
+    B = _rows(batch_size, devices, len(order) * samples)
+    R = min(B, math.lcm(TOGETHER, devices))
+    rows, everywhere = placement(params, B)
+    if isinstance(everywhere, SingleDeviceSharding):
+        params = jax.device_put(params, everywhere)
+    parts = jitted_writing(config, float(temperature), float(top_p), stop_id, rows, everywhere)
+    weights = parts.weights(params)
+    key = jax.device_put(jax.random.key(seed), everywhere)
+
+    def read(chosen):
+        """The state in which these prompts' first tokens are about to be written."""
+        size = bucket(max(len(prompts[i]) for i in chosen), config.max_length)
+        prompts_RxT = np.zeros((R, -(-size // PIECE) * PIECE), np.int32)
+        length_R = np.zeros(R, np.int32)
+        for row, i in enumerate(chosen):
+            prompts_RxT[row, : len(prompts[i])], length_R[row] = prompts[i], len(prompts[i])
+        return parts.prefill(weights, *jax.device_put((prompts_RxT, length_R), rows), size)
+
+    written = [[np.zeros(0, np.int32) for _ in range(samples)] for _ in prompts]
+    groups = deque(order[start : start + R] for start in range(0, len(order), R))
+    waiting = deque()  # (row of what was read last, prompt, sample)
+    slots = {name: np.zeros(B, np.int32) for name in ("prompt", "sample", "index", "left")}
+    state = parts.blank(B, bucket(1, config.max_length))
+    update = {"doing": "writing", "done": 0, "of": len(order) * samples, "tokens": 0}
+    while True:
+        preemption.check()
+        while (free := np.flatnonzero(slots["left"] == 0)).size and (waiting or groups):
+            if not waiting:
+                chosen = groups.popleft()
+                was_read = read(chosen)
+                waiting.extend((row, i, sample) for row, i in enumerate(chosen) for sample in range(samples))
+            slot_R, source_R = np.full(R, B, np.int32), np.zeros(R, np.int32)  # row B lies outside: dropped
+            for row, b in enumerate(free[: min(R, len(waiting))]):
+                slot_R[row], (source_R[row], i, sample) = b, waiting.popleft()
+                for name, value in (("prompt", i), ("sample", sample), ("index", len(prompts[i])), ("left", limit[i])):
+                    slots[name][b] = value
+            state = _fitting(parts, config, state, slots)
+            state = parts.place(state, was_read, *jax.device_put((slot_R, source_R), everywhere))
+        if not slots["left"].any():
+            return written
+        state = _fitting(parts, config, state, slots)
+        on_device = {name: slots[name] for name in ("index", "left", "sample")} | {"stream": streams[slots["prompt"]]}
+        state, tokens_BxC = parts.decode(weights, state, jax.device_put(on_device, rows), key)
+        _collect(np.asarray(tokens_BxC), slots, written, stop_id, finished, update)
+        progress(dict(update))
+
+
+def _collect(tokens_BxC, slots, written, stop_id, finished, update) -> None:
+    """Adds a chunk's tokens to what is written, and brings the slots up to date: nothing is left of those that ended."""
+    for b in np.flatnonzero(slots["left"]):
+        i, sample = int(slots["prompt"][b]), int(slots["sample"][b])
+        new = tokens_BxC[b, : slots["left"][b]]
+        stopped = stop_id in new
+        if stopped:
+            new = new[: np.argmax(new == stop_id)]
+        slots["index"][b] += len(new)
+        slots["left"][b] = 0 if stopped else slots["left"][b] - len(new)
+        written[i][sample] = np.concatenate([written[i][sample], new])
+        if slots["left"][b] and finished and finished(i, sample, written[i][sample]):
+            slots["left"][b] = 0
+        update["tokens"] += len(new)
+        update["done"] += int(slots["left"][b] == 0)
+
+
+def _fitting(parts: Writing, config: DecoderConfig, state, slots):
+    """The state with a cache that holds the next chunk and is not twice as long as it need be."""
+    cache, logits_BxV = state
+    needed = (slots["index"] + np.minimum(slots["left"], CHUNK))[slots["left"] > 0].max()
+    size, now = bucket(int(needed), config.max_length), cache[0]["k"].shape[2]
+    if size > now or 2 * size <= now:
+        return parts.resize(cache, size), logits_BxV
+    return state
+
+
+def _rows(batch_size: int | None, devices: int, wanted: int) -> int:
+    """Rows side by side: no more than a power of two (on each device) that holds all that is wanted."""
+    enough = devices * (1 << max(0, -(-wanted // devices) - 1).bit_length())
+    return min(batch_size or math.lcm(ROWS, devices), enough)
+
+
+def _check(config, prompts, new_tokens, samples, temperature, top_p, streams, batch_size) -> None:
+    for number, prompt in enumerate(prompts):
+        if not prompt.size:
+            raise UserError(f"prompt {number} is empty; leave it out, or give it a first token.")
+        if prompt.min() < 0 or prompt.max() >= config.vocab_size:
+            raise UserError(
+                f"prompt {number} holds token ids outside of the model's vocabulary of {config.vocab_size}; "
+                "encode it with the model's own tokenizer."
+            )
+    if min(new_tokens, samples, batch_size or 1) < 1:
+        raise UserError("new tokens, samples and batch size must be at least 1; raise them.")
+    if not 0 <= temperature < math.inf or not 0 < top_p <= 1:
+        raise UserError(f"temperature {temperature} must be 0 or more, and top_p {top_p} in (0, 1]; correct them.")
+    if samples > 1 and not temperature:
+        raise UserError(f"{samples} greedy samples of a prompt would be the same; give a temperature such as 0.8.")
+    if len(streams) != len(prompts):
+        raise UserError(f"{len(streams)} streams for {len(prompts)} prompts; give each prompt its own.")

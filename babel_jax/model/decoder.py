@@ -232,7 +232,7 @@ class LayerNorm(nn.Module):
 
 
 class Block(nn.Module):
-    """One pre-LN block. With `cache` (keys and values, [B, S, N, H]) it decodes: new keys are written at `write_BxT`."""
+    """One pre-LN block. With `cache` (keys and values, [B, N, S, H]) it decodes: new keys are written at `write_BxT`."""
 
     config: DecoderConfig
     mesh: Mesh | None = None
@@ -256,10 +256,8 @@ class Block(nn.Module):
         if cache is None:
             mixed_BxTxNxH = attention.attend(config.attention, self.mesh, q, k, v, segment_BxT)
         else:
-            rows_Bx1 = jnp.arange(B)[:, None]
-            k = cache["k"].at[rows_Bx1, write_BxT].set(k, mode="drop")
-            v = cache["v"].at[rows_Bx1, write_BxT].set(v, mode="drop")
-            cache = {"k": k, "v": v}
+            cache = {name: _remember(cache[name], x, write_BxT, self.mesh) for name, x in (("k", k), ("v", v))}
+            k, v = (x_BxNxSxH.swapaxes(1, 2) for x_BxNxSxH in (cache["k"], cache["v"]))
             # Whatever stands in the cache beyond a row's own position is padding that later steps overwrite.
             allowed_BxTxS = jnp.arange(k.shape[1]) <= write_BxT[:, :, None]
             mixed_BxTxNxH = attention.reference(q, k, v, allowed_BxTxS)
@@ -401,9 +399,18 @@ def compute_params(params: dict, dtype: str) -> dict:
     return jax.tree_util.tree_map_with_path(cast, params)
 
 
+def _remember(cache_BxNxSxH, x_BxTxNxH, write_BxT, mesh):
+    """The cache with new keys or values written at their positions; what lies outside of it is dropped."""
+    write = jax.vmap(lambda cache, x, at: cache.at[:, at].set(x.swapaxes(0, 1), mode="drop"))
+    return constrain(write(cache_BxNxSxH, x_BxTxNxH, write_BxT), "cache", mesh)
+
+
 def empty_cache(config: DecoderConfig, batch: int, length: int) -> dict:
-    """A key-value cache for `batch` rows of at most `length` positions."""
-    shape = (config.layers, batch, length, config.heads, config.width // config.heads)
+    """A key-value cache for `batch` rows of at most `length` positions, [L, B, N, S, H].
+
+    Heads stand before positions because attention reads all of it at every step, head by head.
+    """
+    shape = (config.layers, batch, config.heads, length, config.width // config.heads)
     return {name: jnp.zeros(shape, config.dtype) for name in ("k", "v")}
 
 

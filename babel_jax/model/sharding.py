@@ -34,6 +34,7 @@ MAY_BE_UNUSED = (r"embed_frozen$", r"head$")  # models without frozen rows, mode
 ACTIVATIONS = {
     "residual": P(BATCH_AXES, None, None),
     "heads": P(BATCH_AXES, None, "tensor", None),
+    "cache": P(BATCH_AXES, "tensor", None, None),  # keys and values of earlier tokens
     "ffn": P(BATCH_AXES, None, "tensor"),
     "head": P("tensor", None),  # an output embedding that is about to be used
 }

@@ -155,17 +155,30 @@ class World:
         names_Qx2 = completion_QxA[:, [0, NAME_2 - NAME_1]]
         frame_QxA[:, [0, NAME_2 - NAME_1]] = names_Qx2
         well_formed_Q = (frame_QxA == completion_QxA).all(1)
-        fact_V = np.full(self.vocab_size, -1)
-        fact_V[self.identifier_ids[language]] = np.arange(len(PRIMITIVES))
-        fact_Qx2 = fact_V[names_Qx2]
+        fact_Qx2 = self._fact_of_name_V(language)[names_Qx2]
         meaning_FxF = program_meanings()
         truth_Qx2 = self.fact_W[self.problem_word_Qx2]
         same_Q = meaning_FxF[fact_Qx2[:, 0], fact_Qx2[:, 1]] == meaning_FxF[truth_Qx2[:, 0], truth_Qx2[:, 1]]
         return well_formed_Q & (fact_Qx2 >= 0).all(1) & same_Q
 
-    def program_text(self, completion_A: np.ndarray) -> tuple[str, str]:
-        """The two identifiers that a completion calls, outer and inner, as text (whatever the tokens are)."""
-        return self.tokens[completion_A[0]], self.tokens[completion_A[NAME_2 - NAME_1]]
+    def _fact_of_name_V(self, language: str) -> np.ndarray:
+        """The primitive that each token names in a language, -1 if none."""
+        dialect = dialect_of(language)
+        fold = str.lower if dialect.ignores_case else str
+        facts = {fold(name): fact for fact, name in enumerate(dialect.identifiers)}
+        return np.array([facts.get(fold(token), -1) for token in self.tokens])
+
+    def text(self, language: str, ids: np.ndarray) -> str:
+        """The source code that token ids stand for in a program of the language.
+
+        A token that only the other language has is written as it is; concept words stand apart, as in the comment.
+        """
+        written = dialect_of(language).written
+        tokens = [self.tokens[index] for index in ids]
+        return "".join(
+            f" {token}" if index >= self.first_word else written.get(token, token)
+            for index, token in zip(ids, tokens, strict=True)
+        )
 
 
 @lru_cache(maxsize=1)

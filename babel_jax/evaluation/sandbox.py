@@ -1,0 +1,692 @@
+"""Runs programs that nobody has read: no network, no files but their own, bounded in everything, gone afterwards.
+
+Three levels; `open_sandbox` takes the strongest that works here, and refuses one below the level asked for.
+
+bubblewrap: no network; own processes only; of the files /usr, what dynamic linking needs and the named directories, all
+  read-only but /tmp (in memory, its size bounded) and `writes`; no namespaces inside. Nothing outlives the program.
+unshare: the same but for files: all that the user may read can be read, so secrets can be, though not sent anywhere.
+rlimits: bounds a program that is wrong, not one that is hostile. Its processes are killed afterwards and its working
+  directory is removed, but it has the network, and may do to files and (if not root starts it) processes what the user
+  may. Bounded are time, output, memory and size of files; not how many files there are.
+
+Whoever is root gives each slot a user of its own, who owns nothing; else programs run as the user. At all levels, where
+control groups can be written, memory and processes of the whole program are bounded by one; else memory by process.
+
+Only compilers should get `writes`: what is in them afterwards is as untrusted as the program, and bounded by file only.
+"""
+
+import contextlib
+import dataclasses
+import math
+import os
+import platform
+import re
+import select
+import shlex
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from babel_jax.errors import UserError, unknown_name
+
+LEVELS = ("bubblewrap", "unshare", "rlimits")  # strongest first
+PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+FIRST_UID, LAST_UID = 60600, 61183  # given out by no distribution: systemd, "Users, Groups, UIDs and GIDs"
+GRACE_SECONDS = 10  # a killed program is gone by then, or the sandbox has failed
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a program may use. Of one process: processor time, memory (address space) and the size of a file.
+
+    Processor time is rounded up to whole seconds, in which the kernel counts it. Output beyond `output_kill_bytes` (both
+    streams together) ends the program; of each stream the first and the last half of `output_bytes` are kept.
+    """
+
+    cpu_seconds: float = 10
+    wall_seconds: float = 30
+    memory_bytes: int = 1 << 30
+    processes: int = 64
+    file_bytes: int = 64 << 20
+    tmp_bytes: int = 64 << 20
+    output_bytes: int = 64 << 10
+    output_kill_bytes: int = 8 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """How a program ended: exit status, or -N for signal N; `ended_by`: itself, wall, cpu, output or memory.
+
+    In a namespace an exit status above 128 cannot be told from a signal, and is given as one.
+    """
+
+    status: int
+    ended_by: str
+    stdout: bytes
+    stderr: bytes
+    wall_seconds: float
+    cpu_seconds: float
+
+
+class SandboxError(Exception):
+    """The sandbox itself failed, not the program in it."""
+
+
+def available() -> dict[str, str]:
+    """Each level and why it does not work here, in one line; "" where a program was really run in it."""
+    return {level: _why_not(level) for level in LEVELS}
+
+
+def open_sandbox(least: str = "bubblewrap", workers: int = 1) -> "Sandbox":
+    """The strongest sandbox that works here, with `workers` slots for programs side by side; a context manager.
+
+    Raises:
+      UserError: unknown level; or nothing as strong as `least` works here (says why, and what to do).
+    """
+    if least not in LEVELS:
+        raise unknown_name("sandbox level", least, LEVELS)
+    refused = {}
+    for level in LEVELS[: LEVELS.index(least) + 1]:
+        refused[level] = _why_not(level)
+        if not refused[level]:
+            return Sandbox(level, workers)
+    weaker = [level for level in LEVELS[len(refused) :] if not _why_not(level)]
+    raise UserError(
+        f"programs cannot be run in a sandbox of level {least} here ({'; '.join(': '.join(why) for why in refused.items())}). "
+        "Install bubblewrap (apt-get install bubblewrap) where user namespaces are allowed"
+        + (f", or ask for a weaker level by its name: {', '.join(weaker)}." if weaker else ".")
+    )
+
+
+def _why_not(level: str) -> str:
+    missing = [tool for tool in _tools(level) if _tool(tool) is None]
+    if missing:
+        return f"{', '.join(missing)} not found"
+    try:
+        with Sandbox(level, workers=1) as sandbox:
+            finished = sandbox.run(["sh", "-c", "echo works"], limits=Limits(cpu_seconds=5, wall_seconds=20))
+    except (SandboxError, UserError) as error:
+        return " ".join(str(error).split())
+    return "" if finished.stdout == b"works\n" else f"a program that prints one line ended so: {finished}"
+
+
+def _tools(level: str) -> tuple[str, ...]:
+    own = {"bubblewrap": ("bwrap",), "unshare": ("unshare", "mount"), "rlimits": ("rm", "chmod")}
+    return (*own[level], "setpriv", "prlimit", "sh")
+
+
+def _tool(name: str) -> str | None:
+    return shutil.which(name, path=f"{PATH}:{os.environ.get('PATH', '')}")
+
+
+@dataclasses.dataclass
+class _Slot:
+    """What belongs to one program at a time: its user, if root starts it, and its control groups, by controller."""
+
+    index: int
+    uid: int | None
+    groups: dict[str, Path]
+    lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
+
+
+class Sandbox:
+    """Runs programs at one level; made by `open_sandbox`. Threads may share it, each with a slot of its own."""
+
+    def __init__(self, level: str, workers: int):
+        self.level = level
+        self._claims: list[socket.socket] = []
+        self._without_groups = ""
+        self._directory = Path(tempfile.mkdtemp(prefix="babel_jax_sandbox_"))
+        self._directory.chmod(0o711)
+        try:
+            own_users = _can_be_others()
+            self._slots = [
+                _Slot(index, self._claim_uid() if own_users else None, self._make_groups(index))
+                for index in range(workers)
+            ]
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def describe(self) -> dict:
+        """What bounds the programs, for the results: the level, whose user they are, and which control groups there are."""
+        groups = self._slots[0].groups
+        return {
+            "level": self.level,
+            "user": "own" if self._slots[0].uid is not None else "caller",
+            "control_groups": ", ".join(sorted(groups)) if groups else f"none: {self._without_groups}",
+        }
+
+    def close(self) -> None:
+        """Removes what the sandbox made outside; programs that still run make this fail."""
+        for slot in getattr(self, "_slots", ()):
+            for group in set(slot.groups.values()):
+                _remove_group(group)
+        shutil.rmtree(self._directory, ignore_errors=True)
+        for claim in self._claims:
+            claim.close()
+        self._slots = []
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        limits: Limits = Limits(),
+        reads: Mapping[str, Path] = {},
+        writes: Mapping[str, Path] = {},
+        environment: Mapping[str, str] = {},
+        slot: int = 0,
+    ) -> Finished:
+        """Runs one program to its end, in an empty directory of its own, with nothing to read on stdin.
+
+        Args:
+          argv: the program and its arguments. Here and in the environment's values `{name}` of `reads` and `writes`
+            becomes the place of that directory, and `{tmp}` the working directory.
+          reads: name -> directory outside that the program may read. Root makes it and the files in it readable to all.
+          writes: name -> directory outside that the program may change; root gives it to the slot's user.
+          environment: all there is besides PATH, HOME, TMPDIR and LANG.
+
+        Raises:
+          SandboxError: the program was not started, or could not be ended.
+          UserError: a directory is not there or cannot be shown to the program.
+        """
+        if {*reads, *writes} & {"tmp", "usr", "etc", "dev", "proc", "bin", "sbin", "lib", "lib32", "lib64", "libx32"}:
+            raise ValueError(f"a directory cannot have the name of one of the system's: {sorted({*reads, *writes})}")
+        slot = self._slots[slot]
+        with slot.lock, contextlib.ExitStack() as after:
+            directories = self._directories(slot, reads, writes)
+            places, tmp = self._places(slot, directories, after)
+            argv = [_placed(word, places) for word in argv]
+            environment = {"PATH": PATH, "HOME": tmp, "TMPDIR": tmp, "LANG": "C.UTF-8"} | {
+                name: _placed(value, places) for name, value in environment.items()
+            }
+            _set_groups(slot.groups, limits)
+            prelude, shown = self._prelude(slot, directories)
+            command = [*prelude, *self._wrapped(slot, shown, tmp, limits), *argv]
+            finished = self._execute(slot, command, environment, limits, tmp)
+        if finished.status in (126, 127) and not self._can_start(argv[0], environment, places, directories):
+            raise SandboxError(f"cannot start {argv[0]}: {finished.stderr.decode(errors='replace').strip()}")
+        return finished
+
+    def _directories(self, slot, reads, writes) -> dict[str, tuple[Path, bool]]:
+        """Name -> (directory outside, whether the program may change it), with permissions that let the slot's user in."""
+        directories = {}
+        for name, directory in (*reads.items(), *writes.items()):
+            directory = Path(directory).resolve()
+            if not directory.is_dir():
+                raise UserError(f"{directory} is not there, and a program was to be run with it; make it again.")
+            if slot.uid is not None and name in writes:
+                os.chown(directory, slot.uid, slot.uid)
+            elif slot.uid is not None:
+                _let_others_read(directory)
+            directories[name] = (directory, name in writes)
+        return directories
+
+    def _places(self, slot, directories, after) -> tuple[dict[str, str], str]:
+        """Where the program finds its directories and the temporary one, which `after` removes where it is a real one."""
+        if self.level == "rlimits":
+            tmp = tempfile.mkdtemp(dir=self._directory)
+            after.callback(_remove_tree, tmp)
+            if slot.uid is not None:
+                os.chown(tmp, slot.uid, slot.uid)
+            places = {name: str(directory) for name, (directory, _) in directories.items()}
+        else:
+            tmp, root = "/tmp", "" if self.level == "bubblewrap" else "/mnt"
+            places = {name: f"{root}/{name}" for name in directories}
+        return places | {"tmp": tmp}, tmp
+
+    def _prelude(self, slot, directories) -> tuple[list[str], dict]:
+        """Words before the others, run as the caller, that enter the control groups; and where the directories are then.
+
+        One below a directory that is closed to others (/root) gets a second place, seen only in the run's mount namespace.
+        """
+        lines = [f"echo $$ > {shlex.quote(str(group))}/cgroup.procs" for group in sorted(set(slot.groups.values()))]
+        hidden = [name for name, (place, _) in directories.items() if slot.uid is not None and not _others_reach(place)]
+        if hidden and self.level == "rlimits":
+            raise UserError(
+                f"{directories[hidden[0]][0]} cannot be reached by other users; keep it elsewhere, or install bubblewrap."
+            )
+        own_mounts = []
+        if hidden and self.level == "bubblewrap":  # unshare mounts them as root anyway
+            own_mounts, directories = ["unshare", "--mount", "--"], dict(directories)
+            for name in hidden:
+                place, writable = directories[name]
+                point = self._directory / f"{slot.index}_{name}"
+                point.mkdir(exist_ok=True)
+                lines.append(f"mount --bind {shlex.quote(str(place))} {shlex.quote(str(point))}")
+                directories[name] = (point, writable)
+        if not lines:
+            return [], directories
+        return [*own_mounts, "sh", "-ec", "\n".join((*lines, 'exec "$@"')), "sh"], directories
+
+    def _wrapped(self, slot, directories, tmp, limits) -> list[str]:
+        """The words before a program that put it in the sandbox.
+
+        Standard input is a pipe to us at first: a line through it says that all is set up and the program comes next. It
+        also fails if we were killed before the sandbox had asked to be killed with us.
+        """
+        other = [] if slot.uid is None else ["--reuid", str(slot.uid), "--regid", str(slot.uid), "--clear-groups"]
+        become = ["setpriv", *other, "--inh-caps=-all", "--"] if other else []
+        bounded = _prlimit(limits, self._processes(slot, limits))
+        # the shell stays, as the first process of the namespace: it waits, so that the time of all is counted
+        first = 'echo >&0 || exit; exec </dev/null 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); exit $?'
+        if self.level == "bubblewrap":
+            return [*become, *_bubblewrap(directories, limits), "sh", "-c", first, "sh", *bounded]
+        powerless = ["setpriv", *other, "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]
+        if self.level == "unshare":
+            user = [] if slot.uid is not None else ["unshare", "--user", "--map-root-user", "--"]
+            script = "\n".join(("set -e", *_mounts(directories, limits), "cd /tmp", "set +e", first))
+            return [*user, *_unshare(), "sh", "-c", script, "sh", *powerless, *bounded]
+        go = f'cd {shlex.quote(tmp)} && echo >&0 && exec "$@" </dev/null'
+        return ["sh", "-c", go, "sh", "setpriv", *other, "--pdeathsig", "KILL", "--no-new-privs", "--", *bounded]
+
+    def _can_start(self, program, environment, places, directories) -> bool:
+        """Whether a program is there to be started, asked after one that ended as if it were not."""
+        for name, (directory, _) in directories.items():
+            if program.startswith(f"{places[name]}/"):
+                return os.access(directory / program[len(places[name]) + 1 :], os.X_OK)
+        found = shutil.which(program, path=environment["PATH"])
+        seen = ("/usr/", "/bin/", "/sbin/", "/lib") if self.level == "bubblewrap" else "/"
+        return found is not None and found.startswith(seen)
+
+    def _processes(self, slot, limits) -> int:
+        """The value for RLIMIT_NPROC, which counts the user's, in a user namespace since Linux 5.14 only those in it."""
+        version = tuple(int(number) for number in re.findall(r"\d+", platform.release())[:2])
+        if slot.uid is not None or (self.level != "rlimits" and version >= (5, 14)):
+            return limits.processes
+        return limits.processes + sum(_threads(pid) for pid in _processes_of(os.geteuid()))
+
+    def _execute(self, slot, command, environment, limits, tmp) -> Finished:
+        before = _killed_for_memory(slot.groups)
+        mark = f"BABEL_JAX_PROGRAM={os.path.basename(tmp)}"
+        if self.level == "rlimits":
+            environment = environment | dict([mark.split("=")])
+        start = time.monotonic()
+        told, tell = os.pipe()
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=tell,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd="/",
+                env=environment,
+                start_new_session=True,
+            )
+        finally:
+            os.close(tell)
+        with process.stdout, process.stderr, open(told, "rb", buffering=0) as started:
+            out, error = _Stream(process.stdout, limits.output_bytes), _Stream(process.stderr, limits.output_bytes)
+            try:
+                ended_by = _watch(process.pid, out, error, limits, start, namespace=self.level != "rlimits")
+                status, usage = _reap(process)
+                if self.level == "rlimits":
+                    _kill_all(slot.uid, process.pid, mark.encode())
+            except BaseException:
+                process.kill()
+                _reap(process)
+                raise
+            out.drain(), error.drain()
+            if not started.read():
+                why = error.kept().decode(errors="replace").strip() or f"not started in {limits.wall_seconds} seconds"
+                raise SandboxError(f"the sandbox ({self.level}) failed: {why}")
+        seconds = usage.ru_utime + usage.ru_stime
+        if ended_by != "itself":
+            status = -signal.SIGKILL
+        elif self.level != "rlimits" and 128 < status <= 128 + signal.SIGRTMAX:
+            status = 128 - status
+        if ended_by == "itself" and status and _killed_for_memory(slot.groups) > before:
+            ended_by = "memory"
+        # the limit is counted in the ticks of a clock that found the program running: on a busy machine more than it ran
+        elif ended_by == "itself" and status == -signal.SIGKILL and seconds >= 0.5 * math.ceil(limits.cpu_seconds):
+            ended_by = "cpu"
+        return Finished(status, ended_by, out.kept(), error.kept(), time.monotonic() - start, seconds)
+
+    def _claim_uid(self) -> int:
+        """A user that no other sandbox of this machine uses as long as this one is open."""
+        for uid in range(FIRST_UID, LAST_UID + 1):
+            claim = socket.socket(socket.AF_UNIX)
+            try:
+                claim.bind(f"\0babel_jax_uid_{uid}")  # an abstract name: gone with this process, however it ends
+            except OSError:
+                claim.close()
+                continue
+            self._claims.append(claim)
+            return uid
+        raise UserError(f"all users from {FIRST_UID} to {LAST_UID} are taken by programs that run; use fewer workers.")
+
+    def _make_groups(self, index: int) -> dict[str, Path]:
+        try:
+            return _make_groups(f"{self._directory.name}_{index}")
+        except OSError as error:
+            self._without_groups = str(error)
+            return {}
+
+
+class _Stream:
+    """What a program wrote to one pipe: all is read, the first and the last half of `keep` bytes are kept."""
+
+    def __init__(self, file, keep: int):
+        self.file, self.keep, self.size = file.fileno(), keep, 0
+        self.first, self.last = b"", b""
+        os.set_blocking(self.file, False)
+
+    def drain(self, pieces: int = 64) -> bool:
+        """Reads what is there, at most so many pieces of 64 KiB; false at the end of the stream."""
+        for _ in range(pieces):
+            try:
+                piece = os.read(self.file, 1 << 16)
+            except BlockingIOError:
+                return True
+            if not piece:
+                return False
+            self.size += len(piece)
+            room = self.keep // 2 - len(self.first)
+            self.first += piece[:room]
+            self.last = (self.last + piece[room:])[-(self.keep - self.keep // 2) :]
+        return True
+
+    def kept(self) -> bytes:
+        left_out = self.size - len(self.first) - len(self.last)
+        return self.first + (b"\n[... %d bytes left out ...]\n" % left_out if left_out else b"") + self.last
+
+
+def _watch(pid: int, out: _Stream, error: _Stream, limits: Limits, start: float, namespace: bool) -> str:
+    """Reads both streams until the process has ended, and ends it when it uses too much; returns what ended it."""
+    streams = {out.file: out, error.file: error}
+    ended_by, deadline = "itself", start + limits.wall_seconds
+    with open(os.pidfd_open(pid), "rb", buffering=0) as process:
+        poll = select.poll()
+        for file in (process.fileno(), *streams):
+            poll.register(file, select.POLLIN)
+        while True:
+            for file, _ in poll.poll(max(deadline - time.monotonic(), 0) * 1000):
+                if file == process.fileno():
+                    return ended_by
+                if not streams[file].drain():
+                    poll.unregister(file)
+            late = time.monotonic() >= deadline
+            if late and ended_by != "itself":
+                raise SandboxError(f"a program did not end within {GRACE_SECONDS} seconds of being killed.")
+            if ended_by == "itself" and (late or out.size + error.size > limits.output_kill_bytes):
+                ended_by, deadline = "wall" if late else "output", time.monotonic() + GRACE_SECONDS
+                _kill(pid, namespace)
+
+
+def _kill(pid: int, namespace: bool) -> None:
+    """Kills a process; or a namespace through its first one, a child of `pid`, so that `pid` ends when all have."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split() if namespace else ()
+    for child in children or (pid,):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(child), signal.SIGKILL)
+
+
+def _reap(process) -> tuple[int, object]:
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage
+
+
+def _placed(word: str, places: Mapping[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda found: places.get(found[1], found[0]), word)
+
+
+def _prlimit(limits: Limits, processes: int) -> list[str]:
+    seconds = math.ceil(limits.cpu_seconds)  # hard and soft: a program cannot catch it
+    return [
+        *("prlimit", f"--cpu={seconds}:{seconds}", f"--as={limits.memory_bytes}", f"--fsize={limits.file_bytes}"),
+        *(f"--nproc={processes}", "--nofile=256", "--core=0", f"--stack={8 << 20}", "--"),
+    ]
+
+
+def _bubblewrap(directories, limits: Limits) -> list[str]:
+    words = [
+        *(_tool("bwrap"), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"),
+        *("--as-pid-1", "--uid", "65534", "--gid", "65534", "--hostname", "sandbox", *_system(), "--proc", "/proc"),
+        # /dev and / are in memory as well, and would be of no bounded size
+        *("--dev", "/dev", "--size", str(1 << 20), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
+        *("--size", str(limits.tmp_bytes), "--tmpfs", "/tmp"),
+    ]
+    for name, (directory, writable) in directories.items():
+        words += ["--bind" if writable else "--ro-bind", str(directory), f"/{name}"]
+    return [*words, "--remount-ro", "/", "--chdir", "/tmp", "--"]
+
+
+def _system() -> list[str]:
+    """What compilers, interpreters and dynamic linking need of the system, read-only."""
+    words = ["--ro-bind", "/usr", "/usr"]
+    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
+        place = Path("/", name)
+        if place.is_symlink():
+            words += ["--symlink", str(place.readlink()), str(place)]
+        elif place.is_dir():
+            words += ["--ro-bind", str(place), str(place)]
+    for place in ("/etc/alternatives", "/etc/ld.so.cache", "/etc/mono", "/etc/php"):
+        if Path(place).exists():
+            words += ["--ro-bind", place, place]
+    return words
+
+
+def _unshare() -> list[str]:
+    namespaces = ("--net", "--mount", "--ipc", "--uts", "--pid")
+    die_with_us = ("setpriv", "--pdeathsig", "KILL", "--")
+    return [*die_with_us, "unshare", *namespaces, "--fork", "--kill-child", "--mount-proc", "--"]
+
+
+def _mounts(directories, limits: Limits) -> list[str]:
+    """Shell commands that make all read-only but /tmp and what is given; /mnt and /tmp are empty but for that."""
+    lines = ["mount -t tmpfs -o size=1m,mode=755,nosuid,nodev tmpfs /mnt"]
+    for name, (directory, writable) in directories.items():
+        outside, inside = shlex.quote(str(directory)), f"/mnt/{name}"
+        lines += [f"mkdir {inside}", f"mount --rbind {outside} {inside}"]
+        lines += [] if writable else [_read_only(directory, inside)]
+    lines += [_read_only(point, str(point)) for point in _writable_mounts()]
+    lines += [
+        "mount -o remount,bind,ro,nosuid,nodev /mnt",
+        f"mount -t tmpfs -o size={limits.tmp_bytes},nr_inodes={limits.tmp_bytes >> 12},mode=1777 tmpfs /tmp",
+    ]
+    if Path("/dev/shm").is_dir():
+        lines.append("mount -t tmpfs -o size=1m,mode=1777 tmpfs /dev/shm")
+    return lines
+
+
+def _read_only(outside: Path, inside: str) -> str:
+    """The command that makes a mount read-only and keeps its other flags, which a user namespace must not drop."""
+    flags = os.statvfs(outside).f_flag
+    kept = [name for name in ("nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime") if flags & _FLAGS[name]]
+    return f"mount -o {','.join(('remount', 'bind', 'ro', *kept))} {shlex.quote(inside)}"
+
+
+_FLAGS = {"nosuid": 2, "nodev": 4, "noexec": 8, "noatime": 1024, "nodiratime": 2048, "relatime": 4096}  # statvfs(3)
+
+
+_OF_ROOT = {  # file systems with the kernel's settings, which no other user may change
+    *("sysfs", "cgroup", "securityfs", "debugfs", "tracefs", "bpf", "pstore", "efivarfs", "configfs", "fusectl"),
+    *("binfmt_misc", "devpts"),
+}
+
+
+def _writable_mounts() -> list[Path]:
+    """Where file systems are mounted that are not read-only, as far as the caller can reach them and others may write."""
+    places = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        point = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
+        kind = fields[fields.index("-") + 1]
+        hidden = any(point == place or point.startswith(f"{place}/") for place in ("/proc", "/mnt", "/tmp"))
+        if "rw" in fields[5].split(",") and not hidden and kind not in _OF_ROOT and os.path.exists(point):
+            places.append(Path(point))
+    return list(dict.fromkeys(places))
+
+
+def _can_be_others() -> bool:
+    """Whether programs can be run as users of their own: as root, unless in a namespace that has no other user."""
+    if os.geteuid() != 0:
+        return False
+    users = ["--reuid", str(FIRST_UID), "--regid", str(FIRST_UID), "--clear-groups"]
+    return subprocess.run(["setpriv", *users, "--", "true"], capture_output=True, env={"PATH": PATH}).returncode == 0
+
+
+def _others_reach(directory: Path) -> bool:
+    return all(place.stat().st_mode & stat.S_IXOTH for place in directory.parents)
+
+
+def _let_others_read(directory: Path) -> None:
+    """Adds what the slots' users need to read a directory; a file with a second name elsewhere is left as it is."""
+    for _, _, names, handle in os.fwalk(directory, follow_symlinks=False):
+        os.fchmod(handle, stat.S_IMODE(os.fstat(handle).st_mode) | 0o055)
+        for name in names:
+            found = os.stat(name, dir_fd=handle, follow_symlinks=False)
+            mode = stat.S_IMODE(found.st_mode)
+            wanted = mode | (0o055 if mode & 0o100 else 0o044)
+            if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and wanted != mode:
+                os.chmod(name, wanted, dir_fd=handle)
+
+
+def _remove_tree(place: str) -> None:
+    """Removes what a program left, however deep, and also where it took its own permissions away."""
+    if subprocess.run(["rm", "-rf", "--", place], capture_output=True, env={"PATH": PATH}).returncode:
+        subprocess.run(["chmod", "-R", "u+rwX", "--", place], capture_output=True, env={"PATH": PATH})
+        removed = subprocess.run(["rm", "-rf", "--", place], capture_output=True, env={"PATH": PATH}, text=True)
+        if removed.returncode:
+            raise SandboxError(f"cannot remove what a program left: {removed.stderr.strip()}")
+
+
+def _processes_of(uid: int) -> list[int]:
+    """The living processes of a user."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            status = Path("/proc", name, "status").read_text()
+            if f"\nUid:\t{uid}\t" in status and "\nState:\tZ" not in status and "\nState:\tX" not in status:
+                found.append(int(name))
+    return found
+
+
+def _threads(pid: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def _kill_all(uid: int | None, session: int, mark: bytes) -> None:
+    """Kills what a program left where there is no namespace: all of its own user, or else of its session or its mark."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    while True:
+        left = _processes_of(os.geteuid() if uid is None else uid)
+        if uid is None:
+            left = [pid for pid in left if _belongs(pid, session, mark)]
+        if not left:
+            return
+        if time.monotonic() > deadline:
+            raise SandboxError(f"processes of a program could not be killed: {left}")
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.001)
+
+
+def _belongs(pid: int, session: int, mark: bytes) -> bool:
+    try:
+        return os.getsid(pid) == session or mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    except PermissionError:  # one that hides itself (prctl), as none of its user's other processes does by this mark
+        return False
+
+
+def _make_groups(name: str) -> dict[str, Path]:
+    """New control groups for memory and processes, tried with a process; OSError where there are none to write.
+
+    Version 1 has a hierarchy for each controller, version 2 one for all (Linux, Documentation/admin-guide/cgroup-v1, -v2).
+    """
+    groups, why_not = {}, "no control groups for memory or pids are mounted"
+    for controllers, place in _group_places():
+        if set(controllers) <= set(groups):
+            continue
+        group = place / name
+        try:
+            if "cgroup.controllers" in os.listdir(place):
+                (place / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+            group.mkdir()
+        except OSError as error:
+            why_not = f"{place}: {error.strerror}"
+            continue
+        tried = subprocess.run(["sh", "-c", 'echo $$ > "$0"', f"{group}/cgroup.procs"], capture_output=True, text=True)
+        if tried.returncode == 0:
+            groups |= dict.fromkeys(controllers, group)
+        else:
+            why_not = f"{place}: no process can be put into a group of it"
+            _remove_group(group)
+    if not groups:
+        raise OSError(why_not)
+    return groups
+
+
+def _group_places() -> list[tuple[tuple[str, ...], Path]]:
+    """Where groups for memory and pids might be made, each time our own group first, then the one above it."""
+    own = dict(line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
+    places = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        kind, options, mount = fields[fields.index("-") + 1], fields[-1].split(","), Path(fields[4])
+        if kind == "cgroup2":
+            controllers, path = ("memory", "pids"), own.get("", "/")
+            if not set(controllers) <= set((mount / "cgroup.controllers").read_text().split()):
+                continue
+        else:
+            controllers = tuple(name for name in ("memory", "pids") if kind == "cgroup" and name in options)
+            path = next((path for names, path in own.items() if set(controllers) & set(names.split(","))), "/")
+        if controllers:
+            group = mount / path.lstrip("/")
+            places += [(controllers, place) for place in (group, group.parent, mount) if place.is_dir()]
+    return places
+
+
+def _set_groups(groups: Mapping[str, Path], limits: Limits) -> None:
+    """The whole program: what is in its temporary directory is memory too, and the sandbox has processes of its own."""
+    memory, wanted = groups.get("memory"), str(limits.memory_bytes + limits.tmp_bytes)
+    if memory and (memory / "memory.max").exists():
+        (memory / "memory.max").write_text(wanted)
+        (memory / "memory.oom.group").write_text("1")
+        if (memory / "memory.swap.max").exists():
+            (memory / "memory.swap.max").write_text("0")
+    elif memory:
+        (memory / "memory.limit_in_bytes").write_text(wanted)
+        (memory / "memory.swappiness").write_text("0")
+    if "pids" in groups:
+        (groups["pids"] / "pids.max").write_text(str(limits.processes + 8))
+
+
+def _killed_for_memory(groups: Mapping[str, Path]) -> int:
+    """How many processes of the group the kernel has killed because its memory was used up."""
+    if "memory" not in groups:
+        return 0
+    events = groups["memory"] / "memory.events"
+    text = (events if events.exists() else groups["memory"] / "memory.oom_control").read_text()
+    return int(re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)[1])
+
+
+def _remove_group(group: Path) -> None:
+    deadline = time.monotonic() + 1
+    while group.exists():
+        try:
+            group.rmdir()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)  # its last process is just leaving

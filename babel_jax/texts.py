@@ -1,0 +1,140 @@
+"""What the verbs `probe` and `evaluate` ask of a run: the texts of its study, of a corpus, of files of prompts or problems."""
+
+import dataclasses
+import functools
+import sys
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from babel_jax import files, study
+from babel_jax.corpus.build import load as load_corpus
+from babel_jax.corpus.material import several
+from babel_jax.errors import UserError, unknown_name
+from babel_jax.evaluation import harness, problems
+from babel_jax.evaluation import world as world_problems
+from babel_jax.files import content_hash, read_json
+from babel_jax.languages import identifier_pairs
+from babel_jax.material import Material
+from babel_jax.organism import world
+from babel_jax.probes import prompts, sweep
+from babel_jax.training.config import override
+
+
+@dataclasses.dataclass
+class ProbeTexts:
+    """What the verb `probe` reads: called with a run directory, gives (the material, the hash of its tokenizer or None).
+
+    By default these are the texts of the study that the run lies in; else of `config`, or of a `corpus`. `prompts` (a
+    file) takes the place of the material's own.
+    """
+
+    config: ConfigDict | None = None
+    seed: int | None = None
+    corpus: str | None = None
+    languages: tuple[str, ...] = ()
+    rows: int = 64
+    prompt_tokens: int = 64
+    prompts: str | None = None
+    identifiers: str = "first"
+
+    def __call__(self, run_dir) -> tuple[Material, str | None]:
+        config = self.config or (
+            study.default() if self.corpus else study_config(run_dir, "--corpus=DIR or --config=FILE")
+        )
+        directory = self.corpus or (config.corpus if config.kind == "real_code" else "")
+        tokenizer = load_corpus(Path(directory)).tokenizer if directory else None
+        if self.rows < 1 or self.prompt_tokens < 1:
+            raise UserError("--rows and --prompt_tokens are at least 1.")
+        if self.corpus:
+            if len(set(self.languages)) < 2:
+                raise UserError("--corpus needs --languages: the primary, then at least one other.")
+            found = several(self.corpus, self.languages, self.rows, self.prompt_tokens)
+        else:
+            found = study.load_material(config, sweep.seed_of(run_dir) if self.seed is None else self.seed)
+        return self._prompted(sweep.chosen(found, self.languages), tokenizer), tokenizer.sha if tokenizer else None
+
+    def _prompted(self, found: Material, tokenizer) -> Material:
+        prompts.check_mode(self.identifiers)
+        if self.prompts:
+            if len(found.heldout) > 2:
+                raise UserError("a file of prompts holds two languages; name them: --languages=PRIMARY,NEW.")
+            length = min(self.prompt_tokens, found.max_length)
+            slots = prompts.read_prompts(
+                self.prompts, (found.primary, found.new), tokenizer, found.vocab_size, length, self.identifiers
+            )
+            return dataclasses.replace(
+                found,
+                slots=slots,
+                fingerprint=content_hash([found.fingerprint, _text(self.prompts), self.identifiers, length]),
+            )
+        if self.identifiers == "first":
+            return found
+        if tokenizer is None:
+            raise UserError(f"--identifiers={self.identifiers} needs a tokenizer, and the embedded world has none.")
+        slots = {}
+        for language, here in found.slots.items():
+            pairs = identifier_pairs(found.primary, found.new if language == found.primary else language)
+            slots[language], messages = prompts.with_identifiers(here, pairs, tokenizer, self.identifiers)
+            for message in messages:
+                print(message, file=sys.stderr)
+        return dataclasses.replace(found, slots=slots, fingerprint=content_hash([found.fingerprint, self.identifiers]))
+
+
+@dataclasses.dataclass
+class SuiteTexts:
+    """What the verb `evaluate` asks: called with a run directory, gives (the suites, the writer of its completions).
+
+    `specs` are FORMAT:PATH (see evaluation/problems.py), or "world" for the embedded world of the run's study. The
+    tokenizer is that of `corpus`, or of the study that the run lies in.
+    """
+
+    specs: tuple[str, ...]
+    languages: tuple[str, ...] = ()
+    corpus: str | None = None
+
+    def __call__(self, run_dir) -> tuple[list[problems.Suite], harness.TextWriter | harness.WorldWriter]:
+        config = None if self.corpus else study_config(run_dir, "--corpus=DIR")
+        if "world" in self.specs:
+            return self._of_world(run_dir, config)
+        directory = self.corpus or config.corpus
+        if not directory:
+            raise UserError(
+                f"{run_dir} has no tokenizer of texts; give --corpus=DIR, or --suite=world for its own problems."
+            )
+        return self.given(), harness.TextWriter(load_corpus(Path(directory)).tokenizer)
+
+    def given(self) -> list[problems.Suite]:
+        """The suites that stand in files."""
+        return _given(self.specs, self.languages)
+
+    def _of_world(self, run_dir, config):
+        if self.specs != ("world",) or config is None or config.kind != "organism":
+            raise UserError(f"--suite=world asks runs of the embedded world, alone; {run_dir} is asked {self.specs}.")
+        seed = sweep.seed_of(run_dir)
+        material = study.load_material(config, seed)
+        embedded = world.World(world.WorldConfig(config.primary, config.new, **config.world.to_dict()), seed)
+        languages = self.languages or embedded.languages
+        for language in languages:
+            if language not in embedded.languages:
+                raise unknown_name("language of this run's world", language, embedded.languages)
+        asked = [problem for language in languages for problem in world_problems.problems(embedded, language)]
+        source = {"sha256": material.fingerprint, "licence": "generated", "problems": len(asked)}
+        return [problems.Suite("world", tuple(asked), {"world": source})], harness.WorldWriter(embedded, material)
+
+
+@functools.lru_cache(maxsize=1)  # all runs are asked the same
+def _given(specs, languages):
+    return [problems.load(spec, languages) for spec in specs]
+
+
+def study_config(run_dir, instead: str) -> ConfigDict:
+    """The config of the study that a run lies in; `instead`: what to give where there is none."""
+    path = run_dir.parent.parent / "config.json"
+    if not path.exists():
+        raise UserError(f"{run_dir} lies in no study; say what to read: {instead}.")
+    return override(study.default(), read_json(path))
+
+
+def _text(path) -> str:
+    return files.path(path).read_bytes().decode()

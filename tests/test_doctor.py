@@ -1,0 +1,104 @@
+"""`doctor` says what is there by trying it, says what installs the rest, and can say no."""
+
+import contextlib
+import io
+import shutil
+
+import pytest
+
+from babel_jax import __main__
+from babel_jax.evaluation import doctor, sandbox, toolchains
+from babel_jax.evaluation.sandbox import Finished
+from babel_jax.evaluation.toolchains import Execution
+from babel_jax.languages import LANGUAGES
+
+TOOLS = {"python": "python3", "php": "php", "csharp": "mcs", "go": "go", "cpp": "g++"}
+
+
+def installed(language: str) -> bool:
+    return shutil.which(TOOLS[language], path=toolchains.SEARCHED) is not None
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory):
+    """What the verb prints on this machine."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        assert __main__.main(["doctor"]) == 0
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_language(printed, language):
+    (line,) = [line for line in printed.splitlines() if line.startswith(LANGUAGES[language].title.ljust(10))]
+    if not installed(language):
+        assert toolchains.INSTALL[language] in line
+        pytest.skip(f"{LANGUAGES[language].title} is not installed")
+    assert line.split()[-3:] == ["yes", "yes", "yes"] and toolchains.find(language).version in line
+
+
+def test_this_machine(printed):
+    assert printed.startswith("jax ")
+    levels = sandbox.available()
+    for level, why_not in levels.items():
+        assert (f"not {level}: {why_not}" in printed) == bool(why_not)
+    strongest = next(level for level, why_not in levels.items() if not why_not)
+    assert f"sandbox: {strongest}\n" in printed
+    if strongest == "bubblewrap":
+        assert "contained, 11 of 11 attacks" in printed and "NOT" not in printed
+
+
+def test_nothing_is_installed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(toolchains, "SEARCHED", str(tmp_path))
+    monkeypatch.setattr(sandbox, "available", lambda: dict.fromkeys(sandbox.LEVELS, "not found"))
+    assert __main__.main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert "sandbox: none works here" in text and text.count("not found") == 3 and "passes" not in text
+    for install in toolchains.INSTALL.values():
+        assert install in text
+
+
+def test_a_weak_sandbox(tmp_path, monkeypatch):
+    """What a level does not hold back is said: at the level of rlimits, the network and what all may read."""
+    monkeypatch.setattr(sandbox, "_why_not", lambda level: "" if level == "rlimits" else "switched off")
+    monkeypatch.setattr(toolchains, "SEARCHED", str(tmp_path))
+    found = doctor.examine(tmp_path)
+    held = found["contained"]
+    assert not held["reads a file outside"] and not held["writes a file outside"] and not held["has a network"]
+    assert all(held[name] for name in ("200 processes", "3 GB of memory", "never ends", "sleeps", "stays behind"))
+    text = doctor.table(found)
+    assert "not bubblewrap: switched off" in text and "apt-get install bubblewrap" in text
+    assert "NOT contained: reads a file outside, writes a file outside, has a network" in text
+
+
+class Careless:
+    """A toolchain with which every program passes, and one more that fails to run at all."""
+
+    language, version, missing = "python", "0", ("boost",)
+
+    def __init__(self, status=0):
+        self.status = status
+
+    def prepare(self, cache, opened):
+        pass
+
+    def execute(self, *_, **__):
+        if self.status:
+            raise FileNotFoundError("it is gone")
+        return Execution(None, Finished(0, "itself", b"", b"", 0.0, 0.0), sentinel_seen=True)
+
+    def close(self):
+        pass
+
+
+def test_a_toolchain_that_does_not_judge(monkeypatch, tmp_path):
+    verdicts = doctor.verdicts(Careless(), None)
+    assert {name: good for name, (good, _) in verdicts.items()} == {"passes": True, "fails": False, "times out": False}
+    monkeypatch.setattr(toolchains, "find", lambda name: Careless())
+    row = doctor._language("python", "a sandbox", tmp_path)
+    found = {"levels": {}, "sandbox": {"level": "bubblewrap", "user": "own", "control_groups": "pids"}}
+    lines = doctor.table(found | {"contained": {}, "languages": [row]}).splitlines()
+    assert lines[-4].split() == ["Python", "0", "yes", "NO", "NO"]
+    assert lines[-3].split() == ["fails:", "passed"] and "libboost-dev" in lines[-1]
+    gone = doctor.verdicts(Careless(status=1), None)
+    assert gone["passes"] == (False, "infra_error: it is gone")

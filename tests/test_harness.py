@@ -1,0 +1,273 @@
+"""The evaluation as a user runs it: completions of checkpoints, of files, reference solutions; files, resuming, refusals."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from helpers import SMALL, SMALL_WORLD, loud, world_config
+
+from babel_jax import __main__ as cli
+from babel_jax import files, measurements, texts
+from babel_jax.corpus import tokenizer as tokenizers
+from babel_jax.errors import UserError
+from babel_jax.evaluation import generate, harness, measure, problems
+from babel_jax.organism import world
+from babel_jax.probes import sweep
+from babel_jax.training.checkpoint import Checkpoints
+from babel_jax.training.config import plain
+
+PROMPT = 'def {name}(x):\n    """{text}"""\n'
+TASKS = [("double", "Twice x.", "    return 2 * x\n", 4), ("next", "One more.", "    return x + 1\n", 3)]
+
+
+def own_suite(path, tasks=TASKS):
+    lines = [
+        {
+            "suite": "mine",
+            "language": "python",
+            "task_id": f"mine/{number}",
+            "number": number,
+            "prompt": PROMPT.format(name=name, text=text),
+            "tests": f"assert {name}(2) == {result}\n",
+            "entry_point": name,
+            "solution": solution,
+        }
+        for number, (name, text, solution, result) in enumerate(tasks)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return f"own:{path}"
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    text = "".join(PROMPT.format(name=name, text=text) + solution for name, text, solution, _ in TASKS)
+    return tokenizers.train([text * 20], 320)
+
+
+def save_run(run_dir, config, steps=(0, 8)):
+    checkpoints = Checkpoints(run_dir)
+    for step in steps:
+        about = {"model": plain(config), "started": 1.0, "step": step, "tokens": 10 * step, "tokens_by_language": {}}
+        params = jax.device_put(loud(config, seed=step), jax.local_devices()[0])
+        checkpoints.save(step, {"params": params}, about | {"seconds": {}, "version": "0"})
+    checkpoints.close()
+    files.write_json(run_dir / "config.json", {"config": {"seed": 3}, "material": None})
+    return run_dir
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory, tokenizer):
+    config = dataclasses.replace(SMALL, vocab_size=tokenizer.vocab_size, max_length=64)
+    return save_run(tmp_path_factory.mktemp("study") / "seed3" / "continual", config)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    bench = harness.Bench("rlimits", 2, tmp_path_factory.mktemp("tools"))
+    yield bench
+    bench.close()
+
+
+def evaluate(run_dir, tokenizer, spec, out, bench, **options):
+    suites = [problems.load(spec)]
+    return harness.evaluate_runs(
+        [run_dir], lambda run: (suites, harness.TextWriter(tokenizer)), out, harness.Options(**options), (), bench
+    )
+
+
+def solving(monkeypatch, tokenizer, spec, right):
+    """The model writes the reference solution where `right(step, number)`, and nothing but spaces elsewhere."""
+    suite = problems.load(spec)
+    calls = []
+
+    def write(params, config, prompts, new_tokens, *, samples, streams, **_):
+        calls.append(len(prompts))
+        by_stream = {harness.stream(problem): problem for problem in suite.problems}
+        step = 0 if np.array_equal(jax.tree.leaves(params)[0], jax.tree.leaves(loud(config, seed=0))[0]) else 8
+        found = []
+        for prompt, stream in zip(prompts, streams, strict=True):
+            problem = by_stream[stream]
+            text = problem.prompt + (problem.solution if right(step, problem.number) else "    return None\n")
+            found.append([tokenizer.encode(text)[len(prompt) :]] * samples)
+        return found
+
+    monkeypatch.setattr(generate, "write", write)
+    return calls
+
+
+def test_a_run_is_written_judged_and_scored(tmp_path, run_dir, tokenizer, bench, monkeypatch):
+    spec = own_suite(tmp_path / "mine.jsonl")
+    calls = solving(monkeypatch, tokenizer, spec, lambda step, number: step == 8 and number == 0)
+    ((place, _),) = evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench)
+    assert place == tmp_path / "out" / "seed3" / "continual"
+    frame = measurements.read(place)
+    score = frame[(frame["metric"] == "pass@1") & frame["options"].str.contains('"all"')].set_index("step")
+    assert score["value"].to_dict() == {0: 0.0, 8: 0.5} and (score["n"] == 2).all() and (score["seed"] == 3).all()
+    solved = frame[(frame["metric"] == "solved") & (frame["step"] == 8)].set_index("item")["value"]
+    assert solved.to_dict() == {0: 1.0, 1: 0.0}
+    verdicts = harness.verdicts_of(place)
+    assert [verdict["outcome"] for verdict in verdicts] == ["passed", "failed_assert"]
+    about = json.loads((place / "about.json").read_text())
+    assert about["suites"]["own"]["mine.jsonl"]["problems"] == 2 and len(about["texts"]) == 16
+    assert "pass@1" in harness.summary(place) and "50% passed" in harness.summary(place)
+    made = len(calls)
+    assert evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench) and len(calls) == made  # nothing is done twice
+
+
+def test_the_model_itself_writes_and_its_likelihood_is_measured(tmp_path, run_dir, tokenizer, bench):
+    spec = own_suite(tmp_path / "mine.jsonl")
+    ((place, _),) = evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench, likelihood=True, new_tokens=16)
+    records = [json.loads(line) for line in (place / "completions" / "step_00000008.jsonl").read_text().splitlines()]
+    assert {record["task_id"] for record in records} == {"mine/0", "mine/1"}
+    assert all(record["ended"] in ("block", "length", "document_end") for record in records)
+    frame = measurements.read(place)
+    bits = frame[(frame["metric"] == "bits_per_byte") & (frame["language"] == "python")].set_index("step")["value"]
+    assert (bits > 0).all() and bits[0] != bits[8]
+
+
+def test_what_was_written_before_a_crash_stays(tmp_path, run_dir, tokenizer, bench, monkeypatch):
+    spec = own_suite(tmp_path / "mine.jsonl")
+    calls = solving(monkeypatch, tokenizer, spec, lambda step, number: True)
+    whole = evaluate(run_dir, tokenizer, spec, tmp_path / "whole", bench)[0][0]
+    place = tmp_path / "out" / "seed3" / "continual"
+    (place / "completions").mkdir(parents=True)
+    lines = (whole / "completions" / "step_00000000.jsonl").read_bytes().splitlines(keepends=True)
+    (place / "completions" / "step_00000000.jsonl").write_bytes(lines[0] + lines[1][:20])
+    del calls[:]
+    assert evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench)[0][0] == place
+    assert calls == [1, 2]  # one problem was missing at the first step
+    for folder in ("completions", "verdicts"):
+        names = [path.name for path in (whole / folder).iterdir()]
+        assert len(names) == 2
+    same = (place / "completions" / "step_00000000.jsonl").read_text().splitlines()
+    assert sorted(same) == sorted(line.decode().strip() for line in lines)
+
+
+def test_results_of_another_suite_or_other_options_are_refused(tmp_path, run_dir, tokenizer, bench, monkeypatch):
+    spec = own_suite(tmp_path / "mine.jsonl")
+    solving(monkeypatch, tokenizer, spec, lambda step, number: True)
+    evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench)
+    with pytest.raises(UserError, match="results of other options"):
+        evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench, new_tokens=5)
+    own_suite(tmp_path / "mine.jsonl", TASKS[:1])
+    with pytest.raises(UserError, match="results of other suites"):
+        evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench)
+
+
+def test_options_that_contradict_each_other():
+    with pytest.raises(UserError, match="pass@10 needs 10 samples"):
+        harness.Options(k=(1, 10))
+    with pytest.raises(UserError, match="4 greedy samples are all the same"):
+        harness.Options(samples=4)
+
+
+def main(*arguments):
+    return cli.main(["evaluate", "--sandbox=rlimits", *map(str, arguments)])
+
+
+def test_the_verb_judges_solutions_and_completions_of_others(tmp_path, capsys):
+    spec = own_suite(tmp_path / "mine.jsonl")
+    assert main("--suite", spec, "--solutions", "--out", tmp_path / "solutions") == 0
+    assert "pass@1           1.000" in capsys.readouterr().out
+    given = [{"task_id": "mine/0", "completion": "    return 3\n"}, {"task_id": "mine/1", "completion": TASKS[1][2]}]
+    (tmp_path / "given.jsonl").write_text("".join(json.dumps(record) + "\n" for record in given))
+    more = ("--completions", tmp_path / "given.jsonl", "--out", tmp_path / "given", "--against", tmp_path / "solutions")
+    assert main("--suite", spec, *more) == 0
+    said = capsys.readouterr().out
+    assert "pass@1           0.500" in said and "-0.500" in said and "McNemar p = 1" in said
+    assert (tmp_path / "given" / "figures" / "mine.svg").exists()
+    rows = json.loads((tmp_path / "given" / "against.json").read_text())["rows"]
+    assert rows[0]["only_first"] == 1 and rows[0]["only_second"] == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"task_id": "mine/0"}', "line 1: KeyError"),
+        ('{"task_id": "mine/7", "completion": ""}', "mine/7 fits 0 problems"),
+        ('{"task_id": "mine/0", "completion": "", "sample": 2}', "--samples=1"),
+        ("not JSON", "line 1: JSONDecodeError"),
+    ],
+)
+def test_completions_that_cannot_be_used(tmp_path, line, message, capsys):
+    spec = own_suite(tmp_path / "mine.jsonl")
+    (tmp_path / "given.jsonl").write_text(line + "\n")
+    assert main("--suite", spec, "--completions", tmp_path / "given.jsonl", "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("error: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--primary_only=d"], "needs both models"),
+        (["--primary_only=d", "--new_only=e"], "needs --languages=PRIMARY,NEW"),
+        (["--languages=phq"], "did you mean 'php'"),
+        (["--jobs=0"], "give at least 1"),
+        (["--sandbox=docker"], "unknown"),
+        (["--compat=mxevil"], "unknown"),
+    ],
+)
+def test_arguments_that_cannot_be_used(tmp_path, arguments, message, capsys):
+    spec = own_suite(tmp_path / "mine.jsonl")
+    assert main("--suite", spec, "--solutions", "--out", tmp_path / "out", *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_share_of_the_primarys_knowledge(tmp_path, run_dir, tokenizer, bench, monkeypatch):
+    """Task 0 needs what only the primary-only model knows; the model solves both tasks at its last step."""
+    spec = own_suite(tmp_path / "mine.jsonl")
+    places = {}
+    for name, right in (("primary", {0, 1}), ("new", {1}), ("both", {0, 1})):
+        solving(monkeypatch, tokenizer, spec, lambda step, number, right=right: step == 8 and number in right)
+        ((places[name], suites),) = evaluate(run_dir, tokenizer, spec, tmp_path / name, bench)
+    said = harness.knowledge(places["both"], places["primary"], places["new"], suites, "python", "python")
+    frame = measurements.read(places["both"])
+    share = frame[frame["metric"] == "knowledge_share"].set_index("step")
+    assert np.isnan(share["value"][0]) and share["value"][8] == 0.5 and share["n"][8] == 2
+    assert "knowledge_share" in said
+
+
+def test_a_machine_that_fails_is_told_and_loses_nothing(tmp_path, bench, monkeypatch):
+    spec = own_suite(tmp_path / "mine.jsonl")
+    suites = [problems.load(spec)]
+    given = harness.solutions(suites, "raw")
+    bench.ready(["python"])
+    whole = bench.toolchains["python"].execute
+    calls = []
+
+    def execute(sandbox, code, **options):
+        calls.append(1)
+        if "double" in code.body:
+            raise FileNotFoundError("python3 is gone")
+        return whole(sandbox, code, **options)
+
+    monkeypatch.setattr(bench.toolchains["python"], "execute", execute)
+    with pytest.raises(UserError, match=r"1 of 2 programs could not be judged \(.*python3 is gone"):
+        harness.evaluate_completions(suites, given, "s", tmp_path / "out", harness.Options(), bench, lambda _: None)
+    monkeypatch.undo()
+    harness.evaluate_completions(suites, given, "s", tmp_path / "out", harness.Options(), bench, lambda _: None)
+    assert {verdict["outcome"] for verdict in harness.verdicts_of(tmp_path / "out")} == {"passed"}
+
+
+def test_the_worlds_problems_run_as_every_suites_do(tmp_path, bench):
+    """A model of the embedded world, asked through the sandbox, scores what the world's interpreter says."""
+    if shutil.which("php", path="/usr/bin:/usr/local/bin") is None:
+        pytest.skip("PHP: 'php' is not installed, so PHP's programs were not run")
+    embedded = world.World(world_config(), 0)
+    material = world.material(world_config(), 0)
+    config = dataclasses.replace(SMALL, vocab_size=material.vocab_size, frozen_rows=material.frozen_rows)
+    run = save_run(tmp_path / "seed0" / "continual", config, steps=(0,))
+    study = {"kind": "organism", "primary": "python", "new": "php", "world": SMALL_WORLD}
+    files.write_json(tmp_path / "config.json", study)
+    files.write_json(run / "config.json", {"config": {"seed": 0}, "material": None})
+    read = texts.SuiteTexts(("world",), ("php",))
+    ((place, _),) = harness.evaluate_runs([run], read, tmp_path / "out", harness.Options(), (), bench)
+    params = sweep.restored(run, 0, config)
+    truth = material.problems.judge("php", measure.completions(params, config, material, "php"))
+    verdicts = harness.verdicts_of(place)
+    assert [verdict["outcome"] == "passed" for verdict in verdicts] == truth.tolist()
+    assert embedded.languages == ("python", "php") and len(verdicts) == len(truth)

@@ -1,0 +1,218 @@
+import dataclasses
+import itertools
+import json
+import math
+import re
+
+import jax
+import numpy as np
+import pytest
+from helpers import loud, python
+
+from babel_jax.corpus import tokenizer
+from babel_jax.errors import UserError
+from babel_jax.evaluation import likelihood
+from babel_jax.evaluation.likelihood import encode, solution_losses, windows
+from babel_jax.evaluation.problems import Problem
+from babel_jax.model.decoder import Decoder, DecoderConfig
+from babel_jax.training.loss import token_loss
+
+TEXTS = [
+    f"def add_{i}(a, b):\n    return a + b + {i}\n\n\nfor x in range({i}):\n    print(x * x, 'größe {i % 7}')\n"
+    for i in range(60)
+]
+TOKENIZER = tokenizer.train(TEXTS, 368)
+END = TOKENIZER.document_end
+CONFIG = DecoderConfig(vocab_size=368, width=16, layers=2, heads=2, ffn_width=32, max_length=130, tied_head=False)
+
+
+def problem(number, prompt, solution, language="python"):
+    return Problem("own", language, f"own/{number}", number, prompt, "", "f", solution, (), False)
+
+
+PROBLEMS = [
+    problem(0, "def add_1(a, b):\n", "    return a + b\n"),
+    problem(1, "def add_1(a, b):\n    ", "return a\n"),  # four spaces are one token, the border is a token's
+    problem(2, "def add_1(a, b):\n  ", "  return a\n"),  # …which here holds bytes of both sides
+    problem(3, "# 日本 größe €\ndef f():\n", "    return '日€𝄞' + x\n", "php"),  # bytes, not characters
+    problem(4, "", "x = 1\n"),  # nothing foretells a document's first token
+    problem(5, "for x in range(3):\n", None),
+    problem(6, "for x in range(3):\n", ""),
+    problem(7, "def f(x):\n    # \u2581 is a block\n", "    return '\u2581\u2581' + x\n", "php"),
+    problem(8, "x = 1\n" * 11, "y = 2\n" * 5),
+]
+TOO_LONG = [
+    problem(20, TEXTS[3] * 6, "    return b\n"),  # a prompt that does not fit
+    problem(21, "x\n", TEXTS[5] * 12),  # nor does a solution
+]
+
+
+def slow_bits(params, config, prompt, solution):
+    """One problem, a full forward of its own: bits and bytes of the tokens that hold bytes of the solution."""
+    ids = TOKENIZER.encode(prompt + solution)
+    pieces = [TOKENIZER.pieces()[i] for i in ids]
+    sizes = [1 if re.fullmatch("<0x..>", piece) else len(piece.replace("\u2581", " ").encode()) for piece in pieces]
+    ends = list(itertools.accumulate(sizes))
+    first = max(1, next((i for i in range(len(ids)) if ends[i] > len(prompt.encode())), len(ids)))
+    if first >= len(ids):
+        return 0.0, 0, 0
+    logits = jax.jit(lambda tokens: Decoder(config).apply({"params": params}, tokens)[0])(ids[None, :-1])
+    losses = np.asarray(token_loss(logits, ids[None, 1:]), np.float64)[0, first - 1 :]
+    return losses.sum() / math.log(2), ends[-1] - ends[first - 1], len(ids) - first
+
+
+def losses_of(problems, params=None, config=CONFIG, **options):
+    params = loud(config) if params is None else params
+    return solution_losses(params, config, TOKENIZER, problems, **dict(document_end=END) | options)
+
+
+def test_it_is_a_full_forward_of_each_problem():
+    params = loud(CONFIG)
+    found = losses_of(PROBLEMS, params)
+    asked = [p for p in PROBLEMS if p.solution is not None]
+    assert [loss["number"] for loss in found] == [0, 1, 2, 3, 4, 6, 7, 8]
+    for loss, p in zip(found, asked, strict=True):
+        texts = [text.replace("\u2581", " ") for text in (p.prompt, p.solution)]
+        bits, count, tokens = slow_bits(params, CONFIG, *texts)
+        assert (loss["bytes"], loss["tokens"], loss["truncated"]) == (count, tokens, False)
+        assert loss["bits"] == pytest.approx(bits, rel=1e-5)
+        assert (loss["suite"], loss["language"], loss["task_id"], loss["variant"]) == (
+            "own",
+            p.language,
+            p.task_id,
+            "raw",
+        )
+    assert found[0]["bits"] > 50 and found[5]["bits"] == found[5]["tokens"] == 0
+
+
+def test_a_token_across_the_border_is_counted_whole():
+    ids, first = encode(TOKENIZER, "def add_1(a, b):\n", "    return a\n")
+    assert TOKENIZER.decode(ids[first:]) == "    return a\n"
+    for spaces in (1, 2, 3):  # the border lies inside of the token of four spaces
+        same, straddling = encode(TOKENIZER, "def add_1(a, b):\n" + " " * spaces, " " * (4 - spaces) + "return a\n")
+        assert same.tolist() == ids.tolist() and straddling == first
+    _, behind = encode(TOKENIZER, "def add_1(a, b):\n    ", "return a\n")
+    assert behind == first + 1
+    ids, first = encode(TOKENIZER, "x = '", "€'")  # a character that is three tokens of a byte
+    assert TOKENIZER.token_bytes_V[ids[first:]].tolist()[:3] == [1, 1, 1]
+
+
+def test_batch_buckets_and_company_change_nothing():
+    params = loud(CONFIG)
+    together = losses_of(PROBLEMS + TOO_LONG, params)
+    for found in (
+        losses_of(PROBLEMS + TOO_LONG, params, batch_size=3),
+        [loss for p in PROBLEMS + TOO_LONG for loss in losses_of([p], params)],
+        losses_of((PROBLEMS + TOO_LONG)[::-1], params)[::-1],
+        losses_of(PROBLEMS + TOO_LONG, params, document_end=7),  # what fills up rows weighs nothing
+    ):
+        for loss, again in zip(together, found, strict=True):
+            assert again.pop("bits") == pytest.approx(loss["bits"], rel=1e-5)
+            assert again == {name: value for name, value in loss.items() if name != "bits"}
+
+
+def test_lengths_share_executables():
+    likelihood.jitted_nats.cache_clear()
+    for seed in range(2):
+        params = loud(CONFIG, seed)
+        losses_of(PROBLEMS + TOO_LONG, params)
+        losses_of([problem(n, "x" * n, TEXTS[n]) for n in range(30)], params)
+    sharding = jax.tree.leaves(params)[0].sharding
+    assert likelihood.jitted_nats(CONFIG, END, sharding)._cache_size() <= 4  # 64, 96, 128, 130
+
+
+def test_what_is_too_long_is_cut_on_its_left():
+    params = loud(CONFIG)
+    prompt_too_long, solution_too_long = losses_of(TOO_LONG, params)
+    assert prompt_too_long["truncated"] and solution_too_long["truncated"]
+    ids, first = encode(TOKENIZER, TOO_LONG[0].prompt, TOO_LONG[0].solution)
+    row = ids[-131:]
+    logits = Decoder(CONFIG).apply({"params": params}, row[None, :-1])[0]
+    bits = np.asarray(token_loss(logits, row[None, 1:]))[0, first - len(ids) :].sum() / math.log(2)
+    assert prompt_too_long["bits"] == pytest.approx(bits, rel=1e-5)
+    assert prompt_too_long["bytes"] == len(TOO_LONG[0].solution)
+    assert solution_too_long["tokens"] > 300 and solution_too_long["bytes"] >= len(TEXTS[5]) * 12
+    assert solution_too_long["bits"] / solution_too_long["tokens"] > 3
+
+
+def test_windows_count_each_target_once_with_enough_before_it():
+    for tokens in (2, 5, 11, 12, 30, 31, 57):
+        for first in range(1, tokens):
+            for context in (1, 4, 10, 11):
+                counted = []
+                for start, begin, end in windows(tokens, first, context):
+                    assert 0 <= start < begin < end and end - start - 1 <= context
+                    if begin > first:
+                        assert begin - start > context // 2
+                    counted += range(begin, end)
+                assert sorted(counted) == list(range(first, tokens))
+    assert windows(10, 4, 9) == [(0, 4, 10)]
+    assert windows(20, 15, 10) == [(9, 15, 20)]
+
+
+def test_a_stripped_line_break_is_part_of_what_is_foretold():
+    raw, stripped = (losses_of(PROBLEMS[:1], variant=variant)[0] for variant in ("raw", "strip_newline"))
+    assert stripped["variant"] == "strip_newline" and stripped["bytes"] > raw["bytes"]
+
+
+def test_bits_per_byte_with_an_interval_over_problems():
+    rng = np.random.default_rng(0)
+    losses = [
+        dict(suite="s", language=language, variant="raw", bits=bits, bytes=n, truncated=n > 95)
+        for language, noise in (("python", 0.1), ("php", 1.0))
+        for n, bits in ((n, n * max(0.1, rng.normal(2, noise))) for n in rng.integers(10, 100, 200))
+    ]
+    losses.append(dict(suite="other", language="php", variant="raw", bits=30.0, bytes=10, truncated=True))
+    found = likelihood.rows(losses)
+    assert [(row["options"]["suite"], row["language"], row["n"]) for row in found] == [
+        ("s", "python", 200),
+        ("s", "php", 200),
+        ("other", "php", 1),
+    ]
+    narrow, wide, single = found
+    mine = losses[:200]
+    assert narrow["value"] == pytest.approx(sum(x["bits"] for x in mine) / sum(x["bytes"] for x in mine))
+    assert narrow["metric"] == "bits_per_byte" and narrow["options"]["truncated"] == sum(x["truncated"] for x in mine)
+    for row in (narrow, wide):
+        assert row["ci_low"] < row["value"] < row["ci_high"]
+    # A mean of 200 values of standard deviation 1, weighted by bytes: about 4 * 1 / sqrt(200 / 1.2).
+    assert 0.2 < wide["ci_high"] - wide["ci_low"] < 0.45
+    assert narrow["ci_high"] - narrow["ci_low"] < 0.06
+    assert single["value"] == 3.0
+    assert likelihood.rows([]) == []
+
+
+def test_wrong_models_are_refused():
+    with pytest.raises(UserError, match="368 tokens and the model 100"):
+        losses_of(PROBLEMS, config=dataclasses.replace(CONFIG, vocab_size=100))
+    with pytest.raises(UserError, match="unknown prompt variant"):
+        losses_of(PROBLEMS, variant="loud")
+    assert losses_of([PROBLEMS[5]]) == []
+
+
+SHARDED = """
+import json
+import jax
+import test_likelihood as t
+from babel_jax.model import sharding
+
+mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
+params = t.loud(t.CONFIG)
+params = jax.device_put(params, sharding.shardings(mesh, params))
+found = t.losses_of(t.PROBLEMS + t.TOO_LONG, params)
+try:
+    t.losses_of(t.PROBLEMS, params, batch_size=6)
+except t.UserError as error:
+    refused = str(error)
+print(json.dumps([found, refused]))
+"""
+
+
+def test_eight_devices_find_the_same():
+    done = python("-c", SHARDED, devices=8)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found, refused = json.loads(done.stdout.splitlines()[-1])
+    assert "not divisible by the 4 devices" in refused
+    for one, eight in zip(losses_of(PROBLEMS + TOO_LONG), found, strict=True):
+        assert eight["bits"] == pytest.approx(one["bits"], rel=1e-5)
+        assert eight | {"bits": 0} == one | {"bits": 0}

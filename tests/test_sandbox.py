@@ -1,0 +1,704 @@
+"""What `evaluation/sandbox.py` promises at each level, shown by programs that try the opposite.
+
+Each attack runs as root and as an unprivileged user. Those that a level does not promise to stop run there too where they
+harm nothing, and must succeed: so it is the sandbox that stops them elsewhere, not a mistake in the attack.
+"""
+
+import base64
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from babel_jax.errors import UserError
+from babel_jax.evaluation import sandbox
+from babel_jax.evaluation.sandbox import LEVELS, Finished, Limits, Sandbox, SandboxError
+
+PYTHON = "/usr/bin/python3"
+SOMEBODY = 61500  # an unprivileged user, none of a sandbox's own
+QUICK = Limits(cpu_seconds=2, wall_seconds=20)
+NAMESPACES = ("bubblewrap", "unshare")
+
+pytestmark = pytest.mark.skipif(not Path(PYTHON).exists(), reason=f"Python: there is no {PYTHON} to run attacks with")
+
+SERVER = """
+import base64, dataclasses, json, sys
+from babel_jax.evaluation import sandbox
+if sys.argv[1] == "available":
+    print(json.dumps(sandbox.available()))
+    try:
+        sandbox.open_sandbox("bubblewrap")
+    except sandbox.UserError as error:
+        print(error)
+    sys.exit()
+with sandbox.Sandbox(sys.argv[1], 2) as opened:
+    print(json.dumps(opened.describe()), flush=True)
+    for line in sys.stdin:
+        words = json.loads(line)
+        words["limits"] = sandbox.Limits(**words["limits"])
+        finished = dataclasses.asdict(opened.run(words.pop("argv"), **words))
+        finished["stdout"] = base64.b64encode(finished["stdout"]).decode()
+        finished["stderr"] = base64.b64encode(finished["stderr"]).decode()
+        print(json.dumps(finished), flush=True)
+"""
+
+
+def need(level: str) -> None:
+    """Skips where this machine lacks what a level is made of; a level that fails all the same is a failure of ours."""
+    missing = [tool for tool in sandbox._tools(level) if sandbox._tool(tool) is None]
+    if missing:
+        pytest.skip(f"{level}: {', '.join(missing)} not installed")
+    if level != "rlimits" and subprocess.run(["unshare", "--user", "true"], capture_output=True).returncode:
+        pytest.skip(f"{level}: user namespaces are switched off")
+
+
+class Remote:
+    """A sandbox in a process of another user: `run` as of `Sandbox`."""
+
+    def __init__(self, level: str, home: Path):
+        self.home = home
+        code = home / "code"
+        if not code.exists():
+            (code / "babel_jax" / "evaluation").mkdir(parents=True)
+            package = Path(sandbox.__file__).parent.parent
+            for name in ("__init__.py", "errors.py", "evaluation/__init__.py", "evaluation/sandbox.py"):
+                shutil.copy(package / name, code / "babel_jax" / name)
+        user = ["setpriv", "--reuid", str(SOMEBODY), "--regid", str(SOMEBODY), "--clear-groups"]
+        self.process = subprocess.Popen(
+            [*user, PYTHON, "-c", SERVER, level],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd="/",
+            env={"PATH": sandbox.PATH, "PYTHONPATH": str(code), "SECRET": "in the environment"},
+        )
+        self.level, self.pid, self.description = level, self.process.pid, json.loads(self.process.stdout.readline())
+
+    def describe(self):
+        return self.description
+
+    def run(self, argv, *, limits=QUICK, **words):
+        self.process.stdin.write(json.dumps({"argv": argv, "limits": dataclasses.asdict(limits), **words}) + "\n")
+        self.process.stdin.flush()
+        finished = json.loads(self.process.stdout.readline())
+        for stream in ("stdout", "stderr"):
+            finished[stream] = base64.b64decode(finished[stream])
+        return Finished(**finished)
+
+    def close(self):
+        self.process.stdin.close()
+        assert self.process.wait(20) == 0
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def open_directory():
+    """A directory that every user can reach, as pytest's own is not."""
+    with tempfile.TemporaryDirectory(prefix="test_sandbox_") as place:
+        os.chmod(place, 0o755)
+        yield Path(place)
+
+
+@pytest.fixture(
+    scope="module", params=[(user, level) for user in ("root", "unprivileged") for level in LEVELS], ids="-".join
+)
+def opened(request, open_directory):
+    """A sandbox at one level: of this process, or of an unprivileged user's."""
+    user, level = request.param
+    if (os.geteuid() == 0) != (user == "root") and os.geteuid() != 0:
+        pytest.skip("the tests do not run as root")
+    need(level)
+    with contextlib.ExitStack() as stack:
+        if user == "unprivileged" and os.geteuid() == 0:
+            found = stack.enter_context(contextlib.closing(Remote(level, open_directory)))
+        else:
+            found = stack.enter_context(Sandbox(level, 2))
+            found.pid = os.getpid()
+        found.user = user
+        yield found
+
+
+def attack(opened, source: str, *arguments, limits=QUICK, **words) -> Finished:
+    return opened.run([PYTHON, "-I", "-S", "-c", source, *map(str, arguments)], limits=limits, **words)
+
+
+def said(finished: Finished) -> str:
+    assert finished.status == 0, finished
+    return finished.stdout.decode().strip()
+
+
+def alive(word: str) -> list[int]:
+    """Processes of this machine with this word among their arguments."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if word.encode() in Path("/proc", name, "cmdline").read_bytes().split(b"\0"):
+                found.append(int(name))
+    return found
+
+
+def gone(word: str, seconds: float = 60) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(alive(word) or time.sleep(0.02) for _ in range(5)):  # one look misses what forks meanwhile
+        if time.monotonic() >= deadline:
+            return False
+    return True
+
+
+# Processor, memory, output, files
+
+
+def test_a_program_s_words_status_and_time(opened):
+    finished = attack(opened, "import os, sys; os.write(1, b'\\xff\\0x'); os.write(2, b'e'); sys.exit(7)")
+    assert (finished.status, finished.ended_by, finished.stdout, finished.stderr) == (7, "itself", b"\xff\0x", b"e")
+    finished = attack(opened, "import time\nwhile time.process_time() < .5: pass")
+    assert 0.4 < finished.cpu_seconds < 1 and finished.cpu_seconds <= finished.wall_seconds + 0.1
+
+
+def test_processor_time(opened):
+    spin = (
+        "import os, signal; signal.signal(signal.SIGXCPU, signal.SIG_IGN); os.close(1); os.close(2)\nwhile True: pass"
+    )
+    finished = attack(opened, spin, limits=Limits(cpu_seconds=1, wall_seconds=20))
+    assert (finished.status, finished.ended_by) == (-signal.SIGKILL, "cpu") and 0.9 < finished.cpu_seconds < 1.5
+
+
+def test_sleeping(opened):
+    finished = attack(
+        opened, "import time; print('here', flush=True); time.sleep(1000)", limits=Limits(wall_seconds=0.5)
+    )
+    assert (finished.status, finished.ended_by, finished.stdout) == (-signal.SIGKILL, "wall", b"here\n")
+    assert finished.wall_seconds < 5
+
+
+def test_many_that_spin_end_by_the_wall(opened):
+    source = "import os; os.fork(); os.fork()\nwhile True: pass"
+    finished = attack(opened, source, "spin.everywhere", limits=Limits(cpu_seconds=3, wall_seconds=0.5))
+    assert finished.ended_by == "wall" and gone("spin.everywhere", 0)
+
+
+def test_nothing_to_read(opened):
+    assert said(attack(opened, "import sys; print(repr(sys.stdin.read()))")) == "''"
+
+
+def test_memory(opened):
+    finished = attack(opened, "x = bytearray(4 << 30)", limits=Limits(memory_bytes=1 << 30))
+    assert finished.status != 0 and (finished.ended_by == "memory" or b"MemoryError" in finished.stderr)
+
+
+def test_memory_of_many_processes(opened):
+    if "memory" not in opened.describe()["control_groups"]:
+        pytest.skip(f"control groups: {opened.describe()['control_groups']}")
+    source = """
+import os, time
+for _ in range(5):
+    if os.fork() == 0:
+        x = b"1" * (150 << 20); time.sleep(5); os._exit(0)
+while True:
+    if os.wait()[1]: raise SystemExit("one was killed")
+"""
+    finished = attack(opened, source, limits=Limits(memory_bytes=256 << 20, tmp_bytes=1 << 20, wall_seconds=10))
+    assert finished.ended_by == "memory"
+
+
+def test_limits_cannot_be_raised(opened):
+    source = """
+import resource
+for name in ("AS", "CPU", "NPROC", "FSIZE"):
+    try:
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (resource.RLIM_INFINITY,) * 2); print(name)
+    except (ValueError, OSError): pass
+"""
+    assert said(attack(opened, source)) == ""
+
+
+def test_output(opened):
+    source = """
+import os
+os.write(1, b"first"), os.write(2, b"FIRST")
+while True:
+    os.write(1, b"x" * (1 << 16)), os.write(2, b"y" * (1 << 16))
+"""
+    finished = attack(opened, source, limits=Limits(output_bytes=1000, output_kill_bytes=1 << 20))
+    assert finished.ended_by == "output" and finished.wall_seconds < 10
+    assert finished.stdout.startswith(b"first") and len(finished.stdout) < 1100
+    assert finished.stderr.startswith(b"FIRST") and len(finished.stderr) < 1200
+
+
+def test_output_is_kept_at_both_ends(opened):
+    source = "import os; os.write(1, b'a' * 300000); os.write(1, b'b' * 300000)"
+    finished = attack(opened, source, limits=Limits(output_bytes=10))
+    assert finished.stdout == b"aaaaa\n[... 599990 bytes left out ...]\nbbbbb" and finished.ended_by == "itself"
+    assert attack(opened, "print('x' * 9)", limits=Limits(output_bytes=10)).stdout == b"x" * 9 + b"\n"
+
+
+def test_a_large_file(opened):
+    source = "f = open('large', 'wb')\nfor _ in range(1024): f.write(bytes(1 << 20))"
+    finished = attack(opened, source, limits=Limits(file_bytes=4 << 20))
+    assert finished.status != 0 and b"File too large" in finished.stderr
+
+
+FILL = """
+import os, sys
+n, size = 0, int(sys.argv[2])
+try:
+    for n in range(100000):
+        with open(f"{sys.argv[1]}/{n}", "wb") as f: f.write(bytes(size))
+except OSError as error: print(n, error.strerror)
+"""
+
+
+@pytest.mark.parametrize("place", ["/tmp", "/dev/shm"])
+def test_many_files(opened, place):
+    if opened.level == "rlimits":
+        pytest.skip("rlimits: not promised")
+    count, _, why = said(attack(opened, FILL, place, 1000, limits=Limits(tmp_bytes=4 << 20))).partition(" ")
+    assert why in ("No space left on device", "Permission denied") and int(count) <= 1024
+
+
+def test_deep_recursion(opened):
+    source = "import sys, _thread; sys.setrecursionlimit(10**9)\nclass A:\n  def __repr__(s): return repr(s)\nrepr(A())"
+    assert attack(opened, source).status == -signal.SIGSEGV
+
+
+# Processes
+
+
+def test_fork_bomb(opened):
+    source = """
+import os, time
+count = 0
+try:
+    while count < 200:
+        if os.fork() == 0: time.sleep(20); os._exit(0)
+        count += 1
+except OSError: pass
+print(count)
+"""
+    finished = attack(opened, source, "fork.bomb", limits=Limits(processes=20, wall_seconds=20))
+    # where the user's own processes count, some of them may have ended since
+    assert 5 < int(said(finished)) <= 30 and finished.wall_seconds < 10 and gone("fork.bomb", 0)
+
+
+DAEMON = """
+import os, sys
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        for file in (0, 1, 2): os.close(file)
+        for number in range(1, 64):
+            import signal
+            try: signal.signal(number, signal.SIG_IGN)
+            except OSError: pass
+        os.execve(sys.executable, [sys.executable, "-c", "import time; time.sleep(30)", sys.argv[1]], %s)
+else: os.wait()
+"""
+
+
+def test_daemon(opened):
+    finished = attack(opened, DAEMON % "os.environ", "stays.behind")
+    assert finished.status == 0 and gone("stays.behind", 0)
+
+
+def test_daemon_without_our_mark(opened):
+    if opened.level == "rlimits" and opened.user == "unprivileged":
+        pytest.skip("rlimits without root: not promised")
+    assert attack(opened, DAEMON % "{}", "stays.unmarked").status == 0 and gone("stays.unmarked", 0)
+
+
+def test_other_processes_cannot_be_seen_or_killed(opened):
+    source = """
+import os, signal, sys
+pid = int(sys.argv[1])
+try: os.kill(pid, 0); print("killable")
+except OSError: pass
+try: open(f"/proc/{pid}/environ").read(); print("environment read")
+except OSError: pass
+import ctypes
+if ctypes.CDLL(None).ptrace(16, pid, 0, 0) == 0: print("traced"); ctypes.CDLL(None).ptrace(17, pid, 0, 0)
+"""
+    found = said(attack(opened, source, opened.pid))
+    if opened.level == "rlimits" and opened.user == "unprivileged":
+        assert "killable" in found and "environment read" in found
+    else:
+        assert found == ""
+
+
+def test_kill_all(opened):
+    if opened.level == "rlimits" and opened.user == "unprivileged":
+        pytest.skip("rlimits without root: not promised")
+    finished = attack(
+        opened,
+        """
+import os, signal
+everything = "4294967295" in open("/proc/self/uid_map").read() and os.getpid() > 3
+assert os.getuid() or not everything, "real root: the machine would die of this"
+for pid in (-1, os.getppid(), 1):
+    try: os.kill(pid, signal.SIGKILL)
+    except OSError: pass
+print("done")
+""",
+    )
+    assert said(finished) == "done" and said(attack(opened, "print('next')")) == "next"
+
+
+def test_user_of_each_slot(opened, outside):
+    owners = []
+    for slot in (0, 1):
+        made = opened.run(["sh", "-c", f"echo > {{out}}/{slot}"], writes={"out": str(outside.open)}, slot=slot)
+        assert made.status == 0, made
+        owners.append((outside.open / str(slot)).stat().st_uid)
+    if opened.user == "root":
+        assert len(set(owners)) == 2 and min(owners) >= sandbox.FIRST_UID
+    else:
+        assert set(owners) == {outside.closed.stat().st_uid}
+
+
+def test_no_capabilities(opened):
+    capabilities = (
+        "print([line.split()[1] for line in open('/proc/self/status') if line[:6] in ('CapEff', 'CapPrm', 'CapAmb')])"
+    )
+    assert set(json.loads(said(attack(opened, capabilities)).replace("'", '"'))) == {"0" * 16}
+
+
+@pytest.mark.parametrize("level", NAMESPACES)
+@pytest.mark.parametrize("milliseconds", [0, 3, 6, 10, 20, 300])
+def test_programs_die_with_us(level, milliseconds):
+    """Killed before the sandbox is set up, while it is, and after."""
+    need(level)
+    word = f"{9000 + milliseconds}.{os.getpid()}"
+    source = f"""
+from babel_jax.evaluation.sandbox import *
+with Sandbox({level!r}, 1) as opened:
+    print(flush=True)
+    opened.run(["sleep", {word!r}], limits=Limits(wall_seconds=100))
+"""
+    process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE)
+    process.stdout.read(1)
+    time.sleep(milliseconds / 1000)
+    while milliseconds == 300 and not any(b"sleep" in Path(f"/proc/{pid}/comm").read_bytes() for pid in alive(word)):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert gone(word)
+
+
+# Files
+
+
+@pytest.fixture
+def outside(opened, open_directory):
+    """Directories of the caller: a closed one with a secret, one in which everybody may write."""
+    home = Path(tempfile.mkdtemp(dir=open_directory))
+    found = types.SimpleNamespace(secret=home / "closed" / "secret", open=home / "open", closed=home / "closed")
+    found.closed.mkdir(mode=0o700)
+    found.secret.write_text("secret")
+    found.secret.chmod(0o600)
+    found.open.mkdir()
+    found.open.chmod(0o777)
+    home.chmod(0o755)
+    if opened.user == "unprivileged" and os.geteuid() == 0:
+        for place in (found.closed, found.secret, found.open):
+            os.chown(place, SOMEBODY, SOMEBODY)
+    return found
+
+
+READ = """
+import sys
+try: print(open(sys.argv[1]).read(6))
+except OSError as error: print(type(error).__name__)
+"""
+
+
+def test_secrets(opened, outside):
+    found = said(attack(opened, READ, outside.secret))
+    if opened.level == "bubblewrap":
+        assert found == "FileNotFoundError"
+    elif opened.user == "root":
+        assert found in ("PermissionError", "FileNotFoundError")
+    elif opened.level == "rlimits":
+        assert found == "secret"
+    assert said(attack(opened, READ, "/etc/shadow")) in ("PermissionError", "FileNotFoundError")
+
+
+def test_only_the_system_is_seen(opened):
+    source = "import os; print(*sorted(os.listdir('/')), *sorted(os.listdir('/etc')))"
+    found = set(said(attack(opened, source)).split())
+    known = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "tmp", "usr"}
+    known |= {"alternatives", "ld.so.cache", "mono", "php"}
+    assert found <= known if opened.level == "bubblewrap" else not found <= known
+    source = "import os, sys; print([p for p in sys.argv[1:] if os.path.exists(p)])"
+    repository, home = Path(sandbox.__file__), Path.home()
+    if opened.level == "bubblewrap":
+        assert said(attack(opened, source, repository, home, "/etc/passwd", "/sys", "/root", "/home")) == "[]"
+
+
+def test_writing_outside(opened, outside):
+    source = """
+import os, sys
+for place in (*sys.argv[1:], "/", "/usr", "/etc", "/dev", "/var/tmp", "/mnt", "/proc/sys/kernel/hostname"):
+    try: open(place if os.path.isfile(place) else f"{place}/left_by_a_test", "w").write("x"); print(place)
+    except OSError: pass
+"""
+    found = said(attack(opened, source, outside.open))
+    if opened.level == "rlimits":
+        assert str(outside.open) in found
+        Path("/var/tmp/left_by_a_test").unlink(missing_ok=True)
+    else:
+        assert found == "" and not os.listdir(outside.open)
+
+
+def test_namespaces_inside_open_nothing(opened, outside):
+    if opened.level == "rlimits":
+        pytest.skip("rlimits: not promised")
+    script = (
+        f"umount -l /tmp; mount -o remount,bind,rw / ; mount -o remount,rw {outside.open}; echo x > {outside.open}/x"
+    )
+    opened.run(["sh", "-c", f"unshare -r -m sh -c '{script}'; {script}"], limits=QUICK)
+    assert not os.listdir(outside.open)
+    if opened.level == "bubblewrap":
+        assert opened.run(["unshare", "-r", "true"], limits=QUICK).status != 0
+
+
+def test_nothing_is_left_for_the_next(opened):
+    leave = "import os\nfor p in ('/tmp', '/dev/shm', '{tmp}'):\n  try: open(p + '/left', 'w').write('x')\n  except OSError: pass"
+    look = (
+        "import os; print([p for p in ('/tmp', '/dev/shm', os.getcwd()) if os.path.exists(p + '/left')], os.listdir())"
+    )
+    if opened.level == "rlimits":  # promised of its own directory only
+        leave, look = leave.replace("'/tmp', '/dev/shm', ", ""), look.replace("'/tmp', '/dev/shm', ", "")
+    assert attack(opened, leave).status == 0
+    assert said(attack(opened, look)) == "[] []"
+
+
+def test_what_is_left_is_removed_however_it_was_made(opened):
+    source = """
+import os
+for _ in range(1200): os.mkdir("d"); os.chdir("d")
+os.mkdir("closed"), open("closed/file", "w"), os.chmod("closed", 0)
+"""
+    before = set(os.listdir(tempfile.gettempdir()))
+    assert attack(opened, source, limits=Limits()).status == 0
+    own = [name for name in set(os.listdir(tempfile.gettempdir())) - before if name.startswith("babel_jax_sandbox")]
+    assert said(attack(opened, "import os; print(os.listdir())")) == "[]" and not own
+
+
+# Network
+
+
+CONNECT = """
+import socket, sys
+for family, address in ((socket.AF_INET, ("127.0.0.1", int(sys.argv[1]))), (socket.AF_UNIX, sys.argv[2].replace("@", chr(0)))):
+    s = socket.socket(family); s.settimeout(3)
+    try: s.connect(address); print("connected")
+    except OSError as error: print("not", file=sys.stderr)
+"""
+
+
+def test_network_of_this_machine(opened):
+    name = f"babel_jax_test_{os.getpid()}"
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_UNIX) as local:
+        local.bind(f"\0{name}")
+        local.listen()
+        found = said(attack(opened, CONNECT, listener.getsockname()[1], f"@{name}")).split()
+    assert found == (["connected"] * 2 if opened.level == "rlimits" else [])
+
+
+def test_network_outside(opened):
+    if opened.level == "rlimits":
+        pytest.skip("rlimits: not promised")
+    source = """
+import errno, socket
+for kind, port in ((socket.SOCK_STREAM, 80), (socket.SOCK_DGRAM, 53)):
+    s = socket.socket(socket.AF_INET, kind); s.settimeout(3)
+    try: s.connect(("192.0.2.1", port)); print("connected")
+    except OSError as error: assert error.errno == errno.ENETUNREACH, error
+try: print(socket.getaddrinfo("example.org", 80))
+except OSError: pass
+print(*(name for _, name in socket.if_nameindex()))
+"""
+    finished = attack(opened, source)
+    assert said(finished) == "lo" and finished.wall_seconds < 5
+
+
+# What is given
+
+
+def test_directories_and_placeholders(opened, outside):
+    (outside.closed / "sub").mkdir()
+    (outside.closed / "sub" / "data").write_text("data")
+    if opened.user == "unprivileged" and os.geteuid() == 0:
+        os.chown(outside.closed / "sub", SOMEBODY, SOMEBODY)
+    source = """
+import os, sys
+print(open("{code}/sub/data").read(), os.environ["PLACE"] == "{code}", os.environ["HOME"] == os.getcwd() == "{tmp}", sys.argv[1])
+open("{out}/result", "w").write("result")
+open("own", "w").write("x")
+"""
+    directories = {"reads": {"code": str(outside.closed)}, "writes": {"out": str(outside.open)}}
+    finished = attack(opened, source, "{other} {} {code", environment={"PLACE": "{code}"}, **directories)
+    assert said(finished) == "data True True {other} {} {code"
+    assert (outside.open / "result").read_text() == "result"
+    if opened.level != "rlimits" or opened.user == "root":
+        source = "open('{code}/new', 'w')"
+        assert attack(opened, source, **directories).status == 1 and not (outside.closed / "new").exists()
+
+
+@pytest.mark.parametrize("level", NAMESPACES)
+def test_root_shows_what_others_cannot_reach(level):
+    need(level)
+    if os.geteuid() != 0:
+        pytest.skip("the tests do not run as root")
+    with tempfile.TemporaryDirectory() as closed, Sandbox(level, 1) as opened:  # of mode 0700
+        place = Path(closed, "below", "it")
+        place.mkdir(parents=True)
+        (place / "data").write_text("data")
+        (place / "data").chmod(0o600)
+        assert said(opened.run(["cat", "{code}/data"], reads={"code": place})) == "data"
+        assert opened.run(["sh", "-c", "echo x > {out}/x"], writes={"out": place}).status == 0
+        assert (place / "x").read_text() == "x\n"
+
+
+def test_root_leaves_files_with_other_names_alone(open_directory):
+    if os.geteuid() != 0:
+        pytest.skip("the tests do not run as root")
+    place = Path(tempfile.mkdtemp(dir=open_directory))
+    secret = open_directory / "not_given"
+    secret.write_text("x")
+    secret.chmod(0o600)
+    os.link(secret, place / "linked")
+    (place / "pointing").symlink_to(secret)
+    (place / "own").write_text("x")
+    (place / "own").chmod(0o700)
+    sandbox._let_others_read(place)
+    assert secret.stat().st_mode & 0o777 == 0o600 and (place / "own").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.fixture(params=LEVELS)
+def here(request):
+    need(request.param)
+    with Sandbox(request.param, 4) as found:
+        yield found
+
+
+def test_what_cannot_start(here, tmp_path):
+    with pytest.raises(SandboxError, match="cannot start"):
+        here.run(["/usr/bin/there_is_no_such_program"])
+    with pytest.raises(UserError, match="is not there"):
+        here.run(["true"], reads={"code": tmp_path / "missing"})
+    assert here.run(["sh", "-c", "echo 'prlimit: failed to execute'; exit 127"]).status == 127
+
+
+def test_threads(here):
+    found = {}
+
+    def work(slot):
+        found[slot] = [
+            said(attack(here, "import sys; print(sys.argv[1])", slot * 100 + i, slot=slot)) for i in range(5)
+        ]
+
+    threads = [threading.Thread(target=work, args=(slot,)) for slot in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {slot: [str(slot * 100 + i) for i in range(5)] for slot in range(4)}
+
+
+def leftovers(directory) -> dict:
+    """What may pile up: children not waited for, open files, temporary files, control groups."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    groups = [place for places in sandbox._group_places() for place in places[1].glob("babel_jax_sandbox_*")]
+    return {
+        "children": len(children),
+        "files": len(os.listdir("/proc/self/fd")),
+        "temporary": os.listdir(directory),
+        "groups": len({group for group in groups if directory.name in group.name}),
+    }
+
+
+def test_nothing_piles_up(here):
+    source = "import os, time\nif os.fork() == 0: os.setsid(); time.sleep(60)"
+    before = leftovers(here._directory)
+    for _ in range(100 if here.level == "bubblewrap" else 20):
+        assert attack(here, source, "piles.up").status == 0
+    assert leftovers(here._directory) == before and gone("piles.up", 0)
+    here.close()
+    assert not here._directory.exists() and not [
+        group for _, place in sandbox._group_places() for group in place.glob(f"{here._directory.name}*")
+    ]
+
+
+# Which level
+
+
+def test_without_bubblewrap(monkeypatch):
+    need("unshare")
+    assert set(sandbox.available().values()) <= {"", "bwrap not found"}
+    found = sandbox._tool
+    monkeypatch.setattr(sandbox, "_tool", lambda name: None if name == "bwrap" else found(name))
+    with pytest.raises(UserError, match=r"bubblewrap: bwrap not found.*apt-get install bubblewrap.*unshare, rlimits"):
+        sandbox.open_sandbox()
+    with sandbox.open_sandbox("unshare") as opened:
+        assert opened.level == "unshare" and opened.describe()["level"] == "unshare"
+    with sandbox.open_sandbox("rlimits") as opened:
+        assert opened.level == "unshare"  # the strongest there is, not the weakest allowed
+    with pytest.raises(UserError, match="unknown sandbox level 'bubblewarp'; did you mean 'bubblewrap'"):
+        sandbox.open_sandbox("bubblewarp")
+
+
+def test_without_user_namespaces(open_directory):
+    """A namespace that has all users but allows no further namespace stands for a machine that has them switched off."""
+    if os.geteuid() != 0:
+        pytest.skip("the tests do not run as root")
+    with contextlib.closing(Remote("rlimits", open_directory)):
+        pass  # to have the code there
+    user = f"setpriv --reuid {SOMEBODY} --regid {SOMEBODY} --clear-groups --inh-caps=-all --ambient-caps=-all {PYTHON}"
+    user += ' -c "$SERVER" available'
+    process = subprocess.Popen(
+        [
+            "unshare",
+            "--user",
+            "--keep-caps",
+            "sh",
+            "-ec",
+            f"read go; echo 0 > /proc/sys/user/max_user_namespaces; {user}",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        env={"PATH": sandbox.PATH, "PYTHONPATH": str(open_directory / "code"), "SERVER": SERVER},
+        text=True,
+    )
+    ours = os.readlink("/proc/self/ns/user")
+    while os.readlink(f"/proc/{process.pid}/ns/user") == ours:
+        time.sleep(0.01)
+    for name in ("gid_map", "uid_map"):
+        Path(f"/proc/{process.pid}/{name}").write_text("0 0 65536")
+    out, error = process.communicate("go\n", timeout=60)
+    assert process.returncode == 0, error
+    levels, refusal = out.splitlines()
+    levels = json.loads(levels)
+    assert levels["rlimits"] == "" and "amespace" in levels["bubblewrap"] and "unshare failed" in levels["unshare"]
+    assert "level bubblewrap" in refusal and "rlimits" in refusal
+
+
+def test_without_control_groups(monkeypatch):
+    monkeypatch.setattr(sandbox, "_group_places", lambda: [(("memory", "pids"), Path("/proc/self"))])
+    with sandbox.open_sandbox("rlimits") as opened:
+        assert opened.describe()["control_groups"].startswith("none: /proc/self")
+        assert opened.run(["true"]).status == 0
