@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, SingleDeviceSharding
+from jax.sharding import NamedSharding
 
 from babel_jax.errors import UserError
 from babel_jax.model.decoder import (
@@ -28,8 +28,8 @@ from babel_jax.model.decoder import (
     look_up,
     unembed,
 )
-from babel_jax.model.sharding import ACTIVATIONS, COMPILER_OPTIONS, constrain, row_devices
-from babel_jax.probes.forward import placement, row_batches
+from babel_jax.model.sharding import ACTIVATIONS, constrain, row_devices
+from babel_jax.probes.forward import jitted, on_devices, row_batches
 from babel_jax.training import preemption
 
 ROWS = 32  # completions that are written side by side, unless told otherwise
@@ -64,7 +64,7 @@ def jitted_generation(config: DecoderConfig, new_tokens: int, stop_id: int, ever
         _, later_SxB = jax.lax.scan(one_token, (cache, first_B, length_B), length=new_tokens - 1)
         return jnp.concatenate([first_B[:, None], later_SxB.T], axis=1)
 
-    return jax.jit(generate_batch, out_shardings=everywhere)
+    return jitted(generate_batch, everywhere)
 
 
 def generate(
@@ -105,9 +105,7 @@ def generate(
             f"a prompt of {length_N.max()} tokens and {new_tokens} new ones do not fit a context of "
             f"{config.max_length}; shorten the prompt."
         )
-    rows, everywhere = placement(params, batch_size)
-    if isinstance(everywhere, SingleDeviceSharding):
-        params = jax.device_put(params, everywhere)
+    params, rows, everywhere = on_devices(params, batch_size)
     edit = jax.device_put(edit, everywhere)
     step = jitted_generation(config, new_tokens, stop_id, everywhere)
     written = []
@@ -191,7 +189,6 @@ def jitted_writing(config: DecoderConfig, temperature: float, top_p: float, stop
     mesh = getattr(everywhere, "mesh", None)
     cache_place = NamedSharding(mesh, ACTIVATIONS["cache"]) if mesh else everywhere
     block = Block(config, mesh)
-    options = COMPILER_OPTIONS.get(mesh.devices.flat[0].platform if mesh else None)
 
     def weights(params):
         params = compute_params(params, config.dtype)
@@ -265,14 +262,15 @@ def jitted_writing(config: DecoderConfig, temperature: float, top_p: float, stop
         loop = jax.lax.while_loop(lambda loop: (loop[0] < CHUNK) & (loop[3] > 0).any(), one_token, loop)
         return loop[1], loop[4].T
 
+    jit = functools.partial(jitted, everywhere=everywhere)
     state_place = (cache_place, rows)
     return Writing(
-        weights=jax.jit(weights),
-        blank=jax.jit(blank, static_argnums=(0, 1), out_shardings=state_place),
-        prefill=jax.jit(prefill, static_argnums=3, out_shardings=state_place, compiler_options=options),
-        resize=jax.jit(resize, static_argnums=1, out_shardings=cache_place),
-        place=jax.jit(place, donate_argnums=0, out_shardings=state_place),
-        decode=jax.jit(decode, donate_argnums=1, out_shardings=(state_place, everywhere), compiler_options=options),
+        weights=jax.jit(weights),  # they stay as they lie
+        blank=jit(blank, static_argnums=(0, 1), out_shardings=state_place),
+        prefill=jit(prefill, static_argnums=3, out_shardings=state_place),
+        resize=jit(resize, static_argnums=1, out_shardings=cache_place),
+        place=jit(place, donate_argnums=0, out_shardings=state_place),
+        decode=jit(decode, donate_argnums=1, out_shardings=(state_place, everywhere)),
     )
 
 
@@ -327,9 +325,7 @@ def write(
     devices = row_devices(mesh) if mesh else 1
     B = _rows(batch_size, devices, len(order) * samples)
     R = min(B, math.lcm(TOGETHER, devices))
-    rows, everywhere = placement(params, B)
-    if isinstance(everywhere, SingleDeviceSharding):
-        params = jax.device_put(params, everywhere)
+    params, rows, everywhere = on_devices(params, B)
     parts = jitted_writing(config, float(temperature), float(top_p), stop_id, rows, everywhere)
     weights = parts.weights(params)
     key = jax.device_put(jax.random.key(seed), everywhere)

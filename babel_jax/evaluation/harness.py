@@ -485,8 +485,9 @@ class TextWriter:
 
     def likelihood(self, params, model, asked: list[Problem], options: Options, progress) -> list[dict]:
         """Rows: bits per byte of each suite and language, and "solution_bits" of each problem (n: its bytes)."""
+        end = self.tokenizer.document_end
         losses = likelihood.solution_losses(
-            params, model, self.tokenizer, asked, options.variant, document_end=self.tokenizer.document_end
+            params, model, self.tokenizer, asked, options.variant, document_end=end, progress=progress
         )
         return likelihood.rows(losses) + [
             dict(

@@ -6,20 +6,18 @@ Letters as in `model/decoder.py`.
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import jax
 import numpy as np
-from jax.sharding import SingleDeviceSharding
 
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import bucket
 from babel_jax.evaluation.problems import Problem, prompt_text, reference
 from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
-from babel_jax.model.sharding import COMPILER_OPTIONS
 from babel_jax.probes import statistics
-from babel_jax.probes.forward import batch_rows, placement, row_batches, token_losses
+from babel_jax.probes.forward import batch_rows, jitted, on_devices, row_batches, token_losses
 from babel_jax.training.loss import segments
 
 
@@ -36,8 +34,7 @@ def jitted_nats(config: DecoderConfig, document_end: int, everywhere):
         _, taps = decoder.apply({"params": params}, tokens_BxT, segments(tokens_BxT, document_end))
         return (token_losses(params, config, taps["final_BxTxD"], targets_BxT, mesh) * weight_BxT).sum(axis=1)
 
-    platform = mesh.devices.flat[0].platform if mesh else None
-    return jax.jit(nats, out_shardings=everywhere, compiler_options=COMPILER_OPTIONS.get(platform))
+    return jitted(nats, everywhere)
 
 
 def solution_losses(
@@ -49,6 +46,7 @@ def solution_losses(
     batch_size: int | None = None,
     *,
     document_end: int,
+    progress: Callable[[dict], None] = lambda message: None,
 ) -> list[dict]:
     """The bits that a model needs for the reference solution of each problem that has one, given its prompt.
 
@@ -66,6 +64,7 @@ def solution_losses(
       variant: of the prompt, see `problems.VARIANTS`.
       batch_size: rows at a time; None: 32 short or 16 long ones, raised to a multiple of the devices.
       document_end: the token that ends a document in training; it fills up rows, as another document would.
+      progress: called with {"doing", "done", "of"}.
 
     Returns:
       For each such problem, in their order: `suite, language, task_id, number, variant, bits, bytes, tokens, truncated`.
@@ -77,9 +76,6 @@ def solution_losses(
         raise UserError(
             f"the tokenizer has {tokenizer.vocab_size} tokens and the model {config.vocab_size}; give the model's own."
         )
-    _, everywhere = placement(params, batch_size or 0)
-    if isinstance(everywhere, SingleDeviceSharding):
-        params = jax.device_put(params, everywhere)
     losses, pieces = [], {}
     for problem in problems:
         solution = reference(problem, variant)
@@ -103,8 +99,14 @@ def solution_losses(
                 "truncated": len(ids) - 1 > config.max_length,
             }
         )
+    done, of = 0, sum(map(len, pieces.values()))
     for length, chosen in sorted(pieces.items()):
-        nats = _nats(params, config, chosen, length, batch_size, document_end)
+
+        def so_far(count, done=done):
+            progress({"doing": "reading solutions", "done": done + count, "of": of})
+
+        nats = _nats(params, config, chosen, length, batch_size, document_end, so_far)
+        done += len(chosen)
         for (which, _, _), value in zip(chosen, nats, strict=True):
             losses[which]["bits"] += float(value) / math.log(2)
     return losses
@@ -137,7 +139,7 @@ def windows(tokens: int, first: int, context: int) -> list[tuple[int, int, int]]
     return found
 
 
-def _nats(params, config, chosen, length, batch_size, document_end):
+def _nats(params, config, chosen, length, batch_size, document_end, so_far):
     """Nats of the counted targets of each row, all padded to one length."""
     rows = {
         "tokens": np.full((len(chosen), length), document_end, np.int32),
@@ -148,13 +150,14 @@ def _nats(params, config, chosen, length, batch_size, document_end):
         n = len(ids) - 1
         rows["tokens"][row, :n], rows["targets"][row, :n], rows["weight"][row, counted - 1 : n] = ids[:-1], ids[1:], 1
     batch_size = batch_size or batch_rows(params, length)
-    place, everywhere = placement(params, batch_size)
+    params, place, everywhere = on_devices(params, batch_size)
     step = jitted_nats(config, document_end, everywhere)
     found = []
     for kept, batch in row_batches(rows, batch_size):
         batch = jax.device_put(batch, place)
-        found.append((kept, step(params, batch["tokens"], batch["targets"], batch["weight"])))
-    return np.concatenate([np.asarray(nats_B)[:kept] for kept, nats_B in found])
+        found.append(np.asarray(step(params, batch["tokens"], batch["targets"], batch["weight"]))[:kept])
+        so_far(sum(map(len, found)))
+    return np.concatenate(found)
 
 
 def rows(losses: list[dict]) -> list[dict]:
