@@ -316,7 +316,7 @@ mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
 params = t.loud_params(config, 0, 0.4)
 params = jax.device_put(params, sharding.shardings(mesh, params))
 found = {"written": [t.written(params, config=config, batch_size=8, **options) for options in ({}, t.SAMPLED)]}
-rows, everywhere = t.generation.placement(params, 8)
+params, rows, everywhere = t.generation.on_devices(params, 8)
 cache, _ = t.generation.jitted_writing(config, 0.0, 1.0, -1, rows, everywhere).blank(8, 64)
 found["shard"] = cache[0]["k"].addressable_shards[0].data.shape
 try:
