@@ -126,7 +126,7 @@ def main():
     speed = {name: tokens[name] / seconds[name] for name in runs} | (
         {} if "huggingface" in runs else {"huggingface": None}
     )
-    rows, everywhere = generate.placement(params, asked.batch)
+    params, rows, everywhere = generate.on_devices(params, asked.batch)
     parts = generate.jitted_writing(config, 0.0, 1.0, -1, rows, everywhere)
     agree = None
     if "huggingface" in runs:
