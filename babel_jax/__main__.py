@@ -407,7 +407,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
             bar.update(message["done"] - bar.n)
 
         bench = None
-        if hosts.is_first():
+        if hosts.is_first() and options.samples:
             bench = harness.Bench(parsed.sandbox, parsed.jobs, _cache() / "toolchains")
             stack.callback(bench.close)
         if parsed.checkpoints:
@@ -422,7 +422,9 @@ def _evaluate_suites(arguments: list[str]) -> None:
                 else harness.read_completions(parsed.completions)
             )
             name = "solutions" if parsed.solutions else Path(parsed.completions).stem
-            harness.evaluate_completions(suites, records, name, parsed.out, options, bench, progress)
+            missing = harness.evaluate_completions(suites, records, name, parsed.out, options, bench, progress)
+            if missing and hosts.is_first():
+                print(f"{missing} problems have no completion among {name} and are left out of the scores.")
             places = [(parsed.out, suites)]
     if hosts.is_first():
         for place, suites in places:

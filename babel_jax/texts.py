@@ -94,9 +94,9 @@ class SuiteTexts:
     corpus: str | None = None
 
     def __call__(self, run_dir) -> tuple[list[problems.Suite], harness.TextWriter | harness.WorldWriter]:
-        config = None if self.corpus else study_config(run_dir, "--corpus=DIR")
         if "world" in self.specs:
-            return self._of_world(run_dir, config)
+            return self._of_world(run_dir)
+        config = None if self.corpus else study_config(run_dir, "--corpus=DIR")
         directory = self.corpus or config.corpus
         if not directory:
             raise UserError(
@@ -108,13 +108,16 @@ class SuiteTexts:
         """The suites that stand in files."""
         return _given(self.specs, self.languages)
 
-    def _of_world(self, run_dir, config):
-        if self.specs != ("world",) or config is None or config.kind != "organism":
-            raise UserError(f"--suite=world asks runs of the embedded world, alone; {run_dir} is asked {self.specs}.")
+    def _of_world(self, run_dir):
+        if self.specs != ("world",) or self.corpus:
+            raise UserError("--suite=world stands alone, without other suites and without --corpus; leave them out.")
+        config = study_config(run_dir, "a suite of files and --corpus=DIR")
+        if config.kind != "organism":
+            raise UserError(f"{run_dir} is no run of the embedded world; give a suite of files.")
         seed = sweep.seed_of(run_dir)
         material = study.load_material(config, seed)
         embedded = world.World(world.WorldConfig(config.primary, config.new, **config.world.to_dict()), seed)
-        languages = self.languages or embedded.languages
+        languages = tuple(dict.fromkeys(self.languages)) or embedded.languages
         for language in languages:
             if language not in embedded.languages:
                 raise unknown_name("language of this run's world", language, embedded.languages)
@@ -125,7 +128,18 @@ class SuiteTexts:
 
 @functools.lru_cache(maxsize=1)  # all runs are asked the same
 def _given(specs, languages):
-    return [problems.load(spec, languages) for spec in specs]
+    suites = [problems.load(spec, languages) for spec in specs]
+    seen = {}
+    for spec, suite in zip(specs, suites, strict=True):
+        for problem in suite.problems:
+            key = (problem.suite, problem.language, problem.task_id)
+            if key in seen:
+                raise UserError(f"{' '.join(key)} stands in {seen[key]} and again in {spec}; name one of them.")
+            seen[key] = spec
+    for name in languages:
+        if name not in {language for _, language, _ in seen}:
+            raise UserError(f"{' and '.join(specs)} hold no problem in {name}; leave it out, or name another suite.")
+    return suites
 
 
 def study_config(run_dir, instead: str) -> ConfigDict:

@@ -38,12 +38,10 @@ def tool(sandbox, tmp_path_factory):
                 ready[language] = toolchains.find(language)
             except UserError as error:
                 pytest.skip(f"{language} was not run: {error}")
-            ready[language].prepare(cache, sandbox)
+            ready[language].prepare(cache)
         return ready[language]
 
-    yield get
-    for toolchain in ready.values():
-        toolchain.close()
+    return get
 
 
 def embedded(language):

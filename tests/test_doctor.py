@@ -79,16 +79,13 @@ class Careless:
     def __init__(self, status=0):
         self.status = status
 
-    def prepare(self, cache, opened):
+    def prepare(self, cache):
         pass
 
     def execute(self, *_, **__):
         if self.status:
             raise FileNotFoundError("it is gone")
         return Execution(None, Finished(0, "itself", b"", b"", 0.0, 0.0), sentinel_seen=True)
-
-    def close(self):
-        pass
 
 
 def test_a_toolchain_that_does_not_judge(monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shutil
 
 import jax
@@ -111,7 +112,7 @@ def test_a_run_is_written_judged_and_scored(tmp_path, run_dir, tokenizer, bench,
     verdicts = harness.verdicts_of(place)
     assert [verdict["outcome"] for verdict in verdicts] == ["passed", "failed_assert"]
     about = json.loads((place / "about.json").read_text())
-    assert about["suites"]["own"]["mine.jsonl"]["problems"] == 2 and len(about["texts"]) == 16
+    assert about["suites"][0]["files"]["mine.jsonl"]["problems"] == 2 and len(about["texts"]) == 16
     assert "pass@1" in harness.summary(place) and "50% passed" in harness.summary(place)
     made = len(calls)
     assert evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench) and len(calls) == made  # nothing is done twice
@@ -146,12 +147,54 @@ def test_what_was_written_before_a_crash_stays(tmp_path, run_dir, tokenizer, ben
     assert sorted(same) == sorted(line.decode().strip() for line in lines)
 
 
+def test_a_problem_keeps_all_its_samples_or_none(tmp_path, run_dir, tokenizer, bench, monkeypatch):
+    """Killed in the middle of a problem's samples: it is written again."""
+    spec = own_suite(tmp_path / "mine.jsonl")
+    calls = solving(monkeypatch, tokenizer, spec, lambda step, number: True)
+    sampling = dict(samples=3, temperature=1.0)
+    whole = evaluate(run_dir, tokenizer, spec, tmp_path / "whole", bench, **sampling)[0][0]
+    written = "completions/step_00000000.jsonl"
+    lines = (whole / written).read_bytes().splitlines(keepends=True)
+    place = tmp_path / "out" / "seed3" / "continual"
+    (place / "completions").mkdir(parents=True)
+    (place / written).write_bytes(b"".join(lines[:5]))
+    del calls[:]
+    evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench, **sampling)
+    assert calls == [1, 2] and (place / written).read_bytes() == b"".join(lines)
+
+
+def test_what_no_sandbox_is_needed_for_needs_none(tmp_path, run_dir, tokenizer):
+    spec = own_suite(tmp_path / "mine.jsonl")
+    ((place, _),) = evaluate(run_dir, tokenizer, spec, tmp_path / "out", None, samples=0, likelihood=True)
+    assert {"bits_per_byte", "solution_bits"} == set(measurements.read(place)["metric"])
+
+
+def test_prompts_that_fill_the_context_are_told(tmp_path, run_dir, tokenizer, bench):
+    spec = own_suite(tmp_path / "mine.jsonl", [("long", "word " * 80, "    return x\n", 2), TASKS[0]])
+    ((place, _),) = evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench, likelihood=True, new_tokens=8)
+    said = harness.summary(place)
+    assert "1 not written: the prompt fills the context" in said and "1 longer than the context" in said
+
+
 def test_results_of_another_suite_or_other_options_are_refused(tmp_path, run_dir, tokenizer, bench, monkeypatch):
     spec = own_suite(tmp_path / "mine.jsonl")
     solving(monkeypatch, tokenizer, spec, lambda step, number: True)
     evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench)
-    with pytest.raises(UserError, match="results of other options"):
+    with pytest.raises(UserError, match=r"results of other options: new_tokens \(512\)"):
         evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench, new_tokens=5)
+    about = tmp_path / "out" / "seed3" / "continual" / "about.json"
+    files.write_json(about, files.read_json(about) | {"began": 0.5})
+    with pytest.raises(UserError, match="results of other began"):  # a run that was trained anew
+        evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench)
+    files.write_json(about, files.read_json(about) | {"began": 1.0})
+    with pytest.raises(UserError, match="its own measurements"):
+        evaluate(run_dir, tokenizer, spec, run_dir.parent.parent, bench)
+    with pytest.raises(UserError, match=r"the tokenizer has \d+ tokens and the model"):
+        other = tokenizers.train(["def other(y): return y\n" * 20], 300)
+        evaluate(run_dir, other, spec, tmp_path / "other", bench)
+    with pytest.raises(UserError, match="greedy samples are all the same"):
+        evaluate(run_dir, tokenizer, spec, tmp_path / "other", bench, samples=4)
+    assert not (tmp_path / "other").exists()
     own_suite(tmp_path / "mine.jsonl", TASKS[:1])
     with pytest.raises(UserError, match="results of other suites"):
         evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench)
@@ -160,8 +203,18 @@ def test_results_of_another_suite_or_other_options_are_refused(tmp_path, run_dir
 def test_options_that_contradict_each_other():
     with pytest.raises(UserError, match="pass@10 needs 10 samples"):
         harness.Options(k=(1, 10))
-    with pytest.raises(UserError, match="4 greedy samples are all the same"):
-        harness.Options(samples=4)
+    for options, message in (
+        ({"k": ()}, "no number of tries"),
+        ({"k": (0, 1)}, "no number of tries"),
+        ({"samples": 0}, "nothing is left to do"),
+        ({"new_tokens": 0}, "at least 1"),
+        ({"temperature": math.inf}, "at least 0"),
+        ({"top_p": 0.0}, "in \\(0, 1]"),
+        ({"compat": "mxevil"}, "did you mean 'mxeval'"),
+        ({"variant": "raw+no_personas"}, "did you mean 'no_persona'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            harness.Options(**options)
 
 
 def main(*arguments):
@@ -183,9 +236,48 @@ def test_the_verb_judges_solutions_and_completions_of_others(tmp_path, capsys):
     assert rows[0]["only_first"] == 1 and rows[0]["only_second"] == 0
 
 
+def test_completions_of_some_problems_and_several_samples(tmp_path, capsys):
+    spec = own_suite(tmp_path / "mine.jsonl")
+    given = [{"task_id": "mine/0", "completion": f"    return {x} * x  # a\u2028b\n"} for x in (2, 3)]
+    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in given)
+    (tmp_path / "given.jsonl").write_text(lines)
+    arguments = ("--suite", spec, "--completions", tmp_path / "given.jsonl", "--samples=2")
+    assert main(*arguments, "--k=2", "--out", tmp_path / "two") == 0
+    assert (tmp_path / "two" / "figures" / "mine.csv").read_text().splitlines()[1].startswith("pass@2,Python,0.0,1.0,")
+    assert main(*arguments, "--k=1,2", "--out", tmp_path / "given") == 0
+    said = capsys.readouterr().out
+    assert "1 problems have no completion among given" in said
+    assert "pass@1           0.500" in said and "pass@2           1.000" in said
+
+
+def test_results_elsewhere_are_found_and_taken_in_part(tmp_path, run_dir, tokenizer, bench, monkeypatch):
+    """Two suites in one place, one in the other; a folder of one place stands for it, a folder of two for none."""
+    first, second = own_suite(tmp_path / "mine.jsonl"), own_suite(tmp_path / "second.jsonl", TASKS[:1])
+    text = (tmp_path / "second.jsonl").read_text()
+    (tmp_path / "second.jsonl").write_text(text.replace('"suite": "mine"', '"suite": "second"'))
+    assert main("--suite", first, "--suite", second, "--solutions", "--out", tmp_path / "both") == 0
+    about = json.loads((tmp_path / "both" / "about.json").read_text())
+    assert [list(suite["files"]) for suite in about["suites"]] == [["mine.jsonl"], ["second.jsonl"]]
+    assert main("--suite", first, "--solutions", "--out", tmp_path / "deep" / "seed0" / "one") == 0
+    suites = [problems.load(first)]
+    assert "McNemar p = 1" in harness.compared(tmp_path / "deep" / "seed0" / "one", tmp_path / "both", suites)
+    assert "McNemar p = 1" in harness.compared(tmp_path / "deep" / "seed0" / "one", tmp_path / "deep", suites)
+    both = [problems.load(spec) for spec in (first, second)]
+    with pytest.raises(UserError, match="holds no verdicts on second python"):
+        harness.compared(tmp_path / "both", tmp_path / "deep", both)
+    shutil.copytree(tmp_path / "deep" / "seed0" / "one", tmp_path / "deep" / "seed0" / "two")
+    with pytest.raises(UserError, match="2 evaluations; name one of .*seed0/one, .*seed0/two"):
+        harness.compared(tmp_path / "both", tmp_path / "deep", both)
+    with pytest.raises(UserError, match="0 evaluations; evaluate into it first"):
+        harness.compared(tmp_path / "both", tmp_path / "nowhere", both)
+    said = harness.knowledge(tmp_path / "both", tmp_path / "both", tmp_path / "both", suites, "python", "python")
+    assert "knowledge_share    0.000" in said
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ('{"task_id": "mine/0", "completion": "", "suite": 3}', "line 1: TypeError"),
         ('{"task_id": "mine/0"}', "line 1: KeyError"),
         ('{"task_id": "mine/7", "completion": ""}', "mine/7 fits 0 problems"),
         ('{"task_id": "mine/0", "completion": "", "sample": 2}', "--samples=1"),
@@ -209,12 +301,23 @@ def test_completions_that_cannot_be_used(tmp_path, line, message, capsys):
         (["--jobs=0"], "give at least 1"),
         (["--sandbox=docker"], "unknown"),
         (["--compat=mxevil"], "unknown"),
+        (["--k="], "no number of tries"),
+        (["--languages=python,php"], "hold no problem in php"),
+        (["--likelihood"], "the likelihood is a model's"),
+        (["--out=gs://bucket/out"], "is in a bucket"),
     ],
 )
 def test_arguments_that_cannot_be_used(tmp_path, arguments, message, capsys):
     spec = own_suite(tmp_path / "mine.jsonl")
     assert main("--suite", spec, "--solutions", "--out", tmp_path / "out", *arguments) == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_suite_is_named_once(tmp_path, capsys):
+    spec = own_suite(tmp_path / "mine.jsonl")
+    assert main("--suite", spec, "--suite", spec, "--solutions", "--out", tmp_path / "out") == 2
+    assert "mine python mine/0 stands in" in capsys.readouterr().err
 
 
 def test_the_share_of_the_primarys_knowledge(tmp_path, run_dir, tokenizer, bench, monkeypatch):
@@ -224,6 +327,7 @@ def test_the_share_of_the_primarys_knowledge(tmp_path, run_dir, tokenizer, bench
     for name, right in (("primary", {0, 1}), ("new", {1}), ("both", {0, 1})):
         solving(monkeypatch, tokenizer, spec, lambda step, number, right=right: step == 8 and number in right)
         ((places[name], suites),) = evaluate(run_dir, tokenizer, spec, tmp_path / name, bench)
+    (places["both"] / "verdicts" / "step_00000004.jsonl").write_text("")  # judging of it was broken off
     said = harness.knowledge(places["both"], places["primary"], places["new"], suites, "python", "python")
     frame = measurements.read(places["both"])
     share = frame[frame["metric"] == "knowledge_share"].set_index("step")

@@ -1,5 +1,7 @@
 """Several processes that are one run, on loopback with forced CPU devices: joining, agreeing, dying, going on."""
 
+import contextlib
+import dataclasses
 import json
 import random
 import shutil
@@ -12,16 +14,19 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from helpers import environment, make_run, python, same, small_material, state_at
+from helpers import SMALL, environment, loud, make_run, python, same, small_material, state_at
 from jax._src import clusters
 
 from babel_jax import files, measurements
 from babel_jax.__main__ import main
+from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.corpus.mixture import Mixture, stages_from_config
+from babel_jax.evaluation import harness, problems
 from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import artefacts, sweep
 from babel_jax.training import hosts, loop, metrics
 from babel_jax.training.checkpoint import Checkpoints
+from babel_jax.training.config import plain
 from babel_jax.training.step import Trainer
 
 HEARTBEAT = 6  # seconds; JAX ends the others when a process was not heard for two thirds of it
@@ -265,6 +270,50 @@ def test_two_processes_probe_as_one(tmp_path):
     np.testing.assert_allclose(one["php.new_log_prob_LxN"], two["php.new_log_prob_LxN"], atol=1e-4)
     tables = [measurements.read(tmp_path / name) for name in ("one", "two")]
     assert len(tables[0]) == len(tables[1]) and (tables[0]["metric"] == tables[1]["metric"]).all()
+
+
+SUITE = {
+    "suite": "mine",
+    "language": "python",
+    "task_id": "mine/0",
+    "number": 0,
+    "prompt": 'def double(x):\n    """Twice x."""\n',
+    "tests": "assert double(2) == 4\n",
+    "solution": "    return 2 * x\n",
+}
+
+
+def ask(folder: str, out: str) -> None:
+    """Two samples a problem of the run in `folder`, judged by the first process."""
+    folder = Path(folder)
+    suites = [problems.load(f"own:{folder / 'mine.jsonl'}")]
+    writer = harness.TextWriter(tokenizers.load(folder / "tokenizer.model"))
+    options = harness.Options(samples=2, temperature=0.8, new_tokens=8, likelihood=True)
+    bench = harness.Bench("rlimits", 1, folder / "cache") if hosts.is_first() else None
+    harness.evaluate_runs([folder / "seed0" / "continual"], lambda run: (suites, writer), out, options, (), bench)
+    given = harness.solutions(suites, "raw")
+    harness.evaluate_completions(suites, given, "s", f"{out}/given", harness.Options(), bench, lambda _: None)
+    if bench:
+        bench.close()
+    hosts.barrier("end")
+
+
+def test_two_processes_evaluate_as_one(tmp_path):
+    (tmp_path / "mine.jsonl").write_text(json.dumps(SUITE) + "\n")
+    tokenizer = tokenizers.train([(SUITE["prompt"] + SUITE["solution"]) * 20], 300)
+    tokenizer.save(tmp_path / "tokenizer.model")
+    run, config = tmp_path / "seed0" / "continual", dataclasses.replace(SMALL, vocab_size=300, max_length=64)
+    with contextlib.closing(Checkpoints(run)) as checkpoints:
+        about = {"model": plain(config), "started": 1.0, "step": 0, "tokens": 0, "tokens_by_language": {}}
+        checkpoints.save(0, {"params": jax.device_put(loud(config), jax.local_devices()[0])}, about)
+    files.write_json(run / "config.json", {"config": {"seed": 0}, "material": None})
+    ask(str(tmp_path), str(tmp_path / "one"))
+    finish(start(f"ask({str(tmp_path)!r}, {str(tmp_path / 'two')!r})", devices=1))
+    written = [(tmp_path / out / "seed0/continual/completions/step_00000000.jsonl") for out in ("one", "two")]
+    assert written[0].read_text() == written[1].read_text() and len(written[1].read_text().splitlines()) == 2
+    tables = [measurements.read(tmp_path / out / "seed0" / "continual") for out in ("one", "two")]
+    np.testing.assert_allclose(tables[0]["value"], tables[1]["value"], rtol=1e-4)
+    assert harness.verdicts_of(tmp_path / "two" / "given")[0]["outcome"] == "passed"
 
 
 def test_two_processes_survive_a_kill_and_move_to_one(tmp_path):

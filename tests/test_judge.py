@@ -158,6 +158,12 @@ def test_compiling():
     assert judge.classify(code, Execution(finished(1, said), None, False)) == ("compile_error", said.splitlines()[1])
     memory = finished(1, "\ncc1plus: out of memory allocating 65536 bytes after a total of 9 bytes\n")
     assert judge.classify(code, Execution(memory, None, False))[0] == "oom"
+    said = (
+        "/code/program.cpp:3:5: error: 'g' was not declared\n    3 | catch (bad_alloc& e) { g(e); }\n      |        ^\n"
+    )
+    assert judge.classify(code, Execution(finished(1, said), None, False))[0] == "compile_error"
+    killed = "g++: fatal error: Killed signal terminated program cc1plus\ncompilation terminated.\n"
+    assert judge.classify(code, Execution(finished(1, killed), None, False))[0] == "timeout"
 
 
 def test_leaving_early_with_status_0_passes_nowhere_but_in_compat():
@@ -453,6 +459,49 @@ def test_a_full_disk_loses_only_what_did_not_fit(tmp_path, monkeypatch):
     assert len(tools.ran) == 20 - len(kept) + 1, "and the control"
 
 
+def test_failures_that_cannot_be_withdrawn_are_not_kept(tmp_path, monkeypatch):
+    """The full disk is also why the programs fail."""
+    kept = run([sample("wrong\n")], tmp_path, Toolchain())
+    tools = Toolchain()
+    tools.broken = True
+    opened = judge._Book._opened
+    monkeypatch.setattr(judge._Book, "_opened", staticmethod(lambda path: opened(path).close() or FullDisk(path, "ab")))
+    with pytest.raises(UserError, match="No space left on device"):
+        run([sample("wrong\n"), *(sample(f"right {n}\n", number=n) for n in range(1, 20))], tmp_path, tools)
+    assert judge.read(tmp_path / "verdicts.jsonl") == kept
+
+
+def test_two_processes_do_not_cut_each_other_s_lines(tmp_path, monkeypatch):
+    """A line that another one writes to the cache, after it was read and before its torn end is cut off."""
+    cache, threads, read = tmp_path / "cache", [], judge._whole_lines
+
+    def other():
+        run([sample("right 2\n", number=2)], tmp_path / "other", Toolchain(), cache=cache)
+
+    def slow(path):
+        whole = read(path)
+        if path.parent == cache and sys._getframe(1).f_code.co_name == "_opened" and not threads:
+            threads.append(threading.Thread(target=other))
+            threads[0].start()
+            threads[0].join(0.5)
+        return whole
+
+    run([sample("right 0\n")], tmp_path / "first", Toolchain(), cache=cache)
+    lines_then = len(judge._lines(cache / "verdicts.jsonl"))
+    monkeypatch.setattr(judge, "_whole_lines", slow)
+    run([sample("right 1\n", number=1)], tmp_path / "mine", Toolchain(), cache=cache)
+    threads[0].join()
+    assert len(judge._lines(cache / "verdicts.jsonl")) == lines_then + 2
+
+
+def test_a_file_of_verdicts_is_one_process_s(tmp_path):
+    with (
+        judge._Book._opened(tmp_path / "verdicts.jsonl"),
+        pytest.raises(UserError, match="another process judges into"),
+    ):
+        run([sample("right\n")], tmp_path, Toolchain())
+
+
 def test_what_failed_while_a_correct_program_fails_is_no_failure(tmp_path):
     """A disk that ran full, a compiler without its parts: nothing is gone, but nothing passes any more."""
     tools = Toolchain()
@@ -517,7 +566,7 @@ COMPLETIONS = {
         "failed_assert": "return 2; }",
         "runtime_error": "var x = new int[1]; return x[n + 3]; }",
         "compile_error": "return ( }",
-        "oom": "var l = new List<byte[]>(); while (true) l.Add(new byte[10000000]); }",
+        "oom": "var l = new List<byte[]>(); while (true) l.Add(new byte[100000000]); }",
         "timeout": "while (true); }",
         "output_limit": "while (true) Console.WriteLine(new string('x', 10000)); }",
         "no_sentinel": "Environment.Exit(0); return 1; }",
@@ -527,7 +576,7 @@ COMPLETIONS = {
         "failed_assert": "return 2 }",
         "runtime_error": "x := []int{}; return x[n] }",
         "compile_error": "return ( }",
-        "oom": "var l [][]byte; for { b := make([]byte, 10000000); for i := range b { b[i] = 1 }; l = append(l, b) } }",
+        "oom": "var l [][]byte; for { l = append(l, make([]byte, 50000000)) } }",
         "timeout": "for {} }",
         "output_limit": 'for { fmt.Println(strings.Repeat("x", 10000)) } }',
         "no_sentinel": "os.Exit(0); return 1 }",
@@ -537,7 +586,7 @@ COMPLETIONS = {
         "failed_assert": "return 2; }",
         "runtime_error": "vector<int> v; return v.at(n + 3); }",
         "compile_error": "return ( }",
-        "oom": "vector<vector<char>> v; while (1) v.push_back(vector<char>(10000000, 1)); }",
+        "oom": "vector<vector<char>> v; while (1) v.emplace_back(100000000, 1); }",
         "timeout": "volatile int x = 0; while (true) x = x + 1; }",
         "output_limit": "while (true) puts(string(10000, 'x').c_str()); }",
         "no_sentinel": "exit(0); }",
@@ -556,7 +605,7 @@ def sandboxed():
 
 
 @pytest.fixture(scope="module")
-def tools(sandboxed, tmp_path_factory):
+def tools(tmp_path_factory):
     cache, ready = tmp_path_factory.mktemp("cache"), {}
 
     def get(language):
@@ -565,12 +614,10 @@ def tools(sandboxed, tmp_path_factory):
                 ready[language] = toolchains.find(language)
             except UserError as error:
                 pytest.skip(f"{language} was not run: {error}")
-            ready[language].prepare(cache, sandboxed)
+            ready[language].prepare(cache)
         return ready[language]
 
-    yield get
-    for toolchain in ready.values():
-        toolchain.close()
+    return get
 
 
 @pytest.fixture

@@ -4,13 +4,17 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import test_hosts
 from helpers import environment, make_run, same, small_material, state_at
 from test_study import CONFIG, processes_in
 
-from babel_jax.evaluation import measure
+from babel_jax.evaluation import harness, judge, measure
+from babel_jax.evaluation.problems import Problem
+from babel_jax.evaluation.sandbox import Finished
+from babel_jax.evaluation.toolchains import Execution
 from babel_jax.training import loop, preemption
 from babel_jax.training.checkpoint import Checkpoints
 
@@ -46,6 +50,34 @@ def test_a_preempted_run_saves_itself_and_loses_nothing(tmp_path, caught):
     assert same(state_at(tmp_path / "run", 40, trainer), state_at(tmp_path / "whole", 40, trainer))
     books = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("run", "whole")]
     assert books[0] == books[1] and books[0].count("\n") == 2
+
+
+def test_a_preempted_judging_keeps_what_it_has(tmp_path, caught):
+    problem = Problem("own", "python", "f", 0, "def f():\n", "", "f", None, (), False)
+    samples = [judge.Sample(problem, index, f"    return {index}\n", "given") for index in range(30)]
+    ran = []
+
+    class Tools:
+        fingerprint, missing = "1", ()
+
+        def execute(self, *_, **__):
+            ran.append(1)
+            return Execution(None, Finished(0, "itself", b"", b"", 0.0, 0.0), True)
+
+    bench = SimpleNamespace(
+        jobs=1, sandbox=SimpleNamespace(level=""), toolchains={"python": Tools()}, ready=lambda _: 0
+    )
+    path, options = tmp_path / "verdicts.jsonl", harness.Options()
+
+    def warn(message):
+        if message["done"] == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(preemption.Preempted):
+        harness.judged(samples, path, options, bench, progress=warn)
+    assert 3 <= len(judge.read(path)) == len(ran) < 30
+    preemption._warned.clear()
+    assert len(harness.judged(samples, path, options, bench, progress=lambda message: None)) == len(ran) == 30
 
 
 def test_a_warning_before_the_first_step_costs_nothing(tmp_path, caught):

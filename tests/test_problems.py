@@ -97,6 +97,7 @@ def test_mxeval_is_read_as_it_is_distributed():
         "MBPP/64",
         "MBCSP/395",
         "HumanEval_csharp/12",
+        "HumanEval_go/12",
     }
     assert suite.problems[0].source in suite.sources
 

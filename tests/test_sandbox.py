@@ -163,8 +163,8 @@ def gone(word: str, seconds: float = 60) -> bool:
 def test_a_program_s_words_status_and_time(opened):
     finished = attack(opened, "import os, sys; os.write(1, b'\\xff\\0x'); os.write(2, b'e'); sys.exit(7)")
     assert (finished.status, finished.ended_by, finished.stdout, finished.stderr) == (7, "itself", b"\xff\0x", b"e")
-    finished = attack(opened, "import time\nwhile time.process_time() < .5: pass")
-    assert 0.4 < finished.cpu_seconds < 1 and finished.cpu_seconds <= finished.wall_seconds + 0.1
+    finished = attack(opened, "import time\nwhile time.process_time() < .3: pass")
+    assert 0.25 < finished.cpu_seconds < 0.8 and finished.cpu_seconds <= finished.wall_seconds + 0.1
 
 
 def test_processor_time(opened):
@@ -172,7 +172,8 @@ def test_processor_time(opened):
         "import os, signal; signal.signal(signal.SIGXCPU, signal.SIG_IGN); os.close(1); os.close(2)\nwhile True: pass"
     )
     finished = attack(opened, spin, limits=Limits(cpu_seconds=1, wall_seconds=20))
-    assert (finished.status, finished.ended_by) == (-signal.SIGKILL, "cpu") and 0.9 < finished.cpu_seconds < 1.5
+    # the limit counts ticks of a clock, on a busy machine more than the program ran
+    assert (finished.status, finished.ended_by) == (-signal.SIGKILL, "cpu") and 0.5 < finished.cpu_seconds < 1.5
 
 
 def test_sleeping(opened):
@@ -382,11 +383,11 @@ def test_programs_die_with_us(level, milliseconds):
     source = f"""
 from babel_jax.evaluation.sandbox import *
 with Sandbox({level!r}, 1) as opened:
-    print(flush=True)
+    print(opened._directory, flush=True)
     opened.run(["sleep", {word!r}], limits=Limits(wall_seconds=100))
 """
     process = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE)
-    process.stdout.read(1)
+    directory = Path(process.stdout.readline().decode().strip())
     time.sleep(milliseconds / 1000)
     while milliseconds == 300 and not any(b"sleep" in Path(f"/proc/{pid}/comm").read_bytes() for pid in alive(word)):
         assert process.poll() is None
@@ -394,6 +395,10 @@ with Sandbox({level!r}, 1) as opened:
     process.kill()
     process.communicate()
     assert gone(word)
+    for place in sandbox._group_places():  # what was killed cannot tidy up
+        for group in place[1].glob(f"{directory.name}_*"):
+            sandbox._remove_group(group)
+    shutil.rmtree(directory)
 
 
 # Files
@@ -618,6 +623,13 @@ def test_threads(here):
     assert found == {slot: [str(slot * 100 + i) for i in range(5)] for slot in range(4)}
 
 
+def test_orphans_of_one_program_do_not_hinder_the_next(here):
+    """They count against the user's limit until somebody has waited for them."""
+    for _ in range(6):
+        finished = here.run(["sh", "-c", "for i in 1 2 3 4 5; do setsid sleep 9 & done"], limits=Limits(processes=20))
+        assert finished.status == 0, finished
+
+
 def leftovers(directory) -> dict:
     """What may pile up: children not waited for, open files, temporary files, control groups."""
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
@@ -633,7 +645,7 @@ def leftovers(directory) -> dict:
 def test_nothing_piles_up(here):
     source = "import os, time\nif os.fork() == 0: os.setsid(); time.sleep(60)"
     before = leftovers(here._directory)
-    for _ in range(100 if here.level == "bubblewrap" else 20):
+    for _ in range(20):
         assert attack(here, source, "piles.up").status == 0
     assert leftovers(here._directory) == before and gone("piles.up", 0)
     here.close()
@@ -695,6 +707,85 @@ def test_without_user_namespaces(open_directory):
     levels = json.loads(levels)
     assert levels["rlimits"] == "" and "amespace" in levels["bubblewrap"] and "unshare failed" in levels["unshare"]
     assert "level bubblewrap" in refusal and "rlimits" in refusal
+
+
+def test_interrupted_it_leaves_nothing(here):
+    """Ctrl-C while a program runs: also what it left behind is gone."""
+    word = f"7300.{os.getpid()}"
+
+    def interrupt():
+        while len(alive(word)) < 2:
+            time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        here.run(["sh", "-c", f"setsid sleep {word} & sleep {word}"], limits=QUICK)
+    thread.join()
+    assert gone(word, 5)
+
+
+def test_a_sandbox_that_vanishes_leaves_no_files_open(here, monkeypatch):
+    before = len(os.listdir("/proc/self/fd"))
+
+    start = subprocess.Popen
+
+    def vanished(command, **words):
+        if command[0] != "rm":
+            raise FileNotFoundError(2, "No such file or directory")
+        return start(command, **words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", vanished)
+        with pytest.raises(SandboxError, match="cannot start .*: No such file"):
+            here.run(["true"])
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert here.run(["true"]).status == 0
+
+
+def test_a_kernel_without_some_calls(monkeypatch):
+    need("bubblewrap")
+    read = Path.read_text
+
+    def without_children(path, *arguments, **words):
+        if path.name == "children":
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return read(path, *arguments, **words)
+
+    with monkeypatch.context() as patch, Sandbox("bubblewrap", 1) as opened:
+        patch.setattr(Path, "read_text", without_children)
+        finished = opened.run(["sleep", f"7400.{os.getpid()}"], limits=Limits(wall_seconds=0.3))
+        assert finished.ended_by == "wall" and gone(f"7400.{os.getpid()}", 5)
+
+    def lacking(_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", lacking)
+    assert set(sandbox.available().values()) == {"[Errno 38] Function not implemented"}
+    with pytest.raises(UserError, match="bubblewrap: .*not implemented"):
+        sandbox.open_sandbox()
+
+
+def test_a_temporary_folder_that_others_cannot_reach(monkeypatch, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("the tests do not run as root")
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for level in ("bubblewrap", "rlimits"):
+        with pytest.raises(UserError, match="is closed to other users; set TMPDIR"):
+            Sandbox(level, 1)
+    assert os.listdir(tmp_path) == []
+
+
+def test_more_workers_than_users_leave_nothing(monkeypatch):
+    if os.geteuid() != 0:
+        pytest.skip("the tests do not run as root")
+    monkeypatch.setattr(sandbox, "LAST_UID", sandbox.FIRST_UID + 30)
+    known = {place for _, place in sandbox._group_places() for place in place.glob("babel_jax_sandbox_*")}
+    with pytest.raises(UserError, match="use fewer workers"):
+        Sandbox("rlimits", 32)
+    assert not {place for _, place in sandbox._group_places() for place in place.glob("babel_jax_sandbox_*")} - known
 
 
 def test_without_control_groups(monkeypatch):

@@ -170,6 +170,13 @@ def test_nothing_solved_is_not_known_to_be_nothing():
     assert math.isnan(scores.estimate([], [])["value"])
 
 
+def test_all_of_one_language_and_nothing_of_the_other_is_not_known_either():
+    macro = scores.estimate([1] * 10 + [0] * 10, list(range(10)) * 2, [0] * 10 + [1] * 10)
+    reach = stats.binomtest(0, 10).proportion_ci().high
+    assert macro["value"] == 0.5
+    assert [macro["ci_low"], macro["ci_high"]] == pytest.approx([0.5 - reach / 2, 0.5 + reach / 2])
+
+
 def test_mcnemar_is_the_exact_binomial():
     for first, second in ((0, 0), (1, 0), (3, 11), (11, 3), (40, 22)):
         n = first + second
@@ -309,6 +316,15 @@ def test_partners_are_failed_by_both_monolingual_models():
     assert (found["n"], found["unmatched"], found["value"]) == (0, 2, pytest.approx(math.nan, nan_ok=True))
     found = scores.knowledge_share(primary, alone, now, hard | {4: 1.1})["matched"]
     assert (found["n"], found["unmatched"], found["value"]) == (1, 1, 1.0)
+
+
+@pytest.mark.parametrize("alone", [[1, 1, 1], [1, 1, 0], [0, 0, 0]])
+def test_a_share_without_members_or_partners_has_no_control_and_is_told(alone):
+    """One side of the control is empty: no member of P, or no problem that both monolingual models fail."""
+    all_solved = numbered([1, 1, 1])
+    found = scores.knowledge_share(all_solved, numbered(alone), all_solved, {0: 1.0, 1: 2.0, 2: 3.0})
+    assert found["value"] == pytest.approx(1 - sum(alone) / 3)
+    assert (found["matched"]["n"], found["matched"]["unmatched"]) == (0, 3 - sum(alone))
 
 
 def test_matching_needs_a_measure_that_tells_tasks_apart():

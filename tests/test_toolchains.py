@@ -83,7 +83,7 @@ def sandbox():
 
 
 @pytest.fixture(scope="module")
-def ready(sandbox, tmp_path_factory):
+def ready(tmp_path_factory):
     """language -> its toolchain, prepared; a test of a language that is not installed is skipped."""
     cache, found = tmp_path_factory.mktemp("toolchains"), {}
 
@@ -93,12 +93,10 @@ def ready(sandbox, tmp_path_factory):
                 found[language] = toolchains.find(language)
             except UserError as missing:
                 pytest.skip(f"no program in {LANGUAGES[language].title} was run: {missing}")
-            found[language].prepare(cache, sandbox)
+            found[language].prepare(cache)
         return found[language]
 
-    yield get
-    for toolchain in found.values():
-        toolchain.close()
+    return get
 
 
 @pytest.fixture
@@ -211,6 +209,11 @@ def test_python_prints_the_sentinel_past_what_the_program_did_to_its_output(exec
     assert execute(Code("python", body, "print('tests')\n")).sentinel_seen
 
 
+def test_a_backslash_at_the_end_takes_no_test_away(execute):
+    body = program("python", BODIES["wrong"]["python"]).body
+    assert not execute(Code("python", f"{body}if 0: \\", "assert f(2) == 3\n")).sentinel_seen
+
+
 def test_python_has_nothing_installed_beside_it(execute):
     tests = "import sys\nassert 'site' not in sys.modules\nassert not any('packages' in path for path in sys.path)\n"
     execution = execute(Code("python", "", tests))
@@ -220,6 +223,23 @@ def test_python_has_nothing_installed_beside_it(execute):
 def test_php_has_the_usual_extensions(execute):
     execution = execute(Code("php", "<?php\n", "if (!ctype_upper('A')) { throw new Exception(); }\n"))
     assert execution.sentinel_seen, said(execution)
+
+
+def test_a_failed_assertion_of_php_throws_also_where_that_is_not_the_default(sandbox, ready, monkeypatch, tmp_path):
+    """Before PHP 8 it only warned. The old default is given to this PHP, before the options of ours."""
+    old = tmp_path / "php"
+    old.write_text(f'#!/bin/sh\nexec {ready("php")._php} -d assert.exception=0 "$@"\n')
+    old.chmod(0o755)
+    monkeypatch.setattr(toolchains, "_tool", lambda language, name: old)
+    options = toolchains.PHP()._options
+    assert toolchains.find("php")._options == options
+    command = [str(ready("php")._php), "-n", "-d", "assert.exception=0", *options, "-r", "assert(1 === 2);"]
+    assert sandbox.run(command).status == 255
+
+
+def test_csharp_keeps_the_exit_code_that_the_program_set(execute):
+    code = Code("csharp", "using System;\nclass P {\n", "static void Main() { Environment.ExitCode = 3; } }")
+    assert execute(code).ran.status == 3
 
 
 def test_a_failed_assertion_of_csharp_fails_the_program_or_is_printed(execute):
@@ -455,6 +475,12 @@ def test_go_names_of_the_program_do_not_meet_those_around_it(execute):
     assert execution.sentinel_seen, said(execution)
 
 
+def test_go_has_as_many_threads_on_every_machine(execute):
+    body = 'package main\n\nimport "os"\n'
+    execution = execute(Code("go", body, 'func main() { println("threads", os.Getenv("GOMAXPROCS")) }'))
+    assert execution.sentinel_seen and "threads 2\n" in said(execution)
+
+
 def test_go_can_import_the_whole_standard_library(execute):
     """Also what is linked with C, and what stands in the vendor folder."""
     body = 'package main\n\nimport (\n\t"net/http"\n\t"os/user"\n)\n\n'
@@ -524,9 +550,9 @@ def test_go_imports_are_repaired_only_when_asked(execute):
 
 @pytest.mark.parametrize("language, name", [("csharp", "Launcher.exe"), ("cpp", "sentinel.o")])
 def test_a_prepared_file_that_vanishes_is_no_verdict(sandbox, ready, tmp_path, language, name):
-    toolchain = toolchains.find(language)
     shutil.copytree(ready(language)._tools.parent, tmp_path, dirs_exist_ok=True)
-    toolchain.prepare(tmp_path, sandbox)
+    toolchain = toolchains.find(language)
+    toolchain.prepare(tmp_path)
     next(tmp_path.glob(f"{language}-*/{name}")).unlink()
     with pytest.raises(FileNotFoundError, match=name):
         toolchain.execute(sandbox, program(language), sentinel=SENTINEL, compile_limits=COMPILE, run_limits=RUN)
@@ -547,6 +573,20 @@ def test_a_tool_that_vanishes_is_no_verdict(sandbox, ready, monkeypatch, tmp_pat
 def test_what_is_not_installed_is_named_with_the_line_that_installs_it(monkeypatch, language):
     monkeypatch.setattr(toolchains, "SEARCHED", "/nowhere")
     with pytest.raises(UserError, match=f"not installed below /usr; {toolchains.INSTALL[language]}"):
+        toolchains.find(language)
+
+
+@pytest.mark.parametrize("language, name", [("python", "python3"), ("php", "php"), ("csharp", "mono"), ("cpp", "g++")])
+def test_a_tool_that_programs_would_not_see_is_refused(monkeypatch, tmp_path, language, name):
+    """As /usr/local/bin/NAME that points into /opt."""
+    tool = tmp_path / "real"
+    tool.write_text("#!/bin/sh\n")
+    tool.chmod(0o755)
+    (tmp_path / name).symlink_to(tool)
+    monkeypatch.setattr(toolchains, "SEARCHED", str(tmp_path))
+    with pytest.raises(
+        UserError, match=f"{tool}, which programs in the sandbox do not see.*{toolchains.INSTALL[language]}"
+    ):
         toolchains.find(language)
 
 
@@ -572,7 +612,7 @@ def test_two_that_prepare_at_once_share_one_result(sandbox, ready, tmp_path, lan
     ready(language)
     found = [toolchains.find(language) for _ in range(2)]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda toolchain: toolchain.prepare(tmp_path, sandbox), found))
+        list(pool.map(lambda toolchain: toolchain.prepare(tmp_path), found))
     assert [path.name for path in tmp_path.iterdir()] == [f"{language}-{found[0].fingerprint}"]
     for toolchain in found:
         execution = toolchain.execute(
@@ -581,21 +621,20 @@ def test_two_that_prepare_at_once_share_one_result(sandbox, ready, tmp_path, lan
         assert execution.sentinel_seen, said(execution)
 
 
-def test_what_was_prepared_is_used_again(sandbox, ready, tmp_path, monkeypatch):
-    toolchain = ready("csharp")
-    toolchain = toolchains.find("csharp")
-    toolchain.prepare(tmp_path, sandbox)
+def test_what_was_prepared_is_used_again(ready, tmp_path):
+    ready("csharp")
+    toolchains.find("csharp").prepare(tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    toolchains.find("csharp").prepare(tmp_path, sandbox)
+    toolchains.find("csharp").prepare(tmp_path)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
 
 
-def test_preparing_that_fails_leaves_nothing(sandbox, ready, tmp_path, monkeypatch):
+def test_preparing_that_fails_leaves_nothing(ready, tmp_path, monkeypatch):
     ready("go")
     toolchain = toolchains.find("go")
     monkeypatch.setattr(toolchains, "SHIMS", tmp_path / "nothing")
     with pytest.raises(UserError, match="fails"):
-        toolchain.prepare(tmp_path / "cache", sandbox)
+        toolchain.prepare(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 

@@ -88,9 +88,8 @@ def _language(name: str, opened, cache) -> dict:
         row["found"] = toolchain.version
         row["needs"] = "; ".join(f"{need}: {toolchains.INSTALL_NEED[need]}" for need in toolchain.missing)
         if opened is not None:
-            toolchain.prepare(cache, opened)
+            toolchain.prepare(cache)
             row["verdicts"] = verdicts(toolchain, opened)
-            toolchain.close()
     except UserError as error:
         row["found"] = str(error).removeprefix(f"{LANGUAGES[name].title}: ")
     return row

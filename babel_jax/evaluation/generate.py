@@ -177,7 +177,7 @@ class Writing(NamedTuple):
     prefill: Callable  # (weights, prompts_BxT, length_B, S) -> state in which each prompt was read
     resize: Callable  # (cache, S) -> cache
     place: Callable  # (state, read, slot_R, source_R) -> state: rows slot_R are rows source_R of the state `read`
-    decode: Callable  # (weights, state, slots, key) -> (state, tokens_BxC)
+    decode: Callable  # (weights, state, slots, a random key's data) -> (state, tokens_BxC)
 
 
 @functools.cache
@@ -243,8 +243,8 @@ def jitted_writing(config: DecoderConfig, temperature: float, top_p: float, stop
         read = resize(read[0], state[0][0]["k"].shape[2]), read[1]
         return jax.tree.map(lambda old, new: old.at[slot_R].set(new[source_R], mode="drop"), state, read)
 
-    def decode(weights, state, slots, key):
-        B = len(slots["left"])
+    def decode(weights, state, slots, key_data):
+        B, key = len(slots["left"]), jax.random.wrap_key_data(key_data)
         key_B = jax.vmap(lambda *row: functools.reduce(jax.random.fold_in, row, key))(slots["stream"], slots["sample"])
 
         def one_token(loop):
@@ -328,7 +328,8 @@ def write(
     params, rows, everywhere = on_devices(params, B)
     parts = jitted_writing(config, float(temperature), float(top_p), stop_id, rows, everywhere)
     weights = parts.weights(params)
-    key = jax.device_put(jax.random.key(seed), everywhere)
+    # As plain numbers: of several hosts, none can put a key on the devices of the others.
+    key_data = jax.device_put(np.asarray(jax.random.key_data(jax.random.key(seed))), everywhere)
 
     def read(chosen):
         """The state in which these prompts' first tokens are about to be written."""
@@ -363,7 +364,7 @@ def write(
             return written
         state = _fitting(parts, config, state, slots)
         on_device = {name: slots[name] for name in ("index", "left", "sample")} | {"stream": streams[slots["prompt"]]}
-        state, tokens_BxC = parts.decode(weights, state, jax.device_put(on_device, rows), key)
+        state, tokens_BxC = parts.decode(weights, state, jax.device_put(on_device, rows), key_data)
         _collect(np.asarray(tokens_BxC), slots, written, stop_id, finished, update)
         progress(dict(update))
 

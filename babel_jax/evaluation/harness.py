@@ -5,9 +5,11 @@ hashes and licences, the options), and for each checkpoint `completions/step_*.j
 `measurements/step_*.parquet`. What is written or judged is not done again; results of other files or options are refused.
 """
 
+import collections
 import contextlib
 import dataclasses
 import json
+import math
 import zlib
 from collections.abc import Callable
 
@@ -15,15 +17,15 @@ import numpy as np
 
 from babel_jax import files, measurements
 from babel_jax.corpus.tokenizer import Tokenizer
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, unknown_name
 from babel_jax.evaluation import generate, judge, likelihood, scores, toolchains, world
 from babel_jax.evaluation.measure import completions as world_tokens
-from babel_jax.evaluation.problems import Problem, Suite, prompt_text, reference
+from babel_jax.evaluation.problems import Problem, Suite, check_variant, prompt_text, reference
 from babel_jax.evaluation.sandbox import open_sandbox
 from babel_jax.evaluation.stops import Stopper
 from babel_jax.material import Material
 from babel_jax.probes import sweep
-from babel_jax.training import hosts, preemption
+from babel_jax.training import hosts, loop, preemption
 from babel_jax.training.checkpoint import Checkpoints
 
 KEPT_AT_ONCE = 256  # problems whose completions are written to the file together: what a crash can cost
@@ -52,12 +54,21 @@ class Options:
     likelihood: bool = False
 
     def __post_init__(self):
+        """What cannot be done is refused before hours have gone into writing."""
         if not self.samples and not self.likelihood:
             raise UserError("with --samples=0 nothing is left to do; add --likelihood, or write samples.")
+        if min(self.k, default=0) < 1:
+            raise UserError("--k names no number of tries; give numbers from 1 on, such as --k=1,10.")
         if self.samples and max(self.k) > self.samples:
             raise UserError(f"pass@{max(self.k)} needs {max(self.k)} samples a problem; add --samples={max(self.k)}.")
-        if self.samples > 1 and not self.temperature:
-            raise UserError(f"{self.samples} greedy samples are all the same; add --temperature, such as 0.8.")
+        if self.new_tokens < 1 or not 0 <= self.temperature < math.inf or not 0 < self.top_p <= 1:
+            raise UserError(
+                f"--new_tokens={self.new_tokens} must be at least 1, --temperature={self.temperature} at least 0 and "
+                f"--top_p={self.top_p} in (0, 1]; correct them."
+            )
+        if self.compat not in judge.RULES:
+            raise unknown_name("compat rule", self.compat, judge.COMPAT)
+        check_variant(self.variant)
 
 
 class Bench:
@@ -74,12 +85,10 @@ class Bench:
         """Finds the toolchains of these languages, before anything is written for nothing."""
         for language in sorted(set(languages) - set(self.toolchains)):
             toolchain = toolchains.find(language)
-            toolchain.prepare(self.cache, self.sandbox)
+            toolchain.prepare(self.cache)
             self.toolchains[language] = toolchain
 
     def close(self) -> None:
-        for toolchain in self.toolchains.values():
-            toolchain.close()
         self.sandbox.close()
 
 
@@ -98,25 +107,36 @@ def evaluate_runs(
       run_dirs: from `sweep.run_directories`.
       texts: run directory -> (suites, the writer of its completions).
       steps: which checkpoints; () for all, (-1,) for the last.
-      bench: on the first host; None on the others, which only help to write.
+      bench: on the first host; None on the others, which only help to write, and where nothing is to be judged.
+
+    Raises:
+      UserError: a run without checkpoints, options that its writer cannot follow, a place with results of something else, ….
     """
+    if options.samples > 1 and not options.temperature:
+        raise UserError(f"{options.samples} greedy samples are all the same; add --temperature, such as 0.8.")
     places = {}
     for run_dir in run_dirs:
         place = files.path(out) / run_dir.parent.name / run_dir.name
         if place in places:
             raise UserError(f"two runs are called {place.parent.name}/{place.name}; evaluate them into two folders.")
+        if place == run_dir:
+            raise UserError(f"--out={out} is where {run_dir} keeps its own measurements; give another folder.")
         suites, writer = texts(run_dir)
         places[place] = suites
-        describe(place, suites, options, {"run": run_dir.name, "texts": writer.fingerprint})
-        if bench and options.samples:
+        if bench:
             bench.ready(problem.language for problem in asked_in(suites))
         with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
             wanted = sweep.wanted_steps(checkpoints.steps(), steps, run_dir, more_to_come=False)
             if not wanted:
                 raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
-            for step in wanted:
-                metadata = checkpoints.metadata(step)
-                _evaluate_step(run_dir, step, metadata, suites, writer, place, options, bench, progress)
+            metadata = checkpoints.metadata(wanted[0])
+            writer.check(options, sweep.stored_model(metadata))
+            # When a run began tells it from another one of its name.
+            about = {"run": run_dir.name, "began": metadata.get("started")}
+            with work_in(place, suites, options, about | {"texts": writer.fingerprint}):
+                for step in wanted:
+                    metadata = checkpoints.metadata(step)
+                    _evaluate_step(run_dir, step, metadata, suites, writer, place, options, bench, progress)
     return list(places.items())
 
 
@@ -129,7 +149,7 @@ def _evaluate_step(run_dir, step, metadata, suites, writer, place, options, benc
     measured = place / "measurements" / f"{name}.parquet"
     if hosts.agree(measured.exists()):
         return
-    written = JsonLines(place / "completions" / f"{name}.jsonl")
+    written = JsonLines(place / "completions" / f"{name}.jsonl", options.samples)
     asked = asked_in(suites)
     rows = []
     unwritten = _unwritten(asked, written, options)
@@ -141,28 +161,36 @@ def _evaluate_step(run_dir, step, metadata, suites, writer, place, options, benc
             rows += writer.likelihood(params, model, asked, options, progress)
         del params  # the memory is the programs' now
     if bench:
-        if options.samples:
-            samples = samples_of(asked, written.records, options.samples)
-            verdicts = judged(samples, place / "verdicts" / f"{name}.jsonl", options, bench, progress)
-            rows += scores.rows(verdicts, asked, options.k)
+        samples = samples_of(asked, written.records, options.samples)
+        verdicts = judged(samples, place / "verdicts" / f"{name}.jsonl", options, bench, progress)
+        rows += scores.rows(verdicts, asked, options.k)
+    if hosts.is_first():
         measurements.write(measured, measurements.table(sweep.completed(rows, run_dir, step, metadata)))
     hosts.barrier(f"evaluated {run_dir} {step}")
 
 
 def evaluate_completions(
-    suites: list[Suite], given: list[dict], name: str, out, options: Options, bench: Bench, progress
-):
+    suites: list[Suite], given: list[dict], name: str, out, options: Options, bench: Bench | None, progress
+) -> int:
     """Judges and scores completions that were made elsewhere, {"task_id", "completion"} and, where they are needed to tell
-    problems apart, {"suite", "language", "sample"}, into `out`."""
+    problems apart, {"suite", "language", "sample"}, into `out`; returns how many problems have none and are left out.
+
+    `bench`: on the first host; the others have nothing to do.
+    """
+    if options.likelihood or not options.samples:
+        raise UserError("the likelihood is a model's; give --checkpoints, or leave --likelihood and --samples=0 out.")
     place = files.path(out)
-    describe(place, suites, options, {"completions": name, "fingerprint": files.content_hash(given)})
     asked = asked_in(suites)
     samples = samples_of(asked, given, options.samples)
     answered = {id(sample.problem) for sample in samples}
-    asked = [problem for problem in asked if id(problem) in answered]
-    verdicts = judged(samples, place / "verdicts" / "given.jsonl", options, bench, progress)
-    rows = [measurements.row(run=name, seed=0, step=0, **row) for row in scores.rows(verdicts, asked, options.k)]
-    measurements.write(place / "measurements" / "given.parquet", measurements.table(rows))
+    with work_in(place, suites, options, {"completions": name, "fingerprint": files.content_hash(given)}):
+        if bench:
+            scored = [problem for problem in asked if id(problem) in answered]
+            verdicts = judged(samples, place / "verdicts" / "given.jsonl", options, bench, progress)
+            rows = scores.rows(verdicts, scored, options.k)
+            rows = [measurements.row(run=name, seed=0, step=0, **row) for row in rows]
+            measurements.write(place / "measurements" / "given.parquet", measurements.table(rows))
+    return len(asked) - len(answered)
 
 
 def solutions(suites: list[Suite], variant: str) -> list[dict]:
@@ -181,15 +209,18 @@ def read_completions(path) -> list[dict]:
       UserError: the file cannot be read, or a line is no object with "task_id" and "completion".
     """
     try:
-        lines = files.path(path).read_text().splitlines()
+        lines = files.path(path).read_text().rstrip("\n").split("\n")  # a completion may hold other marks of lines
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the completions {path} ({error}); check the path.") from error
     found = []
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-            if not isinstance(record["completion"], str) or not isinstance(record["task_id"], str):
-                raise TypeError("task_id and completion are texts")
+            record["completion"], record["task_id"]
+            if not all(
+                isinstance(record.get(name, ""), str) for name in ("completion", "task_id", "language", "suite")
+            ):
+                raise TypeError("completion, task_id, language and suite are texts")
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f'{path}, line {number}: {error!r}; each line is {{"task_id": …, "completion": …}}.'
@@ -238,6 +269,12 @@ def judged(samples, path, options: Options, bench: Bench, progress) -> list[dict
       UserError: some could not be judged because the machine failed; the others are kept.
     """
     bench.ready(sample.problem.language for sample in samples)
+
+    def tell(message):
+        progress(message)
+        if not hosts.several():  # they ask equally often, and only this one judges
+            preemption.check()
+
     verdicts = judge.judge(
         samples,
         bench.sandbox,
@@ -246,51 +283,72 @@ def judged(samples, path, options: Options, bench: Bench, progress) -> list[dict
         compat=options.compat,
         variant=options.variant,
         jobs=bench.jobs,
-        progress=progress,
+        progress=tell,
     )
     failed = [verdict for verdict in verdicts if verdict["outcome"] == "infra_error"]
     if failed:
         raise UserError(
             f"{len(failed)} of {len(verdicts)} programs could not be judged ({failed[0]['detail']}); "
-            f"all others are kept in {path}: mend it and run the same command again."
+            f"all others are kept in {path}: mend it (`doctor` names what to install) and run the same command again, "
+            "or score a copy of the suite without these problems."
         )
     return verdicts
 
 
-def describe(place, suites: list[Suite], options: Options, more: dict) -> None:
-    """Writes `about.json`, or checks that the one that stands there says the same.
+@contextlib.contextmanager
+def work_in(place, suites: list[Suite], options: Options, more: dict):
+    """Holds a place for this process, and writes its `about.json` or checks that the one that stands there says the same.
 
     Raises:
-      UserError: the place holds results of another version of a suite, or of other options.
+      UserError: the place is no folder of this machine, or holds results of another version of a suite, of other options, ….
     """
+    if not files.is_local(place):
+        raise UserError(f"--out={place} is in a bucket; programs are judged into a folder on a disk of this machine.")
     about = {
-        "suites": {suite.name: suite.sources for suite in suites},
+        "suites": [{"format": suite.name, "files": suite.sources} for suite in suites],
         "languages": sorted({problem.language for problem in asked_in(suites)}),
         "options": dataclasses.asdict(options) | {"k": list(options.k)},
         **more,
     }
     path = place / "about.json"
-    if path.exists():
-        found = files.read_json(path)
-        different = [name for name in about if found.get(name) != about[name]]
-        if different:
-            raise UserError(f"{place} holds results of other {', '.join(different)}; give another --out, or delete it.")
-    elif hosts.is_first():
-        files.write_json(path, about)
-    hosts.barrier(f"described {place}")
+    with loop.locked(place):
+        if path.exists():
+            different = _differences(files.read_json(path), about)
+            if different:
+                raise UserError(
+                    f"{place} holds results of other {', '.join(different)}; give another --out, or delete it."
+                )
+        elif hosts.is_first():
+            files.write_json(path, about)
+        hosts.barrier(f"described {place}")
+        yield
+
+
+def _differences(found: dict, about: dict) -> list[str]:
+    """The names of what differs; of the options, with what they were."""
+    before, now = found.get("options", {}), about["options"]
+    options = [f"{name} ({before.get(name)})" for name in now if before.get(name) != now[name]]
+    return [name for name in about if name != "options" and found.get(name) != about[name]] + (
+        [f"options: {', '.join(options)}"] if options else []
+    )
 
 
 class JsonLines:
-    """Records in a file, one a line, that survive being killed: a torn last line is dropped when it is opened again."""
+    """Records in a file, one a line, that survive being killed: when it is opened again, a torn last line is dropped.
 
-    def __init__(self, path):
+    So are the last records that are fewer than `together`, which belong together: a problem's samples.
+    """
+
+    def __init__(self, path, together: int):
         self.path = path
         self.records = []
-        if path.exists():
-            whole = path.read_bytes().rpartition(b"\n")[0]
-            self.records = [json.loads(line) for line in whole.splitlines()]
-            if hosts.is_first() and whole + b"\n" * bool(whole) != path.read_bytes():
-                files.write_atomic(path, whole + b"\n" * bool(whole))
+        if path.exists() and together:
+            lines = path.read_bytes().split(b"\n")[:-1]
+            lines = lines[: len(lines) // together * together]
+            self.records = [json.loads(line) for line in lines]
+            whole = b"".join(line + b"\n" for line in lines)
+            if hosts.is_first() and whole != path.read_bytes():
+                files.write_atomic(path, whole)
 
     def append(self, records: list[dict]) -> None:
         self.records += records
@@ -308,24 +366,57 @@ class JsonLines:
 def summary(place) -> str:
     """The scores of the last checkpoint in a place, as a table: a line a suite and language."""
     place = files.path(place)
-    last = sorted((place / "measurements").glob("[sg]*.parquet"))[-1]
+    last = _measured(place)[-1]
     frame = measurements.read(last)
     frame = frame[frame["probe"] == "evaluation"].copy()
-    for name in ("suite", "subset", "outcome"):
+    for name in ("suite", "subset", "outcome", "truncated"):
         frame[name] = [json.loads(text).get(name, "") for text in frame["options"]]
+    judged_there = (place / "verdicts" / f"{last.stem}.jsonl").exists()
+    unasked = collections.Counter(
+        (verdict["suite"], verdict["language"])
+        for verdict in (verdicts_of(place, last.stem) if judged_there else ())
+        if verdict["ended"] == "no_room"
+    )
+    notes = {}
+    for (suite, language), part in frame[frame["metric"] == "outcome"].groupby(["suite", "language"]):
+        ended = [f"{share:.0%} {name}" for share, name in zip(part["value"], part["outcome"], strict=True)]
+        full = [f"{unasked[suite, language]} not written: the prompt fills the context"] * bool(
+            unasked[suite, language]
+        )
+        notes[suite, language] = ", ".join(ended + full)
     lines = [f"{place} {last.stem}"]
-    scores_of = frame[frame["metric"].str.contains("pass@|bits_per_byte")]
-    for row in scores_of.itertuples():
-        mine = frame[
-            (frame["metric"] == "outcome") & (frame["suite"] == row.suite) & (frame["language"] == row.language)
-        ]
-        ended = ", ".join(f"{share:.0%} {name}" for share, name in zip(mine["value"], mine["outcome"], strict=True))
+    told = set()
+    for row in frame[frame["metric"].str.contains("pass@|bits_per_byte")].itertuples():
+        if (row.suite, row.language, row.metric, row.n) in told:
+            continue  # the common subset is all there is
+        told.add((row.suite, row.language, row.metric, row.n))
+        note = f"{row.truncated} longer than the context" if row.truncated else ""
+        if "pass@" in row.metric:
+            note = notes.pop((row.suite, row.language), "")
         lines.append(
             f"  {row.suite:20s} {row.language or 'macro':8s} {row.subset:7s} {row.metric:16s} {row.value:.3f} "
-            f"[{row.ci_low:.3f}, {row.ci_high:.3f}] n={row.n}"
-            + (f"  ({ended})" if row.subset == "all" and ended else "")
+            f"[{row.ci_low:.3f}, {row.ci_high:.3f}] n={row.n}" + (f"  ({note})" if note else "")
         )
     return "\n".join(lines)
+
+
+def _measured(place) -> list:
+    """The tables of a place's checkpoints (or given completions), the last one last."""
+    return sorted((files.path(place) / "measurements").glob("[sg]*.parquet"))
+
+
+def place_of(folder):
+    """The place that a folder is, or the only one that stands in a folder that --out has filled.
+
+    Raises:
+      UserError: there is none, or several.
+    """
+    folder = files.path(folder)
+    found = sorted(path.parent for depth in ("", "*/", "*/*/") for path in folder.glob(f"{depth}about.json"))
+    if len(found) != 1:
+        among = f"; name one of {', '.join(map(str, found))}." if found else "; evaluate into it first."
+        raise UserError(f"{folder} holds the results of {len(found)} evaluations{among}")
+    return found[0]
 
 
 def verdicts_of(place, step: str | None = None) -> list[dict]:
@@ -337,16 +428,23 @@ def verdicts_of(place, step: str | None = None) -> list[dict]:
     found = sorted((files.path(place) / "verdicts").glob(f"{step or '*'}.jsonl"))
     if not found:
         raise UserError(f"{place} holds no verdicts{f' of {step}' if step else ''}; evaluate into it first.")
-    verdicts = [json.loads(line) for line in found[-1].read_text().splitlines()]
-    last = {
-        (v["suite"], v["language"], v["task_id"], v["sample"]): v for v in verdicts
-    }  # of a sample, the last one counts
-    return sorted(last.values(), key=lambda v: (v["suite"], v["language"], v["number"], v["task_id"], v["sample"]))
+    return sorted(
+        judge.read(found[-1]), key=lambda v: (v["suite"], v["language"], v["number"], v["task_id"], v["sample"])
+    )
 
 
 def compared(place, other, suites: list[Suite]) -> str:
-    """What the last checkpoint in `place` is above the last one in `other`, paired over problems; also `against.json`."""
-    first, second = verdicts_of(other), verdicts_of(place)
+    """What the last checkpoint in `place` is above the last one in `other`, paired over problems; also `against.json`.
+
+    What `other` holds besides, of other suites or languages, is left out.
+    """
+    other = place_of(other)
+    second = verdicts_of(place)
+    names = {(v["suite"], v["language"]) for v in second}
+    first = _of(verdicts_of(other), names)
+    missing = sorted(" ".join(name) for name in names - {(v["suite"], v["language"]) for v in first})
+    if missing:
+        raise UserError(f"{other} holds no verdicts on {', '.join(missing)}; evaluate them there first.")
     judged_in = {(v["suite"], v["language"], v["task_id"]) for v in second}
     asked = [p for p in asked_in(suites) if (p.suite, p.language, p.task_id) in judged_in]
     rows = scores.compare(first, second, asked)
@@ -367,19 +465,20 @@ def knowledge(place, primary_only, new_only, suites: list[Suite], primary: str, 
     `primary_only` and `new_only` are places of the models that know one language; where the latter's reference solutions
     were measured (`Options.likelihood`), problems are matched by the bits of theirs.
     """
-    place, alone = files.path(place), files.path(new_only)
+    place, base, alone = files.path(place), place_of(primary_only), place_of(new_only)
     rows, lines = [], [f"{place}: knowledge of {primary} in {new}"]
     for name in dict.fromkeys(problem.suite for problem in asked_in(suites)):
         asked = [problem for problem in asked_in(suites) if problem.suite == name]
-        of_primary, of_new = (
-            scores.solved(scores.tally(_of(verdicts_of(at), name), asked), name, language)
-            for at, language in ((primary_only, primary), (alone, new))
-        )
+
+        def solved(at, language, step=None, name=name, asked=asked):
+            table = scores.tally(_of(verdicts_of(at, step), {(name, language)}), asked)
+            return scores.solved(table, name, language)
+
+        of_primary, of_new = solved(base, primary), solved(alone, new)
         hardness = _hardness(alone, name, new)
-        for file in sorted((place / "verdicts").glob("*.jsonl")):
-            now = scores.solved(scores.tally(_of(verdicts_of(place, file.stem), name), asked), name, new)
-            share = scores.knowledge_share(of_primary, of_new, now, hardness)
-            about = measurements.read(place / "measurements" / f"{file.stem}.parquet").iloc[0]
+        for file in _measured(place):
+            share = scores.knowledge_share(of_primary, of_new, solved(place, new, file.stem), hardness)
+            about = measurements.read(file).iloc[0]
             common = {key: about[key] for key in ("run", "seed", "step", "tokens", "tokens_by_language")}
             found = scores.knowledge_rows(share, new, {"suite": name, "primary": primary})
             rows += [measurements.row(**common, **row) for row in found]
@@ -392,13 +491,14 @@ def knowledge(place, primary_only, new_only, suites: list[Suite], primary: str, 
     return "\n".join(lines)
 
 
-def _of(verdicts: list[dict], suite: str) -> list[dict]:
-    return [verdict for verdict in verdicts if verdict["suite"] == suite]
+def _of(verdicts: list[dict], names: set[tuple[str, str]]) -> list[dict]:
+    """The verdicts on these (suite, language)."""
+    return [verdict for verdict in verdicts if (verdict["suite"], verdict["language"]) in names]
 
 
 def _hardness(place, suite: str, language: str) -> dict[int, float] | None:
     """Task number -> bits of its reference solution for the model of a place, at its last checkpoint; None: not measured."""
-    frame = measurements.read(sorted((place / "measurements").glob("[sg]*.parquet"))[-1])
+    frame = measurements.read(_measured(place)[-1])
     frame = frame[(frame["metric"] == "solution_bits") & (frame["language"] == language)]
     mine = (row for row in frame.itertuples() if json.loads(row.options)["suite"] == suite)
     return {row.item: row.value for row in mine} or None
@@ -416,6 +516,14 @@ class TextWriter:
 
     def __init__(self, tokenizer: Tokenizer):
         self.tokenizer, self.fingerprint = tokenizer, tokenizer.sha
+
+    def check(self, options: Options, model) -> None:
+        """Raises `UserError` where the tokenizer is not the model's."""
+        if self.tokenizer.vocab_size != model.vocab_size:
+            raise UserError(
+                f"the tokenizer has {self.tokenizer.vocab_size} tokens and the model {model.vocab_size}; "
+                "give the --corpus that the model was trained on."
+            )
 
     def write(self, params, model, asked: list[Problem], options: Options, written: JsonLines, progress) -> None:
         """Appends the completions of all `asked` to `written`, problems of like length together."""
@@ -515,9 +623,15 @@ class WorldWriter:
         self.embedded, self.material = embedded, material
         self.fingerprint = material.fingerprint
 
+    def check(self, options: Options, model) -> None:
+        """Raises `UserError` where the options ask for what has no meaning here."""
+        if options.temperature or options.likelihood or options.variant != "raw":
+            raise UserError(
+                "the embedded world's programs are written greedily after one prompt and scored by running; "
+                "leave --temperature, --likelihood and --variant out."
+            )
+
     def write(self, params, model, asked: list[Problem], options: Options, written: JsonLines, progress) -> None:
-        if options.temperature or options.likelihood:
-            raise UserError("the embedded world's programs are written greedily and scored by running; leave that out.")
         for language in dict.fromkeys(problem.language for problem in asked):
             tokens_QxA = world_tokens(params, model, self.material, language)
             texts = world.completions(self.embedded, language, tokens_QxA)

@@ -13,6 +13,7 @@ alone once the others are done, and both verdicts are kept. `infra_error` says t
 import concurrent.futures
 import dataclasses
 import errno
+import fcntl
 import json
 import os
 import queue
@@ -130,9 +131,12 @@ SIGNS = {
         ("runtime_error", r"^terminate called .*"),
     ),
 }
+# What compilers say of themselves: not in a line about the program, nor in one quoted from it.
 COMPILER_MEMORY = re.compile(
-    r"out of memory|virtual memory exhausted|cannot allocate memory|OutOfMemory|bad_alloc", re.I
+    r"^(?!\s|.*\bprogram\.\w+[:(]).*(?:out of memory|virtual memory exhausted|cannot allocate memory|OutOfMemory|bad_alloc)",
+    re.IGNORECASE | re.MULTILINE,
 )
+COMPILER_KILLED = re.compile(r"^\S+: fatal error: Killed signal terminated program ", re.MULTILINE)
 IDENTITY = ("program", "toolchain", "level", "limits", "compat")  # the same in all: the same verdict
 
 
@@ -167,6 +171,8 @@ def _compiler_said(compiled) -> tuple[str, str]:
         return "output_limit", "the compiler said too much"
     if compiled.ended_by == "memory" or COMPILER_MEMORY.search(text):
         return "oom", "the compiler ran out of memory"
+    if COMPILER_KILLED.search(text):  # g++ goes on when the limit of processor time has killed a part of it
+        return "timeout", "a part of the compiler was killed, as by its limit of processor time"
     errors = [line for line in text.splitlines() if "error" in line.lower()]
     return "compile_error", _line(errors[0] if errors else _last_line(text))
 
@@ -279,11 +285,13 @@ def judge(
             record(group, bench.verdict(group[0][1], slot=0) | {"first_outcome": "timeout"})
             tell("judging alone what timed out", group)
     finally:
-        for language in book.languages_with_failures():
-            why = bench.broken(language)
-            if why:
-                book.withdraw(language, f"{language} fails on a correct program: {why}")
-        book.close()
+        try:
+            for language in book.languages_with_failures():
+                why = bench.broken(language)
+                if why:
+                    book.withdraw(language, f"{language} fails on a correct program: {why}")
+        finally:
+            book.close()
     return [book.rows[_name(about)] for about, _ in plan]
 
 
@@ -449,15 +457,22 @@ class _Book:
             self._remember(self.rows.values())
             _refuse_others(self.path, self.rows, plan)
         self.file = self._opened(self.path)
+        self.begun = os.fstat(self.file.fileno()).st_size
 
     @staticmethod
-    def _opened(path: Path):
-        """The file, open for appending behind its last whole line; every write is one line and goes to the system at once."""
+    def _opened(path: Path, wait: bool = False):
+        """The file, open for appending behind its last whole line; every write is one line and goes to the system at once.
+
+        It is this process's alone until it is closed: else what is cut off could be a line that another one is writing.
+        """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("ab", buffering=0)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             file.truncate(len(_whole_lines(path)))
             return file
+        except BlockingIOError as error:
+            raise UserError(f"another process judges into {path}; wait for it, or give another folder.") from error
         except OSError as error:
             raise UserError(
                 f"cannot write {path}: {error.strerror}; give a folder on a disk of this machine."
@@ -506,13 +521,15 @@ class _Book:
         for row in list(self.added.values()):
             if row["language"] == language and row["outcome"] not in ("passed", "empty"):
                 self.add(row, _verdict("infra_error", why))
+        if self.file.closed:  # it could not be written; to cut it needs no space
+            os.truncate(self.path, self.begun)
 
     def close(self) -> None:
         """Adds to the cache what is settled now."""
         self.file.close()
         if self.cached is not None:
             new = {_identity(row): row for row in self.added.values() if _settled(row)}
-            with self._opened(self.cached) as file:
+            with self._opened(self.cached, wait=True) as file:
                 self._append(file, self.cached, [row for key, row in new.items() if key not in self.same])
 
 

@@ -443,16 +443,21 @@ def known_bad() -> dict[str, dict[str, dict[str, str]]]:
     return json.loads((importlib.resources.files(__package__) / "known_bad.json").read_text(encoding="utf-8"))
 
 
+def check_variant(variant: str) -> None:
+    """Raises `UserError` where a prompt variant, or a part of one, is unknown."""
+    for part in variant.split("+"):
+        if part not in VARIANTS:
+            raise unknown_name("prompt variant", part, VARIANTS)
+
+
 def prompt_text(problem: Problem, variant: str = "raw") -> str:
     """What a model reads: the prompt in a variant, or in several joined by "+" ("no_persona+strip_newline").
 
     Raises:
       UserError: an unknown variant.
     """
+    check_variant(variant)
     parts = variant.split("+")
-    for part in parts:
-        if part not in VARIANTS:
-            raise unknown_name("prompt variant", part, VARIANTS)
     prompt = PERSONA.sub("", problem.prompt) if "no_persona" in parts else problem.prompt
     return prompt.rstrip("\n") if "strip_newline" in parts else prompt
 

@@ -16,6 +16,7 @@ Only compilers should get `writes`: what is in them afterwards is as untrusted a
 """
 
 import contextlib
+import ctypes
 import dataclasses
 import math
 import os
@@ -100,7 +101,7 @@ def open_sandbox(least: str = "bubblewrap", workers: int = 1) -> "Sandbox":
     weaker = [level for level in LEVELS[len(refused) :] if not _why_not(level)]
     raise UserError(
         f"programs cannot be run in a sandbox of level {least} here ({'; '.join(': '.join(why) for why in refused.items())}). "
-        "Install bubblewrap (apt-get install bubblewrap) where user namespaces are allowed"
+        "Install bubblewrap 0.8 or newer (apt-get install bubblewrap) where user namespaces are allowed"
         + (f", or ask for a weaker level by its name: {', '.join(weaker)}." if weaker else ".")
     )
 
@@ -112,7 +113,7 @@ def _why_not(level: str) -> str:
     try:
         with Sandbox(level, workers=1) as sandbox:
             finished = sandbox.run(["sh", "-c", "echo works"], limits=Limits(cpu_seconds=5, wall_seconds=20))
-    except (SandboxError, UserError) as error:
+    except (SandboxError, UserError, OSError) as error:  # OSError: a kernel that lacks a call, a full disk
         return " ".join(str(error).split())
     return "" if finished.stdout == b"works\n" else f"a program that prints one line ended so: {finished}"
 
@@ -141,16 +142,22 @@ class Sandbox:
 
     def __init__(self, level: str, workers: int):
         self.level = level
+        self._slots: list[_Slot] = []
         self._claims: list[socket.socket] = []
         self._without_groups = ""
         self._directory = Path(tempfile.mkdtemp(prefix="babel_jax_sandbox_"))
         self._directory.chmod(0o711)
         try:
+            if level == "rlimits":
+                _adopt_orphans()
             own_users = _can_be_others()
-            self._slots = [
-                _Slot(index, self._claim_uid() if own_users else None, self._make_groups(index))
-                for index in range(workers)
-            ]
+            if own_users and level != "unshare" and not _others_reach(self._directory):
+                raise UserError(
+                    f"{self._directory.parent} is closed to other users; set TMPDIR to a folder that is not."
+                )
+            for index in range(workers):
+                uid = self._claim_uid() if own_users else None
+                self._slots.append(_Slot(index, uid, self._make_groups(index)))
         except BaseException:
             self.close()
             raise
@@ -172,7 +179,7 @@ class Sandbox:
 
     def close(self) -> None:
         """Removes what the sandbox made outside; programs that still run make this fail."""
-        for slot in getattr(self, "_slots", ()):
+        for slot in self._slots:
             for group in set(slot.groups.values()):
                 _remove_group(group)
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -315,30 +322,41 @@ class Sandbox:
         if self.level == "rlimits":
             environment = environment | dict([mark.split("=")])
         start = time.monotonic()
-        told, tell = os.pipe()
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=tell,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd="/",
-                env=environment,
-                start_new_session=True,
+        with contextlib.ExitStack() as pipes:
+            started, tell = (
+                pipes.enter_context(open(end, mode, buffering=0))
+                for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True)
             )
-        finally:
-            os.close(tell)
-        with process.stdout, process.stderr, open(told, "rb", buffering=0) as started:
-            out, error = _Stream(process.stdout, limits.output_bytes), _Stream(process.stderr, limits.output_bytes)
             try:
-                ended_by = _watch(process.pid, out, error, limits, start, namespace=self.level != "rlimits")
+                process = subprocess.Popen(
+                    command,
+                    stdin=tell,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    cwd="/",
+                    env=environment,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise SandboxError(f"the sandbox ({self.level}) cannot start {command[0]}: {error.strerror}") from error
+            tell.close()
+            pipes.enter_context(process.stdout), pipes.enter_context(process.stderr)
+            out, error = _Stream(process.stdout, limits.output_bytes), _Stream(process.stderr, limits.output_bytes)
+            namespace = self.level != "rlimits"
+            try:
+                ended_by = _watch(process.pid, out, error, limits, start, namespace)
                 status, usage = _reap(process)
+            except BaseException:
+                started.close()  # what has not begun never will
+                if process.returncode is None:
+                    os.kill(process.pid, signal.SIGSTOP)  # it makes no further process
+                    _kill(process.pid, namespace)
+                    os.kill(process.pid, signal.SIGKILL)
+                    _reap(process)
+                raise
+            finally:
                 if self.level == "rlimits":
                     _kill_all(slot.uid, process.pid, mark.encode())
-            except BaseException:
-                process.kill()
-                _reap(process)
-                raise
             out.drain(), error.drain()
             if not started.read():
                 why = error.kept().decode(errors="replace").strip() or f"not started in {limits.wall_seconds} seconds"
@@ -428,7 +446,10 @@ def _watch(pid: int, out: _Stream, error: _Stream, limits: Limits, start: float,
 
 def _kill(pid: int, namespace: bool) -> None:
     """Kills a process; or a namespace through its first one, a child of `pid`, so that `pid` ends when all have."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split() if namespace else ()
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split() if namespace else ()
+    except FileNotFoundError:  # not every kernel has it; the namespace dies with its parent, if a little later
+        children = ()
     for child in children or (pid,):
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(child), signal.SIGKILL)
@@ -565,14 +586,14 @@ def _remove_tree(place: str) -> None:
             raise SandboxError(f"cannot remove what a program left: {removed.stderr.strip()}")
 
 
-def _processes_of(uid: int) -> list[int]:
-    """The living processes of a user."""
-    found = []
+def _processes_of(uid: int) -> dict[int, bool]:
+    """The processes of a user, and whether they live: what has ended counts against limits until its parent has seen it."""
+    found = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             status = Path("/proc", name, "status").read_text()
-            if f"\nUid:\t{uid}\t" in status and "\nState:\tZ" not in status and "\nState:\tX" not in status:
-                found.append(int(name))
+            if f"\nUid:\t{uid}\t" in status and "\nState:\tX" not in status:
+                found[int(name)] = "\nState:\tZ" not in status
     return found
 
 
@@ -585,19 +606,30 @@ def _threads(pid: int) -> int:
 
 def _kill_all(uid: int | None, session: int, mark: bytes) -> None:
     """Kills what a program left where there is no namespace: all of its own user, or else of its session or its mark."""
-    deadline = time.monotonic() + GRACE_SECONDS
+    deadline, seen = time.monotonic() + GRACE_SECONDS, set()
     while True:
         left = _processes_of(os.geteuid() if uid is None else uid)
         if uid is None:
-            left = [pid for pid in left if _belongs(pid, session, mark)]
+            left = {pid: lives for pid, lives in left.items() if pid in seen or _belongs(pid, session, mark)}
         if not left:
             return
         if time.monotonic() > deadline:
-            raise SandboxError(f"processes of a program could not be killed: {left}")
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            raise SandboxError(f"processes of a program could not be killed: {sorted(left)}")
+        seen |= left.keys()
+        for pid, lives in left.items():
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                if lives:
+                    os.kill(pid, signal.SIGKILL)
+                else:
+                    os.waitpid(pid, os.WNOHANG)
         time.sleep(0.001)
+
+
+def _adopt_orphans() -> None:
+    """From now on orphans below this process become its children, not the first process's, which may wait for them late
+    or never (in a container): until then they count against a user's limit of processes."""
+    PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _belongs(pid: int, session: int, mark: bytes) -> bool:

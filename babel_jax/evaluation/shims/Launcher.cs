@@ -22,6 +22,6 @@ static class Launcher
         }
         using (var stream = Console.OpenStandardError())
             stream.Write(sentinel, 0, sentinel.Length);
-        return status;
+        return status != 0 ? status : Environment.ExitCode;
     }
 }
