@@ -379,7 +379,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
     from tqdm import tqdm
 
     from babel_jax import texts
-    from babel_jax.evaluation import harness
+    from babel_jax.evaluation import harness, results
     from babel_jax.probes import sweep
     from babel_jax.report import suites as suites_report
     from babel_jax.training import hosts, preemption
@@ -428,11 +428,11 @@ def _evaluate_suites(arguments: list[str]) -> None:
             places = [(parsed.out, suites)]
     if hosts.is_first():
         for place, suites in places:
-            print(harness.summary(place))
+            print(results.summary(place))
             if parsed.against:
-                print(harness.compared(place, parsed.against, suites))
+                print(results.compared(place, parsed.against, suites))
             if parsed.primary_only:
-                print(harness.knowledge(place, parsed.primary_only, parsed.new_only, suites, *parsed.languages))
+                print(results.knowledge(place, parsed.primary_only, parsed.new_only, suites, *parsed.languages))
             for figure in suites_report.build(place):
                 print(f"figure: {figure}")
 

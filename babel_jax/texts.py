@@ -11,7 +11,7 @@ from babel_jax import files, study
 from babel_jax.corpus.build import load as load_corpus
 from babel_jax.corpus.material import several
 from babel_jax.errors import UserError, unknown_name
-from babel_jax.evaluation import harness, problems
+from babel_jax.evaluation import problems, writers
 from babel_jax.evaluation import world as world_problems
 from babel_jax.files import content_hash, read_json
 from babel_jax.languages import identifier_pairs
@@ -93,7 +93,7 @@ class SuiteTexts:
     languages: tuple[str, ...] = ()
     corpus: str | None = None
 
-    def __call__(self, run_dir) -> tuple[list[problems.Suite], harness.TextWriter | harness.WorldWriter]:
+    def __call__(self, run_dir) -> tuple[list[problems.Suite], writers.TextWriter | writers.WorldWriter]:
         if "world" in self.specs:
             return self._of_world(run_dir)
         config = None if self.corpus else study_config(run_dir, "--corpus=DIR")
@@ -102,7 +102,7 @@ class SuiteTexts:
             raise UserError(
                 f"{run_dir} has no tokenizer of texts; give --corpus=DIR, or --suite=world for its own problems."
             )
-        return self.given(), harness.TextWriter(load_corpus(Path(directory)).tokenizer)
+        return self.given(), writers.TextWriter(load_corpus(Path(directory)).tokenizer)
 
     def given(self) -> list[problems.Suite]:
         """The suites that stand in files."""
@@ -123,7 +123,7 @@ class SuiteTexts:
                 raise unknown_name("language of this run's world", language, embedded.languages)
         asked = [problem for language in languages for problem in world_problems.problems(embedded, language)]
         source = {"sha256": material.fingerprint, "licence": "generated", "problems": len(asked)}
-        return [problems.Suite("world", tuple(asked), {"world": source})], harness.WorldWriter(embedded, material)
+        return [problems.Suite("world", tuple(asked), {"world": source})], writers.WorldWriter(embedded, material)
 
 
 @functools.lru_cache(maxsize=1)  # all runs are asked the same

@@ -14,7 +14,7 @@ from babel_jax import __main__ as cli
 from babel_jax import files, measurements, texts
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.errors import UserError
-from babel_jax.evaluation import generate, harness, measure, problems
+from babel_jax.evaluation import generate, harness, measure, problems, results, writers
 from babel_jax.organism import world
 from babel_jax.probes import sweep
 from babel_jax.training.checkpoint import Checkpoints
@@ -75,7 +75,7 @@ def bench(tmp_path_factory):
 def evaluate(run_dir, tokenizer, spec, out, bench, **options):
     suites = [problems.load(spec)]
     return harness.evaluate_runs(
-        [run_dir], lambda run: (suites, harness.TextWriter(tokenizer)), out, harness.Options(**options), (), bench
+        [run_dir], lambda run: (suites, writers.TextWriter(tokenizer)), out, harness.Options(**options), (), bench
     )
 
 
@@ -86,7 +86,7 @@ def solving(monkeypatch, tokenizer, spec, right):
 
     def write(params, config, prompts, new_tokens, *, samples, streams, **_):
         calls.append(len(prompts))
-        by_stream = {harness.stream(problem): problem for problem in suite.problems}
+        by_stream = {writers.stream(problem): problem for problem in suite.problems}
         step = 0 if np.array_equal(jax.tree.leaves(params)[0], jax.tree.leaves(loud(config, seed=0))[0]) else 8
         found = []
         for prompt, stream in zip(prompts, streams, strict=True):
@@ -109,11 +109,11 @@ def test_a_run_is_written_judged_and_scored(tmp_path, run_dir, tokenizer, bench,
     assert score["value"].to_dict() == {0: 0.0, 8: 0.5} and (score["n"] == 2).all() and (score["seed"] == 3).all()
     solved = frame[(frame["metric"] == "solved") & (frame["step"] == 8)].set_index("item")["value"]
     assert solved.to_dict() == {0: 1.0, 1: 0.0}
-    verdicts = harness.verdicts_of(place)
+    verdicts = results.verdicts_of(place)
     assert [verdict["outcome"] for verdict in verdicts] == ["passed", "failed_assert"]
     about = json.loads((place / "about.json").read_text())
     assert about["suites"][0]["files"]["mine.jsonl"]["problems"] == 2 and len(about["texts"]) == 16
-    assert "pass@1" in harness.summary(place) and "50% passed" in harness.summary(place)
+    assert "pass@1" in results.summary(place) and "50% passed" in results.summary(place)
     made = len(calls)
     assert evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench) and len(calls) == made  # nothing is done twice
 
@@ -172,7 +172,7 @@ def test_what_no_sandbox_is_needed_for_needs_none(tmp_path, run_dir, tokenizer):
 def test_prompts_that_fill_the_context_are_told(tmp_path, run_dir, tokenizer, bench):
     spec = own_suite(tmp_path / "mine.jsonl", [("long", "word " * 80, "    return x\n", 2), TASKS[0]])
     ((place, _),) = evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench, likelihood=True, new_tokens=8)
-    said = harness.summary(place)
+    said = results.summary(place)
     assert "1 not written: the prompt fills the context" in said and "1 longer than the context" in said
 
 
@@ -260,17 +260,17 @@ def test_results_elsewhere_are_found_and_taken_in_part(tmp_path, run_dir, tokeni
     assert [list(suite["files"]) for suite in about["suites"]] == [["mine.jsonl"], ["second.jsonl"]]
     assert main("--suite", first, "--solutions", "--out", tmp_path / "deep" / "seed0" / "one") == 0
     suites = [problems.load(first)]
-    assert "McNemar p = 1" in harness.compared(tmp_path / "deep" / "seed0" / "one", tmp_path / "both", suites)
-    assert "McNemar p = 1" in harness.compared(tmp_path / "deep" / "seed0" / "one", tmp_path / "deep", suites)
+    assert "McNemar p = 1" in results.compared(tmp_path / "deep" / "seed0" / "one", tmp_path / "both", suites)
+    assert "McNemar p = 1" in results.compared(tmp_path / "deep" / "seed0" / "one", tmp_path / "deep", suites)
     both = [problems.load(spec) for spec in (first, second)]
     with pytest.raises(UserError, match="holds no verdicts on second python"):
-        harness.compared(tmp_path / "both", tmp_path / "deep", both)
+        results.compared(tmp_path / "both", tmp_path / "deep", both)
     shutil.copytree(tmp_path / "deep" / "seed0" / "one", tmp_path / "deep" / "seed0" / "two")
     with pytest.raises(UserError, match="2 evaluations; name one of .*seed0/one, .*seed0/two"):
-        harness.compared(tmp_path / "both", tmp_path / "deep", both)
+        results.compared(tmp_path / "both", tmp_path / "deep", both)
     with pytest.raises(UserError, match="0 evaluations; evaluate into it first"):
-        harness.compared(tmp_path / "both", tmp_path / "nowhere", both)
-    said = harness.knowledge(tmp_path / "both", tmp_path / "both", tmp_path / "both", suites, "python", "python")
+        results.compared(tmp_path / "both", tmp_path / "nowhere", both)
+    said = results.knowledge(tmp_path / "both", tmp_path / "both", tmp_path / "both", suites, "python", "python")
     assert "knowledge_share    0.000" in said
 
 
@@ -328,14 +328,14 @@ def test_the_share_of_the_primarys_knowledge(tmp_path, run_dir, tokenizer, bench
         solving(monkeypatch, tokenizer, spec, lambda step, number, right=right: step == 8 and number in right)
         ((places[name], suites),) = evaluate(run_dir, tokenizer, spec, tmp_path / name, bench)
     (places["both"] / "verdicts" / "step_00000004.jsonl").write_text("")  # judging of it was broken off
-    said = harness.knowledge(places["both"], places["primary"], places["new"], suites, "python", "python")
+    said = results.knowledge(places["both"], places["primary"], places["new"], suites, "python", "python")
     frame = measurements.read(places["both"])
     share = frame[frame["metric"] == "knowledge_share"].set_index("step")
     assert np.isnan(share["value"][0]) and share["value"][8] == 0.5 and share["n"][8] == 2
     assert "knowledge_share" in said
 
 
-def test_a_machine_that_fails_is_told_and_loses_nothing(tmp_path, bench, monkeypatch):
+def test_a_machine_that_fails_is_told_and_loses_nothing(tmp_path, bench, monkeypatch, capsys):
     spec = own_suite(tmp_path / "mine.jsonl")
     suites = [problems.load(spec)]
     given = harness.solutions(suites, "raw")
@@ -352,9 +352,12 @@ def test_a_machine_that_fails_is_told_and_loses_nothing(tmp_path, bench, monkeyp
     monkeypatch.setattr(bench.toolchains["python"], "execute", execute)
     with pytest.raises(UserError, match=r"1 of 2 programs could not be judged \(.*python3 is gone"):
         harness.evaluate_completions(suites, given, "s", tmp_path / "out", harness.Options(), bench, lambda _: None)
+    said = capsys.readouterr().out
+    assert said.startswith("incomplete: ") and "1.000" in said and "n=1 " in said  # the scores of what was judged
+    assert not (tmp_path / "out" / "measurements").exists()
     monkeypatch.undo()
     harness.evaluate_completions(suites, given, "s", tmp_path / "out", harness.Options(), bench, lambda _: None)
-    assert {verdict["outcome"] for verdict in harness.verdicts_of(tmp_path / "out")} == {"passed"}
+    assert {verdict["outcome"] for verdict in results.verdicts_of(tmp_path / "out")} == {"passed"}
 
 
 def test_the_worlds_problems_run_as_every_suites_do(tmp_path, bench):
@@ -372,6 +375,6 @@ def test_the_worlds_problems_run_as_every_suites_do(tmp_path, bench):
     ((place, _),) = harness.evaluate_runs([run], read, tmp_path / "out", harness.Options(), (), bench)
     params = sweep.restored(run, 0, config)
     truth = material.problems.judge("php", measure.completions(params, config, material, "php"))
-    verdicts = harness.verdicts_of(place)
+    verdicts = results.verdicts_of(place)
     assert [verdict["outcome"] == "passed" for verdict in verdicts] == truth.tolist()
     assert embedded.languages == ("python", "php") and len(verdicts) == len(truth)

@@ -21,7 +21,7 @@ from babel_jax import files, measurements
 from babel_jax.__main__ import main
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.corpus.mixture import Mixture, stages_from_config
-from babel_jax.evaluation import harness, problems
+from babel_jax.evaluation import harness, problems, results, writers
 from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import artefacts, sweep
 from babel_jax.training import hosts, loop, metrics
@@ -287,7 +287,7 @@ def ask(folder: str, out: str) -> None:
     """Two samples a problem of the run in `folder`, judged by the first process."""
     folder = Path(folder)
     suites = [problems.load(f"own:{folder / 'mine.jsonl'}")]
-    writer = harness.TextWriter(tokenizers.load(folder / "tokenizer.model"))
+    writer = writers.TextWriter(tokenizers.load(folder / "tokenizer.model"))
     options = harness.Options(samples=2, temperature=0.8, new_tokens=8, likelihood=True)
     bench = harness.Bench("rlimits", 1, folder / "cache") if hosts.is_first() else None
     harness.evaluate_runs([folder / "seed0" / "continual"], lambda run: (suites, writer), out, options, (), bench)
@@ -313,7 +313,7 @@ def test_two_processes_evaluate_as_one(tmp_path):
     assert written[0].read_text() == written[1].read_text() and len(written[1].read_text().splitlines()) == 2
     tables = [measurements.read(tmp_path / out / "seed0" / "continual") for out in ("one", "two")]
     np.testing.assert_allclose(tables[0]["value"], tables[1]["value"], rtol=1e-4)
-    assert harness.verdicts_of(tmp_path / "two" / "given")[0]["outcome"] == "passed"
+    assert results.verdicts_of(tmp_path / "two" / "given")[0]["outcome"] == "passed"
 
 
 def test_two_processes_survive_a_kill_and_move_to_one(tmp_path):

@@ -67,7 +67,7 @@ def test_a_preempted_judging_keeps_what_it_has(tmp_path, caught):
     bench = SimpleNamespace(
         jobs=1, sandbox=SimpleNamespace(level=""), toolchains={"python": Tools()}, ready=lambda _: 0
     )
-    path, options = tmp_path / "verdicts.jsonl", harness.Options()
+    path, options = tmp_path / "verdicts" / "given.jsonl", harness.Options()
 
     def warn(message):
         if message["done"] == 3:

@@ -599,7 +599,8 @@ def test_every_language_has_a_toolchain():
     assert set(toolchains.TOOLCHAINS) == set(toolchains.INSTALL) == set(LANGUAGES)
 
 
-def test_shims_in_home_folders_are_not_taken(monkeypatch, tmp_path):
+def test_shims_in_home_folders_are_not_taken(monkeypatch, tmp_path, ready):
+    ready("python")
     for name in ("python3", "php"):
         (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / name).chmod(0o755)

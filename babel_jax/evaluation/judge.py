@@ -276,11 +276,13 @@ def judge(
         record(group, verdict)
         if verdict["outcome"] == "timeout":
             again.append(group)
-        else:
+
+    def tell_first(group, verdict):
+        if verdict["outcome"] != "timeout":
             tell("judging", group)
 
     try:
-        bench.each(first, record_first)
+        bench.each(first, record_first, tell_first)
         for group in again:
             record(group, bench.verdict(group[0][1], slot=0) | {"first_outcome": "timeout"})
             tell("judging alone what timed out", group)
@@ -364,8 +366,11 @@ class _Bench:
     def repairs(self, language: str) -> bool:
         return self.rule.repair_imports and language == "go"
 
-    def each(self, groups: list, record: Callable) -> None:
-        """Calls `record(group, verdict)` in this thread as verdicts come; on an interruption also for what still ran."""
+    def each(self, groups: list, record: Callable, tell: Callable) -> None:
+        """Calls `record(group, verdict)`, then `tell` likewise, in this thread as verdicts come.
+
+        Where one of them raises, what still ran is recorded as well.
+        """
         slots: queue.SimpleQueue = queue.SimpleQueue()
         for slot in range(self.jobs):
             slots.put(slot)
@@ -385,6 +390,7 @@ class _Bench:
                     verdict = future.result()
                     recorded.add(future)
                     record(futures[future], verdict)
+                    tell(futures[future], verdict)
             finally:
                 pool.shutdown(cancel_futures=True)
                 for future in futures.keys() - recorded:

@@ -494,6 +494,11 @@ def _with_imports(prefix: str, program: str, tests: str) -> str:
     return GO_IMPORTS.sub("", prefix).rstrip() + "\n\n" + imports + "\n" + program
 
 
+def asked_in(suites: Iterable[Suite]) -> list[Problem]:
+    """The problems of all suites."""
+    return [problem for suite in suites for problem in suite.problems]
+
+
 def common(problems: Iterable[Problem]) -> dict[str, set[int]]:
     """Per suite, the numbers of the tasks that stand in all of its languages."""
     numbers = {}

@@ -1,0 +1,200 @@
+"""How completions are asked for and written: as text by a model's own tokenizer, or as the tokens of the embedded world."""
+
+import dataclasses
+import math
+import zlib
+
+import numpy as np
+
+from babel_jax.corpus.tokenizer import Tokenizer
+from babel_jax.errors import UserError, unknown_name
+from babel_jax.evaluation import generate, judge, likelihood, world
+from babel_jax.evaluation.measure import completions as world_tokens
+from babel_jax.evaluation.problems import Problem, check_variant, prompt_text
+from babel_jax.evaluation.stops import Stopper
+from babel_jax.material import Material
+from babel_jax.training import preemption
+
+KEPT_AT_ONCE = 256  # problems whose completions are written to the file together: what a crash can cost
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How problems are posed and judged; all of it stands in `about.json`.
+
+    Attributes:
+      variant: of the prompt, see `problems.VARIANTS`.
+      samples, temperature, top_p, seed, new_tokens: see `generate.write`; temperature 0 is greedy.
+      k: numbers of tries that pass@k is reported for.
+      compat: None, or the peer whose rule judges, see judge.py.
+      likelihood: also the bits per byte of the reference solutions, for models too small to pass; with `samples` 0 only them.
+    """
+
+    variant: str = "raw"
+    samples: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    new_tokens: int = 512
+    k: tuple[int, ...] = (1,)
+    compat: str | None = None
+    likelihood: bool = False
+
+    def __post_init__(self):
+        """What cannot be done is refused before hours have gone into writing."""
+        if not self.samples and not self.likelihood:
+            raise UserError("with --samples=0 nothing is left to do; add --likelihood, or write samples.")
+        if min(self.k, default=0) < 1:
+            raise UserError("--k names no number of tries; give numbers from 1 on, such as --k=1,10.")
+        if self.samples and max(self.k) > self.samples:
+            raise UserError(f"pass@{max(self.k)} needs {max(self.k)} samples a problem; add --samples={max(self.k)}.")
+        if self.new_tokens < 1 or not 0 <= self.temperature < math.inf or not 0 < self.top_p <= 1:
+            raise UserError(
+                f"--new_tokens={self.new_tokens} must be at least 1, --temperature={self.temperature} at least 0 and "
+                f"--top_p={self.top_p} in (0, 1]; correct them."
+            )
+        if self.compat not in judge.RULES:
+            raise unknown_name("compat rule", self.compat, judge.COMPAT)
+        check_variant(self.variant)
+
+
+class TextWriter:
+    """Completions as text, by the model's own tokenizer."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self.tokenizer, self.fingerprint = tokenizer, tokenizer.sha
+
+    def check(self, options: Options, model) -> None:
+        """Raises `UserError` where the tokenizer is not the model's."""
+        if self.tokenizer.vocab_size != model.vocab_size:
+            raise UserError(
+                f"the tokenizer has {self.tokenizer.vocab_size} tokens and the model {model.vocab_size}; "
+                "give the --corpus that the model was trained on."
+            )
+
+    def write(self, params, model, asked: list[Problem], options: Options, written, progress) -> None:
+        """Appends the completions of all `asked` to `written`, problems of like length together."""
+        prompts = [self.tokenizer.encode(prompt_text(problem, options.variant)) for problem in asked]
+        order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
+        for start in range(0, len(order), KEPT_AT_ONCE):
+            preemption.check()
+            chosen = order[start : start + KEPT_AT_ONCE]
+
+            def so_far(message, start=start):
+                done = start * options.samples + message["done"]
+                progress(message | {"done": done, "of": len(order) * options.samples})
+
+            mine, its_prompts = [asked[i] for i in chosen], [prompts[i] for i in chosen]
+            written.append(self._some(params, model, mine, its_prompts, options, so_far))
+
+    def _some(self, params, model, asked, prompts, options, progress) -> list[dict]:
+        texts = [prompt_text(problem, options.variant) for problem in asked]
+        stoppers, fed = {}, {}
+
+        def text_of(which, ids) -> str:
+            return self.tokenizer.decode([*prompts[which], *ids])[len(texts[which]) :]
+
+        def finished(which, sample, ids) -> bool:
+            problem = asked[which]
+            if (which, sample) not in stoppers:
+                stoppers[which, sample] = Stopper(problem.language, texts[which], problem.stops, problem.block)
+                fed[which, sample] = 0
+            text = text_of(which, ids).rstrip("\ufffd")  # a character whose bytes have not all come
+            piece, fed[which, sample] = text[fed[which, sample] :], len(text)
+            return stoppers[which, sample].feed(piece)
+
+        found = generate.write(
+            params,
+            model,
+            prompts,
+            options.new_tokens,
+            samples=options.samples,
+            temperature=options.temperature,
+            top_p=options.top_p,
+            seed=options.seed,
+            stop_id=self.tokenizer.document_end,
+            finished=finished,
+            streams=[stream(problem) for problem in asked],
+            progress=progress,
+        )
+        records = []
+        for which, (problem, samples) in enumerate(zip(asked, found, strict=True)):
+            for sample, ids in enumerate(samples):
+                stopper = Stopper(problem.language, texts[which], problem.stops, problem.block)
+                stopper.feed(text_of(which, ids))
+                kept, why = stopper.cut()
+                limit = min(options.new_tokens, model.max_length - len(prompts[which]))
+                ended = why or ("no_room" if limit < 1 else "length" if len(ids) >= limit else "document_end")
+                records.append(
+                    {
+                        "suite": problem.suite,
+                        "language": problem.language,
+                        "task_id": problem.task_id,
+                        "sample": sample,
+                        "completion": kept,
+                        "ended": ended,
+                        "tokens": len(ids),
+                    }
+                )
+        return records
+
+    def likelihood(self, params, model, asked: list[Problem], options: Options, progress) -> list[dict]:
+        """Rows: bits per byte of each suite and language, and "solution_bits" of each problem (n: its bytes)."""
+        end = self.tokenizer.document_end
+        losses = likelihood.solution_losses(
+            params, model, self.tokenizer, asked, options.variant, document_end=end, progress=progress
+        )
+        return likelihood.rows(losses) + [
+            dict(
+                probe="evaluation",
+                language=loss["language"],
+                metric="solution_bits",
+                item=loss["number"],
+                value=loss["bits"],
+                n=loss["bytes"],
+                options={"suite": loss["suite"], "variant": loss["variant"], "truncated": loss["truncated"]},
+            )
+            for loss in losses
+        ]
+
+
+def stream(problem: Problem) -> int:
+    """The number of a problem's random stream: it does not depend on which other problems are asked."""
+    return zlib.crc32(f"{problem.suite}/{problem.language}/{problem.task_id}".encode())
+
+
+class WorldWriter:
+    """Completions of the embedded world's problems: greedy tokens, then the text that they stand for."""
+
+    def __init__(self, embedded, material: Material):
+        self.embedded, self.material = embedded, material
+        self.fingerprint = material.fingerprint
+
+    def check(self, options: Options, model) -> None:
+        """Raises `UserError` where the options ask for what has no meaning here."""
+        if options.temperature or options.likelihood or options.variant != "raw":
+            raise UserError(
+                "the embedded world's programs are written greedily after one prompt and scored by running; "
+                "leave --temperature, --likelihood and --variant out."
+            )
+
+    def write(self, params, model, asked: list[Problem], options: Options, written, progress) -> None:
+        for language in dict.fromkeys(problem.language for problem in asked):
+            tokens_QxA = world_tokens(params, model, self.material, language)
+            texts = world.completions(self.embedded, language, tokens_QxA)
+            mine = [problem for problem in asked if problem.language == language]
+            written.append(
+                [
+                    {
+                        "suite": problem.suite,
+                        "language": language,
+                        "task_id": problem.task_id,
+                        "sample": 0,
+                        "completion": texts[problem.number],
+                        "ended": "length",
+                        "tokens": tokens_QxA.shape[1],
+                    }
+                    for problem in mine
+                ]
+            )
+            progress({"doing": "writing", "done": len(written.records), "of": len(asked)})
