@@ -62,6 +62,7 @@ def test_a_preempted_judging_keeps_what_it_has(tmp_path, caught):
 
         def execute(self, *_, **__):
             ran.append(1)
+            time.sleep(0.02)  # so that the warning comes while there is work left
             return Execution(None, Finished(0, "itself", b"", b"", 0.0, 0.0), True)
 
     bench = SimpleNamespace(
