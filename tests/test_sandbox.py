@@ -329,7 +329,8 @@ except OSError: pass
 try: open(f"/proc/{pid}/environ").read(); print("environment read")
 except OSError: pass
 import ctypes
-if ctypes.CDLL(None).ptrace(16, pid, 0, 0) == 0: print("traced"); ctypes.CDLL(None).ptrace(17, pid, 0, 0)
+PTRACE_SEIZE = 0x4206  # unlike PTRACE_ATTACH it does not stop the process, were it to succeed
+if ctypes.CDLL(None).ptrace(PTRACE_SEIZE, pid, 0, 0) == 0: print("traced")
 """
     found = said(attack(opened, source, opened.pid))
     if opened.level == "rlimits" and opened.user == "unprivileged":
