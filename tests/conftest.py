@@ -2,7 +2,30 @@
 
 import os
 
+import pytest
+
 from babel_jax.__main__ import _use_cpu_well
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 _use_cpu_well(threads=1)
+
+
+@pytest.fixture(scope="session")
+def ready(tmp_path_factory):
+    """language -> its toolchain, made ready once for all tests; a test of a language that is not installed is skipped."""
+    from babel_jax.errors import UserError
+    from babel_jax.evaluation import toolchains
+    from babel_jax.languages import LANGUAGES
+
+    cache, found = tmp_path_factory.mktemp("toolchains"), {}
+
+    def get(language):
+        if language not in found:
+            try:
+                found[language] = toolchains.find(language)
+            except UserError as missing:
+                pytest.skip(f"no program in {LANGUAGES[language].title} was run: {missing}")
+            found[language].prepare(cache)
+        return found[language]
+
+    return get

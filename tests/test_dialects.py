@@ -7,7 +7,6 @@ import pytest
 from helpers import world_config
 
 from babel_jax.errors import UserError
-from babel_jax.evaluation import toolchains
 from babel_jax.evaluation.judge import Sample, judge
 from babel_jax.evaluation.problems import Code
 from babel_jax.evaluation.sandbox import Limits, open_sandbox
@@ -25,23 +24,6 @@ each_language = pytest.mark.parametrize("language", list(DIALECTS))
 def sandbox():
     with open_sandbox(workers=2) as opened:
         yield opened
-
-
-@pytest.fixture(scope="module")
-def tool(sandbox, tmp_path_factory):
-    """Gives a language's toolchain, ready to run; a test skips where it is missing."""
-    cache, ready = tmp_path_factory.mktemp("toolchains"), {}
-
-    def get(language):
-        if language not in ready:
-            try:
-                ready[language] = toolchains.find(language)
-            except UserError as error:
-                pytest.skip(f"{language} was not run: {error}")
-            ready[language].prepare(cache)
-        return ready[language]
-
-    return get
 
 
 def embedded(language):
@@ -84,36 +66,36 @@ def runs(toolchain, sandbox, code):
 
 
 @each_language
-def test_every_composition_gives_what_the_interpreter_says(language, tool, sandbox):
+def test_every_composition_gives_what_the_interpreter_says(language, ready, sandbox):
     pairs = [(outer, inner) for outer in range(16) for inner in range(16)]
-    done = runs(tool(language), sandbox, many(embedded(language), language, pairs))
+    done = runs(ready(language), sandbox, many(embedded(language), language, pairs))
     assert done.ran.status == 0 and done.sentinel_seen, done.ran.stderr.decode()
 
 
 @each_language
-def test_one_wrong_result_is_noticed(language, tool, sandbox):
+def test_one_wrong_result_is_noticed(language, ready, sandbox):
     pairs = [(outer, 0) for outer in range(16)]
-    done = runs(tool(language), sandbox, many(embedded(language), language, pairs, wrong={15}))
+    done = runs(ready(language), sandbox, many(embedded(language), language, pairs, wrong={15}))
     assert done.ran.status != 0 and not done.sentinel_seen
 
 
 @each_language
 def test_primitives_agree_on_all_printable_text_and_at_the_edges_of_the_hashes_blocks(
-    language, tool, sandbox, monkeypatch
+    language, ready, sandbox, monkeypatch
 ):
     lengths = (0, 1, 2, 3, 55, 56, 63, 64, 65)
     inputs = (PRINTABLE, PRINTABLE[::-1] * 2, "   ", "a  b c", *(PRINTABLE[:length] for length in lengths))
     monkeypatch.setattr(languages, "TEST_INPUTS", inputs)
     pairs = [(outer, inner) for outer in range(16) for inner in (0, 3)]  # behind upper case and reversal
-    done = runs(tool(language), sandbox, many(embedded(language), language, pairs))
+    done = runs(ready(language), sandbox, many(embedded(language), language, pairs))
     assert done.ran.status == 0 and done.sentinel_seen, done.ran.stderr.decode()
 
 
 @each_language
-def test_the_file_of_a_program_prints_one_result_a_line(language, tool, sandbox):
+def test_the_file_of_a_program_prints_one_result_a_line(language, ready, sandbox):
     pair = (5, 11)  # markup is escaped in what JSON has quoted
     program = printing_program(language, function(embedded(language), language, pair))
-    toolchain = tool(language)
+    toolchain = ready(language)
     done = toolchain.execute(
         sandbox,
         Code(language, program, ""),
@@ -181,9 +163,9 @@ def by_the_interpreter(world, language, batch):
     return accepted
 
 
-def judged_alike(language, tool, sandbox, path, most):
+def judged_alike(language, ready, sandbox, path, most):
     """Outcomes of at most `most` programs of each kind, after both judges said the same of each."""
-    world, toolchain = embedded(language), tool(language)
+    world, toolchain = embedded(language), ready(language)
     rng = np.random.default_rng(0)
     batch = [kind[i] for kind in mixed_batch(world, language) for i in rng.permutation(len(kind))[:most]]
     outcomes = verdicts(world, language, batch, toolchain, sandbox, path)
@@ -199,17 +181,17 @@ def judged_alike(language, tool, sandbox, path, most):
 
 
 @each_language
-def test_the_judge_of_all_suites_agrees_with_the_worlds_own(language, tool, sandbox, tmp_path):
+def test_the_judge_of_all_suites_agrees_with_the_worlds_own(language, ready, sandbox, tmp_path):
     most = 4 if language == "cpp" else 8  # programs of a kind
-    outcomes = judged_alike(language, tool, sandbox, tmp_path / "verdicts.jsonl", most)
+    outcomes = judged_alike(language, ready, sandbox, tmp_path / "verdicts.jsonl", most)
     assert outcomes["passed"] >= most and outcomes["failed_assert"] >= 2
     assert outcomes["compile_error"] >= most // 2
 
 
 @pytest.mark.slow
 @each_language
-def test_one_token_of_any_kind_in_any_place_is_judged_alike(language, tool, sandbox, tmp_path):
-    judged_alike(language, tool, sandbox, tmp_path / "verdicts.jsonl", most=1000)
+def test_one_token_of_any_kind_in_any_place_is_judged_alike(language, ready, sandbox, tmp_path):
+    judged_alike(language, ready, sandbox, tmp_path / "verdicts.jsonl", most=1000)
 
 
 @each_language

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from babel_jax.errors import UserError
-from babel_jax.evaluation import judge, sandbox, toolchains
+from babel_jax.evaluation import judge, sandbox
 from babel_jax.evaluation.problems import Code, Problem
 from babel_jax.evaluation.sandbox import Finished, Limits, SandboxError
 from babel_jax.evaluation.toolchains import Execution
@@ -604,22 +604,6 @@ def sandboxed():
         yield opened
 
 
-@pytest.fixture(scope="module")
-def tools(tmp_path_factory):
-    cache, ready = tmp_path_factory.mktemp("cache"), {}
-
-    def get(language):
-        if language not in ready:
-            try:
-                ready[language] = toolchains.find(language)
-            except UserError as error:
-                pytest.skip(f"{language} was not run: {error}")
-            ready[language].prepare(cache)
-        return ready[language]
-
-    return get
-
-
 @pytest.fixture
 def short(monkeypatch):
     """The strict rule with one processor second."""
@@ -628,10 +612,10 @@ def short(monkeypatch):
 
 
 @pytest.mark.parametrize("language", COMPLETIONS)
-def test_every_outcome_of_real_programs(language, sandboxed, tools, tmp_path, short):
+def test_every_outcome_of_real_programs(language, sandboxed, ready, tmp_path, short):
     wanted = COMPLETIONS[language]
     samples = [sample(text, language, number) for number, text in enumerate(wanted.values())]
-    rows = judge.judge(samples, sandboxed, {language: tools(language)}, tmp_path / "verdicts.jsonl", jobs=2)
+    rows = judge.judge(samples, sandboxed, {language: ready(language)}, tmp_path / "verdicts.jsonl", jobs=2)
     assert {wanted_one: row["outcome"] for wanted_one, row in zip(wanted, rows, strict=True)} == {
         name: name for name in wanted
     }
@@ -639,27 +623,27 @@ def test_every_outcome_of_real_programs(language, sandboxed, tools, tmp_path, sh
 
 
 @pytest.mark.parametrize("language", judge.CONTROLS)
-def test_controls_pass_and_count_for_something(language, sandboxed, tools):
-    toolchain = tools(language)
+def test_controls_pass_and_count_for_something(language, sandboxed, ready):
+    toolchain = ready(language)
     bench = judge._Bench(sandboxed, {language: toolchain}, None, "raw", 1)
     assert bench.broken(language) == ""
     body, tests = judge.CONTROLS[language]
     assert bench.run(Code(language, body.replace("return 1", "return 2"), tests), 0)["outcome"] != "passed"
 
 
-def test_compat_passes_who_leaves_early_and_repairs_nothing(sandboxed, tools, tmp_path, short):
+def test_compat_passes_who_leaves_early_and_repairs_nothing(sandboxed, ready, tmp_path, short):
     samples = [
         sample(COMPLETIONS["php"]["no_sentinel"], "php"),
         sample('return len(strings.Fields("a")) }', "go", 1),
     ]
-    ready = {language: tools(language) for language in ("php", "go")}
+    prepared = {language: ready(language) for language in ("php", "go")}
     for compat, wanted in ((None, ["no_sentinel", "passed"]), ("mxeval", ["passed", "compile_error"])):
-        rows = judge.judge(samples, sandboxed, ready, tmp_path / f"{compat}.jsonl", compat=compat)
+        rows = judge.judge(samples, sandboxed, prepared, tmp_path / f"{compat}.jsonl", compat=compat)
         assert outcomes(rows) == wanted
         assert [row["repair_imports"] for row in rows] == [False, compat is None]
 
 
-def test_verdicts_do_not_depend_on_the_load(sandboxed, tools, tmp_path):
+def test_verdicts_do_not_depend_on_the_load(sandboxed, ready, tmp_path):
     """A program that computes for about a second, with a limit of four, beside programs that fail and pass."""
     work = "    x = 0\n    for i in range({}): x += i\n    return 1\n"
     start = time.process_time()
@@ -679,6 +663,6 @@ def test_verdicts_do_not_depend_on_the_load(sandboxed, tools, tmp_path):
                 process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
                 stack.callback(process.wait)
                 stack.callback(process.kill)
-            rows = judge.judge(samples, sandboxed, {"python": tools("python")}, tmp_path / f"{busy}.jsonl", jobs=2)
+            rows = judge.judge(samples, sandboxed, {"python": ready("python")}, tmp_path / f"{busy}.jsonl", jobs=2)
             found.append([(row["outcome"], row["first_outcome"]) for row in rows])
     assert found[0] == found[1] == [("passed", None), ("failed_assert", None), ("passed", None)]

@@ -1,42 +1,18 @@
 import gzip
 import hashlib
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from babel_jax.errors import UserError
-from babel_jax.evaluation import problems
+from babel_jax.evaluation import judge, problems
+from babel_jax.evaluation.sandbox import open_sandbox
 from babel_jax.evaluation.stops import cut
 from babel_jax.languages import LANGUAGES
 
 SUITES = Path(__file__).parent / "suites"
 SPECS = {name: f"{name}:{SUITES / name}" for name in problems.ADAPTERS}
-RUN = {
-    "python": (["python3", "{file}"],),
-    "php": (["php", "-n", "-d", "zend.assertions=1", "{file}"],),
-    "csharp": (["mcs", "-d:DEBUG", "-out:{file}.exe", "{file}"], ["mono", "{file}.exe"]),
-    "go": (["go", "run", "{file}"],),
-    "cpp": (["g++", "-std=c++17", "-o", "{file}.out", "{file}"], ["{file}.out"]),
-}
-# Stands in for KellermanSoftware's library, whose namespace the tests of MBXP use.
-COMPARE = """
-namespace KellermanSoftware.CompareNetObjects {
-    public class Result { public bool AreEqual; }
-    public class CompareLogic {
-        public Result Compare(object a, object b) { return new Result { AreEqual = Text(a) == Text(b) }; }
-        static string Text(object a) {
-            var list = a as System.Collections.IEnumerable;
-            if (list == null || a is string) { return "" + a; }
-            var text = "[";
-            foreach (var item in list) { text += Text(item) + ","; }
-            return text + "]";
-        }
-    }
-}
-"""
 SUMS = {
     "python": "    return sum(map(int, str(n)))\n\n\ndef more():\n",
     "php": "    return array_sum(str_split((string) $n));\n}\nfunction more() {\n",
@@ -46,22 +22,24 @@ SUMS = {
 }
 
 
-def passes(code, tmp_path) -> bool:
-    """Whether a program runs to its end without an error."""
-    steps = RUN[code.language]
-    if shutil.which(steps[0][0]) is None:
-        pytest.skip(f"{LANGUAGES[code.language].title} was not run: no {steps[0][0]} here")
-    if code.harness == "go_test":
-        steps = (["go", "test", "-vet=off", "{file}"],)
-    file = tmp_path / f"program_test{LANGUAGES[code.language].extensions[0]}"
-    if code.language == "go" and code.harness == "main":
-        file = tmp_path / "program.go"
-    file.write_text(code.body + code.tests + (COMPARE if "compare_net_objects" in code.needs else ""))
-    for step in steps:
-        command = [argument.format(file=file) for argument in step]
-        if subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120).returncode:
-            return False
-    return True
+@pytest.fixture(scope="module")
+def passes(ready):
+    """Whether a program passes, by the strict rule or by a peer's."""
+    with open_sandbox("rlimits") as sandbox:
+
+        def run(code, compat=None):
+            rule = judge.RULES[compat]
+            execution = ready(code.language).execute(
+                sandbox,
+                code,
+                sentinel="0123456789abcdef" if rule.sentinel else None,
+                compile_limits=rule.compile_limits,
+                run_limits=rule.run_limits,
+                repair_imports=rule.repair_imports,
+            )
+            return judge.classify(code, execution, compat)[0] == "passed"
+
+        yield run
 
 
 def write(path, *records):
@@ -156,11 +134,11 @@ def test_own_problems_have_the_fields_names_and_some_defaults():
     ("suite", "language"),
     [
         *(("mxeval", language) for language in ("python", "php", "csharp", "cpp")),
-        *(("humaneval_x", language) for language in ("python", "cpp")),
+        *(("humaneval_x", language) for language in ("python", "cpp", "go")),
         *(("openai", "python"), ("mbpp", "python"), ("own", "python"), ("own", "php")),
     ],
 )
-def test_reference_solutions_run_and_pass(suite, language, tmp_path):
+def test_reference_solutions_run_and_pass(suite, language, passes):
     found = [p for p in problems.load(SPECS[suite]).problems if p.language == language and p.solution is not None]
     found = [p for p in found if not p.known_bad and "boost" not in p.needs][:2]
     assert found
@@ -174,16 +152,22 @@ def test_reference_solutions_run_and_pass(suite, language, tmp_path):
             assert problems.prompt_text(problem, variant) + problems.reference(problem, variant) == (
                 problems.prompt_text(problem, variant.replace("strip_newline", "raw")) + problem.solution
             )
-        assert passes(problems.code(problem, kept), tmp_path), problem.task_id
-        assert not passes(problems.code(problem, "\n" if language == "python" else "}"), tmp_path), problem.task_id
+        wrong = problems.code(problem, "\n" if language == "python" else "}")
+        for compat in (None, "mxeval"):
+            assert passes(problems.code(problem, kept), compat), problem.task_id
+            assert not passes(wrong, compat), problem.task_id
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_multipl_e_programs_are_closed_by_their_tests(language, tmp_path):
+def test_multipl_e_programs_are_closed_by_their_tests(language, passes):
     problem = first(SPECS["multipl_e"], language)
     kept, why = cut(language, problem.prompt, SUMS[language], problem.stops, problem.block)
     assert why == "stop" and "more" not in kept and "ain(" not in kept
-    assert passes(problems.code(problem, kept), tmp_path)
+    wrong = kept.replace("return ", "return 1 + ")
+    assert wrong != kept
+    for compat in (None, "multipl_e"):
+        assert passes(problems.code(problem, kept), compat)
+        assert not passes(problems.code(problem, wrong), compat)
 
 
 def test_imports_of_a_go_program_are_those_it_uses():

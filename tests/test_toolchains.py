@@ -82,23 +82,6 @@ def sandbox():
         yield sandbox
 
 
-@pytest.fixture(scope="module")
-def ready(tmp_path_factory):
-    """language -> its toolchain, prepared; a test of a language that is not installed is skipped."""
-    cache, found = tmp_path_factory.mktemp("toolchains"), {}
-
-    def get(language):
-        if language not in found:
-            try:
-                found[language] = toolchains.find(language)
-            except UserError as missing:
-                pytest.skip(f"no program in {LANGUAGES[language].title} was run: {missing}")
-            found[language].prepare(cache)
-        return found[language]
-
-    return get
-
-
 @pytest.fixture
 def execute(sandbox, ready):
     def run(code, sentinel=SENTINEL, run_limits=RUN, **options):

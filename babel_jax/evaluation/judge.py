@@ -66,7 +66,8 @@ class Rule:
 
     @property
     def hash(self) -> str:
-        return files.content_hash(dataclasses.asdict(self))
+        """Of all that decides: another rule, another verdict."""
+        return files.content_hash([dataclasses.asdict(self), SIGNS, COMPILER_MEMORY.pattern])
 
 
 def _limits(cpu: float, wall: float, **more) -> Limits:
