@@ -11,6 +11,15 @@ _use_cpu_well(threads=1)
 
 
 @pytest.fixture(scope="session")
+def sandboxed():
+    """The strongest sandbox that works here, for two workers; test_sandbox.py tells what each level holds back."""
+    from babel_jax.evaluation.sandbox import open_sandbox
+
+    with open_sandbox("rlimits", workers=2) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
 def ready(tmp_path_factory):
     """language -> its toolchain, made ready once for all tests; a test of a language that is not installed is skipped."""
     from babel_jax.errors import UserError

@@ -9,7 +9,7 @@ from helpers import world_config
 from babel_jax.errors import UserError
 from babel_jax.evaluation.judge import Sample, judge
 from babel_jax.evaluation.problems import Code
-from babel_jax.evaluation.sandbox import Limits, open_sandbox
+from babel_jax.evaluation.sandbox import Limits
 from babel_jax.evaluation.world import completions, problems
 from babel_jax.organism import languages
 from babel_jax.organism.languages import DIALECTS, PRIMITIVES, TEST_INPUTS, printing_program
@@ -18,12 +18,6 @@ from babel_jax.organism.world import PROMPT_LENGTH, World
 FUNCTIONS = list(PRIMITIVES.values())
 PRINTABLE = "".join(map(chr, range(32, 127)))
 each_language = pytest.mark.parametrize("language", list(DIALECTS))
-
-
-@pytest.fixture(scope="module")
-def sandbox():
-    with open_sandbox(workers=2) as opened:
-        yield opened
 
 
 def embedded(language):
@@ -56,48 +50,52 @@ def many(world, language, pairs, wrong=()):
     return Code(language, body, dialect.tests.replace("{checks}", checks))
 
 
-def runs(toolchain, sandbox, code):
+def runs(toolchain, sandboxed, code):
     """The process that ran the program, or a failure that shows what the compiler said."""
     done = toolchain.execute(
-        sandbox, code, sentinel="5e2f0c1d", compile_limits=Limits(cpu_seconds=60, wall_seconds=120), run_limits=Limits()
+        sandboxed,
+        code,
+        sentinel="5e2f0c1d",
+        compile_limits=Limits(cpu_seconds=60, wall_seconds=120),
+        run_limits=Limits(),
     )
     assert done.ran is not None, done.compiled.stderr.decode() + done.compiled.stdout.decode()
     return done
 
 
 @each_language
-def test_every_composition_gives_what_the_interpreter_says(language, ready, sandbox):
+def test_every_composition_gives_what_the_interpreter_says(language, ready, sandboxed):
     pairs = [(outer, inner) for outer in range(16) for inner in range(16)]
-    done = runs(ready(language), sandbox, many(embedded(language), language, pairs))
+    done = runs(ready(language), sandboxed, many(embedded(language), language, pairs))
     assert done.ran.status == 0 and done.sentinel_seen, done.ran.stderr.decode()
 
 
 @each_language
-def test_one_wrong_result_is_noticed(language, ready, sandbox):
+def test_one_wrong_result_is_noticed(language, ready, sandboxed):
     pairs = [(outer, 0) for outer in range(16)]
-    done = runs(ready(language), sandbox, many(embedded(language), language, pairs, wrong={15}))
+    done = runs(ready(language), sandboxed, many(embedded(language), language, pairs, wrong={15}))
     assert done.ran.status != 0 and not done.sentinel_seen
 
 
 @each_language
 def test_primitives_agree_on_all_printable_text_and_at_the_edges_of_the_hashes_blocks(
-    language, ready, sandbox, monkeypatch
+    language, ready, sandboxed, monkeypatch
 ):
     lengths = (0, 1, 2, 3, 55, 56, 63, 64, 65)
     inputs = (PRINTABLE, PRINTABLE[::-1] * 2, "   ", "a  b c", *(PRINTABLE[:length] for length in lengths))
     monkeypatch.setattr(languages, "TEST_INPUTS", inputs)
     pairs = [(outer, inner) for outer in range(16) for inner in (0, 3)]  # behind upper case and reversal
-    done = runs(ready(language), sandbox, many(embedded(language), language, pairs))
+    done = runs(ready(language), sandboxed, many(embedded(language), language, pairs))
     assert done.ran.status == 0 and done.sentinel_seen, done.ran.stderr.decode()
 
 
 @each_language
-def test_the_file_of_a_program_prints_one_result_a_line(language, ready, sandbox):
+def test_the_file_of_a_program_prints_one_result_a_line(language, ready, sandboxed):
     pair = (5, 11)  # markup is escaped in what JSON has quoted
     program = printing_program(language, function(embedded(language), language, pair))
     toolchain = ready(language)
     done = toolchain.execute(
-        sandbox,
+        sandboxed,
         Code(language, program, ""),
         sentinel=None,
         compile_limits=Limits(cpu_seconds=60, wall_seconds=120),
@@ -140,7 +138,7 @@ def mixed_batch(world, language):
     return [(number, right[number]) for number in (*range(8), hard)], wrong + foreign, malformed
 
 
-def verdicts(world, language, batch, toolchain, sandbox, path):
+def verdicts(world, language, batch, toolchain, sandboxed, path):
     """The outcome of each (problem, completion), by the judge of all suites."""
     asked = problems(world, language)
     texts = completions(world, language, np.array([row for _, row in batch]))
@@ -149,7 +147,7 @@ def verdicts(world, language, batch, toolchain, sandbox, path):
     for (number, _), text in zip(batch, texts, strict=True):
         samples.append(Sample(asked[number], places[number], text, "given"))
         places[number] += 1
-    judged = judge(samples, sandbox, {language: toolchain}, path, jobs=2)
+    judged = judge(samples, sandboxed, {language: toolchain}, path, jobs=2)
     found = {(verdict["task_id"], verdict["sample"]): verdict for verdict in judged}
     return [found[sample.problem.task_id, sample.index]["outcome"] for sample in samples]
 
@@ -163,12 +161,12 @@ def by_the_interpreter(world, language, batch):
     return accepted
 
 
-def judged_alike(language, ready, sandbox, path, most):
+def judged_alike(language, ready, sandboxed, path, most):
     """Outcomes of at most `most` programs of each kind, after both judges said the same of each."""
     world, toolchain = embedded(language), ready(language)
     rng = np.random.default_rng(0)
     batch = [kind[i] for kind in mixed_batch(world, language) for i in rng.permutation(len(kind))[:most]]
-    outcomes = verdicts(world, language, batch, toolchain, sandbox, path)
+    outcomes = verdicts(world, language, batch, toolchain, sandboxed, path)
     disagreed = [
         f"{outcome}: {world.text(language, row)!r} (problem {number})"
         for (number, row), outcome, right in zip(
@@ -181,17 +179,17 @@ def judged_alike(language, ready, sandbox, path, most):
 
 
 @each_language
-def test_the_judge_of_all_suites_agrees_with_the_worlds_own(language, ready, sandbox, tmp_path):
+def test_the_judge_of_all_suites_agrees_with_the_worlds_own(language, ready, sandboxed, tmp_path):
     most = 4 if language == "cpp" else 8  # programs of a kind
-    outcomes = judged_alike(language, ready, sandbox, tmp_path / "verdicts.jsonl", most)
+    outcomes = judged_alike(language, ready, sandboxed, tmp_path / "verdicts.jsonl", most)
     assert outcomes["passed"] >= most and outcomes["failed_assert"] >= 2
     assert outcomes["compile_error"] >= most // 2
 
 
 @pytest.mark.slow
 @each_language
-def test_one_token_of_any_kind_in_any_place_is_judged_alike(language, ready, sandbox, tmp_path):
-    judged_alike(language, ready, sandbox, tmp_path / "verdicts.jsonl", most=1000)
+def test_one_token_of_any_kind_in_any_place_is_judged_alike(language, ready, sandboxed, tmp_path):
+    judged_alike(language, ready, sandboxed, tmp_path / "verdicts.jsonl", most=1000)
 
 
 @each_language

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from babel_jax.errors import UserError
-from babel_jax.evaluation import judge, sandbox
+from babel_jax.evaluation import judge
 from babel_jax.evaluation.problems import Code, Problem
 from babel_jax.evaluation.sandbox import Finished, Limits, SandboxError
 from babel_jax.evaluation.toolchains import Execution
@@ -592,16 +592,6 @@ COMPLETIONS = {
         "no_sentinel": "exit(0); }",
     },
 }
-
-
-@pytest.fixture(scope="module")
-def sandboxed():
-    try:
-        opened = sandbox.open_sandbox(workers=2)
-    except UserError as error:
-        pytest.skip(f"no sandbox here, so that nothing is judged: {error}")
-    with opened:
-        yield opened
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import pytest
 
 from babel_jax.errors import UserError
 from babel_jax.evaluation import judge, problems
-from babel_jax.evaluation.sandbox import open_sandbox
 from babel_jax.evaluation.stops import cut
 from babel_jax.languages import LANGUAGES
 
@@ -22,24 +21,23 @@ SUMS = {
 }
 
 
-@pytest.fixture(scope="module")
-def passes(ready):
+@pytest.fixture
+def passes(ready, sandboxed):
     """Whether a program passes, by the strict rule or by a peer's."""
-    with open_sandbox("rlimits") as sandbox:
 
-        def run(code, compat=None):
-            rule = judge.RULES[compat]
-            execution = ready(code.language).execute(
-                sandbox,
-                code,
-                sentinel="0123456789abcdef" if rule.sentinel else None,
-                compile_limits=rule.compile_limits,
-                run_limits=rule.run_limits,
-                repair_imports=rule.repair_imports,
-            )
-            return judge.classify(code, execution, compat)[0] == "passed"
+    def run(code, compat=None):
+        rule = judge.RULES[compat]
+        execution = ready(code.language).execute(
+            sandboxed,
+            code,
+            sentinel="0123456789abcdef" if rule.sentinel else None,
+            compile_limits=rule.compile_limits,
+            run_limits=rule.run_limits,
+            repair_imports=rule.repair_imports,
+        )
+        return judge.classify(code, execution, compat)[0] == "passed"
 
-        yield run
+    return run
 
 
 def write(path, *records):

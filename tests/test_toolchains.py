@@ -10,7 +10,7 @@ import pytest
 from babel_jax.errors import UserError
 from babel_jax.evaluation import toolchains
 from babel_jax.evaluation.problems import Code
-from babel_jax.evaluation.sandbox import Limits, SandboxError, open_sandbox
+from babel_jax.evaluation.sandbox import Limits, SandboxError
 from babel_jax.evaluation.toolchains import repaired_imports
 from babel_jax.languages import LANGUAGES
 
@@ -76,18 +76,12 @@ BODIES = {
 }
 
 
-@pytest.fixture(scope="module")
-def sandbox():
-    with open_sandbox("rlimits") as sandbox:
-        yield sandbox
-
-
 @pytest.fixture
-def execute(sandbox, ready):
+def execute(sandboxed, ready):
     def run(code, sentinel=SENTINEL, run_limits=RUN, **options):
         toolchain = ready(code.language)
         return toolchain.execute(
-            sandbox, code, sentinel=sentinel, compile_limits=COMPILE, run_limits=run_limits, **options
+            sandboxed, code, sentinel=sentinel, compile_limits=COMPILE, run_limits=run_limits, **options
         )
 
     return run
@@ -208,7 +202,7 @@ def test_php_has_the_usual_extensions(execute):
     assert execution.sentinel_seen, said(execution)
 
 
-def test_a_failed_assertion_of_php_throws_also_where_that_is_not_the_default(sandbox, ready, monkeypatch, tmp_path):
+def test_a_failed_assertion_of_php_throws_also_where_that_is_not_the_default(sandboxed, ready, monkeypatch, tmp_path):
     """Before PHP 8 it only warned. The old default is given to this PHP, before the options of ours."""
     old = tmp_path / "php"
     old.write_text(f'#!/bin/sh\nexec {ready("php")._php} -d assert.exception=0 "$@"\n')
@@ -217,7 +211,7 @@ def test_a_failed_assertion_of_php_throws_also_where_that_is_not_the_default(san
     options = toolchains.PHP()._options
     assert toolchains.find("php")._options == options
     command = [str(ready("php")._php), "-n", "-d", "assert.exception=0", *options, "-r", "assert(1 === 2);"]
-    assert sandbox.run(command).status == 255
+    assert sandboxed.run(command).status == 255
 
 
 def test_csharp_keeps_the_exit_code_that_the_program_set(execute):
@@ -532,24 +526,24 @@ def test_go_imports_are_repaired_only_when_asked(execute):
 
 
 @pytest.mark.parametrize("language, name", [("csharp", "Launcher.exe"), ("cpp", "sentinel.o")])
-def test_a_prepared_file_that_vanishes_is_no_verdict(sandbox, ready, tmp_path, language, name):
+def test_a_prepared_file_that_vanishes_is_no_verdict(sandboxed, ready, tmp_path, language, name):
     shutil.copytree(ready(language)._tools.parent, tmp_path, dirs_exist_ok=True)
     toolchain = toolchains.find(language)
     toolchain.prepare(tmp_path)
     next(tmp_path.glob(f"{language}-*/{name}")).unlink()
     with pytest.raises(FileNotFoundError, match=name):
-        toolchain.execute(sandbox, program(language), sentinel=SENTINEL, compile_limits=COMPILE, run_limits=RUN)
+        toolchain.execute(sandboxed, program(language), sentinel=SENTINEL, compile_limits=COMPILE, run_limits=RUN)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_tool_that_vanishes_is_no_verdict(sandbox, ready, monkeypatch, tmp_path, language):
+def test_a_tool_that_vanishes_is_no_verdict(sandboxed, ready, monkeypatch, tmp_path, language):
     toolchain = ready(language)
     names = {"python": "_python", "php": "_php", "csharp": "_mono", "go": "_compiler", "cpp": "_compiler"}
     tool = tmp_path / "tool"
     monkeypatch.setattr(toolchain, names[language], tool)
     monkeypatch.setattr(toolchain, "_required", (tool,))
     with pytest.raises((FileNotFoundError, SandboxError), match=str(tool)):
-        toolchain.execute(sandbox, program(language), sentinel=SENTINEL, compile_limits=COMPILE, run_limits=RUN)
+        toolchain.execute(sandboxed, program(language), sentinel=SENTINEL, compile_limits=COMPILE, run_limits=RUN)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -592,7 +586,7 @@ def test_shims_in_home_folders_are_not_taken(monkeypatch, tmp_path, ready):
 
 
 @pytest.mark.parametrize("language", ["csharp", "go"])
-def test_two_that_prepare_at_once_share_one_result(sandbox, ready, tmp_path, language):
+def test_two_that_prepare_at_once_share_one_result(sandboxed, ready, tmp_path, language):
     ready(language)
     found = [toolchains.find(language) for _ in range(2)]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -600,7 +594,7 @@ def test_two_that_prepare_at_once_share_one_result(sandbox, ready, tmp_path, lan
     assert [path.name for path in tmp_path.iterdir()] == [f"{language}-{found[0].fingerprint}"]
     for toolchain in found:
         execution = toolchain.execute(
-            sandbox, program(language), sentinel=SENTINEL, compile_limits=COMPILE, run_limits=RUN
+            sandboxed, program(language), sentinel=SENTINEL, compile_limits=COMPILE, run_limits=RUN
         )
         assert execution.sentinel_seen, said(execution)
 
@@ -636,9 +630,9 @@ def test_the_fingerprint_follows_version_options_and_shims(monkeypatch, tmp_path
     assert len(set(made)) == 3
 
 
-def test_unprepared_toolchains_say_so(sandbox, ready):
+def test_unprepared_toolchains_say_so(sandboxed, ready):
     ready("python")
     with pytest.raises(RuntimeError, match="prepare"):
         toolchains.find("python").execute(
-            sandbox, program("python"), sentinel=None, compile_limits=COMPILE, run_limits=RUN
+            sandboxed, program("python"), sentinel=None, compile_limits=COMPILE, run_limits=RUN
         )
