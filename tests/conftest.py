@@ -20,21 +20,23 @@ def sandboxed():
 
 
 @pytest.fixture(scope="session")
-def ready(tmp_path_factory):
+def ready(tmp_path_factory, sandboxed):
     """language -> its toolchain, made ready once for all tests; a test of a language that is not installed is skipped."""
     from babel_jax.errors import UserError
     from babel_jax.evaluation import toolchains
     from babel_jax.languages import LANGUAGES
 
-    cache, found = tmp_path_factory.mktemp("toolchains"), {}
+    found = {}
 
-    def get(language):
-        if language not in found:
-            try:
-                found[language] = toolchains.find(language)
-            except UserError as missing:
-                pytest.skip(f"no program in {LANGUAGES[language].title} was run: {missing}")
-            found[language].prepare(cache)
-        return found[language]
+    with sandboxed.reachable(tmp_path_factory.mktemp("toolchains")) as cache:
 
-    return get
+        def get(language):
+            if language not in found:
+                try:
+                    found[language] = toolchains.find(language)
+                except UserError as missing:
+                    pytest.skip(f"no program in {LANGUAGES[language].title} was run: {missing}")
+                found[language].prepare(cache)
+            return found[language]
+
+        yield get

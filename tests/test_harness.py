@@ -66,7 +66,8 @@ def run_dir(tmp_path_factory, tokenizer):
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
+def bench(tmp_path_factory, ready):
+    ready("python")  # or the tests are skipped
     bench = harness.Bench("rlimits", 2, tmp_path_factory.mktemp("tools"))
     yield bench
     bench.close()
@@ -221,6 +222,7 @@ def main(*arguments):
     return cli.main(["evaluate", "--sandbox=rlimits", *map(str, arguments)])
 
 
+@pytest.mark.usefixtures("bench")  # Python is there
 def test_the_verb_judges_solutions_and_completions_of_others(tmp_path, capsys):
     spec = own_suite(tmp_path / "mine.jsonl")
     assert main("--suite", spec, "--solutions", "--out", tmp_path / "solutions") == 0
@@ -236,6 +238,7 @@ def test_the_verb_judges_solutions_and_completions_of_others(tmp_path, capsys):
     assert rows[0]["only_first"] == 1 and rows[0]["only_second"] == 0
 
 
+@pytest.mark.usefixtures("bench")  # Python is there
 def test_completions_of_some_problems_and_several_samples(tmp_path, capsys):
     spec = own_suite(tmp_path / "mine.jsonl")
     given = [{"task_id": "mine/0", "completion": f"    return {x} * x  # a\u2028b\n"} for x in (2, 3)]

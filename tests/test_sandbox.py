@@ -794,3 +794,18 @@ def test_without_control_groups(monkeypatch):
     with sandbox.open_sandbox("rlimits") as opened:
         assert opened.describe()["control_groups"].startswith("none: /proc/self")
         assert opened.run(["true"]).status == 0
+
+
+@pytest.mark.parametrize("level", sandbox.LEVELS)
+def test_what_is_kept_in_a_closed_home_is_kept_where_programs_see_it(level, tmp_path):
+    """Root's programs run as other users: without a mount namespace what lies below root's home cannot be shown to them."""
+    if sandbox._why_not(level):
+        pytest.skip(f"{level} does not work here: {sandbox._why_not(level)}")
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    with sandbox.Sandbox(level, workers=1) as opened:
+        with opened.reachable(home / "cache") as place:
+            (place / "file").write_text("seen")
+            assert opened.run(["cat", "{cache}/file"], reads={"cache": place}).stdout == b"seen"
+        apart = level == "rlimits" and os.getuid() == 0
+        assert (place != home / "cache") == apart and place.exists() != apart

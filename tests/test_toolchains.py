@@ -77,6 +77,13 @@ BODIES = {
 
 
 @pytest.fixture
+def place(sandboxed, tmp_path):
+    """A folder that programs can be shown."""
+    with sandboxed.reachable(tmp_path) as place:
+        yield place
+
+
+@pytest.fixture
 def execute(sandboxed, ready):
     def run(code, sentinel=SENTINEL, run_limits=RUN, **options):
         toolchain = ready(code.language)
@@ -526,11 +533,11 @@ def test_go_imports_are_repaired_only_when_asked(execute):
 
 
 @pytest.mark.parametrize("language, name", [("csharp", "Launcher.exe"), ("cpp", "sentinel.o")])
-def test_a_prepared_file_that_vanishes_is_no_verdict(sandboxed, ready, tmp_path, language, name):
-    shutil.copytree(ready(language)._tools.parent, tmp_path, dirs_exist_ok=True)
+def test_a_prepared_file_that_vanishes_is_no_verdict(sandboxed, ready, place, language, name):
+    shutil.copytree(ready(language)._tools.parent, place, dirs_exist_ok=True)
     toolchain = toolchains.find(language)
-    toolchain.prepare(tmp_path)
-    next(tmp_path.glob(f"{language}-*/{name}")).unlink()
+    toolchain.prepare(place)
+    next(place.glob(f"{language}-*/{name}")).unlink()
     with pytest.raises(FileNotFoundError, match=name):
         toolchain.execute(sandboxed, program(language), sentinel=SENTINEL, compile_limits=COMPILE, run_limits=RUN)
 
@@ -586,12 +593,12 @@ def test_shims_in_home_folders_are_not_taken(monkeypatch, tmp_path, ready):
 
 
 @pytest.mark.parametrize("language", ["csharp", "go"])
-def test_two_that_prepare_at_once_share_one_result(sandboxed, ready, tmp_path, language):
+def test_two_that_prepare_at_once_share_one_result(sandboxed, ready, place, language):
     ready(language)
     found = [toolchains.find(language) for _ in range(2)]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda toolchain: toolchain.prepare(tmp_path), found))
-    assert [path.name for path in tmp_path.iterdir()] == [f"{language}-{found[0].fingerprint}"]
+        list(pool.map(lambda toolchain: toolchain.prepare(place), found))
+    assert [path.name for path in place.iterdir()] == [f"{language}-{found[0].fingerprint}"]
     for toolchain in found:
         execution = toolchain.execute(
             sandboxed, program(language), sentinel=SENTINEL, compile_limits=COMPILE, run_limits=RUN

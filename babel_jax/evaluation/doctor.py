@@ -36,7 +36,7 @@ def examine(cache) -> dict:
     if not working:
         found["languages"] = [_language(name, None, cache) for name in LANGUAGES]
         return found
-    with sandbox.open_sandbox(working[0]) as opened:
+    with sandbox.open_sandbox(working[0]) as opened, opened.reachable(cache) as cache:
         found["sandbox"] = opened.describe()
         found["contained"] = contained(opened)
         found["languages"] = [_language(name, opened, cache) for name in LANGUAGES]

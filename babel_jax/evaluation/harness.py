@@ -28,8 +28,11 @@ class Bench:
     def __init__(self, least: str, jobs: int, cache):
         if jobs < 1:
             raise UserError(f"--jobs is {jobs}; give at least 1.")
-        self.jobs, self.cache = jobs, cache
-        self.sandbox = open_sandbox(least, workers=jobs)
+        self.jobs = jobs
+        with contextlib.ExitStack() as stack:
+            self.sandbox = stack.enter_context(open_sandbox(least, workers=jobs))
+            self.cache = stack.enter_context(self.sandbox.reachable(cache))
+            self._opened = stack.pop_all()
         self.toolchains: dict[str, toolchains.Toolchain] = {}
 
     def ready(self, languages) -> None:
@@ -40,7 +43,7 @@ class Bench:
             self.toolchains[language] = toolchain
 
     def close(self) -> None:
-        self.sandbox.close()
+        self._opened.close()
 
 
 def evaluate_runs(

@@ -228,6 +228,19 @@ class Sandbox:
             raise SandboxError(f"cannot start {argv[0]}: {finished.stderr.decode(errors='replace').strip()}")
         return finished
 
+    @contextlib.contextmanager
+    def reachable(self, directory):
+        """`directory`, or, where programs run as other users and cannot be shown what lies below it (in root's home,
+        without namespaces), one in its place that is removed at the end."""
+        directory = Path(directory).absolute()
+        directory.mkdir(parents=True, exist_ok=True)
+        if self.level != "rlimits" or self._slots[0].uid is None or _others_reach(directory):
+            yield directory
+            return
+        with tempfile.TemporaryDirectory(prefix="babel_jax_") as place:
+            os.chmod(place, 0o755)
+            yield Path(place)
+
     def _directories(self, slot, reads, writes) -> dict[str, tuple[Path, bool]]:
         """Name -> (directory outside, whether the program may change it), with permissions that let the slot's user in."""
         directories = {}
