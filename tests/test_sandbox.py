@@ -719,10 +719,14 @@ def test_interrupted_it_leaves_nothing(here):
             time.sleep(0.01)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     thread = threading.Thread(target=interrupt)
     thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        here.run(["sh", "-c", f"setsid sleep {word} & sleep {word}"], limits=QUICK)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            here.run(["sh", "-c", f"setsid sleep {word} & sleep {word}"], limits=QUICK)
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()
     assert gone(word, 5)
 
