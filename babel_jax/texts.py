@@ -132,7 +132,7 @@ def _given(specs, languages):
     seen = {}
     for spec, suite in zip(specs, suites, strict=True):
         for problem in suite.problems:
-            key = (problem.suite, problem.language, problem.task_id)
+            key = problem.key
             if key in seen:
                 raise UserError(f"{' '.join(key)} stands in {seen[key]} and again in {spec}; name one of them.")
             seen[key] = spec

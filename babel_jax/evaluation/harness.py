@@ -101,7 +101,7 @@ def _evaluate_step(run_dir, step, metadata, suites, writer, place, options, benc
         return
     written = JsonLines(place / "completions" / f"{name}.jsonl", options.samples)
     asked = asked_in(suites)
-    rows = []
+    rows, verdicts = [], []
     unwritten = _unwritten(asked, written, options)
     if unwritten or options.likelihood:
         model = sweep.stored_model(metadata)
@@ -114,9 +114,10 @@ def _evaluate_step(run_dir, step, metadata, suites, writer, place, options, benc
         samples = samples_of(asked, written.records, options.samples)
         verdicts = judged(samples, place / "verdicts" / f"{name}.jsonl", options, bench, progress)
         rows += scores.rows(verdicts, asked, options.k)
-        _refuse_incomplete(verdicts, place, name, sweep.completed(rows, run_dir, step, metadata))
     if hosts.is_first():
-        measurements.write(measured, measurements.table(sweep.completed(rows, run_dir, step, metadata)))
+        rows = sweep.completed(rows, run_dir, step, metadata)
+        _refuse_incomplete(verdicts, place, name, rows)
+        measurements.write(measured, measurements.table(rows))
     hosts.barrier(f"evaluated {run_dir} {step}")
 
 
@@ -203,7 +204,7 @@ def samples_of(asked: list[Problem], records: list[dict], wanted: int) -> list[j
     for problem in asked:
         for key in ((problem.task_id,), (problem.language, problem.task_id)):
             by_name.setdefault(key, []).append(problem)
-        by_name.setdefault((problem.suite, problem.language, problem.task_id), []).append(problem)
+        by_name.setdefault(problem.key, []).append(problem)
     found: dict[tuple, list[judge.Sample]] = {}
     for record in records:
         key = tuple(record[name] for name in ("suite", "language", "task_id") if name in record)
@@ -214,7 +215,7 @@ def samples_of(asked: list[Problem], records: list[dict], wanted: int) -> list[j
                 'give its "suite" and "language" as well.'
             )
         (problem,) = matches
-        mine = found.setdefault((problem.suite, problem.language, problem.task_id), [])
+        mine = found.setdefault(problem.key, [])
         index = record.get("sample", len(mine))
         mine.append(judge.Sample(problem, index, record["completion"], record.get("ended", "given")))
     for key, mine in found.items():
@@ -222,7 +223,7 @@ def samples_of(asked: list[Problem], records: list[dict], wanted: int) -> list[j
             raise UserError(
                 f"{'/'.join(key)} has {len(mine)} completions and --samples={wanted}; they must be as many."
             )
-    order = [(problem.suite, problem.language, problem.task_id) for problem in asked]
+    order = [problem.key for problem in asked]
     return [sample for key in order for sample in sorted(found.get(key, []), key=lambda sample: sample.index)]
 
 
@@ -296,11 +297,12 @@ class JsonLines:
         self.path = path
         self.records = []
         if path.exists() and together:
-            lines = path.read_bytes().split(b"\n")[:-1]
+            content = path.read_bytes()
+            lines = content.split(b"\n")[:-1]
             lines = lines[: len(lines) // together * together]
             self.records = [json.loads(line) for line in lines]
             whole = b"".join(line + b"\n" for line in lines)
-            if hosts.is_first() and whole != path.read_bytes():
+            if hosts.is_first() and whole != content:
                 files.write_atomic(path, whole)
 
     def append(self, records: list[dict]) -> None:
@@ -320,4 +322,4 @@ def _unwritten(asked: list[Problem], written: JsonLines, options: Options) -> li
     if not options.samples:
         return []
     there = {(record["suite"], record["language"], record["task_id"]) for record in written.records}
-    return [problem for problem in asked if (problem.suite, problem.language, problem.task_id) not in there]
+    return [problem for problem in asked if problem.key not in there]

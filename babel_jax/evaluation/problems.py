@@ -109,6 +109,11 @@ class Problem:
     known_bad: str = ""
     source: str = ""
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells a problem from all others, also in files of completions and of verdicts."""
+        return self.suite, self.language, self.task_id
+
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
@@ -244,7 +249,7 @@ _JSON = {str: "string", int: "number", bool: "true or false", list: "list"}
 def _refuse_copies(problems):
     seen = {}
     for problem in problems:
-        key = (problem.suite, problem.language, problem.task_id)
+        key = problem.key
         if key in seen:
             raise UserError(
                 f"{problem.task_id} ({problem.suite}, {problem.language}) stands in {seen[key]} and again in "

@@ -93,7 +93,7 @@ def compared(place, other, suites: list[Suite]) -> str:
     if missing:
         raise UserError(f"{other} holds no verdicts on {', '.join(missing)}; evaluate them there first.")
     judged_in = {(v["suite"], v["language"], v["task_id"]) for v in second}
-    asked = [p for p in asked_in(suites) if (p.suite, p.language, p.task_id) in judged_in]
+    asked = [p for p in asked_in(suites) if p.key in judged_in]
     rows = scores.compare(first, second, asked)
     files.write_json(files.path(place) / "against.json", {"other": str(other), "rows": rows})
     lines = [f"{place} above {other}"]

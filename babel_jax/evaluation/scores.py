@@ -54,7 +54,7 @@ def tally(verdicts: Iterable[dict], problems: Iterable[Problem]) -> list[dict]:
       UserError: a verdict is of a problem that is not there (another suite, or another version of it).
     """
     problems = list(problems)
-    outcomes = {(p.suite, p.language, p.task_id): collections.Counter() for p in problems}
+    outcomes = {p.key: collections.Counter() for p in problems}
     for verdict in verdicts:
         key = (verdict["suite"], verdict["language"], verdict["task_id"])
         if key not in outcomes:
@@ -62,7 +62,7 @@ def tally(verdicts: Iterable[dict], problems: Iterable[Problem]) -> list[dict]:
         outcomes[key][verdict["outcome"]] += 1
     table = []
     for p in problems:
-        counts = outcomes[p.suite, p.language, p.task_id]
+        counts = outcomes[p.key]
         table.append(
             dict(suite=p.suite, language=p.language, task_id=p.task_id, number=p.number, known_bad=p.known_bad)
             | dict(samples=counts.total(), judged=counts.total() - counts["infra_error"], passed=counts["passed"])
