@@ -10,11 +10,11 @@ import signal
 import sys
 from pathlib import Path
 
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.errors import Parser, UserError, unknown_name
 
 VERBS = {
     "study": "the whole story: train, measure, propose a corpus, train on it, report",
-    "corpus": "build a corpus from source files",
+    "corpus": "source files to token rows; what is in them; mixtures of them",
     "train": "train one run of a study",
     "probe": "all probes over any checkpoints: losses, lens, neurons, alignment, interventions",
     "evaluate": "problem suites: write, run in a sandbox, judge, score; or measure one run of a study",
@@ -129,13 +129,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UserError(f"{message}; `{self.prog} --help` explains.")
-
-
 def _parser(verb: str) -> argparse.ArgumentParser:
-    return _Parser(prog=f"python -m babel_jax {verb}", description=VERBS[verb], allow_abbrev=False)
+    return Parser(prog=f"python -m babel_jax {verb}", description=VERBS[verb], allow_abbrev=False)
 
 
 def _study_arguments(verb: str, arguments: list[str]):
@@ -151,6 +146,9 @@ def _study_arguments(verb: str, arguments: list[str]):
     else:
         parser.add_argument("--run", required=True, help="such as continual, or mix_0.5000")
         parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument(
+            "--mixture", metavar="FILE", help="of `corpus mix` or `optimize`, for this run or --run=mix"
+        )
     if verb == "train":
         parser.add_argument(
             "--profile", metavar="DIR", help="write a profiler's trace of a few steps (TensorBoard, XProf)"
@@ -159,8 +157,11 @@ def _study_arguments(verb: str, arguments: list[str]):
     _several_hosts(parser)
     parsed, settings = parser.parse_known_args(arguments)
     config = load_config(parsed.config, settings)
+    from babel_jax import study
     from babel_jax.training import hosts
 
+    if verb != "study" and parsed.mixture:
+        config = study.with_mixture(config, parsed.run, parsed.mixture)
     hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
     return parsed, config
 
@@ -193,9 +194,9 @@ def study(arguments: list[str]) -> None:
 
 
 def corpus(arguments: list[str]) -> None:
-    if not arguments or arguments[0] != "build":
-        raise UserError("`corpus` knows one thing to do: `python -m babel_jax corpus build --help`.")
-    importlib.import_module("babel_jax.corpus.build").main(arguments[1:])
+    from babel_jax import corpora
+
+    corpora.main(arguments)
 
 
 def train(arguments: list[str]) -> None:
@@ -440,8 +441,10 @@ def _evaluate_suites(arguments: list[str]) -> None:
 def optimize(arguments: list[str]) -> None:
     parser = _parser("optimize")
     parser.add_argument("--workdir", required=True, help="a study's directory")
+    parser.add_argument("--out", metavar="FILE", help="where to write a proposal as a mixture file that `train` reads")
+    parser.add_argument("--proposal", default="loss", help="which one: loss, loss_knowledge or knowledge_share")
     parsed = parser.parse_args(arguments)
-    from babel_jax import files, measurements
+    from babel_jax import files, measurements, mixtures
     from babel_jax.files import read_json
     from babel_jax.optimum import algorithm1
 
@@ -453,6 +456,10 @@ def optimize(arguments: list[str]) -> None:
             f"{source:16s} P* = {proposal['p_star']:.4f} [{low:.4f}, {high:.4f}] at step {proposal['best_step']}: "
             f"{described['new']} {proposal['pairwise_share']:.1%} of the tokens (joint reading {proposal['joint_share']:.1%})"
         )
+    if parsed.out:
+        mixture = mixtures.of_proposal(parsed.workdir, described, proposals, parsed.proposal)
+        mixtures.write(parsed.out, mixture)
+        print(f"mixture: {parsed.out}; train it with --run=mix --mixture={parsed.out}")
 
 
 def compile(arguments: list[str]) -> None:

@@ -1,5 +1,6 @@
 """The one error a user is meant to see."""
 
+import argparse
 import difflib
 from collections.abc import Iterable
 
@@ -17,3 +18,10 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}."
     return UserError(f"unknown {kind} '{name}'; {hint}")
+
+
+class Parser(argparse.ArgumentParser):
+    """Command lines whose mistakes are a `UserError`."""
+
+    def error(self, message):
+        raise UserError(f"{message}; `{self.prog} --help` explains.")

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import babel_jax
-from babel_jax import files, measurements, report
+from babel_jax import files, measurements, mixtures, report
 from babel_jax.corpus.material import material as corpus_material
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evaluation import measure
@@ -30,7 +30,15 @@ from babel_jax.optimum import algorithm1
 from babel_jax.organism import world
 from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
-from babel_jax.training.loop import check_same_config, is_done, last_step, locked, parent_is_gone, train
+from babel_jax.training.loop import (
+    check_same_config,
+    is_done,
+    last_step,
+    locked,
+    mixture_of,
+    parent_is_gone,
+    train,
+)
 
 ROLES = (
     "primary_climb",
@@ -133,12 +141,34 @@ def make_run_config(config: ConfigDict, name: str, seed: int) -> ConfigDict:
     result = run_config.override(run_config.default(), config.common.to_dict(), "common.")
     result = run_config.override(result, changes, f"runs.{role_of(name)}.")
     fixed = {"seed": seed}
-    if role_of(name) == "mix":
-        share = float(name.removeprefix("mix_"))
+    if result.mixture:
+        if name.startswith("mix_"):
+            raise UserError(f"run '{name}' has the share in its name; train --run=mix with a mixture file.")
+        fixed["stages"] = mixtures.read(result.mixture)["stages"]
+    elif role_of(name) == "mix":
+        share = _share_of(name)
         fixed["stages"] = ({"tokens": 0, "weights": {config.primary: 1 - share, config.new: share}},)
     if result.init_from:
         fixed["init_from"] = f"../{result.init_from}"
     return run_config.override(result, fixed)
+
+
+def _share_of(name: str) -> float:
+    try:
+        return float(name.removeprefix("mix_"))
+    except ValueError:
+        raise UserError(
+            f"run '{name}' does not say the new language's share; write mix_0.5000, or give a file: --run=mix --mixture=FILE."
+        ) from None
+
+
+def with_mixture(config: ConfigDict, name: str, file: str) -> ConfigDict:
+    """The study's config with a mixture file for the role of one run."""
+    _check_one(config, name)
+    result = config.copy_and_resolve_references()
+    role = role_of(name)  # a new section: that of a role may be another's, too
+    result.runs[role] = ConfigDict(result.runs[role].to_dict() | {"mixture": file})
+    return result
 
 
 def needs(config: ConfigDict, name: str) -> list[str]:
@@ -174,6 +204,8 @@ def execute(
     def reached(params) -> bool:
         return measure.problem_accuracy(params, _model(run, material), material, material.primary) > run.stop_accuracy
 
+    if not is_done(directory / name):
+        progress({"epochs": mixture_of(run, material).epochs(run.steps * run.batch_size)})
     started = time.perf_counter()
     at_checkpoint = _prober(config, workdir, seed, name) if probing else None
     train(
@@ -289,9 +321,9 @@ def train_one(config: ConfigDict, workdir, seed: int, name: str, profile_dir=Non
     `probing`: see `execute`.
     """
     _check_one(config, name)
+    run = make_run_config(config, name, seed)
     workdir = files.path(workdir)
     check_same_config(workdir, run_config.plain(config), hosts.is_first())
-    run = make_run_config(config, name, seed)
     board = Board(run.steps, 1, 1)
     try:
         execute(config, workdir, seed, name, lambda message: board.update((seed, name), message), profile_dir, probing)
@@ -335,7 +367,10 @@ class Board:
     def update(self, task: tuple, message: dict) -> None:
         row = self.rows[self.row_of.setdefault(task, self._free_row())]
         name = f"seed {task[0]} {task[1]}"
-        if "step" in message:
+        if "epochs" in message:
+            epochs = ", ".join(f"{source} {count:.2f}" for source, count in message["epochs"].items())
+            self.study.write(f"{name}: epochs at its end: {epochs}", file=sys.stderr)
+        elif "step" in message:
             self.advance(task, message["step"])
             detail = f"loss {message['loss']:.3f}, {message['tokens_per_second']:,.0f} tokens/s"
             self._show(row, f"  {name}: training", message["step"], message["steps"], detail)
@@ -377,8 +412,10 @@ def run(config: ConfigDict, workdir, jobs: int):
     for seed in config.seeds[:1]:  # bad configs fail here, before any process is started
         material = load_material(config, seed)
         for name in planned_runs(config, None):
-            run_config.validate(make_run_config(config, name, seed))
-            _model(make_run_config(config, name, seed), material)
+            settings = make_run_config(config, name, seed)
+            run_config.validate(settings)
+            _model(settings, material)
+            mixture_of(settings, material)
     with locked(workdir):
         check_same_config(workdir, run_config.plain(config))
         started = time.perf_counter()

@@ -1,50 +1,75 @@
 #!/usr/bin/env bash
 # Fetches source code of Debian 12 packages as a corpus: OUT/<language>/<package>/…, for `python -m babel_jax corpus build`.
 #
-#   launch/fetch_debian_corpus.sh [--dry-run] OUT [LANGUAGE …]      (default: python php; also csharp go cpp)
+#   launch/fetch_debian_corpus.sh [--full] [--accept-new] [--dry-run] OUT [LANGUAGE …]   (default: python php; also csharp go cpp)
+#   launch/fetch_debian_corpus.sh --pin                       (prints the table of packages with what Debian has today)
+#
+# debian_packages.tsv, beside this script, says for each package its licence (SPDX; that of most of its files: the exact
+# ones are unpacked with it), size and SHA-256. The minimal set, at least 30 MB of code a language after cleaning, is
+# permissive; --full adds more, with packages under the GPL, LGPL and MPL among them: --dry-run shows which.
 #
 # Needs apt-get and dpkg-deb, no root: apt's state lives in a folder of its own, nothing is installed, no package script
-# runs. apt checks every file against the signed index; OUT/packages.tsv records the version and SHA-256 of what came.
-# All packages are permissively licensed (PSF, BSD, MIT, Apache-2.0, BSL-1.0); their licence files are unpacked with them.
-# A package that is missing is reported and skipped; one that is already there is not fetched again.
-# python and php: 16 MB to fetch, 175 MB unpacked, 10 seconds at 30 MB/s.
+# runs. apt checks every file against the signed index, this script against the table. A package of which Debian has
+# another version than the table is left out; --accept-new takes it. What is missing is skipped; the status is then 1 and
+# the last lines say what. What is there already is not fetched again. OUT/packages.tsv lists what came.
+# To fetch: 16 MB for python and php (175 MB unpacked, 10 seconds at 30 MB/s), 175 MB for all five; with --full 556 MB.
 set -euo pipefail
 
-packages() { # of a language; src: is the upstream tarball of a source package
+here=$(cd "$(dirname "$0")" && pwd)
+table=$here/debian_packages.tsv # set, language, package (src: is a source package), licence, bytes, sha256, file
+full='' accept_new='' dry_run='' pin=''
+while [[ ${1:-} == -* ]]; do
   case $1 in
-    python) echo libpython3.11-minimal libpython3.11-stdlib libpython3.11-testsuite python3-sympy ;;
-    php) echo src:symfony src:php-laravel-framework ;;
-    csharp) echo src:newtonsoft-json src:nunit src:dnlib src:mono ;;
-    go) echo golang-1.19-src ;;
-    cpp) echo libboost1.81-dev src:abseil src:z3 ;;
+    --full) full=1 ;;
+    --accept-new) accept_new=1 ;;
+    --dry-run) dry_run=1 ;;
+    --pin) pin=1 full=1 ;;
+    -h | --help)
+      sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+      exit 0
+      ;;
     *)
-      echo "error: unknown language '$1'; known: python php csharp go cpp" >&2
+      echo "error: unknown flag '$1'; known: --full --accept-new --dry-run --pin." >&2
       exit 2
       ;;
   esac
-}
-
-dry_run=
-if [ "${1:-}" = --dry-run ]; then
-  dry_run=1
   shift
-fi
-if [ $# -eq 0 ] || [ "${1#-}" != "$1" ]; then
-  echo "usage: $0 [--dry-run] OUT [LANGUAGE …]" >&2
+done
+if [ -z "$pin" ] && [ $# -eq 0 ]; then
+  echo "error: say where to: $(basename "$0") [--full] [--accept-new] [--dry-run] OUT [LANGUAGE …]; --help explains." >&2
   exit 2
 fi
-out=$1
-shift
+out=${1:-}
+[ $# -eq 0 ] || shift
 [ $# -gt 0 ] || set -- python php
-for language in "$@"; do packages "$language" > /dev/null; done
+
+rows() { # of a language, in the chosen set
+  awk -F '\t' -v full="$full" -v language="$1" '$2 == language && ($1 == "minimal" || full)' "$table"
+}
+packages() { rows "$1" | cut -f 3 | uniq; }
+licence() { rows "$1" | awk -F '\t' -v package="$2" '$3 == package { print $4; exit }'; }
+pinned() { rows "$1" | awk -F '\t' -v package="$2" '$3 == package { print $6 "  " $7 }'; }
+
+languages=$(awk -F '\t' '/^(minimal|full)\t/ && !seen[$2]++ { printf "%s ", $2 }' "$table")
+for language in "$@"; do
+  case " $languages" in
+    *" $language "*) ;;
+    *)
+      echo "error: unknown language '$language'; known: $languages" >&2
+      exit 2
+      ;;
+  esac
+done
+
 if [ -n "$dry_run" ]; then
-  for language in "$@"; do
-    for package in $(packages "$language"); do echo "would fetch $package to $out/$language/${package#src:}"; done
-  done
+  for language in "$@"; do rows "$language"; done | awk -F '\t' -v out="$out" '
+    { printf "%-7s %-42s %8.1f MB  %s\n", $2, $3, $5 / 1e6, $4; total += $5 }
+    $4 ~ /GPL|MPL/ && $4 !~ / OR / { copyleft = copyleft " " $3 }
+    END { printf "%.0f MB to fetch to %s; copyleft:%s\n", total / 1e6, out, copyleft ? copyleft : " none" }'
   exit 0
 fi
 
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+keyring=${KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg}
 for need in apt-get dpkg-deb tar sha256sum "$keyring"; do
   if ! command -v "$need" > /dev/null && [ ! -r "$need" ]; then
     echo "error: $need is missing: this script needs Debian or Ubuntu with debian-archive-keyring; elsewhere give" \
@@ -53,9 +78,13 @@ for need in apt-get dpkg-deb tar sha256sum "$keyring"; do
   fi
 done
 
-mkdir -p "$out"
-out=$(cd "$out" && pwd)
-work=$(mktemp -d "$out/.fetch.XXXXXX")
+if [ -n "$pin" ]; then
+  work=$(mktemp -d)
+else
+  mkdir -p "$out"
+  out=$(cd "$out" && pwd)
+  work=$(mktemp -d "$out/.fetch.XXXXXX") # on the disk of OUT: a package is moved to its place when it is whole
+fi
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/sources.d"
 cat > "$work/sources.d/debian.sources" << END
@@ -65,53 +94,101 @@ Suites: bookworm
 Components: main
 Signed-By: $keyring
 END
+# The table's architecture, whatever this machine's is: nothing is run.
 cat > "$work/apt.conf" << END
 Dir::State::Lists "$work/lists";
 Dir::Cache "$work/cache";
 Dir::Etc::sourcelist "/dev/null";
 Dir::Etc::sourceparts "$work/sources.d";
+APT::Architecture "amd64";
+APT::Architectures "amd64";
 APT::Sandbox::User "$(id -un)";
+APT::Update::Error-Mode "any";
 Acquire::Languages "none";
 Acquire::Retries "3";
 END
 export APT_CONFIG=$work/apt.conf
-apt-get -q update
+if ! apt-get -q update >&2; then
+  echo "error: Debian's index could not be fetched (see above); mend the network and run again." >&2
+  exit 2
+fi
 
-fetch() { # language package: leaves OUT/language/package, or fails and leaves nothing
-  local language=$1 package=$2 name=${2#src:} files file
-  mkdir -p "$work/got" "$work/tree" "$out/$language"
-  rm -rf "${work:?}/got/"* "${work:?}/tree/"*
-  cd "$work/got"
-  if [ "$package" = "$name" ]; then
-    apt-get -q download "$name" || return 1
-    files=(*.deb)
-    dpkg-deb -x "${files[0]}" "$work/tree" || return 1
-  else
+get() { # package, and --print-uris to list its files (URI, name, bytes, SHA256:…) instead of fetching them here
+  case $1 in
     # Only the upstream tarballs: one missing packaging file must not fail the whole source package.
-    apt-get -q source --download-only --tar-only "$name" || return 1
-    files=(*.orig*.tar.*[!c])
-    for file in "${files[@]}"; do tar -xf "$file" --no-same-owner -C "$work/tree" || return 1; done
-  fi
-  mv "$work/tree" "$out/$language/$name" || return 1
-  for file in "${files[@]}"; do
-    printf '%s\t%s\t%s\t%s\n' "$language" "$name" "$file" "$(sha256sum "$file" | cut -d' ' -f1)" >> "$out/packages.tsv"
-  done
+    src:*) apt-get -qq source --only-source --tar-only "${2:---download-only}" "${1#src:}" ;;
+    *) apt-get -qq download ${2:+"$2"} "$1" ;;
+  esac
 }
 
-missing=()
+indexed() { # package: what Debian has of it today
+  get "$1" --print-uris | sed -n "s/^'.*' \([^ ]*\) \([0-9]*\) SHA256:\([0-9a-f]*\)$/\2\t\3\t\1/p"
+}
+
+if [ -n "$pin" ]; then
+  sed '/^[^#]/,$d' "$table"
+  grep -v '^#' "$table" | cut -f 1-4 | uniq | while IFS=$'\t' read -r set language package licence; do
+    if files=$(indexed "$package") && [ -n "$files" ]; then
+      while read -r file; do printf '%s\t%s\t%s\t%s\t%s\n' "$set" "$language" "$package" "$licence" "$file"; done <<< "$files"
+    else
+      echo "error: Debian has no package $package" >&2
+    fi
+  done
+  exit 0
+fi
+
+fetch() { # language package: leaves OUT/language/package; or nothing, with status 1 (missing) or 3 (not what is pinned)
+  local language=$1 package=$2 name=${2#src:} index file
+  mkdir -p "$work/got" "$work/tree"
+  rm -rf "${work:?}/got/"* "${work:?}/tree/"*
+  cd "$work/got"
+  index=$(indexed "$package" | awk -F '\t' '{ print $2 "  " $3 }') && [ -n "$index" ] || return 1
+  [ -n "$accept_new" ] || [ "$index" = "$(pinned "$language" "$package")" ] || return 3
+  get "$package" || return 1
+  sha256sum --check --quiet <<< "$index" || return 1
+  while read -r _ file; do
+    case $file in
+      *.deb) dpkg-deb -x "$file" "$work/tree" ;;
+      *) tar -xf "$file" --no-same-owner -C "$work/tree" ;;
+    esac || return 1
+  done <<< "$index"
+  # The list first: a package that is there is in it.
+  {
+    printf 'language\tpackage\tlicence\tsha256\tfile\n'
+    [ ! -e "$out/packages.tsv" ] || awk -F '\t' -v language="$language" -v package="$name" \
+      'NR > 1 && !($1 == language && $2 == package)' "$out/packages.tsv"
+    while read -r sum file; do
+      printf '%s\t%s\t%s\t%s\t%s\n' "$language" "$name" "$(licence "$language" "$package")" "$sum" "$file"
+    done <<< "$index"
+  } > "$work/packages.tsv" && mv "$work/packages.tsv" "$out/packages.tsv" || return 1
+  mkdir -p "$out/$language" && mv "$work/tree" "$out/$language/$name"
+}
+
+missing=() changed=()
 for language in "$@"; do
   for package in $(packages "$language"); do
     if [ -d "$out/$language/${package#src:}" ]; then
       echo "$language: ${package#src:} is there"
-    elif (fetch "$language" "$package"); then
-      echo "$language: ${package#src:} fetched"
-    else
-      echo "$language: ${package#src:} could not be fetched, skipped" >&2
-      missing+=("$package")
+      continue
     fi
+    status=0
+    (fetch "$language" "$package") || status=$?
+    case $status in
+      0) echo "$language: ${package#src:} fetched ($(licence "$language" "$package"))" ;;
+      3)
+        echo "$language: ${package#src:} is not what is pinned, left out" >&2
+        changed+=("$language/${package#src:}")
+        ;;
+      *)
+        echo "$language: ${package#src:} could not be fetched, skipped" >&2
+        missing+=("$language/${package#src:}")
+        ;;
+    esac
   done
 done
 for language in "$@"; do
   if [ -d "$out/$language" ]; then echo "$language: $(du -sh "$out/$language" | cut -f1) in $out/$language"; fi
 done
 [ ${#missing[@]} -eq 0 ] || echo "missing: ${missing[*]}"
+[ ${#changed[@]} -eq 0 ] || echo "of another version than in debian_packages.tsv (--accept-new takes them): ${changed[*]}"
+[ $((${#missing[@]} + ${#changed[@]})) -eq 0 ] || exit 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import tokenizers
 
 from babel_jax.material import ArrayRows, Material
 from babel_jax.model.decoder import PRESETS, DecoderConfig, init_params
@@ -103,3 +104,16 @@ def environment(devices: int = 1) -> dict:
         threads = {"NPROC": str(8 * devices)}
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     return os.environ | {"PYTHONPATH": paths, "XLA_FLAGS": os.environ["XLA_FLAGS"] + flags} | threads
+
+
+def byte_level(texts, vocab_size: int, end: str = "<|endoftext|>") -> tokenizers.Tokenizer:
+    """A byte-level BPE of Hugging Face's library, learnt from texts; `.to_str()` is its tokenizer.json."""
+    model = tokenizers.Tokenizer(tokenizers.models.BPE())
+    model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=[end], initial_alphabet=alphabet, show_progress=False
+    )
+    model.train_from_iterator(texts, trainer)
+    return model

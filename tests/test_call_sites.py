@@ -4,6 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
+from helpers import byte_level
 
 from babel_jax.corpus import call_sites, tokenizer
 from babel_jax.corpus.sources import Document
@@ -21,6 +22,7 @@ CODE = LINES + "size = len(name)\nprint(len(other), strlen)\nprint('strlen(1) le
         (PYTHON, function("len"), "x = len(a) + (len)(b) + my_len(c) + len (d) + o.len(e)", ["len(a)", "len (d)"]),
         (PYTHON, function("len"), "def len(a): pass\nfrom x import len\n'len(b)' # len(c)\nlen(d)", ["len(d)"]),
         (PYTHON, method("join", "path"), "os.path.join(a); posixpath.join(b); ','.join(c); join(d)", ["join(c)"]),
+        (PYTHON, method("format"), "'{}'.format(a); x.format(b); format(c)", ["format(a)", "format(b)"]),
         (PYTHON, word("None"), "x = None; f(None=1); o.None; NoneType; return None", ["None; f", "None"]),
         (
             PHP,
@@ -57,9 +59,12 @@ def test_sites(record, identifier, text, found):
     assert all(text[offset:].startswith(start) for offset, start in zip(offsets, found, strict=True))
 
 
-@pytest.fixture(scope="module")
-def trained():
-    return tokenizer.train([inspect.getsource(argparse), CODE * 20], 420)
+@pytest.fixture(scope="module", params=["sentencepiece", "huggingface"])
+def trained(request):
+    texts = [inspect.getsource(argparse), CODE * 20]
+    if request.param == "sentencepiece":
+        return tokenizer.train(texts, 420)
+    return tokenizer.HuggingFace(byte_level([*texts, " strlen" * 500], 500).to_str().encode())
 
 
 def planted(count=3):
@@ -85,8 +90,8 @@ def test_prompts_end_where_the_identifier_begins(trained):
         ids = trained.encode(whole).tolist()
         sequence = [*prompt["tokens"].tolist(), prompt["here"]]
         assert any(ids[i : i + len(sequence)] == sequence for i in range(len(ids)))
-        piece = trained.pieces()[prompt["here"]].lstrip("\u2581")
-        assert piece and ("len", "print")[prompt["pair"]].startswith(piece)
+        piece = trained.pieces()[prompt["here"]].lstrip(b" ")
+        assert piece and (b"len", b"print")[prompt["pair"]].startswith(piece)
         assert prompt["here"] != prompt["there"]
 
 

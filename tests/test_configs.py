@@ -1,17 +1,20 @@
 import dataclasses
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from helpers import ROOT, small_material
 
-from babel_jax import study
+from babel_jax import mixtures, study
 from babel_jax.__main__ import load_config
+from babel_jax.corpus import manifest
 from babel_jax.errors import UserError
 from babel_jax.training import config as run_config
 from babel_jax.training.config import kept_steps
 
 CONFIGS = sorted(path.name for path in Path(ROOT, "configs").glob("*.py"))
+CORPORA = sorted(path.stem for path in Path(ROOT, "configs", "corpora").glob("*.py"))
 NEW = ("php", "csharp", "go", "cpp")
 PAPER = dict(python=11e9, php=23e9, csharp=16e9, go=11e9, cpp=28e9)
 
@@ -32,6 +35,29 @@ def test_every_config_is_a_study_of_valid_runs(name):
     document = Path(ROOT, "configs", name).read_text()
     commands = re.findall(r"--config=(configs/\w+\.py)", document)
     assert commands and set(commands) == {f"configs/{name}"}, "a config's docstring gives its own command"
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_every_corpus_recipe_is_a_manifest_with_the_commands_of_its_story(name):
+    file = f"configs/corpora/{name}.py"
+    recipe = manifest.load(f"{ROOT}/{file}:/elsewhere")
+    sources = [source for language in recipe["languages"].values() for source in language["sources"]]
+    assert "python" in recipe["languages"] and all(source["path"].startswith("/elsewhere/") for source in sources)
+    document = Path(ROOT, file).read_text().split('"""')[1].replace("\\\\\n", "")
+    commands = [shlex.split(line) for line in document.splitlines() if line.startswith("  ")]
+    mix = next(mixtures.options(command[5:]) for command in commands if command[3:5] == ["corpus", "mix"])
+    assert ["python", "-m", "babel_jax", "corpus", "build"] in [command[:5] for command in commands]
+    build, slurm = (next(command for command in commands if word in " ".join(command)) for word in ("build", "slurm"))
+    assert f"--manifest={file}" in build[5].split(":")[0] and f"--out={mix.corpus}" in build
+    assert slurm[:2] == ["launch/slurm_corpus.sh", slurm[1]] and slurm[1].split(":")[0] == file
+    train = dict(part[2:].split("=", 1) for command in commands if "train" in command for part in command[4:])
+    assert train["mixture"] == mix.out and Path(train["config.corpus"]).name == Path(mix.corpus).name == name
+    config = load_config(f"{ROOT}/{train['config']}", [])
+    assert study.role_of(train["run"]) in config.runs
+    assert (config.vocab_size or recipe["vocab_size"], config.context or recipe["max_length"]) == (
+        recipe["vocab_size"],
+        recipe["max_length"],
+    )
 
 
 @pytest.mark.parametrize("new", NEW)

@@ -287,7 +287,7 @@ def ask(folder: str, out: str) -> None:
     """Two samples a problem of the run in `folder`, judged by the first process."""
     folder = Path(folder)
     suites = [problems.load(f"own:{folder / 'mine.jsonl'}")]
-    writer = writers.TextWriter(tokenizers.load(folder / "tokenizer.model"))
+    writer = writers.TextWriter(tokenizers.load(folder))
     options = harness.Options(samples=2, temperature=0.8, new_tokens=8, likelihood=True)
     bench = harness.Bench("rlimits", 1, folder / "cache") if hosts.is_first() else None
     harness.evaluate_runs([folder / "seed0" / "continual"], lambda run: (suites, writer), out, options, (), bench)
@@ -301,7 +301,7 @@ def ask(folder: str, out: str) -> None:
 def test_two_processes_evaluate_as_one(tmp_path):
     (tmp_path / "mine.jsonl").write_text(json.dumps(SUITE) + "\n")
     tokenizer = tokenizers.train([(SUITE["prompt"] + SUITE["solution"]) * 20], 300)
-    tokenizer.save(tmp_path / "tokenizer.model")
+    tokenizer.save(tmp_path)
     run, config = tmp_path / "seed0" / "continual", dataclasses.replace(SMALL, vocab_size=300, max_length=64)
     with contextlib.closing(Checkpoints(run)) as checkpoints:
         about = {"model": plain(config), "started": 1.0, "step": 0, "tokens": 0, "tokens_by_language": {}}

@@ -1,14 +1,22 @@
 """launch/: what the scripts run, word for word, on fake gcloud, kubectl and SLURM commands that record their arguments."""
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
+import sys
+import tarfile
 import time
 
 import pytest
 import yaml
 from helpers import ROOT
+from test_beam import contents, write_sources
+
+from babel_jax.corpus import build
+from babel_jax.corpus.manifest import PERMISSIVE
+from babel_jax.files import write_json
 
 NASTY = [
     "train",
@@ -17,7 +25,10 @@ NASTY = [
     "",
     "--run=mix_0.5000",
 ]
-TOOLS = "bash basename cat cmp cp cut date dirname git grep gzip head id ls mkdir mktemp nohup ps rm sed seq sh sleep tail tar wc"
+TOOLS = (
+    "awk bash basename cat cmp cp cut date dirname du git grep gzip head id ls mkdir mktemp mv nohup ps rm sed seq sh "
+    "sha256sum sleep tail tar uniq wc"
+)
 
 # Each call leaves a file of its arguments; what a command answers stands in files that the tests write.
 FAKE = r"""#!/usr/bin/env bash
@@ -38,6 +49,7 @@ case "${0##*/} $*" in
     echo "babel_jax: ${answer:-done}" ;;
   gcloud*worker.sh\ start*) exit "$(answer=$(pop "$ANSWERS/starts"); echo "${answer:-0}")" ;;
   kubectl*apply*) cat > "$ANSWERS/manifest" ;;
+  sbatch\ --parsable*) echo "$((10#$n + 40));cluster" ;;
   srun*) exit "$(answer=$(pop "$ANSWERS/statuses"); echo "${answer:-0}")" ;;
 esac
 """
@@ -62,14 +74,14 @@ class Place:
         for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
             self.sh("git", "-c", "user.name=n", "-c", "user.email=e@x", *command, check=True)
 
-    def sh(self, *command, check=False, paths=None, **environment):
+    def sh(self, *command, check=False, paths=None, timeout=60, **environment):
         settings = dict(
             PATH=paths or self.paths, CALLS=self.home / "calls", ANSWERS=self.home / "answers", REMOTE=self.home / "remote",
             HOME=self.home / "remote", TMPDIR=self.home, POLL_SECONDS="0", RETRY_SECONDS="0",
         )  # fmt: skip
         environment = {name: str(value) for name, value in (settings | environment).items()}
         return subprocess.run(
-            command, env=environment, cwd=self.project, capture_output=True, text=True, timeout=60, check=check
+            command, env=environment, cwd=self.project, capture_output=True, text=True, timeout=timeout, check=check
         )
 
     def launch(self, script, *arguments, **options):
@@ -97,6 +109,7 @@ RUNS = {
     "gke.sh": ["run", "pod-1", "--context", "my ctx", "--accelerator=tpu-v5p-slice", "--topology=4x4x4", "--spot",
                "--slices=2", "--image=h/it's:1", "--", *NASTY],
     "slurm.sh": ["run", "pod-1", "--nodes", "4", "--comment=it's $5", "--", *NASTY],
+    "slurm_corpus.sh": ["requirements.txt", "/o's/my $corpus", "12", "--time=9", "--partition=a b"],
 }  # fmt: skip
 OTHERS = [
     ("tpu_pod.sh", "create", "--zone=z", "--accelerator-type=v4-8", "--reserved", "--labels=a=b c"),
@@ -304,6 +317,237 @@ def test_slurm_logs(place):
     assert place.launch("slurm.sh", "logs", "pod-1").stdout == "step 1\n"
 
 
+def test_slurm_corpus_jobs(place):
+    """A job or an array a phase, each after the one before; the first after what is left of an earlier build."""
+    done = place.launch("slurm_corpus.sh", *RUNS["slurm_corpus.sh"])
+    calls, phases = place.calls(), ["start", *build.PHASES, "finish"]
+    assert done.stdout == "".join(f"{phase}: job {41 + k};cluster\n" for k, phase in enumerate(phases))
+    script, log = f"{place.project}/launch/slurm_corpus.sh", f"{place.project}/runs/slurm/corpus-my $corpus"
+    for k, (call, phase) in enumerate(zip(calls, phases, strict=True)):
+        assert call[call.index(script) :] == [script, "job", phase, str(place.project), *RUNS["slurm_corpus.sh"][:3]]
+        assert {"--job-name=corpus-my $corpus", "--kill-on-invalid-dep=yes", "--requeue", "--time=9"} < set(call)
+        assert f"--dependency={f'afterok:{40 + k}' if k else 'singleton'}" in call
+        assert ("--array=0-11" in call) == (phase not in ("start", "vocabulary", "finish"))
+        assert f"--output={log}-{phase}{'-%a' if '--array=0-11' in call else ''}.log" in call
+    fake_python(place, place.project)
+    python = [
+        "python",
+        "-u",
+        "-m",
+        "babel_jax",
+        "corpus",
+        "build",
+        "--manifest=requirements.txt",
+        "--out=/o's/my $corpus",
+    ]
+    for call, phase, shard in ((calls[3], "vocabulary", None), (calls[4], "tokens", 7)):
+        copy = shutil.copy(script, place.home / "slurm_script")
+        array = {} if shard is None else dict(SLURM_ARRAY_TASK_ID=shard)
+        assert place.sh("bash", str(copy), *call[call.index(script) + 1 :], **array).returncode == 0
+        assert place.calls() == [[*python, f"--phase={phase}", *([] if shard is None else ["--shard=7/12"])]]
+
+
+# What sbatch does, at once: a copy of the script runs in --chdir, the shards of an array side by side, if the job that it
+# depends on ended well. Of the phase in $ANSWERS/lost, shard 1 is lost with its node.
+SBATCH = """#!{python}
+import os, pathlib, shutil, subprocess, sys
+answers, words = pathlib.Path(os.environ["ANSWERS"]), sys.argv[1:]
+flags = dict(word[2:].partition("=")[::2] for word in words if word.startswith("--"))
+script, *arguments = words[[word.startswith("--") for word in words].index(False) :]
+number = len(list(answers.glob("job-*"))) + 1
+print(f"{{number}};cluster")
+before = flags["dependency"].removeprefix("afterok:")
+ended = before == "singleton" or (answers / f"job-{{before}}").read_text() == "0"
+copy = shutil.copy(script, answers / "slurm_script")
+last = int(flags["array"].removeprefix("0-")) if "array" in flags else 0
+lost = (answers / "lost").exists() and (answers / "lost").read_text() == flags["comment"]
+running = []
+for shard in range(last + 1) if ended else ():
+    if not (lost and shard == 1):
+        environment = os.environ | ({{"SLURM_ARRAY_TASK_ID": str(shard)}} if "array" in flags else {{}})
+        with open(flags["output"].replace("%a", str(shard)), "a") as log:
+            places = dict(cwd=flags["chdir"], env=environment, stdout=log, stderr=log)
+            running.append(subprocess.Popen(["bash", copy, *arguments], **places))
+statuses = [job.wait() for job in running]
+(answers / f"job-{{number}}").write_text("0" if ended and not lost and not any(statuses) else "1")
+"""
+
+
+def test_slurm_corpus(place, tmp_path):
+    """The jobs are run for real: a lost node stops what depends on it; sent again they make the corpus of a plain build."""
+    asked = write_sources(tmp_path / "sources")
+    plain = build.build(asked, tmp_path / "plain", jobs=1, progress=False)
+    for language in asked["languages"].values():
+        language["sources"][0]["path"] = os.path.relpath(language["sources"][0]["path"], tmp_path)
+    write_json(tmp_path / "my manifest.json", asked)
+    (place.project / "babel_jax").symlink_to(ROOT / "babel_jax")
+    (place.project / ".venv" / "bin").mkdir(parents=True)
+    (place.project / ".venv" / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (place.project / ".venv" / "bin" / "python").chmod(0o755)
+    shutil.copy(ROOT / "requirements.txt", place.project / ".venv" / "installed.txt")
+    (place.home / "fakes" / "sbatch").write_text(SBATCH.format(python=sys.executable))
+    script = place.project / "launch" / "slurm_corpus.sh"
+    command = ["bash", "-c", 'cd "$1"; exec bash "$2" "my manifest.json" out/ 2', "bash", tmp_path, script]
+    (tmp_path / "answers" / "lost").write_text("clean")
+    assert place.sh(*map(str, command), timeout=300).returncode == 0
+    jobs = sorted((tmp_path / "answers").glob("job-*"), key=lambda job: int(job.name[4:]))
+    assert [job.read_text() for job in jobs] == ["0", *"1111111"] and not (tmp_path / "out").exists()
+    (tmp_path / "answers" / "lost").unlink()
+    done = place.sh(*map(str, command), timeout=300)
+    logs = {log.name: log.read_text() for log in (place.project / "runs" / "slurm").iterdir()}
+    assert done.returncode == 0 and (tmp_path / "out").exists(), (done, logs)
+    made, expected = contents(tmp_path / "out"), contents(plain.directory)
+    assert {file: made.get(file) for file in expected} == expected
+    assert set(made) - set(expected) == {"funnel.svg", "funnel.png"}  # the command draws them
+    assert {f"corpus-out-{name}.log" for name in ("start", "tokens-0", "tokens-1", "finish")} < set(logs)
+
+
+# Debian's archive: $ANSWERS/index says PACKAGE FILE BYTES SHA256, $ANSWERS/pool holds what files there are.
+APT_GET = r"""#!/usr/bin/env bash
+package=${*: -1} status=100
+case "$*" in *update) [ ! -e "$ANSWERS/offline" ]; exit ;; esac
+while read -r name file bytes sum; do
+  [ "$name" = "$package" ] || continue
+  status=0
+  case "$*" in
+    *--print-uris*) echo "'http://debian/pool/$file' $file $bytes SHA256:$sum" ;;
+    *) cp "$ANSWERS/pool/$file" . 2>/dev/null || { echo "E: Failed to fetch $file  404  Not Found" >&2; exit 100; } ;;
+  esac
+done < "$ANSWERS/index"
+[ $status = 0 ] || echo "E: Unable to locate package $package" >&2
+exit $status
+"""
+
+
+class Archive:
+    """Packages of a single file each, and the table that pins them."""
+
+    def __init__(self, place):
+        self.answers, self.table = place.home / "answers", place.project / "launch" / "debian_packages.tsv"
+        (self.answers / "pool").mkdir()
+        self.table.write_text("# made by hand\n")
+        for name, does in (("apt-get", APT_GET), ("dpkg-deb", '#!/bin/sh\ntar -xf "$2" -C "$3"\n')):
+            (place.home / "fakes" / name).write_text(does)
+            (place.home / "fakes" / name).chmod(0o755)
+
+    def add(self, chosen, language, package, licence="MIT", pin=None, indexed=True, there=True, sum=None):
+        name = package.removeprefix("src:")
+        file = f"{name}_1.orig.tar.gz" if name != package else f"{name}_1%3a1_all.deb"
+        (self.answers / "content").write_text(name)
+        with tarfile.open(self.answers / "pool" / file, "w:gz") as archive:
+            archive.add(self.answers / "content", f"{name}/code")
+        content = (self.answers / "pool" / file).read_bytes()
+        sum = sum or hashlib.sha256(content).hexdigest()
+        if not there:
+            (self.answers / "pool" / file).unlink()
+        if indexed:
+            with (self.answers / "index").open("a") as index:
+                index.write(f"{name} {file} {len(content)} {sum}\n")
+        with self.table.open("a") as table:
+            table.write("\t".join([chosen, language, package, licence, str(len(content)), pin or sum, file]) + "\n")
+
+
+@pytest.fixture
+def archive(place):
+    return Archive(place)
+
+
+def test_fetch(place, archive, tmp_path):
+    """What is pinned comes, whole; what is not, is missing or is damaged does not, is told, and does not stop the rest."""
+    archive.add("minimal", "python", "libgood", "PSF-2.0")
+    archive.add("minimal", "php", "src:source")
+    archive.add("minimal", "php", "src:changed", pin="0" * 64)
+    archive.add("minimal", "php", "gone", there=False)
+    archive.add("minimal", "php", "unlisted", indexed=False)
+    archive.add("minimal", "php", "damaged", sum="1" * 64)
+    archive.add("full", "php", "copyleft", "GPL-2.0-or-later")
+    archive.add("minimal", "go", "other")
+    command, settings = ("fetch_debian_corpus.sh", tmp_path / "my out"), dict(KEYRING=archive.table)
+    done = place.launch(*map(str, command), **settings)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-2:] == [
+        "missing: php/gone php/unlisted php/damaged",
+        "of another version than in debian_packages.tsv (--accept-new takes them): php/changed",
+    ]
+    out = command[1]
+    assert {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()} == {
+        "packages.tsv", "python/libgood/libgood/code", "php/source/source/code",
+    }  # fmt: skip
+    lines = [line.split("\t") for line in (out / "packages.tsv").read_text().splitlines()]
+    rows = {row[2]: row for row in (line.split("\t") for line in archive.table.read_text().splitlines()[1:])}
+    assert lines == [
+        ["language", "package", "licence", "sha256", "file"],
+        ["python", "libgood", "PSF-2.0", *rows["libgood"][5:]],
+        ["php", "source", "MIT", *rows["src:source"][5:]],
+    ]
+    (out / "php" / "source" / "mine").write_text("")
+    with (out / "packages.tsv").open("a") as list_of_packages:
+        list_of_packages.write("php\tchanged\tMIT\told\told\n")  # written, and then the machine went down
+    done = place.launch("fetch_debian_corpus.sh", "--full", "--accept-new", str(out), "php", **settings)
+    assert done.returncode == 1 and done.stdout.endswith("missing: php/gone php/unlisted php/damaged\n")
+    assert "php: source is there\n" in done.stdout and "php: copyleft fetched (GPL-2.0-or-later)\n" in done.stdout
+    assert {path.name for path in (out / "php").iterdir()} == {"source", "changed", "copyleft"}
+    assert (out / "php" / "source" / "mine").exists()
+    lines = [line.split("\t")[1] for line in (out / "packages.tsv").read_text().splitlines()]
+    assert lines == ["package", "libgood", "source", "changed", "copyleft"]
+    (archive.answers / "offline").write_text("")
+    done = place.launch("fetch_debian_corpus.sh", str(out), "go", **settings)
+    assert done.returncode == 2 and "Debian's index could not be fetched" in done.stderr
+    assert not list(out.glob(".*"))
+
+
+def test_fetch_with_all_well(place, archive, tmp_path):
+    archive.add("minimal", "python", "libgood")
+    archive.add("minimal", "php", "src:source")
+    for expected in ("fetched (MIT)", "is there"):
+        done = place.launch("fetch_debian_corpus.sh", str(tmp_path / "out"), KEYRING=archive.table)
+        assert done.returncode == 0, done.stderr
+        assert [line for line in done.stdout.splitlines() if line.endswith(expected)] == [
+            f"python: libgood {expected}",
+            f"php: source {expected}",
+        ]
+
+
+def test_fetch_pins(place, archive):
+    """--pin prints the table with the sums of today, and says which packages Debian has no more."""
+    archive.add("minimal", "python", "libgood")
+    archive.add("full", "php", "src:changed", "GPL-2.0-only", pin="0" * 64)
+    before = archive.table.read_text()
+    archive.add("full", "php", "unlisted", indexed=False)
+    done = place.launch("fetch_debian_corpus.sh", "--pin", KEYRING=archive.table)
+    assert "Debian has no package unlisted" in done.stderr
+    sum = (archive.answers / "index").read_text().split()[-1]
+    assert done.stdout == before.replace("0" * 64, sum)
+
+
+def test_fetch_dry_run(place, tmp_path):
+    """Sizes and licences need neither apt nor the network."""
+    command = ["--dry-run", str(tmp_path / "out"), "php", "go"]
+    minimal, full = (
+        place.launch("fetch_debian_corpus.sh", *flags, *command, paths=place.home / "tools").stdout.splitlines()
+        for flags in ([], ["--full"])
+    )
+    assert minimal[0].split() == ["php", "src:symfony", "5.1", "MB", "MIT"]
+    assert minimal[-1] == f"24 MB to fetch to {tmp_path}/out; copyleft: none"
+    assert full[0] == minimal[0] and len(full) > len(minimal)
+    assert ["php", "mediawiki", "36.8", "MB", "GPL-2.0-or-later"] in [line.split() for line in full]
+    assert "mediawiki" in full[-1].split() and not (tmp_path / "out").exists()
+
+
+def test_table_of_debian_packages():
+    """The minimal set is permissive, in five languages; every package says its licence and is pinned."""
+    rows = [line.split("\t") for line in (ROOT / "launch" / "debian_packages.tsv").read_text().splitlines()]
+    rows = [row for row in rows if not row[0].startswith("#")]
+    assert {row[1] for row in rows if row[0] == "minimal"} == {"python", "php", "csharp", "go", "cpp"}
+    assert all(row[3] in PERMISSIVE for row in rows if row[0] == "minimal")
+    assert any("GPL" in row[3] for row in rows if row[0] == "full")
+    assert {row[0] for row in rows} == {"minimal", "full"}
+    assert len({(row[1], row[2], row[6]) for row in rows}) == len(rows)
+    for _, _, package, licence, size, sum, file in rows:
+        assert licence and int(size) > 10_000 and re.fullmatch("[0-9a-f]{64}", sum), package
+        assert (".orig" in file) == package.startswith("src:") and file.endswith((".deb", ".gz", ".xz", ".bz2"))
+
+
 @pytest.mark.parametrize(("command", "message"), [
     (["tpu_pod.sh", "run", "pod-1", "--accelerator-type=v4-8"], "say what to run"),
     (["tpu_pod.sh", "run", "a", "--accelerator-type=v4-8", "--", "train", "--workdir=/W"], "the workdir must be a bucket"),
@@ -319,6 +563,14 @@ def test_slurm_logs(place):
     (["slurm.sh", "run", "my job", "--", "train"], "small letters, digits and dashes"),
     (["slurm.sh", "run", "a", "train"], "what is to be run stands after --"),
     (["slurm.sh", "run"], "give a verb and a name"),
+    (["slurm_corpus.sh", "requirements.txt", "out"], "the number of shards: slurm_corpus.sh MANIFEST OUT SHARDS"),
+    (["slurm_corpus.sh", "requirements.txt", "out", "0"], "the number of shards is '0'"),
+    (["slurm_corpus.sh", "missing.py:php", "out", "2"], "there is no manifest missing.py:php"),
+    (["slurm_corpus.sh", "requirements.txt", "out", "2", "--array=0-1"], "--array is set here"),
+    (["slurm_corpus.sh", "requirements.txt", "out", "2", "clean"], "cannot read 'clean'"),
+    (["fetch_debian_corpus.sh", "--dry-run"], "say where to"),
+    (["fetch_debian_corpus.sh", "--all", "out"], "unknown flag '--all'"),
+    (["fetch_debian_corpus.sh", "out", "cobol"], "unknown language 'cobol'; known: python php csharp go cpp"),
 ])  # fmt: skip
 def test_mistakes_are_one_line(place, command, message):
     done = place.launch(*command)
@@ -326,7 +578,8 @@ def test_mistakes_are_one_line(place, command, message):
     assert place.calls() == []
 
 
-@pytest.mark.parametrize(("script", "tool"), [("tpu_pod.sh", "gcloud"), ("gke.sh", "kubectl"), ("slurm.sh", "sbatch")])
+@pytest.mark.parametrize(("script", "tool"), [("tpu_pod.sh", "gcloud"), ("gke.sh", "kubectl"), ("slurm.sh", "sbatch"),
+                                              ("slurm_corpus.sh", "sbatch")])  # fmt: skip
 def test_missing_tool(place, script, tool):
     done = place.launch(script, *RUNS[script], paths=place.home / "tools")
     assert (

@@ -2,12 +2,11 @@ import dataclasses
 import itertools
 import json
 import math
-import re
 
 import jax
 import numpy as np
 import pytest
-from helpers import loud, python
+from helpers import byte_level, loud, python
 
 from babel_jax.corpus import tokenizer
 from babel_jax.errors import UserError
@@ -50,8 +49,7 @@ TOO_LONG = [
 def slow_bits(params, config, prompt, solution):
     """One problem, a full forward of its own: bits and bytes of the tokens that hold bytes of the solution."""
     ids = TOKENIZER.encode(prompt + solution)
-    pieces = [TOKENIZER.pieces()[i] for i in ids]
-    sizes = [1 if re.fullmatch("<0x..>", piece) else len(piece.replace("\u2581", " ").encode()) for piece in pieces]
+    sizes = [len(TOKENIZER.pieces()[i]) for i in ids]
     ends = list(itertools.accumulate(sizes))
     first = max(1, next((i for i in range(len(ids)) if ends[i] > len(prompt.encode())), len(ids)))
     if first >= len(ids):
@@ -95,6 +93,17 @@ def test_a_token_across_the_border_is_counted_whole():
     assert behind == first + 1
     ids, first = encode(TOKENIZER, "x = '", "€'")  # a character that is three tokens of a byte
     assert TOKENIZER.token_bytes_V[ids[first:]].tolist()[:3] == [1, 1, 1]
+
+
+def test_bytes_add_up_for_a_byte_level_tokenizer():
+    other = tokenizer.HuggingFace(byte_level(TEXTS, 368).to_str().encode())
+    for p in PROBLEMS:
+        prompt, solution = (text.replace("\u2581", " ") for text in (p.prompt, p.solution or ""))
+        ids, first = encode(other, p.prompt, p.solution or "")
+        assert other.decode(ids) == prompt + solution
+        if first < len(ids) and first > 1:
+            before = b"".join(other.pieces()[i] for i in ids[:first])
+            assert prompt.encode().startswith(before) and len(prompt.encode()) - len(before) < 25
 
 
 def test_batch_buckets_and_company_change_nothing():

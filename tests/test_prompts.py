@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import loud
+from helpers import byte_level, loud
 
 from babel_jax.corpus import tokenizer
 from babel_jax.errors import UserError
@@ -57,13 +57,28 @@ def text_of(ids, pieces):
 
 
 def test_sets_hold_the_tokens_that_begin_the_identifier(trained, pieces):
-    assert text_of(prompts.first_tokens("len", trained), pieces) == {"len", "\u2581len"}
-    assert text_of(prompts.first_tokens("strlen", trained), pieces) == {"str", "\u2581str"}
-    assert text_of(prompts.first_tokens("error", trained), pieces) == {"er", "\u2581error"}
-    prefix = text_of(prompts.prefix_tokens("strlen", pieces), pieces)
-    assert prefix == {p for p in pieces if p.removeprefix("\u2581") and "strlen".startswith(p.removeprefix("\u2581"))}
-    assert {"s", "str", "\u2581str"} <= prefix and "\u2581" not in prefix and "n" not in prefix
+    assert text_of(prompts.first_tokens("len", trained), pieces) == {b"len", b" len"}
+    assert text_of(prompts.first_tokens("strlen", trained), pieces) == {b"str", b" str"}
+    assert text_of(prompts.first_tokens("error", trained), pieces) == {b"er", b" error"}
+    ids = prompts.prefix_tokens("strlen", pieces)
+    assert int(trained.encode("s")[0]) in ids  # and not the token of that byte, which is never written
+    prefix = text_of(ids, pieces)
+    assert len(prefix) == len(ids)
+    assert prefix == {p for p in pieces if p.removeprefix(b" ") and b"strlen".startswith(p.removeprefix(b" "))}
+    assert {b"s", b"str", b" str"} <= prefix and b" " not in prefix and b"n" not in prefix
     assert not any(prompts.first_tokens("\u00e9t\u00e9", trained))  # a byte of a letter begins no identifier
+
+
+def test_sets_of_a_byte_level_tokenizer():
+    other = tokenizer.HuggingFace(byte_level([CODE * 20], V).to_str().encode())
+    pieces = other.pieces()
+    assert text_of(prompts.first_tokens("raise", other), pieces) == {b"raise", b" raise"}
+    prefix = text_of(prompts.prefix_tokens("strlen", pieces), pieces)
+    assert {b"s", b"str"} <= prefix and b" " not in prefix and b"n" not in prefix and b"" not in prefix
+    slots = make_slots(other, ["if name:"], [(word("raise"), word("throw"))])
+    slots = {name: np.asarray(values) for name, values in slots.items()}
+    chosen, messages = prompts.with_identifiers(slots, [(word("raise"), word("throw"))], other, "sequence")
+    assert not messages and b"".join(pieces[i] for i in chosen["primary_sequence"][0]) == b"raise"
 
 
 def test_pairs_that_begin_alike_are_rejected_with_the_token(trained, pieces):
@@ -135,7 +150,7 @@ def test_without_a_tokenizer_ids_are_as_given(trained):
 def test_sequences_are_the_tokens_of_the_identifier_in_its_context(trained):
     slots = make_slots(trained, ["a = (", "if name:\n"])
     spaced = trained.encode("x = len")[-1]
-    assert trained.pieces()[spaced].startswith(prompts.SPACE)
+    assert trained.pieces()[spaced].startswith(b" ")
     slots["primary_id"][0] = spaced  # this one stands behind a space
     slots["new_id"][0] = trained.encode(" strlen")[0]
     slots["new_id"][3] = trained.encode("z")[0]  # and this one's context joins it with something else
@@ -235,7 +250,7 @@ def test_a_file_of_prompts_becomes_slots(tmp_path, trained):
     assert php["subset"].tolist() == [1, 0, 0] and php["item"].tolist() == [7, 8, 10]
     # A space at the end belongs to the identifier's first token; what is too long is cut on the left.
     assert trained.decode(php["tokens"][0, : php["position"][0] + 1]) == "for"
-    assert trained.pieces()[php["primary_id"][0]].startswith(prompts.SPACE)
+    assert trained.pieces()[php["primary_id"][0]].startswith(b" ")
     whole = trained.encode(long + "raise").tolist()
     assert php["position"][1] == 11 and php["primary_id"][1] in whole[-5:]
     place = len(trained.encode(long.removesuffix(" ")))

@@ -1,39 +1,70 @@
-"""From folders of source files to a corpus: cleaned, split by project, tokenised, packed, with prompts; or nothing."""
+"""From source trees to a corpus: cleaned, split by project, tokenised, packed, with prompts; or nothing.
 
-import argparse
+A build is a row of phases, each a list of tasks that do not depend on each other: `clean` and `tokens` have a task a piece
+of the sources, `select` one a language, `rows` one a shard. A pool of processes, the jobs of an array on a cluster and
+Beam do the same: `for task in tasks(work, phase): run_task(work, phase, task)`. All work stands in a folder beside the
+corpus, .NAME.partial. A task that is done is not done again, and its result depends neither on who did it nor on when, so
+a build that was killed goes on, and the corpus is the same to the byte.
+"""
+
 import contextlib
+import csv
 import dataclasses
+import fcntl
+import functools
 import hashlib
 import io
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
 import shutil
-import tarfile
+import signal
+import sys
+import threading
+import time
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from babel_jax import languages
-from babel_jax.corpus import call_sites, rows, sources, tokenizer
-from babel_jax.corpus.clean import Counts, clean
+from babel_jax.corpus import clean, phases, sources, tokenizer
+from babel_jax.corpus.clean import REASONS
+from babel_jax.corpus.manifest import CLEANING
+from babel_jax.corpus.phases import SAMPLE_BYTES, SPLITS, VALIDATION_SHARE
 from babel_jax.errors import UserError
 from babel_jax.files import content_hash, read_json, write_atomic, write_json
 
-FORMAT = 1  # of the directory; a corpus of another one is built again
-VALIDATION_SHARE = 0.05  # of a language's bytes
-SAMPLE_BYTES = 4_000_000  # per language, from which the vocabulary is learnt: bounds the memory of the build
+if TYPE_CHECKING:  # it loads TFDS, which few of the worker processes need
+    from babel_jax.corpus.rows import RowSource
+
+FORMAT = 2  # of the directory; a corpus of another one is built again
+PHASES = tuple(phases.PHASES)
+STEPS = (*CLEANING, "cap")  # of the funnel
 
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """A corpus on disk. `train` and `validation`: language -> RowSource, in the order the languages were given in."""
+    """A corpus on disk. `train` and `validation`: language -> RowSource, in the order the languages were given in.
+
+    manifest: settings, languages, tokenizer, sha256 of every file, and of all that (`content`).
+    """
 
     directory: Path
     manifest: dict
     tokenizer: tokenizer.Tokenizer
-    train: dict[str, rows.RowSource]
-    validation: dict[str, rows.RowSource]
+    train: dict[str, "RowSource"]
+    validation: dict[str, "RowSource"]
+
+    @functools.cached_property
+    def stats(self) -> dict:
+        """What was read, dropped and kept, and tokens and rows, per language and split; call sites per pair."""
+        return read_json(self.directory / "stats.json")
 
     def slots(self, primary: str, new: str) -> dict[str, dict[str, np.ndarray]]:
         """Language -> call sites of the identifier pairs in its held-out files (see `call_sites.slots`)."""
@@ -49,7 +80,7 @@ class Corpus:
 
     def heldout(self, language: str) -> Iterator[sources.Document]:
         """The documents of the validation split."""
-        return sources.documents([self.directory / "heldout" / f"{language}.tar.xz"], languages.language(language))
+        return phases.heldout(self.directory, language)
 
 
 def load(directory: Path, vocab_size: int | None = None) -> Corpus:
@@ -58,355 +89,512 @@ def load(directory: Path, vocab_size: int | None = None) -> Corpus:
     Raises:
       UserError: it is none, is damaged, or its vocabulary is not the one asked for.
     """
+    from babel_jax.corpus import rows
+
     directory = Path(directory)
     if not (directory / "manifest.json").exists():
         raise UserError(f"{directory} holds no corpus; make one with `python -m babel_jax corpus build`.")
     manifest = read_json(directory / "manifest.json")
-    model = tokenizer.load(directory / "tokenizer.model")
+    if manifest.get("settings", {}).get("format") != FORMAT:
+        raise UserError(f"{directory} is a corpus of another version's format; build it again.")
+    model = tokenizer.load(directory)
     if model.sha != manifest["tokenizer"]["sha"]:
-        raise UserError(f"{directory}/tokenizer.model is not the one that made the rows beside it; build it again.")
+        raise UserError(f"the tokenizer in {directory} is not the one that made the rows beside it; build it again.")
     if vocab_size is not None and vocab_size != model.vocab_size:
         raise UserError(
             f"the vocabulary of {directory} has {model.vocab_size} tokens, not {vocab_size}; "
             f"set vocab_size to {model.vocab_size} or build another corpus."
         )
     splits = {language: rows.read(directory / "rows", language) for language in manifest["languages"]}
-    return Corpus(
-        directory,
-        manifest,
-        model,
-        {language: split["train"] for language, split in splits.items()},
-        {language: split["validation"] for language, split in splits.items()},
-    )
+    train, validation = ({language: found[split] for language, found in splits.items()} for split in SPLITS)
+    return Corpus(directory, manifest, model, train, validation)
+
+
+# --- the whole ---------------------------------------------------------------------------------------------------
 
 
 def build(
-    source_paths: dict[str, list[Path]],
+    manifest: dict,
     out: Path,
     *,
-    vocab_size: int,
-    max_length: int,
-    prompts_per_pair: int = call_sites.PER_PAIR,
+    benchmarks: Iterable[tuple[str, str]] = (),
+    jobs: int | None = None,
     progress: bool = True,
 ) -> Corpus:
-    """Builds a corpus of one or more languages in `out`, or finds it done.
-
-    What is needed stands in `out` at the end or nothing does: the work is done in a folder beside it. Memory is bounded
-    by the vocabulary, the sample that it is learnt from and one shard, but for two hashes a document.
+    """Builds a corpus in `out`, or finds it done.
 
     Args:
-      source_paths: language -> folders and archives of its source files. The same order gives the same corpus.
-      vocab_size: tokens of the one vocabulary that all languages share.
-      max_length: T; rows hold T + 1 tokens, prompts at most T.
+      manifest: what to build of what, as `manifest.load` and `manifest.of_sources` return it.
+      benchmarks: (name, text) of the prompts and solutions that no document may contain.
+      jobs: processes side by side; by default one a core. The corpus does not depend on it.
 
     Raises:
-      UserError: unknown language, no files, vocabulary too large for the files, another corpus in `out`, disk full.
+      UserError: no files, a vocabulary too large for the files, another corpus in `out`, another build at work, disk full.
+        Whatever was done stays, and the same call goes on from there.
     """
-    known = {name: languages.language(name) for name in source_paths}
-    if not known:
-        raise UserError("a corpus needs at least one language; give --source NAME=FOLDER.")
-    out = Path(out)
-    settings = {
-        "format": FORMAT,
-        "vocab_size": vocab_size,
-        "max_length": max_length,
-        "prompts_per_pair": prompts_per_pair,
-        "validation_share": VALIDATION_SHARE,
-        "sample_bytes": SAMPLE_BYTES,
-    }
-    inputs = {name: _fingerprint(paths, known[name]) for name, paths in source_paths.items()}
+    out, benchmarks = Path(out), list(benchmarks)
+    wanted = _wanted(manifest, benchmarks)
     if out.exists():
-        return _found(out, {"settings": settings, "inputs": inputs})
-    work = out.parent / f".{out.name}.partial"
-    try:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        _build(work, source_paths, known, settings, progress)
-        write_json(work / "inputs.json", {"settings": settings, "inputs": inputs})
-        shutil.rmtree(work / "work")
-        work.rename(out)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the corpus to {out}: {error.strerror or error}. "
-            "Free space or mend the permissions and run again."
-        ) from error
-    finally:
+        return _found(out, wanted)
+    with _writing(out), _locked(_work(out)):
+        work = _begin(manifest, out, benchmarks, wanted)
+        for phase in PHASES:
+            run_tasks(work, phase, tasks(work, phase), jobs, progress)
+        return finish(work, out)
+
+
+def start(manifest: dict, out: Path, benchmarks: list[tuple[str, str]]) -> Path:
+    """The folder that the tasks work in: made, or found as it was left. `out` itself if the corpus is there already.
+
+    What another manifest or other sources left there is removed, and that is said.
+
+    Raises:
+      UserError: no files, another corpus in `out`, another build at work in the folder.
+    """
+    out, benchmarks = Path(out), list(benchmarks)
+    wanted = _wanted(manifest, benchmarks)
+    if out.exists():
+        return _found(out, wanted).directory
+    with _writing(out):
+        if _plan_is(_work(out), wanted):
+            return _work(out)
+        with _locked(_work(out)):
+            return _begin(manifest, out, benchmarks, wanted)
+
+
+def tasks(work: Path, phase: str) -> list[str]:
+    """The names of all tasks of a phase, done or not; the same for all who ask. Nothing is to be done to a corpus.
+
+    Raises:
+      UserError: the phase before is not complete.
+    """
+    if _is_corpus(work):
+        return []
+    if phase not in PHASES:
+        raise UserError(f"--phase is {phase}; phases are {', '.join(PHASES)}.")
+    before = PHASES[: PHASES.index(phase)][-1:]
+    if before:
+        missing = [task for task in tasks(work, before[0]) if not phases.done_file(work, before[0], task).exists()]
+        if missing:
+            raise UserError(
+                f"{len(missing)} tasks of the phase {before[0]} are still to be done, such as {missing[0]}; "
+                f"run all shards of --phase={before[0]} first."
+            )
+    return phases.PHASES[phase].tasks(work, phases.read_plan(work))
+
+
+def run_task(work: Path, phase: str, task: str) -> None:
+    """Does one task, all of it or nothing; one that is done is not done again.
+
+    Raises:
+      UserError: the disk is full, a source cannot be read, or what the phase itself refuses.
+    """
+    done = phases.done_file(work, phase, task)
+    if not done.exists():
+        with _writing(work):
+            done.parent.mkdir(parents=True, exist_ok=True)
+            write_json(done, phases.PHASES[phase].run(work, phases.read_plan(work), task))
+
+
+def finish(work: Path, out: Path) -> Corpus:
+    """Writes what is known when all tasks are done, and gives the corpus its name.
+
+    Raises:
+      UserError: tasks are still to be done.
+    """
+    if _is_corpus(work):
+        return load(work)
+    missing = [task for task in tasks(work, PHASES[-1]) if not phases.done_file(work, PHASES[-1], task).exists()]
+    if missing:
+        raise UserError(f"{len(missing)} tasks of the phase {PHASES[-1]} are still to be done, such as {missing[0]}.")
+    with _writing(out):
+        _describe(work, phases.read_plan(work))
+        (work / "corpus").rename(out)
         shutil.rmtree(work, ignore_errors=True)
     return load(out)
 
 
+def run_tasks(work: Path, phase: str, chosen: list[str], jobs: int | None = None, progress: bool = True) -> None:
+    """Does those of the chosen tasks that are not done yet, in `jobs` processes (one a core): in this one if that is 1.
+
+    Raises:
+      UserError: of a task; or a process was killed.
+    """
+    jobs = _cores() if jobs is None else jobs
+    if jobs < 1:
+        raise UserError(f"--jobs is {jobs}; give at least 1.")
+    waiting = [task for task in chosen if not phases.done_file(work, phase, task).exists()]
+    jobs = min(jobs, len(waiting))
+    begin, interval = time.monotonic(), 0.5 if sys.stderr.isatty() else 15
+    bar = tqdm(
+        desc=phase,
+        total=len(chosen),
+        initial=len(chosen) - len(waiting),
+        unit="task",
+        disable=not progress,
+        dynamic_ncols=True,
+        mininterval=interval,
+        file=sys.stderr,
+    )
+    documents = size = 0
+    with bar:
+        for task in _side_by_side(work, phase, waiting, jobs) if jobs > 1 else _here(work, phase, waiting):
+            amount = read_json(phases.done_file(work, phase, task)).get("amount", [0, 0])
+            documents, size = documents + amount[0], size + amount[1]
+            if documents:
+                seconds = time.monotonic() - begin
+                bar.set_postfix_str(f"{size / 1e6:.0f} MB, {documents / seconds:.0f} files/s", refresh=False)
+            bar.update()
+
+
+def _here(work, phase, waiting):
+    try:
+        for task in waiting:
+            run_task(work, phase, task)
+            yield task
+    finally:
+        phases.benchmark_index.cache_clear()  # the benchmarks' index is large, and no other phase asks for it
+
+
+def _side_by_side(work, phase, waiting, jobs):
+    """Runs the tasks in processes of their own and yields each that is done."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["babel_jax.corpus.build", "babel_jax.corpus.rows"])  # once for all workers
+    waiting = list(reversed(waiting))
+    workers = {}
+    try:
+        for _ in range(jobs):
+            here, there = context.Pipe()
+            workers[here] = context.Process(target=_serve, args=(there, work, phase), daemon=True)
+            workers[here].start()
+            there.close()
+            _give(here, waiting.pop())
+        while workers:
+            for connection in multiprocessing.connection.wait(list(workers)):
+                try:
+                    task, error = connection.recv()
+                except (EOFError, ConnectionResetError):
+                    workers[connection].join()
+                    raise UserError(
+                        f"a worker process was killed (exit code {workers[connection].exitcode}; out of memory?); run the "
+                        "same command again to go on, with fewer --jobs if memory is short."
+                    ) from None
+                if error is not None:
+                    raise error
+                yield task
+                if waiting:
+                    _give(connection, waiting.pop())
+                else:
+                    connection.close()
+                    workers.pop(connection).join()
+    finally:
+        for worker in workers.values():
+            worker.kill()  # whatever is half done is done again by the next call
+            worker.join()
+
+
+def _give(connection, task):
+    with contextlib.suppress(BrokenPipeError):  # it was killed, which its end of the connection will tell
+        connection.send(task)
+
+
+def _serve(connection, work, phase):
+    """What a worker process does until its parent closes the connection, or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends this process
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):
+        while True:
+            task = connection.recv()
+            error = None
+            try:
+                run_task(work, phase, task)
+            except Exception as caught:
+                error = caught
+                if not isinstance(caught, UserError):
+                    error.add_note(f"in a worker process, {phase} of {task}:\n{traceback.format_exc()}")
+            connection.send((task, error))
+
+
+def _die_with_parent():
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# --- the folder --------------------------------------------------------------------------------------------------
+
+
+def _work(out: Path) -> Path:
+    out = out.absolute()  # worker processes may stand in another folder
+    return out.parent / f".{out.name}.partial"
+
+
+def _is_corpus(directory):
+    return (directory / "manifest.json").exists()
+
+
+@contextlib.contextmanager
+def _writing(place):
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {place}: {error.strerror or error}. All that is done stays; free space or mend the permissions, "
+            "and run again."
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(work, shared=False):
+    """Holds the folder: one build alone, or any number of those that share the tasks between them."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another build is at work in {work}; wait for it, or choose another --out.") from None
+        yield
+
+
+def shared_work(work: Path):
+    """Context manager: says to a whole build that shards are at work in the folder.
+
+    Raises:
+      UserError: a whole build is at work in it.
+    """
+    return contextlib.nullcontext() if _is_corpus(work) else _locked(work, shared=True)
+
+
+def _wanted(manifest, benchmarks):
+    """What decides what is in a corpus: {"settings", "inputs"}. Where the sources stand does not."""
+    if bool(manifest["clean"]["decontaminate"]) != bool(benchmarks):
+        raise ValueError("the texts of the benchmarks belong to manifest['clean']['decontaminate']")
+    settings = {"format": FORMAT, "validation_share": VALIDATION_SHARE, "sample_bytes": SAMPLE_BYTES}
+    settings |= {key: value for key, value in manifest.items() if key not in ("languages", "tokenizer")}
+    if manifest.get("tokenizer"):
+        settings["tokenizer"] = tokenizer.load(manifest["tokenizer"]).sha
+    settings["clean"] = manifest["clean"] | {"decontaminate": content_hash(benchmarks) if benchmarks else False}
+    settings["languages"] = {
+        name: asked | {"sources": [{k: v for k, v in source.items() if k != "path"} for source in asked["sources"]]}
+        for name, asked in manifest["languages"].items()
+    }
+    inputs = {name: sources.fingerprint(manifest, name) for name in manifest["languages"]}
+    return json.loads(json.dumps({"settings": settings, "inputs": inputs}))  # as it comes back from a file
+
+
+def _differences(a, b, where=""):
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in sorted({*a, *b}):
+            yield from _differences(a.get(key), b.get(key), f"{where}.{key}" if where else key)
+    elif a != b:
+        yield where
+
+
 def _found(out, wanted):
-    if not (out / "inputs.json").exists():
+    if not _is_corpus(out) or not (out / "inputs.json").exists():
         raise UserError(f"{out} exists and is no corpus; give --out a folder that is not there yet.")
-    there = read_json(out / "inputs.json")
-    differs = [
-        f"{group}.{key}"
-        for group in wanted
-        for key in sorted({*wanted[group], *there.get(group, {})})
-        if wanted[group].get(key) != there.get(group, {}).get(key)
-    ]
+    there = {"settings": read_json(out / "manifest.json").get("settings", {}), "inputs": read_json(out / "inputs.json")}
+    differs = list(_differences(wanted, there))
     # The order of the languages is part of the corpus, and JSON objects keep it.
     if not differs and list(wanted["inputs"]) != list(there["inputs"]):
         differs = ["the order of the languages"]
     if differs:
         raise UserError(f"{out} holds another corpus (it differs in {', '.join(differs)}); choose another --out.")
+    shutil.rmtree(_work(out), ignore_errors=True)  # left by a build that was killed when all was done
     return load(out)
 
 
-def _fingerprint(paths, language):
-    """Names, sizes and times of the source files: tells whether they are still the ones a corpus was made of."""
-    digest = hashlib.sha256()
-    for path in map(Path, paths):
-        if path.is_file():
-            digest.update(f"{path.name}\t{path.stat().st_size}\t{path.stat().st_mtime_ns}\n".encode())
-        else:
-            for document in sources.listing([path], language):
-                file = path / document.path.partition("/")[2]
-                changed = file.stat().st_mtime_ns if file.exists() else 0
-                digest.update(f"{document.path}\t{document.size}\t{changed}\n".encode())
-    return digest.hexdigest()[:16]
+def _plan_is(work, wanted):
+    file = work / "plan.json"
+    if not file.exists():
+        return False
+    there = read_json(file)["wanted"]
+    return there == wanted and list(there["inputs"]) == list(wanted["inputs"])
 
 
-def _build(work, source_paths, known, settings, progress):
-    scratch = work / "work"
-    scratch.mkdir()
-    bar = _bars(progress)
-    cleaned = {name: _clean(scratch, paths, known[name], bar) for name, paths in source_paths.items()}
-
-    def train_texts():
-        for name in known:
-            kept = sum(cleaned[name]["train_projects"].values())
-            documents = bar(_train(scratch, cleaned[name], known[name]), f"{name}: sample for the vocabulary")
-            yield from _sample((document.content.decode() for document in documents), kept, SAMPLE_BYTES)
-
-    model = tokenizer.train(train_texts(), settings["vocab_size"])
-    model.save(work / "tokenizer.model")
-
-    manifest = {"settings": settings, "languages": {}, "call_sites": {}}
-    manifest["tokenizer"] = {"sha": model.sha, "vocab_size": model.vocab_size, "document_end": model.document_end}
-    for name, language in known.items():
-        manifest["languages"][name] = cleaned[name]["counts"] | _rows(
-            work, scratch, cleaned[name], language, model, settings, bar
-        )
-    (work / "call_sites").mkdir()
-    for (primary, new), pairs in languages.IDENTIFIER_PAIRS.items():
-        if primary in known and new in known:
-            found, summary = _call_sites(work, known[primary], known[new], pairs, model, settings, bar)
-            write_atomic(work / "call_sites" / f"{primary}-{new}.npz", found)
-            manifest["call_sites"][f"{primary}-{new}"] = summary
-    manifest["content"] = content_hash([manifest, *sorted(_digests(work / "rows"))])
-    write_json(work / "manifest.json", manifest)
+def _begin(manifest, out, benchmarks, wanted):
+    """Writes what the tasks need to know, unless it is there."""
+    work = _work(out)
+    if _plan_is(work, wanted):
+        return work
+    left = [entry for entry in work.iterdir() if entry.name != "lock"]
+    if (work / "plan.json").exists():
+        print(f"{work} holds a build of something else, which begins anew.", file=sys.stderr)
+    for entry in sorted(
+        left, key=lambda entry: entry.name != "plan.json"
+    ):  # without the plan the rest counts for nothing
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    pieces = {}
+    for name in manifest["languages"]:
+        pieces[name] = []
+        for piece in sources.pieces(manifest, name):
+            pieces[name].append(f"{name}-{piece.number:05d}")
+            write_json(work / "pieces" / f"{pieces[name][-1]}.json", piece.to_json())
+    write_json(work / "benchmarks.json", benchmarks)
+    write_json(work / "plan.json", {"wanted": wanted, "manifest": manifest, "pieces": pieces})
+    return work
 
 
-def _bars(progress):
-    def bar(items, description, total=None, unit="file"):
-        return tqdm(items, desc=description, total=total, unit=unit, disable=not progress, dynamic_ncols=True)
-
-    return bar
+# --- what is known at the end ------------------------------------------------------------------------------------
 
 
-def _clean(scratch, paths, language, bar):
-    """Writes the documents worth keeping to an archive of their own; says which projects are held out."""
-    projects = sources.Projects(sources.listing(paths, language), VALIDATION_SHARE)
-    counts, kept = Counts(), Counter()
-    documents = bar(sources.documents(paths, language), f"{language.name}: clean", projects.files)
-    with _Archive(scratch / f"{language.name}.tar") as archive:
-        for document in clean(documents, language, counts):
-            archive.add(document)
-            kept[projects.project(document.path)] += document.size
-    heldout = held_out_projects(kept)
-    if not heldout:
-        raise UserError(
-            f"only {counts.files['kept']} of {projects.files} {language.title} files are fit to train on, "
-            "too few to hold some out; give more."
-        )
+def _describe(work, plan):
+    """Writes stats.json, funnel.csv, inputs.json and manifest.json."""
+    from babel_jax.corpus import rows
+
+    corpus, funnel = work / "corpus", []
+    stats = {"languages": {}, "call_sites": {}}
+    vocabulary = read_json(phases.done_file(work, "vocabulary", "tokenizer"))
+    for name in plan["pieces"]:
+        stats["languages"][name], lines = _statistics(work, plan, name)
+        funnel += lines
+        number = {split: stats["languages"][name][split]["rows"] for split in SPLITS}
+        dtype = rows.token_dtype(vocabulary["vocab_size"])
+        rows.write_info(corpus / "rows", name, number, phases.row_length(plan), dtype)
+    for pair in phases.PHASES["call_sites"].tasks(work, plan):
+        stats["call_sites"][pair] = read_json(phases.done_file(work, "call_sites", pair))["summary"]
+    write_json(corpus / "stats.json", stats)
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([FUNNEL_COLUMNS, *funnel])
+    write_atomic(corpus / "funnel.csv", table.getvalue())
+    write_json(corpus / "inputs.json", plan["wanted"]["inputs"])
+    digests = {}
+    for phase in ("rows", "call_sites"):
+        for task in phases.PHASES[phase].tasks(work, plan):
+            digests |= read_json(phases.done_file(work, phase, task))["files"]
+    known = {corpus / file for file in digests} | {corpus / "inputs.json"}  # which tells times, too
+    digests |= phases.digests(work, [file for file in corpus.rglob("*") if file.is_file() and file not in known])
+    manifest = {
+        "settings": plan["wanted"]["settings"],
+        "languages": list(plan["pieces"]),
+        "tokenizer": vocabulary,
+        "files": dict(sorted(digests.items())),
+    }
+    manifest["content"] = content_hash(manifest)
+    write_json(corpus / "manifest.json", manifest)
+
+
+FUNNEL_COLUMNS = ("language", "step", "documents_in", "bytes_in", "documents_out", "bytes_out")
+
+
+def _statistics(work, plan, name):
+    """(the language's part of stats.json, its rows of funnel.csv)."""
+    cleaned = [read_json(phases.done_file(work, "clean", piece)) for piece in plan["pieces"][name]]
+    selected = read_json(phases.done_file(work, "select", name))
+    counts = clean.Counts()
+    for piece in cleaned:
+        counts.merge(clean.Counts.from_table(piece["counts"]))
+    table = counts.table() | selected["counts"]
+    summary = {
+        "sources": [
+            _source(source, cleaned, k) for k, source in enumerate(plan["manifest"]["languages"][name]["sources"])
+        ],
+        "cleaning": table,
+        "redactions": selected["redactions"],
+        "contaminated": selected["contaminated"],
+        "projects": selected["projects"],
+    }
+    for split in SPLITS:
+        parts = [read_json(phases.done_file(work, "tokens", piece))[split] for piece in plan["pieces"][name]]
+        total = {key: sum(part[key] for part in parts) for key in ("documents", "bytes", "tokens")}
+        total["rows"] = total["tokens"] // phases.row_length(plan)
+        # The marks that end documents stand for no text.
+        total["bytes_per_token"] = round(total["bytes"] / max(1, total["tokens"] - total["documents"]), 4)
+        summary[split] = total
+    return summary, _funnel(name, table, selected["redacted_bytes"], plan["manifest"]["clean"])
+
+
+def _source(source, cleaned, number):
+    pieces = [piece for piece in cleaned if piece["source"] == number]
+    licences = Counter()
+    for piece in pieces:
+        licences.update(piece["licences"])
     return {
-        "projects": projects,
-        "held_out": heldout,
-        "train_projects": {project: size for project, size in kept.items() if project not in heldout},
-        "counts": {
-            "files": projects.files,
-            "bytes": projects.bytes,
-            "cleaning": counts.table(),
-            "projects": {"train": len(kept) - len(heldout), "validation": sorted(heldout)},
-        },
+        "name": source["name"],
+        "documents": sum(piece["counts"]["found"]["files"] for piece in pieces),
+        "bytes": sum(piece["counts"]["found"]["bytes"] for piece in pieces),
+        "sha256": hashlib.sha256("".join(piece["sha256"] for piece in pieces).encode()).hexdigest(),
+        "licences": dict(sorted(licences.items())),
     }
 
 
-def held_out_projects(bytes_of_project: dict[str, int], share: float = VALIDATION_SHARE) -> set[str]:
-    """Projects for validation: in the order of their hashes, each that still fits, until `share` of the bytes is met.
+def _funnel(name, table, redacted_bytes, steps):
+    lines, documents, size = [], table["found"]["files"], table["found"]["bytes"]
+    for step in STEPS:
+        dropped = [table[reason] for reason in REASONS.get(step, ())]
+        after = documents - sum(count["files"] for count in dropped)
+        left = size - sum(count["bytes"] for count in dropped) - (redacted_bytes if step == "redact" else 0)
+        lines.append((name, step, documents, size, after, left))
+        documents, size = after, left
+    return lines
 
-    A project that would overshoot the share by half is passed over; where all would, the smallest is taken. At least
-    one is held out and one stays, if there are two; an empty set if there are not.
+
+def verify(directory: Path) -> list[str]:
+    """What is wrong with a corpus, in sentences; none if all is well.
+
+    Every file must have the digest that the manifest tells, every row of the validation split must decode to the held-out
+    documents, no project may stand in both splits, and the counts must be those of stats.json.
     """
-    if len(bytes_of_project) < 2:
-        return set()
-    target = share * sum(bytes_of_project.values())
-    held_out, total = set(), 0
-    for project in sorted(bytes_of_project, key=lambda name: hashlib.sha256(name.encode("utf-8", "replace")).digest()):
-        if total >= target or len(held_out) + 1 == len(bytes_of_project):
+    corpus = load(directory)
+    problems = []
+    for file, digest in corpus.manifest["files"].items():
+        path = corpus.directory / file
+        if not path.is_file():
+            problems.append(f"{file} is missing.")
+        else:
+            with path.open("rb") as content:
+                if hashlib.file_digest(content, "sha256").hexdigest() != digest:
+                    problems.append(f"{file} is not the file that was built: its SHA-256 is another.")
+    if problems:  # what follows would only say the same again, if it could be read at all
+        return problems
+    for name in corpus.manifest["languages"]:
+        problems += [f"{name}: {problem}" for problem in _verify_language(corpus, name)]
+    return problems
+
+
+def _verify_language(corpus, name):
+    stats = corpus.stats["languages"][name]
+    index = pq.read_table(corpus.directory / "documents" / f"{name}.parquet", columns=["bytes", "project", "split"])
+    split = np.array(index["split"].to_pylist())
+    projects = np.array(index["project"].to_pylist())
+    both = sorted(set(projects[split == "train"]) & set(projects[split == "validation"]))
+    if both:
+        yield f"the project {both[0]} stands in both splits."
+    for each, source in (("train", corpus.train[name]), ("validation", corpus.validation[name])):
+        found = {
+            "documents": int((split == each).sum()),
+            "bytes": int(index["bytes"].to_numpy()[split == each].sum()),
+            "rows": len(source),
+        }
+        for key, value in found.items():
+            if value != stats[each][key]:
+                yield f"{each} has {value} {key}, and stats.json says {stats[each][key]}."
+    yield from _verify_heldout(corpus, name)
+
+
+def _verify_heldout(corpus, name):
+    """The ids of the held-out documents, cut into rows, are the validation split."""
+    source, length, read = corpus.validation[name], corpus.manifest["settings"]["max_length"] + 1, 0
+    rest = np.zeros(0, np.int32)
+    for document in corpus.heldout(name):
+        while read < len(source) and not (rest == corpus.tokenizer.document_end).any():
+            row = source.rows([read])[0]
+            if len(row) != length:
+                yield f"a row has {len(row)} tokens instead of {length}."
+                return
+            rest, read = np.concatenate([rest, row]), read + 1
+        ends = np.flatnonzero(rest == corpus.tokenizer.document_end)
+        text, whole = document.content.decode(), len(ends) > 0
+        ids, rest = (rest[: ends[0]], rest[ends[0] + 1 :]) if whole else (rest, rest[:0])
+        decoded = corpus.tokenizer.decode(ids)
+        # The end of the last document may have been left over, in the middle of a character.
+        if decoded != text if whole else not text.startswith(decoded.rstrip("\ufffd")):
+            yield f"validation rows do not decode to the held-out document {document.path}."
+            return
+        if not whole:
             break
-        if total + bytes_of_project[project] <= 1.5 * target:
-            held_out.add(project)
-            total += bytes_of_project[project]
-    return held_out or {min(bytes_of_project, key=lambda name: (bytes_of_project[name], name))}
-
-
-class _Archive:
-    """A .tar or .tar.xz of documents: the same documents, the same bytes (a .gz would hold the time)."""
-
-    def __init__(self, path):
-        # preset 1: the usual one takes 100 MB of memory
-        compression = {"mode": "w:xz", "preset": 1} if path.suffix == ".xz" else {"mode": "w"}
-        self._tar = tarfile.open(path, **compression)  # noqa: SIM115 closed by __exit__
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self._tar.close()
-
-    def add(self, document):
-        # The archive's own name leads the path again when it is read.
-        entry = tarfile.TarInfo(document.path)
-        entry.size = len(document.content)
-        self._tar.addfile(entry, io.BytesIO(document.content))
-        self._tar.members = []  # or memory would grow with the archive
-
-
-def _spooled(scratch, language):
-    """The cleaned documents of a language, with the paths they came with."""
-    with contextlib.closing(sources.documents([scratch / f"{language.name}.tar"], language)) as documents:
-        for document in documents:
-            yield document._replace(path=document.path.partition("/")[2])
-
-
-def _train(scratch, cleaned, language):
-    for document in _spooled(scratch, language):
-        if cleaned["projects"].project(document.path) not in cleaned["held_out"]:
-            yield document
-
-
-def _sample(texts: Iterable[str], total: int, cap: int) -> Iterator[str]:
-    """Every n-th text or so, such that about `cap` of `total` bytes come, spread evenly; never more than `cap`."""
-    seen = given = 0
-    for text in texts:
-        size = len(text.encode())
-        seen += size
-        if given + size <= min(cap, cap * seen / max(total, 1) + size / 2):
-            given += size
-            yield text
-
-
-def _rows(work, scratch, cleaned, language, model, settings, bar):
-    """Tokens and rows of both splits, the archive of held-out files, and the proof that they come back exactly."""
-    length = settings["max_length"] + 1
-    files = {split: rows.TokenFile(scratch / f"{language.name}.{split}", model) for split in ("train", "validation")}
-    count = {split: Counter() for split in files}
-    (work / "heldout").mkdir(exist_ok=True)
-    total = cleaned["counts"]["cleaning"]["kept"]["files"]
-    with _Archive(work / "heldout" / f"{language.name}.tar.xz") as heldout:
-        for document in bar(_spooled(scratch, language), f"{language.name}: tokens", total):
-            held_out = cleaned["projects"].project(document.path) in cleaned["held_out"]
-            split = "validation" if held_out else "train"
-            text = document.content.decode()
-            ids = files[split].append(text)
-            count[split].update(files=1, bytes=document.size)
-            if held_out:
-                heldout.add(document)
-                if model.decode(ids) != text:
-                    raise RuntimeError(f"{document.path} does not come back from its tokens: the tokenizer loses text")
-    for file in files.values():
-        file.close()
-    total = sum(file.rows(length) for file in files.values())
-    with bar(None, f"{language.name}: rows", total, "row") as progress:
-        number = rows.write(work / "rows", language.name, files, length, progress.update)
-    return {
-        split: dict(count[split])
-        | {"tokens": file.tokens, "rows": number[split]}
-        | {"bytes_per_token": round(count[split]["bytes"] / max(1, file.tokens - count[split]["files"]), 4)}
-        for split, file in files.items()
-    }
-
-
-def _call_sites(work, primary, new, pairs, model, settings, bar):
-    """(npz, summary) of the prompts in both languages."""
-    arrays, messages, counts = {}, [], {}
-    for language, side in ((primary, 0), (new, 1)):
-        here, there = [pair[side] for pair in pairs], [pair[1 - side] for pair in pairs]
-        archive = sources.documents([work / "heldout" / f"{language.name}.tar.xz"], language)
-        documents = bar(archive, f"{language.name}: call sites")
-        max_length = settings["max_length"]
-        prompts, rejected = call_sites.mine(
-            documents, language, here, there, model, max_length, settings["prompts_per_pair"]
-        )
-        messages += rejected
-        found = call_sites.slots(prompts, side == 0, max_length, model.padding)
-        arrays |= {f"{language.name}/{column}": array for column, array in found.items()}
-        counts[language.name] = np.bincount(found["pair"], minlength=len(pairs)).tolist()
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    names = [f"{first.text}/{second.text}" for first, second in pairs]
-    return buffer.getvalue(), {"pairs": names, "prompts": counts, "messages": messages}
-
-
-def _digests(directory):
-    for file in directory.rglob("*.array_record*"):
-        digest = hashlib.sha256()
-        with file.open("rb") as content:
-            while block := content.read(1 << 20):
-                digest.update(block)
-        yield f"{file.relative_to(directory)} {digest.hexdigest()}"
-
-
-def report(corpus: Corpus) -> str:
-    """What was kept and what was dropped, in lines for the terminal."""
-    lines = []
-    for name, language in corpus.manifest["languages"].items():
-        title = languages.language(name).title
-        lines.append(f"{title}: {language['files']} files, {language['bytes'] / 1e6:.1f} MB found")
-        for reason, count in language["cleaning"].items():
-            if count["files"]:
-                reason = reason if reason == "kept" else f"dropped: {reason.replace('_', ' ')}"
-                lines.append(f"  {reason}: {count['files']} files, {count['bytes'] / 1e6:.2f} MB")
-        for split in ("train", "validation"):
-            part = language[split]
-            lines.append(
-                f"  {split}: {part['files']} files, {part['bytes'] / 1e6:.2f} MB, {part['tokens'] / 1e6:.3f} M tokens "
-                f"({part['bytes_per_token']:.2f} bytes each), {part['rows']} rows"
-            )
-    for name, sites in corpus.manifest["call_sites"].items():
-        lines.append(f"call sites {name}:")
-        for pair, *counts in zip(sites["pairs"], *sites["prompts"].values(), strict=True):
-            given = [f"{count} in {name}" for name, count in zip(sites["prompts"], counts, strict=True)]
-            lines.append(f"  {pair}: {', '.join(given)}")
-        lines += [f"  {message}" for message in sites["messages"]]
-    return "\n".join(lines)
-
-
-def main(arguments: list[str]) -> None:
-    """`corpus build --source NAME=DIR[,DIR…] … --out=C`."""
-    parser = argparse.ArgumentParser(prog="python -m babel_jax corpus", description=__doc__)
-    build_parser = parser.add_subparsers(dest="command", required=True).add_parser("build", help="make a corpus")
-    build_parser.add_argument(
-        "--source",
-        action="append",
-        required=True,
-        metavar="NAME=DIR[,DIR…]",
-        help="a language and the folders or archives of its source files; once a language, the primary one first",
-    )
-    build_parser.add_argument("--out", type=Path, required=True, help="where the corpus is put; must not exist")
-    build_parser.add_argument("--vocab_size", type=int, default=8192, help="tokens of the vocabulary (%(default)s)")
-    build_parser.add_argument("--max_length", type=int, default=256, help="tokens a model sees at once (%(default)s)")
-    options = parser.parse_args(arguments)
-    source_paths = {}
-    for source in options.source:
-        name, equals, paths = source.partition("=")
-        if not equals or not paths:
-            raise UserError(f"--source {source} has no folder; write it as NAME=FOLDER[,FOLDER…].")
-        if name in source_paths:
-            raise UserError(f"--source {name} is given twice; write its folders behind each other, with commas.")
-        source_paths[name] = [Path(path) for path in paths.split(",")]
-    corpus = build(source_paths, options.out, vocab_size=options.vocab_size, max_length=options.max_length)
-    print(report(corpus))
-    print(f"corpus: {options.out}")
+    if len(rest) or read < len(source):
+        yield "the validation split has more rows than its held-out documents fill."

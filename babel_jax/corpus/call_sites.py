@@ -38,7 +38,7 @@ def _is_use(before, identifier, language):
     """Whether what stands before a name makes it the use that the identifier stands for."""
     receiver = next((before.removesuffix(mark) for mark in language.members if before.endswith(mark)), None)
     if identifier.use in ("method", "property"):
-        return receiver is not None and not receiver.endswith(identifier.not_of or "\0\0")
+        return receiver is not None and not receiver.endswith(identifier.not_of)
     if language.global_mark and before.endswith(language.global_mark):
         before = before.removesuffix(language.global_mark)
         if re.search(r"\w\Z", before):  # the member of a namespace
@@ -70,8 +70,8 @@ def mine(
     """
     best = [[] for _ in here]  # per pair a heap of its per_pair first sites, the last one on top
     coincide = np.zeros(len(here), int)
-    for number, (path, content, _) in enumerate(texts):
-        text = content.decode()
+    for number, document in enumerate(texts):
+        path, text = document.path, document.content.decode()
         code = code_only(text, language)
         whole = functools.cache(lambda text=text: _offsets(tokenizer, text))
         for same in _by_identifier(here):

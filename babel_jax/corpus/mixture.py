@@ -1,12 +1,18 @@
 """Staged mixtures: which row of which source stands at which place of a run, as a pure function of (seed, place).
 
 The whole data state of a run is one integer, the number of rows seen. Weights may change at given places, a weight may
-be zero, and counts are exact: within each stage every block of `BLOCK` rows holds each source in its exact proportion
-(largest remainder), in a random order, and no row of a source comes a second time before all of them came once.
+be zero, and counts are exact: after every whole block of a stage, and at its end, the rows of each source differ by less
+than one from its exact share of the stage so far. Inside a block the order is random, and no row of a source comes a
+second time before all of them came once.
+
+Below: policies that turn the languages' token counts into weights.
 """
 
 import dataclasses
-from functools import lru_cache
+import functools
+import math
+from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -14,7 +20,8 @@ from babel_jax.errors import UserError, unknown_name
 from babel_jax.files import content_hash
 from babel_jax.material import RowSource
 
-BLOCK = 1000  # rows; weights are exact to 1/BLOCK
+BLOCK = 1000  # rows of a block, or a multiple of it where some source has less than one row in a thousand
+LONGEST_BLOCK = 1_000_000  # rows; a block's order is in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +38,9 @@ def stages_from_config(stages, row_tokens: int) -> tuple[Stage, ...]:
     for number, stage in enumerate(stages):
         last = number == len(stages) - 1
         weights = {name: float(weight) for name, weight in stage["weights"].items()}
-        if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
+        if not all(0 <= weight < math.inf for weight in weights.values()) or not sum(weights.values()):
             raise UserError(f"stage {number} of the mixture needs weights >= 0 with a positive sum; got {weights}.")
-        if (stage["tokens"] == 0) != last:
+        if stage["tokens"] < 0 or (stage["tokens"] == 0) != last:
             raise UserError(
                 f"stage {number} of the mixture: only the last stage, and it alone, says tokens=0 (the rest)."
             )
@@ -42,13 +49,71 @@ def stages_from_config(stages, row_tokens: int) -> tuple[Stage, ...]:
     return tuple(result)
 
 
-def exact_counts(weights: np.ndarray, total: int) -> np.ndarray:
-    """Integers proportional to `weights` that sum to `total`, by largest remainder; ties go to the first."""
-    shares = weights / weights.sum() * total
-    counts = np.floor(shares + 1e-9).astype(np.int64)
-    order = np.argsort(-(shares - counts), kind="stable")
-    counts[order[: total - counts.sum()]] += 1
+def apportion(weights: Sequence[int], total: int) -> list[int]:
+    """Integers that sum to `total`, each less than 1 from its share by `weights` (integers), by largest remainder.
+
+    Ties go to the first. Integers, because at place 10^12 floating-point shares are wrong in the fourth digit behind the
+    point. Not by a divisor method (Sainte-Lague): those never take a row back as the total grows, but stray further than 1.
+    """
+    whole = sum(weights)
+    counts = [total * weight // whole for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda i: -(total * weights[i] % whole))
+    for i in by_remainder[: total - sum(counts)]:
+        counts[i] += 1
     return counts
+
+
+@dataclasses.dataclass(frozen=True)
+class _Blocks:
+    """One stage, cut into blocks.
+
+    `weights` are integers, one a source; `consumed` rows of each stand in the stages before. The last block of a stage
+    takes what is left over, so none is shorter than `length` unless the stage is.
+    """
+
+    number: int
+    first: int
+    rows: int | None
+    weights: tuple[int, ...]
+    consumed: tuple[int, ...]
+
+    @property
+    def end(self) -> float:
+        return math.inf if self.rows is None else self.first + self.rows
+
+    @functools.cached_property
+    def length(self) -> int:
+        """Rows of a block: every source with a weight has at least one in its exact share.
+
+        That is what makes `apportion` after two successive blocks grow for every source: no shorter step is safe.
+        """
+        rarest = min(weight for weight in self.weights if weight)
+        return BLOCK * -(-sum(self.weights) // (rarest * BLOCK))
+
+    def block(self, offset):
+        """Number of the block that holds the row at `offset` (an integer or an array) of this stage."""
+        block = offset // self.length
+        return block if self.rows is None else np.minimum(block, max(self.rows // self.length - 1, 0))
+
+    def bounds(self, block: int) -> tuple[int, int]:
+        last = self.rows is not None and block == self.block(self.rows)
+        return block * self.length, self.rows if last else (block + 1) * self.length
+
+    def order(self, seed: int, block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of a block: source of each row, rows of that source before it in the block, rows of each source before the block."""
+        first, end = self.bounds(block)
+        before, after = apportion(self.weights, first), apportion(self.weights, end)
+        counts = tuple(b - a for a, b in zip(before, after, strict=True))
+        return *_block_order(seed, self.number, block, counts), np.add(self.consumed, before)
+
+    def seen(self, seed: int, rows: int) -> np.ndarray:
+        """How many of the first `rows` rows of this stage come from each source."""
+        block = int(self.block(rows))
+        first, end = self.bounds(block)
+        if rows in (first, end):
+            return np.array(apportion(self.weights, rows))
+        drawn, _, before = self.order(seed, block)
+        return before - self.consumed + np.bincount(drawn[: rows - first], minlength=len(self.weights))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,36 +126,47 @@ class Mixture:
 
     def __post_init__(self):
         for stage in self.stages:
+            whole = sum(weight for _, weight in stage.weights)
             for name, weight in stage.weights:
                 if name not in self.sources:
                     raise unknown_name("source of the mixture", name, self.sources)
                 if weight > 0 and len(self.sources[name]) == 0:
                     raise UserError(f"source '{name}' of the mixture is empty; build its corpus, or give it weight 0.")
+                if 0 < weight < whole / LONGEST_BLOCK:
+                    raise UserError(
+                        f"source '{name}' of the mixture has weight {weight:g} of {whole:g}, less than one row in "
+                        f"{LONGEST_BLOCK:,}; give it more, or 0."
+                    )
 
-    @property
+    @functools.cached_property
     def names(self) -> list[str]:
         return sorted(self.sources)
+
+    @functools.cached_property
+    def _stages(self) -> list[_Blocks]:
+        found, first, consumed = [], 0, np.zeros(len(self.names), np.int64)
+        for number, stage in enumerate(self.stages):
+            weights = _integers([dict(stage.weights).get(name, 0.0) for name in self.names])
+            blocks = _Blocks(number, first, stage.rows, weights, tuple(consumed.tolist()))
+            found.append(blocks)
+            if stage.rows is not None:
+                first += stage.rows
+                consumed += apportion(weights, stage.rows)
+        return found
 
     def locate(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Source index (into `names`) and number within that source's own stream, for each place."""
         source = np.zeros(len(places), np.int64)
         number = np.zeros(len(places), np.int64)
-        consumed = np.zeros(len(self.names), np.int64)
-        start = 0
-        for stage_index, stage in enumerate(self.stages):
-            counts = self._block_counts(stage)
-            end = np.inf if stage.rows is None else start + stage.rows
-            inside = np.flatnonzero((places >= start) & (places < end))
-            blocks, offsets = np.divmod(places[inside] - start, BLOCK)
-            for block in np.unique(blocks):
-                chosen, offset = inside[blocks == block], offsets[blocks == block]
-                drawn, rank = _block_order(self.seed, stage_index, int(block), counts)
+        for stage in self._stages:
+            inside = np.flatnonzero((places >= stage.first) & (places < stage.end))
+            blocks = stage.block(places[inside] - stage.first)
+            for block in np.unique(blocks).tolist():
+                chosen = inside[blocks == block]
+                offset = places[chosen] - stage.first - stage.bounds(block)[0]
+                drawn, rank, before = stage.order(self.seed, block)
                 source[chosen] = drawn[offset]
-                number[chosen] = consumed[drawn[offset]] + block * np.array(counts)[drawn[offset]] + rank[offset]
-            if stage.rows is None:
-                break
-            consumed += self._consumed(stage_index, stage.rows)
-            start += stage.rows
+                number[chosen] = before[drawn[offset]] + rank[offset]
         return source, number
 
     def origin(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,39 +198,88 @@ class Mixture:
             result[chosen] = tokens
         return result
 
+    def drawn(self, places: np.ndarray) -> dict[str, int]:
+        """How many of the rows at `places` come from each source, counted one by one."""
+        counts = np.bincount(self.locate(places)[0], minlength=len(self.names))
+        return dict(zip(self.names, counts.tolist(), strict=True))
+
     def rows_seen(self, place: int) -> dict[str, int]:
         """How many rows of each source stand before `place`."""
         totals = np.zeros(len(self.names), np.int64)
-        for stage_index, stage in enumerate(self.stages):
-            rows = place if stage.rows is None else min(stage.rows, place)
-            totals += self._consumed(stage_index, rows)
-            place -= rows
-        return {name: int(total) for name, total in zip(self.names, totals, strict=True)}
+        for stage, rows in self._before(place):
+            totals += stage.seen(self.seed, rows)
+        return dict(zip(self.names, totals.tolist(), strict=True))
 
-    def _block_counts(self, stage: Stage) -> tuple[int, ...]:
-        weights = dict(stage.weights)
-        return tuple(exact_counts(np.array([weights.get(name, 0.0) for name in self.names]), BLOCK).tolist())
+    def shares_seen(self, place: int) -> dict[str, float]:
+        """What `rows_seen` approaches: each source's exact share, in rows, of all that stands before `place`."""
+        totals = np.zeros(len(self.names))
+        for stage, rows in self._before(place):
+            totals += [float(Fraction(rows * weight, sum(stage.weights))) for weight in stage.weights]
+        return dict(zip(self.names, totals.tolist(), strict=True))
 
-    def _consumed(self, stage_index: int, rows: int) -> np.ndarray:
-        """How many of the first `rows` rows of a stage come from each source."""
-        counts = self._block_counts(self.stages[stage_index])
-        blocks, rest = divmod(rows, BLOCK)
-        drawn, _ = _block_order(self.seed, stage_index, blocks, counts)
-        return blocks * np.array(counts) + np.bincount(drawn[:rest], minlength=len(counts))
+    def epochs(self, place: int) -> dict[str, float]:
+        """How often each source that is drawn from has been seen before `place`."""
+        return {name: rows / len(self.sources[name]) for name, rows in self.rows_seen(place).items() if rows}
+
+    def _before(self, place: int) -> list[tuple[_Blocks, int]]:
+        """The stages that have begun before `place`, with their rows before it."""
+        return [(stage, min(place, stage.end) - stage.first) for stage in self._stages if stage.first < place]
 
 
-@lru_cache(maxsize=64)
+def _integers(weights: list[float]) -> tuple[int, ...]:
+    """Integers in the exact proportion of `weights`, each taken as the decimal number that it is written as."""
+    exact = [Fraction(str(weight)) for weight in weights]
+    denominator = math.lcm(*(weight.denominator for weight in exact))
+    return tuple(int(weight * denominator) for weight in exact)
+
+
+@functools.lru_cache(maxsize=8)
 def _block_order(seed: int, stage: int, block: int, counts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Source of each row of a block, and how many rows of that source stand before it in the block."""
-    order = np.random.default_rng([seed, 1, stage, block]).permutation(BLOCK)
+    order = np.random.default_rng([seed, 1, stage, block]).permutation(sum(counts))
     drawn = np.searchsorted(np.cumsum(counts), order, side="right")
-    rank = np.zeros(BLOCK, np.int64)
+    rank = np.zeros(len(order), np.int64)
     for source in range(len(counts)):
         here = drawn == source
         rank[here] = np.arange(here.sum())
     return drawn, rank
 
 
-@lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=8)
 def _epoch_order(seed: int, name: str, epoch: int, size: int) -> np.ndarray:
     return np.random.default_rng([seed, 2, int(content_hash(name), 16), epoch]).permutation(size)
+
+
+# --- policies: what each language is to weigh -----------------------------------------------------------------------------
+
+
+def by_temperature(tokens: dict[str, float], temperature: float) -> dict[str, float]:
+    """Weights p_i ~ tokens_i^(1/T), which sum to 1: in proportion to the tokens at T = 1, equal as T grows."""
+    powers = {name: count ** (1 / temperature) for name, count in tokens.items()}
+    return {name: power / sum(powers.values()) for name, power in powers.items()}
+
+
+def capped(weights: dict[str, float], most: dict[str, float], budget: float) -> dict[str, float]:
+    """Weights, which sum to 1, of a mixture of `budget` tokens in which no language gives more than `most` tokens.
+
+    Who would give more is held there, and the others share what it gives up in proportion to their own weights. With
+    equal weights, and `most` = N times each language's tokens, this is UniMax with N epochs (Chung et al. 2023, Algorithm
+    1), but for a budget that cannot be met, which is an error here.
+
+    Raises:
+      UserError: all languages with a weight together may not give `budget` tokens.
+    """
+    amounts, free = {name: 0.0 for name in weights}, {name: weight for name, weight in weights.items() if weight > 0}
+    if sum(most[name] for name in free) < budget:
+        raise UserError(
+            f"{budget:,.0f} tokens are more than {sum(most[name] for name in free):,.0f}, which is all that "
+            f"{', '.join(free)} may give; lower --tokens, or raise --max_epochs."
+        )
+    left = budget
+    while free:
+        share = left / sum(free.values())
+        over = [name for name, weight in free.items() if weight * share > most[name]]
+        for name in over or list(free):
+            amounts[name] = min(free.pop(name) * share, most[name])
+            left -= amounts[name]
+    return {name: amount / sum(amounts.values()) for name, amount in amounts.items()}

@@ -1,21 +1,22 @@
-"""Token rows: documents -> ids -> rows of a fixed length, a TFDS dataset of ArrayRecord files, a config a language."""
+"""Token rows: ids of documents end to end, cut into rows of a fixed length, a TFDS dataset of ArrayRecord files a language.
 
-import contextlib
-import dataclasses
-import functools
-import io
-import logging
-from collections.abc import Callable, Iterable
+A file is written by whoever comes to it: its bytes depend on its tokens alone.
+"""
+
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordWriter
 
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.errors import UserError
 
-ROWS_PER_SHARD = 1 << 14  # what is in memory while a shard is written
-DATASET = "token_rows"
+ROWS_PER_SHARD = 1 << 14
+ROWS_AT_ONCE = 1 << 10  # what is in memory while a shard is written
+DATASET, VERSION = "token_rows", "1.0.0"
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
@@ -33,8 +34,16 @@ class TokenFile:
         self._file = path.open("wb")
 
     def append(self, text: str) -> np.ndarray:
-        """Writes a document; returns its ids."""
+        """Writes a document; returns its ids.
+
+        Raises:
+          UserError: the tokenizer spells another number of bytes than the text has, or writes the mark that ends documents.
+        """
         ids = self.tokenizer.encode(text)
+        if (ids == self.tokenizer.document_end).any() or self.tokenizer.token_bytes_V[ids].sum() != len(text.encode()):
+            raise UserError(
+                f"the tokenizer does not give back the text {text[:60]!r}…; take another tokenizer, or leave this document out."
+            )
         np.append(ids, self.tokenizer.document_end).astype(self.dtype).tofile(self._file)
         self.tokens += len(ids) + 1
         return ids
@@ -42,117 +51,101 @@ class TokenFile:
     def close(self) -> None:
         self._file.close()
 
-    def rows(self, length: int) -> int:
-        """The number of full rows of `length` tokens; the rest of the last one is left out."""
-        return self.tokens // length
 
-    def read(self, first: int, count: int, length: int) -> np.ndarray:
-        """Rows first, …, first + count - 1 as [count, length]."""
-        item = self.dtype.itemsize
-        flat = np.fromfile(self.path, self.dtype, count * length, offset=first * length * item)
-        return flat.reshape(-1, length)
+def count(tokens: int, length: int) -> tuple[int, int]:
+    """(full rows of `length` tokens, shards that hold them); the rest of the last row is left out."""
+    rows = tokens // length
+    return rows, -(-rows // ROWS_PER_SHARD)
 
 
-@dataclasses.dataclass(eq=False)
-class RowsConfig(tfds.core.BuilderConfig):
-    """One language's rows: split name -> file of its tokens."""
-
-    splits: dict[str, TokenFile] = dataclasses.field(default_factory=dict)
-    row_length: int = 0
-    progress: Callable[[int], None] = lambda rows: None
+def _folder(directory, language):
+    return Path(directory, DATASET, language, VERSION)
 
 
-class _LocalInfo(tfds.core.DatasetInfo):
-    def initialize_from_bucket(self):
-        """Does nothing: the dataset is ours, and TFDS would leave an empty temporary folder behind for asking."""
+def shard_path(directory: Path, language: str, split: str, shard: int, shards: int) -> Path:
+    """The file of one shard, named as TFDS looks for it."""
+    return _folder(directory, language) / f"{DATASET}-{split}.array_record-{shard:05}-of-{shards:05}"
 
 
-class TokenRows(tfds.core.ShardBasedBuilder):
-    """Rows of T + 1 tokens in the order of the documents.
+def _features(length, dtype):
+    # As raw bytes: a list of numbers takes seven times as long to write.
+    tokens = tfds.features.Tensor(shape=(length,), dtype=dtype.type, encoding="bytes")
+    return tfds.features.FeaturesDict({"tokens": tokens})
 
-    Written shard by shard: `GeneratorBasedBuilder` would keep up to 1 GB of rows in memory to shuffle them, and needs
-    TensorFlow beyond that. The order of the rows in a run is the business of `mixture.py`.
+
+def _tokens(files, dtype, first, number) -> np.ndarray:
+    """Tokens first, …, first + number - 1 of token files put end to end."""
+    parts = []
+    for path, tokens in files:
+        here = min(tokens - first, number)
+        if here > 0:
+            parts.append(np.fromfile(path, dtype, here, offset=first * dtype.itemsize))
+            number -= len(parts[-1])
+        first = max(0, first - tokens)
+    if number:
+        raise UserError(f"{number} tokens are missing in the files of {files[0][0].parent}; build the corpus again.")
+    return np.concatenate(parts)
+
+
+def write_shard(
+    target: Path, files: list[tuple[Path, int]], dtype: np.dtype, first_row: int, rows: int, length: int
+) -> None:
+    """Writes rows first_row, …, first_row + rows - 1 of token files put end to end as one ArrayRecord file.
+
+    Args:
+      target: see `shard_path`; it appears whole or not at all.
+      files: (file of ids of type `dtype`, how many it has), in their order.
+      length: tokens of a row, T + 1.
+
+    Raises:
+      UserError: a file has fewer tokens than said.
+      OSError: the disk is full.
     """
-
-    VERSION = tfds.core.Version("1.0.0")
-    name = DATASET
-    pkg_dir_path = Path(__file__).parent
-    code_path = None  # where checksums of downloads would lie; finding it needs a package that TFDS does not declare
-
-    def _info(self):
-        config = self.builder_config
-        dtype = next(iter(config.splits.values())).dtype
-        tokens = tfds.features.Tensor(shape=(config.row_length,), dtype=dtype.type)
-        return _LocalInfo(
-            builder=self,
-            description="Source code as rows of token ids; documents one after another, each ended by its mark.",
-            features=tfds.features.FeaturesDict({"tokens": tokens}),
-        )
-
-    def _shard_iterators_per_split(self, dl_manager):
-        config = self.builder_config
-        return {
-            split: [
-                functools.partial(self._shard, file, first)
-                for first in range(0, file.rows(config.row_length), ROWS_PER_SHARD)
-            ]
-            for split, file in config.splits.items()
-        }
-
-    def _shard(self, file, first):
-        length = self.builder_config.row_length
-        count = min(ROWS_PER_SHARD, file.rows(length) - first)
-        for i, row_L in enumerate(file.read(first, count, length)):
-            yield first + i, {"tokens": row_L}
-        self.builder_config.progress(count)
+    features = _features(length, dtype)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")  # the same one again after a crash: none is left behind
+    try:
+        writer = ArrayRecordWriter(str(partial), "group_size:1")  # a row can be read without its neighbours
+        for first in range(first_row, first_row + rows, ROWS_AT_ONCE):
+            number = min(ROWS_AT_ONCE, first_row + rows - first)
+            for row_L in _tokens(files, dtype, first * length, number * length).reshape(number, length):
+                writer.write(features.serialize_example({"tokens": row_L}))
+        writer.close()
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+    except RuntimeError as error:  # how the ArrayRecord writer reports what the system refused it
+        if "() failed" not in str(error):
+            raise
+        raise OSError(str(error).partition(";")[0]) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def write(
-    directory: Path,
-    language: str,
-    splits: dict[str, TokenFile],
-    row_length: int,
-    progress: Callable[[int], None] = lambda rows: None,
-) -> dict:
-    """Writes one language's token files as the dataset `directory`/token_rows/`language`.
-
-    Returns:
-      {split: number of rows}.
+def write_info(directory: Path, language: str, rows_by_split: dict[str, int], length: int, dtype: np.dtype) -> None:
+    """Writes what TFDS needs to open the shards of one language, all of which are there by now.
 
     Raises:
       UserError: a split has not even one row.
-      OSError: the disk is full.
     """
-    for split, file in splits.items():
-        if not file.rows(row_length):
+    infos = []
+    for split, rows in rows_by_split.items():
+        shards = -(-rows // ROWS_PER_SHARD)
+        if not shards:
             raise UserError(
-                f"the {split} split of {language} has {file.tokens} tokens, less than one row of {row_length}; "
-                "give more files, or a smaller --max_length."
+                f"the {split} split of {language} has less than one row of {length} tokens; give more files, "
+                "or a smaller --max_length."
             )
-    config = RowsConfig(name=language, splits=splits, row_length=row_length, progress=progress)
-    with _quiet_tfds():
-        builder = TokenRows(config=config, data_dir=str(directory), file_format="array_record")
-        try:
-            builder.download_and_prepare()
-        except RuntimeError as error:  # how the ArrayRecord writer reports what the system refused it
-            if "write() failed" not in str(error):
-                raise
-            raise OSError(str(error).partition(";")[0]) from error
-    return {split: file.rows(row_length) for split, file in splits.items()}
-
-
-@contextlib.contextmanager
-def _quiet_tfds():
-    """TFDS announces a download that does not take place, and warns of every config that is made in code."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    tfds.disable_progress_bar()
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
+        lengths = [min(ROWS_PER_SHARD, rows - first) for first in range(0, rows, ROWS_PER_SHARD)]
+        size = sum(shard_path(directory, language, split, shard, shards).stat().st_size for shard in range(shards))
+        infos.append(tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=size))
+    tfds.folder_dataset.write_metadata(
+        data_dir=_folder(directory, language),
+        features=_features(length, dtype),
+        split_infos=infos,
+        description="Source code as rows of token ids; documents one after another, each ended by its mark.",
+        check_data=False,  # would need TensorFlow
+    )
 
 
 class RowSource:
@@ -173,8 +166,8 @@ class RowSource:
 
 
 def read(directory: Path, language: str) -> dict[str, RowSource]:
-    """The splits of one language that `write` left under `directory`: {"train": RowSource, "validation": …}."""
-    place = Path(directory, DATASET, language, str(TokenRows.VERSION))
+    """The splits of one language under `directory`: {"train": RowSource, "validation": RowSource}."""
+    place = _folder(directory, language)
     try:
         builder = tfds.builder_from_directory(str(place))
         return {split: RowSource(builder.as_data_source(split)) for split in builder.info.splits}

@@ -1,19 +1,22 @@
-"""SentencePiece BPE, set so that every document that passed the filters comes back exactly."""
+"""Text <-> token ids, exactly: SentencePiece BPE learnt from the corpus, or a tokenizer of one's own that loses nothing."""
 
 import functools
-import hashlib
 import io
+import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import sentencepiece
+import tokenizers
 
 from babel_jax.errors import UserError
-from babel_jax.files import write_atomic
+from babel_jax.files import content_hash, write_atomic
 
 UNKNOWN, BEGIN, END, PADDING = 0, 1, 2, 3
 SENTENCE = 4000  # characters of a training piece, newlines kept
+STRETCH = 700  # characters that SentencePiece encodes at once: with whole files it is half as fast again
 # Whitespace is syntax: runs of it are pieces of their own, so that indentation costs one token.
 WHITESPACE = ["\n", "\t", "\n\n", *(" " * k for k in (2, 3, 4, 6, 8, 12, 16, 20, 24)), *("\t" * k for k in range(2, 7))]
 SETTINGS = dict(
@@ -34,59 +37,251 @@ SETTINGS = dict(
     num_threads=1,  # is stored in the model file: another number, another file
     minloglevel=2,
 )
+SPACE = "\u2581"  # how SentencePiece writes a space; it reads this character as one and cannot give it back
+# Behind a SentencePiece model: its field normalizer_spec.add_dummy_prefix (3.3) once more, as false, and the last one counts.
+# Without it every text would begin with a space that it does not have.
+NO_SPACE_BEFORE = b"\x1a\x02\x18\x00"
+# What the published vocabularies call the end of a document; a tokenizer.json does not say which mark it is.
+END_MARKS = (
+    *("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "<|end▁of▁sentence|>", "<｜end▁of▁sentence｜>"),
+    *("<EOS_TOKEN>", "<EOS>", "[EOS]"),
+)
+# What a tokenizer that loses text loses: whitespace, case, accents, ligatures, rare characters, what looks like a mark.
+HARD = (
+    *("", " ", "\n\n\n\t \r\n", "  leading and trailing  \n", " x", "x ", "\tx\t", "a\r\nb\rc\n", "\x00\x01\x1b\x7f"),
+    "def f(x):\n    if x:\n\treturn  x ** 2   # no  normal   form\n" + "\n" * 7 + " " * 37 + "\t" * 9 + "end",
+    *("MiXeD CaSe, \"quotes\", 'don't', it's, e.g. 3.14159 1_000_000 0xFFff.", "".join(map(chr, range(32, 127)))),
+    "no-break\u00a0space, zero\u200bwidth, \ufeffmark, ﬁ ﬀ ½ ² Å Å, e\u0301 é, 漢字かなハﾊ 한국어 \u1112\u1161\u11ab العربية ไทย",
+    "\U0001f642 \U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001d518 \U0010fffd",
+    "\u2028\u2029\x85\x0b\x0c\u3000\u202e\ufffd",
+    *(
+        "<s> </s> <unk> <pad> <bos> <eos> <mask> [CLS] [SEP] [UNK] [PAD] [MASK] <0x0A> <0xE2> ⁇ ##x @@ </w> Ġ Ċ ċ",
+        *END_MARKS[:2],
+    ),
+    "".join(
+        chr(c) for c in (*range(0xA0, 0x3100), *range(0x3100, 0x20000, 61)) if not 0xD800 <= c < 0xE000 and c != 0x2581
+    ),
+)
 
 
 class Tokenizer:
-    """Text <-> token ids. `document_end` is the id that ends a document, `padding` the one that fills up prompts."""
+    """Text <-> token ids, of which nothing is lost: the bytes of a text are the bytes of its tokens put end to end.
 
-    document_end = END
-    padding = PADDING
+    Attributes:
+      vocab_size: V; ids are below it.
+      document_end: the id that ends a document; no text has it, whatever stands in it.
+      padding: the id that fills up prompts.
+      marks: how its marks and other tokens that were added by hand are written.
+      file: what its file is called.
+    """
 
-    def __init__(self, model: bytes):
-        self.model = model
-        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        self.vocab_size = self._processor.vocab_size()
+    file: str
+
+    def __init__(self, content: bytes, pieces: list[bytes], document_end: int, padding: int, marks: list[str]):
+        self.content, self.marks = content, marks
+        self.vocab_size = len(pieces)
+        self.document_end, self.padding = document_end, padding
+        self._pieces = pieces
 
     def encode(self, text: str) -> np.ndarray:
         """Token ids, int32 [n]."""
-        return np.array(self._processor.encode(text), np.int32)
+        raise NotImplementedError
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of token ids; `decode(encode(text)) == text` unless the text holds U+2581."""
-        return self._processor.decode([int(i) for i in ids])
+        """The text of token ids; `decode(encode(text)) == text`. Bytes that are no UTF-8 become U+FFFD, marks nothing."""
+        pieces = self._pieces
+        return b"".join([pieces[i] for i in ids]).decode(errors="replace")
 
-    def pieces(self) -> list[str]:
-        """The vocabulary, in the order of ids."""
-        return [self._processor.id_to_piece(i) for i in range(self.vocab_size)]
-
-    @functools.cached_property
-    def sha(self) -> str:
-        """SHA-256 over pieces and scores, 16 hex digits: two tokenizers with the same one encode alike."""
-        scores = [self._processor.get_score(i) for i in range(self.vocab_size)]
-        return hashlib.sha256(repr(list(zip(self.pieces(), scores, strict=True))).encode()).hexdigest()[:16]
+    def pieces(self) -> list[bytes]:
+        """The bytes of text that each token stands for, in the order of ids: none for a mark."""
+        return list(self._pieces)
 
     @functools.cached_property
     def token_bytes_V(self) -> np.ndarray:
-        """How many bytes of text each token stands for, int32 [V]: 0 for the marks, 1 for a byte piece."""
-        processor = self._processor
+        """How many bytes of text each token stands for, int32 [V]: 0 for a mark, 1 for a byte piece."""
+        return np.array([len(piece) for piece in self._pieces], np.int32)
 
-        def length(i):
-            if processor.is_control(i) or processor.is_unknown(i):
-                return 0
-            return 1 if processor.is_byte(i) else len(processor.id_to_piece(i).replace("\u2581", " ").encode())
+    @functools.cached_property
+    def sha(self) -> str:
+        """SHA-256 of its file, 16 hex digits: two tokenizers with the same one encode alike."""
+        return content_hash(self.content)
 
-        return np.array([length(i) for i in range(self.vocab_size)], np.int32)
+    def save(self, directory: Path) -> None:
+        """Writes its file into a folder, where `load` finds it."""
+        write_atomic(Path(directory, self.file), self.content)
 
-    def save(self, path: Path) -> None:
-        write_atomic(path, self.model)
+
+class SentencePiece(Tokenizer):
+    """A SentencePiece model. The one character that it cannot give back is U+2581, which it reads as a space."""
+
+    file = "tokenizer.model"
+
+    def __init__(self, content: bytes):
+        self._processor = processor = sentencepiece.SentencePieceProcessor(model_proto=content + NO_SPACE_BEFORE)
+        names = [processor.id_to_piece(i) for i in range(processor.vocab_size())]
+        marks = [
+            i for i in range(len(names)) if processor.is_control(i) or processor.is_unknown(i) or processor.is_unused(i)
+        ]
+        pieces = [_fallback_bytes(name, processor.is_byte(i)) for i, name in enumerate(names)]
+        for i in marks:
+            pieces[i] = b""
+        end = processor.eos_id()
+        if end < 0:
+            raise UserError("it has no token that ends a document; train it with an eos_id.")
+        padding = processor.pad_id() if processor.pad_id() >= 0 else end
+        super().__init__(content, pieces, end, padding, [names[i] for i in marks])
+        # Where no piece goes on behind a line break, a text may be cut there: its ids are those of its stretches.
+        self._cuts = not any(re.search(rb"\n[^\n]", piece) for piece in pieces)
+
+    def encode(self, text: str) -> np.ndarray:
+        if not self._cuts or len(text) <= STRETCH:
+            return self._processor.encode_as_numpy(text)
+        return np.concatenate(self._processor.encode_as_numpy(list(stretches(text)), num_threads=1))
 
 
-def load(path: Path) -> Tokenizer:
-    """Reads a tokenizer; a missing or broken file is a `UserError`."""
+class HuggingFace(Tokenizer):
+    """A Hugging Face tokenizer.json whose tokens are made of bytes: byte-level, or with a token for every byte."""
+
+    file = "tokenizer.json"
+
+    def __init__(self, content: bytes):
+        settings = json.loads(content)
+        _take_text_as_it_is(settings)
+        self._tokenizer = model = tokenizers.Tokenizer.from_str(json.dumps(settings))
+        model.no_padding()
+        model.no_truncation()
+        model.encode_special_tokens = True  # a mark's name in a text is text
+        added = model.get_added_tokens_decoder()
+        ids = model.get_vocab(with_added_tokens=True)
+        ends = [ids[mark] for mark in END_MARKS if mark in ids and ids[mark] in added and added[ids[mark]].special]
+        if not ends:
+            raise UserError(
+                f"it has no special token that ends a document; add one of {', '.join(END_MARKS[:4])} as a special token."
+            )
+        spelling = _spelling(settings)
+        pieces = [b""] * (max(ids.values()) + 1)
+        for token, i in ids.items():
+            if i not in added:
+                pieces[i] = spelling(token)
+            elif not added[i].special:
+                pieces[i] = token.encode()
+        super().__init__(content, pieces, ends[0], ends[0], [token.content for token in added.values()])
+
+    def encode(self, text: str) -> np.ndarray:
+        return np.array(self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids, np.int32)
+
+
+def _fallback_bytes(token, is_byte):
+    """The bytes of a token in vocabularies that write a space as U+2581 and a byte as <0x0A>."""
+    return bytes([int(token[3:5], 16)]) if is_byte else token.replace(SPACE, " ").encode()
+
+
+def _parts(settings):
+    """All objects that have a type within a part of a tokenizer.json: each normaliser and pre-tokenizer of a sequence."""
+    if isinstance(settings, dict):
+        if "type" in settings:
+            yield settings
+        settings = list(settings.values())
+    if isinstance(settings, list):
+        for value in settings:
+            if isinstance(value, dict | list):
+                yield from _parts(value)
+
+
+def _take_text_as_it_is(settings) -> None:
+    """Turns off what puts a space before a text that has none there, what draws by chance, and Unicode's composition.
+
+    NFC stands in many byte-level tokenizers; without it only texts that are not composed get other tokens, and come back.
+    """
+    normalizer = settings.get("normalizer") or {}
+    if normalizer.get("type") == "NFC":
+        settings["normalizer"] = None
+    elif "normalizers" in normalizer:
+        normalizer["normalizers"] = [part for part in normalizer["normalizers"] if part["type"] != "NFC"]
+    for part in _parts([settings.get("normalizer"), settings.get("pre_tokenizer")]):
+        if part["type"] == "Prepend":
+            part["prepend"] = ""
+        elif part["type"] == "Metaspace":
+            part["prepend_scheme"] = "never"
+            part.pop("add_prefix_space", None)  # what older files say instead
+        elif "add_prefix_space" in part:
+            part["add_prefix_space"] = False
+    if "dropout" in settings["model"]:
+        settings["model"]["dropout"] = None
+
+
+def _spelling(settings):
+    """The function token -> bytes of a tokenizer.json."""
+    kinds = {part["type"] for part in _parts([settings.get("normalizer"), settings.get("pre_tokenizer")])}
+    if "ByteLevel" in kinds:
+        byte_of = _byte_level()
+        return lambda token: bytes(byte_of[c] for c in token) if all(c in byte_of for c in token) else token.encode()
+    if settings["model"].get("byte_fallback"):
+        return lambda token: _fallback_bytes(token, re.fullmatch("<0x[0-9A-F]{2}>", token))
+    raise UserError("its tokens are not made of bytes, so that it cannot spell every text; take a byte-level one.")
+
+
+def _byte_level():
+    """How byte-level vocabularies write bytes: printable Latin-1 as itself, the others in their order from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(0x100) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}
+
+
+def load(place: Path) -> Tokenizer:
+    """Reads a SentencePiece model or a Hugging Face tokenizer.json, and proves that it gives back hard texts exactly.
+
+    What a tokenizer puts before a text (a space, a mark of its begin) is left out.
+
+    Args:
+      place: the file, or a folder that holds it as tokenizer.model or tokenizer.json.
+
+    Raises:
+      UserError: none is there, or it is broken, has no token that ends a document, or loses text.
+    """
+    place = Path(place)
+    if place.is_dir():
+        found = [place / kind.file for kind in (SentencePiece, HuggingFace) if (place / kind.file).exists()]
+        if len(found) != 1:
+            raise UserError(
+                f"{place} holds {'two tokenizers' if found else 'no tokenizer.model and no tokenizer.json'}; name the file."
+            )
+        place = found[0]
     try:
-        return Tokenizer(Path(path).read_bytes())
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"cannot read {path} as a SentencePiece model ({error}); build the corpus again.") from error
+        content = place.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read the tokenizer {place} ({error.strerror}); check the path.") from error
+    kind = HuggingFace if content.lstrip()[:1] == b"{" else SentencePiece
+    try:
+        tokenizer = kind(content)
+    except UserError as error:
+        raise UserError(f"{place} cannot be used: {error}") from error
+    except Exception as error:  # the tokenizers library raises nothing more special
+        raise UserError(f"cannot read {place} as a {kind.__name__} tokenizer ({error}); give a whole one.") from error
+    for text in (*HARD, *(text for mark in tokenizer.marks for text in (mark, f"x {mark} {mark}\ty"))):
+        if reason := _loss(tokenizer, text):
+            raise UserError(f"{place} cannot be used: {reason}; take one that loses nothing, such as a byte-level one.")
+    return tokenizer
+
+
+def _loss(tokenizer, text) -> str | None:
+    """What is wrong with how a text comes back, or None."""
+    back = tokenizer.decode(tokenizer.encode(text))
+    if back == text:
+        return None
+    at = next((i for i, (a, b) in enumerate(zip(text, back, strict=False)) if a != b), min(len(text), len(back)))
+    return f"it loses text: {text[at : at + 20]!r} comes back as {back[at : at + 20]!r}"
+
+
+def stretches(text: str) -> Iterator[str]:
+    """A text in stretches of STRETCH characters or more, each cut behind line breaks and before something else."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + STRETCH) + 1 or len(text)
+        while text[end : end + 1] == "\n":
+            end += 1
+        yield text[start:end]
+        start = end
 
 
 def sentences(text: str) -> Iterator[str]:
@@ -115,4 +310,4 @@ def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     except RuntimeError as error:
         reason = str(error).rpartition("] ")[2].strip() or str(error)
         raise UserError(f"cannot make a vocabulary of {vocab_size} ({reason}); choose another --vocab_size.") from error
-    return Tokenizer(model.getvalue())
+    return SentencePiece(model.getvalue())

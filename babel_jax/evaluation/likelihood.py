@@ -114,7 +114,8 @@ def solution_losses(
 
 def encode(tokenizer: Tokenizer, prompt: str, solution: str) -> tuple[np.ndarray, int]:
     """The ids of prompt and solution as one text, and which of them is the first to be counted."""
-    # SentencePiece writes a space as U+2581 and reads both as one: with the real one, bytes would be counted wrongly.
+    # SentencePiece reads U+2581 as a space: with the real one, bytes would be counted wrongly, and other tokenizers would
+    # be asked for another text.
     prompt, solution = prompt.replace("\u2581", " "), solution.replace("\u2581", " ")
     ids = tokenizer.encode(prompt + solution)
     end_N = np.cumsum(tokenizer.token_bytes_V[ids])

@@ -32,7 +32,6 @@ import numpy as np
 from babel_jax import files
 from babel_jax.errors import UserError, unknown_name
 
-SPACE = "\u2581"  # how SentencePiece writes a space
 MODES = ("first", "prefix", "sequence")
 SIDES = ("primary", "new")
 FIELDS = ("language", "text", "tokens", "primary", "new", "pair", "prompt", "subset", "item")
@@ -55,10 +54,11 @@ def first_tokens(text: str, tokenizer) -> set[int]:
     return found
 
 
-def prefix_tokens(text: str, pieces: list[str]) -> set[int]:
-    """The ids of a vocabulary (`tokenizer.pieces()`) that an identifier begins with, with and without the space mark."""
-    bare = (piece.removeprefix(SPACE) for piece in pieces)
-    return {i for i, piece in enumerate(bare) if piece and text.startswith(piece)}
+def prefix_tokens(text: str, pieces: list[bytes]) -> set[int]:
+    """The ids of a vocabulary (`tokenizer.pieces()`) that an identifier begins with, with and without a space before it."""
+    # Of tokens with the same bytes the last: SentencePiece's byte tokens come first, and stand only where no other does.
+    last = {piece: i for i, piece in enumerate(pieces)}
+    return {i for piece, i in last.items() if (bare := piece.removeprefix(b" ")) and text.encode().startswith(bare)}
 
 
 def check_pairs(pairs, tokenizer) -> tuple[list[int], list[str]]:
@@ -159,7 +159,7 @@ def _tokens(text, first, tokenizer, pieces, mode):
         return sorted(prefix_tokens(text, pieces))
     if mode == "first":
         return [first, *sorted(first_tokens(text, tokenizer) - {first})]
-    return tokenizer.encode(" " * pieces[first].startswith(SPACE) + text).tolist()
+    return tokenizer.encode(" " * pieces[first].startswith(b" ") + text).tolist()
 
 
 def _unreadable(primary, new, primary_ids, new_ids, tokenizer):

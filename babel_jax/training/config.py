@@ -42,6 +42,8 @@ def default() -> ConfigDict:
             model=dict(preset="tiny", tied_head=True, dtype="float32", remat="auto", attention="auto"),
             # Each {"tokens": how many (0: the rest), "weights": {source: weight}}.
             stages=({"tokens": 0, "weights": {}},),
+            mixture="",  # file of `corpus mix` or `optimize` that the stages are read from
+            max_epochs=0.0,  # a run that would see a source more often than that is refused (0: none is)
             optimizer=dict(
                 name="adamw",  # or "muon": block matrices by Muon, all else by Adam, with the same learning rate
                 learning_rate=1e-3,
@@ -98,7 +100,7 @@ def validate(config: ConfigDict) -> None:
     _validate_optimizer(config.optimizer)
     if config.bad_step not in BAD_STEPS:
         raise unknown_name("bad_step", config.bad_step, BAD_STEPS)
-    for key in ("checkpoint_every", "resume_every", "resume_minutes", "spike_factor"):
+    for key in ("checkpoint_every", "resume_every", "resume_minutes", "spike_factor", "max_epochs"):
         if config[key] < 0:
             raise UserError(f"{key} is {config[key]}; give 0 or more.")
     if config.checkpoint_growth and config.checkpoint_growth <= 1:

@@ -1,5 +1,6 @@
 """One run, from its config to DONE: a flat story that can be killed and resumed at any moment, on any number of hosts."""
 
+import collections
 import contextlib
 import fcntl
 import os
@@ -28,8 +29,11 @@ from babel_jax.training.optimizer import learning_rate, static_settings
 from babel_jax.training.step import Trainer, make_trainer
 
 # Config keys that may change when a run goes on: how often it saves itself, what it does at the next bad step, whom it
-# tells, and how the same sums are laid out on the devices at hand (which may move the last bits of what comes).
+# tells, and how the same sums are laid out on the devices at hand (which may move the last bits of what comes). The file of
+# the mixture and its cap may, too: the stages themselves stand in the config.
 MAY_CHANGE = (
+    "mixture",
+    "max_epochs",
     "resume_every",
     "resume_minutes",
     "bad_step",
@@ -128,6 +132,22 @@ def trainer_for(config: ConfigDict, material: Material) -> tuple[Trainer, object
     return make_trainer(model, optimizer, material.document_end, mesh, config.accumulation), model
 
 
+def mixture_of(config: ConfigDict, material: Material) -> Mixture:
+    """The rows of a run, in their order.
+
+    Raises:
+      UserError: among others the run would see a source more than `max_epochs` times, to two decimals.
+    """
+    mixture = Mixture(material.sources, stages_from_config(config.stages, material.max_length), config.seed)
+    for name, epochs in mixture.epochs(config.steps * config.batch_size).items():
+        if round(epochs, 2) > config.max_epochs > 0:
+            raise UserError(
+                f"source '{name}' would be seen {epochs:.2f} times in {config.steps} steps, and max_epochs is "
+                f"{config.max_epochs:g}; lower its weight or `steps`, or raise max_epochs."
+            )
+    return mixture
+
+
 def train(
     config: ConfigDict,
     material: Material,
@@ -179,7 +199,7 @@ def train(
 
 def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, profile_dir, at_checkpoint, trace):
     trainer, model = trainer_for(config, material)
-    mixture = Mixture(material.sources, stages_from_config(config.stages, material.max_length), config.seed)
+    mixture = mixture_of(config, material)
     if hosts.is_first() and (trainer.mesh.size > 1 or jax.default_backend() != "cpu"):
         print(sharding.table(trainer.mesh, trainer.abstract_state), file=sys.stderr)
         print(f"attention {model.attention}, remat {model.remat}, {model.dtype}", file=sys.stderr)
@@ -198,6 +218,8 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, 
         raise UserError(
             f"a profile takes {PROFILED.stop} steps and {run_dir} has {config.steps - start} left; profile another."
         )
+    # Counted as they are drawn, not computed: `corpus verify --run` compares the two.
+    drawn = collections.Counter(along.get("rows_drawn", {}))
     started = along["started"]
     clock = Clock(config.batch_size * material.max_length, flops_per_token(model), along["seconds"])
     metrics = Metrics(run_dir, config, mixture, clock, start, progress)
@@ -213,7 +235,7 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, 
             if hosts.is_first():
                 metrics.write(started)
             seen = tokens_seen(mixture, material, config, step)
-            about = {"model": plain(model), "version": babel_jax.__version__}
+            about = {"model": plain(model), "version": babel_jax.__version__, "rows_drawn": dict(drawn)}
             store.save(step, state, about | {"step": step, "started": started, "seconds": clock.totals} | seen)
         saved, saved_at = step, time.monotonic()
 
@@ -280,6 +302,7 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, 
             trace.enter_context(jax.profiler.trace(str(profile_dir)))
         with clock.phase("data"):
             places = step * config.batch_size
+            drawn.update(mixture.drawn(places + np.arange(config.batch_size)))
             tokens_BxT1 = trainer.put_batch(
                 lambda offsets, first=places: mixture.rows(first + offsets), config.batch_size
             )
@@ -299,6 +322,8 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, 
     checkpoints.wait()
     if hosts.is_first():
         done = {"step": step, **tokens_seen(mixture, material, config, step), "seconds": clock.totals}
+        rows = {name: len(source) for name, source in material.sources.items()}
+        done["sources"] = {name: {"rows": count, "drawn": drawn[name]} for name, count in sorted(rows.items())}
         write_json(run_dir / "DONE", done)
     hosts.barrier(f"done {run_dir}")
 

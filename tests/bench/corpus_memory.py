@@ -1,4 +1,4 @@
-"""Peak host memory of `corpus build` on a small and a large corpus: it must not grow with the corpus.
+"""Peak host memory of `corpus build` in one process on a small and a large corpus: it must hardly grow with the corpus.
 
     python tests/bench/corpus_memory.py [--small 30] [--large 150] [--vocab_size 4096]
 
@@ -37,9 +37,10 @@ def make_sources(folder: Path, megabytes: int) -> None:
 
 def build(folder: Path, vocab_size: int) -> None:
     """Builds the corpus in this process and prints its peak memory in MB."""
-    from babel_jax.corpus.build import build
+    from babel_jax.corpus import build, manifest
 
-    build({"python": [folder / "sources"]}, folder / "corpus", vocab_size=vocab_size, max_length=256, progress=False)
+    asked = manifest.of_sources({"python": [folder / "sources"]}, vocab_size=vocab_size, max_length=256)
+    build.build(asked, folder / "corpus", jobs=1, progress=False)
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kB on Linux
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
 

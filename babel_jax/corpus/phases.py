@@ -1,0 +1,584 @@
+"""What the tasks of a build do, phase by phase; `build.py` says in which order, in how many processes, and where.
+
+A task reads what the phases before it left in the build's folder and leaves there what the next ones need: Parquet files of
+documents, plain files of ids, and in `corpus/` what the corpus will hold. Memory is bounded by a row group of documents
+and by arrays of a few hundred bytes a document.
+"""
+
+import contextlib
+import functools
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from babel_jax import languages
+from babel_jax.corpus import call_sites, clean, decontaminate, duplicates, redact, sources, tokenizer
+from babel_jax.corpus.clean import REASONS
+from babel_jax.errors import UserError
+from babel_jax.files import content_hash, read_json, write_atomic
+
+SPLITS = ("train", "validation")
+VALIDATION_SHARE = 0.05  # of a language's bytes
+SAMPLE_BYTES = 4_000_000  # per language, from which the vocabulary is learnt: bounds the memory of the build
+ROW_GROUP_BYTES = 1_000_000  # of documents held at a time, and read again to look at one of them
+JUDGED_LATER = ("exact_duplicates", "near_duplicates", "decontaminate", "quality", "cap")  # by `select`
+FATES = ("kept", *(reason for step in JUDGED_LATER for reason in REASONS[step]))
+
+
+def done_file(work, phase, task):
+    """The last file that a task writes: what it has to say to the next phases."""
+    return work / phase / f"{task}.json"
+
+
+def read_plan(work):
+    return read_json(work / "plan.json")
+
+
+# --- clean: a task a piece ---------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=1)
+def benchmark_index(file, content):
+    return decontaminate.Index(map(tuple, read_json(file)))
+
+
+def _clean(work, plan, task):
+    """Writes the documents that the rules before duplicates keep, with what the later rules need to know of them."""
+    piece = sources.Piece.from_json(read_json(work / "pieces" / f"{task}.json"))
+    language, steps = languages.language(piece.language), plan["manifest"]["clean"]
+    benchmarks = plan["wanted"]["settings"]["clean"]["decontaminate"]
+    index = benchmark_index(work / "benchmarks.json", benchmarks) if benchmarks else None
+    counts, licences, read = clean.Counts(), Counter(), hashlib.sha256()
+    with _DocumentFile(work / "clean" / f"{task}.parquet", signed=bool(steps["near_duplicates"])) as file:
+        for document in sources.read(piece, plan["manifest"]):
+            size = max(document.size, 0)
+            read.update(f"{document.path}\0{size}\0".encode("utf-8", "replace") + (document.content or b""))
+            licences.update([" and ".join(document.licences)] if document.licences else [])
+            counts.add("found", size)
+            reason = clean.unfit(document, language, steps)
+            if reason:
+                counts.add(reason, size)
+                continue
+            original = document.content.decode()
+            text, redacted = redact.redact(original) if steps["redact"] else (original, {})
+            file.add(
+                path=document.path,
+                project=document.project,
+                licences=list(document.licences),
+                size=size,
+                bytes=len(text.encode()),
+                digest=b"".join(duplicates.digests(document.content, original, language)),
+                contaminated=index and index.find(text),
+                poor=clean.poor(text) if steps["quality"] else None,
+                redacted=json.dumps(redacted) if redacted else None,
+                content=text,
+            )
+    found = counts.table()["found"]
+    return {
+        "source": piece.source,
+        "sha256": read.hexdigest(),
+        "counts": counts.table(),
+        "licences": dict(sorted(licences.items())),
+        "amount": [found["files"], found["bytes"]],
+    }
+
+
+class _DocumentFile:
+    """A Parquet file of documents, written a row group at a time; it has its name only when it is whole."""
+
+    SCHEMA = {
+        "path": pa.string(),
+        "project": pa.string(),
+        "licences": pa.list_(pa.string()),
+        "size": pa.int64(),  # as it was found; `bytes` is what redaction left
+        "bytes": pa.int64(),
+        "digest": pa.binary(32),
+        "contaminated": pa.string(),
+        "poor": pa.string(),
+        "redacted": pa.string(),
+        "content": pa.string(),
+    }
+
+    def __init__(self, path, signed):
+        self._path, self._signed = path, signed
+        fields = self.SCHEMA | ({"signature": pa.binary(4 * duplicates.PERMUTATIONS)} if signed else {})
+        self._schema = pa.schema(list(fields.items()))
+
+    def __enter__(self):
+        self._open = _temporary(self._path)
+        self._writer = pq.ParquetWriter(self._open, self._schema, compression="zstd")
+        self._rows, self._size = [], 0
+        return self
+
+    def add(self, **row):
+        self._rows.append(row)
+        self._size += row["bytes"]
+        if self._size >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self):
+        if self._rows:
+            columns = {name: [row[name] for row in self._rows] for name in self.SCHEMA}
+            if self._signed:
+                columns["signature"] = [row.tobytes() for row in duplicates.signatures(columns["content"])]
+            self._writer.write_table(pa.table(columns, self._schema))
+            self._rows, self._size = [], 0
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self._flush()
+        self._writer.close()
+        if kind is None:
+            os.replace(self._open, self._path)
+        else:
+            self._open.unlink(missing_ok=True)
+
+
+def _temporary(path):
+    """A name beside `path` that no other process uses."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+class _Cleaned:
+    """The documents of pieces that `clean` left: columns at once, texts on request.
+
+    files: the Parquet files, one a piece. first: the number of each one's first document, and at last their number.
+    """
+
+    def __init__(self, work, pieces):
+        self.files = [work / "clean" / f"{piece}.parquet" for piece in pieces]
+        self._groups, rows, pieces = (
+            [],
+            [],
+            [],
+        )  # (file, number) of every row group; documents of each, and of each file
+        for file in self.files:
+            metadata = pq.read_metadata(file)
+            self._groups += [(file, group) for group in range(metadata.num_row_groups)]
+            rows += [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+            pieces.append(metadata.num_rows)
+        self._group_first, self.first = (np.cumsum([0, *counts], dtype=np.int64) for counts in (rows, pieces))
+
+    def __len__(self):
+        return int(self.first[-1])
+
+    def column(self, name):
+        """One column of all documents."""
+        return pa.concat_tables([pq.read_table(file, columns=[name]) for file in self.files])[0]
+
+    def bytes_column(self, name, width):
+        """A column of so many bytes a document, uint8 [D, width]."""
+        array = np.empty((len(self), width), np.uint8)
+        for file, first in zip(self.files, self.first, strict=False):
+            values = pq.read_table(file, columns=[name])[0].to_pylist()
+            array[first : first + len(values)] = np.frombuffer(b"".join(values), np.uint8).reshape(-1, width)
+        return array
+
+    def rows(self, indices, columns):
+        """Dicts of the columns of the documents at `indices`, which are sorted; one row group at a time is in memory."""
+        groups = np.searchsorted(self._group_first, indices, side="right") - 1
+        for group in np.unique(groups):
+            file, number = self._groups[group]
+            with pq.ParquetFile(file) as parquet:
+                table = parquet.read_row_group(number, columns=columns)
+            yield from table.take(indices[groups == group] - self._group_first[group]).to_pylist()
+
+    def texts(self, indices):
+        return (row["content"] for row in self.rows(indices, ["content"]))
+
+    def by_piece(self, indices):
+        """Of sorted indices those into each piece, counted from its first document."""
+        bounds = np.searchsorted(indices, self.first)
+        return [indices[begin:end] - first for begin, end, first in zip(bounds, bounds[1:], self.first, strict=False)]
+
+
+# --- select: a task a language -----------------------------------------------------------------------------------
+
+
+def _select(work, plan, name):
+    """The fate of every document, in the order of the funnel; the project and the split of those that are kept."""
+    documents = _Cleaned(work, plan["pieces"][name])
+    fate, after_redaction, problems = _judge(work, plan, name, documents)
+    size, left = (documents.column(column).to_numpy() for column in ("size", "bytes"))
+    kept = np.flatnonzero(fate == 0)
+    projects = _projects(documents, kept, left)
+    bytes_of_project = Counter()
+    for project, count in zip(projects, left[kept].tolist(), strict=True):
+        bytes_of_project[project] += count
+    held_out = held_out_projects(bytes_of_project)
+    if not held_out:
+        title = languages.language(name).title
+        raise UserError(f"only {len(kept)} {title} files are fit to train on, too few to hold some out; give more.")
+    splits = ["validation" if project in held_out else "train" for project in projects]
+    begin = 0
+    for piece, rows in zip(plan["pieces"][name], documents.by_piece(kept), strict=True):
+        end = begin + len(rows)
+        table = {"row": rows, "project": pa.array(projects[begin:end], pa.string())}
+        table["split"] = pa.array(splits[begin:end], pa.string())
+        with whole(work / "select" / f"{piece}.parquet") as file:
+            pq.write_table(pa.table(table), file, compression="zstd")
+        begin = end
+
+    redacted = dict(zip(kept.tolist(), documents.column("redacted").take(kept).to_pylist(), strict=True))
+    redacted = {i: json.loads(kinds) for i, kinds in redacted.items() if kinds}
+    redactions = Counter()
+    for kinds in redacted.values():
+        redactions.update(kinds)
+    # Until redaction a document counts as it was found, from there on as that left it.
+    counted = np.where(after_redaction, left, size)
+    counts = {
+        reason: {"files": int((fate == k).sum()), "bytes": int(counted[fate == k].sum())}
+        for k, reason in enumerate(FATES)
+    }
+    counts["redacted"] = {"files": len(redacted), "bytes": int(left[list(redacted)].sum())}
+    return {
+        "counts": counts,
+        "redacted_bytes": int((size - left)[after_redaction].sum()),
+        "redactions": dict(sorted(redactions.items())),
+        "contaminated": dict(sorted(problems.items())),
+        "projects": {"train": len(bytes_of_project) - len(held_out), "validation": sorted(held_out)},
+        "amount": [len(documents), int(size.sum())],
+    }
+
+
+def _judge(work, plan, name, documents):
+    """(numbers of FATES [D], bool [D]: was still there when redaction came, Counter of the benchmark problems found)."""
+    steps, digest_Dx2x16 = plan["manifest"]["clean"], documents.bytes_column("digest", 32).reshape(-1, 2, 16)
+    fate = np.zeros(len(documents), np.uint8)
+
+    def drop(indices, reason):
+        fate[indices] = FATES.index(reason)
+
+    if steps["exact_duplicates"]:
+        copies = duplicates.exact(digest_Dx2x16)
+        for kind, reason in enumerate(REASONS["exact_duplicates"], 1):
+            drop(copies == kind, reason)
+    if steps["near_duplicates"]:
+        drop(_near(work, documents, name, np.flatnonzero(fate == 0), steps["near_duplicates"]), "near_duplicate")
+    problems = Counter()
+    for i, problem in enumerate(documents.column("contaminated").to_pylist()):
+        if problem and fate[i] == 0:
+            problems[problem] += 1
+            drop(i, "contaminated")
+    after_redaction = fate == 0
+    for i, reason in enumerate(documents.column("poor").to_pylist()):
+        if reason and fate[i] == 0:
+            drop(i, reason)
+    megabytes = plan["manifest"]["languages"][name]["max_megabytes"]
+    if megabytes:
+        kept = np.flatnonzero(fate == 0)
+        drawn = kept[np.argsort(digest_Dx2x16[kept, 0, :8].copy().view(">u8")[:, 0], kind="stable")]
+        drop(drawn[np.cumsum(documents.column("bytes").to_numpy()[drawn]) > megabytes * 1e6], "cap")
+    return fate, after_redaction, problems
+
+
+def _near(work, documents, name, candidates, options):
+    """Those of the candidates that nearly copy an earlier one."""
+    if options["by"] == "datatrove":
+        folder = work / "select" / f"{name}.datatrove"
+        rows = documents.by_piece(candidates)
+        near = duplicates.near_datatrove(documents.files, rows, options["threshold"], folder)
+        shutil.rmtree(folder)
+        return candidates[near >= 0]
+
+    def texts(indices):
+        return list(documents.texts(candidates[indices]))
+
+    signature_DxP = documents.bytes_column("signature", 4 * duplicates.PERMUTATIONS).view(np.uint32)
+    return candidates[duplicates.near(signature_DxP[candidates], texts, options["threshold"]) >= 0]
+
+
+def _projects(documents, kept, size):
+    """The project of each document at `kept`: what its source says, else by its path."""
+    paths = documents.column("path").take(kept).to_pylist()
+    by_path = sources.Projects(zip(paths, size[kept].tolist(), strict=True), VALIDATION_SHARE)
+    told = documents.column("project").take(kept).to_pylist()
+    return [project or by_path.project(path) for project, path in zip(told, paths, strict=True)]
+
+
+def held_out_projects(bytes_of_project: dict[str, int], share: float = VALIDATION_SHARE) -> set[str]:
+    """Projects for validation: in the order of their hashes, each that still fits, until `share` of the bytes is met.
+
+    A project that would overshoot the share by half is passed over; where all would, the smallest is taken. At least
+    one is held out and one stays, if there are two; an empty set if there are not.
+    """
+    if len(bytes_of_project) < 2:
+        return set()
+    target = share * sum(bytes_of_project.values())
+    held_out, total = set(), 0
+    for project in sorted(bytes_of_project, key=lambda name: hashlib.sha256(name.encode("utf-8", "replace")).digest()):
+        if total >= target or len(held_out) + 1 == len(bytes_of_project):
+            break
+        if total + bytes_of_project[project] <= 1.5 * target:
+            held_out.add(project)
+            total += bytes_of_project[project]
+    return held_out or {min(bytes_of_project, key=lambda name: (bytes_of_project[name], name))}
+
+
+def _chosen(work, piece):
+    """split -> the rows of a piece's documents in it."""
+    table = pq.read_table(work / "select" / f"{piece}.parquet", columns=["row", "split"])
+    split = np.array(table["split"].to_pylist())
+    return {each: table["row"].to_numpy()[split == each] for each in SPLITS}
+
+
+# --- vocabulary: one task ----------------------------------------------------------------------------------------
+
+
+def _vocabulary(work, plan, task):
+    manifest = plan["manifest"]
+    (work / "corpus").mkdir(exist_ok=True)
+    if manifest.get("tokenizer"):
+        model = tokenizer.load(manifest["tokenizer"])
+    else:
+        model = tokenizer.train(_sample_texts(work, plan), manifest["vocab_size"])
+    model.save(work / "corpus")
+    return {"sha": model.sha, "vocab_size": model.vocab_size, "document_end": model.document_end}
+
+
+def _sample_texts(work, plan):
+    for pieces in plan["pieces"].values():
+        documents = _Cleaned(work, pieces)
+        train = [first + _chosen(work, piece)["train"] for piece, first in zip(pieces, documents.first, strict=False)]
+        train = np.concatenate(train)
+        size = documents.column("bytes").to_numpy()[train]
+        yield from documents.texts(train[_sample(size, SAMPLE_BYTES)])
+
+
+def _sample(size_N: np.ndarray, cap: int) -> np.ndarray:
+    """Which of N documents of such sizes to take for about `cap` bytes, spread evenly; never more than `cap`. Bool [N]."""
+    taken, given, seen, total = np.zeros(len(size_N), bool), 0, 0, max(1, int(size_N.sum()))
+    for i, size in enumerate(size_N.tolist()):
+        seen += size
+        if given + size <= min(cap, cap * seen / total + size / 2):
+            taken[i] = True
+            given += size
+    return taken
+
+
+@functools.lru_cache(maxsize=1)
+def _tokenizer_of(directory, sha):
+    return tokenizer.load(directory)
+
+
+def _tokenizer(work):
+    return _tokenizer_of(work / "corpus", read_json(done_file(work, "vocabulary", "tokenizer"))["sha"])
+
+
+# --- tokens: a task a piece --------------------------------------------------------------------------------------
+
+
+def _tokens(work, plan, task):
+    """Ids of a piece's documents, a file a split; those held out must come back from their ids."""
+    from babel_jax.corpus import rows
+
+    documents, model = _Cleaned(work, [task]), _tokenizer(work)
+    result, amount = {}, [0, 0]
+    for split, chosen in _chosen(work, task).items():
+        target = work / "tokens" / f"{task}.{split}"
+        file = rows.TokenFile(_temporary(target), model)
+        size = count = 0
+        for text in documents.texts(chosen):
+            ids = file.append(text)
+            count, size = count + 1, size + len(text.encode())
+            if split == "validation" and model.decode(ids) != text:
+                raise UserError(
+                    f"a held-out file of {task} does not come back from its tokens; take a tokenizer that loses no text."
+                )
+        file.close()
+        os.replace(file.path, target)
+        result[split] = {"documents": count, "bytes": size, "tokens": file.tokens}
+        amount = [amount[0] + count, amount[1] + size]
+    return result | {"amount": amount}
+
+
+# --- rows: a task a shard, and one a language for what is known of its documents -----------------------------------
+
+
+def _token_files(work, plan, name, split):
+    """[(file, tokens in it)] of the pieces in order."""
+    return _counted_files(work, tuple(plan["pieces"][name]), split, content_hash(plan))
+
+
+@functools.lru_cache(maxsize=4)  # a shard task asks for all of a language's pieces, of which there may be many
+def _counted_files(work, pieces, split, plan):
+    done = [read_json(done_file(work, "tokens", piece))[split]["tokens"] for piece in pieces]
+    return [(work / "tokens" / f"{piece}.{split}", tokens) for piece, tokens in zip(pieces, done, strict=True)]
+
+
+def row_length(plan):
+    return plan["manifest"]["max_length"] + 1
+
+
+def _row_tasks(work, plan):
+    from babel_jax.corpus import rows
+
+    names = []
+    for name in plan["pieces"]:
+        for split in SPLITS:
+            tokens = sum(count for _, count in _token_files(work, plan, name, split))
+            number, shards = rows.count(tokens, row_length(plan))
+            if not number:
+                raise UserError(
+                    f"the {split} split of {name} has {tokens} tokens, less than one row of {row_length(plan)}; "
+                    "give more files, or a smaller --max_length."
+                )
+            names += [f"{name}-{split}-{shard:05d}" for shard in range(shards)]
+        names.append(f"{name}-documents")
+    return names
+
+
+def _rows(work, plan, task):
+    if task.endswith("-documents"):
+        return {"files": _write_documents(work, plan, task.removesuffix("-documents"))}
+    from babel_jax.corpus import rows
+
+    name, split, shard = task.split("-")
+    files, length = _token_files(work, plan, name, split), row_length(plan)
+    number, shards = rows.count(sum(tokens for _, tokens in files), length)
+    first = int(shard) * rows.ROWS_PER_SHARD
+    count = min(rows.ROWS_PER_SHARD, number - first)
+    target = rows.shard_path(work / "corpus" / "rows", name, split, int(shard), shards)
+    rows.write_shard(target, files, rows.token_dtype(_tokenizer(work).vocab_size), first, count, length)
+    return {"files": digests(work, [target])}
+
+
+def _write_documents(work, plan, name):
+    """What the corpus holds of a language: an index of all documents, and those held out whole."""
+    index = {"path": pa.string(), "licences": pa.list_(pa.string()), "bytes": pa.int64()}
+    index |= {"project": pa.string(), "split": pa.string()}
+    held_out = {"path": pa.string(), "project": pa.string(), "licences": pa.list_(pa.string()), "content": pa.string()}
+    targets = [work / "corpus" / folder / f"{name}.parquet" for folder in ("documents", "heldout")]
+    with _writer(targets[0], index) as write_index, _writer(targets[1], held_out) as write_heldout:
+        for piece in plan["pieces"][name]:
+            documents, selected = _Cleaned(work, [piece]), pq.read_table(work / "select" / f"{piece}.parquet")
+            known = {column: documents.column(column).take(selected["row"]) for column in ("path", "licences", "bytes")}
+            write_index(pa.table(known | {"project": selected["project"], "split": selected["split"]}))
+            selected = selected.filter(pc.equal(selected["split"], "validation"))
+            rows = documents.rows(selected["row"].to_numpy(), ["path", "licences", "content"])
+            for row, project in zip(rows, selected["project"].to_pylist(), strict=True):
+                write_heldout(pa.Table.from_pylist([row | {"project": project}]))
+    return digests(work, targets)
+
+
+@contextlib.contextmanager
+def _writer(target, fields):
+    """A function that appends tables to a Parquet file, in row groups of about ROW_GROUP_BYTES."""
+    schema, held, size = pa.schema(list(fields.items())), [], 0
+    with whole(target) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+
+        def append(table):
+            nonlocal size
+            held.append(table.select(schema.names).cast(schema))
+            size += table.nbytes
+            if size >= ROW_GROUP_BYTES:
+                flush()
+
+        def flush():
+            nonlocal size
+            writer.write_table(pa.concat_tables(held))
+            held.clear()
+            size = 0
+
+        yield append
+        if held:
+            flush()
+
+
+@contextlib.contextmanager
+def whole(target):
+    """The name to write a file under, which is `target` once it is whole."""
+    partial = _temporary(target)
+    try:
+        yield partial
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def digests(work, files):
+    """{path in the corpus: sha256}."""
+    digests = {}
+    for path in files:
+        with path.open("rb") as file:
+            digests[path.relative_to(work / "corpus").as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def heldout(directory, language):
+    with pq.ParquetFile(directory / "heldout" / f"{language}.parquet") as file:
+        for group in range(file.num_row_groups):
+            for row in file.read_row_group(group).to_pylist():
+                content = row["content"].encode()
+                yield sources.Document(row["path"], content, len(content), tuple(row["licences"]), row["project"])
+
+
+# --- call_sites: a task a pair of languages ----------------------------------------------------------------------
+
+
+def _pair_tasks(work, plan):
+    known = plan["pieces"]
+    return [f"{primary}-{new}" for primary, new in languages.IDENTIFIER_PAIRS if primary in known and new in known]
+
+
+def _call_sites(work, plan, task):
+    """The prompts of a pair in both languages, and how many there are."""
+    manifest, model = plan["manifest"], _tokenizer(work)
+    primary, new = task.split("-")
+    pairs = languages.IDENTIFIER_PAIRS[primary, new]
+    arrays, messages, counts = {}, [], {}
+    for side, name in enumerate((primary, new)):
+        here, there = [pair[side] for pair in pairs], [pair[1 - side] for pair in pairs]
+        prompts, rejected = call_sites.mine(
+            heldout(work / "corpus", name),
+            languages.language(name),
+            here,
+            there,
+            model,
+            manifest["max_length"],
+            manifest["prompts_per_pair"],
+        )
+        messages += rejected
+        found = call_sites.slots(prompts, side == 0, manifest["max_length"], model.padding)
+        arrays |= {f"{name}/{column}": array for column, array in found.items()}
+        counts[name] = np.bincount(found["pair"], minlength=len(pairs)).tolist()
+    target = work / "corpus" / "call_sites" / f"{task}.npz"
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_atomic(target, buffer.getvalue())
+    names = [f"{first.text}/{second.text}" for first, second in pairs]
+    summary = {"pairs": names, "prompts": counts, "messages": messages}
+    return {"files": digests(work, [target]), "summary": summary}
+
+
+def _piece_tasks(work, plan):
+    return [piece for pieces in plan["pieces"].values() for piece in pieces]
+
+
+class Phase(NamedTuple):
+    """tasks(work, plan): names of its tasks. run(work, plan, task): does one, and returns what is to be known of it."""
+
+    tasks: Callable[[Path, dict], list[str]]
+    run: Callable[[Path, dict, str], dict]
+
+
+PHASES = {
+    "clean": Phase(_piece_tasks, _clean),
+    "select": Phase(lambda work, plan: list(plan["pieces"]), _select),
+    "vocabulary": Phase(lambda work, plan: ["tokenizer"], _vocabulary),
+    "tokens": Phase(_piece_tasks, _tokens),
+    "rows": Phase(_row_tasks, _rows),
+    "call_sites": Phase(_pair_tasks, _call_sites),
+}

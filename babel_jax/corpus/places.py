@@ -1,0 +1,184 @@
+"""Files and folders of sources, here or behind a URL of fsspec; git checkouts; and what their errors mean."""
+
+import contextlib
+import glob
+import lzma
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+import fsspec
+import pyarrow as pa
+
+from babel_jax.errors import UserError
+
+LARGEST_FILE = 1_000_000  # bytes; of a larger file only the size is needed (clean.py drops it)
+BLOCK = 1 << 20
+# What the libraries raise when a file is not what it should be.
+BROKEN = (
+    *(OSError, EOFError, UnicodeError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile),
+    *(NotImplementedError, pa.ArrowException),
+)
+_CLOUD = ("aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "s3fs")  # packages with exceptions of their own
+_CHANGED = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "created")  # what file systems call it
+
+
+def is_url(place: str) -> bool:
+    return "://" in place
+
+
+def _filesystem(place):
+    try:
+        return fsspec.core.url_to_fs(place)
+    except ImportError as error:  # it names the package
+        raise UserError(f"cannot open {place} ({one_line(error)}); install that package and run again.") from error
+    except ValueError as error:
+        raise UserError(
+            f"cannot open {place} ({one_line(error)}); name a folder or a URL that fsspec knows."
+        ) from error
+
+
+def absolute(url: str) -> str:
+    """A URL as its file system writes it, so that one place has one name."""
+    system, path = _filesystem(url)
+    return system.unstrip_protocol(path)
+
+
+def opened(place: str):
+    """The file as a binary one that can be read and sought; the caller closes it."""
+    if is_url(place):
+        system, path = _filesystem(place)
+        return system.open(path, "rb")
+    return open(place, "rb")
+
+
+def exists(place: str) -> bool:
+    if is_url(place):
+        system, path = _filesystem(place)
+        return system.exists(path)
+    return os.path.isfile(place) or os.path.isdir(place)  # a pipe would never end
+
+
+def is_folder(place: str) -> bool:
+    if is_url(place):
+        system, path = _filesystem(place)
+        return system.isdir(path)
+    return os.path.isdir(place)
+
+
+def matches(pattern: str) -> list[str]:
+    """The places that a pattern with *, ?, [ ] and ** fits, in the order of their parts."""
+    if is_url(pattern):
+        system, path = _filesystem(pattern)
+        found = [system.unstrip_protocol(name) for name in system.glob(path) if "/." not in name]  # as `glob` does
+    else:
+        found = {place.rstrip("/") for place in glob.iglob(pattern, recursive=True) if exists(place)}
+    return sorted(found, key=lambda place: place.split("/"))
+
+
+def size(place: str) -> int:
+    if is_url(place):
+        system, path = _filesystem(place)
+        return system.size(path)
+    return os.stat(place).st_size
+
+
+def state(place: str) -> str:
+    """What changes when the file does: its size, and its time or tag."""
+    if is_url(place):
+        system, path = _filesystem(place)
+        about = system.info(path)
+        return f"{about['size']} {next((about[key] for key in _CHANGED if about.get(key)), '')}"
+    about = os.stat(place)
+    return f"{about.st_size} {about.st_mtime_ns}"
+
+
+def files_below(folder: str, endings: tuple[str, ...], first: str = "", end: str | None = None):
+    """(name in the folder, size) of all files below it that end so, in the order of the names' parts.
+
+    From `first` up to `end`, which is left out; the walk skips what lies outside of them. Links are not followed, and
+    they and hidden folders are left out.
+    """
+    if is_url(folder):
+        yield from _files_below_url(folder, endings)
+        return
+    first, end = first.split("/") if first else [], end.split("/") if end is not None else None
+    waiting = [("", True)]  # names and whether they are folders, the next one last
+    while waiting:
+        name, goes_deeper = waiting.pop()
+        parts = name.split("/") if name else []
+        if end is not None and parts >= end:
+            return
+        if goes_deeper and parts >= first[: len(parts)]:
+            waiting += sorted(_entries(folder, name, endings), key=lambda entry: entry[0], reverse=True)
+        elif not goes_deeper and parts >= first:
+            yield name, os.lstat(f"{folder}/{name}").st_size
+
+
+def _entries(root, folder, endings):
+    with os.scandir(f"{root}/{folder}") as entries:
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if not entry.name.startswith("."):
+                    yield name, True
+            elif entry.name.lower().endswith(endings) and entry.is_file(follow_symlinks=False):
+                yield name, False
+
+
+def _files_below_url(folder, endings):
+    system, path = _filesystem(folder)
+    found = {name[len(path) :].strip("/"): about for name, about in system.find(path, detail=True).items()}
+    for name in sorted(found, key=lambda name: name.split("/")):
+        if name.lower().endswith(endings) and not re.search(r"(^|/)\.[^/]*/", name):
+            yield name, found[name].get("size") or 0
+
+
+def is_checkout(folder: str) -> bool:
+    """Whether git can tell what of a folder it knows; without git, a checkout is a folder like others."""
+    return not is_url(folder) and os.path.exists(f"{folder}/.git") and shutil.which("git") is not None
+
+
+def tracked(folder: str) -> set[str]:
+    """The names of the files that git knows in a checkout."""
+    return {os.fsdecode(name) for name in _git(folder, "ls-files", "-z").split(b"\0")}
+
+
+def commit(folder: str) -> str:
+    """The commit of a checkout."""
+    return _git(folder, "rev-parse", "--verify", "HEAD").decode().strip()
+
+
+def _git(folder, *arguments) -> bytes:
+    # A checkout's own settings can name programs to run, and without a folder named git would look further up.
+    command = ["git", f"--git-dir={folder}/.git", f"--work-tree={folder}", "-c", "core.fsmonitor=false", *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True)
+    if done.returncode:
+        reason = one_line(done.stderr.decode("utf-8", "replace"))
+        raise UserError(f"git cannot read the checkout {folder} ({reason}); mend it, or remove its .git.")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def understood(place: str) -> Iterator[None]:
+    """Turns what libraries raise over a broken file into a `UserError`."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, BROKEN) and type(error).__module__.split(".")[0] not in _CLOUD:
+            raise
+        raise UserError(
+            f"cannot read {place} ({one_line(error)}); it is damaged, or not what its name says: get it again, or take it "
+            "out of the manifest."
+        ) from error
+
+
+def one_line(error) -> str:
+    """What an error says, short and in one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,241 @@
+"""Mixture files: `corpus mix` and `optimize` write them, `train --mixture` reads them, `corpus verify --run` checks a run.
+
+A mixture file is JSON: `stages` as a run's config has them, `made` (by what), `tokens` that it is meant for, and what
+becomes of them: `sources` {name: {"available", "tokens", "epochs"}}.
+"""
+
+from pathlib import Path
+
+from babel_jax import files
+from babel_jax.corpus import mixture
+from babel_jax.errors import Parser, UserError, unknown_name
+from babel_jax.files import read_json, write_json
+
+POLICIES = ("tokens", "shares", "temperature", "unimax")
+
+
+def read(file) -> dict:
+    """A mixture file, its `stages` as a config takes them.
+
+    Raises:
+      UserError: it cannot be read, is no mixture file, or its stages mean nothing.
+    """
+    found = read_json(file)
+    stages = found.get("stages") if isinstance(found, dict) else None
+    if not isinstance(stages, list) or not stages or not all(map(_is_stage, stages)):
+        raise UserError(
+            f"{file} is no mixture file: it needs `stages`, each of tokens and weights; make one with `corpus mix`, `optimize`."
+        )
+    mixture.stages_from_config(stages, 1)
+    return found | {"stages": tuple(stages)}
+
+
+def _is_stage(stage) -> bool:
+    if not isinstance(stage, dict) or stage.keys() != {"tokens", "weights"} or not isinstance(stage["weights"], dict):
+        return False
+    return all(isinstance(number, int | float) for number in (stage["tokens"], *stage["weights"].values()))
+
+
+def write(file, found: dict) -> None:
+    write_json(file, found)
+
+
+def compose(made: dict, stages: list[dict], available: dict[str, int], tokens: int) -> dict:
+    """The content of a mixture file for a run of `tokens` tokens on sources that have `available` tokens each."""
+    given = amounts(stages, tokens)
+    sources = {
+        name: {"available": available[name], "tokens": round(amount), "epochs": round(amount / available[name], 4)}
+        for name, amount in given.items()
+    }
+    return {"made": made, "stages": stages, "tokens": tokens, "sources": sources}
+
+
+def amounts(stages: list[dict], tokens: int) -> dict[str, float]:
+    """Tokens of each source in a run of `tokens` tokens."""
+    given: dict[str, float] = {}
+    for stage in stages:
+        size = stage["tokens"] or tokens
+        tokens -= size
+        for name, weight in stage["weights"].items():
+            given[name] = given.get(name, 0.0) + size * weight / sum(stage["weights"].values())
+    return given
+
+
+# --- corpus mix -----------------------------------------------------------------------------------------------------------
+
+
+def options(arguments: list[str]):
+    """The arguments of `corpus mix`, read."""
+    parser = Parser(
+        prog="python -m babel_jax corpus mix",
+        description="how much of each language a run of so many tokens sees, and how often",
+        allow_abbrev=False,
+    )
+    parser.add_argument("corpus", help="a directory that `corpus build` made")
+    parser.add_argument("--policy", required=True, choices=POLICIES, help="what the weights follow")
+    parser.add_argument("--tokens", required=True, type=float, help="tokens of the run, such as 2e9")
+    parser.add_argument("--shares", default="", metavar="NAME=WEIGHT,…", help="of --policy=shares")
+    parser.add_argument("--temperature", type=float, help="T of --policy=temperature: weights follow tokens^(1/T)")
+    parser.add_argument("--max_epochs", type=float, default=0.0, help="how often a language may be seen (0: no limit)")
+    parser.add_argument("--after", metavar="FILE", help="a mixture file whose stages come first, such as a run's bulk")
+    parser.add_argument("--out", metavar="FILE", help="where the mixture file is written")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> None:
+    """`corpus mix CORPUS --policy=P --tokens=N …`: prints the mixture and writes it to --out."""
+    parsed = options(arguments)
+    from babel_jax.corpus import build  # loads TFDS
+
+    corpus = build.load(Path(parsed.corpus))
+    row_tokens = next(iter(corpus.train.values())).rows([0]).shape[1] - 1
+    available = {name: len(rows) * row_tokens for name, rows in corpus.train.items()}
+    before = read(parsed.after) if parsed.after else None
+    if before and not isinstance(before.get("tokens"), int):
+        raise UserError(
+            f"{parsed.after} does not say for how many tokens it is; add `tokens`, or take one of `corpus mix`."
+        )
+    made = {"by": "corpus mix"} | {name: value for name, value in vars(parsed).items() if value and name != "out"}
+    stages, held = plan(parsed, available, before)
+    found = compose(made, stages, available, int(parsed.tokens) + (before["tokens"] if before else 0))
+    print(table(found))
+    for name in held:
+        print(f"{name} is held at {parsed.max_epochs:g} epochs; what it gives up goes to the others in proportion.")
+    if parsed.out:
+        write(parsed.out, found)
+        print(f"mixture: {parsed.out}; train with --mixture={parsed.out}")
+
+
+def plan(parsed, available: dict[str, int], before: dict | None = None) -> tuple[list[dict], list[str]]:
+    """The stages that the options of `corpus mix` ask for, and the languages that --max_epochs holds back."""
+    if not 1 <= parsed.tokens < float("inf"):
+        raise UserError(f"--tokens is {parsed.tokens:g}; give the tokens of the run, such as 2e9.")
+    weights = _weights(parsed, available)
+    stages, used = [], {}
+    if before:
+        stages, used = [dict(stage) for stage in before["stages"]], amounts(before["stages"], before["tokens"])
+        stages[-1]["tokens"] = before["tokens"] - sum(stage["tokens"] for stage in stages)
+        if unknown := sorted(used.keys() - available.keys()):
+            raise unknown_name("language of the corpus", unknown[0], available)
+        if stages[-1]["tokens"] < 1:
+            raise UserError(f"the stages of {parsed.after} have more than its {before['tokens']:,} tokens; correct it.")
+    held = []
+    if parsed.max_epochs:
+        most = {name: max(parsed.max_epochs * count - used.get(name, 0), 0) for name, count in available.items()}
+        share = mixture.capped(weights, most, parsed.tokens)
+        held = [name for name in weights if weights[name] and share[name] * parsed.tokens >= most[name] * (1 - 1e-9)]
+        weights = share
+    return [*stages, {"tokens": 0, "weights": weights}], held
+
+
+def _weights(parsed, available: dict[str, int]) -> dict[str, float]:
+    """What the policy alone wants, before any cap."""
+    if bool(parsed.shares) != (parsed.policy == "shares"):
+        raise UserError("--shares goes with --policy=shares, and that needs it: --shares=python=2,php=1.")
+    temperature = parsed.temperature
+    if (temperature is not None) != (parsed.policy == "temperature") or (
+        temperature is not None and not temperature > 0
+    ):
+        raise UserError("--temperature goes with --policy=temperature, and that needs one above 0, such as 2.")
+    if parsed.policy == "unimax" and parsed.max_epochs <= 0:
+        raise UserError("--policy=unimax needs --max_epochs: how often a language may be seen, such as 4.")
+    if parsed.policy == "unimax":
+        return dict.fromkeys(available, 1 / len(available))
+    if parsed.policy == "shares":
+        return _shares(parsed.shares, available)
+    return mixture.by_temperature(available, temperature or 1.0)
+
+
+def _shares(text: str, available) -> dict[str, float]:
+    weights = {}
+    for part in text.split(","):
+        name, _, weight = part.partition("=")
+        if name not in available:
+            raise unknown_name("language of the corpus", name, available)
+        try:
+            weights[name] = float(weight)
+        except ValueError:
+            raise UserError(f"--shares has '{part}'; write NAME=WEIGHT, such as python=2.") from None
+    mixture.stages_from_config([{"tokens": 0, "weights": weights}], 1)
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+
+def table(found: dict) -> str:
+    """What a mixture makes of each source, in lines for the terminal."""
+    lines = [f"{'source':12s} {'available':>16s} {'tokens':>16s} {'share':>8s} {'epochs':>8s}"]
+    for name, source in found["sources"].items():
+        share = source["tokens"] / found["tokens"]
+        lines.append(
+            f"{name:12s} {source['available']:16,d} {source['tokens']:16,d} {share:8.2%} {source['epochs']:8.2f}"
+        )
+    return "\n".join(lines)
+
+
+# --- optimize -------------------------------------------------------------------------------------------------------------
+
+
+def of_proposal(workdir, described: dict, proposals: dict[str, dict], name: str) -> dict:
+    """The mixture file of one of Algorithm 1's proposals, for as many tokens as the study's own mixes have.
+
+    Args:
+      described: the study's study.json.
+      proposals: {name: proposal} of `algorithm1.proposals`.
+    """
+    if name not in proposals:
+        raise unknown_name("proposal", name, proposals)
+    mixes = [run for run in described["runs"] if run["run"].startswith("mix_")]
+    if not mixes:
+        raise UserError(
+            f"the study in {workdir} trained no mix, so nothing says for how many tokens; add the role 'mix'."
+        )
+    _, done, row_tokens = _finished(files.path(workdir) / f"seed{mixes[0]['seed']}" / mixes[0]["run"])
+    available = {source: counts["rows"] * row_tokens for source, counts in done["sources"].items()}
+    share = proposals[name]["pairwise_share"]
+    weights = {described["primary"]: round(1 - share, 4), described["new"]: share}
+    made = {"by": "optimize", "proposal": name, **proposals[name]}
+    return compose(made, [{"tokens": 0, "weights": weights}], available, done["tokens"])
+
+
+# --- corpus verify --run --------------------------------------------------------------------------------------------------
+
+
+def verify_run(run_dir) -> list[str]:
+    """Prints what a finished run drew from each source, by its own count; returns what contradicts its stages.
+
+    `drawn` was counted row by row as the run went, also through restarts; `share` is the exact share by the stages'
+    weights. Between two whole blocks of 1000 rows they may differ by what the random order inside a block leaves open.
+
+    Raises:
+      UserError: the run is not done, or drew no rows of its own (imported, or of an earlier version).
+    """
+    config, done, row_tokens = _finished(files.path(run_dir))
+    place = done["step"] * config["batch_size"]
+    sizes = {name: range(counts["rows"]) for name, counts in done["sources"].items()}
+    mixed = mixture.Mixture(sizes, mixture.stages_from_config(config["stages"], row_tokens), config["seed"])
+    wanted, shares = mixed.rows_seen(place), mixed.shares_seen(place)
+    problems, largest = [], 0.0
+    print(f"{'source':12s} {'rows':>12s} {'tokens':>16s} {'drawn':>8s} {'share':>8s} {'epochs':>8s} {'deviation':>10s}")
+    for name, counts in done["sources"].items():
+        drawn, deviation = counts["drawn"], counts["drawn"] - shares[name]
+        largest = max(largest, abs(deviation))
+        epochs = drawn / counts["rows"] if counts["rows"] else 0.0
+        print(
+            f"{name:12s} {drawn:12,d} {drawn * row_tokens:16,d} {drawn / place:8.2%} {shares[name] / place:8.2%} "
+            f"{epochs:8.2f} {deviation:10.1f}"
+        )
+        if drawn != wanted[name]:
+            problems.append(f"{run_dir}: {drawn} rows of {name} were drawn; its stages and seed give {wanted[name]}.")
+    print(f"largest deviation: {largest:.1f} of {place:,d} rows")
+    return problems
+
+
+def _finished(run_dir) -> tuple[dict, dict, int]:
+    """(config, DONE, tokens of a row) of a finished run that counted its rows."""
+    if not (run_dir / "DONE").exists():
+        raise UserError(f"{run_dir} is not done; train that run to its end first.")
+    done, config = read_json(run_dir / "DONE"), read_json(run_dir / "config.json")["config"]
+    if not done.get("sources") or not done["step"]:
+        raise UserError(
+            f"{run_dir} has not counted the rows it drew: it was imported, or trained by an earlier version."
+        )
+    return config, done, done["tokens"] // (done["step"] * config["batch_size"])

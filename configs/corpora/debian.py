@@ -1,0 +1,31 @@
+"""Five languages from Debian's source packages: the largest corpus that one script fetches, and that a laptop builds.
+
+Python, PHP, C#, Go and C++ of the minimal set of launch/fetch_debian_corpus.sh, all under permissive licences; at most 60 MB
+of each, drawn evenly, so that C# (mono) does not outweigh the rest. Vocabulary and context fit configs/real_code.py.
+
+Cost: 175 MB to fetch, then minutes of two CPU cores and less than 3 GiB of memory. Expected: at least 30 MB a language; the
+README has what the cleaning left and the bytes per token.
+  bash launch/fetch_debian_corpus.sh runs/sources python php csharp go cpp
+  python -m babel_jax corpus build --manifest=configs/corpora/debian.py --out=runs/corpora/debian
+or, the same to the byte, on SLURM with runs/ on a file system that all nodes see:
+  launch/slurm_corpus.sh configs/corpora/debian.py runs/corpora/debian 4 --cpus-per-task=4 --mem=8G
+What came of it; a mixture for the run below (256 steps of 8 rows of 256 tokens); the run; and whether it kept to it:
+  python -m babel_jax corpus stats runs/corpora/debian
+  python -m babel_jax corpus mix runs/corpora/debian --policy=unimax --tokens=524288 --max_epochs=4 --out=runs/debian_mix.json
+  python -m babel_jax train --config=configs/real_code.py --config.corpus=runs/corpora/debian --run=mix \\
+    --mixture=runs/debian_mix.json --workdir=runs/debian
+  python -m babel_jax corpus verify --run=runs/debian/seed0/mix
+To keep problems out that you evaluate on, name their suites in clean.decontaminate, as `evaluate --suite` takes them.
+"""
+
+LANGUAGES = ("python", "php", "csharp", "go", "cpp")
+
+
+def get_config(sources: str = "runs/sources") -> dict:
+    return dict(
+        vocab_size=8192,
+        max_length=256,
+        languages={
+            language: dict(max_megabytes=60, sources=(dict(path=f"{sources}/{language}"),)) for language in LANGUAGES
+        },
+    )
