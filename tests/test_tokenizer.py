@@ -168,17 +168,32 @@ def test_sentencepiece_reads_one_character_as_a_space(trained):
     assert trained.decode(trained.encode("a\u2581b")) == "a b"
 
 
-def test_long_texts_are_cut_where_it_changes_nothing(trained, monkeypatch):
-    text = "".join(f"{'    ' * (n % 4)}value{n} = {n}{chr(10) * (1 + n % 5 // 4 * (n % 7))}" for n in range(2000))
-    cuts = list(tokenizer.stretches(text))
-    assert len(cuts) > 20 and "".join(cuts) == text
-    assert all(a.endswith("\n") and not b.startswith("\n") for a, b in zip(cuts, cuts[1:], strict=False))
-    whole = sentencepiece.SentencePieceProcessor(model_proto=trained.content).encode(text)
-    np.testing.assert_array_equal(trained.encode(text), whole)
-    # A vocabulary with pieces across line breaks is not to be cut.
-    across = sentencepiece_model(user_defined_symbols=["\n", "\nvalue"], add_dummy_prefix=False)
-    whole = sentencepiece.SentencePieceProcessor(model_proto=across).encode(text)
-    np.testing.assert_array_equal(tokenizer.SentencePiece(across).encode(text), whole)
+def whole(content, text):
+    return sentencepiece.SentencePieceProcessor(model_proto=content + tokenizer.NO_SPACE_BEFORE).encode(text)
+
+
+def test_ids_of_words_are_the_ids_of_the_text(trained, monkeypatch):
+    monkeypatch.setattr(tokenizer, "WORDS", 50)  # more come than are kept
+    text = "".join(f"{'    ' * (n % 4)}value{n}   = {n}{chr(10) * (1 + n % 5 // 4 * (n % 7))}" for n in range(2000))
+    fresh = tokenizer.SentencePiece(trained.content)
+    for each in (text, text[:300], *tokenizer.HARD, TEXT, "x" * 5000 + " x", text):
+        np.testing.assert_array_equal(fresh.encode(each), whole(trained.content, each))
+        assert all(len(word) <= tokenizer.LONGEST_WORD for word in fresh._ids_of_word)
+    assert 0 < len(fresh._ids_of_word) <= 50 + len(set(text.split()))
+    fresh.encode("a b")[0] = 1  # the ids are the caller's own
+    np.testing.assert_array_equal(fresh.encode("a b"), whole(trained.content, "a b"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [dict(user_defined_symbols=["\n", "x y", "=  "]), dict(model_type="unigram")],
+)
+def test_a_vocabulary_that_joins_words_encodes_whole_texts(changes):
+    content = sentencepiece_model(**changes)
+    found = tokenizer.SentencePiece(content)
+    assert not found._by_words
+    for text in ("x y", "a =  b", TEXT):
+        np.testing.assert_array_equal(found.encode(text), whole(content, text))
 
 
 def test_decoding_goes_on_where_a_character_is_not_complete(trained):
