@@ -1,7 +1,8 @@
 """Five languages from Debian's source packages: the largest corpus that one script fetches, and that a laptop builds.
 
-Python, PHP, C#, Go and C++ of the minimal set of launch/fetch_debian_corpus.sh, all under permissive licences; at most 60 MB
-of each, drawn evenly, so that C# (mono) does not outweigh the rest. Vocabulary and context fit configs/real_code.py.
+Python, PHP, C#, Go and C++ of the packages that launch/fetch_debian_corpus.sh fetched, each with its licence; at most 60 MB
+of each, drawn evenly, so that C# (mono) does not outweigh the rest. Packages under other than permissive licences (`--full`
+fetches some) are dropped. Vocabulary and context fit configs/real_code.py.
 
 Cost: 175 MB to fetch, then minutes of two CPU cores and less than 3 GiB of memory. Expected: at least 30 MB a language; the
 README has what the cleaning left and the bytes per token.
@@ -18,14 +19,22 @@ What came of it; a mixture for the run below (256 steps of 8 rows of 256 tokens)
 To keep problems out that you evaluate on, name their suites in clean.decontaminate, as `evaluate --suite` takes them.
 """
 
+from pathlib import Path
+
 LANGUAGES = ("python", "php", "csharp", "go", "cpp")
+PACKAGES = Path(__file__).parents[2] / "launch" / "debian_packages.tsv"
 
 
 def get_config(sources: str = "runs/sources") -> dict:
+    """The packages that were fetched, each with its licence; the minimal set as long as none was."""
+    languages = {language: dict(max_megabytes=60, sources=[]) for language in LANGUAGES}
+    for line in PACKAGES.read_text().splitlines()[2:]:
+        which, language, package, licence, *_ = line.split("\t")
+        folder = Path(sources, language, package.removeprefix("src:"))
+        if folder.is_dir() if Path(sources).is_dir() else which == "minimal":
+            languages[language]["sources"].append(dict(path=str(folder), licence=licence))
     return dict(
         vocab_size=8192,
         max_length=256,
-        languages={
-            language: dict(max_megabytes=60, sources=(dict(path=f"{sources}/{language}"),)) for language in LANGUAGES
-        },
+        languages={language: found for language, found in languages.items() if found["sources"]},
     )
