@@ -81,7 +81,8 @@ def _build(options):
     if options.phase:
         if options.beam is not None:
             raise UserError("--beam does all phases; leave --phase out.")
-        work = build.start(asked, options.out, benchmarks)
+        # A source that was touched meanwhile must not cost what hours of shards have done.
+        work = build.start(asked, options.out, benchmarks, anew=options.phase == "start")
         with build.shared_work(work):
             if options.phase in build.PHASES:
                 first, step = _shard(options.shard or "0/1")
@@ -103,10 +104,10 @@ def _build(options):
 
 
 def _manifest(options) -> dict:
+    sizes = {name: getattr(options, name) for name in ("vocab_size", "max_length")}
+    sizes = {name: size for name, size in sizes.items() if size is not None}
     if options.manifest:
-        asked = manifest.load(options.manifest)
-        sizes = {name: getattr(options, name) for name in ("vocab_size", "max_length")}
-        return manifest.check(asked | {name: size for name, size in sizes.items() if size}, options.manifest)
+        return manifest.check(manifest.load(options.manifest) | sizes, options.manifest)
     paths = {}
     for source in options.source:
         name, equals, places = source.partition("=")
@@ -114,8 +115,8 @@ def _manifest(options) -> dict:
             raise UserError(f"--source {source} has no folder; write it as NAME=FOLDER[,FOLDER…].")
         if name in paths:
             raise UserError(f"--source {name} is given twice; write its folders behind each other, with commas.")
-        paths[name] = [Path(place) for place in places.split(",")]
-    return manifest.of_sources(paths, vocab_size=options.vocab_size or 8192, max_length=options.max_length or 256)
+        paths[name] = places.split(",")  # as text: a Path would lose a slash of gs://
+    return manifest.of_sources(paths, **{"vocab_size": 8192, "max_length": 256} | sizes)
 
 
 def _benchmarks(asked: dict) -> list[tuple[str, str]]:

@@ -55,6 +55,7 @@ def test_a_reason_holds_while_its_step_is_on(step, reason, planted):
         ("unsafe_path", Document("root/../a.py", None, -1)),
         ("size", Document("root/a.py", None, LARGEST_FILE + 1)),
         ("unreadable", Document("root/a.py", None, 500)),
+        ("unreadable", Document("root/a.py", None, 0)),
         ("not_utf8", document(GOOD + "café".encode("latin-1"))),
         ("nul_byte", document(GOOD + b"\0")),
         ("whitespace_mark", document(GOOD + "x = '\u2581'\n".encode())),
@@ -98,6 +99,8 @@ def test_licences(licences, reason):
         ("MIT AND ISC OR GPL-2.0", True),
         ("GPL-2.0 OR MIT AND GPL-3.0", False),
         ("(MIT OR GPL-2.0) AND GPL-3.0", False),
+        ("GPL-3.0 AND (MIT OR ISC)", False),
+        ("GPL-3.0 AND (GPL-2.0 OR MIT OR ISC)", False),
         ("MITNFA", False),
     ],
 )

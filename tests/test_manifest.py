@@ -76,6 +76,14 @@ def test_json_and_config_files_say_the_same_as_yaml(tmp_path, monkeypatch):
     assert manifest.load("m.py:b")["languages"]["php"]["sources"][0]["name"] == "b"
 
 
+def test_yaml_may_merge_tables(tmp_path):
+    (tmp_path / "m.yaml").write_text(
+        "languages:\n  php: {sources: [&one {path: a, licence: MIT}, {<<: *one, path: b}]}\n"
+    )
+    sources = manifest.load(tmp_path / "m.yaml")["languages"]["php"]["sources"]
+    assert [(source["name"], source["licence"]) for source in sources] == [("a", ["MIT"]), ("b", ["MIT"])]
+
+
 def test_licences_count_where_sources_tell_them():
     def licences(clean, **source):
         raw = {"languages": {"php": {"sources": [{"path": "a"}, {"path": "b"} | source]}}, "clean": clean}
@@ -124,6 +132,9 @@ def of_source(**source):
             of(languages={"php": {"sources": ["a"], "max_megabytes": math.nan}}),
             "max_megabytes must be a number above 0",
         ),
+        (of(languages={"php": {"sources": ["a"], "max_megabytes": 10**400}}), "max_megabytes must be a number above 0"),
+        (of(clean={"near_duplicates": {"threshold": 10**400}}), "threshold must be a number above 0"),
+        (of_source(path="~nobody-of-this-name/x"), "sources.0.path is ~nobody-of-this-name/x, whose ~ stands for no"),
         (of_source(pth="b"), "m: languages.php.sources.0: unknown key 'pth'; did you mean 'path'"),
         (of_source(path=" "), "sources.0.path is empty"),
         (
@@ -172,6 +183,9 @@ def test_two_sources_cannot_lead_paths_with_one_name():
         ("m.yaml", "languages: {php: {sources: [a]}, php: {sources: [b]}}", "the key 'php' is there twice"),
         ("m.json", '{"languages": {}, "languages": {}}', "the key 'languages' is there twice"),
         ("m.yaml", "languages: [", "cannot read the manifest .*m.yaml"),
+        ("m.yaml", "[" * 5000, "cannot read the manifest .*m.yaml"),
+        ("m.yaml", "languages: !!timestamp x", "cannot read the manifest .*m.yaml"),
+        ("m.json", "[" * 100_000, "cannot read the manifest .*m.json"),
         ("m.json", b"\xff", "cannot read the manifest .*m.json"),
         ("m.toml", "", "cannot tell what .*m.toml is"),
         ("m.py", "x = 1", "m.py has no get_config"),

@@ -83,7 +83,8 @@ def test_counts_by_kind():
 @pytest.mark.parametrize(
     "text",
     [
-        "@property\ndef f(self): return a@b, a @ b.T, x@y.T, x@y.dot(z)",
+        "@property\ndef f(self): return a@b, a @ b.T, x@y.T, x@y.dot(z), x@y.to_numpy, x@y.values[0]",
+        "background: url('icon@2x.png')",
         "/** @param string $name @see Foo::bar() */",
         "github.com/russross/blackfriday@v2.0.0",
         "127.0.0.1 10.0.0.1 192.168.1.1 0.0.0.0 255.255.255.255 169.254.1.1 300.1.2.3",

@@ -1,4 +1,5 @@
 import bz2
+import contextlib
 import gzip
 import io
 import json
@@ -200,6 +201,24 @@ def test_a_checkout_gives_the_files_that_git_knows(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
+def test_git_fetches_nothing_for_a_sparse_index(tmp_path):
+    origin, folder = write(tmp_path / "origin", {"d/a.py": b"1", "b.py": b"2"}), tmp_path / "code"
+    git(origin, "init", "-q")
+    git(origin, "add", ".")
+    git(origin, "commit", "-qm", "one")
+    git(tmp_path, "clone", "-q", "--sparse", f"file://{origin}", str(folder))
+    git(folder, "sparse-checkout", "set", "--cone", "--sparse-index")
+    for key, value in (("promisor", "true"), ("uploadpack", f"touch {tmp_path}/ran; false")):
+        git(folder, "config", f"remote.origin.{key}", value)
+    shutil.rmtree(folder / ".git/objects/pack")
+    for part in (folder / ".git/objects").glob("??"):
+        shutil.rmtree(part)
+    with contextlib.suppress(UserError):  # versions of git differ in whether the list is still to be had
+        sources.pieces(of(folder), "python")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
 def test_a_broken_checkout_is_an_error(folder):
     with pytest.raises(UserError, match="git cannot read the checkout .*mend it, or remove its .git"):
         sources.pieces(of(folder), "python")
@@ -218,6 +237,20 @@ def test_patterns_and_single_files(tmp_path, monkeypatch):
     assert len(sources.pieces(of(tmp_path / "x/**/*.py"), "python")) == 2
     write(tmp_path, {"y[1]/a.py": b"6"})
     assert [d[:2] for d in read(of(tmp_path / "y[1]", name="y"))] == [("y/a.py", b"6")]
+
+
+def test_patterns_leave_out_links_and_hidden_names(tmp_path):
+    write(tmp_path, {"x/a.py": b"1", "x/.hidden/b.py": b"2", "x/.c.py": b"3", "out/d.py": b"4"})
+    (tmp_path / "x/round").symlink_to(tmp_path / "x")
+    (tmp_path / "x/again").symlink_to(tmp_path / "x")
+    (tmp_path / "x/out").symlink_to(tmp_path / "out")
+    (tmp_path / "x/link.py").symlink_to(tmp_path / "out/d.py")
+    for pattern in ("x/**/*.py", "x/**/*"):
+        assert [document.path for document in read(of(tmp_path / pattern))] == ["x/a.py"]
+    # A pattern for one folder may be meant for links, as a download's cache has them.
+    assert [document.path for document in read(of(tmp_path / "x/*.py"))] == ["x/a.py", "x/link.py"]
+    with pytest.raises(UserError, match=r"\*\* stands for whole folders"):
+        sources.pieces(of(tmp_path / "x/a**.py"), "python")
 
 
 def test_several_sources_go_one_after_another(tmp_path):
@@ -297,6 +330,28 @@ def test_unsafe_entries_of_zip_are_counted_and_not_read(tmp_path):
     bad = [("../up.py", b"1"), ("/abs.py", b"1"), ("..\\x.py", b"1"), (link, b"/etc/passwd")]
     found = read(of(in_zip(tmp_path / "code.zip", [*bad, ("ok.py", b"ok")])))
     assert [(document.content, document.size) for document in found] == [(None, -1)] * 4 + [(b"ok", 2)]
+
+
+@pytest.mark.parametrize("ending", [".tar", ".zip"])
+def test_hidden_folders_of_archives_are_left_out(tmp_path, ending):
+    entries = [(name, b"1") for name in (".git/a.py", "b/.venv/lib/c.py", "./b/d.py", ".e.py")]
+    path = tmp_path / f"code{ending}"
+    in_zip(path, entries) if ending == ".zip" else tar(path, entries)
+    assert [document.path for document in read(of(path))] == ["code/b/d.py", "code/.e.py"]
+
+
+def test_numbers_of_a_tar_header_that_are_none(tmp_path):
+    for number, before in enumerate(([], [("a.py", b"1")])):
+        path = tmp_path / f"code{number}.tar"
+        with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+            for name, content in [*before, ("b.py", b"2")]:
+                about = tarfile.TarInfo(name)
+                about.size = len(content)
+                if name == "b.py":
+                    about.pax_headers = {"GNU.sparse.map": "0,x", "GNU.sparse.size": "1"}
+                archive.addfile(about, io.BytesIO(content))
+        with pytest.raises(UserError, match="invalid literal"):
+            read(of(path))
 
 
 def test_large_entries_are_not_loaded_and_archives_inside_stay_closed(tmp_path):
@@ -604,6 +659,27 @@ def test_parquet_of_other_types_and_none_of_the_language(tmp_path):
     assert [document.content for document in read(of(path))] == [b"a\xff", None]
 
 
+def test_columns_that_are_there_twice_or_asked_for_twice_or_empty(tmp_path):
+    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], ["content", "content"])
+    same = pa.table({"content": ["a"], "name": ["me/a.py"]})
+    empty = pa.table({"content": ["a"], "name": pa.nulls(1), "spdx": pa.array([[]])})
+    roles = {"path": "name", "project": "name"}
+    for kind in ("parquet", "arrow"):
+        paths = []
+        for number, rows in enumerate((twice, same, empty)):
+            paths.append(tmp_path / f"{number}.{kind}")
+            if kind == "parquet":
+                parquet.write_table(rows, paths[-1])
+            else:
+                with pa.OSFile(str(paths[-1]), "wb") as file, pa.ipc.new_stream(file, rows.schema) as stream:
+                    stream.write_table(rows)
+        with pytest.raises(UserError, match="has several columns 'content'"):
+            read(of(paths[0]))
+        assert [d.project for d in read(of(paths[1], columns=roles))] == ["me/a.py"]
+        found = read(of(paths[2], columns=roles | {"licence": "spdx"}))
+        assert [d[1:] for d in found] == [(b"a", 1, (), "")]
+
+
 def test_parquet_reads_no_contents_of_other_languages(tmp_path, monkeypatch):
     path = tmp_path / "rows.parquet"
     rows = [{"content": "x" * 1000, "lang": lang} for lang in ("PHP", "Python", "PHP") for _ in range(10)]
@@ -777,6 +853,12 @@ def test_errors_say_what_to_do(tmp_path):
         sources.pieces(of(tmp_path / "empty", format="huggingface"), "python")
     with pytest.raises(UserError, match="cannot read .*empty as a TFDS directory"):
         sources.pieces(of(tmp_path / "empty", format="tfds"), "python")
+    with pytest.raises(UserError, match="empty holds nothing of the format parquet"):
+        sources.pieces(of(tmp_path / "empty", format="parquet"), "python")
+    write(tmp_path, {"one/dataset_dict.json": b'{"splits": [1]}', "two/state.json": b'{"_data_files": [{}]}'})
+    for name in ("one", "two"):
+        with pytest.raises(UserError, match="cannot read .*json .not the JSON that `save_to_disk` writes"):
+            sources.pieces(of(tmp_path / name, format="huggingface"), "python")
 
 
 def test_fingerprints_change_with_what_is_read(folder, tmp_path):

@@ -1,7 +1,8 @@
 """Documents of zip and tar archives, which are read where they lie; what is packed unpacks in bounded memory.
 
-An entry with an absolute name, "..", or that is a link or device, becomes a document of size -1. An archive that is cut off,
-lies about its sizes or unpacks to too much is a `UserError` that names the entry. Archives inside of archives stay closed.
+Hidden folders are left out. An entry with an absolute name, "..", or that is a link or device, becomes a document of size
+-1. An archive that is cut off, lies about its sizes or unpacks to too much is a `UserError` that names the entry. Archives
+inside of archives stay closed.
 """
 
 import bz2
@@ -16,7 +17,7 @@ import zipfile
 
 import pyarrow as pa
 
-from babel_jax.corpus.places import BLOCK, BROKEN, LARGEST_FILE, one_line, opened, size
+from babel_jax.corpus.places import BLOCK, BROKEN, LARGEST_FILE, is_hidden, one_line, opened, size
 from babel_jax.errors import UserError
 
 TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
@@ -59,7 +60,7 @@ def _zip(place):
 
 
 def _is_wanted(source, name):
-    return name.lower().endswith(source.language.extensions)
+    return name.lower().endswith(source.language.extensions) and not is_hidden(name)
 
 
 def zip_sizes(source, place: str) -> list[tuple[int, int]]:
@@ -178,8 +179,11 @@ def _tape(place):
 
 def check_tar(place: str) -> None:
     """Raises what `tarfile` does if the file is no tar archive."""
-    with _tape(place) as tape, tarfile.open(fileobj=tape, mode="r:"):
-        pass
+    with _tape(place) as tape:
+        try:
+            tarfile.open(fileobj=tape, mode="r:").close()
+        except ValueError as error:  # of a header's numbers
+            raise tarfile.ReadError(one_line(error)) from error
 
 
 def tar_documents(source, place: str):
@@ -195,7 +199,7 @@ def tar_documents(source, place: str):
             tape.finish()
     except Bomb:
         raise Bomb(place, name) from None
-    except BROKEN as error:
+    except (*BROKEN, ValueError) as error:  # ValueError: of a header's numbers
         raise _damaged(place, name, error) from error
 
 

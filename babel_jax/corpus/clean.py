@@ -95,7 +95,7 @@ def unfit(document: Document, language: Language, steps: dict) -> str | None:
         return "unsafe_path"
     return (
         (_licence(document.licences, steps["licence"]) if steps["licence"] else None)
-        or _size(document.size, steps["size"])
+        or _size(document, steps["size"])
         or _encoding(document.content, steps["encoding"])
         or (_generated(document, language) if steps["generated"] else None)
         or (_vendored(document.path) if steps["vendored"] else None)
@@ -109,6 +109,8 @@ def permitted(licence: str, allowed: Iterable[str]) -> bool:
     """
     allowed = {name.lower() for name in allowed}
     expression = re.sub(r"^\((.*)\)$", r"\1", licence.strip().lower())
+    if "(" in expression or ")" in expression:
+        return False
     choices = (re.split(r"\s+and\s+", choice) for choice in re.split(r"\s+or\s+", expression))
     return any(all(name in allowed for name in names) for names in choices)
 
@@ -121,8 +123,9 @@ def _licence(licences, allowed):
     return None if all(permitted(licence, allowed) for licence in licences) else "licence"
 
 
-def _size(size, step):
-    return "size" if size > LARGEST_FILE or (step and size < SMALLEST_FILE) else None
+def _size(document, step):
+    is_small = step and document.content is not None and document.size < SMALLEST_FILE
+    return "size" if is_small or document.size > LARGEST_FILE else None
 
 
 def _encoding(content, step):

@@ -6,6 +6,8 @@ from MinHash signatures cut into bands (Broder 1997; Leskovec, Rajaraman and Ull
 
 import hashlib
 import os
+import signal
+import threading
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +24,8 @@ PERMUTATIONS = 128
 SEED = 42
 RECALL = 0.99  # of the bands: how sure two documents at the threshold are to meet in one
 CHECKS = 32  # bounds the cost of large families of documents below the threshold
-BATCH = 1024  # documents decided together; about as many texts are held at once
+BATCH = 1024  # documents decided together; the shingles of about as many are held at once
+TEXTS = 64  # held at once; their words take ten times the memory
 NO_WORDS = np.uint32(2**32 - 1)
 # A word is a run of ASCII letters, digits, underscores and characters beyond ASCII; all else separates.
 WORD_BYTES = bytes(c if c >= 128 or chr(c).isalnum() or c == ord("_") else ord(" ") for c in range(256))
@@ -139,7 +142,11 @@ def jaccard(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _sets(documents, texts):
-    return dict(zip(documents, map(np.unique, _shingles(texts(documents))), strict=True)) if documents else {}
+    sets = {}
+    for begin in range(0, len(documents), TEXTS):
+        some = documents[begin : begin + TEXTS]
+        sets.update(zip(some, map(np.unique, _shingles(texts(some))), strict=True))
+    return sets
 
 
 def _best_first(alike):
@@ -207,6 +214,7 @@ def near_datatrove(files: list[Path], rows: list[np.ndarray], threshold: float, 
       UserError: datatrove is not installed.
     """
     try:
+        import multiprocess
         from datatrove.executor import LocalPipelineExecutor
         from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupSignature
         from datatrove.pipeline.dedup.minhash import MinhashConfig
@@ -232,14 +240,15 @@ def near_datatrove(files: list[Path], rows: list[np.ndarray], threshold: float, 
     # The tokenizer for datatrove's own shingles is not called; Cherokee's loads without a further package.
     signing = Signature(signed, config, language="chr_Cher")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    _be_quiet()
-    for name, tasks, pipeline in (
-        ("signatures", len(files), [_Reader(files, rows), signing]),
-        ("pairs", bands, [MinhashDedupBuckets(signed, paired, config=config)]),
-        ("clusters", 1, [MinhashDedupCluster(paired, clustered, config=config, save_cluster_id=True)]),
-    ):
-        logs = str(folder / "logs" / name)
-        LocalPipelineExecutor([_be_quiet, *pipeline], tasks, min(tasks, cores), logs).run()
+    with multiprocess.get_context("forkserver").Pool(min(cores, max(bands, len(files))), _begin_worker) as pool:
+        for name, tasks, pipeline in (
+            ("signatures", len(files), [_Reader(files, rows), signing]),
+            ("pairs", bands, [MinhashDedupBuckets(signed, paired, config=config)]),
+            ("clusters", 1, [MinhashDedupCluster(paired, clustered, config=config, save_cluster_id=True)]),
+        ):
+            executor = LocalPipelineExecutor(pipeline, tasks, logging_dir=str(folder / "logs" / name))
+            # Not by `executor.run`: it forks a server that outlives a build that is killed, and holds its lock for ever.
+            pool.map(executor._run_for_rank, range(tasks), chunksize=1)
     return _firsts_of_clusters(folder / "clusters", list(map(len, rows)))
 
 
@@ -256,11 +265,19 @@ def _firsts_of_clusters(folder, counts):
     return near_D
 
 
-def _be_quiet(data=None, rank=0, world_size=1):
-    """A step of a datatrove pipeline that keeps its process from telling about each task; the log files tell it."""
+def _begin_worker():
+    """What a process of datatrove's stages does first: it tells its log files alone of its tasks, and dies with its parent."""
+    import multiprocess
     from loguru import logger
 
     logger.disable("datatrove")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends this process
+    threading.Thread(target=_die_with_parent, args=(multiprocess.parent_process(),), daemon=True).start()
+
+
+def _die_with_parent(parent):
+    parent.join()
+    os._exit(1)
 
 
 class _Reader:

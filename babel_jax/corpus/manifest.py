@@ -5,9 +5,9 @@ None or false where nothing was said.
 """
 
 import json
-import math
 import re
 import runpy
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -85,8 +85,8 @@ def load(file: str | Path) -> dict:
     return check(raw, str(path))
 
 
-def of_sources(paths: dict[str, list[Path]], *, vocab_size: int, max_length: int) -> dict:
-    """The manifest of `--source NAME=DIR[,DIR…]`: language -> folders and files, all else as by default."""
+def of_sources(paths: dict[str, list[str | Path]], *, vocab_size: int, max_length: int) -> dict:
+    """The manifest of `--source NAME=DIR[,DIR…]`: language -> folders, files, URLs (as text); all else as by default."""
     languages = {language: {"sources": [{"path": str(path)} for path in places]} for language, places in paths.items()}
     return check({"vocab_size": vocab_size, "max_length": max_length, "languages": languages}, "--source")
 
@@ -118,7 +118,7 @@ def check(raw: dict, where: str) -> dict:
     sources = [source for language in languages.values() for source in language["sources"]]
     return {
         "vocab_size": None if tokenizer else at.integer(raw, "vocab_size", DEFAULT_VOCAB_SIZE, 1),
-        "tokenizer": _absolute(tokenizer) if tokenizer else None,
+        "tokenizer": _absolute(tokenizer, at / "tokenizer") if tokenizer else None,
         "max_length": at.integer(raw, "max_length", DEFAULT_MAX_LENGTH, 1),
         "languages": languages,
         "clean": _clean(at.get(raw, "clean", dict, {}), at / "clean", any(map(_tells_licence, sources))),
@@ -161,7 +161,7 @@ def _source(raw, at):
     if language is not None and columns["language"] is None:
         raise (at / "language").error("says which rows count, but columns.language does not say which column tells.")
     return {
-        "path": _absolute(path),
+        "path": _absolute(path, at / "path"),
         "format": form,
         "name": name,
         "licence": licence,
@@ -199,9 +199,12 @@ def _last_part(path):
     return (_TABLE_SUFFIX.sub("", parts[fixed - 1]) or parts[fixed - 1]) if fixed else ""
 
 
-def _absolute(path):
+def _absolute(path, at):
     path = path.removeprefix("file://")
-    return path if "://" in path else str(Path(path).expanduser().absolute())
+    try:
+        return path if "://" in path else str(Path(path).expanduser().absolute())
+    except RuntimeError as error:
+        raise at.error(f"is {path}, whose ~ stands for no user's folder; write the folder's name.") from error
 
 
 def _tells_licence(source):
@@ -289,8 +292,8 @@ class _Place:
 
     def positive(self, table: dict, key: str, default: float | None = None) -> float | None:
         value = default if table.get(key) is None else table[key]
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if value is not None and not (number and value > 0):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (number and 0 < value <= sys.float_info.max):
             raise (self / key).error(f"must be a number above 0, not {_shown(value)}.")
         return value
 
@@ -301,12 +304,12 @@ def _shown(value) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, of which the first would be lost."""
+    """YAML that refuses a key given twice, of which the first would be lost; one that `<<` brings may be given anew."""
 
     def construct_mapping(self, node, deep=False):
-        return _once(
-            (self.construct_object(key, True), self.construct_object(value, True)) for key, value in node.value
-        )
+        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        _once((self.construct_object(key, True), None) for key in own)
+        return super().construct_mapping(node, deep=True)
 
 
 def _once(pairs):
@@ -324,6 +327,6 @@ def _parse(path):
         if path.suffix == ".json":
             return json.loads(text, object_pairs_hook=_once)
         return yaml.load(text, _Loader)
-    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"cannot read the manifest {path} ({reason}); correct it and run again.") from error

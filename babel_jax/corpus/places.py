@@ -1,7 +1,6 @@
 """Files and folders of sources, here or behind a URL of fsspec; git checkouts; and what their errors mean."""
 
 import contextlib
-import glob
 import lzma
 import os
 import re
@@ -11,6 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import fsspec
 import pyarrow as pa
@@ -25,6 +25,7 @@ BROKEN = (
     *(NotImplementedError, pa.ArrowException),
 )
 _CLOUD = ("aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "s3fs")  # packages with exceptions of their own
+_HIDDEN = re.compile(r"(^|/)\.(?!\.?/)[^/]*/")
 _CHANGED = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "created")  # what file systems call it
 
 
@@ -71,14 +72,32 @@ def is_folder(place: str) -> bool:
     return os.path.isdir(place)
 
 
-def matches(pattern: str) -> list[str]:
-    """The places that a pattern with *, ?, [ ] and ** fits, in the order of their parts."""
+def matches(pattern: str, root: str) -> list[str]:
+    """The places that a pattern with *, ?, [ ] and ** fits, in the order of their parts.
+
+    `root`: the folder before the pattern's first sign. Below it, hidden names are left out; with **, links too.
+    """
     if is_url(pattern):
         system, path = _filesystem(pattern)
-        found = [system.unstrip_protocol(name) for name in system.glob(path) if "/." not in name]  # as `glob` does
+        found = [system.unstrip_protocol(name) for name in system.glob(path)]
     else:
-        found = {place.rstrip("/") for place in glob.iglob(pattern, recursive=True) if exists(place)}
+        try:
+            found = {str(place) for place in Path(root or "/").glob(pattern[len(root) + 1 :]) if exists(str(place))}
+        except ValueError as error:
+            raise UserError(f"cannot look for {pattern} ({one_line(error)}); ** stands for whole folders.") from error
+        found = [place for place in found if "**" not in pattern or not _is_behind_link(place, root)]
+    found = [place for place in found if "/." not in place[len(root) :]]
     return sorted(found, key=lambda place: place.split("/"))
+
+
+def _is_behind_link(place, root):
+    parts = place[len(root) + 1 :].split("/")
+    return any(os.path.islink("/".join((root, *parts[: i + 1]))) for i in range(len(parts)))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether the name of a file leads through a folder that begins with a dot."""
+    return _HIDDEN.search(name) is not None
 
 
 def size(place: str) -> int:
@@ -135,7 +154,7 @@ def _files_below_url(folder, endings):
     system, path = _filesystem(folder)
     found = {name[len(path) :].strip("/"): about for name, about in system.find(path, detail=True).items()}
     for name in sorted(found, key=lambda name: name.split("/")):
-        if name.lower().endswith(endings) and not re.search(r"(^|/)\.[^/]*/", name):
+        if name.lower().endswith(endings) and not is_hidden(name):
             yield name, found[name].get("size") or 0
 
 
@@ -155,9 +174,11 @@ def commit(folder: str) -> str:
 
 
 def _git(folder, *arguments) -> bytes:
-    # A checkout's own settings can name programs to run, and without a folder named git would look further up.
+    # A checkout's own settings can name programs to run (to watch the files, to fetch what is missing of a sparse
+    # index), and without a folder named git would look further up.
     command = ["git", f"--git-dir={folder}/.git", f"--work-tree={folder}", "-c", "core.fsmonitor=false", *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment["GIT_ALLOW_PROTOCOL"] = ""
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True)
     if done.returncode:
         reason = one_line(done.stderr.decode("utf-8", "replace"))

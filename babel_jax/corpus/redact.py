@@ -63,7 +63,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/=]{32,}")
 
 _ADDRESSES = PIIFormatter()
 _EMAIL, _IP_ADDRESS = _ADDRESSES.emails_replacer.regex, _ADDRESSES.ip_replacer.regex
-_AT = re.compile(r"@(?<=[\w.%+-]@)(?=[A-Za-z0-9])", re.ASCII)
+_AT = re.compile(r"@(?<=[\w.%+-]@)(?![1-9]x\.)(?=[A-Za-z0-9])", re.ASCII)  # icon@2x.png is no address
 _LONGEST_NAME = 64  # characters (RFC 5321)
 # The pattern also takes quotes, brackets and operators for parts of a name, which in code stand before it.
 _NAME = re.compile(r"[\w.%+-]*\Z", re.ASCII)
@@ -134,9 +134,9 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
         match = _EMAIL.search(text, name.start(), _DOMAIN.match(text, at.end()).end())
         if match is None:
             continue
-        # No name of a host: a version behind a module's name, a product of matrices, one with a method called.
+        # No name of a host: a version behind a module's name, a product of matrices, one with a method or a longer name.
         top = match[0].rpartition(".")[2]
-        if top.isalpha() and len(top) > 1 and text[match.end() : match.end() + 1] != "(":
+        if top.isalpha() and len(top) > 1 and text[match.end() : match.end() + 1] not in ("(", "[", "_"):
             yield match.span()
             end = match.end()
 

@@ -219,7 +219,7 @@ def _places(source) -> Iterator[tuple[str, str]]:
     """(kind of reader, place) of all that a source's path stands for, in order."""
     matches = [source.path]
     if source.path != source.root:
-        matches = places.matches(source.path)
+        matches = places.matches(source.path, source.root)
     elif not places.exists(source.path):
         raise UserError(f"there is no file or folder {source.path}; name one that is there.")
     folder, found = None, False
@@ -229,6 +229,8 @@ def _places(source) -> Iterator[tuple[str, str]]:
         folder = place if places.is_folder(place) else None
         kinds = list(_inside(source, place) if folder else _file(source, place))
         if not kinds and len(matches) == 1:
+            if source.format != "auto":
+                raise UserError(f"{place} holds nothing of the format {source.format}; say another one.")
             raise UserError(f"cannot tell what {place} is; say its format: {', '.join(FORMATS[1:])}.")
         found = found or bool(kinds)
         yield from kinds
@@ -240,8 +242,8 @@ def _inside(source, folder):
     form = source.format
     if form in ("auto", "huggingface"):
         if places.exists(f"{folder}/dataset_dict.json"):
-            for split in _json(f"{folder}/dataset_dict.json", "splits"):
-                yield from _saved(f"{folder}/{Path(split).name}")
+            for split in _names(f"{folder}/dataset_dict.json", lambda about: about["splits"]):
+                yield from _saved(f"{folder}/{split}")
             return
         if form == "huggingface" or _has(folder, "state.json", "dataset_info.json"):
             yield from _saved(folder)
@@ -276,16 +278,17 @@ def _saved(folder):
     """The files of a dataset that Hugging Face's `save_to_disk` left in a folder."""
     if not _has(folder, "state.json"):
         raise UserError(f"{folder} holds no dataset that `save_to_disk` saved; name the folder that has state.json.")
-    for file in _json(f"{folder}/state.json", "_data_files"):
-        yield "arrow", f"{folder}/{Path(file['filename']).name}"
+    for name in _names(f"{folder}/state.json", lambda about: [file["filename"] for file in about["_data_files"]]):
+        yield "arrow", f"{folder}/{name}"
 
 
-def _json(place, key):
+def _names(place, of):
+    """The names that `of` finds in a JSON file, without the folders before them."""
     with places.understood(place), places.opened(place) as file:
         try:
-            return json.loads(file.read(places.BLOCK))[key]
-        except (ValueError, KeyError, TypeError) as error:
-            raise OSError(f"no JSON with '{key}': {error}") from error
+            return [Path(name).name for name in of(json.loads(file.read(places.BLOCK)))]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise OSError(f"not the JSON that `save_to_disk` writes: {error!r}") from error
 
 
 # How they are cut into pieces, and read.

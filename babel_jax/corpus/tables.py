@@ -181,7 +181,7 @@ def parquet_documents(source, place: str, first: int, end: int):
             if _has_language(source, table, number):
                 fit = BYTES_AT_ONCE * group.num_rows // max(1, _content(source, group).total_uncompressed_size)
                 batches = table.iter_batches(
-                    max(1, min(ROWS_AT_ONCE, fit)), [number], list(source.columns.values()), use_threads=False
+                    max(1, min(ROWS_AT_ONCE, fit)), [number], _columns(source), use_threads=False
                 )
                 yield from _batches(source, place, row, batches)
             row += group.num_rows
@@ -212,16 +212,23 @@ def _batches(source, place, row, batches):
         row += len(batch)
 
 
+def _columns(source):
+    return list(dict.fromkeys(source.columns.values()))
+
+
 def _check_types(source, place, schema):
     _require_columns(source, place, schema.names)
     for role, column in source.columns.items():
+        if schema.names.count(column) > 1:
+            raise UserError(f"{place} has several columns '{column}'; name another one in the source's columns.")
         kind = schema.field(column).type
         if role == "licence" and (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
             kind = kind.value_type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
         binary = role == "content" and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-        if not text and not binary:
+        nothing = role != "content" and pa.types.is_null(kind)  # pandas writes it where no row has a value
+        if not text and not binary and not nothing:
             raise _wrong_type(place, column, schema.field(column).type)
 
 
@@ -244,7 +251,7 @@ def check_arrow(source, place: str) -> None:
 def arrow_documents(source, place: str):
     """The documents of a file, whose batches are mapped into memory; of a file behind a URL, one batch is in memory."""
     with _arrow(source, place) as stream:
-        yield from _batches(source, place, 0, (_valid(batch.select(list(source.columns.values()))) for batch in stream))
+        yield from _batches(source, place, 0, (_valid(batch.select(_columns(source))) for batch in stream))
 
 
 def _valid(batch):
