@@ -1,11 +1,14 @@
 """Writing files so that nothing is ever half there, on disks and in buckets."""
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from babel_jax.errors import UserError
@@ -62,6 +65,20 @@ def write_atomic(target: str | os.PathLike, content: bytes | str) -> None:
             f"cannot write {target}: {error.strerror or error}. Nothing was lost; free space, or mend the permissions or the "
             "connection, and run again."
         ) from error
+
+
+@contextlib.contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """The name to write a large file under, on a disk; it becomes `target` when it is whole and nothing was raised."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")  # several hosts may write the same file
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _replace(target: Path, content: bytes) -> None:

@@ -97,6 +97,7 @@ def main(arguments: list[str]) -> None:
         )
     made = {"by": "corpus mix"} | {name: value for name, value in vars(parsed).items() if value and name != "out"}
     stages, held = plan(parsed, available, before)
+    mixture.Mixture(corpus.train, mixture.stages_from_config(stages, row_tokens), seed=0)  # refuses what `train` would
     found = compose(made, stages, available, int(parsed.tokens) + (before["tokens"] if before else 0))
     print(table(found))
     for name in held:
@@ -110,6 +111,10 @@ def plan(parsed, available: dict[str, int], before: dict | None = None) -> tuple
     """The stages that the options of `corpus mix` ask for, and the languages that --max_epochs holds back."""
     if not 1 <= parsed.tokens < float("inf"):
         raise UserError(f"--tokens is {parsed.tokens:g}; give the tokens of the run, such as 2e9.")
+    if not 0 <= parsed.max_epochs < float("inf"):
+        raise UserError(
+            f"--max_epochs is {parsed.max_epochs:g}; give how often a language may be seen, or 0 for no limit."
+        )
     weights = _weights(parsed, available)
     stages, used = [], {}
     if before:
@@ -133,9 +138,8 @@ def _weights(parsed, available: dict[str, int]) -> dict[str, float]:
     if bool(parsed.shares) != (parsed.policy == "shares"):
         raise UserError("--shares goes with --policy=shares, and that needs it: --shares=python=2,php=1.")
     temperature = parsed.temperature
-    if (temperature is not None) != (parsed.policy == "temperature") or (
-        temperature is not None and not temperature > 0
-    ):
+    given = temperature is not None
+    if given != (parsed.policy == "temperature") or given and not 0 < temperature < float("inf"):
         raise UserError("--temperature goes with --policy=temperature, and that needs one above 0, such as 2.")
     if parsed.policy == "unimax" and parsed.max_epochs <= 0:
         raise UserError("--policy=unimax needs --max_epochs: how often a language may be seen, such as 4.")

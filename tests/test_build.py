@@ -120,9 +120,9 @@ def test_shards_build_the_same_bytes(built, folders, tmp_path, monkeypatch):
     assert corpus_build.finish(out, out).manifest == sharded.manifest
 
 
-def in_another_process(folders, out, *lines):
+def in_another_process(folders, out, *lines, **changes):
     """The command of a script that builds the corpus with two workers, behind the lines given."""
-    (out.parent / "manifest.json").write_text(json.dumps(asked(folders)))
+    (out.parent / "manifest.json").write_text(json.dumps(asked(folders, **changes)))
     script = out.parent / "script.py"
     program = [
         "import sys",
@@ -521,3 +521,127 @@ def test_sample_is_bounded_and_spread():
     assert 90 <= len(taken) <= 100
     assert np.ptp(taken) > 950
     assert phases._sample(size_N[:10], 10_000).all()
+
+
+def test_what_a_kill_left_does_not_come_into_the_corpus(built, folders, tmp_path, monkeypatch):
+    """Killed while a file of the corpus was half there, and again when all was written but the corpus had no name yet."""
+    out, work = tmp_path / "corpus", tmp_path / ".corpus.partial"
+    monkeypatch.setattr(corpus_build.Path, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        make(folders, out)
+    monkeypatch.undo()
+    assert (work / "corpus" / "manifest.json").exists()
+    for left in ("documents/.python.parquet.4711", ".tokenizer.model.xyz", "rows/token_rows/.left"):
+        (work / "corpus" / left).write_bytes(b"half a file")
+    assert contents(make(folders, out).directory) == contents(built.directory)
+
+
+def test_a_file_is_on_the_disk_before_it_counts_as_done(folders, tmp_path, monkeypatch):
+    """After a loss of power, too: what is renamed into place was synced under its temporary name."""
+    synced, replace, fsync = set(), os.replace, os.fsync
+
+    def checked(source, target):
+        assert os.stat(source).st_ino in synced, target
+        replace(source, target)
+
+    def noted(number):
+        synced.add(os.fstat(number).st_ino)
+        fsync(number)
+
+    monkeypatch.setattr(os, "replace", checked)
+    monkeypatch.setattr(os, "fsync", noted)
+    make(folders, tmp_path / "corpus")
+    assert len(synced) > 10
+
+
+def test_a_writer_that_fails_leaves_no_file(tmp_path, monkeypatch):
+    """On a full disk, where closing fails as well, what is left would keep it full."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, "close", full)
+    with pytest.raises(OSError, match="No space"), phases._document_file(tmp_path / "d.parquet", signed=False) as file:
+        file.add(**dict.fromkeys(phases._DocumentFile.SCHEMA) | {"bytes": 1, "content": "x"})
+    monkeypatch.undo()
+    assert not list(tmp_path.iterdir())
+
+
+def test_sources_that_were_moved_are_found_again(built, folders, tmp_path):
+    """Where they stand is no part of a build: what is done stays done, the rest is read where they are now."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    shutil.copytree(folders["python"][0].parent, old)
+    work = corpus_build.start(asked({"python": [old / "py"], "php": [old / "ph"]}), tmp_path / "corpus", BENCHMARKS)
+    corpus_build.run_task(work, "clean", "python-00000")
+    done = (work / "clean" / "python-00000.json").stat().st_mtime_ns
+    old.rename(new)
+    moved = asked({"python": [new / "py"], "php": [new / "ph"]})
+    assert corpus_build.start(moved, tmp_path / "corpus", BENCHMARKS) == work
+    assert (work / "clean" / "python-00000.json").stat().st_mtime_ns == done
+    for task in corpus_build.tasks(work, "clean"):
+        corpus_build.run_task(work, "clean", task)
+
+
+def test_a_build_of_another_version_begins_anew(folders, tmp_path, monkeypatch):
+    work = corpus_build.start(asked(folders), tmp_path / "corpus", BENCHMARKS)
+    corpus_build.run_task(work, "clean", "python-00000")
+    monkeypatch.setattr(corpus_build.babel_jax, "__version__", "next")
+    corpus_build.start(asked(folders), tmp_path / "corpus", BENCHMARKS)
+    assert not (work / "clean").exists()
+
+
+def test_any_error_of_a_worker_is_told(folders, tmp_path):
+    out = tmp_path / "corpus"
+    failing = [
+        "def fail(*_):",
+        "    class Local(Exception): pass",
+        "    raise Local('what happened')",
+        "phases.PHASES['clean'] = phases.PHASES['clean']._replace(run=fail)",
+    ]
+    command, environment = in_another_process(folders, out, *failing)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    assert "clean of p" in done.stderr and "what happened" in done.stderr and "was killed" not in done.stderr
+
+
+BY_DATATROVE = {"near_duplicates": {"threshold": 0.7, "by": "datatrove"}}
+
+
+def test_datatroves_processes_die_with_a_build(folders, tmp_path):
+    """And do not hold its lock."""
+    pytest.importorskip("datatrove.pipeline.dedup")
+    slow = "phases.duplicates._Reader.__call__ = lambda *_: __import__('time').sleep(100)"
+    command, environment = in_another_process(folders, tmp_path / "corpus", slow, clean=BY_DATATROVE)
+    process, work = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL), tmp_path / ".corpus.partial"
+    while not list(work.glob("select/*/logs/signatures/logs/*")) and process.poll() is None:
+        time.sleep(0.05)
+    assert len(kill(process)) >= 3
+    with corpus_build._locked(work):
+        pass
+
+
+def test_a_kill_while_datatroves_files_are_removed(built, folders, tmp_path, monkeypatch):
+    """What stages have done is known by their logs, which must not outlive the files."""
+    pytest.importorskip("datatrove.pipeline.dedup")
+    remove = shutil.rmtree
+
+    def killed(folder, **options):
+        if folder.name.endswith(".datatrove"):
+            remove(folder / "clusters")
+            raise KeyboardInterrupt
+        remove(folder, **options)
+
+    monkeypatch.setattr(phases.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        make(folders, tmp_path / "corpus", clean=BY_DATATROVE)
+    monkeypatch.undo()
+    corpus = make(folders, tmp_path / "corpus", clean=BY_DATATROVE)
+    assert corpus.stats["languages"] == built.stats["languages"]
+
+
+def test_an_interruption_while_workers_start_is_one(folders, tmp_path, monkeypatch):
+    work = corpus_build.start(asked(folders), tmp_path / "corpus", BENCHMARKS)
+    process = corpus_build.multiprocessing.get_context("forkserver").Process
+    monkeypatch.setattr(process, "start", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        corpus_build.run_tasks(work, "clean", corpus_build.tasks(work, "clean"), 2, progress=False)

@@ -1,5 +1,6 @@
 import json
 import random
+import shutil
 
 import pandas as pd
 import pytest
@@ -127,6 +128,7 @@ def test_wrong_arguments(folder, tmp_path):
         (["build", "--source=python", "--out=x"], "--source python has no folder"),
         (["build", "--source=python=a", "--source=python=b", "--out=x"], "is given twice"),
         (["build", "--source=pyton=a", "--out=x"], "did you mean 'python'"),
+        (["build", "--source=python=memory://none/x", "--out=x"], "there is no file or folder memory:///none/x"),
         (["build", "--out=x"], "--manifest --source is required"),
         (["build", f"--source=python={folder}", f"--manifest={folder}", "--out=x"], "not allowed with"),
         (["build", f"--manifest={tmp_path}/none.yaml", "--out=x"], "there is no manifest"),
@@ -160,3 +162,27 @@ def test_the_funnel_of_several_languages_is_the_same_twice(tmp_path):
     assert [path.read_bytes() for path in funnel.build(tmp_path)] == first
     assert first[0].startswith(b"<?xml") or b"<svg" in first[0][:300]
     assert first[1].startswith(b"\x89PNG")
+
+
+def test_a_phase_never_begins_anew(folder, tmp_path, capsys):
+    """What hours of shards have done is not removed because a source was touched; `start` may."""
+    sources = tmp_path / "sources"
+    shutil.copytree(folder, sources)
+    arguments = ["corpus", "build", f"--source=python={sources}", f"--out={tmp_path / 'c'}", *SMALL]
+    assert main([*arguments, "--phase=clean"]) == 0
+    done = list((tmp_path / ".c.partial" / "clean").glob("*.json"))
+    next(sources.rglob("*.py")).touch()
+    capsys.readouterr()
+    assert main([*arguments, "--phase=select"]) == 2
+    said = capsys.readouterr().err
+    assert "differs in inputs.python." in said and "--phase=start" in said and said.count("\n") == 1
+    assert done and all(file.exists() for file in done)
+    assert main([*arguments, "--phase=start"]) == 0
+    assert not any(file.exists() for file in done)
+
+
+@pytest.mark.parametrize("size", ["--vocab_size=0", "--max_length=0"])
+def test_a_size_of_nothing_is_refused(folder, tmp_path, capsys, size):
+    arguments = ["corpus", "build", f"--source=python={folder}", f"--out={tmp_path / 'c'}", "--jobs=1"]
+    assert main([*arguments, size]) == 2
+    assert f"{size.strip('-').partition('=')[0]} must be a whole number of at least 1, not 0" in capsys.readouterr().err

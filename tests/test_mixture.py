@@ -220,6 +220,17 @@ def test_no_row_comes_twice_within_an_epoch():
     assert len({tuple(epoch) for epoch in c}) == 66  # and a new one
 
 
+def test_a_batch_of_many_sources_costs_what_it_holds(monkeypatch):
+    """Each source's order is drawn once an epoch, not once a batch."""
+    drawn, draw = [], mixture._epoch_order
+    monkeypatch.setattr(mixture, "_epoch_order", lambda *of: drawn.append(of) or draw(*of))
+    names = [f"s{i}" for i in range(50)]
+    mixed = Mixture({name: source(100) for name in names}, (Stage(None, tuple((name, 1.0) for name in names)),), 0)
+    for place in range(0, 12_000, 500):  # to the third epoch
+        mixed.rows(place + np.arange(500))
+    assert len(drawn) == len(set(drawn)) == 150
+
+
 def test_rows_seen_are_the_rows_that_came():
     names = names_at(MIXTURE, range(6000))
     for place in (0, 1, 999, 1000, 1500, 1501, 3499, 3500, 3501, 5999):
@@ -274,6 +285,7 @@ def test_temperature():
     assert by_temperature(tokens, 1) == {"a": 0.2, "b": 0.8}
     assert by_temperature(tokens, 2) == pytest.approx({"a": 1 / 3, "b": 2 / 3})
     assert by_temperature(tokens, 1e9) == pytest.approx({"a": 0.5, "b": 0.5})
+    assert by_temperature(tokens, 1e-3) == {"a": 0.0, "b": 1.0}
 
 
 def unimax(tokens, budget, max_epochs):

@@ -98,6 +98,11 @@ def test_stages_come_one_after_another_under_one_cap(corpus, capsys, tmp_path):
         (["--policy=shares", "--tokens=9", "--shares=python"], "write NAME=WEIGHT"),
         (["--policy=shares", "--tokens=9", "--shares=python=0"], "positive sum"),
         (["--policy=tokens", "--tokens=9", "--after=absent.json"], "cannot read absent.json"),
+        (["--policy=tokens", "--tokens=9", "--max_epochs=inf", "--out=m.json"], "--max_epochs is inf"),
+        (["--policy=tokens", "--tokens=9", "--max_epochs=nan"], "--max_epochs is nan"),
+        (["--policy=tokens", "--tokens=9", "--max_epochs=-1"], "--max_epochs is -1"),
+        (["--policy=temperature", "--tokens=9", "--temperature=inf", "--out=m.json"], "needs one above 0"),
+        (["--policy=shares", "--tokens=9", "--shares=python=1,go=1e-9"], "less than one row in 1,000,000"),
     ],
 )
 def test_a_mixture_that_cannot_be_is_one_line(corpus, capsys, arguments, message):
@@ -114,6 +119,8 @@ def test_a_mixture_that_cannot_be_is_one_line(corpus, capsys, arguments, message
         {"stages": [{"tokens": 0}]},
         {"stages": [{"tokens": 0, "weights": {"python": "1"}}]},
         {"stages": [{"tokens": 5, "weights": {"python": 1}}]},
+        {"stages": [{"tokens": float("inf"), "weights": {"python": 1}}, {"tokens": 0, "weights": {"python": 1}}]},
+        {"stages": [{"tokens": float("nan"), "weights": {"python": 1}}, {"tokens": 0, "weights": {"python": 1}}]},
     ],
 )
 def test_what_is_no_mixture_file_is_refused(tmp_path, content):
@@ -218,6 +225,27 @@ def test_an_interrupted_run_counts_every_row_once(tmp_path, mixture_file):
     assert mixtures.verify_run(tmp_path) == []
     done = json.loads((tmp_path / "DONE").read_text())
     assert sum(source["drawn"] for source in done["sources"].values()) == 480
+
+
+def test_a_run_that_an_earlier_version_began_is_not_said_to_be_wrong(tmp_path, monkeypatch):
+    """Its checkpoints do not tell what was drawn before them."""
+
+    def stop(message):
+        if message["step"] == 16:
+            raise KeyboardInterrupt
+
+    run, restore = make_run(steps=24, checkpoint_steps=(8,)), loop.restore_newest
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(run, MATERIAL, tmp_path, progress=stop)
+
+    def restored(*arguments):
+        step, state, along = restore(*arguments)
+        return step, state, {key: value for key, value in along.items() if key != "rows_drawn"}
+
+    monkeypatch.setattr(loop, "restore_newest", restored)
+    loop.train(run, MATERIAL, tmp_path)
+    with pytest.raises(UserError, match="has not counted the rows it drew: .* an earlier version"):
+        mixtures.verify_run(tmp_path)
 
 
 def test_a_mixture_goes_with_runs_that_have_no_share_in_their_name(capsys, config_file, mixture_file, tmp_path):

@@ -23,10 +23,9 @@ def trained():
 
 
 def token_file(path, trained, texts):
-    file = rows.TokenFile(path, trained)
-    for text in texts:
-        file.append(text)
-    file.close()
+    with rows.TokenFile(path, trained) as file:
+        for text in texts:
+            file.append(text)
     return path, file.tokens
 
 
@@ -102,11 +101,10 @@ def test_a_tokenizer_that_loses_or_ends_a_text_is_noticed(trained, tmp_path):
             return self.answer
 
     wrong = Wrong(trained.content)
-    file = rows.TokenFile(tmp_path / "tokens", wrong)
-    for wrong.answer in (trained.encode("abc"), np.append(trained.encode("abcd"), trained.document_end)):
-        with pytest.raises(UserError, match="does not give back the text 'abcd'"):
-            file.append("abcd")
-    file.close()
+    with rows.TokenFile(tmp_path / "tokens", wrong) as file:
+        for wrong.answer in (trained.encode("abc"), np.append(trained.encode("abcd"), trained.document_end)):
+            with pytest.raises(UserError, match="does not give back the text 'abcd'"):
+                file.append("abcd")
     assert file.tokens == 0 and not (tmp_path / "tokens").read_bytes()
 
 
@@ -130,16 +128,6 @@ test_rows.write(place / "two", [(place / "20000", 20_000), (place / "30000", 30_
     assert not done.returncode, done.stderr
     assert digests(tmp_path / "one") == digests(tmp_path / "two")
     assert len(digests(tmp_path / "one")) == 2 * shards + 2
-
-
-def test_what_a_killed_writer_left_is_written_over(tmp_path):
-    np.zeros(1000, DTYPE).tofile(tmp_path / "tokens")
-    target = rows.shard_path(tmp_path / "rows", "python", "train", 0, 1)
-    target.parent.mkdir(parents=True)
-    target.with_name(f".{target.name}.partial").write_bytes(b"half a file")
-    write(tmp_path / "rows", [(tmp_path / "tokens", 1000)], 10)
-    assert len(rows.read(tmp_path / "rows", "python")["train"]) == 100
-    assert not list(target.parent.glob(".*"))
 
 
 def test_numbers_of_rows_and_shards():
@@ -186,3 +174,15 @@ def test_errors_say_what_to_do(trained, tmp_path):
     with pytest.raises(UserError, match="50 tokens are missing in the files of .*; build the corpus again"):
         rows.write_shard(tmp_path / "shard", [(path, tokens)], DTYPE, 0, tokens, 1)
     assert not (tmp_path / "shard").exists()
+
+
+def test_ids_that_the_disk_does_not_take_are_an_error(trained, tmp_path):
+    """Not one of them may be lost without a word."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"), rows.TokenFile(tmp_path / "tokens", trained) as file:
+            for _ in range(200):
+                file.append("def f(x):\n    return x\n")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -33,6 +33,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+import babel_jax
 from babel_jax.corpus import clean, phases, sources, tokenizer
 from babel_jax.corpus.clean import REASONS
 from babel_jax.corpus.manifest import CLEANING
@@ -137,16 +138,18 @@ def build(
     if out.exists():
         return _found(out, wanted)
     with _writing(out), _locked(_work(out)):
+        if out.exists():  # another build has just ended
+            return _found(out, wanted)
         work = _begin(manifest, out, benchmarks, wanted)
         for phase in PHASES:
             run_tasks(work, phase, tasks(work, phase), jobs, progress)
         return finish(work, out)
 
 
-def start(manifest: dict, out: Path, benchmarks: list[tuple[str, str]]) -> Path:
+def start(manifest: dict, out: Path, benchmarks: list[tuple[str, str]], anew: bool = True) -> Path:
     """The folder that the tasks work in: made, or found as it was left. `out` itself if the corpus is there already.
 
-    What another manifest or other sources left there is removed, and that is said.
+    What another manifest or other sources left there is removed, and that is said; without `anew` it is an error.
 
     Raises:
       UserError: no files, another corpus in `out`, another build at work in the folder.
@@ -156,10 +159,10 @@ def start(manifest: dict, out: Path, benchmarks: list[tuple[str, str]]) -> Path:
     if out.exists():
         return _found(out, wanted).directory
     with _writing(out):
-        if _plan_is(_work(out), wanted):
+        if _is_begun(_work(out), wanted, manifest):
             return _work(out)
         with _locked(_work(out)):
-            return _begin(manifest, out, benchmarks, wanted)
+            return _begin(manifest, out, benchmarks, wanted, anew)
 
 
 def tasks(work: Path, phase: str) -> list[str]:
@@ -289,8 +292,9 @@ def _side_by_side(work, phase, waiting, jobs):
                     workers.pop(connection).join()
     finally:
         for worker in workers.values():
-            worker.kill()  # whatever is half done is done again by the next call
-            worker.join()
+            if worker.pid:  # Ctrl-C may have come before it was started
+                worker.kill()  # whatever is half done is done again by the next call
+                worker.join()
 
 
 def _give(connection, task):
@@ -308,10 +312,10 @@ def _serve(connection, work, phase):
             error = None
             try:
                 run_task(work, phase, task)
-            except Exception as caught:
+            except UserError as caught:
                 error = caught
-                if not isinstance(caught, UserError):
-                    error.add_note(f"in a worker process, {phase} of {task}:\n{traceback.format_exc()}")
+            except Exception:  # as text, for not every exception can be sent
+                error = RuntimeError(f"in a worker process, {phase} of {task}:\n{traceback.format_exc()}")
             connection.send((task, error))
 
 
@@ -393,40 +397,52 @@ def _differences(a, b, where=""):
         yield where
 
 
-def _found(out, wanted):
-    if not _is_corpus(out) or not (out / "inputs.json").exists():
-        raise UserError(f"{out} exists and is no corpus; give --out a folder that is not there yet.")
-    there = {"settings": read_json(out / "manifest.json").get("settings", {}), "inputs": read_json(out / "inputs.json")}
+def _all_differences(wanted, there):
     differs = list(_differences(wanted, there))
     # The order of the languages is part of the corpus, and JSON objects keep it.
     if not differs and list(wanted["inputs"]) != list(there["inputs"]):
         differs = ["the order of the languages"]
+    return differs
+
+
+def _found(out, wanted):
+    if not _is_corpus(out) or not (out / "inputs.json").exists():
+        raise UserError(f"{out} exists and is no corpus; give --out a folder that is not there yet.")
+    there = {"settings": read_json(out / "manifest.json").get("settings", {}), "inputs": read_json(out / "inputs.json")}
+    differs = _all_differences(wanted, there)
     if differs:
         raise UserError(f"{out} holds another corpus (it differs in {', '.join(differs)}); choose another --out.")
     shutil.rmtree(_work(out), ignore_errors=True)  # left by a build that was killed when all was done
     return load(out)
 
 
-def _plan_is(work, wanted):
-    file = work / "plan.json"
-    if not file.exists():
-        return False
-    there = read_json(file)["wanted"]
-    return there == wanted and list(there["inputs"]) == list(wanted["inputs"])
+def _is_begun(work, wanted, manifest):
+    """Whether this very build was begun in the folder, of sources that stand where they stood."""
+    asked = {"version": babel_jax.__version__, "wanted": wanted, "manifest": manifest}
+    there = phases.read_plan(work) if (work / "plan.json").exists() else {}
+    # As text, in which the order of the languages counts.
+    return json.dumps(asked) == json.dumps({key: there.get(key) for key in asked})
 
 
-def _begin(manifest, out, benchmarks, wanted):
+def _begin(manifest, out, benchmarks, wanted, anew=True):
     """Writes what the tasks need to know, unless it is there."""
     work = _work(out)
-    if _plan_is(work, wanted):
+    if _is_begun(work, wanted, manifest):
         return work
-    left = [entry for entry in work.iterdir() if entry.name != "lock"]
-    if (work / "plan.json").exists():
-        print(f"{work} holds a build of something else, which begins anew.", file=sys.stderr)
-    for entry in sorted(
-        left, key=lambda entry: entry.name != "plan.json"
-    ):  # without the plan the rest counts for nothing
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    there = phases.read_plan(work) if (work / "plan.json").exists() else None
+    differs = _all_differences(wanted, there["wanted"]) if there else []
+    if there and there.get("version") != babel_jax.__version__:
+        differs.append("the version of babel_jax")
+    if differs:
+        message = f"{work} holds a build of something else (it differs in {', '.join(differs)})"
+        if not anew:
+            raise UserError(f"{message}; give what it was begun with, or begin anew with --phase=start.")
+        print(f"{message}, which begins anew.", file=sys.stderr)
+    if differs or not there:  # if not, the sources were moved, and what is done holds
+        plan_first = sorted(work.iterdir(), key=lambda entry: entry.name != "plan.json")
+        for entry in plan_first:  # without it the rest counts for nothing
+            if entry.name != "lock":
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     pieces = {}
     for name in manifest["languages"]:
         pieces[name] = []
@@ -434,7 +450,8 @@ def _begin(manifest, out, benchmarks, wanted):
             pieces[name].append(f"{name}-{piece.number:05d}")
             write_json(work / "pieces" / f"{pieces[name][-1]}.json", piece.to_json())
     write_json(work / "benchmarks.json", benchmarks)
-    write_json(work / "plan.json", {"wanted": wanted, "manifest": manifest, "pieces": pieces})
+    plan = {"version": babel_jax.__version__, "wanted": wanted, "manifest": manifest, "pieces": pieces}
+    write_json(work / "plan.json", plan)
     return work
 
 
@@ -446,6 +463,8 @@ def _describe(work, plan):
     from babel_jax.corpus import rows
 
     corpus, funnel = work / "corpus", []
+    for left in [*corpus.rglob(".*"), corpus / "manifest.json"]:  # by who was killed while writing it
+        left.unlink(missing_ok=True)
     stats = {"languages": {}, "call_sites": {}}
     vocabulary = read_json(phases.done_file(work, "vocabulary", "tokenizer"))
     for name in plan["pieces"]:

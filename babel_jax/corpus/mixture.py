@@ -40,7 +40,7 @@ def stages_from_config(stages, row_tokens: int) -> tuple[Stage, ...]:
         weights = {name: float(weight) for name, weight in stage["weights"].items()}
         if not all(0 <= weight < math.inf for weight in weights.values()) or not sum(weights.values()):
             raise UserError(f"stage {number} of the mixture needs weights >= 0 with a positive sum; got {weights}.")
-        if stage["tokens"] < 0 or (stage["tokens"] == 0) != last:
+        if not 0 <= stage["tokens"] < math.inf or (stage["tokens"] == 0) != last:
             raise UserError(
                 f"stage {number} of the mixture: only the last stage, and it alone, says tokens=0 (the rest)."
             )
@@ -154,6 +154,10 @@ class Mixture:
                 consumed += apportion(weights, stage.rows)
         return found
 
+    @functools.cached_property
+    def _orders(self) -> dict[str, tuple[int, np.ndarray]]:
+        return {}
+
     def locate(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Source index (into `names`) and number within that source's own stream, for each place."""
         source = np.zeros(len(places), np.int64)
@@ -181,8 +185,14 @@ class Mixture:
             epochs = number[chosen] // size
             for epoch in np.unique(epochs):
                 here = chosen[epochs == epoch]
-                row[here] = _epoch_order(self.seed, name, int(epoch), size)[number[here] % size]
+                row[here] = self._order(name, int(epoch))[number[here] % size]
         return source, row
+
+    def _order(self, name: str, epoch: int) -> np.ndarray:
+        """The rows of a source in an epoch's order; of each source the last one asked for is kept."""
+        if self._orders.get(name, (None,))[0] != epoch:
+            self._orders[name] = epoch, _epoch_order(self.seed, name, epoch, len(self.sources[name]))
+        return self._orders[name][1]
 
     def rows(self, places: np.ndarray) -> np.ndarray:
         """Token rows int32 [n, T + 1] at `places`."""
@@ -245,7 +255,6 @@ def _block_order(seed: int, stage: int, block: int, counts: tuple[int, ...]) -> 
     return drawn, rank
 
 
-@functools.lru_cache(maxsize=8)
 def _epoch_order(seed: int, name: str, epoch: int, size: int) -> np.ndarray:
     return np.random.default_rng([seed, 2, int(content_hash(name), 16), epoch]).permutation(size)
 
@@ -255,7 +264,8 @@ def _epoch_order(seed: int, name: str, epoch: int, size: int) -> np.ndarray:
 
 def by_temperature(tokens: dict[str, float], temperature: float) -> dict[str, float]:
     """Weights p_i ~ tokens_i^(1/T), which sum to 1: in proportion to the tokens at T = 1, equal as T grows."""
-    powers = {name: count ** (1 / temperature) for name, count in tokens.items()}
+    most = max(tokens.values())  # a power of what is at most 1 does not overflow
+    powers = {name: (count / most) ** (1 / temperature) for name, count in tokens.items()}
     return {name: power / sum(powers.values()) for name, power in powers.items()}
 
 

@@ -10,7 +10,6 @@ import functools
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from babel_jax import languages
 from babel_jax.corpus import call_sites, clean, decontaminate, duplicates, redact, sources, tokenizer
 from babel_jax.corpus.clean import REASONS
 from babel_jax.errors import UserError
-from babel_jax.files import content_hash, read_json, write_atomic
+from babel_jax.files import content_hash, read_json, whole, write_atomic
 
 SPLITS = ("train", "validation")
 VALIDATION_SHARE = 0.05  # of a language's bytes
@@ -60,7 +59,7 @@ def _clean(work, plan, task):
     benchmarks = plan["wanted"]["settings"]["clean"]["decontaminate"]
     index = benchmark_index(work / "benchmarks.json", benchmarks) if benchmarks else None
     counts, licences, read = clean.Counts(), Counter(), hashlib.sha256()
-    with _DocumentFile(work / "clean" / f"{task}.parquet", signed=bool(steps["near_duplicates"])) as file:
+    with _document_file(work / "clean" / f"{task}.parquet", signed=bool(steps["near_duplicates"])) as file:
         for document in sources.read(piece, plan["manifest"]):
             size = max(document.size, 0)
             read.update(f"{document.path}\0{size}\0".encode("utf-8", "replace") + (document.content or b""))
@@ -95,7 +94,7 @@ def _clean(work, plan, task):
 
 
 class _DocumentFile:
-    """A Parquet file of documents, written a row group at a time; it has its name only when it is whole."""
+    """A Parquet file of documents, written a row group at a time; see `_document_file`."""
 
     SCHEMA = {
         "path": pa.string(),
@@ -110,45 +109,33 @@ class _DocumentFile:
         "content": pa.string(),
     }
 
-    def __init__(self, path, signed):
-        self._path, self._signed = path, signed
-        fields = self.SCHEMA | ({"signature": pa.binary(4 * duplicates.PERMUTATIONS)} if signed else {})
-        self._schema = pa.schema(list(fields.items()))
-
-    def __enter__(self):
-        self._open = _temporary(self._path)
-        self._writer = pq.ParquetWriter(self._open, self._schema, compression="zstd")
+    def __init__(self, writer, signed):
+        self._writer, self._signed = writer, signed
         self._rows, self._size = [], 0
-        return self
 
     def add(self, **row):
         self._rows.append(row)
         self._size += row["bytes"]
         if self._size >= ROW_GROUP_BYTES:
-            self._flush()
+            self.flush()
 
-    def _flush(self):
+    def flush(self):
         if self._rows:
             columns = {name: [row[name] for row in self._rows] for name in self.SCHEMA}
             if self._signed:
                 columns["signature"] = [row.tobytes() for row in duplicates.signatures(columns["content"])]
-            self._writer.write_table(pa.table(columns, self._schema))
+            self._writer.write_table(pa.table(columns, self._writer.schema))
             self._rows, self._size = [], 0
 
-    def __exit__(self, kind, *_):
-        if kind is None:
-            self._flush()
-        self._writer.close()
-        if kind is None:
-            os.replace(self._open, self._path)
-        else:
-            self._open.unlink(missing_ok=True)
 
-
-def _temporary(path):
-    """A name beside `path` that no other process uses."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.name}.{os.getpid()}")
+@contextlib.contextmanager
+def _document_file(path, signed):
+    fields = _DocumentFile.SCHEMA | ({"signature": pa.binary(4 * duplicates.PERMUTATIONS)} if signed else {})
+    schema = pa.schema(list(fields.items()))
+    with whole(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        file = _DocumentFile(writer, signed)
+        yield file
+        file.flush()
 
 
 class _Cleaned:
@@ -159,11 +146,8 @@ class _Cleaned:
 
     def __init__(self, work, pieces):
         self.files = [work / "clean" / f"{piece}.parquet" for piece in pieces]
-        self._groups, rows, pieces = (
-            [],
-            [],
-            [],
-        )  # (file, number) of every row group; documents of each, and of each file
+        # (file, number) of every row group; documents of each, and of each file
+        self._groups, rows, pieces = [], [], []
         for file in self.files:
             metadata = pq.read_metadata(file)
             self._groups += [(file, group) for group in range(metadata.num_row_groups)]
@@ -290,6 +274,7 @@ def _near(work, documents, name, candidates, options):
         folder = work / "select" / f"{name}.datatrove"
         rows = documents.by_piece(candidates)
         near = duplicates.near_datatrove(documents.files, rows, options["threshold"], folder)
+        shutil.rmtree(folder / "logs")  # which tell what is done; a kill must not leave them without the files
         shutil.rmtree(folder)
         return candidates[near >= 0]
 
@@ -387,18 +372,15 @@ def _tokens(work, plan, task):
     documents, model = _Cleaned(work, [task]), _tokenizer(work)
     result, amount = {}, [0, 0]
     for split, chosen in _chosen(work, task).items():
-        target = work / "tokens" / f"{task}.{split}"
-        file = rows.TokenFile(_temporary(target), model)
-        size = count = 0
-        for text in documents.texts(chosen):
-            ids = file.append(text)
-            count, size = count + 1, size + len(text.encode())
-            if split == "validation" and model.decode(ids) != text:
-                raise UserError(
-                    f"a held-out file of {task} does not come back from its tokens; take a tokenizer that loses no text."
-                )
-        file.close()
-        os.replace(file.path, target)
+        with whole(work / "tokens" / f"{task}.{split}") as partial, rows.TokenFile(partial, model) as file:
+            size = count = 0
+            for text in documents.texts(chosen):
+                ids = file.append(text)
+                count, size = count + 1, size + len(text.encode())
+                if split == "validation" and model.decode(ids) != text:
+                    raise UserError(
+                        f"a held-out file of {task} does not come back from its tokens; take a tokenizer that loses no text."
+                    )
         result[split] = {"documents": count, "bytes": size, "tokens": file.tokens}
         amount = [amount[0] + count, amount[1] + size]
     return result | {"amount": amount}
@@ -495,17 +477,6 @@ def _writer(target, fields):
         yield append
         if held:
             flush()
-
-
-@contextlib.contextmanager
-def whole(target):
-    """The name to write a file under, which is `target` once it is whole."""
-    partial = _temporary(target)
-    try:
-        yield partial
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def digests(work, files):

@@ -3,7 +3,6 @@
 A file is written by whoever comes to it: its bytes depend on its tokens alone.
 """
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.errors import UserError
+from babel_jax.files import whole
 
 ROWS_PER_SHARD = 1 << 14
 ROWS_AT_ONCE = 1 << 10  # what is in memory while a shard is written
@@ -44,11 +44,15 @@ class TokenFile:
             raise UserError(
                 f"the tokenizer does not give back the text {text[:60]!r}…; take another tokenizer, or leave this document out."
             )
-        np.append(ids, self.tokenizer.document_end).astype(self.dtype).tofile(self._file)
+        # Not by `tofile`, which says nothing where the disk is full.
+        self._file.write(np.append(ids, self.tokenizer.document_end).astype(self.dtype).tobytes())
         self.tokens += len(ids) + 1
         return ids
 
-    def close(self) -> None:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         self._file.close()
 
 
@@ -102,24 +106,18 @@ def write_shard(
       OSError: the disk is full.
     """
     features = _features(length, dtype)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")  # the same one again after a crash: none is left behind
     try:
-        writer = ArrayRecordWriter(str(partial), "group_size:1")  # a row can be read without its neighbours
-        for first in range(first_row, first_row + rows, ROWS_AT_ONCE):
-            number = min(ROWS_AT_ONCE, first_row + rows - first)
-            for row_L in _tokens(files, dtype, first * length, number * length).reshape(number, length):
-                writer.write(features.serialize_example({"tokens": row_L}))
-        writer.close()
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, target)
+        with whole(target) as partial:
+            writer = ArrayRecordWriter(str(partial), "group_size:1")  # a row can be read without its neighbours
+            for first in range(first_row, first_row + rows, ROWS_AT_ONCE):
+                number = min(ROWS_AT_ONCE, first_row + rows - first)
+                for row_L in _tokens(files, dtype, first * length, number * length).reshape(number, length):
+                    writer.write(features.serialize_example({"tokens": row_L}))
+            writer.close()
     except RuntimeError as error:  # how the ArrayRecord writer reports what the system refused it
         if "() failed" not in str(error):
             raise
         raise OSError(str(error).partition(";")[0]) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_info(directory: Path, language: str, rows_by_split: dict[str, int], length: int, dtype: np.dtype) -> None:

@@ -219,6 +219,7 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, 
             f"a profile takes {PROFILED.stop} steps and {run_dir} has {config.steps - start} left; profile another."
         )
     # Counted as they are drawn, not computed: `corpus verify --run` compares the two.
+    counted = not restored or "rows_drawn" in along  # a run that an earlier version began has not counted all
     drawn = collections.Counter(along.get("rows_drawn", {}))
     started = along["started"]
     clock = Clock(config.batch_size * material.max_length, flops_per_token(model), along["seconds"])
@@ -235,7 +236,9 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, 
             if hosts.is_first():
                 metrics.write(started)
             seen = tokens_seen(mixture, material, config, step)
-            about = {"model": plain(model), "version": babel_jax.__version__, "rows_drawn": dict(drawn)}
+            about = {"model": plain(model), "version": babel_jax.__version__}
+            if counted:
+                about["rows_drawn"] = dict(drawn)
             store.save(step, state, about | {"step": step, "started": started, "seconds": clock.totals} | seen)
         saved, saved_at = step, time.monotonic()
 
@@ -323,7 +326,8 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, 
     if hosts.is_first():
         done = {"step": step, **tokens_seen(mixture, material, config, step), "seconds": clock.totals}
         rows = {name: len(source) for name, source in material.sources.items()}
-        done["sources"] = {name: {"rows": count, "drawn": drawn[name]} for name, count in sorted(rows.items())}
+        if counted:
+            done["sources"] = {name: {"rows": count, "drawn": drawn[name]} for name, count in sorted(rows.items())}
         write_json(run_dir / "DONE", done)
     hosts.barrier(f"done {run_dir}")
 
