@@ -10,6 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
+from babel_jax import machine
 from babel_jax.errors import Parser, UserError, unknown_name
 
 VERBS = {
@@ -122,11 +123,7 @@ def _default_jobs() -> int:
     accelerated = any(importlib.util.find_spec(name) for name in ("jax_cuda12_plugin", "jax_cuda13_plugin", "libtpu"))
     if accelerated and os.environ.get("JAX_PLATFORMS") != "cpu":
         return 1
-    return _cores()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return machine.cores()
 
 
 def _parser(verb: str) -> argparse.ArgumentParser:
@@ -366,7 +363,9 @@ def _evaluate_suites(arguments: list[str]) -> None:
     judging.add_argument("--k", default="1", help="numbers of tries, such as 1,10 (default: %(default)s)")
     judging.add_argument("--compat", help="judge by the rule of mxeval or multipl_e instead of ours")
     judging.add_argument("--sandbox", default="bubblewrap", help="the least isolation: bubblewrap, unshare or rlimits")
-    judging.add_argument("--jobs", type=int, default=_cores(), help="programs side by side (default: %(default)s)")
+    judging.add_argument(
+        "--jobs", type=int, default=machine.cores(), help="programs side by side (default: %(default)s)"
+    )
     comparing = parser.add_argument_group("beside other results (folders that --out has filled)")
     comparing.add_argument("--against", metavar="DIR", help="paired differences to the same problems' results there")
     comparing.add_argument("--primary_only", metavar="DIR", help="with --new_only: the share of primary's knowledge")

@@ -367,7 +367,7 @@ class Board:
     def update(self, task: tuple, message: dict) -> None:
         row = self.rows[self.row_of.setdefault(task, self._free_row())]
         name = f"seed {task[0]} {task[1]}"
-        if "epochs" in message:
+        if "epochs" in message and self.runs == 1:  # those of a study are in each run's DONE
             epochs = ", ".join(f"{source} {count:.2f}" for source, count in message["epochs"].items())
             self.study.write(f"{name}: epochs at its end: {epochs}", file=sys.stderr)
         elif "step" in message:

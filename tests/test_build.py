@@ -84,7 +84,7 @@ def contents(directory):
 
 
 def test_two_processes_and_one_build_the_same_bytes(built, folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus_build, "_cores", lambda: 2)
+    monkeypatch.setattr(corpus_build.machine, "cores", lambda: 2)
     monkeypatch.chdir(tmp_path)
     again = make(folders, Path("elsewhere"), jobs=None)
     assert contents(again.directory) == contents(built.directory)
@@ -312,7 +312,6 @@ def test_steps_can_be_switched_off(folders, tmp_path):
 
 def test_near_duplicates_by_datatrove(built, folders, tmp_path):
     """The extra's stages read what `clean` left, and find what the usual way finds."""
-    pytest.importorskip("datatrove.pipeline.dedup")
     near_duplicates = {"threshold": 0.7, "by": "datatrove"}
     corpus = make(folders, tmp_path / "corpus", clean={"near_duplicates": near_duplicates})
     assert corpus.stats["languages"] == built.stats["languages"]
@@ -609,7 +608,6 @@ BY_DATATROVE = {"near_duplicates": {"threshold": 0.7, "by": "datatrove"}}
 
 def test_datatroves_processes_die_with_a_build(folders, tmp_path):
     """And do not hold its lock."""
-    pytest.importorskip("datatrove.pipeline.dedup")
     slow = "phases.duplicates._Reader.__call__ = lambda *_: __import__('time').sleep(100)"
     command, environment = in_another_process(folders, tmp_path / "corpus", slow, clean=BY_DATATROVE)
     process, work = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL), tmp_path / ".corpus.partial"
@@ -622,7 +620,6 @@ def test_datatroves_processes_die_with_a_build(folders, tmp_path):
 
 def test_a_kill_while_datatroves_files_are_removed(built, folders, tmp_path, monkeypatch):
     """What stages have done is known by their logs, which must not outlive the files."""
-    pytest.importorskip("datatrove.pipeline.dedup")
     remove = shutil.rmtree
 
     def killed(folder, **options):

@@ -14,7 +14,6 @@ from pyarrow import parquet
 
 from babel_jax.corpus import duplicates
 from babel_jax.corpus.duplicates import digests, exact, jaccard, near, near_datatrove, signatures
-from babel_jax.errors import UserError
 from babel_jax.languages import language
 
 PYTHON = language("python")
@@ -203,13 +202,6 @@ def test_texts_of_few_words_and_no_documents_are_near_to_nothing():
     assert near_of([]).tolist() == []
 
 
-def test_all_documents_are_reported_as_done():
-    texts = [made_up(seed % 30) for seed in range(70)] + ["short"]
-    done = []
-    near_of(texts, progress=done.append)
-    assert sum(done) == len(texts) and min(done) >= 0
-
-
 @pytest.mark.parametrize("threshold", [0.5, 0.8, 0.95])
 def test_other_thresholds(threshold):
     originals = [made_up(seed, words=1000) for seed in range(30)]
@@ -237,7 +229,6 @@ def pieces(tmp_path):
 
 
 def test_datatrove_finds_the_same_clear_copies(pieces, tmp_path):
-    pytest.importorskip("datatrove", reason="the extra babel_jax[scale] is not installed")
     files, rows, texts = pieces
     near_D = near_datatrove(files, rows, THRESHOLD, tmp_path / "stages")
     assert near_D.dtype == np.int64
@@ -246,12 +237,6 @@ def test_datatrove_finds_the_same_clear_copies(pieces, tmp_path):
     for file in files:
         file.unlink()
     assert np.array_equal(near_datatrove(files, rows, THRESHOLD, tmp_path / "stages"), near_D)  # goes on: nothing to do
-
-
-def test_without_datatrove_the_extra_is_named(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "datatrove.executor", None)
-    with pytest.raises(UserError, match=r"pip install \"babel_jax\[scale\]\""):
-        near_datatrove([], [], THRESHOLD, tmp_path)
 
 
 def test_a_worker_imports_little():

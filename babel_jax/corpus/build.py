@@ -34,6 +34,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 import babel_jax
+from babel_jax import machine
 from babel_jax.corpus import clean, phases, sources, tokenizer
 from babel_jax.corpus.clean import REASONS
 from babel_jax.corpus.manifest import CLEANING
@@ -223,7 +224,7 @@ def run_tasks(work: Path, phase: str, chosen: list[str], jobs: int | None = None
     Raises:
       UserError: of a task; or a process was killed.
     """
-    jobs = _cores() if jobs is None else jobs
+    jobs = machine.cores() if jobs is None else jobs
     if jobs < 1:
         raise UserError(f"--jobs is {jobs}; give at least 1.")
     waiting = [task for task in chosen if not phases.done_file(work, phase, task).exists()]
@@ -322,10 +323,6 @@ def _serve(connection, work, phase):
 def _die_with_parent():
     multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
     os._exit(1)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # --- the folder --------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import rensa
 
-from babel_jax.errors import UserError
+from babel_jax import machine
 from babel_jax.languages import Language
 from babel_jax.lexical import without_comments
 
@@ -86,24 +86,19 @@ def _runs(word):
     return mixed
 
 
-def near(
-    signature_DxP: np.ndarray,
-    texts: Callable[[list[int]], list[str]],
-    threshold: float,
-    progress: Callable[[int], None] = lambda documents: None,
-) -> np.ndarray:
+def near(signature_DxP: np.ndarray, texts: Callable[[list[int]], list[str]], threshold: float) -> np.ndarray:
     """For each document the earlier one that it nearly copies, or -1: int64 [D]. Earlier ones that copy do not count.
 
     A similarity well above or below the threshold is taken from the signatures; near it, the texts decide. A document is
     compared with the CHECKS kept ones that are most like it by the signatures.
     `signature_DxP`: `signatures` of the documents in order. `texts`: gives the texts of documents by their rising
-    numbers, in batches. `progress`: told how many more documents are done with.
+    numbers, in batches.
     """
     near_D = np.full(len(signature_DxP), -1, np.int64)
     buckets_DxB = _buckets(signature_DxP, threshold)
     margin = 3 * (threshold * (1 - threshold) / PERMUTATIONS) ** 0.5
     low, high = threshold - margin, threshold + margin
-    kept, done = _Index(signature_DxP, buckets_DxB), 0
+    kept = _Index(signature_DxP, buckets_DxB)
     queue = np.flatnonzero((buckets_DxB >= 0).any(axis=1)).tolist()[::-1]
     while queue:
         # Which earlier documents of the batch are kept is known after it has its texts: all that may be are compared.
@@ -129,9 +124,6 @@ def near(
             near_D[document] = next(is_near, -1)
             if near_D[document] < 0:
                 kept.add(document)
-        progress(batch[-1][0] + 1 - done)
-        done = batch[-1][0] + 1
-    progress(len(near_D) - done)
     return near_D
 
 
@@ -213,17 +205,11 @@ def near_datatrove(files: list[Path], rows: list[np.ndarray], threshold: float, 
     Raises:
       UserError: datatrove is not installed.
     """
-    try:
-        import multiprocess
-        from datatrove.executor import LocalPipelineExecutor
-        from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupSignature
-        from datatrove.pipeline.dedup.minhash import MinhashConfig
-        from datatrove.utils.hashing import HashConfig
-    except ImportError as error:
-        raise UserError(
-            'near_duplicates by datatrove needs an extra; install it with `pip install "babel_jax[scale]"`, or say '
-            "`by: rensa`."
-        ) from error
+    import multiprocess  # all of this takes a second to load, which those who do without need not spend
+    from datatrove.executor import LocalPipelineExecutor
+    from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupSignature
+    from datatrove.pipeline.dedup.minhash import MinhashConfig
+    from datatrove.utils.hashing import HashConfig
 
     class Signature(MinhashDedupSignature):  # of the same words and hashes as `near`
         def get_shingles(self, text):
@@ -239,8 +225,9 @@ def near_datatrove(files: list[Path], rows: list[np.ndarray], threshold: float, 
     signed, paired, clustered = (str(folder / name) for name in ("signatures", "pairs", "clusters"))
     # The tokenizer for datatrove's own shingles is not called; Cherokee's loads without a further package.
     signing = Signature(signed, config, language="chr_Cher")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with multiprocess.get_context("forkserver").Pool(min(cores, max(bands, len(files))), _begin_worker) as pool:
+    with multiprocess.get_context("forkserver").Pool(
+        min(machine.cores(), max(bands, len(files))), _begin_worker
+    ) as pool:
         for name, tasks, pipeline in (
             ("signatures", len(files), [_Reader(files, rows), signing]),
             ("pairs", bands, [MinhashDedupBuckets(signed, paired, config=config)]),
