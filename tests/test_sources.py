@@ -903,3 +903,17 @@ def test_what_workers_load_is_small():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_place_that_refuses_is_told_from_a_broken_file():
+    refusal = type("NoCredentialsError", (Exception,), {"__module__": "botocore.exceptions"})
+    for error in (refusal("no\nentry"), PermissionError("no entry")):
+        with (
+            pytest.raises(UserError, match="s3://a/b .no entry.; check its address, and that"),
+            places.understood("s3://a/b"),
+        ):
+            raise error
+    with pytest.raises(UserError, match="it is damaged"), places.understood("a.zip"):
+        raise EOFError("short")
+    with pytest.raises(KeyError), places.understood("a.zip"):  # a fault of ours stays one
+        raise KeyError("key")

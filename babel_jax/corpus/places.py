@@ -24,6 +24,7 @@ BROKEN = (
     *(OSError, EOFError, UnicodeError, zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile),
     *(NotImplementedError, pa.ArrowException),
 )
+REFUSED = (PermissionError, ConnectionError, TimeoutError)
 _CLOUD = ("aiobotocore", "aiohttp", "botocore", "gcsfs", "google", "s3fs")  # packages with exceptions of their own
 _HIDDEN = re.compile(r"(^|/)\.(?!\.?/)[^/]*/")
 _CHANGED = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "created")  # what file systems call it
@@ -188,16 +189,17 @@ def _git(folder, *arguments) -> bytes:
 
 @contextlib.contextmanager
 def understood(place: str) -> Iterator[None]:
-    """Turns what libraries raise over a broken file into a `UserError`."""
+    """Turns what libraries raise over a broken file, or a place that they cannot reach, into a `UserError`."""
     try:
         yield
     except Exception as error:
-        if not isinstance(error, BROKEN) and type(error).__module__.split(".")[0] not in _CLOUD:
+        if isinstance(error, REFUSED) or type(error).__module__.split(".")[0] in _CLOUD:
+            hint = "check its address, and that this machine may read there."
+        elif isinstance(error, BROKEN):
+            hint = "it is damaged, or not what its name says: get it again, or take it out of the manifest."
+        else:
             raise
-        raise UserError(
-            f"cannot read {place} ({one_line(error)}); it is damaged, or not what its name says: get it again, or take it "
-            "out of the manifest."
-        ) from error
+        raise UserError(f"cannot read {place} ({one_line(error)}); {hint}") from error
 
 
 def one_line(error) -> str:
