@@ -48,7 +48,21 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        if _output_is_read():
+            raise
+        return 128 + signal.SIGPIPE
     return 0
+
+
+def _output_is_read() -> bool:
+    """False if whoever read the output has enough, as `head` does; what would still be written is then dropped."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def _wait_for_the_others() -> None:

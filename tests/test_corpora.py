@@ -1,6 +1,9 @@
 import json
 import random
 import shutil
+import signal
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -186,3 +189,25 @@ def test_a_size_of_nothing_is_refused(folder, tmp_path, capsys, size):
     arguments = ["corpus", "build", f"--source=python={folder}", f"--out={tmp_path / 'c'}", "--jobs=1"]
     assert main([*arguments, size]) == 2
     assert f"{size.strip('-').partition('=')[0]} must be a whole number of at least 1, not 0" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_ends_the_output_quietly():
+    """As `| head` does; any other broken pipe is a fault of ours and stays one."""
+    code = """if True:
+        import sys
+        from babel_jax import __main__, corpora
+        corpora.main = lambda arguments: [print("line", flush=True) for _ in range(100_000)]
+        if sys.argv[1] == "inside":
+            def corpora_main(arguments):
+                raise BrokenPipeError
+            corpora.main = corpora_main
+        sys.exit(__main__.main(["corpus"]))"""
+    for where, status, error in (("outside", 128 + signal.SIGPIPE, ""), ("inside", 1, "BrokenPipeError")):
+        with subprocess.Popen(
+            [sys.executable, "-c", code, where], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            process.stdout.readline()
+            if where == "outside":
+                process.stdout.close()
+            said = process.stderr.read()
+        assert process.returncode == status and said.strip().endswith(error) and bool(said) == bool(error)
