@@ -609,7 +609,9 @@ def test_every_outcome_of_real_programs(language, sandboxed, ready, tmp_path, sh
     assert {wanted_one: row["outcome"] for wanted_one, row in zip(wanted, rows, strict=True)} == {
         name: name for name in wanted
     }
-    assert [row["first_outcome"] for row in rows] == [name if name == "timeout" else None for name in wanted]
+    # On a busy machine others may run out of time at first, too: then they were run again alone, to the same end.
+    assert all(row["first_outcome"] == "timeout" for row in rows if row["outcome"] == "timeout")
+    assert {row["first_outcome"] for row in rows} <= {"timeout", None}
 
 
 @pytest.mark.parametrize("language", judge.CONTROLS)
