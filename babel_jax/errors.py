@@ -20,6 +20,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} '{name}'; {hint}")
 
 
+def one_line(error: BaseException) -> str:
+    """What an error of a library says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class Parser(argparse.ArgumentParser):
     """Command lines whose mistakes are a `UserError`."""
 

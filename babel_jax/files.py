@@ -110,6 +110,21 @@ def read_json(place: str | os.PathLike):
         ) from error
 
 
+def differences(old, new, where: str = "") -> Iterator[tuple[str, object, object]]:
+    """(key, old, new) of all that differs in two JSON values, keys in order; "a.b" is a key of a table within a table."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+    elif old != new:
+        yield where, old, new
+
+
+def sha256(place: Path) -> str:
+    """The SHA-256 of a file on a disk, 64 hex digits."""
+    with place.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def content_hash(value) -> str:
     """The first 16 hex digits of the SHA-256 of `value` (bytes, or anything that JSON can hold)."""
     if not isinstance(value, bytes):

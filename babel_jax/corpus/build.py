@@ -17,11 +17,9 @@ import io
 import json
 import multiprocessing
 import multiprocessing.connection
-import os
 import shutil
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections import Counter
@@ -40,7 +38,7 @@ from babel_jax.corpus.clean import REASONS
 from babel_jax.corpus.manifest import CLEANING
 from babel_jax.corpus.phases import SAMPLE_BYTES, SPLITS, VALIDATION_SHARE
 from babel_jax.errors import UserError
-from babel_jax.files import content_hash, read_json, write_atomic, write_json
+from babel_jax.files import content_hash, differences, read_json, sha256, write_atomic, write_json
 
 if TYPE_CHECKING:  # it loads TFDS, which few of the worker processes need
     from babel_jax.corpus.rows import RowSource
@@ -178,13 +176,17 @@ def tasks(work: Path, phase: str) -> list[str]:
         raise UserError(f"--phase is {phase}; phases are {', '.join(PHASES)}.")
     before = PHASES[: PHASES.index(phase)][-1:]
     if before:
-        missing = [task for task in tasks(work, before[0]) if not phases.done_file(work, before[0], task).exists()]
+        missing = _undone(work, before[0], tasks(work, before[0]))
         if missing:
             raise UserError(
                 f"{len(missing)} tasks of the phase {before[0]} are still to be done, such as {missing[0]}; "
                 f"run all shards of --phase={before[0]} first."
             )
     return phases.PHASES[phase].tasks(work, phases.read_plan(work))
+
+
+def _undone(work, phase, chosen):
+    return [task for task in chosen if not phases.done_file(work, phase, task).exists()]
 
 
 def run_task(work: Path, phase: str, task: str) -> None:
@@ -208,7 +210,7 @@ def finish(work: Path, out: Path) -> Corpus:
     """
     if _is_corpus(work):
         return load(work)
-    missing = [task for task in tasks(work, PHASES[-1]) if not phases.done_file(work, PHASES[-1], task).exists()]
+    missing = _undone(work, PHASES[-1], tasks(work, PHASES[-1]))
     if missing:
         raise UserError(f"{len(missing)} tasks of the phase {PHASES[-1]} are still to be done, such as {missing[0]}.")
     with _writing(out):
@@ -227,7 +229,7 @@ def run_tasks(work: Path, phase: str, chosen: list[str], jobs: int | None = None
     jobs = machine.cores() if jobs is None else jobs
     if jobs < 1:
         raise UserError(f"--jobs is {jobs}; give at least 1.")
-    waiting = [task for task in chosen if not phases.done_file(work, phase, task).exists()]
+    waiting = _undone(work, phase, chosen)
     jobs = min(jobs, len(waiting))
     begin, interval = time.monotonic(), 0.5 if sys.stderr.isatty() else 15
     bar = tqdm(
@@ -306,7 +308,7 @@ def _give(connection, task):
 def _serve(connection, work, phase):
     """What a worker process does until its parent closes the connection, or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends this process
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    machine.die_with(multiprocessing.parent_process())
     with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):
         while True:
             task = connection.recv()
@@ -318,11 +320,6 @@ def _serve(connection, work, phase):
             except Exception:  # as text, for not every exception can be sent
                 error = RuntimeError(f"in a worker process, {phase} of {task}:\n{traceback.format_exc()}")
             connection.send((task, error))
-
-
-def _die_with_parent():
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
 
 
 # --- the folder --------------------------------------------------------------------------------------------------
@@ -386,16 +383,8 @@ def _wanted(manifest, benchmarks):
     return json.loads(json.dumps({"settings": settings, "inputs": inputs}))  # as it comes back from a file
 
 
-def _differences(a, b, where=""):
-    if isinstance(a, dict) and isinstance(b, dict):
-        for key in sorted({*a, *b}):
-            yield from _differences(a.get(key), b.get(key), f"{where}.{key}" if where else key)
-    elif a != b:
-        yield where
-
-
-def _all_differences(wanted, there):
-    differs = list(_differences(wanted, there))
+def _differences(wanted, there):
+    differs = [key for key, *_ in differences(there, wanted)]
     # The order of the languages is part of the corpus, and JSON objects keep it.
     if not differs and list(wanted["inputs"]) != list(there["inputs"]):
         differs = ["the order of the languages"]
@@ -406,16 +395,20 @@ def _found(out, wanted):
     if not _is_corpus(out) or not (out / "inputs.json").exists():
         raise UserError(f"{out} exists and is no corpus; give --out a folder that is not there yet.")
     there = {"settings": read_json(out / "manifest.json").get("settings", {}), "inputs": read_json(out / "inputs.json")}
-    differs = _all_differences(wanted, there)
+    differs = _differences(wanted, there)
     if differs:
         raise UserError(f"{out} holds another corpus (it differs in {', '.join(differs)}); choose another --out.")
     shutil.rmtree(_work(out), ignore_errors=True)  # left by a build that was killed when all was done
     return load(out)
 
 
+def _asked(wanted, manifest):
+    return {"version": babel_jax.__version__, "wanted": wanted, "manifest": manifest}
+
+
 def _is_begun(work, wanted, manifest):
     """Whether this very build was begun in the folder, of sources that stand where they stood."""
-    asked = {"version": babel_jax.__version__, "wanted": wanted, "manifest": manifest}
+    asked = _asked(wanted, manifest)
     there = phases.read_plan(work) if (work / "plan.json").exists() else {}
     # As text, in which the order of the languages counts.
     return json.dumps(asked) == json.dumps({key: there.get(key) for key in asked})
@@ -427,7 +420,7 @@ def _begin(manifest, out, benchmarks, wanted, anew=True):
     if _is_begun(work, wanted, manifest):
         return work
     there = phases.read_plan(work) if (work / "plan.json").exists() else None
-    differs = _all_differences(wanted, there["wanted"]) if there else []
+    differs = _differences(wanted, there["wanted"]) if there else []
     if there and there.get("version") != babel_jax.__version__:
         differs.append("the version of babel_jax")
     if differs:
@@ -447,8 +440,7 @@ def _begin(manifest, out, benchmarks, wanted, anew=True):
             pieces[name].append(f"{name}-{piece.number:05d}")
             write_json(work / "pieces" / f"{pieces[name][-1]}.json", piece.to_json())
     write_json(work / "benchmarks.json", benchmarks)
-    plan = {"version": babel_jax.__version__, "wanted": wanted, "manifest": manifest, "pieces": pieces}
-    write_json(work / "plan.json", plan)
+    write_json(work / "plan.json", _asked(wanted, manifest) | {"pieces": pieces})
     return work
 
 
@@ -520,7 +512,7 @@ def _statistics(work, plan, name):
         # The marks that end documents stand for no text.
         total["bytes_per_token"] = round(total["bytes"] / max(1, total["tokens"] - total["documents"]), 4)
         summary[split] = total
-    return summary, _funnel(name, table, selected["redacted_bytes"], plan["manifest"]["clean"])
+    return summary, _funnel(name, table, selected["redacted_bytes"])
 
 
 def _source(source, cleaned, number):
@@ -537,7 +529,7 @@ def _source(source, cleaned, number):
     }
 
 
-def _funnel(name, table, redacted_bytes, steps):
+def _funnel(name, table, redacted_bytes):
     lines, documents, size = [], table["found"]["files"], table["found"]["bytes"]
     for step in STEPS:
         dropped = [table[reason] for reason in REASONS.get(step, ())]
@@ -560,10 +552,8 @@ def verify(directory: Path) -> list[str]:
         path = corpus.directory / file
         if not path.is_file():
             problems.append(f"{file} is missing.")
-        else:
-            with path.open("rb") as content:
-                if hashlib.file_digest(content, "sha256").hexdigest() != digest:
-                    problems.append(f"{file} is not the file that was built: its SHA-256 is another.")
+        elif sha256(path) != digest:
+            problems.append(f"{file} is not the file that was built: its SHA-256 is another.")
     if problems:  # what follows would only say the same again, if it could be read at all
         return problems
     for name in corpus.manifest["languages"]:

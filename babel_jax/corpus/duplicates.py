@@ -5,9 +5,7 @@ from MinHash signatures cut into bands (Broder 1997; Leskovec, Rajaraman and Ull
 """
 
 import hashlib
-import os
 import signal
-import threading
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -259,12 +257,7 @@ def _begin_worker():
 
     logger.disable("datatrove")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends this process
-    threading.Thread(target=_die_with_parent, args=(multiprocess.parent_process(),), daemon=True).start()
-
-
-def _die_with_parent(parent):
-    parent.join()
-    os._exit(1)
+    machine.die_with(multiprocess.parent_process())
 
 
 class _Reader:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.errors import UserError, one_line, unknown_name
 from babel_jax.languages import LANGUAGES
 
 FORMATS = ("auto", "files", "jsonl", "parquet", "huggingface", "tfds")
@@ -328,5 +328,4 @@ def _parse(path):
             return json.loads(text, object_pairs_hook=_once)
         return yaml.load(text, _Loader)
     except (OSError, ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"cannot read the manifest {path} ({reason}); correct it and run again.") from error
+        raise UserError(f"cannot read the manifest {path} ({one_line(error)}); correct it and run again.") from error

@@ -25,7 +25,7 @@ from babel_jax import languages
 from babel_jax.corpus import call_sites, clean, decontaminate, duplicates, redact, sources, tokenizer
 from babel_jax.corpus.clean import REASONS
 from babel_jax.errors import UserError
-from babel_jax.files import content_hash, read_json, whole, write_atomic
+from babel_jax.files import content_hash, read_json, sha256, whole, write_atomic
 
 SPLITS = ("train", "validation")
 VALIDATION_SHARE = 0.05  # of a language's bytes
@@ -481,11 +481,7 @@ def _writer(target, fields):
 
 def digests(work, files):
     """{path in the corpus: sha256}."""
-    digests = {}
-    for path in files:
-        with path.open("rb") as file:
-            digests[path.relative_to(work / "corpus").as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return digests
+    return {path.relative_to(work / "corpus").as_posix(): sha256(path) for path in files}
 
 
 def heldout(directory, language):

@@ -15,6 +15,7 @@ from pathlib import Path
 import fsspec
 import pyarrow as pa
 
+from babel_jax import errors
 from babel_jax.errors import UserError
 
 LARGEST_FILE = 1_000_000  # bytes; of a larger file only the size is needed (clean.py drops it)
@@ -204,4 +205,4 @@ def understood(place: str) -> Iterator[None]:
 
 def one_line(error) -> str:
     """What an error says, short and in one line."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return errors.one_line(error)[:300]

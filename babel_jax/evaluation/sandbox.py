@@ -35,7 +35,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.errors import UserError, one_line, unknown_name
 
 LEVELS = ("bubblewrap", "unshare", "rlimits")  # strongest first
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
@@ -114,7 +114,7 @@ def _why_not(level: str) -> str:
         with Sandbox(level, workers=1) as sandbox:
             finished = sandbox.run(["sh", "-c", "echo works"], limits=Limits(cpu_seconds=5, wall_seconds=20))
     except (SandboxError, UserError, OSError) as error:  # OSError: a kernel that lacks a call, a full disk
-        return " ".join(str(error).split())
+        return one_line(error)
     return "" if finished.stdout == b"works\n" else f"a program that prints one line ended so: {finished}"
 
 

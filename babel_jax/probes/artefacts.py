@@ -21,7 +21,7 @@ import numpy as np
 
 import babel_jax
 from babel_jax import files
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, one_line
 
 SCHEMA = "babel_jax.probes"
 VERSION = 1
@@ -117,13 +117,9 @@ def load(path, expect: dict | None = None) -> tuple[dict, dict]:
         raise
     except Exception as error:  # a damaged zip can raise anything
         raise UserError(
-            f"cannot read {path} as probe results ({_one_line(error)}); check the path, or delete it and probe again."
+            f"cannot read {path} as probe results ({one_line(error)}); check the path, or delete it and probe again."
         ) from error
     return arrays, about
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _check(path, about: dict, expect: dict) -> None:
@@ -248,7 +244,7 @@ def read_neuron_file(path, layers: int, ffn_width: int, languages=None):
             lists = _Tensors(archive, root).load()
     except Exception as error:  # a damaged pickle can raise anything
         raise UserError(
-            f"cannot read {path} as a neuron file ({_one_line(error)}); it must be a list [languages][layers] of integer "
+            f"cannot read {path} as a neuron file ({one_line(error)}); it must be a list [languages][layers] of integer "
             "tensors, saved by torch 1.6 or later."
         ) from error
     return _masks(path, lists, layers, ffn_width, languages)

@@ -1,13 +1,12 @@
 """The funnel of a corpus: what each step of the cleaning left of each language, as a figure beside its table."""
 
-import io
 from pathlib import Path
 
 import matplotlib
 import pandas as pd
 
 from babel_jax import files
-from babel_jax.report.figures import FAINT, INK, NEW, NEW_LIGHT, STYLE, language_name, make_axes, svg
+from babel_jax.report.figures import FAINT, INK, NEW, NEW_LIGHT, STYLE, language_name, make_axes, png, svg
 
 COLUMNS = 3  # languages beside each other
 
@@ -20,10 +19,8 @@ def build(directory) -> list[Path]:
     table = pd.read_csv(Path(directory, "funnel.csv"))
     with matplotlib.rc_context(STYLE):
         figure = draw(table)
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=150, facecolor="white", metadata={"Software": None})
         paths = [Path(directory, "funnel.svg"), Path(directory, "funnel.png")]
-        for path, content in zip(paths, (svg(figure, "funnel"), picture.getvalue()), strict=True):
+        for path, content in zip(paths, (svg(figure, "funnel"), png(figure)), strict=True):
             files.write_atomic(path, content)
     return paths
 

@@ -68,22 +68,12 @@ def check_same_config(run_dir, config: dict, writer: bool = True) -> None:
         if writer:
             write_json(path, config)
         return
-    difference = _first_difference(read_json(path), config)
-    if difference:
-        name, old, new = difference
+    for name, old, new in files.differences(read_json(path), config):
+        if not set(MAY_CHANGE).isdisjoint(name.split(".")):
+            continue
         raise UserError(
             f"{run_dir} belongs to another config: {name} was {old} and is now {new}; use another workdir, or the old value."
         )
-
-
-def _first_difference(old, new, where=""):
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted((old.keys() | new.keys()) - set(MAY_CHANGE)):
-            found = _first_difference(old.get(key), new.get(key), f"{where}.{key}" if where else key)
-            if found:
-                return found
-        return None
-    return None if old == new else (where, old, new)
 
 
 @contextlib.contextmanager
