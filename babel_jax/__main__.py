@@ -19,7 +19,7 @@ VERBS = {
     "train": "train one run of a study",
     "probe": "all probes over any checkpoints: losses, lens, neurons, alignment, interventions",
     "evaluate": "problem suites: write, run in a sandbox, judge, score; or measure one run of a study",
-    "optimize": "print Algorithm 1's proposals from a study's measurements",
+    "optimize": "the corpus that Algorithm 1 asks for, with intervals, from a study or a table of losses",
     "compile": "compile a run's train step and probe for hardware that need not be here, and say what they cost",
     "convert": "a GPT-2 of Hugging Face into a run, or a checkpoint into a GPT-2 of theirs",
     "report": "make a study's report again from its measurements",
@@ -452,27 +452,9 @@ def _evaluate_suites(arguments: list[str]) -> None:
 
 
 def optimize(arguments: list[str]) -> None:
-    parser = _parser("optimize")
-    parser.add_argument("--workdir", required=True, help="a study's directory")
-    parser.add_argument("--out", metavar="FILE", help="where to write a proposal as a mixture file that `train` reads")
-    parser.add_argument("--proposal", default="loss", help="which one: loss, loss_knowledge or knowledge_share")
-    parsed = parser.parse_args(arguments)
-    from babel_jax import files, measurements, mixtures
-    from babel_jax.files import read_json
-    from babel_jax.optimum import algorithm1
+    from babel_jax import proposals
 
-    described = read_json(files.path(parsed.workdir) / "study.json")
-    proposals = algorithm1.proposals(measurements.read(parsed.workdir), described["primary"], described["new"])
-    for source, proposal in proposals.items():
-        low, high = proposal["p_star_ci"]
-        print(
-            f"{source:16s} P* = {proposal['p_star']:.4f} [{low:.4f}, {high:.4f}] at step {proposal['best_step']}: "
-            f"{described['new']} {proposal['pairwise_share']:.1%} of the tokens (joint reading {proposal['joint_share']:.1%})"
-        )
-    if parsed.out:
-        mixture = mixtures.of_proposal(parsed.workdir, described, proposals, parsed.proposal)
-        mixtures.write(parsed.out, mixture)
-        print(f"mixture: {parsed.out}; train it with --run=mix --mixture={parsed.out}")
+    proposals.main(arguments)
 
 
 def compile(arguments: list[str]) -> None:

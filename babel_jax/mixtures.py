@@ -175,31 +175,6 @@ def table(found: dict) -> str:
     return "\n".join(lines)
 
 
-# --- optimize -------------------------------------------------------------------------------------------------------------
-
-
-def of_proposal(workdir, described: dict, proposals: dict[str, dict], name: str) -> dict:
-    """The mixture file of one of Algorithm 1's proposals, for as many tokens as the study's own mixes have.
-
-    Args:
-      described: the study's study.json.
-      proposals: {name: proposal} of `algorithm1.proposals`.
-    """
-    if name not in proposals:
-        raise unknown_name("proposal", name, proposals)
-    mixes = [run for run in described["runs"] if run["run"].startswith("mix_")]
-    if not mixes:
-        raise UserError(
-            f"the study in {workdir} trained no mix, so nothing says for how many tokens; add the role 'mix'."
-        )
-    _, done, row_tokens = _finished(files.path(workdir) / f"seed{mixes[0]['seed']}" / mixes[0]["run"])
-    available = {source: counts["rows"] * row_tokens for source, counts in done["sources"].items()}
-    share = proposals[name]["pairwise_share"]
-    weights = {described["primary"]: round(1 - share, 4), described["new"]: share}
-    made = {"by": "optimize", "proposal": name, **proposals[name]}
-    return compose(made, [{"tokens": 0, "weights": weights}], available, done["tokens"])
-
-
 # --- corpus verify --run --------------------------------------------------------------------------------------------------
 
 
@@ -212,10 +187,13 @@ def verify_run(run_dir) -> list[str]:
     Raises:
       UserError: the run is not done, or drew no rows of its own (imported, or of an earlier version).
     """
-    config, done, row_tokens = _finished(files.path(run_dir))
+    run_dir = files.path(run_dir)
+    config, done, row_tokens = finished(run_dir)
+    online = config.get("online", {"every": 0})["every"]  # runs of an earlier version have no such section
+    stages = read_json(run_dir / "stages.json") if online else config["stages"]
     place = done["step"] * config["batch_size"]
     sizes = {name: range(counts["rows"]) for name, counts in done["sources"].items()}
-    mixed = mixture.Mixture(sizes, mixture.stages_from_config(config["stages"], row_tokens), config["seed"])
+    mixed = mixture.Mixture(sizes, mixture.stages_from_config(stages, row_tokens), config["seed"])
     wanted, shares = mixed.rows_seen(place), mixed.shares_seen(place)
     problems, largest = [], 0.0
     print(f"{'source':12s} {'rows':>12s} {'tokens':>16s} {'drawn':>8s} {'share':>8s} {'epochs':>8s} {'deviation':>10s}")
@@ -233,7 +211,7 @@ def verify_run(run_dir) -> list[str]:
     return problems
 
 
-def _finished(run_dir) -> tuple[dict, dict, int]:
+def finished(run_dir) -> tuple[dict, dict, int]:
     """(config, DONE, tokens of a row) of a finished run that counted its rows."""
     if not (run_dir / "DONE").exists():
         raise UserError(f"{run_dir} is not done; train that run to its end first.")

@@ -51,7 +51,8 @@ class ProbeTexts:
                 raise UserError("--corpus needs --languages: the primary, then at least one other.")
             found = several(self.corpus, self.languages, self.rows, self.prompt_tokens)
         else:
-            found = study.load_material(config, sweep.seed_of(run_dir) if self.seed is None else self.seed)
+            seed = sweep.seed_of(run_dir) if self.seed is None else self.seed
+            found = study.load_material(config, seed, files.path(run_dir).name)
         return self._prompted(sweep.chosen(found, self.languages), tokenizer), tokenizer.sha if tokenizer else None
 
     def _prompted(self, found: Material, tokenizer) -> Material:
@@ -116,7 +117,7 @@ class SuiteTexts:
             raise UserError(f"{run_dir} is no run of the embedded world; give a suite of files.")
         seed = sweep.seed_of(run_dir)
         material = study.load_material(config, seed)
-        embedded = world.World(world.WorldConfig(config.primary, config.new, **config.world.to_dict()), seed)
+        embedded = world.World(study.world_config(config), seed)
         languages = tuple(dict.fromkeys(self.languages)) or embedded.languages
         for language in languages:
             if language not in embedded.languages:

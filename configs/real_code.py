@@ -31,24 +31,25 @@ def get_config() -> ConfigDict:
             runs=dict(
                 primary_only=dict(
                     steps=640,
-                    stages=({"tokens": 0, "weights": {"python": 1.0}},),
+                    stages=({"tokens": 0, "weights": {"primary": 1.0}},),
                     optimizer=dict(schedule="cosine", final_learning_rate=2e-4),
                 ),
                 new_only=dict(
                     steps=256,
-                    stages=({"tokens": 0, "weights": {"php": 1.0}},),
+                    stages=({"tokens": 0, "weights": {"new": 1.0}},),
                     optimizer=dict(schedule="cosine", final_learning_rate=2e-4),
                 ),
                 continual=dict(
                     init_from="primary_only",
                     steps=384,
                     checkpoint_steps=(0, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384),
-                    stages=({"tokens": 0, "weights": {"php": 1.0}},),
+                    stages=({"tokens": 0, "weights": {"new": 1.0}},),
                     optimizer=dict(learning_rate=1e-3),
                 ),
                 mix=dict(steps=256, optimizer=dict(schedule="cosine", final_learning_rate=2e-4)),
             ),
             original=dict(python=11, php=23),  # billions of tokens in the paper
             sweep=(0.35,),
+            candidates=("algorithm1_loss",),
         )
     )

@@ -47,36 +47,35 @@ def get_config() -> ConfigDict:
                     steps=4000,
                     stop_every=50,
                     stop_accuracy=0.99,
-                    stages=({"tokens": 0, "weights": {"python": 1.0}},),
+                    stages=({"tokens": 0, "weights": {"primary": 1.0}},),
                     optimizer=dict(learning_rate=4e-3, label_smoothing=0.1),  # smoothing decides how much transfers
                 ),
                 primary_only=dict(
                     init_from="primary_climb",
                     steps=800,  # well beyond the criterion: with 200 steps the peak is 0.53, 0.97, 0.79 on seeds 0, 1, 2
-                    stages=({"tokens": 0, "weights": {"python": 1.0}},),
+                    stages=({"tokens": 0, "weights": {"primary": 1.0}},),
                     optimizer=FROM_SCRATCH | dict(warmup_steps=0, decay_steps=0),
                 ),
                 new_only=dict(
                     steps=400,
-                    stages=({"tokens": 0, "weights": {"php": 1.0}},),
+                    stages=({"tokens": 0, "weights": {"new": 1.0}},),
                     optimizer=FROM_SCRATCH,
                 ),
                 continual=dict(
                     init_from="primary_only",
                     steps=384,
                     checkpoint_steps=CHECKPOINTS,
-                    stages=({"tokens": 0, "weights": {"php": 1.0}},),
+                    stages=({"tokens": 0, "weights": {"new": 1.0}},),
                     optimizer=CONTINUAL,
                 ),
                 control=dict(
                     init_from="primary_only",
                     steps=384,
                     checkpoint_steps=CHECKPOINTS,
-                    stages=({"tokens": 0, "weights": {"php_control": 1.0}},),
+                    stages=({"tokens": 0, "weights": {"new_control": 1.0}},),
                     optimizer=CONTINUAL,
                 ),
             ),
             original=dict(python=11, php=23),  # billions of tokens in the paper; no mix is trained here
-            proposals=False,
         )
     )

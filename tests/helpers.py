@@ -31,7 +31,7 @@ def world_config(**changes) -> world.WorldConfig:
 
 def small_material(**changes) -> Material:
     """The small world, with some fields of its material changed."""
-    return dataclasses.replace(world.material(world_config(), 0), **changes)
+    return dataclasses.replace(world.materials(world_config(), 0)["php"], **changes)
 
 
 def random_rows(n: int, vocab_size: int, length: int, seed: int = 0) -> np.ndarray:

@@ -1,17 +1,8 @@
 import numpy as np
 import pytest
-import synthetic_study
 
-from babel_jax import measurements
 from babel_jax.errors import UserError
-from babel_jax.optimum import algorithm1
-
-
-def test_eq1_is_one_at_the_primarys_loss_and_zero_at_its_own():
-    share, out_of_range = algorithm1.primary_share([3.0, 2.0, 1.0, 0.5, 4.0], loss_primary=3.0, loss_own=1.0)
-    np.testing.assert_allclose(share, [1, 0.5, 0, 0, 1])
-    np.testing.assert_array_equal(out_of_range, [False, False, False, True, True])
-    assert np.isnan(algorithm1.primary_share(1.0, 2.0, 2.0)[0]), "two equal ends tell nothing"
+from babel_jax.optimum import algorithm1, share
 
 
 def test_pairwise_reading_gives_the_papers_corpus():
@@ -31,14 +22,13 @@ def test_slope_is_the_derivative_of_the_pairwise_tokens():
 def test_joint_reading_solves_all_shares_together_and_inverts():
     tokens = algorithm1.joint_tokens([0.6875, 0.5238], 11e9)
     np.testing.assert_allclose(algorithm1.joint_share(tokens, 11e9), [0.6875, 0.5238])
-    shares = algorithm1.token_share([11e9, *tokens])
-    np.testing.assert_allclose(shares[1:], [1 - 0.6875, 1 - 0.5238])
+    np.testing.assert_allclose(share.token_share([11e9, *tokens])[1:], [1 - 0.6875, 1 - 0.5238])
     assert tokens[0] > algorithm1.pairwise_tokens(0.6875, 11e9), "the other language dilutes the primary"
 
 
 def test_joint_and_pairwise_agree_for_one_language():
-    for share in (0.07, 0.5, 0.6875, 1.0):
-        np.testing.assert_allclose(algorithm1.joint_tokens(share, 11e9), [algorithm1.pairwise_tokens(share, 11e9)])
+    for p_star in (0.07, 0.5, 0.6875, 1.0):
+        np.testing.assert_allclose(algorithm1.joint_tokens(p_star, 11e9), [algorithm1.pairwise_tokens(p_star, 11e9)])
 
 
 def test_joint_reading_says_when_it_has_no_solution():
@@ -46,74 +36,250 @@ def test_joint_reading_says_when_it_has_no_solution():
         algorithm1.joint_tokens([0.4, 0.5], 11e9)
 
 
-@pytest.fixture(scope="module")
-def frame():
-    return synthetic_study.planted(seeds=3, problems=80, steps=synthetic_study.STEPS[::2], layers=2)
+# --- a language's proposal ------------------------------------------------------------------------------------------------
+
+STEPS = np.array([0, 10, 20, 40, 80])
+P_C = np.array([1.0, 0.8, 0.6875, 0.3, 0.0])
 
 
-def test_proposals_take_the_loss_at_the_best_checkpoint(frame):
-    found = algorithm1.proposals(frame, "python", "php")
-    assert set(found) == set(algorithm1.SOURCES)
-    loss = frame[(frame["metric"] == "loss") & (frame["run"] == "continual") & (frame["language"] == "php")]
-    mean = loss.groupby("step")["value"].mean()
-    best = found["loss"]["best_step"]
-    expected = (mean[best] - mean.iloc[-1]) / (mean.iloc[0] - mean.iloc[-1])
-    assert found["loss"]["p_star"] == pytest.approx(expected, abs=1e-4)
-    assert found["loss"]["pairwise_share"] == pytest.approx(1 - expected, abs=1e-4)
-    for proposal in found.values():
-        assert proposal["pairwise_share"] == proposal["joint_share"]
-        assert proposal["p_star_ci"][0] <= proposal["p_star"] <= proposal["p_star_ci"][1]
-        assert proposal["pairwise_share"] == round(proposal["pairwise_share"], 4)
-    assert found["knowledge_share"]["p_star"] == pytest.approx(0.59, abs=0.03)
+def evidence(best_R=(2,) * 200, noise=0.0, p_C=P_C, language="php", peak=20):
+    """(observation, share curve, verdict) of a language with P = 0.6875, the paper's PHP, at its peak in step 20."""
+    generator = np.random.default_rng(1)
+    replicates_RxC = np.clip(p_C + noise * generator.normal(size=(1000, 5)), 0, 1)
+    score_C = np.array([0.1, 0.5, 0.9, 0.6, 0.4])
+    observation = {
+        "language": language,
+        "steps": STEPS,
+        "tokens": STEPS * 100.0,
+        "seeds": [0, 1],
+        "score_SxC": np.array([score_C, np.roll(score_C, 1)]),
+    }
+    curve = {
+        "source": "loss",
+        "steps": STEPS,
+        "pooled": p_C,
+        "value_SxC": np.array([p_C, p_C]),
+        "out_of_range": np.array([False, False, True, False, False]),
+        "replicates_RxC": replicates_RxC,
+    }
+    return observation, curve, {"peak": {"step": peak}, "replicates": {"best_R": np.array(best_R)}}
 
 
-def test_one_seed_gets_its_interval_from_its_problems(frame):
-    one = frame[frame["seed"] == 0]
-    found = algorithm1.proposals(one, "python", "php")["loss"]
-    assert found["p_star_ci"][0] <= found["p_star"] <= found["p_star_ci"][1]
+DEPENDS = {"depends": True, "reason": "it does."}
 
 
-def test_proposals_without_what_they_need():
-    empty = measurements.table(
-        [measurements.row(run="continual", seed=0, step=0, probe="loss", metric="loss", value=1)]
-    )
-    with pytest.raises(UserError, match="no judged problems"):
-        algorithm1.proposals(empty, "python", "php")
+def test_a_proposal_is_the_share_at_the_best_checkpoint_and_eq3():
+    found = algorithm1.propose(*evidence(), DEPENDS, primary_tokens=11e9, original_tokens=23e9)
+    assert found["p_star"] == 0.6875 and found["best_step"] == 20 and found["best_tokens"] == 2000
+    assert found["tokens"] == pytest.approx(5e9) and found["tokens_ci"] == pytest.approx([5e9, 5e9])
+    assert found["pairwise_share"] == pytest.approx(5 / 16) and found["joint_share"] == found["pairwise_share"]
+    assert found["out_of_range"] and found["source"] == "loss" and found["calibrated"] is None
+    np.testing.assert_allclose(found["by_seed"], [0.6875, 0.3], err_msg="each seed at its own best checkpoint")
+    assert found["decision"] == algorithm1.CHANGE and "has 23B" in found["reason"] and found["reason"].endswith(".")
 
 
-def sweep(score_MxS):
-    return [
-        {"run": f"mix_{m}", "new_share": m / 10, "seeds": list(range(len(scores))), "by_seed": scores, "solved": []}
-        for m, scores in enumerate(np.asarray(score_MxS, float))
-    ]
+def test_every_source_of_error_widens_the_interval():
+    def width(calibration=None, **changes):
+        low, high = algorithm1.propose(*evidence(**changes), DEPENDS, calibration)["p_star_ci"]
+        return high - low
+
+    identity = {"best": "identity", "links": {"identity": {"loo_error": 0.05, "parameters": {}}}}
+    assert width() == 0
+    assert width(noise=0.02) == pytest.approx(2 * 1.96 * 0.02, rel=0.15)
+    assert width(best_R=[1, 2, 2, 3] * 50) == pytest.approx(0.5), "the best checkpoint is not known"
+    assert width(identity) == pytest.approx(2 * 1.96 * 0.05, rel=0.15), "a link errs where it was not fitted"
+    assert width(identity, noise=0.05) == pytest.approx(2 * 1.96 * 0.05 * 2**0.5, rel=0.15)
 
 
-def test_the_best_mix_is_chosen_on_the_other_seeds():
-    gap = algorithm1.gap_to_best(sweep([[0.9, 0.45, 0.45], [0.5, 0.5, 0.5], [0.4, 0.4, 0.4]]), "mix_2")
-    np.testing.assert_allclose(gap["by_seed"], [0.1, 0.05, 0.05], err_msg="seed 0's luck must not count for seed 0")
-    assert gap["best_run"] == "mix_0"
-    assert algorithm1.gap_to_best(sweep([[0.9, 0.1]]), "mix_7") is None
+def test_the_interval_of_the_tokens_covers_the_truth_at_its_rate():
+    """P read with a normal error of 0.04, once at the right checkpoint: 95 % intervals of Eq. 3 hold 5B for 92-98 %."""
+    generator = np.random.default_rng(3)
+    inside = 0
+    for _ in range(500):
+        p_C = P_C + generator.normal(0, 0.04, 5)
+        low, high = algorithm1.propose(*evidence(noise=0.04, p_C=p_C), DEPENDS, primary_tokens=11e9)["tokens_ci"]
+        inside += low <= 5e9 <= high
+    assert 0.92 <= inside / 500 <= 0.98
 
 
-def test_mixes_are_compared_within_seeds():
-    found = algorithm1.compare_mixes(sweep([[0.1, 0.5, 0.9], [0.2, 0.62, 0.98]]), "mix_0", "mix_1")
-    assert found["value"] == pytest.approx(0.1) and found["ci"][0] > 0
-    assert found["first"] == pytest.approx(0.5) and found["second"] == pytest.approx(0.6)
+def test_a_link_moves_the_share_and_is_named():
+    parameters = {"slope": 0.5, "intercept": 0.1}
+    affine = {"best": "affine", "links": {"affine": {"loo_error": 0.0, "parameters": parameters}}}
+    found = algorithm1.propose(*evidence(), DEPENDS, affine)
+    assert found["p_star"] == pytest.approx(0.44375) and found["calibrated"] == "affine"
+    assert found["p_star_ci"] == pytest.approx([0.44375, 0.44375]) and found["by_seed"][0] == pytest.approx(0.44375)
 
 
-def test_one_seed_compares_mixes_over_its_problems():
-    solved_2xQ = np.array([np.arange(200) < 100, np.arange(200) < 130], float)
-    mixes = [
-        {"run": run, "new_share": 0.5, "seeds": [4], "by_seed": np.array([solved_Q.mean()]), "solved": [solved_Q]}
-        for run, solved_Q in zip(("mix_a", "mix_b"), solved_2xQ, strict=True)
-    ]
-    found = algorithm1.compare_mixes(mixes, "mix_a", "mix_b")
-    assert found["value"] == pytest.approx(0.15) and 0.05 < found["ci"][0] < 0.15 < found["ci"][1]
-    gap = algorithm1.gap_to_best(mixes, "mix_a")
-    assert gap["ci"][0] > 0.05
+@pytest.mark.parametrize(
+    "dependence, original, decision",
+    [
+        (DEPENDS, 5.1e9, algorithm1.NO_CHANGE),
+        (DEPENDS, 23e9, algorithm1.CHANGE),
+        (DEPENDS, None, algorithm1.CHANGE),
+        ({"depends": False, "reason": "no peak."}, 23e9, algorithm1.ALONE),
+        ({"depends": None, "reason": "one seed."}, 23e9, algorithm1.UNDECIDED),
+        (None, 23e9, algorithm1.UNDECIDED),
+    ],
+)
+def test_nothing_is_changed_without_dependence_and_evidence(dependence, original, decision):
+    found = algorithm1.propose(*evidence(noise=0.02), dependence, primary_tokens=11e9, original_tokens=original)
+    assert found["decision"] == decision
+    assert dependence is None or dependence["depends"] or dependence["reason"] in found["reason"]
 
 
-def test_calibration_measures_the_distance_from_the_identity():
-    found = algorithm1.calibration([1.0, 0.5, 0.0, 0.2], [0.9, 0.5, 0.1, np.nan])
-    assert found["mean_error"] == pytest.approx(0.2 / 3) and found["largest_error"] == pytest.approx(0.1)
-    assert found["correlation"] == pytest.approx(1)
+def test_a_share_of_zero_or_none_is_said_plainly():
+    endless = algorithm1.propose(*evidence(p_C=P_C * 0), DEPENDS, original_tokens=1.0)
+    assert np.isinf(endless["tokens"]) and np.isinf(endless["tokens_ci"]).all() and np.isneginf(endless["slope"])
+    nothing = algorithm1.propose(*evidence(p_C=P_C * np.nan), DEPENDS, original_tokens=1.0)
+    assert nothing["decision"] == algorithm1.UNDECIDED and np.isnan(nothing["p_star"])
+
+
+# --- the corpus -----------------------------------------------------------------------------------------------------------
+
+ORIGINAL = {"python": 11e9, "php": 23e9, "csharp": 16e9, "go": 11e9, "cpp": 28e9}  # the paper's
+
+
+def proposal(p_star, decision=algorithm1.CHANGE, spread=0.0):
+    replicates_R = np.clip(p_star + spread * np.random.default_rng(0).normal(size=1000), 0, 1)
+    return {"p_star": p_star, "replicates_R": replicates_R, "decision": decision, "reason": decision}
+
+
+def papers(**changes):
+    alone = proposal(0.2, algorithm1.ALONE)
+    return {"php": proposal(11 / 16), "csharp": proposal(11 / 21), "go": alone, "cpp": alone} | changes
+
+
+def test_the_papers_corpus():
+    """Python 11B with P* 0.6875 and 0.5238: PHP 5B, C# 10B, the others as they were."""
+    found = algorithm1.corpus(papers(), "python", ORIGINAL)
+    assert found["tokens"] == pytest.approx({"python": 11e9, "php": 5e9, "csharp": 10e9, "go": 11e9, "cpp": 28e9})
+    assert found["unconstrained"] == pytest.approx(found["tokens"]) and found["active"] == []
+    assert found["total"] == pytest.approx(65e9) and found["shares"]["python"] == pytest.approx(11 / 65)
+    assert found["as_written"]["cpp"] == pytest.approx(44e9), "without the test of dependence"
+    assert found["ci"]["cpp"] == [28e9, 28e9] and found["ci"]["php"] == pytest.approx([5e9, 5e9])
+    assert found["decisions"]["php"] == algorithm1.CHANGE and found["decisions"]["cpp"] == algorithm1.ALONE
+    assert "asks for 5B tokens [5B, 5B], the original has 23B" in found["reasons"]["php"]
+
+
+def test_the_joint_corpus_has_each_changed_languages_own_share():
+    found = algorithm1.corpus(papers(php=proposal(0.9), csharp=proposal(0.85)), "python", ORIGINAL, "joint")
+    assert found["shares"]["php"] == pytest.approx(0.1) and found["shares"]["csharp"] == pytest.approx(0.15)
+    assert found["tokens"]["cpp"] == 28e9 and found["as_written"] is None, "go and cpp would ask for 1.6 of all tokens"
+    assert found["unconstrained"]["php"] == pytest.approx(0.1 * 50e9 / 0.75) and "joint" in found["reasons"]["php"]
+    with pytest.raises(UserError, match="no solution"):
+        algorithm1.corpus(papers(php=proposal(0.4), csharp=proposal(0.5)), "python", ORIGINAL, "joint")
+    with pytest.raises(UserError, match="did you mean 'pairwise'"):
+        algorithm1.corpus(papers(), "python", ORIGINAL, "pairwis")
+
+
+def test_the_corpus_decides_by_the_interval_of_its_own_reading():
+    """P* = 0.74 +- 0.03 of 101B: pairwise that is 3B to 5B of PHP, joint 18B to 40B, which holds the original 23B."""
+    wide = papers(php=proposal(0.74, spread=0.03), csharp=proposal(0.9))
+    assert algorithm1.corpus(wide, "python", ORIGINAL)["decisions"]["php"] == algorithm1.CHANGE
+    joint = algorithm1.corpus(wide, "python", ORIGINAL, "joint")
+    assert joint["decisions"]["php"] == algorithm1.NO_CHANGE and joint["tokens"]["php"] == 23e9
+    assert joint["shares"]["csharp"] == pytest.approx(0.1), "solved again without PHP"
+    kept = algorithm1.corpus(papers(php=proposal(0.32, spread=0.05)), "python", ORIGINAL)
+    assert kept["decisions"]["php"] == algorithm1.NO_CHANGE and kept["tokens"]["php"] == 23e9
+
+
+def test_the_corpus_carries_the_intervals():
+    found = algorithm1.corpus(papers(php=proposal(11 / 16, spread=0.03)), "python", ORIGINAL)
+    assert found["ci"]["php"][0] == pytest.approx(11e9 * (1 / (11 / 16 + 0.0588) - 1), rel=0.05)
+    assert found["ci"]["php"][1] == pytest.approx(11e9 * (1 / (11 / 16 - 0.0588) - 1), rel=0.05)
+    joint = algorithm1.corpus(papers(php=proposal(0.6, spread=0.15), csharp=proposal(0.6)), "python", ORIGINAL, "joint")
+    assert np.isinf(joint["ci"]["php"][1]), "some replicates ask for all tokens and more"
+
+
+def test_a_budget_scales_all_languages_alike():
+    found = algorithm1.corpus(papers(), "python", ORIGINAL, constraints=algorithm1.Constraints(budget=130e9))
+    assert found["tokens"] == pytest.approx({"python": 22e9, "php": 10e9, "csharp": 20e9, "go": 22e9, "cpp": 56e9})
+    assert found["active"] == ["budget"] and found["unconstrained"]["php"] == pytest.approx(5e9), "both are shown"
+
+
+def test_what_a_bound_takes_goes_to_the_nearest_corpus():
+    """PHP is held at 2B of its 5B: the 3B go to Python and C# as 11 to 10, C++ and Go stay."""
+    limits = algorithm1.Constraints(budget=65e9, available={"php": 2e9})
+    found = algorithm1.corpus(papers(), "python", ORIGINAL, constraints=limits)
+    factor = (65 - 39 - 2) / 21
+    expected = {"python": 11e9 * factor, "php": 2e9, "csharp": 10e9 * factor, "go": 11e9, "cpp": 28e9}
+    assert found["tokens"] == pytest.approx(expected) and found["active"] == ["budget", "available tokens of php"]
+
+    def divergence(tokens):
+        return sum(amount * np.log(amount / found["unconstrained"][name]) for name, amount in tokens.items())
+
+    for moved in (-1e9, 1e9):
+        other = expected | {"python": expected["python"] - moved, "csharp": expected["csharp"] + moved}
+        assert divergence(other) > divergence(found["tokens"])
+
+
+def test_availability_epochs_and_minimum_share_bind_and_are_named():
+    available = {"php": 2e9, "go": 5e9}
+    limits = algorithm1.Constraints(available=available, max_epochs=2.0)
+    found = algorithm1.corpus(papers(), "python", ORIGINAL, constraints=limits)
+    assert found["tokens"] == pytest.approx({"python": 11e9, "php": 4e9, "csharp": 10e9, "go": 10e9, "cpp": 28e9})
+    assert found["active"] == ["available tokens of php", "available tokens of go"]
+    limits = algorithm1.Constraints(min_share=0.1)
+    found = algorithm1.corpus(papers(), "python", ORIGINAL, constraints=limits)
+    assert found["shares"]["php"] == pytest.approx(0.1) and found["active"] == ["minimum share of php"]
+    assert found["total"] == pytest.approx(65e9) and found["tokens"]["cpp"] == pytest.approx(28e9)
+    assert found["tokens"]["csharp"] / found["tokens"]["python"] == pytest.approx(10 / 11)
+
+
+def test_tokens_without_end_stop_at_what_there_is():
+    endless = papers(php=proposal(0.0))
+    assert algorithm1.corpus(endless, "python", ORIGINAL)["tokens"]["php"] == 23e9, "nothing ends them: as they were"
+    limits = algorithm1.Constraints(available=ORIGINAL, max_epochs=2.0)
+    found = algorithm1.corpus(endless, "python", ORIGINAL, constraints=limits)
+    assert found["tokens"]["php"] == 46e9 and found["active"] == ["available tokens of php"]
+    assert np.isinf(found["unconstrained"]["php"])
+
+
+@pytest.mark.parametrize(
+    "limits, message",
+    [
+        ({"budget": 99e9, "available": dict.fromkeys(ORIGINAL, 9e9)}, "lower --budget"),
+        ({"budget": 0.0}, "above 0"),
+        ({"min_share": 0.3}, "lower --min_share"),
+        ({"min_share": 1.0}, "least share"),
+        ({"max_epochs": 0.0}, "max_epochs is 0"),
+        ({"min_share": 0.1, "available": {"php": 1e9}}, "lower --min_share"),
+    ],
+)
+def test_constraints_that_cannot_be_met_are_errors(limits, message):
+    with pytest.raises(UserError, match=message):
+        algorithm1.corpus(papers(), "python", ORIGINAL, constraints=algorithm1.Constraints(**limits))
+
+
+def test_a_language_without_a_size_is_an_error():
+    with pytest.raises(UserError, match="unknown language of the original corpus 'cpp'"):
+        algorithm1.corpus(papers(), "python", {name: size for name, size in ORIGINAL.items() if name != "cpp"})
+
+
+def test_several_primaries():
+    one = algorithm1.allocate([[11 / 16], [11 / 21]], [11e9])
+    np.testing.assert_allclose(one["tokens_K"], [5e9, 10e9])
+    np.testing.assert_allclose(one["residual_KxP"], 0, atol=1e-12)
+    two = algorithm1.allocate([[0.4, 0.2], [0.1, 0.2]], [20.0, 10.0])
+    assert two["tokens_K"][0] == pytest.approx(20), "its shares are in the primaries' proportions"
+    np.testing.assert_allclose(two["residual_KxP"][0], 0, atol=1e-12)
+    x = np.linspace(0.01, 1, 100_000)
+    error = (0.1 - x * 2 / 3) ** 2 + (0.2 - x / 3) ** 2
+    assert two["tokens_K"][1] == pytest.approx(30 * (1 / x[error.argmin()] - 1), rel=1e-3)
+
+
+def test_several_primaries_under_a_budget():
+    share_KxP, primary_P = [[0.4, 0.2], [0.1, 0.2]], [20.0, 10.0]
+    found = algorithm1.allocate(share_KxP, primary_P, budget=70.0)
+    assert found["tokens_K"].sum() == pytest.approx(40)
+
+    def error(first):
+        x_K = 30 / (30 + np.array([first, 40 - first]))
+        return np.sum((np.array(share_KxP) - np.outer(x_K, [2 / 3, 1 / 3])) ** 2)
+
+    candidates = np.linspace(0, 40, 4001)
+    assert found["tokens_K"][0] == pytest.approx(candidates[np.argmin([error(c) for c in candidates])], abs=0.05)
+    with pytest.raises(UserError, match="primaries alone"):
+        algorithm1.allocate(share_KxP, primary_P, budget=20.0)
+    with pytest.raises(UserError, match="sum to at most 1"):
+        algorithm1.allocate([[0.7, 0.5]], primary_P)

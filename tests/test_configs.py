@@ -20,7 +20,9 @@ PAPER = dict(python=11e9, php=23e9, csharp=16e9, go=11e9, cpp=28e9)
 
 
 def runs_of(config) -> list[str]:
-    return [*(role for role in config.runs if role != "mix"), *(["mix_0.5000"] if "mix" in config.runs else [])]
+    """All whose mixture needs no file of the study."""
+    planned = study.planned_runs(config, config.seeds[0])
+    return [name for name in planned if re.fullmatch(r"mix_(\d\.\d+|ado)|(?!mix_).*", name)]
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -32,6 +34,8 @@ def test_every_config_is_a_study_of_valid_runs(name):
         settings = study.make_run_config(config, run, 0)
         run_config.validate(settings)
         run_config.decoder_config(settings, 1024, 128, 0)
+    unplanned = {study.role_of(name) for name in study.planned_runs(config, config.seeds[0])} ^ set(config.runs)
+    assert unplanned == set(), "every role has a run"
     document = Path(ROOT, "configs", name).read_text()
     commands = re.findall(r"--config=(configs/\w+\.py)", document)
     assert commands and set(commands) == {f"configs/{name}"}, "a config's docstring gives its own command"

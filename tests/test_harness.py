@@ -368,7 +368,7 @@ def test_the_worlds_problems_run_as_every_suites_do(tmp_path, bench):
     if shutil.which("php", path="/usr/bin:/usr/local/bin") is None:
         pytest.skip("PHP: 'php' is not installed, so PHP's programs were not run")
     embedded = world.World(world_config(), 0)
-    material = world.material(world_config(), 0)
+    material = world.materials(world_config(), 0)["php"]
     config = dataclasses.replace(SMALL, vocab_size=material.vocab_size, frozen_rows=material.frozen_rows)
     run = save_run(tmp_path / "seed0" / "continual", config, steps=(0,))
     study = {"kind": "organism", "primary": "python", "new": "php", "world": SMALL_WORLD}

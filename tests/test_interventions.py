@@ -554,7 +554,17 @@ def test_programs_before_and_after():
     )
     assert jitted_generation(CONFIG, 4, -1, ONE_DEVICE)._cache_size() == 1
     rows = {(row["metric"], row["options"]["subset"]): row for row in found}
-    assert len(rows) == len(found) == 9
+    assert len(rows) == len(found) == 12
+    for metric in ("pass", "margin", "accuracy"):
+        row = rows[f"{metric}_specificity", "transfer - shared"]
+        transfer, shared = (rows[f"{metric}_change", subset] for subset in ("transfer", "shared"))
+        assert row["value"] == pytest.approx(transfer["value"] - shared["value"])
+        assert row["options"]["random_mean"] == pytest.approx(
+            transfer["options"]["random_mean"] - shared["options"]["random_mean"]
+        )
+        assert row["ci_low"] <= row["value"] <= row["ci_high"] and row["n"] == rows[f"{metric}_change", "all"]["n"]
+        width = {name: row["ci_high"] - row["ci_low"] for name, row in (("both", row), ("t", transfer), ("s", shared))}
+        assert width["both"] >= max(width["t"], width["s"])  # of two means over disjoint problems
     change = do.edit("value", big, value=1.5)
     solved = [
         problems.judge("php", generate(PARAMS, CONFIG, problems.prompt_QxT["php"], problems.length_Q, 4, 4, edit=edit))

@@ -251,10 +251,10 @@ def test_a_run_that_an_earlier_version_began_is_not_said_to_be_wrong(tmp_path, m
 def test_a_mixture_goes_with_runs_that_have_no_share_in_their_name(capsys, config_file, mixture_file, tmp_path):
     config = load_config(str(config_file), [])
     command = ["train", f"--config={config_file}", f"--workdir={tmp_path / 'W'}", f"--mixture={mixture_file}"]
-    assert "has the share in its name" in error_of(capsys, *command, "--run=mix_0.5000")
+    assert "has its mixture in its name" in error_of(capsys, *command, "--run=mix_0.5000")
     assert "did you mean 'mix'" in error_of(capsys, *command, "--run=mixx")
-    assert "does not say the new language's share" in error_of(capsys, *command[:-1], "--run=mix")
-    assert "does not say the new language's share" in error_of(capsys, *command[:-1], "--run=mix_half")
+    assert "names neither a share nor a mixture of the study" in error_of(capsys, *command[:-1], "--run=mix")
+    assert "names neither a share nor a mixture of the study" in error_of(capsys, *command[:-1], "--run=mix_half")
     assert not (tmp_path / "W").exists()
     other = study.with_mixture(config, "new_only", str(mixture_file))
     assert len(study.make_run_config(other, "new_only", 0).stages) == 2
@@ -282,53 +282,3 @@ def test_the_cap_and_the_file_may_change_when_a_run_goes_on(tmp_path):
     loop.check_same_config(tmp_path, {"config": {"steps": 3, "stages": [1], "mixture": "m.json", "max_epochs": 4.0}})
     with pytest.raises(UserError, match="stages was"):
         loop.check_same_config(tmp_path, {"config": {"steps": 3, "stages": [2], "mixture": "m.json"}})
-
-
-# --- optimize -------------------------------------------------------------------------------------------------------------
-
-
-def test_optimize_writes_what_train_reads(monkeypatch, capsys, config_file, tmp_path):
-    proposals = {
-        source: {
-            "p_star": 1 - share,
-            "p_star_ci": [0.4, 0.8],
-            "best_step": 8,
-            "pairwise_share": share,
-            "joint_share": share,
-        }
-        for source, share in (("loss", 0.4), ("knowledge_share", 0.3))
-    }
-    monkeypatch.setattr("babel_jax.optimum.algorithm1.proposals", lambda *rest: proposals)
-    monkeypatch.setattr("babel_jax.measurements.read", lambda workdir: None)
-    described = {
-        "primary": "python",
-        "new": "php",
-        "runs": [{"run": "continual", "seed": 3}, {"run": "mix_0.5", "seed": 3}],
-    }
-    (tmp_path / "study.json").write_text(json.dumps(described))
-    run_dir = tmp_path / "seed3" / "mix_0.5"
-    run_dir.mkdir(parents=True)
-    done = {
-        "step": 10,
-        "tokens": 880,
-        "sources": {"php": {"rows": 16, "drawn": 40}, "python": {"rows": 8, "drawn": 40}},
-    }
-    (run_dir / "DONE").write_text(json.dumps(done))
-    (run_dir / "config.json").write_text(json.dumps({"config": {"batch_size": 8}}))
-
-    out = tmp_path / "m.json"
-    optimize = ["optimize", f"--workdir={tmp_path}", f"--out={out}"]
-    assert main(optimize) == 0 and f"--run=mix --mixture={out}" in capsys.readouterr().out
-    written = mixtures.read(out)
-    assert written["stages"] == ({"tokens": 0, "weights": {"python": 0.6, "php": 0.4}},)
-    assert written["made"] == {"by": "optimize", "proposal": "loss", **proposals["loss"]} and written["tokens"] == 880
-    assert written["sources"]["php"] == {"available": 16 * 11, "tokens": 352, "epochs": 2.0}
-    run = study.make_run_config(study.with_mixture(load_config(str(config_file), []), "mix", str(out)), "mix", 0)
-    assert run.stages == written["stages"] and run.steps == 20
-
-    assert main([*optimize, "--proposal=knowledge_share"]) == 0
-    assert mixtures.read(out)["stages"][0]["weights"] == {"python": 0.7, "php": 0.3}
-    capsys.readouterr()
-    assert main([*optimize, "--proposal=los"]) == 2 and "did you mean 'loss'" in capsys.readouterr().err
-    (tmp_path / "study.json").write_text(json.dumps(described | {"runs": described["runs"][:1]}))
-    assert main(optimize) == 2 and "trained no mix" in capsys.readouterr().err

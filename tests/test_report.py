@@ -6,180 +6,143 @@ import pytest
 import synthetic_study
 
 from babel_jax import files, report
+from babel_jax import findings as found_in
 from babel_jax.errors import UserError
-from babel_jax.report import page, summary
+from babel_jax.report import figures, page, sections, verdicts
 
 STEPS = synthetic_study.STEPS[::2]
-SCHEMA = {
-    "primary": 0, "new": 0, "seeds": 0,
-    "accuracy": {"start": 0, "peak": {"step": 0, "value": 0, "ci": 0}, "end": {"value": 0, "ci": 0},
-                 "decline": {"value": 0, "ci": 0}},
-    "control": {"end": {"value": 0, "ci": 0}, "stages": 0},
-    "patches": {"embeddings": 0, "blocks": 0, "ffn": 0},
-    "knowledge_share": {"ceiling": 0, "at_peak": 0, "end": 0},
-    "working_language": {f"primary_share_{at}": 0 for at in ("start", "peak", "end")} | {"layers": 0},
-    "transferring_neurons": {definition: {"peak": 0, "end": 0, "control_end": 0}
-                             for definition in ("lape_target", "pair_shared", "functional")},
-    "stages": 0,
-    "algorithm1": {source: {"p_star": 0, "pairwise_share": 0, "joint_share": 0}
-                   for source in ("loss", "loss_knowledge", "knowledge_share")},
-    "sweep": 0,
-    "original_vs_optimised": {"original": 0, "optimised": 0, "difference": 0, "ci": 0},
-    "wall_seconds": 0, "versions": 0,
-}  # fmt: skip
-FIGURES = {
-    "performance", "working_language", "neurons", "calibration", "optimum", "original_optimised", "patches", "losses",
-}  # fmt: skip
 
 
-def keys(schema, thing):
-    """Both have the same keys, down to the leaves of the schema."""
-    if isinstance(schema, dict):
-        assert set(thing) == set(schema)
-        for name in schema:
-            keys(schema[name], thing[name])
+def text_of(frame, **described) -> str:
+    """The page of a study's rows, without its figures: what it says does not hang on them."""
+    findings = found_in.of_rows(synthetic_study.description(frame, **described), frame)
+    return page.page(findings, verdicts.verdicts(findings), {})
 
 
-def made(path, frame, **study):
-    synthetic_study.write_study(path, frame, **study)
-    index = report.build(path)
-    return index.read_text(), json.loads((path / "report" / "summary.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def organism(tmp_path_factory):
-    path = tmp_path_factory.mktemp("organism")
-    return path / "report", *made(path, synthetic_study.planted(problems=80, layers=2, steps=STEPS))
-
-
-def test_summary_has_the_documented_keys_and_tells_the_planted_story(organism):
-    _, _, result = organism
-    keys(SCHEMA, result)
-    assert result["seeds"] == 3 and result["primary"] == "python"
-    assert result["stages"]["transition"][0] == result["accuracy"]["peak"]["step"]
-    assert result["accuracy"]["peak"]["value"] > 0.9 and result["accuracy"]["decline"]["ci"][0] > 0.2
-    assert result["control"]["stages"] is None and result["control"]["end"]["value"] > 0.9
-    assert result["patches"]["blocks"] > result["patches"]["embeddings"] + 0.3
-    assert max(result["sweep"], key=lambda mix: mix["accuracy"])["new_share"] == 0.2
-
-
-def test_every_figure_lies_beside_its_data(organism):
-    folder, text, _ = organism
-    assert {file.stem for file in (folder / "figures").glob("*.svg")} == FIGURES
-    assert {file.stem for file in (folder / "figures").glob("*.csv")} == FIGURES
-    for file in (folder / "figures").glob("*.csv"):
-        header, *rows = file.read_text().splitlines()
-        assert header == "panel,series,x,value,low,high" and len(rows) >= 4, file
-        assert f'href="figures/{file.name}"' in text
-    assert (folder / "story.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_page_needs_nothing_from_outside(organism):
-    _, text, _ = organism
-    assert text.count("<svg") == len(FIGURES)
-    assert not re.search(r'(src|href)="https?://', text) and "@import" not in text and "url(http" not in text
-    ids = [set(re.findall(r'id="([^"]+)"', svg)) for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL)]
-    used = [set(re.findall(r"#([^\")]+)[\")]", svg)) for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL)]
-    for i, references in enumerate(used):
-        for other in ids[:i]:
-            assert not references & other, "an id of one figure is also an id of an earlier one"
-
-
-def test_the_page_says_what_the_data_say(organism):
-    _, text, _ = organism
-    assert "Algorithm 1 as written misses the optimum" in text
-    assert "It falls in the control too" in text
-    assert "The sign depends on the cut: draw no conclusion" in text
-    assert "Student t over 3 seeds" in text
-
-
-def test_the_same_rows_give_the_same_bytes(organism, tmp_path):
-    folder, _, _ = organism
-    made(tmp_path, synthetic_study.planted(problems=80, layers=2, steps=STEPS))
-    written = sorted(file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
-    assert len(written) == 2 * len(FIGURES) + 3
-    for name in written:
-        assert (folder / name).read_bytes() == (tmp_path / "report" / name).read_bytes(), name
-
-
-def analysed(frame):
-    study = {"primary": "python", "new": "php", "seeds": [0, 1, 2], "original_share": 0.6765}
-    curves, proposals = page.analyse(study, frame)
-    return summary.summary(study, curves, proposals), page.verdicts(study, curves, proposals)
+def plain(text: str) -> str:
+    return re.sub(r"<[^>]+>", "", text)
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return synthetic_study.planted(problems=80, layers=2, steps=STEPS)
+    return synthetic_study.planted(problems=40, layers=2, steps=STEPS)
 
 
-def test_a_control_that_falls_is_not_hidden(rows):
-    copy = rows[rows["run"] == "continual"].assign(run="control").astype(rows.dtypes)
-    result, verdicts = analysed(pd.concat([rows[rows["run"] != "control"], copy], ignore_index=True))
-    assert result["control"]["stages"] is not None
-    _, verdict, _, sentence = verdicts["control"]
-    assert verdict == page.REFUTED and "It declines too" in sentence
-    assert verdicts["functional"][1] != page.SUPPORTED, "the control's neurons fall as much"
+@pytest.fixture(scope="module")
+def poor_rows():
+    return synthetic_study.planted(seeds=2, problems=30, layers=2, steps=STEPS[::2])
 
 
-def test_a_curve_that_stays_up_is_no_transition(rows):
+@pytest.fixture(scope="module")
+def organism(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("organism")
+    synthetic_study.write_study(path, rows)
+    index = report.build(path)
+    return path / "report", index.read_text()
+
+
+def test_every_figure_lies_beside_its_data(organism):
+    folder, text = organism
+    drawn = {file.stem for file in (folder / "figures").glob("*.svg")}
+    assert {"story", "performance", "stages", "patches", "working_language", "neurons", "losses", "optimum"} <= drawn
+    assert drawn <= {name for name, _ in figures.FIGURES}
+    assert len(list((folder / "figures").iterdir())) == 3 * len(drawn)
+    for name in drawn:
+        header, *lines = (folder / "figures" / f"{name}.csv").read_text().splitlines()
+        assert header == "panel,series,x,value,low,high" and len(lines) >= 3, name
+        assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert f'download="{name}.csv" href="data:text/csv;base64,' in text
+    assert (folder / "story.png").read_bytes() == (folder / "figures" / "story.png").read_bytes()
+    assert text.count("<svg") == len(drawn)
+
+
+def test_the_page_needs_nothing_from_outside(organism):
+    _, text = organism
+    assert not re.search(r'(src|href)="(https?:)?//', text) and "@import" not in text and "url(http" not in text
+    assert "default-src 'none'" in text and len(text) < 5e6
+
+
+def test_summary_and_tables_lie_beside_the_page(organism):
+    folder, text = organism
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["primary"] == "python" and set(summary["languages"]) == {"php"}
+    assert (folder / "results.md").read_text().startswith("#") or "|" in (folder / "results.md").read_text()
+    assert "tabular" in (folder / "results.tex").read_text()
+    for name in ("summary.json", "results.md", "results.tex"):
+        assert f'href="{name}"' in text
+
+
+def test_the_same_rows_give_the_same_bytes(poor_rows, tmp_path, monkeypatch):
+    for name in {name for name, _ in figures.FIGURES} - {"story", "performance", "optimum"}:
+        monkeypatch.setattr(figures, name, lambda findings, language: None)
+    for name in ("one", "other"):
+        synthetic_study.write_study(tmp_path / name, poor_rows)
+        report.build(tmp_path / name)
+    folder = tmp_path / "one" / "report"
+    written = sorted(file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
+    assert len(written) == 3 * 3 + 5
+    for name in written:
+        assert (folder / name).read_bytes() == (tmp_path / "other" / "report" / name).read_bytes(), name
+
+
+def test_the_story_is_told_by_the_data(organism):
+    said = plain(organism[1])
+    assert "Its accuracy rises from" in said and "and falls to" in said
+    for heading in ("Translation", "Transition", "Stabilisation", "PHP depends on Python"):
+        assert heading in said
+    assert "It falls in the control too" in said and "draw no conclusion" in said
+    for section in sections.SECTIONS:
+        assert f'id="{section.name}"' in organism[1] or section.chapter == "story"
+
+
+def test_a_curve_that_stays_up_is_no_transition(poor_rows):
+    rows = poor_rows
     copy = rows[rows["run"] == "control"].assign(run="continual").astype(rows.dtypes)
-    result, verdicts = analysed(pd.concat([rows[rows["run"] != "continual"], copy], ignore_index=True))
-    assert result["stages"] is None and "no transition seen" in report.terminal_table(result)
-    _, verdict, _, sentence = verdicts["transition"]
-    assert verdict == page.REFUTED and sentence.startswith("No transition seen")
+    said = plain(text_of(pd.concat([rows[rows["run"] != "continual"], copy], ignore_index=True)))
+    assert "no transition is seen" in said and "Stabilisation" not in said and "It declines by" not in said
 
 
-def test_a_mix_that_hits_is_not_called_a_miss(rows):
-    """The proposal's own mix made the best one, in every seed."""
-    found = page.analyse({"primary": "python", "new": "php"}, rows)[1]["loss"]
-    run = f"mix_{found['pairwise_share']:.4f}"
-    better = rows.copy()
-    better.loc[(better["run"] == run) & (better["language"] == "php"), "value"] = 0.95
-    _, verdicts = analysed(better)
-    assert verdicts["optimum"][1] == page.SUPPORTED and "misses" not in verdicts["optimum"][3]
-    assert verdicts["original"][1] == page.SUPPORTED
+def test_real_code_leaves_out_what_it_does_not_measure():
+    text = text_of(synthetic_study.real_code(sites=40), kind="real_code")
+    assert "on real source code, 1 seed" in text
+    assert "Representation patches were not measured" in plain(text)
+    assert "Not in this study" in text and "one seed" in plain(text)
 
 
-def test_a_best_checkpoint_at_the_end_is_no_test_of_algorithm_1(rows):
-    """There P* is 0 by construction, whatever the mix of that name reaches."""
-    study = {"primary": "python", "new": "php", "seeds": [0, 1, 2], "original_share": 0.6765}
-    curves, proposals = page.analyse(study, rows)
-    proposals["loss"]["p_star"] = 0.0
-    curves["sweep"] = [mix | {"by_seed": mix["by_seed"] * 0 + 0.5} for mix in curves["sweep"]]
-    verdicts = page.verdicts(study, curves, proposals)
-    for name in ("optimum", "original"):
-        assert verdicts[name][1] == page.OPEN and page.UNTESTED in verdicts[name][3]
+def without(rows, **columns):
+    for name, values in columns.items():
+        rows = rows[~rows[name].isin(values).to_numpy(bool)]
+    return rows
 
 
-def test_real_code_leaves_out_what_it_does_not_measure(tmp_path):
-    text, result = made(tmp_path, synthetic_study.real_code(sites=80), kind="real_code")
-    keys(SCHEMA, result)
-    assert result["knowledge_share"] == {"ceiling": None, "at_peak": None, "end": None}
-    assert result["control"]["end"]["value"] is None and result["patches"]["blocks"] is None
-    assert result["algorithm1"]["knowledge_share"]["p_star"] is None
-    assert result["original_vs_optimised"]["ci"] is not None, "one seed: over its problems"
-    assert "Identifier accuracy" in text and "Bits per byte" in text
-    assert "Representation patches were not measured" in text
-    assert not (tmp_path / "report" / "figures" / "patches.svg").exists()
+POOR = {
+    "no control, lens or neurons": lambda rows: without(rows, run=["control"], probe=["lens", "neurons", "drift"]),
+    "no from-scratch run": lambda rows: rows[~rows["run"].str.startswith("mix_").to_numpy(bool)],
+    "a single checkpoint": lambda rows: rows[rows["step"].isin([0, 1000]).to_numpy(bool)],
+    "NaN losses": lambda rows: rows.assign(value=rows["value"].where(rows["probe"] != "loss")),
+    "one seed": lambda rows: rows[(rows["seed"] == 0).to_numpy(bool)],
+    "nothing but accuracies": lambda rows: rows[
+        ((rows["run"] == "continual") & (rows["probe"] == "evaluation")).to_numpy(bool)
+    ],
+}
 
 
-def test_only_the_continual_run_is_enough(tmp_path):
-    frame = synthetic_study.planted(seeds=1, problems=80, layers=2, steps=STEPS)
-    _, result = made(tmp_path, frame[(frame["run"] == "continual") & (frame["probe"] == "evaluation")])
-    keys(SCHEMA, result)
-    assert result["sweep"] == [] and result["stages"] is not None
-
-
-def test_terminal_table_fits_and_names_the_numbers(organism):
-    table = report.terminal_table(organism[2])
-    assert max(map(len, table.splitlines())) <= 80
-    assert f"{organism[2]['accuracy']['peak']['value']:.3f}" in table and "transition in steps" in table
+@pytest.mark.parametrize("what", POOR)
+def test_a_poor_study_says_what_is_missing(what, poor_rows):
+    rows = POOR[what](poor_rows)
+    findings = found_in.of_rows(synthetic_study.description(rows), rows)
+    judged = verdicts.verdicts(findings)
+    text = page.page(findings, judged, {})
+    said = plain(text[text.index('id="story"') : text.index("</main>")])
+    assert "</html>" in text and not re.search(r".{60}\b(nan|None|NaN)\b", said)
+    absent = {entry["claim"] for entry in judged if entry["verdict"] == verdicts.MISSING}
+    assert absent or what == "one seed"
+    assert all(claim.replace("&", "&amp;") in said for claim in absent)
 
 
 def test_a_study_without_measurements_says_so(tmp_path):
     with pytest.raises(UserError, match="study.json"):
         report.build(tmp_path)
-    files.write_json(tmp_path / "study.json", {"primary": "python", "new": "php", "seeds": [0]})
+    files.write_json(tmp_path / "study.json", {"primary": "python", "new": ["php"], "seeds": [0]})
     with pytest.raises(UserError, match="no measurements"):
         report.build(tmp_path)

@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from helpers import ROOT, SMALL_WORLD, environment, same, state_at
 
 from babel_jax import measurements, study
 from babel_jax.__main__ import load_config, main
+from babel_jax.errors import UserError
 from babel_jax.training import loop
 
 STEPS = 24
@@ -28,10 +30,10 @@ def get_config():
         kind="organism", primary="python", new="php", seeds=(0,), world={SMALL_WORLD},
         common=dict(batch_size=16, model=dict(preset="tiny", tied_head=False), optimizer=dict(learning_rate=4e-3)),
         runs=dict(
-            primary_only=run("python"),
-            new_only=run("php"),
-            continual=run("php", init_from="primary_only", checkpoint_steps=(0, 4, 8, 16)),
-            control=run("php_control", init_from="primary_only", checkpoint_steps=(0, 16)),
+            primary_only=run("primary"),
+            new_only=run("new"),
+            continual=run("new", init_from="primary_only", checkpoint_steps=(0, 4, 8, 16)),
+            control=run("new_control", init_from="primary_only", checkpoint_steps=(0, 16)),
             mix=dict(steps={STEPS}),
         ),
         original=dict(python=11, php=23),
@@ -158,7 +160,7 @@ def results(config_file, workdir) -> dict:
     found = {"summary": json.loads((workdir / "report" / "summary.json").read_text())}
     del found["summary"]["wall_seconds"]
     for run_dir in sorted((workdir / "seed0").iterdir()):
-        trainer, _ = loop.trainer_for(study.make_run_config(config, run_dir.name, 0), material)
+        trainer, _ = loop.trainer_for(study.make_run_config(config, run_dir.name, 0, workdir), material)
         found[run_dir.name] = state_at(run_dir, STEPS, trainer)
         found[run_dir.name]["metrics"] = np.frombuffer((run_dir / "metrics.jsonl").read_bytes(), np.uint8)
         for file in sorted((run_dir / "measurements").iterdir()):
@@ -274,7 +276,7 @@ def test_evaluate_measures_what_the_study_would(monkeypatch, config_file, tmp_pa
     given = []
     monkeypatch.setattr(study.measure, "base_activations", lambda *rest: "base")
     monkeypatch.setattr(
-        study.measure, "measure_run", lambda run_dir, name, run, material, base=None: given.append(base)
+        study.measure, "measure_run", lambda run_dir, name, run, materials, base=None: given.append(base)
     )
     for name in ("continual", "control", "new_only", "primary_only"):
         study.measure_one(load_config(str(config_file), []), tmp_path, 0, name)
@@ -299,7 +301,7 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
     monkeypatch.setattr(
         study.measure,
         "measure_checkpoint",
-        lambda run_dir, role, run, model, material, base, *rest: given.append((run_dir, role, run.seed, base, *rest)),
+        lambda run_dir, role, run, model, materials, base, *rest: given.append((run_dir, role, run.seed, base, *rest)),
     )
     for name in ("continual", "new_only", "primary_only"):
         with contextlib.suppress(ZeroDivisionError):
@@ -325,7 +327,8 @@ def test_a_patch_of_a_tied_head_is_one_of_the_embeddings():
 def test_two_studies_in_one_process_do_not_share_their_worlds():
     one = load_config(str(ROOT / "configs" / "tiny.py"), ["--config.world.documents=64"])
     other = load_config(str(ROOT / "configs" / "tiny.py"), ["--config.world.documents=128"])
-    assert [len(study._cached_material(config, 0).sources["python"]) for config in (one, other, one)] == [64, 128, 64]
+    found = [study._cached_materials(config, 0, "continual")[0] for config in (one, other, one)]
+    assert [len(material.sources["python"]) for material in found] == [64, 128, 64]
 
 
 def test_an_accelerator_is_not_shared_by_workers(monkeypatch):
@@ -336,3 +339,75 @@ def test_an_accelerator_is_not_shared_by_workers(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         main(["study", f"--config={ROOT / 'configs' / 'tiny.py'}", "--workdir=unused"])
     assert seen == {"jobs": 1}
+
+
+# --- several new languages ------------------------------------------------------------------------------------------------
+
+
+def several(config_file, *settings):
+    return load_config(
+        str(config_file),
+        ["--config.new=php,go", "--config.original.go=16", "--config.world.shared_words={'php':8,'go':20}", *settings],
+    )
+
+
+def test_each_new_language_has_its_runs_and_a_mix_has_all(config_file):
+    config = several(config_file, "--config.replay=(0.25,)", "--config.swarm=2", "--config.seeds=(5,7)")
+    with config.unlocked():
+        config.runs.replay = config.runs.continual
+        config.candidates = ("unimax", "algorithm1_loss")
+    study.validate(config)
+    assert study.planned_runs(config, 7) == [
+        "primary_only",
+        *[f"{role}_{language}" for role in ("continual", "control", "new_only") for language in ("php", "go")],
+        *["replay_0.2500_php", "replay_0.2500_go"],
+        *["mix_0.7800", "mix_0.5000", "mix_swarm_02", "mix_swarm_03", "mix_unimax"],
+    ]
+    weights = {
+        "primary_only": {"python": 1.0},
+        "continual_go": {"go": 1.0},
+        "control_go": {"go_control": 1.0},
+        "replay_0.2500_php": {"python": 0.25, "php": 0.75},
+        "mix_0.5000": {"python": 0.5, "php": 0.5 * 23 / 39, "go": 0.5 * 16 / 39},
+    }
+    for name, wanted in weights.items():
+        assert study.make_run_config(config, name, 5).stages[0]["weights"] == pytest.approx(wanted), name
+    assert study.language_of(config, "control_go") == "go" and study.language_of(config, "mix_0.5000") is None
+    measured_with = {name: [m.new for m in study._cached_materials(config, 5, name)] for name in weights}
+    assert measured_with["continual_go"] == ["go"] and measured_with["mix_0.5000"] == ["php", "go"]
+    with pytest.raises(UserError, match="unknown run 'continual'; did you mean 'continual_"):
+        study.make_run_config(config, "continual", 5)
+
+
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ("new=php,python", "each new language stands once"),
+        ("new=php,php", "each new language stands once"),
+        ("new=php,cobol", "cobol"),
+        ("original.rust=3", "must give tokens for python, php, go; it gives python, php, go, rust"),
+        ("candidates=('unimx',)", "did you mean 'unimax'"),
+        ("candidates=('schedule',)", "set `replay`"),
+        ("candidates=('law',)", "set `swarm`"),
+        ("replay=(0.1,)", "the study has no run 'replay'"),
+        ("replay=(1.5,)", "shares lie between 0 and 1"),
+    ],
+)
+def test_what_several_languages_and_candidates_need_is_said_at_the_start(config_file, tmp_path, setting, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        study.run(several(config_file, f"--config.{setting}"), tmp_path / "W", jobs=1)
+    assert not (tmp_path / "W").exists()
+
+
+def test_a_mixture_file_of_the_study_gives_a_mix_its_stages_and_steps(config_file, tmp_path):
+    config = several(config_file)
+    made = {"by": "unimax"}
+    found = {"unimax": {"made": made, "stages": [{"tokens": 0, "weights": {"go": 1.0}}], "steps": 7, "tokens": 7 * 176}}
+    study._write_mixtures(config, tmp_path, found)
+    run = study.make_run_config(config, "mix_unimax", 0, tmp_path)
+    assert run.steps == 7 and run.stages[0]["weights"] == {"go": 1.0}
+    found["unimax"]["steps"] = 9
+    study._write_mixtures(config, tmp_path, found)  # runs may have been trained on it
+    assert study.make_run_config(config, "mix_unimax", 0, tmp_path).steps == 7
+    with pytest.raises(UserError, match="'mix_unimax' names neither a share nor a mixture of the study"):
+        study.make_run_config(config, "mix_unimax", 0)

@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import math
+import os
+import signal
 
 import jax
 import numpy as np
@@ -10,6 +12,7 @@ from helpers import PRESETS, SMALL, by_path, loud, make_run, python, random_rows
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
+from babel_jax import mixtures
 from babel_jax.errors import UserError
 from babel_jax.evaluation import measure
 from babel_jax.material import ArrayRows
@@ -242,7 +245,7 @@ def test_measuring_while_training_changes_nothing_and_is_the_same_as_afterwards(
         asked.append(step)
         if asked == [0, 16]:
             raise KeyboardInterrupt
-        measure.measure_checkpoint(probed, "continual", run, model, MATERIAL, base_LxNxF, step, params, seen)
+        measure.measure_checkpoint(probed, "continual", run, model, [MATERIAL], base_LxNxF, step, params, seen)
 
     with pytest.raises(KeyboardInterrupt):
         loop.train(run, MATERIAL, probed, at_checkpoint=at_checkpoint)
@@ -252,10 +255,10 @@ def test_measuring_while_training_changes_nothing_and_is_the_same_as_afterwards(
     for step in (0, 16, 20):
         assert same(state_at(probed, step, trainer), state_at(plain, step, trainer))
 
-    measure.measure_run(probed, "continual", run, MATERIAL, base_LxNxF)
-    measure.measure_checkpoint(probed, "continual", run, model, MATERIAL, base_LxNxF, 0, {}, {})
+    measure.measure_run(probed, "continual", run, [MATERIAL], base_LxNxF)
+    measure.measure_checkpoint(probed, "continual", run, model, [MATERIAL], base_LxNxF, 0, {}, {})
     assert len(measured) == 3  # what is measured is not measured again
-    measure.measure_run(plain, "continual", run, MATERIAL, base_LxNxF)
+    measure.measure_run(plain, "continual", run, [MATERIAL], base_LxNxF)
     files = [sorted((directory / "measurements").iterdir()) for directory in (probed, plain)]
     assert [file.name for file in files[0]] == [file.name for file in files[1]] and len(files[0]) == 3
     frames = [[pd.read_parquet(file) for file in those] for those in files]
@@ -281,6 +284,110 @@ def test_a_diverged_run_is_never_done(tmp_path):
     with pytest.raises(UserError, match="lower the learning rate"):
         loop.train(make_run({"learning_rate": 1e30}, steps=7), MATERIAL, tmp_path)
     assert not loop.is_done(tmp_path)
+
+
+# --- weights that are chosen while the run trains --------------------------------------------------------------------------
+
+
+def online_run(**changes):
+    stages = ({"tokens": 0, "weights": {"python": 0.8, "php": 0.2}},)
+    settings = dict(steps=34, online=dict(every=10), stages=stages, resume_every=4, checkpoint_steps=(0, 20))
+    return make_run({"learning_rate": 1e-2}, **(settings | changes))
+
+
+def by_head(step, params, stages):
+    """Weights that hang on every bit of the parameters, and the stages that it was told of."""
+    share = float(np.abs(params["head"][:, 0]).mean() % 1e-3 * 1e3)
+    return {"weights": {"python": share, "php": 1 - share}, "told": len(stages)}
+
+
+def test_a_run_draws_by_the_weights_that_it_is_told_as_it_goes(tmp_path):
+    asked = []
+
+    def next_stage(step, params, stages):
+        asked.append((step, [dict(stage["weights"]) for stage in stages]))
+        return {"weights": {"python": 0.0, "php": 1.0} if step == 10 else {"python": 1.0}, "loss": step / 2}
+
+    first = {"python": 0.8, "php": 0.2}
+    loop.train(online_run(), MATERIAL, tmp_path, next_stage=next_stage)
+    assert asked == [
+        (10, [first]),
+        (20, [first, {"python": 0.0, "php": 1.0}]),
+        (30, [first, {"python": 0.0, "php": 1.0}, {"python": 1.0}]),
+    ]
+    stages = json.loads((tmp_path / "stages.json").read_text())
+    assert [(stage.get("step"), stage.get("loss"), stage["tokens"]) for stage in stages] == [
+        (None, None, 10 * 8 * 11),
+        (10, 5.0, 10 * 8 * 11),
+        (20, 10.0, 10 * 8 * 11),
+        (30, 15.0, 0),
+    ]
+    drawn = {name: counts["drawn"] for name, counts in json.loads((tmp_path / "DONE").read_text())["sources"].items()}
+    assert (drawn["python"], drawn["php"]) == (64 + 14 * 8, 16 + 80)
+    assert mixtures.verify_run(tmp_path) == []
+    stages[1]["weights"] = {"python": 0.5, "php": 0.5}
+    (tmp_path / "stages.json").write_text(json.dumps(stages))
+    assert len(mixtures.verify_run(tmp_path)) == 2  # both sources
+
+
+def live_online(run_dir, kill_at: int, answered: bool) -> None:
+    """A process that is killed while it chooses at `kill_at`; `answered`: two steps after the answer was written."""
+
+    def kill():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def next_stage(step, params, stages):
+        if step == kill_at and not answered:
+            kill()
+        return by_head(step, params, stages)
+
+    add = loop.Metrics.add
+    loop.Metrics.add = lambda self, step, found: kill() if answered and step == kill_at + 2 else add(self, step, found)
+    loop.train(online_run(), MATERIAL, run_dir, next_stage=next_stage)
+
+
+def test_killed_while_it_chooses_it_ends_the_same_and_is_not_asked_twice(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    loop.train(online_run(resume_every=0), MATERIAL, whole, next_stage=by_head)
+    for kill_at, answered in ((10, False), (30, True)):
+        done = python("-c", f"import test_training as t; t.live_online({str(killed)!r}, {kill_at}, {answered})")
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert len(json.loads((killed / "stages.json").read_text())) == kill_at // 10 + answered
+    asked = []
+    run, trainer = online_run(), loop.trainer_for(online_run(), MATERIAL)[0]
+    loop.train(run, MATERIAL, killed, next_stage=lambda step, *given: asked.append(step) or by_head(step, *given))
+    assert asked == []  # all answers stood there
+    for name in ("stages.json", "metrics.jsonl"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    for step in (20, 34):
+        assert same(state_at(killed, step, trainer), state_at(whole, step, trainer))
+    assert mixtures.verify_run(killed) == []
+    weights = [stage["weights"]["php"] for stage in json.loads((whole / "stages.json").read_text())]
+    assert len(set(weights)) == 4
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(online=dict(every=-1)), "online.every is -1; give 0 or more"),
+        (dict(max_epochs=2.0), "max_epochs is 2 and online.every 10"),
+        (dict(stop_every=5), "stop_every is 5 and online.every 10"),
+        (dict(stages=({"tokens": 88, "weights": {"php": 1}}, {"tokens": 0, "weights": {"php": 1}})), "give one stage"),
+        (dict(), "nothing is there that chooses"),
+    ],
+)
+def test_what_cannot_go_with_weights_chosen_in_the_run(tmp_path, changes, message):
+    with pytest.raises(UserError, match=message) as error:
+        loop.train(online_run(**changes), MATERIAL, tmp_path, next_stage=by_head if changes else None)
+    assert "\n" not in str(error.value)
+
+
+def test_an_answer_that_is_no_mixture_stops_the_run_and_is_not_kept(tmp_path):
+    with pytest.raises(UserError, match="stage 1 of the mixture needs weights >= 0 with a positive sum"):
+        loop.train(online_run(), MATERIAL, tmp_path, next_stage=lambda *given: {"weights": {"php": -1.0}})
+    with pytest.raises(UserError, match="did you mean 'php'"):
+        loop.train(online_run(), MATERIAL, tmp_path, next_stage=lambda *given: {"weights": {"phpp": 1.0}})
+    assert len(json.loads((tmp_path / "stages.json").read_text())) == 1
 
 
 # --- meshes ---------------------------------------------------------------------------------------------------------------

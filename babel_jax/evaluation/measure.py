@@ -57,15 +57,17 @@ def program_rows(params, model, material: Material, language: str) -> list[dict]
     solved_Q = problems.judge(language, written_QxA)
     rows = []
     for subset, chosen_Q in (("shared", ~problems.transfer_Q), ("transfer", problems.transfer_Q)):
+        if not chosen_Q.any():
+            continue  # the new language's corpus covers all that the problems need
         options = {"subset": subset}
         for item in np.flatnonzero(chosen_Q):
             rows.append(dict(metric="solved", item=int(item), value=float(solved_Q[item]), options=options))
         rows.append(accuracy_row(solved_Q[chosen_Q], metric="accuracy", options=options))
     rows.append(accuracy_row(solved_Q, metric="accuracy", options={"subset": "all"}))
     right_QxW = np.take_along_axis(written_QxA == problems.answer_QxA[language], problems.word_slot_QxW, axis=1)
-    rows.append(
-        accuracy_row(right_QxW[problems.transfer_word_QxW], metric="word_accuracy", options={"subset": "transfer"})
-    )
+    if problems.transfer_Q.any():
+        right_N = right_QxW[problems.transfer_word_QxW]
+        rows.append(accuracy_row(right_N, metric="word_accuracy", options={"subset": "transfer"}))
     return [dict(probe="evaluation", language=language) | row for row in rows]
 
 
@@ -154,13 +156,13 @@ def measure_run(
     run_dir,
     role: str,
     config,
-    material: Material,
+    materials: list[Material],
     base_LxNxF: np.ndarray | None = None,
     progress: Callable[[dict], None] = lambda message: None,
 ) -> None:
     """Measures every checkpoint of a run that is not measured yet, into `run_dir/measurements/step_*.parquet`."""
     run_dir = files.path(run_dir)
-    trainer, model = trainer_for(config, material)
+    trainer, model = trainer_for(config, materials[0])
     with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
         steps = checkpoints.steps()
         if not steps:
@@ -169,24 +171,36 @@ def measure_run(
             if not _is_measured(run_dir, step):  # asked here, too: what is measured need not be restored
                 params = restore_params(run_dir, step, trainer.abstract_state["params"], plain(model))
                 metadata = checkpoints.metadata(step)
-                measure_checkpoint(run_dir, role, config, model, material, base_LxNxF, step, params, metadata)
+                measure_checkpoint(run_dir, role, config, model, materials, base_LxNxF, step, params, metadata)
             progress({"checkpoint": index + 1, "checkpoints": len(steps)})
     hosts.barrier(f"measured {run_dir}")
 
 
 def measure_checkpoint(
-    run_dir, role: str, config, model, material: Material, base_LxNxF: np.ndarray | None, step: int, params, metadata
+    run_dir,
+    role: str,
+    config,
+    model,
+    materials: list[Material],
+    base_LxNxF: np.ndarray | None,
+    step: int,
+    params,
+    metadata,
 ) -> None:
     """Writes what is measured at one checkpoint to `run_dir/measurements/step_*.parquet`, unless that stands there.
 
     Args:
       model: the decoder config of `params`.
+      materials: one for each new language that is measured; what is about the primary alone is taken from the first.
       base_LxNxF: see `checkpoint_rows`.
       metadata: {"tokens", "tokens_by_language"} that the run had seen, as the loop's `tokens_seen` gives them.
     """
     if not _is_measured(run_dir, step):
         common = _common(metadata, role, config, step)
-        rows = checkpoint_rows(params, model, material, base_LxNxF)
+        rows = []
+        for number, material in enumerate(materials):
+            found = checkpoint_rows(params, model, material, base_LxNxF)
+            rows += [row for row in found if not number or row["language"] != material.primary]
         _write(_measured_path(run_dir, step), [measurements.row(**common, **row) for row in rows])
 
 

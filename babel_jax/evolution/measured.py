@@ -9,6 +9,7 @@ import json
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from babel_jax.evolution import knowledge, stages, statistics
 
@@ -183,8 +184,8 @@ def curves(frame: pd.DataFrame, primary: str, new: str) -> dict:
       steps, decline (stages.decline of `continual` in the new language), stages, stages_by_seed {seed: stages},
       control_decline, control_stages; accuracy {(run, language, subset)}, bits_per_byte and loss {(run, language,
       metric)}, lens {(run, metric)} -> [L curves], lens_subset, neurons {(run, definition)}, sensitivity [{"top_rate",
-      "value", "ci"}] (change of the LAPE count from peak to end), knowledge {run}, patches {part: curve}, sweep (rows
-      of `mixes`), seeds. What was not measured is absent or None.
+      "value", "ci"}] (change of the LAPE count from peak to end), knowledge {run}, patches {part: curve}, seeds. What was
+      not measured is absent or None.
     """
     frame = frame.astype({name: "category" for name in ("run", "probe", "language", "metric", "options")})
     light = frame[frame["metric"] != "solved"]
@@ -255,7 +256,6 @@ def curves(frame: pd.DataFrame, primary: str, new: str) -> dict:
             for part in ("none", "embeddings", "ffn", "blocks")
         }
     )
-    result["sweep"] = mixes(frame, new)
     return result
 
 
@@ -293,25 +293,143 @@ def working_language(lens: list[dict | None]) -> dict | None:
     }
 
 
-def mixes(frame: pd.DataFrame, new: str) -> list[dict]:
-    """The from-scratch mixes at their last step, by rising share of the new language.
+def view(frame: pd.DataFrame, primary: str, new: str, languages) -> pd.DataFrame:
+    """The rows about the primary and one of the new `languages`, run names as in a study of that language alone."""
+    frame = frame[frame["language"].isin(["", primary, new]).to_numpy(bool)]
+    if len(languages) == 1:
+        return frame
+    others = tuple(f"_{language}" for language in languages if language != new)
+    frame = frame[
+        ~frame["run"].str.endswith(others).to_numpy(bool) | frame["run"].str.startswith("mix_").to_numpy(bool)
+    ]
+    names = {run: run.removesuffix(f"_{new}") for run in frame["run"].unique() if not run.startswith("mix_")}
+    return frame.assign(run=frame["run"].map(lambda run: names.get(run, run)).astype(frame["run"].dtype))
 
-    Returns: [{"run", "new_share", "value", "ci", "by_seed", "seeds", "solved"}], the score being the new language's
-    accuracy; solved: [Q] of 0/1 per seed.
+
+def measured_shares(curves: dict) -> dict[str, dict]:
+    """The primary system's share as it was measured over continual pre-training: {name: curve in [0, 1]}.
+
+    knowledge_share; working_language (mean of the intermediate layers, pairwise); functional_neurons (of all neurons).
+    """
+    count = curves["neurons"].get(("continual", "functional"))
+    found = {
+        "knowledge_share": curves["knowledge"].get("continual"),
+        "working_language": working_language(curves["lens"].get(("continual", "primary_share_pair"), [])),
+        "functional_neurons": count
+        and count | {name: count[name] / count["n"] for name in ("value_SxC", "mean", "low", "high")},
+    }
+    return _known(found)
+
+
+def observation(frame: pd.DataFrame, curves: dict) -> dict | None:
+    """What the optimiser of the corpus works on, of a view: the continual run's losses, scores and measured shares.
+
+    Returns None where no problem was judged, else a dict: language; steps, tokens (of the new language seen) [C]; seeds;
+    solved, a list of [C, Q]; score_SxC; problems (of a seed); losses, loss_errors (standard errors, NaN: unknown) and
+    shares, each {source: [S, C]} on these steps and seeds; what was not measured at all of them is absent.
+    """
+    new = curves["new"]
+    judged = solved(frame, "continual", new)
+    if judged is None:
+        return None
+    steps, seeds = judged["steps"], judged["seeds"]
+
+    def on_steps(found: dict | None, name: str = "value_SxC"):
+        if found is None or found["seeds"] != seeds or not set(steps) <= set(found["steps"]):
+            return None
+        return found[name][:, np.searchsorted(found["steps"], steps)]
+
+    rows = select(frame[frame["metric"] != "solved"], run="continual", language=new, layer=-1)
+    seen = rows.drop_duplicates("step").set_index("step")["tokens_by_language"]
+    losses, errors = {}, {}
+    for metric in ("loss", "loss_knowledge"):
+        found = curve(rows, metric=metric)
+        values = on_steps(found)
+        if values is None:
+            continue
+        chosen = rows[(rows["metric"] == metric).to_numpy(bool)]
+        half = (chosen["ci_high"] - chosen["ci_low"]) / (2 * stats.norm.ppf(0.5 + statistics.CONFIDENCE / 2))
+        wide = chosen.assign(error=half).pivot_table(index="seed", columns="step", values="error", dropna=False)
+        losses[metric] = values
+        errors[metric] = wide.reindex(index=seeds, columns=steps).to_numpy(float)
+    shares = {name: on_steps(found) for name, found in measured_shares(curves).items()}
+    return {
+        "language": new,
+        "steps": steps,
+        "tokens": np.array([json.loads(seen[step]).get(new, 0) for step in steps], float),
+        "seeds": seeds,
+        "solved": judged["solved"],
+        "score_SxC": np.array([solved_CxQ.mean(1) for solved_CxQ in judged["solved"]]),
+        "problems": judged["solved"][0].shape[1],
+        "losses": losses,
+        "loss_errors": errors,
+        "shares": _known(shares),
+    }
+
+
+def mixes(frame: pd.DataFrame, languages: list[str], files_of: dict[str, dict] | None = None) -> list[dict]:
+    """The from-scratch mixes at their last step, in the order of their names.
+
+    Args:
+      languages: the primary, then the new ones.
+      files_of: by name, what is known of a mix beside its measurements: "stages" and "made" of its mixture file.
+    Returns:
+      A list of dicts: run, name, made, stages, tokens, steps; shares {language: of the tokens seen}; seeds;
+      score, loss, loss_knowledge, primary_share (mean pairwise lens of the intermediate layers) {language: [S]};
+      solved {language: one [Q] per seed}; macro [S], the mean score of all languages. Only what is measured in every
+      seed that has begun.
     """
     frame, found = frame[frame["run"].str.startswith("mix_").to_numpy(bool)], []
-    for run in sorted(frame["run"].unique()):
-        here = curve(frame, {"subset": "all"}, probe="evaluation", run=run, language=new, metric="accuracy")
-        judged = solved(frame, run, new)
-        if here is None or judged is None or np.isnan(last(here)["by_seed"]).any():
-            continue  # not measured yet in every seed that has begun
+    for run, rows in frame.groupby("run", observed=True):
+        rows = rows[(rows["step"] == rows.groupby("seed")["step"].transform("max")).to_numpy(bool)]
+        judged = {language: solved(rows, run, language) for language in languages}
+        if any(part is None for part in judged.values()):
+            continue
+        seeds = judged[languages[0]]["seeds"]
+        if any(part["seeds"] != seeds or len(part["steps"]) != 1 for part in judged.values()):
+            continue
+        light = rows[rows["metric"] != "solved"]
+        first = light.iloc[0]
+        seen = json.loads(first["tokens_by_language"])
+        total = sum(seen.values()) or 1
+        name = str(run).removeprefix("mix_")
+        about = (files_of or {}).get(name, {})
+        shares = {language: seen.get(language, 0) / total for language in languages}
+        score = {language: np.array([s[-1].mean() for s in judged[language]["solved"]]) for language in languages}
         found.append(
             {
-                "run": run,
-                "new_share": float(run[4:]),
-                "seeds": here["seeds"],
-                "solved": [s[-1] for s in judged["solved"]],
+                "run": str(run),
+                "name": name,
+                "made": about.get("made"),
+                "stages": about.get("stages") or [{"tokens": 0, "weights": shares}],
+                "tokens": int(first["tokens"]),
+                "steps": int(first["step"]),
+                "shares": shares,
+                "seeds": seeds,
+                "score": score,
+                "macro": np.mean([score[language] for language in languages], axis=0),
+                "solved": {language: [s[-1] for s in judged[language]["solved"]] for language in languages},
+                **{
+                    metric: {language: _by_seed(light, seeds, language, metric) for language in languages}
+                    for metric in ("loss", "loss_knowledge")
+                },
+                "primary_share": {language: _lens_by_seed(light, seeds, language) for language in languages[1:]},
             }
-            | last(here)
         )
-    return sorted(found, key=lambda mix: mix["new_share"])
+    return found
+
+
+def _by_seed(frame: pd.DataFrame, seeds: list, language: str, metric: str) -> np.ndarray:
+    rows = select(frame, language=language, metric=metric, layer=-1).drop_duplicates("seed")
+    return rows.set_index("seed")["value"].reindex(seeds).to_numpy(float)
+
+
+def _lens_by_seed(frame: pd.DataFrame, seeds: list, language: str) -> np.ndarray:
+    """Mean over the intermediate layers, by seed, on the places that the shared words have (all, where it has no others)."""
+    rows = select(frame, probe="lens", language=language, metric="primary_share_pair")
+    for subset in ("shared", "all"):
+        here = select(rows, {"subset": subset})
+        if not here.empty:
+            here = here[(here["layer"] < here["layer"].max()).to_numpy(bool)]
+            return here.groupby("seed")["value"].mean().reindex(seeds).to_numpy(float)
+    return np.full(len(seeds), np.nan)

@@ -3,12 +3,13 @@
 The rule:
   1. The accuracies of all seeds are averaged and smoothed by a centred window of checkpoints (cut at the edges):
      3 for 16 to 31 of them, 5 for 32 to 47, none for fewer than 16, where it would blur the peak.
-     The *peak* is the maximum of that curve; the *end level* is the mean of the last quarter of the checkpoints.
-  2. A transition is seen if the peak lies before the last quarter of the checkpoints and the rise to it from the first
-     checkpoint and the decline from it to the end level are both at least MINIMUM_CHANGE with a 95 % interval above 0.
-     Changes and intervals come from a paired bootstrap over problems within seeds in which the peak is chosen on one
-     half of the problems and measured on the other: a maximum picked from noise is no decline
-     (statistics.cross_fitted_gap).
+     The *peak* is the checkpoint where that curve is largest; the *end level* (plateau) is the mean of the last quarter
+     of the checkpoints.
+  2. The *rise* is from the first checkpoint to the peak, the *decline* from the best checkpoint before the last quarter
+     to the end level. A transition is seen if both are at least MINIMUM_CHANGE with a 95 % interval above 0. Both are
+     paired: a seed, and within it a problem, is compared with itself. The checkpoint is chosen on the other seeds (one
+     seed: on other problems), so that a maximum picked from noise is no decline, and its accuracy is measured without
+     smoothing, which would blunt a sharp peak (statistics.cross_fitted, two_level).
   3. The transition ends at the first checkpoint after the peak from which on the smoothed curve stays within
      BAND + BAND_SHARE x decline of the end level. Where it never does, stabilisation is None.
 """
@@ -24,14 +25,19 @@ BAND, BAND_SHARE = 0.02, 0.1
 
 
 def window(checkpoints: int) -> int:
-    """How many neighbouring checkpoints the smoothing averages."""
+    """How many neighbouring checkpoints the smoothing averages, the nearer ones with more weight."""
     return 1 + 2 * (checkpoints // 16)
 
 
 def smoothing_CxC(checkpoints: int) -> np.ndarray:
-    """The matrix that averages a curve over a window of neighbouring checkpoints; fewer at the edges."""
-    near = np.abs(np.subtract.outer(np.arange(checkpoints), np.arange(checkpoints))) <= window(checkpoints) // 2
-    return near / near.sum(1, keepdims=True)
+    """The matrix that averages a curve over a window of neighbouring checkpoints; fewer at the edges.
+
+    The weights fall linearly from the centre (1, 2, 1 for three): with equal ones a peak of one checkpoint would have
+    neighbours of the same height.
+    """
+    distance = np.abs(np.subtract.outer(np.arange(checkpoints), np.arange(checkpoints)))
+    weight = np.maximum(window(checkpoints) // 2 + 1 - distance, 0)
+    return weight / weight.sum(1, keepdims=True)
 
 
 def end_C(checkpoints: int) -> np.ndarray:
@@ -42,7 +48,7 @@ def end_C(checkpoints: int) -> np.ndarray:
 
 def pooled_curve_C(solved) -> np.ndarray:
     """Smoothed accuracy at each checkpoint, averaged over seeds. `solved`: one [C, Q] array per seed."""
-    accuracy_C = np.mean([np.mean(solved_CxQ, axis=1) for solved_CxQ in solved], axis=0)
+    accuracy_C = statistics.accuracies(solved).mean(0)
     return smoothing_CxC(len(accuracy_C)) @ accuracy_C
 
 
@@ -53,24 +59,114 @@ def decline(steps, solved) -> dict:
       steps: [C] optimiser steps of the checkpoints, rising.
       solved: [S, C, Q] of 0/1, or a list with one [C, Q] per seed (Q may differ).
     Returns:
-      dict: peak_index, peak_step, end_level (of the pooled curve), value and ci of the decline and rise {"value", "ci"}
-      (both cross-fitted), seen.
+      dict: peak_index, peak_step (of the pooled curve), peak and plateau {"value", "ci"} (accuracies), end_level (the
+      plateau's value), value, ci and p of the decline, rise {"value", "ci", "p"}, seen. Intervals and two-sided p-values
+      as in `statistics.two_level` (with two seeds or more they speak about other seeds) and `_best_above`.
     """
-    curve_C = pooled_curve_C(solved)
-    end = end_C(len(steps))
-    peak = int(curve_C.argmax())
-    halves, smoothing, first = statistics.resampled_halves(solved), smoothing_CxC(len(steps)), np.eye(len(steps))[0]
-    value, low, high = statistics.cross_fitted_gap(halves, smoothing, end)
-    rise, rise_low, rise_high = statistics.cross_fitted_gap(halves, smoothing, first)
+    solved = [np.asarray(solved_CxQ, float) for solved_CxQ in solved]
+    end, smoothing = end_C(len(steps)), smoothing_CxC(len(steps))
+    before = max(int(np.count_nonzero(end == 0)), 1)
+    peak = int(pooled_curve_C(solved).argmax())
+    height = _best_above(np.zeros(len(steps)), solved, smoothing)
+    rise = _best_above(np.eye(len(steps))[0], solved, smoothing)
+    fall = _best_above(end, solved, smoothing[:before])
+    value, low, high, _ = statistics.two_level([end @ solved_CxQ for solved_CxQ in solved], 0)
+    seen = all(change["value"] >= MINIMUM_CHANGE and change["ci"][0] > 0 for change in (fall, rise))
     return {
         "peak_index": peak,
         "peak_step": int(steps[peak]),
-        "end_level": float(end @ np.mean([np.mean(solved_CxQ, axis=1) for solved_CxQ in solved], axis=0)),
-        "value": value,
-        "ci": [low, high],
-        "rise": {"value": rise, "ci": [rise_low, rise_high]},
-        "seen": bool(end[peak] == 0 and min(value, rise) >= MINIMUM_CHANGE and min(low, rise_low) > 0),
+        "peak": {"value": height["value"], "ci": height["ci"]},
+        "plateau": {"value": value, "ci": [low, high]},
+        "end_level": value,
+        **fall,
+        "rise": rise,
+        "seen": bool(seen and end[peak] == 0),
     }
+
+
+def _best_above(baseline_C, solved, candidate_MxC) -> dict:
+    """How far the best checkpoint stands above a baseline: {"value", "ci", "p"}.
+
+    Value, lower bound and p are of the checkpoint chosen on other data, which is too low if anything. The upper bound is
+    of the checkpoint chosen on the same data, which is too high if anything: "there is no decline" rests on it.
+    """
+    lead = [solved_CxQ - baseline_C @ solved_CxQ for solved_CxQ in solved]
+    least = -1 if np.any(baseline_C) else 0
+    chosen = statistics.cross_fitted(solved, candidate_MxC)
+    fair = [lead_CxQ[best_Q, np.arange(best_Q.size)] for lead_CxQ, best_Q in zip(lead, chosen, strict=True)]
+    value, low, _, p = statistics.two_level(fair, least)
+    best = (candidate_MxC @ statistics.accuracies(solved).mean(0)).argmax()
+    high = statistics.two_level([lead_CxQ[best] for lead_CxQ in lead], least)[2]
+    return {"value": value, "ci": [low, max(value, high)], "p": p}
+
+
+def verdict(steps, solved) -> dict | None:
+    """What the data say about the stages of one run: a transition, none, or that they do not decide.
+
+    Levels and changes are those of `decline`. What is read off the curve by a search (the peak's step, where it
+    settles) comes from `statistics.replicated_curves`. Both speak about other seeds where there are two or more, and
+    about other problems for this one model where there is one.
+
+    Args: as in `decline`.
+    Returns:
+      None for one seed with one problem, else a dict:
+      verdict: "transition" (the rule above); "rises and stays" (the rise counts, and the decline's upper bound lies
+        below MINIMUM_CHANGE); "no rise" (the rise's upper bound lies below it); "undecided" (anything else, and fewer
+        than three checkpoints).
+      peak: {"step", "step_ci", "step_probability" [C] of being the best checkpoint, "value", "ci"}.
+      plateau {"value", "ci"}; decline, rise {"value", "ci", "p"}.
+      settles: {"step", "step_ci" (upper bound NaN: not settled by the last step)}; None without a transition, or where
+        it has not settled.
+      stages: as `find_stages` gives them.
+      curve: {"mean_C", "low_C", "high_C"}, the smoothed pooled curve with its pointwise interval.
+      replicates: {"best_R"}, the index of the best checkpoint in each replicate.
+    """
+    solved = [np.asarray(solved_CxQ, float) for solved_CxQ in solved]
+    if len(solved) == 1 and solved[0].shape[1] < 2:
+        return None
+    steps, smoothing = np.asarray(steps), smoothing_CxC(len(steps))
+    found = decline(steps, solved)
+    curve_RxC = statistics.replicated_curves(solved)
+    smooth_RxC = curve_RxC @ smoothing.T
+    best_R = smooth_RxC.argmax(1)
+    found_stages, settles = bounds(steps, solved, found), None
+    if found_stages and found_stages["stabilisation"]:
+        plateau_R = curve_RxC @ end_C(len(steps))
+        fall_R = curve_RxC[np.arange(len(best_R)), best_R] - plateau_R
+        settled_R = _settled(smooth_RxC, best_R, plateau_R, fall_R)
+        low, high = statistics.interval_R(np.append(steps[:-1], np.inf)[np.minimum(settled_R, len(steps) - 1)])
+        known = [bound if np.isfinite(bound) else np.nan for bound in (low, high)]
+        settles = {"step": found_stages["stabilisation"][0], "step_ci": known}
+    smooth = [smoothing @ solved_CxQ for solved_CxQ in solved]
+    band_Cx3 = np.array([statistics.two_level([s_CxQ[c] for s_CxQ in smooth], 0)[:3] for c in range(len(steps))])
+    return {
+        "verdict": _verdict(found, len(steps)),
+        "peak": {
+            "step": found["peak_step"],
+            "step_ci": statistics.interval_R(steps[best_R]),
+            "step_probability": np.bincount(best_R, minlength=len(steps)) / len(best_R),
+            **found["peak"],
+        },
+        "plateau": found["plateau"],
+        "decline": {key: found[key] for key in ("value", "ci", "p")},
+        "rise": found["rise"],
+        "settles": settles,
+        "stages": found_stages,
+        "curve": dict(zip(("mean_C", "low_C", "high_C"), band_Cx3.T, strict=True)),
+        "replicates": {"best_R": best_R},
+    }
+
+
+def _verdict(found: dict, checkpoints: int) -> str:
+    if checkpoints < 3:
+        return "undecided"
+    if found["seen"]:
+        return "transition"
+    rise = found["rise"]
+    if rise["ci"][1] < MINIMUM_CHANGE:
+        return "no rise"
+    stays = rise["value"] >= MINIMUM_CHANGE and rise["ci"][0] > 0 and found["ci"][1] < MINIMUM_CHANGE
+    return "rises and stays" if stays else "undecided"
 
 
 def find_stages(steps, solved) -> dict | None:
@@ -88,9 +184,7 @@ def bounds(steps, solved, found: dict) -> dict | None:
     """`find_stages` where `decline(steps, solved)` is known already."""
     if not found["seen"]:
         return None
-    peak = found["peak_index"]
-    outside = np.abs(pooled_curve_C(solved) - found["end_level"]) > BAND + BAND_SHARE * found["value"]
-    settled = max(int(np.flatnonzero(outside).max(initial=-1)) + 1, peak + 1)
+    settled = int(_settled(pooled_curve_C(solved), found["peak_index"], found["end_level"], found["value"]))
     first, last = int(steps[0]), int(steps[-1])
     reached = settled < len(steps) - 1  # one checkpoint alone has not stayed anywhere
     settled_step = int(steps[settled]) if reached else last
@@ -99,3 +193,11 @@ def bounds(steps, solved, found: dict) -> dict | None:
         "transition": [found["peak_step"], settled_step],
         "stabilisation": [settled_step, last] if reached else None,
     }
+
+
+def _settled(smooth_xC, peak_x, plateau_x, fall_x) -> np.ndarray:
+    """Index of the first checkpoint after the peak from which on the curve stays near its plateau. Any leading axes."""
+    band_x = BAND + BAND_SHARE * np.asarray(fall_x)
+    outside_xC = np.abs(smooth_xC - np.asarray(plateau_x)[..., None]) > band_x[..., None]
+    last_outside_x = np.where(outside_xC, np.arange(smooth_xC.shape[-1]), -1).max(-1)
+    return np.maximum(last_outside_x, peak_x) + 1

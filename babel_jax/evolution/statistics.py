@@ -4,10 +4,11 @@ Letters: S seeds, C checkpoints (or any other condition), Q problems, R bootstra
 """
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 CONFIDENCE = 0.95
 REPLICATES = 1000
+FOLDS = 5
 
 
 def wilson(value, n) -> tuple[np.ndarray, np.ndarray]:
@@ -40,6 +41,88 @@ def paired_difference(first_S, second_S) -> tuple[float, float, float]:
     """Mean of second - first over seeds, with the Student t interval of the per-seed differences (NaN for one seed)."""
     mean, low, high = student(np.asarray(second_S, float) - np.asarray(first_S, float))
     return float(mean), float(low), float(high)
+
+
+def two_level(value_SxQ, least: float = -1.0, most: float = 1.0) -> tuple[float, float, float, float]:
+    """Mean over seeds of the means over their problems: (mean, low, high, p), p two-sided against a mean of 0.
+
+    Two seeds or more: Student t over the seeds' means, in which both levels vary. It speaks about other seeds, and about
+    other problems where each seed has its own. (A percentile bootstrap that draws seeds with replacement does not: at
+    three seeds it is too narrow by sqrt(2/3) and by 1.96 to 4.30, and covers about 75 %.) One seed, or seeds whose means
+    are all equal, as where everything is solved: Student t over problems, which speaks about other problems only.
+
+    Args:
+      value_SxQ: one array [Q] per seed (Q may differ) of values from `least` to `most`: 0 and 1 for answers,
+        -1 to 1 for differences. The bounds are cut to that range. The interval over problems counts two more, one at
+        each end (as Agresti and Coull 1998 do): a mean of 1.0 over few problems has an interval too.
+    """
+    values = [np.asarray(value_Q, float) for value_Q in value_SxQ]
+    mean_S = np.array([value_Q.mean() for value_Q in values])
+    mean, seeds = float(mean_S.mean()), len(values)
+    if np.ptp(mean_S) > 0:
+        error, freedom = mean_S.std(ddof=1) / np.sqrt(seeds), seeds - 1
+    else:
+        padded = np.concatenate([*values, [least, most]])
+        size = padded.size - 2
+        error, freedom = np.sqrt(((padded - mean) ** 2).mean() / size), max(size - 1, 1)
+    half = special.stdtrit(freedom, 0.5 + CONFIDENCE / 2) * error
+    p = 2 * special.stdtr(freedom, -abs(mean) / error)
+    return mean, float(np.clip(mean - half, least, most)), float(np.clip(mean + half, least, most)), float(p)
+
+
+def accuracies(solved) -> np.ndarray:
+    """Accuracy of each seed under each condition, [S, C]; `solved`: one array [C, Q] of 0/1 per seed."""
+    return np.array([np.mean(solved_CxQ, axis=1) for solved_CxQ in solved])
+
+
+def cross_fitted(solved, candidate_MxC) -> list[np.ndarray]:
+    """The best of M candidates for every problem, chosen without it: one array [Q] of candidates per seed.
+
+    The maximum of a noisy curve is too high because noise helped to choose it (winner's curse). So what is measured on
+    a seed is chosen on the *other* seeds; with one seed, what is measured on a fifth of its problems is chosen on the
+    other four fifths. A choice from fewer data can only make the winner's lead smaller.
+
+    Args:
+      solved: one array [C, Q] of 0/1 per seed.
+      candidate_MxC: each row maps the C accuracies to a candidate's score (identity, or a smoothing matrix).
+    """
+    candidate_MxC = np.asarray(candidate_MxC, float)
+    if len(solved) > 1:
+        accuracy_SxC = accuracies(solved)
+        return [
+            np.full(np.shape(solved_CxQ)[1], (candidate_MxC @ np.delete(accuracy_SxC, s, axis=0).mean(0)).argmax())
+            for s, solved_CxQ in enumerate(solved)
+        ]
+    (solved_CxQ,) = solved
+    fold_Q = np.random.default_rng(0).permutation(np.shape(solved_CxQ)[1]) % FOLDS
+    chosen_Q = np.zeros(fold_Q.size, int)
+    for fold in np.unique(fold_Q) if fold_Q.size > 1 else ():  # a single problem leaves nothing to choose on
+        rest_C = np.mean(np.asarray(solved_CxQ)[:, fold_Q != fold], axis=1)
+        chosen_Q[fold_Q == fold] = (candidate_MxC @ rest_C).argmax()
+    return [chosen_Q]
+
+
+def replicated_curves(solved, replicates: int = REPLICATES) -> np.ndarray:
+    """Mean accuracies [R, C] as other seeds might have given them; one seed: as other problems might have.
+
+    A bootstrap with Student t weights: the mean plus the deviations of the S seeds' curves (of the Q problems' answers
+    where there is one seed), each times a random weight, such that every weighted sum of accuracies has the quantiles
+    of its Student t interval. Maxima and crossings read off the replicates inherit that. The usual bootstrap, which
+    draws seeds and problems with replacement, is too narrow for few seeds (`two_level`). Not cut to [0, 1].
+    """
+    unit_UxC = accuracies(solved) if len(solved) > 1 else np.asarray(solved[0], float).T
+    units, generator = len(unit_UxC), np.random.default_rng(0)
+    if units < 2:
+        return np.full((replicates, unit_UxC.shape[1]), np.nan)
+    weight_RxU = generator.normal(size=(replicates, units)) / np.sqrt(units * (units - 1))
+    weight_RxU /= np.sqrt(generator.chisquare(units - 1, (replicates, 1)) / (units - 1))
+    mean_C = unit_UxC.mean(0)
+    return mean_C + weight_RxU @ (unit_UxC - mean_C)
+
+
+def interval_R(value_R) -> list[float]:
+    """[low, high] between which 95 % of the replicates lie, each one of them (so that a step stays a step)."""
+    return np.quantile(value_R, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2], method="inverted_cdf").tolist()
 
 
 def paired_bootstrap(solved_CxQ, weights_C, replicates: int = REPLICATES) -> tuple[float, float, float]:

@@ -1,35 +1,21 @@
-"""Algorithm 1 of the paper: from the loss at the best checkpoint to the tokens of the new language, with intervals.
+"""Algorithm 1 of the paper: from the primary's share at the best checkpoint to the tokens of the new languages.
 
-Sign convention, stated once: `loss_primary` is the held-out loss on the new language of the model that has only the
-primary system (the start of continual pre-training, P = 1); `loss_own` that of the built own system (its end, P = 0).
+`propose` says what one language asks for and whether the data support a change; `corpus` puts the languages together.
+Both carry intervals. Where the share comes from is in share.py (Eq. 1) and calibration.py.
+Letters: S seeds, C checkpoints, R replicates, K new languages, P primaries.
 """
 
+import dataclasses
+
 import numpy as np
-import pandas as pd
+from scipy import optimize
 
-from babel_jax.errors import UserError
-from babel_jax.evolution import measured, stages, statistics
+from babel_jax.errors import UserError, unknown_name
+from babel_jax.evolution import stages, statistics
+from babel_jax.optimum import calibration as links
 
-SOURCES = ("loss", "loss_knowledge", "knowledge_share")
 DEFAULT_SOURCE = "loss"  # the paper's
-
-
-def primary_share(loss, loss_primary, loss_own) -> tuple[np.ndarray, np.ndarray]:
-    """Eq. 1: share of the primary system, P(l) = (l - loss_own) / (loss_primary - loss_own), clipped to [0, 1].
-
-    Any broadcastable shapes, losses in nats per token. Returns (share, out_of_range); the flag tells where clipping
-    took something away. Where the two ends coincide the share is NaN: such a run says nothing.
-    """
-    loss, loss_primary, loss_own = np.broadcast_arrays(*(np.asarray(x, float) for x in (loss, loss_primary, loss_own)))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(loss_primary == loss_own, np.nan, (loss - loss_own) / (loss_primary - loss_own))
-    return np.clip(share, 0, 1), (share < 0) | (share > 1)
-
-
-def token_share(tokens) -> np.ndarray:
-    """Eq. 2: share of each language's system in a from-scratch mix = its share of the tokens, eta_i / sum_j eta_j."""
-    tokens = np.asarray(tokens, float)
-    return tokens / tokens.sum()
+READINGS = ("pairwise", "joint")  # of Eq. 2 and 3; the first gives the paper's corpus
 
 
 def pairwise_tokens(share, primary_tokens) -> np.ndarray:
@@ -50,7 +36,8 @@ def pairwise_share(tokens, primary_tokens) -> np.ndarray:
 
 def pairwise_slope(share, primary_tokens) -> np.ndarray:
     """d eta_j / dP = -eta_p / P^2: how many tokens an error in P costs."""
-    return -primary_tokens / np.asarray(share, float) ** 2
+    with np.errstate(divide="ignore"):
+        return -primary_tokens / np.asarray(share, float) ** 2
 
 
 def joint_tokens(share_K, primary_tokens) -> np.ndarray:
@@ -58,7 +45,7 @@ def joint_tokens(share_K, primary_tokens) -> np.ndarray:
 
     Each new language's own system has 1 - P_j, and by Eq. 2 that is its token share, 1 - P_j = eta_j / sum_i eta_i.
     Hence sum_i eta_i = eta_p / (1 - sum_j (1 - P_j)). (P_j = eta_p / sum_i eta_i would make all P_j equal.)
-    With one new language this is the pairwise reading.
+    With one new language this is the pairwise reading. Languages whose tokens are fixed count with the primary.
 
     Raises:
       UserError: the new languages' own shares add up to 1 or more: no token counts satisfy them all.
@@ -69,7 +56,13 @@ def joint_tokens(share_K, primary_tokens) -> np.ndarray:
             f"the joint reading has no solution: the new languages ask for {own_K.sum():.3f} of all tokens; "
             "use the pairwise reading or fewer languages."
         )
-    return own_K * primary_tokens / (1 - own_K.sum())
+    return _joint_tokens(own_K, primary_tokens)
+
+
+def _joint_tokens(own_KxR, primary_tokens) -> np.ndarray:
+    """`joint_tokens` from the own shares 1 - P_j, also of many replicates; infinite where there is no solution."""
+    rest_R = 1 - own_KxR.sum(0)
+    return np.where(rest_R > 0, own_KxR * primary_tokens / np.where(rest_R > 0, rest_R, 1), np.inf)
 
 
 def joint_share(tokens_K, primary_tokens) -> np.ndarray:
@@ -78,188 +71,321 @@ def joint_share(tokens_K, primary_tokens) -> np.ndarray:
     return 1 - tokens_K / (primary_tokens + tokens_K.sum())
 
 
-def share_curve(frame: pd.DataFrame, new: str, metric: str, run: str = "continual") -> dict | None:
-    """P(l) by Eq. 1 at every checkpoint: {"steps", "seeds", "value_SxC", "pooled" [C], "out_of_range" [C]}.
+# What a proposal may decide; only the first changes the corpus.
+CHANGE, NO_CHANGE, ALONE, UNDECIDED = "change", "no change supported", "leave alone: does not depend", "undecided"
 
-    None if it was not measured. Pooled: Eq. 1 on the loss averaged over seeds; value_SxC: on each seed's own losses.
+
+def propose(
+    observation: dict,
+    share_curve: dict,
+    stages_verdict: dict,
+    dependence: dict | None,
+    calibration: dict | None = None,
+    primary_tokens: float = 1.0,
+    original_tokens: float | None = None,
+) -> dict:
+    """Algorithm 1 for one new language: P* at its best checkpoint and the tokens that follow, with intervals.
+
+    The interval of P* is the percentile interval of replicates that each take the best checkpoint of a resampled
+    accuracy curve, P there of a resampled loss curve and, with a calibration, its error at a checkpoint left out.
+
+    Args:
+      observation: what was measured of the language ("language", "steps" [C], "tokens" [C], "score_SxC").
+      share_curve: the primary's share at the same checkpoints (share.share_curve).
+      stages_verdict: where the peak is (stages.verdict).
+      dependence: whether the language depends on the primary (dependence.dependence); None: not tested.
+      calibration: link from P(l) to a measured share (calibration.calibrate); None: P(l) as it is.
+      primary_tokens: of the primary language, in the unit that the answer is in.
+      original_tokens: of the new language, in the same unit; None: nothing to compare with.
+    Returns:
+      dict: source, language, p_star, p_star_ci, calibrated (link or None), best_step, best_tokens (of the new language,
+      seen by then), tokens and tokens_ci (Eq. 3 pairwise, infinite at P* = 0), pairwise_share and joint_share (the new
+      language's share of a corpus of both; the readings agree for one language), share_ci, slope (d eta / dP),
+      out_of_range (Eq. 1 was clipped there), decision (CHANGE, NO_CHANGE, ALONE or UNDECIDED), reason, by_seed (P at
+      each seed's own best checkpoint), replicates_R (of P*). NaN where a share has no value.
     """
-    loss = measured.curve(frame, run=run, language=new, metric=metric, layer=-1)
-    if loss is None or len(loss["steps"]) < 2:
-        return None
-    pooled, out_of_range = primary_share(loss["mean"], loss["mean"][0], loss["mean"][-1])
-    by_seed, _ = primary_share(loss["value_SxC"], loss["value_SxC"][:, :1], loss["value_SxC"][:, -1:])
+    best = int(np.searchsorted(observation["steps"], stages_verdict["peak"]["step"]))
+    replicates_RxC = share_curve["replicates_RxC"]
+    best_R = np.resize(stages_verdict["replicates"]["best_R"], len(replicates_RxC))
+    share_R = replicates_RxC[np.arange(len(best_R)), best_R]
+    best_S = [(stages.smoothing_CxC(len(score_C)) @ score_C).argmax() for score_C in observation["score_SxC"]]
+    by_seed = share_curve["value_SxC"][np.arange(len(best_S)), best_S]
+    p_star = share_curve["pooled"][best]
+    if calibration is not None:
+        p_star, by_seed = links.apply(calibration, p_star), links.apply(calibration, by_seed)
+        error = calibration["links"][calibration["best"]]["loo_error"]
+        noise_R = np.random.default_rng(1).normal(0, error, len(share_R))  # not the stream of share.py
+        share_R = np.clip(links.apply(calibration, share_R) + noise_R, 0, 1)
+    low, high = _percentiles(share_R)
+    tokens, least, most = (float(pairwise_tokens(share, primary_tokens)) for share in (p_star, high, low))
+    found = {
+        "source": share_curve["source"],
+        "language": observation["language"],
+        "p_star": float(p_star),
+        "p_star_ci": [low, high],
+        "calibrated": calibration and calibration["best"],
+        "best_step": int(observation["steps"][best]),
+        "best_tokens": int(observation["tokens"][best]),
+        "tokens": tokens,
+        "tokens_ci": [least, most],
+        "pairwise_share": float(1 - p_star),
+        "joint_share": float(1 - p_star),
+        "share_ci": [1 - high, 1 - low],
+        "slope": float(pairwise_slope(p_star, primary_tokens)),
+        "out_of_range": bool(share_curve["out_of_range"][best]),
+        "by_seed": np.asarray(by_seed, float),
+        "replicates_R": share_R,
+    }
+    decision, reason = _decide(found, dependence, original_tokens)
+    return found | {"decision": decision, "reason": reason}
+
+
+def _percentiles(value_R) -> tuple[float, float]:
+    """Percentile interval of the replicates that have a value; NaN where most have none."""
+    known_R = value_R[~np.isnan(value_R)]
+    if 2 * len(known_R) < len(value_R):
+        return float("nan"), float("nan")
+    tail = 0.5 - statistics.CONFIDENCE / 2  # by order alone, for tokens may be infinite
+    low, high = np.quantile(known_R, tail, method="lower"), np.quantile(known_R, 1 - tail, method="higher")
+    return float(low), float(high)
+
+
+def readable(tokens: float) -> str:
+    """A number of tokens for the reader: 5B, 1.25M, 0.68."""
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if size <= tokens < np.inf:
+            return f"{tokens / size:.3g}{letter}"
+    return f"{tokens:.3g}"
+
+
+def _decide(found: dict, dependence: dict | None, original_tokens: float | None) -> tuple[str, str]:
+    """What follows from a proposal, and why, in a sentence."""
+    language, ci = found["language"], found["tokens_ci"]
+    if np.isnan([found["p_star"], *ci]).any():
+        return UNDECIDED, f"{language}: P* has no value, or no interval, at the best checkpoint."
+    decision, reason = _sized(language, found["tokens"], ci, original_tokens, "pairwise")
+    if dependence is None:
+        return UNDECIDED, f"{language}: whether it depends on the primary was not tested. {reason}"
+    if dependence["depends"]:
+        return decision, reason
+    return UNDECIDED if dependence["depends"] is None else ALONE, f"{language}: {dependence['reason']}"
+
+
+def _sized(language: str, tokens: float, ci: list[float], original_tokens, reading: str) -> tuple[str, str]:
+    """The decision on the tokens alone: a change is supported where the interval does not hold the original size."""
+    asks = f"{language}: Eq. 3 ({reading}) asks for {readable(tokens)} tokens [{', '.join(map(readable, ci))}]"
+    if original_tokens is None:
+        return CHANGE, f"{asks}."
+    if ci[0] <= original_tokens <= ci[1]:
+        return NO_CHANGE, f"{asks}, and the interval holds the original {readable(original_tokens)}."
+    return CHANGE, f"{asks}, the original has {readable(original_tokens)}."
+
+
+@dataclasses.dataclass(frozen=True)
+class Constraints:
+    """What a corpus must be, in the unit of its tokens.
+
+    `budget` tokens in all, to which all languages are scaled (None: as many as come out); of each language at most
+    `max_epochs` times what is `available` ({language: tokens}; one that is not named: no limit), and at least the share
+    `min_share` of all tokens.
+    """
+
+    budget: float | None = None
+    available: dict[str, float] = dataclasses.field(default_factory=dict)
+    max_epochs: float = 1.0
+    min_share: float = 0.0
+
+    def __post_init__(self):
+        if self.budget is not None and not 0 < self.budget < np.inf:
+            raise UserError(f"the budget is {self.budget:g} tokens; give a number above 0.")
+        if not 0 < self.max_epochs < np.inf:
+            raise UserError(f"max_epochs is {self.max_epochs:g}; give how often a language may be seen, such as 4.")
+        if not 0 <= self.min_share < 1:
+            raise UserError(f"min_share is {self.min_share:g}; give the least share of a language, such as 0.02.")
+
+
+def corpus(
+    proposals: dict[str, dict],
+    primary: str,
+    original: dict[str, float],
+    reading: str = "pairwise",
+    constraints: Constraints = Constraints(),
+) -> dict:
+    """The corpus that Algorithm 1 asks for, all languages together.
+
+    A language changes only where its proposal lets it and the interval of its tokens, in this reading, does not hold the
+    original size; every other one keeps the tokens it has. Then the constraints: a budget scales all languages alike,
+    which by Eq. 2 leaves every share as it is; where a bound holds a language, the feasible corpus is the one nearest in
+    Kullback-Leibler divergence, in which the primary and the changed languages make up for it in proportion.
+
+    Args:
+      proposals: {new language: proposal of `propose`}; in any unit, since only the shares are read.
+      primary: the language that the others are measured against.
+      original: {language: tokens} of the original corpus, the primary's too.
+      reading: "pairwise" (the paper's numbers) or "joint" (Eq. 2 and 3 with all languages in the denominator).
+    Returns:
+      dict: reading; tokens {language: feasible tokens}, shares {…} and total of these; unconstrained {…}; as_written {…}
+      (Eq. 3 for every language with a P*, whatever was decided; None where that has no solution); ci {language: [low,
+      high]} of the tokens asked for, which decides; active [constraints that bind]; decisions and reasons {new
+      language: …}.
+
+    Raises:
+      UserError: the joint reading has no solution, or no corpus meets the constraints.
+    """
+    if reading not in READINGS:
+        raise unknown_name("reading", reading, READINGS)
+    for language in (primary, *proposals):
+        if language not in original:
+            raise unknown_name("language of the original corpus", language, original)
+    known = [language for language in proposals if not np.isnan(proposals[language]["p_star"])]
+    as_written, _ = _asked(proposals, known, primary, original, reading)
+    movable = [language for language in known if proposals[language]["decision"] in (CHANGE, NO_CHANGE)]
+    asked, asked_ci = _asked(proposals, movable, primary, original, reading)
+    decided = {name: (found["decision"], found["reason"]) for name, found in proposals.items()}
+    decided |= {name: _sized(name, asked[name], asked_ci[name], original[name], reading) for name in movable}
+    changed = [language for language in movable if decided[language][0] == CHANGE]
+    if reading == "joint":
+        joint_tokens([proposals[language]["p_star"] for language in changed], 1.0)  # says so where there is no solution
+    unconstrained, ci = _asked(proposals, changed, primary, original, reading)
+    tokens, active = _feasible(unconstrained, set(original) - {primary, *changed}, original, constraints)
+    total = sum(tokens.values())
     return {
-        "steps": loss["steps"],
-        "value_SxC": by_seed,
-        "pooled": pooled,
-        "out_of_range": out_of_range,
-        "seeds": loss["seeds"],
+        "reading": reading,
+        "tokens": tokens,
+        "shares": {language: amount / total for language, amount in tokens.items()},
+        "total": total,
+        "unconstrained": unconstrained,
+        "as_written": as_written if reading == "pairwise" or np.isfinite(list(as_written.values())).all() else None,
+        "ci": asked_ci | {language: ci[language] for language in changed},
+        "active": active,
+        "decisions": {language: decision for language, (decision, _) in decided.items()},
+        "reasons": {language: reason for language, (_, reason) in decided.items()},
     }
 
 
-def proposals(frame: pd.DataFrame, primary: str, new: str) -> dict[str, dict]:
-    """Algorithm 1's proposals for one new language, one for each source of P that was measured.
-
-    P* is the source's share at the best checkpoint, the maximum of the smoothed accuracy pooled over seeds. Interval:
-    two seeds or more, Student t over the seeds' own P* (each at its own best checkpoint, so that the choice of the
-    checkpoint is part of it), centred on the pooled P*; one seed, bootstrap over problems of the best checkpoint.
-
-    Returns:
-      {source: {"p_star", "p_star_ci", "pairwise_share", "joint_share", "share_ci", "best_step", "by_seed",
-      "out_of_range", "tokens_per_primary_token", "slope"}}. `*_share` are token shares of the *new* language, 4 digits;
-      with one new language both readings agree. `share_ci` is the interval of the share, `slope` d eta / dP for one
-      primary token (None at P* = 0).
-    """
-    solved = measured.solved(frame, "continual", new)
-    if solved is None:
-        raise UserError(f"no judged problems of run 'continual' in {new}; evaluate its checkpoints first.")
-    light = frame[frame["metric"] != "solved"]
-    steps, best = solved["steps"], int(stages.pooled_curve_C(solved["solved"]).argmax())
-    found = {}
-    for source in SOURCES:
-        if source == "knowledge_share":
-            curve = measured.knowledge_curve(frame, "continual", primary, new)
-            curve = curve and {**curve, "pooled": curve["mean"], "out_of_range": np.zeros(len(curve["steps"]), bool)}
-        else:
-            curve = share_curve(light, new, source)
-        if curve is None or curve["seeds"] != solved["seeds"] or not set(steps) <= set(curve["steps"]):
-            continue  # this source was not measured wherever the accuracy was
-        place = np.searchsorted(curve["steps"], steps)
-        p_star = float(curve["pooled"][place[best]])
-        if np.isnan(p_star):
-            continue
-        by_seed = [
-            float(value_C[place[stages.pooled_curve_C([solved_CxQ]).argmax()]])
-            for value_C, solved_CxQ in zip(curve["value_SxC"], solved["solved"], strict=True)
-        ]
-        low, high = _interval(p_star, by_seed, curve["pooled"][place], solved["solved"])
-        found[source] = {
-            "p_star": round(p_star, 4),
-            "p_star_ci": [round(low, 4), round(high, 4)],
-            "pairwise_share": _new_share(pairwise_tokens(p_star, 1.0)),
-            "joint_share": _new_share(joint_tokens(p_star, 1.0)[0] if p_star > 0 else np.inf),
-            "share_ci": [round(1 - high, 4), round(1 - low, 4)],
-            "best_step": int(steps[best]),
-            "by_seed": [round(value, 4) for value in by_seed],
-            "out_of_range": bool(curve["out_of_range"][place[best]]),
-            "tokens_per_primary_token": round(float(pairwise_tokens(p_star, 1.0)), 4) if p_star > 0 else None,
-            "slope": round(float(pairwise_slope(p_star, 1.0)), 4) if p_star > 0 else None,
-        }
-    return found
-
-
-def _new_share(tokens_per_primary_token) -> float:
-    """The new language's share of the tokens, when the primary has one token."""
-    return (
-        1.0 if np.isinf(tokens_per_primary_token) else round(float(token_share([tokens_per_primary_token, 1.0])[0]), 4)
-    )
-
-
-def _interval(p_star: float, by_seed: list[float], share_C, solved) -> tuple[float, float]:
-    if len(by_seed) >= 2:
-        mean, low, high = statistics.student(by_seed)
-        half = high - mean
-        low, high = p_star - half, p_star + half
+def _asked(proposals, changed, primary, original, reading) -> tuple[dict, dict]:
+    """({language: tokens}, {language: interval}) by Eq. 3 for the changed languages, the others as in the original."""
+    tokens = {language: float(amount) for language, amount in original.items()}
+    ci = {language: [amount, amount] for language, amount in tokens.items()}
+    if not changed:
+        return tokens, ci
+    share_Kx1 = np.array([[proposals[language]["p_star"]] for language in changed])
+    share_KxR = np.array([proposals[language]["replicates_R"] for language in changed])
+    if reading == "pairwise":
+        asked_Kx1, asked_KxR = (pairwise_tokens(share, tokens[primary]) for share in (share_Kx1, share_KxR))
     else:
-        (solved_CxQ,) = solved
-        draws = np.random.default_rng(0).integers(0, solved_CxQ.shape[1], (statistics.REPLICATES, solved_CxQ.shape[1]))
-        smooth_CxQ = stages.smoothing_CxC(len(share_C)) @ solved_CxQ
-        best_R = np.array([smooth_CxQ[:, draw].mean(1).argmax() for draw in draws])
-        low, high = np.quantile(np.asarray(share_C)[best_R], [0.025, 0.975])
-    return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
+        fixed = sum(amount for language, amount in tokens.items() if language not in changed)
+        asked_Kx1, asked_KxR = (_joint_tokens(1 - share, fixed) for share in (share_Kx1, share_KxR))
+    for language, (asked,), asked_R in zip(changed, asked_Kx1, asked_KxR, strict=True):
+        tokens[language], ci[language] = float(asked), list(_percentiles(asked_R))
+    return tokens, ci
+
+
+def _feasible(wanted: dict, kept: set, original: dict, limits: Constraints) -> tuple[dict, list[str]]:
+    """(tokens nearest to `wanted` that meet the constraints, names of those that bind)."""
+    names = list(wanted)
+    most_K = np.array([limits.max_epochs * limits.available.get(name, np.inf) for name in names])
+    # P* = 0 asks for tokens without end: as many as there are, or where nothing ends them those of the original
+    wanted_K, original_K = (np.array([of[name] for name in names], float) for of in (wanted, original))
+    endless_K = np.isinf(wanted_K)
+    wanted_K = np.where(endless_K, np.where(np.isinf(most_K), original_K, most_K), wanted_K)
+    if limits.budget is not None:
+        wanted_K *= limits.budget / wanted_K.sum()
+    total = float(np.minimum(wanted_K, most_K).sum()) if limits.budget is None else limits.budget
+    least_K = np.full(len(names), limits.min_share * total)
+    kept_K = np.array([name in kept for name in names])
+    low_K = np.where(kept_K, np.clip(wanted_K, least_K, most_K), least_K)
+    high_K = np.where(kept_K, low_K, most_K)
+    if (low_K > most_K).any() or low_K.sum() > total * (1 + 1e-9):
+        raise UserError(
+            f"not every language can have {limits.min_share:g} of {readable(total)} tokens beside those left alone; lower "
+            "--min_share, or raise --max_epochs."
+        )
+    tokens_K = _nearest(wanted_K, low_K, high_K, total)
+    if tokens_K.sum() < total * (1 - 1e-9):
+        raise UserError(
+            f"the languages that may grow have only {readable(tokens_K.sum())} of {readable(total)} tokens; lower --budget, "
+            "or raise --max_epochs."
+        )
+    close = 1e-6 * total
+    active = [] if limits.budget is None else ["budget"]
+    for name, amount, want, least, most, endless in zip(
+        names, tokens_K, wanted_K, least_K, most_K, endless_K, strict=True
+    ):
+        if amount < least + close and want < least - close:
+            active.append(f"minimum share of {name}")
+        if amount > most - close and (want > most + close or endless):
+            active.append(f"available tokens of {name}")
+    return dict(zip(names, tokens_K.tolist(), strict=True)), active
+
+
+def _nearest(wanted_K, low_K, high_K, total: float) -> np.ndarray:
+    """The amounts within their bounds that sum to `total` and are nearest to `wanted_K` in Kullback-Leibler divergence.
+
+    That is one common factor on all that no bound holds (the condition of optimality of the convex problem).
+    """
+    if not wanted_K.any():
+        return low_K
+
+    def amounts(factor):
+        return np.clip(factor * wanted_K, low_K, high_K)
+
+    if np.isclose(amounts(1.0).sum(), total, rtol=1e-12):
+        return amounts(1.0)
+    largest = total / wanted_K[wanted_K > 0].min()  # here every language that is wanted has `total`, or is at its bound
+    if amounts(largest).sum() <= total:
+        return amounts(largest)
+    return amounts(optimize.brentq(lambda factor: amounts(factor).sum() - total, 0, largest, xtol=1e-15, rtol=1e-14))
+
+
+def allocate(share_KxP, primary_tokens_P, budget: float | None = None) -> dict:
+    """Tokens of K new languages that lean on several primaries, whose tokens are fixed.
+
+    By Eq. 2 primary p has the share eta_p / (E + eta_j) of language j's work, E = sum_p eta_p. The P shares of a language
+    give P equations for one unknown: least squares in the shares, all languages together where the budget binds. With
+    one primary and no budget this is `pairwise_tokens`.
+
+    Args:
+      share_KxP: share of each primary's system in each new language, rows summing to at most 1.
+      primary_tokens_P: tokens of each primary.
+      budget: at most so many tokens in all, the primaries' too.
+    Returns:
+      dict: tokens_K, residual_KxP (asked share minus the share that these tokens give; not 0 where the primaries'
+      proportions are not those that a language asks for).
+    """
+    share_KxP, primary_P = np.atleast_2d(np.asarray(share_KxP, float)), np.asarray(primary_tokens_P, float)
+    if share_KxP.min() < 0 or share_KxP.sum(1).max() > 1 + 1e-9:
+        raise UserError("shares of the primaries lie between 0 and 1 and sum to at most 1 for each language.")
+    whole = primary_P.sum()
+    if budget is not None and budget < whole:
+        raise UserError(
+            f"the primaries alone have {readable(whole)} tokens of a budget of {readable(budget)}; raise the budget."
+        )
+    part_P = primary_P / whole  # a language's primaries together have x_j = E / (E + eta_j), primary p of it part_P x_j
+    x_K = np.clip(share_KxP @ part_P / (part_P @ part_P), 0, 1)
+    with np.errstate(divide="ignore"):
+        tokens_K = whole * (1 / x_K - 1)
+    if budget is not None and tokens_K.sum() > budget - whole:
+        room = (budget - whole) / whole
+        start_K = np.full(len(x_K), 1 / (1 + room / len(x_K)))
+        solved = optimize.minimize(
+            lambda x_K: np.sum((share_KxP - np.outer(x_K, part_P)) ** 2),
+            start_K,
+            jac=lambda x_K: -2 * (share_KxP - np.outer(x_K, part_P)) @ part_P,
+            bounds=[(1 / (1 + room) if room else 1.0, 1.0)] * len(x_K),
+            constraints={
+                "type": "ineq",
+                "fun": lambda x_K: room - np.sum(1 / x_K - 1),
+                "jac": lambda x_K: 1 / x_K**2,
+            },
+            method="SLSQP",
+            options={"ftol": 1e-12, "maxiter": 500},
+        )
+        x_K = solved.x
+        tokens_K = whole * (1 / x_K - 1)
+    return {"tokens_K": tokens_K, "residual_KxP": share_KxP - np.outer(x_K, part_P)}
 
 
 def mix_name(new_share: float) -> str:
     """The name of the from-scratch run with this token share of the new language."""
     return f"mix_{new_share:.4f}"
-
-
-def gap_to_best(sweep: list[dict], run: str) -> dict | None:
-    """How far a mix stays behind the best mix of the sweep: {"value", "ci", "by_seed", "best_run", "best_share"}.
-
-    The best mix for a seed is chosen on the *other* seeds and measured on that seed, so that noise does not choose the
-    winner it then measures; Student t over seeds. One seed: chosen on one half of the problems, measured on the other
-    (statistics.cross_fitted_gap), which says nothing about other seeds. None if the mix was not run.
-    """
-    runs = [mix["run"] for mix in sweep]
-    if run not in runs:
-        return None
-    seeds = sorted(set.intersection(*(set(mix["seeds"]) for mix in sweep)))
-    if not seeds:
-        return None
-    score_MxS = np.array([[mix["by_seed"][mix["seeds"].index(seed)] for seed in seeds] for mix in sweep])
-    here = runs.index(run)
-    best = int(score_MxS.mean(1).argmax())
-    if len(seeds) == 1:
-        solved_MxQ = np.array([mix["solved"][mix["seeds"].index(seeds[0])] for mix in sweep])
-        identity = np.eye(len(sweep))
-        gap, low, high = statistics.cross_fitted_gap(
-            statistics.resampled_halves([solved_MxQ]), identity, identity[here]
-        )
-        by_seed = np.array([gap])
-    else:
-        chosen = [int(np.delete(score_MxS, s, axis=1).mean(1).argmax()) for s in range(len(seeds))]
-        by_seed = score_MxS[chosen, range(len(seeds))] - score_MxS[here]
-        gap, low, high = statistics.student(by_seed)
-    return {
-        "value": float(gap), "ci": [float(low), float(high)], "by_seed": by_seed,
-        "best_run": runs[best], "best_share": sweep[best]["new_share"],
-    }  # fmt: skip
-
-
-def compare_mixes(sweep: list[dict], first: str, second: str) -> dict | None:
-    """Score of mix `second` minus mix `first`, paired over the seeds that have both (Student t).
-
-    One seed: paired bootstrap over its problems, which says nothing about other seeds. None if either was not run.
-    """
-    by_run = {mix["run"]: mix for mix in sweep}
-    if first not in by_run or second not in by_run:
-        return None
-    pair = by_run[first], by_run[second]
-    seeds = sorted(set(pair[0]["seeds"]) & set(pair[1]["seeds"]))
-    if not seeds:
-        return None
-    one, two = (np.array([mix["by_seed"][mix["seeds"].index(seed)] for seed in seeds]) for mix in pair)
-    value, low, high = statistics.paired_difference(one, two)
-    if len(seeds) == 1:
-        solved_2xQ = [mix["solved"][mix["seeds"].index(seeds[0])] for mix in pair]
-        value, low, high = statistics.paired_bootstrap(solved_2xQ, [-1, 1])
-    return {
-        "first": float(one.mean()), "second": float(two.mean()), "value": value, "ci": [low, high],
-        "first_by_seed": one, "second_by_seed": two, "by_seed": two - one, "seeds": seeds,
-    }  # fmt: skip
-
-
-def measured_shares(curves: dict) -> dict[str, dict]:
-    """What P(l) is compared with, as curves in [0, 1]: {name: curve}, from `evolution.curves`.
-
-    Knowledge share and working language (mean of the intermediate layers, pairwise) are shares as they are. The
-    functional neurons are a count, so they are put between their largest value and their last one, as Eq. 1 does
-    with the loss; that fixes their end at 0.
-    """
-    found = {}
-    if "continual" in curves["knowledge"]:
-        found["knowledge share"] = curves["knowledge"]["continual"]
-    working = measured.working_language(curves["lens"].get(("continual", "primary_share_pair"), []))
-    if working is not None:
-        found["working language"] = working
-    count = curves["neurons"].get(("continual", "functional"))
-    if count is not None and len(count["steps"]) > 1 and np.max(count["mean"]) > count["mean"][-1]:
-        least, most = count["mean"][-1], np.max(count["mean"])
-        scaled = {name: (count[name] - least) / (most - least) for name in ("value_SxC", "mean", "low", "high")}
-        found["functional neurons, normalised"] = count | scaled
-    return found
-
-
-def calibration(predicted_C, measured_C) -> dict:
-    """How well P(l) foretells a measured share over the checkpoints: mean and largest absolute error, correlation."""
-    predicted, observed = np.asarray(predicted_C, float), np.asarray(measured_C, float)
-    there = ~(np.isnan(predicted) | np.isnan(observed))
-    predicted, observed = predicted[there], observed[there]
-    error = np.abs(predicted - observed)
-    flat = len(error) < 3 or np.ptp(predicted) == 0 or np.ptp(observed) == 0
-    return {
-        "mean_error": float(error.mean()),
-        "largest_error": float(error.max()),
-        "correlation": float("nan") if flat else float(np.corrcoef(predicted, observed)[0, 1]),
-    }

@@ -1,8 +1,9 @@
 """The embedded world: facts, programs that state them, problems that need them (a model organism of the tower).
 
 Knowledge is a set of facts `concept word -> primitive`. A program names two concept words in a comment and composes
-their primitives. The primary language's corpus covers all T words; the new language's covers the first `shared` of them
-(S) and words of its own. Words of T\\S never occur in the new language: solving them there needs the primary's knowledge.
+their primitives. The primary language's corpus covers all T words; a new language's covers the first `shared_words` of
+them (S) and words that the primary lacks, the same for all new languages. Words of T\\S never occur in the new language:
+solving them there needs the primary's knowledge. A language whose S is all of T needs nothing of the primary.
 """
 
 import dataclasses
@@ -24,12 +25,15 @@ FRAME_TOKENS = ("#", "\n", "f(x):", "return", "(", "(x))")
 
 @dataclasses.dataclass(frozen=True)
 class WorldConfig:
-    """The world's numbers (documents are programs). See configs/organism.py for what they stand for."""
+    """The world's numbers (documents are programs). See configs/organism.py for what they stand for.
+
+    `new`: one language or several; `shared_words`: of each of them, or a mapping from each language to its own.
+    """
 
     primary: str
-    new: str
+    new: str | tuple[str, ...]
     words: int = 200
-    shared_words: int = 80
+    shared_words: int | dict[str, int] = 80
     new_only_words: int = 400
     new_only_share: float = 0.5
     noise_share: float = 0.05
@@ -40,8 +44,15 @@ class WorldConfig:
     shared_problems: int = 160
 
     def __post_init__(self):
-        if not 0 < self.shared_words < self.words:
-            raise UserError(f"shared_words {self.shared_words} must lie between 0 and words ({self.words}).")
+        new = (self.new,) if isinstance(self.new, str) else tuple(self.new)
+        shared = self.shared_words
+        shared = dict(shared) if isinstance(shared, dict) else dict.fromkeys(new, shared)
+        if set(shared) != set(new):
+            raise UserError(f"shared_words must give words for {', '.join(new)}; it gives {', '.join(shared)}.")
+        object.__setattr__(self, "new", new)
+        object.__setattr__(self, "shared_words", shared)
+        if not all(0 < count <= self.words for count in shared.values()):
+            raise UserError(f"shared_words {shared} must lie between 1 and words ({self.words}).")
         if not 0 < self.shared_problems < self.problems:
             raise UserError(
                 f"shared_problems {self.shared_problems} must lie between 0 and problems ({self.problems})."
@@ -53,7 +64,7 @@ class World:
 
     def __init__(self, config: WorldConfig, seed: int):
         self.config, self.seed = config, seed
-        self.languages = (config.primary, config.new)
+        self.languages = (config.primary, *config.new)
         names = list(FRAME_TOKENS)
         for language in self.languages:
             dialect = dialect_of(language)
@@ -94,14 +105,18 @@ class World:
 
     @cached_property
     def problem_word_Qx2(self) -> np.ndarray:
-        """The problems' words: the first `shared_problems` all in S, the others with at least one word of T\\S."""
+        """The problems' words: the first `shared_problems` all in the smallest S, the others with a word beyond it.
+
+        Where every language covers all words there is nothing beyond.
+        """
         config, rng = self.config, self.rng("problems")
+        smallest = min(config.shared_words.values())
         taken, chosen = set(), []
-        for need_transfer, count in ((False, config.shared_problems), (True, config.problems - config.shared_problems)):
-            limit = config.words if need_transfer else config.shared_words
+        for beyond, count in ((False, config.shared_problems), (True, config.problems - config.shared_problems)):
+            limit = config.words if beyond else smallest
             while count:
                 pair = tuple(int(word) for word in rng.integers(limit, size=2))
-                if pair in taken or (need_transfer and max(pair) < config.shared_words):
+                if pair in taken or (beyond and max(pair) < smallest < config.words):
                     continue
                 taken.add(pair)
                 chosen.append(pair)
@@ -109,29 +124,30 @@ class World:
         return np.array(chosen)
 
     def corpus(self, source: str, count: int, purpose: str) -> np.ndarray:
-        """Documents [n, 12] of a source: a language, or the new language without its own words ("control").
+        """Documents [n, 12] of a source: a language, or a new language without its own words ("LANGUAGE_control").
 
         No document poses a problem's pair of words: what is measured is knowledge of the words, not of the pair.
         """
         config, rng = self.config, self.rng(f"{source} {purpose}")
-        language = config.primary if source == config.primary else config.new
+        language = source.removesuffix("_control")
+        shared = config.shared_words.get(language, config.words)
         if source == config.primary:
             word_Nx2 = self._draw_pairs(rng, count, lambda size: rng.integers(config.words, size=size))
         else:
-            own_share = config.new_only_share if source == config.new and config.new_only_words else 0.0
-            wrong_share = config.wrong_share if source == config.new else 0.0
+            own_share = config.new_only_share if source == language and config.new_only_words else 0.0
+            wrong_share = config.wrong_share if source == language and shared < config.words else 0.0
 
             def draw(size):
                 own = rng.random(size) < own_share
                 own_words = config.words + rng.integers(max(config.new_only_words, 1), size=size)
-                words = np.where(own, own_words, rng.integers(config.shared_words, size=size))
-                transfer = rng.integers(config.shared_words, config.words, size=size)
+                words = np.where(own, own_words, rng.integers(shared, size=size))
+                transfer = rng.integers(shared, max(config.words, shared + 1), size=size)
                 return np.where(rng.random(size) < wrong_share, transfer, words)
 
             word_Nx2 = self._draw_pairs(rng, count, draw)
         fact_Nx2 = self.fact_W[word_Nx2]
-        if language == config.new:
-            transfer = (word_Nx2 >= config.shared_words) & (word_Nx2 < config.words)
+        if language != config.primary:
+            transfer = (word_Nx2 >= shared) & (word_Nx2 < config.words)
             fact_Nx2 = np.where(transfer, self.wrong_fact_W[word_Nx2], fact_Nx2)
         rows = self.programs(language, word_Nx2, fact_Nx2)
         if purpose == "train" and source == config.primary:
@@ -194,25 +210,64 @@ def program_meanings() -> np.ndarray:
     return meanings
 
 
-def material(config: WorldConfig, seed: int) -> Material:
-    """The world's training rows, held-out rows, problems and slots for one seed."""
+def materials(config: WorldConfig, seed: int) -> dict[str, Material]:
+    """For each new language what a study of it and the primary trains on and measures with, for one seed.
+
+    All have the training rows of every language, and the same problems.
+    """
     world = World(config, seed)
-    primary, new = world.languages
-    control = f"{new}_control"
-    sources = {name: ArrayRows(world.corpus(name, config.documents, "train")) for name in (primary, new, control)}
-    heldout = {}
-    for language in world.languages:
-        tokens = world.corpus(language, config.heldout_documents, "heldout")
-        targets = np.broadcast_to(np.arange(1, len(FRAME)), (len(tokens), len(FRAME) - 1))
-        heldout[language] = {
-            "tokens": tokens,
-            "loss": ~np.isin(targets, [WORD_1, WORD_2]),
-            "knowledge": np.isin(targets, [NAME_1, NAME_2]),
-        }
+    source_language = {config.primary: config.primary}
+    for new in config.new:
+        source_language |= {new: new, f"{new}_control": new}
+    sources = {name: ArrayRows(world.corpus(name, config.documents, "train")) for name in source_language}
+    loss_weight_V = np.ones(world.vocab_size, np.float32)
+    loss_weight_V[world.first_word :] = 0.0  # comment words carry no loss: facts must live in the blocks
+    common = dict(
+        primary=config.primary,
+        vocab_size=world.vocab_size,
+        max_length=len(FRAME) - 1,
+        frozen_rows=world.vocab_size - world.first_word,
+        sources=sources,
+        source_language=source_language,
+        loss_weight_V=loss_weight_V,
+        document_end=-1,
+        fingerprint=content_hash([dataclasses.asdict(config), seed, "world 2"]),
+    )
+    return {
+        new: Material(
+            new=new,
+            heldout={language: _heldout(world, language) for language in (config.primary, new)},
+            slots=_slots(world, new),
+            problems=_problems(world, new),
+            **common,
+        )
+        for new in config.new
+    }
+
+
+def _heldout(world: World, language: str) -> dict:
+    tokens = world.corpus(language, world.config.heldout_documents, "heldout")
+    targets = np.broadcast_to(np.arange(1, len(FRAME)), (len(tokens), len(FRAME) - 1))
+    return {
+        "tokens": tokens,
+        "loss": ~np.isin(targets, [WORD_1, WORD_2]),
+        "knowledge": np.isin(targets, [NAME_1, NAME_2]),
+    }
+
+
+def _solutions(world: World, new: str) -> dict[str, np.ndarray]:
+    """The problems' programs in the primary and one new language, [Q, 12]."""
     word_Qx2 = world.problem_word_Qx2
-    solution = {language: world.programs(language, word_Qx2, world.fact_W[word_Qx2]) for language in world.languages}
-    transfer_word_Qx2 = word_Qx2 >= config.shared_words
-    problems = Problems(
+    return {
+        language: world.programs(language, word_Qx2, world.fact_W[word_Qx2])
+        for language in (world.config.primary, new)
+    }
+
+
+def _problems(world: World, new: str) -> Problems:
+    word_Qx2, solution = world.problem_word_Qx2, _solutions(world, new)
+    transfer_word_Qx2 = word_Qx2 >= world.config.shared_words[new]
+    return Problems(
         prompt_QxT={language: rows[:, :PROMPT_LENGTH] for language, rows in solution.items()},
         length_Q=np.full(len(word_Qx2), PROMPT_LENGTH, np.int32),
         answer_QxA={language: rows[:, PROMPT_LENGTH:] for language, rows in solution.items()},
@@ -222,38 +277,25 @@ def material(config: WorldConfig, seed: int) -> Material:
         word_slot_QxW=np.broadcast_to([0, NAME_2 - NAME_1], word_Qx2.shape),
         transfer_word_QxW=transfer_word_Qx2,
     )
-    loss_weight_V = np.ones(world.vocab_size, np.float32)
-    loss_weight_V[world.first_word :] = 0.0  # comment words carry no loss: facts must live in the blocks
-    return Material(
-        primary=primary,
-        new=new,
-        vocab_size=world.vocab_size,
-        max_length=len(FRAME) - 1,
-        frozen_rows=world.vocab_size - world.first_word,
-        sources=sources,
-        source_language={primary: primary, new: new, control: new},
-        heldout=heldout,
-        loss_weight_V=loss_weight_V,
-        document_end=-1,
-        slots={language: _slots(world, solution[language], word_Qx2) for language in world.languages},
-        problems=problems,
-        fingerprint=content_hash([dataclasses.asdict(config), seed, "world 1"]),
-    )
 
 
-def _slots(world: World, solution_QxT: np.ndarray, word_Qx2: np.ndarray) -> dict[str, np.ndarray]:
-    """One identifier place of every problem, first and second in turn; clusters are the primitive and the problem."""
-    primary, new = world.languages
+def _slots(world: World, new: str) -> dict[str, dict[str, np.ndarray]]:
+    """Of both languages, one identifier place of every problem, first and second in turn; clusters are the primitive and the
+    problem."""
+    word_Qx2 = world.problem_word_Qx2
     problem_Q = np.arange(len(word_Qx2))
     word_Q = word_Qx2[problem_Q, problem_Q % 2]
     fact_Q = world.fact_W[word_Q]
     return {
-        "tokens": solution_QxT[:, :-1],
-        "position": np.where(problem_Q % 2 == 0, NAME_1 - 1, NAME_2 - 1).astype(np.int32),
-        "primary_id": world.identifier_ids[primary][fact_Q].astype(np.int32),
-        "new_id": world.identifier_ids[new][fact_Q].astype(np.int32),
-        "pair": fact_Q,
-        "prompt": problem_Q,
-        "item": problem_Q,
-        "subset": (word_Q >= world.config.shared_words).astype(np.int32),
+        language: {
+            "tokens": solution_QxT[:, :-1],
+            "position": np.where(problem_Q % 2 == 0, NAME_1 - 1, NAME_2 - 1).astype(np.int32),
+            "primary_id": world.identifier_ids[world.config.primary][fact_Q].astype(np.int32),
+            "new_id": world.identifier_ids[new][fact_Q].astype(np.int32),
+            "pair": fact_Q,
+            "prompt": problem_Q,
+            "item": problem_Q,
+            "subset": (word_Q >= world.config.shared_words[new]).astype(np.int32),
+        }
+        for language, solution_QxT in _solutions(world, new).items()
     }

@@ -337,6 +337,31 @@ def _change_rows(before, results, subsets, clusters, language, about) -> list[di
     return found
 
 
+def _specificity_rows(before, results, subsets, clusters, language, about) -> list[dict]:
+    """Rows of the change on transfer problems minus that on shared ones, for metrics whose subsets have both.
+
+    What makes the one kind more fragile than the other does so for the random sets, too: they say what is to be expected.
+    """
+    cluster_N, weight_DxC = clusters
+    found = []
+    for metric, parts in subsets.items():
+        if "transfer" not in parts:
+            continue
+        change_RxN = np.stack([result[metric] for result in results]) - before[metric]
+        value_R, drawn_D = 0.0, 0.0
+        for subset, sign in (("transfer", 1), ("shared", -1)):
+            kept_N = parts[subset]
+            value_R = value_R + sign * change_RxN[:, kept_N].mean(axis=1)
+            values_2xN = np.stack([change_RxN[0, kept_N], np.ones(kept_N.sum())])
+            sums_2xC = statistics.cluster_sums(values_2xN, cluster_N[kept_N], weight_DxC.shape[1])
+            drawn_D = drawn_D + sign * statistics.ratio(*(weight_DxC @ sums_2xC.T).T)
+        low, high = statistics.interval(drawn_D[:, None])
+        options = about | {"subset": "transfer - shared"} | against_random(float(value_R[0]), value_R[1:])
+        n = (parts["transfer"] | parts["shared"]).sum()
+        found.append(_row(f"{metric}_specificity", language, (value_R[0], low[0], high[0]), n, options))
+    return found
+
+
 # ---- Patches of the residual stream -----------------------------------------------------------------------------------
 
 
@@ -446,7 +471,8 @@ def problem_change_rows(
 
     Metrics: "pass_change", with the problems `gained` and `lost` and McNemar's exact `p_mcnemar` in the options; and, with
     the right program before the eyes, "margin_change" and "accuracy_change" at its identifiers (see `slot_scores`): where
-    all or none are solved, margins still move. Intervals resample problems.
+    all or none are solved, margins still move. "pass_specificity", "margin_specificity" and "accuracy_specificity" are the
+    change on transfer problems (identifiers) minus that on shared ones. Intervals resample problems.
 
     `generate`: what writes the programs, `evaluation.generate.generate`.
     """
@@ -466,7 +492,7 @@ def problem_change_rows(
         return {"pass": np.asarray(problems.judge(language, written_QxA), np.float64)}
 
     before, scored = _by_set([solved(change) for change in edits], sets)
-    rows, problem_N, transfer_N = _answer_rows(config, problems, language)
+    rows, problem_N, transfer_N = answer_rows(config, problems, language)
     words_before, words = _by_set(score_rows(params, config, rows, edits, -1, batch_size), sets)
     weight_DxQ = statistics.shard_weights(len(problems.length_Q))
     numbers_Q = np.arange(len(problems.length_Q))
@@ -483,7 +509,7 @@ def problem_change_rows(
                 "p_mcnemar": mcnemar(was_Q, is_Q),
             }
         found += changed
-        found += _change_rows(
+        at_words = (
             words_before,
             words[name],
             {metric: _subsets(transfer_N) for metric in ("margin", "accuracy")},
@@ -491,10 +517,14 @@ def problem_change_rows(
             language,
             about[name] | {"at": "answers"},
         )
+        found += _change_rows(*at_words) + _specificity_rows(*at_words)
+        found += _specificity_rows(
+            before, results, {"pass": _subsets(problems.transfer_Q)}, (numbers_Q, weight_DxQ), language, about[name]
+        )
     return found
 
 
-def _answer_rows(config: DecoderConfig, problems: Problems, language: str):
+def answer_rows(config: DecoderConfig, problems: Problems, language: str):
     """A row for each identifier of each right program: `(rows of the slot pass, its problem [N], is it transfer [N])`."""
     answer_QxA, length_Q = np.asarray(problems.answer_QxA[language]), np.asarray(problems.length_Q)
     Q, W = problems.word_slot_QxW.shape

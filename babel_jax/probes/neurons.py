@@ -841,9 +841,14 @@ def functional(base_primary_LxNxF, checkpoint_new_LxNxF, threshold: float = FUNC
     The correlation over aligned slots of the base model's activation on the primary's prompts with the checkpoint's on
     the new language's prompts is above `threshold`. A neuron that is constant in one of them does not count.
     """
+    return correlation(base_primary_LxNxF, checkpoint_new_LxNxF) > threshold
+
+
+def correlation(base_primary_LxNxF, checkpoint_new_LxNxF) -> np.ndarray:
+    """What `functional` compares with its threshold: each neuron's correlation over aligned slots, [L, F]; 0 if constant."""
     L, _, F = np.shape(base_primary_LxNxF)
     product_NxM = _standardised(base_primary_LxNxF) * _standardised(checkpoint_new_LxNxF)
-    return product_NxM.mean(axis=0, dtype=np.float64).reshape(L, F) > threshold
+    return product_NxM.mean(axis=0, dtype=np.float64).reshape(L, F)
 
 
 def _functional_draws(base_LxNxF, now_LxNxF, weight_DxN, threshold):

@@ -6,7 +6,9 @@ import matplotlib
 import pandas as pd
 
 from babel_jax import files
-from babel_jax.report.figures import FAINT, INK, NEW, NEW_LIGHT, STYLE, language_name, make_axes, png, svg
+from babel_jax.report.drawing import FAINT, INK, NEW, NEW_LIGHT, STYLE, make_axes
+from babel_jax.report.figures import png, svg
+from babel_jax.report.words import language_name
 
 COLUMNS = 3  # languages beside each other
 

@@ -1,567 +1,417 @@
-"""`index.html`: one self-contained page whose sentences are chosen by the data, not by the hypothesis."""
+"""`index.html`: one self-contained page whose sentences are chosen by the data, not by the hypothesis.
 
+It draws what `findings.of_study` found and computes nothing. The story comes first, then every claim with its verdict,
+then an explorer, then each figure with what the paper shows in its place.
+"""
+
+import base64
+import hashlib
 import html
+import json
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 
-from babel_jax import evolution, files, measurements
-from babel_jax.evolution import measured, stages, statistics
-from babel_jax.optimum import algorithm1
-from babel_jax.report import figures
+from babel_jax import files
+from babel_jax import findings as found_in
+from babel_jax.evolution import measured
+from babel_jax.report import definitions, drawing, explorer, figures, sections, tables, theme, words
+from babel_jax.report import verdicts as judged
 from babel_jax.report.summary import summary
 
-SUPPORTED, REFUTED, OPEN, MISSING = "supported", "not supported", "undecided", "not measured"
-CALIBRATED = 0.1  # mean error up to which P(l) counts as following a measured share
-NEAR_BEST = 0.02  # a proposal surely this near to the best mix counts as a hit
-UNTESTED = (
-    "The best checkpoint is the first or the last one, where Eq. 1 gives 1 or 0 by construction: "
-    "this is no test of Algorithm 1."
-)
-NBSP = "\N{NO-BREAK SPACE}"
+HERE = Path(__file__).parent
 
 
-def build(study_dir):
-    """Writes report/{summary.json, index.html, story.png, figures/*.svg, figures/*.csv} of a study from its rows.
+def build(study_dir) -> Path:
+    """Writes report/ of a study from its rows; returns the path of its index.html.
 
-    The same rows give the same bytes (apart from the study's own times). Returns the path of index.html.
+    report/: index.html; summary.json; results.md and results.tex; story.png; figures/ with an SVG, a PNG and a CSV of every
+    figure (`<name>` or, one for each of several new languages, `<name>_<language>`). The same rows give the same bytes,
+    apart from the study's own times.
 
     Raises:
       UserError: no study there, no measurements, or the continual run was not evaluated.
     """
     study_dir = files.path(study_dir)
-    study = files.read_json(study_dir / "study.json")
-    frame = measurements.read(study_dir)
-    curves, proposals = analyse(study, frame)
+    findings = found_in.of_study(study_dir)
     report = study_dir / "report"
-    result = summary(study, curves, proposals)
-    files.write_json(report / "summary.json", result)
-    drawn = {}
-    with matplotlib.rc_context(figures.STYLE):
-        for name, _, _ in SECTIONS:
-            made = getattr(figures, name)(curves, proposals, study)
-            if made is not None:
-                figure, table = made
-                drawn[name] = figures.svg(figure, name)
-                files.write_atomic(report / "figures" / f"{name}.svg", drawn[name])
-                files.write_atomic(report / "figures" / f"{name}.csv", table.to_csv(index=False, float_format="%.6g"))
-        picture = figures.story(curves, proposals, study)
-        files.write_atomic(report / "story.png", figures.png(picture[0]))
+    verdicts = judged.verdicts(findings)
+    drawn = draw(findings)
+    for stem, (_, svg, png, csv) in drawn.items():
+        for suffix, content in (("svg", svg), ("png", png), ("csv", csv)):
+            files.write_atomic(report / "figures" / f"{stem}.{suffix}", content)
+    if "story" in drawn:
+        files.write_atomic(report / "story.png", drawn["story"][2])
+    files.write_json(report / "summary.json", summary(findings, verdicts))
+    for name, content in tables.results(findings).items():
+        files.write_atomic(report / name, content)
     index = report / "index.html"
-    files.write_atomic(index, _page(study, curves, proposals, result, drawn))
+    files.write_atomic(index, page(findings, verdicts, drawn))
     return index
 
 
-def analyse(study: dict, frame) -> tuple[dict, dict]:
-    """Everything that the report shows, computed where it belongs: the curves and Algorithm 1's proposals."""
-    primary, new = study["primary"], study["new"]
-    curves = evolution.curves(frame, primary, new)
-    proposals = algorithm1.proposals(frame, primary, new)
-    curves["primary_share"] = {
-        metric: algorithm1.share_curve(frame, new, metric) for metric in ("loss", "loss_knowledge")
-    }
-    curves["measured_shares"] = algorithm1.measured_shares(curves)
-    return curves, proposals
-
-
-# --- verdicts: (claim, verdict, number, sentence) -------------------------------------------------------------------
-
-
-def verdicts(study: dict, curves: dict, proposals: dict) -> dict[str, tuple[str, str, str, str]]:
-    """What the data say to each claim: name -> (claim, verdict, its main number, the sentence with all numbers)."""
-    return {
-        "transition": _transition(curves),
-        "control": _control(curves),
-        "knowledge": _knowledge(curves),
-        "patches": _patches(curves),
-        "working_language": _working_language(curves),
-        "functional": _functional(curves),
-        "lape": _lape(curves),
-        "calibration": _calibration(curves),
-        "optimum": _optimum(curves, proposals),
-        "original": _original(study, curves, proposals),
-    }
-
-
-def _by_sign(ci) -> str:
-    """A claim that a difference is above 0, judged by its interval."""
-    return SUPPORTED if ci[0] > 0 else REFUTED if ci[1] < 0 else OPEN  # NaN bounds leave it open
-
-
-def _transition(curves: dict) -> tuple[str, str, str, str]:
-    claim, decline, found = "Accuracy rises, then declines", curves["decline"], curves["stages"]
-    number = f"declines by {_points(decline)}"
-    by_seed = [one for one in curves["stages_by_seed"].values() if one is not None]
-    sentence = f"From the peak at step {decline['peak_step']:,} to the end, accuracy in the new language {number}"
-    if len(curves["seeds"]) > 1:
-        peaks = ", ".join(format(one["transition"][0], ",") for one in by_seed)
-        sentence += f"; a transition is seen in {len(by_seed)} of {len(curves['stages_by_seed'])} seeds taken alone"
-        sentence += f" (peaks at step {peaks})" if peaks else ""
-    if found is None:
-        return claim, REFUTED, number, f"No transition seen. {sentence}; it rises by {_points(decline['rise'])} before."
-    settled = found["stabilisation"]
-    return (
-        claim,
-        SUPPORTED,
-        number,
-        f"{sentence}. "
-        + (f"It settles from step {settled[0]:,} on." if settled else "It has not settled by the last step."),
-    )
-
-
-def _control(curves: dict) -> tuple[str, str, str, str]:
-    claim, decline = "The control does not decline", curves["control_decline"]
-    if decline is None:
-        return claim, MISSING, "", "This study has no control run."
-    number = f"declines by {_points(decline)}"
-    sentence = f"The control {number} and ends at {_percent(decline['end_level'])}"
-    if curves["control_stages"] is not None:
-        return (
-            claim,
-            REFUTED,
-            number,
-            f"{sentence}. It declines too, so the decline is not owed to what the control leaves out.",
-        )
-    return claim, SUPPORTED, number, f"{sentence}; no transition seen."
-
-
-def _knowledge(curves: dict) -> tuple[str, str, str, str]:
-    claim, share = "The knowledge share falls after the peak", curves["knowledge"].get("continual")
-    if share is None:
-        return claim, MISSING, "", "The knowledge share needs the same problems in both languages."
-    step = curves["decline"]["peak_step"]
-    change, control = measured.change(share, step), measured.end(curves["knowledge"].get("control"))
-    number = f"{_percent(measured.at(share, step)['value'])} to {_percent(measured.end(share)['value'])}"
-    sentence = f"The knowledge share goes from {number} (peak to end), a change of {_points(change, '+')}"
-    if control is not None:
-        sentence += f"; in the control it ends at {_percent(control['value'])}"
-    falls = _by_sign([-change["ci"][1], -change["ci"][0]])
-    return claim, falls, number, f"{sentence}. Its ceiling, {_percent(share['ceiling'])}, is set by the problem set."
-
-
-def _patches(curves: dict) -> tuple[str, str, str, str]:
-    claim = "What is lost was in the blocks, not in the embeddings"
-    points = {part: measured.last(curves["patches"].get(part)) for part in ("none", "embeddings", "ffn", "blocks")}
-    if any(points[part] is None for part in ("none", "embeddings", "blocks")):
-        return claim, MISSING, "", "Representation patches were not measured."
-    words = {"embeddings": "the peak's embeddings", "ffn": "its feed-forward layers", "blocks": "its blocks"}
-    sentence = f"Accuracy per T\\S word at the end is {_percent(points['none']['value'])}; with " + ", with ".join(
-        f"{words[part]} {_percent(points[part]['value'])}" for part in words if points[part]
-    )
-    number = f"{_percent(points['none']['value'])}, with the peak's blocks {_percent(points['blocks']['value'])}"
-    by_seed = {part: points[part]["by_seed"] for part in points if points[part]}
-    over_end, over_embeddings = (
-        _by_sign(statistics.paired_difference(by_seed[other], by_seed["blocks"])[1:])
-        for other in ("none", "embeddings")
-    )
-    verdict = over_end if over_end == over_embeddings else OPEN
-    return claim, verdict, number, f"{sentence}{_alone(curves)}."
-
-
-def _working_language(curves: dict) -> tuple[str, str, str, str]:
-    claim = "The working language marks the decline"
-    lens = {
-        run: measured.working_language(curves["lens"].get((run, "primary_share_pair"), []))
-        for run in ("continual", "control")
-    }
-    here = lens["continual"]
-    if here is None:
-        return claim, MISSING, "", "The lens was not run."
-    first, at_peak, end = (
-        measured.at(here, here["steps"][0]),
-        measured.at(here, curves["decline"]["peak_step"]),
-        measured.end(here),
-    )
-    number = f"{_percent(first['value'])} to {_percent(end['value'])}"
-    sentence = (
-        f"The primary's share in the intermediate layers goes from {_percent(first['value'])} at the start over "
-        f"{_percent(at_peak['value'])} at the peak to {_percent(end['value'])} at the end."
-    )
-    if lens["control"] is None:
-        return claim, OPEN, number, f"{sentence} There is no control to compare it with."
-    control_first, control = measured.at(lens["control"], lens["control"]["steps"][0]), measured.end(lens["control"])
-    number += f", control to {_percent(control['value'])}"
-    fall, control_fall = first["value"] - end["value"], control_first["value"] - control["value"]
-    if curves["stages"] and curves["control_stages"] is None and control_fall > 0.5 * fall > 0:
-        sentence += (
-            f" It falls in the control too, to {_percent(control['value'])}, where accuracy does not decline: "
-            f"the change is real, "
-            "but no marker of the decline."
-        )
-        return claim, REFUTED, number, sentence
-    return claim, OPEN, number, f"{sentence} In the control it ends at {_percent(control['value'])}."
-
-
-def _functional(curves: dict) -> tuple[str, str, str, str]:
-    claim = "Functional neurons fall, and more than in the control"
-    here, control = (curves["neurons"].get((run, "functional")) for run in ("continual", "control"))
-    if here is None:
-        return claim, MISSING, "", "Functional neurons are defined only where both languages' slots are aligned."
-    step = curves["decline"]["peak_step"]
-    change, beside = measured.change(here, step), measured.change(control, step)
-    number = f"{measured.at(here, step)['value']:.0f} to {measured.end(here)['value']:.0f}"
-    sentence = f"The number of functional neurons, of {here['n']:,}, goes from {number} (peak to end)"
-    if beside is None:
-        return claim, OPEN, number, f"{sentence}; no control was measured."
-    in_control = f"{measured.at(control, step)['value']:.0f} to {measured.end(control)['value']:.0f}"
-    verdict = _by_sign(statistics.paired_difference(change["by_seed"], beside["by_seed"])[1:])
-    if verdict == SUPPORTED and change["ci"][1] >= 0:
-        verdict = OPEN
-    return (
-        claim,
-        verdict,
-        f"{number}, control {in_control}",
-        f"{sentence}; in the control from {in_control}{_alone(curves)}.",
-    )
-
-
-def _lape(curves: dict) -> tuple[str, str, str, str]:
-    claim, points = "The number of LAPE neurons falls", curves["sensitivity"]
-    if not points:
-        return claim, MISSING, "", "The LAPE count was not measured over several cuts."
-    values = np.array([point["value"] for point in points])
-    first, last = points[0], points[-1]
-    number = _minus(f"{first['value']:+.0f} to {last['value']:+.0f}, by cut")
-    sentence = "From peak to end the LAPE count changes by " + " and by ".join(
-        f"{_minus(format(point['value'], '+.1f'))} at the cut of {100 * point['top_rate']:g}{NBSP}%"
-        for point in (first, last)
-    )
-    sentence += "."
-    if not ((values < 0).all() or (values > 0).all()):
-        return claim, OPEN, number, f"{sentence} The sign depends on the cut: draw no conclusion."
-    judged = {_by_sign([-point["ci"][1], -point["ci"][0]]) for point in points}
-    verdict = judged.pop() if len(judged) == 1 else OPEN
-    return (
-        claim,
-        verdict,
-        number,
-        f"{sentence} The sign is the same at every cut{', but not every interval excludes 0' * (verdict == OPEN)}.",
-    )
-
-
-def _calibration(curves: dict) -> tuple[str, str, str, str]:
-    claim, predicted = "Eq. 1 follows the knowledge share", curves["primary_share"]["loss"]
-    share = curves["measured_shares"].get("knowledge share")
-    if predicted is None or share is None:
-        return claim, MISSING, "", "Loss or knowledge share was not measured."
-    _, left, right = np.intersect1d(predicted["steps"], share["steps"], return_indices=True)
-    found = algorithm1.calibration(predicted["pooled"][left], share["mean"][right])
-    number = f"off by {100 * found['mean_error']:.0f} points on average"
-    sentence = f"Over the checkpoints P(l) is {number} and by up to {100 * found['largest_error']:.0f}"
-    verdict = SUPPORTED if found["mean_error"] <= CALIBRATED else REFUTED
-    return claim, verdict, number, f"{sentence}; it counts as following up to {100 * CALIBRATED:.0f} points on average."
-
-
-def _optimum(curves: dict, proposals: dict) -> tuple[str, str, str, str]:
-    claim, found = "Algorithm 1 (from the loss) finds the best mix", proposals.get(algorithm1.DEFAULT_SOURCE)
-    gap = found and algorithm1.gap_to_best(curves["sweep"], algorithm1.mix_name(found["pairwise_share"]))
-    if gap is None:
-        return claim, MISSING, "", "The proposed mix or the sweep was not trained."
-    language, behind = figures.language_name(curves["new"]), _points(gap)
-    sentence = (
-        f"Algorithm 1 asks for {_percent(found['pairwise_share'], 1)} {language}; the best mix trained has "
-        f"{_percent(gap['best_share'], 1)}. The proposal is {behind} behind the best mix"
-    )
-    number = f"{behind} behind the best mix"
-    if gap["ci"][0] > 0:
-        return claim, REFUTED, number, f"{sentence}: Algorithm 1 as written misses the optimum{_alone(curves)}."
-    if found["p_star"] in (0, 1):
-        return claim, OPEN, number, f"{sentence}. {UNTESTED}"
-    if gap["ci"][1] <= NEAR_BEST:
-        return claim, SUPPORTED, number, f"{sentence}{_alone(curves)}."
-    return claim, OPEN, number, f"{sentence}: the data cannot tell a hit from a miss{_alone(curves)}."
-
-
-def _original(study: dict, curves: dict, proposals: dict) -> tuple[str, str, str, str]:
-    claim, found = "The optimised mix beats the original one", proposals.get(algorithm1.DEFAULT_SOURCE)
-    pair = found and algorithm1.compare_mixes(
-        curves["sweep"], algorithm1.mix_name(study["original_share"]), algorithm1.mix_name(found["pairwise_share"])
-    )
-    if pair is None:
-        return claim, MISSING, "", "The original or the optimised mix was not trained."
-    number = _points(pair, "+")
-    sentence = (
-        f"The original mix reaches {_percent(pair['first'], 1)}, the optimised one "
-        f"{_percent(pair['second'], 1)}: a difference of {number}"
-    )
-    if found["p_star"] in (0, 1):
-        return claim, OPEN, number, f"{sentence}{_alone(curves)}. {UNTESTED}"
-    return claim, _by_sign(pair["ci"]), number, f"{sentence}{_alone(curves)}."
-
-
-def _alone(curves: dict) -> str:
-    return "" if len(curves["seeds"]) > 1 else " (one seed: nothing is known about others)"
-
-
-def _percent(value: float, digits: int = 0) -> str:
-    return f"{100 * value:.{digits}f}{NBSP}%"
-
-
-def _points(point: dict, sign: str = "") -> str:
-    """A difference of shares in points with its interval."""
-    low, high = (f"{100 * bound:{sign}.1f}" for bound in point["ci"])
-    interval = "" if np.isnan(point["ci"][0]) else f" [{low},{NBSP}{high}]"
-    return _minus(f"{100 * point['value']:{sign}.1f}{NBSP}points{interval}")
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-# --- captions -------------------------------------------------------------------------------------------------------
-
-
-def _interval(curve: dict | None) -> str:
-    return "" if curve is None else f"Bands: 95 %, {curve['interval']}. "
-
-
-def _caption_performance(curves: dict, study: dict) -> str:
-    problems = curves["problems"]
-    unit = "problems" if curves["knowledge"] else "call sites"
-    accuracy = curves["accuracy"].get(("continual", curves["new"], "all"))
-    parts = [
-        f"{problems[0]:,} {unit} per seed, {len(curves['seeds'])} seed{'s' * (len(curves['seeds']) != 1)}. "
-        f"{_interval(accuracy)}",
+def draw(findings: dict) -> dict[str, tuple]:
+    """Every figure that this study's measurements allow: {stem: ((name, language), svg, png, csv)}."""
+    drawn = {}
+    languages = findings["languages"]
+    several = len(languages) > 1
+    wanted = [
+        (name, language, findings) for name, each in figures.FIGURES for language in (languages if each else (None,))
     ]
-    if curves["knowledge"]:
-        parts.append(
-            "S: the new language's corpus covers every word of the problem; T\\S: at least one word only the "
-            "primary's corpus covers. "
-        )
-    if curves["stages"]:
-        parts.append("Tints: the stages found. ")
-    parts.append(f"{figures.language_name(curves['primary'])}'s own accuracy is measured on the same checkpoints.")
-    return "".join(parts)
+    if several:  # beside the story of all, that of each
+        alone = {language: findings | {"languages": {language: here}} for language, here in languages.items()}
+        wanted += [("story", language, part) for language, part in alone.items()]
+    with matplotlib.rc_context(drawing.STYLE):
+        for name, language, part in wanted:
+            made = getattr(figures, name)(part, None if name == "story" else language)
+            if made is None:
+                continue
+            figure, table = made
+            stem = f"{name}_{language}" if language and several else name
+            csv = table.to_csv(index=False, float_format="%.6g")
+            drawn[stem] = (name, language), figures.svg(figure, stem), figures.png(figure), csv
+    return drawn
 
 
-def _caption_working_language(curves: dict, study: dict) -> str:
-    lens = curves["lens"].get(("continual", "primary_share_pair"), [None])[0]
-    if lens is None:
-        return ""
-    where = "words of S" if curves["lens_subset"] == "shared" else "call sites"
-    primary, new = (figures.language_name(curves[role]) for role in ("primary", "new"))
-    coverage = [measured.end(layer)["value"] for layer in curves["lens"].get(("continual", "argmax_coverage"), [])]
-    covered = (
-        f" ({_percent(min(coverage))} to {_percent(max(coverage))} of them at the end, by layer)" if coverage else ""
-    )
-    return (
-        f"Logit lens at {lens['n']:,} places ({where}) of {new} prompts where an identifier must come. "
-        f"{_interval(lens)}By pairs: share of places where {primary}'s name is more probable than {new}'s; by "
-        f"probability: mean of its part in the sum of both; by argmax: its share among the places whose most probable "
-        f"token is one of the two{covered}. "
-        + (
-            "The lower row is the control."
-            if any(key[0] == "control" for key in curves["lens"])
-            else "No control was run."
-        )
-    )
-
-
-def _caption_neurons(curves: dict, study: dict) -> str:
-    curve = next(iter(curves["neurons"].values()))
-    return (
-        f"Counts over {curve['n']:,} feed-forward neurons. {_interval(curve)}LAPE's count is shown for every "
-        f"cut because its number of selected neurons is fixed by the cut itself."
-    )
-
-
-def _caption_calibration(curves: dict, study: dict) -> str:
-    return (
-        "One mark a checkpoint, losses pooled over seeds; training runs from right to left, the ring is the "
-        "peak. P(l) is 1 at the first checkpoint and 0 at the last by construction, "
-        + ("and the normalised neurons are 0 at the last; " if len(curves["measured_shares"]) == 3 else "")
-        + "only the path between is evidence."
-    )
-
-
-def _caption_optimum(curves: dict, study: dict) -> str:
-    return (
-        f"Models from scratch at equal steps and schedule; small dots are seeds, the ring is the highest mean. "
-        f"Band: 95 %, "
-        f"{'Student t over seeds' if len(curves['seeds']) > 1 else 'over problems, one seed'}. Shaded strips: "
-        f"95 % of the proposal itself, where wider than its line."
-    )
-
-
-def _caption_original(curves: dict, study: dict) -> str:
-    if len(curves["seeds"]) == 1:
-        return "One seed. Bars: 95 %, paired bootstrap over its problems."
-    return f"{len(curves['seeds'])} seeds. Bars: 95 %, Student t over the seeds' differences."
-
-
-def _caption_patches(curves: dict, study: dict) -> str:
-    curve = next(iter(curves["patches"].values()))
-    return f"{curve['n']:,} word slots per seed; small dots are seeds. {_interval(curve)}".replace("Bands", "Bars")
-
-
-def _caption_losses(curves: dict, study: dict) -> str:
-    curve = curves["loss"].get(("continual", curves["new"], "loss"))
-    tokens = f", {curve['n']:,} tokens per seed" if curve else ""
-    return (
-        f"Held-out text{tokens}. {_interval(curve)}The loss on the new language can go on falling while "
-        f"accuracy falls: it is not a measure of the decline."
-    )
-
-
-SECTIONS = (
-    ("performance", "Performance and knowledge share", _caption_performance),
-    ("patches", "Representation patches", _caption_patches),
-    ("working_language", "Working language", _caption_working_language),
-    ("neurons", "Transferring neurons", _caption_neurons),
-    ("losses", "Held-out loss", _caption_losses),
-    ("calibration", "Eq. 1 against measured shares", _caption_calibration),
-    ("optimum", "Predicted and actual optimum", _caption_optimum),
-    ("original_optimised", "Original against optimised mix", _caption_original),
-)
-# which verdicts belong under which figure
-UNDER = {
-    "performance": ("transition", "control", "knowledge"),
-    "patches": ("patches",),
-    "working_language": ("working_language",),
-    "neurons": ("functional", "lape"),
-    "calibration": ("calibration",),
-    "optimum": ("optimum",),
-    "original_optimised": ("original",),
-}
+def _by_name(drawn: dict) -> dict[tuple, tuple]:
+    return {entry[0]: (stem, *entry[1:]) for stem, entry in drawn.items()}
 
 
 # --- the page -------------------------------------------------------------------------------------------------------
 
 
-def _page(study: dict, curves: dict, proposals: dict, result: dict, drawn: dict) -> str:
-    primary, new = (figures.language_name(study[role]) for role in ("primary", "new"))
-    found = verdicts(study, curves, proposals)
-    style = Path(__file__).with_name("page.css").read_text()
-    body = [
-        f"<h1>{_text(primary)} to {_text(new)}: the tower, measured</h1>",
-        f'<p class="lead">{_text(_lead(study, curves, primary, new))}</p>',
-        "<h2>What the data say</h2>",
-        '<div class="scroll"><table class="verdicts"><thead><tr>',
-        "<th>Claim</th><th>Verdict</th><th>Main number, 95 % interval</th></tr></thead><tbody>",
+def page(findings: dict, verdicts: list[dict], drawn: dict) -> str:
+    """The whole page as HTML. Args: as `findings.of_study`, `verdicts.verdicts` and `draw` return them."""
+    title = f"{_primary(findings)} to {words.names(findings['languages'])}: the tower, measured"
+    colours: set[str] = set()
+    pictures = {key: _picture(picture, key, findings, verdicts, colours) for key, picture in _by_name(drawn).items()}
+    chapters = [
+        f'<header><h1>{_text(title)}</h1><p class="lead">{_text(_lead(findings))}</p></header>',
+        _missing(findings),
+        _chapter("story", "The story", _story(findings, verdicts, pictures)),
+        _chapter("claims", "What the data say", _claims(findings, verdicts)),
+        _chapter("explorer", "Explore", explorer.BODY),
         *(
-            f'<tr><td><a href="#{section}">{_text(claim)}</a></td>'
-            f"<td>{_badge(verdict)}</td><td>{_text(number)}</td></tr>"
-            for section, names in UNDER.items()
-            for claim, verdict, number, _ in (found[name] for name in names)
+            _chapter(chapter, heading, f"<p>{_text(intro)}</p>" + _sections(chapter, findings, verdicts, pictures))
+            for chapter, heading, intro in sections.CHAPTERS
         ),
-        "</tbody></table></div>",
+        _chapter("glossary", "Terms", definitions.glossary(), "glossary"),
+        _method(findings),
     ]
-    for name, title, caption in SECTIONS:
-        body.append(f'<section id="{name}"><h2>{_text(title)}</h2>')
-        if name not in drawn:
-            reasons = " ".join(found[key][3] for key in UNDER.get(name, ()))
-            body.append(f"<p>No figure: {_text(reasons or 'not measured in this study.')}</p></section>")
-            continue
-        body.append(
-            '<ul class="under">' + "".join(f"<li>{_text(found[key][3])}</li>" for key in UNDER.get(name, ())) + "</ul>"
-        )
-        picture = drawn[name][drawn[name].index("<svg") :]
-        body.append(
-            f"<figure>{picture}<figcaption>{_text(caption(curves, study))} "
-            f'<a href="figures/{name}.csv">Data</a></figcaption></figure>'
-        )
-        if name == "optimum":
-            body.append(_proposal_table(curves, proposals, new))
-        body.append("</section>")
+    style = (HERE / "page.css").read_text() + _palette() + theme.variables(colours)
+    script = (HERE / "explorer.js").read_text()
+    data = json.dumps(explorer.data(findings), separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{_text(primary)} to {_text(new)}: the tower, "
-        f"measured</title><style>{style}</style></head><body><main>\n"
-        + "\n".join(body)
-        + _method(study, curves, result)
-        + "\n</main></body></html>\n"
+        f'<meta name="description" content="{html.escape(_lead(findings))}">'
+        f'<link rel="icon" href="data:,"><title>{_text(title)}</title><style>{style}</style></head><body>\n'
+        '<a class="skip" href="#story">To the story</a>'
+        + _bar(findings)
+        + "<main>\n"
+        + "\n".join(chapters)
+        + f'\n</main><div class="tip" id="tip" role="tooltip" hidden></div>'
+        f'<script type="application/json" id="data">{data}</script><script>{script}</script></body></html>\n'
     )
 
 
-def _lead(study: dict, curves: dict, primary: str, new: str) -> str:
-    organism = study["kind"] == "organism"
-    score = f"{new} accuracy" if organism else f"{new} identifier accuracy"
-    accuracy = curves["accuracy"].get(("continual", curves["new"], "all"))
-    seeds = len(study["seeds"])
+def _palette() -> str:
+    """The figures' main colours under names, for the parts that page.css and explorer.js draw."""
+    named = {name.lower(): getattr(drawing, name) for name in ("NEW", "PRIMARY", "CONTROL", "KNOWLEDGE", "PROPOSAL")}
+    return ":root{" + "".join(f"--{name}:{theme.both('c' + colour[1:])};" for name, colour in named.items()) + "}"
+
+
+def _chapter(name: str, heading: str, body: str, more: str = "") -> str:
+    marked = body if name in ("glossary", "explorer") else definitions.mark(body)
+    return (
+        f'<section class="chapter {more}" id="{name}" aria-labelledby="{name}-heading">'
+        f'<h2 id="{name}-heading">{heading}</h2>{marked}</section>'
+    )
+
+
+def _bar(findings: dict) -> str:
+    links = [("story", "Story"), ("claims", "Claims"), ("explorer", "Explore")]
+    links += [(name, heading) for name, heading, _ in sections.CHAPTERS]
+    links += [("glossary", "Terms"), ("method", "Method")]
+    anchors = "".join(f'<a href="#{name}">{heading}</a>' for name, heading in links)
+    return (
+        f'<div class="bar"><div><nav aria-label="Chapters">{anchors}</nav>{_language_buttons(findings)}'
+        '<button type="button" class="theme" id="theme">Dark</button></div></div>'
+    )
+
+
+def _language_buttons(findings: dict) -> str:
+    if len(findings["languages"]) < 2:
+        return ""
+    buttons = "".join(
+        f'<button type="button" data-show="{language}" aria-pressed="{str(i == 0).lower()}">'
+        f"{_text(words.language_name(language))}</button>"
+        for i, language in enumerate(findings["languages"])
+    )
+    return f'<div class="languages" role="group" aria-label="New language shown">{buttons}</div>'
+
+
+def _panels(findings: dict, body) -> str:
+    """body(language) for every new language; of several the page shows the one that is chosen."""
+    several = len(findings["languages"]) > 1
+    return "".join(
+        f'<div class="panel" data-language="{language}">'
+        + (f'<p class="which"><b>{_text(words.language_name(language))}</b></p>' if several else "")
+        + f"{body(language)}</div>"
+        for language in findings["languages"]
+    )
+
+
+def _picture(picture: tuple, key: tuple, findings: dict, verdicts: list[dict], colours: set[str]) -> str:
+    """One figure: the drawing, its caption, and its data a click away."""
+    name, language = key
+    stem, svg, _, csv = picture
+    section = sections.BY_NAME[name]
+    said = [entry["sentence"] for entry in _under(section, verdicts, language)]
+    of = f" of {words.language_name(language)}" if language else ""
+    label = f"{section.title}{of}. {' '.join(said) or section.caption(findings, language)}"
+    data = base64.b64encode(csv.encode()).decode()
+    return (
+        f'<figure><div class="plot" role="group" tabindex="0" aria-label="{html.escape(section.title + of)}">'
+        f"{theme.inline(svg, label, colours)}</div><figcaption>{_text(section.caption(findings, language))} "
+        f'<a download="{stem}.csv" href="data:text/csv;base64,{data}">Data (CSV)</a></figcaption></figure>'
+    )
+
+
+def _under(section, verdicts: list[dict], language: str | None) -> list[dict]:
+    return [entry for entry in verdicts if entry["name"] in section.verdicts and entry["language"] == language]
+
+
+# --- the story ------------------------------------------------------------------------------------------------------
+
+
+def _lead(findings: dict) -> str:
+    study, languages = findings["study"], findings["languages"]
+    where = "in the embedded world" if study["kind"] == "organism" else "on real source code"
     text = (
-        f"A model trained on {primary} goes on with {new} alone, "
-        f"{'in the embedded world' if organism else 'on real source code'}, {seeds} seed{'s' * (seeds != 1)}. "
+        f"A model that knows {_primary(findings)} goes on with {words.names(languages)} alone"
+        f"{', one at a time' if len(languages) > 1 else ''}, {where}, {words.seeds(len(study['seeds']))}. "
     )
-    if accuracy is None:
-        return text
-    first = measured.at(accuracy, accuracy["steps"][0])["value"]
-    if curves["stages"] is None:
+    falling = [name for name, here in languages.items() if here["stages"] and here["stages"]["verdict"] == "transition"]
+    if len(languages) > 1:
+        return text + (f"A transition is seen in {words.names(falling)}." if falling else "No transition is seen.")
+    ((language, here),) = languages.items()
+    accuracy, stages = here["curves"]["accuracy"].get(("continual", language, "all")), here["stages"]
+    if accuracy is None or stages is None:
+        return text + "Its accuracy was not measured."
+    first, end = words.percent(accuracy["mean"][0]), words.percent(stages["plateau"]["value"])
+    if not falling:
+        return text + f"Its accuracy goes from {first} to {end}; no transition is seen."
+    return text + f"Its accuracy rises from {first} to {words.percent(stages['peak']['value'])} and falls to {end}."
+
+
+def _missing(findings: dict) -> str:
+    if not findings["missing"]:
+        return ""
+    items = "".join(f"<li>{_text(sentence)}</li>" for sentence in findings["missing"])
+    return f'<aside class="missing" aria-label="What is missing"><p><b>What is missing.</b></p><ul>{items}</ul></aside>'
+
+
+def _story(findings: dict, verdicts: list[dict], pictures: dict) -> str:
+    def of(language: str) -> str:
         return (
-            text + f"Its {score} goes from {_percent(first)} to {_percent(measured.end(accuracy)['value'])}; no "
-            f"transition is seen."
+            pictures.get(("story", language), "")
+            + _cards("stages", _stage_cards(findings, language))
+            + _cards("stages so", _consequences(findings, language, verdicts))
         )
-    peak = measured.at(accuracy, curves["decline"]["peak_step"])["value"]
+
+    return pictures.get(("story", None), "") + _language_buttons(findings) + _panels(findings, of)
+
+
+def _cards(kind: str, cards: list[tuple[str, str, str]]) -> str:
+    items = "".join(f'<li class="{name}"><h3>{heading}</h3><p>{_text(said)}</p></li>' for name, heading, said in cards)
+    return f'<ul class="{kind}">{items}</ul>' if items else ""
+
+
+def _stage_cards(findings: dict, language: str) -> list[tuple[str, str, str]]:
+    """(stage, heading, sentence) of each stage that the data show; of the curve as a whole where they show none."""
+    here = findings["languages"][language]
+    found, curves = here["stages"], here["curves"]
+    name, primary = words.language_name(language), _primary(findings)
+    if found is None:
+        return [("translation", "The curve", f"The accuracy of {name} was not measured over training.")]
+    peak, level = found["peak"], f"{words.share(found['plateau'])} at the end"
+    if found["verdict"] != "transition":
+        heading = {"rises and stays": "It rises and stays", "no rise": "It does not rise"}.get(
+            found["verdict"], "Undecided"
+        )
+        reaches = (
+            f"{name} reaches {words.share(peak)} at step {peak['step']:,}, and has {level}; no transition is seen."
+        )
+        return [("translation", heading, reaches)]
+    knowledge = curves["knowledge"].get("continual")
+    at_peak, at_end = measured.at(knowledge, peak["step"]), measured.end(knowledge)
+    start = words.percent(curves["accuracy"]["continual", language, "all"]["mean"][0])
+    rises = f"{name} rises from {start} to {words.share(peak)} at step {peak['step']:,}."
+    falls = f"It declines by {words.points(found['decline'])}{words.p_value(found['decline'].get('p'))}"
+    if at_peak and at_end:
+        rises += f" Of what it solves there, {words.percent(at_peak['value'])} needs {primary}’s knowledge."
+        falls += f". The knowledge share goes to {words.percent(at_end['value'])}"
+    settles = found["settles"]
+    last = (
+        ("stabilisation", "Stabilisation", f"It settles from step {settles['step']:,} on, with {level}.")
+        if settles
+        else ("stabilisation", "No stabilisation yet", f"It has not settled by the last step, with {level}.")
+    )
+    return [("translation", "Translation", rises), ("transition", "Transition", f"{falls}."), last]
+
+
+def _consequences(findings: dict, language: str, verdicts: list[dict]) -> list[tuple[str, str, str]]:
+    """What follows for the language and for the corpus."""
+    dependence, cards = findings["languages"][language]["dependence"], []
+    if dependence:
+        answer = {True: "depends on", False: "does not depend on"}.get(dependence["depends"])
+        name, primary = words.language_name(language), _primary(findings)
+        heading = f"{name} {answer} {primary}" if answer else f"Whether {name} depends on {primary} is undecided"
+        cards.append(("dependence", heading, _sentence(dependence["reason"])))
+    corpus = next((e for name in sections.CORPUS_VERDICTS for e in verdicts if e["name"] == name and e["number"]), None)
+    if corpus:
+        cards.append(("corpus", f"{corpus['claim']}: {corpus['verdict']}", corpus["sentence"]))
+    return cards
+
+
+# --- the claims -----------------------------------------------------------------------------------------------------
+
+
+def _claims(findings: dict, verdicts: list[dict]) -> str:
+    languages = list(findings["languages"])
+    known = [entry for entry in verdicts if entry["verdict"] != judged.MISSING]
+    intro = (
+        "<p>A claim is supported if its 95 % interval lies on its side of zero, not supported if it lies on the other, "
+        "undecided otherwise. Nothing is corrected for the number of claims.</p>"
+    )
+    absent = dict.fromkeys(entry["claim"] for entry in verdicts if entry not in known)
+    absent = [claim for claim in absent if claim not in {entry["claim"] for entry in known}]
+    rest = f'<p class="quiet"><b>Not measured in this study:</b> {_text("; ".join(absent))}.</p>' if absent else ""
+    if len(languages) < 2:
+        return intro + _claim_table(known) + rest
+    by_claim: dict[str, dict] = {}
+    for entry in known:
+        if entry["language"]:
+            by_claim.setdefault(entry["name"], {})[entry["language"]] = entry
+    head = "".join(f'<th scope="col">{_text(words.language_name(language))}</th>' for language in languages)
+    rows = "".join(
+        f'<tr><th scope="row">{_claim_link(next(iter(row.values())))}</th>'
+        + "".join(f"<td>{_cell(row.get(language))}</td>" for language in languages)
+        + "</tr>"
+        for row in by_claim.values()
+    )
+    whole = [entry for entry in known if not entry["language"]]
     return (
-        text + f"Its {score} rises from {_percent(first)} to {_percent(peak)} and falls to "
-        f"{_percent(measured.end(accuracy)['value'])}."
+        f'{intro}<h3>Each new language</h3><div class="scroll" role="group" tabindex="0" aria-label="Claims by language">'
+        '<table class="verdicts matrix"><caption class="unseen">Verdict of every claim in every new language</caption>'
+        f'<thead><tr><th scope="col">Claim</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        + (f"<h3>The whole study</h3>{_claim_table(whole)}" if whole else "")
+        + rest
     )
 
 
-def _proposal_table(curves: dict, proposals: dict, new: str) -> str:
-    sweep = {mix["run"]: mix for mix in curves["sweep"]}
-    rows = []
-    for source, found in proposals.items():
-        mix = sweep.get(algorithm1.mix_name(found["pairwise_share"]))
-        gap = algorithm1.gap_to_best(curves["sweep"], algorithm1.mix_name(found["pairwise_share"]))
-        cells = [
-            f"{found['p_star']:.3f}{' (clipped)' if found['out_of_range'] else ''}",
-            _bounds(found["p_star_ci"], 1, 3),
-            _percent(found["pairwise_share"], 1),
-            _percent(found["joint_share"], 1),
-            _percent(mix["value"], 1) if mix else "not trained",
-            _points(gap) if gap else "",
-        ]
-        rows.append(
-            f"<tr><td>{figures.SOURCE_NAMES[source]}</td>"
-            + "".join(f'<td class="n">{_text(cell)}</td>' for cell in cells)
-            + "</tr>"
-        )
-    head = ("P*", "95 %", f"{new} share, pairwise", "joint", "accuracy", "best mix ahead by")
-    return (
-        '<div class="scroll"><table><thead><tr><th>Source of P*</th>'
-        + "".join(f'<th class="n">{_text(name)}</th>' for name in head)
-        + "</tr></thead><tbody>" + "".join(rows) + "</tbody></table></div>"
-        "<p>With one new language the pairwise and the joint reading of Eq. 3 are the same equation. "
-        + (
-            "The best mix is chosen on the other seeds.</p>"
-            if len(curves["seeds"]) > 1
-            else "The best mix is chosen on one half of the problems and measured on the other. The interval of P* "
-            "holds only the choice of the checkpoint, not the noise of the loss.</p>"
-        )
-    )  # fmt: skip
-
-
-def _bounds(ci, scale: float, digits: int) -> str:
-    return "" if np.isnan(ci).any() else f"[{scale * ci[0]:.{digits}f}, {scale * ci[1]:.{digits}f}]"
-
-
-def _method(study: dict, curves: dict, result: dict) -> str:
-    times = ", ".join(f"{phase} {seconds:,.0f} s" for phase, seconds in result["wall_seconds"].items())
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    width = stages.window(len(curves["accuracy"]["continual", study["new"], "all"]["steps"]))
-    smoothed = f"is smoothed over {width} checkpoints" if width > 1 else "is not smoothed (fewer than 16 checkpoints)"
-    return (
-        "<footer><h2>How these numbers were made</h2>"
-        f"<p>Stages: the accuracy pooled over seeds {smoothed}; its maximum is the peak, and the mean of the last "
-        "quarter of the checkpoints is the end level. A transition is seen if the peak lies before that quarter, and "
-        "the rise from the first checkpoint to it and the decline from it to the end level are both at least "
-        f"{100 * stages.MINIMUM_CHANGE:.0f} points with a 95 % interval above 0. Interval: paired bootstrap over "
-        "problems within seeds, the peak chosen on one half of the problems and measured on the other, so that a "
-        "maximum picked from noise does not count; it speaks about these seeds' models. The transition ends where the "
-        f"curve begins to stay within {100 * stages.BAND:.0f} points plus {100 * stages.BAND_SHARE:.0f} % of the "
-        "decline around the end level.</p>"
-        "<p>Changes from the peak to the end level and differences between mixes are paired over seeds, Student t. A "
-        "claim is supported if its 95 % interval lies on its side of 0, not supported if it lies on the other, "
-        "undecided otherwise. Ten claims are judged without correction for their number.</p>"
-        f"<p>Wall time: {_text(times) or 'not recorded'}. Versions: {_text(versions) or 'not recorded'}. All numbers: "
-        '<a href="summary.json">summary.json</a>.</p></footer>'
+def _claim_table(verdicts: list[dict]) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{_claim_link(entry)}</th><td>{_badge(entry["verdict"])}</td>'
+        f"<td>{_text(entry['number'])}</td></tr>"
+        for entry in verdicts
     )
+    return (
+        '<div class="scroll" role="group" tabindex="0" aria-label="Claims"><table class="verdicts">'
+        '<caption class="unseen">Verdict of every claim</caption><thead><tr><th scope="col">Claim</th>'
+        f'<th scope="col">Verdict</th><th scope="col">Main number, 95 % interval</th></tr></thead><tbody>{rows}</tbody>'
+        "</table></div>"
+    )
+
+
+def _claim_link(entry: dict) -> str:
+    section = next((section for section in sections.SECTIONS if entry["name"] in section.verdicts), None)
+    claim = _text(entry["claim"])
+    return f'<a href="#{section.name}">{claim}</a>' if section else claim
+
+
+def _cell(entry: dict | None) -> str:
+    if entry is None:
+        return _badge(judged.MISSING)
+    return _badge(entry["verdict"]) + (f"<small>{_text(entry['number'])}</small>" if entry["number"] else "")
 
 
 def _badge(verdict: str) -> str:
     return f'<span class="v {verdict.replace(" ", "-")}">{verdict}</span>'
+
+
+# --- the figures' sections ------------------------------------------------------------------------------------------
+
+
+def _sections(chapter: str, findings: dict, verdicts: list[dict], pictures: dict) -> str:
+    per_language = dict(figures.FIGURES)
+    parts, absent = [], []
+    for section in sections.SECTIONS:
+        if section.chapter != chapter:
+            continue
+        keys = [
+            (section.name, language) for language in (findings["languages"] if per_language[section.name] else [None])
+        ]
+        under = [entry for entry in verdicts if entry["name"] in section.verdicts]
+        if not any(key in pictures for key in keys) and all(entry["verdict"] == judged.MISSING for entry in under):
+            reasons = " ".join(dict.fromkeys(entry["sentence"] for entry in under)) or "Not measured."
+            absent.append(f'<li id="{section.name}"><b>{section.title}.</b> {_text(reasons)}</li>')
+            continue
+
+        def of(language: str | None, section=section) -> str:
+            under = _said(section, verdicts, language)
+            return under + pictures.get(
+                (section.name, language), '<p class="quiet">No figure: what it would show was not measured.</p>'
+            )
+
+        body = _panels(findings, of) if per_language[section.name] else of(None)
+        if per_language[section.name]:
+            body = _said(section, verdicts, None) + body
+        paper = f'<p class="paper"><b>In the paper.</b> {_text(section.paper)}</p>' if section.paper else ""
+        parts.append(
+            f'<div class="part" id="{section.name}"><h3>{_text(section.title)}</h3>'
+            f"{body}{paper}{section.table(findings)}</div>"
+        )
+    if absent:
+        parts.append(f'<div class="part"><h3>Not in this study</h3><ul class="said quiet">{"".join(absent)}</ul></div>')
+    return "".join(parts)
+
+
+def _said(section, verdicts: list[dict], language: str | None) -> str:
+    under = _under(section, verdicts, language)
+    return (
+        '<ul class="said">' + "".join(f"<li>{_text(entry['sentence'])}</li>" for entry in under) + "</ul>"
+        if under
+        else ""
+    )
+
+
+# --- how it was made ------------------------------------------------------------------------------------------------
+
+
+def _method(findings: dict) -> str:
+    study = findings["study"]
+    times = ", ".join(f"{phase} {seconds:,.0f} s" for phase, seconds in study.get("wall_seconds", {}).items())
+    versions = ", ".join(f"{name} {version}" for name, version in study.get("versions", {}).items())
+    return (
+        '<footer id="method"><h2>How these numbers were made</h2>'
+        + "".join(f"<p>{_text(paragraph)}</p>" for paragraph in sections.METHOD)
+        + f"<p>Wall time: {_text(times) or 'not recorded'}. Versions: {_text(versions) or 'not recorded'}. All numbers: "
+        '<a href="summary.json">summary.json</a>; tables: <a href="results.md">Markdown</a>, '
+        '<a href="results.tex">LaTeX</a>; every figure as SVG, PNG and CSV in figures/, beside this page.</p></footer>'
+    )
+
+
+def _primary(findings: dict) -> str:
+    return words.language_name(findings["study"]["primary"])
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 def _text(text: str) -> str:

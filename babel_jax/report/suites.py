@@ -7,19 +7,17 @@ import matplotlib
 from babel_jax import files, measurements
 from babel_jax.errors import UserError
 from babel_jax.evolution import measured
-from babel_jax.languages import LANGUAGES
-from babel_jax.report.figures import (
+from babel_jax.report.drawing import (
+    LANGUAGE_COLOURS,
     STYLE,
     curve_table,
     draw_curve,
     label_ends,
-    language_name,
     make_axes,
     step_axis,
-    svg,
 )
-
-COLOURS = dict(zip(LANGUAGES, ("#D4800A", "#0B6FB8", "#B3417A", "#00846B", "#6A5ACD"), strict=False))
+from babel_jax.report.figures import svg
+from babel_jax.report.words import language_name
 
 
 def build(place) -> list:
@@ -54,7 +52,7 @@ def draw(frame, suite: str):
     panels = {f"pass@{k}": f"pass@{k}, all problems", "bits_per_byte": "reference solutions, bits per byte"}
     curves = {}
     for metric in panels:
-        for language in LANGUAGES:
+        for language in LANGUAGE_COLOURS:
             options = {"suite": suite} | ({"subset": "all"} if metric != "bits_per_byte" else {})
             curve = measured.curve(frame, options, metric=metric, language=language)
             if curve is not None:
@@ -69,8 +67,10 @@ def draw(frame, suite: str):
         else:
             step_axis(ax, steps)
             for language, curve in by_language.items():
-                draw_curve(ax, rows, metric, language_name(language), curve, COLOURS[language])
-            ends = [(curve["mean"][-1], language_name(name), COLOURS[name]) for name, curve in by_language.items()]
+                draw_curve(ax, rows, metric, language_name(language), curve, LANGUAGE_COLOURS[language])
+            ends = [
+                (curve["mean"][-1], language_name(name), LANGUAGE_COLOURS[name]) for name, curve in by_language.items()
+            ]
             label_ends(ax, ends)
         ax.set_ylim(bottom=0)
     return figure, curve_table(rows)
@@ -79,8 +79,8 @@ def draw(frame, suite: str):
 def _draw_points(ax, rows: list, metric: str, by_language: dict) -> None:
     for place, (language, curve) in enumerate(by_language.items()):
         value, low, high = (curve[name][0] for name in ("mean", "low", "high"))
-        ax.plot([place], [value], "o", color=COLOURS[language])
-        ax.vlines([place], low, high, color=COLOURS[language])
+        ax.plot([place], [value], "o", color=LANGUAGE_COLOURS[language])
+        ax.vlines([place], low, high, color=LANGUAGE_COLOURS[language])
         rows.append((metric, language_name(language), float(curve["steps"][0]), value, low, high))
     ax.set_xticks(range(len(by_language)), map(language_name, by_language))
     ax.set_xlim(-0.6, len(by_language) - 0.4)

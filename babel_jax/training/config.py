@@ -44,6 +44,8 @@ def default() -> ConfigDict:
             stages=({"tokens": 0, "weights": {}},),
             mixture="",  # file of `corpus mix` or `optimize` that the stages are read from
             max_epochs=0.0,  # a run that would see a source more often than that is refused (0: none is)
+            # Weights that are chosen while the run trains, every so many steps (0: never); `stages` then gives the first ones.
+            online=dict(every=0),
             optimizer=dict(
                 name="adamw",  # or "muon": block matrices by Muon, all else by Adam, with the same learning rate
                 learning_rate=1e-3,
@@ -103,11 +105,29 @@ def validate(config: ConfigDict) -> None:
     for key in ("checkpoint_every", "resume_every", "resume_minutes", "spike_factor", "max_epochs"):
         if config[key] < 0:
             raise UserError(f"{key} is {config[key]}; give 0 or more.")
+    _validate_online(config)
     if config.checkpoint_growth and config.checkpoint_growth <= 1:
         raise UserError(f"checkpoint_growth is {config.checkpoint_growth}; checkpoints thin out only with more than 1.")
     late = [step for step in config.checkpoint_steps if not 0 <= step <= config.steps]
     if late:
         raise UserError(f"checkpoint_steps {late} lie outside the run's steps 0..{config.steps}.")
+
+
+def _validate_online(config: ConfigDict) -> None:
+    if config.online.every < 0:
+        raise UserError(f"online.every is {config.online.every}; give 0 or more.")
+    if not config.online.every:
+        return
+    if len(config.stages) != 1:
+        raise UserError(
+            f"`stages` has {len(config.stages)} stages; with online.every it gives the first weights alone, so give one stage."
+        )
+    for key in ("max_epochs", "stop_every"):
+        if config[key]:
+            raise UserError(
+                f"{key} is {config[key]:g} and online.every {config.online.every}: nobody knows before such a run what it will "
+                "see, or for how long it runs; set one of them to 0."
+            )
 
 
 def _validate_optimizer(optimizer: ConfigDict) -> None:

@@ -122,13 +122,14 @@ def trainer_for(config: ConfigDict, material: Material) -> tuple[Trainer, object
     return make_trainer(model, optimizer, material.document_end, mesh, config.accumulation), model
 
 
-def mixture_of(config: ConfigDict, material: Material) -> Mixture:
-    """The rows of a run, in their order.
+def mixture_of(config: ConfigDict, material: Material, stages=None) -> Mixture:
+    """The rows of a run, in their order; `stages`: in place of those of the config.
 
     Raises:
       UserError: among others the run would see a source more than `max_epochs` times, to two decimals.
     """
-    mixture = Mixture(material.sources, stages_from_config(config.stages, material.max_length), config.seed)
+    found = stages_from_config(stages or config.stages, material.max_length)
+    mixture = Mixture(material.sources, found, config.seed)
     for name, epochs in mixture.epochs(config.steps * config.batch_size).items():
         if round(epochs, 2) > config.max_epochs > 0:
             raise UserError(
@@ -136,6 +137,27 @@ def mixture_of(config: ConfigDict, material: Material) -> Mixture:
                 f"{config.max_epochs:g}; lower its weight or `steps`, or raise max_epochs."
             )
     return mixture
+
+
+def _closed(stages, config: ConfigDict, material: Material) -> list[dict]:
+    """Chosen stages with the end of the last one, where another will be chosen there.
+
+    The order of the rows within a stage depends on its length, so the length must stand before its first row is drawn.
+    """
+    every = config.online.every
+    if not every or len(stages) * every >= config.steps:
+        return stages
+    size = every * config.batch_size * material.max_length
+    return [*stages[:-1], stages[-1] | {"tokens": size}, stages[-1]]
+
+
+def _chosen(run_dir, config: ConfigDict, more: list[dict] | None = None) -> list[dict]:
+    """The stages of a run that chooses them itself, as all hosts find them in its stages.json; `more`: write these first."""
+    file = run_dir / "stages.json"
+    if hosts.is_first() and (more or not file.exists()):
+        write_json(file, more or plain(list(config.stages)))
+    hosts.barrier(f"stages {len(more or ())} of {run_dir}")
+    return read_json(file)
 
 
 def train(
@@ -147,6 +169,7 @@ def train(
     stop_when: Callable[[dict], bool] | None = None,
     profile_dir=None,
     at_checkpoint: Callable[[int, dict, dict], None] | None = None,
+    next_stage: Callable[[int, dict, list[dict]], dict] | None = None,
 ) -> None:
     """Trains one run in `run_dir` until its steps, or its criterion, are reached; returns at once when DONE stands there.
 
@@ -161,6 +184,9 @@ def train(
       profile_dir: where to write a profiler's trace of a few steps.
       at_checkpoint: called with (step, params, `tokens_seen`) when a kept checkpoint is on disk, also with the one that a run
         goes on from; it must not change the parameters.
+      next_stage: called every `config.online.every` steps with (step, params, stages so far), answers {"weights": {source:
+        weight}} of the rows to come and whatever else it wants to find again in "stages so far", as JSON values. What it
+        answered stands in `run_dir`/stages.json, in the form of `config.stages`, and is not asked again after a restart.
 
     Raises:
       preemption.Preempted: this machine is taken away; the run has saved itself.
@@ -174,6 +200,11 @@ def train(
             return
         check_same_config(run_dir, {"config": plain(config), "material": material.fingerprint}, hosts.is_first())
         _check_stopped(run_dir, config.bad_step)
+        if config.online.every and not next_stage:
+            raise UserError(
+                f"{run_dir} chooses its weights while it trains (online.every={config.online.every}), and nothing is there that "
+                "chooses; train it as a run of a study."
+            )
         # Closed also after an error: what is being saved then is saved.
         with (
             contextlib.closing(Checkpoints(run_dir)) as checkpoints,
@@ -181,15 +212,38 @@ def train(
             contextlib.ExitStack() as trace,
         ):
             _train(
-                config, material, run_dir, checkpoints, resume, progress, stop_when, profile_dir, at_checkpoint, trace
+                config,
+                material,
+                run_dir,
+                checkpoints,
+                resume,
+                progress,
+                stop_when,
+                profile_dir,
+                at_checkpoint,
+                next_stage,
+                trace,
             )
         if hosts.is_first():
             files.remove_tree(run_dir / "resume")
 
 
-def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, profile_dir, at_checkpoint, trace):
+def _train(
+    config,
+    material,
+    run_dir,
+    checkpoints,
+    resume,
+    progress,
+    stop_when,
+    profile_dir,
+    at_checkpoint,
+    next_stage,
+    trace,
+):
     trainer, model = trainer_for(config, material)
-    mixture = mixture_of(config, material)
+    stages = _chosen(run_dir, config) if config.online.every else config.stages
+    mixture = mixture_of(config, material, _closed(stages, config, material))
     if hosts.is_first() and (trainer.mesh.size > 1 or jax.default_backend() != "cpu"):
         print(sharding.table(trainer.mesh, trainer.abstract_state), file=sys.stderr)
         print(f"attention {model.attention}, remat {model.remat}, {model.dtype}", file=sys.stderr)
@@ -291,13 +345,20 @@ def _train(config, material, run_dir, checkpoints, resume, progress, stop_when, 
                     "look at its metrics.jsonl."
                 )
             break
+        if config.online.every and step == len(stages) * config.online.every:
+            read_metrics()
+            with clock.phase("evaluation"):
+                answer = next_stage(step, state["params"], stages)
+            stages = [*_closed(stages, config, material)[:-1], {"tokens": 0, "step": step} | answer]
+            mixture = metrics.mixture = mixture_of(config, material, _closed(stages, config, material))
+            stages = _chosen(run_dir, config, stages)
         if profile_dir and step - start == PROFILED.start:
             trace.enter_context(jax.profiler.trace(str(profile_dir)))
         with clock.phase("data"):
             places = step * config.batch_size
             drawn.update(mixture.drawn(places + np.arange(config.batch_size)))
             tokens_BxT1 = trainer.put_batch(
-                lambda offsets, first=places: mixture.rows(first + offsets), config.batch_size
+                lambda offsets, first=places, rows=mixture.rows: rows(first + offsets), config.batch_size
             )
         rate = np.float32(learning_rate(config.optimizer, step, config.steps))
         with clock.phase("compile" if step == start else "step"), jax.transfer_guard("disallow"):

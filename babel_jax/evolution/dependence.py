@@ -1,0 +1,89 @@
+"""Does a new language depend on the primary one? The test that comes before its share of the corpus is changed."""
+
+import numpy as np
+from scipy import stats
+
+from babel_jax.evolution import stages, statistics
+
+SHARES = ("knowledge_share", "working_language")  # the first that was measured decides
+THRESHOLD = 0.1  # share of what is solved at the peak; the new-only model alone misses a few problems by chance
+
+
+def dependence(stages_verdict: dict, shares: dict, counts: dict | None = None) -> dict:
+    """Whether the language lives off the primary and then loses that: what Algorithm 1 presupposes.
+
+    It depends if accuracy has an interior peak (the verdict "transition": paired decline, p < 0.05) *and* the share of
+    what it solves at the peak that needs the primary has a 95 % lower bound above THRESHOLD. It does not if either is
+    refuted: the verdict "rises and stays" (the decline's upper bound lies below stages.MINIMUM_CHANGE), or the share's
+    upper bound below THRESHOLD. A language that does not rise says nothing.
+
+    Args:
+      stages_verdict: `stages.verdict` of continual pre-training.
+      shares: {"knowledge_share", "working_language"}: the share at the peak, a list with one value per seed (NaN:
+        undefined there), or None. The working language counts only where the knowledge share was not measured.
+      counts: {the same}: observations behind each value. Only for one seed, whose interval is Wilson's over them;
+        without them it has none. Two seeds or more: Student t over seeds.
+    Returns:
+      dict: depends (True, False, or None: undecided), reason (a sentence), p of "it depends" (the larger one of the
+      decline's and the share's, as both must hold; 1 where one of them points the other way), parts {"verdict",
+      "decline" {"value", "ci", "p"}, "share" {"name", "value", "ci", "p", "threshold"} or None}. The share's p is
+      two-sided against THRESHOLD. NaN: not known.
+    """
+    share = _share(shares, counts or {})
+    declines = {"transition": True, "rises and stays": False}.get(stages_verdict["verdict"])
+    needs = None if share is None else _side(share["ci"])
+    fall = stages_verdict["decline"]
+    depends = False if declines is False or needs is False else True if declines and needs else None
+    p_decline = fall["p"] if fall["value"] > 0 else 1.0
+    p_share = np.nan if share is None else share["p"] if share["value"] > THRESHOLD else 1.0
+    return {
+        "depends": depends,
+        "reason": _reason(depends, declines, needs, fall, share),
+        "p": float(np.max([p_decline, p_share])),
+        "parts": {"verdict": stages_verdict["verdict"], "decline": fall, "share": share},
+    }
+
+
+def _share(shares: dict, counts: dict) -> dict | None:
+    for name in SHARES:
+        if shares.get(name) is None or np.isnan(np.asarray(shares[name], float)).all():
+            continue
+        value_S = np.asarray(shares[name], float)
+        known = ~np.isnan(value_S)
+        value_S, seeds = value_S[known], int(known.sum())
+        value, low, high = statistics.student(value_S)
+        p = np.nan
+        if seeds > 1:
+            error = value_S.std(ddof=1) / np.sqrt(seeds)
+            p = 2 * stats.t.sf(abs(value - THRESHOLD) / error, seeds - 1) if error > 0 else float(value == THRESHOLD)
+        elif counts.get(name) is not None:
+            n = float(np.asarray(counts[name], float)[known][0])
+            low, high = statistics.wilson(value, n)
+            p = 2 * stats.norm.sf(abs(value - THRESHOLD) / np.sqrt(THRESHOLD * (1 - THRESHOLD) / n))
+        ci = [float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))]
+        return {"name": name, "value": float(value), "ci": ci, "p": float(p), "threshold": THRESHOLD}
+    return None
+
+
+def _side(ci) -> bool | None:
+    """Whether an interval lies above the threshold (True), below it (False) or on it, or is not known (None)."""
+    return True if ci[0] > THRESHOLD else False if ci[1] < THRESHOLD else None
+
+
+def _reason(depends, declines, needs, fall: dict, share: dict | None) -> str:
+    decline = f"a decline of {100 * fall['value']:.0f} points [{100 * fall['ci'][0]:.0f}, {100 * fall['ci'][1]:.0f}]"
+    if share is None:
+        part = "how much of it needs the primary was not measured"
+    else:
+        bounds = ", ".join(f"{bound:.2f}" for bound in share["ci"])
+        part = f"a {share['name'].replace('_', ' ')} of {share['value']:.2f} [{bounds}] at the peak"
+    if depends:
+        return f"It lives off the primary and loses that: {decline} from the peak, and {part}."
+    if depends is False:
+        refuted = []
+        if declines is False:
+            refuted.append(f"it rises and stays ({decline}; below {100 * stages.MINIMUM_CHANGE:.0f} is none)")
+        if needs is False:
+            refuted.append(f"little of what it solves needs the primary ({part}; below {THRESHOLD} is little)")
+        return f"It does not depend on the primary: {' and '.join(refuted)}."
+    return f"Undecided: {decline} from the peak, and {part}."

@@ -1,0 +1,205 @@
+"""Reading back what `evaluation/diagnostics.py` measured: causes, drift of neurons, the lens grid. Pure functions.
+
+Letters: S seeds, C checkpoints, L layers. All intervals are of 95 %.
+"""
+
+import json
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from babel_jax.evolution import measured, statistics
+
+KINDS = ("births", "deaths", "stays", "size")
+MAIN = ("functional", "mean", "peak")  # the set, ablation and checkpoint that a verdict is about
+
+
+def causes(frame: pd.DataFrame, language: str, run: str = "continual") -> dict | None:
+    """What became of the new language's problems when neurons were ablated, against random sets; None: not measured.
+
+    `frame`: rows of a study's view on `language`. Random sets have as many neurons in every layer. A *difference* is the
+    set's change minus the mean change of its random sets, paired within the seed.
+
+    Returns a dict:
+      sets: [{neurons (`functional`, `functional_shared`, `lape_target`), size (mean over seeds), kind (mean, zero),
+        checkpoint (peak, last), metric (pass, accuracy, margin), subset (all, shared, transfer, "transfer - shared"),
+        value and ci: change by the ablation; before, after; random_mean, random_ci: where the random sets' mean over
+        these seeds lies; difference {value, ci, p}; n (observations of a seed), seeds, by_seed {value, random_mean, p: by
+        rank among the random sets}}]. "pass" is the share of problems solved, "accuracy" that of identifiers right,
+        "margin" that of the right identifier before the next token in nats; "transfer - shared" is the change where the
+        primary's knowledge is needed minus that where it is not.
+      crossover: [{checkpoint, kind, metric, value, ci, p, by_seed}]: "transfer - shared" of `functional` minus that of
+        `functional_shared`, each beyond its random sets: below 0 where either set serves its own kind of problem more.
+      verdict: {matters, specific, crossover}, each {value, ci, p} or None: for `MAIN` and "pass", the differences on
+        transfer problems and on "transfer - shared", and the crossover. Negative numbers say that ablation hurts (more).
+    """
+    rows = measured.select(frame, probe="intervention", run=run, language=language)
+    if rows.empty:
+        return None
+    options = pd.DataFrame([json.loads(text) for text in rows["options"]], index=rows.index)
+    rows = pd.concat([rows.drop(columns="options"), options], axis=1)
+    metric = rows["metric"].str.rpartition("_")[0]
+    keys = [rows["set"], rows["kind"], rows["checkpoint"], metric, rows["subset"]]
+    found = {key: group.sort_values("seed") for key, group in rows.groupby(keys, sort=False)}
+    crossover = [
+        {"checkpoint": checkpoint, "kind": kind, "metric": name}
+        | _crossover(group, found["functional_shared", kind, checkpoint, name, subset])
+        for (neurons, kind, checkpoint, name, subset), group in found.items()
+        if neurons == "functional"
+        and subset == "transfer - shared"
+        and ("functional_shared", kind, checkpoint, name, subset) in found
+    ]
+    neurons, kind, checkpoint = MAIN
+    of_main = [_difference(found.get((*MAIN, "pass", subset))) for subset in ("transfer", "transfer - shared")]
+    crossed = [
+        one for one in crossover if (one["kind"], one["checkpoint"], one["metric"]) == (kind, checkpoint, "pass")
+    ]
+    return {
+        "sets": [_entry(key, group) for key, group in found.items()],
+        "crossover": crossover,
+        "verdict": {
+            "matters": of_main[0],
+            "specific": of_main[1],
+            "crossover": {name: crossed[0][name] for name in ("value", "ci", "p")} if crossed else None,
+        },
+    }
+
+
+def _entry(key: tuple, group: pd.DataFrame) -> dict:
+    """One element of `sets` from its rows, one a seed."""
+    neurons, kind, checkpoint, metric, subset = key
+    value_S, error_S = group["value"].to_numpy(float), _errors(group)
+    random_S, spread_S = group["random_mean"].to_numpy(float), group["random_sd"].to_numpy(float)
+    spread = float(np.linalg.norm(spread_S) / len(spread_S))  # of a random set's mean over these seeds
+    z = stats.norm.ppf(0.5 + statistics.CONFIDENCE / 2)
+    defined = subset != "transfer - shared"  # a difference of changes has no level before it
+    return {
+        "neurons": neurons,
+        "size": float(group["size"].mean()),
+        "kind": kind,
+        "checkpoint": checkpoint,
+        "metric": metric,
+        "subset": subset,
+        **_over_seeds(value_S, error_S, ("value", "ci")),
+        "before": float(group["before"].mean()) if defined else float("nan"),
+        "after": float(group["after"].mean()) if defined else float("nan"),
+        "random_mean": float(random_S.mean()),
+        "random_ci": [float(random_S.mean() - z * spread), float(random_S.mean() + z * spread)],
+        "difference": _difference(group),
+        "n": int(group["n"].max()),
+        "seeds": group["seed"].tolist(),
+        "by_seed": {
+            "value": value_S.tolist(),
+            "random_mean": random_S.tolist(),
+            "p": group["p"].astype(float).tolist(),
+        },
+    }
+
+
+def _difference(group: pd.DataFrame | None) -> dict | None:
+    """A set's change beyond that of its random sets: {"value", "ci", "p"}."""
+    if group is None:
+        return None
+    return _over_seeds((group["value"] - group["random_mean"]).to_numpy(float), _difference_errors(group))
+
+
+def _crossover(own: pd.DataFrame, other: pd.DataFrame) -> dict:
+    """How much more `own` changes transfer than shared problems than `other` does; both beyond their random sets."""
+    own, other = (group.set_index("seed") for group in (own, other))
+    seeds = own.index.intersection(other.index)
+    own, other = own.loc[seeds], other.loc[seeds]
+    value_S, variance_S = 0.0, 0.0
+    for group, sign in ((own, 1), (other, -1)):
+        value_S = value_S + sign * (group["value"] - group["random_mean"]).to_numpy(float)
+        variance_S = variance_S + _difference_errors(group) ** 2
+    return _over_seeds(value_S, np.sqrt(variance_S)) | {"by_seed": value_S.tolist()}
+
+
+def _errors(group: pd.DataFrame) -> np.ndarray:
+    """Each seed's standard error over problems, from the interval of its row."""
+    return (group["ci_high"] - group["ci_low"]).to_numpy(float) / 2 / stats.norm.ppf(0.5 + statistics.CONFIDENCE / 2)
+
+
+def _difference_errors(group: pd.DataFrame) -> np.ndarray:
+    """Each seed's standard error of a difference: over problems, and by what one random set differs from another."""
+    spread_S = group["random_sd"].to_numpy(float) * np.sqrt(1 + 1 / group["draws"].to_numpy(float))
+    return np.hypot(_errors(group), spread_S)
+
+
+def _over_seeds(value_S, error_S, names=("value", "ci", "p")) -> dict:
+    """The mean over seeds with its interval and two-sided p against 0.
+
+    Student t over the seeds, but never narrower than their own errors over problems and random sets allow: few seeds agree
+    by luck. One seed: those errors alone; the interval then speaks about other problems for this one model.
+    """
+    seeds, mean = len(value_S), float(np.mean(value_S))
+    errors = [(float(np.linalg.norm(error_S)) / seeds, np.inf)]
+    if seeds > 1:
+        errors.append((float(np.std(value_S, ddof=1)) / np.sqrt(seeds), seeds - 1))
+    half = max(stats.t.ppf(0.5 + statistics.CONFIDENCE / 2, freedom) * error for error, freedom in errors)
+    p = [2 * stats.t.sf(abs(mean) / error, freedom) for error, freedom in errors if error > 0]
+    found = {
+        "value": mean,
+        "ci": [float(mean - half), float(mean + half)],
+        "p": float(max(p, default=float(mean == 0))),
+    }
+    return {name: found[name] for name in names}
+
+
+def drift(frame: pd.DataFrame, language: str) -> dict | None:
+    """How transferring neurons come and go along the checkpoints; None: not measured.
+
+    Returns:
+      That of the `functional` neurons of the continual run, or of `lape_target` where these have no meaning: run,
+      definition, seeds, steps [C], layers [L]; births_CxL, deaths_CxL, stays_CxL (since the checkpoint before; NaN at the
+      first), size_CxL: means over seeds; by_seed: the same as births_SxCxL and so on. `others`: the same for the other
+      definition and for the control.
+    """
+    found = [
+        one
+        for run in ("continual", "control")
+        for definition in ("functional", "lape_target")
+        if (one := _drift_of(frame, language, run, definition)) is not None
+    ]
+    return found[0] | {"others": found[1:]} if found else None
+
+
+def _drift_of(frame, language: str, run: str, definition: str) -> dict | None:
+    rows = measured.select(frame, {"set": f"{definition}:{language}"}, probe="drift", run=run, language=language)
+    rows = rows[rows["layer"] > 0]
+    if rows.empty:
+        return None
+    seeds, steps, layers = (np.unique(rows[name]) for name in ("seed", "step", "layer"))
+    by_seed = {}
+    for kind in KINDS:
+        here = rows[rows["metric"] == kind]
+        value_SxCxL = np.full((len(seeds), len(steps), len(layers)), np.nan)
+        place = [
+            np.searchsorted(all_, here[name]) for all_, name in ((seeds, "seed"), (steps, "step"), (layers, "layer"))
+        ]
+        value_SxCxL[tuple(place)] = here["value"]
+        by_seed[f"{kind}_SxCxL"] = value_SxCxL
+    means = {name.replace("SxCxL", "CxL"): value_SxCxL.mean(axis=0) for name, value_SxCxL in by_seed.items()}
+    about = {"run": run, "definition": definition, "seeds": seeds.tolist(), "steps": steps, "layers": layers}
+    return about | means | {"by_seed": by_seed}
+
+
+def lens_grid(grid: dict) -> dict:
+    """A run's `diagnostics/lens_grid.json` (`evaluation.diagnostics.lens_grid`) as arrays.
+
+    Returns: the same dict with, in each slot, `top_CxLx5` (ids), `top_probability_CxLx5` and `probability_CxLxM` of the M
+    `tokens`, probabilities in [0, 1].
+    """
+    slots = []
+    for slot in grid["slots"]:
+        about = {key: value for key, value in slot.items() if key not in ("top", "top_probability", "probability")}
+        slots.append(
+            about
+            | {
+                "top_CxLx5": np.array(slot["top"]),
+                "top_probability_CxLx5": np.array(slot["top_probability"]) / 1000,
+                "probability_CxLxM": np.array(slot["probability"]) / 1000,
+            }
+        )
+    return grid | {"slots": slots}

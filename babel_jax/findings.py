@@ -1,0 +1,302 @@
+"""Everything that a study says, in one plain dict: what the report draws and the verb `optimize` prints.
+
+From stored measurements alone; no checkpoint is loaded. What cannot be computed is None or absent, and `missing` says why
+in full sentences.
+"""
+
+import collections
+import functools
+import json
+
+import numpy as np
+
+from babel_jax import evolution, files, measurements
+from babel_jax.errors import UserError
+from babel_jax.evolution import dependence, diagnostics, measured, stages, statistics
+from babel_jax.optimum import algorithm1, calibration, compare, laws, rivals, schedules, share
+
+SOURCES = ("loss", "loss_knowledge", "knowledge_share")  # of P; the first is the paper's
+CALIBRATED = "calibrated"
+CALIBRATED_BY = (
+    "knowledge_share",
+    "working_language",
+)  # the first that was measured; the neurons are no share of a system
+
+
+def of_study(study_dir) -> dict:
+    """The findings of a study's directory.
+
+    Returns:
+      dict: study (study.json), missing [sentences], languages {new language: findings of `of_language`}, corpora {source:
+      algorithm1.corpus}, mixes (measured.mixes), comparisons (compare.comparisons), laws (laws.law), schedules
+      {"surface", "proposal"}, predicted (rows of `predicted_shares`), costs (rivals.flops).
+
+    Raises:
+      UserError: no study there, or no measurements.
+    """
+    study_dir = files.path(study_dir)
+    if not (study_dir / "study.json").exists():
+        raise UserError(f"{study_dir} is no study: it has no study.json; run `study` first.")
+    study = files.read_json(study_dir / "study.json")
+    found = of_rows(study, measurements.read(study_dir), _stages_of_mixes(study_dir, study))
+    for language, about in found["languages"].items():
+        suffix = f"_{language}" if len(study["new"]) > 1 else ""
+        file = study_dir / f"seed{study['seeds'][0]}" / f"continual{suffix}" / "diagnostics" / "lens_grid.json"
+        about["lens_grid"] = diagnostics.lens_grid(files.read_json(file)) if file.exists() else None
+    return found
+
+
+def _stages_of_mixes(study_dir, study: dict) -> dict[str, dict]:
+    """By the name of a mix its stages and who made it, where a file of the study or of its run says so."""
+    found = {file.stem: files.read_json(file) for file in sorted((study_dir / "mixtures").glob("*.json"))}
+    online = study_dir / f"seed{study['seeds'][0]}" / "mix_ado" / "stages.json"
+    return found | ({"ado": {"stages": files.read_json(online), "made": {"by": "ado"}}} if online.exists() else {})
+
+
+def of_rows(study: dict, frame, stages_of_mixes: dict[str, dict] | None = None) -> dict:
+    """As `of_study`, of study.json's content, measurement rows and what is known of mixes by name."""
+    primary, new = study["primary"], study["new"]
+    missing = _missing(study, frame)
+    tokens = study.get("original", {})
+    views = {language: measured.view(frame, primary, language, new) for language in new}
+    languages = {
+        language: of_language(view, primary, language, tokens, missing.append) for language, view in views.items()
+    }
+    mixes = measured.mixes(frame, [primary, *new], stages_of_mixes)
+    attempt = functools.partial(_attempt, missing.append)
+    original = f"{study['original_share']:.4f}"
+    searched = [mix for mix in mixes if mix["name"].startswith("swarm_") or mix["name"].replace(".", "").isdigit()]
+    return {
+        "study": study,
+        "missing": missing,
+        "languages": languages,
+        "corpora": _corpora(languages, primary, tokens, attempt),
+        "mixes": mixes,
+        "comparisons": compare.comparisons(mixes, original),
+        "laws": attempt("mixing law", lambda: laws.law(searched, [primary, *new], "score", tokens)) if tokens else None,
+        "schedules": _schedules(frame, study, mixes, attempt),
+        "predicted": predicted_shares(mixes, primary),
+        "costs": rivals.flops([run for run in study["runs"] if run.get("flops")]),
+    }
+
+
+def _attempt(say, what: str, compute):
+    """What `compute` returns; None where it cannot be computed, and then the reason is said."""
+    try:
+        return compute()
+    except UserError as error:
+        say(f"{what[0].upper()}{what[1:]}: {error}")
+        return None
+
+
+def _missing(study: dict, frame) -> list[str]:
+    """What a study should have and does not, in sentences."""
+    found = []
+    there = collections.defaultdict(set)
+    for run, seed in frame[["run", "seed"]].drop_duplicates().itertuples(index=False):
+        there[str(run)].add(int(seed))
+    planned = collections.defaultdict(set)
+    for run in study["runs"]:
+        if run["run"] != "primary_climb":
+            planned[run["run"]].add(run["seed"])
+    for run, seeds in planned.items():
+        if gone := sorted(seeds - there[run]):
+            found.append(f"Run {run} has no measurements of seed {', '.join(map(str, gone))}; run the study again.")
+    for language in study["new"]:
+        suffix = f"_{language}" if len(study["new"]) > 1 else ""
+        for role, what in (("control", "what the decline is owed to"), ("new_only", "the knowledge share")):
+            if f"{role}{suffix}" not in there:
+                found.append(f"There is no {role} run in {language}, so nothing is known of {what}.")
+        steps = frame.loc[(frame["run"] == f"continual{suffix}").to_numpy(bool), "step"].nunique()
+        if steps < 3:
+            found.append(f"The continual run in {language} has {steps} measured checkpoints; stages need at least 3.")
+    losses = frame[frame["metric"].isin(["loss", "loss_knowledge"]).to_numpy(bool)]
+    for run in losses.loc[~np.isfinite(losses["value"].to_numpy(float)), "run"].unique():
+        found.append(f"Run {run} has a loss that is no number; it has diverged.")
+    if len(study["seeds"]) == 1:
+        found.append("There is one seed: intervals speak about its problems, not about other seeds.")
+    return found
+
+
+# --- one new language -----------------------------------------------------------------------------------------------------
+
+
+def of_language(view, primary: str, language: str, original: dict[str, float], say=lambda sentence: None) -> dict:
+    """What the rows about the primary and one new language say.
+
+    Args:
+      view: from `measured.view`.
+      original: {language: tokens} of the original corpus; {}: not known.
+      say: called with a sentence about what could not be computed.
+    Returns:
+      dict: curves (evolution.curves), stages and control (stages.verdict of the continual run and the control),
+      dependence, shares {source: share.share_curve}, measured {name: curve}, calibration {source: {measured name:
+      calibration.calibrate}}, chosen (the link that the calibrated proposal uses), proposals {source:
+      algorithm1.propose}, causes, drift, lens_grid.
+    """
+    attempt = functools.partial(_attempt, lambda sentence: say(f"{language}: {sentence}"))
+    curves = evolution.curves(view, primary, language)
+    verdicts = {
+        run: judged and stages.verdict(judged["steps"], judged["solved"])
+        for run in ("continual", "control")
+        for judged in [measured.solved(view, run, language)]
+    }
+    observation = measured.observation(view, curves)
+    verdict = verdicts["continual"]
+    shares, calibrations, chosen, proposals, depends = {}, {}, None, {}, None
+    if observation and verdict:
+        depends = _dependence(observation, verdict, curves)
+        sources = [name for name in SOURCES if name in observation["losses"] or name in observation["shares"]]
+        for source in sources:
+            found = attempt(f"share from {source}", lambda source=source: share.share_curve(observation, source))
+            if found is not None:
+                shares[source] = found
+        calibrations = _calibrations(shares, observation)
+        chosen = _chosen(calibrations)
+        arguments = dict(
+            stages_verdict=verdict,
+            dependence=depends,
+            primary_tokens=original.get(primary, 1.0),
+            original_tokens=original.get(language),
+        )
+        proposals = {source: algorithm1.propose(observation, found, **arguments) for source, found in shares.items()}
+        if chosen:
+            link = calibrations[chosen["source"]][chosen["measured"]]
+            proposals[CALIBRATED] = algorithm1.propose(
+                observation, shares[chosen["source"]], calibration=link, **arguments
+            )
+    return {
+        "curves": curves,
+        "stages": verdict,
+        "control": verdicts["control"],
+        "dependence": depends,
+        "shares": shares,
+        "measured": measured.measured_shares(curves),
+        "calibration": calibrations,
+        "chosen": chosen,
+        "proposals": proposals,
+        "causes": diagnostics.causes(view, language),
+        "drift": diagnostics.drift(view, language),
+        "lens_grid": None,
+    }
+
+
+def _dependence(observation: dict, verdict: dict, curves: dict) -> dict:
+    peak = int(np.searchsorted(observation["steps"], verdict["peak"]["step"]))
+    shares = {
+        name: observation["shares"][name][:, peak].tolist() for name in CALIBRATED_BY if name in observation["shares"]
+    }
+    knowledge, lens = curves["knowledge"].get("continual"), curves["lens"].get(("continual", "primary_share_pair"))
+    counts = {}
+    if knowledge is not None:
+        at_peak = int(np.searchsorted(knowledge["steps"], verdict["peak"]["step"]))
+        counts["knowledge_share"] = knowledge["solved_SxC"][:, at_peak].tolist()
+    if lens and lens[0] is not None:
+        counts["working_language"] = [lens[0]["n"]] * len(observation["seeds"])
+    return dependence.dependence(verdict, shares, counts)
+
+
+def _calibrations(shares: dict, observation: dict) -> dict:
+    """Every loss's P(l) against every measured share, its mean over seeds."""
+    found = {}
+    for source, predicted in shares.items():
+        if source not in observation["losses"]:
+            continue
+        found[source] = {
+            name: fit
+            for name, value_SxC in observation["shares"].items()
+            for fit in [calibration.calibrate(predicted["pooled"], np.mean(value_SxC, axis=0))]
+            if fit is not None
+        }
+    return found
+
+
+def _chosen(calibrations: dict) -> dict | None:
+    """The loss whose calibrated P foretells a measured share best (calibration.choose); None where none does."""
+    for name in CALIBRATED_BY:
+        fits = {source: {name: of_source[name]} for source, of_source in calibrations.items() if name in of_source}
+        if found := calibration.choose(fits):
+            return found
+    return None
+
+
+# --- all languages --------------------------------------------------------------------------------------------------------
+
+
+def _corpora(languages: dict, primary: str, original: dict, attempt) -> dict[str, dict]:
+    found = {}
+    for source in (*SOURCES, CALIBRATED):
+        proposals = {
+            name: about["proposals"][source] for name, about in languages.items() if source in about["proposals"]
+        }
+        if proposals and original:
+            corpus = attempt(f"corpus from {source}", lambda p=proposals: algorithm1.corpus(p, primary, original))
+            if corpus is not None:
+                found[source] = corpus
+    return found
+
+
+def _schedules(frame, study: dict, mixes: list[dict], attempt) -> dict | None:
+    """The surface of continual runs with replay and the schedule that it proposes, of as many tokens as a mix has."""
+    primary, new = study["primary"], study["new"]
+    shares = sorted({float(str(run).split("_")[1]) for run in frame["run"].unique() if str(run).startswith("replay_")})
+    tokens = [mix["tokens"] for mix in mixes if mix["name"] == f"{study['original_share']:.4f}"]
+    if not shares or not tokens:
+        return None
+    surface = attempt("schedules", lambda: _surface(frame, primary, new, shares))
+    if surface is None:
+        return None
+    proposal = attempt("schedule", lambda: schedules.propose(surface, primary, tokens[0]))
+    return {"surface": surface, "proposal": proposal}
+
+
+def _surface(frame, primary: str, new: list[str], shares: list[float]) -> dict:
+    runs = {0.0: "continual"} | {share: f"replay_{share:.4f}" for share in shares}
+    views = {language: measured.view(frame, primary, language, new) for language in new}
+    of_new, of_primary = (
+        {name: {r: _judged(view, run, which or name) for r, run in runs.items()} for name, view in views.items()}
+        for which in (None, primary)
+    )
+    return schedules.surface(of_new, of_primary)
+
+
+def _judged(view, run: str, language: str) -> dict:
+    """What schedules.py reads of a run in one language."""
+    judged = measured.solved(view, run, language)
+    if judged is None:
+        raise UserError(f"run '{run}' was not judged in {language}; run the study again.")
+    rows = measured.select(view, run=run, language=language, metric="accuracy").drop_duplicates("step")
+    seen = {step: json.loads(text) for step, text in zip(rows["step"], rows["tokens_by_language"], strict=True)}
+    return judged | {
+        "language": language,
+        "tokens": np.array([seen[step].get(language, 0) for step in judged["steps"]], float),
+        "score_SxC": np.array([solved_CxQ.mean(1) for solved_CxQ in judged["solved"]]),
+    }
+
+
+def predicted_shares(mixes: list[dict], primary: str) -> list[dict]:
+    """The primary's share that Eq. 2 foretells from a mix's tokens, against the one measured in the from-scratch run.
+
+    Returns: one dict a mix and new language: run, name, language, predicted (pairwise, primary / (primary + language)),
+    joint (1 - the language's share of all tokens), measured (lens, intermediate layers), ci (over seeds), by_seed.
+    """
+    rows = []
+    for mix in mixes:
+        for language, measured_S in mix["primary_share"].items():
+            both = mix["shares"][primary] + mix["shares"][language]
+            if not both or np.isnan(measured_S).all():
+                continue
+            mean, low, high = (float(value) for value in statistics.student(measured_S))
+            rows.append(
+                {
+                    "run": mix["run"],
+                    "name": mix["name"],
+                    "language": language,
+                    "predicted": mix["shares"][primary] / both,
+                    "joint": 1 - mix["shares"][language],
+                    "measured": mean,
+                    "ci": [low, high],
+                    "by_seed": measured_S,
+                }
+            )
+    return rows

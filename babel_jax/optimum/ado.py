@@ -1,0 +1,130 @@
+"""Adaptive Data Optimization: weights that are chosen while a run trains, by how fast each language's loss falls.
+
+Jiang et al., "Adaptive Data Optimization: Dynamic Sample Selection with Scaling Laws" (arXiv 2410.11820, Section 3 and
+Algorithm 1), written from the paper; its symbols stand in brackets. For each source k:
+  1. a scaling law L_k(n) = own + scale n^-exponent [eps, beta, alpha] is fitted to its losses so far, n what the run has
+     seen of all sources together;
+  2. its learning speed is -dL_k/dn = exponent (L_k(n) - own) / n;
+  3. what of it is credited to the source's own rows [lambda_k] is h_k^CREDIT, with h_k a moving average of its weights;
+  4. it is preferred [rho_k] in proportion to prior [mu_k] x credit x learning speed;
+  5. its weight [pi_k] is PREFERENCE x preference + (1 - PREFERENCE) x its mean weight so far, and at least LEAST.
+
+Where ours differs: the losses are held-out losses, measured where weights are chosen (theirs are the training losses of
+every step), so a law is fitted to few but clean points, by least squares (theirs by a Huber loss of logarithms); and
+weights stay from one choice to the next (theirs follow n at every step). The averages of 3 and 5 are over steps, as theirs.
+"""
+
+import numpy as np
+from scipy.optimize import nnls
+
+from babel_jax.errors import UserError
+
+MEMORY = 0.1  # of the moving average h, per step [gamma_1]
+PREFERENCE = 0.1  # what a choice may move of the weights [gamma_2]
+CREDIT = 0.5  # [s]
+LEAST = 0.01  # weight of a source [delta_min]
+WARM_UP = 3  # losses of each source before there is a law: three numbers cannot be fitted to fewer
+EXPONENTS = np.linspace(0.05, 2.0, 40)
+DIGITS = 4  # of a weight: another machine's last bits shall not make another run
+
+
+def chooser(prior: dict[str, float], losses_of):
+    """What `train` takes as `next_stage`.
+
+    Args:
+      prior: {source: weight}, such as the original corpus's tokens.
+      losses_of: `params -> {source: held-out loss in nats per token}`.
+    """
+
+    def next_stage(step: int, params: dict, stages: list[dict]) -> dict:
+        losses = {name: float(loss) for name, loss in losses_of(params).items()}
+        return {"weights": next_weights(history(stages, step, losses), prior), "losses": losses}
+
+    return next_stage
+
+
+def history(stages: list[dict], step: int, losses: dict[str, float]) -> list[dict]:
+    """A run's stages so far, and the losses where its next one begins, as `next_weights` takes them."""
+    ends = [*stages[1:], {"step": step, "losses": losses}]
+    return [
+        {"step": end["step"], "losses": end["losses"], "weights": stage["weights"]}
+        for stage, end in zip(stages, ends, strict=True)
+    ]
+
+
+def next_weights(history: list[dict], prior: dict[str, float]) -> dict[str, float]:
+    """The weights of the rows to come; the prior until each source has `WARM_UP` losses.
+
+    Args:
+      history: one entry a choice, in order: {"step": where it was, "losses": {source: nats per token} there, "weights":
+        {source: weight} of the rows from the choice before to this one}.
+      prior: {source: weight}; a source of weight 0 stays at 0.
+    Raises:
+      UserError: a loss is no number.
+    """
+    names = [name for name, weight in prior.items() if weight > 0]
+    prior_K = _shares([prior[name] for name in names])
+    step_C = np.array([entry["step"] for entry in history], float)
+    loss_CxK = np.array([[entry["losses"][name] for name in names] for entry in history])
+    weight_CxK = np.array([_shares([entry["weights"].get(name, 0.0) for name in names]) for entry in history])
+    if not np.isfinite(loss_CxK).all():
+        at, k = np.argwhere(~np.isfinite(loss_CxK))[0]
+        raise UserError(
+            f"the held-out loss of {names[k]} at step {step_C[at]:.0f} is no number, so no weights follow from it; lower the "
+            "learning rate in a new workdir."
+        )
+    weight_K = prior_K
+    if len(history) >= WARM_UP:
+        speed_K = [learning_speed(fit(step_C, loss_C), step_C[-1]) for loss_C in loss_CxK.T]
+        preference_K = _preference(prior_K, recent(step_C, weight_CxK) ** CREDIT, np.array(speed_K))
+        mean_K = np.diff(step_C, prepend=0) @ weight_CxK / step_C[-1]
+        weight_K = at_least(PREFERENCE * preference_K + (1 - PREFERENCE) * mean_K, LEAST)
+    return dict.fromkeys(prior, 0.0) | dict(zip(names, np.round(weight_K, DIGITS).tolist(), strict=True))
+
+
+def fit(n_C, loss_C) -> dict:
+    """The law loss = own + scale n^-exponent of least squared error: {"own", "scale", "exponent"}, none below 0.
+
+    For each of `EXPONENTS` the best `own` and `scale` follow from linear least squares. A loss that does not fall has scale 0.
+    """
+    n_C, loss_C = np.asarray(n_C, float), np.asarray(loss_C, float)
+    found = [(float(np.linalg.norm(loss_C - loss_C.mean())), {"own": loss_C.mean(), "scale": 0.0, "exponent": 1.0})]
+    for exponent in EXPONENTS:
+        (own, scale), error = nnls(np.stack([np.ones_like(n_C), (n_C / n_C[-1]) ** -exponent], axis=1), loss_C)
+        found.append((error, {"own": own, "scale": scale * n_C[-1] ** exponent, "exponent": exponent}))
+    return min(found, key=lambda pair: round(pair[0], 12))[1]  # the first of equals: without a fall
+
+
+def learning_speed(law: dict, n: float) -> float:
+    """-dL/dn of a law: nats per token that a further unit of n takes off the loss."""
+    return float(law["exponent"] * law["scale"] * n ** (-law["exponent"] - 1))
+
+
+def recent(step_C, weight_CxK) -> np.ndarray:
+    """The moving average of the weights, h(t) = h(t-1) + MEMORY (w(t) - h(t-1)), after the last step; h(0) = w(1)."""
+    mean_K = weight_CxK[0]
+    for steps, weight_K in zip(np.diff(step_C, prepend=0), weight_CxK, strict=True):
+        mean_K = weight_K + (1 - MEMORY) ** steps * (mean_K - weight_K)
+    return mean_K
+
+
+def at_least(weight_K, least: float) -> np.ndarray:
+    """Weights that sum to 1, none below `least`: who is below is raised to it, the others give it up in proportion."""
+    weight_K = _shares(weight_K)
+    low_K = np.zeros(len(weight_K), bool)
+    while (weight_K < least - 1e-12).any():
+        low_K |= weight_K < least
+        rest = 1 - least * low_K.sum()
+        weight_K = np.where(low_K, least, weight_K * rest / weight_K[~low_K].sum())
+    return weight_K
+
+
+def _preference(prior_K, credit_K, speed_K) -> np.ndarray:
+    """Where nothing is learnt any more nothing is preferred, and the prior stands."""
+    wanted_K = prior_K * credit_K * speed_K
+    return wanted_K / wanted_K.sum() if wanted_K.sum() > 0 else prior_K
+
+
+def _shares(weight_K) -> np.ndarray:
+    weight_K = np.asarray(weight_K, float)
+    return weight_K / weight_K.sum()

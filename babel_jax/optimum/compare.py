@@ -1,0 +1,174 @@
+"""From-scratch mixes against each other: differences paired over seeds, the best of many without luck, who is harmed.
+
+A *mix* is a dict {"name", "seeds" [S], "macro" [S], "score": {language: [S]}, "solved": {language: one [Q] array of 0/1
+per seed}}; macro is the mean accuracy over all languages. Letters: S seeds, M mixes, Q problems.
+"""
+
+import numpy as np
+from scipy import stats
+
+from babel_jax.errors import unknown_name
+from babel_jax.evolution import statistics
+
+MACRO = "macro"
+
+
+def compare(mixes: list[dict], first: str, second: str, score: str = MACRO) -> dict | None:
+    """Score of mix `second` minus mix `first`, paired over the seeds that both have.
+
+    Two seeds or more: Student t over the differences of the seeds. One seed: Student t over the differences of its
+    problems, which says nothing about other seeds; for the macro score each problem brings its answers in all languages
+    along where they have equally many, else languages count as independent.
+
+    Args:
+      score: "macro", or a language.
+    Returns:
+      {"first", "second" (names), "score", "first_value", "second_value", "value", "ci", "p" (two-sided), "by_seed",
+      "seeds", "n", "interval" (what n counts)}; None where the two share no seed with that score.
+    """
+    pair = [_find(mixes, name) for name in (first, second)]
+    seeds, score_2xS = _scores(pair, score)
+    if not seeds:
+        return None
+    if len(seeds) > 1:
+        difference_by_part, unit = [score_2xS[1] - score_2xS[0]], "seeds"
+    else:
+        difference_by_part, unit = (
+            [part_2xQ[1] - part_2xQ[0] for part_2xQ in _answers(pair, score, seeds[0])],
+            "problems",
+        )
+    difference_S = score_2xS[1] - score_2xS[0]
+    return {
+        "first": first, "second": second, "score": score,
+        "first_value": float(score_2xS[0].mean()), "second_value": float(score_2xS[1].mean()),
+        "value": float(difference_S.mean()), **_paired_t(difference_by_part),
+        "by_seed": difference_S, "seeds": seeds, "n": sum(map(len, difference_by_part)), "interval": unit,
+    }  # fmt: skip
+
+
+def gap_to_best(mixes: list[dict], name: str, score: str = MACRO) -> dict | None:
+    """How far a mix stays behind the best of all: as `compare`, with "second" the best mix and "chosen" by seed.
+
+    The best mix for a seed is chosen on the *other* seeds and measured on that seed, so that noise does not choose the
+    winner it then measures; Student t over seeds. One seed: chosen on one half of the problems, measured on the other
+    (statistics.cross_fitted_gap), without a p-value. "second" is the best over all seeds; "second_value" is the cross-fitted one.
+    """
+    here = [mix["name"] for mix in mixes].index(_find(mixes, name)["name"])
+    seeds, score_MxS = _scores(mixes, score)
+    if not seeds:
+        return None
+    if len(seeds) > 1:
+        chosen = [int(np.delete(score_MxS, s, axis=1).mean(1).argmax()) for s in range(len(seeds))]
+        difference_S = score_MxS[chosen, range(len(seeds))] - score_MxS[here]
+        found, n, unit = _paired_t([difference_S]), len(seeds), "seeds"
+    else:
+        answers = _answers(mixes, score, seeds[0])
+        chosen, n, unit = [int(score_MxS[:, 0].argmax())], sum(part.shape[1] for part in answers), "problems"
+        gap, low, high = np.nan, np.nan, np.nan
+        if answers:
+            identity = np.eye(len(mixes))
+            gap, low, high = statistics.cross_fitted_gap(statistics.resampled_halves(answers), identity, identity[here])
+        difference_S, found = np.array([gap]), {"ci": [low, high], "p": float("nan")}
+    value, first_value = float(difference_S.mean()), float(score_MxS[here].mean())
+    return {
+        "first": name, "second": mixes[int(score_MxS.mean(1).argmax())]["name"], "score": score,
+        "first_value": first_value, "second_value": first_value + value, "value": value, **found,
+        "by_seed": difference_S, "seeds": seeds, "n": n, "interval": unit,
+        "chosen": [mixes[index]["name"] for index in chosen],
+    }  # fmt: skip
+
+
+def comparisons(mixes: list[dict], original: str) -> list[dict]:
+    """Every mix against the original, in the macro score and in each language; then the original against the best.
+
+    Returns:
+      `compare` of each, with "kind" "mix" and "p_holm", the p-value corrected for how many mixes are compared in that
+      score (Holm 1979); and one `gap_to_best` of the original a score, with "kind" "best". [] without the original.
+    """
+    if original not in [mix["name"] for mix in mixes]:
+        return []
+    languages = sorted(set.intersection(*(set(mix["score"]) for mix in mixes)))
+    found = []
+    for score in (MACRO, *languages):
+        against = [compare(mixes, original, mix["name"], score) for mix in mixes if mix["name"] != original]
+        against = [difference for difference in against if difference]
+        adjusted = holm([difference["p"] for difference in against])
+        found += [difference | {"kind": "mix", "p_holm": p} for difference, p in zip(against, adjusted, strict=True)]
+        best = gap_to_best(mixes, original, score) if against else None
+        found += [best | {"kind": "best"}] if best else []
+    return found
+
+
+def guard(mixes: list[dict], original: str, name: str) -> dict:
+    """Does a mix harm a language, be it one that it leaves alone? It fails if any paired interval is wholly below 0.
+
+    Returns:
+      {"passes", "languages": {language: {"value", "ci", "p"}}}; passes is None where no language fails but some have no
+      interval.
+    """
+    measured = _find(mixes, original)["score"].keys() & _find(mixes, name)["score"].keys()
+    languages = {}
+    for language in sorted(measured):
+        difference = compare(mixes, original, name, language)
+        missing = {"value": float("nan"), "ci": [float("nan")] * 2, "p": float("nan")}
+        languages[language] = {key: (difference or missing)[key] for key in missing}
+    high = np.array([difference["ci"][1] for difference in languages.values()])
+    known = len(high) > 0 and not np.isnan(high).any()
+    return {"passes": False if (high < 0).any() else True if known else None, "languages": languages}
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """p-values of so many tests, corrected so that 5 % bounds the chance of even one false finding; NaN stays NaN."""
+    p_M = np.asarray(p_values, float)
+    order = np.argsort(p_M)  # NaN last
+    order = order[: int((~np.isnan(p_M)).sum())]
+    adjusted_M = np.full(len(p_M), np.nan)
+    adjusted_M[order] = np.minimum(np.maximum.accumulate(p_M[order] * np.arange(len(order), 0, -1)), 1)
+    return adjusted_M.tolist()
+
+
+def _find(mixes: list[dict], name: str) -> dict:
+    for mix in mixes:
+        if mix["name"] == name:
+            return mix
+    raise unknown_name("mix", name, [mix["name"] for mix in mixes])
+
+
+def _scores(mixes: list[dict], score: str) -> tuple[list, np.ndarray]:
+    """(seeds, score_MxS): the seeds in which all these mixes have the score, and it."""
+    tables = []
+    for mix in mixes:
+        values = mix["macro"] if score == MACRO else mix["score"].get(score, [np.nan] * len(mix["seeds"]))
+        tables.append({seed: value for seed, value in zip(mix["seeds"], values, strict=True) if not np.isnan(value)})
+    seeds = sorted(set.intersection(*map(set, tables)))
+    return seeds, np.array([[table[seed] for seed in seeds] for table in tables], float)
+
+
+def _answers(mixes: list[dict], score: str, seed) -> list[np.ndarray]:
+    """Arrays [M, Q] whose means over Q, averaged over the list, are the scores of one seed; [] where one is unknown."""
+    languages = sorted(set().union(*(mix["score"] for mix in mixes))) if score == MACRO else [score]
+    solved = [[(mix.get("solved") or {}).get(language) for mix in mixes] for language in languages]
+    if any(answers is None for by_mix in solved for answers in by_mix):
+        return []
+    parts = [
+        np.array([by_seed[mix["seeds"].index(seed)] for by_seed, mix in zip(by_mix, mixes, strict=True)], float)
+        for by_mix in solved
+    ]
+    equal = len({part.shape[1] for part in parts}) == 1
+    return [np.mean(parts, axis=0)] if equal else parts
+
+
+def _paired_t(difference_by_part: list[np.ndarray]) -> dict:
+    """Student t interval and two-sided p-value of the mean of the parts' mean differences; NaN with fewer than two in a part.
+
+    Where all differences are equal the interval is that point, and p is 1 if it is zero.
+    """
+    n = np.array([len(part) for part in difference_by_part])
+    if not len(n) or (n < 2).any():
+        return {"ci": [float("nan"), float("nan")], "p": float("nan")}
+    mean = np.mean([part.mean() for part in difference_by_part])
+    error = np.sqrt(sum(part.var(ddof=1) / len(part) for part in difference_by_part)) / len(n)
+    freedom = (n - 1).sum()
+    half = stats.t.ppf(0.5 + statistics.CONFIDENCE / 2, freedom) * error
+    p = 2 * stats.t.sf(abs(mean) / error, freedom) if error > 0 else float(mean == 0)
+    return {"ci": [float(mean - half), float(mean + half)], "p": float(p)}

@@ -1,0 +1,379 @@
+"""Mixing laws: from measured mixes to what any mix would reach, and the mix that is predicted best.
+
+The rivals of Algorithm 1 that need a swarm of runs. Two kinds, each fitted to every language by itself:
+  log_linear  y_i(r) = a_i^2 + exp(sum_j b_ij r_j): the mixing law of Ye et al. 2024 (arXiv:2403.16952), with k_i inside the
+              exponential (shares sum to 1, so k_i and the b_ij are not both identified). Convex: one optimum. It is
+              monotone along every line, so it cannot describe a language that gains from a little and loses by more.
+  quadratic   ridge regression on q_j = sqrt(r_j) and their squares and products, after RegMix (Liu et al. 2024,
+              arXiv:2407.01492), whose linear model has its optimum in a corner by construction. Roots because the first
+              per cent of a language does more than the tenth. It can bend back.
+y is the held-out loss in nats per token, or 1 - accuracy. Letters: M mixes, K languages, S seeds, R replicates, N points.
+"""
+
+import numpy as np
+from scipy import optimize, stats
+
+from babel_jax.errors import UserError, unknown_name
+from babel_jax.evolution import statistics
+
+TARGETS = ("loss", "loss_knowledge", "score")
+REPLICATES = 200
+LEAST_SHARE = 1e-6  # of a language in a proposal, so that its logarithm is finite
+_FLOORS = (0.0, 0.5, 0.9, 0.99)  # starts of a^2, as parts of the smallest y
+_RIDGES = np.logspace(-5, 2, 15)
+
+
+def law(
+    mixes: list[dict],
+    languages: list[str],
+    target: str,
+    natural: dict[str, float],
+    most: dict[str, float] | None = None,
+) -> dict | None:
+    """Both kinds fitted, held out and optimised, and which of them foretells mixes better.
+
+    Args:
+      mixes, languages, target: see `fit`.
+      natural, most: see `best`.
+    Returns:
+      {"target", "languages", "natural", "chosen" (a kind), "reason", "kinds": {kind: `fit` | {"best": `best`,
+      "interactions": `interaction_matrix`}}}; None with fewer than K + 2 static mixes that have the target in all languages.
+    """
+    if len(_measured(mixes, languages, target)[0]) < len(languages) + 2:
+        return None
+    found = {}
+    for kind in KINDS:
+        fitted = fit(mixes, languages, target, kind)
+        proposal = best(fitted, natural, most)
+        found[kind] = fitted | {"best": proposal, "interactions": interaction_matrix(fitted, natural)}
+    better = clearly_better(*(found[kind]["loo"]["macro_error_M"] for kind in ("quadratic", "log_linear")))
+    chosen = "quadratic" if better else "log_linear"
+    reason = (
+        "the regression's squared error on held-out mixes is smaller by more than its standard error"
+        if better
+        else "the regression does not foretell held-out mixes better by more than a standard error"
+    )
+    return {
+        "target": target, "languages": list(languages), "natural": natural, "chosen": chosen, "reason": reason,
+        "kinds": found,
+    }  # fmt: skip
+
+
+def clearly_better(error_M, than_M) -> bool:
+    """Whether squared errors are smaller than others on the same mixes by more than the standard error of the difference."""
+    gain_M = np.square(than_M) - np.square(error_M)
+    return bool(gain_M.mean() > gain_M.std(ddof=1) / np.sqrt(len(gain_M)))
+
+
+def fit(mixes: list[dict], languages: list[str], target: str, kind: str = "log_linear") -> dict:
+    """Fits one kind of law to the static mixes; mixes of several stages are left out, as shares do not tell their order.
+
+    Args:
+      mixes: [{"name", "shares": {language: share} (absent: 0), "stages", "seeds" [S], target: {language: [S]}}], all of as
+        many tokens.
+      languages: those with a share; each is predicted.
+      target: "loss", "loss_knowledge" or "score".
+    Returns:
+      {"kind", "target", "languages", "names" [M], "share_MxK", "measured_MxK", "parameters_KxP", "replicates" [R, K, P]
+      (Bayesian bootstrap over mixes and seeds), "loo"}, and of leaving out one mixture at a time "loo" = {"predicted_MxK",
+      "macro_error_M", "macro_rmse", "rmse": {language: …}, "baseline_rmse" (macro, foretold by the others' mean),
+      "rank_correlation" (Spearman, macro)}. Errors are in the target's units.
+
+    Raises:
+      UserError: unknown kind or target, or fewer than K + 2 mixes.
+    """
+    if kind not in KINDS:
+        raise unknown_name("kind of mixing law", kind, KINDS)
+    names, share_MxK, y_MxKxS = _measured(mixes, languages, target)
+    M, K = share_MxK.shape
+    if M < K + 2:
+        raise UserError(
+            f"a mixing law of {K} languages needs {K + 2} static mixes or more with their {target}; there are {M}."
+        )
+    fit_one, _ = KINDS[kind]
+    ones_M, mean_MxK = np.ones(M), np.nanmean(y_MxKxS, -1)
+    parameters_KxP = np.array([fit_one(share_MxK, y_M, ones_M, None) for y_M in mean_MxK.T])
+
+    def refit(weight_M, y_MxK):
+        return np.array(
+            [fit_one(share_MxK, y_M, weight_M, start) for y_M, start in zip(y_MxK.T, parameters_KxP, strict=True)]
+        )
+
+    held_out = np.array(
+        [_predict(kind, refit(ones_M - (np.arange(M) == m), mean_MxK), share_MxK[m : m + 1])[0] for m in range(M)]
+    )
+    fitted = {
+        "kind": kind, "target": target, "languages": list(languages), "names": names, "share_MxK": share_MxK,
+        "measured_MxK": _to_target(target, mean_MxK), "parameters_KxP": parameters_KxP,
+        "replicates": np.array([refit(*drawn) for drawn in _bootstrap(y_MxKxS)]),
+    }  # fmt: skip
+    return fitted | {"loo": _held_out(target, list(languages), mean_MxK, held_out)}
+
+
+def predict(fitted: dict, share_NxK) -> np.ndarray:
+    """What the fitted law foretells, in the target's units: [N, K] for shares [N, K] in the order of its languages."""
+    return _to_target(fitted["target"], _predict(fitted["kind"], fitted["parameters_KxP"], np.atleast_2d(share_NxK)))
+
+
+def best(fitted: dict, natural: dict[str, float], most: dict[str, float] | None = None) -> dict:
+    """The mix with the best mean prediction over all languages, kept near the natural mix where the law is unsure.
+
+    Minimises mean_i y_i(r) + kl KL(r || natural) over the simplex (the penalty of Olmix, 2026). `kl` is the standard error
+    of the law's predictions, its leave-one-out error x sqrt((K + 1) / M): a mix one nat away must be foretold to be better
+    by more than that. The intervals are those of the law's own optimum; where the law is wrong, "loo" shows it, they do not.
+
+    Args:
+      natural: {language: tokens or share} of the original corpus.
+      most: {language: largest share}, what an epoch cap leaves: epochs x available tokens / tokens of the run.
+    Returns:
+      {"shares": {language: share}, "ci": {language: interval}, "predicted", "natural" {language: …, "macro": …}: the target
+      there, "gain": {"value", "ci"} of the macro target over the natural mix (above 0 is better), "side_effects", "kl",
+      "active": languages at their cap, "at_edge": whether it lies outside what the mixes' shares span}.
+
+    Raises:
+      UserError: the caps leave less than a whole mix, or the natural mix lacks a language.
+    """
+    languages, M = fitted["languages"], len(fitted["names"])
+    kl = fitted["loo"]["macro_rmse"] * np.sqrt((len(languages) + 1) / M)
+    natural_K = _shares(natural, languages)
+    most_K = np.array([min((most or {}).get(name, 1.0), 1.0) for name in languages])
+    if most_K.sum() < 1:
+        raise UserError(f"the caps leave {most_K.sum():.3f} of a mix; allow more epochs, or train on fewer tokens.")
+    share_K, *share_RxK = (
+        _minimum(fitted["kind"], p_KxP, natural_K, most_K, kl)
+        for p_KxP in (fitted["parameters_KxP"], *fitted["replicates"])
+    )
+    low_K, high_K = _quantiles(share_RxK)
+    effects = side_effects(fitted, natural, dict(zip(languages, share_K.tolist(), strict=True)))
+    sign = 1 if fitted["target"] == "score" else -1
+    macro = effects.pop("macro")
+    return {
+        "shares": dict(zip(languages, share_K.tolist(), strict=True)),
+        "ci": {name: [float(low), float(high)] for name, low, high in zip(languages, low_K, high_K, strict=True)},
+        "predicted": _named(languages, predict(fitted, share_K)[0]),
+        "natural": _named(languages, predict(fitted, natural_K)[0]),
+        "gain": {"value": sign * macro["value"], "ci": sorted(sign * bound for bound in macro["ci"])},
+        "side_effects": effects,
+        "kl": float(kl),
+        "active": [name for name, share, cap in zip(languages, share_K, most_K, strict=True) if cap - 1e-4 < share < 1],
+        "at_edge": bool(_outside(share_K, fitted["share_MxK"])),
+    }  # fmt: skip
+
+
+def side_effects(fitted: dict, natural: dict[str, float], shares: dict[str, float]) -> dict[str, dict]:
+    """Foretold change of each language from the natural mix to another, also of those whose tokens stay: the guard's forecast.
+
+    Returns: {language: {"value", "ci"}, "macro": …} in the target's units (a loss that falls is below 0).
+    """
+    languages = fitted["languages"]
+    points = np.array([_shares(natural, languages), _shares(shares, languages)])
+    value_K = np.diff(predict(fitted, points), axis=0)[0]
+    every = [_predict(fitted["kind"], p_KxP, points) for p_KxP in fitted["replicates"]]
+    change_RxK = np.diff(_to_target(fitted["target"], np.array(every)), axis=1)[:, 0]
+    low_K, high_K = _quantiles(change_RxK)
+    low, high = _quantiles(change_RxK.mean(1))
+    found = {
+        name: {"value": float(v), "ci": [float(a), float(b)]}
+        for name, v, a, b in zip(languages, value_K, low_K, high_K, strict=True)
+    }
+    return found | {"macro": {"value": float(value_K.mean()), "ci": [float(low), float(high)]}}
+
+
+def interaction_matrix(fitted: dict, natural: dict[str, float]) -> dict:
+    """How much one more per cent of language j, taken from all others in proportion, changes language i at the natural mix.
+
+    Returns:
+      {"languages", "value_KxK", "low_KxK", "high_KxK"}: row i, column j, in the target's units per percentage point.
+    """
+    natural_K = _shares(natural, fitted["languages"])
+    step_KxK = 0.005 * (np.eye(len(natural_K)) - natural_K) / np.maximum(1 - natural_K, LEAST_SHARE)[:, None]
+    ends = np.clip(np.concatenate([natural_K + step_KxK, natural_K - step_KxK]), 0, 1)
+
+    def effect(p_KxP):
+        up_KxK, down_KxK = np.split(_to_target(fitted["target"], _predict(fitted["kind"], p_KxP, ends)), 2)
+        return (up_KxK - down_KxK).T
+
+    low_KxK, high_KxK = _quantiles(np.array([effect(p_KxP) for p_KxP in fitted["replicates"]]))
+    return {
+        "languages": fitted["languages"], "value_KxK": effect(fitted["parameters_KxP"]),
+        "low_KxK": low_KxK, "high_KxK": high_KxK,
+    }  # fmt: skip
+
+
+# --- the data -------------------------------------------------------------------------------------------------------------
+
+
+def _measured(mixes: list[dict], languages: list[str], target: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """(names [M], share_MxK, y_MxKxS): the static mixes measured in all languages; y is to be small; NaN: no such seed."""
+    if target not in TARGETS:
+        raise unknown_name("target of a mixing law", target, TARGETS)
+    mixes = [mix for mix in mixes if len(mix["stages"]) == 1 and set(languages) <= set(mix.get(target) or ())]
+    seeds = sorted(set().union(*(mix["seeds"] for mix in mixes)))
+    names, shares, values = [], [], []
+    for mix in mixes:
+        y_KxS = np.full((len(languages), len(seeds)), np.nan)
+        y_KxS[:, [seeds.index(seed) for seed in mix["seeds"]]] = [mix[target][name] for name in languages]
+        if (~np.isnan(y_KxS)).any(1).all():
+            names.append(mix["name"])
+            shares.append(_shares(dict.fromkeys(languages, 0.0) | mix["shares"], languages))
+            values.append(1 - y_KxS if target == "score" else y_KxS)
+    M, K, S = len(names), len(languages), len(seeds)
+    return names, np.array(shares).reshape(M, K), np.array(values).reshape(M, K, S)
+
+
+def _shares(given: dict[str, float], languages: list[str]) -> np.ndarray:
+    if missing := [name for name in languages if name not in given]:
+        raise UserError(f"no share of {missing[0]} is given; give one of every language of the law, 0 included.")
+    share_K = np.array([given[name] for name in languages], float)
+    return share_K / share_K.sum()
+
+
+def _to_target(target: str, y):
+    return 1 - y if target == "score" else y
+
+
+def _bootstrap(y_MxKxS):
+    """Yields (weight_M, y_MxK): mixes and seeds with random weights, the Bayesian bootstrap (Rubin 1981).
+
+    Weights instead of draws, because few mixes drawn with replacement may not span the simplex any more. They are gamma
+    with a variance above 1 by the factor by which residuals of a fit with K + 1 parameters, and of a mean over seeds, are
+    too small. A seed has one weight in all mixes: it is the same world, and the same luck.
+    """
+    generator = np.random.default_rng(0)
+    there, (M, K, S) = ~np.isnan(y_MxKxS), y_MxKxS.shape
+    for _ in range(REPLICATES):
+        weight_S = np.maximum(generator.gamma((S - 1) / S, size=S), 1e-12) if S > 1 else np.ones(1)
+        weight_M = generator.gamma((M - K - 1) / M, size=M)
+        yield weight_M, np.where(there, y_MxKxS, 0) @ weight_S / (there @ weight_S)
+
+
+def _held_out(target: str, languages: list[str], y_MxK, held_out_MxK) -> dict:
+    error_MxK = held_out_MxK - y_MxK
+    macro_M, M = y_MxK.mean(1), len(y_MxK)
+    baseline_M = (macro_M.sum() - macro_M) / (M - 1) - macro_M
+    flat = np.ptp(macro_M) == 0 or np.ptp(held_out_MxK.mean(1)) == 0
+    return {
+        "predicted_MxK": _to_target(target, held_out_MxK),
+        "macro_error_M": error_MxK.mean(1),
+        "macro_rmse": _rms(error_MxK.mean(1)),
+        "rmse": {name: _rms(error_M) for name, error_M in zip(languages, error_MxK.T, strict=True)},
+        "baseline_rmse": _rms(baseline_M),
+        "rank_correlation": float("nan") if flat else float(stats.spearmanr(macro_M, held_out_MxK.mean(1))[0]),
+    }
+
+
+def _rms(error) -> float:
+    return float(np.sqrt(np.mean(np.square(error))))
+
+
+def _quantiles(value_R) -> np.ndarray:
+    return np.quantile(value_R, [0.5 - statistics.CONFIDENCE / 2, 0.5 + statistics.CONFIDENCE / 2], axis=0)
+
+
+def _named(languages: list[str], value_K) -> dict[str, float]:
+    return dict(zip(languages, map(float, value_K), strict=True)) | {"macro": float(np.mean(value_K))}
+
+
+def _outside(share_K, share_MxK) -> bool:
+    """Whether the shares of any language lie beyond all those that were tried."""
+    return bool(((share_K < share_MxK.min(0)) | (share_K > share_MxK.max(0))).any())
+
+
+# --- the two kinds: (fit of one language, prediction of all languages) ----------------------------------------------------
+
+
+def _fit_log_linear(share_MxK, y_M, weight_M, start) -> np.ndarray:
+    """[a, b_1 … b_K] of y = a^2 + exp(b . r) by weighted least squares; without a start, from four floors, the best kept.
+
+    For a given floor c = a^2, which is never below 0, the law is linear in log(y - c): that gives each start its b.
+    """
+    root_M, floor = np.sqrt(weight_M), max(y_M.min(), 1e-6)
+    smallest = max(1e-3 * np.ptp(y_M), 1e-6)
+
+    def residuals(p):
+        return root_M * (_predict_log_linear(p[None], share_MxK)[:, 0] - y_M)
+
+    def jacobian(p):
+        return root_M[:, None] * np.column_stack(
+            [np.full(len(y_M), 2 * p[0]), _exp(share_MxK @ p[1:])[:, None] * share_MxK]
+        )
+
+    starts = [start] if start is not None else []
+    for part in _FLOORS if start is None else ():
+        logarithm_M = np.log(np.maximum(y_M - part * floor, smallest))
+        starts.append([np.sqrt(part * floor), *np.linalg.lstsq(share_MxK, logarithm_M, rcond=None)[0]])
+    found = [optimize.least_squares(residuals, p, jacobian, method="lm", max_nfev=300) for p in starts]
+    return min(found, key=lambda result: result.cost).x
+
+
+def _predict_log_linear(parameters_KxP, share_NxK) -> np.ndarray:
+    return np.square(parameters_KxP[:, 0]) + _exp(share_NxK @ parameters_KxP[:, 1:].T)
+
+
+def _exp(x) -> np.ndarray:
+    return np.exp(np.minimum(x, 50.0))  # a step of the fit may stray
+
+
+def _features(share_NxK) -> np.ndarray:
+    root_NxK = np.sqrt(np.maximum(share_NxK, 0))
+    first, second = np.triu_indices(root_NxK.shape[1])
+    return np.column_stack([root_NxK, root_NxK[:, first] * root_NxK[:, second]])
+
+
+def _fit_quadratic(share_MxK, y_M, weight_M, start) -> np.ndarray:
+    """[intercept, coefficients] of ridge regression, its penalty chosen by leave-one-out (PRESS); it needs no start."""
+    x_MxP, weight_M = _features(share_MxK), weight_M / weight_M.sum()
+    mean_P, mean = weight_M @ x_MxP, weight_M @ y_M
+    scale_P = np.maximum(np.sqrt(weight_M @ np.square(x_MxP - mean_P)), 1e-9)
+    root_M = np.sqrt(weight_M)
+    centred_M = root_M * (y_M - mean)
+    u_MxP, s_P, vt_PxP = np.linalg.svd(root_M[:, None] * (x_MxP - mean_P) / scale_P, full_matrices=False)
+    shrink_NxP = s_P**2 / (s_P**2 + _RIDGES[:, None])  # one row a penalty
+    leverage_NxM = weight_M + shrink_NxP @ np.square(u_MxP).T  # the first term is the intercept's
+    error_NxM = (centred_M - (shrink_NxP * (u_MxP.T @ centred_M)) @ u_MxP.T) / np.maximum(1 - leverage_NxM, 1e-3)
+    ridge = _RIDGES[np.square(error_NxM).sum(1).argmin()]
+    coefficient_P = vt_PxP.T @ (s_P / (s_P**2 + ridge) * (u_MxP.T @ centred_M)) / scale_P
+    return np.array([mean - coefficient_P @ mean_P, *coefficient_P])
+
+
+def _predict_quadratic(parameters_KxP, share_NxK) -> np.ndarray:
+    # Neither a loss nor an error rate is below 0.
+    return np.maximum(parameters_KxP[:, 0] + _features(share_NxK) @ parameters_KxP[:, 1:].T, 0)
+
+
+KINDS = {
+    "log_linear": (_fit_log_linear, _predict_log_linear),
+    "quadratic": (_fit_quadratic, _predict_quadratic),
+}
+
+
+def _predict(kind: str, parameters_KxP, share_NxK) -> np.ndarray:
+    """y_NxK."""
+    return KINDS[kind][1](parameters_KxP, share_NxK)
+
+
+def _minimum(kind: str, parameters_KxP, natural_K, most_K, kl: float) -> np.ndarray:
+    """Shares [K] of the smallest penalised mean prediction: the best of many points, then SLSQP from it."""
+    K, step = len(natural_K), 1e-6
+
+    def value(share_NxK):
+        share_NxK = np.maximum(share_NxK, LEAST_SHARE)
+        divergence_N = (share_NxK * np.log(share_NxK / np.maximum(natural_K, LEAST_SHARE))).sum(1)
+        return _predict(kind, parameters_KxP, share_NxK).mean(1) + kl * divergence_N
+
+    def slope(share_K):
+        up_K, down_K = np.split(value(np.concatenate([share_K + step * np.eye(K), share_K - step * np.eye(K)])), 2)
+        return (up_K - down_K) / (2 * step)
+
+    points_NxK = np.random.default_rng(0).dirichlet(np.full(K, 0.7), 500)
+    points_NxK = np.concatenate([natural_K[None], points_NxK[(points_NxK <= most_K).all(1)]])
+    found = optimize.minimize(
+        lambda share_K: value(share_K[None])[0],
+        np.clip(points_NxK[value(points_NxK).argmin()], LEAST_SHARE, most_K),
+        jac=slope,
+        method="SLSQP",
+        bounds=[(LEAST_SHARE, max(cap, LEAST_SHARE)) for cap in most_K],
+        constraints={"type": "eq", "fun": lambda share_K: share_K.sum() - 1, "jac": lambda share_K: np.ones(K)},
+        options={"ftol": 1e-9},
+    )
+    return found.x / found.x.sum()

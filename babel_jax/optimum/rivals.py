@@ -1,0 +1,158 @@
+"""What an optimised corpus must beat: other corpora, and what finding each of them costs.
+
+A corpus is a dict {language: tokens} in any one unit; `original` is what the corpus holds before anything is changed.
+From-scratch runs all see the same number of tokens, so only the proportions of a rival count there. `mixtures.compose`
+makes a mixture file of one.
+"""
+
+import re
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from babel_jax.corpus import mixture
+from babel_jax.errors import UserError, unknown_name
+
+# What a run is part of, by its name; the first that fits.
+ALGORITHM1, SCHEDULES, SWARM, SWEEP = "Algorithm 1's search", "schedule search", "swarm", "sweep of shares"
+FINAL, CHECKS = "one from-scratch run", "controls and new-only models"
+PARTS = (
+    (r"primary_climb|primary_only|continual", ALGORITHM1),
+    (r"replay", SCHEDULES),
+    (r"control|new_only", CHECKS),
+    (r"mix_swarm", SWARM),
+    (r"mix_[\d.]+$", SWEEP),
+    (r"mix_", FINAL),
+)
+
+
+def shuffled(
+    original: dict[str, float], optimised: dict[str, float], primary: str, seed: int = 0
+) -> dict[str, float] | None:
+    """The same changes given to other languages: does it matter *which* languages were cut?
+
+    The factors optimised / original are dealt anew among the languages other than the primary, at random but so that no
+    language that was changed keeps its own factor (or one as large).
+
+    Returns:
+      The corpus; None where it does not exist: nothing was changed, or no other language could take a change.
+
+    Raises:
+      UserError: the two corpora do not hold the same languages, the primary among them.
+    """
+    others = [name for name in _same_languages(original, optimised, primary) if name != primary]
+    factor_K = np.array([optimised[name] / original[name] for name in others])
+    own_KxK = np.isclose(factor_K[:, None], factor_K) & ~np.isclose(factor_K, 1)[:, None]
+    if np.isclose(factor_K, 1).all():
+        return None
+    cost_KxK = np.random.default_rng(seed).random(own_KxK.shape)
+    language_K, taken_K = linear_sum_assignment(cost_KxK + len(others) * own_KxK)
+    if own_KxK[language_K, taken_K].any():
+        return None
+    dealt = {name: original[name] * float(factor) for name, factor in zip(others, factor_K[taken_K], strict=True)}
+    return {primary: optimised[primary]} | dealt
+
+
+def same_primary(original: dict[str, float], optimised: dict[str, float], primary: str) -> dict[str, float]:
+    """The primary has the share that it has in the optimised corpus, the others share the rest as in the original.
+
+    Is a gain due to *which* languages gave way, or only to more of the primary? The total is the original's.
+
+    Raises:
+      UserError: as `shuffled`; or the original holds nothing but the primary.
+    """
+    others = [name for name in _same_languages(original, optimised, primary) if name != primary]
+    total, rest = sum(original.values()), sum(original[name] for name in others)
+    if not rest:
+        raise UserError(f"the original corpus holds only {primary}; give it tokens of another language.")
+    share = optimised[primary] / sum(optimised.values())
+    return {primary: share * total} | {name: (1 - share) * total * original[name] / rest for name in others}
+
+
+def temperature(original: dict[str, float], temperature: float = 2.0) -> dict[str, float]:
+    """The original flattened: shares ~ tokens^(1/T), with the original's total (Devlin et al. 2019; Conneau et al. 2020)."""
+    if not temperature > 0:
+        raise UserError(f"the temperature is {temperature}; it must be above 0, such as 2.")
+    total = sum(original.values())
+    return {name: weight * total for name, weight in mixture.by_temperature(original, temperature).items()}
+
+
+def unimax(original: dict[str, float], max_epochs: float = 4.0) -> dict[str, float]:
+    """Equal shares, but no language more than `max_epochs` times what there is; the original's total (Chung et al. 2023)."""
+    if not max_epochs >= 1:
+        raise UserError(f"max_epochs is {max_epochs}; it must be 1 or more: fewer tokens cannot fill the corpus.")
+    total = sum(original.values())
+    most = {name: max_epochs * tokens for name, tokens in original.items()}
+    weights = mixture.capped(dict.fromkeys(original, 1.0), most, total)
+    return {name: weight * total for name, weight in weights.items()}
+
+
+def equal_small(original: dict[str, float], primary: str, tokens: float) -> dict[str, float]:
+    """The trivial rule: all of the primary, and the same small number of tokens of every other language (or all it has)."""
+    _same_languages(original, original, primary)
+    return {name: amount if name == primary else min(tokens, amount) for name, amount in original.items()}
+
+
+def swarm(original: dict[str, float], count: int, seed: int = 0, concentration: float = 1.0) -> list[dict[str, float]]:
+    """`count` random corpora to fit a law to, each with the original's total, as RegMix draws them (Liu et al. 2024).
+
+    Dirichlet around the original flattened by temperature 2. The parameters are `concentration` x K times its K shares
+    (1 and equal amounts: uniform over the simplex), times a factor that goes evenly in log from 1/4 (mostly one
+    language) to 4 (near the centre). Shares are whole thousandths, so that a mixture's rows come in short blocks.
+
+    Raises:
+      UserError: fewer than one corpus, or fewer than two languages.
+    """
+    if count < 1 or len(original) < 2:
+        raise UserError(f"a swarm of {count} over {len(original)} language(s) says nothing; it needs at least 1 and 2.")
+    generator, total = np.random.default_rng(seed), sum(original.values())
+    centre_K = np.array(list(mixture.by_temperature(original, 2.0).values()))
+    found = []
+    for factor in np.geomspace(0.25, 4.0, count):
+        share_K = generator.dirichlet(concentration * factor * len(centre_K) * centre_K)
+        thousandths = mixture.apportion([int(share * 1e9) for share in share_K], 1000)
+        found.append({name: total * part / 1000 for name, part in zip(original, thousandths, strict=True)})
+    return found
+
+
+def flops(runs: list[dict]) -> list[dict]:
+    """What each search costs beside one from-scratch run: operations of training, for one seed; measuring is not counted.
+
+    Args:
+      runs: [{"run", "seed", "flops"}], flops = `model.flops.flops_per_token` x tokens seen by that run.
+    Returns:
+      [{"what", "flops", "runs", "final_runs"}], one from-scratch run (the mean of all) first: operations of all runs of
+      that part, how many runs a seed has of it, and the same cost in from-scratch runs (NaN if there is none).
+    """
+    parts = {what: [] for what in (ALGORITHM1, SCHEDULES, SWARM, SWEEP, FINAL, CHECKS)}
+    for run in runs:
+        what = next((what for pattern, what in PARTS if re.match(pattern, run["run"])), None)
+        if what is None:
+            raise unknown_name("run of a study", run["run"], ("primary_only", "continual", "control", "mix_0.5000"))
+        parts[what].append(run)
+    scratch = [run["flops"] for what in (SWARM, SWEEP, FINAL) for run in parts[what]]
+    one = float(np.mean(scratch)) if scratch else float("nan")
+    rows = [{"what": FINAL, "flops": one, "runs": 1.0, "final_runs": 1.0}] if scratch else []
+    for what, members in parts.items():
+        if members and what != FINAL:
+            seeds = len({run["seed"] for run in members})
+            cost = sum(run["flops"] for run in members) / seeds
+            rows.append({"what": what, "flops": cost, "runs": len(members) / seeds, "final_runs": cost / one})
+    return rows
+
+
+def _same_languages(original, optimised, primary: str) -> list[str]:
+    if primary not in original:
+        raise unknown_name("language of the corpus", primary, original)
+    if set(original) != set(optimised):
+        raise UserError(
+            f"the original corpus holds {', '.join(sorted(original))}, the optimised one "
+            f"{', '.join(sorted(optimised))}; give both tokens of the same languages."
+        )
+    for name in original:
+        if not (0 < original[name] < np.inf and 0 <= optimised[name] < np.inf):
+            raise UserError(
+                f"{name} has {original[name]} tokens originally and {optimised[name]} optimised; give finite numbers, the "
+                "first above 0."
+            )
+    return list(original)

@@ -1,0 +1,268 @@
+"""Schedules instead of static mixes: the primary first, then a phase of new languages in which some of the primary is replayed.
+
+What is known of such schedules are the continual runs: a checkpoint after n tokens is a phase of n tokens, a run that replays
+the primary with share r is a phase with replay share r. `surface` makes of them the score over both, `propose` the best of it
+as stages that `train` takes. A proposal takes two things for granted, which its from-scratch run tests: that the first phase
+comes as far as the model that the continual runs began with, and that new languages in one phase do not disturb each other.
+
+Letters: K new languages, R replay shares, C checkpoints (phase lengths), S seeds, Q problems, N bootstrap replicates.
+"""
+
+import numpy as np
+
+from babel_jax.errors import UserError
+from babel_jax.evolution import stages, statistics
+
+
+def surface(
+    new: dict[str, dict],
+    primary: dict[str, dict],
+    primary_weight: float | None = None,
+    replicates: int = statistics.REPLICATES,
+) -> dict:
+    """The score of a phase of new languages, by replay share and length.
+
+    Args:
+      new: {language: {replay share: observation of that language}} of its continual runs; an observation holds "seeds",
+        "steps" [C], "tokens" [C] of the new language seen, "solved" (one [C, Q] of 0/1 per seed; or None) and "score_SxC".
+      primary: likewise {new language: {replay share: observation of the primary language}} of the same runs.
+      primary_weight: of the primary in the score. None: 1 / (K + 1), so that the score is the mean over all languages.
+
+    Returns:
+      {"languages", "seeds", "steps", "replay" [R], "tokens" [C] of the whole phase of one language, replayed ones included,
+      "new_KxRxC" and "primary_KxRxC" (means over seeds), "score_KxRxC" (weighted, smoothed over checkpoints as in
+      evolution/stages.py), "score_RxC" with "low_RxC" and "high_RxC" (its mean over the new languages), "score_SxKxRxC",
+      "replicates_NxKxRxC" (bootstrap: seeds drawn with replacement, problems within each), "halves_2xNxKxRxC" (in two halves
+      of the problems, for choosing in one and measuring in the other; NaN where single problems are not known)}.
+
+    Raises:
+      UserError: the runs differ in their replay shares, or have no seed or no checkpoint in common.
+    """
+    languages, replay = list(new), sorted(new[next(iter(new))])
+    if any(sorted(by[language]) != replay for by in (new, primary) for language in languages):
+        raise UserError(
+            "the continual runs have other replay shares in one language than in another; run the same in each."
+        )
+    if not 0 <= replay[0] <= replay[-1] < 1:
+        raise UserError(f"replay shares are {replay}; they lie from 0 to below 1.")
+    runs = [by[language][r] for by in (new, primary) for language in languages for r in replay]
+    seeds = sorted(set.intersection(*(set(run["seeds"]) for run in runs)))
+    steps = sorted(set.intersection(*(set(np.asarray(run["steps"]).tolist()) for run in runs)))
+    if not seeds or not steps:
+        raise UserError(
+            "the continual runs with replay have no seed, or no checkpoint, in common; measure the same of each."
+        )
+    weight = 1 / (len(languages) + 1) if primary_weight is None else primary_weight
+    smoothing_CxC = stages.smoothing_CxC(len(steps))
+    score_2 = [
+        np.array([[[_score(by[language][r], seed, steps) for r in replay] for language in languages] for seed in seeds])
+        for by in (new, primary)
+    ]  # of the new languages and of the primary, each [S, K, R, C]
+    solved_2 = [
+        [[_solved(by[language], seed, steps) for seed in seeds] for language in languages] for by in (new, primary)
+    ]
+    halves_2, replicates_2 = zip(
+        *(_resampled(*pair, replicates) for pair in zip(score_2, solved_2, strict=True)), strict=True
+    )
+
+    def weighted(pair):
+        return ((1 - weight) * pair[0] + weight * pair[1]) @ smoothing_CxC.T
+
+    replicates_NxKxRxC = weighted(replicates_2)
+    low_RxC, high_RxC = np.quantile(replicates_NxKxRxC.mean(1), _BOUNDS, axis=0)
+    score_SxKxRxC, first = weighted(score_2), new[languages[0]][replay[0]]
+    return {
+        "languages": languages,
+        "seeds": seeds,
+        "steps": steps,
+        "replay": replay,
+        "tokens": np.array(_at(first["steps"], first["tokens"], steps), float) / (1 - replay[0]),
+        "new_KxRxC": score_2[0].mean(0),
+        "primary_KxRxC": score_2[1].mean(0),
+        "score_KxRxC": score_SxKxRxC.mean(0),
+        "score_RxC": score_SxKxRxC.mean((0, 1)),
+        "low_RxC": low_RxC,
+        "high_RxC": high_RxC,
+        "score_SxKxRxC": score_SxKxRxC,
+        "replicates_NxKxRxC": replicates_NxKxRxC,
+        "halves_2xNxKxRxC": weighted(halves_2),
+    }
+
+
+def propose(found: dict, primary: str, total_tokens: int, most: dict[str, float] | None = None) -> dict:
+    """The schedule of `total_tokens` tokens with the best score: primary first, then the new languages with replay.
+
+    There is one replay share; each new language gets as many tokens as are best for it at that share, so the phase mixes
+    them in that proportion. The best is taken among the lengths that were measured; of K languages each may fill less than
+    the K-th part of the run.
+
+    Args:
+      found: from `surface`.
+      most: {language: most tokens of it}, such as what its corpus holds times the epochs allowed; absent: no limit.
+
+    Returns:
+      {"stages": as a config takes them, "replay", "replay_ci", "phase_tokens", "phase_tokens_ci", "new_tokens" (in that
+      phase, of all new languages), "new_tokens_ci", "by_language": {language: {"tokens", "ci"}}, "predicted",
+      "predicted_ci", "active": {language: what holds it back}, "reason"}. Intervals of tokens and replay: 95 % percentiles
+      over the replicates. `predicted`: the score to expect, measured on other data than it was chosen on: with two seeds or
+      more on the seed left out, with Student t; with one on the other half of the problems, with percentiles over resampled
+      problems (NaN without single problems), which says nothing about other seeds.
+
+    Raises:
+      UserError: no phase that was measured fits into the run.
+    """
+    fit_KxRxC = _fits(found, total_tokens, most or {})
+    r, c_K = _choose(found["score_KxRxC"], fit_KxRxC)
+    drawn_N, drawn_NxK = _choose(found["replicates_NxKxRxC"], fit_KxRxC)
+    new_K, new_NxK = _new_tokens(found, r, c_K), _new_tokens(found, drawn_N, drawn_NxK)
+    replay, replay_N = float(found["replay"][r]), np.array(found["replay"])[drawn_N]
+    predicted, low, high = _predicted(found, fit_KxRxC)
+    return {
+        "stages": _stages(primary, total_tokens, dict(zip(found["languages"], new_K.tolist(), strict=True)), replay),
+        "replay": replay,
+        "replay_ci": _percentiles(replay_N),
+        "phase_tokens": float(new_K.sum() / (1 - replay)),
+        "phase_tokens_ci": _percentiles(new_NxK.sum(1) / (1 - replay_N)),
+        "new_tokens": float(new_K.sum()),
+        "new_tokens_ci": _percentiles(new_NxK.sum(1)),
+        "by_language": {
+            language: {"tokens": float(new_K[k]), "ci": _percentiles(new_NxK[:, k])}
+            for k, language in enumerate(found["languages"])
+        },
+        "predicted": predicted,
+        "predicted_ci": [low, high],
+        "active": _active(found, fit_KxRxC, r),
+        "reason": _reason(found, c_K),
+    }
+
+
+# --- the surface ----------------------------------------------------------------------------------------------------------
+
+_BOUNDS = (0.5 - statistics.CONFIDENCE / 2, 0.5 + statistics.CONFIDENCE / 2)
+
+
+def _at(steps, values, wanted) -> list:
+    by_step = dict(zip(np.asarray(steps).tolist(), values, strict=True))
+    return [by_step[step] for step in wanted]
+
+
+def _score(run: dict, seed: int, steps) -> list[float]:
+    return _at(run["steps"], run["score_SxC"][run["seeds"].index(seed)], steps)
+
+
+def _solved(by_replay: dict[float, dict], seed: int, steps) -> np.ndarray | None:
+    """The answers of one seed, [R, C, Q]; None where single problems are not known."""
+    if any(run["solved"] is None for run in by_replay.values()):
+        return None
+    runs = [by_replay[r] for r in sorted(by_replay)]
+    return np.array([_at(run["steps"], run["solved"][run["seeds"].index(seed)], steps) for run in runs], float)
+
+
+def _resampled(score_SxKxRxC: np.ndarray, solved, replicates: int) -> tuple[np.ndarray, np.ndarray]:
+    """(accuracies in two halves of the problems [2, N, K, R, C], bootstrap [N, K, R, C]). `solved`: [K][S] of [R, C, Q].
+
+    The bootstrap draws seeds with replacement and problems anew for each seed drawn; a problem brings its answers in all runs
+    and at all checkpoints along. The draws are the same in every call, so where two languages have equally many problems,
+    taken to be the same ones, their answers stay together.
+    """
+    seeds, languages, *shape = score_SxKxRxC.shape
+    halves = np.full((2, replicates, languages, *shape), np.nan)
+    total = np.zeros((replicates, languages, *shape))
+    generator = np.random.default_rng(0)
+    drawn_SxN = generator.integers(seeds, size=(seeds, replicates))
+    for k in range(languages):
+        known = all(solved_RxCxQ is not None for solved_RxCxQ in solved[k])
+        if known:
+            flat = [solved_RxCxQ.reshape(-1, solved_RxCxQ.shape[-1]) for solved_RxCxQ in solved[k]]
+            halves[:, :, k] = statistics.resampled_halves(flat, replicates).reshape(2, -1, *shape)
+        for place, drawn_N in enumerate(drawn_SxN):
+            for seed in range(seeds):
+                here = drawn_N == seed
+                if not known:
+                    total[here, k] += score_SxKxRxC[seed, k]
+                    continue
+                problems = flat[seed].shape[1]
+                problem_generator = np.random.default_rng([place, seed])
+                count_NxQ = problem_generator.multinomial(problems, np.full(problems, 1 / problems), here.sum())
+                total[here, k] += (count_NxQ @ flat[seed].T / problems).reshape(-1, *shape)
+    return halves, total / seeds
+
+
+# --- the proposal ---------------------------------------------------------------------------------------------------------
+
+
+def _fits(found: dict, total_tokens: float, most: dict[str, float]) -> np.ndarray:
+    """Which phases may be proposed, [K, R, C]: shorter than their part of the run, and no more new tokens than allowed."""
+    languages = found["languages"]
+    new_RxC = np.multiply.outer(1 - np.array(found["replay"]), found["tokens"])
+    short_C = found["tokens"] < total_tokens / len(languages)
+    fit_KxRxC = np.array([short_C & (new_RxC <= most.get(language, np.inf)) for language in languages])
+    if not fit_KxRxC.any(2).all():
+        raise UserError(
+            f"no phase that was measured fits into {total_tokens:,.0f} tokens with what each language may give; measure "
+            "earlier checkpoints, or allow more tokens."
+        )
+    return fit_KxRxC
+
+
+def _choose(score_xKxRxC, fit_KxRxC) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the best replay share [...] and of each language's best checkpoint at it [..., K]."""
+    allowed = np.where(fit_KxRxC, score_xKxRxC, -np.inf)
+    r_x = allowed.max(-1).mean(-2).argmax(-1)
+    c_xKxR = allowed.argmax(-1)
+    return r_x, np.take_along_axis(c_xKxR, r_x[..., None, None], -1)[..., 0]
+
+
+def _value(score_xKxRxC, r_x, c_xK) -> np.ndarray:
+    """Mean over languages of the score at the chosen places, [...]."""
+    score_xKxC = np.take_along_axis(score_xKxRxC, r_x[..., None, None, None], -2)[..., 0, :]
+    return np.take_along_axis(score_xKxC, c_xK[..., None], -1)[..., 0].mean(-1)
+
+
+def _new_tokens(found: dict, r_x, c_xK) -> np.ndarray:
+    """Tokens of each new language, [..., K]."""
+    return found["tokens"][c_xK] * (1 - np.array(found["replay"])[r_x][..., None])
+
+
+def _predicted(found: dict, fit_KxRxC) -> tuple[float, float, float]:
+    score_SxKxRxC = found["score_SxKxRxC"]
+    seeds = len(score_SxKxRxC)
+    if seeds > 1:
+        others = np.array([np.delete(score_SxKxRxC, s, axis=0).mean(0) for s in range(seeds)])
+        return tuple(float(x) for x in statistics.student(_value(score_SxKxRxC, *_choose(others, fit_KxRxC))))
+    halves = found["halves_2xNxKxRxC"]
+    value_N = _value(halves, *_choose(halves[::-1], fit_KxRxC)).mean(0)
+    return float(value_N.mean()), *_percentiles(value_N)
+
+
+def _percentiles(value_N) -> list[float]:
+    return np.quantile(value_N, _BOUNDS).tolist()
+
+
+def _stages(primary: str, total_tokens: int, tokens: dict[str, float], replay: float) -> list[dict]:
+    new = sum(tokens.values())
+    if not new:
+        return [{"tokens": 0, "weights": {primary: 1.0}}]
+    share = {language: round((1 - replay) * count / new, 4) for language, count in tokens.items() if count}
+    first = {"tokens": int(total_tokens - new / (1 - replay)), "weights": {primary: 1.0}}
+    return [first, {"tokens": 0, "weights": ({primary: replay} if replay else {}) | share}]
+
+
+def _active(found: dict, fit_KxRxC, r) -> dict[str, str]:
+    """What each language would take more of than it may."""
+    free_K = found["score_KxRxC"][:, r].argmax(-1)
+    return {
+        language: f"a phase of {found['tokens'][free_K[k]]:,.0f} tokens scores best and is too long"
+        for k, language in enumerate(found["languages"])
+        if not fit_KxRxC[k, r, free_K[k]]
+    }
+
+
+def _reason(found: dict, c_K) -> str:
+    tokens_K, last = found["tokens"][c_K], len(found["tokens"]) - 1
+    if not tokens_K.any():
+        return "no phase of a new language scores better than the primary alone"
+    rising = [language for language, c in zip(found["languages"], c_K, strict=True) if c == last > 0]
+    if rising:
+        return f"{' and '.join(rising)}: the score still rises at the longest phase that was measured; a longer one may be better"
+    return "the score is highest inside what was measured"

@@ -1,0 +1,361 @@
+"""The verb `optimize`: from a study, or from a table of losses and scores made elsewhere, to a corpus and its mixture file.
+
+The table needs no framework of ours. It is CSV, one row for each checkpoint of each continual run, with the columns
+
+  language      the new language, on which the primary language's model was trained further
+  seed          which run of it, an integer
+  step          the checkpoint's optimiser step
+  tokens        tokens of the new language seen by then; the first checkpoint, at 0, is the primary language's model
+  loss          held-out loss on the new language, nats per token, on the same texts at every checkpoint
+  score         share of the problems that are solved, 0 to 1
+  n             problems behind the score, the same number at all checkpoints of a run
+
+and, where they were measured, `loss_error` (standard error of the loss; without it a single run has no interval) and the
+primary's share in what the model does, 0 to 1: `knowledge_share`, `working_language`. Without one of these two, whether
+a language depends on the primary cannot be tested, and it keeps its tokens unless --assume names it.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from babel_jax import files, mixtures
+from babel_jax.errors import Parser, UserError, one_line, unknown_name
+from babel_jax.evolution import dependence, stages
+from babel_jax.optimum import algorithm1, share
+
+COLUMNS = ("language", "seed", "step", "tokens", "loss", "score", "n")
+OPTIONAL = ("loss_error", *dependence.SHARES)
+FEWEST_CHECKPOINTS = 3  # of a run: a peak lies between two others
+SCHEDULE = "schedule"
+
+
+def options(arguments: list[str]):
+    """The arguments of `optimize`, read."""
+    parser = Parser(
+        prog="python -m babel_jax optimize",
+        description="how much of each language a corpus should hold, by Algorithm 1, with intervals",
+        epilog="FILE needs the columns language (the new one), seed, step, tokens (of the new language seen; 0 is the "
+        "primary's model), loss (held-out, nats per token), score (0 to 1) and n (problems behind it); it may have "
+        "loss_error, knowledge_share and working_language. Only numpy, scipy and pandas read it.",
+        allow_abbrev=False,
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--workdir", "--study", help="a study's directory")
+    what.add_argument("--csv", metavar="FILE", help="losses and scores of continual runs")
+    table = parser.add_argument_group("with --csv")
+    table.add_argument("--primary", help="the language that the models were trained on first")
+    table.add_argument("--original", metavar="NAME=TOKENS,…", help="the corpus to change: python=11e9,php=23e9")
+    table.add_argument(
+        "--assume", default="", metavar="NAME,…", help="languages that depend on the primary without a test of it"
+    )
+    parser.add_argument(
+        "--source",
+        default="loss",
+        help="the share's: loss (default), loss_knowledge, knowledge_share or calibrated, as the study has them; or schedule",
+    )
+    parser.add_argument("--reading", default="pairwise", choices=algorithm1.READINGS, help="of Eq. 2 and 3")
+    limits = parser.add_argument_group("constraints")
+    limits.add_argument("--budget", type=float, help="tokens in all (default: of a study's mixes; or what comes out)")
+    limits.add_argument(
+        "--max_epochs", type=float, default=0.0, help="how often a language's tokens may be seen (0: no limit)"
+    )
+    limits.add_argument("--min_share", type=float, default=0.0, help="of all tokens, for every language")
+    parser.add_argument("--out", metavar="FILE", help="where a mixture file is written that `train` reads")
+    parsed = parser.parse_args(arguments)
+    if parsed.csv and not (parsed.primary and parsed.original):
+        raise UserError("--csv needs --primary and --original: --primary=python --original=python=11e9,php=23e9.")
+    if parsed.csv and parsed.source != "loss":
+        raise UserError("--csv has the source loss alone; the others, and schedules, need a study: --workdir.")
+    if not parsed.csv and (parsed.primary or parsed.original or parsed.assume):
+        raise UserError("--primary, --original and --assume go with --csv; a study says them itself.")
+    return parsed
+
+
+def main(arguments: list[str]) -> None:
+    """`optimize …`: prints the proposals and the corpus, and writes the mixture file to --out."""
+    parsed = options(arguments)
+    mixture = (_of_csv if parsed.csv else _of_study)(parsed)
+    if parsed.out:
+        mixtures.write(parsed.out, mixture)
+        print(f"\nmixture: {parsed.out}; train it with --run=mix --mixture={parsed.out}")
+
+
+# --- a study --------------------------------------------------------------------------------------------------------------
+
+
+def _of_study(parsed) -> dict | None:
+    """Prints what a study proposes; the mixture file's content where one is wanted."""
+    from babel_jax import findings  # not for a table of losses: it reads Parquet
+
+    found = findings.of_study(parsed.workdir)
+    study = found["study"]
+    if parsed.source == SCHEDULE:
+        return _of_schedule(parsed, found)
+    proposals = {language: about["proposals"] for language, about in found["languages"].items()}
+    sources = list({source: None for of_language in proposals.values() for source in of_language})
+    if not sources:
+        raise UserError(f"the study in {parsed.workdir} has no proposal: {' '.join(found['missing'])}")
+    if not study.get("original"):
+        raise UserError(f"{parsed.workdir}/study.json names no original corpus; run the study again with this version.")
+    if parsed.source not in sources:
+        raise unknown_name("source", parsed.source, [*sources, SCHEDULE])
+    for source in sources:
+        if source != parsed.source:
+            of_source = {language: of[source] for language, of in proposals.items() if source in of}
+            print(f"{source}\n{table(of_source)}\n")
+    chosen = {language: of[parsed.source] for language, of in proposals.items() if parsed.source in of}
+    available, tokens = _run_of(parsed.workdir, study) if parsed.out or parsed.max_epochs else ({}, None)
+    limits = _limits(parsed, available, parsed.budget or tokens)
+    corpus = algorithm1.corpus(chosen, study["primary"], study["original"], parsed.reading, limits)
+    print(f"{parsed.source}\n{table(chosen)}\n\n{corpus_table(corpus, study['original'])}")
+    return parsed.out and mixture(parsed.source, chosen, corpus, available)
+
+
+def _of_schedule(parsed, found: dict) -> dict | None:
+    proposed = found["schedules"] and found["schedules"]["proposal"]
+    if not proposed:
+        raise UserError(f"the study in {parsed.workdir} has no schedule; it needs continual runs with `replay`.")
+    if parsed.budget or parsed.max_epochs or parsed.min_share:
+        raise UserError("a schedule is as long as the study's mixes; leave --budget, --max_epochs and --min_share out.")
+    for number, stage in enumerate(proposed["stages"]):
+        size = f"{stage['tokens']:,} tokens" if stage["tokens"] else "the rest"
+        print(f"stage {number}, {size}: " + ", ".join(f"{name} {w:.4g}" for name, w in stage["weights"].items()))
+    print(proposed["reason"])
+    if not parsed.out:
+        return None
+    available, tokens = _run_of(parsed.workdir, found["study"])
+    proposed = _plain(proposed)
+    made = {"by": "optimize", "source": SCHEDULE, "proposal": proposed}
+    return mixtures.compose(made, proposed["stages"], available, tokens)
+
+
+def _run_of(workdir, study: dict) -> tuple[dict[str, int], int]:
+    """(tokens that there are of each source, tokens of a run) of a study's from-scratch mixes."""
+    runs = [run for run in study["runs"] if run["run"].startswith("mix_")]
+    if not runs:
+        raise UserError(
+            f"the study in {workdir} trained no mix, so nothing says for how many tokens; add the role 'mix'."
+        )
+    _, done, row_tokens = mixtures.finished(files.path(workdir) / f"seed{runs[0]['seed']}" / runs[0]["run"])
+    return {source: counts["rows"] * row_tokens for source, counts in done["sources"].items()}, done["tokens"]
+
+
+def _limits(parsed, available: dict[str, float], budget: float | None) -> algorithm1.Constraints:
+    if not parsed.max_epochs:
+        return algorithm1.Constraints(budget=budget, min_share=parsed.min_share)
+    return algorithm1.Constraints(budget, available, parsed.max_epochs, parsed.min_share)
+
+
+# --- a table of losses and scores -----------------------------------------------------------------------------------------
+
+
+def _of_csv(parsed) -> dict | None:
+    """Prints what a table of losses and scores proposes; the mixture file's content where one is wanted."""
+    original = amounts(parsed.original)
+    assumed = [name for name in parsed.assume.split(",") if name]
+    if parsed.primary not in original:
+        raise UserError(f"--original has no {parsed.primary}; give the primary's tokens too: {parsed.primary}=11e9,….")
+    observations = read_csv(parsed.csv, parsed.primary)
+    for name in assumed:
+        if name not in observations:
+            raise unknown_name("language of the table", name, observations)
+    proposals = {}
+    for language, observation in observations.items():
+        if language not in original:
+            raise UserError(f"--original has no {language}; give its tokens: {language}=….")
+        tokens = original[parsed.primary], original[language]
+        proposals[language] = of_observation(observation, *tokens, language in assumed)
+    corpus = algorithm1.corpus(
+        proposals, parsed.primary, original, parsed.reading, _limits(parsed, original, parsed.budget)
+    )
+    print(f"{table(proposals)}\n\n{corpus_table(corpus, original)}")
+    return parsed.out and mixture("loss", proposals, corpus, original)
+
+
+def amounts(text: str) -> dict[str, float]:
+    """{language: tokens} of an argument such as python=11e9,php=23e9."""
+    found = {}
+    for part in text.split(","):
+        name, _, number = part.partition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            raise UserError(f"--original has '{part}'; write NAME=TOKENS, such as python=11e9.") from None
+        if not 0 < found[name] < math.inf or not name:
+            raise UserError(f"--original has '{part}'; every language needs a name and tokens above 0.")
+    return found
+
+
+def of_observation(observation: dict, primary_tokens: float, original_tokens: float, assumed: bool = False) -> dict:
+    """Algorithm 1's proposal for one language of a table, from its losses.
+
+    `assumed`: that it depends on the primary is taken for granted.
+    """
+    verdict = stages.verdict(observation["steps"], observation["solved"])
+    at_peak = int(np.searchsorted(observation["steps"], verdict["peak"]["step"]))
+    shares = {name: value_SxC[:, at_peak].tolist() for name, value_SxC in observation["shares"].items()}
+    tested = None
+    if assumed:
+        tested = {"depends": True, "reason": "It is assumed to depend on the primary."}
+    elif shares:
+        solved = np.rint(observation["score_SxC"][:, at_peak] * observation["problems"]).tolist()
+        tested = dependence.dependence(verdict, shares, {"knowledge_share": solved})
+    curve = share.share_curve(observation, "loss")
+    return algorithm1.propose(
+        observation, curve, verdict, tested, primary_tokens=primary_tokens, original_tokens=original_tokens
+    )
+
+
+def read_csv(file, primary: str) -> dict[str, dict]:
+    """`observations` of a CSV file as the module describes it.
+
+    Raises:
+      UserError: the file cannot be read, or its content cannot be optimised on; the message says which row, or why.
+    """
+    try:
+        frame = pd.read_csv(file, skipinitialspace=True)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {file} as CSV ({one_line(error)}); check the path.") from error
+    return observations(frame, primary, file)
+
+
+def observations(frame: pd.DataFrame, primary: str, name="the table") -> dict[str, dict]:
+    """{new language: observation} of a table with the module's columns; rows of the primary language are left out.
+
+    An observation has language, steps [C], tokens [C], seeds, solved (`answers`), score_SxC, problems, losses and
+    loss_errors {"loss": [S, C]}, shares {source: [S, C]}. `name` is what errors call the table.
+    """
+    if missing := [column for column in COLUMNS if column not in frame]:
+        raise UserError(f"{name} lacks the column {', '.join(missing)}; it needs {', '.join(COLUMNS)}.")
+    frame = frame[(frame["language"] != primary).to_numpy(bool)].copy()
+    if frame.empty:
+        raise UserError(f"{name} has no language but {primary}; add the rows of a new one, trained on from its model.")
+    if frame["language"].isna().any():
+        raise UserError(f"{name}, row {frame['language'].isna().idxmax() + 2}: language is missing; fill it in.")
+    for column in [*COLUMNS[1:], *(column for column in OPTIONAL if column in frame)]:
+        frame[column] = _numbers(frame, column, name)
+    return {str(language): _observation(str(language), rows, name) for language, rows in frame.groupby("language")}
+
+
+def _numbers(frame: pd.DataFrame, column: str, name) -> pd.Series:
+    """A column as numbers in their range; an error names the first row that is wrong."""
+    values = pd.to_numeric(frame[column], errors="coerce")
+    whole, share = column in ("seed", "step", "tokens", "n"), column in ("score", *dependence.SHARES)
+    least = 2 if column == "n" else 0
+    known = frame[column].notna() | (column in COLUMNS)
+    wrong = values.isna() & known | np.isinf(values) | (values < least)
+    if whole:
+        wrong |= values % 1 != 0
+    if share:
+        wrong |= values > 1
+    if wrong.any():
+        given, row = frame[column][wrong].iloc[0], wrong.idxmax() + 2  # the header is row 1
+        wants = "from 0 to 1" if share else f"a whole number, {least} or more" if whole else "a number, 0 or more"
+        raise UserError(
+            f"{name}, row {row}: {column} is {'missing' if pd.isna(given) else given} and must be {wants}; measure that "
+            "checkpoint again, or leave it out for every seed."
+        )
+    return values.astype(int) if whole else values.astype(float)
+
+
+def _observation(language: str, rows: pd.DataFrame, name) -> dict:
+    if rows.duplicated(["seed", "step"]).any():
+        seed, step = rows[rows.duplicated(["seed", "step"])].iloc[0][["seed", "step"]]
+        raise UserError(f"{name} has {language}, seed {seed}, step {step} twice; leave one of the rows out.")
+    columns = [column for column in (*COLUMNS[3:], *OPTIONAL) if column in rows]
+    wide = {column: rows.pivot(index="seed", columns="step", values=column) for column in columns}
+    seeds, steps = wide["loss"].index.tolist(), wide["loss"].columns.to_numpy()
+    if wide["loss"].isna().any(axis=None):
+        seed, step = wide["loss"].isna().stack().idxmax()
+        raise UserError(f"{name}: seed {seed} of {language} lacks step {step}; all seeds need the same checkpoints.")
+    if len(steps) < FEWEST_CHECKPOINTS:
+        raise UserError(
+            f"{name} has {len(steps)} checkpoints of {language}; a peak needs {FEWEST_CHECKPOINTS} or more: evaluate others."
+        )
+    tokens_C = wide["tokens"].mean().to_numpy()
+    if tokens_C[0] != 0 or (np.diff(tokens_C) <= 0).any():
+        raise UserError(
+            f"{name}: tokens of {language} must rise from 0, where the primary's model stands, from step to step."
+        )
+    problems_S = wide["n"].iloc[:, 0].to_numpy()
+    if (wide["n"].to_numpy() != problems_S[:, None]).any():
+        raise UserError(
+            f"{name}: n of {language} changes within a run; score all its checkpoints on the same problems."
+        )
+    score_SxC, unknown = wide["score"].to_numpy(), np.full(wide["loss"].shape, np.nan)
+    return {
+        "language": language,
+        "steps": steps,
+        "tokens": tokens_C,
+        "seeds": seeds,
+        "solved": [answers(*of_seed) for of_seed in zip(score_SxC, problems_S, seeds, strict=True)],
+        "score_SxC": score_SxC,
+        "problems": int(problems_S.max()),
+        "losses": {"loss": wide["loss"].to_numpy()},
+        "loss_errors": {"loss": wide["loss_error"].to_numpy() if "loss_error" in wide else unknown},
+        "shares": {source: wide[source].to_numpy() for source in dependence.SHARES if source in wide},
+    }
+
+
+def answers(score_C, problems: int, seed: int) -> np.ndarray:
+    """[C, Q] of 0/1 with these scores, where it is not known which of the Q problems were solved.
+
+    Drawn independently for each checkpoint. A real model's answers at two checkpoints agree more than that, which
+    cancels in their difference, so intervals of a rise or a decline come out too wide rather than too narrow.
+    """
+    solved_C = np.rint(np.asarray(score_C) * problems)
+    order_CxQ = np.random.default_rng(seed).random((len(solved_C), problems)).argsort(1)
+    return (order_CxQ < solved_C[:, None]).astype(float)
+
+
+# --- what is shown and written --------------------------------------------------------------------------------------------
+
+
+def table(proposals: dict[str, dict]) -> str:
+    """Algorithm 1's proposals in lines for the terminal."""
+    lines = [f"{'language':10s} {'P*':>6s}  {'95 % interval':16s} {'step':>6s} {'tokens':>7s}  95 % interval"]
+    for language, found in proposals.items():
+        low, high = found["p_star_ci"]
+        least, most = (algorithm1.readable(tokens) for tokens in found["tokens_ci"])
+        lines.append(
+            f"{language:10s} {found['p_star']:6.4f}  {f'{low:.4f} to {high:.4f}':16s} {found['best_step']:6d} "
+            f"{algorithm1.readable(found['tokens']):>7s}  {least} to {most}"
+        )
+    return "\n".join(lines)
+
+
+def corpus_table(corpus: dict, original: dict[str, float]) -> str:
+    """The corpus that is made of the proposals, and why, in lines for the terminal; tokens in the unit of `original`."""
+    lines = [f"{'language':10s} {'original':>8s} {'asked':>8s} {'corpus':>8s} {'share':>7s}  decision"]
+    for language, tokens in corpus["tokens"].items():
+        sizes = (original[language], corpus["unconstrained"][language], tokens)
+        decision = corpus["decisions"].get(language, "as it is")
+        lines.append(
+            f"{language:10s} "
+            + " ".join(f"{algorithm1.readable(size):>8s}" for size in sizes)
+            + f" {corpus['shares'][language]:7.2%}  {decision}"
+        )
+    total, held = algorithm1.readable(corpus["total"]), ", ".join(corpus["active"]) or "no constraint"
+    lines.append(f"corpus of {total} tokens, {corpus['reading']} reading; binding: {held}")
+    return "\n".join(lines + list(corpus["reasons"].values()))
+
+
+def mixture(source: str, proposals: dict[str, dict], corpus: dict, available: dict[str, float]) -> dict:
+    """The content of the mixture file of a corpus: one stage, weights in whole ten-thousandths, so that blocks are short."""
+    weights = {language: round(share, 4) for language, share in corpus["shares"].items()}
+    stages_ = [{"tokens": 0, "weights": {language: weight for language, weight in weights.items() if weight}}]
+    made = {"by": "optimize", "source": source, "corpus": _plain(corpus), "proposals": _plain(proposals)}
+    return mixtures.compose(made, stages_, available, round(corpus["total"]))
+
+
+def _plain(value):
+    """A value as JSON can hold it: no replicates, and null where a number is infinite or not there."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items() if key != "replicates_R"}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,399 @@
+"""The page's sections: one a figure, in the paper's order, each with its caption and with what the paper shows there."""
+
+import html
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from babel_jax.evolution import measured
+from babel_jax.report import words
+
+
+@dataclass(frozen=True)
+class Section:
+    """`name` is the figure's; `verdicts` are the names of the verdicts that it bears on; `paper` is what the paper shows."""
+
+    name: str
+    title: str
+    chapter: str
+    caption: Callable[[dict, str | None], str]
+    verdicts: tuple[str, ...] = ()
+    paper: str = ""
+    table: Callable[[dict], str] = lambda findings: ""
+
+
+# --- captions: sentences from the findings, nothing computed ----------------------------------------------------------
+
+
+def _curves(findings: dict, language: str) -> dict:
+    return findings["languages"][language]["curves"]
+
+
+def _interval(curve: dict | None, mark: str = "Bands") -> str:
+    return "" if curve is None else f"{mark}: 95 %, {curve['interval']}. "
+
+
+def _story(findings: dict, language: str | None) -> str:
+    if language is None and len(findings["languages"]) > 1:
+        return "Each new language alone, continued from the same models of the primary language."
+    curves = _curves(findings, language or next(iter(findings["languages"])))
+    language = curves["new"]
+    tints = " Tints: the stages found." if curves["stages"] else ""
+    return f"{_interval(curves['accuracy'].get(('continual', language, 'all')))}{tints}".strip()
+
+
+def _performance(findings: dict, language: str) -> str:
+    curves = _curves(findings, language)
+    problems, knowledge = curves["problems"], curves["knowledge"]
+    if not problems:
+        return ""
+    primary = words.language_name(findings["study"]["primary"])
+    parts = [
+        f"{problems[0]:,} {'problems' if knowledge else 'call sites'} per seed, {words.seeds(len(curves['seeds']))}.",
+        _interval(curves["accuracy"].get(("continual", language, "all"))).strip(),
+    ]
+    if knowledge:
+        parts.append(
+            "S: the new language’s corpus covers every word of the problem; T\\S: at least one word only the primary’s "
+            "corpus covers."
+        )
+    if curves["stages"]:
+        parts.append("Tints: the stages found.")
+    parts.append(f"{primary}’s own accuracy is measured on the same checkpoints.")
+    return " ".join(filter(None, parts))
+
+
+def _working_language(findings: dict, language: str) -> str:
+    curves = _curves(findings, language)
+    lens = curves["lens"].get(("continual", "primary_share_pair"), [None])[0]
+    if lens is None:
+        return ""
+    where = "words of S" if curves["lens_subset"] == "shared" else "call sites"
+    primary, new = words.language_name(findings["study"]["primary"]), words.language_name(language)
+    coverage = [measured.end(layer)["value"] for layer in curves["lens"].get(("continual", "argmax_coverage"), [])]
+    covered = (
+        f" ({words.percent(min(coverage))} to {words.percent(max(coverage))} of them at the end, by layer)"
+        if coverage
+        else ""
+    )
+    return (
+        f"Logit lens at {lens['n']:,} places ({where}) of {new} prompts where an identifier must come. {_interval(lens)}"
+        f"By pairs: share of places where {primary}’s name is more probable than {new}’s; by probability: mean of its part in "
+        f"the sum of both; by argmax: its share among the places whose most probable token is one of the two{covered}. "
+        + (
+            "The lower row is the control."
+            if any(run == "control" for run, _ in curves["lens"])
+            else "No control was run."
+        )
+    )
+
+
+def _neurons(findings: dict, language: str) -> str:
+    curve = next(iter(_curves(findings, language)["neurons"].values()), None)
+    if curve is None:
+        return ""
+    return (
+        f"Counts over {curve['n']:,} feed-forward neurons. {_interval(curve)}LAPE’s count is shown for every cut because its "
+        "number of selected neurons is fixed by the cut itself."
+    )
+
+
+def _patches(findings: dict, language: str) -> str:
+    curve = next(iter(_curves(findings, language)["patches"].values()), None)
+    return (
+        "" if curve is None else f"{curve['n']:,} word slots per seed; small dots are seeds. {_interval(curve, 'Bars')}"
+    )
+
+
+def _losses(findings: dict, language: str) -> str:
+    curve = _curves(findings, language)["loss"].get(("continual", language, "loss"))
+    tokens = f", {curve['n']:,} tokens per seed" if curve else ""
+    return (
+        f"Held-out text{tokens}. {_interval(curve)}The loss on the new language can go on falling while accuracy falls: it is "
+        "not a measure of the decline."
+    )
+
+
+def _seeds_or_problems(findings: dict) -> str:
+    return (
+        "Student t over the seeds’ differences"
+        if len(findings["study"]["seeds"]) > 1
+        else "paired bootstrap over the one seed’s problems"
+    )
+
+
+def _paired(findings: dict, language: str | None) -> str:
+    return f"{words.seeds(len(findings['study']['seeds'])).capitalize()}. Bars: 95 %, {_seeds_or_problems(findings)}."
+
+
+def _always(text: str) -> Callable:
+    return lambda findings, language: text
+
+
+# --- tables under figures -------------------------------------------------------------------------------------------
+
+
+def _table(label: str, head: list[str], rows: list[list[str]]) -> str:
+    """First column: names. The others: numbers, or text where the heading ends in a blank."""
+    if not rows:
+        return ""
+    kind = ["" if name.endswith(" ") else ' class="n"' for name in head]
+    cells = "".join(
+        f'<tr><th scope="row">{html.escape(row[0], quote=False)}</th>'
+        + "".join(f"<td{k}>{html.escape(cell, quote=False)}</td>" for k, cell in zip(kind[1:], row[1:], strict=True))
+        + "</tr>"
+        for row in rows
+    )
+    heads = f'<th scope="col">{head[0]}</th>' + "".join(
+        f'<th scope="col"{k}>{html.escape(name.strip(), quote=False)}</th>'
+        for k, name in zip(kind[1:], head[1:], strict=True)
+    )
+    return (
+        f'<div class="scroll" role="group" tabindex="0" aria-label="{html.escape(label)}"><table>'
+        f'<caption class="unseen">{html.escape(label)}</caption><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{cells}</tbody></table></div>"
+    )
+
+
+def _proposals(findings: dict) -> str:
+    several = len(findings["languages"]) > 1
+    rows = []
+    for language, here in findings["languages"].items():
+        for source, found in here["proposals"].items():
+            name = words.SOURCE_NAMES.get(source, source)
+            rows.append(
+                [
+                    f"{words.language_name(language)}, from the {name}" if several else name.capitalize(),
+                    words.number(found["p_star"]) + words.bounds(found["p_star_ci"]),
+                    words.percent(found["pairwise_share"], 1),
+                    words.percent(found["joint_share"], 1),
+                    found["decision"],
+                ]
+            )
+    return _table(
+        "What Algorithm 1 proposes",
+        ["P* from", "P*, 95 % interval", "new share, pairwise", "joint", "decision "],
+        rows,
+    )
+
+
+def _corpora(findings: dict) -> str:
+    """One row a corpus, the original first; what a constraint changed stands beside the corpus without it."""
+    original = findings["study"].get("original") or {}
+    rows = [["original", *(words.number(amount) for amount in original.values()), ""]] if findings["corpora"] else []
+    for source, corpus in findings["corpora"].items():
+        name = f"from the {words.SOURCE_NAMES.get(source, source)}"
+        kinds = [(name, corpus["tokens"], "; ".join(corpus["active"]) or "no constraint binds")]
+        if corpus["active"]:
+            kinds.append((f"{name}, unconstrained", corpus["unconstrained"], ""))
+        rows += [
+            [title, *(words.number(tokens[language]) for language in original), note] for title, tokens, note in kinds
+        ]
+    heads = [words.language_name(language) for language in original]
+    return _table("Tokens of each corpus, in the unit of the original", ["Corpus", *heads, "constraints "], rows)
+
+
+def _costs(findings: dict) -> str:
+    rows = [[cost["what"], words.flops(cost["flops"]), f"{cost['runs']:g}"] for cost in findings["costs"]]
+    return _table("What the search costs", ["What", "FLOPs", "runs"], rows)
+
+
+def _calibration(findings: dict, language: str) -> str:
+    chosen = findings["languages"][language]["chosen"]
+    used = f" Used for the calibrated proposal: {chosen['reason']}." if chosen else ""
+    return (
+        "One mark a checkpoint, losses pooled over seeds; training runs from right to left, the ring is the peak. P(l) is 1 at "
+        f"the first checkpoint and 0 at the last by construction: only the path between is evidence.{used}"
+    )
+
+
+CHAPTERS = (
+    (
+        "tower",
+        "The tower",
+        "What happens inside while the new language is learned: each figure of the paper, with ours.",
+    ),
+    (
+        "corpus",
+        "The better corpus",
+        "From what was seen in continual pre-training to the mix that a model should be trained on.",
+    ),
+)
+SECTIONS = (
+    Section(
+        "story",
+        "Accuracy and knowledge share over continual pre-training",
+        "story",
+        _story,
+        ("transition", "control", "knowledge"),
+    ),
+    Section(
+        "stages",
+        "Is there a transition?",
+        "tower",
+        _always(
+            "Above: accuracy smoothed over checkpoints, the band is the 95 % bootstrap over seeds and problems. Below: how often "
+            "each checkpoint is the best one in the bootstrap."
+        ),
+        ("transition", "control"),
+        "Curves are smoothed with a sliding window; there are no intervals and no test.",
+    ),
+    Section(
+        "performance",
+        "Performance and knowledge share",
+        "tower",
+        _performance,
+        ("knowledge",),
+        "On HumanEval and MBXP a 1.3B model’s new language rises fast, declines from its peak and settles (Figure "
+        "2); the knowledge share falls from about 60 % to about 0 on PHP and C#. Python’s own curve is not shown.",
+    ),
+    Section(
+        "languages",
+        "From language to language",
+        "tower",
+        _always("One mark a new language. Bars: 95 % intervals. The dependence test’s answer stands beside each."),
+        ("dependence",),
+        "C++ is said not to depend on Python’s system, and is left alone without a test.",
+    ),
+    Section(
+        "working_language",
+        "Working language",
+        "tower",
+        _working_language,
+        ("working_language",),
+        "The share of Python’s built-ins that the intermediate layers decode to falls and the new language’s rises: five pairs a "
+        "language, ten prompts an identifier, no control.",
+    ),
+    Section(
+        "neurons",
+        "Transferring neurons",
+        "tower",
+        _neurons,
+        ("functional", "lape"),
+        "The number of language transferring neurons for the new language, found by LAPE, falls. The thresholds are not stated.",
+    ),
+    Section(
+        "drift",
+        "Births and deaths of neurons",
+        "tower",
+        _always(
+            "Neurons that enter or leave the set from one checkpoint to the next, mean over seeds; by layer in the"
+            " explorer."
+        ),
+        (),
+        "Their number is followed, not which ones they are.",
+    ),
+    Section(
+        "causes",
+        "Do these neurons cause the transfer?",
+        "tower",
+        _always(
+            "The neurons are ablated at the peak’s checkpoint and accuracy is measured again, on problems that "
+            "need the primary’s knowledge and on those that do not; beside each, random sets of as many neurons in"
+            " every layer. Bars: 95 % intervals."
+        ),
+        ("causes",),
+        "Not tested: the authors name this ablation as a next step.",
+    ),
+    Section(
+        "patches",
+        "Representation patches",
+        "tower",
+        _patches,
+        ("patches",),
+        "There is no such check.",
+    ),
+    Section(
+        "losses",
+        "Held-out loss",
+        "tower",
+        _losses,
+        (),
+        "The loss stands for the share of the primary’s system (Eq. 1); no error is given.",
+    ),
+    Section(
+        "calibration",
+        "Eq. 1 against measured shares",
+        "corpus",
+        _calibration,
+        ("calibration",),
+        "Eq. 1 is assumed to be linear, and is never compared with the share that was measured.",
+    ),
+    Section(
+        "tokens",
+        "What Algorithm 1 proposes",
+        "corpus",
+        _always(
+            "Bars: 95 % interval of the proposal: the choice of the checkpoint, the seeds and the fits are part of it."
+        ),
+        ("proposal",),
+        "With 11B tokens of Python: PHP 23B to 5B (P* 0.69), C# 16B to 10B (P* 0.52); Go 11B and C++ 28B are kept.",
+        lambda findings: _proposals(findings) + _corpora(findings),
+    ),
+    Section(
+        "optimum",
+        "Predicted and actual optimum",
+        "corpus",
+        lambda findings, language: (
+            "Models from scratch at equal steps; small dots are seeds, the ring is the highest mean. Band: 95 %, "
+            f"{'Student t over seeds' if len(findings['study']['seeds']) > 1 else 'over problems, one seed'}. "
+            "Shaded strips: 95 % of the proposal itself, where wider than its line."
+        ),
+        ("optimum",),
+        "Four points of one language, no seeds.",
+    ),
+    Section(
+        "original_optimised",
+        "Original against optimised mix",
+        "corpus",
+        _paired,
+        ("original",),
+        "The optimised models average 26.61 on HumanEval at 1.3B parameters and 41.96 at 6.7B. Go at 1.3B falls "
+        "from 21.43 to 16.88 and is not discussed.",
+    ),
+    Section(
+        "rivals",
+        "Against the rivals",
+        "corpus",
+        lambda findings, language: (
+            f"Difference to the original mix at equal total tokens. Bars: 95 %, {_seeds_or_problems(findings)}. "
+            "A mark says where the guard fails: a language is surely harmed."
+        ),
+        ("rivals", "guard", "law", "cost"),
+        "No other optimised mix is compared.",
+        _costs,
+    ),
+    Section(
+        "predicted",
+        "Predicted and measured shares, from scratch",
+        "corpus",
+        _always(
+            "One mark a from-scratch mix: the share that Eq. 2 predicts from its tokens, and the one its probes measure."
+        ),
+        ("predicted",),
+        "From-scratch models are not probed.",
+    ),
+    Section(
+        "schedule",
+        "Schedules: the order matters",
+        "corpus",
+        _always(
+            "Each field is a schedule: the primary first, then a phase of the new languages of this length with "
+            "this much replay. The ring is the one proposed."
+        ),
+        ("schedule",),
+        "Only static mixes are considered.",
+    ),
+)
+BY_NAME = {section.name: section for section in SECTIONS}
+CORPUS_VERDICTS = ("schedule", "original", "optimum")  # the first one measured closes the story
+
+METHOD = (
+    "Stages. Accuracies are pooled over seeds and smoothed; the maximum is the peak, the mean of the last quarter "
+    "of the checkpoints the end level. A transition is seen if the peak lies before that quarter and both the rise"
+    " to it and the decline from it are large enough, with a 95 % interval above zero. The bootstrap draws seeds "
+    "and, within them, problems; the peak is chosen on one half of the problems and measured on the other, so that"
+    " a maximum picked from noise is no decline.",
+    "Mixes. All start from random parameters, with equal total steps and tokens. Differences are paired over seeds; the best of "
+    "several mixes is chosen on the other seeds, so that noise does not choose the winner it then measures.",
+    "One seed says nothing about others: its intervals speak of problems alone, and the text says so.",
+)

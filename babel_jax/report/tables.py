@@ -1,0 +1,159 @@
+"""The main results as tables, for a README (Markdown) and for a paper (LaTeX). Intervals are of 95 %."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from babel_jax.evolution import measured
+from babel_jax.optimum import compare
+from babel_jax.report import lookups
+from babel_jax.report.verdicts import verdicts
+from babel_jax.report.words import (
+    SOURCE_NAMES,
+    bounds,
+    language_name,
+    minus,
+    mix_title,
+    p_value,
+    percent,
+    points,
+    share,
+)
+
+DEPENDS = {True: "yes", False: "no", None: "undecided"}
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def results(findings: dict) -> dict[str, str]:
+    """The tables of a study as files: {"results.md", "results.tex"}. What was not measured is an empty cell."""
+    made = (continual(findings), proposals(findings), mixes(findings), claims(findings))
+    made = [table for table in made if table.rows]
+    return {"results.md": "\n".join(map(markdown, made)), "results.tex": "\n".join(map(latex, made))}
+
+
+def continual(findings: dict) -> Table:
+    """One row a new language: accuracy over continual pre-training, what it leans on, whether it depends on the primary."""
+    rows = []
+    for name, here in findings["languages"].items():
+        found, control, knowledge = here["stages"], here["control"], here["curves"]["knowledge"].get("continual")
+        if found is None:
+            continue
+        at_peak, end = measured.at(knowledge, found["peak"]["step"]), measured.end(knowledge)
+        rows.append(
+            (
+                language_name(name),
+                f"{found['peak']['step']:,}{bounds(found['peak']['step_ci'], digits=0)}",
+                share(found["peak"]),
+                share(found["plateau"]),
+                points(found["decline"]),
+                share(control["plateau"]) if control else "",
+                f"{percent(at_peak['value'])} to {percent(end['value'])}" if at_peak else "",
+                DEPENDS[here["dependence"]["depends"]] if here["dependence"] else "",
+            )
+        )
+    head = ("language", "peak, step", "peak", "end", "decline", "control, end", "knowledge share", "depends")
+    return Table("Continual pre-training", head, tuple(rows))
+
+
+def proposals(findings: dict) -> Table:
+    """One row a language and source of P: what Algorithm 1 asks for beside the original corpus."""
+    original = findings["study"].get("original") or {}
+    rows = [
+        (
+            language_name(name),
+            SOURCE_NAMES.get(source, source),
+            f"{found['p_star']:.2f}{bounds(found['p_star_ci'])}",
+            f"{amount(found['tokens'])}{bounds(found['tokens_ci'], digits=1)}",
+            amount(original[name]) if name in original else "",
+            found["decision"],
+        )
+        for name, here in findings["languages"].items()
+        for source, found in here["proposals"].items()
+    ]
+    return Table("Algorithm 1", ("language", "P from", "P*", "tokens asked for", "original", "decision"), tuple(rows))
+
+
+def mixes(findings: dict) -> Table:
+    """One row a from-scratch mix (without the swarm), the best first: scores, and the difference to the original mix."""
+    score, reference = lookups.main_score(findings), lookups.original_name(findings)
+    shown = [mix for mix in findings["mixes"] if not mix["name"].startswith("swarm")]
+    shown = sorted(shown, key=lambda mix: -lookups.score_S(mix, score).mean())
+    languages = list(shown[0]["score"]) if shown else []
+    rows = []
+    for mix in shown:
+        pair = lookups.against_original(findings, mix["name"])
+        held = compare.guard(findings["mixes"], reference, mix["name"])["passes"] if pair else None
+        rows.append(
+            (
+                "original" if mix["name"] == reference else mix_title(mix["name"]),
+                percent(lookups.new_share(findings, mix), 1),
+                *(percent(np.mean(mix["score"][language]), 1) for language in languages),
+                percent(mix["macro"].mean(), 1),
+                points(pair, "+") if pair else "",
+                p_value(pair["p_holm"]).removeprefix(", p ").removeprefix("= ") if pair else "",
+                {True: "passes", False: "fails", None: ""}[held],
+            )
+        )
+    of = "mean" if score == compare.MACRO else language_name(score)
+    head = ("mix", "new share", *map(language_name, languages), "mean", f"{of} minus original", "p (Holm)", "guard")
+    return Table("From-scratch mixes", head, tuple(rows))
+
+
+def claims(findings: dict) -> Table:
+    several = len(findings["languages"]) > 1
+    rows = tuple(
+        (
+            entry["claim"] + (f" ({language_name(entry['language'])})" if several and entry["language"] else ""),
+            entry["verdict"],
+            entry["number"],
+        )
+        for entry in verdicts(findings)
+    )
+    return Table("Claims", ("claim", "verdict", "main number"), rows)
+
+
+def amount(tokens: float) -> str:
+    return "\N{INFINITY}" if np.isinf(tokens) else minus(f"{tokens:,.1f}")
+
+
+def markdown(table: Table) -> str:
+    lines = [table.head, ["---"] * len(table.head), *table.rows]
+    body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return f"**{table.title}**\n\n{body}\n"
+
+
+def latex(table: Table) -> str:
+    """A table for the packages booktabs; text cells to the left."""
+    lines = [" & ".join(map(tex, line)) + r" \\" for line in (table.head, *table.rows)]
+    lines.insert(1, r"\midrule")
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{tex(table.title)}}}",
+            rf"\begin{{tabular}}{{{'l' * len(table.head)}}}",
+            r"\toprule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+TEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\N{NO-BREAK SPACE}": "~", "\N{MINUS SIGN}": "$-$",
+    "\N{INFINITY}": r"$\infty$", "<": "$<$", ">": "$>$",
+}  # fmt: skip
+
+
+def tex(text: str) -> str:
+    return re.sub("|".join(map(re.escape, TEX)), lambda found: TEX[found[0]], text)

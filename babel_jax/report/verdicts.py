@@ -1,0 +1,477 @@
+"""What the data say to each claim: one verdict a claim, in words, with its main number and interval.
+
+A verdict is a dict: `name`, `claim` (a sentence about the hypothesis), `verdict` (SUPPORTED, REFUTED, OPEN or MISSING),
+`number` (the main number with its 95 % interval, as text; "" where nothing was measured), `sentence` (all numbers) and
+`language` (a new language, or None for what holds of the whole study). The sentences are chosen by the data, not by the
+hypothesis; what was not measured is said to be so. Nothing is corrected for the number of claims.
+"""
+
+import numpy as np
+
+from babel_jax.evolution import measured, statistics
+from babel_jax.optimum import algorithm1, compare
+from babel_jax.optimum import rivals as rivals_costs
+from babel_jax.report import lookups
+from babel_jax.report.words import (
+    NBSP,
+    bounds,
+    flops,
+    language_name,
+    minus,
+    mix_title,
+    names,
+    p_value,
+    percent,
+    points,
+    share,
+)
+
+SUPPORTED, REFUTED, OPEN, MISSING = "supported", "not supported", "undecided", "not measured"
+CALIBRATED = 0.1  # mean error up to which P(l) counts as following a measured share
+FORETOLD = 0.5  # part of the trivial forecast's error that a law may keep and still count as foretelling
+NEAR_BEST = 0.02  # a proposal surely this near to the best mix counts as a hit
+UNTESTED = (
+    "The best checkpoint is the first or the last one, where Eq. 1 gives 1 or 0 by construction: "
+    "this is no test of Algorithm 1."
+)
+
+
+def verdicts(findings: dict) -> list[dict]:
+    """Every verdict on a study: those of each new language in turn, then those of the whole study."""
+    found = []
+    for language in findings["languages"]:
+        for name, judge in OF_A_LANGUAGE.items():
+            found.append(_entry(name, judge(findings, language), language))
+    for name, judge in OF_THE_STUDY.items():
+        found.append(_entry(name, judge(findings), None))
+    return found
+
+
+def _entry(name: str, judged: tuple, language: str | None) -> dict:
+    claim, verdict, number, sentence = judged
+    return {
+        "name": name, "claim": claim, "verdict": verdict, "number": number, "sentence": sentence, "language": language,
+    }  # fmt: skip
+
+
+def _alone(findings: dict) -> str:
+    return "" if len(findings["study"]["seeds"]) > 1 else " (one seed: nothing is known about others)"
+
+
+def _by_sign(ci) -> str:
+    """A claim that a difference is above 0, judged by its interval."""
+    return SUPPORTED if ci[0] > 0 else REFUTED if ci[1] < 0 else OPEN  # NaN bounds leave it open
+
+
+def _peak_step(curves: dict) -> int | None:
+    return curves["decline"] and curves["decline"]["peak_step"]
+
+
+# --- verdicts on one new language: (claim, verdict, main number, sentence with all numbers) ----------------------------
+
+
+def transition(findings: dict, language: str) -> tuple[str, str, str, str]:
+    claim, here = "Accuracy rises, then declines", findings["languages"][language]
+    found, curves = here["stages"], here["curves"]
+    if found is None:
+        return claim, MISSING, "", "The continual run was not evaluated."
+    number = f"declines by {points(found['decline'])}"
+    peak, name = found["peak"], language_name(language)
+    at = f"step {peak['step']:,}{bounds(peak['step_ci'], digits=0)}"
+    sentence = f"From the peak at {at} to the end, accuracy in {name} {number}"
+    by_seed = [one for one in curves["stages_by_seed"].values() if one is not None]
+    if len(curves["seeds"]) > 1:
+        peaks = ", ".join(format(one["transition"][0], ",") for one in by_seed)
+        sentence += f"; a transition is seen in {len(by_seed)} of {len(curves['stages_by_seed'])} seeds taken alone"
+        sentence += f" (peaks at step {peaks})" if peaks else ""
+    if found["verdict"] == "undecided":
+        return claim, OPEN, number, f"The data cannot tell a transition from none. {sentence}."
+    if found["verdict"] != "transition":
+        return claim, REFUTED, number, f"No transition seen. {sentence}; it rises by {points(found['rise'])} before."
+    settled = found["settles"]
+    return (
+        claim,
+        SUPPORTED,
+        number,
+        f"{sentence}. "
+        + (f"It settles from step {settled['step']:,} on." if settled else "It has not settled by the last step."),
+    )
+
+
+def control(findings: dict, language: str) -> tuple[str, str, str, str]:
+    claim, found = "The control does not decline", findings["languages"][language]["control"]
+    if found is None:
+        return claim, MISSING, "", "This study has no control run."
+    number = f"declines by {points(found['decline'])}"
+    sentence = f"The control {number} and ends at {share(found['plateau'])}"
+    if found["verdict"] == "transition":
+        return (
+            claim,
+            REFUTED,
+            number,
+            f"{sentence}. It declines too, so the decline is not owed to what the control leaves out.",
+        )
+    if found["verdict"] == "undecided":
+        return claim, OPEN, number, f"{sentence}; the data cannot tell a transition from none."
+    return claim, SUPPORTED, number, f"{sentence}; no transition seen."
+
+
+def dependence(findings: dict, language: str) -> tuple[str, str, str, str]:
+    claim, found = "The language depends on the primary", findings["languages"][language]["dependence"]
+    if found is None:
+        return claim, MISSING, "", "The dependence test needs a continual run with judged problems."
+    verdict = {True: SUPPORTED, False: REFUTED, None: OPEN}[found["depends"]]
+    number = p_value(found["p"]).removeprefix(", ")
+    return claim, verdict, number, _sentence(found["reason"].rstrip(".") + p_value(found["p"]))
+
+
+def knowledge(findings: dict, language: str) -> tuple[str, str, str, str]:
+    claim, curves = "The knowledge share falls after the peak", findings["languages"][language]["curves"]
+    here = curves["knowledge"].get("continual")
+    if here is None or curves["decline"] is None:
+        return claim, MISSING, "", "The knowledge share needs the same problems in both languages."
+    if here["ceiling"] == 0:
+        return claim, OPEN, "", "No problem of this language needs the primary's knowledge: the share is 0 throughout."
+    step = _peak_step(curves)
+    change, beside = measured.change(here, step), measured.end(curves["knowledge"].get("control"))
+    number = f"{percent(measured.at(here, step)['value'])} to {percent(measured.end(here)['value'])}"
+    sentence = f"The knowledge share goes from {number} (peak to end), a change of {points(change, '+')}"
+    if beside is not None:
+        sentence += f"; in the control it ends at {percent(beside['value'])}"
+    falls = _by_sign([-change["ci"][1], -change["ci"][0]])
+    return claim, falls, number, f"{sentence}. Its ceiling, {percent(here['ceiling'])}, is set by the problem set."
+
+
+def patches(findings: dict, language: str) -> tuple[str, str, str, str]:
+    claim, curves = "What is lost was in the blocks, not in the embeddings", findings["languages"][language]["curves"]
+    found = {part: measured.last(curves["patches"].get(part)) for part in ("none", "embeddings", "ffn", "blocks")}
+    if any(found[part] is None for part in ("none", "embeddings", "blocks")):
+        return claim, MISSING, "", "Representation patches were not measured."
+    words = {"embeddings": "the peak's embeddings", "ffn": "its feed-forward layers", "blocks": "its blocks"}
+    sentence = f"Accuracy per T\\S word at the end is {percent(found['none']['value'])}; with " + ", with ".join(
+        f"{words[part]} {percent(found[part]['value'])}" for part in words if found[part]
+    )
+    number = f"{percent(found['none']['value'])}, with the peak's blocks {percent(found['blocks']['value'])}"
+    over_end, over_embeddings = (
+        _by_sign(statistics.paired_difference(found[other]["by_seed"], found["blocks"]["by_seed"])[1:])
+        for other in ("none", "embeddings")
+    )
+    verdict = over_end if over_end == over_embeddings else OPEN
+    return claim, verdict, number, f"{sentence}{_alone(findings)}."
+
+
+def working_language(findings: dict, language: str) -> tuple[str, str, str, str]:
+    claim, here = "The working language marks the decline", findings["languages"][language]
+    curves = here["curves"]
+    lens = {
+        run: measured.working_language(curves["lens"].get((run, "primary_share_pair"), []))
+        for run in ("continual", "control")
+    }
+    continual = lens["continual"]
+    if continual is None or curves["decline"] is None:
+        return claim, MISSING, "", "The lens was not run."
+    first, at_peak, end = (
+        measured.at(continual, continual["steps"][0]),
+        measured.at(continual, _peak_step(curves)),
+        measured.end(continual),
+    )
+    number = f"{percent(first['value'])} to {percent(end['value'])}"
+    sentence = (
+        f"The primary's share in the intermediate layers goes from {percent(first['value'])} at the start over "
+        f"{percent(at_peak['value'])} at the peak to {percent(end['value'])} at the end."
+    )
+    if lens["control"] is None:
+        return claim, OPEN, number, f"{sentence} There is no control to compare it with."
+    control_first, beside = measured.at(lens["control"], lens["control"]["steps"][0]), measured.end(lens["control"])
+    number += f", control to {percent(beside['value'])}"
+    fall, control_fall = first["value"] - end["value"], control_first["value"] - beside["value"]
+    declines = {run: here[run] is not None and here[run]["verdict"] == "transition" for run in ("stages", "control")}
+    if declines["stages"] and not declines["control"] and control_fall > 0.5 * fall > 0:
+        sentence += (
+            f" It falls in the control too, to {percent(beside['value'])}, where accuracy does not decline: "
+            f"the change is real, but no marker of the decline."
+        )
+        return claim, REFUTED, number, sentence
+    return claim, OPEN, number, f"{sentence} In the control it ends at {percent(beside['value'])}."
+
+
+def functional(findings: dict, language: str) -> tuple[str, str, str, str]:
+    claim, curves = "Functional neurons fall, and more than in the control", findings["languages"][language]["curves"]
+    here, control = (curves["neurons"].get((run, "functional")) for run in ("continual", "control"))
+    if here is None or curves["decline"] is None:
+        return claim, MISSING, "", "Functional neurons are defined only where both languages' slots are aligned."
+    step = _peak_step(curves)
+    change, beside = measured.change(here, step), measured.change(control, step)
+    number = f"{measured.at(here, step)['value']:.0f} to {measured.end(here)['value']:.0f}"
+    sentence = f"The number of functional neurons, of {here['n']:,}, goes from {number} (peak to end)"
+    if beside is None:
+        return claim, OPEN, number, f"{sentence}; no control was measured."
+    in_control = f"{measured.at(control, step)['value']:.0f} to {measured.end(control)['value']:.0f}"
+    verdict = _by_sign(statistics.paired_difference(change["by_seed"], beside["by_seed"])[1:])
+    if verdict == SUPPORTED and change["ci"][1] >= 0:
+        verdict = OPEN
+    return (
+        claim,
+        verdict,
+        f"{number}, control {in_control}",
+        f"{sentence}; in the control from {in_control}{_alone(findings)}.",
+    )
+
+
+def lape(findings: dict, language: str) -> tuple[str, str, str, str]:
+    claim, cuts = "The number of LAPE neurons falls", findings["languages"][language]["curves"]["sensitivity"]
+    if not cuts:
+        return claim, MISSING, "", "The LAPE count was not measured over several cuts."
+    values = np.array([cut["value"] for cut in cuts])
+    first, last = cuts[0], cuts[-1]
+    number = f"{minus(format(first['value'], '+.1f'))} to {minus(format(last['value'], '+.1f'))}, by cut"
+    sentence = "From peak to end the LAPE count changes by " + " and by ".join(
+        f"{minus(format(cut['value'], '+.1f'))} at the cut of {100 * cut['top_rate']:g}{NBSP}%" for cut in (first, last)
+    )
+    sentence += "."
+    if not ((values < 0).all() or (values > 0).all()):
+        return claim, OPEN, number, f"{sentence} The sign depends on the cut: draw no conclusion."
+    judged = {_by_sign([-cut["ci"][1], -cut["ci"][0]]) for cut in cuts}
+    verdict = judged.pop() if len(judged) == 1 else OPEN
+    return (
+        claim,
+        verdict,
+        number,
+        f"{sentence} The sign is the same at every cut{', but not every interval excludes 0' * (verdict == OPEN)}.",
+    )
+
+
+def causes(findings: dict, language: str) -> tuple[str, str, str, str]:
+    """Ablation beyond random sets: does it hurt where the primary is needed, and more than where it is not?"""
+    claim, found = "The transferring neurons cause the transfer", findings["languages"][language]["causes"]
+    judged = found and found["verdict"]
+    if not judged or judged["matters"] is None:
+        return claim, MISSING, "", "The transferring neurons were not ablated."
+    matters, specific, crossover = (judged[name] for name in ("matters", "specific", "crossover"))
+    number = points(matters, "+")
+    sentence = (
+        "Beyond random sets of as many neurons, ablating the functional transferring neurons at the peak changes the "
+        f"problems solved that need the primary by {number}{p_value(matters['p'])}"
+    )
+    verdict = _by_sign([-matters["ci"][1], -matters["ci"][0]])
+    if specific is None:
+        return claim, OPEN if verdict == SUPPORTED else verdict, number, f"{sentence}{_alone(findings)}."
+    sentence += f"; those minus the problems that do not need it by {points(specific, '+')}{p_value(specific['p'])}"
+    if crossover is not None:
+        sentence += f"; compared with the neurons of the shared problems, a difference of {points(crossover, '+')}"
+    if verdict == SUPPORTED and specific["ci"][1] >= 0:
+        return claim, OPEN, number, f"{sentence}{_alone(findings)}. It is not shown to be specific to the transfer."
+    return claim, verdict, number, f"{sentence}{_alone(findings)}."
+
+
+def calibration(findings: dict, language: str) -> tuple[str, str, str, str]:
+    claim, here = "Eq. 1 follows the knowledge share", findings["languages"][language]
+    found = here["calibration"].get(algorithm1.DEFAULT_SOURCE, {}).get("knowledge_share")
+    if not found:
+        return claim, MISSING, "", "Loss or knowledge share was not measured."
+    plain = found["links"]["identity"]
+    number = f"off by {100 * plain['mean_error']:.0f} points on average"
+    sentence = (
+        f"Over the checkpoints P(l) is {number} and by up to {100 * plain['largest_error']:.0f} "
+        f"(R2 {minus(format(plain['r2'], '.2f'))}, slope {minus(format(plain['slope'], '.2f'))})"
+    )
+    sentence += f"; it counts as following up to {100 * CALIBRATED:.0f} points on average. "
+    sentence += (
+        "No link predicts a checkpoint left out better."
+        if found["best"] == "identity"
+        else f"With the {found['best']} link a checkpoint left out is missed by "
+        f"{100 * found['links'][found['best']]['loo_error']:.0f} points instead of {100 * plain['loo_error']:.0f}."
+    )
+    return claim, SUPPORTED if plain["mean_error"] <= CALIBRATED else REFUTED, number, sentence
+
+
+def proposal(findings: dict, language: str) -> tuple[str, str, str, str]:
+    claim = "Algorithm 1 (from the loss) supports another amount than the original"
+    found = findings["languages"][language]["proposals"].get(algorithm1.DEFAULT_SOURCE)
+    if not found:
+        return claim, MISSING, "", "There is no proposal: loss or accuracy was not measured."
+    number = f"P* {found['p_star']:.2f}{bounds(found['p_star_ci'])}"
+    verdict = {"change": SUPPORTED, "no change supported": REFUTED}.get(found["decision"], OPEN)
+    if found["decision"].startswith("leave alone"):
+        verdict = REFUTED
+    reason = found["reason"].removeprefix(f"{language}: ")
+    return claim, verdict, number, f"{number}: {found['decision']}. {_sentence(reason)}"
+
+
+def _sentence(text: str) -> str:
+    """A reason as a sentence."""
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+# --- verdicts on the whole study ------------------------------------------------------------------------------------
+
+
+def optimum(findings: dict) -> tuple[str, str, str, str]:
+    claim = "Algorithm 1 (from the loss) finds the best mix"
+    proposals = [here["proposals"].get(algorithm1.DEFAULT_SOURCE) for here in findings["languages"].values()]
+    gap = lookups.behind_best(findings, f"algorithm1_{algorithm1.DEFAULT_SOURCE}")
+    if gap is None:
+        return claim, MISSING, "", "The proposed mix, or others to compare it with, was not trained."
+    mix, best = (lookups.mix_named(findings, gap[which]) for which in ("first", "second"))
+    primary, new = findings["study"]["primary"], findings["study"]["new"]
+    behind = points(gap)
+    number = f"{behind} behind the best mix"
+    sentence = (
+        f"Algorithm 1's corpus has {percent(lookups.new_share(findings, mix), 1)} {names(new)}; the best mix trained "
+        f"({mix_title(best['name'])}) has {percent(lookups.new_share(findings, best), 1)} and "
+        f"{percent(best['shares'].get(primary, 0), 1)} {language_name(primary)}. The proposal is {number}"
+    )
+    if gap["ci"][0] > 0:
+        return claim, REFUTED, number, f"{sentence}: Algorithm 1 as written misses the optimum{_alone(findings)}."
+    if _untested(proposals):
+        return claim, OPEN, number, f"{sentence}. {UNTESTED}"
+    if gap["ci"][1] <= NEAR_BEST:
+        return claim, SUPPORTED, number, f"{sentence}{_alone(findings)}."
+    return claim, OPEN, number, f"{sentence}: the data cannot tell a hit from a miss{_alone(findings)}."
+
+
+def _untested(proposals) -> bool:
+    return all(found is not None and found["p_star"] in (0, 1) for found in proposals)
+
+
+def original(findings: dict) -> tuple[str, str, str, str]:
+    claim, name = "The optimised mix beats the original one", lookups.optimised_name(findings)
+    pair = name and lookups.against_original(findings, name)
+    if not pair:
+        return claim, MISSING, "", "The original or the optimised mix was not trained."
+    number = points(pair, "+")
+    sentence = (
+        f"The original mix reaches {percent(pair['first_value'], 1)}, the optimised one ({mix_title(name)}) "
+        f"{percent(pair['second_value'], 1)}: a difference of {number}{_alone(findings)}"
+    )
+    if _untested(here["proposals"].get(algorithm1.DEFAULT_SOURCE) for here in findings["languages"].values()):
+        return claim, OPEN, number, f"{sentence}. {UNTESTED}"
+    return claim, _by_sign(pair["ci"]), number, f"{sentence}."
+
+
+RIVALS = ("shuffled", "same_primary", "equal_small", "unimax", "temperature", "law", "regression", "ado")
+
+
+def rivals(findings: dict) -> tuple[str, str, str, str]:
+    """Against each rival by name; supported only where every one of them is beaten."""
+    claim, name = "The optimised mix beats its rivals", lookups.optimised_name(findings)
+    pairs = {rival: name and lookups.between(findings, rival, name) for rival in RIVALS}
+    pairs = {rival: pair for rival, pair in pairs.items() if pair}
+    if not pairs:
+        return claim, MISSING, "", "No rival of the optimised mix was trained."
+    judged = {rival: _by_sign(pair["ci"]) for rival, pair in pairs.items()}
+    sentence = f"The optimised mix ({mix_title(name)}) minus " + ", ".join(
+        f"{mix_title(rival)}: {points(pair, '+')}" for rival, pair in pairs.items()
+    )
+    number = f"ahead of {list(judged.values()).count(SUPPORTED)}, behind {list(judged.values()).count(REFUTED)}, of {len(pairs)}"
+    verdict = SUPPORTED if set(judged.values()) == {SUPPORTED} else REFUTED if REFUTED in judged.values() else OPEN
+    return claim, verdict, number, f"{sentence}{_alone(findings)}."
+
+
+def guard(findings: dict) -> tuple[str, str, str, str]:
+    claim, name = "The optimised mix harms no language", lookups.optimised_name(findings)
+    reference = lookups.original_name(findings)
+    if not name or not reference:
+        return claim, MISSING, "", "The original or the optimised mix was not trained."
+    found = compare.guard(findings["mixes"], reference, name)
+    worst = min(found["languages"], key=lambda language: found["languages"][language]["value"])
+    number = f"{language_name(worst)} {points(found['languages'][worst], '+')}"
+    sentence = "Against the original mix: " + ", ".join(
+        f"{language_name(language)} {points(each, '+')}" for language, each in found["languages"].items()
+    )
+    verdict = {True: SUPPORTED, False: REFUTED, None: OPEN}[found["passes"]]
+    return claim, verdict, number, f"{sentence}{_alone(findings)}. It fails if one interval is wholly below 0."
+
+
+def schedule(findings: dict) -> tuple[str, str, str, str]:
+    claim = "A schedule beats every mix that keeps its shares"
+    mixes = [mix for mix in findings["mixes"] if lookups.is_static(mix)]
+    mix = lookups.mix_named(findings, "schedule")
+    if mix is None or not mixes:
+        return claim, MISSING, "", "No schedule was trained from scratch."
+    # The best of the others and the schedule: how far is the schedule behind the best, and the best behind the schedule?
+    score = lookups.main_score(findings)
+    best = max(mixes, key=lambda each: lookups.score_S(each, score).mean())
+    pair = lookups.between(findings, best["name"], "schedule")
+    if pair is None:
+        return claim, MISSING, "", "The schedule and the mixes have no seed in common."
+    number = points(pair, "+")
+    sentence = (
+        f"The schedule reaches {percent(pair['second_value'], 1)}, the best of {len(mixes)} mixes with constant shares "
+        f"({mix_title(best['name'])}) {percent(pair['first_value'], 1)}: a difference of {number}{_alone(findings)}"
+    )
+    return claim, _by_sign(pair["ci"]), number, f"{sentence}. The best was picked on these seeds, which favours it."
+
+
+def law(findings: dict) -> tuple[str, str, str, str]:
+    claim, found = "A mixing law foretells mixes it has not seen", findings["laws"]
+    if not found:
+        return claim, MISSING, "", "There are too few mixes to fit a law to."
+    held_out = found["kinds"][found["chosen"]]["loo"]
+    error, trivial = held_out["macro_rmse"], held_out["baseline_rmse"]
+    number = f"off by {100 * error:.1f} points, without it {100 * trivial:.1f}"
+    sentence = (
+        f"The {LAWS[found['chosen']]} misses the mean score of a mix left out by {100 * error:.1f} points (root "
+        f"mean square over {len(held_out['macro_error_M'])}), the mean of the others by {100 * trivial:.1f}; it counts as "
+        f"foretelling if it removes {100 * (1 - FORETOLD):.0f}{NBSP}% of that. This law was chosen because {found['reason']}"
+    )
+    verdict = SUPPORTED if error <= FORETOLD * trivial else REFUTED if error >= trivial else OPEN
+    return claim, verdict, number, _sentence(sentence)
+
+
+LAWS = {"log_linear": "log-linear mixing law", "quadratic": "quadratic regression"}
+
+
+def predicted(findings: dict) -> tuple[str, str, str, str]:
+    """Eq. 2's share of the primary against the lens in from-scratch runs."""
+    claim, rows = "Token shares foretell the primary's share in from-scratch runs (Eq. 2)", findings["predicted"]
+    rows = [row for row in rows if np.isfinite(row["predicted"]) and np.isfinite(row["measured"])]
+    if not rows:
+        return claim, MISSING, "", "The from-scratch runs were not probed."
+    error = np.abs([row["measured"] - row["predicted"] for row in rows])
+    number = f"off by {100 * error.mean():.0f} points on average"
+    sentence = (
+        f"Over {len(rows)} runs and languages the measured working-language share is {number} from the predicted one, "
+        f"and by up to {100 * error.max():.0f}; it counts as foretold up to {100 * CALIBRATED:.0f} points on average."
+    )
+    return claim, SUPPORTED if error.mean() <= CALIBRATED else REFUTED, number, sentence
+
+
+def cost(findings: dict) -> tuple[str, str, str, str]:
+    """The search that Algorithm 1 takes against the swarm that a mixing law takes."""
+    claim = "Algorithm 1's search costs less than a swarm's"
+    by_part = {row["what"]: row for row in findings["costs"]}
+    ours, swarm = (by_part.get(what) for what in (rivals_costs.ALGORITHM1, rivals_costs.SWARM))
+    if ours is None or swarm is None:
+        return claim, MISSING, "", "No swarm was trained."
+    number = f"{flops(ours['flops'])} against {flops(swarm['flops'])} FLOPs"
+    sentence = (
+        f"{number} a seed: {ours['final_runs']:.1f} and {swarm['final_runs']:.1f} times a from-scratch run "
+        f"({ours['runs']:.0f} and {swarm['runs']:.0f} runs)."
+    )
+    return claim, SUPPORTED if ours["flops"] < swarm["flops"] else REFUTED, number, sentence
+
+
+OF_A_LANGUAGE = {
+    "transition": transition,
+    "control": control,
+    "dependence": dependence,
+    "knowledge": knowledge,
+    "patches": patches,
+    "working_language": working_language,
+    "functional": functional,
+    "lape": lape,
+    "causes": causes,
+    "calibration": calibration,
+    "proposal": proposal,
+}
+OF_THE_STUDY = {
+    "optimum": optimum,
+    "original": original,
+    "rivals": rivals,
+    "guard": guard,
+    "schedule": schedule,
+    "law": law,
+    "predicted": predicted,
+    "cost": cost,
+}

@@ -1,0 +1,102 @@
+"""How names and numbers are written in the report: one place, so that page, figures and tables agree."""
+
+import re
+
+import numpy as np
+
+from babel_jax.candidates import EQUAL_EPOCHS
+from babel_jax.languages import LANGUAGES
+
+NBSP = "\N{NO-BREAK SPACE}"
+SOURCE_NAMES = {
+    "loss": "loss",
+    "loss_knowledge": "knowledge-bearing loss",
+    "knowledge_share": "knowledge share",
+    "working_language": "working language",
+    "functional_neurons": "functional neurons",
+    "calibrated": "calibrated share",
+}
+
+
+MIX_TITLES = {
+    "unimax": "UniMax",
+    "shuffled": "shuffled cuts",
+    "same_primary": "same primary share",
+    "equal_small": "same little of each",
+    "law": "mixing law",
+    "regression": "regression on a swarm",
+    "ado": "ADO",
+}
+
+
+def language_name(language: str) -> str:
+    """How a language is written in text; a role that is no known language (a corpus of its own) keeps its name."""
+    return LANGUAGES[language].title if language in LANGUAGES else language
+
+
+def names(languages) -> str:
+    """Languages in a sentence: "PHP", "PHP and Go", "PHP, C# and Go"."""
+    *first, last = map(language_name, languages)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with its digits; "" where there is none."""
+    return "" if value is None or np.isnan(value) else minus(f"{value:,.{digits}f}")
+
+
+def percent(value: float, digits: int = 0) -> str:
+    return f"{minus(f'{100 * value:.{digits}f}')}{NBSP}%"
+
+
+def bounds(ci, scale: float = 1.0, digits: int = 2, sign: str = "") -> str:
+    """An interval as " [low, high]"; "" where it has no bounds."""
+    if ci is None or any(bound is None or np.isnan(bound) for bound in ci):
+        return ""
+    low, high = ("\N{INFINITY}" if np.isinf(b) else minus(f"{scale * b:{sign},.{digits}f}") for b in ci)
+    return f" [{low},{NBSP}{high}]"
+
+
+def share(point: dict, digits: int = 0) -> str:
+    """A share in per cent with its interval."""
+    return f"{percent(point['value'], digits)}{bounds(point['ci'], 100, digits)}"
+
+
+def points(point: dict, sign: str = "") -> str:
+    """A difference of shares in points with its interval."""
+    value = minus(f"{100 * point['value']:{sign}.1f}")
+    return f"{value}{NBSP}points{bounds(point['ci'], 100, 1, sign)}"
+
+
+def p_value(value: float | None) -> str:
+    """ ", p = 0.012" for the end of a sentence; "" where there is none."""
+    if value is None or np.isnan(value):
+        return ""
+    return ", p < 0.001" if value < 0.001 else f", p = {value:.3f}"
+
+
+def seeds(count: int) -> str:
+    return f"{count} seed{'s' * (count != 1)}"
+
+
+def flops(value: float) -> str:
+    """Floating-point operations, such as "1.2e15"."""
+    return "" if np.isnan(value) else f"{value:.1e}".replace("e+", "e")
+
+
+def mix_title(name: str) -> str:
+    """What a from-scratch mix is called in text: by the new languages' share, or by the way it was made."""
+    if name[:1].isdigit():
+        return f"{percent(float(name), 1)} new"
+    plain = name.removesuffix(EQUAL_EPOCHS)
+    source = plain.removeprefix("algorithm1_")
+    if source != plain:
+        title = f"Algorithm 1, {SOURCE_NAMES.get(source, source)}"
+    else:
+        title = MIX_TITLES.get(plain, plain.replace("_", " "))
+    return title + ", equal epochs" * name.endswith(EQUAL_EPOCHS)
+
+
+def minus(text: str) -> str:
+    """A formatted number with a real minus sign, and none before a rounded zero."""
+    return re.sub(r"-(?=[0.]*$)", "", text).replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,81 @@
+"""The embedded world with another primary: C++ first, then PHP. Does the story hang on Python?
+
+Cost: about 4 minutes on 2 CPU cores. Expected: as in organism.py, a rise, a fall, and none in the control.
+  python -m babel_jax study --config=configs/organism_cpp_first.py --workdir=runs/organism_cpp_first
+"""
+
+from ml_collections import ConfigDict
+
+CHECKPOINTS = (0, 4, 8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768)
+FROM_SCRATCH = dict(
+    learning_rate=4e-3,
+    schedule="cosine",
+    decay_steps=160,
+    final_learning_rate=2e-4,
+    label_smoothing=0.1,
+)
+CONTINUAL = dict(learning_rate=5e-4, multipliers={"embed_table$|head$": 6.0})
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(
+        dict(
+            kind="organism",
+            primary="cpp",
+            new="php",
+            seeds=(0, 1, 2),
+            # `words` concept words; the new language knows the first `shared_words` of them (S) and words of its own, which
+            # make up `new_only_share` of its text. `noise_share` of the primary's documents are noise.
+            world=dict(
+                words=200,
+                shared_words=80,
+                new_only_words=400,
+                new_only_share=0.5,
+                noise_share=0.05,
+                wrong_share=0.0,
+                problems=400,
+                shared_problems=160,
+            ),
+            common=dict(
+                batch_size=64,
+                model=dict(preset="tiny", tied_head=False),
+                optimizer=dict(b2=0.98, weight_decay=0.1, clip_norm=1.0, warmup_steps=20),
+            ),
+            runs=dict(
+                # The plateau's length depends on the seed: train to a criterion, never for a fixed number of steps.
+                primary_climb=dict(
+                    steps=4000,
+                    stop_every=50,
+                    stop_accuracy=0.99,
+                    stages=({"tokens": 0, "weights": {"primary": 1.0}},),
+                    optimizer=dict(learning_rate=4e-3, label_smoothing=0.1),  # smoothing decides how much transfers
+                ),
+                primary_only=dict(
+                    init_from="primary_climb",
+                    steps=800,  # well beyond the criterion: with 200 steps the peak is 0.53, 0.97, 0.79 on seeds 0, 1, 2
+                    stages=({"tokens": 0, "weights": {"primary": 1.0}},),
+                    optimizer=FROM_SCRATCH | dict(warmup_steps=0, decay_steps=0),
+                ),
+                new_only=dict(
+                    steps=800,
+                    stages=({"tokens": 0, "weights": {"new": 1.0}},),
+                    optimizer=FROM_SCRATCH,
+                ),
+                continual=dict(
+                    init_from="primary_only",
+                    steps=768,
+                    checkpoint_steps=CHECKPOINTS,
+                    stages=({"tokens": 0, "weights": {"new": 1.0}},),
+                    optimizer=CONTINUAL,
+                ),
+                control=dict(
+                    init_from="primary_only",
+                    steps=768,
+                    checkpoint_steps=CHECKPOINTS,
+                    stages=({"tokens": 0, "weights": {"new_control": 1.0}},),
+                    optimizer=CONTINUAL,
+                ),
+            ),
+            original=dict(cpp=28, php=23),  # billions of tokens in the paper; no mix is trained here
+        )
+    )

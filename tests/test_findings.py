@@ -1,0 +1,206 @@
+"""The findings of planted studies: what was planted is found, and what is missing is said."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic_study
+
+from babel_jax import findings, measurements
+from babel_jax.errors import UserError
+from babel_jax.evolution import measured
+
+SEVERAL = tuple(synthetic_study.COVERED)
+STEPS = synthetic_study.STEPS[::2]
+
+
+@pytest.fixture(scope="module")
+def found():
+    return synthetic_study.found(SEVERAL)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """(study.json, rows) of a planted study of one new language, with replay."""
+    frame = synthetic_study.planted(problems=60, layers=2, steps=STEPS, replay=(0.25,))
+    return synthetic_study.description(frame), frame
+
+
+# --- the rows of one language -----------------------------------------------------------------------------------------------
+
+
+def test_a_view_is_a_study_of_one_language(alone):
+    _, frame = alone
+    mixed = frame["run"].str.startswith("mix_") | (frame["run"] == "primary_only")
+    several = pd.concat(
+        [
+            frame[mixed | (frame["language"] == "python")],
+            frame[~mixed].assign(run=frame["run"] + "_php"),
+            frame[~mixed].assign(run=frame["run"] + "_go", language=frame["language"].replace("php", "go")),
+        ]
+    )
+    view = measured.view(several, "python", "go", ("php", "go"))
+    assert set(view["language"]) == {"python", "go"}
+    assert {"continual", "control", "new_only", "primary_only", "replay_0.2500"} <= set(view["run"])
+    assert not any(run.endswith(("_php", "_go")) for run in view["run"])
+    losses = [f[(f["run"] == "continual") & (f["metric"] == "loss")] for f in (view, frame)]
+    new = [f.loc[f["language"] == language, "value"] for f, language in zip(losses, ("go", "php"), strict=True)]
+    assert len(new[0]) and np.array_equal(*new)
+    assert {run for run in view["run"] if run.startswith("mix_")} == {
+        run for run in frame["run"] if run.startswith("mix_")
+    }
+    assert measured.view(frame, "python", "php", ("php",)).equals(frame)
+
+
+def test_an_observation_holds_what_the_rows_say(alone):
+    _, frame = alone
+    curves = findings.of_language(frame, "python", "php", {})["curves"]
+    seen = measured.observation(frame, curves)
+    row = frame[(frame["run"] == "continual") & (frame["metric"] == "loss") & (frame["language"] == "php")]
+    row = row[(row["seed"] == 1) & (row["step"] == STEPS[3])].iloc[0]
+    assert seen["losses"]["loss"][1, 3] == row["value"]
+    assert seen["loss_errors"]["loss"][1, 3] == pytest.approx((row["ci_high"] - row["ci_low"]) / 3.92, rel=1e-3)
+    assert seen["tokens"][3] == json.loads(row["tokens_by_language"])["php"] > seen["tokens"][2]
+    assert seen["score_SxC"].shape == (3, len(STEPS)) and seen["problems"] == 60
+    assert all(np.nanmin(share) >= 0 and np.nanmax(share) <= 1 for share in seen["shares"].values())
+    assert set(seen["shares"]) == {"knowledge_share", "working_language", "functional_neurons"}
+
+
+def test_a_mix_is_read_at_its_last_step_in_every_language(found, alone):
+    for mix in found["mixes"]:
+        assert mix["shares"].keys() == {"python", *SEVERAL} and sum(mix["shares"].values()) == pytest.approx(1)
+        assert np.allclose(mix["macro"], np.mean(list(mix["score"].values()), axis=0))
+        for language, solved in mix["solved"].items():
+            assert np.allclose([s.mean() for s in solved], mix["score"][language])
+    assert {mix["name"] for mix in found["mixes"] if len(mix["stages"]) > 1} == {"schedule"}
+    _, frame = alone
+    assert "unimax" in [mix["name"] for mix in measured.mixes(frame, ["python", "php"])]
+    gone = frame[~((frame["run"] == "mix_unimax") & (frame["language"] == "php"))]
+    assert "unimax" not in [mix["name"] for mix in measured.mixes(gone, ["python", "php"])]
+
+
+# --- what a study says ------------------------------------------------------------------------------------------------------
+
+
+def test_each_language_is_judged_by_itself(found):
+    depends = {language: about["dependence"]["depends"] for language, about in found["languages"].items()}
+    assert depends[SEVERAL[0]] is True and depends[SEVERAL[-1]] is False
+    first, last = (found["languages"][SEVERAL[place]] for place in (0, -1))
+    assert first["stages"]["verdict"] == "transition" != last["stages"]["verdict"]
+    assert first["control"]["verdict"] != "transition"
+    assert all(
+        about["proposals"][source]["decision"].startswith("leave alone")
+        for about in [last]
+        for source in about["proposals"]
+    )
+
+
+def test_the_corpus_changes_only_what_depends(found):
+    original = found["study"]["original"]
+    for source, corpus in found["corpora"].items():
+        for language, about in found["languages"].items():
+            changes = about["proposals"][source]["decision"] == "change"
+            assert (corpus["tokens"][language] != original[language]) == changes, (source, language)
+        assert corpus["tokens"][SEVERAL[-1]] == original[SEVERAL[-1]], source
+    assert "calibrated" in found["corpora"]
+    assert any(about["proposals"]["knowledge_share"]["decision"] == "change" for about in found["languages"].values())
+
+
+def test_the_calibrated_share_is_nearer_to_what_was_measured(found):
+    about = found["languages"][SEVERAL[0]]
+    chosen = about["chosen"]
+    links = about["calibration"][chosen["source"]][chosen["measured"]]["links"]
+    assert links[chosen["link"]]["loo_error"] <= links["identity"]["loo_error"]
+    at_peak = measured.at(about["measured"]["knowledge_share"], about["stages"]["peak"]["step"])["value"]
+    as_written, calibrated = (about["proposals"][source]["p_star"] for source in ("loss", "calibrated"))
+    assert abs(calibrated - at_peak) < abs(as_written - at_peak)
+
+
+def test_mixes_are_compared_and_foretold(found):
+    assert {pair["kind"] for pair in found["comparisons"]} == {"mix", "best"}
+    row = next(row for row in found["predicted"] if row["language"] == SEVERAL[0])
+    mix = next(mix for mix in found["mixes"] if mix["run"] == row["run"])
+    assert row["predicted"] == mix["shares"]["python"] / (mix["shares"]["python"] + mix["shares"][SEVERAL[0]])
+    assert np.array_equal(row["by_seed"], mix["primary_share"][SEVERAL[0]])
+
+
+def test_a_schedule_is_read_off_the_runs_with_replay(alone):
+    study, frame = alone
+    schedules = findings.of_rows(study, frame)["schedules"]
+    assert schedules["surface"]["replay"] == [0, 0.25]
+    first, second = schedules["proposal"]["stages"]
+    assert first["weights"] == {"python": 1.0} and second["tokens"] == 0 and second["weights"]["php"] > 0
+    without = frame[~((frame["run"] == "replay_0.2500") & (frame["language"] == "python"))]
+    assert said(study, without, "'replay_0.2500' was not judged in python")["schedules"] is None
+
+
+# --- what is missing --------------------------------------------------------------------------------------------------------
+
+
+def said(study, frame, *words):
+    found = findings.of_rows(study, frame)
+    sentences = [sentence for sentence in found["missing"] if all(word in sentence for word in words)]
+    assert sentences, found["missing"]
+    return found
+
+
+def test_a_missing_run_is_named(alone):
+    study, frame = alone
+    study = study | {"runs": [{"run": "mix_gone", "seed": 2}, *study["runs"]]}
+    said(study, frame, "mix_gone", "seed 2")
+    found = said(study, frame[frame["run"] != "control"], "Run control has no measurements of seed 0, 1, 2")
+    assert found["languages"]["php"]["control"] is None
+    gone = [run for run in study["runs"] if run["run"] != "new_only"]
+    found = said(study | {"runs": gone}, frame[frame["run"] != "new_only"], "no new_only run in php")
+    assert "knowledge_share" not in found["languages"]["php"]["proposals"]
+    assert "loss" in found["languages"]["php"]["proposals"]
+
+
+def test_a_single_checkpoint_is_no_curve(alone):
+    study, frame = alone
+    one = frame[(frame["run"] != "continual") | (frame["step"] == STEPS[4])]
+    found = said(study, one, "1 measured checkpoints")
+    about = found["languages"]["php"]
+    assert about["stages"]["verdict"] == "undecided" and "loss" not in about["proposals"]
+    assert all(proposal["decision"] == "undecided" for proposal in about["proposals"].values())
+    found = said(study, frame[frame["run"] != "continual"], "0 measured checkpoints")
+    assert found["languages"]["php"]["stages"] is None
+
+
+def test_a_loss_that_is_no_number_is_said_and_the_rest_still_stands(alone):
+    study, frame = alone
+    broken = frame.copy()
+    here = (broken["run"] == "continual") & (broken["metric"] == "loss") & (broken["step"] == STEPS[-1])
+    broken.loc[here, "value"] = np.nan
+    found = said(study, broken, "Run continual has a loss that is no number")
+    proposals = found["languages"]["php"]["proposals"]
+    assert "loss" not in proposals and "knowledge_share" in proposals
+
+
+def test_one_seed_says_what_its_intervals_are(alone):
+    study, frame = alone
+    found = said(study | {"seeds": [0]}, frame[frame["seed"] == 0], "There is one seed")
+    assert np.isfinite(found["languages"]["php"]["stages"]["decline"]["ci"]).all()
+
+
+def test_a_folder_without_a_study_is_refused(tmp_path):
+    with pytest.raises(UserError, match="is no study: it has no study.json; run `study` first"):
+        findings.of_study(tmp_path)
+
+
+def test_what_lies_on_disk_is_what_the_rows_say(tmp_path, alone):
+    study, frame = alone
+    synthetic_study.write_study(tmp_path, frame)
+    grid = tmp_path / "seed0" / "continual" / "diagnostics" / "lens_grid.json"
+    grid.parent.mkdir()
+    slot = {"top": [[[3]]], "top_probability": [[[250]]], "probability": [[[250]]]}
+    grid.write_text(json.dumps({"steps": [0], "slots": [slot]}))
+    found = findings.of_study(tmp_path)
+    (read,) = found["languages"]["php"]["lens_grid"]["slots"]
+    assert read["probability_CxLxM"].tolist() == [[[0.25]]]
+    again = findings.of_rows(study, measurements.read(tmp_path))
+    assert (
+        again["languages"]["php"]["proposals"]["loss"]["p_star"]
+        == found["languages"]["php"]["proposals"]["loss"]["p_star"]
+    )

@@ -1,0 +1,325 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from ml_collections import ConfigDict
+
+from babel_jax import findings, mixtures, proposals, study
+from babel_jax.__main__ import main
+from babel_jax.errors import UserError
+from babel_jax.optimum import algorithm1
+
+STEPS = np.array([0, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512])
+PEAK = 6
+PAPER = {"php": 11 / 16, "csharp": 11 / 21}  # P* that gives 5B and 10B tokens beside 11B of Python
+ORIGINAL = "python=11e9,php=23e9,csharp=16e9,go=11e9"
+
+
+def continual_runs(language: str, p_star: float, seeds: int = 3, problems: int = 400, generator=None) -> pd.DataFrame:
+    """Rows of continual runs with the peak at step 48, where the loss is `p_star` of its way to the asymptote 1."""
+    generator = generator or np.random.default_rng(0)
+    place, tokens = np.arange(len(STEPS)), STEPS * 1000
+    fall = np.where(place <= PEAK, 0, 1 - np.exp(-(place - PEAK) / 2))
+    score_C = np.where(place <= PEAK, 0.05 + 0.9 * np.sqrt(place / PEAK), 0.95 - 0.4 * fall)
+    loss_C = 1 + 2 * (1 + tokens / tokens[PEAK] * (p_star ** (-1 / 1.5) - 1)) ** -1.5
+    rows = []
+    for seed in range(seeds):
+        ability = generator.normal(0, 0.01)
+        loss = loss_C + generator.normal(0, 0.004, len(STEPS)) + ability
+        solved = generator.binomial(problems, np.clip(score_C + ability, 0, 1))
+        share = 0.6 - 0.3 * fall + generator.normal(0, 0.02, len(STEPS))
+        columns = zip(STEPS, tokens, loss, solved / problems, share, strict=True)
+        rows += [(language, seed, *row[:4], problems, row[4]) for row in columns]
+    return pd.DataFrame(rows, columns=[*proposals.COLUMNS, "knowledge_share"])
+
+
+@pytest.fixture(scope="module")
+def planted() -> pd.DataFrame:
+    return pd.concat([continual_runs(*language) for language in PAPER.items()], ignore_index=True)
+
+
+def written(frame, tmp_path):
+    file = tmp_path / "losses.csv"
+    frame.to_csv(file, index=False)
+    return file
+
+
+def optimize(file, *more, original=ORIGINAL):
+    return main(["optimize", f"--csv={file}", "--primary=python", f"--original={original}", *more])
+
+
+def sizes(printed: str) -> dict[str, list[str]]:
+    """{language: its original, asked and feasible tokens} as they are printed."""
+    rows = printed[printed.index("original") :].splitlines()[1:]
+    return {row.split()[0]: row.split()[1:4] for row in rows if "%" in row}
+
+
+# --- a table of losses and scores -----------------------------------------------------------------------------------------
+
+
+def test_a_table_becomes_the_papers_corpus_without_any_framework(planted, tmp_path):
+    """A planted PHP and C# with the paper's shares: 5B and 10B within the intervals; neither jax nor flax is loaded."""
+    file, out = written(planted, tmp_path), tmp_path / "mixture.json"
+    arguments = ["optimize", f"--csv={file}", "--primary=python", f"--original={ORIGINAL}", f"--out={out}"]
+    code = (
+        "import sys; from babel_jax.__main__ import main\n"
+        "assert main(sys.argv[1:]) == 0\n"
+        "assert not {'jax', 'jaxlib', 'flax', 'optax', 'orbax', 'tensorflow'} & set(sys.modules), sorted(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "php" in done.stdout and "95 % interval" in done.stdout and "change" in done.stdout
+    assert max(map(len, done.stdout.splitlines()[:9])) <= 80
+    found = mixtures.read(out)
+    for language, tokens in {"php": 5e9, "csharp": 10e9}.items():
+        low, high = found["made"]["corpus"]["ci"][language]
+        assert low <= tokens <= high < 1.5 * low
+        assert found["made"]["proposals"][language]["best_step"] == 48
+        assert found["sources"][language]["tokens"] == pytest.approx(tokens, rel=0.15)
+    (stage,) = found["stages"]
+    assert stage["weights"]["go"] == pytest.approx(11e9 / found["tokens"], abs=1e-4), "nobody measured Go: it stays"
+    assert sum(source["tokens"] for source in found["sources"].values()) == pytest.approx(found["tokens"], abs=5)
+
+
+def test_the_mixture_of_a_table_is_what_a_run_reads(planted, tmp_path):
+    out = tmp_path / "mixture.json"
+    assert (
+        optimize(written(planted[planted["language"] == "php"], tmp_path), f"--out={out}", original="python=11,php=23")
+        == 0
+    )
+    settings = study.default()
+    runs = dict.fromkeys(("primary_only", "continual", "new_only", "mix"), {})
+    settings.update(ConfigDict({"primary": "python", "new": "php", "runs": runs}))
+    run = study.make_run_config(study.with_mixture(settings, "mix", str(out)), "mix", 0)
+    assert run.stages == mixtures.read(out)["stages"] and set(run.stages[0]["weights"]) == {"python", "php"}
+
+
+@pytest.mark.parametrize(
+    "more, check",
+    [
+        (["--budget=40e9"], lambda made: made["total"] == pytest.approx(40e9) and made["active"] == ["budget"]),
+        (["--min_share=0.2"], lambda made: made["shares"]["php"] == pytest.approx(0.2)),
+        (
+            ["--reading=joint"],
+            lambda made: made["as_written"]["php"] / sum(made["as_written"].values()) == pytest.approx(5 / 16, rel=0.1),
+        ),
+        (
+            ["--budget=61e9", "--max_epochs=1.2"],
+            lambda made: "available tokens of python" in made["active"] and made["tokens"]["python"] == pytest.approx(13.2e9),
+        ),
+    ],
+)  # fmt: skip
+def test_constraints_and_readings_reach_the_corpus(planted, tmp_path, more, check):
+    out = tmp_path / "mixture.json"
+    assert optimize(written(planted, tmp_path), *more, f"--out={out}") == 0
+    assert check(json.loads(out.read_text())["made"]["corpus"])
+
+
+def test_without_a_measured_share_nothing_is_changed_unless_it_is_assumed(planted, tmp_path, capsys):
+    file = written(planted.drop(columns="knowledge_share"), tmp_path)
+    assert optimize(file, "--assume=php") == 0
+    printed = capsys.readouterr().out
+    assert sizes(printed)["csharp"] == ["16B", "16B", "16B"] and sizes(printed)["php"] == ["23B", "4.95B", "4.95B"]
+    assert "csharp: whether it depends on the primary was not tested." in printed
+    assert optimize(file, "--assume=phq") == 2 and "did you mean 'php'" in capsys.readouterr().err
+
+
+def test_a_language_that_needs_nothing_of_the_primary_is_left_alone(planted, tmp_path, capsys):
+    apart = planted.assign(knowledge_share=np.where(planted["language"] == "php", 0.01, planted["knowledge_share"]))
+    assert optimize(written(apart, tmp_path)) == 0
+    printed = capsys.readouterr().out
+    assert "leave alone: does not depend" in printed and sizes(printed)["php"] == ["23B", "23B", "23B"]
+
+
+def test_one_run_has_an_interval_where_its_losses_have_errors(planted, tmp_path, capsys):
+    one = planted[(planted["language"] == "php") & (planted["seed"] == 0)]
+    assert optimize(written(one, tmp_path)) == 0
+    assert "php: P* has no value, or no interval" in capsys.readouterr().out
+    assert optimize(written(one.assign(loss_error=0.004), tmp_path)) == 0
+    printed = capsys.readouterr().out
+    assert sizes(printed)["php"][1] != "23B" and " change" in printed
+
+
+def test_rows_of_the_primary_and_of_other_columns_are_left_out(planted, tmp_path, capsys):
+    extended = pd.concat([planted, planted.assign(language="python", loss=9.0)]).assign(remark="-")
+    assert optimize(written(planted, tmp_path)) == 0
+    first = capsys.readouterr().out
+    assert optimize(written(extended, tmp_path)) == 0 and capsys.readouterr().out == first
+
+
+def test_scores_become_answers_that_keep_them():
+    solved_CxQ = proposals.answers([0.0, 0.25, 1.0, 0.5], 8, seed=0)
+    np.testing.assert_array_equal(solved_CxQ.sum(1), [0, 2, 8, 4])
+    assert set(np.unique(solved_CxQ)) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda t: t.drop(columns=["loss", "n"]), "lacks the column loss, n"),
+        (lambda t: t.assign(loss=t["loss"].where(t["step"] != 96)), "row 10: loss is missing"),
+        (lambda t: t.assign(loss=t["loss"].astype(str).where(t["step"] != 4, "abc")), "row 3: loss is abc"),
+        (lambda t: t.assign(score=t["score"] * 100), "must be from 0 to 1"),
+        (lambda t: t.assign(n=0.5), "n is 0.5 and must be a whole number, 2 or more"),
+        (lambda t: t.assign(loss=-t["loss"]), "a number, 0 or more"),
+        (lambda t: t.assign(n=1), "2 or more"),
+        (lambda t: t.assign(language=t["language"].where(t["step"] != 8)), "row 4: language is missing"),
+        (lambda t: t.assign(knowledge_share=2.0), "knowledge_share is 2"),
+        (lambda t: t.assign(language="python"), "no language but python"),
+        (lambda t: t.iloc[:0], "no language but python"),
+        (lambda t: t[t["step"].isin([0, 48])], "has 2 checkpoints of php"),
+        (lambda t: t[t["step"] > 0], "must rise from 0"),
+        (lambda t: t.assign(tokens=0), "must rise from 0"),
+        (lambda t: t.drop(index=t[(t["seed"] == 1) & (t["step"] == 96)].index), "seed 1 of php lacks step 96"),
+        (lambda t: pd.concat([t, t.iloc[[3]]]), "php, seed 0, step 16 twice"),
+        (lambda t: t.assign(n=t["n"] + t["step"]), "n of php changes within a run"),
+        (lambda t: t.assign(language=t["language"].replace("php", "lua")), "--original has no lua"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_one_line(planted, tmp_path, capsys, change, message):
+    file = written(change(planted[planted["language"] == "php"].reset_index(drop=True)), tmp_path)
+    assert optimize(file) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err and printed.err.count("\n") == 1 and not printed.out
+
+
+def test_what_is_no_table_is_one_line(tmp_path, capsys):
+    assert optimize(tmp_path / "none.csv") == 2 and "cannot read" in capsys.readouterr().err
+    (tmp_path / "empty.csv").write_text("")
+    assert optimize(tmp_path / "empty.csv") == 2 and "cannot read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "--workdir/--study --csv is required"),
+        (["--csv=F"], "--csv needs --primary and --original"),
+        (["--csv=F", "--primary=python", "--original=php=1"], "--original has no python"),
+        (["--csv=F", "--primary=python", "--original=python=x"], "write NAME=TOKENS"),
+        (["--csv=F", "--primary=python", "--original=python=0"], "tokens above 0"),
+        (["--csv=F", "--primary=p", "--original=p=1", "--source=schedule"], "need a study"),
+        (["--study=W", "--primary=python"], "go with --csv"),
+        (["--study=W", "--csv=F"], "not allowed with"),
+        (["--study=W", "--reading=both"], "invalid choice"),
+    ],
+)
+def test_options_that_mean_nothing_are_one_line(capsys, arguments, message):
+    assert main(["optimize", *arguments]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed and printed.count("\n") == 1
+
+
+def test_help_says_what_a_table_needs(capsys):
+    with pytest.raises(SystemExit):
+        main(["optimize", "--help"])
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in proposals.COLUMNS)
+
+
+@pytest.mark.slow
+def test_the_tokens_interval_covers_the_truth_at_its_rate():
+    """Whole path, table to tokens: the 95 % interval holds PHP's 5B in 92-98 % of 500 draws of three seeds."""
+    generator, inside = np.random.default_rng(7), 0
+    for _ in range(500):
+        rows = continual_runs("php", PAPER["php"], generator=generator)
+        (observation,) = proposals.observations(rows, "python").values()
+        low, high = proposals.of_observation(observation, 11e9, 23e9)["tokens_ci"]
+        inside += low <= 5e9 <= high
+    assert 0.92 <= inside / 500 <= 0.98
+
+
+# --- a study --------------------------------------------------------------------------------------------------------------
+
+
+def proposal(p_star: float, decision=algorithm1.CHANGE) -> dict:
+    return {
+        "p_star": p_star,
+        "p_star_ci": [p_star - 0.01, p_star + 0.01],
+        "best_step": 64,
+        "tokens": algorithm1.pairwise_tokens(p_star, 11.0),
+        "tokens_ci": algorithm1.pairwise_tokens([p_star + 0.01, p_star - 0.01], 11.0),
+        "replicates_R": np.linspace(p_star - 0.01, p_star + 0.01, 100),
+        "decision": decision,
+        "reason": f"php: {decision}.",
+        "slope": -np.inf,
+    }
+
+
+@pytest.fixture
+def finished(monkeypatch, tmp_path):
+    """A study with one finished mix of 880 tokens, and what it found; change `found` before the verb is called."""
+    found = {
+        "study": {
+            "primary": "python",
+            "new": ["php"],
+            "original": {"python": 11.0, "php": 23.0},
+            "runs": [{"run": "continual", "seed": 3}, {"run": "mix_0.5", "seed": 3}],
+        },
+        "missing": ["run 'continual' is missing."],
+        "languages": {"php": {"proposals": {"loss": proposal(0.6), "knowledge_share": proposal(0.7)}}},
+        "schedules": None,
+    }
+    run_dir = tmp_path / "seed3" / "mix_0.5"
+    run_dir.mkdir(parents=True)
+    sources = {"php": {"rows": 16, "drawn": 40}, "python": {"rows": 64, "drawn": 40}}
+    (run_dir / "DONE").write_text(json.dumps({"step": 10, "tokens": 880, "sources": sources}))
+    (run_dir / "config.json").write_text(json.dumps({"config": {"batch_size": 8}}))
+    monkeypatch.setattr(findings, "of_study", lambda workdir: found)
+    return found
+
+
+def test_a_study_becomes_a_mixture_for_as_many_tokens_as_its_mixes(finished, tmp_path, capsys):
+    out = tmp_path / "m.json"
+    assert main(["optimize", f"--study={tmp_path}", f"--out={out}"]) == 0
+    printed = capsys.readouterr().out
+    assert "knowledge_share\n" in printed and printed.index("knowledge_share\n") < printed.index("loss\n")
+    found = mixtures.read(out)
+    assert found["stages"] == ({"tokens": 0, "weights": {"python": 0.6, "php": 0.4}},) and found["tokens"] == 880
+    assert found["sources"]["php"] == {"available": 16 * 11, "tokens": 352, "epochs": 2.0}
+    assert found["made"]["source"] == "loss" and found["made"]["proposals"]["php"]["slope"] is None
+    assert "replicates_R" not in found["made"]["proposals"]["php"]
+    assert main(["optimize", f"--workdir={tmp_path}", f"--out={out}", "--source=knowledge_share"]) == 0
+    assert mixtures.read(out)["stages"][0]["weights"] == {"python": 0.7, "php": 0.3}
+    assert main(["optimize", f"--workdir={tmp_path}", f"--out={out}", "--max_epochs=1.5"]) == 0
+    assert mixtures.read(out)["sources"]["php"] == {"available": 176, "tokens": 264, "epochs": 1.5}
+
+
+def test_what_a_study_does_not_support_leaves_its_mix_as_it_is(finished, tmp_path, capsys):
+    finished["languages"]["php"]["proposals"]["loss"] |= {"decision": algorithm1.UNDECIDED}
+    out = tmp_path / "m.json"
+    assert main(["optimize", f"--study={tmp_path}", f"--out={out}"]) == 0
+    assert mixtures.read(out)["stages"][0]["weights"]["php"] == round(23 / 34, 4)
+    assert "undecided" in capsys.readouterr().out
+
+
+def test_a_schedule_becomes_a_staged_mixture(finished, tmp_path, capsys):
+    stages = [{"tokens": 600, "weights": {"python": 1.0}}, {"tokens": 0, "weights": {"python": 0.05, "php": 0.95}}]
+    optimize = ["optimize", f"--study={tmp_path}", "--source=schedule", f"--out={tmp_path / 'm.json'}"]
+    assert main(optimize) == 2 and "no schedule" in capsys.readouterr().err
+    finished["schedules"] = {"proposal": {"stages": stages, "reason": "PHP last."}}
+    assert main(optimize) == 0 and "PHP last." in capsys.readouterr().out
+    found = mixtures.read(tmp_path / "m.json")
+    assert found["stages"] == tuple(stages) and found["sources"]["php"]["tokens"] == round(280 * 0.95)
+    assert main([*optimize, "--budget=5"]) == 2 and "leave --budget" in capsys.readouterr().err
+
+
+def test_a_study_without_what_is_asked_for_is_one_line(finished, tmp_path, capsys):
+    optimize = ["optimize", f"--study={tmp_path}", f"--out={tmp_path / 'm.json'}"]
+    assert main([*optimize, "--source=los"]) == 2 and "did you mean 'loss'" in capsys.readouterr().err
+    finished["study"]["runs"] = finished["study"]["runs"][:1]
+    assert main(optimize) == 2 and "trained no mix" in capsys.readouterr().err
+    assert main(optimize[:2]) == 0, "printing needs no mix"
+    original = finished["study"].pop("original")
+    assert main(optimize) == 2 and "names no original corpus" in capsys.readouterr().err
+    finished["study"]["original"] = original
+    finished["languages"]["php"]["proposals"] = {}
+    capsys.readouterr()
+    assert main(optimize) == 2 and "run 'continual' is missing." in capsys.readouterr().err
+
+
+def test_no_study_there(tmp_path):
+    with pytest.raises(UserError, match="no study"):
+        proposals.main(["--study", str(tmp_path)])

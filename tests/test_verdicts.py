@@ -1,0 +1,173 @@
+import copy
+import re
+
+import numpy as np
+import pytest
+import synthetic_study
+
+from babel_jax.report import words
+from babel_jax.report.verdicts import MISSING, OPEN, REFUTED, SUPPORTED, UNTESTED, verdicts
+
+NONE = {"stages": None, "control": None, "dependence": None, "causes": None, "chosen": None}
+
+
+@pytest.fixture
+def findings():
+    """A planted study of its own for each test."""
+    return copy.deepcopy(synthetic_study.found())
+
+
+def judged(findings, name, language="php"):
+    (found,) = (
+        entry for entry in verdicts(findings) if entry["name"] == name and entry["language"] in (language, None)
+    )
+    return found
+
+
+def test_the_planted_story_is_told(findings):
+    told = {entry["name"]: entry for entry in verdicts(findings)}
+    expected = {
+        "transition": SUPPORTED, "dependence": SUPPORTED, "knowledge": SUPPORTED, "patches": SUPPORTED,
+        "working_language": REFUTED, "functional": SUPPORTED, "lape": OPEN, "causes": SUPPORTED, "calibration": REFUTED,
+        "optimum": REFUTED, "guard": REFUTED, "rivals": REFUTED, "schedule": SUPPORTED, "predicted": SUPPORTED,
+        "cost": MISSING,
+    }  # fmt: skip
+    assert {name: told[name]["verdict"] for name in expected} == expected
+    assert told["transition"]["sentence"].startswith("From the peak at step 64 [")
+    assert "misses the optimum" in told["optimum"]["sentence"]
+    assert "schedule" not in told["optimum"]["sentence"], "the best mix is one with constant shares"
+    assert "It falls in the control too" in told["working_language"]["sentence"]
+    for entry in told.values():
+        assert set(entry) == {"name", "claim", "verdict", "number", "sentence", "language"}
+        assert entry["sentence"].endswith(".") and "nan" not in entry["sentence"]
+
+
+def test_every_number_of_a_verdict_is_in_its_sentence(findings):
+    for entry in verdicts(findings):
+        if entry["name"] != "rivals":  # counts its rivals, of which the sentence names each
+            numbers = set(re.findall(r"\d[\d.,]*\d|\d", entry["number"]))
+            assert numbers <= set(re.findall(r"\d[\d.,]*\d|\d", entry["sentence"])), entry
+
+
+def test_several_languages_are_judged_each_for_itself():
+    found = verdicts(synthetic_study.found(("php", "cpp")))
+    by_key = {(entry["name"], entry["language"]): entry["verdict"] for entry in found}
+    assert by_key["transition", "php"] == SUPPORTED and by_key["transition", "cpp"] != SUPPORTED
+    assert by_key["dependence", "php"] == SUPPORTED and by_key["dependence", "cpp"] == REFUTED
+    assert by_key["proposal", "cpp"] == REFUTED, "a language that does not depend is left alone"
+    assert by_key["cost", None] == REFUTED, "a swarm of three runs is cheaper than continual runs and controls"
+    assert len(by_key) == len(found)
+
+
+def test_what_was_not_measured_is_said_to_be_missing(findings):
+    """Nothing but an unanalysed language and no mix: every verdict still is a sentence."""
+    findings["languages"]["php"] |= NONE | {"shares": {}, "calibration": {}, "proposals": {}, "drift": None}
+    curves = findings["languages"]["php"]["curves"]
+    curves |= {"decline": None, "stages": None, "sensitivity": [], "stages_by_seed": {}}
+    curves |= {name: {} for name in ("accuracy", "knowledge", "patches", "lens", "neurons", "loss")}
+    findings |= {
+        "mixes": [],
+        "comparisons": [],
+        "corpora": {},
+        "laws": None,
+        "schedules": None,
+        "predicted": [],
+        "costs": [],
+    }
+    found = verdicts(findings)
+    assert {entry["verdict"] for entry in found} == {MISSING}
+    assert all(entry["sentence"] and entry["number"] == "" for entry in found)
+
+
+@pytest.mark.parametrize(
+    "verdict, expected", [("transition", REFUTED), ("rises and stays", SUPPORTED), ("undecided", OPEN)]
+)
+def test_a_control_that_falls_is_not_hidden(findings, verdict, expected):
+    findings["languages"]["php"]["control"]["verdict"] = verdict
+    found = judged(findings, "control")
+    assert found["verdict"] == expected and ("It declines too" in found["sentence"]) == (expected == REFUTED)
+
+
+@pytest.mark.parametrize(
+    "verdict, expected, words_of_it",
+    [("rises and stays", REFUTED, "No transition seen"), ("undecided", OPEN, "cannot tell")],
+)
+def test_without_a_transition_none_is_claimed(findings, verdict, expected, words_of_it):
+    findings["languages"]["php"]["stages"]["verdict"] = verdict
+    found = judged(findings, "transition")
+    assert found["verdict"] == expected and words_of_it in found["sentence"]
+
+
+def causes(matters, specific):
+    found = {"value": 0, "p": 0.01}
+    return {"verdict": {"matters": found | {"ci": matters}, "specific": found | {"ci": specific}, "crossover": None}}
+
+
+@pytest.mark.parametrize(
+    "matters, specific, expected",
+    [
+        ([-0.4, -0.2], [-0.3, -0.1], SUPPORTED),
+        ([-0.4, -0.2], [-0.3, 0.1], OPEN),
+        ([-0.1, 0.1], [-0.3, -0.1], OPEN),
+        ([0.1, 0.2], [0.1, 0.2], REFUTED),
+    ],
+)
+def test_causes_need_both_harm_and_specificity(findings, matters, specific, expected):
+    findings["languages"]["php"]["causes"] = causes(matters, specific)
+    assert judged(findings, "causes")["verdict"] == expected
+
+
+def with_scores(findings, name, change):
+    """The same study with the new language's scores of one mix changed."""
+    for mix in findings["mixes"]:
+        if mix["name"] == name:
+            mix["score"] = mix["score"] | {"php": np.clip(mix["score"]["php"] + change, 0, 1)}
+    return findings
+
+
+def test_a_mix_that_hits_is_not_called_a_miss(findings):
+    found = judged(with_scores(findings, "algorithm1_loss", 0.5), "optimum")
+    assert found["verdict"] == SUPPORTED and "misses" not in found["sentence"]
+
+
+def test_a_best_checkpoint_at_the_end_is_no_test_of_algorithm_1(findings):
+    for proposal in findings["languages"]["php"]["proposals"].values():
+        proposal["p_star"] = 0.0
+    findings["mixes"] = [mix | {"score": mix["score"] | {"php": np.full(3, 0.5)}} for mix in findings["mixes"]]
+    findings["comparisons"] = [entry | {"value": 0.0, "ci": [-0.1, 0.1]} for entry in findings["comparisons"]]
+    for name in ("optimum", "original"):
+        assert judged(findings, name)["verdict"] == OPEN and UNTESTED in judged(findings, name)["sentence"]
+
+
+@pytest.mark.parametrize("change, expected", [(0.4, REFUTED), (-0.5, SUPPORTED)])
+def test_the_schedule_is_judged_against_the_best_static_mix(findings, change, expected):
+    found = judged(with_scores(findings, "0.2000", change), "schedule")
+    if expected == REFUTED:
+        findings = with_scores(findings, "schedule", -0.5)
+        found = judged(findings, "schedule")
+    assert found["verdict"] == expected and "constant shares" in found["sentence"]
+
+
+def test_the_guard_names_the_harmed_language(findings):
+    found = judged(findings, "guard")
+    assert found["verdict"] == REFUTED and found["number"].startswith("Python")
+
+
+def test_one_seed_speaks_of_itself_alone(findings):
+    findings["study"]["seeds"] = [0]
+    assert "one seed: nothing is known about others" in judged(findings, "patches")["sentence"]
+
+
+@pytest.mark.parametrize(
+    "text, expected", [("-0.0", "0.0"), ("-0.5", "−0.5"), ("+0.0", "+0.0"), ("-10", "−10"), ("-0", "0")]
+)
+def test_minus_signs(text, expected):
+    assert words.minus(text) == expected
+
+
+def test_intervals_are_left_out_where_there_are_none():
+    assert words.points({"value": -0.1234, "ci": [-0.2, 0.0]}) == f"−12.3{words.NBSP}points [−20.0,{words.NBSP}0.0]"
+    assert words.points({"value": 0.1, "ci": [np.nan, np.nan]}) == f"10.0{words.NBSP}points"
+    assert words.bounds([1, np.inf], digits=0) == f" [1,{words.NBSP}∞]" and words.bounds(None) == ""
+    assert words.names(["php"]) == "PHP" and words.names(["php", "go", "cpp"]) == "PHP, Go and C++"
+    assert words.mix_title("algorithm1_loss_equal_epochs") == "Algorithm 1, loss, equal epochs"
