@@ -37,7 +37,11 @@ def _story(findings: dict, language: str | None) -> str:
         return "Each new language alone, continued from the same models of the primary language."
     curves = _curves(findings, language or next(iter(findings["languages"])))
     language = curves["new"]
-    tints = " Tints: the stages found." if curves["stages"] else ""
+    tints = (
+        " Tints: the stages found. The text’s peak is smoothed and cross-fitted, so it may lie below the curve’s."
+        if curves["stages"]
+        else ""
+    )
     return f"{_interval(curves['accuracy'].get(('continual', language, 'all')))}{tints}".strip()
 
 
