@@ -34,10 +34,13 @@ def get_config():
             new_only=run("new"),
             continual=run("new", init_from="primary_only", checkpoint_steps=(0, 4, 8, 16)),
             control=run("new_control", init_from="primary_only", checkpoint_steps=(0, 16)),
+            replay=run("new", init_from="primary_only", checkpoint_steps=(0, 4, 8, 16)),
             mix=dict(steps={STEPS}),
         ),
         original=dict(python=11, php=23),
         sweep=(0.5,),
+        replay=(0.25,),
+        candidates=("unimax", "schedule"),
     ))
 """
 
@@ -179,33 +182,31 @@ def assert_same_results(found, wanted):
             pd.testing.assert_frame_equal(found[key], value, check_exact=True, obj=str(key))
 
 
-def test_a_small_study_from_end_to_end(whole):
+def test_a_small_study_from_end_to_end(config_file, whole):
     workdir, printed = whole
-    assert "python -> php, 1 seed" in printed and str(workdir / "report" / "index.html") in printed
+    assert "Python to PHP, 1 seed" in printed and str(workdir / "report" / "index.html") in printed
     summary = json.loads((workdir / "report" / "summary.json").read_text())
-    keys = {
-        "": "primary new seeds accuracy control patches knowledge_share working_language transferring_neurons stages "
-        "algorithm1 sweep original_vs_optimised wall_seconds versions",
-        "accuracy": "start peak end decline",
-        "control": "end stages",
-        "patches": "embeddings blocks ffn",
-        "knowledge_share": "ceiling at_peak end",
-        "working_language": "primary_share_start primary_share_peak primary_share_end layers",
-        "transferring_neurons": "lape_target pair_shared functional",
-        "original_vs_optimised": "original optimised difference ci",
-    }
-    for part, names in keys.items():
-        assert set(summary[part] if part else summary) == set(names.split()), part
-    assert set(summary["accuracy"]["peak"]) == {"step", "value", "ci"}
-    assert len(summary["working_language"]["layers"]) == 4
-    assert {entry["new_share"] for entry in summary["sweep"]} >= {0.5, 0.6765}
-    assert all(0 <= summary["accuracy"][part]["value"] <= 1 for part in ("peak", "end"))
+    about = summary["languages"]["php"]
+    assert summary["primary"] == "python" and summary["new"] == ["php"]
+    assert set(about["accuracy"]["peak"]) == {"step", "value", "ci"}
+    assert len(about["working_language"]["layers"]) == 4
+    assert {"loss", "loss_knowledge", "knowledge_share"} <= set(about["proposals"])
+    assert all(0 <= about["accuracy"][part]["value"] <= 1 for part in ("peak", "end"))
     runs = {path.name for path in (workdir / "seed0").iterdir()}
-    assert runs >= {"primary_only", "new_only", "continual", "control", "mix_0.5000", "mix_0.6765"}
-    assert len(runs) >= 6 + (summary["algorithm1"]["loss"]["p_star"] is not None)
+    mixes = {"mix_0.5000", "mix_0.6765", "mix_unimax", "mix_schedule"}
+    assert runs >= {"primary_only", "new_only", "continual", "control", "replay_0.2500"} | mixes
+    assert {mix["name"] for mix in summary["mixes"]} >= {"0.5000", "0.6765", "unimax", "schedule"}
+    described = json.loads((workdir / "study.json").read_text())
+    assert {run["run"] for run in described["runs"]} == runs and all(run["flops"] > 0 for run in described["runs"])
+    schedule = json.loads((workdir / "mixtures" / "schedule.json").read_text())
+    assert study.make_run_config(load_config(str(config_file), []), "mix_schedule", 0, workdir).stages == tuple(
+        schedule["stages"]
+    )
     frame = measurements.read(workdir)
     assert sorted(frame.query("run == 'continual' and probe == 'loss'").step.unique()) == [0, 4, 8, 16, STEPS]
-    assert set(frame.probe) == {"evaluation", "loss", "lens", "working_language", "neurons", "patch"}
+    assert set(frame.probe) == {
+        *("evaluation", "loss", "lens", "working_language", "neurons", "patch", "intervention", "drift"),
+    }
 
 
 def test_a_second_call_is_quick_and_changes_nothing(config_file, whole):
@@ -263,6 +264,7 @@ def test_killed_at_any_moment_it_ends_the_same(config_file, whole, tmp_path):
         "seed0/continual/checkpoints/4*",  # a checkpoint is being written
         "seed0/continual/measurements/*_00000000.parquet",  # one of several is measured
         "seed0/mix_*/checkpoints/*",
+        "mixtures/schedule.json",  # made from what was measured before
     )
     for moment in moments:
         start_and_kill(config_file, tmp_path, moment)
@@ -385,11 +387,10 @@ def test_each_new_language_has_its_runs_and_a_mix_has_all(config_file):
         ("new=php,python", "each new language stands once"),
         ("new=php,php", "each new language stands once"),
         ("new=php,cobol", "cobol"),
-        ("original.rust=3", "must give tokens for python, php, go; it gives python, php, go, rust"),
+        ("original.rust=3", "must give tokens for python, php, go; it gives go, php, python, rust"),
         ("candidates=('unimx',)", "did you mean 'unimax'"),
-        ("candidates=('schedule',)", "set `replay`"),
         ("candidates=('law',)", "set `swarm`"),
-        ("replay=(0.1,)", "the study has no run 'replay'"),
+        ("replay=()", "'schedule' is read off continual runs with replay; set `replay`"),
         ("replay=(1.5,)", "shares lie between 0 and 1"),
     ],
 )
@@ -397,6 +398,14 @@ def test_what_several_languages_and_candidates_need_is_said_at_the_start(config_
     with pytest.raises(UserError, match=re.escape(message)):
         study.run(several(config_file, f"--config.{setting}"), tmp_path / "W", jobs=1)
     assert not (tmp_path / "W").exists()
+
+
+def test_runs_with_replay_need_their_role(config_file):
+    config = several(config_file)
+    with config.unlocked():
+        del config.runs.replay
+    with pytest.raises(UserError, match="the study has no run 'replay'"):
+        study.validate(config)
 
 
 def test_a_mixture_file_of_the_study_gives_a_mix_its_stages_and_steps(config_file, tmp_path):

@@ -259,8 +259,7 @@ def _solutions(world: World, new: str) -> dict[str, np.ndarray]:
     """The problems' programs in the primary and one new language, [Q, 12]."""
     word_Qx2 = world.problem_word_Qx2
     return {
-        language: world.programs(language, word_Qx2, world.fact_W[word_Qx2])
-        for language in (world.config.primary, new)
+        language: world.programs(language, word_Qx2, world.fact_W[word_Qx2]) for language in (world.config.primary, new)
     }
 
 
