@@ -32,12 +32,14 @@ def of_study(study_dir) -> dict:
       {"surface", "proposal"}, predicted (rows of `predicted_shares`), costs (rivals.flops).
 
     Raises:
-      UserError: no study there, or no measurements.
+      UserError: no study there, one of an earlier version, or no measurements.
     """
     study_dir = files.path(study_dir)
     if not (study_dir / "study.json").exists():
         raise UserError(f"{study_dir} is no study: it has no study.json; run `study` first.")
     study = files.read_json(study_dir / "study.json")
+    if not {"original", "original_share"} <= study.keys() or isinstance(study["new"], str):
+        raise UserError(f"{study_dir}/study.json is of an earlier version; run the study again with this one.")
     found = of_rows(study, measurements.read(study_dir), _stages_of_mixes(study_dir, study))
     for language, about in found["languages"].items():
         suffix = f"_{language}" if len(study["new"]) > 1 else ""
@@ -57,12 +59,13 @@ def of_rows(study: dict, frame, stages_of_mixes: dict[str, dict] | None = None) 
     """As `of_study`, of study.json's content, measurement rows and what is known of mixes by name."""
     primary, new = study["primary"], study["new"]
     missing = _missing(study, frame)
-    tokens = study.get("original", {})
+    tokens = study["original"]
     views = {language: measured.view(frame, primary, language, new) for language in new}
     languages = {
         language: of_language(view, primary, language, tokens, missing.append) for language, view in views.items()
     }
     mixes = measured.mixes(frame, [primary, *new], stages_of_mixes)
+    missing += _left_out(frame, mixes)
     attempt = functools.partial(_attempt, missing.append)
     original = f"{study['original_share']:.4f}"
     searched = [mix for mix in mixes if mix["name"].startswith("swarm_") or mix["name"].replace(".", "").isdigit()]
@@ -73,7 +76,7 @@ def of_rows(study: dict, frame, stages_of_mixes: dict[str, dict] | None = None) 
         "corpora": _corpora(languages, primary, tokens, attempt),
         "mixes": mixes,
         "comparisons": compare.comparisons(mixes, original),
-        "laws": attempt("mixing law", lambda: laws.law(searched, [primary, *new], "score", tokens)) if tokens else None,
+        "laws": attempt("mixing law", lambda: laws.law(searched, [primary, *new], "score", tokens)),
         "schedules": _schedules(frame, study, mixes, attempt),
         "predicted": predicted_shares(mixes, primary),
         "costs": rivals.flops([run for run in study["runs"] if run.get("flops")]),
@@ -107,15 +110,40 @@ def _missing(study: dict, frame) -> list[str]:
         for role, what in (("control", "what the decline is owed to"), ("new_only", "the knowledge share")):
             if f"{role}{suffix}" not in there:
                 found.append(f"There is no {role} run in {language}, so nothing is known of {what}.")
-        steps = frame.loc[(frame["run"] == f"continual{suffix}").to_numpy(bool), "step"].nunique()
-        if steps < 3:
-            found.append(f"The continual run in {language} has {steps} measured checkpoints; stages need at least 3.")
+        found += _missing_checkpoints(frame, f"continual{suffix}", language)
     losses = frame[frame["metric"].isin(["loss", "loss_knowledge"]).to_numpy(bool)]
     for run in losses.loc[~np.isfinite(losses["value"].to_numpy(float)), "run"].unique():
         found.append(f"Run {run} has a loss that is no number; it has diverged.")
     if len(study["seeds"]) == 1:
         found.append("There is one seed: intervals speak about its problems, not about other seeds.")
     return found
+
+
+def _missing_checkpoints(frame, run: str, language: str) -> list[str]:
+    rows = measured.select(frame, run=run)
+    judged = rows[((rows["metric"] == "solved") & (rows["language"] == language)).to_numpy(bool)]
+    if len(rows) and judged.empty:
+        return [f"No problem was judged in {language} in run {run}: no stages, and nothing for Algorithm 1."]
+    steps_of = {seed: set(part["step"]) for seed, part in judged.groupby("seed")}
+    common = set.intersection(*steps_of.values()) if steps_of else set()
+    found = [
+        f"Run {run} of seed {seed} has checkpoints that another seed lacks: {', '.join(map(str, sorted(steps - common)))}; "
+        "they are left out."
+        for seed, steps in steps_of.items()
+        if steps - common
+    ]
+    if len(common) < 3:
+        found.append(f"The continual run in {language} has {len(common)} measured checkpoints; stages need at least 3.")
+    return found
+
+
+def _left_out(frame, mixes: list[dict]) -> list[str]:
+    """The mixes that were measured and are not compared, in sentences."""
+    there = {str(run) for run in frame["run"].unique() if str(run).startswith("mix_")}
+    return [
+        f"Run {run} is left out of the comparisons: in some seed or language its last checkpoint was not judged."
+        for run in sorted(there - {mix["run"] for mix in mixes})
+    ]
 
 
 # --- one new language -----------------------------------------------------------------------------------------------------
@@ -229,7 +257,7 @@ def _corpora(languages: dict, primary: str, original: dict, attempt) -> dict[str
         proposals = {
             name: about["proposals"][source] for name, about in languages.items() if source in about["proposals"]
         }
-        if proposals and original:
+        if proposals:
             corpus = attempt(f"corpus from {source}", lambda p=proposals: algorithm1.corpus(p, primary, original))
             if corpus is not None:
                 found[source] = corpus

@@ -97,8 +97,6 @@ def _of_study(parsed) -> dict | None:
     sources = list({source: None for of_language in proposals.values() for source in of_language})
     if not sources:
         raise UserError(f"the study in {parsed.workdir} has no proposal: {' '.join(found['missing'])}")
-    if not study.get("original"):
-        raise UserError(f"{parsed.workdir}/study.json names no original corpus; run the study again with this version.")
     if parsed.source not in sources:
         raise unknown_name("source", parsed.source, [*sources, SCHEDULE])
     for source in sources:
@@ -107,7 +105,7 @@ def _of_study(parsed) -> dict | None:
             print(f"{source}\n{table(of_source)}\n")
     chosen = {language: of[parsed.source] for language, of in proposals.items() if parsed.source in of}
     available, tokens = _run_of(parsed.workdir, study) if parsed.out or parsed.max_epochs else ({}, None)
-    limits = _limits(parsed, available, parsed.budget or tokens)
+    limits = _limits(parsed, available, tokens if parsed.budget is None else parsed.budget)
     corpus = algorithm1.corpus(chosen, study["primary"], study["original"], parsed.reading, limits)
     print(f"{parsed.source}\n{table(chosen)}\n\n{corpus_table(corpus, study['original'])}")
     return parsed.out and mixture(parsed.source, chosen, corpus, available)
@@ -117,8 +115,11 @@ def _of_schedule(parsed, found: dict) -> dict | None:
     proposed = found["schedules"] and found["schedules"]["proposal"]
     if not proposed:
         raise UserError(f"the study in {parsed.workdir} has no schedule; it needs continual runs with `replay`.")
-    if parsed.budget or parsed.max_epochs or parsed.min_share:
-        raise UserError("a schedule is as long as the study's mixes; leave --budget, --max_epochs and --min_share out.")
+    if parsed.budget is not None or parsed.max_epochs or parsed.min_share or parsed.reading == "joint":
+        raise UserError(
+            "a schedule is as long as the study's mixes, and measured, not read off Eq. 3; leave --budget, --max_epochs, "
+            "--min_share and --reading out."
+        )
     for number, stage in enumerate(proposed["stages"]):
         size = f"{stage['tokens']:,} tokens" if stage["tokens"] else "the rest"
         print(f"stage {number}, {size}: " + ", ".join(f"{name} {w:.4g}" for name, w in stage["weights"].items()))
@@ -179,6 +180,8 @@ def amounts(text: str) -> dict[str, float]:
     found = {}
     for part in text.split(","):
         name, _, number = part.partition("=")
+        if name in found:
+            raise UserError(f"--original has {name} twice; give each language once.")
         try:
             found[name] = float(number)
         except ValueError:

@@ -52,7 +52,7 @@ def test_a_run_in_a_bucket_is_the_run_on_a_disk(server, whole, scheme):
         loop.train(RUN, MATERIAL, run_dir, progress=stop_at(32))
     assert Checkpoints(run_dir).steps() == [0, 16] and Checkpoints(run_dir, "resume").steps() == [30]
     loop.train(RUN, MATERIAL, run_dir)
-    trainer, _ = loop.trainer_for(RUN, [MATERIAL])
+    trainer, _ = loop.trainer_for(RUN, MATERIAL)
     assert Checkpoints(run_dir).steps() == [0, 16, 40] and not (run_dir / "resume").exists()
     assert same(state_at(run_dir, 40, trainer), state_at(whole, 40, trainer))
     assert (run_dir / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
@@ -74,7 +74,7 @@ t.loop.train(t.RUN, t.MATERIAL, {place!r}, progress=kill)
     assert subprocess.run([sys.executable, "-c", script], env=environment()).returncode == -signal.SIGKILL
     assert any(name.startswith(f"{scheme}-killed/run/checkpoints/0/") for name in server.objects)
     loop.train(RUN, MATERIAL, place)
-    trainer, _ = loop.trainer_for(RUN, [MATERIAL])
+    trainer, _ = loop.trainer_for(RUN, MATERIAL)
     assert same(state_at(place, 40, trainer), state_at(whole, 40, trainer))
 
 
@@ -110,7 +110,7 @@ os._exit(0)
     assert done.stdout.count("\n") == 1 and "mend the" in done.stdout
     assert Checkpoints(place).steps() and not loop.is_done(place)
     loop.train(RUN, MATERIAL, place)
-    trainer, _ = loop.trainer_for(RUN, [MATERIAL])
+    trainer, _ = loop.trainer_for(RUN, MATERIAL)
     assert same(state_at(place, 40, trainer), state_at(whole, 40, trainer))
 
 

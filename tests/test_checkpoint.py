@@ -30,7 +30,7 @@ def whole(tmp_path_factory):
 
 def ends_like(run_dir, whole) -> bool:
     """Parameters, optimiser and metrics of both runs are the same bits."""
-    trainer, _ = loop.trainer_for(RUN, [MATERIAL])
+    trainer, _ = loop.trainer_for(RUN, MATERIAL)
     done = [json.loads((directory / "DONE").read_text()) for directory in (run_dir, whole)]
     assert all(sum(one.pop("seconds").values()) > 0 for one in done)  # times differ
     books = done[0] == done[1] and (run_dir / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
@@ -92,7 +92,7 @@ def damage_all(whole, kind):
 @pytest.mark.parametrize("kind", ["truncate", "delete"])
 def test_no_damage_goes_unnoticed(tmp_path, whole, kind):
     """Whichever file of a checkpoint is broken: it is read right or not at all."""
-    trainer, model = loop.trainer_for(RUN, [MATERIAL])
+    trainer, model = loop.trainer_for(RUN, MATERIAL)
     want = state_at(whole, 24, trainer)
     refused = 0
     for number, file in enumerate(damage_all(whole, kind)):
@@ -128,7 +128,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, whole, kind
     warnings = ours(caplog)
     assert len(warnings) == 1 and "checkpoint 24" in warnings[0] and "falling back" in warnings[0]
     assert ends_like(tmp_path, whole)
-    trainer, _ = loop.trainer_for(RUN, [MATERIAL])
+    trainer, _ = loop.trainer_for(RUN, MATERIAL)
     assert same(state_at(tmp_path, 24, trainer), state_at(whole, 24, trainer))  # made again
 
 
@@ -165,7 +165,7 @@ def test_a_workdir_that_cannot_be_one_is_one_line(tmp_path):
 
 
 def test_parameters_of_another_model_or_an_absent_step_are_refused(whole):
-    trainer, model = loop.trainer_for(RUN, [MATERIAL])
+    trainer, model = loop.trainer_for(RUN, MATERIAL)
     params, model = trainer.abstract_state["params"], loop.plain(model)
     with pytest.raises(UserError, match="vocab_size is 78 there and 79 here"):
         restore_params(whole, 40, params, model | {"vocab_size": 79})
@@ -222,7 +222,7 @@ np.savez({str(whole / "eight.npz")!r}, **state_at({str(whole)!r}, 24, trainer))
 """
     done = python("-c", script, devices=8)
     assert done.returncode == 0, done.stderr
-    trainer, _ = loop.trainer_for(RUN, [MATERIAL])
+    trainer, _ = loop.trainer_for(RUN, MATERIAL)
     with np.load(whole / "eight.npz") as eight:
         assert same(dict(eight), state_at(whole, 24, trainer))
     (whole / "eight.npz").unlink()

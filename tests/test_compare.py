@@ -14,6 +14,7 @@ def mixes(score_MxS, languages=(NEW,), names=None):
     return [
         {
             "name": names[m] if names else f"m{m}",
+            "tokens": 1000,
             "seeds": list(range(score.shape[2])),
             "macro": by_language.mean(0),
             "score": dict(zip(languages, by_language, strict=True)),
@@ -27,6 +28,7 @@ def judged(solved_by_language):
     """One mix of seed 4 from {language: [Q]}."""
     score = {language: np.array([np.mean(solved_Q)]) for language, solved_Q in solved_by_language.items()}
     return {
+        "tokens": 1000,
         "seeds": [4],
         "macro": np.mean(list(score.values()), axis=0),
         "score": score,
@@ -96,6 +98,16 @@ def test_the_best_mix_is_chosen_on_the_other_seeds():
     gap = compare.gap_to_best(mixes([[0.9, 0.45, 0.45], [0.5, 0.5, 0.5], [0.4, 0.4, 0.4]]), "m2")
     np.testing.assert_allclose(gap["by_seed"], [0.1, 0.05, 0.05], err_msg="seed 0's luck must not count for seed 0")
     assert gap["second"] == "m0" and gap["chosen"] == ["m1", "m0", "m0"]
+
+
+def test_the_best_is_sought_among_mixes_of_as_many_tokens_measured_in_the_same_seeds():
+    """A swarm's mix has one seed, and a longer run is no better mix."""
+    given = mixes([[0.3] * 3, [0.5] * 3, [0.9] * 3, [0.9] * 3], names=["natural", "best", "swarm_00", "longer"])
+    given[2] |= {"seeds": [0], "macro": np.array([0.9]), "score": {NEW: np.array([0.9])}}
+    given[3] |= {"tokens": 6000}
+    gap = compare.gap_to_best(given, "natural")
+    assert gap["second"] == "best" and gap["value"] == pytest.approx(0.2) and gap["seeds"] == [0, 1, 2]
+    assert [row["second"] for row in compare.comparisons(given, "natural") if row["kind"] == "best"] == ["best"] * 2
 
 
 def test_the_best_of_equals_is_not_ahead():

@@ -21,7 +21,7 @@ def test_a_language_that_falls_and_needs_the_primary_depends_on_it(verdicts):
 
 @pytest.mark.parametrize("share", [[0.0, 0.0, 0.0], [0.01, 0.02, 0.0]])
 def test_a_language_that_needs_nothing_of_the_primary_does_not_depend_though_it_falls(verdicts, share):
-    found = dependence(verdicts["fall"], {"knowledge_share": share})
+    found = dependence(verdicts["fall"], {"knowledge_share": share}, {"knowledge_share": [150, 140, 160]})
     assert found["depends"] is False and found["p"] == 1 and "knowledge share" in found["reason"]
 
 
@@ -50,6 +50,20 @@ def test_one_seed_needs_the_number_of_observations_behind_its_share(verdicts):
     assert dependence(verdicts["fall"], shares)["depends"] is None
     found = dependence(verdicts["fall"], shares, counts={"knowledge_share": [300]})
     assert found["depends"] is True and found["parts"]["share"]["ci"] == pytest.approx([0.44, 0.56], abs=0.01)
+
+
+def test_seeds_that_agree_by_chance_are_not_certain(verdicts):
+    """Two seeds that solve five problems each, none of which needs the primary: an interval of width 0 would decide."""
+    found = dependence(verdicts["fall"], {"knowledge_share": [0.0, 0.0]}, {"knowledge_share": [5, 5]})
+    assert found["depends"] is None and found["parts"]["share"]["ci"] == pytest.approx([0, 0.278], abs=0.001)
+    unknown = dependence(verdicts["fall"], {"knowledge_share": [0.0, 0.0]})
+    assert unknown["depends"] is None and np.isnan(unknown["parts"]["share"]["ci"]).all()
+
+
+def test_a_rise_is_not_called_a_decline_below_0(verdicts):
+    rising = verdicts["undecided"] | {"decline": {"value": -0.38, "ci": [-0.69, -0.06], "p": 0.04}}
+    reason = dependence(rising, {"knowledge_share": [0.5, 0.6, 0.5]})["reason"]
+    assert reason.startswith("Undecided: a further rise of 38 points [6, 69], and a knowledge share")
 
 
 def test_it_is_seldom_said_of_a_language_at_the_threshold(verdicts):

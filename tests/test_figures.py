@@ -74,6 +74,9 @@ def test_tokens_show_every_proposal_beside_the_original(findings):
     assert asked.iloc[0] == pytest.approx(findings["languages"]["php"]["proposals"]["loss"]["tokens"])
     findings["languages"]["php"]["proposals"]["loss"] |= {"tokens": np.inf, "tokens_ci": [40.0, np.inf]}
     assert drawn(findings, "tokens") is not None, "P* = 0 asks for tokens without end"
+    findings["languages"]["php"]["proposals"]["loss"] |= {"tokens": 0.0, "tokens_ci": [0.0, 0.0]}
+    (place,) = (text.xy for text in drawn(findings, "tokens")[0].axes[0].texts if text.get_text().startswith("loss:"))
+    assert place[0] > 0, "P* = 1 asks for none, which a logarithmic axis cannot show"
 
 
 def test_rivals_mark_who_is_harmed_and_what_the_search_costs(findings):
@@ -84,6 +87,16 @@ def test_rivals_mark_who_is_harmed_and_what_the_search_costs(findings):
     assert costs["unimax"] == 0 and costs["algorithm1_loss"] > 0
     harmed = table[(table["panel"] == "by language: python") & (table["series"] == "algorithm1_loss")]
     assert harmed["high"].item() < 0
+
+
+def test_a_longer_mix_is_shown_apart_from_those_of_equal_length(findings):
+    best = next(mix for mix in findings["mixes"] if mix["name"] == "unimax")
+    longer = best | {"name": "unimax_equal_epochs", "tokens": 3 * best["tokens"]}
+    findings["mixes"].append(longer)
+    pairs = [pair for pair in findings["comparisons"] if pair["second"] == "unimax"]
+    findings["comparisons"] += [pair | {"second": "unimax_equal_epochs", "value": 0.9} for pair in pairs]
+    assert "unimax_equal_epochs" not in set(drawn(findings, "optimum")[1]["series"])
+    assert drawn(findings, "rivals")[0].axes[0].get_yticklabels()[-1].get_text() == "UniMax, equal epochs"
 
 
 def test_the_calibration_shows_the_link_that_was_chosen(findings):

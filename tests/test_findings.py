@@ -80,6 +80,18 @@ def test_a_mix_is_read_at_its_last_step_in_every_language(found, alone):
     assert "unimax" not in [mix["name"] for mix in measured.mixes(gone, ["python", "php"])]
 
 
+def test_the_shares_of_a_mix_that_chooses_its_weights_are_those_of_all_seeds(alone):
+    _, frame = alone
+    here = ((frame["run"] == "mix_unimax") & (frame["seed"] == 2)).to_numpy(bool)
+    other = frame.assign(tokens_by_language=frame["tokens_by_language"].astype(object))
+    other.loc[here, "tokens_by_language"] = json.dumps({"python": 0, "php": 7})
+    before, after = (
+        next(mix["shares"]["php"] for mix in measured.mixes(rows, ["python", "php"]) if mix["name"] == "unimax")
+        for rows in (frame, other)
+    )
+    assert after == pytest.approx((2 * before + 1) / 3)
+
+
 # --- what a study says ------------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +180,23 @@ def test_a_single_checkpoint_is_no_curve(alone):
     assert found["languages"]["php"]["stages"] is None
 
 
+def test_checkpoints_that_a_seed_lacks_are_said_and_left_out(alone):
+    study, frame = alone
+    continual, first = frame["run"] == "continual", frame["seed"] == 0
+    gap = frame[~(continual & first & (frame["step"] == STEPS[4]))]
+    found = said(study, gap, "Run continual of seed 1", f"that another seed lacks: {STEPS[4]};")
+    assert len(found["languages"]["php"]["stages"]["curve"]["mean_C"]) == len(STEPS) - 1
+    apart = frame[~(continual & (first == frame["step"].isin(STEPS[::2])))]
+    assert said(study, apart, "0 measured checkpoints")["languages"]["php"]["stages"] is None
+
+
+def test_runs_without_judged_problems_are_said(alone):
+    study, frame = alone
+    found = said(study, frame[frame["metric"] != "solved"], "No problem was judged in php in run continual")
+    assert found["languages"]["php"]["proposals"] == {} and found["mixes"] == []
+    assert "Run mix_unimax is left out of the comparisons: in some seed" in " ".join(found["missing"])
+
+
 def test_a_loss_that_is_no_number_is_said_and_the_rest_still_stands(alone):
     study, frame = alone
     broken = frame.copy()
@@ -186,6 +215,14 @@ def test_one_seed_says_what_its_intervals_are(alone):
 
 def test_a_folder_without_a_study_is_refused(tmp_path):
     with pytest.raises(UserError, match="is no study: it has no study.json; run `study` first"):
+        findings.of_study(tmp_path)
+
+
+def test_a_study_of_an_earlier_version_is_refused(tmp_path, alone):
+    study, frame = alone
+    synthetic_study.write_study(tmp_path, frame)
+    (tmp_path / "study.json").write_text(json.dumps(study | {"new": "php"}))
+    with pytest.raises(UserError, match="of an earlier version; run the study again"):
         findings.of_study(tmp_path)
 
 

@@ -77,6 +77,11 @@ def test_every_figure_has_its_section_and_every_verdict_its_place(written):
     assert set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text)) <= set(ids)
 
 
+def test_what_holds_of_the_whole_study_stands_once_in_the_story(written):
+    story = written.read_text().split('id="claims"')[0]
+    assert story.count("A schedule beats every mix that keeps its shares") == 1
+
+
 @pytest.mark.parametrize("colour", ["#0B6FB8", "#D4800A", "#7D8590", "#6FB4E3", "#24292F", "#E6E9ED", "#FDF1E4"])
 def test_a_figures_text_can_be_read_in_both_themes(colour):
     assert theme.contrast(theme.readable(colour, theme.PAPER), theme.PAPER) >= 4.5

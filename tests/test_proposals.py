@@ -123,7 +123,7 @@ def test_without_a_measured_share_nothing_is_changed_unless_it_is_assumed(plante
     assert optimize(file, "--assume=php") == 0
     printed = capsys.readouterr().out
     assert sizes(printed)["csharp"] == ["16B", "16B", "16B"] and sizes(printed)["php"] == ["23B", "4.95B", "4.95B"]
-    assert "csharp: whether it depends on the primary was not tested." in printed
+    assert "csharp: Eq. 3 (pairwise) asks for" in printed and "Whether it depends on the primary was not tested." in printed
     assert optimize(file, "--assume=phq") == 2 and "did you mean 'php'" in capsys.readouterr().err
 
 
@@ -200,6 +200,7 @@ def test_what_is_no_table_is_one_line(tmp_path, capsys):
         (["--csv=F", "--primary=python", "--original=php=1"], "--original has no python"),
         (["--csv=F", "--primary=python", "--original=python=x"], "write NAME=TOKENS"),
         (["--csv=F", "--primary=python", "--original=python=0"], "tokens above 0"),
+        (["--csv=F", "--primary=python", "--original=python=1,php=2,python=3"], "has python twice"),
         (["--csv=F", "--primary=p", "--original=p=1", "--source=schedule"], "need a study"),
         (["--study=W", "--primary=python"], "go with --csv"),
         (["--study=W", "--csv=F"], "not allowed with"),
@@ -303,7 +304,8 @@ def test_a_schedule_becomes_a_staged_mixture(finished, tmp_path, capsys):
     assert main(optimize) == 0 and "PHP last." in capsys.readouterr().out
     found = mixtures.read(tmp_path / "m.json")
     assert found["stages"] == tuple(stages) and found["sources"]["php"]["tokens"] == round(280 * 0.95)
-    assert main([*optimize, "--budget=5"]) == 2 and "leave --budget" in capsys.readouterr().err
+    for option in ("--budget=5", "--budget=0", "--reading=joint"):
+        assert main([*optimize, option]) == 2 and "leave --budget" in capsys.readouterr().err
 
 
 def test_a_study_without_what_is_asked_for_is_one_line(finished, tmp_path, capsys):
@@ -312,9 +314,7 @@ def test_a_study_without_what_is_asked_for_is_one_line(finished, tmp_path, capsy
     finished["study"]["runs"] = finished["study"]["runs"][:1]
     assert main(optimize) == 2 and "trained no mix" in capsys.readouterr().err
     assert main(optimize[:2]) == 0, "printing needs no mix"
-    original = finished["study"].pop("original")
-    assert main(optimize) == 2 and "names no original corpus" in capsys.readouterr().err
-    finished["study"]["original"] = original
+    assert main([*optimize[:2], "--budget=0"]) == 2 and "the budget is 0" in capsys.readouterr().err
     finished["languages"]["php"]["proposals"] = {}
     capsys.readouterr()
     assert main(optimize) == 2 and "run 'continual' is missing." in capsys.readouterr().err

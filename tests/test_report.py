@@ -1,3 +1,4 @@
+import html
 import json
 import re
 
@@ -93,6 +94,27 @@ def test_the_story_is_told_by_the_data(organism):
     assert "It falls in the control too" in said and "draw no conclusion" in said
     for section in sections.SECTIONS:
         assert f'id="{section.name}"' in organism[1] or section.chapter == "story"
+
+
+def test_names_of_the_code_are_not_shown(organism):
+    said = plain(organism[1][: organism[1].index("</main>")])
+    assert not re.findall(r"\b[a-z]+_(?:knowledge|share|language|target|shared|neurons)\b", said)
+
+
+def test_each_claim_leads_to_its_sentence(organism):
+    folder, text = organism
+    for entry in json.loads((folder / "summary.json").read_text())["verdicts"]:
+        (section,) = (section for section in sections.SECTIONS[1:] if entry["name"] in section.verdicts)
+        here = text[text.index(f'id="{section.name}"') :]
+        here = here[: here.index('class="part"')] if 'class="part"' in here else here
+        assert entry["sentence"] in html.unescape(plain(here)), entry["name"]
+
+
+def test_an_undecided_curve_is_not_called_one_without_a_transition(poor_rows):
+    findings = found_in.of_rows(synthetic_study.description(poor_rows), poor_rows)
+    findings["languages"]["php"]["stages"]["verdict"] = "undecided"
+    findings["languages"]["go"] = findings["languages"]["php"]
+    assert "No transition is seen. In PHP and Go the data cannot tell." in page.page(findings, [], {})
 
 
 def test_a_curve_that_stays_up_is_no_transition(poor_rows):

@@ -77,8 +77,9 @@ def test_costs_are_those_of_one_seed_beside_one_from_scratch_run():
         "mix_swarm_02",
         "mix_0.1000",
         "mix_law",
+        "multilingual_optimized",
     )
-    cost = dict(zip(names, (1, 2, 3, 4, 10, 10, 10, 10), strict=True))
+    cost = dict(zip(names, (1, 2, 3, 4, 10, 10, 10, 10, 10), strict=True))
     runs = [{"run": name, "seed": seed, "flops": cost[name] * 1e12} for name in names for seed in (0, 1)]
     found = {row["what"]: row for row in rivals.flops(runs)}
     assert found["Algorithm 1's search"]["flops"] == pytest.approx(6e12) and found["Algorithm 1's search"]["runs"] == 3

@@ -31,10 +31,6 @@ def test_pairing_removes_what_is_common_to_both_conditions():
     common = np.array([0.1, 0.5, 0.9])
     value, low, high = statistics.paired_difference(common, common + [0.09, 0.10, 0.11])
     assert value == pytest.approx(0.1) and low > 0.07 and high < 0.13
-    hard_Q = np.arange(200) < 100
-    solved_2xQ = np.array([hard_Q, hard_Q | (np.arange(200) < 120)])
-    value, low, high = statistics.paired_bootstrap(solved_2xQ, [-1, 1])
-    assert value == pytest.approx(0.1) and 0.05 < low < high < 0.15
 
 
 def test_cross_fitted_gap_has_no_winners_curse():

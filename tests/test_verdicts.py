@@ -153,6 +153,47 @@ def test_the_guard_names_the_harmed_language(findings):
     assert found["verdict"] == REFUTED and found["number"].startswith("Python")
 
 
+def test_a_wide_interval_is_no_proof_that_nothing_is_harmed(findings):
+    """Half the seeds of one language better, half worse: no harm is shown, and none is ruled out."""
+    by_name = {mix["name"]: mix for mix in findings["mixes"]}
+    first, second = by_name["0.6765"], by_name["algorithm1_loss"]
+    second["score"] = {language: score_S + np.array([0.3, -0.3, 0.0]) for language, score_S in first["score"].items()}
+    assert judged(findings, "guard")["verdict"] == OPEN
+    second["score"] = {
+        language: score_S + np.array([0.01, 0.011, 0.012]) for language, score_S in first["score"].items()
+    }
+    assert judged(findings, "guard")["verdict"] == SUPPORTED
+
+
+def test_only_mixes_of_equal_length_and_with_all_seeds_are_ranked(findings):
+    """A mix that was trained for longer, or on one lucky seed, is no rival of those that were not."""
+    before = {name: judged(findings, name) for name in ("optimum", "schedule")}
+    best = next(mix for mix in findings["mixes"] if mix["name"] == "0.0500")
+    perfect = {"score": {language: np.ones(3) for language in best["score"]}, "macro": np.ones(3)}
+    longer = best | perfect | {"name": "algorithm1_loss_equal_epochs", "tokens": 3 * best["tokens"]}
+    lucky = best | {"name": "swarm_00", "seeds": [0], "macro": np.ones(1)}
+    lucky |= {"score": {language: np.ones(1) for language in best["score"]}}
+    findings["mixes"] += [longer, lucky]
+    assert {name: judged(findings, name) for name in before} == before
+
+
+def test_a_share_that_is_worse_than_a_mean_has_no_number_for_it(findings):
+    plain = findings["languages"]["php"]["calibration"]["loss"]["knowledge_share"]["links"]["identity"]
+    for r2, said in ((-3145.5, "(R2 below 0, "), (np.nan, "(R2 not defined, "), (0.5, "(R2 0.50, ")):
+        plain["r2"] = r2
+        assert said in judged(findings, "calibration")["sentence"]
+
+
+def test_a_control_that_falls_a_little_is_said_to(findings):
+    """The number may lie surely above 0 and still be no transition: the threshold is named."""
+    found = judged(findings, "control")
+    assert found["claim"] == "The control shows no transition" and "less than 5 points" in found["sentence"]
+
+
+def test_a_reason_becomes_a_sentence():
+    assert words.as_sentence("a decline of -4 points [-100, 99] in T-S") == "A decline of −4 points [−100, 99] in T-S."
+
+
 def test_one_seed_speaks_of_itself_alone(findings):
     findings["study"]["seeds"] = [0]
     assert "one seed: nothing is known about others" in judged(findings, "patches")["sentence"]

@@ -21,8 +21,8 @@ def dependence(stages_verdict: dict, shares: dict, counts: dict | None = None) -
       stages_verdict: `stages.verdict` of continual pre-training.
       shares: {"knowledge_share", "working_language"}: the share at the peak, a list with one value per seed (NaN:
         undefined there), or None. The working language counts only where the knowledge share was not measured.
-      counts: {the same}: observations behind each value. Only for one seed, whose interval is Wilson's over them;
-        without them it has none. Two seeds or more: Student t over seeds.
+      counts: {the same}: observations behind each value. Only where seeds do not differ, as one does not: the interval is
+        then Wilson's over all their observations, and without them there is none. Else Student t over seeds.
     Returns:
       dict: depends (True, False, or None: undecided), reason (a sentence), p of "it depends" (the larger one of the
       decline's and the share's, as both must hold; 1 where one of them points the other way), parts {"verdict",
@@ -51,13 +51,12 @@ def _share(shares: dict, counts: dict) -> dict | None:
         value_S = np.asarray(shares[name], float)
         known = ~np.isnan(value_S)
         value_S, seeds = value_S[known], int(known.sum())
-        value, low, high = statistics.student(value_S)
-        p = np.nan
-        if seeds > 1:
-            error = value_S.std(ddof=1) / np.sqrt(seeds)
-            p = 2 * stats.t.sf(abs(value - THRESHOLD) / error, seeds - 1) if error > 0 else float(value == THRESHOLD)
+        value, low, high, p = value_S.mean(), np.nan, np.nan, np.nan
+        if np.ptp(value_S) > 0:
+            _, low, high = statistics.student(value_S)
+            p = 2 * stats.t.sf(abs(value - THRESHOLD) / (value_S.std(ddof=1) / np.sqrt(seeds)), seeds - 1)
         elif counts.get(name) is not None:
-            n = float(np.asarray(counts[name], float)[known][0])
+            n = float(np.asarray(counts[name], float)[known].sum())
             low, high = statistics.wilson(value, n)
             p = 2 * stats.norm.sf(abs(value - THRESHOLD) / np.sqrt(THRESHOLD * (1 - THRESHOLD) / n))
         ci = [float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))]
@@ -71,19 +70,27 @@ def _side(ci) -> bool | None:
 
 
 def _reason(depends, declines, needs, fall: dict, share: dict | None) -> str:
-    decline = f"a decline of {100 * fall['value']:.0f} points [{100 * fall['ci'][0]:.0f}, {100 * fall['ci'][1]:.0f}]"
+    change = _change(fall)
     if share is None:
         part = "how much of it needs the primary was not measured"
     else:
         bounds = ", ".join(f"{bound:.2f}" for bound in share["ci"])
         part = f"a {share['name'].replace('_', ' ')} of {share['value']:.2f} [{bounds}] at the peak"
     if depends:
-        return f"It lives off the primary and loses that: {decline} from the peak, and {part}."
+        return f"It lives off the primary and loses that: {change}, and {part}."
     if depends is False:
         refuted = []
         if declines is False:
-            refuted.append(f"it rises and stays ({decline}; below {100 * stages.MINIMUM_CHANGE:.0f} is none)")
+            refuted.append(f"it rises and stays ({change}; a decline below {100 * stages.MINIMUM_CHANGE:.0f} is none)")
         if needs is False:
             refuted.append(f"little of what it solves needs the primary ({part}; below {THRESHOLD} is little)")
         return f"It does not depend on the primary: {' and '.join(refuted)}."
-    return f"Undecided: {decline} from the peak, and {part}."
+    return f"Undecided: {change}, and {part}."
+
+
+def _change(fall: dict) -> str:
+    """The decline in words; below 0 it is a rise from the best checkpoint before the last quarter, which is no peak."""
+    declines = fall["value"] >= 0
+    value, *ci = (100 * number if declines else -100 * number for number in (fall["value"], *fall["ci"]))
+    interval = ", ".join(f"{bound:.0f}" for bound in sorted(ci))
+    return f"a decline of {value:.0f} points [{interval}] from the peak" if declines else f"a further rise of {value:.0f} points [{interval}]"

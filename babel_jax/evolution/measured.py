@@ -124,7 +124,7 @@ def change(curve: dict | None, step: int) -> dict | None:
 def solved(frame: pd.DataFrame, run: str, language: str) -> dict | None:
     """Which problem was solved when: {"seeds", "steps" [C], "solved": [C, Q] per seed, "item", "subset": [Q] per seed}.
 
-    Only steps that all seeds have; None where nothing was judged.
+    Only steps that all seeds have; None where nothing was judged at such a step.
     """
     rows = select(frame, probe="evaluation", metric="solved", run=run, language=language)
     if rows.empty:
@@ -134,6 +134,8 @@ def solved(frame: pd.DataFrame, run: str, language: str) -> dict | None:
         for seed, part in rows.groupby("seed")
     }
     steps = sorted(set.intersection(*(set(table.index) for table in wide.values())))
+    if not steps:
+        return None
     subset_of = {text: json.loads(text).get("subset", "all") for text in rows["options"].unique()}
     subset = {
         seed: part.drop_duplicates("item").set_index("item")["options"].map(subset_of)
@@ -374,7 +376,7 @@ def mixes(frame: pd.DataFrame, languages: list[str], files_of: dict[str, dict] |
       languages: the primary, then the new ones.
       files_of: by name, what is known of a mix beside its measurements: "stages" and "made" of its mixture file.
     Returns:
-      A list of dicts: run, name, made, stages, tokens, steps; shares {language: of the tokens seen}; seeds;
+      A list of dicts: run, name, made, stages, tokens, steps; shares {language: of the tokens seen, mean of the seeds}; seeds;
       score, loss, loss_knowledge, primary_share (mean pairwise lens of the intermediate layers) {language: [S]};
       solved {language: one [Q] per seed}; macro [S], the mean score of all languages. Only what is measured in every
       seed that has begun.
@@ -390,11 +392,13 @@ def mixes(frame: pd.DataFrame, languages: list[str], files_of: dict[str, dict] |
             continue
         light = rows[rows["metric"] != "solved"]
         first = light.iloc[0]
-        seen = json.loads(first["tokens_by_language"])
-        total = sum(seen.values()) or 1
+        seen_S = [json.loads(text) for text in light.drop_duplicates("seed")["tokens_by_language"]]
         name = str(run).removeprefix("mix_")
         about = (files_of or {}).get(name, {})
-        shares = {language: seen.get(language, 0) / total for language in languages}
+        shares = {
+            language: float(np.mean([seen.get(language, 0) / (sum(seen.values()) or 1) for seen in seen_S]))
+            for language in languages
+        }
         score = {language: np.array([s[-1].mean() for s in judged[language]["solved"]]) for language in languages}
         found.append(
             {

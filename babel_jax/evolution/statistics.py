@@ -125,19 +125,6 @@ def interval_R(value_R) -> list[float]:
     return np.quantile(value_R, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2], method="inverted_cdf").tolist()
 
 
-def paired_bootstrap(solved_CxQ, weights_C, replicates: int = REPLICATES) -> tuple[float, float, float]:
-    """`weights_C @ accuracy_C` (a difference of conditions, say) with its bootstrap interval over problems.
-
-    The problems are drawn with replacement and each brings its answers under all conditions, so what makes a problem
-    hard for every condition cancels.
-    """
-    contrast_Q = np.asarray(weights_C, float) @ np.asarray(solved_CxQ, float)
-    generator = np.random.default_rng(0)
-    drawn = contrast_Q[generator.integers(0, contrast_Q.size, (replicates, contrast_Q.size))].mean(1)
-    low, high = np.quantile(drawn, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
-    return float(contrast_Q.mean()), float(low), float(high)
-
-
 def resampled_halves(solved, replicates: int = REPLICATES) -> np.ndarray:
     """Accuracies [2, R, C] in two halves of the problems, split at random and resampled within, for cross-fitting.
 

@@ -151,8 +151,8 @@ def _percentiles(value_R) -> tuple[float, float]:
 
 
 def readable(tokens: float) -> str:
-    """A number of tokens for the reader: 5B, 1.25M, 0.68."""
-    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+    """A number of tokens for the reader: 1.2T, 5B, 1.25M, 0.68."""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if size <= tokens < np.inf:
             return f"{tokens / size:.3g}{letter}"
     return f"{tokens:.3g}"
@@ -165,7 +165,7 @@ def _decide(found: dict, dependence: dict | None, original_tokens: float | None)
         return UNDECIDED, f"{language}: P* has no value, or no interval, at the best checkpoint."
     decision, reason = _sized(language, found["tokens"], ci, original_tokens, "pairwise")
     if dependence is None:
-        return UNDECIDED, f"{language}: whether it depends on the primary was not tested. {reason}"
+        return UNDECIDED, f"{reason} Whether it depends on the primary was not tested."
     if dependence["depends"]:
         return decision, reason
     return UNDECIDED if dependence["depends"] is None else ALONE, f"{language}: {dependence['reason']}"

@@ -1,7 +1,7 @@
 """From-scratch mixes against each other: differences paired over seeds, the best of many without luck, who is harmed.
 
-A *mix* is a dict {"name", "seeds" [S], "macro" [S], "score": {language: [S]}, "solved": {language: one [Q] array of 0/1
-per seed}}; macro is the mean accuracy over all languages. Letters: S seeds, M mixes, Q problems.
+A *mix* is a dict {"name", "tokens" of its run, "seeds" [S], "macro" [S], "score": {language: [S]}, "solved": {language: one
+[Q] array of 0/1 per seed}}; macro is the mean accuracy over all languages. Letters: S seeds, M mixes, Q problems.
 """
 
 import numpy as np
@@ -52,8 +52,13 @@ def gap_to_best(mixes: list[dict], name: str, score: str = MACRO) -> dict | None
     The best mix for a seed is chosen on the *other* seeds and measured on that seed, so that noise does not choose the
     winner it then measures; Student t over seeds. One seed: chosen on one half of the problems, measured on the other
     (statistics.cross_fitted_gap), without a p-value. "second" is the best over all seeds; "second_value" is the cross-fitted one.
+
+    Only mixes of as many tokens take part, and of these only those that were measured in all of this mix's seeds: a random
+    mix of a swarm is trained in one.
     """
-    here = [mix["name"] for mix in mixes].index(_find(mixes, name)["name"])
+    this = _find(mixes, name)
+    mixes = [mix for mix in mixes if mix["tokens"] == this["tokens"] and set(this["seeds"]) <= set(mix["seeds"])]
+    here = [mix["name"] for mix in mixes].index(name)
     seeds, score_MxS = _scores(mixes, score)
     if not seeds:
         return None

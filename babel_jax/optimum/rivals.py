@@ -22,7 +22,7 @@ PARTS = (
     (r"control|new_only", CHECKS),
     (r"mix_swarm", SWARM),
     (r"mix_[\d.]+$", SWEEP),
-    (r"mix_", FINAL),
+    (r"mix_|multilingual", FINAL),
 )
 
 
@@ -93,12 +93,12 @@ def equal_small(original: dict[str, float], primary: str, tokens: float) -> dict
     return {name: amount if name == primary else min(tokens, amount) for name, amount in original.items()}
 
 
-def swarm(original: dict[str, float], count: int, seed: int = 0, concentration: float = 1.0) -> list[dict[str, float]]:
+def swarm(original: dict[str, float], count: int, seed: int = 0) -> list[dict[str, float]]:
     """`count` random corpora to fit a law to, each with the original's total, as RegMix draws them (Liu et al. 2024).
 
-    Dirichlet around the original flattened by temperature 2. The parameters are `concentration` x K times its K shares
-    (1 and equal amounts: uniform over the simplex), times a factor that goes evenly in log from 1/4 (mostly one
-    language) to 4 (near the centre). Shares are whole thousandths, so that a mixture's rows come in short blocks.
+    Dirichlet around the original flattened by temperature 2. The parameters are K times its K shares (for equal amounts
+    uniform over the simplex), times a factor that goes evenly in log from 1/4 (mostly one language) to 4 (near the
+    centre). Shares are whole thousandths, so that a mixture's rows come in short blocks.
 
     Raises:
       UserError: fewer than one corpus, or fewer than two languages.
@@ -109,7 +109,7 @@ def swarm(original: dict[str, float], count: int, seed: int = 0, concentration: 
     centre_K = np.array(list(mixture.by_temperature(original, 2.0).values()))
     found = []
     for factor in np.geomspace(0.25, 4.0, count):
-        share_K = generator.dirichlet(concentration * factor * len(centre_K) * centre_K)
+        share_K = generator.dirichlet(factor * len(centre_K) * centre_K)
         thousandths = mixture.apportion([int(share * 1e9) for share in share_K], 1000)
         found.append({name: total * part / 1000 for name, part in zip(original, thousandths, strict=True)})
     return found

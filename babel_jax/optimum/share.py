@@ -211,7 +211,7 @@ def _asymptote(tokens_C, mean_C, errors_SxC, noise_NxC) -> dict:
     }  # fmt: skip
     seen, whole = mean_C[-tail:][0] - mean_C[-1], mean_C[0] - mean_C[-1]
     if seen <= SETTLED * whole:
-        return last | {"identified": True, "reason": "the loss has settled"}
+        return last | {"identified": True, "reason": "the loss has settled, or rises"}
     if len(mean_C) < TAIL:
         return last | {"reason": f"the power law takes {TAIL} checkpoints and there are {len(mean_C)}"}
     fit = _fit(tokens_C[-tail:] / tokens_C[-1], mean_C[-tail:], _precision_T(errors_SxC, tail))

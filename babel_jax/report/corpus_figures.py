@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from babel_jax.evolution import measured, statistics
+from babel_jax.evolution import statistics
 from babel_jax.optimum import algorithm1, compare
 from babel_jax.optimum import rivals as searches
 from babel_jax.report import lookups
@@ -43,7 +43,7 @@ def tokens(findings: dict, language: None = None):
         return None
     figure, axes = make_axes(1, 0.21 * (len(sources) + 2) * len(new) + 1.0)
     ax, rows, labels, y = axes[0, 0], [], [], 0.0
-    largest = MANY * max(original[name] for name in new)
+    least, largest = min(original[name] for name in new) / MANY, MANY * max(original[name] for name in new)
     known = findings["study"]["primary"] == "python"  # the paper's primary
     ax.set_xscale("log")
     for name in new:
@@ -63,15 +63,15 @@ def tokens(findings: dict, language: None = None):
                 continue
             low, high = found["tokens_ci"]
             changes = found["decision"] == algorithm1.CHANGE
-            if np.isfinite(low):
-                ax.plot(np.minimum([low, high], largest), [y, y], color=colour, linewidth=2, solid_capstyle="butt",
-                        alpha=1 if changes else 0.45)  # fmt: skip
-            shown, far = min(found["tokens"], largest), high > largest
-            if far:
-                ax.plot(largest, y, ">", color=colour, markersize=5, markeredgewidth=0, alpha=1 if changes else 0.45)
-            ax.plot(shown, y, ">" if np.isinf(found["tokens"]) else "o", color=colour if changes else "white",
-                    markersize=6, markeredgecolor="white" if changes else colour)  # fmt: skip
-            end = largest if far or not np.isfinite(low) else max(high, shown)
+            shown, *ends = np.clip([found["tokens"], low, high], least, largest)
+            ax.plot(ends, [y, y], color=colour, linewidth=2, solid_capstyle="butt", alpha=1 if changes else 0.45)
+            for beyond, edge, mark in ((low < least, least, "<"), (high > largest, largest, ">")):
+                if beyond:
+                    ax.plot(edge, y, mark, color=colour, markersize=5, markeredgewidth=0, alpha=1 if changes else 0.45)
+            outside = {least: "<", largest: ">"}.get(shown, "o")
+            ax.plot(shown, y, outside, color=colour if changes else "white", markersize=6,
+                    markeredgecolor="white" if changes else colour)  # fmt: skip
+            end = np.fmax(shown, ends[1])
             _beside(ax, end, y, f"{SOURCE_NAMES.get(source, source)}: {found['decision']}", colour)
             rows.append((name, f"asked from {source}: {found['decision']}", np.nan, found["tokens"], low, high))
         y -= 1.6
@@ -79,7 +79,7 @@ def tokens(findings: dict, language: None = None):
     ax.set_ylim(y + 0.8, 0.8)
     ax.grid(True, axis="x")
     ax.grid(False, axis="y")
-    ax.set_xlim(ax.get_xlim()[0] / 2, 12 * largest)
+    ax.set_xlim(least / 1.5, 12 * largest)
     ticks = [tick for tick in (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000) if ax.get_xlim()[0] <= tick <= largest]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
@@ -96,7 +96,7 @@ def _beside(ax, x: float, y: float, text: str, colour: str, left: bool = False) 
 def optimum(findings: dict, language: None = None):
     """Score of from-scratch mixes over the new languages' token share, with what Algorithm 1 asks for."""
     score = lookups.main_score(findings)
-    mixes = [mix for mix in findings["mixes"] if not mix["name"].startswith("swarm")]
+    mixes = [mix for mix in lookups.equally_long(findings) if not mix["name"].startswith("swarm")]
     sweep = sorted((mix for mix in mixes if mix["name"][0].isdigit()), key=lambda mix: lookups.new_share(findings, mix))
     if len(mixes) < 2:
         return None
@@ -159,29 +159,15 @@ def optimum(findings: dict, language: None = None):
 
 
 def _continual_peak(findings: dict) -> dict | None:
-    (new,) = findings["languages"]
-    curves = findings["languages"][new]["curves"]
-    if curves["decline"] is None:
-        return None
-    return measured.at(curves["accuracy"].get(("continual", new, "all")), curves["decline"]["peak_step"])
+    (here,) = findings["languages"].values()
+    return here["stages"] and here["stages"]["peak"]
 
 
 def _proposal_lines(ax, findings: dict, rows: list) -> list[float]:
     """Vertical lines where Algorithm 1's corpora lie; with one new language also the proposal's interval. Returns their x."""
-    primary, ends = findings["study"]["primary"], []
-    marks = []
-    for source, corpus in findings["corpora"].items():
-        asked = corpus and (corpus["as_written"] or corpus["unconstrained"])
-        if not asked:
-            continue
-        infinite = [name for name in asked if np.isinf(asked[name])]
-        share = 1.0 if infinite else 1 - asked[primary] / sum(asked.values())
-        interval = None
-        if len(findings["languages"]) == 1:
-            (here,) = findings["languages"].values()
-            interval = here["proposals"][source]["share_ci"] if source in here["proposals"] else None
-        marks.append((share, f"asked from {SOURCE_NAMES.get(source, source)}", interval))
-    for x, text, interval in sorted(marks, key=lambda mark: mark[0]):
+    marks, ends = sorted(lookups.asked(findings), key=lambda mark: mark[1]), []
+    for source, x, interval in marks:
+        text = f"asked from {SOURCE_NAMES.get(source, source)}"
         half = 0.0042 * len(text)
         level = next((i for i, end in enumerate(ends) if x - half > end), len(ends))
         ends[level : level + 1] = [x + half]
@@ -191,7 +177,7 @@ def _proposal_lines(ax, findings: dict, rows: list) -> list[float]:
         ax.annotate(text, (min(max(x, half), 1 - half), 1.02), xycoords=("data", "axes fraction"), xytext=(0, 11 * level),
                     textcoords="offset points", ha="center", va="bottom", fontsize=7.5, color=PROPOSAL)  # fmt: skip
         rows.append(("proposals", text, x, np.nan, *(interval or (np.nan, np.nan))))
-    return [x for x, *_ in marks]
+    return [x for _, x, _ in marks]
 
 
 def _label_points(ax, labels: list[tuple[float, float, str, str]], line: list[tuple[float, float]]) -> None:
@@ -286,7 +272,8 @@ def rivals(findings: dict, language: None = None):
     pairs = {name: pair for name, pair in pairs.items() if pair}
     if not pairs:
         return None
-    order = sorted(pairs, key=lambda name: -pairs[name]["value"])
+    long = [mix["name"] for mix in lookups.equally_long(findings)]
+    order = sorted(pairs, key=lambda name: (name not in long, -pairs[name]["value"]))
     costs = {row["what"]: row["final_runs"] for row in findings["costs"]}
     figure, axes = make_axes(3, 0.4 * len(order) + 1.3, sharey=True, width_ratios=[1.2, 1.2, 0.6])
     rows, places, labels = [], np.arange(len(order))[::-1], []

@@ -99,12 +99,13 @@ def shade(ax, stages: dict | None, names: bool = True) -> None:
         if names:
             scale = ax.transData + ax.transAxes.inverted()
             left, right = (scale.transform((x, 0))[0] for x in bounds)
+            last = right > 0.99  # beside the axes stand the names of the lines
             ax.text(
-                (left + right) / 2,
+                right if last else (left + right) / 2,
                 1.015,
                 name,
                 transform=ax.transAxes,
-                ha="center",
+                ha="right" if last else "center",
                 va="bottom",
                 fontsize=7.5,
                 color=FAINT,

@@ -42,10 +42,11 @@ function stepScale(steps, left, right) {
 function stepTicks(steps, x, y) {
   const shown = [];
   let before = -Infinity;
+  const last = steps[steps.length - 1];
   for (const step of steps) {
-    if (x(step) - before < 46) continue;
+    if (x(step) - before < 46 || (step !== last && x(last) - x(step) < 62)) continue;
     before = x(step);
-    const anchor = step === steps[steps.length - 1] ? "end" : step === steps[0] ? "start" : "middle";
+    const anchor = step === last ? "end" : step === steps[0] ? "start" : "middle";
     shown.push(text(before, y, count(step), { "text-anchor": anchor }));
   }
   return shown;
@@ -127,7 +128,7 @@ function colourOf(id, slot) {
 
 function titleOf(grid, prompt) {
   const start = prompt.tokens.slice(0, 5).map((id) => nameOf(grid, id)).join(" ").trim();
-  return `${start} … ${prompt.transfer ? `(needs ${data.primary}’s knowledge)` : "(does not need it)"}`;
+  return `${prompt.transfer ? `Needs ${data.primary}` : `Without ${data.primary}`}: ${start} …`;
 }
 
 function drawLens() {
@@ -143,7 +144,7 @@ function drawLens() {
   drawPrompt(grid, prompt, slots);
   legend("lens-legend", [["new", `${here().title}’s name`], ["primary", `${data.primary}’s name`], ["knowledge", "the same in both"], ["control", "another token"]]);
 
-  const [left, top, row] = [58, 74, 34]; // rows at the height of those of `drawDefaults`
+  const [left, top, row] = [58, HEAD, 34];
   const column = (widthOf("lens") - left) / slots.length;
   const parts = slots.map((slot, p) => text(left + column * (p + 0.5), top - 8, clip(nameOf(grid, slot.new_id), column), { "text-anchor": "middle", class: p === state.slot ? "title" : "" }));
   layers.forEach((l) => {
@@ -182,25 +183,25 @@ function drawPrompt(grid, prompt, slots) {
   at("prompt-text").replaceChildren(...shown);
 }
 
+const HEAD = 92; // room above both maps for the tilted names of `drawDefaults`
 const clip = (token, width) => (token.length * 7 > width ? `${token.slice(0, Math.max(2, Math.floor(width / 7) - 1))}…` : token);
 
 function drawDefaults(grid, slot, c, layers, row) {
   const width = widthOf("defaults");
-  const head = 74;
   const column = Math.min(64, width / slot.tokens.length);
   const parts = [];
   slot.tokens.forEach((id, d) => {
     const x = column * (d + 0.5) + 4;
-    parts.push(text(x, head - 6, clip(nameOf(grid, id), 84), { transform: `rotate(-48 ${x} ${head - 6})`, class: colourOf(id, slot) === "control" ? "" : "title" }));
+    parts.push(text(x, HEAD - 6, clip(nameOf(grid, id), 84), { transform: `rotate(-48 ${x} ${HEAD - 6})`, class: colourOf(id, slot) === "control" ? "" : "title" }));
     layers.forEach((l) => {
-      const y = head + row * (layers.length - 1 - l);
+      const y = HEAD + row * (layers.length - 1 - l);
       const probability = slot.probability_CxLxM[c][l][d];
       const box = { x: column * d + 1, y: y + 1, width: column - 2, height: row - 2, rx: 2 };
       parts.push(svg("rect", { ...box, style: `${tinted(colourOf(id, slot), probability)};stroke:var(--line);stroke-width:.5` }, svg("title", {}, `${nameOf(grid, id)}, layer ${l + 1}: ${percent(probability, 1)}`)));
       if (column > 26) parts.push(text(column * (d + 0.5), y + 21, probability >= 0.005 ? Math.round(100 * probability) : "·", { "text-anchor": "middle", class: "strong" }));
     });
   });
-  chart("defaults", head + row * layers.length + 4, `Probability, in per cent, of ${slot.tokens.length} tokens in every layer where ${nameOf(grid, slot.new_id)} must come.`, parts);
+  chart("defaults", HEAD + row * layers.length + 4, `Probability, in per cent, of ${slot.tokens.length} tokens in every layer where ${nameOf(grid, slot.new_id)} must come.`, parts);
 }
 
 function legend(id, entries) {
@@ -275,7 +276,8 @@ function layMarks(x, left, right) {
 }
 
 function drawSweep() {
-  at("sweep-tool").hidden = data.mixes.length < 2;
+  const shown = data.mixes.filter((mix) => mix.ranked);
+  at("sweep-tool").hidden = shown.length < 2;
   if (at("sweep-tool").hidden) return;
   const score = at("score").value;
   const width = widthOf("sweep");
@@ -284,7 +286,7 @@ function drawSweep() {
   const marks = layMarks(x, left, right);
   const top = 26 + 15 * Math.max(0, ...marks.map((mark) => mark.level + 1));
   const bottom = top + 250;
-  const all = data.mixes.flatMap((mix) => known(mix.scores[score] || []));
+  const all = shown.flatMap((mix) => known(mix.scores[score] || []));
   const [least, most] = [Math.max(0, Math.floor(10 * Math.min(...all) - 0.5) / 10), Math.min(1, Math.ceil(10 * Math.max(...all) + 0.2) / 10)];
   const y = (value) => bottom - ((bottom - top) * (value - least)) / (most - least || 1);
   const parts = [];
@@ -299,7 +301,7 @@ function drawSweep() {
     parts.push(line(x(mark.share), top - 6 - 15 * mark.level, x(mark.share), bottom, `stroke:var(--${colour});${mark.original ? "stroke-dasharray:5 4" : ""}`));
   }
   for (const mark of marks) parts.push(text(mark.middle, top - 10 - 15 * mark.level, mark.title, { "text-anchor": "middle", class: "strong halo" }));
-  const mixes = data.mixes.filter((mix) => known(mix.scores[score] || []).length).sort((a, b) => a.share - b.share);
+  const mixes = shown.filter((mix) => known(mix.scores[score] || []).length).sort((a, b) => a.share - b.share);
   const plain = mixes.filter((mix) => !mix.staged && !isNaN(parseFloat(mix.run.slice(4))));
   parts.push(svg("path", { d: path(plain.map((mix) => mix.share), plain.map((mix) => mean(known(mix.scores[score]))), x, y), style: "fill:none;stroke:var(--new);stroke-width:1.6;opacity:.6" }));
   for (const mix of mixes) {

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from babel_jax.evolution import measured
-from babel_jax.report import words
+from babel_jax.report import lookups, words
 
 METRICS = {  # name -> (title, unit)
     "accuracy": ("Accuracy", "%"),
@@ -41,8 +41,8 @@ lies in at the chosen checkpoint.</p>
 <div class="pair"><div class="chart" id="flow"></div><div class="chart" id="layers"></div></div>
 <p class="reading" id="drift-reading" role="status"></p></div>
 <div class="tool" id="sweep-tool"><h3>Mixes, and the predicted optimum</h3>
-<p class="quiet">Every from-scratch mix by its token share of new languages; small dots are seeds, diamonds are schedules or mixes
-that change during training. Lines mark what is proposed. Hover a mix, or step through them with Tab.</p>
+<p class="quiet">Every from-scratch mix of equal length by its token share of new languages; small dots are seeds, diamonds
+are schedules or mixes that change during training. Lines mark what is proposed. Hover a mix, or step through them with Tab.</p>
 <div class="controls"><label for="score">Score<select id="score"></select></label></div>
 <div class="chart" id="sweep"></div><p class="reading" id="sweep-reading" role="status"></p></div>
 <div class="tool" id="compare-tool"><h3>Compare two runs</h3>
@@ -55,7 +55,7 @@ that change during training. Lines mark what is proposed. Hover a mix, or step t
 
 def data(findings: dict) -> dict:
     """The findings that the explorer shows, as JSON can hold them: 4 digits, null for NaN."""
-    primary = findings["study"]["primary"]
+    primary, long = findings["study"]["primary"], lookups.equally_long(findings)
     return _json(
         {
             "primary": words.language_name(primary),
@@ -73,7 +73,8 @@ def data(findings: dict) -> dict:
             "mixes": [
                 {
                     "run": mix["run"], "title": words.mix_title(mix["name"]), "seeds": mix["seeds"],
-                    "share": 1 - mix["shares"][primary], "staged": len(mix["stages"] or ()) > 1,
+                    "share": lookups.new_share(findings, mix), "staged": not lookups.is_static(mix),
+                    "ranked": any(mix is other for other in long),
                     "scores": {"macro": mix["macro"], **mix["score"]},
                 }
                 for mix in findings["mixes"]
@@ -119,20 +120,13 @@ def _drift(found: dict | None) -> list[dict]:
 
 def _marks(findings: dict) -> list[dict]:
     """The shares of new languages that are proposed, and the original one."""
-    study, marks = findings["study"], []
-    if len(findings["languages"]) == 1:
-        ((_, here),) = findings["languages"].items()
-        for source, found in here["proposals"].items():
-            low, high = found["share_ci"]
-            name = f"Algorithm 1, {words.SOURCE_NAMES.get(source, source)}"
-            marks.append({"title": name, "share": found["pairwise_share"], "low": low, "high": high})
-    else:
-        for name, corpus in findings["corpora"].items():
-            title = f"Algorithm 1, {words.SOURCE_NAMES.get(name, name)}"
-            marks.append({"title": title, "share": 1 - corpus["shares"][study["primary"]]})
-    if study.get("original_share") is not None:
-        marks.append({"title": "original", "share": study["original_share"], "original": True})
-    return marks
+    marks = []
+    for source, share, interval in lookups.asked(findings):
+        low, high = interval or (None, None)
+        title = f"asked from {words.SOURCE_NAMES.get(source, source)}"
+        marks.append({"title": title, "share": share, "low": low, "high": high})
+    original = findings["study"].get("original_share")
+    return marks + ([] if original is None else [{"title": "original", "share": original, "original": True}])
 
 
 def _json(thing):

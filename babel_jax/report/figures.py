@@ -73,9 +73,9 @@ ABLATED_ON = {
     "transfer - shared": "Difference of the two",
 }
 DEFINITION_NAMES = {
-    "functional": "functional: active as on the primary",
-    "pair_shared": "pair_shared: LAPE, of both languages",
-    "lape_target": "lape_target: LAPE, as in the paper",
+    "functional": "Functional: active as on the primary",
+    "pair_shared": "LAPE, of both languages",
+    "lape_target": "LAPE, of the new language (as in the paper)",
 }
 
 
@@ -271,7 +271,8 @@ def patches(findings: dict, language: str):
     peak = measured.at(curves["word_accuracy"], curves["decline"]["peak_step"]) if curves["decline"] else None
     if peak is not None:
         ax.axvline(peak["value"], color=FAINT, linewidth=0.9, linestyle=(0, (2, 3)))
-        ax.text(peak["value"], len(points) - 0.42, "at the peak", ha="center", fontsize=7.5, color=FAINT)
+        ax.annotate("at the peak", (peak["value"], 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
+                    textcoords="offset points", ha="center", fontsize=7.5, color=FAINT)  # fmt: skip
         rows.append(("reference", "peak", np.nan, peak["value"], *peak["ci"]))
     ax.set_yticks(places, [parts[part] for part in points])
     ax.set_ylim(-0.5, len(points) - 0.4)
@@ -357,9 +358,8 @@ def stages(findings: dict, language: str):
     rows += [("best checkpoint", "probability", x, p, np.nan, np.nan) for x, p in zip(steps, probability, strict=True)]
     below.set_xlabel("optimiser steps")
     below.set_title("How often each checkpoint is the best one (bootstrap)")
-    below.set_ylim(0, None)
-    below.yaxis.set_major_locator(MaxNLocator(2))
-    below.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    percent_axis(below, top=1.03)
+    below.set_yticks([0, 0.5, 1])
     return figure, curve_table(rows)
 
 
@@ -426,7 +426,7 @@ def calibration(findings: dict, language: str):
             fit = here["calibration"][source][name]
             common, left, right = np.intersect1d(sources[source]["steps"], curve["steps"], return_indices=True)
             x, y = np.asarray(sources[source]["pooled"])[left], curve["mean"][right]
-            ax.plot(x, y, marker, color=colour, markersize=4.5, markeredgecolor="white", markeredgewidth=0.6,
+            ax.plot(x, y, marker, color=colour, markersize=4.5, markeredgecolor="white", markeredgewidth=0.6, clip_on=False,
                     label=f"P(l) from {SOURCE_NAMES[source]}")  # fmt: skip
             ax.text(0.97, 0.04 + 0.065 * (source == "loss"), f"best link: {fit['best']}", transform=ax.transAxes,
                     ha="right", fontsize=7.5, color=colour)  # fmt: skip
@@ -439,7 +439,7 @@ def calibration(findings: dict, language: str):
                 ]
             at_peak = common == (here["curves"]["decline"] or {}).get("peak_step")
             ax.plot(x[at_peak], y[at_peak], marker, markersize=9, markerfacecolor="none", markeredgecolor=colour,
-                    markeredgewidth=1.4)  # fmt: skip
+                    markeredgewidth=1.4, clip_on=False)  # fmt: skip
             rows += [
                 (name, source, *point) for point in zip(x, y, curve["low"][right], curve["high"][right], strict=True)
             ]
@@ -526,6 +526,8 @@ def drift(findings: dict, language: str):
         flow.set_xticks(places[::every], [f"{step:,}" for step in steps[::every]])
         flow.set_xlabel("optimiser steps")
         flow.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
+        for ax in (flow, sizes):
+            ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         flow.set_title(f"{name[0].upper()}{name[1:]}: births (up) and deaths (down)")
         sizes.set_ylim(0, None)
         sizes.set_title(f"{name[0].upper()}{name[1:]}: neurons of a layer")

@@ -1,8 +1,11 @@
 """Where in the findings something stands, and which of several scores the report speaks about."""
 
+import collections
+
 import numpy as np
 
-from babel_jax.optimum import compare
+from babel_jax.findings import CALIBRATED
+from babel_jax.optimum import algorithm1, compare
 
 
 def main_score(findings: dict) -> str:
@@ -48,12 +51,24 @@ def between(findings: dict, first: str, second: str) -> dict | None:
     return compare.compare(findings["mixes"], first, second, main_score(findings))
 
 
-def behind_best(findings: dict, name: str, static: bool = True) -> dict | None:
-    """`compare.gap_to_best` of a mix in the main score, among the mixes that keep their shares (or among all)."""
-    chosen = [mix for mix in findings["mixes"] if not static or is_static(mix)]
-    if name not in [mix["name"] for mix in chosen] or len(chosen) < 2:
-        return None
-    return compare.gap_to_best(chosen, name, main_score(findings))
+def equally_long(findings: dict) -> list[dict]:
+    """The mixes trained on as many tokens as most are: with more, or fewer, a score says little about the shares."""
+    count = collections.Counter(mix["tokens"] for mix in findings["mixes"])
+    return [mix for mix in findings["mixes"] if mix["tokens"] == count.most_common(1)[0][0]]
+
+
+def static_rivals(findings: dict, name: str) -> list[dict]:
+    """The other mixes that a mix can be ranked with: equally long, trained on all its seeds, and of constant shares."""
+    mix, chosen = mix_named(findings, name), equally_long(findings)
+    if not any(mix is other for other in chosen):
+        return []
+    return [other for other in chosen if other is not mix and is_static(other) and {*mix["seeds"]} <= {*other["seeds"]}]
+
+
+def behind_best(findings: dict, name: str) -> dict | None:
+    """`compare.gap_to_best` of a mix in the main score, among its `static_rivals` and itself."""
+    others = static_rivals(findings, name)
+    return compare.gap_to_best([mix_named(findings, name), *others], name, main_score(findings)) if others else None
 
 
 def is_static(mix: dict) -> bool:
@@ -67,3 +82,24 @@ def optimised_name(findings: dict) -> str | None:
         if mix_named(findings, name):
             return name
     return None
+
+
+def asked(findings: dict) -> list[tuple[str, float, list | None]]:
+    """(source of P, the new languages' share that Algorithm 1 asks for, its interval), as the mixes are made from them.
+
+    The losses and the measured share as the paper writes the rule, 1 where a language asks for tokens without end; the
+    calibrated share as the tests allow. An interval with one new language alone, where its proposal is what is asked.
+    """
+    primary, found = findings["study"]["primary"], []
+    for source, corpus in findings["corpora"].items():
+        tokens = corpus["tokens"] if source == CALIBRATED else corpus["as_written"] or corpus["unconstrained"]
+        amounts = np.array(list(tokens.values()))
+        share = 1.0 if np.isinf(amounts).any() else 1 - tokens[primary] / amounts.sum()
+        interval = None
+        if len(findings["languages"]) == 1:
+            (here,) = findings["languages"].values()
+            proposal = here["proposals"].get(source)
+            if proposal and (source != CALIBRATED or proposal["decision"] == algorithm1.CHANGE):
+                interval = proposal["share_ci"]
+        found.append((source, share, interval))
+    return found

@@ -177,7 +177,7 @@ def _picture(picture: tuple, key: tuple, findings: dict, verdicts: list[dict], c
     return (
         f'<figure><div class="plot" role="group" tabindex="0" aria-label="{html.escape(section.title + of)}">'
         f"{theme.inline(svg, label, colours)}</div><figcaption>{_text(section.caption(findings, language))} "
-        f'<a download="{stem}.csv" href="data:text/csv;base64,{data}">Data (CSV)</a></figcaption></figure>'
+        f'<a class="data" download="{stem}.csv" href="data:text/csv;base64,{data}">Data (CSV)</a></figcaption></figure>'
     )
 
 
@@ -197,7 +197,11 @@ def _lead(findings: dict) -> str:
     )
     falling = [name for name, here in languages.items() if here["stages"] and here["stages"]["verdict"] == "transition"]
     if len(languages) > 1:
-        return text + (f"A transition is seen in {words.names(falling)}." if falling else "No transition is seen.")
+        text += f"A transition is seen in {words.names(falling)}." if falling else "No transition is seen."
+        open_ = [
+            name for name, here in languages.items() if here["stages"] and here["stages"]["verdict"] == "undecided"
+        ]
+        return text + (f" In {words.names(open_)} the data cannot tell." if open_ else "")
     ((language, here),) = languages.items()
     accuracy, stages = here["curves"]["accuracy"].get(("continual", language, "all")), here["stages"]
     if accuracy is None or stages is None:
@@ -220,10 +224,11 @@ def _story(findings: dict, verdicts: list[dict], pictures: dict) -> str:
         return (
             pictures.get(("story", language), "")
             + _cards("stages", _stage_cards(findings, language))
-            + _cards("stages so", _consequences(findings, language, verdicts))
+            + _cards("stages so", _dependence(findings, language))
         )
 
-    return pictures.get(("story", None), "") + _language_buttons(findings) + _panels(findings, of)
+    story = pictures.get(("story", None), "") + _language_buttons(findings) + _panels(findings, of)
+    return story + _cards("stages so", _corpus(verdicts))
 
 
 def _cards(kind: str, cards: list[tuple[str, str, str]]) -> str:
@@ -264,18 +269,21 @@ def _stage_cards(findings: dict, language: str) -> list[tuple[str, str, str]]:
     return [("translation", "Translation", rises), ("transition", "Transition", f"{falls}."), last]
 
 
-def _consequences(findings: dict, language: str, verdicts: list[dict]) -> list[tuple[str, str, str]]:
-    """What follows for the language and for the corpus."""
-    dependence, cards = findings["languages"][language]["dependence"], []
-    if dependence:
-        answer = {True: "depends on", False: "does not depend on"}.get(dependence["depends"])
-        name, primary = words.language_name(language), _primary(findings)
-        heading = f"{name} {answer} {primary}" if answer else f"Whether {name} depends on {primary} is undecided"
-        cards.append(("dependence", heading, _sentence(dependence["reason"])))
-    corpus = next((e for name in sections.CORPUS_VERDICTS for e in verdicts if e["name"] == name and e["number"]), None)
-    if corpus:
-        cards.append(("corpus", f"{corpus['claim']}: {corpus['verdict']}", corpus["sentence"]))
-    return cards
+def _dependence(findings: dict, language: str) -> list[tuple[str, str, str]]:
+    """What follows for the language."""
+    found = findings["languages"][language]["dependence"]
+    if not found:
+        return []
+    answer = {True: "depends on", False: "does not depend on"}.get(found["depends"])
+    name, primary = words.language_name(language), _primary(findings)
+    heading = f"{name} {answer} {primary}" if answer else f"Whether {name} depends on {primary} is undecided"
+    return [("dependence", heading, words.as_sentence(found["reason"]))]
+
+
+def _corpus(verdicts: list[dict]) -> list[tuple[str, str, str]]:
+    """What follows for the corpus: the first of these claims that was measured."""
+    found = next((e for name in sections.CORPUS_VERDICTS for e in verdicts if e["name"] == name and e["number"]), None)
+    return [("corpus", f"{found['claim']}: {found['verdict']}", found["sentence"])] if found else []
 
 
 # --- the claims -----------------------------------------------------------------------------------------------------
@@ -285,8 +293,9 @@ def _claims(findings: dict, verdicts: list[dict]) -> str:
     languages = list(findings["languages"])
     known = [entry for entry in verdicts if entry["verdict"] != judged.MISSING]
     intro = (
-        "<p>A claim is supported if its 95 % interval lies on its side of zero, not supported if it lies on the other, "
-        "undecided otherwise. Nothing is corrected for the number of claims.</p>"
+        "<p>Where a claim is about a difference, it is supported if the 95 % interval lies on its side of zero, not supported "
+        "if it lies on the other, undecided otherwise. Other claims go by a rule, such as a threshold, and are no test; each "
+        "one’s sentence, a click away, says so. Nothing is corrected for the number of claims.</p>"
     )
     absent = dict.fromkeys(entry["claim"] for entry in verdicts if entry not in known)
     absent = [claim for claim in absent if claim not in {entry["claim"] for entry in known}]
@@ -359,18 +368,21 @@ def _sections(chapter: str, findings: dict, verdicts: list[dict], pictures: dict
         under = [entry for entry in verdicts if entry["name"] in section.verdicts]
         if not any(key in pictures for key in keys) and all(entry["verdict"] == judged.MISSING for entry in under):
             reasons = " ".join(dict.fromkeys(entry["sentence"] for entry in under)) or "Not measured."
-            absent.append(f'<li id="{section.name}"><b>{section.title}.</b> {_text(reasons)}</li>')
+            title = section.title if section.title.endswith("?") else f"{section.title}."
+            absent.append(f'<li id="{section.name}"><b>{title}</b> {_text(reasons)}</li>')
             continue
+        each = per_language[section.name]
 
-        def of(language: str | None, section=section) -> str:
-            under = _said(section, verdicts, language)
-            return under + pictures.get(
-                (section.name, language), '<p class="quiet">No figure: what it would show was not measured.</p>'
-            )
+        def picture(language: str | None, section=section) -> str:
+            return pictures.get((section.name, language), f'<p class="quiet">No figure: {section.without}.</p>')
 
-        body = _panels(findings, of) if per_language[section.name] else of(None)
-        if per_language[section.name]:
-            body = _said(section, verdicts, None) + body
+        def of(language: str, section=section, each=each, picture=picture) -> str:
+            return _said(section, verdicts, language) + (picture(language) if each else "")
+
+        body = _said(section, verdicts, None)
+        if each or any(entry["language"] for entry in under):
+            body += _panels(findings, of)
+        body += "" if each else picture(None)
         paper = f'<p class="paper"><b>In the paper.</b> {_text(section.paper)}</p>' if section.paper else ""
         parts.append(
             f'<div class="part" id="{section.name}"><h3>{_text(section.title)}</h3>'
@@ -408,10 +420,6 @@ def _method(findings: dict) -> str:
 
 def _primary(findings: dict) -> str:
     return words.language_name(findings["study"]["primary"])
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 def _text(text: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from babel_jax.evolution import measured
-from babel_jax.report import words
+from babel_jax.report import lookups, words
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Section:
     caption: Callable[[dict, str | None], str]
     verdicts: tuple[str, ...] = ()
     paper: str = ""
+    without: str = "what it would show was not measured"  # why there is no figure, where there is none
     table: Callable[[dict], str] = lambda findings: ""
 
 
@@ -34,7 +35,9 @@ def _interval(curve: dict | None, mark: str = "Bands") -> str:
 
 def _story(findings: dict, language: str | None) -> str:
     if language is None and len(findings["languages"]) > 1:
-        return "Each new language alone, continued from the same models of the primary language."
+        curves = [_curves(findings, each)["accuracy"].get(("continual", each, "all")) for each in findings["languages"]]
+        bands = _interval(next(filter(None, curves), None)).strip()
+        return f"Each new language alone, continued from the same models of the primary language. {bands}".strip()
     curves = _curves(findings, language or next(iter(findings["languages"])))
     language = curves["new"]
     tints = (
@@ -61,7 +64,7 @@ def _performance(findings: dict, language: str) -> str:
             "corpus covers."
         )
     if curves["stages"]:
-        parts.append("Tints: the stages found.")
+        parts.append("Tints: the stages found; the dot: the checkpoint of the peak.")
     parts.append(f"{primary}’s own accuracy is measured on the same checkpoints.")
     return " ".join(filter(None, parts))
 
@@ -126,7 +129,18 @@ def _seeds_or_problems(findings: dict) -> str:
 
 
 def _paired(findings: dict, language: str | None) -> str:
-    return f"{words.seeds(len(findings['study']['seeds'])).capitalize()}. Bars: 95 %, {_seeds_or_problems(findings)}."
+    seeds = words.seeds(len(findings["study"]["seeds"]))
+    return f"{seeds.capitalize()}. Bars: 95 %, {_seeds_or_problems(findings)}.{_epochs(findings)}"
+
+
+def _epochs(findings: dict) -> str:
+    """What is to be said of the mixes that are longer or shorter than the others; "" without such."""
+    if len(lookups.equally_long(findings)) == len(findings["mixes"]):
+        return ""
+    return (
+        " With equal epochs: as many tokens of the primary as the original mix has, and so another total; such a mix is shown "
+        "beside the others, but not ranked among them."
+    )
 
 
 def _always(text: str) -> Callable:
@@ -203,7 +217,12 @@ def _costs(findings: dict) -> str:
 
 def _calibration(findings: dict, language: str) -> str:
     chosen = findings["languages"][language]["chosen"]
-    used = f" Used for the calibrated proposal: {chosen['reason']}." if chosen else ""
+    used = (
+        f" The calibrated proposal goes by the {chosen['link']} link from the {words.SOURCE_NAMES[chosen['source']]} to the "
+        f"{words.SOURCE_NAMES[chosen['measured']]}, which foretells checkpoints left out best (R2 {chosen['loo_r2']:.2f})."
+        if chosen
+        else ""
+    )
     return (
         "One mark a checkpoint, losses pooled over seeds; training runs from right to left, the ring is the peak. P(l) is 1 at "
         f"the first checkpoint and 0 at the last by construction: only the path between is evidence.{used}"
@@ -235,8 +254,9 @@ SECTIONS = (
         "Is there a transition?",
         "tower",
         _always(
-            "Above: accuracy smoothed over checkpoints, the band is the 95 % bootstrap over seeds and problems. Below: how often "
-            "each checkpoint is the best one in the bootstrap."
+            "Above: accuracy smoothed over checkpoints, the band is the 95 % bootstrap over seeds and problems; dots are not "
+            "smoothed. The dark cross: the peak with 95 % intervals of its step and its accuracy, which is cross-fitted and so "
+            "may lie off the curve. Below: how often each checkpoint is the best one in the bootstrap."
         ),
         ("transition", "control"),
         "Curves are smoothed with a sliding window; there are no intervals and no test.",
@@ -252,11 +272,12 @@ SECTIONS = (
     ),
     Section(
         "languages",
-        "From language to language",
+        "Does it depend on the primary?",
         "tower",
         _always("One mark a new language. Bars: 95 % intervals. The dependence test’s answer stands beside each."),
         ("dependence",),
         "C++ is said not to depend on Python’s system, and is left alone without a test.",
+        "it would compare several new languages",
     ),
     Section(
         "working_language",
@@ -280,8 +301,8 @@ SECTIONS = (
         "Births and deaths of neurons",
         "tower",
         _always(
-            "Neurons that enter or leave the set from one checkpoint to the next, mean over seeds; by layer in the"
-            " explorer."
+            "Neurons that enter or leave the set from one checkpoint to the next, mean over seeds; one shade a layer, as named "
+            "on the right."
         ),
         (),
         "Their number is followed, not which ones they are.",
@@ -327,20 +348,22 @@ SECTIONS = (
         "What Algorithm 1 proposes",
         "corpus",
         _always(
-            "Bars: 95 % interval of the proposal: the choice of the checkpoint, the seeds and the fits are part of it."
+            "Bars: 95 % interval of the proposal: the choice of the checkpoint, the seeds and the fits are part of it. Hollow "
+            "marks: the corpus is not changed by them. Arrowheads: beyond the axis."
         ),
         ("proposal",),
         "With 11B tokens of Python: PHP 23B to 5B (P* 0.69), C# 16B to 10B (P* 0.52); Go 11B and C++ 28B are kept.",
-        lambda findings: _proposals(findings) + _corpora(findings),
+        table=lambda findings: _proposals(findings) + _corpora(findings),
     ),
     Section(
         "optimum",
         "Predicted and actual optimum",
         "corpus",
         lambda findings, language: (
-            "Models from scratch at equal steps; small dots are seeds, the ring is the highest mean. Band: 95 %, "
+            "Models from scratch, trained on equally many tokens; small dots are seeds, the ring is the original mix, diamonds "
+            "are other mixes, stars those whose shares change on the way. Band: 95 %, "
             f"{'Student t over seeds' if len(findings['study']['seeds']) > 1 else 'over problems, one seed'}. "
-            "Shaded strips: 95 % of the proposal itself, where wider than its line."
+            "Lines: what Algorithm 1 asks for, from the calibrated share as the tests allow; strips: its 95 % interval."
         ),
         ("optimum",),
         "Four points of one language, no seeds.",
@@ -359,12 +382,12 @@ SECTIONS = (
         "Against the rivals",
         "corpus",
         lambda findings, language: (
-            f"Difference to the original mix at equal total tokens. Bars: 95 %, {_seeds_or_problems(findings)}. "
-            "A mark says where the guard fails: a language is surely harmed."
+            f"Difference to the original mix. Bars: 95 %, {_seeds_or_problems(findings)}. A cross: the guard fails, the "
+            f"interval of a language is wholly below zero.{_epochs(findings)}"
         ),
         ("rivals", "guard", "law", "cost"),
         "No other optimised mix is compared.",
-        _costs,
+        table=_costs,
     ),
     Section(
         "predicted",
@@ -381,8 +404,9 @@ SECTIONS = (
         "Schedules: the order matters",
         "corpus",
         _always(
-            "Each field is a schedule: the primary first, then a phase of the new languages of this length with "
-            "this much replay. The ring is the one proposed."
+            "The primary first, then a phase of the new languages: what a phase of this length reaches, a curve for each share "
+            "of replay. Diamonds: the length proposed for each language, with its 95 % interval; their height means nothing. "
+            "Dotted: the score predicted for the whole schedule."
         ),
         ("schedule",),
         "Only static mixes are considered.",
@@ -397,7 +421,8 @@ METHOD = (
     " to it and the decline from it are large enough, with a 95 % interval above zero. The bootstrap draws seeds "
     "and, within them, problems; the peak is chosen on one half of the problems and measured on the other, so that"
     " a maximum picked from noise is no decline.",
-    "Mixes. All start from random parameters, with equal total steps and tokens. Differences are paired over seeds; the best of "
-    "several mixes is chosen on the other seeds, so that noise does not choose the winner it then measures.",
+    "Mixes. All start from random parameters, with equal total steps and tokens unless they are named otherwise. Differences are "
+    "paired over seeds; the best of several mixes is chosen on the other seeds, so that noise does not choose the winner it then "
+    "measures.",
     "One seed says nothing about others: its intervals speak of problems alone, and the text says so.",
 )

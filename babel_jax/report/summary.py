@@ -244,7 +244,8 @@ def _language_lines(here: dict) -> list[tuple]:
 def _mix_lines(summary: dict) -> list[str]:
     """The mixes by score, the best ones and Algorithm 1's; the score is the new language's, or the mean of several."""
     alone = summary["new"][0] if len(summary["new"]) == 1 else None
-    shown = sorted(summary["mixes"], key=lambda mix: -(mix["score"][alone] if alone else mix["macro"])["value"])
+    shown = [mix for mix in summary["mixes"] if not mix["name"].startswith("swarm")]  # those have one seed each
+    shown.sort(key=lambda mix: -(mix["score"][alone] if alone else mix["macro"])["value"])
     kept = [mix for place, mix in enumerate(shown) if place < 3 or mix["name"].startswith(("algorithm1", "schedule"))]
     score = f"{language_name(alone)} accuracy" if alone else "mean accuracy"
     lines = [f"{'from scratch':<37} {score:<14} minus the original mix"]

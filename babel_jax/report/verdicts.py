@@ -8,12 +8,13 @@ hypothesis; what was not measured is said to be so. Nothing is corrected for the
 
 import numpy as np
 
-from babel_jax.evolution import measured, statistics
+from babel_jax.evolution import measured, stages, statistics
 from babel_jax.optimum import algorithm1, compare
 from babel_jax.optimum import rivals as rivals_costs
 from babel_jax.report import lookups
 from babel_jax.report.words import (
     NBSP,
+    as_sentence,
     bounds,
     flops,
     language_name,
@@ -29,7 +30,7 @@ from babel_jax.report.words import (
 SUPPORTED, REFUTED, OPEN, MISSING = "supported", "not supported", "undecided", "not measured"
 CALIBRATED = 0.1  # mean error up to which P(l) counts as following a measured share
 FORETOLD = 0.5  # part of the trivial forecast's error that a law may keep and still count as foretelling
-NEAR_BEST = 0.02  # a proposal surely this near to the best mix counts as a hit
+NEGLIGIBLE = 0.02  # a proposal surely this near to the best mix is a hit; a loss surely smaller than this is no harm
 UNTESTED = (
     "The best checkpoint is the first or the last one, where Eq. 1 gives 1 or 0 by construction: "
     "this is no test of Algorithm 1."
@@ -99,7 +100,7 @@ def transition(findings: dict, language: str) -> tuple[str, str, str, str]:
 
 
 def control(findings: dict, language: str) -> tuple[str, str, str, str]:
-    claim, found = "The control does not decline", findings["languages"][language]["control"]
+    claim, found = "The control shows no transition", findings["languages"][language]["control"]
     if found is None:
         return claim, MISSING, "", "This study has no control run."
     number = f"declines by {points(found['decline'])}"
@@ -113,7 +114,13 @@ def control(findings: dict, language: str) -> tuple[str, str, str, str]:
         )
     if found["verdict"] == "undecided":
         return claim, OPEN, number, f"{sentence}; the data cannot tell a transition from none."
-    return claim, SUPPORTED, number, f"{sentence}; no transition seen."
+    least = 100 * stages.MINIMUM_CHANGE
+    return (
+        claim,
+        SUPPORTED,
+        number,
+        f"{sentence}; no transition seen (a decline of less than {least:.0f} points is none).",
+    )
 
 
 def dependence(findings: dict, language: str) -> tuple[str, str, str, str]:
@@ -122,7 +129,7 @@ def dependence(findings: dict, language: str) -> tuple[str, str, str, str]:
         return claim, MISSING, "", "The dependence test needs a continual run with judged problems."
     verdict = {True: SUPPORTED, False: REFUTED, None: OPEN}[found["depends"]]
     number = p_value(found["p"]).removeprefix(", ")
-    return claim, verdict, number, _sentence(found["reason"].rstrip(".") + p_value(found["p"]))
+    return claim, verdict, number, as_sentence(found["reason"].rstrip(".") + p_value(found["p"]))
 
 
 def knowledge(findings: dict, language: str) -> tuple[str, str, str, str]:
@@ -188,7 +195,7 @@ def working_language(findings: dict, language: str) -> tuple[str, str, str, str]
     declines = {run: here[run] is not None and here[run]["verdict"] == "transition" for run in ("stages", "control")}
     if declines["stages"] and not declines["control"] and control_fall > 0.5 * fall > 0:
         sentence += (
-            f" It falls in the control too, to {percent(beside['value'])}, where accuracy does not decline: "
+            f" It falls in the control too, to {percent(beside['value'])}, where no transition is seen: "
             f"the change is real, but no marker of the decline."
         )
         return claim, REFUTED, number, sentence
@@ -271,10 +278,7 @@ def calibration(findings: dict, language: str) -> tuple[str, str, str, str]:
         return claim, MISSING, "", "Loss or knowledge share was not measured."
     plain = found["links"]["identity"]
     number = f"off by {100 * plain['mean_error']:.0f} points on average"
-    sentence = (
-        f"Over the checkpoints P(l) is {number} and by up to {100 * plain['largest_error']:.0f} "
-        f"(R2 {minus(format(plain['r2'], '.2f'))}, slope {minus(format(plain['slope'], '.2f'))})"
-    )
+    sentence = f"Over the checkpoints P(l) is {number} and by up to {100 * plain['largest_error']:.0f} ({_fit(plain)})"
     sentence += f"; it counts as following up to {100 * CALIBRATED:.0f} points on average. "
     sentence += (
         "No link predicts a checkpoint left out better."
@@ -283,6 +287,12 @@ def calibration(findings: dict, language: str) -> tuple[str, str, str, str]:
         f"{100 * found['links'][found['best']]['loo_error']:.0f} points instead of {100 * plain['loo_error']:.0f}."
     )
     return claim, SUPPORTED if plain["mean_error"] <= CALIBRATED else REFUTED, number, sentence
+
+
+def _fit(plain: dict) -> str:
+    """How well P(l) itself follows a share. Below 0, R2 says only that the share's own mean would do better."""
+    r2 = "R2 not defined" if np.isnan(plain["r2"]) else f"R2 {plain['r2']:.2f}" if plain["r2"] >= 0 else "R2 below 0"
+    return r2 + ("" if np.isnan(plain["slope"]) else f", slope {minus(format(plain['slope'], '.2f'))}")
 
 
 def proposal(findings: dict, language: str) -> tuple[str, str, str, str]:
@@ -294,13 +304,9 @@ def proposal(findings: dict, language: str) -> tuple[str, str, str, str]:
     verdict = {"change": SUPPORTED, "no change supported": REFUTED}.get(found["decision"], OPEN)
     if found["decision"].startswith("leave alone"):
         verdict = REFUTED
-    reason = found["reason"].removeprefix(f"{language}: ")
-    return claim, verdict, number, f"{number}: {found['decision']}. {_sentence(reason)}"
-
-
-def _sentence(text: str) -> str:
-    """A reason as a sentence."""
-    return text[:1].upper() + text[1:].rstrip(".") + "."
+    reason = as_sentence(found["reason"].removeprefix(f"{language}: "))
+    said = "" if reason.lower().startswith(found["decision"]) else f": {found['decision']}"
+    return claim, verdict, number, f"{number}{said}. {reason}"
 
 
 # --- verdicts on the whole study ------------------------------------------------------------------------------------
@@ -325,7 +331,7 @@ def optimum(findings: dict) -> tuple[str, str, str, str]:
         return claim, REFUTED, number, f"{sentence}: Algorithm 1 as written misses the optimum{_alone(findings)}."
     if _untested(proposals):
         return claim, OPEN, number, f"{sentence}. {UNTESTED}"
-    if gap["ci"][1] <= NEAR_BEST:
+    if gap["ci"][1] <= NEGLIGIBLE:
         return claim, SUPPORTED, number, f"{sentence}{_alone(findings)}."
     return claim, OPEN, number, f"{sentence}: the data cannot tell a hit from a miss{_alone(findings)}."
 
@@ -379,22 +385,20 @@ def guard(findings: dict) -> tuple[str, str, str, str]:
     sentence = "Against the original mix: " + ", ".join(
         f"{language_name(language)} {points(each, '+')}" for language, each in found["languages"].items()
     )
-    verdict = {True: SUPPORTED, False: REFUTED, None: OPEN}[found["passes"]]
-    return claim, verdict, number, f"{sentence}{_alone(findings)}. It fails if one interval is wholly below 0."
+    harmless = all(each["ci"][0] > -NEGLIGIBLE for each in found["languages"].values())
+    verdict = REFUTED if found["passes"] is False else SUPPORTED if harmless else OPEN
+    rule = f"One interval wholly below 0 is harm; all above \N{MINUS SIGN}{100 * NEGLIGIBLE:.0f} points are none"
+    return claim, verdict, number, f"{sentence}{_alone(findings)}. {rule}."
 
 
 def schedule(findings: dict) -> tuple[str, str, str, str]:
     claim = "A schedule beats every mix that keeps its shares"
-    mixes = [mix for mix in findings["mixes"] if lookups.is_static(mix)]
-    mix = lookups.mix_named(findings, "schedule")
-    if mix is None or not mixes:
-        return claim, MISSING, "", "No schedule was trained from scratch."
-    # The best of the others and the schedule: how far is the schedule behind the best, and the best behind the schedule?
+    mixes = lookups.static_rivals(findings, "schedule")
+    if not mixes:
+        return claim, MISSING, "", "No schedule was trained from scratch, or no equally long mix beside it."
     score = lookups.main_score(findings)
     best = max(mixes, key=lambda each: lookups.score_S(each, score).mean())
     pair = lookups.between(findings, best["name"], "schedule")
-    if pair is None:
-        return claim, MISSING, "", "The schedule and the mixes have no seed in common."
     number = points(pair, "+")
     sentence = (
         f"The schedule reaches {percent(pair['second_value'], 1)}, the best of {len(mixes)} mixes with constant shares "
@@ -416,7 +420,7 @@ def law(findings: dict) -> tuple[str, str, str, str]:
         f"foretelling if it removes {100 * (1 - FORETOLD):.0f}{NBSP}% of that. This law was chosen because {found['reason']}"
     )
     verdict = SUPPORTED if error <= FORETOLD * trivial else REFUTED if error >= trivial else OPEN
-    return claim, verdict, number, _sentence(sentence)
+    return claim, verdict, number, as_sentence(sentence)
 
 
 LAWS = {"log_linear": "log-linear mixing law", "quadratic": "quadratic regression"}
@@ -431,7 +435,7 @@ def predicted(findings: dict) -> tuple[str, str, str, str]:
     error = np.abs([row["measured"] - row["predicted"] for row in rows])
     number = f"off by {100 * error.mean():.0f} points on average"
     sentence = (
-        f"Over {len(rows)} runs and languages the measured working-language share is {number} from the predicted one, "
+        f"Over {len(rows)} pairs of a mix and a language the measured working-language share is {number} from the predicted one, "
         f"and by up to {100 * error.max():.0f}; it counts as foretold up to {100 * CALIBRATED:.0f} points on average."
     )
     return claim, SUPPORTED if error.mean() <= CALIBRATED else REFUTED, number, sentence
