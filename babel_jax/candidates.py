@@ -18,6 +18,7 @@ FITTED = {"law": "log_linear", "regression": "quadratic"}  # candidate -> kind o
 MEASURED = (*(f"algorithm1_{source}" for source in ALGORITHM1), *RIVALS, *FITTED, "schedule")
 WHOLE = ("ado", "schedule")  # as long as the other mixes, always
 ADO_EVERY = 40  # steps between two updates of the online mixture
+LONGEST = 10.0  # times the original mix's steps: an "_equal_epochs" candidate that would take more is left out
 SMALL = 2.0  # the trivial rule's amount, in units of the original corpus (billions of tokens in the paper)
 
 
@@ -70,9 +71,15 @@ def measured(findings: dict, names, original: dict[str, float], steps: int, step
                 found[name] = _candidate(made, schedule["stages"], steps, step_tokens)
             continue
         amounts = _amounts(findings, plain, original)
-        if amounts:
+        if amounts and (name == plain or _within_reach(amounts, original)):
             found[name] = _static(name, amounts, original, steps, step_tokens)
     return found
+
+
+def _within_reach(amounts: dict[str, float], original: dict[str, float]) -> bool:
+    """Whether a corpus shows the primary as often as the original does within LONGEST times the steps."""
+    primary = next(iter(original))
+    return amounts[primary] / sum(amounts.values()) * LONGEST >= original[primary] / sum(original.values())
 
 
 def _amounts(findings: dict, name: str, original: dict[str, float]) -> dict[str, float] | None:
@@ -111,8 +118,6 @@ def _static(name: str, amounts: dict[str, float], original: dict[str, float], st
     weights = {language: round(amount / total, 4) for language, amount in amounts.items()}
     if name.endswith(EQUAL_EPOCHS):
         share = weights[primary] / sum(weights.values())
-        if not share:
-            raise UserError(f"{name} has nothing of {primary}, and so cannot see it as often as the original mix.")
         steps = round(steps * original[primary] / sum(original.values()) / share)
     stages = [{"tokens": 0, "weights": {language: weight for language, weight in weights.items() if weight}}]
     return _candidate({"by": name, "amounts": amounts}, stages, steps, step_tokens)

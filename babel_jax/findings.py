@@ -17,10 +17,7 @@ from babel_jax.optimum import algorithm1, calibration, compare, laws, rivals, sc
 
 SOURCES = ("loss", "loss_knowledge", "knowledge_share")  # of P; the first is the paper's
 CALIBRATED = "calibrated"
-CALIBRATED_BY = (
-    "knowledge_share",
-    "working_language",
-)  # the first that was measured; the neurons are no share of a system
+CALIBRATED_BY = dependence.SHARES  # the first that was measured; the neurons are no share of a system
 
 
 def of_study(study_dir) -> dict:
@@ -42,8 +39,8 @@ def of_study(study_dir) -> dict:
         raise UserError(f"{study_dir}/study.json is of an earlier version; run the study again with this one.")
     found = of_rows(study, measurements.read(study_dir), _stages_of_mixes(study_dir, study))
     for language, about in found["languages"].items():
-        suffix = f"_{language}" if len(study["new"]) > 1 else ""
-        file = study_dir / f"seed{study['seeds'][0]}" / f"continual{suffix}" / "diagnostics" / "lens_grid.json"
+        run_dir = study_dir / f"seed{study['seeds'][0]}" / _run(study, "continual", language)
+        file = run_dir / "diagnostics" / "lens_grid.json"
         about["lens_grid"] = diagnostics.lens_grid(files.read_json(file)) if file.exists() else None
     return found
 
@@ -83,6 +80,10 @@ def of_rows(study: dict, frame, stages_of_mixes: dict[str, dict] | None = None) 
     }
 
 
+def _run(study: dict, role: str, language: str) -> str:
+    return f"{role}_{language}" if len(study["new"]) > 1 else role
+
+
 def _attempt(say, what: str, compute):
     """What `compute` returns; None where it cannot be computed, and then the reason is said."""
     try:
@@ -105,12 +106,14 @@ def _missing(study: dict, frame) -> list[str]:
     for run, seeds in planned.items():
         if gone := sorted(seeds - there[run]):
             found.append(f"Run {run} has no measurements of seed {', '.join(map(str, gone))}; run the study again.")
+    for name in study["config"].get("candidates", ()):
+        if f"mix_{name}" not in planned:
+            found.append(f"Mix {name} was not trained: it changes nothing, or what it is made from is missing.")
     for language in study["new"]:
-        suffix = f"_{language}" if len(study["new"]) > 1 else ""
         for role, what in (("control", "what the decline is owed to"), ("new_only", "the knowledge share")):
-            if f"{role}{suffix}" not in there:
+            if _run(study, role, language) not in there:
                 found.append(f"There is no {role} run in {language}, so nothing is known of {what}.")
-        found += _missing_checkpoints(frame, f"continual{suffix}", language)
+        found += _missing_checkpoints(frame, _run(study, "continual", language), language)
     losses = frame[frame["metric"].isin(["loss", "loss_knowledge"]).to_numpy(bool)]
     for run in losses.loc[~np.isfinite(losses["value"].to_numpy(float)), "run"].unique():
         found.append(f"Run {run} has a loss that is no number; it has diverged.")
@@ -295,11 +298,7 @@ def _judged(view, run: str, language: str) -> dict:
         raise UserError(f"run '{run}' was not judged in {language}; run the study again.")
     rows = measured.select(view, run=run, language=language, metric="accuracy").drop_duplicates("step")
     seen = {step: json.loads(text) for step, text in zip(rows["step"], rows["tokens_by_language"], strict=True)}
-    return judged | {
-        "language": language,
-        "tokens": np.array([seen[step].get(language, 0) for step in judged["steps"]], float),
-        "score_SxC": np.array([solved_CxQ.mean(1) for solved_CxQ in judged["solved"]]),
-    }
+    return judged | {"tokens": np.array([seen[step].get(language, 0) for step in judged["steps"]], float)}
 
 
 def predicted_shares(mixes: list[dict], primary: str) -> list[dict]:

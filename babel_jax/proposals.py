@@ -106,8 +106,10 @@ def _of_study(parsed) -> dict | None:
     chosen = {language: of[parsed.source] for language, of in proposals.items() if parsed.source in of}
     available, tokens = _run_of(parsed.workdir, study) if parsed.out or parsed.max_epochs else ({}, None)
     limits = _limits(parsed, available, tokens if parsed.budget is None else parsed.budget)
-    corpus = algorithm1.corpus(chosen, study["primary"], study["original"], parsed.reading, limits)
-    print(f"{parsed.source}\n{table(chosen)}\n\n{corpus_table(corpus, study['original'])}")
+    whole = sum(study["original"].values())  # in any unit, such as billions; the corpus is in tokens of the run
+    original = {language: amount / whole * (limits.budget or whole) for language, amount in study["original"].items()}
+    corpus = algorithm1.corpus(chosen, study["primary"], original, parsed.reading, limits)
+    print(f"{parsed.source}\n{table(chosen)}\n\n{corpus_table(corpus, original)}")
     return parsed.out and mixture(parsed.source, chosen, corpus, available)
 
 
@@ -203,7 +205,7 @@ def of_observation(observation: dict, primary_tokens: float, original_tokens: fl
     if assumed:
         tested = {"depends": True, "reason": "It is assumed to depend on the primary."}
     elif shares:
-        solved = np.rint(observation["score_SxC"][:, at_peak] * observation["problems"]).tolist()
+        solved = [solved_CxQ[at_peak].sum() for solved_CxQ in observation["solved"]]
         tested = dependence.dependence(verdict, shares, {"knowledge_share": solved})
     curve = share.share_curve(observation, "loss")
     return algorithm1.propose(

@@ -82,6 +82,15 @@ def test_rivals_answer_to_the_corpus_that_is_on_trial():
     assert candidates.measured(nothing, names, ORIGINAL, STEPS, STEP_TOKENS) == {}
 
 
+def test_a_corpus_with_next_to_nothing_of_the_primary_is_not_made_as_long_as_it_takes_to_see_it(monkeypatch):
+    """The regression's optimum may lie there; a run of a thousand times the steps would never end, and 0 has no length."""
+    names = ("regression", "regression_equal_epochs")
+    for share, made in ((0.0, names[:1]), (0.001, names[:1]), (0.02, names)):
+        monkeypatch.setitem(LAWS[1], "python", share)
+        found = candidates.measured(findings(), names, ORIGINAL, STEPS, STEP_TOKENS)
+        assert tuple(found) == made, share
+
+
 @pytest.mark.parametrize(
     "names, more, message",
     [

@@ -56,8 +56,9 @@ def test_seeds_that_agree_by_chance_are_not_certain(verdicts):
     """Two seeds that solve five problems each, none of which needs the primary: an interval of width 0 would decide."""
     found = dependence(verdicts["fall"], {"knowledge_share": [0.0, 0.0]}, {"knowledge_share": [5, 5]})
     assert found["depends"] is None and found["parts"]["share"]["ci"] == pytest.approx([0, 0.278], abs=0.001)
-    unknown = dependence(verdicts["fall"], {"knowledge_share": [0.0, 0.0]})
-    assert unknown["depends"] is None and np.isnan(unknown["parts"]["share"]["ci"]).all()
+    for counts in (None, {"knowledge_share": [0, 0]}):
+        unknown = dependence(verdicts["fall"], {"knowledge_share": [0.0, 0.0]}, counts)
+        assert unknown["depends"] is None and np.isnan(unknown["parts"]["share"]["ci"]).all()
 
 
 def test_a_rise_is_not_called_a_decline_below_0(verdicts):

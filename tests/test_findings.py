@@ -163,6 +163,7 @@ def test_a_missing_run_is_named(alone):
     said(study, frame, "mix_gone", "seed 2")
     found = said(study, frame[frame["run"] != "control"], "Run control has no measurements of seed 0, 1, 2")
     assert found["languages"]["php"]["control"] is None
+    said(study | {"config": {"candidates": ["regression", "unimax"]}}, frame, "Mix regression was not trained")
     gone = [run for run in study["runs"] if run["run"] != "new_only"]
     found = said(study | {"runs": gone}, frame[frame["run"] != "new_only"], "no new_only run in php")
     assert "knowledge_share" not in found["languages"]["php"]["proposals"]

@@ -18,9 +18,9 @@ Curves = namedtuple("Curves", "accuracy shared control neurons control_neurons p
 
 @pytest.fixture(scope="module")
 def frame(tmp_path_factory):
-    config = load_config(str(ROOT / "configs" / "organism.py"), [f"--config.seeds={SEEDS}", "--config.proposals=False"])
+    config = load_config(str(ROOT / "configs" / "organism.py"), [f"--config.seeds={SEEDS}"])
     with config.unlocked():
-        config.sweep = ()
+        config.sweep = config.replay = config.candidates = ()
         config.runs = {role: config.runs[role] for role in ROLES}
         config.runs.new_only.steps = 8  # a study has it; no gate reads it
     workdir = tmp_path_factory.mktemp("gates")

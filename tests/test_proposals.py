@@ -123,7 +123,10 @@ def test_without_a_measured_share_nothing_is_changed_unless_it_is_assumed(plante
     assert optimize(file, "--assume=php") == 0
     printed = capsys.readouterr().out
     assert sizes(printed)["csharp"] == ["16B", "16B", "16B"] and sizes(printed)["php"] == ["23B", "4.95B", "4.95B"]
-    assert "csharp: Eq. 3 (pairwise) asks for" in printed and "Whether it depends on the primary was not tested." in printed
+    assert (
+        "csharp: Eq. 3 (pairwise) asks for" in printed
+        and "Whether it depends on the primary was not tested." in printed
+    )
     assert optimize(file, "--assume=phq") == 2 and "did you mean 'php'" in capsys.readouterr().err
 
 
@@ -277,6 +280,7 @@ def test_a_study_becomes_a_mixture_for_as_many_tokens_as_its_mixes(finished, tmp
     assert main(["optimize", f"--study={tmp_path}", f"--out={out}"]) == 0
     printed = capsys.readouterr().out
     assert "knowledge_share\n" in printed and printed.index("knowledge_share\n") < printed.index("loss\n")
+    assert sizes(printed)["php"] == ["595", "190", "352"], "all in tokens of the run"
     found = mixtures.read(out)
     assert found["stages"] == ({"tokens": 0, "weights": {"python": 0.6, "php": 0.4}},) and found["tokens"] == 880
     assert found["sources"]["php"] == {"available": 16 * 11, "tokens": 352, "epochs": 2.0}

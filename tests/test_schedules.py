@@ -40,7 +40,6 @@ def observation(truth_C, seeds, problems=200, steps=STEPS, replay=0.0, purpose=0
         "steps": steps,
         "tokens": steps * 1000 * (1 - replay),
         "solved": answers,
-        "score_SxC": np.array([answer_CxQ.mean(1) for answer_CxQ in answers]),
     }
 
 
@@ -50,13 +49,6 @@ def runs(seeds=(0, 1, 2), languages=("php",), new=planted_new, primary=planted_p
 
     return {language: of(new, 1 + k) for k, language in enumerate(languages)}, {
         language: of(primary, 99) for language in languages
-    }
-
-
-def without_problems(by_language):
-    return {
-        language: {r: run | {"solved": None} for r, run in by_replay.items()}
-        for language, by_replay in by_language.items()
     }
 
 
@@ -120,7 +112,6 @@ def test_the_best_of_equals_is_no_better_than_the_others(seeds):
         new, primary = runs(seeds)
         for run in [run for by in (new, primary) for run in by["php"].values()]:
             run["solved"] = [(rng.random((8, 30)) < 0.5).astype(float) for _ in seeds]
-            run["score_SxC"] = np.mean(run["solved"], axis=2)
         found = surface(new, primary)
         flat.append(schedules.propose(found, "python", TOTAL)["predicted"])
         highest.append(found["score_RxC"].max())
@@ -172,14 +163,14 @@ def test_several_languages_share_the_phase_in_proportion_to_their_own_best():
     assert held["by_language"]["go"]["tokens"] == 120_000 and list(held["active"]) == ["go"]
 
 
-def test_without_single_problems_seeds_alone_speak():
+def test_three_seeds_are_not_taken_for_many():
+    """The band over seeds is Student's: drawing three seeds with replacement would give a third of it."""
     new, primary = runs()
-    found = surface(without_problems(new), without_problems(primary))
-    assert np.isnan(found["halves_2xNxKxRxC"]).all() and np.isfinite(found["replicates_NxKxRxC"]).all()
-    proposal = schedules.propose(found, "python", TOTAL)
-    assert (proposal["phase_tokens"] / 1000, proposal["replay"]) == PEAK and np.isfinite(proposal["predicted_ci"]).all()
-    one = surface(without_problems(runs((0,))[0]), without_problems(runs((0,))[1]))
-    assert np.isnan(schedules.propose(one, "python", TOTAL)["predicted_ci"]).all()
+    found = surface(new, primary)
+    value_S = found["score_SxKxRxC"][:, 0, 1, 4]
+    low, high = schedules.statistics.student(value_S)[1:]
+    width = found["high_RxC"][1, 4] - found["low_RxC"][1, 4]
+    assert width == pytest.approx(high - low, rel=0.25)
 
 
 def test_only_what_all_runs_have_is_compared():
@@ -192,7 +183,7 @@ def test_only_what_all_runs_have_is_compared():
     new["php"][0.0], primary["php"][0.0] = fewer[0]["php"][0.0], fewer[1]["php"][0.0]
     found = surface(new, primary)
     assert found["steps"] == STEPS[:6].tolist() and found["seeds"] == [1, 2]
-    np.testing.assert_allclose(found["new_KxRxC"][0, 2], new["php"][0.25]["score_SxC"][1:, :6].mean(0))
+    np.testing.assert_allclose(found["new_KxRxC"][0, 2], np.mean(new["php"][0.25]["solved"][1:], (0, 2))[:6])
 
 
 def test_runs_that_do_not_fit_together_are_errors_of_one_line():
@@ -201,6 +192,7 @@ def test_runs_that_do_not_fit_together_are_errors_of_one_line():
     for broken, message in (
         ({"php": {r: new["php"][r] for r in (0.0, 0.1)}}, "other replay shares in one language"),
         ({"php": others["php"]}, "no seed, or no checkpoint, in common"),
+        (runs(problems=3)[0], "judge 4 or more"),
     ):
         with pytest.raises(UserError, match=message) as error:
             surface(broken, primary)

@@ -134,6 +134,7 @@ def test_a_settled_loss_is_its_own_asymptote():
     found = share.own_loss(STEPS, loss_C, np.full((1, len(STEPS)), 0.01))
     assert found["method"] == "last value" and found["identified"] and "settled" in found["reason"]
     np.testing.assert_allclose(found["ci"], OWN + np.array([-1.96, 1.96]) * 0.01, atol=2e-3)
+    assert "or rises" in share.own_loss(STEPS, loss_C[::-1])["reason"], "a loss that rises has not settled"
 
 
 def test_what_does_not_fix_an_asymptote_says_so():

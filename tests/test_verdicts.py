@@ -170,7 +170,7 @@ def test_only_mixes_of_equal_length_and_with_all_seeds_are_ranked(findings):
     before = {name: judged(findings, name) for name in ("optimum", "schedule")}
     best = next(mix for mix in findings["mixes"] if mix["name"] == "0.0500")
     perfect = {"score": {language: np.ones(3) for language in best["score"]}, "macro": np.ones(3)}
-    longer = best | perfect | {"name": "algorithm1_loss_equal_epochs", "tokens": 3 * best["tokens"]}
+    longer = best | perfect | {"name": "algorithm1_loss_equal_epochs", "steps": 3 * best["steps"]}
     lucky = best | {"name": "swarm_00", "seeds": [0], "macro": np.ones(1)}
     lucky |= {"score": {language: np.ones(1) for language in best["score"]}}
     findings["mixes"] += [longer, lucky]

@@ -55,8 +55,7 @@ def _share(shares: dict, counts: dict) -> dict | None:
         if np.ptp(value_S) > 0:
             _, low, high = statistics.student(value_S)
             p = 2 * stats.t.sf(abs(value - THRESHOLD) / (value_S.std(ddof=1) / np.sqrt(seeds)), seeds - 1)
-        elif counts.get(name) is not None:
-            n = float(np.asarray(counts[name], float)[known].sum())
+        elif n := float(np.asarray(counts[name], float)[known].sum()) if name in counts else 0.0:
             low, high = statistics.wilson(value, n)
             p = 2 * stats.norm.sf(abs(value - THRESHOLD) / np.sqrt(THRESHOLD * (1 - THRESHOLD) / n))
         ci = [float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))]
@@ -93,4 +92,8 @@ def _change(fall: dict) -> str:
     declines = fall["value"] >= 0
     value, *ci = (100 * number if declines else -100 * number for number in (fall["value"], *fall["ci"]))
     interval = ", ".join(f"{bound:.0f}" for bound in sorted(ci))
-    return f"a decline of {value:.0f} points [{interval}] from the peak" if declines else f"a further rise of {value:.0f} points [{interval}]"
+    return (
+        f"a decline of {value:.0f} points [{interval}] from the peak"
+        if declines
+        else f"a further rise of {value:.0f} points [{interval}]"
+    )

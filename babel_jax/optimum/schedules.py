@@ -5,7 +5,7 @@ the primary with share r is a phase with replay share r. `surface` makes of them
 as stages that `train` takes. A proposal takes two things for granted, which its from-scratch run tests: that the first phase
 comes as far as the model that the continual runs began with, and that new languages in one phase do not disturb each other.
 
-Letters: K new languages, R replay shares, C checkpoints (phase lengths), S seeds, Q problems, N bootstrap replicates.
+Letters: K new languages, R replay shares, C checkpoints (phase lengths), S seeds, Q problems, N replicates.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def surface(
 
     Args:
       new: {language: {replay share: observation of that language}} of its continual runs; an observation holds "seeds",
-        "steps" [C], "tokens" [C] of the new language seen, "solved" (one [C, Q] of 0/1 per seed; or None) and "score_SxC".
+        "steps" [C], "tokens" [C] of the new language seen and "solved" (one [C, Q] of 0/1 per seed).
       primary: likewise {new language: {replay share: observation of the primary language}} of the same runs.
       primary_weight: of the primary in the score. None: 1 / (K + 1), so that the score is the mean over all languages.
 
@@ -32,11 +32,11 @@ def surface(
       {"languages", "seeds", "steps", "replay" [R], "tokens" [C] of the whole phase of one language, replayed ones included,
       "new_KxRxC" and "primary_KxRxC" (means over seeds), "score_KxRxC" (weighted, smoothed over checkpoints as in
       evolution/stages.py), "score_RxC" with "low_RxC" and "high_RxC" (its mean over the new languages), "score_SxKxRxC",
-      "replicates_NxKxRxC" (bootstrap: seeds drawn with replacement, problems within each), "halves_2xNxKxRxC" (in two halves
-      of the problems, for choosing in one and measuring in the other; NaN where single problems are not known)}.
+      "replicates_NxKxRxC" (statistics.replicated_curves: other seeds, or with one seed other problems), "halves_2xNxKxRxC"
+      (in two halves of the problems, for choosing in one and measuring in the other)}.
 
     Raises:
-      UserError: the runs differ in their replay shares, or have no seed or no checkpoint in common.
+      UserError: the runs differ in their replay shares, have no seed or no checkpoint in common, or too few problems.
     """
     languages, replay = list(new), sorted(new[next(iter(new))])
     if any(sorted(by[language]) != replay for by in (new, primary) for language in languages):
@@ -54,22 +54,19 @@ def surface(
         )
     weight = 1 / (len(languages) + 1) if primary_weight is None else primary_weight
     smoothing_CxC = stages.smoothing_CxC(len(steps))
-    score_2 = [
-        np.array([[[_score(by[language][r], seed, steps) for r in replay] for language in languages] for seed in seeds])
-        for by in (new, primary)
-    ]  # of the new languages and of the primary, each [S, K, R, C]
     solved_2 = [
         [[_solved(by[language], seed, steps) for seed in seeds] for language in languages] for by in (new, primary)
-    ]
-    halves_2, replicates_2 = zip(
-        *(_resampled(*pair, replicates) for pair in zip(score_2, solved_2, strict=True)), strict=True
-    )
+    ]  # of the new languages and of the primary, each [K][S] of [R, C, Q]
+    if min(solved_RxCxQ.shape[2] for by in solved_2 for of in by for solved_RxCxQ in of) < 4:
+        raise UserError("a schedule is chosen on one half of the problems and measured on the other; judge 4 or more.")
+    score_2 = [np.array([[answers.mean(2) for answers in of] for of in by]).swapaxes(0, 1) for by in solved_2]
+    halves_2, replicates_2 = zip(*(_resampled(by, replicates) for by in solved_2), strict=True)
 
     def weighted(pair):
         return ((1 - weight) * pair[0] + weight * pair[1]) @ smoothing_CxC.T
 
     replicates_NxKxRxC = weighted(replicates_2)
-    low_RxC, high_RxC = np.quantile(replicates_NxKxRxC.mean(1), _BOUNDS, axis=0)
+    low_RxC, high_RxC = np.clip(np.quantile(replicates_NxKxRxC.mean(1), _BOUNDS, axis=0), 0, 1)
     score_SxKxRxC, first = weighted(score_2), new[languages[0]][replay[0]]
     return {
         "languages": languages,
@@ -106,7 +103,7 @@ def propose(found: dict, primary: str, total_tokens: int, most: dict[str, float]
       "predicted_ci", "active": {language: what holds it back}, "reason"}. Intervals of tokens and replay: 95 % percentiles
       over the replicates. `predicted`: the score to expect, measured on other data than it was chosen on: with two seeds or
       more on the seed left out, with Student t; with one on the other half of the problems, with percentiles over resampled
-      problems (NaN without single problems), which says nothing about other seeds.
+      problems, which says nothing about other seeds.
 
     Raises:
       UserError: no phase that was measured fits into the run.
@@ -146,46 +143,28 @@ def _at(steps, values, wanted) -> list:
     return [by_step[step] for step in wanted]
 
 
-def _score(run: dict, seed: int, steps) -> list[float]:
-    return _at(run["steps"], run["score_SxC"][run["seeds"].index(seed)], steps)
-
-
-def _solved(by_replay: dict[float, dict], seed: int, steps) -> np.ndarray | None:
-    """The answers of one seed, [R, C, Q]; None where single problems are not known."""
-    if any(run["solved"] is None for run in by_replay.values()):
-        return None
+def _solved(by_replay: dict[float, dict], seed: int, steps) -> np.ndarray:
+    """The answers of one seed, [R, C, Q]."""
     runs = [by_replay[r] for r in sorted(by_replay)]
     return np.array([_at(run["steps"], run["solved"][run["seeds"].index(seed)], steps) for run in runs], float)
 
 
-def _resampled(score_SxKxRxC: np.ndarray, solved, replicates: int) -> tuple[np.ndarray, np.ndarray]:
-    """(accuracies in two halves of the problems [2, N, K, R, C], bootstrap [N, K, R, C]). `solved`: [K][S] of [R, C, Q].
+def _resampled(solved, replicates: int) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracies in two halves of the problems [2, N, K, R, C], and replicates [N, K, R, C]; `solved`: [K][S] of [R, C, Q].
 
-    The bootstrap draws seeds with replacement and problems anew for each seed drawn; a problem brings its answers in all runs
-    and at all checkpoints along. The draws are the same in every call, so where two languages have equally many problems,
-    taken to be the same ones, their answers stay together.
+    A seed, and within it a problem, brings its answers in all runs and at all checkpoints along. The draws are the same in
+    every call, so the languages of a seed stay together, too (with one seed: where they have equally many problems, taken to
+    be the same ones).
     """
-    seeds, languages, *shape = score_SxKxRxC.shape
-    halves = np.full((2, replicates, languages, *shape), np.nan)
-    total = np.zeros((replicates, languages, *shape))
-    generator = np.random.default_rng(0)
-    drawn_SxN = generator.integers(seeds, size=(seeds, replicates))
-    for k in range(languages):
-        known = all(solved_RxCxQ is not None for solved_RxCxQ in solved[k])
-        if known:
-            flat = [solved_RxCxQ.reshape(-1, solved_RxCxQ.shape[-1]) for solved_RxCxQ in solved[k]]
-            halves[:, :, k] = statistics.resampled_halves(flat, replicates).reshape(2, -1, *shape)
-        for place, drawn_N in enumerate(drawn_SxN):
-            for seed in range(seeds):
-                here = drawn_N == seed
-                if not known:
-                    total[here, k] += score_SxKxRxC[seed, k]
-                    continue
-                problems = flat[seed].shape[1]
-                problem_generator = np.random.default_rng([place, seed])
-                count_NxQ = problem_generator.multinomial(problems, np.full(problems, 1 / problems), here.sum())
-                total[here, k] += (count_NxQ @ flat[seed].T / problems).reshape(-1, *shape)
-    return halves, total / seeds
+    halves_K, replicates_K = [], []
+    for solved_S in solved:
+        flat = [solved_RxCxQ.reshape(-1, solved_RxCxQ.shape[2]) for solved_RxCxQ in solved_S]
+        halves_K.append(statistics.resampled_halves(flat, replicates))
+        replicates_K.append(statistics.replicated_curves(flat, replicates))
+    shape = solved[0][0].shape[:2]
+    return tuple(
+        np.stack(found, -2).reshape(*found[0].shape[:-1], len(solved), *shape) for found in (halves_K, replicates_K)
+    )
 
 
 # --- the proposal ---------------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ const widthOf = (id) => Math.max(300, at(id).clientWidth);
 const text = (x, y, shown, more = {}) => svg("text", { x, y, ...more }, shown);
 const line = (x1, y1, x2, y2, style) => svg("line", { x1, y1, x2, y2, style });
 const percent = (value, digits = 0) => (value == null ? "–" : `${(100 * value).toFixed(digits)}\u00a0%`);
-const count = (value) => (value == null ? "–" : value.toLocaleString("en", { maximumFractionDigits: 1 }));
+const count = (value, digits = 1) => (value == null ? "–" : value.toLocaleString("en", { maximumFractionDigits: digits }));
 const signed = (value, digits) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const known = (values) => values.filter((value) => value != null);
@@ -252,7 +252,7 @@ function drawDrift() {
       text(68 + ((side - 120) * (value || 0)) / largest, y + row * 0.66, count(value), { class: "strong" })];
   });
   chart("layers", 24 + row * set.layers.length, `Neurons of the set in each layer at step ${count(set.steps[c])}.`, bars);
-  at("drift-reading").textContent = `Step ${count(set.steps[c])}: ${count(known(set.size_CxL[c]).reduce((a, b) => a + b, 0))} neurons; since the checkpoint before, ${count(births[c])} births and ${count(deaths[c])} deaths (means over seeds).`;
+  at("drift-reading").textContent = `Neurons of the set at step ${count(set.steps[c])}: ${count(known(set.size_CxL[c]).reduce((a, b) => a + b, 0))}; since the checkpoint before, births: ${count(births[c])}, deaths: ${count(deaths[c])} (means over seeds).`;
 }
 
 // --- mixes ---------------------------------------------------------------------------------------------------------------
@@ -353,7 +353,7 @@ function drawCompare() {
   }
   const chosen = [[found[at("first").value], "new"], [found[at("second").value], "primary"]];
   const share = data.metrics[metric][1] === "%";
-  const say = share ? percent : (value) => count(value);
+  const say = share ? percent : (value) => count(value, 2);
   const width = widthOf("compare");
   const [left, right, top, bottom] = [50, width - 12, 26, 268];
   const all = [...new Set(chosen.flatMap(([each]) => (each.curve ? each.curve.steps : [])).concat(steps()))].sort((a, b) => a - b);
@@ -382,7 +382,7 @@ function drawCompare() {
     place += 40 + each.title.length * 6.6;
   });
   chart("compare", bottom + 48, `${data.metrics[metric][0]}: ${chosen.map(([each]) => each.title).join(" and ")}.`, parts);
-  const difference = shown[0] == null || shown[1] == null ? "" : `: a difference of ${share ? `${signed(100 * (shown[0] - shown[1]), 1)} points` : signed(shown[0] - shown[1], 2)}`;
+  const difference = shown[0] == null || shown[1] == null ? "" : `: a difference of ${share ? `${signed(100 * (shown[0] - shown[1]), 1)} points` : `${shown[0] < shown[1] ? "−" : "+"}${say(Math.abs(shown[0] - shown[1]))}`}`;
   at("compare-reading").textContent = `At step ${count(now())}: ${chosen[0][0].title} ${say(shown[0])}, ${chosen[1][0].title} ${say(shown[1])}${difference}.`;
 }
 

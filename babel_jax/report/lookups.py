@@ -52,9 +52,9 @@ def between(findings: dict, first: str, second: str) -> dict | None:
 
 
 def equally_long(findings: dict) -> list[dict]:
-    """The mixes trained on as many tokens as most are: with more, or fewer, a score says little about the shares."""
-    count = collections.Counter(mix["tokens"] for mix in findings["mixes"])
-    return [mix for mix in findings["mixes"] if mix["tokens"] == count.most_common(1)[0][0]]
+    """The mixes trained for as many steps as most are: with more, or fewer, a score says little about the shares."""
+    count = collections.Counter(mix["steps"] for mix in findings["mixes"])
+    return [mix for mix in findings["mixes"] if mix["steps"] == count.most_common(1)[0][0]]
 
 
 def static_rivals(findings: dict, name: str) -> list[dict]:

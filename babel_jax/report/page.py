@@ -20,6 +20,11 @@ from babel_jax.report import verdicts as judged
 from babel_jax.report.summary import summary
 
 HERE = Path(__file__).parent
+OTHER_CURVES = {  # verdict on the stages, where it is no transition: (heading, what is seen)
+    "rises and stays": ("It rises and stays", "no transition is seen"),
+    "no rise": ("It does not rise", "no transition is seen"),
+    "undecided": ("Undecided", "the data cannot tell a transition from none"),
+}
 
 
 def build(study_dir) -> Path:
@@ -208,7 +213,7 @@ def _lead(findings: dict) -> str:
         return text + "Its accuracy was not measured."
     first, end = words.percent(accuracy["mean"][0]), words.percent(stages["plateau"]["value"])
     if not falling:
-        return text + f"Its accuracy goes from {first} to {end}; no transition is seen."
+        return text + f"Its accuracy goes from {first} to {end}; {OTHER_CURVES[stages['verdict']][1]}."
     return text + f"Its accuracy rises from {first} to {words.percent(stages['peak']['value'])} and falls to {end}."
 
 
@@ -232,7 +237,9 @@ def _story(findings: dict, verdicts: list[dict], pictures: dict) -> str:
 
 
 def _cards(kind: str, cards: list[tuple[str, str, str]]) -> str:
-    items = "".join(f'<li class="{name}"><h3>{heading}</h3><p>{_text(said)}</p></li>' for name, heading, said in cards)
+    items = "".join(
+        f'<li class="{name}"><h3>{_text(heading)}</h3><p>{_text(said)}</p></li>' for name, heading, said in cards
+    )
     return f'<ul class="{kind}">{items}</ul>' if items else ""
 
 
@@ -245,12 +252,8 @@ def _stage_cards(findings: dict, language: str) -> list[tuple[str, str, str]]:
         return [("translation", "The curve", f"The accuracy of {name} was not measured over training.")]
     peak, level = found["peak"], f"{words.share(found['plateau'])} at the end"
     if found["verdict"] != "transition":
-        heading = {"rises and stays": "It rises and stays", "no rise": "It does not rise"}.get(
-            found["verdict"], "Undecided"
-        )
-        reaches = (
-            f"{name} reaches {words.share(peak)} at step {peak['step']:,}, and has {level}; no transition is seen."
-        )
+        heading, seen = OTHER_CURVES[found["verdict"]]
+        reaches = f"{name} reaches {words.share(peak)} at step {peak['step']:,}, and has {level}; {seen}."
         return [("translation", heading, reaches)]
     knowledge = curves["knowledge"].get("continual")
     at_peak, at_end = measured.at(knowledge, peak["step"]), measured.end(knowledge)

@@ -312,9 +312,9 @@ SECTIONS = (
         "Do these neurons cause the transfer?",
         "tower",
         _always(
-            "The neurons are ablated at the peak’s checkpoint and accuracy is measured again, on problems that "
-            "need the primary’s knowledge and on those that do not; beside each, random sets of as many neurons in"
-            " every layer. Bars: 95 % intervals."
+            "The neurons with the highest correlation are ablated at the peak’s checkpoint and accuracy is measured again, on "
+            "problems that need the primary’s knowledge and on those that do not; they are chosen on one half of the problems "
+            "and ablated on the other. Beside each, random sets of as many neurons in every layer. Bars: 95 % intervals."
         ),
         ("causes",),
         "Not tested: the authors name this ablation as a next step.",
@@ -360,7 +360,7 @@ SECTIONS = (
         "Predicted and actual optimum",
         "corpus",
         lambda findings, language: (
-            "Models from scratch, trained on equally many tokens; small dots are seeds, the ring is the original mix, diamonds "
+            "Models from scratch, trained for equally many steps; small dots are seeds, the ring is the original mix, diamonds "
             "are other mixes, stars those whose shares change on the way. Band: 95 %, "
             f"{'Student t over seeds' if len(findings['study']['seeds']) > 1 else 'over problems, one seed'}. "
             "Lines: what Algorithm 1 asks for, from the calibrated share as the tests allow; strips: its 95 % interval."
