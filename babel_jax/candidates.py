@@ -27,6 +27,12 @@ def is_measured(name: str) -> bool:
     return name.removesuffix(EQUAL_EPOCHS) in MEASURED
 
 
+def has_file(run: str) -> bool:
+    """Whether a run's mixture stands in a file of the study: all mixes but plain shares and the online one."""
+    name = run.removeprefix("mix_")
+    return name != run and name != "ado" and not name.replace(".", "").isdigit()
+
+
 def validate(names, replay=(), swarm: int = 0, sweep=()) -> None:
     """Raises a `UserError` for an unknown candidate, or one that lacks the runs it is made from."""
     for name in names:

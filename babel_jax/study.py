@@ -162,12 +162,10 @@ def language_of(config: ConfigDict, name: str) -> str | None:
     languages = new_languages(config)
     if role_of(name) not in PER_LANGUAGE:
         return None
-    if len(languages) == 1:
-        return languages[0]
-    found = [language for language in languages if name.endswith(f"_{language}")]
-    if not found:
+    language = measured.language_of(name, languages)
+    if language is None:
         raise unknown_name("run", name, [run_name(config, role_of(name), language) for language in languages])
-    return found[0]
+    return language
 
 
 def run_name(config: ConfigDict, role: str, language: str) -> str:
@@ -514,7 +512,7 @@ def run(config: ConfigDict, workdir, jobs: int):
     validate(config)
     original_share(config)
     workdir = files.path(workdir)
-    _check_runs(config)  # bad configs fail here, before any process is started
+    _check_runs(config, planned_runs(config, config.seeds[0]))  # here, before any process is started
     with locked(workdir):
         check_same_config(workdir, run_config.plain(config))
         started = time.perf_counter()
@@ -523,6 +521,7 @@ def run(config: ConfigDict, workdir, jobs: int):
             swarm = config.swarm * len(config.seeds)
             found = candidates.unmeasured(config.candidates, swarm, *_mixes_of(config))
             _write_mixtures(config, workdir, found)
+            _check_runs(config, [f"mix_{name}" for name in found], workdir)
         tasks = _in_order(config, {seed: planned_runs(config, seed) for seed in config.seeds})
         _run_all(config, workdir, tasks, jobs, seconds)
         write_json(workdir / "study.json", _description(config, tasks, workdir, seconds))
@@ -530,21 +529,23 @@ def run(config: ConfigDict, workdir, jobs: int):
         if wanted and "mix" in config.runs:
             found = candidates.measured(findings.of_study(workdir), wanted, *_mixes_of(config))
             _write_mixtures(config, workdir, found)
+            _check_runs(config, [f"mix_{name}" for name in found], workdir)
             tasks += [(seed, f"mix_{name}") for name in found for seed in config.seeds]
             _run_all(config, workdir, tasks, jobs, seconds)
         seconds["total"] += time.perf_counter() - started
+        write_json(workdir / "seconds.json", dict(seconds))
         write_json(workdir / "study.json", _description(config, tasks, workdir, seconds))
         return report.build(workdir)
 
 
-def _check_runs(config) -> None:
+def _check_runs(config, names, workdir=None) -> None:
+    """Refuses runs that cannot be trained; those whose mixture file is not written yet are passed over."""
     seed = config.seeds[0]
-    materials = load_materials(config, seed)
-    for name in planned_runs(config, seed):
-        if name.startswith("mix_") and not name.removeprefix("mix_").replace(".", "").isdigit():
-            continue  # its mixture file is not written yet; it changes the stages alone
-        settings = make_run_config(config, name, seed)
-        material = materials[language_of(config, name) or new_languages(config)[0]]
+    for name in names:
+        file = workdir and workdir / "mixtures" / f"{name.removeprefix('mix_')}.json"
+        if candidates.has_file(name) and not (file and file.exists()):
+            continue
+        settings, material = make_run_config(config, name, seed, workdir), _cached_materials(config, seed, name)[0]
         run_config.validate(settings)
         _model(settings, material)
         mixture_of(settings, material)

@@ -200,8 +200,15 @@ def measure_checkpoint(
         rows = []
         for number, material in enumerate(materials):
             found = checkpoint_rows(params, model, material, base_LxNxF)
-            rows += [row for row in found if not number or row["language"] != material.primary]
+            if len(materials) > 1:
+                found = [row for row in found if row["language"] != material.primary or (not number and _of_all(row))]
+            rows += found
         _write(_measured_path(run_dir, step), [measurements.row(**common, **row) for row in rows])
+
+
+def _of_all(row: dict) -> bool:
+    """Whether a row about the primary says the same whichever new language stands beside it: no part of the problems."""
+    return row["metric"] == "solved" or row.get("options", {}).get("subset", "all") == "all"
 
 
 def _measured_path(run_dir, step: int):

@@ -295,17 +295,23 @@ def working_language(lens: list[dict | None]) -> dict | None:
     }
 
 
+def language_of(run: str, languages) -> str | None:
+    """The new language that a run's name ends in, the longest that fits; with one new language that one. None: no language."""
+    if len(languages) == 1:
+        return languages[0]
+    return max((language for language in languages if run.endswith(f"_{language}")), key=len, default=None)
+
+
 def view(frame: pd.DataFrame, primary: str, new: str, languages) -> pd.DataFrame:
     """The rows about the primary and one of the new `languages`, run names as in a study of that language alone."""
     frame = frame[frame["language"].isin(["", primary, new]).to_numpy(bool)]
     if len(languages) == 1:
         return frame
-    others = tuple(f"_{language}" for language in languages if language != new)
-    frame = frame[
-        ~frame["run"].str.endswith(others).to_numpy(bool) | frame["run"].str.startswith("mix_").to_numpy(bool)
-    ]
-    names = {run: run.removesuffix(f"_{new}") for run in frame["run"].unique() if not run.startswith("mix_")}
-    return frame.assign(run=frame["run"].map(lambda run: names.get(run, run)).astype(frame["run"].dtype))
+    runs = frame["run"].unique()
+    mixes = {run: run for run in runs if run.startswith("mix_")}
+    names = {run: run.removesuffix(f"_{new}") for run in runs if language_of(run, languages) in (None, new)} | mixes
+    frame = frame[frame["run"].isin(names).to_numpy(bool)]
+    return frame.assign(run=frame["run"].map(names).astype(frame["run"].dtype))
 
 
 def measured_shares(curves: dict) -> dict[str, dict]:
