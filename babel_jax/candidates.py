@@ -79,6 +79,8 @@ def measured(findings: dict, names, original: dict[str, float], steps: int, step
         amounts = _amounts(findings, plain, original)
         if amounts and (name == plain or _within_reach(amounts, original)):
             found[name] = _static(name, amounts, original, steps, step_tokens)
+            if plain in RIVALS:
+                found[name]["made"]["answers_to"] = f"algorithm1_{rivals_of(findings, original)}"
     return found
 
 
@@ -94,12 +96,17 @@ def _amounts(findings: dict, name: str, original: dict[str, float]) -> dict[str,
         return _asked(findings, name.removeprefix("algorithm1_"), original)
     if name in FITTED:
         return findings["laws"] and findings["laws"]["kinds"][FITTED[name]]["best"]["shares"]
-    optimised = _asked(findings, "calibrated", original) or _asked(findings, "loss", original)
+    optimised = _asked(findings, rivals_of(findings, original), original)
     if not optimised:
         return None
     if name == "shuffled":
         return rivals.shuffled(original, optimised, primary)
     return rivals.same_primary(original, optimised, primary)
+
+
+def rivals_of(findings: dict, original: dict[str, float]) -> str:
+    """The source of the corpus that `shuffled` and `same_primary` answer to: ours, or the paper's where ours changes nothing."""
+    return "calibrated" if _asked(findings, "calibrated", original) else "loss"
 
 
 def _asked(findings: dict, source: str, original: dict[str, float]) -> dict[str, float] | None:

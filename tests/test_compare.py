@@ -152,3 +152,27 @@ def test_the_guard_fails_if_one_language_is_harmed():
     assert compare.guard(pair, "m0", "m1")["passes"] is True, "noise is no harm"
     pair[1]["score"]["go"] = np.array([0.1, np.nan, np.nan])
     assert compare.guard(pair, "m0", "m1")["passes"] is None, "one seed without problems tells nothing"
+
+
+def test_two_seeds_that_agree_by_luck_are_no_proof():
+    """Their problems say how sure each of the two differences is."""
+    generator = np.random.default_rng(0)
+    solved = [generator.permutation(100) < count for count in (50, 60)]
+    pair = [
+        {"name": name, "seeds": [0, 1], "tokens": 1, "score": {"php": [answers.mean()] * 2}, "macro": [answers.mean()] * 2,
+         "solved": {"php": [answers.astype(float)] * 2}}
+        for name, answers in zip(("one", "other"), solved, strict=True)
+    ]  # fmt: skip
+    found = compare.compare(pair, "one", "other", "php")
+    assert found["value"] == pytest.approx(0.1) and found["ci"][0] < found["value"] - 0.05 and 0 < found["p"] < 1
+    error = np.std(np.subtract(*(part.astype(float) for part in solved)), ddof=1) / np.sqrt(200)
+    assert found["ci"][1] - found["value"] == pytest.approx(1.96 * error, rel=1e-3)
+
+
+def test_random_mixes_of_one_seed_are_no_candidates():
+    def mix(name, seeds):
+        return {"name": name, "seeds": seeds, "tokens": 1, "score": {"php": [0.5 + 0.01 * s for s in seeds]},
+                "macro": [0.5] * len(seeds), "solved": {}}  # fmt: skip
+
+    found = compare.comparisons([mix("o", [0, 1, 2]), mix("law", [0, 1, 2]), mix("swarm_00", [1])], "o")
+    assert {pair["second"] for pair in found if pair["kind"] == "mix"} == {"law"}

@@ -379,6 +379,7 @@ def test_each_new_language_has_its_runs_and_a_mix_has_all(config_file):
     assert measured_with["continual_go"] == ["go"] and measured_with["mix_0.5000"] == ["php", "go"]
     with pytest.raises(UserError, match="unknown run 'continual'; did you mean 'continual_"):
         study.make_run_config(config, "continual", 5)
+    assert study.measured.language_of("continual_objective_c", ("c", "objective_c")) == "objective_c"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from scipy import stats
 
 from babel_jax.evolution import knowledge, stages, statistics
 
-UNIT_INTERVAL = ("accuracy", "share", "coverage")  # metrics with these words in their name lie in [0, 1]
+UNIT_INTERVAL = {"accuracy", "share", "coverage"}  # metrics with one of these words in their name lie in [0, 1]
 
 
 def select(frame: pd.DataFrame, options: dict | None = None, **columns) -> pd.DataFrame:
@@ -50,7 +50,7 @@ def curve(frame: pd.DataFrame, options: dict | None = None, **columns) -> dict |
         *wide_4xSxC[:2],
         own=wide_4xSxC[2:, 0],
         seeds=seeds.tolist(),
-        unit=any(word in columns.get("metric", "") for word in UNIT_INTERVAL),
+        unit=not UNIT_INTERVAL.isdisjoint(columns.get("metric", "").split("_")),
     )
 
 

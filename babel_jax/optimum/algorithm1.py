@@ -99,8 +99,8 @@ def propose(
       original_tokens: of the new language, in the same unit; None: nothing to compare with.
     Returns:
       dict: source, language, p_star, p_star_ci, calibrated (link or None), best_step, best_tokens (of the new language,
-      seen by then), tokens and tokens_ci (Eq. 3 pairwise, infinite at P* = 0), pairwise_share and joint_share (the new
-      language's share of a corpus of both; the readings agree for one language), share_ci, slope (d eta / dP),
+      seen by then), tokens and tokens_ci (Eq. 3 pairwise, infinite at P* = 0), pairwise_share (the new language's
+      share of a corpus of both, for which both readings agree), share_ci, slope (d eta / dP),
       out_of_range (Eq. 1 was clipped there), decision (CHANGE, NO_CHANGE, ALONE or UNDECIDED), reason, by_seed (P at
       each seed's own best checkpoint), replicates_R (of P*). NaN where a share has no value.
     """
@@ -129,7 +129,6 @@ def propose(
         "tokens": tokens,
         "tokens_ci": [least, most],
         "pairwise_share": float(1 - p_star),
-        "joint_share": float(1 - p_star),
         "share_ci": [1 - high, 1 - low],
         "slope": float(pairwise_slope(p_star, primary_tokens)),
         "out_of_range": bool(share_curve["out_of_range"][best]),

@@ -16,7 +16,8 @@ MACRO = "macro"
 def compare(mixes: list[dict], first: str, second: str, score: str = MACRO) -> dict | None:
     """Score of mix `second` minus mix `first`, paired over the seeds that both have.
 
-    Two seeds or more: Student t over the differences of the seeds. One seed: Student t over the differences of its
+    Two seeds or more: Student t over the differences of the seeds, but never narrower than the errors of their problems
+    allow: few seeds agree by luck. One seed: Student t over the differences of its
     problems, which says nothing about other seeds; for the macro score each problem brings its answers in all languages
     along where they have equally many, else languages count as independent.
 
@@ -30,18 +31,17 @@ def compare(mixes: list[dict], first: str, second: str, score: str = MACRO) -> d
     seeds, score_2xS = _scores(pair, score)
     if not seeds:
         return None
-    if len(seeds) > 1:
-        difference_by_part, unit = [score_2xS[1] - score_2xS[0]], "seeds"
-    else:
-        difference_by_part, unit = (
-            [part_2xQ[1] - part_2xQ[0] for part_2xQ in _answers(pair, score, seeds[0])],
-            "problems",
-        )
     difference_S = score_2xS[1] - score_2xS[0]
+    by_problem = [[one - other for other, one in _answers(pair, score, seed)] for seed in seeds]
+    if len(seeds) > 1:
+        difference_by_part, unit = [difference_S], "seeds"
+        least = float(np.sqrt(sum(_error(parts) ** 2 for parts in by_problem)) / len(seeds))
+    else:
+        (difference_by_part,), unit, least = by_problem, "problems", 0.0
     return {
         "first": first, "second": second, "score": score,
         "first_value": float(score_2xS[0].mean()), "second_value": float(score_2xS[1].mean()),
-        "value": float(difference_S.mean()), **_paired_t(difference_by_part),
+        "value": float(difference_S.mean()), **_paired_t(difference_by_part, least),
         "by_seed": difference_S, "seeds": seeds, "n": sum(map(len, difference_by_part)), "interval": unit,
     }  # fmt: skip
 
@@ -86,12 +86,16 @@ def gap_to_best(mixes: list[dict], name: str, score: str = MACRO) -> dict | None
 def comparisons(mixes: list[dict], original: str) -> list[dict]:
     """Every mix against the original, in the macro score and in each language; then the original against the best.
 
+    Random mixes of a swarm, which are trained in fewer seeds than the original, are no candidates and are left out.
+
     Returns:
       `compare` of each, with "kind" "mix" and "p_holm", the p-value corrected for how many mixes are compared in that
       score (Holm 1979); and one `gap_to_best` of the original a score, with "kind" "best". [] without the original.
     """
     if original not in [mix["name"] for mix in mixes]:
         return []
+    seeds = set(_find(mixes, original)["seeds"])
+    mixes = [mix for mix in mixes if seeds <= set(mix["seeds"])]
     languages = sorted(set.intersection(*(set(mix["score"]) for mix in mixes)))
     found = []
     for score in (MACRO, *languages):
@@ -163,17 +167,26 @@ def _answers(mixes: list[dict], score: str, seed) -> list[np.ndarray]:
     return [np.mean(parts, axis=0)] if equal else parts
 
 
-def _paired_t(difference_by_part: list[np.ndarray]) -> dict:
+def _error(difference_by_part: list[np.ndarray]) -> float:
+    """Standard error of the mean of the parts' mean differences; 0 where no part is known."""
+    count = len(difference_by_part)
+    return float(np.sqrt(sum(part.var(ddof=1) / len(part) for part in difference_by_part)) / count) if count else 0.0
+
+
+def _paired_t(difference_by_part: list[np.ndarray], least: float = 0.0) -> dict:
     """Student t interval and two-sided p-value of the mean of the parts' mean differences; NaN with fewer than two in a part.
 
-    Where all differences are equal the interval is that point, and p is 1 if it is zero.
+    `least`: a standard error that the interval is never narrower than, by the normal distribution. Where all differences
+    are equal and nothing is known of it the interval is that point, and p is 1 if it is zero.
     """
     n = np.array([len(part) for part in difference_by_part])
     if not len(n) or (n < 2).any():
         return {"ci": [float("nan"), float("nan")], "p": float("nan")}
     mean = np.mean([part.mean() for part in difference_by_part])
-    error = np.sqrt(sum(part.var(ddof=1) / len(part) for part in difference_by_part)) / len(n)
-    freedom = (n - 1).sum()
-    half = stats.t.ppf(0.5 + statistics.CONFIDENCE / 2, freedom) * error
-    p = 2 * stats.t.sf(abs(mean) / error, freedom) if error > 0 else float(mean == 0)
+    error, by = _error(difference_by_part), stats.t((n - 1).sum())
+    level = 0.5 + statistics.CONFIDENCE / 2
+    if by.ppf(level) * error < stats.norm.ppf(level) * least:
+        error, by = least, stats.norm
+    half = by.ppf(level) * error
+    p = 2 * by.sf(abs(mean) / error) if error > 0 else float(mean == 0)
     return {"ci": [float(mean - half), float(mean + half)], "p": float(p)}

@@ -136,8 +136,8 @@ TERMS = (
     Term(
         "95 % interval",
         r"95 % interval",
-        "Made so that 95 of 100 such intervals hold the true value. Student t over seeds, or bootstrap over "
-        "problems and seeds; each figure says which.",
+        "Made so that 95 of 100 such intervals hold the true value. Student t over seeds; with one seed, over its "
+        "problems.",
     ),
     Term(
         "paired",

@@ -321,7 +321,7 @@ def losses(findings: dict, language: str):
 
 
 def stages(findings: dict, language: str):
-    """The smoothed accuracy with its bootstrap band, the end level, and where the peak may be."""
+    """The smoothed accuracy with its interval, the end level, and where the peak may be."""
     found = findings["languages"][language]["stages"]
     if found is None or len(found["curve"]["mean_C"]) < 2:
         return None
@@ -357,7 +357,7 @@ def stages(findings: dict, language: str):
     below.vlines(steps, 0, probability, color=INK, linewidth=3)
     rows += [("best checkpoint", "probability", x, p, np.nan, np.nan) for x, p in zip(steps, probability, strict=True)]
     below.set_xlabel("optimiser steps")
-    below.set_title("How often each checkpoint is the best one (bootstrap)")
+    below.set_title("How often each checkpoint is the best one, in replicates")
     percent_axis(below, top=1.03)
     below.set_yticks([0, 0.5, 1])
     return figure, curve_table(rows)

@@ -124,7 +124,7 @@ def _seeds_or_problems(findings: dict) -> str:
     return (
         "Student t over the seeds’ differences"
         if len(findings["study"]["seeds"]) > 1
-        else "paired bootstrap over the one seed’s problems"
+        else "Student t over the one seed’s problems"
     )
 
 
@@ -183,13 +183,12 @@ def _proposals(findings: dict) -> str:
                     f"{words.language_name(language)}, from the {name}" if several else name.capitalize(),
                     words.number(found["p_star"]) + words.bounds(found["p_star_ci"]),
                     words.percent(found["pairwise_share"], 1),
-                    words.percent(found["joint_share"], 1),
                     found["decision"],
                 ]
             )
     return _table(
         "What Algorithm 1 proposes",
-        ["P* from", "P*, 95 % interval", "new share, pairwise", "joint", "decision "],
+        ["P* from", "P*, 95 % interval", "new share", "decision "],
         rows,
     )
 
@@ -254,9 +253,10 @@ SECTIONS = (
         "Is there a transition?",
         "tower",
         _always(
-            "Above: accuracy smoothed over checkpoints, the band is the 95 % bootstrap over seeds and problems; dots are not "
-            "smoothed. The dark cross: the peak with 95 % intervals of its step and its accuracy, which is cross-fitted and so "
-            "may lie off the curve. Below: how often each checkpoint is the best one in the bootstrap."
+            "Above: accuracy smoothed over checkpoints with its 95 % interval (Student t over seeds, or over the one seed’s "
+            "problems); dots are not smoothed. The dark cross: the peak with 95 % intervals of its step and its accuracy, which is cross-fitted and so "
+            "may lie off the curve. Below: how often each checkpoint is the best one in "
+            "replicates of the curve that other seeds might have given."
         ),
         ("transition", "control"),
         "Curves are smoothed with a sliding window; there are no intervals and no test.",
@@ -418,9 +418,9 @@ CORPUS_VERDICTS = ("schedule", "original", "optimum")  # the first one measured 
 METHOD = (
     "Stages. Accuracies are pooled over seeds and smoothed; the maximum is the peak, the mean of the last quarter "
     "of the checkpoints the end level. A transition is seen if the peak lies before that quarter and both the rise"
-    " to it and the decline from it are large enough, with a 95 % interval above zero. The bootstrap draws seeds "
-    "and, within them, problems; the peak is chosen on one half of the problems and measured on the other, so that"
-    " a maximum picked from noise is no decline.",
+    " to it and the decline from it are large enough, with a 95 % interval above zero: Student t "
+    "over seeds, or over the problems of one seed. The peak is chosen on the other seeds (on the other fifths of the problems), so "
+    "that a maximum picked from noise is no decline.",
     "Mixes. All start from random parameters, with equal total steps and tokens unless they are named otherwise. Differences are "
     "paired over seeds; the best of several mixes is chosen on the other seeds, so that noise does not choose the winner it then "
     "measures.",

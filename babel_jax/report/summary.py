@@ -39,7 +39,7 @@ from babel_jax.report.words import seeds as count_seeds
 
 PROPOSAL_KEYS = (
     "p_star", "p_star_ci", "calibrated", "best_step", "best_tokens", "tokens", "tokens_ci", "pairwise_share",
-    "joint_share", "share_ci", "slope", "out_of_range", "decision", "reason",
+    "share_ci", "slope", "out_of_range", "decision", "reason",
 )  # fmt: skip
 
 
