@@ -254,8 +254,8 @@ SECTIONS = (
         "tower",
         _always(
             "Above: accuracy smoothed over checkpoints with its 95 % interval (Student t over seeds, or over the one seed’s "
-            "problems); dots are not smoothed. The dark cross: the peak with 95 % intervals of its step and its accuracy, which is cross-fitted and so "
-            "may lie off the curve. Below: how often each checkpoint is the best one in "
+            "problems); dots are not smoothed. The dark cross: the peak with 95 % intervals of its step and accuracy, which is "
+            "cross-fitted and so may lie off the curve. Below: how often each checkpoint is the best one in "
             "replicates of the curve that other seeds might have given."
         ),
         ("transition", "control"),
@@ -418,9 +418,9 @@ CORPUS_VERDICTS = ("schedule", "original", "optimum")  # the first one measured 
 METHOD = (
     "Stages. Accuracies are pooled over seeds and smoothed; the maximum is the peak, the mean of the last quarter "
     "of the checkpoints the end level. A transition is seen if the peak lies before that quarter and both the rise"
-    " to it and the decline from it are large enough, with a 95 % interval above zero: Student t "
-    "over seeds, or over the problems of one seed. The peak is chosen on the other seeds (on the other fifths of the problems), so "
-    "that a maximum picked from noise is no decline.",
+    " to it and the decline from it are large enough, with a 95 % interval above zero: Student t over seeds, or over the "
+    "problems of one seed. The peak is chosen on the other seeds (on the other fifths of the problems), so that a maximum picked "
+    "from noise is no decline.",
     "Mixes. All start from random parameters, with equal total steps and tokens unless they are named otherwise. Differences are "
     "paired over seeds; the best of several mixes is chosen on the other seeds, so that noise does not choose the winner it then "
     "measures.",
