@@ -1,6 +1,6 @@
 """The embedded world with another primary: C++ first, then PHP. Does the story hang on Python?
 
-Cost: about 4 minutes on 2 CPU cores. Expected: as in organism.py, a rise, a fall, and none in the control.
+Cost: an estimated 5 minutes on 2 CPU cores, never run yet. Expected: as in organism.py, a rise, a fall, none in the control.
   python -m babel_jax study --config=configs/organism_cpp_first.py --workdir=runs/organism_cpp_first
 """
 

@@ -4,7 +4,8 @@ Python's corpus covers all 200 concept words; PHP's 40 % of them, C#'s 60 %, Go'
 nothing of Python. Every new language is learned by a continual run of its own, beside a control; the losses, probes and
 scores of these runs propose corpora, which are trained from scratch beside their rivals, all for the same number of steps.
 
-Cost: COST. Expected: see the README.
+Cost: an estimated 2 to 3 hours on 2 CPU cores, never run to its end yet; it goes on where it was stopped. Expected: the less of
+Python's words a language covers, the larger its decline (seed 0: PHP 0.37, C# 0.27, Go 0.12).
   python -m babel_jax study --config=configs/organism_full.py --workdir=runs/organism_full
 """
 

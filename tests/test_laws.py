@@ -242,3 +242,18 @@ def test_the_ridge_penalty_is_chosen_on_what_was_not_fitted(few, monkeypatch):
     chosen = laws.fit(mixes, list(NATURAL), "loss", "quadratic")["loo"]["macro_rmse"]
     monkeypatch.setattr(laws, "_RIDGES", laws._RIDGES[:1])
     assert chosen < 0.8 * laws.fit(mixes, list(NATURAL), "loss", "quadratic")["loo"]["macro_rmse"]
+
+
+def test_a_score_is_never_foretold_outside_what_a_score_can_be():
+    """Five mixes on a line: left out, the outermost one is far from what the others say."""
+    php = {0.05: (0.47, 0.43, 0.26), 0.1: (0.69, 0.62, 0.68), 0.2: (0.63, 0.51, 0.62), 0.5: (0.53, 0.49, 0.54),
+           0.6765: (0.49, 0.47, 0.45)}  # fmt: skip
+    mixes = [
+        {"name": str(share), "seeds": [0, 1, 2], "stages": [{}], "shares": {"python": 1 - share, "php": share},
+         "score": {"python": np.ones(3), "php": np.array(score)}}
+        for share, score in php.items()
+    ]  # fmt: skip
+    fitted = laws.fit(mixes, ["python", "php"], "score")
+    assert fitted["loo"]["macro_rmse"] < 1 and 0 <= fitted["loo"]["predicted_MxK"].min() <= 1
+    far = laws.predict(fitted, [[1.0, 0.0], [0.0, 1.0]])
+    assert far.min() >= 0 and far.max() <= 1

@@ -73,6 +73,8 @@ def test_the_planted_schedule_is_found():
     assert amounts(proposal["stages"], TOTAL) == pytest.approx({"python": TOTAL - 60_000, "php": 60_000})
     low, high = proposal["predicted_ci"]
     assert low <= truth_at(*PEAK) <= high and high - low < 0.3
+    wide = schedules.propose(surface(*runs((0, 1))), "python", TOTAL)["predicted_ci"]
+    assert 0 <= wide[0] < wide[1] <= 1  # Student t over two seeds knows no bounds
     assert proposal["reason"] == "the score is highest inside what was measured" and proposal["active"] == {}
 
 

@@ -229,7 +229,8 @@ def _shares(given: dict[str, float], languages: list[str]) -> np.ndarray:
 
 
 def _to_target(target: str, y):
-    return 1 - y if target == "score" else y
+    """An accuracy lies in [0, 1], whatever a law foretells beyond the mixes that it has seen."""
+    return np.clip(1 - y, 0, 1) if target == "score" else y
 
 
 def _bootstrap(y_MxKxS):
@@ -248,6 +249,7 @@ def _bootstrap(y_MxKxS):
 
 
 def _held_out(target: str, languages: list[str], y_MxK, held_out_MxK) -> dict:
+    held_out_MxK = np.clip(held_out_MxK, 0, 1) if target == "score" else held_out_MxK  # an error rate, see `_to_target`
     error_MxK = held_out_MxK - y_MxK
     macro_M, M = y_MxK.mean(1), len(y_MxK)
     baseline_M = (macro_M.sum() - macro_M) / (M - 1) - macro_M

@@ -208,7 +208,8 @@ def _predicted(found: dict, fit_KxRxC) -> tuple[float, float, float]:
     seeds = len(score_SxKxRxC)
     if seeds > 1:
         others = np.array([np.delete(score_SxKxRxC, s, axis=0).mean(0) for s in range(seeds)])
-        return tuple(float(x) for x in statistics.student(_value(score_SxKxRxC, *_choose(others, fit_KxRxC))))
+        value, low, high = statistics.student(_value(score_SxKxRxC, *_choose(others, fit_KxRxC)))
+        return float(value), *(float(bound) for bound in np.clip([low, high], 0, 1))
     halves = found["halves_2xNxKxRxC"]
     value_N = _value(halves, *_choose(halves[::-1], fit_KxRxC)).mean(0)
     return float(value_N.mean()), *_percentiles(value_N)
