@@ -310,8 +310,8 @@ def predicted_shares(mixes: list[dict], primary: str) -> list[dict]:
     rows = []
     for mix in mixes:
         for language, measured_S in mix["primary_share"].items():
-            both = mix["shares"][primary] + mix["shares"][language]
-            if not both or np.isnan(measured_S).all():
+            share, of_primary = mix["shares"][language], mix["shares"][primary]
+            if not share + of_primary or np.isnan(measured_S).all():
                 continue
             mean, low, high = (float(value) for value in statistics.student(measured_S))
             rows.append(
@@ -319,8 +319,8 @@ def predicted_shares(mixes: list[dict], primary: str) -> list[dict]:
                     "run": mix["run"],
                     "name": mix["name"],
                     "language": language,
-                    "predicted": mix["shares"][primary] / both,
-                    "joint": 1 - mix["shares"][language],
+                    "predicted": float(algorithm1.pairwise_share(share, of_primary)),
+                    "joint": 1 - share,
                     "measured": mean,
                     "ci": [low, high],
                     "by_seed": measured_S,

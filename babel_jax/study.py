@@ -559,14 +559,14 @@ def _in_order(config, names_of: dict[int, list[str]]) -> list[tuple]:
 
 def _mixes_of(config) -> tuple[dict, int, int]:
     """What candidates are made from: the original amounts, the steps of a mix, tokens of a step."""
-    run = make_run_config(config, algorithm1.mix_name(original_share(config)), config.seeds[0])
-    material = load_material(config, config.seeds[0])
+    name = algorithm1.mix_name(original_share(config))
+    run, material = make_run_config(config, name, config.seeds[0]), _cached_materials(config, config.seeds[0], name)[0]
     return original_weights(config), run.steps, run.batch_size * material.max_length
 
 
 def _write_mixtures(config, workdir, found: dict[str, dict]) -> None:
     """Mixture files of the study; one that stands stays, for runs may have been trained on it."""
-    material = load_material(config, config.seeds[0])
+    material = _cached_materials(config, config.seeds[0], "mix")[0]  # amounts do not depend on the seed
     available = {name: len(rows) * material.max_length for name, rows in material.sources.items()}
     for name, candidate in found.items():
         file = workdir / "mixtures" / f"{name}.json"
