@@ -80,7 +80,7 @@ def _preempted() -> type[BaseException] | tuple:
 
 def load_config(path: str, settings: list[str]):
     """The study config that `get_config()` of a file returns, with `--config.KEY=VALUE` settings applied."""
-    from babel_jax import study
+    from babel_jax import plan
     from babel_jax.training.config import override
 
     path, *argument = path.split(":", 1)  # configs/gpt2_1b3.py:php gives `php` to its get_config
@@ -98,7 +98,7 @@ def load_config(path: str, settings: list[str]):
         for part in reversed(key.split(".")):
             value = {part: value}
         _merge(changes, value)
-    return override(study.default(), changes)
+    return override(plan.default(), changes)
 
 
 def _merge(changes: dict, more: dict) -> None:
@@ -168,11 +168,11 @@ def _study_arguments(verb: str, arguments: list[str]):
     _several_hosts(parser)
     parsed, settings = parser.parse_known_args(arguments)
     config = load_config(parsed.config, settings)
-    from babel_jax import study
+    from babel_jax import plan
     from babel_jax.training import hosts
 
     if verb != "study" and parsed.mixture:
-        config = study.with_mixture(config, parsed.run, parsed.mixture)
+        config = plan.with_mixture(config, parsed.run, parsed.mixture)
     hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
     return parsed, config
 
@@ -473,10 +473,9 @@ def compile(arguments: list[str]) -> None:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={count}".strip()
     config = load_config(parsed.config, settings)
-    from babel_jax import ahead
-    from babel_jax import study as room
+    from babel_jax import ahead, plan
 
-    run, shapes = room.shapes_of(config, parsed.run)
+    run, shapes = plan.shapes_of(config, parsed.run)
     devices = ahead.devices_of(parsed.topology)
     fits = True
     for compiled in (ahead.compile_step, ahead.compile_probe):

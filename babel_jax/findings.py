@@ -13,11 +13,7 @@ import numpy as np
 from babel_jax import evolution, files, measurements
 from babel_jax.errors import UserError
 from babel_jax.evolution import dependence, diagnostics, measured, stages, statistics
-from babel_jax.optimum import algorithm1, calibration, compare, laws, rivals, schedules, share
-
-SOURCES = ("loss", "loss_knowledge", "knowledge_share")  # of P; the first is the paper's
-CALIBRATED = "calibrated"
-CALIBRATED_BY = dependence.SHARES  # the first that was measured; the neurons are no share of a system
+from babel_jax.optimum import algorithm1, compare, laws, rivals, schedules, sources
 
 
 def of_study(study_dir) -> dict:
@@ -25,8 +21,9 @@ def of_study(study_dir) -> dict:
 
     Returns:
       dict: study (study.json), missing [sentences], languages {new language: findings of `of_language`}, corpora {source:
-      algorithm1.corpus}, mixes (measured.mixes), comparisons (compare.comparisons), laws (laws.law), schedules
-      {"surface", "proposal"}, predicted (rows of `predicted_shares`), costs (rivals.flops).
+      algorithm1.corpus}, corpora_joint {the same in the joint reading; None where that has no solution} (empty with one
+      new language, where both readings are one), mixes (measured.mixes), comparisons (compare.comparisons), laws
+      (laws.law), schedules {"surface", "proposal"}, predicted (rows of `predicted_shares`), costs (rivals.flops).
 
     Raises:
       UserError: no study there, one of an earlier version, or no measurements.
@@ -71,6 +68,7 @@ def of_rows(study: dict, frame, stages_of_mixes: dict[str, dict] | None = None) 
         "missing": missing,
         "languages": languages,
         "corpora": _corpora(languages, primary, tokens, attempt),
+        "corpora_joint": _joint(languages, primary, tokens) if len(new) > 1 else {},
         "mixes": mixes,
         "comparisons": compare.comparisons(mixes, original),
         "laws": attempt("mixing law", lambda: laws.law(searched, [primary, *new], "score", tokens)),
@@ -174,38 +172,18 @@ def of_language(view, primary: str, language: str, original: dict[str, float], s
     }
     observation = measured.observation(view, curves)
     verdict = verdicts["continual"]
-    shares, calibrations, chosen, proposals, depends = {}, {}, None, {}, None
+    depends, found = None, {"shares": {}, "calibration": {}, "chosen": None, "proposals": {}}
     if observation and verdict:
         depends = _dependence(observation, verdict, curves)
-        sources = [name for name in SOURCES if name in observation["losses"] or name in observation["shares"]]
-        for source in sources:
-            found = attempt(f"share from {source}", lambda source=source: share.share_curve(observation, source))
-            if found is not None:
-                shares[source] = found
-        calibrations = _calibrations(shares, observation)
-        chosen = _chosen(calibrations)
-        arguments = dict(
-            stages_verdict=verdict,
-            dependence=depends,
-            primary_tokens=original.get(primary, 1.0),
-            original_tokens=original.get(language),
-        )
-        proposals = {source: algorithm1.propose(observation, found, **arguments) for source, found in shares.items()}
-        if chosen:
-            link = calibrations[chosen["source"]][chosen["measured"]]
-            proposals[CALIBRATED] = algorithm1.propose(
-                observation, shares[chosen["source"]], calibration=link, **arguments
-            )
+        amounts = original.get(primary, 1.0), original.get(language)
+        found = sources.proposals(observation, verdict, depends, *amounts, attempt=attempt)
     return {
         "curves": curves,
         "stages": verdict,
         "control": verdicts["control"],
         "dependence": depends,
-        "shares": shares,
         "measured": measured.measured_shares(curves),
-        "calibration": calibrations,
-        "chosen": chosen,
-        "proposals": proposals,
+        **found,
         "causes": diagnostics.causes(view, language),
         "drift": diagnostics.drift(view, language),
         "lens_grid": None,
@@ -215,7 +193,9 @@ def of_language(view, primary: str, language: str, original: dict[str, float], s
 def _dependence(observation: dict, verdict: dict, curves: dict) -> dict:
     peak = int(np.searchsorted(observation["steps"], verdict["peak"]["step"]))
     shares = {
-        name: observation["shares"][name][:, peak].tolist() for name in CALIBRATED_BY if name in observation["shares"]
+        name: observation["shares"][name][:, peak].tolist()
+        for name in sources.CALIBRATED_BY
+        if name in observation["shares"]
     }
     knowledge, lens = curves["knowledge"].get("continual"), curves["lens"].get(("continual", "primary_share_pair"))
     counts = {}
@@ -227,43 +207,33 @@ def _dependence(observation: dict, verdict: dict, curves: dict) -> dict:
     return dependence.dependence(verdict, shares, counts)
 
 
-def _calibrations(shares: dict, observation: dict) -> dict:
-    """Every loss's P(l) against every measured share, its mean over seeds."""
-    found = {}
-    for source, predicted in shares.items():
-        if source not in observation["losses"]:
-            continue
-        found[source] = {
-            name: fit
-            for name, value_SxC in observation["shares"].items()
-            for fit in [calibration.calibrate(predicted["pooled"], np.mean(value_SxC, axis=0))]
-            if fit is not None
-        }
-    return found
-
-
-def _chosen(calibrations: dict) -> dict | None:
-    """The loss whose calibrated P foretells a measured share best (calibration.choose); None where none does."""
-    for name in CALIBRATED_BY:
-        fits = {source: {name: of_source[name]} for source, of_source in calibrations.items() if name in of_source}
-        if found := calibration.choose(fits):
-            return found
-    return None
-
-
 # --- all languages --------------------------------------------------------------------------------------------------------
 
 
+def _by_source(languages: dict) -> dict[str, dict]:
+    """{source: {language: its proposal}}, without sources that propose nothing."""
+    found = {
+        source: {name: about["proposals"][source] for name, about in languages.items() if source in about["proposals"]}
+        for source in (*sources.SOURCES, sources.CALIBRATED)
+    }
+    return {source: proposals for source, proposals in found.items() if proposals}
+
+
 def _corpora(languages: dict, primary: str, original: dict, attempt) -> dict[str, dict]:
+    found = {
+        source: attempt(f"corpus from {source}", lambda p=proposals: algorithm1.corpus(p, primary, original))
+        for source, proposals in _by_source(languages).items()
+    }
+    return {source: corpus for source, corpus in found.items() if corpus is not None}
+
+
+def _joint(languages: dict, primary: str, original: dict) -> dict[str, dict | None]:
     found = {}
-    for source in (*SOURCES, CALIBRATED):
-        proposals = {
-            name: about["proposals"][source] for name, about in languages.items() if source in about["proposals"]
-        }
-        if proposals:
-            corpus = attempt(f"corpus from {source}", lambda p=proposals: algorithm1.corpus(p, primary, original))
-            if corpus is not None:
-                found[source] = corpus
+    for source, proposals in _by_source(languages).items():
+        try:
+            found[source] = algorithm1.corpus(proposals, primary, original, "joint")
+        except UserError:  # the languages ask for more than there is
+            found[source] = None
     return found
 
 

@@ -13,6 +13,9 @@ The table needs no framework of ours. It is CSV, one row for each checkpoint of 
 and, where they were measured, `loss_error` (standard error of the loss; without it a single run has no interval) and the
 primary's share in what the model does, 0 to 1: `knowledge_share`, `working_language`. Without one of these two, whether
 a language depends on the primary cannot be tested, and it keeps its tokens unless --assume names it.
+
+Several primaries, on all of which the first model was trained, count together (`algorithm1.together`): the loss gives the
+share of them all; a measured share has a column for each, such as `working_language_python` and `working_language_cpp`.
 """
 
 import math
@@ -23,10 +26,11 @@ import pandas as pd
 from babel_jax import files, mixtures
 from babel_jax.errors import Parser, UserError, one_line, unknown_name
 from babel_jax.evolution import dependence, stages
-from babel_jax.optimum import algorithm1, share
+from babel_jax.optimum import algorithm1, sources
 
 COLUMNS = ("language", "seed", "step", "tokens", "loss", "score", "n")
 OPTIONAL = ("loss_error", *dependence.SHARES)
+CSV_SOURCES = ("loss", *dependence.SHARES)
 FEWEST_CHECKPOINTS = 3  # of a run: a peak lies between two others
 SCHEDULE = "schedule"
 
@@ -38,14 +42,15 @@ def options(arguments: list[str]):
         description="how much of each language a corpus should hold, by Algorithm 1, with intervals",
         epilog="FILE needs the columns language (the new one), seed, step, tokens (of the new language seen; 0 is the "
         "primary's model), loss (held-out, nats per token), score (0 to 1) and n (problems behind it); it may have "
-        "loss_error, knowledge_share and working_language. Only numpy, scipy and pandas read it.",
+        "loss_error, knowledge_share and working_language (with several primaries one for each: "
+        "working_language_python, …). Only numpy, scipy and pandas read it.",
         allow_abbrev=False,
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--workdir", "--study", help="a study's directory")
     what.add_argument("--csv", metavar="FILE", help="losses and scores of continual runs")
     table = parser.add_argument_group("with --csv")
-    table.add_argument("--primary", help="the language that the models were trained on first")
+    table.add_argument("--primary", metavar="NAME,…", help="the languages that the models were trained on first")
     table.add_argument("--original", metavar="NAME=TOKENS,…", help="the corpus to change: python=11e9,php=23e9")
     table.add_argument(
         "--assume", default="", metavar="NAME,…", help="languages that depend on the primary without a test of it"
@@ -53,7 +58,8 @@ def options(arguments: list[str]):
     parser.add_argument(
         "--source",
         default="loss",
-        help="the share's: loss (default), loss_knowledge, knowledge_share or calibrated, as the study has them; or schedule",
+        help="the share's: loss (default), loss_knowledge, knowledge_share, working_language (--csv) or calibrated, where "
+        "they were measured; or, of a study, schedule",
     )
     parser.add_argument("--reading", default="pairwise", choices=algorithm1.READINGS, help="of Eq. 2 and 3")
     limits = parser.add_argument_group("constraints")
@@ -66,8 +72,8 @@ def options(arguments: list[str]):
     parsed = parser.parse_args(arguments)
     if parsed.csv and not (parsed.primary and parsed.original):
         raise UserError("--csv needs --primary and --original: --primary=python --original=python=11e9,php=23e9.")
-    if parsed.csv and parsed.source != "loss":
-        raise UserError("--csv has the source loss alone; the others, and schedules, need a study: --workdir.")
+    if parsed.csv and parsed.source == SCHEDULE:
+        raise UserError("a schedule needs a study, with runs of several replay shares: --workdir.")
     if not parsed.csv and (parsed.primary or parsed.original or parsed.assume):
         raise UserError("--primary, --original and --assume go with --csv; a study says them itself.")
     return parsed
@@ -94,16 +100,9 @@ def _of_study(parsed) -> dict | None:
     if parsed.source == SCHEDULE:
         return _of_schedule(parsed, found)
     proposals = {language: about["proposals"] for language, about in found["languages"].items()}
-    sources = list({source: None for of_language in proposals.values() for source in of_language})
-    if not sources:
+    if not any(proposals.values()):
         raise UserError(f"the study in {parsed.workdir} has no proposal: {' '.join(found['missing'])}")
-    if parsed.source not in sources:
-        raise unknown_name("source", parsed.source, [*sources, SCHEDULE])
-    for source in sources:
-        if source != parsed.source:
-            of_source = {language: of[source] for language, of in proposals.items() if source in of}
-            print(f"{source}\n{table(of_source)}\n")
-    chosen = {language: of[parsed.source] for language, of in proposals.items() if parsed.source in of}
+    chosen = _chosen(proposals, parsed.source, SCHEDULE)
     available, tokens = _run_of(parsed.workdir, study) if parsed.out or parsed.max_epochs else ({}, None)
     limits = _limits(parsed, available, tokens if parsed.budget is None else parsed.budget)
     whole = sum(study["original"].values())  # in any unit, such as billions; the corpus is in tokens of the run
@@ -111,6 +110,21 @@ def _of_study(parsed) -> dict | None:
     corpus = algorithm1.corpus(chosen, study["primary"], original, parsed.reading, limits)
     print(f"{parsed.source}\n{table(chosen)}\n\n{corpus_table(corpus, original)}")
     return parsed.out and mixture(parsed.source, chosen, corpus, available)
+
+
+def _chosen(proposals: dict[str, dict], source: str, *others: str) -> dict[str, dict]:
+    """{language: its proposal from one source}; those of the other sources are printed, for comparison.
+
+    `others`: what else may be asked for, for the error.
+    """
+    known = list({name: None for of_language in proposals.values() for name in of_language})
+    if source not in known:
+        raise unknown_name("source", source, [*known, *others])
+    by_source = {name: {language: of[name] for language, of in proposals.items() if name in of} for name in known}
+    for name, of_source in by_source.items():
+        if name != source:
+            print(f"{name}\n{table(of_source)}\n")
+    return by_source[source]
 
 
 def _of_schedule(parsed, found: dict) -> dict | None:
@@ -157,24 +171,34 @@ def _limits(parsed, available: dict[str, float], budget: float | None) -> algori
 def _of_csv(parsed) -> dict | None:
     """Prints what a table of losses and scores proposes; the mixture file's content where one is wanted."""
     original = amounts(parsed.original)
+    primaries = [name.strip() for name in parsed.primary.split(",")]
     assumed = [name for name in parsed.assume.split(",") if name]
-    if parsed.primary not in original:
-        raise UserError(f"--original has no {parsed.primary}; give the primary's tokens too: {parsed.primary}=11e9,….")
-    observations = read_csv(parsed.csv, parsed.primary)
+    for name in primaries:
+        if name not in original:
+            raise UserError(f"--original has no {name}; give the primary's tokens too: {name}=11e9,….")
+    of_primaries = {name: original[name] for name in primaries}
+    observations = read_csv(parsed.csv, of_primaries)
     for name in assumed:
         if name not in observations:
             raise unknown_name("language of the table", name, observations)
+    merged = "+".join(primaries)  # in Eq. 3 they stand as one
+    together = {merged: sum(of_primaries.values())}
+    together |= {name: tokens for name, tokens in original.items() if name not in primaries}
     proposals = {}
     for language, observation in observations.items():
         if language not in original:
             raise UserError(f"--original has no {language}; give its tokens: {language}=….")
-        tokens = original[parsed.primary], original[language]
+        tokens = together[merged], original[language]
         proposals[language] = of_observation(observation, *tokens, language in assumed)
-    corpus = algorithm1.corpus(
-        proposals, parsed.primary, original, parsed.reading, _limits(parsed, original, parsed.budget)
-    )
-    print(f"{table(proposals)}\n\n{corpus_table(corpus, original)}")
-    return parsed.out and mixture("loss", proposals, corpus, original)
+    chosen = _chosen(proposals, parsed.source)
+    corpus = algorithm1.corpus(chosen, merged, together, parsed.reading, _limits(parsed, together, parsed.budget))
+    corpus = algorithm1.apart(corpus, merged, of_primaries)
+    print(f"{parsed.source}\n{table(chosen)}\n\n{corpus_table(corpus, original)}")
+    for language, observation in observations.items() if len(primaries) > 1 else ():
+        for name, residual_P in observation["residuals"].items():
+            far = ", ".join(f"{of} {100 * value:+.0f}" for of, value in zip(primaries, residual_P, strict=True))
+            print(f"{language}: its {name} is off the primaries' proportions by {far} points (mean over checkpoints).")
+    return parsed.out and mixture(parsed.source, chosen, corpus, original)
 
 
 def amounts(text: str) -> dict[str, float]:
@@ -193,8 +217,10 @@ def amounts(text: str) -> dict[str, float]:
     return found
 
 
-def of_observation(observation: dict, primary_tokens: float, original_tokens: float, assumed: bool = False) -> dict:
-    """Algorithm 1's proposal for one language of a table, from its losses.
+def of_observation(
+    observation: dict, primary_tokens: float, original_tokens: float, assumed: bool = False
+) -> dict[str, dict]:
+    """{source: Algorithm 1's proposal} for one language of a table.
 
     `assumed`: that it depends on the primary is taken for granted.
     """
@@ -207,13 +233,10 @@ def of_observation(observation: dict, primary_tokens: float, original_tokens: fl
     elif shares:
         solved = [solved_CxQ[at_peak].sum() for solved_CxQ in observation["solved"]]
         tested = dependence.dependence(verdict, shares, {"knowledge_share": solved})
-    curve = share.share_curve(observation, "loss")
-    return algorithm1.propose(
-        observation, curve, verdict, tested, primary_tokens=primary_tokens, original_tokens=original_tokens
-    )
+    return sources.proposals(observation, verdict, tested, primary_tokens, original_tokens, CSV_SOURCES)["proposals"]
 
 
-def read_csv(file, primary: str) -> dict[str, dict]:
+def read_csv(file, primaries: dict[str, float]) -> dict[str, dict]:
     """`observations` of a CSV file as the module describes it.
 
     Raises:
@@ -223,31 +246,51 @@ def read_csv(file, primary: str) -> dict[str, dict]:
         frame = pd.read_csv(file, skipinitialspace=True)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {file} as CSV ({one_line(error)}); check the path.") from error
-    return observations(frame, primary, file)
+    return observations(frame, primaries, file)
 
 
-def observations(frame: pd.DataFrame, primary: str, name="the table") -> dict[str, dict]:
-    """{new language: observation} of a table with the module's columns; rows of the primary language are left out.
+def observations(frame: pd.DataFrame, primaries: dict[str, float], name="the table") -> dict[str, dict]:
+    """{new language: observation} of a table with the module's columns; rows of the primary languages are left out.
 
     An observation has language, steps [C], tokens [C], seeds, solved (`answers`), score_SxC, problems, losses and
-    loss_errors {"loss": [S, C]}, shares {source: [S, C]}. `name` is what errors call the table.
+    loss_errors {"loss": [S, C]}, shares {source: [S, C]}, residuals {source: [P]} (of several primaries:
+    `algorithm1.together`). `primaries` gives the tokens of each; `name` is what errors call the table.
     """
     if missing := [column for column in COLUMNS if column not in frame]:
         raise UserError(f"{name} lacks the column {', '.join(missing)}; it needs {', '.join(COLUMNS)}.")
-    frame = frame[(frame["language"] != primary).to_numpy(bool)].copy()
+    frame = frame[~frame["language"].isin([*primaries]).to_numpy(bool)].copy()
     if frame.empty:
-        raise UserError(f"{name} has no language but {primary}; add the rows of a new one, trained on from its model.")
+        known = ", ".join(primaries)
+        raise UserError(f"{name} has no language but {known}; add the rows of a new one, trained on from its model.")
     if frame["language"].isna().any():
         raise UserError(f"{name}, row {frame['language'].isna().idxmax() + 2}: language is missing; fill it in.")
-    for column in [*COLUMNS[1:], *(column for column in OPTIONAL if column in frame)]:
+    by_primary = {source: [f"{source}_{one}" for one in primaries] for source in dependence.SHARES}
+    split = {source: columns for source, columns in by_primary.items() if frame.columns.isin(columns).any()}
+    for source, columns in split.items():
+        if missing := [column for column in columns if column not in frame]:
+            raise UserError(f"{name} lacks the column {', '.join(missing)}; {source} needs one for each primary.")
+    parts = [column for columns in split.values() for column in columns]
+    for column in [*COLUMNS[1:], *(column for column in (*OPTIONAL, *parts) if column in frame)]:
         frame[column] = _numbers(frame, column, name)
-    return {str(language): _observation(str(language), rows, name) for language, rows in frame.groupby("language")}
+    residuals = {}
+    for source, columns in split.items():
+        if (over := frame[columns].sum(axis=1) > 1 + 1e-6).any():
+            raise UserError(
+                f"{name}, row {over.idxmax() + 2}: {' + '.join(columns)} is above 1; they are shares of one whole."
+            )
+        frame[source], residual_NxP = algorithm1.together(frame[columns].to_numpy(), list(primaries.values()))
+        residuals[source] = pd.DataFrame(residual_NxP, frame.index)
+    return {
+        str(language): _observation(str(language), rows, name)
+        | {"residuals": {source: off.loc[rows.index].mean().to_numpy() for source, off in residuals.items()}}
+        for language, rows in frame.groupby("language")
+    }
 
 
 def _numbers(frame: pd.DataFrame, column: str, name) -> pd.Series:
     """A column as numbers in their range; an error names the first row that is wrong."""
     values = pd.to_numeric(frame[column], errors="coerce")
-    whole, share = column in ("seed", "step", "tokens", "n"), column in ("score", *dependence.SHARES)
+    whole, share = column in ("seed", "step", "tokens", "n"), column.startswith(("score", *dependence.SHARES))
     least = 2 if column == "n" else 0
     known = frame[column].notna() | (column in COLUMNS)
     wrong = values.isna() & known | np.isinf(values) | (values < least)

@@ -19,9 +19,8 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import babel_jax
-from babel_jax import candidates, files, findings, measurements, mixtures, report
-from babel_jax.corpus.material import material as corpus_material
-from babel_jax.errors import UserError, unknown_name
+from babel_jax import candidates, files, findings, measurements, mixtures, plan, report
+from babel_jax.errors import UserError
 from babel_jax.evaluation import diagnostics, measure
 from babel_jax.evolution import measured, stages
 from babel_jax.files import content_hash, read_json, write_json
@@ -41,231 +40,6 @@ from babel_jax.training.loop import (
     train,
 )
 
-PER_LANGUAGE = ("continual", "control", "new_only", "replay")  # with several new languages there is one of each
-ROLES = ("primary_climb", "primary_only", *PER_LANGUAGE, "multilingual", "multilingual_optimized", "mix")
-KINDS = ("organism", "real_code")
-ADO = "mix_ado"  # the one mix whose weights are chosen while it trains
-
-
-def default() -> ConfigDict:
-    """A study's config; configs/organism.py explains every key by using it."""
-    return ConfigDict(
-        dict(
-            kind="organism",
-            primary="",
-            new="",  # one new language or, with commas between them, several
-            seeds=(0,),
-            world={},  # organism: see organism/world.py WorldConfig
-            corpus="",  # real code: the directory that `corpus build` made
-            vocab_size=0,  # real code: what the corpus must have, and what `compile` takes without one (0: not said)
-            context=0,  # real code: tokens of its rows, likewise
-            heldout_rows=64,  # real code: validation rows per language that are measured on
-            prompt_tokens=64,  # real code: context of a call site
-            common={},  # what all runs change of training/config.py's defaults
-            # Role -> what it changes beyond `common`; in `stages`, "primary", "new" and "new_control" stand for the languages.
-            runs={},
-            original={},  # token amounts of the original corpus, by language
-            # From-scratch mixes beside the original one, all of `runs.mix`'s steps:
-            sweep=(),  # shares of the new languages, split among them as in the original
-            swarm=0,  # random mixes per seed, each of one seed, for the mixing law
-            candidates=(),  # names of candidates.py: Algorithm 1's corpora, schedules, and their rivals
-            replay=(),  # the primary's shares of further continual runs, for the candidate `schedule`
-        )
-    )
-
-
-def validate(config: ConfigDict) -> None:
-    if config.kind not in KINDS:
-        raise unknown_name("kind of study", config.kind, KINDS)
-    for role in config.runs:
-        if role not in ROLES:
-            raise unknown_name("role of a run", role, ROLES)
-    if not config.seeds:
-        raise UserError("the study has no seeds; set seeds=(0,).")
-    for key in ("sweep", "replay"):
-        for share in config[key]:
-            if not 0 <= share <= 1:
-                raise UserError(f"a share in `{key}` is {share}; shares lie between 0 and 1.")
-    for role in ("primary_only", "continual", "new_only", *(("replay",) if config.replay else ())):
-        if role not in config.runs:
-            raise UserError(f"the study has no run '{role}'; add it to `runs`.")
-    candidates.validate(config.candidates, replay=config.replay, swarm=config.swarm, sweep=config.sweep)
-    languages = new_languages(config)
-    if config.primary in languages or len(set(languages)) < len(languages):
-        raise UserError(f"new={config.new} names {config.primary} or a language twice; each new language stands once.")
-
-
-def new_languages(config: ConfigDict) -> tuple[str, ...]:
-    return tuple(name.strip() for name in config.new.split(","))
-
-
-def world_config(config: ConfigDict) -> world.WorldConfig:
-    known = world.WorldConfig.__dataclass_fields__
-    for key in config.world:
-        if key not in known:
-            raise unknown_name("key of the world", key, known)
-    return world.WorldConfig(primary=config.primary, new=new_languages(config), **config.world.to_dict())
-
-
-def load_materials(config: ConfigDict, seed: int) -> dict[str, Material]:
-    """For each new language what the study trains on and measures it with, for one seed."""
-    if config.kind == "organism":
-        return world.materials(world_config(config), seed)
-    found = {
-        new: corpus_material(config.corpus, config.primary, new, config.heldout_rows, config.prompt_tokens)
-        for new in new_languages(config)
-    }
-    material = found[new_languages(config)[0]]
-    for name, size in (("vocab_size", material.vocab_size), ("context", material.max_length)):
-        if config[name] not in (0, size):
-            raise UserError(
-                f"the config wants {name}={config[name]} and the corpus {config.corpus} has {size}; build the corpus "
-                f"with that, or set --config.{name}={size}."
-            )
-    return found
-
-
-def load_material(config: ConfigDict, seed: int, name: str = "") -> Material:
-    """What one run is measured with; without a language of its own, that of the first new language."""
-    return load_materials(config, seed)[language_of(config, name) or new_languages(config)[0]]
-
-
-def shapes_of(config: ConfigDict, name: str) -> tuple[ConfigDict, dict]:
-    """A run's config and what of its material decides the shapes on the device; no corpus need be there."""
-    _check_one(config, name)
-    run = make_run_config(config, name, config.seeds[0])
-    if config.kind == "real_code" and config.vocab_size and config.context:
-        shapes = {"vocab_size": config.vocab_size, "max_length": config.context, "frozen_rows": 0, "document_end": 0}
-        return run, shapes
-    material = load_material(config, config.seeds[0], name)
-    return run, {key: getattr(material, key) for key in ("vocab_size", "max_length", "frozen_rows", "document_end")}
-
-
-def original_share(config: ConfigDict) -> float:
-    """The new languages' share of the tokens of the original corpus."""
-    amounts = config.original.to_dict()
-    if set(amounts) != {config.primary, *new_languages(config)}:
-        raise UserError(
-            f"`original` must give tokens for {', '.join((config.primary, *new_languages(config)))}; it gives "
-            f"{', '.join(amounts) or 'none'}."
-        )
-    return round(1 - amounts[config.primary] / sum(amounts.values()), 4)
-
-
-def role_of(name: str) -> str:
-    """The role of a run: the part of its name that says neither a language nor a share nor a mixture."""
-    return next((role for role in ("mix", *PER_LANGUAGE) if name == role or name.startswith(f"{role}_")), name)
-
-
-def language_of(config: ConfigDict, name: str) -> str | None:
-    """The new language of a run; None for one that has to do with all of them."""
-    languages = new_languages(config)
-    if role_of(name) not in PER_LANGUAGE:
-        return None
-    language = measured.language_of(name, languages)
-    if language is None:
-        raise unknown_name("run", name, [run_name(config, role_of(name), language) for language in languages])
-    return language
-
-
-def run_name(config: ConfigDict, role: str, language: str) -> str:
-    """The name of a role's run in one new language, which with several languages names it."""
-    return role if len(new_languages(config)) == 1 else f"{role}_{language}"
-
-
-def make_run_config(config: ConfigDict, name: str, seed: int, workdir=None) -> ConfigDict:
-    """The config of one run: defaults, what the study changes for all, what it changes for the run's role.
-
-    `workdir`: the study's directory, where the mixture files of its candidates lie.
-    """
-    role, language = role_of(name), language_of(config, name)
-    result = run_config.override(run_config.default(), config.common.to_dict(), "common.")
-    result = run_config.override(result, config.runs[role].to_dict(), f"runs.{role}.")
-    fixed = {"seed": seed}
-    if result.mixture:
-        if name.startswith("mix_"):
-            raise UserError(f"run '{name}' has its mixture in its name; train --run=mix with a mixture file.")
-        fixed["stages"] = mixtures.read(result.mixture)["stages"]
-    elif name == ADO:
-        fixed |= {"stages": (_stage(original_weights(config)),), "online": {"every": candidates.ADO_EVERY}}
-    elif role == "mix":
-        fixed |= _mix(config, name.removeprefix("mix_"), workdir)
-    elif role == "replay":
-        share = _share_of(name, name.split("_")[1])
-        fixed["stages"] = (_stage({config.primary: share, language: 1 - share}),)
-    else:
-        names = {"primary": config.primary, "new": language, "new_control": f"{language}_control"}
-        fixed["stages"] = tuple(
-            stage | {"weights": {names.get(source, source): weight for source, weight in stage["weights"].items()}}
-            for stage in run_config.plain(result.stages)
-        )
-    if result.init_from:
-        fixed["init_from"] = f"../{result.init_from}"
-    return run_config.override(result, fixed)
-
-
-def _stage(weights: dict[str, float]) -> dict:
-    return {"tokens": 0, "weights": {source: weight for source, weight in weights.items() if weight}}
-
-
-def original_weights(config: ConfigDict) -> dict[str, float]:
-    return {language: float(config.original[language]) for language in (config.primary, *new_languages(config))}
-
-
-def _mix(config, name: str, workdir) -> dict:
-    """What a mix changes: its stages, and its steps where its mixture file is for another number of tokens."""
-    file = workdir and files.path(workdir) / "mixtures" / f"{name}.json"
-    if file and file.exists():
-        found = mixtures.read(file)
-        return {"stages": found["stages"], "steps": found["steps"]}
-    share, amounts = _share_of(f"mix_{name}", name), original_weights(config)
-    of_new = sum(amounts.values()) - amounts[config.primary]
-    weights = {language: share * amount / of_new for language, amount in amounts.items()}
-    return {"stages": (_stage(weights | {config.primary: 1 - share}),)}
-
-
-def _share_of(name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise UserError(
-            f"run '{name}' names neither a share nor a mixture of the study; write mix_0.5000, or give a file: --run=mix "
-            "--mixture=FILE."
-        ) from None
-
-
-def with_mixture(config: ConfigDict, name: str, file: str) -> ConfigDict:
-    """The study's config with a mixture file for the role of one run."""
-    _check_one(config, name)
-    result = config.copy_and_resolve_references()
-    role = role_of(name)  # a new section: that of a role may be another's, too
-    result.runs[role] = ConfigDict(result.runs[role].to_dict() | {"mixture": file})
-    return result
-
-
-def needs(config: ConfigDict, name: str) -> list[str]:
-    """Runs of the same seed that must be done first."""
-    init_from = config.runs[role_of(name)].get("init_from", "")
-    return [init_from] if init_from else []
-
-
-def planned_runs(config: ConfigDict, seed: int) -> list[str]:
-    """Names of the runs of one seed that need nothing that others measured, the longest chain first."""
-    names = []
-    for role in (role for role in ROLES if role in config.runs and role not in ("mix", "replay")):
-        languages = new_languages(config) if role in PER_LANGUAGE else ("",)
-        names += [run_name(config, role, language) if language else role for language in languages]
-    for share in config.replay:
-        names += [run_name(config, f"replay_{share:.4f}", language) for language in new_languages(config)]
-    if "mix" in config.runs:
-        shares = dict.fromkeys([original_share(config), *config.sweep])
-        names += [algorithm1.mix_name(share) for share in shares]
-        first = config.swarm * list(config.seeds).index(seed)
-        names += [f"mix_swarm_{number:02d}" for number in range(first, first + config.swarm)]
-        names += [f"mix_{name}" for name in config.candidates if not candidates.is_measured(name)]
-    return names
-
-
 # --- what a worker does ---------------------------------------------------------------------------------------------------
 
 
@@ -279,7 +53,7 @@ def execute(
     materials = _cached_materials(config, seed, name)
     material = materials[0]
     directory = workdir / f"seed{seed}"
-    run = make_run_config(config, name, seed, workdir)
+    run = plan.make_run_config(config, name, seed, workdir)
 
     def reached(params) -> bool:
         return measure.problem_accuracy(params, _model(run, material), material, material.primary) > run.stop_accuracy
@@ -296,19 +70,19 @@ def execute(
         stop_when=reached,
         profile_dir=profile_dir,
         at_checkpoint=at_checkpoint,
-        next_stage=_chooser(config, run, materials) if name == ADO else None,
+        next_stage=_chooser(config, run, materials) if name == plan.ADO else None,
     )
     trained = time.perf_counter()
-    if role_of(name) != "primary_climb":
+    if plan.role_of(name) != "primary_climb":
         base_LxNxF = _base(config, workdir, seed, name)
         measure.measure_run(directory / name, name, run, materials, base_LxNxF, progress)
-    if role_of(name) in ("continual", "control") and material.problems:
+    if plan.role_of(name) in ("continual", "control") and material.problems:
         peak = None
-        if role_of(name) == "continual":
+        if plan.role_of(name) == "continual":
             solved = measured.solved(measurements.read(directory / name), name, material.new)
             peak = int(solved["steps"][stages.pooled_curve_C(solved["solved"]).argmax()])
             measure.measure_patches(directory / name, name, run, material, peak)
-        names = world.World(world_config(config), seed).tokens
+        names = world.World(plan.world_config(config), seed).tokens
         diagnostics.measure(directory / name, name, run, material, base_LxNxF, peak, names)
     progress({"seconds": {"training": trained - started, "measuring": time.perf_counter() - trained}})
 
@@ -324,15 +98,15 @@ def _chooser(config: ConfigDict, run: ConfigDict, materials: list[Material]):
         rows = forward.loss_rows(measured)
         return {row["language"]: row["value"] for row in rows if row["metric"] == "loss"}
 
-    return ado.chooser(original_weights(config), losses_of)
+    return ado.chooser(plan.original_weights(config), losses_of)
 
 
 def _prober(config: ConfigDict, workdir, seed: int, name: str):
     """What `train` calls at each checkpoint to measure it; None where a run is measured at its end, or not at all."""
     materials = _cached_materials(config, seed, name)
-    if role_of(name) == "primary_climb" or (name == "primary_only" and materials[0].problems):
+    if plan.role_of(name) == "primary_climb" or (name == "primary_only" and materials[0].problems):
         return None  # the latter is measured against its own last checkpoint
-    run = make_run_config(config, name, seed, workdir)
+    run = plan.make_run_config(config, name, seed, workdir)
     run_dir, model = workdir / f"seed{seed}" / name, _model(run, materials[0])
     base_LxNxF = _base(config, workdir, seed, name)
 
@@ -355,20 +129,20 @@ def _cached_materials(config, seed, name: str) -> list[Material]:
     """What a run is measured with: its language's material, or those of all new languages."""
     key = (content_hash(run_config.plain(config)), seed)
     if key not in _materials:
-        _materials[key] = load_materials(config, seed)
-    language = language_of(config, name)
+        _materials[key] = plan.load_materials(config, seed)
+    language = plan.language_of(config, name)
     return [_materials[key][language]] if language else list(_materials[key].values())
 
 
 def _base(config, workdir, seed, name) -> np.ndarray | None:
     """The primary-only run's activations that a run's functional neurons are told by; None: they are not measured."""
     material = _cached_materials(config, seed, name)[0]
-    if not material.problems or role_of(name) not in ("primary_only", "continual", "control"):
+    if not material.problems or plan.role_of(name) not in ("primary_only", "continual", "control"):
         return None
     key = (workdir, seed)
     if key not in _bases:
         run_dir = workdir / f"seed{seed}" / "primary_only"
-        _bases[key] = measure.base_activations(run_dir, make_run_config(config, "primary_only", seed), material)
+        _bases[key] = measure.base_activations(run_dir, plan.make_run_config(config, "primary_only", seed), material)
     return _bases[key]
 
 
@@ -421,9 +195,9 @@ def train_one(config: ConfigDict, workdir, seed: int, name: str, profile_dir=Non
 
     `probing`: see `execute`.
     """
-    _check_one(config, name)
+    plan.check_run(config, name)
     workdir = files.path(workdir)
-    run = make_run_config(config, name, seed, workdir)
+    run = plan.make_run_config(config, name, seed, workdir)
     check_same_config(workdir, run_config.plain(config), hosts.is_first())
     board = Board(run.steps, 1, 1)
     try:
@@ -437,19 +211,12 @@ def measure_one(config: ConfigDict, workdir, seed: int, name: str) -> None:
 
     What is measured stays: it is all that the study measures, but for the primary-only run before its end.
     """
-    _check_one(config, name)
+    plan.check_run(config, name)
     workdir = files.path(workdir)
     run_dir = workdir / f"seed{seed}" / name
     base = _base(config, workdir, seed, name) if name != "primary_only" or is_done(run_dir) else None
-    run = make_run_config(config, name, seed, workdir)
+    run = plan.make_run_config(config, name, seed, workdir)
     measure.measure_run(run_dir, name, run, _cached_materials(config, seed, name), base)
-
-
-def _check_one(config, name):
-    validate(config)
-    if role_of(name) not in config.runs:
-        raise unknown_name("run", name, [*config.runs, "mix_0.5000"])
-    language_of(config, name)
 
 
 # --- the parent: who does what, and how far it is -------------------------------------------------------------------------
@@ -509,10 +276,10 @@ class Board:
 
 def run(config: ConfigDict, workdir, jobs: int):
     """Runs, or goes on with, the whole study; returns the path of its report's page."""
-    validate(config)
-    original_share(config)
+    plan.validate(config)
+    plan.original_share(config)
     workdir = files.path(workdir)
-    _check_runs(config, planned_runs(config, config.seeds[0]))  # here, before any process is started
+    _check_runs(config, plan.planned_runs(config, config.seeds[0]))  # here, before any process is started
     with locked(workdir):
         check_same_config(workdir, run_config.plain(config))
         started = time.perf_counter()
@@ -522,7 +289,7 @@ def run(config: ConfigDict, workdir, jobs: int):
             found = candidates.unmeasured(config.candidates, swarm, *_mixes_of(config))
             _write_mixtures(config, workdir, found)
             _check_runs(config, [f"mix_{name}" for name in found], workdir)
-        tasks = _in_order(config, {seed: planned_runs(config, seed) for seed in config.seeds})
+        tasks = _in_order(config, {seed: plan.planned_runs(config, seed) for seed in config.seeds})
         _run_all(config, workdir, tasks, jobs, seconds)
         write_json(workdir / "study.json", _description(config, tasks, workdir, seconds))
         wanted = [name for name in config.candidates if candidates.is_measured(name)]
@@ -545,7 +312,7 @@ def _check_runs(config, names, workdir=None) -> None:
         file = workdir and workdir / "mixtures" / f"{name.removeprefix('mix_')}.json"
         if candidates.has_file(name) and not (file and file.exists()):
             continue
-        settings, material = make_run_config(config, name, seed, workdir), _cached_materials(config, seed, name)[0]
+        settings, material = plan.make_run_config(config, name, seed, workdir), _cached_materials(config, seed, name)[0]
         run_config.validate(settings)
         _model(settings, material)
         mixture_of(settings, material)
@@ -559,9 +326,12 @@ def _in_order(config, names_of: dict[int, list[str]]) -> list[tuple]:
 
 def _mixes_of(config) -> tuple[dict, int, int]:
     """What candidates are made from: the original amounts, the steps of a mix, tokens of a step."""
-    name = algorithm1.mix_name(original_share(config))
-    run, material = make_run_config(config, name, config.seeds[0]), _cached_materials(config, config.seeds[0], name)[0]
-    return original_weights(config), run.steps, run.batch_size * material.max_length
+    name = algorithm1.mix_name(plan.original_share(config))
+    run, material = (
+        plan.make_run_config(config, name, config.seeds[0]),
+        _cached_materials(config, config.seeds[0], name)[0],
+    )
+    return plan.original_weights(config), run.steps, run.batch_size * material.max_length
 
 
 def _write_mixtures(config, workdir, found: dict[str, dict]) -> None:
@@ -576,7 +346,7 @@ def _write_mixtures(config, workdir, found: dict[str, dict]) -> None:
 
 
 def _run_all(config, workdir, tasks, jobs, seconds) -> None:
-    planned = {task: make_run_config(config, task[1], task[0], workdir).steps for task in tasks}
+    planned = {task: plan.make_run_config(config, task[1], task[0], workdir).steps for task in tasks}
     done = {task for task in tasks if _mark(workdir, task).exists()}
     waiting = [task for task in tasks if task not in done]
     if not waiting:
@@ -667,7 +437,7 @@ def _side_by_side(config, workdir, waiting, done, jobs, record) -> None:
 def _ready(config, task, done) -> bool:
     """True when all that a run needs is done; continual runs are measured against the primary-only run's neurons."""
     seed, name = task
-    wanted = needs(config, name) + (["primary_only"] if role_of(name) in ("continual", "control") else [])
+    wanted = plan.needs(config, name) + (["primary_only"] if plan.role_of(name) in ("continual", "control") else [])
     return all((seed, other) in done for other in wanted)
 
 
@@ -680,7 +450,7 @@ def _size(config, workdir, seed, name) -> dict:
     """Steps and tokens of a finished run, and the operations to train it (not to measure it)."""
     done = read_json(workdir / f"seed{seed}" / name / "DONE")
     material = _cached_materials(config, config.seeds[0], name)[0]  # sizes do not depend on the seed
-    model = _model(make_run_config(config, name, seed, workdir), material)
+    model = _model(plan.make_run_config(config, name, seed, workdir), material)
     return {"steps": done["step"], "tokens": done["tokens"], "flops": flops_per_token(model) * done["tokens"]}
 
 
@@ -689,15 +459,15 @@ def _description(config, tasks, workdir, seconds) -> dict:
     return {
         "kind": config.kind,
         "primary": config.primary,
-        "new": list(new_languages(config)),
+        "new": list(plan.new_languages(config)),
         "seeds": list(config.seeds),
-        "original": original_weights(config),
-        "original_share": original_share(config),
+        "original": plan.original_weights(config),
+        "original_share": plan.original_share(config),
         "runs": [
             {
                 "seed": seed,
                 "run": name,
-                "needs": needs(config, name),
+                "needs": plan.needs(config, name),
                 **_size(config, workdir, seed, name),
             }
             for seed, name in tasks

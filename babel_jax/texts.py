@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from babel_jax import files, study
+from babel_jax import files, plan
 from babel_jax.corpus.build import load as load_corpus
 from babel_jax.corpus.material import several
 from babel_jax.errors import UserError, unknown_name
@@ -40,7 +40,7 @@ class ProbeTexts:
 
     def __call__(self, run_dir) -> tuple[Material, str | None]:
         config = self.config or (
-            study.default() if self.corpus else study_config(run_dir, "--corpus=DIR or --config=FILE")
+            plan.default() if self.corpus else study_config(run_dir, "--corpus=DIR or --config=FILE")
         )
         directory = self.corpus or (config.corpus if config.kind == "real_code" else "")
         tokenizer = load_corpus(Path(directory)).tokenizer if directory else None
@@ -52,7 +52,7 @@ class ProbeTexts:
             found = several(self.corpus, self.languages, self.rows, self.prompt_tokens)
         else:
             seed = sweep.seed_of(run_dir) if self.seed is None else self.seed
-            found = study.load_material(config, seed, files.path(run_dir).name)
+            found = plan.load_material(config, seed, files.path(run_dir).name)
         return self._prompted(sweep.chosen(found, self.languages), tokenizer), tokenizer.sha if tokenizer else None
 
     def _prompted(self, found: Material, tokenizer) -> Material:
@@ -116,8 +116,8 @@ class SuiteTexts:
         if config.kind != "organism":
             raise UserError(f"{run_dir} is no run of the embedded world; give a suite of files.")
         seed = sweep.seed_of(run_dir)
-        material = study.load_material(config, seed)
-        embedded = world.World(study.world_config(config), seed)
+        material = plan.load_material(config, seed)
+        embedded = world.World(plan.world_config(config), seed)
         languages = tuple(dict.fromkeys(self.languages)) or embedded.languages
         for language in languages:
             if language not in embedded.languages:
@@ -148,7 +148,7 @@ def study_config(run_dir, instead: str) -> ConfigDict:
     path = run_dir.parent.parent / "config.json"
     if not path.exists():
         raise UserError(f"{run_dir} lies in no study; say what to read: {instead}.")
-    return override(study.default(), read_json(path))
+    return override(plan.default(), read_json(path))
 
 
 def _text(path) -> str:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from babel_jax.errors import UserError
-from babel_jax.optimum import algorithm1, share
+from babel_jax.optimum import algorithm1
 
 
 def test_pairwise_reading_gives_the_papers_corpus():
@@ -21,8 +21,7 @@ def test_slope_is_the_derivative_of_the_pairwise_tokens():
 
 def test_joint_reading_solves_all_shares_together_and_inverts():
     tokens = algorithm1.joint_tokens([0.6875, 0.5238], 11e9)
-    np.testing.assert_allclose(algorithm1.joint_share(tokens, 11e9), [0.6875, 0.5238])
-    np.testing.assert_allclose(share.token_share([11e9, *tokens])[1:], [1 - 0.6875, 1 - 0.5238])
+    np.testing.assert_allclose(tokens / (11e9 + tokens.sum()), [1 - 0.6875, 1 - 0.5238])
     assert tokens[0] > algorithm1.pairwise_tokens(0.6875, 11e9), "the other language dilutes the primary"
 
 
@@ -256,30 +255,28 @@ def test_a_language_without_a_size_is_an_error():
         algorithm1.corpus(papers(), "python", {name: size for name, size in ORIGINAL.items() if name != "cpp"})
 
 
-def test_several_primaries():
-    one = algorithm1.allocate([[11 / 16], [11 / 21]], [11e9])
-    np.testing.assert_allclose(one["tokens_K"], [5e9, 10e9])
-    np.testing.assert_allclose(one["residual_KxP"], 0, atol=1e-12)
-    two = algorithm1.allocate([[0.4, 0.2], [0.1, 0.2]], [20.0, 10.0])
-    assert two["tokens_K"][0] == pytest.approx(20), "its shares are in the primaries' proportions"
-    np.testing.assert_allclose(two["residual_KxP"][0], 0, atol=1e-12)
+def test_several_primaries_stand_as_one():
+    np.testing.assert_allclose(algorithm1.together([[11 / 16], [11 / 21]], [11e9])[0], [11 / 16, 11 / 21])
+    asked_KxP, primary_P = np.array([[0.4, 0.2], [0.1, 0.2]]), [20.0, 10.0]
+    common_K, residual_KxP = algorithm1.together(asked_KxP, primary_P)
+    assert common_K[0] == pytest.approx(0.6), "its shares are in the primaries' proportions"
+    np.testing.assert_allclose(residual_KxP[0], 0, atol=1e-12)
     x = np.linspace(0.01, 1, 100_000)
     error = (0.1 - x * 2 / 3) ** 2 + (0.2 - x / 3) ** 2
-    assert two["tokens_K"][1] == pytest.approx(30 * (1 / x[error.argmin()] - 1), rel=1e-3)
-
-
-def test_several_primaries_under_a_budget():
-    share_KxP, primary_P = [[0.4, 0.2], [0.1, 0.2]], [20.0, 10.0]
-    found = algorithm1.allocate(share_KxP, primary_P, budget=70.0)
-    assert found["tokens_K"].sum() == pytest.approx(40)
-
-    def error(first):
-        x_K = 30 / (30 + np.array([first, 40 - first]))
-        return np.sum((np.array(share_KxP) - np.outer(x_K, [2 / 3, 1 / 3])) ** 2)
-
-    candidates = np.linspace(0, 40, 4001)
-    assert found["tokens_K"][0] == pytest.approx(candidates[np.argmin([error(c) for c in candidates])], abs=0.05)
-    with pytest.raises(UserError, match="primaries alone"):
-        algorithm1.allocate(share_KxP, primary_P, budget=20.0)
+    assert common_K[1] == pytest.approx(x[error.argmin()], abs=1e-4)
+    np.testing.assert_allclose(residual_KxP, asked_KxP - common_K[:, None] * [[2 / 3, 1 / 3]])
+    assert algorithm1.together([0.0, 1.0], [1.0, 9.0])[0] == 1, "0.9 / 0.82, and no share is more than all"
+    assert np.isnan(algorithm1.together([[np.nan, 0.5], [0.5, 0.5]], [1.0, 1.0])[0]).tolist() == [True, False]
     with pytest.raises(UserError, match="sum to at most 1"):
-        algorithm1.allocate([[0.7, 0.5]], primary_P)
+        algorithm1.together([[0.7, 0.5]], primary_P)
+
+
+def test_primaries_that_stood_as_one_come_apart_in_their_proportions():
+    amounts = {"python+cpp": 30.0, "php": 12.0}
+    corpus = {"tokens": amounts, "as_written": None, "ci": {"python+cpp": [30.0, 30.0], "php": [9.0, 15.0]}}
+    corpus |= {"shares": {"python+cpp": 0.75, "php": 0.25}, "unconstrained": amounts, "total": 42.0}
+    found = algorithm1.apart(corpus, "python+cpp", {"python": 2e9, "cpp": 1e9})
+    assert found["tokens"] == pytest.approx({"python": 20.0, "cpp": 10.0, "php": 12.0})
+    assert found["shares"] == pytest.approx({"python": 0.5, "cpp": 0.25, "php": 0.25})
+    assert found["ci"]["python"] == pytest.approx([20.0, 20.0]) and found["ci"]["php"] == [9.0, 15.0]
+    assert found["as_written"] is None and found["total"] == 42.0

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers import SMALL_WORLD, make_run, small_material
 
-from babel_jax import mixtures, study
+from babel_jax import mixtures, plan, study
 from babel_jax.__main__ import load_config, main
 from babel_jax.corpus import build
 from babel_jax.errors import UserError
@@ -256,9 +256,9 @@ def test_a_mixture_goes_with_runs_that_have_no_share_in_their_name(capsys, confi
     assert "names neither a share nor a mixture of the study" in error_of(capsys, *command[:-1], "--run=mix")
     assert "names neither a share nor a mixture of the study" in error_of(capsys, *command[:-1], "--run=mix_half")
     assert not (tmp_path / "W").exists()
-    other = study.with_mixture(config, "new_only", str(mixture_file))
-    assert len(study.make_run_config(other, "new_only", 0).stages) == 2
-    assert len(study.make_run_config(other, "continual", 0).stages) == 1 == len(config.runs.new_only.stages)
+    other = plan.with_mixture(config, "new_only", str(mixture_file))
+    assert len(plan.make_run_config(other, "new_only", 0).stages) == 2
+    assert len(plan.make_run_config(other, "continual", 0).stages) == 1 == len(config.runs.new_only.stages)
 
 
 def test_a_run_that_repeats_too_much_is_refused_before_it_is_trained(capsys, config_file, tmp_path):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from ml_collections import ConfigDict
 
-from babel_jax import findings, mixtures, proposals, study
+from babel_jax import findings, mixtures, plan, proposals
 from babel_jax.__main__ import main
 from babel_jax.errors import UserError
 from babel_jax.optimum import algorithm1
@@ -90,10 +90,10 @@ def test_the_mixture_of_a_table_is_what_a_run_reads(planted, tmp_path):
         optimize(written(planted[planted["language"] == "php"], tmp_path), f"--out={out}", original="python=11,php=23")
         == 0
     )
-    settings = study.default()
+    settings = plan.default()
     runs = dict.fromkeys(("primary_only", "continual", "new_only", "mix"), {})
     settings.update(ConfigDict({"primary": "python", "new": "php", "runs": runs}))
-    run = study.make_run_config(study.with_mixture(settings, "mix", str(out)), "mix", 0)
+    run = plan.make_run_config(plan.with_mixture(settings, "mix", str(out)), "mix", 0)
     assert run.stages == mixtures.read(out)["stages"] and set(run.stages[0]["weights"]) == {"python", "php"}
 
 
@@ -204,7 +204,7 @@ def test_what_is_no_table_is_one_line(tmp_path, capsys):
         (["--csv=F", "--primary=python", "--original=python=x"], "write NAME=TOKENS"),
         (["--csv=F", "--primary=python", "--original=python=0"], "tokens above 0"),
         (["--csv=F", "--primary=python", "--original=python=1,php=2,python=3"], "has python twice"),
-        (["--csv=F", "--primary=p", "--original=p=1", "--source=schedule"], "need a study"),
+        (["--csv=F", "--primary=p", "--original=p=1", "--source=schedule"], "needs a study"),
         (["--study=W", "--primary=python"], "go with --csv"),
         (["--study=W", "--csv=F"], "not allowed with"),
         (["--study=W", "--reading=both"], "invalid choice"),
@@ -223,14 +223,76 @@ def test_help_says_what_a_table_needs(capsys):
     assert all(name in printed for name in proposals.COLUMNS)
 
 
+def test_every_source_that_a_table_has_can_be_asked_for(planted, tmp_path, capsys):
+    """The planted knowledge share is 0.6 at the peak; P(l) is 0.69 there, and is calibrated against it."""
+    file, out = written(planted[planted["language"] == "php"], tmp_path), tmp_path / "m.json"
+    found = {}
+    for source in ("loss", "knowledge_share", "calibrated"):
+        assert optimize(file, f"--source={source}", f"--out={out}", original="python=11e9,php=23e9") == 0
+        printed = capsys.readouterr().out
+        assert {f"\n{other}\n" in "\n" + printed for other in ("loss", "knowledge_share", "calibrated")} == {True}
+        assert all(
+            printed.index(f"{other}\nlanguage") <= printed.index(f"{source}\nlanguage") for other in ("loss", source)
+        )
+        made = mixtures.read(out)["made"]
+        found[source] = made["proposals"]["php"]["p_star"]
+        assert made["source"] == source and made["proposals"]["php"]["calibrated"] == (
+            "isotonic" if source == "calibrated" else None
+        )
+    assert found == pytest.approx({"loss": 11 / 16, "knowledge_share": 0.6, "calibrated": 0.6}, abs=0.05)
+    without = written(planted.drop(columns="knowledge_share"), tmp_path)
+    assert optimize(without, "--source=calibrated") == 2 and "unknown source" in capsys.readouterr().err
+
+
+def test_several_primaries_of_a_table_count_together(planted, tmp_path, capsys):
+    """Python and C++ in the proportions 2 to 1: the loss is the share of both, and the corpus keeps their proportions."""
+    frame = planted[planted["language"] == "php"].drop(columns="knowledge_share")
+    both = 0.6 + 0.001 * frame["seed"].to_numpy() - 0.001
+    parts = {"working_language_python": both * 2 / 3, "working_language_cpp": both / 3}
+    frame, out = frame.assign(**parts), tmp_path / "m.json"
+    arguments = [f"--csv={written(frame, tmp_path)}", "--primary=python,cpp", f"--out={out}"]
+    arguments.append("--original=python=8e9,cpp=4e9,php=30e9")
+    assert main(["optimize", *arguments, "--source=working_language"]) == 0
+    printed = capsys.readouterr().out
+    assert {name: row[1] for name, row in sizes(printed).items()} == {"python": "8B", "cpp": "4B", "php": "8B"}
+    assert "php: its working_language is off the primaries' proportions by python +0, cpp +0 points" in printed
+    found = mixtures.read(out)
+    assert found["stages"][0]["weights"] == {"python": 0.4, "cpp": 0.2, "php": 0.4}
+    assert main(["optimize", *arguments]) == 0
+    found = mixtures.read(out)["made"]["corpus"]["tokens"]
+    assert found["php"] == pytest.approx(12e9 * 5 / 11, rel=0.15) and found["python"] == 2 * found["cpp"] == 8e9
+    assert main(["optimize", *arguments, "--max_epochs=0.5"]) == 0, "a bound holds for each in its proportion"
+    found = mixtures.read(out)["made"]["corpus"]
+    assert found["tokens"]["python"] == pytest.approx(4e9) and "available tokens of python+cpp" in found["active"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda frame: frame.drop(columns="working_language_cpp"), "lacks the column working_language_cpp"),
+        (
+            lambda frame: frame.assign(working_language_cpp=0.7),
+            "row 2: working_language_python + working_language_cpp is",
+        ),
+        (lambda frame: frame.assign(working_language_cpp=1.7), "working_language_cpp is 1.7 and must be from 0 to 1"),
+    ],
+)
+def test_wrong_shares_of_several_primaries_are_errors(planted, tmp_path, capsys, change, message):
+    frame = planted.assign(working_language_python=0.4, working_language_cpp=0.2)
+    file = written(change(frame), tmp_path)
+    original = "--original=python=8,cpp=4,php=30,csharp=2"
+    assert main(["optimize", f"--csv={file}", "--primary=python,cpp", original]) == 2
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_tokens_interval_covers_the_truth_at_its_rate():
     """Whole path, table to tokens: the 95 % interval holds PHP's 5B in 92-98 % of 500 draws of three seeds."""
     generator, inside = np.random.default_rng(7), 0
     for _ in range(500):
         rows = continual_runs("php", PAPER["php"], generator=generator)
-        (observation,) = proposals.observations(rows, "python").values()
-        low, high = proposals.of_observation(observation, 11e9, 23e9)["tokens_ci"]
+        (observation,) = proposals.observations(rows, {"python": 11e9}).values()
+        low, high = proposals.of_observation(observation, 11e9, 23e9)["loss"]["tokens_ci"]
         inside += low <= 5e9 <= high
     assert 0.92 <= inside / 500 <= 0.98
 

@@ -56,10 +56,6 @@ def test_eq1_is_one_at_the_primarys_loss_and_zero_at_its_own():
         assert np.isnan(share.primary_share(1.0, 2.0, own)[0]), "a loss that did not fall tells nothing"
 
 
-def test_eq2_is_the_share_of_the_tokens():
-    np.testing.assert_allclose(share.token_share([11e9, 5e9, 4e9]), [0.55, 0.25, 0.2])
-
-
 # --- the asymptote --------------------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from helpers import ROOT, SMALL_WORLD, environment, same, state_at
 
-from babel_jax import measurements, study
+from babel_jax import measurements, plan, study
 from babel_jax.__main__ import load_config, main
 from babel_jax.errors import UserError
 from babel_jax.training import loop
@@ -114,7 +114,7 @@ def test_settings_reach_what_the_file_leaves_open(config_file):
     """A section such as `common` may be given keys that the file does not set."""
     settings = ["--config.common.optimizer.schedule=cosine", "--config.runs.continual.steps=7", "--config.seeds=(4, 5)"]
     config = load_config(str(config_file), settings)
-    run = study.make_run_config(config, "continual", 4)
+    run = plan.make_run_config(config, "continual", 4)
     assert run.optimizer.schedule == "cosine" and run.optimizer.learning_rate == 4e-3 and run.steps == 7
     assert config.seeds == (4, 5) and config.runs.new_only.steps == STEPS
 
@@ -159,11 +159,11 @@ def whole(config_file, tmp_path_factory):
 def results(config_file, workdir) -> dict:
     """All that a study finds out: parameters of every run, measurement rows, the summary but for its times."""
     config = load_config(str(config_file), [])
-    material = study.load_material(config, 0)
+    material = plan.load_material(config, 0)
     found = {"summary": json.loads((workdir / "report" / "summary.json").read_text())}
     del found["summary"]["wall_seconds"]
     for run_dir in sorted((workdir / "seed0").iterdir()):
-        trainer, _ = loop.trainer_for(study.make_run_config(config, run_dir.name, 0, workdir), material)
+        trainer, _ = loop.trainer_for(plan.make_run_config(config, run_dir.name, 0, workdir), material)
         found[run_dir.name] = state_at(run_dir, STEPS, trainer)
         found[run_dir.name]["metrics"] = np.frombuffer((run_dir / "metrics.jsonl").read_bytes(), np.uint8)
         for file in sorted((run_dir / "measurements").iterdir()):
@@ -199,7 +199,7 @@ def test_a_small_study_from_end_to_end(config_file, whole):
     described = json.loads((workdir / "study.json").read_text())
     assert {run["run"] for run in described["runs"]} == runs and all(run["flops"] > 0 for run in described["runs"])
     schedule = json.loads((workdir / "mixtures" / "schedule.json").read_text())
-    assert study.make_run_config(load_config(str(config_file), []), "mix_schedule", 0, workdir).stages == tuple(
+    assert plan.make_run_config(load_config(str(config_file), []), "mix_schedule", 0, workdir).stages == tuple(
         schedule["stages"]
     )
     frame = measurements.read(workdir)
@@ -358,8 +358,8 @@ def test_each_new_language_has_its_runs_and_a_mix_has_all(config_file):
     with config.unlocked():
         config.runs.replay = config.runs.continual
         config.candidates = ("unimax", "algorithm1_loss")
-    study.validate(config)
-    assert study.planned_runs(config, 7) == [
+    plan.validate(config)
+    assert plan.planned_runs(config, 7) == [
         "primary_only",
         *[f"{role}_{language}" for role in ("continual", "control", "new_only") for language in ("php", "go")],
         *["replay_0.2500_php", "replay_0.2500_go"],
@@ -373,12 +373,12 @@ def test_each_new_language_has_its_runs_and_a_mix_has_all(config_file):
         "mix_0.5000": {"python": 0.5, "php": 0.5 * 23 / 39, "go": 0.5 * 16 / 39},
     }
     for name, wanted in weights.items():
-        assert study.make_run_config(config, name, 5).stages[0]["weights"] == pytest.approx(wanted), name
-    assert study.language_of(config, "control_go") == "go" and study.language_of(config, "mix_0.5000") is None
+        assert plan.make_run_config(config, name, 5).stages[0]["weights"] == pytest.approx(wanted), name
+    assert plan.language_of(config, "control_go") == "go" and plan.language_of(config, "mix_0.5000") is None
     measured_with = {name: [m.new for m in study._cached_materials(config, 5, name)] for name in weights}
     assert measured_with["continual_go"] == ["go"] and measured_with["mix_0.5000"] == ["php", "go"]
     with pytest.raises(UserError, match="unknown run 'continual'; did you mean 'continual_"):
-        study.make_run_config(config, "continual", 5)
+        plan.make_run_config(config, "continual", 5)
     assert study.measured.language_of("continual_objective_c", ("c", "objective_c")) == "objective_c"
 
 
@@ -406,7 +406,7 @@ def test_runs_with_replay_need_their_role(config_file):
     with config.unlocked():
         del config.runs.replay
     with pytest.raises(UserError, match="the study has no run 'replay'"):
-        study.validate(config)
+        plan.validate(config)
 
 
 def test_a_mixture_file_of_the_study_gives_a_mix_its_stages_and_steps(config_file, tmp_path):
@@ -414,10 +414,10 @@ def test_a_mixture_file_of_the_study_gives_a_mix_its_stages_and_steps(config_fil
     made = {"by": "unimax"}
     found = {"unimax": {"made": made, "stages": [{"tokens": 0, "weights": {"go": 1.0}}], "steps": 7, "tokens": 7 * 176}}
     study._write_mixtures(config, tmp_path, found)
-    run = study.make_run_config(config, "mix_unimax", 0, tmp_path)
+    run = plan.make_run_config(config, "mix_unimax", 0, tmp_path)
     assert run.steps == 7 and run.stages[0]["weights"] == {"go": 1.0}
     found["unimax"]["steps"] = 9
     study._write_mixtures(config, tmp_path, found)  # runs may have been trained on it
-    assert study.make_run_config(config, "mix_unimax", 0, tmp_path).steps == 7
+    assert plan.make_run_config(config, "mix_unimax", 0, tmp_path).steps == 7
     with pytest.raises(UserError, match="'mix_unimax' names neither a share nor a mixture of the study"):
-        study.make_run_config(config, "mix_unimax", 0)
+        plan.make_run_config(config, "mix_unimax", 0)

@@ -22,8 +22,8 @@ LANGUAGE = {
     "causes": 0, "calibration": 0, "proposals": 0,
 }  # fmt: skip
 KEYS = {
-    "primary", "new", "seeds", "languages", "corpora", "mixes", "comparisons", "laws", "schedules", "predicted", "costs",
-    "missing", "verdicts", "wall_seconds", "versions",
+    "primary", "new", "seeds", "languages", "corpora", "corpora_joint", "mixes", "comparisons", "laws", "schedules",
+    "predicted", "costs", "missing", "verdicts", "wall_seconds", "versions",
 }  # fmt: skip
 
 
@@ -51,6 +51,8 @@ def test_the_keys_are_the_documented_ones_and_it_is_json(languages):
     for language in languages:
         keys(LANGUAGE, result["languages"][language])
     assert json.loads(json.dumps(result, allow_nan=False)) == result
+    readings = {corpus["reading"] for corpus in result["corpora_joint"].values() if corpus}
+    assert readings == ({"joint"} if len(languages) > 1 else set())
     documented = set(re.findall(r"`(?:….)?(\w+)(?:\.<new>.\w+)?`", summary.__doc__))
     assert documented >= KEYS | set(LANGUAGE) - {"accuracy"}
 
@@ -72,7 +74,15 @@ def test_nothing_measured_is_null_under_the_same_keys(findings):
     here |= {"stages": None, "control": None, "dependence": None, "causes": None, "calibration": {}, "proposals": {}}
     here["curves"] |= {name: {} for name in ("accuracy", "knowledge", "patches", "lens", "neurons", "loss")}
     here["curves"] |= {"decline": None, "stages": None, "sensitivity": []}
-    findings |= {"mixes": [], "comparisons": [], "corpora": {}, "laws": None, "schedules": None, "predicted": []}
+    findings |= {
+        "mixes": [],
+        "comparisons": [],
+        "corpora": {},
+        "corpora_joint": {},
+        "laws": None,
+        "schedules": None,
+        "predicted": [],
+    }
     result = summed(findings)
     assert set(result) == KEYS
     keys(LANGUAGE, result["languages"]["php"])

@@ -65,12 +65,6 @@ def _joint_tokens(own_KxR, primary_tokens) -> np.ndarray:
     return np.where(rest_R > 0, own_KxR * primary_tokens / np.where(rest_R > 0, rest_R, 1), np.inf)
 
 
-def joint_share(tokens_K, primary_tokens) -> np.ndarray:
-    """The inverse of `joint_tokens`: P_j = 1 - eta_j / sum_i eta_i."""
-    tokens_K = np.atleast_1d(np.asarray(tokens_K, float))
-    return 1 - tokens_K / (primary_tokens + tokens_K.sum())
-
-
 # What a proposal may decide; only the first changes the corpus.
 CHANGE, NO_CHANGE, ALONE, UNDECIDED = "change", "no change supported", "leave alone: does not depend", "undecided"
 
@@ -337,52 +331,41 @@ def _nearest(wanted_K, low_K, high_K, total: float) -> np.ndarray:
     return amounts(optimize.brentq(lambda factor: amounts(factor).sum() - total, 0, largest, xtol=1e-15, rtol=1e-14))
 
 
-def allocate(share_KxP, primary_tokens_P, budget: float | None = None) -> dict:
-    """Tokens of K new languages that lean on several primaries, whose tokens are fixed.
+def together(share_xP, primary_tokens_P) -> tuple[np.ndarray, np.ndarray]:
+    """Several primaries as one: their common share that comes nearest to the share of each.
 
-    By Eq. 2 primary p has the share eta_p / (E + eta_j) of language j's work, E = sum_p eta_p. The P shares of a language
-    give P equations for one unknown: least squares in the shares, all languages together where the budget binds. With
-    one primary and no budget this is `pairwise_tokens`.
+    By Eq. 2 primary p of E = sum_p eta_p tokens has the share eta_p / (E + eta_j) = (eta_p / E) x of language j's work,
+    where x = E / (E + eta_j) is that of all primaries: P equations for one unknown, solved by least squares. With x and E
+    the primaries stand in Eq. 3 as one language does; a budget that scales all languages alike leaves x as it is.
 
     Args:
-      share_KxP: share of each primary's system in each new language, rows summing to at most 1.
+      share_xP: each primary's share, in any shape with the primaries last.
       primary_tokens_P: tokens of each primary.
-      budget: at most so many tokens in all, the primaries' too.
     Returns:
-      dict: tokens_K, residual_KxP (asked share minus the share that these tokens give; not 0 where the primaries'
-      proportions are not those that a language asks for).
+      (x in [0, 1], asked share of each minus the one that x gives it: not 0 where a language leans on the primaries in
+      other proportions than those that the corpus has them in).
     """
-    share_KxP, primary_P = np.atleast_2d(np.asarray(share_KxP, float)), np.asarray(primary_tokens_P, float)
-    if share_KxP.min() < 0 or share_KxP.sum(1).max() > 1 + 1e-9:
+    share_xP, primary_P = np.asarray(share_xP, float), np.asarray(primary_tokens_P, float)
+    if np.nanmin(share_xP) < 0 or np.nanmax(share_xP.sum(-1)) > 1 + 1e-6:
         raise UserError("shares of the primaries lie between 0 and 1 and sum to at most 1 for each language.")
-    whole = primary_P.sum()
-    if budget is not None and budget < whole:
-        raise UserError(
-            f"the primaries alone have {readable(whole)} tokens of a budget of {readable(budget)}; raise the budget."
-        )
-    part_P = primary_P / whole  # a language's primaries together have x_j = E / (E + eta_j), primary p of it part_P x_j
-    x_K = np.clip(share_KxP @ part_P / (part_P @ part_P), 0, 1)
-    with np.errstate(divide="ignore"):
-        tokens_K = whole * (1 / x_K - 1)
-    if budget is not None and tokens_K.sum() > budget - whole:
-        room = (budget - whole) / whole
-        start_K = np.full(len(x_K), 1 / (1 + room / len(x_K)))
-        solved = optimize.minimize(
-            lambda x_K: np.sum((share_KxP - np.outer(x_K, part_P)) ** 2),
-            start_K,
-            jac=lambda x_K: -2 * (share_KxP - np.outer(x_K, part_P)) @ part_P,
-            bounds=[(1 / (1 + room) if room else 1.0, 1.0)] * len(x_K),
-            constraints={
-                "type": "ineq",
-                "fun": lambda x_K: room - np.sum(1 / x_K - 1),
-                "jac": lambda x_K: 1 / x_K**2,
-            },
-            method="SLSQP",
-            options={"ftol": 1e-12, "maxiter": 500},
-        )
-        x_K = solved.x
-        tokens_K = whole * (1 / x_K - 1)
-    return {"tokens_K": tokens_K, "residual_KxP": share_KxP - np.outer(x_K, part_P)}
+    part_P = primary_P / primary_P.sum()
+    common_x = np.clip(share_xP @ part_P / (part_P @ part_P), 0, 1)
+    return common_x, share_xP - common_x[..., None] * part_P
+
+
+def apart(corpus: dict, merged: str, primary_tokens: dict[str, float]) -> dict:
+    """A corpus of `corpus` with the primaries that stood in it as `merged`, each with its part of their tokens."""
+    whole = sum(primary_tokens.values())
+
+    def split(amounts):
+        scale = {name: tokens / whole for name, tokens in primary_tokens.items()}
+        parts = {name: scale[name] * np.asarray(amounts[merged]) for name in scale}
+        return {name: part.tolist() for name, part in parts.items()} | {
+            name: amount for name, amount in amounts.items() if name != merged
+        }
+
+    keys = [key for key in ("tokens", "shares", "unconstrained", "as_written", "ci") if corpus[key] is not None]
+    return corpus | {key: split(corpus[key]) for key in keys}
 
 
 def mix_name(new_share: float) -> str:

@@ -36,12 +36,6 @@ def primary_share(loss, loss_primary, loss_own) -> tuple[np.ndarray, np.ndarray]
     return np.clip(share, 0, 1), (share < 0) | (share > 1)
 
 
-def token_share(tokens) -> np.ndarray:
-    """Eq. 2: share of each language's system in a from-scratch mix = its share of the tokens, eta_i / sum_j eta_j."""
-    tokens = np.asarray(tokens, float)
-    return tokens / tokens.sum()
-
-
 def own_loss(tokens_C, loss_SxC, errors_SxC=None) -> dict:
     """The loss that the fully built own system would reach: the asymptote of loss(t) = own + a (t + t0)^-b.
 

@@ -4,8 +4,8 @@ import collections
 
 import numpy as np
 
-from babel_jax.findings import CALIBRATED
 from babel_jax.optimum import algorithm1, compare
+from babel_jax.optimum.sources import CALIBRATED
 
 
 def main_score(findings: dict) -> str:

@@ -197,8 +197,14 @@ def _corpora(findings: dict) -> str:
     """One row a corpus, the original first; what a constraint changed stands beside the corpus without it."""
     original = findings["study"].get("original") or {}
     rows = [["original", *(words.number(amount) for amount in original.values()), ""]] if findings["corpora"] else []
-    for source, corpus in findings["corpora"].items():
-        name = f"from the {words.SOURCE_NAMES.get(source, source)}"
+    joint = findings["corpora_joint"]
+    readings = [(source, corpus, joint and ", pairwise") for source, corpus in findings["corpora"].items()]
+    readings += [(source, corpus, ", joint") for source, corpus in joint.items()]
+    for source, corpus, reading in readings:
+        name = f"from the {words.SOURCE_NAMES.get(source, source)}{reading or ''}"
+        if corpus is None:
+            rows.append([name, *("–" for _ in original), "no solution: the languages ask for all tokens or more"])
+            continue
         kinds = [(name, corpus["tokens"], "; ".join(corpus["active"]) or "no constraint binds")]
         if corpus["active"]:
             kinds.append((f"{name}, unconstrained", corpus["unconstrained"], ""))

@@ -18,6 +18,7 @@ Keys, null where something was not measured or has no interval; numbers have 6 d
 | `….calibration` | by source and measured share: `best` link, `links` (r2, slope and errors of each) |
 | `….proposals` | by source: `p_star`, `tokens`, `pairwise_share`, each with its interval, `decision`, … |
 | `corpora` | by source: what Algorithm 1 asks for of all languages: `tokens`, `ci`, `shares`, … |
+| `corpora_joint` | the same in the joint reading; null: no solution; empty with one new language |
 | `mixes` | from-scratch runs: `name`, `shares`, `score` by language and `macro` {value, ci}, … |
 | `comparisons` | mixes with the original: `first`, `second`, `score`, `value`, `ci`, `p`, `p_holm` |
 | `laws` | the fitted law: `chosen`, `shares` and `ci` of its best mix, held-out errors |
@@ -52,7 +53,8 @@ def summary(findings: dict, verdicts: list[dict]) -> dict:
             "new": list(findings["languages"]),
             "seeds": len(study["seeds"]),
             "languages": {name: of_language(name, here) for name, here in findings["languages"].items()},
-            "corpora": {source: corpus and dict(corpus) for source, corpus in findings["corpora"].items()},
+            "corpora": findings["corpora"],
+            "corpora_joint": findings["corpora_joint"],
             "mixes": [_mix(mix) for mix in findings["mixes"]],
             "comparisons": [
                 {key: found.get(key) for key in ("kind", "first", "second", "score", "value", "ci", "p", "p_holm", "n")}
