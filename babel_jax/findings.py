@@ -10,7 +10,7 @@ import json
 
 import numpy as np
 
-from babel_jax import evolution, files, measurements
+from babel_jax import candidates, evolution, files, measurements
 from babel_jax.errors import UserError
 from babel_jax.evolution import dependence, diagnostics, measured, stages, statistics
 from babel_jax.optimum import algorithm1, compare, laws, rivals, schedules, sources
@@ -106,7 +106,13 @@ def _missing(study: dict, frame) -> list[str]:
             found.append(f"Run {run} has no measurements of seed {', '.join(map(str, gone))}; run the study again.")
     for name in study["config"].get("candidates", ()):
         if f"mix_{name}" not in planned:
-            found.append(f"Mix {name} was not trained: it changes nothing, or what it is made from is missing.")
+            plain = name.removesuffix(candidates.EQUAL_EPOCHS)
+            reason = "it changes nothing, or what it is made from is missing"
+            if plain != name and f"mix_{plain}" in planned:
+                reason = (
+                    f"to show {study['primary']} as often, it would take {candidates.LONGEST:g} times the steps or more"
+                )
+            found.append(f"Mix {name} was not trained: {reason}.")
     for language in study["new"]:
         for role, what in (("control", "what the decline is owed to"), ("new_only", "the knowledge share")):
             if _run(study, role, language) not in there:

@@ -282,8 +282,7 @@ def run(config: ConfigDict, workdir, jobs: int):
     _check_runs(config, plan.planned_runs(config, config.seeds[0]))  # here, before any process is started
     with locked(workdir):
         check_same_config(workdir, run_config.plain(config))
-        started = time.perf_counter()
-        seconds = collections.Counter(_earlier_seconds(workdir))
+        seconds = _Seconds(workdir)
         if "mix" in config.runs:
             swarm = config.swarm * len(config.seeds)
             found = candidates.unmeasured(config.candidates, swarm, *_mixes_of(config))
@@ -299,8 +298,7 @@ def run(config: ConfigDict, workdir, jobs: int):
             _check_runs(config, [f"mix_{name}" for name in found], workdir)
             tasks += [(seed, f"mix_{name}") for name in found for seed in config.seeds]
             _run_all(config, workdir, tasks, jobs, seconds)
-        seconds["total"] += time.perf_counter() - started
-        write_json(workdir / "seconds.json", dict(seconds))
+        seconds.write()
         write_json(workdir / "study.json", _description(config, tasks, workdir, seconds))
         return report.build(workdir)
 
@@ -365,7 +363,7 @@ def _run_all(config, workdir, tasks, jobs, seconds) -> None:
             return True
         if "seconds" in message:
             seconds.update(message["seconds"])
-            write_json(workdir / "seconds.json", dict(seconds))
+            seconds.write()
         else:
             board.update(task, message)
         return False
@@ -441,9 +439,18 @@ def _ready(config, task, done) -> bool:
     return all((seed, other) in done for other in wanted)
 
 
-def _earlier_seconds(workdir) -> dict:
-    path = workdir / "seconds.json"
-    return read_json(path) if path.exists() else {}
+class _Seconds(collections.Counter):
+    """Seconds by phase, summed over runs, and the "total" that one has waited, over all calls; kept in seconds.json."""
+
+    def __init__(self, workdir):
+        self._path, self._last = workdir / "seconds.json", time.perf_counter()
+        super().__init__(read_json(self._path) if self._path.exists() else {})
+
+    def write(self) -> None:
+        now = time.perf_counter()
+        self["total"] += now - self._last
+        self._last = now
+        write_json(self._path, dict(self))
 
 
 def _size(config, workdir, seed, name) -> dict:

@@ -73,8 +73,8 @@ def _reason(depends, declines, needs, fall: dict, share: dict | None) -> str:
     if share is None:
         part = "how much of it needs the primary was not measured"
     else:
-        bounds = ", ".join(f"{bound:.2f}" for bound in share["ci"])
-        part = f"a {share['name'].replace('_', ' ')} of {share['value']:.2f} [{bounds}] at the peak"
+        bounds = ", ".join(f"{100 * bound:.0f}" for bound in share["ci"])
+        part = f"a {share['name'].replace('_', ' ')} of {100 * share['value']:.0f} % [{bounds}] at the peak"
     if depends:
         return f"It lives off the primary and loses that: {change}, and {part}."
     if depends is False:
@@ -82,7 +82,9 @@ def _reason(depends, declines, needs, fall: dict, share: dict | None) -> str:
         if declines is False:
             refuted.append(f"it rises and stays ({change}; a decline below {100 * stages.MINIMUM_CHANGE:.0f} is none)")
         if needs is False:
-            refuted.append(f"little of what it solves needs the primary ({part}; below {THRESHOLD} is little)")
+            refuted.append(
+                f"little of what it solves needs the primary ({part}; below {100 * THRESHOLD:.0f} % is little)"
+            )
         return f"It does not depend on the primary: {' and '.join(refuted)}."
     return f"Undecided: {change}, and {part}."
 

@@ -77,7 +77,7 @@ def choose(fits: dict[str, dict[str, dict]]) -> dict | None:
     Args:
       fits: {source: {measured share: `calibrate`'s dict}}.
     Returns:
-      {"source", "measured", "link", "loo_r2", "reason"}; None where no source foretells any measured share better than
+      {"source", "measured", "link", "loo_r2"}; None where no source foretells any measured share better than
       the share's own mean does.
     """
     found = [
@@ -89,8 +89,7 @@ def choose(fits: dict[str, dict[str, dict]]) -> dict | None:
     if not found:
         return None
     skill, source, measured, link = max(found, key=lambda item: item[0])
-    reason = f"{measured} is foretold best by {source} with the {link} link (leave-one-out R2 {skill:.2f})"
-    return {"source": source, "measured": measured, "link": link, "loo_r2": skill, "reason": reason}
+    return {"source": source, "measured": measured, "link": link, "loo_r2": skill}
 
 
 def _fit(link: str, x_C, y_C) -> dict:

@@ -1,6 +1,7 @@
 """The figures of the corpora: what the optimiser asks for, and what from-scratch models make of it (see figures.py)."""
 
 import numpy as np
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from babel_jax.evolution import statistics
@@ -181,30 +182,42 @@ def _proposal_lines(ax, findings: dict, rows: list) -> list[float]:
 
 
 def _label_points(ax, labels: list[tuple[float, float, str, str]], line: list[tuple[float, float]]) -> None:
-    """Names beside points: each takes the nearest of several places around its point that is still free."""
+    """Names beside points: each takes the nearest of several places around its point that covers no other name."""
     low, high = ax.get_ylim()
     width, height = 0.0066, 0.042  # of a letter and of a line, in axes units
     marks = [(x, (y - low) / (high - low)) for x, y, *_ in labels] + [(x, (y - low) / (high - low)) for x, y in line]
-    taken = [(x - 0.008, y - 0.015, x + 0.008, y + 0.015) for x, y in marks]
-    ups = (0, *(sign * step for step in np.arange(1, 12) * 0.03 for sign in (1, -1)))
+    covered = [(x - 0.008, y - 0.015, x + 0.008, y + 0.015) for x, y in marks]
+    ups = (0, *(sign * step for step in np.arange(1, 16) * 0.03 for sign in (1, -1)))
+    named = []
     for x, y, text, colour in sorted(labels, key=lambda label: -label[1]):
         at, size = (y - low) / (high - low), width * len(text)
         boxes = [
             (left, at + up - height / 2, left + size, at + up + height / 2)
             for up in ups
-            for left in (x + 0.012, x - 0.012 - size)
+            for away in (0.012, 0.06, 0.12)
+            for left in (x + away, x - away - size)
             if 0 < left < 1 - size and height < at + up < 1 - height
         ]
-        overlaps = [sum(b[0] < t[2] and b[2] > t[0] and b[1] < t[3] and b[3] > t[1] for t in taken) for b in boxes]
         if not boxes:
             continue
-        box = boxes[int(np.argmin(overlaps))]
-        taken.append(box)
-        middle = (box[1] + box[3]) / 2
+
+        def cost(box, x=x, at=at):
+            """A name over a name cannot be read, a name over a mark or a line can; far away it is not understood."""
+            names_, points_ = (sum(_touch(box, other) for other in others) for others in (named, covered))
+            far = min(abs(box[0] - x), abs(box[2] - x)) + abs((box[1] + box[3]) / 2 - at)
+            return 100 * names_ + points_ + 10 * far
+
+        box = min(boxes, key=cost)
+        named.append(box)
+        middle, end = (box[1] + box[3]) / 2, box[0] if box[0] > x else box[2]
         ax.text(box[0], middle, text, transform=ax.transAxes, fontsize=7.5, color=colour, va="center")
-        if abs(middle - at) > 0.05:
-            ax.plot([x, box[0] if box[0] > x else box[2]], [at, middle], color=colour, linewidth=0.6, alpha=0.6,
-                    transform=ax.transAxes)  # fmt: skip
+        if abs(middle - at) > 0.05 or abs(end - x) > 0.03:
+            ax.plot([x, end], [at, middle], color=colour, linewidth=0.6, alpha=0.6, transform=ax.transAxes)
+
+
+def _touch(one, other) -> bool:
+    """Whether two boxes (left, bottom, right, top) overlap."""
+    return one[0] < other[2] and one[2] > other[0] and one[1] < other[3] and one[3] > other[1]
 
 
 def original_optimised(findings: dict, language: None = None):
@@ -291,7 +304,8 @@ def rivals(findings: dict, language: None = None):
         labels.append(mix_title(name) + (" (fails the guard)" if held["passes"] is False else ""))
         runs = sum(costs[part] for part in searched(name) if part in costs)
         cost.barh(y, runs, height=0.5, color=colour, alpha=0.75)
-        cost.text(runs, y, f" {runs:.1f}" if runs else " 0", va="center", fontsize=7.5, color=FAINT)
+        cost.annotate(f"{runs:.1f}" if runs else "0", (runs, y), xytext=(5, 0), textcoords="offset points", va="center",
+                      fontsize=7.5, color=FAINT)  # fmt: skip
         rows.append(("search cost", name, np.nan, runs, np.nan, np.nan))
     for ax in axes[0]:
         dot_axes(ax, places, labels)
@@ -304,12 +318,12 @@ def rivals(findings: dict, language: None = None):
     each.set_xlabel("points")
     cost.set_title("Search cost")
     cost.set_xlabel("in from-scratch runs")
-    cost.set_xlim(0, 1.25 * max(1e-9, *(row[3] for row in rows if row[0] == "search cost"), 1.0))
+    cost.set_xlim(0, 1.4 * max(1e-9, *(row[3] for row in rows if row[0] == "search cost"), 1.0))
     shown = sorted({one for name in order for one in findings["mixes"][0]["score"]})
-    label_ends_of = [(one, language_colour(one)) for one in shown]
-    for i, (one, colour) in enumerate(label_ends_of):
-        each.text(1.0 - 0.16 * (len(shown) - 1 - i), -0.24 if len(order) < 6 else -0.12, language_name(one),
-                  transform=each.transAxes, color=colour, ha="right", va="top", fontsize=7.5)  # fmt: skip
+    handles = [Line2D([], [], color=language_colour(one), marker="o", label=language_name(one)) for one in shown]
+    figure.legend(
+        handles=handles, loc="outside upper right", ncols=len(shown), frameon=False, fontsize=8, handlelength=1.2
+    )
     return figure, curve_table(rows)
 
 

@@ -184,11 +184,12 @@ function drawPrompt(grid, prompt, slots) {
 }
 
 const HEAD = 92; // room above both maps for the tilted names of `drawDefaults`
+const TILTED = 58; // room to the right of its last column for the last one's
 const clip = (token, width) => (token.length * 7 > width ? `${token.slice(0, Math.max(2, Math.floor(width / 7) - 1))}…` : token);
 
 function drawDefaults(grid, slot, c, layers, row) {
   const width = widthOf("defaults");
-  const column = Math.min(64, width / slot.tokens.length);
+  const column = Math.min(64, (width - TILTED) / slot.tokens.length);
   const parts = [];
   slot.tokens.forEach((id, d) => {
     const x = column * (d + 0.5) + 4;

@@ -410,12 +410,15 @@ def _said(section, verdicts: list[dict], language: str | None) -> str:
 
 def _method(findings: dict) -> str:
     study = findings["study"]
-    times = ", ".join(f"{phase} {seconds:,.0f} s" for phase, seconds in study.get("wall_seconds", {}).items())
+    spent = dict(study.get("wall_seconds", {}))
+    total = f"Wall time: {spent.pop('total'):,.0f} s. " if "total" in spent else ""
+    times = ", ".join(f"{phase} {seconds:,.0f} s" for phase, seconds in spent.items())
     versions = ", ".join(f"{name} {version}" for name, version in study.get("versions", {}).items())
     return (
         '<footer id="method"><h2>How these numbers were made</h2>'
         + "".join(f"<p>{_text(paragraph)}</p>" for paragraph in sections.METHOD)
-        + f"<p>Wall time: {_text(times) or 'not recorded'}. Versions: {_text(versions) or 'not recorded'}. All numbers: "
+        + f"<p>{_text(total)}Summed over all runs: {_text(times) or 'not recorded'}. "
+        f"Versions: {_text(versions) or 'not recorded'}. All numbers: "
         '<a href="summary.json">summary.json</a>; tables: <a href="results.md">Markdown</a>, '
         '<a href="results.tex">LaTeX</a>; every figure as SVG, PNG and CSV in figures/, beside this page.</p></footer>'
     )

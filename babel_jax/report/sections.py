@@ -199,18 +199,18 @@ def _corpora(findings: dict) -> str:
     rows = [["original", *(words.number(amount) for amount in original.values()), ""]] if findings["corpora"] else []
     joint = findings["corpora_joint"]
     readings = [(source, corpus, joint and ", pairwise") for source, corpus in findings["corpora"].items()]
-    readings += [(source, corpus, ", joint") for source, corpus in joint.items()]
+    readings += [(source, corpus, ", joint") for source, corpus in joint.items() if corpus]
     for source, corpus, reading in readings:
         name = f"from the {words.SOURCE_NAMES.get(source, source)}{reading or ''}"
-        if corpus is None:
-            rows.append([name, *("–" for _ in original), "no solution: the languages ask for all tokens or more"])
-            continue
         kinds = [(name, corpus["tokens"], "; ".join(corpus["active"]) or "no constraint binds")]
         if corpus["active"]:
             kinds.append((f"{name}, unconstrained", corpus["unconstrained"], ""))
         rows += [
             [title, *(words.number(tokens[language]) for language in original), note] for title, tokens, note in kinds
         ]
+    if unsolved := [f"the {words.SOURCE_NAMES.get(source, source)}" for source, corpus in joint.items() if not corpus]:
+        name = f"from {words.names(unsolved)}, joint"
+        rows.append([name, *("–" for _ in original), "no solution: the new languages ask for all tokens or more"])
     heads = [words.language_name(language) for language in original]
     return _table("Tokens of each corpus, in the unit of the original", ["Corpus", *heads, "constraints "], rows)
 

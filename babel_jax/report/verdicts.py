@@ -277,6 +277,8 @@ def calibration(findings: dict, language: str) -> tuple[str, str, str, str]:
     if not found:
         return claim, MISSING, "", "Loss or knowledge share was not measured."
     plain = found["links"]["identity"]
+    if np.isnan(plain["r2"]):
+        return claim, OPEN, "", "The knowledge share is the same at every checkpoint, so there is nothing to follow."
     number = f"off by {100 * plain['mean_error']:.0f} points on average"
     sentence = f"Over the checkpoints P(l) is {number} and by up to {100 * plain['largest_error']:.0f} ({_fit(plain)})"
     sentence += f"; it counts as following up to {100 * CALIBRATED:.0f} points on average. "
