@@ -180,9 +180,12 @@ def test_only_mixes_of_equal_length_and_with_all_seeds_are_ranked(findings):
 
 def test_a_share_that_is_worse_than_a_mean_has_no_number_for_it(findings):
     plain = findings["languages"]["php"]["calibration"]["loss"]["knowledge_share"]["links"]["identity"]
-    for r2, said in ((-3145.5, "(R2 below 0, "), (np.nan, "(R2 not defined, "), (0.5, "(R2 0.50, ")):
+    for r2, said in ((-3145.5, "(R2 below 0, "), (0.5, "(R2 0.50, ")):
         plain["r2"] = r2
         assert said in judged(findings, "calibration")["sentence"]
+    plain["r2"] = np.nan  # the share stays the same: P(l) may be near it, and follows nothing
+    found = judged(findings, "calibration")
+    assert found["verdict"] == "undecided" and found["number"] == "" and "nothing to follow" in found["sentence"]
 
 
 def test_a_control_that_falls_a_little_is_said_to(findings):

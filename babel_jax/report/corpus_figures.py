@@ -184,19 +184,19 @@ def _proposal_lines(ax, findings: dict, rows: list) -> list[float]:
 def _label_points(ax, labels: list[tuple[float, float, str, str]], line: list[tuple[float, float]]) -> None:
     """Names beside points: each takes the nearest of several places around its point that covers no other name."""
     low, high = ax.get_ylim()
-    width, height = 0.0066, 0.042  # of a letter and of a line, in axes units
+    width, height = 0.0063, 0.042  # of a letter and of a line, in axes units
     marks = [(x, (y - low) / (high - low)) for x, y, *_ in labels] + [(x, (y - low) / (high - low)) for x, y in line]
     covered = [(x - 0.008, y - 0.015, x + 0.008, y + 0.015) for x, y in marks]
     ups = (0, *(sign * step for step in np.arange(1, 16) * 0.03 for sign in (1, -1)))
     named = []
     for x, y, text, colour in sorted(labels, key=lambda label: -label[1]):
-        at, size = (y - low) / (high - low), width * len(text)
+        at, size = (y - low) / (high - low), width * len(text) + 0.005
         boxes = [
             (left, at + up - height / 2, left + size, at + up + height / 2)
             for up in ups
             for away in (0.012, 0.06, 0.12)
             for left in (x + away, x - away - size)
-            if 0 < left < 1 - size and height < at + up < 1 - height
+            if 0 < left < 1 - size and height < 2 * (at + up) < 2 - height
         ]
         if not boxes:
             continue

@@ -550,6 +550,7 @@ def story(findings: dict, language: str | None = None):
     lines = _story_of_one(*found.items()) if len(found) == 1 else _story_of_several(found)
     step_axis(ax, lines[-1][0]["steps"])
     percent_axis(ax, top=1.03)
+    ax.set_ylabel("accuracy" if len(found) > 1 else "accuracy, share")
     if len(found) == 1:
         shade(ax, next(iter(found.values()))["stages"])
     for curve, name, colour, dash, width in lines:

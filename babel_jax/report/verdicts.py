@@ -141,10 +141,10 @@ def knowledge(findings: dict, language: str) -> tuple[str, str, str, str]:
         return claim, OPEN, "", "No problem of this language needs the primary's knowledge: the share is 0 throughout."
     step = _peak_step(curves)
     change, beside = measured.change(here, step), measured.end(curves["knowledge"].get("control"))
-    number = f"{percent(measured.at(here, step)['value'])} to {percent(measured.end(here)['value'])}"
+    number = f"{percent(measured.at(here, step)['value'])} to {share(measured.end(here))}"
     sentence = f"The knowledge share goes from {number} (peak to end), a change of {points(change, '+')}"
     if beside is not None:
-        sentence += f"; in the control it ends at {percent(beside['value'])}"
+        sentence += f"; in the control it ends at {share(beside)}"
     falls = _by_sign([-change["ci"][1], -change["ci"][0]])
     return claim, falls, number, f"{sentence}. Its ceiling, {percent(here['ceiling'])}, is set by the problem set."
 
@@ -155,14 +155,18 @@ def patches(findings: dict, language: str) -> tuple[str, str, str, str]:
     if any(found[part] is None for part in ("none", "embeddings", "blocks")):
         return claim, MISSING, "", "Representation patches were not measured."
     words = {"embeddings": "the peak's embeddings", "ffn": "its feed-forward layers", "blocks": "its blocks"}
-    sentence = f"Accuracy per T\\S word at the end is {percent(found['none']['value'])}; with " + ", with ".join(
-        f"{words[part]} {percent(found[part]['value'])}" for part in words if found[part]
+    sentence = f"Accuracy per T\\S word at the end is {share(found['none'])}; with " + ", with ".join(
+        f"{words[part]} {share(found[part])}" for part in words if found[part]
     )
-    number = f"{percent(found['none']['value'])}, with the peak's blocks {percent(found['blocks']['value'])}"
-    over_end, over_embeddings = (
-        _by_sign(statistics.paired_difference(found[other]["by_seed"], found["blocks"]["by_seed"])[1:])
-        for other in ("none", "embeddings")
+    gains = {}
+    for other in ("none", "embeddings"):
+        value, *ci = statistics.paired_difference(found[other]["by_seed"], found["blocks"]["by_seed"])
+        gains[other] = {"value": value, "ci": ci}
+    number = f"the peak's blocks: {points(gains['none'], '+')}"
+    sentence += (
+        f". The blocks add {points(gains['none'], '+')}, {points(gains['embeddings'], '+')} more than the embeddings"
     )
+    over_end, over_embeddings = (_by_sign(gain["ci"]) for gain in gains.values())
     verdict = over_end if over_end == over_embeddings else OPEN
     return claim, verdict, number, f"{sentence}{_alone(findings)}."
 
@@ -182,24 +186,24 @@ def working_language(findings: dict, language: str) -> tuple[str, str, str, str]
         measured.at(continual, _peak_step(curves)),
         measured.end(continual),
     )
-    number = f"{percent(first['value'])} to {percent(end['value'])}"
+    number = f"{percent(first['value'])} to {share(end)}"
     sentence = (
         f"The primary's share in the intermediate layers goes from {percent(first['value'])} at the start over "
-        f"{percent(at_peak['value'])} at the peak to {percent(end['value'])} at the end."
+        f"{share(at_peak)} at the peak to {share(end)} at the end."
     )
     if lens["control"] is None:
         return claim, OPEN, number, f"{sentence} There is no control to compare it with."
     control_first, beside = measured.at(lens["control"], lens["control"]["steps"][0]), measured.end(lens["control"])
-    number += f", control to {percent(beside['value'])}"
+    number += f", control to {share(beside)}"
     fall, control_fall = first["value"] - end["value"], control_first["value"] - beside["value"]
     declines = {run: here[run] is not None and here[run]["verdict"] == "transition" for run in ("stages", "control")}
     if declines["stages"] and not declines["control"] and control_fall > 0.5 * fall > 0:
         sentence += (
-            f" It falls in the control too, to {percent(beside['value'])}, where no transition is seen: "
+            f" It falls in the control too, to {share(beside)}, where no transition is seen: "
             f"the change is real, but no marker of the decline."
         )
         return claim, REFUTED, number, sentence
-    return claim, OPEN, number, f"{sentence} In the control it ends at {percent(beside['value'])}."
+    return claim, OPEN, number, f"{sentence} In the control it ends at {share(beside)}."
 
 
 def functional(findings: dict, language: str) -> tuple[str, str, str, str]:
@@ -214,15 +218,14 @@ def functional(findings: dict, language: str) -> tuple[str, str, str, str]:
     if beside is None:
         return claim, OPEN, number, f"{sentence}; no control was measured."
     in_control = f"{measured.at(control, step)['value']:.0f} to {measured.end(control)['value']:.0f}"
-    verdict = _by_sign(statistics.paired_difference(change["by_seed"], beside["by_seed"])[1:])
+    extra, low, high = statistics.paired_difference(change["by_seed"], beside["by_seed"])
+    verdict = _by_sign([low, high])
     if verdict == SUPPORTED and change["ci"][1] >= 0:
         verdict = OPEN
-    return (
-        claim,
-        verdict,
-        f"{number}, control {in_control}",
-        f"{sentence}; in the control from {in_control}{_alone(findings)}.",
-    )
+    falls = minus(format(-change["value"], ".0f")) + bounds([-bound for bound in change["ci"][::-1]], digits=0)
+    more = f"{minus(format(extra, '.0f'))}{bounds([low, high], digits=0)} more than in the control"
+    sentence += f", by {falls}; in the control from {in_control}. It falls by {more}{_alone(findings)}."
+    return claim, verdict, more, sentence
 
 
 def lape(findings: dict, language: str) -> tuple[str, str, str, str]:
@@ -293,7 +296,7 @@ def calibration(findings: dict, language: str) -> tuple[str, str, str, str]:
 
 def _fit(plain: dict) -> str:
     """How well P(l) itself follows a share. Below 0, R2 says only that the share's own mean would do better."""
-    r2 = "R2 not defined" if np.isnan(plain["r2"]) else f"R2 {plain['r2']:.2f}" if plain["r2"] >= 0 else "R2 below 0"
+    r2 = f"R2 {plain['r2']:.2f}" if plain["r2"] >= 0 else "R2 below 0"
     return r2 + ("" if np.isnan(plain["slope"]) else f", slope {minus(format(plain['slope'], '.2f'))}")
 
 
