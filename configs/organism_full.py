@@ -4,10 +4,10 @@ Python's corpus covers all 200 concept words; PHP's 40 % of them, C#'s 60 %, Go'
 nothing of Python. Every new language is learned by a continual run of its own, beside a control; the losses, probes and
 scores of these runs propose corpora, which are trained from scratch beside their rivals, all for the same number of steps.
 
-Cost: 1 h 30 min on 2 CPU cores, 215 runs, 4 GB; it goes on where it was stopped. Expected: the less of Python's words a language
-covers, the larger its decline (PHP 30 points, C# 19, Go 10, C++ none). From scratch, 800 steps are not enough for every seed to leave
-the first plateau, which is what most mixes differ in; with 1,200 (5 seeds) the original reaches 0.83 instead of 0.51, Algorithm 1's
-corpora 0.92 (loss; 0.36) and 0.21 (calibrated; 0.04), half Python 0.99 (0.76).
+Cost: 1 h 30 min on 2 CPU cores, 215 runs, 5 GB; it goes on where it was stopped. Expected: the less of Python's words a
+language covers, the larger its decline (PHP 30 points, C# 19, Go 10, C++ none). From scratch, 800 steps are not enough for
+every seed to leave the first plateau, which is what most mixes differ in; with 1,200 (5 seeds) the original reaches 0.83
+instead of 0.51, half Python 0.99 (0.76), Algorithm 1's corpora 0.92 (from the loss; 0.36) and 0.21 (calibrated; 0.04).
   python -m babel_jax study --config=configs/organism_full.py --workdir=runs/organism_full
 """
 

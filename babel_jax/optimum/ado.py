@@ -6,8 +6,9 @@ Algorithm 1), written from the paper; its symbols stand in brackets. For each so
      seen of all sources together;
   2. its learning speed is -dL_k/dn = exponent (L_k(n) - own) / n;
   3. what of it is credited to the source's own rows [lambda_k] is h_k^CREDIT, with h_k a moving average of its weights;
-  4. it is preferred [rho_k] in proportion to prior [mu_k] x credit x learning speed;
-  5. its weight [pi_k] is PREFERENCE x preference + (1 - PREFERENCE) x its mean weight so far, and at least LEAST.
+  4. it is preferred [rho_k] in proportion to prior [mu_k] x credit x learning speed, by LEAST at least;
+  5. its weight [pi_k] is PREFERENCE x preference + (1 - PREFERENCE) x its mean preference so far, the prior while there
+     was no law.
 
 Where ours differs: the losses are held-out losses, measured where weights are chosen (theirs are the training losses of
 every step), so a law is fitted to few but clean points, by least squares (theirs by a Huber loss of logarithms); and
@@ -22,7 +23,7 @@ from babel_jax.errors import UserError
 MEMORY = 0.1  # of the moving average h, per step [gamma_1]
 PREFERENCE = 0.1  # what a choice may move of the weights [gamma_2]
 CREDIT = 0.5  # [s]
-LEAST = 0.01  # weight of a source [delta_min]
+LEAST = 0.01  # preference for a source [delta_min]
 WARM_UP = 3  # losses of each source before there is a law: three numbers cannot be fitted to fewer
 EXPONENTS = np.linspace(0.05, 2.0, 40)
 DIGITS = 4  # of a weight: another machine's last bits shall not make another run
@@ -73,12 +74,12 @@ def next_weights(history: list[dict], prior: dict[str, float]) -> dict[str, floa
             f"the held-out loss of {names[k]} at step {step_C[at]:.0f} is no number, so no weights follow from it; lower the "
             "learning rate in a new workdir."
         )
-    weight_K = prior_K
-    if len(history) >= WARM_UP:
-        speed_K = [learning_speed(fit(step_C, loss_C), step_C[-1]) for loss_C in loss_CxK.T]
-        preference_K = _preference(prior_K, recent(step_C, weight_CxK) ** CREDIT, np.array(speed_K))
-        mean_K = np.diff(step_C, prepend=0) @ weight_CxK / step_C[-1]
-        weight_K = at_least(PREFERENCE * preference_K + (1 - PREFERENCE) * mean_K, LEAST)
+    preference_CxK = np.stack(
+        [_preference(prior_K, step_C[: c + 1], loss_CxK[: c + 1], weight_CxK[: c + 1]) for c in range(len(history))]
+    )
+    before_CxK = np.concatenate([prior_K[None], preference_CxK[:-1]])  # from the choice before to this one
+    mean_K = np.diff(step_C, prepend=0) @ before_CxK / step_C[-1]
+    weight_K = PREFERENCE * preference_CxK[-1] + (1 - PREFERENCE) * mean_K
     return dict.fromkeys(prior, 0.0) | dict(zip(names, np.round(weight_K, DIGITS).tolist(), strict=True))
 
 
@@ -119,10 +120,13 @@ def at_least(weight_K, least: float) -> np.ndarray:
     return weight_K
 
 
-def _preference(prior_K, credit_K, speed_K) -> np.ndarray:
-    """Where nothing is learnt any more nothing is preferred, and the prior stands."""
-    wanted_K = prior_K * credit_K * speed_K
-    return wanted_K / wanted_K.sum() if wanted_K.sum() > 0 else prior_K
+def _preference(prior_K, step_C, loss_CxK, weight_CxK) -> np.ndarray:
+    """What is preferred after the choices so far: the prior until there is a law, and where nothing is learnt any more."""
+    if len(step_C) < WARM_UP:
+        return prior_K
+    speed_K = np.array([learning_speed(fit(step_C, loss_C), step_C[-1]) for loss_C in loss_CxK.T])
+    wanted_K = prior_K * recent(step_C, weight_CxK) ** CREDIT * speed_K
+    return at_least(wanted_K, LEAST) if wanted_K.sum() > 0 else prior_K
 
 
 def _shares(weight_K) -> np.ndarray:
