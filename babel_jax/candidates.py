@@ -119,10 +119,13 @@ def _asked(findings: dict, source: str, original: dict[str, float]) -> dict[str,
     asked = corpus and (corpus["tokens"] if source == "calibrated" else corpus["as_written"])
     if not asked:
         return None
-    amounts = {
-        language: asked[language] if math.isfinite(asked[language]) else original[language] for language in original
-    }
+    amounts = finite(asked, original)
     return None if all(math.isclose(amounts[name], original[name]) for name in original) else amounts
+
+
+def finite(asked: dict[str, float], original: dict[str, float]) -> dict[str, float]:
+    """The amounts asked for; a language that asks for tokens without end keeps what it has."""
+    return {name: asked[name] if math.isfinite(asked[name]) else amount for name, amount in original.items()}
 
 
 def _static(name: str, amounts: dict[str, float], original: dict[str, float], steps: int, step_tokens: int) -> dict:

@@ -62,13 +62,14 @@ def of_rows(study: dict, frame, stages_of_mixes: dict[str, dict] | None = None) 
     missing += _left_out(frame, mixes)
     attempt = functools.partial(_attempt, missing.append)
     original = f"{study['original_share']:.4f}"
+    corpora = _corpora(languages, primary, tokens, attempt)
     searched = [mix for mix in mixes if mix["name"].startswith("swarm_") or mix["name"].replace(".", "").isdigit()]
     return {
         "study": study,
         "missing": missing,
         "languages": languages,
-        "corpora": _corpora(languages, primary, tokens, attempt),
-        "corpora_joint": _joint(languages, primary, tokens) if len(new) > 1 else {},
+        "corpora": corpora,
+        "corpora_joint": _joint(languages, primary, tokens, corpora) if len(new) > 1 else {},
         "mixes": mixes,
         "comparisons": compare.comparisons(mixes, original),
         "laws": attempt("mixing law", lambda: laws.law(searched, [primary, *new], "score", tokens)),
@@ -133,11 +134,12 @@ def _missing_checkpoints(frame, run: str, language: str) -> list[str]:
         return [f"No problem was judged in {language} in run {run}: no stages, and nothing for Algorithm 1."]
     steps_of = {seed: set(part["step"]) for seed, part in judged.groupby("seed")}
     common = set.intersection(*steps_of.values()) if steps_of else set()
+    every = set().union(*steps_of.values())
     found = [
-        f"Run {run} of seed {seed} has checkpoints that another seed lacks: {', '.join(map(str, sorted(steps - common)))}; "
-        "they are left out."
+        f"Run {run} of seed {seed} lacks checkpoints that another seed has: {', '.join(map(str, sorted(every - steps)))}; "
+        "they are left out of all."
         for seed, steps in steps_of.items()
-        if steps - common
+        if every - steps
     ]
     if len(common) < 3:
         found.append(f"The continual run in {language} has {len(common)} measured checkpoints; stages need at least 3.")
@@ -233,9 +235,12 @@ def _corpora(languages: dict, primary: str, original: dict, attempt) -> dict[str
     return {source: corpus for source, corpus in found.items() if corpus is not None}
 
 
-def _joint(languages: dict, primary: str, original: dict) -> dict[str, dict | None]:
+def _joint(languages: dict, primary: str, original: dict, pairwise) -> dict[str, dict | None]:
+    """Of the sources that have a corpus in the pairwise reading."""
     found = {}
     for source, proposals in _by_source(languages).items():
+        if source not in pairwise:
+            continue
         try:
             found[source] = algorithm1.corpus(proposals, primary, original, "joint")
         except UserError:  # the languages ask for more than there is
@@ -298,7 +303,7 @@ def predicted_shares(mixes: list[dict], primary: str) -> list[dict]:
                     "predicted": float(algorithm1.pairwise_share(share, of_primary)),
                     "joint": 1 - share,
                     "measured": mean,
-                    "ci": [low, high],
+                    "ci": np.clip([low, high], 0, 1).tolist(),
                     "by_seed": measured_S,
                 }
             )

@@ -15,7 +15,8 @@ primary's share in what the model does, 0 to 1: `knowledge_share`, `working_lang
 a language depends on the primary cannot be tested, and it keeps its tokens unless --assume names it.
 
 Several primaries, on all of which the first model was trained, count together (`algorithm1.together`): the loss gives the
-share of them all; a measured share has a column for each, such as `working_language_python` and `working_language_cpp`.
+share of them all; a measured share has a column for each, such as `working_language_python` and `working_language_cpp`, or
+one column for all.
 """
 
 import math
@@ -31,6 +32,7 @@ from babel_jax.optimum import algorithm1, sources
 COLUMNS = ("language", "seed", "step", "tokens", "loss", "score", "n")
 OPTIONAL = ("loss_error", *dependence.SHARES)
 CSV_SOURCES = ("loss", *dependence.SHARES)
+WORTH_SAYING = 0.01  # how far a share of several primaries is off their proportions
 FEWEST_CHECKPOINTS = 3  # of a run: a peak lies between two others
 SCHEDULE = "schedule"
 
@@ -109,6 +111,10 @@ def _of_study(parsed) -> dict | None:
     original = {language: amount / whole * (limits.budget or whole) for language, amount in study["original"].items()}
     corpus = algorithm1.corpus(chosen, study["primary"], original, parsed.reading, limits)
     print(f"{parsed.source}\n{table(chosen)}\n\n{corpus_table(corpus, original)}")
+    if parsed.source != sources.CALIBRATED and any(sources.CALIBRATED in of for of in proposals.values()):
+        print("The calibrated share foretells the measured one better at checkpoints left out: --source=calibrated.")
+    if found["schedules"] and found["schedules"]["proposal"]:
+        print("The continual runs with replay propose an order of training, too: --source=schedule.")
     return parsed.out and mixture(parsed.source, chosen, corpus, available)
 
 
@@ -124,6 +130,8 @@ def _chosen(proposals: dict[str, dict], source: str, *others: str) -> dict[str, 
     for name, of_source in by_source.items():
         if name != source:
             print(f"{name}\n{table(of_source)}\n")
+    for language in sorted(proposals.keys() - by_source[source].keys()):
+        print(f"{language}: it has no {source}, and keeps its tokens.")
     return by_source[source]
 
 
@@ -171,8 +179,11 @@ def _limits(parsed, available: dict[str, float], budget: float | None) -> algori
 def _of_csv(parsed) -> dict | None:
     """Prints what a table of losses and scores proposes; the mixture file's content where one is wanted."""
     original = amounts(parsed.original)
-    primaries = [name.strip() for name in parsed.primary.split(",")]
-    assumed = [name for name in parsed.assume.split(",") if name]
+    primaries, assumed = _names(parsed.primary), _names(parsed.assume)
+    if not primaries:
+        raise UserError("--primary names no language; give one: --primary=python.")
+    if len(primaries) > 1 and parsed.min_share:
+        raise UserError("--min_share goes with one primary: several keep their proportions; leave it out.")
     for name in primaries:
         if name not in original:
             raise UserError(f"--original has no {name}; give the primary's tokens too: {name}=11e9,….")
@@ -194,11 +205,19 @@ def _of_csv(parsed) -> dict | None:
     corpus = algorithm1.corpus(chosen, merged, together, parsed.reading, _limits(parsed, together, parsed.budget))
     corpus = algorithm1.apart(corpus, merged, of_primaries)
     print(f"{parsed.source}\n{table(chosen)}\n\n{corpus_table(corpus, original)}")
-    for language, observation in observations.items() if len(primaries) > 1 else ():
-        for name, residual_P in observation["residuals"].items():
-            far = ", ".join(f"{of} {100 * value:+.0f}" for of, value in zip(primaries, residual_P, strict=True))
-            print(f"{language}: its {name} is off the primaries' proportions by {far} points (mean over checkpoints).")
+    for language, observation in observations.items():
+        for name, residual_CxP in observation["residuals"].items():
+            residual_P = residual_CxP[
+                observation["steps"].tolist().index(proposals[language][parsed.source]["best_step"])
+            ]
+            if np.abs(residual_P).max() > WORTH_SAYING:
+                far = ", ".join(f"{of} {100 * value:+.0f}" for of, value in zip(primaries, residual_P, strict=True))
+                print(f"{language}: its {name} at the peak is off the primaries' proportions by {far} points.")
     return parsed.out and mixture(parsed.source, chosen, corpus, original)
+
+
+def _names(text: str) -> list[str]:
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def amounts(text: str) -> dict[str, float]:
@@ -253,11 +272,13 @@ def observations(frame: pd.DataFrame, primaries: dict[str, float], name="the tab
     """{new language: observation} of a table with the module's columns; rows of the primary languages are left out.
 
     An observation has language, steps [C], tokens [C], seeds, solved (`answers`), score_SxC, problems, losses and
-    loss_errors {"loss": [S, C]}, shares {source: [S, C]}, residuals {source: [P]} (of several primaries:
-    `algorithm1.together`). `primaries` gives the tokens of each; `name` is what errors call the table.
+    loss_errors {"loss": [S, C]}, shares {source: [S, C]}, residuals {source: [C, P], mean over seeds} (of several
+    primaries: `algorithm1.together`). `primaries` gives the tokens of each; `name` is what errors call the table.
     """
     if missing := [column for column in COLUMNS if column not in frame]:
-        raise UserError(f"{name} lacks the column {', '.join(missing)}; it needs {', '.join(COLUMNS)}.")
+        raise UserError(
+            f"{name} lacks the column {', '.join(missing)}; it needs {', '.join(COLUMNS)}, separated by commas."
+        )
     frame = frame[~frame["language"].isin([*primaries]).to_numpy(bool)].copy()
     if frame.empty:
         known = ", ".join(primaries)
@@ -267,6 +288,8 @@ def observations(frame: pd.DataFrame, primaries: dict[str, float], name="the tab
     by_primary = {source: [f"{source}_{one}" for one in primaries] for source in dependence.SHARES}
     split = {source: columns for source, columns in by_primary.items() if frame.columns.isin(columns).any()}
     for source, columns in split.items():
+        if source in frame:
+            raise UserError(f"{name} has {source} and {columns[0]}; give it for each primary, or for all together.")
         if missing := [column for column in columns if column not in frame]:
             raise UserError(f"{name} lacks the column {', '.join(missing)}; {source} needs one for each primary.")
     parts = [column for columns in split.values() for column in columns]
@@ -282,7 +305,11 @@ def observations(frame: pd.DataFrame, primaries: dict[str, float], name="the tab
         residuals[source] = pd.DataFrame(residual_NxP, frame.index)
     return {
         str(language): _observation(str(language), rows, name)
-        | {"residuals": {source: off.loc[rows.index].mean().to_numpy() for source, off in residuals.items()}}
+        | {
+            "residuals": {
+                name: off.loc[rows.index].groupby(rows["step"]).mean().to_numpy() for name, off in residuals.items()
+            }
+        }
         for language, rows in frame.groupby("language")
     }
 

@@ -199,11 +199,26 @@ def train_one(config: ConfigDict, workdir, seed: int, name: str, profile_dir=Non
     workdir = files.path(workdir)
     run = plan.make_run_config(config, name, seed, workdir)
     check_same_config(workdir, run_config.plain(config), hosts.is_first())
+    _say_length(config, run, seed, name)
     board = Board(run.steps, 1, 1)
     try:
         execute(config, workdir, seed, name, lambda message: board.update((seed, name), message), profile_dir, probing)
     finally:
         board.close()
+
+
+def _say_length(config: ConfigDict, run: ConfigDict, seed: int, name: str) -> None:
+    """Says so where a mixture file is for another number of tokens than its run takes: the config sets the length."""
+    if not run.mixture or not hosts.is_first():
+        return
+    step_tokens = run.batch_size * _cached_materials(config, seed, name)[0].max_length
+    meant, steps = mixtures.read(run.mixture).get("tokens"), run.steps
+    if isinstance(meant, int) and abs(meant - steps * step_tokens) > step_tokens:
+        print(
+            f"{run.mixture} is for {meant:,} tokens and this run takes {steps * step_tokens:,}; for as many set "
+            f"--config.runs.{plan.role_of(name)}.steps={round(meant / step_tokens)}.",
+            file=sys.stderr,
+        )
 
 
 def measure_one(config: ConfigDict, workdir, seed: int, name: str) -> None:

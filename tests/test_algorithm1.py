@@ -259,13 +259,9 @@ def test_several_primaries_stand_as_one():
     np.testing.assert_allclose(algorithm1.together([[11 / 16], [11 / 21]], [11e9])[0], [11 / 16, 11 / 21])
     asked_KxP, primary_P = np.array([[0.4, 0.2], [0.1, 0.2]]), [20.0, 10.0]
     common_K, residual_KxP = algorithm1.together(asked_KxP, primary_P)
-    assert common_K[0] == pytest.approx(0.6), "its shares are in the primaries' proportions"
-    np.testing.assert_allclose(residual_KxP[0], 0, atol=1e-12)
-    x = np.linspace(0.01, 1, 100_000)
-    error = (0.1 - x * 2 / 3) ** 2 + (0.2 - x / 3) ** 2
-    assert common_K[1] == pytest.approx(x[error.argmin()], abs=1e-4)
-    np.testing.assert_allclose(residual_KxP, asked_KxP - common_K[:, None] * [[2 / 3, 1 / 3]])
-    assert algorithm1.together([0.0, 1.0], [1.0, 9.0])[0] == 1, "0.9 / 0.82, and no share is more than all"
+    np.testing.assert_allclose(common_K, [0.6, 0.3])
+    np.testing.assert_allclose(residual_KxP, [[0, 0], [-0.1, 0.1]], atol=1e-12)
+    assert algorithm1.together([0.4, 0.6000001], [1.0, 9.0])[0] == 1, "no share is more than all"
     assert np.isnan(algorithm1.together([[np.nan, 0.5], [0.5, 0.5]], [1.0, 1.0])[0]).tolist() == [True, False]
     with pytest.raises(UserError, match="sum to at most 1"):
         algorithm1.together([[0.7, 0.5]], primary_P)

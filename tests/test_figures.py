@@ -8,7 +8,7 @@ import synthetic_study
 from PIL import Image
 
 from babel_jax import findings as found_in
-from babel_jax.report import drawing, figures
+from babel_jax.report import corpus_figures, drawing, figures
 
 SEVERAL = ("php", "cpp")
 
@@ -77,6 +77,21 @@ def test_tokens_show_every_proposal_beside_the_original(findings):
     findings["languages"]["php"]["proposals"]["loss"] |= {"tokens": 0.0, "tokens_ci": [0.0, 0.0]}
     (place,) = (text.xy for text in drawn(findings, "tokens")[0].axes[0].texts if text.get_text().startswith("loss:"))
     assert place[0] > 0, "P* = 1 asks for none, which a logarithmic axis cannot show"
+
+
+def test_no_name_covers_another_where_many_points_meet():
+    figure, axes = drawing.make_axes(1, 4.4)
+    ax = axes[0, 0]
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1)
+    names = [f"Algorithm 1, share {number}" for number in range(8)]
+    corpus_figures._label_points(
+        ax, [(0.88, 0.1 + 0.01 * i, name, "black") for i, name in enumerate(names)], [(0.89, 0.5)]
+    )
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) == len(names)
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
 
 
 def test_rivals_mark_who_is_harmed_and_what_the_search_costs(findings):

@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 from babel_jax import findings, mixtures, plan, proposals
 from babel_jax.__main__ import main
 from babel_jax.errors import UserError
-from babel_jax.optimum import algorithm1
+from babel_jax.evolution import stages
+from babel_jax.optimum import algorithm1, sources
 
 STEPS = np.array([0, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512])
 PEAK = 6
@@ -202,6 +203,11 @@ def test_what_is_no_table_is_one_line(tmp_path, capsys):
         (["--csv=F"], "--csv needs --primary and --original"),
         (["--csv=F", "--primary=python", "--original=php=1"], "--original has no python"),
         (["--csv=F", "--primary=python", "--original=python=x"], "write NAME=TOKENS"),
+        (["--csv=F", "--primary=,", "--original=python=1"], "--primary names no language"),
+        (
+            ["--csv=F", "--primary=a,b", "--original=a=1,b=1,c=1", "--min_share=0.1"],
+            "--min_share goes with one primary",
+        ),
         (["--csv=F", "--primary=python", "--original=python=0"], "tokens above 0"),
         (["--csv=F", "--primary=python", "--original=python=1,php=2,python=3"], "has python twice"),
         (["--csv=F", "--primary=p", "--original=p=1", "--source=schedule"], "needs a study"),
@@ -248,22 +254,43 @@ def test_several_primaries_of_a_table_count_together(planted, tmp_path, capsys):
     """Python and C++ in the proportions 2 to 1: the loss is the share of both, and the corpus keeps their proportions."""
     frame = planted[planted["language"] == "php"].drop(columns="knowledge_share")
     both = 0.6 + 0.001 * frame["seed"].to_numpy() - 0.001
-    parts = {"working_language_python": both * 2 / 3, "working_language_cpp": both / 3}
-    frame, out = frame.assign(**parts), tmp_path / "m.json"
-    arguments = [f"--csv={written(frame, tmp_path)}", "--primary=python,cpp", f"--out={out}"]
+    frame = frame.assign(working_language_python=both * 2 / 3, working_language_cpp=both / 3)
+    frame, out = (
+        pd.concat([frame, frame.assign(language="cpp", score=0.0)]),
+        tmp_path / "m.json",
+    )  # a primary's rows: left out
+    arguments = [f"--csv={written(frame, tmp_path)}", "--primary=python, cpp,python", f"--out={out}"]
     arguments.append("--original=python=8e9,cpp=4e9,php=30e9")
     assert main(["optimize", *arguments, "--source=working_language"]) == 0
     printed = capsys.readouterr().out
     assert {name: row[1] for name, row in sizes(printed).items()} == {"python": "8B", "cpp": "4B", "php": "8B"}
-    assert "php: its working_language is off the primaries' proportions by python +0, cpp +0 points" in printed
+    assert "proportions" not in printed
     found = mixtures.read(out)
     assert found["stages"][0]["weights"] == {"python": 0.4, "cpp": 0.2, "php": 0.4}
+    assert found["made"]["proposals"]["php"]["tokens"] == pytest.approx(8e9), "12e9 of both primaries"
     assert main(["optimize", *arguments]) == 0
     found = mixtures.read(out)["made"]["corpus"]["tokens"]
     assert found["php"] == pytest.approx(12e9 * 5 / 11, rel=0.15) and found["python"] == 2 * found["cpp"] == 8e9
     assert main(["optimize", *arguments, "--max_epochs=0.5"]) == 0, "a bound holds for each in its proportion"
     found = mixtures.read(out)["made"]["corpus"]
     assert found["tokens"]["python"] == pytest.approx(4e9) and "available tokens of python+cpp" in found["active"]
+
+
+def test_a_language_that_leans_on_one_of_two_primaries_depends_on_them(planted, tmp_path, capsys):
+    """On the smaller one, even: what counts is the share of both, and how it is off their proportions is said."""
+    frame = planted[planted["language"] == "php"].drop(columns="knowledge_share")
+    cpp = (
+        0.6 + 0.001 * frame["seed"].to_numpy() + 0.1 * (frame["step"].to_numpy() > 100)
+    )  # another share after the peak
+    file = written(frame.assign(working_language_python=0.02, working_language_cpp=cpp), tmp_path)
+    arguments = ["optimize", f"--csv={file}", "--primary=python,cpp", "--original=python=11e9,cpp=1e9,php=23e9"]
+    assert main([*arguments, "--source=working_language"]) == 0
+    printed = capsys.readouterr().out
+    assert sizes(printed)["php"][1] == "7.32B" and "does not depend" not in printed  # 12e9 x (1 - 0.621) / 0.621
+    assert (
+        "php: its working_language at the peak is off the primaries' proportions by python -55, cpp +55 points."
+        in printed
+    )
 
 
 @pytest.mark.parametrize(
@@ -275,6 +302,7 @@ def test_several_primaries_of_a_table_count_together(planted, tmp_path, capsys):
             "row 2: working_language_python + working_language_cpp is",
         ),
         (lambda frame: frame.assign(working_language_cpp=1.7), "working_language_cpp is 1.7 and must be from 0 to 1"),
+        (lambda frame: frame.assign(working_language=0.6), "give it for each primary, or for all together"),
     ],
 )
 def test_wrong_shares_of_several_primaries_are_errors(planted, tmp_path, capsys, change, message):
@@ -283,6 +311,34 @@ def test_wrong_shares_of_several_primaries_are_errors(planted, tmp_path, capsys,
     original = "--original=python=8,cpp=4,php=30,csharp=2"
     assert main(["optimize", f"--csv={file}", "--primary=python,cpp", original]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_language_without_the_source_keeps_its_tokens_and_is_named(planted, tmp_path, capsys):
+    frame = planted.copy()
+    frame.loc[frame["language"] == "csharp", "knowledge_share"] = np.nan
+    assert optimize(written(frame, tmp_path), "--source=calibrated") == 0
+    printed = capsys.readouterr().out
+    assert "csharp: it has no calibrated, and keeps its tokens." in printed and sizes(printed)["csharp"][1] == "16B"
+
+
+def test_the_first_share_that_was_measured_calibrates():
+    """Knowledge comes before the working language; where it stays the same, nothing is calibrated."""
+    rows = continual_runs("php", 0.6)
+    (observation,) = proposals.observations(rows.assign(working_language=0.3), {"python": 11e9}).values()
+    after = observation["shares"]["knowledge_share"]
+    observation["shares"]["working_language"] = 0.9 * after
+    spread = np.array([0.0, 0.0, 0.09])[:, None]  # the mean over seeds counts, not one of them
+    found = sources.proposals(observation | {"shares": {"knowledge_share": after + spread}}, *verdicts_of(observation))
+    middle = found["proposals"]["calibrated"]["p_star"]
+    assert middle == pytest.approx((after + spread)[:, PEAK].mean(), abs=0.02)
+    both = sources.proposals(observation, *verdicts_of(observation))
+    assert both["chosen"]["measured"] == "knowledge_share"
+    observation["shares"]["knowledge_share"] = np.zeros_like(after)
+    assert sources.proposals(observation, *verdicts_of(observation))["chosen"] is None
+
+
+def verdicts_of(observation):
+    return stages.verdict(observation["steps"], observation["solved"]), None, 11e9, 23e9
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import copy
 import html
 import json
 import re
@@ -55,6 +56,36 @@ def test_every_figure_lies_beside_its_data(organism):
         assert f'download="{name}.csv" href="data:text/csv;base64,' in text
     assert (folder / "story.png").read_bytes() == (folder / "figures" / "story.png").read_bytes()
     assert text.count("<svg") == len(drawn)
+
+
+@pytest.mark.parametrize(
+    "gone", [{"continual": [1]}, {"control": [1]}, {"continual": [1], "control": [2]}, {"continual": [0, 1, 2]}]
+)
+def test_a_run_that_is_missing_in_some_seed_leaves_a_whole_report(tmp_path, rows, gone):
+    """Whole, also where two runs have other seeds than each other: these are compared over the seeds that both have."""
+    kept = [(seed not in gone.get(run, ())) for run, seed in zip(rows["run"], rows["seed"], strict=True)]
+    description = synthetic_study.description(rows)
+    synthetic_study.write_study(tmp_path, rows[kept])
+    files.write_json(tmp_path / "study.json", description)
+    text = plain(report.build(tmp_path).read_text())
+    for run, seeds in gone.items():
+        assert f"Run {run} has no measurements of seed {', '.join(map(str, seeds))}" in text
+    if gone.get("control") and gone.get("continual"):  # only seed 0 has both
+        (found,) = (
+            entry
+            for entry in files.read_json(tmp_path / "report" / "summary.json")["verdicts"]
+            if entry["name"] == "functional"
+        )
+        assert found["verdict"] == verdicts.OPEN and "[" not in found["number"]
+
+
+def test_both_readings_of_eq_3_stand_on_the_page_of_several_languages():
+    found = synthetic_study.found(("php", "cpp"))
+    text = plain(page.page(found, verdicts.verdicts(found), {}))
+    assert "from the loss, pairwise" in text and ("from the loss, joint" in text or "no solution" in text)
+    assert "from the loss, pairwise, as the paper writes it" in text, "where C++ changes, too"
+    one = copy.deepcopy(synthetic_study.found())
+    assert "pairwise, " not in plain(page.page(one, verdicts.verdicts(one), {}))
 
 
 def test_the_page_needs_nothing_from_outside(organism):

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from helpers import ROOT, SMALL_WORLD, environment, same, state_at
 
-from babel_jax import measurements, plan, study
+from babel_jax import measurements, mixtures, plan, study
 from babel_jax.__main__ import load_config, main
 from babel_jax.errors import UserError
 from babel_jax.training import loop
@@ -331,6 +331,33 @@ def test_two_studies_in_one_process_do_not_share_their_worlds():
     other = load_config(str(ROOT / "configs" / "tiny.py"), ["--config.world.documents=128"])
     found = [study._cached_materials(config, 0, "continual")[0] for config in (one, other, one)]
     assert [len(material.sources["python"]) for material in found] == [64, 128, 64]
+
+
+def test_the_seconds_of_a_study_survive_its_death(tmp_path, monkeypatch):
+    """Each call adds what it has waited when it last wrote; what a run says of itself is summed."""
+    clock = iter((100.0, 104.0, 107.0, 500.0, 502.0))
+    monkeypatch.setattr(study.time, "perf_counter", lambda: next(clock))
+    first = study._Seconds(tmp_path)
+    first.update({"training": 3.0})
+    first.write()
+    first.write()
+    assert json.loads((tmp_path / "seconds.json").read_text()) == {"training": 3.0, "total": 7.0}
+    second = study._Seconds(tmp_path)  # the first was killed; another begins later
+    second.update({"training": 1.0})
+    second.write()
+    assert json.loads((tmp_path / "seconds.json").read_text()) == {"training": 4.0, "total": 9.0}
+
+
+def test_a_run_says_so_when_its_mixture_is_for_another_number_of_tokens(config_file, tmp_path, capsys):
+    config, file = load_config(str(config_file), []), tmp_path / "m.json"
+    step_tokens = 16 * plan.load_material(config, 0).max_length
+    for steps, says in ((config.runs.mix.steps, False), (3, True)):
+        weights = [{"tokens": 0, "weights": {"python": 0.5, "php": 0.5}}]
+        mixtures.write(file, {"stages": weights, "tokens": steps * step_tokens, "sources": {}})
+        run = plan.make_run_config(plan.with_mixture(config, "mix", str(file)), "mix", 0)
+        assert run.batch_size == 16
+        study._say_length(config, run, 0, "mix")
+        assert ("for as many set --config.runs.mix.steps=3." in capsys.readouterr().err) == says
 
 
 def test_an_accelerator_is_not_shared_by_workers(monkeypatch):

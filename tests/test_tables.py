@@ -16,10 +16,16 @@ def made():
 
 def test_markdown_rows_have_as_many_cells_as_their_head(made):
     blocks = made["results.md"].strip().split("\n\n")
-    assert len(blocks) == 8, "a title and a table each"
+    assert len(blocks) == 10, "a title and a table each"
     for block in blocks[1::2]:
         assert len({line.count("|") for line in block.splitlines()}) == 1
-    for title in ("Continual pre-training", "Algorithm 1", "From-scratch mixes", "Claims"):
+    for title in (
+        "Continual pre-training",
+        "Algorithm 1",
+        "From-scratch mixes",
+        "Shares in from-scratch models",
+        "Claims",
+    ):
         assert f"**{title}**" in made["results.md"]
 
 
@@ -33,9 +39,21 @@ def test_the_numbers_are_those_of_the_findings(made):
         assert row.endswith(f"| {depends} |")
 
 
+def test_predicted_shares_stand_beside_measured_ones(made):
+    rows = {(row["name"], row["language"]): row for row in synthetic_study.found(LANGUAGES)["predicted"]}
+    lines = made["results.md"][made["results.md"].index("**Shares") :].splitlines()
+    (line,) = (line for line in lines[: lines.index("**Claims**")] if line.startswith("| schedule |"))
+    for cell, language in zip(line.split("|")[2:-1], LANGUAGES, strict=True):
+        row = rows["schedule", language]
+        assert cell.startswith(
+            f" {100 * row['predicted']:.0f}\N{NO-BREAK SPACE}%: {100 * row['measured']:.0f}\N{NO-BREAK SPACE}% ["
+        )
+        assert 0 <= row["ci"][0] <= row["ci"][1] <= 1
+
+
 def test_latex_is_balanced_and_escaped(made):
     text = made["results.tex"]
-    assert text.count(r"\begin{") == text.count(r"\end{") == 8
+    assert text.count(r"\begin{") == text.count(r"\end{") == 10
     assert not re.search(r"(?<!\\)[%#_]", text), "a bare special character"
     for table in text.split(r"\end{table}")[:-1]:
         columns = len(re.search(r"\\begin\{tabular\}\{(l+)\}", table)[1])

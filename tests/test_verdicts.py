@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import synthetic_study
 
+from babel_jax.evolution import measured
 from babel_jax.report import words
 from babel_jax.report.verdicts import MISSING, OPEN, REFUTED, SUPPORTED, UNTESTED, verdicts
 
@@ -55,8 +56,50 @@ def test_several_languages_are_judged_each_for_itself():
     assert by_key["transition", "php"] == SUPPORTED and by_key["transition", "cpp"] != SUPPORTED
     assert by_key["dependence", "php"] == SUPPORTED and by_key["dependence", "cpp"] == REFUTED
     assert by_key["proposal", "cpp"] == REFUTED, "a language that does not depend is left alone"
-    assert by_key["cost", None] == REFUTED, "a swarm of three runs is cheaper than continual runs and controls"
+    assert by_key["cost", None] == SUPPORTED, "a law is fitted to a swarm and to a sweep"
     assert len(by_key) == len(found)
+
+
+def test_a_laws_search_is_its_swarm_and_its_sweep():
+    findings = copy.deepcopy(synthetic_study.found(("php", "cpp")))
+    costs = {row["what"]: row for row in findings["costs"]}
+    swarm, sweep = costs["swarm"], costs["sweep of shares"]
+    assert (
+        f"{swarm['final_runs'] + sweep['final_runs']:.1f} times a from-scratch run"
+        in judged(findings, "cost")["sentence"]
+    )
+    costs["Algorithm 1's search"]["flops"] = swarm["flops"] + 1
+    assert judged(findings, "cost")["verdict"] == SUPPORTED
+    costs["Algorithm 1's search"]["flops"] = swarm["flops"] + sweep["flops"] + 1
+    assert judged(findings, "cost")["verdict"] == REFUTED
+
+
+def test_differences_are_told_with_their_intervals(findings):
+    curves = findings["languages"]["php"]["curves"]
+    last = {part: measured.last(curves["patches"][part]) for part in ("none", "embeddings", "blocks")}
+    over = {part: measured.difference(last[part], last["blocks"])["value"] for part in ("none", "embeddings")}
+    told = judged(findings, "patches")["sentence"].replace("\N{NO-BREAK SPACE}", " ")
+    assert abs(over["none"] - over["embeddings"]) > 0.05
+    assert f"The blocks add +{100 * over['none']:.1f} points" in told
+    assert f"+{100 * over['embeddings']:.1f} points" in told[told.index("The blocks") + 30 :]
+    told = judged(findings, "functional")["sentence"].replace("\N{NO-BREAK SPACE}", " ")
+    fall, low, high = map(int, re.search(r"by (\d+) \[(\d+), (\d+)\]; in", told).groups())
+    assert low < fall < high
+    lens = measured.working_language(curves["lens"]["continual", "primary_share_pair"])
+    assert (
+        f"to {100 * measured.end(lens)['value']:.0f}\N{NO-BREAK SPACE}%"
+        in judged(findings, "working_language")["number"]
+    )
+
+
+def test_only_seeds_that_have_both_are_compared():
+    one = {"value": 2.0, "ci": [0, 4], "by_seed": np.array([1.0, 3.0]), "seeds": [0, 1]}
+    two = {"value": 15.0, "ci": [0, 30], "by_seed": np.array([10.0, 20.0]), "seeds": [1, 2]}
+    found = measured.difference(one, two)
+    assert found["value"] == 7 and found["seeds"] == [1] and np.isnan(found["ci"]).all()
+    assert np.isnan(measured.difference(one, two | {"seeds": [5, 6]})["value"])
+    both = measured.difference(one, two | {"seeds": [1, 0]})
+    assert both["by_seed"].tolist() == [19, 7] and both["ci"][0] < 13 < both["ci"][1]
 
 
 def test_what_was_not_measured_is_said_to_be_missing(findings):

@@ -72,11 +72,12 @@ def _with_interval(steps_C, value_SxC, n_SxC, own, seeds, unit: bool) -> dict:
 
 
 def at(curve: dict | None, step: int) -> dict | None:
-    """Value, interval and per-seed values of a curve at a step: {"value", "ci", "by_seed"}; None if not measured."""
+    """Value, interval and per-seed values of a curve at a step: {"value", "ci", "by_seed", "seeds"}; None if not measured."""
     if curve is None or step not in curve["steps"]:
         return None
     index = int(np.flatnonzero(curve["steps"] == step)[0])
-    return _point(curve["mean"][index], curve["low"][index], curve["high"][index], curve["value_SxC"][:, index])
+    interval = curve["low"][index], curve["high"][index]
+    return _point(curve["mean"][index], *interval, curve["value_SxC"][:, index], curve["seeds"])
 
 
 def last(curve: dict | None) -> dict | None:
@@ -96,29 +97,42 @@ def end(curve: dict | None) -> dict | None:
     last = weights_C > 0  # earlier checkpoints may be undefined: no share of no solved problem
     by_seed = curve["value_SxC"][:, last] @ weights_C[last]
     if len(by_seed) == 1:
-        return _point(by_seed[0], *(curve[bound][last] @ weights_C[last] for bound in ("low", "high")), by_seed)
+        interval = (curve[bound][last] @ weights_C[last] for bound in ("low", "high"))
+        return _point(by_seed[0], *interval, by_seed, curve["seeds"])
     mean, low, high = statistics.student(by_seed)
     if curve["unit"]:
         low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
-    return _point(mean, low, high, by_seed)
+    return _point(mean, low, high, by_seed, curve["seeds"])
 
 
-def _point(value, low, high, by_seed) -> dict:
-    return {"value": float(value), "ci": [float(low), float(high)], "by_seed": np.asarray(by_seed, float)}
+def _point(value, low, high, by_seed, seeds) -> dict:
+    values_S = np.asarray(by_seed, float)
+    return {"value": float(value), "ci": [float(low), float(high)], "by_seed": values_S, "seeds": list(seeds)}
+
+
+def difference(first: dict, second: dict) -> dict:
+    """Second minus first of two points as `at` gives them, paired by seed: another one, over the seeds that both have.
+
+    NaN where they have none in common; no interval where they have one.
+    """
+    seeds = [seed for seed in first["seeds"] if seed in second["seeds"]]
+    one_S, two_S = (point["by_seed"][[point["seeds"].index(seed) for seed in seeds]] for point in (first, second))
+    found = statistics.paired_difference(one_S, two_S) if seeds else [np.nan] * 3
+    return _point(*found, two_S - one_S, seeds)
 
 
 def change(curve: dict | None, step: int) -> dict | None:
-    """End level minus the value at `step`: {"value", "ci", "by_seed"}; Student t over the seeds' differences.
+    """End level minus the value at `step`, a point as of `at`; Student t over the seeds' differences.
 
     One seed: the bounds come from the bounds of both values, which is wider than a paired interval would be.
     """
     before, after = at(curve, step), end(curve)
     if before is None:
         return None
-    mean, low, high = statistics.paired_difference(before["by_seed"], after["by_seed"])
+    found = difference(before, after)
     if len(before["by_seed"]) == 1:
-        low, high = after["ci"][0] - before["ci"][1], after["ci"][1] - before["ci"][0]
-    return _point(mean, low, high, after["by_seed"] - before["by_seed"])
+        found["ci"] = [after["ci"][0] - before["ci"][1], after["ci"][1] - before["ci"][0]]
+    return found
 
 
 def solved(frame: pd.DataFrame, run: str, language: str) -> dict | None:

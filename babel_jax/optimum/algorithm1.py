@@ -155,7 +155,10 @@ def _decide(found: dict, dependence: dict | None, original_tokens: float | None)
     """What follows from a proposal, and why, in a sentence."""
     language, ci = found["language"], found["tokens_ci"]
     if np.isnan([found["p_star"], *ci]).any():
-        return UNDECIDED, f"{language}: P* has no value, or no interval, at the best checkpoint."
+        return (
+            UNDECIDED,
+            f"{language}: P* has no value, or no interval, at the best checkpoint (one seed needs `loss_error`).",
+        )
     decision, reason = _sized(language, found["tokens"], ci, original_tokens, "pairwise")
     if dependence is None:
         return UNDECIDED, f"{reason} Whether it depends on the primary was not tested."
@@ -292,7 +295,7 @@ def _feasible(wanted: dict, kept: set, original: dict, limits: Constraints) -> t
     if (low_K > most_K).any() or low_K.sum() > total * (1 + 1e-9):
         raise UserError(
             f"not every language can have {limits.min_share:g} of {readable(total)} tokens beside those left alone; lower "
-            "--min_share, or raise --max_epochs."
+            f"--min_share{', or raise --max_epochs' if limits.available else ''}."
         )
     tokens_K = _nearest(wanted_K, low_K, high_K, total)
     if tokens_K.sum() < total * (1 - 1e-9):
@@ -332,24 +335,24 @@ def _nearest(wanted_K, low_K, high_K, total: float) -> np.ndarray:
 
 
 def together(share_xP, primary_tokens_P) -> tuple[np.ndarray, np.ndarray]:
-    """Several primaries as one: their common share that comes nearest to the share of each.
+    """Several primaries as one: their common share, and how far each is from its part of it.
 
-    By Eq. 2 primary p of E = sum_p eta_p tokens has the share eta_p / (E + eta_j) = (eta_p / E) x of language j's work,
-    where x = E / (E + eta_j) is that of all primaries: P equations for one unknown, solved by least squares. With x and E
-    the primaries stand in Eq. 3 as one language does; a budget that scales all languages alike leaves x as it is.
+    By Eq. 2 primary p of E = sum_p eta_p tokens has the share eta_p / (E + eta_j) of language j's work, so all together
+    have x = E / (E + eta_j), the sum of theirs. With x and E the primaries stand in Eq. 3 as one language does; a budget
+    that scales all languages alike leaves x as it is.
 
     Args:
       share_xP: each primary's share, in any shape with the primaries last.
       primary_tokens_P: tokens of each primary.
     Returns:
-      (x in [0, 1], asked share of each minus the one that x gives it: not 0 where a language leans on the primaries in
-      other proportions than those that the corpus has them in).
+      (x in [0, 1], share of each minus (eta_p / E) x: not 0 where a language leans on the primaries in other proportions
+      than those that the corpus has them in).
     """
     share_xP, primary_P = np.asarray(share_xP, float), np.asarray(primary_tokens_P, float)
     if np.nanmin(share_xP) < 0 or np.nanmax(share_xP.sum(-1)) > 1 + 1e-6:
         raise UserError("shares of the primaries lie between 0 and 1 and sum to at most 1 for each language.")
     part_P = primary_P / primary_P.sum()
-    common_x = np.clip(share_xP @ part_P / (part_P @ part_P), 0, 1)
+    common_x = np.minimum(share_xP.sum(-1), 1)
     return common_x, share_xP - common_x[..., None] * part_P
 
 

@@ -78,6 +78,6 @@ def _chosen(calibrations: dict) -> dict | None:
     """The loss whose calibrated P foretells a measured share best (calibration.choose); None where none does."""
     for name in CALIBRATED_BY:
         fits = {source: {name: of_source[name]} for source, of_source in calibrations.items() if name in of_source}
-        if found := calibration.choose(fits):
-            return found
+        if fits:
+            return calibration.choose(fits)
     return None

@@ -415,6 +415,11 @@ function show(language) {
   const peak = curve ? curve.mean.reduce((best, value, i) => (value > curve.mean[best] ? i : best), 0) : 0;
   state.place = peak;
   at("step").value = peak;
+  const compared = series(at("metric").value);
+  for (const [id, run] of [["first", "continual"], ["second", "control"]]) {
+    fill(at(id), Object.entries(compared).map(([key, each]) => [key, each.title]));
+    if (compared[`${run} ${language}`]) at(id).value = `${run} ${language}`;
+  }
   draw();
 }
 

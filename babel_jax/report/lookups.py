@@ -4,6 +4,7 @@ import collections
 
 import numpy as np
 
+from babel_jax import candidates
 from babel_jax.optimum import algorithm1, compare
 from babel_jax.optimum.sources import CALIBRATED
 
@@ -87,14 +88,15 @@ def optimised_name(findings: dict) -> str | None:
 def asked(findings: dict) -> list[tuple[str, float, list | None]]:
     """(source of P, the new languages' share that Algorithm 1 asks for, its interval), as the mixes are made from them.
 
-    The losses and the measured share as the paper writes the rule, 1 where a language asks for tokens without end; the
-    calibrated share as the tests allow. An interval with one new language alone, where its proposal is what is asked.
+    The losses and the measured share as the paper writes the rule (a language that asks for tokens without end keeps what
+    it has); the calibrated share as the tests allow. An interval with one new language alone, where its proposal is what
+    is asked.
     """
-    primary, found = findings["study"]["primary"], []
+    primary, original, found = findings["study"]["primary"], findings["study"]["original"], []
     for source, corpus in findings["corpora"].items():
         tokens = corpus["tokens"] if source == CALIBRATED else corpus["as_written"] or corpus["unconstrained"]
-        amounts = np.array(list(tokens.values()))
-        share = 1.0 if np.isinf(amounts).any() else 1 - tokens[primary] / amounts.sum()
+        tokens = candidates.finite(tokens, original)
+        share = 1 - tokens[primary] / sum(tokens.values())
         interval = None
         if len(findings["languages"]) == 1:
             (here,) = findings["languages"].values()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from babel_jax.evolution import measured
+from babel_jax.optimum.sources import CALIBRATED
 from babel_jax.report import lookups, words
 
 
@@ -202,6 +203,10 @@ def _corpora(findings: dict) -> str:
     readings += [(source, corpus, ", joint") for source, corpus in joint.items() if corpus]
     for source, corpus, reading in readings:
         name = f"from the {words.SOURCE_NAMES.get(source, source)}{reading or ''}"
+        written = corpus["as_written"]
+        if written and source != CALIBRATED and reading != ", joint" and written != corpus["unconstrained"]:
+            amounts = [words.number(written[language]) for language in original]
+            rows.append([f"{name}, as the paper writes it", *amounts, "no language is tested, none is left alone"])
         kinds = [(name, corpus["tokens"], "; ".join(corpus["active"]) or "no constraint binds")]
         if corpus["active"]:
             kinds.append((f"{name}, unconstrained", corpus["unconstrained"], ""))
@@ -260,7 +265,7 @@ SECTIONS = (
         "tower",
         _always(
             "Above: accuracy smoothed over checkpoints with its 95 % interval (Student t over seeds, or over the one seed’s "
-            "problems); dots are not smoothed. The dark cross: the peak with 95 % intervals of its step and accuracy, which is "
+            "problems); dots are not smoothed. The cross: the peak with 95 % intervals of its step and accuracy, which is "
             "cross-fitted and so may lie off the curve. Below: how often each checkpoint is the best one in "
             "replicates of the curve that other seeds might have given."
         ),
@@ -369,7 +374,8 @@ SECTIONS = (
             "Models from scratch, trained for equally many steps; small dots are seeds, the ring is the original mix, diamonds "
             "are other mixes, stars those whose shares change on the way. Band: 95 %, "
             f"{'Student t over seeds' if len(findings['study']['seeds']) > 1 else 'over problems, one seed'}. "
-            "Lines: what Algorithm 1 asks for, from the calibrated share as the tests allow; strips: its 95 % interval."
+            "Lines: what Algorithm 1 asks for as it is written, from the calibrated share as the tests allow; strips, with one "
+            "new language: its 95 % interval."
         ),
         ("optimum",),
         "Four points of one language, no seeds.",
@@ -400,7 +406,8 @@ SECTIONS = (
         "Predicted and measured shares, from scratch",
         "corpus",
         _always(
-            "One mark a from-scratch mix: the share that Eq. 2 predicts from its tokens, and the one its probes measure."
+            "One mark a from-scratch mix: the share that Eq. 2 predicts from its tokens, and the one its probes measure. "
+            "Bars: 95 %, Student t over seeds."
         ),
         ("predicted",),
         "From-scratch models are not probed.",
@@ -429,6 +436,6 @@ METHOD = (
     "from noise is no decline.",
     "Mixes. All start from random parameters, with equal total steps and tokens unless they are named otherwise. Differences are "
     "paired over seeds; the best of several mixes is chosen on the other seeds, so that noise does not choose the winner it then "
-    "measures.",
+    "measures (but where a schedule is compared with the best, which the sentence says).",
     "One seed says nothing about others: its intervals speak of problems alone, and the text says so.",
 )

@@ -30,6 +30,7 @@ Keys, null where something was not measured or has no interval; numbers have 6 d
 | `wall_seconds`, `versions` | seconds by phase; versions of libraries |
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -81,7 +82,7 @@ def of_language(new: str, here: dict) -> dict:
     accuracy = curves["accuracy"].get(("continual", new, "all"))
     share = curves["knowledge"].get("continual")
     pair = curves["lens"].get(("continual", "primary_share_pair"), [])
-    control_pair = curves["lens"].get(("control", "primary_share_pair"), [None] * len(pair))
+    control_pair = curves["lens"].get(("control", "primary_share_pair"), [])
     working = measured.working_language(pair)
     return {
         "accuracy": {
@@ -113,7 +114,7 @@ def of_language(new: str, here: dict) -> dict:
                     "primary_share_end": value(measured.end(inside)),
                     "control_end": value(measured.end(beside)),
                 }
-                for layer, (inside, beside) in enumerate(zip(pair, control_pair, strict=True))
+                for layer, (inside, beside) in enumerate(itertools.zip_longest(pair, control_pair))
             ],
         },
         "transferring_neurons": {

@@ -33,7 +33,7 @@ class Table:
 
 def results(findings: dict) -> dict[str, str]:
     """The tables of a study as files: {"results.md", "results.tex"}. What was not measured is an empty cell."""
-    made = (continual(findings), proposals(findings), mixes(findings), claims(findings))
+    made = (table(findings) for table in (continual, proposals, mixes, predicted, claims))
     made = [table for table in made if table.rows]
     return {"results.md": "\n".join(map(markdown, made)), "results.tex": "\n".join(map(latex, made))}
 
@@ -104,6 +104,28 @@ def mixes(findings: dict) -> Table:
     of = "mean" if score == compare.MACRO else language_name(score)
     head = ("mix", "new share", *map(language_name, languages), "mean", f"{of} minus original", "p (Holm)", "guard")
     return Table("From-scratch mixes", head, tuple(rows))
+
+
+def predicted(findings: dict) -> Table:
+    """One row a from-scratch mix (without the swarm): the primary's share by Eq. 2, and as its own lens measures it."""
+    shown = [
+        row for row in findings["predicted"] if not row["name"].startswith("swarm") and np.isfinite(row["measured"])
+    ]
+    languages = list(dict.fromkeys(row["language"] for row in shown))
+    cells = {
+        (
+            row["name"],
+            row["language"],
+        ): f"{percent(row['predicted'])}: {share({'value': row['measured'], 'ci': row['ci']})}"
+        for row in shown
+    }
+    reference = lookups.original_name(findings)
+    rows = tuple(
+        ("original" if name == reference else mix_title(name), *(cells.get((name, one), "") for one in languages))
+        for name in dict.fromkeys(row["name"] for row in shown)
+    )
+    head = ("predicted: measured share of the primary", *map(language_name, languages))
+    return Table("Shares in from-scratch models", head, rows)
 
 
 def claims(findings: dict) -> Table:

@@ -8,7 +8,7 @@ hypothesis; what was not measured is said to be so. Nothing is corrected for the
 
 import numpy as np
 
-from babel_jax.evolution import measured, stages, statistics
+from babel_jax.evolution import measured, stages
 from babel_jax.optimum import algorithm1, compare
 from babel_jax.optimum import rivals as rivals_costs
 from babel_jax.report import lookups
@@ -158,10 +158,7 @@ def patches(findings: dict, language: str) -> tuple[str, str, str, str]:
     sentence = f"Accuracy per T\\S word at the end is {share(found['none'])}; with " + ", with ".join(
         f"{words[part]} {share(found[part])}" for part in words if found[part]
     )
-    gains = {}
-    for other in ("none", "embeddings"):
-        value, *ci = statistics.paired_difference(found[other]["by_seed"], found["blocks"]["by_seed"])
-        gains[other] = {"value": value, "ci": ci}
+    gains = {other: measured.difference(found[other], found["blocks"]) for other in ("none", "embeddings")}
     number = f"the peak's blocks: {points(gains['none'], '+')}"
     sentence += (
         f". The blocks add {points(gains['none'], '+')}, {points(gains['embeddings'], '+')} more than the embeddings"
@@ -218,13 +215,15 @@ def functional(findings: dict, language: str) -> tuple[str, str, str, str]:
     if beside is None:
         return claim, OPEN, number, f"{sentence}; no control was measured."
     in_control = f"{measured.at(control, step)['value']:.0f} to {measured.end(control)['value']:.0f}"
-    extra, low, high = statistics.paired_difference(change["by_seed"], beside["by_seed"])
-    verdict = _by_sign([low, high])
+    extra = measured.difference(change, beside)
+    if np.isnan(extra["value"]):
+        return claim, OPEN, number, f"{sentence}; no seed has a control beside it."
+    verdict = _by_sign(extra["ci"])
     if verdict == SUPPORTED and change["ci"][1] >= 0:
         verdict = OPEN
     falls = minus(format(-change["value"], ".0f")) + bounds([-bound for bound in change["ci"][::-1]], digits=0)
-    more = f"{minus(format(extra, '.0f'))}{bounds([low, high], digits=0)} more than in the control"
-    sentence += f", by {falls}; in the control from {in_control}. It falls by {more}{_alone(findings)}."
+    more = f"{minus(format(extra['value'], '+.0f'))}{bounds(extra['ci'], digits=0, sign='+')} beyond the control's fall"
+    sentence += f", by {falls}; in the control from {in_control}. That is {more}{_alone(findings)}."
     return claim, verdict, more, sentence
 
 
@@ -270,6 +269,7 @@ def causes(findings: dict, language: str) -> tuple[str, str, str, str]:
     if crossover is not None:
         sentence += f"; compared with the neurons of the shared problems, a difference of {points(crossover, '+')}"
     if verdict == SUPPORTED and specific["ci"][1] >= 0:
+        number = f"{points(specific, '+')} beyond problems that do not need it"
         return claim, OPEN, number, f"{sentence}{_alone(findings)}. It is not shown to be specific to the transfer."
     return claim, verdict, number, f"{sentence}{_alone(findings)}."
 
@@ -328,7 +328,7 @@ def optimum(findings: dict) -> tuple[str, str, str, str]:
     behind = points(gap)
     number = f"{behind} behind the best mix"
     sentence = (
-        f"Algorithm 1's corpus has {percent(lookups.new_share(findings, mix), 1)} {names(new)}; the best mix trained "
+        f"Algorithm 1 as written asks for {percent(lookups.new_share(findings, mix), 1)} {names(new)}; the best mix trained "
         f"({mix_title(best['name'])}) has {percent(lookups.new_share(findings, best), 1)} and "
         f"{percent(best['shares'].get(primary, 0), 1)} {language_name(primary)}. The proposal is {number}"
     )
@@ -421,7 +421,7 @@ def law(findings: dict) -> tuple[str, str, str, str]:
     number = f"off by {100 * error:.1f} points, without it {100 * trivial:.1f}"
     sentence = (
         f"The {LAWS[found['chosen']]} misses the mean score of a mix left out by {100 * error:.1f} points (root "
-        f"mean square over {len(held_out['macro_error_M'])}), the mean of the others by {100 * trivial:.1f}; it counts as "
+        f"mean square over {len(held_out['macro_error_M'])} mixes), the mean of the others by {100 * trivial:.1f}; it counts as "
         f"foretelling if it removes {100 * (1 - FORETOLD):.0f}{NBSP}% of that. This law was chosen because {found['reason']}"
     )
     verdict = SUPPORTED if error <= FORETOLD * trivial else REFUTED if error >= trivial else OPEN
@@ -447,18 +447,22 @@ def predicted(findings: dict) -> tuple[str, str, str, str]:
 
 
 def cost(findings: dict) -> tuple[str, str, str, str]:
-    """The search that Algorithm 1 takes against the swarm that a mixing law takes."""
-    claim = "Algorithm 1's search costs less than a swarm's"
+    """The search that Algorithm 1 takes against the mixes that a mixing law is fitted to: a swarm and a sweep."""
+    claim = "Algorithm 1's search costs less than a mixing law's"
     by_part = {row["what"]: row for row in findings["costs"]}
-    ours, swarm = (by_part.get(what) for what in (rivals_costs.ALGORITHM1, rivals_costs.SWARM))
-    if ours is None or swarm is None:
-        return claim, MISSING, "", "No swarm was trained."
-    number = f"{flops(ours['flops'])} against {flops(swarm['flops'])} FLOPs"
-    sentence = (
-        f"{number} a seed: {ours['final_runs']:.1f} and {swarm['final_runs']:.1f} times a from-scratch run "
-        f"({ours['runs']:.0f} and {swarm['runs']:.0f} runs)."
+    ours, fitted = (
+        by_part.get(rivals_costs.ALGORITHM1),
+        [by_part.get(what) for what in (rivals_costs.SWARM, rivals_costs.SWEEP)],
     )
-    return claim, SUPPORTED if ours["flops"] < swarm["flops"] else REFUTED, number, sentence
+    if ours is None or by_part.get(rivals_costs.SWARM) is None:
+        return claim, MISSING, "", "No swarm was trained."
+    theirs = {key: sum(row[key] for row in fitted if row) for key in ("flops", "final_runs", "runs")}
+    number = f"{flops(ours['flops'])} against {flops(theirs['flops'])} FLOPs"
+    sentence = (
+        f"{number} a seed: {ours['final_runs']:.1f} and {theirs['final_runs']:.1f} times a from-scratch run "
+        f"({ours['runs']:.0f} and {theirs['runs']:.0f} runs)."
+    )
+    return claim, SUPPORTED if ours["flops"] < theirs["flops"] else REFUTED, number, sentence
 
 
 OF_A_LANGUAGE = {
