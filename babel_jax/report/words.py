@@ -42,7 +42,9 @@ def names(languages) -> str:
 
 def number(value: float | None, digits: int = 2) -> str:
     """A number with its digits; "" where there is none."""
-    return "" if value is None or np.isnan(value) else minus(f"{value:,.{digits}f}")
+    if value is None or np.isnan(value):
+        return ""
+    return "\N{INFINITY}" if value == np.inf else minus(f"{value:,.{digits}f}")
 
 
 def percent(value: float, digits: int = 0) -> str:
