@@ -155,10 +155,8 @@ def _decide(found: dict, dependence: dict | None, original_tokens: float | None)
     """What follows from a proposal, and why, in a sentence."""
     language, ci = found["language"], found["tokens_ci"]
     if np.isnan([found["p_star"], *ci]).any():
-        return (
-            UNDECIDED,
-            f"{language}: P* has no value, or no interval, at the best checkpoint (one seed needs `loss_error`).",
-        )
+        reason = "P* has no value, or no interval, at the best checkpoint; one seed needs the errors of its losses."
+        return UNDECIDED, f"{language}: {reason}"
     decision, reason = _sized(language, found["tokens"], ci, original_tokens, "pairwise")
     if dependence is None:
         return UNDECIDED, f"{reason} Whether it depends on the primary was not tested."

@@ -112,13 +112,10 @@ def predicted(findings: dict) -> Table:
         row for row in findings["predicted"] if not row["name"].startswith("swarm") and np.isfinite(row["measured"])
     ]
     languages = list(dict.fromkeys(row["language"] for row in shown))
-    cells = {
-        (
-            row["name"],
-            row["language"],
-        ): f"{percent(row['predicted'])}: {share({'value': row['measured'], 'ci': row['ci']})}"
-        for row in shown
-    }
+    cells = {}
+    for row in shown:
+        found = share({"value": row["measured"], "ci": row["ci"]})
+        cells[row["name"], row["language"]] = f"{percent(row['predicted'])}: {found}"
     reference = lookups.original_name(findings)
     rows = tuple(
         ("original" if name == reference else mix_title(name), *(cells.get((name, one), "") for one in languages))

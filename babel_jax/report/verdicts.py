@@ -450,13 +450,12 @@ def cost(findings: dict) -> tuple[str, str, str, str]:
     """The search that Algorithm 1 takes against the mixes that a mixing law is fitted to: a swarm and a sweep."""
     claim = "Algorithm 1's search costs less than a mixing law's"
     by_part = {row["what"]: row for row in findings["costs"]}
-    ours, fitted = (
-        by_part.get(rivals_costs.ALGORITHM1),
-        [by_part.get(what) for what in (rivals_costs.SWARM, rivals_costs.SWEEP)],
+    ours, swarm, sweep = (
+        by_part.get(what) for what in (rivals_costs.ALGORITHM1, rivals_costs.SWARM, rivals_costs.SWEEP)
     )
-    if ours is None or by_part.get(rivals_costs.SWARM) is None:
+    if ours is None or swarm is None:
         return claim, MISSING, "", "No swarm was trained."
-    theirs = {key: sum(row[key] for row in fitted if row) for key in ("flops", "final_runs", "runs")}
+    theirs = {key: swarm[key] + (sweep[key] if sweep else 0) for key in ("flops", "final_runs", "runs")}
     number = f"{flops(ours['flops'])} against {flops(theirs['flops'])} FLOPs"
     sentence = (
         f"{number} a seed: {ours['final_runs']:.1f} and {theirs['final_runs']:.1f} times a from-scratch run "
