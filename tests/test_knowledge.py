@@ -55,6 +55,7 @@ def test_a_share_that_is_undefined_at_the_start_has_an_end():
         "low": share_C - 0.1,
         "high": share_C + 0.1,
         "unit": True,
+        "seeds": [0],
     }
     assert measured.end(curve)["value"] == pytest.approx(0.25)
     assert measured.end(curve)["ci"] == pytest.approx([0.15, 0.35])
