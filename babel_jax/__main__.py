@@ -5,9 +5,9 @@ import ast
 import contextlib
 import importlib.util
 import os
-import runpy
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 from babel_jax import machine
@@ -79,34 +79,38 @@ def _preempted() -> type[BaseException] | tuple:
 
 
 def load_config(path: str, settings: list[str]):
-    """The study config that `get_config()` of a file returns, with `--config.KEY=VALUE` settings applied."""
-    from babel_jax import plan
-    from babel_jax.training.config import override
+    """The study config that `get_config()` of a file returns, with `--config.KEY=VALUE` settings applied.
 
-    path, *argument = path.split(":", 1)  # configs/gpt2_1b3.py:php gives `php` to its get_config
-    if not Path(path).exists():
-        raise UserError(f"there is no config {path}; configs/ holds those of this project.")
-    changes = runpy.run_path(path)["get_config"](*argument).to_dict()
+    Raises:
+      UserError: a file or a setting that gives no config, in one line that names the key.
+    """
+    from ml_collections import ConfigDict
+
+    from babel_jax import plan, schema
+
+    given = schema.from_python(path, "config", "configs/")
+    if not isinstance(given, ConfigDict):
+        raise UserError(f"get_config() of {path} returns {schema.shown(given)}; it must return a ConfigDict.")
+    changes = plan.STUDY.check(given)
     for setting in settings:
         key, equals, text = setting.removeprefix("--config.").partition("=")
         if not setting.startswith("--config.") or not equals:
             raise UserError(f"cannot read the argument '{setting}'; settings are written --config.KEY=VALUE.")
-        try:
-            value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            value = text
+        value = _literal(text)
         for part in reversed(key.split(".")):
             value = {part: value}
-        _merge(changes, value)
-    return override(plan.default(), changes)
+        changes = schema.merged(changes, plan.STUDY.check(value))
+    return plan.from_changes(changes)
 
 
-def _merge(changes: dict, more: dict) -> None:
-    for key, value in more.items():
-        if isinstance(value, dict) and isinstance(changes.get(key), dict):
-            _merge(changes[key], value)
-        else:
-            changes[key] = value
+def _literal(text: str):
+    """The Python literal that a setting gives; what is none is text."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "\\d" would be told about on stderr
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
 
 
 def _cache() -> Path:

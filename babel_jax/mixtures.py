@@ -10,7 +10,22 @@ from babel_jax import files
 from babel_jax.corpus import mixture
 from babel_jax.errors import Parser, UserError, unknown_name
 from babel_jax.files import read_json, write_json
+from babel_jax.schema import REQUIRED, Anything, Key, Number, Place, Section, Table
 
+_AMOUNT = Number(low=0, high=1e18)
+FILE = Section(
+    {
+        "stages": Key(mixture.STAGES, REQUIRED, "the mixture, as `corpus mix` and `optimize` write it"),
+        "tokens": Key(Number(low=1, high=10**18, whole=True), None, "of the run that it is for"),
+        "steps": Key(Number(low=1, whole=True), None, "of that run, in a study"),
+        "made": Key(Anything(), None, "by what, and from what"),
+        "sources": Key(
+            Table(Section({name: Key(_AMOUNT, REQUIRED, "of a source") for name in ("available", "tokens", "epochs")})),
+            None,
+            "what becomes of them",
+        ),
+    }
+)
 POLICIES = ("tokens", "shares", "temperature", "unimax")
 
 
@@ -20,20 +35,13 @@ def read(file) -> dict:
     Raises:
       UserError: it cannot be read, is no mixture file, or its stages mean nothing.
     """
-    found = read_json(file)
-    stages = found.get("stages") if isinstance(found, dict) else None
-    if not isinstance(stages, list) or not stages or not all(map(_is_stage, stages)):
-        raise UserError(
-            f"{file} is no mixture file: it needs `stages`, each of tokens and weights; make one with `corpus mix`, `optimize`."
-        )
-    mixture.stages_from_config(stages, 1)
-    return found | {"stages": tuple(stages)}
-
-
-def _is_stage(stage) -> bool:
-    if not isinstance(stage, dict) or stage.keys() != {"tokens", "weights"} or not isinstance(stage["weights"], dict):
-        return False
-    return all(isinstance(number, int | float) for number in (stage["tokens"], *stage["weights"].values()))
+    at = Place(str(file))
+    found = FILE.check(read_json(file), at)
+    try:
+        mixture.stages_from_config(found["stages"], 1)
+    except UserError as error:
+        raise at.error(str(error)) from error
+    return found
 
 
 def write(file, found: dict) -> None:

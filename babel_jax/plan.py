@@ -1,68 +1,117 @@
 """What a study is: its config, the runs that follow from it, and the config and the material of each run."""
 
+import collections
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from ml_collections import ConfigDict
 
 from babel_jax import candidates, files, mixtures
 from babel_jax.corpus.material import material as corpus_material
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evolution import measured
+from babel_jax.languages import LANGUAGES
 from babel_jax.material import Material
 from babel_jax.optimum import algorithm1
 from babel_jax.organism import world
+from babel_jax.organism.languages import DIALECTS
+from babel_jax.schema import SEED, Choice, Key, Many, Number, Place, Section, Table, Text
 from babel_jax.training import config as run_config
 
 PER_LANGUAGE = ("continual", "control", "new_only", "replay")  # with several new languages there is one of each
 ROLES = ("primary_climb", "primary_only", *PER_LANGUAGE, "multilingual", "multilingual_optimized", "mix")
-KINDS = ("organism", "real_code")
+# What a study trains on, and the languages that there are of it.
+KINDS = {"organism": ("language of the embedded world", DIALECTS), "real_code": ("language", LANGUAGES)}
+NO_MIXES = MappingProxyType({})
 ADO = "mix_ado"  # the one mix whose weights are chosen while it trains
+
+_SHARES = Many(Number(low=0, high=1), once=True)
+# Every key of a study's config; configs/organism.py shows how they are used.
+STUDY = Section(
+    {
+        "kind": Key(Choice("kind of study", KINDS), "organism", "programs of the embedded world, or real source code"),
+        "primary": Key(Text("a language"), "", "the language that is learned first"),
+        "new": Key(Text("a language, or several with commas between them"), "", "learned after it"),
+        "seeds": Key(Many(SEED, least=1, once=True), (0,), "every run is trained once with each"),
+        "world": Key(world.SECTION, {}, "organism: the embedded world"),
+        "corpus": Key(Text(), "", "real code: the directory that `corpus build` made"),
+        "vocab_size": Key(
+            Number(low=0, whole=True),
+            0,
+            "real code: what the corpus must have, and what `compile` takes without one (0: not said)",
+        ),
+        "context": Key(Number(low=0, whole=True), 0, "real code: tokens of its rows, likewise"),
+        "heldout_rows": Key(
+            Number(low=1, whole=True), 64, "real code: validation rows of a language that are measured on"
+        ),
+        "prompt_tokens": Key(Number(low=1, whole=True), 64, "real code: context of a call site"),
+        "common": Key(run_config.RUN, {}, "what all runs change of a run's defaults"),
+        "runs": Key(
+            Table(run_config.RUN, Choice("role of a run", ROLES)),
+            {},
+            "role -> what it changes beyond `common`; in `stages`, primary, new and new_control stand for the languages",
+        ),
+        "original": Key(Table(Number(above=0, high=1e18)), {}, "token amounts of the original corpus, by language"),
+        # From-scratch mixes beside the original one, all of `runs.mix`'s steps:
+        "sweep": Key(_SHARES, (), "shares of the new languages, split among them as in the original"),
+        "swarm": Key(Number(low=0, high=10_000, whole=True), 0, "random mixes per seed, of one seed each, for the mixing law"),
+        "candidates": Key(
+            Many(Text("the name of a candidate", filled=True), once=True),
+            (),
+            "names of candidates.py: Algorithm 1's corpora, schedules, and their rivals",
+        ),
+        "replay": Key(_SHARES, (), "the primary's shares of further continual runs, for the candidate `schedule`"),
+    }
+)
 
 
 def default() -> ConfigDict:
-    """A study's config; configs/organism.py explains every key by using it."""
-    return ConfigDict(
-        dict(
-            kind="organism",
-            primary="",
-            new="",  # one new language or, with commas between them, several
-            seeds=(0,),
-            world={},  # organism: see organism/world.py WorldConfig
-            corpus="",  # real code: the directory that `corpus build` made
-            vocab_size=0,  # real code: what the corpus must have, and what `compile` takes without one (0: not said)
-            context=0,  # real code: tokens of its rows, likewise
-            heldout_rows=64,  # real code: validation rows per language that are measured on
-            prompt_tokens=64,  # real code: context of a call site
-            common={},  # what all runs change of training/config.py's defaults
-            # Role -> what it changes beyond `common`; in `stages`, "primary", "new" and "new_control" stand for the languages.
-            runs={},
-            original={},  # token amounts of the original corpus, by language
-            # From-scratch mixes beside the original one, all of `runs.mix`'s steps:
-            sweep=(),  # shares of the new languages, split among them as in the original
-            swarm=0,  # random mixes per seed, each of one seed, for the mixing law
-            candidates=(),  # names of candidates.py: Algorithm 1's corpora, schedules, and their rivals
-            replay=(),  # the primary's shares of further continual runs, for the candidate `schedule`
-        )
-    )
+    """A study's config without runs."""
+    return from_changes({})
+
+
+def from_changes(changes: dict, at: Place = Place()) -> ConfigDict:
+    """A study's config with `changes` (nested mappings); its sections `world`, `common` and `runs` hold only what they change.
+
+    Raises:
+      UserError: an unknown key, or a value that it cannot have, in one line that names the key (below `at`).
+    """
+    changes = STUDY.check(changes, at)
+    return ConfigDict({name: changes.get(name, key.default) for name, key in STUDY.keys.items()})
 
 
 def validate(config: ConfigDict) -> None:
-    if config.kind not in KINDS:
-        raise unknown_name("kind of study", config.kind, KINDS)
-    for role in config.runs:
-        if role not in ROLES:
-            raise unknown_name("role of a run", role, ROLES)
-    if not config.seeds:
-        raise UserError("the study has no seeds; set seeds=(0,).")
-    for key in ("sweep", "replay"):
-        for share in config[key]:
-            if not 0 <= share <= 1:
-                raise UserError(f"a share in `{key}` is {share}; shares lie between 0 and 1.")
+    """Raises a `UserError` where the values of several keys make no study."""
+    languages = new_languages(config)
+    noun, known = KINDS[config.kind]
+    for key, name in (("primary", config.primary), *(("new", name) for name in languages)):
+        if name not in known:
+            raise UserError(f"{key}: {unknown_name(noun, name, known)}")
+    if config.primary in languages or len(set(languages)) < len(languages):
+        raise UserError(f"new={config.new} names {config.primary} or a language twice; each new language stands once.")
     for role in ("primary_only", "continual", "new_only", *(("replay",) if config.replay else ())):
         if role not in config.runs:
             raise UserError(f"the study has no run '{role}'; add it to `runs`.")
+    for role in config.runs:
+        _check_chain(config, role)
     candidates.validate(config.candidates, replay=config.replay, swarm=config.swarm, sweep=config.sweep)
-    languages = new_languages(config)
-    if config.primary in languages or len(set(languages)) < len(languages):
-        raise UserError(f"new={config.new} names {config.primary} or a language twice; each new language stands once.")
+    for key in ("sweep", "replay"):
+        names = collections.Counter(f"{share:.4f}" for share in config[key])
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise UserError(f"{key} has two shares that are {twice[0]} to four digits, by which a run is named; leave one out.")
+    original_share(config)
+    if config.kind == "organism":
+        world_config(config)
+
+
+def _check_chain(config: ConfigDict, role: str) -> None:
+    """Refuses a run that starts from itself, be it by way of others."""
+    chain = [role]
+    while (source := run_settings(config, chain[-1]).init_from) in config.runs:
+        chain.append(source)
+        if source in chain[:-1]:
+            raise UserError(f"runs start from each other: {' from '.join(chain)}; change runs.{role}.init_from.")
 
 
 def new_languages(config: ConfigDict) -> tuple[str, ...]:
@@ -70,10 +119,6 @@ def new_languages(config: ConfigDict) -> tuple[str, ...]:
 
 
 def world_config(config: ConfigDict) -> world.WorldConfig:
-    known = world.WorldConfig.__dataclass_fields__
-    for key in config.world:
-        if key not in known:
-            raise unknown_name("key of the world", key, known)
     return world.WorldConfig(primary=config.primary, new=new_languages(config), **config.world.to_dict())
 
 
@@ -104,6 +149,7 @@ def shapes_of(config: ConfigDict, name: str) -> tuple[ConfigDict, dict]:
     """A run's config and what of its material decides the shapes on the device; no corpus need be there."""
     check_run(config, name)
     run = make_run_config(config, name, config.seeds[0])
+    run_config.validate(run)
     if config.kind == "real_code" and config.vocab_size and config.context:
         shapes = {"vocab_size": config.vocab_size, "max_length": config.context, "frozen_rows": 0, "document_end": 0}
         return run, shapes
@@ -143,14 +189,20 @@ def run_name(config: ConfigDict, role: str, language: str) -> str:
     return role if len(new_languages(config)) == 1 else f"{role}_{language}"
 
 
-def make_run_config(config: ConfigDict, name: str, seed: int, workdir=None) -> ConfigDict:
-    """The config of one run: defaults, what the study changes for all, what it changes for the run's role.
+def run_settings(config: ConfigDict, role: str) -> ConfigDict:
+    """A run's defaults with what the study changes for all, and what it changes for a role."""
+    result = run_config.override(run_config.default(), config.common.to_dict(), Place("", ("common",)))
+    return run_config.override(result, config.runs[role].to_dict(), Place("", ("runs", role)))
 
-    `workdir`: the study's directory, where the mixture files of its candidates lie.
+
+def make_run_config(config: ConfigDict, name: str, seed: int, workdir=None, mixes: Mapping = NO_MIXES) -> ConfigDict:
+    """The config of one run: `run_settings` with the run's seed and what its name says.
+
+    `workdir`: the study's directory, where the mixture files of its candidates lie; `mixes`: {candidate's name: content} of
+    those that are still to be written.
     """
     role, language = role_of(name), language_of(config, name)
-    result = run_config.override(run_config.default(), config.common.to_dict(), "common.")
-    result = run_config.override(result, config.runs[role].to_dict(), f"runs.{role}.")
+    result = run_settings(config, role)
     fixed = {"seed": seed}
     if result.mixture:
         if name.startswith("mix_"):
@@ -159,19 +211,26 @@ def make_run_config(config: ConfigDict, name: str, seed: int, workdir=None) -> C
     elif name == ADO:
         fixed |= {"stages": (_stage(original_weights(config)),), "online": {"every": candidates.ADO_EVERY}}
     elif role == "mix":
-        fixed |= _mix(config, name.removeprefix("mix_"), workdir)
+        fixed |= _mix(config, name.removeprefix("mix_"), workdir, mixes)
     elif role == "replay":
-        share = _share_of(name, name.split("_")[1])
+        share = _share_of(name, name.removeprefix("replay").removeprefix("_").partition("_")[0])
         fixed["stages"] = (_stage({config.primary: share, language: 1 - share}),)
     else:
-        names = {"primary": config.primary, "new": language, "new_control": f"{language}_control"}
-        fixed["stages"] = tuple(
-            stage | {"weights": {names.get(source, source): weight for source, weight in stage["weights"].items()}}
-            for stage in run_config.plain(result.stages)
-        )
+        names = {"primary": config.primary}
+        if language:
+            names |= {"new": language, "new_control": f"{language}_control"}
+        fixed["stages"] = tuple(_named(stage, names, name) for stage in run_config.plain(result.stages))
     if result.init_from:
         fixed["init_from"] = f"../{result.init_from}"
     return run_config.override(result, fixed)
+
+
+def _named(stage: dict, names: dict[str, str], run: str) -> dict:
+    """A stage with the languages' names in place of those that stand for them."""
+    weights = {names.get(source, source): weight for source, weight in stage["weights"].items()}
+    if len(weights) < len(stage["weights"]):
+        raise UserError(f"run '{run}' gives {', '.join(stage['weights'])} weights, of which two are one source; leave one out.")
+    return stage | {"weights": weights}
 
 
 def _stage(weights: dict[str, float]) -> dict:
@@ -182,11 +241,13 @@ def original_weights(config: ConfigDict) -> dict[str, float]:
     return {language: float(config.original[language]) for language in (config.primary, *new_languages(config))}
 
 
-def _mix(config, name: str, workdir) -> dict:
+def _mix(config, name: str, workdir, mixes) -> dict:
     """What a mix changes: its stages, and its steps where its mixture file is for another number of tokens."""
     file = workdir and files.path(workdir) / "mixtures" / f"{name}.json"
-    if file and file.exists():
-        found = mixtures.read(file)
+    found = mixtures.read(file) if file and file.exists() else mixes.get(name)
+    if found:
+        if "steps" not in found:
+            raise UserError(f"{file} does not say for how many steps it is; add `steps`, or delete it to have it made again.")
         return {"stages": found["stages"], "steps": found["steps"]}
     share, amounts = _share_of(f"mix_{name}", name), original_weights(config)
     of_new = sum(amounts.values()) - amounts[config.primary]
@@ -196,12 +257,15 @@ def _mix(config, name: str, workdir) -> dict:
 
 def _share_of(name: str, text: str) -> float:
     try:
-        return float(text)
+        share = float(text)
     except ValueError:
+        share = None
+    if share is None or not 0 <= share <= 1:
         raise UserError(
-            f"run '{name}' names neither a share nor a mixture of the study; write mix_0.5000, or give a file: --run=mix "
-            "--mixture=FILE."
-        ) from None
+            f"run '{name}' names neither a share nor a mixture of the study; write {role_of(name)}_0.5000, or give a file: "
+            "--run=mix --mixture=FILE."
+        )
+    return share
 
 
 def with_mixture(config: ConfigDict, name: str, file: str) -> ConfigDict:
@@ -215,12 +279,12 @@ def with_mixture(config: ConfigDict, name: str, file: str) -> ConfigDict:
 
 def needs(config: ConfigDict, name: str) -> list[str]:
     """Runs of the same seed that must be done first."""
-    init_from = config.runs[role_of(name)].get("init_from", "")
+    init_from = run_settings(config, role_of(name)).init_from
     return [init_from] if init_from else []
 
 
 def planned_runs(config: ConfigDict, seed: int) -> list[str]:
-    """Names of the runs of one seed that need nothing that others measured, the longest chain first."""
+    """Names of the runs of one seed that need nothing that others measured, the longest chain first, each once."""
     names = []
     for role in (role for role in ROLES if role in config.runs and role not in ("mix", "replay")):
         languages = new_languages(config) if role in PER_LANGUAGE else ("",)
@@ -233,12 +297,12 @@ def planned_runs(config: ConfigDict, seed: int) -> list[str]:
         first = config.swarm * list(config.seeds).index(seed)
         names += [f"mix_swarm_{number:02d}" for number in range(first, first + config.swarm)]
         names += [f"mix_{name}" for name in config.candidates if not candidates.is_measured(name)]
-    return names
+    return list(dict.fromkeys(names))
 
 
 def check_run(config: ConfigDict, name: str) -> None:
     """Refuses a config that is no study, and a run that it does not have."""
     validate(config)
-    if role_of(name) not in config.runs:
+    if role_of(name) not in config.runs or not re.fullmatch(r"[\w.]{1,100}", name):
         raise unknown_name("run", name, [*config.runs, "mix_0.5000"])
     language_of(config, name)

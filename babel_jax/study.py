@@ -33,11 +33,13 @@ from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
 from babel_jax.training.loop import (
     check_same_config,
+    check_trained_as,
     is_done,
     locked,
     mixture_of,
     parent_is_gone,
     train,
+    trainer_for,
 )
 
 # --- what a worker does ---------------------------------------------------------------------------------------------------
@@ -58,7 +60,9 @@ def execute(
     def reached(params) -> bool:
         return measure.problem_accuracy(params, _model(run, material), material, material.primary) > run.stop_accuracy
 
-    if not is_done(directory / name):
+    if is_done(directory / name):
+        check_trained_as(directory / name, run, material)
+    else:
         progress({"epochs": mixture_of(run, material).epochs(run.steps * run.batch_size)})
     started = time.perf_counter()
     at_checkpoint = _prober(config, workdir, seed, name) if probing else None
@@ -198,6 +202,8 @@ def train_one(config: ConfigDict, workdir, seed: int, name: str, profile_dir=Non
     plan.check_run(config, name)
     workdir = files.path(workdir)
     run = plan.make_run_config(config, name, seed, workdir)
+    _check_runs(config, [name], workdir, seed)
+    _check_runs(config, [other for other in _plain_runs(config) if other != name], workdir, seed, here=False)
     check_same_config(workdir, run_config.plain(config), hosts.is_first())
     _say_length(config, run, seed, name)
     board = Board(run.steps, 1, 1)
@@ -229,9 +235,13 @@ def measure_one(config: ConfigDict, workdir, seed: int, name: str) -> None:
     plan.check_run(config, name)
     workdir = files.path(workdir)
     run_dir = workdir / f"seed{seed}" / name
+    if not (run_dir / "checkpoints").exists() or not (workdir / "config.json").exists():
+        raise UserError(f"{run_dir} is no run of a study, or has no checkpoint yet; train it first.")
+    check_same_config(workdir, run_config.plain(config), writer=False)
+    run, materials = plan.make_run_config(config, name, seed, workdir), _cached_materials(config, seed, name)
+    check_trained_as(run_dir, run, materials[0])
     base = _base(config, workdir, seed, name) if name != "primary_only" or is_done(run_dir) else None
-    run = plan.make_run_config(config, name, seed, workdir)
-    measure.measure_run(run_dir, name, run, _cached_materials(config, seed, name), base)
+    measure.measure_run(run_dir, name, run, materials, base)
 
 
 # --- the parent: who does what, and how far it is -------------------------------------------------------------------------
@@ -292,17 +302,17 @@ class Board:
 def run(config: ConfigDict, workdir, jobs: int):
     """Runs, or goes on with, the whole study; returns the path of its report's page."""
     plan.validate(config)
-    plan.original_share(config)
     workdir = files.path(workdir)
-    _check_runs(config, plan.planned_runs(config, config.seeds[0]))  # here, before any process is started
+    # Here, before anything is written or any process is started: all runs but those that are made from measurements.
+    _check_runs(config, _plain_runs(config), workdir)
+    found = {}
+    if "mix" in config.runs:
+        found = candidates.unmeasured(config.candidates, config.swarm * len(config.seeds), *_mixes_of(config))
+        _check_runs(config, [f"mix_{name}" for name in found], workdir, mixes=found)
     with locked(workdir):
         check_same_config(workdir, run_config.plain(config))
         seconds = _Seconds(workdir)
-        if "mix" in config.runs:
-            swarm = config.swarm * len(config.seeds)
-            found = candidates.unmeasured(config.candidates, swarm, *_mixes_of(config))
-            _write_mixtures(config, workdir, found)
-            _check_runs(config, [f"mix_{name}" for name in found], workdir)
+        _write_mixtures(config, workdir, found)
         tasks = _in_order(config, {seed: plan.planned_runs(config, seed) for seed in config.seeds})
         _run_all(config, workdir, tasks, jobs, seconds)
         write_json(workdir / "study.json", _description(config, tasks, workdir, seconds))
@@ -318,17 +328,42 @@ def run(config: ConfigDict, workdir, jobs: int):
         return report.build(workdir)
 
 
-def _check_runs(config, names, workdir=None) -> None:
-    """Refuses runs that cannot be trained; those whose mixture file is not written yet are passed over."""
-    seed = config.seeds[0]
+def _plain_runs(config) -> list[str]:
+    """The planned runs whose mixture stands in the config, not in a file of the study."""
+    names = plan.planned_runs(config, config.seeds[0])
+    of_file = "mix" in config.runs and config.runs.mix.get("mixture", "")  # of `train --run=mix --mixture=FILE` alone
+    return [name for name in names if not candidates.has_file(name) and not (of_file and plan.role_of(name) == "mix")]
+
+
+def _check_runs(config, names, workdir, seed: int | None = None, mixes=plan.NO_MIXES, here: bool = True) -> None:
+    """Refuses runs that cannot be trained.
+
+    `seed`: whose material they are checked with (default: the first). `mixes`: see `plan.make_run_config`. `here`: also what
+    depends on the devices at hand, for runs that this process is to train.
+    """
+    seed = config.seeds[0] if seed is None else seed
     for name in names:
-        file = workdir and workdir / "mixtures" / f"{name.removeprefix('mix_')}.json"
-        if candidates.has_file(name) and not (file and file.exists()):
-            continue
-        settings, material = plan.make_run_config(config, name, seed, workdir), _cached_materials(config, seed, name)[0]
-        run_config.validate(settings)
-        _model(settings, material)
-        mixture_of(settings, material)
+        material = _cached_materials(config, seed, name)[0]
+        try:
+            _check_start(config, name, names, workdir / f"seed{seed}")
+            settings = plan.make_run_config(config, name, seed, workdir, mixes)
+            run_config.validate(settings)
+            if settings.stop_every and not material.problems:
+                raise UserError("stop_every asks for solved problems, and a corpus has none; set it to 0.")
+            mixture_of(settings, material)
+            if here:
+                trainer_for(settings, material)
+        except UserError as error:
+            raise UserError(f"run '{name}': {error}") from error
+
+
+def _check_start(config, name: str, names, directory) -> None:
+    """Refuses a run that starts from one that is neither done nor among the runs to come."""
+    for source in plan.needs(config, name):
+        if source not in names and source not in plan.planned_runs(config, config.seeds[0]) and not is_done(directory / source):
+            raise UserError(
+                f"init_from is '{source}', which is neither a run of the study nor a finished one in {directory}; name another."
+            )
 
 
 def _in_order(config, names_of: dict[int, list[str]]) -> list[tuple]:

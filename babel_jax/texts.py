@@ -18,7 +18,7 @@ from babel_jax.languages import identifier_pairs
 from babel_jax.material import Material
 from babel_jax.organism import world
 from babel_jax.probes import prompts, sweep
-from babel_jax.training.config import override
+from babel_jax.schema import Place
 
 
 @dataclasses.dataclass
@@ -148,7 +148,7 @@ def study_config(run_dir, instead: str) -> ConfigDict:
     path = run_dir.parent.parent / "config.json"
     if not path.exists():
         raise UserError(f"{run_dir} lies in no study; say what to read: {instead}.")
-    return override(plan.default(), read_json(path))
+    return plan.from_changes(read_json(path), Place(str(path)))
 
 
 def _text(path) -> str:

@@ -19,7 +19,18 @@ import numpy as np
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.files import content_hash
 from babel_jax.material import RowSource
+from babel_jax.schema import REQUIRED, Key, Many, Number, Section, Table
 
+# Stages as configs and mixture files hold them.
+STAGES = Many(
+    Section(
+        {
+            "tokens": Key(Number(low=0, high=1e18, whole=True, exponents=True), REQUIRED, "how many; 0: the rest"),
+            "weights": Key(Table(Number(low=0, high=1e18)), REQUIRED, "source -> weight; of a config's stages also the roles"),
+        }
+    ),
+    least=1,
+)
 BLOCK = 1000  # rows of a block, or a multiple of it where some source has less than one row in a thousand
 LONGEST_BLOCK = 1_000_000  # rows; a block's order is in memory
 

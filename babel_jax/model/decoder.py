@@ -22,6 +22,7 @@ from babel_jax.model import attention
 from babel_jax.model.sharding import constrain, path_name
 
 LAYER_NORM_EPSILON = 1e-5
+DTYPES = ("float32", "bfloat16")  # of the computation
 # What the backward pass keeps of a block instead of computing it again: everything, the results of its matrix products, nothing.
 REMAT_POLICIES = {
     "none": None,
@@ -59,8 +60,8 @@ class DecoderConfig:
             raise unknown_name("remat policy", self.remat, REMAT_POLICIES)
         if self.attention not in attention.BACKENDS:
             raise unknown_name("attention back end", self.attention, attention.BACKENDS)
-        if self.dtype not in ("float32", "bfloat16"):
-            raise unknown_name("compute dtype", self.dtype, ("float32", "bfloat16"))
+        if self.dtype not in DTYPES:
+            raise unknown_name("compute dtype", self.dtype, DTYPES)
         if not 0 <= self.frozen_rows < self.vocab_size:
             raise UserError(
                 f"frozen_rows {self.frozen_rows} must be between 0 and vocab_size - 1 ({self.vocab_size - 1})."

@@ -15,6 +15,7 @@ from babel_jax.errors import UserError
 from babel_jax.files import content_hash
 from babel_jax.material import ArrayRows, Material, Problems
 from babel_jax.organism.languages import PRIMITIVES, TEST_INPUTS, dialect_of
+from babel_jax.schema import Either, Key, Kind, Number, Place, Section, Table
 
 # The frame of a program. "define" and "end" are the language's own tokens; the four slots are filled per program.
 FRAME = ("#", "word 1", "word 2", "\n", "define", "f(x):", "return", "name 1", "(", "name 2", "(x))", "end")
@@ -23,27 +24,36 @@ PROMPT_LENGTH = NAME_1  # a problem's prompt ends before the first identifier
 FRAME_TOKENS = ("#", "\n", "f(x):", "return", "(", "(x))")
 
 
+def _key(kind: Kind, default, meaning: str):
+    """A field that is also a key of a study's config, in its section `world`."""
+    return dataclasses.field(default=default, metadata={"key": Key(kind, default, meaning)})
+
+
+_WORDS = Number(low=1, high=10**6, whole=True)
+_SHARE = Number(low=0, high=1)
+
+
 @dataclasses.dataclass(frozen=True)
 class WorldConfig:
-    """The world's numbers (documents are programs). See configs/organism.py for what they stand for.
-
-    `new`: one language or several; `shared_words`: of each of them, or a mapping from each language to its own.
-    """
+    """The world's numbers (documents are programs); `new`: one language or several."""
 
     primary: str
     new: str | tuple[str, ...]
-    words: int = 200
-    shared_words: int | dict[str, int] = 80
-    new_only_words: int = 400
-    new_only_share: float = 0.5
-    noise_share: float = 0.05
-    wrong_share: float = 0.0
-    documents: int = 65536
-    heldout_documents: int = 256
-    problems: int = 400
-    shared_problems: int = 160
+    words: int = _key(_WORDS, 200, "T: concept words, all of which the primary's corpus covers")
+    shared_words: int | dict[str, int] = _key(
+        Either((_WORDS, Table(_WORDS))), 80, "S: how many of them a new language covers, or {language: how many}"
+    )
+    new_only_words: int = _key(Number(low=0, high=10**6, whole=True), 400, "words that the primary lacks")
+    new_only_share: float = _key(_SHARE, 0.5, "such words' share of a new language's text")
+    noise_share: float = _key(_SHARE, 0.05, "share of the primary's documents that are noise")
+    wrong_share: float = _key(_SHARE, 0.0, "share of a new language's words that are of T\\S, with a wrong meaning")
+    documents: int = _key(Number(low=1, high=10**8, whole=True), 65536, "of each source")
+    heldout_documents: int = _key(Number(low=1, high=10**6, whole=True), 256, "of each language")
+    problems: int = _key(Number(low=2, high=10**6, whole=True), 400, "pairs of words that no document has")
+    shared_problems: int = _key(Number(low=1, high=10**6, whole=True), 160, "those whose words are both in S")
 
     def __post_init__(self):
+        SECTION.check({key: getattr(self, key) for key in SECTION.keys}, Place("", ("world",)))
         new = (self.new,) if isinstance(self.new, str) else tuple(self.new)
         shared = self.shared_words
         shared = dict(shared) if isinstance(shared, dict) else dict.fromkeys(new, shared)
@@ -57,6 +67,23 @@ class WorldConfig:
             raise UserError(
                 f"shared_problems {self.shared_problems} must lie between 0 and problems ({self.problems})."
             )
+        self._check_pairs(min(shared.values()))
+
+    def _check_pairs(self, smallest: int) -> None:
+        """Documents need pairs that are no problem's: at least half of all, so that drawing them comes to an end."""
+        beyond = self.words**2 - (smallest**2 if smallest < self.words else self.shared_problems)
+        for what, wanted, pairs in (
+            ("shared_problems", self.shared_problems, smallest**2),
+            ("problems without shared_problems", self.problems - self.shared_problems, beyond),
+        ):
+            if 2 * wanted > pairs:
+                raise UserError(
+                    f"world: {what} are {wanted} of {pairs} pairs of words, and half of the pairs must be left for documents; "
+                    "lower problems, or raise words and shared_words."
+                )
+
+
+SECTION = Section({field.name: field.metadata["key"] for field in dataclasses.fields(WorldConfig) if field.metadata})
 
 
 class World:

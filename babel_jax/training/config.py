@@ -1,121 +1,164 @@
-"""The config of one run: defaults, overrides with clear errors, validation in full sentences."""
+"""The config of one run: every key with its range, default and meaning, and what several keys must have in common."""
 
 import dataclasses
-import re
 
 import jax
 from ml_collections import ConfigDict
 
-from babel_jax.errors import UserError, unknown_name
+from babel_jax import schema
+from babel_jax.corpus.mixture import STAGES
+from babel_jax.errors import UserError
 from babel_jax.model import attention
-from babel_jax.model.decoder import PRESETS, DecoderConfig
+from babel_jax.model.decoder import DTYPES, PRESETS, REMAT_POLICIES, DecoderConfig
+from babel_jax.schema import SEED, Choice, Flag, Key, Many, Number, Pattern, Place, Section, Table, Text
 from babel_jax.training.optimizer import DECAYED, MOMENT_DTYPES, NAMES, SCHEDULES
 from babel_jax.training.writers import check_wandb
 
 BAD_STEPS = ("stop", "skip")
+_STEPS = Number(low=0, whole=True)
+_BELOW_ONE = Number(low=0, below=1)
+# Beyond these, float32 parameters would not change at all, or be nothing but the last update.
+_RATE = dict(high=1e4)
+
+OPTIMIZER = Section(
+    {
+        "name": Key(Choice("optimizer", NAMES), "adamw", "muon: block matrices by Muon, all else by Adam, at the same rate"),
+        "learning_rate": Key(Number(low=1e-20, **_RATE), 1e-3, "the peak"),
+        "warmup_steps": Key(_STEPS, 20, "steps over which the rate rises to its peak in a straight line"),
+        "schedule": Key(Choice("schedule", SCHEDULES), "constant", "see `learning_rate` in training/optimizer.py"),
+        "decay_steps": Key(_STEPS, 0, "the last steps, in which the rate falls (0: cosine falls over all)"),
+        "final_learning_rate": Key(Number(low=0, **_RATE), 0.0, "where the rate falls to"),
+        "b1": Key(_BELOW_ONE, 0.9, "memory of Adam's first moment"),
+        "b2": Key(Number(low=0, high=1 - 1e-6), 0.98, "memory of Adam's second moment; nearer to 1 it is 1 in float32"),
+        "momentum": Key(_BELOW_ONE, 0.95, "of Muon"),
+        "epsilon": Key(Number(low=1e-30, high=1e4), 1e-8, "added to the root of the second moment"),
+        "mu_dtype": Key(
+            Choice("optimizer.mu_dtype", MOMENT_DTYPES), "float32", "of the first moment; bfloat16 saves 2 bytes a parameter"
+        ),
+        "weight_decay": Key(Number(low=0, high=1e4), 0.1, "decoupled, times the learning rate"),
+        "decayed": Key(Pattern(), DECAYED, "regex of the leaf paths that decay"),
+        "clip_norm": Key(Number(low=1e-20, high=1e30), 1.0, "the most that the norm of all gradients may be"),
+        "label_smoothing": Key(_BELOW_ONE, 0.0, "of the training loss: the share of the uniform law in the target"),
+        "multipliers": Key(
+            Table(Number(low=0, high=1e6), Pattern()), {}, "regex of leaf paths -> factor on their learning rate"
+        ),
+        "ema_decay": Key(_BELOW_ONE, 0.0, "of an average of the parameters that is kept beside them (0: none)"),
+    }
+)
+_AXIS = Number(low=1, whole=True, also=(-1,))
+# Every key of a run's config; see configs/ for whole studies.
+RUN = Section(
+    {
+        "seed": Key(SEED, 0, "of the initial parameters and of the order of the rows; a study sets it"),
+        "steps": Key(Number(low=1, whole=True), 1000, "optimiser steps"),
+        "batch_size": Key(Number(low=1, high=2**20, whole=True), 64, "rows of a step, over all devices"),
+        "accumulation": Key(
+            Number(low=1, high=2**20, whole=True),
+            1,
+            "micro-batches of a step: the gradient of the whole batch with a part of its memory",
+        ),
+        "init_from": Key(
+            Text(), "", "finished run whose last parameters this one starts from, with a fresh optimiser; beside its own"
+        ),
+        "stop_every": Key(
+            _STEPS, 0, "train to a criterion instead of a fixed number of steps: checked every so many (0: never)"
+        ),
+        "stop_accuracy": Key(_BELOW_ONE, 0.0, "the criterion: a higher share of the problems solved in the primary"),
+        "checkpoint_steps": Key(Many(_STEPS, once=True), (), "checkpoints that are kept and measured, besides the last"),
+        "checkpoint_every": Key(_STEPS, 0, "also one every so many steps (0: none)"),
+        "checkpoint_growth": Key(
+            Number(low=1.001, high=1e6, also=(0,)), 0.0, "also after 1, g, g^2, ... steps, rounded (0: none)"
+        ),
+        "resume_every": Key(_STEPS, 0, "steps between checkpoints that only serve to resume; the newest is kept (0: none)"),
+        "resume_minutes": Key(Number(low=0), 10.0, "minutes between such checkpoints (0: none)"),
+        "bad_step": Key(
+            Choice("bad_step", BAD_STEPS),
+            "stop",
+            "a step whose loss or gradient is no finite number, or a spike, changes nothing; then stop, or skip it",
+        ),
+        "spike_factor": Key(
+            Number(low=0, high=1e30), 0.0, "a loss so many running deviations above the running mean is a spike (0: never)"
+        ),
+        "model": Key(
+            Section(
+                {
+                    "preset": Key(Choice("model preset", PRESETS), "tiny", "shape of the decoder, see model/decoder.py"),
+                    "tied_head": Key(Flag(), True, "the output embedding is the input embedding"),
+                    "dtype": Key(Choice("compute dtype", DTYPES), "float32", "of the computation; parameters are float32"),
+                    "remat": Key(
+                        Choice("remat policy", ("auto", *REMAT_POLICIES)), "auto", "what the backward pass computes again"
+                    ),
+                    "attention": Key(
+                        Choice("attention back end", ("auto", *attention.BACKENDS)), "auto", "see model/attention.py"
+                    ),
+                }
+            ),
+            {},
+            "the decoder",
+        ),
+        "stages": Key(STAGES, ({"tokens": 0, "weights": {}},), "the mixture, one stage behind the other"),
+        "mixture": Key(Text(), "", "file of `corpus mix` or `optimize` that the stages are read from"),
+        "max_epochs": Key(
+            Number(low=0), 0.0, "a run that would see a source more often than that is refused (0: none is)"
+        ),
+        "online": Key(
+            Section({"every": Key(_STEPS, 0, "steps between two choices (0: never); `stages` gives the first weights")}),
+            {},
+            "weights that are chosen while the run trains",
+        ),
+        "optimizer": Key(OPTIMIZER, {}, "the optimiser and its schedule"),
+        "mesh": Key(
+            Section(
+                {
+                    "data": Key(_AXIS, -1, "copies of the parameters, each with a part of the batch (-1: what is left)"),
+                    "fsdp": Key(_AXIS, 1, "devices that share a copy, each with a part of the batch"),
+                    "tensor": Key(_AXIS, 1, "devices that share each matrix product"),
+                }
+            ),
+            {},
+            "how many devices lie along each axis; one may be -1",
+        ),
+        "wandb_project": Key(
+            Text(), "", "Weights & Biases project that also gets the metrics; the package is then needed"
+        ),
+    }
+)
 
 
 def default() -> ConfigDict:
     """A run's config. See configs/ for whole studies; every key is read."""
-    return ConfigDict(
-        dict(
-            seed=0,
-            steps=1000,
-            batch_size=64,
-            accumulation=1,  # micro-batches of a step: the gradient of the whole batch with a part of its memory
-            # Finished run whose last parameters this one starts from, with a fresh optimiser; relative to its own directory.
-            init_from="",
-            # Train to a criterion instead of a fixed number of steps: checked every `stop_every` steps (0: never).
-            stop_every=0,
-            stop_accuracy=0.0,
-            # Checkpoints that are kept and measured, besides the last: these, every so many steps (0: none), and after
-            # 1, g, g^2, ... steps, rounded (0: none).
-            checkpoint_steps=(),
-            checkpoint_every=0,
-            checkpoint_growth=0.0,
-            # Checkpoints that only serve to resume, of which the newest is kept: steps and minutes between them (0: none).
-            resume_every=0,
-            resume_minutes=10.0,
-            # A step whose loss or gradient is no finite number, or a spike, changes nothing; then "stop" or "skip" it.
-            bad_step="stop",
-            spike_factor=0.0,  # a loss that many running deviations above the running mean is a spike (0: never)
-            model=dict(preset="tiny", tied_head=True, dtype="float32", remat="auto", attention="auto"),
-            # Each {"tokens": how many (0: the rest), "weights": {source: weight}}.
-            stages=({"tokens": 0, "weights": {}},),
-            mixture="",  # file of `corpus mix` or `optimize` that the stages are read from
-            max_epochs=0.0,  # a run that would see a source more often than that is refused (0: none is)
-            # Weights that are chosen while the run trains, every so many steps (0: never); `stages` then gives the first ones.
-            online=dict(every=0),
-            optimizer=dict(
-                name="adamw",  # or "muon": block matrices by Muon, all else by Adam, with the same learning rate
-                learning_rate=1e-3,
-                warmup_steps=20,
-                schedule="constant",  # or "cosine", "wsd": see `learning_rate` in training/optimizer.py
-                decay_steps=0,
-                final_learning_rate=0.0,
-                b1=0.9,
-                b2=0.98,
-                momentum=0.95,  # of Muon
-                epsilon=1e-8,
-                mu_dtype="float32",  # of the first moment; "bfloat16" saves 2 bytes a parameter
-                weight_decay=0.1,
-                decayed=DECAYED,  # regex of the leaf paths that decay
-                clip_norm=1.0,
-                label_smoothing=0.0,
-                multipliers={},
-                ema_decay=0.0,  # of an average of the parameters that is kept beside them (0: none)
-            ),
-            mesh=dict(data=-1, fsdp=1, tensor=1),
-            wandb_project="",  # Weights & Biases project that also gets the metrics; the package is then needed
-        )
-    )
+    return ConfigDict(RUN.complete({}))
 
 
-def override(config: ConfigDict, changes, where: str = "") -> ConfigDict:
-    """`config` with `changes` (nested mappings) applied. An unknown key is an error that names the nearest known one.
+def override(config: ConfigDict, changes, where: Place = Place()) -> ConfigDict:
+    """A run's config with `changes` (nested mappings) applied.
 
-    A section that is empty in `config` is free in its keys.
+    Raises:
+      UserError: an unknown key or a value that it cannot have, in one line that names the key below `where`.
     """
-    result = config.copy_and_resolve_references()
-    for key, value in changes.items():
-        if key not in result:
-            raise unknown_name("config key", f"{where}{key}", [f"{where}{known}" for known in result])
-        if isinstance(result[key], ConfigDict) and len(result[key]):
-            result[key] = override(result[key], value, f"{where}{key}.")
-        else:
-            try:
-                with result.unlocked():
-                    result[key] = value
-            except TypeError as error:
-                raise UserError(f"config key '{where}{key}' has the wrong type: {error}.") from error
-    return result
+    return ConfigDict(RUN.complete(schema.merged(config.to_dict(), RUN.check(changes, where))))
 
 
 def validate(config: ConfigDict) -> None:
-    """Raises a `UserError` where numbers cannot work together."""
+    """Raises a `UserError` where the values of several keys cannot work together."""
     check_wandb(config.wandb_project)
-    for key in ("steps", "batch_size", "accumulation"):
-        if config[key] < 1:
-            raise UserError(f"{key} is {config[key]}; a run needs at least 1.")
-    if config.model.preset not in PRESETS:
-        raise unknown_name("model preset", config.model.preset, PRESETS)
-    _validate_optimizer(config.optimizer)
-    if config.bad_step not in BAD_STEPS:
-        raise unknown_name("bad_step", config.bad_step, BAD_STEPS)
-    for key in ("checkpoint_every", "resume_every", "resume_minutes", "spike_factor", "max_epochs"):
-        if config[key] < 0:
-            raise UserError(f"{key} is {config[key]}; give 0 or more.")
+    if config.batch_size % config.accumulation:
+        raise UserError(
+            f"batch_size is {config.batch_size} and accumulation {config.accumulation}; a batch must be cut into equal parts."
+        )
+    if config.optimizer.schedule == "wsd" and config.optimizer.decay_steps < 1:
+        raise UserError("optimizer.schedule 'wsd' needs decay_steps of at least 1: how many of the last steps decay.")
+    if list(config.mesh.values()).count(-1) > 1:
+        raise UserError(f"mesh is {config.mesh.to_dict()}; one axis at most may be -1.")
+    if config.stop_every > config.steps:
+        raise UserError(f"stop_every is {config.stop_every} and steps {config.steps}, so that nothing would ever be asked.")
     _validate_online(config)
-    if config.checkpoint_growth and config.checkpoint_growth <= 1:
-        raise UserError(f"checkpoint_growth is {config.checkpoint_growth}; checkpoints thin out only with more than 1.")
-    late = [step for step in config.checkpoint_steps if not 0 <= step <= config.steps]
+    late = [step for step in config.checkpoint_steps if step > config.steps]
     if late:
         raise UserError(f"checkpoint_steps {late} lie outside the run's steps 0..{config.steps}.")
 
 
 def _validate_online(config: ConfigDict) -> None:
-    if config.online.every < 0:
-        raise UserError(f"online.every is {config.online.every}; give 0 or more.")
     if not config.online.every:
         return
     if len(config.stages) != 1:
@@ -128,26 +171,6 @@ def _validate_online(config: ConfigDict) -> None:
                 f"{key} is {config[key]:g} and online.every {config.online.every}: nobody knows before such a run what it will "
                 "see, or for how long it runs; set one of them to 0."
             )
-
-
-def _validate_optimizer(optimizer: ConfigDict) -> None:
-    for kind, name, known in (
-        ("schedule", optimizer.schedule, SCHEDULES),
-        ("optimizer", optimizer.name, NAMES),
-        ("optimizer.mu_dtype", optimizer.mu_dtype, MOMENT_DTYPES),
-    ):
-        if name not in known:
-            raise unknown_name(kind, name, known)
-    if optimizer.schedule == "wsd" and optimizer.decay_steps < 1:
-        raise UserError("optimizer.schedule 'wsd' needs decay_steps of at least 1: how many of the last steps decay.")
-    for key in ("ema_decay", "momentum"):
-        if not 0 <= optimizer[key] < 1:
-            raise UserError(f"optimizer.{key} is {optimizer[key]}; it must be at least 0 and below 1.")
-    for pattern in (optimizer.decayed, *optimizer.multipliers):
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise UserError(f"'{pattern}' in the optimizer section is no regular expression: {error}.") from error
 
 
 def kept_steps(config: ConfigDict) -> frozenset[int]:

@@ -20,10 +20,11 @@ from babel_jax.files import read_json, write_json
 from babel_jax.material import Material
 from babel_jax.model import sharding
 from babel_jax.model.flops import flops_per_token
+from babel_jax.schema import merged
 from babel_jax.training import hosts, preemption
 from babel_jax.training.checkpoint import Checkpoints, restore_newest, restore_params
 from babel_jax.training.clock import Clock
-from babel_jax.training.config import decoder_config, kept_steps, plain, validate
+from babel_jax.training.config import decoder_config, default, kept_steps, plain, validate
 from babel_jax.training.metrics import LOG_EVERY, OFFENDERS, Metrics
 from babel_jax.training.optimizer import learning_rate, static_settings
 from babel_jax.training.step import Trainer, make_trainer
@@ -68,7 +69,23 @@ def check_same_config(run_dir, config: dict, writer: bool = True) -> None:
         if writer:
             write_json(path, config)
         return
-    for name, old, new in files.differences(read_json(path), config):
+    _refuse_differences(run_dir, read_json(path), config)
+
+
+def check_trained_as(run_dir, config: ConfigDict, material: Material) -> None:
+    """Refuses to measure a run as what it is not: of other stages, another world or corpus. An imported run is of none.
+
+    What a run of an earlier version does not say of itself is as by default.
+    """
+    stored = read_json(files.path(run_dir) / "config.json")
+    if stored["material"] is None:
+        return
+    stored["config"] = merged(plain(default()), stored["config"])
+    _refuse_differences(run_dir, stored, {"config": plain(config), "material": material.fingerprint})
+
+
+def _refuse_differences(run_dir, stored: dict, config: dict) -> None:
+    for name, old, new in files.differences(stored, config):
         if not set(MAY_CHANGE).isdisjoint(name.split(".")):
             continue
         raise UserError(
@@ -193,6 +210,8 @@ def train(
       UserError: among others a loss that is no number, or a spike, with bad_step="stop"; see `run_dir`/stopped.json.
     """
     run_dir = files.path(run_dir)
+    if not is_done(run_dir):
+        _check_before(config, material, run_dir, next_stage)
     with locked(run_dir):
         if hosts.agree(is_done(run_dir)):
             if profile_dir:
@@ -200,11 +219,6 @@ def train(
             return
         check_same_config(run_dir, {"config": plain(config), "material": material.fingerprint}, hosts.is_first())
         _check_stopped(run_dir, config.bad_step)
-        if config.online.every and not next_stage:
-            raise UserError(
-                f"{run_dir} chooses its weights while it trains (online.every={config.online.every}), and nothing is there that "
-                "chooses; train it as a run of a study."
-            )
         # Closed also after an error: what is being saved then is saved.
         with (
             contextlib.closing(Checkpoints(run_dir)) as checkpoints,
@@ -226,6 +240,19 @@ def train(
             )
         if hosts.is_first():
             files.remove_tree(run_dir / "resume")
+
+
+def _check_before(config: ConfigDict, material: Material, run_dir, next_stage) -> None:
+    """What a run can be refused for is found before its directory is marked with its config."""
+    trainer_for(config, material)
+    mixture_of(config, material)
+    if config.online.every and not next_stage:
+        raise UserError(
+            f"{run_dir} chooses its weights while it trains (online.every={config.online.every}), and nothing is there that "
+            "chooses; train it as a run of a study."
+        )
+    if config.init_from and not (run_dir / "checkpoints").exists():
+        last_step(_beside(run_dir, config.init_from))
 
 
 def _train(
