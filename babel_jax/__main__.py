@@ -3,6 +3,7 @@
 import argparse
 import ast
 import contextlib
+import errno
 import importlib.util
 import os
 import signal
@@ -10,8 +11,9 @@ import sys
 import warnings
 from pathlib import Path
 
+from babel_jax import arguments as kinds
 from babel_jax import machine
-from babel_jax.errors import Parser, UserError, unknown_name
+from babel_jax.errors import Parser, UserError, printable, unknown_name
 
 VERBS = {
     "study": "the whole story: train, measure, propose a corpus, train on it, report",
@@ -39,9 +41,9 @@ def main(arguments: list[str]) -> int:
             raise unknown_name("verb", arguments[0], VERBS)
         globals()[arguments[0]](arguments[1:])
         _wait_for_the_others()
+        sys.stdout.flush()  # here, where a full disk is still an error that is told
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _refused(error)
     except _preempted():
         print("preempted; all is saved, and the same command goes on where this one stopped.", file=sys.stderr)
         return 128 + signal.SIGTERM
@@ -52,7 +54,30 @@ def main(arguments: list[str]) -> int:
         if _output_is_read():
             raise
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if not error.filename and error.errno not in FULL:
+            raise
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes | os.PathLike) else ""
+        return _refused(f"{place}{error.strerror}; mend the path, its permissions or the disk, and run again.")
+    except MemoryError as error:
+        return _refused(f"this needs more memory than there is ({error or 'no more is said'}); ask for less at once.")
     return 0
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def _refused(error) -> int:
+    print(f"error: {UserError(error)}", file=sys.stderr)
+    return 2
+
+
+def _open_the_output() -> None:
+    """Output that is closed swallows what is written, and characters that it cannot show become escapes."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # a lower number is taken first
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
+    sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _output_is_read() -> bool:
@@ -153,20 +178,25 @@ def _study_arguments(verb: str, arguments: list[str]):
     parser.add_argument(
         "--config", required=True, help="a file of configs/; --config.KEY=VALUE changes one of its keys"
     )
-    parser.add_argument("--workdir", required=True, help="where runs, measurements and the report are kept")
+    parser.add_argument(
+        "--workdir", type=kinds.place, required=True, help="where runs, measurements and the report are kept"
+    )
     if verb == "study":
         parser.add_argument(
-            "--jobs", type=int, default=_default_jobs(), help="runs side by side (default: %(default)s)"
+            "--jobs", type=kinds.jobs(), default=_default_jobs(), help="runs side by side (default: %(default)s)"
         )
     else:
         parser.add_argument("--run", required=True, help="such as continual, or mix_0.5000")
-        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--seed", type=kinds.integer(0, kinds.LARGEST_SEED), default=0)
         parser.add_argument(
-            "--mixture", metavar="FILE", help="of `corpus mix` or `optimize`, for this run or --run=mix"
+            "--mixture", type=kinds.place, metavar="FILE", help="of `corpus mix` or `optimize`, for this run or --run=mix"
         )
     if verb == "train":
         parser.add_argument(
-            "--profile", metavar="DIR", help="write a profiler's trace of a few steps (TensorBoard, XProf)"
+            "--profile",
+            type=kinds.place,
+            metavar="DIR",
+            help="write a profiler's trace of a few steps (TensorBoard, XProf)",
         )
         parser.add_argument("--probe", action="store_true", help="measure each checkpoint as soon as it is saved")
     _several_hosts(parser)
@@ -186,8 +216,10 @@ def _several_hosts(parser) -> None:
         "several hosts", "found by itself on a TPU pod and under srun; else give all three"
     )
     several.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 runs, and a free port there")
-    several.add_argument("--processes", type=int, metavar="N", help="how many there are; all run the same command")
-    several.add_argument("--process", type=int, metavar="I", help="which this one is, from 0")
+    several.add_argument(
+        "--processes", type=kinds.integer(1, 10**6), metavar="N", help="how many there are; all run the same command"
+    )
+    several.add_argument("--process", type=kinds.integer(0, 10**6), metavar="I", help="which this one is, from 0")
 
 
 def study(arguments: list[str]) -> None:
@@ -198,14 +230,12 @@ def study(arguments: list[str]) -> None:
     from babel_jax.files import read_json
     from babel_jax.training import hosts, preemption
 
-    if parsed.jobs < 1:
-        raise UserError(f"--jobs is {parsed.jobs}; give at least 1.")
     if parsed.jobs > 1 and hosts.several():
         raise UserError(f"--jobs is {parsed.jobs}; several hosts train one run at a time: add --jobs=1.")
     preemption.install()
     page = room.run(config, parsed.workdir, parsed.jobs)
     print(report.terminal_table(read_json(page.parent / "summary.json")))
-    print(f"\nreport: {page}")
+    print(f"\nreport: {printable(page)}")
 
 
 def corpus(arguments: list[str]) -> None:
@@ -230,40 +260,80 @@ def probe(arguments: list[str]) -> None:
     parser.add_argument(
         "--checkpoints", required=True, nargs="+", help="run directories or globs of them, such as 'W/seed*/continual'"
     )
-    parser.add_argument("--out", required=True, help="where counters and measurements are kept")
+    parser.add_argument("--out", type=kinds.place, required=True, help="where counters and measurements are kept")
     what = parser.add_argument_group("what is read", "by default the texts of the study that a run belongs to")
     what.add_argument("--config", help="of another study; --config.KEY=VALUE changes one of its keys")
-    what.add_argument("--seed", type=int, help="of the embedded world; by default each run's own")
-    what.add_argument("--corpus", help="a directory that `corpus build` made")
-    what.add_argument("--languages", type=_names, default=(), help="the primary first, then at least one other")
     what.add_argument(
-        "--rows", type=int, default=64, help="with --corpus: held-out rows a language (default: %(default)s)"
+        "--seed", type=kinds.integer(0, kinds.LARGEST_SEED), help="of the embedded world; by default each run's own"
+    )
+    what.add_argument("--corpus", type=kinds.local, help="a directory that `corpus build` made")
+    what.add_argument("--languages", type=kinds.names, default=(), help="the primary first, then at least one other")
+    what.add_argument(
+        "--rows",
+        type=kinds.integer(1),
+        default=64,
+        help="with --corpus: held-out rows a language (default: %(default)s)",
     )
     what.add_argument(
-        "--prompt_tokens", type=int, default=64, help="with --corpus or --prompts: context (default: %(default)s)"
+        "--prompt_tokens",
+        type=kinds.integer(1),
+        default=64,
+        help="with --corpus or --prompts: context (default: %(default)s)",
     )
-    what.add_argument("--prompts", help="a file of prompts of your own (JSON Lines, see probes/prompts.py)")
+    what.add_argument(
+        "--prompts", type=kinds.place, help="a file of prompts of your own (JSON Lines, see probes/prompts.py)"
+    )
     what.add_argument("--identifiers", default="first", help="first, prefix or sequence (default: %(default)s)")
-    parser.add_argument("--steps", default="", help="which checkpoints: last, or a list: 0,640 (default: all)")
-    parser.add_argument("--layers", default="inner", help="inner, middle, or a list: 2,3 (default: %(default)s)")
+    parser.add_argument(
+        "--steps",
+        type=kinds.integers(0, "last"),
+        default=(),
+        help="which checkpoints: last, or a list: 0,640 (default: all)",
+    )
+    parser.add_argument(
+        "--layers",
+        type=kinds.integers(0, "inner", "middle"),
+        default="inner",
+        help="inner, middle, or a list: 2,3 (default: %(default)s)",
+    )
     parser.add_argument("--threshold_scope", default="per_checkpoint", help="or pooled, or reference_checkpoint")
-    parser.add_argument("--reference_step", type=int, help="of threshold_scope=reference_checkpoint")
+    parser.add_argument(
+        "--reference_step", type=kinds.integer(0, kinds.LARGEST_STEP), help="of threshold_scope=reference_checkpoint"
+    )
     parser.add_argument(
         "--definitions",
-        type=_names,
+        type=kinds.names,
         default=(),
         help="pls, centroid_type1, centroid_type2, causal: passes of their own",
     )
-    parser.add_argument("--tuned_lens", type=int, default=0, metavar="STEPS", help="train one for each checkpoint")
-    parser.add_argument("--interventions", type=_names, default=(), help="zero, mean: on each language's neurons")
-    parser.add_argument("--random_sets", type=int, default=20, help="to compare them with (default: %(default)s)")
+    parser.add_argument(
+        "--tuned_lens",
+        type=kinds.integer(0, 10**6),
+        default=0,
+        metavar="STEPS",
+        help="train one for each checkpoint",
+    )
+    parser.add_argument(
+        "--interventions", type=kinds.names, default=(), help="zero, mean: on each language's neurons"
+    )
+    parser.add_argument(
+        "--random_sets", type=kinds.integer(1, 10**4), default=20, help="to compare them with (default: %(default)s)"
+    )
     parser.add_argument(
         "--restore", type=_parts, default=(), help="parts of the parameters, such as embed_table;head[3]"
     )
-    parser.add_argument("--restore_step", type=int, help="the step of the run that they are taken from")
+    parser.add_argument(
+        "--restore_step", type=kinds.integer(0, kinds.LARGEST_STEP), help="the step of the run that they are taken from"
+    )
     parser.add_argument("--follow", action="store_true", help="go on until each run is done")
     _several_hosts(parser)
     parsed, settings = parser.parse_known_args(arguments)
+    if settings and not parsed.config:
+        raise UserError(f"cannot read the argument '{settings[0]}'; `probe --help` names them all.")
+    parser.only_with(not parsed.corpus, "the texts of a study, not with those of --corpus", "config", "seed")
+    parser.only_with(parsed.corpus, "--corpus", "rows")
+    parser.only_with(parsed.corpus or parsed.prompts, "--corpus or --prompts", "prompt_tokens")
+    parser.only_with(parsed.interventions, "--interventions", "random_sets")
     from tqdm import tqdm
 
     from babel_jax import texts
@@ -273,13 +343,10 @@ def probe(arguments: list[str]) -> None:
 
     hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
     preemption.install()
-    layers = parsed.layers if parsed.layers in ("inner", "middle") else _numbers("layers", parsed.layers)
-    if settings and not parsed.config:
-        raise UserError(f"cannot read the argument '{settings[0]}'; `probe --help` names them all.")
     options = sweep.Options(
         parsed.languages,
-        (-1,) if parsed.steps == "last" else _numbers("steps", parsed.steps),
-        layers,
+        (-1,) if parsed.steps == "last" else parsed.steps,
+        parsed.layers,
         parsed.threshold_scope,
         parsed.reference_step,
         parsed.definitions,
@@ -301,22 +368,11 @@ def probe(arguments: list[str]) -> None:
 
         def progress(message):
             bar.total = message["checkpoints"]
-            bar.set_description(message["run"], refresh=False)
+            bar.set_description(printable(message["run"]), refresh=False)
             bar.update(message["checkpoint"] - bar.n)
 
         for place in sweep.probe(runs, read, parsed.out, options, generate, parsed.follow, progress):
-            bar.write(f"measurements: {place}/measurements", file=sys.stdout)
-
-
-def _numbers(name: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(number) for number in text.split(",") if number)
-    except ValueError:
-        raise UserError(f"--{name} is {text}; give numbers, such as --{name}=2,3 (`probe --help`).") from None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for name in text.split(",") if name)
+            bar.write(f"measurements: {printable(place)}/measurements", file=sys.stdout)
 
 
 def _parts(text: str) -> tuple[str, ...]:
@@ -326,10 +382,18 @@ def _parts(text: str) -> tuple[str, ...]:
 def convert(arguments: list[str]) -> None:
     parser = _parser("convert")
     parser.add_argument(
-        "--huggingface", required=True, metavar="DIR", help="folder with config.json and model.safetensors"
+        "--huggingface",
+        type=kinds.place,
+        required=True,
+        metavar="DIR",
+        help="folder with config.json and model.safetensors",
     )
-    parser.add_argument("--run", required=True, metavar="DIR", help="a run's directory")
-    parser.add_argument("--step", type=int, help="write this checkpoint of the run to --huggingface; without it: read")
+    parser.add_argument("--run", type=kinds.place, required=True, metavar="DIR", help="a run's directory")
+    parser.add_argument(
+        "--step",
+        type=kinds.integer(0, kinds.LARGEST_STEP),
+        help="write this checkpoint of the run to --huggingface; without it: read",
+    )
     parsed = parser.parse_args(arguments)
     from babel_jax.training import foreign
 
@@ -361,35 +425,75 @@ def _evaluate_suites(arguments: list[str]) -> None:
         metavar="FORMAT:PATH",
         help="mxeval, multipl_e, humaneval_x, openai, mbpp or own, and a file or folder; or world, the embedded world's own",
     )
-    parser.add_argument("--languages", type=_names, default=(), help="of the suites (default: all that they have)")
-    parser.add_argument("--out", required=True, help="where completions, verdicts and measurements are kept")
+    parser.add_argument(
+        "--languages", type=kinds.names, default=(), help="of the suites (default: all that they have)"
+    )
+    parser.add_argument(
+        "--out", type=kinds.place, required=True, help="where completions, verdicts and measurements are kept"
+    )
     what = parser.add_argument_group("whose completions").add_mutually_exclusive_group(required=True)
     what.add_argument("--checkpoints", nargs="+", help="run directories or globs of them, such as 'W/seed*/continual'")
-    what.add_argument("--completions", metavar="FILE", help="JSON Lines of task_id and completion, made elsewhere")
+    what.add_argument(
+        "--completions",
+        type=kinds.place,
+        metavar="FILE",
+        help="JSON Lines of task_id and completion, made elsewhere; several of a problem are told apart by sample: 0, 1, …",
+    )
     what.add_argument("--solutions", action="store_true", help="the suites' reference solutions")
     writing = parser.add_argument_group("how they are written")
-    writing.add_argument("--steps", default="", help="which checkpoints: last, or a list: 0,640 (default: all)")
-    writing.add_argument("--corpus", help="a corpus whose tokenizer is the model's (default: that of the run's study)")
+    writing.add_argument(
+        "--steps",
+        type=kinds.integers(0, "last"),
+        default=(),
+        help="which checkpoints: last, or a list: 0,640 (default: all)",
+    )
+    writing.add_argument(
+        "--corpus",
+        type=kinds.local,
+        help="a corpus whose tokenizer is the model's (default: that of the run's study)",
+    )
     writing.add_argument("--variant", default="raw", help="raw, strip_newline, no_persona or two with a + between them")
-    writing.add_argument("--samples", type=int, default=1, help="completions a problem (default: %(default)s; 0: none)")
-    writing.add_argument("--temperature", type=float, default=0.0, help="0: greedy (default)")
-    writing.add_argument("--top_p", type=float, default=1.0, help="nucleus (default: %(default)s, all)")
-    writing.add_argument("--seed", type=int, default=0, help="of the samples")
-    writing.add_argument("--new_tokens", type=int, default=512, help="at most (default: %(default)s)")
+    writing.add_argument(
+        "--samples",
+        type=kinds.integer(0, 10**6),
+        default=1,
+        help="completions a problem (default: %(default)s; 0: none)",
+    )
+    writing.add_argument("--temperature", type=kinds.number(0, 100), default=0.0, help="0: greedy (default)")
+    writing.add_argument(
+        "--top_p", type=kinds.number(0, 1, above=True), default=1.0, help="nucleus (default: %(default)s, all)"
+    )
+    writing.add_argument("--seed", type=kinds.integer(0, kinds.LARGEST_SEED), default=0, help="of the samples")
+    writing.add_argument("--new_tokens", type=kinds.integer(1), default=512, help="at most (default: %(default)s)")
     writing.add_argument("--likelihood", action="store_true", help="also bits per byte of the reference solutions")
     judging = parser.add_argument_group("how they are judged")
-    judging.add_argument("--k", default="1", help="numbers of tries, such as 1,10 (default: %(default)s)")
+    judging.add_argument(
+        "--k", type=kinds.integers(1), default=(1,), help="numbers of tries, such as 1,10 (default: 1)"
+    )
     judging.add_argument("--compat", help="judge by the rule of mxeval or multipl_e instead of ours")
     judging.add_argument("--sandbox", default="bubblewrap", help="the least isolation: bubblewrap, unshare or rlimits")
     judging.add_argument(
-        "--jobs", type=int, default=machine.cores(), help="programs side by side (default: %(default)s)"
+        "--jobs", type=kinds.jobs(), default=machine.cores(), help="programs side by side (default: %(default)s)"
     )
     comparing = parser.add_argument_group("beside other results (folders that --out has filled)")
-    comparing.add_argument("--against", metavar="DIR", help="paired differences to the same problems' results there")
-    comparing.add_argument("--primary_only", metavar="DIR", help="with --new_only: the share of primary's knowledge")
-    comparing.add_argument("--new_only", metavar="DIR")
+    comparing.add_argument(
+        "--against", type=kinds.place, metavar="DIR", help="paired differences to the same problems' results there"
+    )
+    comparing.add_argument(
+        "--primary_only",
+        type=kinds.place,
+        metavar="DIR",
+        help="with --new_only: the share of primary's knowledge",
+    )
+    comparing.add_argument("--new_only", type=kinds.place, metavar="DIR")
     _several_hosts(parser)
     parsed = parser.parse_args(arguments)
+    parser.only_with(
+        parsed.checkpoints, "--checkpoints", *("steps", "corpus", "temperature", "top_p", "seed", "new_tokens")
+    )
+    parser.only_with(not parsed.solutions, "--checkpoints or --completions", "samples")
+    parser.only_with("temperature" in parser.given, "--temperature", "top_p", "seed")
+    parser.only_with(parsed.samples, "completions to judge, not with --samples=0", "k", "compat", "sandbox", "jobs")
     if bool(parsed.primary_only) != bool(parsed.new_only):
         raise UserError("the share of the primary's knowledge needs both models: --primary_only and --new_only.")
     if parsed.primary_only and len(parsed.languages) != 2:
@@ -408,7 +512,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
         **{
             name: getattr(parsed, name) for name in ("variant", "samples", "temperature", "top_p", "seed", "new_tokens")
         },
-        k=_numbers("k", parsed.k),
+        k=parsed.k,
         compat=parsed.compat,
         likelihood=parsed.likelihood,
     )
@@ -430,7 +534,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
             stack.callback(bench.close)
         if parsed.checkpoints:
             runs = sweep.run_directories(parsed.checkpoints)
-            steps = (-1,) if parsed.steps == "last" else _numbers("steps", parsed.steps)
+            steps = (-1,) if parsed.steps == "last" else parsed.steps
             places = harness.evaluate_runs(runs, read, parsed.out, options, steps, bench, progress)
         else:
             suites = read.given()
@@ -439,7 +543,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
                 if parsed.solutions
                 else harness.read_completions(parsed.completions)
             )
-            name = "solutions" if parsed.solutions else Path(parsed.completions).stem
+            name = "solutions" if parsed.solutions else printable(Path(parsed.completions).stem)
             missing = harness.evaluate_completions(suites, records, name, parsed.out, options, bench, progress)
             if missing and hosts.is_first():
                 print(f"{missing} problems have no completion among {name} and are left out of the scores.")
@@ -452,7 +556,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
             if parsed.primary_only:
                 print(results.knowledge(place, parsed.primary_only, parsed.new_only, suites, *parsed.languages))
             for figure in suites_report.build(place):
-                print(f"figure: {figure}")
+                print(f"figure: {printable(figure)}")
 
 
 def optimize(arguments: list[str]) -> None:
@@ -496,11 +600,11 @@ def compile(arguments: list[str]) -> None:
 
 def report(arguments: list[str]) -> None:
     parser = _parser("report")
-    parser.add_argument("--workdir", required=True, help="a study's directory")
+    parser.add_argument("--workdir", type=kinds.place, required=True, help="a study's directory")
     parsed = parser.parse_args(arguments)
     from babel_jax import report as room
 
-    print(f"report: {room.build(parsed.workdir)}")
+    print(f"report: {printable(room.build(parsed.workdir))}")
 
 
 def doctor(arguments: list[str]) -> None:
@@ -514,8 +618,10 @@ def doctor(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    _open_the_output()
     status = main(sys.argv[1:])
     if status == 2:  # threads that still wait for a lost disk or bucket would hold the process for minutes
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):  # what could not be written has been told
+            sys.stdout.flush()
         os._exit(status)
     sys.exit(status)

@@ -2,11 +2,12 @@
 that a build must not contain, and draws the figure of what the cleaning left.
 """
 
+import argparse
 import shlex
-from pathlib import Path
 
+from babel_jax import arguments as kinds
 from babel_jax.corpus import build, manifest
-from babel_jax.errors import Parser, UserError
+from babel_jax.errors import Parser, UserError, printable
 from babel_jax.languages import language
 
 COMMANDS = {
@@ -22,9 +23,12 @@ def main(arguments: list[str]) -> None:
     prog = "python -m babel_jax corpus"
     parser = Parser(prog=prog, description="source trees to token rows, and mixtures of them", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+    of_command = {}
     for command, text in COMMANDS.items():
         # `mix` reads its own arguments, --help too.
-        added = commands.add_parser(command, help=text, description=text, add_help=command != "mix")
+        of_command[command] = added = commands.add_parser(
+            command, help=text, description=text, add_help=command != "mix", allow_abbrev=False
+        )
         {"build": _build_arguments, "stats": _stats_arguments, "verify": _verify_arguments}.get(
             command, lambda _: None
         )(added)
@@ -34,13 +38,15 @@ def main(arguments: list[str]) -> None:
         mixtures.main(arguments[1:])
         return
     options = parser.parse_args(arguments)
+    if options.command == "build":
+        _check_build(of_command["build"], options)
     {"build": _build, "stats": _stats, "verify": _verify}[options.command](options)
 
 
 def _build_arguments(parser):
     what = parser.add_argument_group("what of what").add_mutually_exclusive_group(required=True)
     what.add_argument(
-        "--manifest", metavar="FILE", help="a .yaml, .json or .py (see corpus/manifest.py, configs/corpora)"
+        "--manifest", metavar="FILE", type=kinds.place, help="a .yaml, .json or .py (see corpus/manifest.py, configs/corpora)"
     )
     what.add_argument(
         "--source",
@@ -48,12 +54,20 @@ def _build_arguments(parser):
         metavar="NAME=DIR[,DIR…]",
         help="instead: a language and the folders or archives of its files; once a language, the primary one first",
     )
-    parser.add_argument("--vocab_size", type=int, help="tokens of the vocabulary (the manifest's; 8192 with --source)")
     parser.add_argument(
-        "--max_length", type=int, help="tokens a model sees at once (the manifest's; 256 with --source)"
+        "--vocab_size",
+        type=kinds.integer(1),
+        help="tokens of the vocabulary (the manifest's; 8192 with --source)",
     )
-    parser.add_argument("--out", type=Path, required=True, help="where the corpus is put")
-    parser.add_argument("--jobs", type=int, help="processes side by side (default: one a core); the corpus is the same")
+    parser.add_argument(
+        "--max_length",
+        type=kinds.integer(1),
+        help="tokens a model sees at once (the manifest's; 256 with --source)",
+    )
+    parser.add_argument("--out", type=kinds.local, required=True, help="where the corpus is put")
+    parser.add_argument(
+        "--jobs", type=kinds.jobs(), help="processes side by side (default: one a core); the corpus is the same"
+    )
     parser.add_argument(
         "--beam",
         nargs="?",
@@ -70,22 +84,30 @@ def _build_arguments(parser):
         help="do this phase alone; start: divide the sources into pieces (shards that run at once need that first); finish: "
         "give --out its name",
     )
-    shards.add_argument("--shard", metavar="I/N", help="do only the I-th of N parts of the phase, from 0")
+    shards.add_argument(
+        "--shard", type=_shard, metavar="I/N", help="do only the I-th of N parts of the phase, from 0"
+    )
+
+
+def _check_build(parser, options):
+    """Refuses options that nothing would read."""
+    if options.shard and not options.phase:
+        raise UserError("--shard is a part of a phase; name it with --phase.")
+    if options.phase and options.beam is not None:
+        raise UserError("--beam does all phases; leave --phase out.")
+    parser.only_with(options.phase in (None, *build.PHASES), "a phase that has shards, not with start or finish", "shard")
+    parser.only_with(options.beam is None, "a build on this machine, not with --beam, whose runner decides", "jobs")
 
 
 def _build(options):
     asked = _manifest(options)
     benchmarks = _benchmarks(asked)
-    if options.shard and not options.phase:
-        raise UserError("--shard is a part of a phase; name it with --phase.")
     if options.phase:
-        if options.beam is not None:
-            raise UserError("--beam does all phases; leave --phase out.")
         # A source that was touched meanwhile must not cost what hours of shards have done.
         work = build.start(asked, options.out, benchmarks, anew=options.phase == "start")
         with build.shared_work(work):
             if options.phase in build.PHASES:
-                first, step = _shard(options.shard or "0/1")
+                first, step = options.shard or (0, 1)
                 build.run_tasks(work, options.phase, build.tasks(work, options.phase)[first::step], options.jobs)
             if options.phase != "finish":
                 return
@@ -99,8 +121,8 @@ def _build(options):
     corpus = build.load(options.out)
     print(report(corpus))
     for figure in _figures(corpus):
-        print(f"figure: {figure}")
-    print(f"corpus: {options.out}")
+        print(f"figure: {printable(figure)}")
+    print(f"corpus: {printable(options.out)}")
 
 
 def _manifest(options) -> dict:
@@ -136,8 +158,8 @@ def _benchmarks(asked: dict) -> list[tuple[str, str]]:
 
 def _shard(text: str) -> tuple[int, int]:
     try:
-        number, of = (int(part) for part in text.split("/"))
-    except ValueError:
+        number, of = map(kinds.integer(0), text.split("/"))
+    except (ValueError, argparse.ArgumentTypeError):
         raise UserError(f"--shard is {text}; write it as I/N, such as 0/8.") from None
     if not 0 <= number < of:
         raise UserError(f"--shard is {text}; the shards of {of} are 0 to {of - 1}.")
@@ -151,20 +173,20 @@ def _figures(corpus):
 
 
 def _stats_arguments(parser):
-    parser.add_argument("corpus", type=Path, help="a folder that `corpus build` made")
+    parser.add_argument("corpus", type=kinds.local, help="a folder that `corpus build` made")
 
 
 def _stats(options):
     corpus = build.load(options.corpus)
     print(report(corpus))
     for figure in _figures(corpus):
-        print(f"figure: {figure}")
+        print(f"figure: {printable(figure)}")
 
 
 def _verify_arguments(parser):
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("corpus", type=Path, nargs="?", help="a folder that `corpus build` made")
-    what.add_argument("--run", help="instead: a finished run, whose counts are compared with its mixture")
+    what.add_argument("corpus", type=kinds.local, nargs="?", help="a folder that `corpus build` made")
+    what.add_argument("--run", type=kinds.place, help="instead: a finished run, whose counts are compared with its mixture")
 
 
 def _verify(options):
@@ -173,16 +195,16 @@ def _verify(options):
 
         problems = mixtures.verify_run(options.run)
         for problem in problems:
-            print(problem)
+            print(printable(problem))
         if problems:
             raise UserError(f"{options.run} was not trained on what its stages say; do not use it as if it were.")
         return
     problems = build.verify(options.corpus)
     for problem in problems:
-        print(problem)
+        print(printable(problem))
     if problems:
         raise UserError(f"{options.corpus} is not as it was built ({len(problems)} faults); build it again.")
-    print(f"{options.corpus}: every file is as it was built, and the held-out rows decode to the held-out documents.")
+    print(f"{printable(options.corpus)}: every file is as it was built, and the held-out rows decode to the held-out documents.")
 
 
 def report(corpus: build.Corpus) -> str:
@@ -199,7 +221,7 @@ def report(corpus: build.Corpus) -> str:
             kinds = ", ".join(f"{count} x {kind.replace('_', ' ')}" for kind, count in stats["redactions"].items())
             lines.append(f"  redacted in what is kept: {kinds}")
         if stats["contaminated"]:
-            names = list(stats["contaminated"])
+            names = list(map(printable, stats["contaminated"]))
             lines.append(f"  {len(names)} benchmark problems found: {', '.join(names[:5] + ['…'] * (len(names) > 5))}")
         for split in ("train", "validation"):
             part = stats[split]

@@ -1,20 +1,49 @@
-"""The one error a user is meant to see."""
+"""The one error a user is meant to see: one line of printable text, always. And command lines whose mistakes are such errors."""
 
 import argparse
 import difflib
+import re
 from collections.abc import Iterable
+
+LONGEST_MESSAGE = 1000  # characters; of a longer one the middle is left out
+LONGEST_NAME = 100  # of a name or value that a message quotes among other things
 
 
 class UserError(Exception):
     """A mistake or a circumstance that the user can mend. Its message is one line that says what to do.
 
-    `python -m babel_jax` prints it as `error: …` and exits with 2; any other exception is a bug of ours.
+    `python -m babel_jax` prints it as `error: …` and exits with 2; any other exception is a bug of ours. What a message
+    quotes (a name, a path, what a library said) may hold line breaks, a terminal's escape sequences or half a character:
+    here they become what Python's source would write for them.
     """
 
+    def __init__(self, message: object):
+        super().__init__(shortened(printable(message), LONGEST_MESSAGE))
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
+
+def printable(text: object) -> str:
+    """`text` in one line that a terminal shows as it is: control, formatting and unpaired characters as escapes."""
+    text = str(text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def shortened(text: str, longest: int) -> str:
+    """`text`, or if it has more than so many characters its beginning and its end."""
+    if len(text) <= longest:
+        return text
+    end = longest // 3
+    return f"{text[: longest - end - 3]} … {text[-end:]}"
+
+
+def quoted(value: object) -> str:
+    """A value of a user's file as a message quotes it: a list or an object only by its kind."""
+    kinds = {dict: "an object", list: "a list", tuple: "a list", bool: str(value).lower(), type(None): "null"}
+    return kinds.get(type(value)) or shortened(repr(value), LONGEST_NAME)
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> UserError:
     """The error for a name that does not exist: it names the nearest one that does."""
-    known = sorted(known)
+    known, name = sorted(known), shortened(str(name), LONGEST_NAME)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}."
     return UserError(f"unknown {kind} '{name}'; {hint}")
@@ -22,11 +51,52 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 def one_line(error: BaseException) -> str:
     """What an error of a library says, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return printable(" ".join(str(error).split())) or type(error).__name__
 
 
 class Parser(argparse.ArgumentParser):
-    """Command lines whose mistakes are a `UserError`."""
+    """Command lines whose mistakes are a `UserError`, also an option that is empty, or given twice: one would be lost.
+
+    Attributes:
+      given: after parsing, the options and arguments that stood there, by their names in the result.
+    """
+
+    def __init__(self, *arguments, **settings):
+        super().__init__(*arguments, **settings)
+        self.given: set[str] = set()
+        for name in (None, "store"):
+            self.register("action", name, _Once)
+
+    def parse_known_args(self, args=None, namespace=None):
+        self.given = set()
+        for argument in args or ():  # argparse takes this for the end of all options, and then lacks a value
+            if argument.startswith("-") and argument.endswith("=--"):
+                self.error(f"{argument[:-3]} is '--'; give it a value")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message):
+        message = re.sub(r"^argument (\S+): (?=is |names )", r"\1 ", message)  # a sentence, where it goes on as one
         raise UserError(f"{message}; `{self.prog} --help` explains.")
+
+    def only_with(self, condition: object, what: str, *names: str) -> None:
+        """Refuses options that would be ignored: these go with `what`, and where it is not there (`condition`) nothing
+        would read them."""
+        for name in names:
+            if not condition and name in self.given:
+                raise UserError(f"--{name} goes with {what}; leave it out.")
+
+
+class _Once(argparse.Action):
+    """Stores a value, as argparse does by itself, but never over another one."""
+
+    def __init__(self, option_strings, dest, const=None, **settings):
+        super().__init__(option_strings, dest, const=const, **settings)
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if self.option_strings and self.dest in parser.given:
+            raise argparse.ArgumentError(self, "is given twice; leave one out")
+        if values == "" and self.const != "":
+            raise argparse.ArgumentError(self, "is empty; give a value, or leave it out")
+        if values != self.default or option_string:  # argparse hands a missing argument its default
+            parser.given.add(self.dest)
+        setattr(namespace, self.dest, values)

@@ -1,18 +1,32 @@
-"""Writing files so that nothing is ever half there, on disks and in buckets."""
+"""Writing files so that nothing is ever half there, on disks and in buckets; reading what users give, and refusing the rest.
+
+What a user's file holds is taken for nothing until it is read here: a name is not yet a path (`safe_name`), bytes are not
+yet text (`read_text`), and text is not yet JSON of the shape that is wanted (`parse_json`, `json_lines`).
+"""
 
 import contextlib
+import gzip
 import hashlib
+import io
 import json
+import math
 import os
 import re
 import shutil
+import stat
 import tempfile
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, printable, quoted, shortened
 
+LONGEST_FILE_NAME, LONGEST_PATH = 255, 4096  # bytes, of Linux and of object stores or less
+LONGEST_SAFE_NAME = 120  # bytes; leaves room for what is put before and behind it
+LARGEST_UNPACKED = 4 << 30  # bytes of a .gz that are read into memory
+MOST_DIGITS = 20  # of a whole number in JSON: a uint64 has as many
+_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
@@ -23,13 +37,51 @@ def path(place: str | os.PathLike):
     `pathlib.Path("gs://bucket")` alone would lose a slash, so everything that may be in a bucket comes through here.
     Common to both kinds are `/`, name, parent, exists, is_dir, iterdir, glob (without `**`), mkdir, unlink, read_text,
     read_bytes; writing is `write_atomic`.
+
+    Raises:
+      UserError: it is empty, too long, or has a character that no name of a file can have; or it is of another scheme.
     """
-    scheme = re.match(r"(\w+):/", os.fspath(place))
-    if scheme is None:
+    text = os.fspath(place)
+    _check_path(text)
+    if re.match(r"(\w+):/", text) is None:
         return Path(place).absolute()
     from babel_jax import buckets  # not for every command: it loads TensorStore
 
-    return buckets.path(os.fspath(place))
+    return buckets.path(text)
+
+
+def _check_path(text: str) -> None:
+    if not text:
+        raise UserError("a path is empty; name a file or a folder.")
+    try:
+        parts = text.encode().split(b"/")
+    except UnicodeEncodeError:
+        raise UserError(f"the path {text} is no UTF-8; rename that file or folder.") from None
+    if "\0" in text:
+        raise UserError(f"the path {text} holds a NUL character, which no file's name can; correct it.")
+    if max(map(len, parts)) > LONGEST_FILE_NAME or len(text.encode()) > LONGEST_PATH:
+        raise UserError(
+            f"the path {shortened(text, 200)} is too long: a name has at most {LONGEST_FILE_NAME} bytes, and all of them "
+            f"{LONGEST_PATH}; give a shorter one."
+        )
+
+
+def safe_name(name: object, what: str) -> str:
+    """`name` (from a file or an argument), if it may be a part of a path and of a table on a terminal.
+
+    Args:
+      what: what it is the name of, for the error.
+
+    Raises:
+      UserError: it is no text, is empty, leads elsewhere ("..", "/"), is too long, or cannot be shown.
+    """
+    fits = isinstance(name, str) and name.strip() and name.strip(".") and name.isprintable() and "/" not in name
+    if not fits or len(name.encode()) > LONGEST_SAFE_NAME:
+        raise UserError(
+            f"{what} is {quoted(name)}; as the name of a file it must be of 1 to {LONGEST_SAFE_NAME} bytes of printable "
+            "text without '/', and not only points."
+        )
+    return name
 
 
 def is_local(place) -> bool:
@@ -100,14 +152,137 @@ def write_json(target: str | os.PathLike, value) -> None:
     write_atomic(target, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(place: str | os.PathLike):
-    """Reads a JSON file; a missing or broken one is a `UserError` that names it."""
+def read_bytes(place: str | os.PathLike, hint: str = "check the path.") -> bytes:
+    """The content of a file that a user has named.
+
+    Raises:
+      UserError: it is not there, is a folder, a pipe or a device (which might never end), or may not be read; with `hint`.
+    """
+    found = path(place)
     try:
-        return json.loads(path(place).read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot read {place} as JSON ({error}); check the path, or delete the file if it is broken."
-        ) from error
+        if is_local(found) and not stat.S_ISREG(mode := found.stat().st_mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "no plain file, but a pipe, a socket or a device"
+            raise UserError(f"cannot read {place}: it is {kind}; {hint}")
+        return found.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {place} ({error.strerror or error}); {hint}") from error
+
+
+def read_text(place: str | os.PathLike, hint: str = "check the path.") -> str:
+    """The text of a file in UTF-8, without a byte order mark; else as `read_bytes`."""
+    return decoded(read_bytes(place, hint), place, hint)
+
+
+def decoded(content: bytes, place, hint: str) -> str:
+    """Bytes of a file as text, without a byte order mark. `UserError`: they are no UTF-8."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        mark = next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
+        reason = f"it is {mark}; save it as UTF-8" if mark else f"its byte {error.start + 1} is no UTF-8"
+        raise UserError(f"cannot read {place} as text ({reason}); {hint}") from None
+
+
+def parse_json(text: str):
+    """The value of a JSON text.
+
+    Raises:
+      ValueError: it is no JSON, or none that a program can rely on: NaN, a number that is too large for any use, a key
+        given twice, half of a character, a thousand brackets in each other. Its message is short.
+    """
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_once, parse_constant=_no_number, parse_int=_whole_number, parse_float=_finite_number
+        )
+    except RecursionError:
+        raise ValueError("too many brackets stand in each other") from None
+    if "\\ud" in text or "\\uD" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"it holds half a character, {printable(error.object[error.start])}") from None
+    return value
+
+
+def _once(pairs: list[tuple]) -> dict:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"the key {quoted(twice)} is there twice")
+    return found
+
+
+def _no_number(text: str):
+    raise ValueError(f"{text} is no number in JSON; say null")
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > MOST_DIGITS + 1:
+        raise ValueError(f"it has a whole number of {len(text)} digits")
+    return int(text)
+
+
+def _finite_number(text: str) -> float:
+    if math.isinf(value := float(text)):
+        raise ValueError(f"{shortened(text, 40)} is too large for a number")
+    return value
+
+
+def read_json(place: str | os.PathLike, kind: type = object):
+    """Reads a JSON file. `kind`: dict or list, where only an object or a list makes sense.
+
+    Raises:
+      UserError: the file is missing or broken, or its value is of another kind; it names the file.
+    """
+    hint = "check the path, or delete the file if it is broken."
+    text = read_text(place, hint)
+    try:
+        value = parse_json(text)
+    except ValueError as error:
+        raise UserError(f"cannot read {place} as JSON ({error}); {hint}") from error
+    if not isinstance(value, kind):
+        raise UserError(f"{place} holds {quoted(value)} and not {quoted(kind())}; {hint}")
+    return value
+
+
+def json_lines(content: bytes, place, hint: str) -> Iterator[tuple[int, dict]]:
+    """(its number, the object) of every line of a JSON Lines file that is not blank; packed with gzip or not.
+
+    Args:
+      content: of the file.
+      place: its path, for errors.
+      hint: what to do if it cannot be read.
+
+    Raises:
+      UserError: it is damaged or no text; a line that is no JSON object, as `FILE, line N: …`.
+    """
+    text = decoded(_unpacked(content, place, hint), place, hint)
+    for number, line in enumerate(text.split("\n"), 1):  # a value may hold other marks of lines
+        line = line.strip("\ufeff \t\r")  # a mark stands where files were joined
+        if not line:
+            continue
+        try:
+            value = parse_json(line)
+        except ValueError as error:
+            cut = " (the file ends here: was it cut off?)" if text.endswith(line) else ""
+            raise UserError(f"{place}, line {number}: not JSON ({error}){cut}; {hint}") from error
+        if not isinstance(value, dict):
+            raise UserError(f"{place}, line {number}: {quoted(value)} is not a JSON object; {hint}")
+        yield number, value
+
+
+def _unpacked(content: bytes, place, hint: str) -> bytes:
+    if not os.fspath(place).endswith(".gz") and not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        with gzip.open(io.BytesIO(content)) as file:
+            found = file.read(LARGEST_UNPACKED + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"cannot read {place} ({error}); {hint}") from error
+    if len(found) > LARGEST_UNPACKED:
+        raise UserError(f"{place} is more than {LARGEST_UNPACKED >> 30} GiB when it is unpacked; divide it.")
+    return found
 
 
 def differences(old, new, where: str = "") -> Iterator[tuple[str, object, object]]:

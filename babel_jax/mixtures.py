@@ -4,11 +4,10 @@ A mixture file is JSON: `stages` as a run's config has them, `made` (by what), `
 becomes of them: `sources` {name: {"available", "tokens", "epochs"}}.
 """
 
-from pathlib import Path
-
+from babel_jax import arguments as kinds
 from babel_jax import files
 from babel_jax.corpus import mixture
-from babel_jax.errors import Parser, UserError, unknown_name
+from babel_jax.errors import Parser, UserError, printable, unknown_name
 from babel_jax.files import read_json, write_json
 from babel_jax.schema import REQUIRED, Anything, Key, Number, Place, Section, Table
 
@@ -79,14 +78,30 @@ def options(arguments: list[str]):
         description="how much of each language a run of so many tokens sees, and how often",
         allow_abbrev=False,
     )
-    parser.add_argument("corpus", help="a directory that `corpus build` made")
+    parser.add_argument("corpus", type=kinds.local, help="a directory that `corpus build` made")
     parser.add_argument("--policy", required=True, choices=POLICIES, help="what the weights follow")
-    parser.add_argument("--tokens", required=True, type=float, help="tokens of the run, such as 2e9")
+    parser.add_argument(
+        "--tokens", required=True, type=kinds.count(1, int(kinds.MOST_TOKENS)), help="tokens of the run, such as 2e9"
+    )
     parser.add_argument("--shares", default="", metavar="NAME=WEIGHT,…", help="of --policy=shares")
-    parser.add_argument("--temperature", type=float, help="T of --policy=temperature: weights follow tokens^(1/T)")
-    parser.add_argument("--max_epochs", type=float, default=0.0, help="how often a language may be seen (0: no limit)")
-    parser.add_argument("--after", metavar="FILE", help="a mixture file whose stages come first, such as a run's bulk")
-    parser.add_argument("--out", metavar="FILE", help="where the mixture file is written")
+    parser.add_argument(
+        "--temperature",
+        type=kinds.number(0, 1e6, above=True),
+        help="T of --policy=temperature: weights follow tokens^(1/T)",
+    )
+    parser.add_argument(
+        "--max_epochs",
+        type=kinds.number(0, 1e9),
+        default=0.0,
+        help="how often a language may be seen (0: no limit)",
+    )
+    parser.add_argument(
+        "--after",
+        type=kinds.place,
+        metavar="FILE",
+        help="a mixture file whose stages come first, such as a run's bulk",
+    )
+    parser.add_argument("--out", type=kinds.place, metavar="FILE", help="where the mixture file is written")
     return parser.parse_args(arguments)
 
 
@@ -95,7 +110,7 @@ def main(arguments: list[str]) -> None:
     parsed = options(arguments)
     from babel_jax.corpus import build  # loads TFDS
 
-    corpus = build.load(Path(parsed.corpus))
+    corpus = build.load(parsed.corpus)
     row_tokens = next(iter(corpus.train.values())).rows([0]).shape[1] - 1
     available = {name: len(rows) * row_tokens for name, rows in corpus.train.items()}
     before = read(parsed.after) if parsed.after else None
@@ -104,25 +119,20 @@ def main(arguments: list[str]) -> None:
             f"{parsed.after} does not say for how many tokens it is; add `tokens`, or take one of `corpus mix`."
         )
     made = {"by": "corpus mix"} | {name: value for name, value in vars(parsed).items() if value and name != "out"}
+    made["corpus"] = str(parsed.corpus)
     stages, held = plan(parsed, available, before)
     mixture.Mixture(corpus.train, mixture.stages_from_config(stages, row_tokens), seed=0)  # refuses what `train` would
-    found = compose(made, stages, available, int(parsed.tokens) + (before["tokens"] if before else 0))
+    found = compose(made, stages, available, parsed.tokens + (before["tokens"] if before else 0))
     print(table(found))
     for name in held:
         print(f"{name} is held at {parsed.max_epochs:g} epochs; what it gives up goes to the others in proportion.")
     if parsed.out:
         write(parsed.out, found)
-        print(f"mixture: {parsed.out}; train with --mixture={parsed.out}")
+        print(f"mixture: {printable(parsed.out)}; train with --mixture={printable(parsed.out)}")
 
 
 def plan(parsed, available: dict[str, int], before: dict | None = None) -> tuple[list[dict], list[str]]:
     """The stages that the options of `corpus mix` ask for, and the languages that --max_epochs holds back."""
-    if not 1 <= parsed.tokens < float("inf"):
-        raise UserError(f"--tokens is {parsed.tokens:g}; give the tokens of the run, such as 2e9.")
-    if not 0 <= parsed.max_epochs < float("inf"):
-        raise UserError(
-            f"--max_epochs is {parsed.max_epochs:g}; give how often a language may be seen, or 0 for no limit."
-        )
     weights = _weights(parsed, available)
     stages, used = [], {}
     if before:
@@ -147,7 +157,7 @@ def _weights(parsed, available: dict[str, int]) -> dict[str, float]:
         raise UserError("--shares goes with --policy=shares, and that needs it: --shares=python=2,php=1.")
     temperature = parsed.temperature
     given = temperature is not None
-    if given != (parsed.policy == "temperature") or given and not 0 < temperature < float("inf"):
+    if given != (parsed.policy == "temperature"):
         raise UserError("--temperature goes with --policy=temperature, and that needs one above 0, such as 2.")
     if parsed.policy == "unimax" and parsed.max_epochs <= 0:
         raise UserError("--policy=unimax needs --max_epochs: how often a language may be seen, such as 4.")

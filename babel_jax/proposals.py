@@ -1,6 +1,7 @@
 """The verb `optimize`: from a study, or from a table of losses and scores made elsewhere, to a corpus and its mixture file.
 
-The table needs no framework of ours. It is CSV, one row for each checkpoint of each continual run, with the columns
+The table needs no framework of ours. It is CSV in UTF-8: a header, commas, points in numbers; one row for each checkpoint of
+each continual run, with the columns
 
   language      the new language, on which the primary language's model was trained further
   seed          which run of it, an integer
@@ -19,13 +20,18 @@ share of them all; a measured share has a column for each, such as `working_lang
 one column for all.
 """
 
+import csv
+import difflib
+import io
 import math
+import re
 
 import numpy as np
 import pandas as pd
 
+from babel_jax import arguments as kinds
 from babel_jax import files, mixtures
-from babel_jax.errors import Parser, UserError, one_line, unknown_name
+from babel_jax.errors import LONGEST_NAME, Parser, UserError, one_line, printable, quoted, shortened, unknown_name
 from babel_jax.evolution import dependence, stages
 from babel_jax.optimum import algorithm1, sources
 
@@ -35,6 +41,12 @@ CSV_SOURCES = ("loss", *dependence.SHARES)
 WORTH_SAYING = 0.01  # how far a share of several primaries is off their proportions
 FEWEST_CHECKPOINTS = 3  # of a run: a peak lies between two others
 SCHEDULE = "schedule"
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None")  # what tables write where a number that may be missing is
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+# What a column may hold, least and most: beyond it sums and powers stop being numbers, and no such run exists.
+RANGES = {"n": (2, 10**6), "seed": (0, kinds.LARGEST_SEED), "step": (0, kinds.LARGEST_STEP), "tokens": (0, 10**18)}
+WHOLE = tuple(RANGES)
+SHARE, OTHER = (0, 1), (0, 1e6)  # of scores and shares; of losses in nats
 
 
 def options(arguments: list[str]):
@@ -49,13 +61,21 @@ def options(arguments: list[str]):
         allow_abbrev=False,
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--workdir", "--study", help="a study's directory")
-    what.add_argument("--csv", metavar="FILE", help="losses and scores of continual runs")
+    what.add_argument("--workdir", "--study", type=kinds.place, help="a study's directory")
+    what.add_argument("--csv", type=kinds.place, metavar="FILE", help="losses and scores of continual runs")
     table = parser.add_argument_group("with --csv")
-    table.add_argument("--primary", metavar="NAME,…", help="the languages that the models were trained on first")
-    table.add_argument("--original", metavar="NAME=TOKENS,…", help="the corpus to change: python=11e9,php=23e9")
     table.add_argument(
-        "--assume", default="", metavar="NAME,…", help="languages that depend on the primary without a test of it"
+        "--primary", type=kinds.names, metavar="NAME,…", help="the languages that the models were trained on first"
+    )
+    table.add_argument(
+        "--original", type=amounts, metavar="NAME=TOKENS,…", help="the corpus to change: python=11e9,php=23e9"
+    )
+    table.add_argument(
+        "--assume",
+        type=kinds.names,
+        default=(),
+        metavar="NAME,…",
+        help="languages that depend on the primary without a test of it",
     )
     parser.add_argument(
         "--source",
@@ -65,12 +85,23 @@ def options(arguments: list[str]):
     )
     parser.add_argument("--reading", default="pairwise", choices=algorithm1.READINGS, help="of Eq. 2 and 3")
     limits = parser.add_argument_group("constraints")
-    limits.add_argument("--budget", type=float, help="tokens in all (default: of a study's mixes; or what comes out)")
     limits.add_argument(
-        "--max_epochs", type=float, default=0.0, help="how often a language's tokens may be seen (0: no limit)"
+        "--budget",
+        type=kinds.number(0, kinds.MOST_TOKENS, above=True),
+        help="tokens in all (default: of a study's mixes; or what comes out)",
     )
-    limits.add_argument("--min_share", type=float, default=0.0, help="of all tokens, for every language")
-    parser.add_argument("--out", metavar="FILE", help="where a mixture file is written that `train` reads")
+    limits.add_argument(
+        "--max_epochs",
+        type=kinds.number(0, 1e9),
+        default=0.0,
+        help="how often a language's tokens may be seen (0: no limit)",
+    )
+    limits.add_argument(
+        "--min_share", type=kinds.number(0, 1), default=0.0, help="of all tokens, for every language"
+    )
+    parser.add_argument(
+        "--out", type=kinds.place, metavar="FILE", help="where a mixture file is written that `train` reads"
+    )
     parsed = parser.parse_args(arguments)
     if parsed.csv and not (parsed.primary and parsed.original):
         raise UserError("--csv needs --primary and --original: --primary=python --original=python=11e9,php=23e9.")
@@ -87,7 +118,8 @@ def main(arguments: list[str]) -> None:
     mixture = (_of_csv if parsed.csv else _of_study)(parsed)
     if parsed.out:
         mixtures.write(parsed.out, mixture)
-        print(f"\nmixture: {parsed.out}; train it with --run=mix --mixture={parsed.out}")
+        out = printable(parsed.out)
+        print(f"\nmixture: {out}; train it with --run=mix --mixture={out}")
 
 
 # --- a study --------------------------------------------------------------------------------------------------------------
@@ -178,10 +210,7 @@ def _limits(parsed, available: dict[str, float], budget: float | None) -> algori
 
 def _of_csv(parsed) -> dict | None:
     """Prints what a table of losses and scores proposes; the mixture file's content where one is wanted."""
-    original = amounts(parsed.original)
-    primaries, assumed = _names(parsed.primary), _names(parsed.assume)
-    if not primaries:
-        raise UserError("--primary names no language; give one: --primary=python.")
+    original, primaries, assumed = parsed.original, parsed.primary, parsed.assume
     if len(primaries) > 1 and parsed.min_share:
         raise UserError("--min_share goes with one primary: several keep their proportions; leave it out.")
     for name in primaries:
@@ -216,23 +245,19 @@ def _of_csv(parsed) -> dict | None:
     return parsed.out and mixture(parsed.source, chosen, corpus, original)
 
 
-def _names(text: str) -> list[str]:
-    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
 def amounts(text: str) -> dict[str, float]:
     """{language: tokens} of an argument such as python=11e9,php=23e9."""
     found = {}
     for part in text.split(","):
-        name, _, number = part.partition("=")
+        name, _, number = (piece.strip() for piece in part.partition("="))
+        tokens = float(number) if NUMBER.fullmatch(number) else 0.0
+        if not name or not kinds.FEWEST_TOKENS <= tokens <= kinds.MOST_TOKENS:
+            raise UserError(
+                f"--original has '{part}'; write NAME=TOKENS, tokens above 0 and up to {kinds.MOST_TOKENS:g}: python=11e9."
+            )
         if name in found:
             raise UserError(f"--original has {name} twice; give each language once.")
-        try:
-            found[name] = float(number)
-        except ValueError:
-            raise UserError(f"--original has '{part}'; write NAME=TOKENS, such as python=11e9.") from None
-        if not 0 < found[name] < math.inf or not name:
-            raise UserError(f"--original has '{part}'; every language needs a name and tokens above 0.")
+        found[name] = tokens
     return found
 
 
@@ -261,30 +286,78 @@ def read_csv(file, primaries: dict[str, float]) -> dict[str, dict]:
     Raises:
       UserError: the file cannot be read, or its content cannot be optimised on; the message says which row, or why.
     """
+    return observations(_table(file), primaries, file)
+
+
+def _table(file) -> pd.DataFrame:
+    """The cells of a CSV file as text, by the names of their columns and the numbers of their lines."""
+    hint = "give --csv a table with a header, commas between its columns and points in its numbers."
+    text = io.StringIO(files.read_text(file, hint), newline="")  # the reader knows every mark of lines
+    rows, before = csv.reader(text, skipinitialspace=True, strict=True), 0
+    lines = []
     try:
-        frame = pd.read_csv(file, skipinitialspace=True)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {file} as CSV ({one_line(error)}); check the path.") from error
-    return observations(frame, primaries, file)
+        for cells in rows:
+            if any(cell.strip() for cell in cells):  # a line number is that of an editor: where the row begins
+                lines.append((before + 1, [cell.strip() for cell in cells]))
+            before = rows.line_num
+    except csv.Error as error:
+        raise UserError(f"{file}, line {before + 1}: not CSV ({one_line(error)}); {hint}") from error
+    if not lines:
+        raise UserError(f"cannot read {file} as CSV (it is empty); {hint}")
+    names = _header(file, *lines[0])
+    for number, cells in lines[1:]:
+        if len(cells) < len(names) or any(cells[len(names) :]):  # empty cells beyond the header say nothing
+            raise UserError(
+                f"{file}, line {number}: {len(cells)} cells, and the header names {len(names)} columns; a comma within a "
+                "number or a name is one too many, and no cell may be left out."
+            )
+    wanted = [place for place, name in enumerate(names) if name]
+    cells = [[cells[place] for place in wanted] for _, cells in lines[1:]]
+    return pd.DataFrame(
+        cells, columns=[names[place] for place in wanted], index=[number for number, _ in lines[1:]], dtype=object
+    )
+
+
+def _header(file, number: int, names: list[str]) -> list[str]:
+    while names and not names[-1]:
+        names = names[:-1]
+    if twice := next((name for name in names if name and names.count(name) > 1), None):
+        raise UserError(f"{file}, line {number}: the column {quoted(twice)} is there twice; leave one out.")
+    other = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
+    if other:
+        raise UserError(f"{file} has {other!r} between its columns; save it with commas, and with points in its numbers.")
+    for name in names:
+        if name not in (*COLUMNS, *OPTIONAL):
+            near = difflib.get_close_matches(name, [known for known in OPTIONAL if known not in names], 1, 0.9)
+            if near:
+                raise UserError(f"{file}, line {number}: {unknown_name('column', name, near)}")
+    return names
 
 
 def observations(frame: pd.DataFrame, primaries: dict[str, float], name="the table") -> dict[str, dict]:
     """{new language: observation} of a table with the module's columns; rows of the primary languages are left out.
+
+    `frame`: numbers, or text as it stands in a file's cells; its index is what errors call the lines.
 
     An observation has language, steps [C], tokens [C], seeds, solved (`answers`), score_SxC, problems, losses and
     loss_errors {"loss": [S, C]}, shares {source: [S, C]}, residuals {source: [C, P], mean over seeds} (of several
     primaries: `algorithm1.together`). `primaries` gives the tokens of each; `name` is what errors call the table.
     """
     if missing := [column for column in COLUMNS if column not in frame]:
+        near = [part for column in missing for part in difflib.get_close_matches(column, map(str, frame), 1, 0.7)]
         raise UserError(
-            f"{name} lacks the column {', '.join(missing)}; it needs {', '.join(COLUMNS)}, separated by commas."
+            f"{name} lacks the column {', '.join(missing)}; it needs {', '.join(COLUMNS)}, separated by commas"
+            + (f" (it has {', '.join(map(quoted, near))})." if near else ".")
         )
+    for line, language in frame["language"].items():
+        if not isinstance(language, str) or not language:
+            raise UserError(f"{name}, line {line}: language is missing; fill it in.")
+        if not language.isprintable() or len(language) > LONGEST_NAME:
+            raise UserError(f"{name}, line {line}: language is {quoted(language)}; give it a short, printable name.")
     frame = frame[~frame["language"].isin([*primaries]).to_numpy(bool)].copy()
     if frame.empty:
         known = ", ".join(primaries)
         raise UserError(f"{name} has no language but {known}; add the rows of a new one, trained on from its model.")
-    if frame["language"].isna().any():
-        raise UserError(f"{name}, row {frame['language'].isna().idxmax() + 2}: language is missing; fill it in.")
     by_primary = {source: [f"{source}_{one}" for one in primaries] for source in dependence.SHARES}
     split = {source: columns for source, columns in by_primary.items() if frame.columns.isin(columns).any()}
     for source, columns in split.items():
@@ -299,7 +372,7 @@ def observations(frame: pd.DataFrame, primaries: dict[str, float], name="the tab
     for source, columns in split.items():
         if (over := frame[columns].sum(axis=1) > 1 + 1e-6).any():
             raise UserError(
-                f"{name}, row {over.idxmax() + 2}: {' + '.join(columns)} is above 1; they are shares of one whole."
+                f"{name}, line {over.idxmax()}: {' + '.join(columns)} is above 1; they are shares of one whole."
             )
         frame[source], residual_NxP = algorithm1.together(frame[columns].to_numpy(), list(primaries.values()))
         residuals[source] = pd.DataFrame(residual_NxP, frame.index)
@@ -315,24 +388,26 @@ def observations(frame: pd.DataFrame, primaries: dict[str, float], name="the tab
 
 
 def _numbers(frame: pd.DataFrame, column: str, name) -> pd.Series:
-    """A column as numbers in their range; an error names the first row that is wrong."""
-    values = pd.to_numeric(frame[column], errors="coerce")
-    whole, share = column in ("seed", "step", "tokens", "n"), column.startswith(("score", *dependence.SHARES))
-    least = 2 if column == "n" else 0
-    known = frame[column].notna() | (column in COLUMNS)
-    wrong = values.isna() & known | np.isinf(values) | (values < least)
-    if whole:
-        wrong |= values % 1 != 0
-    if share:
-        wrong |= values > 1
-    if wrong.any():
-        given, row = frame[column][wrong].iloc[0], wrong.idxmax() + 2  # the header is row 1
-        wants = "from 0 to 1" if share else f"a whole number, {least} or more" if whole else "a number, 0 or more"
-        raise UserError(
-            f"{name}, row {row}: {column} is {'missing' if pd.isna(given) else given} and must be {wants}; measure that "
-            "checkpoint again, or leave it out for every seed."
-        )
-    return values.astype(int) if whole else values.astype(float)
+    """A column as numbers in their range; an error names the first line that is wrong."""
+    is_share = column.startswith(("score", *dependence.SHARES))
+    low, high = RANGES.get(column, SHARE if is_share else OTHER)
+    values = []
+    for line, cell in frame[column].items():
+        text = str(cell)
+        if text in MISSING and column not in COLUMNS:
+            values.append(math.nan)
+            continue
+        value = float(text) if NUMBER.fullmatch(text) else math.nan
+        if not low <= value <= high or (column in WHOLE and value % 1):
+            wants = "from 0 to 1" if is_share else f"a whole number, {low} or more" if column in WHOLE else "a number, 0 or more"
+            if value > high and not is_share:
+                wants = f"at most {high:g}"
+            raise UserError(
+                f"{name}, line {line}: {column} is {shortened(text, LONGEST_NAME) or 'missing'} and must be {wants}; measure "
+                "that checkpoint again, or leave it out for every seed."
+            )
+        values.append(value)
+    return pd.Series(values, frame.index, dtype=int if column in WHOLE else float)
 
 
 def _observation(language: str, rows: pd.DataFrame, name) -> dict:

@@ -5,4 +5,5 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=launch/venv.sh
 . launch/venv.sh
-exec python -m babel_jax study --config=configs/organism.py --workdir=runs/organism "$@"
+case " $*" in *" --workdir"*) ;; *) set -- --workdir=runs/organism "$@" ;; esac
+exec python -m babel_jax study --config=configs/organism.py "$@"

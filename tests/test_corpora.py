@@ -188,7 +188,7 @@ def test_a_phase_never_begins_anew(folder, tmp_path, capsys):
 def test_a_size_of_nothing_is_refused(folder, tmp_path, capsys, size):
     arguments = ["corpus", "build", f"--source=python={folder}", f"--out={tmp_path / 'c'}", "--jobs=1"]
     assert main([*arguments, size]) == 2
-    assert f"{size.strip('-').partition('=')[0]} must be a whole number of at least 1, not 0" in capsys.readouterr().err
+    assert f"{size.partition('=')[0]} is 0; give a whole number of at least 1" in capsys.readouterr().err
 
 
 def test_a_reader_that_has_enough_ends_the_output_quietly():

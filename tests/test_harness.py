@@ -280,11 +280,11 @@ def test_results_elsewhere_are_found_and_taken_in_part(tmp_path, run_dir, tokeni
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"task_id": "mine/0", "completion": "", "suite": 3}', "line 1: TypeError"),
-        ('{"task_id": "mine/0"}', "line 1: KeyError"),
+        ('{"task_id": "mine/0", "completion": "", "suite": 3}', "line 1: 'suite' must be text, not 3"),
+        ('{"task_id": "mine/0"}', "line 1: there is no 'completion'"),
         ('{"task_id": "mine/7", "completion": ""}', "mine/7 fits 0 problems"),
         ('{"task_id": "mine/0", "completion": "", "sample": 2}', "--samples=1"),
-        ("not JSON", "line 1: JSONDecodeError"),
+        ("not JSON", "line 1: not JSON (Expecting value"),
     ],
 )
 def test_completions_that_cannot_be_used(tmp_path, line, message, capsys):
@@ -301,18 +301,21 @@ def test_completions_that_cannot_be_used(tmp_path, line, message, capsys):
         (["--primary_only=d"], "needs both models"),
         (["--primary_only=d", "--new_only=e"], "needs --languages=PRIMARY,NEW"),
         (["--languages=phq"], "did you mean 'php'"),
-        (["--jobs=0"], "give at least 1"),
+        (["--jobs=0"], "--jobs is 0; give a whole number of at least 1"),
         (["--sandbox=docker"], "unknown"),
         (["--compat=mxevil"], "unknown"),
-        (["--k="], "no number of tries"),
+        (["--k="], "--k is ''; give a whole number of at least 1"),
         (["--languages=python,php"], "hold no problem in php"),
         (["--likelihood"], "the likelihood is a model's"),
         (["--out=gs://bucket/out"], "is in a bucket"),
     ],
 )
 def test_arguments_that_cannot_be_used(tmp_path, arguments, message, capsys):
-    spec = own_suite(tmp_path / "mine.jsonl")
-    assert main("--suite", spec, "--solutions", "--out", tmp_path / "out", *arguments) == 2
+    arguments = ["--suite", own_suite(tmp_path / "mine.jsonl"), "--solutions", *arguments]
+    for option, value in (("--out", tmp_path / "out"), ("--sandbox", "rlimits")):
+        if not any(str(argument).startswith(option) for argument in arguments):
+            arguments.append(f"{option}={value}")
+    assert cli.main(["evaluate", *map(str, arguments)]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -227,19 +227,19 @@ GO = json.loads((SUITES / "multipl_e/sample-go.jsonl").read_text())
 @pytest.mark.parametrize(
     ("adapter", "records", "message"),
     [
-        ("own", [OWN, OWN | {"task_id": "b", "tests": " \n"}], "line 2 of .*, b, has no tests"),
-        ("own", [OWN | {"language": "java"}], "line 1 of .* 'java', no known language"),
+        ("own", [OWN, OWN | {"task_id": "b", "tests": " \n"}], ".*, line 2, b, has no tests"),
+        ("own", [OWN | {"language": "java"}], "line 1 is in 'java', no known language"),
         ("own", [{**OWN, "promt": "x"}], "unknown field 'promt'; did you mean 'prompt'"),
-        ("own", [OWN | {"number": "1"}], "line 1 of .*'number' must be a number"),
+        ("own", [OWN | {"number": "1"}], "line 1: 'number' must be a number, not '1'"),
         ("own", [OWN | {"number": True}], "'number' must be a number"),
         ("own", [OWN | {"stops": ["x", 1]}], "'stops' must be a list of strings"),
         ("own", [OWN | {"stops": [""]}], "'stops' holds an empty string"),
         ("own", [OWN | {"needs": ["bost"]}], "unknown need 'bost'; did you mean 'boost'"),
         ("own", [OWN | {"harness": "x"}], "unknown harness"),
         ("own", [OWN, OWN], "stands in .* and again in"),
-        ("own", [[1]], "line 1 of .* is not a JSON object"),
+        ("own", [[1]], "line 1: a list is not a JSON object"),
         ("own", [], "has no problem"),
-        ("mxeval", [OWN], "line 1 of .*'test' must be a string"),
+        ("mxeval", [OWN], "line 1: 'test' must be a string"),
         ("mxeval", [dict(OWN, test="x", entry_point="f")], "no task number in the id 'a'"),
         ("multipl_e", [GO | {"stop_tokens": None}], "'stop_tokens' must be a list"),
         ("multipl_e", [GO | {"tests": ""}], "has no tests"),
@@ -260,7 +260,7 @@ def test_a_bad_line_is_named(adapter, records, message, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"suite"\n', "line 1 of .* is not JSON"),
+        ("a.jsonl", b'{"suite"\n', "line 1: not JSON"),
         ("a.jsonl", b'"\xff"\n', "cannot read .*; fetch the file again"),
         ("a.jsonl.gz", b"plain", "cannot read .*; fetch the file again"),
         ("a.jsonl.gz", gzip.compress(b"{}\n" * 100)[:-9], "cannot read .*; fetch the file again"),

@@ -164,13 +164,13 @@ def test_scores_become_answers_that_keep_them():
     "change, message",
     [
         (lambda t: t.drop(columns=["loss", "n"]), "lacks the column loss, n"),
-        (lambda t: t.assign(loss=t["loss"].where(t["step"] != 96)), "row 10: loss is missing"),
-        (lambda t: t.assign(loss=t["loss"].astype(str).where(t["step"] != 4, "abc")), "row 3: loss is abc"),
+        (lambda t: t.assign(loss=t["loss"].where(t["step"] != 96)), "line 10: loss is missing"),
+        (lambda t: t.assign(loss=t["loss"].astype(str).where(t["step"] != 4, "abc")), "line 3: loss is abc"),
         (lambda t: t.assign(score=t["score"] * 100), "must be from 0 to 1"),
         (lambda t: t.assign(n=0.5), "n is 0.5 and must be a whole number, 2 or more"),
         (lambda t: t.assign(loss=-t["loss"]), "a number, 0 or more"),
         (lambda t: t.assign(n=1), "2 or more"),
-        (lambda t: t.assign(language=t["language"].where(t["step"] != 8)), "row 4: language is missing"),
+        (lambda t: t.assign(language=t["language"].where(t["step"] != 8)), "line 4: language is missing"),
         (lambda t: t.assign(knowledge_share=2.0), "knowledge_share is 2"),
         (lambda t: t.assign(language="python"), "no language but python"),
         (lambda t: t.iloc[:0], "no language but python"),
@@ -203,7 +203,7 @@ def test_what_is_no_table_is_one_line(tmp_path, capsys):
         (["--csv=F"], "--csv needs --primary and --original"),
         (["--csv=F", "--primary=python", "--original=php=1"], "--original has no python"),
         (["--csv=F", "--primary=python", "--original=python=x"], "write NAME=TOKENS"),
-        (["--csv=F", "--primary=,", "--original=python=1"], "--primary names no language"),
+        (["--csv=F", "--primary=,", "--original=python=1"], "--primary names nothing"),
         (
             ["--csv=F", "--primary=a,b", "--original=a=1,b=1,c=1", "--min_share=0.1"],
             "--min_share goes with one primary",
@@ -299,7 +299,7 @@ def test_a_language_that_leans_on_one_of_two_primaries_depends_on_them(planted, 
         (lambda frame: frame.drop(columns="working_language_cpp"), "lacks the column working_language_cpp"),
         (
             lambda frame: frame.assign(working_language_cpp=0.7),
-            "row 2: working_language_python + working_language_cpp is",
+            "line 2: working_language_python + working_language_cpp is",
         ),
         (lambda frame: frame.assign(working_language_cpp=1.7), "working_language_cpp is 1.7 and must be from 0 to 1"),
         (lambda frame: frame.assign(working_language=0.6), "give it for each primary, or for all together"),
@@ -426,7 +426,7 @@ def test_a_schedule_becomes_a_staged_mixture(finished, tmp_path, capsys):
     assert main(optimize) == 0 and "PHP last." in capsys.readouterr().out
     found = mixtures.read(tmp_path / "m.json")
     assert found["stages"] == tuple(stages) and found["sources"]["php"]["tokens"] == round(280 * 0.95)
-    for option in ("--budget=5", "--budget=0", "--reading=joint"):
+    for option in ("--budget=5", "--reading=joint"):
         assert main([*optimize, option]) == 2 and "leave --budget" in capsys.readouterr().err
 
 
@@ -436,7 +436,7 @@ def test_a_study_without_what_is_asked_for_is_one_line(finished, tmp_path, capsy
     finished["study"]["runs"] = finished["study"]["runs"][:1]
     assert main(optimize) == 2 and "trained no mix" in capsys.readouterr().err
     assert main(optimize[:2]) == 0, "printing needs no mix"
-    assert main([*optimize[:2], "--budget=0"]) == 2 and "the budget is 0" in capsys.readouterr().err
+    assert main([*optimize[:2], "--budget=0"]) == 2 and "--budget is 0; give a number above 0" in capsys.readouterr().err
     finished["languages"]["php"]["proposals"] = {}
     capsys.readouterr()
     assert main(optimize) == 2 and "run 'continual' is missing." in capsys.readouterr().err

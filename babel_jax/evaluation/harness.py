@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 
 from babel_jax import files, measurements
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, quoted
 from babel_jax.evaluation import judge, results, scores, toolchains
 from babel_jax.evaluation.problems import Problem, Suite, asked_in, reference
 from babel_jax.evaluation.sandbox import open_sandbox
@@ -77,6 +77,8 @@ def evaluate_runs(
             raise UserError(f"--out={out} is where {run_dir} keeps its own measurements; give another folder.")
         suites, writer = texts(run_dir)
         places[place] = suites
+        if options.likelihood:
+            _need_solutions(suites, "--likelihood", "leave it out")
         if bench:
             bench.ready(problem.language for problem in asked_in(suites))
         with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
@@ -159,38 +161,42 @@ def evaluate_completions(
 
 
 def solutions(suites: list[Suite], variant: str) -> list[dict]:
-    """The reference solutions as completions; problems without one are left out."""
-    return [
+    """The reference solutions as completions; problems without one are left out. `UserError`: there are none at all."""
+    found = [
         {"suite": p.suite, "language": p.language, "task_id": p.task_id, "completion": reference(p, variant)}
         for p in asked_in(suites)
         if p.solution is not None
     ]
+    _need_solutions(suites, "--solutions", "give --completions or --checkpoints")
+    return found
+
+
+def _need_solutions(suites: list[Suite], option: str, instead: str) -> None:
+    if all(problem.solution is None for problem in asked_in(suites)):
+        names = ", ".join(sorted({problem.suite for problem in asked_in(suites)}))
+        raise UserError(f"{option} needs reference solutions, and {names} comes without them; {instead}.")
 
 
 def read_completions(path) -> list[dict]:
-    """Completions from JSON Lines.
+    """Completions from JSON Lines: "task_id" and "completion"; where they are needed "language", "suite", "sample", "ended".
 
     Raises:
-      UserError: the file cannot be read, or a line is no object with "task_id" and "completion".
+      UserError: the file cannot be read, or a line is no such object.
     """
-    try:
-        lines = files.path(path).read_text().rstrip("\n").split("\n")  # a completion may hold other marks of lines
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the completions {path} ({error}); check the path.") from error
+    hint = 'each line is {"task_id": …, "completion": …}.'
     found = []
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-            record["completion"], record["task_id"]
-            if not all(
-                isinstance(record.get(name, ""), str) for name in ("completion", "task_id", "language", "suite")
-            ):
-                raise TypeError("completion, task_id, language and suite are texts")
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f'{path}, line {number}: {error!r}; each line is {{"task_id": …, "completion": …}}.'
-            ) from error
+    for number, record in files.json_lines(files.read_bytes(path, hint), path, hint):
+        for name in ("task_id", "completion", "language", "suite", "ended"):
+            if name in record and not isinstance(record[name], str):
+                raise UserError(f"{path}, line {number}: '{name}' must be text, not {quoted(record[name])}; {hint}")
+            if name not in record and name in ("task_id", "completion"):
+                raise UserError(f"{path}, line {number}: there is no '{name}'; {hint}")
+        sample = record.get("sample", 0)
+        if isinstance(sample, bool) or not isinstance(sample, int) or sample < 0:
+            raise UserError(f"{path}, line {number}: 'sample' must be a number from 0 on, not {quoted(sample)}.")
         found.append(record)
+    if not found:
+        raise UserError(f"{path} holds no completion; {hint}")
     return found
 
 
@@ -198,33 +204,45 @@ def samples_of(asked: list[Problem], records: list[dict], wanted: int) -> list[j
     """Completions beside their problems, in the order of the problems.
 
     Raises:
-      UserError: a completion of no problem, or of two; a problem with fewer or more than `wanted` completions.
+      UserError: a completion of no problem, or of two; a problem without exactly the `wanted` completions that there should
+        be of each: their `sample`, or else their order, counts from 0.
     """
     by_name: dict[tuple, list[Problem]] = {}
     for problem in asked:
-        for key in ((problem.task_id,), (problem.language, problem.task_id)):
-            by_name.setdefault(key, []).append(problem)
-        by_name.setdefault(problem.key, []).append(problem)
+        for suite in (problem.suite, None):
+            for language in (problem.language, None):
+                by_name.setdefault((suite, language, problem.task_id), []).append(problem)
     found: dict[tuple, list[judge.Sample]] = {}
+    numbered: dict[tuple, bool] = {}
     for record in records:
-        key = tuple(record[name] for name in ("suite", "language", "task_id") if name in record)
-        matches = by_name.get(key, [])
+        key = tuple(record.get(name) for name in ("suite", "language", "task_id"))
+        name, matches = "/".join(filter(None, key)), by_name.get(key, [])
         if len(matches) != 1:
-            raise UserError(
-                f"the completion of {'/'.join(key)} fits {len(matches)} problems; "
-                'give its "suite" and "language" as well.'
-            )
+            hint = 'give its "suite" and "language" as well' if matches else "leave it out, or name its suite"
+            raise UserError(f"the completion of {name} fits {len(matches)} problems; {hint}.")
         (problem,) = matches
         mine = found.setdefault(problem.key, [])
+        if numbered.setdefault(problem.key, "sample" in record) != ("sample" in record):
+            raise UserError(f"{name} has completions with a 'sample' and without; number all of them, or none.")
         index = record.get("sample", len(mine))
         mine.append(judge.Sample(problem, index, record["completion"], record.get("ended", "given")))
     for key, mine in found.items():
-        if sorted(sample.index for sample in mine) != list(range(wanted)):
-            raise UserError(
-                f"{'/'.join(key)} has {len(mine)} completions and --samples={wanted}; they must be as many."
-            )
+        _check_numbers("/".join(key), sorted(sample.index for sample in mine), wanted)
     order = [problem.key for problem in asked]
     return [sample for key in order for sample in sorted(found.get(key, []), key=lambda sample: sample.index)]
+
+
+def _check_numbers(name: str, numbers: list[int], wanted: int) -> None:
+    """A problem's completions must be 0, 1, …, `wanted` - 1, each once; `numbers` are in order."""
+    if len(numbers) != wanted:
+        raise UserError(
+            f"{name} has {len(numbers)} completions and --samples={wanted}; give as many of every problem, or another "
+            "--samples."
+        )
+    for place, number in enumerate(numbers):
+        if number != place:
+            what = f"two completions with sample {number}" if number < place else f"no completion with sample {place}"
+            raise UserError(f"{name} has {what}; with --samples={wanted} they are numbered from 0 to {wanted - 1}.")
 
 
 def judged(samples, path, options: Options, bench: Bench, progress) -> list[dict]:

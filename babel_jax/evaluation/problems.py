@@ -18,7 +18,6 @@ breaks at its end (a tokenizer may join them to what follows), `no_persona` the 
 
 import dataclasses
 import functools
-import gzip
 import hashlib
 import importlib.resources
 import json
@@ -26,7 +25,8 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from babel_jax.errors import UserError, unknown_name
+from babel_jax import files
+from babel_jax.errors import UserError, quoted, unknown_name
 from babel_jax.languages import LANGUAGES, language
 from babel_jax.lexical import code_only
 
@@ -45,6 +45,8 @@ NEEDS = {
     "boost": "<boost/",
     "crypto": "<openssl/",
 }
+LONGEST_ID = 500  # characters of a task's name
+UNREADABLE = "fetch the file again, or mend it."
 # MBPP has no prompt that is a program; this is a docstring of the task and its first test, as InCoder's authors used it.
 MBPP_STOPS = ("[DONE]", "\nassert", '\n"""', "\nprint", "\nif __name__", "\n```")
 # What HumanEval-X's own harness imports for a completion, its third-party modules left out.
@@ -145,16 +147,15 @@ def load(spec: str, languages: Iterable[str] = ()) -> Suite:
     if adapter not in ADAPTERS:
         raise unknown_name("adapter", adapter, ADAPTERS)
     languages = tuple(language(name).name for name in languages)
-    root, files = _files(Path(place))
+    root, found_files = _files(place)
     problems, sources = [], {}
-    for path in files:
+    for path in found_files:
         name = path.relative_to(root).as_posix()
-        content, found = _read(path), []
-        for number, line in enumerate(_text(path, content).split("\n"), 1):
-            if line.strip():
-                problem = _problem(_ADAPTERS[adapter], line, f"line {number} of {path}", languages)
-                if problem is not None:
-                    found.append(dataclasses.replace(problem, source=name))
+        content, found = files.read_bytes(path, UNREADABLE), []
+        for number, record in files.json_lines(content, path, UNREADABLE):
+            problem = _problem(_ADAPTERS[adapter], record, f"{path}, line {number}", languages)
+            if problem is not None:
+                found.append(dataclasses.replace(problem, source=name))
         if found:
             sources[name] = {
                 "sha256": hashlib.sha256(content).hexdigest(),
@@ -168,48 +169,35 @@ def load(spec: str, languages: Iterable[str] = ()) -> Suite:
     return Suite(adapter, tuple(problems), sources)
 
 
-def _files(place: Path) -> tuple[Path, list[Path]]:
+def _files(place: str) -> tuple[Path, list[Path]]:
     """(the folder that file names are relative to, the files)."""
-    if place.is_file():
-        return place.parent, [place]
-    files = sorted(path for path in place.rglob("*") if path.name.endswith((".jsonl", ".jsonl.gz")) and path.is_file())
-    if not files:
+    there = files.path(place)
+    if not files.is_local(there):
+        raise UserError(f"the suite {place} is in a bucket; copy it to a disk of this machine.")
+    if not there.exists():
         raise UserError(f"no .jsonl or .jsonl.gz file at {place}; check the path of the suite.")
-    return place, files
+    if not there.is_dir():
+        return there.parent, [there]
+    found = sorted(path for path in there.rglob("*") if path.name.endswith((".jsonl", ".jsonl.gz")) and path.is_file())
+    if not found:
+        raise UserError(f"no .jsonl or .jsonl.gz file at {place}; check the path of the suite.")
+    return there, found
 
 
-def _read(path):
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; check the file's permissions.") from error
-
-
-def _text(path, content):
-    try:
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
-    except (OSError, EOFError, ValueError) as error:
-        raise UserError(f"cannot read {path} ({error}); fetch the file again.") from error
-
-
-def _problem(adapter: Callable, line: str, where: str, languages) -> Problem | None:
+def _problem(adapter: Callable, record: dict, where: str, languages) -> Problem | None:
     """The problem of one line, None if it is in a language that was not asked for."""
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise UserError(f"{where} is not JSON ({error}); mend the line, or fetch the file again.") from error
-    if not isinstance(record, dict):
-        raise UserError(f"{where} is not a JSON object; is this a file of problems?")
-    try:
-        problem = adapter(_Record(record, where))
-    except UnicodeEncodeError as error:
-        raise UserError(f"{where} holds characters that are no text ({error.reason}); mend the line.") from error
+    problem = adapter(_Record(record, where))
     if languages and problem.language not in languages:
         return None
     if problem.language not in LANGUAGES:
         raise UserError(f"{where} is in '{problem.language}', no known language; name the languages that you want.")
     if not problem.tests.strip():
         raise UserError(f"{where}, {problem.task_id}, has no tests; remove the line, or fetch the file again.")
+    files.safe_name(problem.suite, f"{where}: 'suite'")  # figures are called so
+    if not 0 <= problem.number < 2**31:  # a column of the measurements
+        raise UserError(f"{where}: the number of the task is {problem.number}; give one from 0 on, below 2^31.")
+    if not problem.task_id or len(problem.task_id) > LONGEST_ID:
+        raise UserError(f"{where}: 'task_id' must have 1 to {LONGEST_ID} characters.")
     reason = known_bad().get(problem.suite, {}).get(problem.language, {}).get(problem.task_id, problem.known_bad)
     return dataclasses.replace(problem, known_bad=reason)
 
@@ -225,7 +213,7 @@ class _Record:
         if value is None and default is not ...:
             return default
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise UserError(f"{self.where}: '{name}' must be a {_JSON[kind]}; is it a file of this adapter?")
+            raise UserError(f"{self.where}: '{name}' must be a {_JSON[kind]}, not {quoted(value)}; is it of this adapter?")
         if kind is list:
             if not all(isinstance(item, str) for item in value):
                 raise UserError(f"{self.where}: '{name}' must be a list of strings.")
@@ -238,7 +226,7 @@ class _Record:
     def number(self, pattern: str, text: str) -> int:
         """The task's number, the group of `pattern` in its id."""
         match = re.fullmatch(pattern, text)
-        if match is None:
+        if match is None or len(match[1]) > files.MOST_DIGITS:
             raise UserError(f"{self.where}: no task number in the id '{text}'; is it a file of this adapter?")
         return int(match[1])
 

@@ -24,13 +24,12 @@ Letters as in `model/decoder.py`; N slots, M tokens of a set, S tokens of an ide
 """
 
 import functools
-import json
 from collections.abc import Iterable
 
 import numpy as np
 
 from babel_jax import files
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.errors import UserError, quoted, unknown_name
 
 MODES = ("first", "prefix", "sequence")
 SIDES = ("primary", "new")
@@ -246,21 +245,17 @@ def read_prompts(
         coincide; a language without a prompt.
     """
     check_mode(mode)
-    path = files.path(path)
-    try:
-        lines = path.read_bytes().decode().split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the prompts {path} ({error}); give --prompts a file of JSON Lines.") from error
+    hint = "give --prompts a file of JSON Lines."
+    content = files.read_bytes(path, hint)
     pieces = tokenizer.pieces() if tokenizer else []
     if tokenizer and len(pieces) != vocab_size:
         raise UserError(f"the tokenizer has {len(pieces)} tokens and the model {vocab_size}; take the model's own.")
     entries = []
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                entries.append(_entry(line, number, languages, tokenizer, pieces, vocab_size, mode))
-            except ValueError as error:
-                raise UserError(f"{path}, line {number}: {error}") from error
+    for number, given in files.json_lines(content, path, 'write {"language": …, "text": …, "primary": …, "new": …}.'):
+        try:
+            entries.append(_entry(given, number, languages, tokenizer, pieces, vocab_size, mode))
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: {error}") from error
     items = [entry["item"] is not None for entry in entries]
     if any(items) and not all(items):
         number = entries[items.index(not items[0])]["number"]
@@ -276,17 +271,11 @@ def read_prompts(
     }
 
 
-def _entry(line, number, languages, tokenizer, pieces, vocab_size, mode):
+def _entry(given, number, languages, tokenizer, pieces, vocab_size, mode):
     """One line as `language`, `tokens`, per side the identifier's tokens in order and what is read of it, and clusters.
 
     A ValueError says what is wrong with it.
     """
-    try:
-        given = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON ({error}); write one object a line.") from error
-    if not isinstance(given, dict):
-        raise ValueError('not a JSON object; write {"language": …, "text": …, "primary": …, "new": …}.')
     for name in given:
         if name not in FIELDS:
             raise ValueError(str(unknown_name("field", name, FIELDS)))
@@ -294,7 +283,7 @@ def _entry(line, number, languages, tokenizer, pieces, vocab_size, mode):
         if name not in given:
             raise ValueError(f"no '{name}'; write it.")
     if given["language"] not in languages:
-        raise ValueError(f"language {given['language']!r} is not {' or '.join(languages)}.")
+        raise ValueError(f"language {quoted(given['language'])} is not {' or '.join(languages)}.")
     if ("text" in given) == ("tokens" in given):
         raise ValueError("write either 'text' or 'tokens'.")
     prompt, sequences = _in_context(given, tokenizer, vocab_size)
