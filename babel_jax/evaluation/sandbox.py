@@ -4,10 +4,13 @@ Three levels; `open_sandbox` takes the strongest that works here, and refuses on
 
 bubblewrap: no network; own processes only; of the files /usr, what dynamic linking needs and the named directories, all
   read-only but /tmp (in memory, its size bounded) and `writes`; no namespaces inside. Nothing outlives the program.
-unshare: the same but for files: all that the user may read can be read, so secrets can be, though not sent anywhere.
+unshare: the same, made with the commands of util-linux where there is no bubblewrap.
 rlimits: bounds a program that is wrong, not one that is hostile. Its processes are killed afterwards and its working
-  directory is removed, but it has the network, and may do to files and (if not root starts it) processes what the user
-  may. Bounded are time, output, memory and size of files; not how many files there are.
+  directory is removed, but it may do to files and (if not root starts it) processes what the user may. Bounded are time,
+  output, memory and size of files; not how many files there are.
+
+At all levels a program has a session keyring of its own and, where there is libseccomp, only harmless system calls
+(`syscalls`): without it rlimits has the network, and other things are not held back. `promises` lists all of it.
 
 Whoever is root gives each slot a user of its own, who owns nothing; else programs run as the user. At all levels, where
 control groups can be written, memory and processes of the whole program are bounded by one; else memory by process.
@@ -32,10 +35,12 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from babel_jax.errors import UserError, one_line, unknown_name
+from babel_jax.evaluation import syscalls
 
 LEVELS = ("bubblewrap", "unshare", "rlimits")  # strongest first
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
@@ -119,8 +124,8 @@ def _why_not(level: str) -> str:
 
 
 def _tools(level: str) -> tuple[str, ...]:
-    own = {"bubblewrap": ("bwrap",), "unshare": ("unshare", "mount"), "rlimits": ("rm", "chmod")}
-    return (*own[level], "setpriv", "prlimit", "sh")
+    own = {"bubblewrap": ("bwrap",), "unshare": ("unshare", "mount", "setsid", "chroot"), "rlimits": ()}
+    return (*own[level], "setpriv", "prlimit", "sh", "rm", "chmod")
 
 
 def _tool(name: str) -> str | None:
@@ -129,11 +134,13 @@ def _tool(name: str) -> str | None:
 
 @dataclasses.dataclass
 class _Slot:
-    """What belongs to one program at a time: its user, if root starts it, and its control groups, by controller."""
+    """What belongs to one program at a time: its user, if root starts it, its control groups, by controller, and the
+    open file that bubblewrap reads the filter from."""
 
     index: int
     uid: int | None
     groups: dict[str, Path]
+    filter: int | None
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
 
 
@@ -144,12 +151,15 @@ class Sandbox:
         self.level = level
         self._slots: list[_Slot] = []
         self._claims: list[socket.socket] = []
-        self._without_groups = ""
+        self._without_groups = self._without_filter = ""
         self._directory = Path(tempfile.mkdtemp(prefix="babel_jax_sandbox_"))
         self._directory.chmod(0o711)
         try:
+            self._filter = self._build_filter()
             if level == "rlimits":
                 _adopt_orphans()
+            elif level == "unshare":
+                _make_root(self._directory / "root")
             own_users = _can_be_others()
             if own_users and level != "unshare" and not _others_reach(self._directory):
                 raise UserError(
@@ -157,7 +167,7 @@ class Sandbox:
                 )
             for index in range(workers):
                 uid = self._claim_uid() if own_users else None
-                self._slots.append(_Slot(index, uid, self._make_groups(index)))
+                self._slots.append(_Slot(index, uid, self._make_groups(index), self._filter_file()))
         except BaseException:
             self.close()
             raise
@@ -169,12 +179,13 @@ class Sandbox:
         self.close()
 
     def describe(self) -> dict:
-        """What bounds the programs, for the results: the level, whose user they are, and which control groups there are."""
+        """What bounds the programs: the level, whose user they are, which control groups there are, and the filter."""
         groups = self._slots[0].groups
         return {
             "level": self.level,
             "user": "own" if self._slots[0].uid is not None else "caller",
             "control_groups": ", ".join(sorted(groups)) if groups else f"none: {self._without_groups}",
+            "filter": f"libseccomp {self._filter.version}" if self._filter else f"none: {self._without_filter}",
         }
 
     def close(self) -> None:
@@ -182,7 +193,9 @@ class Sandbox:
         for slot in self._slots:
             for group in set(slot.groups.values()):
                 _remove_group(group)
-        shutil.rmtree(self._directory, ignore_errors=True)
+            if slot.filter is not None:
+                os.close(slot.filter)
+        remove_tree(self._directory)
         for claim in self._claims:
             claim.close()
         self._slots = []
@@ -237,9 +250,9 @@ class Sandbox:
         if self.level != "rlimits" or self._slots[0].uid is None or _others_reach(directory):
             yield directory
             return
-        with tempfile.TemporaryDirectory(prefix="babel_jax_") as place:
-            os.chmod(place, 0o755)
-            yield Path(place)
+        with temporary_folder("babel_jax_") as place:
+            place.chmod(0o755)
+            yield place
 
     def _directories(self, slot, reads, writes) -> dict[str, tuple[Path, bool]]:
         """Name -> (directory outside, whether the program may change it), with permissions that let the slot's user in."""
@@ -259,13 +272,12 @@ class Sandbox:
         """Where the program finds its directories and the temporary one, which `after` removes where it is a real one."""
         if self.level == "rlimits":
             tmp = tempfile.mkdtemp(dir=self._directory)
-            after.callback(_remove_tree, tmp)
+            after.callback(remove_tree, tmp)
             if slot.uid is not None:
                 os.chown(tmp, slot.uid, slot.uid)
             places = {name: str(directory) for name, (directory, _) in directories.items()}
         else:
-            tmp, root = "/tmp", "" if self.level == "bubblewrap" else "/mnt"
-            places = {name: f"{root}/{name}" for name in directories}
+            tmp, places = "/tmp", {name: f"/{name}" for name in directories}
         return places | {"tmp": tmp}, tmp
 
     def _prelude(self, slot, directories) -> tuple[list[str], dict]:
@@ -299,17 +311,23 @@ class Sandbox:
         also fails if we were killed before the sandbox had asked to be killed with us.
         """
         other = [] if slot.uid is None else ["--reuid", str(slot.uid), "--regid", str(slot.uid), "--clear-groups"]
-        become = ["setpriv", *other, "--inh-caps=-all", "--"] if other else []
         bounded = _prlimit(limits, self._processes(slot, limits))
-        # the shell stays, as the first process of the namespace: it waits, so that the time of all is counted
-        first = 'echo >&0 || exit; exec </dev/null 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); exit $?'
+        # The shell stays, as the first process of the namespace: it waits, so that the time of all is counted. It has a
+        # capability more than the program, a useless one: so the program cannot get at its memory.
+        first = 'cd /tmp; echo >&0 || exit; exec </dev/null 3>&2 2>/dev/null; (exec "$@" 2>&3 3>&-); exit $?'
+        shell = [*bounded, "sh", "-c", first, "sh"]
         if self.level == "bubblewrap":
-            return [*become, *_bubblewrap(directories, limits), "sh", "-c", first, "sh", *bounded]
-        powerless = ["setpriv", *other, "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]
+            become = ["setpriv", *other, "--inh-caps=-all", "--"] if other else []
+            powerless = ["setpriv", "--inh-caps=-all", "--ambient-caps=-all", "--"]
+            return [*become, *_bubblewrap(directories, limits, slot.filter), *shell, *powerless]
         if self.level == "unshare":
+            powerless = ["setpriv", *other, "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]
             user = [] if slot.uid is not None else ["unshare", "--user", "--map-root-user", "--"]
-            script = "\n".join(("set -e", *_mounts(directories, limits), "cd /tmp", "set +e", first))
-            return [*user, *_unshare(), "sh", "-c", script, "sh", *powerless, *bounded]
+            root = self._directory / "root"
+            root, table = self._directory / "root", self._directory / f"{slot.index}.fstab"
+            table.write_bytes(os.fsencode(_table(root, directories, limits)))
+            script = 'mount --all --fstab "$0" && exec setsid chroot "$@"'
+            return [*user, *_unshare(), "sh", "-c", script, str(table), str(root), *shell, *powerless]
         go = f'cd {shlex.quote(tmp)} && echo >&0 && exec "$@" </dev/null'
         return ["sh", "-c", go, "sh", "setpriv", *other, "--pdeathsig", "KILL", "--no-new-privs", "--", *bounded]
 
@@ -319,7 +337,7 @@ class Sandbox:
             if program.startswith(f"{places[name]}/"):
                 return os.access(directory / program[len(places[name]) + 1 :], os.X_OK)
         found = shutil.which(program, path=environment["PATH"])
-        seen = ("/usr/", "/bin/", "/sbin/", "/lib") if self.level == "bubblewrap" else "/"
+        seen = "/" if self.level == "rlimits" else ("/usr/", "/bin/", "/sbin/", "/lib")
         return found is not None and found.startswith(seen)
 
     def _processes(self, slot, limits) -> int:
@@ -340,16 +358,11 @@ class Sandbox:
                 pipes.enter_context(open(end, mode, buffering=0))
                 for end, mode in zip(os.pipe(), ("rb", "wb"), strict=True)
             )
+            # A keyring and a filter are a thread's, and are inherited. The thread lives as long as the sandbox needs its
+            # parent: to the kernel that is the thread, and it kills the sandbox with it.
+            thread = pipes.enter_context(ThreadPoolExecutor(1))
             try:
-                process = subprocess.Popen(
-                    command,
-                    stdin=tell,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    cwd="/",
-                    env=environment,
-                    start_new_session=True,
-                )
+                process = thread.submit(self._start, slot, command, environment, tell).result()
             except OSError as error:
                 raise SandboxError(f"the sandbox ({self.level}) cannot start {command[0]}: {error.strerror}") from error
             tell.close()
@@ -385,6 +398,36 @@ class Sandbox:
         elif ended_by == "itself" and status == -signal.SIGKILL and seconds >= 0.5 * math.ceil(limits.cpu_seconds):
             ended_by = "cpu"
         return Finished(status, ended_by, out.kept(), error.kept(), time.monotonic() - start, seconds)
+
+    def _start(self, slot, command, environment, stdin) -> subprocess.Popen:
+        """Starts a command from a thread that is good for nothing else afterwards."""
+        if slot.filter is not None:  # bubblewrap makes more calls itself, and loads the filter when it has made them
+            os.lseek(slot.filter, 0, os.SEEK_SET)
+        syscalls.confine_thread(None if self.level == "bubblewrap" else self._filter and self._filter.program)
+        return subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env=environment,
+            start_new_session=True,
+            pass_fds=() if slot.filter is None else (slot.filter,),
+        )
+
+    def _build_filter(self) -> syscalls.Filter | None:
+        try:
+            return syscalls.build(self.level)
+        except OSError as error:
+            self._without_filter = one_line(error)
+            return None
+
+    def _filter_file(self) -> int | None:
+        if self.level != "bubblewrap" or self._filter is None:
+            return None
+        file = os.memfd_create("filter")
+        os.write(file, self._filter.program)
+        return file
 
     def _claim_uid(self) -> int:
         """A user that no other sandbox of this machine uses as long as this one is open."""
@@ -486,82 +529,106 @@ def _prlimit(limits: Limits, processes: int) -> list[str]:
     ]
 
 
-def _bubblewrap(directories, limits: Limits) -> list[str]:
+def _bubblewrap(directories, limits: Limits, filter: int | None) -> list[str]:
     words = [
         *(_tool("bwrap"), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"),
-        *("--as-pid-1", "--uid", "65534", "--gid", "65534", "--hostname", "sandbox", *_system(), "--proc", "/proc"),
-        # /dev and / are in memory as well, and would be of no bounded size
-        *("--dev", "/dev", "--size", str(1 << 20), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"),
-        *("--size", str(limits.tmp_bytes), "--tmpfs", "/tmp"),
+        *("--as-pid-1", "--cap-add", "CAP_WAKE_ALARM", "--uid", "65534", "--gid", "65534", "--hostname", "sandbox"),
     ]
+    for place, target in _links():
+        words += ["--symlink", target, place]
+    for place in _system():
+        words += ["--ro-bind", place, place]
+    words += ["--proc", "/proc", *(("--ro-bind", "/dev/null", KEYS) if os.path.exists(KEYS) else ())]
+    # /dev and / are in memory as well, and would be of no bounded size
+    words += ["--dev", "/dev", "--size", str(1 << 20), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
+    words += ["--size", str(limits.tmp_bytes), "--tmpfs", "/tmp"]
     for name, (directory, writable) in directories.items():
         words += ["--bind" if writable else "--ro-bind", str(directory), f"/{name}"]
+    words += [] if filter is None else ["--seccomp", str(filter)]
     return [*words, "--remount-ro", "/", "--chdir", "/tmp", "--"]
+
+
+_OF_THE_ROOT = tuple(Path("/", name) for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"))
+KEYS = "/proc/keys"  # lists also keys of the caller
+
+
+def _links() -> list[tuple[str, str]]:
+    """Symbolic links of the root directory, and where they point."""
+    return [(str(place), str(place.readlink())) for place in _OF_THE_ROOT if place.is_symlink()]
 
 
 def _system() -> list[str]:
     """What compilers, interpreters and dynamic linking need of the system, read-only."""
-    words = ["--ro-bind", "/usr", "/usr"]
-    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
-        place = Path("/", name)
-        if place.is_symlink():
-            words += ["--symlink", str(place.readlink()), str(place)]
-        elif place.is_dir():
-            words += ["--ro-bind", str(place), str(place)]
-    for place in ("/etc/alternatives", "/etc/ld.so.cache", "/etc/mono", "/etc/php"):
-        if Path(place).exists():
-            words += ["--ro-bind", place, place]
-    return words
+    places = [str(place) for place in _OF_THE_ROOT if place.is_dir() and not place.is_symlink()]
+    known = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/mono", "/etc/php")
+    return ["/usr", *places, *filter(os.path.exists, known)]
 
 
 def _unshare() -> list[str]:
     namespaces = ("--net", "--mount", "--ipc", "--uts", "--pid")
     die_with_us = ("setpriv", "--pdeathsig", "KILL", "--")
-    return [*die_with_us, "unshare", *namespaces, "--fork", "--kill-child", "--mount-proc", "--"]
+    return [*die_with_us, "unshare", *namespaces, "--fork", "--kill-child", "--"]
 
 
-def _mounts(directories, limits: Limits) -> list[str]:
-    """Shell commands that make all read-only but /tmp and what is given; /mnt and /tmp are empty but for that."""
-    lines = ["mount -t tmpfs -o size=1m,mode=755,nosuid,nodev tmpfs /mnt"]
-    for name, (directory, writable) in directories.items():
-        outside, inside = shlex.quote(str(directory)), f"/mnt/{name}"
-        lines += [f"mkdir {inside}", f"mount --rbind {outside} {inside}"]
-        lines += [] if writable else [_read_only(directory, inside)]
-    lines += [_read_only(point, str(point)) for point in _writable_mounts()]
-    lines += [
-        "mount -o remount,bind,ro,nosuid,nodev /mnt",
-        f"mount -t tmpfs -o size={limits.tmp_bytes},nr_inodes={limits.tmp_bytes >> 12},mode=1777 tmpfs /tmp",
-    ]
-    if Path("/dev/shm").is_dir():
-        lines.append("mount -t tmpfs -o size=1m,mode=1777 tmpfs /dev/shm")
-    return lines
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 
-def _read_only(outside: Path, inside: str) -> str:
-    """The command that makes a mount read-only and keeps its other flags, which a user namespace must not drop."""
-    flags = os.statvfs(outside).f_flag
-    kept = [name for name in ("nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime") if flags & _FLAGS[name]]
-    return f"mount -o {','.join(('remount', 'bind', 'ro', *kept))} {shlex.quote(inside)}"
+def _make_root(root: Path) -> None:
+    """The root directory of programs of the level unshare: links, and what `_table` mounts on."""
+    for place in ("dev/shm", "proc", "tmp"):
+        (root / place).mkdir(parents=True)
+    for place, target in (*_links(), ("/dev/fd", "/proc/self/fd"), *_STREAMS):
+        root.joinpath(place[1:]).symlink_to(target)
+    for place in (*_system(), *_DEVICES):
+        point = root / place[1:]
+        point.parent.mkdir(exist_ok=True)
+        point.mkdir() if os.path.isdir(place) else point.touch()
+
+
+_STREAMS = tuple((f"/dev/{name}", f"/proc/self/fd/{n}") for n, name in enumerate(("stdin", "stdout", "stderr")))
+
+
+def _table(root: Path, directories, limits: Limits) -> str:
+    """The mounts that make `root` what bubblewrap shows, as in fstab(5): so one command makes them all."""
+    inside = [Path(place) for place in _writable_mounts()]
+    table = [(root, root, "none", _read_only(root))]
+    shown = [(Path(place), place[1:], False) for place in _system()]
+    shown += [(directory, name, writable) for name, (directory, writable) in directories.items()]
+    for place, name, writable in shown:
+        root.joinpath(name).mkdir(exist_ok=True) if place.is_dir() else None
+        table.append((place, root / name, "none", "rbind" if writable else _read_only(place)))
+        for below in inside:
+            if not writable and place in below.parents:
+                table.append((below, root / name / below.relative_to(place), "none", _read_only(below)))
+    table += [(place, root / place[1:], "none", "bind") for place in _DEVICES]
+    table.append(("proc", root / "proc", "proc", "nosuid,nodev,noexec"))
+    if os.path.exists(KEYS):
+        table.append(("/dev/null", root / KEYS[1:], "none", "bind"))
+    sizes = {"tmp": f"size={limits.tmp_bytes},nr_inodes={limits.tmp_bytes >> 12}", "dev/shm": "size=1m,nr_inodes=256"}
+    table += [("tmpfs", root / name, "tmpfs", f"{size},mode=1777,nosuid,nodev") for name, size in sizes.items()]
+    return "".join(" ".join((*(_escaped(str(word)) for word in row[:2]), *row[2:], "0 0\n")) for row in table)
+
+
+def _escaped(word: str) -> str:
+    return re.sub(r"[\s\\#]", lambda found: "".join(f"\\{byte:03o}" for byte in os.fsencode(found[0])), word)
+
+
+def _read_only(place: Path) -> str:
+    """The options that show a place read-only and keep its mount's other flags, which a user namespace must not drop."""
+    flags = os.statvfs(place).f_flag
+    return ",".join(("rbind", "ro", *(name for name, flag in _FLAGS.items() if flags & flag)))
 
 
 _FLAGS = {"nosuid": 2, "nodev": 4, "noexec": 8, "noatime": 1024, "nodiratime": 2048, "relatime": 4096}  # statvfs(3)
 
 
-_OF_ROOT = {  # file systems with the kernel's settings, which no other user may change
-    *("sysfs", "cgroup", "securityfs", "debugfs", "tracefs", "bpf", "pstore", "efivarfs", "configfs", "fusectl"),
-    *("binfmt_misc", "devpts"),
-}
-
-
 def _writable_mounts() -> list[Path]:
-    """Where file systems are mounted that are not read-only, as far as the caller can reach them and others may write."""
+    """Where file systems are mounted that are not read-only, as far as the caller can reach them."""
     places = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields = line.split()
         point = re.sub(r"\\(\d{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
-        kind = fields[fields.index("-") + 1]
-        hidden = any(point == place or point.startswith(f"{place}/") for place in ("/proc", "/mnt", "/tmp"))
-        if "rw" in fields[5].split(",") and not hidden and kind not in _OF_ROOT and os.path.exists(point):
+        if "rw" in fields[5].split(",") and os.path.exists(point):
             places.append(Path(point))
     return list(dict.fromkeys(places))
 
@@ -580,23 +647,74 @@ def _others_reach(directory: Path) -> bool:
 
 def _let_others_read(directory: Path) -> None:
     """Adds what the slots' users need to read a directory; a file with a second name elsewhere is left as it is."""
-    for _, _, names, handle in os.fwalk(directory, follow_symlinks=False):
-        os.fchmod(handle, stat.S_IMODE(os.fstat(handle).st_mode) | 0o055)
-        for name in names:
-            found = os.stat(name, dir_fd=handle, follow_symlinks=False)
+    for folder in _folders(directory):
+        os.fchmod(folder, stat.S_IMODE(os.fstat(folder).st_mode) | 0o055)
+        for name in os.listdir(folder):
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
             mode = stat.S_IMODE(found.st_mode)
             wanted = mode | (0o055 if mode & 0o100 else 0o044)
             if stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and wanted != mode:
-                os.chmod(name, wanted, dir_fd=handle)
+                os.chmod(name, wanted, dir_fd=folder)
 
 
-def _remove_tree(place: str) -> None:
-    """Removes what a program left, however deep, and also where it took its own permissions away."""
+def _folders(directory: Path) -> Iterator[int]:
+    """Each folder of a tree, opened while it is looked at. A program may have made it of any depth: so there is no
+    recursion, no path longer than a name, and one file open at a time."""
+    place, waiting = _folder(directory, None), []
+    try:
+        while True:
+            yield place
+            waiting.append([name for name in os.listdir(place) if _is_folder(name, place)])
+            while not waiting[-1]:
+                waiting.pop()
+                if not waiting:
+                    return
+                place = _folder("..", place)
+            place = _folder(waiting[-1].pop(), place)
+    finally:
+        os.close(place)
+
+
+def _is_folder(name: str, place: int) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode)
+
+
+def _folder(name, place: int | None) -> int:
+    """Opens a folder, and closes the one that it is named from."""
+    found = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
+    if place is not None:
+        os.close(place)
+    return found
+
+
+@contextlib.contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """A new folder for what programs read and write, which is removed afterwards whatever they have made in it."""
+    place = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        yield place
+    finally:
+        remove_tree(place)
+
+
+def remove_tree(place: Path) -> None:
+    """Removes what programs left, however deep, and also where they took their own permissions away.
+
+    Raises:
+      SandboxError: something cannot be removed.
+    """
+    place = os.fspath(place)
+    with contextlib.suppress(OSError):  # the usual case: files in one folder, which need no process of its own
+        for name in os.listdir(place):
+            os.unlink(os.path.join(place, name))
+        os.rmdir(place)
+        return
     if subprocess.run(["rm", "-rf", "--", place], capture_output=True, env={"PATH": PATH}).returncode:
         subprocess.run(["chmod", "-R", "u+rwX", "--", place], capture_output=True, env={"PATH": PATH})
-        removed = subprocess.run(["rm", "-rf", "--", place], capture_output=True, env={"PATH": PATH}, text=True)
+        removed = subprocess.run(["rm", "-rf", "--", place], capture_output=True, env={"PATH": PATH})
         if removed.returncode:
-            raise SandboxError(f"cannot remove what a program left: {removed.stderr.strip()}")
+            why = removed.stderr.decode(errors="replace")
+            raise SandboxError(f"cannot remove what a program left: {' '.join(why.split())[:300]}")
 
 
 def _processes_of(uid: int) -> dict[int, bool]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from babel_jax import files
 from babel_jax.errors import UserError
 from babel_jax.evaluation.problems import Code
-from babel_jax.evaluation.sandbox import PATH, Finished, Limits, Sandbox
+from babel_jax.evaluation.sandbox import PATH, Finished, Limits, Sandbox, temporary_folder
 from babel_jax.languages import LANGUAGES
 from babel_jax.languages import language as language_record
 from babel_jax.lexical import not_code
@@ -129,9 +129,9 @@ class Toolchain:
             if need in self.missing:
                 raise UserError(f"{LANGUAGES[self.language].title} programs that need {need}: {INSTALL_NEED[need]}")
         recipe = self._recipe(code, sentinel, repair_imports)
-        with tempfile.TemporaryDirectory(prefix="babel_jax_program_") as folder:
-            places = {name: Path(folder, name) for name in ("code", "build")}
-            for place in (Path(folder), *places.values()):
+        with temporary_folder("babel_jax_program_") as folder:
+            places = {name: folder / name for name in ("code", "build")}
+            for place in (folder, *places.values()):
                 place.mkdir(exist_ok=True)
                 place.chmod(0o755)  # the sandbox may read it as another user
             for name, text in recipe.sources.items():
