@@ -31,7 +31,7 @@ class DelimitedLiteral:
 
     {} in `open` and `close` is where `delimiter` fits, the same text in both, as much of it as fits. `open` begins with a
     plain character, `close` with an escaped one. `open_begun`, `close_begun`: what may still become them when more text
-    follows.
+    follows; of bounded length, for it is read again with each piece of text that comes.
     """
 
     open: str
@@ -96,11 +96,11 @@ LANGUAGES = {
                 StringLiteral("`", "`", multiline=True),
             ),
             delimited=DelimitedLiteral(
-                r"""<<<[ \t]*(?P<quote>["']?){}(?P=quote)(?=\r?\n)""",
-                r"""<(?:<(?:<[ \t]*["']?\w*["']?\r?)?)?""",
-                r"\n[ \t]*{}",
-                r"\n[ \t]*\w*",
-                r"[A-Za-z_]\w*",
+                r"""<<<[ \t]{0,200}(?P<quote>["']?){}(?P=quote)(?=\r?\n)""",
+                r"""<(?:<(?:<[ \t]{0,200}["']?\w{0,200}["']?\r?)?)?""",
+                r"\n[ \t]{0,200}{}(?!\w)",
+                r"\n[ \t]{0,200}\w{0,200}",
+                r"[A-Za-z_]\w{0,199}",
             ),
             code_marks=("<?", "?>"),
             members=("->", "::"),
