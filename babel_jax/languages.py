@@ -29,14 +29,16 @@ class StringLiteral:
 class DelimitedLiteral:
     """A string literal that chooses its own closing mark; all but `prefixes` are regular expressions.
 
-    `open` begins with a plain character and has the group `delimiter`, which stands for {} in `close`; `close` begins with
-    an escaped one. `open_begun`, `close_begun`: what may still become them when more text follows.
+    {} in `open` and `close` is where `delimiter` fits, the same text in both, as much of it as fits. `open` begins with a
+    plain character, `close` with an escaped one. `open_begun`, `close_begun`: what may still become them when more text
+    follows; of bounded length, for it is read again with each piece of text that comes.
     """
 
     open: str
     open_begun: str
     close: str
     close_begun: str
+    delimiter: str
     prefixes: tuple[str, ...] = ()
 
 
@@ -94,10 +96,11 @@ LANGUAGES = {
                 StringLiteral("`", "`", multiline=True),
             ),
             delimited=DelimitedLiteral(
-                r"""<<<[ \t]*(?P<quote>["']?)(?P<delimiter>[A-Za-z_]\w*)(?P=quote)(?=\r?\n)""",
-                r"""<(?:<(?:<[ \t]*["']?\w*["']?\r?)?)?""",
-                r"\n[ \t]*{}(?!\w)",
-                r"\n[ \t]*\w*",
+                r"""<<<[ \t]{0,200}(?P<quote>["']?){}(?P=quote)(?=\r?\n)""",
+                r"""<(?:<(?:<[ \t]{0,200}["']?\w{0,200}["']?\r?)?)?""",
+                r"\n[ \t]{0,200}{}(?!\w)",
+                r"\n[ \t]{0,200}\w{0,200}",
+                r"[A-Za-z_]\w{0,199}",
             ),
             code_marks=("<?", "?>"),
             members=("->", "::"),
@@ -136,10 +139,11 @@ LANGUAGES = {
             block_comments=C_COMMENTS,
             strings=QUOTES,
             delimited=DelimitedLiteral(
-                r'"(?P<delimiter>[^\s()\\"]{0,16})\(',
+                r'"{}\(',
                 r'"[^\s()\\"]{0,16}',
                 r'\){}"',
-                r"\)[^\s()\\\"]{0,16}",
+                r'\)[^\s()\\"]{0,16}',
+                r'[^\s()\\"]{0,16}',
                 prefixes=("R", "LR", "uR", "UR", "u8R"),
             ),
             digit_separator="'",

@@ -2,6 +2,10 @@
 
 A scanner by the marks of a language's record, not a parser: a regular-expression literal or a preprocessor line can
 mislead it. It reads a text whole or in pieces, each character once.
+
+Its patterns have neither possessive repeats nor atomic groups: those of Python 3.11.0 to 3.11.4 match too much (gh-100061)
+or leave groups behind (gh-106052). None is needed: what a pattern skips, it can skip in one way only, and what it then looks
+for may be missing, so that it never goes back.
 """
 
 import functools
@@ -12,6 +16,8 @@ from typing import NamedTuple
 from babel_jax.languages import Language
 
 NEVER = r"(?!)"
+# Parts that one call of a pattern skips. Python keeps some 100 bytes for each until the call ends.
+MOST_SKIPPED = 1000
 
 
 class Span(NamedTuple):
@@ -60,7 +66,8 @@ class Scanner:
         """`in_code`: the text begins in code, even where the language has marks around it."""
         self.text, self.at, self.start = "", 0, None
         self._marks = _marks(language)
-        # The open literals, the outermost first: [literal, depth of brackets in its hole or -1 outside of one].
+        # The open literals, the outermost first: [literal, depth of brackets in its hole or -1 outside of one, number of
+        # the outermost of them that ends with its line].
         self._open = []
         if language.code_marks and not in_code:
             self._enter(self._marks.outside, 0)
@@ -82,11 +89,14 @@ class Scanner:
             else:
                 match = marks.hole[final].match(text, self.at)
             self.at, event = match.end(), match.lastgroup
-            if event is None or event == "wait":
+            if event is None:
+                if self.at == len(text):
+                    break
+            elif event == "wait":
                 break
-            if event in marks.literals:
+            elif event in marks.literals:
                 self._enter(marks.literals[event](match), match.start(event))
-            elif event != "plain":
+            elif event != "plain" and (event != "close" or open[-1][0].closed_by(match)):
                 self._within(event, text)
                 if not open:
                     yield Span(self._kind, self.start, self.at)
@@ -99,11 +109,15 @@ class Scanner:
     def _enter(self, literal, start):
         if not self._open:
             self.start, self._kind = start, literal.kind
-        self._open.append([literal, -1])
+        self._push(literal)
+
+    def _push(self, literal):
+        ends = self._open[-1][2] if self._open else None
+        self._open.append([literal, -1, len(self._open) if ends is None and not literal.multiline else ends])
 
     def _within(self, event, text):
         """What a mark inside of a literal does; `self.at` is behind it."""
-        open, (_, depth) = self._open, self._open[-1]
+        open, (_, depth, ends) = self._open, self._open[-1]
         if event == "close":
             open.pop()
         elif event == "hole":
@@ -114,22 +128,28 @@ class Scanner:
             open[-1][1] -= 1
         elif event == "format" and depth == 0:
             open[-1][1] = -1
-            open.append([_FORMAT, -1])
+            self._push(_FORMAT)
         elif event == "newline":
             # The end of a line ends every literal that must not go beyond it, with all that is open in it.
-            kept = next((i for i, (literal, _) in enumerate(open) if not literal.multiline), None)
-            if kept is None:
+            if ends is None:
                 self.at += 1
             else:
-                del open[kept:]
+                del open[ends:]
 
 
 class _Literal(NamedTuple):
-    """`inside`: (with more text to come, at the text's end) -> the pattern from a place in it to the next mark that matters."""
+    """`inside`: (with more text to come, at the text's end) -> the pattern from a place in it to the next mark that matters.
+
+    `delimiter`: what the group of this name must be where the pattern finds the close; None: nothing in particular.
+    """
 
     kind: str
     multiline: bool
     inside: tuple[re.Pattern, re.Pattern]
+    delimiter: str | None = None
+
+    def closed_by(self, match: re.Match) -> bool:
+        return self.delimiter is None or match["delimiter"] == self.delimiter
 
 
 class _Marks(NamedTuple):
@@ -159,8 +179,9 @@ def _both(pattern: Callable[[str], str], waits: Iterable[str]) -> tuple[re.Patte
     return re.compile(pattern(either(waits)), re.S), re.compile(pattern(NEVER), re.S)
 
 
-def _literal(kind, close, first, close_begun, escape="", holes=(), multiline=True) -> _Literal:
-    """`close`: a pattern; `first`: what it begins with, as in a character class; `close_begun`: see `begun`."""
+def _literal(kind, close, first, close_begun, escape="", holes=(), multiline=True, delimiter="") -> _Literal:
+    """`close`: a pattern, in which {} is where `delimiter` fits; `first`: what it begins with, as in a character class;
+    `close_begun`: see `begun`."""
     units, waits, special = [], [close_begun], first
     if escape:
         doubled = escape == first
@@ -179,21 +200,15 @@ def _literal(kind, close, first, close_begun, escape="", holes=(), multiline=Tru
 
     def pattern(wait):
         units_here = either([f"(?!{wait})(?:{unit})" for unit in units])
-        ends = f"(?P<wait>(?={wait}))|(?P<close>{close})|(?P<hole>{either(opening)})|(?P<newline>{newline})"
-        stay = f"(?!{wait}|{close}|{either(opening)}|{newline})[{special}]"
-        return f"(?:[^{special}]++|{units_here}|{stay})*+(?:{ends})?"
+        closes = close.replace("{}", f"(?P<delimiter>{delimiter})")
+        ends = f"(?P<wait>(?={wait}))|(?P<close>{closes})|(?P<hole>{either(opening)})|(?P<newline>{newline})"
+        stay = f"(?!{wait}|{close.replace('{}', delimiter)}|{either(opening)}|{newline})[{special}]"
+        return f"(?:[^{special}]+|{units_here}|{stay}){{0,{MOST_SKIPPED}}}(?:{ends})?"
 
     return _Literal(kind, multiline, _both(pattern, waits))
 
 
 _FORMAT = _literal("string", r"\}", r"\}", NEVER, holes=("{",), multiline=False)
-
-
-@functools.cache
-def _delimited(literal, delimiter):
-    return _literal(
-        "string", literal.close.replace("{}", re.escape(delimiter)), literal.close[:2], rf"{literal.close_begun}\Z"
-    )
 
 
 def _behind(prefixes, pattern):
@@ -230,8 +245,17 @@ def _marks(language: Language) -> _Marks:
     if language.delimited:
         record = language.delimited
         waits = _behind(record.prefixes, rf"{record.open_begun}\Z")
-        pattern = _behind(record.prefixes, record.open)
-        add(strings, pattern, waits, record.open[0], lambda match: _delimited(record, match["delimiter"]))
+        pattern = _behind(record.prefixes, record.open.replace("{}", f"(?P<delimiter>{record.delimiter})"))
+        literal = _literal(
+            "string", record.close, record.close[:2], rf"{record.close_begun}\Z", delimiter=record.delimiter
+        )
+        add(
+            strings,
+            pattern,
+            waits,
+            record.open[0],
+            lambda match, literal=literal: literal._replace(delimiter=match["delimiter"]),
+        )
     for string in language.strings:
         close = re.escape(string.close)
         literal = _literal(
@@ -248,7 +272,7 @@ def _marks(language: Language) -> _Marks:
 
     # In a number, a mark that would open a literal elsewhere separates digits.
     mark = re.escape(language.digit_separator)
-    number = rf"\b\d[\w.]*+(?:{mark}[\w.]++)*+" if mark else NEVER
+    number = rf"\b\d[\w.]{{0,100}}(?:{mark}[\w.]{{1,100}}){{0,100}}" if mark else NEVER
     units = [re.escape(text) for text in language.not_comments] + [number]
     unit_waits = [begun(text) for text in language.not_comments] + [rf"{number}(?:{mark})?\Z" if mark else NEVER]
     digits = r"\d" if mark else ""
@@ -262,7 +286,7 @@ def _marks(language: Language) -> _Marks:
             units_here = either(f"(?!{wait})(?:{unit})" for unit in units)
             number_part = rf"|(?!{wait})\d" if digits else ""
             ends = f"(?P<wait>(?={wait}))|{opening}{events}|(?P<plain>[{special}])"
-            return f"(?:[^{special}]++|{units_here}{number_part})*+(?:{ends})?"
+            return f"(?:[^{special}]+|{units_here}{number_part}){{0,{MOST_SKIPPED}}}(?:{ends})?"
 
         return _both(pattern, waits)
 
