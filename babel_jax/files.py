@@ -1,8 +1,10 @@
 """Writing files so that nothing is ever half there, on disks and in buckets."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -11,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, one_line
 
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -100,14 +102,57 @@ def write_json(target: str | os.PathLike, value) -> None:
     write_atomic(target, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(place: str | os.PathLike):
-    """Reads a JSON file; a missing or broken one is a `UserError` that names it."""
+def read_json(place: str | os.PathLike, shape=object):
+    """Reads a JSON file; a missing or broken one, or one of another shape (see `fault`), is a `UserError` that names it."""
     try:
-        return json.loads(path(place).read_text())
-    except (OSError, ValueError) as error:
+        found = json.loads(path(place).read_text())
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
-            f"cannot read {place} as JSON ({error}); check the path, or delete the file if it is broken."
+            f"cannot read {place} as JSON ({one_line(error)}); check the path, or delete the file if it is broken."
         ) from error
+    if wrong := fault(found, shape):
+        raise UserError(f"{place} is damaged, or is another file than it should be: {wrong}; put the right one there.")
+    return found
+
+
+def fault(value, shape, where: str = "it") -> str | None:
+    """What about a JSON value is not of a shape, in a few words; None: nothing.
+
+    A shape is a type (of JSON's; `float` is any finite number, `object` anything), a tuple of shapes one of which fits, a
+    list [shape of each], a table {name: shape} ("name?": it may be absent; others are free) or a table {str: shape of each}.
+    """
+    if isinstance(shape, tuple):
+        return None if any(fault(value, one) is None for one in shape) else f"{where} is {_short(value)}"
+    kind = shape if isinstance(shape, type) else type(shape)
+    numbers = {int: int, float: int | float}
+    right = isinstance(value, numbers.get(kind, kind)) and (kind not in numbers or not isinstance(value, bool))
+    if not right or kind is float and not math.isfinite(value):
+        return f"{where} is {_short(value)}"
+    if isinstance(shape, list):
+        return next(filter(None, (fault(one, shape[0], f"{where}[{i}]") for i, one in enumerate(value))), None)
+    if isinstance(shape, dict):
+        each = {f"{name}?": shape[str] for name in value} if str in shape else shape
+        for name, one in each.items():
+            optional, name = name.endswith("?"), name.removesuffix("?")
+            if name not in value:
+                if not optional:
+                    return f"{where} has no '{name}'"
+            elif wrong := fault(value[name], one, f"{where}.{name}" if where != "it" else name):
+                return wrong
+    return None
+
+
+def _short(value) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 60 else f"{text[:50]}…"
+
+
+def shape_of(record: type) -> dict:
+    """The shape (see `fault`) of a dataclass of JSON's types as a table; fields with a default may be absent."""
+    return {
+        field.name + ("" if field.default is dataclasses.MISSING else "?"): field.type
+        for field in dataclasses.fields(record)
+    }
 
 
 def differences(old, new, where: str = "") -> Iterator[tuple[str, object, object]]:
