@@ -5,6 +5,7 @@ yet text (`read_text`), and text is not yet JSON of the shape that is wanted (`p
 """
 
 import contextlib
+import dataclasses
 import gzip
 import hashlib
 import io
@@ -192,7 +193,11 @@ def parse_json(text: str):
     """
     try:
         value = json.loads(
-            text, object_pairs_hook=_once, parse_constant=_no_number, parse_int=_whole_number, parse_float=_finite_number
+            text,
+            object_pairs_hook=_once,
+            parse_constant=_no_number,
+            parse_int=_whole_number,
+            parse_float=_finite_number,
         )
     except RecursionError:
         raise ValueError("too many brackets stand in each other") from None
@@ -229,11 +234,11 @@ def _finite_number(text: str) -> float:
     return value
 
 
-def read_json(place: str | os.PathLike, kind: type = object):
-    """Reads a JSON file. `kind`: dict or list, where only an object or a list makes sense.
+def read_json(place: str | os.PathLike, shape=object):
+    """Reads a JSON file. `shape`: what it must hold, see `fault`.
 
     Raises:
-      UserError: the file is missing or broken, or its value is of another kind; it names the file.
+      UserError: the file is missing or broken, or its value is of another shape; it names the file.
     """
     hint = "check the path, or delete the file if it is broken."
     text = read_text(place, hint)
@@ -241,9 +246,44 @@ def read_json(place: str | os.PathLike, kind: type = object):
         value = parse_json(text)
     except ValueError as error:
         raise UserError(f"cannot read {place} as JSON ({error}); {hint}") from error
-    if not isinstance(value, kind):
-        raise UserError(f"{place} holds {quoted(value)} and not {quoted(kind())}; {hint}")
+    if wrong := fault(value, shape):
+        raise UserError(f"{place} is damaged, or is another file than it should be: {wrong}; put the right one there.")
     return value
+
+
+def fault(value, shape, where: str = "it") -> str | None:
+    """What about a JSON value is not of a shape, in a few words; None: nothing.
+
+    A shape is a type (of JSON's; `float` is any finite number, `object` anything), a tuple of shapes one of which fits, a
+    list [shape of each], a table {name: shape} ("name?": it may be absent; others are free) or a table {str: shape of each}.
+    """
+    if isinstance(shape, tuple):
+        return None if any(fault(value, one) is None for one in shape) else f"{where} is {quoted(value)}"
+    kind = shape if isinstance(shape, type) else type(shape)
+    numbers = {int: int, float: int | float}
+    right = isinstance(value, numbers.get(kind, kind)) and (kind not in numbers or not isinstance(value, bool))
+    if not right or kind is float and not math.isfinite(value):
+        return f"{where} is {quoted(value)}"
+    if isinstance(shape, list):
+        return next(filter(None, (fault(one, shape[0], f"{where}[{i}]") for i, one in enumerate(value))), None)
+    if isinstance(shape, dict):
+        each = {f"{name}?": shape[str] for name in value} if str in shape else shape
+        for name, one in each.items():
+            optional, name = name.endswith("?"), name.removesuffix("?")
+            if name not in value:
+                if not optional:
+                    return f"{where} has no '{name}'"
+            elif wrong := fault(value[name], one, f"{where}.{name}" if where != "it" else name):
+                return wrong
+    return None
+
+
+def shape_of(record: type) -> dict:
+    """The shape (see `fault`) of a dataclass of JSON's types as a table; fields with a default may be absent."""
+    return {
+        field.name + ("" if field.default is dataclasses.MISSING else "?"): field.type
+        for field in dataclasses.fields(record)
+    }
 
 
 def json_lines(content: bytes, place, hint: str) -> Iterator[tuple[int, dict]]:

@@ -1,15 +1,18 @@
+import collections
 import contextlib
 import json
 import logging
+import random
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from helpers import by_path, make_run, python, same, small_material, state_at
 
 from babel_jax.errors import UserError
 from babel_jax.evaluation import measure
-from babel_jax.training import loop
+from babel_jax.training import checksums, loop
 from babel_jax.training.checkpoint import Checkpoints, restore_newest, restore_params
 
 MATERIAL = small_material()
@@ -226,3 +229,151 @@ np.savez({str(whole / "eight.npz")!r}, **state_at({str(whole)!r}, 24, trainer))
     with np.load(whole / "eight.npz") as eight:
         assert same(dict(eight), state_at(whole, 24, trainer))
     (whole / "eight.npz").unlink()
+
+
+# --- bits that flip, files that are swapped ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def judged(tmp_path, whole):
+    """A copy of checkpoints 16 and 24 to be damaged; and what tells whether 24 is still read right, or not at all."""
+    for step in ("16", "24"):
+        shutil.copytree(whole / "checkpoints" / step, tmp_path / "checkpoints" / step)
+    trainer, model = loop.trainer_for(RUN, MATERIAL)
+    wanted, about = state_at(whole, 24, trainer), Checkpoints(whole).metadata(24)
+
+    def judge(part: str = "") -> str:
+        """`part`: of the state, which alone is read; all of it as a run does that goes on."""
+        abstract = {part: trainer.abstract_state[part]} if part else trainer.abstract_state
+        with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
+            step, state, metadata = restore_newest([checkpoints], abstract, loop.plain(model))
+        right = {name: leaf for name, leaf in wanted.items() if name.startswith(f"['{part}" if part else "")}
+        if step == 24:
+            assert same(by_path(state), right) and metadata == about, "read as something else, without a word"
+        return "read" if step == 24 else "passed over"
+
+    return tmp_path / "checkpoints", judge
+
+
+def test_no_flipped_bit_goes_unnoticed(judged, caplog):
+    """160 of them in any files of a checkpoint: it is read right, or passed over with a warning."""
+    directory, judge = judged
+    chance = random.Random(0)
+    files = [file for file in sorted((directory / "24").rglob("*")) if file.is_file() and file.stat().st_size]
+    found = collections.Counter()
+    for number in range(160):
+        file = chance.choice(files)
+        content = file.read_bytes()
+        place = chance.randrange(len(content))
+        file.write_bytes(content[:place] + bytes([content[place] ^ 1 << chance.randrange(8)]) + content[place + 1 :])
+        caplog.clear()
+        outcome = judge("" if number % 8 == 0 else "params")
+        assert (outcome == "passed over") == bool(ours(caplog))
+        found[outcome] += 1
+        file.write_bytes(content)
+    assert found.keys() == {"read", "passed over"} and found["passed over"] >= 30, found
+    assert judge() == "read"
+
+
+def edited(change):
+    """Changes the metadata of checkpoint 24 as the JSON that it is."""
+
+    def edit(directory):
+        file = directory / "24" / "metadata" / "metadata"
+        found = json.loads(file.read_text())
+        change(found)
+        file.write_text(json.dumps(found))
+
+    return edit
+
+
+def swap(part, *steps):
+    """Puts a part of one step's checkpoint in the place of that of another one."""
+
+    def put(directory):
+        source, target = (directory / step / part for step in steps)
+        shutil.rmtree(target)
+        shutil.copytree(source, target)
+
+    return put
+
+
+DAMAGES = {
+    "another step's state": swap("state", "16", "24"),
+    "another step's metadata": swap("metadata", "16", "24"),
+    "another step's checkpoint": swap(".", "16", "24"),
+    "another step's files of arrays": swap("state/ocdbt.process_0", "16", "24"),
+    "a changed digit": edited(lambda about: about.update(tokens=about["tokens"] + 1)),
+    "a changed rate": edited(lambda about: about["seconds"].update(step=0.5)),
+    "a changed width": edited(lambda about: about["model"].update(frozen_std=0.2)),
+    "a key that is gone": edited(lambda about: about.pop("seconds")),
+    "a key more": edited(lambda about: about.update(more=1)),
+    "no hash": edited(lambda about: about.pop("hash")),
+    "no checksums": edited(lambda about: about.pop("checksums")),
+    "a checksum that is gone": edited(lambda about: about["checksums"].pop("params/head")),
+    "a list": lambda directory: (directory / "24/metadata/metadata").write_text("[]"),
+    "no metadata": lambda directory: shutil.rmtree(directory / "24/metadata"),
+    "a folder": lambda directory: (
+        (directory / "24/metadata/metadata").unlink(),
+        (directory / "24/metadata/metadata").mkdir(),
+    ),
+    "no state": lambda directory: shutil.rmtree(directory / "24/state"),
+    "an empty step": lambda directory: (shutil.rmtree(directory / "24"), (directory / "24").mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_not_what_was_saved_is_passed_over(judged, damage, caplog):
+    directory, judge = judged
+    DAMAGES[damage](directory)
+    assert judge() == "passed over"
+    assert ["checkpoint 24" in warning and "is damaged" in warning for warning in ours(caplog)] == [True]
+    trainer, model = loop.trainer_for(RUN, MATERIAL)
+    with pytest.raises(UserError, match="checkpoint 24 in .* cannot be read") as error:  # who measures it is told
+        restore_params(directory.parent, 24, trainer.abstract_state["params"], loop.plain(model))
+    assert "\n" not in str(error.value)
+
+
+def test_checkpoints_of_an_earlier_version_are_read_and_said_to_be_unchecked(judged, caplog):
+    directory, judge = judged
+    for step in ("16", "24"):
+        file = directory / step / "metadata" / "metadata"
+        found = json.loads(file.read_text())
+        file.write_text(json.dumps({name: value for name, value in found.items() if name not in ("checksums", "hash")}))
+    assert judge() == "read" == judge("params")
+    assert ["read unchecked" in warning for warning in ours(caplog)] == [True]  # once a run
+    (
+        shutil.rmtree(directory / "24" / "metadata"),
+        shutil.copytree(directory / "16" / "metadata", directory / "24" / "metadata"),
+    )
+    assert judge() == "passed over"  # its step is known without a hash
+
+
+def test_checksums_are_of_the_bits_and_their_places():
+    array = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
+    swapped, negated, sign = array.copy(), array.copy(), np.zeros(3, np.float32)
+    swapped[0, 0, 0], swapped[2, 3, 4] = array[2, 3, 4], array[0, 0, 0]
+    negated[1, :2, 0] *= -1  # two flips of the same, highest bit
+    sign[1] = -0.0
+    nan = np.array([0x7FC00000, 0x7FC00001], np.uint32).view(np.float32)
+    different = {
+        "array": [array, swapped, negated, array.transpose(2, 1, 0), array.reshape(4, 3, 5).swapaxes(0, 1)],
+        "zeros": [np.zeros(3, np.float32), sign],
+        "nan": [nan, nan[::-1]],
+        "half": [array.astype(jax.numpy.bfloat16), np.nextafter(array.astype(jax.numpy.bfloat16), 9)],
+        "flags": [np.eye(3, dtype=bool), ~np.eye(3, dtype=bool)],
+        "count": [np.int32(7), np.int32(8), np.uint8(9)],
+    }
+    for name, values in different.items():
+        found = {checksums.of_tree({name: jax.numpy.asarray(value)})[name] for value in values}
+        assert len(found) == len(values), name
+    # As the docstring has it, in exact integers.
+    words = enumerate(array.view(np.uint32).ravel().tolist())
+    first = sum(murmur3(word ^ place * 0x9E3779B9 % 2**32) for place, word in words) % 2**32
+    assert checksums.of_tree({"a": {"b": jax.numpy.asarray(array)}})["a/b"].startswith(f"{first:08x}")
+
+
+def murmur3(x: int) -> int:
+    x = (x ^ x >> 16) * 0x85EBCA6B % 2**32
+    x = (x ^ x >> 13) * 0xC2B2AE35 % 2**32
+    return x ^ x >> 16

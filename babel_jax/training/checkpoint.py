@@ -2,12 +2,18 @@
 
 A checkpoint of step n holds the state after n updates. Directories that Orbax has not finished are never listed, so a
 kill at any moment costs at most the work since the last one. On several hosts, saving and restoring is done by all.
+
+Beside the state stands, in the same checkpoint, what the run says of it, with a checksum of every array and a hash of all
+that: whatever is read is compared with them. Checkpoints of earlier versions have neither; they are read, and that is said.
 """
 
 import contextlib
+import functools
 import json
 import logging
 import shutil
+import sys
+import warnings
 
 import jax
 import numpy as np
@@ -15,7 +21,9 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from babel_jax import files
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, one_line
+from babel_jax.model.decoder import DecoderConfig
+from babel_jax.training import checksums
 
 log = logging.getLogger(__name__)
 for noisy in (
@@ -23,8 +31,36 @@ for noisy in (
     "asyncio",
 ):  # what Orbax logs as an error, or leaves behind, it raises too, and we say in one line
     logging.getLogger(noisy).setLevel(logging.CRITICAL)
+
+
+def _unraisable(found, others=sys.unraisablehook) -> None:
+    """Reads that were under way when another one failed end after Orbax's event loop; TensorStore would print each."""
+    if str(found.exc_value) != "Event loop is closed":
+        others(found)
+
+
+sys.unraisablehook = _unraisable
+warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
 ROOM_TO_SPARE = 2**20  # bytes for what Orbax writes beside the arrays
 SAME_WEIGHTS = ("dtype", "remat", "attention")  # fields of a model that do not change what its parameters mean
+METADATA = {
+    "model": files.shape_of(DecoderConfig),
+    "step": int,
+    "tokens": int,
+    "tokens_by_language": {str: int},
+    "started": float,
+    "seconds": {str: float},
+    "rows_drawn?": {str: int},
+}
+SEAL = ("checksums", "hash")  # what `save` adds to the metadata
+
+
+class Unreadable(UserError):
+    """A checkpoint that cannot be read, or that is not what was saved; `reason` says why, in a few words."""
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message)
+        self.reason = reason
 
 
 class Checkpoints:
@@ -59,6 +95,9 @@ class Checkpoints:
             if step in self._manager.all_steps():
                 return
             self._check_room(state)
+            # In one item of the same checkpoint, which is finished as a whole: there is none whose checksums are still to come.
+            metadata = metadata | {"checksums": checksums.of_tree(state)}
+            metadata |= {"hash": files.content_hash(metadata)}
             items = ocp.args.Composite(state=ocp.args.PyTreeSave(state), metadata=ocp.args.JsonSave(metadata))
             # Forced: when to save is decided by the loop alone (Orbax would ask the preemption service once more).
             self._manager.save(step, args=items, force=True)
@@ -96,17 +135,73 @@ class Checkpoints:
             self._manager.close()
 
     def metadata(self, step: int) -> dict:
-        """What `save` was given beside the state; read without touching the state."""
-        return json.loads((self.directory / str(step) / "metadata" / "metadata").read_text())
+        """What `save` was given beside the state, see `METADATA`; read without touching the state.
 
-    def restore(self, step: int, abstract_state: dict) -> dict:
-        """The state (or the part of it that `abstract_state` names) at `step`, laid out as `abstract_state` says."""
-        args = ocp.args.PyTreeRestore(
-            item=abstract_state,
-            restore_args=ocp.checkpoint_utils.construct_restore_args(abstract_state),
-            partial_restore=True,
+        Raises:
+          Unreadable: it is damaged, or is not that of this step.
+        """
+        return {name: value for name, value in self._sealed(step).items() if name not in SEAL}
+
+    def _sealed(self, step: int) -> dict:
+        try:
+            found = json.loads((self.directory / str(step) / "metadata" / "metadata").read_text())
+        except (OSError, ValueError, RecursionError) as error:
+            raise self._unreadable(step, one_line(error)) from error
+        if fault := files.fault(found, METADATA):
+            raise self._unreadable(step, f"of its metadata, {fault}")
+        rest = {name: value for name, value in found.items() if name != "hash"}
+        if not found.keys().isdisjoint(SEAL) and found.get("hash") != files.content_hash(rest):
+            raise self._unreadable(step, "its metadata is not what was saved")
+        if found["step"] != step:
+            raise self._unreadable(step, f"it is the one of step {found['step']}")
+        return found
+
+    def restore(self, step: int, abstract_state: dict, model: dict | None = None) -> dict:
+        """The state (or the part of it that `abstract_state` names) at `step`, laid out as `abstract_state` says.
+
+        Args:
+          model: what must have made it, see `check_model`.
+
+        Raises:
+          UserError: it is of another model; or, `Unreadable`, what is read is not what was saved, bit for bit.
+        """
+        return self.read(step, abstract_state, model)[0]
+
+    def read(self, step: int, abstract_state: dict, model: dict | None = None) -> tuple[dict, dict]:
+        """As `restore`; and its metadata."""
+        error = None
+        try:
+            self.check_model(step, model or {})
+            sealed = self._sealed(step)
+            args = ocp.args.PyTreeRestore(
+                item=abstract_state,
+                restore_args=ocp.checkpoint_utils.construct_restore_args(abstract_state),
+                partial_restore=True,
+            )
+            state = self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+        except Exception as caught:  # whatever Orbax or TensorStore raise on damaged files
+            error = caught
+        if not _everywhere(error is None):  # before all hosts compute together
+            if isinstance(error, UserError):
+                raise error
+            raise self._unreadable(step, _first_line(error) if error else "on another host") from error
+        if "checksums" in sealed:
+            self._compare(step, checksums.of_tree(state), sealed["checksums"])
+        else:
+            _say_unchecked(self.directory.parent)
+        return state, {name: value for name, value in sealed.items() if name not in SEAL}
+
+    def _compare(self, step: int, found: dict[str, str], saved: dict[str, str]) -> None:
+        for name, checksum in found.items():
+            if saved.get(name) != checksum:
+                raise self._unreadable(step, f"{name} is not what was saved")
+
+    def _unreadable(self, step: int, reason: str) -> Unreadable:
+        return Unreadable(
+            f"checkpoint {step} in {self.directory} cannot be read ({reason}); mend the connection or the permissions, or, "
+            "where it is damaged, delete its folder to do without it.",
+            reason,
         )
-        return self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
 
     def check_model(self, step: int, model: dict) -> None:
         """Raises when the checkpoint was made by another model; says which field differs."""
@@ -127,29 +222,31 @@ def restore_newest(stores: list[Checkpoints], abstract_state: dict, model: dict)
     Raises:
       UserError: there are checkpoints, but none can be read: nobody but the user may decide to start again.
     """
-    error = None
+    reason = None
     found = [(step, store) for store in stores for step in store.steps()]
     for step, store in sorted(found, key=lambda pair: pair[0], reverse=True):
         try:
-            store.check_model(step, model)
-            restored = store.restore(step, abstract_state), store.metadata(step)
-        except UserError:
-            raise
-        except Exception as caught:  # whatever Orbax or TensorStore raise on damaged files
-            error, restored = caught, None
-        if _everywhere(restored is not None):
-            return step, *restored
-        message = _first_line(error) if error else "on another host"
+            return step, *store.read(step, abstract_state, model)
+        except Unreadable as error:
+            reason = error.reason
         log.warning(
-            "checkpoint %d in %s is damaged (%s); falling back to the one before.", step, store.directory, message
+            "checkpoint %d in %s is damaged (%s); falling back to the one before.", step, store.directory, reason
         )
         store.damaged.add(step)
-    if error:
+    if reason:
         raise UserError(
-            f"none of the checkpoints in {stores[0].directory} can be read ({_first_line(error)}); mend the connection or "
+            f"none of the checkpoints in {stores[0].directory} can be read ({reason}); mend the connection or "
             "the permissions, or delete the folder to start from the beginning."
         )
     return None
+
+
+@functools.cache
+def _say_unchecked(run_dir) -> None:
+    """Once for a run."""
+    log.warning(
+        "the checkpoints of %s are of an earlier version: they have no checksums and are read unchecked.", run_dir
+    )
 
 
 def _everywhere(good: bool) -> bool:
@@ -166,13 +263,4 @@ def restore_params(run_dir, step: int, abstract_params: dict, model: dict) -> di
     with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
         if step not in checkpoints.steps():
             raise UserError(f"no checkpoint {step} in {checkpoints.directory}; there are {checkpoints.steps()}.")
-        try:
-            checkpoints.check_model(step, model)
-            return checkpoints.restore(step, {"params": abstract_params})["params"]
-        except UserError:
-            raise
-        except Exception as error:  # as in `restore_newest`
-            raise UserError(
-                f"checkpoint {step} in {checkpoints.directory} cannot be read ({_first_line(error)}); mend the connection or "
-                "the permissions, or, where it is damaged, delete its folder to do without it."
-            ) from error
+        return checkpoints.restore(step, {"params": abstract_params}, model)["params"]
