@@ -160,7 +160,7 @@ def _study_arguments(verb: str, arguments: list[str]):
         )
     else:
         parser.add_argument("--run", required=True, help="such as continual, or mix_0.5000")
-        parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument("--seed", type=_seed, default=0)
         parser.add_argument(
             "--mixture", metavar="FILE", help="of `corpus mix` or `optimize`, for this run or --run=mix"
         )
@@ -233,7 +233,7 @@ def probe(arguments: list[str]) -> None:
     parser.add_argument("--out", required=True, help="where counters and measurements are kept")
     what = parser.add_argument_group("what is read", "by default the texts of the study that a run belongs to")
     what.add_argument("--config", help="of another study; --config.KEY=VALUE changes one of its keys")
-    what.add_argument("--seed", type=int, help="of the embedded world; by default each run's own")
+    what.add_argument("--seed", type=_seed, help="of the embedded world; by default each run's own")
     what.add_argument("--corpus", help="a directory that `corpus build` made")
     what.add_argument("--languages", type=_names, default=(), help="the primary first, then at least one other")
     what.add_argument(
@@ -316,7 +316,16 @@ def _numbers(name: str, text: str) -> tuple[int, ...]:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for name in text.split(",") if name)
+    names = tuple(name for name in text.split(",") if name)
+    if len(set(names)) < len(names):
+        raise UserError(f"{text} names something twice; name each once.")
+    return names
+
+
+def _seed(text: str) -> int:
+    from babel_jax.schema import SEED, Place
+
+    return SEED.check(_literal(text), Place("--seed"))
 
 
 def _parts(text: str) -> tuple[str, ...]:
@@ -374,7 +383,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
     writing.add_argument("--samples", type=int, default=1, help="completions a problem (default: %(default)s; 0: none)")
     writing.add_argument("--temperature", type=float, default=0.0, help="0: greedy (default)")
     writing.add_argument("--top_p", type=float, default=1.0, help="nucleus (default: %(default)s, all)")
-    writing.add_argument("--seed", type=int, default=0, help="of the samples")
+    writing.add_argument("--seed", type=_seed, default=0, help="of the samples")
     writing.add_argument("--new_tokens", type=int, default=512, help="at most (default: %(default)s)")
     writing.add_argument("--likelihood", action="store_true", help="also bits per byte of the reference solutions")
     judging = parser.add_argument_group("how they are judged")
