@@ -34,7 +34,7 @@ def read(file) -> dict:
     Raises:
       UserError: it cannot be read, is no mixture file, or its stages mean nothing.
     """
-    at = Place(str(file))
+    at = Place(f"the mixture file {file}")
     found = FILE.check(read_json(file), at)
     try:
         mixture.stages_from_config(found["stages"], 1)

@@ -100,7 +100,6 @@ def validate(config: ConfigDict) -> None:
         names = collections.Counter(f"{share:.4f}" for share in config[key])
         if twice := [name for name, count in names.items() if count > 1]:
             raise UserError(f"{key} has two shares that are {twice[0]} to four digits, by which a run is named; leave one out.")
-    original_share(config)
     if config.kind == "organism":
         world_config(config)
 

@@ -128,12 +128,16 @@ SEED = Number(low=0, high=2**32 - 1, whole=True)  # beyond, JAX takes several se
 
 @dataclasses.dataclass(frozen=True)
 class Flag:
-    """True or false."""
+    """True or false, or only one of them."""
 
-    wants = "true or false"
+    values: tuple[bool, ...] = (True, False)
+
+    @property
+    def wants(self) -> str:
+        return " or ".join(str(value).lower() for value in self.values)
 
     def takes(self, value) -> bool:
-        return isinstance(value, bool)
+        return isinstance(value, bool) and value in self.values
 
     def check(self, value, at: Place) -> bool:
         if not self.takes(value):
@@ -259,7 +263,7 @@ class Table:
             raise at.wrong(value, self.wants)
         found = {}
         for key, item in _plain(value).items():
-            key = self.name.check(key, at)
+            key = self.name.check(key, at / key)
             if "." in key:  # a ConfigDict cannot hold it
                 raise at.error(rf"has the name {shown(key)}; names have no dots (in a regular expression, write \S).")
             found[key] = self.of.check(item, at / key)

@@ -302,6 +302,7 @@ class Board:
 def run(config: ConfigDict, workdir, jobs: int):
     """Runs, or goes on with, the whole study; returns the path of its report's page."""
     plan.validate(config)
+    plan.original_share(config)
     workdir = files.path(workdir)
     # Here, before anything is written or any process is started: all runs but those that are made from measurements.
     _check_runs(config, _plain_runs(config), workdir)
@@ -330,9 +331,9 @@ def run(config: ConfigDict, workdir, jobs: int):
 
 def _plain_runs(config) -> list[str]:
     """The planned runs whose mixture stands in the config, not in a file of the study."""
-    names = plan.planned_runs(config, config.seeds[0])
-    of_file = "mix" in config.runs and config.runs.mix.get("mixture", "")  # of `train --run=mix --mixture=FILE` alone
-    return [name for name in names if not candidates.has_file(name) and not (of_file and plan.role_of(name) == "mix")]
+    if "mix" in config.runs and config.runs.mix.get("mixture"):  # `train --run=mix --mixture=FILE`: no other mix can be
+        config = ConfigDict(config.to_dict() | {"runs": {role: run for role, run in config.runs.items() if role != "mix"}})
+    return [name for name in plan.planned_runs(config, config.seeds[0]) if not candidates.has_file(name)]
 
 
 def _check_runs(config, names, workdir, seed: int | None = None, mixes=plan.NO_MIXES, here: bool = True) -> None:

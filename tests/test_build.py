@@ -337,7 +337,7 @@ def test_slots_of_both_languages(built):
     for language, identifier in (("python", b"len"), ("php", b"strlen")):
         column = {"python": "primary_id", "php": "new_id"}[language]
         arrays = slots[language]
-        assert 0 < len(arrays["tokens"]) <= manifest.DEFAULT_PROMPTS_PER_PAIR
+        assert 0 < len(arrays["tokens"]) <= manifest.MANIFEST.keys["prompts_per_pair"].default
         piece = built.tokenizer.pieces()[arrays[column][0]].lstrip(b" ")
         assert piece and identifier.startswith(piece)
         assert (arrays["primary_id"] != arrays["new_id"]).all()

@@ -237,9 +237,9 @@ def test_every_leaf_of_muons_state_has_a_rule_in_every_preset():
         (dict(mu_dtype="bfloat"), "unknown optimizer.mu_dtype 'bfloat'; did you mean 'bfloat16'?"),
         (dict(schedule="wds"), "unknown schedule 'wds'; did you mean 'wsd'?"),
         (dict(schedule="wsd"), "optimizer.schedule 'wsd' needs decay_steps of at least 1"),
-        (dict(ema_decay=1.0), "optimizer.ema_decay is 1.0; it must be at least 0 and below 1"),
-        (dict(momentum=-0.1), "optimizer.momentum is -0.1; it must be at least 0 and below 1"),
-        (dict(decayed="blocks/("), r"'blocks/(' in the optimizer section is no regular expression"),
+        (dict(ema_decay=1.0), "optimizer.ema_decay must be a number of at least 0 and below 1, not 1.0"),
+        (dict(momentum=-0.1), "optimizer.momentum must be a number of at least 0 and below 1, not -0.1"),
+        (dict(decayed="blocks/("), "optimizer.decayed must be a regular expression, and 'blocks/(' is none"),
     ],
 )
 def test_mistakes_in_the_section_are_named(changes, message):

@@ -73,12 +73,12 @@ def error_of(capsys, *arguments):
         ("new=phpp", "phpp"),
         ("primary=cobol", "cobol"),
         ("kind=organsim", "unknown kind of study 'organsim'; did you mean 'organism'?"),
-        ("world.wrods=3", "unknown key of the world 'wrods'; did you mean 'words'?"),
+        ("world.wrods=3", "unknown config key 'world.wrods'; did you mean 'world.words'?"),
         ("common.model.preset=tinny", "unknown model preset 'tinny'; did you mean 'tiny'?"),
         ("common.optimizer.schedule=cosin", "unknown schedule 'cosin'; did you mean 'cosine'?"),
-        ("common.steps=many", "'common.steps' has the wrong type"),
-        ("sweep=(1.5,)", "shares lie between 0 and 1"),
-        ("seeds=()", "the study has no seeds"),
+        ("common.steps=many", "common.steps must be a whole number of at least 1, not 'many'."),
+        ("sweep=(1.5,)", "sweep.0 must be a number from 0 to 1, not 1.5."),
+        ("seeds=()", "seeds must be a list of at least 1"),
         ("runs.continual.checkpoint_steps=(0,99)", "checkpoint_steps [99] lie outside"),
     ],
 )
@@ -419,7 +419,7 @@ def test_each_new_language_has_its_runs_and_a_mix_has_all(config_file):
         ("candidates=('unimx',)", "did you mean 'unimax'"),
         ("candidates=('law',)", "set `swarm`"),
         ("replay=()", "'schedule' is read off continual runs with replay; set `replay`"),
-        ("replay=(1.5,)", "shares lie between 0 and 1"),
+        ("replay=(1.5,)", "replay.0 must be a number from 0 to 1"),
     ],
 )
 def test_what_several_languages_and_candidates_need_is_said_at_the_start(config_file, tmp_path, setting, message):

@@ -6,36 +6,18 @@ None or false where nothing was said.
 
 import json
 import re
-import runpy
-import sys
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
+from ml_collections import ConfigDict
 
-from babel_jax.errors import UserError, one_line, unknown_name
+from babel_jax.errors import UserError, one_line
 from babel_jax.languages import LANGUAGES
+from babel_jax.schema import REQUIRED, Choice, Either, Flag, Key, Many, Number, Place, Section, Table, Text, from_python
 
 FORMATS = ("auto", "files", "jsonl", "parquet", "huggingface", "tfds")
 COLUMNS = ("content", "path", "project", "licence", "language")
-NEAR_DUPLICATES = {"threshold": 0.7, "by": "rensa"}
-NEAR_DUPLICATES_BY = ("rensa", "datatrove")
-# The steps of the cleaning in their order, and what they are unless told otherwise (licence: see `check`).
-DEFAULT_CLEANING = {
-    "licence": False,
-    "size": True,
-    "encoding": True,
-    "generated": True,
-    "vendored": True,
-    "exact_duplicates": True,
-    "near_duplicates": NEAR_DUPLICATES,
-    "decontaminate": [],
-    "redact": True,
-    "quality": True,
-}
-CLEANING = tuple(DEFAULT_CLEANING)
-DEFAULT_VOCAB_SIZE, DEFAULT_MAX_LENGTH, DEFAULT_PROMPTS_PER_PAIR = 16384, 1024, 50
 # SPDX identifiers of licences that ask for little more than their notice to be kept, and of two dedications to the public.
 PERMISSIVE = (
     *("0BSD", "AFL-2.1", "AFL-3.0", "Apache-1.1", "Apache-2.0", "Artistic-2.0", "BlueOak-1.0.0", "BSD-1-Clause"),
@@ -53,6 +35,66 @@ PERMISSIVE = (
     *("PSF-2.0", "Python-2.0", "Ruby", "Unicode-3.0", "Unicode-DFS-2016", "Unlicense", "UPL-1.0", "W3C", "X11", "Zlib"),
     *("zlib-acknowledgement", "ZPL-2.1"),
 )
+_NAME = Text("a name", filled=True)
+_LICENCE = Text("the name of a licence", filled=True)
+SOURCE = Section(
+    {
+        "path": Key(Text("a folder, an archive or a data file", filled=True), REQUIRED, "a folder, an archive or a data file"),
+        "format": Key(Choice("format", FORMATS), "auto", "of its files"),
+        "name": Key(_NAME, None, "what leads the paths of its documents (default: the last part of its path)"),
+        "licence": Key(Either((_LICENCE, Many(_LICENCE, least=1))), None, "of all that it holds"),
+        "columns": Key(
+            Section({name: Key(_NAME, "content" if name == "content" else None, "of a table") for name in COLUMNS}, True),
+            {},
+            "what the columns of a table are called",
+        ),
+        "language": Key(_NAME, None, "the rows of a table that count, as its column `columns.language` says it"),
+    },
+    none_is_absent=True,
+)
+LANGUAGE = Section(
+    {
+        "max_megabytes": Key(Number(above=0), None, "of what is kept, drawn evenly"),
+        "sources": Key(Many(Either((Text("a path", filled=True), SOURCE)), least=1), REQUIRED, "a list of paths or tables"),
+    },
+    none_is_absent=True,
+)
+NEAR_DUPLICATES = Section(
+    {
+        "threshold": Key(Number(above=0, high=1), 0.7, "share of common shingles from which two files are alike"),
+        "by": Key(Choice("method", ("rensa", "datatrove")), "rensa", "in memory, or on disk"),
+    },
+    none_is_absent=True,
+)
+CLEAN = Section(  # the steps in their order
+    {
+        "licence": Key(Either((Flag(), Many(_LICENCE, least=1))), False, "those that are kept; true: the permissive ones"),
+        "size": Key(Flag(), True, "drops files that are too small or too large"),
+        "encoding": Key(Flag(), True, "drops what is no text, or hardly ASCII"),
+        "generated": Key(Flag(), True, "drops generated files"),
+        "vendored": Key(Flag(), True, "drops other people's code, translations and test data"),
+        "exact_duplicates": Key(Flag(), True, "keeps one of equal files, also but for comments and whitespace"),
+        "near_duplicates": Key(Either((Flag(), NEAR_DUPLICATES)), True, "keeps one of files that are alike"),
+        "decontaminate": Key(
+            Either((Flag((False,)), Many(Text("a suite, such as mxeval:FOLDER", filled=True)))), (), "suites that are kept out"
+        ),
+        "redact": Key(Flag(), True, "hides addresses and keys"),
+        "quality": Key(Flag(), True, "drops files of long lines or few letters"),
+    },
+    none_is_absent=True,
+)
+MANIFEST = Section(
+    {
+        "vocab_size": Key(Number(low=1, whole=True), 16384, "tokens of the vocabulary that is learned"),
+        "tokenizer": Key(Text("a file", filled=True), None, "a given one, which has its own size"),
+        "max_length": Key(Number(low=1, whole=True), 1024, "tokens that a model sees at once; a row holds one more"),
+        "languages": Key(Table(LANGUAGE, Choice("language", LANGUAGES), least=1), REQUIRED, "the primary one first"),
+        "clean": Key(CLEAN, {}, "the steps of the cleaning"),
+        "prompts_per_pair": Key(Number(low=0, whole=True), 50, "call sites of a pair of identifiers, at most"),
+    },
+    none_is_absent=True,
+)
+CLEANING = tuple(CLEAN.keys)
 _TABLE_SUFFIX = re.compile(
     r"(\.tar)?(\.(tar|tgz|tbz2|txz|zip|whl|jsonl|ndjson|json|parquet|arrow))?(\.(gz|bz2|xz|zst))?$", re.IGNORECASE
 )
@@ -65,24 +107,17 @@ def load(file: str | Path) -> dict:
     Raises:
       UserError: no such file, not of these kinds, or `check` finds something in it.
     """
-    name, *argument = str(file).split(":", 1) if ".py:" in str(file) else [str(file)]
-    path = Path(name)
-    if not path.is_file():
-        raise UserError(f"there is no manifest {path}; configs/corpora/ holds those of this project.")
-    if path.suffix == ".py":
-        config = runpy.run_path(str(path)).get("get_config")
-        if config is None:
-            raise UserError(f"{path} has no get_config(); write one that returns the manifest.")
-        raw = config(*argument)
-        if hasattr(raw, "to_dict"):  # it would put the primary language anywhere
+    if re.search(r"\.py(:|$)", str(file)):
+        raw = from_python(file, "manifest", "configs/corpora/")
+        if isinstance(raw, ConfigDict):  # it would put the primary language anywhere
             raise UserError(
-                f"get_config() of {path} returns a ConfigDict, which sorts the languages; return a plain dict."
+                f"get_config() of {file} returns a ConfigDict, which sorts the languages; return a plain dict."
             )
-    elif path.suffix in (".yaml", ".yml", ".json"):
-        raw = _parse(path)
+    elif Path(file).suffix in (".yaml", ".yml", ".json"):
+        raw = _parse(Path(file))
     else:
-        raise UserError(f"cannot tell what {path} is; a manifest is a .yaml, a .json or a .py file.")
-    return check(raw, str(path))
+        raise UserError(f"cannot tell what {file} is; a manifest is a .yaml, a .json or a .py file.")
+    return check(raw, str(file))
 
 
 def of_sources(paths: dict[str, list[str | Path]], *, vocab_size: int, max_length: int) -> dict:
@@ -105,72 +140,38 @@ def check(raw: dict, where: str) -> dict:
     Raises:
       UserError: unknown key, language, step or format, a wrong type, no language, no source; one line that names the key.
     """
-    at = _Place(where)
-    keys = ("vocab_size", "tokenizer", "max_length", "languages", "clean", "prompts_per_pair")
-    raw = at.table(raw, keys)
-    if raw.get("tokenizer") is not None and raw.get("vocab_size") is not None:
+    at = Place(where)
+    given = MANIFEST.check(raw, at)
+    if "tokenizer" in given and "vocab_size" in given:
         raise at.error("has both vocab_size and tokenizer; a given tokenizer has its size, so take one of them out.")
-    tokenizer = at.get(raw, "tokenizer", str)
-    given = at.get(raw, "languages", dict, required=True)
-    languages = {name: _language(name, value, at / "languages" / name) for name, value in given.items()}
-    if not languages:
-        raise (at / "languages").error("is empty; name at least one language and its sources.")
+    languages = {name: _language(value, at / "languages" / name) for name, value in given["languages"].items()}
     sources = [source for language in languages.values() for source in language["sources"]]
-    return {
-        "vocab_size": None if tokenizer else at.integer(raw, "vocab_size", DEFAULT_VOCAB_SIZE, 1),
-        "tokenizer": _absolute(tokenizer, at / "tokenizer") if tokenizer else None,
-        "max_length": at.integer(raw, "max_length", DEFAULT_MAX_LENGTH, 1),
+    found = MANIFEST.complete(given) | {
         "languages": languages,
-        "clean": _clean(at.get(raw, "clean", dict, {}), at / "clean", any(map(_tells_licence, sources))),
-        "prompts_per_pair": at.integer(raw, "prompts_per_pair", DEFAULT_PROMPTS_PER_PAIR, 0),
+        "clean": _clean(given.get("clean", {}), any(map(_tells_licence, sources))),
     }
+    if found["tokenizer"]:
+        found |= {"vocab_size": None, "tokenizer": _absolute(found["tokenizer"], at / "tokenizer")}
+    return found
 
 
-def _language(name, raw, at):
-    if name not in LANGUAGES:
-        raise at.error(str(unknown_name("language", str(name), LANGUAGES)))
-    raw = at.table(raw, ("max_megabytes", "sources"))
-    given = at.get(raw, "sources", list, required=True)
-    if not given:
-        raise (at / "sources").error("is empty; name a folder, an archive or a data file, or take the language out.")
-    sources = [_source(source, at / "sources" / number) for number, source in enumerate(given)]
+def _language(given, at):
+    sources = [_source(source, at / "sources" / number) for number, source in enumerate(given["sources"])]
     _name(sources, at)
-    return {"max_megabytes": at.positive(raw, "max_megabytes"), "sources": sources}
+    return LANGUAGE.complete(given) | {"sources": sources}
 
 
-def _source(raw, at):
-    raw = at.table({"path": raw} if isinstance(raw, str) else raw, _SOURCE_KEYS)
-    path = at.get(raw, "path", str, required=True)
-    if not path.strip():
-        raise (at / "path").error("is empty; name a folder, an archive or a data file.")
-    form = at.get(raw, "format", str, "auto")
-    if form not in FORMATS:
-        raise (at / "format").error(str(unknown_name("format", form, FORMATS)))
-    licence = raw.get("licence")
-    if licence is not None:
-        licence = _strings([licence] if isinstance(licence, str) else licence)
-        if not licence:
-            raise (at / "licence").error("must be the name of a licence, or a list of names.")
-    name = at.get(raw, "name", str)
-    if name is not None and (not name.strip() or "/" in name):
-        raise (at / "name").error(f"is '{name}'; a source's name leads the paths of its documents: no '/', not empty.")
-    columns = at.get(raw, "columns", dict, {})
-    (at / "columns").table(columns, COLUMNS)
-    columns = {key: (at / "columns").get(columns, key, str) for key in COLUMNS}
-    language = at.get(raw, "language", str)
-    if language is not None and columns["language"] is None:
+def _source(given, at):
+    found = SOURCE.complete({"path": given} if isinstance(given, str) else given)
+    if "/" in (found["name"] or ""):
+        raise (at / "name").error(f"is '{found['name']}'; a source's name leads the paths of its documents: no '/'.")
+    if found["language"] is not None and found["columns"]["language"] is None:
         raise (at / "language").error("says which rows count, but columns.language does not say which column tells.")
-    return {
-        "path": _absolute(path, at / "path"),
-        "format": form,
-        "name": name,
-        "licence": licence,
-        "columns": columns | {"content": columns["content"] or "content"},
-        "language": language,
+    licence = found["licence"]
+    return found | {
+        "path": _absolute(found["path"], at / "path"),
+        "licence": [licence] if isinstance(licence, str) else licence and list(licence),
     }
-
-
-_SOURCE_KEYS = ("path", "format", "name", "licence", "columns", "language")
 
 
 def _name(sources, at):
@@ -211,105 +212,45 @@ def _tells_licence(source):
     return bool(source["licence"] or source["columns"]["licence"])
 
 
-def _clean(raw, at, licences_told):
-    at.table(raw, CLEANING, "cleaning step")
-    steps = {step: default if raw.get(step) is None else raw[step] for step, default in DEFAULT_CLEANING.items()}
-    if licences_told and raw.get("licence") is None:
+def _clean(given, licences_told):
+    steps = CLEAN.complete(given)
+    if licences_told and "licence" not in given:
         steps["licence"] = True
     if steps["licence"] is not False:
-        steps["licence"] = _strings(PERMISSIVE if steps["licence"] is True else steps["licence"])
-        if not steps["licence"]:
-            raise (at / "licence").error("must be true, false or a list of licences (SPDX identifiers).")
-    steps["near_duplicates"] = _near_duplicates(steps["near_duplicates"], at / "near_duplicates")
-    steps["decontaminate"] = _strings([] if steps["decontaminate"] is False else steps["decontaminate"])
-    if steps["decontaminate"] is None:
-        raise (at / "decontaminate").error("must be false or a list of suites, such as mxeval:FOLDER.")
-    for step, value in steps.items():
-        if DEFAULT_CLEANING[step] is True and not isinstance(value, bool):
-            raise (at / step).error(f"must be true or false, not {value!r}.")
+        steps["licence"] = list(PERMISSIVE if steps["licence"] is True else steps["licence"])
+    if steps["near_duplicates"] is not False:
+        steps["near_duplicates"] = NEAR_DUPLICATES.complete({} if steps["near_duplicates"] is True else steps["near_duplicates"])
+    steps["decontaminate"] = list(steps["decontaminate"] or ())
     return steps
 
 
-def _near_duplicates(value, at):
-    if isinstance(value, bool):
-        return dict(NEAR_DUPLICATES) if value else False
-    value = at.table(value, tuple(NEAR_DUPLICATES))
-    threshold, by = at.positive(value, "threshold", NEAR_DUPLICATES["threshold"]), at.get(value, "by", str, "rensa")
-    if threshold > 1:
-        raise (at / "threshold").error(f"is {threshold}; the share of common shingles is at most 1.")
-    if by not in NEAR_DUPLICATES_BY:
-        raise (at / "by").error(str(unknown_name("method", by, NEAR_DUPLICATES_BY)))
-    return {"threshold": threshold, "by": by}
-
-
-def _strings(value) -> list[str] | None:
-    """The list of texts that `value` is; None if it is none."""
-    fits = isinstance(value, list | tuple) and all(isinstance(item, str) and item.strip() for item in value)
-    return list(value) if fits else None
-
-
-class _Place:
-    """A place in a manifest, for errors: `file: languages.python.sources.0`."""
-
-    def __init__(self, where: str, path: tuple = ()):
-        self.where, self.path = where, path
-
-    def __truediv__(self, key):
-        return _Place(self.where, (*self.path, str(key)))
-
-    def __str__(self):
-        return f"{self.where}: {'.'.join(self.path)}" if self.path else self.where
-
-    def error(self, message: str) -> UserError:
-        return UserError(f"{self}{' ' if message.startswith(('is ', 'has ', 'must ', 'says ')) else ': '}{message}")
-
-    def table(self, value, keys: Iterable[str], kind: str = "key") -> dict:
-        if not isinstance(value, dict):
-            raise self.error(f"must be a table of {', '.join(keys)}, not {_shown(value)}.")
-        for key in value:
-            if key not in keys:
-                raise self.error(str(unknown_name(kind, str(key), keys)))
-        return value
-
-    def get(self, table: dict, key: str, kind: type, default=None, required: bool = False):
-        value = table.get(key)
-        if value is None:
-            if required:
-                raise self.error(f"must have the key '{key}'.")
-            return default
-        if kind is list and isinstance(value, tuple):  # a config file may write either
-            value = list(value)
-        if not isinstance(value, kind):
-            names = {str: "text", dict: "a table", list: "a list"}
-            raise (self / key).error(f"must be {names[kind]}, not {_shown(value)}.")
-        return value
-
-    def integer(self, table: dict, key: str, default: int, least: int) -> int:
-        value = default if table.get(key) is None else table[key]
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise (self / key).error(f"must be a whole number of at least {least}, not {_shown(value)}.")
-        return value
-
-    def positive(self, table: dict, key: str, default: float | None = None) -> float | None:
-        value = default if table.get(key) is None else table[key]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and not (number and 0 < value <= sys.float_info.max):
-            raise (self / key).error(f"must be a number above 0, not {_shown(value)}.")
-        return value
-
-
-def _shown(value) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, of which the first would be lost; one that `<<` brings may be given anew."""
+    """YAML that refuses what it would silently take for something else.
+
+    A key given twice, of which the first would be lost (one that `<<` brings may be given anew); 010, which would be 8, and
+    1:30, which would be 90.
+    """
 
     def construct_mapping(self, node, deep=False):
         own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
         _once((self.construct_object(key, True), None) for key in own)
         return super().construct_mapping(node, deep=True)
+
+    def flatten_mapping(self, node):
+        """Each key once: tables that merge the same tables again and again would grow without end."""
+        super().flatten_mapping(node)
+        named = {key.value if isinstance(key, yaml.ScalarNode) else id(key): (key, value) for key, value in node.value}
+        node.value = list(named.values())
+
+    def construct_number(self, node):
+        if re.fullmatch(r"[-+]?(0[0-9_]+|.*:.*)", node.value):
+            raise ValueError(f"{node.value} is a number of base 8 or 60 in YAML; write it in base 10, or as text in quotes")
+        return self.yaml_constructors[f"{node.tag} as in YAML"](self, node)
+
+
+for _tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+    _Loader.add_constructor(f"{_tag} as in YAML", _Loader.yaml_constructors[_tag])
+    _Loader.add_constructor(_tag, _Loader.construct_number)
 
 
 def _once(pairs):
@@ -327,5 +268,7 @@ def _parse(path):
         if path.suffix == ".json":
             return json.loads(text, object_pairs_hook=_once)
         return yaml.load(text, _Loader)
+    except FileNotFoundError:
+        raise UserError(f"there is no manifest {path}; configs/corpora/ holds those of this project.") from None
     except (OSError, ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"cannot read the manifest {path} ({one_line(error)}); correct it and run again.") from error

@@ -17,17 +17,16 @@ from babel_jax.training.writers import check_wandb
 BAD_STEPS = ("stop", "skip")
 _STEPS = Number(low=0, whole=True)
 _BELOW_ONE = Number(low=0, below=1)
-# Beyond these, float32 parameters would not change at all, or be nothing but the last update.
-_RATE = dict(high=1e4)
+_MOST_RATE = 1e30  # what float32 can hold, with room for a factor
 
 OPTIMIZER = Section(
     {
         "name": Key(Choice("optimizer", NAMES), "adamw", "muon: block matrices by Muon, all else by Adam, at the same rate"),
-        "learning_rate": Key(Number(low=1e-20, **_RATE), 1e-3, "the peak"),
+        "learning_rate": Key(Number(low=1e-20, high=_MOST_RATE), 1e-3, "the peak"),
         "warmup_steps": Key(_STEPS, 20, "steps over which the rate rises to its peak in a straight line"),
         "schedule": Key(Choice("schedule", SCHEDULES), "constant", "see `learning_rate` in training/optimizer.py"),
         "decay_steps": Key(_STEPS, 0, "the last steps, in which the rate falls (0: cosine falls over all)"),
-        "final_learning_rate": Key(Number(low=0, **_RATE), 0.0, "where the rate falls to"),
+        "final_learning_rate": Key(Number(low=0, high=_MOST_RATE), 0.0, "where the rate falls to"),
         "b1": Key(_BELOW_ONE, 0.9, "memory of Adam's first moment"),
         "b2": Key(Number(low=0, high=1 - 1e-6), 0.98, "memory of Adam's second moment; nearer to 1 it is 1 in float32"),
         "momentum": Key(_BELOW_ONE, 0.95, "of Muon"),
