@@ -192,7 +192,11 @@ def parse_json(text: str):
     """
     try:
         value = json.loads(
-            text, object_pairs_hook=_once, parse_constant=_no_number, parse_int=_whole_number, parse_float=_finite_number
+            text,
+            object_pairs_hook=_once,
+            parse_constant=_no_number,
+            parse_int=_whole_number,
+            parse_float=_finite_number,
         )
     except RecursionError:
         raise ValueError("too many brackets stand in each other") from None

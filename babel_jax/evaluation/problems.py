@@ -213,7 +213,9 @@ class _Record:
         if value is None and default is not ...:
             return default
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise UserError(f"{self.where}: '{name}' must be a {_JSON[kind]}, not {quoted(value)}; is it of this adapter?")
+            raise UserError(
+                f"{self.where}: '{name}' must be a {_JSON[kind]}, not {quoted(value)}; is it of this adapter?"
+            )
         if kind is list:
             if not all(isinstance(item, str) for item in value):
                 raise UserError(f"{self.where}: '{name}' must be a list of strings.")
