@@ -358,7 +358,9 @@ def probe(arguments: list[str]) -> None:
     )
     runs = sweep.run_directories(parsed.checkpoints)
     interval = 0.5 if sys.stderr.isatty() else 15
-    with tqdm(desc="probe", unit="checkpoint", dynamic_ncols=True, file=sys.stderr, mininterval=interval) as bar:
+    with tqdm(
+        desc="probe", unit="checkpoint", dynamic_ncols=True, file=sys.stderr, mininterval=interval, delay=0.5
+    ) as bar:
 
         def progress(message):
             bar.total = message["checkpoints"]
@@ -509,10 +511,19 @@ def _evaluate_suites(arguments: list[str]) -> None:
         likelihood=parsed.likelihood,
     )
     read = texts.SuiteTexts(tuple(parsed.suite), parsed.languages, parsed.corpus)
+    if parsed.checkpoints:
+        runs = sweep.run_directories(parsed.checkpoints)
+    else:
+        suites = read.given()
+        records = (
+            harness.solutions(suites, options.variant)
+            if parsed.solutions
+            else harness.read_completions(parsed.completions)
+        )
     interval = 0.5 if sys.stderr.isatty() else 15
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(
-            tqdm(desc="evaluate", unit="", dynamic_ncols=True, file=sys.stderr, mininterval=interval)
+            tqdm(desc="evaluate", unit="", dynamic_ncols=True, file=sys.stderr, mininterval=interval, delay=0.5)
         )
 
         def progress(message):
@@ -525,16 +536,9 @@ def _evaluate_suites(arguments: list[str]) -> None:
             bench = harness.Bench(parsed.sandbox, parsed.jobs, _cache() / "toolchains")
             stack.callback(bench.close)
         if parsed.checkpoints:
-            runs = sweep.run_directories(parsed.checkpoints)
             steps = (-1,) if parsed.steps == "last" else parsed.steps
             places = harness.evaluate_runs(runs, read, parsed.out, options, steps, bench, progress)
         else:
-            suites = read.given()
-            records = (
-                harness.solutions(suites, options.variant)
-                if parsed.solutions
-                else harness.read_completions(parsed.completions)
-            )
             name = "solutions" if parsed.solutions else printable(Path(parsed.completions).stem)
             missing = harness.evaluate_completions(suites, records, name, parsed.out, options, bench, progress)
             if missing and hosts.is_first():

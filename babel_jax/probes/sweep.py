@@ -81,7 +81,9 @@ def run_directories(patterns) -> list:
     """
     found = {}
     for pattern in patterns:
-        matches = [pattern] if "://" in str(pattern) else sorted(map(os.path.abspath, glob.glob(str(pattern))))
+        matches = (
+            [pattern] if "://" in str(pattern) else sorted(map(os.path.abspath, glob.glob(os.path.expanduser(pattern))))
+        )
         runs = [files.path(match) for match in matches]
         runs = [run.parent if run.name == "checkpoints" else run for run in runs]
         runs = [run for run in runs if (run / "checkpoints").exists()]
