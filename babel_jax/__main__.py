@@ -3,8 +3,8 @@
 import argparse
 import ast
 import contextlib
-import errno
 import importlib.util
+import logging
 import os
 import signal
 import sys
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from babel_jax import arguments as kinds
 from babel_jax import machine
-from babel_jax.errors import Parser, UserError, printable, unknown_name
+from babel_jax.errors import Parser, UserError, printable, refusal, unknown_name
 
 VERBS = {
     "study": "the whole story: train, measure, propose a corpus, train on it, report",
@@ -31,19 +31,16 @@ VERBS = {
 
 def main(arguments: list[str]) -> int:
     """Runs a verb; returns the exit status. A `UserError` becomes one line on stderr and status 2."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(
-            "usage: python -m babel_jax VERB …\n\n" + "\n".join(f"  {verb:9s} {text}" for verb, text in VERBS.items())
-        )
-        return 0 if arguments else 2
     try:
+        if not arguments or arguments[0] in ("-h", "--help"):
+            known = "\n".join(f"  {verb:9s} {text}" for verb, text in VERBS.items())
+            print(f"usage: python -m babel_jax VERB …\n\n{known}", flush=True)
+            return 0 if arguments else 2
         if arguments[0] not in VERBS:
             raise unknown_name("verb", arguments[0], VERBS)
         globals()[arguments[0]](arguments[1:])
         _wait_for_the_others()
         sys.stdout.flush()  # here, where a full disk is still an error that is told
-    except UserError as error:
-        return _refused(error)
     except _preempted():
         print("preempted; all is saved, and the same command goes on where this one stopped.", file=sys.stderr)
         return 128 + signal.SIGTERM
@@ -54,30 +51,30 @@ def main(arguments: list[str]) -> int:
         if _output_is_read():
             raise
         return 128 + signal.SIGPIPE
-    except OSError as error:
-        if not error.filename and error.errno not in FULL:
+    except Exception as error:
+        if (refused := refusal(error)) is None:
             raise
-        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes | os.PathLike) else ""
-        return _refused(f"{place}{error.strerror}; mend the path, its permissions or the disk, and run again.")
-    except MemoryError as error:
-        return _refused(f"this needs more memory than there is ({error or 'no more is said'}); ask for less at once.")
+        print(f"error: {refused}", file=sys.stderr)
+        return 2
     return 0
 
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+class _OneLine(logging.Formatter):
+    """What is logged, in one line that a terminal shows as it is."""
 
-
-def _refused(error) -> int:
-    print(f"error: {UserError(error)}", file=sys.stderr)
-    return 2
+    def format(self, record):
+        return printable(super().format(record))
 
 
 def _open_the_output() -> None:
-    """Output that is closed swallows what is written, and characters that it cannot show become escapes."""
+    """Output that is closed swallows what is written; characters that it cannot show become escapes, in the log too."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # a lower number is taken first
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
     sys.stdout.reconfigure(errors="backslashreplace")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine())
+    logging.getLogger("babel_jax").addHandler(handler)
 
 
 def _output_is_read() -> bool:
@@ -189,7 +186,10 @@ def _study_arguments(verb: str, arguments: list[str]):
         parser.add_argument("--run", required=True, help="such as continual, or mix_0.5000")
         parser.add_argument("--seed", type=kinds.integer(0, kinds.LARGEST_SEED), default=0)
         parser.add_argument(
-            "--mixture", type=kinds.place, metavar="FILE", help="of `corpus mix` or `optimize`, for this run or --run=mix"
+            "--mixture",
+            type=kinds.place,
+            metavar="FILE",
+            help="of `corpus mix` or `optimize`, for this run or --run=mix",
         )
     if verb == "train":
         parser.add_argument(
@@ -313,9 +313,7 @@ def probe(arguments: list[str]) -> None:
         metavar="STEPS",
         help="train one for each checkpoint",
     )
-    parser.add_argument(
-        "--interventions", type=kinds.names, default=(), help="zero, mean: on each language's neurons"
-    )
+    parser.add_argument("--interventions", type=kinds.names, default=(), help="zero, mean: on each language's neurons")
     parser.add_argument(
         "--random_sets", type=kinds.integer(1, 10**4), default=20, help="to compare them with (default: %(default)s)"
     )
@@ -364,7 +362,9 @@ def probe(arguments: list[str]) -> None:
     )
     runs = sweep.run_directories(parsed.checkpoints)
     interval = 0.5 if sys.stderr.isatty() else 15
-    with tqdm(desc="probe", unit="checkpoint", dynamic_ncols=True, file=sys.stderr, mininterval=interval) as bar:
+    with tqdm(
+        desc="probe", unit="checkpoint", dynamic_ncols=True, file=sys.stderr, mininterval=interval, delay=0.5
+    ) as bar:
 
         def progress(message):
             bar.total = message["checkpoints"]
@@ -425,9 +425,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
         metavar="FORMAT:PATH",
         help="mxeval, multipl_e, humaneval_x, openai, mbpp or own, and a file or folder; or world, the embedded world's own",
     )
-    parser.add_argument(
-        "--languages", type=kinds.names, default=(), help="of the suites (default: all that they have)"
-    )
+    parser.add_argument("--languages", type=kinds.names, default=(), help="of the suites (default: all that they have)")
     parser.add_argument(
         "--out", type=kinds.place, required=True, help="where completions, verdicts and measurements are kept"
     )
@@ -517,10 +515,19 @@ def _evaluate_suites(arguments: list[str]) -> None:
         likelihood=parsed.likelihood,
     )
     read = texts.SuiteTexts(tuple(parsed.suite), parsed.languages, parsed.corpus)
+    if parsed.checkpoints:
+        runs = sweep.run_directories(parsed.checkpoints)
+    else:
+        suites = read.given()
+        records = (
+            harness.solutions(suites, options.variant)
+            if parsed.solutions
+            else harness.read_completions(parsed.completions)
+        )
     interval = 0.5 if sys.stderr.isatty() else 15
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(
-            tqdm(desc="evaluate", unit="", dynamic_ncols=True, file=sys.stderr, mininterval=interval)
+            tqdm(desc="evaluate", unit="", dynamic_ncols=True, file=sys.stderr, mininterval=interval, delay=0.5)
         )
 
         def progress(message):
@@ -533,16 +540,9 @@ def _evaluate_suites(arguments: list[str]) -> None:
             bench = harness.Bench(parsed.sandbox, parsed.jobs, _cache() / "toolchains")
             stack.callback(bench.close)
         if parsed.checkpoints:
-            runs = sweep.run_directories(parsed.checkpoints)
             steps = (-1,) if parsed.steps == "last" else parsed.steps
             places = harness.evaluate_runs(runs, read, parsed.out, options, steps, bench, progress)
         else:
-            suites = read.given()
-            records = (
-                harness.solutions(suites, options.variant)
-                if parsed.solutions
-                else harness.read_completions(parsed.completions)
-            )
             name = "solutions" if parsed.solutions else printable(Path(parsed.completions).stem)
             missing = harness.evaluate_completions(suites, records, name, parsed.out, options, bench, progress)
             if missing and hosts.is_first():

@@ -46,7 +46,10 @@ def main(arguments: list[str]) -> None:
 def _build_arguments(parser):
     what = parser.add_argument_group("what of what").add_mutually_exclusive_group(required=True)
     what.add_argument(
-        "--manifest", metavar="FILE", type=kinds.place, help="a .yaml, .json or .py (see corpus/manifest.py, configs/corpora)"
+        "--manifest",
+        metavar="FILE",
+        type=kinds.place,
+        help="a .yaml, .json or .py (see corpus/manifest.py, configs/corpora)",
     )
     what.add_argument(
         "--source",
@@ -84,9 +87,7 @@ def _build_arguments(parser):
         help="do this phase alone; start: divide the sources into pieces (shards that run at once need that first); finish: "
         "give --out its name",
     )
-    shards.add_argument(
-        "--shard", type=_shard, metavar="I/N", help="do only the I-th of N parts of the phase, from 0"
-    )
+    shards.add_argument("--shard", type=_shard, metavar="I/N", help="do only the I-th of N parts of the phase, from 0")
 
 
 def _check_build(parser, options):
@@ -95,7 +96,9 @@ def _check_build(parser, options):
         raise UserError("--shard is a part of a phase; name it with --phase.")
     if options.phase and options.beam is not None:
         raise UserError("--beam does all phases; leave --phase out.")
-    parser.only_with(options.phase in (None, *build.PHASES), "a phase that has shards, not with start or finish", "shard")
+    parser.only_with(
+        options.phase in (None, *build.PHASES), "a phase that has shards, not with start or finish", "shard"
+    )
     parser.only_with(options.beam is None, "a build on this machine, not with --beam, whose runner decides", "jobs")
 
 
@@ -186,7 +189,9 @@ def _stats(options):
 def _verify_arguments(parser):
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("corpus", type=kinds.local, nargs="?", help="a folder that `corpus build` made")
-    what.add_argument("--run", type=kinds.place, help="instead: a finished run, whose counts are compared with its mixture")
+    what.add_argument(
+        "--run", type=kinds.place, help="instead: a finished run, whose counts are compared with its mixture"
+    )
 
 
 def _verify(options):
@@ -204,7 +209,9 @@ def _verify(options):
         print(printable(problem))
     if problems:
         raise UserError(f"{options.corpus} is not as it was built ({len(problems)} faults); build it again.")
-    print(f"{printable(options.corpus)}: every file is as it was built, and the held-out rows decode to the held-out documents.")
+    print(
+        f"{printable(options.corpus)}: every file is as it was built, and the held-out rows decode to the held-out documents."
+    )
 
 
 def report(corpus: build.Corpus) -> str:

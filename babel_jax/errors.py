@@ -2,9 +2,14 @@
 
 import argparse
 import difflib
+import errno
+import os
 import re
+import sys
 from collections.abc import Iterable
 
+# What the system says of the machine and not of a file: disks and tables that are full.
+_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 LONGEST_MESSAGE = 1000  # characters; of a longer one the middle is left out
 LONGEST_NAME = 100  # of a name or value that a message quotes among other things
 
@@ -19,6 +24,20 @@ class UserError(Exception):
 
     def __init__(self, message: object):
         super().__init__(shortened(printable(message), LONGEST_MESSAGE))
+
+
+def refusal(error: BaseException) -> UserError | None:
+    """The `UserError` that an exception amounts to: itself, or one for a file that cannot be used or memory that is short,
+    where no nearer place knew what to do about it. None: it is a bug of ours."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, OSError) and (error.filename or error.errno in _MACHINE):
+        named = isinstance(error.filename, str | bytes | os.PathLike)
+        place = f"{os.fsdecode(error.filename)}: " if named else ""
+        return UserError(f"{place}{error.strerror}; mend the path, its permissions or the disk, and run again.")
+    if isinstance(error, MemoryError):
+        return UserError(f"there is too little memory ({one_line(error)}); ask for less at once, and run again.")
+    return None
 
 
 def printable(text: object) -> str:
@@ -77,6 +96,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         message = re.sub(r"^argument (\S+): (?=is |names )", r"\1 ", message)  # a sentence, where it goes on as one
         raise UserError(f"{message}; `{self.prog} --help` explains.")
+
+    def exit(self, status=0, message=None):
+        sys.stdout.flush()  # --help has printed
+        super().exit(status, message)
 
     def only_with(self, condition: object, what: str, *names: str) -> None:
         """Refuses options that would be ignored: these go with `what`, and where it is not there (`condition`) nothing

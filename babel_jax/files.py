@@ -110,6 +110,10 @@ def write_atomic(target: str | os.PathLike, content: bytes | str) -> None:
         content = content.encode()
     try:
         if is_local(target):
+            if target.exists() and (
+                kind := _no_plain_file(target)
+            ):  # a device would be replaced by a file, for everyone
+                raise UserError(f"cannot write {target}: it is {kind}; name a file.")
             _replace(target, content)
         else:
             target.write_bytes(content)  # an object appears whole, or not at all
@@ -161,12 +165,19 @@ def read_bytes(place: str | os.PathLike, hint: str = "check the path.") -> bytes
     """
     found = path(place)
     try:
-        if is_local(found) and not stat.S_ISREG(mode := found.stat().st_mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "no plain file, but a pipe, a socket or a device"
+        if is_local(found) and (kind := _no_plain_file(found)):
             raise UserError(f"cannot read {place}: it is {kind}; {hint}")
         return found.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {place} ({error.strerror or error}); {hint}") from error
+
+
+def _no_plain_file(place: Path) -> str:
+    """What stands at a path on a disk, if not a file; "" for a file."""
+    mode = place.stat().st_mode
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "" if stat.S_ISREG(mode) else "no plain file, but a pipe, a socket or a device"
 
 
 def read_text(place: str | os.PathLike, hint: str = "check the path.") -> str:

@@ -302,6 +302,7 @@ def planned_runs(config: ConfigDict, seed: int) -> list[str]:
 def check_run(config: ConfigDict, name: str) -> None:
     """Refuses a config that is no study, and a run that it does not have."""
     validate(config)
-    if role_of(name) not in config.runs or not re.fullmatch(r"[\w.]{1,100}", name):
+    files.safe_name(name, "the run's name")  # its folder and its mixture file are called so
+    if role_of(name) not in config.runs:
         raise unknown_name("run", name, [*config.runs, "mix_0.5000"])
     language_of(config, name)

@@ -96,9 +96,7 @@ def options(arguments: list[str]):
         default=0.0,
         help="how often a language's tokens may be seen (0: no limit)",
     )
-    limits.add_argument(
-        "--min_share", type=kinds.number(0, 1), default=0.0, help="of all tokens, for every language"
-    )
+    limits.add_argument("--min_share", type=kinds.number(0, 1), default=0.0, help="of all tokens, for every language")
     parser.add_argument(
         "--out", type=kinds.place, metavar="FILE", help="where a mixture file is written that `train` reads"
     )
@@ -325,7 +323,9 @@ def _header(file, number: int, names: list[str]) -> list[str]:
         raise UserError(f"{file}, line {number}: the column {quoted(twice)} is there twice; leave one out.")
     other = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
     if other:
-        raise UserError(f"{file} has {other!r} between its columns; save it with commas, and with points in its numbers.")
+        raise UserError(
+            f"{file} has {other!r} between its columns; save it with commas, and with points in its numbers."
+        )
     for name in names:
         if name not in (*COLUMNS, *OPTIONAL):
             near = difflib.get_close_matches(name, [known for known in OPTIONAL if known not in names], 1, 0.9)
@@ -399,7 +399,13 @@ def _numbers(frame: pd.DataFrame, column: str, name) -> pd.Series:
             continue
         value = float(text) if NUMBER.fullmatch(text) else math.nan
         if not low <= value <= high or (column in WHOLE and value % 1):
-            wants = "from 0 to 1" if is_share else f"a whole number, {low} or more" if column in WHOLE else "a number, 0 or more"
+            wants = (
+                "from 0 to 1"
+                if is_share
+                else f"a whole number, {low} or more"
+                if column in WHOLE
+                else "a number, 0 or more"
+            )
             if value > high and not is_share:
                 wants = f"at most {high:g}"
             raise UserError(

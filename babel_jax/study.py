@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 import babel_jax
 from babel_jax import candidates, files, findings, measurements, mixtures, plan, report
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, printable, refusal
 from babel_jax.evaluation import diagnostics, measure
 from babel_jax.evolution import measured, stages
 from babel_jax.files import content_hash, read_json, write_json
@@ -188,10 +188,9 @@ def _take_tasks(config: ConfigDict, workdir, tasks, messages, parent: int) -> No
             messages.put((task, "done"))
         except preemption.Preempted:
             raise
-        except UserError as error:
-            messages.put((task, error))
-        except BaseException:
-            messages.put((task, RuntimeError(f"run {task} failed:\n{traceback.format_exc()}")))
+        except BaseException as error:
+            failed = f"run {task} failed:\n{traceback.format_exc()}"
+            messages.put((task, refusal(error) or RuntimeError(failed)))
 
 
 def train_one(config: ConfigDict, workdir, seed: int, name: str, profile_dir=None, probing: bool = False) -> None:
@@ -221,7 +220,7 @@ def _say_length(config: ConfigDict, run: ConfigDict, seed: int, name: str) -> No
     meant, steps = mixtures.read(run.mixture).get("tokens"), run.steps
     if isinstance(meant, int) and abs(meant - steps * step_tokens) > step_tokens:
         print(
-            f"{run.mixture} is for {meant:,} tokens and this run takes {steps * step_tokens:,}; for as many set "
+            f"{printable(run.mixture)} is for {meant:,} tokens and this run takes {steps * step_tokens:,}; for as many set "
             f"--config.runs.{plan.role_of(name)}.steps={round(meant / step_tokens)}.",
             file=sys.stderr,
         )

@@ -101,7 +101,10 @@ def test_stages_come_one_after_another_under_one_cap(corpus, capsys, tmp_path):
         (["--policy=tokens", "--tokens=9", "--max_epochs=inf", "--out=m.json"], "--max_epochs is inf"),
         (["--policy=tokens", "--tokens=9", "--max_epochs=nan"], "--max_epochs is nan"),
         (["--policy=tokens", "--tokens=9", "--max_epochs=-1"], "--max_epochs is -1"),
-        (["--policy=temperature", "--tokens=9", "--temperature=inf", "--out=m.json"], "--temperature is inf; give at most"),
+        (
+            ["--policy=temperature", "--tokens=9", "--temperature=inf", "--out=m.json"],
+            "--temperature is inf; give at most",
+        ),
         (["--policy=shares", "--tokens=9", "--shares=python=1,go=1e-9"], "less than one row in 1,000,000"),
     ],
 )

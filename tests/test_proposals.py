@@ -436,7 +436,9 @@ def test_a_study_without_what_is_asked_for_is_one_line(finished, tmp_path, capsy
     finished["study"]["runs"] = finished["study"]["runs"][:1]
     assert main(optimize) == 2 and "trained no mix" in capsys.readouterr().err
     assert main(optimize[:2]) == 0, "printing needs no mix"
-    assert main([*optimize[:2], "--budget=0"]) == 2 and "--budget is 0; give a number above 0" in capsys.readouterr().err
+    assert (
+        main([*optimize[:2], "--budget=0"]) == 2 and "--budget is 0; give a number above 0" in capsys.readouterr().err
+    )
     finished["languages"]["php"]["proposals"] = {}
     capsys.readouterr()
     assert main(optimize) == 2 and "run 'continual' is missing." in capsys.readouterr().err

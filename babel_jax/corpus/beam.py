@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from babel_jax.corpus import build as builds
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, refusal
 from babel_jax.files import read_json, write_json
 
 
@@ -70,8 +70,10 @@ def _attempt(work, phase, task):
     """Does a task; what a user can mend is an outcome, [task, message], which Beam would only try again."""
     try:
         builds.run_task(Path(work), phase, task)
-    except UserError as error:
-        return [task, str(error)]
+    except Exception as error:
+        if (refused := refusal(error)) is None:
+            raise
+        return [task, str(refused)]
     return []
 
 

@@ -37,7 +37,7 @@ from babel_jax.corpus import clean, phases, sources, tokenizer
 from babel_jax.corpus.clean import REASONS
 from babel_jax.corpus.manifest import CLEANING
 from babel_jax.corpus.phases import SAMPLE_BYTES, SPLITS, VALIDATION_SHARE
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, printable, refusal
 from babel_jax.files import content_hash, differences, read_json, sha256, write_atomic, write_json
 
 if TYPE_CHECKING:  # it loads TFDS, which few of the worker processes need
@@ -315,10 +315,9 @@ def _serve(connection, work, phase):
             error = None
             try:
                 run_task(work, phase, task)
-            except UserError as caught:
-                error = caught
-            except Exception:  # as text, for not every exception can be sent
-                error = RuntimeError(f"in a worker process, {phase} of {task}:\n{traceback.format_exc()}")
+            except Exception as caught:  # as text, for not every exception can be sent
+                failed = f"in a worker process, {phase} of {task}:\n{traceback.format_exc()}"
+                error = refusal(caught) or RuntimeError(failed)
             connection.send((task, error))
 
 
@@ -427,7 +426,7 @@ def _begin(manifest, out, benchmarks, wanted, anew=True):
         message = f"{work} holds a build of something else (it differs in {', '.join(differs)})"
         if not anew:
             raise UserError(f"{message}; give what it was begun with, or begin anew with --phase=start.")
-        print(f"{message}, which begins anew.", file=sys.stderr)
+        print(f"{printable(message)}, which begins anew.", file=sys.stderr)
     if differs or not there:  # if not, the sources were moved, and what is done holds
         plan_first = sorted(work.iterdir(), key=lambda entry: entry.name != "plan.json")
         for entry in plan_first:  # without it the rest counts for nothing

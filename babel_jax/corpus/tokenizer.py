@@ -1,8 +1,10 @@
 """Text <-> token ids, exactly: SentencePiece BPE learnt from the corpus, or a tokenizer of one's own that loses nothing."""
 
+import contextlib
 import functools
 import io
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,8 +13,8 @@ import numpy as np
 import sentencepiece
 import tokenizers
 
-from babel_jax.errors import UserError
-from babel_jax.files import content_hash, write_atomic
+from babel_jax.errors import UserError, one_line, quoted
+from babel_jax.files import content_hash, parse_json, read_bytes, write_atomic
 
 UNKNOWN, BEGIN, END, PADDING = 0, 1, 2, 3
 SENTENCE = 4000  # characters of a training piece, newlines kept
@@ -48,6 +50,7 @@ END_MARKS = (
     *("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "<|end▁of▁sentence|>", "<｜end▁of▁sentence｜>"),
     *("<EOS_TOKEN>", "<EOS>", "[EOS]"),
 )
+LARGEST_ID = 10_000_000  # no vocabulary has as many tokens; a larger id would cost memory for nothing
 # What a tokenizer that loses text loses: whitespace, case, accents, ligatures, rare characters, what looks like a mark.
 HARD = (
     *("", " ", "\n\n\n\t \r\n", "  leading and trailing  \n", " x", "x ", "\tx\t", "a\r\nb\rc\n", "\x00\x01\x1b\x7f"),
@@ -162,7 +165,7 @@ class HuggingFace(Tokenizer):
     file = "tokenizer.json"
 
     def __init__(self, content: bytes):
-        settings = json.loads(content)
+        settings = _checked(parse_json(content.decode("utf-8-sig")))
         _take_text_as_it_is(settings)
         self._tokenizer = model = tokenizers.Tokenizer.from_str(json.dumps(settings))
         model.no_padding()
@@ -176,6 +179,8 @@ class HuggingFace(Tokenizer):
                 f"it has no special token that ends a document; add one of {', '.join(END_MARKS[:4])} as a special token."
             )
         spelling = _spelling(settings)
+        if max(ids.values()) > LARGEST_ID:
+            raise UserError(f"a token of it has the id {max(ids.values())}; number them from 0 on, without gaps.")
         pieces = [b""] * (max(ids.values()) + 1)
         for token, i in ids.items():
             if i not in added:
@@ -185,12 +190,23 @@ class HuggingFace(Tokenizer):
         super().__init__(content, pieces, ends[0], ends[0], [token.content for token in added.values()])
 
     def encode(self, text: str) -> np.ndarray:
-        return np.array(self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids, np.int32)
+        with _understood(f"cannot encode a text by {self.file}"):
+            return np.array(self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids, np.int32)
 
 
 def _fallback_bytes(token, is_byte):
     """The bytes of a token in vocabularies that write a space as U+2581 and a byte as <0x0A>."""
     return bytes([int(token[3:5], 16)]) if is_byte else token.replace(SPACE, " ").encode()
+
+
+def _checked(settings: dict) -> dict:
+    """What a tokenizer.json holds, if its parts are of the kinds that are read here. ValueError: they are not."""
+    if not isinstance(settings.get("model"), dict):
+        raise ValueError(f"its model is {quoted(settings.get('model'))}, not an object")
+    for name in ("normalizer", "pre_tokenizer"):
+        if not isinstance(settings.get(name), dict | None):
+            raise ValueError(f"its {name} is {quoted(settings[name])}, not an object")
+    return settings
 
 
 def _parts(settings):
@@ -210,21 +226,29 @@ def _take_text_as_it_is(settings) -> None:
 
     NFC stands in many byte-level tokenizers; without it only texts that are not composed get other tokens, and come back.
     """
-    normalizer = settings.get("normalizer") or {}
-    if normalizer.get("type") == "NFC":
-        settings["normalizer"] = None
-    elif "normalizers" in normalizer:
-        normalizer["normalizers"] = [part for part in normalizer["normalizers"] if part["type"] != "NFC"]
-    for part in _parts([settings.get("normalizer"), settings.get("pre_tokenizer")]):
-        if part["type"] == "Prepend":
-            part["prepend"] = ""
-        elif part["type"] == "Metaspace":
+    settings["normalizer"] = _without(settings.get("normalizer"), ("NFC", "Prepend"))
+    for part in _parts([settings["normalizer"], settings.get("pre_tokenizer")]):
+        if part["type"] == "Metaspace":
             part["prepend_scheme"] = "never"
             part.pop("add_prefix_space", None)  # what older files say instead
         elif "add_prefix_space" in part:
             part["add_prefix_space"] = False
     if "dropout" in settings["model"]:
         settings["model"]["dropout"] = None
+
+
+def _without(normalizer, kinds: tuple[str, ...]):
+    """A normaliser, or a sequence of them in each other, without those of some kinds; None where nothing is left.
+
+    They are taken out whole: a Prepend of nothing is still one, whose offsets the library's ByteLevel then looks up and
+    does not find.
+    """
+    if not isinstance(normalizer, dict) or normalizer.get("type") in kinds:
+        return None if isinstance(normalizer, dict) else normalizer
+    if isinstance(normalizer.get("normalizers"), list):
+        parts = [_without(part, kinds) for part in normalizer["normalizers"]]
+        return normalizer | {"normalizers": [part for part in parts if part is not None]}
+    return normalizer
 
 
 def _spelling(settings):
@@ -264,21 +288,44 @@ def load(place: Path) -> Tokenizer:
                 f"{place} holds {'two tokenizers' if found else 'no tokenizer.model and no tokenizer.json'}; name the file."
             )
         place = found[0]
-    try:
-        content = place.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read the tokenizer {place} ({error.strerror}); check the path.") from error
-    kind = HuggingFace if content.lstrip()[:1] == b"{" else SentencePiece
-    try:
-        tokenizer = kind(content)
-    except UserError as error:
-        raise UserError(f"{place} cannot be used: {error}") from error
-    except Exception as error:  # the tokenizers library raises nothing more special
-        raise UserError(f"cannot read {place} as a {kind.__name__} tokenizer ({error}); give a whole one.") from error
-    for text in (*HARD, *(text for mark in tokenizer.marks for text in (mark, f"x {mark} {mark}\ty"))):
-        if reason := _loss(tokenizer, text):
-            raise UserError(f"{place} cannot be used: {reason}; take one that loses nothing, such as a byte-level one.")
+    content = read_bytes(place, "check the path of the tokenizer.")
+    kind = HuggingFace if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" else SentencePiece
+    with _hushed(), _understood(f"cannot read {place} as a {kind.__name__} tokenizer"):
+        try:
+            tokenizer = kind(content)
+        except UserError as error:
+            raise UserError(f"{place} cannot be used: {error}") from error
+        texts = (*HARD, *(text for mark in tokenizer.marks for text in (mark, f"x {mark} {mark}\ty")))
+        reason = next(filter(None, (_loss(tokenizer, text) for text in texts)), None)
+    if reason:
+        raise UserError(f"{place} cannot be used: {reason}; take one that loses nothing, such as a byte-level one.")
     return tokenizer
+
+
+@contextlib.contextmanager
+def _understood(what: str) -> Iterator[None]:
+    """Turns what the libraries raise into a `UserError`, panics of Rust among it, which are no `Exception`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except BaseException as error:  # the tokenizers library raises nothing more special
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise UserError(f"{what} ({one_line(error)}); give a whole one.") from error
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Drops what is written to stderr meanwhile: a panic prints its whole stack there before it becomes an exception."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _loss(tokenizer, text) -> str | None:

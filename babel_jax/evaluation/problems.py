@@ -21,6 +21,7 @@ import functools
 import hashlib
 import importlib.resources
 import json
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -171,7 +172,7 @@ def load(spec: str, languages: Iterable[str] = ()) -> Suite:
 
 def _files(place: str) -> tuple[Path, list[Path]]:
     """(the folder that file names are relative to, the files)."""
-    there = files.path(place)
+    there = files.path(os.path.expanduser(place))
     if not files.is_local(there):
         raise UserError(f"the suite {place} is in a bucket; copy it to a disk of this machine.")
     if not there.exists():
@@ -213,7 +214,9 @@ class _Record:
         if value is None and default is not ...:
             return default
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise UserError(f"{self.where}: '{name}' must be a {_JSON[kind]}, not {quoted(value)}; is it of this adapter?")
+            raise UserError(
+                f"{self.where}: '{name}' must be a {_JSON[kind]}, not {quoted(value)}; is it of this adapter?"
+            )
         if kind is list:
             if not all(isinstance(item, str) for item in value):
                 raise UserError(f"{self.where}: '{name}' must be a list of strings.")

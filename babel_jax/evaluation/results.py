@@ -4,7 +4,7 @@ import collections
 import json
 
 from babel_jax import files, measurements
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, printable
 from babel_jax.evaluation import judge, scores
 from babel_jax.evaluation.problems import Suite, asked_in
 
@@ -19,7 +19,7 @@ def summary(place, name: str | None = None, folder: str = "measurements") -> str
         frame[column] = [json.loads(text).get(column, "") for text in frame["options"]]
     judged_there = (place / "verdicts" / f"{table.stem}.jsonl").exists()
     notes = _notes(frame, verdicts_of(place, table.stem) if judged_there else [])
-    lines = [f"{place} {table.stem}"]
+    lines = [printable(f"{place} {table.stem}")]
     told = set()
     for row in frame[frame["metric"].str.contains("pass@|bits_per_byte")].itertuples():
         if (row.suite, row.language, row.metric, row.n) in told:
@@ -96,7 +96,7 @@ def compared(place, other, suites: list[Suite]) -> str:
     asked = [p for p in asked_in(suites) if p.key in judged_in]
     rows = scores.compare(first, second, asked)
     files.write_json(files.path(place) / "against.json", {"other": str(other), "rows": rows})
-    lines = [f"{place} above {other}"]
+    lines = [printable(f"{place} above {other}")]
     for row in rows:
         p_value = f"  McNemar p = {row['mcnemar_p']:.3g}" if "mcnemar_p" in row else ""
         lines.append(
@@ -113,7 +113,7 @@ def knowledge(place, primary_only, new_only, suites: list[Suite], primary: str, 
     were measured (`Options.likelihood`), problems are matched by the bits of theirs.
     """
     place, base, alone = files.path(place), place_of(primary_only), place_of(new_only)
-    rows, lines = [], [f"{place}: knowledge of {primary} in {new}"]
+    rows, lines = [], [printable(f"{place}: knowledge of {primary} in {new}")]
     for name in dict.fromkeys(problem.suite for problem in asked_in(suites)):
         asked = [problem for problem in asked_in(suites) if problem.suite == name]
 

@@ -14,7 +14,7 @@ import safetensors
 import safetensors.numpy
 
 from babel_jax import files
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, quoted
 from babel_jax.model.decoder import LAYER_NORM_EPSILON, DecoderConfig, init_params
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
@@ -44,6 +44,7 @@ HEAD = "lm_head.weight"
 CAUSAL_MASK = re.compile(
     r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)"
 )  # constants that old files hold beside the weights
+LARGEST_SIZE, MOST_LAYERS = 10**8, 10**4  # beyond them a config is a mistake
 # What our decoder does of that which a GPT-2 config can ask for, and what is meant where it says nothing.
 ONLY = {
     "model_type": "gpt2",
@@ -123,13 +124,21 @@ def _decoder_config(config: dict) -> DecoderConfig:
     for name, value in ONLY.items():
         if config.get(name, value) != value:
             raise UserError(
-                f"the model's config has {name} = {config[name]!r} and this decoder does {value!r} only; convert another."
+                f"the model's config has {name} = {quoted(config[name])} and this decoder does {value!r} only; convert another."
             )
     sizes = ("vocab_size", "n_embd", "n_layer", "n_head", "n_positions")
-    if absent := [name for name in sizes if not isinstance(config.get(name), int)]:
+    if absent := [name for name in sizes if name not in config]:
         raise UserError(
             f"the model's config lacks {', '.join(absent)}; it is no GPT-2 of Hugging Face: check {CONFIG}."
         )
+    for name in (*sizes, "n_inner"):
+        size, most = config.get(name), MOST_LAYERS if name == "n_layer" else LARGEST_SIZE
+        if name == "n_inner" and size is None:
+            continue
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most:
+            raise UserError(f"the model's config has {name} = {quoted(size)}; it is a whole number from 1 to {most}.")
+    if not isinstance(config.get("tie_word_embeddings", True), bool):
+        raise UserError("the model's config has tie_word_embeddings that is neither true nor false; correct it.")
     return DecoderConfig(
         vocab_size=config["vocab_size"],
         width=config["n_embd"],
@@ -178,20 +187,29 @@ def read_huggingface(directory) -> tuple[DecoderConfig, dict]:
     directory = files.path(directory)
     if not (directory / CONFIG).exists():
         raise UserError(f"there is no {CONFIG} in {directory}; give the folder that save_pretrained wrote.")
-    config = files.read_json(directory / CONFIG)
+    config = files.read_json(directory / CONFIG, dict)
     if (directory / WEIGHTS).exists():
         parts = [WEIGHTS]
     elif (directory / INDEX).exists():
-        parts = sorted(set(files.read_json(directory / INDEX)["weight_map"].values()))
+        parts = _parts(directory / INDEX)
     else:
         raise UserError(f"there is no {WEIGHTS} in {directory}; save the model with safe_serialization=True.")
     state = {}
     for part in parts:
+        content = files.read_bytes(directory / part, "copy the model's folder again.")
         try:
-            state |= _read((directory / part).read_bytes())
-        except (OSError, safetensors.SafetensorError) as error:
+            state |= _read(content)
+        except safetensors.SafetensorError as error:
             raise UserError(f"cannot read {directory / part} ({error}); copy the model's folder again.") from error
     return from_gpt2(state, config)
+
+
+def _parts(index) -> list[str]:
+    """The files that an index names; each lies beside it."""
+    parts = files.read_json(index, dict).get("weight_map")
+    if not isinstance(parts, dict) or not parts:
+        raise UserError(f"{index} has no weight_map of tensors and their files; copy the model's folder again.")
+    return sorted({files.safe_name(part, f"{index}: a file of {quoted(name)}") for name, part in parts.items()})
 
 
 def _read(content: bytes) -> dict[str, np.ndarray]:

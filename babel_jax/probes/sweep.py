@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from babel_jax import files, measurements
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.errors import UserError, printable, unknown_name
 from babel_jax.material import Material
 from babel_jax.model import attention
 from babel_jax.model.decoder import DecoderConfig, init_params
@@ -81,7 +81,9 @@ def run_directories(patterns) -> list:
     """
     found = {}
     for pattern in patterns:
-        matches = [pattern] if "://" in str(pattern) else sorted(map(os.path.abspath, glob.glob(str(pattern))))
+        matches = (
+            [pattern] if "://" in str(pattern) else sorted(map(os.path.abspath, glob.glob(os.path.expanduser(pattern))))
+        )
         runs = [files.path(match) for match in matches]
         runs = [run.parent if run.name == "checkpoints" else run for run in runs]
         runs = [run for run in runs if (run / "checkpoints").exists()]
@@ -251,7 +253,7 @@ def _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer,
             raise UserError(
                 f"checkpoint {step} of {run_dir} cannot be read ({error}); delete it to do without it."
             ) from error
-        print(f"checkpoint {step} of {run_dir} was deleted while it was walked to; it is left out.")
+        print(f"checkpoint {step} of {printable(run_dir)} was deleted while it was walked to; it is left out.")
         return None
     measured, rows = measure(params, model, material, options, generate)
     if hosts.is_first():

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 import babel_jax
 from babel_jax import files
 from babel_jax.corpus.mixture import Mixture, stages_from_config
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, printable
 from babel_jax.files import read_json, write_json
 from babel_jax.material import Material
 from babel_jax.model import sharding
@@ -113,7 +113,7 @@ def locked(directory):
         waiting = False
         while not _try_lock(file):
             if not waiting:
-                print(f"waiting for another process that works in {directory}", file=sys.stderr)
+                print(f"waiting for another process that works in {printable(directory)}", file=sys.stderr)
             waiting = True
             time.sleep(0.2)
             if not hosts.several():  # they poll equally often, and only this one waits here
