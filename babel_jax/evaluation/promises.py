@@ -137,7 +137,7 @@ PROMISES = (
     _row("keys", "read_key", "reads a secret from the caller's session keyring", "R R R", FILTER),
     _row("keys", "leave_key", "leaves a key for the next program", "R R R", FILTER),
     _row("keys", "request_key", "has the kernel look for a key", "R R R", FILTER),
-    _row("keys", "list_keys", "finds the caller's keys in /proc/keys", "H H HL"),
+    _row("keys", "list_keys", "finds the caller's keys in /proc/keys", "R H HL"),
     _row("left for the next", "queue", "leaves a System V message queue", "R R R", FILTER),
     _row("left for the next", "semaphore", "leaves a System V semaphore", "R R R", FILTER),
     _row("left for the next", "posix_queue", "leaves a POSIX message queue", "R R R", FILTER),
