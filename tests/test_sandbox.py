@@ -4,9 +4,7 @@ Each attack runs as root and as an unprivileged user. Those that a level does no
 harm nothing, and must succeed: so it is the sandbox that stops them elsewhere, not a mistake in the attack.
 """
 
-import base64
 import contextlib
-import dataclasses
 import json
 import os
 import shutil
@@ -21,38 +19,15 @@ import types
 from pathlib import Path
 
 import pytest
+from remote import PYTHON, QUICK, SERVER, SOMEBODY, Remote
 
 from babel_jax.errors import UserError
 from babel_jax.evaluation import sandbox
 from babel_jax.evaluation.sandbox import LEVELS, Finished, Limits, Sandbox, SandboxError
 
-PYTHON = "/usr/bin/python3"
-SOMEBODY = 61500  # an unprivileged user, none of a sandbox's own
-QUICK = Limits(cpu_seconds=2, wall_seconds=20)
 NAMESPACES = ("bubblewrap", "unshare")
 
 pytestmark = pytest.mark.skipif(not Path(PYTHON).exists(), reason=f"Python: there is no {PYTHON} to run attacks with")
-
-SERVER = """
-import base64, dataclasses, json, sys
-from babel_jax.evaluation import sandbox
-if sys.argv[1] == "available":
-    print(json.dumps(sandbox.available()))
-    try:
-        sandbox.open_sandbox("bubblewrap")
-    except sandbox.UserError as error:
-        print(error)
-    sys.exit()
-with sandbox.Sandbox(sys.argv[1], 2) as opened:
-    print(json.dumps(opened.describe() | {"directory": str(opened._directory)}), flush=True)
-    for line in sys.stdin:
-        words = json.loads(line)
-        words["limits"] = sandbox.Limits(**words["limits"])
-        finished = dataclasses.asdict(opened.run(words.pop("argv"), **words))
-        finished["stdout"] = base64.b64encode(finished["stdout"]).decode()
-        finished["stderr"] = base64.b64encode(finished["stderr"]).decode()
-        print(json.dumps(finished), flush=True)
-"""
 
 
 def need(level: str) -> None:
@@ -62,46 +37,6 @@ def need(level: str) -> None:
         pytest.skip(f"{level}: {', '.join(missing)} not installed")
     if level != "rlimits" and subprocess.run(["unshare", "--user", "true"], capture_output=True).returncode:
         pytest.skip(f"{level}: user namespaces are switched off")
-
-
-class Remote:
-    """A sandbox in a process of another user: `run` as of `Sandbox`."""
-
-    def __init__(self, level: str, home: Path):
-        self.home = home
-        code = home / "code"
-        if not code.exists():
-            (code / "babel_jax" / "evaluation").mkdir(parents=True)
-            package = Path(sandbox.__file__).parent.parent
-            for name in ("__init__.py", "errors.py", "evaluation/__init__.py", "evaluation/sandbox.py"):
-                shutil.copy(package / name, code / "babel_jax" / name)
-        user = ["setpriv", "--reuid", str(SOMEBODY), "--regid", str(SOMEBODY), "--clear-groups"]
-        self.process = subprocess.Popen(
-            [*user, PYTHON, "-c", SERVER, level],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd="/",
-            env={"PATH": sandbox.PATH, "PYTHONPATH": str(code), "SECRET": "in the environment"},
-        )
-        self.level, self.pid, self.description = level, self.process.pid, json.loads(self.process.stdout.readline())
-        self._directory = Path(self.description.pop("directory"))
-
-    def describe(self):
-        return self.description
-
-    def run(self, argv, *, limits=QUICK, **words):
-        self.process.stdin.write(json.dumps({"argv": argv, "limits": dataclasses.asdict(limits), **words}) + "\n")
-        self.process.stdin.flush()
-        finished = json.loads(self.process.stdout.readline())
-        for stream in ("stdout", "stderr"):
-            finished[stream] = base64.b64decode(finished[stream])
-        return Finished(**finished)
-
-    def close(self):
-        self.process.stdin.close()
-        assert self.process.wait(20) == 0
-        self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -508,8 +443,7 @@ os.mkdir("closed"), open("closed/file", "w"), os.chmod("closed", 0)
 CONNECT = """
 import socket, sys
 for family, address in ((socket.AF_INET, ("127.0.0.1", int(sys.argv[1]))), (socket.AF_UNIX, sys.argv[2].replace("@", chr(0)))):
-    s = socket.socket(family); s.settimeout(3)
-    try: s.connect(address); print("connected")
+    try: s = socket.socket(family); s.settimeout(3); s.connect(address); print("connected")
     except OSError as error: print("not", file=sys.stderr)
 """
 
@@ -520,7 +454,7 @@ def test_network_of_this_machine(opened):
         local.bind(f"\0{name}")
         local.listen()
         found = said(attack(opened, CONNECT, listener.getsockname()[1], f"@{name}")).split()
-    assert found == (["connected"] * 2 if opened.level == "rlimits" else [])
+    assert found == []
 
 
 def test_network_outside(opened):
@@ -534,7 +468,7 @@ for kind, port in ((socket.SOCK_STREAM, 80), (socket.SOCK_DGRAM, 53)):
     except OSError as error: assert error.errno == errno.ENETUNREACH, error
 try: print(socket.getaddrinfo("example.org", 80))
 except OSError: pass
-print(*(name for _, name in socket.if_nameindex()))
+print(*(line.partition(":")[0].strip() for line in open("/proc/net/dev") if ":" in line))
 """
     finished = attack(opened, source)
     assert said(finished) == "lo" and finished.wall_seconds < 5
@@ -645,6 +579,7 @@ def leftovers(directory) -> dict:
 
 def test_nothing_piles_up(here):
     source = "import os, time\nif os.fork() == 0: os.setsid(); time.sleep(60)"
+    assert here.run(["true"]).status == 0
     before = leftovers(here._directory)
     for _ in range(20):
         assert attack(here, source, "piles.up").status == 0

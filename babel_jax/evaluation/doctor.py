@@ -5,14 +5,14 @@ that must be stopped. The attacks are bounded, and harmless where they succeed.
 """
 
 import os
-import tempfile
+import textwrap
 import time
 from pathlib import Path
 
 from babel_jax.errors import UserError
-from babel_jax.evaluation import judge, sandbox, toolchains
+from babel_jax.evaluation import judge, promises, sandbox, toolchains
 from babel_jax.evaluation.problems import Code
-from babel_jax.evaluation.sandbox import Limits, SandboxError
+from babel_jax.evaluation.sandbox import Limits, SandboxError, temporary_folder
 from babel_jax.languages import LANGUAGES
 
 QUICK = Limits(
@@ -27,26 +27,36 @@ def examine(cache) -> dict:
 
     Returns:
       {"levels": level -> why it does not work, or "", "sandbox": its `describe()` or None where none works,
-      "contained": attack -> whether it was, "languages": for each {"language", "found" (version, or what installs it),
-      "needs" (what installs what some problems need), "verdicts": "passes", "fails", "times out" -> (whether, detail)}}
+      "contained": attack -> whether it was, "not_promised": attacks that the level does not hold back here,
+      "languages": for each {"language", "found" (version, or what installs it), "needs" (what installs what some problems
+      need), "verdicts": "passes", "fails", "times out" -> (whether, detail)}}
     """
     levels = sandbox.available()
     working = [level for level, why_not in levels.items() if not why_not]
-    found = {"levels": levels, "sandbox": None, "contained": {}, "languages": []}
+    found = {"levels": levels, "sandbox": None, "contained": {}, "not_promised": [], "languages": []}
     if not working:
         found["languages"] = [_language(name, None, cache) for name in LANGUAGES]
         return found
     with sandbox.open_sandbox(working[0]) as opened, opened.reachable(cache) as cache:
         found["sandbox"] = opened.describe()
         found["contained"] = contained(opened)
+        found["not_promised"] = not_promised(opened.describe())
         found["languages"] = [_language(name, opened, cache) for name in LANGUAGES]
     return found
+
+
+def not_promised(about: dict) -> list[str]:
+    """Of the attacks in `promises` those that succeed in a sandbox with this description."""
+    there = {
+        name: not about[key].startswith("none") for name, key in (("filter", "filter"), ("groups", "control_groups"))
+    }
+    return promises.limits(about["level"], root=about["user"] == "own", **there)
 
 
 def contained(opened) -> dict[str, bool]:
     """Attack -> whether the sandbox held it back."""
     word = f"86400.{os.getpid()}"
-    with tempfile.TemporaryDirectory(prefix="babel_jax_doctor_") as place:
+    with temporary_folder("babel_jax_doctor_") as place:
         os.chmod(place, 0o777)  # only the sandbox stands between
         secret, written = Path(place, "secret"), Path(place, "written")
         secret.write_text("secret")
@@ -58,7 +68,8 @@ def contained(opened) -> dict[str, bool]:
         return {
             "reads a file outside": b"secret" not in shell('cat "$1"').stdout,
             "writes a file outside": shell('echo x > "$2"').status != 0 and not written.exists(),
-            "has a network": shell("cat /proc/net/dev").stdout.count(b":") == 1,  # the loopback alone
+            # one packet, to an address that belongs to nobody (RFC 5737)
+            "has a network": shell("logger --server 192.0.2.1 --port 9 --udp x").status != 0,
             "reaches our process": shell('kill -0 "$0"').status != 0,
             "200 processes": b"200"
             not in shell("n=0; while [ $n -lt 200 ]; do sleep 9 & n=$((n+1)); done; echo $n").stdout,
@@ -129,6 +140,7 @@ def table(found: dict) -> str:
     if about:
         users = {"own": "each program has a user of its own", "caller": "programs run as this user"}
         lines += [f"  {users[about['user']]}; control groups: {about['control_groups']}"]
+        lines += [f"  filter of system calls: {about['filter']}"]
     lines += [f"  not {level}: {why_not}" for level, why_not in found["levels"].items() if why_not]
     if about and about["level"] != "bubblewrap":
         lines += ["  bubblewrap is the strongest: apt-get install bubblewrap, where user namespaces are allowed"]
@@ -137,6 +149,11 @@ def table(found: dict) -> str:
         not_held = [name for name, is_held in found["contained"].items() if not is_held]
         lines += [f"  contained, {len(held)} of {len(found['contained'])} attacks: {', '.join(held)}"]
         lines += [f"  NOT contained: {', '.join(not_held)}"] if not_held else []
+    if about:
+        known, missing = len(promises.PROMISES), found["not_promised"]
+        text = f"held back by this level, as tested: {known - len(missing)} of {known} attacks"
+        text += f"; not: {'; '.join(missing)}" if missing else ""
+        lines += textwrap.wrap(text, 118, initial_indent="  ", subsequent_indent="    ")
     titles = ("passes", "fails", "times out")
     width = max((len(row["found"]) for row in found["languages"] if row["verdicts"]), default=0)
     lines += ["", f"{'language':10s}{'found':{width + 2}s}" + "  ".join(titles)] if width else [""]

@@ -275,6 +275,7 @@ class Sandbox:
             after.callback(remove_tree, tmp)
             if slot.uid is not None:
                 os.chown(tmp, slot.uid, slot.uid)
+                after.callback(_remove_new, slot.uid, _files_of(slot.uid))
             places = {name: str(directory) for name, (directory, _) in directories.items()}
         else:
             tmp, places = "/tmp", {name: f"/{name}" for name in directories}
@@ -697,7 +698,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
         remove_tree(place)
 
 
-def remove_tree(place: Path) -> None:
+def remove_tree(place: Path | str) -> None:
     """Removes what programs left, however deep, and also where they took their own permissions away.
 
     Raises:
@@ -715,6 +716,22 @@ def remove_tree(place: Path) -> None:
         if removed.returncode:
             why = removed.stderr.decode(errors="replace")
             raise SandboxError(f"cannot remove what a program left: {' '.join(why.split())[:300]}")
+
+
+def _files_of(uid: int) -> set[str]:
+    """What belongs to a user in the folders that all may write to."""
+    found = set()
+    for place in filter(os.path.isdir, ("/dev/shm", "/tmp", "/var/tmp")):
+        for name in os.listdir(place):
+            with contextlib.suppress(FileNotFoundError):  # somebody else's, just removed
+                if os.lstat(f"{place}/{name}").st_uid == uid:
+                    found.add(f"{place}/{name}")
+    return found
+
+
+def _remove_new(uid: int, known: set[str]) -> None:
+    for place in _files_of(uid) - known:
+        remove_tree(place)
 
 
 def _processes_of(uid: int) -> dict[int, bool]:

@@ -74,13 +74,7 @@ def build(level: str) -> Filter:
     """
     if platform.machine() not in KEYCTL:
         raise OSError(f"no filter has been written for {platform.machine()}")
-    try:
-        library = ctypes.CDLL("libseccomp.so.2")
-    except OSError as error:
-        raise OSError(f"libseccomp.so.2 not found; {INSTALL}") from error
-    library.seccomp_init.restype = ctypes.c_void_p
-    library.seccomp_version.restype = ctypes.POINTER(ctypes.c_uint * 3)
-    library.seccomp_syscall_resolve_num_arch.restype = ctypes.c_void_p  # a text to be freed
+    library = _library()
     context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(ALLOW)))
     if not context:
         raise OSError("libseccomp: seccomp_init fails")
@@ -117,6 +111,17 @@ def build(level: str) -> Filter:
     finally:
         library.seccomp_release(context)
     return Filter(program, ".".join(map(str, library.seccomp_version().contents)))
+
+
+def _library() -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL("libseccomp.so.2")
+    except OSError as error:
+        raise OSError(f"libseccomp.so.2 not found; {INSTALL}") from error
+    library.seccomp_init.restype = ctypes.c_void_p
+    library.seccomp_version.restype = ctypes.POINTER(ctypes.c_uint * 3)
+    library.seccomp_syscall_resolve_num_arch.restype = ctypes.c_void_p  # a text to be freed
+    return library
 
 
 def _check(status: int, what: str) -> None:
