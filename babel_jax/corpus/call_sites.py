@@ -75,14 +75,16 @@ def mine(
         code = code_only(text, language)
         whole = functools.cache(lambda text=text: _offsets(tokenizer, text))
         for same in _by_identifier(here):
-            order = sorted(sites(code, here[same[0]], language), key=lambda site: _hash(path, site))
+            found_here = sites(code, here[same[0]], language)
+            byte_of = _bytes_before(text, found_here)
+            order = sorted(found_here, key=lambda site: _hash(path, site))
             taken = [0] * len(here)
             for i, site in enumerate(order):
                 pair = same[(i + number) % len(same)]
                 key = (taken[pair], _hash(path, site))
                 if len(best[pair]) == per_pair and _order(key) < best[pair][0][0]:
                     continue
-                found = _cut(text, site, here[pair].text, there[pair].text, tokenizer, whole())
+                found = _cut(text, site, byte_of[site], here[pair].text, there[pair].text, tokenizer, whole())
                 if found is None:
                     continue
                 prompt, first_here, first_there = found
@@ -133,10 +135,21 @@ def _offsets(tokenizer, text):
     return ids, np.concatenate([[0], np.cumsum(tokenizer.token_bytes_V[ids])])
 
 
-def _cut(text, site, here, there, tokenizer, whole):
-    """(prompt ids, first id of `here`, first id of `there`) or None if no token begins where the identifier does."""
+def _bytes_before(text, places):
+    """Place in a text -> the bytes before it, of places in order."""
+    counts, byte, last = {}, 0, 0
+    for place in places:
+        byte += len(text[last:place].encode())
+        counts[place], last = byte, place
+    return counts
+
+
+def _cut(text, site, byte, here, there, tokenizer, whole):
+    """(prompt ids, first id of `here`, first id of `there`) or None if no token begins where the identifier does.
+
+    `site`, `byte`: where the identifier begins, in characters and in bytes.
+    """
     ids, offsets = whole
-    byte = len(text[:site].encode())
     token = int(np.searchsorted(offsets, byte, side="right")) - 1
     glued = byte - offsets[token]  # bytes of the first token that stand before the identifier
     if glued > 1 or (glued and text[site - 1] != " ") or token < FEWEST_TOKENS:

@@ -33,10 +33,8 @@ GENERATED = re.compile(
 )
 GENERATED_WORDS = ("generated", "do not ")  # every match has one of them
 GENERATED_WITHIN = 1500  # characters from the beginning of the file
-GENERATED_PATH = re.compile(
-    r"\.pb\.[^/]+$|_pb2(_grpc)?\.[^/]+$|\.([Dd]esigner|g|g\.i|[Gg]enerated)\.[^/.]+$"
-    r"|(^|/)(api-snapshots?|binary-reference-assemblies)/"
-)
+GENERATED_NAME = re.compile(r"\.pb\..|_pb2(_grpc)?\..|\.([Dd]esigner|g|g\.i|[Gg]enerated)\.[^.]+$")
+GENERATED_FOLDER = re.compile(r"(^|/)(api-snapshots?|binary-reference-assemblies)/")
 # Folders of other people's code, of translations, and of what tests read. In capitals they are parts of a program.
 FOLDERS = {
     "vendored": re.compile(r"(^|/)(_?vendor|_?vendored|third[-_]?party|node_modules|bower_components)/"),
@@ -111,7 +109,7 @@ def permitted(licence: str, allowed: Iterable[str]) -> bool:
     expression = re.sub(r"^\((.*)\)$", r"\1", licence.strip().lower())
     if "(" in expression or ")" in expression:
         return False
-    choices = (re.split(r"\s+and\s+", choice) for choice in re.split(r"\s+or\s+", expression))
+    choices = (choice.split(" and ") for choice in " ".join(expression.split()).split(" or "))
     return any(all(name in allowed for name in names) for names in choices)
 
 
@@ -147,7 +145,8 @@ def _encoding(content, step):
 
 
 def _generated(document, language):
-    if GENERATED_PATH.search(document.path):
+    folder, slash, name = document.path.rpartition("/")
+    if GENERATED_NAME.search(name) or GENERATED_FOLDER.search(folder + slash):
         return "generated"
     # A character has four bytes at most; the last one may be cut.
     head = document.content[: 4 * GENERATED_WITHIN].decode("utf-8", "ignore")[:GENERATED_WITHIN]

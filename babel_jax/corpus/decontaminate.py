@@ -72,10 +72,9 @@ def _chunks(text: str) -> set[bytes]:
     chunks, tokens = set(), []
     for line in text.encode().splitlines():
         tokens += TOKEN.findall(line)
-        while len(tokens) >= 2 * CHUNK:
-            chunks.add(b"".join(tokens[:CHUNK]))
-            del tokens[:CHUNK]
         if len(tokens) >= CHUNK:
-            chunks.add(b"".join(tokens))
+            last = (len(tokens) // CHUNK - 1) * CHUNK  # it takes what is left over, too
+            chunks.update(b"".join(tokens[start : start + CHUNK]) for start in range(0, last, CHUNK))
+            chunks.add(b"".join(tokens[last:]))
             tokens = []
     return chunks

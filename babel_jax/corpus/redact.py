@@ -1,7 +1,7 @@
 """E-mail addresses, public IP addresses and keys in a text -> fixed placeholders.
 
-The patterns are datatrove's (addresses) and detect-secrets' (keys whose services give them a mark of their own). They are
-slow, so each is tried where plain search finds what all its matches contain. Detectors that guess, by the randomness of a
+The patterns are datatrove's (e-mail addresses) and detect-secrets' (keys whose services give them a mark of their own). They
+are slow, so each is tried where plain search finds what all its matches contain. Detectors that guess, by the randomness of a
 string or by the name of a variable, are left out: in code they hit hashes and test data.
 """
 
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from ahocorasick_rs import AhoCorasick
-from datatrove.pipeline.formatters.pii import PIIFormatter, public_ip_validator
+from datatrove.pipeline.formatters.pii import PIIFormatter
 from detect_secrets.plugins.aws import AWSKeyDetector
 from detect_secrets.plugins.azure_storage_key import AzureStorageKeyDetector
 from detect_secrets.plugins.basic_auth import BasicAuthDetector
@@ -25,6 +25,8 @@ from detect_secrets.plugins.slack import SlackDetector
 from detect_secrets.plugins.square_oauth import SquareOAuthDetector
 from detect_secrets.plugins.stripe import StripeDetector
 from detect_secrets.plugins.twilio import TwilioKeyDetector
+
+from babel_jax.corpus.addresses import public_addresses
 
 PLACEHOLDERS = {"key": "<KEY>", "email": "<EMAIL>", "ip_address": "<IP_ADDRESS>"}
 
@@ -56,34 +58,28 @@ _IN_GROUP = (AWSKeyDetector, BasicAuthDetector)
 _CELL, _BEFORE, _BEHIND = 1024, 256, 1024  # characters; a key's hint stands in the cell
 _KEY_REST = re.compile(r"(?:[\w+/=-]|\.(?=\w))*")  # some patterns end before the key does
 _TEMPLATE = re.compile(r"[<{$]|%[sdv(]")  # "://{user}:{password}@" holds no password
-_PRIVATE_KEY = re.compile(
-    r"-----BEGIN (?P<kind>[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?)-----(?P<body>[^-]*+(?:-(?!----)[^-]*+)*+)-----END (?P=kind)-----"
-)
+_PRIVATE_KEY = re.compile(r"-----BEGIN (?=(?P<kind>[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?)-----)")
 _BASE64 = re.compile(r"[A-Za-z0-9+/=]{32,}")
 
-_ADDRESSES = PIIFormatter()
-_EMAIL, _IP_ADDRESS = _ADDRESSES.emails_replacer.regex, _ADDRESSES.ip_replacer.regex
+_EMAIL = PIIFormatter().emails_replacer.regex
 _AT = re.compile(r"@(?<=[\w.%+-]@)(?![1-9]x\.)(?=[A-Za-z0-9])", re.ASCII)  # icon@2x.png is no address
 _LONGEST_NAME = 64  # characters (RFC 5321)
 # The pattern also takes quotes, brackets and operators for parts of a name, which in code stand before it.
 _NAME = re.compile(r"[\w.%+-]*\Z", re.ASCII)
 _DOMAIN = re.compile(r"[A-Za-z0-9.-]{1,255}")
-_DOTS = re.compile(r"\.\d{1,3}\.\d{1,3}\.\d")
-_NO_ADDRESS_BEFORE = re.compile(r"[\w.-]\Z|([Vv]ersion|[Ss]ection|RFC)[^\n]{0,30}\Z")
-_NO_ADDRESS_BEHIND = re.compile(r"\w|\.\d")
 
 
 def redact(text: str) -> tuple[str, dict[str, int]]:
     """Replaces what could be someone's address or secret.
 
-    Redacting twice changes nothing more. Left alone are private and reserved IP addresses, those that end in .0 (a
+    Redacting twice changes nothing more. Left alone are IP addresses that are not public, those that end in .0 (a
     network's, and nearly always a version number in truth), and private keys whose end is missing.
 
     Returns:
       (the text with PLACEHOLDERS, their numbers by kind; kinds without any are left out).
     """
     counts = Counter()
-    for kind, find in (("key", _private_keys), ("key", _keys), ("email", _emails), ("ip_address", _ip_addresses)):
+    for kind, find in (("key", _private_keys), ("key", _keys), ("email", _emails), ("ip_address", public_addresses)):
         # Again, for a key may end where another has begun.
         while spans := list(find(text)):
             counts[kind] += len(spans)
@@ -96,23 +92,32 @@ def redact(text: str) -> tuple[str, dict[str, int]]:
 def _private_keys(text: str) -> Iterator[tuple[int, int]]:
     if "PRIVATE KEY" not in text:
         return
+    end = 0
     for match in _PRIVATE_KEY.finditer(text):
+        start = match.end("kind") + len("-----")
+        stop, mark = text.find("-----", start), f"-----END {match['kind']}-----"
+        if match.start() < end or not text.startswith(mark, stop):
+            continue
+        body, end = text[start:stop], stop + len(mark)
         # Code that looks for the two marks has code between them.
-        if 2 * sum(map(len, _BASE64.findall(match["body"]))) > len("".join(match["body"].split())):
-            yield match.span()
+        if 2 * sum(map(len, _BASE64.findall(body))) > len("".join(body.split())):
+            yield match.start(), end
 
 
 def _keys(text: str) -> Iterable[tuple[int, int]]:
     hints = _SEARCH.find_matches_as_indexes(text, overlapping=True)
-    spans = []
-    for detector, cell in {(_DETECTORS[hint], start // _CELL) for hint, start, _ in hints}:
+    spans, rest = [], (0, 0)
+    places = {(start // _CELL, _DETECTORS[hint]) for hint, start, _ in hints}
+    for cell, detector in sorted(places, key=lambda place: (place[0], place[1].__name__)):
         first, last = max(0, cell * _CELL - _BEFORE), (cell + 1) * _CELL + _BEHIND
         for pattern in detector.denylist:
             end = 0
             for match in pattern.finditer(text, first, last):
                 start, stop = match.span(min(detector in _IN_GROUP, pattern.groups))
                 if start >= end and _TEMPLATE.search(text, start, stop) is None:
-                    end = _KEY_REST.match(text, stop).end()
+                    if not rest[0] <= stop <= rest[1]:  # keys may follow each other without end
+                        rest = _KEY_REST.match(text, stop).span()
+                    end = rest[1]
                     spans.append((start, end))
     return _apart(spans)
 
@@ -139,20 +144,3 @@ def _emails(text: str) -> Iterator[tuple[int, int]]:
         if top.isalpha() and len(top) > 1 and text[match.end() : match.end() + 1] not in ("(", "[", "_"):
             yield match.span()
             end = match.end()
-
-
-def _ip_addresses(text: str) -> Iterator[tuple[int, int]]:
-    end = 0
-    for dots in _DOTS.finditer(text):
-        match = _IP_ADDRESS.search(text, max(end, dots.start() - 3), dots.end() + 2)
-        if match is None or not match.start() < dots.start() < match.end():
-            continue
-        start, stop = match.span()
-        if (
-            public_ip_validator(match[0])
-            and not match[0].endswith(".0")
-            and not _NO_ADDRESS_BEFORE.search(text, max(0, start - 40), start)
-            and not _NO_ADDRESS_BEHIND.match(text, stop)
-        ):
-            yield start, stop
-            end = stop

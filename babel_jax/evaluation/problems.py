@@ -57,7 +57,8 @@ HUMANEVAL_X_PYTHON = (
 )
 HUMANEVAL_X_CPP = "#include <bits/stdc++.h>\nusing namespace std;\n"
 HUMANEVAL_X_GO = ("math", "strings", "fmt", "strconv", "time", "bytes", "regexp", "sort", "math/rand", "crypto/md5")
-GO_IMPORTS = re.compile(r'^import\s*(?:\([^)]*\)|"[^"\n]*")[ \t]*\n?', re.MULTILINE)
+GO_IMPORT = re.compile(r'^import\s*(?:\(|"[^"\n]*")', re.MULTILINE)
+LINE_END = re.compile(r"[ \t]*\n?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -468,7 +469,7 @@ def reference(problem: Problem, variant: str = "raw") -> str | None:
 def code(problem: Problem, completion: str, variant: str = "raw") -> Code:
     """The program that a completion of `prompt_text(problem, variant)` makes of a problem."""
     prompt = prompt_text(problem, variant)
-    only_imports = re.fullmatch(r"\s*package\s+\w+\s*", GO_IMPORTS.sub("", problem.prefix))
+    only_imports = re.fullmatch(r"\s*package\s+\w+\s*", _go_imports(problem.prefix)[1])
     if problem.language == "go" and only_imports:
         body = _with_imports(problem.prefix, prompt + completion, problem.tests)
     else:
@@ -482,12 +483,26 @@ def _with_imports(prefix: str, program: str, tests: str) -> str:
     HumanEval-X's rule: a package is used where its name and a point stand; its harness knows the packages of
     HUMANEVAL_X_GO besides those that are imported.
     """
-    written = "".join(GO_IMPORTS.findall(prefix) + GO_IMPORTS.findall(program))
-    paths = sorted({*re.findall(r'"([^"\n]+)"', written), *HUMANEVAL_X_GO})
-    program = GO_IMPORTS.sub("", program)
+    (written, prefix), (written_too, program) = _go_imports(prefix), _go_imports(program)
+    paths = sorted({*re.findall(r'"([^"\n]+)"', written + written_too), *HUMANEVAL_X_GO})
     used = set(re.findall(r"(?<![\w.])(\w+)\.", code_only(program + "\n" + tests, LANGUAGES["go"])))
     imports = "".join(f'import "{path}"\n' for path in paths if path.rpartition("/")[2] in used)
-    return GO_IMPORTS.sub("", prefix).rstrip() + "\n\n" + imports + "\n" + program
+    return prefix.rstrip() + "\n\n" + imports + "\n" + program
+
+
+def _go_imports(text: str) -> tuple[str, str]:
+    """(the import declarations of a Go text that begin a line, the text without them)."""
+    imports, others, end, last = [], [], 0, text.rfind(")")
+    for match in GO_IMPORT.finditer(text):
+        stop = match.end()
+        if match.start() < end or (match[0].endswith("(") and stop > last):
+            continue  # within the one before, or never closed
+        if match[0].endswith("("):
+            stop = text.index(")", stop) + 1
+        others.append(text[end : match.start()])
+        end = LINE_END.match(text, stop).end()
+        imports.append(text[match.start() : end])
+    return "".join(imports), "".join((*others, text[end:]))
 
 
 def asked_in(suites: Iterable[Suite]) -> list[Problem]:

@@ -410,10 +410,17 @@ CPP_HEADERS = (
     r"variant vector (?:assert|ctype|errno|fenv|float|inttypes|limits|locale|math|setjmp|signal|stdarg|stddef|stdint|stdio|"
     r"stdlib|string|time|uchar|wchar|wctype)\.h"
 ).replace(" ", "|")
-CPP_ALL_HEADERS_FIRST = re.compile(
-    rf"(?:\s|//[^\n]*|/\*(?:(?!\*/).)*+\*/|#[ \t]*include[ \t]*<(?:{CPP_HEADERS})>)*+#[ \t]*include[ \t]*<bits/stdc\+\+\.h>",
-    re.DOTALL,
-)
+CPP_INCLUDE = r"#[ \t]*include[ \t]*"
+CPP_BEFORE_CODE = re.compile(rf"\s+|//[^\n]*|/\*.*?\*/|{CPP_INCLUDE}<(?:{CPP_HEADERS})>", re.DOTALL)
+CPP_ALL_HEADERS = re.compile(rf"{CPP_INCLUDE}<bits/stdc\+\+\.h>")
+
+
+def includes_all_headers_first(program: str) -> bool:
+    """Whether nothing but standard headers and comments stands before a C++ program's <bits/stdc++.h>."""
+    end = 0
+    while passed := CPP_BEFORE_CODE.match(program, end):
+        end = passed.end()
+    return CPP_ALL_HEADERS.match(program, end) is not None
 
 
 class Cpp(Toolchain):
@@ -452,7 +459,7 @@ class Cpp(Toolchain):
     def _recipe(self, code, sentinel, repair_imports):
         program = _joined(code)
         command = [str(self._compiler), *self.OPTIONS]
-        if CPP_ALL_HEADERS_FIRST.match(program):
+        if includes_all_headers_first(program):
             command += ["-I", "{tools}/headers", "-include", "bits/stdc++.h"]
         command += ["-o", "{build}/program", "{code}/program.cpp"]
         if sentinel is not None:
@@ -502,7 +509,7 @@ def repaired_imports(program: str) -> str:
         return program
     end, specs = package.end(), []
     while declaration := GO_IMPORT.match(text, end):
-        specs += re.findall(GO_SPEC, declaration[0].split("import", 1)[1])
+        specs += re.findall(rf"(?<![\w.]){GO_SPEC}", declaration[0].split("import", 1)[1])
         end = declaration.end()
     code = _blanked(program[end:], ("comment", "string"))
     members = set(re.findall(r"(?<![\w.])(\w+)\s*\.\s*[A-Z]", code))
