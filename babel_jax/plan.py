@@ -1,7 +1,6 @@
 """What a study is: its config, the runs that follow from it, and the config and the material of each run."""
 
 import collections
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 

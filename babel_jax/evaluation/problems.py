@@ -59,6 +59,14 @@ HUMANEVAL_X_CPP = "#include <bits/stdc++.h>\nusing namespace std;\n"
 HUMANEVAL_X_GO = ("math", "strings", "fmt", "strconv", "time", "bytes", "regexp", "sort", "math/rand", "crypto/md5")
 GO_IMPORT = re.compile(r'^import\s*(?:\(|"[^"\n]*")', re.MULTILINE)
 LINE_END = re.compile(r"[ \t]*\n?")
+# Behind these words a prompt declares a name.
+DECLARING = {
+    "python": "def|class",
+    "php": "function|class|interface|trait|const",
+    "csharp": "class|struct|interface|enum|delegate",
+    "go": "func|type|var|const",
+    "cpp": "class|struct|enum|#define",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +77,8 @@ class Code:
     harness: "main": the tests run by themselves when the program starts; "go_test": they are Test… functions of Go's
       package testing.
     needs: what the program uses beyond the standard library, of NEEDS.
+    declares: names that the suite expects the program to define: its entry point, and what the prompt declares. Other names
+      mean in the tests what the language says.
     """
 
     language: str
@@ -76,6 +86,7 @@ class Code:
     tests: str
     harness: str = "main"
     needs: tuple[str, ...] = ()
+    declares: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -474,7 +485,9 @@ def code(problem: Problem, completion: str, variant: str = "raw") -> Code:
         body = _with_imports(problem.prefix, prompt + completion, problem.tests)
     else:
         body = problem.prefix + prompt + completion
-    return Code(problem.language, body + "\n", problem.tests, problem.harness, problem.needs)
+    given = code_only(problem.prefix + prompt, LANGUAGES[problem.language])
+    declared = {problem.entry_point, *re.findall(rf"(?:{DECLARING[problem.language]})\s+(\w+)", given)} - {""}
+    return Code(problem.language, body + "\n", problem.tests, problem.harness, problem.needs, tuple(sorted(declared)))
 
 
 def _with_imports(prefix: str, program: str, tests: str) -> str:
