@@ -102,17 +102,31 @@ def write_json(target: str | os.PathLike, value) -> None:
     write_atomic(target, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(place: str | os.PathLike, shape=object):
-    """Reads a JSON file; a missing or broken one, or one of another shape (see `fault`), is a `UserError` that names it."""
+def read_json(place: str | os.PathLike, shape=object, mend: str = "check the path, or delete the file if it is broken"):
+    """Reads a JSON file of a shape, see `fault`.
+
+    Raises:
+      UserError: it is missing, broken or of another shape; the error names it and says what is to be done, `mend`.
+    """
     try:
         found = json.loads(path(place).read_text())
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"cannot read {place} as JSON ({one_line(error)}); check the path, or delete the file if it is broken."
-        ) from error
+        raise UserError(f"cannot read {place} as JSON ({one_line(error)}); {mend}.") from error
     if wrong := fault(found, shape):
-        raise UserError(f"{place} is damaged, or is another file than it should be: {wrong}; put the right one there.")
+        raise UserError(f"{place} is damaged, or not what should stand there: {wrong}; {mend}.")
     return found
+
+
+def remove(place) -> None:
+    """Removes a file; one that is not there is fine.
+
+    Raises:
+      UserError: it cannot be removed, or is a folder.
+    """
+    try:
+        place.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot remove {place} ({error.strerror or error}); remove it by hand.") from error
 
 
 def fault(value, shape, where: str = "it") -> str | None:
@@ -122,12 +136,12 @@ def fault(value, shape, where: str = "it") -> str | None:
     list [shape of each], a table {name: shape} ("name?": it may be absent; others are free) or a table {str: shape of each}.
     """
     if isinstance(shape, tuple):
-        return None if any(fault(value, one) is None for one in shape) else f"{where} is {_short(value)}"
+        return None if any(fault(value, one) is None for one in shape) else f"{where} is {short(value)}"
     kind = shape if isinstance(shape, type) else type(shape)
     numbers = {int: int, float: int | float}
     right = isinstance(value, numbers.get(kind, kind)) and (kind not in numbers or not isinstance(value, bool))
     if not right or kind is float and not math.isfinite(value):
-        return f"{where} is {_short(value)}"
+        return f"{where} is {short(value)}"
     if isinstance(shape, list):
         return next(filter(None, (fault(one, shape[0], f"{where}[{i}]") for i, one in enumerate(value))), None)
     if isinstance(shape, dict):
@@ -142,9 +156,10 @@ def fault(value, shape, where: str = "it") -> str | None:
     return None
 
 
-def _short(value) -> str:
+def short(value) -> str:
+    """A JSON value as an error shows it."""
     text = json.dumps(value)
-    return text if len(text) < 60 else f"{text[:50]}…"
+    return text if len(text) < 100 else f"{text[:80]}…"
 
 
 def shape_of(record: type) -> dict:

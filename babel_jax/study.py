@@ -37,6 +37,7 @@ from babel_jax.training.loop import (
     locked,
     mixture_of,
     parent_is_gone,
+    read_done,
     train,
 )
 
@@ -459,7 +460,8 @@ class _Seconds(collections.Counter):
 
     def __init__(self, workdir):
         self._path, self._last = workdir / "seconds.json", time.perf_counter()
-        super().__init__(read_json(self._path) if self._path.exists() else {})
+        mend = "delete it: only the times of what has run so far are lost"
+        super().__init__(read_json(self._path, {str: float}, mend) if self._path.exists() else {})
 
     def write(self) -> None:
         now = time.perf_counter()
@@ -470,7 +472,7 @@ class _Seconds(collections.Counter):
 
 def _size(config, workdir, seed, name) -> dict:
     """Steps and tokens of a finished run, and the operations to train it (not to measure it)."""
-    done = read_json(workdir / f"seed{seed}" / name / "DONE")
+    done = read_done(workdir / f"seed{seed}" / name)
     material = _cached_materials(config, config.seeds[0], name)[0]  # sizes do not depend on the seed
     model = _model(plan.make_run_config(config, name, seed, workdir), material)
     return {"steps": done["step"], "tokens": done["tokens"], "flops": flops_per_token(model) * done["tokens"]}

@@ -148,7 +148,11 @@ def study_config(run_dir, instead: str) -> ConfigDict:
     path = run_dir.parent.parent / "config.json"
     if not path.exists():
         raise UserError(f"{run_dir} lies in no study; say what to read: {instead}.")
-    return override(plan.default(), read_json(path))
+    mend = "put back a copy of it, or say what to read: " + instead
+    try:
+        return override(plan.default(), read_json(path, dict, mend))
+    except UserError as error:
+        raise UserError(f"the config {path} cannot be used: {error}") from error
 
 
 def _text(path) -> str:
