@@ -35,7 +35,7 @@ from babel_jax.probes import (
 )
 from babel_jax.probes import interventions as do
 from babel_jax.training import hosts, loop, preemption
-from babel_jax.training.checkpoint import Checkpoints, restore_params
+from babel_jax.training.checkpoint import Checkpoints, Unreadable, restore_params
 from babel_jax.training.config import plain
 
 POLL_SECONDS = 5
@@ -246,10 +246,11 @@ def _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer,
             params = do.restore(params, restored(run_dir, options.restore_step, model), options.restore)
     except (UserError, OSError, ValueError) as error:
         if step in checkpoints.steps():
-            if isinstance(error, UserError):
+            if isinstance(error, UserError) and not isinstance(error, Unreadable):
                 raise
+            reason = error.reason if isinstance(error, Unreadable) else error
             raise UserError(
-                f"checkpoint {step} of {run_dir} cannot be read ({error}); delete it to do without it."
+                f"checkpoint {step} of {run_dir} cannot be read ({reason}); delete it to do without it."
             ) from error
         print(f"checkpoint {step} of {run_dir} was deleted while it was walked to; it is left out.")
         return None
