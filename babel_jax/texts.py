@@ -20,6 +20,14 @@ from babel_jax.organism import world
 from babel_jax.probes import prompts, sweep
 from babel_jax.training.config import override
 
+STUDY = {
+    "kind?": str,
+    "primary?": str,
+    "seeds?": [int],
+    "world?": dict,
+    "corpus?": str,
+}  # read of a study's config.json
+
 
 @dataclasses.dataclass
 class ProbeTexts:
@@ -150,7 +158,7 @@ def study_config(run_dir, instead: str) -> ConfigDict:
         raise UserError(f"{run_dir} lies in no study; say what to read: {instead}.")
     mend = "put back a copy of it, or say what to read: " + instead
     try:
-        return override(plan.default(), read_json(path, dict, mend))
+        return override(plan.default(), read_json(path, STUDY, mend))
     except UserError as error:
         raise UserError(f"the config {path} cannot be used: {error}") from error
 

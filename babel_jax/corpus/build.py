@@ -45,6 +45,12 @@ if TYPE_CHECKING:  # it loads TFDS, which few of the worker processes need
 
 FORMAT = 2  # of the directory; a corpus of another one is built again
 PHASES = tuple(phases.PHASES)
+SMALL = (
+    "tokenizer.model",
+    "tokenizer.json",
+    "dataset_info.json",
+    "features.json",
+)  # files that are compared at each opening
 STEPS = (*CLEANING, "cap")  # of the funnel
 
 
@@ -101,6 +107,9 @@ def load(directory: Path, vocab_size: int | None = None) -> Corpus:
 
     directory = Path(directory)
     manifest = _read_manifest(directory)
+    for file in manifest["files"]:
+        if Path(file).name in SMALL:
+            _as_built(directory, manifest, file)
     model = tokenizer.load(directory)
     if model.sha != manifest["tokenizer"]["sha"]:
         raise UserError(f"the tokenizer in {directory} is not the one that made the rows beside it; build it again.")
@@ -109,9 +118,6 @@ def load(directory: Path, vocab_size: int | None = None) -> Corpus:
             f"the vocabulary of {directory} has {model.vocab_size} tokens, not {vocab_size}; "
             f"set vocab_size to {model.vocab_size} or build another corpus."
         )
-    for file in manifest["files"]:
-        if file.endswith((rows.INFO, rows.FEATURES)):
-            _as_built(directory, manifest, file)
     splits = {language: rows.read(directory / "rows", language) for language in manifest["languages"]}
     train, validation = ({language: found[split] for language, found in splits.items()} for split in SPLITS)
     return Corpus(directory, manifest, model, train, validation)

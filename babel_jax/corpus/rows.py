@@ -18,7 +18,6 @@ from babel_jax.files import whole
 ROWS_PER_SHARD = 1 << 14
 ROWS_AT_ONCE = 1 << 10  # what is in memory while a shard is written
 DATASET, VERSION = "token_rows", "1.0.0"
-INFO, FEATURES = "dataset_info.json", "features.json"  # TFDS's names
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
