@@ -245,21 +245,32 @@ def _finite_number(text: str) -> float:
     return value
 
 
-def read_json(place: str | os.PathLike, shape=object):
-    """Reads a JSON file. `shape`: what it must hold, see `fault`.
+def read_json(place: str | os.PathLike, shape=object, mend: str = "check the path, or delete the file if it is broken"):
+    """Reads a JSON file of a shape, see `fault`.
 
     Raises:
-      UserError: the file is missing or broken, or its value is of another shape; it names the file.
+      UserError: it is missing, broken or of another shape; the error names it and says what is to be done, `mend`.
     """
-    hint = "check the path, or delete the file if it is broken."
-    text = read_text(place, hint)
+    text = read_text(place, f"{mend}.")
     try:
         value = parse_json(text)
     except ValueError as error:
-        raise UserError(f"cannot read {place} as JSON ({error}); {hint}") from error
+        raise UserError(f"cannot read {place} as JSON ({error}); {mend}.") from error
     if wrong := fault(value, shape):
-        raise UserError(f"{place} is damaged, or is another file than it should be: {wrong}; put the right one there.")
+        raise UserError(f"{place} is damaged, or not what should stand there: {wrong}; {mend}.")
     return value
+
+
+def remove(place) -> None:
+    """Removes a file; one that is not there is fine.
+
+    Raises:
+      UserError: it cannot be removed, or is a folder.
+    """
+    try:
+        place.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot remove {place} ({error.strerror or error}); remove it by hand.") from error
 
 
 def fault(value, shape, where: str = "it") -> str | None:

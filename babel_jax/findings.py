@@ -10,10 +10,23 @@ import json
 
 import numpy as np
 
-from babel_jax import candidates, evolution, files, measurements
+from babel_jax import candidates, evolution, files, measurements, mixtures
+from babel_jax.corpus import mixture
 from babel_jax.errors import UserError
 from babel_jax.evolution import dependence, diagnostics, measured, stages, statistics
 from babel_jax.optimum import algorithm1, compare, laws, rivals, schedules, sources
+
+AGAIN = "run the study again, which writes it anew from what stands there"
+STUDY = {  # of study.json
+    "kind": str,
+    "primary": str,
+    "new": [str],
+    "seeds": [int],
+    "original": {str: float},
+    "original_share": float,
+    "runs": [{"run": str, "seed": int, "flops?": float}],
+    "config": dict,
+}
 
 
 def of_study(study_dir) -> dict:
@@ -31,22 +44,30 @@ def of_study(study_dir) -> dict:
     study_dir = files.path(study_dir)
     if not (study_dir / "study.json").exists():
         raise UserError(f"{study_dir} is no study: it has no study.json; run `study` first.")
-    study = files.read_json(study_dir / "study.json")
-    if not {"original", "original_share"} <= study.keys() or isinstance(study["new"], str):
+    study = files.read_json(study_dir / "study.json", dict, AGAIN)
+    if not {"original", "original_share"} <= study.keys() or isinstance(study.get("new"), str):
         raise UserError(f"{study_dir}/study.json is of an earlier version; run the study again with this one.")
+    study = files.read_json(study_dir / "study.json", STUDY, AGAIN)
+    grids = {language: _lens_grid(study_dir, study, language) for language in study["new"]}
     found = of_rows(study, measurements.read(study_dir), _stages_of_mixes(study_dir, study))
     for language, about in found["languages"].items():
-        run_dir = study_dir / f"seed{study['seeds'][0]}" / _run(study, "continual", language)
-        file = run_dir / "diagnostics" / "lens_grid.json"
-        about["lens_grid"] = diagnostics.lens_grid(files.read_json(file)) if file.exists() else None
+        about["lens_grid"] = grids[language]
     return found
+
+
+def _lens_grid(study_dir, study: dict, language: str) -> dict | None:
+    run_dir = study_dir / f"seed{study['seeds'][0]}" / _run(study, "continual", language)
+    file = run_dir / "diagnostics" / "lens_grid.json"
+    return diagnostics.read_lens_grid(file) if file.exists() else None
 
 
 def _stages_of_mixes(study_dir, study: dict) -> dict[str, dict]:
     """By the name of a mix its stages and who made it, where a file of the study or of its run says so."""
-    found = {file.stem: files.read_json(file) for file in sorted((study_dir / "mixtures").glob("*.json"))}
-    online = study_dir / f"seed{study['seeds'][0]}" / "mix_ado" / "stages.json"
-    return found | ({"ado": {"stages": files.read_json(online), "made": {"by": "ado"}}} if online.exists() else {})
+    found = {file.stem: mixtures.read(file) for file in sorted((study_dir / "mixtures").glob("*.json"))}
+    online = study_dir / f"seed{study['seeds'][0]}" / "mix_ado"
+    if (online / "stages.json").exists():
+        found["ado"] = {"stages": mixture.read_stages(online), "made": {"by": "ado"}}
+    return found
 
 
 def of_rows(study: dict, frame, stages_of_mixes: dict[str, dict] | None = None) -> dict:

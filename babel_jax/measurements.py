@@ -6,7 +6,7 @@ import json
 import pandas as pd
 
 from babel_jax import files
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, one_line
 from babel_jax.files import write_atomic
 
 # Column -> (dtype, default). `layer` and `item` are -1 where they do not apply; `item` is the index of a problem, a
@@ -67,9 +67,12 @@ def read(path) -> pd.DataFrame:
     frames = []
     for file in found:
         try:
-            frames.append(pd.read_parquet(io.BytesIO(file.read_bytes())))
-        except (OSError, ValueError) as error:
+            frame = pd.read_parquet(io.BytesIO(file.read_bytes()))
+            frames.append(frame[list(COLUMNS)].astype({name: dtype for name, (dtype, _) in COLUMNS.items()}))
+        except UserError:
+            raise
+        except Exception as error:  # a damaged Parquet file can raise anything
             raise UserError(
-                f"{file} is not a readable measurement table ({error}); delete it and measure again."
+                f"{file} is not a readable measurement table ({one_line(error)}); delete it and measure again."
             ) from error
     return pd.concat(frames, ignore_index=True)

@@ -25,6 +25,9 @@ FILE = Section(
         ),
     }
 )
+STAGE = {"tokens": float, "weights": {str: float}}
+# What is read of a finished run's config.json; runs of an earlier version choose no weights themselves.
+RUN = {"config": {"stages": [STAGE], "batch_size": int, "seed": int, "online?": {"every": int}}}
 POLICIES = ("tokens", "shares", "temperature", "unimax")
 
 
@@ -208,7 +211,7 @@ def verify_run(run_dir) -> list[str]:
     run_dir = files.path(run_dir)
     config, done, row_tokens = finished(run_dir)
     online = config.get("online", {"every": 0})["every"]  # runs of an earlier version have no such section
-    stages = read_json(run_dir / "stages.json") if online else config["stages"]
+    stages = mixture.read_stages(run_dir) if online else config["stages"]
     place = done["step"] * config["batch_size"]
     sizes = {name: range(counts["rows"]) for name, counts in done["sources"].items()}
     mixed = mixture.Mixture(sizes, mixture.stages_from_config(stages, row_tokens), config["seed"])
@@ -231,11 +234,12 @@ def verify_run(run_dir) -> list[str]:
 
 def finished(run_dir) -> tuple[dict, dict, int]:
     """(config, DONE, tokens of a row) of a finished run that counted its rows."""
-    if not (run_dir / "DONE").exists():
-        raise UserError(f"{run_dir} is not done; train that run to its end first.")
-    done, config = read_json(run_dir / "DONE"), read_json(run_dir / "config.json")["config"]
+    from babel_jax.training import loop  # loads JAX
+
+    done = loop.read_done(run_dir)
     if not done.get("sources") or not done["step"]:
         raise UserError(
             f"{run_dir} has not counted the rows it drew: it was imported, or trained by an earlier version."
         )
+    config = read_json(run_dir / "config.json", RUN, "put back a copy of it")["config"]
     return config, done, done["tokens"] // (done["step"] * config["batch_size"])

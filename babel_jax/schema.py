@@ -350,7 +350,9 @@ def walk(section: Section, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Ke
         yield ".".join(here), about
         if isinstance(about.kind, Section):
             yield from walk(about.kind, here)
-        elif isinstance(about.kind, Table) and isinstance(about.kind.of, Section) and isinstance(about.kind.name, Choice):
+        elif (
+            isinstance(about.kind, Table) and isinstance(about.kind.of, Section) and isinstance(about.kind.name, Choice)
+        ):
             for choice in about.kind.name.names:
                 yield from walk(about.kind.of, (*here, choice))
 

@@ -38,6 +38,7 @@ from babel_jax.training.loop import (
     locked,
     mixture_of,
     parent_is_gone,
+    read_done,
     train,
     trainer_for,
 )
@@ -331,7 +332,9 @@ def run(config: ConfigDict, workdir, jobs: int):
 def _plain_runs(config) -> list[str]:
     """The planned runs whose mixture stands in the config, not in a file of the study."""
     if "mix" in config.runs and config.runs.mix.get("mixture"):  # `train --run=mix --mixture=FILE`: no other mix can be
-        config = ConfigDict(config.to_dict() | {"runs": {role: run for role, run in config.runs.items() if role != "mix"}})
+        config = ConfigDict(
+            config.to_dict() | {"runs": {role: run for role, run in config.runs.items() if role != "mix"}}
+        )
     return [name for name in plan.planned_runs(config, config.seeds[0]) if not candidates.has_file(name)]
 
 
@@ -360,7 +363,11 @@ def _check_runs(config, names, workdir, seed: int | None = None, mixes=plan.NO_M
 def _check_start(config, name: str, names, directory) -> None:
     """Refuses a run that starts from one that is neither done nor among the runs to come."""
     for source in plan.needs(config, name):
-        if source not in names and source not in plan.planned_runs(config, config.seeds[0]) and not is_done(directory / source):
+        if (
+            source not in names
+            and source not in plan.planned_runs(config, config.seeds[0])
+            and not is_done(directory / source)
+        ):
             raise UserError(
                 f"init_from is '{source}', which is neither a run of the study nor a finished one in {directory}; name another."
             )
@@ -494,7 +501,8 @@ class _Seconds(collections.Counter):
 
     def __init__(self, workdir):
         self._path, self._last = workdir / "seconds.json", time.perf_counter()
-        super().__init__(read_json(self._path) if self._path.exists() else {})
+        mend = "delete it: only the times of what has run so far are lost"
+        super().__init__(read_json(self._path, {str: float}, mend) if self._path.exists() else {})
 
     def write(self) -> None:
         now = time.perf_counter()
@@ -505,7 +513,7 @@ class _Seconds(collections.Counter):
 
 def _size(config, workdir, seed, name) -> dict:
     """Steps and tokens of a finished run, and the operations to train it (not to measure it)."""
-    done = read_json(workdir / f"seed{seed}" / name / "DONE")
+    done = read_done(workdir / f"seed{seed}" / name)
     material = _cached_materials(config, config.seeds[0], name)[0]  # sizes do not depend on the seed
     model = _model(plan.make_run_config(config, name, seed, workdir), material)
     return {"steps": done["step"], "tokens": done["tokens"], "flops": flops_per_token(model) * done["tokens"]}

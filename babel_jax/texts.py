@@ -20,6 +20,14 @@ from babel_jax.organism import world
 from babel_jax.probes import prompts, sweep
 from babel_jax.schema import Place
 
+STUDY = {
+    "kind?": str,
+    "primary?": str,
+    "seeds?": [int],
+    "world?": dict,
+    "corpus?": str,
+}  # read of a study's config.json
+
 
 @dataclasses.dataclass
 class ProbeTexts:
@@ -148,7 +156,8 @@ def study_config(run_dir, instead: str) -> ConfigDict:
     path = run_dir.parent.parent / "config.json"
     if not path.exists():
         raise UserError(f"{run_dir} lies in no study; say what to read: {instead}.")
-    return plan.from_changes(read_json(path), Place(str(path)))
+    mend = "put back a copy of it, or say what to read: " + instead
+    return plan.from_changes(read_json(path, STUDY, mend), Place(str(path)))
 
 
 def _text(path) -> str:

@@ -241,3 +241,89 @@ def test_hugging_face_reads_and_writes_the_same_model(tied, tmp_path):
     theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "own").eval()
     logits, _ = Decoder(own).apply({"params": loud(own)}, np.arange(30, 42)[None])
     np.testing.assert_allclose(theirs(torch.arange(30, 42)[None]).logits.detach(), logits, atol=2e-5, rtol=1e-4)
+
+
+# --- advice that leads to success -------------------------------------------------------------------------------------------
+
+
+def test_a_tied_table_may_stand_under_either_of_its_names():
+    state, hf_config = theirs()
+    table = state.pop("transformer.wte.weight")
+    config, params = convert.from_gpt2(state | {"lm_head.weight": table}, hf_config)
+    assert config == TIED and same(by_path(params), by_path(loud(TIED)))
+
+
+def transposed(state):
+    return {name: tensor.T if "c_" in name and tensor.ndim == 2 else tensor for name, tensor in state.items()}
+
+
+def without(state, name):
+    return {known: tensor for known, tensor in state.items() if known != name}
+
+
+UNTIED = dataclasses.replace(TIED, tied_head=False)
+WTE, HEAD = "transformer.wte.weight", "lm_head.weight"
+# name: the model, what was done to its tensors and config, what the error advises, and that done.
+ADVICE = {
+    "two tables": (
+        UNTIED, lambda state: state, dict(tie_word_embeddings=True),
+        "set tie_word_embeddings to false", lambda state: state, dict(tie_word_embeddings=False),
+    ),
+    "no head": (
+        TIED, lambda state: state, dict(tie_word_embeddings=False),
+        "set tie_word_embeddings to true", lambda state: state, dict(tie_word_embeddings=True),
+    ),
+    "no table": (
+        TIED, lambda state: without(state, WTE) | {HEAD: state[WTE]}, dict(tie_word_embeddings=False),
+        "set tie_word_embeddings to true", lambda state: state, dict(tie_word_embeddings=True),
+    ),
+    "nonsense about tying": (
+        TIED, lambda state: state, dict(tie_word_embeddings=None),
+        "set it to true or false", lambda state: state, dict(tie_word_embeddings=True),
+    ),
+    "fewer layers": (
+        TIED, lambda state: state, dict(n_layer=1), "are of 2 layers and its config has n_layer = 1; check that config.json",
+        lambda state: state, dict(n_layer=2),
+    ),
+    "more layers": (
+        TIED, lambda state: state, dict(n_layer=3), "are of 2 layers and its config has n_layer = 3; check that config.json",
+        lambda state: state, dict(n_layer=2),
+    ),
+    "another width": (
+        TIED, lambda state: state, dict(n_embd=32), "check that config.json is this model's",
+        lambda state: state, dict(n_embd=16),
+    ),
+    "heads that do not fit": (
+        TIED, lambda state: state, dict(n_head=3), "which n_head = 3 does not divide; check that config.json",
+        lambda state: state, dict(n_head=4),
+    ),
+    "no heads": (TIED, lambda state: state, dict(n_head=0), "n_head = 0; check", lambda state: state, dict(n_head=4)),
+    "a size that is no number": (
+        TIED, lambda state: state, dict(n_inner="48"), 'n_inner = "48"; check', lambda state: state, dict(n_inner=48)
+    ),
+    "a tensor too many": (
+        TIED, lambda state: state | {"score.weight": np.zeros(3, np.float32)}, {}, "hold score.weight; .* save it without",
+        lambda state: without(state, "score.weight"), {},
+    ),
+    "two of one name": (
+        TIED, lambda state: state | {"wpe.weight": np.zeros((12, 16), np.float32)}, {}, "two different wpe.weight, .* delete one",
+        lambda state: without(state, "wpe.weight"), {},
+    ),
+    "matrices of a Linear": (TIED, transposed, {}, r"are \[in, out\]: transpose them all", transposed, {}),
+    "doubles": (
+        TIED, lambda state: {name: tensor.astype(np.float64) for name, tensor in state.items()}, {}, "save the model in float32",
+        lambda state: {name: tensor.astype(np.float32) for name, tensor in state.items()}, {},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ADVICE)
+def test_an_advice_that_is_followed_leads_to_the_model(case):
+    config, change, settings, advice, follow, corrected = ADVICE[case]
+    state, hf_config = theirs(config)
+    state, hf_config = change(state), hf_config | settings
+    with pytest.raises(UserError, match=advice) as error:
+        convert.from_gpt2(state, hf_config)
+    assert "\n" not in str(error.value)
+    found, params = convert.from_gpt2(follow(state), hf_config | corrected)
+    assert found == config and same(by_path(params), by_path(loud(config)))

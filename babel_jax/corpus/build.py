@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 import babel_jax
-from babel_jax import machine
+from babel_jax import files, machine
 from babel_jax.corpus import clean, phases, sources, tokenizer
 from babel_jax.corpus.clean import REASONS
 from babel_jax.corpus.manifest import CLEANING
@@ -45,6 +45,12 @@ if TYPE_CHECKING:  # it loads TFDS, which few of the worker processes need
 
 FORMAT = 2  # of the directory; a corpus of another one is built again
 PHASES = tuple(phases.PHASES)
+SMALL = (
+    "tokenizer.model",
+    "tokenizer.json",
+    "dataset_info.json",
+    "features.json",
+)  # files that are compared at each opening
 STEPS = (*CLEANING, "cap")  # of the funnel
 
 
@@ -64,14 +70,22 @@ class Corpus:
     @functools.cached_property
     def stats(self) -> dict:
         """What was read, dropped and kept, and tokens and rows, per language and split; call sites per pair."""
-        return read_json(self.directory / "stats.json")
+        return json.loads(self._as_built("stats.json"))
+
+    def _as_built(self, file: str) -> bytes:
+        """The content of a small file.
+
+        Raises:
+          UserError: it is not the one that was built.
+        """
+        return _as_built(self.directory, self.manifest, file)
 
     def slots(self, primary: str, new: str) -> dict[str, dict[str, np.ndarray]]:
         """Language -> call sites of the identifier pairs in its held-out files (see `call_sites.slots`)."""
-        file = self.directory / "call_sites" / f"{primary}-{new}.npz"
-        if not file.exists():
+        file = f"call_sites/{primary}-{new}.npz"
+        if file not in self.manifest["files"]:
             raise UserError(f"the corpus {self.directory} has no call sites of {primary} and {new}; build one of both.")
-        with np.load(file) as arrays:
+        with np.load(io.BytesIO(self._as_built(file))) as arrays:
             found = {primary: {}, new: {}}
             for name in arrays.files:
                 language, _, column = name.partition("/")
@@ -92,11 +106,10 @@ def load(directory: Path, vocab_size: int | None = None) -> Corpus:
     from babel_jax.corpus import rows
 
     directory = Path(directory)
-    if not (directory / "manifest.json").exists():
-        raise UserError(f"{directory} holds no corpus; make one with `python -m babel_jax corpus build`.")
-    manifest = read_json(directory / "manifest.json")
-    if manifest.get("settings", {}).get("format") != FORMAT:
-        raise UserError(f"{directory} is a corpus of another version's format; build it again.")
+    manifest = _read_manifest(directory)
+    for file in manifest["files"]:
+        if Path(file).name in SMALL:
+            _as_built(directory, manifest, file)
     model = tokenizer.load(directory)
     if model.sha != manifest["tokenizer"]["sha"]:
         raise UserError(f"the tokenizer in {directory} is not the one that made the rows beside it; build it again.")
@@ -108,6 +121,34 @@ def load(directory: Path, vocab_size: int | None = None) -> Corpus:
     splits = {language: rows.read(directory / "rows", language) for language in manifest["languages"]}
     train, validation = ({language: found[split] for language, found in splits.items()} for split in SPLITS)
     return Corpus(directory, manifest, model, train, validation)
+
+
+MANIFEST = {
+    "settings": {"format": int},
+    "languages": [str],
+    "tokenizer": {"sha": str, "vocab_size": int},
+    "files": {str: str},
+    "content": str,
+}
+
+
+def _read_manifest(directory: Path) -> dict:
+    if not (directory / "manifest.json").exists():
+        raise UserError(f"{directory} holds no corpus; make one with `python -m babel_jax corpus build`.")
+    manifest = read_json(directory / "manifest.json", dict, phases.REBUILD)
+    if files.fault(manifest, {"settings": {"format": object}}) is None and manifest["settings"]["format"] != FORMAT:
+        raise UserError(f"{directory} is a corpus of another version's format; build it again.")
+    return read_json(directory / "manifest.json", MANIFEST, phases.REBUILD)
+
+
+def _as_built(directory: Path, manifest: dict, file: str) -> bytes:
+    try:
+        content = (directory / file).read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {directory / file} ({error.strerror or error}); {phases.REBUILD}.") from error
+    if hashlib.sha256(content).hexdigest() != manifest["files"].get(file):
+        raise UserError(f"{directory / file} is not the file that was built; {phases.REBUILD}.")
+    return content
 
 
 # --- the whole ---------------------------------------------------------------------------------------------------
@@ -393,7 +434,8 @@ def _differences(wanted, there):
 def _found(out, wanted):
     if not _is_corpus(out) or not (out / "inputs.json").exists():
         raise UserError(f"{out} exists and is no corpus; give --out a folder that is not there yet.")
-    there = {"settings": read_json(out / "manifest.json").get("settings", {}), "inputs": read_json(out / "inputs.json")}
+    manifest = _read_manifest(out)
+    there = {"settings": manifest["settings"], "inputs": read_json(out / "inputs.json", dict, phases.REBUILD)}
     differs = _differences(wanted, there)
     if differs:
         raise UserError(f"{out} holds another corpus (it differs in {', '.join(differs)}); choose another --out.")
@@ -545,16 +587,16 @@ def verify(directory: Path) -> list[str]:
     Every file must have the digest that the manifest tells, every row of the validation split must decode to the held-out
     documents, no project may stand in both splits, and the counts must be those of stats.json.
     """
-    corpus = load(directory)
-    problems = []
-    for file, digest in corpus.manifest["files"].items():
-        path = corpus.directory / file
+    directory, problems = Path(directory), []
+    for file, digest in _read_manifest(directory)["files"].items():
+        path = directory / file
         if not path.is_file():
             problems.append(f"{file} is missing.")
         elif sha256(path) != digest:
             problems.append(f"{file} is not the file that was built: its SHA-256 is another.")
     if problems:  # what follows would only say the same again, if it could be read at all
         return problems
+    corpus = load(directory)
     for name in corpus.manifest["languages"]:
         problems += [f"{name}: {problem}" for problem in _verify_language(corpus, name)]
     return problems

@@ -17,7 +17,7 @@ from fractions import Fraction
 import numpy as np
 
 from babel_jax.errors import UserError, unknown_name
-from babel_jax.files import content_hash
+from babel_jax.files import content_hash, read_json
 from babel_jax.material import RowSource
 from babel_jax.schema import REQUIRED, Key, Many, Number, Section, Table
 
@@ -26,12 +26,18 @@ STAGES = Many(
     Section(
         {
             "tokens": Key(Number(low=0, high=1e18, whole=True, exponents=True), REQUIRED, "how many; 0: the rest"),
-            "weights": Key(Table(Number(low=0, high=1e18)), REQUIRED, "source -> weight; of a config's stages also the roles"),
+            "weights": Key(
+                Table(Number(low=0, high=1e18)), REQUIRED, "source -> weight; of a config's stages also the roles"
+            ),
         }
     ),
     least=1,
 )
 BLOCK = 1000  # rows of a block, or a multiple of it where some source has less than one row in a thousand
+CHOSEN = [
+    {"tokens": int, "weights": {str: float}, "step?": int, "losses?": {str: float}}
+]  # stages in a run's stages.json
+LOST_STAGES = "put back a copy of it, or delete the run's folder to train it again: nothing else knows what it has seen"
 LONGEST_BLOCK = 1_000_000  # rows; a block's order is in memory
 
 
@@ -58,6 +64,21 @@ def stages_from_config(stages, row_tokens: int) -> tuple[Stage, ...]:
         rows = None if last else -(-int(stage["tokens"]) // row_tokens)
         result.append(Stage(rows, tuple(sorted(weights.items()))))
     return tuple(result)
+
+
+def read_stages(run_dir) -> list[dict]:
+    """The stages that a run has chosen itself so far, from its stages.json.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
+    found = read_json(run_dir / "stages.json", CHOSEN, LOST_STAGES)
+    try:
+        if not stages_from_config(found, 1):
+            raise UserError("it is empty")
+    except UserError as error:
+        raise UserError(f"{run_dir}/stages.json is damaged: {str(error).rstrip('.')}; {LOST_STAGES}.") from error
+    return found
 
 
 def apportion(weights: Sequence[int], total: int) -> list[int]:

@@ -27,6 +27,7 @@ from babel_jax.corpus.clean import REASONS
 from babel_jax.errors import UserError
 from babel_jax.files import content_hash, read_json, sha256, whole, write_atomic
 
+REBUILD = "copy the corpus again, or build it again (`corpus verify` names all that has changed)"
 SPLITS = ("train", "validation")
 VALIDATION_SHARE = 0.05  # of a language's bytes
 SAMPLE_BYTES = 4_000_000  # per language, from which the vocabulary is learnt: bounds the memory of the build

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
+from babel_jax.corpus.phases import REBUILD
 from babel_jax.corpus.tokenizer import Tokenizer
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, one_line
 from babel_jax.files import whole
 
 ROWS_PER_SHARD = 1 << 14
@@ -149,25 +150,48 @@ def write_info(directory: Path, language: str, rows_by_split: dict[str, int], le
 class RowSource:
     """Random access to the rows of one split: `len()` and `.rows(indices)`."""
 
-    def __init__(self, source):
-        self._source = source
+    def __init__(self, source, place):
+        self._source, self._place = source, place
 
     def __len__(self) -> int:
         return len(self._source)
 
     def rows(self, indices: Iterable[int]) -> np.ndarray:
-        """The rows at `indices`, int32 [n, T+1]; an index out of range is a ValueError."""
+        """The rows at `indices`, int32 [n, T+1]; an index out of range is a ValueError.
+
+        Raises:
+          UserError: a shard is gone or damaged.
+        """
         indices = [int(i) for i in indices]
         if not indices:
             return np.zeros((0, self._source.dataset_info.features["tokens"].shape[0]), np.int32)
-        return np.stack([row["tokens"] for row in self._source.__getitems__(indices)]).astype(np.int32)
+        if wrong := [i for i in indices if not 0 <= i < len(self)]:
+            raise ValueError(f"row {wrong[0]} is not below num_records, {len(self)}")
+        try:
+            return np.stack([row["tokens"] for row in self._source.__getitems__(indices)]).astype(np.int32)
+        except Exception as error:  # whatever ArrayRecord and TFDS raise on damaged files
+            raise UserError(f"cannot read token rows from {self._place} ({one_line(error)}); {REBUILD}.") from error
 
 
 def read(directory: Path, language: str) -> dict[str, RowSource]:
-    """The splits of one language under `directory`: {"train": RowSource, "validation": RowSource}."""
+    """The splits of one language under `directory`: {"train": RowSource, "validation": RowSource}.
+
+    Raises:
+      UserError: a file is missing, or has another size than it was written with.
+    """
     place = _folder(directory, language)
     try:
         builder = tfds.builder_from_directory(str(place))
-        return {split: RowSource(builder.as_data_source(split)) for split in builder.info.splits}
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read token rows from {place} ({error}); build the corpus again.") from error
+        for split in builder.info.splits.values():
+            shards = [Path(name) for name in split.filepaths]
+            if gone := [shard.name for shard in shards if not shard.is_file()]:
+                raise UserError(f"there is no {place / gone[0]}; {REBUILD}.")
+            if (size := sum(shard.stat().st_size for shard in shards)) != split.num_bytes:
+                raise UserError(
+                    f"the {split.name} shards in {place} have {size} bytes and were written with {split.num_bytes}; {REBUILD}."
+                )
+        return {split: RowSource(builder.as_data_source(split), place) for split in builder.info.splits}
+    except UserError:
+        raise
+    except Exception as error:  # whatever TFDS raises on damaged files
+        raise UserError(f"cannot read token rows from {place} ({one_line(error)}); {REBUILD}.") from error

@@ -68,7 +68,7 @@ def measure(
     slots = grid_slots(model, material)
     rows = {"causes": [], "drift": []}
     sets_before, probability_C = None, []
-    with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
+    with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
         steps = checkpoints.steps()
         if peak_step is not None and peak_step not in steps:
             raise UserError(f"{run_dir} has no checkpoint {peak_step} to ablate neurons at; there are {steps}.")

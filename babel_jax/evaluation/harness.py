@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 
 from babel_jax import files, measurements
-from babel_jax.errors import UserError, quoted
+from babel_jax.errors import UserError, one_line, quoted
 from babel_jax.evaluation import judge, results, scores, toolchains
 from babel_jax.evaluation.problems import Problem, Suite, asked_in, reference
 from babel_jax.evaluation.sandbox import open_sandbox
@@ -81,7 +81,7 @@ def evaluate_runs(
             _need_solutions(suites, "--likelihood", "leave it out")
         if bench:
             bench.ready(problem.language for problem in asked_in(suites))
-        with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
+        with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
             wanted = sweep.wanted_steps(checkpoints.steps(), steps, run_dir, more_to_come=False)
             if not wanted:
                 raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
@@ -285,7 +285,8 @@ def work_in(place, suites: list[Suite], options: Options, more: dict):
     path = place / "about.json"
     with loop.locked(place):
         if path.exists():
-            different = _differences(files.read_json(path), about)
+            mend = "delete the folder to evaluate anew, or give another --out"
+            different = _differences(files.read_json(path, {"options": dict}, mend), about)
             if different:
                 raise UserError(
                     f"{place} holds results of other {', '.join(different)}; give another --out, or delete it."
@@ -305,6 +306,10 @@ def _differences(found: dict, about: dict) -> list[str]:
     )
 
 
+# What is needed of a written completion.
+WRITTEN = {"suite": str, "language": str, "task_id": str, "sample": int, "completion": str}
+
+
 class JsonLines:
     """Records in a file, one a line, that survive being killed: when it is opened again, a torn last line is dropped.
 
@@ -315,13 +320,29 @@ class JsonLines:
         self.path = path
         self.records = []
         if path.exists() and together:
-            content = path.read_bytes()
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                raise UserError(f"cannot read {path} ({error.strerror or error}); mend that, or remove it.") from error
             lines = content.split(b"\n")[:-1]
             lines = lines[: len(lines) // together * together]
-            self.records = [json.loads(line) for line in lines]
+            self.records = [self._record(number, line) for number, line in enumerate(lines, 1)]
             whole = b"".join(line + b"\n" for line in lines)
             if hosts.is_first() and whole != content:
                 files.write_atomic(path, whole)
+
+    def _record(self, number: int, line: bytes) -> dict:
+        """Only a last line can be torn by whoever wrote it; any other one was damaged since."""
+        try:
+            record = json.loads(line)
+            wrong = files.fault(record, WRITTEN)
+        except (ValueError, RecursionError) as error:
+            wrong = one_line(error)
+        if wrong:
+            raise UserError(
+                f"{self.path}, line {number}, is damaged: {wrong}; delete the file to write all of it again."
+            )
+        return record
 
     def append(self, records: list[dict]) -> None:
         self.records += records

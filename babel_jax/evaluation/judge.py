@@ -315,8 +315,8 @@ def _lines(path: Path) -> list[dict]:
             row = json.loads(line)
             if row["outcome"] not in OUTCOMES:
                 raise ValueError(f"unknown outcome {row['outcome']}")
-            _name(row), _identity(row)
-        except (ValueError, KeyError, TypeError) as error:
+            hash((_name(row), _identity(row)))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{path}, line {number}, is no verdict ({error!r}); delete the line and run again."
             ) from error

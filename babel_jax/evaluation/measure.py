@@ -12,14 +12,13 @@ from scipy.stats import binomtest
 from babel_jax import files, measurements
 from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate
-from babel_jax.files import read_json
 from babel_jax.material import Material
 from babel_jax.probes import forward, lens, neurons, statistics
 from babel_jax.probes.interventions import restore
 from babel_jax.training import hosts
 from babel_jax.training.checkpoint import Checkpoints, restore_params
 from babel_jax.training.config import plain
-from babel_jax.training.loop import last_step, trainer_for
+from babel_jax.training.loop import last_step, read_done, trainer_for
 
 # Parts of the parameters that a representation patch restores from another checkpoint, see `interventions.restore`.
 PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), "ffn": ("blocks/ffn_",)}
@@ -163,7 +162,7 @@ def measure_run(
     """Measures every checkpoint of a run that is not measured yet, into `run_dir/measurements/step_*.parquet`."""
     run_dir = files.path(run_dir)
     trainer, model = trainer_for(config, materials[0])
-    with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
+    with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
         steps = checkpoints.steps()
         if not steps:
             raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
@@ -236,7 +235,7 @@ def measure_patches(run_dir, role: str, config, material: Material, from_step: i
     end, peak = (
         restore_params(run_dir, step, trainer.abstract_state["params"], plain(model)) for step in (end_step, from_step)
     )
-    common = _common(read_json(run_dir / "DONE"), role, config, end_step)
+    common = _common(read_done(run_dir), role, config, end_step)
     rows = []
     for patched, prefixes in PATCHES.items():
         params = restore(end, peak, present(prefixes, end))

@@ -9,9 +9,24 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from babel_jax import files
+from babel_jax.errors import UserError
 from babel_jax.evolution import measured, statistics
 
 KINDS = ("births", "deaths", "stays", "size")
+_EACH_LAYER = [[[float]]]  # at each checkpoint
+GRID = {  # what `evaluation.diagnostics.lens_grid` writes
+    "primary": str,
+    "new": str,
+    "steps": [int],
+    "layers": int,
+    "prompts": [{"problem": int, "transfer": bool, "tokens": [int]}],
+    "slots": [
+        {"problem": int, "position": int, "transfer": bool, "primary_id": int, "new_id": int, "tokens": [int]}
+        | {"top": [[[int]]], "top_probability": _EACH_LAYER, "probability": _EACH_LAYER}
+    ],
+    "names": {str: str},
+}
 MAIN = ("functional", "mean", "peak")  # the set, ablation and checkpoint that a verdict is about
 
 
@@ -183,6 +198,20 @@ def _drift_of(frame, language: str, run: str, definition: str) -> dict | None:
     means = {name.replace("SxCxL", "CxL"): value_SxCxL.mean(axis=0) for name, value_SxCxL in by_seed.items()}
     about = {"run": run, "definition": definition, "seeds": seeds.tolist(), "steps": steps, "layers": layers}
     return about | means | {"by_seed": by_seed}
+
+
+def read_lens_grid(file) -> dict:
+    """`lens_grid` of a run's file.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    mend = "delete it and evaluate that run again, which writes it anew"
+    found = files.read_json(file, GRID, mend)
+    try:
+        return lens_grid(found)
+    except ValueError as error:  # lists of unequal lengths
+        raise UserError(f"{file} is damaged: {error}; {mend}.") from error
 
 
 def lens_grid(grid: dict) -> dict:

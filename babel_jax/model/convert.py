@@ -14,7 +14,7 @@ import safetensors
 import safetensors.numpy
 
 from babel_jax import files
-from babel_jax.errors import UserError, quoted
+from babel_jax.errors import UserError, one_line, quoted
 from babel_jax.model.decoder import LAYER_NORM_EPSILON, DecoderConfig, init_params
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
@@ -40,7 +40,8 @@ IN_BLOCK = {
     ("ffn_out", "kernel"): "mlp.c_proj.weight",
     ("ffn_out", "bias"): "mlp.c_proj.bias",
 }
-HEAD = "lm_head.weight"
+HEAD, TABLE = "lm_head.weight", "wte.weight"  # one and the same where the head is tied
+BLOCK = re.compile(r"h\.(\d+)\.")
 CAUSAL_MASK = re.compile(
     r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)"
 )  # constants that old files hold beside the weights
@@ -68,12 +69,22 @@ def from_gpt2(state: dict[str, np.ndarray], config: dict) -> tuple[DecoderConfig
       UserError: the config asks for what the decoder does not do, or tensors are missing, too many, or of another shape.
     """
     decoder = _decoder_config(config)
-    state = {name.removeprefix(PREFIX): tensor for name, tensor in state.items() if not CAUSAL_MASK.fullmatch(name)}
-    if decoder.tied_head and HEAD in state and not np.array_equal(state.pop(HEAD), state.get("wte.weight")):
-        raise UserError(
-            f"{HEAD} differs from wte.weight although the config ties them; set tie_word_embeddings to false in it."
-        )
-    _check_names(state, _their_names(decoder))
+    state = _without_prefix(state)
+    if decoder.tied_head and HEAD in state:
+        head = state.pop(HEAD)
+        if not np.array_equal(
+            head, state.setdefault(TABLE, head)
+        ):  # some savers keep one of two tied names, either one
+            raise UserError(
+                f"{HEAD} differs from {TABLE} although the config ties them; set tie_word_embeddings to false in it."
+            )
+    for missing, there in ((HEAD, TABLE), (TABLE, HEAD)):
+        if not decoder.tied_head and missing not in state and there in state:
+            raise UserError(
+                f"the model's tensors lack {missing} and its config does not tie it to {there}; set tie_word_embeddings to "
+                f"true in {CONFIG} if the two are one, else save the model again with both."
+            )
+    _check_names(state, decoder)
     shapes = jax.eval_shape(lambda: init_params(decoder, 0))
     params = {ours: _tensor(state, theirs, shapes[ours].shape) for ours, theirs in OUTSIDE.items()}
     if not decoder.tied_head:
@@ -127,7 +138,7 @@ def _decoder_config(config: dict) -> DecoderConfig:
                 f"the model's config has {name} = {quoted(config[name])} and this decoder does {value!r} only; convert another."
             )
     sizes = ("vocab_size", "n_embd", "n_layer", "n_head", "n_positions")
-    if absent := [name for name in sizes if name not in config]:
+    if absent := [name for name in sizes if config.get(name) is None]:
         raise UserError(
             f"the model's config lacks {', '.join(absent)}; it is no GPT-2 of Hugging Face: check {CONFIG}."
         )
@@ -139,6 +150,11 @@ def _decoder_config(config: dict) -> DecoderConfig:
             raise UserError(f"the model's config has {name} = {quoted(size)}; it is a whole number from 1 to {most}.")
     if not isinstance(config.get("tie_word_embeddings", True), bool):
         raise UserError("the model's config has tie_word_embeddings that is neither true nor false; correct it.")
+    if config["n_embd"] % config["n_head"]:
+        raise UserError(
+            f"the model's config has n_embd = {config['n_embd']}, which n_head = {config['n_head']} does not divide; check "
+            f"that {CONFIG} is this model's."
+        )
     return DecoderConfig(
         vocab_size=config["vocab_size"],
         width=config["n_embd"],
@@ -150,21 +166,54 @@ def _decoder_config(config: dict) -> DecoderConfig:
     )
 
 
+def _without_prefix(state: dict) -> dict:
+    """The tensors by name without `PREFIX`; constants are left out."""
+    short = {}
+    for name, tensor in state.items():
+        bare = name.removeprefix(PREFIX)
+        if CAUSAL_MASK.fullmatch(name):
+            continue
+        if bare in short and not np.array_equal(short[bare], tensor):
+            raise UserError(
+                f"the model's tensors hold two different {bare}, with {PREFIX} before it and without; delete one."
+            )
+        short[bare] = tensor
+    return short
+
+
 def _their_names(config: DecoderConfig) -> set[str]:
     """The tensors of a model of this shape, without their prefix."""
     blocks = {f"h.{layer}.{name}" for layer in range(config.layers) for name in IN_BLOCK.values()}
     return {*OUTSIDE.values(), *blocks, *(() if config.tied_head else (HEAD,))}
 
 
-def _check_names(state: dict, wanted: set[str]) -> None:
-    for verb, names in (("lack", wanted - state.keys()), ("hold, beside those of its config,", state.keys() - wanted)):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise UserError(f"the model's tensors {verb} {min(names)}{more}; check that {CONFIG} is this model's.")
+def _check_names(state: dict, config: DecoderConfig) -> None:
+    layers = len({found[1] for found in map(BLOCK.match, state) if found})
+    if layers and layers != config.layers:
+        raise UserError(
+            f"the model's tensors are of {layers} layers and its config has n_layer = {config.layers}; check that {CONFIG} is "
+            "this model's, and that all parts of the model are there."
+        )
+    wanted = _their_names(config)
+    lacking, more = sorted(wanted - state.keys()), sorted(state.keys() - wanted)
+    if lacking:
+        raise UserError(f"the model's tensors lack {_some(lacking)}; save the GPT2LMHeadModel again, whole.")
+    if more:
+        raise UserError(
+            f"the model's tensors hold {_some(more)}; a GPT2LMHeadModel of its config has none such: save it without."
+        )
+
+
+def _some(names: list[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def _tensor(state: dict, name: str, shape: tuple) -> np.ndarray:
     tensor = np.asarray(state[name])
+    if tensor.T.shape == shape != tensor.shape:
+        raise UserError(
+            f"{name} has shape {tensor.shape}, [out, in]; GPT-2's matrices are [in, out]: transpose them all."
+        )
     if tensor.shape != shape:
         raise UserError(
             f"{name} has shape {tensor.shape} and the model's config asks for {shape}; check that {CONFIG} is this model's."
@@ -187,7 +236,8 @@ def read_huggingface(directory) -> tuple[DecoderConfig, dict]:
     directory = files.path(directory)
     if not (directory / CONFIG).exists():
         raise UserError(f"there is no {CONFIG} in {directory}; give the folder that save_pretrained wrote.")
-    config = files.read_json(directory / CONFIG, dict)
+    again = "copy the model's folder again"
+    config = files.read_json(directory / CONFIG, dict, again)
     if (directory / WEIGHTS).exists():
         parts = [WEIGHTS]
     elif (directory / INDEX).exists():
@@ -199,8 +249,8 @@ def read_huggingface(directory) -> tuple[DecoderConfig, dict]:
         content = files.read_bytes(directory / part, "copy the model's folder again.")
         try:
             state |= _read(content)
-        except safetensors.SafetensorError as error:
-            raise UserError(f"cannot read {directory / part} ({error}); copy the model's folder again.") from error
+        except (ValueError, safetensors.SafetensorError) as error:
+            raise UserError(f"cannot read {directory / part} ({one_line(error)}); {again}.") from error
     return from_gpt2(state, config)
 
 

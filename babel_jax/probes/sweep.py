@@ -34,8 +34,8 @@ from babel_jax.probes import (
     tuned_lens,
 )
 from babel_jax.probes import interventions as do
-from babel_jax.training import hosts, preemption
-from babel_jax.training.checkpoint import Checkpoints, restore_params
+from babel_jax.training import hosts, loop, preemption
+from babel_jax.training.checkpoint import Checkpoints, Unreadable, restore_params
 from babel_jax.training.config import plain
 
 POLL_SECONDS = 5
@@ -191,7 +191,7 @@ def _probe_run(run_dir, material, place, options, tokenizer, generate, follow, p
     done: dict[int, dict] = {}  # step -> the checkpoint's metadata
     while True:
         finished = (run_dir / "DONE").exists()  # asked first: what is saved after that is seen by the next look
-        with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
+        with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
             steps = checkpoints.steps()
             if not steps and not follow:
                 raise UserError(f"{run_dir} has no finished checkpoint; train the run first, or add --follow.")
@@ -248,10 +248,11 @@ def _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer,
             params = do.restore(params, restored(run_dir, options.restore_step, model), options.restore)
     except (UserError, OSError, ValueError) as error:
         if step in checkpoints.steps():
-            if isinstance(error, UserError):
+            if isinstance(error, UserError) and not isinstance(error, Unreadable):
                 raise
+            reason = error.reason if isinstance(error, Unreadable) else error
             raise UserError(
-                f"checkpoint {step} of {run_dir} cannot be read ({error}); delete it to do without it."
+                f"checkpoint {step} of {run_dir} cannot be read ({reason}); delete it to do without it."
             ) from error
         print(f"checkpoint {step} of {printable(run_dir)} was deleted while it was walked to; it is left out.")
         return None
@@ -496,7 +497,7 @@ def _across_seeds(run_dirs, places, out) -> None:
 def seed_of(run_dir) -> int:
     """The run's seed; 0 for a model that was not trained here."""
     path = run_dir / "config.json"
-    return files.read_json(path)["config"].get("seed", 0) if path.exists() else 0
+    return files.read_json(path, loop.RUN, "put back a copy of it")["config"].get("seed", 0) if path.exists() else 0
 
 
 def completed(rows, run_dir, step, metadata) -> list[dict]:

@@ -49,7 +49,7 @@ METADATA = {
     "tokens": int,
     "tokens_by_language": {str: int},
     "started": float,
-    "seconds": {str: float},
+    "seconds?": {str: float},
     "rows_drawn?": {str: int},
 }
 SEAL = ("checksums", "hash")  # what `save` adds to the metadata
@@ -66,8 +66,11 @@ class Unreadable(UserError):
 class Checkpoints:
     """The checkpoints below `run/checkpoints`, all kept; or below another folder, the newest `keep` kept."""
 
-    def __init__(self, run_dir, folder: str = "checkpoints", keep: int | None = None):
+    def __init__(self, run_dir, folder: str = "checkpoints", keep: int | None = None, create: bool = True):
+        """`create`: whether the folder is made where there is none; else that is a `UserError`, and nothing is written."""
         self.directory = files.path(run_dir) / folder
+        if not create and not self.directory.is_dir():
+            raise UserError(f"{self.directory.parent} has no finished checkpoint; train the run first.")
         # What a kill left half written: in `checkpoints` it is written again at the same step, and others may read there.
         options = ocp.CheckpointManagerOptions(
             create=False, enable_async_checkpointing=True, max_to_keep=keep, cleanup_tmp_directories=keep is not None
@@ -260,7 +263,7 @@ def _first_line(error: Exception) -> str:
 
 def restore_params(run_dir, step: int, abstract_params: dict, model: dict) -> dict:
     """Parameters alone at one step of a run, on whatever mesh `abstract_params` names."""
-    with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
+    with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
         if step not in checkpoints.steps():
             raise UserError(f"no checkpoint {step} in {checkpoints.directory}; there are {checkpoints.steps()}.")
         return checkpoints.restore(step, {"params": abstract_params}, model)["params"]

@@ -2,47 +2,62 @@
 
 Each element's bits are mixed with its place by a bijection of 32-bit words (MurmurHash3's finaliser), and what comes out is
 summed, once as it is and once mixed further. So a change of one element always changes the first sum; of changes of several
-elements, swapped ones too, one in 2^64 goes unseen. Sums of integers do not depend on their order: each device adds up
-what it holds.
+elements, swapped ones too, one in 2^64 goes unseen. Sums of integers do not depend on their order: every device adds up
+what it holds, and the host adds those sums.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
+
+GOLDEN = 0x9E3779B9  # odd: places that differ stay different
 
 
 def of_tree(tree) -> dict[str, str]:
     """{path of a leaf, such as "params/head": 16 hex digits}; on several hosts all call it, and all get the same."""
-    found = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): _sums(leaf)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
-    return {name: f"{int(first):08x}{int(second):08x}" for name, (first, second) in jax.device_get(found).items()}
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    # All are started before the first is waited for.
+    found = jax.device_get([[_of_shard(shard, leaf.shape) for shard in _own(leaf)] for _, leaf in leaves])
+    sums_Nx2 = np.array([np.sum(sums, axis=0, dtype=np.uint32) if sums else (0, 0) for sums in found], np.uint32)
+    if jax.process_count() > 1:
+        everywhere = multihost_utils.process_allgather(sums_Nx2).sum(axis=0, dtype=np.uint32)
+        spread = np.array([not leaf.is_fully_addressable for _, leaf in leaves])
+        sums_Nx2 = np.where(spread[:, None], everywhere, sums_Nx2)
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+    return {name: f"{first:08x}{second:08x}" for name, (first, second) in zip(names, sums_Nx2.tolist(), strict=True)}
 
 
-@jax.jit
-def _sums(leaf):
-    if leaf.dtype != jnp.bool_:
-        leaf = jax.lax.bitcast_convert_type(leaf, f"uint{8 * leaf.dtype.itemsize}")
-    first = _mixed(leaf.astype(jnp.uint32) ^ _places(leaf.shape))
-    second = first * np.uint32(0x27D4EB2F)
-    second ^= second >> 15
+def _own(leaf) -> list:
+    """Of what this process holds of an array every part once."""
+    return [shard for shard in leaf.addressable_shards if not shard.replica_id]
+
+
+def _of_shard(shard, shape: tuple[int, ...]):
+    steps = tuple(GOLDEN * int(np.prod(shape[axis + 1 :], dtype=object)) % 2**32 for axis in range(len(shape)))
+    first = sum(step * (index.start or 0) for step, index in zip(steps, shard.index, strict=True)) % 2**32
+    return _sums(shard.data, np.uint32(first), steps)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _sums(part, first, steps: tuple[int, ...]):
+    """The two sums of a part of an array; `first`: the place of its first element, `steps`: from one to the next by axis."""
+    if part.dtype != jnp.bool_:
+        part = jax.lax.bitcast_convert_type(part, f"uint{8 * part.dtype.itemsize}")
+    places = first
+    for axis, step in enumerate(steps):
+        places += np.uint32(step) * jax.lax.broadcasted_iota(jnp.uint32, part.shape, axis)
+    one = _mixed(part.astype(jnp.uint32) ^ places)
+    two = one * np.uint32(0x27D4EB2F)
+    two ^= two >> 15
     zero = np.uint32(0)
     # One pass with two sums: two passes take five times as long on a CPU.
-    return jax.lax.reduce((first, second), (zero, zero), lambda a, b: (a[0] + b[0], a[1] + b[1]), range(leaf.ndim))
+    return jax.lax.reduce((one, two), (zero, zero), lambda a, b: (a[0] + b[0], a[1] + b[1]), range(part.ndim))
 
 
 def _mixed(x):
     x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)
     return x ^ (x >> 16)
-
-
-def _places(shape: tuple[int, ...]):
-    """The number of each element in row-major order, times an odd constant, modulo 2^32."""
-    strides = np.cumprod((1, *shape[:0:-1]), dtype=np.uint64)[::-1] if shape else ()
-    places = jnp.zeros(shape, jnp.uint32)
-    for axis, stride in enumerate(strides):
-        step = np.uint32(int(stride) * 0x9E3779B9 % 2**32)
-        places += step * jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
-    return places

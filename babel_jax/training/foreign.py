@@ -1,5 +1,6 @@
 """A folder of a Hugging Face model becomes a finished run of ours, and a checkpoint of ours becomes such a folder."""
 
+import contextlib
 import os
 import time
 
@@ -23,12 +24,12 @@ def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike) -> None:
       UserError: as `read_huggingface`; or `run_dir` is a run already.
     """
     run_dir = files.path(run_dir)
-    with loop.locked(run_dir):
-        if any((run_dir / name).exists() for name in ("config.json", "checkpoints")):
-            raise UserError(f"{run_dir} holds a run already, or a part of one; give a new folder, or delete that one.")
-        config, params = read_huggingface(hf_dir)
-        seen = {"step": 0, "tokens": 0, "tokens_by_language": {}, "seconds": {}}
-        about = {"model": plain(config), "version": babel_jax.__version__, "started": time.time()}
+    _refuse_run(run_dir)
+    config, params = read_huggingface(hf_dir)
+    seen = {"step": 0, "tokens": 0, "tokens_by_language": {}, "seconds": {}}
+    about = {"model": plain(config), "version": babel_jax.__version__, "started": time.time()}
+    with _or_nothing(run_dir), loop.locked(run_dir):
+        _refuse_run(run_dir)  # another process may have begun one
         checkpoints = Checkpoints(run_dir)
         try:
             checkpoints.save(0, {"params": jax.device_put(params, jax.local_devices()[0])}, about | seen)
@@ -38,13 +39,34 @@ def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike) -> None:
         files.write_json(run_dir / "DONE", seen)
 
 
+def _refuse_run(run_dir) -> None:
+    if any((run_dir / name).exists() for name in ("config.json", "checkpoints")):
+        raise UserError(f"{run_dir} holds a run already, or a part of one; give a new folder, or delete that one.")
+
+
+@contextlib.contextmanager
+def _or_nothing(place):
+    """What is made at `place`, in a folder that may be there already, is removed again where anything is raised."""
+    there = set(place.iterdir()) if place.is_dir() else None
+    above = [folder for folder in place.parents if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        for entry in [place] if there is None else set(place.iterdir()) - there:
+            files.remove_tree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+        for folder in above if files.is_local(place) else ():  # in a bucket they are not there by themselves
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+
+
 def export_run(run_dir: str | os.PathLike, step: int, hf_dir: str | os.PathLike) -> None:
     """Writes the checkpoint of one step of a run as a folder of Hugging Face.
 
     Raises:
       UserError: there is no such checkpoint, it cannot be read, or a model stands in `hf_dir` already.
     """
-    checkpoints = Checkpoints(run_dir)
+    checkpoints = Checkpoints(run_dir, create=False)
     try:
         if step not in checkpoints.steps():
             raise UserError(f"no checkpoint {step} in {checkpoints.directory}; there are {checkpoints.steps()}.")
@@ -58,4 +80,6 @@ def export_run(run_dir: str | os.PathLike, step: int, hf_dir: str | os.PathLike)
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
         jax.eval_shape(lambda: init_params(config, 0)),
     )
-    write_huggingface(hf_dir, config, restore_params(run_dir, step, abstract, plain(config)))
+    params = restore_params(run_dir, step, abstract, plain(config))
+    with _or_nothing(files.path(hf_dir)):
+        write_huggingface(hf_dir, config, params)

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 import babel_jax
 from babel_jax import files
-from babel_jax.corpus.mixture import Mixture, stages_from_config
+from babel_jax.corpus.mixture import LOST_STAGES, Mixture, read_stages, stages_from_config
 from babel_jax.errors import UserError, printable
 from babel_jax.files import read_json, write_json
 from babel_jax.material import Material
@@ -44,6 +44,21 @@ MAY_CHANGE = (
     "remat",
     "attention",
 )
+# What a finished run says of itself in its DONE; `sources` where it has counted its rows.
+DONE = {
+    "step": int,
+    "tokens": int,
+    "tokens_by_language": {str: int},
+    "seconds": {str: float},
+    "sources?": {str: {"rows": int, "drawn": int}},
+}
+RUN = {"config": {"seed?": int}}  # of a run's config.json
+STOPPED = {
+    "step": int,
+    "loss": (float, type(None)),
+    "grad_norm": (float, type(None)),
+    "rows": [{"source": str, "row": int}],
+}
 HOPELESS = 64  # bad steps one after the other after which a run stops, also with bad_step="skip"
 PROFILED = range(4, 10)  # steps of a process whose trace `profile_dir` gets: after compilation and first touches
 
@@ -54,9 +69,19 @@ def is_done(run_dir) -> bool:
 
 
 def last_step(run_dir) -> int:
+    return read_done(run_dir)["step"]
+
+
+def read_done(run_dir) -> dict:
+    """What a finished run says of itself, see `DONE`.
+
+    Raises:
+      UserError: the run is not done, or its DONE is damaged.
+    """
     if not is_done(run_dir):
         raise UserError(f"{run_dir} is not done; train that run to its end first.")
-    return read_json(files.path(run_dir) / "DONE")["step"]
+    mend = "delete it and train that run again, which goes on from its last checkpoint and writes it anew"
+    return read_json(files.path(run_dir) / "DONE", DONE, mend)
 
 
 def check_same_config(run_dir, config: dict, writer: bool = True) -> None:
@@ -69,7 +94,8 @@ def check_same_config(run_dir, config: dict, writer: bool = True) -> None:
         if writer:
             write_json(path, config)
         return
-    _refuse_differences(run_dir, read_json(path), config)
+    mend = "if you are sure that all in this folder is of this config, delete the file; else use another workdir"
+    _refuse_differences(run_dir, read_json(path, dict, mend), config)
 
 
 def check_trained_as(run_dir, config: ConfigDict, material: Material) -> None:
@@ -77,7 +103,7 @@ def check_trained_as(run_dir, config: ConfigDict, material: Material) -> None:
 
     What a run of an earlier version does not say of itself is as by default.
     """
-    stored = read_json(files.path(run_dir) / "config.json")
+    stored = read_json(files.path(run_dir) / "config.json", {"config": dict, "material": object})
     if stored["material"] is None:
         return
     stored["config"] = merged(plain(default()), stored["config"])
@@ -88,6 +114,7 @@ def _refuse_differences(run_dir, stored: dict, config: dict) -> None:
     for name, old, new in files.differences(stored, config):
         if not set(MAY_CHANGE).isdisjoint(name.split(".")):
             continue
+        old, new = (str(value) if len(str(value)) < 100 else f"{str(value)[:80]}…" for value in (old, new))
         raise UserError(
             f"{run_dir} belongs to another config: {name} was {old} and is now {new}; use another workdir, or the old value."
         )
@@ -174,7 +201,7 @@ def _chosen(run_dir, config: ConfigDict, more: list[dict] | None = None) -> list
     if hosts.is_first() and (more or not file.exists()):
         write_json(file, more or plain(list(config.stages)))
     hosts.barrier(f"stages {len(more or ())} of {run_dir}")
-    return read_json(file)
+    return read_stages(run_dir)
 
 
 def train(
@@ -276,7 +303,7 @@ def _train(
         print(f"attention {model.attention}, remat {model.remat}, {model.dtype}", file=sys.stderr)
 
     # Where the run starts: 1. its newest readable checkpoint, 2. the last parameters of `init_from`, 3. its seed.
-    start, along = 0, {"started": time.time(), "seconds": None}
+    start, along = 0, {"started": time.time()}
     if restored := restore_newest([checkpoints, resume], trainer.abstract_state, plain(model)):
         start, state, along = restored
     elif config.init_from:
@@ -285,6 +312,10 @@ def _train(
         state = trainer.fresh(params)
     else:
         state = trainer.init(config.seed)
+    if config.online.every and len(stages) * config.online.every < start:
+        raise UserError(
+            f"{run_dir}/stages.json tells the rows of {len(stages)} stages and the run is at step {start}; {LOST_STAGES}."
+        )
     if profile_dir and config.steps - start < PROFILED.stop:
         raise UserError(
             f"a profile takes {PROFILED.stop} steps and {run_dir} has {config.steps - start} left; profile another."
@@ -293,7 +324,7 @@ def _train(
     counted = not restored or "rows_drawn" in along  # a run that an earlier version began has not counted all
     drawn = collections.Counter(along.get("rows_drawn", {}))
     started = along["started"]
-    clock = Clock(config.batch_size * material.max_length, flops_per_token(model), along["seconds"])
+    clock = Clock(config.batch_size * material.max_length, flops_per_token(model), along.get("seconds"))
     metrics = Metrics(run_dir, config, mixture, clock, start, progress)
     step, saved, saved_at = start, start if restored else None, time.monotonic()
 
@@ -423,9 +454,10 @@ def _check_stopped(run_dir, policy: str) -> None:
     """A run that a bad step has stopped stays stopped, also when a launcher starts it again, until the user decides."""
     path = run_dir / "stopped.json"
     if policy == "stop" and path.exists():
-        raise _bad_step(run_dir, read_json(path))
+        mend = "a bad step has stopped this run: use a new workdir, or go on without that step by bad_step=skip"
+        raise _bad_step(run_dir, read_json(path, STOPPED, mend))
     if policy == "skip" and hosts.is_first():
-        path.unlink(missing_ok=True)
+        files.remove(path)
 
 
 def _bad_step(run_dir, record: dict) -> UserError:

@@ -16,11 +16,14 @@ import numpy as np
 
 from babel_jax import files
 from babel_jax.corpus.mixture import Mixture
-from babel_jax.training import writers
+from babel_jax.errors import UserError
+from babel_jax.training import hosts, writers
 from babel_jax.training.clock import Clock, host_memory_bytes
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 16  # steps between rows of metrics.jsonl and messages to `progress`
+RECORD = {"step": int, "loss": (float, type(None)), "grad_norm": (float, type(None)), "bad?": bool}  # of metrics.jsonl
+THROUGHPUT = {"step": int, "seconds": float}  # of throughput.jsonl; more numbers by name
 OFFENDERS = 5  # rows that are named where no row's own loss is broken
 
 
@@ -29,8 +32,8 @@ class Metrics:
 
     def __init__(self, run_dir, config, mixture: Mixture, clock: Clock, start: int, progress: Callable[[dict], None]):
         self.run_dir, self.config, self.mixture, self.clock, self.progress = run_dir, config, mixture, clock, progress
-        self.records = _records_until(run_dir / "metrics.jsonl", start)
-        self.throughput = _records_until(run_dir / "throughput.jsonl", start)
+        self.records = _records_until(run_dir / "metrics.jsonl", start, RECORD)
+        self.throughput = _records_until(run_dir / "throughput.jsonl", start, THROUGHPUT)
         self._unread = collections.deque()
         self._sent = len(self.records)  # to Weights & Biases
         clock.window(start)
@@ -107,9 +110,31 @@ def offending_rows(mixture: Mixture, step: int, row_loss_B: np.ndarray) -> list[
     ]
 
 
-def _records_until(path, step: int) -> list[dict]:
-    """Rows of a file up to `step`; later ones belong to work that will be done again."""
-    if not path.exists():
-        return []
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    return [record for record in records if record["step"] <= step]
+def _records_until(path, step: int, shape: dict) -> list[dict]:
+    """Rows of a file up to `step`; later ones belong to work that will be done again.
+
+    What is torn or gone is lost, for only training again would tell it: that is said, and the run goes on.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n") if path.exists() else []
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path} ({error.strerror or error}); mend the permissions, or remove it."
+        ) from error
+    records = [record for record in map(_record, lines) if files.fault(record, shape) is None]
+    records = [record for record in records if record["step"] <= step]
+    lost = set(range(LOG_EVERY, step + 1, LOG_EVERY)) - {record["step"] for record in records}
+    if lost and hosts.is_first():
+        log.warning(
+            "%s is damaged: what was measured at %d of its steps (the first: %d) is lost; the run goes on without.",
+            path, len(lost), min(lost),
+        )  # fmt: skip
+    return records
+
+
+def _record(line: bytes):
+    """What a line of a file says; None: it is torn."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
