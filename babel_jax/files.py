@@ -280,7 +280,8 @@ def json_lines(content: bytes, place, hint: str) -> Iterator[tuple[int, dict]]:
         try:
             value = parse_json(line)
         except ValueError as error:
-            cut = " (the file ends here: was it cut off?)" if text.endswith(line) else ""
+            ends = isinstance(error, json.JSONDecodeError) and text.endswith(line)
+            cut = " (the file ends here: was it cut off?)" if ends else ""
             raise UserError(f"{place}, line {number}: not JSON ({error}){cut}; {hint}") from error
         if not isinstance(value, dict):
             raise UserError(f"{place}, line {number}: {quoted(value)} is not a JSON object; {hint}")
