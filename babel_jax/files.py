@@ -200,10 +200,10 @@ def parse_json(text: str):
 
     Raises:
       ValueError: it is no JSON, or none that a program can rely on: NaN, a number that is too large for any use, a key
-        given twice, half of a character, a thousand brackets in each other. Its message is short.
+        given twice, a thousand brackets in each other. Its message is short.
     """
     try:
-        value = json.loads(
+        return json.loads(
             text,
             object_pairs_hook=_once,
             parse_constant=_no_number,
@@ -212,12 +212,15 @@ def parse_json(text: str):
         )
     except RecursionError:
         raise ValueError("too many brackets stand in each other") from None
-    if "\\ud" in text or "\\uD" in text:
+
+
+def _refuse_half_characters(line: str, value) -> None:
+    """ValueError for a text that UTF-8 cannot hold: half of a surrogate pair, written as an escape."""
+    if "\\ud" in line.lower():
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"it holds half a character, {printable(error.object[error.start])}") from None
-    return value
 
 
 def _once(pairs: list[tuple]) -> dict:
@@ -326,8 +329,10 @@ def json_lines(content: bytes, place, hint: str) -> Iterator[tuple[int, dict]]:
             continue
         try:
             value = parse_json(line)
+            _refuse_half_characters(line, value)
         except ValueError as error:
-            cut = " (the file ends here: was it cut off?)" if text.endswith(line) else ""
+            ends = isinstance(error, json.JSONDecodeError) and text.endswith(line)
+            cut = " (the file ends here: was it cut off?)" if ends else ""
             raise UserError(f"{place}, line {number}: not JSON ({error}){cut}; {hint}") from error
         if not isinstance(value, dict):
             raise UserError(f"{place}, line {number}: {quoted(value)} is not a JSON object; {hint}")

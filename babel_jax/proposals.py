@@ -328,7 +328,8 @@ def _header(file, number: int, names: list[str]) -> list[str]:
         )
     for name in names:
         if name not in (*COLUMNS, *OPTIONAL):
-            near = difflib.get_close_matches(name, [known for known in OPTIONAL if known not in names], 1, 0.9)
+            absent = [known for known in OPTIONAL if known not in names]
+            near = difflib.get_close_matches(name.lower(), absent, 1, 0.9)
             if near:
                 raise UserError(f"{file}, line {number}: {unknown_name('column', name, near)}")
     return names
@@ -344,7 +345,8 @@ def observations(frame: pd.DataFrame, primaries: dict[str, float], name="the tab
     primaries: `algorithm1.together`). `primaries` gives the tokens of each; `name` is what errors call the table.
     """
     if missing := [column for column in COLUMNS if column not in frame]:
-        near = [part for column in missing for part in difflib.get_close_matches(column, map(str, frame), 1, 0.7)]
+        there = {str(column).lower(): str(column) for column in frame}
+        near = [there[part] for column in missing for part in difflib.get_close_matches(column, there, 1, 0.7)]
         raise UserError(
             f"{name} lacks the column {', '.join(missing)}; it needs {', '.join(COLUMNS)}, separated by commas"
             + (f" (it has {', '.join(map(quoted, near))})." if near else ".")

@@ -40,7 +40,7 @@ def _filesystem(place):
         return fsspec.core.url_to_fs(place)
     except ImportError as error:  # it names the package
         raise UserError(f"cannot open {place} ({one_line(error)}); install that package and run again.") from error
-    except ValueError as error:
+    except Exception as error:  # each file system has its own way of refusing an address
         raise UserError(
             f"cannot open {place} ({one_line(error)}); name a folder or a URL that fsspec knows."
         ) from error
@@ -56,21 +56,24 @@ def opened(place: str):
     """The file as a binary one that can be read and sought; the caller closes it."""
     if is_url(place):
         system, path = _filesystem(place)
-        return system.open(path, "rb")
+        with understood(place):
+            return system.open(path, "rb")
     return open(place, "rb")
 
 
 def exists(place: str) -> bool:
     if is_url(place):
         system, path = _filesystem(place)
-        return system.exists(path)
+        with understood(place):
+            return system.exists(path)
     return os.path.isfile(place) or os.path.isdir(place)  # a pipe would never end
 
 
 def is_folder(place: str) -> bool:
     if is_url(place):
         system, path = _filesystem(place)
-        return system.isdir(path)
+        with understood(place):
+            return system.isdir(path)
     return os.path.isdir(place)
 
 
@@ -81,7 +84,8 @@ def matches(pattern: str, root: str) -> list[str]:
     """
     if is_url(pattern):
         system, path = _filesystem(pattern)
-        found = [system.unstrip_protocol(name) for name in system.glob(path)]
+        with understood(pattern):
+            found = [system.unstrip_protocol(name) for name in system.glob(path)]
     else:
         try:
             found = {str(place) for place in Path(root or "/").glob(pattern[len(root) + 1 :]) if exists(str(place))}
@@ -105,7 +109,8 @@ def is_hidden(name: str) -> bool:
 def size(place: str) -> int:
     if is_url(place):
         system, path = _filesystem(place)
-        return system.size(path)
+        with understood(place):
+            return system.size(path)
     return os.stat(place).st_size
 
 
@@ -113,7 +118,8 @@ def state(place: str) -> str:
     """What changes when the file does: its size, and its time or tag."""
     if is_url(place):
         system, path = _filesystem(place)
-        about = system.info(path)
+        with understood(place):
+            about = system.info(path)
         return f"{about['size']} {next((about[key] for key in _CHANGED if about.get(key)), '')}"
     about = os.stat(place)
     return f"{about.st_size} {about.st_mtime_ns}"
@@ -154,7 +160,8 @@ def _entries(root, folder, endings):
 
 def _files_below_url(folder, endings):
     system, path = _filesystem(folder)
-    found = {name[len(path) :].strip("/"): about for name, about in system.find(path, detail=True).items()}
+    with understood(folder):
+        found = {name[len(path) :].strip("/"): about for name, about in system.find(path, detail=True).items()}
     for name in sorted(found, key=lambda name: name.split("/")):
         if name.lower().endswith(endings) and not is_hidden(name):
             yield name, found[name].get("size") or 0
@@ -193,11 +200,15 @@ def understood(place: str) -> Iterator[None]:
     """Turns what libraries raise over a broken file, or a place that they cannot reach, into a `UserError`."""
     try:
         yield
+    except UserError:
+        raise
     except Exception as error:
         if isinstance(error, REFUSED) or type(error).__module__.split(".")[0] in _CLOUD:
             hint = "check its address, and that this machine may read there."
         elif isinstance(error, BROKEN):
             hint = "it is damaged, or not what its name says: get it again, or take it out of the manifest."
+        elif is_url(place):  # other file systems raise what their own clients do
+            hint = "check its address, and that this machine can reach it."
         else:
             raise
         raise UserError(f"cannot read {place} ({one_line(error)}); {hint}") from error

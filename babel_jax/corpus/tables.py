@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from babel_jax.corpus.archives import LARGEST_RATIO, RATIO_FROM, Bomb, unpacked
 from babel_jax.corpus.places import BLOCK, LARGEST_FILE, is_url, one_line, opened
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.errors import UserError, quoted, unknown_name
 
 JSON_LINES = tuple(kind + packed for kind in (".jsonl", ".ndjson", ".json") for packed in ("", ".gz", ".zst"))
 LONGEST_JSON_LINE = 8 * LARGEST_FILE  # a character takes six bytes at most (\u0000), and there are other columns
@@ -128,9 +128,11 @@ def _newlines(place, end):
 
 def _values(source, line) -> dict:
     """What the columns of a line hold. Bytes that are not UTF-8 are kept, for clean.py to see."""
+    if line.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ValueError("it is UTF-16; save it as UTF-8")
     table = json.loads(line.decode("utf-8", "surrogateescape"))
     if not isinstance(table, dict):
-        raise ValueError(f"it is a {type(table).__name__}")
+        raise ValueError(f"it is {quoted(table)}")
     values = {}
     for role, column in source.columns.items():
         if column not in table:

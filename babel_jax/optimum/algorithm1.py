@@ -25,7 +25,7 @@ def pairwise_tokens(share, primary_tokens) -> np.ndarray:
     many tokens.
     """
     share = np.asarray(share, float)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         return np.divide(primary_tokens * (1 - share), share)
 
 

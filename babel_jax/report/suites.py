@@ -34,10 +34,11 @@ def build(place) -> list:
         raise UserError(f"{place} holds no scores on problem suites; run `evaluate --suite` first.")
     written = []
     for suite in suites:
-        with matplotlib.rc_context(STYLE):
+        with matplotlib.rc_context(STYLE | {"text.parse_math": False}):  # a suite's name is a name, whatever is in it
             figure, table = draw(frame, suite)
+            content = svg(figure, suite)
         path = place / "figures" / f"{suite}.svg"
-        files.write_atomic(path, svg(figure, suite))
+        files.write_atomic(path, content)
         files.write_atomic(path.with_suffix(".csv"), table.to_csv(index=False))
         written.append(path)
     return written
