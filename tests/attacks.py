@@ -1,8 +1,8 @@
 """Attacks on the sandbox, run in it by test_promises.py: `python3 -I -S attacks.py ABOUT NAME…`, ABOUT a JSON object.
 
 Each is a function that returns whether it had its effect (None: that is seen outside only); an error of the system is a
-refusal. Of several each runs in a process of its own. Printed is one JSON object: name -> "held", "refused", "LIMIT", null or what
-went wrong.
+refusal. Of several each runs in a process of its own. Printed is one JSON object: name -> "held", "refused", "LIMIT", null
+or what went wrong.
 """
 
 import ctypes
@@ -320,6 +320,13 @@ def console():
 @attack
 def kill_caller():
     os.kill(ABOUT["pid"], 0)
+    return True
+
+
+@attack
+def slow_caller():
+    """To what it is, so that nothing changes where it may."""
+    os.setpriority(os.PRIO_PROCESS, ABOUT["pid"], os.getpriority(os.PRIO_PROCESS, ABOUT["pid"]))
     return True
 
 

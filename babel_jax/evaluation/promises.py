@@ -96,6 +96,7 @@ PROMISES = (
     _row("terminal", "keyboard", "types into a terminal (TIOCSTI)", "R R R", FILTER),
     _row("terminal", "console", "types into a console (TIOCLINUX)", "R R R", FILTER),
     _row("processes", "kill_caller", "sends the caller a signal", "R R RL"),
+    _row("processes", "slow_caller", "changes the caller's priority", "R R RL"),
     _row("processes", "stop_group", "stops all of its process group", "H H H"),
     _row("processes", "trace_caller", "traces the caller (ptrace)", "R R R", FILTER),
     _row("processes", "trace_first", "traces the first process", "R R R", FILTER),

@@ -418,7 +418,10 @@ class Sandbox:
 
     def _build_filter(self) -> syscalls.Filter | None:
         try:
-            return syscalls.build(self.level)
+            built = syscalls.build(self.level)
+            with ThreadPoolExecutor(1) as thread:  # not every kernel takes one
+                thread.submit(syscalls.confine_thread, built.program).result()
+            return built
         except OSError as error:
             self._without_filter = one_line(error)
             return None
@@ -526,7 +529,8 @@ def _prlimit(limits: Limits, processes: int) -> list[str]:
     seconds = math.ceil(limits.cpu_seconds)  # hard and soft: a program cannot catch it
     return [
         *("prlimit", f"--cpu={seconds}:{seconds}", f"--as={limits.memory_bytes}", f"--fsize={limits.file_bytes}"),
-        *(f"--nproc={processes}", "--nofile=256", "--core=0", f"--stack={8 << 20}", "--"),
+        *(f"--nproc={processes}", "--nofile=256", "--core=0", f"--stack={8 << 20}"),
+        *(f"--memlock={64 << 10}", "--msgqueue=0", "--nice=0", "--rtprio=0", "--"),
     ]
 
 
@@ -689,6 +693,15 @@ def _folder(name, place: int | None) -> int:
 
 
 @contextlib.contextmanager
+def _opened(place: str) -> Iterator[int]:
+    folder = _folder(place, None)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
     """A new folder for what programs read and write, which is removed afterwards whatever they have made in it."""
     place = Path(tempfile.mkdtemp(prefix=prefix))
@@ -705,9 +718,12 @@ def remove_tree(place: Path | str) -> None:
       SandboxError: something cannot be removed.
     """
     place = os.fspath(place)
-    with contextlib.suppress(OSError):  # the usual case: files in one folder, which need no process of its own
-        for name in os.listdir(place):
-            os.unlink(os.path.join(place, name))
+    with (
+        contextlib.suppress(OSError),
+        _opened(place) as folder,
+    ):  # mostly files in one folder: they need no other process
+        for name in os.listdir(folder):
+            os.unlink(name, dir_fd=folder)
         os.rmdir(place)
         return
     if subprocess.run(["rm", "-rf", "--", place], capture_output=True, env={"PATH": PATH}).returncode:
