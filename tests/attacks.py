@@ -494,7 +494,7 @@ def memory_together():
     for _ in range(4):
         if os.fork() == 0:
             kept = b"1" * (100 << 20)
-            time.sleep(2)
+            time.sleep(1)
             os._exit(not kept)
     return not any([os.wait()[1] for _ in range(4)])
 

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from remote import IN_MEMORY, PYTHON, QUICK, SERVER, SOMEBODY, Remote
+from remote import IN_MEMORY, PYTHON, QUICK, SERVER, SOMEBODY, Remote, without_libseccomp
 
 from babel_jax.errors import UserError
 from babel_jax.evaluation import problems, sandbox, syscalls, toolchains
@@ -63,7 +63,9 @@ def opened(request, open_directory):
         if user == "unprivileged" and os.geteuid() == 0:
             found = stack.enter_context(contextlib.closing(Remote(level, open_directory)))
         else:
-            found = stack.enter_context(Sandbox(level, 2))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(tempfile, "tempdir", IN_MEMORY["TMPDIR"])
+                found = stack.enter_context(Sandbox(level, 2))
             found.pid = os.getpid()
         found.user = user
         yield found
@@ -664,10 +666,6 @@ print(ctypes.CDLL(None).syscall({number}, KEYCTL_SEARCH, SESSION, b"user", b"bab
     with ThreadPoolExecutor(1) as thread:  # the keyring is a thread's
         bare, inside, filter = thread.submit(with_a_key).result()
     assert (bare, inside) == ("True\n", "False") and filter.startswith("none" if missing else "libseccomp")
-
-
-def without_libseccomp():
-    raise OSError(f"libseccomp.so.2 not found; {syscalls.INSTALL}")
 
 
 def test_a_kernel_that_takes_no_filter(monkeypatch):
