@@ -145,6 +145,23 @@ def other_families():
 
 
 @attack
+def other_protocols():
+    """DCCP, L2TP, SCTP, UDPLite, SMC, MPTCP; some have a high bit that the kernel ignores."""
+    kinds = (
+        (socket.SOCK_STREAM, 262),
+        (socket.SOCK_STREAM, 132),
+        (socket.SOCK_DGRAM, 136),
+        (6, 33),
+        (2, 115),
+        (1, 256),
+    )
+    return any_of(
+        *(lambda k=k, n=n: call("socket", socket.AF_INET, k, n) for k, n in kinds),
+        lambda: call("socket", socket.AF_INET, socket.SOCK_STREAM, (1 << 32) | 262),
+    )
+
+
+@attack
 def wide_family():
     return any_of(*(lambda n=n: call("socket", (1 << 32) | n, socket.SOCK_DGRAM, 0) for n in (16, 40)))
 

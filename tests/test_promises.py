@@ -22,10 +22,10 @@ from babel_jax.evaluation.promises import HELD, LIMIT, PROMISES
 from babel_jax.evaluation.sandbox import LEVELS, Limits
 
 HERE = Path(__file__).parent
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="the tests do not run as root, so cannot run as two users"),
-    pytest.mark.skipif(not Path(PYTHON).exists(), reason=f"Python: there is no {PYTHON} to run attacks with"),
-]
+as_two_users = pytest.mark.skipif(
+    os.geteuid() != 0 or not Path(PYTHON).exists(),
+    reason=f"Python: the tests do not run as root, or there is no {PYTHON}",
+)
 LIMITS = Limits(cpu_seconds=5, wall_seconds=60, tmp_bytes=2 << 20, file_bytes=16 << 20)
 ALONE = {  # attack -> its limits and what ends the program where it is held; all others are run by one program
     "stop_group": (Limits(wall_seconds=0.5), "wall"),
@@ -147,6 +147,7 @@ def results():
         yield {(user, level): pool.submit(carried_out, level, user) for user, level in COMBINATIONS}
 
 
+@as_two_users
 @pytest.mark.parametrize(
     ("user", "level"), COMBINATIONS, ids=lambda value: {None: "root", SOMEBODY: "user"}.get(value, value)
 )
@@ -192,6 +193,7 @@ SUCCEED_OUTSIDE = (  # where no container forbids it
 )
 
 
+@as_two_users
 def test_the_attacks_are_real():
     """Outside of a sandbox, as an unprivileged user, they have their effect."""
     if "Seccomp:\t0\n" not in Path("/proc/self/status").read_text():

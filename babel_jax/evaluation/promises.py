@@ -70,6 +70,7 @@ PROMISES = (
     _row("network", "netlink", "opens a socket to the kernel (AF_NETLINK)", "R R R", FILTER),
     _row("network", "kernel_crypto", "opens a socket to the kernel's ciphers (AF_ALG)", "R R R", FILTER),
     _row("network", "other_families", "opens a socket of any other family", "R R R", FILTER),
+    _row("network", "other_protocols", "opens a socket of other protocols than TCP and UDP", "R R R", FILTER),
     _row("network", "wide_family", "hides a family behind upper bits that the kernel ignores", "R R R", FILTER),
     _row("files", "read_secret", "reads a file that its owner, the caller, has closed to others", "R R RL"),
     _row("files", "read_open", "reads a file outside that everybody may read", "R R L"),
