@@ -94,7 +94,7 @@ class Outside:
 def carried_out(level: str, user: int | None) -> tuple[dict, dict]:
     """What became of each attack, and what should: name -> one of MEANING."""
     with contextlib.ExitStack() as stack:
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="test_promises_")))
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="test_promises_", dir="/var/tmp")))
         place.chmod(0o755)
         (place / "outside").mkdir()
         outside = Outside(place / "outside", user, stack)
@@ -199,7 +199,7 @@ def test_the_attacks_are_real():
     if "Seccomp:\t0\n" not in Path("/proc/self/status").read_text():
         pytest.skip("these tests are themselves under a filter")
     with contextlib.ExitStack() as stack:
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="test_promises_")))
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="test_promises_", dir="/var/tmp")))
         os.chown(place, SOMEBODY, SOMEBODY)
         outside = Outside(place, SOMEBODY, stack)
         become = ["setpriv", "--reuid", str(SOMEBODY), "--regid", str(SOMEBODY), "--clear-groups", "--"]
