@@ -1,8 +1,8 @@
 """Attacks on the sandbox, run in it by test_promises.py: `python3 -I -S attacks.py ABOUT NAME…`, ABOUT a JSON object.
 
 Each is a function that returns whether it had its effect (None: that is seen outside only); an error of the system is a
-refusal. Of several each runs in a process of its own. Printed is one JSON object: name -> "held", "refused", "LIMIT", null or what
-went wrong.
+refusal. Of several each runs in a process of its own. Printed is one JSON object: name -> "held", "refused", "LIMIT", null
+or what went wrong.
 """
 
 import ctypes
@@ -142,6 +142,23 @@ def other_families():
     numbers = [number for number in range(64) if number not in known]
     pairs = [lambda n=n: check(libc.socketpair(n, 1, 0, (ctypes.c_int * 2)())) for n in numbers]
     return any_of(*(lambda n=n: family(n) for n in numbers), *pairs)
+
+
+@attack
+def other_protocols():
+    """DCCP, L2TP, SCTP, UDPLite, SMC, MPTCP; some have a high bit that the kernel ignores."""
+    kinds = (
+        (socket.SOCK_STREAM, 262),
+        (socket.SOCK_STREAM, 132),
+        (socket.SOCK_DGRAM, 136),
+        (6, 33),
+        (2, 115),
+        (1, 256),
+    )
+    return any_of(
+        *(lambda k=k, n=n: call("socket", socket.AF_INET, k, n) for k, n in kinds),
+        lambda: call("socket", socket.AF_INET, socket.SOCK_STREAM, (1 << 32) | 262),
+    )
 
 
 @attack
@@ -324,6 +341,13 @@ def kill_caller():
 
 
 @attack
+def slow_caller():
+    """To what it is, so that nothing changes where it may."""
+    os.setpriority(os.PRIO_PROCESS, ABOUT["pid"], os.getpriority(os.PRIO_PROCESS, ABOUT["pid"]))
+    return True
+
+
+@attack
 def stop_group():
     os.kill(0, 19)
     time.sleep(60)
@@ -487,7 +511,7 @@ def memory_together():
     for _ in range(4):
         if os.fork() == 0:
             kept = b"1" * (100 << 20)
-            time.sleep(2)
+            time.sleep(1)
             os._exit(not kept)
     return not any([os.wait()[1] for _ in range(4)])
 
@@ -561,7 +585,7 @@ def many_files():
     place = f"/tmp/many_{os.getpid()}"
     os.mkdir(place)
     try:
-        for n in range(3000):
+        for n in range(600):  # more than fit, where their number is bounded
             os.close(os.open(f"{place}/{n}", os.O_CREAT))
     finally:
         for name in os.listdir(place):

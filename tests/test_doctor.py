@@ -5,9 +5,11 @@ import io
 import shutil
 
 import pytest
+from remote import without_libseccomp
 
 from babel_jax import __main__
-from babel_jax.evaluation import doctor, sandbox, toolchains
+from babel_jax.evaluation import doctor, sandbox, syscalls, toolchains
+from babel_jax.evaluation.promises import PROMISES
 from babel_jax.evaluation.sandbox import Finished
 from babel_jax.evaluation.toolchains import Execution
 from babel_jax.languages import LANGUAGES
@@ -46,6 +48,7 @@ def test_this_machine(printed):
     assert f"sandbox: {strongest}\n" in printed
     if strongest == "bubblewrap":
         assert "contained, 11 of 11 attacks" in printed and "NOT" not in printed
+        assert f"held back by this level, as tested: {len(PROMISES) - 1} of {len(PROMISES)} attacks; not:" in printed
 
 
 def test_nothing_is_installed(tmp_path, monkeypatch, capsys):
@@ -64,11 +67,23 @@ def test_a_weak_sandbox(tmp_path, monkeypatch):
     monkeypatch.setattr(toolchains, "SEARCHED", str(tmp_path))
     found = doctor.examine(tmp_path)
     held = found["contained"]
-    assert not held["reads a file outside"] and not held["writes a file outside"] and not held["has a network"]
+    assert not held["reads a file outside"] and not held["writes a file outside"]
     assert all(held[name] for name in ("200 processes", "3 GB of memory", "never ends", "sleeps", "stays behind"))
     text = doctor.table(found)
     assert "not bubblewrap: switched off" in text and "apt-get install bubblewrap" in text
-    assert "NOT contained: reads a file outside, writes a file outside, has a network" in text
+    assert "NOT contained: reads a file outside, writes a file outside\n" in text
+    assert "writes to a named pipe outside" in text and "System V" not in text
+
+
+def test_without_libseccomp(tmp_path, monkeypatch):
+    """The level is still there, and what it no longer promises is said, with the line that mends it."""
+    monkeypatch.setattr(syscalls, "_library", without_libseccomp)
+    monkeypatch.setattr(toolchains, "SEARCHED", str(tmp_path))
+    text = doctor.table(doctor.examine(tmp_path))
+    assert "  filter of system calls: none: libseccomp.so.2 not found; apt-get install libseccomp2\n" in text
+    unwrapped = " ".join(text.split())
+    assert "keeps memory in System V shared memory; " in unwrapped and "(AF_VSOCK); " in unwrapped
+    assert max(map(len, text.partition("held back")[2].partition("\n\n")[0].splitlines())) <= 118
 
 
 class Careless:
@@ -93,8 +108,9 @@ def test_a_toolchain_that_does_not_judge(monkeypatch, tmp_path):
     assert {name: good for name, (good, _) in verdicts.items()} == {"passes": True, "fails": False, "times out": False}
     monkeypatch.setattr(toolchains, "find", lambda name: Careless())
     row = doctor._language("python", "a sandbox", tmp_path)
-    found = {"levels": {}, "sandbox": {"level": "bubblewrap", "user": "own", "control_groups": "pids"}}
-    lines = doctor.table(found | {"contained": {}, "languages": [row]}).splitlines()
+    about = {"level": "bubblewrap", "user": "own", "control_groups": "pids", "filter": "none: not installed"}
+    found = {"levels": {}, "sandbox": about, "contained": {}, "not_promised": [], "languages": [row]}
+    lines = doctor.table(found).splitlines()
     assert lines[-4].split() == ["Python", "0", "yes", "NO", "NO"]
     assert lines[-3].split() == ["fails:", "passed"] and "libboost-dev" in lines[-1]
     gone = doctor.verdicts(Careless(status=1), None)

@@ -5,8 +5,10 @@ harm nothing, and must succeed: so it is the sandbox that stops them elsewhere, 
 """
 
 import contextlib
+import ctypes
 import json
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -16,13 +18,14 @@ import tempfile
 import threading
 import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from remote import PYTHON, QUICK, SERVER, SOMEBODY, Remote
+from remote import IN_MEMORY, PYTHON, QUICK, SERVER, SOMEBODY, Remote, without_libseccomp
 
 from babel_jax.errors import UserError
-from babel_jax.evaluation import sandbox
+from babel_jax.evaluation import problems, sandbox, syscalls, toolchains
 from babel_jax.evaluation.sandbox import LEVELS, Finished, Limits, Sandbox, SandboxError
 
 NAMESPACES = ("bubblewrap", "unshare")
@@ -60,7 +63,9 @@ def opened(request, open_directory):
         if user == "unprivileged" and os.geteuid() == 0:
             found = stack.enter_context(contextlib.closing(Remote(level, open_directory)))
         else:
-            found = stack.enter_context(Sandbox(level, 2))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(tempfile, "tempdir", IN_MEMORY["TMPDIR"])
+                found = stack.enter_context(Sandbox(level, 2))
             found.pid = os.getpid()
         found.user = user
         yield found
@@ -274,6 +279,22 @@ if ctypes.CDLL(None).ptrace(PTRACE_SEIZE, pid, 0, 0) == 0: print("traced")
         assert found == ""
 
 
+@pytest.mark.parametrize("level", NAMESPACES)
+def test_the_first_process_is_bounded_too(level):
+    """Who gets hold of it (it had no limits, and could be traced) has no more memory and no more processes."""
+    need(level)
+    limits = Limits(memory_bytes=300 << 20, processes=17, file_bytes=3 << 20)
+    with Sandbox(level, 1) as opened:
+        source = "print(*open('/proc/1/limits'), '|', *open('/proc/self/limits'))"
+        first, _, own = said(attack(opened, source, limits=limits)).partition("|")
+    assert [line.split() for line in first.strip().splitlines()] == [line.split() for line in own.strip().splitlines()]
+    assert (
+        str(300 << 20) in first
+        and " 17 " in first
+        and "unlimited" not in first.split("Max processes")[1].split("\n")[0]
+    )
+
+
 def test_kill_all(opened):
     if opened.level == "rlimits" and opened.user == "unprivileged":
         pytest.skip("rlimits without root: not promised")
@@ -437,6 +458,40 @@ os.mkdir("closed"), open("closed/file", "w"), os.chmod("closed", 0)
     assert said(attack(opened, "import os; print(os.listdir())")) == "[]" and os.listdir(opened._directory) == before
 
 
+def test_a_link_that_is_left_is_not_followed(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "file").write_text("x")
+    for name, target in (("link", tmp_path / "kept"), ("dangling", "nowhere"), ("file", tmp_path / "kept" / "file")):
+        (tmp_path / name).symlink_to(target)
+        sandbox.remove_tree(tmp_path / name)
+    with sandbox.temporary_folder("test_sandbox_") as folder:
+        (folder / "link").symlink_to(tmp_path / "kept")
+    assert [place.name for place in sorted(tmp_path.rglob("*"))] == ["kept", "file"] and not folder.exists()
+
+
+def test_files_left_where_all_may_write_are_removed_but_not_what_was_there(open_directory):
+    """At the level rlimits, of programs of root: also what belongs to the same user, and was there before."""
+    if os.geteuid() != 0:
+        pytest.skip("the tests do not run as root")
+    given = Path(tempfile.mkdtemp(prefix="test_sandbox_given_", dir="/tmp"))
+    word = f"left_by_a_test_{os.getpid()}"
+    source = """
+import os, sys
+for place in ("/tmp", "/var/tmp", "/dev/shm"):
+    os.symlink("/etc", f"{place}/{sys.argv[1]}.link")
+    os.makedirs(f"{place}/{sys.argv[1]}/a/b"), os.chmod(f"{place}/{sys.argv[1]}", 0)
+open("{out}/kept", "w")
+"""
+    try:
+        with Sandbox("rlimits", 1) as opened:
+            assert attack(opened, source, word, writes={"out": given}).status == 0
+            assert opened.run(["true"]).status == 0
+        assert os.listdir(given) == ["kept"] and Path("/etc/passwd").exists()
+        assert not [place for folder in ("/tmp", "/var/tmp", "/dev/shm") for place in Path(folder).glob(f"{word}*")]
+    finally:
+        sandbox.remove_tree(given)
+
+
 # Network
 
 
@@ -532,6 +587,128 @@ def here(request):
     need(request.param)
     with Sandbox(request.param, 4) as found:
         yield found
+
+
+@pytest.fixture
+def in_memory(monkeypatch):
+    """Folders are made where it takes no time to remove many of them."""
+    if os.access(IN_MEMORY["TMPDIR"], os.W_OK):
+        monkeypatch.setattr(tempfile, "tempdir", IN_MEMORY["TMPDIR"])
+
+
+def test_a_deep_tree_is_read_and_removed(in_memory):
+    """Deeper than Python's recursion, than a path may be long, and than files may be open."""
+    with sandbox.temporary_folder("test_sandbox_") as place:
+        folder, names = sandbox._folder(place, None), ["d" * 200 if n % 2 else "d" for n in range(2500)]
+        for name in names:
+            os.mkdir(name, 0o700, dir_fd=folder)
+            os.close(os.open("file", os.O_CREAT, 0o600, dir_fd=folder))
+            folder = sandbox._folder(name, folder)
+        os.close(folder)
+        opened = len(os.listdir("/proc/self/fd"))
+        at_a_time = [len(os.listdir("/proc/self/fd")) for _ in sandbox._folders(place)]
+        assert len(at_a_time) == 2501 and max(at_a_time) <= opened + 1
+        sandbox._let_others_read(place)
+        folder = sandbox._folder(place, None)
+        for name in names:
+            assert os.fstat(folder).st_mode & 0o777 == 0o755
+            assert os.stat("file", dir_fd=folder).st_mode & 0o777 == 0o644
+            folder = sandbox._folder(name, folder)
+        os.close(folder)
+    assert not place.exists()
+
+
+class Digging(toolchains.Toolchain):
+    """Its compiler leaves nested folders where it may write."""
+
+    language = "python"
+
+    def __init__(self):
+        super().__init__("0", ())
+
+    def _recipe(self, code, sentinel, repair_imports):
+        source = "import os\nos.chdir('{build}')\nfor n in range(1500): os.mkdir('d' * 99); os.chdir('d' * 99)\nos.chmod('.', 0)"
+        return toolchains.Recipe({}, (PYTHON, "-I", "-S", "-c", source), ("sh", "-c", "echo {build}"))
+
+
+def test_nested_folders_of_a_program_do_not_end_the_evaluation(here, in_memory, tmp_path):
+    with here.reachable(tmp_path / "cache") as cache:
+        toolchain = Digging()
+        toolchain.prepare(cache)
+        words = {"sentinel": None, "compile_limits": QUICK, "run_limits": QUICK}
+        execution = toolchain.execute(here, problems.Code("python", "", ""), **words)
+    assert execution.compiled.status == execution.ran.status == 0, execution
+    assert not Path(execution.ran.stdout.decode().strip()).exists()
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["filter", "no filter"])
+def test_a_keyring_of_its_own(here, monkeypatch, missing):
+    """Also where there is no filter: what the caller keeps in its session keyring is not in the program's."""
+    number = syscalls.KEYCTL.get(platform.machine())
+    if number is None or not Path("/proc/keys").exists():
+        pytest.skip("the kernel has no keys, or their calls are not known for this machine")
+    if missing:
+        monkeypatch.setattr(syscalls, "_library", without_libseccomp)
+    source = f"""
+import ctypes
+KEYCTL_SEARCH, SESSION = 10, -3
+print(ctypes.CDLL(None).syscall({number}, KEYCTL_SEARCH, SESSION, b"user", b"babel_jax_test", 0) > 0)
+"""
+
+    def with_a_key():
+        syscalls.confine_thread(None)
+        ADD_KEY, SESSION = number - 2, -3
+        assert ctypes.CDLL(None).syscall(ADD_KEY, b"user", b"babel_jax_test", b"secret", 6, SESSION) > 0
+        bare = subprocess.run([PYTHON, "-c", source], capture_output=True, text=True).stdout
+        with Sandbox(here.level, 1) as opened:
+            return bare, said(attack(opened, source)), opened.describe()["filter"]
+
+    with ThreadPoolExecutor(1) as thread:  # the keyring is a thread's
+        bare, inside, filter = thread.submit(with_a_key).result()
+    assert (bare, inside) == ("True\n", "False") and filter.startswith("none" if missing else "libseccomp")
+
+
+def test_a_kernel_that_takes_no_filter(monkeypatch):
+    def refuses(program):
+        if program is not None:
+            raise OSError(22, "no filter of system calls: Invalid argument")
+
+    monkeypatch.setattr(syscalls, "confine_thread", refuses)
+    with Sandbox("rlimits", 1) as opened:
+        assert opened.describe()["filter"] == "none: [Errno 22] no filter of system calls: Invalid argument"
+        assert opened.run(["true"]).status == 0
+
+
+RIGHT = """
+import asyncio, concurrent.futures, ctypes, fcntl, multiprocessing, os, select, socket, subprocess, tempfile, threading
+def square(x): return x * x
+async def later():
+    process = await asyncio.create_subprocess_exec("true")
+    return await asyncio.gather(asyncio.sleep(0, 1), process.wait())
+if __name__ == "__main__":
+    with multiprocessing.Pool(2) as pool: print(pool.map(square, [1, 2]), end=" ")
+    with concurrent.futures.ProcessPoolExecutor(2) as pool: print(list(pool.map(square, [3])), end=" ")
+    print(asyncio.run(later()), end=" ")
+    queue = multiprocessing.Queue(); queue.put(4); print(queue.get(), end=" ")
+    with tempfile.TemporaryFile() as file: file.write(b"x"); fcntl.flock(file, fcntl.LOCK_EX)
+    left, right = socket.socketpair(); left.send(b"5"); print(right.recv(1), end=" ")
+    thread = threading.Thread(target=print, args=(6,)); thread.start(); thread.join()
+    print(subprocess.run("echo 7 | cat", shell=True, capture_output=True, text=True).stdout, end="")
+"""
+
+
+def test_what_right_programs_use(opened):
+    assert said(attack(opened, RIGHT)) == "[1, 4] [9] [1, 0] 4 b'5' 6\n7"
+
+
+@pytest.mark.parametrize("level", NAMESPACES)
+def test_odd_names_of_folders(level, open_directory):
+    need(level)
+    place = open_directory / "a b\t#c\\d\ne,é'\"$(x)"
+    place.mkdir(exist_ok=True)
+    (place / "data").write_text("data")
+    with Sandbox(level, 1) as opened:
+        assert said(opened.run(["cat", "{code}/data"], reads={"code": place})) == "data"
 
 
 def test_what_cannot_start(here, tmp_path):

@@ -195,15 +195,15 @@ class Sandbox:
 
     def close(self) -> None:
         """Removes what the sandbox made outside; programs that still run make this fail."""
-        for slot in self._slots:
-            for group in set(slot.groups.values()):
-                _remove_group(group)
+        slots, self._slots = self._slots, []
+        for slot in slots:
             if slot.filter is not None:
                 os.close(slot.filter)
-        remove_tree(self._directory)
+            for group in set(slot.groups.values()):
+                _remove_group(group)
         for claim in self._claims:
             claim.close()
-        self._slots = []
+        remove_tree(self._directory)
 
     def run(
         self,
@@ -331,7 +331,6 @@ class Sandbox:
         if self.level == "unshare":
             powerless = ["setpriv", *other, "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]
             user = [] if slot.uid is not None else ["unshare", "--user", "--map-root-user", "--"]
-            root = self._directory / "root"
             root, table = self._directory / "root", self._directory / f"{slot.index}.fstab"
             table.write_bytes(os.fsencode(_table(root, directories, limits)))
             script = 'mount --all --fstab "$0" && exec setsid chroot "$@"'
@@ -412,7 +411,8 @@ class Sandbox:
         """Starts a command from a thread that is good for nothing else afterwards."""
         if slot.filter is not None:  # bubblewrap makes more calls itself, and loads the filter when it has made them
             os.lseek(slot.filter, 0, os.SEEK_SET)
-        syscalls.confine_thread(None if self.level == "bubblewrap" else self._filter and self._filter.program)
+        elsewhere = self.level == "bubblewrap" or self._filter is None
+        syscalls.confine_thread(None if elsewhere else self._filter.program)
         return subprocess.Popen(
             command,
             stdin=stdin,
@@ -426,7 +426,10 @@ class Sandbox:
 
     def _build_filter(self) -> syscalls.Filter | None:
         try:
-            return syscalls.build(self.level)
+            built = syscalls.build(self.level)
+            with ThreadPoolExecutor(1) as thread:  # not every kernel takes one
+                thread.submit(syscalls.confine_thread, built.program).result()
+            return built
         except OSError as error:
             self._without_filter = one_line(error)
             return None
@@ -546,7 +549,8 @@ def _prlimit(limits: Limits, processes: int) -> list[str]:
     seconds = math.ceil(limits.cpu_seconds)  # hard and soft: a program cannot catch it
     return [
         *("prlimit", f"--cpu={seconds}:{seconds}", f"--as={limits.memory_bytes}", f"--fsize={limits.file_bytes}"),
-        *(f"--nproc={processes}", "--nofile=256", "--core=0", f"--stack={8 << 20}", "--"),
+        *(f"--nproc={processes}", "--nofile=256", "--core=0", f"--stack={8 << 20}"),
+        *(f"--memlock={64 << 10}", "--msgqueue=0", "--nice=0", "--rtprio=0", "--"),
     ]
 
 
@@ -611,15 +615,15 @@ _STREAMS = tuple((f"/dev/{name}", f"/proc/self/fd/{n}") for n, name in enumerate
 
 def _table(root: Path, directories, limits: Limits) -> str:
     """The mounts that make `root` what bubblewrap shows, as in fstab(5): so one command makes them all."""
-    inside = [Path(place) for place in _writable_mounts()]
+    for name in directories:
+        root.joinpath(name).mkdir(exist_ok=True)
+    mounted = _writable_mounts()
     table = [(root, root, "none", _read_only(root))]
-    shown = [(Path(place), place[1:], False) for place in _system()]
-    shown += [(directory, name, writable) for name, (directory, writable) in directories.items()]
-    for place, name, writable in shown:
-        root.joinpath(name).mkdir(exist_ok=True) if place.is_dir() else None
+    shown = {place[1:]: (Path(place), False) for place in _system()} | directories
+    for name, (place, writable) in shown.items():
         table.append((place, root / name, "none", "rbind" if writable else _read_only(place)))
-        for below in inside:
-            if not writable and place in below.parents:
+        for below in mounted:
+            if not writable and place in below.parents:  # what is mounted in it keeps its own flags
                 table.append((below, root / name / below.relative_to(place), "none", _read_only(below)))
     table += [(place, root / place[1:], "none", "bind") for place in _DEVICES]
     table.append(("proc", root / "proc", "proc", "nosuid,nodev,noexec"))
@@ -709,6 +713,15 @@ def _folder(name, place: int | None) -> int:
 
 
 @contextlib.contextmanager
+def _opened(place: str) -> Iterator[int]:
+    folder = _folder(place, None)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
     """A new folder for what programs read and write, which is removed afterwards whatever they have made in it."""
     place = Path(tempfile.mkdtemp(prefix=prefix))
@@ -725,11 +738,11 @@ def remove_tree(place: Path | str) -> None:
       SandboxError: something cannot be removed.
     """
     place = os.fspath(place)
-    with contextlib.suppress(OSError):  # the usual case: files in one folder, which need no process of its own
-        for name in os.listdir(place):
-            os.unlink(os.path.join(place, name))
+    with contextlib.suppress(OSError), _opened(place) as folder:
+        for name in os.listdir(folder):
+            os.unlink(name, dir_fd=folder)
         os.rmdir(place)
-        return
+        return  # mostly there are only files: it takes no process of its own
     if subprocess.run(["rm", "-rf", "--", place], capture_output=True, env={"PATH": PATH}).returncode:
         subprocess.run(["chmod", "-R", "u+rwX", "--", place], capture_output=True, env={"PATH": PATH})
         removed = subprocess.run(["rm", "-rf", "--", place], capture_output=True, env={"PATH": PATH})

@@ -37,7 +37,7 @@ REFUSED = {
 # What the commands of the level unshare need to set it up. The program behind them has no capability to do any of it, and,
 # being in a changed root directory, cannot get one in a user namespace (user_namespaces(7)).
 SETTING_UP = "mount unshare chroot"
-AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
+AF_UNIX, AF_INET, AF_INET6, IPPROTO_UDP = 1, 2, 10, 17
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # write what seems to come from the keyboard
 CLONE_NEW = 0x7E020080  # all CLONE_NEW…: clone(2), time_namespaces(7)
 KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}  # syscalls(2): the machines whose calls have been looked at
@@ -103,6 +103,9 @@ def build(level: str) -> Filter:
             for family in {*range(highest + 1)} - {*allowed}:
                 refuse(name, _Comparison(0, EQUAL, family), why=errno.EAFNOSUPPORT)
             refuse(name, _Comparison(0, GREATER, highest), why=errno.EAFNOSUPPORT)  # compared as 64 bits
+        refuse(
+            "socket", _Comparison(2, GREATER, IPPROTO_UDP), why=errno.EPROTONOSUPPORT
+        )  # MPTCP, SCTP, L2TP and others
         newest = _newest(library)
         with tempfile.TemporaryFile() as file:
             _check(library.seccomp_export_bpf(context, file.fileno()), "seccomp_export_bpf")
