@@ -201,6 +201,7 @@ def _unfinished(code: Code) -> str:
         if 2 * conditions.count("endif") != len(conditions):
             return "the program ends inside of an #if"
         body = re.sub(rf"{DIRECTIVE}.*", "", body)
+    body = re.sub(r"<\?(?:php|=)?\s*\Z", "", body) if code.language == "php" else body
     last = "" if open_at_end else body.strip()[-1:]
     if code.language != "go" and last not in ("", ";", "{", "}"):
         return "the program ends inside of a statement"

@@ -166,7 +166,7 @@ def launch():
     try:
         code, code_of_tests = compiled()
     except SyntaxError as error:
-        show(type(error), error, None)  # as Python does before a program runs: without a traceback
+        show(type(error), error.with_traceback(None), None)  # as Python does where a program does not begin
         return 1
     names = Names({name: value for name, value in __builtins__.items() if name not in DECLARED})
     names[DECIDE] = decide
