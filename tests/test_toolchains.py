@@ -172,8 +172,6 @@ def test_text_beyond_ascii_reaches_the_program(execute, language):
 @pytest.mark.parametrize(
     "language, body, tests",
     [
-        ("python", "def f():\n    pass\n", "if f():\n"),  # the message quotes the last line
-        ("python", "def f():\n    pass\n", "raise Exception(open(__file__).read())\n"),
         (
             "php",
             "<?php\nfunction f() { return 1; }\n?>\n",
@@ -186,6 +184,14 @@ def test_quoting_the_program_shows_no_sentinel(execute, language, body, tests):
     execution = execute(Code(language, body, tests))
     assert SENTINEL[:16].encode() in execution.ran.stdout + execution.ran.stderr
     assert not execution.sentinel_seen
+
+
+@pytest.mark.parametrize("tests", ["if f():\n", "raise Exception(open(__file__).read())\n"])
+def test_a_program_of_python_does_not_hold_the_sentinel(execute, tests):
+    """A message quotes its last line."""
+    execution = execute(Code("python", "def f():\n    pass\n", tests))
+    assert b"def f()" in execution.ran.stderr or b"if f()" in execution.ran.stderr
+    assert execution.ran.status == 1 and SENTINEL[:16].encode() not in execution.ran.stdout + execution.ran.stderr
 
 
 def test_python_prints_the_sentinel_past_what_the_program_did_to_its_output(execute):

@@ -42,7 +42,10 @@ LEVELS = ("bubblewrap", "unshare", "rlimits")  # strongest first
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 FIRST_UID, LAST_UID = 60600, 61183  # given out by no distribution: systemd, "Users, Groups, UIDs and GIDs"
 GRACE_SECONDS = 10  # a killed program is gone by then, or the sandbox has failed
-WATCHED_PLACES, WATCHED_BYTES = 20, 500  # of output that is left out: how many places `watch_for` keeps, and how much of each
+WATCHED_PLACES, WATCHED_BYTES = (
+    20,
+    500,
+)  # of output that is left out: how many places `watch_for` keeps, and how much of each
 
 
 @dataclasses.dataclass(frozen=True)

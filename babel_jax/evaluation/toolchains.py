@@ -187,7 +187,12 @@ def _joined(code: Code, *more: str) -> str:
 
 
 DIRECTIVE = r"(?m)^[ \t\f\v]*(?:#|%:)[ \t\f\v]*"
-LINE_ENDS = {"php": "\r\n?", "csharp": "\r\n?|[\u2028\u2029]", "go": "\r\n", "cpp": "\r\n?"}  # as the compilers take them
+LINE_ENDS = {
+    "php": "\r\n?",
+    "csharp": "\r\n?|[\u2028\u2029]",
+    "go": "\r\n",
+    "cpp": "\r\n?",
+}  # as the compilers take them
 
 
 def _unfinished(code: Code) -> str:
@@ -284,7 +289,9 @@ class Python(Toolchain):
 
     def _make(self, place):
         script = "import py_compile, sys; py_compile.compile(sys.argv[1], sys.argv[2], 'launcher.py', doraise=True)"
-        _output(self._python, *self.OPTIONS, "-c", script, SHIMS / "launcher.py", place / "launcher.pyc", language="python")
+        _output(
+            self._python, *self.OPTIONS, "-c", script, SHIMS / "launcher.py", place / "launcher.pyc", language="python"
+        )
 
     def _refused(self, code, apart):
         if "\0" in code.body + code.tests:  # until 3.11.4 it hid the rest of its line, and no error was said
@@ -332,7 +339,10 @@ class PHP(Toolchain):
         if sentinel is not None:
             first, second = _halves(sentinel)
             tests = _replaced("php", code.tests, self.ASSERT, r"\\babel_jax_assert")
-            code, command = dataclasses.replace(code, tests=tests), (*command, "-d", "auto_prepend_file={tools}/assert.php")
+            code, command = (
+                dataclasses.replace(code, tests=tests),
+                (*command, "-d", "auto_prepend_file={tools}/assert.php"),
+            )
             end = (f'\\fwrite(\\STDERR, "\\n{first}" . "{second}\\n");\n',)
         return Recipe({"program.php": _joined(code, *end)}, (), (*command, "{code}/program.php"))
 
@@ -379,7 +389,6 @@ class CSharp(Toolchain):
             (str(self._mono), *run),
             environment,
         )
-
 
     def _refused(self, code, apart):
         if apart and re.search(rf"{DIRECTIVE}undef\s+DEBUG\b", _code("csharp", code.body)[0]):
@@ -459,11 +468,39 @@ func main() {
 }
 """
 # What Go's specification declares before a program, but for what programs of older Go define themselves (min, max, clear).
-GO_PREDECLARED = frozenset(
-    "any bool byte comparable complex64 complex128 error float32 float64 int int8 int16 int32 int64 rune string uint uint8 "
-    "uint16 uint32 uint64 uintptr true false iota nil append cap close complex copy delete imag len make new panic print "
-    "println real recover".split()
-)
+GO_PREDECLARED = {
+    *(
+        "any",
+        "bool",
+        "byte",
+        "comparable",
+        "complex64",
+        "complex128",
+        "error",
+        "float32",
+        "float64",
+        "int",
+        "int8",
+        "int16",
+    ),
+    *(
+        "int32",
+        "int64",
+        "rune",
+        "string",
+        "uint",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "uintptr",
+        "true",
+        "false",
+        "iota",
+    ),
+    *("nil", "append", "cap", "close", "complex", "copy", "delete", "imag", "len", "make", "new", "panic", "print"),
+    *("println", "real", "recover"),
+}
 
 
 class Go(Toolchain):
@@ -546,7 +583,9 @@ class Go(Toolchain):
 
 CPP_LIBRARIES = ("libstdc++.so.6", "libc.so.6", "libm.so.6", "libgcc_s.so.1")
 # A function that the tests define: from the beginning of a line to its body.
-CPP_FUNCTION = re.compile(r"^[A-Za-z_][^;{}()=]*[\s&*>](?!(?:main|if|for|while|switch|catch)\b)(\w+)\s*\([^()]*\)\s*\{", re.MULTILINE)
+CPP_FUNCTION = re.compile(
+    r"^[A-Za-z_][^;{}()=]*[\s&*>](?!(?:main|if|for|while|switch|catch)\b)(\w+)\s*\([^()]*\)\s*\{", re.MULTILINE
+)
 CPP_CHECKED = """"$@" || exit
 nm -C --defined-only {build}/program > {build}/symbols && awk -f {tools}/symbols.awk {tools}/library_functions {build}/symbols"""
 
@@ -634,7 +673,9 @@ class Cpp(Toolchain):
         tests = code.tests
         both = set(CPP_FUNCTION.findall(_code("cpp", tests)[0])) & _names("cpp", code.body) - set(code.declares)
         for name in sorted(both):
-            mine = f"{name}_{hashlib.sha256((code.body + tests).encode()).hexdigest()[:16]}"  # it cannot hold its own hash
+            mine = (
+                f"{name}_{hashlib.sha256((code.body + tests).encode()).hexdigest()[:16]}"  # it cannot hold its own hash
+            )
             tests = _replaced("cpp", tests, rf"(?<![\w.>:]){name}\b", mine)
         return dataclasses.replace(code, tests="".join(head) + tests)
 

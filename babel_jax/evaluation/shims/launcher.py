@@ -122,7 +122,7 @@ def holds(name, one, other):
 
 def decide(names, one, *others):
     """What stands in the tests for `one == other` and for chains of comparisons."""
-    for name, other in zip(names.split(), others):
+    for name, other in zip(names.split(), others):  # noqa: B905, an older Python may judge
         result = OPERATIONS[name](one, other)
         if not result:
             return result
