@@ -47,10 +47,7 @@ LEVELS = ("bubblewrap", "unshare", "rlimits")  # strongest first
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 FIRST_UID, LAST_UID = 60600, 61183  # given out by no distribution: systemd, "Users, Groups, UIDs and GIDs"
 GRACE_SECONDS = 10  # a killed program is gone by then, or the sandbox has failed
-WATCHED_PLACES, WATCHED_BYTES = (
-    20,
-    500,
-)  # of output that is left out: how many places `watch_for` keeps, and how much of each
+WATCHED_PLACES, WATCHED_BYTES = 20, 500  # what `watch_for` keeps of output that is left out: how often, how much each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,7 +211,7 @@ class Sandbox:
         writes: Mapping[str, Path] = {},
         environment: Mapping[str, str] = {},
         slot: int = 0,
-        watch_for: re.Pattern[bytes] | None = None,
+        watch_for: str = "",
     ) -> Finished:
         """Runs one program to its end, in an empty directory of its own, with nothing to read on stdin.
 
@@ -224,7 +221,8 @@ class Sandbox:
           reads: name -> directory outside that the program may read. Root makes it and the files in it readable to all.
           writes: name -> directory outside that the program may change; root gives it to the slot's user.
           environment: all there is besides PATH, HOME, TMPDIR and LANG.
-          watch_for: where it is found in the output that `Limits.output_bytes` leaves out, that place is kept nevertheless.
+          watch_for: a regular expression (re.MULTILINE); of the output that `Limits.output_bytes` leaves out, the last places
+            where it is found are kept nevertheless.
 
         Raises:
           SandboxError: the program was not started, or could not be ended.
@@ -483,15 +481,16 @@ class _Stream:
             self.pieces.append(piece)
         return True
 
-    def kept(self, watch_for: re.Pattern | None = None) -> bytes:
+    def kept(self, watch_for: str = "") -> bytes:
         """The first and the last half of `keep` bytes; of what lies between, the last places that `watch_for` finds."""
         content = b"".join(self.pieces)
         first, last = self.keep // 2, len(content) - (self.keep - self.keep // 2)
         if last <= first:
             return content
-        kept = [(0, first)]
-        found = watch_for.finditer(content, first, last) if watch_for else ()
-        for match in collections.deque(found, WATCHED_PLACES):
+        kept, near = [(0, first)], (max(first - WATCHED_BYTES, 0), last + WATCHED_BYTES)  # it may lie across an edge
+        found = re.compile(watch_for.encode(), re.MULTILINE).finditer(content, *near) if watch_for else ()
+        between = (match for match in found if match.end() > first and match.start() < last)
+        for match in collections.deque(between, WATCHED_PLACES):
             kept.append((max(match.start(), kept[-1][1]), min(max(match.end(), match.start() + WATCHED_BYTES), last)))
         parts, end = [], 0
         for start, stop in (*kept, (last, len(content))):

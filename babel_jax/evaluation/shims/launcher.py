@@ -122,7 +122,7 @@ def holds(name, one, other):
 
 def decide(names, one, *others):
     """What stands in the tests for `one == other` and for chains of comparisons."""
-    for name, other in zip(names.split(), others):
+    for name, other in zip(names.split(), others):  # noqa: B905, an older Python may judge
         result = OPERATIONS[name](one, other)
         if not result:
             return result
@@ -166,7 +166,7 @@ def launch():
     try:
         code, code_of_tests = compiled()
     except SyntaxError as error:
-        show(type(error), error, None)  # as Python does before a program runs: without a traceback
+        show(type(error), error.with_traceback(None), None)  # as Python does where a program does not begin
         return 1
     names = Names({name: value for name, value in __builtins__.items() if name not in DECLARED})
     names[DECIDE] = decide

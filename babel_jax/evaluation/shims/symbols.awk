@@ -10,6 +10,8 @@ function forged(name) {
     exit 1
 }
 
+BEGIN { of_collections = "^std::operator *(==|!=)\\(std::(__cxx11::)?(vector|basic_string|list|deque|map|set|multi|unordered_|array|pair|tuple)" }
+
 FNR == NR { library[$0]; next }
 
 $2 !~ /^[TtWui]$/ { next }
@@ -29,8 +31,8 @@ match(name, /operator *(==|!=)[(<]/) {
     gsub(/(std|__gnu_cxx)::[A-Za-z_0-9:]+/, "", types)
     gsub(/unsigned|signed|const|bool|wchar_t|char16_t|char32_t|char|short|int|long|float|double|true|false/, "", types)
     if (types ~ /[A-Za-z_]/) next
-    if (scope == "" || scope == "(anonymous namespace)::" || scope == "namespace)::") forged(name)
-    if (scope == "std::" && (kind ~ /[Tt]/ || (!returns && name ~ /std::(__cxx11::)?(vector|basic_string|list|deque|map|set|multi|unordered|array|pair|tuple)/))) forged(name)
+    if (scope == "" || scope ~ /namespace\)::$/) forged(name)
+    if (scope == "std::" && (kind ~ /[Tt]/ || !returns && name ~ of_collections)) forged(name)
 }
 
 END { exit failed }
