@@ -125,7 +125,7 @@ class FourBytes:
 def test_a_site_within_a_token_is_left_out(before, cut):
     head = "abcd" * call_sites.FEWEST_TOKENS + before
     whole = call_sites._offsets(FourBytes(), head + "call(x)")
-    found = call_sites._cut(head + "call(x)", len(head), "call", "ring", FourBytes(), whole)
+    found = call_sites._cut(head + "call(x)", len(head), len(head), "call", "ring", FourBytes(), whole)
     assert (found is not None) == cut
     if cut:
         np.testing.assert_array_equal(found[0], whole[0][: call_sites.FEWEST_TOKENS])
@@ -134,7 +134,7 @@ def test_a_site_within_a_token_is_left_out(before, cut):
 def test_too_little_context_is_left_out():
     head = "abcd" * (call_sites.FEWEST_TOKENS - 1)
     whole = call_sites._offsets(FourBytes(), head + "call(x)")
-    assert call_sites._cut(head + "call(x)", len(head), "call", "ring", FourBytes(), whole) is None
+    assert call_sites._cut(head + "call(x)", len(head), len(head), "call", "ring", FourBytes(), whole) is None
 
 
 def test_pairs_with_the_same_identifier_share_its_sites(trained):
