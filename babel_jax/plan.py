@@ -16,7 +16,7 @@ from babel_jax.material import Material
 from babel_jax.optimum import algorithm1
 from babel_jax.organism import world
 from babel_jax.organism.languages import DIALECTS
-from babel_jax.schema import SEED, Choice, Key, Many, Number, Place, Section, Table, Text
+from babel_jax.schema import SEED, TOP, Choice, Key, Many, Number, Place, Section, Table, Text
 from babel_jax.training import config as run_config
 
 PER_LANGUAGE = ("continual", "control", "new_only", "replay")  # with several new languages there is one of each
@@ -55,7 +55,9 @@ STUDY = Section(
         "original": Key(Table(Number(above=0, high=1e18)), {}, "token amounts of the original corpus, by language"),
         # From-scratch mixes beside the original one, all of `runs.mix`'s steps:
         "sweep": Key(_SHARES, (), "shares of the new languages, split among them as in the original"),
-        "swarm": Key(Number(low=0, high=10_000, whole=True), 0, "random mixes per seed, of one seed each, for the mixing law"),
+        "swarm": Key(
+            Number(low=0, high=10_000, whole=True), 0, "random mixes per seed, of one seed each, for the mixing law"
+        ),
         "candidates": Key(
             Many(Text("the name of a candidate", filled=True), once=True),
             (),
@@ -71,7 +73,7 @@ def default() -> ConfigDict:
     return from_changes({})
 
 
-def from_changes(changes: dict, at: Place = Place()) -> ConfigDict:
+def from_changes(changes: dict, at: Place = TOP) -> ConfigDict:
     """A study's config with `changes` (nested mappings); its sections `world`, `common` and `runs` hold only what they change.
 
     Raises:
@@ -99,7 +101,9 @@ def validate(config: ConfigDict) -> None:
     for key in ("sweep", "replay"):
         names = collections.Counter(f"{share:.4f}" for share in config[key])
         if twice := [name for name, count in names.items() if count > 1]:
-            raise UserError(f"{key} has two shares that are {twice[0]} to four digits, by which a run is named; leave one out.")
+            raise UserError(
+                f"{key} has two shares that are {twice[0]} to four digits, by which a run is named; leave one out."
+            )
     if config.kind == "organism":
         world_config(config)
 
@@ -228,7 +232,9 @@ def _named(stage: dict, names: dict[str, str], run: str) -> dict:
     """A stage with the languages' names in place of those that stand for them."""
     weights = {names.get(source, source): weight for source, weight in stage["weights"].items()}
     if len(weights) < len(stage["weights"]):
-        raise UserError(f"run '{run}' gives {', '.join(stage['weights'])} weights, of which two are one source; leave one out.")
+        raise UserError(
+            f"run '{run}' gives {', '.join(stage['weights'])} weights, of which two are one source; leave one out."
+        )
     return stage | {"weights": weights}
 
 
@@ -246,7 +252,9 @@ def _mix(config, name: str, workdir, mixes) -> dict:
     found = mixtures.read(file) if file and file.exists() else mixes.get(name)
     if found:
         if "steps" not in found:
-            raise UserError(f"{file} does not say for how many steps it is; add `steps`, or delete it to have it made again.")
+            raise UserError(
+                f"{file} does not say for how many steps it is; add `steps`, or delete it to have it made again."
+            )
         return {"stages": found["stages"], "steps": found["steps"]}
     share, amounts = _share_of(f"mix_{name}", name), original_weights(config)
     of_new = sum(amounts.values()) - amounts[config.primary]

@@ -35,6 +35,7 @@ from babel_jax.training.loop import (
     check_same_config,
     check_trained_as,
     is_done,
+    last_step,
     locked,
     mixture_of,
     parent_is_gone,
@@ -200,10 +201,15 @@ def train_one(config: ConfigDict, workdir, seed: int, name: str, profile_dir=Non
     `probing`: see `execute`.
     """
     plan.check_run(config, name)
+    plan.original_share(config)
     workdir = files.path(workdir)
     run = plan.make_run_config(config, name, seed, workdir)
     _check_runs(config, [name], workdir, seed)
     _check_runs(config, [other for other in _plain_runs(config) if other != name], workdir, seed, here=False)
+    directory = workdir / f"seed{seed}"
+    if not (directory / name / "checkpoints").exists():  # a run that goes on has taken its start already
+        for source in plan.needs(config, name):
+            last_step(directory / source)
     check_same_config(workdir, run_config.plain(config), hosts.is_first())
     _say_length(config, run, seed, name)
     board = Board(run.steps, 1, 1)
@@ -332,7 +338,9 @@ def run(config: ConfigDict, workdir, jobs: int):
 def _plain_runs(config) -> list[str]:
     """The planned runs whose mixture stands in the config, not in a file of the study."""
     if "mix" in config.runs and config.runs.mix.get("mixture"):  # `train --run=mix --mixture=FILE`: no other mix can be
-        config = ConfigDict(config.to_dict() | {"runs": {role: run for role, run in config.runs.items() if role != "mix"}})
+        config = ConfigDict(
+            config.to_dict() | {"runs": {role: run for role, run in config.runs.items() if role != "mix"}}
+        )
     return [name for name in plan.planned_runs(config, config.seeds[0]) if not candidates.has_file(name)]
 
 
@@ -361,7 +369,11 @@ def _check_runs(config, names, workdir, seed: int | None = None, mixes=plan.NO_M
 def _check_start(config, name: str, names, directory) -> None:
     """Refuses a run that starts from one that is neither done nor among the runs to come."""
     for source in plan.needs(config, name):
-        if source not in names and source not in plan.planned_runs(config, config.seeds[0]) and not is_done(directory / source):
+        if (
+            source not in names
+            and source not in plan.planned_runs(config, config.seeds[0])
+            and not is_done(directory / source)
+        ):
             raise UserError(
                 f"init_from is '{source}', which is neither a run of the study nor a finished one in {directory}; name another."
             )

@@ -39,12 +39,16 @@ _NAME = Text("a name", filled=True)
 _LICENCE = Text("the name of a licence", filled=True)
 SOURCE = Section(
     {
-        "path": Key(Text("a folder, an archive or a data file", filled=True), REQUIRED, "a folder, an archive or a data file"),
+        "path": Key(
+            Text("a folder, an archive or a data file", filled=True), REQUIRED, "a folder, an archive or a data file"
+        ),
         "format": Key(Choice("format", FORMATS), "auto", "of its files"),
         "name": Key(_NAME, None, "what leads the paths of its documents (default: the last part of its path)"),
         "licence": Key(Either((_LICENCE, Many(_LICENCE, least=1))), None, "of all that it holds"),
         "columns": Key(
-            Section({name: Key(_NAME, "content" if name == "content" else None, "of a table") for name in COLUMNS}, True),
+            Section(
+                {name: Key(_NAME, "content" if name == "content" else None, "of a table") for name in COLUMNS}, True
+            ),
             {},
             "what the columns of a table are called",
         ),
@@ -55,7 +59,9 @@ SOURCE = Section(
 LANGUAGE = Section(
     {
         "max_megabytes": Key(Number(above=0), None, "of what is kept, drawn evenly"),
-        "sources": Key(Many(Either((Text("a path", filled=True), SOURCE)), least=1), REQUIRED, "a list of paths or tables"),
+        "sources": Key(
+            Many(Either((Text("a path", filled=True), SOURCE)), least=1), REQUIRED, "a list of paths or tables"
+        ),
     },
     none_is_absent=True,
 )
@@ -68,7 +74,9 @@ NEAR_DUPLICATES = Section(
 )
 CLEAN = Section(  # the steps in their order
     {
-        "licence": Key(Either((Flag(), Many(_LICENCE, least=1))), False, "those that are kept; true: the permissive ones"),
+        "licence": Key(
+            Either((Flag(), Many(_LICENCE, least=1))), False, "those that are kept; true: the permissive ones"
+        ),
         "size": Key(Flag(), True, "drops files that are too small or too large"),
         "encoding": Key(Flag(), True, "drops what is no text, or hardly ASCII"),
         "generated": Key(Flag(), True, "drops generated files"),
@@ -76,7 +84,9 @@ CLEAN = Section(  # the steps in their order
         "exact_duplicates": Key(Flag(), True, "keeps one of equal files, also but for comments and whitespace"),
         "near_duplicates": Key(Either((Flag(), NEAR_DUPLICATES)), True, "keeps one of files that are alike"),
         "decontaminate": Key(
-            Either((Flag((False,)), Many(Text("a suite, such as mxeval:FOLDER", filled=True)))), (), "suites that are kept out"
+            Either((Flag((False,)), Many(Text("a suite, such as mxeval:FOLDER", filled=True)))),
+            (),
+            "suites that are kept out",
         ),
         "redact": Key(Flag(), True, "hides addresses and keys"),
         "quality": Key(Flag(), True, "drops files of long lines or few letters"),
@@ -219,7 +229,9 @@ def _clean(given, licences_told):
     if steps["licence"] is not False:
         steps["licence"] = list(PERMISSIVE if steps["licence"] is True else steps["licence"])
     if steps["near_duplicates"] is not False:
-        steps["near_duplicates"] = NEAR_DUPLICATES.complete({} if steps["near_duplicates"] is True else steps["near_duplicates"])
+        steps["near_duplicates"] = NEAR_DUPLICATES.complete(
+            {} if steps["near_duplicates"] is True else steps["near_duplicates"]
+        )
     steps["decontaminate"] = list(steps["decontaminate"] or ())
     return steps
 
@@ -244,7 +256,9 @@ class _Loader(yaml.SafeLoader):
 
     def construct_number(self, node):
         if re.fullmatch(r"[-+]?(0[0-9_]+|.*:.*)", node.value):
-            raise ValueError(f"{node.value} is a number of base 8 or 60 in YAML; write it in base 10, or as text in quotes")
+            raise ValueError(
+                f"{node.value} is a number of base 8 or 60 in YAML; write it in base 10, or as text in quotes"
+            )
         return self.yaml_constructors[f"{node.tag} as in YAML"](self, node)
 
 

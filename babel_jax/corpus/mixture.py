@@ -26,7 +26,9 @@ STAGES = Many(
     Section(
         {
             "tokens": Key(Number(low=0, high=1e18, whole=True, exponents=True), REQUIRED, "how many; 0: the rest"),
-            "weights": Key(Table(Number(low=0, high=1e18)), REQUIRED, "source -> weight; of a config's stages also the roles"),
+            "weights": Key(
+                Table(Number(low=0, high=1e18)), REQUIRED, "source -> weight; of a config's stages also the roles"
+            ),
         }
     ),
     least=1,

@@ -10,7 +10,7 @@ from babel_jax.corpus.mixture import STAGES
 from babel_jax.errors import UserError
 from babel_jax.model import attention
 from babel_jax.model.decoder import DTYPES, PRESETS, REMAT_POLICIES, DecoderConfig
-from babel_jax.schema import SEED, Choice, Flag, Key, Many, Number, Pattern, Place, Section, Table, Text
+from babel_jax.schema import SEED, TOP, Choice, Flag, Key, Many, Number, Pattern, Place, Section, Table, Text
 from babel_jax.training.optimizer import DECAYED, MOMENT_DTYPES, NAMES, SCHEDULES
 from babel_jax.training.writers import check_wandb
 
@@ -21,7 +21,9 @@ _MOST_RATE = 1e30  # what float32 can hold, with room for a factor
 
 OPTIMIZER = Section(
     {
-        "name": Key(Choice("optimizer", NAMES), "adamw", "muon: block matrices by Muon, all else by Adam, at the same rate"),
+        "name": Key(
+            Choice("optimizer", NAMES), "adamw", "muon: block matrices by Muon, all else by Adam, at the same rate"
+        ),
         "learning_rate": Key(Number(low=1e-20, high=_MOST_RATE), 1e-3, "the peak"),
         "warmup_steps": Key(_STEPS, 20, "steps over which the rate rises to its peak in a straight line"),
         "schedule": Key(Choice("schedule", SCHEDULES), "constant", "see `learning_rate` in training/optimizer.py"),
@@ -32,7 +34,9 @@ OPTIMIZER = Section(
         "momentum": Key(_BELOW_ONE, 0.95, "of Muon"),
         "epsilon": Key(Number(low=1e-30, high=1e4), 1e-8, "added to the root of the second moment"),
         "mu_dtype": Key(
-            Choice("optimizer.mu_dtype", MOMENT_DTYPES), "float32", "of the first moment; bfloat16 saves 2 bytes a parameter"
+            Choice("optimizer.mu_dtype", MOMENT_DTYPES),
+            "float32",
+            "of the first moment; bfloat16 saves 2 bytes a parameter",
         ),
         "weight_decay": Key(Number(low=0, high=1e4), 0.1, "decoupled, times the learning rate"),
         "decayed": Key(Pattern(), DECAYED, "regex of the leaf paths that decay"),
@@ -57,18 +61,24 @@ RUN = Section(
             "micro-batches of a step: the gradient of the whole batch with a part of its memory",
         ),
         "init_from": Key(
-            Text(), "", "finished run whose last parameters this one starts from, with a fresh optimiser; beside its own"
+            Text(),
+            "",
+            "finished run whose last parameters this one starts from, with a fresh optimiser; beside its own",
         ),
         "stop_every": Key(
             _STEPS, 0, "train to a criterion instead of a fixed number of steps: checked every so many (0: never)"
         ),
         "stop_accuracy": Key(_BELOW_ONE, 0.0, "the criterion: a higher share of the problems solved in the primary"),
-        "checkpoint_steps": Key(Many(_STEPS, once=True), (), "checkpoints that are kept and measured, besides the last"),
+        "checkpoint_steps": Key(
+            Many(_STEPS, once=True), (), "checkpoints that are kept and measured, besides the last"
+        ),
         "checkpoint_every": Key(_STEPS, 0, "also one every so many steps (0: none)"),
         "checkpoint_growth": Key(
             Number(low=1.001, high=1e6, also=(0,)), 0.0, "also after 1, g, g^2, ... steps, rounded (0: none)"
         ),
-        "resume_every": Key(_STEPS, 0, "steps between checkpoints that only serve to resume; the newest is kept (0: none)"),
+        "resume_every": Key(
+            _STEPS, 0, "steps between checkpoints that only serve to resume; the newest is kept (0: none)"
+        ),
         "resume_minutes": Key(Number(low=0), 10.0, "minutes between such checkpoints (0: none)"),
         "bad_step": Key(
             Choice("bad_step", BAD_STEPS),
@@ -76,16 +86,24 @@ RUN = Section(
             "a step whose loss or gradient is no finite number, or a spike, changes nothing; then stop, or skip it",
         ),
         "spike_factor": Key(
-            Number(low=0, high=1e30), 0.0, "a loss so many running deviations above the running mean is a spike (0: never)"
+            Number(low=0, high=1e30),
+            0.0,
+            "a loss so many running deviations above the running mean is a spike (0: never)",
         ),
         "model": Key(
             Section(
                 {
-                    "preset": Key(Choice("model preset", PRESETS), "tiny", "shape of the decoder, see model/decoder.py"),
+                    "preset": Key(
+                        Choice("model preset", PRESETS), "tiny", "shape of the decoder, see model/decoder.py"
+                    ),
                     "tied_head": Key(Flag(), True, "the output embedding is the input embedding"),
-                    "dtype": Key(Choice("compute dtype", DTYPES), "float32", "of the computation; parameters are float32"),
+                    "dtype": Key(
+                        Choice("compute dtype", DTYPES), "float32", "of the computation; parameters are float32"
+                    ),
                     "remat": Key(
-                        Choice("remat policy", ("auto", *REMAT_POLICIES)), "auto", "what the backward pass computes again"
+                        Choice("remat policy", ("auto", *REMAT_POLICIES)),
+                        "auto",
+                        "what the backward pass computes again",
                     ),
                     "attention": Key(
                         Choice("attention back end", ("auto", *attention.BACKENDS)), "auto", "see model/attention.py"
@@ -101,7 +119,9 @@ RUN = Section(
             Number(low=0), 0.0, "a run that would see a source more often than that is refused (0: none is)"
         ),
         "online": Key(
-            Section({"every": Key(_STEPS, 0, "steps between two choices (0: never); `stages` gives the first weights")}),
+            Section(
+                {"every": Key(_STEPS, 0, "steps between two choices (0: never); `stages` gives the first weights")}
+            ),
             {},
             "weights that are chosen while the run trains",
         ),
@@ -109,7 +129,9 @@ RUN = Section(
         "mesh": Key(
             Section(
                 {
-                    "data": Key(_AXIS, -1, "copies of the parameters, each with a part of the batch (-1: what is left)"),
+                    "data": Key(
+                        _AXIS, -1, "copies of the parameters, each with a part of the batch (-1: what is left)"
+                    ),
                     "fsdp": Key(_AXIS, 1, "devices that share a copy, each with a part of the batch"),
                     "tensor": Key(_AXIS, 1, "devices that share each matrix product"),
                 }
@@ -129,7 +151,7 @@ def default() -> ConfigDict:
     return ConfigDict(RUN.complete({}))
 
 
-def override(config: ConfigDict, changes, where: Place = Place()) -> ConfigDict:
+def override(config: ConfigDict, changes, where: Place = TOP) -> ConfigDict:
     """A run's config with `changes` (nested mappings) applied.
 
     Raises:
@@ -150,7 +172,9 @@ def validate(config: ConfigDict) -> None:
     if list(config.mesh.values()).count(-1) > 1:
         raise UserError(f"mesh is {config.mesh.to_dict()}; one axis at most may be -1.")
     if config.stop_every > config.steps:
-        raise UserError(f"stop_every is {config.stop_every} and steps {config.steps}, so that nothing would ever be asked.")
+        raise UserError(
+            f"stop_every is {config.stop_every} and steps {config.steps}, so that nothing would ever be asked."
+        )
     _validate_online(config)
     late = [step for step in config.checkpoint_steps if step > config.steps]
     if late:
