@@ -15,7 +15,7 @@ from babel_jax.material import Material
 from babel_jax.optimum import algorithm1
 from babel_jax.organism import world
 from babel_jax.organism.languages import DIALECTS
-from babel_jax.schema import SEED, Choice, Key, Many, Number, Place, Section, Table, Text
+from babel_jax.schema import SEED, TOP, Choice, Key, Many, Number, Place, Section, Table, Text
 from babel_jax.training import config as run_config
 
 PER_LANGUAGE = ("continual", "control", "new_only", "replay")  # with several new languages there is one of each
@@ -72,7 +72,7 @@ def default() -> ConfigDict:
     return from_changes({})
 
 
-def from_changes(changes: dict, at: Place = Place()) -> ConfigDict:
+def from_changes(changes: dict, at: Place = TOP) -> ConfigDict:
     """A study's config with `changes` (nested mappings); its sections `world`, `common` and `runs` hold only what they change.
 
     Raises:

@@ -56,7 +56,7 @@ class Place:
     path: tuple[str, ...] = ()
 
     def __truediv__(self, key) -> "Place":
-        return Place(self.where, (*self.path, str(key)))
+        return Place(self.where, (*self.path, _name(key)))
 
     def __str__(self):
         return ": ".join(part for part in (self.where, ".".join(self.path)) if part) or "the config"
@@ -69,9 +69,12 @@ class Place:
 
     def unknown_key(self, key, known: Iterable[str]) -> UserError:
         if self.where:
-            return self.error(str(unknown_name("key", str(key), known)))
+            return self.error(str(unknown_name("key", _name(key), known)))
         prefix = "".join(f"{part}." for part in self.path)
-        return unknown_name("config key", f"{prefix}{key}", [f"{prefix}{name}" for name in known])
+        return unknown_name("config key", f"{prefix}{_name(key)}", [f"{prefix}{name}" for name in known])
+
+
+TOP = Place()  # of a config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +197,7 @@ class Choice:
         if not self.takes(value):
             raise at.wrong(value, self.wants)
         if value not in self.names:
-            raise at.error(str(unknown_name(self.noun, value, self.names)))
+            raise at.error(str(unknown_name(self.noun, _name(value), self.names)))
         return str(value)
 
 
@@ -317,7 +320,7 @@ class Section:
     def takes(self, value) -> bool:
         return isinstance(value, dict | ConfigDict)
 
-    def check(self, value, at: Place = Place()) -> dict:
+    def check(self, value, at: Place = TOP) -> dict:
         if not self.takes(value):
             raise at.wrong(value, self.wants)
         found = {}
@@ -371,10 +374,14 @@ def shown(value) -> str:
     cut = reprlib.Repr()
     cut.maxstring = cut.maxother = cut.maxlong = 60
     try:
-        text = cut.repr(value)
+        text = " ".join(cut.repr(value).split())  # a ConfigDict's has lines
     except Exception:  # a repr may do anything, and numbers of more than 4300 digits have none
         text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _name(key) -> str:
+    return key if isinstance(key, str) and key.isprintable() and len(key) <= 60 else shown(key)
 
 
 def _written(number: float) -> str:
@@ -418,9 +425,9 @@ def from_python(place: str, what: str, examples: str):
                     "text, FILE.py nothing."
                 ) from error
             return _resolved(get_config(*given))
-    except UserError:
+    except (UserError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # whatever the user's file raises
+    except BaseException as error:  # whatever the user's file raises, SystemExit too
         raise UserError(f"the {what} {path} cannot be run: {_raised(error, path)}; correct it.") from error
 
 

@@ -35,6 +35,7 @@ from babel_jax.training.loop import (
     check_same_config,
     check_trained_as,
     is_done,
+    last_step,
     locked,
     mixture_of,
     parent_is_gone,
@@ -200,10 +201,15 @@ def train_one(config: ConfigDict, workdir, seed: int, name: str, profile_dir=Non
     `probing`: see `execute`.
     """
     plan.check_run(config, name)
+    plan.original_share(config)
     workdir = files.path(workdir)
     run = plan.make_run_config(config, name, seed, workdir)
     _check_runs(config, [name], workdir, seed)
     _check_runs(config, [other for other in _plain_runs(config) if other != name], workdir, seed, here=False)
+    directory = workdir / f"seed{seed}"
+    if not (directory / name / "checkpoints").exists():  # a run that goes on has taken its start already
+        for source in plan.needs(config, name):
+            last_step(directory / source)
     check_same_config(workdir, run_config.plain(config), hosts.is_first())
     _say_length(config, run, seed, name)
     board = Board(run.steps, 1, 1)

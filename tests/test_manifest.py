@@ -120,7 +120,10 @@ def of_source(**source):
         ({}, "m must have the key 'languages'"),
         (of(languages={}), "m: languages must be a table of at least 1, each a table of"),
         (of(languages={"php": None}), "m: languages.php must be a table"),
-        (of(languages={"php": {"sources": []}}), "m: languages.php.sources must be a list of at least 1, each a path or a table"),
+        (
+            of(languages={"php": {"sources": []}}),
+            "m: languages.php.sources must be a list of at least 1, each a path or a table",
+        ),
         (of(languages={"php": {"sources": "a"}}), "m: languages.php.sources must be a list of .*, not 'a'"),
         (of(languages={"php": {}}), "m: languages.php must have the key 'sources'"),
         (of(languages={"php": {"sources": [7]}}), r"m: languages.php.sources.0 must be a path or a table of path"),
@@ -157,7 +160,10 @@ def of_source(**source):
         (of(clean={"redact": 1}), "m: clean.redact must be true or false, not 1"),
         (of(clean={"licence": "MIT"}), "m: clean.licence must be true or false or a list"),
         (of(clean={"decontaminate": True}), "m: clean.decontaminate must be false or a list, each a suite"),
-        (of(clean={"near_duplicates": {"threshold": 1.5}}), "near_duplicates.threshold must be a number above 0 and of at most 1, not 1.5"),
+        (
+            of(clean={"near_duplicates": {"threshold": 1.5}}),
+            "near_duplicates.threshold must be a number above 0 and of at most 1, not 1.5",
+        ),
         (
             of(clean={"near_duplicates": {"by": "rense"}}),
             "near_duplicates.by: unknown method 'rense'; did you mean 'rensa'",

@@ -275,7 +275,9 @@ def test_a_run_that_repeats_too_much_is_refused_before_it_is_trained(capsys, con
     workdir = tmp_path / "W"
     study_here = ["study", f"--config={config_file}", f"--workdir={workdir}", "--jobs=1"]
     assert "max_epochs is 0.01" in error_of(capsys, *study_here, "--config.runs.new_only.max_epochs=0.01")
-    assert "common.max_epochs must be a number of at least 0, not -1.0" in error_of(capsys, *study_here, "--config.common.max_epochs=-1.0")
+    assert "common.max_epochs must be a number of at least 0, not -1.0" in error_of(
+        capsys, *study_here, "--config.common.max_epochs=-1.0"
+    )
     assert not workdir.exists()
     once = make_run(steps=len(MATERIAL.sources["python"]) // 8, max_epochs=1.0)
     assert loop.mixture_of(once, MATERIAL).epochs(once.steps * 8)["python"] <= 1

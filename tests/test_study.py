@@ -89,6 +89,58 @@ def test_a_wrong_setting_is_one_line_and_writes_nothing(capsys, config_file, tmp
     assert not workdir.exists()
 
 
+@pytest.mark.parametrize("verb", ["study", "train"])
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ("original.php=0", "original.php must be a number above 0"),
+        ("original={'go':3}", "must give tokens for python, php"),
+        ("runs.control.stages=({'tokens':0,'weights':{'pyhton':1}},)", "unknown source of the mixture 'pyhton'"),
+        ("runs.control.stages=({'tokens':5,'weights':{'python':1}},)", "only the last stage"),
+        ("runs.control.stages=({'tokens':0,'weights':{'new':1,'php':1}},)", "two are one source"),
+        ("runs.control.checkpoint_steps=(0,99)", "run 'control': checkpoint_steps [99] lie outside"),
+        ("runs.control.max_epochs=0.01", "run 'control': source 'php_control' would be seen"),
+        ("runs.control.accumulation=3", "run 'control': batch_size is 16 and accumulation 3"),
+        ("runs.control.mixture=absent.json", "run 'control': cannot read absent.json"),
+        ("runs.control.init_from=nothing", "init_from is 'nothing', which is neither a run of the study"),
+        ("runs.primary_only.init_from=continual", "runs start from each other: "),
+        ("runs.mix.max_epochs=0.01", "run 'mix_0.6765': source"),
+        ("world.problems=500", "half of the pairs must be left for documents"),
+        ("common.optimizer.decayed=nothing", "unknown parameter pattern in optimizer.decayed 'nothing'"),
+        ("common.mesh.tensor=2", "does not fit 1 devices"),
+        ("common.model.attention=splash", "it is a TPU kernel"),
+        ("common.wandb_project=mine", "the package wandb is not installed"),
+    ],
+)
+def test_whatever_is_wrong_with_any_run_is_said_before_the_workdir_is_marked(
+    monkeypatch, capsys, config_file, tmp_path, verb, setting, message
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    arguments = {"study": ["--jobs=1"], "train": ["--run=new_only"]}[verb]
+    command = [verb, f"--config={config_file}", f"--config.{setting}", f"--workdir={tmp_path / 'W'}", *arguments]
+    assert message in error_of(capsys, *command)
+    assert not (tmp_path / "W").exists()
+
+
+def test_a_run_that_is_refused_can_be_mended_where_it_is(capsys, config_file, tmp_path):
+    command = [
+        "train",
+        f"--config={config_file}",
+        f"--workdir={tmp_path}",
+        "--run=continual",
+        "--config.runs.continual.steps=2",
+    ]
+    command += ["--config.runs.continual.checkpoint_steps=()"]
+    assert "primary_only is not done; train that run to its end first" in error_of(capsys, *command)
+    assert "did you mean 'mix'" in error_of(capsys, *command, "--run=mixx")
+    assert list(tmp_path.iterdir()) == []
+    mended = [*command[:3], "--run=new_only", "--config.runs.new_only.steps=2", *command[4:]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study.measure, "measure_run", lambda *rest: None)
+        assert main([str(argument) for argument in mended]) == 0
+    assert loop.last_step(tmp_path / "seed0" / "new_only") == 2
+
+
 def test_wrong_verbs_files_and_runs(capsys, config_file, tmp_path):
     workdir = tmp_path / "W"
     assert "did you mean 'study'" in error_of(capsys, "stduy")
@@ -273,6 +325,45 @@ def test_killed_at_any_moment_it_ends_the_same(config_file, whole, tmp_path):
     assert_same_results(results(config_file, tmp_path), results(config_file, whole[0]))
 
 
+def as_if_trained(config_file, workdir, name):
+    """The study's config; its workdir has what `train` leaves of a run before its first checkpoint."""
+    config = load_config(str(config_file), [])
+    loop.check_same_config(workdir, study.run_config.plain(config))
+    run_dir = workdir / "seed0" / name
+    (run_dir / "checkpoints").mkdir(parents=True)
+    run, material = plan.make_run_config(config, name, 0, workdir), study._cached_materials(config, 0, name)[0]
+    loop.check_same_config(run_dir, {"config": study.run_config.plain(run), "material": material.fingerprint})
+    return config
+
+
+def tree(directory) -> dict:
+    return {path: path.stat().st_mtime_ns for path in directory.rglob("*")}
+
+
+def test_evaluate_refuses_a_config_that_is_not_the_runs(monkeypatch, capsys, config_file, tmp_path):
+    """Else measurements of another world, or of a corpus that was built anew, would stand among the run's."""
+    monkeypatch.setattr(study.measure, "measure_run", lambda *rest: 1 / 0)
+    as_if_trained(config_file, tmp_path, "new_only")
+    before = tree(tmp_path)
+    command = ["evaluate", f"--config={config_file}", f"--workdir={tmp_path}", "--run=new_only"]
+    assert "world.problems was 40 and is now 30" in error_of(capsys, *command, "--config.world.problems=30")
+    assert "is no run of a study, or has no checkpoint yet" in error_of(capsys, *command, "--seed=1")
+    assert "is no run of a study" in error_of(
+        capsys, *command[:2], f"--workdir={tmp_path / 'absent'}", "--run=new_only"
+    )
+    mixture = tmp_path.parent / "other.json"
+    mixtures.write(mixture, {"stages": [{"tokens": 0, "weights": {"php": 0.5, "python": 0.5}}]})
+    assert "config.stages was" in error_of(capsys, *command, f"--mixture={mixture}")
+    assert tree(tmp_path) == before
+    stored = json.loads((tmp_path / "seed0/new_only/config.json").read_text())
+    (tmp_path / "seed0/new_only/config.json").write_text(json.dumps(stored | {"material": "another"}))
+    assert "material was another and is now" in error_of(capsys, *command)
+    del stored["config"]["online"]  # as an earlier version wrote it
+    (tmp_path / "seed0/new_only/config.json").write_text(json.dumps(stored))
+    with pytest.raises(ZeroDivisionError):
+        main([str(argument) for argument in command])
+
+
 def test_evaluate_measures_what_the_study_would(monkeypatch, config_file, tmp_path):
     """What it writes while a run trains is not measured again."""
     given = []
@@ -281,7 +372,8 @@ def test_evaluate_measures_what_the_study_would(monkeypatch, config_file, tmp_pa
         study.measure, "measure_run", lambda run_dir, name, run, materials, base=None: given.append(base)
     )
     for name in ("continual", "control", "new_only", "primary_only"):
-        study.measure_one(load_config(str(config_file), []), tmp_path, 0, name)
+        config = as_if_trained(config_file, tmp_path, name)
+        study.measure_one(config, tmp_path, 0, name)
     assert given == ["base", "base", None, None]  # the primary-only run is not done
 
 

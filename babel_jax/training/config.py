@@ -10,7 +10,7 @@ from babel_jax.corpus.mixture import STAGES
 from babel_jax.errors import UserError
 from babel_jax.model import attention
 from babel_jax.model.decoder import DTYPES, PRESETS, REMAT_POLICIES, DecoderConfig
-from babel_jax.schema import SEED, Choice, Flag, Key, Many, Number, Pattern, Place, Section, Table, Text
+from babel_jax.schema import SEED, TOP, Choice, Flag, Key, Many, Number, Pattern, Place, Section, Table, Text
 from babel_jax.training.optimizer import DECAYED, MOMENT_DTYPES, NAMES, SCHEDULES
 from babel_jax.training.writers import check_wandb
 
@@ -151,7 +151,7 @@ def default() -> ConfigDict:
     return ConfigDict(RUN.complete({}))
 
 
-def override(config: ConfigDict, changes, where: Place = Place()) -> ConfigDict:
+def override(config: ConfigDict, changes, where: Place = TOP) -> ConfigDict:
     """A run's config with `changes` (nested mappings) applied.
 
     Raises:
