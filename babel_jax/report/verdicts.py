@@ -71,7 +71,9 @@ def _by_sign(ci) -> str:
 def _no_test(here: dict, name: str) -> str:
     """Why a claim that starts from the best checkpoint was not tested in a language, a sentence; "" where it was."""
     found = here["stages"]
-    if found is None or (found["rises"] and not (name in AFTER_THE_PEAK and found["ends_at_peak"])):
+    if found is None:
+        return "" if here["curves"]["decline"] is None else "One problem of one seed is no curve. Judge more problems."
+    if found["rises"] and not (name in AFTER_THE_PEAK and found["ends_at_peak"]):
         return ""
     if found["rises"]:
         return "The best checkpoint is the last one: nothing was measured behind it."
@@ -83,7 +85,11 @@ def _declines(found: dict) -> str:
     change = found["decline"]
     if change["value"] >= 0:
         return f"declines by {points(change)}"
-    return f"rises by {points({'value': -change['value'], 'ci': [-bound for bound in change['ci'][::-1]]})}"
+    return f"rises by {points(_reversed(change))}"
+
+
+def _reversed(change: dict) -> dict:
+    return {"value": -change["value"], "ci": [-bound for bound in change["ci"][::-1]]}
 
 
 def _learned(findings: dict, mixes: list[dict]) -> bool:
@@ -117,7 +123,7 @@ def transition(findings: dict, language: str) -> tuple[str, str, str, str]:
     claim, here = "Accuracy rises, then declines", findings["languages"][language]
     found, curves = here["stages"], here["curves"]
     if found is None:
-        return claim, MISSING, "", "The continual run was not evaluated."
+        return claim, MISSING, "", "The continual run was not evaluated on two problems or more."
     number = _declines(found)
     peak, name = found["peak"], language_name(language)
     at = f"step {peak['step']:,}{bounds(peak['step_ci'], digits=0)}"
@@ -402,7 +408,7 @@ def optimum(findings: dict) -> tuple[str, str, str, str]:
         return claim, NOT_TESTED, "", reason
     number = f"{points(gap)} behind the best mix"
     if gap["value"] < 0:
-        number = f"{points({'value': -gap['value'], 'ci': [-bound for bound in gap['ci'][::-1]]})} ahead of what other seeds find best"
+        number = f"{points(_reversed(gap))} ahead of what the other seeds find best"
     sentence = (
         f"Algorithm 1 as written asks for {percent(lookups.new_share(findings, mix), 1)} {names(new)}; the best mix trained "
         f"({mix_title(best['name'])}) has {percent(lookups.new_share(findings, best), 1)} and "
