@@ -406,6 +406,13 @@ def optimum(findings: dict) -> tuple[str, str, str, str]:
     primary, new = findings["study"]["primary"], findings["study"]["new"]
     if reason := _no_contest(findings, [mix, best, *lookups.static_rivals(findings, mix["name"])]):
         return claim, NOT_TESTED, "", reason
+    if np.isnan(gap["value"]):
+        return (
+            claim,
+            NOT_TESTED,
+            "",
+            "One seed's problems are too few to choose the best mix on some and measure it on others.",
+        )
     number = f"{points(gap)} behind the best mix"
     if gap["value"] < 0:
         number = f"{points(_reversed(gap))} ahead of what the other seeds find best"
