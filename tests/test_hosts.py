@@ -38,7 +38,7 @@ def start(
     call: str,
     processes: int = 2,
     devices: int = 4,
-    leave: int = hosts.LEAVE_SECONDS,
+    leave: int = 6 * hosts.LEAVE_SECONDS,
     heartbeat: int = 2 * hosts.HEARTBEAT_SECONDS,  # on a busy machine one is not heard for long, and lives
 ) -> list[subprocess.Popen]:
     """The same call of a function of this module in several processes that are one run, with `devices` each.

@@ -80,6 +80,14 @@ def _no_test(here: dict, name: str) -> str:
     return as_sentence(stages.no_peak(found)) + ("" if found["learned"] else " Train for longer.")
 
 
+def _no_knowledge(curves: dict) -> str:
+    runs = " and ".join(run.replace("_", "-") for run in curves["unlearned"])
+    return (
+        f"There is no knowledge share: the {runs} model has not learned to solve anything, so it is not known which problems need "
+        "the primary. Train it for longer."
+    )
+
+
 def _declines(found: dict) -> str:
     """The change from the best checkpoint before the last quarter to the end; below 0 it is a rise."""
     change = found["decline"]
@@ -194,16 +202,7 @@ def knowledge(findings: dict, language: str) -> tuple[str, str, str, str]:
     claim, curves = "The knowledge share falls after the peak", findings["languages"][language]["curves"]
     here = curves["knowledge"].get("continual")
     if curves["unlearned"] and curves["decline"] is not None:
-        runs = names([run.replace("_", "-") for run in curves["unlearned"]])
-        return (
-            claim,
-            NOT_TESTED,
-            "",
-            (
-                f"The {runs} model has not learned to solve anything, so it is not known which problems need the primary. "
-                "Train it for longer."
-            ),
-        )
+        return claim, NOT_TESTED, "", _no_knowledge(curves)
     if here is None or curves["decline"] is None:
         return claim, MISSING, "", "The knowledge share needs the same problems in both languages."
     if here["ceiling"] == 0:
@@ -348,6 +347,8 @@ def causes(findings: dict, language: str) -> tuple[str, str, str, str]:
 def calibration(findings: dict, language: str) -> tuple[str, str, str, str]:
     claim, here = "Eq. 1 follows the knowledge share", findings["languages"][language]
     found = here["calibration"].get(algorithm1.DEFAULT_SOURCE, {}).get("knowledge_share")
+    if not found and here["curves"]["unlearned"]:
+        return claim, NOT_TESTED, "", _no_knowledge(here["curves"])
     if not found:
         return claim, MISSING, "", "Loss or knowledge share was not measured."
     plain = found["links"]["identity"]
