@@ -147,24 +147,38 @@ def solved(frame: pd.DataFrame, run: str, language: str) -> dict | None:
     rows = select(frame, probe="evaluation", metric="solved", run=run, language=language)
     if rows.empty:
         return None
-    wide = {
-        seed: part.pivot_table(index="step", columns="item", values="value", aggfunc="last").dropna(axis=1)
-        for seed, part in rows.groupby("seed")
+    subset_of = {text: json.loads(text).get("subset", "all") for text in rows["options"].unique()}
+    table = {
+        name: rows[name].to_numpy() for name in ("seed", "step", "item", "value")
+    } | {"subset": rows["options"].map(subset_of).to_numpy(str)}  # fmt: skip
+    by_seed = {
+        seed: _answers({name: of[table["seed"] == seed] for name, of in table.items()})
+        for seed in np.unique(table["seed"])
     }
-    steps = sorted(set.intersection(*(set(table.index) for table in wide.values())))
+    steps = sorted(set.intersection(*(set(found["step"].tolist()) for found in by_seed.values())))
     if not steps:
         return None
-    subset_of = {text: json.loads(text).get("subset", "all") for text in rows["options"].unique()}
-    subset = {
-        seed: part.drop_duplicates("item").set_index("item")["options"].map(subset_of)
-        for seed, part in rows.groupby("seed")
-    }
     return {
-        "seeds": list(wide),
+        "seeds": [seed.item() for seed in by_seed],
         "steps": np.array(steps),
-        "solved": [table.loc[steps].to_numpy(float) for table in wide.values()],
-        "item": [table.columns.to_numpy() for table in wide.values()],
-        "subset": [subset[seed].loc[table.columns].to_numpy(str) for seed, table in wide.items()],
+        "solved": [found["solved_CxQ"][np.searchsorted(found["step"], steps)] for found in by_seed.values()],
+        "item": [found["item"] for found in by_seed.values()],
+        "subset": [found["subset"] for found in by_seed.values()],
+    }
+
+
+def _answers(table: dict) -> dict:
+    """One seed's answers as an array: {"step" [C], "item" [Q], "subset" [Q], "solved_CxQ"}, of problems judged at all steps."""
+    step, c = np.unique(table["step"], return_inverse=True)
+    item, first, q = np.unique(table["item"], return_index=True, return_inverse=True)
+    solved_CxQ = np.full((len(step), len(item)), np.nan)
+    solved_CxQ[c, q] = table["value"]
+    whole_Q = ~np.isnan(solved_CxQ).any(0)
+    return {
+        "step": step,
+        "item": item[whole_Q],
+        "subset": table["subset"][first][whole_Q],
+        "solved_CxQ": solved_CxQ[:, whole_Q],
     }
 
 
@@ -178,7 +192,7 @@ def knowledge_curve(frame: pd.DataFrame, run: str, primary: str, new: str) -> di
     parts = [solved(frame, *key) for key in ((run, new), ("primary_only", primary), ("new_only", new))]
     if any(part is None or set(np.concatenate(part["subset"])) <= {"all"} for part in parts):
         return None
-    if unlearned(frame, primary, new):
+    if not all(stages.learned([array[-1] for array in part["solved"]]) for part in parts[1:]):
         return None
     seeds = sorted(set.intersection(*(set(part["seeds"]) for part in parts)))
     if not seeds:

@@ -5,13 +5,11 @@ Keys, null where something was not measured or has no interval; numbers have 6 d
 | key | meaning |
 |---|---|
 | `primary`, `new`, `seeds` | the languages ([new ones]) and how many seeds |
-| `languages.<new>.accuracy` | `start`; `peak` {step, value, ci}; `end` (last quarter) and `decline` {value, ci}, from the \
-peak, or where that lies in the last quarter from the best checkpoint before it |
+| `languages.<new>.accuracy` | `start`; `peak` {step, value, ci}; `end` (last quarter) and `decline` {value, ci} from the peak |
 | `….control` | the run without what is suspected: `end` {value, ci}, `stages` |
 | `….stages` | steps of the stages; null: no transition seen |
-| `….stages_verdict` | `verdict`, `peak` {step, step_ci}, `peak_in_end` (in the last quarter), `rises`, `rise`, `decline` \
-{value, ci, p}, `settles` |
-| `….dependence` | `tested`, `depends` (null: undecided, or not tested), `p`, `reason` |
+| `….stages_verdict` | `verdict`, `peak` {step, step_ci}, `peak_in_end`, `rises`, `rise`, `decline` {value, ci, p}, `settles` |
+| `….dependence` | `tested`, `depends` (null: undecided or not tested), `p`, `reason` |
 | `….knowledge_share` | `ceiling` (of the problem set), `at_peak`, `end` |
 | `….working_language` | the primary's share in the lens: `primary_share_{start,peak,end}`, `layers` |
 | `….transferring_neurons` | by definition: `peak`, `end`, `control_end` |
@@ -30,6 +28,8 @@ peak, or where that lies in the last quarter from the best checkpoint before it 
 | `verdicts` | every claim: `name`, `claim`, `verdict`, `number`, `sentence`, `language` |
 | `missing` | what the study lacks, in sentences |
 | `wall_seconds`, `versions` | seconds by phase; versions of libraries |
+
+Where the peak lies in the last quarter (`peak_in_end`), the decline is from the best checkpoint before it.
 """
 
 import itertools

@@ -71,11 +71,21 @@ def _by_sign(ci) -> str:
 def _no_test(here: dict, name: str) -> str:
     """Why a claim that starts from the best checkpoint was not tested in a language, a sentence; "" where it was."""
     found = here["stages"]
-    if found is None or (found["rises"] and not (name in AFTER_THE_PEAK and found["ends_at_peak"])):
+    if found is None:
+        return "" if here["curves"]["decline"] is None else "One problem of one seed is no curve. Judge more problems."
+    if found["rises"] and not (name in AFTER_THE_PEAK and found["ends_at_peak"]):
         return ""
     if found["rises"]:
         return "The best checkpoint is the last one: nothing was measured behind it."
     return as_sentence(stages.no_peak(found)) + ("" if found["learned"] else " Train for longer.")
+
+
+def _no_knowledge(curves: dict) -> str:
+    runs = " and ".join(run.replace("_", "-") for run in curves["unlearned"])
+    return (
+        f"There is no knowledge share: the {runs} model has not learned to solve anything, so it is not known which problems need "
+        "the primary. Train it for longer."
+    )
 
 
 def _declines(found: dict) -> str:
@@ -83,7 +93,11 @@ def _declines(found: dict) -> str:
     change = found["decline"]
     if change["value"] >= 0:
         return f"declines by {points(change)}"
-    return f"rises by {points({'value': -change['value'], 'ci': [-bound for bound in change['ci'][::-1]]})}"
+    return f"rises by {points(_reversed(change))}"
+
+
+def _reversed(change: dict) -> dict:
+    return {"value": -change["value"], "ci": [-bound for bound in change["ci"][::-1]]}
 
 
 def _learned(findings: dict, mixes: list[dict]) -> bool:
@@ -117,7 +131,7 @@ def transition(findings: dict, language: str) -> tuple[str, str, str, str]:
     claim, here = "Accuracy rises, then declines", findings["languages"][language]
     found, curves = here["stages"], here["curves"]
     if found is None:
-        return claim, MISSING, "", "The continual run was not evaluated."
+        return claim, MISSING, "", "The continual run was not evaluated on two problems or more."
     number = _declines(found)
     peak, name = found["peak"], language_name(language)
     at = f"step {peak['step']:,}{bounds(peak['step_ci'], digits=0)}"
@@ -188,16 +202,7 @@ def knowledge(findings: dict, language: str) -> tuple[str, str, str, str]:
     claim, curves = "The knowledge share falls after the peak", findings["languages"][language]["curves"]
     here = curves["knowledge"].get("continual")
     if curves["unlearned"] and curves["decline"] is not None:
-        runs = names([run.replace("_", "-") for run in curves["unlearned"]])
-        return (
-            claim,
-            NOT_TESTED,
-            "",
-            (
-                f"The {runs} model has not learned to solve anything, so it is not known which problems need the primary. "
-                "Train it for longer."
-            ),
-        )
+        return claim, NOT_TESTED, "", _no_knowledge(curves)
     if here is None or curves["decline"] is None:
         return claim, MISSING, "", "The knowledge share needs the same problems in both languages."
     if here["ceiling"] == 0:
@@ -342,6 +347,8 @@ def causes(findings: dict, language: str) -> tuple[str, str, str, str]:
 def calibration(findings: dict, language: str) -> tuple[str, str, str, str]:
     claim, here = "Eq. 1 follows the knowledge share", findings["languages"][language]
     found = here["calibration"].get(algorithm1.DEFAULT_SOURCE, {}).get("knowledge_share")
+    if not found and here["curves"]["unlearned"]:
+        return claim, NOT_TESTED, "", _no_knowledge(here["curves"])
     if not found:
         return claim, MISSING, "", "Loss or knowledge share was not measured."
     plain = found["links"]["identity"]
@@ -400,9 +407,16 @@ def optimum(findings: dict) -> tuple[str, str, str, str]:
     primary, new = findings["study"]["primary"], findings["study"]["new"]
     if reason := _no_contest(findings, [mix, best, *lookups.static_rivals(findings, mix["name"])]):
         return claim, NOT_TESTED, "", reason
+    if np.isnan(gap["value"]):
+        return (
+            claim,
+            NOT_TESTED,
+            "",
+            "One seed's problems are too few to choose the best mix on some and measure it on others.",
+        )
     number = f"{points(gap)} behind the best mix"
     if gap["value"] < 0:
-        number = f"{points({'value': -gap['value'], 'ci': [-bound for bound in gap['ci'][::-1]]})} ahead of what other seeds find best"
+        number = f"{points(_reversed(gap))} ahead of what the other seeds find best"
     sentence = (
         f"Algorithm 1 as written asks for {percent(lookups.new_share(findings, mix), 1)} {names(new)}; the best mix trained "
         f"({mix_title(best['name'])}) has {percent(lookups.new_share(findings, best), 1)} and "
