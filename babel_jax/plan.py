@@ -187,6 +187,8 @@ def _mix(config, name: str, workdir) -> dict:
     file = workdir and files.path(workdir) / "mixtures" / f"{name}.json"
     if file and file.exists():
         found = mixtures.read(file)
+        if not isinstance(found.get("steps"), int):
+            raise UserError(f"{file} does not say how many steps its run takes; put back a copy of it.")
         return {"stages": found["stages"], "steps": found["steps"]}
     share, amounts = _share_of(f"mix_{name}", name), original_weights(config)
     of_new = sum(amounts.values()) - amounts[config.primary]
