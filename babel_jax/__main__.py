@@ -42,6 +42,12 @@ def main(arguments: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except PermissionError as error:
+        print(
+            f"error: {error.filename} may not be read or written; mend its permissions and run the same command again.",
+            file=sys.stderr,
+        )
+        return 2
     except _preempted():
         print("preempted; all is saved, and the same command goes on where this one stopped.", file=sys.stderr)
         return 128 + signal.SIGTERM

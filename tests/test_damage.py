@@ -190,6 +190,18 @@ def test_a_bad_step_that_cannot_be_read_stops_a_run_until_the_user_decides(left,
         loop._check_stopped(run, "skip")
 
 
+def test_what_may_not_be_read_is_one_line(left, monkeypatch, capsys):
+    """As a plain user finds it in another one's folder; here everything may be read."""
+
+    def locked(place):
+        raise PermissionError(13, "Permission denied", str(place))
+
+    monkeypatch.setattr(files, "path", locked)
+    assert main(["report", f"--workdir={left}"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {left} may not be read") and error.count("\n") == 1
+
+
 # --- a corpus -------------------------------------------------------------------------------------------------------------
 
 
