@@ -185,6 +185,9 @@ class Checkpoints:
                 partial_restore=True,
             )
             state = self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+            there = jax.tree.map(lambda leaf: isinstance(leaf, jax.Array) and leaf.shape, state)
+            if there != jax.tree.map(lambda leaf: leaf.shape, abstract_state):
+                raise ValueError("arrays are missing, or of another shape")
         except Exception as caught:  # whatever Orbax or TensorStore raise on damaged files
             error = caught
         if not _everywhere(error is None):  # before all hosts compute together
