@@ -27,7 +27,7 @@ FILE = Section(
 )
 STAGE = {"tokens": float, "weights": {str: float}}
 # What is read of a finished run's config.json; runs of an earlier version choose no weights themselves.
-RUN = {"config": {"stages": [STAGE], "batch_size": int, "seed": int, "online?": {"every": int}}}
+RUN = {"stages": [STAGE], "batch_size": int, "seed": int, "online?": {"every": int}}
 POLICIES = ("tokens", "shares", "temperature", "unimax")
 
 
@@ -209,7 +209,7 @@ def verify_run(run_dir) -> list[str]:
       UserError: the run is not done, or drew no rows of its own (imported, or of an earlier version).
     """
     run_dir = files.path(run_dir)
-    config, done, row_tokens = finished(run_dir)
+    config, done, row_tokens = finished(run_dir, **RUN)
     online = config.get("online", {"every": 0})["every"]  # runs of an earlier version have no such section
     stages = mixture.read_stages(run_dir) if online else config["stages"]
     place = done["step"] * config["batch_size"]
@@ -232,8 +232,8 @@ def verify_run(run_dir) -> list[str]:
     return problems
 
 
-def finished(run_dir) -> tuple[dict, dict, int]:
-    """(config, DONE, tokens of a row) of a finished run that counted its rows."""
+def finished(run_dir, **needed) -> tuple[dict, dict, int]:
+    """(config, DONE, tokens of a row) of a finished run that counted its rows; `needed`: shapes of keys of its config."""
     from babel_jax.training import loop  # loads JAX
 
     done = loop.read_done(run_dir)
@@ -241,5 +241,6 @@ def finished(run_dir) -> tuple[dict, dict, int]:
         raise UserError(
             f"{run_dir} has not counted the rows it drew: it was imported, or trained by an earlier version."
         )
-    config = read_json(run_dir / "config.json", RUN, "put back a copy of it")["config"]
+    shape = {"config": {"batch_size": int} | needed}
+    config = read_json(run_dir / "config.json", shape, "put back a copy of it")["config"]
     return config, done, done["tokens"] // (done["step"] * config["batch_size"])

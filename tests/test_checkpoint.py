@@ -71,6 +71,7 @@ def test_resume_checkpoints_save_work_and_leave_nothing(tmp_path, whole, damaged
     if damaged:
         shutil.rmtree(tmp_path / "resume" / "30" / "state" / "d")
     loop.train(run, MATERIAL, tmp_path)
+    assert "metrics.jsonl is damaged" not in caplog.text
     assert ["checkpoint 30" in warning for warning in ours(caplog)] == [True] * damaged
     assert ends_like(tmp_path, whole) and not (tmp_path / "resume").exists()
 

@@ -190,6 +190,18 @@ def test_a_bad_step_that_cannot_be_read_stops_a_run_until_the_user_decides(left,
         loop._check_stopped(run, "skip")
 
 
+def test_what_may_not_be_read_is_one_line(left, monkeypatch, capsys):
+    """As a plain user finds it in another one's folder; here everything may be read."""
+
+    def locked(place):
+        raise PermissionError(13, "Permission denied", str(place))
+
+    monkeypatch.setattr(files, "path", locked)
+    assert main(["report", f"--workdir={left}"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {left} may not be read") and error.count("\n") == 1
+
+
 # --- a corpus -------------------------------------------------------------------------------------------------------------
 
 
@@ -214,6 +226,41 @@ def read_all(place):
     found = corpus_build.load(place)
     found.slots(*SITES.split("-"))
     return found.stats, [source.rows(range(len(source))) for source in found.train.values()]
+
+
+def test_a_damaged_funnel_is_one_line(corpus, tmp_path, capsys):
+    for damage, change in DAMAGES.items():
+        place = shutil.copytree(corpus, tmp_path / damage)
+        change(place / "funnel.csv")
+        status = main(["corpus", "stats", str(place)]) if damage != "cut" else 2  # half a table is a table
+        assert status == 2 and capsys.readouterr().err.count("\n") == (damage != "cut"), damage
+
+
+@pytest.mark.parametrize(
+    "phase, file",
+    [
+        ("select", "plan.json"),
+        ("clean", "pieces/python-00000.json"),
+        ("select", "clean/python-00000.parquet"),
+        ("rows", "vocabulary/tokenizer.json"),
+        ("rows", "tokens/php-00000.json"),
+    ],
+)
+def test_a_build_that_was_killed_and_damaged_is_one_line(corpus, tmp_path, phase, file):
+    asked = manifest.of_sources(
+        {"python": [corpus.parent / "py"], "php": [corpus.parent / "php"]}, vocab_size=420, max_length=32
+    )
+    work = corpus_build.start(manifest.check(asked, "test"), tmp_path / "built", [])
+    for earlier in corpus_build.PHASES[: corpus_build.PHASES.index(phase)]:
+        corpus_build.run_tasks(work, earlier, corpus_build.tasks(work, earlier), 1, progress=False)
+    whole = (work / file).read_bytes()
+    for damage, change in DAMAGES.items():
+        change(work / file)
+        with pytest.raises(UserError) as error:
+            corpus_build.run_tasks(work, phase, corpus_build.tasks(work, phase), 1, progress=False)
+        assert "\n" not in str(error.value) and str(work) in str(error.value), damage
+        (work / file).rmdir() if (work / file).is_dir() else None
+        (work / file).write_bytes(whole)
 
 
 def rows_file(name):

@@ -28,16 +28,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
 import babel_jax
-from babel_jax import files, machine
+from babel_jax import machine
 from babel_jax.corpus import clean, phases, sources, tokenizer
 from babel_jax.corpus.clean import REASONS
 from babel_jax.corpus.manifest import CLEANING
 from babel_jax.corpus.phases import SAMPLE_BYTES, SPLITS, VALIDATION_SHARE
-from babel_jax.errors import UserError, printable, refusal
+from babel_jax.errors import UserError, one_line, printable, refusal
 from babel_jax.files import content_hash, differences, read_json, sha256, write_atomic, write_json
 
 if TYPE_CHECKING:  # it loads TFDS, which few of the worker processes need
@@ -135,8 +136,8 @@ MANIFEST = {
 def _read_manifest(directory: Path) -> dict:
     if not (directory / "manifest.json").exists():
         raise UserError(f"{directory} holds no corpus; make one with `python -m babel_jax corpus build`.")
-    manifest = read_json(directory / "manifest.json", dict, phases.REBUILD)
-    if files.fault(manifest, {"settings": {"format": object}}) is None and manifest["settings"]["format"] != FORMAT:
+    manifest = read_json(directory / "manifest.json", {"settings?": dict}, phases.REBUILD)
+    if manifest.get("settings", {}).get("format") != FORMAT:
         raise UserError(f"{directory} is a corpus of another version's format; build it again.")
     return read_json(directory / "manifest.json", MANIFEST, phases.REBUILD)
 
@@ -240,7 +241,12 @@ def run_task(work: Path, phase: str, task: str) -> None:
     if not done.exists():
         with _writing(work):
             done.parent.mkdir(parents=True, exist_ok=True)
-            write_json(done, phases.PHASES[phase].run(work, phases.read_plan(work), task))
+            try:
+                write_json(done, phases.PHASES[phase].run(work, phases.read_plan(work), task))
+            except pa.ArrowException as error:  # of a table that an earlier phase wrote
+                raise UserError(
+                    f"what stands in {work} is damaged ({one_line(error)}); {phases.anew(work)}."
+                ) from error
 
 
 def finish(work: Path, out: Path) -> Corpus:
@@ -286,7 +292,7 @@ def run_tasks(work: Path, phase: str, chosen: list[str], jobs: int | None = None
     documents = size = 0
     with bar:
         for task in _side_by_side(work, phase, waiting, jobs) if jobs > 1 else _here(work, phase, waiting):
-            amount = read_json(phases.done_file(work, phase, task)).get("amount", [0, 0])
+            amount = phases.said(work, phase, task).get("amount", [0, 0])
             documents, size = documents + amount[0], size + amount[1]
             if documents:
                 seconds = time.monotonic() - begin
@@ -496,7 +502,7 @@ def _describe(work, plan):
     for left in [*corpus.rglob(".*"), corpus / "manifest.json"]:  # by who was killed while writing it
         left.unlink(missing_ok=True)
     stats = {"languages": {}, "call_sites": {}}
-    vocabulary = read_json(phases.done_file(work, "vocabulary", "tokenizer"))
+    vocabulary = phases.said(work, "vocabulary", "tokenizer")
     for name in plan["pieces"]:
         stats["languages"][name], lines = _statistics(work, plan, name)
         funnel += lines
@@ -504,7 +510,7 @@ def _describe(work, plan):
         dtype = rows.token_dtype(vocabulary["vocab_size"])
         rows.write_info(corpus / "rows", name, number, phases.row_length(plan), dtype)
     for pair in phases.PHASES["call_sites"].tasks(work, plan):
-        stats["call_sites"][pair] = read_json(phases.done_file(work, "call_sites", pair))["summary"]
+        stats["call_sites"][pair] = phases.said(work, "call_sites", pair)["summary"]
     write_json(corpus / "stats.json", stats)
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([FUNNEL_COLUMNS, *funnel])
@@ -513,7 +519,7 @@ def _describe(work, plan):
     digests = {}
     for phase in ("rows", "call_sites"):
         for task in phases.PHASES[phase].tasks(work, plan):
-            digests |= read_json(phases.done_file(work, phase, task))["files"]
+            digests |= phases.said(work, phase, task)["files"]
     known = {corpus / file for file in digests} | {corpus / "inputs.json"}  # which tells times, too
     digests |= phases.digests(work, [file for file in corpus.rglob("*") if file.is_file() and file not in known])
     manifest = {
@@ -531,8 +537,8 @@ FUNNEL_COLUMNS = ("language", "step", "documents_in", "bytes_in", "documents_out
 
 def _statistics(work, plan, name):
     """(the language's part of stats.json, its rows of funnel.csv)."""
-    cleaned = [read_json(phases.done_file(work, "clean", piece)) for piece in plan["pieces"][name]]
-    selected = read_json(phases.done_file(work, "select", name))
+    cleaned = [phases.said(work, "clean", piece) for piece in plan["pieces"][name]]
+    selected = phases.said(work, "select", name)
     counts = clean.Counts()
     for piece in cleaned:
         counts.merge(clean.Counts.from_table(piece["counts"]))
@@ -547,7 +553,7 @@ def _statistics(work, plan, name):
         "projects": selected["projects"],
     }
     for split in SPLITS:
-        parts = [read_json(phases.done_file(work, "tokens", piece))[split] for piece in plan["pieces"][name]]
+        parts = [phases.said(work, "tokens", piece)[split] for piece in plan["pieces"][name]]
         total = {key: sum(part[key] for part in parts) for key in ("documents", "bytes", "tokens")}
         total["rows"] = total["tokens"] // phases.row_length(plan)
         # The marks that end documents stand for no text.

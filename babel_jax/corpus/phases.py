@@ -41,8 +41,36 @@ def done_file(work, phase, task):
     return work / phase / f"{task}.json"
 
 
+_AMOUNT = {"files": int, "bytes": int}
+_SPLIT = {"documents": int, "bytes": int, "tokens": int}
+SAID = {  # what the tasks of a phase say in their last files
+    "clean": {"source": int, "sha256": str, "counts": {str: _AMOUNT}, "licences": {str: int}},
+    "select": {
+        "counts": {str: _AMOUNT},
+        "redacted_bytes": int,
+        "redactions": dict,
+        "contaminated": dict,
+        "projects": dict,
+    },
+    "vocabulary": {"sha": str, "vocab_size": int},
+    "tokens": {split: _SPLIT for split in SPLITS},
+    "rows": {"files": {str: str}},
+    "call_sites": {"files": {str: str}, "summary": dict},
+}
+
+
+def said(work, phase, task):
+    """What a task that is done has to say to the next phases."""
+    return read_json(done_file(work, phase, task), SAID[phase] | {"amount?": [int]}, anew(work))
+
+
+def anew(work) -> str:
+    return f"delete {work} and build again, from the beginning"
+
+
 def read_plan(work):
-    return read_json(work / "plan.json")
+    shape = {"version?": str, "wanted": {"settings": dict, "inputs": dict}, "manifest": dict, "pieces": {str: [str]}}
+    return read_json(work / "plan.json", shape, anew(work))
 
 
 # --- clean: a task a piece ---------------------------------------------------------------------------------------
@@ -50,12 +78,13 @@ def read_plan(work):
 
 @functools.lru_cache(maxsize=1)
 def benchmark_index(file, content):
-    return decontaminate.Index(map(tuple, read_json(file)))
+    return decontaminate.Index(map(tuple, read_json(file, [[str]], anew(file.parent))))
 
 
 def _clean(work, plan, task):
     """Writes the documents that the rules before duplicates keep, with what the later rules need to know of them."""
-    piece = sources.Piece.from_json(read_json(work / "pieces" / f"{task}.json"))
+    shape = {"language": str, "number": int, "source": int, "place": str, "part": list}
+    piece = sources.Piece.from_json(read_json(work / "pieces" / f"{task}.json", shape, anew(work)))
     language, steps = languages.language(piece.language), plan["manifest"]["clean"]
     benchmarks = plan["wanted"]["settings"]["clean"]["decontaminate"]
     index = benchmark_index(work / "benchmarks.json", benchmarks) if benchmarks else None
@@ -360,7 +389,7 @@ def _tokenizer_of(directory, sha):
 
 
 def _tokenizer(work):
-    return _tokenizer_of(work / "corpus", read_json(done_file(work, "vocabulary", "tokenizer"))["sha"])
+    return _tokenizer_of(work / "corpus", said(work, "vocabulary", "tokenizer")["sha"])
 
 
 # --- tokens: a task a piece --------------------------------------------------------------------------------------
@@ -397,7 +426,7 @@ def _token_files(work, plan, name, split):
 
 @functools.lru_cache(maxsize=4)  # a shard task asks for all of a language's pieces, of which there may be many
 def _counted_files(work, pieces, split, plan):
-    done = [read_json(done_file(work, "tokens", piece))[split]["tokens"] for piece in pieces]
+    done = [said(work, "tokens", piece)[split]["tokens"] for piece in pieces]
     return [(work / "tokens" / f"{piece}.{split}", tokens) for piece, tokens in zip(pieces, done, strict=True)]
 
 

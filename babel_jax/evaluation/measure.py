@@ -235,7 +235,7 @@ def measure_patches(run_dir, role: str, config, material: Material, from_step: i
     end, peak = (
         restore_params(run_dir, step, trainer.abstract_state["params"], plain(model)) for step in (end_step, from_step)
     )
-    common = _common(read_done(run_dir), role, config, end_step)
+    common = _common(read_done(run_dir, tokens_by_language={str: int}), role, config, end_step)
     rows = []
     for patched, prefixes in PATCHES.items():
         params = restore(end, peak, present(prefixes, end))

@@ -16,16 +16,13 @@ from babel_jax.evolution import measured, statistics
 KINDS = ("births", "deaths", "stays", "size")
 _EACH_LAYER = [[[float]]]  # at each checkpoint
 GRID = {  # what `evaluation.diagnostics.lens_grid` writes
-    "primary": str,
-    "new": str,
+    "primary?": str,
+    "new?": str,
     "steps": [int],
-    "layers": int,
-    "prompts": [{"problem": int, "transfer": bool, "tokens": [int]}],
-    "slots": [
-        {"problem": int, "position": int, "transfer": bool, "primary_id": int, "new_id": int, "tokens": [int]}
-        | {"top": [[[int]]], "top_probability": _EACH_LAYER, "probability": _EACH_LAYER}
-    ],
-    "names": {str: str},
+    "layers?": int,
+    "prompts?": [{"problem": int, "transfer": bool, "tokens": [int]}],
+    "slots": [{"top": [[[int]]], "top_probability": _EACH_LAYER, "probability": _EACH_LAYER, "tokens?": [int]}],
+    "names?": {str: str},
 }
 MAIN = ("functional", "mean", "peak")  # the set, ablation and checkpoint that a verdict is about
 

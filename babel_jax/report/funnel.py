@@ -6,6 +6,7 @@ import matplotlib
 import pandas as pd
 
 from babel_jax import files
+from babel_jax.errors import UserError, one_line
 from babel_jax.report.drawing import FAINT, INK, NEW, NEW_LIGHT, STYLE, make_axes
 from babel_jax.report.figures import png, svg
 from babel_jax.report.words import language_name
@@ -18,7 +19,13 @@ def build(directory) -> list[Path]:
 
     funnel.csv: language, step, documents_in, bytes_in, documents_out, bytes_out; a row a step, in order.
     """
-    table = pd.read_csv(Path(directory, "funnel.csv"))
+    file, names = Path(directory, "funnel.csv"), ("documents_in", "bytes_in", "documents_out", "bytes_out")
+    try:
+        table = pd.read_csv(file)[["language", "step", *names]].astype(dict.fromkeys(names, float) | {"language": str})
+        if not len(table):
+            raise ValueError("it has no rows")
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"cannot read {file} ({one_line(error)}); copy the corpus again, or build it again.") from error
     with matplotlib.rc_context(STYLE):
         figure = draw(table)
         paths = [Path(directory, "funnel.svg"), Path(directory, "funnel.png")]

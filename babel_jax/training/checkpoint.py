@@ -8,6 +8,7 @@ that: whatever is read is compared with them. Checkpoints of earlier versions ha
 """
 
 import contextlib
+import dataclasses
 import functools
 import json
 import logging
@@ -152,6 +153,8 @@ class Checkpoints:
             raise self._unreadable(step, one_line(error)) from error
         if fault := files.fault(found, METADATA):
             raise self._unreadable(step, f"of its metadata, {fault}")
+        if unknown := sorted(found["model"].keys() - {field.name for field in dataclasses.fields(DecoderConfig)}):
+            raise self._unreadable(step, f"its model has '{unknown[0]}', which this version does not know")
         rest = {name: value for name, value in found.items() if name != "hash"}
         if not found.keys().isdisjoint(SEAL) and found.get("hash") != files.content_hash(rest):
             raise self._unreadable(step, "its metadata is not what was saved")
@@ -182,6 +185,9 @@ class Checkpoints:
                 partial_restore=True,
             )
             state = self._manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+            there = jax.tree.map(lambda leaf: isinstance(leaf, jax.Array) and leaf.shape, state)
+            if there != jax.tree.map(lambda leaf: leaf.shape, abstract_state):
+                raise ValueError("arrays are missing, or of another shape")
         except Exception as caught:  # whatever Orbax or TensorStore raise on damaged files
             error = caught
         if not _everywhere(error is None):  # before all hosts compute together

@@ -47,9 +47,8 @@ MAY_CHANGE = (
 DONE = {
     "step": int,
     "tokens": int,
-    "tokens_by_language": {str: int},
-    "seconds": {str: float},
-    "sources?": {str: {"rows": int, "drawn": int}},
+    "tokens_by_language?": {str: int},
+    "sources?": ({str: {"rows": int, "drawn": int}}, type(None)),
 }
 RUN = {"config": {"seed?": int}}  # of a run's config.json
 STOPPED = {
@@ -71,8 +70,8 @@ def last_step(run_dir) -> int:
     return read_done(run_dir)["step"]
 
 
-def read_done(run_dir) -> dict:
-    """What a finished run says of itself, see `DONE`.
+def read_done(run_dir, **needed) -> dict:
+    """What a finished run says of itself, see `DONE`; `needed`: shapes of what must be there beside that.
 
     Raises:
       UserError: the run is not done, or its DONE is damaged.
@@ -80,7 +79,7 @@ def read_done(run_dir) -> dict:
     if not is_done(run_dir):
         raise UserError(f"{run_dir} is not done; train that run to its end first.")
     mend = "delete it and train that run again, which goes on from its last checkpoint and writes it anew"
-    return read_json(files.path(run_dir) / "DONE", DONE, mend)
+    return read_json(files.path(run_dir) / "DONE", DONE | needed, mend)
 
 
 def check_same_config(run_dir, config: dict, writer: bool = True) -> None:
