@@ -196,6 +196,74 @@ def test_what_is_no_table_is_one_line(tmp_path, capsys):
     assert optimize(tmp_path / "empty.csv") == 2 and "cannot read" in capsys.readouterr().err
 
 
+def test_a_table_means_the_same_in_every_coat(planted, tmp_path, capsys):
+    file = written(planted[planted["language"] == "php"], tmp_path)
+    assert optimize(file) == 0
+    expected, lines = capsys.readouterr().out, file.read_text().splitlines()
+    header, *rows = lines
+    for content in (
+        "\n".join([header, *(f"{row}," for row in rows)]),  # pandas would shift every column
+        "\n".join(f"{line},," for line in lines),
+        "\r\n".join(lines),
+        "\r".join(lines),
+        "\ufeff" + "\n \n,,,\n\n".join(lines),
+        "\n".join(line.replace(",", " , ") for line in lines),
+        "\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in lines),
+        "\n".join([header, *reversed(rows)]),
+    ):
+        file.write_bytes(content.encode())
+        assert optimize(file) == 0
+        printed = capsys.readouterr()
+        assert printed.out == expected and not printed.err
+
+
+@pytest.mark.parametrize("name", ["NA", "nan", "null", "None", "inf", "True", "1e5", "007", "N/A", "ü", "a b"])
+def test_a_language_is_called_as_it_is(planted, tmp_path, capsys, name):
+    frame = planted[planted["language"] == "php"].assign(language=name)
+    assert optimize(written(frame, tmp_path), "--assume", name, original=f"python=11e9,{name}=23e9") == 0
+    assert any(line.startswith(f"{name} ") and "change" in line for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            lambda t: t.replace("\n", "\n\n", 3).replace(",4,4000,", ",x,4000,", 1),
+            "line 5: step is x and must be a whole",
+        ),
+        (lambda t: t.replace(",4,4000,", ',4,"4,000",', 1), "line 3: tokens is 4,000 and must be a whole number"),
+        (lambda t: t.replace(",4,4000,", ",4,4,000,", 1), "line 3: 9 cells, and the header names 8 columns"),
+        (lambda t: t.replace(",4,4000,", ",4,", 1), "line 3: 7 cells, and the header names 8 columns"),
+        (lambda t: t.replace(",4,4000,", ",4.5,4000,", 1), "line 3: step is 4.5 and must be a whole number"),
+        (lambda t: t.replace(",4,4000,", ",4,1e308,", 1), "line 3: tokens is 1e308 and must be at most 1e+18"),
+        (lambda t: t.replace(",4,4000,", ",4,1e400,", 1), "line 3: tokens is 1e400 and must be at most 1e+18"),
+        (lambda t: t.replace(",4,4000,", ",4,inf,", 1), "line 3: tokens is inf and must be a whole number"),
+        (lambda t: t.replace(",4,4000,", ",4,NA,", 1), "line 3: tokens is NA and must be a whole number"),
+        (lambda t: t.replace(",4,4000,", ",4,4_000,", 1), "line 3: tokens is 4_000 and must be a whole number"),
+        (lambda t: t.replace(",", ";"), "has ';' between its columns; save it with commas"),
+        (lambda t: t.replace(",", "\t"), r"has '\t' between its columns"),
+        (lambda t: t.replace("score", "loss", 1), "line 1: the column 'loss' is there twice"),
+        (lambda t: t.replace("loss", "Loss", 1), "separated by commas (it has 'Loss')"),
+        (lambda t: t.replace("knowledge_share", "knowlege_share", 1), "unknown column 'knowlege_share'; did you mean"),
+        (lambda t: t.replace("php", "ph\x1bp", 1), r"line 2: language is 'ph\x1bp'; give it a short, printable name"),
+        (lambda t: t.replace("php", '"ph\np"', 1), r"line 2: language is 'ph\np'"),
+        (lambda t: t.replace("php", '"php', 1), "line 2: not CSV"),
+        (lambda t: t.splitlines()[0], "has no language but python"),
+        (lambda t: "\n\n", "it is empty"),
+        (lambda t: t.encode("utf-16"), "it is UTF-16; save it as UTF-8"),
+        (lambda t: t.replace("php", "ph\xe9").encode("latin-1"), "is no UTF-8"),
+    ],
+)
+def test_a_table_that_is_bent_is_told_by_its_line(planted, tmp_path, capsys, change, message):
+    file = written(planted[planted["language"] == "php"], tmp_path)
+    content = change(file.read_text())
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert optimize(file) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert printed.err.count("\n") == 1 and printed.err[:-1].isprintable() and not printed.out
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

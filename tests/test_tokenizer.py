@@ -301,3 +301,97 @@ def test_a_worker_that_encodes_loads_nothing_large():
     heavy = ("jax", "tensorflow", "tensorflow_datasets", "pandas", "matplotlib")
     code = f"import sys, babel_jax.corpus.tokenizer; print([name for name in {heavy} if name in sys.modules])"
     assert python("-c", code).stdout.strip() == "[]"
+
+
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
+PREPEND = {"type": "Prepend", "prepend": "\u2581"}
+NORMALIZERS = [
+    None,
+    PREPEND,
+    {"type": "Sequence", "normalizers": [PREPEND, {"type": "Sequence", "normalizers": [{"type": "NFC"}, PREPEND]}]},
+    {"type": "Lowercase"},
+    {"type": "ByteLevel"},
+    {"type": "Strip", "strip_left": True, "strip_right": True},
+    {"type": "Replace", "pattern": {"String": ""}, "content": "x"},
+    {"type": "Precompiled", "precompiled_charsmap": ""},
+    {"type": "Sequence", "normalizers": [3]},
+    [],
+    3,
+]
+PRE_TOKENIZERS = [
+    None,
+    BYTE_LEVEL,
+    {"type": "Sequence", "pretokenizers": [BYTE_LEVEL, BYTE_LEVEL]},
+    {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True},
+    {"type": "Split", "pattern": {"Regex": "\\s+"}, "behavior": "Removed", "invert": False},
+    {"type": "FixedLength", "length": 0},
+    {"type": "Nonsense"},
+    [],
+]
+MODELS = [
+    {},
+    {"continuing_subword_prefix": "##"},
+    {"end_of_word_suffix": "</w>"},
+    {"byte_fallback": True},
+    {"unk_token": "nowhere"},
+    {"vocab": {}},
+    {"vocab": {"a": 4_000_000_000}, "merges": []},
+]
+
+
+def test_a_space_that_is_prepended_is_left_out(byte_level_json, tmp_path):
+    for normalizer in NORMALIZERS[1:3]:
+        loaded = tokenizer.load(saved(tmp_path / "tokenizer.json", byte_level_json | {"normalizer": normalizer}))
+        check_exact(loaded, "")
+        check_exact(loaded, TEXT[:500])
+
+
+def test_any_parts_work_without_loss_or_are_refused_in_one_line(byte_level_json, tmp_path, capfd):
+    """Many of them make the library panic, which is no `Exception` and prints its stack."""
+    taken = 0
+    for normalizer in NORMALIZERS:
+        for pre_tokenizer in PRE_TOKENIZERS:
+            for changes in MODELS if None in (normalizer, pre_tokenizer) else MODELS[:1]:
+                parts = dict(
+                    normalizer=normalizer, pre_tokenizer=pre_tokenizer, model=byte_level_json["model"] | changes
+                )
+                place = saved(tmp_path / "tokenizer.json", byte_level_json | parts)
+                try:
+                    loaded = tokenizer.load(place)
+                except UserError as error:
+                    assert str(place) in str(error) and str(error).isprintable()
+                    continue
+                check_exact(loaded, " x\n\ty  Àé漢 ")
+                taken += 1
+    assert taken >= 10 and capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        (b"{" * 100_000, "Expecting property name"),
+        (b'{"a":' * 100_000, "too many brackets"),
+        (b"{}", "its model is null, not an object"),
+        (b'{"model": []}', "its model is a list, not an object"),
+        (b'{"model": {}, "normalizer": "NFC"}', "its normalizer is 'NFC', not an object"),
+        (b"{\xff}", "can't decode byte"),
+        (b'{"a": 1, "a": 2}', "the key 'a' is there twice"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused(tmp_path, content, says):
+    with pytest.raises(UserError, match=f"cannot read .* as a HuggingFace tokenizer .*{says}"):
+        tokenizer.load(saved(tmp_path / "tokenizer.json", content))
+
+
+def test_a_text_that_makes_the_library_panic_is_an_error(trained, byte_level_json, tmp_path, monkeypatch):
+    class PanicException(BaseException):
+        pass
+
+    class Panics:
+        def encode_batch_fast(self, texts, **settings):
+            raise PanicException("index out of bounds\nat line 7")
+
+    loaded = tokenizer.load(saved(tmp_path / "tokenizer.json", byte_level_json))
+    monkeypatch.setattr(loaded, "_tokenizer", Panics())
+    with pytest.raises(UserError, match="cannot encode a text by tokenizer.json .index out of bounds at line 7"):
+        loaded.encode("x")

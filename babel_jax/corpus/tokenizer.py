@@ -293,10 +293,10 @@ def load(place: Path) -> Tokenizer:
     with _hushed(), _understood(f"cannot read {place} as a {kind.__name__} tokenizer"):
         try:
             tokenizer = kind(content)
+            texts = (*HARD, *(text for mark in tokenizer.marks for text in (mark, f"x {mark} {mark}\ty")))
+            reason = next(filter(None, (_loss(tokenizer, text) for text in texts)), None)
         except UserError as error:
             raise UserError(f"{place} cannot be used: {error}") from error
-        texts = (*HARD, *(text for mark in tokenizer.marks for text in (mark, f"x {mark} {mark}\ty")))
-        reason = next(filter(None, (_loss(tokenizer, text) for text in texts)), None)
     if reason:
         raise UserError(f"{place} cannot be used: {reason}; take one that loses nothing, such as a byte-level one.")
     return tokenizer
