@@ -57,7 +57,7 @@ HUMANEVAL_X_GO = ("math", "strings", "fmt", "strconv", "time", "bytes", "regexp"
 # Behind these words a prompt declares a name.
 DECLARING = {
     "python": "def|class",
-    "php": "function|class|interface|trait|const",
+    "php": "function|class|interface|trait|const|namespace",
     "csharp": "class|struct|interface|enum|delegate",
     "go": "func|type|var|const",
     "cpp": "class|struct|enum|#define",

@@ -330,6 +330,16 @@ class PHP(Toolchain):
     def _make(self, place):
         shutil.copyfile(SHIMS / "assert.php", place / "assert.php")
 
+    def _refused(self, code, apart):
+        """In a namespace of the program's its functions come before PHP's, and `use` renames for the whole file."""
+        body = _code("php", code.body, in_code=False)[0]
+        spaces = set(re.findall(r"(?i)\bnamespace\s+(\w+)", body)) - set(code.declares)
+        used = " ".join(re.findall(r"(?i)\buse\s+((?:function|const)\b[^;{}(]*|[\w\\]+\s+as\s+\w+)", body))
+        renamed = _names("php", code.tests) & set(re.findall(r"\w+", used)) - set(code.declares)
+        if apart and (spaces or renamed):
+            return f"the program would have the tests take {', '.join(sorted(spaces or renamed))} for what is its own"
+        return super()._refused(code, apart)
+
     def _loads(self, extension: str, *options: str) -> bool:
         command = (self._php, "-n", "-d", "display_startup_errors=0", "-d", "log_errors=0", *options)
         return _output(*command, "-r", f"echo (int) extension_loaded('{extension}');", language="php") == "1"
