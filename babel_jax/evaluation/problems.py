@@ -394,7 +394,9 @@ def _own(record):
     """One's own problems: `Problem`'s fields by their names, but not `source`.
 
     suite, language, task_id, number, prompt and tests are required. Without stops and block, a completion is the rest of
-    one function (block is true).
+    one function (block is true). The tests begin where a statement of the program has ended; those of Python are compiled by
+    themselves. Where the program is to define what has a name of the language or its library (`sum`, `class Stack`), the
+    entry point or the prompt must say so, see `Code.declares`.
     """
     known = [field.name for field in dataclasses.fields(Problem) if field.name != "source"]
     for name in record.fields:
