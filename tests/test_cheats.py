@@ -19,6 +19,7 @@ PYTHON = (
 )
 PYTHON_NEAR = (PYTHON[0], PYTHON[1].replace("candidate(1) == 2", "abs(candidate(1) - 2) < 1e-6"))
 PHP = ("<?php\nfunction f($x) { return $x; }\n", "assert(f(1) === 2);\n")
+PHP_NEAR = "if (abs(f(1) - 2) > 1e-6) { throw new Exception('Error at 1th'); }\n"
 PHP_LOOSE = (
     PHP[0],
     "function compare($x, $y) { return $x == $y; }\nif (!compare(f(1), 2)) { throw new Exception('Error at 1th'); }\n",
@@ -163,6 +164,10 @@ CHEATS = {
         (PYTHON_NEAR, "abs = lambda x: -1\n"),
         (PYTHON_NEAR, "import builtins\nbuiltins.abs = lambda x: -1\nbuiltins.AssertionError = KeyboardInterrupt\n"),
     ],
+    ("gives a name in the tests another meaning", "php"): [
+        (("", PHP_NEAR), "<?php\nnamespace Own;\nfunction f($x) { return $x; }\nfunction abs($x) { return 0; }\n"),
+        ((PHP[0], PHP_NEAR), "function own($x) { return 0; }\nuse function own as abs;\n"),
+    ],
     ("gives a name in the tests another meaning", "csharp"): [
         (CSHARP_COMPARED, "public class R { public bool AreEqual = true; }\n"
          "public class Compare\\u004cogic { public R Compare(object a, object b) { return new R(); } }"),
@@ -185,7 +190,7 @@ CHEATS = {
     ],
     ("defines a function of the language's libraries", "cpp"): [
         (CPP, 'extern "C" void __cxa_throw(void*, void*, void (*)(void*)) { _exit(0); }'),
-        (CPP_TEXTS, 'using text = const char*;\nextern "C" [[gnu::weak]] void __assert_fail(text, text, unsigned, text) noexcept {}'),
+        (CPP_TEXTS, 'extern "C" [[gnu::weak]]\nvoid __assert_fail(const char*, const char*, unsigned, const char*) noexcept {}'),
         (CPP_TEXTS, 'extern "C" int memcmp(const void*, const void*, size_t) noexcept { return 0; }'),
     ],
     ("compares equal to everything", "python"): [
@@ -193,6 +198,9 @@ CHEATS = {
         ((PYTHON[0], "assert f(1) == [2]\nassert 2 in f(1)\n"), EVIL + "f = lambda x: [Evil()]\n"),
         (PYTHON, "class Evil(int):\n    __eq__ = int.__ne__\nf = Evil\n"),
         (PYTHON, "from unittest.mock import ANY\nf = lambda x: ANY\n"),
+        (PYTHON, EVIL + "import weakref\nevil = Evil()\nf = lambda x: weakref.proxy(evil)\n"),
+        ((PYTHON[0], "assert f(1) == {2}\n"), EVIL + "    __hash__ = lambda self: 2\nf = lambda x: {Evil(): 1}.keys()\n"),
+        (PYTHON_NEAR, "class Near(float):\n    __sub__ = __rsub__ = lambda *all: 0.0\nf = Near\n"),
         (PYTHON_NEAR, EVIL + "    __sub__ = __abs__ = lambda *all: Evil()\nf = lambda x: Evil()\n"),
     ],
     ("compares equal to everything", "cpp"): [

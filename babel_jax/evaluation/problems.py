@@ -62,7 +62,7 @@ LINE_END = re.compile(r"[ \t]*\n?")
 # Behind these words a prompt declares a name.
 DECLARING = {
     "python": "def|class",
-    "php": "function|class|interface|trait|const",
+    "php": "function|class|interface|trait|const|namespace",
     "csharp": "class|struct|interface|enum|delegate",
     "go": "func|type|var|const",
     "cpp": "class|struct|enum|#define",
@@ -386,7 +386,9 @@ def _own(record):
     """One's own problems: `Problem`'s fields by their names, but not `source`.
 
     suite, language, task_id, number, prompt and tests are required. Without stops and block, a completion is the rest of
-    one function (block is true).
+    one function (block is true). The tests begin where a statement of the program has ended; those of Python are compiled by
+    themselves. Where the program is to define what has a name of the language or its library (`sum`, `class Stack`), the
+    entry point or the prompt must say so, see `Code.declares`.
     """
     known = [field.name for field in dataclasses.fields(Problem) if field.name != "source"]
     for name in record.fields:

@@ -83,7 +83,7 @@ class Toolchain:
         self.version = version
         self._found = tools
         self._tools: Path | None = None
-        sources = [Path(__file__), *sorted(SHIMS.iterdir())]
+        sources = [Path(__file__), *sorted(path for path in SHIMS.iterdir() if path.is_file())]
         self.fingerprint = files.content_hash(
             [version, list(options), [files.content_hash(s.read_bytes()) for s in sources]]
         )
@@ -187,12 +187,8 @@ def _joined(code: Code, *more: str) -> str:
 
 
 DIRECTIVE = r"(?m)^[ \t\f\v]*(?:#|%:)[ \t\f\v]*"
-LINE_ENDS = {
-    "php": "\r\n?",
-    "csharp": "\r\n?|[\u2028\u2029]",
-    "go": "\r\n",
-    "cpp": "\r\n?",
-}  # as the compilers take them
+# Where a line ends for the compilers.
+LINE_ENDS = {"php": "\r\n?", "csharp": "\r\n?|[\u2028\u2029]", "go": "\r\n", "cpp": "\r\n?"}
 
 
 def _unfinished(code: Code) -> str:
@@ -218,7 +214,7 @@ def _code(language: str, text: str, in_code: bool = True) -> tuple[str, str]:
 
     The text's length stays, but for C++, where a backslash at the end of a line joins it to the next one.
     """
-    text = re.sub(LINE_ENDS.get(language, "\r\n?"), lambda end: "\n".rjust(len(end[0])), text)
+    text = re.sub(LINE_ENDS[language], lambda end: "\n".rjust(len(end[0])), text)
     if language == "cpp":
         text = re.sub(r"\\[ \t\f\v]*\n", "", text)
     scanner = Scanner(LANGUAGES[language], in_code)
@@ -329,6 +325,16 @@ class PHP(Toolchain):
 
     def _make(self, place):
         shutil.copyfile(SHIMS / "assert.php", place / "assert.php")
+
+    def _refused(self, code, apart):
+        """In a namespace of the program's its functions come before PHP's, and `use` renames for the whole file."""
+        body = _code("php", code.body, in_code=False)[0]
+        spaces = set(re.findall(r"(?i)\bnamespace\s+(\w+)", body)) - set(code.declares)
+        used = " ".join(re.findall(r"(?i)\buse\s+((?:function|const)\b[^;{}(]*|[\w\\]+\s+as\s+\w+)", body))
+        renamed = _names("php", code.tests) & set(re.findall(r"\w+", used)) - set(code.declares)
+        if apart and (spaces or renamed):
+            return f"the program would have the tests take {', '.join(sorted(spaces or renamed))} for what is its own"
+        return super()._refused(code, apart)
 
     def _loads(self, extension: str, *options: str) -> bool:
         command = (self._php, "-n", "-d", "display_startup_errors=0", "-d", "log_errors=0", *options)
@@ -470,38 +476,11 @@ func main() {
 """
 # What Go's specification declares before a program, but for what programs of older Go define themselves (min, max, clear).
 GO_PREDECLARED = {
-    *(
-        "any",
-        "bool",
-        "byte",
-        "comparable",
-        "complex64",
-        "complex128",
-        "error",
-        "float32",
-        "float64",
-        "int",
-        "int8",
-        "int16",
-    ),
-    *(
-        "int32",
-        "int64",
-        "rune",
-        "string",
-        "uint",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-        "uintptr",
-        "true",
-        "false",
-        "iota",
-    ),
-    *("nil", "append", "cap", "close", "complex", "copy", "delete", "imag", "len", "make", "new", "panic", "print"),
-    *("println", "real", "recover"),
-}
+    "any", "bool", "byte", "comparable", "complex64", "complex128", "error", "float32", "float64", "int", "int8", "int16",
+    "int32", "int64", "rune", "string", "uint", "uint8", "uint16", "uint32", "uint64", "uintptr", "true", "false", "iota",
+    "nil", "append", "cap", "close", "complex", "copy", "delete", "imag", "len", "make", "new", "panic", "print", "println",
+    "real", "recover",
+}  # fmt: skip
 
 
 class Go(Toolchain):
@@ -588,7 +567,8 @@ CPP_FUNCTION = re.compile(
     r"^[A-Za-z_][^;{}()=]*[\s&*>](?!(?:main|if|for|while|switch|catch)\b)(\w+)\s*\([^()]*\)\s*\{", re.MULTILINE
 )
 CPP_CHECKED = """"$@" || exit
-nm -C --defined-only {build}/program > {build}/symbols && awk -f {tools}/symbols.awk {tools}/library_functions {build}/symbols"""
+nm -C --defined-only "{build}/program" > "{build}/symbols" &&
+awk -f "{tools}/symbols.awk" "{tools}/library_functions" "{build}/symbols\""""
 
 # Headers of the C++ standard: they may be included in any order (C++17, 20.5.2.2).
 CPP_HEADERS = (
@@ -680,11 +660,9 @@ class Cpp(Toolchain):
             head.append("#undef NDEBUG\n#include <assert.h>\n")
         tests = code.tests
         both = set(CPP_FUNCTION.findall(_code("cpp", tests)[0])) & _names("cpp", code.body) - set(code.declares)
+        own = hashlib.sha256((code.body + tests).encode()).hexdigest()[:16]  # no program can hold its own hash
         for name in sorted(both):
-            mine = (
-                f"{name}_{hashlib.sha256((code.body + tests).encode()).hexdigest()[:16]}"  # it cannot hold its own hash
-            )
-            tests = _replaced("cpp", tests, rf"(?<![\w.>:]){name}\b", mine)
+            tests = _replaced("cpp", tests, rf"(?<![\w.>:]){name}\b", f"{name}_{own}")
         return dataclasses.replace(code, tests="".join(head) + tests)
 
 

@@ -5,12 +5,14 @@ suite expects the program to define. Both parts are compiled by themselves and a
 either runs: the program can neither swallow the tests nor decorate them.
 
 The tests have names of their own. The name of a builtin means in them what it meant before the program ran, unless the
-suite expects the program to define it. A comparison fails in them where a class of the program's own decides it for a value
-of another class. And nothing can be traced, so that no line can be jumped over.
+suite expects the program to define it. A comparison in them fails where a class of the program's own decides it for a value
+of another class, and arithmetic likewise. And nothing can be traced, so that no line can be jumped over.
 """
 
 import _ast
+import _collections
 import _operator
+import _weakref
 import builtins
 import posix
 import sys
@@ -20,7 +22,42 @@ __builtins__ = dict(vars(builtins))  # what the functions below find, whatever t
 PATH, LENGTH, DECLARED, SENTINEL = sys.argv[1:]
 DECLARED = set(DECLARED.split(","))
 LIBRARY = (sys.base_prefix + "/lib/", "<frozen ")
+NOT_LIBRARY = ("/unittest/", "/test/", "-packages/")  # mock.ANY and support.ALWAYS_EQ equal everything
 COMPARED = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__contains__")
+COMPUTED = tuple(
+    f"__{mark}{name}__"
+    for name in (
+        "add",
+        "sub",
+        "mul",
+        "truediv",
+        "floordiv",
+        "mod",
+        "pow",
+        "matmul",
+        "and",
+        "or",
+        "xor",
+        "lshift",
+        "rshift",
+    )
+    for mark in ("", "r")
+)
+ARITHMETIC = {
+    "Add": _operator.add,
+    "Sub": _operator.sub,
+    "Mult": _operator.mul,
+    "Div": _operator.truediv,
+    "FloorDiv": _operator.floordiv,
+    "Mod": _operator.mod,
+    "Pow": _operator.pow,
+    "MatMult": _operator.matmul,
+    "BitAnd": _operator.and_,
+    "BitOr": _operator.or_,
+    "BitXor": _operator.xor,
+    "LShift": _operator.lshift,
+    "RShift": _operator.rshift,
+}
 OPERATIONS = {
     "Eq": _operator.eq,
     "NotEq": _operator.ne,
@@ -33,8 +70,11 @@ OPERATIONS = {
     "Is": _operator.is_,
     "IsNot": _operator.is_not,
 }
-DECIDE = "how two values compare"  # no identifier, so no program's
+DECIDE, COMPUTE = "how two values compare", "what two values make"  # no identifiers, so no program's
 PLAIN = {int, float, complex, str, bytes, bool, type(None)}
+ORDERED = (list, tuple, _collections.deque)
+HASHED = (set, frozenset, dict, type({}.keys()), type({}.values()), type({}.items()))
+DELEGATES = (_weakref.ProxyType, _weakref.CallableProxyType, type(type.__dict__))  # they compare as what is behind them
 SLOTS = (type(int.__eq__), type(dict.__contains__))
 members_of, bases_of = type.__dict__["__dict__"].__get__, type.__dict__["__mro__"].__get__  # whatever a metaclass says
 module = type(sys)("__main__")
@@ -63,16 +103,18 @@ class Defined:
         program.pop(name, None)
 
 
-def own(kind):
+def own(kind, what=COMPARED):
     """Whether objects of a class compare as the program says, though the suite does not expect the class from it."""
+    if kind in DELEGATES:
+        return True
     for base in bases_of(kind):
         methods = members_of(base)
-        for method in [methods[name] for name in COMPARED if name in methods]:
+        for method in [methods[name] for name in what if name in methods]:
             if type(method) in SLOTS:
                 known = method.__objclass__ is base
             elif type(method) is type(own):
                 place = method.__code__.co_filename
-                known = place.startswith(LIBRARY) and "/unittest/" not in place  # mock.ANY equals everything
+                known = place.startswith(LIBRARY) and not any(part in place for part in NOT_LIBRARY)
             else:
                 known = method is None
             if not known and base.__name__ not in DECLARED:
@@ -80,12 +122,21 @@ def own(kind):
     return False
 
 
-def items(value, *kinds):
+def items(value, kinds):
     """What a builtin collection of one of these kinds holds, None for others."""
     for kind in kinds:
         if kind in bases_of(type(value)):
             return list(kind.__iter__(value))
     return None
+
+
+def strange(value):
+    """The classes of the program's own in a value."""
+    if type(value) in PLAIN:
+        return set()
+    inside = items(value, ORDERED + HASHED) or ()
+    found = {type(value)} if own(type(value)) else set()
+    return found if PLAIN.issuperset(map(type, inside)) else found.union(*map(strange, inside))
 
 
 def honest(one, other):
@@ -95,24 +146,20 @@ def honest(one, other):
         return True
     if len(kinds) == 2 and any(map(own, kinds)):
         return False
-    ordered = items(one, list, tuple), items(other, list, tuple)
+    ordered = items(one, ORDERED), items(other, ORDERED)
     if None not in ordered:
         return PLAIN.issuperset({*map(type, ordered[0]), *map(type, ordered[1])}) or all(map(honest, *ordered))
-    hashed = items(one, dict, set, frozenset), items(other, dict, set, frozenset)
-    if None not in hashed:
-        first, second = ({kind for kind in {*map(type, keys)} if own(kind)} for keys in hashed)
-        both = dict in bases_of(type(one)) and dict in bases_of(type(other))
-        return first == second and (
-            not both or all(honest(dict.get(one, key), dict.get(other, key)) for key in hashed[0])
-        )
-    return True
+    keys = items(one, [dict]), items(other, [dict])
+    if None not in keys and not all(honest(dict.get(one, key), dict.get(other, key)) for key in keys[0]):
+        return False
+    return strange(one) == strange(other)
 
 
 def holds(name, one, other):
     """Whether a comparison that has come out true counts."""
     if name in ("Is", "IsNot") or (name == "NotEq" and other is None):
         return True
-    inside = items(other, list, tuple, dict, set, frozenset) if name == "In" else None
+    inside = items(other, ORDERED + HASHED) if name == "In" else None
     if inside is None:
         return not own(type(other)) if name in ("In", "NotIn") else honest(one, other)
     if not any(map(own, {type(one), *map(type, inside)})):
@@ -132,20 +179,30 @@ def decide(names, one, *others):
     return result
 
 
+def compute(name, one, other):
+    """What stands in the tests for `one - other` and the like."""
+    if type(one) is not type(other) and (own(type(one), COMPUTED) or own(type(other), COMPUTED)):
+        raise AssertionError("a class of the program's own would compute what the tests compare")
+    return ARITHMETIC[name](one, other)
+
+
 def guarded(node):
-    """A syntax tree in which `decide` compares."""
+    """A syntax tree in which `decide` compares and `compute` computes."""
     for field in node._fields:
         value = getattr(node, field, None)
         if isinstance(value, list):
             value[:] = [guarded(item) if isinstance(item, _ast.AST) else item for item in value]
         elif isinstance(value, _ast.AST):
             setattr(node, field, guarded(value))
-    if not isinstance(node, _ast.Compare):
+    if not isinstance(node, (_ast.Compare, _ast.BinOp)):
         return node
     place = {name: getattr(node, name) for name in node._attributes}
-    names = _ast.Constant(" ".join(type(operation).__name__ for operation in node.ops), **place)
-    decision = _ast.Name(DECIDE, _ast.Load(), **place)
-    return _ast.Call(decision, [names, node.left, *node.comparators], [], **place)
+    if isinstance(node, _ast.Compare):
+        name, operations, values = DECIDE, node.ops, [node.left, *node.comparators]
+    else:
+        name, operations, values = COMPUTE, [node.op], [node.left, node.right]
+    names = _ast.Constant(" ".join(type(operation).__name__ for operation in operations), **place)
+    return _ast.Call(_ast.Name(name, _ast.Load(), **place), [names, *values], [], **place)
 
 
 def refuse_tracing(event, arguments):
@@ -169,7 +226,7 @@ def launch():
         show(type(error), error.with_traceback(None), None)  # as Python does where a program does not begin
         return 1
     names = Names({name: value for name, value in __builtins__.items() if name not in DECLARED})
-    names[DECIDE] = decide
+    names[DECIDE], names[COMPUTE] = decide, compute
     program.update(__builtins__=builtins, __file__=PATH)
     tests.update(__builtins__=names, __name__="__main__", __file__=PATH)
     sys.modules["__main__"] = module
