@@ -66,9 +66,10 @@ now='' answered='' silent=0 # the last state; whether gcloud ever told one; look
 created='' unreached=0      # whether it was asked for; looks in a row at which the workers did not answer
 
 in_a_line() {
-  local words=()
+  local words=() line
   read -ra words -d '' <<< "${1//[^[:print:][:space:]]/}" || true
-  echo ${words[*]+"${words[*]:0:60}"}
+  line=${words[*]-}
+  echo "${line:0:500}"
 }
 
 look() { # -> now: the state of the queued resource; ABSENT: there is none; UNKNOWN: gcloud does not answer for a while

@@ -240,8 +240,7 @@ def one_error(done, *words):
     assert all(" ".join(word.split()) in done.stderr for word in words), done.stderr
 
 
-@pytest.mark.parametrize("verb", ["create", "run"])
-@pytest.mark.parametrize("why", CANNOT)
+@pytest.mark.parametrize(("why", "verb"), [*((why, "create") for why in CANNOT), ("no account", "run")])
 def test_a_gcloud_that_is_not_set_up_ends_it_at_once(place, why, verb):
     (place.home / "answers" / "describe").write_text(GCLOUD + CANNOT[why])
     arguments = RUNS["tpu_pod.sh"] if verb == "run" else ["create", "pod-1", "--accelerator-type=v4-8"]
