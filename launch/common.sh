@@ -1,6 +1,6 @@
-# shellcheck shell=bash
-# shellcheck disable=SC2034  # what is set here is used by the scripts that source this
-# Sourced by tpu_pod.sh, gke.sh and slurm.sh: their command line, and doing a command or only printing it.
+# shellcheck shell=bash disable=SC2034
+# Sourced by the other scripts: --help, the command line of tpu_pod.sh, gke.sh and slurm.sh, doing a command or printing it.
+# What is set here is used there.
 
 fail() {
   echo "error: $*" >&2
@@ -13,12 +13,24 @@ usage() {
   exit "$1"
 }
 
+# Explains the script and ends, before anything is done, where a word before -- asks for it.
+answer_help() {
+  local word
+  for word in "$@"; do
+    case $word in
+      --) return ;;
+      -h | --help) usage 0 ;;
+    esac
+  done
+}
+[ "${BASH_SOURCE[0]}" != "$0" ] || answer_help "$@"
+
 # [--dry-run] VERB NAME [FLAGS] [-- ARGUMENTS] -> dry_run verb name flags arguments; `--flag value` becomes `--flag=value`.
 parse() {
   dry_run='' verb='' name='' flags=() arguments=()
+  answer_help "$@"
   case ${1:-} in
     '') usage 2 ;;
-    -h | --help) usage 0 ;;
     --dry-run)
       dry_run=1
       shift

@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # The whole story in one command: makes .venv, runs the study of the embedded world, prints where its report lies.
-# Interrupted at any point, the same command goes on where it stopped. Arguments go to `python -m babel_jax study`.
+# Interrupted at any point, the same command goes on where it stopped. Arguments go to `python -m babel_jax study`,
+# whose own are listed by `python -m babel_jax study --help`.
 set -euo pipefail
+# shellcheck source=launch/common.sh
+. "$(dirname "$0")/common.sh"
+answer_help "$@"
 cd "$(dirname "$0")/.."
 # shellcheck source=launch/venv.sh
 . launch/venv.sh

@@ -16,6 +16,9 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=launch/common.sh
+. "$here/common.sh"
+answer_help "$@"
 table=$here/debian_packages.tsv # set, language, package (src: is a source package), licence, bytes, sha256, file
 full='' accept_new='' dry_run='' pin=''
 while [[ ${1:-} == -* ]]; do
@@ -24,20 +27,12 @@ while [[ ${1:-} == -* ]]; do
     --accept-new) accept_new=1 ;;
     --dry-run) dry_run=1 ;;
     --pin) pin=1 full=1 ;;
-    -h | --help)
-      sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
-      exit 0
-      ;;
-    *)
-      echo "error: unknown flag '$1'; known: --full --accept-new --dry-run --pin." >&2
-      exit 2
-      ;;
+    *) fail "unknown flag '$1'; known: --full --accept-new --dry-run --pin." ;;
   esac
   shift
 done
 if [ -z "$pin" ] && [ $# -eq 0 ]; then
-  echo "error: say where to: $(basename "$0") [--full] [--accept-new] [--dry-run] OUT [LANGUAGE …]; --help explains." >&2
-  exit 2
+  fail "say where to: $(basename "$0") [--full] [--accept-new] [--dry-run] OUT [LANGUAGE …]; --help explains."
 fi
 out=${1:-}
 [ $# -eq 0 ] || shift
@@ -54,10 +49,7 @@ languages=$(awk -F '\t' '/^(minimal|full)\t/ && !seen[$2]++ { printf "%s ", $2 }
 for language in "$@"; do
   case " $languages" in
     *" $language "*) ;;
-    *)
-      echo "error: unknown language '$language'; known: $languages" >&2
-      exit 2
-      ;;
+    *) fail "unknown language '$language'; known: $languages" ;;
   esac
 done
 
@@ -72,9 +64,8 @@ fi
 keyring=${KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg}
 for need in apt-get dpkg-deb tar sha256sum "$keyring"; do
   if ! command -v "$need" > /dev/null && [ ! -r "$need" ]; then
-    echo "error: $need is missing: this script needs Debian or Ubuntu with debian-archive-keyring; elsewhere give" \
-      "\`corpus build\` any folders or tarballs of source files" >&2
-    exit 2
+    fail "$need is missing: this script needs Debian or Ubuntu with debian-archive-keyring; elsewhere give" \
+      "\`corpus build\` any folders or tarballs of source files"
   fi
 done
 
@@ -109,8 +100,7 @@ Acquire::Retries "3";
 END
 export APT_CONFIG=$work/apt.conf
 if ! apt-get -q update >&2; then
-  echo "error: Debian's index could not be fetched (see above); mend the network and run again." >&2
-  exit 2
+  fail "Debian's index could not be fetched (see above); mend the network and run again."
 fi
 
 get() { # package, and --print-uris to list its files (URI, name, bytes, SHA256:…) instead of fetching them here

@@ -25,14 +25,12 @@ fi
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=launch/common.sh
 . "$here/common.sh"
+answer_help "$@"
 dry_run=
-case ${1:-} in
-  -h | --help) usage 0 ;;
-  --dry-run)
-    dry_run=1
-    shift
-    ;;
-esac
+if [ "${1:-}" = --dry-run ]; then
+  dry_run=1
+  shift
+fi
 [ $# -ge 3 ] || fail "give a manifest, where the corpus is put and the number of shards: $(basename "$0") MANIFEST OUT SHARDS …"
 manifest=$1 out=${2%/} shards=$3
 shift 3

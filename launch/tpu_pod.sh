@@ -15,7 +15,8 @@
 # itself be stopped and started again: it finds what is running. FLAGS that are not named here go to
 # `gcloud compute tpus queued-resources create` (--node-count=N for several slices, --network, --service-account, …);
 # --internal-ip and --tunnel-through-iap to its ssh and scp. --dry-run prints the commands of a first run without
-# preemption and does nothing. POLL_SECONDS (60) lie between two looks.
+# preemption and does nothing. POLL_SECONDS (60) lie between two looks. It waits as long as Google has no capacity (the flag
+# --valid-until-duration bounds that), and ends with an error where gcloud is not set up, or nothing answers 60 times in a row.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=launch/common.sh
@@ -23,6 +24,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 parse "$@"
 
 poll=${POLL_SECONDS:-60}
+patience=60 # looks in a row at what does not answer, which gcloud or a worker may do for a moment
 gcloud=(gcloud compute tpus queued-resources)
 where=(--quiet) ssh_flags=()
 for flag in zone project; do if take "$flag"; then where+=("--$flag=$value"); fi; done
@@ -60,16 +62,55 @@ describe_start() { # -> pack copy start
   start=("${on_all[@]}" "--command=mkdir -p $place && tar -xzf $place.tar.gz -C $place && bash $place/launch/worker.sh start $(quoted "${arguments[@]}")")
 }
 
-state() { # of the queued resource; ABSENT: there is none; UNKNOWN: gcloud does not answer now
+now='' answered='' silent=0 # the last state; whether gcloud ever told one; looks in a row that it did not answer
+created='' unreached=0      # whether it was asked for; looks in a row at which the workers did not answer
+
+in_a_line() {
+  local words=() line
+  read -ra words -d '' <<< "${1//[^[:print:][:space:]]/}" || true
+  line=${words[*]-}
+  echo "${line:0:500}"
+}
+
+look() { # -> now: the state of the queued resource; ABSENT: there is none; UNKNOWN: gcloud does not answer for a while
   local answer
-  if answer=$("${describe[@]}" 2>&1); then
-    echo "${answer##*$'\n'}"
+  if answer=$("${describe[@]}" 2>&1) && [ -n "${answer##*$'\n'}" ]; then
+    now=${answer##*$'\n'}
   elif [[ $answer == *NOT_FOUND* || $answer == *"was not found"* ]]; then
-    echo ABSENT
+    now=ABSENT
   else
-    echo "$answer" >&2
-    echo UNKNOWN
+    now=UNKNOWN
+    silent=$((silent + 1))
+    # What has never answered is not set up: waiting does not help.
+    if [ -z "$answered" ] || [ $silent -ge $patience ]; then
+      fail "gcloud cannot tell the state of $name: $(in_a_line "${answer:-it prints none}"); mend that and give the same command again."
+    fi
+    return
   fi
+  answered=1 silent=0
+}
+
+ask_for_it() {
+  local answer
+  say "is asked for"
+  if answer=$("${create[@]}" 2>&1) || [[ $answer == *ALREADY_EXISTS* ]]; then
+    created=1
+  elif [ -n "$created" ]; then
+    say "gcloud does not create it now: $(in_a_line "$answer")"
+  else
+    fail "gcloud cannot create $name: $(in_a_line "$answer"); mend that and give the same command again."
+  fi
+}
+
+remove_it() {
+  local answer
+  answer=$("${delete[@]}" 2>&1) || [[ $answer == *NOT_FOUND* || $answer == *"was not found"* ]] ||
+    fail "gcloud cannot delete $name: $(in_a_line "$answer"); mend that and give the same command again."
+}
+
+not_reached() { # what was said instead: ends this after a long time
+  unreached=$((unreached + 1))
+  [ $unreached -lt $patience ] || fail "the workers of $name do not answer: $(in_a_line "$1")"
 }
 
 need_bucket() { # the workers share no disk, and a preempted one loses its own
@@ -82,20 +123,22 @@ need_bucket() { # the workers share no disk, and a preempted one loses its own
 say() { echo "$(date +%FT%T) $name: $*"; }
 
 reach_active() {
-  local now before='' failures=0
+  local before='' failures=0 in_vain=0
   while true; do
-    now=$(state)
-    [ "$now" = "$before" ] || say "$now"
-    before=$now
+    look
+    if [ "$now" = "$before" ]; then in_vain=$((in_vain + 1)); else in_vain=0 && say "$now"; fi
     case $now in
       ACTIVE) return ;;
-      ABSENT) "${create[@]}" ;;
-      SUSPENDED | FAILED)
-        [ "$now" = SUSPENDED ] || failures=$((failures + 1))
+      ABSENT | SUSPENDED | FAILED)
+        [ "$now" != FAILED ] || failures=$((failures + 1))
         [ $failures -lt 5 ] || fail "$name failed $failures times; see: $(quoted "${describe[@]::${#describe[@]}-1}")"
-        "${delete[@]}"
-        continue # at once: capacity goes to those who ask
+        [ $in_vain -lt $patience ] || fail "$name stays $now, whatever is asked of gcloud; see: ${gcloud[*]} list"
+        if [ "$now" = ABSENT ]; then ask_for_it; else remove_it; fi
         ;;
+    esac
+    before=$now
+    case $now in
+      SUSPENDED | FAILED) [ $in_vain -gt 0 ] || continue ;; # at once: capacity goes to those who ask
     esac
     sleep "$poll"
   done
@@ -105,12 +148,17 @@ watch() { # true: all workers have finished; false: the machines are gone
   local answers
   while true; do
     sleep "$poll"
-    case $(state) in
+    look
+    case $now in
       ACTIVE) ;;
       UNKNOWN) continue ;;
       *) return 1 ;;
     esac
-    answers=$("${progress[@]}" 2>&1) || continue # a worker that does not answer is about to go, or only slow
+    if ! answers=$("${progress[@]}" 2>&1); then # a worker that does not answer is about to go, or only slow
+      not_reached "$answers"
+      continue
+    fi
+    unreached=0
     case $answers in
       *babel_jax:\ failed*) fail "a worker ended with an error; see: launch/tpu_pod.sh logs $name --worker=all" ;;
       *babel_jax:\ gone*) return 1 ;; # it was booted again: `start` starts what does not run
@@ -152,6 +200,7 @@ case $verb in
         if watch; then break; fi
       else
         say "some workers cannot be reached yet"
+        not_reached "see above"
         sleep "$poll"
       fi
     done

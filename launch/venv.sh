@@ -2,6 +2,12 @@
 # Sourced by the other scripts: makes .venv from requirements.txt when it is missing or older than the requirements, and
 # puts it first on the PATH. Needs Python 3.11 or newer (set PYTHON to choose one) and, the first time, the package index.
 
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+  # shellcheck source=launch/common.sh
+  . "$(dirname "$0")/common.sh"
+  answer_help "$@"
+fi
+
 find_python() {
   local candidate
   for candidate in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11; do

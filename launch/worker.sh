@@ -8,7 +8,6 @@
 # a pod dies, JAX ends the processes of all others, and all meet again. The log is ~/babel_jax_run/log.
 set -euo pipefail
 run=$HOME/babel_jax_run
-mkdir -p "$run"
 
 # After a reboot the number may belong to another process.
 alive() { [ -r "$run/pid" ] && ps -o args= -p "$(cat "$run/pid")" | grep -q "worker.sh keep"; }
@@ -26,8 +25,10 @@ install() {
 }
 
 case ${1:-} in
+  -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" ;;
   start)
     shift
+    mkdir -p "$run"
     cp "$0" "$run/worker.sh"
     if alive; then
       echo "babel_jax: running already"

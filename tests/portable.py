@@ -7,6 +7,7 @@ reason instead of a digest.
 import hashlib
 import importlib
 import json
+import re
 import sys
 
 
@@ -52,5 +53,20 @@ def digests(texts):
     return said
 
 
+def watched(made):
+    """Notes every pattern from now on that has a possessive repeat or an atomic group."""
+    compile = re._compiler.compile
+
+    def noted(pattern, flags=0):
+        parts = repr(re._parser.parse(pattern, flags).data) if isinstance(pattern, str) else ""
+        if "POSSESSIVE_REPEAT" in parts or "ATOMIC_GROUP" in parts:
+            made.append(pattern)
+        return compile(pattern, flags)
+
+    re._compiler.compile = noted
+
+
 if __name__ == "__main__":
-    print(json.dumps(digests(json.load(sys.stdin))))
+    atomic = []
+    watched(atomic)
+    print(json.dumps({"found": digests(json.load(sys.stdin)), "atomic": atomic}))

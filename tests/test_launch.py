@@ -35,14 +35,21 @@ FAKE = r"""#!/usr/bin/env bash
 n=$(printf %04d $(($(ls "$CALLS" | wc -l) + 1)))
 printf '%s\0' "${0##*/}" "$@" > "$CALLS/$n"
 pop() { [ -s "$1" ] || return 0; head -n 1 "$1"; sed -i 1d "$1"; }
+cannot() { cat "$ANSWERS/$1" >&2; exit 1; }
 case "${0##*/} $*" in
   gcloud*\ describe*)
     state=$(pop "$ANSWERS/states")
     case ${state:-ACTIVE} in
       ABSENT) echo "ERROR: (gcloud) NOT_FOUND: Resource was not found" >&2; exit 1 ;;
       UNKNOWN) echo "ERROR: (gcloud) the network is down" >&2; exit 1 ;;
+      LOST) rm "$ANSWERS/states"; mv "$ANSWERS/later" "$ANSWERS/describe" ;;
     esac
+    [ ! -e "$ANSWERS/describe" ] || cannot describe
+    [ ! -e "$ANSWERS/never" ] || state=ABSENT
     echo "${state:-ACTIVE}" ;;
+  gcloud*\ create*) [ ! -e "$ANSWERS/create" ] || cannot create ;;
+  gcloud*\ delete*) [ ! -e "$ANSWERS/delete" ] || cannot delete ;;
+  gcloud*\ ssh*) [ ! -e "$ANSWERS/ssh" ] || cannot ssh ;;&
   gcloud*\ scp*) cp "$5" "$REMOTE" ;;
   gcloud*worker.sh\ state)
     answer=$(pop "$ANSWERS/progress"); [ "$answer" != down ] || exit 255
@@ -208,6 +215,87 @@ def test_what_cannot_be_mended_ends_it(place, answers, message):
         place.answer(name, *lines)
     done = place.launch("tpu_pod.sh", *RUNS["tpu_pod.sh"])
     assert done.returncode == 2 and message in done.stderr
+
+
+# What gcloud says where it cannot ask.
+GCLOUD = "ERROR: (gcloud.compute.tpus.queued-resources.describe) "
+CANNOT = {
+    "no account": "You do not currently have an active account selected.\nPlease run:\n\n  $ gcloud auth login\n\nto obtain "
+    "new credentials.\n",
+    "old account": "There was a problem refreshing your current auth tokens: ('invalid_grant: Bad Request', {})\nPlease run:\n\n"
+    "  $ gcloud auth login\n",
+    "no project": "The required property [project] is not currently set.\nYou may set it for your current workspace by running:"
+    "\n\n  $ gcloud config set project VALUE\n",
+    "no zone": "Error parsing [queued_resource].\nThe [queued resource] resource is not properly specified.\nFailed to find "
+    "attribute [zone]. The attribute can be set in the following ways: \n- provide the argument `--zone` on the command line\n",
+    "no permission": "PERMISSION_DENIED: Permission 'tpu.queuedResources.get' denied on 'projects/p/locations/z/x'\n- a: b\n",
+    "API disabled": "PERMISSION_DENIED: Cloud TPU API has not been used in project 1 before or it is disabled.\n- a: b\n",
+    "unknown command": "Invalid choice: 'queued-resources'.\nMaybe you meant:\n  gcloud compute tpus list\x1b[0m\n",
+}
+
+
+def one_error(done, *words):
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr[:-1].isprintable(), done.stderr
+    assert all(" ".join(word.split()) in done.stderr for word in words), done.stderr
+
+
+@pytest.mark.parametrize(("why", "verb"), [*((why, "create") for why in CANNOT), ("no account", "run")])
+def test_a_gcloud_that_is_not_set_up_ends_it_at_once(place, why, verb):
+    (place.home / "answers" / "describe").write_text(GCLOUD + CANNOT[why])
+    arguments = RUNS["tpu_pod.sh"] if verb == "run" else ["create", "pod-1", "--accelerator-type=v4-8"]
+    one_error(place.launch("tpu_pod.sh", *arguments), CANNOT[why].splitlines()[0], "mend that")
+    assert len(place.calls()) == 1
+
+
+def test_what_is_not_created_or_deleted_ends_it(place):
+    create = ["create", "pod-1", "--accelerator-type=v4-8"]
+    (place.home / "answers" / "create").write_text(GCLOUD + "INVALID_ARGUMENT: no such type\nin this zone\n")
+    place.answer("states", "ABSENT")
+    one_error(place.launch("tpu_pod.sh", *create), "cannot create pod-1", "no such type in this zone")
+    (place.home / "answers" / "create").unlink()
+    (place.home / "answers" / "delete").write_text("ERROR: PERMISSION_DENIED\n")
+    place.answer("states", "FAILED")
+    one_error(place.launch("tpu_pod.sh", *create), "cannot delete pod-1", "PERMISSION_DENIED")
+    (place.home / "answers" / "delete").write_text("ERROR: NOT_FOUND\n")  # somebody was faster
+    place.answer("states", "SUSPENDED", "ABSENT", "ACTIVE")
+    assert place.launch("tpu_pod.sh", *create).returncode == 0
+    (place.home / "answers" / "create").write_text("ERROR: ALREADY_EXISTS\n")
+    place.answer("states", "ABSENT", "ABSENT", "WAITING_FOR_RESOURCES", "ACTIVE")
+    assert place.launch("tpu_pod.sh", *create).returncode == 0
+
+
+def test_waiting_for_what_does_not_answer_has_an_end(place):
+    """gcloud's account expires, the workers cannot be reached, what is created never comes: 60 looks, then one error."""
+    (place.home / "answers" / "later").write_text(GCLOUD + CANNOT["old account"])
+    place.answer("states", "ABSENT", "WAITING_FOR_RESOURCES", "UNKNOWN", "UNKNOWN", "ACTIVE", "LOST")
+    one_error(place.launch("tpu_pod.sh", *RUNS["tpu_pod.sh"]), "cannot tell the state of pod-1", "invalid_grant")
+    assert sum(call[4] == "describe" for call in place.calls()) == 5 + 60
+    (place.home / "answers" / "describe").unlink()
+    (place.home / "answers" / "ssh").write_text("ERROR: [IAP] access denied\n")
+    done = place.launch("tpu_pod.sh", *RUNS["tpu_pod.sh"])
+    assert done.returncode == 2 and "the workers of pod-1 do not answer" in done.stderr.splitlines()[-1]
+    place.calls()
+    (place.home / "answers" / "never").write_text("")
+    one_error(place.launch("tpu_pod.sh", "create", "pod-1", "--accelerator-type=v4-8"), "pod-1 stays ABSENT")
+    assert sum(call[4] == "create" for call in place.calls()) == 60
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "launch").glob("*.sh")))
+def test_help_explains_and_does_nothing(place, script):
+    """With nothing at hand, from any folder, wherever --help stands; nothing is installed, started or left behind."""
+    before = {path for path in place.home.rglob("*") if ".git" not in path.parts}
+    more = {"demo.sh": ["--config=x", "--help"], "test.sh": ["--slow", "-h"], "fetch_debian_corpus.sh": ["out", "--help"],
+            "slurm_corpus.sh": [*RUNS["slurm_corpus.sh"], "--help"], "tpu_pod.sh": ["create", "pod-1", "--help"],
+            "gke.sh": ["run", "-h"], "slurm.sh": ["run", "a", "--nodes=1", "-h"]}  # fmt: skip
+    first = (place.project / "launch" / script).read_text().splitlines()[1].removeprefix("# ")
+    for arguments in (["--help"], ["-h"], *([more[script]] if script in more else [])):
+        done = place.sh(
+            "bash", "-c", 'cd "$1/launch"; shift; exec bash "$@"', "", str(place.project), script, *arguments
+        )
+        assert done.returncode == 0 and done.stdout.startswith(first) and not done.stderr, done
+    assert place.calls() == []
+    assert {path for path in place.home.rglob("*") if ".git" not in path.parts} == before
 
 
 def fake_python(place, project, *statuses):

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import sysconfig
 
-import portable
 import pytest
 from helpers import ROOT
 from test_hostile import EVERYWHERE, MARKS, SECRETS
@@ -59,25 +58,31 @@ def made(pieces, count, random):
 
 
 def test_other_pythons_find_the_same(capsys):
-    if not others():
-        pytest.skip("no other Python from 3.11 on is at hand")
     chance = random.Random(0)
-    texts = {name: made(MARKS[name] + EVERYWHERE, 400, chance) for name in LANGUAGES}
+    texts = {name: made(MARKS[name] + EVERYWHERE, 150, chance) for name in LANGUAGES}
     texts["python"] += ["for x in y: print(len(x), str ( None ))\n", (ROOT / "babel_jax" / "lexical.py").read_text()]
-    secrets = made(
+    texts["secrets"] = made(
         [*SECRETS, *EVERYWHERE, "-----END PRIVATE KEY-----", "A" * 64, "2a00:1450::", "Version ", "v"], 400, chance
     )
-    here = portable.digests(texts | {"secrets": secrets})
+
+    def asked(program):
+        done = run(program, "-m", "portable", input=json.dumps(texts))
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)
+        assert not said["atomic"]  # what 3.11.0 to 3.11.4 get wrong
+        return said["found"]
+
+    here = asked(sys.executable)
     assert all("digest" in said for said in here.values()), here
     for version, (_, program) in others().items():
-        done = run(program, "-m", "portable", input=json.dumps(texts | {"secrets": secrets}))
-        assert done.returncode == 0, done.stderr
-        there = json.loads(done.stdout)
+        there = asked(program)
         for name, said in there.items():
             with capsys.disabled():
                 print(f"\nPython {version}: {name}: " + said.get("not run", "finds the same"), end="")
             assert said == here[name] or "not run" in said, (version, name)
         assert "digest" in there["lexical"] and "digest" in there["corpus.addresses"]
+    if not others():
+        pytest.skip("no other Python from 3.11 on is at hand; this one makes no pattern that one of them gets wrong")
 
 
 def test_tests_of_the_patterns_pass_on_other_pythons(capsys):

@@ -77,6 +77,7 @@ def test_the_key_alone_goes_where_the_pattern_has_more():
         ("服务器8.8.8.8的", "服务器<IP_ADDRESS>的"),
         ("DNS_SERVER = '8.8.8.8'  # verify", "DNS_SERVER = '<IP_ADDRESS>'  # verify"),
         ("IP version 4: 8.8.8.8, dns.google/8.8.4.4", "IP version 4: <IP_ADDRESS>, dns.google/<IP_ADDRESS>"),
+        ("ping -v 8.8.8.8 # conversion 8.8.8.8", "ping -v <IP_ADDRESS> # conversion <IP_ADDRESS>"),
         ("# version 2 of the resolver asks 8.8.8.8", "# version 2 of the resolver asks <IP_ADDRESS>"),
         ("version 1.2.3.4 of 8.8.8.8", "version 1.2.3.4 of <IP_ADDRESS>"),
         ("dig @2606:4700:4700::1111", "dig @<IP_ADDRESS>"),

@@ -35,8 +35,9 @@ _OTHER_NUMBER = re.compile(
     (?:[^\w\n]{0,12}\b(?:is|be|must|should|number|string|to|from|since|until|than|or|and|at|least|of|as|new)\b){0,3}
     [^\w\n]{0,12}(?:\w{1,20}[^\w\n]{1,6})?
     | (?:sections?|\bsect?\.|clauses?|chapters?|paragraph)[^\w\n]{1,4}
-    | (?:release|firmware|revision|build|\brfc\ ?[0-9]+|\b(?:dwarf|ecma-?)\ ?[0-9]+|\biso[-/0-9:a-z+\ ]{0,12}|\bc[0-9]{2}|\bc\+\+[0-9]*|§)[^\w\n]{0,4}
-    | (?<![a-z])v\.?\ ?
+    | (?:release|firmware|revision|build|§)[^\w\n]{0,4}
+    | \b(?:(?:rfc|dwarf|ecma|c)[\ -]?[0-9]+|c\+\+[0-9]*)[^\w\n]{0,4} | \biso[-/0-9:a-z+\ ]{0,12}[^\w\n]{0,4}
+    | (?<![a-z-])v\.?\ ?
     | (?<![/.0-9A-Za-z_-])(?-i:[A-Z])[a-z]+/  # Chrome/1.2.3.4
     | [0-9A-Za-z_]-  # library-1.2.3.4
     )\Z""",

@@ -317,7 +317,7 @@ def _multipl_e(record):
         suite=f"multipl_e_{original.lower()}",
         language=language,
         task_id=name,
-        number=record.number(r"\w+?_(\d+)(?:_.*)?", name),
+        number=record.number(r"\w+?_(\d+)(?:_(?s:.*))?", name),
         prompt=record.text("prompt"),
         tests=record.text("tests"),
         entry_point=rest.partition("_")[2],
