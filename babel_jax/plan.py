@@ -110,9 +110,9 @@ def validate(config: ConfigDict) -> None:
 def _check_chain(config: ConfigDict, role: str) -> None:
     """Refuses a run that starts from itself, be it by way of others."""
     chain = [role]
-    while (source := run_settings(config, chain[-1]).init_from) in config.runs:
-        chain.append(source)
-        if source in chain[:-1]:
+    while sources := [source for source in needs(config, chain[-1]) if source in config.runs]:
+        chain += sources
+        if sources[0] in chain[:-1]:
             raise UserError(f"runs start from each other: {' from '.join(chain)}; change runs.{role}.init_from.")
 
 
@@ -285,7 +285,7 @@ def with_mixture(config: ConfigDict, name: str, file: str) -> ConfigDict:
 
 def needs(config: ConfigDict, name: str) -> list[str]:
     """Runs of the same seed that must be done first."""
-    init_from = run_settings(config, role_of(name)).init_from
+    init_from = config.runs[role_of(name)].get("init_from", config.common.get("init_from", ""))
     return [init_from] if init_from else []
 
 

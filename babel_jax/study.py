@@ -361,7 +361,7 @@ def _check_runs(config, names, workdir, seed: int | None = None, mixes=plan.NO_M
     for name in names:
         material = _cached_materials(config, seed, name)[0]
         try:
-            _check_start(config, name, names, workdir / f"seed{seed}")
+            _check_start(config, name, workdir / f"seed{seed}")
             settings = plan.make_run_config(config, name, seed, workdir, mixes)
             run_config.validate(settings)
             if settings.stop_every and not material.problems:
@@ -373,14 +373,10 @@ def _check_runs(config, names, workdir, seed: int | None = None, mixes=plan.NO_M
             raise UserError(f"run '{name}': {error}") from error
 
 
-def _check_start(config, name: str, names, directory) -> None:
+def _check_start(config, name: str, directory) -> None:
     """Refuses a run that starts from one that is neither done nor among the runs to come."""
     for source in plan.needs(config, name):
-        if (
-            source not in names
-            and source not in plan.planned_runs(config, config.seeds[0])
-            and not is_done(directory / source)
-        ):
+        if source not in plan.planned_runs(config, config.seeds[0]) and not is_done(directory / source):
             raise UserError(
                 f"init_from is '{source}', which is neither a run of the study nor a finished one in {directory}; name another."
             )

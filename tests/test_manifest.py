@@ -84,6 +84,15 @@ def test_yaml_may_merge_tables(tmp_path):
     assert [(source["name"], source["licence"]) for source in sources] == [("a", ["MIT"]), ("b", ["MIT"])]
 
 
+def test_tables_that_merge_each_other_do_not_grow_without_end(tmp_path):
+    """Nine levels of ten: a thousand million keys, if each were kept."""
+    lines = ["x0: &x0 {path: a, licence: MIT}"]
+    lines += [f"x{n}: &x{n} {{<<: [{', '.join([f'*x{n - 1}'] * 10)}]}}" for n in range(1, 10)]
+    (tmp_path / "m.yaml").write_text("\n".join([*lines, "languages: {php: {sources: [*x9]}}"]))
+    with pytest.raises(UserError, match="m.yaml: unknown key 'x0'"):
+        manifest.load(tmp_path / "m.yaml")
+
+
 def test_licences_count_where_sources_tell_them():
     def licences(clean, **source):
         raw = {"languages": {"php": {"sources": [{"path": "a"}, {"path": "b"} | source]}}, "clean": clean}
@@ -193,6 +202,29 @@ def test_two_sources_cannot_lead_paths_with_one_name():
         ("m.yaml", "languages: !!timestamp x", "cannot read the manifest .*m.yaml"),
         ("m.json", "[" * 100_000, "cannot read the manifest .*m.json"),
         ("m.json", b"\xff", "cannot read the manifest .*m.json"),
+        ("m.yaml", "", "m.yaml must be a table of vocab_size"),
+        ("m.yaml", "languages: {no: {sources: [a]}}", "languages.False must be one of python, php"),
+        ("m.yaml", "languages: {php: {sources: [2020-01-01]}}", r"sources.0 must be a path or .*, not datetime.date"),
+        ("m.yaml", "languages: {php: {sources: [a]}}\nmax_length: 01024", "01024 is a number of base 8 or 60 in YAML"),
+        ("m.yaml", "languages: {php: {sources: [a], max_megabytes: 1:30.5}}", "1:30.5 is a number of base 8 or 60"),
+        (
+            "m.yaml",
+            "languages: {php: &a {sources: [*a]}}",
+            "unconstructable recursive node",
+        ),
+        ("m.yaml", "languages: {php: {sources: [&a [*a]]}}", "unconstructable recursive node"),
+        ("m.yaml", "languages: {php: {sources: !!set {a, b}}}", "languages.php.sources must be a list"),
+        ("m.yaml", "a: 1\n---\na: 2", "cannot read the manifest .*m.yaml"),
+        ("m.yaml", "languages:\n\tphp: 1", "cannot read the manifest .*m.yaml"),
+        (
+            "m.json",
+            '{"languages": {"php": {"sources": ["a"], "max_megabytes": NaN}}}',
+            "max_megabytes must be a number above 0",
+        ),
+        ("m.json", '{"languages": {"php": {"sources": ["a"]}}, "max_length": ' + "9" * 5000 + "}", "m.json"),
+        ("m.py", "def get_config(): return None", "m.py must be a table of vocab_size"),
+        ("m.py", "def get_config(): 1 / 0", r"ZeroDivisionError: division by zero \(line 1\)"),
+        ("m.py", "raise SystemExit", "the manifest .*m.py cannot be run: SystemExit"),
         ("m.toml", "", "cannot tell what .*m.toml is"),
         ("m.py", "x = 1", "m.py has no get_config"),
         (
