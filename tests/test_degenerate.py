@@ -125,7 +125,13 @@ CASES = {
 
 @pytest.mark.parametrize(
     "case, seeds",
-    [*((case, 2) for case in CASES), *((case, 1) for case in ("nothing solved", "two of 62 problems", "one problem"))],
+    [
+        *((case, 2) for case in CASES),
+        *(
+            (case, 1)
+            for case in ("nothing solved", "two of 62 problems", "nothing in continual training", "one problem")
+        ),
+    ],
 )
 def test_nothing_is_claimed_that_was_not_tested(case, seeds):
     change, untested = CASES[case]

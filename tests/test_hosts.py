@@ -58,7 +58,7 @@ def start(
     return [subprocess.Popen([sys.executable, "-c", script], **pipes) for script in scripts]
 
 
-def finish(running: list[subprocess.Popen], timeout: float = 240) -> list[str]:
+def finish(running: list[subprocess.Popen], timeout: float = 600) -> list[str]:
     """Waits for all; their outputs. None of them outlives this."""
     try:
         said = [process.communicate(timeout=timeout) for process in running]
@@ -134,7 +134,7 @@ def test_one_that_fails_ends_all():
     """The others wait for it in vain, and must not do so for ever: someone restarts what has ended."""
     running = start("fail_alone(1)", devices=1, leave=3)
     try:
-        assert all(process.wait(timeout=240) != 0 for process in running)
+        assert all(process.wait(timeout=600) != 0 for process in running)
     finally:
         for process in running:
             process.kill()
@@ -244,7 +244,7 @@ def kill_one(run_dir, steps: int, victim: int, lines: int, wait: float = 0.0, ho
         time.sleep(wait)
         assert [process.poll() for process in running] == [None, None]
         running[victim].kill()
-        assert running[1 - victim].wait(timeout=240) != 0
+        assert running[1 - victim].wait(timeout=600) != 0
     finally:
         for process in running:
             process.kill()

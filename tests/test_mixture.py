@@ -191,8 +191,8 @@ def test_a_seek_costs_the_same_everywhere():
             sys.setprofile(None)
         return len(seen)
 
-    far = 10**12
-    assert calls(far) < 2 * calls(far // 1000)
+    far, _ = 10**12, calls(3500)  # what is made once is made now
+    assert calls(far) < 2 * calls(3500 + BLOCK)
     rows = MIXTURE.rows_seen(far)
     assert sum(rows.values()) == far and max(rows.values()) - min(rows.values()) < 3500
 

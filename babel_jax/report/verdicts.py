@@ -83,8 +83,8 @@ def _no_test(here: dict, name: str) -> str:
 def _no_knowledge(curves: dict) -> str:
     runs = " and ".join(run.replace("_", "-") for run in curves["unlearned"])
     return (
-        f"There is no knowledge share: the {runs} model has not learned to solve anything, so it is not known which problems need "
-        "the primary. Train it for longer."
+        f"There is no knowledge share: the {runs} model has not learned to solve anything, so it is not known which problems "
+        "need the primary. Train it for longer."
     )
 
 
