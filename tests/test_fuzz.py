@@ -111,10 +111,11 @@ def test_planted_faults_are_found(root, tmp_path):
         (0, "error: a.\n", (), "status 0 and 1 lines of error"),
         (2, "error: no \x1b[31m.\n", (), "raw '\\x1b'"),
         (2, "error: no \u2028.\n", (), "raw '\\u2028'"),
+        (2, "error: a.\n", ("study/.lock",), None),
         (2, "error: a.\n", ("study/config.json",), "refused, and wrote study/config.json"),
         (0, "", ("../evil",), "wrote outside"),
         (0, "x.py:1: RuntimeWarning: divide by zero\n", (), "warning: RuntimeWarning"),
-        (1, 'Traceback (most recent call last):\n  File "/x/babel_jax/a.py", line 3, in f\nKeyError: 1\n', (), "babel_jax/a.py:3:f: Key"),
+        (1, 'Traceback (most recent call last):\n  File "/babel_jax/a.py", line 3, in f\nKeyError\n', (), "a.py:3:f: KeyError"),
         (139, "", (), "status 139"),
     ],
 )  # fmt: skip
