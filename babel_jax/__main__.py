@@ -577,12 +577,13 @@ def compile(arguments: list[str]) -> None:
     if kind != "gpu":
         os.environ["JAX_PLATFORMS"] = "cpu"
         os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # libtpu is to compile, not to look for a TPU
-    if kind == "cpu" and count.isdigit():
+    from babel_jax import ahead, plan
+
+    ahead.check_topology(parsed.topology)
+    if kind == "cpu" and count:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={count}".strip()
     config = load_config(parsed.config, settings)
-    from babel_jax import ahead, plan
-
     run, shapes = plan.shapes_of(config, parsed.run)
     devices = ahead.devices_of(parsed.topology)
     fits = True

@@ -6,6 +6,7 @@ over the links, and which speed the hardware's limits allow. TPUs are compiled f
 """
 
 import math
+import re
 import time
 
 import jax
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, one_line
 from babel_jax.model import hlo
 from babel_jax.model.attention import splash_block
 from babel_jax.model.chips import CHIPS
@@ -25,7 +26,20 @@ from babel_jax.training.config import decoder_config, validate
 from babel_jax.training.optimizer import static_settings
 from babel_jax.training.step import make_trainer
 
+MOST_DEVICES = 1024  # of a CPU: each takes threads and memory of this process
 MEMORY_KEPT = 2**28  # bytes of a TPU's memory that its runtime keeps for itself
+
+
+def check_topology(topology: str) -> None:
+    """Raises a `UserError` for what names no topology, or more devices than a process can pretend to have."""
+    known = re.fullmatch(
+        r"(cpu|gpu)(:(?P<count>[1-9][0-9]{0,3}))?|([1-9][0-9]{0,3}\*)?v[a-z0-9]+:[0-9]+(x[0-9]+)*", topology
+    )
+    if known is None or int(known["count"] or 1) > MOST_DEVICES:
+        raise UserError(
+            f"--topology is '{topology}'; write v5e:4x4, v5p:4x4x4, 2*v5e:16x16 (two slices), cpu:8 (at most {MOST_DEVICES}) or "
+            "gpu."
+        )
 
 
 def devices_of(topology: str):
@@ -34,14 +48,13 @@ def devices_of(topology: str):
     Raises:
       UserError: no such topology, or what compiles for it is not installed.
     """
+    check_topology(topology)
     kind, _, shape = topology.partition(":")
     if kind in ("cpu", "gpu"):
-        if shape and (not shape.isdigit() or int(shape) < 1):
-            raise UserError(f"--topology={topology} has no number of devices; write {kind}:8, or {kind}.")
         try:
             devices = jax.devices(kind)
         except RuntimeError as error:
-            raise UserError(f"there is no {kind} here to compile for ({str(error).splitlines()[0]}).") from error
+            raise UserError(f"there is no {kind} here to compile for ({one_line(error)}).") from error
         count = int(shape) if shape else len(devices)
         if len(devices) < count:
             raise UserError(f"--topology={topology} needs {count} devices and there are {len(devices)}.")
@@ -190,7 +203,7 @@ def _with_roofline(report: dict) -> dict:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:300]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def executed_flops(jaxpr, devices: int) -> float:

@@ -40,3 +40,8 @@ def ready(tmp_path_factory, sandboxed):
             return found[language]
 
         yield get
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fuzz_cases", type=int, default=300, help="cases of test_fuzz.py (default: %(default)s)")
+    parser.addoption("--fuzz_seed", type=int, default=0, help="which ones (default: %(default)s)")

@@ -1,5 +1,6 @@
 import dataclasses
 import importlib.util
+import re
 
 import jax
 import jax.numpy as jnp
@@ -61,8 +62,22 @@ def test_unknown_topologies_say_what_to_do():
         ahead.devices_of("gpu")
     with pytest.raises(UserError, match="needs 512 devices and there are 1"):
         ahead.devices_of("cpu:512")
-    with pytest.raises(UserError, match="cpu:x has no number of devices; write cpu:8"):
-        ahead.devices_of("cpu:x")
+    for nonsense in (
+        "",
+        "cpu:x",
+        "cpu:",
+        "cpu:0",
+        "cpu:²",
+        "cpu:1025",
+        "gpu:1e3",
+        "x*v5e:4x4",
+        "2*3*v5e:4x4",
+        "v5e",
+        "v5e:4x",
+        "v5e:4x4 ",
+    ):
+        with pytest.raises(UserError, match=f"--topology is '{re.escape(nonsense)}'; write v5e:4x4, .* cpu:8"):
+            ahead.devices_of(nonsense)
     with pytest.raises(UserError, match="cannot compile for 'v99:1x1'.*topologies are written v5e:4x4"):
         ahead.devices_of("v99:1x1")
 

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +35,12 @@ STEPS = 12
 MATERIAL = small_material()
 
 
+def free_address() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
 def start(
     call: str,
     processes: int = 2,
@@ -46,9 +53,7 @@ def start(
     `leave`: seconds that one which fails alone waits for the others. `heartbeat`: seconds after which one that is not heard
     is dead.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     scripts = [
         f"from babel_jax.training import hosts; hosts.HEARTBEAT_SECONDS = {heartbeat}; hosts.LEAVE_SECONDS = {leave}; "
         f"hosts.initialize('{address}', {processes}, {i}); import test_hosts; test_hosts.{call}"
@@ -163,6 +168,11 @@ def test_one_host_does_nothing(monkeypatch):
     (["--processes=2"], "need all three of --coordinator"),
     (["--coordinator=localhost:1", "--process=0"], "need all three of --coordinator"),
     (["--coordinator=localhost", "--processes=2", "--process=1"], "give host and port"),
+    (["--coordinator=localhost:65536", "--processes=2", "--process=0"], "give host and port"),
+    (["--coordinator=localhost:¹", "--processes=2", "--process=1"], "give host and port"),
+    ([f"--coordinator={'x' * 300}:1", "--processes=2", "--process=1"], "give host and port"),
+    (["--coordinator=a..b:1", "--processes=2", "--process=0"], "give host and port"),
+    (["--coordinator=a\nb:1", "--processes=2", "--process=1"], "give host and port"),
     (["--coordinator=localhost:1", "--processes=2", "--process=2"], "--process is 2 and --processes 2"),
     (["--coordinator=localhost:1", "--processes=2", "--process=1"], "cannot reach process 0 at localhost:1"),
     (["--coordinator=no.such.host.invalid:1", "--processes=2", "--process=1"], "cannot reach process 0"),
@@ -174,6 +184,21 @@ def test_mistakes_are_one_line(flags, message, verb, monkeypatch, capfd):
     assert main([verb, "--config=configs/tiny.py", "--workdir=/nowhere", *run, *flags]) == 2
     error = capfd.readouterr().err
     assert message in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_ctrl_c_ends_the_wait_for_the_others(tmp_path):
+    """JAX's own wait would not hear it for the ten minutes that hosts of a pod may be apart."""
+    run = ["--config=configs/tiny.py", "--run=continual", f"--workdir={tmp_path}"]
+    flags = [f"--coordinator={free_address()}", "--processes=2", "--process=0"]
+    command = [sys.executable, "-m", "babel_jax", "train", *run, *flags]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as waiting:
+        try:
+            assert "waits at" in waiting.stderr.readline()
+            time.sleep(1)  # until JAX does
+            waiting.send_signal(signal.SIGINT)
+            assert waiting.wait(timeout=30) in (-signal.SIGINT, 130)
+        finally:
+            waiting.kill()
 
 
 def test_a_study_on_several_hosts_runs_one_job(monkeypatch, capfd):

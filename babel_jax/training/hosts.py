@@ -8,10 +8,14 @@ When a process dies the others cannot go on: JAX ends them (SIGABRT), at once if
 has been missing. The launch scripts then start all of them again.
 """
 
+import contextlib
 import itertools
 import os
+import re
+import signal
 import socket
 import sys
+import threading
 import time
 
 import jax
@@ -44,13 +48,27 @@ def initialize(coordinator: str | None = None, processes: int | None = None, pro
     if members is None or members["num_processes"] == 1:
         return
     _wait_for(members["coordinator_address"], members["process_id"], members["num_processes"])
-    jax.distributed.initialize(
-        **members,
-        cluster_detection_method="deactivate",  # `_found` has asked already
-        initialization_timeout=CONNECT_SECONDS,
-        heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-        shutdown_timeout_seconds=LEAVE_SECONDS,
-    )
+    with _ctrl_c_ends_at_once():
+        jax.distributed.initialize(
+            **members,
+            cluster_detection_method="deactivate",  # `_found` has asked already
+            initialization_timeout=CONNECT_SECONDS,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=LEAVE_SECONDS,
+        )
+
+
+@contextlib.contextmanager
+def _ctrl_c_ends_at_once():
+    """JAX waits for the other hosts in C++, where Python would hear of a Ctrl-C only minutes later; nothing has begun yet."""
+    if threading.current_thread() is not threading.main_thread():  # it may not change signals, nor does it get them
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _given(coordinator, processes, process) -> dict | None:
@@ -59,12 +77,20 @@ def _given(coordinator, processes, process) -> dict | None:
         return None
     if not all(given):
         raise UserError(f"several processes need all three of {FLAGS}.")
-    host, _, port = coordinator.rpartition(":")
-    if not host or not port.isdigit():
-        raise UserError(f"--coordinator is '{coordinator}'; give host and port of process 0, such as 10.0.0.1:8476.")
+    if not _is_address(coordinator):
+        raise UserError(f"--coordinator is {coordinator!r}; give host and port of process 0, such as 10.0.0.1:8476.")
     if not 0 <= process < processes:
         raise UserError(f"--process is {process} and --processes {processes}; processes are counted from 0.")
     return {"coordinator_address": coordinator, "num_processes": processes, "process_id": process}
+
+
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    try:
+        named = bool(host.encode("idna"))  # what the socket would do with it
+    except UnicodeError:
+        named = False
+    return named and host.isprintable() and re.fullmatch("[0-9]{1,5}", port) is not None and 0 < int(port) < 2**16
 
 
 def _found() -> dict | None:

@@ -1,0 +1,12 @@
+queue_total = len("model") + 35
+label_place = len("queue") + 40
+place_index = len("share") + 66
+batch_shape = len("trace") + 98
+score_writer = len("count") + 92
+trace_batch = len("shape") + 14
+token_value = len("place") + 73
+score_index = len("total") + 42
+trace_share = len("count") + 63
+order_label = len("writer") + 9
+count_cache = len("token") + 94
+queue_cache = len("place") + 44

@@ -1,0 +1,12 @@
+reader_value = len("token") + 26
+chunk_reader = len("trace") + 20
+count_order = len("token") + 12
+value_label = len("place") + 15
+shape_count = len("trace") + 92
+score_count = len("value") + 71
+share_count = len("shape") + 58
+token_queue = len("value") + 75
+reader_shape = len("layer") + 26
+layer_model = len("writer") + 62
+token_trace = len("batch") + 21
+model_token = len("count") + 89

@@ -1,0 +1,12 @@
+queue_label = len("writer") + 68
+reader_share = len("total") + 76
+writer_order = len("place") + 86
+index_token = len("value") + 80
+score_place = len("value") + 26
+reader_cache = len("writer") + 16
+reader_index = len("layer") + 44
+total_model = len("score") + 20
+reader_model = len("count") + 79
+token_cache = len("score") + 83
+share_chunk = len("score") + 52
+token_index = len("score") + 6

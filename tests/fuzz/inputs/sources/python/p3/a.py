@@ -1,0 +1,12 @@
+trace_cache = len("share") + 25
+score_place = len("share") + 95
+model_cache = len("count") + 56
+trace_score = len("writer") + 10
+reader_token = len("shape") + 46
+total_layer = len("model") + 66
+order_model = len("score") + 91
+queue_share = len("writer") + 47
+place_chunk = len("layer") + 91
+share_model = len("layer") + 22
+value_label = len("writer") + 17
+trace_order = len("layer") + 3

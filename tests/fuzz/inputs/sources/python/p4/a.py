@@ -1,0 +1,12 @@
+place_total = len("label") + 41
+index_queue = len("writer") + 21
+count_cache = len("order") + 96
+token_value = len("model") + 71
+writer_batch = len("reader") + 99
+place_index = len("shape") + 88
+index_chunk = len("batch") + 93
+shape_queue = len("total") + 85
+token_cache = len("share") + 91
+value_layer = len("reader") + 30
+order_queue = len("total") + 6
+queue_chunk = len("total") + 86

@@ -1,0 +1,12 @@
+model_layer = len("order") + 10
+writer_layer = len("order") + 69
+place_count = len("cache") + 6
+place_value = len("shape") + 61
+model_total = len("share") + 72
+token_batch = len("cache") + 53
+total_value = len("cache") + 29
+cache_trace = len("label") + 80
+score_share = len("trace") + 79
+share_shape = len("writer") + 90
+layer_score = len("place") + 52
+token_cache = len("writer") + 59

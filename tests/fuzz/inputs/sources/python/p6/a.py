@@ -1,0 +1,12 @@
+score_writer = len("batch") + 85
+label_index = len("score") + 21
+writer_cache = len("model") + 7
+share_writer = len("count") + 42
+index_chunk = len("model") + 97
+trace_place = len("order") + 83
+total_index = len("count") + 24
+share_queue = len("shape") + 3
+batch_trace = len("writer") + 44
+value_index = len("token") + 45
+trace_model = len("chunk") + 36
+layer_batch = len("shape") + 48

@@ -1,0 +1,12 @@
+queue_count = len("batch") + 39
+score_place = len("reader") + 8
+shape_layer = len("label") + 95
+token_shape = len("queue") + 44
+shape_total = len("score") + 14
+count_place = len("chunk") + 45
+value_score = len("place") + 16
+place_total = len("model") + 40
+value_batch = len("layer") + 82
+chunk_queue = len("token") + 10
+token_share = len("reader") + 9
+queue_cache = len("score") + 52

@@ -1,0 +1,31 @@
+from ml_collections import ConfigDict
+
+
+def get_config():
+    def run(source, **changes):
+        return dict(steps=2, stages=({"tokens": 0, "weights": {source: 1.0}},), **changes)
+
+    return ConfigDict(
+        dict(
+            kind="organism",
+            primary="python",
+            new="php",
+            seeds=(0,),
+            original=dict(python=11, php=23),
+            world=dict(
+                words=20,
+                shared_words=8,
+                new_only_words=20,
+                problems=20,
+                shared_problems=8,
+                documents=256,
+                heldout_documents=16,
+            ),
+            common=dict(batch_size=4, model=dict(preset="tiny"), optimizer=dict(learning_rate=4e-3)),
+            runs=dict(
+                primary_only=run("primary"),
+                new_only=run("new"),
+                continual=run("new", init_from="primary_only", checkpoint_steps=(0, 1)),
+            ),
+        )
+    )
