@@ -15,6 +15,7 @@ control groups can be written, memory and processes of the whole program are bou
 Only compilers should get `writes`: what is in them afterwards is as untrusted as the program, and bounded by file only.
 """
 
+import collections
 import contextlib
 import ctypes
 import dataclasses
@@ -41,6 +42,7 @@ LEVELS = ("bubblewrap", "unshare", "rlimits")  # strongest first
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 FIRST_UID, LAST_UID = 60600, 61183  # given out by no distribution: systemd, "Users, Groups, UIDs and GIDs"
 GRACE_SECONDS = 10  # a killed program is gone by then, or the sandbox has failed
+WATCHED_PLACES, WATCHED_BYTES = 20, 500  # what `watch_for` keeps of output that is left out: how often, how much each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,6 +198,7 @@ class Sandbox:
         writes: Mapping[str, Path] = {},
         environment: Mapping[str, str] = {},
         slot: int = 0,
+        watch_for: str = "",
     ) -> Finished:
         """Runs one program to its end, in an empty directory of its own, with nothing to read on stdin.
 
@@ -205,6 +208,8 @@ class Sandbox:
           reads: name -> directory outside that the program may read. Root makes it and the files in it readable to all.
           writes: name -> directory outside that the program may change; root gives it to the slot's user.
           environment: all there is besides PATH, HOME, TMPDIR and LANG.
+          watch_for: a regular expression (re.MULTILINE); of the output that `Limits.output_bytes` leaves out, the last places
+            where it is found are kept nevertheless.
 
         Raises:
           SandboxError: the program was not started, or could not be ended.
@@ -223,7 +228,7 @@ class Sandbox:
             _set_groups(slot.groups, limits)
             prelude, shown = self._prelude(slot, directories)
             command = [*prelude, *self._wrapped(slot, shown, tmp, limits), *argv]
-            finished = self._execute(slot, command, environment, limits, tmp)
+            finished = self._execute(slot, command, environment, limits, tmp, watch_for)
         if finished.status in (126, 127) and not self._can_start(argv[0], environment, places, directories):
             raise SandboxError(f"cannot start {argv[0]}: {finished.stderr.decode(errors='replace').strip()}")
         return finished
@@ -329,7 +334,7 @@ class Sandbox:
             return limits.processes
         return limits.processes + sum(_threads(pid) for pid in _processes_of(os.geteuid()))
 
-    def _execute(self, slot, command, environment, limits, tmp) -> Finished:
+    def _execute(self, slot, command, environment, limits, tmp, watch_for) -> Finished:
         before = _killed_for_memory(slot.groups)
         mark = f"BABEL_JAX_PROGRAM={os.path.basename(tmp)}"
         if self.level == "rlimits":
@@ -384,7 +389,8 @@ class Sandbox:
         # the limit is counted in the ticks of a clock that found the program running: on a busy machine more than it ran
         elif ended_by == "itself" and status == -signal.SIGKILL and seconds >= 0.5 * math.ceil(limits.cpu_seconds):
             ended_by = "cpu"
-        return Finished(status, ended_by, out.kept(), error.kept(), time.monotonic() - start, seconds)
+        said = out.kept(watch_for), error.kept(watch_for)
+        return Finished(status, ended_by, *said, time.monotonic() - start, seconds)
 
     def _claim_uid(self) -> int:
         """A user that no other sandbox of this machine uses as long as this one is open."""
@@ -408,11 +414,11 @@ class Sandbox:
 
 
 class _Stream:
-    """What a program wrote to one pipe: all is read, the first and the last half of `keep` bytes are kept."""
+    """What a program wrote to one pipe: all is read, which `Limits.output_kill_bytes` bounds, and parts are kept."""
 
     def __init__(self, file, keep: int):
         self.file, self.keep, self.size = file.fileno(), keep, 0
-        self.first, self.last = b"", b""
+        self.pieces = []
         os.set_blocking(self.file, False)
 
     def drain(self, pieces: int = 64) -> bool:
@@ -425,14 +431,27 @@ class _Stream:
             if not piece:
                 return False
             self.size += len(piece)
-            room = self.keep // 2 - len(self.first)
-            self.first += piece[:room]
-            self.last = (self.last + piece[room:])[-(self.keep - self.keep // 2) :]
+            self.pieces.append(piece)
         return True
 
-    def kept(self) -> bytes:
-        left_out = self.size - len(self.first) - len(self.last)
-        return self.first + (b"\n[... %d bytes left out ...]\n" % left_out if left_out else b"") + self.last
+    def kept(self, watch_for: str = "") -> bytes:
+        """The first and the last half of `keep` bytes; of what lies between, the last places that `watch_for` finds."""
+        content = b"".join(self.pieces)
+        first, last = self.keep // 2, len(content) - (self.keep - self.keep // 2)
+        if last <= first:
+            return content
+        kept, near = [(0, first)], (max(first - WATCHED_BYTES, 0), last + WATCHED_BYTES)  # it may lie across an edge
+        found = re.compile(watch_for.encode(), re.MULTILINE).finditer(content, *near) if watch_for else ()
+        between = (match for match in found if match.end() > first and match.start() < last)
+        for match in collections.deque(between, WATCHED_PLACES):
+            kept.append((max(match.start(), kept[-1][1]), min(max(match.end(), match.start() + WATCHED_BYTES), last)))
+        parts, end = [], 0
+        for start, stop in (*kept, (last, len(content))):
+            if start > end:
+                parts.append(b"\n[... %d bytes left out ...]\n" % (start - end))
+            parts.append(content[start:stop])
+            end = max(end, stop)
+        return b"".join(parts)
 
 
 def _watch(pid: int, out: _Stream, error: _Stream, limits: Limits, start: float, namespace: bool) -> str:
