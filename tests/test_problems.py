@@ -293,6 +293,23 @@ def test_other_languages_are_left_out_where_languages_are_named(tmp_path):
     assert [p.language for p in problems.load(f"own:{file}", ["python"]).problems] == ["python"]
 
 
+def test_a_program_declares_what_its_prompt_and_its_entry_point_name(tmp_path):
+    """Words in comments and strings declare nothing."""
+    prompts = {
+        "python": ("class Box:\n    'class no'\n# def no\ndef sum(", ("Box", "f", "sum")),
+        "php": ("<?php\nnamespace Own;\n// function no\nconst ONE = 1;\nfunction g(", ("ONE", "Own", "f", "g")),
+        "csharp": ("class Stack { /* enum no */ enum Kind { } const int no = 1;", ("Kind", "Stack", "f")),
+        "go": ("package main\nvar one = `type no`\ntype Two int\nfunc g(", ("Two", "f", "g", "one")),
+        "cpp": ("#define ONE 1\nstruct Two { const int no; };\n", ("ONE", "Two", "f")),
+    }
+    for number, (language, (prompt, declared)) in enumerate(prompts.items()):
+        line = dict(
+            suite="own", language=language, task_id="1", number=number, prompt=prompt, tests="x", entry_point="f"
+        )
+        problem = first(f"own:{write(tmp_path / f'{language}.jsonl', line)}", language)
+        assert problems.code(problem, "class never").declares == declared
+
+
 def test_strip_newline_leaves_spaces(tmp_path):
     file = write(tmp_path / "a.jsonl", OWN | {"prompt": "a \n\n", "solution": "b"})
     problem = first(f"own:{file}", "python")

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from babel_jax.errors import UserError
-from babel_jax.evaluation import toolchains
+from babel_jax.evaluation import judge, toolchains
 from babel_jax.evaluation.problems import Code
 from babel_jax.evaluation.sandbox import Limits, SandboxError
 from babel_jax.evaluation.toolchains import repaired_imports
@@ -140,6 +140,49 @@ def test_leaving_before_the_tests_shows_no_sentinel(execute, language, kind):
     assert (execution.ran.status, execution.sentinel_seen) == (0, False)
 
 
+# 100 kB on standard error before the sentinel and, where the language can, behind it.
+NOISE = {
+    "python": "import atexit\nsay = lambda: os.write(2, b'noise\\n' * 20000)\nsay(), atexit.register(say)\n",
+    "php": 'function say() { fwrite(STDERR, str_repeat("noise\\n", 20000)); }\nsay(); register_shutdown_function("say");\n',
+    "csharp": 'static void Say() { for (int i = 0; i < 20000; i++) Console.Error.Write("noise\\n"); }\n'
+    "static Program() { Say(); AppDomain.CurrentDomain.ProcessExit += (sender, e) => Say(); }\n",
+    "go": 'func init() {\n\tfor i := 0; i < 20000; i++ {\n\t\tos.Stderr.WriteString("noise\\n")\n\t}\n}\n',
+    "cpp": 'void say() { for (int i = 0; i < 20000; i++) std::cerr << "noise\\n"; }\n'
+    "struct Noise { Noise() { say(); } ~Noise() { say(); } } noise;\n",
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_right_but_noisy_program_is_seen_to_end(execute, language):
+    quiet = program(language)
+    execution = execute(dataclasses.replace(quiet, body=quiet.body + NOISE[language]))
+    assert execution.ran.status == 0 and execution.sentinel_seen, said(execution)[:500]
+    assert len(execution.ran.stderr) < 70000 and b"bytes left out" in execution.ran.stderr
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_failed_is_found_in_noise(execute, language):
+    """Also where nothing but the text tells it: a failed Debug.Assert leaves the status at 0 in mono."""
+    wrong = program(language, BODIES["wrong"][language])
+    code = dataclasses.replace(wrong, body=wrong.body + NOISE[language])
+    for sentinel in (SENTINEL, None):
+        assert judge.classify(code, execute(code, sentinel), "multipl_e")[0] == "failed_assert"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("sign", ["\0", "\x1a", "\x04", "\f", "\u2028", "\u202e"])
+def test_no_character_hides_what_stands_behind_it(execute, language, sign):
+    code = program(language, PROGRAMS[language][1] + f"{sign} this is no program")
+    assert judge.classify(code, execute(code))[0] == "compile_error"
+
+
+@pytest.mark.parametrize("sentinel", [SENTINEL, None])
+def test_python_with_a_nul_character_is_no_program_whatever_the_version(execute, sentinel):
+    for text in ("return x + 1 # \0", 'return x + len("\0")', "return x + 1\n\0\n"):
+        code = program("python", text)
+        assert judge.classify(code, execute(code, sentinel), None if sentinel else "mxeval")[0] == "compile_error"
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_loop_is_ended_by_its_limit(execute, language):
     code = program(language, BODIES["never ends"][language])
@@ -172,8 +215,6 @@ def test_text_beyond_ascii_reaches_the_program(execute, language):
 @pytest.mark.parametrize(
     "language, body, tests",
     [
-        ("python", "def f():\n    pass\n", "if f():\n"),  # the message quotes the last line
-        ("python", "def f():\n    pass\n", "raise Exception(open(__file__).read())\n"),
         (
             "php",
             "<?php\nfunction f() { return 1; }\n?>\n",
@@ -188,6 +229,14 @@ def test_quoting_the_program_shows_no_sentinel(execute, language, body, tests):
     assert not execution.sentinel_seen
 
 
+@pytest.mark.parametrize("tests", ["if f():\n", "raise Exception(open(__file__).read())\n"])
+def test_a_program_of_python_does_not_hold_the_sentinel(execute, tests):
+    """A message quotes its last line."""
+    execution = execute(Code("python", "def f():\n    pass\n", tests))
+    assert b"def f()" in execution.ran.stderr or b"if f()" in execution.ran.stderr
+    assert execution.ran.status == 1 and SENTINEL[:16].encode() not in execution.ran.stdout + execution.ran.stderr
+
+
 def test_python_prints_the_sentinel_past_what_the_program_did_to_its_output(execute):
     body = "import io, os, sys\nsys.stderr = sys.stdout = io.StringIO()\ndel os\n"
     assert execute(Code("python", body, "print('tests')\n")).sentinel_seen
@@ -196,6 +245,78 @@ def test_python_prints_the_sentinel_past_what_the_program_did_to_its_output(exec
 def test_a_backslash_at_the_end_takes_no_test_away(execute):
     body = program("python", BODIES["wrong"]["python"]).body
     assert not execute(Code("python", f"{body}if 0: \\", "assert f(2) == 3\n")).sentinel_seen
+
+
+def test_python_runs_a_program_as_if_it_were_started_by_itself(execute):
+    """Its own module, its arguments, as much recursion, and names that the tests define."""
+    body = """
+import __main__, pickle, sys
+class Box:
+    def __init__(self, held): self.held = held
+    def __eq__(self, other): return self.held == other.held
+def f(x): return x + ONE
+def depth(n=0):
+    try: return depth(n + 1)
+    except RecursionError: return n
+assert __name__ == "__main__" and __main__.f is f and sys.argv == [__file__] and pickle.loads(pickle.dumps(Box(1))) == Box(1)
+"""
+    tests = """
+import sys
+ONE = 1
+assert f(1) == 2 and [f(x) for x in (1, 2)] == [2, 3] and eval("f(2)") == 3
+ONE = 2
+assert f(1) == 3 and Box([1]) == Box([1]) != Box(2) and Box(1) in [Box(1)] and 0 < f(0) <= 2 and f is not None
+class Three:
+    three = f(1)
+assert Three.three == 3 and sys.modules["__main__"].Three is Three and __name__ == "__main__"
+from fractions import Fraction
+from collections import Counter, OrderedDict
+assert Fraction(4, 2) == 2 and Counter("aa") == {"a": 2} and OrderedDict(a=1) == {"a": 1} and f(0) in {2: 1}
+assert depth() >= 990, depth()
+"""
+    execution = execute(Code("python", body, tests))
+    assert execution.sentinel_seen, said(execution)
+
+
+def test_names_that_the_suite_expects_are_the_programs_to_define(execute):
+    """A task may be to write `sum`, or a class that compares as it likes."""
+    code = Code("python", "def sum(a, b): return a + b\nclass Odd:\n    def __eq__(self, other): return other % 2 == 1\n",
+                "assert sum(2, 3) == 5\nassert Odd() == 3\n")  # fmt: skip
+    assert not execute(code).sentinel_seen
+    assert execute(dataclasses.replace(code, declares=("sum", "Odd"))).sentinel_seen
+    code = Code("csharp", "using System;\npublic class Stack { public int Count = 3; }\nclass P {\n",
+                "static void Main() { if (new Stack().Count != 3) throw new Exception(); } }\n")  # fmt: skip
+    assert not execute(code).sentinel_seen and execute(dataclasses.replace(code, declares=("Stack",))).sentinel_seen
+    code = Code(
+        "go",
+        "package main\n\nfunc len(x int) int { return x }\n",
+        "func main() {\n\tif len(1) != 1 {\n\t\tpanic(1)\n\t}\n}\n",
+    )
+    assert execute(code).ran is None and execute(dataclasses.replace(code, declares=("len",))).sentinel_seen
+
+
+def test_a_right_program_may_use_the_names_of_the_tests_for_itself(execute):
+    """A comparator called compare, macros, operators of its own types: nothing of it is a cheat."""
+    body = """#include <bits/stdc++.h>
+using namespace std;
+#define throw throw
+#define ll long long
+#define INT_MAX 2147483647
+struct P { int x; bool operator==(const P& other) const { return x == other.x; } };
+bool operator==(const P& one, int other) { return one.x == other; }
+bool operator<(const pair<int, int>& one, const pair<int, int>& other) { return one.second < other.second; }
+bool compare(pair<int, int> one, pair<int, int> other) { return one.second < other.second; }
+void* operator new(size_t n) { return malloc(n); }
+void operator delete(void* p) noexcept { free(p); }
+int f(int x) {
+    vector<pair<int, int>> v = {{1, 2}, {2, 1}}; sort(v.begin(), v.end(), compare); map<int, string> m; atexit([] {});
+    return m == m && v == v && v[0].first == 2 && P() == P() ? x + 1 : 0;
+}
+"""
+    tests = "template <typename T> bool compare(T a, T b){\n    return a == b;\n}\n"
+    tests += 'int main() {\n    if (!(compare(f(1), 2))) { throw runtime_error("wrong"); }\n    return f(INT_MAX - 2) < 0;\n}\n'
+    execution = execute(Code("cpp", body, tests))
+    assert execution.sentinel_seen, said(execution)
 
 
 def test_python_has_nothing_installed_beside_it(execute):

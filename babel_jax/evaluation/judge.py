@@ -116,6 +116,7 @@ SIGNS = {
     ),
     "csharp": (
         ("oom", r"(?P<line>System\.OutOfMemoryException\b.*|Garbage collector could not allocate.*)"),
+        ("compile_error", r"\Aerror: the program defines .*"),  # shims/Launcher.cs, before the program runs
         ("failed_assert", r"^(?P<line>Fail: Debug\.Assert.*|Fail:.*(?=\n.*DefaultTraceListener\.Fail ))"),
         ("message", r"^\[ERROR\] FATAL UNHANDLED EXCEPTION: (?P<line>[^\s:]+(?:: (?P<message>.*))?)"),
     ),
@@ -156,7 +157,7 @@ def classify(code: Code, execution: Execution, compat: str | None = None) -> tup
             return outcome, detail  # Debug.Assert only writes, and the program goes on
         if execution.sentinel_seen or compat:
             return "passed", ""
-        return "no_sentinel", "left with status 0 before the tests came to their end"
+        return "no_sentinel", "left with status 0 before the tests came to their end, or took their effect away"
     if outcome is None:
         return "runtime_error", _line(f"exit status {ran.status}: {_last_line(texts[0] or texts[1])}")
     return outcome, detail

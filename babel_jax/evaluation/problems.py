@@ -54,6 +54,14 @@ HUMANEVAL_X_PYTHON = (
 )
 HUMANEVAL_X_CPP = "#include <bits/stdc++.h>\nusing namespace std;\n"
 HUMANEVAL_X_GO = ("math", "strings", "fmt", "strconv", "time", "bytes", "regexp", "sort", "math/rand", "crypto/md5")
+# Behind these words a prompt declares a name.
+DECLARING = {
+    "python": "def|class",
+    "php": "function|class|interface|trait|const|namespace",
+    "csharp": "class|struct|interface|enum|delegate",
+    "go": "func|type|var|const",
+    "cpp": "class|struct|enum|#define",
+}
 GO_IMPORTS = re.compile(r'^import\s*(?:\([^)]*\)|"[^"\n]*")[ \t]*\n?', re.MULTILINE)
 
 
@@ -65,6 +73,8 @@ class Code:
     harness: "main": the tests run by themselves when the program starts; "go_test": they are Test… functions of Go's
       package testing.
     needs: what the program uses beyond the standard library, of NEEDS.
+    declares: names that the suite expects the program to define: its entry point, and what the prompt declares. Other names
+      mean in the tests what the language says.
     """
 
     language: str
@@ -72,6 +82,7 @@ class Code:
     tests: str
     harness: str = "main"
     needs: tuple[str, ...] = ()
+    declares: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -383,7 +394,9 @@ def _own(record):
     """One's own problems: `Problem`'s fields by their names, but not `source`.
 
     suite, language, task_id, number, prompt and tests are required. Without stops and block, a completion is the rest of
-    one function (block is true).
+    one function (block is true). The tests begin where a statement of the program has ended; those of Python are compiled by
+    themselves. Where the program is to define what has a name of the language or its library (`sum`, `class Stack`), the
+    entry point or the prompt must say so, see `Code.declares`.
     """
     known = [field.name for field in dataclasses.fields(Problem) if field.name != "source"]
     for name in record.fields:
@@ -482,7 +495,9 @@ def code(problem: Problem, completion: str, variant: str = "raw") -> Code:
         body = _with_imports(problem.prefix, prompt + completion, problem.tests)
     else:
         body = problem.prefix + prompt + completion
-    return Code(problem.language, body + "\n", problem.tests, problem.harness, problem.needs)
+    given = code_only(problem.prefix + prompt, LANGUAGES[problem.language])
+    declared = {problem.entry_point, *re.findall(rf"(?:{DECLARING[problem.language]})\s+(\w+)", given)} - {""}
+    return Code(problem.language, body + "\n", problem.tests, problem.harness, problem.needs, tuple(sorted(declared)))
 
 
 def _with_imports(prefix: str, program: str, tests: str) -> str:

@@ -1,15 +1,18 @@
 """The compilers and interpreters of the five languages: how a program is built, run, and seen to reach its last test.
 
 The sentinel is a random word that a program prints on standard error when its tests have come to their end, so that a
-program that ends itself before (`exit(0)`) is not taken for one that passed. Python and PHP: a line behind the tests
-prints it. C#, Go, C++: what calls the program's `main` was given it as an argument, takes the argument away, and prints
-it once `main` has returned. A program that is written to deceive could still find it: in its own file (Python, PHP), in
-its own memory or in the command line of the process around it; and in C++ it could rename the tests by macros. It cannot
-guess the sentinel, and it cannot print it by accident.
+program that ends itself before (`exit(0)`) is not taken for one that passed. PHP: a line behind the tests prints it. The
+others: what calls the program's `main`, or its tests, was given it as an argument and prints it once they have returned.
+
+Where there is a sentinel, the tests are also kept apart from the program as far as its language allows: it cannot swallow
+them, switch them off, or give another meaning to the names in them. README.md beside this file says, attack by attack,
+what is closed and what a program that is written to deceive can still do: above all, find the sentinel. It cannot guess
+it, and it cannot print it by accident. Without a sentinel a program runs as it stands, as the peers run it.
 """
 
 import dataclasses
 import functools
+import hashlib
 import re
 import shutil
 import subprocess
@@ -23,10 +26,15 @@ from babel_jax.evaluation.problems import Code
 from babel_jax.evaluation.sandbox import PATH, Finished, Limits, Sandbox
 from babel_jax.languages import LANGUAGES
 from babel_jax.languages import language as language_record
-from babel_jax.lexical import not_code
+from babel_jax.lexical import Scanner, not_code
 
 SHIMS = Path(__file__).with_name("shims")
 SEARCHED = f"{PATH}:/usr/local/bin:/usr/local/go/bin"
+# What may decide a verdict in output of which the middle is left out; `judge.SIGNS` says what it means.
+TELLING = (
+    r"^.*(?:Error\b|Exception\b|EXCEPTION|Assertion `|out of memory|Out of memory|cannot allocate|could not allocate)"
+    r"|^(?:Fail:|panic: |fatal error: |runtime: | *--- FAIL: |terminate called )|Allowed memory size"
+)
 SHOWN = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")  # of the root directory, by the sandbox
 INSTALL = {
     "python": "apt-get install python3",
@@ -75,7 +83,7 @@ class Toolchain:
         self.version = version
         self._found = tools
         self._tools: Path | None = None
-        sources = [Path(__file__), *sorted(SHIMS.iterdir())]
+        sources = [Path(__file__), *sorted(path for path in SHIMS.iterdir() if path.is_file())]
         self.fingerprint = files.content_hash(
             [version, list(options), [files.content_hash(s.read_bytes()) for s in sources]]
         )
@@ -128,6 +136,9 @@ class Toolchain:
         for need in code.needs:
             if need in self.missing:
                 raise UserError(f"{LANGUAGES[self.language].title} programs that need {need}: {INSTALL_NEED[need]}")
+        refused = self._refused(code, apart=sentinel is not None)
+        if refused:
+            return Execution(Finished(1, "itself", b"", f"error: {refused}".encode(), 0.0, 0.0), None, False)
         recipe = self._recipe(code, sentinel, repair_imports)
         with tempfile.TemporaryDirectory(prefix="babel_jax_program_") as folder:
             places = {name: Path(folder, name) for name in ("code", "build")}
@@ -137,7 +148,8 @@ class Toolchain:
             for name, text in recipe.sources.items():
                 (places["code"] / name).write_bytes(text.encode())
             places["tools"] = self._tools
-            run = functools.partial(sandbox.run, environment=recipe.environment, slot=slot)
+            telling = "|".join((TELLING, *filter(None, [sentinel])))
+            run = functools.partial(sandbox.run, environment=recipe.environment, slot=slot, watch_for=telling)
             compiled = None
             if recipe.compile:
                 reads, writes = _without(places, "build"), {"build": places["build"]}
@@ -158,6 +170,10 @@ class Toolchain:
     def _make(self, place: Path) -> None:
         """Makes in `place` what `prepare` promises."""
 
+    def _refused(self, code: Code, apart: bool) -> str:
+        """Why a text is not compiled, where the tools themselves would not say it; "" otherwise. `apart`: from its tests."""
+        return _unfinished(code) if apart else ""
+
     def _recipe(self, code: Code, sentinel: str | None, repair_imports: bool) -> Recipe:
         raise NotImplementedError
 
@@ -168,6 +184,61 @@ def _without(places, *names) -> dict[str, Path]:
 
 def _joined(code: Code, *more: str) -> str:
     return "\n".join((code.body, "", code.tests, *more))  # a backslash at the body's end takes the empty line, no test
+
+
+DIRECTIVE = r"(?m)^[ \t\f\v]*(?:#|%:)[ \t\f\v]*"
+# Where a line ends for the compilers.
+LINE_ENDS = {"php": "\r\n?", "csharp": "\r\n?|[\u2028\u2029]", "go": "\r\n", "cpp": "\r\n?"}
+
+
+def _unfinished(code: Code) -> str:
+    """Why the tests do not begin where the program has ended, "" if they do: what it leaves open could swallow them, or
+    make something else of the first of them (PHP: `if (0)` in the last line)."""
+    body, open_at_end = _code(code.language, code.body + "\n\n", in_code=False)
+    if open_at_end not in ("", "outside"):
+        return f"the program ends inside of a {open_at_end}"
+    if code.language in ("csharp", "cpp"):
+        conditions = re.findall(rf"{DIRECTIVE}(if(?:n?def)?|endif)\b", body)
+        if 2 * conditions.count("endif") != len(conditions):
+            return "the program ends inside of an #if"
+        body = re.sub(rf"{DIRECTIVE}.*", "", body)
+    body = re.sub(r"<\?(?:php|=)?\s*\Z", "", body) if code.language == "php" else body
+    last = "" if open_at_end else body.strip()[-1:]
+    if code.language != "go" and last not in ("", ";", "{", "}"):
+        return "the program ends inside of a statement"
+    return ""
+
+
+def _code(language: str, text: str, in_code: bool = True) -> tuple[str, str]:
+    """(a text with comments, strings and surroundings as spaces, what of these is open at its end or "").
+
+    The text's length stays, but for C++, where a backslash at the end of a line joins it to the next one.
+    """
+    text = re.sub(LINE_ENDS[language], lambda end: "\n".rjust(len(end[0])), text)
+    if language == "cpp":
+        text = re.sub(r"\\[ \t\f\v]*\n", "", text)
+    scanner = Scanner(LANGUAGES[language], in_code)
+    scanner.text, parts, end, open_at_end = text, [], 0, ""
+    for span in (*scanner.scan(final=False), *scanner.scan(final=True)):
+        parts += [text[end : span.start], re.sub(r"[^\n]", " ", text[span.start : span.end])]
+        end = span.end
+        open_at_end = span.kind if end == len(text) else ""
+    return "".join(parts) + text[end:], open_at_end
+
+
+def _names(language: str, text: str) -> set[str]:
+    """The identifiers in code."""
+    return set(re.findall(r"[^\W\d]\w*", _code(language, text)[0]))
+
+
+def _replaced(language: str, text: str, pattern: str, new: str) -> str:
+    """A text in whose code, outside of comments and strings, what `pattern` finds is replaced."""
+    scanner, parts, end = Scanner(LANGUAGES[language], in_code=True), [], 0
+    scanner.text = text
+    for span in scanner.scan(final=True):
+        parts += [re.sub(pattern, new, text[end : span.start]), text[span.start : span.end]]
+        end = span.end
+    return "".join(parts) + re.sub(pattern, new, text[end:])
 
 
 def _halves(sentinel: str) -> tuple[str, str]:
@@ -206,25 +277,39 @@ class Python(Toolchain):
     """The system's interpreter without what is installed beside it (-S), so that verdicts do not depend on that."""
 
     language = "python"
+    OPTIONS = ("-I", "-S", "-B")
 
     def __init__(self):
         self._python = _tool("python", "python3").resolve()
         super().__init__(_output(self._python, "--version", language="python"), (self._python,))
 
+    def _make(self, place):
+        script = "import py_compile, sys; py_compile.compile(sys.argv[1], sys.argv[2], 'launcher.py', doraise=True)"
+        _output(
+            self._python, *self.OPTIONS, "-c", script, SHIMS / "launcher.py", place / "launcher.pyc", language="python"
+        )
+
+    def _refused(self, code, apart):
+        if "\0" in code.body + code.tests:  # until 3.11.4 it hid the rest of its line, and no error was said
+            return "the program holds a NUL character, of which Python has said a SyntaxError since 3.11.4"
+        return ""
+
     def _recipe(self, code, sentinel, repair_imports):
-        end = ()
-        if sentinel is not None:
-            first, second = _halves(sentinel)
-            end = (f"__import__('os').write(2, ('\\n{first}' '{second}\\n').encode())\n",)
-        command = (str(self._python), "-I", "-S", "-B", "{code}/program.py")
-        return Recipe({"program.py": _joined(code, *end)}, (), command)
+        command, program = (str(self._python), *self.OPTIONS), "{code}/program.py"
+        if sentinel is None:
+            return Recipe({"program.py": _joined(code)}, (), (*command, program))
+        body = code.body + "\n"
+        run = (*command, "{tools}/launcher.pyc", program, str(len(body)), ",".join(code.declares), sentinel)
+        return Recipe({"program.py": body + code.tests}, (), run)
 
 
 class PHP(Toolchain):
     """-n: Debian's php.ini sets zend.assertions=-1, with which a failed assertion passes. Extensions that every
-    distribution of PHP has switched on are loaded by name."""
+    distribution of PHP has switched on are loaded by name. Where there is a sentinel, the tests' assert() is a function of
+    ours (shims/assert.php): PHP's own is without effect once a program has set zend.assertions or assert.exception to 0."""
 
     language = "php"
+    ASSERT = r"(?i)(?<![\w$>:\\])\\?assert(?=\s*\()"
 
     def __init__(self):
         self._php = _tool("php", "php").resolve()
@@ -238,16 +323,34 @@ class PHP(Toolchain):
         version = _output(self._php, "-n", "--version", language="php").splitlines()[0]
         super().__init__(version, (self._php,), self._options)
 
+    def _make(self, place):
+        shutil.copyfile(SHIMS / "assert.php", place / "assert.php")
+
+    def _refused(self, code, apart):
+        """In a namespace of the program's its functions come before PHP's, and `use` renames for the whole file."""
+        body = _code("php", code.body, in_code=False)[0]
+        spaces = set(re.findall(r"(?i)\bnamespace\s+(\w+)", body)) - set(code.declares)
+        used = " ".join(re.findall(r"(?i)\buse\s+((?:function|const)\b[^;{}(]*|[\w\\]+\s+as\s+\w+)", body))
+        renamed = _names("php", code.tests) & set(re.findall(r"\w+", used)) - set(code.declares)
+        if apart and (spaces or renamed):
+            return f"the program would have the tests take {', '.join(sorted(spaces or renamed))} for what is its own"
+        return super()._refused(code, apart)
+
     def _loads(self, extension: str, *options: str) -> bool:
         command = (self._php, "-n", "-d", "display_startup_errors=0", "-d", "log_errors=0", *options)
         return _output(*command, "-r", f"echo (int) extension_loaded('{extension}');", language="php") == "1"
 
     def _recipe(self, code, sentinel, repair_imports):
-        end = ()
+        end, command = (), (str(self._php), *self._options)
         if sentinel is not None:
             first, second = _halves(sentinel)
+            tests = _replaced("php", code.tests, self.ASSERT, r"\\babel_jax_assert")
+            code, command = (
+                dataclasses.replace(code, tests=tests),
+                (*command, "-d", "auto_prepend_file={tools}/assert.php"),
+            )
             end = (f'\\fwrite(\\STDERR, "\\n{first}" . "{second}\\n");\n',)
-        return Recipe({"program.php": _joined(code, *end)}, (), (str(self._php), *self._options, "{code}/program.php"))
+        return Recipe({"program.php": _joined(code, *end)}, (), (*command, "{code}/program.php"))
 
 
 class CSharp(Toolchain):
@@ -283,7 +386,7 @@ class CSharp(Toolchain):
         references = [f"-r:{{tools}}/{self.REFERENCES[need]}.dll" for need in code.needs]
         compiler = (str(self._mono), str(self._mcs), *self.OPTIONS, *references)
         program = "{build}/program.exe"
-        run = (program,) if sentinel is None else ("{tools}/Launcher.exe", program, sentinel)
+        run = (program,) if sentinel is None else ("{tools}/Launcher.exe", program, sentinel, *self._meant(code))
         trace = "Console.Error" if sentinel is None else "{tmp}/failed_assertions"
         environment = {"MONO_PATH": "{tools}", "MONO_TRACE_LISTENER": trace}
         return Recipe(
@@ -292,6 +395,18 @@ class CSharp(Toolchain):
             (str(self._mono), *run),
             environment,
         )
+
+    def _refused(self, code, apart):
+        if apart and re.search(rf"{DIRECTIVE}undef\s+DEBUG\b", _code("csharp", code.body)[0]):
+            return "the program takes away DEBUG, and with it every Debug.Assert of the tests"
+        return super()._refused(code, apart)
+
+    @staticmethod
+    def _meant(code: Code) -> tuple[str, str]:
+        """(names in the tests that must mean the library's, names that the program gives to what may be anything)."""
+        body = _code("csharp", code.body)[0]
+        aliases = re.findall(r"\busing\s+@?(\w+)\s*=", body)
+        return ",".join(sorted(_names("csharp", code.tests) - set(code.declares))), ",".join(aliases)
 
 
 GO_MAIN = """package main
@@ -308,26 +423,64 @@ func main() {
 	sentinel_syscall.Write(2, []byte(sentinel))
 }
 """
+# The program's `init` has run when this begins, and may have set the flags by which the package testing chooses and lists
+# tests. They are reset; and whatever it has done to them, the sentinel needs every test to have ended, without a choice.
 GO_TEST = """package main
 
 import (
 	candidate "candidate"
+	"flag"
 	"os"
 	"syscall"
 	"testing"
 	"testing/internal/testdeps"
 )
 
+var tests = []testing.InternalTest{%s}
+var ended = map[string]bool{}
+var chosen bool
+
+type dependencies struct{ testdeps.TestDeps }
+
+// MatchString is called where a flag chooses among tests.
+func (dependencies) MatchString(pattern, name string) (bool, error) {
+	chosen = true
+	return true, nil
+}
+
 func main() {
 	sentinel := os.Args[1:]
 	os.Args = []string{os.Args[0], "-test.paniconexit0"} // as go test does
-	status := testing.MainStart(testdeps.TestDeps{}, []testing.InternalTest{%s}, nil, nil, nil).Run()
-	for _, word := range sentinel {
-		syscall.Write(2, []byte("\\n" + word + "\\n"))
+	if len(sentinel) == 0 {
+		os.Exit(testing.MainStart(testdeps.TestDeps{}, tests, nil, nil, nil).Run())
+	}
+	testing.Init()
+	flag.VisitAll(func(f *flag.Flag) { f.Value.Set(f.DefValue) })
+	counted := []testing.InternalTest{}
+	for _, test := range tests {
+		name, run := test.Name, test.F
+		counted = append(counted, testing.InternalTest{Name: name, F: func(t *testing.T) {
+			defer func() { ended[name] = !t.Skipped() }()
+			run(t)
+		}})
+	}
+	status := testing.MainStart(dependencies{}, counted, nil, nil, nil).Run()
+	for _, test := range tests {
+		chosen = chosen || !ended[test.Name]
+	}
+	if !chosen {
+		syscall.Write(2, []byte("\\n" + sentinel[0] + "\\n"))
 	}
 	os.Exit(status)
 }
 """
+# What Go's specification declares before a program, but for what programs of older Go define themselves (min, max, clear).
+GO_PREDECLARED = {
+    "any", "bool", "byte", "comparable", "complex64", "complex128", "error", "float32", "float64", "int", "int8", "int16",
+    "int32", "int64", "rune", "string", "uint", "uint8", "uint16", "uint32", "uint64", "uintptr", "true", "false", "iota",
+    "nil", "append", "cap", "close", "complex", "copy", "delete", "imag", "len", "make", "new", "panic", "print", "println",
+    "real", "recover",
+}  # fmt: skip
 
 
 class Go(Toolchain):
@@ -365,6 +518,11 @@ class Go(Toolchain):
         target.parent.mkdir(parents=True, exist_ok=True)
         _output(self._compiler, "-p", "github.com/stretchr/testify/assert", "-complete", "-I", packages, "-o", target,
                 SHIMS / "assert.go", language="go")  # fmt: skip
+        with tempfile.TemporaryDirectory() as folder:
+            archive = Path(folder, "shadows.a")
+            _output(self._compiler, "-p", "main", "-complete", "-I", packages, "-o", archive, SHIMS / "shadows.go",
+                    language="go")  # fmt: skip
+            _output(self._linker, "-s", "-w", "-L", packages, "-o", place / "shadows", archive, language="go")
 
     def _recipe(self, code, sentinel, repair_imports):
         tests = code.tests
@@ -383,14 +541,18 @@ class Go(Toolchain):
         if repair_imports:
             program = repaired_imports(program)
         sources = {"program.go": program} | ({"runner.go": runner} if runner else {})
+        steps = []
+        kept = sorted(GO_PREDECLARED & _names("go", code.tests) - set(code.declares))
+        if kept and sentinel is not None:
+            steps.append(f'"{{tools}}/shadows" "{{code}}/program.go" {" ".join(kept)} >&2')
         compile = f'"{self._compiler}" -complete -I "{{tools}}/packages" -I "{{build}}"'
         if code.harness == "go_test":
-            steps = [
+            steps += [
                 f'{compile} -p candidate -o "{{build}}/candidate.a" "{{code}}/program.go"',
                 f'{compile} -p main -o "{{build}}/program.a" "{{code}}/runner.go"',
             ]
         else:
-            steps = [f'{compile} -p main -o "{{build}}/program.a" "{{code}}/"*.go']
+            steps += [f'{compile} -p main -o "{{build}}/program.a" "{{code}}/"*.go']
         libraries = '-L "{tools}/packages" -L "{build}"'
         steps.append(f'"{self._linker}" -s -w {libraries} -o "{{build}}/program" "{{build}}/program.a"')
         run = ("{build}/program",) + (() if sentinel is None else (sentinel,))
@@ -398,6 +560,15 @@ class Go(Toolchain):
         environment = {"GOROOT": str(self._root), "GOMAXPROCS": "2"}
         return Recipe(sources, ("/bin/sh", "-c", " && ".join(steps)), run, environment)
 
+
+CPP_LIBRARIES = ("libstdc++.so.6", "libc.so.6", "libm.so.6", "libgcc_s.so.1")
+# A function that the tests define: from the beginning of a line to its body.
+CPP_FUNCTION = re.compile(
+    r"^[A-Za-z_][^;{}()=]*[\s&*>](?!(?:main|if|for|while|switch|catch)\b)(\w+)\s*\([^()]*\)\s*\{", re.MULTILINE
+)
+CPP_CHECKED = """"$@" || exit
+nm -C --defined-only "{build}/program" > "{build}/symbols" &&
+awk -f "{tools}/symbols.awk" "{tools}/library_functions" "{build}/symbols\""""
 
 # Headers of the C++ standard: they may be included in any order (C++17, 20.5.2.2).
 CPP_HEADERS = (
@@ -448,9 +619,16 @@ class Cpp(Toolchain):
         compiler = (self._compiler, *self.OPTIONS)
         _output(*compiler, "-x", "c++-header", "-o", f"{header}.gch", header, language="cpp")
         _output(*compiler, "-c", "-o", place / "sentinel.o", SHIMS / "sentinel.cpp", language="cpp")
+        shutil.copyfile(SHIMS / "symbols.awk", place / "symbols.awk")
+        libraries = [_output(self._compiler, f"-print-file-name={name}", language="cpp") for name in CPP_LIBRARIES]
+        symbols = _output("nm", "-D", "--defined-only", *libraries, language="cpp")
+        names = sorted(set(re.findall(r"^[0-9a-f]+ [TWi] ((?!_Z)\w+)", symbols, re.MULTILINE)))
+        (place / "library_functions").write_text("\n".join(names) + "\n")
+        macros = _output(*compiler, "-x", "c++", "-dM", "-E", "-include", "bits/stdc++.h", "/dev/null", language="cpp")
+        (place / "library_macros").write_text("\n".join(re.findall(r"^#define (\w+)", macros, re.MULTILINE)))
 
     def _recipe(self, code, sentinel, repair_imports):
-        program = _joined(code)
+        program = _joined(code if sentinel is None else self._apart(code))
         command = [str(self._compiler), *self.OPTIONS]
         if CPP_ALL_HEADERS_FIRST.match(program):
             command += ["-I", "{tools}/headers", "-include", "bits/stdc++.h"]
@@ -460,7 +638,25 @@ class Cpp(Toolchain):
         if "crypto" in code.needs:
             command.append("-lcrypto")
         run = ("{build}/program",) + (() if sentinel is None else (sentinel,))
-        return Recipe({"program.cpp": program}, tuple(command), run)
+        checked = () if sentinel is None else ("/bin/sh", "-c", CPP_CHECKED, "sh")
+        return Recipe({"program.cpp": program}, (*checked, *command), run)
+
+    def _apart(self, code: Code) -> Code:
+        """The tests without the program's macros, and with functions of their own where both define one of a name."""
+        body, _ = _code("cpp", code.body)
+        defined = set(re.findall(rf"{DIRECTIVE}define\s+(\w+)", body)) - set(code.declares)
+        library = set((self._tools / "library_macros").read_text().splitlines())
+        here = _names("cpp", code.tests)
+        undone = {name for name in defined if name.startswith("_") or name in here - library}
+        head = [f"#undef {name}\n" for name in sorted(undone)]
+        if {"NDEBUG", "assert"} & defined and "assert" in here:
+            head.append("#undef NDEBUG\n#include <assert.h>\n")
+        tests = code.tests
+        both = set(CPP_FUNCTION.findall(_code("cpp", tests)[0])) & _names("cpp", code.body) - set(code.declares)
+        own = hashlib.sha256((code.body + tests).encode()).hexdigest()[:16]  # no program can hold its own hash
+        for name in sorted(both):
+            tests = _replaced("cpp", tests, rf"(?<![\w.>:]){name}\b", f"{name}_{own}")
+        return dataclasses.replace(code, tests="".join(head) + tests)
 
 
 TOOLCHAINS: dict[str, Callable[[], Toolchain]] = {kind.language: kind for kind in (Python, PHP, CSharp, Go, Cpp)}
