@@ -16,7 +16,7 @@ from typing import NamedTuple
 from babel_jax.languages import Language
 
 NEVER = r"(?!)"
-# Parts that one call of a pattern skips. Python keeps some 100 bytes for each until the call ends.
+# Parts that one call of a pattern skips, which Python remembers until the call ends. Behind so many may stand one more.
 MOST_SKIPPED = 1000
 
 
@@ -203,7 +203,7 @@ def _literal(kind, close, first, close_begun, escape="", holes=(), multiline=Tru
         closes = close.replace("{}", f"(?P<delimiter>{delimiter})")
         ends = f"(?P<wait>(?={wait}))|(?P<close>{closes})|(?P<hole>{either(opening)})|(?P<newline>{newline})"
         stay = f"(?!{wait}|{close.replace('{}', delimiter)}|{either(opening)}|{newline})[{special}]"
-        return f"(?:[^{special}]+|{units_here}|{stay}){{0,{MOST_SKIPPED}}}(?:{ends})?"
+        return f"(?:[^{special}]+|{units_here}|{stay}){{0,{MOST_SKIPPED}}}(?:(?!{units_here})(?:{ends}))?"
 
     return _Literal(kind, multiline, _both(pattern, waits))
 
@@ -286,7 +286,7 @@ def _marks(language: Language) -> _Marks:
             units_here = either(f"(?!{wait})(?:{unit})" for unit in units)
             number_part = rf"|(?!{wait})\d" if digits else ""
             ends = f"(?P<wait>(?={wait}))|{opening}{events}|(?P<plain>[{special}])"
-            return f"(?:[^{special}]+|{units_here}{number_part}){{0,{MOST_SKIPPED}}}(?:{ends})?"
+            return f"(?:[^{special}]+|{units_here}{number_part}){{0,{MOST_SKIPPED}}}(?:(?!{units_here})(?:{ends}))?"
 
         return _both(pattern, waits)
 
