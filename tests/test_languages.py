@@ -51,7 +51,6 @@ def test_pairs_in_the_other_direction_are_turned_round():
         ("php", "<?php\n$a = <<<A", "\nAB", "\nA"),
         ("csharp", '@"', '""', '"'),
         ("csharp", '$"', "{{", '"'),
-        ("php", "<?php\n#", "[a", "\n"),
         ("go", "`", "\\\n", "`"),
     ],
 )
