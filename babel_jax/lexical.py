@@ -16,7 +16,7 @@ from typing import NamedTuple
 from babel_jax.languages import Language
 
 NEVER = r"(?!)"
-# Parts that one call of a pattern skips. Python keeps some 100 bytes for each until the call ends.
+# Parts that one call of a pattern skips, which Python remembers until the call ends. Behind so many may stand one more.
 MOST_SKIPPED = 1000
 
 
@@ -179,13 +179,18 @@ def _both(pattern: Callable[[str], str], waits: Iterable[str]) -> tuple[re.Patte
     return re.compile(pattern(either(waits)), re.S), re.compile(pattern(NEVER), re.S)
 
 
+def _unless(units: list[str], wait: str) -> str:
+    """A pattern of where no unit stands: behind MOST_SKIPPED others, one could be taken for what it begins like."""
+    return f"(?!(?!{wait})(?:{either(units)}))" if units else ""
+
+
 def _literal(kind, close, first, close_begun, escape="", holes=(), multiline=True, delimiter="") -> _Literal:
     """`close`: a pattern, in which {} is where `delimiter` fits; `first`: what it begins with, as in a character class;
     `close_begun`: see `begun`."""
-    units, waits, special = [], [close_begun], first
+    units, doubles, waits, special = [], [], [close_begun], first
     if escape:
         doubled = escape == first
-        units.append(re.escape(escape) + (re.escape(escape) if doubled else "."))
+        (doubles if doubled else units).append(re.escape(escape) + (re.escape(escape) if doubled else "."))
         waits.append(rf"{re.escape(escape)}\Z")
         special += re.escape(escape)
     opening = []
@@ -194,16 +199,16 @@ def _literal(kind, close, first, close_begun, escape="", holes=(), multiline=Tru
         waits.append(begun(mark + mark[0]))
         special += re.escape(mark[0])
         if len(mark) == 1:
-            units.append(re.escape(mark + mark))
+            doubles.append(re.escape(mark + mark))
     newline = NEVER if multiline else r"(?=\n)"
     special += "" if multiline else r"\n"
 
     def pattern(wait):
-        units_here = either([f"(?!{wait})(?:{unit})" for unit in units])
+        units_here = either([f"(?!{wait})(?:{unit})" for unit in units + doubles])
         closes = close.replace("{}", f"(?P<delimiter>{delimiter})")
         ends = f"(?P<wait>(?={wait}))|(?P<close>{closes})|(?P<hole>{either(opening)})|(?P<newline>{newline})"
         stay = f"(?!{wait}|{close.replace('{}', delimiter)}|{either(opening)}|{newline})[{special}]"
-        return f"(?:[^{special}]+|{units_here}|{stay}){{0,{MOST_SKIPPED}}}(?:{ends})?"
+        return f"(?:[^{special}]+|{units_here}|{stay}){{0,{MOST_SKIPPED}}}(?:{_unless(doubles, wait)}(?:{ends}))?"
 
     return _Literal(kind, multiline, _both(pattern, waits))
 
@@ -273,7 +278,7 @@ def _marks(language: Language) -> _Marks:
     # In a number, a mark that would open a literal elsewhere separates digits.
     mark = re.escape(language.digit_separator)
     number = rf"\b\d[\w.]{{0,100}}(?:{mark}[\w.]{{1,100}}){{0,100}}" if mark else NEVER
-    units = [re.escape(text) for text in language.not_comments] + [number]
+    units = [re.escape(text) for text in language.not_comments] + ([number] if mark else [])
     unit_waits = [begun(text) for text in language.not_comments] + [rf"{number}(?:{mark})?\Z" if mark else NEVER]
     digits = r"\d" if mark else ""
 
@@ -286,7 +291,9 @@ def _marks(language: Language) -> _Marks:
             units_here = either(f"(?!{wait})(?:{unit})" for unit in units)
             number_part = rf"|(?!{wait})\d" if digits else ""
             ends = f"(?P<wait>(?={wait}))|{opening}{events}|(?P<plain>[{special}])"
-            return f"(?:[^{special}]+|{units_here}{number_part}){{0,{MOST_SKIPPED}}}(?:{ends})?"
+            return (
+                f"(?:[^{special}]+|{units_here}{number_part}){{0,{MOST_SKIPPED}}}(?:{_unless(units, wait)}(?:{ends}))?"
+            )
 
         return _both(pattern, waits)
 
