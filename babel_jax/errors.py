@@ -102,8 +102,7 @@ class Parser(argparse.ArgumentParser):
         super().exit(status, message)
 
     def only_with(self, condition: object, what: str, *names: str) -> None:
-        """Refuses options that would be ignored: these go with `what`, and where it is not there (`condition`) nothing
-        would read them."""
+        """Refuses options of these names where nothing would read them: without `condition`, which an error calls `what`."""
         for name in names:
             if not condition and name in self.given:
                 raise UserError(f"--{name} goes with {what}; leave it out.")
