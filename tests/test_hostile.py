@@ -85,7 +85,7 @@ READERS = (
     + [
         ("imports", [*MARKS["go"], "(", ")"], lambda text: toolchains.repaired_imports("package main\nimport (" + text + ")")),
         ("imports left open", MARKS["go"], lambda text: toolchains.repaired_imports("package main\n" + text)),
-        ("merged imports", [*MARKS["go"], ")"], lambda text: problems.code(GO, text * 8)),
+        ("merged imports", [*MARKS["go"], ")"], lambda text: problems.code(GO, text * 4)),
         ("headers", MARKS["cpp"], toolchains.includes_all_headers_first),
         ("secrets", SECRETS, redact),
         ("documents", [" or ", "(", ".pb.", ".g.", "/", "auto generated ", "# generated", "locale/"], cleaned),
