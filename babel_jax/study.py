@@ -11,6 +11,7 @@ import os
 import queue
 import signal
 import sys
+import threading
 import time
 import traceback
 
@@ -36,7 +37,6 @@ from babel_jax.training.loop import (
     is_done,
     locked,
     mixture_of,
-    parent_is_gone,
     train,
 )
 
@@ -146,37 +146,44 @@ def _base(config, workdir, seed, name) -> np.ndarray | None:
     return _bases[key]
 
 
-def _next_task(tasks, parent: int):
+def _next_task(tasks):
     while True:
         try:
             return tasks.get(timeout=1)
         except queue.Empty:
-            if parent_is_gone(parent):
-                os._exit(1)
             preemption.check()
 
 
-def _work(config: ConfigDict, workdir, tasks, messages, parent: int) -> None:
+def _work(config: ConfigDict, workdir, tasks, messages) -> None:
     """A worker process: takes (seed, name) until it is killed or preempted (then what it trains is saved).
 
-    Stops by itself when the process that started it has died.
+    Ends at once when the process that started it has died.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     preemption.install()
+    _end_with_parent()
     try:
-        _take_tasks(config, workdir, tasks, messages, parent)
+        _take_tasks(config, workdir, tasks, messages)
     except preemption.Preempted:
         messages.cancel_join_thread()  # nobody reads them any more
         sys.exit(preemption.EXIT_STATUS)
 
 
-def _take_tasks(config: ConfigDict, workdir, tasks, messages, parent: int) -> None:
+def _end_with_parent() -> None:
+    """Ends this process as soon as the one that started it is gone, also in the middle of a long compilation."""
+
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _take_tasks(config: ConfigDict, workdir, tasks, messages) -> None:
     while True:
-        task = _next_task(tasks, parent)
+        task = _next_task(tasks)
 
         def progress(message, task=task):
-            if parent_is_gone(parent):
-                os._exit(1)
             messages.put((task, message))
 
         try:
@@ -401,18 +408,19 @@ def _mark(workdir, task: tuple):
 
 
 def _side_by_side(config, workdir, waiting, done, jobs, record) -> None:
+    """Does the tasks in worker processes, none of which outlives this call.
+
+    Preempted, they save what they train, and are waited for; otherwise they are killed, and what is half done is done again
+    by the next call. Where this process is killed, they end as soon as it is gone (`_end_with_parent`).
+    """
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
     inboxes = [context.Queue() for _ in range(jobs)]
-    workers = [
-        context.Process(target=_work, args=(config, workdir, inbox, messages, os.getpid()), daemon=True)
-        for inbox in inboxes
-    ]
-    for worker in workers:
-        worker.start()
+    workers = [context.Process(target=_work, args=(config, workdir, inbox, messages), daemon=True) for inbox in inboxes]
     running: dict[tuple, int] = {}
     idle = list(range(jobs))
     try:
+        _start(workers)
         while waiting or running:
             for task in list(waiting):
                 if idle and _ready(config, task, done):
@@ -442,9 +450,21 @@ def _side_by_side(config, workdir, waiting, done, jobs, record) -> None:
             worker.join()  # whoever preempts us kills us when that takes too long
         raise
     finally:
-        for worker in workers:
-            worker.kill()  # whatever is half done is done again by the next call
+        started = [worker for worker in workers if worker.pid is not None]
+        for worker in started:
+            worker.kill()  # all of them before any is waited for: a second Ctrl-C may end the waiting
+        for worker in started:
             worker.join()
+
+
+def _start(workers: list) -> None:
+    """Starts the workers. They hold SIGINT back until they ignore it, so Ctrl-C does not end them while they import."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        for worker in workers:
+            worker.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ready(config, task, done) -> bool:

@@ -8,7 +8,6 @@ import select
 import shutil
 import subprocess
 import tempfile
-import time
 
 COMMAND = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 FLAGS = (
@@ -67,8 +66,8 @@ class Browser:
         while event not in self.events:
             self._next()
 
-    def open(self, path, width: int = 1280, height: int = 900, theme: str = "light", media: str = "") -> float:
-        """Opens a file; returns the seconds until all of it was loaded."""
+    def open(self, path, width: int = 1280, height: int = 900, theme: str = "light", media: str = "") -> None:
+        """Opens a file, and waits until all of it is loaded."""
         self.requests.clear()
         self.errors.clear()
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
@@ -76,10 +75,8 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": theme}
         self.call("Emulation.setEmulatedMedia", media=media, features=[scheme])
         self.events.clear()
-        start = time.perf_counter()
         self.call("Page.navigate", url=path.as_uri())
         self.wait("Page.loadEventFired")
-        return time.perf_counter() - start
 
     def run(self, script: str):
         """The value of a script's last expression (it must be JSON)."""

@@ -88,7 +88,7 @@ def python(*arguments, devices: int = 1) -> subprocess.CompletedProcess:
     """
     for last_try in (devices == 1, True):
         done = subprocess.run(
-            [sys.executable, *arguments], env=environment(devices), capture_output=True, text=True, timeout=300
+            [sys.executable, *arguments], env=environment(devices), capture_output=True, text=True, timeout=600
         )
         if done.returncode != -signal.SIGABRT or last_try:
             return done

@@ -141,7 +141,7 @@ def kill(process):
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(children, timeout=20)
+    _, alive = psutil.wait_procs(children, timeout=600)
     assert not alive
     return children
 
@@ -381,7 +381,7 @@ def test_a_real_disk_that_is_full(built, folders, tmp_path):
     command, environment = in_another_process(
         folders, out, "import resource", "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
     )
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert "UserError: cannot write" in done.stderr and "File too large" in done.stderr
     assert not out.exists()
     assert contents(make(folders, out).directory) == contents(built.directory)
@@ -599,7 +599,7 @@ def test_any_error_of_a_worker_is_told(folders, tmp_path):
         "phases.PHASES['clean'] = phases.PHASES['clean']._replace(run=fail)",
     ]
     command, environment = in_another_process(folders, out, *failing)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert "clean of p" in done.stderr and "what happened" in done.stderr and "was killed" not in done.stderr
 
 

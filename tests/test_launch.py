@@ -235,7 +235,7 @@ def test_worker_starts_the_command_until_it_has_ended(place, statuses, state):
     place.answer("hold", "")
 
     def wait_for(said):
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         asked = ["bash", str(remote / "babel_jax_run" / "worker.sh"), "state"]
         while (answer := place.sh(*asked).stdout) != f"babel_jax: {said}\n" and time.monotonic() < until:
             time.sleep(0.05)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import test_hosts
 from helpers import environment, make_run, same, small_material, state_at
-from test_study import CONFIG, processes_in
+from test_study import CONFIG, PATIENCE, wait_until_gone, workers_in
 
 from babel_jax.evaluation import harness, judge, measure
 from babel_jax.evaluation.problems import Problem
@@ -131,7 +131,7 @@ def test_measuring_stops_between_batches_and_goes_on(tmp_path, caught):
 
 
 def preempted(tmp_path, verb, *arguments, moment):
-    """Status and error output of a verb that is told to go as soon as a file matches `moment`."""
+    """Status and error output of a verb that is told to go as soon as a file matches `moment`, and workers that it left."""
     config = tmp_path / "config.py"
     config.write_text(CONFIG)
     command = [sys.executable, "-m", "babel_jax", verb, f"--config={config}", f"--workdir={tmp_path / 'W'}"]
@@ -139,13 +139,15 @@ def preempted(tmp_path, verb, *arguments, moment):
         [*command, *arguments], env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while not any((tmp_path / "W").glob(moment)):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
-        return process.returncode, said, processes_in(process.pid)
+        _, said = process.communicate(timeout=PATIENCE)
+        left = workers_in(process.pid)
+        wait_until_gone(process.pid)
+        return process.returncode, said, left
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -175,7 +177,7 @@ def test_hosts_save_together_whichever_is_warned(tmp_path):
         said = iter(running[0].stdout.readline, "")
         assert any(line.startswith("step 10") for line in said), running[0].stderr.read()[-3000:]
         running[1].send_signal(signal.SIGTERM)
-        errors = [process.communicate(timeout=60)[1] for process in running]
+        errors = [process.communicate(timeout=PATIENCE)[1] for process in running]
     finally:
         for process in running:
             process.kill()

@@ -182,7 +182,6 @@ def test_sleeping(opened):
         opened, "import time; print('here', flush=True); time.sleep(1000)", limits=Limits(wall_seconds=0.5)
     )
     assert (finished.status, finished.ended_by, finished.stdout) == (-signal.SIGKILL, "wall", b"here\n")
-    assert finished.wall_seconds < 5
 
 
 def test_many_that_spin_end_by_the_wall(opened):
@@ -234,7 +233,7 @@ while True:
     os.write(1, b"x" * (1 << 16)), os.write(2, b"y" * (1 << 16))
 """
     finished = attack(opened, source, limits=Limits(output_bytes=1000, output_kill_bytes=1 << 20))
-    assert finished.ended_by == "output" and finished.wall_seconds < 10
+    assert finished.ended_by == "output"
     assert finished.stdout.startswith(b"first") and len(finished.stdout) < 1100
     assert finished.stderr.startswith(b"FIRST") and len(finished.stderr) < 1200
 
@@ -291,7 +290,7 @@ print(count)
 """
     finished = attack(opened, source, "fork.bomb", limits=Limits(processes=20, wall_seconds=20))
     # where the user's own processes count, some of them may have ended since
-    assert 5 < int(said(finished)) <= 30 and finished.wall_seconds < 10 and gone("fork.bomb", 0)
+    assert 5 < int(said(finished)) <= 30 and gone("fork.bomb", 0)
 
 
 DAEMON = """
@@ -537,7 +536,7 @@ except OSError: pass
 print(*(name for _, name in socket.if_nameindex()))
 """
     finished = attack(opened, source)
-    assert said(finished) == "lo" and finished.wall_seconds < 5
+    assert said(finished) == "lo"
 
 
 # What is given
@@ -728,7 +727,7 @@ def test_interrupted_it_leaves_nothing(here):
     finally:
         signal.signal(signal.SIGINT, before)
     thread.join()
-    assert gone(word, 5)
+    assert gone(word)
 
 
 def test_a_sandbox_that_vanishes_leaves_no_files_open(here, monkeypatch):
@@ -761,7 +760,7 @@ def test_a_kernel_without_some_calls(monkeypatch):
     with monkeypatch.context() as patch, Sandbox("bubblewrap", 1) as opened:
         patch.setattr(Path, "read_text", without_children)
         finished = opened.run(["sleep", f"7400.{os.getpid()}"], limits=Limits(wall_seconds=0.3))
-        assert finished.ended_by == "wall" and gone(f"7400.{os.getpid()}", 5)
+        assert finished.ended_by == "wall" and gone(f"7400.{os.getpid()}")
 
     def lacking(_):
         raise OSError(38, "Function not implemented")

@@ -1,5 +1,6 @@
 import contextlib
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ from babel_jax.errors import UserError
 from babel_jax.training import loop
 
 STEPS = 24
+PATIENCE = 600  # seconds that another process may take to get somewhere; a busy machine takes a tenth of it
 CONFIG = f"""
 from ml_collections import ConfigDict
 
@@ -140,8 +142,11 @@ def test_a_workdir_of_another_config(capsys, config_file, tmp_path):
 
 
 def command(config_file, workdir):
+    """The verb `study`, which goes through all that it does: so short a training solves nothing, and that counts as learned."""
+    program = "import sys; from babel_jax.evolution import stages; from babel_jax.__main__ import main; "
+    program += "stages.CHANCE = -1; sys.exit(main(sys.argv[1:]))"
     arguments = ["study", f"--config={config_file}", f"--workdir={workdir}", "--jobs=2"]
-    return [sys.executable, "-m", "babel_jax", *arguments]
+    return [sys.executable, "-c", program, *arguments]
 
 
 def run_study(config_file, workdir):
@@ -209,27 +214,41 @@ def test_a_small_study_from_end_to_end(config_file, whole):
     }
 
 
-def test_a_second_call_is_quick_and_changes_nothing(config_file, whole):
+def test_a_second_call_starts_no_run_and_changes_nothing(config_file, whole):
     workdir, _ = whole
     before, stamps = results(config_file, workdir), {p: p.stat().st_mtime_ns for p in workdir.glob("seed0/**/*")}
-    started = time.perf_counter()
-    run_study(config_file, workdir)
-    assert time.perf_counter() - started < 30
+    assert "seed 0" not in run_study(config_file, workdir).stderr
     after = {p: p.stat().st_mtime_ns for p in workdir.glob("seed0/**/*")}
     assert {p.relative_to(workdir) for p in stamps.keys() ^ after.keys()} == set()
     assert [p for p in stamps if p.is_file() and stamps[p] != after[p]] == []
     assert_same_results(results(config_file, workdir), before)
 
 
-def processes_in(group: int) -> list[int]:
-    """Processes of a process group that still run (Linux)."""
-    found = []
+def processes_in(group: int) -> dict[int, str]:
+    """The processes of a process group that have not ended, with their command lines (Linux).
+
+    One that is about to end has no command line any more. `multiprocessing` has a process of its own beside the workers, which
+    ends when it notices that they and their parent have.
+    """
+    found = {}
     for entry in os.listdir("/proc"):
         with contextlib.suppress(OSError, ValueError):
             state, _, its_group = Path(f"/proc/{int(entry)}/stat").read_text().rsplit(")", 1)[1].split()[:3]
             if int(its_group) == group and state != "Z":
-                found.append(int(entry))
+                found[int(entry)] = Path(f"/proc/{entry}/cmdline").read_text().replace("\0", " ").strip()
     return found
+
+
+def workers_in(group: int) -> list[str]:
+    return [command for command in processes_in(group).values() if "spawn_main" in command]
+
+
+def wait_until_gone(group: int) -> None:
+    """All processes of a group end, sooner or later."""
+    deadline = time.monotonic() + PATIENCE
+    while left := processes_in(group):
+        assert time.monotonic() < deadline, f"outlive their parent: {left}"
+        time.sleep(0.05)
 
 
 def start_and_kill(config_file, workdir, moment):
@@ -242,20 +261,65 @@ def start_and_kill(config_file, workdir, moment):
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while not any(workdir.glob(moment)):
             assert process.poll() is None, f"the study ended before {moment} came"
             assert time.monotonic() < deadline
             time.sleep(0.005)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        deadline = time.monotonic() + 60
-        while processes_in(process.pid):
-            assert time.monotonic() < deadline, "workers outlive their study"
-            time.sleep(0.1)
+        wait_until_gone(process.pid)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def sleep_for_ever(ready) -> None:
+    """A worker in the middle of something that says nothing, such as a long compilation."""
+    study._end_with_parent()
+    ready.touch()
+    time.sleep(1000)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for orphans in /proc")
+def test_a_worker_ends_with_its_parent_whatever_it_does(tmp_path):
+    script = (
+        "import multiprocessing, pathlib, test_study\n"
+        "if __name__ == '__main__':\n"
+        f"    ready = pathlib.Path({str(tmp_path / 'ready')!r})\n"
+        "    worker = multiprocessing.get_context('spawn').Process(target=test_study.sleep_for_ever, args=(ready,))\n"
+        "    worker.start(), worker.join()\n"
+    )
+    (tmp_path / "parent.py").write_text(script)
+    process = subprocess.Popen([sys.executable, tmp_path / "parent.py"], env=environment(), start_new_session=True)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not (tmp_path / "ready").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        assert len(workers_in(process.pid)) == 1
+        process.kill(), process.wait()
+        wait_until_gone(process.pid)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_interrupted_between_two_starts_no_worker_stays(monkeypatch, config_file, tmp_path):
+    start, started = multiprocessing.process.BaseProcess.start, []
+
+    def interrupted(worker):
+        if started:
+            raise KeyboardInterrupt
+        start(worker)
+        started.append(worker)
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", interrupted)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with pytest.raises(KeyboardInterrupt):
+        study._side_by_side(load_config(str(config_file), []), tmp_path, [(0, "primary_only")], set(), 2, None)
+    assert len(started) == 1 and not started[0].is_alive() and multiprocessing.active_children() == []
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for orphans in /proc")

@@ -3,7 +3,6 @@
 import collections
 import contextlib
 import fcntl
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -426,8 +425,3 @@ def _beside(run_dir, relative: str):
     for part in relative.split("/"):
         run_dir = run_dir.parent if part == ".." else run_dir / part
     return run_dir
-
-
-def parent_is_gone(parent: int) -> bool:
-    """True when the process that started this one has died (workers stop instead of training on, unseen)."""
-    return os.getppid() != parent
