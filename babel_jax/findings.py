@@ -72,7 +72,7 @@ def of_rows(study: dict, frame, stages_of_mixes: dict[str, dict] | None = None) 
         "corpora_joint": _joint(languages, primary, tokens, corpora) if len(new) > 1 else {},
         "mixes": mixes,
         "comparisons": compare.comparisons(mixes, original),
-        "laws": attempt("mixing law", lambda: laws.law(searched, [primary, *new], "score", tokens)),
+        "laws": attempt("mixing law", lambda: _law(searched, primary, new, tokens)),
         "schedules": _schedules(frame, study, mixes, attempt),
         "predicted": predicted_shares(mixes, primary),
         "costs": rivals.flops([run for run in study["runs"] if run.get("flops")]),
@@ -169,9 +169,10 @@ def of_language(view, primary: str, language: str, original: dict[str, float], s
       dict: curves (evolution.curves), stages and control (stages.verdict of the continual run and the control),
       dependence, shares {source: share.share_curve}, measured {name: curve}, calibration {source: {measured name:
       calibration.calibrate}}, chosen (the link that the calibrated proposal uses), proposals {source:
-      algorithm1.propose}, causes, drift, lens_grid.
+      algorithm1.propose}, untold [sentences that `say` was told], causes, drift, lens_grid.
     """
-    attempt = functools.partial(_attempt, lambda sentence: say(f"{language}: {sentence}"))
+    untold = []
+    attempt = functools.partial(_attempt, untold.append)
     curves = evolution.curves(view, primary, language)
     verdicts = {
         run: judged and stages.verdict(judged["steps"], judged["solved"])
@@ -185,6 +186,13 @@ def of_language(view, primary: str, language: str, original: dict[str, float], s
         depends = _dependence(observation, verdict, curves)
         amounts = original.get(primary, 1.0), original.get(language)
         found = sources.proposals(observation, verdict, depends, *amounts, attempt=attempt)
+    if verdict and not verdict["rises"]:
+        untold.append(f"Nothing is read at the best checkpoint: {stages.no_peak(verdict)}.")
+    if curves["unlearned"]:
+        runs = " and ".join(run.replace("_", "-") for run in curves["unlearned"])
+        untold.append(f"There is no knowledge share: the {runs} model has not learned to solve anything.")
+    for sentence in untold:
+        say(f"{language}: {sentence}")
     return {
         "curves": curves,
         "stages": verdict,
@@ -192,6 +200,7 @@ def of_language(view, primary: str, language: str, original: dict[str, float], s
         "dependence": depends,
         "measured": measured.measured_shares(curves),
         **found,
+        "untold": untold,
         "causes": diagnostics.causes(view, language),
         "drift": diagnostics.drift(view, language),
         "lens_grid": None,
@@ -235,6 +244,15 @@ def _corpora(languages: dict, primary: str, original: dict, attempt) -> dict[str
     return {source: corpus for source, corpus in found.items() if corpus is not None}
 
 
+def _law(mixes: list[dict], primary: str, new: list[str], original: dict) -> dict | None:
+    """laws.law of the mean score; none is fitted to noise."""
+    if mixes and not any(compare.learned(mix, language) for mix in mixes for language in new):
+        raise UserError("no mix has learned a new language, so there is nothing to foretell; train for longer.")
+    if mixes and np.ptp([mix["macro"].mean() for mix in mixes]) == 0:
+        raise UserError("every mix has the same mean score, so there is nothing to foretell.")
+    return laws.law(mixes, [primary, *new], "score", original)
+
+
 def _joint(languages: dict, primary: str, original: dict, pairwise) -> dict[str, dict | None]:
     """Of the sources that have a corpus in the pairwise reading."""
     found = {}
@@ -258,8 +276,26 @@ def _schedules(frame, study: dict, mixes: list[dict], attempt) -> dict | None:
     surface = attempt("schedules", lambda: _surface(frame, primary, new, shares))
     if surface is None:
         return None
-    proposal = attempt("schedule", lambda: schedules.propose(surface, primary, tokens[0]))
+    runs = ["continual", *(f"replay_{share:.4f}" for share in shares)]
+    proposal = attempt("schedule", lambda: _schedule(frame, study, runs, surface, tokens[0]))
     return {"surface": surface, "proposal": proposal}
+
+
+def _schedule(frame, study: dict, runs: list[str], surface: dict, tokens: int) -> dict:
+    """schedules.propose, where there is something to choose by: each new language is learned in one of the runs."""
+    primary, new = study["primary"], study["new"]
+    for language in new:
+        view = measured.view(frame, primary, language, new)
+        found = [measured.solved(view, run, language) for run in runs]
+        if not any(
+            stages.learned([solved_CxQ[c] for solved_CxQ in one["solved"]])
+            for one in found
+            for c in range(len(one["steps"]))
+        ):
+            raise UserError(
+                f"no continual run has learned {language}, so no phase of it is better than another; train for longer."
+            )
+    return schedules.propose(surface, primary, tokens)
 
 
 def _surface(frame, primary: str, new: list[str], shares: list[float]) -> dict:

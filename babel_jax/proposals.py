@@ -393,9 +393,13 @@ def table(proposals: dict[str, dict]) -> str:
     lines = [f"{'language':10s} {'P*':>6s}  {'95 % interval':16s} {'step':>6s} {'tokens':>7s}  95 % interval"]
     for language, found in proposals.items():
         low, high = found["p_star_ci"]
+        interval = "none" if math.isnan(low) else f"{low:.4f} to {high:.4f}"
         least, most = (algorithm1.readable(tokens) for tokens in found["tokens_ci"])
+        if math.isnan(found["p_star"]):
+            lines.append(f"{language:10s} {'-':>6s}  {'not determined':16s} {found['best_step']:6d} {'-':>7s}")
+            continue
         lines.append(
-            f"{language:10s} {found['p_star']:6.4f}  {f'{low:.4f} to {high:.4f}':16s} {found['best_step']:6d} "
+            f"{language:10s} {found['p_star']:6.4f}  {interval:16s} {found['best_step']:6d} "
             f"{algorithm1.readable(found['tokens']):>7s}  {least} to {most}"
         )
     return "\n".join(lines)

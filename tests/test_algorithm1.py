@@ -61,7 +61,7 @@ def evidence(best_R=(2,) * 200, noise=0.0, p_C=P_C, language="php", peak=20):
         "out_of_range": np.array([False, False, True, False, False]),
         "replicates_RxC": replicates_RxC,
     }
-    return observation, curve, {"peak": {"step": peak}, "replicates": {"best_R": np.array(best_R)}}
+    return observation, curve, {"peak": {"step": peak}, "rises": True, "replicates": {"best_R": np.array(best_R)}}
 
 
 DEPENDS = {"depends": True, "reason": "it does."}
@@ -130,7 +130,8 @@ def test_a_share_of_zero_or_none_is_said_plainly():
     endless = algorithm1.propose(*evidence(p_C=P_C * 0), DEPENDS, original_tokens=1.0)
     assert np.isinf(endless["tokens"]) and np.isinf(endless["tokens_ci"]).all() and np.isneginf(endless["slope"])
     nothing = algorithm1.propose(*evidence(p_C=P_C * np.nan), DEPENDS, original_tokens=1.0)
-    assert nothing["decision"] == algorithm1.UNDECIDED and np.isnan(nothing["p_star"])
+    assert nothing["decision"] == algorithm1.NOT_TESTED and np.isnan(nothing["p_star"])
+    assert "the loss does not fall" in nothing["reason"]
 
 
 # --- the corpus -----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import synthetic_study
 
 from babel_jax.evolution import measured
 from babel_jax.report import words
-from babel_jax.report.verdicts import MISSING, OPEN, REFUTED, SUPPORTED, UNTESTED, verdicts
+from babel_jax.report.verdicts import MISSING, NOT_TESTED, OPEN, REFUTED, SUPPORTED, UNTESTED, verdicts
 
 NONE = {"stages": None, "control": None, "dependence": None, "causes": None, "chosen": None}
 
@@ -179,7 +179,7 @@ def test_a_best_checkpoint_at_the_end_is_no_test_of_algorithm_1(findings):
     findings["mixes"] = [mix | {"score": mix["score"] | {"php": np.full(3, 0.5)}} for mix in findings["mixes"]]
     findings["comparisons"] = [entry | {"value": 0.0, "ci": [-0.1, 0.1]} for entry in findings["comparisons"]]
     for name in ("optimum", "original"):
-        assert judged(findings, name)["verdict"] == OPEN and UNTESTED in judged(findings, name)["sentence"]
+        assert judged(findings, name)["verdict"] == NOT_TESTED and UNTESTED in judged(findings, name)["sentence"]
 
 
 @pytest.mark.parametrize("change, expected", [(0.4, REFUTED), (-0.5, SUPPORTED)])

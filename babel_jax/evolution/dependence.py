@@ -15,7 +15,7 @@ def dependence(stages_verdict: dict, shares: dict, counts: dict | None = None) -
     It depends if accuracy has an interior peak (the verdict "transition": paired decline, p < 0.05) *and* the share of
     what it solves at the peak that needs the primary has a 95 % lower bound above THRESHOLD. It does not if either is
     refuted: the verdict "rises and stays" (the decline's upper bound lies below stages.MINIMUM_CHANGE), or the share's
-    upper bound below THRESHOLD. A language that does not rise says nothing.
+    upper bound below THRESHOLD. A language that does not surely rise has no peak to ask at, and is not tested.
 
     Args:
       stages_verdict: `stages.verdict` of continual pre-training.
@@ -24,11 +24,19 @@ def dependence(stages_verdict: dict, shares: dict, counts: dict | None = None) -
       counts: {the same}: observations behind each value. Only where seeds do not differ, as one does not: the interval is
         then Wilson's over all their observations, and without them there is none. Else Student t over seeds.
     Returns:
-      dict: depends (True, False, or None: undecided), reason (a sentence), p of "it depends" (the larger one of the
-      decline's and the share's, as both must hold; 1 where one of them points the other way), parts {"verdict",
+      dict: tested, depends (True, False, or None: undecided, or not tested), reason (a sentence), p of "it depends" (the
+      larger one of the decline's and the share's, as both must hold; 1 where one points the other way), parts {"verdict",
       "decline" {"value", "ci", "p"}, "share" {"name", "value", "ci", "p", "threshold"} or None}. The share's p is
       two-sided against THRESHOLD. NaN: not known.
     """
+    if not stages_verdict["rises"]:
+        return {
+            "tested": False,
+            "depends": None,
+            "reason": f"Not tested: {stages.no_peak(stages_verdict)}.",
+            "p": float("nan"),
+            "parts": {"verdict": stages_verdict["verdict"], "decline": stages_verdict["decline"], "share": None},
+        }
     share = _share(shares, counts or {})
     declines = {"transition": True, "rises and stays": False}.get(stages_verdict["verdict"])
     needs = None if share is None else _side(share["ci"])
@@ -37,6 +45,7 @@ def dependence(stages_verdict: dict, shares: dict, counts: dict | None = None) -
     p_decline = fall["p"] if fall["value"] > 0 else 1.0
     p_share = np.nan if share is None else share["p"] if share["value"] > THRESHOLD else 1.0
     return {
+        "tested": True,
         "depends": depends,
         "reason": _reason(depends, declines, needs, fall, share),
         "p": float(np.max([p_decline, p_share])),

@@ -122,7 +122,8 @@ def difference(first: dict, second: dict) -> dict:
 
 
 def change(curve: dict | None, step: int) -> dict | None:
-    """End level minus the value at `step`, a point as of `at`; Student t over the seeds' differences.
+    """End level minus the value at `step`, a point as of `at`, with both ("before", "after"); Student t over the seeds'
+    differences. The means before and after are those of the seeds that have both, so that they differ by the change.
 
     One seed: the bounds come from the bounds of both values, which is wider than a paired interval would be.
     """
@@ -130,6 +131,9 @@ def change(curve: dict | None, step: int) -> dict | None:
     if before is None:
         return None
     found = difference(before, after)
+    both_S = ~np.isnan(before["by_seed"] + after["by_seed"])  # a share of nothing solved is no number
+    for name, point in (("before", before), ("after", after)):
+        found[name] = float(point["by_seed"][both_S].mean()) if both_S.any() else float("nan")
     if len(before["by_seed"]) == 1:
         found["ci"] = [after["ci"][0] - before["ci"][1], after["ci"][1] - before["ci"][0]]
     return found
@@ -143,24 +147,38 @@ def solved(frame: pd.DataFrame, run: str, language: str) -> dict | None:
     rows = select(frame, probe="evaluation", metric="solved", run=run, language=language)
     if rows.empty:
         return None
-    wide = {
-        seed: part.pivot_table(index="step", columns="item", values="value", aggfunc="last").dropna(axis=1)
-        for seed, part in rows.groupby("seed")
+    subset_of = {text: json.loads(text).get("subset", "all") for text in rows["options"].unique()}
+    table = {
+        name: rows[name].to_numpy() for name in ("seed", "step", "item", "value")
+    } | {"subset": rows["options"].map(subset_of).to_numpy(str)}  # fmt: skip
+    by_seed = {
+        seed: _answers({name: of[table["seed"] == seed] for name, of in table.items()})
+        for seed in np.unique(table["seed"])
     }
-    steps = sorted(set.intersection(*(set(table.index) for table in wide.values())))
+    steps = sorted(set.intersection(*(set(found["step"].tolist()) for found in by_seed.values())))
     if not steps:
         return None
-    subset_of = {text: json.loads(text).get("subset", "all") for text in rows["options"].unique()}
-    subset = {
-        seed: part.drop_duplicates("item").set_index("item")["options"].map(subset_of)
-        for seed, part in rows.groupby("seed")
-    }
     return {
-        "seeds": list(wide),
+        "seeds": [seed.item() for seed in by_seed],
         "steps": np.array(steps),
-        "solved": [table.loc[steps].to_numpy(float) for table in wide.values()],
-        "item": [table.columns.to_numpy() for table in wide.values()],
-        "subset": [subset[seed].loc[table.columns].to_numpy(str) for seed, table in wide.items()],
+        "solved": [found["solved_CxQ"][np.searchsorted(found["step"], steps)] for found in by_seed.values()],
+        "item": [found["item"] for found in by_seed.values()],
+        "subset": [found["subset"] for found in by_seed.values()],
+    }
+
+
+def _answers(table: dict) -> dict:
+    """One seed's answers as an array: {"step" [C], "item" [Q], "subset" [Q], "solved_CxQ"}, of problems judged at all steps."""
+    step, c = np.unique(table["step"], return_inverse=True)
+    item, first, q = np.unique(table["item"], return_index=True, return_inverse=True)
+    solved_CxQ = np.full((len(step), len(item)), np.nan)
+    solved_CxQ[c, q] = table["value"]
+    whole_Q = ~np.isnan(solved_CxQ).any(0)
+    return {
+        "step": step,
+        "item": item[whole_Q],
+        "subset": table["subset"][first][whole_Q],
+        "solved_CxQ": solved_CxQ[:, whole_Q],
     }
 
 
@@ -168,10 +186,13 @@ def knowledge_curve(frame: pd.DataFrame, run: str, primary: str, new: str) -> di
     """Knowledge share of a run as a curve with `ceiling` and `ceiling_by_seed`; None where it has no meaning.
 
     It needs problems that are the same in both languages: those of a world with subsets. Call sites of real code
-    (subset "all") are not.
+    (subset "all") are not. And it needs a primary-only and a new-only model that have learned (`unlearned`): which problems
+    need the primary is what the one solves and the other does not.
     """
     parts = [solved(frame, *key) for key in ((run, new), ("primary_only", primary), ("new_only", new))]
     if any(part is None or set(np.concatenate(part["subset"])) <= {"all"} for part in parts):
+        return None
+    if not all(stages.learned([array[-1] for array in part["solved"]]) for part in parts[1:]):
         return None
     seeds = sorted(set.intersection(*(set(part["seeds"]) for part in parts)))
     if not seeds:
@@ -193,6 +214,12 @@ def knowledge_curve(frame: pd.DataFrame, run: str, primary: str, new: str) -> di
     return result | {"ceiling": float(np.mean(ceilings)), "ceiling_by_seed": ceilings, "solved_SxC": solved_SxC}
 
 
+def unlearned(frame: pd.DataFrame, primary: str, new: str) -> list[str]:
+    """Of the two models that the knowledge share rests on, those that were judged and have not learned their language."""
+    judged = {"primary_only": solved(frame, "primary_only", primary), "new_only": solved(frame, "new_only", new)}
+    return [run for run, part in judged.items() if part and not stages.learned([array[-1] for array in part["solved"]])]
+
+
 def curves(frame: pd.DataFrame, primary: str, new: str) -> dict:
     """All curves of a study, from its measurement rows.
 
@@ -200,8 +227,8 @@ def curves(frame: pd.DataFrame, primary: str, new: str) -> dict:
       steps, decline (stages.decline of `continual` in the new language), stages, stages_by_seed {seed: stages},
       control_decline, control_stages; accuracy {(run, language, subset)}, bits_per_byte and loss {(run, language,
       metric)}, lens {(run, metric)} -> [L curves], lens_subset, neurons {(run, definition)}, sensitivity [{"top_rate",
-      "value", "ci"}] (change of the LAPE count from peak to end), knowledge {run}, patches {part: curve}, seeds. What was
-      not measured is absent or None.
+      "value", "ci"}] (change of the LAPE count from peak to end), knowledge {run}, unlearned [runs] (`unlearned`), patches {part:
+      curve}, seeds. What was not measured is absent or None.
     """
     frame = frame.astype({name: "category" for name in ("run", "probe", "language", "metric", "options")})
     light = frame[frame["metric"] != "solved"]
@@ -264,6 +291,7 @@ def curves(frame: pd.DataFrame, primary: str, new: str) -> dict:
     )
     result["sensitivity"] = _sensitivity(neurons, new, result["decline"])
     result["knowledge"] = _known({run: knowledge_curve(frame, run, primary, new) for run in runs})
+    result["unlearned"] = unlearned(frame, primary, new)
     result["patches"] = _known(
         {
             part: curve(

@@ -10,7 +10,9 @@ The rule:
      paired: a seed, and within it a problem, is compared with itself. The checkpoint is chosen on the other seeds (one
      seed: on other problems), so that a maximum picked from noise is no decline, and its accuracy is measured without
      smoothing, which would blunt a sharp peak (statistics.cross_fitted, two_level).
-  3. The transition ends at the first checkpoint after the peak from which on the smoothed curve stays within
+  3. Whether there is anything to find: accuracy `rises` where the runs at hand rise surely, by at least MINIMUM_CHANGE over
+     all their problems. Without that the best checkpoint is picked by noise, or is the first one, and nothing is read there.
+  4. The transition ends at the first checkpoint after the peak from which on the smoothed curve stays within
      BAND + BAND_SHARE x decline of the end level. Where it never does, stabilisation is None.
 """
 
@@ -22,6 +24,19 @@ from babel_jax.evolution import statistics
 
 MINIMUM_CHANGE = 0.05
 BAND, BAND_SHARE = 0.02, 0.1
+CHANCE = 0.0  # of a problem that is solved without having learned anything: no program is written by luck
+
+
+def learned(solved) -> bool:
+    """Whether runs have learned to solve such problems: surely more than MINIMUM_CHANGE above CHANCE of all of them.
+
+    It speaks about these runs, not about other seeds, so all their problems count alike.
+
+    Args:
+      solved: one array of 0/1 per seed, any shape.
+    """
+    answers = np.concatenate([np.ravel(array) for array in solved])
+    return bool(answers.size and statistics.wilson(answers.mean(), answers.size)[0] > CHANCE + MINIMUM_CHANGE)
 
 
 def window(checkpoints: int) -> int:
@@ -60,16 +75,18 @@ def decline(steps, solved) -> dict:
       solved: [S, C, Q] of 0/1, or a list with one [C, Q] per seed (Q may differ).
     Returns:
       dict: peak_index, peak_step (of the pooled curve), peak and plateau {"value", "ci"} (accuracies), end_level (the
-      plateau's value), value, ci and p of the decline, rise {"value", "ci", "p"}, seen. Intervals and two-sided p-values
-      as in `statistics.two_level` (with two seeds or more they speak about other seeds) and `_best_above`.
+      plateau's value), value, ci and p of the decline, rise {"value", "ci", "p"}, rises, seen. Intervals and two-sided
+      p-values as in `statistics.two_level` (with two seeds or more they speak about other seeds) and `_best_above`.
+      Where the peak lies before the last quarter, the decline is its value minus the end level; where it does not, no
+      decline is from the peak, and this one is from the best checkpoint before that quarter.
     """
     solved = [np.asarray(solved_CxQ, float) for solved_CxQ in solved]
     end, smoothing = end_C(len(steps)), smoothing_CxC(len(steps))
     before = max(int(np.count_nonzero(end == 0)), 1)
     peak = int(pooled_curve_C(solved).argmax())
-    height = _best_above(np.zeros(len(steps)), solved, smoothing)
-    rise = _best_above(np.eye(len(steps))[0], solved, smoothing)
-    fall = _best_above(end, solved, smoothing[:before])
+    height, _ = _best_above(np.zeros(len(steps)), solved, smoothing[:before] if end[peak] == 0 else smoothing)
+    rise, least_rise = _best_above(np.eye(len(steps))[0], solved, smoothing)
+    fall, _ = _best_above(end, solved, smoothing[:before])
     value, low, high, _ = statistics.two_level([end @ solved_CxQ for solved_CxQ in solved], 0)
     seen = all(change["value"] >= MINIMUM_CHANGE and change["ci"][0] > 0 for change in (fall, rise))
     return {
@@ -80,15 +97,17 @@ def decline(steps, solved) -> dict:
         "end_level": value,
         **fall,
         "rise": rise,
+        "rises": bool(rise["value"] >= MINIMUM_CHANGE and least_rise > 0) or bool(seen),
         "seen": bool(seen and end[peak] == 0),
     }
 
 
-def _best_above(baseline_C, solved, candidate_MxC) -> dict:
-    """How far the best checkpoint stands above a baseline: {"value", "ci", "p"}.
+def _best_above(baseline_C, solved, candidate_MxC) -> tuple[dict, float]:
+    """How far the best checkpoint stands above a baseline: {"value", "ci", "p"}, and the lower bound for these runs alone.
 
     Value, lower bound and p are of the checkpoint chosen on other data, which is too low if anything. The upper bound is
-    of the checkpoint chosen on the same data, which is too high if anything: "there is no decline" rests on it.
+    of the checkpoint chosen on the same data, which is too high if anything: "there is no decline" rests on it. The
+    bound for these runs alone takes all their problems as one sample.
     """
     lead = [solved_CxQ - baseline_C @ solved_CxQ for solved_CxQ in solved]
     least = -1 if np.any(baseline_C) else 0
@@ -97,7 +116,9 @@ def _best_above(baseline_C, solved, candidate_MxC) -> dict:
     value, low, _, p = statistics.two_level(fair, least)
     best = (candidate_MxC @ statistics.accuracies(solved).mean(0)).argmax()
     high = statistics.two_level([lead_CxQ[best] for lead_CxQ in lead], least)[2]
-    return {"value": value, "ci": [low, max(value, high)], "p": p}
+    return {"value": value, "ci": [low, max(value, high)], "p": p}, statistics.two_level([np.concatenate(fair)], least)[
+        1
+    ]
 
 
 def verdict(steps, solved) -> dict | None:
@@ -111,10 +132,13 @@ def verdict(steps, solved) -> dict | None:
     Returns:
       None for one seed with one problem, else a dict:
       verdict: "transition" (the rule above); "rises and stays" (the rise counts, and the decline's upper bound lies
-        below MINIMUM_CHANGE); "no rise" (the rise's upper bound lies below it); "undecided" (anything else, and fewer
-        than three checkpoints).
+        below MINIMUM_CHANGE, and it does not surely rise by as much at the end); "no rise" (the rise's upper bound lies
+        below it); "undecided" (anything else, and fewer than three checkpoints).
       peak: {"step", "step_ci", "step_probability" [C] of being the best checkpoint, "value", "ci"}.
       plateau {"value", "ci"}; decline, rise {"value", "ci", "p"}.
+      start: the mean accuracy at the first checkpoint.
+      rises, learned: whether these runs rise surely, and have learned anything at their best checkpoint (`learned`).
+      ends_at_peak, peak_in_end: whether the best checkpoint is the last one, and whether it lies in the last quarter.
       settles: {"step", "step_ci" (upper bound NaN: not settled by the last step)}; None without a transition, or where
         it has not settled.
       stages: as `find_stages` gives them.
@@ -150,6 +174,11 @@ def verdict(steps, solved) -> dict | None:
         "plateau": found["plateau"],
         "decline": {key: found[key] for key in ("value", "ci", "p")},
         "rise": found["rise"],
+        "start": float(statistics.accuracies(solved)[:, 0].mean()),
+        "rises": found["rises"],
+        "learned": learned([solved_CxQ[found["peak_index"]] for solved_CxQ in solved]),
+        "ends_at_peak": found["peak_index"] == len(steps) - 1,
+        "peak_in_end": bool(end_C(len(steps))[found["peak_index"]] > 0),
         "settles": settles,
         "stages": found_stages,
         "curve": dict(zip(("mean_C", "low_C", "high_C"), band_Cx3.T, strict=True)),
@@ -165,8 +194,19 @@ def _verdict(found: dict, checkpoints: int) -> str:
     rise = found["rise"]
     if rise["ci"][1] < MINIMUM_CHANGE:
         return "no rise"
-    stays = rise["value"] >= MINIMUM_CHANGE and rise["ci"][0] > 0 and found["ci"][1] < MINIMUM_CHANGE
+    still_rises = found["value"] <= -MINIMUM_CHANGE and found["ci"][1] < 0
+    stays = (
+        rise["value"] >= MINIMUM_CHANGE and rise["ci"][0] > 0 and found["ci"][1] < MINIMUM_CHANGE and not still_rises
+    )
     return "rises and stays" if stays else "undecided"
+
+
+def no_peak(found: dict) -> str:
+    """Why a `verdict` that does not rise has no best checkpoint to read anything at: a clause for a sentence."""
+    return (
+        f"accuracy does not surely rise by {100 * MINIMUM_CHANGE:.0f} points (it starts at {100 * found['start']:.0f} % and "
+        f"reaches {100 * found['peak']['value']:.0f} % at best), so no checkpoint can be called the best"
+    )
 
 
 def find_stages(steps, solved) -> dict | None:

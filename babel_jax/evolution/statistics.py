@@ -12,8 +12,8 @@ FOLDS = 5
 
 
 def wilson(value, n) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson score interval of a proportion `value` seen in `n` independent yes/no observations. Any shape."""
-    value, n = np.asarray(value, float), np.asarray(n, float)
+    """Wilson score interval of a proportion `value` seen in `n` independent yes/no observations, NaN of none. Any shape."""
+    value, n = np.asarray(value, float), np.where(np.asarray(n) > 0, n, np.nan)
     z = stats.norm.ppf(0.5 + CONFIDENCE / 2)
     centre = (value + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(value * (1 - value) / n + z**2 / (4 * n**2))

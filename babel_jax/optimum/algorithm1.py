@@ -67,6 +67,7 @@ def _joint_tokens(own_KxR, primary_tokens) -> np.ndarray:
 
 # What a proposal may decide; only the first changes the corpus.
 CHANGE, NO_CHANGE, ALONE, UNDECIDED = "change", "no change supported", "leave alone: does not depend", "undecided"
+NOT_TESTED = "not tested"  # there is no P*: no best checkpoint to read it at, or no share there
 
 
 def propose(
@@ -95,8 +96,9 @@ def propose(
       dict: source, language, p_star, p_star_ci, calibrated (link or None), best_step, best_tokens (of the new language,
       seen by then), tokens and tokens_ci (Eq. 3 pairwise, infinite at P* = 0), pairwise_share (the new language's
       share of a corpus of both, for which both readings agree), share_ci, slope (d eta / dP),
-      out_of_range (Eq. 1 was clipped there), decision (CHANGE, NO_CHANGE, ALONE or UNDECIDED), reason, by_seed (P at
-      each seed's own best checkpoint), replicates_R (of P*). NaN where a share has no value.
+      out_of_range (Eq. 1 was clipped there), decision (CHANGE, NO_CHANGE, ALONE, UNDECIDED or NOT_TESTED), reason, by_seed
+      (P at each seed's own best checkpoint), replicates_R (of P*). NaN where a share has no value, and throughout where
+      accuracy does not rise (`stages.verdict`): P* is read at the best checkpoint, and there is none.
     """
     best = int(np.searchsorted(observation["steps"], stages_verdict["peak"]["step"]))
     replicates_RxC = share_curve["replicates_RxC"]
@@ -110,6 +112,8 @@ def propose(
         error = calibration["links"][calibration["best"]]["loo_error"]
         noise_R = np.random.default_rng(1).normal(0, error, len(share_R))  # not the stream of share.py
         share_R = np.clip(links.apply(calibration, share_R) + noise_R, 0, 1)
+    if not stages_verdict["rises"]:
+        p_star, by_seed, share_R = np.nan, np.full(len(best_S), np.nan), np.full(len(share_R), np.nan)
     low, high = _percentiles(share_R)
     tokens, least, most = (float(pairwise_tokens(share, primary_tokens)) for share in (p_star, high, low))
     found = {
@@ -129,7 +133,10 @@ def propose(
         "by_seed": np.asarray(by_seed, float),
         "replicates_R": share_R,
     }
-    decision, reason = _decide(found, dependence, original_tokens)
+    if not stages_verdict["rises"]:
+        decision, reason = NOT_TESTED, f"{found['language']}: P* is not determined: {stages.no_peak(stages_verdict)}."
+    else:
+        decision, reason = _decide(found, dependence, original_tokens)
     return found | {"decision": decision, "reason": reason}
 
 
@@ -144,19 +151,32 @@ def _percentiles(value_R) -> tuple[float, float]:
 
 
 def readable(tokens: float) -> str:
-    """A number of tokens for the reader: 1.2T, 5B, 1.25M, 0.68."""
+    """A number of tokens for the reader: 1.2T, 5B, 1.25M, 0.68; a dash where there is none."""
+    if np.isnan(tokens):
+        return "-"
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if size <= tokens < np.inf:
             return f"{tokens / size:.3g}{letter}"
     return f"{tokens:.3g}"
 
 
+def no_share(source: str) -> str:
+    """Why a source has no share at the best checkpoint: a clause."""
+    if source.startswith("loss"):
+        return f"the {source.replace('_', ' ')} does not fall in the run, so it tells no system of the primary from an own one"
+    return f"the {source.replace('_', ' ')} has no value at the best checkpoint"
+
+
 def _decide(found: dict, dependence: dict | None, original_tokens: float | None) -> tuple[str, str]:
     """What follows from a proposal, and why, in a sentence."""
     language, ci = found["language"], found["tokens_ci"]
-    if np.isnan([found["p_star"], *ci]).any():
-        reason = "P* has no value, or no interval, at the best checkpoint; one seed needs the errors of its losses."
-        return UNDECIDED, f"{language}: {reason}"
+    if np.isnan(found["p_star"]):
+        return NOT_TESTED, f"{language}: P* is not determined: {no_share(found['source'])}."
+    if np.isnan(ci).any():
+        return (
+            UNDECIDED,
+            f"{language}: P* has no interval at the best checkpoint; one seed needs the errors of its losses.",
+        )
     decision, reason = _sized(language, found["tokens"], ci, original_tokens, "pairwise")
     if dependence is None:
         return UNDECIDED, f"{reason} Whether it depends on the primary was not tested."
@@ -219,9 +239,9 @@ def corpus(
       reading: "pairwise" (the paper's numbers) or "joint" (Eq. 2 and 3 with all languages in the denominator).
     Returns:
       dict: reading; tokens {language: feasible tokens}, shares {…} and total of these; unconstrained {…}; as_written {…}
-      (Eq. 3 for every language with a P*, whatever was decided; None where that has no solution); ci {language: [low,
-      high]} of the tokens asked for, which decides; active [constraints that bind]; decisions and reasons {new
-      language: …}.
+      (Eq. 3 for every language with a P*, whatever was decided; None where that has no solution, or no language a P*); ci
+      {language: [low, high]} of the tokens asked for, which decides; active [constraints that bind]; decisions and reasons
+      {new language: …}.
 
     Raises:
       UserError: the joint reading has no solution, or no corpus meets the constraints.
@@ -249,7 +269,9 @@ def corpus(
         "shares": {language: amount / total for language, amount in tokens.items()},
         "total": total,
         "unconstrained": unconstrained,
-        "as_written": as_written if reading == "pairwise" or np.isfinite(list(as_written.values())).all() else None,
+        "as_written": as_written
+        if known and (reading == "pairwise" or np.isfinite(list(as_written.values())).all())
+        else None,
         "ci": asked_ci | {language: ci[language] for language in changed},
         "active": active,
         "decisions": {language: decision for language, (decision, _) in decided.items()},

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from babel_jax.errors import unknown_name
-from babel_jax.evolution import statistics
+from babel_jax.evolution import stages, statistics
 
 MACRO = "macro"
 
@@ -35,9 +35,9 @@ def compare(mixes: list[dict], first: str, second: str, score: str = MACRO) -> d
     by_problem = [[one - other for other, one in _answers(pair, score, seed)] for seed in seeds]
     if len(seeds) > 1:
         difference_by_part, unit = [difference_S], "seeds"
-        least = float(np.sqrt(sum(_error(parts) ** 2 for parts in by_problem)) / len(seeds))
     else:
-        (difference_by_part,), unit, least = by_problem, "problems", 0.0
+        (difference_by_part,), unit = by_problem, "problems"
+    least = float(np.sqrt(sum(_problem_error(parts) ** 2 for parts in by_problem)) / len(seeds))
     return {
         "first": first, "second": second, "score": score,
         "first_value": float(score_2xS[0].mean()), "second_value": float(score_2xS[1].mean()),
@@ -111,19 +111,30 @@ def comparisons(mixes: list[dict], original: str) -> list[dict]:
 def guard(mixes: list[dict], original: str, name: str) -> dict:
     """Does a mix harm a language, be it one that it leaves alone? It fails if any paired interval is wholly below 0.
 
+    A language that neither mix has learned cannot be harmed: nothing was tested.
+
     Returns:
-      {"passes", "languages": {language: {"value", "ci", "p"}}}; passes is None where no language fails but some have no
-      interval.
+      {"passes", "languages": {language: {"value", "ci", "p", "tested"}}}; passes is None where no language fails but some
+      have no interval or were not tested.
     """
     measured = _find(mixes, original)["score"].keys() & _find(mixes, name)["score"].keys()
     languages = {}
     for language in sorted(measured):
         difference = compare(mixes, original, name, language)
         missing = {"value": float("nan"), "ci": [float("nan")] * 2, "p": float("nan")}
-        languages[language] = {key: (difference or missing)[key] for key in missing}
+        tested = any(learned(_find(mixes, mix), language) for mix in (original, name))
+        languages[language] = {key: (difference or missing)[key] for key in missing} | {"tested": tested}
     high = np.array([difference["ci"][1] for difference in languages.values()])
-    known = len(high) > 0 and not np.isnan(high).any()
+    known = len(high) > 0 and not np.isnan(high).any() and all(found["tested"] for found in languages.values())
     return {"passes": False if (high < 0).any() else True if known else None, "languages": languages}
+
+
+def learned(mix: dict, language: str) -> bool:
+    """Whether a mix's models have learned a language (stages.learned); by their scores alone where no answers are kept."""
+    solved = (mix.get("solved") or {}).get(language)
+    if solved is not None:
+        return stages.learned(solved)
+    return bool(np.mean(mix["score"][language]) > stages.CHANCE + stages.MINIMUM_CHANGE)
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -171,6 +182,20 @@ def _error(difference_by_part: list[np.ndarray]) -> float:
     """Standard error of the mean of the parts' mean differences; 0 where no part is known."""
     count = len(difference_by_part)
     return float(np.sqrt(sum(part.var(ddof=1) / len(part) for part in difference_by_part)) / count) if count else 0.0
+
+
+def _problem_error(difference_by_part: list[np.ndarray]) -> float:
+    """`_error` of differences between answers to problems, never 0: that all at hand agree is no proof of others.
+
+    Where all are the same, two more are counted, one at each end, as in `statistics.two_level`.
+    """
+    if len(difference_by_part) and all(np.ptp(part) == 0 for part in difference_by_part):
+        padded = [np.append(part, [-1, 1]) for part in difference_by_part]
+        squares = [
+            np.square(p - part[0]).mean() / len(part) for p, part in zip(padded, difference_by_part, strict=True)
+        ]
+        return float(np.sqrt(sum(squares)) / len(squares))
+    return _error(difference_by_part)
 
 
 def _paired_t(difference_by_part: list[np.ndarray], least: float = 0.0) -> dict:

@@ -21,6 +21,7 @@ from babel_jax.evolution import statistics
 TAIL = 6  # checkpoints at least, for the four parameters of the power law
 EXPONENTS, OFFSETS = (0.02, 30.0), (1e-3, 30.0)  # bounds of b, and of t0 in units of the run's tokens
 BOUNDS = [0.5 - statistics.CONFIDENCE / 2, 0.5 + statistics.CONFIDENCE / 2]  # quantiles of the 95 % interval
+LEAST_FALL = 0.01  # nats per token: a loss that falls by less in the whole run tells nothing of the share
 SETTLED = 0.01  # part of the whole fall of the loss that makes no difference to P
 
 
@@ -88,7 +89,7 @@ def share_curve(observation: dict, source: str, replicates: int = statistics.REP
       {"source", "steps" [C], "seeds", "value_SxC", "pooled", "low", "high", "out_of_range" [C] (clipping took something
       away from the pooled share), "own_loss" (see there), "primary_loss" {"value", "ci", "by_seed"} (both None for a
       measured share), "replicates_RxC"}. Each replicate draws the whole curve and its asymptote anew, together. NaN:
-      not defined, or no interval.
+      not defined (also where the loss falls by less than LEAST_FALL), or no interval.
     Raises:
       UserError: an unknown source, no checkpoint at step 0, or what `own_loss` raises.
     """
@@ -121,6 +122,8 @@ def _of_loss(observation: dict, source: str, replicates: int) -> dict:
     # Where a draw's whole fall is not positive, its share is at the end that the numerator points to.
     share_RxC = np.clip((loss_RxC - own_Rx1) / np.maximum(loss_RxC[:, :1] - own_Rx1, 1e-12), 0, 1)
     pooled_C, out_of_range_C = primary_share(mean_C, mean_C[0], own["value"])
+    if mean_C[0] - own["value"] < LEAST_FALL:
+        pooled_C = np.full(len(mean_C), np.nan)
     return {
         "value_SxC": primary_share(loss_SxC, loss_SxC[:, :1], own["by_seed"][:, None])[0],
         "pooled": pooled_C, "out_of_range": out_of_range_C, "replicates_RxC": share_RxC, "own_loss": own,
@@ -191,7 +194,7 @@ def _check(tokens_C, loss_SxC) -> None:
         seed, checkpoint = np.argwhere(~np.isfinite(loss_SxC))[0]
         raise UserError(
             f"the loss of seed {seed + 1} of {len(loss_SxC)} at {tokens_C[checkpoint]:.0f} tokens is "
-            f"{loss_SxC[seed, checkpoint]}; measure it again or leave this seed out."
+            f"{'no number' if np.isnan(loss_SxC[seed, checkpoint]) else 'infinite'}; measure it again or leave this seed out."
         )
 
 

@@ -62,6 +62,10 @@ def tokens(findings: dict, language: None = None):
             found = findings["languages"][name]["proposals"].get(source)
             if found is None:
                 continue
+            if np.isnan(found["tokens"]):
+                _beside(ax, original[name], y, f"{SOURCE_NAMES.get(source, source)}: P* not determined", colour)
+                rows.append((name, f"asked from {source}: {found['decision']}", np.nan, np.nan, np.nan, np.nan))
+                continue
             low, high = found["tokens_ci"]
             changes = found["decision"] == algorithm1.CHANGE
             shown, *ends = np.clip([found["tokens"], low, high], least, largest)

@@ -40,7 +40,7 @@ from babel_jax.report.drawing import (
     shade,
     step_axis,
 )
-from babel_jax.report.words import SOURCE_NAMES, language_name
+from babel_jax.report.words import SOURCE_NAMES, depends, language_name
 
 # Every figure: (name, whether it is of one new language).
 FIGURES = (
@@ -383,11 +383,9 @@ def languages(findings: dict, language: None = None):
                 draw_point(axes[0, 1], rows, "knowledge share at the peak", name, y, at_peak, colour)
         if here["stages"]:
             draw_point(axes[0, 2], rows, "decline", name, y, here["stages"]["decline"], colour)
-    tests = {True: "depends", False: "does not depend", None: "undecided"}
-    labels = [
-        f"{language_name(name)}\n{tests[found[name]['dependence']['depends']] if found[name]['dependence'] else 'not tested'}"
-        for name in order
-    ]
+    answers = {"yes": "depends", "no": "does not depend", "": "not tested"}
+    tests = {name: depends(found[name]["dependence"]) for name in order}
+    labels = [f"{language_name(name)}\n{answers.get(tests[name], tests[name])}" for name in order]
     dot_axes(axes[0, 0], places, labels)
     for ax, title in zip(
         axes[0], ("Problems that need the primary", "Knowledge share at the peak", "Decline, in points"), strict=True

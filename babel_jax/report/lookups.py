@@ -94,6 +94,9 @@ def asked(findings: dict) -> list[tuple[str, float, list | None]]:
     """
     primary, original, found = findings["study"]["primary"], findings["study"]["original"], []
     for source, corpus in findings["corpora"].items():
+        proposals = [here["proposals"].get(source) for here in findings["languages"].values()]
+        if all(proposal is None or np.isnan(proposal["p_star"]) for proposal in proposals):
+            continue  # it asks for nothing
         tokens = corpus["tokens"] if source == CALIBRATED else corpus["as_written"] or corpus["unconstrained"]
         tokens = candidates.finite(tokens, original)
         share = 1 - tokens[primary] / sum(tokens.values())

@@ -277,9 +277,13 @@ def _dependence(findings: dict, language: str) -> list[tuple[str, str, str]]:
     found = findings["languages"][language]["dependence"]
     if not found:
         return []
-    answer = {True: "depends on", False: "does not depend on"}.get(found["depends"])
     name, primary = words.language_name(language), _primary(findings)
-    heading = f"{name} {answer} {primary}" if answer else f"Whether {name} depends on {primary} is undecided"
+    heading = {
+        "yes": f"{name} depends on {primary}",
+        "no": f"{name} does not depend on {primary}",
+        "undecided": f"Whether {name} depends on {primary} is undecided",
+        "not tested": f"Whether {name} depends on {primary} was not tested",
+    }[words.depends(found)]
     return [("dependence", heading, words.as_sentence(found["reason"]))]
 
 
@@ -297,8 +301,9 @@ def _claims(findings: dict, verdicts: list[dict]) -> str:
     known = [entry for entry in verdicts if entry["verdict"] != judged.MISSING]
     intro = (
         "<p>Where a claim is about a difference, it is supported if the 95 % interval lies on its side of zero, not supported "
-        "if it lies on the other, undecided otherwise. Other claims go by a rule, such as a threshold, and are no test; each "
-        "one’s sentence, a click away, says so. Nothing is corrected for the number of claims.</p>"
+        "if it lies on the other, undecided otherwise; it is not tested where something that it takes for granted does not "
+        "hold, such as a model that has learned the language. Other claims go by a rule, such as a threshold; each one’s "
+        "sentence, a click away, says so. Nothing is corrected for the number of claims.</p>"
     )
     absent = dict.fromkeys(entry["claim"] for entry in verdicts if entry not in known)
     absent = [claim for claim in absent if claim not in {entry["claim"] for entry in known}]

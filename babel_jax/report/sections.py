@@ -4,6 +4,8 @@ import html
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from babel_jax.evolution import measured
 from babel_jax.optimum.sources import CALIBRATED
 from babel_jax.report import lookups, words
@@ -51,15 +53,15 @@ def _story(findings: dict, language: str | None) -> str:
 
 def _performance(findings: dict, language: str) -> str:
     curves = _curves(findings, language)
-    problems, knowledge = curves["problems"], curves["knowledge"]
+    problems, in_world = curves["problems"], ("continual", language, "shared") in curves["accuracy"]
     if not problems:
         return ""
     primary = words.language_name(findings["study"]["primary"])
     parts = [
-        f"{problems[0]:,} {'problems' if knowledge else 'call sites'} per seed, {words.seeds(len(curves['seeds']))}.",
+        f"{problems[0]:,} {'problems' if in_world else 'call sites'} per seed, {words.seeds(len(curves['seeds']))}.",
         _interval(curves["accuracy"].get(("continual", language, "all"))).strip(),
     ]
-    if knowledge:
+    if in_world:
         parts.append(
             "S: the new language’s corpus covers every word of the problem; T\\S: at least one word only the primary’s "
             "corpus covers."
@@ -182,8 +184,8 @@ def _proposals(findings: dict) -> str:
             rows.append(
                 [
                     f"{words.language_name(language)}, from the {name}" if several else name.capitalize(),
-                    words.number(found["p_star"]) + words.bounds(found["p_star_ci"]),
-                    words.percent(found["pairwise_share"], 1),
+                    words.p_star(found),
+                    "" if np.isnan(found["pairwise_share"]) else words.percent(found["pairwise_share"], 1),
                     found["decision"],
                 ]
             )
@@ -433,7 +435,8 @@ METHOD = (
     "of the checkpoints the end level. A transition is seen if the peak lies before that quarter and both the rise"
     " to it and the decline from it are large enough, with a 95 % interval above zero: Student t over seeds, or over the "
     "problems of one seed. The peak is chosen on the other seeds (on the other fifths of the problems), so that a maximum picked "
-    "from noise is no decline.",
+    "from noise is no decline. Where a curve does not surely rise by 5 points, no checkpoint is the best one but by chance: what "
+    "is read there, P* among it, is not determined, and claims that start from it are not tested.",
     "Mixes. All start from random parameters, with equal total steps and tokens unless they are named otherwise. Differences are "
     "paired over seeds; the best of several mixes is chosen on the other seeds, so that noise does not choose the winner it then "
     "measures (but where a schedule is compared with the best, which the sentence says).",

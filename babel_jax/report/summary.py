@@ -5,18 +5,18 @@ Keys, null where something was not measured or has no interval; numbers have 6 d
 | key | meaning |
 |---|---|
 | `primary`, `new`, `seeds` | the languages ([new ones]) and how many seeds |
-| `languages.<new>.accuracy` | `start`; `peak` {step, value, ci}; `end` (last quarter) and `decline` {value, ci} |
+| `languages.<new>.accuracy` | `start`; `peak` {step, value, ci}; `end` (last quarter) and `decline` {value, ci} from the peak |
 | `….control` | the run without what is suspected: `end` {value, ci}, `stages` |
 | `….stages` | steps of the stages; null: no transition seen |
-| `….stages_verdict` | `verdict`, `peak` {step, step_ci}, `rise`, `decline` {value, ci, p}, `settles` |
-| `….dependence` | `depends` (null: undecided), `p`, `reason` |
+| `….stages_verdict` | `verdict`, `peak` {step, step_ci}, `peak_in_end`, `rises`, `rise`, `decline` {value, ci, p}, `settles` |
+| `….dependence` | `tested`, `depends` (null: undecided or not tested), `p`, `reason` |
 | `….knowledge_share` | `ceiling` (of the problem set), `at_peak`, `end` |
 | `….working_language` | the primary's share in the lens: `primary_share_{start,peak,end}`, `layers` |
 | `….transferring_neurons` | by definition: `peak`, `end`, `control_end` |
 | `….patches` | accuracy per T\\S word at the end with a part put back to the peak |
 | `….causes` | ablation beyond random sets: `matters`, `specific`, `crossover` {value, ci, p} |
 | `….calibration` | by source and measured share: `best` link, `links` (r2, slope and errors of each) |
-| `….proposals` | by source: `p_star`, `tokens`, `pairwise_share`, each with its interval, `decision`, … |
+| `….proposals` | by source: `p_star` (null: not determined), `tokens`, `pairwise_share`, each with its interval, `decision`, … |
 | `corpora` | by source: what Algorithm 1 asks for of all languages: `tokens`, `ci`, `shares`, … |
 | `corpora_joint` | the same in the joint reading; null: no solution; empty with one new language |
 | `mixes` | from-scratch runs: `name`, `shares`, `score` by language and `macro` {value, ci}, … |
@@ -28,6 +28,8 @@ Keys, null where something was not measured or has no interval; numbers have 6 d
 | `verdicts` | every claim: `name`, `claim`, `verdict`, `number`, `sentence`, `language` |
 | `missing` | what the study lacks, in sentences |
 | `wall_seconds`, `versions` | seconds by phase; versions of libraries |
+
+Where the peak lies in the last quarter (`peak_in_end`), the decline is from the best checkpoint before it.
 """
 
 import itertools
@@ -36,6 +38,7 @@ import math
 import numpy as np
 
 from babel_jax.evolution import measured, statistics
+from babel_jax.report import words
 from babel_jax.report.words import SOURCE_NAMES, language_name, mix_title, names
 from babel_jax.report.words import seeds as count_seeds
 
@@ -94,9 +97,9 @@ def of_language(new: str, here: dict) -> dict:
         "control": {"end": with_ci(control and control["plateau"]), "stages": control and control["stages"]},
         "stages": found and found["stages"],
         "stages_verdict": found
-        and {key: found[key] for key in ("verdict", "rise", "decline", "settles")}
+        and {key: found[key] for key in ("verdict", "rises", "rise", "decline", "settles", "peak_in_end")}
         | {"peak": {key: found["peak"][key] for key in ("step", "step_ci")}},
-        "dependence": depends and {key: depends[key] for key in ("depends", "p", "reason")},
+        "dependence": depends and {key: depends[key] for key in ("tested", "depends", "p", "reason")},
         "knowledge_share": {
             "ceiling": share and share["ceiling"],
             "at_peak": value(measured.at(share, step)),
@@ -213,12 +216,13 @@ def _language_lines(here: dict) -> list[tuple]:
     accuracy, control, share = here["accuracy"], here["control"], here["knowledge_share"]
     working, functional = here["working_language"], here["transferring_neurons"]["functional"]
     found, depends = here["stages_verdict"], here["dependence"]
+    late = found is not None and found["peak_in_end"]
     seen = "not measured" if found is None else found["verdict"]
     if here["stages"]:
         seen += f" in steps {here['stages']['transition'][0]}-{here['stages']['transition'][1]}"
     elif found:
         seen += ", no transition seen" * (seen != "undecided")
-    test = {True: "yes", False: "no", None: "undecided"}[depends["depends"]] if depends else "not tested"
+    test = words.depends(depends) or "not tested"
     lens = [working[f"primary_share_{at}"] for at in ("start", "peak", "end")]
     return [
         (
@@ -226,7 +230,11 @@ def _language_lines(here: dict) -> list[tuple]:
             _join(accuracy["start"], accuracy["peak"]["value"], accuracy["end"]["value"]),
             _ci(accuracy["end"]["ci"]),
         ),
-        ("decline from the peak", _number(accuracy["decline"]["value"]), _ci(accuracy["decline"]["ci"])),
+        (
+            f"decline from {'an earlier checkpoint' if late else 'the peak'}",
+            _number(accuracy["decline"]["value"]),
+            _ci(accuracy["decline"]["ci"]),
+        ),
         ("stages", seen),
         ("control: end", _number(control["end"]["value"]), _ci(control["end"]["ci"])),
         ("depends on the primary", test, f"p {_number(depends['p'])}" if depends else ""),
@@ -238,7 +246,11 @@ def _language_lines(here: dict) -> list[tuple]:
             f"control {_number(functional['control_end'], 0)}",
         ),
         *(
-            (f"P* from {SOURCE_NAMES.get(source, source)}", _number(found["p_star"]), _ci(found["p_star_ci"]))
+            (
+                f"P* from {SOURCE_NAMES.get(source, source)}",
+                "not determined" if found["p_star"] is None else _number(found["p_star"]),
+                _ci(found["p_star_ci"]),
+            )
             for source, found in here["proposals"].items()
         ),
     ]

@@ -12,16 +12,19 @@ from babel_jax.report.verdicts import verdicts
 from babel_jax.report.words import (
     SOURCE_NAMES,
     bounds,
+    depends,
     language_name,
-    minus,
     mix_title,
+    number,
+    p_star,
     p_value,
     percent,
     points,
     share,
 )
 
-DEPENDS = {True: "yes", False: "no", None: "undecided"}
+# Behind a decline that is not from the peak: it would contradict the peak and the end beside it.
+LATE = " (before the last quarter, in which the peak lies)"
 
 
 @dataclass(frozen=True)
@@ -46,16 +49,17 @@ def continual(findings: dict) -> Table:
         if found is None:
             continue
         at_peak, end = measured.at(knowledge, found["peak"]["step"]), measured.end(knowledge)
+        known = found["rises"] and at_peak and not np.isnan(at_peak["value"] + end["value"])
         rows.append(
             (
                 language_name(name),
                 f"{found['peak']['step']:,}{bounds(found['peak']['step_ci'], digits=0)}",
                 share(found["peak"]),
                 share(found["plateau"]),
-                points(found["decline"]),
+                points(found["decline"]) + LATE * found["peak_in_end"],
                 share(control["plateau"]) if control else "",
-                f"{percent(at_peak['value'])} to {percent(end['value'])}" if at_peak else "",
-                DEPENDS[here["dependence"]["depends"]] if here["dependence"] else "",
+                f"{percent(at_peak['value'])} to {percent(end['value'])}" if known else "",
+                depends(here["dependence"]),
             )
         )
     head = ("language", "peak, step", "peak", "end", "decline", "control, end", "knowledge share", "depends")
@@ -69,7 +73,7 @@ def proposals(findings: dict) -> Table:
         (
             language_name(name),
             SOURCE_NAMES.get(source, source),
-            f"{found['p_star']:.2f}{bounds(found['p_star_ci'])}",
+            p_star(found),
             f"{amount(found['tokens'])}{bounds(found['tokens_ci'], digits=1)}",
             amount(original[name]) if name in original else "",
             found["decision"],
@@ -139,7 +143,7 @@ def claims(findings: dict) -> Table:
 
 
 def amount(tokens: float) -> str:
-    return "\N{INFINITY}" if np.isinf(tokens) else minus(f"{tokens:,.1f}")
+    return number(tokens, 1)
 
 
 def markdown(table: Table) -> str:

@@ -1,9 +1,10 @@
 """What the data say to each claim: one verdict a claim, in words, with its main number and interval.
 
-A verdict is a dict: `name`, `claim` (a sentence about the hypothesis), `verdict` (SUPPORTED, REFUTED, OPEN or MISSING),
-`number` (the main number with its 95 % interval, as text; "" where nothing was measured), `sentence` (all numbers) and
-`language` (a new language, or None for what holds of the whole study). The sentences are chosen by the data, not by the
-hypothesis; what was not measured is said to be so. Nothing is corrected for the number of claims.
+A verdict is a dict: `name`, `claim` (a sentence about the hypothesis), `verdict` (SUPPORTED, REFUTED, OPEN, NOT_TESTED or
+MISSING), `number` (the main number with its 95 % interval, as text; "" where there is none to go by), `sentence` (all numbers)
+and `language` (a new language, or None for what holds of the whole study). The sentences are chosen by the data, not by the
+hypothesis; what was not measured is said to be so. A claim takes something for granted, such as a model that has learned the
+language: where that does not hold it was measured, but not tested. Nothing is corrected for the number of claims.
 """
 
 import numpy as np
@@ -27,7 +28,7 @@ from babel_jax.report.words import (
     share,
 )
 
-SUPPORTED, REFUTED, OPEN, MISSING = "supported", "not supported", "undecided", "not measured"
+SUPPORTED, REFUTED, OPEN, NOT_TESTED, MISSING = "supported", "not supported", "undecided", "not tested", "not measured"
 CALIBRATED = 0.1  # mean error up to which P(l) counts as following a measured share
 FORETOLD = 0.5  # part of the trivial forecast's error that a law may keep and still count as foretelling
 NEGLIGIBLE = 0.02  # a proposal surely this near to the best mix is a hit; a loss surely smaller than this is no harm
@@ -35,6 +36,7 @@ UNTESTED = (
     "The best checkpoint is the first or the last one, where Eq. 1 gives 1 or 0 by construction: "
     "this is no test of Algorithm 1."
 )
+UNDETERMINED = "P* is not determined in any language: this is no test of Algorithm 1."
 
 
 def verdicts(findings: dict) -> list[dict]:
@@ -42,7 +44,9 @@ def verdicts(findings: dict) -> list[dict]:
     found = []
     for language in findings["languages"]:
         for name, judge in OF_A_LANGUAGE.items():
-            found.append(_entry(name, judge(findings, language), language))
+            judged = judge(findings, language)
+            reason = name in FROM_THE_PEAK and judged[1] != MISSING and _no_test(findings["languages"][language], name)
+            found.append(_entry(name, (judged[0], NOT_TESTED, "", reason) if reason else judged, language))
     for name, judge in OF_THE_STUDY.items():
         found.append(_entry(name, judge(findings), None))
     return found
@@ -64,6 +68,58 @@ def _by_sign(ci) -> str:
     return SUPPORTED if ci[0] > 0 else REFUTED if ci[1] < 0 else OPEN  # NaN bounds leave it open
 
 
+def _no_test(here: dict, name: str) -> str:
+    """Why a claim that starts from the best checkpoint was not tested in a language, a sentence; "" where it was."""
+    found = here["stages"]
+    if found is None:
+        return "" if here["curves"]["decline"] is None else "One problem of one seed is no curve. Judge more problems."
+    if found["rises"] and not (name in AFTER_THE_PEAK and found["ends_at_peak"]):
+        return ""
+    if found["rises"]:
+        return "The best checkpoint is the last one: nothing was measured behind it."
+    return as_sentence(stages.no_peak(found)) + ("" if found["learned"] else " Train for longer.")
+
+
+def _no_knowledge(curves: dict) -> str:
+    runs = " and ".join(run.replace("_", "-") for run in curves["unlearned"])
+    return (
+        f"There is no knowledge share: the {runs} model has not learned to solve anything, so it is not known which problems "
+        "need the primary. Train it for longer."
+    )
+
+
+def _declines(found: dict) -> str:
+    """The change from the best checkpoint before the last quarter to the end; below 0 it is a rise."""
+    change = found["decline"]
+    if change["value"] >= 0:
+        return f"declines by {points(change)}"
+    return f"rises by {points(_reversed(change))}"
+
+
+def _reversed(change: dict) -> dict:
+    return {"value": -change["value"], "ci": [-bound for bound in change["ci"][::-1]]}
+
+
+def _learned(findings: dict, mixes: list[dict]) -> bool:
+    """Whether any of some from-scratch mixes has learned any new language."""
+    return any(compare.learned(mix, language) for mix in mixes for language in findings["study"]["new"])
+
+
+def _no_contest(findings: dict, mixes: list[dict]) -> str:
+    """Why mixes cannot be told apart by what they solve, a sentence; "" where they can."""
+    new = names(findings["study"]["new"])
+    if not _learned(findings, mixes):
+        best = max(float(np.mean(mix["score"][language])) for mix in mixes for language in findings["study"]["new"])
+        return (
+            f"No mix in this comparison has learned {new}: at best {percent(best, 1)} of the problems are solved, and surely "
+            f"more than {percent(stages.CHANCE + stages.MINIMUM_CHANGE)} counts. Train for longer."
+        )
+    score = lookups.main_score(findings)
+    if all((lookups.score_S(mix, score) == 1).all() for mix in mixes):
+        return f"Every mix in this comparison solves all problems in {new}: no corpus can be better. Judge harder problems."
+    return ""
+
+
 def _peak_step(curves: dict) -> int | None:
     return curves["decline"] and curves["decline"]["peak_step"]
 
@@ -75,11 +131,16 @@ def transition(findings: dict, language: str) -> tuple[str, str, str, str]:
     claim, here = "Accuracy rises, then declines", findings["languages"][language]
     found, curves = here["stages"], here["curves"]
     if found is None:
-        return claim, MISSING, "", "The continual run was not evaluated."
-    number = f"declines by {points(found['decline'])}"
+        return claim, MISSING, "", "The continual run was not evaluated on two problems or more."
+    number = _declines(found)
     peak, name = found["peak"], language_name(language)
     at = f"step {peak['step']:,}{bounds(peak['step_ci'], digits=0)}"
     sentence = f"From the peak at {at} to the end, accuracy in {name} {number}"
+    if found["peak_in_end"]:
+        sentence = (
+            f"The peak, at {at}, lies in the last quarter of the checkpoints; from the best one before that quarter to the "
+            f"end, accuracy in {name} {number}"
+        )
     by_seed = [one for one in curves["stages_by_seed"].values() if one is not None]
     if len(curves["seeds"]) > 1:
         peaks = ", ".join(format(one["transition"][0], ",") for one in by_seed)
@@ -103,8 +164,11 @@ def control(findings: dict, language: str) -> tuple[str, str, str, str]:
     claim, found = "The control shows no transition", findings["languages"][language]["control"]
     if found is None:
         return claim, MISSING, "", "This study has no control run."
-    number = f"declines by {points(found['decline'])}"
+    number = _declines(found)
     sentence = f"The control {number} and ends at {share(found['plateau'])}"
+    if not found["learned"]:
+        best = share(found["peak"])
+        return claim, NOT_TESTED, "", f"The control has not learned anything to lose: it solves {best} at best."
     if found["verdict"] == "transition":
         return (
             claim,
@@ -127,6 +191,8 @@ def dependence(findings: dict, language: str) -> tuple[str, str, str, str]:
     claim, found = "The language depends on the primary", findings["languages"][language]["dependence"]
     if found is None:
         return claim, MISSING, "", "The dependence test needs a continual run with judged problems."
+    if not found["tested"]:
+        return claim, NOT_TESTED, "", found["reason"]
     verdict = {True: SUPPORTED, False: REFUTED, None: OPEN}[found["depends"]]
     number = p_value(found["p"]).removeprefix(", ")
     return claim, verdict, number, as_sentence(found["reason"].rstrip(".") + p_value(found["p"]))
@@ -135,15 +201,19 @@ def dependence(findings: dict, language: str) -> tuple[str, str, str, str]:
 def knowledge(findings: dict, language: str) -> tuple[str, str, str, str]:
     claim, curves = "The knowledge share falls after the peak", findings["languages"][language]["curves"]
     here = curves["knowledge"].get("continual")
+    if curves["unlearned"] and curves["decline"] is not None:
+        return claim, NOT_TESTED, "", _no_knowledge(curves)
     if here is None or curves["decline"] is None:
         return claim, MISSING, "", "The knowledge share needs the same problems in both languages."
     if here["ceiling"] == 0:
         return claim, OPEN, "", "No problem of this language needs the primary's knowledge: the share is 0 throughout."
     step = _peak_step(curves)
     change, beside = measured.change(here, step), measured.end(curves["knowledge"].get("control"))
-    number = f"{percent(measured.at(here, step)['value'])} to {share(measured.end(here))}"
+    if np.isnan(change["value"]):
+        return claim, NOT_TESTED, "", "It has no value at the peak or at the end, where no problem was solved."
+    number = f"{percent(change['before'])} to {share(measured.end(here) | {'value': change['after']})}"
     sentence = f"The knowledge share goes from {number} (peak to end), a change of {points(change, '+')}"
-    if beside is not None:
+    if beside is not None and not np.isnan(beside["value"]):
         sentence += f"; in the control it ends at {share(beside)}"
     falls = _by_sign([-change["ci"][1], -change["ci"][0]])
     return claim, falls, number, f"{sentence}. Its ceiling, {percent(here['ceiling'])}, is set by the problem set."
@@ -277,6 +347,8 @@ def causes(findings: dict, language: str) -> tuple[str, str, str, str]:
 def calibration(findings: dict, language: str) -> tuple[str, str, str, str]:
     claim, here = "Eq. 1 follows the knowledge share", findings["languages"][language]
     found = here["calibration"].get(algorithm1.DEFAULT_SOURCE, {}).get("knowledge_share")
+    if not found and here["curves"]["unlearned"]:
+        return claim, NOT_TESTED, "", _no_knowledge(here["curves"])
     if not found:
         return claim, MISSING, "", "Loss or knowledge share was not measured."
     plain = found["links"]["identity"]
@@ -302,14 +374,22 @@ def _fit(plain: dict) -> str:
 
 def proposal(findings: dict, language: str) -> tuple[str, str, str, str]:
     claim = "Algorithm 1 (from the loss) supports another amount than the original"
-    found = findings["languages"][language]["proposals"].get(algorithm1.DEFAULT_SOURCE)
+    here = findings["languages"][language]
+    found = here["proposals"].get(algorithm1.DEFAULT_SOURCE)
+    reason = next((said for said in here["untold"] if said.startswith("Share from loss: ")), "")
+    if not found and reason:
+        return claim, NOT_TESTED, "", f"There is no proposal. {reason}"
     if not found:
         return claim, MISSING, "", "There is no proposal: loss or accuracy was not measured."
+    reason = as_sentence(found["reason"].removeprefix(f"{language}: "))
+    if np.isnan(found["p_star"]):
+        return claim, NOT_TESTED, "", reason
+    if found["p_star"] in (0, 1):
+        return claim, NOT_TESTED, "", UNTESTED
     number = f"P* {found['p_star']:.2f}{bounds(found['p_star_ci'])}"
     verdict = {"change": SUPPORTED, "no change supported": REFUTED}.get(found["decision"], OPEN)
     if found["decision"].startswith("leave alone"):
         verdict = REFUTED
-    reason = as_sentence(found["reason"].removeprefix(f"{language}: "))
     said = "" if reason.lower().startswith(found["decision"]) else f": {found['decision']}"
     return claim, verdict, number, f"{number}{said}. {reason}"
 
@@ -325,24 +405,38 @@ def optimum(findings: dict) -> tuple[str, str, str, str]:
         return claim, MISSING, "", "The proposed mix, or others to compare it with, was not trained."
     mix, best = (lookups.mix_named(findings, gap[which]) for which in ("first", "second"))
     primary, new = findings["study"]["primary"], findings["study"]["new"]
-    behind = points(gap)
-    number = f"{behind} behind the best mix"
+    if reason := _no_contest(findings, [mix, best, *lookups.static_rivals(findings, mix["name"])]):
+        return claim, NOT_TESTED, "", reason
+    if np.isnan(gap["value"]):
+        return (
+            claim,
+            NOT_TESTED,
+            "",
+            "One seed's problems are too few to choose the best mix on some and measure it on others.",
+        )
+    number = f"{points(gap)} behind the best mix"
+    if gap["value"] < 0:
+        number = f"{points(_reversed(gap))} ahead of what the other seeds find best"
     sentence = (
         f"Algorithm 1 as written asks for {percent(lookups.new_share(findings, mix), 1)} {names(new)}; the best mix trained "
         f"({mix_title(best['name'])}) has {percent(lookups.new_share(findings, best), 1)} and "
         f"{percent(best['shares'].get(primary, 0), 1)} {language_name(primary)}. The proposal is {number}"
     )
+    if untested := _untested(proposals):
+        return claim, NOT_TESTED, number, f"{sentence}. {untested}"
     if gap["ci"][0] > 0:
         return claim, REFUTED, number, f"{sentence}: Algorithm 1 as written misses the optimum{_alone(findings)}."
-    if _untested(proposals):
-        return claim, OPEN, number, f"{sentence}. {UNTESTED}"
     if gap["ci"][1] <= NEGLIGIBLE:
         return claim, SUPPORTED, number, f"{sentence}{_alone(findings)}."
     return claim, OPEN, number, f"{sentence}: the data cannot tell a hit from a miss{_alone(findings)}."
 
 
-def _untested(proposals) -> bool:
-    return all(found is not None and found["p_star"] in (0, 1) for found in proposals)
+def _untested(proposals) -> str:
+    """Why proposals are no test of Algorithm 1, a sentence; "" where they are."""
+    p_star_K = np.array([found["p_star"] for found in proposals if found is not None])
+    if not p_star_K.size or np.isnan(p_star_K).all():
+        return UNDETERMINED
+    return UNTESTED if np.isin(p_star_K[~np.isnan(p_star_K)], (0, 1)).all() else ""
 
 
 def original(findings: dict) -> tuple[str, str, str, str]:
@@ -350,13 +444,16 @@ def original(findings: dict) -> tuple[str, str, str, str]:
     pair = name and lookups.against_original(findings, name)
     if not pair:
         return claim, MISSING, "", "The original or the optimised mix was not trained."
+    if reason := _no_contest(findings, [lookups.mix_named(findings, pair[which]) for which in ("first", "second")]):
+        return claim, NOT_TESTED, "", reason
     number = points(pair, "+")
     sentence = (
         f"The original mix reaches {percent(pair['first_value'], 1)}, the optimised one ({mix_title(name)}) "
         f"{percent(pair['second_value'], 1)}: a difference of {number}{_alone(findings)}"
     )
-    if _untested(here["proposals"].get(algorithm1.DEFAULT_SOURCE) for here in findings["languages"].values()):
-        return claim, OPEN, number, f"{sentence}. {UNTESTED}"
+    proposals = [here["proposals"].get(algorithm1.DEFAULT_SOURCE) for here in findings["languages"].values()]
+    if untested := _untested(proposals):
+        return claim, NOT_TESTED, number, f"{sentence}. {untested}"
     return claim, _by_sign(pair["ci"]), number, f"{sentence}."
 
 
@@ -370,6 +467,8 @@ def rivals(findings: dict) -> tuple[str, str, str, str]:
     pairs = {rival: pair for rival, pair in pairs.items() if pair}
     if not pairs:
         return claim, MISSING, "", "No rival of the optimised mix was trained."
+    if reason := _no_contest(findings, [lookups.mix_named(findings, each) for each in (name, *pairs)]):
+        return claim, NOT_TESTED, "", reason
     judged = {rival: _by_sign(pair["ci"]) for rival, pair in pairs.items()}
     sentence = f"The optimised mix ({mix_title(name)}) minus " + ", ".join(
         f"{mix_title(rival)}: {points(pair, '+')}" for rival, pair in pairs.items()
@@ -385,6 +484,18 @@ def guard(findings: dict) -> tuple[str, str, str, str]:
     if not name or not reference:
         return claim, MISSING, "", "The original or the optimised mix was not trained."
     found = compare.guard(findings["mixes"], reference, name)
+    untested = [language for language, each in found["languages"].items() if not each["tested"]]
+    if untested and found["passes"] is not False:
+        either = names(untested).replace(" and ", " or ")
+        return (
+            claim,
+            NOT_TESTED,
+            "",
+            (
+                f"Neither the original nor the optimised mix has learned {either}, so no harm could show. Train for "
+                "longer."
+            ),
+        )
     worst = min(found["languages"], key=lambda language: found["languages"][language]["value"])
     number = f"{language_name(worst)} {points(found['languages'][worst], '+')}"
     sentence = "Against the original mix: " + ", ".join(
@@ -403,6 +514,8 @@ def schedule(findings: dict) -> tuple[str, str, str, str]:
         return claim, MISSING, "", "No schedule was trained from scratch, or no equally long mix beside it."
     score = lookups.main_score(findings)
     best = max(mixes, key=lambda each: lookups.score_S(each, score).mean())
+    if reason := _no_contest(findings, [lookups.mix_named(findings, "schedule"), *mixes]):
+        return claim, NOT_TESTED, "", reason
     pair = lookups.between(findings, best["name"], "schedule")
     number = points(pair, "+")
     sentence = (
@@ -414,6 +527,9 @@ def schedule(findings: dict) -> tuple[str, str, str, str]:
 
 def law(findings: dict) -> tuple[str, str, str, str]:
     claim, found = "A mixing law foretells mixes it has not seen", findings["laws"]
+    reason = next((said for said in findings["missing"] if said.startswith("Mixing law: ")), "")
+    if not found and reason:
+        return claim, NOT_TESTED, "", reason
     if not found:
         return claim, MISSING, "", "There are too few mixes to fit a law to."
     held_out = found["kinds"][found["chosen"]]["loo"]
@@ -437,6 +553,8 @@ def predicted(findings: dict) -> tuple[str, str, str, str]:
     rows = [row for row in rows if np.isfinite(row["predicted"]) and np.isfinite(row["measured"])]
     if not rows:
         return claim, MISSING, "", "The from-scratch runs were not probed."
+    if not _learned(findings, findings["mixes"]):
+        return claim, NOT_TESTED, "", _no_contest(findings, findings["mixes"])
     error = np.abs([row["measured"] - row["predicted"] for row in rows])
     number = f"off by {100 * error.mean():.0f} points on average"
     sentence = (
@@ -477,6 +595,11 @@ OF_A_LANGUAGE = {
     "calibration": calibration,
     "proposal": proposal,
 }
+# Claims about what is seen at the best checkpoint of the continual run, and those about what comes behind it.
+FROM_THE_PEAK = (
+    "transition", "knowledge", "patches", "working_language", "functional", "lape", "causes", "calibration",
+)  # fmt: skip
+AFTER_THE_PEAK = ("knowledge", "patches", "working_language", "functional", "lape")
 OF_THE_STUDY = {
     "optimum": optimum,
     "original": original,

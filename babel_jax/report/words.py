@@ -47,6 +47,18 @@ def number(value: float | None, digits: int = 2) -> str:
     return "\N{INFINITY}" if value == np.inf else minus(f"{value:,.{digits}f}")
 
 
+def p_star(found: dict) -> str:
+    """A proposal's P* with its interval, or that there is none."""
+    return "not determined" if np.isnan(found["p_star"]) else number(found["p_star"]) + bounds(found["p_star_ci"])
+
+
+def depends(found: dict | None) -> str:
+    """The dependence test's answer: yes, no, undecided or not tested; "" where it was not made."""
+    if found is None:
+        return ""
+    return {True: "yes", False: "no", None: "undecided"}[found["depends"]] if found["tested"] else "not tested"
+
+
 def percent(value: float, digits: int = 0) -> str:
     return f"{minus(f'{100 * value:.{digits}f}')}{NBSP}%"
 
