@@ -73,7 +73,7 @@ def root(tmp_path_factory):
 
 def test_no_case_ends_in_a_traceback(root, pytestconfig):
     count, seed = pytestconfig.getoption("fuzz_cases"), pytestconfig.getoption("fuzz_seed")
-    found = fuzz(root, ROOT, f"--cases={count}", f"--seed={seed}", f"--patience={2 if count <= 300 else 30}")
+    found = fuzz(root, ROOT, f"--cases={count}", f"--seed={seed}", f"--patience={2 if count <= 300 else 60}")
     assert f"{count} cases, 0 at fault" in found, found
 
 
@@ -88,7 +88,7 @@ def test_planted_faults_are_found(root, tmp_path):
     )
     keys = "{f'planted{i}': schema.Key(schema.Anything(), 1, 'unchecked') for i in range(10)}"
     plan.write_text(f"{plan.read_text()}\n\nfrom babel_jax import schema\n\nSTUDY.keys.update({keys})\n")
-    found = fuzz(root, tmp_path, "--cases=250", "--patience=20")
+    found = fuzz(root, tmp_path, "--cases=400", "--patience=20")
     for line in (
         "planted_traceback: ZeroDivisionError",
         "load: TypeError",
