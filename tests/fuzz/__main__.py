@@ -151,7 +151,7 @@ def fault(outcome: Outcome, patience: float) -> str | None:
         return f"warning: {_class(warning[0])}"
     if outside := [path for path in outcome.wrote if path.startswith("..")]:
         return f"wrote outside of its folder: {outside}"
-    seen = [path for path in outcome.wrote if not Path(path).name.startswith(".")]  # not locks, and work to go on with
+    seen = [path for path in outcome.wrote if not re.search(r"(^|/)\.", path)]  # not locks, and work to go on with
     if status == 2 and seen and not outcome.case.damage:
         return f"refused, and wrote {seen[0]}: {_class(errors[0])}"
     return None
