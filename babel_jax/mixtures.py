@@ -38,12 +38,22 @@ def read(file) -> dict:
       UserError: it cannot be read, is no mixture file, or its stages mean nothing.
     """
     at = Place(f"the mixture file {file}")
-    found = FILE.check(read_json(file), at)
+    value = read_json(file)
     try:
-        mixture.stages_from_config(found["stages"], 1)
+        found = FILE.check(value, at)
+        _stages_mean_something(found["stages"], at)
+    except UserError as error:
+        raise UserError(
+            f"{str(error).rstrip('.')}; correct it, or write it anew: `corpus mix`, `optimize --out`."
+        ) from error
+    return found
+
+
+def _stages_mean_something(stages, at: Place) -> None:
+    try:
+        mixture.stages_from_config(stages, 1)
     except UserError as error:
         raise at.error(str(error)) from error
-    return found
 
 
 def write(file, found: dict) -> None:

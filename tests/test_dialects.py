@@ -47,7 +47,7 @@ def many(world, language, pairs, wrong=()):
         for given, result in zip(languages.TEST_INPUTS, results, strict=True):
             check = dialect.check.replace("{given}", dialect.quote(given)).replace("{expected}", dialect.quote(result))
             checks += check.replace("f(", f"f{number}(", 1)
-    return Code(language, body, dialect.tests.replace("{checks}", checks))
+    return Code(language, body, dialect.tests.replace("{checks}", checks), declares=("world",))  # PHP's namespace
 
 
 def runs(toolchain, sandboxed, code):
@@ -96,7 +96,7 @@ def test_the_file_of_a_program_prints_one_result_a_line(language, ready, sandbox
     toolchain = ready(language)
     done = toolchain.execute(
         sandboxed,
-        Code(language, program, ""),
+        Code(language, program, "", declares=("world",)),
         sentinel=None,
         compile_limits=Limits(cpu_seconds=60, wall_seconds=120),
         run_limits=Limits(),
