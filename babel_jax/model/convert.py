@@ -72,9 +72,8 @@ def from_gpt2(state: dict[str, np.ndarray], config: dict) -> tuple[DecoderConfig
     state = _without_prefix(state)
     if decoder.tied_head and HEAD in state:
         head = state.pop(HEAD)
-        if not np.array_equal(
-            head, state.setdefault(TABLE, head)
-        ):  # some savers keep one of two tied names, either one
+        table = state.setdefault(TABLE, head)  # some savers keep one of two tied names, either one
+        if not np.array_equal(head, table):
             raise UserError(
                 f"{HEAD} differs from {TABLE} although the config ties them; set tie_word_embeddings to false in it."
             )
@@ -246,7 +245,7 @@ def read_huggingface(directory) -> tuple[DecoderConfig, dict]:
         raise UserError(f"there is no {WEIGHTS} in {directory}; save the model with safe_serialization=True.")
     state = {}
     for part in parts:
-        content = files.read_bytes(directory / part, "copy the model's folder again.")
+        content = files.read_bytes(directory / part, f"{again}.")
         try:
             state |= _read(content)
         except (ValueError, safetensors.SafetensorError) as error:
