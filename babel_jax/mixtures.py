@@ -37,8 +37,16 @@ def read(file) -> dict:
     Raises:
       UserError: it cannot be read, is no mixture file, or its stages mean nothing.
     """
-    at = Place(f"the mixture file {file}")
-    found = FILE.check(read_json(file), at)
+    content = read_json(file)
+    try:
+        return _checked(content, Place(f"the mixture file {file}"))
+    except UserError as error:
+        instead = "correct it, or make another with `corpus mix` or `optimize`"
+        raise UserError(f"{str(error).rstrip('.')}; {instead}.") from error
+
+
+def _checked(content, at: Place) -> dict:
+    found = FILE.check(content, at)
     try:
         mixture.stages_from_config(found["stages"], 1)
     except UserError as error:

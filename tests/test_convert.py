@@ -299,7 +299,7 @@ ADVICE = {
     ),
     "no heads": (TIED, lambda state: state, dict(n_head=0), "n_head = 0; check", lambda state: state, dict(n_head=4)),
     "a size that is no number": (
-        TIED, lambda state: state, dict(n_inner="48"), 'n_inner = "48"; check', lambda state: state, dict(n_inner=48)
+        TIED, lambda state: state, dict(n_inner="48"), "n_inner = '48'; check", lambda state: state, dict(n_inner=48)
     ),
     "a tensor too many": (
         TIED, lambda state: state | {"score.weight": np.zeros(3, np.float32)}, {}, "hold score.weight; .* save it without",

@@ -366,11 +366,11 @@ def test_prompts_of_another_shape(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"n_layer": 10**9}, "n_layer = 1000000000; it is a whole number from 1 to 10000"),
-        ({"n_embd": True}, "n_embd = true; it is a whole number"),
+        ({"n_layer": 10**9}, "n_layer = 1000000000; check config.json: it is a whole number from 1 to 10000"),
+        ({"n_embd": True}, "n_embd = true; check config.json: it is a whole number"),
         ({"n_head": 0}, "n_head = 0"),
         ({"n_inner": "x"}, "n_inner = 'x'"),
-        ({"tie_word_embeddings": "no"}, "neither true nor false"),
+        ({"tie_word_embeddings": "no"}, "= 'no'; set it to true or false"),
         ({"activation_function": ["gelu"]}, "activation_function = a list"),
     ],
 )

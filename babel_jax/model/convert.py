@@ -146,9 +146,12 @@ def _decoder_config(config: dict) -> DecoderConfig:
         if name == "n_inner" and size is None:
             continue
         if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most:
-            raise UserError(f"the model's config has {name} = {quoted(size)}; it is a whole number from 1 to {most}.")
-    if not isinstance(config.get("tie_word_embeddings", True), bool):
-        raise UserError("the model's config has tie_word_embeddings that is neither true nor false; correct it.")
+            raise UserError(
+                f"the model's config has {name} = {quoted(size)}; check {CONFIG}: it is a whole number from 1 to {most}."
+            )
+    tied = config.get("tie_word_embeddings", True)
+    if not isinstance(tied, bool):
+        raise UserError(f"the model's config has tie_word_embeddings = {quoted(tied)}; set it to true or false.")
     if config["n_embd"] % config["n_head"]:
         raise UserError(
             f"the model's config has n_embd = {config['n_embd']}, which n_head = {config['n_head']} does not divide; check "
