@@ -461,6 +461,7 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
         "measure_checkpoint",
         lambda run_dir, role, run, model, materials, base, *rest: given.append((run_dir, role, run.seed, base, *rest)),
     )
+    (tmp_path / "seed0" / "continual" / "checkpoints").mkdir(parents=True)  # it goes on: its start is taken
     for name in ("continual", "new_only", "primary_only"):
         with contextlib.suppress(ZeroDivisionError):
             study.train_one(config, tmp_path, 0, name, probing=True)
