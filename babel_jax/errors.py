@@ -25,6 +25,9 @@ class UserError(Exception):
     def __init__(self, message: object):
         super().__init__(shortened(printable(message), LONGEST_MESSAGE))
 
+    def __reduce__(self):  # another process gets the message as it is, whatever a subclass is made of
+        return UserError, self.args
+
 
 def refusal(error: BaseException) -> UserError | None:
     """The `UserError` that an exception amounts to: itself, or one for a file that cannot be used or memory that is short,

@@ -110,9 +110,8 @@ def write_atomic(target: str | os.PathLike, content: bytes | str) -> None:
         content = content.encode()
     try:
         if is_local(target):
-            if target.exists() and (
-                kind := _no_plain_file(target)
-            ):  # a device would be replaced by a file, for everyone
+            # A device would be replaced by a file, for everyone.
+            if target.exists() and (kind := _no_plain_file(target)):
                 raise UserError(f"cannot write {target}: it is {kind}; name a file.")
             _replace(target, content)
         else:

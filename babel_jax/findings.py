@@ -190,10 +190,10 @@ def of_language(view, primary: str, language: str, original: dict[str, float], s
       dict: curves (evolution.curves), stages and control (stages.verdict of the continual run and the control),
       dependence, shares {source: share.share_curve}, measured {name: curve}, calibration {source: {measured name:
       calibration.calibrate}}, chosen (the link that the calibrated proposal uses), proposals {source:
-      algorithm1.propose}, untold [sentences that `say` was told], causes, drift, lens_grid.
+      algorithm1.propose}, gaps [sentences about what could not be computed], causes, drift, lens_grid.
     """
-    untold = []
-    attempt = functools.partial(_attempt, untold.append)
+    gaps = []
+    attempt = functools.partial(_attempt, gaps.append)
     curves = evolution.curves(view, primary, language)
     verdicts = {
         run: judged and stages.verdict(judged["steps"], judged["solved"])
@@ -208,11 +208,11 @@ def of_language(view, primary: str, language: str, original: dict[str, float], s
         amounts = original.get(primary, 1.0), original.get(language)
         found = sources.proposals(observation, verdict, depends, *amounts, attempt=attempt)
     if verdict and not verdict["rises"]:
-        untold.append(f"Nothing is read at the best checkpoint: {stages.no_peak(verdict)}.")
+        gaps.append(f"Nothing is read at the best checkpoint: {stages.no_peak(verdict)}.")
     if curves["unlearned"]:
         runs = " and ".join(run.replace("_", "-") for run in curves["unlearned"])
-        untold.append(f"There is no knowledge share: the {runs} model has not learned to solve anything.")
-    for sentence in untold:
+        gaps.append(f"There is no knowledge share: the {runs} model has not learned to solve anything.")
+    for sentence in gaps:
         say(f"{language}: {sentence}")
     return {
         "curves": curves,
@@ -221,7 +221,7 @@ def of_language(view, primary: str, language: str, original: dict[str, float], s
         "dependence": depends,
         "measured": measured.measured_shares(curves),
         **found,
-        "untold": untold,
+        "gaps": gaps,
         "causes": diagnostics.causes(view, language),
         "drift": diagnostics.drift(view, language),
         "lens_grid": None,
@@ -268,9 +268,9 @@ def _corpora(languages: dict, primary: str, original: dict, attempt) -> dict[str
 def _law(mixes: list[dict], primary: str, new: list[str], original: dict) -> dict | None:
     """laws.law of the mean score; none is fitted to noise."""
     if mixes and not any(compare.learned(mix, language) for mix in mixes for language in new):
-        raise UserError("no mix has learned a new language, so there is nothing to foretell; train for longer.")
+        raise UserError("no mix has learned a new language, so there is nothing to predict; train for longer.")
     if mixes and np.ptp([mix["macro"].mean() for mix in mixes]) == 0:
-        raise UserError("every mix has the same mean score, so there is nothing to foretell.")
+        raise UserError("every mix has the same mean score, so there is nothing to predict.")
     return laws.law(mixes, [primary, *new], "score", original)
 
 

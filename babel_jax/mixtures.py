@@ -37,23 +37,21 @@ def read(file) -> dict:
     Raises:
       UserError: it cannot be read, is no mixture file, or its stages mean nothing.
     """
-    at = Place(f"the mixture file {file}")
-    value = read_json(file)
+    content = read_json(file)
     try:
-        found = FILE.check(value, at)
-        _stages_mean_something(found["stages"], at)
+        return _checked(content, Place(f"the mixture file {file}"))
     except UserError as error:
-        raise UserError(
-            f"{str(error).rstrip('.')}; correct it, or write it anew: `corpus mix`, `optimize --out`."
-        ) from error
-    return found
+        instead = "correct it, or make another with `corpus mix` or `optimize`"
+        raise UserError(f"{str(error).rstrip('.')}; {instead}.") from error
 
 
-def _stages_mean_something(stages, at: Place) -> None:
+def _checked(content, at: Place) -> dict:
+    found = FILE.check(content, at)
     try:
-        mixture.stages_from_config(stages, 1)
+        mixture.stages_from_config(found["stages"], 1)
     except UserError as error:
         raise at.error(str(error)) from error
+    return found
 
 
 def write(file, found: dict) -> None:

@@ -401,15 +401,11 @@ def _numbers(frame: pd.DataFrame, column: str, name) -> pd.Series:
             continue
         value = float(text) if NUMBER.fullmatch(text) else math.nan
         if not low <= value <= high or (column in WHOLE and value % 1):
-            wants = (
-                "from 0 to 1"
-                if is_share
-                else f"a whole number, {low} or more"
-                if column in WHOLE
-                else "a number, 0 or more"
-            )
-            if value > high and not is_share:
+            wants = f"a {'whole ' if column in WHOLE else ''}number, {low} or more"
+            if value > high:
                 wants = f"at most {high:g}"
+            if is_share:
+                wants = "from 0 to 1"
             raise UserError(
                 f"{name}, line {line}: {column} is {shortened(text, LONGEST_NAME) or 'missing'} and must be {wants}; measure "
                 "that checkpoint again, or leave it out for every seed."

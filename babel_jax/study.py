@@ -7,11 +7,9 @@ wait for each other go side by side, one thread each, in `jobs` worker processes
 import collections
 import importlib.metadata
 import multiprocessing
-import os
 import queue
 import signal
 import sys
-import threading
 import time
 import traceback
 
@@ -20,7 +18,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import babel_jax
-from babel_jax import candidates, files, findings, measurements, mixtures, plan, report
+from babel_jax import candidates, files, findings, machine, measurements, mixtures, plan, report
 from babel_jax.errors import UserError, printable, refusal
 from babel_jax.evaluation import diagnostics, measure
 from babel_jax.evolution import measured, stages
@@ -167,22 +165,12 @@ def _work(config: ConfigDict, workdir, tasks, messages) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     preemption.install()
-    _end_with_parent()
+    machine.die_with(multiprocessing.parent_process())  # also in the middle of a long compilation
     try:
         _take_tasks(config, workdir, tasks, messages)
     except preemption.Preempted:
         messages.cancel_join_thread()  # nobody reads them any more
         sys.exit(preemption.EXIT_STATUS)
-
-
-def _end_with_parent() -> None:
-    """Ends this process as soon as the one that started it is gone, also in the middle of a long compilation."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _take_tasks(config: ConfigDict, workdir, tasks, messages) -> None:
@@ -249,7 +237,7 @@ def measure_one(config: ConfigDict, workdir, seed: int, name: str) -> None:
     workdir = files.path(workdir)
     run_dir = workdir / f"seed{seed}" / name
     if not (run_dir / "checkpoints").exists() or not (workdir / "config.json").exists():
-        raise UserError(f"{run_dir} is no run of a study, or has no checkpoint yet; train it first.")
+        raise UserError(f"{run_dir} is not a run of a study, or has no checkpoint yet; train it first.")
     check_same_config(workdir, run_config.plain(config), writer=False)
     run, materials = plan.make_run_config(config, name, seed, workdir), _cached_materials(config, seed, name)
     check_trained_as(run_dir, run, materials[0])
@@ -455,7 +443,7 @@ def _side_by_side(config, workdir, waiting, done, jobs, record) -> None:
     """Does the tasks in worker processes, none of which outlives this call.
 
     Preempted, they save what they train, and are waited for; otherwise they are killed, and what is half done is done again
-    by the next call. Where this process is killed, they end as soon as it is gone (`_end_with_parent`).
+    by the next call. Where this process is killed, they end as soon as it is gone (`machine.die_with`).
     """
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()

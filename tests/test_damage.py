@@ -184,7 +184,7 @@ def test_a_run_that_chose_its_stages_does_not_go_on_without_them(tmp_path):
 def test_a_bad_step_that_cannot_be_read_stops_a_run_until_the_user_decides(left, tmp_path):
     run = shutil.copytree(left / RUN_DIR, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
     folder(run / "stopped.json")
-    with pytest.raises(UserError, match="stopped.json .* go on without that step by bad_step=skip"):
+    with pytest.raises(UserError, match="stopped.json.* go on without that step by bad_step=skip"):
         loop._check_stopped(run, "stop")
     with pytest.raises(UserError, match="cannot remove .*stopped.json"):
         loop._check_stopped(run, "skip")
@@ -199,7 +199,7 @@ def test_what_may_not_be_read_is_one_line(left, monkeypatch, capsys):
     monkeypatch.setattr(files, "path", locked)
     assert main(["report", f"--workdir={left}"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {left} may not be read") and error.count("\n") == 1
+    assert error.startswith(f"error: {left}: Permission denied; mend the path") and error.count("\n") == 1
 
 
 # --- a corpus -------------------------------------------------------------------------------------------------------------

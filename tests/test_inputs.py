@@ -15,10 +15,12 @@ from helpers import ROOT
 
 from babel_jax import errors, files, plan, study
 from babel_jax.__main__ import _OneLine, load_config, main
+from babel_jax.corpus.archives import Bomb
 from babel_jax.errors import UserError, refusal
 from babel_jax.evaluation import harness, problems
 from babel_jax.model import convert
 from babel_jax.probes import prompts
+from babel_jax.training.checkpoint import Unreadable
 
 TINY = f"--config={ROOT / 'configs' / 'tiny.py'}"
 OWN = dict(suite="mine", language="python", task_id="a", number=1, prompt="def f():\n", tests="assert f()\n")
@@ -45,7 +47,6 @@ def suite(tmp_path, *records) -> str:
 def test_an_error_is_one_printable_line_whatever_it_quotes():
     error = UserError(f"no file {ESCAPES}; check é, 漢 and 🙂.")
     assert str(error) == (r"no file a\nb\r\x1b[31mred\x07\x9b2J\u202eabc\u2028\udcff\x00; check é, 漢 and 🙂.")
-    assert str(pickle.loads(pickle.dumps(error))) == str(error), "worker processes send them"
     long = str(UserError("begin " + "x" * 10**6 + " end"))
     assert len(long) <= errors.LONGEST_MESSAGE and long.startswith("begin ") and long.endswith(" end")
     assert str(errors.unknown_name("key", "x" * 10**6, ["y"])).count("x") <= errors.LONGEST_NAME
@@ -99,9 +100,15 @@ def test_a_worker_tells_what_the_system_says_as_the_first_process_does(monkeypat
     tasks.put((0, "continual"))
     monkeypatch.setattr(study, "execute", deny)
     with pytest.raises(Enough):
-        study._take_tasks(None, None, tasks, Messages(), os.getppid())
+        study._take_tasks(None, None, tasks, Messages())
     ((task, error),) = said
     assert isinstance(error, UserError) and str(error).startswith("/data/x: Permission denied")
+
+
+@pytest.mark.parametrize("error", [Unreadable("checkpoint 3 is torn.", "torn"), Bomb("x.gz"), UserError(ESCAPES)])
+def test_a_worker_process_sends_an_error_as_it_is(error):
+    found = pickle.loads(pickle.dumps(error))
+    assert type(found) is UserError and str(found) == str(error)
 
 
 def test_the_log_is_printable():
@@ -255,7 +262,7 @@ def test_json_that_no_program_can_rely_on(tmp_path, text):
 )
 def test_json_of_another_shape(tmp_path, text, said):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(UserError, match=f"config.json holds {said} and not an object"):
+    with pytest.raises(UserError, match=f"config.json is damaged, or not what should stand there: it is {said}"):
         convert.read_huggingface(tmp_path)
     hint = "mend it."
     with pytest.raises(UserError, match=f"^f, line 2: {said} is not a JSON object; mend it"):
@@ -359,11 +366,11 @@ def test_prompts_of_another_shape(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"n_layer": 10**9}, "n_layer = 1000000000; it is a whole number from 1 to 10000"),
-        ({"n_embd": True}, "n_embd = true; it is a whole number"),
+        ({"n_layer": 10**9}, "n_layer = 1000000000; check config.json: it is a whole number from 1 to 10000"),
+        ({"n_embd": True}, "n_embd = true; check config.json: it is a whole number"),
         ({"n_head": 0}, "n_head = 0"),
         ({"n_inner": "x"}, "n_inner = 'x'"),
-        ({"tie_word_embeddings": "no"}, "neither true nor false"),
+        ({"tie_word_embeddings": "no"}, "= 'no'; set it to true or false"),
         ({"activation_function": ["gelu"]}, "activation_function = a list"),
     ],
 )

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from helpers import ROOT, SMALL_WORLD, environment, same, state_at
 
-from babel_jax import measurements, mixtures, plan, study
+from babel_jax import machine, measurements, mixtures, plan, study
 from babel_jax.__main__ import load_config, main
 from babel_jax.errors import UserError
 from babel_jax.training import loop
@@ -328,7 +328,7 @@ def start_and_kill(config_file, workdir, moment):
 
 def sleep_for_ever(ready) -> None:
     """A worker in the middle of something that says nothing, such as a long compilation."""
-    study._end_with_parent()
+    machine.die_with(multiprocessing.parent_process())
     ready.touch()
     time.sleep(1000)
 
@@ -411,8 +411,8 @@ def test_evaluate_refuses_a_config_that_is_not_the_runs(monkeypatch, capsys, con
     before = tree(tmp_path)
     command = ["evaluate", f"--config={config_file}", f"--workdir={tmp_path}", "--run=new_only"]
     assert "world.problems was 40 and is now 30" in error_of(capsys, *command, "--config.world.problems=30")
-    assert "is no run of a study, or has no checkpoint yet" in error_of(capsys, *command, "--seed=1")
-    assert "is no run of a study" in error_of(
+    assert "is not a run of a study, or has no checkpoint yet" in error_of(capsys, *command, "--seed=1")
+    assert "is not a run of a study" in error_of(
         capsys, *command[:2], f"--workdir={tmp_path / 'absent'}", "--run=new_only"
     )
     mixture = tmp_path.parent / "other.json"
@@ -461,6 +461,7 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
         "measure_checkpoint",
         lambda run_dir, role, run, model, materials, base, *rest: given.append((run_dir, role, run.seed, base, *rest)),
     )
+    (tmp_path / "seed0" / "continual" / "checkpoints").mkdir(parents=True)  # it goes on: its start is taken
     for name in ("continual", "new_only", "primary_only"):
         with contextlib.suppress(ZeroDivisionError):
             study.train_one(config, tmp_path, 0, name, probing=True)

@@ -41,9 +41,6 @@ class Bomb(UserError):
             f"{what} unpacks to more than {LARGEST_RATIO} times its size, as no source code does; take it out of the manifest."
         )
 
-    def __reduce__(self):  # another process gets the message as it is
-        return UserError, self.args
-
 
 def _damaged(place, name, error):
     return UserError(

@@ -46,12 +46,8 @@ if TYPE_CHECKING:  # it loads TFDS, which few of the worker processes need
 
 FORMAT = 2  # of the directory; a corpus of another one is built again
 PHASES = tuple(phases.PHASES)
-SMALL = (
-    "tokenizer.model",
-    "tokenizer.json",
-    "dataset_info.json",
-    "features.json",
-)  # files that are compared at each opening
+# Files that are compared at each opening.
+SMALL = ("tokenizer.model", "tokenizer.json", "dataset_info.json", "features.json")
 STEPS = (*CLEANING, "cap")  # of the funnel
 
 

@@ -78,7 +78,7 @@ CLEAN = Section(  # the steps in their order
             Either((Flag(), Many(_LICENCE, least=1))), False, "those that are kept; true: the permissive ones"
         ),
         "size": Key(Flag(), True, "drops files that are too small or too large"),
-        "encoding": Key(Flag(), True, "drops what is no text, or hardly ASCII"),
+        "encoding": Key(Flag(), True, "drops what is not text, or hardly ASCII"),
         "generated": Key(Flag(), True, "drops generated files"),
         "vendored": Key(Flag(), True, "drops other people's code, translations and test data"),
         "exact_duplicates": Key(Flag(), True, "keeps one of equal files, also but for comments and whitespace"),

@@ -103,9 +103,8 @@ def build(level: str) -> Filter:
             for family in {*range(highest + 1)} - {*allowed}:
                 refuse(name, _Comparison(0, EQUAL, family), why=errno.EAFNOSUPPORT)
             refuse(name, _Comparison(0, GREATER, highest), why=errno.EAFNOSUPPORT)  # compared as 64 bits
-        refuse(
-            "socket", _Comparison(2, GREATER, IPPROTO_UDP), why=errno.EPROTONOSUPPORT
-        )  # MPTCP, SCTP, L2TP and others
+        # MPTCP, SCTP, L2TP and others
+        refuse("socket", _Comparison(2, GREATER, IPPROTO_UDP), why=errno.EPROTONOSUPPORT)
         newest = _newest(library)
         with tempfile.TemporaryFile() as file:
             _check(library.seccomp_export_bpf(context, file.fileno()), "seccomp_export_bpf")
@@ -146,11 +145,8 @@ def _newest(library) -> int:
 
 def _older_than(newest: int) -> bytes:
     """Instructions to put before a filter: calls of higher numbers fail with ENOSYS."""
-    LOAD_NUMBER, JUMP_IF_GREATER, RETURN = (
-        0x20,
-        0x25,
-        0x06,
-    )  # linux/filter.h; the number comes first in struct seccomp_data
+    # linux/filter.h; the number comes first in struct seccomp_data
+    LOAD_NUMBER, JUMP_IF_GREATER, RETURN = 0x20, 0x25, 0x06
     instructions = ((LOAD_NUMBER, 0, 0, 0), (JUMP_IF_GREATER, 0, 1, newest), (RETURN, 0, 0, FAIL | errno.ENOSYS))
     return b"".join(struct.pack("HBBI", *instruction) for instruction in instructions)
 

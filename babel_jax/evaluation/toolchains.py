@@ -291,7 +291,7 @@ class Python(Toolchain):
 
     def _refused(self, code, apart):
         if "\0" in code.body + code.tests:  # until 3.11.4 it hid the rest of its line, and no error was said
-            return "the program holds a NUL character, of which Python has said a SyntaxError since 3.11.4"
+            return "the program holds a NUL character, which Python refuses with a SyntaxError from 3.11.4 on"
         return ""
 
     def _recipe(self, code, sentinel, repair_imports):

@@ -116,9 +116,8 @@ def _best_above(baseline_C, solved, candidate_MxC) -> tuple[dict, float]:
     value, low, _, p = statistics.two_level(fair, least)
     best = (candidate_MxC @ statistics.accuracies(solved).mean(0)).argmax()
     high = statistics.two_level([lead_CxQ[best] for lead_CxQ in lead], least)[2]
-    return {"value": value, "ci": [low, max(value, high)], "p": p}, statistics.two_level([np.concatenate(fair)], least)[
-        1
-    ]
+    low_here = statistics.two_level([np.concatenate(fair)], least)[1]
+    return {"value": value, "ci": [low, max(value, high)], "p": p}, low_here
 
 
 def verdict(steps, solved) -> dict | None:

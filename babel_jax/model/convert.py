@@ -72,9 +72,8 @@ def from_gpt2(state: dict[str, np.ndarray], config: dict) -> tuple[DecoderConfig
     state = _without_prefix(state)
     if decoder.tied_head and HEAD in state:
         head = state.pop(HEAD)
-        if not np.array_equal(
-            head, state.setdefault(TABLE, head)
-        ):  # some savers keep one of two tied names, either one
+        table = state.setdefault(TABLE, head)  # some savers keep one of two tied names, either one
+        if not np.array_equal(head, table):
             raise UserError(
                 f"{HEAD} differs from {TABLE} although the config ties them; set tie_word_embeddings to false in it."
             )
@@ -147,9 +146,12 @@ def _decoder_config(config: dict) -> DecoderConfig:
         if name == "n_inner" and size is None:
             continue
         if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most:
-            raise UserError(f"the model's config has {name} = {quoted(size)}; it is a whole number from 1 to {most}.")
-    if not isinstance(config.get("tie_word_embeddings", True), bool):
-        raise UserError("the model's config has tie_word_embeddings that is neither true nor false; correct it.")
+            raise UserError(
+                f"the model's config has {name} = {quoted(size)}; check {CONFIG}: it is a whole number from 1 to {most}."
+            )
+    tied = config.get("tie_word_embeddings", True)
+    if not isinstance(tied, bool):
+        raise UserError(f"the model's config has tie_word_embeddings = {quoted(tied)}; set it to true or false.")
     if config["n_embd"] % config["n_head"]:
         raise UserError(
             f"the model's config has n_embd = {config['n_embd']}, which n_head = {config['n_head']} does not divide; check "
@@ -246,7 +248,7 @@ def read_huggingface(directory) -> tuple[DecoderConfig, dict]:
         raise UserError(f"there is no {WEIGHTS} in {directory}; save the model with safe_serialization=True.")
     state = {}
     for part in parts:
-        content = files.read_bytes(directory / part, "copy the model's folder again.")
+        content = files.read_bytes(directory / part, f"{again}.")
         try:
             state |= _read(content)
         except (ValueError, safetensors.SafetensorError) as error:

@@ -376,7 +376,7 @@ def proposal(findings: dict, language: str) -> tuple[str, str, str, str]:
     claim = "Algorithm 1 (from the loss) supports another amount than the original"
     here = findings["languages"][language]
     found = here["proposals"].get(algorithm1.DEFAULT_SOURCE)
-    reason = next((said for said in here["untold"] if said.startswith("Share from loss: ")), "")
+    reason = next((said for said in here["gaps"] if said.startswith("Share from loss: ")), "")
     if not found and reason:
         return claim, NOT_TESTED, "", f"There is no proposal. {reason}"
     if not found:

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 import babel_jax
 from babel_jax import files
 from babel_jax.corpus.mixture import LOST_STAGES, Mixture, read_stages, stages_from_config
-from babel_jax.errors import UserError, printable
+from babel_jax.errors import LONGEST_NAME, UserError, printable, shortened
 from babel_jax.files import read_json, write_json
 from babel_jax.material import Material
 from babel_jax.model import sharding
@@ -112,7 +112,7 @@ def _refuse_differences(run_dir, stored: dict, config: dict) -> None:
     for name, old, new in files.differences(stored, config):
         if not set(MAY_CHANGE).isdisjoint(name.split(".")):
             continue
-        old, new = (str(value) if len(str(value)) < 100 else f"{str(value)[:80]}…" for value in (old, new))
+        old, new = (shortened(str(value), LONGEST_NAME) for value in (old, new))
         raise UserError(
             f"{run_dir} belongs to another config: {name} was {old} and is now {new}; use another workdir, or the old value."
         )
