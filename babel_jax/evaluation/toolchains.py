@@ -309,7 +309,7 @@ class PHP(Toolchain):
     ours (shims/assert.php): PHP's own is without effect once a program has set zend.assertions or assert.exception to 0."""
 
     language = "php"
-    ASSERT = r"(?i)(?<![\w$>:\\])\\?assert(?=\s*\()"
+    ASSERT = r"(?i)(?<![\w$>:\\])(?<!\bfunction )\\?assert(?=\s*\()"
 
     def __init__(self):
         self._php = _tool("php", "php").resolve()
@@ -329,7 +329,7 @@ class PHP(Toolchain):
     def _refused(self, code, apart):
         """In a namespace of the program's its functions come before PHP's, and `use` renames for the whole file."""
         body = _code("php", code.body, in_code=False)[0]
-        spaces = set(re.findall(r"(?i)\bnamespace\s+(\w+)", body)) - set(code.declares)
+        spaces = set(re.findall(r"(?i)(?<![\w$>:])namespace\s+(\w+)", body)) - set(code.declares)
         used = " ".join(re.findall(r"(?i)\buse\s+((?:function|const)\b[^;{}(]*|[\w\\]+\s+as\s+\w+)", body))
         renamed = _names("php", code.tests) & set(re.findall(r"\w+", used)) - set(code.declares)
         if apart and (spaces or renamed):
@@ -404,9 +404,11 @@ class CSharp(Toolchain):
     @staticmethod
     def _meant(code: Code) -> tuple[str, str]:
         """(names in the tests that must mean the library's, names that the program gives to what may be anything)."""
-        body = _code("csharp", code.body)[0]
+        tests, body = _code("csharp", code.tests)[0], _code("csharp", code.body)[0]
+        names = re.findall(r"([^\W\d]\w*)(?=(\s*<)?)", tests)
+        meant = {name + ("`" if generic else "") for name, generic in names if name not in code.declares}
         aliases = re.findall(r"\busing\s+@?(\w+)\s*=", body)
-        return ",".join(sorted(_names("csharp", code.tests) - set(code.declares))), ",".join(aliases)
+        return ",".join(sorted(meant)), ",".join(aliases)
 
 
 GO_MAIN = """package main

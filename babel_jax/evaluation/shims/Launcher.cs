@@ -1,8 +1,9 @@
 // Runs a compiled C# program and then writes the sentinel: mono Launcher.exe PROGRAM.exe SENTINEL MEANT ALIASES
 //
 // MEANT: names in the tests, of which those of the library's types must mean these. The compiler prefers a type, field or
-// property of the program's (a nested class CompareLogic, a class var), so a program that has one is not run. ALIASES:
-// names that `using NAME = ` gives away in the program.
+// property of the program's (a nested class CompareLogic, a class var), so a program that has one is not run. A name with
+// a ` behind it is a generic type's, which no other hides: List<int> beside a class List. ALIASES: names that
+// `using NAME = ` gives away in the program.
 //
 // mono lets a program go on after a failed Debug.Assert and tells it to the file that MONO_TRACE_LISTENER names; this is
 // read at the end. A listener of our own would take effect at once, but System.Diagnostics needs 100 ms to make it. If the
@@ -90,10 +91,11 @@ static class Launcher
         return names.FirstOrDefault(name => Array.IndexOf(Words, name) >= 0 || IsTheLibrarys(name));
     }
 
+    /// <summary>A type's name without the number of its parameters.</summary>
     static string Simple(string name)
     {
         int mark = name.IndexOf('`');
-        return mark < 0 ? name : name.Substring(0, mark);
+        return mark < 0 ? name : name.Substring(0, mark + 1);
     }
 
     static bool IsTheLibrarys(string name)
@@ -104,8 +106,8 @@ static class Launcher
             try { assembly = Assembly.Load(library); }
             catch (IOException) { continue; } // CompareNetObjects, where the tests do not need it
             foreach (string space in Namespaces)
-                for (int parameters = 0; parameters < 4; parameters++)
-                    if (assembly.GetType(space + "." + name + (parameters == 0 ? "" : "`" + parameters)) != null)
+                foreach (string parameters in name.EndsWith("`") ? new[] { "1", "2", "3" } : new[] { "" })
+                    if (assembly.GetType(space + "." + name + parameters) != null)
                         return true;
         }
         return false;

@@ -6,7 +6,8 @@ either runs: the program can neither swallow the tests nor decorate them.
 
 The tests have names of their own. The name of a builtin means in them what it meant before the program ran, unless the
 suite expects the program to define it. A comparison in them fails where a class of the program's own decides it for a value
-of another class, and arithmetic likewise. And nothing can be traced, so that no line can be jumped over.
+of another class, and arithmetic likewise. And nothing can be traced, so that no line can be jumped over; to end tracing, as
+doctest does, is no harm.
 """
 
 import _ast
@@ -210,6 +211,11 @@ def refuse_tracing(event, arguments):
         raise RuntimeError("a program that is judged cannot be traced")
 
 
+def ending_only(trace):
+    """`sys.settrace` where nothing is traced: to ask for that has no effect, and is not refused."""
+    return lambda function: function if function is None else trace(function)
+
+
 def compiled():
     """The code of the program and of its tests."""
     with open(PATH, encoding="utf-8", newline="") as file:
@@ -232,6 +238,7 @@ def launch():
     sys.modules["__main__"] = module
     sys.argv[:] = [PATH]
     sys.addaudithook(refuse_tracing)
+    sys.settrace = ending_only(sys.settrace)
     sys.setrecursionlimit(sys.getrecursionlimit() + 2)  # the program has as much as without the frames of this file
     exec(code, program)
     exec(code_of_tests, tests, Defined())
