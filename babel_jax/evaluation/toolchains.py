@@ -331,7 +331,8 @@ class PHP(Toolchain):
         body = _code("php", code.body, in_code=False)[0]
         spaces = set(re.findall(r"(?i)(?<![\w$>:])namespace\s+(\w+)", body)) - set(code.declares)
         used = " ".join(re.findall(r"(?i)\buse\s+((?:function|const)\b[^;{}(]*|[\w\\]+\s+as\s+\w+)", body))
-        renamed = _names("php", code.tests) & set(re.findall(r"\w+", used)) - set(code.declares)
+        used = set(re.findall(r"\w+", used.lower())) - set(map(str.lower, code.declares))  # of no case, but constants
+        renamed = {name for name in _names("php", code.tests) if name.lower() in used}
         if apart and (spaces or renamed):
             return f"the program would have the tests take {', '.join(sorted(spaces or renamed))} for what is its own"
         return super()._refused(code, apart)
@@ -526,6 +527,11 @@ class Go(Toolchain):
                     language="go")  # fmt: skip
             _output(self._linker, "-s", "-w", "-L", packages, "-o", place / "shadows", archive, language="go")
 
+    def _refused(self, code, apart):
+        if apart and re.search(r"(?m)^//go:linkname\b", code.body):
+            return "the program gives its functions the names of others (go:linkname)"
+        return super()._refused(code, apart)
+
     def _recipe(self, code, sentinel, repair_imports):
         tests = code.tests
         runner = ""
@@ -658,7 +664,8 @@ class Cpp(Toolchain):
         here = _names("cpp", code.tests)
         undone = {name for name in defined if name.startswith("_") or name in here - library}
         head = [f"#undef {name}\n" for name in sorted(undone)]
-        if {"NDEBUG", "assert"} & defined and "assert" in here:
+        undefined = set(re.findall(rf"{DIRECTIVE}undef\s+(\w+)", body))
+        if {"NDEBUG", "assert"} & (defined | undefined) and "assert" in here:
             head.append("#undef NDEBUG\n#include <assert.h>\n")
         tests = code.tests
         both = set(CPP_FUNCTION.findall(_code("cpp", tests)[0])) & _names("cpp", code.body) - set(code.declares)

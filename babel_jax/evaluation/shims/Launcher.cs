@@ -22,6 +22,7 @@ static class Launcher
     const BindingFlags All = BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Static | BindingFlags.Instance
         | BindingFlags.DeclaredOnly;
     const string Begun = "assertions that failed:\n"; // what the file of them begins with
+    const string Told = "this was told"; // and what it ends with, where a last message still comes to it
     static readonly string[] Words = { "System", "KellermanSoftware", "var", "dynamic" };
     static readonly string[] Namespaces =
     {
@@ -71,9 +72,13 @@ static class Launcher
     {
         FieldInfo made = typeof(Debug).Assembly.GetType("System.Diagnostics.TraceInternal", true)
             .GetField("listeners", BindingFlags.NonPublic | BindingFlags.Static);
-        return made.GetValue(null) == null
-            || (Debug.Listeners.OfType<DefaultTraceListener>().Any() && File.Exists(path)
-                && File.ReadAllText(path).StartsWith(Begun, StringComparison.Ordinal));
+        if (made.GetValue(null) == null)
+            return true;
+        foreach (TraceListener listener in Debug.Listeners)
+            if (listener.GetType() == typeof(DefaultTraceListener))
+                listener.WriteLine(Told);
+        string trace = File.Exists(path) ? File.ReadAllText(path) : "";
+        return trace.StartsWith(Begun, StringComparison.Ordinal) && trace.TrimEnd().EndsWith(Told, StringComparison.Ordinal);
     }
 
     /// <summary>A name that must mean the library's and does not, or null.</summary>
