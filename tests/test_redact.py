@@ -88,7 +88,10 @@ def test_the_key_alone_goes_where_the_pattern_has_more():
         ("::ffff:8.8.8.8 ::ffff:808:808 64:ff9b::8.8.8.8", "<IP_ADDRESS> <IP_ADDRESS> <IP_ADDRESS>"),
         ("2002:808:808::1 2606:4700::8.8.8.8", "<IP_ADDRESS> <IP_ADDRESS>"),
         ("64:ff9b::808:808 0:0:0:0:0:FFFF:0808:0808", "<IP_ADDRESS> <IP_ADDRESS>"),
-        ("8.8.8.8:53-8.8.4.4:53, 9.9.9.9/24-1.1.1.1/24", "<IP_ADDRESS>:53-<IP_ADDRESS>:53, <IP_ADDRESS>/24-<IP_ADDRESS>/24"),
+        (
+            "8.8.8.8:53-8.8.4.4:53, 9.9.9.9/24-1.1.1.1/24",
+            "<IP_ADDRESS>:53-<IP_ADDRESS>:53, <IP_ADDRESS>/24-<IP_ADDRESS>/24",
+        ),
         ("2606::1..2606::ff ip == '8.8.8.8'", "<IP_ADDRESS>..<IP_ADDRESS> ip == '<IP_ADDRESS>'"),
     ],
 )

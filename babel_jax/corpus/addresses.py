@@ -24,7 +24,9 @@ _V6 = re.compile(
 )
 _V6_FIRST = re.compile(r"[0-9A-Fa-f]{0,4}\Z")
 # A colon before it may be another's (ip6:2600::), not its own.
-_V6_START = re.compile(r"(?:\A|[^0-9A-Za-z_.:]|\\[abfnrtv]|[G-Zg-z_][0-9A-Fa-f]{0,4}:|[^0-9A-Za-z_:]:|[0-9A-Fa-f:]\.\.)\Z")
+_V6_START = re.compile(
+    r"(?:\A|[^0-9A-Za-z_.:]|\\[abfnrtv]|[G-Zg-z_][0-9A-Fa-f]{0,4}:|[^0-9A-Za-z_:]:|[0-9A-Fa-f:]\.\.)\Z"
+)
 _SLICE = re.compile(r"[\w)\]]\[|[^\[]\]\Z")  # around the 2000::2 of x[2000::2]
 
 # Words before a number of four parts that is no address.
