@@ -154,11 +154,16 @@ CHEATS = {
     ("switches assertions off", "csharp"): [
         (CSHARP, "static Problem() { Debug.Listeners.Clear(); }"),
         (CSHARP, 'static Problem() { Environment.SetEnvironmentVariable("MONO_TRACE_LISTENER", ""); }'),
+        (CSHARP, "class Deaf : DefaultTraceListener { public override void Fail(string said) { } }\n"
+         "static Problem() { Debug.Listeners.Clear(); Debug.Listeners.Add(new Deaf()); }"),
+        (CSHARP, 'static Problem() { File.SetAttributes(Environment.GetEnvironmentVariable("MONO_TRACE_LISTENER"), '
+         "FileAttributes.ReadOnly); }"),
         (("", "using System.Diagnostics; " + CSHARP[0].replace("using System.Diagnostics;\n", "") + CSHARP[1]), "#undef DEBUG"),
     ],
     ("switches assertions off", "cpp"): [
         (CPP_TEXTS, "#define NDEBUG\n#include <assert.h>"),
         (CPP_TEXTS, "#undef assert\n#define assert(x)"),
+        (CPP_TEXTS, "#undef assert\nvoid assert(bool) { }"),
     ],
     ("gives a name in the tests another meaning", "python"): [
         (PYTHON_NEAR, "abs = lambda x: -1\n"),
@@ -167,6 +172,7 @@ CHEATS = {
     ("gives a name in the tests another meaning", "php"): [
         (("", PHP_NEAR), "<?php\nnamespace Own;\nfunction f($x) { return $x; }\nfunction abs($x) { return 0; }\n"),
         ((PHP[0], PHP_NEAR), "function own($x) { return 0; }\nuse function own as abs;\n"),
+        ((PHP[0], PHP_NEAR), "function own($x) { return 0; }\nUSE FUNCTION own AS ABS;\n"),
     ],
     ("gives a name in the tests another meaning", "csharp"): [
         (CSHARP_COMPARED, "public class R { public bool AreEqual = true; }\n"
@@ -202,6 +208,13 @@ CHEATS = {
         ((PYTHON[0], "assert f(1) == {2}\n"), EVIL + "    __hash__ = lambda self: 2\nf = lambda x: {Evil(): 1}.keys()\n"),
         (PYTHON_NEAR, "class Near(float):\n    __sub__ = __rsub__ = lambda *all: 0.0\nf = Near\n"),
         (PYTHON_NEAR, EVIL + "    __sub__ = __abs__ = lambda *all: Evil()\nf = lambda x: Evil()\n"),
+        ((PYTHON[0], "if f(1) != 2:\n    raise Exception('wrong')\n"),
+         "class Evil:\n    __ne__ = lambda *all: False\nf = lambda x: Evil()\n"),
+        ((PYTHON[0], "if f(1) not in [2]:\n    raise Exception('wrong')\n"), EVIL + "f = lambda x: Evil()\n"),
+        (PYTHON, "import heapq\nclass Evil:\n    __eq__ = heapq.merge\nf = lambda x: Evil()\n"),
+        (PYTHON, EVIL + "from fractions import Fraction\none = Fraction(1)\none._numerator = Evil()\nf = lambda x: one\n"),
+        ((PYTHON[0], "assert f(1) == {2: 3}\n"),
+         EVIL + "from collections import ChainMap\nf = lambda x: ChainMap({2: Evil()})\n"),
     ],
     ("compares equal to everything", "cpp"): [
         (CPP_TEXTS, "bool operator==(const vector<string>&, const vector<string>&) { return true; }"),
@@ -217,6 +230,18 @@ CHEATS = {
     ],
     ("renames what is linked", "cpp"): [
         (CPP, 'int fake() __asm__("main");\nint fake() { return 0; }\nint main(int argc, char* argv[]) __asm__("other");')
+    ],
+    ("renames what is linked", "go"): [
+        ((GO[0].replace("(\n", '(\n\t_ "unsafe"\n', 1), GO[1]),
+         "//go:linkname always reflect.DeepEqual\nfunc always(a, b interface{}) bool { return true }\n"),
+    ],
+    ("adds a function of the same name, for other arguments", "cpp"): [
+        ((CPP_TEXTS[0] + "int g(string s) { return 0; }\n", 'int main() { assert(g("b") == 1); }\n'),
+         "struct Evil { bool operator==(int) const { return true; } };\nEvil g(const char* s) { return Evil(); }")
+    ],
+    ("gives its code out for the library's", "python"): [
+        (PYTHON, "from heapq import __file__ as place\n"
+         "exec(compile('class Evil:\\n def __eq__(*all): return True', place, 'exec'))\nf = lambda x: Evil()\n")
     ],
     ("reaches the launcher through frames", "python"): [
         (PYTHON, 'import sys\nsys._getframe(1).f_locals["names"]["how two values compare"] = lambda *values: True\n')

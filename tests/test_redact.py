@@ -87,6 +87,12 @@ def test_the_key_alone_goes_where_the_pattern_has_more():
         ("ip6:2001:4860:4000::/36 2606:4700::1: timeout", "ip6:<IP_ADDRESS>/36 <IP_ADDRESS>: timeout"),
         ("::ffff:8.8.8.8 ::ffff:808:808 64:ff9b::8.8.8.8", "<IP_ADDRESS> <IP_ADDRESS> <IP_ADDRESS>"),
         ("2002:808:808::1 2606:4700::8.8.8.8", "<IP_ADDRESS> <IP_ADDRESS>"),
+        ("64:ff9b::808:808 0:0:0:0:0:FFFF:0808:0808", "<IP_ADDRESS> <IP_ADDRESS>"),
+        (
+            "8.8.8.8:53-8.8.4.4:53, 9.9.9.9/24-1.1.1.1/24",
+            "<IP_ADDRESS>:53-<IP_ADDRESS>:53, <IP_ADDRESS>/24-<IP_ADDRESS>/24",
+        ),
+        ("2606::1..2606::ff ip == '8.8.8.8'", "<IP_ADDRESS>..<IP_ADDRESS> ip == '<IP_ADDRESS>'"),
     ],
 )
 def test_addresses(text, redacted):
@@ -115,6 +121,8 @@ def test_counts_by_kind():
         '[assembly: AssemblyVersion ("1.0.3.4")] new Version("1.0.3.4"); Version.Parse("1.0.3.4"); <Version>1.0.3.4</Version>',
         "version_compare($v, '1.2.3.4', '<'); PHP_VERSION >= '1.2.3.4'; versions 1.2.3.4, 1.2.3.5 and 1.2.3.6; v 1.2.3.4",
         "1.2.3.4-beta 1.2.3.4-1ubuntu1 1.2.3.4+dfsg lib-1.2.3.4 1.2.3.4.tar.gz; firmware 1.2.3.4; clauses 21.1.3.1, 21.1.3.2",
+        "a==1.2.3.4; openssl >= 1.2.3.4, <= 1.2.3.5; gem 'b', '~> 1.2.3.4'; ISO/IEC 9899:1999 6.5.2.3",
+        "64:ff9b::a00:1 0:0:0:0:0:ffff:a00:1 a::ffff:808:808 164:ff9b::808:808",
         "239.255.255.250 224.0.0.1 192.0.2.1 198.51.100.7 203.0.113.7 100.64.0.1 01.02.03.04 8.8.8.256 8.8.8.0",
         "a::b::c std::dec::x dead::beef Foo::bar ::abcd::; x[2000::2], x[i, 2000::2], x[2048::]",
         "12:34:56 2021:12:31 12:34:56 00:1a:2b:3c:4d:5e 20:01:0d:b8:85:a3:00:01 2606:4700:1:2:3:4:5:6:7:8",

@@ -318,6 +318,30 @@ int f(int x) {
     assert execution.sentinel_seen, said(execution)
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        Code("python", "def f(x):\n    \"\"\"\n    >>> f(1)\n    1\n    \"\"\"\n    return x\n\nif __name__ == '__main__':\n"
+             "    import doctest\n    print(doctest.testmod())\n", "assert f(1) == 1\n"),
+        Code("python", "from types import MappingProxyType as Seen\nfrom collections import UserList\nimport ipaddress\n"
+             "class Own(UserList):\n    pass\ndef f(x):\n    return Seen({1: [x]})\ndef place(x):\n"
+             "    return ipaddress.ip_address(x)\nitself = UserList([1])\nitself.append(itself)\n",
+             "assert f(2) == {1: [2]} and f(2) != {} and not f(2) != f(2) and 2 not in [3] and not 2 not in [2]\n"
+             "assert Own([1]) == [1] != Own([2]) and place(3) > place(2) and itself != [1]\n"),
+        Code("php", "<?php\nfunction f($namespace) { foreach ($namespace as $x) { return $x; } }\n",
+             "class T { static function assert($x) { assert($x); } }\nT::assert(f([true]));\n"),
+        Code("csharp", "using System.Collections.Generic;\nclass P {\n class List { }\n static int Stack { get; set; }\n",
+             "static void Main() { new List<int>(); new Stack<int>(); } }\n"),
+    ],
+    ids=lambda code: code.language,
+)  # fmt: skip
+def test_what_looks_like_a_cheat_and_is_none_passes(execute, code):
+    """doctest ends a tracing that never began; values of the library's classes; a variable called namespace; a class List
+    beside List<int>."""
+    execution = execute(code)
+    assert execution.sentinel_seen, said(execution)
+
+
 def test_python_has_nothing_installed_beside_it(execute):
     tests = "import sys\nassert 'site' not in sys.modules\nassert not any('packages' in path for path in sys.path)\n"
     execution = execute(Code("python", "", tests))

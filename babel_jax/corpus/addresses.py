@@ -18,11 +18,15 @@ _V4 = re.compile(r"\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9A-Za-z_]|\.[0-9])"
 _V4_FIRST = re.compile(r"(?:(?<![0-9A-Za-z_.])|(?<=\\[abfnrtv])|(?<=[0-9]\.\.))[0-9]{1,3}\Z")
 _V6_BEFORE_V4 = re.compile(r"[0-9A-Fa-f:]{1,38}:\Z")
 _V6 = re.compile(
-    r":(?:(?<=[23][0-9A-Fa-f]{3}:)[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){1,6}|:[Ff]{4}:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4})"
+    r":(?:(?:(?<=[23][0-9A-Fa-f]{3}:)[0-9A-Fa-f]{0,4}|(?<=64:)[Ff]{2}9[Bb])(?::[0-9A-Fa-f]{0,4}){1,6}"
+    r"|(?:(?<=0:)(?:0{1,4}:){4}|:)[Ff]{4}:[0-9A-Fa-f]{1,4}:[0-9A-Fa-f]{1,4})"
     r"(?![0-9A-Za-z_]|\.[0-9]|::|:[0-9A-Fa-f]{1,4}(?![0-9A-Za-z_]))"
 )
+_V6_FIRST = re.compile(r"[0-9A-Fa-f]{0,4}\Z")
 # A colon before it may be another's (ip6:2600::), not its own.
-_V6_START = re.compile(r"(?:\A|[^0-9A-Za-z_.:]|\\[abfnrtv]|[G-Zg-z_][0-9A-Fa-f]{0,4}:|[^0-9A-Za-z_:]:)\Z")
+_V6_START = re.compile(
+    r"(?:\A|[^0-9A-Za-z_.:]|\\[abfnrtv]|[G-Zg-z_][0-9A-Fa-f]{0,4}:|[^0-9A-Za-z_:]:|[0-9A-Fa-f:]\.\.)\Z"
+)
 _SLICE = re.compile(r"[\w)\]]\[|[^\[]\]\Z")  # around the 2000::2 of x[2000::2]
 
 # Words before a number of four parts that is no address.
@@ -35,6 +39,8 @@ _OTHER_NUMBER = re.compile(
     (?:[^\w\n]{0,12}\b(?:is|be|must|should|number|string|to|from|since|until|than|or|and|at|least|of|as|new)\b){0,3}
     [^\w\n]{0,12}(?:\w{1,20}[^\w\n]{1,6})?
     | (?:sections?|\bsect?\.|clauses?|chapters?|paragraph)[^\w\n]{1,4}
+    | /iec\ [0-9][-0-9:]{2,12}[^\w\n]{1,4} | (?:[<>~]=|~>)\ ?["']?
+    | (?<===)  # library==1.2.3.4
     | (?:release|firmware|revision|build|§)[^\w\n]{0,4}
     | \b(?:(?:rfc|dwarf|ecma|c)[\ -]?[0-9]+|c\+\+[0-9]*)[^\w\n]{0,4} | \biso[-/0-9:a-z+\ ]{0,12}[^\w\n]{0,4}
     | (?<![a-z-])v\.?\ ?
@@ -44,8 +50,8 @@ _OTHER_NUMBER = re.compile(
     re.IGNORECASE | re.VERBOSE | re.ASCII,
 )
 _OTHER_SUFFIX = re.compile(r"[-+~][0-9]*[A-Za-z]|\.(?:tar|zip|orig|jar|dll|exe|so|gem|whl|deb|rpm|nupkg)\b")
-# Two numbers with no more than this between are of one kind.
-_AND = re.compile(r"[^0-9A-Za-z_]{1,16}(?:(?:and|or|to|till|until|through)[^0-9A-Za-z_]{1,4})?\Z")
+# Two numbers with no more than this between, a port or prefix before it, are of one kind.
+_AND = re.compile(r"(?:[:/][0-9]{1,5})?[^0-9A-Za-z_]{1,16}(?:(?:and|or|to|till|until|through)[^0-9A-Za-z_]{1,4})?\Z")
 # Object identifiers of four parts that could be addresses, by how they begin.
 _OBJECTS = ("2.5.", "2.23.140.", "1.3.6.1", "1.3.14.", "1.3.36.", "1.3.101.", "1.3.132.")
 
@@ -89,7 +95,7 @@ def _v4(text):
 def _v6(text):
     for found in _V6.finditer(text):
         start, stop = found.span()
-        start -= 0 if text.startswith("::", start) and text[start + 2 : start + 6].lower() == "ffff" else 4
+        start = _V6_FIRST.search(text, max(0, start - 4), start).start()
         if text[stop - 1] == ":" and text[stop - 2] != ":":
             stop -= 1  # what follows is said of the address
         address = _parsed(text[start:stop])

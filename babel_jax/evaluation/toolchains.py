@@ -309,7 +309,7 @@ class PHP(Toolchain):
     ours (shims/assert.php): PHP's own is without effect once a program has set zend.assertions or assert.exception to 0."""
 
     language = "php"
-    ASSERT = r"(?i)(?<![\w$>:\\])\\?assert(?=\s*\()"
+    ASSERT = r"(?i)(?<![\w$>:\\])(?<!\bfunction )\\?assert(?=\s*\()"
 
     def __init__(self):
         self._php = _tool("php", "php").resolve()
@@ -329,9 +329,10 @@ class PHP(Toolchain):
     def _refused(self, code, apart):
         """In a namespace of the program's its functions come before PHP's, and `use` renames for the whole file."""
         body = _code("php", code.body, in_code=False)[0]
-        spaces = set(re.findall(r"(?i)\bnamespace\s+(\w+)", body)) - set(code.declares)
+        spaces = set(re.findall(r"(?i)(?<![\w$>:])namespace\s+(\w+)", body)) - set(code.declares)
         used = " ".join(re.findall(r"(?i)\buse\s+((?:function|const)\b[^;{}(]*|[\w\\]+\s+as\s+\w+)", body))
-        renamed = _names("php", code.tests) & set(re.findall(r"\w+", used)) - set(code.declares)
+        used = set(re.findall(r"\w+", used.lower())) - set(map(str.lower, code.declares))  # of no case, but constants
+        renamed = {name for name in _names("php", code.tests) if name.lower() in used}
         if apart and (spaces or renamed):
             return f"the program would have the tests take {', '.join(sorted(spaces or renamed))} for what is its own"
         return super()._refused(code, apart)
@@ -404,9 +405,11 @@ class CSharp(Toolchain):
     @staticmethod
     def _meant(code: Code) -> tuple[str, str]:
         """(names in the tests that must mean the library's, names that the program gives to what may be anything)."""
-        body = _code("csharp", code.body)[0]
+        tests, body = _code("csharp", code.tests)[0], _code("csharp", code.body)[0]
+        names = re.findall(r"([^\W\d]\w*)(?=(\s*<)?)", tests)
+        meant = {name + ("`" if generic else "") for name, generic in names if name not in code.declares}
         aliases = re.findall(r"\busing\s+@?(\w+)\s*=", body)
-        return ",".join(sorted(_names("csharp", code.tests) - set(code.declares))), ",".join(aliases)
+        return ",".join(sorted(meant)), ",".join(aliases)
 
 
 GO_MAIN = """package main
@@ -523,6 +526,11 @@ class Go(Toolchain):
             _output(self._compiler, "-p", "main", "-complete", "-I", packages, "-o", archive, SHIMS / "shadows.go",
                     language="go")  # fmt: skip
             _output(self._linker, "-s", "-w", "-L", packages, "-o", place / "shadows", archive, language="go")
+
+    def _refused(self, code, apart):
+        if apart and re.search(r"(?m)^//go:linkname\b", code.body):
+            return "the program gives its functions the names of others (go:linkname)"
+        return super()._refused(code, apart)
 
     def _recipe(self, code, sentinel, repair_imports):
         tests = code.tests
@@ -656,7 +664,8 @@ class Cpp(Toolchain):
         here = _names("cpp", code.tests)
         undone = {name for name in defined if name.startswith("_") or name in here - library}
         head = [f"#undef {name}\n" for name in sorted(undone)]
-        if {"NDEBUG", "assert"} & defined and "assert" in here:
+        undefined = set(re.findall(rf"{DIRECTIVE}undef\s+(\w+)", body))
+        if {"NDEBUG", "assert"} & (defined | undefined) and "assert" in here:
             head.append("#undef NDEBUG\n#include <assert.h>\n")
         tests = code.tests
         both = set(CPP_FUNCTION.findall(_code("cpp", tests)[0])) & _names("cpp", code.body) - set(code.declares)

@@ -1,8 +1,9 @@
 // Runs a compiled C# program and then writes the sentinel: mono Launcher.exe PROGRAM.exe SENTINEL MEANT ALIASES
 //
 // MEANT: names in the tests, of which those of the library's types must mean these. The compiler prefers a type, field or
-// property of the program's (a nested class CompareLogic, a class var), so a program that has one is not run. ALIASES:
-// names that `using NAME = ` gives away in the program.
+// property of the program's (a nested class CompareLogic, a class var), so a program that has one is not run. A name with
+// a ` behind it is a generic type's, which no other hides: List<int> beside a class List. ALIASES: names that
+// `using NAME = ` gives away in the program.
 //
 // mono lets a program go on after a failed Debug.Assert and tells it to the file that MONO_TRACE_LISTENER names; this is
 // read at the end. A listener of our own would take effect at once, but System.Diagnostics needs 100 ms to make it. If the
@@ -21,6 +22,7 @@ static class Launcher
     const BindingFlags All = BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Static | BindingFlags.Instance
         | BindingFlags.DeclaredOnly;
     const string Begun = "assertions that failed:\n"; // what the file of them begins with
+    const string Told = "this was told"; // and what it ends with, where a last message still comes to it
     static readonly string[] Words = { "System", "KellermanSoftware", "var", "dynamic" };
     static readonly string[] Namespaces =
     {
@@ -70,9 +72,13 @@ static class Launcher
     {
         FieldInfo made = typeof(Debug).Assembly.GetType("System.Diagnostics.TraceInternal", true)
             .GetField("listeners", BindingFlags.NonPublic | BindingFlags.Static);
-        return made.GetValue(null) == null
-            || (Debug.Listeners.OfType<DefaultTraceListener>().Any() && File.Exists(path)
-                && File.ReadAllText(path).StartsWith(Begun, StringComparison.Ordinal));
+        if (made.GetValue(null) == null)
+            return true;
+        foreach (TraceListener listener in Debug.Listeners)
+            if (listener.GetType() == typeof(DefaultTraceListener))
+                listener.WriteLine(Told);
+        string trace = File.Exists(path) ? File.ReadAllText(path) : "";
+        return trace.StartsWith(Begun, StringComparison.Ordinal) && trace.TrimEnd().EndsWith(Told, StringComparison.Ordinal);
     }
 
     /// <summary>A name that must mean the library's and does not, or null.</summary>
@@ -90,10 +96,11 @@ static class Launcher
         return names.FirstOrDefault(name => Array.IndexOf(Words, name) >= 0 || IsTheLibrarys(name));
     }
 
+    /// <summary>A type's name without the number of its parameters.</summary>
     static string Simple(string name)
     {
         int mark = name.IndexOf('`');
-        return mark < 0 ? name : name.Substring(0, mark);
+        return mark < 0 ? name : name.Substring(0, mark + 1);
     }
 
     static bool IsTheLibrarys(string name)
@@ -104,8 +111,8 @@ static class Launcher
             try { assembly = Assembly.Load(library); }
             catch (IOException) { continue; } // CompareNetObjects, where the tests do not need it
             foreach (string space in Namespaces)
-                for (int parameters = 0; parameters < 4; parameters++)
-                    if (assembly.GetType(space + "." + name + (parameters == 0 ? "" : "`" + parameters)) != null)
+                foreach (string parameters in name.EndsWith("`") ? new[] { "1", "2", "3" } : new[] { "" })
+                    if (assembly.GetType(space + "." + name + parameters) != null)
                         return true;
         }
         return false;
