@@ -99,7 +99,7 @@ def test_a_worker_tells_what_the_system_says_as_the_first_process_does(monkeypat
     tasks.put((0, "continual"))
     monkeypatch.setattr(study, "execute", deny)
     with pytest.raises(Enough):
-        study._take_tasks(None, None, tasks, Messages(), os.getppid())
+        study._take_tasks(None, None, tasks, Messages())
     ((task, error),) = said
     assert isinstance(error, UserError) and str(error).startswith("/data/x: Permission denied")
 
@@ -255,7 +255,7 @@ def test_json_that_no_program_can_rely_on(tmp_path, text):
 )
 def test_json_of_another_shape(tmp_path, text, said):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(UserError, match=f"config.json holds {said} and not an object"):
+    with pytest.raises(UserError, match=f"config.json is damaged, or not what should stand there: it is {said}"):
         convert.read_huggingface(tmp_path)
     hint = "mend it."
     with pytest.raises(UserError, match=f"^f, line 2: {said} is not a JSON object; mend it"):
