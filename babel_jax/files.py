@@ -204,7 +204,7 @@ def parse_json(text: str):
     try:
         return json.loads(
             text,
-            object_pairs_hook=_once,
+            object_pairs_hook=once,
             parse_constant=_no_number,
             parse_int=_whole_number,
             parse_float=_finite_number,
@@ -222,7 +222,8 @@ def _refuse_half_characters(line: str, value) -> None:
             raise ValueError(f"it holds half a character, {printable(error.object[error.start])}") from None
 
 
-def _once(pairs: list[tuple]) -> dict:
+def once(pairs: list[tuple]) -> dict:
+    """The table of these pairs. ValueError: a key is there twice, and one of its values would be lost."""
     found = dict(pairs)
     if len(found) < len(pairs):
         seen = set()

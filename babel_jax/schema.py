@@ -18,11 +18,12 @@ import runpy
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
 from ml_collections import ConfigDict
 
+from babel_jax import files
+from babel_jax.arguments import LARGEST_SEED
 from babel_jax.errors import UserError, one_line, unknown_name
 
 REQUIRED = object()  # in place of a default: the key must be given
@@ -126,7 +127,7 @@ class Number:
         return int(value) if integer else float(value)
 
 
-SEED = Number(low=0, high=2**32 - 1, whole=True)  # beyond, JAX takes several seeds for one
+SEED = Number(low=0, high=LARGEST_SEED, whole=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -402,13 +403,13 @@ def from_python(place: str, what: str, examples: str):
       UserError: there is no such file, or it cannot be read or run, or has no get_config; in one line.
     """
     path, _, argument = str(place).partition(":") if ".py:" in str(place) else (str(place), "", None)
-    try:
-        Path(path).open("rb").close()
-    except (OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise UserError(f"there is no {what} {path}; {examples} holds those of this project.") from error
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise UserError(f"cannot read the {what} {path}: {reason}; {examples} holds those of this project.") from error
+    hint = f"{examples} holds those of this project."
+    found = files.path(path)
+    if not files.is_local(found):
+        raise UserError(f"the {what} {path} is in a bucket; copy it to a disk of this machine.")
+    if not found.exists():
+        raise UserError(f"there is no {what} {path}; {hint}")
+    files.read_bytes(path, hint)  # what may not be read, or would never end
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its syntax: they are printed, and it is the user's own file

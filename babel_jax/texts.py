@@ -39,7 +39,7 @@ class ProbeTexts:
 
     config: ConfigDict | None = None
     seed: int | None = None
-    corpus: str | None = None
+    corpus: Path | None = None
     languages: tuple[str, ...] = ()
     rows: int = 64
     prompt_tokens: int = 64
@@ -100,7 +100,7 @@ class SuiteTexts:
 
     specs: tuple[str, ...]
     languages: tuple[str, ...] = ()
-    corpus: str | None = None
+    corpus: Path | None = None
 
     def __call__(self, run_dir) -> tuple[list[problems.Suite], writers.TextWriter | writers.WorldWriter]:
         if "world" in self.specs:

@@ -4,7 +4,6 @@ It is plain data. `check` turns what a user wrote into the complete form that ev
 None or false where nothing was said.
 """
 
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import yaml
 from ml_collections import ConfigDict
 
+from babel_jax import files
 from babel_jax.errors import UserError, one_line
 from babel_jax.languages import LANGUAGES
 from babel_jax.schema import REQUIRED, Choice, Either, Flag, Key, Many, Number, Place, Section, Table, Text, from_python
@@ -124,7 +124,7 @@ def load(file: str | Path) -> dict:
                 f"get_config() of {file} returns a ConfigDict, which sorts the languages; return a plain dict."
             )
     elif Path(file).suffix in (".yaml", ".yml", ".json"):
-        raw = _parse(Path(file))
+        raw = _parse(file)
     else:
         raise UserError(f"cannot tell what {file} is; a manifest is a .yaml, a .json or a .py file.")
     return check(raw, str(file))
@@ -245,7 +245,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node, deep=False):
         own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        _once((self.construct_object(key, True), None) for key in own)
+        files.once([(self.construct_object(key, True), None) for key in own])
         return super().construct_mapping(node, deep=True)
 
     def flatten_mapping(self, node):
@@ -267,22 +267,12 @@ for _tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
     _Loader.add_constructor(_tag, _Loader.construct_number)
 
 
-def _once(pairs):
-    table = {}
-    for key, value in pairs:
-        if key in table:
-            raise ValueError(f"the key '{key}' is there twice")
-        table[key] = value
-    return table
-
-
-def _parse(path):
+def _parse(file):
+    hint = "configs/corpora/ holds those of this project."
+    if not (path := files.path(file)).exists():
+        raise UserError(f"there is no manifest {file}; {hint}")
+    text = files.read_text(file, hint)
     try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".json":
-            return json.loads(text, object_pairs_hook=_once)
-        return yaml.load(text, _Loader)
-    except FileNotFoundError:
-        raise UserError(f"there is no manifest {path}; configs/corpora/ holds those of this project.") from None
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
-        raise UserError(f"cannot read the manifest {path} ({one_line(error)}); correct it and run again.") from error
+        return files.parse_json(text) if path.suffix == ".json" else yaml.load(text, _Loader)
+    except (ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
+        raise UserError(f"cannot read the manifest {file} ({one_line(error)}); correct it and run again.") from error

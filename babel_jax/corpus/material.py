@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from babel_jax import files
 from babel_jax.corpus import build
 from babel_jax.errors import UserError
 from babel_jax.files import content_hash
@@ -13,7 +14,7 @@ from babel_jax.material import Material
 
 
 @functools.lru_cache(maxsize=1)
-def material(directory: str, primary: str, new: str, heldout_rows: int, prompt_tokens: int) -> Material:
+def material(directory: str | Path, primary: str, new: str, heldout_rows: int, prompt_tokens: int) -> Material:
     """Opens the corpus in `directory`; the first `heldout_rows` rows of each language's validation split are measured on.
 
     Prompts at call sites are cut on the left to `prompt_tokens`, which is most of the cost of measuring.
@@ -23,7 +24,7 @@ def material(directory: str, primary: str, new: str, heldout_rows: int, prompt_t
         raise UserError(
             "this study needs a corpus; give --config.corpus=DIR (made by `python -m babel_jax corpus build`)."
         )
-    if "://" in directory:
+    if not files.is_local(files.path(directory)):
         raise UserError(
             f"the corpus {directory} is a bucket's; rows are read at random: copy it to a disk of every host, or mount it."
         )
@@ -67,7 +68,7 @@ def material(directory: str, primary: str, new: str, heldout_rows: int, prompt_t
     )
 
 
-def several(directory: str, languages: tuple[str, ...], heldout_rows: int, prompt_tokens: int) -> Material:
+def several(directory: str | Path, languages: tuple[str, ...], heldout_rows: int, prompt_tokens: int) -> Material:
     """As `material`, with any number of new languages behind the primary.
 
     Each new language's prompts are those of its own pairs; the primary's are those of its pairs with the first of them.
