@@ -1,6 +1,7 @@
 """What keys of configs, manifests and mixture files may be; every key that is declared is tried, without being named here."""
 
 import contextlib
+import json
 import re
 
 import numpy as np
@@ -8,11 +9,11 @@ import pytest
 from helpers import ROOT
 from ml_collections import ConfigDict
 
-from babel_jax import mixtures, plan
+from babel_jax import files, mixtures, plan
 from babel_jax.__main__ import load_config, main
 from babel_jax.corpus import manifest
 from babel_jax.errors import UserError
-from babel_jax.schema import REQUIRED, Place, Section, merged, walk
+from babel_jax.schema import REQUIRED, Key, Number, Place, Section, merged, walk
 from babel_jax.training import config as run_config
 
 TINY = f"{ROOT}/configs/tiny.py"
@@ -240,3 +241,8 @@ def test_languages_are_named_once(capsys):
     with contextlib.suppress(SystemExit):
         assert main(["probe", "--checkpoints=x", "--out=W", "--languages=python,php,php"]) == 2
     assert "python,php,php names something twice" in capsys.readouterr().err
+
+
+def test_a_number_of_many_digits_can_be_stored_and_read_again():
+    (found,) = Section({"minutes": Key(Number(low=0), 0.0, "")}).check({"minutes": 10**30}).values()
+    assert found == 1e30 and files.parse_json(json.dumps(found)) == found
