@@ -124,7 +124,7 @@ class Number:
         if not fits and not (value in self.also and (integer or not self.whole)):
             beyond = self.high is None and value > most
             raise at.wrong(value, f"{self.wants} and at most {_written(most)}" if beyond else self.wants)
-        return int(value) if integer else float(value)
+        return int(value) if integer and abs(value) < 2**63 else float(value)  # longer ones are no numbers in JSON
 
 
 SEED = Number(low=0, high=LARGEST_SEED, whole=True)

@@ -1,5 +1,6 @@
 """What keys of configs, manifests and mixture files may be; every key that is declared is tried, without being named here."""
 
+import json
 import os
 import re
 
@@ -8,11 +9,11 @@ import pytest
 from helpers import ROOT
 from ml_collections import ConfigDict
 
-from babel_jax import mixtures, plan
+from babel_jax import files, mixtures, plan
 from babel_jax.__main__ import load_config, main
 from babel_jax.corpus import manifest
 from babel_jax.errors import UserError
-from babel_jax.schema import REQUIRED, Place, Section, merged, walk
+from babel_jax.schema import REQUIRED, Key, Number, Place, Section, merged, walk
 from babel_jax.training import config as run_config
 
 TINY = f"{ROOT}/configs/tiny.py"
@@ -238,3 +239,8 @@ def test_a_seed_is_one_wherever_it_is_given(capsys, monkeypatch, tmp_path, comma
     assert main([*command, f"--seed={seed}"]) == 2
     assert re.search("--seed is .*; give (a whole number of at least 0|at most 4294967295)", capsys.readouterr().err)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_number_of_many_digits_can_be_stored_and_read_again():
+    (found,) = Section({"minutes": Key(Number(low=0), 0.0, "")}).check({"minutes": 10**30}).values()
+    assert found == 1e30 and files.parse_json(json.dumps(found)) == found

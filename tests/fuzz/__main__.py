@@ -35,7 +35,16 @@ from .cases import EXAMPLES, Case
 
 GRACE = 120  # seconds in which a command must have ended after Ctrl-C
 STILL_READING = 20  # seconds after which a command that has not begun its work hangs
-FOLDER = ("cwd", "home", "tmp", "case", "ended", "stdout", "stderr")
+FOLDER = (
+    "cwd",
+    "home",
+    "tmp",
+    "case",
+    "ended",
+    "stdout",
+    "stderr",
+    ".cache",
+)  # the last in HOME, for what can be made again
 
 
 @dataclasses.dataclass(frozen=True)
