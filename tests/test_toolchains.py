@@ -159,6 +159,15 @@ def test_a_right_but_noisy_program_is_seen_to_end(execute, language):
     assert len(execution.ran.stderr) < 70000 and b"bytes left out" in execution.ran.stderr
 
 
+def test_noise_that_tells_of_errors_does_not_hide_the_sentinel(execute):
+    """More of it behind the sentinel than what is kept of such lines."""
+    quiet = program("python")
+    noise = NOISE["python"].replace("noise\\n", "ValueError: noise\\n")
+    execution = execute(dataclasses.replace(quiet, body=quiet.body + noise))
+    assert b"ValueError: noise" in execution.ran.stderr
+    assert execution.ran.status == 0 and execution.sentinel_seen, said(execution)[:500]
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_failed_is_found_in_noise(execute, language):
     """Also where nothing but the text tells it: a failed Debug.Assert leaves the status at 0 in mono."""
