@@ -337,8 +337,9 @@ int f(int x) {
              "    return ipaddress.ip_address(x)\nitself = UserList([1])\nitself.append(itself)\n",
              "assert f(2) == {1: [2]} and f(2) != {} and not f(2) != f(2) and 2 not in [3] and not 2 not in [2]\n"
              "assert Own([1]) == [1] != Own([2]) and place(3) > place(2) and itself != [1]\n"),
-        Code("php", "<?php\nfunction f($namespace) { foreach ($namespace as $x) { return $x; } }\n",
-             "class T { static function assert($x) { assert($x); } }\nT::assert(f([true]));\n"),
+        Code("php", "<?php\nfunction f($namespace) { foreach ($namespace as $x) { return $x; } }\n"
+             "use function count, \\is_bool;\n",
+             "class T { static function assert($x) { assert(is_bool($x)); } }\nT::assert(f([true])) . count([]);\n"),
         Code("csharp", "using System.Collections.Generic;\nclass P {\n class List { }\n static int Stack { get; set; }\n",
              "static void Main() { new List<int>(); new Stack<int>(); } }\n"),
     ],
