@@ -552,7 +552,8 @@ class Go(Toolchain):
             program = repaired_imports(program)
         sources = {"program.go": program} | ({"runner.go": runner} if runner else {})
         steps = []
-        kept = sorted(GO_PREDECLARED & _names("go", code.tests) - set(code.declares))
+        packages = set(re.findall(r"(?<![\w.])(\w+)\.[A-Z]", _code("go", code.tests)[0])) & GO_PACKAGES.keys()
+        kept = sorted((GO_PREDECLARED & _names("go", code.tests) | packages) - set(code.declares))
         if kept and sentinel is not None:
             steps.append(f'"{{tools}}/shadows" "{{code}}/program.go" {" ".join(kept)} >&2')
         compile = f'"{self._compiler}" -complete -I "{{tools}}/packages" -I "{{build}}"'
