@@ -188,6 +188,8 @@ CHEATS = {
         (GO, "const (\n\tone = 1\n\ttwo, false = 2, 1 == 1\n)\n"),
         (GO, "func panic(message string) {}\n"),
         (GO, "type string = int\n"),
+        ((GO[0].replace('\t"reflect"\n', ""), GO[1]),
+         "type own struct{}\nfunc (own) DeepEqual(a, b interface{}) bool { return true }\nvar reflect own\n"),
     ],
     ("gives a name in the tests another meaning", "cpp"): [
         (CPP, "bool compare(int a, int b) { return true; }"),

@@ -193,15 +193,15 @@ for part in (b"x" * 100000 + b"\\nse", b"ntinel\\n" + b"y" * 100000):
     os.write(2, part), os.write(1, b"z" * 100000), time.sleep(0.05)
 """
     limits = Limits(output_bytes=2000)
-    seen = attack(opened, source, limits=limits, watch_for="^sentinel").stderr
+    seen = attack(opened, source, limits=limits, watch_for=["^sentinel"]).stderr
     assert seen.startswith(b"x" * 1000 + b"\n[... 99001 bytes left out ...]\nsentinel\nyyy") and seen.endswith(
         b"y" * 1000
     )
     assert b"sentinel" not in attack(opened, source, limits=limits).stderr
     for before in range(990, 1003):
         source = f"import os; os.write(1, b'x' * {before} + b'sentinel' + b'y' * 3000)"
-        assert attack(opened, source, limits=limits, watch_for="sentinel").stdout.count(b"sentinel") == 1
-    many = attack(opened, "print('sentinel' * 100000)", limits=limits, watch_for="sentinel").stdout
+        assert attack(opened, source, limits=limits, watch_for=["sentinel"]).stdout.count(b"sentinel") == 1
+    many = attack(opened, "print('sentinel' * 100000)", limits=limits, watch_for=["sentinel"]).stdout
     assert len(many) < 2000 + 20 * 600
 
 

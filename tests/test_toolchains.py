@@ -159,6 +159,15 @@ def test_a_right_but_noisy_program_is_seen_to_end(execute, language):
     assert len(execution.ran.stderr) < 70000 and b"bytes left out" in execution.ran.stderr
 
 
+def test_noise_that_tells_of_errors_does_not_hide_the_sentinel(execute):
+    """More of it behind the sentinel than what is kept of such lines."""
+    quiet = program("python")
+    noise = NOISE["python"].replace("noise\\n", "ValueError: noise\\n")
+    execution = execute(dataclasses.replace(quiet, body=quiet.body + noise))
+    assert b"ValueError: noise" in execution.ran.stderr
+    assert execution.ran.status == 0 and execution.sentinel_seen, said(execution)[:500]
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_failed_is_found_in_noise(execute, language):
     """Also where nothing but the text tells it: a failed Debug.Assert leaves the status at 0 in mono."""
@@ -328,8 +337,9 @@ int f(int x) {
              "    return ipaddress.ip_address(x)\nitself = UserList([1])\nitself.append(itself)\n",
              "assert f(2) == {1: [2]} and f(2) != {} and not f(2) != f(2) and 2 not in [3] and not 2 not in [2]\n"
              "assert Own([1]) == [1] != Own([2]) and place(3) > place(2) and itself != [1]\n"),
-        Code("php", "<?php\nfunction f($namespace) { foreach ($namespace as $x) { return $x; } }\n",
-             "class T { static function assert($x) { assert($x); } }\nT::assert(f([true]));\n"),
+        Code("php", "<?php\nfunction f($namespace) { foreach ($namespace as $x) { return $x; } }\n"
+             "use function count, \\is_bool;\n",
+             "class T { static function assert($x) { assert(is_bool($x)); } }\nT::assert(f([true])) . count([]);\n"),
         Code("csharp", "using System.Collections.Generic;\nclass P {\n class List { }\n static int Stack { get; set; }\n",
              "static void Main() { new List<int>(); new Stack<int>(); } }\n"),
     ],

@@ -211,7 +211,7 @@ class Sandbox:
         writes: Mapping[str, Path] = {},
         environment: Mapping[str, str] = {},
         slot: int = 0,
-        watch_for: str = "",
+        watch_for: Sequence[str] = (),
     ) -> Finished:
         """Runs one program to its end, in an empty directory of its own, with nothing to read on stdin.
 
@@ -221,8 +221,8 @@ class Sandbox:
           reads: name -> directory outside that the program may read. Root makes it and the files in it readable to all.
           writes: name -> directory outside that the program may change; root gives it to the slot's user.
           environment: all there is besides PATH, HOME, TMPDIR and LANG.
-          watch_for: a regular expression (re.MULTILINE); of the output that `Limits.output_bytes` leaves out, the last places
-            where it is found are kept nevertheless.
+          watch_for: regular expressions (re.MULTILINE); of the output that `Limits.output_bytes` leaves out, the last places
+            where each of them is found are kept nevertheless.
 
         Raises:
           SandboxError: the program was not started, or could not be ended.
@@ -481,17 +481,22 @@ class _Stream:
             self.pieces.append(piece)
         return True
 
-    def kept(self, watch_for: str = "") -> bytes:
-        """The first and the last half of `keep` bytes; of what lies between, the last places that `watch_for` finds."""
+    def kept(self, watch_for: Sequence[str] = ()) -> bytes:
+        """The first and the last half of `keep` bytes; of what lies between, the last places that each pattern finds."""
         content = b"".join(self.pieces)
         first, last = self.keep // 2, len(content) - (self.keep - self.keep // 2)
         if last <= first:
             return content
         kept, near = [(0, first)], (max(first - WATCHED_BYTES, 0), last + WATCHED_BYTES)  # it may lie across an edge
-        found = re.compile(watch_for.encode(), re.MULTILINE).finditer(content, *near) if watch_for else ()
-        between = (match for match in found if match.end() > first and match.start() < last)
-        for match in collections.deque(between, WATCHED_PLACES):
-            kept.append((max(match.start(), kept[-1][1]), min(max(match.end(), match.start() + WATCHED_BYTES), last)))
+        places = []
+        for pattern in watch_for:
+            found = re.compile(pattern.encode(), re.MULTILINE).finditer(content, *near)
+            between = (match.span() for match in found if match.end() > first and match.start() < last)
+            places += collections.deque(between, WATCHED_PLACES)
+        for start, end in sorted(places):
+            start, end = max(start, kept[-1][1]), min(max(end, start + WATCHED_BYTES), last)
+            if start < end:
+                kept.append((start, end))
         parts, end = [], 0
         for start, stop in (*kept, (last, len(content))):
             if start > end:

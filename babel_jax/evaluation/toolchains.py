@@ -148,7 +148,7 @@ class Toolchain:
             for name, text in recipe.sources.items():
                 (places["code"] / name).write_bytes(text.encode())
             places["tools"] = self._tools
-            telling = "|".join((TELLING, *filter(None, [sentinel])))
+            telling = (TELLING, *filter(None, [sentinel]))  # apart: much of the one takes no place from the other
             run = functools.partial(sandbox.run, environment=recipe.environment, slot=slot, watch_for=telling)
             compiled = None
             if recipe.compile:
@@ -330,8 +330,10 @@ class PHP(Toolchain):
         """In a namespace of the program's its functions come before PHP's, and `use` renames for the whole file."""
         body = _code("php", code.body, in_code=False)[0]
         spaces = set(re.findall(r"(?i)(?<![\w$>:])namespace\s+(\w+)", body)) - set(code.declares)
-        used = " ".join(re.findall(r"(?i)\buse\s+((?:function|const)\b[^;{}(]*|[\w\\]+\s+as\s+\w+)", body))
-        used = set(re.findall(r"\w+", used.lower())) - set(map(str.lower, code.declares))  # of no case, but constants
+        imports = re.findall(r"(?i)(?<![\w$>:])use\s+((?:function|const)\b[^;{}(]*|[\w\\]+\s+as\s+\w+)", body)
+        items = [re.sub(r"(?i)^(?:function|const)\b", "", item) for one in imports for item in one.split(",")]
+        words = [re.findall(r"\w+", item.lower()) for item in items]  # names have no case, but constants
+        used = {path[-1] for path in words if len(path) > 1} - set(map(str.lower, code.declares))
         renamed = {name for name in _names("php", code.tests) if name.lower() in used}
         if apart and (spaces or renamed):
             return f"the program would have the tests take {', '.join(sorted(spaces or renamed))} for what is its own"
@@ -550,7 +552,8 @@ class Go(Toolchain):
             program = repaired_imports(program)
         sources = {"program.go": program} | ({"runner.go": runner} if runner else {})
         steps = []
-        kept = sorted(GO_PREDECLARED & _names("go", code.tests) - set(code.declares))
+        packages = set(re.findall(r"(?<![\w.])(\w+)\.[A-Z]", _code("go", code.tests)[0])) & GO_PACKAGES.keys()
+        kept = sorted((GO_PREDECLARED & _names("go", code.tests) | packages) - set(code.declares))
         if kept and sentinel is not None:
             steps.append(f'"{{tools}}/shadows" "{{code}}/program.go" {" ".join(kept)} >&2')
         compile = f'"{self._compiler}" -complete -I "{{tools}}/packages" -I "{{build}}"'

@@ -1,4 +1,4 @@
-// Fails if a Go program gives a name of the language's own another meaning: shadows PROGRAM.go NAME...
+// Fails if a Go program gives a name of the language's own or of a package another meaning: shadows PROGRAM.go NAME...
 //
 // Such a declaration (`const false = true`) would hold for the tests as well, which stand in the same package. A program
 // that cannot be parsed is left to the compiler.
@@ -10,6 +10,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"strings"
 )
 
 func main() {
@@ -38,7 +39,9 @@ func main() {
 			for _, spec := range declaration.Specs {
 				switch spec := spec.(type) {
 				case *ast.ImportSpec:
-					check(spec.Name)
+					if spec.Name != nil && !strings.HasSuffix(spec.Path.Value, spec.Name.Name+"\"") {
+						check(spec.Name)
+					}
 				case *ast.TypeSpec:
 					check(spec.Name)
 				case *ast.ValueSpec:
