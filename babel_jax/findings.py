@@ -11,6 +11,7 @@ import json
 import numpy as np
 
 from babel_jax import candidates, evolution, files, measurements, mixtures
+from babel_jax.arguments import SEEDS
 from babel_jax.corpus import mixture
 from babel_jax.errors import UserError
 from babel_jax.evolution import dependence, diagnostics, measured, stages, statistics
@@ -21,10 +22,10 @@ STUDY = {  # of study.json
     "kind": str,
     "primary": str,
     "new": [str],
-    "seeds": [int],
+    "seeds": [SEEDS],
     "original": {str: float},
     "original_share": float,
-    "runs": [{"run": str, "seed": int, "flops?": float}],
+    "runs": [{"run": str, "seed": SEEDS, "flops?": float}],
     "config": dict,
 }
 
