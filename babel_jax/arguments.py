@@ -9,6 +9,7 @@ from babel_jax import files, machine
 from babel_jax.errors import UserError, shortened
 
 LARGEST_SEED = 2**32 - 1  # beyond, JAX takes several seeds for one
+SEEDS = range(LARGEST_SEED + 1)
 LARGEST_STEP = 10**12
 MOST_TOKENS = 1e18  # of a corpus or a run, in any unit; sums and ratios of such amounts are still numbers
 FEWEST_TOKENS = 1e-9

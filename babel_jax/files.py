@@ -27,6 +27,7 @@ LONGEST_FILE_NAME, LONGEST_PATH = 255, 4096  # bytes, of Linux and of object sto
 LONGEST_SAFE_NAME = 120  # bytes; leaves room for what is put before and behind it
 LARGEST_UNPACKED = 4 << 30  # bytes of a .gz that are read into memory
 MOST_DIGITS = 20  # of a whole number in JSON: a uint64 has as many
+COUNT = range(10**18 + 1)  # a shape, see `fault`: of steps, rows or tokens
 _MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -280,8 +281,11 @@ def fault(value, shape, where: str = "it") -> str | None:
     """What about a JSON value is not of a shape, in a few words; None: nothing.
 
     A shape is a type (of JSON's; `float` is any finite number, `object` anything), a tuple of shapes one of which fits, a
-    list [shape of each], a table {name: shape} ("name?": it may be absent; others are free) or a table {str: shape of each}.
+    list [shape of each], a table {name: shape} ("name?": it may be absent; others are free), a table {str: shape of each} or
+    a range of whole numbers.
     """
+    if isinstance(shape, range):
+        return None if type(value) is int and value in shape else f"{where} is {quoted(value)}"
     if isinstance(shape, tuple):
         return None if any(fault(value, one) is None for one in shape) else f"{where} is {quoted(value)}"
     kind = shape if isinstance(shape, type) else type(shape)

@@ -11,6 +11,7 @@ import json
 import numpy as np
 
 from babel_jax import candidates, evolution, files, measurements, mixtures
+from babel_jax.arguments import SEEDS
 from babel_jax.corpus import mixture
 from babel_jax.errors import UserError
 from babel_jax.evolution import dependence, diagnostics, measured, stages, statistics
@@ -21,11 +22,13 @@ STUDY = {  # of study.json
     "kind": str,
     "primary": str,
     "new": [str],
-    "seeds": [int],
+    "seeds": [SEEDS],
     "original": {str: float},
     "original_share": float,
-    "runs": [{"run": str, "seed": int, "flops?": float}],
-    "config": dict,
+    "runs": [{"run": str, "seed": SEEDS, "flops?": float}],
+    "config": {"candidates?": [str]},
+    "wall_seconds?": {str: float},
+    "versions?": {str: str},
 }
 
 
@@ -48,11 +51,26 @@ def of_study(study_dir) -> dict:
     if not {"original", "original_share"} <= study.keys() or isinstance(study.get("new"), str):
         raise UserError(f"{study_dir}/study.json is of an earlier version; run the study again with this one.")
     study = files.read_json(study_dir / "study.json", STUDY, AGAIN)
+    if wrong := _contradiction(study):
+        raise UserError(f"{study_dir}/study.json is damaged: {wrong}; {AGAIN}.")
     grids = {language: _lens_grid(study_dir, study, language) for language in study["new"]}
     found = of_rows(study, measurements.read(study_dir), _stages_of_mixes(study_dir, study))
     for language, about in found["languages"].items():
         about["lens_grid"] = grids[language]
     return found
+
+
+def _contradiction(study: dict) -> str | None:
+    """What in a study.json of the right shape no study can have."""
+    for name in ("new", "seeds"):
+        if not study[name] or len(set(study[name])) < len(study[name]):
+            return f"{name} is empty, or names something twice"
+    languages = [study["primary"], *study["new"]]
+    if study["original"].keys() != set(languages) or len(set(languages)) < len(languages):
+        return "primary, new and original do not name the same languages"
+    if min(study["original"].values()) <= 0 or not 0 <= study["original_share"] <= 1:
+        return "original or original_share is no amount of tokens"
+    return None
 
 
 def _lens_grid(study_dir, study: dict, language: str) -> dict | None:

@@ -27,7 +27,7 @@ FILE = Section(
 )
 STAGE = {"tokens": float, "weights": {str: float}}
 # What is read of a finished run's config.json; runs of an earlier version choose no weights themselves.
-RUN = {"stages": [STAGE], "batch_size": int, "seed": int, "online?": {"every": int}}
+RUN = {"stages": [STAGE], "seed": kinds.SEEDS, "online?": {"every": files.COUNT}}
 POLICIES = ("tokens", "shares", "temperature", "unimax")
 
 
@@ -249,6 +249,9 @@ def finished(run_dir, **needed) -> tuple[dict, dict, int]:
         raise UserError(
             f"{run_dir} has not counted the rows it drew: it was imported, or trained by an earlier version."
         )
-    shape = {"config": {"batch_size": int} | needed}
+    shape = {"config": {"batch_size": range(1, 2**20 + 1)} | needed}
     config = read_json(run_dir / "config.json", shape, "put back a copy of it")["config"]
-    return config, done, done["tokens"] // (done["step"] * config["batch_size"])
+    row_tokens, rest = divmod(done["tokens"], done["step"] * config["batch_size"])
+    if rest or not row_tokens:
+        raise UserError(f"{run_dir}/DONE is damaged: its tokens are not those of its steps; {loop.WRITE_DONE}.")
+    return config, done, row_tokens

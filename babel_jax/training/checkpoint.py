@@ -46,12 +46,12 @@ ROOM_TO_SPARE = 2**20  # bytes for what Orbax writes beside the arrays
 SAME_WEIGHTS = ("dtype", "remat", "attention")  # fields of a model that do not change what its parameters mean
 METADATA = {
     "model": files.shape_of(DecoderConfig),
-    "step": int,
-    "tokens": int,
-    "tokens_by_language": {str: int},
+    "step": files.COUNT,
+    "tokens": files.COUNT,
+    "tokens_by_language": {str: files.COUNT},
     "started": float,
     "seconds?": {str: float},
-    "rows_drawn?": {str: int},
+    "rows_drawn?": {str: files.COUNT},
 }
 SEAL = ("checksums", "hash")  # what `save` adds to the metadata
 

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 import babel_jax
 from babel_jax import files
+from babel_jax.arguments import SEEDS
 from babel_jax.corpus.mixture import LOST_STAGES, Mixture, read_stages, stages_from_config
 from babel_jax.errors import LONGEST_NAME, UserError, printable, shortened
 from babel_jax.files import read_json, write_json
@@ -45,17 +46,18 @@ MAY_CHANGE = (
 )
 # What a finished run says of itself in its DONE; `sources` where it has counted its rows.
 DONE = {
-    "step": int,
-    "tokens": int,
-    "tokens_by_language?": {str: int},
-    "sources?": ({str: {"rows": int, "drawn": int}}, type(None)),
+    "step": files.COUNT,
+    "tokens": files.COUNT,
+    "tokens_by_language?": {str: files.COUNT},
+    "sources?": ({str: {"rows": files.COUNT, "drawn": files.COUNT}}, type(None)),
 }
-RUN = {"config": {"seed?": int}}  # of a run's config.json
+WRITE_DONE = "delete it and train that run again, which goes on from its last checkpoint and writes it anew"
+RUN = {"config": {"seed?": SEEDS}}  # of a run's config.json
 STOPPED = {
-    "step": int,
+    "step": files.COUNT,
     "loss": (float, type(None)),
     "grad_norm": (float, type(None)),
-    "rows": [{"source": str, "row": int}],
+    "rows": [{"source": str, "row": files.COUNT}],
 }
 HOPELESS = 64  # bad steps one after the other after which a run stops, also with bad_step="skip"
 PROFILED = range(4, 10)  # steps of a process whose trace `profile_dir` gets: after compilation and first touches
@@ -78,8 +80,7 @@ def read_done(run_dir, **needed) -> dict:
     """
     if not is_done(run_dir):
         raise UserError(f"{run_dir} is not done; train that run to its end first.")
-    mend = "delete it and train that run again, which goes on from its last checkpoint and writes it anew"
-    return read_json(files.path(run_dir) / "DONE", DONE | needed, mend)
+    return read_json(files.path(run_dir) / "DONE", DONE | needed, WRITE_DONE)
 
 
 def check_same_config(run_dir, config: dict, writer: bool = True) -> None:

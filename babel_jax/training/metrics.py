@@ -22,8 +22,13 @@ from babel_jax.training.clock import Clock, host_memory_bytes
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 16  # steps between rows of metrics.jsonl and messages to `progress`
-RECORD = {"step": int, "loss": (float, type(None)), "grad_norm": (float, type(None)), "bad?": bool}  # of metrics.jsonl
-THROUGHPUT = {"step": int, "seconds": float}  # of throughput.jsonl; more numbers by name
+RECORD = {
+    "step": files.COUNT,
+    "loss": (float, type(None)),
+    "grad_norm": (float, type(None)),
+    "bad?": bool,
+}  # of metrics.jsonl
+THROUGHPUT = {"step": files.COUNT, "seconds": float}  # of throughput.jsonl; more numbers by name
 OFFENDERS = 5  # rows that are named where no row's own loss is broken
 
 
