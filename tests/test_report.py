@@ -192,10 +192,9 @@ def test_a_poor_study_says_what_is_missing(what, poor_rows):
     assert all(claim.replace("&", "&amp;") in said for claim in absent)
 
 
-def test_a_study_without_measurements_says_so(tmp_path):
+def test_a_study_without_measurements_says_so(tmp_path, rows):
     with pytest.raises(UserError, match="study.json"):
         report.build(tmp_path)
-    about = {"primary": "python", "new": ["php"], "seeds": [0], "original": {}, "original_share": 0.5}
-    files.write_json(tmp_path / "study.json", about)
+    files.write_json(tmp_path / "study.json", synthetic_study.description(rows))
     with pytest.raises(UserError, match="no measurements"):
         report.build(tmp_path)
