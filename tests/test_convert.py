@@ -279,7 +279,7 @@ ADVICE = {
     ),
     "nonsense about tying": (
         TIED, lambda state: state, dict(tie_word_embeddings=None),
-        "set it to true or false", lambda state: state, dict(tie_word_embeddings=True),
+        "tie_word_embeddings that is neither true nor false; correct it", lambda state: state, dict(tie_word_embeddings=True),
     ),
     "fewer layers": (
         TIED, lambda state: state, dict(n_layer=1), "are of 2 layers and its config has n_layer = 1; check that config.json",
@@ -297,9 +297,9 @@ ADVICE = {
         TIED, lambda state: state, dict(n_head=3), "which n_head = 3 does not divide; check that config.json",
         lambda state: state, dict(n_head=4),
     ),
-    "no heads": (TIED, lambda state: state, dict(n_head=0), "n_head = 0; check", lambda state: state, dict(n_head=4)),
+    "no heads": (TIED, lambda state: state, dict(n_head=0), "n_head = 0; it is a whole number", lambda state: state, dict(n_head=4)),
     "a size that is no number": (
-        TIED, lambda state: state, dict(n_inner="48"), 'n_inner = "48"; check', lambda state: state, dict(n_inner=48)
+        TIED, lambda state: state, dict(n_inner="48"), "n_inner = '48'; it is a whole number", lambda state: state, dict(n_inner=48)
     ),
     "a tensor too many": (
         TIED, lambda state: state | {"score.weight": np.zeros(3, np.float32)}, {}, "hold score.weight; .* save it without",
