@@ -297,9 +297,9 @@ ADVICE = {
         TIED, lambda state: state, dict(n_head=3), "which n_head = 3 does not divide; check that config.json",
         lambda state: state, dict(n_head=4),
     ),
-    "no heads": (TIED, lambda state: state, dict(n_head=0), "n_head = 0; it is a whole number", lambda state: state, dict(n_head=4)),
+    "no heads": (TIED, lambda state: state, dict(n_head=0), "n_head = 0; it is", lambda state: state, dict(n_head=4)),
     "a size that is no number": (
-        TIED, lambda state: state, dict(n_inner="48"), "n_inner = '48'; it is a whole number", lambda state: state, dict(n_inner=48)
+        TIED, lambda state: state, dict(n_inner="48"), "n_inner = '48'; it is", lambda state: state, dict(n_inner=48)
     ),
     "a tensor too many": (
         TIED, lambda state: state | {"score.weight": np.zeros(3, np.float32)}, {}, "hold score.weight; .* save it without",
