@@ -9,5 +9,7 @@ answer_help "$@"
 cd "$(dirname "$0")/.."
 # shellcheck source=launch/venv.sh
 . launch/venv.sh
+# An option is given once: these only where the arguments say nothing else.
+case " $*" in *" --config="* | *" --config "*) ;; *) set -- --config=configs/organism.py "$@" ;; esac
 case " $*" in *" --workdir"*) ;; *) set -- --workdir=runs/organism "$@" ;; esac
-exec python -m babel_jax study --config=configs/organism.py "$@"
+exec python -m babel_jax study "$@"

@@ -145,7 +145,7 @@ def test_damage_is_one_line_that_names_the_file_or_is_recovered(
                 return
             said = caplog.text
             assert "is lost; the run goes on without" in said
-    assert "\n" not in said.strip() and str(place / file) in said and (";" in said or " must be " in said)
+    assert "\n" not in said.strip() and str(place / file) in said and ";" in said
 
 
 def test_a_run_goes_on_without_the_metrics_that_are_lost(left, tmp_path, caplog):
