@@ -362,9 +362,7 @@ def probe(arguments: list[str]) -> None:
     )
     runs = sweep.run_directories(parsed.checkpoints)
     interval = 0.5 if sys.stderr.isatty() else 15
-    with tqdm(
-        desc="probe", unit="checkpoint", dynamic_ncols=True, file=sys.stderr, mininterval=interval, delay=0.5
-    ) as bar:
+    with tqdm(desc="probe", unit="checkpoint", dynamic_ncols=True, file=sys.stderr, mininterval=interval) as bar:
 
         def progress(message):
             bar.total = message["checkpoints"]
@@ -527,7 +525,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
     interval = 0.5 if sys.stderr.isatty() else 15
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(
-            tqdm(desc="evaluate", unit="", dynamic_ncols=True, file=sys.stderr, mininterval=interval, delay=0.5)
+            tqdm(desc="evaluate", unit="", dynamic_ncols=True, file=sys.stderr, mininterval=interval)
         )
 
         def progress(message):

@@ -65,10 +65,10 @@ def test_it_is_measured_once_and_again_with_the_same_bytes(trained, monkeypatch)
 
 def test_what_cannot_be_ablated_is_said_and_a_control_is_not(trained, tmp_path):
     run, base_LxNxF = trained
-    with pytest.raises(UserError, match="no checkpoint 9 to ablate"):
-        diagnostics.measure(files.path(tmp_path) / "missing", "control", CONFIG, MATERIAL, base_LxNxF, 9)
     for place in ("checkpoints", "DONE", "config.json"):
         (tmp_path / place).symlink_to(run / place)
+    with pytest.raises(UserError, match="no checkpoint 9 to ablate"):
+        diagnostics.measure(tmp_path, "control", CONFIG, MATERIAL, base_LxNxF, 9)
     diagnostics.measure(tmp_path, "control", CONFIG, MATERIAL, base_LxNxF, None)
     assert [(tmp_path / place).exists() for place in PLACES] == [False, True, True]
     assert files.read_json(tmp_path / PLACES[2])["names"] == {}

@@ -134,7 +134,7 @@ def test_a_run_that_is_refused_can_be_mended_where_it_is(capsys, config_file, tm
     ]
     command += ["--config.runs.continual.checkpoint_steps=()"]
     assert "primary_only is not done; train that run to its end first" in error_of(capsys, *command)
-    assert "did you mean 'mix'" in error_of(capsys, *command, "--run=mixx")
+    assert "did you mean 'mix'" in error_of(capsys, *command[:3], "--run=mixx", *command[4:])
     assert list(tmp_path.iterdir()) == []
     mended = [*command[:3], "--run=new_only", "--config.runs.new_only.steps=2", *command[4:]]
     with pytest.MonkeyPatch.context() as patch:
