@@ -6,6 +6,7 @@ elements, swapped ones too, one in 2^64 goes unseen. Sums of integers do not dep
 what it holds, and the host adds those sums.
 """
 
+import collections
 import functools
 
 import jax
@@ -19,9 +20,16 @@ GOLDEN = 0x9E3779B9  # odd: places that differ stay different
 def of_tree(tree) -> dict[str, str]:
     """{path of a leaf, such as "params/head": 16 hex digits}; on several hosts all call it, and all get the same."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    # All are started before the first is waited for.
-    found = jax.device_get([[_of_shard(shard, leaf.shape) for shard in _own(leaf)] for _, leaf in leaves])
-    sums_Nx2 = np.array([np.sum(sums, axis=0, dtype=np.uint32) if sums else (0, 0) for sums in found], np.uint32)
+    held = collections.defaultdict(list)  # device -> (number of the leaf, shard), of every part once
+    for number, (_, leaf) in enumerate(leaves):
+        for shard in leaf.addressable_shards:
+            if not shard.replica_id:
+                held[shard.device].append((number, shard))
+    # All devices are started before the first is waited for.
+    found = [_of_shards([(shard, leaves[number][1].shape) for number, shard in parts]) for parts in held.values()]
+    sums_Nx2 = np.zeros((len(leaves), 2), np.uint32)
+    for parts, sums_Px2 in zip(held.values(), jax.device_get(found), strict=True):
+        np.add.at(sums_Nx2, [number for number, _ in parts], sums_Px2)
     if jax.process_count() > 1:
         everywhere = multihost_utils.process_allgather(sums_Nx2).sum(axis=0, dtype=np.uint32)
         spread = np.array([not leaf.is_fully_addressable for _, leaf in leaves])
@@ -30,20 +38,26 @@ def of_tree(tree) -> dict[str, str]:
     return {name: f"{first:08x}{second:08x}" for name, (first, second) in zip(names, sums_Nx2.tolist(), strict=True)}
 
 
-def _own(leaf) -> list:
-    """Of what this process holds of an array every part once."""
-    return [shard for shard in leaf.addressable_shards if not shard.replica_id]
-
-
-def _of_shard(shard, shape: tuple[int, ...]):
-    steps = tuple(GOLDEN * int(np.prod(shape[axis + 1 :], dtype=object)) % 2**32 for axis in range(len(shape)))
-    first = sum(step * (index.start or 0) for step, index in zip(steps, shard.index, strict=True)) % 2**32
-    return _sums(shard.data, np.uint32(first), steps)
+def _of_shards(shards: list) -> jax.Array:
+    """The two sums of each (shard, shape of its array) of one device, in one program: a call each would cost more than they."""
+    steps = tuple(
+        tuple(GOLDEN * int(np.prod(shape[axis + 1 :], dtype=object)) % 2**32 for axis in range(len(shape)))
+        for _, shape in shards
+    )
+    firsts = [
+        sum(step * (index.start or 0) for step, index in zip(steps_here, shard.index, strict=True)) % 2**32
+        for steps_here, (shard, _) in zip(steps, shards, strict=True)
+    ]
+    return _sums([shard.data for shard, _ in shards], np.array(firsts, np.uint32), steps)
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _sums(part, first, steps: tuple[int, ...]):
-    """The two sums of a part of an array; `first`: the place of its first element, `steps`: from one to the next by axis."""
+def _sums(parts: list, firsts, steps: tuple) -> jax.Array:
+    """The two sums of parts of arrays; `firsts`: the place of the first element, `steps`: from one to the next by axis."""
+    return jnp.array([_sum(*about) for about in zip(parts, firsts, steps, strict=True)])
+
+
+def _sum(part, first, steps: tuple[int, ...]):
     if part.dtype != jnp.bool_:
         part = jax.lax.bitcast_convert_type(part, f"uint{8 * part.dtype.itemsize}")
     places = first
