@@ -502,6 +502,8 @@ def _evaluate_suites(arguments: list[str]) -> None:
     from babel_jax.report import suites as suites_report
     from babel_jax.training import hosts, preemption
 
+    for other in filter(None, (parsed.against, parsed.primary_only, parsed.new_only)):
+        results.place_of(other)  # asked now, not after the judging
     hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
     preemption.install()
     options = harness.Options(

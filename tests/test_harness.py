@@ -308,6 +308,7 @@ def test_completions_that_cannot_be_used(tmp_path, line, message, capsys):
         (["--languages=python,php"], "hold no problem in php"),
         (["--likelihood"], "the likelihood is a model's"),
         (["--out=gs://bucket/out"], "is in a bucket"),
+        (["--against=nowhere"], "holds the results of 0 evaluations"),
     ],
 )
 def test_arguments_that_cannot_be_used(tmp_path, arguments, message, capsys):
