@@ -11,7 +11,7 @@ from babel_jax.errors import Parser, UserError, printable, unknown_name
 from babel_jax.files import read_json, write_json
 from babel_jax.schema import REQUIRED, Anything, Key, Number, Place, Section, Table
 
-_AMOUNT = Number(low=0, high=1e18)
+_AMOUNT = Number(low=0, high=kinds.MOST_TOKENS)
 FILE = Section(
     {
         "stages": Key(mixture.STAGES, REQUIRED, "the mixture, as `corpus mix` and `optimize` write it"),

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from ml_collections import ConfigDict
 
 from babel_jax import candidates, files, mixtures
+from babel_jax.arguments import MOST_TOKENS
 from babel_jax.corpus.material import material as corpus_material
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evolution import measured
@@ -51,7 +52,9 @@ STUDY = Section(
             {},
             "role -> what it changes beyond `common`; in `stages`, primary, new and new_control stand for the languages",
         ),
-        "original": Key(Table(Number(above=0, high=1e18)), {}, "token amounts of the original corpus, by language"),
+        "original": Key(
+            Table(Number(above=0, high=MOST_TOKENS)), {}, "token amounts of the original corpus, by language"
+        ),
         # From-scratch mixes beside the original one, all of `runs.mix`'s steps:
         "sweep": Key(_SHARES, (), "shares of the new languages, split among them as in the original"),
         "swarm": Key(

@@ -16,6 +16,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from babel_jax.arguments import MOST_TOKENS
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.files import content_hash, read_json
 from babel_jax.material import RowSource
@@ -25,9 +26,13 @@ from babel_jax.schema import REQUIRED, Key, Many, Number, Section, Table
 STAGES = Many(
     Section(
         {
-            "tokens": Key(Number(low=0, high=1e18, whole=True, exponents=True), REQUIRED, "how many; 0: the rest"),
+            "tokens": Key(
+                Number(low=0, high=MOST_TOKENS, whole=True, exponents=True), REQUIRED, "how many; 0: the rest"
+            ),
             "weights": Key(
-                Table(Number(low=0, high=1e18)), REQUIRED, "source -> weight; of a config's stages also the roles"
+                Table(Number(low=0, high=MOST_TOKENS)),
+                REQUIRED,
+                "source -> weight; of a config's stages also the roles",
             ),
         }
     ),

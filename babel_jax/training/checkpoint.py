@@ -177,8 +177,8 @@ class Checkpoints:
         """As `restore`; and its metadata."""
         error = None
         try:
-            self.check_model(step, model or {})
             sealed = self._sealed(step)
+            self._check_model(step, sealed["model"], model or {})
             args = ocp.args.PyTreeRestore(
                 item=abstract_state,
                 restore_args=ocp.checkpoint_utils.construct_restore_args(abstract_state),
@@ -214,7 +214,9 @@ class Checkpoints:
 
     def check_model(self, step: int, model: dict) -> None:
         """Raises when the checkpoint was made by another model; says which field differs."""
-        stored = self.metadata(step)["model"]
+        self._check_model(step, self.metadata(step)["model"], model)
+
+    def _check_model(self, step: int, stored: dict, model: dict) -> None:
         for name, value in model.items():
             if stored.get(name) != value and name not in SAME_WEIGHTS:
                 raise UserError(
