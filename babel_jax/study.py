@@ -23,7 +23,7 @@ from babel_jax.errors import UserError, printable, refusal
 from babel_jax.evolution import measured, stages
 from babel_jax.files import content_hash, read_json, write_json
 from babel_jax.material import Material
-from babel_jax.measuring import diagnostics
+from babel_jax.measuring import diagnostics, walk
 from babel_jax.measuring import study as measure
 from babel_jax.model import placement
 from babel_jax.model.flops import flops_per_token
@@ -81,15 +81,15 @@ def execute(
     trained = time.perf_counter()
     if plan.role_of(name) != "primary_climb":
         base_LxNxF = _base(config, workdir, seed, name)
-        measure.measure_run(directory / name, name, run, materials, base_LxNxF, progress)
+        measure.measure_run(directory / name, run, materials, base_LxNxF, progress)
     if plan.role_of(name) in ("continual", "control") and material.problems:
         peak = None
         if plan.role_of(name) == "continual":
             solved = measured.solved(measurements.read(directory / name), name, material.new)
             peak = int(solved["steps"][stages.pooled_curve_C(solved["solved"]).argmax()])
-            measure.measure_patches(directory / name, name, run, material, peak)
+            measure.measure_patches(directory / name, run, material, peak)
         names = world.World(plan.world_config(config), seed).tokens
-        diagnostics.measure(directory / name, name, run, material, base_LxNxF, peak, names)
+        diagnostics.measure(directory / name, run, material, base_LxNxF, peak, names)
     progress({"seconds": {"training": trained - started, "measuring": time.perf_counter() - trained}})
 
 
@@ -117,7 +117,8 @@ def _prober(config: ConfigDict, workdir, seed: int, name: str):
     base_LxNxF = _base(config, workdir, seed, name)
 
     def at_checkpoint(step: int, params: dict, seen: dict) -> None:
-        measure.measure_checkpoint(run_dir, name, run, model, materials, base_LxNxF, step, params, seen)
+        here = walk.Checkpoint(run_dir, run.seed, step, model, seen, params=params)
+        measure.measure_checkpoint(here, materials, base_LxNxF)
 
     return at_checkpoint
 
@@ -244,7 +245,7 @@ def measure_one(config: ConfigDict, workdir, seed: int, name: str) -> None:
     run, materials = plan.make_run_config(config, name, seed, workdir), _cached_materials(config, seed, name)
     check_trained_as(run_dir, run, materials[0])
     base = _base(config, workdir, seed, name) if name != "primary_only" or is_done(run_dir) else None
-    measure.measure_run(run_dir, name, run, materials, base)
+    measure.measure_run(run_dir, run, materials, base)
 
 
 # --- the parent: who does what, and how far it is -------------------------------------------------------------------------

@@ -6,7 +6,6 @@ of the run, what is no table to `diagnostics/lens_grid.json`; `evolution/diagnos
 in `model/decoder.py`; C checkpoints, N slots, Q problems.
 """
 
-import contextlib
 import dataclasses
 import functools
 import json
@@ -15,18 +14,17 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from babel_jax import files, measurements
+from babel_jax import files
 from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate
 from babel_jax.material import Material, Problems
+from babel_jax.measuring import walk
+from babel_jax.measuring.study import layout
 from babel_jax.model import placement
 from babel_jax.model.decoder import unembed
 from babel_jax.probes import causes, drift, forward, neurons
 from babel_jax.probes.interventions import means
 from babel_jax.training import hosts
-from babel_jax.training.checkpoint import Checkpoints
-from babel_jax.training.config import plain
-from babel_jax.training.loop import trainer_for
 
 SHARE = 0.05  # of all neurons: as many of those with the highest correlation are ablated
 # Checkpoint -> (kind of ablation, the sets that it is done to).
@@ -41,7 +39,6 @@ GRID_TOKENS = 12  # tokens that are followed through all layers and checkpoints
 
 def measure(
     run_dir,
-    name: str,
     config,
     material: Material,
     base_LxNxF: np.ndarray | None,
@@ -52,12 +49,12 @@ def measure(
 
     Args:
       base_LxNxF: the base model's FFN activations at the primary's slots, aligned with the new language's (`functional`
-        neurons are told by them); None: only LAPE's neurons are measured.
+        neurons are identified by them); None: only LAPE's neurons are measured.
       peak_step: the checkpoint with the highest accuracy; None: no neurons are ablated (a control has no peak).
       names: the text of each token [V]; None: the lens grid holds ids alone.
 
     Raises:
-      UserError: `peak_step` is no checkpoint of the run.
+      UserError: `peak_step` is not a checkpoint of the run.
     """
     run_dir = files.path(run_dir)
     paths = {part: run_dir / "measurements" / f"{part}.parquet" for part in ("causes", "drift")}
@@ -65,31 +62,26 @@ def measure(
     wanted = [paths["drift"], grid_path] + ([] if peak_step is None else [paths["causes"]])
     if hosts.agree(all(path.exists() for path in wanted)):
         return
-    trainer, model = trainer_for(config, material)
-    slots = grid_slots(model, material)
+    steps = walk.steps_of(run_dir)
+    if peak_step is not None and peak_step not in steps:
+        raise UserError(f"{run_dir} has no checkpoint {peak_step} to ablate neurons at; there are {steps}.")
+    how = layout(config, material)
+    model, slots = how["model"], grid_slots(how["model"], material)
     rows = {"causes": [], "drift": []}
     sets_before, probability_C = None, []
-    with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
-        steps = checkpoints.steps()
-        if peak_step is not None and peak_step not in steps:
-            raise UserError(f"{run_dir} has no checkpoint {peak_step} to ablate neurons at; there are {steps}.")
-        for step in steps:
-            checkpoints.check_model(step, plain(model))
-            params = checkpoints.restore(step, {"params": trainer.abstract_state["params"]})["params"]
-            measured, probability_LxNxV = read(params, model, material, slots)
-            probability_C.append(probability_LxNxV)
-            sets = drifting_sets(measured, base_LxNxF, material)
-            found = {"drift": drift_rows(sets_before, sets, material.new), "causes": []}
-            sets_before = sets
-            for at in [] if peak_step is None else _places(step, peak_step, steps[-1]):
-                found["causes"] += cause_rows(params, model, material, measured, base_LxNxF, at)
-            seen = checkpoints.metadata(step)
-            about = {"tokens": seen["tokens"], "tokens_by_language": seen["tokens_by_language"]}
-            for part, here in found.items():
-                rows[part] += [measurements.row(run=name, seed=config.seed, step=step, **about, **row) for row in here]
+    for checkpoint in walk.checkpoints(run_dir, **how):
+        params = walk.params_at(checkpoint, checkpoint.step)
+        measured, probability_LxNxV = read(params, model, material, slots)
+        probability_C.append(probability_LxNxV)
+        sets = drifting_sets(measured, base_LxNxF, material)
+        rows["drift"] += walk.completed(checkpoint, drift_rows(sets_before, sets, material.new))
+        sets_before = sets
+        for at in [] if peak_step is None else _places(checkpoint.step, peak_step, steps[-1]):
+            found = cause_rows(params, model, material, measured, base_LxNxF, at)
+            rows["causes"] += walk.completed(checkpoint, found)
+    for part in rows if peak_step is not None else ("drift",):
+        walk.write(paths[part], rows[part])
     if hosts.is_first():
-        for part in rows if peak_step is not None else ("drift",):
-            measurements.write(paths[part], measurements.table(rows[part]))
         grid = lens_grid(steps, np.stack(probability_C), slots, material, names)
         files.write_atomic(grid_path, json.dumps(grid, separators=(",", ":"), allow_nan=False))
 

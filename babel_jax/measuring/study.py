@@ -1,24 +1,21 @@
-"""The walk over a run's checkpoints: restore each onto the current mesh, measure all there is to measure, append rows.
+"""What a study measures at its runs' checkpoints: one Parquet file a checkpoint, and one of the last with parts of the peak."""
 
-One Parquet file a checkpoint, written whole: what is measured is skipped, what was interrupted is measured again.
-"""
-
-import contextlib
+import functools
 from collections.abc import Callable
 
 import numpy as np
 
-from babel_jax import files, measurements, statistics
-from babel_jax.errors import UserError
+from babel_jax import files, statistics
 from babel_jax.evaluation.generate import generate
 from babel_jax.material import Material
+from babel_jax.measuring import walk
 from babel_jax.model import placement
+from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import forward, lens, neurons
 from babel_jax.probes.interventions import restore
 from babel_jax.training import hosts
-from babel_jax.training.checkpoint import Checkpoints, restore_params
-from babel_jax.training.config import plain
-from babel_jax.training.loop import last_step, read_done, trainer_for
+from babel_jax.training.config import decoder_config
+from babel_jax.training.loop import last_step
 
 # Parts of the parameters that a representation patch restores from another checkpoint, see `interventions.restore`.
 PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), "ffn": ("blocks/ffn_",)}
@@ -136,12 +133,12 @@ def checkpoint_rows(params, model, material: Material, base_LxNxF: np.ndarray | 
 
 def base_activations(run_dir, config, material: Material) -> np.ndarray:
     """The last checkpoint's FFN activations at the primary language's slots, [L, N, F]."""
-    trainer, model = trainer_for(config, material)
-    params = restore_params(run_dir, last_step(run_dir), trainer.abstract_state["params"], plain(model))
+    (last,) = walk.checkpoints(files.path(run_dir), (last_step(run_dir),), **layout(config, material))
+    params = walk.params_at(last, last.step)
     # All slots, of which some are not wanted: the same executable as at every checkpoint.
     found = forward.measure(
         params,
-        model,
+        last.model,
         {},
         material.slots,
         material.document_end,
@@ -151,9 +148,14 @@ def base_activations(run_dir, config, material: Material) -> np.ndarray:
     return found["slots"][material.primary]["ffn_LxNxF"]
 
 
+def layout(config, material: Material) -> dict:
+    """The decoder of a study's run and the mesh that it is trained on, as `walk.checkpoints` takes them."""
+    model = decoder_config(config, material.vocab_size, material.max_length, material.frozen_rows)
+    return {"model": model, "mesh": make_mesh(**config.mesh.to_dict())}
+
+
 def measure_run(
     run_dir,
-    role: str,
     config,
     materials: list[Material],
     base_LxNxF: np.ndarray | None = None,
@@ -161,48 +163,31 @@ def measure_run(
 ) -> None:
     """Measures every checkpoint of a run that is not measured yet, into `run_dir/measurements/step_*.parquet`."""
     run_dir = files.path(run_dir)
-    trainer, model = trainer_for(config, materials[0])
-    with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
-        steps = checkpoints.steps()
-        if not steps:
-            raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
-        for index, step in enumerate(steps):
-            if not _is_measured(run_dir, step):  # asked here, too: what is measured need not be restored
-                params = restore_params(run_dir, step, trainer.abstract_state["params"], plain(model))
-                metadata = checkpoints.metadata(step)
-                measure_checkpoint(run_dir, role, config, model, materials, base_LxNxF, step, params, metadata)
-            progress({"checkpoint": index + 1, "checkpoints": len(steps)})
+    how = layout(config, materials[0])
+    skip = functools.partial(_is_measured, run_dir)
+    for checkpoint in walk.checkpoints(run_dir, skip=skip, progress=progress, **how):
+        if here := walk.restored(checkpoint):
+            measure_checkpoint(here, materials, base_LxNxF)
     hosts.barrier(f"measured {run_dir}")
 
 
-def measure_checkpoint(
-    run_dir,
-    role: str,
-    config,
-    model,
-    materials: list[Material],
-    base_LxNxF: np.ndarray | None,
-    step: int,
-    params,
-    metadata,
-) -> None:
-    """Writes what is measured at one checkpoint to `run_dir/measurements/step_*.parquet`, unless that stands there.
+def measure_checkpoint(checkpoint: walk.Checkpoint, materials: list[Material], base_LxNxF: np.ndarray | None) -> None:
+    """Writes what is measured at a checkpoint to `measurements/step_*.parquet` of its run, unless that stands there.
 
     Args:
-      model: the decoder config of `params`.
+      checkpoint: with its parameters.
       materials: one for each new language that is measured; what is about the primary alone is taken from the first.
       base_LxNxF: see `checkpoint_rows`.
-      metadata: {"tokens", "tokens_by_language"} that the run had seen, as the loop's `tokens_seen` gives them.
     """
-    if not _is_measured(run_dir, step):
-        common = _common(metadata, role, config, step)
-        rows = []
-        for number, material in enumerate(materials):
-            found = checkpoint_rows(params, model, material, base_LxNxF)
-            if len(materials) > 1:
-                found = [row for row in found if row["language"] != material.primary or (not number and _of_all(row))]
-            rows += found
-        _write(_measured_path(run_dir, step), [measurements.row(**common, **row) for row in rows])
+    if hosts.agree(_is_measured(checkpoint.run_dir, checkpoint.step)):
+        return
+    rows = []
+    for number, material in enumerate(materials):
+        found = checkpoint_rows(checkpoint.params, checkpoint.model, material, base_LxNxF)
+        if len(materials) > 1:
+            found = [row for row in found if row["language"] != material.primary or (not number and _of_all(row))]
+        rows += found
+    walk.write(_path(checkpoint.run_dir, checkpoint.step), walk.completed(checkpoint, rows))
 
 
 def _of_all(row: dict) -> bool:
@@ -210,52 +195,32 @@ def _of_all(row: dict) -> bool:
     return row["metric"] == "solved" or row.get("options", {}).get("subset", "all") == "all"
 
 
-def _measured_path(run_dir, step: int):
-    return files.path(run_dir) / "measurements" / f"step_{step:08d}.parquet"
-
-
 def _is_measured(run_dir, step: int) -> bool:
-    return bool(hosts.agree(_measured_path(run_dir, step).exists()))
+    return _path(run_dir, step).exists()
 
 
-def _write(path, rows: list[dict]) -> None:
-    """All hosts have measured the same; the first one writes it."""
-    if hosts.is_first():
-        measurements.write(path, measurements.table(rows))
+def _path(run_dir, step: int):
+    return run_dir / "measurements" / f"{walk.file_name(step)}.parquet"
 
 
-def measure_patches(run_dir, role: str, config, material: Material, from_step: int) -> None:
+def measure_patches(run_dir, config, material: Material, from_step: int) -> None:
     """The last checkpoint with parts of its parameters restored from `from_step`: lost knowledge, or lost access to it?"""
     run_dir = files.path(run_dir)
     path = run_dir / "measurements" / "patches.parquet"
     if hosts.agree(path.exists()):
         return
-    trainer, model = trainer_for(config, material)
-    end_step = last_step(run_dir)
-    end, peak = (
-        restore_params(run_dir, step, trainer.abstract_state["params"], plain(model)) for step in (end_step, from_step)
-    )
-    common = _common(read_done(run_dir, tokens_by_language={str: int}), role, config, end_step)
+    (last,) = walk.checkpoints(run_dir, (last_step(run_dir),), **layout(config, material))
+    end, peak = walk.params_at(last, last.step), walk.params_at(last, from_step)
     rows = []
     for patched, prefixes in PATCHES.items():
         params = restore(end, peak, present(prefixes, end))
-        for row in program_rows(params, model, material, material.new):
+        for row in program_rows(params, last.model, material, material.new):
             if row["metric"] != "solved" and row["options"]["subset"] == "transfer":
                 options = row["options"] | {"patched": patched, "from_step": from_step}
-                rows.append(measurements.row(**common, **(row | {"probe": "patch", "options": options})))
-    _write(path, rows)
+                rows.append(row | {"probe": "patch", "options": options})
+    walk.write(path, walk.completed(last, rows))
 
 
 def present(parts: tuple[str, ...], params: dict) -> list[str]:
     """The parts that `params` have: a head that is tied to the embeddings is restored with them."""
     return [part for part in parts if part != "head" or "head" in params]
-
-
-def _common(metadata: dict, role: str, config, step: int) -> dict:
-    return dict(
-        run=role,
-        seed=config.seed,
-        step=step,
-        tokens=metadata["tokens"],
-        tokens_by_language=metadata["tokens_by_language"],
-    )
