@@ -24,6 +24,7 @@ from babel_jax.evaluation import diagnostics, measure
 from babel_jax.evolution import measured, stages
 from babel_jax.files import content_hash, read_json, write_json
 from babel_jax.material import Material
+from babel_jax.model import placement
 from babel_jax.model.flops import flops_per_token
 from babel_jax.optimum import ado, algorithm1
 from babel_jax.organism import world
@@ -90,7 +91,7 @@ def _chooser(config: ConfigDict, run: ConfigDict, materials: list[Material]):
     heldout = {language: rows for material in materials for language, rows in material.heldout.items()}
 
     def losses_of(params: dict) -> dict[str, float]:
-        batch = forward.batch_rows(params, materials[0].max_length)
+        batch = placement.batch_rows(params, materials[0].max_length)
         measured = forward.measure(params, model, heldout, {}, materials[0].document_end, batch)
         rows = forward.loss_rows(measured)
         return {row["language"]: row["value"] for row in rows if row["metric"] == "loss"}

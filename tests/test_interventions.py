@@ -16,8 +16,9 @@ from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate, jitted_generation
 from babel_jax.material import Problems
 from babel_jax.model.decoder import DecoderConfig
-from babel_jax.probes import causes, forward, statistics
+from babel_jax.probes import causes, statistics
 from babel_jax.probes import interventions as do
+from babel_jax.training import loss as losses
 
 CONFIG = DecoderConfig(vocab_size=23, width=16, layers=2, heads=2, ffn_width=24, max_length=8, tied_head=False)
 PARAMS = loud(CONFIG)
@@ -179,7 +180,7 @@ def test_loss_is_nats_a_token():
 
 def test_loss_in_parts_of_the_positions_is_the_same(monkeypatch):
     whole = do.loss(PARAMS, CONFIG, TOKENS[:, :7])
-    monkeypatch.setattr(forward, "tiles_for", lambda rows, length, vocab: 3)
+    monkeypatch.setattr(losses, "tiles_for", lambda rows, length, vocab: 3)
     do.jitted_scores.cache_clear()
     assert do.loss(PARAMS, CONFIG, TOKENS[:, :7]) == pytest.approx(whole, abs=1e-6)
     do.jitted_scores.cache_clear()

@@ -15,6 +15,7 @@ from babel_jax import files, measurements
 from babel_jax.__main__ import main
 from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate
+from babel_jax.model import placement
 from babel_jax.probes import artefacts, forward, neurons, sweep, tuned_lens
 from babel_jax.training.checkpoint import Metadata
 from babel_jax.training.loop import train
@@ -51,7 +52,7 @@ def test_every_checkpoint_is_measured_once_by_one_executable(run, tmp_path, monk
     assert [message["checkpoint"] for message in said] == [1, 2, 3]
     assert forward.jitted_pass.cache_info().currsize == 1
     everywhere = jax.tree.leaves(sweep.restored(files.path(run), 0, sweep.stored_model(metadata(run))))[0].sharding
-    _, everywhere = forward.placement({"w": jax.device_put(np.zeros(2), everywhere)}, 32)
+    _, everywhere = placement.layout({"w": jax.device_put(np.zeros(2), everywhere)}, 32)
     step = forward.jitted_pass(sweep.stored_model(metadata(run)), -1, ("sentence",), everywhere)
     assert step._cache_size() == 1
 

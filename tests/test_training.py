@@ -16,9 +16,9 @@ from babel_jax import mixtures
 from babel_jax.errors import UserError
 from babel_jax.evaluation import measure
 from babel_jax.material import ArrayRows
+from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig
 from babel_jax.model.sharding import check_batch, make_mesh, shardings
-from babel_jax.probes import forward
 from babel_jax.training import config as run_config
 from babel_jax.training import loop, runs
 from babel_jax.training.checkpoint import Seen
@@ -434,7 +434,7 @@ def test_batches_and_meshes_that_do_not_divide_are_refused():
 def test_measurements_divide_over_the_devices_of_a_pod(length, shape, rows):
     mesh = jax.sharding.AbstractMesh(shape, ("data", "fsdp", "tensor"))
     params = {"w": jax.ShapeDtypeStruct((8, 8), np.float32, sharding=jax.sharding.NamedSharding(mesh, P()))}
-    assert forward.batch_rows(params, length) == rows
+    assert placement.batch_rows(params, length) == rows
 
 
 def test_every_leaf_of_every_state_has_a_rule():

@@ -13,6 +13,7 @@ from babel_jax import files, measurements
 from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate
 from babel_jax.material import Material
+from babel_jax.model import placement
 from babel_jax.probes import forward, lens, neurons, statistics
 from babel_jax.probes.interventions import restore
 from babel_jax.training import hosts
@@ -41,7 +42,7 @@ def completions(params, model, material: Material, language: str) -> np.ndarray:
         problems.prompt_QxT[language],
         problems.length_Q,
         problems.new_tokens,
-        forward.batch_rows(params, material.max_length),
+        placement.batch_rows(params, material.max_length),
     )
 
 
@@ -118,7 +119,7 @@ def checkpoint_rows(params, model, material: Material, base_LxNxF: np.ndarray | 
         material.heldout,
         material.slots,
         material.document_end,
-        forward.batch_rows(params, material.max_length),
+        placement.batch_rows(params, material.max_length),
         ("ffn",) if activations else (),
     )
     rows = forward.loss_rows(measured) + bits_per_byte_rows(measured, material)
@@ -146,7 +147,7 @@ def base_activations(run_dir, config, material: Material) -> np.ndarray:
         {},
         material.slots,
         material.document_end,
-        forward.batch_rows(params, material.max_length),
+        placement.batch_rows(params, material.max_length),
         at_slots=("ffn",),
     )
     return found["slots"][material.primary]["ffn_LxNxF"]

@@ -4,13 +4,60 @@ A *mix* is a dict {"name", "tokens" of its run, "seeds" [S], "macro" [S], "score
 [Q] array of 0/1 per seed}}; macro is the mean accuracy over all languages. Letters: S seeds, M mixes, Q problems.
 """
 
+import dataclasses
+
 import numpy as np
 from scipy import stats
 
+from babel_jax.bridge import Keyed
 from babel_jax.errors import unknown_name
 from babel_jax.evolution import stages, statistics
+from babel_jax.statistics import Effect
 
 MACRO = "macro"
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison(Effect):
+    """Score of mix `second` minus mix `first`, paired over seeds (one seed: over problems).
+
+    Attributes:
+      first, second: their names; score: "macro", or a language.
+      first_value, second_value: means.
+      by_seed: [S] differences; seeds: those that both have.
+      n, interval: how many differences, and of what ("seeds" or "problems").
+      kind: among a study's comparisons "mix" (with the original), or "best" (the original with the best of all).
+      p_holm: corrected for how many mixes are compared in that score.
+      chosen: of `gap_to_best`, by seed.
+    """
+
+    first: str
+    second: str
+    score: str
+    first_value: float
+    second_value: float
+    by_seed: np.ndarray
+    seeds: list[int]
+    n: int
+    interval: str
+    kind: str = ""
+    p_holm: float | None = None
+    chosen: list[str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Harm(Effect):
+    """What a mix changes in one language, against the original; `tested` is False where neither has learned it."""
+
+    tested: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Guard(Keyed):
+    """Whether a mix harms no language; `passes` is None where none fails but not all were tested, or have an interval."""
+
+    passes: bool | None
+    languages: dict[str, Harm]
 
 
 def compare(mixes: list[dict], first: str, second: str, score: str = MACRO) -> dict | None:

@@ -17,8 +17,8 @@ from scipy.stats import binomtest
 from babel_jax.errors import UserError
 from babel_jax.material import Problems
 from babel_jax.model.decoder import DecoderConfig
+from babel_jax.model.placement import layout, on_devices
 from babel_jax.probes import statistics
-from babel_jax.probes.forward import on_devices, placement, row_batches
 from babel_jax.probes.interventions import (
     BATCH_ROWS,
     DRAWS,
@@ -33,6 +33,7 @@ from babel_jax.probes.interventions import (
     slot_inputs,
     slot_scores,
 )
+from babel_jax.probes.subject import row_batches
 
 # ---- Statistics -------------------------------------------------------------------------------------------------------
 
@@ -127,7 +128,7 @@ def _edits(params, config, sets: dict, kind: str, draws: int, seed: int, batch_s
         about[name] = {"kind": kind, "set": name, "size": int(np.sum(neurons_LxF))}
         about[name] |= {key: float(value) for key, value in options.items() if np.ndim(value) == 0}
         edits += changes
-    _, everywhere = placement(params, batch_size)
+    _, everywhere = layout(params, batch_size)
     return jax.device_put(edits, everywhere), about
 
 

@@ -18,9 +18,9 @@ import numpy as np
 from babel_jax import files, measurements
 from babel_jax.errors import UserError, printable, unknown_name
 from babel_jax.material import Material
-from babel_jax.model import attention
-from babel_jax.model.decoder import DecoderConfig, init_params
-from babel_jax.model.sharding import make_mesh, shardings
+from babel_jax.model import attention, placement
+from babel_jax.model.decoder import DecoderConfig
+from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import (
     alignment,
     artefacts,
@@ -276,12 +276,7 @@ def _of_checkpoint(run_dir, metadata: Metadata) -> dict:
 
 def restored(run_dir, step: int, model: DecoderConfig) -> dict:
     """The parameters of a checkpoint, on all devices."""
-    abstract = jax.eval_shape(lambda: init_params(model, 0))
-    placed = shardings(make_mesh(data=1, fsdp=-1), abstract)
-    abstract = jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), abstract, placed
-    )
-    return restore_params(run_dir, step, abstract, plain(model))
+    return restore_params(run_dir, step, placement.abstract_params(model, make_mesh(data=1, fsdp=-1)), plain(model))
 
 
 def _check_material(run_dir, model: DecoderConfig, material: Material) -> None:
@@ -308,7 +303,7 @@ def measure(
             raise UserError(f"{lacking[0]} needs prompts of {language} with identifiers of one token; leave it out.")
     parallel = all("item" in found for found in slots.values()) and len(slots) > 1
     at_slots = (("sentence",) if parallel else ()) + (("residual",) if options.tuned_steps else ())
-    batch_size = forward.batch_rows(params, material.max_length)
+    batch_size = placement.batch_rows(params, material.max_length)
     measured = forward.measure(params, model, material.heldout, slots, material.document_end, batch_size, at_slots)
     rows = forward.loss_rows(measured)
     for language, found in slots.items():
