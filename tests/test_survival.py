@@ -91,9 +91,9 @@ def test_resume_checkpoints_by_the_clock(tmp_path, monkeypatch):
     saved = []
     save = Checkpoints.save
 
-    def noted(self, step, *arguments):
-        saved.append((self.directory.name, step))
-        save(self, step, *arguments)
+    def noted(self, state, about):
+        saved.append((self.directory.name, about.step))
+        save(self, state, about)
 
     monkeypatch.setattr(Checkpoints, "save", noted)
     loop.train(make_run(steps=40, resume_minutes=1e-9), MATERIAL, tmp_path / "always")
