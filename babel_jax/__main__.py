@@ -361,7 +361,7 @@ def probe(arguments: list[str]) -> None:
 
     from babel_jax import texts
     from babel_jax.evaluation.generate import generate
-    from babel_jax.probes import sweep
+    from babel_jax.measuring import probe as sweep
     from babel_jax.training import hosts, preemption
 
     hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
@@ -518,7 +518,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
 
     from babel_jax import texts
     from babel_jax.evaluation import harness, results
-    from babel_jax.probes import sweep
+    from babel_jax.measuring import probe as sweep
     from babel_jax.report import suites as suites_report
     from babel_jax.training import hosts, preemption
 

@@ -11,12 +11,12 @@ import json
 
 import numpy as np
 
-from babel_jax import candidates, evolution, files, measurements, mixtures
+from babel_jax import candidates, evolution, files, measurements, mixtures, statistics
 from babel_jax.arguments import SEEDS
 from babel_jax.bridge import Keyed
 from babel_jax.corpus import mixture
 from babel_jax.errors import UserError
-from babel_jax.evolution import dependence, diagnostics, measured, stages, statistics
+from babel_jax.evolution import dependence, diagnostics, measured, stages
 from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.diagnostics import Causes, Drift
 from babel_jax.evolution.measured import Curve, Curves, Mix

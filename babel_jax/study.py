@@ -20,10 +20,11 @@ from tqdm import tqdm
 import babel_jax
 from babel_jax import candidates, files, findings, machine, measurements, mixtures, plan, report
 from babel_jax.errors import UserError, printable, refusal
-from babel_jax.evaluation import diagnostics, measure
 from babel_jax.evolution import measured, stages
 from babel_jax.files import content_hash, read_json, write_json
 from babel_jax.material import Material
+from babel_jax.measuring import diagnostics
+from babel_jax.measuring import study as measure
 from babel_jax.model import placement
 from babel_jax.model.flops import flops_per_token
 from babel_jax.optimum import ado, algorithm1

@@ -10,7 +10,7 @@ from helpers import environment, make_run, same, small_material, state_at
 
 from babel_jax import buckets, files, measurements
 from babel_jax.errors import UserError
-from babel_jax.evaluation import measure
+from babel_jax.measuring import study as measure
 from babel_jax.training import loop
 from babel_jax.training.checkpoint import Checkpoints
 

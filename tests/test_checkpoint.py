@@ -11,7 +11,7 @@ import pytest
 from helpers import by_path, make_run, python, same, small_material, state_at
 
 from babel_jax.errors import UserError
-from babel_jax.evaluation import measure
+from babel_jax.measuring import study as measure
 from babel_jax.training import checksums, loop
 from babel_jax.training.checkpoint import Checkpoints, restore_newest, restore_params
 

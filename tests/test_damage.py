@@ -20,8 +20,9 @@ from babel_jax.corpus import manifest, mixture
 from babel_jax.errors import UserError
 from babel_jax.evaluation import harness
 from babel_jax.evolution import diagnostics
+from babel_jax.measuring import probe as sweep
 from babel_jax.model import convert
-from babel_jax.probes import artefacts, sweep
+from babel_jax.probes import artefacts
 from babel_jax.training import loop
 
 MATERIAL = small_material()

@@ -14,9 +14,10 @@ from babel_jax import __main__ as cli
 from babel_jax import files, measurements, texts
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.errors import UserError
-from babel_jax.evaluation import generate, harness, measure, problems, results, writers
+from babel_jax.evaluation import generate, harness, problems, results, writers
+from babel_jax.measuring import probe as sweep
+from babel_jax.measuring import study as measure
 from babel_jax.organism import world
-from babel_jax.probes import sweep
 from babel_jax.training.checkpoint import Checkpoints
 from babel_jax.training.config import plain
 

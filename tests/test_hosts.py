@@ -23,8 +23,9 @@ from babel_jax.__main__ import main
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.corpus.mixture import Mixture, stages_from_config
 from babel_jax.evaluation import harness, problems, results, writers
+from babel_jax.measuring import probe as sweep
 from babel_jax.model.sharding import make_mesh
-from babel_jax.probes import artefacts, sweep
+from babel_jax.probes import artefacts
 from babel_jax.training import hosts, loop, metrics
 from babel_jax.training.checkpoint import Checkpoints
 from babel_jax.training.config import plain

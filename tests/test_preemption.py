@@ -11,10 +11,11 @@ import test_hosts
 from helpers import environment, make_run, same, small_material, state_at
 from test_study import CONFIG, PATIENCE, wait_until_gone, workers_in
 
-from babel_jax.evaluation import harness, judge, measure
+from babel_jax.evaluation import harness, judge
 from babel_jax.evaluation.problems import Problem
 from babel_jax.evaluation.sandbox import Finished
 from babel_jax.evaluation.toolchains import Execution
+from babel_jax.measuring import study as measure
 from babel_jax.training import loop, preemption
 from babel_jax.training.checkpoint import Checkpoints
 

@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 
 from babel_jax import mixtures
 from babel_jax.errors import UserError
-from babel_jax.evaluation import measure
 from babel_jax.material import ArrayRows
+from babel_jax.measuring import study as measure
 from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig
 from babel_jax.model.sharding import check_batch, make_mesh, shardings

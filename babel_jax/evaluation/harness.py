@@ -17,7 +17,7 @@ from babel_jax.evaluation import judge, results, scores, toolchains
 from babel_jax.evaluation.problems import Problem, Suite, asked_in, reference
 from babel_jax.evaluation.sandbox import open_sandbox
 from babel_jax.evaluation.writers import Options
-from babel_jax.probes import sweep
+from babel_jax.measuring import probe as sweep
 from babel_jax.training import hosts, loop, preemption
 from babel_jax.training.checkpoint import Checkpoints
 

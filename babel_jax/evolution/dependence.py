@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 from scipy import stats
 
+from babel_jax import statistics
 from babel_jax.bridge import Keyed
-from babel_jax.evolution import stages, statistics
+from babel_jax.evolution import stages
 from babel_jax.statistics import Effect
 
 SHARES = ("knowledge_share", "working_language")  # the first that was measured decides

@@ -1,4 +1,4 @@
-"""Reading back what `evaluation/diagnostics.py` measured: causes, drift of neurons, the lens grid. Pure functions.
+"""Reading back what `measuring/diagnostics.py` measured: causes, drift of neurons, the lens grid. Pure functions.
 
 Letters: S seeds, C checkpoints, L layers. All intervals are of 95 %.
 """
@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from babel_jax import files
+from babel_jax import files, statistics
 from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError
-from babel_jax.evolution import measured, statistics
+from babel_jax.evolution import measured
 from babel_jax.statistics import Effect, Estimate
 
 KINDS = ("births", "deaths", "stays", "size")
 _EACH_LAYER = [[[float]]]  # at each checkpoint
-GRID = {  # what `evaluation.diagnostics.lens_grid` writes
+GRID = {  # what `measuring.diagnostics.lens_grid` writes
     "primary?": str,
     "new?": str,
     "steps": [int],
@@ -186,7 +186,7 @@ def _entry(key: tuple, group: pd.DataFrame) -> dict:
     value_S, error_S = group["value"].to_numpy(float), _errors(group)
     random_S, spread_S = group["random_mean"].to_numpy(float), group["random_sd"].to_numpy(float)
     spread = float(np.linalg.norm(spread_S) / len(spread_S))  # of a random set's mean over these seeds
-    z = stats.norm.ppf(0.5 + statistics.CONFIDENCE / 2)
+    z = stats.norm.ppf(statistics.TAILS[1])
     defined = subset != "transfer - shared"  # a difference of changes has no level before it
     return {
         "neurons": neurons,
@@ -232,7 +232,7 @@ def _crossover(own: pd.DataFrame, other: pd.DataFrame) -> dict:
 
 def _errors(group: pd.DataFrame) -> np.ndarray:
     """Each seed's standard error over problems, from the interval of its row."""
-    return (group["ci_high"] - group["ci_low"]).to_numpy(float) / 2 / stats.norm.ppf(0.5 + statistics.CONFIDENCE / 2)
+    return (group["ci_high"] - group["ci_low"]).to_numpy(float) / 2 / stats.norm.ppf(statistics.TAILS[1])
 
 
 def _difference_errors(group: pd.DataFrame) -> np.ndarray:
@@ -251,7 +251,7 @@ def _over_seeds(value_S, error_S, names=("value", "ci", "p")) -> dict:
     errors = [(float(np.linalg.norm(error_S)) / seeds, np.inf)]
     if seeds > 1:
         errors.append((float(np.std(value_S, ddof=1)) / np.sqrt(seeds), seeds - 1))
-    half = max(stats.t.ppf(0.5 + statistics.CONFIDENCE / 2, freedom) * error for error, freedom in errors)
+    half = max(stats.t.ppf(statistics.TAILS[1], freedom) * error for error, freedom in errors)
     p = [2 * stats.t.sf(abs(mean) / error, freedom) for error, freedom in errors if error > 0]
     found = {
         "value": mean,
@@ -314,7 +314,7 @@ def read_lens_grid(file) -> dict:
 
 
 def lens_grid(grid: dict) -> dict:
-    """A run's `diagnostics/lens_grid.json` (`evaluation.diagnostics.lens_grid`) as arrays.
+    """A run's `diagnostics/lens_grid.json` (`measuring.diagnostics.lens_grid`) as arrays.
 
     Returns: the same dict with, in each slot, `top_CxLx5` (ids), `top_probability_CxLx5` and `probability_CxLxM` of the M
     `tokens`, probabilities in [0, 1].

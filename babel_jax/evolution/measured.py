@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from babel_jax import statistics
 from babel_jax.bridge import Keyed
-from babel_jax.evolution import knowledge, stages, statistics
+from babel_jax.evolution import knowledge, stages
 from babel_jax.evolution.stages import Stages
 from babel_jax.statistics import Estimate
 
@@ -584,7 +585,7 @@ def observation(frame: pd.DataFrame, curves: dict) -> dict | None:
         if values is None:
             continue
         chosen = rows[(rows["metric"] == metric).to_numpy(bool)]
-        half = (chosen["ci_high"] - chosen["ci_low"]) / (2 * stats.norm.ppf(0.5 + statistics.CONFIDENCE / 2))
+        half = (chosen["ci_high"] - chosen["ci_low"]) / (2 * stats.norm.ppf(statistics.TAILS[1]))
         wide = chosen.assign(error=half).pivot_table(index="seed", columns="step", values="error", dropna=False)
         losses[metric] = values
         errors[metric] = wide.reindex(index=seeds, columns=steps).to_numpy(float)

@@ -21,8 +21,8 @@ import math
 
 import numpy as np
 
+from babel_jax import statistics
 from babel_jax.bridge import Keyed
-from babel_jax.evolution import statistics
 from babel_jax.statistics import Effect, Estimate
 
 MINIMUM_CHANGE = 0.05

@@ -10,9 +10,10 @@ import dataclasses
 import numpy as np
 from scipy import optimize
 
+from babel_jax import statistics
 from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
-from babel_jax.evolution import stages, statistics
+from babel_jax.evolution import stages
 from babel_jax.optimum import calibration as links
 
 DEFAULT_SOURCE = "loss"  # the paper's
@@ -210,8 +211,10 @@ def _percentiles(value_R) -> tuple[float, float]:
     known_R = value_R[~np.isnan(value_R)]
     if 2 * len(known_R) < len(value_R):
         return float("nan"), float("nan")
-    tail = 0.5 - statistics.CONFIDENCE / 2  # by order alone, for tokens may be infinite
-    low, high = np.quantile(known_R, tail, method="lower"), np.quantile(known_R, 1 - tail, method="higher")
+    low, high = (  # by order alone, for tokens may be infinite
+        np.quantile(known_R, tail, method=method)
+        for tail, method in zip(statistics.TAILS, ("lower", "higher"), strict=True)
+    )
     return float(low), float(high)
 
 

@@ -15,9 +15,9 @@ import dataclasses
 import numpy as np
 from scipy import optimize, stats
 
+from babel_jax import statistics
 from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
-from babel_jax.evolution import statistics
 from babel_jax.statistics import Estimate
 
 TARGETS = ("loss", "loss_knowledge", "score")
@@ -352,7 +352,7 @@ def _rms(error) -> float:
 
 
 def _quantiles(value_R) -> np.ndarray:
-    return np.quantile(value_R, [0.5 - statistics.CONFIDENCE / 2, 0.5 + statistics.CONFIDENCE / 2], axis=0)
+    return np.quantile(value_R, statistics.TAILS, axis=0)
 
 
 def _named(languages: list[str], value_K) -> dict[str, float]:

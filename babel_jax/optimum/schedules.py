@@ -12,9 +12,10 @@ import dataclasses
 
 import numpy as np
 
+from babel_jax import statistics
 from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError
-from babel_jax.evolution import stages, statistics
+from babel_jax.evolution import stages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +136,7 @@ def surface(
         return ((1 - weight) * pair[0] + weight * pair[1]) @ smoothing_CxC.T
 
     replicates_NxKxRxC = weighted(replicates_2)
-    low_RxC, high_RxC = np.clip(np.quantile(replicates_NxKxRxC.mean(1), _BOUNDS, axis=0), 0, 1)
+    low_RxC, high_RxC = np.clip(np.quantile(replicates_NxKxRxC.mean(1), statistics.TAILS, axis=0), 0, 1)
     score_SxKxRxC, first = weighted(score_2), new[languages[0]][replay[0]]
     return {
         "languages": languages,
@@ -203,8 +204,6 @@ def propose(found: dict, primary: str, total_tokens: int, most: dict[str, float]
 
 
 # --- the surface ----------------------------------------------------------------------------------------------------------
-
-_BOUNDS = (0.5 - statistics.CONFIDENCE / 2, 0.5 + statistics.CONFIDENCE / 2)
 
 
 def _at(steps, values, wanted) -> list:
@@ -285,7 +284,7 @@ def _predicted(found: dict, fit_KxRxC) -> tuple[float, float, float]:
 
 
 def _percentiles(value_N) -> list[float]:
-    return np.quantile(value_N, _BOUNDS).tolist()
+    return np.quantile(value_N, statistics.TAILS).tolist()
 
 
 def _stages(primary: str, total_tokens: int, tokens: dict[str, float], replay: float) -> list[dict]:

@@ -17,14 +17,13 @@ import dataclasses
 import numpy as np
 from scipy import optimize
 
+from babel_jax import statistics
 from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
-from babel_jax.evolution import statistics
 from babel_jax.statistics import Estimate
 
 TAIL = 6  # checkpoints at least, for the four parameters of the power law
 EXPONENTS, OFFSETS = (0.02, 30.0), (1e-3, 30.0)  # bounds of b, and of t0 in units of the run's tokens
-BOUNDS = [0.5 - statistics.CONFIDENCE / 2, 0.5 + statistics.CONFIDENCE / 2]  # quantiles of the 95 % interval
 LEAST_FALL = 0.01  # nats per token: a loss that falls by less in the whole run tells nothing of the share
 SETTLED = 0.01  # part of the whole fall of the loss that makes no difference to P
 
@@ -145,7 +144,7 @@ def own_loss(tokens_C, loss_SxC, errors_SxC=None) -> dict:
     own_R = _draw_own(found, mean_C, _draw(mean_C, noise_NxC, df, statistics.REPLICATES))
     return found | {
         "se": float(np.linalg.norm(noise_NxC @ found["weights_C"])),
-        "ci": np.quantile(own_R, BOUNDS).tolist(),
+        "ci": np.quantile(own_R, statistics.TAILS).tolist(),
         "by_seed": found["value"] + (loss_SxC - mean_C) @ found["weights_C"],
     }
 
@@ -175,7 +174,7 @@ def share_curve(observation: dict, source: str, replicates: int = statistics.REP
     found = (_of_loss if source in losses else _as_measured)(observation, source, replicates)
     undefined_C = np.isnan(found["pooled"])
     replicates_RxC = np.where(undefined_C, np.nan, found["replicates_RxC"])
-    low, high = np.quantile(replicates_RxC, BOUNDS, axis=0)
+    low, high = np.quantile(replicates_RxC, statistics.TAILS, axis=0)
     return found | {
         "source": source, "steps": np.asarray(observation["steps"]), "seeds": list(observation["seeds"]),
         "low": low, "high": high, "replicates_RxC": replicates_RxC,
@@ -204,7 +203,7 @@ def _of_loss(observation: dict, source: str, replicates: int) -> dict:
         "value_SxC": primary_share(loss_SxC, loss_SxC[:, :1], own["by_seed"][:, None])[0],
         "pooled": pooled_C, "out_of_range": out_of_range_C, "replicates_RxC": share_RxC, "own_loss": own,
         "primary_loss": {
-            "value": float(mean_C[0]), "ci": np.quantile(loss_RxC[:, 0], BOUNDS).tolist(), "by_seed": loss_SxC[:, 0],
+            "value": float(mean_C[0]), "ci": np.quantile(loss_RxC[:, 0], statistics.TAILS).tolist(), "by_seed": loss_SxC[:, 0],
         },
     }  # fmt: skip
 

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from babel_jax import statistics
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params
-from babel_jax.probes import lens, statistics
+from babel_jax.probes import lens
 from babel_jax.probes.subject import row_batches
 from babel_jax.training.loss import segments, token_losses
 

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from babel_jax.evolution import statistics
+from babel_jax import statistics
 from babel_jax.optimum import algorithm1, compare
 from babel_jax.optimum import rivals as searches
 from babel_jax.report import lookups

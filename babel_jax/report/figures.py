@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from babel_jax.evolution import measured, statistics
+from babel_jax import statistics
+from babel_jax.evolution import measured
 from babel_jax.optimum import calibration as links
 from babel_jax.report.corpus_figures import optimum, original_optimised, predicted, rivals, schedule, tokens
 from babel_jax.report.drawing import (

@@ -37,7 +37,8 @@ import math
 
 import numpy as np
 
-from babel_jax.evolution import measured, statistics
+from babel_jax import statistics
+from babel_jax.evolution import measured
 from babel_jax.report import words
 from babel_jax.report.words import SOURCE_NAMES, language_name, mix_title, names
 from babel_jax.report.words import seeds as count_seeds

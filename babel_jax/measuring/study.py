@@ -7,14 +7,13 @@ import contextlib
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import binomtest
 
-from babel_jax import files, measurements
+from babel_jax import files, measurements, statistics
 from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate
 from babel_jax.material import Material
 from babel_jax.model import placement
-from babel_jax.probes import forward, lens, neurons, statistics
+from babel_jax.probes import forward, lens, neurons
 from babel_jax.probes.interventions import restore
 from babel_jax.training import hosts
 from babel_jax.training.checkpoint import Checkpoints, restore_params
@@ -28,8 +27,8 @@ PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), 
 def accuracy_row(solved_Q: np.ndarray, **columns) -> dict:
     """The share of true values with its Wilson interval."""
     hits, n = int(solved_Q.sum()), len(solved_Q)
-    interval = binomtest(hits, n).proportion_ci(method="wilson")
-    return dict(value=hits / n, n=n, ci_low=interval.low, ci_high=interval.high) | columns
+    low, high = (float(bound) for bound in statistics.wilson(hits / n, n))
+    return dict(value=hits / n, n=n, ci_low=low, ci_high=high) | columns
 
 
 def completions(params, model, material: Material, language: str) -> np.ndarray:
