@@ -30,19 +30,12 @@ from babel_jax.model.flops import flops_per_token
 from babel_jax.optimum import ado, algorithm1
 from babel_jax.organism import world
 from babel_jax.probes import forward
+from babel_jax.run_names import parse
 from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
-from babel_jax.training.loop import (
-    check_same_config,
-    check_trained_as,
-    is_done,
-    last_step,
-    locked,
-    mixture_of,
-    read_done,
-    train,
-    trainer_for,
-)
+from babel_jax.training.checkpoint import Seen
+from babel_jax.training.loop import mixture_of, train, trainer_for
+from babel_jax.training.runs import Run, check_same_config, is_done, last_step, locked, read_done
 
 # --- what a worker does ---------------------------------------------------------------------------------------------------
 
@@ -62,8 +55,9 @@ def execute(
     def reached(params) -> bool:
         return measure.problem_accuracy(params, _model(run, material), material, material.primary) > run.stop_accuracy
 
-    if is_done(directory / name):
-        check_trained_as(directory / name, run, material)
+    this = Run(parse(name), run, directory / name, tuple(materials))
+    if this.is_done():
+        this.check_trained_as()
     else:
         progress({"epochs": mixture_of(run, material).epochs(run.steps * run.batch_size)})
     started = time.perf_counter()
@@ -81,15 +75,15 @@ def execute(
     trained = time.perf_counter()
     if plan.role_of(name) != "primary_climb":
         base_LxNxF = _base(config, workdir, seed, name)
-        measure.measure_run(directory / name, run, materials, base_LxNxF, progress)
+        measure.measure_run(this, base_LxNxF, progress)
     if plan.role_of(name) in ("continual", "control") and material.problems:
         peak = None
         if plan.role_of(name) == "continual":
             solved = measured.solved(measurements.read(directory / name), name, material.new)
             peak = int(solved["steps"][stages.pooled_curve_C(solved["solved"]).argmax()])
-            measure.measure_patches(directory / name, run, material, peak)
+            measure.measure_patches(this, peak)
         names = world.World(plan.world_config(config), seed).tokens
-        diagnostics.measure(directory / name, run, material, base_LxNxF, peak, names)
+        diagnostics.measure(this, base_LxNxF, peak, names)
     progress({"seconds": {"training": trained - started, "measuring": time.perf_counter() - trained}})
 
 
@@ -116,9 +110,10 @@ def _prober(config: ConfigDict, workdir, seed: int, name: str):
     run_dir, model = workdir / f"seed{seed}" / name, _model(run, materials[0])
     base_LxNxF = _base(config, workdir, seed, name)
 
-    def at_checkpoint(step: int, params: dict, seen: dict) -> None:
-        here = walk.Checkpoint(run_dir, run.seed, step, model, seen, params=params)
-        measure.measure_checkpoint(here, materials, base_LxNxF)
+    def at_checkpoint(seen: Seen, params: dict) -> None:
+        measure.measure_checkpoint(
+            walk.Checkpoint(run_dir, run.seed, model, seen, params=params), materials, base_LxNxF
+        )
 
     return at_checkpoint
 
@@ -148,8 +143,8 @@ def _base(config, workdir, seed, name) -> np.ndarray | None:
         return None
     key = (workdir, seed)
     if key not in _bases:
-        run_dir = workdir / f"seed{seed}" / "primary_only"
-        _bases[key] = measure.base_activations(run_dir, plan.make_run_config(config, "primary_only", seed), material)
+        run_dir, run = workdir / f"seed{seed}" / "primary_only", plan.make_run_config(config, "primary_only", seed)
+        _bases[key] = measure.base_activations(Run(parse("primary_only"), run, run_dir, (material,)))
     return _bases[key]
 
 
@@ -243,9 +238,9 @@ def measure_one(config: ConfigDict, workdir, seed: int, name: str) -> None:
         raise UserError(f"{run_dir} is not a run of a study, or has no checkpoint yet; train it first.")
     check_same_config(workdir, run_config.plain(config), writer=False)
     run, materials = plan.make_run_config(config, name, seed, workdir), _cached_materials(config, seed, name)
-    check_trained_as(run_dir, run, materials[0])
+    Run(parse(name), run, run_dir, tuple(materials)).check_trained_as()
     base = _base(config, workdir, seed, name) if name != "primary_only" or is_done(run_dir) else None
-    measure.measure_run(run_dir, run, materials, base)
+    measure.measure_run(Run(parse(name), run, run_dir, tuple(materials)), base)
 
 
 # --- the parent: who does what, and how far it is -------------------------------------------------------------------------
@@ -529,7 +524,7 @@ def _size(config, workdir, seed, name) -> dict:
     done = read_done(workdir / f"seed{seed}" / name)
     material = _cached_materials(config, config.seeds[0], name)[0]  # sizes do not depend on the seed
     model = _model(plan.make_run_config(config, name, seed, workdir), material)
-    return {"steps": done["step"], "tokens": done["tokens"], "flops": flops_per_token(model) * done["tokens"]}
+    return {"steps": done.step, "tokens": done.tokens, "flops": flops_per_token(model) * done.tokens}
 
 
 def _description(config, tasks, workdir, seconds) -> dict:

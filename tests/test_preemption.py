@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import test_hosts
-from helpers import environment, make_run, same, small_material, state_at
+from helpers import environment, make_run, run_in, same, small_material, state_at
 from test_study import CONFIG, PATIENCE, wait_until_gone, workers_in
 
 from babel_jax.evaluation import harness, judge
@@ -16,7 +16,7 @@ from babel_jax.evaluation.problems import Problem
 from babel_jax.evaluation.sandbox import Finished
 from babel_jax.evaluation.toolchains import Execution
 from babel_jax.measuring import study as measure
-from babel_jax.training import loop, preemption
+from babel_jax.training import loop, preemption, runs
 from babel_jax.training.checkpoint import Checkpoints
 
 MATERIAL = small_material()
@@ -89,7 +89,7 @@ def test_a_warning_before_the_first_step_costs_nothing(tmp_path, caught):
         loop.train(run, MATERIAL, tmp_path)
     preemption._warned.clear()
     loop.train(run, MATERIAL, tmp_path)
-    assert loop.last_step(tmp_path) == 5
+    assert runs.last_step(tmp_path) == 5
 
 
 def test_the_criterion_is_left_in_the_middle(tmp_path, caught):
@@ -110,7 +110,7 @@ def test_the_criterion_is_left_in_the_middle(tmp_path, caught):
 
 
 def test_waiting_for_another_process_ends_when_told_to(tmp_path, caught):
-    with loop.locked(tmp_path):
+    with runs.locked(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(preemption.Preempted):
             loop.train(make_run(steps=2), MATERIAL, tmp_path)
@@ -124,10 +124,10 @@ def test_measuring_stops_between_batches_and_goes_on(tmp_path, caught):
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(preemption.Preempted):
-        measure.measure_run(tmp_path, run, [MATERIAL], progress=after_the_first)
+        measure.measure_run(run_in(tmp_path, run, MATERIAL), progress=after_the_first)
     assert [path.name for path in (tmp_path / "measurements").iterdir()] == ["step_00000000.parquet"]
     preemption._warned.clear()
-    measure.measure_run(tmp_path, run, [MATERIAL])
+    measure.measure_run(run_in(tmp_path, run, MATERIAL))
     assert len(list((tmp_path / "measurements").iterdir())) == 3
 
 

@@ -19,7 +19,7 @@ from babel_jax.evaluation.problems import Problem, Suite, asked_in, reference
 from babel_jax.evaluation.sandbox import open_sandbox
 from babel_jax.evaluation.writers import Options
 from babel_jax.measuring import walk
-from babel_jax.training import hosts, loop, preemption
+from babel_jax.training import hosts, preemption, runs
 
 
 class Bench:
@@ -82,7 +82,7 @@ def evaluate_runs(
         first = next(walk.checkpoints(run_dir, steps))
         writer.check(options, first.model)
         # When a run began distinguishes it from another one of its name.
-        about = {"run": run_dir.name, "began": first.metadata.get("started"), "texts": writer.fingerprint}
+        about = {"run": run_dir.name, "began": first.seen.started, "texts": writer.fingerprint}
         with work_in(place, suites, options, about):
             skip = functools.partial(_is_evaluated, place)
             for checkpoint in walk.checkpoints(run_dir, steps, skip=skip):
@@ -279,7 +279,7 @@ def work_in(place, suites: list[Suite], options: Options, more: dict):
         **more,
     }
     path = place / "about.json"
-    with loop.locked(place):
+    with runs.locked(place):
         if path.exists():
             mend = "delete the folder to evaluate anew, or give another --out"
             different = _differences(files.read_json(path, {"options": dict}, mend), about)

@@ -19,12 +19,13 @@ from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate
 from babel_jax.material import Material, Problems
 from babel_jax.measuring import walk
-from babel_jax.measuring.study import layout
+from babel_jax.measuring.study import checkpoints
 from babel_jax.model import placement
 from babel_jax.model.decoder import unembed
 from babel_jax.probes import causes, drift, forward, neurons
 from babel_jax.probes.interventions import means
 from babel_jax.training import hosts
+from babel_jax.training.runs import Run
 
 SHARE = 0.05  # of all neurons: as many of those with the highest correlation are ablated
 # Checkpoint -> (kind of ablation, the sets that it is done to).
@@ -37,14 +38,7 @@ GRID_TOP = 5  # most probable tokens at every layer and checkpoint
 GRID_TOKENS = 12  # tokens that are followed through all layers and checkpoints
 
 
-def measure(
-    run_dir,
-    config,
-    material: Material,
-    base_LxNxF: np.ndarray | None,
-    peak_step: int | None,
-    names: Sequence[str] | None = None,
-) -> None:
+def measure(run: Run, base_LxNxF: np.ndarray | None, peak_step: int | None, names: Sequence[str] | None = None) -> None:
     """Measures a finished run whose problems are judged, unless that is done; what is written is written whole.
 
     Args:
@@ -56,7 +50,7 @@ def measure(
     Raises:
       UserError: `peak_step` is not a checkpoint of the run.
     """
-    run_dir = files.path(run_dir)
+    run_dir, material, model = run.directory, run.material, run.model
     paths = {part: run_dir / "measurements" / f"{part}.parquet" for part in ("causes", "drift")}
     grid_path = run_dir / "diagnostics" / "lens_grid.json"
     wanted = [paths["drift"], grid_path] + ([] if peak_step is None else [paths["causes"]])
@@ -65,11 +59,10 @@ def measure(
     steps = walk.steps_of(run_dir)
     if peak_step is not None and peak_step not in steps:
         raise UserError(f"{run_dir} has no checkpoint {peak_step} to ablate neurons at; there are {steps}.")
-    how = layout(config, material)
-    model, slots = how["model"], grid_slots(how["model"], material)
+    slots = grid_slots(model, material)
     rows = {"causes": [], "drift": []}
     sets_before, probability_C = None, []
-    for checkpoint in walk.checkpoints(run_dir, **how):
+    for checkpoint in checkpoints(run):
         params = walk.params_at(checkpoint, checkpoint.step)
         measured, probability_LxNxV = read(params, model, material, slots)
         probability_C.append(probability_LxNxV)

@@ -31,6 +31,8 @@ from babel_jax.probes import (
 )
 from babel_jax.probes import interventions as do
 from babel_jax.training import hosts
+from babel_jax.training.checkpoint import Seen
+from babel_jax.training.runs import seed_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +200,7 @@ def _measure(checkpoint: walk.Checkpoint, material, place, options, tokenizer, g
     if hosts.is_first():
         about = _about(model, material, options, tokenizer) | {
             "parameters": artefacts.parameter_fingerprint(params) if jax.process_count() == 1 else None,
-            "tokens_by_language": checkpoint.tokens_by_language,
+            "tokens_by_language": checkpoint.seen.tokens_by_language,
         }
         arrays, table = _paths(place, checkpoint.step)
         artefacts.save(arrays, _arrays(measured), about | _of_checkpoint(checkpoint))
@@ -211,8 +213,8 @@ def _of_checkpoint(checkpoint: walk.Checkpoint) -> dict:
     return {
         "run": checkpoint.name,
         "step": checkpoint.step,
-        "tokens": checkpoint.tokens,
-        "started": checkpoint.metadata["started"],
+        "tokens": checkpoint.seen.tokens,
+        "started": checkpoint.seen.started,
     }
 
 
@@ -384,7 +386,7 @@ def _across(place, last: walk.Checkpoint, material, options, tokenizer, coming: 
             name: value
             for name, value in _about(last.model, material, options, tokenizer).items()
             if name not in ("run", "step", "tokens", "parameters")
-        } | {"run": last.name, "started": last.metadata["started"]}
+        } | {"run": last.name, "started": last.seen.started}
         found = [_load(path, expect) for path in sorted(place.glob("step_*.npz"))]
         measured_C, about_C = zip(*found, strict=True)
         steps = [about["step"] for about in about_C]
@@ -400,7 +402,8 @@ def _across(place, last: walk.Checkpoint, material, options, tokenizer, coming: 
         frames = []
         for about, measured, moved in zip(about_C, measured_C, moved_C, strict=True):
             rows = neurons.count_rows(measured, material.primary, fixed=fixed) + moved
-            frames += walk.completed(dataclasses.replace(last, step=about["step"], metadata=about), rows)
+            seen = Seen(about["step"], about["tokens"], about["tokens_by_language"])
+            frames += walk.completed(dataclasses.replace(last, seen=seen), rows)
         measurements.write(place / "measurements" / "across.parquet", measurements.table(frames))
     hosts.barrier(f"probed {last.run_dir}")
 
@@ -409,7 +412,7 @@ def _across_seeds(places: dict, out) -> None:
     """How alike the neurons of the same run with other seeds are, at steps that all have: `out`/seeds/measurements/."""
     groups: dict[str, dict] = {}
     for run_dir, place in places.items():
-        groups.setdefault(run_dir.name, {}).setdefault(walk.seed_of(run_dir), place)
+        groups.setdefault(run_dir.name, {}).setdefault(seed_of(run_dir), place)
     for name, place_of in groups.items():
         if len(place_of) < 2 or not hosts.is_first():
             continue

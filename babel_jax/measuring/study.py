@@ -1,11 +1,11 @@
 """What a study measures at its runs' checkpoints: one Parquet file a checkpoint, and one of the last with parts of the peak."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from babel_jax import files, statistics
+from babel_jax import statistics
 from babel_jax.evaluation.generate import generate
 from babel_jax.material import Material
 from babel_jax.measuring import walk
@@ -14,8 +14,7 @@ from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import forward, lens, neurons
 from babel_jax.probes.interventions import restore
 from babel_jax.training import hosts
-from babel_jax.training.config import decoder_config
-from babel_jax.training.loop import last_step
+from babel_jax.training.runs import Run
 
 # Parts of the parameters that a representation patch restores from another checkpoint, see `interventions.restore`.
 PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), "ffn": ("blocks/ffn_",)}
@@ -131,9 +130,9 @@ def checkpoint_rows(params, model, material: Material, base_LxNxF: np.ndarray | 
     return rows
 
 
-def base_activations(run_dir, config, material: Material) -> np.ndarray:
+def base_activations(run: Run) -> np.ndarray:
     """The last checkpoint's FFN activations at the primary language's slots, [L, N, F]."""
-    (last,) = walk.checkpoints(files.path(run_dir), (last_step(run_dir),), **layout(config, material))
+    material, (last,) = run.material, checkpoints(run, (run.last_step(),))
     params = walk.params_at(last, last.step)
     # All slots, of which some are not wanted: the same executable as at every checkpoint.
     found = forward.measure(
@@ -148,30 +147,26 @@ def base_activations(run_dir, config, material: Material) -> np.ndarray:
     return found["slots"][material.primary]["ffn_LxNxF"]
 
 
-def layout(config, material: Material) -> dict:
-    """The decoder of a study's run and the mesh that it is trained on, as `walk.checkpoints` takes them."""
-    model = decoder_config(config, material.vocab_size, material.max_length, material.frozen_rows)
-    return {"model": model, "mesh": make_mesh(**config.mesh.to_dict())}
+def checkpoints(run: Run, steps=(), **how) -> Iterator[walk.Checkpoint]:
+    """The checkpoints of a study's run, of its own model and on its own mesh; see `walk.checkpoints`."""
+    mesh = make_mesh(**run.config.mesh.to_dict())
+    return walk.checkpoints(run.directory, steps, model=run.model, mesh=mesh, **how)
 
 
 def measure_run(
-    run_dir,
-    config,
-    materials: list[Material],
-    base_LxNxF: np.ndarray | None = None,
-    progress: Callable[[dict], None] = lambda message: None,
+    run: Run, base_LxNxF: np.ndarray | None = None, progress: Callable[[dict], None] = lambda message: None
 ) -> None:
-    """Measures every checkpoint of a run that is not measured yet, into `run_dir/measurements/step_*.parquet`."""
-    run_dir = files.path(run_dir)
-    how = layout(config, materials[0])
-    skip = functools.partial(_is_measured, run_dir)
-    for checkpoint in walk.checkpoints(run_dir, skip=skip, progress=progress, **how):
+    """Measures every checkpoint of a run that is not measured yet, into its `measurements/step_*.parquet`."""
+    skip = functools.partial(_is_measured, run.directory)
+    for checkpoint in checkpoints(run, skip=skip, progress=progress):
         if here := walk.restored(checkpoint):
-            measure_checkpoint(here, materials, base_LxNxF)
-    hosts.barrier(f"measured {run_dir}")
+            measure_checkpoint(here, run.materials, base_LxNxF)
+    hosts.barrier(f"measured {run.directory}")
 
 
-def measure_checkpoint(checkpoint: walk.Checkpoint, materials: list[Material], base_LxNxF: np.ndarray | None) -> None:
+def measure_checkpoint(
+    checkpoint: walk.Checkpoint, materials: Sequence[Material], base_LxNxF: np.ndarray | None
+) -> None:
     """Writes what is measured at a checkpoint to `measurements/step_*.parquet` of its run, unless that stands there.
 
     Args:
@@ -203,13 +198,12 @@ def _path(run_dir, step: int):
     return run_dir / "measurements" / f"{walk.file_name(step)}.parquet"
 
 
-def measure_patches(run_dir, config, material: Material, from_step: int) -> None:
+def measure_patches(run: Run, from_step: int) -> None:
     """The last checkpoint with parts of its parameters restored from `from_step`: lost knowledge, or lost access to it?"""
-    run_dir = files.path(run_dir)
-    path = run_dir / "measurements" / "patches.parquet"
+    path = run.directory / "measurements" / "patches.parquet"
     if hosts.agree(path.exists()):
         return
-    (last,) = walk.checkpoints(run_dir, (last_step(run_dir),), **layout(config, material))
+    material, (last,) = run.material, checkpoints(run, (run.last_step(),))
     end, peak = walk.params_at(last, last.step), walk.params_at(last, from_step)
     rows = []
     for patched, prefixes in PATCHES.items():

@@ -20,9 +20,10 @@ from babel_jax.errors import UserError, printable
 from babel_jax.model import attention, placement
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.model.sharding import make_mesh
-from babel_jax.training import hosts, loop, preemption
-from babel_jax.training.checkpoint import Checkpoints, restore_params
+from babel_jax.training import hosts, preemption
+from babel_jax.training.checkpoint import Checkpoints, Metadata, Seen, restore_params
 from babel_jax.training.config import plain
+from babel_jax.training.runs import seed_of
 
 POLL_SECONDS = 5
 LAST = (-1,)  # a choice of steps: the last one
@@ -35,16 +36,15 @@ class Checkpoint:
     Attributes:
       run_dir, seed: of the run; its name is that of its directory.
       model: the decoder that its parameters are of, computed as this machine can.
-      metadata: what the run said when it saved: at least "tokens" and "tokens_by_language", from the disk also "started".
+      seen: how far the run was; of a saved checkpoint all that it says of itself (`Metadata`).
       mesh: where `restored` puts the parameters; None: they are here.
       params: None until `restored`.
     """
 
     run_dir: object
     seed: int
-    step: int
     model: DecoderConfig
-    metadata: dict
+    seen: Seen
     mesh: Mesh | None = None
     params: dict | None = None
 
@@ -53,13 +53,8 @@ class Checkpoint:
         return self.run_dir.name
 
     @property
-    def tokens(self) -> int:
-        """Tokens that the run had seen."""
-        return self.metadata["tokens"]
-
-    @property
-    def tokens_by_language(self) -> dict[str, int]:
-        return self.metadata["tokens_by_language"]
+    def step(self) -> int:
+        return self.seen.step
 
     @property
     def file_name(self) -> str:
@@ -94,12 +89,6 @@ def run_directories(patterns) -> list:
             )
         found |= dict.fromkeys(runs)
     return list(found)
-
-
-def seed_of(run_dir) -> int:
-    """The run's seed; 0 for a model that was not trained here."""
-    path = run_dir / "config.json"
-    return files.read_json(path, loop.RUN, "put back a copy of it")["config"].get("seed", 0) if path.exists() else 0
 
 
 def places_of(run_dirs, out, doing: str) -> dict:
@@ -148,9 +137,9 @@ def params_at(checkpoint: Checkpoint, step: int) -> dict:
     return restore_params(checkpoint.run_dir, step, abstract, plain(checkpoint.model))
 
 
-def stored_model(metadata: dict) -> DecoderConfig:
+def stored_model(metadata: Metadata) -> DecoderConfig:
     """The decoder of a checkpoint, computed as this machine can: that does not change what its parameters mean."""
-    stored = metadata["model"]
+    stored = metadata.model
     backend = attention.resolve(
         "auto", jax.default_backend(), stored["width"] // stored["heads"], stored["max_length"], stored["dtype"]
     )
@@ -163,7 +152,7 @@ def _opened(run_dir, step: int, model: DecoderConfig | None, mesh: Mesh | None) 
         with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
             metadata = checkpoints.metadata(step)
         model, mesh = model or stored_model(metadata), mesh or make_mesh(data=1, fsdp=-1)
-        return Checkpoint(run_dir, seed_of(run_dir), step, model, metadata, mesh)
+        return Checkpoint(run_dir, seed_of(run_dir), model, metadata, mesh)
 
 
 @contextlib.contextmanager
@@ -252,8 +241,8 @@ def completed(checkpoint: Checkpoint, rows: list[dict]) -> list[dict]:
         run=checkpoint.name,
         seed=checkpoint.seed,
         step=checkpoint.step,
-        tokens=checkpoint.tokens,
-        tokens_by_language=checkpoint.tokens_by_language,
+        tokens=checkpoint.seen.tokens,
+        tokens_by_language=checkpoint.seen.tokens_by_language,
     )
     return [measurements.row(**common, **row) for row in rows]
 
