@@ -12,7 +12,6 @@ import json
 import numpy as np
 
 from babel_jax import candidates, evolution, files, measurements, mixtures, run_names, statistics
-from babel_jax.arguments import SEEDS
 from babel_jax.bridge import Keyed
 from babel_jax.corpus import mixture
 from babel_jax.errors import UserError
@@ -25,6 +24,7 @@ from babel_jax.evolution.mixes import MACRO, Mix, mixes
 from babel_jax.evolution.observation import Observation, observation
 from babel_jax.evolution.rows import select, solved, view
 from babel_jax.evolution.stages import Stages
+from babel_jax.limits import SEEDS
 from babel_jax.optimum import algorithm1, compare, laws, rivals, schedules, sources
 from babel_jax.optimum.algorithm1 import Amounts, Corpus
 from babel_jax.optimum.compare import Comparison, Guard

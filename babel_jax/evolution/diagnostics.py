@@ -1,4 +1,4 @@
-"""Reading back what `evaluation/diagnostics.py` measured: causes, drift of neurons, the lens grid. Pure functions.
+"""Reading back what `measuring/diagnostics.py` measured: causes, drift of neurons, the lens grid. Pure functions.
 
 Letters: S seeds, C checkpoints, L layers. All intervals are of 95 %.
 """
@@ -18,7 +18,7 @@ from babel_jax.statistics import Effect, Estimate
 
 KINDS = ("births", "deaths", "size")
 _EACH_LAYER = [[[float]]]  # at each checkpoint
-GRID = {  # what `evaluation.diagnostics.lens_grid` writes
+GRID = {  # what `measuring.diagnostics.lens_grid` writes
     "primary?": str,
     "new?": str,
     "steps": [int],
@@ -238,7 +238,7 @@ def read_lens_grid(file) -> dict:
 
 
 def lens_grid(grid: dict) -> dict:
-    """A run's `diagnostics/lens_grid.json` (`evaluation.diagnostics.lens_grid`) as arrays.
+    """A run's `diagnostics/lens_grid.json` (`measuring.diagnostics.lens_grid`) as arrays.
 
     Returns: the same dict with, in each slot, `top_CxLx5` (ids), `top_probability_CxLx5` and `probability_CxLxM` of the M
     `tokens`, probabilities in [0, 1].
