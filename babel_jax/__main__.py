@@ -12,8 +12,8 @@ import warnings
 from pathlib import Path
 
 from babel_jax import arguments as kinds
-from babel_jax import machine
-from babel_jax.errors import Parser, UserError, printable, refusal, unknown_name
+from babel_jax import limits, machine
+from babel_jax.errors import Parser, UserError, printable, refusal, shown, unknown_name
 
 VERBS = {
     "study": "the whole story: train, measure, propose a corpus, train on it, report",
@@ -112,7 +112,7 @@ def load_config(path: str, settings: list[str]):
 
     given = schema.from_python(path, "config", "configs/")
     if not isinstance(given, ConfigDict):
-        raise UserError(f"get_config() of {path} returns {schema.shown(given)}; it must return a ConfigDict.")
+        raise UserError(f"get_config() of {path} returns {shown(given)}; it must return a ConfigDict.")
     changes = plan.STUDY.check(given)
     for setting in settings:
         key, equals, text = setting.removeprefix("--config.").partition("=")
@@ -188,7 +188,7 @@ def _config_help() -> str:
 
 
 def _seed_option(parser, default: int | None = 0, whose: str | None = None) -> None:
-    parser.add_argument("--seed", type=kinds.integer(0, kinds.LARGEST_SEED), default=default, help=whose)
+    parser.add_argument("--seed", type=kinds.integer(0, limits.LARGEST_SEED), default=default, help=whose)
 
 
 def _checkpoints_option(parser, **settings) -> None:
@@ -323,7 +323,7 @@ def probe(arguments: list[str]) -> None:
     )
     parser.add_argument("--threshold_scope", default="per_checkpoint", help="or pooled, or reference_checkpoint")
     parser.add_argument(
-        "--reference_step", type=kinds.integer(0, kinds.LARGEST_STEP), help="of threshold_scope=reference_checkpoint"
+        "--reference_step", type=kinds.integer(0, limits.LARGEST_STEP), help="of threshold_scope=reference_checkpoint"
     )
     parser.add_argument(
         "--definitions",
@@ -346,7 +346,9 @@ def probe(arguments: list[str]) -> None:
         "--restore", type=_parts, default=(), help="parts of the parameters, such as embed_table;head[3]"
     )
     parser.add_argument(
-        "--restore_step", type=kinds.integer(0, kinds.LARGEST_STEP), help="the step of the run that they are taken from"
+        "--restore_step",
+        type=kinds.integer(0, limits.LARGEST_STEP),
+        help="the step of the run that they are taken from",
     )
     parser.add_argument("--follow", action="store_true", help="go on until each run is done")
     _several_hosts(parser)
@@ -414,7 +416,7 @@ def convert(arguments: list[str]) -> None:
     parser.add_argument("--run", type=kinds.place, required=True, metavar="DIR", help="a run's directory")
     parser.add_argument(
         "--step",
-        type=kinds.integer(0, kinds.LARGEST_STEP),
+        type=kinds.integer(0, limits.LARGEST_STEP),
         help="write this checkpoint of the run to --huggingface; without it: read",
     )
     parsed = parser.parse_args(arguments)

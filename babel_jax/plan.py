@@ -7,11 +7,11 @@ from types import MappingProxyType
 from ml_collections import ConfigDict
 
 from babel_jax import candidates, files, mixtures
-from babel_jax.arguments import MOST_TOKENS
 from babel_jax.corpus.material import material as corpus_material
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evolution import measured
 from babel_jax.languages import LANGUAGES
+from babel_jax.limits import MOST_TOKENS
 from babel_jax.material import Material
 from babel_jax.optimum import algorithm1
 from babel_jax.organism import world

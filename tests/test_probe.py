@@ -18,6 +18,7 @@ from babel_jax.evaluation.generate import generate
 from babel_jax.measuring import probe as sweep
 from babel_jax.model import placement
 from babel_jax.probes import artefacts, forward, neurons, tuned_lens
+from babel_jax.training.checkpoint import Metadata
 from babel_jax.training.loop import train
 
 MATERIAL = small_material()
@@ -71,7 +72,7 @@ def test_every_checkpoint_is_measured_once_by_one_executable(run, tmp_path, monk
 
 
 def metadata(run):
-    return json.loads((run / "checkpoints" / "6" / "metadata" / "metadata").read_text())
+    return Metadata.from_json(json.loads((run / "checkpoints" / "6" / "metadata" / "metadata").read_text()))
 
 
 def test_what_was_interrupted_is_measured_again_alike(run, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ from babel_jax.evaluation.problems import Problem, Suite, asked_in, reference
 from babel_jax.evaluation.verdict_log import Verdict
 from babel_jax.evaluation.writers import Completion, Options
 from babel_jax.measuring import probe as sweep
-from babel_jax.training import hosts, loop, preemption
+from babel_jax.training import hosts, preemption, runs
 from babel_jax.training.checkpoint import Checkpoints
 
 
@@ -119,14 +119,14 @@ def evaluate_runs(run_dirs, texts: Callable, steps, session: Session) -> list[Pl
             metadata = checkpoints.metadata(wanted[0])
             writer.check(options, sweep.stored_model(metadata))
             # When a run began tells it from another one of its name.
-            about = {"run": run_dir.name, "began": metadata.get("started")}
+            about = {"run": run_dir.name, "began": metadata.started}
             with work_in(place, about | {"texts": writer.fingerprint}):
                 for step in wanted:
                     _evaluate_step(run_dir, step, checkpoints.metadata(step), writer, place)
     return list(places.values())
 
 
-def _evaluate_step(run_dir, step: int, metadata: dict, writer, place: Place) -> None:
+def _evaluate_step(run_dir, step: int, metadata, writer, place: Place) -> None:
     name, options, progress = f"step_{step:08d}", place.session.options, place.session.progress
     if hosts.agree(place.table(name).exists()):
         return
@@ -144,7 +144,7 @@ def _evaluate_step(run_dir, step: int, metadata: dict, writer, place: Place) -> 
         verdicts = place.verdicts(samples_of(place.asked, written.completions, options), name)
         rows += scores.rows(verdicts, place.asked, options.k)
     if hosts.is_first():
-        place.keep(name, sweep.completed(rows, run_dir, step, metadata), verdicts)
+        place.keep(name, sweep.completed(rows, run_dir, metadata), verdicts)
     hosts.barrier(f"evaluated {run_dir} {step}")
 
 
@@ -291,7 +291,7 @@ def work_in(place: Place, more: dict):
         **more,
     }
     path = folder / "about.json"
-    with loop.locked(folder):
+    with runs.locked(folder):
         if path.exists():
             mend = "delete the folder to evaluate anew, or give another --out"
             different = _differences(files.read_json(path, {"options": dict}, mend), about)

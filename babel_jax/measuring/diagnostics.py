@@ -84,7 +84,7 @@ def measure(
             for at in [] if peak_step is None else _places(step, peak_step, steps[-1]):
                 found["causes"] += cause_rows(params, model, material, measured, base_LxNxF, at)
             seen = checkpoints.metadata(step)
-            about = {"tokens": seen["tokens"], "tokens_by_language": seen["tokens_by_language"]}
+            about = {"tokens": seen.tokens, "tokens_by_language": seen.tokens_by_language}
             for part, here in found.items():
                 rows[part] += [measurements.row(run=name, seed=config.seed, step=step, **about, **row) for row in here]
     if hosts.is_first():
