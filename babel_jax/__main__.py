@@ -217,13 +217,13 @@ def _study_arguments(verb: str, arguments: list[str]):
             "--jobs", type=kinds.jobs(), default=_default_jobs(), help="runs side by side (default: %(default)s)"
         )
     else:
-        parser.add_argument("--run", required=True, help="such as continual, or mix_0.5000")
+        parser.add_argument("--run", required=True, help="its name in the study, such as continual or mix_0.5000")
         _seed_option(parser, whose="which of the study's seeds (default: %(default)s)")
         parser.add_argument(
             "--mixture",
             type=kinds.place,
             metavar="FILE",
-            help="of `corpus mix` or `optimize`, for this run or --run=mix",
+            help="a mixture file of `corpus mix` or `optimize`, for this run or for --run=mix",
         )
     if verb == "train":
         parser.add_argument(
@@ -247,7 +247,7 @@ def _study_arguments(verb: str, arguments: list[str]):
 
 def _several_hosts(parser) -> None:
     several = parser.add_argument_group(
-        "several hosts", "found by itself on a TPU pod and under srun; else give all three"
+        "several hosts", "found automatically on a TPU pod and under srun; elsewhere give all three"
     )
     several.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 runs, and a free port there")
     several.add_argument(
@@ -313,7 +313,11 @@ def probe(arguments: list[str]) -> None:
     what.add_argument(
         "--prompts", type=kinds.place, help="a file of prompts of your own (JSON Lines, see probes/prompts.py)"
     )
-    what.add_argument("--identifiers", default="first", help="first, prefix or sequence (default: %(default)s)")
+    what.add_argument(
+        "--identifiers",
+        default="first",
+        help="which tokens stand for an identifier: first, prefix or sequence (default: %(default)s)",
+    )
     _steps_option(parser)
     parser.add_argument(
         "--layers",
@@ -321,36 +325,50 @@ def probe(arguments: list[str]) -> None:
         default="inner",
         help="inner, middle, or a list: 2,3 (default: %(default)s)",
     )
-    parser.add_argument("--threshold_scope", default="per_checkpoint", help="or pooled, or reference_checkpoint")
     parser.add_argument(
-        "--reference_step", type=kinds.integer(0, limits.LARGEST_STEP), help="of threshold_scope=reference_checkpoint"
+        "--threshold_scope",
+        default="per_checkpoint",
+        help="where LAPE's thresholds come from: per_checkpoint (default), pooled or reference_checkpoint",
+    )
+    parser.add_argument(
+        "--reference_step",
+        type=kinds.integer(0, limits.LARGEST_STEP),
+        help="the checkpoint of --threshold_scope=reference_checkpoint",
     )
     parser.add_argument(
         "--definitions",
         type=kinds.names,
         default=(),
-        help="pls, centroid_type1, centroid_type2, causal: passes of their own",
+        help="also find neurons by pls, centroid_type1, centroid_type2 or causal; each takes passes of its own",
     )
     parser.add_argument(
         "--tuned_lens",
         type=kinds.integer(0, 10**6),
         default=0,
         metavar="STEPS",
-        help="train one for each checkpoint",
-    )
-    parser.add_argument("--interventions", type=kinds.names, default=(), help="zero, mean: on each language's neurons")
-    parser.add_argument(
-        "--random_sets", type=kinds.integer(1, 10**4), default=20, help="to compare them with (default: %(default)s)"
+        help="train a tuned lens with so many steps for each checkpoint (default: none)",
     )
     parser.add_argument(
-        "--restore", type=_parts, default=(), help="parts of the parameters, such as embed_table;head[3]"
+        "--interventions", type=kinds.names, default=(), help="change each language's neurons: zero, mean or both"
+    )
+    parser.add_argument(
+        "--random_sets",
+        type=kinds.integer(1, 10**4),
+        default=20,
+        help="random sets of neurons to compare --interventions with (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--restore",
+        type=_parts,
+        default=(),
+        help="take these parts of the parameters from --restore_step, such as embed_table;head[3]",
     )
     parser.add_argument(
         "--restore_step",
         type=kinds.integer(0, limits.LARGEST_STEP),
-        help="the step of the run that they are taken from",
+        help="the step of the same run that --restore takes them from",
     )
-    parser.add_argument("--follow", action="store_true", help="go on until each run is done")
+    parser.add_argument("--follow", action="store_true", help="wait for further checkpoints until each run is done")
     _several_hosts(parser)
     parsed, settings = parser.parse_known_args(arguments)
     if settings and not parsed.config:
@@ -363,12 +381,13 @@ def probe(arguments: list[str]) -> None:
 
     from babel_jax import texts
     from babel_jax.evaluation.generate import generate
-    from babel_jax.measuring import probe as sweep
+    from babel_jax.measuring import probe as room
+    from babel_jax.measuring import walk
     from babel_jax.training import hosts, preemption
 
     hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
     preemption.install()
-    options = sweep.Options(
+    options = room.Options(
         parsed.languages,
         parsed.steps,
         parsed.layers,
@@ -387,7 +406,7 @@ def probe(arguments: list[str]) -> None:
         prompts=parsed.prompts,
         identifiers=parsed.identifiers,
     )
-    runs = sweep.run_directories(parsed.checkpoints)
+    runs = walk.run_directories(parsed.checkpoints)
     interval = 0.5 if sys.stderr.isatty() else 15
     with tqdm(desc="probe", unit="checkpoint", dynamic_ncols=True, file=sys.stderr, mininterval=interval) as bar:
 
@@ -396,7 +415,7 @@ def probe(arguments: list[str]) -> None:
             bar.set_description(printable(message["run"]), refresh=False)
             bar.update(message["checkpoint"] - bar.n)
 
-        for place in sweep.probe(runs, read, parsed.out, options, generate, parsed.follow, progress):
+        for place in room.probe(runs, read, parsed.out, options, generate, parsed.follow, progress):
             bar.write(f"measurements: {printable(place)}/measurements", file=sys.stdout)
 
 
@@ -445,7 +464,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
     parsed = _suite_arguments(arguments)
     from babel_jax import texts
     from babel_jax.evaluation import harness, judge, results
-    from babel_jax.measuring import probe as sweep
+    from babel_jax.measuring import walk
     from babel_jax.training import hosts, preemption
 
     for other in filter(None, (parsed.against, parsed.primary_only, parsed.new_only)):
@@ -456,7 +475,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
     options = harness.Options(**{name: getattr(parsed, name) for name in names})
     read = texts.SuiteTexts(tuple(parsed.suite), parsed.languages, parsed.corpus)
     if parsed.checkpoints:
-        runs = sweep.run_directories(parsed.checkpoints)
+        runs = walk.run_directories(parsed.checkpoints)
     else:
         suites = read.given()
         given = (

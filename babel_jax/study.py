@@ -23,7 +23,7 @@ from babel_jax.errors import UserError, printable, refusal
 from babel_jax.evolution import measured, stages
 from babel_jax.files import content_hash, read_json, write_json
 from babel_jax.material import Material
-from babel_jax.measuring import diagnostics
+from babel_jax.measuring import diagnostics, walk
 from babel_jax.measuring import study as measure
 from babel_jax.model import placement
 from babel_jax.model.flops import flops_per_token
@@ -55,8 +55,9 @@ def execute(
     def reached(params) -> bool:
         return measure.problem_accuracy(params, _model(run, material), material, material.primary) > run.stop_accuracy
 
-    if is_done(directory / name):
-        Run(parse(name), run, directory / name, tuple(materials)).check_trained_as()
+    this = Run(parse(name), run, directory / name, tuple(materials))
+    if this.is_done():
+        this.check_trained_as()
     else:
         progress({"epochs": mixture_of(run, material).epochs(run.steps * run.batch_size)})
     started = time.perf_counter()
@@ -74,15 +75,15 @@ def execute(
     trained = time.perf_counter()
     if plan.role_of(name) != "primary_climb":
         base_LxNxF = _base(config, workdir, seed, name)
-        measure.measure_run(directory / name, name, run, materials, base_LxNxF, progress)
+        measure.measure_run(this, base_LxNxF, progress)
     if plan.role_of(name) in ("continual", "control") and material.problems:
         peak = None
         if plan.role_of(name) == "continual":
             solved = measured.solved(measurements.read(directory / name), name, material.new)
             peak = int(solved["steps"][stages.pooled_curve_C(solved["solved"]).argmax()])
-            measure.measure_patches(directory / name, name, run, material, peak)
+            measure.measure_patches(this, peak)
         names = world.World(plan.world_config(config), seed).tokens
-        diagnostics.measure(directory / name, name, run, material, base_LxNxF, peak, names)
+        diagnostics.measure(this, base_LxNxF, peak, names)
     progress({"seconds": {"training": trained - started, "measuring": time.perf_counter() - trained}})
 
 
@@ -110,7 +111,9 @@ def _prober(config: ConfigDict, workdir, seed: int, name: str):
     base_LxNxF = _base(config, workdir, seed, name)
 
     def at_checkpoint(seen: Seen, params: dict) -> None:
-        measure.measure_checkpoint(run_dir, name, run, model, materials, base_LxNxF, params, seen)
+        measure.measure_checkpoint(
+            walk.Checkpoint(run_dir, run.seed, model, seen, params=params), materials, base_LxNxF
+        )
 
     return at_checkpoint
 
@@ -140,8 +143,8 @@ def _base(config, workdir, seed, name) -> np.ndarray | None:
         return None
     key = (workdir, seed)
     if key not in _bases:
-        run_dir = workdir / f"seed{seed}" / "primary_only"
-        _bases[key] = measure.base_activations(run_dir, plan.make_run_config(config, "primary_only", seed), material)
+        run_dir, run = workdir / f"seed{seed}" / "primary_only", plan.make_run_config(config, "primary_only", seed)
+        _bases[key] = measure.base_activations(Run(parse("primary_only"), run, run_dir, (material,)))
     return _bases[key]
 
 
@@ -237,7 +240,7 @@ def measure_one(config: ConfigDict, workdir, seed: int, name: str) -> None:
     run, materials = plan.make_run_config(config, name, seed, workdir), _cached_materials(config, seed, name)
     Run(parse(name), run, run_dir, tuple(materials)).check_trained_as()
     base = _base(config, workdir, seed, name) if name != "primary_only" or is_done(run_dir) else None
-    measure.measure_run(run_dir, name, run, materials, base)
+    measure.measure_run(Run(parse(name), run, run_dir, tuple(materials)), base)
 
 
 # --- the parent: who does what, and how far it is -------------------------------------------------------------------------

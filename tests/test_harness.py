@@ -15,8 +15,8 @@ from babel_jax import files, measurements, texts
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.errors import UserError
 from babel_jax.evaluation import generate, harness, judge, problems, results, writers
-from babel_jax.measuring import probe as sweep
 from babel_jax.measuring import study as measure
+from babel_jax.measuring import walk
 from babel_jax.organism import world
 from babel_jax.training.checkpoint import Checkpoints, Metadata
 from babel_jax.training.config import plain
@@ -380,8 +380,7 @@ def test_the_worlds_problems_run_as_every_suites_do(tmp_path, bench):
     files.write_json(tmp_path / "config.json", study)
     files.write_json(run / "config.json", {"config": {"seed": 0}, "material": None})
     read = texts.SuiteTexts(("world",), ("php",))
-    (place,) = harness.evaluate_runs([run], read, (), harness.Session(tmp_path / "out", harness.Options(), bench))
-    params = sweep.restored(run, 0, config)
+from babel_jax.evaluation import generate, harness, judge, problems, results, writers
     truth = material.problems.judge("php", measure.completions(params, config, material, "php"))
     verdicts = results.verdicts_of(place.folder)
     assert [verdict.outcome == "passed" for verdict in verdicts] == truth.tolist()

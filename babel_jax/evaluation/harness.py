@@ -18,9 +18,8 @@ from babel_jax.evaluation.judge import Bench, Sample
 from babel_jax.evaluation.problems import Problem, Suite, asked_in, reference
 from babel_jax.evaluation.verdict_log import Verdict
 from babel_jax.evaluation.writers import Completion, Options
-from babel_jax.measuring import probe as sweep
+from babel_jax.measuring import walk
 from babel_jax.training import hosts, preemption, runs
-from babel_jax.training.checkpoint import Checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +52,9 @@ class Place:
 
     def table(self, name: str):
         return self.folder / "measurements" / f"{name}.parquet"
+
+    def is_evaluated(self, step: int) -> bool:
+        return self.table(walk.file_name(step)).exists()
 
     def verdicts(self, samples: list[Sample], name: str) -> list[Verdict]:
         """The verdicts of all samples; checkpoints of one place share what they have in common."""
@@ -89,7 +91,7 @@ def evaluate_runs(run_dirs, texts: Callable, steps, session: Session) -> list[Pl
     """Writes, judges and scores at every chosen checkpoint of every run; returns their places below `session.out`.
 
     Args:
-      run_dirs: from `sweep.run_directories`.
+      run_dirs: from `walk.run_directories`.
       texts: run directory -> (suites, the writer of its completions).
       steps: which checkpoints; () for all, (-1,) for the last.
 
@@ -99,53 +101,46 @@ def evaluate_runs(run_dirs, texts: Callable, steps, session: Session) -> list[Pl
     options = session.options
     if options.samples > 1 and not options.temperature:
         raise UserError(f"{options.samples} greedy samples are all the same; add --temperature, such as 0.8.")
-    places = {}
-    for run_dir in run_dirs:
-        folder = files.path(session.out) / run_dir.parent.name / run_dir.name
-        if folder in places:
-            raise UserError(f"two runs are called {folder.parent.name}/{folder.name}; evaluate them into two folders.")
+    places = []
+    for run_dir, folder in walk.places_of(run_dirs, session.out, "evaluate").items():
         if folder == run_dir:
             raise UserError(f"--out={session.out} is where {run_dir} keeps its own measurements; give another folder.")
         suites, writer = texts(run_dir)
-        place = places[folder] = Place(folder, suites, session)
+        place = Place(folder, suites, session)
+        places.append(place)
         if options.likelihood:
             _need_solutions(suites, "--likelihood", "leave it out")
         if session.bench:
             session.bench.ready(problem.language for problem in place.asked)
-        with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
-            wanted = sweep.wanted_steps(checkpoints.steps(), steps, run_dir, more_to_come=False)
-            if not wanted:
-                raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
-            metadata = checkpoints.metadata(wanted[0])
-            writer.check(options, sweep.stored_model(metadata))
-            # When a run began tells it from another one of its name.
-            about = {"run": run_dir.name, "began": metadata.started}
-            with work_in(place, about | {"texts": writer.fingerprint}):
-                for step in wanted:
-                    _evaluate_step(run_dir, step, checkpoints.metadata(step), writer, place)
-    return list(places.values())
+        first = next(walk.checkpoints(run_dir, steps))
+        writer.check(options, first.model)
+        # When a run began distinguishes it from another one of its name.
+        about = {"run": run_dir.name, "began": first.seen.started, "texts": writer.fingerprint}
+        with work_in(place, about):
+            for checkpoint in walk.checkpoints(run_dir, steps, skip=place.is_evaluated):
+                _evaluate_checkpoint(checkpoint, writer, place)
+    return places
 
 
-def _evaluate_step(run_dir, step: int, metadata, writer, place: Place) -> None:
-    name, options, progress = f"step_{step:08d}", place.session.options, place.session.progress
-    if hosts.agree(place.table(name).exists()):
-        return
+def _evaluate_checkpoint(checkpoint: walk.Checkpoint, writer, place: Place) -> None:
+    name, options, progress = checkpoint.file_name, place.session.options, place.session.progress
     written = CompletionLog(place.folder / "completions" / f"{name}.jsonl", options.samples)
     unwritten = written.unwritten(place.asked) if options.samples else []
     rows, verdicts = [], []
     if unwritten or options.likelihood:
-        model = sweep.stored_model(metadata)
-        params = sweep.restored(run_dir, step, model)
-        writer.write(params, model, unwritten, options, written, progress)
+        here = walk.restored(checkpoint)
+        if here is None:
+            return
+        writer.write(here.params, here.model, unwritten, options, written, progress)
         if options.likelihood:
-            rows += writer.likelihood(params, model, place.asked, options, progress)
-        del params  # the memory is the programs' now
+            rows += writer.likelihood(here.params, here.model, place.asked, options, progress)
+        del here  # the memory is the programs' now
     if place.session.bench:
         verdicts = place.verdicts(samples_of(place.asked, written.completions, options), name)
         rows += scores.rows(verdicts, place.asked, options.k)
     if hosts.is_first():
-        place.keep(name, sweep.completed(rows, run_dir, metadata), verdicts)
-    hosts.barrier(f"evaluated {run_dir} {step}")
+        place.keep(name, walk.completed(checkpoint, rows), verdicts)
+    hosts.barrier(f"evaluated {checkpoint.run_dir} {checkpoint.step}")
 
 
 @dataclasses.dataclass(frozen=True)
