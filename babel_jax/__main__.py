@@ -367,12 +367,13 @@ def probe(arguments: list[str]) -> None:
 
     from babel_jax import texts
     from babel_jax.evaluation.generate import generate
-    from babel_jax.measuring import probe as sweep
+    from babel_jax.measuring import probe as room
+    from babel_jax.measuring import walk
     from babel_jax.training import hosts, preemption
 
     hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
     preemption.install()
-    options = sweep.Options(
+    options = room.Options(
         parsed.languages,
         parsed.steps,
         parsed.layers,
@@ -391,7 +392,7 @@ def probe(arguments: list[str]) -> None:
         prompts=parsed.prompts,
         identifiers=parsed.identifiers,
     )
-    runs = sweep.run_directories(parsed.checkpoints)
+    runs = walk.run_directories(parsed.checkpoints)
     interval = 0.5 if sys.stderr.isatty() else 15
     with tqdm(desc="probe", unit="checkpoint", dynamic_ncols=True, file=sys.stderr, mininterval=interval) as bar:
 
@@ -400,7 +401,7 @@ def probe(arguments: list[str]) -> None:
             bar.set_description(printable(message["run"]), refresh=False)
             bar.update(message["checkpoint"] - bar.n)
 
-        for place in sweep.probe(runs, read, parsed.out, options, generate, parsed.follow, progress):
+        for place in room.probe(runs, read, parsed.out, options, generate, parsed.follow, progress):
             bar.write(f"measurements: {printable(place)}/measurements", file=sys.stdout)
 
 
@@ -524,7 +525,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
 
     from babel_jax import texts
     from babel_jax.evaluation import harness, results
-    from babel_jax.measuring import probe as sweep
+    from babel_jax.measuring import walk
     from babel_jax.report import suites as suites_report
     from babel_jax.training import hosts, preemption
 
@@ -542,7 +543,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
     )
     read = texts.SuiteTexts(tuple(parsed.suite), parsed.languages, parsed.corpus)
     if parsed.checkpoints:
-        runs = sweep.run_directories(parsed.checkpoints)
+        runs = walk.run_directories(parsed.checkpoints)
     else:
         suites = read.given()
         records = (

@@ -2,7 +2,7 @@
 
 import collections
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -192,7 +192,7 @@ class Study:
         name = run_names.parse(text, self.languages)
         if name.role not in self.config.runs:
             raise unknown_name("run", text, [*self.config.runs, "mix_0.5000"])
-        self.language_of(name)  # with several languages it must say one
+        language_of(name, self.languages)  # with several languages it must say one
         if name.candidate and name.role not in ("mix", "replay"):
             raise unknown_name("run", text, [name.role])
         return name
@@ -250,7 +250,7 @@ class Study:
             return {"stages": (_stage(self.original),), "online": {"every": candidates.ADO_EVERY}}
         if name.role == "mix":
             return self._mix(name)
-        primary, new = self.config.primary, self.language_of(name)
+        primary, new = self.config.primary, language_of(name, self.languages)
         if name.role == "replay":
             share = _share_of(name)
             return {"stages": (_stage({primary: share, new: 1 - share}),)}
@@ -304,14 +304,6 @@ class Study:
         """The new languages' share of the tokens of the original corpus, to the four digits that name its mix."""
         return round(1 - self.original[self.config.primary] / sum(self.original.values()), 4)
 
-    def language_of(self, name: RunName) -> str | None:
-        """The new language of a run; None for one that has to do with all of them."""
-        if name.role not in PER_LANGUAGE:
-            return None
-        if not name.language and len(self.languages) > 1:
-            raise unknown_name("run", str(name), [str(name.in_language(language)) for language in self.languages])
-        return name.language or self.languages[0]
-
     def materials(self, seed: int) -> dict[str, Material]:
         """For each new language what the study trains on and measures it with, for one seed."""
         if seed not in self._materials:
@@ -320,15 +312,31 @@ class Study:
 
     def materials_of(self, name: RunName, seed: int) -> tuple[Material, ...]:
         """What a run is measured with: its language's material, or those of all new languages."""
-        language = self.language_of(name)
+        language = language_of(name, self.languages)
         return (self.materials(seed)[language],) if language else tuple(self.materials(seed).values())
 
     def base_activations(self, seed: int) -> np.ndarray:
         """The primary-only run's FFN activations at the primary's slots, by which functional neurons are identified."""
         if seed not in self._bases:
             run = self.run(RunName("primary_only"), seed)
-            self._bases[seed] = measuring.base_activations(run.directory, run.config, run.material)
+            self._bases[seed] = measuring.base_activations(run)
         return self._bases[seed]
+
+
+def language_of(name: RunName, languages: Sequence[str]) -> str | None:
+    """The new language of a run in a study of these; None for one that has to do with all of them."""
+    if name.role not in PER_LANGUAGE:
+        return None
+    if not name.language and len(languages) > 1:
+        raise unknown_name("run", str(name), [str(name.in_language(language)) for language in languages])
+    return name.language or languages[0]
+
+
+def load_material(config: ConfigDict, seed: int, run: str) -> Material:
+    """What the run of a directory that is called so is measured with; `config` need not be a whole study."""
+    languages = new_languages(config)
+    language = language_of(run_names.parse(run, languages), languages)
+    return load_materials(config, seed)[language or languages[0]]
 
 
 def load_materials(config: ConfigDict, seed: int) -> dict[str, Material]:

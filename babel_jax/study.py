@@ -25,7 +25,7 @@ from babel_jax import candidates, findings, machine, measurements, mixtures, pla
 from babel_jax.errors import UserError, printable, refusal
 from babel_jax.evolution import measured, stages
 from babel_jax.files import read_json, write_json
-from babel_jax.measuring import diagnostics
+from babel_jax.measuring import diagnostics, walk
 from babel_jax.measuring import study as measure
 from babel_jax.model import placement
 from babel_jax.model.flops import flops_per_token
@@ -91,15 +91,15 @@ def _measure(study: Study, run: Run, progress) -> None:
     if role == "primary_climb":
         return
     base_LxNxF = _base(study, run)
-    measure.measure_run(run.directory, run.config, run.materials, base_LxNxF, progress)
+    measure.measure_run(run, base_LxNxF, progress)
     if role in ("continual", "control") and material.problems:
         peak = None
         if role == "continual":
             solved = measured.solved(measurements.read(run.directory), str(run.name), material.new)
             peak = int(solved["steps"][stages.pooled_curve_C(solved["solved"]).argmax()])
-            measure.measure_patches(run.directory, run.config, material, peak)
+            measure.measure_patches(run, peak)
         names = world.World(plan.world_config(study.config), run.seed).tokens
-        diagnostics.measure(run.directory, run.config, material, base_LxNxF, peak, names)
+        diagnostics.measure(run, base_LxNxF, peak, names)
 
 
 def _base(study: Study, run: Run) -> np.ndarray | None:
@@ -129,7 +129,7 @@ def _prober(study: Study, run: Run):
     base_LxNxF = _base(study, run)
 
     def at_checkpoint(seen: Seen, params: dict) -> None:
-        here = walk.Checkpoint(run.directory, run.seed, seen.step, run.model, seen, params=params)
+        here = walk.Checkpoint(run.directory, run.seed, run.model, seen, params=params)
         measure.measure_checkpoint(here, run.materials, base_LxNxF)
 
     return at_checkpoint
@@ -221,7 +221,7 @@ def measure_one(study: Study, task: Task) -> None:
     run = study.run(task.name, task.seed)
     run.check_trained_as()
     base = _base(study, run) if run.name.role != "primary_only" or run.is_done() else None
-    measure.measure_run(run.directory, run.config, run.materials, base)
+    measure.measure_run(run, base)
 
 
 # --- the parent: who does what, and how far it is -------------------------------------------------------------------------

@@ -20,7 +20,6 @@ from babel_jax.corpus import manifest, mixture
 from babel_jax.errors import UserError
 from babel_jax.evaluation import harness
 from babel_jax.evolution import diagnostics
-from babel_jax.measuring import probe as sweep
 from babel_jax.model import convert
 from babel_jax.probes import artefacts
 from babel_jax.training import loop, runs
@@ -106,7 +105,7 @@ def in_work(place):
 RUN_DIR = "seed0/continual"
 READERS = {
     f"{RUN_DIR}/DONE": lambda place: runs.last_step(place / RUN_DIR),
-    f"{RUN_DIR}/config.json": lambda place: sweep.seed_of(place / RUN_DIR),
+    f"{RUN_DIR}/config.json": lambda place: runs.seed_of(place / RUN_DIR),
     f"{RUN_DIR}/stages.json": lambda place: mixture.read_stages(place / RUN_DIR),
     f"{RUN_DIR}/stopped.json": lambda place: loop._check_stopped(place / RUN_DIR, "stop"),
     f"{RUN_DIR}/metrics.jsonl": metrics_of,

@@ -15,8 +15,8 @@ from babel_jax import files, measurements, texts
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.errors import UserError
 from babel_jax.evaluation import generate, harness, problems, results, writers
-from babel_jax.measuring import probe as sweep
 from babel_jax.measuring import study as measure
+from babel_jax.measuring import walk
 from babel_jax.organism import world
 from babel_jax.training.checkpoint import Checkpoints, Metadata
 from babel_jax.training.config import plain
@@ -381,7 +381,7 @@ def test_the_worlds_problems_run_as_every_suites_do(tmp_path, bench):
     files.write_json(run / "config.json", {"config": {"seed": 0}, "material": None})
     read = texts.SuiteTexts(("world",), ("php",))
     ((place, _),) = harness.evaluate_runs([run], read, tmp_path / "out", harness.Options(), (), bench)
-    params = sweep.restored(run, 0, config)
+    params = walk.restored(next(walk.checkpoints(run))).params
     truth = material.problems.judge("php", measure.completions(params, config, material, "php"))
     verdicts = results.verdicts_of(place)
     assert [verdict["outcome"] == "passed" for verdict in verdicts] == truth.tolist()

@@ -23,7 +23,7 @@ from babel_jax.__main__ import main
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.corpus.mixture import Mixture, stages_from_config
 from babel_jax.evaluation import harness, problems, results, writers
-from babel_jax.measuring import probe as sweep
+from babel_jax.measuring import probe
 from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import artefacts
 from babel_jax.training import hosts, loop, metrics, runs
@@ -290,7 +290,7 @@ def losses(run_dir) -> np.ndarray:
 
 
 def look(run_dir: str, out: str) -> None:
-    sweep.probe([files.path(run_dir)], lambda run_dir: (MATERIAL, None), out, sweep.Options(steps=(4,)))
+    probe.probe([files.path(run_dir)], lambda run_dir: (MATERIAL, None), out, probe.Options(steps=(4,)))
     hosts.barrier("end")
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import test_hosts
-from helpers import environment, make_run, same, small_material, state_at
+from helpers import environment, make_run, run_in, same, small_material, state_at
 from test_study import CONFIG, PATIENCE, wait_until_gone, workers_in
 
 from babel_jax.evaluation import harness, judge
@@ -124,10 +124,10 @@ def test_measuring_stops_between_batches_and_goes_on(tmp_path, caught):
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(preemption.Preempted):
-        measure.measure_run(tmp_path, "primary_only", run, [MATERIAL], progress=after_the_first)
+        measure.measure_run(run_in(tmp_path, run, MATERIAL), progress=after_the_first)
     assert [path.name for path in (tmp_path / "measurements").iterdir()] == ["step_00000000.parquet"]
     preemption._warned.clear()
-    measure.measure_run(tmp_path, "primary_only", run, [MATERIAL])
+    measure.measure_run(run_in(tmp_path, run, MATERIAL))
     assert len(list((tmp_path / "measurements").iterdir())) == 3
 
 

@@ -437,9 +437,7 @@ def test_evaluate_measures_what_the_study_would(monkeypatch, config_file, tmp_pa
     """What it writes while a run trains is not measured again."""
     given = []
     monkeypatch.setattr(study.measure, "base_activations", lambda *rest: "base")
-    monkeypatch.setattr(
-        study.measure, "measure_run", lambda run_dir, name, run, materials, base=None: given.append(base)
-    )
+    monkeypatch.setattr(study.measure, "measure_run", lambda run, base: given.append(base))
     for name in ("continual", "control", "new_only", "primary_only"):
         study.measure_one(*as_if_trained(config_file, tmp_path, name))
     assert given == ["base", "base", None, None]  # the primary-only run is not done
@@ -459,11 +457,11 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
     monkeypatch.setattr(study, "train", train)
     monkeypatch.setattr(study.measurements, "read", lambda run_dir: 1 / 0)  # what comes after the measuring
     monkeypatch.setattr(study.measure, "base_activations", lambda *rest: "base")
-    monkeypatch.setattr(study.measure, "measure_run", lambda run_dir, *rest: given.append("at the end"))
+    monkeypatch.setattr(study.measure, "measure_run", lambda *rest: given.append("at the end"))
     monkeypatch.setattr(
         study.measure,
         "measure_checkpoint",
-        lambda run_dir, role, run, model, materials, base, *rest: given.append((run_dir, role, run.seed, base, *rest)),
+        lambda here, materials, base: given.append((here.run_dir, here.seed, base, here.seen, here.params)),
     )
     (tmp_path / "seed0" / "continual" / "checkpoints").mkdir(parents=True)  # it goes on: its start is taken
     for name in ("continual", "new_only", "primary_only"):
@@ -471,8 +469,8 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
             study.train_one(made, study.Task(0, RunName(name)), probing=True)
     seed0 = tmp_path / "seed0"
     assert given == [
-        *[("continual", True), (seed0 / "continual", "continual", 0, "base", "params", "seen"), "at the end"],
-        *[("new_only", True), (seed0 / "new_only", "new_only", 0, None, "params", "seen"), "at the end"],
+        *[("continual", True), (seed0 / "continual", 0, "base", "seen", "params"), "at the end"],
+        *[("new_only", True), (seed0 / "new_only", 0, None, "seen", "params"), "at the end"],
         *[("primary_only", False), "at the end"],
     ]
     given.clear()

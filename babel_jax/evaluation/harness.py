@@ -8,6 +8,7 @@ not done again; results of other files or options are refused.
 
 import contextlib
 import dataclasses
+import functools
 import json
 from collections.abc import Callable
 
@@ -17,9 +18,8 @@ from babel_jax.evaluation import judge, results, scores, toolchains
 from babel_jax.evaluation.problems import Problem, Suite, asked_in, reference
 from babel_jax.evaluation.sandbox import open_sandbox
 from babel_jax.evaluation.writers import Options
-from babel_jax.measuring import probe as sweep
+from babel_jax.measuring import walk
 from babel_jax.training import hosts, preemption, runs
-from babel_jax.training.checkpoint import Checkpoints
 
 
 class Bench:
@@ -58,7 +58,7 @@ def evaluate_runs(
     """Writes, judges and scores at every chosen checkpoint of every run; returns [(its place below `out`, its suites)].
 
     Args:
-      run_dirs: from `sweep.run_directories`.
+      run_dirs: from `walk.run_directories`.
       texts: run directory -> (suites, the writer of its completions).
       steps: which checkpoints; () for all, (-1,) for the last.
       bench: on the first host; None on the others, which only help to write, and where nothing is to be judged.
@@ -68,59 +68,55 @@ def evaluate_runs(
     """
     if options.samples > 1 and not options.temperature:
         raise UserError(f"{options.samples} greedy samples are all the same; add --temperature, such as 0.8.")
-    places = {}
-    for run_dir in run_dirs:
-        place = files.path(out) / run_dir.parent.name / run_dir.name
-        if place in places:
-            raise UserError(f"two runs are called {place.parent.name}/{place.name}; evaluate them into two folders.")
+    places = walk.places_of(run_dirs, out, "evaluate")
+    found = []
+    for run_dir, place in places.items():
         if place == run_dir:
             raise UserError(f"--out={out} is where {run_dir} keeps its own measurements; give another folder.")
         suites, writer = texts(run_dir)
-        places[place] = suites
+        found.append((place, suites))
         if options.likelihood:
             _need_solutions(suites, "--likelihood", "leave it out")
         if bench:
             bench.ready(problem.language for problem in asked_in(suites))
-        with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
-            wanted = sweep.wanted_steps(checkpoints.steps(), steps, run_dir, more_to_come=False)
-            if not wanted:
-                raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
-            metadata = checkpoints.metadata(wanted[0])
-            writer.check(options, sweep.stored_model(metadata))
-            # When a run began tells it from another one of its name.
-            about = {"run": run_dir.name, "began": metadata.started}
-            with work_in(place, suites, options, about | {"texts": writer.fingerprint}):
-                for step in wanted:
-                    metadata = checkpoints.metadata(step)
-                    _evaluate_step(run_dir, step, metadata, suites, writer, place, options, bench, progress)
-    return list(places.items())
+        first = next(walk.checkpoints(run_dir, steps))
+        writer.check(options, first.model)
+        # When a run began distinguishes it from another one of its name.
+        about = {"run": run_dir.name, "began": first.seen.started, "texts": writer.fingerprint}
+        with work_in(place, suites, options, about):
+            skip = functools.partial(_is_evaluated, place)
+            for checkpoint in walk.checkpoints(run_dir, steps, skip=skip):
+                _evaluate_checkpoint(checkpoint, suites, writer, place, options, bench, progress)
+    return found
 
 
-def _evaluate_step(run_dir, step, metadata, suites, writer, place, options, bench, progress) -> None:
-    name = f"step_{step:08d}"
-    measured = place / "measurements" / f"{name}.parquet"
-    if hosts.agree(measured.exists()):
-        return
+def _is_evaluated(place, step: int) -> bool:
+    return (place / "measurements" / f"{walk.file_name(step)}.parquet").exists()
+
+
+def _evaluate_checkpoint(checkpoint: walk.Checkpoint, suites, writer, place, options, bench, progress) -> None:
+    name = checkpoint.file_name
     written = JsonLines(place / "completions" / f"{name}.jsonl", options.samples)
     asked = asked_in(suites)
     rows, verdicts = [], []
     unwritten = _unwritten(asked, written, options)
     if unwritten or options.likelihood:
-        model = sweep.stored_model(metadata)
-        params = sweep.restored(run_dir, step, model)
-        writer.write(params, model, unwritten, options, written, progress)
+        here = walk.restored(checkpoint)
+        if here is None:
+            return
+        writer.write(here.params, here.model, unwritten, options, written, progress)
         if options.likelihood:
-            rows += writer.likelihood(params, model, asked, options, progress)
-        del params  # the memory is the programs' now
+            rows += writer.likelihood(here.params, here.model, asked, options, progress)
+        del here  # the memory is the programs' now
     if bench:
         samples = samples_of(asked, written.records, options.samples)
         verdicts = judged(samples, place / "verdicts" / f"{name}.jsonl", options, bench, progress)
         rows += scores.rows(verdicts, asked, options.k)
     if hosts.is_first():
-        rows = sweep.completed(rows, run_dir, metadata)
+        rows = walk.completed(checkpoint, rows)
         _refuse_incomplete(verdicts, place, name, rows)
-        measurements.write(measured, measurements.table(rows))
-    hosts.barrier(f"evaluated {run_dir} {step}")
+        walk.write(place / "measurements" / f"{name}.parquet", rows)
+    hosts.barrier(f"evaluated {checkpoint.run_dir} {checkpoint.step}")
 
 
 def _refuse_incomplete(verdicts: list[dict], place, name: str, rows: list[dict]) -> None:
