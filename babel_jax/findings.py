@@ -12,7 +12,6 @@ import json
 import numpy as np
 
 from babel_jax import candidates, evolution, files, measurements, mixtures, statistics
-from babel_jax.arguments import SEEDS
 from babel_jax.bridge import Keyed
 from babel_jax.corpus import mixture
 from babel_jax.errors import UserError
@@ -21,6 +20,7 @@ from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.diagnostics import Causes, Drift
 from babel_jax.evolution.measured import Curve, Curves, Mix
 from babel_jax.evolution.stages import Stages
+from babel_jax.limits import SEEDS
 from babel_jax.optimum import algorithm1, compare, laws, rivals, schedules, sources
 from babel_jax.optimum.algorithm1 import Corpus, Proposal
 from babel_jax.optimum.calibration import Calibration, Chosen

@@ -8,10 +8,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from babel_jax import candidates, files, mixtures, run_names
-from babel_jax.arguments import MOST_TOKENS
 from babel_jax.corpus.material import material as corpus_material
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.languages import LANGUAGES
+from babel_jax.limits import MOST_TOKENS
 from babel_jax.material import Material
 from babel_jax.measuring import study as measuring
 from babel_jax.organism import world

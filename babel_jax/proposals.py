@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from babel_jax import arguments as kinds
-from babel_jax import files, mixtures
+from babel_jax import files, limits, mixtures
 from babel_jax.errors import LONGEST_NAME, Parser, UserError, one_line, printable, quoted, shortened, unknown_name
 from babel_jax.evolution import dependence, stages
 from babel_jax.optimum import algorithm1, sources
@@ -44,7 +44,12 @@ SCHEDULE = "schedule"
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None")  # what tables write where a number that may be missing is
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # What a column may hold, least and most: beyond it sums and powers stop being numbers, and no such run exists.
-RANGES = {"n": (2, 10**6), "seed": (0, kinds.LARGEST_SEED), "step": (0, kinds.LARGEST_STEP), "tokens": (0, 10**18)}
+RANGES = {
+    "n": (2, 10**6),
+    "seed": (0, limits.LARGEST_SEED),
+    "step": (0, limits.LARGEST_STEP),
+    "tokens": (0, limits.MOST_TOKENS),
+}
 WHOLE = tuple(RANGES)
 SHARE, OTHER = (0, 1), (0, 1e6)  # of scores and shares; of losses in nats
 
@@ -84,19 +89,21 @@ def options(arguments: list[str]):
         "they were measured; or, of a study, schedule",
     )
     parser.add_argument("--reading", default="pairwise", choices=algorithm1.READINGS, help="of Eq. 2 and 3")
-    limits = parser.add_argument_group("constraints")
-    limits.add_argument(
+    constraints = parser.add_argument_group("constraints")
+    constraints.add_argument(
         "--budget",
-        type=kinds.number(0, kinds.MOST_TOKENS, above=True),
+        type=kinds.number(0, limits.MOST_TOKENS, above=True),
         help="tokens in all (default: of a study's mixes; or what comes out)",
     )
-    limits.add_argument(
+    constraints.add_argument(
         "--max_epochs",
         type=kinds.number(0, 1e9),
         default=0.0,
         help="how often a language's tokens may be seen (0: no limit)",
     )
-    limits.add_argument("--min_share", type=kinds.number(0, 1), default=0.0, help="of all tokens, for every language")
+    constraints.add_argument(
+        "--min_share", type=kinds.number(0, 1), default=0.0, help="of all tokens, for every language"
+    )
     parser.add_argument(
         "--out", type=kinds.place, metavar="FILE", help="where a mixture file is written that `train` reads"
     )
@@ -136,10 +143,12 @@ def _of_study(parsed) -> dict | None:
         raise UserError(f"the study in {parsed.workdir} has no proposal: {' '.join(found['missing'])}")
     chosen = _chosen(proposals, parsed.source, SCHEDULE)
     available, tokens = _run_of(parsed.workdir, study) if parsed.out or parsed.max_epochs else ({}, None)
-    limits = _limits(parsed, available, tokens if parsed.budget is None else parsed.budget)
+    constraints = _limits(parsed, available, tokens if parsed.budget is None else parsed.budget)
     whole = sum(study["original"].values())  # in any unit, such as billions; the corpus is in tokens of the run
-    original = {language: amount / whole * (limits.budget or whole) for language, amount in study["original"].items()}
-    corpus = algorithm1.corpus(chosen, study["primary"], original, parsed.reading, limits)
+    original = {
+        language: amount / whole * (constraints.budget or whole) for language, amount in study["original"].items()
+    }
+    corpus = algorithm1.corpus(chosen, study["primary"], original, parsed.reading, constraints)
     print(f"{parsed.source}\n{table(chosen)}\n\n{corpus_table(corpus, original)}")
     if parsed.source != sources.CALIBRATED and any(sources.CALIBRATED in of for of in proposals.values()):
         print("The calibrated share foretells the measured one better at checkpoints left out: --source=calibrated.")
@@ -249,9 +258,9 @@ def amounts(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, _, number = (piece.strip() for piece in part.partition("="))
         tokens = float(number) if NUMBER.fullmatch(number) else 0.0
-        if not name or not kinds.FEWEST_TOKENS <= tokens <= kinds.MOST_TOKENS:
+        if not name or not limits.FEWEST_TOKENS <= tokens <= limits.MOST_TOKENS:
             raise UserError(
-                f"--original has '{part}'; write NAME=TOKENS, tokens above 0 and up to {kinds.MOST_TOKENS:g}: python=11e9."
+                f"--original has '{part}'; write NAME=TOKENS, tokens above 0 and up to {limits.MOST_TOKENS:g}: python=11e9."
             )
         if name in found:
             raise UserError(f"--original has {name} twice; give each language once.")
