@@ -31,7 +31,7 @@ def server():
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The same run on a disk, undisturbed, and measured."""
-    run_dir = tmp_path_factory.mktemp("whole")
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
     loop.train(RUN, MATERIAL, run_dir)
     measure.measure_run(run_in(run_dir, RUN, MATERIAL))
     return run_dir
