@@ -132,7 +132,7 @@ class SuiteTexts:
             if language not in embedded.languages:
                 raise unknown_name("language of this run's world", language, embedded.languages)
         asked = [problem for language in languages for problem in world_problems.problems(embedded, language)]
-        source = {"sha256": material.fingerprint, "licence": "generated", "problems": len(asked)}
+        source = problems.SuiteFile(material.fingerprint, "generated", len(asked))
         return [problems.Suite("world", tuple(asked), {"world": source})], writers.WorldWriter(embedded, material)
 
 

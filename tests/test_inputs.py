@@ -18,6 +18,7 @@ from babel_jax.__main__ import _OneLine, load_config, main
 from babel_jax.corpus.archives import Bomb
 from babel_jax.errors import UserError, refusal
 from babel_jax.evaluation import harness, problems
+from babel_jax.evaluation.writers import Completion
 from babel_jax.model import convert
 from babel_jax.probes import prompts
 from babel_jax.run_names import RunName
@@ -355,22 +356,19 @@ def test_the_completions_of_a_problem_are_numbered(tmp_path, numbers, wanted, me
     suite(tmp_path)
     asked = problems.load(f"own:{tmp_path / 'suite.jsonl'}").problems
     with pytest.raises(UserError, match=message):
-        harness.samples_of(asked, harness.read_completions(file), wanted)
+        harness.samples_of(asked, harness.read_completions(file, "given").completions, harness.Options(samples=wanted))
 
 
 def test_completions_are_told_apart_by_what_they_say(tmp_path):
     suite(tmp_path, {}, {"suite": "other"}, {"task_id": "b"})
     asked = problems.load(f"own:{tmp_path / 'suite.jsonl'}").problems
-    given = [
-        {"suite": "other", "task_id": "a", "completion": "x"},
-        {"language": "python", "task_id": "b", "completion": ""},
-    ]
-    assert [sample.problem.suite for sample in harness.samples_of(asked, given, 1)] == ["other", "mine"]
+    given, options = [Completion("a", "x", suite="other"), Completion("b", "", language="python")], harness.Options()
+    assert [sample.problem.suite for sample in harness.samples_of(asked, given, options)] == ["other", "mine"]
     with pytest.raises(UserError, match="the completion of a fits 2 problems; give its"):
-        harness.samples_of(asked, [{"task_id": "a", "completion": "x"}], 1)
+        harness.samples_of(asked, [Completion("a", "x")], options)
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(UserError, match="holds no completion; each line is"):
-        harness.read_completions(tmp_path / "empty.jsonl")
+        harness.read_completions(tmp_path / "empty.jsonl", "given")
 
 
 def test_prompts_of_another_shape(tmp_path):
