@@ -380,7 +380,8 @@ def test_the_worlds_problems_run_as_every_suites_do(tmp_path, bench):
     files.write_json(tmp_path / "config.json", study)
     files.write_json(run / "config.json", {"config": {"seed": 0}, "material": None})
     read = texts.SuiteTexts(("world",), ("php",))
-from babel_jax.evaluation import generate, harness, judge, problems, results, writers
+    (place,) = harness.evaluate_runs([run], read, (), harness.Session(tmp_path / "out", harness.Options(), bench))
+    params = walk.restored(next(walk.checkpoints(run))).params
     truth = material.problems.judge("php", measure.completions(params, config, material, "php"))
     verdicts = results.verdicts_of(place.folder)
     assert [verdict.outcome == "passed" for verdict in verdicts] == truth.tolist()

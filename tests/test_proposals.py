@@ -12,6 +12,7 @@ from babel_jax.__main__ import main
 from babel_jax.errors import UserError
 from babel_jax.evolution import stages
 from babel_jax.optimum import algorithm1, sources
+from babel_jax.run_names import RunName
 
 STEPS = np.array([0, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512])
 PEAK = 6
@@ -93,8 +94,9 @@ def test_the_mixture_of_a_table_is_what_a_run_reads(planted, tmp_path):
     )
     settings = plan.default()
     runs = dict.fromkeys(("primary_only", "continual", "new_only", "mix"), {})
-    settings.update(ConfigDict({"primary": "python", "new": "php", "runs": runs}))
-    run = plan.make_run_config(plan.with_mixture(settings, "mix", str(out)), "mix", 0)
+    original = {"python": 11.0, "php": 23.0}
+    settings.update(ConfigDict({"primary": "python", "new": "php", "runs": runs, "original": original}))
+    run = plan.Study(settings).with_mixture(RunName("mix"), str(out)).config_of(RunName("mix"), 0)
     assert run.stages == mixtures.read(out)["stages"] and set(run.stages[0]["weights"]) == {"python", "php"}
 
 
