@@ -125,14 +125,14 @@ class SuiteTexts:
         if config.kind != "organism":
             raise UserError(f"{run_dir} is no run of the embedded world; give a suite of files.")
         seed = walk.seed_of(run_dir)
-        material = plan.load_material(config, seed)
+        material = plan.load_materials(config, seed)[plan.new_languages(config)[0]]
         embedded = world.World(plan.world_config(config), seed)
         languages = tuple(dict.fromkeys(self.languages)) or embedded.languages
         for language in languages:
             if language not in embedded.languages:
                 raise unknown_name("language of this run's world", language, embedded.languages)
         asked = [problem for language in languages for problem in world_problems.problems(embedded, language)]
-        source = {"sha256": material.fingerprint, "licence": "generated", "problems": len(asked)}
+        source = problems.SuiteFile(material.fingerprint, "generated", len(asked))
         return [problems.Suite("world", tuple(asked), {"world": source})], writers.WorldWriter(embedded, material)
 
 

@@ -98,7 +98,7 @@ def metrics_of(place):
 
 
 def in_work(place):
-    with harness.work_in(place, [], harness.Options(), {}):
+    with harness.work_in(harness.Place(place, [], harness.Session(place, harness.Options())), {}):
         pass
 
 
@@ -119,7 +119,7 @@ READERS = {
     "config.json": lambda place: texts.study_config(place / RUN_DIR, "--corpus=DIR"),
     "seconds.json": study._Seconds,
     "about.json": in_work,
-    "completions.jsonl": lambda place: harness.JsonLines(place / "completions.jsonl", 1),
+    "completions.jsonl": lambda place: harness.CompletionLog(place / "completions.jsonl", 1),
     "step.npz": lambda place: artefacts.load(place / "step.npz"),
 }
 
@@ -141,7 +141,7 @@ def test_damage_is_one_line_that_names_the_file_or_is_recovered(
         if found != 2:  # recovered
             assert file.endswith(".jsonl")
             if "completions" in file:  # a last line that is torn was never finished
-                assert damage in ("cut", "empty", "torn", "junk", "nested", "nulls") and len(found.records) < 3
+                assert damage in ("cut", "empty", "torn", "junk", "nested", "nulls") and len(found.completions) < 3
                 return
             said = caplog.text
             assert "is lost; the run goes on without" in said

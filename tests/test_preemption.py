@@ -11,7 +11,7 @@ import test_hosts
 from helpers import environment, make_run, run_in, same, small_material, state_at
 from test_study import CONFIG, PATIENCE, wait_until_gone, workers_in
 
-from babel_jax.evaluation import harness, judge
+from babel_jax.evaluation import harness, judge, verdict_log
 from babel_jax.evaluation.problems import Problem
 from babel_jax.evaluation.sandbox import Finished
 from babel_jax.evaluation.toolchains import Execution
@@ -69,17 +69,21 @@ def test_a_preempted_judging_keeps_what_it_has(tmp_path, caught):
     bench = SimpleNamespace(
         jobs=1, sandbox=SimpleNamespace(level=""), toolchains={"python": Tools()}, ready=lambda _: 0
     )
-    path, options = tmp_path / "verdicts" / "given.jsonl", harness.Options()
 
-    def warn(message):
-        if message["done"] == 3:
+    def place(*session):
+        return harness.Place(tmp_path, [], harness.Session(tmp_path, harness.Options(), *session))
+
+    def warn(doing, done, of):
+        if done == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(preemption.Preempted):
-        harness.judged(samples, path, options, bench, progress=warn)
-    assert 3 <= len(judge.read(path)) == len(ran) < 30
+        harness.Place(tmp_path, [], harness.Session(tmp_path, harness.Options(), bench, warn)).verdicts(
+            samples, "given"
+        )
+    assert 3 <= len(verdict_log.read(tmp_path / "verdicts" / "given.jsonl")) == len(ran) < 30
     preemption._warned.clear()
-    assert len(harness.judged(samples, path, options, bench, progress=lambda message: None)) == len(ran) == 30
+    assert len(place(bench).verdicts(samples, "given")) == len(ran) == 30
 
 
 def test_a_warning_before_the_first_step_costs_nothing(tmp_path, caught):
