@@ -68,9 +68,7 @@ def jitted_generation(config: DecoderConfig, new_tokens: int, stop_id: int, ever
     return jitted(generate_batch, everywhere)
 
 
-def generate(
-    subject: Subject, prompts_NxT, length_N, new_tokens: int, stop_id: int = -1, edit: Edit | None = None
-):
+def generate(subject: Subject, prompts_NxT, length_N, new_tokens: int, stop_id: int = -1, edit: Edit | None = None):
     """The most probable continuation, token by token, of each prompt: int32 [N, new_tokens].
 
     Args:

@@ -72,9 +72,7 @@ def some_of(problems: Problems, kept_Q: np.ndarray) -> Problems:
 # --- causes ---------------------------------------------------------------------------------------------------------------
 
 
-def pass_change_rows(
-    subject: Subject, problems: Problems, language: str, sets: dict, change: Change
-) -> list[dict]:
+def pass_change_rows(subject: Subject, problems: Problems, language: str, sets: dict, change: Change) -> list[dict]:
     """How sets of neurons change which problems are solved (greedy, one program a problem), by subset of the problems.
 
     Metrics: "pass_change", with the problems `gained` and `lost` and McNemar's exact `p_mcnemar` in the options;
@@ -98,9 +96,7 @@ def pass_change_rows(
     return [row | {"language": language} for row in found]
 
 
-def answer_change_rows(
-    subject: Subject, problems: Problems, language: str, sets: dict, change: Change
-) -> list[dict]:
+def answer_change_rows(subject: Subject, problems: Problems, language: str, sets: dict, change: Change) -> list[dict]:
     """How sets of neurons change what the model would write at the identifiers of the right programs: where all or none are
     solved, margins still move.
 
