@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from babel_jax import statistics
+from babel_jax import measurements, statistics
 from babel_jax.bridge import Keyed
 from babel_jax.evolution import knowledge, stages
 from babel_jax.evolution.stages import Stages
@@ -334,10 +334,9 @@ def solved(frame: pd.DataFrame, run: str, language: str) -> dict | None:
     rows = select(frame, probe="evaluation", metric="solved", run=run, language=language)
     if rows.empty:
         return None
-    subset_of = {text: json.loads(text).get("subset", "all") for text in rows["options"].unique()}
     table = {
         name: rows[name].to_numpy() for name in ("seed", "step", "item", "value")
-    } | {"subset": rows["options"].map(subset_of).to_numpy(str)}  # fmt: skip
+    } | {"subset": measurements.option(rows, "subset", "all").to_numpy(str)}  # fmt: skip
     by_seed = {
         seed: _answers({name: of[table["seed"] == seed] for name, of in table.items()})
         for seed in np.unique(table["seed"])
@@ -457,7 +456,7 @@ def curves(frame: pd.DataFrame, primary: str, new: str) -> dict:
         }
     )
     lens = select(light, probe="lens", language=new)
-    subsets = {json.loads(text).get("subset", "all") for text in lens["options"].unique()}
+    subsets = set(measurements.option(lens, "subset", "all"))
     result["lens_subset"] = "shared" if "shared" in subsets else "all"
     result["lens"] = {
         (run, metric): [
@@ -498,7 +497,7 @@ def _sensitivity(neurons: pd.DataFrame, new: str, decline: dict | None) -> list[
     rows = select(neurons, run="continual", language=new, metric="lape_target_sensitivity")
     if decline is None or rows.empty:
         return []
-    rates = sorted({json.loads(text)["top_rate"] for text in rows["options"].unique()})
+    rates = sorted(set(measurements.option(rows, "top_rate")))
     found = []
     for rate in rates:
         point = change(curve(rows, {"top_rate": rate}), decline["peak_step"])
