@@ -236,13 +236,19 @@ def _study_arguments(verb: str, arguments: list[str]):
     _several_hosts(parser)
     parsed, settings = parser.parse_known_args(arguments)
     config = load_config(parsed.config, settings)
-    from babel_jax import plan
+    from babel_jax.plan import Study
     from babel_jax.training import hosts
 
-    if verb != "study" and parsed.mixture:
-        config = plan.with_mixture(config, parsed.run, parsed.mixture)
     hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
-    return parsed, config
+    return parsed, Study(config, parsed.workdir)
+
+
+def _one_run(parsed, study):
+    """The study and the task that `train` and `evaluate` name."""
+    from babel_jax.study import Task
+
+    name = study.name(parsed.run)
+    return study.with_mixture(name, parsed.mixture) if parsed.mixture else study, Task(parsed.seed, name)
 
 
 def _several_hosts(parser) -> None:
@@ -258,7 +264,7 @@ def _several_hosts(parser) -> None:
 
 def study(arguments: list[str]) -> None:
     _use_cpu_well(threads=1)
-    parsed, config = _study_arguments("study", arguments)
+    parsed, asked = _study_arguments("study", arguments)
     from babel_jax import report
     from babel_jax import study as room
     from babel_jax.files import read_json
@@ -267,7 +273,7 @@ def study(arguments: list[str]) -> None:
     if parsed.jobs > 1 and hosts.several():
         raise UserError(f"--jobs is {parsed.jobs}; several hosts train one run at a time: add --jobs=1.")
     preemption.install()
-    page = room.run(config, parsed.workdir, parsed.jobs)
+    page = room.run(asked, parsed.jobs)
     print(report.terminal_table(read_json(page.parent / "summary.json")))
     print(f"\nreport: {printable(page)}")
 
@@ -280,12 +286,12 @@ def corpus(arguments: list[str]) -> None:
 
 def train(arguments: list[str]) -> None:
     _use_cpu_well(threads=None)
-    parsed, config = _study_arguments("train", arguments)
+    parsed, asked = _study_arguments("train", arguments)
     from babel_jax import study as room
     from babel_jax.training import preemption
 
     preemption.install()
-    room.train_one(config, parsed.workdir, parsed.seed, parsed.run, parsed.profile, parsed.probe)
+    room.train_one(*_one_run(parsed, asked), parsed.profile, parsed.probe)
 
 
 def probe(arguments: list[str]) -> None:
@@ -452,12 +458,12 @@ def evaluate(arguments: list[str]) -> None:
     if any(argument.partition("=")[0] == "--suite" for argument in arguments):
         _evaluate_suites(arguments)
         return
-    parsed, config = _study_arguments("evaluate", arguments)
+    parsed, asked = _study_arguments("evaluate", arguments)
     from babel_jax import study as room
     from babel_jax.training import preemption
 
     preemption.install()
-    room.measure_one(config, parsed.workdir, parsed.seed, parsed.run)
+    room.measure_one(*_one_run(parsed, asked))
 
 
 def _evaluate_suites(arguments: list[str]) -> None:
@@ -646,7 +652,8 @@ def compile(arguments: list[str]) -> None:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={count}".strip()
     config = load_config(parsed.config, settings)
-    run, shapes = plan.shapes_of(config, parsed.run)
+    asked = plan.Study(config)
+    run, shapes = asked.shapes_of(asked.name(parsed.run))
     devices = ahead.devices_of(parsed.topology)
     fits = True
     for compiled in (ahead.compile_step, ahead.compile_probe):

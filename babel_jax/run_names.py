@@ -18,6 +18,7 @@ PER_LANGUAGE = ("continual", "control", "new_only", "replay")  # with several ne
 ROLES = ("primary_climb", "primary_only", *PER_LANGUAGE, "multilingual", "multilingual_optimized", "mix")
 EQUAL_EPOCHS = "_equal_epochs"
 SWARM = "swarm_"
+ADO = "ado"
 _SHARE = re.compile(r"[01](\.[0-9]{1,4})?")  # names have four digits
 
 
@@ -53,6 +54,11 @@ class RunName:
     def is_swarm(self) -> bool:
         """Whether it is one of the random mixes that a mixing law is fitted to; each is trained with one seed."""
         return self.role == "mix" and self.candidate.startswith(SWARM)
+
+    @property
+    def is_online(self) -> bool:
+        """Whether it is the mix that chooses its weights while it trains."""
+        return self.role == "mix" and self.candidate == ADO
 
     @property
     def is_share(self) -> bool:

@@ -125,7 +125,7 @@ class SuiteTexts:
         if config.kind != "organism":
             raise UserError(f"{run_dir} is no run of the embedded world; give a suite of files.")
         seed = walk.seed_of(run_dir)
-        material = plan.load_material(config, seed)
+        material = plan.load_materials(config, seed)[plan.new_languages(config)[0]]
         embedded = world.World(plan.world_config(config), seed)
         languages = tuple(dict.fromkeys(self.languages)) or embedded.languages
         for language in languages:

@@ -263,7 +263,7 @@ def _found(new) -> dict:
     replay = (0.05, 0.2) if len(new) == 1 else ()
     frame = planted(problems=60, layers=2, steps=STEPS[::2], new=new, replay=replay)
     described = description(frame, new=new, original_share=0.6765 if len(new) == 1 else 0.876)
-    return findings.of_rows(described, frame, mixture_files(new))
+    return findings.of_rows(findings.facts(described), frame, mixture_files(new))
 
 
 def _fill(frame: pd.DataFrame) -> pd.DataFrame:

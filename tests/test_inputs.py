@@ -21,6 +21,7 @@ from babel_jax.evaluation import harness, problems
 from babel_jax.evaluation.writers import Completion
 from babel_jax.model import convert
 from babel_jax.probes import prompts
+from babel_jax.run_names import RunName
 from babel_jax.training.checkpoint import Unreadable
 
 TINY = f"--config={ROOT / 'configs' / 'tiny.py'}"
@@ -119,10 +120,10 @@ def test_a_worker_tells_what_the_system_says_as_the_first_process_does(monkeypat
         raise PermissionError(13, "Permission denied", "/data/x")
 
     said, tasks = [], queue.SimpleQueue()
-    tasks.put((0, "continual"))
+    tasks.put(study.Task(0, RunName("continual")))
     monkeypatch.setattr(study, "execute", deny)
     with pytest.raises(Enough):
-        study._take_tasks(None, None, tasks, Messages())
+        study._take_tasks(None, tasks, Messages())
     ((task, error),) = said
     assert isinstance(error, UserError) and str(error).startswith("/data/x: Permission denied")
 
@@ -185,7 +186,7 @@ def test_a_run_stays_in_its_folder(capsys, tmp_path):
     line = refused(capsys, "train", TINY, f"--workdir={workdir}", "--run=mix_../../../x")
     assert "the run's name is 'mix_../../../x'" in line and not workdir.exists()
     with pytest.raises(UserError, match="the run's name"):
-        plan.check_run(load_config(str(ROOT / "configs" / "tiny.py"), []), "mix_0.5\n")
+        plan.Study(load_config(str(ROOT / "configs" / "tiny.py"), [])).name("mix_0.5\n")
 
 
 @pytest.mark.parametrize("part", ["../other/model.safetensors", "/etc/passwd", "..", 3, None, ["a"]])

@@ -1,5 +1,6 @@
 """What the page's explorer shows: its controls, and the findings that its script (explorer.js) reads as JSON."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -130,6 +131,8 @@ def _marks(findings: dict) -> list[dict]:
 
 
 def _json(thing):
+    if dataclasses.is_dataclass(thing):
+        return _json(vars(thing))
     if isinstance(thing, dict):
         return {str(key): _json(entry) for key, entry in thing.items()}
     if isinstance(thing, np.ndarray):

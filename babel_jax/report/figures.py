@@ -15,7 +15,6 @@ from matplotlib.ticker import MaxNLocator
 
 from babel_jax import statistics
 from babel_jax.evolution import measured
-from babel_jax.optimum import calibration as links
 from babel_jax.report.corpus_figures import optimum, original_optimised, predicted, rivals, schedule, tokens
 from babel_jax.report.drawing import (
     CONTROL,
@@ -430,7 +429,7 @@ def calibration(findings: dict, language: str):
             ax.text(0.97, 0.04 + 0.065 * (source == "loss"), f"best link: {fit['best']}", transform=ax.transAxes,
                     ha="right", fontsize=7.5, color=colour)  # fmt: skip
             if fit["best"] != "identity":
-                linked = links.apply(fit, grid)
+                linked = fit.link.apply(grid)
                 ax.plot(grid, linked, "-", color=colour, linewidth=1.3, alpha=0.8)
                 rows += [
                     (name, f"{source}, {fit['best']} link", u, v, np.nan, np.nan)

@@ -32,6 +32,7 @@ Keys, null where something was not measured or has no interval; numbers have 6 d
 Where the peak lies in the last quarter (`peak_in_end`), the decline is from the best checkpoint before it.
 """
 
+import dataclasses
 import itertools
 import math
 
@@ -178,6 +179,8 @@ def _law(found: dict | None) -> dict | None:
 
 def _json(thing):
     """Numbers rounded to 6 digits; what is no finite number becomes null, and so does an interval without bounds."""
+    if dataclasses.is_dataclass(thing):
+        return _json(vars(thing))
     if isinstance(thing, dict):
         return {str(key): _json(entry) for key, entry in thing.items()}
     if isinstance(thing, np.ndarray):

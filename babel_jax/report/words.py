@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
-from babel_jax.candidates import EQUAL_EPOCHS
 from babel_jax.languages import LANGUAGES
+from babel_jax.run_names import EQUAL_EPOCHS
 
 NBSP = "\N{NO-BREAK SPACE}"
 SOURCE_NAMES = {
