@@ -16,7 +16,7 @@ from babel_jax import findings
 from babel_jax.__main__ import main
 from babel_jax.evolution import stages
 from babel_jax.report import page, summary, tables
-from babel_jax.report.verdicts import MISSING, NOT_TESTED, REFUTED, SUPPORTED, verdicts
+from babel_jax.verdicts import MISSING, NOT_TESTED, REFUTED, SUPPORTED, verdicts
 
 pytestmark = pytest.mark.filterwarnings("error")
 STEPS = synthetic_study.STEPS[::2]

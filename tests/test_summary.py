@@ -7,7 +7,7 @@ import pytest
 import synthetic_study
 
 from babel_jax.report import summary
-from babel_jax.report.verdicts import verdicts
+from babel_jax.verdicts import verdicts
 
 LANGUAGE = {
     "accuracy": {"start": 0, "peak": {"step": 0, "value": 0, "ci": 0}, "end": {"value": 0, "ci": 0},

@@ -6,8 +6,8 @@ import pytest
 import synthetic_study
 
 from babel_jax.evolution import measured
-from babel_jax.report import words
-from babel_jax.report.verdicts import MISSING, NOT_TESTED, OPEN, REFUTED, SUPPORTED, UNTESTED, verdicts
+from babel_jax import words
+from babel_jax.verdicts import MISSING, NOT_TESTED, OPEN, REFUTED, SUPPORTED, UNTESTED, verdicts
 
 NONE = {"stages": None, "control": None, "dependence": None, "causes": None, "chosen": None}
 
