@@ -23,7 +23,7 @@ VERBS = {
     "evaluate": "problem suites: write, run in a sandbox, judge, score; or measure one run of a study",
     "optimize": "the corpus that Algorithm 1 asks for, with intervals, from a study or a table of losses",
     "compile": "compile a run's train step and probe for hardware that need not be here, and say what they cost",
-    "convert": "a GPT-2 of Hugging Face into a run, or a checkpoint into a GPT-2 of theirs",
+    "convert": "convert a Hugging Face GPT-2 into a run, or a checkpoint into a Hugging Face GPT-2",
     "report": "make a study's report again from its measurements",
     "doctor": "say what this machine has: devices, sandbox, toolchains; and try them",
 }
@@ -136,7 +136,7 @@ def _literal(text: str):
 
 
 def _cache() -> Path:
-    """Where is kept what can be made again: compiled programs."""
+    """The cache directory: compiled programs, and what the toolchains make."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "babel_jax"
 
 
@@ -170,11 +170,45 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     return Parser(prog=f"python -m babel_jax {verb}", description=VERBS[verb], allow_abbrev=False)
 
 
+# Options of several verbs.
+
+
+def _config_option(parser, whose: str = "a file of configs/", required: bool = True) -> None:
+    parser.add_argument("--config", required=required, help=f"{whose}; --config.KEY=VALUE changes one of its keys")
+    parser.add_argument(
+        "--help_config", action=kinds.Explain, text=_config_help, help="list all keys of a config, and exit"
+    )
+
+
+def _config_help() -> str:
+    from babel_jax import plan, schema
+
+    about = "Keys of a config, in its file or as --config.KEY=VALUE; what is left out is as here."
+    return f"{about}\n\n{schema.explained(plan.STUDY)}"
+
+
+def _seed_option(parser, default: int | None = 0, whose: str | None = None) -> None:
+    parser.add_argument("--seed", type=kinds.integer(0, kinds.LARGEST_SEED), default=default, help=whose)
+
+
+def _checkpoints_option(parser, **settings) -> None:
+    parser.add_argument(
+        "--checkpoints", nargs="+", help="run directories or globs of them, such as 'W/seed*/continual'", **settings
+    )
+
+
+def _steps_option(parser) -> None:
+    parser.add_argument(
+        "--steps",
+        type=kinds.steps,
+        default=(),
+        help="which checkpoints: last, or a list: 0,640 (default: all)",
+    )
+
+
 def _study_arguments(verb: str, arguments: list[str]):
     parser = _parser(verb)
-    parser.add_argument(
-        "--config", required=True, help="a file of configs/; --config.KEY=VALUE changes one of its keys"
-    )
+    _config_option(parser)
     parser.add_argument(
         "--workdir", type=kinds.place, required=True, help="where runs, measurements and the report are kept"
     )
@@ -184,7 +218,7 @@ def _study_arguments(verb: str, arguments: list[str]):
         )
     else:
         parser.add_argument("--run", required=True, help="such as continual, or mix_0.5000")
-        parser.add_argument("--seed", type=kinds.integer(0, kinds.LARGEST_SEED), default=0)
+        _seed_option(parser, whose="which of the study's seeds (default: %(default)s)")
         parser.add_argument(
             "--mixture",
             type=kinds.place,
@@ -257,15 +291,11 @@ def train(arguments: list[str]) -> None:
 def probe(arguments: list[str]) -> None:
     _use_cpu_well(threads=None)
     parser = _parser("probe")
-    parser.add_argument(
-        "--checkpoints", required=True, nargs="+", help="run directories or globs of them, such as 'W/seed*/continual'"
-    )
+    _checkpoints_option(parser, required=True)
     parser.add_argument("--out", type=kinds.place, required=True, help="where counters and measurements are kept")
     what = parser.add_argument_group("what is read", "by default the texts of the study that a run belongs to")
-    what.add_argument("--config", help="of another study; --config.KEY=VALUE changes one of its keys")
-    what.add_argument(
-        "--seed", type=kinds.integer(0, kinds.LARGEST_SEED), help="of the embedded world; by default each run's own"
-    )
+    _config_option(what, "of another study", required=False)
+    _seed_option(what, None, "of the embedded world; by default each run's own")
     what.add_argument("--corpus", type=kinds.local, help="a directory that `corpus build` made")
     what.add_argument("--languages", type=kinds.names, default=(), help="the primary first, then at least one other")
     what.add_argument(
@@ -284,12 +314,7 @@ def probe(arguments: list[str]) -> None:
         "--prompts", type=kinds.place, help="a file of prompts of your own (JSON Lines, see probes/prompts.py)"
     )
     what.add_argument("--identifiers", default="first", help="first, prefix or sequence (default: %(default)s)")
-    parser.add_argument(
-        "--steps",
-        type=kinds.integers(0, "last"),
-        default=(),
-        help="which checkpoints: last, or a list: 0,640 (default: all)",
-    )
+    _steps_option(parser)
     parser.add_argument(
         "--layers",
         type=kinds.integers(0, "inner", "middle"),
@@ -336,14 +361,14 @@ def probe(arguments: list[str]) -> None:
 
     from babel_jax import texts
     from babel_jax.evaluation.generate import generate
-    from babel_jax.probes import sweep
+    from babel_jax.measuring import probe as sweep
     from babel_jax.training import hosts, preemption
 
     hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
     preemption.install()
     options = sweep.Options(
         parsed.languages,
-        (-1,) if parsed.steps == "last" else parsed.steps,
+        parsed.steps,
         parsed.layers,
         parsed.threshold_scope,
         parsed.reference_step,
@@ -428,21 +453,16 @@ def _evaluate_suites(arguments: list[str]) -> None:
         "--out", type=kinds.place, required=True, help="where completions, verdicts and measurements are kept"
     )
     what = parser.add_argument_group("whose completions").add_mutually_exclusive_group(required=True)
-    what.add_argument("--checkpoints", nargs="+", help="run directories or globs of them, such as 'W/seed*/continual'")
+    _checkpoints_option(what)
     what.add_argument(
         "--completions",
         type=kinds.place,
         metavar="FILE",
-        help="JSON Lines of task_id and completion, made elsewhere; several of a problem are told apart by sample: 0, 1, …",
+        help="JSON Lines of task_id and completion, made elsewhere; several for one problem are distinguished by sample: 0, 1, …",
     )
     what.add_argument("--solutions", action="store_true", help="the suites' reference solutions")
     writing = parser.add_argument_group("how they are written")
-    writing.add_argument(
-        "--steps",
-        type=kinds.integers(0, "last"),
-        default=(),
-        help="which checkpoints: last, or a list: 0,640 (default: all)",
-    )
+    _steps_option(writing)
     writing.add_argument(
         "--corpus",
         type=kinds.local,
@@ -459,7 +479,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
     writing.add_argument(
         "--top_p", type=kinds.number(0, 1, above=True), default=1.0, help="nucleus (default: %(default)s, all)"
     )
-    writing.add_argument("--seed", type=kinds.integer(0, kinds.LARGEST_SEED), default=0, help="of the samples")
+    _seed_option(writing, whose="of the samples")
     writing.add_argument("--new_tokens", type=kinds.integer(1), default=512, help="at most (default: %(default)s)")
     writing.add_argument("--likelihood", action="store_true", help="also bits per byte of the reference solutions")
     judging = parser.add_argument_group("how they are judged")
@@ -498,7 +518,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
 
     from babel_jax import texts
     from babel_jax.evaluation import harness, results
-    from babel_jax.probes import sweep
+    from babel_jax.measuring import probe as sweep
     from babel_jax.report import suites as suites_report
     from babel_jax.training import hosts, preemption
 
@@ -540,8 +560,7 @@ def _evaluate_suites(arguments: list[str]) -> None:
             bench = harness.Bench(parsed.sandbox, parsed.jobs, _cache() / "toolchains")
             stack.callback(bench.close)
         if parsed.checkpoints:
-            steps = (-1,) if parsed.steps == "last" else parsed.steps
-            places = harness.evaluate_runs(runs, read, parsed.out, options, steps, bench, progress)
+            places = harness.evaluate_runs(runs, read, parsed.out, options, parsed.steps, bench, progress)
         else:
             name = "solutions" if parsed.solutions else printable(Path(parsed.completions).stem)
             missing = harness.evaluate_completions(suites, records, name, parsed.out, options, bench, progress)
@@ -567,9 +586,7 @@ def optimize(arguments: list[str]) -> None:
 
 def compile(arguments: list[str]) -> None:
     parser = _parser("compile")
-    parser.add_argument(
-        "--config", required=True, help="a file of configs/; --config.KEY=VALUE changes one of its keys"
-    )
+    _config_option(parser)
     parser.add_argument("--topology", required=True, help="v5e:4x4, v5p:4x4x4, 2*v5e:16x16 (two slices), cpu:8 or gpu")
     parser.add_argument("--run", default="continual", help="which run of the study (default: %(default)s)")
     parsed, settings = parser.parse_known_args(arguments)

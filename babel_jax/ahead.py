@@ -15,12 +15,12 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from babel_jax.errors import UserError, one_line
-from babel_jax.model import hlo
+from babel_jax.model import hlo, placement
 from babel_jax.model.attention import splash_block
 from babel_jax.model.chips import CHIPS
-from babel_jax.model.decoder import DecoderConfig, init_params
+from babel_jax.model.decoder import DecoderConfig
 from babel_jax.model.flops import flops_per_token
-from babel_jax.model.sharding import BATCH, check_batch, make_mesh, row_devices, shardings, table
+from babel_jax.model.sharding import BATCH, check_batch, make_mesh, row_devices, table
 from babel_jax.probes import forward
 from babel_jax.training.config import decoder_config, validate
 from babel_jax.training.optimizer import static_settings
@@ -112,14 +112,9 @@ def compile_probe(config, shapes: dict, devices, languages: int = 2) -> dict:
     """Compiles the one pass of all probes for `devices`, on the run's mesh; as `compile_step`."""
     mesh = make_mesh(**config.mesh.to_dict(), devices=devices)
     model = _model(config, shapes, devices)
-    abstract = jax.eval_shape(lambda: init_params(model, 0))
-    params = jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
-        abstract,
-        shardings(mesh, abstract),
-    )
+    params = placement.abstract_params(model, mesh)
     rows, everywhere = NamedSharding(mesh, BATCH), NamedSharding(mesh, P())
-    batch_rows = math.lcm(forward.BATCH_ROWS[False], row_devices(mesh))
+    batch_rows = math.lcm(placement.BATCH_ROWS[False], row_devices(mesh))
     counters, batch = forward.input_shapes(model, languages, batch_rows)
     place = forward.counter_shardings(everywhere)
     counters = {

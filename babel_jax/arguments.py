@@ -1,4 +1,7 @@
-"""Kinds of command-line arguments: what `type=` of a parser's argument is. Each says in its error what it would take."""
+"""Kinds of command-line arguments: what `type=` of a parser's argument is. Each says in its error what it would take.
+
+And one action, `Explain`.
+"""
 
 import argparse
 import math
@@ -80,6 +83,12 @@ def integers(low: int, *words: str) -> Callable[[str], tuple[int, ...] | str]:
     return convert
 
 
+def steps(text: str) -> tuple[int, ...]:
+    """Steps of checkpoints with commas between them; -1 for `last`."""
+    found = integers(0, "last")(text)
+    return (-1,) if found == "last" else found
+
+
 def names(text: str) -> tuple[str, ...]:
     """Names with commas between them, each once."""
     found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
@@ -107,3 +116,15 @@ def local(text: str) -> Path:
     if not files.is_local(found):
         raise UserError(f"'{text}' is in a bucket; give a folder or a file on a disk of this machine.")
     return Path(place(text))
+
+
+class Explain(argparse.Action):
+    """An option that prints what `text()` returns and ends the command, as --help does."""
+
+    def __init__(self, option_strings, dest, text: Callable[[], str], help: str):
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help=help)
+        self.text = text
+
+    def __call__(self, parser, *_):
+        print(self.text())
+        parser.exit()

@@ -9,6 +9,7 @@ from babel_jax import arguments as kinds
 from babel_jax.corpus import build, manifest
 from babel_jax.errors import Parser, UserError, printable
 from babel_jax.languages import language
+from babel_jax.schema import explained
 
 COMMANDS = {
     "build": "source files to token rows",
@@ -49,13 +50,19 @@ def _build_arguments(parser):
         "--manifest",
         metavar="FILE",
         type=kinds.place,
-        help="a .yaml, .json or .py (see corpus/manifest.py, configs/corpora)",
+        help="a .yaml, .json or .py; configs/corpora has some",
     )
     what.add_argument(
         "--source",
         action="append",
         metavar="NAME=DIR[,DIR…]",
         help="instead: a language and the folders or archives of its files; once a language, the primary one first",
+    )
+    parser.add_argument(
+        "--help_manifest",
+        action=kinds.Explain,
+        text=lambda: f"Keys of a manifest; what it leaves out is as here.\n\n{explained(manifest.MANIFEST)}",
+        help="list all keys of a manifest, and exit",
     )
     parser.add_argument(
         "--vocab_size",

@@ -5,17 +5,30 @@ in full sentences.
 """
 
 import collections
+import dataclasses
 import functools
 import json
 
 import numpy as np
 
-from babel_jax import candidates, evolution, files, measurements, mixtures
+from babel_jax import candidates, evolution, files, measurements, mixtures, statistics
 from babel_jax.arguments import SEEDS
+from babel_jax.bridge import Keyed
 from babel_jax.corpus import mixture
 from babel_jax.errors import UserError
-from babel_jax.evolution import dependence, diagnostics, measured, stages, statistics
+from babel_jax.evolution import dependence, diagnostics, measured, stages
+from babel_jax.evolution.dependence import Dependence
+from babel_jax.evolution.diagnostics import Causes, Drift
+from babel_jax.evolution.measured import Curve, Curves, Mix
+from babel_jax.evolution.stages import Stages
 from babel_jax.optimum import algorithm1, compare, laws, rivals, schedules, sources
+from babel_jax.optimum.algorithm1 import Corpus, Proposal
+from babel_jax.optimum.calibration import Calibration, Chosen
+from babel_jax.optimum.compare import Comparison
+from babel_jax.optimum.laws import Law
+from babel_jax.optimum.rivals import Cost
+from babel_jax.optimum.schedules import Schedule, Surface
+from babel_jax.optimum.share import Share
 
 AGAIN = "run the study again, which writes it anew from what stands there"
 STUDY = {  # of study.json
@@ -30,6 +43,136 @@ STUDY = {  # of study.json
     "wall_seconds?": {str: float},
     "versions?": {str: str},
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyRun(Keyed):
+    """A run of a study, with the operations to train it; None: not counted."""
+
+    run: str
+    seed: int
+    flops: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyFacts(Keyed):
+    """What study.json says of a study.
+
+    Attributes:
+      kind: "organism" or "real_code".
+      primary, new, seeds: its languages and seeds.
+      original: {language: tokens} of the original corpus; original_share: of the new languages in it.
+      runs: planned ones.
+      candidates: names of the from-scratch mixes that were wanted.
+      wall_seconds, versions: seconds by phase; versions of libraries.
+    """
+
+    kind: str
+    primary: str
+    new: list[str]
+    seeds: list[int]
+    original: dict[str, float]
+    original_share: float
+    runs: list[StudyRun]
+    candidates: list[str] = dataclasses.field(default_factory=list)
+    wall_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageFindings(Keyed):
+    """What the rows about the primary and one new language say.
+
+    Attributes:
+      curves: all of them.
+      dependence: None where no problem was judged.
+      measured: {name: curve of the primary's share as it was measured}.
+      shares: {source: the primary's share}.
+      calibration: {source: {measured name: …}}; chosen: what the calibrated proposal uses.
+      proposals: {source: …}.
+      gaps: sentences about what could not be computed.
+      causes, drift: None where not measured.
+      lens_grid: of the first seed's continual run, as arrays (`diagnostics.lens_grid`).
+    """
+
+    curves: Curves
+    dependence: Dependence | None
+    measured: dict[str, Curve]
+    shares: dict[str, Share]
+    calibration: dict[str, dict[str, Calibration]]
+    chosen: Chosen | None
+    proposals: dict[str, Proposal]
+    gaps: list[str]
+    causes: Causes | None
+    drift: Drift | None
+    lens_grid: dict | None = None
+
+    @property
+    def stages(self) -> Stages | None:
+        """Of the continual run."""
+        return self.curves.continual
+
+    @property
+    def control(self) -> Stages | None:
+        """Of the control."""
+        return self.curves.control
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictedShare(Keyed):
+    """The primary's share that Eq. 2 predicts from a mix's tokens, against the one measured in the from-scratch run.
+
+    Attributes:
+      run, name: of the mix; language: a new one.
+      predicted: pairwise, primary / (primary + language); joint: 1 - the language's share of all tokens.
+      measured, ci: by the lens in the intermediate layers, over seeds; by_seed: [S].
+    """
+
+    run: str
+    name: str
+    language: str
+    predicted: float
+    joint: float
+    measured: float
+    ci: tuple[float, float]
+    by_seed: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedules(Keyed):
+    """What the continual runs with replay reach, and the schedule that they propose."""
+
+    surface: Surface
+    proposal: Schedule | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings(Keyed):
+    """Everything that a study says.
+
+    Attributes:
+      study: its facts.
+      missing: what it lacks, in sentences.
+      languages: {new language: …}.
+      corpora: {source: …}; corpora_joint: the same in the joint reading, None where that has no solution; {} with one
+        new language, where both readings are one.
+      mixes: from-scratch runs; comparisons: of them.
+      laws, schedules: None where there are too few runs.
+      predicted: the primary's share in from-scratch runs.
+      costs: of the searches.
+    """
+
+    study: StudyFacts
+    missing: list[str]
+    languages: dict[str, LanguageFindings]
+    corpora: dict[str, Corpus]
+    corpora_joint: dict[str, Corpus | None]
+    mixes: list[Mix]
+    comparisons: list[Comparison]
+    laws: Law | None
+    schedules: Schedules | None
+    predicted: list[PredictedShare]
+    costs: list[Cost]
 
 
 def of_study(study_dir) -> dict:

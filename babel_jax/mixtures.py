@@ -220,16 +220,16 @@ def verify_run(run_dir) -> list[str]:
     config, done, row_tokens = finished(run_dir, **RUN)
     online = config.get("online", {"every": 0})["every"]  # runs of an earlier version have no such section
     stages = mixture.read_stages(run_dir) if online else config["stages"]
-    place = done["step"] * config["batch_size"]
-    sizes = {name: range(counts["rows"]) for name, counts in done["sources"].items()}
+    place = done.step * config["batch_size"]
+    sizes = {name: range(counts.rows) for name, counts in done.sources.items()}
     mixed = mixture.Mixture(sizes, mixture.stages_from_config(stages, row_tokens), config["seed"])
     wanted, shares = mixed.rows_seen(place), mixed.shares_seen(place)
     problems, largest = [], 0.0
     print(f"{'source':12s} {'rows':>12s} {'tokens':>16s} {'drawn':>8s} {'share':>8s} {'epochs':>8s} {'deviation':>10s}")
-    for name, counts in done["sources"].items():
-        drawn, deviation = counts["drawn"], counts["drawn"] - shares[name]
+    for name, counts in done.sources.items():
+        drawn, deviation = counts.drawn, counts.drawn - shares[name]
         largest = max(largest, abs(deviation))
-        epochs = drawn / counts["rows"] if counts["rows"] else 0.0
+        epochs = drawn / counts.rows if counts.rows else 0.0
         print(
             f"{name:12s} {drawn:12,d} {drawn * row_tokens:16,d} {drawn / place:8.2%} {shares[name] / place:8.2%} "
             f"{epochs:8.2f} {deviation:10.1f}"
@@ -242,16 +242,16 @@ def verify_run(run_dir) -> list[str]:
 
 def finished(run_dir, **needed) -> tuple[dict, dict, int]:
     """(config, DONE, tokens of a row) of a finished run that counted its rows; `needed`: shapes of keys of its config."""
-    from babel_jax.training import loop  # loads JAX
+    from babel_jax.training import runs  # loads JAX
 
-    done = loop.read_done(run_dir)
-    if not done.get("sources") or not done["step"]:
+    done = runs.read_done(run_dir)
+    if not done.sources or not done.step:
         raise UserError(
             f"{run_dir} has not counted the rows it drew: it was imported, or trained by an earlier version."
         )
     shape = {"config": {"batch_size": range(1, 2**20 + 1)} | needed}
     config = read_json(run_dir / "config.json", shape, "put back a copy of it")["config"]
-    row_tokens, rest = divmod(done["tokens"], done["step"] * config["batch_size"])
+    row_tokens, rest = divmod(done.tokens, done.step * config["batch_size"])
     if rest or not row_tokens:
-        raise UserError(f"{run_dir}/DONE is damaged: its tokens are not those of its steps; {loop.WRITE_DONE}.")
+        raise UserError(f"{run_dir}/DONE is damaged: its tokens are not those of its steps; {runs.WRITE_DONE}.")
     return config, done, row_tokens

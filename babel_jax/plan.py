@@ -32,40 +32,54 @@ STUDY = Section(
     {
         "kind": Key(Choice("kind of study", KINDS), "organism", "programs of the embedded world, or real source code"),
         "primary": Key(Text("a language"), "", "the language that is learned first"),
-        "new": Key(Text("a language, or several with commas between them"), "", "learned after it"),
+        "new": Key(
+            Text("a language, or several with commas between them"),
+            "",
+            "the language that is learned after it, or several",
+        ),
         "seeds": Key(Many(SEED, least=1, once=True), (0,), "every run is trained once with each"),
-        "world": Key(world.SECTION, {}, "organism: the embedded world"),
-        "corpus": Key(Text(), "", "real code: the directory that `corpus build` made"),
+        "world": Key(world.SECTION, {}, "the embedded world (kind='organism')"),
+        "corpus": Key(Text(), "", "the directory that `corpus build` made (kind='real_code')"),
         "vocab_size": Key(
             Number(low=0, whole=True),
             0,
-            "real code: what the corpus must have, and what `compile` takes without one (0: not said)",
+            "what the corpus must have, and what `compile` takes without a corpus (0: not said)",
         ),
-        "context": Key(Number(low=0, whole=True), 0, "real code: tokens of its rows, likewise"),
+        "context": Key(
+            Number(low=0, whole=True),
+            0,
+            "tokens that a model sees at once: what the corpus must have, and what `compile` takes (0: not said)",
+        ),
         "heldout_rows": Key(
-            Number(low=1, whole=True), 64, "real code: validation rows of a language that are measured on"
+            Number(low=1, whole=True), 64, "validation rows of each language that are measured on (kind='real_code')"
         ),
-        "prompt_tokens": Key(Number(low=1, whole=True), 64, "real code: context of a call site"),
+        "prompt_tokens": Key(
+            Number(low=1, whole=True), 64, "tokens in front of a call site that a prompt holds (kind='real_code')"
+        ),
         "common": Key(run_config.RUN, {}, "what all runs change of a run's defaults"),
         "runs": Key(
             Table(run_config.RUN, Choice("role of a run", ROLES)),
             {},
-            "role -> what it changes beyond `common`; in `stages`, primary, new and new_control stand for the languages",
+            "role of a run -> what it changes beyond `common`; in `stages`, primary, new and new_control stand for the languages",
         ),
         "original": Key(
-            Table(Number(above=0, high=MOST_TOKENS)), {}, "token amounts of the original corpus, by language"
+            Table(Number(above=0, high=MOST_TOKENS)), {}, "language -> its tokens in the original corpus, in any unit"
         ),
         # From-scratch mixes beside the original one, all of `runs.mix`'s steps:
-        "sweep": Key(_SHARES, (), "shares of the new languages, split among them as in the original"),
+        "sweep": Key(
+            _SHARES, (), "from-scratch mixes: shares of the new languages, split among them as in the original"
+        ),
         "swarm": Key(
-            Number(low=0, high=10_000, whole=True), 0, "random mixes per seed, of one seed each, for the mixing law"
+            Number(low=0, high=10_000, whole=True),
+            0,
+            "random from-scratch mixes per seed, of one seed each, for the mixing law",
         ),
         "candidates": Key(
             Many(Text("the name of a candidate", filled=True), once=True),
             (),
-            "names of candidates.py: Algorithm 1's corpora, schedules, and their rivals",
+            "corpora to train from scratch: Algorithm 1's, schedules, and their rivals (see candidates.py)",
         ),
-        "replay": Key(_SHARES, (), "the primary's shares of further continual runs, for the candidate `schedule`"),
+        "replay": Key(_SHARES, (), "further continual runs: their shares of the primary, for the candidate `schedule`"),
     }
 )
 

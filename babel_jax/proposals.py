@@ -194,7 +194,7 @@ def _run_of(workdir, study: dict) -> tuple[dict[str, int], int]:
             f"the study in {workdir} trained no mix, so nothing says for how many tokens; add the role 'mix'."
         )
     _, done, row_tokens = mixtures.finished(files.path(workdir) / f"seed{runs[0]['seed']}" / runs[0]["run"])
-    return {source: counts["rows"] * row_tokens for source, counts in done["sources"].items()}, done["tokens"]
+    return {source: counts.rows * row_tokens for source, counts in done.sources.items()}, done.tokens
 
 
 def _limits(parsed, available: dict[str, float], budget: float | None) -> algorithm1.Constraints:

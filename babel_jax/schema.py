@@ -15,6 +15,8 @@ import numbers
 import re
 import reprlib
 import runpy
+import shutil
+import textwrap
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator
@@ -347,18 +349,52 @@ class Section:
         return found
 
 
-def walk(section: Section, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Key]]:
-    """(dotted name, `Key`) of every key, those of its sections behind it; where names are free, a table is a key."""
-    for name, about in section.keys.items():
-        here = (*path, name)
-        yield ".".join(here), about
-        if isinstance(about.kind, Section):
-            yield from walk(about.kind, here)
-        elif (
-            isinstance(about.kind, Table) and isinstance(about.kind.of, Section) and isinstance(about.kind.name, Choice)
-        ):
-            for choice in about.kind.name.names:
-                yield from walk(about.kind.of, (*here, choice))
+def walk(kind: Kind, path: str = "") -> Iterator[tuple[str, Key]]:
+    """(dotted name, `Key`) of every key, those of a section behind its own.
+
+    NAME stands where whoever writes the table gives the names, N in place of a list's numbers: `runs.NAME.stages.N.tokens`.
+    """
+    if isinstance(kind, Section):
+        for name, about in kind.keys.items():
+            yield f"{path}{name}", about
+            yield from walk(about.kind, f"{path}{name}.")
+    elif isinstance(kind, Table):
+        yield from walk(kind.of, f"{path}NAME.")
+    elif isinstance(kind, Many):
+        yield from walk(kind.of, f"{path}N.")
+    elif isinstance(kind, Either):
+        for one in kind.kinds:
+            yield from walk(one, path)
+
+
+def explained(section: Section) -> str:
+    """Every key, as wide as the terminal: its name (see `walk`) and default, what it means and what it must be.
+
+    The keys of a section that stands at several places are explained at the first alone.
+    """
+    width = max(shutil.get_terminal_size().columns - 2, 40)
+    lines, first, repeated = [], {}, ()
+    for name, about in walk(section):
+        if name.startswith(repeated):
+            continue
+        inner, said = about.kind, [about.meaning, about.kind.wants]
+        if isinstance(inner, Table) and isinstance(inner.of, Section):
+            inner, said[1] = inner.of, f"NAME is {inner.name.wants}"
+        elif isinstance(inner, Section):
+            said.pop()  # its keys follow
+        if isinstance(inner, Section) and (other := first.setdefault(id(inner), name)) != name:
+            said.append(f"the keys are those of {other}")
+            repeated = (*repeated, f"{name}.")
+        lines.append(f"{name}{_default(about)}")
+        text = " ".join(f"{part[:1].upper()}{part[1:]}." for part in said)
+        lines += textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
+    return "\n".join(lines)
+
+
+def _default(about: Key) -> str:
+    if about.default is REQUIRED:
+        return " (required)"
+    return "" if about.default is None or isinstance(about.kind, Section) else f" = {about.default!r}"
 
 
 def merged(base: dict, more: dict) -> dict:

@@ -20,27 +20,22 @@ from tqdm import tqdm
 import babel_jax
 from babel_jax import candidates, files, findings, machine, measurements, mixtures, plan, report
 from babel_jax.errors import UserError, printable, refusal
-from babel_jax.evaluation import diagnostics, measure
 from babel_jax.evolution import measured, stages
 from babel_jax.files import content_hash, read_json, write_json
 from babel_jax.material import Material
+from babel_jax.measuring import diagnostics
+from babel_jax.measuring import study as measure
+from babel_jax.model import placement
 from babel_jax.model.flops import flops_per_token
 from babel_jax.optimum import ado, algorithm1
 from babel_jax.organism import world
 from babel_jax.probes import forward
+from babel_jax.run_names import parse
 from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
-from babel_jax.training.loop import (
-    check_same_config,
-    check_trained_as,
-    is_done,
-    last_step,
-    locked,
-    mixture_of,
-    read_done,
-    train,
-    trainer_for,
-)
+from babel_jax.training.checkpoint import Seen
+from babel_jax.training.loop import mixture_of, train, trainer_for
+from babel_jax.training.runs import Run, check_same_config, is_done, last_step, locked, read_done
 
 # --- what a worker does ---------------------------------------------------------------------------------------------------
 
@@ -61,7 +56,7 @@ def execute(
         return measure.problem_accuracy(params, _model(run, material), material, material.primary) > run.stop_accuracy
 
     if is_done(directory / name):
-        check_trained_as(directory / name, run, material)
+        Run(parse(name), run, directory / name, tuple(materials)).check_trained_as()
     else:
         progress({"epochs": mixture_of(run, material).epochs(run.steps * run.batch_size)})
     started = time.perf_counter()
@@ -97,7 +92,7 @@ def _chooser(config: ConfigDict, run: ConfigDict, materials: list[Material]):
     heldout = {language: rows for material in materials for language, rows in material.heldout.items()}
 
     def losses_of(params: dict) -> dict[str, float]:
-        batch = forward.batch_rows(params, materials[0].max_length)
+        batch = placement.batch_rows(params, materials[0].max_length)
         measured = forward.measure(params, model, heldout, {}, materials[0].document_end, batch)
         rows = forward.loss_rows(measured)
         return {row["language"]: row["value"] for row in rows if row["metric"] == "loss"}
@@ -114,8 +109,8 @@ def _prober(config: ConfigDict, workdir, seed: int, name: str):
     run_dir, model = workdir / f"seed{seed}" / name, _model(run, materials[0])
     base_LxNxF = _base(config, workdir, seed, name)
 
-    def at_checkpoint(step: int, params: dict, seen: dict) -> None:
-        measure.measure_checkpoint(run_dir, name, run, model, materials, base_LxNxF, step, params, seen)
+    def at_checkpoint(seen: Seen, params: dict) -> None:
+        measure.measure_checkpoint(run_dir, name, run, model, materials, base_LxNxF, params, seen)
 
     return at_checkpoint
 
@@ -240,7 +235,7 @@ def measure_one(config: ConfigDict, workdir, seed: int, name: str) -> None:
         raise UserError(f"{run_dir} is not a run of a study, or has no checkpoint yet; train it first.")
     check_same_config(workdir, run_config.plain(config), writer=False)
     run, materials = plan.make_run_config(config, name, seed, workdir), _cached_materials(config, seed, name)
-    check_trained_as(run_dir, run, materials[0])
+    Run(parse(name), run, run_dir, tuple(materials)).check_trained_as()
     base = _base(config, workdir, seed, name) if name != "primary_only" or is_done(run_dir) else None
     measure.measure_run(run_dir, name, run, materials, base)
 
@@ -526,7 +521,7 @@ def _size(config, workdir, seed, name) -> dict:
     done = read_done(workdir / f"seed{seed}" / name)
     material = _cached_materials(config, config.seeds[0], name)[0]  # sizes do not depend on the seed
     model = _model(plan.make_run_config(config, name, seed, workdir), material)
-    return {"steps": done["step"], "tokens": done["tokens"], "flops": flops_per_token(model) * done["tokens"]}
+    return {"steps": done.step, "tokens": done.tokens, "flops": flops_per_token(model) * done.tokens}
 
 
 def _description(config, tasks, workdir, seconds) -> dict:

@@ -16,8 +16,9 @@ from babel_jax.evaluation import world as world_problems
 from babel_jax.files import content_hash, read_json
 from babel_jax.languages import identifier_pairs
 from babel_jax.material import Material
+from babel_jax.measuring import probe as sweep
 from babel_jax.organism import world
-from babel_jax.probes import prompts, sweep
+from babel_jax.probes import prompts
 from babel_jax.schema import Place
 
 STUDY = {

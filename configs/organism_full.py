@@ -31,8 +31,6 @@ def get_config() -> ConfigDict:
             primary="python",
             new="php,csharp,go,cpp",
             seeds=(0, 1, 2, 3, 4),
-            # `words` concept words; a new language knows the first `shared_words` of them (S) and words that Python lacks, which
-            # make up `new_only_share` of its text. `noise_share` of the primary's documents are noise.
             world=dict(
                 words=200,
                 shared_words=dict(php=80, csharp=120, go=160, cpp=200),

@@ -28,8 +28,6 @@ def get_config() -> ConfigDict:
             primary="python",
             new="php",
             seeds=(0, 1, 2),
-            # `words` concept words; the new language knows the first `shared_words` of them (S) and words of its own, which
-            # make up `new_only_share` of its text. `noise_share` of the primary's documents are noise.
             world=dict(
                 words=200,
                 shared_words=80,

@@ -10,8 +10,8 @@ from helpers import environment, make_run, same, small_material, state_at
 
 from babel_jax import buckets, files, measurements
 from babel_jax.errors import UserError
-from babel_jax.evaluation import measure
-from babel_jax.training import loop
+from babel_jax.measuring import study as measure
+from babel_jax.training import loop, runs
 from babel_jax.training.checkpoint import Checkpoints
 
 MATERIAL = small_material()
@@ -108,7 +108,7 @@ os._exit(0)
     finally:
         server.fails = None
     assert done.stdout.count("\n") == 1 and "mend the" in done.stdout
-    assert Checkpoints(place).steps() and not loop.is_done(place)
+    assert Checkpoints(place).steps() and not runs.is_done(place)
     loop.train(RUN, MATERIAL, place)
     trainer, _ = loop.trainer_for(RUN, MATERIAL)
     assert same(state_at(place, 40, trainer), state_at(whole, 40, trainer))

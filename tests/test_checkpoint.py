@@ -11,8 +11,9 @@ import pytest
 from helpers import by_path, make_run, python, same, small_material, state_at
 
 from babel_jax.errors import UserError
-from babel_jax.evaluation import measure
-from babel_jax.training import checksums, loop
+from babel_jax.measuring import study as measure
+from babel_jax.training import checksums, loop, runs
+from babel_jax.training import config as run_config
 from babel_jax.training.checkpoint import Checkpoints, restore_newest, restore_params
 
 MATERIAL = small_material()
@@ -52,7 +53,7 @@ def interrupted(run_dir, step, run=RUN):
 
     with pytest.raises(Stop):
         loop.train(run, MATERIAL, run_dir, progress=stop)
-    assert not loop.is_done(run_dir)
+    assert not runs.is_done(run_dir)
 
 
 @pytest.mark.parametrize("step", [16, 32])
@@ -109,11 +110,11 @@ def test_no_damage_goes_unnoticed(tmp_path, whole, kind):
             (copy / file).unlink()
         with contextlib.closing(Checkpoints(copy)) as checkpoints:
             try:
-                found = restore_newest([checkpoints], trainer.abstract_state, loop.plain(model))
+                found = restore_newest([checkpoints], trainer.abstract_state, run_config.plain(model))
             except UserError as error:
                 assert "none of the checkpoints" in str(error)
                 found, refused = None, refused + 1
-        assert found is None or same(by_path(found[1]), want), file
+        assert found is None or same(by_path(found[0]), want), file
     assert refused >= 2
 
 
@@ -164,13 +165,13 @@ def test_what_kills_left_half_written_is_removed(tmp_path):
 
 def test_a_workdir_that_cannot_be_one_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot work in .*file"), loop.locked(tmp_path / "file"):
+    with pytest.raises(UserError, match="cannot work in .*file"), runs.locked(tmp_path / "file"):
         pass
 
 
 def test_parameters_of_another_model_or_an_absent_step_are_refused(whole):
     trainer, model = loop.trainer_for(RUN, MATERIAL)
-    params, model = trainer.abstract_state["params"], loop.plain(model)
+    params, model = trainer.abstract_state["params"], run_config.plain(model)
     with pytest.raises(UserError, match="vocab_size is 78 there and 79 here"):
         restore_params(whole, 40, params, model | {"vocab_size": 79})
     with pytest.raises(UserError, match=r"no checkpoint 39 .* there are \[0, 16, 24, 40\]"):
@@ -207,7 +208,7 @@ except t.UserError as error:
 """
     message = python("-c", script).stdout
     assert "free space" in message and message.count("\n") == 1
-    assert Checkpoints(tmp_path).steps()[:2] == [0, 16] and not loop.is_done(tmp_path)
+    assert Checkpoints(tmp_path).steps()[:2] == [0, 16] and not runs.is_done(tmp_path)
     loop.train(RUN, MATERIAL, tmp_path)
     assert ends_like(tmp_path, whole)
 
@@ -247,11 +248,11 @@ def judged(tmp_path, whole):
         """`part`: of the state, which alone is read; all of it as a run does that goes on."""
         abstract = {part: trainer.abstract_state[part]} if part else trainer.abstract_state
         with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
-            step, state, metadata = restore_newest([checkpoints], abstract, loop.plain(model))
+            state, metadata = restore_newest([checkpoints], abstract, run_config.plain(model))
         right = {name: leaf for name, leaf in wanted.items() if name.startswith(f"['{part}" if part else "")}
-        if step == 24:
+        if metadata.step == 24:
             assert same(by_path(state), right) and metadata == about, "read as something else, without a word"
-        return "read" if step == 24 else "passed over"
+        return "read" if metadata.step == 24 else "passed over"
 
     return tmp_path / "checkpoints", judge
 
@@ -331,7 +332,7 @@ def test_what_is_not_what_was_saved_is_passed_over(judged, damage, caplog):
     assert ["checkpoint 24" in warning and "is damaged" in warning for warning in ours(caplog)] == [True]
     trainer, model = loop.trainer_for(RUN, MATERIAL)
     with pytest.raises(UserError, match="checkpoint 24 in .* cannot be read") as error:  # who measures it is told
-        restore_params(directory.parent, 24, trainer.abstract_state["params"], loop.plain(model))
+        restore_params(directory.parent, 24, trainer.abstract_state["params"], run_config.plain(model))
     assert "\n" not in str(error.value)
 
 

@@ -136,11 +136,6 @@ def test_every_mix_is_compared_with_the_original_and_the_p_values_corrected():
     assert compare.comparisons(mixes(score[:1], ("go", "php")), "m0") == [], "nothing to compare with"
 
 
-def test_holm_is_the_step_down_correction():
-    np.testing.assert_allclose(compare.holm([0.01, np.nan, 0.04, 0.03]), [0.03, np.nan, 0.06, 0.06])
-    assert compare.holm([]) == []
-
-
 def test_the_guard_fails_if_one_language_is_harmed():
     """Macro rises, Go falls: the paper's own corpus."""
     score = np.array([[[0.2, 0.22, 0.21], [0.2, 0.21, 0.2]], [[0.5, 0.53, 0.52], [0.16, 0.165, 0.158]]])

@@ -16,7 +16,8 @@ from babel_jax.model.decoder import Decoder
 from babel_jax.training import foreign
 from babel_jax.training.checkpoint import Checkpoints, restore_params
 from babel_jax.training.config import plain
-from babel_jax.training.loop import is_done, last_step, train
+from babel_jax.training.loop import train
+from babel_jax.training.runs import is_done, last_step
 
 # A ffn_width that is not four times the width, two heads tied and not: every field of the config matters.
 TIED = dataclasses.replace(SMALL, tied_head=True, ffn_width=48)
@@ -188,7 +189,7 @@ def test_an_imported_model_is_a_finished_run_with_one_checkpoint(tmp_path):
     assert checkpoints.steps() == [0]
     about = checkpoints.metadata(0)
     checkpoints.close()
-    assert (about["step"], about["tokens"], about["tokens_by_language"], about["model"]) == (0, 0, {}, plain(TIED))
+    assert (about.step, about.tokens, about.tokens_by_language, about.model) == (0, 0, {}, plain(TIED))
     restored = restore_params(run, 0, jax.tree.map(jax.numpy.zeros_like, params), plain(TIED))
     assert same(by_path(restored), by_path(params))
     with pytest.raises(UserError, match="holds a run already"):
@@ -203,7 +204,7 @@ def test_a_trained_run_is_exported(tmp_path):
     foreign.export_run(tmp_path / "run", 2, tmp_path / "hf")
     config, params = convert.read_huggingface(tmp_path / "hf")
     checkpoints = Checkpoints(tmp_path / "run")
-    model = checkpoints.metadata(2)["model"]
+    model = checkpoints.metadata(2).model
     checkpoints.close()
     assert (config.vocab_size, config.frozen_rows) == (model["vocab_size"], 0)
     assert params["embed_table"].shape == (config.vocab_size, config.width)

@@ -20,9 +20,10 @@ from babel_jax.corpus import manifest, mixture
 from babel_jax.errors import UserError
 from babel_jax.evaluation import harness
 from babel_jax.evolution import diagnostics
+from babel_jax.measuring import probe as sweep
 from babel_jax.model import convert
-from babel_jax.probes import artefacts, sweep
-from babel_jax.training import loop
+from babel_jax.probes import artefacts
+from babel_jax.training import loop, runs
 
 MATERIAL = small_material()
 RUN = make_run(steps=40, checkpoint_steps=(16, 32))
@@ -104,7 +105,7 @@ def in_work(place):
 
 RUN_DIR = "seed0/continual"
 READERS = {
-    f"{RUN_DIR}/DONE": lambda place: loop.last_step(place / RUN_DIR),
+    f"{RUN_DIR}/DONE": lambda place: runs.last_step(place / RUN_DIR),
     f"{RUN_DIR}/config.json": lambda place: sweep.seed_of(place / RUN_DIR),
     f"{RUN_DIR}/stages.json": lambda place: mixture.read_stages(place / RUN_DIR),
     f"{RUN_DIR}/stopped.json": lambda place: loop._check_stopped(place / RUN_DIR, "stop"),
@@ -158,7 +159,7 @@ def test_a_run_goes_on_without_the_metrics_that_are_lost(left, tmp_path, caplog)
     lines = whole.splitlines(keepends=True)
     (run / "metrics.jsonl").write_bytes(lines[0].encode()[:10] + b"\0\0\n" + lines[1].encode() + b"\xff{\n")
     loop.train(RUN, MATERIAL, run)
-    assert (run / "metrics.jsonl").read_text() == lines[1] and loop.is_done(run)
+    assert (run / "metrics.jsonl").read_text() == lines[1] and runs.is_done(run)
     assert "metrics.jsonl is damaged: what was measured at 1 of its steps (the first: 16) is lost" in caplog.text
 
 

@@ -9,8 +9,9 @@ from helpers import make_run, small_material, world_config
 
 from babel_jax import files, measurements
 from babel_jax.errors import UserError
-from babel_jax.evaluation import diagnostics, measure
 from babel_jax.evolution import diagnostics as reading
+from babel_jax.measuring import diagnostics
+from babel_jax.measuring import study as measure
 from babel_jax.organism import world
 from babel_jax.probes import interventions as do
 from babel_jax.training.checkpoint import restore_params

@@ -14,10 +14,11 @@ from babel_jax import __main__ as cli
 from babel_jax import files, measurements, texts
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.errors import UserError
-from babel_jax.evaluation import generate, harness, measure, problems, results, writers
+from babel_jax.evaluation import generate, harness, problems, results, writers
+from babel_jax.measuring import probe as sweep
+from babel_jax.measuring import study as measure
 from babel_jax.organism import world
-from babel_jax.probes import sweep
-from babel_jax.training.checkpoint import Checkpoints
+from babel_jax.training.checkpoint import Checkpoints, Metadata
 from babel_jax.training.config import plain
 
 PROMPT = 'def {name}(x):\n    """{text}"""\n'
@@ -51,9 +52,9 @@ def tokenizer():
 def save_run(run_dir, config, steps=(0, 8)):
     checkpoints = Checkpoints(run_dir)
     for step in steps:
-        about = {"model": plain(config), "started": 1.0, "step": step, "tokens": 10 * step, "tokens_by_language": {}}
+        about = Metadata(step, 10 * step, {}, plain(config), started=1.0, version="0")
         params = jax.device_put(loud(config, seed=step), jax.local_devices()[0])
-        checkpoints.save(step, {"params": params}, about | {"seconds": {}, "version": "0"})
+        checkpoints.save({"params": params}, about)
     checkpoints.close()
     files.write_json(run_dir / "config.json", {"config": {"seed": 3}, "material": None})
     return run_dir

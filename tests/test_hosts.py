@@ -23,10 +23,11 @@ from babel_jax.__main__ import main
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.corpus.mixture import Mixture, stages_from_config
 from babel_jax.evaluation import harness, problems, results, writers
+from babel_jax.measuring import probe as sweep
 from babel_jax.model.sharding import make_mesh
-from babel_jax.probes import artefacts, sweep
-from babel_jax.training import hosts, loop, metrics
-from babel_jax.training.checkpoint import Checkpoints
+from babel_jax.probes import artefacts
+from babel_jax.training import hosts, loop, metrics, runs
+from babel_jax.training.checkpoint import Checkpoints, Metadata
 from babel_jax.training.config import plain
 from babel_jax.training.step import Trainer
 
@@ -96,7 +97,7 @@ def meet(out_dir: str) -> None:
     hosts.barrier("here")
     waited = last.exists()
     hosts.barrier("here")
-    with loop.locked(Path(out_dir)):  # the first one holds it for all
+    with runs.locked(Path(out_dir)):  # the first one holds it for all
         hosts.barrier("all are in")
     answers = [hosts.agree(jax.process_index() + i + 1 / 3) for i in range(1100)]  # more than are kept
     asked, batches = [], []
@@ -339,8 +340,8 @@ def test_two_processes_evaluate_as_one(tmp_path):
     tokenizer.save(tmp_path)
     run, config = tmp_path / "seed0" / "continual", dataclasses.replace(SMALL, vocab_size=300, max_length=64)
     with contextlib.closing(Checkpoints(run)) as checkpoints:
-        about = {"model": plain(config), "started": 1.0, "step": 0, "tokens": 0, "tokens_by_language": {}}
-        checkpoints.save(0, {"params": jax.device_put(loud(config), jax.local_devices()[0])}, about)
+        params = jax.device_put(loud(config), jax.local_devices()[0])
+        checkpoints.save({"params": params}, Metadata(0, 0, {}, plain(config), started=1.0))
     files.write_json(run / "config.json", {"config": {"seed": 0}, "material": None})
     ask(str(tmp_path), str(tmp_path / "one"))
     finish(start(f"ask({str(tmp_path)!r}, {str(tmp_path / 'two')!r})", devices=1))
@@ -356,7 +357,7 @@ def test_two_processes_survive_a_kill_and_move_to_one(tmp_path):
     whole, killed, moved = (tmp_path / name for name in ("whole", "killed", "moved"))
     finish(start(f"live({str(whole)!r}, {STEPS})"))
     kill_one(killed, STEPS, victim=1, lines=4, hold=8)
-    assert not loop.is_done(killed) and 4 in Checkpoints(killed).steps()
+    assert not runs.is_done(killed) and 4 in Checkpoints(killed).steps()
     finish(start(f"live({str(killed)!r}, {STEPS})"))
     check_same_end(whole, killed, STEPS)
 
@@ -376,6 +377,6 @@ def test_two_processes_survive_twenty_kills(tmp_path):
     finish(start(f"live({str(whole)!r}, {steps})"), timeout=600)
     for _ in range(20):
         kill_one(killed, steps, victim=chance.randrange(2), lines=chance.randint(1, 8), wait=chance.uniform(0, 0.5))
-    assert not loop.is_done(killed), "the run was done before it could be killed so often: make it longer"
+    assert not runs.is_done(killed), "the run was done before it could be killed so often: make it longer"
     finish(start(f"live({str(killed)!r}, {steps})"), timeout=600)
     check_same_end(whole, killed, steps)

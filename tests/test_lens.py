@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from babel_jax import measurements
+from babel_jax import measurements, statistics
 from babel_jax.errors import UserError
 from babel_jax.model.decoder import (
     Decoder,
@@ -12,7 +12,7 @@ from babel_jax.model.decoder import (
     init_params,
     unembed,
 )
-from babel_jax.probes import forward, lens, statistics
+from babel_jax.probes import forward, lens
 
 CONFIG = DecoderConfig(vocab_size=29, width=16, layers=3, heads=2, ffn_width=32, max_length=10)
 

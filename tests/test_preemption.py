@@ -11,11 +11,12 @@ import test_hosts
 from helpers import environment, make_run, same, small_material, state_at
 from test_study import CONFIG, PATIENCE, wait_until_gone, workers_in
 
-from babel_jax.evaluation import harness, judge, measure
+from babel_jax.evaluation import harness, judge
 from babel_jax.evaluation.problems import Problem
 from babel_jax.evaluation.sandbox import Finished
 from babel_jax.evaluation.toolchains import Execution
-from babel_jax.training import loop, preemption
+from babel_jax.measuring import study as measure
+from babel_jax.training import loop, preemption, runs
 from babel_jax.training.checkpoint import Checkpoints
 
 MATERIAL = small_material()
@@ -88,7 +89,7 @@ def test_a_warning_before_the_first_step_costs_nothing(tmp_path, caught):
         loop.train(run, MATERIAL, tmp_path)
     preemption._warned.clear()
     loop.train(run, MATERIAL, tmp_path)
-    assert loop.last_step(tmp_path) == 5
+    assert runs.last_step(tmp_path) == 5
 
 
 def test_the_criterion_is_left_in_the_middle(tmp_path, caught):
@@ -109,7 +110,7 @@ def test_the_criterion_is_left_in_the_middle(tmp_path, caught):
 
 
 def test_waiting_for_another_process_ends_when_told_to(tmp_path, caught):
-    with loop.locked(tmp_path):
+    with runs.locked(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(preemption.Preempted):
             loop.train(make_run(steps=2), MATERIAL, tmp_path)

@@ -10,6 +10,7 @@ from helpers import python
 from babel_jax.errors import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, init_params
 from babel_jax.probes import forward, neurons
+from babel_jax.training.loss import segments
 
 CONFIG = DecoderConfig(vocab_size=23, width=16, layers=2, heads=2, ffn_width=24, max_length=8)
 END = 3
@@ -53,7 +54,7 @@ def pass_of(params, batch_size=6, document_end=END):
 
 def test_segments():
     tokens = np.array([[3, 1, 3, 3, 2], [1, 1, 1, 1, 1]])
-    assert forward.segments(tokens, 3).tolist() == [[0, 1, 1, 2, 3], [0, 0, 0, 0, 0]]
+    assert segments(tokens, 3).tolist() == [[0, 1, 1, 2, 3], [0, 0, 0, 0, 0]]
 
 
 def test_losses_are_those_of_the_naive_loop():
@@ -83,7 +84,7 @@ def naive_counts(params):
         inputs = HELDOUT[language]["tokens"][:, :-1]
         everywhere = np.broadcast_to(np.arange(8), inputs.shape)
         request = TapRequest(positions_BxP=everywhere, ffn_at_positions=True)
-        _, taps = Decoder(CONFIG).apply({"params": params}, inputs, forward.segments(inputs, END), request)
+        _, taps = Decoder(CONFIG).apply({"params": params}, inputs, segments(inputs, END), request)
         inside = (inputs != END)[None, :, :, None]
         activation = np.asarray(taps["ffn_LxBxPxF"])
         counts[:, :, k] = ((activation > 0) & inside).sum((1, 2))
@@ -252,7 +253,7 @@ sys.path[:0] = {paths!r}
 import test_probes as t
 from babel_jax.evaluation.generate import generate, jitted_generation
 from babel_jax.errors import UserError
-from babel_jax.model import sharding
+from babel_jax.model import placement, sharding
 from babel_jax.probes import forward
 params = t.loud()
 if jax.device_count() > 1:
@@ -266,7 +267,7 @@ for _ in range(2):
     measured = t.pass_of(params, batch_size=8)
 lengths = np.array([1, 2, 3, 4, 4, 3, 2, 1, 1])
 written = generate(params, t.CONFIG, t.SLOTS["b"]["tokens"][:, :4], lengths, 3, batch_size=8)
-_, everywhere = forward.placement(params, 8)
+_, everywhere = placement.layout(params, 8)
 refused = None
 try:
     t.pass_of(params, batch_size=6)

@@ -1,8 +1,10 @@
 """What keys of configs, manifests and mixture files may be; every key that is declared is tried, without being named here."""
 
+import ast
 import json
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from babel_jax import files, mixtures, plan
 from babel_jax.__main__ import load_config, main
 from babel_jax.corpus import manifest
 from babel_jax.errors import UserError
-from babel_jax.schema import REQUIRED, Key, Number, Place, Section, merged, walk
+from babel_jax.schema import REQUIRED, Key, Number, Place, Section, Table, explained, merged, walk
 from babel_jax.training import config as run_config
 
 TINY = f"{ROOT}/configs/tiny.py"
@@ -45,6 +47,11 @@ def refused(changes) -> str:
     return str(error.value)
 
 
+def settable(section: Section) -> dict[str, Key]:
+    """The keys that an argument can name: those of lists cannot be; of the runs, one stands for all."""
+    return {key.replace("NAME", "mix"): about for key, about in walk(section) if ".N." not in key}
+
+
 def nested(key: str, value) -> dict:
     for part in reversed(key.split(".")):
         value = {part: value}
@@ -60,17 +67,96 @@ def test_every_key_says_what_it_is_and_takes_its_default(section):
     assert len(list(walk(section))) >= len(section.keys)
 
 
+def help_of(capsys, *command: str) -> dict[str, str]:
+    """{key: what is said of it} of a list of all keys that a command prints."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(command))
+    printed = capsys.readouterr().out
+    assert ended.value.code == 0 and max(map(len, printed.splitlines())) <= 100
+    blocks = re.findall(r"^([\w.]+).*\n((?:    .*\n)+)", printed, re.MULTILINE)
+    return {key: " ".join(text.split()) for key, text in blocks}
+
+
+@pytest.mark.parametrize(
+    "command, section",
+    [
+        *((f"{verb} --help_config", plan.STUDY) for verb in ("study", "train", "probe", "evaluate", "compile")),
+        ("corpus build --help_manifest", manifest.MANIFEST),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_key_is_in_the_help(capsys, command, section):
+    """One that a section has at a second place, as runs have those of `common`, by the name of the first."""
+    told = help_of(capsys, *command.split())
+    for key, about in walk(section):
+        head, _, below = key.partition(".NAME.")
+        if below and (same := re.search(r"The keys are those of (\S+)\.$", told[head])):
+            key = f"{same[1]}.{below}"
+        meaning = " ".join(about.meaning.split())
+        assert told[key].lower().startswith(f"{meaning}.".lower()), key
+    assert len(told) == len(list(walk(section))) - ("runs" in told) * len(list(walk(run_config.RUN)))
+
+
+def test_the_help_says_what_a_key_must_be_and_its_default():
+    section = Section(
+        {
+            "rate": Key(Number(above=0), 0.5, "how fast"),
+            "where": Key(Section({"low": Key(Number(low=0), REQUIRED, "least")}), {}, "bounds"),
+            "again": Key(Table(Section({"low": Key(Number(), None, "other")})), {}, "more"),
+        }
+    )
+    lines = [
+        *("rate = 0.5", "    How fast. A number above 0.", "where", "    Bounds."),
+        *("where.low (required)", "    Least. A number of at least 0."),
+        *("again = {}", "    More. NAME is a name.", "again.NAME.low", "    Other. A number."),
+    ]
+    assert explained(section).splitlines() == lines
+
+
+CONFIGS = sorted(path.stem for path in Path(ROOT, "configs").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_comments_of_a_config_give_reasons_and_do_not_explain_its_keys(name):
+    """What a key means, `--help_config` says; a comment that says it again would be the second place."""
+    comments = re.findall(r"#(.*)", Path(ROOT, "configs", f"{name}.py").read_text().split('"""')[2])
+    explaining = [comment for comment in comments if re.search(r"`\w+`", comment)]
+    assert explaining == []
+
+
+WHOLE = ("mesh",)  # sections that are read with all their keys at once
+
+
+@pytest.mark.parametrize(
+    "section", [plan.STUDY, manifest.MANIFEST, mixtures.FILE], ids=["study", "manifest", "mixture"]
+)
+def test_every_setting_is_read(section):
+    """By its name, as an attribute or an item, somewhere in the package."""
+    read = set()
+    for file in Path(ROOT, "babel_jax").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                read.add(node.attr)
+            elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+                read.add(node.slice.value)
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+                read |= {argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)}
+    keys = [key.split(".") for key, about in walk(section) if not isinstance(about.kind, Section)]
+    assert [key for key in keys if key[-1] not in read and key[-2] not in WHOLE] == []
+    assert set(WHOLE) <= read and "nothing_of_this_name" not in read
+
+
 @pytest.mark.parametrize("value", WRONG.values(), ids=WRONG)
 def test_every_key_refuses_what_it_is_not_and_is_named(value):
     """Those of a run are tried in `common` and in a role; a section is a key, too."""
-    keys = [key for key, _ in walk(plan.STUDY) if not key.startswith("runs.") or key.startswith("runs.mix")]
+    keys = settable(plan.STUDY)
     assert {"seeds", "common", "common.optimizer.b1", "runs.mix.steps", "world.words", "common.stages"} <= set(keys)
     for key in keys:
         assert key in refused(nested(key, value)), key
 
 
 def test_every_number_has_bounds_and_every_section_is_one():
-    for key, about in walk(plan.STUDY):
+    for key, about in settable(plan.STUDY).items():
         if about.kind.takes(1) and key != "world.shared_words":
             assert key in refused(nested(key, -2)), key  # -1 is an axis that is filled in
             assert key in refused(nested(key, "1")), key

@@ -1,8 +1,10 @@
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from babel_jax.evolution import statistics
+from babel_jax import statistics
 
 
 def test_wilson_agrees_with_scipy_and_stays_inside_the_unit_interval():
@@ -122,3 +124,15 @@ def test_an_interval_of_steps_ends_at_steps():
     assert statistics.interval_R(np.repeat([64, 80, 128], [30, 960, 10])) == [64, 80]
     for early in range(20, 30):
         assert statistics.interval_R(np.repeat([64, 80], [early, 1000 - early]))[0] in (64, 80)
+
+
+def test_holm_is_the_step_down_correction():
+    np.testing.assert_allclose(statistics.holm([0.01, np.nan, 0.04, 0.03]), [0.03, np.nan, 0.06, 0.06])
+    assert statistics.holm([]) == []
+
+
+def test_mcnemar_is_the_exact_binomial():
+    for first, second in ((0, 0), (1, 0), (3, 11), (11, 3), (40, 22)):
+        n = first + second
+        by_hand = min(1, 2 * sum(math.comb(n, i) for i in range(min(first, second) + 1)) / 2**n)
+        assert statistics.mcnemar(first, second) == pytest.approx(by_hand)

@@ -17,7 +17,7 @@ from helpers import ROOT, SMALL_WORLD, environment, same, state_at
 from babel_jax import machine, measurements, mixtures, plan, study
 from babel_jax.__main__ import load_config, main
 from babel_jax.errors import UserError
-from babel_jax.training import loop
+from babel_jax.training import loop, runs
 
 STEPS = 24
 PATIENCE = 600  # seconds that another process may take to get somewhere; a busy machine takes a tenth of it
@@ -140,7 +140,7 @@ def test_a_run_that_is_refused_can_be_mended_where_it_is(capsys, config_file, tm
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study.measure, "measure_run", lambda *rest: None)
         assert main([str(argument) for argument in mended]) == 0
-    assert loop.last_step(tmp_path / "seed0" / "new_only") == 2
+    assert runs.last_step(tmp_path / "seed0" / "new_only") == 2
 
 
 def test_wrong_verbs_files_and_runs(capsys, config_file, tmp_path):
@@ -183,7 +183,7 @@ def test_a_missing_corpus(capsys, tmp_path):
 
 def test_a_workdir_of_another_config(capsys, config_file, tmp_path):
     config = load_config(str(config_file), ["--config.seeds=(1,)"])
-    loop.check_same_config(tmp_path, study.run_config.plain(config))
+    runs.check_same_config(tmp_path, study.run_config.plain(config))
     before = (tmp_path / "config.json").read_text()
     message = error_of(capsys, "study", f"--config={config_file}", f"--workdir={tmp_path}")
     assert "seeds was [1] and is now [0]" in message
@@ -392,11 +392,11 @@ def test_killed_at_any_moment_it_ends_the_same(config_file, whole, tmp_path):
 def as_if_trained(config_file, workdir, name):
     """The study's config; its workdir has what `train` leaves of a run before its first checkpoint."""
     config = load_config(str(config_file), [])
-    loop.check_same_config(workdir, study.run_config.plain(config))
+    runs.check_same_config(workdir, study.run_config.plain(config))
     run_dir = workdir / "seed0" / name
     (run_dir / "checkpoints").mkdir(parents=True)
     run, material = plan.make_run_config(config, name, 0, workdir), study._cached_materials(config, 0, name)[0]
-    loop.check_same_config(run_dir, {"config": study.run_config.plain(run), "material": material.fingerprint})
+    runs.check_same_config(run_dir, {"config": study.run_config.plain(run), "material": material.fingerprint})
     return config
 
 
@@ -450,7 +450,7 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
     def train(run, material, run_dir, at_checkpoint, **rest):
         given.append((run_dir.name, at_checkpoint is not None))
         if at_checkpoint:
-            at_checkpoint(4, "params", "seen")
+            at_checkpoint("seen", "params")
 
     monkeypatch.setattr(study, "train", train)
     monkeypatch.setattr(study.measurements, "read", lambda run_dir: 1 / 0)  # what comes after the measuring
@@ -467,8 +467,8 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
             study.train_one(config, tmp_path, 0, name, probing=True)
     seed0 = tmp_path / "seed0"
     assert given == [
-        *[("continual", True), (seed0 / "continual", "continual", 0, "base", 4, "params", "seen"), "at the end"],
-        *[("new_only", True), (seed0 / "new_only", "new_only", 0, None, 4, "params", "seen"), "at the end"],
+        *[("continual", True), (seed0 / "continual", "continual", 0, "base", "params", "seen"), "at the end"],
+        *[("new_only", True), (seed0 / "new_only", "new_only", 0, None, "params", "seen"), "at the end"],
         *[("primary_only", False), "at the end"],
     ]
     given.clear()

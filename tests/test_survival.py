@@ -14,7 +14,8 @@ from helpers import environment, make_run, same, small_material, state_at
 
 from babel_jax.errors import UserError
 from babel_jax.material import ArrayRows
-from babel_jax.training import clock, loop
+from babel_jax.training import clock, loop, runs
+from babel_jax.training import config as run_config
 from babel_jax.training.checkpoint import Checkpoints
 from babel_jax.training.config import kept_steps
 
@@ -58,7 +59,7 @@ def test_killed_at_random_moments_it_ends_the_same(tmp_path, kills, steps):
     chance = random.Random(kills)
     real = sum(killed_at_random(killed, steps, chance) for _ in range(kills))
     assert real == kills, "the run was done before it could be killed so often: make it longer"
-    assert not loop.is_done(killed)
+    assert not runs.is_done(killed)
     run = long_run(steps)
     loop.train(run, MATERIAL, killed)
     trainer, _ = loop.trainer_for(run, MATERIAL)
@@ -83,16 +84,16 @@ def test_kept_steps_are_a_function_of_the_config():
         dict(resume_minutes=-1.0),
     ):
         with pytest.raises(UserError, match=next(iter(wrong))):
-            loop.validate(make_run(**wrong))
+            run_config.validate(make_run(**wrong))
 
 
 def test_resume_checkpoints_by_the_clock(tmp_path, monkeypatch):
     saved = []
     save = Checkpoints.save
 
-    def noted(self, step, *arguments):
-        saved.append((self.directory.name, step))
-        save(self, step, *arguments)
+    def noted(self, state, about):
+        saved.append((self.directory.name, about.step))
+        save(self, state, about)
 
     monkeypatch.setattr(Checkpoints, "save", noted)
     loop.train(make_run(steps=40, resume_minutes=1e-9), MATERIAL, tmp_path / "always")
@@ -171,7 +172,7 @@ def test_a_bad_step_stops_the_run_and_names_its_rows(tmp_path, broken_embedding)
     assert stopped["step"] == 6 and stopped["rows"] == [{"source": "python", "row": int(rows[0]), "loss": None}]
     assert stopped["loss"] is None and stopped["measured"][-1]["step"] == 6
     (saved,) = Checkpoints(tmp_path, "resume").steps()
-    assert saved == 7 and not loop.is_done(tmp_path)
+    assert saved == 7 and not runs.is_done(tmp_path)
     with pytest.raises(UserError, match="step 6 of"):  # started again, it stays stopped
         loop.train(run, material, tmp_path)
 
@@ -215,7 +216,7 @@ def test_skipping_every_step_is_no_way_to_train(tmp_path, broken_embedding, monk
     run.bad_step = "skip"
     with pytest.raises(UserError, match="the last 3 steps .* up to 13 were all bad"):
         loop.train(run, material, tmp_path)
-    assert not loop.is_done(tmp_path) and Checkpoints(tmp_path, "resume").steps() == [14]
+    assert not runs.is_done(tmp_path) and Checkpoints(tmp_path, "resume").steps() == [14]
 
 
 # --- long work ------------------------------------------------------------------------------------------------------------
@@ -241,7 +242,7 @@ def test_time_is_kept_over_restarts(tmp_path):
     run = make_run(steps=24, resume_every=10)
     with pytest.raises(Stop):
         loop.train(run, MATERIAL, tmp_path, progress=stop)
-    before = Checkpoints(tmp_path, "resume").metadata(10)["seconds"]
+    before = Checkpoints(tmp_path, "resume").metadata(10).seconds
     loop.train(run, MATERIAL, tmp_path)
     after = json.loads((tmp_path / "DONE").read_text())["seconds"]
     assert all(after[phase] >= before[phase] for phase in before) and after["step"] > before["step"] > 0

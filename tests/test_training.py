@@ -14,13 +14,14 @@ from ml_collections import ConfigDict
 
 from babel_jax import mixtures
 from babel_jax.errors import UserError
-from babel_jax.evaluation import measure
 from babel_jax.material import ArrayRows
+from babel_jax.measuring import study as measure
+from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig
 from babel_jax.model.sharding import check_batch, make_mesh, shardings
-from babel_jax.probes import forward
 from babel_jax.training import config as run_config
-from babel_jax.training import loop
+from babel_jax.training import loop, runs
+from babel_jax.training.checkpoint import Seen
 from babel_jax.training.loss import segments, target_weight, token_loss
 from babel_jax.training.optimizer import learning_rate, static_settings, transformation
 from babel_jax.training.step import make_trainer
@@ -188,7 +189,7 @@ def test_runs_of_the_same_shapes_share_one_executable(tmp_path):
 def test_runs_of_several_batch_sizes_share_a_process(tmp_path):
     for batch_size in (4, 8):
         loop.train(make_run(steps=2, batch_size=batch_size), MATERIAL, tmp_path / str(batch_size))
-        assert loop.is_done(tmp_path / str(batch_size))
+        assert runs.is_done(tmp_path / str(batch_size))
 
 
 @pytest.mark.parametrize("key", ["steps", "batch_size", "accumulation"])
@@ -222,10 +223,10 @@ def test_a_criterion_stops_the_run_or_it_is_an_error(tmp_path):
 
     run = make_run(steps=20, stop_every=4, stop_accuracy=0.9)
     loop.train(run, MATERIAL, tmp_path / "stops", stop_when=reached)
-    assert loop.last_step(tmp_path / "stops") == 8 and len(set(asked)) == 2
+    assert runs.last_step(tmp_path / "stops") == 8 and len(set(asked)) == 2
     with pytest.raises(UserError, match="did not reach accuracy 0.9 within 20 steps"):
         loop.train(run, MATERIAL, tmp_path / "never", stop_when=lambda params: False)
-    assert not loop.is_done(tmp_path / "never")
+    assert not runs.is_done(tmp_path / "never")
 
 
 def test_measuring_while_training_changes_nothing_and_is_the_same_as_afterwards(tmp_path, monkeypatch):
@@ -240,12 +241,12 @@ def test_measuring_while_training_changes_nothing_and_is_the_same_as_afterwards(
     rows_of, measured, asked = measure.checkpoint_rows, [], []
     monkeypatch.setattr(measure, "checkpoint_rows", lambda *given: measured.append(len(asked)) or rows_of(*given))
 
-    def at_checkpoint(step, params, seen):
-        assert (probed / "checkpoints" / str(step)).is_dir()  # Orbax renames what is finished to this
-        asked.append(step)
+    def at_checkpoint(seen, params):
+        assert (probed / "checkpoints" / str(seen.step)).is_dir()  # Orbax renames what is finished to this
+        asked.append(seen.step)
         if asked == [0, 16]:
             raise KeyboardInterrupt
-        measure.measure_checkpoint(probed, "continual", run, model, [MATERIAL], base_LxNxF, step, params, seen)
+        measure.measure_checkpoint(probed, "continual", run, model, [MATERIAL], base_LxNxF, params, seen)
 
     with pytest.raises(KeyboardInterrupt):
         loop.train(run, MATERIAL, probed, at_checkpoint=at_checkpoint)
@@ -256,7 +257,7 @@ def test_measuring_while_training_changes_nothing_and_is_the_same_as_afterwards(
         assert same(state_at(probed, step, trainer), state_at(plain, step, trainer))
 
     measure.measure_run(probed, "continual", run, [MATERIAL], base_LxNxF)
-    measure.measure_checkpoint(probed, "continual", run, model, [MATERIAL], base_LxNxF, 0, {}, {})
+    measure.measure_checkpoint(probed, "continual", run, model, [MATERIAL], base_LxNxF, {}, Seen(0, 0, {}))
     assert len(measured) == 3  # what is measured is not measured again
     measure.measure_run(plain, "continual", run, [MATERIAL], base_LxNxF)
     files = [sorted((directory / "measurements").iterdir()) for directory in (probed, plain)]
@@ -272,7 +273,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_spoils_no_checkpoint(tmp_pat
     run = make_run({"learning_rate": 1e30}, checkpoint_steps=(0, checkpoint), steps=60)
     with pytest.raises(UserError, match="lower the learning rate") as error:
         loop.train(run, MATERIAL, tmp_path)
-    assert "\n" not in str(error.value) and not loop.is_done(tmp_path)
+    assert "\n" not in str(error.value) and not runs.is_done(tmp_path)
     checkpoints = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit())
     assert checkpoints == [0]
     state = state_at(tmp_path, 0, loop.trainer_for(run, MATERIAL)[0])
@@ -283,7 +284,7 @@ def test_a_diverged_run_is_never_done(tmp_path):
     """Also where the last step is not one whose loss is logged."""
     with pytest.raises(UserError, match="lower the learning rate"):
         loop.train(make_run({"learning_rate": 1e30}, steps=7), MATERIAL, tmp_path)
-    assert not loop.is_done(tmp_path)
+    assert not runs.is_done(tmp_path)
 
 
 # --- weights that are chosen while the run trains --------------------------------------------------------------------------
@@ -433,7 +434,7 @@ def test_batches_and_meshes_that_do_not_divide_are_refused():
 def test_measurements_divide_over_the_devices_of_a_pod(length, shape, rows):
     mesh = jax.sharding.AbstractMesh(shape, ("data", "fsdp", "tensor"))
     params = {"w": jax.ShapeDtypeStruct((8, 8), np.float32, sharding=jax.sharding.NamedSharding(mesh, P()))}
-    assert forward.batch_rows(params, length) == rows
+    assert placement.batch_rows(params, length) == rows
 
 
 def test_every_leaf_of_every_state_has_a_rule():

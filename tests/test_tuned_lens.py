@@ -5,8 +5,9 @@ import pytest
 from helpers import loud
 
 from babel_jax.errors import UserError
+from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest
-from babel_jax.probes import forward, lens, tuned_lens
+from babel_jax.probes import lens, tuned_lens
 from babel_jax.training.loss import segments
 
 CONFIG = DecoderConfig(vocab_size=23, width=8, layers=3, heads=2, ffn_width=16, max_length=10)
@@ -69,7 +70,7 @@ def by_hand(params, batch, h_LxBxPxD, A, b, momentum, rate):
 @pytest.mark.parametrize("scale", [0.3, 1.5])  # the second one's gradients are clipped
 def test_three_steps_are_those_made_by_hand(scale):
     params = loud(CONFIG, scale=scale)
-    _, everywhere = forward.placement(params, 6)
+    _, everywhere = placement.layout(params, 6)
     step, _ = tuned_lens.jitted_steps(CONFIG, END, 4, 2.0, everywhere)
     state = tuned_lens.initial_state(CONFIG, 4, 2.0)
     A, b = np.zeros((2, 8, 8)), np.zeros((2, 8))
@@ -101,7 +102,7 @@ def test_training_brings_every_layer_closer_on_rows_it_has_not_seen():
     assert all(np.array_equal(again[name], trained[name]) for name in trained)
     other = tuned_lens.train(loud(CONFIG, seed=1), CONFIG, packed_rows(), END, **options)
     assert not np.allclose(other["A_LxDxD"], trained["A_LxDxD"])
-    _, everywhere = forward.placement(params, 8)
+    _, everywhere = placement.layout(params, 8)
     step, _ = tuned_lens.jitted_steps(CONFIG, END, 60, tuned_lens.LEARNING_RATE, everywhere)
     assert step._cache_size() == 1  # a second checkpoint compiles nothing
 

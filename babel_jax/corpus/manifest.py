@@ -17,7 +17,13 @@ from babel_jax.languages import LANGUAGES
 from babel_jax.schema import REQUIRED, Choice, Either, Flag, Key, Many, Number, Place, Section, Table, Text, from_python
 
 FORMATS = ("auto", "files", "jsonl", "parquet", "huggingface", "tfds")
-COLUMNS = ("content", "path", "project", "licence", "language")
+COLUMNS = {  # what a column of a table holds
+    "content": "a file's text",
+    "path": "its path",
+    "project": "its project, such as the name of a repository",
+    "licence": "its licence, or a list of them",
+    "language": "its language",
+}
 # SPDX identifiers of licences that ask for little more than their notice to be kept, and of two dedications to the public.
 PERMISSIVE = (
     *("0BSD", "AFL-2.1", "AFL-3.0", "Apache-1.1", "Apache-2.0", "Artistic-2.0", "BlueOak-1.0.0", "BSD-1-Clause"),
@@ -39,15 +45,17 @@ _NAME = Text("a name", filled=True)
 _LICENCE = Text("the name of a licence", filled=True)
 SOURCE = Section(
     {
-        "path": Key(
-            Text("a folder, an archive or a data file", filled=True), REQUIRED, "a folder, an archive or a data file"
-        ),
-        "format": Key(Choice("format", FORMATS), "auto", "of its files"),
-        "name": Key(_NAME, None, "what leads the paths of its documents (default: the last part of its path)"),
-        "licence": Key(Either((_LICENCE, Many(_LICENCE, least=1))), None, "of all that it holds"),
+        "path": Key(Text("a folder, an archive or a data file", filled=True), REQUIRED, "where the files are"),
+        "format": Key(Choice("format", FORMATS), "auto", "the format of the files"),
+        "name": Key(_NAME, None, "what leads the paths of its documents (without it: the last part of its path)"),
+        "licence": Key(Either((_LICENCE, Many(_LICENCE, least=1))), None, "the licence of all that it holds"),
         "columns": Key(
             Section(
-                {name: Key(_NAME, "content" if name == "content" else None, "of a table") for name in COLUMNS}, True
+                {
+                    name: Key(_NAME, "content" if name == "content" else None, f"the column that holds {what}")
+                    for name, what in COLUMNS.items()
+                },
+                none_is_absent=True,
             ),
             {},
             "what the columns of a table are called",
@@ -58,24 +66,26 @@ SOURCE = Section(
 )
 LANGUAGE = Section(
     {
-        "max_megabytes": Key(Number(above=0), None, "of what is kept, drawn evenly"),
+        "max_megabytes": Key(Number(above=0), None, "how much is kept at most, drawn evenly"),
         "sources": Key(
-            Many(Either((Text("a path", filled=True), SOURCE)), least=1), REQUIRED, "a list of paths or tables"
+            Many(Either((Text("a path", filled=True), SOURCE)), least=1), REQUIRED, "where its files come from"
         ),
     },
     none_is_absent=True,
 )
 NEAR_DUPLICATES = Section(
     {
-        "threshold": Key(Number(above=0, high=1), 0.7, "share of common shingles from which two files are alike"),
-        "by": Key(Choice("method", ("rensa", "datatrove")), "rensa", "in memory, or on disk"),
+        "threshold": Key(Number(above=0, high=1), 0.7, "the share of common shingles from which two files are alike"),
+        "by": Key(Choice("method", ("rensa", "datatrove")), "rensa", "the method: in memory, or on disk"),
     },
     none_is_absent=True,
 )
 CLEAN = Section(  # the steps in their order
     {
         "licence": Key(
-            Either((Flag(), Many(_LICENCE, least=1))), False, "those that are kept; true: the permissive ones"
+            Either((Flag(), Many(_LICENCE, least=1))),
+            False,
+            "the licences that are kept; true: the permissive ones (without it: those, if any source says its licence)",
         ),
         "size": Key(Flag(), True, "drops files that are too small or too large"),
         "encoding": Key(Flag(), True, "drops what is not text, or hardly ASCII"),
@@ -86,7 +96,7 @@ CLEAN = Section(  # the steps in their order
         "decontaminate": Key(
             Either((Flag((False,)), Many(Text("a suite, such as mxeval:FOLDER", filled=True)))),
             (),
-            "suites that are kept out",
+            "the problem suites whose problems are kept out",
         ),
         "redact": Key(Flag(), True, "hides addresses and keys"),
         "quality": Key(Flag(), True, "drops files of long lines or few letters"),
@@ -96,11 +106,15 @@ CLEAN = Section(  # the steps in their order
 MANIFEST = Section(
     {
         "vocab_size": Key(Number(low=1, whole=True), 16384, "tokens of the vocabulary that is learned"),
-        "tokenizer": Key(Text("a file", filled=True), None, "a given one, which has its own size"),
+        "tokenizer": Key(Text("a file", filled=True), None, "a given tokenizer instead, which has its own size"),
         "max_length": Key(Number(low=1, whole=True), 1024, "tokens that a model sees at once; a row holds one more"),
-        "languages": Key(Table(LANGUAGE, Choice("language", LANGUAGES), least=1), REQUIRED, "the primary one first"),
+        "languages": Key(
+            Table(LANGUAGE, Choice("language", LANGUAGES), least=1), REQUIRED, "the languages, the primary one first"
+        ),
         "clean": Key(CLEAN, {}, "the steps of the cleaning"),
-        "prompts_per_pair": Key(Number(low=0, whole=True), 50, "call sites of a pair of identifiers, at most"),
+        "prompts_per_pair": Key(
+            Number(low=0, whole=True), 50, "the most call sites of a pair of identifiers that become prompts"
+        ),
     },
     none_is_absent=True,
 )

@@ -27,12 +27,14 @@ STAGES = Many(
     Section(
         {
             "tokens": Key(
-                Number(low=0, high=MOST_TOKENS, whole=True, exponents=True), REQUIRED, "how many; 0: the rest"
+                Number(low=0, high=MOST_TOKENS, whole=True, exponents=True),
+                REQUIRED,
+                "tokens of the stage (0: the rest of the run, for the last stage alone)",
             ),
             "weights": Key(
                 Table(Number(low=0, high=MOST_TOKENS)),
                 REQUIRED,
-                "source -> weight; of a config's stages also the roles",
+                "source -> weight",
             ),
         }
     ),

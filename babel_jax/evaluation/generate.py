@@ -28,8 +28,9 @@ from babel_jax.model.decoder import (
     look_up,
     unembed,
 )
+from babel_jax.model.placement import jitted, on_devices
 from babel_jax.model.sharding import ACTIVATIONS, constrain, row_devices
-from babel_jax.probes.forward import jitted, on_devices, row_batches
+from babel_jax.probes.subject import row_batches
 from babel_jax.training import preemption
 
 ROWS = 32  # completions that are written side by side, unless told otherwise

@@ -17,8 +17,8 @@ from babel_jax.evaluation import judge, results, scores, toolchains
 from babel_jax.evaluation.problems import Problem, Suite, asked_in, reference
 from babel_jax.evaluation.sandbox import open_sandbox
 from babel_jax.evaluation.writers import Options
-from babel_jax.probes import sweep
-from babel_jax.training import hosts, loop, preemption
+from babel_jax.measuring import probe as sweep
+from babel_jax.training import hosts, preemption, runs
 from babel_jax.training.checkpoint import Checkpoints
 
 
@@ -88,7 +88,7 @@ def evaluate_runs(
             metadata = checkpoints.metadata(wanted[0])
             writer.check(options, sweep.stored_model(metadata))
             # When a run began tells it from another one of its name.
-            about = {"run": run_dir.name, "began": metadata.get("started")}
+            about = {"run": run_dir.name, "began": metadata.started}
             with work_in(place, suites, options, about | {"texts": writer.fingerprint}):
                 for step in wanted:
                     metadata = checkpoints.metadata(step)
@@ -117,7 +117,7 @@ def _evaluate_step(run_dir, step, metadata, suites, writer, place, options, benc
         verdicts = judged(samples, place / "verdicts" / f"{name}.jsonl", options, bench, progress)
         rows += scores.rows(verdicts, asked, options.k)
     if hosts.is_first():
-        rows = sweep.completed(rows, run_dir, step, metadata)
+        rows = sweep.completed(rows, run_dir, metadata)
         _refuse_incomplete(verdicts, place, name, rows)
         measurements.write(measured, measurements.table(rows))
     hosts.barrier(f"evaluated {run_dir} {step}")
@@ -283,7 +283,7 @@ def work_in(place, suites: list[Suite], options: Options, more: dict):
         **more,
     }
     path = place / "about.json"
-    with loop.locked(place):
+    with runs.locked(place):
         if path.exists():
             mend = "delete the folder to evaluate anew, or give another --out"
             different = _differences(files.read_json(path, {"options": dict}, mend), about)

@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterable
 import jax
 import numpy as np
 
+from babel_jax import statistics
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import bucket
 from babel_jax.evaluation.problems import Problem, prompt_text, reference
 from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
-from babel_jax.probes import statistics
-from babel_jax.probes.forward import batch_rows, jitted, on_devices, row_batches, token_losses
-from babel_jax.training.loss import segments
+from babel_jax.model.placement import batch_rows, jitted, on_devices
+from babel_jax.probes.subject import row_batches
+from babel_jax.training.loss import segments, token_losses
 
 
 @functools.cache

@@ -16,13 +16,12 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import binomtest
 
+from babel_jax import statistics
 from babel_jax.errors import UserError
 from babel_jax.evaluation.problems import Problem, common
 
 REPLICATES = 2000
-TAILS = (0.025, 0.975)
 # Pairs whose difficulty differs by more than this share of its standard deviation are no match (Austin, 2011).
 CALIPER = 0.2
 
@@ -172,12 +171,12 @@ def estimate(value_P, cluster_P, group_P=None, span=(0.0, 1.0)) -> dict:
     np.add.at(count_CxG, (cluster_P, group_P), 1)
     mean_G = sum_CxG.sum(0) / count_CxG.sum(0)
     if np.allclose(value_P, mean_G[group_P], rtol=0, atol=1e-12):
-        reach_G = 1 - TAILS[0] ** (1 / (count_CxG > 0).sum(0))
+        reach_G = 1 - statistics.TAILS[0] ** (1 / (count_CxG > 0).sum(0))
         low, high = np.maximum(span[0], mean_G - reach_G).mean(), np.minimum(span[1], mean_G + reach_G).mean()
     else:
         times_RxC = _draws(C)
         with np.errstate(invalid="ignore"):  # a small group may be missing from a draw
-            low, high = np.nanquantile(((times_RxC @ sum_CxG) / (times_RxC @ count_CxG)).mean(1), TAILS)
+            low, high = np.nanquantile(((times_RxC @ sum_CxG) / (times_RxC @ count_CxG)).mean(1), statistics.TAILS)
     return dict(value=float(mean_G.mean()), n=int(value_P.size), ci_low=float(low), ci_high=float(high))
 
 
@@ -186,12 +185,6 @@ def _draws(clusters: int) -> np.ndarray:
     """How often each cluster stands in each replicate, [R, C]; always the same."""
     shares = np.full(clusters, 1 / clusters)
     return np.random.default_rng(0).multinomial(clusters, shares, REPLICATES).astype(float)
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """The exact two-sided p-value of McNemar's test, from the two counts of problems that only one of two solves."""
-    discordant = only_first + only_second
-    return float(binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
 
 
 def compare(first: Iterable[dict], second: Iterable[dict], problems: Iterable[Problem]) -> list[dict]:
@@ -242,7 +235,7 @@ def _differences(entries: list[dict]) -> list[dict]:
         found.append(
             dict(language=language, unjudged=len(group) - len(judged))
             | estimate(value, number, span=(-1, 1))
-            | dict(only_first=alone[0], only_second=alone[1], mcnemar_p=mcnemar(*alone))
+            | dict(only_first=alone[0], only_second=alone[1], mcnemar_p=statistics.mcnemar(*alone))
         )
         values, numbers, languages = values + value, numbers + number, languages + [language] * len(value)
     if found and all(row["n"] for row in found):
@@ -311,7 +304,7 @@ def knowledge_share(
         times_RxP = _draws(len(numbers))  # |C| varies with the problems, too
         with np.errstate(invalid="ignore"):
             drawn_R = (times_RxP @ (needs_P & now_P)) / (times_RxP @ now_P)
-        found["ci_low"], found["ci_high"] = map(float, np.nanquantile(drawn_R, TAILS))
+        found["ci_low"], found["ci_high"] = map(float, np.nanquantile(drawn_R, statistics.TAILS))
     found |= dict(needs_primary=int(needs_P.sum()), problems=len(numbers), ceiling=float(needs_P.mean()), matched=None)
     if hardness is not None:
         hard_P = np.array([float(hardness[n]) for n in numbers])
@@ -339,7 +332,7 @@ def _matched(needs_P, control_P, now_P, hard_P) -> dict:
     return estimate(gain, np.arange(gain.size), span=(-1, 1)) | dict(
         solved=float(now_P[first].mean()) if gain.size else math.nan,
         solved_partners=float(now_P[second].mean()) if gain.size else math.nan,
-        p=mcnemar(int((gain < 0).sum()), int((gain > 0).sum())),
+        p=statistics.mcnemar(int((gain < 0).sum()), int((gain > 0).sum())),
         unmatched=members.size - gain.size,
     )
 

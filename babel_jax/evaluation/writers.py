@@ -9,10 +9,10 @@ import numpy as np
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evaluation import generate, judge, likelihood, world
-from babel_jax.evaluation.measure import completions as world_tokens
 from babel_jax.evaluation.problems import Problem, check_variant, prompt_text
 from babel_jax.evaluation.stops import Stopper
 from babel_jax.material import Material
+from babel_jax.measuring.study import completions as world_tokens
 from babel_jax.training import preemption
 
 KEPT_AT_ONCE = 256  # problems whose completions are written to the file together: what a crash can cost

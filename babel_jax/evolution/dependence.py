@@ -1,12 +1,44 @@
 """Does a new language depend on the primary one? The test that comes before its share of the corpus is changed."""
 
+import dataclasses
+
 import numpy as np
 from scipy import stats
 
-from babel_jax.evolution import stages, statistics
+from babel_jax import statistics
+from babel_jax.bridge import Keyed
+from babel_jax.evolution import stages
+from babel_jax.statistics import Effect
 
 SHARES = ("knowledge_share", "working_language")  # the first that was measured decides
 THRESHOLD = 0.1  # share of what is solved at the peak; the new-only model alone misses a few problems by chance
+
+
+@dataclasses.dataclass(frozen=True)
+class ShareAtPeak(Effect):
+    """The primary's share at the peak, of the source `name`; p is against THRESHOLD."""
+
+    name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Dependence(Keyed):
+    """Whether a new language lives off the primary and then loses that.
+
+    Attributes:
+      tested: False where there is no peak to ask at.
+      depends: None where it is undecided, or not tested.
+      reason: a sentence.
+      p: of "it depends": the larger one of the decline's and the share's, as both must hold; 1 where one points the
+        other way; NaN: not known.
+      share: what decides beside the decline; None: not measured, or not tested.
+    """
+
+    tested: bool
+    depends: bool | None
+    reason: str
+    p: float
+    share: ShareAtPeak | None
 
 
 def dependence(stages_verdict: dict, shares: dict, counts: dict | None = None) -> dict:

@@ -1,21 +1,24 @@
-"""Reading back what `evaluation/diagnostics.py` measured: causes, drift of neurons, the lens grid. Pure functions.
+"""Reading back what `measuring/diagnostics.py` measured: causes, drift of neurons, the lens grid. Pure functions.
 
 Letters: S seeds, C checkpoints, L layers. All intervals are of 95 %.
 """
 
+import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from babel_jax import files
+from babel_jax import files, statistics
+from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError
-from babel_jax.evolution import measured, statistics
+from babel_jax.evolution import measured
+from babel_jax.statistics import Effect, Estimate
 
 KINDS = ("births", "deaths", "stays", "size")
 _EACH_LAYER = [[[float]]]  # at each checkpoint
-GRID = {  # what `evaluation.diagnostics.lens_grid` writes
+GRID = {  # what `measuring.diagnostics.lens_grid` writes
     "primary?": str,
     "new?": str,
     "steps": [int],
@@ -25,6 +28,105 @@ GRID = {  # what `evaluation.diagnostics.lens_grid` writes
     "names?": {str: str},
 }
 MAIN = ("functional", "mean", "peak")  # the set, ablation and checkpoint that a verdict is about
+
+
+@dataclasses.dataclass(frozen=True)
+class BySeed(Keyed):
+    """Of each seed the change by an ablation, that by random sets, and the rank among them as a p-value."""
+
+    value: list[float]
+    random_mean: list[float]
+    p: list[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation(Estimate):
+    """The change of what is solved when a set of neurons is ablated, beside random sets of as many in the same layers.
+
+    Attributes:
+      neurons: `functional`, `functional_shared` or `lape_target`; size: how many, mean over seeds.
+      kind: mean or zero; checkpoint: peak or last.
+      metric: "pass" (problems solved), "accuracy" (identifiers right) or "margin" (in nats).
+      subset: all, shared, transfer, or "transfer - shared": the change of the one minus that of the other.
+      before, after: NaN for a difference of subsets.
+      random_mean, random_ci: where the random sets' mean over these seeds lies.
+      difference: from the random sets, paired within the seed.
+      n: observations of a seed.
+    """
+
+    neurons: str
+    size: float
+    kind: str
+    checkpoint: str
+    metric: str
+    subset: str
+    before: float
+    after: float
+    random_mean: float
+    random_ci: tuple[float, float]
+    difference: Effect
+    n: int
+    seeds: list[int]
+    by_seed: BySeed
+
+
+@dataclasses.dataclass(frozen=True)
+class Crossover(Effect):
+    """ "transfer - shared" of the functional neurons minus that of those of shared problems, beyond their random sets.
+
+    Below 0 where either set serves its own kind of problem more.
+    """
+
+    checkpoint: str
+    kind: str
+    metric: str
+    by_seed: list[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class CausesVerdict(Keyed):
+    """For `MAIN` and problems solved: differences from random sets; below 0 where the ablation hurts (more).
+
+    Attributes:
+      matters: on problems that need the primary.
+      specific: on these more than on the others.
+      crossover: against the neurons of shared problems.
+    """
+
+    matters: Effect | None
+    specific: Effect | None
+    crossover: Effect | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Causes(Keyed):
+    """What became of the new language's problems when neurons were ablated."""
+
+    sets: list[Ablation]
+    crossover: list[Crossover]
+    verdict: CausesVerdict
+
+
+@dataclasses.dataclass(frozen=True)
+class Drift(Keyed):
+    """How a set of neurons comes and goes along the checkpoints of a run.
+
+    Attributes:
+      run, definition: whose neurons, and which.
+      births_CxL, deaths_CxL, stays_CxL: since the checkpoint before, NaN at the first; size_CxL: means over seeds.
+      others: the same for the other definition and for the control.
+    """
+
+    run: str
+    definition: str
+    seeds: list[int]
+    steps: np.ndarray
+    layers: np.ndarray
+    births_CxL: np.ndarray
+    deaths_CxL: np.ndarray
+    stays_CxL: np.ndarray
+    size_CxL: np.ndarray
+    others: list["Drift"] = dataclasses.field(default_factory=list)
 
 
 def causes(frame: pd.DataFrame, language: str, run: str = "continual") -> dict | None:
@@ -84,7 +186,7 @@ def _entry(key: tuple, group: pd.DataFrame) -> dict:
     value_S, error_S = group["value"].to_numpy(float), _errors(group)
     random_S, spread_S = group["random_mean"].to_numpy(float), group["random_sd"].to_numpy(float)
     spread = float(np.linalg.norm(spread_S) / len(spread_S))  # of a random set's mean over these seeds
-    z = stats.norm.ppf(0.5 + statistics.CONFIDENCE / 2)
+    z = stats.norm.ppf(statistics.TAILS[1])
     defined = subset != "transfer - shared"  # a difference of changes has no level before it
     return {
         "neurons": neurons,
@@ -130,7 +232,7 @@ def _crossover(own: pd.DataFrame, other: pd.DataFrame) -> dict:
 
 def _errors(group: pd.DataFrame) -> np.ndarray:
     """Each seed's standard error over problems, from the interval of its row."""
-    return (group["ci_high"] - group["ci_low"]).to_numpy(float) / 2 / stats.norm.ppf(0.5 + statistics.CONFIDENCE / 2)
+    return (group["ci_high"] - group["ci_low"]).to_numpy(float) / 2 / stats.norm.ppf(statistics.TAILS[1])
 
 
 def _difference_errors(group: pd.DataFrame) -> np.ndarray:
@@ -149,7 +251,7 @@ def _over_seeds(value_S, error_S, names=("value", "ci", "p")) -> dict:
     errors = [(float(np.linalg.norm(error_S)) / seeds, np.inf)]
     if seeds > 1:
         errors.append((float(np.std(value_S, ddof=1)) / np.sqrt(seeds), seeds - 1))
-    half = max(stats.t.ppf(0.5 + statistics.CONFIDENCE / 2, freedom) * error for error, freedom in errors)
+    half = max(stats.t.ppf(statistics.TAILS[1], freedom) * error for error, freedom in errors)
     p = [2 * stats.t.sf(abs(mean) / error, freedom) for error, freedom in errors if error > 0]
     found = {
         "value": mean,
@@ -212,7 +314,7 @@ def read_lens_grid(file) -> dict:
 
 
 def lens_grid(grid: dict) -> dict:
-    """A run's `diagnostics/lens_grid.json` (`evaluation.diagnostics.lens_grid`) as arrays.
+    """A run's `diagnostics/lens_grid.json` (`measuring.diagnostics.lens_grid`) as arrays.
 
     Returns: the same dict with, in each slot, `top_CxLx5` (ids), `top_probability_CxLx5` and `probability_CxLxM` of the M
     `tokens`, probabilities in [0, 1].

@@ -5,15 +5,202 @@ A *curve* is a dict: steps [C], value_SxC (one row per seed, NaN where not measu
 L layers.
 """
 
+import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from babel_jax.evolution import knowledge, stages, statistics
+from babel_jax import statistics
+from babel_jax.bridge import Keyed
+from babel_jax.evolution import knowledge, stages
+from babel_jax.evolution.stages import Stages
+from babel_jax.statistics import Estimate
 
 UNIT_INTERVAL = {"accuracy", "share", "coverage"}  # metrics with one of these words in their name lie in [0, 1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Point(Estimate):
+    """A curve at one step, or its end level.
+
+    Attributes:
+      by_seed: [S]; seeds: their numbers, in the same order.
+    """
+
+    by_seed: np.ndarray
+    seeds: list[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Change(Point):
+    """How much later a curve stands than before: `before` and `after` are means of the seeds that have both."""
+
+    before: float
+    after: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut(Change):
+    """The change from peak to end of the neurons that LAPE counts, with the share of neurons that it selects."""
+
+    top_rate: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve(Keyed):
+    """Values over the checkpoints of one run.
+
+    Attributes:
+      steps: optimiser steps [C].
+      value_SxC: one row a seed, NaN where not measured.
+      mean, low, high: over the seeds, and its interval [C].
+      n: observations behind one seed's value.
+      interval: what low and high are.
+      unit: whether its values lie in [0, 1].
+    """
+
+    steps: np.ndarray
+    value_SxC: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    n: int
+    seeds: list[int]
+    interval: str
+    unit: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class KnowledgeCurve(Curve):
+    """A knowledge share with the share of a model that solves all, its mean and by seed, and what was solved [S, C]."""
+
+    ceiling: float
+    ceiling_by_seed: list[float]
+    solved_SxC: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Solved(Keyed):
+    """Which problem was solved when, at the steps that all seeds have.
+
+    Attributes:
+      seeds: S of them; steps: [C].
+      solved: one array [C, Q] of 0/1 a seed (Q may differ).
+      item, subset: each problem's number and subset, [Q] a seed.
+    """
+
+    seeds: list[int]
+    steps: np.ndarray
+    solved: list[np.ndarray]
+    item: list[np.ndarray]
+    subset: list[np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Curves(Keyed):
+    """All curves of continual pre-training in one new language; what was not measured is absent, or None.
+
+    Attributes:
+      primary, new: the two languages.
+      seeds: of any run.
+      problems: of each seed; None where none was judged.
+      peak_step: of the best checkpoint of the continual run (`stages.peak`); None where no problem was judged.
+      continual, control: the stages of the two runs.
+      stages_by_seed: {seed: its steps by stage, or None where no transition is seen}.
+      accuracy: {(run, language, subset): curve}; word_accuracy: of the words that need the primary.
+      loss: {(run, language, metric): curve}.
+      lens: {(run, metric): one curve a layer, None where there is none}; lens_subset: the slots that they are of.
+      neurons: {(run, definition): curve}; sensitivity: the change of the LAPE count by its cut.
+      knowledge: {run: curve}; unlearned: of the two models that it rests on those that have learned nothing.
+      patches: {part: curve}.
+    """
+
+    primary: str
+    new: str
+    seeds: list[int]
+    problems: list[int] | None
+    peak_step: int | None
+    continual: Stages | None
+    control: Stages | None
+    stages_by_seed: dict[int, dict | None]
+    accuracy: dict[tuple[str, str, str], Curve]
+    word_accuracy: Curve | None
+    loss: dict[tuple[str, str, str], Curve]
+    lens_subset: str
+    lens: dict[tuple[str, str], list[Curve | None]]
+    neurons: dict[tuple[str, str], Curve]
+    sensitivity: list[Cut]
+    knowledge: dict[str, KnowledgeCurve]
+    unlearned: list[str]
+    patches: dict[str, Curve]
+
+    @property
+    def stages(self) -> dict | None:
+        """The steps of the continual run's stages by name; None where no transition is seen."""
+        return self.continual and self.continual.stages
+
+
+@dataclasses.dataclass(frozen=True)
+class Mix(Keyed):
+    """A from-scratch run at its last step.
+
+    Attributes:
+      run: its name; name: that among the mixes.
+      made: by what, and from what, as its mixture file says; None: it has none.
+      stages: as a config has them.
+      tokens, steps: of the run.
+      shares: {language: of the tokens seen, mean of the seeds}.
+      seeds: S of them.
+      score, loss, loss_knowledge, primary_share: {language: [S]}; the last is the mean pairwise lens of the
+        intermediate layers, of the new languages alone.
+      solved: {language: one [Q] of 0/1 a seed}; {} where answers are not known.
+      macro: [S], the mean score of all languages.
+    """
+
+    name: str
+    seeds: list[int]
+    macro: np.ndarray
+    score: dict[str, np.ndarray]
+    run: str = ""
+    made: dict | None = None
+    stages: list[dict] = dataclasses.field(default_factory=list)
+    tokens: int = 0
+    steps: int = 0
+    shares: dict[str, float] = dataclasses.field(default_factory=dict)
+    solved: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict)
+    loss: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    loss_knowledge: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    primary_share: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Observation(Keyed):
+    """What the optimiser of the corpus works on: one new language's continual run.
+
+    Attributes:
+      language: its name.
+      steps, tokens: [C], the latter of the new language seen by then.
+      seeds: S of them.
+      solved: one array [C, Q] of 0/1 a seed.
+      score_SxC: accuracies; problems: of a seed.
+      losses, loss_errors: {source: [S, C]}; standard errors, NaN: unknown.
+      shares: {source: [S, C]} of the primary, as they were measured. What was not measured everywhere is absent.
+      residuals: {source: [C, P]}, of several primaries: see `algorithm1.merge_primaries`.
+    """
+
+    language: str
+    steps: np.ndarray
+    tokens: np.ndarray
+    seeds: list[int]
+    solved: list[np.ndarray]
+    score_SxC: np.ndarray
+    problems: int
+    losses: dict[str, np.ndarray]
+    loss_errors: dict[str, np.ndarray]
+    shares: dict[str, np.ndarray]
+    residuals: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def select(frame: pd.DataFrame, options: dict | None = None, **columns) -> pd.DataFrame:
@@ -398,7 +585,7 @@ def observation(frame: pd.DataFrame, curves: dict) -> dict | None:
         if values is None:
             continue
         chosen = rows[(rows["metric"] == metric).to_numpy(bool)]
-        half = (chosen["ci_high"] - chosen["ci_low"]) / (2 * stats.norm.ppf(0.5 + statistics.CONFIDENCE / 2))
+        half = (chosen["ci_high"] - chosen["ci_low"]) / (2 * stats.norm.ppf(statistics.TAILS[1]))
         wide = chosen.assign(error=half).pivot_table(index="seed", columns="step", values="error", dropna=False)
         losses[metric] = values
         errors[metric] = wide.reindex(index=seeds, columns=steps).to_numpy(float)

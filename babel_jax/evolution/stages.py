@@ -16,15 +16,78 @@ The rule:
      BAND + BAND_SHARE x decline of the end level. Where it never does, stabilisation is None.
 """
 
+import dataclasses
 import math
 
 import numpy as np
 
-from babel_jax.evolution import statistics
+from babel_jax import statistics
+from babel_jax.bridge import Keyed
+from babel_jax.statistics import Effect, Estimate
 
 MINIMUM_CHANGE = 0.05
 BAND, BAND_SHARE = 0.02, 0.1
 CHANCE = 0.0  # of a problem that is solved without having learned anything: no program is written by luck
+
+
+@dataclasses.dataclass(frozen=True)
+class Peak(Estimate):
+    """The best checkpoint: its accuracy, its step with the interval of it, and how often each checkpoint is the best [C]."""
+
+    step: int
+    step_ci: tuple[float, float]
+    step_probability: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Settles(Keyed):
+    """From which step on the accuracy stays near its end level; an upper bound NaN: not settled by the last step."""
+
+    step: int
+    step_ci: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class SmoothedCurve(Keyed):
+    """The smoothed accuracy, pooled over seeds, with its pointwise interval, each [C]."""
+
+    mean_C: np.ndarray
+    low_C: np.ndarray
+    high_C: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Stages(Keyed):
+    """What the data say about the stages of one run: a transition, none, or that they do not decide.
+
+    Attributes:
+      verdict: "transition", "rises and stays", "no rise" or "undecided".
+      peak: the best checkpoint.
+      plateau: the end level.
+      decline, rise: from the peak to the end level (see `stages`), and from the first checkpoint to the peak.
+      start: the mean accuracy at the first checkpoint.
+      rises, learned: whether these runs rise surely, and have learned anything at their best checkpoint.
+      ends_at_peak, peak_in_end: whether the best checkpoint is the last one, and whether it lies in the last quarter.
+      settles: None without a transition, or where it has not settled.
+      stages: {"translation", "transition", "stabilisation": [first step, last step]}; None without a transition.
+      curve: what the peak and the stages are read off.
+      best_R: the index of the best checkpoint in each replicate.
+    """
+
+    verdict: str
+    peak: Peak
+    plateau: Estimate
+    decline: Effect
+    rise: Effect
+    start: float
+    rises: bool
+    learned: bool
+    ends_at_peak: bool
+    peak_in_end: bool
+    settles: Settles | None
+    stages: dict[str, list[int] | None] | None
+    curve: SmoothedCurve
+    best_R: np.ndarray
 
 
 def learned(solved) -> bool:

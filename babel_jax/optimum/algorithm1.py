@@ -10,8 +10,10 @@ import dataclasses
 import numpy as np
 from scipy import optimize
 
+from babel_jax import statistics
+from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
-from babel_jax.evolution import stages, statistics
+from babel_jax.evolution import stages
 from babel_jax.optimum import calibration as links
 
 DEFAULT_SOURCE = "loss"  # the paper's
@@ -68,6 +70,70 @@ def _joint_tokens(own_KxR, primary_tokens) -> np.ndarray:
 # What a proposal may decide; only the first changes the corpus.
 CHANGE, NO_CHANGE, ALONE, UNDECIDED = "change", "no change supported", "leave alone: does not depend", "undecided"
 NOT_TESTED = "not tested"  # there is no P*: no best checkpoint to read it at, or no share there
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposal(Keyed):
+    """What Algorithm 1 says of one new language, from one source of its share. NaN where a share has no value.
+
+    Attributes:
+      source, language: whose.
+      p_star, p_star_ci: the primary's share at the best checkpoint.
+      calibrated: the link that it went through, or None.
+      best_step, best_tokens: of the best checkpoint; tokens of the new language seen by then.
+      tokens, tokens_ci: Eq. 3 pairwise, infinite at P* = 0.
+      pairwise_share, share_ci: the new language's share of a corpus of both, for which both readings agree.
+      slope: d eta / dP.
+      out_of_range: whether Eq. 1 was clipped there.
+      by_seed: P at each seed's own best checkpoint [S].
+      replicates_R: of P*.
+      decision: CHANGE, NO_CHANGE, ALONE, UNDECIDED or NOT_TESTED; reason: a sentence.
+    """
+
+    source: str
+    language: str
+    p_star: float
+    p_star_ci: tuple[float, float]
+    calibrated: str | None
+    best_step: int
+    best_tokens: int
+    tokens: float
+    tokens_ci: tuple[float, float]
+    pairwise_share: float
+    share_ci: tuple[float, float]
+    slope: float
+    out_of_range: bool
+    by_seed: np.ndarray
+    replicates_R: np.ndarray
+    decision: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus(Keyed):
+    """The corpus that Algorithm 1 asks for, all languages together.
+
+    Attributes:
+      reading: of Eq. 2 and 3.
+      tokens, shares: {language: …} that meet the constraints; total: of the tokens.
+      unconstrained: {language: tokens} asked for before the constraints.
+      as_written: {language: tokens} by Eq. 3 for every language with a P*, whatever was decided; None where that has
+        no solution, or no language a P*.
+      ci: {language: interval} of the tokens asked for, which decides.
+      active: the constraints that bind.
+      decisions, reasons: {new language: …}.
+    """
+
+    reading: str
+    tokens: dict[str, float]
+    shares: dict[str, float]
+    total: float
+    unconstrained: dict[str, float]
+    as_written: dict[str, float] | None
+    ci: dict[str, tuple[float, float]]
+    active: list[str]
+    decisions: dict[str, str]
+    reasons: dict[str, str]
 
 
 def propose(
@@ -145,8 +211,10 @@ def _percentiles(value_R) -> tuple[float, float]:
     known_R = value_R[~np.isnan(value_R)]
     if 2 * len(known_R) < len(value_R):
         return float("nan"), float("nan")
-    tail = 0.5 - statistics.CONFIDENCE / 2  # by order alone, for tokens may be infinite
-    low, high = np.quantile(known_R, tail, method="lower"), np.quantile(known_R, 1 - tail, method="higher")
+    low, high = (  # by order alone, for tokens may be infinite
+        np.quantile(known_R, tail, method=method)
+        for tail, method in zip(statistics.TAILS, ("lower", "higher"), strict=True)
+    )
     return float(low), float(high)
 
 

@@ -7,14 +7,57 @@ ends take part in the fits and in what describes them, and the links are compare
 Letters: C checkpoints.
 """
 
+import dataclasses
+
 import numpy as np
 from scipy import optimize, special
 
+from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
 
 LINKS = ("identity", "affine", "logit", "isotonic")  # the simplest first
 FEWEST = 6  # checkpoints, below which nothing but the identity is tried
 EDGE = 0.01  # shares nearer to 0 or 1 are moved there before their logit is taken
+
+
+@dataclasses.dataclass(frozen=True)
+class Link(Keyed):
+    """A map from P(l) to a measured share, fitted to all checkpoints. NaN where a number has no meaning.
+
+    Attributes:
+      r2, slope: of the measured share on the one predicted by the link.
+      mean_error, largest_error: absolute.
+      loo_error, loo_r2: root mean square error and R2 of checkpoints left out, over those between the ends.
+      parameters: of the link.
+    """
+
+    r2: float
+    slope: float
+    mean_error: float
+    largest_error: float
+    loo_error: float
+    loo_r2: float
+    parameters: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration(Keyed):
+    """The links from P(l) to one measured share over `n` checkpoints: all by name, the `best`, and why it is."""
+
+    links: dict[str, Link]
+    best: str
+    reason: str
+    n: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen(Keyed):
+    """The source of P and the measured share that agree best, and by which link."""
+
+    source: str
+    measured: str
+    link: str
+    loo_r2: float
 
 
 def calibrate(predicted_C, measured_C) -> dict | None:

@@ -4,13 +4,61 @@ A *mix* is a dict {"name", "tokens" of its run, "seeds" [S], "macro" [S], "score
 [Q] array of 0/1 per seed}}; macro is the mean accuracy over all languages. Letters: S seeds, M mixes, Q problems.
 """
 
+import dataclasses
+
 import numpy as np
 from scipy import stats
 
+from babel_jax import statistics
+from babel_jax.bridge import Keyed
 from babel_jax.errors import unknown_name
-from babel_jax.evolution import stages, statistics
+from babel_jax.evolution import stages
+from babel_jax.statistics import Effect
 
 MACRO = "macro"
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison(Effect):
+    """Score of mix `second` minus mix `first`, paired over seeds (one seed: over problems).
+
+    Attributes:
+      first, second: their names; score: "macro", or a language.
+      first_value, second_value: means.
+      by_seed: [S] differences; seeds: those that both have.
+      n, interval: how many differences, and of what ("seeds" or "problems").
+      kind: among a study's comparisons "mix" (with the original), or "best" (the original with the best of all).
+      p_holm: corrected for how many mixes are compared in that score.
+      chosen: of `gap_to_best`, by seed.
+    """
+
+    first: str
+    second: str
+    score: str
+    first_value: float
+    second_value: float
+    by_seed: np.ndarray
+    seeds: list[int]
+    n: int
+    interval: str
+    kind: str = ""
+    p_holm: float | None = None
+    chosen: list[str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Harm(Effect):
+    """What a mix changes in one language, against the original; `tested` is False where neither has learned it."""
+
+    tested: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Guard(Keyed):
+    """Whether a mix harms no language; `passes` is None where none fails but not all were tested, or have an interval."""
+
+    passes: bool | None
+    languages: dict[str, Harm]
 
 
 def compare(mixes: list[dict], first: str, second: str, score: str = MACRO) -> dict | None:
@@ -101,7 +149,7 @@ def comparisons(mixes: list[dict], original: str) -> list[dict]:
     for score in (MACRO, *languages):
         against = [compare(mixes, original, mix["name"], score) for mix in mixes if mix["name"] != original]
         against = [difference for difference in against if difference]
-        adjusted = holm([difference["p"] for difference in against])
+        adjusted = statistics.holm([difference["p"] for difference in against])
         found += [difference | {"kind": "mix", "p_holm": p} for difference, p in zip(against, adjusted, strict=True)]
         best = gap_to_best(mixes, original, score) if against else None
         found += [best | {"kind": "best"}] if best else []
@@ -135,16 +183,6 @@ def learned(mix: dict, language: str) -> bool:
     if solved is not None:
         return stages.learned(solved)
     return bool(np.mean(mix["score"][language]) > stages.CHANCE + stages.MINIMUM_CHANGE)
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """p-values of so many tests, corrected so that 5 % bounds the chance of even one false finding; NaN stays NaN."""
-    p_M = np.asarray(p_values, float)
-    order = np.argsort(p_M)  # NaN last
-    order = order[: int((~np.isnan(p_M)).sum())]
-    adjusted_M = np.full(len(p_M), np.nan)
-    adjusted_M[order] = np.minimum(np.maximum.accumulate(p_M[order] * np.arange(len(order), 0, -1)), 1)
-    return adjusted_M.tolist()
 
 
 def _find(mixes: list[dict], name: str) -> dict:
@@ -209,7 +247,7 @@ def _paired_t(difference_by_part: list[np.ndarray], least: float = 0.0) -> dict:
         return {"ci": [float("nan"), float("nan")], "p": float("nan")}
     mean = np.mean([part.mean() for part in difference_by_part])
     error, by = _error(difference_by_part), stats.t((n - 1).sum())
-    level = 0.5 + statistics.CONFIDENCE / 2
+    level = statistics.TAILS[1]
     if by.ppf(level) * error < stats.norm.ppf(level) * least:
         error, by = least, stats.norm
     half = by.ppf(level) * error

@@ -10,17 +10,100 @@ The rivals of Algorithm 1 that need a swarm of runs. Two kinds, each fitted to e
 y is the held-out loss in nats per token, or 1 - accuracy. Letters: M mixes, K languages, S seeds, R replicates, N points.
 """
 
+import dataclasses
+
 import numpy as np
 from scipy import optimize, stats
 
+from babel_jax import statistics
+from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
-from babel_jax.evolution import statistics
+from babel_jax.statistics import Estimate
 
 TARGETS = ("loss", "loss_knowledge", "score")
 REPLICATES = 200
 LEAST_SHARE = 1e-6  # of a language in a proposal, so that its logarithm is finite
 _FLOORS = (0.0, 0.5, 0.9, 0.99)  # starts of a^2, as parts of the smallest y
 _RIDGES = np.logspace(-5, 2, 15)
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut(Keyed):
+    """What a law says of each mix from the others, in the target's units.
+
+    Attributes:
+      predicted_MxK: of the mix left out.
+      macro_error_M: of the mean over the languages; macro_rmse, rmse {language: …}: root mean squares.
+      baseline_rmse: macro, predicted by the others' mean; rank_correlation: Spearman, macro.
+    """
+
+    predicted_MxK: np.ndarray
+    macro_error_M: np.ndarray
+    macro_rmse: float
+    rmse: dict[str, float]
+    baseline_rmse: float
+    rank_correlation: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Best(Keyed):
+    """The mix that a law predicts to be best.
+
+    Attributes:
+      shares, ci: {language: …}.
+      predicted, natural: the target there and at the natural mix, {language: …, "macro": …}.
+      gain: of the macro target over the natural mix; above 0 is better.
+      side_effects: {language: the predicted change from the natural mix}.
+      kl: weight of the divergence from the natural mix.
+      active: languages at their cap.
+      at_edge: whether it lies outside what the mixes' shares span.
+    """
+
+    shares: dict[str, float]
+    ci: dict[str, tuple[float, float]]
+    predicted: dict[str, float]
+    natural: dict[str, float]
+    gain: Estimate
+    side_effects: dict[str, Estimate]
+    kl: float
+    active: list[str]
+    at_edge: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted(Keyed):
+    """One kind of law fitted to static mixes.
+
+    Attributes:
+      kind, target, languages: what was fitted.
+      names: of the mixes [M]; share_MxK, measured_MxK: theirs, the latter in the target's units.
+      parameters_KxP; replicates: [R, K, P].
+      loo: from leaving out one mix at a time.
+      best: the mix that it predicts to be best (`law` alone).
+    """
+
+    kind: str
+    target: str
+    languages: list[str]
+    names: list[str]
+    share_MxK: np.ndarray
+    measured_MxK: np.ndarray
+    parameters_KxP: np.ndarray
+    replicates: np.ndarray
+    loo: HeldOut
+    best: Best | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Law(Keyed):
+    """Both kinds of law, and which of them predicts mixes better."""
+
+    target: str
+    languages: list[str]
+    natural: dict[str, float]
+    chosen: str
+    reason: str
+    kinds: dict[str, Fitted]
 
 
 def law(
@@ -269,7 +352,7 @@ def _rms(error) -> float:
 
 
 def _quantiles(value_R) -> np.ndarray:
-    return np.quantile(value_R, [0.5 - statistics.CONFIDENCE / 2, 0.5 + statistics.CONFIDENCE / 2], axis=0)
+    return np.quantile(value_R, statistics.TAILS, axis=0)
 
 
 def _named(languages: list[str], value_K) -> dict[str, float]:

@@ -5,11 +5,13 @@ From-scratch runs all see the same number of tokens, so only the proportions of 
 makes a mixture file of one.
 """
 
+import dataclasses
 import re
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from babel_jax.bridge import Keyed
 from babel_jax.corpus import mixture
 from babel_jax.errors import UserError, unknown_name
 
@@ -24,6 +26,22 @@ PARTS = (
     (r"mix_[\d.]+$", SWEEP),
     (r"mix_|multilingual", FINAL),
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost(Keyed):
+    """Operations of training of one part of a study, for one seed; measuring is not counted.
+
+    Attributes:
+      what: the part.
+      flops: of all its runs; runs: how many a seed has of it.
+      final_runs: the same cost in from-scratch runs; NaN if there is none.
+    """
+
+    what: str
+    flops: float
+    runs: float
+    final_runs: float
 
 
 def shuffled(

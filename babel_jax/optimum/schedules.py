@@ -8,10 +8,80 @@ comes as far as the model that the continual runs began with, and that new langu
 Letters: K new languages, R replay shares, C checkpoints (phase lengths), S seeds, Q problems, N replicates.
 """
 
+import dataclasses
+
 import numpy as np
 
+from babel_jax import statistics
+from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError
-from babel_jax.evolution import stages, statistics
+from babel_jax.evolution import stages
+
+
+@dataclasses.dataclass(frozen=True)
+class Surface(Keyed):
+    """The score of a phase of new languages, by replay share and length.
+
+    Attributes:
+      languages: K of them; seeds: S; steps: [C]; replay: [R] shares of the primary.
+      tokens: [C] of the whole phase of one language, replayed ones included.
+      new_KxRxC, primary_KxRxC: means over seeds.
+      score_KxRxC: weighted, smoothed over checkpoints as in evolution/stages.py; score_SxKxRxC: of each seed.
+      score_RxC, low_RxC, high_RxC: its mean over the new languages.
+      replicates_NxKxRxC: other seeds, or with one seed other problems.
+      halves_2xNxKxRxC: in two halves of the problems, for choosing in one and measuring in the other.
+    """
+
+    languages: list[str]
+    seeds: list[int]
+    steps: list[int]
+    replay: list[float]
+    tokens: np.ndarray
+    new_KxRxC: np.ndarray
+    primary_KxRxC: np.ndarray
+    score_KxRxC: np.ndarray
+    score_RxC: np.ndarray
+    low_RxC: np.ndarray
+    high_RxC: np.ndarray
+    score_SxKxRxC: np.ndarray
+    replicates_NxKxRxC: np.ndarray
+    halves_2xNxKxRxC: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageTokens(Keyed):
+    """Tokens of a new language in a schedule, with their interval."""
+
+    tokens: float
+    ci: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule(Keyed):
+    """The schedule with the best score: the primary first, then a phase of the new languages with replay.
+
+    Attributes:
+      stages: as a config takes them.
+      replay, replay_ci: the primary's share in the phase.
+      phase_tokens, phase_tokens_ci: of the whole phase; new_tokens, new_tokens_ci: of the new languages in it.
+      by_language: {language: its tokens}.
+      predicted, predicted_ci: the score to expect, measured on other data than it was chosen on.
+      active: {language: what holds it back}.
+      reason: a clause.
+    """
+
+    stages: list[dict]
+    replay: float
+    replay_ci: tuple[float, float]
+    phase_tokens: float
+    phase_tokens_ci: tuple[float, float]
+    new_tokens: float
+    new_tokens_ci: tuple[float, float]
+    by_language: dict[str, LanguageTokens]
+    predicted: float
+    predicted_ci: tuple[float, float]
+    active: dict[str, str]
+    reason: str
 
 
 def surface(
@@ -66,7 +136,7 @@ def surface(
         return ((1 - weight) * pair[0] + weight * pair[1]) @ smoothing_CxC.T
 
     replicates_NxKxRxC = weighted(replicates_2)
-    low_RxC, high_RxC = np.clip(np.quantile(replicates_NxKxRxC.mean(1), _BOUNDS, axis=0), 0, 1)
+    low_RxC, high_RxC = np.clip(np.quantile(replicates_NxKxRxC.mean(1), statistics.TAILS, axis=0), 0, 1)
     score_SxKxRxC, first = weighted(score_2), new[languages[0]][replay[0]]
     return {
         "languages": languages,
@@ -134,8 +204,6 @@ def propose(found: dict, primary: str, total_tokens: int, most: dict[str, float]
 
 
 # --- the surface ----------------------------------------------------------------------------------------------------------
-
-_BOUNDS = (0.5 - statistics.CONFIDENCE / 2, 0.5 + statistics.CONFIDENCE / 2)
 
 
 def _at(steps, values, wanted) -> list:
@@ -216,7 +284,7 @@ def _predicted(found: dict, fit_KxRxC) -> tuple[float, float, float]:
 
 
 def _percentiles(value_N) -> list[float]:
-    return np.quantile(value_N, _BOUNDS).tolist()
+    return np.quantile(value_N, statistics.TAILS).tolist()
 
 
 def _stages(primary: str, total_tokens: int, tokens: dict[str, float], replay: float) -> list[dict]:

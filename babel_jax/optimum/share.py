@@ -12,17 +12,92 @@ independent from checkpoint to checkpoint; NaN where these are not known.
 Letters: S seeds, C checkpoints, T those of them in the fitted tail, R replicates, G grid.
 """
 
+import dataclasses
+
 import numpy as np
 from scipy import optimize
 
+from babel_jax import statistics
+from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
-from babel_jax.evolution import statistics
+from babel_jax.statistics import Estimate
 
 TAIL = 6  # checkpoints at least, for the four parameters of the power law
 EXPONENTS, OFFSETS = (0.02, 30.0), (1e-3, 30.0)  # bounds of b, and of t0 in units of the run's tokens
-BOUNDS = [0.5 - statistics.CONFIDENCE / 2, 0.5 + statistics.CONFIDENCE / 2]  # quantiles of the 95 % interval
 LEAST_FALL = 0.01  # nats per token: a loss that falls by less in the whole run tells nothing of the share
 SETTLED = 0.01  # part of the whole fall of the loss that makes no difference to P
+
+
+@dataclasses.dataclass(frozen=True)
+class PowerLaw(Keyed):
+    """own + a (t + t0)^-b of the tokens t."""
+
+    a: float
+    b: float
+    t0: float
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnLoss(Keyed):
+    """The loss that the fully built own system would reach; see `own_loss`.
+
+    Attributes:
+      value, se, ci: in nats per token; by_seed: [S].
+      method: "power law" or "last value"; reason: why the latter, else "".
+      identified: whether the data fix it; False: the value is an upper bound only.
+      residual: root mean square over the tail; tail: checkpoints in it.
+      weights_C: derivative of the value by the mean losses.
+      parameters: of the power law.
+      to_come_weights_C, to_come_scale: of the fall still to come after the last checkpoint (see `_draw_own`).
+    """
+
+    value: float
+    se: float
+    ci: tuple[float, float]
+    by_seed: np.ndarray
+    method: str
+    reason: str
+    identified: bool
+    residual: float
+    tail: int
+    weights_C: np.ndarray
+    parameters: PowerLaw | None
+    to_come_weights_C: np.ndarray | None = None
+    to_come_scale: float = float("nan")
+
+
+@dataclasses.dataclass(frozen=True)
+class PrimaryLoss(Estimate):
+    """The loss at step 0, mean over seeds and [S]."""
+
+    by_seed: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Share(Keyed):
+    """The primary's share at every checkpoint of a continual run, from one source.
+
+    Attributes:
+      source: a loss, by Eq. 1, or a share that was measured.
+      steps: [C]; seeds: S of them.
+      value_SxC: of each seed's own losses and asymptote; pooled: of the mean losses [C].
+      low, high: interval of the pooled share [C]; NaN: none.
+      out_of_range: whether clipping took something away from the pooled share [C].
+      own_loss, primary_loss: what Eq. 1 rests on; None for a measured share.
+      replicates_RxC: each draws the whole curve and its asymptote anew, together.
+    """
+
+    source: str
+    steps: np.ndarray
+    seeds: list[int]
+    value_SxC: np.ndarray
+    pooled: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    out_of_range: np.ndarray
+    own_loss: OwnLoss | None
+    primary_loss: PrimaryLoss | None
+    replicates_RxC: np.ndarray
 
 
 def primary_share(loss, loss_primary, loss_own) -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +144,7 @@ def own_loss(tokens_C, loss_SxC, errors_SxC=None) -> dict:
     own_R = _draw_own(found, mean_C, _draw(mean_C, noise_NxC, df, statistics.REPLICATES))
     return found | {
         "se": float(np.linalg.norm(noise_NxC @ found["weights_C"])),
-        "ci": np.quantile(own_R, BOUNDS).tolist(),
+        "ci": np.quantile(own_R, statistics.TAILS).tolist(),
         "by_seed": found["value"] + (loss_SxC - mean_C) @ found["weights_C"],
     }
 
@@ -99,7 +174,7 @@ def share_curve(observation: dict, source: str, replicates: int = statistics.REP
     found = (_of_loss if source in losses else _as_measured)(observation, source, replicates)
     undefined_C = np.isnan(found["pooled"])
     replicates_RxC = np.where(undefined_C, np.nan, found["replicates_RxC"])
-    low, high = np.quantile(replicates_RxC, BOUNDS, axis=0)
+    low, high = np.quantile(replicates_RxC, statistics.TAILS, axis=0)
     return found | {
         "source": source, "steps": np.asarray(observation["steps"]), "seeds": list(observation["seeds"]),
         "low": low, "high": high, "replicates_RxC": replicates_RxC,
@@ -128,7 +203,7 @@ def _of_loss(observation: dict, source: str, replicates: int) -> dict:
         "value_SxC": primary_share(loss_SxC, loss_SxC[:, :1], own["by_seed"][:, None])[0],
         "pooled": pooled_C, "out_of_range": out_of_range_C, "replicates_RxC": share_RxC, "own_loss": own,
         "primary_loss": {
-            "value": float(mean_C[0]), "ci": np.quantile(loss_RxC[:, 0], BOUNDS).tolist(), "by_seed": loss_SxC[:, 0],
+            "value": float(mean_C[0]), "ci": np.quantile(loss_RxC[:, 0], statistics.TAILS).tolist(), "by_seed": loss_SxC[:, 0],
         },
     }  # fmt: skip
 

@@ -39,18 +39,18 @@ class WorldConfig:
 
     primary: str
     new: str | tuple[str, ...]
-    words: int = _key(_WORDS, 200, "T: concept words, all of which the primary's corpus covers")
+    words: int = _key(_WORDS, 200, "concept words (T), all of which the primary's corpus covers")
     shared_words: int | dict[str, int] = _key(
-        Either((_WORDS, Table(_WORDS))), 80, "S: how many of them a new language covers, or {language: how many}"
+        Either((_WORDS, Table(_WORDS))), 80, "how many of them a new language covers (S), or {language: how many}"
     )
-    new_only_words: int = _key(Number(low=0, high=10**6, whole=True), 400, "words that the primary lacks")
-    new_only_share: float = _key(_SHARE, 0.5, "such words' share of a new language's text")
+    new_only_words: int = _key(Number(low=0, high=10**6, whole=True), 400, "words that only the new languages have")
+    new_only_share: float = _key(_SHARE, 0.5, "the share of such words in a new language's text")
     noise_share: float = _key(_SHARE, 0.05, "share of the primary's documents that are noise")
     wrong_share: float = _key(_SHARE, 0.0, "share of a new language's words that are of T\\S, with a wrong meaning")
-    documents: int = _key(Number(low=1, high=10**8, whole=True), 65536, "of each source")
-    heldout_documents: int = _key(Number(low=1, high=10**6, whole=True), 256, "of each language")
-    problems: int = _key(Number(low=2, high=10**6, whole=True), 400, "pairs of words that no document has")
-    shared_problems: int = _key(Number(low=1, high=10**6, whole=True), 160, "those whose words are both in S")
+    documents: int = _key(Number(low=1, high=10**8, whole=True), 65536, "documents (programs) of each source")
+    heldout_documents: int = _key(Number(low=1, high=10**6, whole=True), 256, "held-out documents of each language")
+    problems: int = _key(Number(low=2, high=10**6, whole=True), 400, "problems: pairs of words that no document has")
+    shared_problems: int = _key(Number(low=1, high=10**6, whole=True), 160, "how many of them have both words in S")
 
     def __post_init__(self):
         SECTION.check({key: getattr(self, key) for key in SECTION.keys}, Place("", ("world",)))

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from babel_jax.errors import UserError, unknown_name
+from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params
-from babel_jax.probes import forward
+from babel_jax.probes.subject import row_batches
 from babel_jax.training.loss import segments
 
 KINDS = ("centroid_type1", "centroid_type2")
@@ -179,7 +180,7 @@ def _passes(config: DecoderConfig, document_end: int, everywhere):
 
         return sum_LxF + jax.lax.map(one_layer, layers)
 
-    return tuple(forward.jitted(function, everywhere, donate_argnums=1) for function in (centroid, score))
+    return tuple(placement.jitted(function, everywhere, donate_argnums=1) for function in (centroid, score))
 
 
 def push(h_BxD, a_BxF, v_FxD, c_D):
@@ -261,7 +262,7 @@ def transfer_scores(
             f"{kind} has no slots to score neurons at; give slots (for type 1, with items of both languages)."
         )
 
-    params, rows, everywhere = forward.on_devices(params, batch_size)
+    params, rows, everywhere = placement.on_devices(params, batch_size)
     centroid_pass, score_pass = _passes(config, document_end, everywhere)
 
     def batches(slots):
@@ -270,7 +271,7 @@ def transfer_scores(
             "positions": slots["position"].astype(np.int32)[:, None],
             "weight": np.ones(len(slots["tokens"]), np.float32),
         }
-        for _, batch in forward.row_batches(held, batch_size):
+        for _, batch in row_batches(held, batch_size):
             yield jax.device_put(batch, rows)
 
     sum_LxD = jax.device_put(np.zeros((config.layers, config.width), np.float32), everywhere)

@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from babel_jax import statistics
 from babel_jax.errors import UserError, unknown_name
-from babel_jax.model import decoder
+from babel_jax.model import decoder, placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, Edit, TapRequest, compute_params
-from babel_jax.probes import forward, statistics
+from babel_jax.probes.subject import row_batches
 from babel_jax.training.loss import segments, token_loss
 
 ANSWERS = ("new", "primary")
@@ -48,7 +49,7 @@ def _gradient_pass(config: DecoderConfig, document_end: int, everywhere):
             "tokens_K": sums["tokens_K"] + weight_BxTxK.sum(axis=(0, 1)).astype(jnp.int32),
         }
 
-    return forward.jitted(step, everywhere, donate_argnums=1)
+    return placement.jitted(step, everywhere, donate_argnums=1)
 
 
 def gradient_scores(
@@ -81,7 +82,7 @@ def gradient_scores(
     missing = [name for name in languages if name not in heldout or not len(heldout[name]["tokens"])]
     if missing or not languages:
         raise UserError(f"no held-out rows of {missing}; give `gradient_scores` languages that have some.")
-    params, rows, everywhere = forward.on_devices(params, batch_size)
+    params, rows, everywhere = placement.on_devices(params, batch_size)
     step = _gradient_pass(config, document_end, everywhere)
     sums = {
         "sum_LxFxKx2": np.zeros((config.layers, config.ffn_width, len(languages), 2), np.float32),
@@ -96,7 +97,7 @@ def gradient_scores(
             "loss": np.asarray(heldout[name]["loss"], np.float32),
             "language": np.full(len(tokens), index, np.int32),
         }
-        for _, batch in forward.row_batches(held, batch_size, language=-1):
+        for _, batch in row_batches(held, batch_size, language=-1):
             sums = step(params, sums, jax.device_put(batch, rows))
     tokens_K = np.asarray(sums["tokens_K"]).astype(np.int64)
     mean_LxFxKx2 = statistics.ratio(np.asarray(sums["sum_LxFxKx2"]), tokens_K[:, None])
@@ -142,7 +143,7 @@ def _causal_passes(config: DecoderConfig, document_end: int, everywhere):
 
         return jax.lax.map(without, neuron_Sx2)
 
-    return forward.jitted(attribute, everywhere, donate_argnums=1), forward.jitted(ablate, everywhere)
+    return placement.jitted(attribute, everywhere, donate_argnums=1), placement.jitted(ablate, everywhere)
 
 
 def causal_scores(
@@ -203,11 +204,11 @@ def causal_scores(
     if not (held["ids"] >= 0).any(axis=1).all():
         raise UserError(f"some slots have no identifier in `{answer}_ids`; leave them out.")
 
-    params, rows, everywhere = forward.on_devices(params, batch_size)
+    params, rows, everywhere = placement.on_devices(params, batch_size)
     attribute, ablate = _causal_passes(config, document_end, everywhere)
 
     sum_LxF = jax.device_put(np.zeros((L, F), np.float32), everywhere)
-    for _, batch in forward.row_batches(held, batch_size, ids=0):
+    for _, batch in row_batches(held, batch_size, ids=0):
         sum_LxF = attribute(params, sum_LxF, jax.device_put(batch, rows))
     attribution_LxF = np.asarray(sum_LxF, np.float64) / N
 
@@ -224,7 +225,7 @@ def causal_scores(
     fill = -len(removed_Sx2) % ABLATIONS
     removed_Sx2 = np.concatenate([removed_Sx2, np.repeat([[L, 0]], fill, axis=0)]).astype(np.int32)
     parts_SxN = []
-    for kept, batch in forward.row_batches(held, batch_size, ids=0):
+    for kept, batch in row_batches(held, batch_size, ids=0):
         batch = jax.device_put(batch, rows)
         calls = [
             ablate(params, batch, jax.device_put(removed_Sx2[start : start + ABLATIONS], everywhere))

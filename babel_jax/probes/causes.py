@@ -12,13 +12,12 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from scipy.stats import binomtest
 
+from babel_jax import statistics
 from babel_jax.errors import UserError
 from babel_jax.material import Problems
 from babel_jax.model.decoder import DecoderConfig
-from babel_jax.probes import statistics
-from babel_jax.probes.forward import on_devices, placement, row_batches
+from babel_jax.model.placement import layout, on_devices
 from babel_jax.probes.interventions import (
     BATCH_ROWS,
     DRAWS,
@@ -33,6 +32,7 @@ from babel_jax.probes.interventions import (
     slot_inputs,
     slot_scores,
 )
+from babel_jax.probes.subject import row_batches
 
 # ---- Statistics -------------------------------------------------------------------------------------------------------
 
@@ -67,13 +67,6 @@ def against_random(observed: float, random_R) -> dict:
         "random_sd": sd,
         "draws": R,
     }
-
-
-def mcnemar(before_Q, after_Q) -> float:
-    """Exact two-sided p that as many problems were gained as lost (McNemar 1947): a sign test of those that changed."""
-    before_Q, after_Q = np.asarray(before_Q, bool), np.asarray(after_Q, bool)
-    gained, lost = int((after_Q & ~before_Q).sum()), int((before_Q & ~after_Q).sum())
-    return float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
 
 
 def _cluster_mean(values_N, cluster_N, weight_DxC):
@@ -127,7 +120,7 @@ def _edits(params, config, sets: dict, kind: str, draws: int, seed: int, batch_s
         about[name] = {"kind": kind, "set": name, "size": int(np.sum(neurons_LxF))}
         about[name] |= {key: float(value) for key, value in options.items() if np.ndim(value) == 0}
         edits += changes
-    _, everywhere = placement(params, batch_size)
+    _, everywhere = layout(params, batch_size)
     return jax.device_put(edits, everywhere), about
 
 
@@ -503,11 +496,8 @@ def problem_change_rows(
         )
         for row, kept_Q in zip(changed, _subsets(problems.transfer_Q).values(), strict=True):
             was_Q, is_Q = before["pass"][kept_Q], results[0]["pass"][kept_Q]
-            row["options"] |= {
-                "gained": int((is_Q > was_Q).sum()),
-                "lost": int((is_Q < was_Q).sum()),
-                "p_mcnemar": mcnemar(was_Q, is_Q),
-            }
+            gained, lost = int((is_Q > was_Q).sum()), int((is_Q < was_Q).sum())
+            row["options"] |= {"gained": gained, "lost": lost, "p_mcnemar": statistics.mcnemar(gained, lost)}
         found += changed
         at_words = (
             words_before,

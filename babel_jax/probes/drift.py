@@ -14,8 +14,9 @@ Letters as in `neurons.py`; S sets, C checkpoints.
 import numpy as np
 from scipy import stats
 
+from babel_jax import statistics
 from babel_jax.errors import UserError
-from babel_jax.probes import neurons, statistics
+from babel_jax.probes import neurons
 
 FRACTIONS = tuple(n / 20 for n in range(1, 21))  # of the shards
 STABLE = 0.95  # the Jaccard index from which on a selection counts as the full stream's

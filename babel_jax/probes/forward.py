@@ -6,19 +6,19 @@ Letters as in `model/decoder.py`; R shards of rows, C candidates.
 """
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import NamedSharding, PartitionSpec
 
+from babel_jax import statistics
 from babel_jax.errors import UserError, unknown_name
-from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params, head_table, unembed
-from babel_jax.model.sharding import BATCH, COMPILER_OPTIONS, constrain, row_devices
-from babel_jax.probes import lens, statistics
-from babel_jax.training import preemption
-from babel_jax.training.loss import segments, tiles_for, token_loss
+from babel_jax.model import placement
+from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params
+from babel_jax.probes import lens
+from babel_jax.probes.subject import row_batches
+from babel_jax.training.loss import segments, token_losses
 
 SHARDS = 20  # groups of neighbouring rows with counters of their own, for intervals of everything made of counts
 EXACT_TOKENS = 2**24  # a batch is counted in float32, whose integers end here
@@ -73,34 +73,9 @@ def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, .
         counters = {name: counters[name].at[batch["shard"]].add(added[name]) for name in counters}
         return counters, results
 
-    return jitted(one_pass, everywhere, donate_argnums=1, out_shardings=(counter_shardings(everywhere), everywhere))
-
-
-def jitted(function, everywhere, **options):
-    """`jax.jit` with the platform's compiler options and, unless said otherwise, all results at `everywhere`."""
-    mesh = getattr(everywhere, "mesh", None)
-    platform = mesh.devices.flat[0].platform if mesh else None
-    return jax.jit(
-        function, **dict(out_shardings=everywhere, compiler_options=COMPILER_OPTIONS.get(platform)) | options
+    return placement.jitted(
+        one_pass, everywhere, donate_argnums=1, out_shardings=(counter_shardings(everywhere), everywhere)
     )
-
-
-def token_losses(params, config: DecoderConfig, final_BxTxD, targets_BxT, mesh):
-    """Cross-entropy per target in nats, [B, T]; where logits are large, those of one part of the positions exist at a time."""
-    B, T = targets_BxT.shape
-    tiles = max(1, tiles_for(B // (row_devices(mesh) if mesh else 1), T, config.vocab_size))
-    head_VxD = constrain(head_table(params).astype(config.dtype), "head", mesh)
-
-    def one_tile(part):
-        h_BxtxD, target_Bxt = part
-        return token_loss(unembed(params, config, h_BxtxD, head_VxD), target_Bxt)
-
-    def cut(x):  # [B, T, …] -> [tiles, B, T / tiles, …]
-        return x.reshape(B, tiles, T // tiles, *x.shape[2:]).swapaxes(0, 1)
-
-    if tiles == 1:
-        return one_tile((final_BxTxD, targets_BxT))
-    return jax.lax.map(one_tile, (cut(final_BxTxD), cut(targets_BxT))).swapaxes(0, 1).reshape(B, T)
 
 
 def counter_shardings(everywhere) -> dict:
@@ -135,43 +110,6 @@ def input_shapes(config: DecoderConfig, languages: int, batch_size: int, slots: 
     return counters, batch
 
 
-def placement(params, batch_size: int):
-    """Where rows and where everything else goes on the devices that hold `params`: two shardings.
-
-    Rows are split over the mesh's axes `data` and `fsdp`; without a mesh there is one device.
-
-    Raises:
-      UserError: the batch does not divide among the devices.
-    """
-    sharding = getattr(jax.tree.leaves(params)[0], "sharding", None)
-    if not isinstance(sharding, NamedSharding):
-        sharding = sharding or SingleDeviceSharding(jax.devices()[0])
-        return sharding, sharding
-    mesh = sharding.mesh
-    devices = row_devices(mesh)
-    if batch_size % devices:
-        raise UserError(
-            f"probe batch size {batch_size} is not divisible by the {devices} devices of the data axes; "
-            f"choose a multiple of {devices}."
-        )
-    return NamedSharding(mesh, BATCH), NamedSharding(mesh, PartitionSpec())
-
-
-def on_devices(params, batch_size: int):
-    """The parameters where they are to be, and where rows and everything else go: see `placement`."""
-    rows, everywhere = placement(params, batch_size)
-    return jax.device_put(params, everywhere) if rows is everywhere else params, rows, everywhere
-
-
-BATCH_ROWS = {True: 32, False: 16}  # rows a pass for short rows (at most 64 tokens) and for long ones
-
-
-def batch_rows(params, length: int) -> int:
-    """Rows a pass: the number for rows of this length, raised to a multiple of the devices that share them."""
-    mesh = getattr(jax.tree.leaves(params)[0].sharding, "mesh", None)
-    return math.lcm(BATCH_ROWS[length <= 64], row_devices(mesh) if mesh else 1)
-
-
 POOLINGS = ("weighted", "last")
 
 
@@ -187,31 +125,6 @@ def position_weights(tokens_BxT, position_B, pooling: str = "weighted"):
     if pooling == "last":
         return (t_T == position_Bx1).astype(np.float32)
     raise unknown_name("pooling", pooling, POOLINGS)
-
-
-def row_batches(rows: dict, batch_size: int, **padding):
-    """Yields `(kept, batch)` of exactly `batch_size` rows; the last one is filled up with zeros, or with `padding`."""
-    total = len(next(iter(rows.values())))
-    for start in range(0, total, batch_size):
-        preemption.check()  # between the batches of every measurement
-        kept = min(batch_size, total - start)
-        yield (
-            kept,
-            {
-                name: np.concatenate(
-                    [values[start : start + kept]]
-                    + [
-                        np.full(
-                            (batch_size - kept, *values.shape[1:]),
-                            padding.get(name, 0),
-                            values.dtype,
-                        )
-                    ]
-                    * (kept < batch_size)
-                )
-                for name, values in rows.items()
-            },
-        )
 
 
 def _heldout_rows(heldout: dict, languages: list, slots: tuple):
@@ -318,7 +231,7 @@ def measure(
       UserError: the batch does not divide among the devices, or is too large to be counted exactly.
     """
     languages = sorted(set(heldout) | set(slots))
-    params, rows, everywhere = on_devices(params, batch_size)
+    params, rows, everywhere = placement.on_devices(params, batch_size)
     step = jitted_pass(config, document_end, tuple(at_slots), everywhere)
 
     def run(counters, batch, shard):

@@ -34,9 +34,10 @@ from babel_jax.model.decoder import (
     head_table,
     unembed,
 )
+from babel_jax.model.placement import jitted, on_devices
 from babel_jax.model.sharding import constrain, path_name
-from babel_jax.probes.forward import jitted, on_devices, row_batches, token_losses
-from babel_jax.training.loss import segments
+from babel_jax.probes.subject import row_batches
+from babel_jax.training.loss import segments, token_losses
 
 DRAWS = 20  # random sets that a score is compared with: the least with which an empirical p can be below 0.05
 BATCH_ROWS = 32

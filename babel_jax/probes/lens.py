@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from babel_jax import statistics
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.model import decoder
 from babel_jax.model.sharding import constrain
-from babel_jax.probes import statistics
 
 TOPK = (5, 10)
 

@@ -11,8 +11,8 @@ import warnings
 
 import numpy as np
 
+from babel_jax import statistics
 from babel_jax.errors import UserError, unknown_name
-from babel_jax.probes import statistics
 
 TOP_RATE = 0.01
 FILTER_RATE = 0.95

@@ -13,9 +13,10 @@ import numpy as np
 import optax
 
 from babel_jax.errors import UserError
-from babel_jax.model import decoder
+from babel_jax.model import decoder, placement
 from babel_jax.model.sharding import constrain
-from babel_jax.probes import forward, lens
+from babel_jax.probes import lens
+from babel_jax.probes.subject import row_batches
 from babel_jax.training.loss import segments
 
 # As in the paper (its section on training): SGD with Nesterov momentum, a rate that falls linearly to 0 over 250 steps,
@@ -69,7 +70,7 @@ def train(
         raise UserError(f"rows of {T} tokens are longer than the model's {config.max_length}; cut them.")
     if not 1 <= positions_per_row <= T:
         raise UserError(f"positions_per_row {positions_per_row} must be between 1 and the {T} tokens of a row.")
-    rows, everywhere = forward.placement(params, batch_size)
+    rows, everywhere = placement.layout(params, batch_size)
     step, divergence = jitted_steps(config, document_end, steps, learning_rate, everywhere)
 
     rng = np.random.default_rng(seed)
@@ -182,7 +183,7 @@ def jitted_steps(config: decoder.DecoderConfig, document_end: int, steps: int, l
         sum_L = inner_layers(params, state, batch, lambda layer, kl_sum: kl_sum(layer["translators"], layer["h"]))
         return jnp.append(sum_L, 0.0)
 
-    return forward.jitted(step, everywhere, donate_argnums=1), forward.jitted(divergence, everywhere)
+    return placement.jitted(step, everywhere, donate_argnums=1), placement.jitted(divergence, everywhere)
 
 
 def _at_positions(rng, tokens_BxT, count, document_end):
@@ -200,6 +201,6 @@ def _at_positions(rng, tokens_BxT, count, document_end):
 def _mean_divergence(divergence, params, state, test, batch_size, rows):
     sum_L = sum(
         np.asarray(divergence(params, state, jax.device_put(batch, rows)), np.float64)
-        for _, batch in forward.row_batches(test, batch_size)  # what fills up the last batch weighs nothing
+        for _, batch in row_batches(test, batch_size)  # what fills up the last batch weighs nothing
     )
     return sum_L / max(test["weight"].sum(), 1)

@@ -44,7 +44,7 @@ sys.unraisablehook = _unraisable
 warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
 ROOM_TO_SPARE = 2**20  # bytes for what Orbax writes beside the arrays
 SAME_WEIGHTS = ("dtype", "remat", "attention")  # fields of a model that do not change what its parameters mean
-METADATA = {
+METADATA = {  # the shape of a checkpoint's metadata file
     "model": files.shape_of(DecoderConfig),
     "step": files.COUNT,
     "tokens": files.COUNT,
@@ -52,8 +52,45 @@ METADATA = {
     "started": float,
     "seconds?": {str: float},
     "rows_drawn?": {str: files.COUNT},
+    "version?": str,
 }
 SEAL = ("checksums", "hash")  # what `save` adds to the metadata
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """How far a run is: the updates made, and the tokens that it saw, in all and by language."""
+
+    step: int
+    tokens: int
+    tokens_by_language: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata(Seen):
+    """What a run says of itself beside a checkpoint's state.
+
+    Attributes:
+      model: the `DecoderConfig` that the parameters are of, as JSON values.
+      started: Unix time of the run's first step.
+      seconds: by what they were spent on, see training/clock.py.
+      rows_drawn: by source, counted one by one; None where a part of the run was trained by a version that did not count.
+      version: of this package; None in checkpoints of earlier ones.
+    """
+
+    model: dict
+    started: float
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    rows_drawn: dict[str, int] | None = None
+    version: str | None = None
+
+    def to_json(self) -> dict:
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @classmethod
+    def from_json(cls, stored: dict) -> "Metadata":
+        """Keys that this version does not know are left out."""
+        return cls(**{field.name: stored[field.name] for field in dataclasses.fields(cls) if field.name in stored})
 
 
 class Unreadable(UserError):
@@ -86,12 +123,13 @@ class Checkpoints:
         self._manager.reload()
         return sorted(set(self._manager.all_steps()) - self.damaged)
 
-    def save(self, step: int, state: dict, metadata: dict) -> None:
-        """Starts an asynchronous save; an earlier one is waited for. Saving a step that exists already does nothing.
+    def save(self, state: dict, about: Metadata) -> None:
+        """Starts an asynchronous save at `about.step`; an earlier one is waited for. A step that exists already stays.
 
         Raises:
           UserError: there is no room for it, or it cannot be written; earlier checkpoints are intact.
         """
+        step = about.step
         with self._writing(step):
             self._manager.wait_until_finished()
             while self.damaged:  # only now: what was unreadable for want of a connection must not be lost
@@ -100,7 +138,7 @@ class Checkpoints:
                 return
             self._check_room(state)
             # In one item of the same checkpoint, which is finished as a whole: there is none whose checksums are still to come.
-            metadata = metadata | {"checksums": checksums.of_tree(state)}
+            metadata = about.to_json() | {"checksums": checksums.of_tree(state)}
             metadata |= {"hash": files.content_hash(metadata)}
             items = ocp.args.Composite(state=ocp.args.PyTreeSave(state), metadata=ocp.args.JsonSave(metadata))
             # Forced: when to save is decided by the loop alone (Orbax would ask the preemption service once more).
@@ -138,13 +176,13 @@ class Checkpoints:
         with self._writing("in progress"):
             self._manager.close()
 
-    def metadata(self, step: int) -> dict:
-        """What `save` was given beside the state, see `METADATA`; read without touching the state.
+    def metadata(self, step: int) -> Metadata:
+        """What `save` was given beside the state; read without touching the state.
 
         Raises:
           Unreadable: it is damaged, or is not that of this step.
         """
-        return {name: value for name, value in self._sealed(step).items() if name not in SEAL}
+        return Metadata.from_json(self._sealed(step))
 
     def _sealed(self, step: int) -> dict:
         try:
@@ -173,7 +211,7 @@ class Checkpoints:
         """
         return self.read(step, abstract_state, model)[0]
 
-    def read(self, step: int, abstract_state: dict, model: dict | None = None) -> tuple[dict, dict]:
+    def read(self, step: int, abstract_state: dict, model: dict | None = None) -> tuple[dict, Metadata]:
         """As `restore`; and its metadata."""
         error = None
         try:
@@ -198,7 +236,7 @@ class Checkpoints:
             self._compare(step, checksums.of_tree(state), sealed["checksums"])
         else:
             _say_unchecked(self.directory.parent)
-        return state, {name: value for name, value in sealed.items() if name not in SEAL}
+        return state, Metadata.from_json(sealed)
 
     def _compare(self, step: int, found: dict[str, str], saved: dict[str, str]) -> None:
         for name, checksum in found.items():
@@ -214,7 +252,7 @@ class Checkpoints:
 
     def check_model(self, step: int, model: dict) -> None:
         """Raises when the checkpoint was made by another model; says which field differs."""
-        self._check_model(step, self.metadata(step)["model"], model)
+        self._check_model(step, self.metadata(step).model, model)
 
     def _check_model(self, step: int, stored: dict, model: dict) -> None:
         for name, value in model.items():
@@ -225,8 +263,8 @@ class Checkpoints:
                 )
 
 
-def restore_newest(stores: list[Checkpoints], abstract_state: dict, model: dict) -> tuple[int, dict, dict] | None:
-    """The newest checkpoint of all `stores` that can be read: its step, state and metadata. None: there is none.
+def restore_newest(stores: list[Checkpoints], abstract_state: dict, model: dict) -> tuple[dict, Metadata] | None:
+    """The newest checkpoint of all `stores` that can be read: its state and metadata. None: there is none.
 
     Damaged ones are skipped with a warning, and replaced when their store saves again.
 
@@ -237,7 +275,7 @@ def restore_newest(stores: list[Checkpoints], abstract_state: dict, model: dict)
     found = [(step, store) for store in stores for step in store.steps()]
     for step, store in sorted(found, key=lambda pair: pair[0], reverse=True):
         try:
-            return step, *store.read(step, abstract_state, model)
+            return store.read(step, abstract_state, model)
         except Unreadable as error:
             reason = error.reason
         log.warning(

@@ -22,37 +22,49 @@ _MOST_RATE = 1e30  # what float32 can hold, with room for a factor
 OPTIMIZER = Section(
     {
         "name": Key(
-            Choice("optimizer", NAMES), "adamw", "muon: block matrices by Muon, all else by Adam, at the same rate"
+            Choice("optimizer", NAMES),
+            "adamw",
+            "Adam with decoupled weight decay; or Muon for the blocks' matrices and Adam for all else, at the same rate",
         ),
-        "learning_rate": Key(Number(low=1e-20, high=_MOST_RATE), 1e-3, "the peak"),
-        "warmup_steps": Key(_STEPS, 20, "steps over which the rate rises to its peak in a straight line"),
-        "schedule": Key(Choice("schedule", SCHEDULES), "constant", "see `learning_rate` in training/optimizer.py"),
+        "learning_rate": Key(Number(low=1e-20, high=_MOST_RATE), 1e-3, "the highest learning rate"),
+        "warmup_steps": Key(_STEPS, 20, "first steps, in which the rate rises in a straight line"),
+        "schedule": Key(
+            Choice("schedule", SCHEDULES),
+            "constant",
+            "how the rate goes on: it stays, falls along a cosine, or stays and falls in the last steps (wsd)",
+        ),
         "decay_steps": Key(_STEPS, 0, "the last steps, in which the rate falls (0: cosine falls over all)"),
-        "final_learning_rate": Key(Number(low=0, high=_MOST_RATE), 0.0, "where the rate falls to"),
-        "b1": Key(_BELOW_ONE, 0.9, "memory of Adam's first moment"),
-        "b2": Key(Number(low=0, high=1 - 1e-6), 0.98, "memory of Adam's second moment; nearer to 1 it is 1 in float32"),
-        "momentum": Key(_BELOW_ONE, 0.95, "of Muon"),
-        "epsilon": Key(Number(low=1e-30, high=1e4), 1e-8, "added to the root of the second moment"),
+        "final_learning_rate": Key(Number(low=0, high=_MOST_RATE), 0.0, "the rate at the last step, where it falls"),
+        "b1": Key(_BELOW_ONE, 0.9, "decay of Adam's first moment"),
+        "b2": Key(
+            Number(low=0, high=1 - 1e-6), 0.98, "decay of Adam's second moment; nearer to 1 it would be 1 in float32"
+        ),
+        "momentum": Key(_BELOW_ONE, 0.95, "momentum of Muon"),
+        "epsilon": Key(Number(low=1e-30, high=1e4), 1e-8, "added to the root of Adam's second moment"),
         "mu_dtype": Key(
             Choice("optimizer.mu_dtype", MOMENT_DTYPES),
             "float32",
-            "of the first moment; bfloat16 saves 2 bytes a parameter",
+            "dtype of the first moment; bfloat16 saves 2 bytes a parameter",
         ),
-        "weight_decay": Key(Number(low=0, high=1e4), 0.1, "decoupled, times the learning rate"),
-        "decayed": Key(Pattern(), DECAYED, "regex of the leaf paths that decay"),
-        "clip_norm": Key(Number(low=1e-20, high=1e30), 1.0, "the most that the norm of all gradients may be"),
-        "label_smoothing": Key(_BELOW_ONE, 0.0, "of the training loss: the share of the uniform law in the target"),
+        "weight_decay": Key(Number(low=0, high=1e4), 0.1, "decoupled weight decay, times the learning rate"),
+        "decayed": Key(Pattern(), DECAYED, "which parameters decay, by their paths"),
+        "clip_norm": Key(Number(low=1e-20, high=1e30), 1.0, "the largest norm that all gradients together may have"),
+        "label_smoothing": Key(
+            _BELOW_ONE, 0.0, "the share of the uniform distribution in the target of the training loss"
+        ),
         "multipliers": Key(
-            Table(Number(low=0, high=1e6), Pattern()), {}, "regex of leaf paths -> factor on their learning rate"
+            Table(Number(low=0, high=1e6), Pattern()),
+            {},
+            "regular expression of parameters' paths -> factor on their learning rate",
         ),
-        "ema_decay": Key(_BELOW_ONE, 0.0, "of an average of the parameters that is kept beside them (0: none)"),
+        "ema_decay": Key(_BELOW_ONE, 0.0, "decay of an average of the parameters that is kept beside them (0: none)"),
     }
 )
 _AXIS = Number(low=1, whole=True, also=(-1,))
 # Every key of a run's config; see configs/ for whole studies.
 RUN = Section(
     {
-        "seed": Key(SEED, 0, "of the initial parameters and of the order of the rows; a study sets it"),
+        "seed": Key(SEED, 0, "the seed of the initial parameters and of the order of the rows; a study sets it"),
         "steps": Key(Number(low=1, whole=True), 1000, "optimiser steps"),
         "batch_size": Key(Number(low=1, high=2**20, whole=True), 64, "rows of a step, over all devices"),
         "accumulation": Key(
@@ -63,18 +75,24 @@ RUN = Section(
         "init_from": Key(
             Text(),
             "",
-            "finished run whose last parameters this one starts from, with a fresh optimiser; beside its own",
+            "a finished run, beside this one, from whose last parameters it starts with a fresh optimiser",
         ),
         "stop_every": Key(
-            _STEPS, 0, "train to a criterion instead of a fixed number of steps: checked every so many (0: never)"
+            _STEPS,
+            0,
+            "steps after which stop_accuracy is checked, again and again; the run ends where it is reached (0: never)",
         ),
-        "stop_accuracy": Key(_BELOW_ONE, 0.0, "the criterion: a higher share of the problems solved in the primary"),
+        "stop_accuracy": Key(
+            _BELOW_ONE, 0.0, "the share of problems solved in the primary beyond which stop_every ends the run"
+        ),
         "checkpoint_steps": Key(
-            Many(_STEPS, once=True), (), "checkpoints that are kept and measured, besides the last"
+            Many(_STEPS, once=True), (), "steps whose checkpoints are kept and measured, besides the last"
         ),
-        "checkpoint_every": Key(_STEPS, 0, "also one every so many steps (0: none)"),
+        "checkpoint_every": Key(_STEPS, 0, "steps between further such checkpoints (0: none)"),
         "checkpoint_growth": Key(
-            Number(low=1.001, high=1e6, also=(0,)), 0.0, "also after 1, g, g^2, ... steps, rounded (0: none)"
+            Number(low=1.001, high=1e6, also=(0,)),
+            0.0,
+            "g of further such checkpoints after 1, g, g^2, … steps, rounded (0: none)",
         ),
         "resume_every": Key(
             _STEPS, 0, "steps between checkpoints that only serve to resume; the newest is kept (0: none)"
@@ -83,7 +101,7 @@ RUN = Section(
         "bad_step": Key(
             Choice("bad_step", BAD_STEPS),
             "stop",
-            "a step whose loss or gradient is no finite number, or a spike, changes nothing; then stop, or skip it",
+            "what to do after a step whose loss or gradient is a spike or not finite; it changes nothing in either case",
         ),
         "spike_factor": Key(
             Number(low=0, high=1e30),
@@ -94,36 +112,44 @@ RUN = Section(
             Section(
                 {
                     "preset": Key(
-                        Choice("model preset", PRESETS), "tiny", "shape of the decoder, see model/decoder.py"
+                        Choice("model preset", PRESETS), "tiny", "the decoder's shape (see model/decoder.py)"
                     ),
-                    "tied_head": Key(Flag(), True, "the output embedding is the input embedding"),
+                    "tied_head": Key(Flag(), True, "whether the output embedding is the input embedding"),
                     "dtype": Key(
-                        Choice("compute dtype", DTYPES), "float32", "of the computation; parameters are float32"
+                        Choice("compute dtype", DTYPES), "float32", "dtype of the computation; parameters are float32"
                     ),
                     "remat": Key(
                         Choice("remat policy", ("auto", *REMAT_POLICIES)),
                         "auto",
-                        "what the backward pass computes again",
+                        "what the backward pass computes again instead of keeping it",
                     ),
                     "attention": Key(
-                        Choice("attention back end", ("auto", *attention.BACKENDS)), "auto", "see model/attention.py"
+                        Choice("attention back end", ("auto", *attention.BACKENDS)),
+                        "auto",
+                        "the implementation of attention (see model/attention.py)",
                     ),
                 }
             ),
             {},
             "the decoder",
         ),
-        "stages": Key(STAGES, ({"tokens": 0, "weights": {}},), "the mixture, one stage behind the other"),
-        "mixture": Key(Text(), "", "file of `corpus mix` or `optimize` that the stages are read from"),
+        "stages": Key(STAGES, ({"tokens": 0, "weights": {}},), "the mixture of sources, stage by stage"),
+        "mixture": Key(Text(), "", "a file of `corpus mix` or `optimize` from which the stages are read instead"),
         "max_epochs": Key(
-            Number(low=0), 0.0, "a run that would see a source more often than that is refused (0: none is)"
+            Number(low=0),
+            0.0,
+            "how often a run may see a source; one that would see it more often is refused (0: no limit)",
         ),
         "online": Key(
             Section(
-                {"every": Key(_STEPS, 0, "steps between two choices (0: never); `stages` gives the first weights")}
+                {
+                    "every": Key(
+                        _STEPS, 0, "steps between two choices of the weights; `stages` gives the first ones (0: never)"
+                    )
+                }
             ),
             {},
-            "weights that are chosen while the run trains",
+            "weights of the sources that are chosen while the run trains",
         ),
         "optimizer": Key(OPTIMIZER, {}, "the optimiser and its schedule"),
         "mesh": Key(
@@ -140,7 +166,7 @@ RUN = Section(
             "how many devices lie along each axis; one may be -1",
         ),
         "wandb_project": Key(
-            Text(), "", "Weights & Biases project that also gets the metrics; the package is then needed"
+            Text(), "", "a Weights & Biases project that also gets the metrics; needs the package wandb"
         ),
     }
 )

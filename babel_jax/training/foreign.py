@@ -12,9 +12,9 @@ from babel_jax import files
 from babel_jax.errors import UserError
 from babel_jax.model.convert import read_huggingface, write_huggingface
 from babel_jax.model.decoder import DecoderConfig, init_params
-from babel_jax.training import loop
-from babel_jax.training.checkpoint import Checkpoints, restore_params
+from babel_jax.training.checkpoint import Checkpoints, Metadata, restore_params
 from babel_jax.training.config import plain
+from babel_jax.training.runs import locked
 
 
 def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike) -> None:
@@ -26,17 +26,16 @@ def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike) -> None:
     run_dir = files.path(run_dir)
     _refuse_run(run_dir)
     config, params = read_huggingface(hf_dir)
-    seen = {"step": 0, "tokens": 0, "tokens_by_language": {}, "seconds": {}}
-    about = {"model": plain(config), "version": babel_jax.__version__, "started": time.time()}
-    with _or_nothing(run_dir), loop.locked(run_dir):
+    about = Metadata(0, 0, {}, plain(config), time.time(), version=babel_jax.__version__)
+    with _or_nothing(run_dir), locked(run_dir):
         _refuse_run(run_dir)  # another process may have begun one
         checkpoints = Checkpoints(run_dir)
         try:
-            checkpoints.save(0, {"params": jax.device_put(params, jax.local_devices()[0])}, about | seen)
+            checkpoints.save({"params": jax.device_put(params, jax.local_devices()[0])}, about)
         finally:
             checkpoints.close()
         files.write_json(run_dir / "config.json", {"config": {"imported": plain(config)}, "material": None})
-        files.write_json(run_dir / "DONE", seen)
+        files.write_json(run_dir / "DONE", {"step": 0, "tokens": 0, "tokens_by_language": {}, "seconds": {}})
 
 
 def _refuse_run(run_dir) -> None:
@@ -70,7 +69,7 @@ def export_run(run_dir: str | os.PathLike, step: int, hf_dir: str | os.PathLike)
     try:
         if step not in checkpoints.steps():
             raise UserError(f"no checkpoint {step} in {checkpoints.directory}; there are {checkpoints.steps()}.")
-        model = checkpoints.metadata(step)["model"]
+        model = checkpoints.metadata(step).model
     finally:
         checkpoints.close()
     # Parameters do not depend on how they were computed with; not every machine has that attention kernel.

@@ -2,7 +2,7 @@
 
 import collections
 import contextlib
-import fcntl
+import dataclasses
 import sys
 import time
 from collections.abc import Callable
@@ -13,46 +13,21 @@ from ml_collections import ConfigDict
 
 import babel_jax
 from babel_jax import files
-from babel_jax.arguments import SEEDS
 from babel_jax.corpus.mixture import LOST_STAGES, Mixture, read_stages, stages_from_config
-from babel_jax.errors import LONGEST_NAME, UserError, printable, shortened
+from babel_jax.errors import UserError
 from babel_jax.files import read_json, write_json
 from babel_jax.material import Material
 from babel_jax.model import sharding
 from babel_jax.model.flops import flops_per_token
-from babel_jax.schema import merged
 from babel_jax.training import hosts, preemption
-from babel_jax.training.checkpoint import Checkpoints, restore_newest, restore_params
+from babel_jax.training.checkpoint import Checkpoints, Metadata, Seen, restore_newest, restore_params
 from babel_jax.training.clock import Clock
-from babel_jax.training.config import decoder_config, default, kept_steps, plain, validate
+from babel_jax.training.config import decoder_config, kept_steps, plain, validate
 from babel_jax.training.metrics import LOG_EVERY, OFFENDERS, Metrics
 from babel_jax.training.optimizer import learning_rate, static_settings
+from babel_jax.training.runs import _beside, check_same_config, is_done, last_step, locked
 from babel_jax.training.step import Trainer, make_trainer
 
-# Config keys that may change when a run goes on: how often it saves itself, what it does at the next bad step, whom it
-# tells, and how the same sums are laid out on the devices at hand (which may move the last bits of what comes). The file of
-# the mixture and its cap may, too: the stages themselves stand in the config.
-MAY_CHANGE = (
-    "mixture",
-    "max_epochs",
-    "resume_every",
-    "resume_minutes",
-    "bad_step",
-    "wandb_project",
-    "mesh",
-    "accumulation",
-    "remat",
-    "attention",
-)
-# What a finished run says of itself in its DONE; `sources` where it has counted its rows.
-DONE = {
-    "step": files.COUNT,
-    "tokens": files.COUNT,
-    "tokens_by_language?": {str: files.COUNT},
-    "sources?": ({str: {"rows": files.COUNT, "drawn": files.COUNT}}, type(None)),
-}
-WRITE_DONE = "delete it and train that run again, which goes on from its last checkpoint and writes it anew"
-RUN = {"config": {"seed?": SEEDS}}  # of a run's config.json
 STOPPED = {
     "step": files.COUNT,
     "loss": (float, type(None)),
@@ -61,98 +36,6 @@ STOPPED = {
 }
 HOPELESS = 64  # bad steps one after the other after which a run stops, also with bad_step="skip"
 PROFILED = range(4, 10)  # steps of a process whose trace `profile_dir` gets: after compilation and first touches
-
-
-def is_done(run_dir) -> bool:
-    """True when the run has finished; DONE also holds its last step."""
-    return (files.path(run_dir) / "DONE").exists()
-
-
-def last_step(run_dir) -> int:
-    return read_done(run_dir)["step"]
-
-
-def read_done(run_dir, **needed) -> dict:
-    """What a finished run says of itself, see `DONE`; `needed`: shapes of what must be there beside that.
-
-    Raises:
-      UserError: the run is not done, or its DONE is damaged.
-    """
-    if not is_done(run_dir):
-        raise UserError(f"{run_dir} is not done; train that run to its end first.")
-    return read_json(files.path(run_dir) / "DONE", DONE | needed, WRITE_DONE)
-
-
-def check_same_config(run_dir, config: dict, writer: bool = True) -> None:
-    """A directory belongs to one config: raises and names the first key that differs, but for those in `MAY_CHANGE`.
-
-    `writer`: whether this process writes the config of a new directory.
-    """
-    path = files.path(run_dir) / "config.json"
-    if not path.exists():
-        if writer:
-            write_json(path, config)
-        return
-    mend = "if you are sure that all in this folder is of this config, delete the file; else use another workdir"
-    _refuse_differences(run_dir, read_json(path, dict, mend), config)
-
-
-def check_trained_as(run_dir, config: ConfigDict, material: Material) -> None:
-    """Refuses to measure a run as what it is not: of other stages, another world or corpus. An imported run is of none.
-
-    What a run of an earlier version does not say of itself is as by default.
-    """
-    stored = read_json(files.path(run_dir) / "config.json", {"config": dict, "material": object})
-    if stored["material"] is None:
-        return
-    stored["config"] = merged(plain(default()), stored["config"])
-    _refuse_differences(run_dir, stored, {"config": plain(config), "material": material.fingerprint})
-
-
-def _refuse_differences(run_dir, stored: dict, config: dict) -> None:
-    for name, old, new in files.differences(stored, config):
-        if not set(MAY_CHANGE).isdisjoint(name.split(".")):
-            continue
-        old, new = (shortened(str(value), LONGEST_NAME) for value in (old, new))
-        raise UserError(
-            f"{run_dir} belongs to another config: {name} was {old} and is now {new}; use another workdir, or the old value."
-        )
-
-
-@contextlib.contextmanager
-def locked(directory):
-    """Holds the directory for this run alone; the lock goes with the process, however it ends. Buckets have no locks.
-
-    Of several hosts the first one holds it for all.
-    """
-    if not files.is_local(directory) or not hosts.is_first():
-        yield
-        return
-    with contextlib.ExitStack() as stack:
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(directory / ".lock", "w"))
-        except OSError as error:
-            raise UserError(
-                f"cannot work in {directory}: {error.strerror}; choose another workdir, or mend this one."
-            ) from error
-        waiting = False
-        while not _try_lock(file):
-            if not waiting:
-                print(f"waiting for another process that works in {printable(directory)}", file=sys.stderr)
-            waiting = True
-            time.sleep(0.2)
-            if not hosts.several():  # they poll equally often, and only this one waits here
-                preemption.check()
-        yield
-
-
-def _try_lock(file) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def trainer_for(config: ConfigDict, material: Material) -> tuple[Trainer, object]:
@@ -211,7 +94,7 @@ def train(
     progress: Callable[[dict], None] = lambda message: None,
     stop_when: Callable[[dict], bool] | None = None,
     profile_dir=None,
-    at_checkpoint: Callable[[int, dict, dict], None] | None = None,
+    at_checkpoint: Callable[[Seen, dict], None] | None = None,
     next_stage: Callable[[int, dict, list[dict]], dict] | None = None,
 ) -> None:
     """Trains one run in `run_dir` until its steps, or its criterion, are reached; returns at once when DONE stands there.
@@ -225,7 +108,7 @@ def train(
       progress: called every `LOG_EVERY` steps with {"step", "steps", "loss", "tokens_per_second", ...}.
       stop_when: `params -> bool`, asked every `config.stop_every` steps.
       profile_dir: where to write a profiler's trace of a few steps.
-      at_checkpoint: called with (step, params, `tokens_seen`) when a kept checkpoint is on disk, also with the one that a run
+      at_checkpoint: called with (`tokens_seen`, params) when a kept checkpoint is on disk, also with the one that a run
         goes on from; it must not change the parameters.
       next_stage: called every `config.online.every` steps with (step, params, stages so far), answers {"weights": {source:
         weight}} of the rows to come and whatever else it wants to find again in "stages so far", as JSON values. What it
@@ -302,9 +185,10 @@ def _train(
         print(f"attention {model.attention}, remat {model.remat}, {model.dtype}", file=sys.stderr)
 
     # Where the run starts: 1. its newest readable checkpoint, 2. the last parameters of `init_from`, 3. its seed.
-    start, along = 0, {"started": time.time()}
+    start, about = 0, Metadata(0, 0, {}, plain(model), time.time(), rows_drawn={}, version=babel_jax.__version__)
     if restored := restore_newest([checkpoints, resume], trainer.abstract_state, plain(model)):
-        start, state, along = restored
+        state, before = restored
+        start, about = before.step, dataclasses.replace(before, model=about.model, version=about.version)
     elif config.init_from:
         source = _beside(run_dir, config.init_from)
         params = restore_params(source, last_step(source), trainer.abstract_state["params"], plain(model))
@@ -320,10 +204,10 @@ def _train(
             f"a profile takes {PROFILED.stop} steps and {run_dir} has {config.steps - start} left; profile another."
         )
     # Counted as they are drawn, not computed: `corpus verify --run` compares the two.
-    counted = not restored or "rows_drawn" in along  # a run that an earlier version began has not counted all
-    drawn = collections.Counter(along.get("rows_drawn", {}))
-    started = along["started"]
-    clock = Clock(config.batch_size * material.max_length, flops_per_token(model), along.get("seconds"))
+    counted = about.rows_drawn is not None  # a run that an earlier version began has not counted all
+    drawn = collections.Counter(about.rows_drawn)
+    started = about.started
+    clock = Clock(config.batch_size * material.max_length, flops_per_token(model), about.seconds)
     metrics = Metrics(run_dir, config, mixture, clock, start, progress)
     step, saved, saved_at = start, start if restored else None, time.monotonic()
 
@@ -337,10 +221,8 @@ def _train(
             if hosts.is_first():
                 metrics.write(started)
             seen = tokens_seen(mixture, material, config, step)
-            about = {"model": plain(model), "version": babel_jax.__version__}
-            if counted:
-                about["rows_drawn"] = dict(drawn)
-            store.save(step, state, about | {"step": step, "started": started, "seconds": clock.totals} | seen)
+            counts = dict(drawn) if counted else None
+            store.save(state, dataclasses.replace(about, **vars(seen), seconds=clock.totals, rows_drawn=counts))
         saved, saved_at = step, time.monotonic()
 
     def save_now():
@@ -386,7 +268,7 @@ def _train(
                 with clock.phase("checkpoint"):
                     checkpoints.wait()  # what it says of a checkpoint outlives a kill, so the checkpoint must, too
                 with clock.phase("evaluation"):
-                    at_checkpoint(step, state["params"], tokens_seen(mixture, material, config, step))
+                    at_checkpoint(tokens_seen(mixture, material, config, step), state["params"])
         elif step > start and resume_due(config, step, saved_at):
             read_metrics()
             save(resume)
@@ -432,7 +314,7 @@ def _train(
             trace.close()
     checkpoints.wait()
     if hosts.is_first():
-        done = {"step": step, **tokens_seen(mixture, material, config, step), "seconds": clock.totals}
+        done = vars(tokens_seen(mixture, material, config, step)) | {"seconds": clock.totals}
         rows = {name: len(source) for name, source in material.sources.items()}
         if counted:
             done["sources"] = {name: {"rows": count, "drawn": drawn[name]} for name, count in sorted(rows.items())}
@@ -470,17 +352,10 @@ def _bad_step(run_dir, record: dict) -> UserError:
     )
 
 
-def tokens_seen(mixture: Mixture, material: Material, config, step: int) -> dict:
-    """{"tokens", "tokens_by_language"} of the run after `step` updates."""
+def tokens_seen(mixture: Mixture, material: Material, config, step: int) -> Seen:
+    """What the run has seen after `step` updates."""
     by_language: dict[str, int] = {}
     for name, rows in mixture.rows_seen(step * config.batch_size).items():
         language = material.source_language[name]
         by_language[language] = by_language.get(language, 0) + rows * material.max_length
-    return {"tokens": sum(by_language.values()), "tokens_by_language": by_language}
-
-
-def _beside(run_dir, relative: str):
-    """`run_dir` / `relative` with its ".." resolved: a bucket does not know them."""
-    for part in relative.split("/"):
-        run_dir = run_dir.parent if part == ".." else run_dir / part
-    return run_dir
+    return Seen(step, sum(by_language.values()), by_language)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from babel_jax.model.sharding import BATCH_AXES
+from babel_jax.model.decoder import DecoderConfig, head_table, unembed
+from babel_jax.model.sharding import BATCH_AXES, constrain, row_devices
 
 TILE_BYTES = 2**28  # of float32 logits that one device holds at a time
 WHOLE_BYTES = 2**22  # below this it is not worth the trouble, and all logits are made at once
@@ -43,6 +44,24 @@ def tiles_for(rows: int, length: int, vocab_size: int) -> int:
     while 4 * rows * (length // tiles) * vocab_size > TILE_BYTES and length % (2 * tiles) == 0:
         tiles *= 2
     return tiles
+
+
+def token_losses(params, config: DecoderConfig, final_BxTxD, targets_BxT, mesh):
+    """Cross-entropy per target in nats, [B, T]; where logits are large, those of one part of the positions exist at a time."""
+    B, T = targets_BxT.shape
+    tiles = max(1, tiles_for(B // (row_devices(mesh) if mesh else 1), T, config.vocab_size))
+    head_VxD = constrain(head_table(params).astype(config.dtype), "head", mesh)
+
+    def one_tile(part):
+        h_BxtxD, target_Bxt = part
+        return token_loss(unembed(params, config, h_BxtxD, head_VxD), target_Bxt)
+
+    def cut(x):  # [B, T, …] -> [tiles, B, T / tiles, …]
+        return x.reshape(B, tiles, T // tiles, *x.shape[2:]).swapaxes(0, 1)
+
+    if tiles == 1:
+        return one_tile((final_BxTxD, targets_BxT))
+    return jax.lax.map(one_tile, (cut(final_BxTxD), cut(targets_BxT))).swapaxes(0, 1).reshape(B, T)
 
 
 def tiled_loss(x_BxTxD, head_VxD, targets_BxT, weight_BxT, label_smoothing, tiles: int, mesh: Mesh | None):

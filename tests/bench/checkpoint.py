@@ -7,6 +7,7 @@ Run: python tests/bench/checkpoint.py [--preset=7m --vocab=8192 --length=256 --r
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import statistics
 import tempfile
@@ -18,7 +19,7 @@ from babel_jax.model.decoder import PRESETS, DecoderConfig
 from babel_jax.model.sharding import make_mesh
 from babel_jax.training import checksums
 from babel_jax.training import config as run_config
-from babel_jax.training.checkpoint import Checkpoints
+from babel_jax.training.checkpoint import Checkpoints, Metadata
 from babel_jax.training.config import plain
 from babel_jax.training.optimizer import static_settings
 from babel_jax.training.step import make_trainer
@@ -41,13 +42,13 @@ def main():
     model = DecoderConfig(**PRESETS[size.preset], vocab_size=size.vocab, max_length=size.length)
     trainer = make_trainer(model, static_settings(run_config.default().optimizer), 0, make_mesh())
     state = jax.block_until_ready(trainer.init(0))
-    about = {"model": plain(model), "tokens": 0, "tokens_by_language": {}, "started": 0.0, "seconds": {}}
+    about = Metadata(0, 0, {}, plain(model), started=0.0)
     seconds = {"checksums": [], "save": [], "restore": []}
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(Checkpoints(folder)) as checkpoints:
         for step in range(size.repeats + 1):
 
             def save(step=step):
-                checkpoints.save(step, state, about | {"step": step})
+                checkpoints.save(state, dataclasses.replace(about, step=step))
                 checkpoints.wait()
 
             seconds["save"].append(timed(save))

@@ -33,7 +33,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from babel_jax.model import convert
+from babel_jax.model import convert, placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, init_params
 from babel_jax.probes import alignment, forward, lens
 from babel_jax.training.loss import segments, token_loss
@@ -66,7 +66,7 @@ class Ours:
     def __init__(self, config: DecoderConfig, params, rows: int, positions: int, languages: int, seed: int = 0):
         rng, (B, T, V) = np.random.default_rng(seed), (rows, config.max_length, config.vocab_size)
         self.config, self.params = config, params
-        _, self.everywhere = forward.placement(params, B)
+        _, self.everywhere = placement.layout(params, B)
         counter_shapes, batch_shapes = forward.input_shapes(config, languages, B)
         self.counters = {name: np.zeros(*shape) for name, shape in counter_shapes.items()}
         tokens_BxT1 = rng.integers(1, V, (B, T + 1)).astype(np.int32)

@@ -103,8 +103,8 @@ def _option(action: argparse.Action) -> Option | None:
 
 
 def config_keys() -> dict[str, object]:
-    """{"section.key": its default} of all that `--config.section.key=` can set."""
-    return {key: None if about.default is schema.REQUIRED else about.default for key, about in schema.walk(plan.STUDY)}
+    """{"section.key": its default} of all that `--config.section.key=` can set; NAME stands for the role of a run."""
+    return {key: about.default for key, about in schema.walk(plan.STUDY) if ".N." not in key}
 
 
 def make(rng: random.Random, forms: list[Form], keys: dict[str, object], folder: Path) -> Case:
@@ -172,9 +172,9 @@ def _change_arguments(rng, form: Form, arguments: list[str]) -> None:
 
 def _wrong_setting(rng, keys: dict[str, object]) -> str:
     """A value, most often a wrong one, for one key of a config; now and then for a whole section or an unknown key."""
-    head = rng.choice(sorted({key.partition(".")[0] for key in keys}))  # most keys are those of the many roles of a run
+    head = rng.choice(sorted({key.partition(".")[0] for key in keys}))  # most keys are those of a run
     key = rng.choice([key for key in keys if key.partition(".")[0] == head or rng.random() < 0.05])
-    default = keys[key]
+    default, key = keys[key], key.replace("NAME", rng.choice(plan.ROLES))
     near = [default, str(default), [default], {"a": default}, (default, default)]
     if isinstance(default, int | float):
         near += [-default, default + 0.5, default * 1000, 10**9 * default]

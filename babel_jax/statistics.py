@@ -1,23 +1,72 @@
-"""Intervals, all of 95 %: over seeds where there are seeds, over problems where there is one seed.
+"""Intervals and tests, all of 95 %: over seeds where there are seeds, over problems, rows or clusters where there is one.
 
-Letters: S seeds, C checkpoints (or any other condition), Q problems, R bootstrap replicates, M candidates.
+Letters: S seeds, C checkpoints (or any other condition; of a cluster bootstrap: clusters), Q problems, N rows or slots,
+R bootstrap replicates, D draws of a cluster bootstrap, M candidates or measurements.
 """
+
+import dataclasses
+import functools
 
 import numpy as np
 from scipy import special, stats
 
+from babel_jax.bridge import Keyed
+
 CONFIDENCE = 0.95
+TAILS = (0.025, 0.975)  # quantiles
 REPLICATES = 1000
+DRAWS = 500
 FOLDS = 5
 
 
+@dataclasses.dataclass(frozen=True)
+class Estimate(Keyed):
+    """A number and its interval; NaN where it is not known."""
+
+    value: float
+    ci: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Effect(Estimate):
+    """A change or a difference, with its two-sided p-value against none."""
+
+    p: float
+
+
+# --- proportions ----------------------------------------------------------------------------------------------------------
+
+
 def wilson(value, n) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson score interval of a proportion `value` seen in `n` independent yes/no observations, NaN of none. Any shape."""
+    """Wilson score interval of a proportion `value` seen in `n` independent yes/no observations, NaN of none. Any shape.
+
+    The numbers of SciPy's `binomtest(k, n).proportion_ci(method="wilson")`, which takes whole counts one at a time.
+    """
     value, n = np.asarray(value, float), np.where(np.asarray(n) > 0, n, np.nan)
-    z = stats.norm.ppf(0.5 + CONFIDENCE / 2)
-    centre = (value + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(value * (1 - value) / n + z**2 / (4 * n**2))
-    return centre - half, centre + half
+    z = special.ndtri(TAILS[1])
+    whole = 2 * (n + z**2)
+    centre, half = (2 * n * value + z**2) / whole, z / whole * np.sqrt(4 * n * value * (1 - value) + z**2)
+    known = ~np.isnan(n)
+    return np.where(known & (value == 0), 0.0, centre - half), np.where(known & (value == 1), 1.0, centre + half)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """The exact two-sided p-value of McNemar's test (1947), from the counts of problems that only one of two solves."""
+    discordant = only_first + only_second
+    return float(stats.binomtest(only_first, discordant, 0.5).pvalue) if discordant else 1.0
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """p-values of so many tests, corrected so that 5 % bounds the chance of even one false finding; NaN stays NaN."""
+    p_M = np.asarray(p_values, float)
+    order = np.argsort(p_M)  # NaN last
+    order = order[: int((~np.isnan(p_M)).sum())]
+    adjusted_M = np.full(len(p_M), np.nan)
+    adjusted_M[order] = np.minimum(np.maximum.accumulate(p_M[order] * np.arange(len(order), 0, -1)), 1)
+    return adjusted_M.tolist()
+
+
+# --- seeds, and problems within them --------------------------------------------------------------------------------------
 
 
 def student(value_SxC) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -32,7 +81,7 @@ def student(value_SxC) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(there, value, 0).sum(0) / n
         variance = np.where(there, (value - mean) ** 2, 0).sum(0) / (n - 1)
-        half = stats.t.ppf(0.5 + CONFIDENCE / 2, np.maximum(n - 1, 1)) * np.sqrt(variance / n)
+        half = stats.t.ppf(TAILS[1], np.maximum(n - 1, 1)) * np.sqrt(variance / n)
     half = np.where(n >= 2, half, np.nan)
     return mean, mean - half, mean + half
 
@@ -65,7 +114,7 @@ def two_level(value_SxQ, least: float = -1.0, most: float = 1.0) -> tuple[float,
         padded = np.concatenate([*values, [least, most]])
         size = padded.size - 2
         error, freedom = np.sqrt(((padded - mean) ** 2).mean() / size), max(size - 1, 1)
-    half = special.stdtrit(freedom, 0.5 + CONFIDENCE / 2) * error
+    half = special.stdtrit(freedom, TAILS[1]) * error
     p = 2 * special.stdtr(freedom, -abs(mean) / error)
     return mean, float(np.clip(mean - half, least, most)), float(np.clip(mean + half, least, most)), float(p)
 
@@ -122,7 +171,9 @@ def replicated_curves(solved, replicates: int = REPLICATES) -> np.ndarray:
 
 def interval_R(value_R) -> list[float]:
     """[low, high] between which 95 % of the replicates lie, each one of them (so that a step stays a step)."""
-    return np.quantile(value_R, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2], method="inverted_cdf").tolist()
+    ordered_R = np.sort(value_R)
+    outside = int(TAILS[0] * len(ordered_R))
+    return [ordered_R[outside].item(), ordered_R[-1 - outside].item()]
 
 
 def resampled_halves(solved, replicates: int = REPLICATES) -> np.ndarray:
@@ -166,5 +217,85 @@ def cross_fitted_gap(halves_2xRxC, candidate_MxC, baseline_C) -> tuple[float, fl
     best_2xR = score_2xRxM.argmax(-1)
     chosen_2xR = np.take_along_axis(score_2xRxM, best_2xR[::-1, :, None], -1)[..., 0]
     gap_R = (chosen_2xR - halves_2xRxC @ np.asarray(baseline_C, float)).mean(0)
-    low, high = np.quantile(gap_R, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2])
+    low, high = np.quantile(gap_R, TAILS)
     return float(gap_R.mean()), float(low), float(high)
+
+
+# --- clusters of slots and rows ---------------------------------------------------------------------------------------------
+
+
+def interval(draws_DxM):
+    """The 95 % percentile interval of each column: `(low_M, high_M)`. Undefined draws (NaN) are left out."""
+    quantile = np.nanquantile if np.isnan(draws_DxM).any() else np.quantile
+    defined_M = ~np.isnan(draws_DxM).all(axis=0)
+    low, high = np.full((2, draws_DxM.shape[1]), np.nan)
+    if defined_M.any():
+        low[defined_M], high[defined_M] = quantile(draws_DxM[:, defined_M], TAILS, axis=0)
+    return low, high
+
+
+def ratio(numerator, denominator):
+    """`numerator / denominator`, NaN where nothing was counted."""
+    numerator, denominator = np.broadcast_arrays(np.asarray(numerator, float), np.asarray(denominator, float))
+    return np.divide(
+        numerator,
+        denominator,
+        out=np.full(numerator.shape, np.nan),
+        where=denominator > 0,
+    )
+
+
+def mean_with_interval(sum_N, count_N):
+    """The mean over all tokens of rows with `count_N` tokens and its 95 % interval over rows: `(mean, low, high)`.
+
+    The interval is the linearised variance of a ratio of two sums: tokens of one row are one observation.
+    """
+    sum_N, count_N = np.asarray(sum_N, np.float64), np.asarray(count_N, np.float64)
+    mean = float(ratio(sum_N.sum(), count_N.sum()))
+    rows = int((count_N > 0).sum())
+    if rows < 2:
+        return mean, float("nan"), float("nan")
+    residual_N = sum_N - mean * count_N
+    error = np.sqrt(np.square(residual_N).sum() * rows / (rows - 1)) / count_N.sum()
+    return mean, float(mean - 1.96 * error), float(mean + 1.96 * error)
+
+
+def shard_weights(shards: int, draws: int = DRAWS):
+    """How often each of `shards` equal clusters stands in each bootstrap draw: [D, R]. Deterministic."""
+    return np.random.default_rng(0).multinomial(shards, np.full(shards, 1 / shards), size=draws)
+
+
+def two_level_weights(pair_N, prompt_N, draws: int = DRAWS):
+    """Cluster bootstrap on two levels: pairs are resampled, then the prompts inside every drawn pair.
+
+    Args:
+      pair_N: the identifier pair of each slot.
+      prompt_N: the prompt of each slot inside its pair.
+
+    Returns:
+      `(cluster_N, weight_DxC)`: the cluster (pair and prompt) of each slot, and how often each cluster stands in each
+      draw. Deterministic.
+    """
+    return _two_level_weights(tuple(np.asarray(pair_N).tolist()), tuple(np.asarray(prompt_N).tolist()), draws)
+
+
+@functools.lru_cache(maxsize=8)  # all checkpoints of a run share their slots
+def _two_level_weights(pair_N, prompt_N, draws):
+    clusters_Cx2, cluster_N = np.unique(np.stack([pair_N, prompt_N], axis=1), axis=0, return_inverse=True)
+    rng = np.random.default_rng(0)
+    pairs, pair_C = np.unique(clusters_Cx2[:, 0], return_inverse=True)
+    times_DxP = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), size=draws)
+    weight_DxC = np.zeros((draws, len(clusters_Cx2)))
+    for pair in range(len(pairs)):
+        inside = np.flatnonzero(pair_C == pair)
+        # A pair drawn m times has its n prompts resampled m times: one multinomial of m * n.
+        shares = np.full(len(inside), 1 / len(inside))
+        weight_DxC[:, inside] = rng.multinomial(times_DxP[:, pair] * len(inside), shares)
+    return cluster_N.reshape(-1), weight_DxC
+
+
+def cluster_sums(values_MxN, cluster_N, clusters: int):
+    """Sums of each row of `values_MxN` over clusters: [M, C]."""
+    sums_MxC = np.zeros((len(values_MxN), clusters))
+    np.add.at(sums_MxC.T, cluster_N, np.asarray(values_MxN, np.float64).T)
+    return sums_MxC

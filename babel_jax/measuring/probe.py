@@ -18,9 +18,9 @@ import numpy as np
 from babel_jax import files, measurements
 from babel_jax.errors import UserError, printable, unknown_name
 from babel_jax.material import Material
-from babel_jax.model import attention
-from babel_jax.model.decoder import DecoderConfig, init_params
-from babel_jax.model.sharding import make_mesh, shardings
+from babel_jax.model import attention, placement
+from babel_jax.model.decoder import DecoderConfig
+from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import (
     alignment,
     artefacts,
@@ -34,9 +34,10 @@ from babel_jax.probes import (
     tuned_lens,
 )
 from babel_jax.probes import interventions as do
-from babel_jax.training import hosts, loop, preemption
-from babel_jax.training.checkpoint import Checkpoints, Unreadable, restore_params
+from babel_jax.training import hosts, preemption
+from babel_jax.training.checkpoint import Checkpoints, Metadata, Seen, Unreadable, restore_params
 from babel_jax.training.config import plain
+from babel_jax.training.runs import seed_of
 
 POLL_SECONDS = 5
 
@@ -188,7 +189,7 @@ def _turned(slots: dict) -> dict:
 def _probe_run(run_dir, material, place, options, tokenizer, generate, follow, progress) -> None:
     if hosts.several() and (follow or not (run_dir / "DONE").exists()):
         raise UserError(f"{run_dir} still trains; several hosts probe finished runs only: take one process.")
-    done: dict[int, dict] = {}  # step -> the checkpoint's metadata
+    done: dict[int, Metadata] = {}  # step -> the checkpoint's metadata
     while True:
         finished = (run_dir / "DONE").exists()  # asked first: what is saved after that is seen by the next look
         with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
@@ -223,16 +224,16 @@ def wanted_steps(steps: list[int], chosen: tuple[int, ...], run_dir, more_to_com
     return [step for step in steps if not chosen or step in chosen]
 
 
-def stored_model(metadata: dict) -> DecoderConfig:
+def stored_model(metadata: Metadata) -> DecoderConfig:
     """The decoder of a checkpoint, computed as this machine can: that does not change what its parameters mean."""
-    stored = metadata["model"]
+    stored = metadata.model
     backend = attention.resolve(
         "auto", jax.default_backend(), stored["width"] // stored["heads"], stored["max_length"], stored["dtype"]
     )
     return DecoderConfig(**stored | {"attention": backend, "remat": "none"})
 
 
-def _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer, generate) -> dict | None:
+def _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer, generate) -> Metadata | None:
     """Measures one checkpoint, unless it is measured already; returns its metadata, None: it was deleted meanwhile."""
     try:
         metadata = checkpoints.metadata(step)
@@ -241,7 +242,7 @@ def _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer,
         paths = place / f"step_{step:08d}.npz", place / "measurements" / f"step_{step:08d}.parquet"
         if all(hosts.agree(path.exists()) for path in paths):
             if hosts.is_first():  # is it of the same run, model, languages and options?
-                _load(paths[0], _about(model, material, options, tokenizer) | _of_checkpoint(run_dir, step, metadata))
+                _load(paths[0], _about(model, material, options, tokenizer) | _of_checkpoint(run_dir, metadata))
             return metadata
         params = restored(run_dir, step, model)
         if options.restore:
@@ -260,27 +261,22 @@ def _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer,
     if hosts.is_first():
         about = _about(model, material, options, tokenizer) | {
             "parameters": artefacts.parameter_fingerprint(params) if jax.process_count() == 1 else None,
-            "tokens_by_language": metadata["tokens_by_language"],
+            "tokens_by_language": metadata.tokens_by_language,
         }
-        about |= _of_checkpoint(run_dir, step, metadata)
+        about |= _of_checkpoint(run_dir, metadata)
         artefacts.save(paths[0], _arrays(measured), about)
-        _write(paths[1], rows, run_dir, step, metadata)
+        _write(paths[1], rows, run_dir, metadata)
     return metadata
 
 
-def _of_checkpoint(run_dir, step: int, metadata: dict) -> dict:
+def _of_checkpoint(run_dir, metadata: Metadata) -> dict:
     """What tells a checkpoint from those of all other runs, without its parameters: when its run began, to the microsecond."""
-    return {"run": run_dir.name, "step": step, "tokens": metadata["tokens"], "started": metadata["started"]}
+    return {"run": run_dir.name, "step": metadata.step, "tokens": metadata.tokens, "started": metadata.started}
 
 
 def restored(run_dir, step: int, model: DecoderConfig) -> dict:
     """The parameters of a checkpoint, on all devices."""
-    abstract = jax.eval_shape(lambda: init_params(model, 0))
-    placed = shardings(make_mesh(data=1, fsdp=-1), abstract)
-    abstract = jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), abstract, placed
-    )
-    return restore_params(run_dir, step, abstract, plain(model))
+    return restore_params(run_dir, step, placement.abstract_params(model, make_mesh(data=1, fsdp=-1)), plain(model))
 
 
 def _check_material(run_dir, model: DecoderConfig, material: Material) -> None:
@@ -307,7 +303,7 @@ def measure(
             raise UserError(f"{lacking[0]} needs prompts of {language} with identifiers of one token; leave it out.")
     parallel = all("item" in found for found in slots.values()) and len(slots) > 1
     at_slots = (("sentence",) if parallel else ()) + (("residual",) if options.tuned_steps else ())
-    batch_size = forward.batch_rows(params, material.max_length)
+    batch_size = placement.batch_rows(params, material.max_length)
     measured = forward.measure(params, model, material.heldout, slots, material.document_end, batch_size, at_slots)
     rows = forward.loss_rows(measured)
     for language, found in slots.items():
@@ -451,7 +447,7 @@ def _across(place, run_dir, metadata, material, options, tokenizer, coming: bool
             name: value
             for name, value in _about(stored_model(metadata), material, options, tokenizer).items()
             if name not in ("run", "step", "tokens", "parameters")
-        } | {"run": run_dir.name, "started": metadata["started"]}
+        } | {"run": run_dir.name, "started": metadata.started}
         found = [_load(path, expect) for path in sorted(place.glob("step_*.npz"))]
         measured_C, about_C = zip(*found, strict=True)
         steps = [about["step"] for about in about_C]
@@ -467,7 +463,7 @@ def _across(place, run_dir, metadata, material, options, tokenizer, coming: bool
         frames = []
         for about, measured, moved in zip(about_C, measured_C, moved_C, strict=True):
             rows = neurons.count_rows(measured, material.primary, fixed=fixed) + moved
-            frames += completed(rows, run_dir, about["step"], about)
+            frames += completed(rows, run_dir, Seen(about["step"], about["tokens"], about["tokens_by_language"]))
         measurements.write(place / "measurements" / "across.parquet", measurements.table(frames))
     hosts.barrier(f"probed {run_dir}")
 
@@ -494,23 +490,17 @@ def _across_seeds(run_dirs, places, out) -> None:
             measurements.write(out / "seeds" / "measurements" / f"{name}.parquet", measurements.table(rows))
 
 
-def seed_of(run_dir) -> int:
-    """The run's seed; 0 for a model that was not trained here."""
-    path = run_dir / "config.json"
-    return files.read_json(path, loop.RUN, "put back a copy of it")["config"].get("seed", 0) if path.exists() else 0
-
-
-def completed(rows, run_dir, step, metadata) -> list[dict]:
+def completed(rows, run_dir, seen: Seen) -> list[dict]:
     """Rows of the table, of what was measured at one checkpoint of a run."""
     common = dict(
         run=run_dir.name,
         seed=seed_of(run_dir),
-        step=step,
-        tokens=metadata["tokens"],
-        tokens_by_language=metadata["tokens_by_language"],
+        step=seen.step,
+        tokens=seen.tokens,
+        tokens_by_language=seen.tokens_by_language,
     )
     return [measurements.row(**common, **row) for row in rows]
 
 
-def _write(path, rows, run_dir, step, metadata) -> None:
-    measurements.write(path, measurements.table(completed(rows, run_dir, step, metadata)))
+def _write(path, rows, run_dir, seen: Seen) -> None:
+    measurements.write(path, measurements.table(completed(rows, run_dir, seen)))

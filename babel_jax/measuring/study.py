@@ -7,18 +7,19 @@ import contextlib
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import binomtest
 
-from babel_jax import files, measurements
+from babel_jax import files, measurements, statistics
 from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate
 from babel_jax.material import Material
-from babel_jax.probes import forward, lens, neurons, statistics
+from babel_jax.model import placement
+from babel_jax.probes import forward, lens, neurons
 from babel_jax.probes.interventions import restore
 from babel_jax.training import hosts
-from babel_jax.training.checkpoint import Checkpoints, restore_params
+from babel_jax.training.checkpoint import Checkpoints, Seen, restore_params
 from babel_jax.training.config import plain
-from babel_jax.training.loop import last_step, read_done, trainer_for
+from babel_jax.training.loop import trainer_for
+from babel_jax.training.runs import last_step, read_done
 
 # Parts of the parameters that a representation patch restores from another checkpoint, see `interventions.restore`.
 PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), "ffn": ("blocks/ffn_",)}
@@ -27,8 +28,8 @@ PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), 
 def accuracy_row(solved_Q: np.ndarray, **columns) -> dict:
     """The share of true values with its Wilson interval."""
     hits, n = int(solved_Q.sum()), len(solved_Q)
-    interval = binomtest(hits, n).proportion_ci(method="wilson")
-    return dict(value=hits / n, n=n, ci_low=interval.low, ci_high=interval.high) | columns
+    low, high = (float(bound) for bound in statistics.wilson(hits / n, n))
+    return dict(value=hits / n, n=n, ci_low=low, ci_high=high) | columns
 
 
 def completions(params, model, material: Material, language: str) -> np.ndarray:
@@ -40,7 +41,7 @@ def completions(params, model, material: Material, language: str) -> np.ndarray:
         problems.prompt_QxT[language],
         problems.length_Q,
         problems.new_tokens,
-        forward.batch_rows(params, material.max_length),
+        placement.batch_rows(params, material.max_length),
     )
 
 
@@ -117,7 +118,7 @@ def checkpoint_rows(params, model, material: Material, base_LxNxF: np.ndarray | 
         material.heldout,
         material.slots,
         material.document_end,
-        forward.batch_rows(params, material.max_length),
+        placement.batch_rows(params, material.max_length),
         ("ffn",) if activations else (),
     )
     rows = forward.loss_rows(measured) + bits_per_byte_rows(measured, material)
@@ -145,7 +146,7 @@ def base_activations(run_dir, config, material: Material) -> np.ndarray:
         {},
         material.slots,
         material.document_end,
-        forward.batch_rows(params, material.max_length),
+        placement.batch_rows(params, material.max_length),
         at_slots=("ffn",),
     )
     return found["slots"][material.primary]["ffn_LxNxF"]
@@ -169,8 +170,8 @@ def measure_run(
         for index, step in enumerate(steps):
             if not _is_measured(run_dir, step):  # asked here, too: what is measured need not be restored
                 params = restore_params(run_dir, step, trainer.abstract_state["params"], plain(model))
-                metadata = checkpoints.metadata(step)
-                measure_checkpoint(run_dir, role, config, model, materials, base_LxNxF, step, params, metadata)
+                seen = checkpoints.metadata(step)
+                measure_checkpoint(run_dir, role, config, model, materials, base_LxNxF, params, seen)
             progress({"checkpoint": index + 1, "checkpoints": len(steps)})
     hosts.barrier(f"measured {run_dir}")
 
@@ -182,9 +183,8 @@ def measure_checkpoint(
     model,
     materials: list[Material],
     base_LxNxF: np.ndarray | None,
-    step: int,
     params,
-    metadata,
+    seen: Seen,
 ) -> None:
     """Writes what is measured at one checkpoint to `run_dir/measurements/step_*.parquet`, unless that stands there.
 
@@ -192,17 +192,17 @@ def measure_checkpoint(
       model: the decoder config of `params`.
       materials: one for each new language that is measured; what is about the primary alone is taken from the first.
       base_LxNxF: see `checkpoint_rows`.
-      metadata: {"tokens", "tokens_by_language"} that the run had seen, as the loop's `tokens_seen` gives them.
+      seen: how far the run was.
     """
-    if not _is_measured(run_dir, step):
-        common = _common(metadata, role, config, step)
+    if not _is_measured(run_dir, seen.step):
+        common = _common(seen, role, config)
         rows = []
         for number, material in enumerate(materials):
             found = checkpoint_rows(params, model, material, base_LxNxF)
             if len(materials) > 1:
                 found = [row for row in found if row["language"] != material.primary or (not number and _of_all(row))]
             rows += found
-        _write(_measured_path(run_dir, step), [measurements.row(**common, **row) for row in rows])
+        _write(_measured_path(run_dir, seen.step), [measurements.row(**common, **row) for row in rows])
 
 
 def _of_all(row: dict) -> bool:
@@ -235,7 +235,7 @@ def measure_patches(run_dir, role: str, config, material: Material, from_step: i
     end, peak = (
         restore_params(run_dir, step, trainer.abstract_state["params"], plain(model)) for step in (end_step, from_step)
     )
-    common = _common(read_done(run_dir, tokens_by_language={str: int}), role, config, end_step)
+    common = _common(read_done(run_dir), role, config)
     rows = []
     for patched, prefixes in PATCHES.items():
         params = restore(end, peak, present(prefixes, end))
@@ -251,11 +251,11 @@ def present(parts: tuple[str, ...], params: dict) -> list[str]:
     return [part for part in parts if part != "head" or "head" in params]
 
 
-def _common(metadata: dict, role: str, config, step: int) -> dict:
+def _common(seen: Seen, role: str, config) -> dict:
     return dict(
         run=role,
         seed=config.seed,
-        step=step,
-        tokens=metadata["tokens"],
-        tokens_by_language=metadata["tokens_by_language"],
+        step=seen.step,
+        tokens=seen.tokens,
+        tokens_by_language=seen.tokens_by_language,
     )

@@ -19,6 +19,7 @@ from babel_jax import files, measurements
 from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate
 from babel_jax.material import Material, Problems
+from babel_jax.model import placement
 from babel_jax.model.decoder import unembed
 from babel_jax.probes import causes, drift, forward, neurons
 from babel_jax.probes.interventions import means
@@ -83,7 +84,7 @@ def measure(
             for at in [] if peak_step is None else _places(step, peak_step, steps[-1]):
                 found["causes"] += cause_rows(params, model, material, measured, base_LxNxF, at)
             seen = checkpoints.metadata(step)
-            about = {"tokens": seen["tokens"], "tokens_by_language": seen["tokens_by_language"]}
+            about = {"tokens": seen.tokens, "tokens_by_language": seen.tokens_by_language}
             for part, here in found.items():
                 rows[part] += [measurements.row(run=name, seed=config.seed, step=step, **about, **row) for row in here]
     if hosts.is_first():
@@ -112,8 +113,8 @@ def read(params, model, material: Material, slots: dict) -> tuple[dict, np.ndarr
         "position": position_N[:, None],
         "candidates": np.full((len(position_N), 1, 2), -1, np.int32),  # nothing is asked of the pass's own lens
     }
-    batch_size = forward.batch_rows(params, material.max_length)
-    params, _, everywhere = forward.on_devices(params, batch_size)
+    batch_size = placement.batch_rows(params, material.max_length)
+    params, _, everywhere = placement.on_devices(params, batch_size)
     measured = forward.measure(
         params, model, material.heldout, {material.new: asked}, material.document_end, batch_size, ("ffn", "residual")
     )
@@ -126,7 +127,7 @@ def read(params, model, material: Material, slots: dict) -> tuple[dict, np.ndarr
 @functools.cache
 def jitted_lens(config, everywhere):
     """The jitted `(params, residual_LxNxD) -> probability_LxNxV` of the logit lens, made once per shape of the model."""
-    return forward.jitted(lambda params, h: jax.nn.softmax(unembed(params, config, h)), everywhere)
+    return placement.jitted(lambda params, h: jax.nn.softmax(unembed(params, config, h)), everywhere)
 
 
 # ---- Causes ---------------------------------------------------------------------------------------------------------------
@@ -167,7 +168,7 @@ def cause_rows(params, model, material: Material, measured: dict, base_LxNxF, at
     sets = ablated_sets(measured, base_LxNxF, material)
     mean_LxF = means(measured)[measured["languages"].index(material.new)]
     tested = some(material.problems, ~choosing_problems(len(material.problems.length_Q)))
-    rows, at_once = [], forward.batch_rows(params, material.max_length)
+    rows, at_once = [], placement.batch_rows(params, material.max_length)
     at_once *= -(-len(tested.length_Q) // at_once)  # all of them: they are short, and asked 21 times a set
     for kind, wanted in ABLATIONS[at]:
         chosen = {name: sets[name] for name in wanted if name in sets}

@@ -15,7 +15,10 @@ from babel_jax import files, measurements
 from babel_jax.__main__ import main
 from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate
-from babel_jax.probes import artefacts, forward, neurons, sweep, tuned_lens
+from babel_jax.measuring import probe as sweep
+from babel_jax.model import placement
+from babel_jax.probes import artefacts, forward, neurons, tuned_lens
+from babel_jax.training.checkpoint import Metadata
 from babel_jax.training.loop import train
 
 MATERIAL = small_material()
@@ -50,7 +53,7 @@ def test_every_checkpoint_is_measured_once_by_one_executable(run, tmp_path, monk
     assert [message["checkpoint"] for message in said] == [1, 2, 3]
     assert forward.jitted_pass.cache_info().currsize == 1
     everywhere = jax.tree.leaves(sweep.restored(files.path(run), 0, sweep.stored_model(metadata(run))))[0].sharding
-    _, everywhere = forward.placement({"w": jax.device_put(np.zeros(2), everywhere)}, 32)
+    _, everywhere = placement.layout({"w": jax.device_put(np.zeros(2), everywhere)}, 32)
     step = forward.jitted_pass(sweep.stored_model(metadata(run)), -1, ("sentence",), everywhere)
     assert step._cache_size() == 1
 
@@ -69,7 +72,7 @@ def test_every_checkpoint_is_measured_once_by_one_executable(run, tmp_path, monk
 
 
 def metadata(run):
-    return json.loads((run / "checkpoints" / "6" / "metadata" / "metadata").read_text())
+    return Metadata.from_json(json.loads((run / "checkpoints" / "6" / "metadata" / "metadata").read_text()))
 
 
 def test_what_was_interrupted_is_measured_again_alike(run, tmp_path, monkeypatch):
@@ -241,9 +244,10 @@ def test_globs_name_runs_once(run, tmp_path):
 
 EIGHT = """
 import sys, json
-import test_sweep as t
+import test_probe as t
 from babel_jax import files
-from babel_jax.probes import artefacts, sweep
+from babel_jax.probes import artefacts
+from babel_jax.measuring import probe as sweep
 import jax, pathlib
 run, out = sys.argv[1:]
 t.walk(pathlib.Path(run), out)
