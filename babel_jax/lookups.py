@@ -5,25 +5,19 @@ import dataclasses
 
 import numpy as np
 
-from babel_jax import candidates, run_names, statistics
-from babel_jax.evolution import measured
-from babel_jax.evolution.measured import Curve, Curves, Mix
+from babel_jax import candidates, run_names
+from babel_jax.evolution.curve import Curve
+from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.findings import Findings
 from babel_jax.optimum import algorithm1, compare
 from babel_jax.optimum.compare import Comparison, Guard
 from babel_jax.optimum.sources import CALIBRATED
-from babel_jax.statistics import Estimate
 
 
 def main_score(findings: Findings) -> str:
     """The score of a mix: the new language's accuracy, or with several new languages the mean over all languages."""
     new = findings.study.new
-    return new[0] if len(new) == 1 else compare.MACRO
-
-
-def score_S(mix: Mix, score: str) -> np.ndarray:
-    """A mix's score in each seed."""
-    return np.asarray(mix.macro if score == compare.MACRO else mix.score[score], float)
+    return new[0] if len(new) == 1 else MACRO
 
 
 def mix_named(findings: Findings, name: str | None) -> Mix | None:
@@ -62,12 +56,6 @@ def guard(findings: Findings, name: str) -> Guard:
     return compare.guard(findings.mixes, original_name(findings), name)
 
 
-def over_seeds(mix: Mix, score: str) -> Estimate:
-    """A mix's score, mean over seeds with its interval."""
-    mean, low, high = (float(value) for value in statistics.student(score_S(mix, score)))
-    return Estimate(mean, [low, high])
-
-
 @dataclasses.dataclass(frozen=True)
 class Course:
     """A curve at its first checkpoint, at the step of the peak, and over the last quarter; None: not measured there."""
@@ -83,13 +71,8 @@ class Course:
 def course(curve: Curve | None, peak_step: int | None) -> Course:
     if curve is None:
         return Course(None, None, None)
-    points = measured.at(curve, curve.steps[0]), measured.at(curve, peak_step), measured.end(curve)
+    points = curve.first(), curve.at(peak_step), curve.end()
     return Course(*(point and point.value for point in points))
-
-
-def working_language(curves: Curves, run: str) -> Curve | None:
-    """The primary's share in the intermediate layers of a run."""
-    return measured.working_language(curves.lens.get((run, "primary_share_pair"), []))
 
 
 def equally_long(findings: Findings) -> list[Mix]:
@@ -103,18 +86,13 @@ def static_rivals(findings: Findings, name: str) -> list[Mix]:
     mix, chosen = mix_named(findings, name), equally_long(findings)
     if not any(mix is other for other in chosen):
         return []
-    return [other for other in chosen if other is not mix and is_static(other) and {*mix.seeds} <= {*other.seeds}]
+    return [other for other in chosen if other is not mix and other.is_static and {*mix.seeds} <= {*other.seeds}]
 
 
 def behind_best(findings: Findings, name: str) -> Comparison | None:
     """`compare.gap_to_best` of a mix in the main score, among its `static_rivals` and itself."""
     others = static_rivals(findings, name)
     return compare.gap_to_best([mix_named(findings, name), *others], name, main_score(findings)) if others else None
-
-
-def is_static(mix: Mix) -> bool:
-    """Whether a mix has the same shares from its first step to its last."""
-    return len(mix.stages or [None]) == 1 and mix.name != "ado"
 
 
 def optimised_name(findings: Findings) -> str | None:

@@ -296,7 +296,7 @@ class Board:
 
 
 def run(config: ConfigDict, workdir, jobs: int):
-    """Runs, or goes on with, the whole study; returns the path of its report's page."""
+    """Runs, or goes on with, the whole study; returns its report."""
     plan.validate(config)
     plan.original_share(config)
     workdir = files.path(workdir)

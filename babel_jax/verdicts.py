@@ -11,8 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from babel_jax import lookups
-from babel_jax.evolution import measured, stages
-from babel_jax.evolution.measured import Curves, Mix
+from babel_jax.evolution import stages
+from babel_jax.evolution.continual import Curves
+from babel_jax.evolution.mixes import Mix
 from babel_jax.evolution.stages import Stages
 from babel_jax.findings import Findings, LanguageFindings
 from babel_jax.optimum import algorithm1, compare
@@ -180,13 +181,13 @@ def _no_contest(findings: Findings, mixes: list[Mix]) -> str:
     """Why mixes cannot be ranked by what they solve, a sentence; "" where they can."""
     new = names(findings.study.new)
     if not _learned(findings, mixes):
-        best = max(lookups.over_seeds(mix, language).value for mix in mixes for language in findings.study.new)
+        best = max(mix.estimate(language).value for mix in mixes for language in findings.study.new)
         return (
             f"No mix in this comparison has learned {new}: at best {percent(best, 1)} of the problems are solved, and surely "
             f"more than {percent(stages.CHANCE + stages.MINIMUM_CHANGE)} counts. Train for longer."
         )
     score = lookups.main_score(findings)
-    if all((lookups.score_S(mix, score) == 1).all() for mix in mixes):
+    if all((mix.score_S(score) == 1).all() for mix in mixes):
         return f"Every mix in this comparison solves all problems in {new}: no corpus can be better. Judge harder problems."
     return ""
 
@@ -279,28 +280,28 @@ def knowledge(findings: Findings, language: str) -> Judged:
         return missing("The knowledge share needs the same problems in both languages.")
     if here.ceiling == 0:
         return Judged(OPEN, "", "No problem of this language needs the primary's knowledge: the share is 0 throughout.")
-    change = measured.change(here, curves.peak_step)
+    change = here.change(curves.peak_step)
     if np.isnan(change.value):
         return not_tested("It has no value at the peak or at the end, where no problem was solved.")
-    number = f"{percent(change.before)} to {share(dataclasses.replace(measured.end(here), value=change.after))}"
+    number = f"{percent(change.before)} to {share(dataclasses.replace(here.end(), value=change.after))}"
     sentence = f"The knowledge share goes from {number} (peak to end), a change of {points(change, '+')}"
-    beside = measured.end(curves.knowledge.get("control"))
-    if beside is not None and not np.isnan(beside.value):
-        sentence += f"; in the control it ends at {share(beside)}"
+    beside = curves.knowledge.get("control")
+    if beside and not np.isnan(beside.end().value):
+        sentence += f"; in the control it ends at {share(beside.end())}"
     ceiling = f"Its ceiling, {percent(here.ceiling)}, is set by the problem set."
     return Judged(_below(change.ci), number, f"{sentence}. {ceiling}")
 
 
 def patches(findings: Findings, language: str) -> Judged:
     curves = findings.languages[language].curves
-    found = {part: measured.last(curves.patches.get(part)) for part in ("none", "embeddings", "ffn", "blocks")}
-    if any(found[part] is None for part in ("none", "embeddings", "blocks")):
+    if not {"none", "embeddings", "blocks"} <= curves.patches.keys():
         return missing("Representation patches were not measured.")
+    found = {part: curve.last() for part, curve in curves.patches.items()}
     words = {"embeddings": "the peak's embeddings", "ffn": "its feed-forward layers", "blocks": "its blocks"}
-    parts = ", with ".join(f"{words[part]} {share(found[part])}" for part in words if found[part])
-    over_end, over_embeddings = (measured.difference(found[one], found.blocks) for one in ("none", "embeddings"))
+    parts = ", with ".join(f"{words[part]} {share(found[part])}" for part in words if part in found)
+    over_end, over_embeddings = (found["blocks"].minus(found[one]) for one in ("none", "embeddings"))
     sentence = (
-        f"Accuracy per T\\S word at the end is {share(found.none)}; with {parts}. The blocks add {points(over_end, '+')}, "
+        f"Accuracy per T\\S word at the end is {share(found['none'])}; with {parts}. The blocks add {points(over_end, '+')}, "
         f"{points(over_embeddings, '+')} more than the embeddings{_alone(findings)}."
     )
     judged = {_above(gain.ci) for gain in (over_end, over_embeddings)}
@@ -310,14 +311,10 @@ def patches(findings: Findings, language: str) -> Judged:
 
 def working_language(findings: Findings, language: str) -> Judged:
     here = findings.languages[language]
-    continual, beside = (
-        measured.working_language(here.curves.lens.get((run, "primary_share_pair"), []))
-        for run in ("continual", "control")
-    )
+    continual, beside = (here.curves.working_language.get(run) for run in ("continual", "control"))
     if continual is None or here.curves.peak_step is None:
         return missing("The lens was not run.")
-    first, end = measured.at(continual, continual.steps[0]), measured.end(continual)
-    at_peak = measured.at(continual, here.curves.peak_step)
+    first, at_peak, end = continual.first(), continual.at(here.curves.peak_step), continual.end()
     number = f"{percent(first.value)} to {share(end)}"
     sentence = (
         f"The primary's share in the intermediate layers goes from {percent(first.value)} at the start over "
@@ -325,9 +322,9 @@ def working_language(findings: Findings, language: str) -> Judged:
     )
     if beside is None:
         return Judged(OPEN, number, f"{sentence} There is no control to compare it with.")
-    control_first, control_end = measured.at(beside, beside.steps[0]), measured.end(beside)
+    control_end = beside.end()
     number += f", control to {share(control_end)}"
-    fall, control_fall = first.value - end.value, control_first.value - control_end.value
+    fall, control_fall = first.value - end.value, beside.first().value - control_end.value
     declines, control_declines = (
         found is not None and found.verdict == "transition" for found in (here.stages, here.control)
     )
@@ -346,19 +343,19 @@ def functional(findings: Findings, language: str) -> Judged:
     if here is None or curves.peak_step is None:
         return missing("Functional neurons are defined only where both languages' slots are aligned.")
     step = curves.peak_step
-    change, beside = measured.change(here, step), measured.change(control, step)
-    number = f"{measured.at(here, step).value:.0f} to {measured.end(here).value:.0f}"
+    change, beside = here.change(step), control and control.change(step)
+    number = f"{here.at(step).value:.0f} to {here.end().value:.0f}"
     sentence = f"The number of functional neurons, of {here.n:,}, goes from {number} (peak to end)"
     if beside is None:
         return Judged(OPEN, number, f"{sentence}; no control was measured.")
-    extra = measured.difference(change, beside)
+    extra = beside.minus(change)
     if np.isnan(extra.value):
         return Judged(OPEN, number, f"{sentence}; no seed has a control beside it.")
     verdict = _above(extra.ci)
     if verdict == SUPPORTED and change.ci[1] >= 0:
         verdict = OPEN
     falls = minus(format(-change.value, ".0f")) + bounds(_negative(change.ci), digits=0)
-    in_control = f"{measured.at(control, step).value:.0f} to {measured.end(control).value:.0f}"
+    in_control = f"{control.at(step).value:.0f} to {control.end().value:.0f}"
     more = f"{minus(format(extra.value, '+.0f'))}{bounds(extra.ci, digits=0, sign='+')} beyond the control's fall"
     sentence += f", by {falls}; in the control from {in_control}. That is {more}{_alone(findings)}."
     return Judged(verdict, more, sentence)
@@ -552,7 +549,7 @@ def schedule(findings: Findings) -> Judged:
     if reason := _no_contest(findings, [lookups.mix_named(findings, "schedule"), *mixes]):
         return not_tested(reason)
     score = lookups.main_score(findings)
-    best = max(mixes, key=lambda mix: lookups.over_seeds(mix, score).value)
+    best = max(mixes, key=lambda mix: mix.estimate(score).value)
     pair = lookups.between(findings, best.name, "schedule")
     number = points(pair, "+")
     sentence = (
@@ -598,9 +595,7 @@ def predicted(findings: Findings) -> Judged:
 def cost(findings: Findings) -> Judged:
     """The search that Algorithm 1 takes against the mixes that a mixing law is fitted to: a swarm and a sweep."""
     by_part = {row.what: row for row in findings.costs}
-    ours, swarm, sweep = (
-        by_part.get(what) for what in (searches.ALGORITHM1, searches.SWARM, searches.SWEEP)
-    )
+    ours, swarm, sweep = (by_part.get(what) for what in (searches.ALGORITHM1, searches.SWARM, searches.SWEEP))
     if ours is None or swarm is None:
         return missing("No swarm was trained.")
     theirs = [part for part in (swarm, sweep) if part]

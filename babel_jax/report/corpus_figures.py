@@ -5,12 +5,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from babel_jax import lookups, run_names
-from babel_jax.evolution.measured import Mix
+from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.findings import Findings
 from babel_jax.optimum import algorithm1
 from babel_jax.optimum import rivals as searches
 from babel_jax.optimum.algorithm1 import Proposal
-from babel_jax.optimum.compare import MACRO, Comparison, Guard
+from babel_jax.optimum.compare import Comparison, Guard
 from babel_jax.optimum.schedules import Schedule
 from babel_jax.report.drawing import (
     CONTROL,
@@ -111,16 +111,16 @@ def _asked(panel: Panel, source: str, proposal: Proposal, y: float, original: fl
 
 def optimum(findings: Findings):
     """Score of from-scratch mixes over the new languages' token share, with what Algorithm 1 asks for."""
-    mixes = [mix for mix in lookups.equally_long(findings) if not run_names.mix(mix.name).is_swarm]
+    mixes = [mix for mix in lookups.equally_long(findings) if not mix.run_name.is_swarm]
     if len(mixes) < 2:
         return None
     score = lookups.main_score(findings)
-    sweep = [mix for mix in mixes if run_names.mix(mix.name).is_share]
+    sweep = [mix for mix in mixes if mix.run_name.is_share]
     sweep = sorted(sweep, key=lambda mix: lookups.new_share(findings, mix))
     figure, axes = make_axes(1, 4.4)
     ax, rows = axes[0, 0], []
     covered = _sweep(ax, rows, findings, sweep) if len(sweep) > 1 else []
-    labels = [_mix(Panel(ax, "mixes", rows), findings, mix) for mix in mixes if not run_names.mix(mix.name).is_share]
+    labels = [_mix(Panel(ax, "mixes", rows), findings, mix) for mix in mixes if not mix.run_name.is_share]
     original = lookups.mix_named(findings, lookups.original_name(findings))
     if original is not None:
         labels.append(_original(Panel(ax, "original", rows), findings, original))
@@ -143,11 +143,11 @@ def _sweep(ax, rows: list, findings: Findings, sweep: list[Mix]) -> list[tuple[f
     """The line through the mixes of nothing but a share, with their seeds; returns points on it, for `_label_points`."""
     score, by_seed, mean = lookups.main_score(findings), Panel(ax, "seeds", rows), Panel(ax, "sweep", rows)
     share = [lookups.new_share(findings, mix) for mix in sweep]
-    estimates = [lookups.over_seeds(mix, score) for mix in sweep]
+    estimates = [mix.estimate(score) for mix in sweep]
     means, bounds = [estimate.value for estimate in estimates], [estimate.ci for estimate in estimates]
     ax.fill_between(share, *zip(*bounds, strict=True), color=NEW, alpha=0.12, linewidth=0)
     for mix, x in zip(sweep, share, strict=True):
-        values = lookups.score_S(mix, score)
+        values = mix.score_S(score)
         ax.plot([x] * len(values), values, "o", color=NEW, alpha=0.35, markersize=3.5, markeredgewidth=0)
         for seed, value in zip(mix.seeds, values, strict=True):
             by_seed.record(f"seed {seed}", x, value)
@@ -159,9 +159,9 @@ def _sweep(ax, rows: list, findings: Findings, sweep: list[Mix]) -> list[tuple[f
 
 def _mix(panel: Panel, findings: Findings, mix: Mix) -> tuple:
     """A mix that was not made by its share alone; returns its label, for `_label_points`."""
-    x, estimate = lookups.new_share(findings, mix), lookups.over_seeds(mix, lookups.main_score(findings))
+    x, estimate = lookups.new_share(findings, mix), mix.estimate(lookups.main_score(findings))
     colour = _colour(mix.name)
-    marker, size = ("D", 6) if lookups.is_static(mix) else ("*", 11)
+    marker, size = ("D", 6) if mix.is_static else ("*", 11)
     panel.ax.plot(x, estimate.value, marker, color=colour, markersize=size, markeredgecolor="white", zorder=4)
     panel.record(mix.name, x, estimate.value, estimate.ci)
     return x, estimate.value, mix_title(mix.name), colour
@@ -169,7 +169,7 @@ def _mix(panel: Panel, findings: Findings, mix: Mix) -> tuple:
 
 def _original(panel: Panel, findings: Findings, mix: Mix) -> tuple:
     """A ring around the original mix; returns its label."""
-    x, y = lookups.new_share(findings, mix), lookups.over_seeds(mix, lookups.main_score(findings)).value
+    x, y = lookups.new_share(findings, mix), mix.estimate(lookups.main_score(findings)).value
     panel.ax.plot(x, y, "o", color="white", markeredgecolor=INK, markersize=8, zorder=5)
     panel.record(mix.name, x, y)
     return x, y, "original", INK
@@ -250,7 +250,7 @@ def _touch(one, other) -> bool:
 
 def original_optimised(findings: Findings):
     """The original mix against each that Algorithm 1 asks for, paired over seeds."""
-    asked = [mix for mix in findings.mixes if run_names.mix(mix.name).source]
+    asked = [mix for mix in findings.mixes if mix.run_name.source]
     pairs = [(mix, pair) for mix in asked if (pair := lookups.against_original(findings, mix.name))]
     if not pairs:
         return None
@@ -277,7 +277,7 @@ def _pairs(panel: Panel, findings: Findings, mix: Mix, pair: Comparison, y: int)
     """The two scores of each seed, joined by a line; those at the height 0 name the marks in the legend."""
     score, original = lookups.main_score(findings), lookups.mix_named(findings, pair.first)
     for i, seed in enumerate(pair.seeds):
-        one, two = (lookups.score_S(each, score)[each.seeds.index(seed)] for each in (original, mix))
+        one, two = (each.score_S(score)[each.seeds.index(seed)] for each in (original, mix))
         at, named = y + 0.13 * (i - (len(pair.seeds) - 1) / 2), y == 0 and i == 0
         panel.ax.plot([one, two], [at, at], color="#B8C0C8", linewidth=1.2, zorder=1)
         panel.ax.plot(one, at, "o", color="white", markeredgecolor=INK, markersize=5.5,
@@ -302,7 +302,7 @@ def rivals(findings: Findings):
     pairs = {
         mix.name: pair
         for mix in findings.mixes
-        if not (run_names.mix(mix.name).is_share or run_names.mix(mix.name).is_swarm)
+        if not (mix.run_name.is_share or mix.run_name.is_swarm)
         and (pair := lookups.against_original(findings, mix.name))
     }
     if not pairs:
@@ -324,7 +324,9 @@ def rivals(findings: Findings):
         dot_axes(ax, places, labels)
     for ax in (main, each):
         points_axis(ax)
-    main.set_title("Accuracy minus original's" if score == MACRO else f"{language_name(score)} accuracy minus original's")
+    main.set_title(
+        "Accuracy minus original's" if score == MACRO else f"{language_name(score)} accuracy minus original's"
+    )
     main.set_xlabel("points" + (", mean over languages" if score == MACRO else ""))
     each.set_title("By language (cross: harmed)")
     each.set_xlabel("points")

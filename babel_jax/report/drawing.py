@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from babel_jax.evolution.curve import Curve
 from babel_jax.evolution.diagnostics import Drift
-from babel_jax.evolution.measured import Curve
 from babel_jax.languages import LANGUAGES
 from babel_jax.statistics import Estimate
 from babel_jax.words import minus

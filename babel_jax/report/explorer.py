@@ -1,10 +1,10 @@
 """What the page's explorer shows: its controls, and the findings that its script (explorer.js) reads as JSON."""
 
 from babel_jax import lookups, words
+from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.diagnostics import Drift
-from babel_jax.evolution.measured import Curves
+from babel_jax.evolution.mixes import MACRO
 from babel_jax.findings import Findings, LanguageFindings
-from babel_jax.optimum.compare import MACRO
 from babel_jax.report.plain import plain
 
 DIGITS = 4
@@ -91,7 +91,7 @@ def _series(curves: Curves, run: str) -> dict:
         "accuracy_transfer": accuracy.get((run, new, "transfer")),
         "primary_accuracy": accuracy.get((run, curves.primary, "all")),
         "knowledge_share": curves.knowledge.get(run),
-        "working_language": lookups.working_language(curves, run),
+        "working_language": curves.working_language.get(run),
         "functional": curves.neurons.get((run, "functional")),
         "lape_target": curves.neurons.get((run, "lape_target")),
         "loss": curves.loss.get((run, new, "loss")),
@@ -120,7 +120,7 @@ def _mixes(findings: Findings) -> list[dict]:
             "title": words.mix_title(mix.name),
             "seeds": mix.seeds,
             "share": lookups.new_share(findings, mix),
-            "staged": not lookups.is_static(mix),
+            "staged": not mix.is_static,
             "ranked": mix.name in long,
             "scores": {MACRO: mix.macro, **mix.score},
         }

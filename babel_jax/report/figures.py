@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from babel_jax.evolution import measured
+from babel_jax.evolution.continual import Curves
+from babel_jax.evolution.curve import Curve
 from babel_jax.evolution.diagnostics import Drift
-from babel_jax.evolution.measured import Curve, Curves
 from babel_jax.evolution.stages import Stages
 from babel_jax.findings import Findings, LanguageFindings
 from babel_jax.optimum import calibration as links
@@ -89,7 +89,7 @@ def performance(findings: Findings, language: str):
     _share_axes(accuracy.ax, title, whole, curves)
     _accuracies(accuracy, curves)
     if curves.stages:
-        peak = measured.at(whole, curves.peak_step)
+        peak = whole.at(curves.peak_step)
         accuracy.ax.plot(curves.peak_step, peak.value, "o", color=NEW, markersize=6, markeredgecolor="white")
     if shares:
         knowledge = Panel(axes[0, 1], "knowledge share", rows)
@@ -130,7 +130,9 @@ def _knowledge_shares(panel: Panel, curves: Curves) -> None:
             labels.append((curve.mean[-1], run, colour))
     ceiling, last = curves.knowledge["continual"].ceiling, panel.ax.get_xlim()[1]
     reference(panel.ax, y=ceiling)
-    panel.ax.text(last, ceiling + 0.03, "ceiling: every problem solved", ha="right", va="bottom", fontsize=7.5, color=FAINT)
+    panel.ax.text(
+        last, ceiling + 0.03, "ceiling: every problem solved", ha="right", va="bottom", fontsize=7.5, color=FAINT
+    )
     panel.record("ceiling", value=ceiling)
     label_ends(panel.ax, labels)
 
@@ -234,8 +236,7 @@ def _sensitivity(panel: Panel, curves: Curves) -> None:
 def patches(findings: Findings, language: str):
     """Word accuracy on T\\S at the end with one part of the parameters put back to the peak."""
     curves = findings.languages[language].curves
-    points = {part: measured.last(curves.patches.get(part)) for part in PATCHED}
-    points = {part: point for part, point in points.items() if point is not None}
+    points = {part: curves.patches[part].last() for part in PATCHED if part in curves.patches}
     if not points:
         return None
     figure, axes = make_axes(1, 0.42 * len(points) + 1.1)
@@ -250,7 +251,7 @@ def patches(findings: Findings, language: str):
         ax.annotate(f"{100 * point.value:.0f} %", (point.value, y), xytext=(0, 8), textcoords="offset points", ha="center",
                     fontsize=8, color=colour)  # fmt: skip
         panel.record(part, value=point.value, ci=point.ci)
-    if peak := measured.at(curves.word_accuracy, curves.peak_step):
+    if peak := curves.word_accuracy and curves.word_accuracy.at(curves.peak_step):
         reference(ax, x=peak.value)
         ax.annotate("at the peak", (peak.value, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
                     textcoords="offset points", ha="center", fontsize=7.5, color=FAINT)  # fmt: skip
@@ -366,7 +367,7 @@ def languages(findings: Findings):
         if share:
             needs.point(name, y, share.ceiling_estimate, colour)
             if here.curves.peak_step is not None:
-                at_peak.point(name, y, measured.at(share, here.curves.peak_step), colour)
+                at_peak.point(name, y, share.at(here.curves.peak_step), colour)
         if here.stages:
             decline.point(name, y, here.stages.decline, colour)
     answers = {"yes": "depends", "no": "does not depend", "": "not tested"}
@@ -483,7 +484,9 @@ def _come_and_go(flow, sizes, rows: list, here: Drift) -> None:
     step_axis(sizes, steps)
     for index, layer in enumerate(layers):
         colour, panel = depth_colour(index, len(layers)), Panel(sizes, f"{here.definition}, layer {layer}", rows)
-        births, deaths, size = (values_CxL[:, index] for values_CxL in (here.births_CxL, here.deaths_CxL, here.size_CxL))
+        births, deaths, size = (
+            values_CxL[:, index] for values_CxL in (here.births_CxL, here.deaths_CxL, here.size_CxL)
+        )
         flow.bar(places, births, bottom=up, color=colour, width=0.75)
         flow.bar(places, -deaths, bottom=-down, color=colour, width=0.75, alpha=0.55)
         up, down = up + np.nan_to_num(births), down + np.nan_to_num(deaths)

@@ -11,7 +11,6 @@ import json
 from pathlib import Path
 
 from babel_jax import words
-from babel_jax.evolution import measured
 from babel_jax.findings import Findings
 from babel_jax.report import definitions, drawing, explorer, figures, sections, theme
 from babel_jax.report.drawing import Drawn
@@ -145,9 +144,7 @@ def _lead(findings: Findings) -> str:
     falling = [name for name, here in languages.items() if here.stages and here.stages.verdict == "transition"]
     if len(languages) > 1:
         text += f"A transition is seen in {words.names(falling)}." if falling else "No transition is seen."
-        open_ = [
-            name for name, here in languages.items() if here.stages and here.stages.verdict == "undecided"
-        ]
+        open_ = [name for name, here in languages.items() if here.stages and here.stages.verdict == "undecided"]
         return text + (f" In {words.names(open_)} the data cannot tell." if open_ else "")
     ((language, here),) = languages.items()
     accuracy, stages = here.curves.accuracy.get(("continual", language, "all")), here.stages
@@ -198,13 +195,13 @@ def _stage_cards(findings: Findings, language: str) -> list[tuple[str, str, str]
         reaches = f"{name} reaches {words.share(peak)} at step {peak.step:,}, and has {level}; {seen}."
         return [("translation", heading, reaches)]
     knowledge = curves.knowledge.get("continual")
-    at_peak, at_end = measured.at(knowledge, peak.step), measured.end(knowledge)
+    at_peak = knowledge and knowledge.at(peak.step)
     start = words.percent(curves.accuracy["continual", language, "all"].mean[0])
     rises = f"{name} rises from {start} to {words.share(peak)} at step {peak.step:,}."
     falls = f"It declines by {words.points(found.decline)}{words.p_value(found.decline.p)}"
-    if at_peak and at_end:
+    if at_peak:
         rises += f" Of what it solves there, {words.percent(at_peak.value)} needs {primary}’s knowledge."
-        falls += f". The knowledge share goes to {words.percent(at_end.value)}"
+        falls += f". The knowledge share goes to {words.percent(knowledge.end().value)}"
     settles = found.settles
     last = (
         ("stabilisation", "Stabilisation", f"It settles from step {settles.step:,} on, with {level}.")
@@ -339,17 +336,13 @@ def _section(section: Section, findings: Findings, verdicts: list[Verdict], pict
         body += _panels(findings, of)
     body += "" if each else picture(None)
     paper = f'<p class="paper"><b>In the paper.</b> {_text(section.paper)}</p>' if section.paper else ""
-    return (
-        f'<div class="part" id="{section.name}"><h3>{_text(section.title)}</h3>{body}{paper}{section.table(findings)}</div>'
-    )
+    return f'<div class="part" id="{section.name}"><h3>{_text(section.title)}</h3>{body}{paper}{section.table(findings)}</div>'
 
 
 def _said(section: Section, verdicts: list[Verdict], language: str | None) -> str:
     under = _under(section, verdicts, language)
     return (
-        '<ul class="said">' + "".join(f"<li>{_text(entry.sentence)}</li>" for entry in under) + "</ul>"
-        if under
-        else ""
+        '<ul class="said">' + "".join(f"<li>{_text(entry.sentence)}</li>" for entry in under) + "</ul>" if under else ""
     )
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from babel_jax.evolution import measured
-from babel_jax.evolution.measured import Curve, Curves
+from babel_jax import lookups, words
+from babel_jax.evolution.continual import Curves
+from babel_jax.evolution.curve import Curve
 from babel_jax.findings import Findings
 from babel_jax.optimum.sources import CALIBRATED
-from babel_jax import lookups, words
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _working_language(findings: Findings, language: str) -> str:
         return ""
     where = "words of S" if curves.lens_subset == "shared" else "call sites"
     primary, new = words.language_name(findings.study.primary), words.language_name(language)
-    coverage = [measured.end(layer).value for layer in curves.lens.get(("continual", "argmax_coverage"), [])]
+    coverage = [layer.end().value for layer in curves.lens.get(("continual", "argmax_coverage"), [])]
     covered = (
         f" ({words.percent(min(coverage))} to {words.percent(max(coverage))} of them at the end, by layer)"
         if coverage
@@ -111,9 +111,7 @@ def _neurons(findings: Findings, language: str) -> str:
 
 def _patches(findings: Findings, language: str) -> str:
     curve = next(iter(_curves(findings, language).patches.values()), None)
-    return (
-        "" if curve is None else f"{curve.n:,} word slots per seed; small dots are seeds. {_interval(curve, 'Bars')}"
-    )
+    return "" if curve is None else f"{curve.n:,} word slots per seed; small dots are seeds. {_interval(curve, 'Bars')}"
 
 
 def _losses(findings: Findings, language: str) -> str:

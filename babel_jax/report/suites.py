@@ -6,8 +6,8 @@ import matplotlib
 
 from babel_jax import files, measurements
 from babel_jax.errors import UserError
-from babel_jax.evolution import measured
-from babel_jax.evolution.measured import Curve
+from babel_jax.evolution import curve as curves
+from babel_jax.evolution.curve import Curve
 from babel_jax.report.drawing import LANGUAGE_COLOURS, STYLE, Panel, label_ends, make_axes, step_axis, svg, table
 from babel_jax.words import language_name
 
@@ -44,14 +44,14 @@ def draw(frame, suite: str):
     k = min((int(name[5:]) for name in frame["metric"].unique() if name.startswith("pass@")), default=1)
     titles = {f"pass@{k}": f"pass@{k}, all problems", "bits_per_byte": "reference solutions, bits per byte"}
     options = {f"pass@{k}": {"suite": suite, "subset": "all"}, "bits_per_byte": {"suite": suite}}
-    curves = {metric: _by_language(frame, metric, options[metric]) for metric in titles}
-    curves = {metric: by_language for metric, by_language in curves.items() if by_language}
-    figure, axes = make_axes(len(curves), 3.4)
+    shown = {metric: _by_language(frame, metric, options[metric]) for metric in titles}
+    shown = {metric: by_language for metric, by_language in shown.items() if by_language}
+    figure, axes = make_axes(len(shown), 3.4)
     rows = []
-    for ax, (metric, by_language) in zip(axes[0], curves.items(), strict=True):
+    for ax, (metric, by_language) in zip(axes[0], shown.items(), strict=True):
         panel = Panel(ax, metric, rows)
         ax.set_title(f"{suite}: {titles[metric]}")
-        steps = max((curve.steps for curve in by_language.values()), key=len)
+        steps = max((each.steps for each in by_language.values()), key=len)
         if len(steps) == 1:
             _draw_points(panel, by_language)
         else:
@@ -62,10 +62,8 @@ def draw(frame, suite: str):
 
 
 def _by_language(frame, metric: str, options: dict) -> dict[str, Curve]:
-    found = {
-        language: measured.curve(frame, options, metric=metric, language=language) for language in LANGUAGE_COLOURS
-    }
-    return {language: curve for language, curve in found.items() if curve is not None}
+    found = {name: curves.curve(frame, options, metric=metric, language=name) for name in LANGUAGE_COLOURS}
+    return {name: each for name, each in found.items() if each is not None}
 
 
 def _draw_curves(panel: Panel, by_language: dict[str, Curve]) -> None:

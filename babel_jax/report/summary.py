@@ -35,11 +35,9 @@ Where the peak lies in the last quarter (`peak_in_end`), the decline is from the
 import itertools
 
 from babel_jax import lookups
-from babel_jax.evolution import measured
-from babel_jax.evolution.measured import Mix
+from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.evolution.stages import Stages
 from babel_jax.findings import Findings, LanguageFindings
-from babel_jax.optimum.compare import MACRO
 from babel_jax.optimum.laws import Law
 from babel_jax.report.plain import plain
 from babel_jax.statistics import Estimate
@@ -100,7 +98,7 @@ def _language(here: LanguageFindings) -> dict:
         "knowledge_share": {"ceiling": share and share.ceiling, "at_peak": known.peak, "end": known.end},
         "working_language": _working_language(here),
         "transferring_neurons": {definition: _neurons(here, definition) for definition in NEURONS},
-        "patches": {part: _value(measured.last(curves.patches.get(part))) for part in PATCHES},
+        "patches": {part: curves.patches[part].last().value if part in curves.patches else None for part in PATCHES},
         "causes": here.causes and here.causes.verdict,
         "calibration": {
             source: {name: _some(fit, ("best", "links")) for name, fit in fits.items()}
@@ -121,7 +119,7 @@ def _working_language(here: LanguageFindings) -> dict:
     for layer, (continual, control) in enumerate(itertools.zip_longest(*lens)):
         share = lookups.course(continual, step).shares()
         layers.append({"layer": layer + 1, **share, "control_end": lookups.course(control, step).end})
-    return lookups.course(lookups.working_language(curves, "continual"), step).shares() | {"layers": layers}
+    return lookups.course(curves.working_language.get("continual"), step).shares() | {"layers": layers}
 
 
 def _neurons(here: LanguageFindings, definition: str) -> dict:
@@ -134,24 +132,20 @@ def _neurons(here: LanguageFindings, definition: str) -> dict:
 
 def _mix(mix: Mix) -> dict:
     return _some(mix, ("run", "name", "shares", "tokens", "steps", "stages")) | {
-        "score": {language: _with_ci(lookups.over_seeds(mix, language)) for language in mix.score},
-        "macro": _with_ci(lookups.over_seeds(mix, MACRO)),
+        "score": {language: _with_ci(mix.estimate(language)) for language in mix.score},
+        "macro": _with_ci(mix.estimate(MACRO)),
     }
 
 
 def _law(law: Law) -> dict:
     fitted = law.kinds[law.chosen]
-    best, held_out = fitted.best, fitted.loo
-    return {"chosen": law.chosen} | _some(best, ("shares", "ci", "predicted", "gain")) | _some(held_out, ("macro_rmse", "baseline_rmse"))
+    best = _some(fitted.best, ("shares", "ci", "predicted", "gain"))
+    return {"chosen": law.chosen} | best | _some(fitted.loo, ("macro_rmse", "baseline_rmse"))
 
 
 def _some(record, names) -> dict:
     """Some attributes of a record."""
     return {name: getattr(record, name) for name in names}
-
-
-def _value(point: Estimate | None) -> float | None:
-    return None if point is None else point.value
 
 
 def _with_ci(point: Estimate | None) -> dict:

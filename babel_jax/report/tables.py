@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from babel_jax import lookups, run_names
-from babel_jax.evolution import measured
+from babel_jax.evolution.mixes import MACRO
 from babel_jax.findings import Findings, LanguageFindings
-from babel_jax.optimum.compare import MACRO
 from babel_jax.statistics import Estimate
 from babel_jax.verdicts import Verdict
 from babel_jax.words import (
@@ -68,10 +67,11 @@ def continual(findings: Findings) -> Table:
 
 def _knowledge(here: LanguageFindings) -> str:
     """The knowledge share from peak to end, where there is a peak and both are defined."""
-    knowledge, found = here.curves.knowledge.get("continual"), here.stages
-    at_peak, end = measured.at(knowledge, found.peak.step), measured.end(knowledge)
-    known = found.rises and at_peak and not np.isnan(at_peak.value + end.value)
-    return f"{percent(at_peak.value)} to {percent(end.value)}" if known else ""
+    share = here.curves.knowledge.get("continual")
+    at_peak = share and share.at(here.stages.peak.step)
+    if not at_peak or not here.stages.rises or np.isnan(at_peak.value + share.end().value):
+        return ""
+    return f"{percent(at_peak.value)} to {percent(share.end().value)}"
 
 
 def proposals(findings: Findings) -> Table:
@@ -94,8 +94,8 @@ def proposals(findings: Findings) -> Table:
 def mixes(findings: Findings) -> Table:
     """One row a from-scratch mix (without the swarm), the best first: scores, and the difference to the original mix."""
     score, reference = lookups.main_score(findings), lookups.original_name(findings)
-    shown = [mix for mix in findings.mixes if not run_names.mix(mix.name).is_swarm]
-    shown = sorted(shown, key=lambda mix: -lookups.over_seeds(mix, score).value)
+    shown = [mix for mix in findings.mixes if not mix.run_name.is_swarm]
+    shown = sorted(shown, key=lambda mix: -mix.estimate(score).value)
     languages = list(shown[0].score) if shown else []
     rows = []
     for mix in shown:
@@ -105,7 +105,7 @@ def mixes(findings: Findings) -> Table:
             (
                 "original" if mix.name == reference else mix_title(mix.name),
                 percent(lookups.new_share(findings, mix), 1),
-                *(percent(lookups.over_seeds(mix, each).value, 1) for each in (*languages, MACRO)),
+                *(percent(mix.estimate(each).value, 1) for each in (*languages, MACRO)),
                 points(pair, "+") if pair else "",
                 p_value(pair.p_holm).removeprefix(", p ").removeprefix("= ") if pair else "",
                 {True: "passes", False: "fails", None: ""}[held],

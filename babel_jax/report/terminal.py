@@ -2,10 +2,10 @@
 
 import math
 
-from babel_jax import lookups, run_names, words
+from babel_jax import lookups, words
+from babel_jax.evolution.mixes import MACRO
 from babel_jax.evolution.stages import Stages
 from babel_jax.findings import Findings, LanguageFindings
-from babel_jax.optimum.compare import MACRO
 from babel_jax.statistics import Estimate
 
 WIDTH = 80
@@ -36,7 +36,7 @@ def _of_language(here: LanguageFindings) -> list[tuple]:
     start = lookups.course(curves.accuracy.get(("continual", curves.new, "all")), step).start
     peak, end = (found.peak.value, found.plateau.value) if found else (None, None)
     share = lookups.course(knowledge, step)
-    lens = lookups.course(lookups.working_language(curves, "continual"), step)
+    lens = lookups.course(curves.working_language.get("continual"), step)
     neurons, beside = (
         lookups.course(curves.neurons.get((run, "functional")), step) for run in ("continual", "control")
     )
@@ -51,7 +51,11 @@ def _of_language(here: LanguageFindings) -> list[tuple]:
             words.depends(depends) or "not tested",
             f"p {_number(depends.p)}" if depends else "",
         ),
-        ("knowledge share: peak, end", _join(share.peak, share.end), f"ceiling {_number(knowledge and knowledge.ceiling)}"),
+        (
+            "knowledge share: peak, end",
+            _join(share.peak, share.end),
+            f"ceiling {_number(knowledge and knowledge.ceiling)}",
+        ),
         ("working language: start, peak, end", _join(lens.start, lens.peak, lens.end), "the primary's share"),
         (
             "functional neurons: peak, end",
@@ -81,17 +85,17 @@ def _stages(found: Stages | None) -> str:
 def _of_mixes(findings: Findings) -> list[str]:
     """The mixes by score, the best ones and those that the optimiser asks for."""
     score = lookups.main_score(findings)
-    shown = [mix for mix in findings.mixes if not run_names.mix(mix.name).is_swarm]  # those have one seed each
-    shown.sort(key=lambda mix: -lookups.over_seeds(mix, score).value)
+    shown = [mix for mix in findings.mixes if not mix.run_name.is_swarm]  # those have one seed each
+    shown.sort(key=lambda mix: -mix.estimate(score).value)
     of = "mean accuracy" if score == MACRO else f"{words.language_name(score)} accuracy"
     lines = [f"{'from scratch':<37} {of:<14} minus the original mix"]
     for place, mix in enumerate(shown):
-        if place >= BEST and not run_names.mix(mix.name).is_optimised:
+        if place >= BEST and not mix.run_name.is_optimised:
             continue
         pair = lookups.against_original(findings, mix.name)
         difference = f"{pair.value:+.3f} {_ci(pair.ci)}" if pair else ""
         title = words.mix_title(mix.name).replace(words.NBSP, " ")
-        lines.append(f"  {title:<35.35} {_number(lookups.over_seeds(mix, score).value):<14} {difference}".rstrip())
+        lines.append(f"  {title:<35.35} {_number(mix.estimate(score).value):<14} {difference}".rstrip())
     return lines
 
 
