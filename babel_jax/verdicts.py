@@ -10,13 +10,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from babel_jax import lookups
 from babel_jax.evolution import stages
 from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.mixes import Mix
 from babel_jax.evolution.stages import Stages
 from babel_jax.findings import Findings, LanguageFindings
-from babel_jax.optimum import algorithm1, compare
+from babel_jax.optimum import algorithm1
 from babel_jax.optimum import rivals as searches
 from babel_jax.optimum.calibration import Link
 from babel_jax.statistics import Estimate
@@ -172,21 +171,16 @@ def _no_knowledge(curves: Curves) -> str:
     )
 
 
-def _learned(findings: Findings, mixes: list[Mix]) -> bool:
-    """Whether any of some from-scratch mixes has learned any new language."""
-    return any(compare.learned(mix, language) for mix in mixes for language in findings.study.new)
-
-
 def _no_contest(findings: Findings, mixes: list[Mix]) -> str:
     """Why mixes cannot be ranked by what they solve, a sentence; "" where they can."""
     new = names(findings.study.new)
-    if not _learned(findings, mixes):
+    if not findings.learned(mixes):
         best = max(mix.estimate(language).value for mix in mixes for language in findings.study.new)
         return (
             f"No mix in this comparison has learned {new}: at best {percent(best, 1)} of the problems are solved, and surely "
             f"more than {percent(stages.CHANCE + stages.MINIMUM_CHANGE)} counts. Train for longer."
         )
-    score = lookups.main_score(findings)
+    score = findings.main_score
     if all((mix.score_S(score) == 1).all() for mix in mixes):
         return f"Every mix in this comparison solves all problems in {new}: no corpus can be better. Judge harder problems."
     return ""
@@ -236,7 +230,7 @@ def _taken_alone(curves: Curves) -> str:
     if len(curves.seeds) < 2:
         return ""
     seen = [one for one in curves.stages_by_seed.values() if one is not None]
-    peaks = ", ".join(format(one.transition[0], ",") for one in seen)
+    peaks = ", ".join(format(one["transition"][0], ",") for one in seen)
     return (
         f"; a transition is seen in {len(seen)} of {len(curves.stages_by_seed)} seeds taken alone"
         f"{f' (peaks at step {peaks})' if peaks else ''}"
@@ -410,7 +404,7 @@ def calibration(findings: Findings, language: str) -> Judged:
         return not_tested(_no_knowledge(here.curves))
     if not found:
         return missing("Loss or knowledge share was not measured.")
-    plain, best = found.links.identity, found.links[found.best]
+    plain, best = found.links["identity"], found.link
     if np.isnan(plain.r2):
         return Judged(OPEN, "", "The knowledge share is the same at every checkpoint, so there is nothing to follow.")
     number = f"off by {100 * plain.mean_error:.0f} points on average"
@@ -461,11 +455,11 @@ def proposal(findings: Findings, language: str) -> Judged:
 
 
 def optimum(findings: Findings) -> Judged:
-    gap = lookups.behind_best(findings, f"algorithm1_{algorithm1.DEFAULT_SOURCE}")
+    gap = findings.behind_best(f"algorithm1_{algorithm1.DEFAULT_SOURCE}")
     if gap is None:
         return missing("The proposed mix, or others to compare it with, was not trained.")
-    mix, best = (lookups.mix_named(findings, name) for name in (gap.first, gap.second))
-    if reason := _no_contest(findings, [mix, best, *lookups.static_rivals(findings, mix.name)]):
+    mix, best = (findings.mix_named(name) for name in (gap.first, gap.second))
+    if reason := _no_contest(findings, [mix, best, *findings.static_rivals(mix.name)]):
         return not_tested(reason)
     if np.isnan(gap.value):
         return not_tested("One seed's problems are too few to choose the best mix on some and measure it on others.")
@@ -474,8 +468,8 @@ def optimum(findings: Findings) -> Judged:
         number = f"{points(_reversed(gap))} ahead of what the other seeds find best"
     primary, new = findings.study.primary, names(findings.study.new)
     sentence = (
-        f"Algorithm 1 as written asks for {percent(lookups.new_share(findings, mix), 1)} {new}; the best mix trained "
-        f"({mix_title(best.name)}) has {percent(lookups.new_share(findings, best), 1)} and "
+        f"Algorithm 1 as written asks for {percent(findings.new_share(mix), 1)} {new}; the best mix trained "
+        f"({mix_title(best.name)}) has {percent(findings.new_share(best), 1)} and "
         f"{percent(best.shares.get(primary, 0), 1)} {language_name(primary)}. The proposal is {number}"
     )
     if untested := _untested(findings):
@@ -488,11 +482,11 @@ def optimum(findings: Findings) -> Judged:
 
 
 def original(findings: Findings) -> Judged:
-    name = lookups.optimised_name(findings)
-    pair = name and lookups.against_original(findings, name)
+    name = findings.optimised_name
+    pair = name and findings.against_original(name)
     if not pair:
         return missing("The original or the optimised mix was not trained.")
-    if reason := _no_contest(findings, [lookups.mix_named(findings, each) for each in (pair.first, pair.second)]):
+    if reason := _no_contest(findings, [findings.mix_named(each) for each in (pair.first, pair.second)]):
         return not_tested(reason)
     number = points(pair, "+")
     sentence = (
@@ -506,11 +500,11 @@ def original(findings: Findings) -> Judged:
 
 def rivals(findings: Findings) -> Judged:
     """Against each rival by name; supported only where every one of them is beaten."""
-    name = lookups.optimised_name(findings)
-    pairs = {rival: pair for rival in RIVALS if name and (pair := lookups.between(findings, rival, name))}
+    name = findings.optimised_name
+    pairs = {rival: pair for rival in RIVALS if name and (pair := findings.between(rival, name))}
     if not pairs:
         return missing("No rival of the optimised mix was trained.")
-    if reason := _no_contest(findings, [lookups.mix_named(findings, each) for each in (name, *pairs)]):
+    if reason := _no_contest(findings, [findings.mix_named(each) for each in (name, *pairs)]):
         return not_tested(reason)
     judged = [_above(pair.ci) for pair in pairs.values()]
     sentence = f"The optimised mix ({mix_title(name)}) minus " + ", ".join(
@@ -522,10 +516,10 @@ def rivals(findings: Findings) -> Judged:
 
 
 def guard(findings: Findings) -> Judged:
-    name = lookups.optimised_name(findings)
-    if not name or not lookups.original_name(findings):
+    name = findings.optimised_name
+    if not name or not findings.original_name:
         return missing("The original or the optimised mix was not trained.")
-    found = lookups.guard(findings, name)
+    found = findings.guard(name)
     by_language = found.languages
     untested = [language for language, each in by_language.items() if not each.tested]
     if untested and found.passes is not False:
@@ -543,14 +537,14 @@ def guard(findings: Findings) -> Judged:
 
 
 def schedule(findings: Findings) -> Judged:
-    mixes = lookups.static_rivals(findings, "schedule")
+    mixes = findings.static_rivals("schedule")
     if not mixes:
         return missing("No schedule was trained from scratch, or no equally long mix beside it.")
-    if reason := _no_contest(findings, [lookups.mix_named(findings, "schedule"), *mixes]):
+    if reason := _no_contest(findings, [findings.mix_named("schedule"), *mixes]):
         return not_tested(reason)
-    score = lookups.main_score(findings)
+    score = findings.main_score
     best = max(mixes, key=lambda mix: mix.estimate(score).value)
-    pair = lookups.between(findings, best.name, "schedule")
+    pair = findings.between(best.name, "schedule")
     number = points(pair, "+")
     sentence = (
         f"The schedule reaches {percent(pair.second_value, 1)}, the best of {len(mixes)} mixes with constant shares "
@@ -581,7 +575,7 @@ def predicted(findings: Findings) -> Judged:
     rows = [row for row in findings.predicted if np.isfinite(row.predicted) and np.isfinite(row.measured)]
     if not rows:
         return missing("The from-scratch runs were not probed.")
-    if not _learned(findings, findings.mixes):
+    if not findings.learned(findings.mixes):
         return not_tested(_no_contest(findings, findings.mixes))
     error = np.abs([row.measured - row.predicted for row in rows])
     number = f"off by {100 * error.mean():.0f} points on average"

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from babel_jax import lookups, run_names
+from babel_jax import run_names
 from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.findings import Findings
 from babel_jax.optimum import algorithm1
@@ -111,17 +111,17 @@ def _asked(panel: Panel, source: str, proposal: Proposal, y: float, original: fl
 
 def optimum(findings: Findings):
     """Score of from-scratch mixes over the new languages' token share, with what Algorithm 1 asks for."""
-    mixes = [mix for mix in lookups.equally_long(findings) if not mix.run_name.is_swarm]
+    mixes = [mix for mix in findings.equally_long if not mix.run_name.is_swarm]
     if len(mixes) < 2:
         return None
-    score = lookups.main_score(findings)
+    score = findings.main_score
     sweep = [mix for mix in mixes if mix.run_name.is_share]
-    sweep = sorted(sweep, key=lambda mix: lookups.new_share(findings, mix))
+    sweep = sorted(sweep, key=lambda mix: findings.new_share(mix))
     figure, axes = make_axes(1, 4.4)
     ax, rows = axes[0, 0], []
     covered = _sweep(ax, rows, findings, sweep) if len(sweep) > 1 else []
     labels = [_mix(Panel(ax, "mixes", rows), findings, mix) for mix in mixes if not mix.run_name.is_share]
-    original = lookups.mix_named(findings, lookups.original_name(findings))
+    original = findings.mix_named(findings.original_name)
     if original is not None:
         labels.append(_original(Panel(ax, "original", rows), findings, original))
     if score != MACRO:
@@ -141,8 +141,8 @@ def optimum(findings: Findings):
 
 def _sweep(ax, rows: list, findings: Findings, sweep: list[Mix]) -> list[tuple[float, float]]:
     """The line through the mixes of nothing but a share, with their seeds; returns points on it, for `_label_points`."""
-    score, by_seed, mean = lookups.main_score(findings), Panel(ax, "seeds", rows), Panel(ax, "sweep", rows)
-    share = [lookups.new_share(findings, mix) for mix in sweep]
+    score, by_seed, mean = findings.main_score, Panel(ax, "seeds", rows), Panel(ax, "sweep", rows)
+    share = [findings.new_share(mix) for mix in sweep]
     estimates = [mix.estimate(score) for mix in sweep]
     means, bounds = [estimate.value for estimate in estimates], [estimate.ci for estimate in estimates]
     ax.fill_between(share, *zip(*bounds, strict=True), color=NEW, alpha=0.12, linewidth=0)
@@ -159,7 +159,7 @@ def _sweep(ax, rows: list, findings: Findings, sweep: list[Mix]) -> list[tuple[f
 
 def _mix(panel: Panel, findings: Findings, mix: Mix) -> tuple:
     """A mix that was not made by its share alone; returns its label, for `_label_points`."""
-    x, estimate = lookups.new_share(findings, mix), mix.estimate(lookups.main_score(findings))
+    x, estimate = findings.new_share(mix), mix.estimate(findings.main_score)
     colour = _colour(mix.name)
     marker, size = ("D", 6) if mix.is_static else ("*", 11)
     panel.ax.plot(x, estimate.value, marker, color=colour, markersize=size, markeredgecolor="white", zorder=4)
@@ -169,7 +169,7 @@ def _mix(panel: Panel, findings: Findings, mix: Mix) -> tuple:
 
 def _original(panel: Panel, findings: Findings, mix: Mix) -> tuple:
     """A ring around the original mix; returns its label."""
-    x, y = lookups.new_share(findings, mix), mix.estimate(lookups.main_score(findings)).value
+    x, y = findings.new_share(mix), mix.estimate(findings.main_score).value
     panel.ax.plot(x, y, "o", color="white", markeredgecolor=INK, markersize=8, zorder=5)
     panel.record(mix.name, x, y)
     return x, y, "original", INK
@@ -194,19 +194,19 @@ def _continual_peak(panel: Panel, findings: Findings) -> None:
 
 def _proposal_lines(panel: Panel, findings: Findings) -> list[float]:
     """Vertical lines where Algorithm 1's corpora lie; with one new language also the proposal's interval. Returns their x."""
-    marks, ends = sorted(lookups.asked(findings), key=lambda mark: mark[1]), []
-    for source, x, interval in marks:
-        text = f"asked from {source_name(source)}"
+    marks, ends = sorted(findings.asked, key=lambda mark: mark.share), []
+    for mark in marks:
+        x, text = mark.share, f"asked from {source_name(mark.source)}"
         half = 0.0042 * len(text)
         level = next((i for i, end in enumerate(ends) if x - half > end), len(ends))
         ends[level : level + 1] = [x + half]
         panel.ax.axvline(x, color=PROPOSAL, linewidth=1.2)
-        if interval and np.isfinite(interval).all():
-            panel.ax.axvspan(*interval, color=PROPOSAL, alpha=0.06, linewidth=0)
+        if mark.ci and np.isfinite(mark.ci).all():
+            panel.ax.axvspan(*mark.ci, color=PROPOSAL, alpha=0.06, linewidth=0)
         beside(panel.ax, (min(max(x, half), 1 - half), 1.02), text, PROPOSAL, (0, 11 * level),
                xycoords=("data", "axes fraction"), ha="center", va="bottom")  # fmt: skip
-        panel.record(text, x, ci=interval or (np.nan, np.nan))
-    return [x for _, x, _ in marks]
+        panel.record(text, x, ci=mark.ci or (np.nan, np.nan))
+    return [mark.share for mark in marks]
 
 
 def _label_points(ax, labels: list[tuple[float, float, str, str]], line: list[tuple[float, float]]) -> None:
@@ -251,7 +251,7 @@ def _touch(one, other) -> bool:
 def original_optimised(findings: Findings):
     """The original mix against each that Algorithm 1 asks for, paired over seeds."""
     asked = [mix for mix in findings.mixes if mix.run_name.source]
-    pairs = [(mix, pair) for mix in asked if (pair := lookups.against_original(findings, mix.name))]
+    pairs = [(mix, pair) for mix in asked if (pair := findings.against_original(mix.name))]
     if not pairs:
         return None
     figure, axes = make_axes(2, 0.62 * len(pairs) + 1.5, width_ratios=[1.25, 1], sharey=True)
@@ -260,7 +260,7 @@ def original_optimised(findings: Findings):
     for y, (mix, pair) in zip(places, pairs, strict=True):
         _pairs(Panel(left, mix.name, rows), findings, mix, pair, y)
         Panel(right, mix.name, rows).point("difference", y, pair, PROPOSAL)
-    labels = [f"{mix_title(mix.name)}\n{100 * lookups.new_share(findings, mix):.1f} % new" for mix, _ in pairs]
+    labels = [f"{mix_title(mix.name)}\n{100 * findings.new_share(mix):.1f} % new" for mix, _ in pairs]
     for ax in (left, right):
         dot_axes(ax, places, labels)
     points_axis(right)
@@ -275,7 +275,7 @@ def original_optimised(findings: Findings):
 
 def _pairs(panel: Panel, findings: Findings, mix: Mix, pair: Comparison, y: int) -> None:
     """The two scores of each seed, joined by a line; those at the height 0 name the marks in the legend."""
-    score, original = lookups.main_score(findings), lookups.mix_named(findings, pair.first)
+    score, original = findings.main_score, findings.mix_named(pair.first)
     for i, seed in enumerate(pair.seeds):
         one, two = (each.score_S(score)[each.seeds.index(seed)] for each in (original, mix))
         at, named = y + 0.13 * (i - (len(pair.seeds) - 1) / 2), y == 0 and i == 0
@@ -302,19 +302,18 @@ def rivals(findings: Findings):
     pairs = {
         mix.name: pair
         for mix in findings.mixes
-        if not (mix.run_name.is_share or mix.run_name.is_swarm)
-        and (pair := lookups.against_original(findings, mix.name))
+        if not (mix.run_name.is_share or mix.run_name.is_swarm) and (pair := findings.against_original(mix.name))
     }
     if not pairs:
         return None
-    score, long = lookups.main_score(findings), [mix.name for mix in lookups.equally_long(findings)]
+    score, long = findings.main_score, [mix.name for mix in findings.equally_long]
     order = sorted(pairs, key=lambda name: (name not in long, -pairs[name].value))
     figure, axes = make_axes(3, 0.4 * len(order) + 1.3, sharey=True, width_ratios=[1.2, 1.2, 0.6])
     rows, places, labels = [], np.arange(len(order))[::-1], []
     main, each, cost = axes[0]
     costs = []
     for y, name in zip(places, order, strict=True):
-        held, colour = lookups.guard(findings, name), _colour(name)
+        held, colour = findings.guard(name), _colour(name)
         Panel(main, score, rows).point(name, y, pairs[name], colour)
         _guarded(each, rows, name, y, held)
         costs.append(sum(part.final_runs for part in findings.costs if part.what in searched(name)))
@@ -411,7 +410,7 @@ def _proposed(ax, rows: list, proposal: Schedule) -> None:
     note = f"proposed: {100 * proposal.replay:g} % replay"
     panel = Panel(ax, note, rows)
     ax.set_title(f"Score of a phase, and what is {note}")
-    reference(ax, y=proposal.predicted)
+    reference(ax, y=proposal.predicted, colour=PROPOSAL)
     ax.axhspan(*proposal.predicted_ci, color=PROPOSAL, alpha=0.08, linewidth=0)
     panel.record("score", value=proposal.predicted, ci=proposal.predicted_ci)
     for place, (name, phase) in enumerate(reversed(proposal.by_language.items())):

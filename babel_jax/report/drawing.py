@@ -180,9 +180,9 @@ def label_ends(ax, entries: list[tuple[float, str, str]], gap: float = 0.066) ->
         ax.text(1.015, y, text, transform=ax.transAxes, color=colour, va="center", fontsize=8)
 
 
-def reference(ax, x: float | None = None, y: float | None = None) -> None:
+def reference(ax, x: float | None = None, y: float | None = None, colour: str = FAINT) -> None:
     """A dotted line across, at a height or a place; neither: the diagonal from 0 to 1."""
-    dotted = {"color": FAINT, "linewidth": 0.9, "linestyle": (0, (2, 3))}
+    dotted = {"color": colour, "linewidth": 0.9, "linestyle": (0, (2, 3))}
     if x is not None:
         ax.axvline(x, **dotted)
     elif y is not None:

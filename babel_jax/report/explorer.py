@@ -1,6 +1,6 @@
 """What the page's explorer shows: its controls, and the findings that its script (explorer.js) reads as JSON."""
 
-from babel_jax import lookups, words
+from babel_jax import words
 from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.diagnostics import Drift
 from babel_jax.evolution.mixes import MACRO
@@ -113,13 +113,13 @@ def _drift(followed: Drift) -> dict:
 
 
 def _mixes(findings: Findings) -> list[dict]:
-    long = {mix.name for mix in lookups.equally_long(findings)}
+    long = {mix.name for mix in findings.equally_long}
     return [
         {
             "run": mix.run,
             "title": words.mix_title(mix.name),
             "seeds": mix.seeds,
-            "share": lookups.new_share(findings, mix),
+            "share": findings.new_share(mix),
             "staged": not mix.is_static,
             "ranked": mix.name in long,
             "scores": {MACRO: mix.macro, **mix.score},
@@ -131,7 +131,8 @@ def _mixes(findings: Findings) -> list[dict]:
 def _marks(findings: Findings) -> list[dict]:
     """The shares of new languages that are proposed, and the original one."""
     marks = []
-    for source, share, interval in lookups.asked(findings):
-        low, high = interval or (None, None)
-        marks.append({"title": f"asked from {words.source_name(source)}", "share": share, "low": low, "high": high})
+    for mark in findings.asked:
+        low, high = mark.ci or (None, None)
+        title = f"asked from {words.source_name(mark.source)}"
+        marks.append({"title": title, "share": mark.share, "low": low, "high": high})
     return [*marks, {"title": "original", "share": findings.study.original_share, "original": True}]

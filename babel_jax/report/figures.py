@@ -15,7 +15,6 @@ from babel_jax.evolution.curve import Curve
 from babel_jax.evolution.diagnostics import Drift
 from babel_jax.evolution.stages import Stages
 from babel_jax.findings import Findings, LanguageFindings
-from babel_jax.optimum import calibration as links
 from babel_jax.report import corpus_figures
 from babel_jax.report.drawing import (
     CONTROL,
@@ -423,7 +422,7 @@ def _calibrated(panel: Panel, here: LanguageFindings, source: str, colour: str, 
             fontsize=7.5, color=colour)  # fmt: skip
     if fit.best != "identity":
         grid = np.linspace(0, 1, 101)
-        linked = links.apply(fit, grid)
+        linked = fit.link.apply(grid)
         ax.plot(grid, linked, "-", color=colour, linewidth=1.3, alpha=0.8)
         for place, value in zip(grid, linked, strict=True):
             panel.record(f"{source}, {fit.best} link", place, value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from babel_jax import lookups, words
+from babel_jax import words
 from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.curve import Curve
 from babel_jax.findings import Findings
@@ -138,7 +138,7 @@ def _paired(findings: Findings, language: str | None) -> str:
 
 def _epochs(findings: Findings) -> str:
     """What is to be said of the mixes that are longer or shorter than the others; "" without such."""
-    if len(lookups.equally_long(findings)) == len(findings.mixes):
+    if len(findings.equally_long) == len(findings.mixes):
         return ""
     return (
         " With equal epochs: as many tokens of the primary as the original mix has, and so another total; such a mix is shown "

@@ -32,13 +32,14 @@ Keys, null where something was not measured or has no interval; numbers have 6 d
 Where the peak lies in the last quarter (`peak_in_end`), the decline is from the best checkpoint before it.
 """
 
+import dataclasses
 import itertools
 
-from babel_jax import lookups
 from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.evolution.stages import Stages
 from babel_jax.findings import Findings, LanguageFindings
 from babel_jax.optimum.laws import Law
+from babel_jax.report.course import Course, course
 from babel_jax.report.plain import plain
 from babel_jax.statistics import Estimate
 from babel_jax.verdicts import Verdict
@@ -83,10 +84,10 @@ def summary(findings: Findings, verdicts: list[Verdict]) -> dict:
 def _language(here: LanguageFindings) -> dict:
     curves, found, control = here.curves, here.stages, here.control
     step, share = curves.peak_step, curves.knowledge.get("continual")
-    known = lookups.course(share, step)
+    known = course(share, step)
     return {
         "accuracy": {
-            "start": lookups.course(curves.accuracy.get(("continual", curves.new, "all")), step).start,
+            "start": course(curves.accuracy.get(("continual", curves.new, "all")), step).start,
             "peak": {"step": step, **_with_ci(found and found.peak)},
             "end": _with_ci(found and found.plateau),
             "decline": _with_ci(found and found.decline),
@@ -117,15 +118,18 @@ def _working_language(here: LanguageFindings) -> dict:
     lens = [curves.lens.get((run, "primary_share_pair"), []) for run in ("continual", "control")]
     layers = []
     for layer, (continual, control) in enumerate(itertools.zip_longest(*lens)):
-        share = lookups.course(continual, step).shares()
-        layers.append({"layer": layer + 1, **share, "control_end": lookups.course(control, step).end})
-    return lookups.course(curves.working_language.get("continual"), step).shares() | {"layers": layers}
+        share = _primary_share(course(continual, step))
+        layers.append({"layer": layer + 1, **share, "control_end": course(control, step).end})
+    return _primary_share(course(curves.working_language.get("continual"), step)) | {"layers": layers}
+
+
+def _primary_share(share: Course) -> dict:
+    return {f"primary_share_{at}": value for at, value in dataclasses.asdict(share).items()}
 
 
 def _neurons(here: LanguageFindings, definition: str) -> dict:
     continual, control = (
-        lookups.course(here.curves.neurons.get((run, definition)), here.curves.peak_step)
-        for run in ("continual", "control")
+        course(here.curves.neurons.get((run, definition)), here.curves.peak_step) for run in ("continual", "control")
     )
     return {"peak": continual.peak, "end": continual.end, "control_end": control.end}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from babel_jax import lookups, run_names
+from babel_jax import run_names
 from babel_jax.evolution.mixes import MACRO
 from babel_jax.findings import Findings, LanguageFindings
 from babel_jax.statistics import Estimate
@@ -93,18 +93,18 @@ def proposals(findings: Findings) -> Table:
 
 def mixes(findings: Findings) -> Table:
     """One row a from-scratch mix (without the swarm), the best first: scores, and the difference to the original mix."""
-    score, reference = lookups.main_score(findings), lookups.original_name(findings)
+    score, reference = findings.main_score, findings.original_name
     shown = [mix for mix in findings.mixes if not mix.run_name.is_swarm]
     shown = sorted(shown, key=lambda mix: -mix.estimate(score).value)
     languages = list(shown[0].score) if shown else []
     rows = []
     for mix in shown:
-        pair = lookups.against_original(findings, mix.name)
-        held = lookups.guard(findings, mix.name).passes if pair else None
+        pair = findings.against_original(mix.name)
+        held = findings.guard(mix.name).passes if pair else None
         rows.append(
             (
                 "original" if mix.name == reference else mix_title(mix.name),
-                percent(lookups.new_share(findings, mix), 1),
+                percent(findings.new_share(mix), 1),
                 *(percent(mix.estimate(each).value, 1) for each in (*languages, MACRO)),
                 points(pair, "+") if pair else "",
                 p_value(pair.p_holm).removeprefix(", p ").removeprefix("= ") if pair else "",
@@ -123,7 +123,7 @@ def predicted(findings: Findings) -> Table:
     cells = {
         (row.name, row.language): f"{percent(row.predicted)}: {share(Estimate(row.measured, row.ci))}" for row in shown
     }
-    reference = lookups.original_name(findings)
+    reference = findings.original_name
     rows = tuple(
         ("original" if name == reference else mix_title(name), *(cells.get((name, one), "") for one in languages))
         for name in dict.fromkeys(row.name for row in shown)

@@ -2,10 +2,11 @@
 
 import math
 
-from babel_jax import lookups, words
+from babel_jax import words
 from babel_jax.evolution.mixes import MACRO
 from babel_jax.evolution.stages import Stages
 from babel_jax.findings import Findings, LanguageFindings
+from babel_jax.report.course import course
 from babel_jax.statistics import Estimate
 
 WIDTH = 80
@@ -33,13 +34,11 @@ def _of_language(here: LanguageFindings) -> list[tuple]:
     """(name, numbers, and what stands beside them) of each line."""
     curves, found, depends = here.curves, here.stages, here.dependence
     step, knowledge = curves.peak_step, curves.knowledge.get("continual")
-    start = lookups.course(curves.accuracy.get(("continual", curves.new, "all")), step).start
+    start = course(curves.accuracy.get(("continual", curves.new, "all")), step).start
     peak, end = (found.peak.value, found.plateau.value) if found else (None, None)
-    share = lookups.course(knowledge, step)
-    lens = lookups.course(curves.working_language.get("continual"), step)
-    neurons, beside = (
-        lookups.course(curves.neurons.get((run, "functional")), step) for run in ("continual", "control")
-    )
+    share = course(knowledge, step)
+    lens = course(curves.working_language.get("continual"), step)
+    neurons, beside = (course(curves.neurons.get((run, "functional")), step) for run in ("continual", "control"))
     since = "an earlier checkpoint" if found and found.peak_in_end else "the peak"
     return [
         ("accuracy: start, peak, end", _join(start, peak, end), _ci(found and found.plateau.ci)),
@@ -84,7 +83,7 @@ def _stages(found: Stages | None) -> str:
 
 def _of_mixes(findings: Findings) -> list[str]:
     """The mixes by score, the best ones and those that the optimiser asks for."""
-    score = lookups.main_score(findings)
+    score = findings.main_score
     shown = [mix for mix in findings.mixes if not mix.run_name.is_swarm]  # those have one seed each
     shown.sort(key=lambda mix: -mix.estimate(score).value)
     of = "mean accuracy" if score == MACRO else f"{words.language_name(score)} accuracy"
@@ -92,7 +91,7 @@ def _of_mixes(findings: Findings) -> list[str]:
     for place, mix in enumerate(shown):
         if place >= BEST and not mix.run_name.is_optimised:
             continue
-        pair = lookups.against_original(findings, mix.name)
+        pair = findings.against_original(mix.name)
         difference = f"{pair.value:+.3f} {_ci(pair.ci)}" if pair else ""
         title = words.mix_title(mix.name).replace(words.NBSP, " ")
         lines.append(f"  {title:<35.35} {_number(mix.estimate(score).value):<14} {difference}".rstrip())
