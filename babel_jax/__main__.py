@@ -12,8 +12,8 @@ import warnings
 from pathlib import Path
 
 from babel_jax import arguments as kinds
-from babel_jax import machine
-from babel_jax.errors import Parser, UserError, printable, refusal, unknown_name
+from babel_jax import limits, machine
+from babel_jax.errors import Parser, UserError, printable, refusal, shown, unknown_name
 
 VERBS = {
     "study": "the whole story: train, measure, propose a corpus, train on it, report",
@@ -112,7 +112,7 @@ def load_config(path: str, settings: list[str]):
 
     given = schema.from_python(path, "config", "configs/")
     if not isinstance(given, ConfigDict):
-        raise UserError(f"get_config() of {path} returns {schema.shown(given)}; it must return a ConfigDict.")
+        raise UserError(f"get_config() of {path} returns {shown(given)}; it must return a ConfigDict.")
     changes = plan.STUDY.check(given)
     for setting in settings:
         key, equals, text = setting.removeprefix("--config.").partition("=")
@@ -188,7 +188,7 @@ def _config_help() -> str:
 
 
 def _seed_option(parser, default: int | None = 0, whose: str | None = None) -> None:
-    parser.add_argument("--seed", type=kinds.integer(0, kinds.LARGEST_SEED), default=default, help=whose)
+    parser.add_argument("--seed", type=kinds.integer(0, limits.LARGEST_SEED), default=default, help=whose)
 
 
 def _checkpoints_option(parser, **settings) -> None:
@@ -217,13 +217,13 @@ def _study_arguments(verb: str, arguments: list[str]):
             "--jobs", type=kinds.jobs(), default=_default_jobs(), help="runs side by side (default: %(default)s)"
         )
     else:
-        parser.add_argument("--run", required=True, help="such as continual, or mix_0.5000")
+        parser.add_argument("--run", required=True, help="its name in the study, such as continual or mix_0.5000")
         _seed_option(parser, whose="which of the study's seeds (default: %(default)s)")
         parser.add_argument(
             "--mixture",
             type=kinds.place,
             metavar="FILE",
-            help="of `corpus mix` or `optimize`, for this run or --run=mix",
+            help="a mixture file of `corpus mix` or `optimize`, for this run or for --run=mix",
         )
     if verb == "train":
         parser.add_argument(
@@ -247,7 +247,7 @@ def _study_arguments(verb: str, arguments: list[str]):
 
 def _several_hosts(parser) -> None:
     several = parser.add_argument_group(
-        "several hosts", "found by itself on a TPU pod and under srun; else give all three"
+        "several hosts", "found automatically on a TPU pod and under srun; elsewhere give all three"
     )
     several.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 runs, and a free port there")
     several.add_argument(
@@ -311,7 +311,11 @@ def probe(arguments: list[str]) -> None:
     what.add_argument(
         "--prompts", type=kinds.place, help="a file of prompts of your own (JSON Lines, see probes/prompts.py)"
     )
-    what.add_argument("--identifiers", default="first", help="first, prefix or sequence (default: %(default)s)")
+    what.add_argument(
+        "--identifiers",
+        default="first",
+        help="which tokens stand for an identifier: first, prefix or sequence (default: %(default)s)",
+    )
     _steps_option(parser)
     parser.add_argument(
         "--layers",
@@ -319,34 +323,50 @@ def probe(arguments: list[str]) -> None:
         default="inner",
         help="inner, middle, or a list: 2,3 (default: %(default)s)",
     )
-    parser.add_argument("--threshold_scope", default="per_checkpoint", help="or pooled, or reference_checkpoint")
     parser.add_argument(
-        "--reference_step", type=kinds.integer(0, kinds.LARGEST_STEP), help="of threshold_scope=reference_checkpoint"
+        "--threshold_scope",
+        default="per_checkpoint",
+        help="where LAPE's thresholds come from: per_checkpoint (default), pooled or reference_checkpoint",
+    )
+    parser.add_argument(
+        "--reference_step",
+        type=kinds.integer(0, limits.LARGEST_STEP),
+        help="the checkpoint of --threshold_scope=reference_checkpoint",
     )
     parser.add_argument(
         "--definitions",
         type=kinds.names,
         default=(),
-        help="pls, centroid_type1, centroid_type2, causal: passes of their own",
+        help="also find neurons by pls, centroid_type1, centroid_type2 or causal; each takes passes of its own",
     )
     parser.add_argument(
         "--tuned_lens",
         type=kinds.integer(0, 10**6),
         default=0,
         metavar="STEPS",
-        help="train one for each checkpoint",
-    )
-    parser.add_argument("--interventions", type=kinds.names, default=(), help="zero, mean: on each language's neurons")
-    parser.add_argument(
-        "--random_sets", type=kinds.integer(1, 10**4), default=20, help="to compare them with (default: %(default)s)"
+        help="train a tuned lens with so many steps for each checkpoint (default: none)",
     )
     parser.add_argument(
-        "--restore", type=_parts, default=(), help="parts of the parameters, such as embed_table;head[3]"
+        "--interventions", type=kinds.names, default=(), help="change each language's neurons: zero, mean or both"
     )
     parser.add_argument(
-        "--restore_step", type=kinds.integer(0, kinds.LARGEST_STEP), help="the step of the run that they are taken from"
+        "--random_sets",
+        type=kinds.integer(1, 10**4),
+        default=20,
+        help="random sets of neurons to compare --interventions with (default: %(default)s)",
     )
-    parser.add_argument("--follow", action="store_true", help="go on until each run is done")
+    parser.add_argument(
+        "--restore",
+        type=_parts,
+        default=(),
+        help="take these parts of the parameters from --restore_step, such as embed_table;head[3]",
+    )
+    parser.add_argument(
+        "--restore_step",
+        type=kinds.integer(0, limits.LARGEST_STEP),
+        help="the step of the same run that --restore takes them from",
+    )
+    parser.add_argument("--follow", action="store_true", help="wait for further checkpoints until each run is done")
     _several_hosts(parser)
     parsed, settings = parser.parse_known_args(arguments)
     if settings and not parsed.config:
@@ -412,7 +432,7 @@ def convert(arguments: list[str]) -> None:
     parser.add_argument("--run", type=kinds.place, required=True, metavar="DIR", help="a run's directory")
     parser.add_argument(
         "--step",
-        type=kinds.integer(0, kinds.LARGEST_STEP),
+        type=kinds.integer(0, limits.LARGEST_STEP),
         help="write this checkpoint of the run to --huggingface; without it: read",
     )
     parsed = parser.parse_args(arguments)

@@ -70,7 +70,7 @@ def devices_of(topology: str):
     except (RuntimeError, ValueError, NotImplementedError) as error:  # from libtpu, or because there is none
         version = jax.__version__
         raise UserError(
-            f"cannot compile for '{topology}' ({_first_line(error)}); topologies are written v5e:4x4 or v5p:4x4x4, and "
+            f"cannot compile for '{topology}' ({one_line(error)}); topologies are written v5e:4x4 or v5p:4x4x4, and "
             f"libtpu comes with `pip install 'jax[tpu]=={version}'`."
         ) from error
 
@@ -160,7 +160,7 @@ def _compile(function, arguments, devices) -> dict:
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        return report | {"fits": False, "obstacle": _first_line(error)}
+        return report | {"fits": False, "obstacle": one_line(error)}
     report["compile_seconds"] = time.perf_counter() - started
     memory = compiled.memory_analysis()
     held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
@@ -195,10 +195,6 @@ def _with_roofline(report: dict) -> dict:
         "mfu": report["model_flops"] / chip.peak_bf16_flops / step,
         "mfu_without_overlap": report["model_flops"] / chip.peak_bf16_flops / sum(seconds.values()),
     }
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def executed_flops(jaxpr, devices: int) -> float:

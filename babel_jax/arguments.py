@@ -9,13 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from babel_jax import files, machine
-from babel_jax.errors import UserError, shortened
+from babel_jax.errors import UserError, shortened, written
+from babel_jax.limits import LARGEST_STEP
 
-LARGEST_SEED = 2**32 - 1  # beyond, JAX takes several seeds for one
-SEEDS = range(LARGEST_SEED + 1)
-LARGEST_STEP = 10**12
-MOST_TOKENS = 1e18  # of a corpus or a run, in any unit; sums and ratios of such amounts are still numbers
-FEWEST_TOKENS = 1e-9
 JOBS_A_CORE = 16  # more would only wait for each other, and each holds memory
 
 
@@ -44,7 +40,7 @@ def _digits(text):
 
 
 def _number(low, high, whole, read, above=False):
-    wanted = f"a {'whole ' if whole else ''}number {'above' if above else 'of at least'} {_shown(low)}"
+    wanted = f"a {'whole ' if whole else ''}number {'above' if above else 'of at least'} {written(low)}"
 
     def convert(text: str):
         try:
@@ -56,14 +52,10 @@ def _number(low, high, whole, read, above=False):
             shown = text if value is not None else repr(text)
             raise argparse.ArgumentTypeError(f"is {shortened(shown, 40)}; give {wanted}")
         if value > high:
-            raise argparse.ArgumentTypeError(f"is {shortened(text, 40)}; give at most {_shown(high)}")
+            raise argparse.ArgumentTypeError(f"is {shortened(text, 40)}; give at most {written(high)}")
         return int(value) if whole else value
 
     return convert
-
-
-def _shown(value):
-    return f"{value:g}" if value >= 1e15 else f"{int(value)}" if value == int(value) else f"{value}"
 
 
 def integers(low: int, *words: str) -> Callable[[str], tuple[int, ...] | str]:

@@ -22,7 +22,7 @@ import tensorstore as ts
 from etils import epath
 from etils.epath import backend, gpath, stat_utils
 
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, one_line
 
 # Private names of these are replaced below. In another version that could go unnoticed: s3:// would be taken for a folder.
 VERSIONS = {"orbax-checkpoint": "0.12.8", "etils": "1.15.0"}
@@ -113,7 +113,7 @@ class Buckets(backend.Backend):
             return getattr(_store("/".join(os.fspath(place).split("/")[:3])), method)(*arguments).result()
         except ValueError as error:
             raise UserError(
-                f"cannot {method} in {place}: {str(error).splitlines()[0][:300]}; what was saved is intact: mend the "
+                f"cannot {method} in {place}: {one_line(error)}; what was saved is intact: mend the "
                 "connection or the permissions, and run the same command again."
             ) from error
 

@@ -5,6 +5,7 @@ import difflib
 import errno
 import os
 import re
+import reprlib
 import sys
 from collections.abc import Iterable
 
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 _MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 LONGEST_MESSAGE = 1000  # characters; of a longer one the middle is left out
 LONGEST_NAME = 100  # of a name or value that a message quotes among other things
+LONGEST_REASON = 300  # of what a library says, likewise
 
 
 class UserError(Exception):
@@ -58,9 +60,25 @@ def shortened(text: str, longest: int) -> str:
 
 
 def quoted(value: object) -> str:
-    """A value of a user's file as a message quotes it: a list or an object only by its kind."""
+    """A value of a JSON file as a message quotes it: a list or an object only by its kind."""
     kinds = {dict: "an object", list: "a list", tuple: "a list", bool: str(value).lower(), type(None): "null"}
-    return kinds.get(type(value)) or shortened(repr(value), LONGEST_NAME)
+    return kinds.get(type(value)) or shown(value)
+
+
+def shown(value: object) -> str:
+    """A value of Python as a message quotes it: its repr in one line, cut to what one wants to read."""
+    cut = reprlib.Repr()
+    cut.maxstring = cut.maxother = cut.maxlong = LONGEST_NAME
+    try:
+        text = " ".join(cut.repr(value).split())  # a ConfigDict's has lines
+    except Exception:  # a repr may do anything, and numbers of more than 4300 digits have none
+        text = f"a {type(value).__name__}"
+    return shortened(text, LONGEST_NAME)
+
+
+def written(number: float) -> str:
+    """A number as a message gives a bound: 1000, 0.5, 1e+18."""
+    return str(int(number)) if abs(number) < 1e15 and number == int(number) else f"{number:g}"
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UserError:
@@ -71,9 +89,9 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} '{name}'; {hint}")
 
 
-def one_line(error: BaseException) -> str:
-    """What an error of a library says, in one line."""
-    return printable(" ".join(str(error).split())) or type(error).__name__
+def one_line(error: BaseException | str) -> str:
+    """What an error of a library says, or what a program printed: the beginning of it, in one line."""
+    return printable(" ".join(str(error).split()))[:LONGEST_REASON] or type(error).__name__
 
 
 class Parser(argparse.ArgumentParser):

@@ -27,7 +27,6 @@ LONGEST_FILE_NAME, LONGEST_PATH = 255, 4096  # bytes, of Linux and of object sto
 LONGEST_SAFE_NAME = 120  # bytes; leaves room for what is put before and behind it
 LARGEST_UNPACKED = 4 << 30  # bytes of a .gz that are read into memory
 MOST_DIGITS = 20  # of a whole number in JSON: a uint64 has as many
-COUNT = range(10**18 + 1)  # a shape, see `fault`: of steps, rows or tokens
 _MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _UMASK = os.umask(0)
 os.umask(_UMASK)
@@ -195,15 +194,15 @@ def decoded(content: bytes, place, hint: str) -> str:
         raise UserError(f"cannot read {place} as text ({reason}); {hint}") from None
 
 
-def parse_json(text: str):
-    """The value of a JSON text.
+def parse_json(text: str | bytes, shape=object):
+    """The value of a JSON text, of a shape (see `fault`).
 
     Raises:
-      ValueError: it is no JSON, or none that a program can rely on: NaN, a number that is too large for any use, a key
-        given twice, a thousand brackets in each other. Its message is short.
+      ValueError: it is not JSON, or none that a program can rely on: NaN, a number that is too large for any use, a key
+        given twice, a thousand brackets in each other; or it has another shape. Its message is short.
     """
     try:
-        return json.loads(
+        value = json.loads(
             text,
             object_pairs_hook=once,
             parse_constant=_no_number,
@@ -212,6 +211,9 @@ def parse_json(text: str):
         )
     except RecursionError:
         raise ValueError("too many brackets stand in each other") from None
+    if wrong := fault(value, shape):
+        raise ValueError(wrong)
+    return value
 
 
 def _refuse_half_characters(line: str, value) -> None:

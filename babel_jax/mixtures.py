@@ -5,17 +5,18 @@ becomes of them: `sources` {name: {"available", "tokens", "epochs"}}.
 """
 
 from babel_jax import arguments as kinds
-from babel_jax import files
+from babel_jax import files, limits
 from babel_jax.corpus import mixture
 from babel_jax.errors import Parser, UserError, printable, unknown_name
 from babel_jax.files import read_json, write_json
+from babel_jax.limits import COUNTS
 from babel_jax.schema import REQUIRED, Anything, Key, Number, Place, Section, Table
 
-_AMOUNT = Number(low=0, high=kinds.MOST_TOKENS)
+_AMOUNT = Number(low=0, high=limits.MOST_TOKENS)
 FILE = Section(
     {
         "stages": Key(mixture.STAGES, REQUIRED, "the mixture, as `corpus mix` and `optimize` write it"),
-        "tokens": Key(Number(low=1, high=10**18, whole=True), None, "of the run that it is for"),
+        "tokens": Key(Number(low=1, high=limits.MOST_TOKENS, whole=True), None, "of the run that it is for"),
         "steps": Key(Number(low=1, whole=True), None, "of that run, in a study"),
         "made": Key(Anything(), None, "by what, and from what"),
         "sources": Key(
@@ -27,7 +28,7 @@ FILE = Section(
 )
 STAGE = {"tokens": float, "weights": {str: float}}
 # What is read of a finished run's config.json; runs of an earlier version choose no weights themselves.
-RUN = {"stages": [STAGE], "seed": kinds.SEEDS, "online?": {"every": files.COUNT}}
+RUN = {"stages": [STAGE], "seed": limits.SEEDS, "online?": {"every": COUNTS}}
 POLICIES = ("tokens", "shares", "temperature", "unimax")
 
 
@@ -92,7 +93,7 @@ def options(arguments: list[str]):
     parser.add_argument("corpus", type=kinds.local, help="a directory that `corpus build` made")
     parser.add_argument("--policy", required=True, choices=POLICIES, help="what the weights follow")
     parser.add_argument(
-        "--tokens", required=True, type=kinds.count(1, int(kinds.MOST_TOKENS)), help="tokens of the run, such as 2e9"
+        "--tokens", required=True, type=kinds.count(1, limits.MOST_TOKENS), help="tokens of the run, such as 2e9"
     )
     parser.add_argument("--shares", default="", metavar="NAME=WEIGHT,…", help="of --policy=shares")
     parser.add_argument(

@@ -6,12 +6,11 @@ from types import MappingProxyType
 
 from ml_collections import ConfigDict
 
-from babel_jax import candidates, files, mixtures
-from babel_jax.arguments import MOST_TOKENS
+from babel_jax import candidates, files, mixtures, run_names
 from babel_jax.corpus.material import material as corpus_material
 from babel_jax.errors import UserError, unknown_name
-from babel_jax.evolution import measured
 from babel_jax.languages import LANGUAGES
+from babel_jax.limits import MOST_TOKENS
 from babel_jax.material import Material
 from babel_jax.optimum import algorithm1
 from babel_jax.organism import world
@@ -197,8 +196,10 @@ def language_of(config: ConfigDict, name: str) -> str | None:
     languages = new_languages(config)
     if role_of(name) not in PER_LANGUAGE:
         return None
-    language = measured.language_of(name, languages)
-    if language is None:
+    if len(languages) == 1:
+        return languages[0]
+    language = run_names.parse(name, languages).language
+    if not language:
         raise unknown_name("run", name, [run_name(config, role_of(name), language) for language in languages])
     return language
 

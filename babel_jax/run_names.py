@@ -20,6 +20,7 @@ EQUAL_EPOCHS = "_equal_epochs"
 SWARM = "swarm_"
 ALGORITHM1 = "algorithm1_"
 SCHEDULE = "schedule"
+ADO = "ado"
 _SHARE = re.compile(r"[01](\.[0-9]{1,4})?")  # names have four digits
 
 
@@ -55,6 +56,11 @@ class RunName:
     def is_swarm(self) -> bool:
         """Whether it is one of the random mixes that a mixing law is fitted to; each is trained with one seed."""
         return self.role == "mix" and self.candidate.startswith(SWARM)
+
+    @property
+    def is_online(self) -> bool:
+        """Whether it is the mix that chooses its weights while it trains."""
+        return self.role == "mix" and self.candidate == ADO
 
     @property
     def is_share(self) -> bool:

@@ -13,7 +13,6 @@ import dataclasses
 import inspect
 import numbers
 import re
-import reprlib
 import runpy
 import shutil
 import textwrap
@@ -25,8 +24,8 @@ from typing import Any, Protocol
 from ml_collections import ConfigDict
 
 from babel_jax import files
-from babel_jax.arguments import LARGEST_SEED
-from babel_jax.errors import UserError, one_line, unknown_name
+from babel_jax.errors import UserError, one_line, shown, unknown_name, written
+from babel_jax.limits import LARGEST_SEED
 
 REQUIRED = object()  # in place of a default: the key must be given
 MOST_WHOLE = 2**31 - 1  # what a device counts with
@@ -100,12 +99,12 @@ class Number:
 
     @property
     def wants(self) -> str:
-        other = "".join(f"{_written(value)} or " for value in self.also)
+        other = "".join(f"{written(value)} or " for value in self.also)
         noun = f"{other}a whole number" if self.whole else f"{other}a number"
         if self.low is not None and self.high is not None:
-            return f"{noun} from {_written(self.low)} to {_written(self.high)}"
+            return f"{noun} from {written(self.low)} to {written(self.high)}"
         named = (("of at least", self.low), ("above", self.above), ("below", self.below), ("of at most", self.high))
-        bounds = " and ".join(f"{words} {_written(bound)}" for words, bound in named if bound is not None)
+        bounds = " and ".join(f"{words} {written(bound)}" for words, bound in named if bound is not None)
         return f"{noun} {bounds}" if bounds else noun
 
     def takes(self, value) -> bool:
@@ -125,7 +124,7 @@ class Number:
         )
         if not fits and not (value in self.also and (integer or not self.whole)):
             beyond = self.high is None and value > most
-            raise at.wrong(value, f"{self.wants} and at most {_written(most)}" if beyond else self.wants)
+            raise at.wrong(value, f"{self.wants} and at most {written(most)}" if beyond else self.wants)
         return int(value) if integer and abs(value) < 2**63 else float(value)  # longer ones are no numbers in JSON
 
 
@@ -406,23 +405,8 @@ def merged(base: dict, more: dict) -> dict:
     return found
 
 
-def shown(value) -> str:
-    """A value for an error: its repr, cut to what one wants to read."""
-    cut = reprlib.Repr()
-    cut.maxstring = cut.maxother = cut.maxlong = 60
-    try:
-        text = " ".join(cut.repr(value).split())  # a ConfigDict's has lines
-    except Exception:  # a repr may do anything, and numbers of more than 4300 digits have none
-        text = f"a {type(value).__name__}"
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _name(key) -> str:
     return key if isinstance(key, str) and key.isprintable() and len(key) <= 60 else shown(key)
-
-
-def _written(number: float) -> str:
-    return str(number) if isinstance(number, int) else f"{number:g}"
 
 
 def _plain(table) -> dict:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 import babel_jax
 from babel_jax import candidates, files, findings, machine, measurements, mixtures, plan, report
 from babel_jax.errors import UserError, printable, refusal
-from babel_jax.evolution import measured, stages
+from babel_jax.evolution import rows, stages
 from babel_jax.files import content_hash, read_json, write_json
 from babel_jax.material import Material
 from babel_jax.measuring import diagnostics
@@ -78,8 +78,8 @@ def execute(
     if plan.role_of(name) in ("continual", "control") and material.problems:
         peak = None
         if plan.role_of(name) == "continual":
-            solved = measured.solved(measurements.read(directory / name), name, material.new)
-            peak = int(solved["steps"][stages.pooled_curve_C(solved["solved"]).argmax()])
+            judged = rows.solved(measurements.read(directory / name), name, material.new)
+            peak = int(judged.steps[stages.peak(judged.solved)])
             measure.measure_patches(directory / name, name, run, material, peak)
         names = world.World(plan.world_config(config), seed).tokens
         diagnostics.measure(directory / name, name, run, material, base_LxNxF, peak, names)
@@ -304,7 +304,7 @@ def run(config: ConfigDict, workdir, jobs: int):
     _check_runs(config, _plain_runs(config), workdir)
     found = {}
     if "mix" in config.runs:
-        found = candidates.unmeasured(config.candidates, config.swarm * len(config.seeds), *_mixes_of(config))
+        found = candidates.unmeasured(config.candidates, config.swarm * len(config.seeds), _mixes_of(config))
         _check_runs(config, [f"mix_{name}" for name in found], workdir, mixes=found)
     with locked(workdir):
         check_same_config(workdir, run_config.plain(config))
@@ -315,7 +315,7 @@ def run(config: ConfigDict, workdir, jobs: int):
         write_json(workdir / "study.json", _description(config, tasks, workdir, seconds))
         wanted = [name for name in config.candidates if candidates.is_measured(name)]
         if wanted and "mix" in config.runs:
-            found = candidates.measured(findings.of_study(workdir), wanted, *_mixes_of(config))
+            found = candidates.measured(findings.of_study(workdir), wanted, _mixes_of(config))
             _write_mixtures(config, workdir, found)
             _check_runs(config, [f"mix_{name}" for name in found], workdir)
             tasks += [(seed, f"mix_{name}") for name in found for seed in config.seeds]
@@ -371,14 +371,14 @@ def _in_order(config, names_of: dict[int, list[str]]) -> list[tuple]:
     return [(seed, name) for name in names for seed in config.seeds if name in names_of[seed]]
 
 
-def _mixes_of(config) -> tuple[dict, int, int]:
-    """What candidates are made from: the original amounts, the steps of a mix, tokens of a step."""
+def _mixes_of(config) -> candidates.Original:
+    """What candidates are made from."""
     name = algorithm1.mix_name(plan.original_share(config))
     run, material = (
         plan.make_run_config(config, name, config.seeds[0]),
         _cached_materials(config, config.seeds[0], name)[0],
     )
-    return plan.original_weights(config), run.steps, run.batch_size * material.max_length
+    return candidates.Original(plan.original_weights(config), run.steps, run.batch_size * material.max_length)
 
 
 def _write_mixtures(config, workdir, found: dict[str, dict]) -> None:
@@ -388,8 +388,8 @@ def _write_mixtures(config, workdir, found: dict[str, dict]) -> None:
     for name, candidate in found.items():
         file = workdir / "mixtures" / f"{name}.json"
         if not file.exists():
-            made = mixtures.compose(candidate["made"], candidate["stages"], available, candidate["tokens"])
-            mixtures.write(file, made | {"steps": candidate["steps"]})
+            made = mixtures.compose(candidate.made, candidate.stages, available, candidate.tokens)
+            mixtures.write(file, made | {"steps": candidate.steps})
 
 
 def _run_all(config, workdir, tasks, jobs, seconds) -> None:

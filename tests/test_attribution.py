@@ -9,6 +9,7 @@ from helpers import loud, python
 from babel_jax.errors import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig
 from babel_jax.probes import alignment, attribution
+from babel_jax.probes.prompts import identifier_set
 from babel_jax.training.loss import segments
 
 CONFIG = DecoderConfig(vocab_size=24, width=16, layers=2, heads=2, ffn_width=20, max_length=8, tied_head=False)
@@ -255,8 +256,8 @@ def test_answers_of_either_language_and_single_ids():
     primary = causal(answer="primary")
     np.testing.assert_allclose(primary["log_prob_N"], log_probs(PARAMS, SLOTS, "primary_ids"), atol=1e-5)
     single = {"new_id": np.array([4, 5]), "primary_id": np.array([6, 7])}
-    assert attribution._identifier_ids(single, "new").tolist() == [[4], [5]]
-    assert attribution._identifier_ids(single | {"primary_ids": np.array([[8, -1]])}, "primary").tolist() == [[8, -1]]
+    assert identifier_set(single, "new").tolist() == [[4], [5]]
+    assert identifier_set(single | {"primary_ids": np.array([[8, -1]])}, "primary").tolist() == [[8, -1]]
 
 
 def test_one_executable_for_all_checkpoints_and_shortlists():

@@ -44,7 +44,7 @@ def planted(change, seeds=2) -> pd.DataFrame:
 
 
 def analysed(frame) -> Findings:
-    return findings.of_rows(synthetic_study.description(frame), frame, synthetic_study.mixture_files())
+    return findings.of_rows(findings.facts(synthetic_study.description(frame)), frame, synthetic_study.mixture_files())
 
 
 def answers(value, run="", language=None):
@@ -182,9 +182,9 @@ def test_the_peak_minus_the_end_is_the_decline(draw):
     generator = np.random.default_rng(draw)
     height_C = generator.uniform(0, 1, 10) if draw % 2 else np.full(10, 0.5)
     solved = [(generator.uniform(size=(10, 20)) < height_C[:, None]).astype(float) for _ in range(1 + draw % 3)]
-    found = stages.verdict(range(10), solved)
-    if not found["peak_in_end"]:
-        assert found["peak"]["value"] - found["plateau"]["value"] == pytest.approx(found["decline"]["value"])
+    found = stages.find(range(10), solved)
+    if not found.peak_in_end:
+        assert found.peak.value - found.plateau.value == pytest.approx(found.decline.value)
 
 
 def test_a_study_that_solves_nothing_has_a_report_and_no_corpus(tmp_path, capsys):

@@ -168,7 +168,7 @@ def test_parts_may_be_missing(missing, findings):
 def test_a_single_checkpoint_is_no_curve():
     frame = synthetic_study.planted(seeds=2, problems=20, layers=2, steps=np.array([0]))
     frame = frame[~frame["run"].str.startswith("mix_") & ~frame["probe"].isin(["intervention", "patch"])]
-    findings = found_in.of_rows(synthetic_study.description(frame), frame)
+    findings = found_in.of_rows(found_in.facts(synthetic_study.description(frame)), frame)
     for name in (*figures.OF_A_LANGUAGE, "story"):
         assert drawn(findings, name) is None, name
 

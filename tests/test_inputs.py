@@ -52,6 +52,27 @@ def test_an_error_is_one_printable_line_whatever_it_quotes():
     assert str(errors.unknown_name("key", "x" * 10**6, ["y"])).count("x") <= errors.LONGEST_NAME
 
 
+def test_what_is_quoted_is_short_and_in_one_line():
+    class Broken:
+        def __repr__(self):
+            raise KeyError
+
+    assert (errors.quoted({"a": 1}), errors.quoted(None), errors.quoted(True)) == ("an object", "null", "true")
+    assert (errors.shown({"a": 1}), errors.shown(None), errors.shown((0, 0))) == ("{'a': 1}", "None", "(0, 0)")
+    for value in ("x" * 10**6, [[["\n"] * 99] * 99] * 99, Broken(), 10**5000):
+        assert len(errors.shown(value)) <= errors.LONGEST_NAME and "\n" not in errors.shown(value)
+    told = errors.one_line(ValueError("two\nlines \x1b " + "x" * 1000))
+    assert told.startswith("two lines \\x1b xx") and len(told) == errors.LONGEST_REASON
+    assert (errors.one_line(ValueError()), errors.one_line("a\nb")) == ("ValueError", "a b")
+    assert [errors.written(bound) for bound in (1000, 1e6, 0.5, 10**18, 1e-20)] == [
+        "1000",
+        "1000000",
+        "0.5",
+        "1e+18",
+        "1e-20",
+    ]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -46,7 +46,9 @@ def grid(steps, layers=2) -> dict:
 def written(tmp_path_factory):
     """index.html of a study of two new languages, with the figures that the page's own work shows on."""
     frame = synthetic_study.planted(seeds=2, problems=40, layers=2, steps=synthetic_study.STEPS[::3], new=NEW)
-    findings = found_in.of_rows(synthetic_study.description(frame, new=NEW), frame, synthetic_study.mixture_files(NEW))
+    findings = found_in.of_rows(
+        found_in.facts(synthetic_study.description(frame, new=NEW)), frame, synthetic_study.mixture_files(NEW)
+    )
     languages = {
         name: changed(here, lens_grid=grid(here.curves.accuracy["continual", name, "all"].steps.tolist()))
         for name, here in findings.languages.items()

@@ -3,10 +3,10 @@ import re
 import numpy as np
 import pytest
 import synthetic_study
-from babel_jax.evolution.curve import Point
 from synthetic_study import changed, mix_named, with_mix
 
 from babel_jax import words
+from babel_jax.evolution.curve import Point
 from babel_jax.evolution.diagnostics import Causes, CausesVerdict
 from babel_jax.statistics import Effect, Estimate
 from babel_jax.verdicts import MISSING, NOT_TESTED, OPEN, REFUTED, SUPPORTED, UNTESTED, verdicts

@@ -16,9 +16,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from babel_jax.arguments import MOST_TOKENS
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.files import content_hash, read_json
+from babel_jax.limits import MOST_TOKENS
 from babel_jax.material import RowSource
 from babel_jax.schema import REQUIRED, Key, Many, Number, Section, Table
 

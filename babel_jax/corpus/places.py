@@ -15,8 +15,7 @@ from pathlib import Path
 import fsspec
 import pyarrow as pa
 
-from babel_jax import errors
-from babel_jax.errors import UserError
+from babel_jax.errors import UserError, one_line
 
 LARGEST_FILE = 1_000_000  # bytes; of a larger file only the size is needed (clean.py drops it)
 BLOCK = 1 << 20
@@ -212,8 +211,3 @@ def understood(place: str) -> Iterator[None]:
         else:
             raise
         raise UserError(f"cannot read {place} ({one_line(error)}); {hint}") from error
-
-
-def one_line(error) -> str:
-    """What an error says, short and in one line."""
-    return errors.one_line(error)[:300]

@@ -13,8 +13,8 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from babel_jax.corpus.archives import LARGEST_RATIO, RATIO_FROM, Bomb, unpacked
-from babel_jax.corpus.places import BLOCK, LARGEST_FILE, is_url, one_line, opened
-from babel_jax.errors import UserError, quoted, unknown_name
+from babel_jax.corpus.places import BLOCK, LARGEST_FILE, is_url, opened
+from babel_jax.errors import UserError, one_line, quoted, unknown_name
 
 JSON_LINES = tuple(kind + packed for kind in (".jsonl", ".ndjson", ".json") for packed in ("", ".gz", ".zst"))
 LONGEST_JSON_LINE = 8 * LARGEST_FILE  # a character takes six bytes at most (\u0000), and there are other columns

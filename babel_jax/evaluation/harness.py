@@ -334,15 +334,11 @@ class JsonLines:
     def _record(self, number: int, line: bytes) -> dict:
         """Only a last line can be torn by whoever wrote it; any other one was damaged since."""
         try:
-            record = json.loads(line)
-            wrong = files.fault(record, WRITTEN)
-        except (ValueError, RecursionError) as error:
-            wrong = one_line(error)
-        if wrong:
+            return files.parse_json(line, WRITTEN)
+        except ValueError as error:
             raise UserError(
-                f"{self.path}, line {number}, is damaged: {wrong}; delete the file to write all of it again."
-            )
-        return record
+                f"{self.path}, line {number}, is damaged: {one_line(error)}; delete the file to write all of it again."
+            ) from error
 
     def append(self, records: list[dict]) -> None:
         self.records += records

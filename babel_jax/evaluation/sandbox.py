@@ -752,7 +752,7 @@ def remove_tree(place: Path | str) -> None:
         removed = subprocess.run(["rm", "-rf", "--", place], capture_output=True, env={"PATH": PATH})
         if removed.returncode:
             why = removed.stderr.decode(errors="replace")
-            raise SandboxError(f"cannot remove what a program left: {' '.join(why.split())[:300]}")
+            raise SandboxError(f"cannot remove what a program left: {one_line(why)}")
 
 
 def _files_of(uid: int) -> set[str]:

@@ -15,6 +15,7 @@ from babel_jax import statistics
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.model import decoder, placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, Edit, TapRequest, compute_params
+from babel_jax.probes.prompts import identifier_set
 from babel_jax.probes.subject import row_batches
 from babel_jax.training.loss import segments, token_loss
 
@@ -195,7 +196,7 @@ def causal_scores(
     held = {
         "tokens": np.asarray(slots["tokens"], np.int32),
         "positions": np.asarray(slots["position"], np.int32)[:, None],
-        "ids": _identifier_ids(slots, answer),
+        "ids": identifier_set(slots, answer),
         "weight": np.ones(len(slots["tokens"]), np.float32),
     }
     N = len(held["tokens"])
@@ -250,10 +251,3 @@ def causal_scores(
         "neuron_Sx2": neuron_Sx2,
         "effect_SxN": effect_SxN,
     }
-
-
-def _identifier_ids(slots: dict, answer: str):
-    """The ids of each slot's identifier, [N, M]: a set, or the one id of slots without sets."""
-    if f"{answer}_ids" in slots:
-        return np.asarray(slots[f"{answer}_ids"], np.int32)
-    return np.asarray(slots[f"{answer}_id"], np.int32)[:, None]

@@ -36,6 +36,7 @@ from babel_jax.model.decoder import (
 )
 from babel_jax.model.placement import jitted, on_devices
 from babel_jax.model.sharding import constrain, path_name
+from babel_jax.probes.prompts import SIDES, identifier_set
 from babel_jax.probes.subject import row_batches
 from babel_jax.training.loss import segments, token_losses
 
@@ -492,12 +493,10 @@ def loss_inputs(config: DecoderConfig, heldout: dict, document_end: int) -> dict
 
 def slot_inputs(config: DecoderConfig, slots: dict, right: str) -> dict:
     """Rows of the slot pass. `right`: whose identifier is the right one, "primary" or "new"."""
-    sets = {}
-    for name in ("primary", "new"):
-        ids = slots[f"{name}_ids"] if f"{name}_ids" in slots else np.asarray(slots[f"{name}_id"])[:, None]
-        sets[name] = np.asarray(ids, np.int32)
-        if not (sets[name] >= 0).any(axis=1).all():
-            raise UserError(f"a slot has no identifier of the {name} language; leave such slots out.")
+    sets = {side: identifier_set(slots, side) for side in SIDES}
+    for side, ids_NxM in sets.items():
+        if not (ids_NxM >= 0).any(axis=1).all():
+            raise UserError(f"a slot has no identifier of the {side} language; leave such slots out.")
     tokens_NxT = checked_tokens(config, slots["tokens"])
     position_N = checked_positions(tokens_NxT, np.asarray(slots["position"])[:, None])[:, 0]
     return {"tokens": tokens_NxT, "position": position_N, "right": sets[right]} | sets

@@ -13,6 +13,7 @@ from babel_jax import statistics
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.model import decoder
 from babel_jax.model.sharding import constrain
+from babel_jax.probes.prompts import SIDES, identifier_set
 
 TOPK = (5, 10)
 
@@ -76,16 +77,9 @@ def _ranks(logits_BxPxV, candidates_BxPxC, id_BxPxC):
     return jnp.moveaxis(rank_CxBxP, 0, -1)
 
 
-def identifier_set(slots: dict, side: str) -> np.ndarray:
-    """The token ids that stand for the identifier of one language ("primary" or "new"), [N, M], -1 padded."""
-    if f"{side}_ids" in slots:
-        return np.asarray(slots[f"{side}_ids"], np.int32)
-    return np.asarray(slots[f"{side}_id"], np.int32)[:, None]
-
-
 def slot_candidates(slots: dict) -> np.ndarray:
     """The candidates of each slot, int32 [N, 2 M]: the primary's set, then the new language's, each -1 padded to M."""
-    sets = [identifier_set(slots, side) for side in ("primary", "new")]
+    sets = [identifier_set(slots, side) for side in SIDES]
     M = max(ids_NxM.shape[1] for ids_NxM in sets)
     return np.concatenate(
         [np.pad(ids_NxM, ((0, 0), (0, M - ids_NxM.shape[1])), constant_values=-1) for ids_NxM in sets], axis=1
@@ -235,7 +229,7 @@ def _shares(results, slots):
     if "argmax_LxN" in results:
         argmax_LxN = np.asarray(results["argmax_LxN"])
         is_primary_LxN, is_new_LxN = (
-            (argmax_LxN[..., None] == identifier_set(slots, side)).any(axis=-1) for side in ("primary", "new")
+            (argmax_LxN[..., None] == identifier_set(slots, side)).any(axis=-1) for side in SIDES
         )
         parts["primary_share_argmax"] = (is_primary_LxN, is_primary_LxN | is_new_LxN)
         parts["argmax_coverage"] = (is_primary_LxN | is_new_LxN, ones_LxN)
@@ -245,7 +239,7 @@ def _shares(results, slots):
 def _ranked_shares(results, topk):
     if "primary_rank_LxN" not in results:
         return {}
-    primary_LxN, new_LxN = (np.asarray(results[f"{side}_rank_LxN"]) for side in ("primary", "new"))
+    primary_LxN, new_LxN = (np.asarray(results[f"{side}_rank_LxN"]) for side in SIDES)
     parts = {}
     for k in topk:
         hit_LxN = np.minimum(primary_LxN, new_LxN) < k

@@ -175,6 +175,13 @@ def _padded(lists: Iterable[list[int]], width: int):
     return np.array(padded, np.int32).reshape(-1, width)
 
 
+def identifier_set(slots: dict, side: str) -> np.ndarray:
+    """The token ids that stand for the identifier of one language ("primary" or "new"), [N, M], -1 padded."""
+    if f"{side}_ids" in slots:
+        return np.asarray(slots[f"{side}_ids"], np.int32)
+    return np.asarray(slots[f"{side}_id"], np.int32)[:, None]
+
+
 def sequence_rows(slots: dict) -> dict:
     """Rows in which the identifiers' tokens are read one after another: each slot's primary one, then each slot's new one.
 

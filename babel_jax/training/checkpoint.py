@@ -23,6 +23,7 @@ from jax.experimental import multihost_utils
 
 from babel_jax import files
 from babel_jax.errors import UserError, one_line
+from babel_jax.limits import COUNTS
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.training import checksums
 
@@ -46,12 +47,12 @@ ROOM_TO_SPARE = 2**20  # bytes for what Orbax writes beside the arrays
 SAME_WEIGHTS = ("dtype", "remat", "attention")  # fields of a model that do not change what its parameters mean
 METADATA = {  # the shape of a checkpoint's metadata file
     "model": files.shape_of(DecoderConfig),
-    "step": files.COUNT,
-    "tokens": files.COUNT,
-    "tokens_by_language": {str: files.COUNT},
+    "step": COUNTS,
+    "tokens": COUNTS,
+    "tokens_by_language": {str: COUNTS},
     "started": float,
     "seconds?": {str: float},
-    "rows_drawn?": {str: files.COUNT},
+    "rows_drawn?": {str: COUNTS},
     "version?": str,
 }
 SEAL = ("checksums", "hash")  # what `save` adds to the metadata
@@ -167,7 +168,7 @@ class Checkpoints:
             yield
         except (OSError, ValueError) as error:  # TensorStore reports a full disk or a lost bucket as a ValueError
             raise UserError(
-                f"cannot write checkpoint {step} to {self.directory}: {_first_line(error)}; earlier checkpoints are "
+                f"cannot write checkpoint {step} to {self.directory}: {one_line(error)}; earlier checkpoints are "
                 "intact: free space, or mend the permissions or the connection, and run the same command again."
             ) from error
 
@@ -231,7 +232,7 @@ class Checkpoints:
         if not _everywhere(error is None):  # before all hosts compute together
             if isinstance(error, UserError):
                 raise error
-            raise self._unreadable(step, _first_line(error) if error else "on another host") from error
+            raise self._unreadable(step, one_line(error) if error else "on another host") from error
         if "checksums" in sealed:
             self._compare(step, checksums.of_tree(state), sealed["checksums"])
         else:
@@ -301,10 +302,6 @@ def _say_unchecked(run_dir) -> None:
 def _everywhere(good: bool) -> bool:
     """True when it is true on all hosts: they must go on from the same checkpoint."""
     return good if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(good)).all())
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:300]
 
 
 def restore_params(run_dir, step: int, abstract_params: dict, model: dict) -> dict:

@@ -16,6 +16,7 @@ from babel_jax import files
 from babel_jax.corpus.mixture import LOST_STAGES, Mixture, read_stages, stages_from_config
 from babel_jax.errors import UserError
 from babel_jax.files import read_json, write_json
+from babel_jax.limits import COUNTS
 from babel_jax.material import Material
 from babel_jax.model import sharding
 from babel_jax.model.flops import flops_per_token
@@ -29,10 +30,10 @@ from babel_jax.training.runs import _beside, check_same_config, is_done, last_st
 from babel_jax.training.step import Trainer, make_trainer
 
 STOPPED = {
-    "step": files.COUNT,
+    "step": COUNTS,
     "loss": (float, type(None)),
     "grad_norm": (float, type(None)),
-    "rows": [{"source": str, "row": files.COUNT}],
+    "rows": [{"source": str, "row": COUNTS}],
 }
 HOPELESS = 64  # bad steps one after the other after which a run stops, also with bad_step="skip"
 PROFILED = range(4, 10)  # steps of a process whose trace `profile_dir` gets: after compilation and first touches

@@ -6,6 +6,7 @@ not), and both as a TensorBoard event file.
 """
 
 import collections
+import contextlib
 import json
 import logging
 import math
@@ -17,18 +18,19 @@ import numpy as np
 from babel_jax import files
 from babel_jax.corpus.mixture import Mixture
 from babel_jax.errors import UserError
+from babel_jax.limits import COUNTS
 from babel_jax.training import hosts, writers
 from babel_jax.training.clock import Clock, host_memory_bytes
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 16  # steps between rows of metrics.jsonl and messages to `progress`
 RECORD = {
-    "step": files.COUNT,
+    "step": COUNTS,
     "loss": (float, type(None)),
     "grad_norm": (float, type(None)),
     "bad?": bool,
 }  # of metrics.jsonl
-THROUGHPUT = {"step": files.COUNT, "seconds": float}  # of throughput.jsonl; more numbers by name
+THROUGHPUT = {"step": COUNTS, "seconds": float}  # of throughput.jsonl; more numbers by name
 OFFENDERS = 5  # rows that are named where no row's own loss is broken
 
 
@@ -126,7 +128,10 @@ def _records_until(path, step: int, shape: dict) -> list[dict]:
         raise UserError(
             f"cannot read {path} ({error.strerror or error}); mend the permissions, or remove it."
         ) from error
-    records = [record for record in map(_record, lines) if files.fault(record, shape) is None]
+    records = []
+    for line in lines:
+        with contextlib.suppress(ValueError):  # it is torn
+            records.append(files.parse_json(line, shape))
     records = [record for record in records if record["step"] <= step]
     lost = set(range(LOG_EVERY, step + 1, LOG_EVERY)) - {record["step"] for record in records}
     if lost and hosts.is_first():
@@ -135,11 +140,3 @@ def _records_until(path, step: int, shape: dict) -> list[dict]:
             path, len(lost), min(lost),
         )  # fmt: skip
     return records
-
-
-def _record(line: bytes):
-    """What a line of a file says; None: it is torn."""
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None

@@ -20,9 +20,9 @@ import time
 from ml_collections import ConfigDict
 
 from babel_jax import files
-from babel_jax.arguments import SEEDS
 from babel_jax.errors import LONGEST_NAME, UserError, printable, shortened
 from babel_jax.files import read_json, write_json
+from babel_jax.limits import COUNTS, SEEDS
 from babel_jax.material import Material
 from babel_jax.model import sharding
 from babel_jax.model.decoder import DecoderConfig
@@ -50,10 +50,10 @@ MAY_CHANGE = (
     "attention",
 )
 DONE = {  # the shape of the file; a run of an earlier version, or an imported one, has not counted its rows
-    "step": files.COUNT,
-    "tokens": files.COUNT,
-    "tokens_by_language?": {str: files.COUNT},
-    "sources?": ({str: {"rows": files.COUNT, "drawn": files.COUNT}}, type(None)),
+    "step": COUNTS,
+    "tokens": COUNTS,
+    "tokens_by_language?": {str: COUNTS},
+    "sources?": ({str: {"rows": COUNTS, "drawn": COUNTS}}, type(None)),
 }
 WRITE_DONE = "delete it and train that run again, which goes on from its last checkpoint and writes it anew"
 
