@@ -236,13 +236,19 @@ def _study_arguments(verb: str, arguments: list[str]):
     _several_hosts(parser)
     parsed, settings = parser.parse_known_args(arguments)
     config = load_config(parsed.config, settings)
-    from babel_jax import plan
+    from babel_jax.plan import Study
     from babel_jax.training import hosts
 
-    if verb != "study" and parsed.mixture:
-        config = plan.with_mixture(config, parsed.run, parsed.mixture)
     hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
-    return parsed, config
+    return parsed, Study(config, parsed.workdir)
+
+
+def _one_run(parsed, study):
+    """The study and the task that `train` and `evaluate` name."""
+    from babel_jax.study import Task
+
+    name = study.name(parsed.run)
+    return study.with_mixture(name, parsed.mixture) if parsed.mixture else study, Task(parsed.seed, name)
 
 
 def _several_hosts(parser) -> None:
@@ -258,14 +264,14 @@ def _several_hosts(parser) -> None:
 
 def study(arguments: list[str]) -> None:
     _use_cpu_well(threads=1)
-    parsed, config = _study_arguments("study", arguments)
+    parsed, asked = _study_arguments("study", arguments)
     from babel_jax import study as room
     from babel_jax.training import hosts, preemption
 
     if parsed.jobs > 1 and hosts.several():
         raise UserError(f"--jobs is {parsed.jobs}; several hosts train one run at a time: add --jobs=1.")
     preemption.install()
-    report = room.run(config, parsed.workdir, parsed.jobs)
+    report = room.run(asked, parsed.jobs)
     print(report.table)
     print(f"\nreport: {printable(report.page)}")
 
@@ -278,12 +284,12 @@ def corpus(arguments: list[str]) -> None:
 
 def train(arguments: list[str]) -> None:
     _use_cpu_well(threads=None)
-    parsed, config = _study_arguments("train", arguments)
+    parsed, asked = _study_arguments("train", arguments)
     from babel_jax import study as room
     from babel_jax.training import preemption
 
     preemption.install()
-    room.train_one(config, parsed.workdir, parsed.seed, parsed.run, parsed.profile, parsed.probe)
+    room.train_one(*_one_run(parsed, asked), parsed.profile, parsed.probe)
 
 
 def probe(arguments: list[str]) -> None:
@@ -379,12 +385,13 @@ def probe(arguments: list[str]) -> None:
 
     from babel_jax import texts
     from babel_jax.evaluation.generate import generate
-    from babel_jax.measuring import probe as sweep
+    from babel_jax.measuring import probe as room
+    from babel_jax.measuring import walk
     from babel_jax.training import hosts, preemption
 
     hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
     preemption.install()
-    options = sweep.Options(
+    options = room.Options(
         parsed.languages,
         parsed.steps,
         parsed.layers,
@@ -403,7 +410,7 @@ def probe(arguments: list[str]) -> None:
         prompts=parsed.prompts,
         identifiers=parsed.identifiers,
     )
-    runs = sweep.run_directories(parsed.checkpoints)
+    runs = walk.run_directories(parsed.checkpoints)
     interval = 0.5 if sys.stderr.isatty() else 15
     with tqdm(desc="probe", unit="checkpoint", dynamic_ncols=True, file=sys.stderr, mininterval=interval) as bar:
 
@@ -412,7 +419,7 @@ def probe(arguments: list[str]) -> None:
             bar.set_description(printable(message["run"]), refresh=False)
             bar.update(message["checkpoint"] - bar.n)
 
-        for place in sweep.probe(runs, read, parsed.out, options, generate, parsed.follow, progress):
+        for place in room.probe(runs, read, parsed.out, options, generate, parsed.follow, progress):
             bar.write(f"measurements: {printable(place)}/measurements", file=sys.stdout)
 
 
@@ -449,16 +456,108 @@ def evaluate(arguments: list[str]) -> None:
     if any(argument.partition("=")[0] == "--suite" for argument in arguments):
         _evaluate_suites(arguments)
         return
-    parsed, config = _study_arguments("evaluate", arguments)
+    parsed, asked = _study_arguments("evaluate", arguments)
     from babel_jax import study as room
     from babel_jax.training import preemption
 
     preemption.install()
-    room.measure_one(config, parsed.workdir, parsed.seed, parsed.run)
+    room.measure_one(*_one_run(parsed, asked))
 
 
 def _evaluate_suites(arguments: list[str]) -> None:
+    parsed = _suite_arguments(arguments)
+    from babel_jax import texts
+    from babel_jax.evaluation import harness, judge, results
+    from babel_jax.measuring import walk
+    from babel_jax.training import hosts, preemption
+
+    for other in filter(None, (parsed.against, parsed.primary_only, parsed.new_only)):
+        results.place_of(other)  # asked now, not after the judging
+    hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
+    preemption.install()
+    names = ("variant", "samples", "temperature", "top_p", "seed", "new_tokens", "k", "compat", "likelihood")
+    options = harness.Options(**{name: getattr(parsed, name) for name in names})
+    read = texts.SuiteTexts(tuple(parsed.suite), parsed.languages, parsed.corpus)
+    if parsed.checkpoints:
+        runs = walk.run_directories(parsed.checkpoints)
+    else:
+        suites = read.given()
+        given = (
+            harness.solutions(suites, options.variant)
+            if parsed.solutions
+            else harness.read_completions(parsed.completions, printable(Path(parsed.completions).stem))
+        )
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(_progress_bar())
+        bench = None
+        if hosts.is_first() and options.samples:
+            bench = judge.Bench(parsed.sandbox, parsed.jobs, _cache() / "toolchains")
+            stack.callback(bench.close)
+        session = harness.Session(parsed.out, options, bench, progress)
+        if parsed.checkpoints:
+            places = harness.evaluate_runs(runs, read, parsed.steps, session)
+        else:
+            place, missing = harness.evaluate_completions(suites, given, session)
+            if missing and hosts.is_first():
+                print(f"{missing} problems have no completion among {given.name} and are left out of the scores.")
+            places = [place]
+    if hosts.is_first():
+        for place in places:
+            _tell_results(place, parsed)
+
+
+def _tell_results(place, parsed) -> None:
+    from babel_jax.evaluation import results
+    from babel_jax.report import suites as suites_report
+
+    print(results.summary(place.folder))
+    if parsed.against:
+        print(results.compared(place.folder, parsed.against, place.suites))
+    if parsed.primary_only:
+        given = (parsed.primary_only, parsed.new_only)
+        print(results.knowledge(place.folder, *given, place.suites, *parsed.languages))
+    for figure in suites_report.build(place.folder):
+        print(f"figure: {printable(figure)}")
+
+
+@contextlib.contextmanager
+def _progress_bar():
+    """A bar on stderr; yields the function that moves it: (what is done, how many are done, of how many)."""
+    from tqdm import tqdm
+
+    interval = 0.5 if sys.stderr.isatty() else 15
+    with tqdm(desc="evaluate", unit="", dynamic_ncols=True, file=sys.stderr, mininterval=interval) as bar:
+
+        def progress(doing: str, done: int, of: int) -> None:
+            bar.total = of
+            bar.set_description(doing, refresh=False)
+            bar.update(done - bar.n)
+
+        yield progress
+
+
+def _suite_arguments(arguments: list[str]):
+    """The arguments of `evaluate --suite`, read; what contradicts each other is refused."""
     parser = _parser("evaluate")
+    _add_whose(parser)
+    _add_writing(parser)
+    _add_judging(parser)
+    _several_hosts(parser)
+    parsed = parser.parse_args(arguments)
+    parser.only_with(
+        parsed.checkpoints, "--checkpoints", *("steps", "corpus", "temperature", "top_p", "seed", "new_tokens")
+    )
+    parser.only_with(not parsed.solutions, "--checkpoints or --completions", "samples")
+    parser.only_with("temperature" in parser.given, "--temperature", "top_p", "seed")
+    parser.only_with(parsed.samples, "completions to judge, not with --samples=0", "k", "compat", "sandbox", "jobs")
+    if bool(parsed.primary_only) != bool(parsed.new_only):
+        raise UserError("the share of the primary's knowledge needs both models: --primary_only and --new_only.")
+    if parsed.primary_only and len(parsed.languages) != 2:
+        raise UserError("the share of the primary's knowledge needs --languages=PRIMARY,NEW.")
+    return parsed
+
+
+def _add_whose(parser) -> None:
     parser.add_argument(
         "--suite",
         action="append",
@@ -479,6 +578,9 @@ def _evaluate_suites(arguments: list[str]) -> None:
         help="JSON Lines of task_id and completion, made elsewhere; several for one problem are distinguished by sample: 0, 1, …",
     )
     what.add_argument("--solutions", action="store_true", help="the suites' reference solutions")
+
+
+def _add_writing(parser) -> None:
     writing = parser.add_argument_group("how they are written")
     _steps_option(writing)
     writing.add_argument(
@@ -500,6 +602,9 @@ def _evaluate_suites(arguments: list[str]) -> None:
     _seed_option(writing, whose="of the samples")
     writing.add_argument("--new_tokens", type=kinds.integer(1), default=512, help="at most (default: %(default)s)")
     writing.add_argument("--likelihood", action="store_true", help="also bits per byte of the reference solutions")
+
+
+def _add_judging(parser) -> None:
     judging = parser.add_argument_group("how they are judged")
     judging.add_argument(
         "--k", type=kinds.integers(1), default=(1,), help="numbers of tries, such as 1,10 (default: 1)"
@@ -520,80 +625,6 @@ def _evaluate_suites(arguments: list[str]) -> None:
         help="with --new_only: the share of primary's knowledge",
     )
     comparing.add_argument("--new_only", type=kinds.place, metavar="DIR")
-    _several_hosts(parser)
-    parsed = parser.parse_args(arguments)
-    parser.only_with(
-        parsed.checkpoints, "--checkpoints", *("steps", "corpus", "temperature", "top_p", "seed", "new_tokens")
-    )
-    parser.only_with(not parsed.solutions, "--checkpoints or --completions", "samples")
-    parser.only_with("temperature" in parser.given, "--temperature", "top_p", "seed")
-    parser.only_with(parsed.samples, "completions to judge, not with --samples=0", "k", "compat", "sandbox", "jobs")
-    if bool(parsed.primary_only) != bool(parsed.new_only):
-        raise UserError("the share of the primary's knowledge needs both models: --primary_only and --new_only.")
-    if parsed.primary_only and len(parsed.languages) != 2:
-        raise UserError("the share of the primary's knowledge needs --languages=PRIMARY,NEW.")
-    from tqdm import tqdm
-
-    from babel_jax import texts
-    from babel_jax.evaluation import harness, results
-    from babel_jax.measuring import probe as sweep
-    from babel_jax.report import suites as suites_report
-    from babel_jax.training import hosts, preemption
-
-    for other in filter(None, (parsed.against, parsed.primary_only, parsed.new_only)):
-        results.place_of(other)  # asked now, not after the judging
-    hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
-    preemption.install()
-    options = harness.Options(
-        **{
-            name: getattr(parsed, name) for name in ("variant", "samples", "temperature", "top_p", "seed", "new_tokens")
-        },
-        k=parsed.k,
-        compat=parsed.compat,
-        likelihood=parsed.likelihood,
-    )
-    read = texts.SuiteTexts(tuple(parsed.suite), parsed.languages, parsed.corpus)
-    if parsed.checkpoints:
-        runs = sweep.run_directories(parsed.checkpoints)
-    else:
-        suites = read.given()
-        records = (
-            harness.solutions(suites, options.variant)
-            if parsed.solutions
-            else harness.read_completions(parsed.completions)
-        )
-    interval = 0.5 if sys.stderr.isatty() else 15
-    with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(
-            tqdm(desc="evaluate", unit="", dynamic_ncols=True, file=sys.stderr, mininterval=interval)
-        )
-
-        def progress(message):
-            bar.total = message["of"]
-            bar.set_description(message["doing"], refresh=False)
-            bar.update(message["done"] - bar.n)
-
-        bench = None
-        if hosts.is_first() and options.samples:
-            bench = harness.Bench(parsed.sandbox, parsed.jobs, _cache() / "toolchains")
-            stack.callback(bench.close)
-        if parsed.checkpoints:
-            places = harness.evaluate_runs(runs, read, parsed.out, options, parsed.steps, bench, progress)
-        else:
-            name = "solutions" if parsed.solutions else printable(Path(parsed.completions).stem)
-            missing = harness.evaluate_completions(suites, records, name, parsed.out, options, bench, progress)
-            if missing and hosts.is_first():
-                print(f"{missing} problems have no completion among {name} and are left out of the scores.")
-            places = [(parsed.out, suites)]
-    if hosts.is_first():
-        for place, suites in places:
-            print(results.summary(place))
-            if parsed.against:
-                print(results.compared(place, parsed.against, suites))
-            if parsed.primary_only:
-                print(results.knowledge(place, parsed.primary_only, parsed.new_only, suites, *parsed.languages))
-            for figure in suites_report.build(place):
-                print(f"figure: {printable(figure)}")
 
 
 def optimize(arguments: list[str]) -> None:
@@ -619,7 +650,8 @@ def compile(arguments: list[str]) -> None:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={count}".strip()
     config = load_config(parsed.config, settings)
-    run, shapes = plan.shapes_of(config, parsed.run)
+    asked = plan.Study(config)
+    run, shapes = asked.shapes_of(asked.name(parsed.run))
     devices = ahead.devices_of(parsed.topology)
     fits = True
     for compiled in (ahead.compile_step, ahead.compile_probe):

@@ -65,12 +65,6 @@ def is_measured(name: str) -> bool:
     return run_names.mix(name).candidate in MEASURED
 
 
-def has_file(run: str) -> bool:
-    """Whether a run's mixture stands in a file of the study: all mixes but plain shares and the online one."""
-    name = run_names.parse(run)
-    return name.role == "mix" and bool(name.mix) and not name.is_online and not name.is_share
-
-
 def validate(names, replay=(), swarm: int = 0, sweep=()) -> None:
     """Raises a `UserError` for an unknown candidate, or one that lacks the runs it is made from."""
     for name in names:

@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from babel_jax.errors import UserError, printable, quoted, shortened
+from babel_jax.errors import UserError, one_line, printable, quoted, shortened
 
 LONGEST_FILE_NAME, LONGEST_PATH = 255, 4096  # bytes, of Linux and of object stores or less
 LONGEST_SAFE_NAME = 120  # bytes; leaves room for what is put before and behind it
@@ -283,9 +283,11 @@ def fault(value, shape, where: str = "it") -> str | None:
     """What about a JSON value is not of a shape, in a few words; None: nothing.
 
     A shape is a type (of JSON's; `float` is any finite number, `object` anything), a tuple of shapes one of which fits, a
-    list [shape of each], a table {name: shape} ("name?": it may be absent; others are free), a table {str: shape of each} or
-    a range of whole numbers.
+    list [shape of each], a table {name: shape} ("name?": it may be absent; others are free), a table {str: shape of each}, a
+    range of whole numbers or a frozenset of texts.
     """
+    if isinstance(shape, frozenset):
+        return None if isinstance(value, str) and value in shape else f"{where} is {quoted(value)}"
     if isinstance(shape, range):
         return None if type(value) is int and value in shape else f"{where} is {quoted(value)}"
     if isinstance(shape, tuple):
@@ -343,6 +345,32 @@ def json_lines(content: bytes, place, hint: str) -> Iterator[tuple[int, dict]]:
         if not isinstance(value, dict):
             raise UserError(f"{place}, line {number}: {quoted(value)} is not a JSON object; {hint}")
         yield number, value
+
+
+def whole_lines(content: bytes) -> bytes:
+    """What stands before a last line that a crash has torn."""
+    return content[: content.rfind(b"\n") + 1]
+
+
+def records(content: bytes, place, shape: dict, mend: str) -> list[dict]:
+    """The objects of JSON Lines that this program wrote itself, each of a shape, see `fault`.
+
+    Args:
+      content: whole lines.
+      place: the file, for errors.
+
+    Raises:
+      UserError: a line is damaged, as `FILE, line N, is damaged: …; mend.`
+    """
+    found = []
+    for number, line in enumerate(content.split(b"\n")[:-1], 1):
+        try:
+            found.append(parse_json(line, shape))
+        except ValueError as error:
+            raise UserError(
+                f"{place}, line {number}, is damaged: {shortened(one_line(error), 300)}; {mend}."
+            ) from error
+    return found
 
 
 def _unpacked(content: bytes, place, hint: str) -> bytes:

@@ -1,9 +1,10 @@
 """What a study is: its config, the runs that follow from it, and the config and the material of each run."""
 
 import collections
-from collections.abc import Mapping
-from types import MappingProxyType
+import os
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from babel_jax import candidates, files, mixtures, run_names
@@ -12,18 +13,17 @@ from babel_jax.errors import UserError, unknown_name
 from babel_jax.languages import LANGUAGES
 from babel_jax.limits import MOST_TOKENS
 from babel_jax.material import Material
-from babel_jax.optimum import algorithm1
+from babel_jax.measuring import study as measuring
 from babel_jax.organism import world
 from babel_jax.organism.languages import DIALECTS
+from babel_jax.run_names import PER_LANGUAGE, ROLES, RunName
 from babel_jax.schema import SEED, TOP, Choice, Key, Many, Number, Place, Section, Table, Text
 from babel_jax.training import config as run_config
+from babel_jax.training.runs import Run
 
-PER_LANGUAGE = ("continual", "control", "new_only", "replay")  # with several new languages there is one of each
-ROLES = ("primary_climb", "primary_only", *PER_LANGUAGE, "multilingual", "multilingual_optimized", "mix")
 # What a study trains on, and the languages that there are of it.
 KINDS = {"organism": ("language of the embedded world", DIALECTS), "real_code": ("language", LANGUAGES)}
-NO_MIXES = MappingProxyType({})
-ADO = "mix_ado"  # the one mix whose weights are chosen while it trains
+ADO = run_names.mix("ado")  # the one mix whose weights are chosen while it trains
 
 _SHARES = Many(Number(low=0, high=1), once=True)
 # Every key of a study's config; configs/organism.py shows how they are used.
@@ -121,131 +121,245 @@ def validate(config: ConfigDict) -> None:
             )
     if config.kind == "organism":
         world_config(config)
+    original_tokens(config)
 
 
 def _check_chain(config: ConfigDict, role: str) -> None:
     """Refuses a run that starts from itself, be it by way of others."""
     chain = [role]
-    while sources := [source for source in needs(config, chain[-1]) if source in config.runs]:
-        chain += sources
-        if sources[0] in chain[:-1]:
+    while (source := _source(config, chain[-1])) in config.runs:
+        chain.append(source)
+        if source in chain[:-1]:
             raise UserError(f"runs start from each other: {' from '.join(chain)}; change runs.{role}.init_from.")
+
+
+def _source(config: ConfigDict, role: str) -> str:
+    """The run that those of a role start from; "": from their seed."""
+    return config.runs[role].get("init_from", config.common.get("init_from", ""))
 
 
 def new_languages(config: ConfigDict) -> tuple[str, ...]:
     return tuple(name.strip() for name in config.new.split(","))
 
 
+def original_tokens(config: ConfigDict) -> dict[str, float]:
+    """The original corpus's token amounts, the primary's first.
+
+    Raises:
+      UserError: `original` does not give those of all languages, or gives others.
+    """
+    amounts, languages = config.original.to_dict(), (config.primary, *new_languages(config))
+    if set(amounts) != set(languages):
+        raise UserError(
+            f"`original` must give tokens for {', '.join(languages)}; it gives {', '.join(amounts) or 'none'}."
+        )
+    return {language: float(amounts[language]) for language in languages}
+
+
 def world_config(config: ConfigDict) -> world.WorldConfig:
     return world.WorldConfig(primary=config.primary, new=new_languages(config), **config.world.to_dict())
 
 
+class Study:
+    """A study: a config, a directory, and the runs that follow from them. What is dear to make is made once and kept.
+
+    Attributes:
+      config: see `STUDY`.
+      directory: where its runs lie, as `files.path` gives it; None for one that is only looked at.
+      languages: the new ones.
+      mixtures: {name: candidate} of those whose mixture files are still to be written to the directory.
+    """
+
+    def __init__(self, config: ConfigDict, directory: str | os.PathLike | None = None):
+        """Raises a `UserError` where the values of several keys of the config make no study."""
+        validate(config)
+        self.config = config
+        self.directory = None if directory is None else files.path(directory)
+        self.languages = new_languages(config)
+        self.mixtures: Mapping[str, candidates.Candidate] = {}
+        self._materials: dict[int, dict[str, Material]] = {}
+        self._bases: dict[int, np.ndarray] = {}
+
+    # --- its runs -------------------------------------------------------------------------------------------------------
+
+    def name(self, text: str) -> RunName:
+        """The run that a user, or the config, calls so.
+
+        Raises:
+          UserError: it is not a run of this study.
+        """
+        files.safe_name(text, "the run's name")  # its folder and its mixture file are called so
+        name = run_names.parse(text, self.languages)
+        if name.role not in self.config.runs:
+            raise unknown_name("run", text, [*self.config.runs, "mix_0.5000"])
+        language_of(name, self.languages)  # with several languages it must say one
+        if name.candidate and name.role not in ("mix", "replay"):
+            raise unknown_name("run", text, [name.role])
+        return name
+
+    def planned(self, seed: int) -> list[RunName]:
+        """The runs of one seed that need nothing that others measured, the longest chain first, each once."""
+        config, names = self.config, []
+        for role in (role for role in ROLES if role in config.runs and role not in ("mix", "replay")):
+            names += self._in_languages(RunName(role)) if role in PER_LANGUAGE else [RunName(role)]
+        for share in config.replay:
+            names += self._in_languages(RunName("replay", share=round(share, 4)))
+        if "mix" in config.runs:
+            names += [run_names.mix_of_share(share) for share in (self.original_share, *config.sweep)]
+            first = config.swarm * list(config.seeds).index(seed)
+            names += [run_names.swarm(number) for number in range(first, first + config.swarm)]
+            names += [run_names.mix(name) for name in config.candidates if not candidates.is_measured(name)]
+        return list(dict.fromkeys(names))
+
+    def _in_languages(self, name: RunName) -> list[RunName]:
+        """The run in each new language, which with several of them its name says."""
+        return [name] if len(self.languages) == 1 else [name.in_language(language) for language in self.languages]
+
+    def needs(self, name: RunName) -> list[RunName]:
+        """Runs of the same seed that must be done first."""
+        source = _source(self.config, name.role)
+        return [run_names.parse(source, self.languages)] if source else []
+
+    def run(self, name: RunName, seed: int) -> Run:
+        """One run with its config, directory and materials.
+
+        Raises:
+          UserError: it has no mixture, or its corpus is not there.
+        """
+        return Run(name, self.config_of(name, seed), self.directory_of(name, seed), self.materials_of(name, seed))
+
+    def directory_of(self, name: RunName, seed: int):
+        return self.directory and self.directory / f"seed{seed}" / str(name)
+
+    def config_of(self, name: RunName, seed: int) -> ConfigDict:
+        """The config of one run: what the study changes of a run's defaults for all and for the role, and what its name says."""
+        result = run_config.override(run_config.default(), self.config.common.to_dict(), Place("", ("common",)))
+        result = run_config.override(result, self.config.runs[name.role].to_dict(), Place("", ("runs", name.role)))
+        changes = {"seed": seed} | self._mixture(name, result)
+        if source := self.needs(name):
+            changes["init_from"] = f"../{source[0]}"
+        return run_config.override(result, changes)
+
+    def _mixture(self, name: RunName, settings: ConfigDict) -> dict:
+        """What a run's name says of its stages, and of its steps where its mixture file is for another number of tokens."""
+        if settings.mixture:
+            if name.mix and name.role == "mix":
+                raise UserError(f"run '{name}' has its mixture in its name; train --run=mix with a mixture file.")
+            return {"stages": mixtures.read(settings.mixture)["stages"]}
+        if name == ADO:
+            return {"stages": (_stage(self.original),), "online": {"every": candidates.ADO_EVERY}}
+        if name.role == "mix":
+            return self._mix(name)
+        primary, new = self.config.primary, language_of(name, self.languages)
+        if name.role == "replay":
+            share = _share_of(name)
+            return {"stages": (_stage({primary: share, new: 1 - share}),)}
+        meant = {"primary": primary}
+        if new:
+            meant |= {"new": new, "new_control": f"{new}_control"}
+        return {"stages": tuple(_named(stage, meant, name) for stage in run_config.plain(settings.stages))}
+
+    def _mix(self, name: RunName) -> dict:
+        file = self.directory and self.directory / "mixtures" / f"{name.mix}.json"
+        if file and file.exists():
+            made = mixtures.read(file)
+            if "steps" not in made:
+                raise UserError(
+                    f"{file} does not say for how many steps it is; add `steps`, or delete it to have it made again."
+                )
+            return {"stages": made["stages"], "steps": made["steps"]}
+        if candidate := self.mixtures.get(name.mix):
+            return {"stages": candidate.stages, "steps": candidate.steps}
+        share, amounts = _share_of(name), self.original
+        of_new = sum(amounts.values()) - amounts[self.config.primary]
+        weights = {language: share * amount / of_new for language, amount in amounts.items()}
+        return {"stages": (_stage(weights | {self.config.primary: 1 - share}),)}
+
+    def with_mixture(self, name: RunName, file: str) -> "Study":
+        """This study with a mixture file for the role of one run."""
+        config = self.config.copy_and_resolve_references()
+        # A new section: that of a role may be another's, too.
+        config.runs[name.role] = ConfigDict(config.runs[name.role].to_dict() | {"mixture": file})
+        return Study(config, self.directory)
+
+    def shapes_of(self, name: RunName) -> tuple[ConfigDict, dict]:
+        """A run's config and what of its material decides the shapes on the device; no corpus need be there."""
+        config, seed = self.config, self.config.seeds[0]
+        settings = self.config_of(name, seed)
+        run_config.validate(settings)
+        if config.kind == "real_code" and config.vocab_size and config.context:
+            sizes = (config.vocab_size, config.context, 0, 0)
+        else:
+            material = self.materials_of(name, seed)[0]
+            sizes = (material.vocab_size, material.max_length, material.frozen_rows, material.document_end)
+        return settings, dict(zip(("vocab_size", "max_length", "frozen_rows", "document_end"), sizes, strict=True))
+
+    # --- what it trains on, and measures with ---------------------------------------------------------------------------
+
+    @property
+    def original(self) -> dict[str, float]:
+        """The original corpus's token amounts, the primary's first."""
+        return original_tokens(self.config)
+
+    @property
+    def original_share(self) -> float:
+        """The new languages' share of the tokens of the original corpus, to the four digits that name its mix."""
+        return round(1 - self.original[self.config.primary] / sum(self.original.values()), 4)
+
+    def materials(self, seed: int) -> dict[str, Material]:
+        """For each new language what the study trains on and measures it with, for one seed."""
+        if seed not in self._materials:
+            self._materials[seed] = load_materials(self.config, seed)
+        return self._materials[seed]
+
+    def materials_of(self, name: RunName, seed: int) -> tuple[Material, ...]:
+        """What a run is measured with: its language's material, or those of all new languages."""
+        language = language_of(name, self.languages)
+        return (self.materials(seed)[language],) if language else tuple(self.materials(seed).values())
+
+    def base_activations(self, seed: int) -> np.ndarray:
+        """The primary-only run's FFN activations at the primary's slots, by which functional neurons are identified."""
+        if seed not in self._bases:
+            run = self.run(RunName("primary_only"), seed)
+            self._bases[seed] = measuring.base_activations(run)
+        return self._bases[seed]
+
+
+def language_of(name: RunName, languages: Sequence[str]) -> str | None:
+    """The new language of a run in a study of these; None for one that has to do with all of them."""
+    if name.role not in PER_LANGUAGE:
+        return None
+    if not name.language and len(languages) > 1:
+        raise unknown_name("run", str(name), [str(name.in_language(language)) for language in languages])
+    return name.language or languages[0]
+
+
+def load_material(config: ConfigDict, seed: int, run: str) -> Material:
+    """What the run of a directory that is called so is measured with; `config` need not be a whole study."""
+    languages = new_languages(config)
+    language = language_of(run_names.parse(run, languages), languages)
+    return load_materials(config, seed)[language or languages[0]]
+
+
 def load_materials(config: ConfigDict, seed: int) -> dict[str, Material]:
-    """For each new language what the study trains on and measures it with, for one seed."""
+    """For each new language what a study of this config trains on and measures it with, for one seed."""
     if config.kind == "organism":
         return world.materials(world_config(config), seed)
-    found = {
+    materials = {
         new: corpus_material(config.corpus, config.primary, new, config.heldout_rows, config.prompt_tokens)
         for new in new_languages(config)
     }
-    material = found[new_languages(config)[0]]
+    material = materials[new_languages(config)[0]]
     for name, size in (("vocab_size", material.vocab_size), ("context", material.max_length)):
         if config[name] not in (0, size):
             raise UserError(
                 f"the config wants {name}={config[name]} and the corpus {config.corpus} has {size}; build the corpus "
                 f"with that, or set --config.{name}={size}."
             )
-    return found
+    return materials
 
 
-def load_material(config: ConfigDict, seed: int, name: str = "") -> Material:
-    """What one run is measured with; without a language of its own, that of the first new language."""
-    return load_materials(config, seed)[language_of(config, name) or new_languages(config)[0]]
-
-
-def shapes_of(config: ConfigDict, name: str) -> tuple[ConfigDict, dict]:
-    """A run's config and what of its material decides the shapes on the device; no corpus need be there."""
-    check_run(config, name)
-    run = make_run_config(config, name, config.seeds[0])
-    run_config.validate(run)
-    if config.kind == "real_code" and config.vocab_size and config.context:
-        shapes = {"vocab_size": config.vocab_size, "max_length": config.context, "frozen_rows": 0, "document_end": 0}
-        return run, shapes
-    material = load_material(config, config.seeds[0], name)
-    return run, {key: getattr(material, key) for key in ("vocab_size", "max_length", "frozen_rows", "document_end")}
-
-
-def original_share(config: ConfigDict) -> float:
-    """The new languages' share of the tokens of the original corpus."""
-    amounts = config.original.to_dict()
-    if set(amounts) != {config.primary, *new_languages(config)}:
-        raise UserError(
-            f"`original` must give tokens for {', '.join((config.primary, *new_languages(config)))}; it gives "
-            f"{', '.join(amounts) or 'none'}."
-        )
-    return round(1 - amounts[config.primary] / sum(amounts.values()), 4)
-
-
-def role_of(name: str) -> str:
-    """The role of a run: the part of its name that says neither a language nor a share nor a mixture."""
-    return next((role for role in ("mix", *PER_LANGUAGE) if name == role or name.startswith(f"{role}_")), name)
-
-
-def language_of(config: ConfigDict, name: str) -> str | None:
-    """The new language of a run; None for one that has to do with all of them."""
-    languages = new_languages(config)
-    if role_of(name) not in PER_LANGUAGE:
-        return None
-    if len(languages) == 1:
-        return languages[0]
-    language = run_names.parse(name, languages).language
-    if not language:
-        raise unknown_name("run", name, [run_name(config, role_of(name), language) for language in languages])
-    return language
-
-
-def run_name(config: ConfigDict, role: str, language: str) -> str:
-    """The name of a role's run in one new language, which with several languages names it."""
-    return role if len(new_languages(config)) == 1 else f"{role}_{language}"
-
-
-def run_settings(config: ConfigDict, role: str) -> ConfigDict:
-    """A run's defaults with what the study changes for all, and what it changes for a role."""
-    result = run_config.override(run_config.default(), config.common.to_dict(), Place("", ("common",)))
-    return run_config.override(result, config.runs[role].to_dict(), Place("", ("runs", role)))
-
-
-def make_run_config(config: ConfigDict, name: str, seed: int, workdir=None, mixes: Mapping = NO_MIXES) -> ConfigDict:
-    """The config of one run: `run_settings` with the run's seed and what its name says.
-
-    `workdir`: the study's directory, where the mixture files of its candidates lie; `mixes`: {candidate's name: content} of
-    those that are still to be written.
-    """
-    role, language = role_of(name), language_of(config, name)
-    result = run_settings(config, role)
-    fixed = {"seed": seed}
-    if result.mixture:
-        if name.startswith("mix_"):
-            raise UserError(f"run '{name}' has its mixture in its name; train --run=mix with a mixture file.")
-        fixed["stages"] = mixtures.read(result.mixture)["stages"]
-    elif name == ADO:
-        fixed |= {"stages": (_stage(original_weights(config)),), "online": {"every": candidates.ADO_EVERY}}
-    elif role == "mix":
-        fixed |= _mix(config, name.removeprefix("mix_"), workdir, mixes)
-    elif role == "replay":
-        share = _share_of(name, name.removeprefix("replay").removeprefix("_").partition("_")[0])
-        fixed["stages"] = (_stage({config.primary: share, language: 1 - share}),)
-    else:
-        names = {"primary": config.primary}
-        if language:
-            names |= {"new": language, "new_control": f"{language}_control"}
-        fixed["stages"] = tuple(_named(stage, names, name) for stage in run_config.plain(result.stages))
-    if result.init_from:
-        fixed["init_from"] = f"../{result.init_from}"
-    return run_config.override(result, fixed)
-
-
-def _named(stage: dict, names: dict[str, str], run: str) -> dict:
+def _named(stage: dict, names: dict[str, str], run: RunName) -> dict:
     """A stage with the languages' names in place of those that stand for them."""
     weights = {names.get(source, source): weight for source, weight in stage["weights"].items()}
     if len(weights) < len(stage["weights"]):
@@ -259,75 +373,10 @@ def _stage(weights: dict[str, float]) -> dict:
     return {"tokens": 0, "weights": {source: weight for source, weight in weights.items() if weight}}
 
 
-def original_weights(config: ConfigDict) -> dict[str, float]:
-    return {language: float(config.original[language]) for language in (config.primary, *new_languages(config))}
-
-
-def _mix(config, name: str, workdir, mixes) -> dict:
-    """What a mix changes: its stages, and its steps where its mixture file is for another number of tokens."""
-    file = workdir and files.path(workdir) / "mixtures" / f"{name}.json"
-    found = mixtures.read(file) if file and file.exists() else mixes.get(name)
-    if found:
-        if "steps" not in found:
-            raise UserError(
-                f"{file} does not say for how many steps it is; add `steps`, or delete it to have it made again."
-            )
-        return {"stages": found["stages"], "steps": found["steps"]}
-    share, amounts = _share_of(f"mix_{name}", name), original_weights(config)
-    of_new = sum(amounts.values()) - amounts[config.primary]
-    weights = {language: share * amount / of_new for language, amount in amounts.items()}
-    return {"stages": (_stage(weights | {config.primary: 1 - share}),)}
-
-
-def _share_of(name: str, text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = None
-    if share is None or not 0 <= share <= 1:
+def _share_of(name: RunName) -> float:
+    if name.share is None:
         raise UserError(
-            f"run '{name}' names neither a share nor a mixture of the study; write {role_of(name)}_0.5000, or give a file: "
+            f"run '{name}' names neither a share nor a mixture of the study; write {name.role}_0.5000, or give a file: "
             "--run=mix --mixture=FILE."
         )
-    return share
-
-
-def with_mixture(config: ConfigDict, name: str, file: str) -> ConfigDict:
-    """The study's config with a mixture file for the role of one run."""
-    check_run(config, name)
-    result = config.copy_and_resolve_references()
-    role = role_of(name)  # a new section: that of a role may be another's, too
-    result.runs[role] = ConfigDict(result.runs[role].to_dict() | {"mixture": file})
-    return result
-
-
-def needs(config: ConfigDict, name: str) -> list[str]:
-    """Runs of the same seed that must be done first."""
-    init_from = config.runs[role_of(name)].get("init_from", config.common.get("init_from", ""))
-    return [init_from] if init_from else []
-
-
-def planned_runs(config: ConfigDict, seed: int) -> list[str]:
-    """Names of the runs of one seed that need nothing that others measured, the longest chain first, each once."""
-    names = []
-    for role in (role for role in ROLES if role in config.runs and role not in ("mix", "replay")):
-        languages = new_languages(config) if role in PER_LANGUAGE else ("",)
-        names += [run_name(config, role, language) if language else role for language in languages]
-    for share in config.replay:
-        names += [run_name(config, f"replay_{share:.4f}", language) for language in new_languages(config)]
-    if "mix" in config.runs:
-        shares = dict.fromkeys([original_share(config), *config.sweep])
-        names += [algorithm1.mix_name(share) for share in shares]
-        first = config.swarm * list(config.seeds).index(seed)
-        names += [f"mix_swarm_{number:02d}" for number in range(first, first + config.swarm)]
-        names += [f"mix_{name}" for name in config.candidates if not candidates.is_measured(name)]
-    return list(dict.fromkeys(names))
-
-
-def check_run(config: ConfigDict, name: str) -> None:
-    """Refuses a config that is no study, and a run that it does not have."""
-    validate(config)
-    files.safe_name(name, "the run's name")  # its folder and its mixture file are called so
-    if role_of(name) not in config.runs:
-        raise unknown_name("run", name, [*config.runs, "mix_0.5000"])
-    language_of(config, name)
+    return name.share

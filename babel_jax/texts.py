@@ -16,7 +16,7 @@ from babel_jax.evaluation import world as world_problems
 from babel_jax.files import content_hash, read_json
 from babel_jax.languages import identifier_pairs
 from babel_jax.material import Material
-from babel_jax.measuring import probe as sweep
+from babel_jax.measuring import probe, walk
 from babel_jax.organism import world
 from babel_jax.probes import prompts
 from babel_jax.schema import Place
@@ -60,9 +60,9 @@ class ProbeTexts:
                 raise UserError("--corpus needs --languages: the primary, then at least one other.")
             found = several(self.corpus, self.languages, self.rows, self.prompt_tokens)
         else:
-            seed = sweep.seed_of(run_dir) if self.seed is None else self.seed
+            seed = walk.seed_of(run_dir) if self.seed is None else self.seed
             found = plan.load_material(config, seed, files.path(run_dir).name)
-        return self._prompted(sweep.chosen(found, self.languages), tokenizer), tokenizer.sha if tokenizer else None
+        return self._prompted(probe.chosen(found, self.languages), tokenizer), tokenizer.sha if tokenizer else None
 
     def _prompted(self, found: Material, tokenizer) -> Material:
         prompts.check_mode(self.identifiers)
@@ -124,15 +124,15 @@ class SuiteTexts:
         config = study_config(run_dir, "a suite of files and --corpus=DIR")
         if config.kind != "organism":
             raise UserError(f"{run_dir} is no run of the embedded world; give a suite of files.")
-        seed = sweep.seed_of(run_dir)
-        material = plan.load_material(config, seed)
+        seed = walk.seed_of(run_dir)
+        material = plan.load_materials(config, seed)[plan.new_languages(config)[0]]
         embedded = world.World(plan.world_config(config), seed)
         languages = tuple(dict.fromkeys(self.languages)) or embedded.languages
         for language in languages:
             if language not in embedded.languages:
                 raise unknown_name("language of this run's world", language, embedded.languages)
         asked = [problem for language in languages for problem in world_problems.problems(embedded, language)]
-        source = {"sha256": material.fingerprint, "licence": "generated", "problems": len(asked)}
+        source = problems.SuiteFile(material.fingerprint, "generated", len(asked))
         return [problems.Suite("world", tuple(asked), {"world": source})], writers.WorldWriter(embedded, material)
 
 

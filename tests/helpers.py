@@ -11,11 +11,14 @@ import jax
 import numpy as np
 import tokenizers
 
+from babel_jax import files
 from babel_jax.material import ArrayRows, Material
 from babel_jax.model.decoder import PRESETS, DecoderConfig, init_params
 from babel_jax.organism import world
+from babel_jax.run_names import parse
 from babel_jax.training import config as run_config
 from babel_jax.training.checkpoint import Checkpoints
+from babel_jax.training.runs import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL_WORLD = dict(
@@ -53,6 +56,11 @@ def make_run(optimizer=(), **changes):
         optimizer=dict(warmup_steps=2, **dict(optimizer)),
     )
     return run_config.override(run_config.default(), settings | changes)
+
+
+def run_in(directory, config, material: Material, name: str = "continual") -> Run:
+    """A run of a config in a directory, which need not be called like it."""
+    return Run(parse(name), config, files.path(directory), (material,))
 
 
 def loud(config: DecoderConfig, seed: int = 0, scale: float = 0.3) -> dict:

@@ -33,7 +33,7 @@ if len(sys.argv) > 2:
     key = ctypes.CDLL(None).syscall(number - 2, b"user", b"babel_jax_secret", b"secret", 6, -3)
     assert key > 0 or not os.path.exists("/proc/keys")
 with sandbox.Sandbox(sys.argv[1], 2) as opened:
-    print(json.dumps(opened.describe() | {"directory": str(opened._directory)}), flush=True)
+    print(json.dumps(dataclasses.asdict(opened.describe()) | {"directory": str(opened._directory)}), flush=True)
     for line in sys.stdin:
         words = json.loads(line)
         words["limits"] = sandbox.Limits(**words["limits"])

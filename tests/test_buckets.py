@@ -6,7 +6,7 @@ import sys
 
 import bucket_server
 import pytest
-from helpers import environment, make_run, same, small_material, state_at
+from helpers import environment, make_run, run_in, same, small_material, state_at
 
 from babel_jax import buckets, files, measurements
 from babel_jax.errors import UserError
@@ -31,9 +31,9 @@ def server():
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The same run on a disk, undisturbed, and measured."""
-    run_dir = tmp_path_factory.mktemp("whole")
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
     loop.train(RUN, MATERIAL, run_dir)
-    measure.measure_run(run_dir, "primary_only", RUN, [MATERIAL])
+    measure.measure_run(run_in(run_dir, RUN, MATERIAL))
     return run_dir
 
 
@@ -56,7 +56,7 @@ def test_a_run_in_a_bucket_is_the_run_on_a_disk(server, whole, scheme):
     assert Checkpoints(run_dir).steps() == [0, 16, 40] and not (run_dir / "resume").exists()
     assert same(state_at(run_dir, 40, trainer), state_at(whole, 40, trainer))
     assert (run_dir / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
-    measure.measure_run(run_dir, "primary_only", RUN, [MATERIAL])
+    measure.measure_run(run_in(run_dir, RUN, MATERIAL))
     found, wanted = measurements.read(run_dir.parent), measurements.read(whole)
     assert found.equals(wanted) and len(found) > 100
 

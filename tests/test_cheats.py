@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from babel_jax.evaluation import judge, toolchains
+from babel_jax.evaluation import toolchains
+from babel_jax.evaluation.outcomes import OUTCOMES, classify
 from babel_jax.evaluation.problems import Code
 from babel_jax.evaluation.sandbox import Limits
+from babel_jax.evaluation.toolchains import Conditions
 
 README = Path(toolchains.__file__).with_name("README.md")
 COMPILE = Limits(cpu_seconds=60, wall_seconds=180, memory_bytes=2 << 30, tmp_bytes=256 << 20)
@@ -289,10 +291,8 @@ def outcomes(language, programs, sandboxed, toolchain):
         harness = "go_test" if "testing.T" in tests else "main"
         needs = ("compare_net_objects",) if "CompareLogic" in tests else ()
         code = Code(language, f"{before}{written}\n", tests, harness, needs, declares=("f", "F"))
-        execution = toolchain.execute(
-            sandboxed, code, sentinel=f"{number:032x}", compile_limits=COMPILE, run_limits=RUN
-        )
-        found.append(judge.classify(code, execution)[0])
+        execution = toolchain.execute(sandboxed, code, Conditions(f"{number:032x}", COMPILE, RUN))
+        found.append(classify(code, execution)[0])
     return found
 
 
@@ -300,7 +300,7 @@ def test_the_table_names_every_cheat_and_no_other():
     table = promised()
     assert list(table) == list(CHEATS)
     for kind, seen in table.values():
-        assert seen == {"passed"} if kind == "LIMIT" else kind == "CLOSED" and seen <= set(judge.OUTCOMES) - {"passed"}
+        assert seen == {"passed"} if kind == "LIMIT" else kind == "CLOSED" and seen <= set(OUTCOMES) - {"passed"}
 
 
 @pytest.mark.parametrize("attack, language", CHEATS)

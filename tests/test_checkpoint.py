@@ -8,7 +8,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from helpers import by_path, make_run, python, same, small_material, state_at
+from helpers import by_path, make_run, python, run_in, same, small_material, state_at
 
 from babel_jax.errors import UserError
 from babel_jax.measuring import study as measure
@@ -150,7 +150,7 @@ def test_a_damaged_checkpoint_cannot_be_measured_and_is_named(tmp_path, whole):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "checkpoints" / "16" / "state" / "d")
     with pytest.raises(UserError, match="checkpoint 16 in .* cannot be read .* delete its folder") as error:
-        measure.measure_run(tmp_path, "primary_only", RUN, [MATERIAL])
+        measure.measure_run(run_in(tmp_path, RUN, MATERIAL))
     assert "\n" not in str(error.value)
 
 

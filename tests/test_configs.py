@@ -10,6 +10,7 @@ from babel_jax import mixtures, plan
 from babel_jax.__main__ import load_config
 from babel_jax.corpus import manifest
 from babel_jax.errors import UserError
+from babel_jax.plan import Study
 from babel_jax.training import config as run_config
 from babel_jax.training.config import kept_steps
 
@@ -19,22 +20,19 @@ NEW = ("php", "csharp", "go", "cpp")
 PAPER = dict(python=11e9, php=23e9, csharp=16e9, go=11e9, cpp=28e9)
 
 
-def runs_of(config) -> list[str]:
-    """All whose mixture needs no file of the study."""
-    planned = plan.planned_runs(config, config.seeds[0])
-    return [name for name in planned if re.fullmatch(r"mix_(\d\.\d+|ado)|(?!mix_).*", name)]
-
-
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_config_is_a_study_of_valid_runs(name):
     config = load_config(f"{ROOT}/configs/{name}", [])
-    plan.validate(config)
-    assert 0 < plan.original_share(config) < 1
-    for run in runs_of(config):
-        settings = plan.make_run_config(config, run, 0)
+    study = Study(config)
+    assert 0 < study.original_share < 1
+    planned = study.planned(config.seeds[0])
+    for run in planned:
+        if run.candidate and run != plan.ADO:
+            continue  # its mixture is a file that the study makes
+        settings = study.config_of(run, 0)
         run_config.validate(settings)
         run_config.decoder_config(settings, 1024, 128, 0)
-    unplanned = {plan.role_of(name) for name in plan.planned_runs(config, config.seeds[0])} ^ set(config.runs)
+    unplanned = {name.role for name in planned} ^ set(config.runs)
     assert unplanned == set(), "every role has a run"
     document = Path(ROOT, "configs", name).read_text()
     commands = re.findall(r"--config=(configs/\w+\.py)", document)
@@ -57,7 +55,7 @@ def test_every_corpus_recipe_is_a_manifest_with_the_commands_of_its_story(name):
     train = dict(part[2:].split("=", 1) for command in commands if "train" in command for part in command[4:])
     assert train["mixture"] == mix.out and Path(train["config.corpus"]).name == Path(mix.corpus).name == name
     config = load_config(f"{ROOT}/{train['config']}", [])
-    assert plan.role_of(train["run"]) in config.runs
+    assert Study(config).name(train["run"])
     assert (config.vocab_size or recipe["vocab_size"], config.context or recipe["max_length"]) == (
         recipe["vocab_size"],
         recipe["max_length"],
@@ -68,10 +66,11 @@ def test_every_corpus_recipe_is_a_manifest_with_the_commands_of_its_story(name):
 @pytest.mark.parametrize("size, layers, width", [("1b3", 24, 2048), ("6b7", 32, 4096)])
 def test_the_papers_models_see_the_papers_tokens(size, layers, width, new):
     config = load_config(f"{ROOT}/configs/gpt2_{size}.py:{new}", [])
+    study = Study(config)
     assert (config.primary, config.new) == ("python", new)
 
     def tokens(run):
-        settings, shapes = plan.shapes_of(config, run)
+        settings, shapes = study.shapes_of(study.name(run))
         model = run_config.decoder_config(settings, shapes["vocab_size"], shapes["max_length"], 0)
         assert (model.layers, model.width, model.max_length, model.dtype) == (layers, width, 2048, "bfloat16")
         assert model.vocab_size % 128 == 0 and settings.batch_size * model.max_length >= 500_000
@@ -86,7 +85,7 @@ def test_the_papers_models_see_the_papers_tokens(size, layers, width, new):
         ("multilingual_optimized", sum(PAPER.values()) - 18e9 - 6e9),
     ):
         assert tokens(run) == pytest.approx(wanted, rel=1e-4), run
-    continual = kept_steps(plan.make_run_config(config, "continual", 0))
+    continual = kept_steps(study.config_of(study.name("continual"), 0))
     assert {0, 1, 2} <= set(continual) and len([step for step in continual if step < 1000]) > 15
 
 
@@ -95,12 +94,12 @@ def test_a_corpus_of_another_vocabulary_is_refused(monkeypatch):
     found = dataclasses.replace(small_material(), vocab_size=8192, max_length=2048)
     monkeypatch.setattr(plan, "corpus_material", lambda *arguments: found)
     with pytest.raises(UserError, match="wants vocab_size=50304 and the corpus somewhere has 8192"):
-        plan.load_material(config, 0)
+        plan.load_materials(config, 0)
     other = load_config(f"{ROOT}/configs/gpt2_1b3.py", ["--config.corpus=c", "--config.vocab_size=8192"])
-    assert plan.load_material(other, 0) is found
+    assert plan.load_materials(other, 0)[other.new] is found
 
 
 def test_a_corpus_in_a_bucket_is_refused():
     config = load_config(f"{ROOT}/configs/gpt2_1b3.py", ["--config.corpus=gs://bucket/corpus"])
     with pytest.raises(UserError, match="copy it to a disk of every host, or mount it"):
-        plan.load_material(config, 0)
+        plan.load_materials(config, 0)

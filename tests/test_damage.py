@@ -20,7 +20,6 @@ from babel_jax.corpus import manifest, mixture
 from babel_jax.errors import UserError
 from babel_jax.evaluation import harness
 from babel_jax.evolution import diagnostics
-from babel_jax.measuring import probe as sweep
 from babel_jax.model import convert
 from babel_jax.probes import artefacts
 from babel_jax.training import loop, runs
@@ -99,14 +98,14 @@ def metrics_of(place):
 
 
 def in_work(place):
-    with harness.work_in(place, [], harness.Options(), {}):
+    with harness.work_in(harness.Place(place, [], harness.Session(place, harness.Options())), {}):
         pass
 
 
 RUN_DIR = "seed0/continual"
 READERS = {
     f"{RUN_DIR}/DONE": lambda place: runs.last_step(place / RUN_DIR),
-    f"{RUN_DIR}/config.json": lambda place: sweep.seed_of(place / RUN_DIR),
+    f"{RUN_DIR}/config.json": lambda place: runs.seed_of(place / RUN_DIR),
     f"{RUN_DIR}/stages.json": lambda place: mixture.read_stages(place / RUN_DIR),
     f"{RUN_DIR}/stopped.json": lambda place: loop._check_stopped(place / RUN_DIR, "stop"),
     f"{RUN_DIR}/metrics.jsonl": metrics_of,
@@ -120,7 +119,7 @@ READERS = {
     "config.json": lambda place: texts.study_config(place / RUN_DIR, "--corpus=DIR"),
     "seconds.json": study._Seconds,
     "about.json": in_work,
-    "completions.jsonl": lambda place: harness.JsonLines(place / "completions.jsonl", 1),
+    "completions.jsonl": lambda place: harness.CompletionLog(place / "completions.jsonl", 1),
     "step.npz": lambda place: artefacts.load(place / "step.npz"),
 }
 
@@ -142,7 +141,7 @@ def test_damage_is_one_line_that_names_the_file_or_is_recovered(
         if found != 2:  # recovered
             assert file.endswith(".jsonl")
             if "completions" in file:  # a last line that is torn was never finished
-                assert damage in ("cut", "empty", "torn", "junk", "nested", "nulls") and len(found.records) < 3
+                assert damage in ("cut", "empty", "torn", "junk", "nested", "nulls") and len(found.completions) < 3
                 return
             said = caplog.text
             assert "is lost; the run goes on without" in said

@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from helpers import make_run, small_material, world_config
+from helpers import make_run, run_in, small_material, world_config
 
 from babel_jax import files, measurements
 from babel_jax.errors import UserError
@@ -30,8 +30,8 @@ PLACES = ("measurements/causes.parquet", "measurements/drift.parquet", "diagnost
 def trained(tmp_path_factory):
     run = files.path(tmp_path_factory.mktemp("study") / "seed3" / "continual")
     train(CONFIG, MATERIAL, run)
-    base_LxNxF = measure.base_activations(run, CONFIG, MATERIAL)
-    diagnostics.measure(run, "continual", CONFIG, MATERIAL, base_LxNxF, PEAK, NAMES)
+    base_LxNxF = measure.base_activations(run_in(run, CONFIG, MATERIAL))
+    diagnostics.measure(run_in(run, CONFIG, MATERIAL), base_LxNxF, PEAK, NAMES)
     return run, base_LxNxF
 
 
@@ -54,10 +54,10 @@ def test_it_is_measured_once_and_again_with_the_same_bytes(trained, monkeypatch)
         raise AssertionError("a checkpoint was read although all is measured")
 
     monkeypatch.setattr(diagnostics, "read", refuse)
-    diagnostics.measure(run, "continual", CONFIG, MATERIAL, base_LxNxF, PEAK, NAMES)
+    diagnostics.measure(run_in(run, CONFIG, MATERIAL), base_LxNxF, PEAK, NAMES)
     monkeypatch.setattr(diagnostics, "read", read)
     (run / PLACES[1]).unlink()  # as if it was killed before the last file
-    diagnostics.measure(run, "continual", CONFIG, MATERIAL, base_LxNxF, PEAK, NAMES)
+    diagnostics.measure(run_in(run, CONFIG, MATERIAL), base_LxNxF, PEAK, NAMES)
     assert {place: (run / place).read_bytes() for place in PLACES} == written
     frame = measurements.read(run)
     assert set(frame["run"]) == {"continual"} and set(frame["seed"]) == {3} and set(frame["language"]) == {"php"}
@@ -69,8 +69,8 @@ def test_what_cannot_be_ablated_is_said_and_a_control_is_not(trained, tmp_path):
     for place in ("checkpoints", "DONE", "config.json"):
         (tmp_path / place).symlink_to(run / place)
     with pytest.raises(UserError, match="no checkpoint 9 to ablate"):
-        diagnostics.measure(tmp_path, "control", CONFIG, MATERIAL, base_LxNxF, 9)
-    diagnostics.measure(tmp_path, "control", CONFIG, MATERIAL, base_LxNxF, None)
+        diagnostics.measure(run_in(tmp_path, CONFIG, MATERIAL), base_LxNxF, 9)
+    diagnostics.measure(run_in(tmp_path, CONFIG, MATERIAL), base_LxNxF, None)
     assert [(tmp_path / place).exists() for place in PLACES] == [False, True, True]
     assert files.read_json(tmp_path / PLACES[2])["names"] == {}
 
@@ -226,18 +226,20 @@ def test_a_language_that_needs_nothing_of_the_primary(trained, tmp_path, monkeyp
     run, base_LxNxF = trained
     material = world.materials(world_config(shared_words=20), 0)["php"]
     assert not material.problems.transfer_Q.any()
+    there = tmp_path / "continual"
+    there.mkdir()
     for place in ("checkpoints", "DONE", "config.json"):
-        (tmp_path / place).symlink_to(run / place)
+        (there / place).symlink_to(run / place)
     monkeypatch.setattr(
         diagnostics, "ABLATIONS", {"peak": (("mean", ("functional", "functional_shared")),), "last": ()}
     )
-    diagnostics.measure(tmp_path, "continual", CONFIG, material, base_LxNxF, PEAK)
-    frame = measurements.read(tmp_path)
+    diagnostics.measure(run_in(there, CONFIG, material), base_LxNxF, PEAK)
+    frame = measurements.read(there)
     found = reading.causes(frame, "php")
     assert {(one["neurons"], one["subset"]) for one in found["sets"]} == {("functional_shared", "all")}
     assert found["crossover"] == [] and set(found["verdict"].values()) == {None}
     assert reading.drift(frame, "php")["definition"] == "lape_target"
-    assert len(files.read_json(tmp_path / PLACES[2])["prompts"]) == 6
+    assert len(files.read_json(there / PLACES[2])["prompts"]) == 6
 
 
 def test_a_set_that_is_empty_is_left_out(at_peak, trained):

@@ -1,6 +1,7 @@
 """The embedded world's programs in all five languages, run by the languages' own tools."""
 
 import collections
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from babel_jax.errors import UserError
 from babel_jax.evaluation.judge import Sample, judge
 from babel_jax.evaluation.problems import Code
 from babel_jax.evaluation.sandbox import Limits
+from babel_jax.evaluation.toolchains import Conditions
 from babel_jax.evaluation.world import completions, problems
 from babel_jax.organism import languages
-from babel_jax.organism.languages import DIALECTS, PRIMITIVES, TEST_INPUTS, printing_program
+from babel_jax.organism.languages import DIALECTS, PRIMITIVES, TEST_INPUTS
 from babel_jax.organism.world import PROMPT_LENGTH, World
 
 FUNCTIONS = list(PRIMITIVES.values())
@@ -52,13 +54,8 @@ def many(world, language, pairs, wrong=()):
 
 def runs(toolchain, sandboxed, code):
     """The process that ran the program, or a failure that shows what the compiler said."""
-    done = toolchain.execute(
-        sandboxed,
-        code,
-        sentinel="5e2f0c1d",
-        compile_limits=Limits(cpu_seconds=60, wall_seconds=120),
-        run_limits=Limits(),
-    )
+    conditions = Conditions("5e2f0c1d", Limits(cpu_seconds=60, wall_seconds=120), Limits())
+    done = toolchain.execute(sandboxed, code, conditions)
     assert done.ran is not None, done.compiled.stderr.decode() + done.compiled.stdout.decode()
     return done
 
@@ -87,21 +84,6 @@ def test_primitives_agree_on_all_printable_text_and_at_the_edges_of_the_hashes_b
     pairs = [(outer, inner) for outer in range(16) for inner in (0, 3)]  # behind upper case and reversal
     done = runs(ready(language), sandboxed, many(embedded(language), language, pairs))
     assert done.ran.status == 0 and done.sentinel_seen, done.ran.stderr.decode()
-
-
-@each_language
-def test_the_file_of_a_program_prints_one_result_a_line(language, ready, sandboxed):
-    pair = (5, 11)  # markup is escaped in what JSON has quoted
-    program = printing_program(language, function(embedded(language), language, pair))
-    toolchain = ready(language)
-    done = toolchain.execute(
-        sandboxed,
-        Code(language, program, "", declares=("world",)),
-        sentinel=None,
-        compile_limits=Limits(cpu_seconds=60, wall_seconds=120),
-        run_limits=Limits(),
-    )
-    assert done.ran.stdout.decode().splitlines() == expected(pair), done.ran.stderr
 
 
 # --- the same path as every suite ---------------------------------------------------------------------------------------
@@ -147,9 +129,10 @@ def verdicts(world, language, batch, toolchain, sandboxed, path):
     for (number, _), text in zip(batch, texts, strict=True):
         samples.append(Sample(asked[number], places[number], text, "given"))
         places[number] += 1
-    judged = judge(samples, sandboxed, {language: toolchain}, path, jobs=2)
-    found = {(verdict["task_id"], verdict["sample"]): verdict for verdict in judged}
-    return [found[sample.problem.task_id, sample.index]["outcome"] for sample in samples]
+    bench = SimpleNamespace(sandbox=sandboxed, toolchains={language: toolchain}, jobs=2)
+    judged = judge(samples, bench, path)
+    found = {(verdict.task_id, verdict.sample): verdict for verdict in judged}
+    return [found[sample.problem.task_id, sample.index].outcome for sample in samples]
 
 
 def by_the_interpreter(world, language, batch):

@@ -10,7 +10,7 @@ from remote import without_libseccomp
 from babel_jax import __main__
 from babel_jax.evaluation import doctor, sandbox, syscalls, toolchains
 from babel_jax.evaluation.promises import PROMISES
-from babel_jax.evaluation.sandbox import Finished
+from babel_jax.evaluation.sandbox import Finished, Isolation
 from babel_jax.evaluation.toolchains import Execution
 from babel_jax.languages import LANGUAGES
 
@@ -66,7 +66,7 @@ def test_a_weak_sandbox(tmp_path, monkeypatch):
     monkeypatch.setattr(sandbox, "_why_not", lambda level: "" if level == "rlimits" else "switched off")
     monkeypatch.setattr(toolchains, "SEARCHED", str(tmp_path))
     found = doctor.examine(tmp_path)
-    held = found["contained"]
+    held = found.contained
     assert not held["reads a file outside"] and not held["writes a file outside"]
     assert all(held[name] for name in ("200 processes", "3 GB of memory", "never ends", "sleeps", "stays behind"))
     text = doctor.table(found)
@@ -104,14 +104,18 @@ class Careless:
 
 
 def test_a_toolchain_that_does_not_judge(monkeypatch, tmp_path):
-    verdicts = doctor.verdicts(Careless(), None)
-    assert {name: good for name, (good, _) in verdicts.items()} == {"passes": True, "fails": False, "times out": False}
+    trials = doctor.trials(Careless(), None)
+    assert {title: trial.right for title, trial in trials.items()} == {
+        "passes": True,
+        "fails": False,
+        "times out": False,
+    }
     monkeypatch.setattr(toolchains, "find", lambda name: Careless())
     row = doctor._language("python", "a sandbox", tmp_path)
-    about = {"level": "bubblewrap", "user": "own", "control_groups": "pids", "filter": "none: not installed"}
-    found = {"levels": {}, "sandbox": about, "contained": {}, "not_promised": [], "languages": [row]}
+    about = Isolation("bubblewrap", True, ("pids",), "", without_filter="not installed")
+    found = doctor.Examination({}, about, {}, [], [row])
     lines = doctor.table(found).splitlines()
     assert lines[-4].split() == ["Python", "0", "yes", "NO", "NO"]
     assert lines[-3].split() == ["fails:", "passed"] and "libboost-dev" in lines[-1]
-    gone = doctor.verdicts(Careless(status=1), None)
-    assert gone["passes"] == (False, "infra_error: it is gone")
+    gone = doctor.trials(Careless(status=1), None)
+    assert gone["passes"] == doctor.Trial(False, "infra_error: it is gone")

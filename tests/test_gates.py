@@ -9,6 +9,7 @@ from helpers import ROOT
 
 from babel_jax import measurements, study
 from babel_jax.__main__ import load_config
+from babel_jax.plan import Study
 
 pytestmark = pytest.mark.slow
 SEEDS = (3, 4)
@@ -24,7 +25,7 @@ def frame(tmp_path_factory):
         config.runs = {role: config.runs[role] for role in ROLES}
         config.runs.new_only.steps = 8  # a study has it; no gate reads it
     workdir = tmp_path_factory.mktemp("gates")
-    study.run(config, workdir, jobs=os.cpu_count())
+    study.run(Study(config, workdir), jobs=os.cpu_count())
     return measurements.read(workdir)
 
 

@@ -14,9 +14,9 @@ from babel_jax import __main__ as cli
 from babel_jax import files, measurements, texts
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.errors import UserError
-from babel_jax.evaluation import generate, harness, problems, results, writers
-from babel_jax.measuring import probe as sweep
+from babel_jax.evaluation import generate, harness, judge, problems, results, writers
 from babel_jax.measuring import study as measure
+from babel_jax.measuring import walk
 from babel_jax.organism import world
 from babel_jax.training.checkpoint import Checkpoints, Metadata
 from babel_jax.training.config import plain
@@ -69,16 +69,16 @@ def run_dir(tmp_path_factory, tokenizer):
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory, ready):
     ready("python")  # or the tests are skipped
-    bench = harness.Bench("rlimits", 2, tmp_path_factory.mktemp("tools"))
+    bench = judge.Bench("rlimits", 2, tmp_path_factory.mktemp("tools"))
     yield bench
     bench.close()
 
 
 def evaluate(run_dir, tokenizer, spec, out, bench, **options):
     suites = [problems.load(spec)]
-    return harness.evaluate_runs(
-        [run_dir], lambda run: (suites, writers.TextWriter(tokenizer)), out, harness.Options(**options), (), bench
-    )
+    session = harness.Session(out, harness.Options(**options), bench)
+    places = harness.evaluate_runs([run_dir], lambda run: (suites, writers.TextWriter(tokenizer)), (), session)
+    return [(place.folder, place.suites) for place in places]
 
 
 def solving(monkeypatch, tokenizer, spec, right):
@@ -112,7 +112,7 @@ def test_a_run_is_written_judged_and_scored(tmp_path, run_dir, tokenizer, bench,
     solved = frame[(frame["metric"] == "solved") & (frame["step"] == 8)].set_index("item")["value"]
     assert solved.to_dict() == {0: 1.0, 1: 0.0}
     verdicts = results.verdicts_of(place)
-    assert [verdict["outcome"] for verdict in verdicts] == ["passed", "failed_assert"]
+    assert [verdict.outcome for verdict in verdicts] == ["passed", "failed_assert"]
     about = json.loads((place / "about.json").read_text())
     assert about["suites"][0]["files"]["mine.jsonl"]["problems"] == 2 and len(about["texts"]) == 16
     assert "pass@1" in results.summary(place) and "50% passed" in results.summary(place)
@@ -351,21 +351,21 @@ def test_a_machine_that_fails_is_told_and_loses_nothing(tmp_path, bench, monkeyp
     whole = bench.toolchains["python"].execute
     calls = []
 
-    def execute(sandbox, code, **options):
+    def execute(sandbox, code, *conditions):
         calls.append(1)
         if "double" in code.body:
             raise FileNotFoundError("python3 is gone")
-        return whole(sandbox, code, **options)
+        return whole(sandbox, code, *conditions)
 
     monkeypatch.setattr(bench.toolchains["python"], "execute", execute)
     with pytest.raises(UserError, match=r"1 of 2 programs could not be judged \(.*python3 is gone"):
-        harness.evaluate_completions(suites, given, "s", tmp_path / "out", harness.Options(), bench, lambda _: None)
+        harness.evaluate_completions(suites, given, harness.Session(tmp_path / "out", harness.Options(), bench))
     said = capsys.readouterr().out
     assert said.startswith("incomplete: ") and "1.000" in said and "n=1 " in said  # the scores of what was judged
     assert not (tmp_path / "out" / "measurements").exists()
     monkeypatch.undo()
-    harness.evaluate_completions(suites, given, "s", tmp_path / "out", harness.Options(), bench, lambda _: None)
-    assert {verdict["outcome"] for verdict in results.verdicts_of(tmp_path / "out")} == {"passed"}
+    harness.evaluate_completions(suites, given, harness.Session(tmp_path / "out", harness.Options(), bench))
+    assert {verdict.outcome for verdict in results.verdicts_of(tmp_path / "out")} == {"passed"}
 
 
 def test_the_worlds_problems_run_as_every_suites_do(tmp_path, bench):
@@ -380,9 +380,9 @@ def test_the_worlds_problems_run_as_every_suites_do(tmp_path, bench):
     files.write_json(tmp_path / "config.json", study)
     files.write_json(run / "config.json", {"config": {"seed": 0}, "material": None})
     read = texts.SuiteTexts(("world",), ("php",))
-    ((place, _),) = harness.evaluate_runs([run], read, tmp_path / "out", harness.Options(), (), bench)
-    params = sweep.restored(run, 0, config)
+    (place,) = harness.evaluate_runs([run], read, (), harness.Session(tmp_path / "out", harness.Options(), bench))
+    params = walk.restored(next(walk.checkpoints(run))).params
     truth = material.problems.judge("php", measure.completions(params, config, material, "php"))
-    verdicts = results.verdicts_of(place)
-    assert [verdict["outcome"] == "passed" for verdict in verdicts] == truth.tolist()
+    verdicts = results.verdicts_of(place.folder)
+    assert [verdict.outcome == "passed" for verdict in verdicts] == truth.tolist()
     assert embedded.languages == ("python", "php") and len(verdicts) == len(truth)

@@ -8,7 +8,8 @@ from test_judge import problem
 from babel_jax.corpus import clean, decontaminate
 from babel_jax.corpus.redact import redact
 from babel_jax.corpus.sources import Document
-from babel_jax.evaluation import judge, problems, toolchains
+from babel_jax.evaluation import problems, toolchains
+from babel_jax.evaluation.outcomes import classify
 from babel_jax.evaluation.problems import Code
 from babel_jax.evaluation.sandbox import Finished
 from babel_jax.evaluation.stops import Stopper
@@ -65,7 +66,7 @@ def fed(language, text):
 def judged(language, text):
     said = Finished(1, "itself", text.encode(), text.encode(), 0, 0)
     for compiled, ran in ((said, None), (None, said)):
-        judge.classify(Code(language, "", ""), Execution(compiled, ran, False))
+        classify(Code(language, "", ""), Execution(compiled, ran, False))
 
 
 def cleaned(text):

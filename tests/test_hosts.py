@@ -22,8 +22,8 @@ from babel_jax import files, measurements
 from babel_jax.__main__ import main
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.corpus.mixture import Mixture, stages_from_config
-from babel_jax.evaluation import harness, problems, results, writers
-from babel_jax.measuring import probe as sweep
+from babel_jax.evaluation import harness, judge, problems, results, writers
+from babel_jax.measuring import probe
 from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import artefacts
 from babel_jax.training import hosts, loop, metrics, runs
@@ -290,7 +290,7 @@ def losses(run_dir) -> np.ndarray:
 
 
 def look(run_dir: str, out: str) -> None:
-    sweep.probe([files.path(run_dir)], lambda run_dir: (MATERIAL, None), out, sweep.Options(steps=(4,)))
+    probe.probe([files.path(run_dir)], lambda run_dir: (MATERIAL, None), out, probe.Options(steps=(4,)))
     hosts.barrier("end")
 
 
@@ -325,10 +325,11 @@ def ask(folder: str, out: str) -> None:
     suites = [problems.load(f"own:{folder / 'mine.jsonl'}")]
     writer = writers.TextWriter(tokenizers.load(folder))
     options = harness.Options(samples=2, temperature=0.8, new_tokens=8, likelihood=True)
-    bench = harness.Bench("rlimits", 1, folder / "cache") if hosts.is_first() else None
-    harness.evaluate_runs([folder / "seed0" / "continual"], lambda run: (suites, writer), out, options, (), bench)
+    bench = judge.Bench("rlimits", 1, folder / "cache") if hosts.is_first() else None
+    session = harness.Session(out, options, bench)
+    harness.evaluate_runs([folder / "seed0" / "continual"], lambda run: (suites, writer), (), session)
     given = harness.solutions(suites, "raw")
-    harness.evaluate_completions(suites, given, "s", f"{out}/given", harness.Options(), bench, lambda _: None)
+    harness.evaluate_completions(suites, given, harness.Session(f"{out}/given", harness.Options(), bench))
     if bench:
         bench.close()
     hosts.barrier("end")
@@ -349,7 +350,7 @@ def test_two_processes_evaluate_as_one(tmp_path):
     assert written[0].read_text() == written[1].read_text() and len(written[1].read_text().splitlines()) == 2
     tables = [measurements.read(tmp_path / out / "seed0" / "continual") for out in ("one", "two")]
     np.testing.assert_allclose(tables[0]["value"], tables[1]["value"], rtol=1e-4)
-    assert results.verdicts_of(tmp_path / "two" / "given")[0]["outcome"] == "passed"
+    assert results.verdicts_of(tmp_path / "two" / "given")[0].outcome == "passed"
 
 
 def test_two_processes_survive_a_kill_and_move_to_one(tmp_path):

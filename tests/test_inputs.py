@@ -18,8 +18,10 @@ from babel_jax.__main__ import _OneLine, load_config, main
 from babel_jax.corpus.archives import Bomb
 from babel_jax.errors import UserError, refusal
 from babel_jax.evaluation import harness, problems
+from babel_jax.evaluation.writers import Completion
 from babel_jax.model import convert
 from babel_jax.probes import prompts
+from babel_jax.run_names import RunName
 from babel_jax.training.checkpoint import Unreadable
 
 TINY = f"--config={ROOT / 'configs' / 'tiny.py'}"
@@ -118,10 +120,10 @@ def test_a_worker_tells_what_the_system_says_as_the_first_process_does(monkeypat
         raise PermissionError(13, "Permission denied", "/data/x")
 
     said, tasks = [], queue.SimpleQueue()
-    tasks.put((0, "continual"))
+    tasks.put(study.Task(0, RunName("continual")))
     monkeypatch.setattr(study, "execute", deny)
     with pytest.raises(Enough):
-        study._take_tasks(None, None, tasks, Messages())
+        study._take_tasks(None, tasks, Messages())
     ((task, error),) = said
     assert isinstance(error, UserError) and str(error).startswith("/data/x: Permission denied")
 
@@ -184,7 +186,7 @@ def test_a_run_stays_in_its_folder(capsys, tmp_path):
     line = refused(capsys, "train", TINY, f"--workdir={workdir}", "--run=mix_../../../x")
     assert "the run's name is 'mix_../../../x'" in line and not workdir.exists()
     with pytest.raises(UserError, match="the run's name"):
-        plan.check_run(load_config(str(ROOT / "configs" / "tiny.py"), []), "mix_0.5\n")
+        plan.Study(load_config(str(ROOT / "configs" / "tiny.py"), [])).name("mix_0.5\n")
 
 
 @pytest.mark.parametrize("part", ["../other/model.safetensors", "/etc/passwd", "..", 3, None, ["a"]])
@@ -354,22 +356,19 @@ def test_the_completions_of_a_problem_are_numbered(tmp_path, numbers, wanted, me
     suite(tmp_path)
     asked = problems.load(f"own:{tmp_path / 'suite.jsonl'}").problems
     with pytest.raises(UserError, match=message):
-        harness.samples_of(asked, harness.read_completions(file), wanted)
+        harness.samples_of(asked, harness.read_completions(file, "given").completions, harness.Options(samples=wanted))
 
 
 def test_completions_are_told_apart_by_what_they_say(tmp_path):
     suite(tmp_path, {}, {"suite": "other"}, {"task_id": "b"})
     asked = problems.load(f"own:{tmp_path / 'suite.jsonl'}").problems
-    given = [
-        {"suite": "other", "task_id": "a", "completion": "x"},
-        {"language": "python", "task_id": "b", "completion": ""},
-    ]
-    assert [sample.problem.suite for sample in harness.samples_of(asked, given, 1)] == ["other", "mine"]
+    given, options = [Completion("a", "x", suite="other"), Completion("b", "", language="python")], harness.Options()
+    assert [sample.problem.suite for sample in harness.samples_of(asked, given, options)] == ["other", "mine"]
     with pytest.raises(UserError, match="the completion of a fits 2 problems; give its"):
-        harness.samples_of(asked, [{"task_id": "a", "completion": "x"}], 1)
+        harness.samples_of(asked, [Completion("a", "x")], options)
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(UserError, match="holds no completion; each line is"):
-        harness.read_completions(tmp_path / "empty.jsonl")
+        harness.read_completions(tmp_path / "empty.jsonl", "given")
 
 
 def test_prompts_of_another_shape(tmp_path):

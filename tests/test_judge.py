@@ -6,14 +6,17 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from babel_jax.errors import UserError
-from babel_jax.evaluation import judge
+from babel_jax.evaluation import judge, verdict_log
+from babel_jax.evaluation.outcomes import classify
 from babel_jax.evaluation.problems import Code, Problem
 from babel_jax.evaluation.sandbox import Finished, Limits, SandboxError
 from babel_jax.evaluation.toolchains import Execution
+from babel_jax.evaluation.verdict_log import Seconds, VerdictLog
 
 # What stands before a completion, and the tests: those of MBXP's style, whose messages are their own.
 AROUND = {
@@ -129,7 +132,7 @@ def test_what_a_program_says_becomes_an_outcome(language, status, said, outcome)
     """Texts as the real tools of Debian 12 print them; PHP writes to standard output."""
     streams = {"stdout": said} if language == "php" else {"stderr": said}
     execution = Execution(None, finished(status, **streams), sentinel_seen=status == 0)
-    found, detail = judge.classify(Code(language, *AROUND[language]), execution)
+    found, detail = classify(Code(language, *AROUND[language]), execution)
     assert found == outcome
     assert detail and "\n" not in detail and len(detail) <= 200
 
@@ -137,9 +140,9 @@ def test_what_a_program_says_becomes_an_outcome(language, status, said, outcome)
 def test_a_go_test_that_fails_is_a_failed_assertion_and_one_that_panics_is_not():
     code = Code("go", "", "func TestF(t *testing.T) {}", harness="go_test")
     failed = "--- FAIL: TestF (0.00s)\n    program.go:9: not equal\nFAIL\n"
-    assert judge.classify(code, Execution(None, finished(1, stdout=failed), True))[0] == "failed_assert"
+    assert classify(code, Execution(None, finished(1, stdout=failed), True))[0] == "failed_assert"
     panics = finished(2, stdout="--- FAIL: TestF (0.00s)\n", stderr=GO.format("panic: assignment to entry in nil map"))
-    assert judge.classify(code, Execution(None, panics, False))[0] == "runtime_error"
+    assert classify(code, Execution(None, panics, False))[0] == "runtime_error"
 
 
 @pytest.mark.parametrize(
@@ -149,38 +152,38 @@ def test_limits(ended_by, outcome):
     code = Code("cpp", *AROUND["cpp"])
     ran = finished(-9, ended_by=ended_by, stderr="program: p.cpp:8: int main(): Assertion `1==2' failed.\n")
     for execution in (Execution(None, ran, True), Execution(ran, None, False)):
-        assert judge.classify(code, execution)[0] == outcome
+        assert classify(code, execution)[0] == outcome
 
 
 def test_compiling():
     code = Code("cpp", *AROUND["cpp"])
     said = "p.cpp: In function 'int f(int)':\np.cpp:3:21: error: 'x' was not declared\n"
-    assert judge.classify(code, Execution(finished(1, said), None, False)) == ("compile_error", said.splitlines()[1])
+    assert classify(code, Execution(finished(1, said), None, False)) == ("compile_error", said.splitlines()[1])
     memory = finished(1, "\ncc1plus: out of memory allocating 65536 bytes after a total of 9 bytes\n")
-    assert judge.classify(code, Execution(memory, None, False))[0] == "oom"
+    assert classify(code, Execution(memory, None, False))[0] == "oom"
     said = (
         "/code/program.cpp:3:5: error: 'g' was not declared\n    3 | catch (bad_alloc& e) { g(e); }\n      |        ^\n"
     )
-    assert judge.classify(code, Execution(finished(1, said), None, False))[0] == "compile_error"
+    assert classify(code, Execution(finished(1, said), None, False))[0] == "compile_error"
     killed = "g++: fatal error: Killed signal terminated program cc1plus\ncompilation terminated.\n"
-    assert judge.classify(code, Execution(finished(1, killed), None, False))[0] == "timeout"
+    assert classify(code, Execution(finished(1, killed), None, False))[0] == "timeout"
 
 
 def test_leaving_early_with_status_0_passes_nowhere_but_in_compat():
     code = Code("python", *AROUND["python"])
     silent, seen = (Execution(None, finished(0), sentinel_seen) for sentinel_seen in (False, True))
-    assert judge.classify(code, silent)[0] == "no_sentinel"
-    assert judge.classify(code, seen)[0] == "passed"
+    assert classify(code, silent)[0] == "no_sentinel"
+    assert classify(code, seen)[0] == "passed"
     failed = Execution(None, finished(1, PYTHON + "AssertionError\n"), True)
-    assert judge.classify(code, failed)[0] == "failed_assert", "the sentinel alone is no pass"
+    assert classify(code, failed)[0] == "failed_assert", "the sentinel alone is no pass"
     for compat in judge.COMPAT:
-        assert judge.classify(code, silent, compat)[0] == "passed"
+        assert classify(code, silent, compat)[0] == "passed"
     asserted = Execution(
         finished(), finished(0, "Fail: \n  at System.Diagnostics.DefaultTraceListener.Fail ()\n"), False
     )
     csharp = Code("csharp", *AROUND["csharp"])
-    assert judge.classify(csharp, asserted, "multipl_e")[0] == "failed_assert"
-    assert judge.classify(csharp, asserted, "mxeval")[0] == "passed", "its rule looks at the status alone"
+    assert classify(csharp, asserted, "multipl_e")[0] == "failed_assert"
+    assert classify(csharp, asserted, "mxeval")[0] == "passed", "its rule looks at the status alone"
 
 
 @pytest.mark.parametrize("language", AROUND)
@@ -197,7 +200,7 @@ def test_looking_through_hostile_output_takes_no_time(language):
     ):
         text *= 65536 // len(text)
         start = time.process_time()
-        judge.classify(code, Execution(None, finished(1, text, text), False))
+        classify(code, Execution(None, finished(1, text, text), False))
         assert time.process_time() - start < 0.3, text[:20]
 
 
@@ -220,14 +223,14 @@ class Toolchain:
         self.interrupt_at = None
         self.enough = threading.Event()
 
-    def execute(self, sandbox, code, *, sentinel, compile_limits, run_limits, slot, repair_imports):
+    def execute(self, sandbox, code, conditions, slot):
         with self.lock:
             assert slot not in self.slots, "one program at a time in a slot"
             self.slots.add(slot)
             self.now += 1
             self.most = max(self.most, self.now)
             self.ran.append(code.body)
-            self.limits.append(run_limits)
+            self.limits.append(conditions.run_limits)
             count = len(self.ran)
         time.sleep(0.005)
         with self.lock:
@@ -245,15 +248,16 @@ class Toolchain:
             return Execution(None, finished(0 if done else -9, ended_by="itself" if done else "cpu"), done)
         if "wrong" in code.body:
             return Execution(None, finished(1, PYTHON + "AssertionError\n"), False)
-        return Execution(None, finished(0), sentinel is not None)
+        return Execution(None, finished(0), conditions.sentinel is not None)
 
 
-def run(samples, path, tools, **options):
-    return judge.judge(samples, Sandbox(), {"python": tools}, path / "verdicts.jsonl", **options)
+def run(samples, path, tools, jobs=1, **options):
+    bench = SimpleNamespace(sandbox=Sandbox(), toolchains={"python": tools}, jobs=jobs)
+    return judge.judge(samples, bench, path / "verdicts.jsonl", **options)
 
 
 def outcomes(rows):
-    return [row["outcome"] for row in rows]
+    return [row.outcome for row in rows]
 
 
 def lines(path):
@@ -264,23 +268,23 @@ def test_rows_say_what_was_judged_and_how(tmp_path):
     tools = Toolchain()
     seen = []
     samples = [sample("right\n", number=7, index=2), sample("wrong\n", number=8)]
-    row, other = run(samples, tmp_path, tools, progress=seen.append)
+    row, other = run(samples, tmp_path, tools, progress=lambda *message: seen.append(message))
     about = dict(suite="mbxp", language="python", task_id="python/7", number=7, sample=2)
     about |= dict(variant="raw", ended="given", level="bubblewrap", repair_imports=False)
-    assert about.items() <= row.items()
-    assert (row["outcome"], row["first_outcome"], row["compat"], row["toolchain"]) == ("passed", None, None, "python 1")
-    assert row["seconds"] == {"compile": None, "run": 0.1} and len(row["program"]) == 16
-    assert other["outcome"] == "failed_assert" and other["program"] != row["program"]
-    assert sorted(map(str, lines(tmp_path))) == sorted(map(str, [row, other]))
-    assert [message["done"] for message in seen] == [1, 2] and seen[-1]["of"] == 2
-    assert judge.read(tmp_path / "verdicts.jsonl") == lines(tmp_path)
+    assert about.items() <= vars(row).items()
+    assert (row.outcome, row.first_outcome, row.compat, row.toolchain) == ("passed", None, None, "python 1")
+    assert row.seconds == Seconds(None, 0.1) and len(row.program) == 16
+    assert other.outcome == "failed_assert" and other.program != row.program
+    assert sorted(map(str, lines(tmp_path))) == sorted(map(str, map(dataclasses.asdict, [row, other])))
+    assert seen == [("judging", 1, 2), ("judging", 2, 2)]
+    assert list(map(dataclasses.asdict, verdict_log.read(tmp_path / "verdicts.jsonl"))) == lines(tmp_path)
 
 
 def test_verdicts_come_in_the_order_of_the_samples_however_many_workers(tmp_path):
     tools = Toolchain()
     samples = [sample(f"right {n}\n" if n % 3 else f"wrong {n}\n", number=n) for n in range(60)]
     rows = run(samples, tmp_path, tools, jobs=5)
-    assert [row["number"] for row in rows] == list(range(60))
+    assert [row.number for row in rows] == list(range(60))
     assert outcomes(rows) == ["passed" if n % 3 else "failed_assert" for n in range(60)]
     assert tools.most > 1
 
@@ -295,7 +299,7 @@ def test_nothing_is_judged_twice(tmp_path):
     assert tools.ran.count(AROUND["python"][0] + "right\n\n") == 1, "the same program of several samples is run once"
     before = len(tools.ran)
     assert run(samples, tmp_path, tools) == first and len(tools.ran) == before
-    assert run(samples + [sample("right\n", number=9)], tmp_path, tools)[-1]["outcome"] == "passed"
+    assert run(samples + [sample("right\n", number=9)], tmp_path, tools)[-1].outcome == "passed"
     assert len(tools.ran) == before
 
 
@@ -307,10 +311,10 @@ def test_a_torn_last_line_is_dropped_and_judged_again(tmp_path):
     content = path.read_bytes()
     for cut in (1, 5, len(content.splitlines()[-1])):
         path.write_bytes(content[:-cut])
-        assert len(judge.read(path)) == 3
+        assert len(verdict_log.read(path)) == 3
         before = len(tools.ran)
         assert run(samples, tmp_path, tools) == whole and len(tools.ran) == before + 1
-        assert judge.read(path) == lines(tmp_path) and len(lines(tmp_path)) == 4
+        assert list(map(dataclasses.asdict, verdict_log.read(path))) == lines(tmp_path) and len(lines(tmp_path)) == 4
 
 
 def test_a_broken_line_is_named(tmp_path):
@@ -319,10 +323,10 @@ def test_a_broken_line_is_named(tmp_path):
     first, second = path.read_bytes().splitlines(keepends=True)
     for broken in (b"{\n", b'{"outcome": "passed"}\n', first.replace(b'"passed"', b'"perfect"'), b"[]\n"):
         path.write_bytes(first + broken + second)
-        with pytest.raises(UserError, match="verdicts.jsonl, line 2, is no verdict"):
+        with pytest.raises(UserError, match="verdicts.jsonl, line 2, is damaged"):
             run([sample("right\n")], tmp_path, Toolchain())
     with pytest.raises(UserError, match="cannot read the verdicts"):
-        judge.read(tmp_path / "none.jsonl")
+        verdict_log.read(tmp_path / "none.jsonl")
 
 
 def test_verdicts_on_other_programs_or_by_other_rules_are_refused(tmp_path):
@@ -362,13 +366,13 @@ def test_a_timeout_is_run_again_alone_and_both_verdicts_are_kept(tmp_path):
     tools.fast_alone = True
     samples = [sample("hang\n")] + [sample(f"right {n}\n", number=n) for n in range(1, 20)]
     row = run(samples, tmp_path, tools, jobs=4)[0]
-    assert (row["outcome"], row["first_outcome"]) == ("passed", "timeout")
+    assert (row.outcome, row.first_outcome) == ("passed", "timeout")
     assert tools.ran.count(AROUND["python"][0] + "hang\n\n") == 2 and "hang" in tools.ran[-1]
     assert [line["outcome"] for line in lines(tmp_path) if line["number"] == 0] == ["timeout", "passed"]
-    assert judge.read(tmp_path / "verdicts.jsonl")[-1]["outcome"] == "passed" or len(lines(tmp_path)) == 21
+    assert verdict_log.read(tmp_path / "verdicts.jsonl")[-1].outcome == "passed" or len(lines(tmp_path)) == 21
     slow = Toolchain()
     row = run(samples, tmp_path / "slow", slow)[0]
-    assert (row["outcome"], row["first_outcome"]) == ("timeout", "timeout")
+    assert (row.outcome, row.first_outcome) == ("timeout", "timeout")
     before = len(slow.ran)
     run(samples, tmp_path / "slow", slow)
     assert len(slow.ran) == before, "it is not run a third time"
@@ -378,30 +382,30 @@ def test_stopped_between_a_timeout_and_its_second_run(tmp_path):
     tools = Toolchain()
     samples = [sample("hang\n"), sample("right\n", number=1)]
 
-    def stop(message):
+    def stop(*_):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run(samples, tmp_path, tools, progress=stop)
-    assert {row["outcome"] for row in judge.read(tmp_path / "verdicts.jsonl")} == {"timeout", "passed"}
+    assert {row.outcome for row in verdict_log.read(tmp_path / "verdicts.jsonl")} == {"timeout", "passed"}
     hangs = sum("hang" in body for body in tools.ran)
     row = run(samples, tmp_path, tools)[0]
-    assert row["first_outcome"] == "timeout" and sum("hang" in body for body in tools.ran) == hangs + 1
+    assert row.first_outcome == "timeout" and sum("hang" in body for body in tools.ran) == hangs + 1
 
 
 def test_an_interruption_loses_no_verdict(tmp_path):
     tools = Toolchain()
     samples = [sample(f"right {n}\n" if n % 2 else f"wrong {n}\n", number=n) for n in range(200)]
 
-    def stop(message):
-        if message["done"] >= 25:  # every time from then on, as a warned process does
+    def stop(doing, done, of):
+        if done >= 25:  # every time from then on, as a warned process does
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run(samples, tmp_path, tools, jobs=4, progress=stop)
     ran = [body for body in tools.ran if "def f():" not in body]
     assert 25 <= len(ran) < 200, "the others were not begun"
-    assert len(judge.read(tmp_path / "verdicts.jsonl")) == len(ran), "also what still ran is written"
+    assert len(verdict_log.read(tmp_path / "verdicts.jsonl")) == len(ran), "also what still ran is written"
     rows = run(samples, tmp_path, tools, jobs=4)
     assert outcomes(rows) == ["passed" if n % 2 else "failed_assert" for n in range(200)]
     assert len([body for body in tools.ran if "def f():" not in body]) == 200
@@ -418,7 +422,7 @@ def test_a_toolchain_that_vanishes_makes_infrastructure_errors_and_the_rest_goes
     tools = Toolchain()
     rows = run(samples, tmp_path, tools)
     assert outcomes(rows) == ["passed", "infra_error", "infra_error", "infra_error", "passed"]
-    assert "is gone" in rows[1]["detail"] and "namespaces" in rows[2]["detail"] and "boost" in rows[3]["detail"]
+    assert "is gone" in rows[1].detail and "namespaces" in rows[2].detail and "boost" in rows[3].detail
     again = run(samples, tmp_path, tools)
     assert outcomes(again) == outcomes(rows) and sum("gone" in body for body in tools.ran) == 2, "it is tried again"
 
@@ -427,10 +431,10 @@ def test_another_programs_verdict_replaces_an_infrastructure_error(tmp_path):
     tools, cache = Toolchain(), tmp_path / "cache"
     samples = [sample("gone\n"), sample("right\n", number=1)]
     assert outcomes(run(samples, tmp_path / "a", tools)) == ["infra_error", "passed"]
-    tools.execute = lambda *_, sentinel, **__: Execution(None, finished(0), True)  # it is back
+    tools.execute = lambda *_: Execution(None, finished(0), True)  # it is back
     run(samples, tmp_path / "b", tools, cache=cache)
     assert outcomes(run(samples, tmp_path / "a", tools, cache=cache)) == ["passed", "passed"]
-    assert outcomes(judge.read(tmp_path / "a" / "verdicts.jsonl")) == ["passed", "passed"]
+    assert outcomes(verdict_log.read(tmp_path / "a" / "verdicts.jsonl")) == ["passed", "passed"]
 
 
 class FullDisk(io.FileIO):
@@ -447,11 +451,11 @@ class FullDisk(io.FileIO):
 
 def test_a_full_disk_loses_only_what_did_not_fit(tmp_path, monkeypatch):
     samples = [sample(f"wrong {n}\n", number=n) for n in range(20)]
-    opened = judge._Book._opened
-    monkeypatch.setattr(judge._Book, "_opened", staticmethod(lambda path: opened(path).close() or FullDisk(path, "ab")))
+    opened = VerdictLog._opened
+    monkeypatch.setattr(VerdictLog, "_opened", staticmethod(lambda path: opened(path).close() or FullDisk(path, "ab")))
     with pytest.raises(UserError, match="cannot write .*No space left on device; free space and run again"):
         run(samples, tmp_path, Toolchain(), jobs=3)
-    kept = judge.read(tmp_path / "verdicts.jsonl")
+    kept = verdict_log.read(tmp_path / "verdicts.jsonl")
     assert 3 < len(kept) < 10
     monkeypatch.undo()
     tools = Toolchain()
@@ -464,16 +468,16 @@ def test_failures_that_cannot_be_withdrawn_are_not_kept(tmp_path, monkeypatch):
     kept = run([sample("wrong\n")], tmp_path, Toolchain())
     tools = Toolchain()
     tools.broken = True
-    opened = judge._Book._opened
-    monkeypatch.setattr(judge._Book, "_opened", staticmethod(lambda path: opened(path).close() or FullDisk(path, "ab")))
+    opened = VerdictLog._opened
+    monkeypatch.setattr(VerdictLog, "_opened", staticmethod(lambda path: opened(path).close() or FullDisk(path, "ab")))
     with pytest.raises(UserError, match="No space left on device"):
         run([sample("wrong\n"), *(sample(f"right {n}\n", number=n) for n in range(1, 20))], tmp_path, tools)
-    assert judge.read(tmp_path / "verdicts.jsonl") == kept
+    assert verdict_log.read(tmp_path / "verdicts.jsonl") == kept
 
 
 def test_two_processes_do_not_cut_each_other_s_lines(tmp_path, monkeypatch):
     """A line that another one writes to the cache, after it was read and before its torn end is cut off."""
-    cache, threads, read = tmp_path / "cache", [], judge._whole_lines
+    cache, threads, read = tmp_path / "cache", [], verdict_log._whole_lines
 
     def other():
         run([sample("right 2\n", number=2)], tmp_path / "other", Toolchain(), cache=cache)
@@ -487,16 +491,16 @@ def test_two_processes_do_not_cut_each_other_s_lines(tmp_path, monkeypatch):
         return whole
 
     run([sample("right 0\n")], tmp_path / "first", Toolchain(), cache=cache)
-    lines_then = len(judge._lines(cache / "verdicts.jsonl"))
-    monkeypatch.setattr(judge, "_whole_lines", slow)
+    lines_then = len(verdict_log._lines(cache / "verdicts.jsonl"))
+    monkeypatch.setattr(verdict_log, "_whole_lines", slow)
     run([sample("right 1\n", number=1)], tmp_path / "mine", Toolchain(), cache=cache)
     threads[0].join()
-    assert len(judge._lines(cache / "verdicts.jsonl")) == lines_then + 2
+    assert len(verdict_log._lines(cache / "verdicts.jsonl")) == lines_then + 2
 
 
 def test_a_file_of_verdicts_is_one_process_s(tmp_path):
     with (
-        judge._Book._opened(tmp_path / "verdicts.jsonl"),
+        VerdictLog._opened(tmp_path / "verdicts.jsonl"),
         pytest.raises(UserError, match="another process judges into"),
     ):
         run([sample("right\n")], tmp_path, Toolchain())
@@ -510,7 +514,7 @@ def test_what_failed_while_a_correct_program_fails_is_no_failure(tmp_path):
     tools.broken = True
     rows = run([*samples, sample("right 2\n", number=2)], tmp_path, tools, cache=tmp_path / "cache")
     assert outcomes(rows) == ["passed", "infra_error", "infra_error"]
-    assert "python fails on a correct program: failed_assert" in rows[1]["detail"]
+    assert "python fails on a correct program: failed_assert" in rows[1].detail
     tools.broken = False
     rows = run([*samples, sample("right 2\n", number=2)], tmp_path, tools, cache=tmp_path / "cache")
     assert outcomes(rows) == ["passed", "failed_assert", "passed"]
@@ -533,7 +537,7 @@ def test_wall_time_is_patient_and_no_part_of_what_is_compared(tmp_path, monkeypa
     monkeypatch.setattr(judge.os, "getloadavg", lambda: (4.0 * judge.os.cpu_count(), 0.0, 0.0))
     busy = run([sample("right\n")], tmp_path / "busy", tools)[0]
     assert tools.limits[1].wall_seconds > 3.9 * tools.limits[0].wall_seconds
-    assert tools.limits[1].cpu_seconds == tools.limits[0].cpu_seconds and idle["limits"] == busy["limits"]
+    assert tools.limits[1].cpu_seconds == tools.limits[0].cpu_seconds and idle.limits == busy.limits
     run([sample("right\n")], tmp_path / "compat", tools, compat="mxeval")
     assert tools.limits[2].wall_seconds == 10, "the peer's own limit"
 
@@ -594,6 +598,10 @@ COMPLETIONS = {
 }
 
 
+def real(sandbox, toolchains, jobs=1):
+    return SimpleNamespace(sandbox=sandbox, toolchains=toolchains, jobs=jobs)
+
+
 @pytest.fixture
 def short(monkeypatch):
     """The strict rule with one processor second."""
@@ -605,22 +613,21 @@ def short(monkeypatch):
 def test_every_outcome_of_real_programs(language, sandboxed, ready, tmp_path, short):
     wanted = COMPLETIONS[language]
     samples = [sample(text, language, number) for number, text in enumerate(wanted.values())]
-    rows = judge.judge(samples, sandboxed, {language: ready(language)}, tmp_path / "verdicts.jsonl", jobs=2)
-    assert {wanted_one: row["outcome"] for wanted_one, row in zip(wanted, rows, strict=True)} == {
+    rows = judge.judge(samples, real(sandboxed, {language: ready(language)}, 2), tmp_path / "verdicts.jsonl")
+    assert {wanted_one: row.outcome for wanted_one, row in zip(wanted, rows, strict=True)} == {
         name: name for name in wanted
     }
     # On a busy machine others may run out of time at first, too: then they were run again alone, to the same end.
-    assert all(row["first_outcome"] == "timeout" for row in rows if row["outcome"] == "timeout")
-    assert {row["first_outcome"] for row in rows} <= {"timeout", None}
+    assert all(row.first_outcome == "timeout" for row in rows if row.outcome == "timeout")
+    assert {row.first_outcome for row in rows} <= {"timeout", None}
 
 
 @pytest.mark.parametrize("language", judge.CONTROLS)
 def test_controls_pass_and_count_for_something(language, sandboxed, ready):
-    toolchain = ready(language)
-    bench = judge._Bench(sandboxed, {language: toolchain}, None, "raw", 1)
-    assert bench.broken(language) == ""
+    runner = judge._Runner(real(sandboxed, {language: ready(language)}), None)
+    assert runner.broken(language) == ""
     body, tests = judge.CONTROLS[language]
-    assert bench.run(Code(language, body.replace("return 1", "return 2"), tests), 0)["outcome"] != "passed"
+    assert runner._run(Code(language, body.replace("return 1", "return 2"), tests), 0).outcome != "passed"
 
 
 def test_compat_passes_who_leaves_early_and_repairs_nothing(sandboxed, ready, tmp_path, short):
@@ -630,9 +637,9 @@ def test_compat_passes_who_leaves_early_and_repairs_nothing(sandboxed, ready, tm
     ]
     prepared = {language: ready(language) for language in ("php", "go")}
     for compat, wanted in ((None, ["no_sentinel", "passed"]), ("mxeval", ["passed", "compile_error"])):
-        rows = judge.judge(samples, sandboxed, prepared, tmp_path / f"{compat}.jsonl", compat=compat)
+        rows = judge.judge(samples, real(sandboxed, prepared), tmp_path / f"{compat}.jsonl", compat=compat)
         assert outcomes(rows) == wanted
-        assert [row["repair_imports"] for row in rows] == [False, compat is None]
+        assert [row.repair_imports for row in rows] == [False, compat is None]
 
 
 def test_verdicts_do_not_depend_on_the_load(sandboxed, ready, tmp_path):
@@ -655,6 +662,7 @@ def test_verdicts_do_not_depend_on_the_load(sandboxed, ready, tmp_path):
                 process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
                 stack.callback(process.wait)
                 stack.callback(process.kill)
-            rows = judge.judge(samples, sandboxed, {"python": ready("python")}, tmp_path / f"{busy}.jsonl", jobs=2)
-            found.append([(row["outcome"], row["first_outcome"]) for row in rows])
+            bench = real(sandboxed, {"python": ready("python")}, 2)
+            rows = judge.judge(samples, bench, tmp_path / f"{busy}.jsonl")
+            found.append([(row.outcome, row.first_outcome) for row in rows])
     assert found[0] == found[1] == [("passed", None), ("failed_assert", None), ("passed", None)]

@@ -11,6 +11,7 @@ from babel_jax.__main__ import load_config, main
 from babel_jax.corpus import build
 from babel_jax.errors import UserError
 from babel_jax.material import ArrayRows
+from babel_jax.run_names import RunName
 from babel_jax.training import loop, runs
 
 MATERIAL = small_material()
@@ -256,16 +257,16 @@ def test_a_run_that_an_earlier_version_began_is_not_said_to_be_wrong(tmp_path, m
 
 
 def test_a_mixture_goes_with_runs_that_have_no_share_in_their_name(capsys, config_file, mixture_file, tmp_path):
-    config = load_config(str(config_file), [])
+    made = plan.Study(load_config(str(config_file), []))
     command = ["train", f"--config={config_file}", f"--workdir={tmp_path / 'W'}", f"--mixture={mixture_file}"]
     assert "has its mixture in its name" in error_of(capsys, *command, "--run=mix_0.5000")
     assert "did you mean 'mix'" in error_of(capsys, *command, "--run=mixx")
     assert "names neither a share nor a mixture of the study" in error_of(capsys, *command[:-1], "--run=mix")
     assert "names neither a share nor a mixture of the study" in error_of(capsys, *command[:-1], "--run=mix_half")
     assert not (tmp_path / "W").exists()
-    other = plan.with_mixture(config, "new_only", str(mixture_file))
-    assert len(plan.make_run_config(other, "new_only", 0).stages) == 2
-    assert len(plan.make_run_config(other, "continual", 0).stages) == 1 == len(config.runs.new_only.stages)
+    other = made.with_mixture(RunName("new_only"), str(mixture_file))
+    assert len(other.config_of(RunName("new_only"), 0).stages) == 2
+    assert len(other.config_of(RunName("continual"), 0).stages) == 1 == len(made.config.runs.new_only.stages)
 
 
 def test_a_run_that_repeats_too_much_is_refused_before_it_is_trained(capsys, config_file, tmp_path):

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 import test_hosts
-from helpers import environment, make_run, same, small_material, state_at
+from helpers import environment, make_run, run_in, same, small_material, state_at
 from test_study import CONFIG, PATIENCE, wait_until_gone, workers_in
 
-from babel_jax.evaluation import harness, judge
+from babel_jax.evaluation import harness, judge, verdict_log
 from babel_jax.evaluation.problems import Problem
 from babel_jax.evaluation.sandbox import Finished
 from babel_jax.evaluation.toolchains import Execution
@@ -69,17 +69,21 @@ def test_a_preempted_judging_keeps_what_it_has(tmp_path, caught):
     bench = SimpleNamespace(
         jobs=1, sandbox=SimpleNamespace(level=""), toolchains={"python": Tools()}, ready=lambda _: 0
     )
-    path, options = tmp_path / "verdicts" / "given.jsonl", harness.Options()
 
-    def warn(message):
-        if message["done"] == 3:
+    def place(*session):
+        return harness.Place(tmp_path, [], harness.Session(tmp_path, harness.Options(), *session))
+
+    def warn(doing, done, of):
+        if done == 3:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(preemption.Preempted):
-        harness.judged(samples, path, options, bench, progress=warn)
-    assert 3 <= len(judge.read(path)) == len(ran) < 30
+        harness.Place(tmp_path, [], harness.Session(tmp_path, harness.Options(), bench, warn)).verdicts(
+            samples, "given"
+        )
+    assert 3 <= len(verdict_log.read(tmp_path / "verdicts" / "given.jsonl")) == len(ran) < 30
     preemption._warned.clear()
-    assert len(harness.judged(samples, path, options, bench, progress=lambda message: None)) == len(ran) == 30
+    assert len(place(bench).verdicts(samples, "given")) == len(ran) == 30
 
 
 def test_a_warning_before_the_first_step_costs_nothing(tmp_path, caught):
@@ -124,10 +128,10 @@ def test_measuring_stops_between_batches_and_goes_on(tmp_path, caught):
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(preemption.Preempted):
-        measure.measure_run(tmp_path, "primary_only", run, [MATERIAL], progress=after_the_first)
+        measure.measure_run(run_in(tmp_path, run, MATERIAL), progress=after_the_first)
     assert [path.name for path in (tmp_path / "measurements").iterdir()] == ["step_00000000.parquet"]
     preemption._warned.clear()
-    measure.measure_run(tmp_path, "primary_only", run, [MATERIAL])
+    measure.measure_run(run_in(tmp_path, run, MATERIAL))
     assert len(list((tmp_path / "measurements").iterdir())) == 3
 
 

@@ -15,14 +15,14 @@ from babel_jax import files, measurements
 from babel_jax.__main__ import main
 from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate
-from babel_jax.measuring import probe as sweep
+from babel_jax.measuring import probe, walk
 from babel_jax.model import placement
 from babel_jax.probes import artefacts, forward, neurons, tuned_lens
 from babel_jax.training.checkpoint import Metadata
 from babel_jax.training.loop import train
 
 MATERIAL = small_material()
-QUICK = sweep.Options()
+QUICK = probe.Options()
 pytestmark = pytest.mark.filterwarnings("ignore:only .* of the .* neurons", "ignore:the thresholds")
 
 
@@ -38,8 +38,8 @@ def run(trained, tmp_path):
     return shutil.copytree(trained, tmp_path / "seed3" / "continual")
 
 
-def walk(run, out, options=QUICK, material=MATERIAL, tokenizer=None, **more):
-    return sweep.probe([files.path(run)], lambda run_dir: (material, tokenizer), out, options, **more)
+def probed(run, out, options=QUICK, material=MATERIAL, tokenizer=None, **more):
+    return probe.probe([files.path(run)], lambda run_dir: (material, tokenizer), out, options, **more)
 
 
 def tables(out):
@@ -49,12 +49,12 @@ def tables(out):
 def test_every_checkpoint_is_measured_once_by_one_executable(run, tmp_path, monkeypatch):
     forward.jitted_pass.cache_clear()
     said = []
-    (place,) = walk(run, tmp_path / "out", progress=said.append)
+    (place,) = probed(run, tmp_path / "out", progress=said.append)
     assert [message["checkpoint"] for message in said] == [1, 2, 3]
     assert forward.jitted_pass.cache_info().currsize == 1
-    everywhere = jax.tree.leaves(sweep.restored(files.path(run), 0, sweep.stored_model(metadata(run))))[0].sharding
+    everywhere = jax.tree.leaves(walk.restored(next(walk.checkpoints(files.path(run)))).params)[0].sharding
     _, everywhere = placement.layout({"w": jax.device_put(np.zeros(2), everywhere)}, 32)
-    step = forward.jitted_pass(sweep.stored_model(metadata(run)), -1, ("sentence",), everywhere)
+    step = forward.jitted_pass(walk.stored_model(metadata(run)), -1, ("sentence",), everywhere)
     assert step._cache_size() == 1
 
     frame = measurements.read(tmp_path / "out")
@@ -66,7 +66,7 @@ def test_every_checkpoint_is_measured_once_by_one_executable(run, tmp_path, monk
 
     before = tables(tmp_path / "out")
     monkeypatch.setattr(forward, "measure", None)  # nothing may be measured again
-    walk(run, tmp_path / "out")
+    probed(run, tmp_path / "out")
     after = tables(tmp_path / "out")
     assert before.keys() == after.keys() and all(before[name].equals(after[name]) for name in before)
 
@@ -76,14 +76,14 @@ def metadata(run):
 
 
 def test_what_was_interrupted_is_measured_again_alike(run, tmp_path, monkeypatch):
-    walk(run, tmp_path / "out")
+    probed(run, tmp_path / "out")
     before = tables(tmp_path / "out")
     (tmp_path / "out/seed3/continual/measurements/step_00000003.parquet").unlink()
     (tmp_path / "out/seed3/continual/step_00000006.npz").unlink()
     measured = []
-    once = sweep.measure
-    monkeypatch.setattr(sweep, "measure", lambda *a: measured.append(1) or once(*a))
-    walk(run, tmp_path / "out")
+    once = probe.measure
+    monkeypatch.setattr(probe, "measure", lambda *a: measured.append(1) or once(*a))
+    probed(run, tmp_path / "out")
     assert len(measured) == 2
     after = tables(tmp_path / "out")
     assert all(before[name].equals(after[name]) for name in before)
@@ -101,8 +101,8 @@ def test_a_run_is_followed_until_it_is_done(run, tmp_path, monkeypatch):
             shutil.move(later, run / "checkpoints" / "6")
             (run / "DONE").write_text("{}")
 
-    monkeypatch.setattr(sweep.time, "sleep", wait)
-    walk(run, tmp_path / "out", follow=True)
+    monkeypatch.setattr(walk.time, "sleep", wait)
+    probed(run, tmp_path / "out", follow=True)
     assert len(waits) == 2
     frame = measurements.read(tmp_path / "out")
     assert set(frame["step"]) == {0, 3, 6}
@@ -110,23 +110,23 @@ def test_a_run_is_followed_until_it_is_done(run, tmp_path, monkeypatch):
 
 
 def test_a_checkpoint_deleted_under_way_is_left_out(run, tmp_path, monkeypatch, capsys):
-    read = sweep.restore_params
+    read = walk.restore_params
 
     def deleted(run_dir, step, *rest):
         if step == 3:
             shutil.rmtree(run / "checkpoints" / "3")
         return read(run_dir, step, *rest)
 
-    monkeypatch.setattr(sweep, "restore_params", deleted)
-    walk(run, tmp_path / "out")
+    monkeypatch.setattr(walk, "restore_params", deleted)
+    probed(run, tmp_path / "out")
     assert "checkpoint 3 of" in capsys.readouterr().out
     assert set(measurements.read(tmp_path / "out")["step"]) == {0, 6}
 
 
 def test_restoring_all_parts_is_the_other_checkpoint(run, tmp_path):
     parts = ("blocks", "embed_table", "embed_frozen", "embed_position", "ln_f_scale", "ln_f_bias", "head")
-    walk(run, tmp_path / "out")
-    walk(run, tmp_path / "restored", dataclasses.replace(QUICK, restore=parts, restore_step=3))
+    probed(run, tmp_path / "out")
+    probed(run, tmp_path / "restored", dataclasses.replace(QUICK, restore=parts, restore_step=3))
     plain, restored = (measurements.read(tmp_path / name) for name in ("out", "restored"))
     losses = {
         name: frame[(frame["probe"] == "loss") & (frame["step"] == step)]["value"].to_numpy()
@@ -148,11 +148,11 @@ def test_scopes_of_thresholds_and_causes(run, tmp_path):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        walk(run, tmp_path / "out", options, generate=generate)
+        probed(run, tmp_path / "out", options, generate=generate)
     frame = measurements.read(tmp_path / "out")
     assert {"intervention", "tuned_lens"} <= set(frame["probe"])
     # Whole batches and the last one: no checkpoint and no language compiles again.
-    assert tuned_lens.jitted_read(sweep.stored_model(metadata(run)))._cache_size() == 2
+    assert tuned_lens.jitted_read(walk.stored_model(metadata(run)))._cache_size() == 2
     kinds = frame[frame["probe"] == "intervention"]["options"].map(lambda text: json.loads(text)["kind"])
     assert set(kinds) == {"zero", "mean"}
     count = frame[(frame["probe"] == "neurons") & (frame["metric"] == "count")]
@@ -169,26 +169,26 @@ def test_scopes_of_thresholds_and_causes(run, tmp_path):
 
 
 def test_what_would_mislead_is_refused(run, tmp_path):
-    walk(run, tmp_path / "out")
+    probed(run, tmp_path / "out")
     cases = {
-        "options is": lambda: walk(run, tmp_path / "out", dataclasses.replace(QUICK, layers="middle")),
-        "tokenizer is": lambda: walk(run, tmp_path / "out", tokenizer="abc"),
-        "a vocabulary of": lambda: walk(run, tmp_path / "a", material=dataclasses.replace(MATERIAL, vocab_size=9)),
-        "is one language": lambda: walk(run, tmp_path / "b", dataclasses.replace(QUICK, languages=("php",))),
-        "did you mean 'php'": lambda: walk(
+        "options is": lambda: probed(run, tmp_path / "out", dataclasses.replace(QUICK, layers="middle")),
+        "tokenizer is": lambda: probed(run, tmp_path / "out", tokenizer="abc"),
+        "a vocabulary of": lambda: probed(run, tmp_path / "a", material=dataclasses.replace(MATERIAL, vocab_size=9)),
+        "is one language": lambda: probed(run, tmp_path / "b", dataclasses.replace(QUICK, languages=("php",))),
+        "did you mean 'php'": lambda: probed(
             run, tmp_path / "c", dataclasses.replace(QUICK, languages=("python", "pph"))
         ),
-        "matches no run": lambda: sweep.run_directories([str(tmp_path / "*" / "nothing")]),
-        "the reference step 5": lambda: walk(
+        "matches no run": lambda: walk.run_directories([str(tmp_path / "*" / "nothing")]),
+        "the reference step 5": lambda: probed(
             run, tmp_path / "d", dataclasses.replace(QUICK, threshold_scope="reference_checkpoint", reference_step=5)
         ),
-        "belong together": lambda: walk(run, tmp_path / "e", dataclasses.replace(QUICK, restore=("head",))),
-        "give both, or neither": lambda: walk(run, tmp_path / "g", dataclasses.replace(QUICK, reference_step=0)),
-        "random sets are too few": lambda: walk(
+        "belong together": lambda: probed(run, tmp_path / "e", dataclasses.replace(QUICK, restore=("head",))),
+        "give both, or neither": lambda: probed(run, tmp_path / "g", dataclasses.replace(QUICK, reference_step=0)),
+        "random sets are too few": lambda: probed(
             run, tmp_path / "h", dataclasses.replace(QUICK, interventions=("zero",), draws=3)
         ),
-        "'zero'": lambda: walk(run, tmp_path / "f", dataclasses.replace(QUICK, interventions=("zeros",))),
-        "two runs are called": lambda: sweep.probe(
+        "'zero'": lambda: probed(run, tmp_path / "f", dataclasses.replace(QUICK, interventions=("zeros",))),
+        "two runs are called": lambda: probe.probe(
             [files.path(run)] * 2, lambda run_dir: (MATERIAL, None), tmp_path / "out", QUICK
         ),
     }
@@ -200,7 +200,7 @@ def test_what_would_mislead_is_refused(run, tmp_path):
 def test_seeds_are_compared(run, tmp_path):
     other = tmp_path / "seed4" / "continual"
     train(make_run(steps=6, seed=4, checkpoint_steps=(0, 6)), MATERIAL, other)
-    sweep.probe([files.path(run), files.path(other)], lambda run_dir: (MATERIAL, None), tmp_path / "out", QUICK)
+    probe.probe([files.path(run), files.path(other)], lambda run_dir: (MATERIAL, None), tmp_path / "out", QUICK)
     frame = measurements.read(tmp_path / "out")
     seeds = frame[frame["seed"] == -1]
     assert set(seeds["step"]) == {0, 6} and {"jaccard_seeds", "jaccard_seeds_expected"} == set(seeds["metric"])
@@ -210,35 +210,35 @@ def test_the_other_primary_turns_the_identifiers_round(run, tmp_path):
     shares = {}
     for languages in (("python", "php"), ("php", "python")):
         out = tmp_path / languages[0]
-        walk(run, out, dataclasses.replace(QUICK, languages=languages, steps=(6,)))
+        probed(run, out, dataclasses.replace(QUICK, languages=languages, steps=(6,)))
         frame = measurements.read(out).query("metric == 'primary_share_prob' and probe == 'lens' and language == 'php'")
         shares[languages[0]] = frame["value"].to_numpy()
     np.testing.assert_allclose(shares["python"], 1 - shares["php"], atol=1e-6)
 
 
 def test_another_run_in_the_same_place_is_refused(run, tmp_path):
-    walk(run, tmp_path / "out")
+    probed(run, tmp_path / "out")
     shutil.rmtree(run)
     train(make_run(steps=6, seed=3, checkpoint_steps=(0, 3, 6)), MATERIAL, run)  # the same name, trained again
     with pytest.raises(UserError, match="started is"):
-        walk(run, tmp_path / "out")
+        probed(run, tmp_path / "out")
 
 
 def test_fewer_steps_leave_what_is_measured(run, tmp_path):
-    walk(run, tmp_path / "out")
+    probed(run, tmp_path / "out")
     before = tables(tmp_path / "out")["across.parquet"]
-    walk(run, tmp_path / "out", dataclasses.replace(QUICK, steps=(-1,)))
+    probed(run, tmp_path / "out", dataclasses.replace(QUICK, steps=(-1,)))
     assert before.equals(tables(tmp_path / "out")["across.parquet"])
 
 
 def test_damaged_metadata_are_one_line(run, tmp_path):
     (run / "checkpoints" / "3" / "metadata" / "metadata").write_text("{")
-    with pytest.raises(UserError, match="checkpoint 3 of .* cannot be read"):
-        walk(run, tmp_path / "out")
+    with pytest.raises(UserError, match="checkpoint 3 in .* cannot be read"):
+        probed(run, tmp_path / "out")
 
 
 def test_globs_name_runs_once(run, tmp_path):
-    found = sweep.run_directories([str(tmp_path / "seed*" / "*"), str(tmp_path / "seed3/continual/checkpoints")])
+    found = walk.run_directories([str(tmp_path / "seed*" / "*"), str(tmp_path / "seed3/continual/checkpoints")])
     assert found == [files.path(run)]
 
 
@@ -247,17 +247,17 @@ import sys, json
 import test_probe as t
 from babel_jax import files
 from babel_jax.probes import artefacts
-from babel_jax.measuring import probe as sweep
+from babel_jax.measuring import probe
 import jax, pathlib
 run, out = sys.argv[1:]
-t.walk(pathlib.Path(run), out)
+t.probed(pathlib.Path(run), out)
 arrays, _ = artefacts.load(pathlib.Path(out) / "seed3/continual/step_00000006.npz")
 print(json.dumps({"devices": jax.device_count(), "active": arrays["active_RxLxFxK"].tolist()}))
 """
 
 
 def test_eight_devices_count_the_same_integers(run, tmp_path):
-    walk(run, tmp_path / "one")
+    probed(run, tmp_path / "one")
     done = python("-c", EIGHT, str(run), str(tmp_path / "eight"), devices=8)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])

@@ -7,7 +7,9 @@ import pytest
 
 from babel_jax.errors import UserError
 from babel_jax.evaluation import judge, problems
+from babel_jax.evaluation.outcomes import classify
 from babel_jax.evaluation.stops import cut
+from babel_jax.evaluation.toolchains import Conditions
 from babel_jax.languages import LANGUAGES
 
 SUITES = Path(__file__).parent / "suites"
@@ -27,15 +29,10 @@ def passes(ready, sandboxed):
 
     def run(code, compat=None):
         rule = judge.RULES[compat]
-        execution = ready(code.language).execute(
-            sandboxed,
-            code,
-            sentinel="0123456789abcdef" if rule.sentinel else None,
-            compile_limits=rule.compile_limits,
-            run_limits=rule.run_limits,
-            repair_imports=rule.repair_imports,
-        )
-        return judge.classify(code, execution, compat)[0] == "passed"
+        sentinel = "0123456789abcdef" if rule.sentinel else None
+        conditions = Conditions(sentinel, rule.compile_limits, rule.run_limits, rule.repair_imports)
+        execution = ready(code.language).execute(sandboxed, code, conditions)
+        return classify(code, execution, compat)[0] == "passed"
 
     return run
 
@@ -65,8 +62,8 @@ def test_mxeval_is_read_as_it_is_distributed():
     assert problems.common(suite.problems) == {"mbxp": {3, 5, 6, 7, 8}, "humaneval": {2, 12, 23}}
     source = suite.sources["mbxp/mbgp_release_v1.1.jsonl"]
     content = (SUITES / "mxeval/mbxp/mbgp_release_v1.1.jsonl").read_bytes()
-    assert source == {"sha256": hashlib.sha256(content).hexdigest(), "licence": "CC-BY-4.0", "problems": 5}
-    assert suite.sources["multilingual_humaneval/HumanEval.jsonl"]["licence"] == "MIT"
+    assert source == problems.SuiteFile(hashlib.sha256(content).hexdigest(), "CC-BY-4.0", 5)
+    assert suite.sources["multilingual_humaneval/HumanEval.jsonl"].licence == "MIT"
     assert all(problem.block and not problem.stops for problem in suite.problems)
     assert {p.task_id for p in suite.problems if p.known_bad.startswith("no_program_passes")} == {
         "MBPP/56",
@@ -107,7 +104,7 @@ def test_the_other_suites_are_read():
     assert {p.language: p.harness for p in multipl_e.problems} == dict.fromkeys(LANGUAGES, "main") | {"go": "go_test"}
     assert first(SPECS["multipl_e"], "csharp").stops == ("\n    }\n",)
     for suite in (openai, x, mbpp, multipl_e):
-        assert all(source["licence"] != "not stated" for source in suite.sources.values())
+        assert all(source.licence != "not stated" for source in suite.sources.values())
 
 
 def test_number_and_suite_come_from_multipl_e_names(tmp_path):

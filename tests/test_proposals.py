@@ -16,7 +16,7 @@ from babel_jax.evolution import stages
 from babel_jax.optimum import algorithm1, sources
 from babel_jax.optimum.algorithm1 import Amounts
 from babel_jax.optimum.schedules import Schedule
-from babel_jax.run_names import parse
+from babel_jax.run_names import RunName, parse
 
 STEPS = np.array([0, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512])
 PEAK = 6
@@ -98,8 +98,9 @@ def test_the_mixture_of_a_table_is_what_a_run_reads(planted, tmp_path):
     )
     settings = plan.default()
     runs = dict.fromkeys(("primary_only", "continual", "new_only", "mix"), {})
-    settings.update(ConfigDict({"primary": "python", "new": "php", "runs": runs}))
-    run = plan.make_run_config(plan.with_mixture(settings, "mix", str(out)), "mix", 0)
+    original = {"python": 11.0, "php": 23.0}
+    settings.update(ConfigDict({"primary": "python", "new": "php", "runs": runs, "original": original}))
+    run = plan.Study(settings).with_mixture(RunName("mix"), str(out)).config_of(RunName("mix"), 0)
     assert run.stages == mixtures.read(out)["stages"] and set(run.stages[0]["weights"]) == {"python", "php"}
 
 

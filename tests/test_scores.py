@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import math
 from fractions import Fraction
@@ -10,6 +11,7 @@ from babel_jax import measurements, statistics
 from babel_jax.errors import UserError
 from babel_jax.evaluation import scores
 from babel_jax.evaluation.problems import Problem
+from babel_jax.evaluation.verdict_log import Seconds, Verdict
 
 
 def problem(number, language="python", suite="mbxp"):
@@ -18,8 +20,9 @@ def problem(number, language="python", suite="mbxp"):
 
 def verdicts(problem, outcomes, **changes):
     about = dict(suite=problem.suite, language=problem.language, task_id=problem.task_id, number=problem.number)
-    made = dict(variant="raw", compat=None, toolchain=f"{problem.language} 1", limits="10 s")
-    return [about | made | dict(sample=i, outcome=outcome) | changes for i, outcome in enumerate(outcomes)]
+    about |= dict(variant="raw", ended="given", repair_imports=False, program="", level="bubblewrap", compat=None)
+    about |= dict(toolchain=f"{problem.language} 1", limits="10 s", first_outcome=None, detail="", seconds=Seconds())
+    return [Verdict(**about | dict(sample=i, outcome=outcome) | changes) for i, outcome in enumerate(outcomes)]
 
 
 def judged(solved_LxQ: dict, **changes):
@@ -100,7 +103,7 @@ def test_rows_on_a_table_done_by_hand():
     assert only(rows, metric="solved", language="python", item=1)["value"] == 0.5
     assert only(rows, metric="solved", language="python", item=2)["options"]["subset"] == "all"
     table = scores.tally(given, asked)
-    assert table[1]["outcomes"] == {"passed": 1, "timeout": 1} and table[1]["passed"] == 1
+    assert table[1].outcomes == {"passed": 1, "timeout": 1} and (table[1].passed, table[1].judged) == (1, 2)
 
 
 def test_an_infrastructure_error_is_neither_a_pass_nor_a_failure():
@@ -122,7 +125,7 @@ def test_verdicts_of_another_suite_or_of_several_rules_are_refused():
     with pytest.raises(UserError, match="has 0"):
         scores.rows(given[:1], asked)
     with pytest.raises(UserError, match="several rules"):
-        scores.rows(given[:1] + [given[1] | {"compat": "mxeval"}], asked)
+        scores.rows(given[:1] + [dataclasses.replace(given[1], compat="mxeval")], asked)
 
 
 def test_the_interval_is_the_bootstraps():
@@ -132,13 +135,13 @@ def test_the_interval_is_the_bootstraps():
     expected = stats.bootstrap((value_P,), np.mean, n_resamples=5000, method="percentile", rng=rng)
     found = scores.estimate(value_P, np.arange(164))
     np.testing.assert_allclose(
-        [found["ci_low"], found["ci_high"]], list(expected.confidence_interval), atol=0.25 * value_P.std() / 164**0.5
+        [found.ci_low, found.ci_high], list(expected.confidence_interval), atol=0.25 * value_P.std() / 164**0.5
     )
     task_Q = rng.random(60)
     solved_2xQ = (rng.random((2, 60)) < task_Q).astype(float)
     drawn = [solved_2xQ[:, rng.integers(0, 60, 60)].mean() for _ in range(5000)]
     found = scores.estimate(solved_2xQ.ravel(), np.tile(np.arange(60), 2), np.repeat([0, 1], 60))
-    np.testing.assert_allclose([found["ci_low"], found["ci_high"]], np.quantile(drawn, [0.025, 0.975]), atol=0.015)
+    np.testing.assert_allclose([found.ci_low, found.ci_high], np.quantile(drawn, [0.025, 0.975]), atol=0.015)
 
 
 def test_a_task_brings_its_languages_along():
@@ -147,7 +150,7 @@ def test_a_task_brings_its_languages_along():
     solved_Q = (rng.random(100) < 0.4).astype(float)
     alone = scores.estimate(solved_Q, np.arange(100))
     five = scores.estimate(np.tile(solved_Q, 5), np.tile(np.arange(100), 5), np.repeat(np.arange(5), 100))
-    assert five["ci_high"] - five["ci_low"] == pytest.approx(alone["ci_high"] - alone["ci_low"])
+    assert five.ci_high - five.ci_low == pytest.approx(alone.ci_high - alone.ci_low)
 
 
 @pytest.mark.parametrize("chance, problems, samples", [(0.3, 154, 1), (0.06, 154, 1), (0.3, 829, 1), (0.25, 100, 10)])
@@ -156,7 +159,7 @@ def test_the_interval_covers_the_truth(chance, problems, samples):
     task = rng.beta(2 * chance, 2 * (1 - chance), (400, problems))
     value = rng.binomial(samples, task) / samples
     found = [scores.estimate(value_P, np.arange(problems)) for value_P in value]
-    covered = np.mean([row["ci_low"] <= chance <= row["ci_high"] for row in found])
+    covered = np.mean([row.ci_low <= chance <= row.ci_high for row in found])
     assert 0.915 < covered < 0.985
 
 
@@ -164,30 +167,30 @@ def test_nothing_solved_is_not_known_to_be_nothing():
     for values in ([0] * 154, [1] * 154):
         found = scores.estimate(values, np.arange(154))
         expected = stats.binomtest(sum(values), 154).proportion_ci(method="exact")
-        np.testing.assert_allclose([found["ci_low"], found["ci_high"]], list(expected))
+        np.testing.assert_allclose([found.ci_low, found.ci_high], list(expected))
     macro = scores.estimate([0] * 20, list(range(10)) * 2, [0] * 10 + [1] * 10)
-    assert macro["ci_high"] == pytest.approx(stats.binomtest(0, 10).proportion_ci().high), "ten tasks, not twenty"
-    assert math.isnan(scores.estimate([], [])["value"])
+    assert macro.ci_high == pytest.approx(stats.binomtest(0, 10).proportion_ci().high), "ten tasks, not twenty"
+    assert math.isnan(scores.estimate([], []).value)
 
 
 def test_all_of_one_language_and_nothing_of_the_other_is_not_known_either():
     macro = scores.estimate([1] * 10 + [0] * 10, list(range(10)) * 2, [0] * 10 + [1] * 10)
     reach = stats.binomtest(0, 10).proportion_ci().high
-    assert macro["value"] == 0.5
-    assert [macro["ci_low"], macro["ci_high"]] == pytest.approx([0.5 - reach / 2, 0.5 + reach / 2])
+    assert macro.value == 0.5
+    assert [macro.ci_low, macro.ci_high] == pytest.approx([0.5 - reach / 2, 0.5 + reach / 2])
 
 
 def test_two_models_by_hand():
     asked, first = judged({"python": [1, 1, 0, 0, 0, 0, 1, 1], "php": [0] * 8})
     _, second = judged({"python": [1, 1, 1, 1, 1, 1, 0, 1], "php": [0] * 6 + [1, 1]})
-    found = {(row["subset"], row["language"]): row for row in scores.compare(first, second, asked)}
+    found = {(row.subset, row.language): row for row in scores.compare(first, second, asked)}
     python = found["all", "python"]
-    assert python["value"] == pytest.approx(3 / 8) and (python["only_first"], python["only_second"]) == (1, 4)
-    assert python["mcnemar_p"] == pytest.approx(2 * (1 + 5) / 32)
-    assert found["all", ""]["value"] == pytest.approx((3 / 8 + 2 / 8) / 2)
-    assert found["all", "php"]["ci_low"] <= 0.25 <= found["all", "php"]["ci_high"]
+    assert python.value == pytest.approx(3 / 8) and (python.only_first, python.only_second) == (1, 4)
+    assert python.mcnemar_p == pytest.approx(2 * (1 + 5) / 32)
+    assert found["all", ""].value == pytest.approx((3 / 8 + 2 / 8) / 2)
+    assert found["all", "php"].ci_low <= 0.25 <= found["all", "php"].ci_high
     same = scores.compare(first, first, asked)[0]
-    assert same["value"] == 0 and same["ci_low"] < 0 < same["ci_high"] and same["mcnemar_p"] == 1
+    assert same.value == 0 and same.ci_low < 0 < same.ci_high and same.mcnemar_p == 1
 
 
 def test_pairing_removes_what_is_hard_for_both():
@@ -198,7 +201,7 @@ def test_pairing_removes_what_is_hard_for_both():
     second = judged({"python": other})[1]
     paired = scores.compare(first, second, asked)[0]
     single = only(scores.rows(first, asked), metric="pass@1", options={"subset": "all"})
-    assert paired["ci_high"] - paired["ci_low"] < 0.5 * (single["ci_high"] - single["ci_low"])
+    assert paired.ci_high - paired.ci_low < 0.5 * (single["ci_high"] - single["ci_low"])
 
 
 @pytest.mark.parametrize("gain", [0.0, 0.1])
@@ -209,7 +212,7 @@ def test_the_paired_interval_covers_the_difference(gain):
         task_Q = rng.beta(0.5, 1, 160)
         first, second = rng.random(160) < task_Q * (1 - gain), rng.random(160) < task_Q * (1 - gain) + gain
         found = scores.estimate(second.astype(float) - first, np.arange(160), span=(-1, 1))
-        covered.append(found["ci_low"] <= gain <= found["ci_high"])
+        covered.append(found.ci_low <= gain <= found.ci_high)
         significant.append(statistics.mcnemar(int((first & ~second).sum()), int((second & ~first).sum())) < 0.05)
     assert 0.91 < np.mean(covered) < 0.99
     assert np.mean(significant) < 0.06 if gain == 0 else np.mean(significant) > 0.5
@@ -222,8 +225,8 @@ def test_models_that_were_judged_otherwise_are_not_compared():
             scores.compare(first, judged({"python": [1, 0, 1]}, **{name: value})[1], asked)
     with pytest.raises(UserError, match="only one model was judged on mbxp python python/2"):
         scores.compare(first, first[:2], asked)
-    broken = [first[0] | {"outcome": "infra_error"}, *first[1:]]
-    assert scores.compare(first, broken, asked)[0]["unjudged"] == 1
+    broken = [dataclasses.replace(first[0], outcome="infra_error"), *first[1:]]
+    assert scores.compare(first, broken, asked)[0].unjudged == 1
 
 
 def numbered(solved_Q) -> dict:
@@ -235,10 +238,10 @@ def test_knowledge_share_on_a_table_done_by_hand():
     primary, alone = numbered([1, 1, 1, 0, 0]), numbered([0, 0, 1, 0, 1])
     for now, share, solved in (([1] * 5, 2 / 5, 5), ([1, 0, 1, 1, 0], 1 / 3, 3), ([0, 0, 0, 0, 1], 0, 1)):
         found = scores.knowledge_share(primary, alone, numbered(now))
-        assert found["value"] == pytest.approx(share) and found["n"] == solved and found["ceiling"] == 2 / 5
-        assert found["ci_low"] <= share <= found["ci_high"]
-    assert math.isnan(scores.knowledge_share(primary, alone, numbered([0] * 5))["value"])
-    assert scores.knowledge_share(primary, {0: False, 9: True}, numbered([1] * 5))["problems"] == 1
+        assert found.value == pytest.approx(share) and found.n == solved
+        assert found.ci_low <= share <= found.ci_high
+    assert math.isnan(scores.knowledge_share(primary, alone, numbered([0] * 5)).value)
+    assert scores.knowledge_share(primary, {0: False, 9: True}, numbered([1] * 5)).n == 1
     with pytest.raises(UserError, match="no task was judged in all three"):
         scores.knowledge_share({1: True}, {2: True}, {1: True})
 
@@ -262,12 +265,12 @@ def test_difficulty_alone_makes_a_share_but_no_matched_difference():
     for _ in range(100):
         primary, alone, now, hard = simulated(rng, 500, transfer=0)
         found = scores.knowledge_share(primary, alone, now, hard)
-        share.append(found["value"])
+        share.append(found.value)
         needs, rest = ([now[q] for q in now if not alone[q] and primary[q] == side] for side in (True, False))
         naive.append(np.mean(needs) - np.mean(rest))
-        matched.append(found["matched"]["value"])
-        covered.append(found["matched"]["ci_low"] <= 0 <= found["matched"]["ci_high"])
-        alarms.append(found["matched"]["p"] < 0.05)
+        matched.append(found.matched.value)
+        covered.append(found.matched.ci_low <= 0 <= found.matched.ci_high)
+        alarms.append(found.matched.p < 0.05)
     assert np.mean(share) > 0.15 and np.mean(naive) > 0.1
     assert abs(np.mean(matched)) < 0.02
     assert np.mean(covered) > 0.91 and np.mean(alarms) < 0.08
@@ -278,11 +281,10 @@ def test_the_matched_difference_finds_what_was_planted():
     matched, significant = [], []
     for _ in range(40):
         primary, alone, now, hard = simulated(rng, 500, transfer=0.3)
-        found = scores.knowledge_share(primary, alone, now, hard)["matched"]
-        matched.append(found["value"])
-        significant.append(found["p"] < 0.05)
-        assert found["n"] + found["unmatched"] == sum(primary[q] and not alone[q] for q in now)
-        assert found["value"] == pytest.approx(found["solved"] - found["solved_partners"])
+        found = scores.knowledge_share(primary, alone, now, hard).matched
+        matched.append(found.value)
+        significant.append(found.p < 0.05)
+        assert found.n + found.unmatched == sum(primary[q] and not alone[q] for q in now)
     assert np.mean(matched) == pytest.approx(0.3, abs=0.03) and np.mean(significant) > 0.8
 
 
@@ -297,18 +299,18 @@ def test_the_pairs_are_as_many_and_as_close_as_can_be():
         for order in itertools.permutations(range(4, 8)):
             best = max(best, sum(abs(hard_P[i] - hard_P[j]) <= caliper for i, j in zip(range(4), order, strict=True)))
         found = scores._matched(needs_P, ~needs_P, needs_P, hard_P)
-        assert found["n"] == best and found["unmatched"] == 4 - best
-        assert not best or found["value"] == 1
+        assert found.n == best and found.unmatched == 4 - best
+        assert not best or found.value == 1
 
 
 def test_partners_are_failed_by_both_monolingual_models():
     """What the new-only model solves is no partner, however alike in difficulty; nor is what is far from it."""
     primary, alone, now = numbered([1, 1, 0, 0, 0, 1]), numbered([0, 0, 1, 1, 0, 1]), numbered([1, 1, 0, 0, 0, 1])
     hard = dict(enumerate([1.0, 1.1, 1.0, 1.1, 1.05, 5.0]))
-    found = scores.knowledge_share(primary, alone, now, hard)["matched"]
-    assert (found["n"], found["unmatched"], found["value"]) == (0, 2, pytest.approx(math.nan, nan_ok=True))
-    found = scores.knowledge_share(primary, alone, now, hard | {4: 1.1})["matched"]
-    assert (found["n"], found["unmatched"], found["value"]) == (1, 1, 1.0)
+    found = scores.knowledge_share(primary, alone, now, hard).matched
+    assert (found.n, found.unmatched, found.value) == (0, 2, pytest.approx(math.nan, nan_ok=True))
+    found = scores.knowledge_share(primary, alone, now, hard | {4: 1.1}).matched
+    assert (found.n, found.unmatched, found.value) == (1, 1, 1.0)
 
 
 @pytest.mark.parametrize("alone", [[1, 1, 1], [1, 1, 0], [0, 0, 0]])
@@ -316,8 +318,8 @@ def test_a_share_without_members_or_partners_has_no_control_and_is_told(alone):
     """One side of the control is empty: no member of P, or no problem that both monolingual models fail."""
     all_solved = numbered([1, 1, 1])
     found = scores.knowledge_share(all_solved, numbered(alone), all_solved, {0: 1.0, 1: 2.0, 2: 3.0})
-    assert found["value"] == pytest.approx(1 - sum(alone) / 3)
-    assert (found["matched"]["n"], found["matched"]["unmatched"]) == (0, 3 - sum(alone))
+    assert found.value == pytest.approx(1 - sum(alone) / 3)
+    assert (found.matched.n, found.matched.unmatched) == (0, 3 - sum(alone))
 
 
 def test_matching_needs_a_measure_that_tells_tasks_apart():
@@ -345,7 +347,7 @@ def test_the_knowledge_interval_covers_the_share():
     covered = []
     for _ in range(200):
         found = scores.knowledge_share(*simulated(rng, 160, transfer=0.4)[:3])
-        covered.append(found["ci_low"] <= truth <= found["ci_high"])
+        covered.append(found.ci_low <= truth <= found.ci_high)
     assert 0.90 < np.mean(covered) < 0.99
 
 
@@ -355,4 +357,3 @@ def test_solved_means_more_than_half_of_the_judged_samples():
     given = list(itertools.chain(*(verdicts(p, o) for p, o in zip(asked, outcomes, strict=True))))
     table = scores.tally(given, asked)
     assert scores.solved(table, "mbxp", "python") == {0: True, 1: False, 3: True}
-    assert scores.difficulty(table, "mbxp", "python") == {0: pytest.approx(1 / 3), 1: 0.5, 3: 0.0}

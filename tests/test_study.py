@@ -1,5 +1,4 @@
 import contextlib
-import dataclasses
 import json
 import multiprocessing
 import os
@@ -15,10 +14,12 @@ import pandas as pd
 import pytest
 from helpers import ROOT, SMALL_WORLD, environment, same, state_at
 
-from babel_jax import candidates, machine, measurements, mixtures, plan, study
+from babel_jax import candidates, machine, measurements, mixtures, plan, run_names, study
 from babel_jax.__main__ import load_config, main
 from babel_jax.errors import UserError
-from babel_jax.training import loop, runs
+from babel_jax.plan import Study
+from babel_jax.run_names import RunName
+from babel_jax.training import runs
 
 STEPS = 24
 PATIENCE = 600  # seconds that another process may take to get somewhere; a busy machine takes a tenth of it
@@ -46,6 +47,10 @@ def get_config():
         candidates=("unimax", "schedule"),
     ))
 """
+
+
+def study_of(config_file, workdir=None, *settings) -> Study:
+    return Study(load_config(str(config_file), list(settings)), workdir)
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +174,7 @@ def test_settings_reach_what_the_file_leaves_open(config_file):
     """A section such as `common` may be given keys that the file does not set."""
     settings = ["--config.common.optimizer.schedule=cosine", "--config.runs.continual.steps=7", "--config.seeds=(4, 5)"]
     config = load_config(str(config_file), settings)
-    run = plan.make_run_config(config, "continual", 4)
+    run = Study(config).config_of(RunName("continual"), 4)
     assert run.optimizer.schedule == "cosine" and run.optimizer.learning_rate == 4e-3 and run.steps == 7
     assert config.seeds == (4, 5) and config.runs.new_only.steps == STEPS
 
@@ -216,13 +221,11 @@ def whole(config_file, tmp_path_factory):
 
 def results(config_file, workdir) -> dict:
     """All that a study finds out: parameters of every run, measurement rows, the summary but for its times."""
-    config = load_config(str(config_file), [])
-    material = plan.load_material(config, 0)
+    made = study_of(config_file, workdir)
     found = {"summary": json.loads((workdir / "report" / "summary.json").read_text())}
     del found["summary"]["wall_seconds"]
     for run_dir in sorted((workdir / "seed0").iterdir()):
-        trainer, _ = loop.trainer_for(plan.make_run_config(config, run_dir.name, 0, workdir), material)
-        found[run_dir.name] = state_at(run_dir, STEPS, trainer)
+        found[run_dir.name] = state_at(run_dir, STEPS, made.run(made.name(run_dir.name), 0).trainer)
         found[run_dir.name]["metrics"] = np.frombuffer((run_dir / "metrics.jsonl").read_bytes(), np.uint8)
         for file in sorted((run_dir / "measurements").iterdir()):
             found[run_dir.name, file.name] = pd.read_parquet(file)
@@ -255,11 +258,12 @@ def test_a_small_study_from_end_to_end(config_file, whole):
     assert runs >= {"primary_only", "new_only", "continual", "control", "replay_0.2500"} | mixes
     assert {mix["name"] for mix in summary["mixes"]} >= {"0.5000", "0.6765", "unimax", "schedule"}
     described = json.loads((workdir / "study.json").read_text())
+    (replayed,) = (run for run in described["runs"] if run["run"] == "replay_0.2500")
+    assert (replayed["role"], replayed["share"], replayed["candidate"]) == ("replay", 0.25, "")
     assert {run["run"] for run in described["runs"]} == runs and all(run["flops"] > 0 for run in described["runs"])
     schedule = json.loads((workdir / "mixtures" / "schedule.json").read_text())
-    assert plan.make_run_config(load_config(str(config_file), []), "mix_schedule", 0, workdir).stages == tuple(
-        schedule["stages"]
-    )
+    made = study_of(config_file, workdir)
+    assert made.config_of(made.name("mix_schedule"), 0).stages == tuple(schedule["stages"])
     frame = measurements.read(workdir)
     assert sorted(frame.query("run == 'continual' and probe == 'loss'").step.unique()) == [0, 4, 8, 16, STEPS]
     assert set(frame.probe) == {
@@ -370,7 +374,8 @@ def test_interrupted_between_two_starts_no_worker_stays(monkeypatch, config_file
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", interrupted)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     with pytest.raises(KeyboardInterrupt):
-        study._side_by_side(load_config(str(config_file), []), tmp_path, [(0, "primary_only")], set(), 2, None)
+        tasks = [study.Task(0, RunName("primary_only"))]
+        study._side_by_side(study_of(config_file, tmp_path), tasks, set(), 2, None)
     assert len(started) == 1 and not started[0].is_alive() and multiprocessing.active_children() == []
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
@@ -391,14 +396,13 @@ def test_killed_at_any_moment_it_ends_the_same(config_file, whole, tmp_path):
 
 
 def as_if_trained(config_file, workdir, name):
-    """The study's config; its workdir has what `train` leaves of a run before its first checkpoint."""
-    config = load_config(str(config_file), [])
-    runs.check_same_config(workdir, study.run_config.plain(config))
-    run_dir = workdir / "seed0" / name
-    (run_dir / "checkpoints").mkdir(parents=True)
-    run, material = plan.make_run_config(config, name, 0, workdir), study._cached_materials(config, 0, name)[0]
-    runs.check_same_config(run_dir, {"config": study.run_config.plain(run), "material": material.fingerprint})
-    return config
+    """A study and a run of it; its workdir has what `train` leaves of the run before its first checkpoint."""
+    made = study_of(config_file, workdir)
+    runs.check_same_config(workdir, study.run_config.plain(made.config))
+    run = made.run(made.name(name), 0)
+    (run.directory / "checkpoints").mkdir(parents=True)
+    run.check_config()
+    return made, study.Task(0, run.name)
 
 
 def tree(directory) -> dict:
@@ -433,12 +437,9 @@ def test_evaluate_measures_what_the_study_would(monkeypatch, config_file, tmp_pa
     """What it writes while a run trains is not measured again."""
     given = []
     monkeypatch.setattr(study.measure, "base_activations", lambda *rest: "base")
-    monkeypatch.setattr(
-        study.measure, "measure_run", lambda run_dir, name, run, materials, base=None: given.append(base)
-    )
+    monkeypatch.setattr(study.measure, "measure_run", lambda run, base: given.append(base))
     for name in ("continual", "control", "new_only", "primary_only"):
-        config = as_if_trained(config_file, tmp_path, name)
-        study.measure_one(config, tmp_path, 0, name)
+        study.measure_one(*as_if_trained(config_file, tmp_path, name))
     assert given == ["base", "base", None, None]  # the primary-only run is not done
 
 
@@ -446,7 +447,7 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
     monkeypatch, config_file, tmp_path
 ):
     """The neurons of the primary-only run are told by its last checkpoint."""
-    config, given = load_config(str(config_file), []), []
+    made, given = study_of(config_file, tmp_path), []
 
     def train(run, material, run_dir, at_checkpoint, **rest):
         given.append((run_dir.name, at_checkpoint is not None))
@@ -456,24 +457,24 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
     monkeypatch.setattr(study, "train", train)
     monkeypatch.setattr(study.measurements, "read", lambda run_dir: 1 / 0)  # what comes after the measuring
     monkeypatch.setattr(study.measure, "base_activations", lambda *rest: "base")
-    monkeypatch.setattr(study.measure, "measure_run", lambda run_dir, *rest: given.append("at the end"))
+    monkeypatch.setattr(study.measure, "measure_run", lambda *rest: given.append("at the end"))
     monkeypatch.setattr(
         study.measure,
         "measure_checkpoint",
-        lambda run_dir, role, run, model, materials, base, *rest: given.append((run_dir, role, run.seed, base, *rest)),
+        lambda here, materials, base: given.append((here.run_dir, here.seed, base, here.seen, here.params)),
     )
     (tmp_path / "seed0" / "continual" / "checkpoints").mkdir(parents=True)  # it goes on: its start is taken
     for name in ("continual", "new_only", "primary_only"):
         with contextlib.suppress(ZeroDivisionError):
-            study.train_one(config, tmp_path, 0, name, probing=True)
+            study.train_one(made, study.Task(0, RunName(name)), probing=True)
     seed0 = tmp_path / "seed0"
     assert given == [
-        *[("continual", True), (seed0 / "continual", "continual", 0, "base", "params", "seen"), "at the end"],
-        *[("new_only", True), (seed0 / "new_only", "new_only", 0, None, "params", "seen"), "at the end"],
+        *[("continual", True), (seed0 / "continual", 0, "base", "seen", "params"), "at the end"],
+        *[("new_only", True), (seed0 / "new_only", 0, None, "seen", "params"), "at the end"],
         *[("primary_only", False), "at the end"],
     ]
     given.clear()
-    study.train_one(config, tmp_path, 0, "new_only")
+    study.train_one(made, study.Task(0, RunName("new_only")))
     assert given == [("new_only", False), "at the end"]
 
 
@@ -487,7 +488,9 @@ def test_a_patch_of_a_tied_head_is_one_of_the_embeddings():
 def test_two_studies_in_one_process_do_not_share_their_worlds():
     one = load_config(str(ROOT / "configs" / "tiny.py"), ["--config.world.documents=64"])
     other = load_config(str(ROOT / "configs" / "tiny.py"), ["--config.world.documents=128"])
-    found = [study._cached_materials(config, 0, "continual")[0] for config in (one, other, one)]
+    one, other = Study(one), Study(other)
+    found = [made.materials(0)["php"] for made in (one, other, one)]
+    assert found[2] is found[0]
     assert [len(material.sources["python"]) for material in found] == [64, 128, 64]
 
 
@@ -507,14 +510,14 @@ def test_the_seconds_of_a_study_survive_its_death(tmp_path, monkeypatch):
 
 
 def test_a_run_says_so_when_its_mixture_is_for_another_number_of_tokens(config_file, tmp_path, capsys):
-    config, file = load_config(str(config_file), []), tmp_path / "m.json"
-    step_tokens = 16 * plan.load_material(config, 0).max_length
-    for steps, says in ((config.runs.mix.steps, False), (3, True)):
+    made, file = study_of(config_file), tmp_path / "m.json"
+    step_tokens = 16 * made.materials(0)["php"].max_length
+    for steps, says in ((made.config.runs.mix.steps, False), (3, True)):
         weights = [{"tokens": 0, "weights": {"python": 0.5, "php": 0.5}}]
         mixtures.write(file, {"stages": weights, "tokens": steps * step_tokens, "sources": {}})
-        run = plan.make_run_config(plan.with_mixture(config, "mix", str(file)), "mix", 0)
-        assert run.batch_size == 16
-        study._say_length(config, run, 0, "mix")
+        run = made.with_mixture(RunName("mix"), str(file)).run(RunName("mix"), 0)
+        assert run.config.batch_size == 16
+        study._say_length(run)
         assert ("for as many set --config.runs.mix.steps=3." in capsys.readouterr().err) == says
 
 
@@ -522,7 +525,7 @@ def test_an_accelerator_is_not_shared_by_workers(monkeypatch):
     monkeypatch.delenv("JAX_PLATFORMS")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "libtpu")
     seen = {}
-    monkeypatch.setattr(study, "run", lambda config, workdir, jobs: seen.update(jobs=jobs) or 1 / 0)
+    monkeypatch.setattr(study, "run", lambda made, jobs: seen.update(jobs=jobs) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["study", f"--config={ROOT / 'configs' / 'tiny.py'}", "--workdir=unused"])
     assert seen == {"jobs": 1}
@@ -543,8 +546,8 @@ def test_each_new_language_has_its_runs_and_a_mix_has_all(config_file):
     with config.unlocked():
         config.runs.replay = config.runs.continual
         config.candidates = ("unimax", "algorithm1_loss")
-    plan.validate(config)
-    assert plan.planned_runs(config, 7) == [
+    made = Study(config)
+    assert [str(name) for name in made.planned(7)] == [
         "primary_only",
         *[f"{role}_{language}" for role in ("continual", "control", "new_only") for language in ("php", "go")],
         *["replay_0.2500_php", "replay_0.2500_go"],
@@ -558,12 +561,11 @@ def test_each_new_language_has_its_runs_and_a_mix_has_all(config_file):
         "mix_0.5000": {"python": 0.5, "php": 0.5 * 23 / 39, "go": 0.5 * 16 / 39},
     }
     for name, wanted in weights.items():
-        assert plan.make_run_config(config, name, 5).stages[0]["weights"] == pytest.approx(wanted), name
-    assert plan.language_of(config, "control_go") == "go" and plan.language_of(config, "mix_0.5000") is None
-    measured_with = {name: [m.new for m in study._cached_materials(config, 5, name)] for name in weights}
+        assert made.config_of(made.name(name), 5).stages[0]["weights"] == pytest.approx(wanted), name
+    measured_with = {name: [m.new for m in made.materials_of(made.name(name), 5)] for name in weights}
     assert measured_with["continual_go"] == ["go"] and measured_with["mix_0.5000"] == ["php", "go"]
     with pytest.raises(UserError, match="unknown run 'continual'; did you mean 'continual_"):
-        plan.make_run_config(config, "continual", 5)
+        made.name("continual")
 
 
 @pytest.mark.parametrize(
@@ -581,7 +583,7 @@ def test_each_new_language_has_its_runs_and_a_mix_has_all(config_file):
 )
 def test_what_several_languages_and_candidates_need_is_said_at_the_start(config_file, tmp_path, setting, message):
     with pytest.raises(UserError, match=re.escape(message)):
-        study.run(several(config_file, f"--config.{setting}"), tmp_path / "W", jobs=1)
+        study.run(Study(several(config_file, f"--config.{setting}"), tmp_path / "W"), jobs=1)
     assert not (tmp_path / "W").exists()
 
 
@@ -594,14 +596,14 @@ def test_runs_with_replay_need_their_role(config_file):
 
 
 def test_a_mixture_file_of_the_study_gives_a_mix_its_stages_and_steps(config_file, tmp_path):
-    config = several(config_file)
-    made = {"by": "unimax"}
-    found = {"unimax": candidates.Candidate(made, [{"tokens": 0, "weights": {"go": 1.0}}], steps=7, tokens=7 * 176)}
-    study._write_mixtures(config, tmp_path, found)
-    run = plan.make_run_config(config, "mix_unimax", 0, tmp_path)
+    made, name = Study(several(config_file), tmp_path), run_names.mix("unimax")
+    stages = [{"tokens": 0, "weights": {"go": 1.0}}]
+    made.mixtures = {"unimax": candidates.Candidate({"by": "unimax"}, stages, steps=7, tokens=7 * 176)}
+    study._write_mixtures(made)
+    run = made.config_of(name, 0)
     assert run.steps == 7 and run.stages[0]["weights"] == {"go": 1.0}
-    found["unimax"] = dataclasses.replace(found["unimax"], steps=9)
-    study._write_mixtures(config, tmp_path, found)  # runs may have been trained on it
-    assert plan.make_run_config(config, "mix_unimax", 0, tmp_path).steps == 7
+    made.mixtures["unimax"] = candidates.Candidate({"by": "unimax"}, stages, steps=9, tokens=9 * 176)
+    study._write_mixtures(made)  # runs may have been trained on it
+    assert made.config_of(name, 0).steps == 7
     with pytest.raises(UserError, match="'mix_unimax' names neither a share nor a mixture of the study"):
-        plan.make_run_config(config, "mix_unimax", 0)
+        Study(made.config).config_of(name, 0)

@@ -7,10 +7,11 @@ import shutil
 import pytest
 
 from babel_jax.errors import UserError
-from babel_jax.evaluation import judge, toolchains
+from babel_jax.evaluation import toolchains
+from babel_jax.evaluation.outcomes import classify
 from babel_jax.evaluation.problems import Code
 from babel_jax.evaluation.sandbox import Limits, SandboxError
-from babel_jax.evaluation.toolchains import repaired_imports
+from babel_jax.evaluation.toolchains import Conditions, repaired_imports
 from babel_jax.languages import LANGUAGES
 
 SENTINEL = "5e1f7a3b9c0d2e4f6a8b1c3d5e7f9a0b"
@@ -84,11 +85,9 @@ def place(sandboxed, tmp_path):
 
 @pytest.fixture
 def execute(sandboxed, ready):
-    def run(code, sentinel=SENTINEL, run_limits=RUN, **options):
-        toolchain = ready(code.language)
-        return toolchain.execute(
-            sandboxed, code, sentinel=sentinel, compile_limits=COMPILE, run_limits=run_limits, **options
-        )
+    def run(code, sentinel=SENTINEL, run_limits=RUN, repair_imports=False):
+        conditions = Conditions(sentinel, COMPILE, run_limits, repair_imports)
+        return ready(code.language).execute(sandboxed, code, conditions)
 
     return run
 
@@ -174,21 +173,21 @@ def test_what_failed_is_found_in_noise(execute, language):
     wrong = program(language, BODIES["wrong"][language])
     code = dataclasses.replace(wrong, body=wrong.body + NOISE[language])
     for sentinel in (SENTINEL, None):
-        assert judge.classify(code, execute(code, sentinel), "multipl_e")[0] == "failed_assert"
+        assert classify(code, execute(code, sentinel), "multipl_e")[0] == "failed_assert"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("sign", ["\0", "\x1a", "\x04", "\f", "\u2028", "\u202e"])
 def test_no_character_hides_what_stands_behind_it(execute, language, sign):
     code = program(language, PROGRAMS[language][1] + f"{sign} this is no program")
-    assert judge.classify(code, execute(code))[0] == "compile_error"
+    assert classify(code, execute(code))[0] == "compile_error"
 
 
 @pytest.mark.parametrize("sentinel", [SENTINEL, None])
 def test_python_with_a_nul_character_is_no_program_whatever_the_version(execute, sentinel):
     for text in ("return x + 1 # \0", 'return x + len("\0")', "return x + 1\n\0\n"):
         code = program("python", text)
-        assert judge.classify(code, execute(code, sentinel), None if sentinel else "mxeval")[0] == "compile_error"
+        assert classify(code, execute(code, sentinel), None if sentinel else "mxeval")[0] == "compile_error"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -693,7 +692,7 @@ def test_a_prepared_file_that_vanishes_is_no_verdict(sandboxed, ready, place, la
     toolchain.prepare(place)
     next(place.glob(f"{language}-*/{name}")).unlink()
     with pytest.raises(FileNotFoundError, match=name):
-        toolchain.execute(sandboxed, program(language), sentinel=SENTINEL, compile_limits=COMPILE, run_limits=RUN)
+        toolchain.execute(sandboxed, program(language), Conditions(SENTINEL, COMPILE, RUN))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -704,7 +703,7 @@ def test_a_tool_that_vanishes_is_no_verdict(sandboxed, ready, monkeypatch, tmp_p
     monkeypatch.setattr(toolchain, names[language], tool)
     monkeypatch.setattr(toolchain, "_required", (tool,))
     with pytest.raises((FileNotFoundError, SandboxError), match=str(tool)):
-        toolchain.execute(sandboxed, program(language), sentinel=SENTINEL, compile_limits=COMPILE, run_limits=RUN)
+        toolchain.execute(sandboxed, program(language), Conditions(SENTINEL, COMPILE, RUN))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -754,9 +753,7 @@ def test_two_that_prepare_at_once_share_one_result(sandboxed, ready, place, lang
         list(pool.map(lambda toolchain: toolchain.prepare(place), found))
     assert [path.name for path in place.iterdir()] == [f"{language}-{found[0].fingerprint}"]
     for toolchain in found:
-        execution = toolchain.execute(
-            sandboxed, program(language), sentinel=SENTINEL, compile_limits=COMPILE, run_limits=RUN
-        )
+        execution = toolchain.execute(sandboxed, program(language), Conditions(SENTINEL, COMPILE, RUN))
         assert execution.sentinel_seen, said(execution)
 
 
@@ -794,6 +791,4 @@ def test_the_fingerprint_follows_version_options_and_shims(monkeypatch, tmp_path
 def test_unprepared_toolchains_say_so(sandboxed, ready):
     ready("python")
     with pytest.raises(RuntimeError, match="prepare"):
-        toolchains.find("python").execute(
-            sandboxed, program("python"), sentinel=None, compile_limits=COMPILE, run_limits=RUN
-        )
+        toolchains.find("python").execute(sandboxed, program("python"), Conditions(None, COMPILE, RUN))

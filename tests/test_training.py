@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import PRESETS, SMALL, by_path, loud, make_run, python, random_rows, same, small_material, state_at
+from helpers import PRESETS, SMALL, by_path, loud, make_run, python, random_rows, run_in, same, small_material, state_at
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
@@ -16,6 +16,7 @@ from babel_jax import mixtures
 from babel_jax.errors import UserError
 from babel_jax.material import ArrayRows
 from babel_jax.measuring import study as measure
+from babel_jax.measuring import walk
 from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig
 from babel_jax.model.sharding import check_batch, make_mesh, shardings
@@ -234,9 +235,9 @@ def test_measuring_while_training_changes_nothing_and_is_the_same_as_afterwards(
     run = make_run(
         {"learning_rate": 1e-2}, steps=20, checkpoint_steps=(0, 16), stages=({"tokens": 0, "weights": weights},)
     )
-    plain, probed = tmp_path / "plain", tmp_path / "probed"
+    plain, probed = (tmp_path / place / "continual" for place in ("plain", "probed"))
     loop.train(run, MATERIAL, plain)
-    base_LxNxF = measure.base_activations(plain, run, MATERIAL)
+    base_LxNxF = measure.base_activations(run_in(plain, run, MATERIAL))
     trainer, model = loop.trainer_for(run, MATERIAL)
     rows_of, measured, asked = measure.checkpoint_rows, [], []
     monkeypatch.setattr(measure, "checkpoint_rows", lambda *given: measured.append(len(asked)) or rows_of(*given))
@@ -246,7 +247,7 @@ def test_measuring_while_training_changes_nothing_and_is_the_same_as_afterwards(
         asked.append(seen.step)
         if asked == [0, 16]:
             raise KeyboardInterrupt
-        measure.measure_checkpoint(probed, "continual", run, model, [MATERIAL], base_LxNxF, params, seen)
+        measure.measure_checkpoint(walk.Checkpoint(probed, 0, model, seen, params=params), [MATERIAL], base_LxNxF)
 
     with pytest.raises(KeyboardInterrupt):
         loop.train(run, MATERIAL, probed, at_checkpoint=at_checkpoint)
@@ -256,10 +257,10 @@ def test_measuring_while_training_changes_nothing_and_is_the_same_as_afterwards(
     for step in (0, 16, 20):
         assert same(state_at(probed, step, trainer), state_at(plain, step, trainer))
 
-    measure.measure_run(probed, "continual", run, [MATERIAL], base_LxNxF)
-    measure.measure_checkpoint(probed, "continual", run, model, [MATERIAL], base_LxNxF, {}, Seen(0, 0, {}))
+    measure.measure_run(run_in(probed, run, MATERIAL), base_LxNxF)
+    measure.measure_checkpoint(walk.Checkpoint(probed, 0, model, Seen(0, 0, {})), [MATERIAL], base_LxNxF)
     assert len(measured) == 3  # what is measured is not measured again
-    measure.measure_run(plain, "continual", run, [MATERIAL], base_LxNxF)
+    measure.measure_run(run_in(plain, run, MATERIAL), base_LxNxF)
     files = [sorted((directory / "measurements").iterdir()) for directory in (probed, plain)]
     assert [file.name for file in files[0]] == [file.name for file in files[1]] and len(files[0]) == 3
     frames = [[pd.read_parquet(file) for file in those] for those in files]

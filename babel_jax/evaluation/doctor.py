@@ -4,53 +4,80 @@ Nothing is taken on trust: the attacks are run, and of each language a program t
 that must be stopped. The attacks are bounded, and harmless where they succeed.
 """
 
+import dataclasses
 import os
 import textwrap
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from babel_jax.errors import UserError
 from babel_jax.evaluation import judge, promises, sandbox, toolchains
+from babel_jax.evaluation.outcomes import classify
 from babel_jax.evaluation.problems import Code
-from babel_jax.evaluation.sandbox import Limits, SandboxError, temporary_folder
+from babel_jax.evaluation.sandbox import Isolation, Limits, SandboxError, temporary_folder
+from babel_jax.evaluation.toolchains import Conditions, Toolchain
 from babel_jax.languages import LANGUAGES
 
 QUICK = Limits(
     cpu_seconds=1, wall_seconds=60, memory_bytes=512 << 20, processes=20, tmp_bytes=4 << 20, file_bytes=1 << 20
 )
 IMPATIENT = Limits(cpu_seconds=10, wall_seconds=0.5)
+TITLES = ("passes", "fails", "times out")
 ENDLESS = {"python": "while True: pass", "go": "for {\n\t}"}  # of the others: while (true) {}
 
 
-def examine(cache) -> dict:
-    """Runs all of it; `cache` is where toolchains keep what they prepare.
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """Whether a program's verdict was the right one; `detail`: what happened instead."""
 
-    Returns:
-      {"levels": level -> why it does not work, or "", "sandbox": its `describe()` or None where none works,
-      "contained": attack -> whether it was, "not_promised": attacks that the level does not hold back here,
-      "languages": for each {"language", "found" (version, or what installs it), "needs" (what installs what some problems
-      need), "verdicts": "passes", "fails", "times out" -> (whether, detail)}}
+    right: bool
+    detail: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class LanguageFound:
+    """What there is of a language.
+
+    found: the tools' version, or what installs them.
+    needs: what installs what some problems need; "" where all is there.
+    trials: TITLES -> how such a program was judged; empty where none could be run.
     """
+
+    language: str
+    found: str
+    needs: str = ""
+    trials: Mapping[str, Trial] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examination:
+    """What this machine can judge.
+
+    levels: sandbox level -> why it does not work, or "".
+    sandbox: the strongest one's, None where none works.
+    contained: attack -> whether it was held back.
+    not_promised: attacks that the level does not hold back here.
+    """
+
+    levels: Mapping[str, str]
+    sandbox: Isolation | None
+    contained: Mapping[str, bool]
+    not_promised: list[str]
+    languages: list[LanguageFound]
+
+
+def examine(cache) -> Examination:
+    """Runs all of it; `cache` is where toolchains keep what they prepare."""
     levels = sandbox.available()
     working = [level for level, why_not in levels.items() if not why_not]
-    found = {"levels": levels, "sandbox": None, "contained": {}, "not_promised": [], "languages": []}
     if not working:
-        found["languages"] = [_language(name, None, cache) for name in LANGUAGES]
-        return found
+        return Examination(levels, None, {}, [], [_language(name, None, cache) for name in LANGUAGES])
     with sandbox.open_sandbox(working[0]) as opened, opened.reachable(cache) as cache:
-        found["sandbox"] = opened.describe()
-        found["contained"] = contained(opened)
-        found["not_promised"] = not_promised(opened.describe())
-        found["languages"] = [_language(name, opened, cache) for name in LANGUAGES]
-    return found
-
-
-def not_promised(about: dict) -> list[str]:
-    """Of the attacks in `promises` those that succeed in a sandbox with this description."""
-    there = {
-        name: not about[key].startswith("none") for name, key in (("filter", "filter"), ("groups", "control_groups"))
-    }
-    return promises.limits(about["level"], root=about["user"] == "own", **there)
+        about = opened.describe()
+        known = promises.limits(about.level, root=about.own_users, filter=bool(about.filter), groups=bool(about.groups))
+        held = contained(opened)
+        return Examination(levels, about, held, known, [_language(name, opened, cache) for name in LANGUAGES])
 
 
 def contained(opened) -> dict[str, bool]:
@@ -92,75 +119,76 @@ def _runs(word: str) -> bool:
     return False
 
 
-def _language(name: str, opened, cache) -> dict:
-    row = {"language": name, "found": "", "needs": "", "verdicts": {}}
+def _language(name: str, opened, cache) -> LanguageFound:
     try:
         toolchain = toolchains.find(name)
-        row["found"] = toolchain.version
-        row["needs"] = "; ".join(f"{need}: {toolchains.INSTALL_NEED[need]}" for need in toolchain.missing)
-        if opened is not None:
-            toolchain.prepare(cache)
-            row["verdicts"] = verdicts(toolchain, opened)
+        needs = "; ".join(f"{need}: {toolchains.INSTALL_NEED[need]}" for need in toolchain.missing)
+        if opened is None:
+            return LanguageFound(name, toolchain.version, needs)
+        toolchain.prepare(cache)
+        return LanguageFound(name, toolchain.version, needs, trials(toolchain, opened))
     except UserError as error:
-        row["found"] = str(error).removeprefix(f"{LANGUAGES[name].title}: ")
-    return row
+        return LanguageFound(name, str(error).removeprefix(f"{LANGUAGES[name].title}: "))
 
 
-def verdicts(toolchain, opened) -> dict[str, tuple[bool, str]]:
-    """Whether a right program passes, a wrong one fails and an endless one is stopped; else what happened instead."""
+def trials(toolchain: Toolchain, opened) -> dict[str, Trial]:
+    """Whether a right program passes, a wrong one fails and an endless one is stopped."""
     body, tests = judge.CONTROLS[toolchain.language]
     endless = ENDLESS.get(toolchain.language, "while (true) {}")
-    programs = {
-        "passes": (body, ("passed",)),
-        "fails": (body.replace("return 1", "return 2"), ("failed_assert", "runtime_error")),
-        "times out": (body.replace("return 1", endless), ("timeout",)),
-    }
-    rule, found = judge.RULES[None], {}
-    for name, (program, expected) in programs.items():
+    programs = (
+        (body, ("passed",)),
+        (body.replace("return 1", "return 2"), ("failed_assert", "runtime_error")),
+        (body.replace("return 1", endless), ("timeout",)),
+    )
+    rule = judge.RULES[None]
+    conditions = Conditions(f"{time.time_ns():x}", rule.compile_limits, Limits(cpu_seconds=1, wall_seconds=60))
+    done = {}
+    for title, (program, expected) in zip(TITLES, programs, strict=True):
         code = Code(toolchain.language, program, tests)
         try:
-            execution = toolchain.execute(
-                opened,
-                code,
-                sentinel=f"{time.time_ns():x}",
-                compile_limits=rule.compile_limits,
-                run_limits=Limits(cpu_seconds=1, wall_seconds=60),
-            )
-            outcome, detail = judge.classify(code, execution)
+            outcome, detail = classify(code, toolchain.execute(opened, code, conditions))
         except (OSError, SandboxError) as error:
             outcome, detail = "infra_error", str(error)
-        found[name] = (outcome in expected, "" if outcome in expected else f"{outcome}: {detail}".rstrip(": "))
-    return found
+        right = outcome in expected
+        done[title] = Trial(right, "" if right else f"{outcome}: {detail}".rstrip(": "))
+    return done
 
 
-def table(found: dict) -> str:
+def table(found: Examination) -> str:
     """What `examine` found, for a terminal."""
-    about = found["sandbox"]
-    lines = [f"sandbox: {about['level'] if about else 'none works here, so no program is run'}"]
+    return "\n".join([*_sandbox_lines(found), *_language_lines(found.languages)])
+
+
+def _sandbox_lines(found: Examination) -> list[str]:
+    about = found.sandbox
+    lines = [f"sandbox: {about.level if about else 'none works here, so no program is run'}"]
     if about:
-        users = {"own": "each program has a user of its own", "caller": "programs run as this user"}
-        lines += [f"  {users[about['user']]}; control groups: {about['control_groups']}"]
-        lines += [f"  filter of system calls: {about['filter']}"]
-    lines += [f"  not {level}: {why_not}" for level, why_not in found["levels"].items() if why_not]
-    if about and about["level"] != "bubblewrap":
+        users = "each program has a user of its own" if about.own_users else "programs run as this user"
+        lines += [f"  {users}; control groups: {', '.join(about.groups) or f'none: {about.without_groups}'}"]
+        lines += [f"  filter of system calls: {about.filter or f'none: {about.without_filter}'}"]
+    lines += [f"  not {level}: {why_not}" for level, why_not in found.levels.items() if why_not]
+    if about and about.level != "bubblewrap":
         lines += ["  bubblewrap is the strongest: apt-get install bubblewrap, where user namespaces are allowed"]
-    if found["contained"]:
-        held = [name for name, is_held in found["contained"].items() if is_held]
-        not_held = [name for name, is_held in found["contained"].items() if not is_held]
-        lines += [f"  contained, {len(held)} of {len(found['contained'])} attacks: {', '.join(held)}"]
+    if found.contained:
+        held = [name for name, is_held in found.contained.items() if is_held]
+        not_held = [name for name, is_held in found.contained.items() if not is_held]
+        lines += [f"  contained, {len(held)} of {len(found.contained)} attacks: {', '.join(held)}"]
         lines += [f"  NOT contained: {', '.join(not_held)}"] if not_held else []
     if about:
-        known, missing = len(promises.PROMISES), found["not_promised"]
+        known, missing = len(promises.PROMISES), found.not_promised
         text = f"held back by this level, as tested: {known - len(missing)} of {known} attacks"
         text += f"; not: {'; '.join(missing)}" if missing else ""
         lines += textwrap.wrap(text, 118, initial_indent="  ", subsequent_indent="    ")
-    titles = ("passes", "fails", "times out")
-    width = max((len(row["found"]) for row in found["languages"] if row["verdicts"]), default=0)
-    lines += ["", f"{'language':10s}{'found':{width + 2}s}" + "  ".join(titles)] if width else [""]
-    for row in found["languages"]:
-        line = f"{LANGUAGES[row['language']].title:10s}{row['found']:{width + 2}s}"
-        marks = [f"{'yes' if row['verdicts'][title][0] else 'NO':{len(title)}s}" for title in titles if row["verdicts"]]
+    return lines
+
+
+def _language_lines(languages: list[LanguageFound]) -> list[str]:
+    width = max((len(one.found) for one in languages if one.trials), default=0)
+    lines = ["", f"{'language':10s}{'found':{width + 2}s}" + "  ".join(TITLES)] if width else [""]
+    for one in languages:
+        line = f"{LANGUAGES[one.language].title:10s}{one.found:{width + 2}s}"
+        marks = [f"{'yes' if trial.right else 'NO':{len(title)}s}" for title, trial in one.trials.items()]
         lines.append((line + "  ".join(marks)).rstrip())
-        lines += [f"{'':10s}{title}: {why}" for title, (_, why) in row["verdicts"].items() if why]
-        lines += [f"{'':10s}for problems that need {row['needs']}"] if row["needs"] else []
-    return "\n".join(lines)
+        lines += [f"{'':10s}{title}: {trial.detail}" for title, trial in one.trials.items() if trial.detail]
+        lines += [f"{'':10s}for problems that need {one.needs}"] if one.needs else []
+    return lines

@@ -9,166 +9,180 @@ not done again; results of other files or options are refused.
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from babel_jax import files, measurements
-from babel_jax.errors import UserError, one_line, quoted
-from babel_jax.evaluation import judge, results, scores, toolchains
+from babel_jax.errors import UserError, quoted
+from babel_jax.evaluation import judge, results, scores
+from babel_jax.evaluation.judge import Bench, Sample
 from babel_jax.evaluation.problems import Problem, Suite, asked_in, reference
-from babel_jax.evaluation.sandbox import open_sandbox
-from babel_jax.evaluation.writers import Options
-from babel_jax.measuring import probe as sweep
+from babel_jax.evaluation.verdict_log import Verdict
+from babel_jax.evaluation.writers import Completion, Options
+from babel_jax.measuring import walk
 from babel_jax.training import hosts, preemption, runs
-from babel_jax.training.checkpoint import Checkpoints
 
 
-class Bench:
-    """What judges: one sandbox, and toolchains that are found and made ready when their language is first asked for."""
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """An evaluation that was asked for.
 
-    def __init__(self, least: str, jobs: int, cache):
-        if jobs < 1:
-            raise UserError(f"--jobs is {jobs}; give at least 1.")
-        self.jobs = jobs
-        with contextlib.ExitStack() as stack:
-            self.sandbox = stack.enter_context(open_sandbox(least, workers=jobs))
-            self.cache = stack.enter_context(self.sandbox.reachable(cache))
-            self._opened = stack.pop_all()
-        self.toolchains: dict[str, toolchains.Toolchain] = {}
+    Attributes:
+      out: where results are kept.
+      bench: on the first host; None on the others, which only help to write, and where nothing is to be judged.
+      progress: called with (what is done, how many are done, of how many).
+    """
 
-    def ready(self, languages) -> None:
-        """Finds the toolchains of these languages, before anything is written for nothing."""
-        for language in sorted(set(languages) - set(self.toolchains)):
-            toolchain = toolchains.find(language)
-            toolchain.prepare(self.cache)
-            self.toolchains[language] = toolchain
-
-    def close(self) -> None:
-        self._opened.close()
+    out: object
+    options: Options
+    bench: Bench | None = None
+    progress: Callable[[str, int, int], None] = lambda doing, done, of: None
 
 
-def evaluate_runs(
-    run_dirs,
-    texts: Callable,
-    out,
-    options: Options,
-    steps,
-    bench: Bench | None,
-    progress: Callable = lambda message: None,
-) -> list:
-    """Writes, judges and scores at every chosen checkpoint of every run; returns [(its place below `out`, its suites)].
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A folder of results: of one run, or of given completions."""
+
+    folder: object
+    suites: list[Suite]
+    session: Session
+
+    @property
+    def asked(self) -> list[Problem]:
+        return asked_in(self.suites)
+
+    def table(self, name: str):
+        return self.folder / "measurements" / f"{name}.parquet"
+
+    def is_evaluated(self, step: int) -> bool:
+        return self.table(walk.file_name(step)).exists()
+
+    def verdicts(self, samples: list[Sample], name: str) -> list[Verdict]:
+        """The verdicts of all samples; checkpoints of one place share what they have in common."""
+        bench, options = self.session.bench, self.session.options
+        bench.ready(sample.problem.language for sample in samples)
+
+        def tell(*message):
+            self.session.progress(*message)
+            if not hosts.several():  # they ask equally often, and only this one judges
+                preemption.check()
+
+        path, cache = self.folder / "verdicts" / f"{name}.jsonl", self.folder / "cache"
+        return judge.judge(samples, bench, path, compat=options.compat, cache=cache, progress=tell)
+
+    def keep(self, name: str, rows: list[dict], verdicts: list[Verdict]) -> None:
+        """Writes the measurements of a checkpoint.
+
+        Raises:
+          UserError: the machine failed at some programs; the others' scores are printed, and kept in `incomplete/`.
+        """
+        failed = [verdict for verdict in verdicts if verdict.outcome == "infra_error"]
+        if failed:
+            measurements.write(self.folder / "incomplete" / f"{name}.parquet", measurements.table(rows))
+            print("incomplete: " + results.summary(self.folder, name, "incomplete"))
+            raise UserError(
+                f"{len(failed)} of {len(verdicts)} programs could not be judged ({failed[0].detail}); the others' verdicts "
+                f"and scores are kept in {self.folder}: mend it (`doctor` names what to install) and run the same command "
+                "again."
+            )
+        measurements.write(self.table(name), measurements.table(rows))
+
+
+def evaluate_runs(run_dirs, texts: Callable, steps, session: Session) -> list[Place]:
+    """Writes, judges and scores at every chosen checkpoint of every run; returns their places below `session.out`.
 
     Args:
-      run_dirs: from `sweep.run_directories`.
+      run_dirs: from `walk.run_directories`.
       texts: run directory -> (suites, the writer of its completions).
       steps: which checkpoints; () for all, (-1,) for the last.
-      bench: on the first host; None on the others, which only help to write, and where nothing is to be judged.
 
     Raises:
       UserError: a run without checkpoints, options that its writer cannot follow, a place with results of something else, ….
     """
+    options = session.options
     if options.samples > 1 and not options.temperature:
         raise UserError(f"{options.samples} greedy samples are all the same; add --temperature, such as 0.8.")
-    places = {}
-    for run_dir in run_dirs:
-        place = files.path(out) / run_dir.parent.name / run_dir.name
-        if place in places:
-            raise UserError(f"two runs are called {place.parent.name}/{place.name}; evaluate them into two folders.")
-        if place == run_dir:
-            raise UserError(f"--out={out} is where {run_dir} keeps its own measurements; give another folder.")
+    places = []
+    for run_dir, folder in walk.places_of(run_dirs, session.out, "evaluate").items():
+        if folder == run_dir:
+            raise UserError(f"--out={session.out} is where {run_dir} keeps its own measurements; give another folder.")
         suites, writer = texts(run_dir)
-        places[place] = suites
+        place = Place(folder, suites, session)
+        places.append(place)
         if options.likelihood:
             _need_solutions(suites, "--likelihood", "leave it out")
-        if bench:
-            bench.ready(problem.language for problem in asked_in(suites))
-        with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
-            wanted = sweep.wanted_steps(checkpoints.steps(), steps, run_dir, more_to_come=False)
-            if not wanted:
-                raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
-            metadata = checkpoints.metadata(wanted[0])
-            writer.check(options, sweep.stored_model(metadata))
-            # When a run began tells it from another one of its name.
-            about = {"run": run_dir.name, "began": metadata.started}
-            with work_in(place, suites, options, about | {"texts": writer.fingerprint}):
-                for step in wanted:
-                    metadata = checkpoints.metadata(step)
-                    _evaluate_step(run_dir, step, metadata, suites, writer, place, options, bench, progress)
-    return list(places.items())
+        if session.bench:
+            session.bench.ready(problem.language for problem in place.asked)
+        first = next(walk.checkpoints(run_dir, steps))
+        writer.check(options, first.model)
+        # When a run began distinguishes it from another one of its name.
+        about = {"run": run_dir.name, "began": first.seen.started, "texts": writer.fingerprint}
+        with work_in(place, about):
+            for checkpoint in walk.checkpoints(run_dir, steps, skip=place.is_evaluated):
+                _evaluate_checkpoint(checkpoint, writer, place)
+    return places
 
 
-def _evaluate_step(run_dir, step, metadata, suites, writer, place, options, bench, progress) -> None:
-    name = f"step_{step:08d}"
-    measured = place / "measurements" / f"{name}.parquet"
-    if hosts.agree(measured.exists()):
-        return
-    written = JsonLines(place / "completions" / f"{name}.jsonl", options.samples)
-    asked = asked_in(suites)
+def _evaluate_checkpoint(checkpoint: walk.Checkpoint, writer, place: Place) -> None:
+    name, options, progress = checkpoint.file_name, place.session.options, place.session.progress
+    written = CompletionLog(place.folder / "completions" / f"{name}.jsonl", options.samples)
+    unwritten = written.unwritten(place.asked) if options.samples else []
     rows, verdicts = [], []
-    unwritten = _unwritten(asked, written, options)
     if unwritten or options.likelihood:
-        model = sweep.stored_model(metadata)
-        params = sweep.restored(run_dir, step, model)
-        writer.write(params, model, unwritten, options, written, progress)
+        here = walk.restored(checkpoint)
+        if here is None:
+            return
+        writer.write(here.params, here.model, unwritten, options, written, progress)
         if options.likelihood:
-            rows += writer.likelihood(params, model, asked, options, progress)
-        del params  # the memory is the programs' now
-    if bench:
-        samples = samples_of(asked, written.records, options.samples)
-        verdicts = judged(samples, place / "verdicts" / f"{name}.jsonl", options, bench, progress)
-        rows += scores.rows(verdicts, asked, options.k)
+            rows += writer.likelihood(here.params, here.model, place.asked, options, progress)
+        del here  # the memory is the programs' now
+    if place.session.bench:
+        verdicts = place.verdicts(samples_of(place.asked, written.completions, options), name)
+        rows += scores.rows(verdicts, place.asked, options.k)
     if hosts.is_first():
-        rows = sweep.completed(rows, run_dir, metadata)
-        _refuse_incomplete(verdicts, place, name, rows)
-        measurements.write(measured, measurements.table(rows))
-    hosts.barrier(f"evaluated {run_dir} {step}")
+        place.keep(name, walk.completed(checkpoint, rows), verdicts)
+    hosts.barrier(f"evaluated {checkpoint.run_dir} {checkpoint.step}")
 
 
-def _refuse_incomplete(verdicts: list[dict], place, name: str, rows: list[dict]) -> None:
-    """Where the machine failed at some programs: prints the others' scores, and raises `UserError`."""
-    failed = [verdict for verdict in verdicts if verdict["outcome"] == "infra_error"]
-    if failed:
-        measurements.write(place / "incomplete" / f"{name}.parquet", measurements.table(rows))
-        print("incomplete: " + results.summary(place, name, "incomplete"))
-        raise UserError(
-            f"{len(failed)} of {len(verdicts)} programs could not be judged ({failed[0]['detail']}); the others' verdicts "
-            f"and scores are kept in {place}: mend it (`doctor` names what to install) and run the same command again."
-        )
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """Completions that were made elsewhere. `fingerprint`: of all that stands in their records."""
+
+    name: str
+    completions: list[Completion]
+    fingerprint: str
 
 
-def evaluate_completions(
-    suites: list[Suite], given: list[dict], name: str, out, options: Options, bench: Bench | None, progress
-) -> int:
-    """Judges and scores completions that were made elsewhere, {"task_id", "completion"} and, where they are needed to tell
-    problems apart, {"suite", "language", "sample"}, into `out`; returns how many problems have none and are left out.
-
-    `bench`: on the first host; the others have nothing to do.
-    """
+def evaluate_completions(suites: list[Suite], given: Given, session: Session) -> tuple[Place, int]:
+    """Judges and scores completions that were made elsewhere, into `session.out`; returns how many problems have none and
+    are left out, too."""
+    options = session.options
     if options.likelihood or not options.samples:
         raise UserError("the likelihood is a model's; give --checkpoints, or leave --likelihood and --samples=0 out.")
-    place = files.path(out)
-    asked = asked_in(suites)
-    samples = samples_of(asked, given, options.samples)
+    place = Place(files.path(session.out), suites, session)
+    samples = samples_of(place.asked, given.completions, options)
     answered = {id(sample.problem) for sample in samples}
-    with work_in(place, suites, options, {"completions": name, "fingerprint": files.content_hash(given)}):
-        if bench:
-            scored = [problem for problem in asked if id(problem) in answered]
-            verdicts = judged(samples, place / "verdicts" / "given.jsonl", options, bench, progress)
+    with work_in(place, {"completions": given.name, "fingerprint": given.fingerprint}):
+        if session.bench:
+            scored = [problem for problem in place.asked if id(problem) in answered]
+            verdicts = place.verdicts(samples, "given")
             rows = scores.rows(verdicts, scored, options.k)
-            rows = [measurements.row(run=name, seed=0, step=0, **row) for row in rows]
-            _refuse_incomplete(verdicts, place, "given", rows)
-            measurements.write(place / "measurements" / "given.parquet", measurements.table(rows))
-    return len(asked) - len(answered)
+            rows = [measurements.row(run=given.name, seed=0, step=0, **row) for row in rows]
+            place.keep("given", rows, verdicts)
+    return place, len(place.asked) - len(answered)
 
 
-def solutions(suites: list[Suite], variant: str) -> list[dict]:
+def solutions(suites: list[Suite], variant: str) -> Given:
     """The reference solutions as completions; problems without one are left out. `UserError`: there are none at all."""
-    found = [
-        {"suite": p.suite, "language": p.language, "task_id": p.task_id, "completion": reference(p, variant)}
+    _need_solutions(suites, "--solutions", "give --completions or --checkpoints")
+    completions = [
+        Completion(p.task_id, reference(p, variant), p.suite, p.language)
         for p in asked_in(suites)
         if p.solution is not None
     ]
-    _need_solutions(suites, "--solutions", "give --completions or --checkpoints")
-    return found
+    records = [
+        {name: getattr(one, name) for name in ("suite", "language", "task_id", "completion")} for one in completions
+    ]
+    return Given("solutions", completions, files.content_hash(records))
 
 
 def _need_solutions(suites: list[Suite], option: str, instead: str) -> None:
@@ -177,59 +191,63 @@ def _need_solutions(suites: list[Suite], option: str, instead: str) -> None:
         raise UserError(f"{option} needs reference solutions, and {names} comes without them; {instead}.")
 
 
-def read_completions(path) -> list[dict]:
+def read_completions(path, name: str) -> Given:
     """Completions from JSON Lines: "task_id" and "completion"; where they are needed "language", "suite", "sample", "ended".
 
     Raises:
       UserError: the file cannot be read, or a line is no such object.
     """
     hint = 'each line is {"task_id": …, "completion": …}.'
-    found = []
-    for number, record in files.json_lines(files.read_bytes(path, hint), path, hint):
-        for name in ("task_id", "completion", "language", "suite", "ended"):
-            if name in record and not isinstance(record[name], str):
-                raise UserError(f"{path}, line {number}: '{name}' must be text, not {quoted(record[name])}; {hint}")
-            if name not in record and name in ("task_id", "completion"):
-                raise UserError(f"{path}, line {number}: there is no '{name}'; {hint}")
-        sample = record.get("sample", 0)
-        if isinstance(sample, bool) or not isinstance(sample, int) or sample < 0:
-            raise UserError(f"{path}, line {number}: 'sample' must be a number from 0 on, not {quoted(sample)}.")
-        found.append(record)
-    if not found:
+    records = list(files.json_lines(files.read_bytes(path, hint), path, hint))
+    if not records:
         raise UserError(f"{path} holds no completion; {hint}")
-    return found
+    completions = [_completion(record, f"{path}, line {number}", hint) for number, record in records]
+    return Given(name, completions, files.content_hash([record for _, record in records]))
 
 
-def samples_of(asked: list[Problem], records: list[dict], wanted: int) -> list[judge.Sample]:
+def _completion(record: dict, where: str, hint: str) -> Completion:
+    texts = ("task_id", "completion", "suite", "language", "ended")
+    for name in texts:
+        if name in record and not isinstance(record[name], str):
+            raise UserError(f"{where}: '{name}' must be text, not {quoted(record[name])}; {hint}")
+        if name not in record and name in ("task_id", "completion"):
+            raise UserError(f"{where}: there is no '{name}'; {hint}")
+    sample = record.get("sample")
+    if "sample" in record and (isinstance(sample, bool) or not isinstance(sample, int) or sample < 0):
+        raise UserError(f"{where}: 'sample' must be a number from 0 on, not {quoted(sample)}.")
+    return Completion(sample=sample, **{name: record[name] for name in texts if name in record})
+
+
+def samples_of(asked: list[Problem], completions: Iterable[Completion], options: Options) -> list[Sample]:
     """Completions beside their problems, in the order of the problems.
 
     Raises:
-      UserError: a completion of no problem, or of two; a problem without exactly the `wanted` completions that there should
-        be of each: their `sample`, or else their order, counts from 0.
+      UserError: a completion of no problem, or of two; a problem without exactly the `options.samples` completions that
+        there should be of each: their `sample`, or else their order, counts from 0.
     """
     by_name: dict[tuple, list[Problem]] = {}
     for problem in asked:
         for suite in (problem.suite, None):
             for language in (problem.language, None):
                 by_name.setdefault((suite, language, problem.task_id), []).append(problem)
-    found: dict[tuple, list[judge.Sample]] = {}
+    of_problem: dict[tuple, list[Sample]] = {}
     numbered: dict[tuple, bool] = {}
-    for record in records:
-        key = tuple(record.get(name) for name in ("suite", "language", "task_id"))
+    for one in completions:
+        key = (one.suite, one.language, one.task_id)
         name, matches = "/".join(filter(None, key)), by_name.get(key, [])
         if len(matches) != 1:
             hint = 'give its "suite" and "language" as well' if matches else "leave it out, or name its suite"
             raise UserError(f"the completion of {name} fits {len(matches)} problems; {hint}.")
         (problem,) = matches
-        mine = found.setdefault(problem.key, [])
-        if numbered.setdefault(problem.key, "sample" in record) != ("sample" in record):
+        mine, has_number = of_problem.setdefault(problem.key, []), one.sample is not None
+        if numbered.setdefault(problem.key, has_number) != has_number:
             raise UserError(f"{name} has completions with a 'sample' and without; number all of them, or none.")
-        index = record.get("sample", len(mine))
-        mine.append(judge.Sample(problem, index, record["completion"], record.get("ended", "given")))
-    for key, mine in found.items():
-        _check_numbers("/".join(key), sorted(sample.index for sample in mine), wanted)
+        index = one.sample if has_number else len(mine)
+        mine.append(Sample(problem, index, one.completion, one.ended, options.variant))
+    for key, mine in of_problem.items():
+        _check_numbers("/".join(key), sorted(sample.index for sample in mine), options.samples)
     order = [problem.key for problem in asked]
-    return [sample for key in order for sample in sorted(found.get(key, []), key=lambda sample: sample.index)]
+    return [sample for key in order for sample in sorted(of_problem.get(key, []), key=lambda sample: sample.index)]
 
 
 def _check_numbers(name: str, numbers: list[int], wanted: int) -> None:
@@ -245,55 +263,40 @@ def _check_numbers(name: str, numbers: list[int], wanted: int) -> None:
             raise UserError(f"{name} has {what}; with --samples={wanted} they are numbered from 0 to {wanted - 1}.")
 
 
-def judged(samples, path, options: Options, bench: Bench, progress) -> list[dict]:
-    """The verdicts of all samples; checkpoints of one place share what they have in common."""
-    bench.ready(sample.problem.language for sample in samples)
-
-    def tell(message):
-        progress(message)
-        if not hosts.several():  # they ask equally often, and only this one judges
-            preemption.check()
-
-    return judge.judge(
-        samples,
-        bench.sandbox,
-        bench.toolchains,
-        path,
-        compat=options.compat,
-        variant=options.variant,
-        jobs=bench.jobs,
-        progress=tell,
-        cache=path.parent.parent / "cache",
-    )
-
-
 @contextlib.contextmanager
-def work_in(place, suites: list[Suite], options: Options, more: dict):
+def work_in(place: Place, more: dict):
     """Holds a place for this process, and writes its `about.json` or checks that the one that stands there says the same.
 
     Raises:
       UserError: the place is no folder of this machine, or holds results of another version of a suite, of other options, ….
     """
-    if not files.is_local(place):
-        raise UserError(f"--out={place} is in a bucket; programs are judged into a folder on a disk of this machine.")
+    folder, options = place.folder, place.session.options
+    if not files.is_local(folder):
+        raise UserError(f"--out={folder} is in a bucket; programs are judged into a folder on a disk of this machine.")
     about = {
-        "suites": [{"format": suite.name, "files": suite.sources} for suite in suites],
-        "languages": sorted({problem.language for problem in asked_in(suites)}),
+        "suites": [
+            {
+                "format": suite.name,
+                "files": {name: dataclasses.asdict(source) for name, source in suite.sources.items()},
+            }
+            for suite in place.suites
+        ],
+        "languages": sorted({problem.language for problem in place.asked}),
         "options": dataclasses.asdict(options) | {"k": list(options.k)},
         **more,
     }
-    path = place / "about.json"
-    with runs.locked(place):
+    path = folder / "about.json"
+    with runs.locked(folder):
         if path.exists():
             mend = "delete the folder to evaluate anew, or give another --out"
             different = _differences(files.read_json(path, {"options": dict}, mend), about)
             if different:
                 raise UserError(
-                    f"{place} holds results of other {', '.join(different)}; give another --out, or delete it."
+                    f"{folder} holds results of other {', '.join(different)}; give another --out, or delete it."
                 )
         elif hosts.is_first():
             files.write_json(path, about)
-        hosts.barrier(f"described {place}")
+        hosts.barrier(f"described {folder}")
         yield
 
 
@@ -307,54 +310,54 @@ def _differences(found: dict, about: dict) -> list[str]:
 
 
 # What is needed of a written completion.
-WRITTEN = {"suite": str, "language": str, "task_id": str, "sample": int, "completion": str}
+WRITTEN = {
+    "suite": str,
+    "language": str,
+    "task_id": str,
+    "sample": int,
+    "completion": str,
+    "ended?": str,
+    "tokens?": int,
+}
 
 
-class JsonLines:
-    """Records in a file, one a line, that survive being killed: when it is opened again, a torn last line is dropped.
+class CompletionLog:
+    """Written completions in a file, one a line, that survive being killed: a torn last line is dropped when it is opened.
 
-    So are the last records that are fewer than `together`, which belong together: a problem's samples.
+    So are the last ones that are fewer than `together`, which belong together: a problem's samples.
     """
 
     def __init__(self, path, together: int):
         self.path = path
-        self.records = []
+        self.completions: list[Completion] = []
         if path.exists() and together:
             try:
                 content = path.read_bytes()
             except OSError as error:
                 raise UserError(f"cannot read {path} ({error.strerror or error}); mend that, or remove it.") from error
             lines = content.split(b"\n")[:-1]
-            lines = lines[: len(lines) // together * together]
-            self.records = [self._record(number, line) for number, line in enumerate(lines, 1)]
-            whole = b"".join(line + b"\n" for line in lines)
+            whole = b"".join(line + b"\n" for line in lines[: len(lines) // together * together])
+            # Only a last line can be torn by whoever wrote it; any other one was damaged since.
+            records = files.records(whole, path, WRITTEN, "delete the file to write all of it again")
+            self.completions = [
+                Completion(**{name: record[name] for name in Completion.NAMES if name in record}) for record in records
+            ]
             if hosts.is_first() and whole != content:
                 files.write_atomic(path, whole)
 
-    def _record(self, number: int, line: bytes) -> dict:
-        """Only a last line can be torn by whoever wrote it; any other one was damaged since."""
-        try:
-            return files.parse_json(line, WRITTEN)
-        except ValueError as error:
-            raise UserError(
-                f"{self.path}, line {number}, is damaged: {one_line(error)}; delete the file to write all of it again."
-            ) from error
-
-    def append(self, records: list[dict]) -> None:
-        self.records += records
+    def append(self, completions: list[Completion]) -> None:
+        self.completions += completions
         if hosts.is_first():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with self.path.open("ab") as file:
-                    file.write(b"".join(json.dumps(record).encode() + b"\n" for record in records))
+                    file.write(b"".join(json.dumps(one.record()).encode() + b"\n" for one in completions))
             except OSError as error:
                 raise UserError(
                     f"cannot write {self.path}: {error.strerror or error}; free space and run again."
                 ) from error
 
-
-def _unwritten(asked: list[Problem], written: JsonLines, options: Options) -> list[Problem]:
-    if not options.samples:
-        return []
-    there = {(record["suite"], record["language"], record["task_id"]) for record in written.records}
-    return [problem for problem in asked if problem.key not in there]
+    def unwritten(self, asked: list[Problem]) -> list[Problem]:
+        """The problems that have no completions here."""
+        there = {(one.suite, one.language, one.task_id) for one in self.completions}
+        return [problem for problem in asked if problem.key not in there]

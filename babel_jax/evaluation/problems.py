@@ -131,16 +131,25 @@ class Problem:
 
 
 @dataclasses.dataclass(frozen=True)
+class SuiteFile:
+    """A file of a suite: its hash, the licence of its data, and how many problems were taken from it."""
+
+    sha256: str
+    licence: str
+    problems: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Suite:
     """The problems of one source, in the order of its files.
 
     name: the adapter's name.
-    sources: file name, relative to the folder that was named -> {"sha256", "licence", "problems"}.
+    sources: by the files' names, relative to the folder that was named.
     """
 
     name: str
     problems: tuple[Problem, ...]
-    sources: dict[str, dict]
+    sources: dict[str, SuiteFile]
 
 
 def load(spec: str, languages: Iterable[str] = ()) -> Suite:
@@ -170,11 +179,8 @@ def load(spec: str, languages: Iterable[str] = ()) -> Suite:
             if problem is not None:
                 found.append(dataclasses.replace(problem, source=name))
         if found:
-            sources[name] = {
-                "sha256": hashlib.sha256(content).hexdigest(),
-                "licence": " and ".join(sorted({_licence(adapter, problem.suite) for problem in found})),
-                "problems": len(found),
-            }
+            licence = " and ".join(sorted({_licence(adapter, problem.suite) for problem in found}))
+            sources[name] = SuiteFile(hashlib.sha256(content).hexdigest(), licence, len(found))
         problems += found
     _refuse_copies(problems)
     if not problems:

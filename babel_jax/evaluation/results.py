@@ -1,12 +1,14 @@
 """What an evaluation has left in its places: the scores as a table, two places compared, the share of the primary's knowledge."""
 
 import collections
+import dataclasses
 import json
 
 from babel_jax import files, measurements
 from babel_jax.errors import UserError, printable
-from babel_jax.evaluation import judge, scores
+from babel_jax.evaluation import scores, verdict_log
 from babel_jax.evaluation.problems import Suite, asked_in
+from babel_jax.evaluation.verdict_log import Verdict
 
 
 def summary(place, name: str | None = None, folder: str = "measurements") -> str:
@@ -35,9 +37,9 @@ def summary(place, name: str | None = None, folder: str = "measurements") -> str
     return "\n".join(lines)
 
 
-def _notes(frame, verdicts: list[dict]) -> dict[tuple[str, str], str]:
+def _notes(frame, verdicts: list[Verdict]) -> dict[tuple[str, str], str]:
     """(suite, language) -> how its programs ended, and how many prompts left no room for one."""
-    full = collections.Counter((v["suite"], v["language"]) for v in verdicts if v["ended"] == "no_room")
+    full = collections.Counter((v.suite, v.language) for v in verdicts if v.ended == "no_room")
     notes = {}
     for key, part in frame[frame["metric"] == "outcome"].groupby(["suite", "language"]):
         ended = [f"{share:.0%} {name}" for share, name in zip(part["value"], part["outcome"], strict=True)]
@@ -66,7 +68,7 @@ def place_of(folder):
     return found[0]
 
 
-def verdicts_of(place, step: str | None = None) -> list[dict]:
+def verdicts_of(place, step: str | None = None) -> list[Verdict]:
     """The verdicts in a place: of one checkpoint (the name of its file), by default of the last; in order of their tasks.
 
     Raises:
@@ -75,9 +77,7 @@ def verdicts_of(place, step: str | None = None) -> list[dict]:
     found = sorted((files.path(place) / "verdicts").glob(f"{step or '*'}.jsonl"))
     if not found:
         raise UserError(f"{place} holds no verdicts{f' of {step}' if step else ''}; evaluate into it first.")
-    return sorted(
-        judge.read(found[-1]), key=lambda v: (v["suite"], v["language"], v["number"], v["task_id"], v["sample"])
-    )
+    return sorted(verdict_log.read(found[-1]), key=lambda v: (v.suite, v.language, v.number, v.task_id, v.sample))
 
 
 def compared(place, other, suites: list[Suite]) -> str:
@@ -87,21 +87,24 @@ def compared(place, other, suites: list[Suite]) -> str:
     """
     other = place_of(other)
     second = verdicts_of(place)
-    names = {(v["suite"], v["language"]) for v in second}
+    names = {(v.suite, v.language) for v in second}
     first = _of(verdicts_of(other), names)
-    missing = sorted(" ".join(name) for name in names - {(v["suite"], v["language"]) for v in first})
+    missing = sorted(" ".join(name) for name in names - {(v.suite, v.language) for v in first})
     if missing:
         raise UserError(f"{other} holds no verdicts on {', '.join(missing)}; evaluate them there first.")
-    judged_in = {(v["suite"], v["language"], v["task_id"]) for v in second}
+    judged_in = {(v.suite, v.language, v.task_id) for v in second}
     asked = [p for p in asked_in(suites) if p.key in judged_in]
-    rows = scores.compare(first, second, asked)
+    differences = scores.compare(first, second, asked)
+    rows = [
+        {name: value for name, value in dataclasses.asdict(one).items() if value is not None} for one in differences
+    ]
     files.write_json(files.path(place) / "against.json", {"other": str(other), "rows": rows})
     lines = [printable(f"{place} above {other}")]
-    for row in rows:
-        p_value = f"  McNemar p = {row['mcnemar_p']:.3g}" if "mcnemar_p" in row else ""
+    for one in differences:
+        p_value = "" if one.mcnemar_p is None else f"  McNemar p = {one.mcnemar_p:.3g}"
         lines.append(
-            f"  {row['suite']:20s} {row['language'] or 'macro':8s} {row['subset']:7s} {row['value']:+.3f} "
-            f"[{row['ci_low']:+.3f}, {row['ci_high']:+.3f}] n={row['n']}{p_value}"
+            f"  {one.suite:20s} {one.language or 'macro':8s} {one.subset:7s} {one.value:+.3f} "
+            f"[{one.ci_low:+.3f}, {one.ci_high:+.3f}] n={one.n}{p_value}"
         )
     return "\n".join(lines)
 
@@ -138,9 +141,9 @@ def knowledge(place, primary_only, new_only, suites: list[Suite], primary: str, 
     return "\n".join(lines)
 
 
-def _of(verdicts: list[dict], names: set[tuple[str, str]]) -> list[dict]:
+def _of(verdicts: list[Verdict], names: set[tuple[str, str]]) -> list[Verdict]:
     """The verdicts on these (suite, language)."""
-    return [verdict for verdict in verdicts if (verdict["suite"], verdict["language"]) in names]
+    return [verdict for verdict in verdicts if (verdict.suite, verdict.language) in names]
 
 
 def _hardness(place, suite: str, language: str) -> dict[int, float] | None:

@@ -83,6 +83,24 @@ class Finished:
     cpu_seconds: float
 
 
+@dataclasses.dataclass(frozen=True)
+class Isolation:
+    """What bounds the programs of a sandbox.
+
+    Attributes:
+      own_users: each slot has a user of its own; else programs run as the caller.
+      groups: the controllers of its control groups, () where there are none: then `without_groups` says why.
+      filter: of system calls, "" where there is none: then `without_filter` says why.
+    """
+
+    level: str
+    own_users: bool
+    groups: tuple[str, ...]
+    filter: str
+    without_groups: str = ""
+    without_filter: str = ""
+
+
 class SandboxError(Exception):
     """The sandbox itself failed, not the program in it."""
 
@@ -180,15 +198,17 @@ class Sandbox:
     def __exit__(self, *_):
         self.close()
 
-    def describe(self) -> dict:
-        """What bounds the programs: the level, whose user they are, which control groups there are, and the filter."""
+    def describe(self) -> "Isolation":
+        """What bounds the programs."""
         groups = self._slots[0].groups
-        return {
-            "level": self.level,
-            "user": "own" if self._slots[0].uid is not None else "caller",
-            "control_groups": ", ".join(sorted(groups)) if groups else f"none: {self._without_groups}",
-            "filter": f"libseccomp {self._filter.version}" if self._filter else f"none: {self._without_filter}",
-        }
+        return Isolation(
+            level=self.level,
+            own_users=self._slots[0].uid is not None,
+            groups=tuple(sorted(groups)),
+            filter=f"libseccomp {self._filter.version}" if self._filter else "",
+            without_groups="" if groups else self._without_groups,
+            without_filter="" if self._filter else self._without_filter,
+        )
 
     def close(self) -> None:
         """Removes what the sandbox made outside; programs that still run make this fail."""

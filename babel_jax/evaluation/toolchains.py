@@ -56,6 +56,16 @@ class Execution:
 
 
 @dataclasses.dataclass(frozen=True)
+class Conditions:
+    """How a program is run. sentinel: see above; None runs it as it stands. repair_imports: Go only, see `repaired_imports`."""
+
+    sentinel: str | None
+    compile_limits: Limits
+    run_limits: Limits
+    repair_imports: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Recipe:
     """What becomes of one program. In commands {code} is where `sources` lie, {build} where the compiler may write,
     {tools} what `prepare` made. compile: () where there is nothing to compile."""
@@ -109,22 +119,8 @@ class Toolchain:
         self._tools = place
         self._required = (*self._found, *sorted(path for path in place.rglob("*") if path.is_file()))
 
-    def execute(
-        self,
-        sandbox: Sandbox,
-        code: Code,
-        *,
-        sentinel: str | None,
-        compile_limits: Limits,
-        run_limits: Limits,
-        slot: int = 0,
-        repair_imports: bool = False,
-    ) -> Execution:
+    def execute(self, sandbox: Sandbox, code: Code, conditions: Conditions, slot: int = 0) -> Execution:
         """Compiles and runs one program, each in a sandbox of its own; call `prepare` first.
-
-        Args:
-          sentinel: see the module; None runs the program as it stands.
-          repair_imports: Go only, see `repaired_imports`.
 
         Raises:
           UserError: the program needs what is not installed (`missing`), or its tests cannot be run by this harness.
@@ -136,10 +132,11 @@ class Toolchain:
         for need in code.needs:
             if need in self.missing:
                 raise UserError(f"{LANGUAGES[self.language].title} programs that need {need}: {INSTALL_NEED[need]}")
+        sentinel = conditions.sentinel
         refused = self._refused(code, apart=sentinel is not None)
         if refused:
             return Execution(Finished(1, "itself", b"", f"error: {refused}".encode(), 0.0, 0.0), None, False)
-        recipe = self._recipe(code, sentinel, repair_imports)
+        recipe = self._recipe(code, sentinel, conditions.repair_imports)
         with temporary_folder("babel_jax_program_") as folder:
             places = {name: folder / name for name in ("code", "build")}
             for place in (folder, *places.values()):
@@ -153,11 +150,13 @@ class Toolchain:
             compiled = None
             if recipe.compile:
                 reads, writes = _without(places, "build"), {"build": places["build"]}
-                compiled = run(recipe.compile, limits=compile_limits, reads=reads, writes=writes)
+                compiled = run(recipe.compile, limits=conditions.compile_limits, reads=reads, writes=writes)
                 if compiled.status != 0 or compiled.ended_by != "itself":
                     self._require()
                     return Execution(compiled, None, False)
-            ran = run(recipe.run, limits=run_limits, reads=_without(places, "" if recipe.compile else "build"))
+            ran = run(
+                recipe.run, limits=conditions.run_limits, reads=_without(places, "" if recipe.compile else "build")
+            )
             if ran.status != 0:
                 self._require()
             return Execution(compiled, ran, sentinel is not None and sentinel.encode() in ran.stderr)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import zlib
+from typing import ClassVar
 
 import numpy as np
 
@@ -58,6 +59,32 @@ class Options:
         check_variant(self.variant)
 
 
+@dataclasses.dataclass(frozen=True)
+class Completion:
+    """A completion of a problem, written here or elsewhere.
+
+    Attributes:
+      suite, language: of the problem; None where `task_id` alone names it.
+      sample: which of the problem's, from 0; None: its order counts.
+      ended: why writing it ended: "stop", "block", "length", "no_room", "document_end"; "given": it was made elsewhere.
+      tokens: how many were written; None where that is not known.
+    """
+
+    task_id: str
+    completion: str
+    suite: str | None = None
+    language: str | None = None
+    sample: int | None = None
+    ended: str = "given"
+    tokens: int | None = None
+
+    NAMES: ClassVar = ("suite", "language", "task_id", "sample", "completion", "ended", "tokens")
+
+    def record(self) -> dict:
+        """As it stands in a file."""
+        return {name: getattr(self, name) for name in self.NAMES}
+
+
 class TextWriter:
     """Completions as text, by the model's own tokenizer."""
 
@@ -81,13 +108,12 @@ class TextWriter:
             chosen = order[start : start + KEPT_AT_ONCE]
 
             def so_far(message, start=start):
-                done = start * options.samples + message["done"]
-                progress(message | {"done": done, "of": len(order) * options.samples})
+                progress(message["doing"], start * options.samples + message["done"], len(order) * options.samples)
 
             mine, its_prompts = [asked[i] for i in chosen], [prompts[i] for i in chosen]
             written.append(self._some(params, model, mine, its_prompts, options, so_far))
 
-    def _some(self, params, model, asked, prompts, options, progress) -> list[dict]:
+    def _some(self, params, model, asked, prompts, options, progress) -> list[Completion]:
         texts = [prompt_text(problem, options.variant) for problem in asked]
         stoppers, fed = {}, {}
 
@@ -117,7 +143,7 @@ class TextWriter:
             streams=[stream(problem) for problem in asked],
             progress=progress,
         )
-        records = []
+        completions = []
         for which, (problem, samples) in enumerate(zip(asked, found, strict=True)):
             for sample, ids in enumerate(samples):
                 stopper = Stopper(problem.language, texts[which], problem.stops, problem.block)
@@ -125,24 +151,19 @@ class TextWriter:
                 kept, why = stopper.cut()
                 limit = min(options.new_tokens, model.max_length - len(prompts[which]))
                 ended = why or ("no_room" if limit < 1 else "length" if len(ids) >= limit else "document_end")
-                records.append(
-                    {
-                        "suite": problem.suite,
-                        "language": problem.language,
-                        "task_id": problem.task_id,
-                        "sample": sample,
-                        "completion": kept,
-                        "ended": ended,
-                        "tokens": len(ids),
-                    }
-                )
-        return records
+                about = (problem.suite, problem.language, sample, ended, len(ids))
+                completions.append(Completion(problem.task_id, kept, *about))
+        return completions
 
     def likelihood(self, params, model, asked: list[Problem], options: Options, progress) -> list[dict]:
         """Rows: bits per byte of each suite and language, and "solution_bits" of each problem (n: its bytes)."""
         end = self.tokenizer.document_end
+
+        def so_far(message):
+            progress(message["doing"], message["done"], message["of"])
+
         losses = likelihood.solution_losses(
-            params, model, self.tokenizer, asked, options.variant, document_end=end, progress=progress
+            params, model, self.tokenizer, asked, options.variant, document_end=end, progress=so_far
         )
         return likelihood.rows(losses) + [
             dict(
@@ -182,19 +203,12 @@ class WorldWriter:
         for language in dict.fromkeys(problem.language for problem in asked):
             tokens_QxA = world_tokens(params, model, self.material, language)
             texts = world.completions(self.embedded, language, tokens_QxA)
-            mine = [problem for problem in asked if problem.language == language]
+            size = tokens_QxA.shape[1]
             written.append(
                 [
-                    {
-                        "suite": problem.suite,
-                        "language": language,
-                        "task_id": problem.task_id,
-                        "sample": 0,
-                        "completion": texts[problem.number],
-                        "ended": "length",
-                        "tokens": tokens_QxA.shape[1],
-                    }
-                    for problem in mine
+                    Completion(p.task_id, texts[p.number], p.suite, language, sample=0, ended="length", tokens=size)
+                    for p in asked
+                    if p.language == language
                 ]
             )
-            progress({"doing": "writing", "done": len(written.records), "of": len(asked)})
+            progress("writing", len(written.completions), len(asked))

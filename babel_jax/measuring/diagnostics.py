@@ -6,7 +6,6 @@ of the run, what is no table to `diagnostics/lens_grid.json`; `evolution/diagnos
 in `model/decoder.py`; C checkpoints, N slots, Q problems.
 """
 
-import contextlib
 import dataclasses
 import functools
 import json
@@ -15,18 +14,18 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from babel_jax import files, measurements
+from babel_jax import files
 from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate
 from babel_jax.material import Material, Problems
+from babel_jax.measuring import walk
+from babel_jax.measuring.study import checkpoints
 from babel_jax.model import placement
 from babel_jax.model.decoder import unembed
 from babel_jax.probes import causes, drift, forward, neurons
 from babel_jax.probes.interventions import means
 from babel_jax.training import hosts
-from babel_jax.training.checkpoint import Checkpoints
-from babel_jax.training.config import plain
-from babel_jax.training.loop import trainer_for
+from babel_jax.training.runs import Run
 
 SHARE = 0.05  # of all neurons: as many of those with the highest correlation are ablated
 # Checkpoint -> (kind of ablation, the sets that it is done to).
@@ -39,57 +38,43 @@ GRID_TOP = 5  # most probable tokens at every layer and checkpoint
 GRID_TOKENS = 12  # tokens that are followed through all layers and checkpoints
 
 
-def measure(
-    run_dir,
-    name: str,
-    config,
-    material: Material,
-    base_LxNxF: np.ndarray | None,
-    peak_step: int | None,
-    names: Sequence[str] | None = None,
-) -> None:
+def measure(run: Run, base_LxNxF: np.ndarray | None, peak_step: int | None, names: Sequence[str] | None = None) -> None:
     """Measures a finished run whose problems are judged, unless that is done; what is written is written whole.
 
     Args:
       base_LxNxF: the base model's FFN activations at the primary's slots, aligned with the new language's (`functional`
-        neurons are told by them); None: only LAPE's neurons are measured.
+        neurons are identified by them); None: only LAPE's neurons are measured.
       peak_step: the checkpoint with the highest accuracy; None: no neurons are ablated (a control has no peak).
       names: the text of each token [V]; None: the lens grid holds ids alone.
 
     Raises:
-      UserError: `peak_step` is no checkpoint of the run.
+      UserError: `peak_step` is not a checkpoint of the run.
     """
-    run_dir = files.path(run_dir)
+    run_dir, material, model = run.directory, run.material, run.model
     paths = {part: run_dir / "measurements" / f"{part}.parquet" for part in ("causes", "drift")}
     grid_path = run_dir / "diagnostics" / "lens_grid.json"
     wanted = [paths["drift"], grid_path] + ([] if peak_step is None else [paths["causes"]])
     if hosts.agree(all(path.exists() for path in wanted)):
         return
-    trainer, model = trainer_for(config, material)
+    steps = walk.steps_of(run_dir)
+    if peak_step is not None and peak_step not in steps:
+        raise UserError(f"{run_dir} has no checkpoint {peak_step} to ablate neurons at; there are {steps}.")
     slots = grid_slots(model, material)
     rows = {"causes": [], "drift": []}
     sets_before, probability_C = None, []
-    with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
-        steps = checkpoints.steps()
-        if peak_step is not None and peak_step not in steps:
-            raise UserError(f"{run_dir} has no checkpoint {peak_step} to ablate neurons at; there are {steps}.")
-        for step in steps:
-            checkpoints.check_model(step, plain(model))
-            params = checkpoints.restore(step, {"params": trainer.abstract_state["params"]})["params"]
-            measured, probability_LxNxV = read(params, model, material, slots)
-            probability_C.append(probability_LxNxV)
-            sets = drifting_sets(measured, base_LxNxF, material)
-            found = {"drift": drift_rows(sets_before, sets, material.new), "causes": []}
-            sets_before = sets
-            for at in [] if peak_step is None else _places(step, peak_step, steps[-1]):
-                found["causes"] += cause_rows(params, model, material, measured, base_LxNxF, at)
-            seen = checkpoints.metadata(step)
-            about = {"tokens": seen.tokens, "tokens_by_language": seen.tokens_by_language}
-            for part, here in found.items():
-                rows[part] += [measurements.row(run=name, seed=config.seed, step=step, **about, **row) for row in here]
+    for checkpoint in checkpoints(run):
+        params = walk.params_at(checkpoint, checkpoint.step)
+        measured, probability_LxNxV = read(params, model, material, slots)
+        probability_C.append(probability_LxNxV)
+        sets = drifting_sets(measured, base_LxNxF, material)
+        rows["drift"] += walk.completed(checkpoint, drift_rows(sets_before, sets, material.new))
+        sets_before = sets
+        for at in [] if peak_step is None else _places(checkpoint.step, peak_step, steps[-1]):
+            found = cause_rows(params, model, material, measured, base_LxNxF, at)
+            rows["causes"] += walk.completed(checkpoint, found)
+    for part in rows if peak_step is not None else ("drift",):
+        walk.write(paths[part], rows[part])
     if hosts.is_first():
-        for part in rows if peak_step is not None else ("drift",):
-            measurements.write(paths[part], measurements.table(rows[part]))
         grid = lens_grid(steps, np.stack(probability_C), slots, material, names)
         files.write_atomic(grid_path, json.dumps(grid, separators=(",", ":"), allow_nan=False))
 

@@ -1,26 +1,22 @@
-"""The walk of all probes over any checkpoints: each is measured once, in one pass; then all of them together.
+"""All probes over any checkpoints: each is measured once, in one pass; then all of them together.
 
 `out/<run>/step_<n>.npz` holds what the pass counted (see `artefacts.py`), `out/<run>/measurements/` the tables: one a
 checkpoint, and `across.parquet`, which is made again whenever a checkpoint has been added. What is measured is skipped;
 a run that still trains can be followed.
 """
 
-import contextlib
 import dataclasses
-import glob
-import os
-import time
 from collections.abc import Callable
 
 import jax
 import numpy as np
 
 from babel_jax import files, measurements
-from babel_jax.errors import UserError, printable, unknown_name
+from babel_jax.errors import UserError, unknown_name
 from babel_jax.material import Material
-from babel_jax.model import attention, placement
+from babel_jax.measuring import walk
+from babel_jax.model import placement
 from babel_jax.model.decoder import DecoderConfig
-from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import (
     alignment,
     artefacts,
@@ -34,12 +30,9 @@ from babel_jax.probes import (
     tuned_lens,
 )
 from babel_jax.probes import interventions as do
-from babel_jax.training import hosts, preemption
-from babel_jax.training.checkpoint import Checkpoints, Metadata, Seen, Unreadable, restore_params
-from babel_jax.training.config import plain
+from babel_jax.training import hosts
+from babel_jax.training.checkpoint import Seen
 from babel_jax.training.runs import seed_of
-
-POLL_SECONDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,28 +67,6 @@ class Options:
 KINDS = ("zero", "mean")  # interventions that need nothing but the set and what the pass has counted
 
 
-def run_directories(patterns) -> list:
-    """The runs that lists or globs of run directories, or of their `checkpoints` folders, name; in order, each once.
-
-    Raises:
-      UserError: a pattern matches no run.
-    """
-    found = {}
-    for pattern in patterns:
-        matches = (
-            [pattern] if "://" in str(pattern) else sorted(map(os.path.abspath, glob.glob(os.path.expanduser(pattern))))
-        )
-        runs = [files.path(match) for match in matches]
-        runs = [run.parent if run.name == "checkpoints" else run for run in runs]
-        runs = [run for run in runs if (run / "checkpoints").exists()]
-        if not runs:
-            raise UserError(
-                f"'{pattern}' matches no run with checkpoints; give run directories, such as 'W/seed*/continual'."
-            )
-        found |= dict.fromkeys(runs)
-    return list(found)
-
-
 def probe(
     run_dirs,
     texts: Callable,
@@ -108,7 +79,7 @@ def probe(
     """Measures every checkpoint of every run; returns the runs' folders below `out`.
 
     Args:
-      run_dirs: from `run_directories`.
+      run_dirs: from `walk.run_directories`.
       texts: run directory -> (the `Material` to measure with, the hash of its tokenizer or None).
       generate: `evaluation.generate.generate`: what writes programs, where interventions are to be judged by problems too.
       follow: wait for further checkpoints until each run is done.
@@ -118,16 +89,12 @@ def probe(
       UserError: a material of another vocabulary, an unknown language, a checkpoint that cannot be read, ….
     """
     _check(options)
-    places = []
-    for run_dir in run_dirs:
-        place = files.path(out) / run_dir.parent.name / run_dir.name
-        if place in places:
-            raise UserError(f"two runs are called {place.parent.name}/{place.name}; probe them into two folders.")
-        places.append(place)
+    places = walk.places_of(run_dirs, out, "probe")
+    for run_dir, place in places.items():
         material, tokenizer = texts(run_dir)
         _probe_run(run_dir, chosen(material, options.languages), place, options, tokenizer, generate, follow, progress)
-    _across_seeds(run_dirs, places, files.path(out))
-    return places
+    _across_seeds(places, files.path(out))
+    return list(places.values())
 
 
 def _check(options: Options) -> None:
@@ -189,94 +156,66 @@ def _turned(slots: dict) -> dict:
 def _probe_run(run_dir, material, place, options, tokenizer, generate, follow, progress) -> None:
     if hosts.several() and (follow or not (run_dir / "DONE").exists()):
         raise UserError(f"{run_dir} still trains; several hosts probe finished runs only: take one process.")
-    done: dict[int, Metadata] = {}  # step -> the checkpoint's metadata
-    while True:
-        finished = (run_dir / "DONE").exists()  # asked first: what is saved after that is seen by the next look
-        with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
-            steps = checkpoints.steps()
-            if not steps and not follow:
-                raise UserError(f"{run_dir} has no finished checkpoint; train the run first, or add --follow.")
-            coming = follow and not finished
-            known = set(steps)
-            steps = wanted_steps(steps, options.steps, run_dir, coming)
-            if coming and options.restore and options.restore_step not in known:
-                steps = []  # what is to be restored is still to come
-            fresh = [step for step in steps if step not in done]
-            for step in fresh:
-                if metadata := _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer, generate):
-                    done[step] = metadata
-                progress({"run": run_dir.name, "checkpoint": len(done), "checkpoints": len(steps)})
-        if done and fresh:
-            _across(place, run_dir, done[max(done)], material, options, tokenizer, coming)
-        if not follow or finished:
-            return
-        preemption.check()
-        time.sleep(POLL_SECONDS)
+    for look in walk.looks(
+        run_dir,
+        options.steps,
+        follow=follow,
+        needs=options.restore_step if options.restore else None,
+        progress=progress,
+    ):
+        last = None
+        for checkpoint in look.checkpoints:
+            _check_material(run_dir, checkpoint.model, material)
+            if _is_measured(place, checkpoint, _about(checkpoint.model, material, options, tokenizer)) or _measure(
+                checkpoint, material, place, options, tokenizer, generate
+            ):
+                last = checkpoint
+        if last:
+            _across(place, last, material, options, tokenizer, look.coming)
 
 
-def wanted_steps(steps: list[int], chosen: tuple[int, ...], run_dir, more_to_come: bool) -> list[int]:
-    """The chosen ones of a run's steps: () for all, (-1,) for the last; none of them may be missing once all have come."""
-    if chosen == (-1,):
-        return [] if more_to_come else steps[-1:]
-    missing = sorted(set(chosen) - set(steps))
-    if missing and not more_to_come:
-        raise UserError(f"{run_dir} has no checkpoint {missing[0]}; there are {steps}.")
-    return [step for step in steps if not chosen or step in chosen]
+def _paths(place, step: int) -> tuple:
+    name = walk.file_name(step)
+    return place / f"{name}.npz", place / "measurements" / f"{name}.parquet"
 
 
-def stored_model(metadata: Metadata) -> DecoderConfig:
-    """The decoder of a checkpoint, computed as this machine can: that does not change what its parameters mean."""
-    stored = metadata.model
-    backend = attention.resolve(
-        "auto", jax.default_backend(), stored["width"] // stored["heads"], stored["max_length"], stored["dtype"]
-    )
-    return DecoderConfig(**stored | {"attention": backend, "remat": "none"})
+def _is_measured(place, checkpoint: walk.Checkpoint, about: dict) -> bool:
+    """Whether a checkpoint is measured; a `UserError` if what stands there is of another run, model or of other options."""
+    paths = _paths(place, checkpoint.step)
+    there = all(hosts.agree(path.exists()) for path in paths)
+    if there and hosts.is_first():
+        _load(paths[0], about | _of_checkpoint(checkpoint))
+    return there
 
 
-def _probe_step(run_dir, checkpoints, step, material, place, options, tokenizer, generate) -> Metadata | None:
-    """Measures one checkpoint, unless it is measured already; returns its metadata, None: it was deleted meanwhile."""
-    try:
-        metadata = checkpoints.metadata(step)
-        model = stored_model(metadata)
-        _check_material(run_dir, model, material)
-        paths = place / f"step_{step:08d}.npz", place / "measurements" / f"step_{step:08d}.parquet"
-        if all(hosts.agree(path.exists()) for path in paths):
-            if hosts.is_first():  # is it of the same run, model, languages and options?
-                _load(paths[0], _about(model, material, options, tokenizer) | _of_checkpoint(run_dir, metadata))
-            return metadata
-        params = restored(run_dir, step, model)
-        if options.restore:
-            params = do.restore(params, restored(run_dir, options.restore_step, model), options.restore)
-    except (UserError, OSError, ValueError) as error:
-        if step in checkpoints.steps():
-            if isinstance(error, UserError) and not isinstance(error, Unreadable):
-                raise
-            reason = error.reason if isinstance(error, Unreadable) else error
-            raise UserError(
-                f"checkpoint {step} of {run_dir} cannot be read ({reason}); delete it to do without it."
-            ) from error
-        print(f"checkpoint {step} of {printable(run_dir)} was deleted while it was walked to; it is left out.")
-        return None
+def _measure(checkpoint: walk.Checkpoint, material, place, options, tokenizer, generate) -> bool:
+    """Measures one checkpoint; false: it was deleted meanwhile."""
+    here = walk.restored(checkpoint)
+    if here is None:
+        return False
+    params, model = here.params, here.model
+    if options.restore:
+        params = do.restore(params, walk.params_at(checkpoint, options.restore_step), options.restore)
     measured, rows = measure(params, model, material, options, generate)
     if hosts.is_first():
         about = _about(model, material, options, tokenizer) | {
             "parameters": artefacts.parameter_fingerprint(params) if jax.process_count() == 1 else None,
-            "tokens_by_language": metadata.tokens_by_language,
+            "tokens_by_language": checkpoint.seen.tokens_by_language,
         }
-        about |= _of_checkpoint(run_dir, metadata)
-        artefacts.save(paths[0], _arrays(measured), about)
-        _write(paths[1], rows, run_dir, metadata)
-    return metadata
+        arrays, table = _paths(place, checkpoint.step)
+        artefacts.save(arrays, _arrays(measured), about | _of_checkpoint(checkpoint))
+        walk.write(table, walk.completed(checkpoint, rows))
+    return True
 
 
-def _of_checkpoint(run_dir, metadata: Metadata) -> dict:
-    """What tells a checkpoint from those of all other runs, without its parameters: when its run began, to the microsecond."""
-    return {"run": run_dir.name, "step": metadata.step, "tokens": metadata.tokens, "started": metadata.started}
-
-
-def restored(run_dir, step: int, model: DecoderConfig) -> dict:
-    """The parameters of a checkpoint, on all devices."""
-    return restore_params(run_dir, step, placement.abstract_params(model, make_mesh(data=1, fsdp=-1)), plain(model))
+def _of_checkpoint(checkpoint: walk.Checkpoint) -> dict:
+    """What distinguishes a checkpoint from those of all other runs: when its run began, to the microsecond."""
+    return {
+        "run": checkpoint.name,
+        "step": checkpoint.step,
+        "tokens": checkpoint.seen.tokens,
+        "started": checkpoint.seen.started,
+    }
 
 
 def _check_material(run_dir, model: DecoderConfig, material: Material) -> None:
@@ -437,7 +376,7 @@ def _load(path, expect: dict) -> tuple[dict, dict]:
     return {"languages": about["languages"]} | counted, about
 
 
-def _across(place, run_dir, metadata, material, options, tokenizer, coming: bool) -> None:
+def _across(place, last: walk.Checkpoint, material, options, tokenizer, coming: bool) -> None:
     """Counts under the chosen scope of thresholds, and drift, from all checkpoints that are measured.
 
     `coming`: the run is followed, so a reference that is not there yet is waited for.
@@ -445,9 +384,9 @@ def _across(place, run_dir, metadata, material, options, tokenizer, coming: bool
     if hosts.is_first():
         expect = {
             name: value
-            for name, value in _about(stored_model(metadata), material, options, tokenizer).items()
+            for name, value in _about(last.model, material, options, tokenizer).items()
             if name not in ("run", "step", "tokens", "parameters")
-        } | {"run": run_dir.name, "started": metadata.started}
+        } | {"run": last.name, "started": last.seen.started}
         found = [_load(path, expect) for path in sorted(place.glob("step_*.npz"))]
         measured_C, about_C = zip(*found, strict=True)
         steps = [about["step"] for about in about_C]
@@ -463,15 +402,16 @@ def _across(place, run_dir, metadata, material, options, tokenizer, coming: bool
         frames = []
         for about, measured, moved in zip(about_C, measured_C, moved_C, strict=True):
             rows = neurons.count_rows(measured, material.primary, fixed=fixed) + moved
-            frames += completed(rows, run_dir, Seen(about["step"], about["tokens"], about["tokens_by_language"]))
+            seen = Seen(about["step"], about["tokens"], about["tokens_by_language"])
+            frames += walk.completed(dataclasses.replace(last, seen=seen), rows)
         measurements.write(place / "measurements" / "across.parquet", measurements.table(frames))
-    hosts.barrier(f"probed {run_dir}")
+    hosts.barrier(f"probed {last.run_dir}")
 
 
-def _across_seeds(run_dirs, places, out) -> None:
+def _across_seeds(places: dict, out) -> None:
     """How alike the neurons of the same run with other seeds are, at steps that all have: `out`/seeds/measurements/."""
     groups: dict[str, dict] = {}
-    for run_dir, place in zip(run_dirs, places, strict=True):
+    for run_dir, place in places.items():
         groups.setdefault(run_dir.name, {}).setdefault(seed_of(run_dir), place)
     for name, place_of in groups.items():
         if len(place_of) < 2 or not hosts.is_first():
@@ -488,19 +428,3 @@ def _across_seeds(run_dirs, places, out) -> None:
             ]
         if rows:
             measurements.write(out / "seeds" / "measurements" / f"{name}.parquet", measurements.table(rows))
-
-
-def completed(rows, run_dir, seen: Seen) -> list[dict]:
-    """Rows of the table, of what was measured at one checkpoint of a run."""
-    common = dict(
-        run=run_dir.name,
-        seed=seed_of(run_dir),
-        step=seen.step,
-        tokens=seen.tokens,
-        tokens_by_language=seen.tokens_by_language,
-    )
-    return [measurements.row(**common, **row) for row in rows]
-
-
-def _write(path, rows, run_dir, seen: Seen) -> None:
-    measurements.write(path, measurements.table(completed(rows, run_dir, seen)))

@@ -1,25 +1,20 @@
-"""The walk over a run's checkpoints: restore each onto the current mesh, measure all there is to measure, append rows.
+"""What a study measures at its runs' checkpoints: one Parquet file a checkpoint, and one of the last with parts of the peak."""
 
-One Parquet file a checkpoint, written whole: what is measured is skipped, what was interrupted is measured again.
-"""
-
-import contextlib
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from babel_jax import files, measurements, statistics
-from babel_jax.errors import UserError
+from babel_jax import statistics
 from babel_jax.evaluation.generate import generate
 from babel_jax.material import Material
+from babel_jax.measuring import walk
 from babel_jax.model import placement
+from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import forward, lens, neurons
 from babel_jax.probes.interventions import restore
 from babel_jax.training import hosts
-from babel_jax.training.checkpoint import Checkpoints, Seen, restore_params
-from babel_jax.training.config import plain
-from babel_jax.training.loop import trainer_for
-from babel_jax.training.runs import last_step, read_done
+from babel_jax.training.runs import Run
 
 # Parts of the parameters that a representation patch restores from another checkpoint, see `interventions.restore`.
 PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), "ffn": ("blocks/ffn_",)}
@@ -135,14 +130,14 @@ def checkpoint_rows(params, model, material: Material, base_LxNxF: np.ndarray | 
     return rows
 
 
-def base_activations(run_dir, config, material: Material) -> np.ndarray:
+def base_activations(run: Run) -> np.ndarray:
     """The last checkpoint's FFN activations at the primary language's slots, [L, N, F]."""
-    trainer, model = trainer_for(config, material)
-    params = restore_params(run_dir, last_step(run_dir), trainer.abstract_state["params"], plain(model))
+    material, (last,) = run.material, checkpoints(run, (run.last_step(),))
+    params = walk.params_at(last, last.step)
     # All slots, of which some are not wanted: the same executable as at every checkpoint.
     found = forward.measure(
         params,
-        model,
+        last.model,
         {},
         material.slots,
         material.document_end,
@@ -152,57 +147,42 @@ def base_activations(run_dir, config, material: Material) -> np.ndarray:
     return found["slots"][material.primary]["ffn_LxNxF"]
 
 
+def checkpoints(run: Run, steps=(), **how) -> Iterator[walk.Checkpoint]:
+    """The checkpoints of a study's run, of its own model and on its own mesh; see `walk.checkpoints`."""
+    mesh = make_mesh(**run.config.mesh.to_dict())
+    return walk.checkpoints(run.directory, steps, model=run.model, mesh=mesh, **how)
+
+
 def measure_run(
-    run_dir,
-    role: str,
-    config,
-    materials: list[Material],
-    base_LxNxF: np.ndarray | None = None,
-    progress: Callable[[dict], None] = lambda message: None,
+    run: Run, base_LxNxF: np.ndarray | None = None, progress: Callable[[dict], None] = lambda message: None
 ) -> None:
-    """Measures every checkpoint of a run that is not measured yet, into `run_dir/measurements/step_*.parquet`."""
-    run_dir = files.path(run_dir)
-    trainer, model = trainer_for(config, materials[0])
-    with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
-        steps = checkpoints.steps()
-        if not steps:
-            raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
-        for index, step in enumerate(steps):
-            if not _is_measured(run_dir, step):  # asked here, too: what is measured need not be restored
-                params = restore_params(run_dir, step, trainer.abstract_state["params"], plain(model))
-                seen = checkpoints.metadata(step)
-                measure_checkpoint(run_dir, role, config, model, materials, base_LxNxF, params, seen)
-            progress({"checkpoint": index + 1, "checkpoints": len(steps)})
-    hosts.barrier(f"measured {run_dir}")
+    """Measures every checkpoint of a run that is not measured yet, into its `measurements/step_*.parquet`."""
+    skip = functools.partial(_is_measured, run.directory)
+    for checkpoint in checkpoints(run, skip=skip, progress=progress):
+        if here := walk.restored(checkpoint):
+            measure_checkpoint(here, run.materials, base_LxNxF)
+    hosts.barrier(f"measured {run.directory}")
 
 
 def measure_checkpoint(
-    run_dir,
-    role: str,
-    config,
-    model,
-    materials: list[Material],
-    base_LxNxF: np.ndarray | None,
-    params,
-    seen: Seen,
+    checkpoint: walk.Checkpoint, materials: Sequence[Material], base_LxNxF: np.ndarray | None
 ) -> None:
-    """Writes what is measured at one checkpoint to `run_dir/measurements/step_*.parquet`, unless that stands there.
+    """Writes what is measured at a checkpoint to `measurements/step_*.parquet` of its run, unless that stands there.
 
     Args:
-      model: the decoder config of `params`.
+      checkpoint: with its parameters.
       materials: one for each new language that is measured; what is about the primary alone is taken from the first.
       base_LxNxF: see `checkpoint_rows`.
-      seen: how far the run was.
     """
-    if not _is_measured(run_dir, seen.step):
-        common = _common(seen, role, config)
-        rows = []
-        for number, material in enumerate(materials):
-            found = checkpoint_rows(params, model, material, base_LxNxF)
-            if len(materials) > 1:
-                found = [row for row in found if row["language"] != material.primary or (not number and _of_all(row))]
-            rows += found
-        _write(_measured_path(run_dir, seen.step), [measurements.row(**common, **row) for row in rows])
+    if hosts.agree(_is_measured(checkpoint.run_dir, checkpoint.step)):
+        return
+    rows = []
+    for number, material in enumerate(materials):
+        found = checkpoint_rows(checkpoint.params, checkpoint.model, material, base_LxNxF)
+        if len(materials) > 1:
+            found = [row for row in found if row["language"] != material.primary or (not number and _of_all(row))]
+        rows += found
+    walk.write(_path(checkpoint.run_dir, checkpoint.step), walk.completed(checkpoint, rows))
 
 
 def _of_all(row: dict) -> bool:
@@ -210,52 +190,31 @@ def _of_all(row: dict) -> bool:
     return row["metric"] == "solved" or row.get("options", {}).get("subset", "all") == "all"
 
 
-def _measured_path(run_dir, step: int):
-    return files.path(run_dir) / "measurements" / f"step_{step:08d}.parquet"
-
-
 def _is_measured(run_dir, step: int) -> bool:
-    return bool(hosts.agree(_measured_path(run_dir, step).exists()))
+    return _path(run_dir, step).exists()
 
 
-def _write(path, rows: list[dict]) -> None:
-    """All hosts have measured the same; the first one writes it."""
-    if hosts.is_first():
-        measurements.write(path, measurements.table(rows))
+def _path(run_dir, step: int):
+    return run_dir / "measurements" / f"{walk.file_name(step)}.parquet"
 
 
-def measure_patches(run_dir, role: str, config, material: Material, from_step: int) -> None:
+def measure_patches(run: Run, from_step: int) -> None:
     """The last checkpoint with parts of its parameters restored from `from_step`: lost knowledge, or lost access to it?"""
-    run_dir = files.path(run_dir)
-    path = run_dir / "measurements" / "patches.parquet"
+    path = run.directory / "measurements" / "patches.parquet"
     if hosts.agree(path.exists()):
         return
-    trainer, model = trainer_for(config, material)
-    end_step = last_step(run_dir)
-    end, peak = (
-        restore_params(run_dir, step, trainer.abstract_state["params"], plain(model)) for step in (end_step, from_step)
-    )
-    common = _common(read_done(run_dir), role, config)
+    material, (last,) = run.material, checkpoints(run, (run.last_step(),))
+    end, peak = walk.params_at(last, last.step), walk.params_at(last, from_step)
     rows = []
     for patched, prefixes in PATCHES.items():
         params = restore(end, peak, present(prefixes, end))
-        for row in program_rows(params, model, material, material.new):
+        for row in program_rows(params, last.model, material, material.new):
             if row["metric"] != "solved" and row["options"]["subset"] == "transfer":
                 options = row["options"] | {"patched": patched, "from_step": from_step}
-                rows.append(measurements.row(**common, **(row | {"probe": "patch", "options": options})))
-    _write(path, rows)
+                rows.append(row | {"probe": "patch", "options": options})
+    walk.write(path, walk.completed(last, rows))
 
 
 def present(parts: tuple[str, ...], params: dict) -> list[str]:
     """The parts that `params` have: a head that is tied to the embeddings is restored with them."""
     return [part for part in parts if part != "head" or "head" in params]
-
-
-def _common(seen: Seen, role: str, config) -> dict:
-    return dict(
-        run=role,
-        seed=config.seed,
-        step=seen.step,
-        tokens=seen.tokens,
-        tokens_by_language=seen.tokens_by_language,
-    )

@@ -463,8 +463,3 @@ def split_primaries(corpus: Corpus, merged: str, primary_tokens: dict[str, float
         as_written=split(corpus.as_written),
         ci=split(corpus.ci),
     )
-
-
-def mix_name(new_share: float) -> str:
-    """The name of the from-scratch run with this token share of the new language."""
-    return f"mix_{new_share:.4f}"

@@ -60,7 +60,6 @@ class Dialect:
       written: the text of each frame token whose text is not the token itself. The comment ends with a full stop, so that
         the token that ends it is no mere white space elsewhere: a program is right where its tokens are.
       prelude: what stands before the function: the primitives under their names.
-      printing: what stands behind the function in a file that prints its result for each of {inputs}, one a line.
       check: one assertion that the function gives {expected} for {given}; `tests`: what stands behind the function in a
         file that makes the assertions {checks}.
       quote: a string literal of the language.
@@ -72,7 +71,6 @@ class Dialect:
     end: str
     written: dict[str, str]
     prelude: str
-    printing: str
     check: str
     tests: str
     quote: Callable[[str], str] = json.dumps
@@ -128,7 +126,6 @@ crc32 = lambda x: "%08x" % zlib.crc32(x.encode())
 adler32 = lambda x: "%08x" % zlib.adler32(x.encode())
 
 """,
-        printing="\nfor value in [{inputs}]:\n    print(f(value))\n",
         check="assert f({given}) == {expected}\n",
         tests="\n{checks}",
         quote=repr,
@@ -175,7 +172,6 @@ function crc32($x) { return \\hash('crc32b', $x); }
 function adler32($x) { return \\hash('adler32', $x); }
 
 """,
-        printing='\nforeach ([{inputs}] as $value) {\n    echo f($value), "\\n";\n}\n',
         check="assert(f({given}) === {expected});\n",
         tests="\n{checks}",
         quote=lambda text: "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'",
@@ -252,12 +248,6 @@ static string Adler32(string x) {
     return (high << 16 | low).ToString("x8");
 }
 
-""",
-        printing="""
-public static void Main() {
-    foreach (string value in new[] {{inputs}}) Console.WriteLine(f(value));
-}
-}
 """,
         check='    if (f({given}) != {expected}) throw new Exception("Assertion failed");\n',
         tests="\npublic static void Main() {\n{checks}}\n}\n",
@@ -362,13 +352,6 @@ func sha1(x string) string         { return fmt.Sprintf("%x", sha1sum.Sum([]byte
 func ChecksumIEEE(x string) string { return fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(x))) }
 func Checksum(x string) string     { return fmt.Sprintf("%08x", adler32.Checksum([]byte(x))) }
 
-""",
-        printing="""
-func main() {
-	for _, value := range []string{{inputs}} {
-		fmt.Println(f(value))
-	}
-}
 """,
         check='\tif f({given}) != {expected} {\n\t\tpanic("assertion failed")\n\t}\n',
         tests="\nfunc main() {\n{checks}}\n",
@@ -559,11 +542,6 @@ std::string adler32(Text x) {
 }
 
 """,
-        printing="""
-int main() {
-    for (const char* value : {{inputs}}) std::cout << f(value) << "\\n";
-}
-""",
         check="    assert(f({given}) == {expected});\n",
         tests="\nint main() {\n{checks}}\n",
     ),
@@ -575,13 +553,6 @@ def dialect_of(language: str) -> Dialect:
     if language not in DIALECTS:
         raise unknown_name("language of the embedded world", language, DIALECTS)
     return DIALECTS[language]
-
-
-def printing_program(language: str, function: str) -> str:
-    """The real source file that prints what `function` (the text of a program's tokens) gives for each test input."""
-    dialect = dialect_of(language)
-    inputs = ", ".join(map(dialect.quote, TEST_INPUTS))
-    return dialect.prelude + function + dialect.printing.replace("{inputs}", inputs)
 
 
 def tests(language: str, results: Sequence[str]) -> str:

@@ -83,6 +83,11 @@ class Run:
     def seed(self) -> int:
         return self.config.seed
 
+    @property
+    def step_tokens(self) -> int:
+        """Tokens of an optimiser step, over all devices."""
+        return self.config.batch_size * self.material.max_length
+
     @functools.cached_property
     def model(self) -> DecoderConfig:
         material = self.material
@@ -111,9 +116,10 @@ class Run:
         """The directory of the run whose last parameters it starts from; None: it starts from its seed."""
         return _beside(self.directory, self.config.init_from) if self.config.init_from else None
 
-    def has_begun(self) -> bool:
-        """Whether it has taken its start, so that it asks its source no more."""
-        return (self.directory / "checkpoints").exists()
+    def check_source(self) -> None:
+        """Refuses to start from a run that is not done; a run that goes on has taken its start already."""
+        if self.source and not (self.directory / "checkpoints").exists():
+            last_step(self.source)
 
     def is_done(self) -> bool:
         return is_done(self.directory)

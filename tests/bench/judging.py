@@ -23,7 +23,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from babel_jax.evaluation import judge, problems, sandbox, toolchains
+from babel_jax.evaluation import judge, problems
+from babel_jax.evaluation.outcomes import OUTCOMES
+from babel_jax.evaluation.verdict_log import Verdict
 from babel_jax.languages import LANGUAGES
 from babel_jax.lexical import code_only
 
@@ -67,15 +69,12 @@ class Bench:
 
     def __init__(self, options, stack):
         self.out = Path(options.out or stack.enter_context(tempfile.TemporaryDirectory()))
-        self.jobs = options.jobs
-        self.sandbox = stack.enter_context(sandbox.open_sandbox(workers=options.jobs))
-        self.toolchains = {}
-        for language in LANGUAGES:
-            toolchain = toolchains.find(language)
-            toolchain.prepare(self.out / "cache")
-            self.toolchains[language] = toolchain
+        self.judging = judge.Bench("bubblewrap", options.jobs, self.out / "cache")
+        stack.callback(self.judging.close)
+        self.judging.ready(LANGUAGES)
+        self.toolchains = self.judging.toolchains
 
-    def verdicts(self, name: str, pairs, compat=None) -> list[dict]:
+    def verdicts(self, name: str, pairs, compat=None) -> list[Verdict]:
         """The verdicts on (problem, completion) pairs."""
         seen = collections.Counter()
         samples = []
@@ -83,12 +82,12 @@ class Bench:
             samples.append(judge.Sample(problem, seen[problem], completion, "given"))
             seen[problem] += 1
         path = self.out / f"{name}.jsonl"
-        return judge.judge(samples, self.sandbox, self.toolchains, path, compat=compat, jobs=self.jobs, progress=tell)
+        return judge.judge(samples, self.judging, path, compat=compat, progress=tell)
 
 
-def tell(message: dict) -> None:
-    if message["done"] % 100 == 0:
-        print(json.dumps(message), file=sys.stderr, flush=True)
+def tell(doing: str, done: int, of: int) -> None:
+    if done % 100 == 0:
+        print(f"{doing}: {done} of {of}", file=sys.stderr, flush=True)
 
 
 def load(options) -> list[problems.Problem]:
@@ -126,7 +125,7 @@ def cost(bench: Bench, asked, options) -> dict:
         after = [cpu_seconds(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         minutes[language] = round((sum(after) - sum(before)) * scale[language] / 60, 2)
         own += (after[0] - before[0]) * scale[language]
-        outcomes[language] = {name: sum(row["outcome"] == name for row in rows) for name in judge.OUTCOMES}
+        outcomes[language] = {name: sum(row.outcome == name for row in rows) for name in OUTCOMES}
     programs = sum(len(of(asked, "mbxp", language)) for language in LANGUAGES)
     total = round(sum(minutes.values()), 2)
     return {
@@ -147,9 +146,7 @@ def conformance(bench: Bench, asked) -> dict:
         some = spread(runnable(bench, asked, suite, language), expected)
         if some:
             rows = bench.verdicts(f"conformance_{suite}_{language}", [(p, p.solution) for p in some], compat="mxeval")
-            failed = {
-                row["task_id"]: f"{row['outcome']}: {row['detail']}" for row in rows if row["outcome"] != "passed"
-            }
+            failed = {row.task_id: f"{row.outcome}: {row.detail}" for row in rows if row.outcome != "passed"}
             unlisted = [p.task_id for p in some if p.task_id in failed and not p.known_bad]
             passed = len(some) - len(failed)
             found[f"{suite} {language}"] = {
@@ -168,9 +165,9 @@ def mutants(bench: Bench, asked) -> dict:
     for language in languages:
         usable = spread([p for p in runnable(bench, asked, language=language) if mutable(p)], 2 * each)
         rows = bench.verdicts(f"originals_{language}", [(p, p.solution) for p in usable])
-        passing = [p for p, row in zip(usable, rows, strict=True) if row["outcome"] == "passed"][:each]
+        passing = [p for p, row in zip(usable, rows, strict=True) if row.outcome == "passed"][:each]
         changed = [(p, mutant(p, draw)) for p in passing]
-        outcomes = [row["outcome"] for row in bench.verdicts(f"mutants_{language}", changed)]
+        outcomes = [row.outcome for row in bench.verdicts(f"mutants_{language}", changed)]
         survived = [p.task_id for p, outcome in zip(passing, outcomes, strict=True) if outcome == "passed"]
         found[language] = {
             "mutants": len(outcomes),
@@ -213,15 +210,15 @@ def same_under_load(bench: Bench, asked) -> dict:
                 stack.callback(process.kill)
             found[busy] = bench.verdicts(f"load_{busy}", pairs)
     different = [
-        [one["task_id"], one["outcome"], other["outcome"]]
+        [one.task_id, one.outcome, other.outcome]
         for one, other in zip(*found.values(), strict=True)
-        if (one["outcome"], one["first_outcome"]) != (other["outcome"], other["first_outcome"])
+        if (one.outcome, one.first_outcome) != (other.outcome, other.first_outcome)
     ]
-    outcomes = [row["outcome"] for row in found[0]]
+    outcomes = [row.outcome for row in found[0]]
     return {
         "programs": len(pairs),
         "different": different,
-        "outcomes": {name: outcomes.count(name) for name in judge.OUTCOMES if name in outcomes},
+        "outcomes": {name: outcomes.count(name) for name in OUTCOMES if name in outcomes},
     }
 
 
@@ -248,7 +245,7 @@ def main():
         else:
             result = cost(bench, asked, options)
         versions = {language: toolchain.version for language, toolchain in bench.toolchains.items()}
-        print(json.dumps(result | {"level": bench.sandbox.level, "versions": versions}))
+        print(json.dumps(result | {"level": bench.judging.sandbox.level, "versions": versions}))
 
 
 if __name__ == "__main__":

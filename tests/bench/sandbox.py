@@ -8,6 +8,7 @@ Run: python tests/bench/sandbox.py [--n=100 --runs=1000 --level=bubblewrap]
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import statistics
@@ -68,7 +69,7 @@ def main() -> None:
         ran = seconds(lambda: [opened.run(DAEMON) for _ in range(size.runs)]) if size.runs else 0
         after = left()
         files = len(os.listdir(opened._directory))
-        about = opened.describe()
+        about = dataclasses.asdict(opened.describe())
     worst = max(measured.values())
     print(
         json.dumps(

@@ -1,0 +1,253 @@
+"""The one walk over checkpoints: find runs, choose steps, restore each where it is to be read, write what it was measured to be.
+
+A study measures its runs, `probe` and `evaluate` look at any run's checkpoints, `train --probe` at those that it has just
+saved: all of them get a `Checkpoint`, and write its rows by `write`, whole, from the first host. What is measured is
+skipped, a run that still trains can be followed, and a checkpoint that is deleted under way is left out.
+"""
+
+import contextlib
+import dataclasses
+import glob
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+from jax.sharding import Mesh
+
+from babel_jax import files, measurements
+from babel_jax.errors import UserError, printable
+from babel_jax.model import attention, placement
+from babel_jax.model.decoder import DecoderConfig
+from babel_jax.model.sharding import make_mesh
+from babel_jax.training import hosts, preemption
+from babel_jax.training.checkpoint import Checkpoints, Metadata, Seen, restore_params
+from babel_jax.training.config import plain
+from babel_jax.training.runs import seed_of
+
+POLL_SECONDS = 5
+LAST = (-1,)  # a choice of steps: the last one
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """One saved step of a run.
+
+    Attributes:
+      run_dir, seed: of the run; its name is that of its directory.
+      model: the decoder that its parameters are of, computed as this machine can.
+      seen: how far the run was; of a saved checkpoint all that it says of itself (`Metadata`).
+      mesh: where `restored` puts the parameters; None: they are here.
+      params: None until `restored`.
+    """
+
+    run_dir: object
+    seed: int
+    model: DecoderConfig
+    seen: Seen
+    mesh: Mesh | None = None
+    params: dict | None = None
+
+    @property
+    def name(self) -> str:
+        return self.run_dir.name
+
+    @property
+    def step(self) -> int:
+        return self.seen.step
+
+    @property
+    def file_name(self) -> str:
+        """What files about this checkpoint are called, without what says of which kind they are."""
+        return file_name(self.step)
+
+
+def file_name(step: int) -> str:
+    return f"step_{step:08d}"
+
+
+# --- runs and steps -----------------------------------------------------------------------------------------------------------
+
+
+def run_directories(patterns) -> list:
+    """The runs that lists or globs of run directories, or of their `checkpoints` folders, name; in order, each once.
+
+    Raises:
+      UserError: a pattern matches no run.
+    """
+    found = {}
+    for pattern in patterns:
+        matches = (
+            [pattern] if "://" in str(pattern) else sorted(map(os.path.abspath, glob.glob(os.path.expanduser(pattern))))
+        )
+        runs = [files.path(match) for match in matches]
+        runs = [run.parent if run.name == "checkpoints" else run for run in runs]
+        runs = [run for run in runs if (run / "checkpoints").exists()]
+        if not runs:
+            raise UserError(
+                f"'{pattern}' matches no run with checkpoints; give run directories, such as 'W/seed*/continual'."
+            )
+        found |= dict.fromkeys(runs)
+    return list(found)
+
+
+def places_of(run_dirs, out, doing: str) -> dict:
+    """{run directory: its folder below `out`}; `doing` is what is done there, in the error when two runs have one."""
+    places = {}
+    for run_dir in run_dirs:
+        place = files.path(out) / run_dir.parent.name / run_dir.name
+        if place in places.values():
+            raise UserError(f"two runs are called {place.parent.name}/{place.name}; {doing} them into two folders.")
+        places[run_dir] = place
+    return places
+
+
+def steps_of(run_dir) -> list[int]:
+    """Steps of a run's finished checkpoints, ascending."""
+    with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
+        return checkpoints.steps()
+
+
+def chosen_steps(steps: list[int], chosen: tuple[int, ...], run_dir, more_to_come: bool = False) -> list[int]:
+    """The chosen ones of a run's steps: () for all, `LAST`; none of them may be missing once all have come."""
+    if chosen == LAST:
+        return [] if more_to_come else steps[-1:]
+    missing = sorted(set(chosen) - set(steps))
+    if missing and not more_to_come:
+        raise UserError(f"{run_dir} has no checkpoint {missing[0]}; there are {steps}.")
+    return [step for step in steps if not chosen or step in chosen]
+
+
+# --- one checkpoint -----------------------------------------------------------------------------------------------------------
+
+
+def restored(checkpoint: Checkpoint) -> Checkpoint | None:
+    """The checkpoint with its parameters, on its mesh; None, and says so: it was deleted meanwhile.
+
+    Raises:
+      UserError: it cannot be read, or is of another model.
+    """
+    with _unless_deleted(checkpoint.run_dir, checkpoint.step):
+        return dataclasses.replace(checkpoint, params=params_at(checkpoint, checkpoint.step))
+
+
+def params_at(checkpoint: Checkpoint, step: int) -> dict:
+    """The parameters of the same run at any step, laid out as `restored` does it."""
+    abstract = placement.abstract_params(checkpoint.model, checkpoint.mesh)
+    return restore_params(checkpoint.run_dir, step, abstract, plain(checkpoint.model))
+
+
+def stored_model(metadata: Metadata) -> DecoderConfig:
+    """The decoder of a checkpoint, computed as this machine can: that does not change what its parameters mean."""
+    stored = metadata.model
+    backend = attention.resolve(
+        "auto", jax.default_backend(), stored["width"] // stored["heads"], stored["max_length"], stored["dtype"]
+    )
+    return DecoderConfig(**stored | {"attention": backend, "remat": "none"})
+
+
+def _opened(run_dir, step: int, model: DecoderConfig | None, mesh: Mesh | None) -> Checkpoint | None:
+    """A checkpoint that is not restored yet; None: it was deleted meanwhile."""
+    with _unless_deleted(run_dir, step):
+        with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
+            metadata = checkpoints.metadata(step)
+        model, mesh = model or stored_model(metadata), mesh or make_mesh(data=1, fsdp=-1)
+        return Checkpoint(run_dir, seed_of(run_dir), model, metadata, mesh)
+
+
+@contextlib.contextmanager
+def _unless_deleted(run_dir, step: int):
+    """Swallows the error of reading a checkpoint that is there no more."""
+    try:
+        yield
+    except (UserError, OSError):
+        if step in steps_of(run_dir):
+            raise
+        print(f"checkpoint {step} of {printable(run_dir)} was deleted while it was walked to; it is left out.")
+
+
+# --- the walk -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """One look at a run: its checkpoints that were not there at the look before, not restored yet, and whether more will come."""
+
+    checkpoints: Iterator[Checkpoint]
+    coming: bool
+
+
+def looks(
+    run_dir,
+    steps: tuple[int, ...] = (),
+    *,
+    follow: bool = False,
+    needs: int | None = None,
+    skip: Callable[[int], bool] = lambda step: False,
+    progress: Callable[[dict], None] = lambda message: None,
+    model: DecoderConfig | None = None,
+    mesh: Mesh | None = None,
+) -> Iterator[Look]:
+    """Looks at a run once, or (`follow`) until it is done. Take all of a look's checkpoints before the next look.
+
+    Args:
+      steps: which checkpoints; () for all, `LAST` for the last. They come in order.
+      needs: a step that must have been saved before any of them is looked at.
+      skip: whether nothing is left to do at a step, whose checkpoint is then not even opened; the first host decides.
+      progress: called after each step with {"run", "checkpoint", "checkpoints"}.
+      model: the decoder that the checkpoints are to be of; None: what stands in each of them.
+      mesh: where their parameters are to lie; None: split over all devices.
+
+    Raises:
+      UserError: there is no checkpoint, or not a chosen one, or one that cannot be read.
+    """
+    seen: set[int] = set()
+
+    def fresh(wanted: list[int]) -> Iterator[Checkpoint]:
+        for step in wanted:
+            if step not in seen:
+                if not hosts.agree(skip(step)) and (checkpoint := _opened(run_dir, step, model, mesh)):
+                    yield checkpoint
+                seen.add(step)
+                progress({"run": run_dir.name, "checkpoint": len(seen), "checkpoints": len(wanted)})
+
+    while True:
+        coming = (
+            follow and not (run_dir / "DONE").exists()
+        )  # asked first: what is saved after that is seen by the next look
+        there = steps_of(run_dir)
+        if not there and not follow:
+            raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
+        wanted = chosen_steps(there, steps, run_dir, coming)
+        yield Look(fresh([] if coming and needs is not None and needs not in there else wanted), coming)
+        if not coming:
+            return
+        preemption.check()
+        time.sleep(POLL_SECONDS)
+
+
+def checkpoints(run_dir, steps: tuple[int, ...] = (), **how) -> Iterator[Checkpoint]:
+    """The chosen checkpoints that a run has now; arguments as of `looks`."""
+    for look in looks(run_dir, steps, **how):
+        yield from look.checkpoints
+
+
+# --- what was measured --------------------------------------------------------------------------------------------------------
+
+
+def completed(checkpoint: Checkpoint, rows: list[dict]) -> list[dict]:
+    """Rows of the table, from rows without run, seed, step and tokens."""
+    common = dict(
+        run=checkpoint.name,
+        seed=checkpoint.seed,
+        step=checkpoint.step,
+        tokens=checkpoint.seen.tokens,
+        tokens_by_language=checkpoint.seen.tokens_by_language,
+    )
+    return [measurements.row(**common, **row) for row in rows]
+
+
+def write(path, rows: list[dict]) -> None:
+    """Writes rows of the table, whole: all hosts have measured the same, and the first one writes it."""
+    if hosts.is_first():
+        measurements.write(path, measurements.table(rows))
