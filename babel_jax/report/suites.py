@@ -1,7 +1,5 @@
 """Scores on problem suites over the checkpoints of one run: a figure a suite, with the data of it beside it."""
 
-import json
-
 import matplotlib
 
 from babel_jax import files, measurements
@@ -21,7 +19,7 @@ def build(place) -> list:
     place = files.path(place)
     frame = measurements.read(place)
     frame = frame[frame["probe"] == "evaluation"]
-    suites = sorted({json.loads(text).get("suite", "") for text in frame["options"].unique()} - {""})
+    suites = sorted(set(measurements.option(frame, "suite")) - {""})
     if not suites:
         raise UserError(f"{place} holds no scores on problem suites; run `evaluate --suite` first.")
     written = []
