@@ -265,17 +265,15 @@ def _several_hosts(parser) -> None:
 def study(arguments: list[str]) -> None:
     _use_cpu_well(threads=1)
     parsed, asked = _study_arguments("study", arguments)
-    from babel_jax import report
     from babel_jax import study as room
-    from babel_jax.files import read_json
     from babel_jax.training import hosts, preemption
 
     if parsed.jobs > 1 and hosts.several():
         raise UserError(f"--jobs is {parsed.jobs}; several hosts train one run at a time: add --jobs=1.")
     preemption.install()
-    page = room.run(asked, parsed.jobs)
-    print(report.terminal_table(read_json(page.parent / "summary.json")))
-    print(f"\nreport: {printable(page)}")
+    report = room.run(asked, parsed.jobs)
+    print(report.table)
+    print(f"\nreport: {printable(report.page)}")
 
 
 def corpus(arguments: list[str]) -> None:
@@ -674,7 +672,7 @@ def report(arguments: list[str]) -> None:
     parsed = parser.parse_args(arguments)
     from babel_jax import report as room
 
-    print(f"report: {printable(room.build(parsed.workdir))}")
+    print(f"report: {printable(room.build(parsed.workdir).page)}")
 
 
 def doctor(arguments: list[str]) -> None:
