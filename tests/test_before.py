@@ -55,7 +55,7 @@ def before(tmp_path_factory):
 def test_a_corpus_is_verified_counted_and_opened_as_material(before):
     corpus = build.load(before / "corpus")
     assert build.verify(before / "corpus") == []
-    assert corpus.manifest["content"] == "cd58b9e8e454aecd"
+    assert corpus.manifest.content == "cd58b9e8e454aecd"
     opened = material(str(before / "corpus"), "python", "php", 4, 16)
     assert (opened.vocab_size, opened.max_length, opened.frozen_rows) == (400, 32, 0)
     assert opened.fingerprint == "0b88042b95595fd5"
