@@ -12,7 +12,6 @@ import json
 import numpy as np
 
 from babel_jax import candidates, evolution, files, measurements, mixtures, run_names, statistics
-from babel_jax.bridge import Keyed
 from babel_jax.corpus import mixture
 from babel_jax.errors import UserError
 from babel_jax.evolution import dependence, diagnostics, stages
@@ -53,7 +52,7 @@ STUDY = {  # of study.json
 
 
 @dataclasses.dataclass(frozen=True)
-class StudyRun(Keyed):
+class StudyRun:
     """A run of a study, with the operations to train it; None: not counted."""
 
     name: RunName
@@ -62,7 +61,7 @@ class StudyRun(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class StudyFacts(Keyed):
+class StudyFacts:
     """What study.json says of a study.
 
     Attributes:
@@ -181,7 +180,7 @@ class LanguageFindings(Proposals):
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictedShare(Keyed):
+class PredictedShare:
     """The primary's share that Eq. 2 predicts from a mix's tokens, against the one measured in the from-scratch run.
 
     Attributes:
@@ -200,7 +199,7 @@ class PredictedShare(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedules(Keyed):
+class Schedules:
     """What the continual runs with replay reach, and the schedule that they propose."""
 
     surface: Surface
@@ -220,7 +219,7 @@ class Asked:
 
 
 @dataclasses.dataclass(frozen=True)
-class Findings(Keyed):
+class Findings:
     """Everything that a study says.
 
     Attributes:

@@ -18,7 +18,6 @@ import numpy as np
 from scipy import optimize
 
 from babel_jax import statistics
-from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evolution.observation import Observation
 
@@ -29,7 +28,7 @@ SETTLED = 0.01  # part of the whole fall of the loss that makes no difference to
 
 
 @dataclasses.dataclass(frozen=True)
-class Asymptote(Keyed):
+class Asymptote:
     """Where a loss curve ends, in nats per token; see `own_loss`.
 
     Attributes:
@@ -57,7 +56,7 @@ class OwnLoss(Asymptote):
 
 
 @dataclasses.dataclass(frozen=True)
-class Share(Keyed):
+class Share:
     """The primary's share at every checkpoint of a continual run, from one source.
 
     Attributes:
