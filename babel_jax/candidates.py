@@ -18,7 +18,7 @@ UNMEASURED = ("temperature", "unimax", "equal_small", ADO)
 ALGORITHM1 = ("loss", "loss_knowledge", "knowledge_share", "calibrated")
 RIVALS = ("shuffled", "same_primary")
 FITTED = {"law": "log_linear", "regression": "quadratic"}  # candidate -> kind of mixing law
-SCHEDULE = "schedule"
+SCHEDULE = run_names.SCHEDULE
 WHOLE = (ADO, SCHEDULE)  # as long as the other mixes, always
 ADO_EVERY = 40  # steps between two updates of the online mixture
 LONGEST = 10.0  # times the original mix's steps: a candidate of equal epochs that would take more is left out
@@ -54,7 +54,7 @@ class Original:
 
 def algorithm1(source: str) -> str:
     """The candidate that Algorithm 1 makes from a source of the primary's share."""
-    return f"algorithm1_{source}"
+    return f"{run_names.ALGORITHM1}{source}"
 
 
 MEASURED = (*map(algorithm1, ALGORITHM1), *RIVALS, *FITTED, SCHEDULE)

@@ -278,8 +278,8 @@ class Board:
             bar.close()
 
 
-def run(study: Study, jobs: int):
-    """Runs, or goes on with, the whole study; returns the path of its report's page."""
+def run(study: Study, jobs: int) -> report.Report:
+    """Runs, or goes on with, the whole study; returns its report."""
     # Here, before anything is written or any process is started: all runs but those that are made from measurements.
     config, seed = study.config, study.config.seeds[0]
     _check_runs(study, _plain_runs(study), seed)

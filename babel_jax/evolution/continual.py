@@ -1,12 +1,11 @@
 """All that was measured over the checkpoints of continual pre-training in one new language: curves and stages."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pandas as pd
 
-from babel_jax import statistics
+from babel_jax import measurements, statistics
 from babel_jax.bridge import Keyed, PeakStep
 from babel_jax.evolution import knowledge, stages
 from babel_jax.evolution.curve import Change, Curve, curve
@@ -174,7 +173,7 @@ def _losses(light: pd.DataFrame, primary: str, new: str) -> dict[tuple, Curve]:
 
 def _lens(lens: pd.DataFrame) -> tuple[str, dict[tuple, list[Curve | None]]]:
     """(subset of the slots, {(run, metric): one curve a layer}), on the slots that the shared words have, or else on all."""
-    subsets = {json.loads(text).get("subset", "all") for text in lens["options"].unique()}
+    subsets = set(measurements.option(lens, "subset", "all"))
     subset = "shared" if "shared" in subsets else "all"
     return subset, {
         (run, metric): [
@@ -202,7 +201,7 @@ def _sensitivity(neurons: pd.DataFrame, new: str, peak_step: int | None) -> list
     rows = select(neurons, run="continual", language=new, metric="lape_target_sensitivity")
     if peak_step is None or rows.empty:
         return []
-    rates = sorted({json.loads(text)["top_rate"] for text in rows["options"].unique()})
+    rates = sorted(set(measurements.option(rows, "top_rate")))
     changes = {rate: curve(rows, {"top_rate": rate}).change(peak_step) for rate in rates}
     return [Cut(**vars(change), top_rate=float(rate)) for rate, change in changes.items() if change is not None]
 

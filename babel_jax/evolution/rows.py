@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from babel_jax import run_names
+from babel_jax import measurements, run_names
 from babel_jax.bridge import Keyed
 
 
@@ -67,8 +67,7 @@ def solved(frame: pd.DataFrame, run: str, language: str) -> Solved | None:
     rows = select(frame, probe="evaluation", metric="solved", run=run, language=language)
     if rows.empty:
         return None
-    subset_of = {text: json.loads(text).get("subset", "all") for text in rows["options"].unique()}
-    subset, seed = rows["options"].map(subset_of).to_numpy(str), rows["seed"].to_numpy()
+    subset, seed = measurements.option(rows, "subset", "all").to_numpy(str), rows["seed"].to_numpy()
     step, item, value = (rows[name].to_numpy() for name in ("step", "item", "value"))
     by_seed = {
         one.item(): _answers(*(column[seed == one] for column in (step, item, subset, value)))
