@@ -245,7 +245,7 @@ class Study:
         if settings.mixture:
             if name.mix and name.role == "mix":
                 raise UserError(f"run '{name}' has its mixture in its name; train --run=mix with a mixture file.")
-            return {"stages": mixtures.read(settings.mixture)["stages"]}
+            return {"stages": mixtures.read(settings.mixture).stages}
         if name == ADO:
             return {"stages": (_stage(self.original),), "online": {"every": candidates.ADO_EVERY}}
         if name.role == "mix":
@@ -263,11 +263,11 @@ class Study:
         file = self.directory and self.directory / "mixtures" / f"{name.mix}.json"
         if file and file.exists():
             made = mixtures.read(file)
-            if "steps" not in made:
+            if made.steps is None:
                 raise UserError(
                     f"{file} does not say for how many steps it is; add `steps`, or delete it to have it made again."
                 )
-            return {"stages": made["stages"], "steps": made["steps"]}
+            return {"stages": made.stages, "steps": made.steps}
         if candidate := self.mixtures.get(name.mix):
             return {"stages": candidate.stages, "steps": candidate.steps}
         share, amounts = _share_of(name), self.original
