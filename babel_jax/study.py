@@ -37,8 +37,9 @@ from babel_jax.run_names import RunName
 from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
 from babel_jax.training.checkpoint import Seen
-from babel_jax.training.loop import mixture_of, train, trainer_for
+from babel_jax.training.loop import Hooks, train
 from babel_jax.training.runs import Run, check_same_config, is_done, locked, read_done
+from babel_jax.training.sampler import OnlineSampler, mixture_of
 
 # --- what a worker does ---------------------------------------------------------------------------------------------------
 
@@ -63,18 +64,11 @@ def execute(study: Study, task: Task, progress, profile_dir=None, probing: bool 
     if run.is_done():
         run.check_trained_as()
     else:
-        progress({"epochs": mixture_of(run.config, run.material).epochs(run.config.steps * run.config.batch_size)})
+        progress({"epochs": mixture_of(run).epochs(run.config.steps * run.config.batch_size)})
     started = time.perf_counter()
-    train(
-        run.config,
-        run.material,
-        run.directory,
-        progress=progress,
-        stop_when=functools.partial(_solves_enough, run),
-        profile_dir=profile_dir,
-        at_checkpoint=_prober(study, run) if probing else None,
-        next_stage=_chooser(study, run) if run.name == plan.ADO else None,
-    )
+    at_checkpoint = _prober(study, run) if probing else None
+    hooks = Hooks(progress, functools.partial(_solves_enough, run), at_checkpoint, profile_dir)
+    train(run, hooks, OnlineSampler(run, _chooser(study, run)) if run.name == plan.ADO else None)
     trained = time.perf_counter()
     _measure(study, run, progress)
     progress({"seconds": {"training": trained - started, "measuring": time.perf_counter() - trained}})
@@ -317,17 +311,17 @@ def _plain_runs(study: Study) -> list[RunName]:
 
 def _check_runs(study: Study, names: Iterable[RunName], seed: int, here: bool = True) -> None:
     """Refuses runs that cannot be trained. `here`: also for what depends on the devices that this process has."""
+    study.materials(seed)  # a corpus that is not there is not one run's fault
     for name in names:
-        material = study.materials_of(name, seed)[0]
         try:
             _check_start(study, name, seed)
-            settings = study.config_of(name, seed)
-            run_config.validate(settings)
-            if settings.stop_every and not material.problems:
+            run = study.run(name, seed)
+            run_config.validate(run.config)
+            if run.config.stop_every and not run.material.problems:
                 raise UserError("stop_every asks for solved problems, and a corpus has none; set it to 0.")
-            mixture_of(settings, material)
+            mixture_of(run)
             if here:
-                trainer_for(settings, material)
+                _ = run.trainer
         except UserError as error:
             raise UserError(f"run '{name}': {error}") from error
 
