@@ -333,7 +333,7 @@ def start_and_kill(config_file, workdir, moment):
 
 def sleep_for_ever(ready) -> None:
     """A worker in the middle of something that says nothing, such as a long compilation."""
-    machine.die_with(multiprocessing.parent_process())
+    machine.begin_worker(multiprocessing.parent_process())
     ready.touch()
     time.sleep(1000)
 
