@@ -25,3 +25,10 @@ class Keyed:
 
     def __or__(self, changes: dict):
         return dataclasses.replace(self, **changes)
+
+
+@dataclasses.dataclass(frozen=True)
+class PeakStep(Keyed):
+    """`curves["decline"]["peak_step"]`, which is `curves.peak_step`."""
+
+    peak_step: int

@@ -1,4 +1,4 @@
-"""Everything that a study says, in one plain dict: what the report draws and the verb `optimize` prints.
+"""Everything that a study says: what the report draws and the verb `optimize` prints.
 
 From stored measurements alone; no checkpoint is loaded. What cannot be computed is None or absent, and `missing` says why
 in full sentences.
@@ -11,24 +11,28 @@ import json
 
 import numpy as np
 
-from babel_jax import candidates, evolution, files, measurements, mixtures, statistics
+from babel_jax import candidates, evolution, files, measurements, mixtures, run_names, statistics
 from babel_jax.bridge import Keyed
 from babel_jax.corpus import mixture
 from babel_jax.errors import UserError
-from babel_jax.evolution import dependence, diagnostics, measured, stages
+from babel_jax.evolution import dependence, diagnostics, stages
+from babel_jax.evolution.continual import Curves
+from babel_jax.evolution.curve import Curve
 from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.diagnostics import Causes, Drift
-from babel_jax.evolution.measured import Curve, Curves, Mix
+from babel_jax.evolution.mixes import MACRO, Mix, mixes
+from babel_jax.evolution.observation import Observation, observation
+from babel_jax.evolution.rows import select, solved, view
 from babel_jax.evolution.stages import Stages
 from babel_jax.limits import SEEDS
 from babel_jax.optimum import algorithm1, compare, laws, rivals, schedules, sources
-from babel_jax.optimum.algorithm1 import Corpus, Proposal
-from babel_jax.optimum.calibration import Calibration, Chosen
-from babel_jax.optimum.compare import Comparison
+from babel_jax.optimum.algorithm1 import Amounts, Corpus
+from babel_jax.optimum.compare import Comparison, Guard
 from babel_jax.optimum.laws import Law
 from babel_jax.optimum.rivals import Cost
-from babel_jax.optimum.schedules import Schedule, Surface
-from babel_jax.optimum.share import Share
+from babel_jax.optimum.schedules import Phase, Schedule, Surface
+from babel_jax.optimum.sources import CALIBRATED, Proposals
+from babel_jax.run_names import RunName
 
 AGAIN = "run the study again, which writes it anew from what stands there"
 STUDY = {  # of study.json
@@ -45,11 +49,14 @@ STUDY = {  # of study.json
 }
 
 
+# --- what a study is ------------------------------------------------------------------------------------------------------
+
+
 @dataclasses.dataclass(frozen=True)
 class StudyRun(Keyed):
     """A run of a study, with the operations to train it; None: not counted."""
 
-    run: str
+    name: RunName
     seed: int
     flops: float | None = None
 
@@ -78,18 +85,73 @@ class StudyFacts(Keyed):
     wall_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
 
+    @property
+    def original_mix(self) -> str:
+        """The name of the from-scratch mix that has the original corpus's shares."""
+        return run_names.mix_of_share(self.original_share).mix
 
-@dataclasses.dataclass(frozen=True)
-class LanguageFindings(Keyed):
-    """What the rows about the primary and one new language say.
+    def run_name(self, role: str, language: str, share: float | None = None) -> str:
+        """The name of a role's run in one new language."""
+        return str(RunName(role, language if len(self.new) > 1 else "", share))
+
+
+def facts(content: dict) -> StudyFacts:
+    """`content`: of study.json."""
+    runs = [
+        StudyRun(run_names.parse(run["run"], content["new"]), run["seed"], run.get("flops") or None)
+        for run in content["runs"]
+    ]
+    names = ("kind", "primary", "new", "seeds", "original", "original_share")
+    return StudyFacts(
+        **{name: content[name] for name in names},
+        runs=runs,
+        candidates=list(content["config"].get("candidates", ())),
+        wall_seconds=content.get("wall_seconds", {}),
+        versions=content.get("versions", {}),
+    )
+
+
+def read_facts(study_dir) -> StudyFacts:
+    """What a study's directory says of it.
+
+    Raises:
+      UserError: no study there, or one of an earlier version, or damaged.
+    """
+    study_dir = files.path(study_dir)
+    if not (study_dir / "study.json").exists():
+        raise UserError(f"{study_dir} is not a study: it has no study.json; run `study` first.")
+    content = files.read_json(study_dir / "study.json", dict, AGAIN)
+    if not {"original", "original_share"} <= content.keys() or isinstance(content.get("new"), str):
+        raise UserError(f"{study_dir}/study.json is of an earlier version; run the study again with this one.")
+    content = files.read_json(study_dir / "study.json", STUDY, AGAIN)
+    if wrong := _contradiction(content):
+        raise UserError(f"{study_dir}/study.json is damaged: {wrong}; {AGAIN}.")
+    return facts(content)
+
+
+def _contradiction(content: dict) -> str | None:
+    """What in a study.json of the right shape no study can have."""
+    for name in ("new", "seeds"):
+        if not content[name] or len(set(content[name])) < len(content[name]):
+            return f"{name} is empty, or names something twice"
+    languages, original = [content["primary"], *content["new"]], content["original"]
+    if original.keys() != set(languages) or len(set(languages)) < len(languages):
+        return "primary, new and original do not name the same languages"
+    if min(original.values()) <= 0 or not 0 <= content["original_share"] <= 1:
+        return "original or original_share is no amount of tokens"
+    return None
+
+
+# --- what it says ---------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LanguageFindings(Proposals):
+    """What the rows about the primary and one new language say, and what every source proposes for it.
 
     Attributes:
       curves: all of them.
       dependence: None where no problem was judged.
-      measured: {name: curve of the primary's share as it was measured}.
-      shares: {source: the primary's share}.
-      calibration: {source: {measured name: …}}; chosen: what the calibrated proposal uses.
-      proposals: {source: …}.
       gaps: sentences about what could not be computed.
       causes, drift: None where not measured.
       lens_grid: of the first seed's continual run, as arrays (`diagnostics.lens_grid`).
@@ -97,11 +159,6 @@ class LanguageFindings(Keyed):
 
     curves: Curves
     dependence: Dependence | None
-    measured: dict[str, Curve]
-    shares: dict[str, Share]
-    calibration: dict[str, dict[str, Calibration]]
-    chosen: Chosen | None
-    proposals: dict[str, Proposal]
     gaps: list[str]
     causes: Causes | None
     drift: Drift | None
@@ -117,6 +174,11 @@ class LanguageFindings(Keyed):
         """Of the control."""
         return self.curves.control
 
+    @property
+    def measured(self) -> dict[str, Curve]:
+        """{name: the primary's share as it was measured}."""
+        return self.curves.measured_shares
+
 
 @dataclasses.dataclass(frozen=True)
 class PredictedShare(Keyed):
@@ -124,7 +186,7 @@ class PredictedShare(Keyed):
 
     Attributes:
       run, name: of the mix; language: a new one.
-      predicted: pairwise, primary / (primary + language); joint: 1 - the language's share of all tokens.
+      predicted: pairwise, primary / (primary + language).
       measured, ci: by the lens in the intermediate layers, over seeds; by_seed: [S].
     """
 
@@ -132,7 +194,6 @@ class PredictedShare(Keyed):
     name: str
     language: str
     predicted: float
-    joint: float
     measured: float
     ci: tuple[float, float]
     by_seed: np.ndarray
@@ -144,6 +205,18 @@ class Schedules(Keyed):
 
     surface: Surface
     proposal: Schedule | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What Algorithm 1 asks for: the new languages' share of the corpus by one source of P, with its interval or None."""
+
+    source: str
+    share: float
+    ci: tuple[float, float] | None
+
+    def __iter__(self):
+        return iter((self.source, self.share, self.ci))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,95 +247,148 @@ class Findings(Keyed):
     predicted: list[PredictedShare]
     costs: list[Cost]
 
+    @property
+    def main_score(self) -> str:
+        """The score of a mix: the new language's accuracy, or with several new languages the mean over all languages."""
+        return self.study.new[0] if len(self.study.new) == 1 else MACRO
 
-def of_study(study_dir) -> dict:
+    def mix_named(self, name: str | None) -> Mix | None:
+        return next((mix for mix in self.mixes if mix.name == name), None)
+
+    @property
+    def original_name(self) -> str | None:
+        """The name of the mix that has the original corpus's shares; None where it was not trained."""
+        return self.study.original_mix if self.mix_named(self.study.original_mix) else None
+
+    @property
+    def optimised_name(self) -> str | None:
+        """The mix that the optimiser stands for: Algorithm 1's with the calibrated share, or else with the paper's."""
+        wanted = (candidates.algorithm1(source) for source in (CALIBRATED, algorithm1.DEFAULT_SOURCE))
+        return next((name for name in wanted if self.mix_named(name)), None)
+
+    def new_share(self, mix: Mix) -> float:
+        """The new languages' share of a mix's tokens."""
+        return 1 - mix.shares.get(self.study.primary, 0.0)
+
+    def against_original(self, name: str, score: str | None = None) -> Comparison | None:
+        """A mix against the original one, both trained; `score` None: the main one."""
+        wanted = ("mix", self.original_name, name, score or self.main_score)
+        found = (one for one in self.comparisons if (one.kind, one.first, one.second, one.score) == wanted)
+        return next(found, None)
+
+    def between(self, first: str, second: str) -> Comparison | None:
+        """Two mixes in the main score; None where one of them was not trained."""
+        if self.mix_named(first) is None or self.mix_named(second) is None:
+            return None
+        return compare.compare(self.mixes, first, second, self.main_score)
+
+    def guard(self, name: str) -> Guard | None:
+        """Whether a mix harms a language, against the original one; None where one of them was not trained."""
+        if self.original_name is None or self.mix_named(name) is None:
+            return None
+        return compare.guard(self.mixes, self.original_name, name)
+
+    @property
+    def equally_long(self) -> list[Mix]:
+        """The mixes trained for as many steps as most are: with more, or fewer, a score says little about the shares."""
+        count = collections.Counter(mix.steps for mix in self.mixes)
+        return [mix for mix in self.mixes if mix.steps == count.most_common(1)[0][0]]
+
+    def static_rivals(self, name: str) -> list[Mix]:
+        """The other mixes that a mix can be ranked with: equally long, trained on all its seeds, and of constant shares."""
+        mix, chosen = self.mix_named(name), self.equally_long
+        if not any(mix is other for other in chosen):
+            return []
+        return [other for other in chosen if other is not mix and other.is_static and {*mix.seeds} <= {*other.seeds}]
+
+    def behind_best(self, name: str) -> Comparison | None:
+        """How far a mix stays behind the best in the main score, among its `static_rivals` and itself."""
+        others = self.static_rivals(name)
+        return compare.gap_to_best([self.mix_named(name), *others], name, self.main_score) if others else None
+
+    def learned(self, mixes: list[Mix]) -> bool:
+        """Whether any of some mixes has learned any new language."""
+        return any(compare.learned(mix, language) for mix in mixes for language in self.study.new)
+
+    @property
+    def asked(self) -> list[Asked]:
+        """What Algorithm 1 asks for by each source, as the mixes are made from it.
+
+        The losses and the measured share as the paper writes the rule (a language that asks for tokens without end keeps what
+        it has); the calibrated share as the tests allow. An interval with one new language alone, where its proposal is what
+        is asked.
+        """
+        found = []
+        for source, corpus in self.corpora.items():
+            proposals = [here.proposals[source] for here in self.languages.values() if source in here.proposals]
+            if all(np.isnan(proposal.p_star) for proposal in proposals):
+                continue  # it asks for nothing
+            tokens = corpus.tokens if source == CALIBRATED else corpus.as_written or corpus.unconstrained
+            tokens = candidates.finite(tokens, self.study.original)
+            interval = None
+            if len(self.languages) == 1 and (source != CALIBRATED or proposals[0].decision == algorithm1.CHANGE):
+                interval = proposals[0].share_ci
+            found.append(Asked(source, 1 - tokens[self.study.primary] / sum(tokens.values()), interval))
+        return found
+
+
+def of_study(study_dir) -> Findings:
     """The findings of a study's directory.
-
-    Returns:
-      dict: study (study.json), missing [sentences], languages {new language: findings of `of_language`}, corpora {source:
-      algorithm1.corpus}, corpora_joint {the same in the joint reading; None where that has no solution} (empty with one
-      new language, where both readings are one), mixes (measured.mixes), comparisons (compare.comparisons), laws
-      (laws.law), schedules {"surface", "proposal"}, predicted (rows of `predicted_shares`), costs (rivals.flops).
 
     Raises:
       UserError: no study there, one of an earlier version, or no measurements.
     """
     study_dir = files.path(study_dir)
-    if not (study_dir / "study.json").exists():
-        raise UserError(f"{study_dir} is no study: it has no study.json; run `study` first.")
-    study = files.read_json(study_dir / "study.json", dict, AGAIN)
-    if not {"original", "original_share"} <= study.keys() or isinstance(study.get("new"), str):
-        raise UserError(f"{study_dir}/study.json is of an earlier version; run the study again with this one.")
-    study = files.read_json(study_dir / "study.json", STUDY, AGAIN)
-    if wrong := _contradiction(study):
-        raise UserError(f"{study_dir}/study.json is damaged: {wrong}; {AGAIN}.")
-    grids = {language: _lens_grid(study_dir, study, language) for language in study["new"]}
+    study = read_facts(study_dir)
+    grids = {language: _lens_grid(study_dir, study, language) for language in study.new}
     found = of_rows(study, measurements.read(study_dir), _stages_of_mixes(study_dir, study))
-    for language, about in found["languages"].items():
-        about["lens_grid"] = grids[language]
-    return found
+    languages = {
+        language: dataclasses.replace(here, lens_grid=grids[language]) for language, here in found.languages.items()
+    }
+    return dataclasses.replace(found, languages=languages)
 
 
-def _contradiction(study: dict) -> str | None:
-    """What in a study.json of the right shape no study can have."""
-    for name in ("new", "seeds"):
-        if not study[name] or len(set(study[name])) < len(study[name]):
-            return f"{name} is empty, or names something twice"
-    languages = [study["primary"], *study["new"]]
-    if study["original"].keys() != set(languages) or len(set(languages)) < len(languages):
-        return "primary, new and original do not name the same languages"
-    if min(study["original"].values()) <= 0 or not 0 <= study["original_share"] <= 1:
-        return "original or original_share is no amount of tokens"
-    return None
-
-
-def _lens_grid(study_dir, study: dict, language: str) -> dict | None:
-    run_dir = study_dir / f"seed{study['seeds'][0]}" / _run(study, "continual", language)
+def _lens_grid(study_dir, study: StudyFacts, language: str) -> dict | None:
+    run_dir = study_dir / f"seed{study.seeds[0]}" / study.run_name("continual", language)
     file = run_dir / "diagnostics" / "lens_grid.json"
     return diagnostics.read_lens_grid(file) if file.exists() else None
 
 
-def _stages_of_mixes(study_dir, study: dict) -> dict[str, dict]:
+def _stages_of_mixes(study_dir, study: StudyFacts) -> dict[str, dict]:
     """By the name of a mix its stages and who made it, where a file of the study or of its run says so."""
     found = {file.stem: mixtures.read(file) for file in sorted((study_dir / "mixtures").glob("*.json"))}
-    online = study_dir / f"seed{study['seeds'][0]}" / "mix_ado"
+    online = study_dir / f"seed{study.seeds[0]}" / str(run_names.mix(run_names.ADO))
     if (online / "stages.json").exists():
-        found["ado"] = {"stages": mixture.read_stages(online), "made": {"by": "ado"}}
+        found[run_names.ADO] = {"stages": mixture.read_stages(online), "made": {"by": run_names.ADO}}
     return found
 
 
-def of_rows(study: dict, frame, stages_of_mixes: dict[str, dict] | None = None) -> dict:
-    """As `of_study`, of study.json's content, measurement rows and what is known of mixes by name."""
-    primary, new = study["primary"], study["new"]
+def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, dict] | None = None) -> Findings:
+    """As `of_study`, of measurement rows and what is known of mixes by name."""
+    primary, new = study.primary, study.new
     missing = _missing(study, frame)
-    tokens = study["original"]
-    views = {language: measured.view(frame, primary, language, new) for language in new}
+    views = {language: view(frame, primary, language, new) for language in new}
     languages = {
-        language: of_language(view, primary, language, tokens, missing.append) for language, view in views.items()
+        language: of_language(rows, primary, language, study.original, missing.append)
+        for language, rows in views.items()
     }
-    mixes = measured.mixes(frame, [primary, *new], stages_of_mixes)
-    missing += _left_out(frame, mixes)
+    measured = mixes(frame, [primary, *new], stages_of_mixes)
+    missing += _left_out(frame, measured)
     attempt = functools.partial(_attempt, missing.append)
-    original = f"{study['original_share']:.4f}"
-    corpora = _corpora(languages, primary, tokens, attempt)
-    searched = [mix for mix in mixes if mix["name"].startswith("swarm_") or mix["name"].replace(".", "").isdigit()]
-    return {
-        "study": study,
-        "missing": missing,
-        "languages": languages,
-        "corpora": corpora,
-        "corpora_joint": _joint(languages, primary, tokens, corpora) if len(new) > 1 else {},
-        "mixes": mixes,
-        "comparisons": compare.comparisons(mixes, original),
-        "laws": attempt("mixing law", lambda: _law(searched, primary, new, tokens)),
-        "schedules": _schedules(frame, study, mixes, attempt),
-        "predicted": predicted_shares(mixes, primary),
-        "costs": rivals.flops([run for run in study["runs"] if run.get("flops")]),
-    }
-
-
-def _run(study: dict, role: str, language: str) -> str:
-    return f"{role}_{language}" if len(study["new"]) > 1 else role
+    corpora = _corpora(languages, primary, study.original, attempt)
+    return Findings(
+        study=study,
+        missing=missing,
+        languages=languages,
+        corpora=corpora,
+        corpora_joint=_joint(languages, primary, study.original, corpora) if len(new) > 1 else {},
+        mixes=measured,
+        comparisons=compare.comparisons(measured, study.original_mix),
+        laws=attempt("mixing law", lambda: _law(measured, study)),
+        schedules=_schedules(views, study, measured, attempt),
+        predicted=predicted_shares(measured, primary),
+        costs=rivals.flops([(run.name, run.seed, run.flops) for run in study.runs if run.flops]),
+    )
 
 
 def _attempt(say, what: str, compute):
@@ -274,43 +400,51 @@ def _attempt(say, what: str, compute):
         return None
 
 
-def _missing(study: dict, frame) -> list[str]:
+# --- what is missing ------------------------------------------------------------------------------------------------------
+
+
+def _missing(study: StudyFacts, frame) -> list[str]:
     """What a study should have and does not, in sentences."""
-    found = []
     there = collections.defaultdict(set)
     for run, seed in frame[["run", "seed"]].drop_duplicates().itertuples(index=False):
         there[str(run)].add(int(seed))
     planned = collections.defaultdict(set)
-    for run in study["runs"]:
-        if run["run"] != "primary_climb":
-            planned[run["run"]].add(run["seed"])
+    for run in study.runs:
+        if run.name.role != "primary_climb":
+            planned[str(run.name)].add(run.seed)
+    found = []
     for run, seeds in planned.items():
         if gone := sorted(seeds - there[run]):
             found.append(f"Run {run} has no measurements of seed {', '.join(map(str, gone))}; run the study again.")
-    for name in study["config"].get("candidates", ()):
-        if f"mix_{name}" not in planned:
-            plain = name.removesuffix(candidates.EQUAL_EPOCHS)
-            reason = "it changes nothing, or what it is made from is missing"
-            if plain != name and f"mix_{plain}" in planned:
-                reason = (
-                    f"to show {study['primary']} as often, it would take {candidates.LONGEST:g} times the steps or more"
-                )
-            found.append(f"Mix {name} was not trained: {reason}.")
-    for language in study["new"]:
+    found += _untrained(study, planned)
+    for language in study.new:
         for role, what in (("control", "what the decline is owed to"), ("new_only", "the knowledge share")):
-            if _run(study, role, language) not in there:
+            if study.run_name(role, language) not in there:
                 found.append(f"There is no {role} run in {language}, so nothing is known of {what}.")
-        found += _missing_checkpoints(frame, _run(study, "continual", language), language)
+        found += _missing_checkpoints(frame, study.run_name("continual", language), language)
     losses = frame[frame["metric"].isin(["loss", "loss_knowledge"]).to_numpy(bool)]
     for run in losses.loc[~np.isfinite(losses["value"].to_numpy(float)), "run"].unique():
         found.append(f"Run {run} has a loss that is no number; it has diverged.")
-    if len(study["seeds"]) == 1:
+    if len(study.seeds) == 1:
         found.append("There is one seed: intervals speak about its problems, not about other seeds.")
     return found
 
 
+def _untrained(study: StudyFacts, planned) -> list[str]:
+    """The candidates of which no mix was trained, in sentences."""
+    found = []
+    for name in map(run_names.mix, study.candidates):
+        if str(name) in planned:
+            continue
+        reason = "it changes nothing, or what it is made from is missing"
+        if name.equal_epochs and str(dataclasses.replace(name, equal_epochs=False)) in planned:
+            reason = f"to show {study.primary} as often, it would take {candidates.LONGEST:g} times the steps or more"
+        found.append(f"Mix {name.mix} was not trained: {reason}.")
+    return found
+
+
 def _missing_checkpoints(frame, run: str, language: str) -> list[str]:
-    rows = measured.select(frame, run=run)
+    rows = select(frame, run=run)
     judged = rows[((rows["metric"] == "solved") & (rows["language"] == language)).to_numpy(bool)]
     if len(rows) and judged.empty:
         return [f"No problem was judged in {language} in run {run}: no stages, and nothing for Algorithm 1."]
@@ -328,97 +462,78 @@ def _missing_checkpoints(frame, run: str, language: str) -> list[str]:
     return found
 
 
-def _left_out(frame, mixes: list[dict]) -> list[str]:
+def _left_out(frame, measured: list[Mix]) -> list[str]:
     """The mixes that were measured and are not compared, in sentences."""
-    there = {str(run) for run in frame["run"].unique() if str(run).startswith("mix_")}
+    names = [run_names.parse(str(run)) for run in frame["run"].unique()]
+    there = {str(name) for name in names if name.role == "mix" and name.mix}
     return [
         f"Run {run} is left out of the comparisons: in some seed or language its last checkpoint was not judged."
-        for run in sorted(there - {mix["run"] for mix in mixes})
+        for run in sorted(there - {mix.run for mix in measured})
     ]
 
 
 # --- one new language -----------------------------------------------------------------------------------------------------
 
 
-def of_language(view, primary: str, language: str, original: dict[str, float], say=lambda sentence: None) -> dict:
+def of_language(rows, primary: str, language: str, original: dict[str, float], say) -> LanguageFindings:
     """What the rows about the primary and one new language say.
 
     Args:
-      view: from `measured.view`.
+      rows: from `evolution.rows.view`.
       original: {language: tokens} of the original corpus; {}: not known.
       say: called with a sentence about what could not be computed.
-    Returns:
-      dict: curves (evolution.curves), stages and control (stages.verdict of the continual run and the control),
-      dependence, shares {source: share.share_curve}, measured {name: curve}, calibration {source: {measured name:
-      calibration.calibrate}}, chosen (the link that the calibrated proposal uses), proposals {source:
-      algorithm1.propose}, gaps [sentences about what could not be computed], causes, drift, lens_grid.
     """
     gaps = []
-    attempt = functools.partial(_attempt, gaps.append)
-    curves = evolution.curves(view, primary, language)
-    verdicts = {
-        run: judged and stages.verdict(judged["steps"], judged["solved"])
-        for run in ("continual", "control")
-        for judged in [measured.solved(view, run, language)]
-    }
-    observation = measured.observation(view, curves)
-    verdict = verdicts["continual"]
-    depends, found = None, {"shares": {}, "calibration": {}, "chosen": None, "proposals": {}}
-    if observation and verdict:
-        depends = _dependence(observation, verdict, curves)
-        amounts = original.get(primary, 1.0), original.get(language)
-        found = sources.proposals(observation, verdict, depends, *amounts, attempt=attempt)
-    if verdict and not verdict["rises"]:
-        gaps.append(f"Nothing is read at the best checkpoint: {stages.no_peak(verdict)}.")
-    if curves["unlearned"]:
-        runs = " and ".join(run.replace("_", "-") for run in curves["unlearned"])
+    curves, proposals, depends = evolution.curves(rows, primary, language), Proposals(), None
+    seen = observation(rows, curves)
+    if seen and curves.continual:
+        depends = _dependence(seen, curves)
+        shares = sources.shares_of(seen, attempt=functools.partial(_attempt, gaps.append))
+        amounts = Amounts(original.get(primary, 1.0), original.get(language))
+        proposals = sources.proposals(seen, shares, curves.continual, depends, amounts)
+    if curves.continual and not curves.continual.rises:
+        gaps.append(f"Nothing is read at the best checkpoint: {stages.no_peak(curves.continual)}.")
+    if curves.unlearned:
+        runs = " and ".join(run.replace("_", "-") for run in curves.unlearned)
         gaps.append(f"There is no knowledge share: the {runs} model has not learned to solve anything.")
     for sentence in gaps:
         say(f"{language}: {sentence}")
-    return {
-        "curves": curves,
-        "stages": verdict,
-        "control": verdicts["control"],
-        "dependence": depends,
-        "measured": measured.measured_shares(curves),
-        **found,
-        "gaps": gaps,
-        "causes": diagnostics.causes(view, language),
-        "drift": diagnostics.drift(view, language),
-        "lens_grid": None,
-    }
+    return LanguageFindings(
+        **vars(proposals),
+        curves=curves,
+        dependence=depends,
+        gaps=gaps,
+        causes=diagnostics.causes(rows, language),
+        drift=diagnostics.drift(rows, language),
+    )
 
 
-def _dependence(observation: dict, verdict: dict, curves: dict) -> dict:
-    peak = int(np.searchsorted(observation["steps"], verdict["peak"]["step"]))
-    shares = {
-        name: observation["shares"][name][:, peak].tolist()
-        for name in sources.CALIBRATED_BY
-        if name in observation["shares"]
-    }
-    knowledge, lens = curves["knowledge"].get("continual"), curves["lens"].get(("continual", "primary_share_pair"))
+def _dependence(seen: Observation, curves: Curves) -> Dependence:
+    peak = curves.continual.peak
+    shares = {name: seen.shares[name][:, peak.index].tolist() for name in sources.CALIBRATED_BY if name in seen.shares}
+    knowledge, lens = curves.knowledge.get("continual"), curves.lens.get(("continual", "primary_share_pair"))
     counts = {}
     if knowledge is not None:
-        at_peak = int(np.searchsorted(knowledge["steps"], verdict["peak"]["step"]))
-        counts["knowledge_share"] = knowledge["solved_SxC"][:, at_peak].tolist()
+        at_peak = int(np.searchsorted(knowledge.steps, peak.step))
+        counts["knowledge_share"] = knowledge.solved_SxC[:, at_peak].tolist()
     if lens and lens[0] is not None:
-        counts["working_language"] = [lens[0]["n"]] * len(observation["seeds"])
-    return dependence.dependence(verdict, shares, counts)
+        counts["working_language"] = [lens[0].n] * len(seen.seeds)
+    return dependence.dependence(curves.continual, shares, counts)
 
 
 # --- all languages --------------------------------------------------------------------------------------------------------
 
 
-def _by_source(languages: dict) -> dict[str, dict]:
+def _by_source(languages: dict[str, LanguageFindings]) -> dict[str, dict]:
     """{source: {language: its proposal}}, without sources that propose nothing."""
     found = {
-        source: {name: about["proposals"][source] for name, about in languages.items() if source in about["proposals"]}
-        for source in (*sources.SOURCES, sources.CALIBRATED)
+        source: {name: here.proposals[source] for name, here in languages.items() if source in here.proposals}
+        for source in (*sources.SOURCES, CALIBRATED)
     }
     return {source: proposals for source, proposals in found.items() if proposals}
 
 
-def _corpora(languages: dict, primary: str, original: dict, attempt) -> dict[str, dict]:
+def _corpora(languages: dict[str, LanguageFindings], primary: str, original: dict, attempt) -> dict[str, Corpus]:
     found = {
         source: attempt(f"corpus from {source}", lambda p=proposals: algorithm1.corpus(p, primary, original))
         for source, proposals in _by_source(languages).items()
@@ -426,103 +541,86 @@ def _corpora(languages: dict, primary: str, original: dict, attempt) -> dict[str
     return {source: corpus for source, corpus in found.items() if corpus is not None}
 
 
-def _law(mixes: list[dict], primary: str, new: list[str], original: dict) -> dict | None:
-    """laws.law of the mean score; none is fitted to noise."""
-    if mixes and not any(compare.learned(mix, language) for mix in mixes for language in new):
-        raise UserError("no mix has learned a new language, so there is nothing to predict; train for longer.")
-    if mixes and np.ptp([mix["macro"].mean() for mix in mixes]) == 0:
-        raise UserError("every mix has the same mean score, so there is nothing to predict.")
-    return laws.law(mixes, [primary, *new], "score", original)
-
-
-def _joint(languages: dict, primary: str, original: dict, pairwise) -> dict[str, dict | None]:
+def _joint(languages, primary: str, original: dict, pairwise: dict[str, Corpus]) -> dict[str, Corpus | None]:
     """Of the sources that have a corpus in the pairwise reading."""
-    found = {}
-    for source, proposals in _by_source(languages).items():
-        if source not in pairwise:
-            continue
+
+    def joint(proposals) -> Corpus | None:
         try:
-            found[source] = algorithm1.corpus(proposals, primary, original, "joint")
+            return algorithm1.corpus(proposals, primary, original, "joint")
         except UserError:  # the languages ask for more than there is
-            found[source] = None
-    return found
+            return None
+
+    return {source: joint(proposals) for source, proposals in _by_source(languages).items() if source in pairwise}
 
 
-def _schedules(frame, study: dict, mixes: list[dict], attempt) -> dict | None:
-    """The surface of continual runs with replay and the schedule that it proposes, of as many tokens as a mix has."""
-    primary, new = study["primary"], study["new"]
-    shares = sorted({float(str(run).split("_")[1]) for run in frame["run"].unique() if str(run).startswith("replay_")})
-    tokens = [mix["tokens"] for mix in mixes if mix["name"] == f"{study['original_share']:.4f}"]
+def _law(measured: list[Mix], study: StudyFacts) -> Law | None:
+    """A law of the mean score; none is fitted to noise."""
+    searched = [mix for mix in measured if mix.run_name.is_swarm or mix.run_name.is_share]
+    if searched and not any(compare.learned(mix, language) for mix in searched for language in study.new):
+        raise UserError("no mix has learned a new language, so there is nothing to predict; train for longer.")
+    if searched and np.ptp([mix.macro.mean() for mix in searched]) == 0:
+        raise UserError("every mix has the same mean score, so there is nothing to predict.")
+    return laws.law(searched, [study.primary, *study.new], "score", study.original)
+
+
+def _schedules(views: dict, study: StudyFacts, measured: list[Mix], attempt) -> Schedules | None:
+    """The surface of continual runs with replay and the schedule that it proposes, of as many tokens as a mix has.
+
+    `views`: the rows about each new language.
+    """
+    names = {run_names.parse(str(run)) for rows in views.values() for run in rows["run"].unique()}
+    shares = sorted(name.share for name in names if name.role == "replay")
+    tokens = [mix.tokens for mix in measured if mix.name == study.original_mix]
     if not shares or not tokens:
         return None
-    surface = attempt("schedules", lambda: _surface(frame, primary, new, shares))
+    runs = {0.0: "continual"} | {share: str(RunName("replay", share=share)) for share in shares}
+    surface = attempt("schedules", lambda: _surface(views, study.primary, runs))
     if surface is None:
         return None
-    runs = ["continual", *(f"replay_{share:.4f}" for share in shares)]
-    proposal = attempt("schedule", lambda: _schedule(frame, study, runs, surface, tokens[0]))
-    return {"surface": surface, "proposal": proposal}
+    proposal = attempt("schedule", lambda: _schedule(views, study.primary, list(runs.values()), surface, tokens[0]))
+    return Schedules(surface, proposal)
 
 
-def _schedule(frame, study: dict, runs: list[str], surface: dict, tokens: int) -> dict:
+def _schedule(views: dict, primary: str, runs: list[str], surface: Surface, tokens: int) -> Schedule:
     """schedules.propose, where there is something to choose by: each new language is learned in one of the runs."""
-    primary, new = study["primary"], study["new"]
-    for language in new:
-        view = measured.view(frame, primary, language, new)
-        found = [measured.solved(view, run, language) for run in runs]
-        if not any(
-            stages.learned([solved_CxQ[c] for solved_CxQ in one["solved"]])
-            for one in found
-            for c in range(len(one["steps"]))
-        ):
+    for language, rows in views.items():
+        judged = [solved(rows, run, language) for run in runs]
+        if not any(stages.learned(at_once) for one in judged for at_once in zip(*one.solved, strict=True)):
             raise UserError(
                 f"no continual run has learned {language}, so no phase of it is better than another; train for longer."
             )
     return schedules.propose(surface, primary, tokens)
 
 
-def _surface(frame, primary: str, new: list[str], shares: list[float]) -> dict:
-    runs = {0.0: "continual"} | {share: f"replay_{share:.4f}" for share in shares}
-    views = {language: measured.view(frame, primary, language, new) for language in new}
+def _surface(views: dict, primary: str, runs: dict[float, str]) -> Surface:
     of_new, of_primary = (
-        {name: {r: _judged(view, run, which or name) for r, run in runs.items()} for name, view in views.items()}
+        {name: {r: _phase(rows, run, which or name) for r, run in runs.items()} for name, rows in views.items()}
         for which in (None, primary)
     )
     return schedules.surface(of_new, of_primary)
 
 
-def _judged(view, run: str, language: str) -> dict:
-    """What schedules.py reads of a run in one language."""
-    judged = measured.solved(view, run, language)
+def _phase(rows, run: str, language: str) -> Phase:
+    """What a run reached in one language."""
+    judged = solved(rows, run, language)
     if judged is None:
         raise UserError(f"run '{run}' was not judged in {language}; run the study again.")
-    rows = measured.select(view, run=run, language=language, metric="accuracy").drop_duplicates("step")
-    seen = {step: json.loads(text) for step, text in zip(rows["step"], rows["tokens_by_language"], strict=True)}
-    return judged | {"tokens": np.array([seen[step].get(language, 0) for step in judged["steps"]], float)}
+    accuracy = select(rows, run=run, language=language, metric="accuracy").drop_duplicates("step")
+    seen = {step: json.loads(text) for step, text in zip(accuracy["step"], accuracy["tokens_by_language"], strict=True)}
+    tokens = np.array([seen[step].get(language, 0) for step in judged.steps], float)
+    return Phase(judged.seeds, judged.steps, tokens, judged.solved)
 
 
-def predicted_shares(mixes: list[dict], primary: str) -> list[dict]:
-    """The primary's share that Eq. 2 foretells from a mix's tokens, against the one measured in the from-scratch run.
-
-    Returns: one dict a mix and new language: run, name, language, predicted (pairwise, primary / (primary + language)),
-    joint (1 - the language's share of all tokens), measured (lens, intermediate layers), ci (over seeds), by_seed.
-    """
+def predicted_shares(measured: list[Mix], primary: str) -> list[PredictedShare]:
+    """The primary's share that Eq. 2 predicts from each mix's tokens, for each new language that its lens was run in."""
     rows = []
-    for mix in mixes:
-        for language, measured_S in mix["primary_share"].items():
-            share, of_primary = mix["shares"][language], mix["shares"][primary]
+    for mix in measured:
+        for language, measured_S in mix.primary_share.items():
+            share, of_primary = mix.shares[language], mix.shares[primary]
             if not share + of_primary or np.isnan(measured_S).all():
                 continue
             mean, low, high = (float(value) for value in statistics.student(measured_S))
-            rows.append(
-                {
-                    "run": mix["run"],
-                    "name": mix["name"],
-                    "language": language,
-                    "predicted": float(algorithm1.pairwise_share(share, of_primary)),
-                    "joint": 1 - share,
-                    "measured": mean,
-                    "ci": np.clip([low, high], 0, 1).tolist(),
-                    "by_seed": measured_S,
-                }
-            )
+            predicted = float(algorithm1.pairwise_share(share, of_primary))
+            ci = tuple(np.clip([low, high], 0, 1).tolist())
+            rows.append(PredictedShare(mix.run, mix.name, language, predicted, mean, ci, measured_S))
     return rows

@@ -167,7 +167,7 @@ class Study:
       config: see `STUDY`.
       directory: where its runs lie, as `files.path` gives it; None for one that is only looked at.
       languages: the new ones.
-      mixtures: {candidate: content} of mixture files that are still to be written to the directory.
+      mixtures: {name: candidate} of those whose mixture files are still to be written to the directory.
     """
 
     def __init__(self, config: ConfigDict, directory: str | os.PathLike | None = None):
@@ -176,7 +176,7 @@ class Study:
         self.config = config
         self.directory = None if directory is None else files.path(directory)
         self.languages = new_languages(config)
-        self.mixtures: Mapping[str, dict] = {}
+        self.mixtures: Mapping[str, candidates.Candidate] = {}
         self._materials: dict[int, dict[str, Material]] = {}
         self._bases: dict[int, np.ndarray] = {}
 
@@ -261,13 +261,15 @@ class Study:
 
     def _mix(self, name: RunName) -> dict:
         file = self.directory and self.directory / "mixtures" / f"{name.mix}.json"
-        made = mixtures.read(file) if file and file.exists() else self.mixtures.get(name.mix)
-        if made:
+        if file and file.exists():
+            made = mixtures.read(file)
             if "steps" not in made:
                 raise UserError(
                     f"{file} does not say for how many steps it is; add `steps`, or delete it to have it made again."
                 )
             return {"stages": made["stages"], "steps": made["steps"]}
+        if candidate := self.mixtures.get(name.mix):
+            return {"stages": candidate.stages, "steps": candidate.steps}
         share, amounts = _share_of(name), self.original
         of_new = sum(amounts.values()) - amounts[self.config.primary]
         weights = {language: share * amount / of_new for language, amount in amounts.items()}

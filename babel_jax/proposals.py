@@ -15,12 +15,13 @@ and, where they were measured, `loss_error` (standard error of the loss; without
 primary's share in what the model does, 0 to 1: `knowledge_share`, `working_language`. Without one of these two, whether
 a language depends on the primary cannot be tested, and it keeps its tokens unless --assume names it.
 
-Several primaries, on all of which the first model was trained, count together (`algorithm1.together`): the loss gives the
+Several primaries, on all of which the first model was trained, count together (`algorithm1.merge_primaries`): the loss gives the
 share of them all; a measured share has a column for each, such as `working_language_python` and `working_language_cpp`, or
 one column for all.
 """
 
 import csv
+import dataclasses
 import difflib
 import io
 import math
@@ -33,7 +34,10 @@ from babel_jax import arguments as kinds
 from babel_jax import files, limits, mixtures
 from babel_jax.errors import LONGEST_NAME, Parser, UserError, one_line, printable, quoted, shortened, unknown_name
 from babel_jax.evolution import dependence, stages
+from babel_jax.evolution.dependence import Dependence
+from babel_jax.evolution.observation import Observation
 from babel_jax.optimum import algorithm1, sources
+from babel_jax.optimum.algorithm1 import Amounts, Corpus, Proposal
 
 COLUMNS = ("language", "seed", "step", "tokens", "loss", "score", "n")
 OPTIONAL = ("loss_error", *dependence.SHARES)
@@ -107,7 +111,11 @@ def options(arguments: list[str]):
     parser.add_argument(
         "--out", type=kinds.place, metavar="FILE", help="where a mixture file is written that `train` reads"
     )
-    parsed = parser.parse_args(arguments)
+    return _checked(parser.parse_args(arguments))
+
+
+def _checked(parsed):
+    """Refuses options that do not go together."""
     if parsed.csv and not (parsed.primary and parsed.original):
         raise UserError("--csv needs --primary and --original: --primary=python --original=python=11e9,php=23e9.")
     if parsed.csv and parsed.source == SCHEDULE:
@@ -135,29 +143,28 @@ def _of_study(parsed) -> dict | None:
     from babel_jax import findings  # not for a table of losses: it reads Parquet
 
     found = findings.of_study(parsed.workdir)
-    study = found["study"]
     if parsed.source == SCHEDULE:
         return _of_schedule(parsed, found)
-    proposals = {language: about["proposals"] for language, about in found["languages"].items()}
+    proposals = {language: here.proposals for language, here in found.languages.items()}
     if not any(proposals.values()):
-        raise UserError(f"the study in {parsed.workdir} has no proposal: {' '.join(found['missing'])}")
+        raise UserError(f"the study in {parsed.workdir} has no proposal: {' '.join(found.missing)}")
     chosen = _chosen(proposals, parsed.source, SCHEDULE)
-    available, tokens = _run_of(parsed.workdir, study) if parsed.out or parsed.max_epochs else ({}, None)
+    study, available, tokens = found.study, {}, None
+    if parsed.out or parsed.max_epochs:
+        available, tokens = _run_of(parsed.workdir, study)
     constraints = _limits(parsed, available, tokens if parsed.budget is None else parsed.budget)
-    whole = sum(study["original"].values())  # in any unit, such as billions; the corpus is in tokens of the run
-    original = {
-        language: amount / whole * (constraints.budget or whole) for language, amount in study["original"].items()
-    }
-    corpus = algorithm1.corpus(chosen, study["primary"], original, parsed.reading, constraints)
+    whole = sum(study.original.values())  # in any unit, such as billions; the corpus is in tokens of the run
+    original = {language: amount / whole * (constraints.budget or whole) for language, amount in study.original.items()}
+    corpus = algorithm1.corpus(chosen, study.primary, original, parsed.reading, constraints)
     print(f"{parsed.source}\n{table(chosen)}\n\n{corpus_table(corpus, original)}")
     if parsed.source != sources.CALIBRATED and any(sources.CALIBRATED in of for of in proposals.values()):
         print("The calibrated share foretells the measured one better at checkpoints left out: --source=calibrated.")
-    if found["schedules"] and found["schedules"]["proposal"]:
+    if found.schedules and found.schedules.proposal:
         print("The continual runs with replay propose an order of training, too: --source=schedule.")
     return parsed.out and mixture(parsed.source, chosen, corpus, available)
 
 
-def _chosen(proposals: dict[str, dict], source: str, *others: str) -> dict[str, dict]:
+def _chosen(proposals: dict[str, dict[str, Proposal]], source: str, *others: str) -> dict[str, Proposal]:
     """{language: its proposal from one source}; those of the other sources are printed, for comparison.
 
     `others`: what else may be asked for, for the error.
@@ -174,8 +181,8 @@ def _chosen(proposals: dict[str, dict], source: str, *others: str) -> dict[str, 
     return by_source[source]
 
 
-def _of_schedule(parsed, found: dict) -> dict | None:
-    proposed = found["schedules"] and found["schedules"]["proposal"]
+def _of_schedule(parsed, found) -> dict | None:
+    proposed = found.schedules and found.schedules.proposal
     if not proposed:
         raise UserError(f"the study in {parsed.workdir} has no schedule; it needs continual runs with `replay`.")
     if parsed.budget is not None or parsed.max_epochs or parsed.min_share or parsed.reading == "joint":
@@ -183,26 +190,25 @@ def _of_schedule(parsed, found: dict) -> dict | None:
             "a schedule is as long as the study's mixes, and measured, not read off Eq. 3; leave --budget, --max_epochs, "
             "--min_share and --reading out."
         )
-    for number, stage in enumerate(proposed["stages"]):
+    for number, stage in enumerate(proposed.stages):
         size = f"{stage['tokens']:,} tokens" if stage["tokens"] else "the rest"
         print(f"stage {number}, {size}: " + ", ".join(f"{name} {w:.4g}" for name, w in stage["weights"].items()))
-    print(proposed["reason"])
+    print(proposed.reason)
     if not parsed.out:
         return None
-    available, tokens = _run_of(parsed.workdir, found["study"])
-    proposed = _plain(proposed)
-    made = {"by": "optimize", "source": SCHEDULE, "proposal": proposed}
-    return mixtures.compose(made, proposed["stages"], available, tokens)
+    available, tokens = _run_of(parsed.workdir, found.study)
+    made = {"by": "optimize", "source": SCHEDULE, "proposal": _plain(proposed)}
+    return mixtures.compose(made, proposed.stages, available, tokens)
 
 
-def _run_of(workdir, study: dict) -> tuple[dict[str, int], int]:
+def _run_of(workdir, study) -> tuple[dict[str, int], int]:
     """(tokens that there are of each source, tokens of a run) of a study's from-scratch mixes."""
-    runs = [run for run in study["runs"] if run["run"].startswith("mix_")]
-    if not runs:
+    run = next((run for run in study.runs if run.name.role == "mix" and run.name.mix), None)
+    if run is None:
         raise UserError(
             f"the study in {workdir} trained no mix, so nothing says for how many tokens; add the role 'mix'."
         )
-    _, done, row_tokens = mixtures.finished(files.path(workdir) / f"seed{runs[0]['seed']}" / runs[0]["run"])
+    _, done, row_tokens = mixtures.finished(files.path(workdir) / f"seed{run.seed}" / str(run.name))
     return {source: counts.rows * row_tokens for source, counts in done.sources.items()}, done.tokens
 
 
@@ -224,32 +230,36 @@ def _of_csv(parsed) -> dict | None:
         if name not in original:
             raise UserError(f"--original has no {name}; give the primary's tokens too: {name}=11e9,….")
     of_primaries = {name: original[name] for name in primaries}
-    observations = read_csv(parsed.csv, of_primaries)
+    observed = read_csv(parsed.csv, of_primaries)
     for name in assumed:
-        if name not in observations:
-            raise unknown_name("language of the table", name, observations)
+        if name not in observed:
+            raise unknown_name("language of the table", name, observed)
     merged = "+".join(primaries)  # in Eq. 3 they stand as one
-    together = {merged: sum(of_primaries.values())}
-    together |= {name: tokens for name, tokens in original.items() if name not in primaries}
+    sizes = {merged: sum(of_primaries.values())}
+    sizes |= {name: tokens for name, tokens in original.items() if name not in primaries}
     proposals = {}
-    for language, observation in observations.items():
+    for language, observation in observed.items():
         if language not in original:
             raise UserError(f"--original has no {language}; give its tokens: {language}=….")
-        tokens = together[merged], original[language]
-        proposals[language] = of_observation(observation, *tokens, language in assumed)
+        proposals[language] = of_observation(
+            observation, Amounts(sizes[merged], original[language]), language in assumed
+        )
     chosen = _chosen(proposals, parsed.source)
-    corpus = algorithm1.corpus(chosen, merged, together, parsed.reading, _limits(parsed, together, parsed.budget))
-    corpus = algorithm1.apart(corpus, merged, of_primaries)
+    corpus = algorithm1.corpus(chosen, merged, sizes, parsed.reading, _limits(parsed, sizes, parsed.budget))
+    corpus = algorithm1.split_primaries(corpus, merged, of_primaries)
     print(f"{parsed.source}\n{table(chosen)}\n\n{corpus_table(corpus, original)}")
-    for language, observation in observations.items():
-        for name, residual_CxP in observation["residuals"].items():
-            residual_P = residual_CxP[
-                observation["steps"].tolist().index(proposals[language][parsed.source]["best_step"])
-            ]
-            if np.abs(residual_P).max() > WORTH_SAYING:
-                far = ", ".join(f"{of} {100 * value:+.0f}" for of, value in zip(primaries, residual_P, strict=True))
-                print(f"{language}: its {name} at the peak is off the primaries' proportions by {far} points.")
+    for language, proposal in chosen.items():
+        _say_residuals(observed[language], proposal.best_step, primaries)
     return parsed.out and mixture(parsed.source, chosen, corpus, original)
+
+
+def _say_residuals(observation: Observation, best_step: int, primaries) -> None:
+    """Says where a language leans on the primaries in other proportions than those of the corpus."""
+    for name, residual_CxP in observation.residuals.items():
+        residual_P = residual_CxP[observation.steps.tolist().index(best_step)]
+        if np.abs(residual_P).max() > WORTH_SAYING:
+            far = ", ".join(f"{of} {100 * value:+.0f}" for of, value in zip(primaries, residual_P, strict=True))
+            print(f"{observation.language}: its {name} at the peak is off the primaries' proportions by {far} points.")
 
 
 def amounts(text: str) -> dict[str, float]:
@@ -268,26 +278,24 @@ def amounts(text: str) -> dict[str, float]:
     return found
 
 
-def of_observation(
-    observation: dict, primary_tokens: float, original_tokens: float, assumed: bool = False
-) -> dict[str, dict]:
+def of_observation(observation: Observation, amounts: Amounts, assumed: bool = False) -> dict[str, Proposal]:
     """{source: Algorithm 1's proposal} for one language of a table.
 
     `assumed`: that it depends on the primary is taken for granted.
     """
-    verdict = stages.verdict(observation["steps"], observation["solved"])
-    at_peak = int(np.searchsorted(observation["steps"], verdict["peak"]["step"]))
-    shares = {name: value_SxC[:, at_peak].tolist() for name, value_SxC in observation["shares"].items()}
+    found = stages.find(observation.steps, observation.solved)
+    shares = {name: value_SxC[:, found.peak.index].tolist() for name, value_SxC in observation.shares.items()}
     tested = None
     if assumed:
-        tested = {"depends": True, "reason": "It is assumed to depend on the primary."}
+        tested = Dependence(False, True, "It is assumed to depend on the primary.", math.nan, None)
     elif shares:
-        solved = [solved_CxQ[at_peak].sum() for solved_CxQ in observation["solved"]]
-        tested = dependence.dependence(verdict, shares, {"knowledge_share": solved})
-    return sources.proposals(observation, verdict, tested, primary_tokens, original_tokens, CSV_SOURCES)["proposals"]
+        solved = [solved_CxQ[found.peak.index].sum() for solved_CxQ in observation.solved]
+        tested = dependence.dependence(found, shares, {"knowledge_share": solved})
+    curves = sources.shares_of(observation, CSV_SOURCES)
+    return sources.proposals(observation, curves, found, tested, amounts).proposals
 
 
-def read_csv(file, primaries: dict[str, float]) -> dict[str, dict]:
+def read_csv(file, primaries: dict[str, float]) -> dict[str, Observation]:
     """`observations` of a CSV file as the module describes it.
 
     Raises:
@@ -344,14 +352,11 @@ def _header(file, number: int, names: list[str]) -> list[str]:
     return names
 
 
-def observations(frame: pd.DataFrame, primaries: dict[str, float], name="the table") -> dict[str, dict]:
+def observations(frame: pd.DataFrame, primaries: dict[str, float], name="the table") -> dict[str, Observation]:
     """{new language: observation} of a table with the module's columns; rows of the primary languages are left out.
 
-    `frame`: numbers, or text as it stands in a file's cells; its index is what errors call the lines.
-
-    An observation has language, steps [C], tokens [C], seeds, solved (`answers`), score_SxC, problems, losses and
-    loss_errors {"loss": [S, C]}, shares {source: [S, C]}, residuals {source: [C, P], mean over seeds} (of several
-    primaries: `algorithm1.together`). `primaries` gives the tokens of each; `name` is what errors call the table.
+    `frame`: numbers, or text as it stands in a file's cells; its index is what errors call the lines. `primaries` gives the
+    tokens of each; `name` is what errors call the table. Which problems were solved is not known: see `answers`.
     """
     if missing := [column for column in COLUMNS if column not in frame]:
         there = {str(column).lower(): str(column) for column in frame}
@@ -369,6 +374,19 @@ def observations(frame: pd.DataFrame, primaries: dict[str, float], name="the tab
     if frame.empty:
         known = ", ".join(primaries)
         raise UserError(f"{name} has no language but {known}; add the rows of a new one, trained on from its model.")
+    split = _columns_by_primary(frame, primaries, name)
+    parts = [column for columns in split.values() for column in columns]
+    for column in [*COLUMNS[1:], *(column for column in (*OPTIONAL, *parts) if column in frame)]:
+        frame[column] = _numbers(frame, column, name)
+    residuals = {source: _merge(frame, source, columns, primaries, name) for source, columns in split.items()}
+    return {
+        str(language): _observation(str(language), rows, name, residuals)
+        for language, rows in frame.groupby("language")
+    }
+
+
+def _columns_by_primary(frame: pd.DataFrame, primaries, name) -> dict[str, list[str]]:
+    """{source: its columns, one for each primary} of the shares that are given so."""
     by_primary = {source: [f"{source}_{one}" for one in primaries] for source in dependence.SHARES}
     split = {source: columns for source, columns in by_primary.items() if frame.columns.isin(columns).any()}
     for source, columns in split.items():
@@ -376,26 +394,17 @@ def observations(frame: pd.DataFrame, primaries: dict[str, float], name="the tab
             raise UserError(f"{name} has {source} and {columns[0]}; give it for each primary, or for all together.")
         if missing := [column for column in columns if column not in frame]:
             raise UserError(f"{name} lacks the column {', '.join(missing)}; {source} needs one for each primary.")
-    parts = [column for columns in split.values() for column in columns]
-    for column in [*COLUMNS[1:], *(column for column in (*OPTIONAL, *parts) if column in frame)]:
-        frame[column] = _numbers(frame, column, name)
-    residuals = {}
-    for source, columns in split.items():
-        if (over := frame[columns].sum(axis=1) > 1 + 1e-6).any():
-            raise UserError(
-                f"{name}, line {over.idxmax()}: {' + '.join(columns)} is above 1; they are shares of one whole."
-            )
-        frame[source], residual_NxP = algorithm1.together(frame[columns].to_numpy(), list(primaries.values()))
-        residuals[source] = pd.DataFrame(residual_NxP, frame.index)
-    return {
-        str(language): _observation(str(language), rows, name)
-        | {
-            "residuals": {
-                name: off.loc[rows.index].groupby(rows["step"]).mean().to_numpy() for name, off in residuals.items()
-            }
-        }
-        for language, rows in frame.groupby("language")
-    }
+    return split
+
+
+def _merge(frame: pd.DataFrame, source: str, columns: list[str], primaries: dict[str, float], name) -> pd.DataFrame:
+    """Adds a column with the primaries' common share; returns what each is off its part of it."""
+    if (over := frame[columns].sum(axis=1) > 1 + 1e-6).any():
+        raise UserError(
+            f"{name}, line {over.idxmax()}: {' + '.join(columns)} is above 1; they are shares of one whole."
+        )
+    frame[source], residual_NxP = algorithm1.merge_primaries(frame[columns].to_numpy(), list(primaries.values()))
+    return pd.DataFrame(residual_NxP, frame.index)
 
 
 def _numbers(frame: pd.DataFrame, column: str, name) -> pd.Series:
@@ -423,7 +432,7 @@ def _numbers(frame: pd.DataFrame, column: str, name) -> pd.Series:
     return pd.Series(values, frame.index, dtype=int if column in WHOLE else float)
 
 
-def _observation(language: str, rows: pd.DataFrame, name) -> dict:
+def _observation(language: str, rows: pd.DataFrame, name, residuals: dict[str, pd.DataFrame]) -> Observation:
     if rows.duplicated(["seed", "step"]).any():
         seed, step = rows[rows.duplicated(["seed", "step"])].iloc[0][["seed", "step"]]
         raise UserError(f"{name} has {language}, seed {seed}, step {step} twice; leave one of the rows out.")
@@ -448,18 +457,20 @@ def _observation(language: str, rows: pd.DataFrame, name) -> dict:
             f"{name}: n of {language} changes within a run; score all its checkpoints on the same problems."
         )
     score_SxC, unknown = wide["score"].to_numpy(), np.full(wide["loss"].shape, np.nan)
-    return {
-        "language": language,
-        "steps": steps,
-        "tokens": tokens_C,
-        "seeds": seeds,
-        "solved": [answers(*of_seed) for of_seed in zip(score_SxC, problems_S, seeds, strict=True)],
-        "score_SxC": score_SxC,
-        "problems": int(problems_S.max()),
-        "losses": {"loss": wide["loss"].to_numpy()},
-        "loss_errors": {"loss": wide["loss_error"].to_numpy() if "loss_error" in wide else unknown},
-        "shares": {source: wide[source].to_numpy() for source in dependence.SHARES if source in wide},
-    }
+    return Observation(
+        language=language,
+        steps=steps,
+        tokens=tokens_C,
+        seeds=seeds,
+        solved=[answers(*of_seed) for of_seed in zip(score_SxC, problems_S, seeds, strict=True)],
+        score_SxC=score_SxC,
+        losses={"loss": wide["loss"].to_numpy()},
+        loss_errors={"loss": wide["loss_error"].to_numpy() if "loss_error" in wide else unknown},
+        shares={source: wide[source].to_numpy() for source in dependence.SHARES if source in wide},
+        residuals={
+            source: off.loc[rows.index].groupby(rows["step"]).mean().to_numpy() for source, off in residuals.items()
+        },
+    )
 
 
 def answers(score_C, problems: int, seed: int) -> np.ndarray:
@@ -476,51 +487,53 @@ def answers(score_C, problems: int, seed: int) -> np.ndarray:
 # --- what is shown and written --------------------------------------------------------------------------------------------
 
 
-def table(proposals: dict[str, dict]) -> str:
+def table(proposals: dict[str, Proposal]) -> str:
     """Algorithm 1's proposals in lines for the terminal."""
     lines = [f"{'language':10s} {'P*':>6s}  {'95 % interval':16s} {'step':>6s} {'tokens':>7s}  95 % interval"]
     for language, found in proposals.items():
-        low, high = found["p_star_ci"]
+        low, high = found.p_star_ci
         interval = "none" if math.isnan(low) else f"{low:.4f} to {high:.4f}"
-        least, most = (algorithm1.readable(tokens) for tokens in found["tokens_ci"])
-        if math.isnan(found["p_star"]):
-            lines.append(f"{language:10s} {'-':>6s}  {'not determined':16s} {found['best_step']:6d} {'-':>7s}")
+        least, most = (algorithm1.readable(tokens) for tokens in found.tokens_ci)
+        if math.isnan(found.p_star):
+            lines.append(f"{language:10s} {'-':>6s}  {'not determined':16s} {found.best_step:6d} {'-':>7s}")
             continue
         lines.append(
-            f"{language:10s} {found['p_star']:6.4f}  {interval:16s} {found['best_step']:6d} "
-            f"{algorithm1.readable(found['tokens']):>7s}  {least} to {most}"
+            f"{language:10s} {found.p_star:6.4f}  {interval:16s} {found.best_step:6d} "
+            f"{algorithm1.readable(found.tokens):>7s}  {least} to {most}"
         )
     return "\n".join(lines)
 
 
-def corpus_table(corpus: dict, original: dict[str, float]) -> str:
+def corpus_table(corpus: Corpus, original: dict[str, float]) -> str:
     """The corpus that is made of the proposals, and why, in lines for the terminal; tokens in the unit of `original`."""
     lines = [f"{'language':10s} {'original':>8s} {'asked':>8s} {'corpus':>8s} {'share':>7s}  decision"]
-    for language, tokens in corpus["tokens"].items():
-        sizes = (original[language], corpus["unconstrained"][language], tokens)
-        decision = corpus["decisions"].get(language, "as it is")
+    for language, tokens in corpus.tokens.items():
+        sizes = (original[language], corpus.unconstrained[language], tokens)
+        decision = corpus.decisions.get(language, "as it is")
         lines.append(
             f"{language:10s} "
             + " ".join(f"{algorithm1.readable(size):>8s}" for size in sizes)
-            + f" {corpus['shares'][language]:7.2%}  {decision}"
+            + f" {corpus.shares[language]:7.2%}  {decision}"
         )
-    total, held = algorithm1.readable(corpus["total"]), ", ".join(corpus["active"]) or "no constraint"
-    lines.append(f"corpus of {total} tokens, {corpus['reading']} reading; binding: {held}")
-    return "\n".join(lines + list(corpus["reasons"].values()))
+    total, held = algorithm1.readable(corpus.total), ", ".join(corpus.active) or "no constraint"
+    lines.append(f"corpus of {total} tokens, {corpus.reading} reading; binding: {held}")
+    return "\n".join(lines + list(corpus.reasons.values()))
 
 
-def mixture(source: str, proposals: dict[str, dict], corpus: dict, available: dict[str, float]) -> dict:
+def mixture(source: str, proposals: dict[str, Proposal], corpus: Corpus, available: dict[str, float]) -> dict:
     """The content of the mixture file of a corpus: one stage, weights in whole ten-thousandths, so that blocks are short."""
-    weights = {language: round(share, 4) for language, share in corpus["shares"].items()}
+    weights = {language: round(share, 4) for language, share in corpus.shares.items()}
     stages_ = [{"tokens": 0, "weights": {language: weight for language, weight in weights.items() if weight}}]
     made = {"by": "optimize", "source": source, "corpus": _plain(corpus), "proposals": _plain(proposals)}
-    return mixtures.compose(made, stages_, available, round(corpus["total"]))
+    return mixtures.compose(made, stages_, available, round(corpus.total))
 
 
 def _plain(value):
     """A value as JSON can hold it: no replicates, and null where a number is infinite or not there."""
+    if dataclasses.is_dataclass(value):
+        value = {name: part for name, part in vars(value).items() if name != "replicates_R"}
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items() if key != "replicates_R"}
+        return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
         return [_plain(part) for part in value]
     if isinstance(value, float) and not math.isfinite(value):

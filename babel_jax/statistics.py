@@ -14,6 +14,7 @@ from babel_jax.bridge import Keyed
 
 CONFIDENCE = 0.95
 TAILS = (0.025, 0.975)  # quantiles
+NORMAL = float(stats.norm.ppf(TAILS[1]))  # standard errors on either side
 REPLICATES = 1000
 DRAWS = 500
 FOLDS = 5
@@ -32,6 +33,11 @@ class Effect(Estimate):
     """A change or a difference, with its two-sided p-value against none."""
 
     p: float
+
+
+def error_of(low, high):
+    """The standard error that a normal interval comes from."""
+    return (high - low) / (2 * NORMAL)
 
 
 # --- proportions ----------------------------------------------------------------------------------------------------------

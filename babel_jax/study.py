@@ -19,7 +19,7 @@ from tqdm import tqdm
 import babel_jax
 from babel_jax import candidates, findings, machine, measurements, mixtures, plan, report, run_names
 from babel_jax.errors import UserError, printable
-from babel_jax.evolution import measured, stages
+from babel_jax.evolution import rows, stages
 from babel_jax.files import read_json, write_json
 from babel_jax.measuring import diagnostics, walk
 from babel_jax.measuring import study as measure
@@ -85,8 +85,8 @@ def _measure(study: Study, run: Run, progress) -> None:
     if role in ("continual", "control") and material.problems:
         peak = None
         if role == "continual":
-            solved = measured.solved(measurements.read(run.directory), str(run.name), material.new)
-            peak = int(solved["steps"][stages.pooled_curve_C(solved["solved"]).argmax()])
+            judged = rows.solved(measurements.read(run.directory), str(run.name), material.new)
+            peak = int(judged.steps[stages.peak(judged.solved)])
             measure.measure_patches(run, peak)
         names = world.World(plan.world_config(study.config), run.seed).tokens
         diagnostics.measure(run, base_LxNxF, peak, names)
@@ -242,14 +242,14 @@ class Board:
             bar.close()
 
 
-def run(study: Study, jobs: int):
-    """Runs, or goes on with, the whole study; returns the path of its report's page."""
+def run(study: Study, jobs: int) -> report.Report:
+    """Runs, or goes on with, the whole study; returns its report."""
     # Here, before anything is written or any process is started: all runs but those that are made from measurements.
     config, seed = study.config, study.config.seeds[0]
     _check_runs(study, _plain_runs(study), seed)
     if "mix" in config.runs:
         swarm = config.swarm * len(config.seeds)
-        study.mixtures = candidates.unmeasured(config.candidates, swarm, *_mixes_of(study))
+        study.mixtures = candidates.unmeasured(config.candidates, swarm, _original(study))
         _check_runs(study, map(run_names.mix, study.mixtures), seed)
     with locked(study.directory):
         check_same_config(study.directory, run_config.plain(config))
@@ -260,7 +260,7 @@ def run(study: Study, jobs: int):
         write_json(study.directory / "study.json", _description(study, tasks, seconds))
         wanted = [name for name in config.candidates if candidates.is_measured(name)]
         if wanted and "mix" in config.runs:
-            study.mixtures = candidates.measured(findings.of_study(study.directory), wanted, *_mixes_of(study))
+            study.mixtures = candidates.measured(findings.of_study(study.directory), wanted, _original(study))
             _write_mixtures(study)
             mixes = [run_names.mix(name) for name in study.mixtures]
             _check_runs(study, mixes, seed)
@@ -313,10 +313,10 @@ def _in_order(study: Study) -> list[Task]:
     return [Task(seed, name) for name in names for seed in names_of if name in names_of[seed]]
 
 
-def _mixes_of(study: Study) -> tuple[dict[str, float], int, int]:
-    """What candidates are made from: the original amounts, the steps of a mix, tokens of a step."""
+def _original(study: Study) -> candidates.Original:
+    """What candidates are made from."""
     run = study.run(run_names.mix_of_share(study.original_share), study.config.seeds[0])
-    return study.original, run.config.steps, run.step_tokens
+    return candidates.Original(study.original, run.config.steps, run.step_tokens)
 
 
 def _write_mixtures(study: Study) -> None:
@@ -326,8 +326,8 @@ def _write_mixtures(study: Study) -> None:
     for name, candidate in study.mixtures.items():
         file = study.directory / "mixtures" / f"{name}.json"
         if not file.exists():
-            made = mixtures.compose(candidate["made"], candidate["stages"], available, candidate["tokens"])
-            mixtures.write(file, made | {"steps": candidate["steps"]})
+            made = mixtures.compose(candidate.made, candidate.stages, available, candidate.tokens)
+            mixtures.write(file, made | {"steps": candidate.steps})
 
 
 def _run_all(study: Study, tasks: list[Task], jobs: int, seconds: "_Seconds") -> None:

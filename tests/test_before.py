@@ -16,7 +16,7 @@ completions.jsonl holds each reference solution as the first sample of its probl
   probe --checkpoints study/seed0/continual --out=probed
   optimize --workdir=study --source=loss --out=optimized.json
 
-Of its checkpoints two are kept, of its report summary.json alone; event files and throughput are left out.
+Of its checkpoints three are kept, of its report summary.json alone; event files and throughput are left out.
 """
 
 import json
@@ -55,7 +55,7 @@ def before(tmp_path_factory):
 def test_a_corpus_is_verified_counted_and_opened_as_material(before):
     corpus = build.load(before / "corpus")
     assert build.verify(before / "corpus") == []
-    assert corpus.manifest["content"] == "cd58b9e8e454aecd"
+    assert corpus.manifest.content == "cd58b9e8e454aecd"
     opened = material(str(before / "corpus"), "python", "php", 4, 16)
     assert (opened.vocab_size, opened.max_length, opened.frozen_rows) == (400, 32, 0)
     assert opened.fingerprint == "0b88042b95595fd5"
@@ -157,20 +157,22 @@ def test_its_corpus_is_proposed_again(story):
 KEYS = ["step", "probe", "language", "layer", "metric", "item", "options"]
 
 
-def test_its_checkpoints_are_probed_with_the_same_values(story):
+def check_values(old, new) -> None:
     """Counts exactly; sums of floats up to their rounding, which is another on another machine. Metrics may go or come."""
-    verb("probe", "--checkpoints", story / "study" / "seed0" / "continual", f"--out={story}/again")
-    old, new = (measurements.read(story / name).set_index(KEYS).sort_index() for name in ("probed", "again"))
+    old, new = (frame.set_index(KEYS).sort_index() for frame in (old, new))
     both = old.index.intersection(new.index)
-    assert len(both) > len(old) / 2 and {"loss", "loss_knowledge", "primary_share_pair"} <= set(
-        both.get_level_values("metric")
-    )
+    assert len(both) > len(old) / 2 and {"loss", "loss_knowledge"} <= set(both.get_level_values("metric"))
     old, new = old.loc[both], new.loc[both]
     assert (old[["run", "seed", "tokens", "n"]] == new[["run", "seed", "tokens", "n"]]).all(axis=None)
     for column in ("value", "ci_low", "ci_high"):
-        np.testing.assert_allclose(new[column], old[column], rtol=1e-5, atol=1e-7, err_msg=column)
-    counts = old.index.get_level_values("metric").str.startswith("count")
-    assert counts.any() and (old["value"][counts] == new["value"][counts]).all()
+        np.testing.assert_allclose(new[column], old[column], rtol=1e-4, atol=1e-6, err_msg=column)
+    whole = old["value"] == old["value"].round()  # counts, and what is solved
+    assert whole.any() and (old["value"][whole] == new["value"][whole]).all()
+
+
+def test_its_checkpoints_are_probed_with_the_same_values(story):
+    verb("probe", "--checkpoints", story / "study" / "seed0" / "continual", f"--out={story}/again")
+    check_values(measurements.read(story / "probed"), measurements.read(story / "again"))
 
 
 def test_its_counters_are_gone_on_with(story):
@@ -180,3 +182,18 @@ def test_its_counters_are_gone_on_with(story):
     after = contents(story / "probed")
     kept = [name for name in before if name.endswith(".npz")]
     assert len(kept) == 2 and all(after[name] == before[name] for name in kept)
+
+
+def test_a_run_goes_on_from_its_checkpoint(story):
+    """From step 16 on, with the optimiser's state and the data's place; what is logged and measured then is as before."""
+    run_dir = story / "study" / "seed0" / "continual"
+    log, table = run_dir / "metrics.jsonl", run_dir / "measurements" / "step_00000192.parquet"
+    logged, measured = log.read_text().splitlines(), measurements.read(table)
+    for path in (table, run_dir / "DONE", run_dir / "MEASURED"):
+        path.unlink()
+    shutil.rmtree(run_dir / "checkpoints" / "192")
+    verb("train", f"--config={FOLDER}/study.py", f"--workdir={story}/study", "--run=continual", "--seed=0")
+    old, new = ([json.loads(line) for line in lines] for lines in (logged, log.read_text().splitlines()))
+    assert [row["step"] for row in new] == [row["step"] for row in old] and old[-1]["step"] == 192
+    np.testing.assert_allclose([row["loss"] for row in new], [row["loss"] for row in old], rtol=1e-3)
+    check_values(measured, measurements.read(table))

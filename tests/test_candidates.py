@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -7,17 +8,23 @@ from babel_jax.errors import UserError
 
 ORIGINAL = dict(python=11.0, php=23.0, csharp=16.0, go=11.0, cpp=28.0)
 STEPS, STEP_TOKENS = 1000, 704
+LENGTHS = candidates.Original(ORIGINAL, STEPS, STEP_TOKENS)
 
 
 def corpus(tokens, as_written=None):
-    return {"tokens": tokens, "as_written": as_written or tokens}
+    return SimpleNamespace(tokens=tokens, as_written=as_written or tokens)
 
 
 def findings(**corpora):
-    best = {kind: {"best": {"shares": shares}} for kind, shares in zip(("log_linear", "quadratic"), LAWS, strict=True)}
+    kinds = {
+        kind: SimpleNamespace(best=SimpleNamespace(shares=shares))
+        for kind, shares in zip(("log_linear", "quadratic"), LAWS, strict=True)
+    }
     stages = [{"tokens": 600_000, "weights": {"python": 1.0}}, {"tokens": 0, "weights": {"php": 1.0}}]
-    schedule = {"reason": "the peak", "stages": stages}
-    return {"corpora": corpora, "laws": {"kinds": best}, "schedules": {"proposal": schedule}}
+    proposal = SimpleNamespace(reason="the peak", stages=stages)
+    return SimpleNamespace(
+        corpora=corpora, laws=SimpleNamespace(kinds=kinds), schedules=SimpleNamespace(proposal=proposal)
+    )
 
 
 LAWS = [dict.fromkeys(ORIGINAL, 0.2), dict(python=0.6, php=0.1, csharp=0.1, go=0.1, cpp=0.1)]
@@ -25,8 +32,8 @@ CUT = ORIGINAL | dict(php=5.0, csharp=10.0)
 
 
 def weights(candidate):
-    (stage,) = candidate["stages"]
-    assert stage["tokens"] == 0 and candidate["tokens"] == candidate["steps"] * STEP_TOKENS
+    (stage,) = candidate.stages
+    assert stage["tokens"] == 0 and candidate.tokens == candidate.steps * STEP_TOKENS
     return stage["weights"]
 
 
@@ -36,13 +43,13 @@ def shares(amounts):
 
 def test_what_needs_no_measurement_is_made_at_once_and_nothing_else():
     names = ("unimax", "ado", "temperature_equal_epochs", "algorithm1_loss", "equal_small")
-    found = candidates.unmeasured(names, 2, ORIGINAL, STEPS, STEP_TOKENS)
+    found = candidates.unmeasured(names, 2, LENGTHS)
     assert list(found) == ["unimax", "temperature_equal_epochs", "equal_small", "swarm_00", "swarm_01"]
     assert weights(found["equal_small"]) == shares(dict(python=11, php=2, csharp=2, go=2, cpp=2))
     assert weights(found["swarm_00"]) != weights(found["swarm_01"])
     longer = found["temperature_equal_epochs"]
-    of_python = longer["steps"] * weights(longer)["python"]
-    assert of_python == pytest.approx(STEPS * 11 / 89, rel=0.01) and longer["steps"] < STEPS
+    of_python = longer.steps * weights(longer)["python"]
+    assert of_python == pytest.approx(STEPS * 11 / 89, rel=0.01) and longer.steps < STEPS
 
 
 def test_the_papers_corpus_as_written_and_ours_as_the_tests_allow():
@@ -50,12 +57,12 @@ def test_the_papers_corpus_as_written_and_ours_as_the_tests_allow():
     names = ("algorithm1_loss", "algorithm1_calibrated", "algorithm1_loss_equal_epochs", "algorithm1_knowledge_share")
     found = candidates.measured(
         findings(loss=corpus(ORIGINAL, as_written), calibrated=corpus(CUT | dict(csharp=16.0), as_written)),
-        *(names, ORIGINAL, STEPS, STEP_TOKENS),
+        *(names, LENGTHS),
     )
     assert list(found) == list(names[:3])
     assert weights(found["algorithm1_loss"]) == shares(CUT)
     assert weights(found["algorithm1_calibrated"]) == shares(ORIGINAL | dict(php=5.0))
-    assert found["algorithm1_loss_equal_epochs"]["steps"] == pytest.approx(
+    assert found["algorithm1_loss_equal_epochs"].steps == pytest.approx(
         STEPS * 65 / 89, abs=1
     )  # the paper's 65B of 89B
 
@@ -63,23 +70,23 @@ def test_the_papers_corpus_as_written_and_ours_as_the_tests_allow():
 def test_a_corpus_that_changes_nothing_is_the_original_mix_and_is_not_trained_again():
     unchanged = findings(calibrated=corpus(ORIGINAL))
     names = ("algorithm1_calibrated", "shuffled", "same_primary")
-    assert candidates.measured(unchanged, names, ORIGINAL, STEPS, STEP_TOKENS) == {}
-    assert candidates.measured(findings(), names, ORIGINAL, STEPS, STEP_TOKENS) == {}
+    assert candidates.measured(unchanged, names, LENGTHS) == {}
+    assert candidates.measured(findings(), names, LENGTHS) == {}
 
 
 def test_rivals_answer_to_the_corpus_that_is_on_trial():
     trial = findings(calibrated=corpus(CUT), loss=corpus(ORIGINAL | dict(go=1.0)))
     names = ("shuffled", "same_primary", "law", "regression", "schedule")
-    found = candidates.measured(trial, names, ORIGINAL, STEPS, STEP_TOKENS)
+    found = candidates.measured(trial, names, LENGTHS)
     assert list(found) == list(names)
     assert weights(found["same_primary"])["python"] == pytest.approx(11 / 65, abs=1e-4)
-    assert sum(found["shuffled"]["made"]["amounts"].values()) != pytest.approx(89) and weights(
+    assert sum(found["shuffled"].made["amounts"].values()) != pytest.approx(89) and weights(
         found["shuffled"]
     ) != shares(CUT)
     assert weights(found["law"]) == shares(LAWS[0]) and weights(found["regression"]) == shares(LAWS[1])
-    assert found["schedule"]["stages"][0]["weights"] == {"python": 1.0} and found["schedule"]["steps"] == STEPS
-    nothing = {"corpora": {}, "laws": None, "schedules": None}
-    assert candidates.measured(nothing, names, ORIGINAL, STEPS, STEP_TOKENS) == {}
+    assert found["schedule"].stages[0]["weights"] == {"python": 1.0} and found["schedule"].steps == STEPS
+    nothing = SimpleNamespace(corpora={}, laws=None, schedules=None)
+    assert candidates.measured(nothing, names, LENGTHS) == {}
 
 
 def test_a_corpus_with_next_to_nothing_of_the_primary_is_not_made_as_long_as_it_takes_to_see_it(monkeypatch):
@@ -87,7 +94,7 @@ def test_a_corpus_with_next_to_nothing_of_the_primary_is_not_made_as_long_as_it_
     names = ("regression", "regression_equal_epochs")
     for share, made in ((0.0, names[:1]), (0.001, names[:1]), (0.02, names)):
         monkeypatch.setitem(LAWS[1], "python", share)
-        found = candidates.measured(findings(), names, ORIGINAL, STEPS, STEP_TOKENS)
+        found = candidates.measured(findings(), names, LENGTHS)
         assert tuple(found) == made, share
 
 

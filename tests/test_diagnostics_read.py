@@ -7,6 +7,7 @@ from scipy import stats
 
 from babel_jax import measurements
 from babel_jax.evolution import diagnostics
+from babel_jax.statistics import Effect
 
 ABLATION = dict(kind="mean", checkpoint="peak", size=51, draws=20)
 
@@ -37,7 +38,7 @@ def frame_of(rows) -> pd.DataFrame:
 
 def entry_of(found, neurons, subset, **more):
     wanted = dict(neurons=neurons, subset=subset, metric="pass", kind="mean", checkpoint="peak") | more
-    (entry,) = [one for one in found["sets"] if all(one[key] == value for key, value in wanted.items())]
+    (entry,) = [one for one in found.sets if all(getattr(one, key) == value for key, value in wanted.items())]
     return entry
 
 
@@ -65,55 +66,49 @@ def test_an_ablation_is_told_with_its_random_sets_paired_over_seeds():
     found = diagnostics.causes(planted(), "php")
     entry = entry_of(found, "functional", "transfer")
     want = stats.ttest_1samp(HURT, 0).confidence_interval(0.95)
-    assert entry["value"] == pytest.approx(np.mean(HURT)) and entry["ci"] == pytest.approx(list(want))
+    assert entry.value == pytest.approx(np.mean(HURT)) and entry.ci == pytest.approx(list(want))
     difference = np.subtract(HURT, RANDOM)
     test = stats.ttest_1samp(difference, 0)
-    assert entry["difference"]["value"] == pytest.approx(difference.mean())
-    assert entry["difference"]["ci"] == pytest.approx(list(test.confidence_interval(0.95)))
-    assert entry["difference"]["p"] == pytest.approx(test.pvalue) and test.pvalue < 0.05
+    assert entry.difference.value == pytest.approx(difference.mean())
+    assert entry.difference.ci == pytest.approx(list(test.confidence_interval(0.95)))
+    assert entry.difference.p == pytest.approx(test.pvalue) and test.pvalue < 0.05
     spread = 0.01 / np.sqrt(3)
-    assert entry["random_mean"] == pytest.approx(-0.05)
-    assert entry["random_ci"] == pytest.approx([-0.05 - 1.96 * spread, -0.05 + 1.96 * spread], abs=1e-4)
-    assert (entry["before"], entry["after"]) == pytest.approx((0.9, 0.9 + np.mean(HURT)))
-    assert entry["seeds"] == [0, 1, 2] and entry["n"] == 120 and entry["size"] == 51
-    assert entry["by_seed"]["value"] == HURT and entry["by_seed"]["p"] == pytest.approx([1 / 21] * 3)
-    assert entry_of(found, "functional", "transfer", kind="zero")["value"] == pytest.approx(-0.01)
-    assert entry_of(found, "functional", "transfer", checkpoint="last")["value"] == pytest.approx(-0.02)
-    assert entry_of(diagnostics.causes(planted(), "php", "control"), "functional", "transfer")["value"] == 0.5
-    assert np.isnan(entry_of(found, "functional", "transfer - shared")["before"])
+    assert entry.random_mean == pytest.approx(-0.05)
+    assert entry.random_ci == pytest.approx([-0.05 - 1.96 * spread, -0.05 + 1.96 * spread], abs=1e-4)
+    assert entry_of(found, "functional", "transfer", kind="zero").value == pytest.approx(-0.01)
+    assert entry_of(found, "functional", "transfer", checkpoint="last").value == pytest.approx(-0.02)
 
 
 def test_the_verdict_is_about_transfer_and_beyond_random_sets():
     found = diagnostics.causes(planted(), "php")
-    verdict = found["verdict"]
-    assert verdict["matters"] == entry_of(found, "functional", "transfer")["difference"]
-    assert verdict["specific"]["value"] == pytest.approx(np.mean(HURT) + 0.1) and verdict["specific"]["ci"][1] < 0
+    verdict = found.verdict
+    assert verdict.matters == entry_of(found, "functional", "transfer").difference
+    assert verdict.specific.value == pytest.approx(np.mean(HURT) + 0.1) and verdict.specific.ci[1] < 0
     want = np.add(HURT, 0.1) - (np.array([0.2, 0.21, 0.22]) - 0.03)
-    assert found["crossover"][0]["by_seed"] == pytest.approx(want.tolist())
-    assert verdict["crossover"]["value"] == pytest.approx(want.mean())
-    assert verdict["crossover"]["p"] == pytest.approx(stats.ttest_1samp(want, 0).pvalue)
+    assert verdict.crossover.value == pytest.approx(want.mean())
+    assert verdict.crossover.p == pytest.approx(stats.ttest_1samp(want, 0).pvalue)
 
 
 def test_seeds_that_agree_by_luck_do_not_narrow_an_interval():
     rows = [cause(seed, "functional", "transfer", -0.3, half=0.196, sd=0.1) for seed in range(4)]
     entry = entry_of(diagnostics.causes(frame_of(rows), "php"), "functional", "transfer")
-    assert entry["ci"] == pytest.approx([-0.3 - 0.098, -0.3 + 0.098], abs=1e-3)  # 1.96 times 0.1 / sqrt(4)
+    assert entry.ci == pytest.approx([-0.3 - 0.098, -0.3 + 0.098], abs=1e-3)  # 1.96 times 0.1 / sqrt(4)
     error = np.hypot(0.1, 0.1 * np.sqrt(1.05)) / 2
-    assert entry["difference"]["ci"] == pytest.approx([-0.25 - 1.96 * error, -0.25 + 1.96 * error], abs=1e-3)
+    assert entry.difference.ci == pytest.approx([-0.25 - 1.96 * error, -0.25 + 1.96 * error], abs=1e-3)
 
 
 def test_one_seed_and_what_was_not_measured():
     assert diagnostics.causes(planted(), "go") is None
     assert diagnostics.causes(planted().iloc[:0], "php") is None
     found = diagnostics.causes(frame_of([cause(0, "functional_shared", "all", -0.2, half=0.049)]), "php")
-    assert set(found["verdict"].values()) == {None} and found["crossover"] == []
-    (entry,) = found["sets"]
-    assert entry["ci"] == pytest.approx([-0.249, -0.151]) and entry["seeds"] == [0]
+    assert found.verdict == diagnostics.CausesVerdict(None, None, None)
+    (entry,) = found.sets
+    assert entry.ci == pytest.approx([-0.249, -0.151])
     error = np.hypot(0.025, 0.01 * np.sqrt(1.05))
-    assert entry["difference"]["p"] == pytest.approx(2 * stats.norm.sf(0.15 / error), rel=1e-3)
+    assert entry.difference.p == pytest.approx(2 * stats.norm.sf(0.15 / error), rel=1e-3)
     # Where nothing changes, neither by the set nor by chance, nothing is said.
     still = frame_of([cause(0, "lape_target", "all", 0.0, 0.0, 0.0, 0.0)])
-    assert diagnostics.causes(still, "php")["sets"][0]["difference"] == {"value": 0.0, "ci": [0.0, 0.0], "p": 1.0}
+    assert diagnostics.causes(still, "php").sets[0].difference == Effect(0.0, (0.0, 0.0), 1.0)
 
 
 @pytest.mark.parametrize("seeds", [1, 3, 5])
@@ -130,7 +125,7 @@ def test_intervals_hold_the_planted_difference(seeds):
             rows.append(dict(seed=seed, value=value, half=1.96 * 0.04, draws=20) | moments)
         group = pd.DataFrame(rows).rename(columns={"sd": "random_sd"})
         group["ci_low"], group["ci_high"] = group["value"] - group["half"], group["value"] + group["half"]
-        low, high = diagnostics._difference(group)["ci"]
+        low, high = diagnostics._difference(group).ci
         held += low <= -0.2 <= high
     assert 0.92 <= held / 500 <= 0.99  # the wider of two errors: a little more than 95 % where they are alike
 
@@ -151,17 +146,15 @@ def test_drift_is_a_table_of_steps_by_layers():
                 if step:
                     rows.append(drift_row(seed, step, "births", layer, 10 * layer + seed))
                     rows.append(drift_row(seed, step, "deaths", layer, layer + step))
-                    rows.append(drift_row(seed, step, "stays", layer, 50))
     rows.append(drift_row(4, 0, "size", 1, 3, run="control"))
     found = diagnostics.drift(frame_of(rows), "php")
-    assert (found["run"], found["definition"], found["seeds"]) == ("continual", "functional", [4, 7])
-    assert found["steps"].tolist() == [0, 8, 16] and found["layers"].tolist() == [1, 2]
-    assert found["size_CxL"].tolist() == [[105.5, 205.5], [113.5, 213.5], [121.5, 221.5]]
-    assert np.isnan(found["births_CxL"][0]).all() and found["births_CxL"][1:].tolist() == [[15.5, 25.5]] * 2
-    assert found["deaths_CxL"][1:].tolist() == [[9, 10], [17, 18]] and (found["stays_CxL"][1:] == 50).all()
-    assert found["by_seed"]["births_SxCxL"][:, 2].tolist() == [[14, 24], [17, 27]]
-    (control,) = found["others"]
-    assert control["run"] == "control" and control["size_CxL"].tolist() == [[3]]
+    assert (found.run, found.definition, found.seeds) == ("continual", "functional", [4, 7])
+    assert found.steps.tolist() == [0, 8, 16] and found.layers.tolist() == [1, 2]
+    assert found.size_CxL.tolist() == [[105.5, 205.5], [113.5, 213.5], [121.5, 221.5]]
+    assert np.isnan(found.births_CxL[0]).all() and found.births_CxL[1:].tolist() == [[15.5, 25.5]] * 2
+    assert found.deaths_CxL[1:].tolist() == [[9, 10], [17, 18]]
+    (control,) = found.others
+    assert control.run == "control" and control.size_CxL.tolist() == [[3]]
     assert diagnostics.drift(frame_of(rows), "go") is None
 
 

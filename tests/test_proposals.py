@@ -1,6 +1,8 @@
+import dataclasses
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,9 @@ from babel_jax.__main__ import main
 from babel_jax.errors import UserError
 from babel_jax.evolution import stages
 from babel_jax.optimum import algorithm1, sources
-from babel_jax.run_names import RunName
+from babel_jax.optimum.algorithm1 import Amounts
+from babel_jax.optimum.schedules import Schedule
+from babel_jax.run_names import RunName, parse
 
 STEPS = np.array([0, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512])
 PEAK = 6
@@ -395,20 +399,20 @@ def test_the_first_share_that_was_measured_calibrates():
     """Knowledge comes before the working language; where it stays the same, nothing is calibrated."""
     rows = continual_runs("php", 0.6)
     (observation,) = proposals.observations(rows.assign(working_language=0.3), {"python": 11e9}).values()
-    after = observation["shares"]["knowledge_share"]
-    observation["shares"]["working_language"] = 0.9 * after
+    after = observation.shares["knowledge_share"]
     spread = np.array([0.0, 0.0, 0.09])[:, None]  # the mean over seeds counts, not one of them
-    found = sources.proposals(observation | {"shares": {"knowledge_share": after + spread}}, *verdicts_of(observation))
-    middle = found["proposals"]["calibrated"]["p_star"]
+    middle = by_all_sources(observation, {"knowledge_share": after + spread}).proposals["calibrated"].p_star
     assert middle == pytest.approx((after + spread)[:, PEAK].mean(), abs=0.02)
-    both = sources.proposals(observation, *verdicts_of(observation))
-    assert both["chosen"]["measured"] == "knowledge_share"
-    observation["shares"]["knowledge_share"] = np.zeros_like(after)
-    assert sources.proposals(observation, *verdicts_of(observation))["chosen"] is None
+    both = by_all_sources(observation, {"knowledge_share": after, "working_language": 0.9 * after})
+    assert both.chosen.measured == "knowledge_share"
+    still = by_all_sources(observation, {"knowledge_share": np.zeros_like(after), "working_language": 0.9 * after})
+    assert still.chosen is None
 
 
-def verdicts_of(observation):
-    return stages.verdict(observation["steps"], observation["solved"]), None, 11e9, 23e9
+def by_all_sources(observation, shares):
+    observation = dataclasses.replace(observation, shares=shares)
+    found = stages.find(observation.steps, observation.solved)
+    return sources.proposals(observation, sources.shares_of(observation), found, None, Amounts(11e9, 23e9))
 
 
 @pytest.mark.slow
@@ -418,7 +422,7 @@ def test_the_tokens_interval_covers_the_truth_at_its_rate():
     for _ in range(500):
         rows = continual_runs("php", PAPER["php"], generator=generator)
         (observation,) = proposals.observations(rows, {"python": 11e9}).values()
-        low, high = proposals.of_observation(observation, 11e9, 23e9)["loss"]["tokens_ci"]
+        low, high = proposals.of_observation(observation, Amounts(11e9, 23e9))["loss"].tokens_ci
         inside += low <= 5e9 <= high
     assert 0.92 <= inside / 500 <= 0.98
 
@@ -426,35 +430,42 @@ def test_the_tokens_interval_covers_the_truth_at_its_rate():
 # --- a study --------------------------------------------------------------------------------------------------------------
 
 
-def proposal(p_star: float, decision=algorithm1.CHANGE) -> dict:
-    return {
-        "p_star": p_star,
-        "p_star_ci": [p_star - 0.01, p_star + 0.01],
-        "best_step": 64,
-        "tokens": algorithm1.pairwise_tokens(p_star, 11.0),
-        "tokens_ci": algorithm1.pairwise_tokens([p_star + 0.01, p_star - 0.01], 11.0),
-        "replicates_R": np.linspace(p_star - 0.01, p_star + 0.01, 100),
-        "decision": decision,
-        "reason": f"php: {decision}.",
-        "slope": -np.inf,
-    }
+def proposal(p_star: float, decision=algorithm1.CHANGE) -> algorithm1.Proposal:
+    return algorithm1.Proposal(
+        source="loss",
+        language="php",
+        p_star=p_star,
+        p_star_ci=(p_star - 0.01, p_star + 0.01),
+        calibrated=None,
+        best_step=64,
+        best_tokens=64_000,
+        tokens=algorithm1.pairwise_tokens(p_star, 11.0),
+        tokens_ci=tuple(algorithm1.pairwise_tokens([p_star + 0.01, p_star - 0.01], 11.0)),
+        pairwise_share=1 - p_star,
+        share_ci=(0.99 - p_star, 1.01 - p_star),
+        slope=-np.inf,
+        out_of_range=False,
+        by_seed=np.array([p_star]),
+        replicates_R=np.linspace(p_star - 0.01, p_star + 0.01, 100),
+        decision=decision,
+        reason=f"php: {decision}.",
+    )
 
 
 @pytest.fixture
 def finished(monkeypatch, tmp_path):
     """A study with one finished mix of 880 tokens, and what it found; change `found` before the verb is called."""
-    found = {
-        "study": {
-            "primary": "python",
-            "new": ["php"],
-            "original": {"python": 11.0, "php": 23.0},
-            "runs": [{"run": "continual", "seed": 3}, {"run": "mix_0.5", "seed": 3}],
-        },
-        "missing": ["run 'continual' is missing."],
-        "languages": {"php": {"proposals": {"loss": proposal(0.6), "knowledge_share": proposal(0.7)}}},
-        "schedules": None,
-    }
-    run_dir = tmp_path / "seed3" / "mix_0.5"
+    found = SimpleNamespace(
+        study=SimpleNamespace(
+            primary="python",
+            original={"python": 11.0, "php": 23.0},
+            runs=[findings.StudyRun(parse("continual"), 3), findings.StudyRun(parse("mix_0.5000"), 3)],
+        ),
+        missing=["run 'continual' is missing."],
+        languages={"php": SimpleNamespace(proposals={"loss": proposal(0.6), "knowledge_share": proposal(0.7)})},
+        schedules=None,
+    )
+    run_dir = tmp_path / "seed3" / "mix_0.5000"
     run_dir.mkdir(parents=True)
     sources = {"php": {"rows": 16, "drawn": 40}, "python": {"rows": 64, "drawn": 40}}
     (run_dir / "DONE").write_text(json.dumps({"step": 10, "tokens": 880, "sources": sources}))
@@ -481,7 +492,7 @@ def test_a_study_becomes_a_mixture_for_as_many_tokens_as_its_mixes(finished, tmp
 
 
 def test_what_a_study_does_not_support_leaves_its_mix_as_it_is(finished, tmp_path, capsys):
-    finished["languages"]["php"]["proposals"]["loss"] |= {"decision": algorithm1.UNDECIDED}
+    finished.languages["php"].proposals["loss"] = proposal(0.6, algorithm1.UNDECIDED)
     out = tmp_path / "m.json"
     assert main(["optimize", f"--study={tmp_path}", f"--out={out}"]) == 0
     assert mixtures.read(out)["stages"][0]["weights"]["php"] == round(23 / 34, 4)
@@ -492,7 +503,9 @@ def test_a_schedule_becomes_a_staged_mixture(finished, tmp_path, capsys):
     stages = [{"tokens": 600, "weights": {"python": 1.0}}, {"tokens": 0, "weights": {"python": 0.05, "php": 0.95}}]
     optimize = ["optimize", f"--study={tmp_path}", "--source=schedule", f"--out={tmp_path / 'm.json'}"]
     assert main(optimize) == 2 and "no schedule" in capsys.readouterr().err
-    finished["schedules"] = {"proposal": {"stages": stages, "reason": "PHP last."}}
+    nothing = (np.nan, np.nan)
+    schedule = Schedule(stages, 0.05, nothing, 280.0, nothing, 266.0, nothing, {}, 0.5, nothing, {}, "PHP last.")
+    finished.schedules = SimpleNamespace(proposal=schedule)
     assert main(optimize) == 0 and "PHP last." in capsys.readouterr().out
     found = mixtures.read(tmp_path / "m.json")
     assert found["stages"] == tuple(stages) and found["sources"]["php"]["tokens"] == round(280 * 0.95)
@@ -503,17 +516,17 @@ def test_a_schedule_becomes_a_staged_mixture(finished, tmp_path, capsys):
 def test_a_study_without_what_is_asked_for_is_one_line(finished, tmp_path, capsys):
     optimize = ["optimize", f"--study={tmp_path}", f"--out={tmp_path / 'm.json'}"]
     assert main([*optimize, "--source=los"]) == 2 and "did you mean 'loss'" in capsys.readouterr().err
-    finished["study"]["runs"] = finished["study"]["runs"][:1]
+    finished.study.runs = finished.study.runs[:1]
     assert main(optimize) == 2 and "trained no mix" in capsys.readouterr().err
     assert main(optimize[:2]) == 0, "printing needs no mix"
     assert (
         main([*optimize[:2], "--budget=0"]) == 2 and "--budget is 0; give a number above 0" in capsys.readouterr().err
     )
-    finished["languages"]["php"]["proposals"] = {}
+    finished.languages["php"].proposals = {}
     capsys.readouterr()
     assert main(optimize) == 2 and "run 'continual' is missing." in capsys.readouterr().err
 
 
 def test_no_study_there(tmp_path):
-    with pytest.raises(UserError, match="no study"):
+    with pytest.raises(UserError, match="is not a study"):
         proposals.main(["--study", str(tmp_path)])

@@ -3,6 +3,7 @@ import pytest
 
 from babel_jax.errors import UserError
 from babel_jax.optimum import rivals
+from babel_jax.run_names import parse
 
 # The paper's corpora, in billions of tokens.
 ORIGINAL = dict(python=11, php=23, csharp=16, go=11, cpp=28)
@@ -80,14 +81,14 @@ def test_costs_are_those_of_one_seed_beside_one_from_scratch_run():
         "multilingual_optimized",
     )
     cost = dict(zip(names, (1, 2, 3, 4, 10, 10, 10, 10, 10), strict=True))
-    runs = [{"run": name, "seed": seed, "flops": cost[name] * 1e12} for name in names for seed in (0, 1)]
-    found = {row["what"]: row for row in rivals.flops(runs)}
-    assert found["Algorithm 1's search"]["flops"] == pytest.approx(6e12) and found["Algorithm 1's search"]["runs"] == 3
-    assert found["swarm"]["flops"] == pytest.approx(20e12) and found["swarm"]["final_runs"] == pytest.approx(2)
-    assert found["one from-scratch run"]["flops"] == pytest.approx(10e12)
-    assert found["controls and new-only models"]["final_runs"] == pytest.approx(0.4)
+    runs = [(parse(name), seed, cost[name] * 1e12) for name in names for seed in (0, 1)]
+    found = {row.what: row for row in rivals.flops(runs)}
+    assert found["Algorithm 1's search"].flops == pytest.approx(6e12) and found["Algorithm 1's search"].runs == 3
+    assert found["swarm"].flops == pytest.approx(20e12) and found["swarm"].final_runs == pytest.approx(2)
+    assert found["one from-scratch run"].flops == pytest.approx(10e12)
+    assert found["controls and new-only models"].final_runs == pytest.approx(0.4)
     assert "schedule search" not in found, "what was not run costs nothing"
-    assert np.isnan(rivals.flops(runs[:1])[0]["final_runs"]), "no from-scratch run to compare with"
+    assert np.isnan(rivals.flops(runs[:1])[0].final_runs), "no from-scratch run to compare with"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_costs_are_those_of_one_seed_beside_one_from_scratch_run():
         (lambda: rivals.temperature(ORIGINAL, 0), "above 0"),
         (lambda: rivals.unimax(ORIGINAL, 0.5), "1 or more"),
         (lambda: rivals.swarm(ORIGINAL, 0), "at least 1"),
-        (lambda: rivals.flops([{"run": "mixed", "seed": 0, "flops": 1}]), "unknown run"),
+        (lambda: rivals.flops([(parse("mixed"), 0, 1.0)]), "unknown run"),
     ],
 )
 def test_what_cannot_be_made_says_why(call, message):

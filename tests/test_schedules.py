@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -12,8 +14,8 @@ PEAK = (80, 0.25)  # of the mean over both languages
 TOTAL = 1_000_000
 
 
-def surface(new, primary, **changes):
-    return schedules.surface(new, primary, replicates=200, **changes)
+def surface(new, primary):
+    return schedules.surface(new, primary, replicates=200)
 
 
 def planted_new(replay, steps=STEPS):
@@ -33,19 +35,14 @@ def solved(truth_C, seed, problems, jitter=0.02, purpose=0):
     return (rng.random(problems) < level_C[:, None]).astype(float)
 
 
-def observation(truth_C, seeds, problems=200, steps=STEPS, replay=0.0, purpose=0):
+def phase(truth_C, seeds, problems=200, steps=STEPS, replay=0.0, purpose=0):
     answers = [solved(truth_C, seed, problems, purpose=purpose) for seed in seeds]
-    return {
-        "seeds": list(seeds),
-        "steps": steps,
-        "tokens": steps * 1000 * (1 - replay),
-        "solved": answers,
-    }
+    return schedules.Phase(list(seeds), steps, steps * 1000 * (1 - replay), answers)
 
 
 def runs(seeds=(0, 1, 2), languages=("php",), new=planted_new, primary=planted_primary, **changes):
     def of(truth, k):
-        return {r: observation(truth(r), seeds, replay=r, purpose=k, **changes) for r in REPLAY}
+        return {r: phase(truth(r), seeds, replay=r, purpose=k, **changes) for r in REPLAY}
 
     return {language: of(new, 1 + k) for k, language in enumerate(languages)}, {
         language: of(primary, 99) for language in languages
@@ -59,34 +56,34 @@ def truth_at(step, replay):
 
 def test_the_planted_schedule_is_found():
     found = surface(*runs())
-    assert found["replay"] == [0.0, 0.1, 0.25] and list(found["tokens"]) == list(STEPS * 1000)
-    assert found["score_RxC"].shape == (3, 8) and found["new_KxRxC"].shape == (1, 3, 8)
-    assert ((found["low_RxC"] <= found["score_RxC"]) & (found["score_RxC"] <= found["high_RxC"])).all()
+    assert found.replay == [0.0, 0.1, 0.25] and list(found.tokens) == list(STEPS * 1000)
+    assert found.score_RxC.shape == (3, 8) and found.new_KxRxC.shape == (1, 3, 8)
+    assert ((found.low_RxC <= found.score_RxC) & (found.score_RxC <= found.high_RxC)).all()
     proposal = schedules.propose(found, "python", TOTAL)
-    assert (proposal["phase_tokens"] / 1000, proposal["replay"]) == PEAK
-    assert proposal["new_tokens"] == 60_000 == proposal["by_language"]["php"]["tokens"]
-    assert proposal["stages"] == [
+    assert (proposal.phase_tokens / 1000, proposal.replay) == PEAK
+    assert proposal.new_tokens == 60_000 == proposal.by_language["php"].tokens
+    assert proposal.stages == [
         {"tokens": TOTAL - 80_000, "weights": {"python": 1.0}},
         {"tokens": 0, "weights": {"python": 0.25, "php": 0.75}},
     ]
-    stages_from_config(proposal["stages"], 11)
-    assert amounts(proposal["stages"], TOTAL) == pytest.approx({"python": TOTAL - 60_000, "php": 60_000})
-    low, high = proposal["predicted_ci"]
+    stages_from_config(proposal.stages, 11)
+    assert amounts(proposal.stages, TOTAL) == pytest.approx({"python": TOTAL - 60_000, "php": 60_000})
+    low, high = proposal.predicted_ci
     assert low <= truth_at(*PEAK) <= high and high - low < 0.3
-    wide = schedules.propose(surface(*runs((0, 1))), "python", TOTAL)["predicted_ci"]
+    wide = schedules.propose(surface(*runs((0, 1))), "python", TOTAL).predicted_ci
     assert 0 <= wide[0] < wide[1] <= 1  # Student t over two seeds knows no bounds
-    assert proposal["reason"] == "the score is highest inside what was measured" and proposal["active"] == {}
+    assert proposal.reason == "the score is highest inside what was measured" and proposal.active == {}
 
 
 def test_the_band_of_one_seed_is_that_of_its_problems():
     new, primary = runs((0,))
     found = surface(new, primary)
-    width_RxC = found["high_RxC"] - found["low_RxC"]
-    accuracy_2xRxC = np.array([found["new_KxRxC"][0], found["primary_KxRxC"][0]])
+    width_RxC = found.high_RxC - found.low_RxC
+    accuracy_2xRxC = np.array([found.new_KxRxC[0], found.primary_KxRxC[0]])
     error_RxC = np.sqrt((accuracy_2xRxC * (1 - accuracy_2xRxC)).sum(0) / 200) / 2
     np.testing.assert_allclose(width_RxC, 2 * 1.96 * error_RxC, rtol=0.3)
     without = [{"php": {r: by["php"][r] for r in (0.1, 0.25)}} for by in (new, primary)]
-    np.testing.assert_allclose(surface(*without)["tokens"], STEPS * 1000)  # of the phase, whatever is replayed
+    np.testing.assert_allclose(surface(*without).tokens, STEPS * 1000)  # of the phase, whatever is replayed
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
@@ -97,7 +94,7 @@ def test_the_tokens_and_the_score_lie_in_their_intervals(seeds):
         given = [10 * draw + seed for seed in seeds]
         proposal = schedules.propose(surface(*runs(given, problems=100)), "python", TOTAL)
         for at, (interval, truth) in enumerate(
-            ((proposal["phase_tokens_ci"], 80_000), (proposal["predicted_ci"], truth_at(*PEAK)))
+            ((proposal.phase_tokens_ci, 80_000), (proposal.predicted_ci, truth_at(*PEAK)))
         ):
             inside[at] += interval[0] <= truth <= interval[1]
     assert inside[0] >= 37 and inside[1] >= (
@@ -112,35 +109,31 @@ def test_the_best_of_equals_is_no_better_than_the_others(seeds):
     for draw in range(30):
         rng = np.random.default_rng(draw)
         new, primary = runs(seeds)
-        for run in [run for by in (new, primary) for run in by["php"].values()]:
-            run["solved"] = [(rng.random((8, 30)) < 0.5).astype(float) for _ in seeds]
+        for by in (new, primary):
+            for r, run in by["php"].items():
+                by["php"][r] = dataclasses.replace(
+                    run, solved=[(rng.random((8, 30)) < 0.5).astype(float) for _ in seeds]
+                )
         found = surface(new, primary)
-        flat.append(schedules.propose(found, "python", TOTAL)["predicted"])
-        highest.append(found["score_RxC"].max())
+        flat.append(schedules.propose(found, "python", TOTAL).predicted)
+        highest.append(found.score_RxC.max())
     assert np.mean(highest) > 0.54 and abs(np.mean(flat) - 0.5) < 0.02
 
 
-def test_what_is_asked_for_decides():
-    new, primary = runs()
-    only_new = schedules.propose(surface(new, primary, primary_weight=0.0), "python", TOTAL)
-    assert only_new["replay"] == 0 and only_new["stages"][1]["weights"] == {"php": 1.0}
-    assert only_new["new_tokens"] == only_new["phase_tokens"] == 80_000
+def test_no_phase_and_the_longest_one_can_be_best():
     nothing = surface(*runs(new=lambda r: np.full(8, 0.3), primary=lambda r: 1 - 0.1 * (STEPS > 0)))
     proposal = schedules.propose(nothing, "python", TOTAL)
-    assert proposal["stages"] == [{"tokens": 0, "weights": {"python": 1.0}}] and proposal["new_tokens"] == 0
-    assert proposal["reason"] == "no phase of a new language scores better than the primary alone"
+    assert proposal.stages == [{"tokens": 0, "weights": {"python": 1.0}}] and proposal.new_tokens == 0
+    assert proposal.reason == "no phase of a new language scores better than the primary alone"
     rising = schedules.propose(surface(*runs(new=lambda r: STEPS / 700)), "python", TOTAL)
-    assert rising["phase_tokens"] == 640_000 and rising["reason"].startswith("php: the score still rises")
+    assert rising.phase_tokens == 640_000 and rising.reason.startswith("php: the score still rises")
 
 
-def test_a_phase_is_held_by_the_run_and_by_what_there_is():
+def test_a_phase_is_held_by_the_run():
     found = surface(*runs())
     short = schedules.propose(found, "python", 50_000)
-    assert short["phase_tokens"] == 40_000 and short["stages"][0]["tokens"] == 10_000
-    assert "a phase of 80,000 tokens scores best and is too long" in short["active"]["php"]
-    scarce = schedules.propose(found, "python", TOTAL, {"php": 31_000})
-    assert scarce["new_tokens"] <= 31_000 and "php" in scarce["active"]
-    assert max(scarce["new_tokens_ci"]) <= 31_000
+    assert short.phase_tokens == 40_000 and short.stages[0]["tokens"] == 10_000
+    assert "a phase of 80,000 tokens scores best and is too long" in short.active["php"]
     with pytest.raises(UserError, match="no phase that was measured fits into 0 tokens"):
         schedules.propose(found, "python", 0)
 
@@ -152,26 +145,26 @@ def test_several_languages_share_the_phase_in_proportion_to_their_own_best():
     new, primary = runs(languages=("php", "go"))
     new["go"] = runs(new=later)[0]["php"]
     found = surface(new, primary)
-    assert found["score_KxRxC"].shape == (2, 3, 8)
-    mean = (found["new_KxRxC"].sum(0) + found["primary_KxRxC"].mean(0)) / 3
+    assert found.score_KxRxC.shape == (2, 3, 8)
+    mean = (found.new_KxRxC.sum(0) + found.primary_KxRxC.mean(0)) / 3
     smooth = mean @ schedules.stages.smoothing_CxC(8).T
-    np.testing.assert_allclose(found["score_RxC"], smooth)  # the mean over all three languages
+    np.testing.assert_allclose(found.score_RxC, smooth)  # the mean over all three languages
     proposal = schedules.propose(found, "python", TOTAL)
-    assert {name: part["tokens"] for name, part in proposal["by_language"].items()} == {"php": 60_000, "go": 240_000}
-    assert proposal["phase_tokens"] == 400_000
-    assert proposal["stages"][1]["weights"] == {"python": 0.25, "php": 0.15, "go": 0.6}
+    assert {name: part.tokens for name, part in proposal.by_language.items()} == {"php": 60_000, "go": 240_000}
+    assert proposal.phase_tokens == 400_000
+    assert proposal.stages[1]["weights"] == {"python": 0.25, "php": 0.15, "go": 0.6}
     # Half of a run is 250,000 tokens: go may not have its 320,000.
     held = schedules.propose(found, "python", 500_000)
-    assert held["by_language"]["go"]["tokens"] == 120_000 and list(held["active"]) == ["go"]
+    assert held.by_language["go"].tokens == 120_000 and list(held.active) == ["go"]
 
 
 def test_three_seeds_are_not_taken_for_many():
     """The band over seeds is Student's: drawing three seeds with replacement would give a third of it."""
     new, primary = runs()
     found = surface(new, primary)
-    value_S = found["score_SxKxRxC"][:, 0, 1, 4]
+    value_S = found.score_SxKxRxC[:, 0, 1, 4]
     low, high = schedules.statistics.student(value_S)[1:]
-    width = found["high_RxC"][1, 4] - found["low_RxC"][1, 4]
+    width = found.high_RxC[1, 4] - found.low_RxC[1, 4]
     assert width == pytest.approx(high - low, rel=0.25)
 
 
@@ -184,8 +177,8 @@ def test_only_what_all_runs_have_is_compared():
     fewer = runs((1, 2))
     new["php"][0.0], primary["php"][0.0] = fewer[0]["php"][0.0], fewer[1]["php"][0.0]
     found = surface(new, primary)
-    assert found["steps"] == STEPS[:6].tolist() and found["seeds"] == [1, 2]
-    np.testing.assert_allclose(found["new_KxRxC"][0, 2], np.mean(new["php"][0.25]["solved"][1:], (0, 2))[:6])
+    assert found.steps == STEPS[:6].tolist() and found.seeds == [1, 2]
+    np.testing.assert_allclose(found.new_KxRxC[0, 2], np.mean(new["php"][0.25].solved[1:], (0, 2))[:6])
 
 
 def test_runs_that_do_not_fit_together_are_errors_of_one_line():

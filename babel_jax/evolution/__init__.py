@@ -1,5 +1,5 @@
 """What the measurements say about the hypothesis: curves, stages, knowledge share."""
 
-from babel_jax.evolution.measured import curves
+from babel_jax.evolution.continual import curves
 
 __all__ = ["curves"]

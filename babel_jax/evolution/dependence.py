@@ -8,6 +8,7 @@ from scipy import stats
 from babel_jax import statistics
 from babel_jax.bridge import Keyed
 from babel_jax.evolution import stages
+from babel_jax.evolution.stages import Stages
 from babel_jax.statistics import Effect
 
 SHARES = ("knowledge_share", "working_language")  # the first that was measured decides
@@ -41,7 +42,7 @@ class Dependence(Keyed):
     share: ShareAtPeak | None
 
 
-def dependence(stages_verdict: dict, shares: dict, counts: dict | None = None) -> dict:
+def dependence(found: Stages, shares: dict[str, list | None], counts: dict[str, list] | None = None) -> Dependence:
     """Whether the language lives off the primary and then loses that: what Algorithm 1 presupposes.
 
     It depends if accuracy has an interior peak (the verdict "transition": paired decline, p < 0.05) *and* the share of
@@ -50,57 +51,40 @@ def dependence(stages_verdict: dict, shares: dict, counts: dict | None = None) -
     upper bound below THRESHOLD. A language that does not surely rise has no peak to ask at, and is not tested.
 
     Args:
-      stages_verdict: `stages.verdict` of continual pre-training.
+      found: the stages of continual pre-training.
       shares: {"knowledge_share", "working_language"}: the share at the peak, a list with one value per seed (NaN:
         undefined there), or None. The working language counts only where the knowledge share was not measured.
       counts: {the same}: observations behind each value. Only where seeds do not differ, as one does not: the interval is
         then Wilson's over all their observations, and without them there is none. Else Student t over seeds.
-    Returns:
-      dict: tested, depends (True, False, or None: undecided, or not tested), reason (a sentence), p of "it depends" (the
-      larger one of the decline's and the share's, as both must hold; 1 where one points the other way), parts {"verdict",
-      "decline" {"value", "ci", "p"}, "share" {"name", "value", "ci", "p", "threshold"} or None}. The share's p is
-      two-sided against THRESHOLD. NaN: not known.
     """
-    if not stages_verdict["rises"]:
-        return {
-            "tested": False,
-            "depends": None,
-            "reason": f"Not tested: {stages.no_peak(stages_verdict)}.",
-            "p": float("nan"),
-            "parts": {"verdict": stages_verdict["verdict"], "decline": stages_verdict["decline"], "share": None},
-        }
-    share = _share(shares, counts or {})
-    declines = {"transition": True, "rises and stays": False}.get(stages_verdict["verdict"])
-    needs = None if share is None else _side(share["ci"])
-    fall = stages_verdict["decline"]
+    if not found.rises:
+        return Dependence(False, None, f"Not tested: {stages.no_peak(found)}.", float("nan"), None)
+    share, fall = _share(shares, counts or {}), found.decline
+    declines = {"transition": True, "rises and stays": False}.get(found.verdict)
+    needs = None if share is None else _side(share.ci)
     depends = False if declines is False or needs is False else True if declines and needs else None
-    p_decline = fall["p"] if fall["value"] > 0 else 1.0
-    p_share = np.nan if share is None else share["p"] if share["value"] > THRESHOLD else 1.0
-    return {
-        "tested": True,
-        "depends": depends,
-        "reason": _reason(depends, declines, needs, fall, share),
-        "p": float(np.max([p_decline, p_share])),
-        "parts": {"verdict": stages_verdict["verdict"], "decline": fall, "share": share},
-    }
+    p_decline = fall.p if fall.value > 0 else 1.0
+    p_share = np.nan if share is None else share.p if share.value > THRESHOLD else 1.0
+    reason = _reason(depends, declines, needs, fall, share)
+    return Dependence(True, depends, reason, float(np.max([p_decline, p_share])), share)
 
 
-def _share(shares: dict, counts: dict) -> dict | None:
+def _share(shares: dict, counts: dict) -> ShareAtPeak | None:
     for name in SHARES:
         if shares.get(name) is None or np.isnan(np.asarray(shares[name], float)).all():
             continue
         value_S = np.asarray(shares[name], float)
         known = ~np.isnan(value_S)
-        value_S, seeds = value_S[known], int(known.sum())
+        value_S = value_S[known]
         value, low, high, p = value_S.mean(), np.nan, np.nan, np.nan
         if np.ptp(value_S) > 0:
             _, low, high = statistics.student(value_S)
-            p = 2 * stats.t.sf(abs(value - THRESHOLD) / (value_S.std(ddof=1) / np.sqrt(seeds)), seeds - 1)
+            p = stats.ttest_1samp(value_S, THRESHOLD).pvalue
         elif n := float(np.asarray(counts[name], float)[known].sum()) if name in counts else 0.0:
             low, high = statistics.wilson(value, n)
             p = 2 * stats.norm.sf(abs(value - THRESHOLD) / np.sqrt(THRESHOLD * (1 - THRESHOLD) / n))
-        ci = [float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))]
-        return {"name": name, "value": float(value), "ci": ci, "p": float(p), "threshold": THRESHOLD}
+        ci = float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
+        return ShareAtPeak(float(value), ci, float(p), name)
     return None
 
 
@@ -109,13 +93,13 @@ def _side(ci) -> bool | None:
     return True if ci[0] > THRESHOLD else False if ci[1] < THRESHOLD else None
 
 
-def _reason(depends, declines, needs, fall: dict, share: dict | None) -> str:
+def _reason(depends, declines, needs, fall: Effect, share: ShareAtPeak | None) -> str:
     change = _change(fall)
     if share is None:
         part = "how much of it needs the primary was not measured"
     else:
-        bounds = ", ".join(f"{100 * bound:.0f}" for bound in share["ci"])
-        part = f"a {share['name'].replace('_', ' ')} of {100 * share['value']:.0f} % [{bounds}] at the peak"
+        bounds = ", ".join(f"{100 * bound:.0f}" for bound in share.ci)
+        part = f"a {share.name.replace('_', ' ')} of {100 * share.value:.0f} % [{bounds}] at the peak"
     if depends:
         return f"It lives off the primary and loses that: {change}, and {part}."
     if depends is False:
@@ -130,10 +114,10 @@ def _reason(depends, declines, needs, fall: dict, share: dict | None) -> str:
     return f"Undecided: {change}, and {part}."
 
 
-def _change(fall: dict) -> str:
+def _change(fall: Effect) -> str:
     """The decline in words; below 0 it is a rise from the best checkpoint before the last quarter, which is no peak."""
-    declines = fall["value"] >= 0
-    value, *ci = (100 * number if declines else -100 * number for number in (fall["value"], *fall["ci"]))
+    declines = fall.value >= 0
+    value, *ci = (100 * number if declines else -100 * number for number in (fall.value, *fall.ci))
     interval = ", ".join(f"{bound:.0f}" for bound in sorted(ci))
     return (
         f"a decline of {value:.0f} points [{interval}] from the peak"

@@ -13,10 +13,10 @@ from scipy import stats
 from babel_jax import files, statistics
 from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError
-from babel_jax.evolution import measured
+from babel_jax.evolution.rows import select
 from babel_jax.statistics import Effect, Estimate
 
-KINDS = ("births", "deaths", "stays", "size")
+KINDS = ("births", "deaths", "size")
 _EACH_LAYER = [[[float]]]  # at each checkpoint
 GRID = {  # what `measuring.diagnostics.lens_grid` writes
     "primary?": str,
@@ -27,16 +27,8 @@ GRID = {  # what `measuring.diagnostics.lens_grid` writes
     "slots": [{"top": [[[int]]], "top_probability": _EACH_LAYER, "probability": _EACH_LAYER, "tokens?": [int]}],
     "names?": {str: str},
 }
+DIFFERENCE = "transfer - shared"  # a subset of problems: the change where the primary is needed minus that elsewhere
 MAIN = ("functional", "mean", "peak")  # the set, ablation and checkpoint that a verdict is about
-
-
-@dataclasses.dataclass(frozen=True)
-class BySeed(Keyed):
-    """Of each seed the change by an ablation, that by random sets, and the rank among them as a p-value."""
-
-    value: list[float]
-    random_mean: list[float]
-    p: list[float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,43 +36,22 @@ class Ablation(Estimate):
     """The change of what is solved when a set of neurons is ablated, beside random sets of as many in the same layers.
 
     Attributes:
-      neurons: `functional`, `functional_shared` or `lape_target`; size: how many, mean over seeds.
+      neurons: `functional`, `functional_shared` or `lape_target`.
       kind: mean or zero; checkpoint: peak or last.
       metric: "pass" (problems solved), "accuracy" (identifiers right) or "margin" (in nats).
-      subset: all, shared, transfer, or "transfer - shared": the change of the one minus that of the other.
-      before, after: NaN for a difference of subsets.
+      subset: all, shared, transfer, or DIFFERENCE.
       random_mean, random_ci: where the random sets' mean over these seeds lies.
       difference: from the random sets, paired within the seed.
-      n: observations of a seed.
     """
 
     neurons: str
-    size: float
     kind: str
     checkpoint: str
     metric: str
     subset: str
-    before: float
-    after: float
     random_mean: float
     random_ci: tuple[float, float]
     difference: Effect
-    n: int
-    seeds: list[int]
-    by_seed: BySeed
-
-
-@dataclasses.dataclass(frozen=True)
-class Crossover(Effect):
-    """ "transfer - shared" of the functional neurons minus that of those of shared problems, beyond their random sets.
-
-    Below 0 where either set serves its own kind of problem more.
-    """
-
-    checkpoint: str
-    kind: str
-    metric: str
-    by_seed: list[float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +61,8 @@ class CausesVerdict(Keyed):
     Attributes:
       matters: on problems that need the primary.
       specific: on these more than on the others.
-      crossover: against the neurons of shared problems.
+      crossover: that minus the same of the neurons of shared problems; below 0 where either set serves its own kind of
+        problem more.
     """
 
     matters: Effect | None
@@ -103,7 +75,6 @@ class Causes(Keyed):
     """What became of the new language's problems when neurons were ablated."""
 
     sets: list[Ablation]
-    crossover: list[Crossover]
     verdict: CausesVerdict
 
 
@@ -113,7 +84,7 @@ class Drift(Keyed):
 
     Attributes:
       run, definition: whose neurons, and which.
-      births_CxL, deaths_CxL, stays_CxL: since the checkpoint before, NaN at the first; size_CxL: means over seeds.
+      births_CxL, deaths_CxL: since the checkpoint before, NaN at the first; size_CxL: means over seeds.
       others: the same for the other definition and for the control.
     """
 
@@ -124,31 +95,17 @@ class Drift(Keyed):
     layers: np.ndarray
     births_CxL: np.ndarray
     deaths_CxL: np.ndarray
-    stays_CxL: np.ndarray
     size_CxL: np.ndarray
     others: list["Drift"] = dataclasses.field(default_factory=list)
 
 
-def causes(frame: pd.DataFrame, language: str, run: str = "continual") -> dict | None:
+def causes(frame: pd.DataFrame, language: str) -> Causes | None:
     """What became of the new language's problems when neurons were ablated, against random sets; None: not measured.
 
     `frame`: rows of a study's view on `language`. Random sets have as many neurons in every layer. A *difference* is the
     set's change minus the mean change of its random sets, paired within the seed.
-
-    Returns a dict:
-      sets: [{neurons (`functional`, `functional_shared`, `lape_target`), size (mean over seeds), kind (mean, zero),
-        checkpoint (peak, last), metric (pass, accuracy, margin), subset (all, shared, transfer, "transfer - shared"),
-        value and ci: change by the ablation; before, after; random_mean, random_ci: where the random sets' mean over
-        these seeds lies; difference {value, ci, p}; n (observations of a seed), seeds, by_seed {value, random_mean, p: by
-        rank among the random sets}}]. "pass" is the share of problems solved, "accuracy" that of identifiers right,
-        "margin" that of the right identifier before the next token in nats; "transfer - shared" is the change where the
-        primary's knowledge is needed minus that where it is not.
-      crossover: [{checkpoint, kind, metric, value, ci, p, by_seed}]: "transfer - shared" of `functional` minus that of
-        `functional_shared`, each beyond its random sets: below 0 where either set serves its own kind of problem more.
-      verdict: {matters, specific, crossover}, each {value, ci, p} or None: for `MAIN` and "pass", the differences on
-        transfer problems and on "transfer - shared", and the crossover. Negative numbers say that ablation hurts (more).
     """
-    rows = measured.select(frame, probe="intervention", run=run, language=language)
+    rows = select(frame, probe="intervention", run="continual", language=language)
     if rows.empty:
         return None
     options = pd.DataFrame([json.loads(text) for text in rows["options"]], index=rows.index)
@@ -156,69 +113,46 @@ def causes(frame: pd.DataFrame, language: str, run: str = "continual") -> dict |
     metric = rows["metric"].str.rpartition("_")[0]
     keys = [rows["set"], rows["kind"], rows["checkpoint"], metric, rows["subset"]]
     found = {key: group.sort_values("seed") for key, group in rows.groupby(keys, sort=False)}
-    crossover = [
-        {"checkpoint": checkpoint, "kind": kind, "metric": name}
-        | _crossover(group, found["functional_shared", kind, checkpoint, name, subset])
-        for (neurons, kind, checkpoint, name, subset), group in found.items()
-        if neurons == "functional"
-        and subset == "transfer - shared"
-        and ("functional_shared", kind, checkpoint, name, subset) in found
-    ]
-    neurons, kind, checkpoint = MAIN
-    of_main = [_difference(found.get((*MAIN, "pass", subset))) for subset in ("transfer", "transfer - shared")]
-    crossed = [
-        one for one in crossover if (one["kind"], one["checkpoint"], one["metric"]) == (kind, checkpoint, "pass")
-    ]
-    return {
-        "sets": [_entry(key, group) for key, group in found.items()],
-        "crossover": crossover,
-        "verdict": {
-            "matters": of_main[0],
-            "specific": of_main[1],
-            "crossover": {name: crossed[0][name] for name in ("value", "ci", "p")} if crossed else None,
-        },
-    }
+    sets = {key: _ablation(key, group) for key, group in found.items()}
+    matters, specific = (sets.get((*MAIN, "pass", subset)) for subset in ("transfer", DIFFERENCE))
+    own, other = (
+        found.get((neurons, *MAIN[1:], "pass", DIFFERENCE)) for neurons in ("functional", "functional_shared")
+    )
+    verdict = CausesVerdict(
+        matters=matters and matters.difference,
+        specific=specific and specific.difference,
+        crossover=None if own is None or other is None else _crossover(own, other),
+    )
+    return Causes(list(sets.values()), verdict)
 
 
-def _entry(key: tuple, group: pd.DataFrame) -> dict:
-    """One element of `sets` from its rows, one a seed."""
+def _ablation(key: tuple, group: pd.DataFrame) -> Ablation:
+    """One set from its rows, one a seed."""
     neurons, kind, checkpoint, metric, subset = key
-    value_S, error_S = group["value"].to_numpy(float), _errors(group)
-    random_S, spread_S = group["random_mean"].to_numpy(float), group["random_sd"].to_numpy(float)
+    value_S, random_S = (group[name].to_numpy(float) for name in ("value", "random_mean"))
+    spread_S = group["random_sd"].to_numpy(float)
     spread = float(np.linalg.norm(spread_S) / len(spread_S))  # of a random set's mean over these seeds
-    z = stats.norm.ppf(statistics.TAILS[1])
-    defined = subset != "transfer - shared"  # a difference of changes has no level before it
-    return {
-        "neurons": neurons,
-        "size": float(group["size"].mean()),
-        "kind": kind,
-        "checkpoint": checkpoint,
-        "metric": metric,
-        "subset": subset,
-        **_over_seeds(value_S, error_S, ("value", "ci")),
-        "before": float(group["before"].mean()) if defined else float("nan"),
-        "after": float(group["after"].mean()) if defined else float("nan"),
-        "random_mean": float(random_S.mean()),
-        "random_ci": [float(random_S.mean() - z * spread), float(random_S.mean() + z * spread)],
-        "difference": _difference(group),
-        "n": int(group["n"].max()),
-        "seeds": group["seed"].tolist(),
-        "by_seed": {
-            "value": value_S.tolist(),
-            "random_mean": random_S.tolist(),
-            "p": group["p"].astype(float).tolist(),
-        },
-    }
+    change = _over_seeds(value_S, _errors(group))
+    return Ablation(
+        change.value,
+        change.ci,
+        neurons=neurons,
+        kind=kind,
+        checkpoint=checkpoint,
+        metric=metric,
+        subset=subset,
+        random_mean=float(random_S.mean()),
+        random_ci=tuple(float(random_S.mean() + side * statistics.NORMAL * spread) for side in (-1, 1)),
+        difference=_difference(group),
+    )
 
 
-def _difference(group: pd.DataFrame | None) -> dict | None:
-    """A set's change beyond that of its random sets: {"value", "ci", "p"}."""
-    if group is None:
-        return None
+def _difference(group: pd.DataFrame) -> Effect:
+    """A set's change beyond that of its random sets."""
     return _over_seeds((group["value"] - group["random_mean"]).to_numpy(float), _difference_errors(group))
 
 
-def _crossover(own: pd.DataFrame, other: pd.DataFrame) -> dict:
+def _crossover(own: pd.DataFrame, other: pd.DataFrame) -> Effect:
     """How much more `own` changes transfer than shared problems than `other` does; both beyond their random sets."""
     own, other = (group.set_index("seed") for group in (own, other))
     seeds = own.index.intersection(other.index)
@@ -227,12 +161,12 @@ def _crossover(own: pd.DataFrame, other: pd.DataFrame) -> dict:
     for group, sign in ((own, 1), (other, -1)):
         value_S = value_S + sign * (group["value"] - group["random_mean"]).to_numpy(float)
         variance_S = variance_S + _difference_errors(group) ** 2
-    return _over_seeds(value_S, np.sqrt(variance_S)) | {"by_seed": value_S.tolist()}
+    return _over_seeds(value_S, np.sqrt(variance_S))
 
 
 def _errors(group: pd.DataFrame) -> np.ndarray:
     """Each seed's standard error over problems, from the interval of its row."""
-    return (group["ci_high"] - group["ci_low"]).to_numpy(float) / 2 / stats.norm.ppf(statistics.TAILS[1])
+    return statistics.error_of(group["ci_low"].to_numpy(float), group["ci_high"].to_numpy(float))
 
 
 def _difference_errors(group: pd.DataFrame) -> np.ndarray:
@@ -241,7 +175,7 @@ def _difference_errors(group: pd.DataFrame) -> np.ndarray:
     return np.hypot(_errors(group), spread_S)
 
 
-def _over_seeds(value_S, error_S, names=("value", "ci", "p")) -> dict:
+def _over_seeds(value_S, error_S) -> Effect:
     """The mean over seeds with its interval and two-sided p against 0.
 
     Student t over the seeds, but never narrower than their own errors over problems and random sets allow: few seeds agree
@@ -253,22 +187,14 @@ def _over_seeds(value_S, error_S, names=("value", "ci", "p")) -> dict:
         errors.append((float(np.std(value_S, ddof=1)) / np.sqrt(seeds), seeds - 1))
     half = max(stats.t.ppf(statistics.TAILS[1], freedom) * error for error, freedom in errors)
     p = [2 * stats.t.sf(abs(mean) / error, freedom) for error, freedom in errors if error > 0]
-    found = {
-        "value": mean,
-        "ci": [float(mean - half), float(mean + half)],
-        "p": float(max(p, default=float(mean == 0))),
-    }
-    return {name: found[name] for name in names}
+    return Effect(mean, (float(mean - half), float(mean + half)), float(max(p, default=float(mean == 0))))
 
 
-def drift(frame: pd.DataFrame, language: str) -> dict | None:
+def drift(frame: pd.DataFrame, language: str) -> Drift | None:
     """How transferring neurons come and go along the checkpoints; None: not measured.
 
-    Returns:
-      That of the `functional` neurons of the continual run, or of `lape_target` where these have no meaning: run,
-      definition, seeds, steps [C], layers [L]; births_CxL, deaths_CxL, stays_CxL (since the checkpoint before; NaN at the
-      first), size_CxL: means over seeds; by_seed: the same as births_SxCxL and so on. `others`: the same for the other
-      definition and for the control.
+    That of the `functional` neurons of the continual run, or of `lape_target` where these have no meaning; `others` are
+    the same for the other definition and for the control.
     """
     found = [
         one
@@ -276,16 +202,16 @@ def drift(frame: pd.DataFrame, language: str) -> dict | None:
         for definition in ("functional", "lape_target")
         if (one := _drift_of(frame, language, run, definition)) is not None
     ]
-    return found[0] | {"others": found[1:]} if found else None
+    return dataclasses.replace(found[0], others=found[1:]) if found else None
 
 
-def _drift_of(frame, language: str, run: str, definition: str) -> dict | None:
-    rows = measured.select(frame, {"set": f"{definition}:{language}"}, probe="drift", run=run, language=language)
+def _drift_of(frame, language: str, run: str, definition: str) -> Drift | None:
+    rows = select(frame, {"set": f"{definition}:{language}"}, probe="drift", run=run, language=language)
     rows = rows[rows["layer"] > 0]
     if rows.empty:
         return None
     seeds, steps, layers = (np.unique(rows[name]) for name in ("seed", "step", "layer"))
-    by_seed = {}
+    means = {}
     for kind in KINDS:
         here = rows[rows["metric"] == kind]
         value_SxCxL = np.full((len(seeds), len(steps), len(layers)), np.nan)
@@ -293,10 +219,8 @@ def _drift_of(frame, language: str, run: str, definition: str) -> dict | None:
             np.searchsorted(all_, here[name]) for all_, name in ((seeds, "seed"), (steps, "step"), (layers, "layer"))
         ]
         value_SxCxL[tuple(place)] = here["value"]
-        by_seed[f"{kind}_SxCxL"] = value_SxCxL
-    means = {name.replace("SxCxL", "CxL"): value_SxCxL.mean(axis=0) for name, value_SxCxL in by_seed.items()}
-    about = {"run": run, "definition": definition, "seeds": seeds.tolist(), "steps": steps, "layers": layers}
-    return about | means | {"by_seed": by_seed}
+        means[f"{kind}_CxL"] = value_SxCxL.mean(axis=0)
+    return Drift(run, definition, seeds.tolist(), steps, layers, **means)
 
 
 def read_lens_grid(file) -> dict:

@@ -12,7 +12,10 @@ The rule:
      smoothing, which would blunt a sharp peak (statistics.cross_fitted, two_level).
   3. Whether there is anything to find: accuracy `rises` where the runs at hand rise surely, by at least MINIMUM_CHANGE over
      all their problems. Without that the best checkpoint is picked by noise, or is the first one, and nothing is read there.
-  4. The transition ends at the first checkpoint after the peak from which on the smoothed curve stays within
+  4. In words: "transition" (rule 2); "rises and stays" (the rise counts, and the decline's upper bound lies below
+     MINIMUM_CHANGE, and it does not surely rise by as much at the end); "no rise" (the rise's upper bound lies below it);
+     "undecided" (anything else, and fewer than three checkpoints).
+  5. The transition ends at the first checkpoint after the peak from which on the smoothed curve stays within
      BAND + BAND_SHARE x decline of the end level. Where it never does, stabilisation is None.
 """
 
@@ -32,8 +35,9 @@ CHANCE = 0.0  # of a problem that is solved without having learned anything: no 
 
 @dataclasses.dataclass(frozen=True)
 class Peak(Estimate):
-    """The best checkpoint: its accuracy, its step with the interval of it, and how often each checkpoint is the best [C]."""
+    """The best checkpoint: its accuracy, index and step, and how often each checkpoint is the best in replicates [C]."""
 
+    index: int
     step: int
     step_ci: tuple[float, float]
     step_probability: np.ndarray
@@ -61,10 +65,10 @@ class Stages(Keyed):
     """What the data say about the stages of one run: a transition, none, or that they do not decide.
 
     Attributes:
-      verdict: "transition", "rises and stays", "no rise" or "undecided".
+      verdict: "transition", "rises and stays", "no rise" or "undecided" (rule 4).
       peak: the best checkpoint.
       plateau: the end level.
-      decline, rise: from the peak to the end level (see `stages`), and from the first checkpoint to the peak.
+      decline, rise: from the peak to the end level (see `find`), and from the first checkpoint to the peak.
       start: the mean accuracy at the first checkpoint.
       rises, learned: whether these runs rise surely, and have learned anything at their best checkpoint.
       ends_at_peak, peak_in_end: whether the best checkpoint is the last one, and whether it lies in the last quarter.
@@ -130,43 +134,79 @@ def pooled_curve_C(solved) -> np.ndarray:
     return smoothing_CxC(len(accuracy_C)) @ accuracy_C
 
 
-def decline(steps, solved) -> dict:
-    """Peak, end level, the rise and the decline between them, whether or not they count as a transition.
+def peak(solved) -> int:
+    """Index of the best checkpoint. `solved`: one [C, Q] array per seed."""
+    return int(pooled_curve_C(solved).argmax())
+
+
+def find(steps, solved) -> Stages | None:
+    """The stages of one run by the rule above; None for one seed with one problem, which is no curve.
+
+    Intervals and two-sided p-values of levels and changes are those of `statistics.two_level` and `_best_above`. What is
+    read off the curve by a search (the peak's step, where it settles) comes from `statistics.replicated_curves`. Both
+    speak about other seeds where there are two or more, and about other problems for this one model where there is one.
+
+    Where the peak lies before the last quarter, the decline is its value minus the end level; where it does not, no
+    decline is from the peak, and this one is from the best checkpoint before that quarter.
 
     Args:
       steps: [C] optimiser steps of the checkpoints, rising.
       solved: [S, C, Q] of 0/1, or a list with one [C, Q] per seed (Q may differ).
-    Returns:
-      dict: peak_index, peak_step (of the pooled curve), peak and plateau {"value", "ci"} (accuracies), end_level (the
-      plateau's value), value, ci and p of the decline, rise {"value", "ci", "p"}, rises, seen. Intervals and two-sided
-      p-values as in `statistics.two_level` (with two seeds or more they speak about other seeds) and `_best_above`.
-      Where the peak lies before the last quarter, the decline is its value minus the end level; where it does not, no
-      decline is from the peak, and this one is from the best checkpoint before that quarter.
     """
     solved = [np.asarray(solved_CxQ, float) for solved_CxQ in solved]
-    end, smoothing = end_C(len(steps)), smoothing_CxC(len(steps))
-    before = max(int(np.count_nonzero(end == 0)), 1)
-    peak = int(pooled_curve_C(solved).argmax())
-    height, _ = _best_above(np.zeros(len(steps)), solved, smoothing[:before] if end[peak] == 0 else smoothing)
-    rise, least_rise = _best_above(np.eye(len(steps))[0], solved, smoothing)
-    fall, _ = _best_above(end, solved, smoothing[:before])
+    if len(solved) == 1 and solved[0].shape[1] < 2:
+        return None
+    steps, best = np.asarray(steps), peak(solved)
+    curve_RxC = statistics.replicated_curves(solved)
+    smooth_RxC = curve_RxC @ smoothing_CxC(len(steps)).T
+    best_R = smooth_RxC.argmax(1)
+    in_end = bool(end_C(len(steps))[best] > 0)
+    height, plateau, decline, rise, least_rise = _levels_and_changes(solved, in_end)
+    counts = all(change.value >= MINIMUM_CHANGE and change.ci[0] > 0 for change in (decline, rise))
+    verdict = _verdict(decline, rise, counts and not in_end, len(steps))
+    bounds = settles = None
+    if verdict == "transition":
+        settled = int(_settled(pooled_curve_C(solved), best, plateau.value, decline.value))
+        bounds = _bounds(steps, best, settled)
+        settles = _settles(steps, settled, curve_RxC, smooth_RxC, best_R)
+    return Stages(
+        verdict=verdict,
+        peak=Peak(
+            *height,
+            index=best,
+            step=int(steps[best]),
+            step_ci=statistics.interval_R(steps[best_R]),
+            step_probability=np.bincount(best_R, minlength=len(steps)) / len(best_R),
+        ),
+        plateau=plateau,
+        decline=decline,
+        rise=rise,
+        start=float(statistics.accuracies(solved)[:, 0].mean()),
+        rises=bool(rise.value >= MINIMUM_CHANGE and least_rise > 0) or counts,
+        learned=learned([solved_CxQ[best] for solved_CxQ in solved]),
+        ends_at_peak=best == len(steps) - 1,
+        peak_in_end=in_end,
+        settles=settles,
+        stages=bounds,
+        curve=_smoothed(solved),
+        best_R=best_R,
+    )
+
+
+def _levels_and_changes(solved, peak_in_end: bool) -> tuple[tuple, Estimate, Effect, Effect, float]:
+    """(the peak's value and interval, end level, decline, rise, lower bound of the rise for these runs alone)."""
+    checkpoints = len(solved[0])
+    end, smoothing = end_C(checkpoints), smoothing_CxC(checkpoints)
+    before = smoothing[: max(int(np.count_nonzero(end == 0)), 1)]
+    height, _ = _best_above(np.zeros(checkpoints), solved, smoothing if peak_in_end else before)
+    rise, least_rise = _best_above(np.eye(checkpoints)[0], solved, smoothing)
+    decline, _ = _best_above(end, solved, before)
     value, low, high, _ = statistics.two_level([end @ solved_CxQ for solved_CxQ in solved], 0)
-    seen = all(change["value"] >= MINIMUM_CHANGE and change["ci"][0] > 0 for change in (fall, rise))
-    return {
-        "peak_index": peak,
-        "peak_step": int(steps[peak]),
-        "peak": {"value": height["value"], "ci": height["ci"]},
-        "plateau": {"value": value, "ci": [low, high]},
-        "end_level": value,
-        **fall,
-        "rise": rise,
-        "rises": bool(rise["value"] >= MINIMUM_CHANGE and least_rise > 0) or bool(seen),
-        "seen": bool(seen and end[peak] == 0),
-    }
+    return (height.value, height.ci), Estimate(value, (low, high)), decline, rise, least_rise
 
 
-def _best_above(baseline_C, solved, candidate_MxC) -> tuple[dict, float]:
-    """How far the best checkpoint stands above a baseline: {"value", "ci", "p"}, and the lower bound for these runs alone.
+def _best_above(baseline_C, solved, candidate_MxC) -> tuple[Effect, float]:
+    """How far the best checkpoint stands above a baseline, and the lower bound of that for these runs alone.
 
     Value, lower bound and p are of the checkpoint chosen on other data, which is too low if anything. The upper bound is
     of the checkpoint chosen on the same data, which is too high if anything: "there is no decline" rests on it. The
@@ -180,121 +220,56 @@ def _best_above(baseline_C, solved, candidate_MxC) -> tuple[dict, float]:
     best = (candidate_MxC @ statistics.accuracies(solved).mean(0)).argmax()
     high = statistics.two_level([lead_CxQ[best] for lead_CxQ in lead], least)[2]
     low_here = statistics.two_level([np.concatenate(fair)], least)[1]
-    return {"value": value, "ci": [low, max(value, high)], "p": p}, low_here
+    return Effect(value, (low, max(value, high)), p), low_here
 
 
-def verdict(steps, solved) -> dict | None:
-    """What the data say about the stages of one run: a transition, none, or that they do not decide.
-
-    Levels and changes are those of `decline`. What is read off the curve by a search (the peak's step, where it
-    settles) comes from `statistics.replicated_curves`. Both speak about other seeds where there are two or more, and
-    about other problems for this one model where there is one.
-
-    Args: as in `decline`.
-    Returns:
-      None for one seed with one problem, else a dict:
-      verdict: "transition" (the rule above); "rises and stays" (the rise counts, and the decline's upper bound lies
-        below MINIMUM_CHANGE, and it does not surely rise by as much at the end); "no rise" (the rise's upper bound lies
-        below it); "undecided" (anything else, and fewer than three checkpoints).
-      peak: {"step", "step_ci", "step_probability" [C] of being the best checkpoint, "value", "ci"}.
-      plateau {"value", "ci"}; decline, rise {"value", "ci", "p"}.
-      start: the mean accuracy at the first checkpoint.
-      rises, learned: whether these runs rise surely, and have learned anything at their best checkpoint (`learned`).
-      ends_at_peak, peak_in_end: whether the best checkpoint is the last one, and whether it lies in the last quarter.
-      settles: {"step", "step_ci" (upper bound NaN: not settled by the last step)}; None without a transition, or where
-        it has not settled.
-      stages: as `find_stages` gives them.
-      curve: {"mean_C", "low_C", "high_C"}, the smoothed pooled curve with its pointwise interval.
-      replicates: {"best_R"}, the index of the best checkpoint in each replicate.
-    """
-    solved = [np.asarray(solved_CxQ, float) for solved_CxQ in solved]
-    if len(solved) == 1 and solved[0].shape[1] < 2:
-        return None
-    steps, smoothing = np.asarray(steps), smoothing_CxC(len(steps))
-    found = decline(steps, solved)
-    curve_RxC = statistics.replicated_curves(solved)
-    smooth_RxC = curve_RxC @ smoothing.T
-    best_R = smooth_RxC.argmax(1)
-    found_stages, settles = bounds(steps, solved, found), None
-    if found_stages and found_stages["stabilisation"]:
-        plateau_R = curve_RxC @ end_C(len(steps))
-        fall_R = curve_RxC[np.arange(len(best_R)), best_R] - plateau_R
-        settled_R = _settled(smooth_RxC, best_R, plateau_R, fall_R)
-        low, high = statistics.interval_R(np.append(steps[:-1], np.inf)[np.minimum(settled_R, len(steps) - 1)])
-        known = [bound if np.isfinite(bound) else np.nan for bound in (low, high)]
-        settles = {"step": found_stages["stabilisation"][0], "step_ci": known}
-    smooth = [smoothing @ solved_CxQ for solved_CxQ in solved]
-    band_Cx3 = np.array([statistics.two_level([s_CxQ[c] for s_CxQ in smooth], 0)[:3] for c in range(len(steps))])
-    return {
-        "verdict": _verdict(found, len(steps)),
-        "peak": {
-            "step": found["peak_step"],
-            "step_ci": statistics.interval_R(steps[best_R]),
-            "step_probability": np.bincount(best_R, minlength=len(steps)) / len(best_R),
-            **found["peak"],
-        },
-        "plateau": found["plateau"],
-        "decline": {key: found[key] for key in ("value", "ci", "p")},
-        "rise": found["rise"],
-        "start": float(statistics.accuracies(solved)[:, 0].mean()),
-        "rises": found["rises"],
-        "learned": learned([solved_CxQ[found["peak_index"]] for solved_CxQ in solved]),
-        "ends_at_peak": found["peak_index"] == len(steps) - 1,
-        "peak_in_end": bool(end_C(len(steps))[found["peak_index"]] > 0),
-        "settles": settles,
-        "stages": found_stages,
-        "curve": dict(zip(("mean_C", "low_C", "high_C"), band_Cx3.T, strict=True)),
-        "replicates": {"best_R": best_R},
-    }
+def _smoothed(solved) -> SmoothedCurve:
+    smooth = [smoothing_CxC(len(solved_CxQ)) @ solved_CxQ for solved_CxQ in solved]
+    by_checkpoint = zip(*smooth, strict=True)
+    return SmoothedCurve(*np.array([statistics.two_level(answers, 0)[:3] for answers in by_checkpoint]).T)
 
 
-def _verdict(found: dict, checkpoints: int) -> str:
+def _verdict(decline: Effect, rise: Effect, seen: bool, checkpoints: int) -> str:
+    """`seen`: whether the rise and the decline count, and the peak lies before the last quarter."""
     if checkpoints < 3:
         return "undecided"
-    if found["seen"]:
+    if seen:
         return "transition"
-    rise = found["rise"]
-    if rise["ci"][1] < MINIMUM_CHANGE:
+    if rise.ci[1] < MINIMUM_CHANGE:
         return "no rise"
-    still_rises = found["value"] <= -MINIMUM_CHANGE and found["ci"][1] < 0
-    stays = (
-        rise["value"] >= MINIMUM_CHANGE and rise["ci"][0] > 0 and found["ci"][1] < MINIMUM_CHANGE and not still_rises
-    )
+    still_rises = decline.value <= -MINIMUM_CHANGE and decline.ci[1] < 0
+    stays = rise.value >= MINIMUM_CHANGE and rise.ci[0] > 0 and decline.ci[1] < MINIMUM_CHANGE and not still_rises
     return "rises and stays" if stays else "undecided"
 
 
-def no_peak(found: dict) -> str:
-    """Why a `verdict` that does not rise has no best checkpoint to read anything at: a clause for a sentence."""
+def no_peak(found: Stages) -> str:
+    """Why stages that do not rise have no best checkpoint to read anything at: a clause for a sentence."""
     return (
-        f"accuracy does not surely rise by {100 * MINIMUM_CHANGE:.0f} points (it starts at {100 * found['start']:.0f} % and "
-        f"reaches {100 * found['peak']['value']:.0f} % at best), so no checkpoint can be called the best"
+        f"accuracy does not surely rise by {100 * MINIMUM_CHANGE:.0f} points (it starts at {100 * found.start:.0f} % and "
+        f"reaches {100 * found.peak.value:.0f} % at best), so no checkpoint can be called the best"
     )
 
 
-def find_stages(steps, solved) -> dict | None:
-    """The stages as intervals of steps by the rule above, or None where no transition is seen.
-
-    Args: as in `decline`.
-    Returns:
-      {"translation": [first, peak], "transition": [peak, settled], "stabilisation": [settled, last]}; the last is None
-      (and the transition reaches to the last step) where the curve has not settled.
-    """
-    return bounds(steps, solved, decline(steps, solved))
-
-
-def bounds(steps, solved, found: dict) -> dict | None:
-    """`find_stages` where `decline(steps, solved)` is known already."""
-    if not found["seen"]:
-        return None
-    settled = int(_settled(pooled_curve_C(solved), found["peak_index"], found["end_level"], found["value"]))
-    first, last = int(steps[0]), int(steps[-1])
+def _bounds(steps, best: int, settled: int) -> dict[str, list[int] | None]:
+    """The stages as intervals of steps; where the curve has not settled the transition reaches to the last step."""
+    first, peak_step, last = int(steps[0]), int(steps[best]), int(steps[-1])
     reached = settled < len(steps) - 1  # one checkpoint alone has not stayed anywhere
     settled_step = int(steps[settled]) if reached else last
     return {
-        "translation": [first, found["peak_step"]],
-        "transition": [found["peak_step"], settled_step],
+        "translation": [first, peak_step],
+        "transition": [peak_step, settled_step],
         "stabilisation": [settled_step, last] if reached else None,
     }
+
+
+def _settles(steps, settled: int, curve_RxC, smooth_RxC, best_R) -> Settles | None:
+    if settled >= len(steps) - 1:
+        return None
+    plateau_R = curve_RxC @ end_C(len(steps))
+    fall_R = curve_RxC[np.arange(len(best_R)), best_R] - plateau_R
+    settled_R = _settled(smooth_RxC, best_R, plateau_R, fall_R)
+    bounds = statistics.interval_R(np.append(steps[:-1], np.inf)[np.minimum(settled_R, len(steps) - 1)])
+    return Settles(int(steps[settled]), tuple(bound if np.isfinite(bound) else np.nan for bound in bounds))
 
 
 def _settled(smooth_xC, peak_x, plateau_x, fall_x) -> np.ndarray:

@@ -14,7 +14,11 @@ from babel_jax import statistics
 from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evolution import stages
-from babel_jax.optimum import calibration as links
+from babel_jax.evolution.dependence import Dependence
+from babel_jax.evolution.observation import Observation
+from babel_jax.evolution.stages import Stages
+from babel_jax.optimum.calibration import Calibration
+from babel_jax.optimum.share import Share
 
 DEFAULT_SOURCE = "loss"  # the paper's
 READINGS = ("pairwise", "joint")  # of Eq. 2 and 3; the first gives the paper's corpus
@@ -136,74 +140,77 @@ class Corpus(Keyed):
     reasons: dict[str, str]
 
 
+@dataclasses.dataclass(frozen=True)
+class Amounts:
+    """Tokens of the primary and of one new language in the corpus to change, in the unit that the answer is in.
+
+    `original` None: nothing to compare with.
+    """
+
+    primary: float = 1.0
+    original: float | None = None
+
+
 def propose(
-    observation: dict,
-    share_curve: dict,
-    stages_verdict: dict,
-    dependence: dict | None,
-    calibration: dict | None = None,
-    primary_tokens: float = 1.0,
-    original_tokens: float | None = None,
-) -> dict:
+    observation: Observation,
+    share: Share,
+    found: Stages,
+    dependence: Dependence | None,
+    calibration: Calibration | None = None,
+    amounts: Amounts = Amounts(),
+) -> Proposal:
     """Algorithm 1 for one new language: P* at its best checkpoint and the tokens that follow, with intervals.
 
     The interval of P* is the percentile interval of replicates that each take the best checkpoint of a resampled
-    accuracy curve, P there of a resampled loss curve and, with a calibration, its error at a checkpoint left out.
+    accuracy curve, P there of a resampled loss curve and, with a calibration, its error at a checkpoint left out. P* is
+    NaN throughout where accuracy does not rise: it is read at the best checkpoint, and there is none.
 
     Args:
-      observation: what was measured of the language ("language", "steps" [C], "tokens" [C], "score_SxC").
-      share_curve: the primary's share at the same checkpoints (share.share_curve).
-      stages_verdict: where the peak is (stages.verdict).
-      dependence: whether the language depends on the primary (dependence.dependence); None: not tested.
-      calibration: link from P(l) to a measured share (calibration.calibrate); None: P(l) as it is.
-      primary_tokens: of the primary language, in the unit that the answer is in.
-      original_tokens: of the new language, in the same unit; None: nothing to compare with.
-    Returns:
-      dict: source, language, p_star, p_star_ci, calibrated (link or None), best_step, best_tokens (of the new language,
-      seen by then), tokens and tokens_ci (Eq. 3 pairwise, infinite at P* = 0), pairwise_share (the new language's
-      share of a corpus of both, for which both readings agree), share_ci, slope (d eta / dP),
-      out_of_range (Eq. 1 was clipped there), decision (CHANGE, NO_CHANGE, ALONE, UNDECIDED or NOT_TESTED), reason, by_seed
-      (P at each seed's own best checkpoint), replicates_R (of P*). NaN where a share has no value, and throughout where
-      accuracy does not rise (`stages.verdict`): P* is read at the best checkpoint, and there is none.
+      observation: what was measured of the language.
+      share: the primary's share at the same checkpoints.
+      found: its stages, where the peak is.
+      dependence: whether the language depends on the primary; None: not tested.
+      calibration: link from P(l) to a measured share; None: P(l) as it is.
     """
-    best = int(np.searchsorted(observation["steps"], stages_verdict["peak"]["step"]))
-    replicates_RxC = share_curve["replicates_RxC"]
-    best_R = np.resize(stages_verdict["replicates"]["best_R"], len(replicates_RxC))
-    share_R = replicates_RxC[np.arange(len(best_R)), best_R]
-    best_S = [(stages.smoothing_CxC(len(score_C)) @ score_C).argmax() for score_C in observation["score_SxC"]]
-    by_seed = share_curve["value_SxC"][np.arange(len(best_S)), best_S]
-    p_star = share_curve["pooled"][best]
+    best = found.peak.index
+    best_R = np.resize(found.best_R, len(share.replicates_RxC))
+    share_R = share.replicates_RxC[np.arange(len(best_R)), best_R]
+    best_S = [(stages.smoothing_CxC(len(score_C)) @ score_C).argmax() for score_C in observation.score_SxC]
+    by_seed, p_star = share.value_SxC[np.arange(len(best_S)), best_S], share.pooled[best]
     if calibration is not None:
-        p_star, by_seed = links.apply(calibration, p_star), links.apply(calibration, by_seed)
-        error = calibration["links"][calibration["best"]]["loo_error"]
-        noise_R = np.random.default_rng(1).normal(0, error, len(share_R))  # not the stream of share.py
-        share_R = np.clip(links.apply(calibration, share_R) + noise_R, 0, 1)
-    if not stages_verdict["rises"]:
+        p_star, by_seed = calibration.link.apply(p_star), calibration.link.apply(by_seed)
+        noise_R = np.random.default_rng(1).normal(0, calibration.link.loo_error, len(share_R))  # not share.py's stream
+        share_R = np.clip(calibration.link.apply(share_R) + noise_R, 0, 1)
+    if not found.rises:
         p_star, by_seed, share_R = np.nan, np.full(len(best_S), np.nan), np.full(len(share_R), np.nan)
     low, high = _percentiles(share_R)
-    tokens, least, most = (float(pairwise_tokens(share, primary_tokens)) for share in (p_star, high, low))
-    found = {
-        "source": share_curve["source"],
-        "language": observation["language"],
-        "p_star": float(p_star),
-        "p_star_ci": [low, high],
-        "calibrated": calibration and calibration["best"],
-        "best_step": int(observation["steps"][best]),
-        "best_tokens": int(observation["tokens"][best]),
-        "tokens": tokens,
-        "tokens_ci": [least, most],
-        "pairwise_share": float(1 - p_star),
-        "share_ci": [1 - high, 1 - low],
-        "slope": float(pairwise_slope(p_star, primary_tokens)),
-        "out_of_range": bool(share_curve["out_of_range"][best]),
-        "by_seed": np.asarray(by_seed, float),
-        "replicates_R": share_R,
-    }
-    if not stages_verdict["rises"]:
-        decision, reason = NOT_TESTED, f"{found['language']}: P* is not determined: {stages.no_peak(stages_verdict)}."
+    tokens, least, most = (float(pairwise_tokens(part, amounts.primary)) for part in (p_star, high, low))
+    language = observation.language
+    if not found.rises:
+        decision, reason = NOT_TESTED, f"{language}: P* is not determined: {stages.no_peak(found)}."
+    elif np.isnan(p_star):
+        decision, reason = NOT_TESTED, f"{language}: P* is not determined: {no_share(share.source)}."
     else:
-        decision, reason = _decide(found, dependence, original_tokens)
-    return found | {"decision": decision, "reason": reason}
+        decision, reason = _decide(language, tokens, (least, most), dependence, amounts.original)
+    return Proposal(
+        source=share.source,
+        language=language,
+        p_star=float(p_star),
+        p_star_ci=(low, high),
+        calibrated=calibration and calibration.best,
+        best_step=int(observation.steps[best]),
+        best_tokens=int(observation.tokens[best]),
+        tokens=tokens,
+        tokens_ci=(least, most),
+        pairwise_share=float(1 - p_star),
+        share_ci=(1 - high, 1 - low),
+        slope=float(pairwise_slope(p_star, amounts.primary)),
+        out_of_range=bool(share.out_of_range[best]),
+        by_seed=np.asarray(by_seed, float),
+        replicates_R=share_R,
+        decision=decision,
+        reason=reason,
+    )
 
 
 def _percentiles(value_R) -> tuple[float, float]:
@@ -235,25 +242,22 @@ def no_share(source: str) -> str:
     return f"the {source.replace('_', ' ')} has no value at the best checkpoint"
 
 
-def _decide(found: dict, dependence: dict | None, original_tokens: float | None) -> tuple[str, str]:
-    """What follows from a proposal, and why, in a sentence."""
-    language, ci = found["language"], found["tokens_ci"]
-    if np.isnan(found["p_star"]):
-        return NOT_TESTED, f"{language}: P* is not determined: {no_share(found['source'])}."
+def _decide(
+    language: str, tokens: float, ci: tuple, dependence: Dependence | None, original_tokens: float | None
+) -> tuple[str, str]:
+    """What follows from a P*, and why, in a sentence."""
     if np.isnan(ci).any():
-        return (
-            UNDECIDED,
-            f"{language}: P* has no interval at the best checkpoint; one seed needs the errors of its losses.",
-        )
-    decision, reason = _sized(language, found["tokens"], ci, original_tokens, "pairwise")
+        reason = "P* has no interval at the best checkpoint; one seed needs the errors of its losses."
+        return UNDECIDED, f"{language}: {reason}"
+    decision, reason = _sized(language, tokens, ci, original_tokens, "pairwise")
     if dependence is None:
         return UNDECIDED, f"{reason} Whether it depends on the primary was not tested."
-    if dependence["depends"]:
+    if dependence.depends:
         return decision, reason
-    return UNDECIDED if dependence["depends"] is None else ALONE, f"{language}: {dependence['reason']}"
+    return UNDECIDED if dependence.depends is None else ALONE, f"{language}: {dependence.reason}"
 
 
-def _sized(language: str, tokens: float, ci: list[float], original_tokens, reading: str) -> tuple[str, str]:
+def _sized(language: str, tokens: float, ci: tuple, original_tokens: float | None, reading: str) -> tuple[str, str]:
     """The decision on the tokens alone: a change is supported where the interval does not hold the original size."""
     asks = f"{language}: Eq. 3 ({reading}) asks for {readable(tokens)} tokens [{', '.join(map(readable, ci))}]"
     if original_tokens is None:
@@ -287,12 +291,12 @@ class Constraints:
 
 
 def corpus(
-    proposals: dict[str, dict],
+    proposals: dict[str, Proposal],
     primary: str,
     original: dict[str, float],
     reading: str = "pairwise",
     constraints: Constraints = Constraints(),
-) -> dict:
+) -> Corpus:
     """The corpus that Algorithm 1 asks for, all languages together.
 
     A language changes only where its proposal lets it and the interval of its tokens, in this reading, does not hold the
@@ -301,15 +305,10 @@ def corpus(
     Kullback-Leibler divergence, in which the primary and the changed languages make up for it in proportion.
 
     Args:
-      proposals: {new language: proposal of `propose`}; in any unit, since only the shares are read.
+      proposals: {new language: …}; in any unit, since only the shares are read.
       primary: the language that the others are measured against.
       original: {language: tokens} of the original corpus, the primary's too.
       reading: "pairwise" (the paper's numbers) or "joint" (Eq. 2 and 3 with all languages in the denominator).
-    Returns:
-      dict: reading; tokens {language: feasible tokens}, shares {…} and total of these; unconstrained {…}; as_written {…}
-      (Eq. 3 for every language with a P*, whatever was decided; None where that has no solution, or no language a P*); ci
-      {language: [low, high]} of the tokens asked for, which decides; active [constraints that bind]; decisions and reasons
-      {new language: …}.
 
     Raises:
       UserError: the joint reading has no solution, or no corpus meets the constraints.
@@ -319,49 +318,48 @@ def corpus(
     for language in (primary, *proposals):
         if language not in original:
             raise unknown_name("language of the original corpus", language, original)
-    known = [language for language in proposals if not np.isnan(proposals[language]["p_star"])]
-    as_written, _ = _asked(proposals, known, primary, original, reading)
-    movable = [language for language in known if proposals[language]["decision"] in (CHANGE, NO_CHANGE)]
-    asked, asked_ci = _asked(proposals, movable, primary, original, reading)
-    decided = {name: (found["decision"], found["reason"]) for name, found in proposals.items()}
+    known = {language: proposal for language, proposal in proposals.items() if not np.isnan(proposal.p_star)}
+    as_written, _ = _asked(known, primary, original, reading)
+    solved = bool(known) and (reading == "pairwise" or np.isfinite(list(as_written.values())).all())
+    movable = {name: proposal for name, proposal in known.items() if proposal.decision in (CHANGE, NO_CHANGE)}
+    asked, asked_ci = _asked(movable, primary, original, reading)
+    decided = {name: (proposal.decision, proposal.reason) for name, proposal in proposals.items()}
     decided |= {name: _sized(name, asked[name], asked_ci[name], original[name], reading) for name in movable}
-    changed = [language for language in movable if decided[language][0] == CHANGE]
+    changed = {name: proposal for name, proposal in movable.items() if decided[name][0] == CHANGE}
     if reading == "joint":
-        joint_tokens([proposals[language]["p_star"] for language in changed], 1.0)  # says so where there is no solution
-    unconstrained, ci = _asked(proposals, changed, primary, original, reading)
+        joint_tokens([proposal.p_star for proposal in changed.values()], 1.0)  # says so where there is no solution
+    unconstrained, ci = _asked(changed, primary, original, reading)
     tokens, active = _feasible(unconstrained, set(original) - {primary, *changed}, original, constraints)
     total = sum(tokens.values())
-    return {
-        "reading": reading,
-        "tokens": tokens,
-        "shares": {language: amount / total for language, amount in tokens.items()},
-        "total": total,
-        "unconstrained": unconstrained,
-        "as_written": as_written
-        if known and (reading == "pairwise" or np.isfinite(list(as_written.values())).all())
-        else None,
-        "ci": asked_ci | {language: ci[language] for language in changed},
-        "active": active,
-        "decisions": {language: decision for language, (decision, _) in decided.items()},
-        "reasons": {language: reason for language, (_, reason) in decided.items()},
-    }
+    return Corpus(
+        reading=reading,
+        tokens=tokens,
+        shares={language: amount / total for language, amount in tokens.items()},
+        total=total,
+        unconstrained=unconstrained,
+        as_written=as_written if solved else None,
+        ci=asked_ci | {language: ci[language] for language in changed},
+        active=active,
+        decisions={language: decision for language, (decision, _) in decided.items()},
+        reasons={language: reason for language, (_, reason) in decided.items()},
+    )
 
 
-def _asked(proposals, changed, primary, original, reading) -> tuple[dict, dict]:
+def _asked(changed: dict[str, Proposal], primary: str, original: dict, reading: str) -> tuple[dict, dict]:
     """({language: tokens}, {language: interval}) by Eq. 3 for the changed languages, the others as in the original."""
     tokens = {language: float(amount) for language, amount in original.items()}
-    ci = {language: [amount, amount] for language, amount in tokens.items()}
+    ci = {language: (amount, amount) for language, amount in tokens.items()}
     if not changed:
         return tokens, ci
-    share_Kx1 = np.array([[proposals[language]["p_star"]] for language in changed])
-    share_KxR = np.array([proposals[language]["replicates_R"] for language in changed])
+    share_Kx1 = np.array([[proposal.p_star] for proposal in changed.values()])
+    share_KxR = np.array([proposal.replicates_R for proposal in changed.values()])
     if reading == "pairwise":
         asked_Kx1, asked_KxR = (pairwise_tokens(share, tokens[primary]) for share in (share_Kx1, share_KxR))
     else:
         fixed = sum(amount for language, amount in tokens.items() if language not in changed)
         asked_Kx1, asked_KxR = (_joint_tokens(1 - share, fixed) for share in (share_Kx1, share_KxR))
     for language, (asked,), asked_R in zip(changed, asked_Kx1, asked_KxR, strict=True):
-        tokens[language], ci[language] = float(asked), list(_percentiles(asked_R))
+        tokens[language], ci[language] = float(asked), _percentiles(asked_R)
     return tokens, ci
 
 
@@ -422,7 +420,7 @@ def _nearest(wanted_K, low_K, high_K, total: float) -> np.ndarray:
     return amounts(optimize.brentq(lambda factor: amounts(factor).sum() - total, 0, largest, xtol=1e-15, rtol=1e-14))
 
 
-def together(share_xP, primary_tokens_P) -> tuple[np.ndarray, np.ndarray]:
+def merge_primaries(share_xP, primary_tokens_P) -> tuple[np.ndarray, np.ndarray]:
     """Several primaries as one: their common share, and how far each is from its part of it.
 
     By Eq. 2 primary p of E = sum_p eta_p tokens has the share eta_p / (E + eta_j) of language j's work, so all together
@@ -444,21 +442,24 @@ def together(share_xP, primary_tokens_P) -> tuple[np.ndarray, np.ndarray]:
     return common_x, share_xP - common_x[..., None] * part_P
 
 
-def apart(corpus: dict, merged: str, primary_tokens: dict[str, float]) -> dict:
-    """A corpus of `corpus` with the primaries that stood in it as `merged`, each with its part of their tokens."""
+def split_primaries(corpus: Corpus, merged: str, primary_tokens: dict[str, float]) -> Corpus:
+    """A corpus with the primaries that stood in it as `merged`, each with its part of their tokens."""
     whole = sum(primary_tokens.values())
 
-    def split(amounts):
+    def split(amounts: dict | None) -> dict | None:
+        if amounts is None:
+            return None
         scale = {name: tokens / whole for name, tokens in primary_tokens.items()}
         parts = {name: scale[name] * np.asarray(amounts[merged]) for name in scale}
         return {name: part.tolist() for name, part in parts.items()} | {
             name: amount for name, amount in amounts.items() if name != merged
         }
 
-    keys = [key for key in ("tokens", "shares", "unconstrained", "as_written", "ci") if corpus[key] is not None]
-    return corpus | {key: split(corpus[key]) for key in keys}
-
-
-def mix_name(new_share: float) -> str:
-    """The name of the from-scratch run with this token share of the new language."""
-    return f"mix_{new_share:.4f}"
+    return dataclasses.replace(
+        corpus,
+        tokens=split(corpus.tokens),
+        shares=split(corpus.shares),
+        unconstrained=split(corpus.unconstrained),
+        as_written=split(corpus.as_written),
+        ci=split(corpus.ci),
+    )

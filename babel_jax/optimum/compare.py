@@ -1,7 +1,6 @@
 """From-scratch mixes against each other: differences paired over seeds, the best of many without luck, who is harmed.
 
-A *mix* is a dict {"name", "tokens" of its run, "seeds" [S], "macro" [S], "score": {language: [S]}, "solved": {language: one
-[Q] array of 0/1 per seed}}; macro is the mean accuracy over all languages. Letters: S seeds, M mixes, Q problems.
+Letters: S seeds, M mixes, Q problems.
 """
 
 import dataclasses
@@ -13,9 +12,8 @@ from babel_jax import statistics
 from babel_jax.bridge import Keyed
 from babel_jax.errors import unknown_name
 from babel_jax.evolution import stages
+from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.statistics import Effect
-
-MACRO = "macro"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,21 +59,17 @@ class Guard(Keyed):
     languages: dict[str, Harm]
 
 
-def compare(mixes: list[dict], first: str, second: str, score: str = MACRO) -> dict | None:
-    """Score of mix `second` minus mix `first`, paired over the seeds that both have.
+def compare(mixes: list[Mix], first: str, second: str, score: str = MACRO) -> Comparison | None:
+    """Score of mix `second` minus mix `first`, paired over the seeds that both have; None where they share none.
 
     Two seeds or more: Student t over the differences of the seeds, but never narrower than the errors of their problems
-    allow: few seeds agree by luck. One seed: Student t over the differences of its
-    problems, which says nothing about other seeds; for the macro score each problem brings its answers in all languages
-    along where they have equally many, else languages count as independent.
+    allow: few seeds agree by luck. One seed: Student t over the differences of its problems, which says nothing about other
+    seeds; for the macro score each problem brings its answers in all languages along where they have equally many, else
+    languages count as independent.
 
-    Args:
-      score: "macro", or a language.
-    Returns:
-      {"first", "second" (names), "score", "first_value", "second_value", "value", "ci", "p" (two-sided), "by_seed",
-      "seeds", "n", "interval" (what n counts)}; None where the two share no seed with that score.
+    `score`: MACRO, or a language.
     """
-    pair = [_find(mixes, name) for name in (first, second)]
+    pair = [named(mixes, name) for name in (first, second)]
     seeds, score_2xS = _scores(pair, score)
     if not seeds:
         return None
@@ -86,132 +80,146 @@ def compare(mixes: list[dict], first: str, second: str, score: str = MACRO) -> d
     else:
         (difference_by_part,), unit = by_problem, "problems"
     least = float(np.sqrt(sum(_problem_error(parts) ** 2 for parts in by_problem)) / len(seeds))
-    return {
-        "first": first, "second": second, "score": score,
-        "first_value": float(score_2xS[0].mean()), "second_value": float(score_2xS[1].mean()),
-        "value": float(difference_S.mean()), **_paired_t(difference_by_part, least),
-        "by_seed": difference_S, "seeds": seeds, "n": sum(map(len, difference_by_part)), "interval": unit,
-    }  # fmt: skip
+    ci, p = _paired_t(difference_by_part, least)
+    return Comparison(
+        float(difference_S.mean()),
+        ci,
+        p,
+        first=first,
+        second=second,
+        score=score,
+        first_value=float(score_2xS[0].mean()),
+        second_value=float(score_2xS[1].mean()),
+        by_seed=difference_S,
+        seeds=seeds,
+        n=sum(map(len, difference_by_part)),
+        interval=unit,
+    )
 
 
-def gap_to_best(mixes: list[dict], name: str, score: str = MACRO) -> dict | None:
+def gap_to_best(mixes: list[Mix], name: str, score: str = MACRO) -> Comparison | None:
     """How far a mix stays behind the best of all: as `compare`, with "second" the best mix and "chosen" by seed.
 
     The best mix for a seed is chosen on the *other* seeds and measured on that seed, so that noise does not choose the
     winner it then measures; Student t over seeds. One seed: chosen on one half of the problems, measured on the other
-    (statistics.cross_fitted_gap), without a p-value. "second" is the best over all seeds; "second_value" is the cross-fitted one.
+    (statistics.cross_fitted_gap), without a p-value. "second" is the best over all seeds; "second_value" is the
+    cross-fitted one.
 
     Only mixes of as many tokens take part, and of these only those that were measured in all of this mix's seeds: a random
     mix of a swarm is trained in one.
     """
-    this = _find(mixes, name)
-    mixes = [mix for mix in mixes if mix["tokens"] == this["tokens"] and set(this["seeds"]) <= set(mix["seeds"])]
-    here = [mix["name"] for mix in mixes].index(name)
+    this = named(mixes, name)
+    mixes = [mix for mix in mixes if mix.tokens == this.tokens and set(this.seeds) <= set(mix.seeds)]
+    here = [mix.name for mix in mixes].index(name)
     seeds, score_MxS = _scores(mixes, score)
     if not seeds:
         return None
     if len(seeds) > 1:
         chosen = [int(np.delete(score_MxS, s, axis=1).mean(1).argmax()) for s in range(len(seeds))]
-        difference_S = score_MxS[chosen, range(len(seeds))] - score_MxS[here]
-        found, n, unit = _paired_t([difference_S]), len(seeds), "seeds"
+        difference_S, n, unit = score_MxS[chosen, range(len(seeds))] - score_MxS[here], len(seeds), "seeds"
+        ci, p = _paired_t([difference_S])
     else:
         answers = _answers(mixes, score, seeds[0])
         chosen, n, unit = [int(score_MxS[:, 0].argmax())], sum(part.shape[1] for part in answers), "problems"
-        gap, low, high = np.nan, np.nan, np.nan
-        if answers:
-            identity = np.eye(len(mixes))
-            gap, low, high = statistics.cross_fitted_gap(statistics.resampled_halves(answers), identity, identity[here])
-        difference_S, found = np.array([gap]), {"ci": [low, high], "p": float("nan")}
+        gap, *ci = _gap_in_halves(answers, here) if answers else [np.nan] * 3
+        difference_S, p = np.array([gap]), float("nan")
     value, first_value = float(difference_S.mean()), float(score_MxS[here].mean())
-    return {
-        "first": name, "second": mixes[int(score_MxS.mean(1).argmax())]["name"], "score": score,
-        "first_value": first_value, "second_value": first_value + value, "value": value, **found,
-        "by_seed": difference_S, "seeds": seeds, "n": n, "interval": unit,
-        "chosen": [mixes[index]["name"] for index in chosen],
-    }  # fmt: skip
+    return Comparison(
+        value,
+        tuple(ci),
+        p,
+        first=name,
+        second=mixes[int(score_MxS.mean(1).argmax())].name,
+        score=score,
+        first_value=first_value,
+        second_value=first_value + value,
+        by_seed=difference_S,
+        seeds=seeds,
+        n=n,
+        interval=unit,
+        chosen=[mixes[index].name for index in chosen],
+    )
 
 
-def comparisons(mixes: list[dict], original: str) -> list[dict]:
+def _gap_in_halves(answers: list[np.ndarray], here: int) -> tuple[float, float, float]:
+    identity = np.eye(len(answers[0]))
+    return statistics.cross_fitted_gap(statistics.resampled_halves(answers), identity, identity[here])
+
+
+def comparisons(mixes: list[Mix], original: str) -> list[Comparison]:
     """Every mix against the original, in the macro score and in each language; then the original against the best.
 
     Random mixes of a swarm, which are trained in fewer seeds than the original, are no candidates and are left out.
 
     Returns:
-      `compare` of each, with "kind" "mix" and "p_holm", the p-value corrected for how many mixes are compared in that
-      score (Holm 1979); and one `gap_to_best` of the original a score, with "kind" "best". [] without the original.
+      `compare` of each, of the kind "mix" and with `p_holm`, the p-value corrected for how many mixes are compared in that
+      score (Holm 1979); and one `gap_to_best` of the original a score, of the kind "best". [] without the original.
     """
-    if original not in [mix["name"] for mix in mixes]:
+    if original not in [mix.name for mix in mixes]:
         return []
-    seeds = set(_find(mixes, original)["seeds"])
-    mixes = [mix for mix in mixes if seeds <= set(mix["seeds"])]
-    languages = sorted(set.intersection(*(set(mix["score"]) for mix in mixes)))
+    seeds = set(named(mixes, original).seeds)
+    mixes = [mix for mix in mixes if seeds <= set(mix.seeds)]
+    languages = sorted(set.intersection(*(set(mix.score) for mix in mixes)))
     found = []
     for score in (MACRO, *languages):
-        against = [compare(mixes, original, mix["name"], score) for mix in mixes if mix["name"] != original]
-        against = [difference for difference in against if difference]
-        adjusted = statistics.holm([difference["p"] for difference in against])
-        found += [difference | {"kind": "mix", "p_holm": p} for difference, p in zip(against, adjusted, strict=True)]
-        best = gap_to_best(mixes, original, score) if against else None
-        found += [best | {"kind": "best"}] if best else []
+        against = [compare(mixes, original, mix.name, score) for mix in mixes if mix.name != original]
+        against = [comparison for comparison in against if comparison]
+        adjusted = statistics.holm([comparison.p for comparison in against])
+        found += [
+            dataclasses.replace(comparison, kind="mix", p_holm=p)
+            for comparison, p in zip(against, adjusted, strict=True)
+        ]
+        if against and (best := gap_to_best(mixes, original, score)):
+            found.append(dataclasses.replace(best, kind="best"))
     return found
 
 
-def guard(mixes: list[dict], original: str, name: str) -> dict:
+def guard(mixes: list[Mix], original: str, name: str) -> Guard:
     """Does a mix harm a language, be it one that it leaves alone? It fails if any paired interval is wholly below 0.
 
     A language that neither mix has learned cannot be harmed: nothing was tested.
-
-    Returns:
-      {"passes", "languages": {language: {"value", "ci", "p", "tested"}}}; passes is None where no language fails but some
-      have no interval or were not tested.
     """
-    measured = _find(mixes, original)["score"].keys() & _find(mixes, name)["score"].keys()
+    pair = [named(mixes, each) for each in (original, name)]
     languages = {}
-    for language in sorted(measured):
-        difference = compare(mixes, original, name, language)
-        missing = {"value": float("nan"), "ci": [float("nan")] * 2, "p": float("nan")}
-        tested = any(learned(_find(mixes, mix), language) for mix in (original, name))
-        languages[language] = {key: (difference or missing)[key] for key in missing} | {"tested": tested}
-    high = np.array([difference["ci"][1] for difference in languages.values()])
-    known = len(high) > 0 and not np.isnan(high).any() and all(found["tested"] for found in languages.values())
-    return {"passes": False if (high < 0).any() else True if known else None, "languages": languages}
+    for language in sorted(pair[0].score.keys() & pair[1].score.keys()):
+        found = compare(mixes, original, name, language) or Effect(np.nan, (np.nan, np.nan), np.nan)
+        languages[language] = Harm(found.value, found.ci, found.p, any(learned(mix, language) for mix in pair))
+    high = np.array([harm.ci[1] for harm in languages.values()])
+    known = len(high) > 0 and not np.isnan(high).any() and all(harm.tested for harm in languages.values())
+    return Guard(False if (high < 0).any() else True if known else None, languages)
 
 
-def learned(mix: dict, language: str) -> bool:
+def learned(mix: Mix, language: str) -> bool:
     """Whether a mix's models have learned a language (stages.learned); by their scores alone where no answers are kept."""
-    solved = (mix.get("solved") or {}).get(language)
-    if solved is not None:
-        return stages.learned(solved)
-    return bool(np.mean(mix["score"][language]) > stages.CHANCE + stages.MINIMUM_CHANGE)
+    if language in mix.solved:
+        return stages.learned(mix.solved[language])
+    return bool(np.mean(mix.score[language]) > stages.CHANCE + stages.MINIMUM_CHANGE)
 
 
-def _find(mixes: list[dict], name: str) -> dict:
+def named(mixes: list[Mix], name: str) -> Mix:
+    """The mix of this name."""
     for mix in mixes:
-        if mix["name"] == name:
+        if mix.name == name:
             return mix
-    raise unknown_name("mix", name, [mix["name"] for mix in mixes])
+    raise unknown_name("mix", name, [mix.name for mix in mixes])
 
 
-def _scores(mixes: list[dict], score: str) -> tuple[list, np.ndarray]:
+def _scores(mixes: list[Mix], score: str) -> tuple[list, np.ndarray]:
     """(seeds, score_MxS): the seeds in which all these mixes have the score, and it."""
-    tables = []
-    for mix in mixes:
-        values = mix["macro"] if score == MACRO else mix["score"].get(score, [np.nan] * len(mix["seeds"]))
-        tables.append({seed: value for seed, value in zip(mix["seeds"], values, strict=True) if not np.isnan(value)})
+    tables = [
+        {seed: value for seed, value in zip(mix.seeds, mix.score_S(score), strict=True) if not np.isnan(value)}
+        for mix in mixes
+    ]
     seeds = sorted(set.intersection(*map(set, tables)))
     return seeds, np.array([[table[seed] for seed in seeds] for table in tables], float)
 
 
-def _answers(mixes: list[dict], score: str, seed) -> list[np.ndarray]:
+def _answers(mixes: list[Mix], score: str, seed) -> list[np.ndarray]:
     """Arrays [M, Q] whose means over Q, averaged over the list, are the scores of one seed; [] where one is unknown."""
-    languages = sorted(set().union(*(mix["score"] for mix in mixes))) if score == MACRO else [score]
-    solved = [[(mix.get("solved") or {}).get(language) for mix in mixes] for language in languages]
-    if any(answers is None for by_mix in solved for answers in by_mix):
+    languages = sorted(set().union(*(mix.score for mix in mixes))) if score == MACRO else [score]
+    if any(language not in mix.solved for language in languages for mix in mixes):
         return []
-    parts = [
-        np.array([by_seed[mix["seeds"].index(seed)] for by_seed, mix in zip(by_mix, mixes, strict=True)], float)
-        for by_mix in solved
-    ]
+    parts = [np.array([mix.solved[language][mix.seeds.index(seed)] for mix in mixes], float) for language in languages]
     equal = len({part.shape[1] for part in parts}) == 1
     return [np.mean(parts, axis=0)] if equal else parts
 
@@ -236,7 +244,7 @@ def _problem_error(difference_by_part: list[np.ndarray]) -> float:
     return _error(difference_by_part)
 
 
-def _paired_t(difference_by_part: list[np.ndarray], least: float = 0.0) -> dict:
+def _paired_t(difference_by_part: list[np.ndarray], least: float = 0.0) -> tuple[tuple[float, float], float]:
     """Student t interval and two-sided p-value of the mean of the parts' mean differences; NaN with fewer than two in a part.
 
     `least`: a standard error that the interval is never narrower than, by the normal distribution. Where all differences
@@ -244,12 +252,11 @@ def _paired_t(difference_by_part: list[np.ndarray], least: float = 0.0) -> dict:
     """
     n = np.array([len(part) for part in difference_by_part])
     if not len(n) or (n < 2).any():
-        return {"ci": [float("nan"), float("nan")], "p": float("nan")}
+        return (float("nan"), float("nan")), float("nan")
     mean = np.mean([part.mean() for part in difference_by_part])
     error, by = _error(difference_by_part), stats.t((n - 1).sum())
-    level = statistics.TAILS[1]
-    if by.ppf(level) * error < stats.norm.ppf(level) * least:
+    if by.ppf(statistics.TAILS[1]) * error < statistics.NORMAL * least:
         error, by = least, stats.norm
-    half = by.ppf(level) * error
+    half = by.ppf(statistics.TAILS[1]) * error
     p = 2 * by.sf(abs(mean) / error) if error > 0 else float(mean == 0)
-    return {"ci": [float(mean - half), float(mean + half)], "p": float(p)}
+    return (float(mean - half), float(mean + half)), float(p)

@@ -13,11 +13,12 @@ y is the held-out loss in nats per token, or 1 - accuracy. Letters: M mixes, K l
 import dataclasses
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
 
 from babel_jax import statistics
 from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
+from babel_jax.evolution.mixes import Mix
 from babel_jax.statistics import Estimate
 
 TARGETS = ("loss", "loss_knowledge", "score")
@@ -33,16 +34,14 @@ class HeldOut(Keyed):
 
     Attributes:
       predicted_MxK: of the mix left out.
-      macro_error_M: of the mean over the languages; macro_rmse, rmse {language: …}: root mean squares.
-      baseline_rmse: macro, predicted by the others' mean; rank_correlation: Spearman, macro.
+      macro_error_M: of the mean over the languages; macro_rmse: its root mean square.
+      baseline_rmse: the same, predicted by the others' mean.
     """
 
     predicted_MxK: np.ndarray
     macro_error_M: np.ndarray
     macro_rmse: float
-    rmse: dict[str, float]
     baseline_rmse: float
-    rank_correlation: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,23 +50,14 @@ class Best(Keyed):
 
     Attributes:
       shares, ci: {language: …}.
-      predicted, natural: the target there and at the natural mix, {language: …, "macro": …}.
+      predicted: the target there, {language: …, "macro": …}.
       gain: of the macro target over the natural mix; above 0 is better.
-      side_effects: {language: the predicted change from the natural mix}.
-      kl: weight of the divergence from the natural mix.
-      active: languages at their cap.
-      at_edge: whether it lies outside what the mixes' shares span.
     """
 
     shares: dict[str, float]
     ci: dict[str, tuple[float, float]]
     predicted: dict[str, float]
-    natural: dict[str, float]
     gain: Estimate
-    side_effects: dict[str, Estimate]
-    kl: float
-    active: list[str]
-    at_edge: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +66,10 @@ class Fitted(Keyed):
 
     Attributes:
       kind, target, languages: what was fitted.
-      names: of the mixes [M]; share_MxK, measured_MxK: theirs, the latter in the target's units.
-      parameters_KxP; replicates: [R, K, P].
+      names: of the mixes [M]; share_MxK: theirs.
+      parameters_KxP; replicates: [R, K, P], by a Bayesian bootstrap over mixes and seeds.
       loo: from leaving out one mix at a time.
-      best: the mix that it predicts to be best (`law` alone).
+      best: the mix that it predicts to be best (of `law` alone).
     """
 
     kind: str
@@ -87,7 +77,6 @@ class Fitted(Keyed):
     languages: list[str]
     names: list[str]
     share_MxK: np.ndarray
-    measured_MxK: np.ndarray
     parameters_KxP: np.ndarray
     replicates: np.ndarray
     loo: HeldOut
@@ -96,50 +85,39 @@ class Fitted(Keyed):
 
 @dataclasses.dataclass(frozen=True)
 class Law(Keyed):
-    """Both kinds of law, and which of them predicts mixes better."""
+    """Both kinds of law, {kind: …}, which of them predicts mixes better, and why it was chosen."""
 
-    target: str
-    languages: list[str]
-    natural: dict[str, float]
     chosen: str
     reason: str
     kinds: dict[str, Fitted]
 
+    @property
+    def fitted(self) -> Fitted:
+        """The chosen one."""
+        return self.kinds[self.chosen]
 
-def law(
-    mixes: list[dict],
-    languages: list[str],
-    target: str,
-    natural: dict[str, float],
-    most: dict[str, float] | None = None,
-) -> dict | None:
-    """Both kinds fitted, held out and optimised, and which of them foretells mixes better.
+
+def law(mixes: list[Mix], languages: list[str], target: str, natural: dict[str, float]) -> Law | None:
+    """Both kinds fitted, held out and optimised, and which of them predicts mixes better.
 
     Args:
-      mixes, languages, target: see `fit`.
-      natural, most: see `best`.
+      mixes, languages, target: see `fit`; natural: see `best`.
     Returns:
-      {"target", "languages", "natural", "chosen" (a kind), "reason", "kinds": {kind: `fit` | {"best": `best`,
-      "interactions": `interaction_matrix`}}}; None with fewer than K + 2 static mixes that have the target in all languages.
+      None with fewer than K + 2 static mixes that have the target in all languages.
     """
     if len(_measured(mixes, languages, target)[0]) < len(languages) + 2:
         return None
     found = {}
     for kind in KINDS:
         fitted = fit(mixes, languages, target, kind)
-        proposal = best(fitted, natural, most)
-        found[kind] = fitted | {"best": proposal, "interactions": interaction_matrix(fitted, natural)}
-    better = clearly_better(*(found[kind]["loo"]["macro_error_M"] for kind in ("quadratic", "log_linear")))
-    chosen = "quadratic" if better else "log_linear"
+        found[kind] = dataclasses.replace(fitted, best=best(fitted, natural))
+    better = clearly_better(*(found[kind].loo.macro_error_M for kind in ("quadratic", "log_linear")))
     reason = (
         "the regression's squared error on held-out mixes is smaller by more than its standard error"
         if better
         else "the regression does not foretell held-out mixes better by more than a standard error"
     )
-    return {
-        "target": target, "languages": list(languages), "natural": natural, "chosen": chosen, "reason": reason,
-        "kinds": found,
-    }  # fmt: skip
+    return Law("quadratic" if better else "log_linear", reason, found)
 
 
 def clearly_better(error_M, than_M) -> bool:
@@ -148,19 +126,13 @@ def clearly_better(error_M, than_M) -> bool:
     return bool(gain_M.mean() > gain_M.std(ddof=1) / np.sqrt(len(gain_M)))
 
 
-def fit(mixes: list[dict], languages: list[str], target: str, kind: str = "log_linear") -> dict:
+def fit(mixes: list[Mix], languages: list[str], target: str, kind: str = "log_linear") -> Fitted:
     """Fits one kind of law to the static mixes; mixes of several stages are left out, as shares do not tell their order.
 
     Args:
-      mixes: [{"name", "shares": {language: share} (absent: 0), "stages", "seeds" [S], target: {language: [S]}}], all of as
-        many tokens.
+      mixes: all of as many tokens.
       languages: those with a share; each is predicted.
       target: "loss", "loss_knowledge" or "score".
-    Returns:
-      {"kind", "target", "languages", "names" [M], "share_MxK", "measured_MxK", "parameters_KxP", "replicates" [R, K, P]
-      (Bayesian bootstrap over mixes and seeds), "loo"}, and of leaving out one mixture at a time "loo" = {"predicted_MxK",
-      "macro_error_M", "macro_rmse", "rmse": {language: …}, "baseline_rmse" (macro, foretold by the others' mean),
-      "rank_correlation" (Spearman, macro)}. Errors are in the target's units.
 
     Raises:
       UserError: unknown kind or target, or fewer than K + 2 mixes.
@@ -185,120 +157,81 @@ def fit(mixes: list[dict], languages: list[str], target: str, kind: str = "log_l
     held_out = np.array(
         [_predict(kind, refit(ones_M - (np.arange(M) == m), mean_MxK), share_MxK[m : m + 1])[0] for m in range(M)]
     )
-    fitted = {
-        "kind": kind, "target": target, "languages": list(languages), "names": names, "share_MxK": share_MxK,
-        "measured_MxK": _to_target(target, mean_MxK), "parameters_KxP": parameters_KxP,
-        "replicates": np.array([refit(*drawn) for drawn in _bootstrap(y_MxKxS)]),
-    }  # fmt: skip
-    return fitted | {"loo": _held_out(target, list(languages), mean_MxK, held_out)}
+    return Fitted(
+        kind=kind,
+        target=target,
+        languages=list(languages),
+        names=names,
+        share_MxK=share_MxK,
+        parameters_KxP=parameters_KxP,
+        replicates=np.array([refit(*drawn) for drawn in _bootstrap(y_MxKxS)]),
+        loo=_held_out(target, mean_MxK, held_out),
+    )
 
 
-def predict(fitted: dict, share_NxK) -> np.ndarray:
-    """What the fitted law foretells, in the target's units: [N, K] for shares [N, K] in the order of its languages."""
-    return _to_target(fitted["target"], _predict(fitted["kind"], fitted["parameters_KxP"], np.atleast_2d(share_NxK)))
+def predict(fitted: Fitted, share_NxK) -> np.ndarray:
+    """What the fitted law predicts, in the target's units: [N, K] for shares [N, K] in the order of its languages."""
+    return _to_target(fitted.target, _predict(fitted.kind, fitted.parameters_KxP, np.atleast_2d(share_NxK)))
 
 
-def best(fitted: dict, natural: dict[str, float], most: dict[str, float] | None = None) -> dict:
+def best(fitted: Fitted, natural: dict[str, float]) -> Best:
     """The mix with the best mean prediction over all languages, kept near the natural mix where the law is unsure.
 
     Minimises mean_i y_i(r) + kl KL(r || natural) over the simplex (the penalty of Olmix, 2026). `kl` is the standard error
-    of the law's predictions, its leave-one-out error x sqrt((K + 1) / M): a mix one nat away must be foretold to be better
+    of the law's predictions, its leave-one-out error x sqrt((K + 1) / M): a mix one nat away must be predicted to be better
     by more than that. The intervals are those of the law's own optimum; where the law is wrong, "loo" shows it, they do not.
 
-    Args:
-      natural: {language: tokens or share} of the original corpus.
-      most: {language: largest share}, what an epoch cap leaves: epochs x available tokens / tokens of the run.
-    Returns:
-      {"shares": {language: share}, "ci": {language: interval}, "predicted", "natural" {language: …, "macro": …}: the target
-      there, "gain": {"value", "ci"} of the macro target over the natural mix (above 0 is better), "side_effects", "kl",
-      "active": languages at their cap, "at_edge": whether it lies outside what the mixes' shares span}.
+    `natural`: {language: tokens or share} of the original corpus.
 
     Raises:
-      UserError: the caps leave less than a whole mix, or the natural mix lacks a language.
+      UserError: the natural mix lacks a language.
     """
-    languages, M = fitted["languages"], len(fitted["names"])
-    kl = fitted["loo"]["macro_rmse"] * np.sqrt((len(languages) + 1) / M)
+    languages, M = fitted.languages, len(fitted.names)
+    kl = fitted.loo.macro_rmse * np.sqrt((len(languages) + 1) / M)
     natural_K = _shares(natural, languages)
-    most_K = np.array([min((most or {}).get(name, 1.0), 1.0) for name in languages])
-    if most_K.sum() < 1:
-        raise UserError(f"the caps leave {most_K.sum():.3f} of a mix; allow more epochs, or train on fewer tokens.")
     share_K, *share_RxK = (
-        _minimum(fitted["kind"], p_KxP, natural_K, most_K, kl)
-        for p_KxP in (fitted["parameters_KxP"], *fitted["replicates"])
+        _minimum(fitted.kind, p_KxP, natural_K, kl) for p_KxP in (fitted.parameters_KxP, *fitted.replicates)
     )
     low_K, high_K = _quantiles(share_RxK)
-    effects = side_effects(fitted, natural, dict(zip(languages, share_K.tolist(), strict=True)))
-    sign = 1 if fitted["target"] == "score" else -1
-    macro = effects.pop("macro")
-    return {
-        "shares": dict(zip(languages, share_K.tolist(), strict=True)),
-        "ci": {name: [float(low), float(high)] for name, low, high in zip(languages, low_K, high_K, strict=True)},
-        "predicted": _named(languages, predict(fitted, share_K)[0]),
-        "natural": _named(languages, predict(fitted, natural_K)[0]),
-        "gain": {"value": sign * macro["value"], "ci": sorted(sign * bound for bound in macro["ci"])},
-        "side_effects": effects,
-        "kl": float(kl),
-        "active": [name for name, share, cap in zip(languages, share_K, most_K, strict=True) if cap - 1e-4 < share < 1],
-        "at_edge": bool(_outside(share_K, fitted["share_MxK"])),
-    }  # fmt: skip
+    predicted_K = predict(fitted, share_K)[0].tolist()
+    return Best(
+        shares=dict(zip(languages, share_K.tolist(), strict=True)),
+        ci={name: (float(low), float(high)) for name, low, high in zip(languages, low_K, high_K, strict=True)},
+        predicted=dict(zip(languages, predicted_K, strict=True)) | {"macro": float(np.mean(predicted_K))},
+        gain=_gain(fitted, natural_K, share_K),
+    )
 
 
-def side_effects(fitted: dict, natural: dict[str, float], shares: dict[str, float]) -> dict[str, dict]:
-    """Foretold change of each language from the natural mix to another, also of those whose tokens stay: the guard's forecast.
+def _gain(fitted: Fitted, natural_K, share_K) -> Estimate:
+    """By how much the macro target is predicted to be better than at the natural mix."""
+    sign, ends = 1 if fitted.target == "score" else -1, np.array([natural_K, share_K])
 
-    Returns: {language: {"value", "ci"}, "macro": …} in the target's units (a loss that falls is below 0).
-    """
-    languages = fitted["languages"]
-    points = np.array([_shares(natural, languages), _shares(shares, languages)])
-    value_K = np.diff(predict(fitted, points), axis=0)[0]
-    every = [_predict(fitted["kind"], p_KxP, points) for p_KxP in fitted["replicates"]]
-    change_RxK = np.diff(_to_target(fitted["target"], np.array(every)), axis=1)[:, 0]
-    low_K, high_K = _quantiles(change_RxK)
-    low, high = _quantiles(change_RxK.mean(1))
-    found = {
-        name: {"value": float(v), "ci": [float(a), float(b)]}
-        for name, v, a, b in zip(languages, value_K, low_K, high_K, strict=True)
-    }
-    return found | {"macro": {"value": float(value_K.mean()), "ci": [float(low), float(high)]}}
+    def change(parameters_KxP) -> float:
+        return sign * float(
+            np.diff(_to_target(fitted.target, _predict(fitted.kind, parameters_KxP, ends)), axis=0).mean()
+        )
 
-
-def interaction_matrix(fitted: dict, natural: dict[str, float]) -> dict:
-    """How much one more per cent of language j, taken from all others in proportion, changes language i at the natural mix.
-
-    Returns:
-      {"languages", "value_KxK", "low_KxK", "high_KxK"}: row i, column j, in the target's units per percentage point.
-    """
-    natural_K = _shares(natural, fitted["languages"])
-    step_KxK = 0.005 * (np.eye(len(natural_K)) - natural_K) / np.maximum(1 - natural_K, LEAST_SHARE)[:, None]
-    ends = np.clip(np.concatenate([natural_K + step_KxK, natural_K - step_KxK]), 0, 1)
-
-    def effect(p_KxP):
-        up_KxK, down_KxK = np.split(_to_target(fitted["target"], _predict(fitted["kind"], p_KxP, ends)), 2)
-        return (up_KxK - down_KxK).T
-
-    low_KxK, high_KxK = _quantiles(np.array([effect(p_KxP) for p_KxP in fitted["replicates"]]))
-    return {
-        "languages": fitted["languages"], "value_KxK": effect(fitted["parameters_KxP"]),
-        "low_KxK": low_KxK, "high_KxK": high_KxK,
-    }  # fmt: skip
+    low, high = _quantiles([change(p_KxP) for p_KxP in fitted.replicates])
+    return Estimate(change(fitted.parameters_KxP), (float(low), float(high)))
 
 
 # --- the data -------------------------------------------------------------------------------------------------------------
 
 
-def _measured(mixes: list[dict], languages: list[str], target: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+def _measured(mixes: list[Mix], languages: list[str], target: str) -> tuple[list[str], np.ndarray, np.ndarray]:
     """(names [M], share_MxK, y_MxKxS): the static mixes measured in all languages; y is to be small; NaN: no such seed."""
     if target not in TARGETS:
         raise unknown_name("target of a mixing law", target, TARGETS)
-    mixes = [mix for mix in mixes if len(mix["stages"]) == 1 and set(languages) <= set(mix.get(target) or ())]
-    seeds = sorted(set().union(*(mix["seeds"] for mix in mixes)))
+    mixes = [mix for mix in mixes if len(mix.stages) == 1 and set(languages) <= set(getattr(mix, target))]
+    seeds = sorted(set().union(*(mix.seeds for mix in mixes)))
     names, shares, values = [], [], []
     for mix in mixes:
         y_KxS = np.full((len(languages), len(seeds)), np.nan)
-        y_KxS[:, [seeds.index(seed) for seed in mix["seeds"]]] = [mix[target][name] for name in languages]
+        of_language = getattr(mix, target)
+        y_KxS[:, [seeds.index(seed) for seed in mix.seeds]] = [of_language[name] for name in languages]
         if (~np.isnan(y_KxS)).any(1).all():
-            names.append(mix["name"])
-            shares.append(_shares(dict.fromkeys(languages, 0.0) | mix["shares"], languages))
+            names.append(mix.name)
+            shares.append(_shares(dict.fromkeys(languages, 0.0) | mix.shares, languages))
             values.append(1 - y_KxS if target == "score" else y_KxS)
     M, K, S = len(names), len(languages), len(seeds)
     return names, np.array(shares).reshape(M, K), np.array(values).reshape(M, K, S)
@@ -331,20 +264,17 @@ def _bootstrap(y_MxKxS):
         yield weight_M, np.where(there, y_MxKxS, 0) @ weight_S / (there @ weight_S)
 
 
-def _held_out(target: str, languages: list[str], y_MxK, held_out_MxK) -> dict:
+def _held_out(target: str, y_MxK, held_out_MxK) -> HeldOut:
     held_out_MxK = np.clip(held_out_MxK, 0, 1) if target == "score" else held_out_MxK  # an error rate, see `_to_target`
     error_MxK = held_out_MxK - y_MxK
     macro_M, M = y_MxK.mean(1), len(y_MxK)
     baseline_M = (macro_M.sum() - macro_M) / (M - 1) - macro_M
-    flat = np.ptp(macro_M) == 0 or np.ptp(held_out_MxK.mean(1)) == 0
-    return {
-        "predicted_MxK": _to_target(target, held_out_MxK),
-        "macro_error_M": error_MxK.mean(1),
-        "macro_rmse": _rms(error_MxK.mean(1)),
-        "rmse": {name: _rms(error_M) for name, error_M in zip(languages, error_MxK.T, strict=True)},
-        "baseline_rmse": _rms(baseline_M),
-        "rank_correlation": float("nan") if flat else float(stats.spearmanr(macro_M, held_out_MxK.mean(1))[0]),
-    }
+    return HeldOut(
+        predicted_MxK=_to_target(target, held_out_MxK),
+        macro_error_M=error_MxK.mean(1),
+        macro_rmse=_rms(error_MxK.mean(1)),
+        baseline_rmse=_rms(baseline_M),
+    )
 
 
 def _rms(error) -> float:
@@ -353,15 +283,6 @@ def _rms(error) -> float:
 
 def _quantiles(value_R) -> np.ndarray:
     return np.quantile(value_R, statistics.TAILS, axis=0)
-
-
-def _named(languages: list[str], value_K) -> dict[str, float]:
-    return dict(zip(languages, map(float, value_K), strict=True)) | {"macro": float(np.mean(value_K))}
-
-
-def _outside(share_K, share_MxK) -> bool:
-    """Whether the shares of any language lie beyond all those that were tried."""
-    return bool(((share_K < share_MxK.min(0)) | (share_K > share_MxK.max(0))).any())
 
 
 # --- the two kinds: (fit of one language, prediction of all languages) ----------------------------------------------------
@@ -437,7 +358,7 @@ def _predict(kind: str, parameters_KxP, share_NxK) -> np.ndarray:
     return KINDS[kind][1](parameters_KxP, share_NxK)
 
 
-def _minimum(kind: str, parameters_KxP, natural_K, most_K, kl: float) -> np.ndarray:
+def _minimum(kind: str, parameters_KxP, natural_K, kl: float) -> np.ndarray:
     """Shares [K] of the smallest penalised mean prediction: the best of many points, then SLSQP from it."""
     K, step = len(natural_K), 1e-6
 
@@ -451,13 +372,13 @@ def _minimum(kind: str, parameters_KxP, natural_K, most_K, kl: float) -> np.ndar
         return (up_K - down_K) / (2 * step)
 
     points_NxK = np.random.default_rng(0).dirichlet(np.full(K, 0.7), 500)
-    points_NxK = np.concatenate([natural_K[None], points_NxK[(points_NxK <= most_K).all(1)]])
+    points_NxK = np.concatenate([natural_K[None], points_NxK])
     found = optimize.minimize(
         lambda share_K: value(share_K[None])[0],
-        np.clip(points_NxK[value(points_NxK).argmin()], LEAST_SHARE, most_K),
+        np.clip(points_NxK[value(points_NxK).argmin()], LEAST_SHARE, 1),
         jac=slope,
         method="SLSQP",
-        bounds=[(LEAST_SHARE, max(cap, LEAST_SHARE)) for cap in most_K],
+        bounds=[(LEAST_SHARE, 1)] * K,
         constraints={"type": "eq", "fun": lambda share_K: share_K.sum() - 1, "jac": lambda share_K: np.ones(K)},
         options={"ftol": 1e-9},
     )

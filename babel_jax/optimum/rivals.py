@@ -6,7 +6,6 @@ makes a mixture file of one.
 """
 
 import dataclasses
-import re
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -14,18 +13,22 @@ from scipy.optimize import linear_sum_assignment
 from babel_jax.bridge import Keyed
 from babel_jax.corpus import mixture
 from babel_jax.errors import UserError, unknown_name
+from babel_jax.run_names import RunName
 
-# What a run is part of, by its name; the first that fits.
+# What a run is part of.
 ALGORITHM1, SCHEDULES, SWARM, SWEEP = "Algorithm 1's search", "schedule search", "swarm", "sweep of shares"
 FINAL, CHECKS = "one from-scratch run", "controls and new-only models"
-PARTS = (
-    (r"primary_climb|primary_only|continual", ALGORITHM1),
-    (r"replay", SCHEDULES),
-    (r"control|new_only", CHECKS),
-    (r"mix_swarm", SWARM),
-    (r"mix_[\d.]+$", SWEEP),
-    (r"mix_|multilingual", FINAL),
-)
+PART_OF_ROLE = {
+    "primary_climb": ALGORITHM1,
+    "primary_only": ALGORITHM1,
+    "continual": ALGORITHM1,
+    "replay": SCHEDULES,
+    "control": CHECKS,
+    "new_only": CHECKS,
+    "mix": FINAL,
+    "multilingual": FINAL,
+    "multilingual_optimized": FINAL,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,30 +136,36 @@ def swarm(original: dict[str, float], count: int, seed: int = 0) -> list[dict[st
     return found
 
 
-def flops(runs: list[dict]) -> list[dict]:
-    """What each search costs beside one from-scratch run: operations of training, for one seed; measuring is not counted.
+def flops(runs: list[tuple[RunName, int, float]]) -> list[Cost]:
+    """What each search costs beside one from-scratch run.
 
     Args:
-      runs: [{"run", "seed", "flops"}], flops = `model.flops.flops_per_token` x tokens seen by that run.
+      runs: (name, seed, operations), operations = `model.flops.flops_per_token` x tokens seen by that run.
     Returns:
-      [{"what", "flops", "runs", "final_runs"}], one from-scratch run (the mean of all) first: operations of all runs of
-      that part, how many runs a seed has of it, and the same cost in from-scratch runs (NaN if there is none).
+      One from-scratch run (the mean of all) first, then the other parts that there are.
     """
     parts = {what: [] for what in (ALGORITHM1, SCHEDULES, SWARM, SWEEP, FINAL, CHECKS)}
-    for run in runs:
-        what = next((what for pattern, what in PARTS if re.match(pattern, run["run"])), None)
-        if what is None:
-            raise unknown_name("run of a study", run["run"], ("primary_only", "continual", "control", "mix_0.5000"))
-        parts[what].append(run)
-    scratch = [run["flops"] for what in (SWARM, SWEEP, FINAL) for run in parts[what]]
+    for name, seed, operations in runs:
+        parts[_part(name)].append((seed, operations))
+    scratch = [operations for what in (SWARM, SWEEP, FINAL) for _, operations in parts[what]]
     one = float(np.mean(scratch)) if scratch else float("nan")
-    rows = [{"what": FINAL, "flops": one, "runs": 1.0, "final_runs": 1.0}] if scratch else []
+    rows = [Cost(FINAL, one, 1.0, 1.0)] if scratch else []
     for what, members in parts.items():
         if members and what != FINAL:
-            seeds = len({run["seed"] for run in members})
-            cost = sum(run["flops"] for run in members) / seeds
-            rows.append({"what": what, "flops": cost, "runs": len(members) / seeds, "final_runs": cost / one})
+            seeds = len({seed for seed, _ in members})
+            cost = sum(operations for _, operations in members) / seeds
+            rows.append(Cost(what, cost, len(members) / seeds, cost / one))
     return rows
+
+
+def _part(name: RunName) -> str:
+    if name.is_swarm:
+        return SWARM
+    if name.is_share:
+        return SWEEP
+    if name.role not in PART_OF_ROLE:
+        raise unknown_name("run of a study", str(name), ("primary_only", "continual", "control", "mix_0.5000"))
+    return PART_OF_ROLE[name.role]
 
 
 def _same_languages(original, optimised, primary: str) -> list[str]:

@@ -84,26 +84,32 @@ class Schedule(Keyed):
     reason: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A continual run in one language, as far as a schedule is read off it.
+
+    Attributes:
+      seeds: S of them; steps: [C].
+      tokens: [C] of the new language seen by then.
+      solved: one [C, Q] of 0/1 a seed.
+    """
+
+    seeds: list[int]
+    steps: np.ndarray
+    tokens: np.ndarray
+    solved: list[np.ndarray]
+
+
 def surface(
-    new: dict[str, dict],
-    primary: dict[str, dict],
-    primary_weight: float | None = None,
+    new: dict[str, dict[float, Phase]],
+    primary: dict[str, dict[float, Phase]],
     replicates: int = statistics.REPLICATES,
-) -> dict:
-    """The score of a phase of new languages, by replay share and length.
+) -> Surface:
+    """The score of a phase of new languages, by replay share and length: the mean over all languages.
 
     Args:
-      new: {language: {replay share: observation of that language}} of its continual runs; an observation holds "seeds",
-        "steps" [C], "tokens" [C] of the new language seen and "solved" (one [C, Q] of 0/1 per seed).
-      primary: likewise {new language: {replay share: observation of the primary language}} of the same runs.
-      primary_weight: of the primary in the score. None: 1 / (K + 1), so that the score is the mean over all languages.
-
-    Returns:
-      {"languages", "seeds", "steps", "replay" [R], "tokens" [C] of the whole phase of one language, replayed ones included,
-      "new_KxRxC" and "primary_KxRxC" (means over seeds), "score_KxRxC" (weighted, smoothed over checkpoints as in
-      evolution/stages.py), "score_RxC" with "low_RxC" and "high_RxC" (its mean over the new languages), "score_SxKxRxC",
-      "replicates_NxKxRxC" (statistics.replicated_curves: other seeds, or with one seed other problems), "halves_2xNxKxRxC"
-      (in two halves of the problems, for choosing in one and measuring in the other)}.
+      new: {language: {replay share: what was measured of that language}} of its continual runs.
+      primary: likewise {new language: {replay share: … of the primary language}} of the same runs.
 
     Raises:
       UserError: the runs differ in their replay shares, have no seed or no checkpoint in common, or too few problems.
@@ -115,15 +121,14 @@ def surface(
         )
     if not 0 <= replay[0] <= replay[-1] < 1:
         raise UserError(f"replay shares are {replay}; they lie from 0 to below 1.")
-    runs = [by[language][r] for by in (new, primary) for language in languages for r in replay]
-    seeds = sorted(set.intersection(*(set(run["seeds"]) for run in runs)))
-    steps = sorted(set.intersection(*(set(np.asarray(run["steps"]).tolist()) for run in runs)))
+    phases = [by[language][r] for by in (new, primary) for language in languages for r in replay]
+    seeds = sorted(set.intersection(*(set(phase.seeds) for phase in phases)))
+    steps = sorted(set.intersection(*(set(np.asarray(phase.steps).tolist()) for phase in phases)))
     if not seeds or not steps:
         raise UserError(
             "the continual runs with replay have no seed, or no checkpoint, in common; measure the same of each."
         )
-    weight = 1 / (len(languages) + 1) if primary_weight is None else primary_weight
-    smoothing_CxC = stages.smoothing_CxC(len(steps))
+    weight, smoothing_CxC = 1 / (len(languages) + 1), stages.smoothing_CxC(len(steps))
     solved_2 = [
         [[_solved(by[language], seed, steps) for seed in seeds] for language in languages] for by in (new, primary)
     ]  # of the new languages and of the primary, each [K][S] of [R, C, Q]
@@ -138,69 +143,61 @@ def surface(
     replicates_NxKxRxC = weighted(replicates_2)
     low_RxC, high_RxC = np.clip(np.quantile(replicates_NxKxRxC.mean(1), statistics.TAILS, axis=0), 0, 1)
     score_SxKxRxC, first = weighted(score_2), new[languages[0]][replay[0]]
-    return {
-        "languages": languages,
-        "seeds": seeds,
-        "steps": steps,
-        "replay": replay,
-        "tokens": np.array(_at(first["steps"], first["tokens"], steps), float) / (1 - replay[0]),
-        "new_KxRxC": score_2[0].mean(0),
-        "primary_KxRxC": score_2[1].mean(0),
-        "score_KxRxC": score_SxKxRxC.mean(0),
-        "score_RxC": score_SxKxRxC.mean((0, 1)),
-        "low_RxC": low_RxC,
-        "high_RxC": high_RxC,
-        "score_SxKxRxC": score_SxKxRxC,
-        "replicates_NxKxRxC": replicates_NxKxRxC,
-        "halves_2xNxKxRxC": weighted(halves_2),
-    }
+    return Surface(
+        languages=languages,
+        seeds=seeds,
+        steps=steps,
+        replay=replay,
+        tokens=np.array(_at(first.steps, first.tokens, steps), float) / (1 - replay[0]),
+        new_KxRxC=score_2[0].mean(0),
+        primary_KxRxC=score_2[1].mean(0),
+        score_KxRxC=score_SxKxRxC.mean(0),
+        score_RxC=score_SxKxRxC.mean((0, 1)),
+        low_RxC=low_RxC,
+        high_RxC=high_RxC,
+        score_SxKxRxC=score_SxKxRxC,
+        replicates_NxKxRxC=replicates_NxKxRxC,
+        halves_2xNxKxRxC=weighted(halves_2),
+    )
 
 
-def propose(found: dict, primary: str, total_tokens: int, most: dict[str, float] | None = None) -> dict:
+def propose(found: Surface, primary: str, total_tokens: int) -> Schedule:
     """The schedule of `total_tokens` tokens with the best score: primary first, then the new languages with replay.
 
     There is one replay share; each new language gets as many tokens as are best for it at that share, so the phase mixes
     them in that proportion. The best is taken among the lengths that were measured; of K languages each may fill less than
     the K-th part of the run.
 
-    Args:
-      found: from `surface`.
-      most: {language: most tokens of it}, such as what its corpus holds times the epochs allowed; absent: no limit.
-
-    Returns:
-      {"stages": as a config takes them, "replay", "replay_ci", "phase_tokens", "phase_tokens_ci", "new_tokens" (in that
-      phase, of all new languages), "new_tokens_ci", "by_language": {language: {"tokens", "ci"}}, "predicted",
-      "predicted_ci", "active": {language: what holds it back}, "reason"}. Intervals of tokens and replay: 95 % percentiles
-      over the replicates. `predicted`: the score to expect, measured on other data than it was chosen on: with two seeds or
-      more on the seed left out, with Student t; with one on the other half of the problems, with percentiles over resampled
-      problems, which says nothing about other seeds.
+    Intervals of tokens and replay: 95 % percentiles over the replicates. `predicted`: the score to expect, measured on other
+    data than it was chosen on: with two seeds or more on the seed left out, with Student t; with one on the other half of
+    the problems, with percentiles over resampled problems, which says nothing about other seeds.
 
     Raises:
       UserError: no phase that was measured fits into the run.
     """
-    fit_KxRxC = _fits(found, total_tokens, most or {})
-    r, c_K = _choose(found["score_KxRxC"], fit_KxRxC)
-    drawn_N, drawn_NxK = _choose(found["replicates_NxKxRxC"], fit_KxRxC)
+    fit_KxRxC = _fits(found, total_tokens)
+    r, c_K = _choose(found.score_KxRxC, fit_KxRxC)
+    drawn_N, drawn_NxK = _choose(found.replicates_NxKxRxC, fit_KxRxC)
     new_K, new_NxK = _new_tokens(found, r, c_K), _new_tokens(found, drawn_N, drawn_NxK)
-    replay, replay_N = float(found["replay"][r]), np.array(found["replay"])[drawn_N]
+    replay, replay_N = float(found.replay[r]), np.array(found.replay)[drawn_N]
     predicted, low, high = _predicted(found, fit_KxRxC)
-    return {
-        "stages": _stages(primary, total_tokens, dict(zip(found["languages"], new_K.tolist(), strict=True)), replay),
-        "replay": replay,
-        "replay_ci": _percentiles(replay_N),
-        "phase_tokens": float(new_K.sum() / (1 - replay)),
-        "phase_tokens_ci": _percentiles(new_NxK.sum(1) / (1 - replay_N)),
-        "new_tokens": float(new_K.sum()),
-        "new_tokens_ci": _percentiles(new_NxK.sum(1)),
-        "by_language": {
-            language: {"tokens": float(new_K[k]), "ci": _percentiles(new_NxK[:, k])}
-            for k, language in enumerate(found["languages"])
+    return Schedule(
+        stages=_stages(primary, total_tokens, dict(zip(found.languages, new_K.tolist(), strict=True)), replay),
+        replay=replay,
+        replay_ci=_percentiles(replay_N),
+        phase_tokens=float(new_K.sum() / (1 - replay)),
+        phase_tokens_ci=_percentiles(new_NxK.sum(1) / (1 - replay_N)),
+        new_tokens=float(new_K.sum()),
+        new_tokens_ci=_percentiles(new_NxK.sum(1)),
+        by_language={
+            language: LanguageTokens(float(new_K[k]), _percentiles(new_NxK[:, k]))
+            for k, language in enumerate(found.languages)
         },
-        "predicted": predicted,
-        "predicted_ci": [low, high],
-        "active": _active(found, fit_KxRxC, r),
-        "reason": _reason(found, c_K),
-    }
+        predicted=predicted,
+        predicted_ci=(low, high),
+        active=_active(found, fit_KxRxC, r),
+        reason=_reason(found, c_K),
+    )
 
 
 # --- the surface ----------------------------------------------------------------------------------------------------------
@@ -211,10 +208,10 @@ def _at(steps, values, wanted) -> list:
     return [by_step[step] for step in wanted]
 
 
-def _solved(by_replay: dict[float, dict], seed: int, steps) -> np.ndarray:
+def _solved(by_replay: dict[float, Phase], seed: int, steps) -> np.ndarray:
     """The answers of one seed, [R, C, Q]."""
     runs = [by_replay[r] for r in sorted(by_replay)]
-    return np.array([_at(run["steps"], run["solved"][run["seeds"].index(seed)], steps) for run in runs], float)
+    return np.array([_at(run.steps, run.solved[run.seeds.index(seed)], steps) for run in runs], float)
 
 
 def _resampled(solved, replicates: int) -> tuple[np.ndarray, np.ndarray]:
@@ -238,18 +235,15 @@ def _resampled(solved, replicates: int) -> tuple[np.ndarray, np.ndarray]:
 # --- the proposal ---------------------------------------------------------------------------------------------------------
 
 
-def _fits(found: dict, total_tokens: float, most: dict[str, float]) -> np.ndarray:
-    """Which phases may be proposed, [K, R, C]: shorter than their part of the run, and no more new tokens than allowed."""
-    languages = found["languages"]
-    new_RxC = np.multiply.outer(1 - np.array(found["replay"]), found["tokens"])
-    short_C = found["tokens"] < total_tokens / len(languages)
-    fit_KxRxC = np.array([short_C & (new_RxC <= most.get(language, np.inf)) for language in languages])
-    if not fit_KxRxC.any(2).all():
+def _fits(found: Surface, total_tokens: float) -> np.ndarray:
+    """Which phases may be proposed, [K, R, C]: those that are shorter than their part of the run."""
+    short_C = found.tokens < total_tokens / len(found.languages)
+    if not short_C.any():
         raise UserError(
             f"no phase that was measured fits into {total_tokens:,.0f} tokens with what each language may give; measure "
             "earlier checkpoints, or allow more tokens."
         )
-    return fit_KxRxC
+    return np.broadcast_to(short_C, found.score_KxRxC.shape)
 
 
 def _choose(score_xKxRxC, fit_KxRxC) -> tuple[np.ndarray, np.ndarray]:
@@ -266,25 +260,25 @@ def _value(score_xKxRxC, r_x, c_xK) -> np.ndarray:
     return np.take_along_axis(score_xKxC, c_xK[..., None], -1)[..., 0].mean(-1)
 
 
-def _new_tokens(found: dict, r_x, c_xK) -> np.ndarray:
+def _new_tokens(found: Surface, r_x, c_xK) -> np.ndarray:
     """Tokens of each new language, [..., K]."""
-    return found["tokens"][c_xK] * (1 - np.array(found["replay"])[r_x][..., None])
+    return found.tokens[c_xK] * (1 - np.array(found.replay)[r_x][..., None])
 
 
-def _predicted(found: dict, fit_KxRxC) -> tuple[float, float, float]:
-    score_SxKxRxC = found["score_SxKxRxC"]
+def _predicted(found: Surface, fit_KxRxC) -> tuple[float, float, float]:
+    score_SxKxRxC = found.score_SxKxRxC
     seeds = len(score_SxKxRxC)
     if seeds > 1:
         others = np.array([np.delete(score_SxKxRxC, s, axis=0).mean(0) for s in range(seeds)])
         value, low, high = statistics.student(_value(score_SxKxRxC, *_choose(others, fit_KxRxC)))
         return float(value), *(float(bound) for bound in np.clip([low, high], 0, 1))
-    halves = found["halves_2xNxKxRxC"]
+    halves = found.halves_2xNxKxRxC
     value_N = _value(halves, *_choose(halves[::-1], fit_KxRxC)).mean(0)
     return float(value_N.mean()), *_percentiles(value_N)
 
 
-def _percentiles(value_N) -> list[float]:
-    return np.quantile(value_N, statistics.TAILS).tolist()
+def _percentiles(value_N) -> tuple[float, float]:
+    return tuple(np.quantile(value_N, statistics.TAILS).tolist())
 
 
 def _stages(primary: str, total_tokens: int, tokens: dict[str, float], replay: float) -> list[dict]:
@@ -296,21 +290,21 @@ def _stages(primary: str, total_tokens: int, tokens: dict[str, float], replay: f
     return [first, {"tokens": 0, "weights": ({primary: replay} if replay else {}) | share}]
 
 
-def _active(found: dict, fit_KxRxC, r) -> dict[str, str]:
+def _active(found: Surface, fit_KxRxC, r) -> dict[str, str]:
     """What each language would take more of than it may."""
-    free_K = found["score_KxRxC"][:, r].argmax(-1)
+    free_K = found.score_KxRxC[:, r].argmax(-1)
     return {
         language: f"a phase of {found['tokens'][free_K[k]]:,.0f} tokens scores best and is too long"
-        for k, language in enumerate(found["languages"])
+        for k, language in enumerate(found.languages)
         if not fit_KxRxC[k, r, free_K[k]]
     }
 
 
-def _reason(found: dict, c_K) -> str:
-    tokens_K, last = found["tokens"][c_K], len(found["tokens"]) - 1
+def _reason(found: Surface, c_K) -> str:
+    tokens_K, last = found.tokens[c_K], len(found.tokens) - 1
     if not tokens_K.any():
         return "no phase of a new language scores better than the primary alone"
-    rising = [language for language, c in zip(found["languages"], c_K, strict=True) if c == last > 0]
+    rising = [language for language, c in zip(found.languages, c_K, strict=True) if c == last > 0]
     if rising:
         return f"{' and '.join(rising)}: the score still rises at the longest phase that was measured; a longer one may be better"
     return "the score is highest inside what was measured"

@@ -20,7 +20,7 @@ from scipy import optimize
 from babel_jax import statistics
 from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
-from babel_jax.statistics import Estimate
+from babel_jax.evolution.observation import Observation
 
 TAIL = 6  # checkpoints at least, for the four parameters of the power law
 EXPONENTS, OFFSETS = (0.02, 30.0), (1e-3, 30.0)  # bounds of b, and of t0 in units of the run's tokens
@@ -38,38 +38,35 @@ class PowerLaw(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class OwnLoss(Keyed):
-    """The loss that the fully built own system would reach; see `own_loss`.
+class Asymptote(Keyed):
+    """Where a loss curve ends, in nats per token; see `own_loss`.
 
     Attributes:
-      value, se, ci: in nats per token; by_seed: [S].
+      value: of the mean curve; weights_C: its derivative by the mean losses.
       method: "power law" or "last value"; reason: why the latter, else "".
       identified: whether the data fix it; False: the value is an upper bound only.
       residual: root mean square over the tail; tail: checkpoints in it.
-      weights_C: derivative of the value by the mean losses.
       parameters: of the power law.
       to_come_weights_C, to_come_scale: of the fall still to come after the last checkpoint (see `_draw_own`).
     """
 
     value: float
-    se: float
-    ci: tuple[float, float]
-    by_seed: np.ndarray
-    method: str
-    reason: str
-    identified: bool
-    residual: float
-    tail: int
     weights_C: np.ndarray
-    parameters: PowerLaw | None
+    method: str = "last value"
+    reason: str = ""
+    identified: bool = False
+    residual: float = float("nan")
+    tail: int = 1
+    parameters: PowerLaw | None = None
     to_come_weights_C: np.ndarray | None = None
     to_come_scale: float = float("nan")
 
 
-@dataclasses.dataclass(frozen=True)
-class PrimaryLoss(Estimate):
-    """The loss at step 0, mean over seeds and [S]."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OwnLoss(Asymptote):
+    """The loss that the fully built own system would reach, with its interval and each seed's [S]."""
 
+    ci: tuple[float, float]
     by_seed: np.ndarray
 
 
@@ -83,7 +80,7 @@ class Share(Keyed):
       value_SxC: of each seed's own losses and asymptote; pooled: of the mean losses [C].
       low, high: interval of the pooled share [C]; NaN: none.
       out_of_range: whether clipping took something away from the pooled share [C].
-      own_loss, primary_loss: what Eq. 1 rests on; None for a measured share.
+      own_loss: what Eq. 1 rests on; None for a measured share.
       replicates_RxC: each draws the whole curve and its asymptote anew, together.
     """
 
@@ -92,12 +89,11 @@ class Share(Keyed):
     seeds: list[int]
     value_SxC: np.ndarray
     pooled: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
     out_of_range: np.ndarray
-    own_loss: OwnLoss | None
-    primary_loss: PrimaryLoss | None
     replicates_RxC: np.ndarray
+    own_loss: OwnLoss | None = None
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
 
 
 def primary_share(loss, loss_primary, loss_own) -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +108,7 @@ def primary_share(loss, loss_primary, loss_own) -> tuple[np.ndarray, np.ndarray]
     return np.clip(share, 0, 1), (share < 0) | (share > 1)
 
 
-def own_loss(tokens_C, loss_SxC, errors_SxC=None) -> dict:
+def own_loss(tokens_C, loss_SxC, errors_SxC=None) -> OwnLoss:
     """The loss that the fully built own system would reach: the asymptote of loss(t) = own + a (t + t0)^-b.
 
     The law is fitted to the mean curve of the seeds over the last half of the checkpoints (at least TAIL of them): the
@@ -129,11 +125,6 @@ def own_loss(tokens_C, loss_SxC, errors_SxC=None) -> dict:
       tokens_C: tokens (or steps) seen at each checkpoint, rising.
       loss_SxC: held-out losses in nats per token.
       errors_SxC: standard errors of the measured losses; NaN where not known.
-    Returns:
-      {"value", "se", "ci", "by_seed" [S], "method": "power law" | "last value", "reason" (why the last value, else ""),
-      "identified", "residual" (root mean square over the tail), "tail" (checkpoints in it), "weights_C" (derivative of
-      the value by the mean losses), "parameters": {"a", "b", "t0"} | None}; with the power law also "to_come_weights_C"
-      (the same of the fall still to come) and "to_come_scale" (see `_draw_own`).
     Raises:
       UserError: a loss is not finite, there are fewer than two checkpoints, or their tokens do not rise.
     """
@@ -142,79 +133,78 @@ def own_loss(tokens_C, loss_SxC, errors_SxC=None) -> dict:
     mean_C, (noise_NxC, df) = loss_SxC.mean(0), _noise(loss_SxC, errors_SxC)
     found = _asymptote(tokens_C, mean_C, errors_SxC, noise_NxC)
     own_R = _draw_own(found, mean_C, _draw(mean_C, noise_NxC, df, statistics.REPLICATES))
-    return found | {
-        "se": float(np.linalg.norm(noise_NxC @ found["weights_C"])),
-        "ci": np.quantile(own_R, statistics.TAILS).tolist(),
-        "by_seed": found["value"] + (loss_SxC - mean_C) @ found["weights_C"],
-    }
+    return OwnLoss(
+        ci=tuple(np.quantile(own_R, statistics.TAILS).tolist()),
+        by_seed=found.value + (loss_SxC - mean_C) @ found.weights_C,
+        **vars(found),
+    )
 
 
-def share_curve(observation: dict, source: str, replicates: int = statistics.REPLICATES) -> dict:
+def share_curve(observation: Observation, source: str, replicates: int = statistics.REPLICATES) -> Share:
     """The primary's share at every checkpoint of a continual run: by Eq. 1 from a loss, or as it was measured.
 
     Pooled over seeds: Eq. 1 on the mean losses; value_SxC: on each seed's own losses and asymptote. The loss of the
-    primary is that at step 0, so P is 1 there by construction, and it nears 0 at the end by construction.
+    primary is that at step 0, so P is 1 there by construction, and it nears 0 at the end by construction. NaN: not
+    defined (also where the loss falls by less than LEAST_FALL), or no interval.
 
     Args:
-      observation: one new language: "language", "steps" [C], "tokens" [C], "seeds", "losses" {source: [S, C]},
-        "loss_errors" {source: [S, C]}, "shares" {source: [S, C]}; see `own_loss`.
-      source: a name among `losses`, or among `shares`, which are shares already.
+      observation: of one new language.
+      source: a name among its `losses`, or among its `shares`, which are shares already.
       replicates: how many draws of the errors to return.
-    Returns:
-      {"source", "steps" [C], "seeds", "value_SxC", "pooled", "low", "high", "out_of_range" [C] (clipping took something
-      away from the pooled share), "own_loss" (see there), "primary_loss" {"value", "ci", "by_seed"} (both None for a
-      measured share), "replicates_RxC"}. Each replicate draws the whole curve and its asymptote anew, together. NaN:
-      not defined (also where the loss falls by less than LEAST_FALL), or no interval.
     Raises:
       UserError: an unknown source, no checkpoint at step 0, or what `own_loss` raises.
     """
-    losses, shares = observation["losses"], observation["shares"]
-    if source not in {*losses, *shares}:
-        raise unknown_name("source of the share", source, {*losses, *shares})
-    found = (_of_loss if source in losses else _as_measured)(observation, source, replicates)
-    undefined_C = np.isnan(found["pooled"])
-    replicates_RxC = np.where(undefined_C, np.nan, found["replicates_RxC"])
+    if source not in {*observation.losses, *observation.shares}:
+        raise unknown_name("source of the share", source, {*observation.losses, *observation.shares})
+    found = (_of_loss if source in observation.losses else _as_measured)(observation, source, replicates)
+    replicates_RxC = np.where(np.isnan(found.pooled), np.nan, found.replicates_RxC)
     low, high = np.quantile(replicates_RxC, statistics.TAILS, axis=0)
-    return found | {
-        "source": source, "steps": np.asarray(observation["steps"]), "seeds": list(observation["seeds"]),
-        "low": low, "high": high, "replicates_RxC": replicates_RxC,
-    }  # fmt: skip
+    return dataclasses.replace(found, low=low, high=high, replicates_RxC=replicates_RxC)
 
 
-def _of_loss(observation: dict, source: str, replicates: int) -> dict:
-    if observation["steps"][0] != 0:
+def _of_loss(observation: Observation, source: str, replicates: int) -> Share:
+    """The share by Eq. 1, still without its interval."""
+    if observation.steps[0] != 0:
         raise UserError(
-            f"Eq. 1 takes the loss of the primary's model, and the first checkpoint in {observation['language']} is step "
-            f"{observation['steps'][0]}; measure step 0."
+            f"Eq. 1 takes the loss of the primary's model, and the first checkpoint in {observation.language} is step "
+            f"{observation.steps[0]}; measure step 0."
         )
-    loss_SxC, errors_SxC = np.atleast_2d(np.asarray(observation["losses"][source], float)), None
-    if source in observation["loss_errors"]:
-        errors_SxC = np.atleast_2d(np.asarray(observation["loss_errors"][source], float))
-    own = own_loss(observation["tokens"], loss_SxC, errors_SxC)
+    loss_SxC, errors_SxC = np.atleast_2d(np.asarray(observation.losses[source], float)), None
+    if source in observation.loss_errors:
+        errors_SxC = np.atleast_2d(np.asarray(observation.loss_errors[source], float))
+    own = own_loss(observation.tokens, loss_SxC, errors_SxC)
     mean_C, (noise_NxC, df) = loss_SxC.mean(0), _noise(loss_SxC, errors_SxC)
     loss_RxC = _draw(mean_C, noise_NxC, df, replicates)
     own_Rx1 = _draw_own(own, mean_C, loss_RxC)[:, None]
     # Where a draw's whole fall is not positive, its share is at the end that the numerator points to.
     share_RxC = np.clip((loss_RxC - own_Rx1) / np.maximum(loss_RxC[:, :1] - own_Rx1, 1e-12), 0, 1)
-    pooled_C, out_of_range_C = primary_share(mean_C, mean_C[0], own["value"])
-    if mean_C[0] - own["value"] < LEAST_FALL:
+    pooled_C, out_of_range_C = primary_share(mean_C, mean_C[0], own.value)
+    if mean_C[0] - own.value < LEAST_FALL:
         pooled_C = np.full(len(mean_C), np.nan)
-    return {
-        "value_SxC": primary_share(loss_SxC, loss_SxC[:, :1], own["by_seed"][:, None])[0],
-        "pooled": pooled_C, "out_of_range": out_of_range_C, "replicates_RxC": share_RxC, "own_loss": own,
-        "primary_loss": {
-            "value": float(mean_C[0]), "ci": np.quantile(loss_RxC[:, 0], statistics.TAILS).tolist(), "by_seed": loss_SxC[:, 0],
-        },
-    }  # fmt: skip
+    return Share(
+        source,
+        np.asarray(observation.steps),
+        list(observation.seeds),
+        value_SxC=primary_share(loss_SxC, loss_SxC[:, :1], own.by_seed[:, None])[0],
+        pooled=pooled_C,
+        out_of_range=out_of_range_C,
+        replicates_RxC=share_RxC,
+        own_loss=own,
+    )
 
 
-def _as_measured(observation: dict, source: str, replicates: int) -> dict:
-    share_SxC = np.atleast_2d(np.asarray(observation["shares"][source], float))
-    return {
-        "value_SxC": share_SxC, "pooled": share_SxC.mean(0), "out_of_range": np.zeros(share_SxC.shape[1], bool),
-        "replicates_RxC": np.clip(_draw(share_SxC.mean(0), *_noise(share_SxC, None), replicates), 0, 1),
-        "own_loss": None, "primary_loss": None,
-    }  # fmt: skip
+def _as_measured(observation: Observation, source: str, replicates: int) -> Share:
+    """A share that was measured, still without its interval."""
+    share_SxC = np.atleast_2d(np.asarray(observation.shares[source], float))
+    return Share(
+        source,
+        np.asarray(observation.steps),
+        list(observation.seeds),
+        value_SxC=share_SxC,
+        pooled=share_SxC.mean(0),
+        out_of_range=np.zeros(share_SxC.shape[1], bool),
+        replicates_RxC=np.clip(_draw(share_SxC.mean(0), *_noise(share_SxC, None), replicates), 0, 1),
+    )
 
 
 def _noise(value_SxC, errors_SxC) -> tuple[np.ndarray, float]:
@@ -244,18 +234,18 @@ def _draw(mean_C, noise_NxC, df: float, replicates: int) -> np.ndarray:
     return mean_C + drawn_RxC
 
 
-def _draw_own(own: dict, mean_C, loss_RxC) -> np.ndarray:
+def _draw_own(own: Asymptote, mean_C, loss_RxC) -> np.ndarray:
     """The asymptote [R] that belongs to each replicate of the mean loss, to first order.
 
     The fall still to come after the last checkpoint is not negative and its error grows with it, so that error is
     carried on the log scale: without it the interval is too short towards low asymptotes.
     """
     change_RxC = loss_RxC - mean_C
-    own_R = own["value"] + change_RxC @ own["weights_C"]
-    if not own["identified"]:
+    own_R = own.value + change_RxC @ own.weights_C
+    if not own.identified:
         own_R[::2] *= 0  # half of the draws at either bound: their quantiles span what lies between
-    elif own["method"] == "power law":
-        grown_R, scale = change_RxC @ own["to_come_weights_C"], own["to_come_scale"]
+    elif own.method == "power law":
+        grown_R, scale = change_RxC @ own.to_come_weights_C, own.to_come_scale
         own_R -= scale * (np.exp(np.minimum(grown_R / scale, 50)) - 1) - grown_R
     return np.maximum(own_R, 0)
 
@@ -273,36 +263,47 @@ def _check(tokens_C, loss_SxC) -> None:
         )
 
 
-def _asymptote(tokens_C, mean_C, errors_SxC, noise_NxC) -> dict:
-    """`own_loss` without what its seeds add."""
+def _asymptote(tokens_C, mean_C, errors_SxC, noise_NxC) -> Asymptote:
     tail = max(TAIL, len(mean_C) - len(mean_C) // 2)
-    last_C = np.eye(len(mean_C))[-1]
-    last = {
-        "value": float(mean_C[-1]), "method": "last value", "identified": False, "residual": float("nan"), "tail": 1,
-        "weights_C": last_C, "parameters": None,
-    }  # fmt: skip
+    last = Asymptote(float(mean_C[-1]), np.eye(len(mean_C))[-1])
     seen, whole = mean_C[-tail:][0] - mean_C[-1], mean_C[0] - mean_C[-1]
     if seen <= SETTLED * whole:
-        return last | {"identified": True, "reason": "the loss has settled, or rises"}
+        return dataclasses.replace(last, identified=True, reason="the loss has settled, or rises")
     if len(mean_C) < TAIL:
-        return last | {"reason": f"the power law takes {TAIL} checkpoints and there are {len(mean_C)}"}
+        reason = f"the power law takes {TAIL} checkpoints and there are {len(mean_C)}"
+        return dataclasses.replace(last, reason=reason)
     fit = _fit(tokens_C[-tail:] / tokens_C[-1], mean_C[-tail:], _precision_T(errors_SxC, tail))
-    weights_2xC = np.pad(fit["weights_2xT"], ((0, 0), (len(mean_C) - tail, 0)))
-    if not fit["converged"]:
-        return last | {"reason": "the fit of the power law did not converge"}
-    if fit["own"] < 0:
-        return last | {"reason": "the power law's asymptote lies below 0"}
-    if fit["to_come"] > seen:
-        return last | {"reason": "the power law puts more fall beyond the run than its last half has shown"}
-    if np.linalg.norm(noise_NxC @ weights_2xC[1]) > max(2 * fit["to_come"], SETTLED * whole):
-        return last | {"reason": "the fall still to come is smaller than half of its standard error"}
-    return {
-        "value": fit["own"], "method": "power law", "reason": "", "identified": True, "residual": fit["residual"],
-        "tail": tail, "weights_C": weights_2xC[0],
-        "to_come_weights_C": weights_2xC[1], "to_come_scale": max(fit["to_come"], SETTLED * whole),
-        "parameters": {"a": fit["to_come"] * (tokens_C[-1] + fit["t0"] * tokens_C[-1]) ** fit["b"], "b": fit["b"],
-                       "t0": fit["t0"] * tokens_C[-1]},
-    }  # fmt: skip
+    weights_2xC = np.pad(fit.weights_2xT, ((0, 0), (len(mean_C) - tail, 0)))
+    if reason := _rejected(fit, seen, whole, error=np.linalg.norm(noise_NxC @ weights_2xC[1])):
+        return dataclasses.replace(last, reason=reason)
+    t0 = fit.t0 * tokens_C[-1]
+    return Asymptote(
+        fit.own,
+        weights_2xC[0],
+        method="power law",
+        identified=True,
+        residual=fit.residual,
+        tail=tail,
+        parameters=PowerLaw(fit.to_come * (tokens_C[-1] + t0) ** fit.b, fit.b, t0),
+        to_come_weights_C=weights_2xC[1],
+        to_come_scale=max(fit.to_come, SETTLED * whole),
+    )
+
+
+def _rejected(fit, seen: float, whole: float, error: float) -> str:
+    """Why a fit does not fix the asymptote, a clause; "" where it does.
+
+    `seen`, `whole`: falls of the loss over the tail and the run; `error`: of the fall still to come.
+    """
+    if not fit.converged:
+        return "the fit of the power law did not converge"
+    if fit.own < 0:
+        return "the power law's asymptote lies below 0"
+    if fit.to_come > seen:
+        return "the power law puts more fall beyond the run than its last half has shown"
+    if error > max(2 * fit.to_come, SETTLED * whole):
+        return "the fall still to come is smaller than half of its standard error"
+    return ""
 
 
 def _precision_T(errors_SxC, tail: int) -> np.ndarray:
@@ -315,7 +316,20 @@ def _precision_T(errors_SxC, tail: int) -> np.ndarray:
     return 1 / np.maximum(error_T, 0.1 * np.median(error_T))  # no checkpoint may decide alone
 
 
-def _fit(x_T, loss_T, precision_T) -> dict:
+@dataclasses.dataclass(frozen=True)
+class _Fit:
+    """own + to_come ((x + t0) / (1 + t0))^-b, fitted; weights_2xT: derivatives of own and to_come by the losses."""
+
+    own: float
+    to_come: float
+    b: float
+    t0: float
+    converged: bool
+    weights_2xT: np.ndarray
+    residual: float
+
+
+def _fit(x_T, loss_T, precision_T) -> _Fit:
     """own + to_come ((x + t0) / (1 + t0))^-b by weighted least squares; x: tokens, 1 at the end of the run.
 
     to_come is the fall that the law still sees at the end. Given b and t0 the law is linear, so the search begins at the
@@ -349,8 +363,12 @@ def _fit(x_T, loss_T, precision_T) -> dict:
     bounds = list(zip((-np.inf, np.inf), (0, np.inf), np.log(EXPONENTS), OFFSETS, strict=True))
     found = optimize.least_squares(residual_T, start, slopes_Tx4, bounds=bounds, x_scale="jac", max_nfev=300)
     own, to_come, log_b, t0 = map(float, found.x)
-    return {
-        "own": own, "to_come": to_come, "b": float(np.exp(log_b)), "t0": t0, "converged": found.status > 0,
-        "weights_2xT": np.linalg.pinv(found.jac)[:2] * precision_T,
-        "residual": float(np.sqrt(np.mean((found.fun / precision_T) ** 2))),
-    }  # fmt: skip
+    return _Fit(
+        own,
+        to_come,
+        float(np.exp(log_b)),
+        t0,
+        converged=found.status > 0,
+        weights_2xT=np.linalg.pinv(found.jac)[:2] * precision_T,
+        residual=float(np.sqrt(np.mean((found.fun / precision_T) ** 2))),
+    )

@@ -1,81 +1,100 @@
 """Where the share P of Algorithm 1 can come from, and what each source proposes for one new language.
 
-A source is a held-out loss by Eq. 1, a share that was measured, or `CALIBRATED`: a loss by the link that foretells a
+A source is a held-out loss by Eq. 1, a share that was measured, or `CALIBRATED`: a loss by the link that predicts a
 measured share best.
 """
 
+import dataclasses
+
 import numpy as np
 
+from babel_jax.bridge import Keyed
 from babel_jax.evolution import dependence
+from babel_jax.evolution.dependence import Dependence
+from babel_jax.evolution.observation import Observation
+from babel_jax.evolution.stages import Stages
 from babel_jax.optimum import algorithm1, calibration, share
+from babel_jax.optimum.algorithm1 import Amounts, Proposal
+from babel_jax.optimum.calibration import Calibration, Chosen
+from babel_jax.optimum.share import Share
 
 SOURCES = ("loss", "loss_knowledge", "knowledge_share")  # of a study; the first is the paper's
 CALIBRATED = "calibrated"
 CALIBRATED_BY = dependence.SHARES  # the first that was measured; the neurons are no share of a system
 
 
-def _now(what: str, compute):
-    return compute()
+@dataclasses.dataclass(frozen=True)
+class Proposals(Keyed):
+    """What every source says of a new language.
+
+    Attributes:
+      shares: {source: the primary's share}.
+      calibration: {source: {measured share: links to it}}, of the losses.
+      chosen: what the calibrated proposal uses, or None.
+      proposals: {source, and CALIBRATED where one is chosen: …}.
+    """
+
+    shares: dict[str, Share] = dataclasses.field(default_factory=dict)
+    calibration: dict[str, dict[str, Calibration]] = dataclasses.field(default_factory=dict)
+    chosen: Chosen | None = None
+    proposals: dict[str, Proposal] = dataclasses.field(default_factory=dict)
 
 
 def proposals(
-    observation: dict,
-    stages_verdict: dict,
-    depends: dict | None,
-    primary_tokens: float,
-    original_tokens: float | None,
-    names=SOURCES,
-    attempt=_now,
-) -> dict:
-    """What every source says of a new language.
-
-    Args:
-      observation: what was measured of it at its continual run's checkpoints; see `share.share_curve`.
-      stages_verdict, depends, primary_tokens, original_tokens: see `algorithm1.propose`.
-      names: the sources to try; those that were not measured are passed over.
-      attempt: called with a name and a function to compute it by; may return None in place of raising.
-    Returns:
-      dict: shares {source: share.share_curve}, calibration {source: {measured share: calibration.calibrate}}, chosen (what
-      `calibration.choose` says, or None), proposals {source, and CALIBRATED where one is chosen: algorithm1.propose}.
-    """
-    shares = {}
-    for name in names:
-        if name in observation["losses"] or name in observation["shares"]:
-            found = attempt(f"share from {name}", lambda name=name: share.share_curve(observation, name))
-            if found is not None:
-                shares[name] = found
+    observation: Observation,
+    shares: dict[str, Share],
+    found: Stages,
+    depends: Dependence | None,
+    amounts: Amounts,
+) -> Proposals:
+    """What Algorithm 1 makes of one new language's shares; the arguments as of `algorithm1.propose`."""
     fits = _calibrations(shares, observation)
     chosen = _chosen(fits)
-    common = dict(
-        stages_verdict=stages_verdict,
-        dependence=depends,
-        primary_tokens=primary_tokens,
-        original_tokens=original_tokens,
-    )
-    found = {source: algorithm1.propose(observation, curve, **common) for source, curve in shares.items()}
+    links = {source: (curve, None) for source, curve in shares.items()}
     if chosen:
-        link = fits[chosen["source"]][chosen["measured"]]
-        found[CALIBRATED] = algorithm1.propose(observation, shares[chosen["source"]], calibration=link, **common)
-    return {"shares": shares, "calibration": fits, "chosen": chosen, "proposals": found}
+        links[CALIBRATED] = shares[chosen.source], fits[chosen.source][chosen.measured]
+    return Proposals(
+        shares,
+        fits,
+        chosen,
+        {
+            source: algorithm1.propose(observation, curve, found, depends, link, amounts)
+            for source, (curve, link) in links.items()
+        },
+    )
 
 
-def _calibrations(shares: dict, observation: dict) -> dict:
+def shares_of(observation: Observation, names=SOURCES, attempt=lambda what, compute: compute()) -> dict[str, Share]:
+    """The share by each source that was measured.
+
+    `attempt`: called with a name and a function to compute it by; may return None in place of raising.
+    """
+    found = {
+        name: attempt(f"share from {name}", lambda name=name: share.share_curve(observation, name))
+        for name in names
+        if name in observation.losses or name in observation.shares
+    }
+    return {name: curve for name, curve in found.items() if curve is not None}
+
+
+def _calibrations(shares: dict[str, Share], observation: Observation) -> dict[str, dict[str, Calibration]]:
     """Every loss's P(l) against every measured share, its mean over seeds."""
-    found = {}
-    for source, predicted in shares.items():
-        if source not in observation["losses"]:
-            continue
-        found[source] = {
-            name: fit
-            for name, value_SxC in observation["shares"].items()
-            for fit in [calibration.calibrate(predicted["pooled"], np.mean(value_SxC, axis=0))]
-            if fit is not None
+    found = {
+        source: {
+            name: calibration.calibrate(predicted.pooled, np.mean(value_SxC, axis=0))
+            for name, value_SxC in observation.shares.items()
         }
-    return found
+        for source, predicted in shares.items()
+        if source in observation.losses
+    }
+    return {
+        source: {name: fit for name, fit in by_measured.items() if fit is not None}
+        for source, by_measured in found.items()
+    }
 
 
-def _chosen(calibrations: dict) -> dict | None:
-    """The loss whose calibrated P foretells a measured share best (calibration.choose); None where none does."""
+def _chosen(calibrations: dict[str, dict[str, Calibration]]) -> Chosen | None:
+    """The loss whose calibrated P predicts a measured share best (calibration.choose); None where none does."""
     for name in CALIBRATED_BY:
         fits = {source: {name: of_source[name]} for source, of_source in calibrations.items() if name in of_source}
         if fits:

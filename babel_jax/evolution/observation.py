@@ -1,0 +1,78 @@
+"""What the optimiser of the corpus works on: one new language's losses, scores and measured shares, as plain arrays."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+
+from babel_jax import statistics
+from babel_jax.bridge import Keyed
+from babel_jax.evolution.continual import Curves
+from babel_jax.evolution.curve import Curve, curve
+from babel_jax.evolution.rows import select, solved
+
+
+@dataclasses.dataclass(frozen=True)
+class Observation(Keyed):
+    """One new language's continual run, or several of them.
+
+    Attributes:
+      language: its name.
+      steps, tokens: [C], the latter of the new language seen by then.
+      seeds: S of them.
+      solved: one array [C, Q] of 0/1 a seed; score_SxC: accuracies.
+      losses, loss_errors: {source: [S, C]}; standard errors, NaN: unknown.
+      shares: {source: [S, C]} of the primary, as they were measured. What was not measured everywhere is absent.
+      residuals: {source: [C, P]}, of several primaries: see `algorithm1.merge_primaries`.
+    """
+
+    language: str
+    steps: np.ndarray
+    tokens: np.ndarray
+    seeds: list[int]
+    solved: list[np.ndarray]
+    score_SxC: np.ndarray
+    losses: dict[str, np.ndarray]
+    loss_errors: dict[str, np.ndarray]
+    shares: dict[str, np.ndarray]
+    residuals: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+def observation(frame: pd.DataFrame, curves: Curves) -> Observation | None:
+    """The continual run of a view (`rows.view`); None where no problem was judged."""
+    new = curves.new
+    judged = solved(frame, "continual", new)
+    if judged is None:
+        return None
+    steps, seeds = judged.steps, judged.seeds
+
+    def on_steps(found: Curve | None) -> np.ndarray | None:
+        if found is None or found.seeds != seeds or not set(steps) <= set(found.steps):
+            return None
+        return found.value_SxC[:, np.searchsorted(found.steps, steps)]
+
+    rows = select(frame[frame["metric"] != "solved"], run="continual", language=new, layer=-1)
+    seen = rows.drop_duplicates("step").set_index("step")["tokens_by_language"]
+    losses = {metric: on_steps(curve(rows, metric=metric)) for metric in ("loss", "loss_knowledge")}
+    losses = {metric: loss_SxC for metric, loss_SxC in losses.items() if loss_SxC is not None}
+    shares = {name: on_steps(found) for name, found in curves.measured_shares.items()}
+    return Observation(
+        language=new,
+        steps=steps,
+        tokens=np.array([json.loads(seen[step]).get(new, 0) for step in steps], float),
+        seeds=seeds,
+        solved=judged.solved,
+        score_SxC=statistics.accuracies(judged.solved),
+        losses=losses,
+        loss_errors={metric: _errors(rows, metric, seeds, steps) for metric in losses},
+        shares={name: share_SxC for name, share_SxC in shares.items() if share_SxC is not None},
+    )
+
+
+def _errors(rows: pd.DataFrame, metric: str, seeds, steps) -> np.ndarray:
+    """Standard errors [S, C] of a metric, from the intervals of its rows."""
+    rows = rows[(rows["metric"] == metric).to_numpy(bool)]
+    error = statistics.error_of(rows["ci_low"], rows["ci_high"])
+    wide = rows.assign(error=error).pivot_table(index="seed", columns="step", values="error", dropna=False)
+    return wide.reindex(index=seeds, columns=steps).to_numpy(float)
