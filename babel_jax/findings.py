@@ -560,7 +560,7 @@ def _law(measured: list[Mix], study: StudyFacts) -> Law | None:
         raise UserError("no mix has learned a new language, so there is nothing to predict; train for longer.")
     if searched and np.ptp([mix.macro.mean() for mix in searched]) == 0:
         raise UserError("every mix has the same mean score, so there is nothing to predict.")
-    return laws.law(searched, [study.primary, *study.new], "score", study.original)
+    return laws.law(searched, [study.primary, *study.new], study.original)
 
 
 def _schedules(views: dict, study: StudyFacts, measured: list[Mix], attempt) -> Schedules | None:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import SMALL_WORLD, make_run, small_material
+from helpers import SMALL_WORLD, make_run, run_in, small_material, train
 
 from babel_jax import mixtures, plan, study
 from babel_jax.__main__ import load_config, main
@@ -13,6 +13,7 @@ from babel_jax.errors import UserError
 from babel_jax.material import ArrayRows
 from babel_jax.run_names import RunName
 from babel_jax.training import loop, runs
+from babel_jax.training.sampler import mixture_of
 
 MATERIAL = small_material()
 TOKENS = {"python": 4_000, "php": 1_000, "go": 100}  # in rows of 10 tokens
@@ -79,7 +80,7 @@ def test_stages_come_one_after_another_under_one_cap(corpus, capsys, tmp_path):
     assert last == pytest.approx({"python": 0.45, "php": 0.45, "go": 0.1})
     assert found.sources["go"].epochs == 4 and found.sources["python"].tokens == 2700 + 450
     run = make_run(steps=50, batch_size=8, stages=found.stages)
-    epochs = loop.mixture_of(run, SimpleNamespace(sources=build.load("C").train, max_length=10)).epochs(400)
+    epochs = mixture_of(run_in(".", run, SimpleNamespace(sources=build.load("C").train, max_length=10))).epochs(400)
     assert epochs == pytest.approx({name: source.epochs for name, source in found.sources.items()}, abs=0.3)
 
 
@@ -228,8 +229,8 @@ def test_an_interrupted_run_counts_every_row_once(tmp_path, mixture_file):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loop.train(run, MATERIAL, tmp_path, progress=stop)
-    loop.train(run, MATERIAL, tmp_path)  # goes on from step 32
+        train(run, MATERIAL, tmp_path, progress=stop)
+    train(run, MATERIAL, tmp_path)  # goes on from step 32
     assert mixtures.verify_run(tmp_path) == []
     done = json.loads((tmp_path / "DONE").read_text())
     assert sum(source["drawn"] for source in done["sources"].values()) == 480
@@ -244,14 +245,14 @@ def test_a_run_that_an_earlier_version_began_is_not_said_to_be_wrong(tmp_path, m
 
     run, restore = make_run(steps=24, checkpoint_steps=(8,)), loop.restore_newest
     with pytest.raises(KeyboardInterrupt):
-        loop.train(run, MATERIAL, tmp_path, progress=stop)
+        train(run, MATERIAL, tmp_path, progress=stop)
 
     def restored(*arguments):
         state, about = restore(*arguments)
         return state, dataclasses.replace(about, rows_drawn=None)
 
     monkeypatch.setattr(loop, "restore_newest", restored)
-    loop.train(run, MATERIAL, tmp_path)
+    train(run, MATERIAL, tmp_path)
     with pytest.raises(UserError, match="has not counted the rows it drew: .* an earlier version"):
         mixtures.verify_run(tmp_path)
 
@@ -274,7 +275,7 @@ def test_a_run_that_repeats_too_much_is_refused_before_it_is_trained(capsys, con
     with pytest.raises(
         UserError, match=r"source 'python' would be seen \d+\.\d\d times in 2048 steps, and max_epochs is 2"
     ):
-        loop.train(run, MATERIAL, tmp_path / "run")
+        train(run, MATERIAL, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints" / "2048").exists()
     workdir = tmp_path / "W"
     study_here = ["study", f"--config={config_file}", f"--workdir={workdir}", "--jobs=1"]
@@ -284,7 +285,7 @@ def test_a_run_that_repeats_too_much_is_refused_before_it_is_trained(capsys, con
     )
     assert not workdir.exists()
     once = make_run(steps=len(MATERIAL.sources["python"]) // 8, max_epochs=1.0)
-    assert loop.mixture_of(once, MATERIAL).epochs(once.steps * 8)["python"] <= 1
+    assert mixture_of(run_in(".", once, MATERIAL)).epochs(once.steps * 8)["python"] <= 1
 
 
 def test_the_cap_and_the_file_may_change_when_a_run_goes_on(tmp_path):

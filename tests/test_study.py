@@ -333,7 +333,7 @@ def start_and_kill(config_file, workdir, moment):
 
 def sleep_for_ever(ready) -> None:
     """A worker in the middle of something that says nothing, such as a long compilation."""
-    machine.die_with(multiprocessing.parent_process())
+    machine.begin_worker(multiprocessing.parent_process())
     ready.touch()
     time.sleep(1000)
 
@@ -449,10 +449,10 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
     """The neurons of the primary-only run are told by its last checkpoint."""
     made, given = study_of(config_file, tmp_path), []
 
-    def train(run, material, run_dir, at_checkpoint, **rest):
-        given.append((run_dir.name, at_checkpoint is not None))
-        if at_checkpoint:
-            at_checkpoint("seen", "params")
+    def train(run, hooks, sampler):
+        given.append((str(run.name), hooks.at_checkpoint is not None))
+        if hooks.at_checkpoint:
+            hooks.at_checkpoint("seen", "params")
 
     monkeypatch.setattr(study, "train", train)
     monkeypatch.setattr(study.measurements, "read", lambda run_dir: 1 / 0)  # what comes after the measuring

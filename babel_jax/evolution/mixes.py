@@ -23,14 +23,14 @@ class Mix(Keyed):
     Attributes:
       name: among the mixes; run: the whole name of its run.
       seeds: S of them.
-      score, loss, loss_knowledge, primary_share: {language: [S]}; the last is the mean pairwise lens of the
-        intermediate layers, of the new languages alone.
+      score: {language: [S]}.
       macro: [S], the mean score of all languages.
       solved: {language: one [Q] of 0/1 a seed}; {} where answers are not known.
       made: by what, and from what, as its mixture file says; None: it has none.
       stages: as a config has them.
       tokens, steps: of the run.
       shares: {language: of the tokens seen, mean of the seeds}.
+      primary_share: {new language: [S]}, the mean pairwise lens of the intermediate layers.
     """
 
     name: str
@@ -44,8 +44,6 @@ class Mix(Keyed):
     steps: int = 0
     shares: dict[str, float] = dataclasses.field(default_factory=dict)
     solved: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict)
-    loss: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    loss_knowledge: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     primary_share: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
@@ -104,10 +102,6 @@ def _mix(run: str, name: str, rows: pd.DataFrame, judged: dict[str, Solved], fil
         for language in languages
     }
     score = {language: np.array([solved_Q.mean() for solved_Q in part.at_end]) for language, part in judged.items()}
-    loss, loss_knowledge = (
-        {language: _by_seed(light, seeds, language, metric) for language in languages}
-        for metric in ("loss", "loss_knowledge")
-    )
     return Mix(
         name=name,
         seeds=seeds,
@@ -120,15 +114,8 @@ def _mix(run: str, name: str, rows: pd.DataFrame, judged: dict[str, Solved], fil
         steps=int(first["step"]),
         shares=shares,
         solved={language: part.at_end for language, part in judged.items()},
-        loss=loss,
-        loss_knowledge=loss_knowledge,
         primary_share={language: _lens_by_seed(light, seeds, language) for language in languages[1:]},
     )
-
-
-def _by_seed(frame: pd.DataFrame, seeds: list, language: str, metric: str) -> np.ndarray:
-    rows = select(frame, language=language, metric=metric, layer=-1).drop_duplicates("seed")
-    return rows.set_index("seed")["value"].reindex(seeds).to_numpy(float)
 
 
 def _lens_by_seed(frame: pd.DataFrame, seeds: list, language: str) -> np.ndarray:
