@@ -353,16 +353,16 @@ def _lens_grid(study_dir, study: StudyFacts, language: str) -> dict | None:
     return diagnostics.read_lens_grid(file) if file.exists() else None
 
 
-def _stages_of_mixes(study_dir, study: StudyFacts) -> dict[str, dict]:
+def _stages_of_mixes(study_dir, study: StudyFacts) -> dict[str, mixtures.MixtureFile]:
     """By the name of a mix its stages and who made it, where a file of the study or of its run says so."""
     found = {file.stem: mixtures.read(file) for file in sorted((study_dir / "mixtures").glob("*.json"))}
     online = study_dir / f"seed{study.seeds[0]}" / str(run_names.mix(run_names.ADO))
     if (online / "stages.json").exists():
-        found[run_names.ADO] = {"stages": mixture.read_stages(online), "made": {"by": run_names.ADO}}
+        found[run_names.ADO] = mixtures.MixtureFile(tuple(mixture.read_stages(online)), made={"by": run_names.ADO})
     return found
 
 
-def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, dict] | None = None) -> Findings:
+def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, mixtures.MixtureFile] | None = None) -> Findings:
     """As `of_study`, of measurement rows and what is known of mixes by name."""
     primary, new = study.primary, study.new
     missing = _missing(study, frame)

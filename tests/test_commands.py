@@ -44,6 +44,15 @@ def wrong(words: list[str], options: dict) -> list[str]:
     return [name for name in named if name not in known] + [file for file in files if not Path(ROOT, file).exists()]
 
 
+def test_every_room_of_the_layout_is_there():
+    layout = Path(ROOT, "README.md").read_text().split("## Layout")[1].split("```")[1]
+    named = re.findall(r"\b\w+(?:\.py|/)(?!\w)", layout)
+    places = [
+        Path(ROOT, "babel_jax", name) for name in named if name not in ("babel_jax/", "configs/", "launch/", "tests/")
+    ]
+    assert len(places) > 25 and [str(place) for place in places if not place.exists()] == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_command_of_a_document_can_be_given(document, options):
     found = commands(Path(ROOT, document).read_text())
