@@ -9,7 +9,6 @@ import dataclasses
 import math
 
 from babel_jax import run_names
-from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.optimum import rivals
 from babel_jax.run_names import ADO, RunName
@@ -18,7 +17,7 @@ UNMEASURED = ("temperature", "unimax", "equal_small", ADO)
 ALGORITHM1 = ("loss", "loss_knowledge", "knowledge_share", "calibrated")
 RIVALS = ("shuffled", "same_primary")
 FITTED = {"law": "log_linear", "regression": "quadratic"}  # candidate -> kind of mixing law
-SCHEDULE = "schedule"
+SCHEDULE = run_names.SCHEDULE
 WHOLE = (ADO, SCHEDULE)  # as long as the other mixes, always
 ADO_EVERY = 40  # steps between two updates of the online mixture
 LONGEST = 10.0  # times the original mix's steps: a candidate of equal epochs that would take more is left out
@@ -26,7 +25,7 @@ SMALL = 2.0  # the trivial rule's amount, in units of the original corpus (billi
 
 
 @dataclasses.dataclass(frozen=True)
-class Candidate(Keyed):
+class Candidate:
     """A from-scratch mix: by what it was made, and from what; its stages as a config has them; its length."""
 
     made: dict
@@ -54,7 +53,7 @@ class Original:
 
 def algorithm1(source: str) -> str:
     """The candidate that Algorithm 1 makes from a source of the primary's share."""
-    return f"algorithm1_{source}"
+    return f"{run_names.ALGORITHM1}{source}"
 
 
 MEASURED = (*map(algorithm1, ALGORITHM1), *RIVALS, *FITTED, SCHEDULE)

@@ -7,6 +7,7 @@ import shlex
 
 from babel_jax import arguments as kinds
 from babel_jax.corpus import build, manifest
+from babel_jax.corpus.records import SPLITS, LanguageStats
 from babel_jax.errors import Parser, UserError, printable
 from babel_jax.languages import language
 from babel_jax.schema import explained
@@ -135,11 +136,11 @@ def _build(options):
     print(f"corpus: {printable(options.out)}")
 
 
-def _manifest(options) -> dict:
+def _manifest(options) -> manifest.Manifest:
     sizes = {name: getattr(options, name) for name in ("vocab_size", "max_length")}
     sizes = {name: size for name, size in sizes.items() if size is not None}
     if options.manifest:
-        return manifest.check(manifest.load(options.manifest) | sizes, options.manifest)
+        return manifest.load(options.manifest, **sizes)
     paths = {}
     for source in options.source:
         name, equals, places = source.partition("=")
@@ -151,14 +152,14 @@ def _manifest(options) -> dict:
     return manifest.of_sources(paths, **{"vocab_size": 8192, "max_length": 256} | sizes)
 
 
-def _benchmarks(asked: dict) -> list[tuple[str, str]]:
+def _benchmarks(asked: manifest.Manifest) -> list[tuple[str, str]]:
     """(name, text) of every prompt and solution of the suites that the manifest wants kept out, in its languages."""
     texts = []
-    if asked["clean"]["decontaminate"]:
+    if asked.clean.decontaminate:
         from babel_jax.evaluation import problems
 
-        for spec in asked["clean"]["decontaminate"]:
-            for problem in problems.load(spec, tuple(asked["languages"])).problems:
+        for spec in asked.clean.decontaminate:
+            for problem in problems.load(spec, tuple(asked.languages)).problems:
                 name = "/".join(problem.key)
                 texts.append((f"{name} prompt", problem.prompt))
                 if problem.solution:
@@ -223,30 +224,34 @@ def _verify(options):
 
 def report(corpus: build.Corpus) -> str:
     """What was kept and what was dropped, in lines for the terminal."""
-    lines = []
-    for name, stats in corpus.stats["languages"].items():
-        found = stats["cleaning"]["found"]
-        lines.append(f"{language(name).title}: {found['files']} files, {found['bytes'] / 1e6:.1f} MB found")
-        for reason, count in stats["cleaning"].items():
-            if count["files"] and reason != "found":
-                reason = reason if reason in ("kept", "redacted") else f"dropped: {reason.replace('_', ' ')}"
-                lines.append(f"  {reason}: {count['files']} files, {count['bytes'] / 1e6:.2f} MB")
-        if stats["redactions"]:
-            kinds = ", ".join(f"{count} x {kind.replace('_', ' ')}" for kind, count in stats["redactions"].items())
-            lines.append(f"  redacted in what is kept: {kinds}")
-        if stats["contaminated"]:
-            names = list(map(printable, stats["contaminated"]))
-            lines.append(f"  {len(names)} benchmark problems found: {', '.join(names[:5] + ['…'] * (len(names) > 5))}")
-        for split in ("train", "validation"):
-            part = stats[split]
-            lines.append(
-                f"  {split}: {part['documents']} files, {part['bytes'] / 1e6:.2f} MB, {part['tokens'] / 1e6:.3f} M tokens "
-                f"({part['bytes_per_token']:.2f} bytes each), {part['rows']} rows"
-            )
-    for pair, sites in corpus.stats["call_sites"].items():
+    stats = corpus.stats
+    lines = [line for name, of in stats.languages.items() for line in _language_lines(language(name).title, of)]
+    for pair, sites in stats.call_sites.items():
         lines.append(f"call sites {pair}:")
-        for names, *counts in zip(sites["pairs"], *sites["prompts"].values(), strict=True):
-            given = [f"{count} in {name}" for name, count in zip(sites["prompts"], counts, strict=True)]
+        for names, *counts in zip(sites.pairs, *sites.prompts.values(), strict=True):
+            given = [f"{count} in {name}" for name, count in zip(sites.prompts, counts, strict=True)]
             lines.append(f"  {names}: {', '.join(given)}")
-        lines += [f"  {message}" for message in sites["messages"]]
+        lines += [f"  {message}" for message in sites.messages]
     return "\n".join(lines)
+
+
+def _language_lines(title: str, stats: LanguageStats) -> list[str]:
+    found = stats.cleaning["found"]
+    lines = [f"{title}: {found.files} files, {found.bytes / 1e6:.1f} MB found"]
+    for reason, amount in stats.cleaning.items():
+        if amount.files and reason != "found":
+            reason = reason if reason in ("kept", "redacted") else f"dropped: {reason.replace('_', ' ')}"
+            lines.append(f"  {reason}: {amount.files} files, {amount.bytes / 1e6:.2f} MB")
+    if stats.redactions:
+        kinds = ", ".join(f"{count} x {kind.replace('_', ' ')}" for kind, count in stats.redactions.items())
+        lines.append(f"  redacted in what is kept: {kinds}")
+    if stats.contaminated:
+        names = list(map(printable, stats.contaminated))
+        lines.append(f"  {len(names)} benchmark problems found: {', '.join(names[:5] + ['…'] * (len(names) > 5))}")
+    for split in SPLITS:
+        part = stats.of(split)
+        lines.append(
+            f"  {split}: {part.documents} files, {part.bytes / 1e6:.2f} MB, {part.tokens / 1e6:.3f} M tokens "
+            f"({part.bytes_per_token:.2f} bytes each), {part.rows} rows"
+        )
+    return lines

@@ -16,6 +16,8 @@ import re
 import shutil
 import stat
 import tempfile
+import types
+import typing
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -311,12 +313,47 @@ def fault(value, shape, where: str = "it") -> str | None:
     return None
 
 
-def shape_of(record: type) -> dict:
-    """The shape (see `fault`) of a dataclass of JSON's types as a table; fields with a default may be absent."""
-    return {
-        field.name + ("" if field.default is dataclasses.MISSING else "?"): field.type
-        for field in dataclasses.fields(record)
-    }
+def shape_of(kind):
+    """The shape (see `fault`) of a type as JSON holds it: of a dataclass a table, whose fields with a default may be absent.
+
+    Types are those of JSON, and of them `T | None`, `dict[str, T]`, `tuple[T, ...]`, `list[T]`, `Literal` and dataclasses.
+    """
+    if dataclasses.is_dataclass(kind):
+        return {field.name + "?" * _has_default(field): shape_of(field.type) for field in dataclasses.fields(kind)}
+    origin, of = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return frozenset(of)
+    if origin in (types.UnionType, typing.Union):
+        return tuple(map(shape_of, of))
+    if origin is dict:
+        return {str: shape_of(of[1])}
+    if origin in (list, tuple):
+        return [shape_of(of[0])]
+    return list if kind is tuple else kind
+
+
+def _has_default(field: dataclasses.Field) -> bool:
+    return field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+
+
+def typed(kind, value):
+    """A JSON value, which has the shape of the type, as that type; what a dataclass has no field for is left out."""
+    if dataclasses.is_dataclass(kind):
+        there = [field for field in dataclasses.fields(kind) if field.name in value]
+        return kind(**{field.name: typed(field.type, value[field.name]) for field in there})
+    origin, of = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return typed(next(one for one in of if fault(value, shape_of(one)) is None), value)
+    if origin is dict:
+        return {name: typed(of[1], one) for name, one in value.items()}
+    if origin in (list, tuple):
+        return origin(typed(of[0], one) for one in value)
+    return tuple(value) if kind is tuple else value
+
+
+def read_record(place: str | os.PathLike, kind: type, mend: str = "check the path, or delete the file if it is broken"):
+    """A JSON file as a dataclass, see `shape_of`. Raises `UserError` as `read_json`."""
+    return typed(kind, read_json(place, shape_of(kind), mend))
 
 
 def json_lines(content: bytes, place, hint: str) -> Iterator[tuple[int, dict]]:
@@ -352,8 +389,8 @@ def whole_lines(content: bytes) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-def records(content: bytes, place, shape: dict, mend: str) -> list[dict]:
-    """The objects of JSON Lines that this program wrote itself, each of a shape, see `fault`.
+def records(content: bytes, place, kind: type, mend: str) -> list:
+    """The dataclasses in JSON Lines that this program wrote itself.
 
     Args:
       content: whole lines.
@@ -362,14 +399,12 @@ def records(content: bytes, place, shape: dict, mend: str) -> list[dict]:
     Raises:
       UserError: a line is damaged, as `FILE, line N, is damaged: …; mend.`
     """
-    found = []
+    found, shape = [], shape_of(kind)
     for number, line in enumerate(content.split(b"\n")[:-1], 1):
         try:
-            found.append(parse_json(line, shape))
+            found.append(typed(kind, parse_json(line, shape)))
         except ValueError as error:
-            raise UserError(
-                f"{place}, line {number}, is damaged: {shortened(one_line(error), 300)}; {mend}."
-            ) from error
+            raise UserError(f"{place}, line {number}, is damaged: {one_line(error)}; {mend}.") from error
     return found
 
 

@@ -47,6 +47,12 @@ def table(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({name: dtype for name, (dtype, _) in COLUMNS.items()})
 
 
+def option(frame: pd.DataFrame, name: str, default="") -> pd.Series:
+    """One entry of the rows' `options`, `default` where a row has none; each of the few different texts is decoded once."""
+    found = {text: json.loads(text).get(name, default) for text in frame["options"].unique()}
+    return frame["options"].map(found)
+
+
 # Where measurements lie below a run, below a seed's folder and below a study.
 PLACES = ("measurements/*.parquet", "*/measurements/*.parquet", "*/*/measurements/*.parquet")
 

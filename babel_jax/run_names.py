@@ -18,6 +18,8 @@ PER_LANGUAGE = ("continual", "control", "new_only", "replay")  # with several ne
 ROLES = ("primary_climb", "primary_only", *PER_LANGUAGE, "multilingual", "multilingual_optimized", "mix")
 EQUAL_EPOCHS = "_equal_epochs"
 SWARM = "swarm_"
+ALGORITHM1 = "algorithm1_"
+SCHEDULE = "schedule"
 ADO = "ado"
 _SHARE = re.compile(r"[01](\.[0-9]{1,4})?")  # names have four digits
 
@@ -64,6 +66,16 @@ class RunName:
     def is_share(self) -> bool:
         """Whether it is a mix of nothing but a share, the same to its end."""
         return self.role == "mix" and self.share is not None
+
+    @property
+    def source(self) -> str:
+        """Of a mix that Algorithm 1 asks for: which share it was read off, such as "loss"; "" of all others."""
+        return self.candidate.removeprefix(ALGORITHM1) if self.candidate.startswith(ALGORITHM1) else ""
+
+    @property
+    def is_optimised(self) -> bool:
+        """Whether it is what the optimiser asks for: a mix of Algorithm 1, or a schedule."""
+        return bool(self.source) or self.candidate == SCHEDULE
 
     def in_language(self, language: str) -> "RunName":
         """The same run in one of several new languages; "": as in a study of one."""

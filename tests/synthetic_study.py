@@ -1,5 +1,6 @@
 """Measurement rows of a study that never ran, with a planted story: for tests of the analyses and of the report."""
 
+import dataclasses
 import functools
 import json
 
@@ -7,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from babel_jax import files, findings, measurements, mixtures
+from babel_jax.evolution.mixes import Mix
+from babel_jax.findings import Findings
 
 STEPS = np.array([0, 4, 8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768])
 PRIMARY, NEW = "python", "php"
@@ -97,10 +100,10 @@ def shares_of(stages: list[dict]) -> dict[str, float]:
     return {name: given[name] / MIX_TOKENS for name in given}
 
 
-def mixture_files(new=(NEW,)) -> dict[str, dict]:
+def mixture_files(new=(NEW,)) -> dict[str, mixtures.MixtureFile]:
     """The files of those mixes that have one: all that are no plain share."""
     return {
-        name: {"made": {"by": "study", "name": name}, "stages": stages, "tokens": MIX_TOKENS, "sources": {}}
+        name: mixtures.MixtureFile(stages, {"by": "study", "name": name}, MIX_TOKENS, {})
         for name, stages in mixes(new).items()
         if not name[0].isdigit()
     }
@@ -253,13 +256,52 @@ def _mix(writer: Writer, run: str, shares: dict[str, float], layers: int, ordere
                            options={"subset": "shared"})  # fmt: skip
 
 
-def found(new=(NEW,)) -> dict:
-    """The findings of a small planted study; the same object every time: copy what is to be changed."""
+def changed(thing, *path, **changes):
+    """A record in which something has other values: what `path`, names of attributes and keys of dicts, leads to."""
+    if not path:
+        return dataclasses.replace(thing, **changes)
+    first, *rest = path
+    if isinstance(thing, dict):
+        return thing | {first: changed(thing[first], *rest, **changes)}
+    return dataclasses.replace(thing, **{first: changed(getattr(thing, first), *rest, **changes)})
+
+
+def with_mix(findings: Findings, name: str, **changes) -> Findings:
+    """The same study with one of its from-scratch mixes changed."""
+    mixes = [changed(mix, **changes) if mix.name == name else mix for mix in findings.mixes]
+    return changed(findings, mixes=mixes)
+
+
+def empty(findings: Findings) -> Findings:
+    """The same study of one language, but nothing of it was measured."""
+    nothing = {name: {} for name in ("accuracy", "knowledge", "patches", "lens", "working_language", "neurons", "loss")}
+    curves = changed(
+        findings.languages[NEW].curves,
+        peak_step=None, continual=None, control=None, word_accuracy=None, sensitivity=[], stages_by_seed={}, **nothing,
+    )  # fmt: skip
+    here = changed(
+        findings.languages[NEW],
+        curves=curves, dependence=None, causes=None, drift=None, chosen=None, shares={}, calibration={}, proposals={},
+    )  # fmt: skip
+    return changed(
+        findings,
+        languages={NEW: here}, mixes=[], comparisons=[], corpora={}, corpora_joint={}, laws=None, schedules=None,
+        predicted=[], costs=[],
+    )  # fmt: skip
+
+
+def mix_named(findings: Findings, name: str) -> Mix:
+    (found,) = (mix for mix in findings.mixes if mix.name == name)
+    return found
+
+
+def found(new=(NEW,)) -> Findings:
+    """The findings of a small planted study."""
     return _found(tuple(new))
 
 
 @functools.cache
-def _found(new) -> dict:
+def _found(new) -> Findings:
     replay = (0.05, 0.2) if len(new) == 1 else ()
     frame = planted(problems=60, layers=2, steps=STEPS[::2], new=new, replay=replay)
     described = description(frame, new=new, original_share=0.6765 if len(new) == 1 else 0.876)
@@ -306,5 +348,5 @@ def write_study(path, frame: pd.DataFrame, **described) -> None:
     for (seed, run), part in frame.groupby(["seed", "run"]):
         measurements.write(path / f"seed{seed}" / run / "measurements" / "rows.parquet", part)
     for name, found in mixture_files(described.get("new", (NEW,))).items():
-        files.write_json(path / "mixtures" / f"{name}.json", found)
+        mixtures.write(path / "mixtures" / f"{name}.json", found)
     files.write_json(path / "study.json", description(frame, **described))

@@ -55,7 +55,7 @@ def before(tmp_path_factory):
 def test_a_corpus_is_verified_counted_and_opened_as_material(before):
     corpus = build.load(before / "corpus")
     assert build.verify(before / "corpus") == []
-    assert corpus.manifest["content"] == "cd58b9e8e454aecd"
+    assert corpus.manifest.content == "cd58b9e8e454aecd"
     opened = material(str(before / "corpus"), "python", "php", 4, 16)
     assert (opened.vocab_size, opened.max_length, opened.frozen_rows) == (400, 32, 0)
     assert opened.fingerprint == "0b88042b95595fd5"
@@ -84,7 +84,7 @@ def test_the_verb_corpus_reads_it(before, tmp_path):
 
 def test_a_mixture_file_is_read(before):
     found = mixtures.read(before / "mixture.json")
-    assert found["tokens"] == 30000 and found["sources"]["php"]["epochs"] == 2.2315
+    assert found.tokens == 30000 and found.sources["php"].epochs == 2.2315
 
 
 def test_results_are_summed_up_and_compared(before, tmp_path):

@@ -1,7 +1,8 @@
-import copy
+import dataclasses
 import errno
 import hashlib
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -64,7 +65,7 @@ def folders(tmp_path_factory):
 
 def asked(folders, **changes):
     """The manifest of all this; keywords change parts of it."""
-    raw = manifest.of_sources(folders, **SIZES)
+    raw = manifest.of_sources(folders, **SIZES).record()
     clean = raw["clean"] | {"decontaminate": ["own:suite"]} | changes.pop("clean", {})
     return manifest.check(raw | {"clean": clean} | changes, "test")
 
@@ -108,7 +109,7 @@ def test_shards_build_the_same_bytes(built, folders, tmp_path, monkeypatch):
         assert phase != "clean" or len(names) > 6
     sharded = corpus_build.finish(work, out)
     assert not work.exists()
-    stats, whole = (copy.deepcopy(corpus.stats["languages"]) for corpus in (sharded, built))
+    stats, whole = (dataclasses.asdict(corpus.stats)["languages"] for corpus in (sharded, built))
     for name in stats:  # the sha256 of what was read is that of the pieces
         for summary in (stats, whole):
             assert summary[name]["sources"][0].pop("sha256")
@@ -122,7 +123,7 @@ def test_shards_build_the_same_bytes(built, folders, tmp_path, monkeypatch):
 
 def in_another_process(folders, out, *lines, **changes):
     """The command of a script that builds the corpus with two workers, behind the lines given."""
-    (out.parent / "manifest.json").write_text(json.dumps(asked(folders, **changes)))
+    (out.parent / "manifest.json").write_text(json.dumps(asked(folders, **changes).record()))
     script = out.parent / "script.py"
     program = [
         "import sys",
@@ -188,13 +189,14 @@ def children_of(process):
 def test_a_killed_worker_is_an_error_that_says_so(folders, tmp_path, monkeypatch):
     work = corpus_build.start(asked(folders), tmp_path / "corpus", BENCHMARKS)
     running = corpus_build._side_by_side(work, "clean", corpus_build.tasks(work, "clean"), 2)
-    start = corpus_build.multiprocessing.get_context("forkserver").Process.start
+    worker = multiprocessing.get_context("forkserver").Process
+    start = worker.start
 
     def start_and_die(process):
         start(process)
         process.kill()
 
-    monkeypatch.setattr(corpus_build.multiprocessing.get_context("forkserver").Process, "start", start_and_die)
+    monkeypatch.setattr(worker, "start", start_and_die)
     with pytest.raises(UserError, match=r"worker process was killed \(exit code -9; out of memory\?\)"):
         list(running)
 
@@ -208,7 +210,7 @@ def test_what_is_done_is_not_done_again(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(phases.tokenizer, "train", train)
     monkeypatch.setattr(sources, "read", None)  # must not be called
     corpus_build.run_task(tmp_path / ".corpus.partial", "clean", "python-00000")
-    assert make(folders, tmp_path / "corpus").manifest["languages"] == ["python", "php"]
+    assert make(folders, tmp_path / "corpus").manifest.languages == ("python", "php")
 
 
 def test_another_manifest_begins_anew(built, folders, tmp_path, capsys):
@@ -242,21 +244,21 @@ def test_rows_decode_to_the_documents(built):
 
 def test_no_project_stands_on_both_sides(built):
     """Whole projects are held out; one that is too large for that (python's project0) is divided into its files."""
-    for language, stats in built.stats["languages"].items():
+    for language, stats in built.stats.languages.items():
         index = pq.read_table(built.directory / "documents" / f"{language}.parquet").to_pylist()
         splits = {
             split: {row["project"] for row in index if row["split"] == split} for split in ("train", "validation")
         }
-        assert splits["validation"] == set(stats["projects"]["validation"])
+        assert splits["validation"] == set(stats.projects.validation)
         assert not splits["train"] & splits["validation"]
         assert all(row["path"].startswith(row["project"]) for row in index)
         folders = [project for project in splits["validation"] if "." not in project]
         assert folders and all(sum(row["project"] == project for row in index) == 3 for project in folders)
         held_out = [document.path for document in built.heldout(language)]
         assert held_out == [row["path"] for row in index if row["split"] == "validation"]
-        assert 0.02 < stats["validation"]["bytes"] / stats["cleaning"]["kept"]["bytes"] < 0.1
-        assert stats["train"]["documents"] + stats["validation"]["documents"] == len(index)
-        assert sum(stats[split]["bytes"] for split in splits) == stats["cleaning"]["kept"]["bytes"]
+        assert 0.02 < stats.validation.bytes / stats.cleaning["kept"].bytes < 0.1
+        assert stats.train.documents + stats.validation.documents == len(index)
+        assert sum(stats.of(split).bytes for split in splits) == stats.cleaning["kept"].bytes
 
 
 def test_projects_that_a_source_names_are_not_divided(tmp_path):
@@ -269,7 +271,7 @@ def test_projects_that_a_source_names_are_not_divided(tmp_path):
     source = {"path": str(tmp_path / "files.jsonl"), "columns": {"path": "path", "project": "repo"}}
     raw = {"vocab_size": 420, "max_length": 32, "languages": {"python": {"sources": [source]}}}
     corpus = corpus_build.build(manifest.check(raw, "test"), tmp_path / "corpus", **QUIET)
-    (held_out,) = corpus.stats["languages"]["python"]["projects"]["validation"]
+    (held_out,) = corpus.stats.languages["python"].projects.validation
     assert held_out.startswith("someone/")
     assert {document.project for document in corpus.heldout("python")} == {held_out}
     assert corpus_build.verify(corpus.directory) == []
@@ -277,8 +279,8 @@ def test_projects_that_a_source_names_are_not_divided(tmp_path):
 
 def test_every_step_counts_what_it_drops(built):
     """The funnel: each step's reasons, and documents and bytes in and out of it."""
-    stats = built.stats["languages"]["python"]
-    dropped = {reason: count["files"] for reason, count in stats["cleaning"].items() if count["files"]}
+    stats = built.stats.languages["python"]
+    dropped = {reason: count.files for reason, count in stats.cleaning.items() if count.files}
     assert dropped == {
         "found": 84,
         **{reason: 1 for reason in ("not_utf8", "whitespace_mark", "size", "generated", "vendored")},
@@ -287,14 +289,14 @@ def test_every_step_counts_what_it_drops(built):
         **{reason: 1 for reason in ("contaminated", "long_line", "redacted")},
         "kept": 73,
     }
-    assert stats["contaminated"] == {"own/1 solution": 1}
-    assert stats["redactions"] == {"email": 1}
+    assert stats.contaminated == {"own/1 solution": 1}
+    assert stats.redactions == {"email": 1}
     lines = [line.split(",") for line in (built.directory / "funnel.csv").read_text().splitlines()]
     steps = {row[1]: tuple(map(int, row[2:])) for row in lines[1:] if row[0] == "python"}
     assert tuple(steps) == (*manifest.CLEANING, "cap")
     outs = [(documents, size) for _, _, documents, size in steps.values()]
-    assert [ins[:2] for ins in steps.values()] == [(84, stats["sources"][0]["bytes"]), *outs[:-1]]
-    assert outs[-1] == (73, stats["cleaning"]["kept"]["bytes"])
+    assert [ins[:2] for ins in steps.values()] == [(84, stats.sources[0].bytes), *outs[:-1]]
+    assert outs[-1] == (73, stats.cleaning["kept"].bytes)
     assert [before - after for before, _, after, _ in steps.values()] == [0, 1, 2, 1, 1, 3, 1, 1, 0, 1, 0]
     address, placeholder = "someone.else@company-mail.com", "<EMAIL>"
     assert steps["redact"][1] - steps["redact"][3] == len(address) - len(placeholder)
@@ -302,8 +304,8 @@ def test_every_step_counts_what_it_drops(built):
 
 def test_steps_can_be_switched_off(folders, tmp_path):
     off = {step: False for step in manifest.CLEANING}
-    stats = make(folders, tmp_path / "corpus", benchmarks=(), clean=off).stats["languages"]["python"]["cleaning"]
-    assert {reason: count["files"] for reason, count in stats.items() if count["files"]} == {
+    stats = make(folders, tmp_path / "corpus", benchmarks=(), clean=off).stats.languages["python"].cleaning
+    assert {reason: count.files for reason, count in stats.items() if count.files} == {
         "found": 84,
         **{reason: 1 for reason in ("not_utf8", "whitespace_mark")},  # which no tokenizer gives back
         "kept": 82,
@@ -314,19 +316,19 @@ def test_near_duplicates_by_datatrove(built, folders, tmp_path):
     """The extra's stages read what `clean` left, and find what the usual way finds."""
     near_duplicates = {"threshold": 0.7, "by": "datatrove"}
     corpus = make(folders, tmp_path / "corpus", clean={"near_duplicates": near_duplicates})
-    assert corpus.stats["languages"] == built.stats["languages"]
+    assert corpus.stats.languages == built.stats.languages
     assert contents(corpus.directory / "rows") == contents(built.directory / "rows")
 
 
 def test_a_cap_draws_documents_evenly(folders, tmp_path):
-    languages = asked(folders)["languages"]
+    languages = asked(folders).record()["languages"]
     corpus = make(
         folders, tmp_path / "corpus", languages=languages | {"php": languages["php"] | {"max_megabytes": 0.02}}
     )
-    whole, capped = (corpus.stats["languages"][name]["cleaning"] for name in ("python", "php"))
-    assert whole["cap"]["files"] == 0
-    assert 18_000 < capped["kept"]["bytes"] <= 20_000
-    assert capped["cap"]["files"] + capped["kept"]["files"] == 72
+    whole, capped = (corpus.stats.languages[name].cleaning for name in ("python", "php"))
+    assert whole["cap"].files == 0
+    assert 18_000 < capped["kept"].bytes <= 20_000
+    assert capped["cap"].files + capped["kept"].files == 72
     index = pq.read_table(tmp_path / "corpus" / "documents" / "php.parquet")
     assert len({path.split("/")[1] for path in index["path"].to_pylist()}) > 14  # not the first projects alone
 
@@ -633,12 +635,12 @@ def test_a_kill_while_datatroves_files_are_removed(built, folders, tmp_path, mon
         make(folders, tmp_path / "corpus", clean=BY_DATATROVE)
     monkeypatch.undo()
     corpus = make(folders, tmp_path / "corpus", clean=BY_DATATROVE)
-    assert corpus.stats["languages"] == built.stats["languages"]
+    assert corpus.stats.languages == built.stats.languages
 
 
 def test_an_interruption_while_workers_start_is_one(folders, tmp_path, monkeypatch):
     work = corpus_build.start(asked(folders), tmp_path / "corpus", BENCHMARKS)
-    process = corpus_build.multiprocessing.get_context("forkserver").Process
+    process = multiprocessing.get_context("forkserver").Process
     monkeypatch.setattr(process, "start", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         corpus_build.run_tasks(work, "clean", corpus_build.tasks(work, "clean"), 2, progress=False)

@@ -72,41 +72,41 @@ def planted(count=3):
 
 
 def mine(trained, documents, **options):
-    here, there = [function("len"), function("print")], [function("strlen"), word("echo")]
-    return call_sites.mine(documents, PYTHON, here, there, trained, **{"max_length": 24, **options})
+    pairs = [(function("len"), function("strlen")), (function("print"), word("echo"))]
+    return call_sites.mine(documents, PYTHON, pairs, trained, **{"max_length": 24, "per_pair": 50, **options})
 
 
 def test_prompts_end_where_the_identifier_begins(trained):
     prompts, messages = mine(trained, planted())
     assert not messages
-    assert [prompt["pair"] for prompt in prompts] == [0] * 6 + [1] * 6
+    assert [prompt.pair for prompt in prompts] == [0] * 6 + [1] * 6
     endings = {0: ("size =", "size = ", "print("), 1: ("name)\n", "strlen)\n")}
     for prompt in prompts:
-        text = trained.decode(prompt["tokens"])
-        assert len(prompt["tokens"]) <= 24
-        assert text.endswith(endings[prompt["pair"]])
+        text = trained.decode(prompt.tokens)
+        assert len(prompt.tokens) <= 24
+        assert text.endswith(endings[prompt.pair])
         # The prompt and the first token are the tokens of the file: nothing was tokenised another way for the cut.
-        whole = planted()[prompt["prompt"]].content.decode()
+        whole = planted()[prompt.prompt].content.decode()
         ids = trained.encode(whole).tolist()
-        sequence = [*prompt["tokens"].tolist(), prompt["here"]]
+        sequence = [*prompt.tokens.tolist(), prompt.here]
         assert any(ids[i : i + len(sequence)] == sequence for i in range(len(ids)))
-        piece = trained.pieces()[prompt["here"]].lstrip(b" ")
-        assert piece and (b"len", b"print")[prompt["pair"]].startswith(piece)
-        assert prompt["here"] != prompt["there"]
+        piece = trained.pieces()[prompt.here].lstrip(b" ")
+        assert piece and (b"len", b"print")[prompt.pair].startswith(piece)
+        assert prompt.here != prompt.there
 
 
 def test_prompts_are_spread_over_files_and_do_not_depend_on_what_is_left_out(trained):
     few, _ = mine(trained, planted(8), per_pair=8)
-    assert sorted(prompt["prompt"] for prompt in few if prompt["pair"] == 0) == list(range(8))
+    assert sorted(prompt.prompt for prompt in few if prompt.pair == 0) == list(range(8))
     many, _ = mine(trained, planted(8), per_pair=9)
-    key = lambda prompt: (prompt["pair"], prompt["prompt"], prompt["tokens"].tobytes())  # noqa: E731
+    key = lambda prompt: (prompt.pair, prompt.prompt, prompt.tokens.tobytes())  # noqa: E731
     assert set(map(key, few)) < set(map(key, many))
 
 
 def test_a_pair_that_begins_with_the_same_token_is_rejected_with_a_message(trained):
-    same = [function("len")], [function("lenient")]
+    same = [(function("len"), function("lenient"))]
     trained_on_both = tokenizer.train([inspect.getsource(argparse) + "lenient(1) " * 5], 420)
-    prompts, messages = call_sites.mine(planted(), PYTHON, *same, trained_on_both, max_length=24)
+    prompts, messages = call_sites.mine(planted(), PYTHON, same, trained_on_both, 24, 50)
     assert not prompts
     assert messages == ["pair len/lenient rejected in Python: both begin with the same token."]
 
@@ -121,27 +121,29 @@ class FourBytes:
         return np.array([zlib.crc32(chunk.encode()) % (1 << 16) for chunk in chunks])
 
 
+def cut_behind(head):
+    file = call_sites._File(Document("a.py", f"{head}call(x)".encode(), 0), PYTHON, FourBytes())
+    return file.cut(len(head), len(head), "call", "ring")
+
+
 @pytest.mark.parametrize(("before", "cut"), [("", True), (" ", True), ("(", False), ("  ", False), ("   ", False)])
 def test_a_site_within_a_token_is_left_out(before, cut):
     head = "abcd" * call_sites.FEWEST_TOKENS + before
-    whole = call_sites._offsets(FourBytes(), head + "call(x)")
-    found = call_sites._cut(head + "call(x)", len(head), len(head), "call", "ring", FourBytes(), whole)
+    found = cut_behind(head)
     assert (found is not None) == cut
     if cut:
-        np.testing.assert_array_equal(found[0], whole[0][: call_sites.FEWEST_TOKENS])
+        np.testing.assert_array_equal(found[0], FourBytes().encode(head)[: call_sites.FEWEST_TOKENS])
 
 
 def test_too_little_context_is_left_out():
-    head = "abcd" * (call_sites.FEWEST_TOKENS - 1)
-    whole = call_sites._offsets(FourBytes(), head + "call(x)")
-    assert call_sites._cut(head + "call(x)", len(head), len(head), "call", "ring", FourBytes(), whole) is None
+    assert cut_behind("abcd" * (call_sites.FEWEST_TOKENS - 1)) is None
 
 
 def test_pairs_with_the_same_identifier_share_its_sites(trained):
-    here, there = [function("len")] * 2, [function("strlen"), function("count")]
-    prompts, _ = call_sites.mine(planted(4), PYTHON, here, there, trained, max_length=24)
-    assert sorted(prompt["pair"] for prompt in prompts) == [0] * 4 + [1] * 4
-    assert len({(prompt["path"], prompt["tokens"].tobytes()) for prompt in prompts}) == 8
+    pairs = [(function("len"), function("strlen")), (function("len"), function("count"))]
+    prompts, _ = call_sites.mine(planted(4), PYTHON, pairs, trained, 24, 50)
+    assert sorted(prompt.pair for prompt in prompts) == [0] * 4 + [1] * 4
+    assert len({(prompt.path, prompt.tokens.tobytes()) for prompt in prompts}) == 8
 
 
 def test_slots_are_right_padded_and_point_at_the_last_token(trained):
@@ -151,7 +153,7 @@ def test_slots_are_right_padded_and_point_at_the_last_token(trained):
     np.testing.assert_array_equal(slots["primary_id"], swapped["new_id"])
     for i, prompt in enumerate(prompts):
         position = slots["position"][i]
-        np.testing.assert_array_equal(slots["tokens"][i, : position + 1], prompt["tokens"])
+        np.testing.assert_array_equal(slots["tokens"][i, : position + 1], prompt.tokens)
         assert (slots["tokens"][i, position + 1 :] == trained.padding).all()
-        assert slots["primary_id"][i] == prompt["here"] and slots["new_id"][i] == prompt["there"]
+        assert slots["primary_id"][i] == prompt.here and slots["new_id"][i] == prompt.there
     assert set(slots) == {"tokens", "position", "primary_id", "new_id", "pair", "prompt", "subset"}

@@ -1,15 +1,18 @@
+import dataclasses
+
 import pytest
 
 from babel_jax.corpus import clean, manifest
 from babel_jax.corpus.clean import REASONS, Counts, permitted, poor, unfit
+from babel_jax.corpus.records import Amount
 from babel_jax.corpus.sources import LARGEST_FILE, Document
 from babel_jax.languages import language
 from babel_jax.lexical import code_only, without_comments
 
 PYTHON, PHP, CSHARP, GO = map(language, ("python", "php", "csharp", "go"))
 GOOD = b"def add(first, second):\n    # the sum\n    return first + second\n" + b"value = add(1, 2)\n" * 3
-OFF = dict.fromkeys(manifest.CLEANING, False)
-ON = dict.fromkeys(manifest.CLEANING, True) | {"licence": False}
+OFF = manifest.Cleaning(**dict.fromkeys(manifest.CLEANING, False))
+ON = manifest.Cleaning(**dict.fromkeys(manifest.CLEANING, True) | {"licence": False})
 
 
 def document(content, path="root/project/file.py", licences=()):
@@ -45,8 +48,8 @@ def test_a_reason_holds_while_its_step_is_on(step, reason, planted):
     assert unfit(planted, PYTHON, OFF) is None
     if step:
         assert reason in REASONS[step]
-        assert unfit(planted, PYTHON, ON | {step: False}) is None
-        assert unfit(planted, PYTHON, OFF | {step: True}) == reason
+        assert unfit(planted, PYTHON, dataclasses.replace(ON, **{step: False})) is None
+        assert unfit(planted, PYTHON, dataclasses.replace(OFF, **{step: True})) == reason
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,7 @@ def test_the_marks_of_generated_files_are_sought_outside_of_code():
 )
 def test_licences(licences, reason):
     planted = document(GOOD, licences=licences)
-    assert unfit(planted, PYTHON, ON | {"licence": ["MIT", "Apache-2.0"]}) == reason
+    assert unfit(planted, PYTHON, dataclasses.replace(ON, licence=("MIT", "Apache-2.0"))) == reason
     assert unfit(planted, PYTHON, ON) is None
 
 
@@ -135,9 +138,9 @@ def test_counts_add_up_and_come_back_from_their_table():
         counts.add(reason, size)
     one.merge(other)
     table = one.table()
-    assert table["found"] == {"files": 4, "bytes": 13}
-    assert table["kept"] == {"files": 3, "bytes": 13}
-    assert table["unsafe_path"] == {"files": 1, "bytes": 0}
+    assert table["found"] == Amount(4, 13)
+    assert table["kept"] == Amount(3, 13)
+    assert table["unsafe_path"] == Amount(1, 0)
     assert list(table) == ["found", *sum(REASONS.values(), ()), "kept", "redacted"]
     assert Counts.from_table(table).table() == table
     with pytest.raises(ValueError, match="path"):

@@ -43,8 +43,8 @@ def test_every_config_is_a_study_of_valid_runs(name):
 def test_every_corpus_recipe_is_a_manifest_with_the_commands_of_its_story(name):
     file = f"configs/corpora/{name}.py"
     recipe = manifest.load(f"{ROOT}/{file}:/elsewhere")
-    sources = [source for language in recipe["languages"].values() for source in language["sources"]]
-    assert "python" in recipe["languages"] and all(source["path"].startswith("/elsewhere/") for source in sources)
+    sources = [source for language in recipe.languages.values() for source in language.sources]
+    assert "python" in recipe.languages and all(source.path.startswith("/elsewhere/") for source in sources)
     document = Path(ROOT, file).read_text().split('"""')[1].replace("\\\\\n", "")
     commands = [shlex.split(line) for line in document.splitlines() if line.startswith("  ")]
     mix = next(mixtures.options(command[5:]) for command in commands if command[3:5] == ["corpus", "mix"])
@@ -56,9 +56,9 @@ def test_every_corpus_recipe_is_a_manifest_with_the_commands_of_its_story(name):
     assert train["mixture"] == mix.out and Path(train["config.corpus"]).name == Path(mix.corpus).name == name
     config = load_config(f"{ROOT}/{train['config']}", [])
     assert Study(config).name(train["run"])
-    assert (config.vocab_size or recipe["vocab_size"], config.context or recipe["max_length"]) == (
-        recipe["vocab_size"],
-        recipe["max_length"],
+    assert (config.vocab_size or recipe.vocab_size, config.context or recipe.max_length) == (
+        recipe.vocab_size,
+        recipe.max_length,
     )
 
 

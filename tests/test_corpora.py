@@ -65,7 +65,7 @@ def test_build_by_sources(built, capsys):
     assert "Python: 74 files, 0.1 MB found" in said
     assert "  dropped: duplicate: 1 files" in said
     assert f"figure: {built / 'funnel.png'}" in said
-    assert build.load(built).manifest["settings"]["max_length"] == 32
+    assert build.load(built).manifest.settings["max_length"] == 32
 
 
 def test_build_by_manifest_keeps_the_suites_out(folder, suite, tmp_path, capsys):
@@ -76,10 +76,10 @@ def test_build_by_manifest_keeps_the_suites_out(folder, suite, tmp_path, capsys)
     arguments = ["corpus", "build", f"--manifest={tmp_path / 'm.yaml'}", f"--out={tmp_path / 'c'}", "--jobs=1"]
     assert main([*arguments, "--max_length=32"]) == 0
     corpus = build.load(tmp_path / "c")
-    assert corpus.manifest["settings"]["max_length"] == 32
-    stats = corpus.stats["languages"]["python"]
-    assert list(stats["contaminated"]) == ["own/python/own/1 solution"]
-    assert stats["cleaning"]["contaminated"]["files"] == 1
+    assert corpus.manifest.settings["max_length"] == 32
+    stats = corpus.stats.languages["python"]
+    assert list(stats.contaminated) == ["own/python/own/1 solution"]
+    assert stats.cleaning["contaminated"].files == 1
     assert "  1 benchmark problems found: own/python/own/1 solution\n" in capsys.readouterr().out
     assert main(arguments) == 2
     assert "differs in settings.max_length" in capsys.readouterr().err

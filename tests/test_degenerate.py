@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 import synthetic_study
 
-from babel_jax import findings
+from babel_jax import findings, report
 from babel_jax.__main__ import main
 from babel_jax.evolution import stages
+from babel_jax.findings import Findings
 from babel_jax.report import page, summary, tables
-from babel_jax.report.verdicts import MISSING, NOT_TESTED, REFUTED, SUPPORTED, verdicts
+from babel_jax.report.terminal import terminal_table
+from babel_jax.verdicts import MISSING, NOT_TESTED, REFUTED, SUPPORTED, verdicts
 
 pytestmark = pytest.mark.filterwarnings("error")
 STEPS = synthetic_study.STEPS[::2]
@@ -41,7 +43,7 @@ def planted(change, seeds=2) -> pd.DataFrame:
     return frame
 
 
-def analysed(frame) -> dict:
+def analysed(frame) -> Findings:
     return findings.of_rows(findings.facts(synthetic_study.description(frame)), frame, synthetic_study.mixture_files())
 
 
@@ -137,22 +139,21 @@ def test_nothing_is_claimed_that_was_not_tested(case, seeds):
     change, untested = CASES[case]
     found = analysed(planted(change, seeds))
     told = verdicts(found)
-    for entry in told:
-        assert entry["sentence"].endswith(".") and "nan" not in f"{entry['number']} {entry['sentence']}".split(), entry
-        if entry["name"] in untested:
-            assert entry["verdict"] not in JUDGED, entry
-        if entry["verdict"] == NOT_TESTED:
-            assert "P* " not in entry["number"]
+    for one in told:
+        assert one.sentence.endswith(".") and "nan" not in f"{one.number} {one.sentence}".split(), one
+        if one.name in untested:
+            assert one.verdict not in JUDGED, one
+        if one.verdict == NOT_TESTED:
+            assert "P* " not in one.number
     if case in NOTHING:
-        assert {entry["verdict"] for entry in told} == {NOT_TESTED, MISSING}
-        assert found["languages"]["php"]["dependence"]["tested"] is False and found["schedules"]["proposal"] is None
-    p_stars = [of["p_star"] for of in found["languages"]["php"]["proposals"].values()]
+        assert {one.verdict for one in told} == {NOT_TESTED, MISSING}
+        assert found.languages["php"].dependence.tested is False and found.schedules.proposal is None
+    p_stars = [proposal.p_star for proposal in found.languages["php"].proposals.values()]
     if "proposal" in untested and case != "the best is the last" and not case.startswith(("the loss", "two check")):
-        assert np.isnan(p_stars).all() and all(corpus["as_written"] is None for corpus in found["corpora"].values())
-    numbers = summary.summary(found, told)
-    json.dumps(numbers, allow_nan=False)
-    shown = summary.terminal_table(numbers)
-    texts = (shown, *tables.results(found).values(), page.page(found, told, {}))
+        assert np.isnan(p_stars).all() and all(corpus.as_written is None for corpus in found.corpora.values())
+    json.dumps(summary.summary(found, told), allow_nan=False)
+    shown = terminal_table(found)
+    texts = (shown, *tables.results(found, told).values(), page.page(found, told, []))
     assert not any(re.search(r"(?<![-\w])(nan|None)(?![-\w])", text) for text in (shown, texts[1], texts[2]))
     assert max(map(len, shown.splitlines())) <= 80
     agree(shown)
@@ -170,10 +171,10 @@ def agree(shown: str) -> None:
 def test_a_decline_that_is_not_from_the_peak_is_said_not_to_be():
     """0.032 at the peak and 0.016 at the end, and yet a rise of 0.016: the peak lies within the end."""
     found = analysed(planted(NOTHING["two of 62 problems"]))
-    shown = summary.terminal_table(summary.summary(found, verdicts(found)))
+    shown = terminal_table(found)
     assert re.search(r"accuracy: start, peak, end +0.000  0.032  0.0", shown)
     assert re.search(r"decline from an earlier checkpoint +-0.0", shown)
-    assert "(before the last quarter, in which the peak lies)" in tables.results(found)["results.md"]
+    assert "(before the last quarter, in which the peak lies)" in tables.results(found, verdicts(found))["results.md"]
 
 
 @pytest.mark.parametrize("draw", range(20))
@@ -189,7 +190,7 @@ def test_the_peak_minus_the_end_is_the_decline(draw):
 def test_a_study_that_solves_nothing_has_a_report_and_no_corpus(tmp_path, capsys):
     """All figures, and what `optimize` says of it."""
     synthetic_study.write_study(tmp_path, planted(NOTHING["two of 62 problems"]))
-    written = page.build(tmp_path).read_text()
+    written = report.build(tmp_path).page.read_text()
     assert 'class="v not-tested">not tested<' in written and 'class="v supported"' not in written
     assert "Whether PHP depends on Python was not tested" in written and "P* not determined" in written
     assert main(["optimize", f"--workdir={tmp_path}"]) == 0

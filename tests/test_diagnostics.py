@@ -6,7 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from helpers import make_run, run_in, small_material, world_config
+from helpers import make_run, run_in, small_material, train, world_config
 
 from babel_jax import files, measurements
 from babel_jax.errors import UserError
@@ -18,7 +18,6 @@ from babel_jax.measuring.study import checkpoints
 from babel_jax.organism import world
 from babel_jax.probes import interventions as do
 from babel_jax.probes.subject import Subject
-from babel_jax.training.loop import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:only .* of the .* neurons")
 MATERIAL = small_material()

@@ -1,4 +1,3 @@
-import copy
 import io
 
 import matplotlib
@@ -6,6 +5,7 @@ import numpy as np
 import pytest
 import synthetic_study
 from PIL import Image
+from synthetic_study import changed, mix_named
 
 from babel_jax import findings as found_in
 from babel_jax.report import corpus_figures, drawing, figures
@@ -13,19 +13,24 @@ from babel_jax.report import corpus_figures, drawing, figures
 SEVERAL = ("php", "cpp")
 
 
+PROPOSAL = ("languages", "php", "proposals", "loss")
+FIGURES = (*figures.OF_A_LANGUAGE, *figures.OF_THE_STUDY)
+
+
 def drawn(findings, name, language=None):
-    language = language or next(iter(findings["languages"])) if dict(figures.FIGURES)[name] else None
     with matplotlib.rc_context(drawing.STYLE):
-        return getattr(figures, name)(findings, language)
+        if name in figures.OF_THE_STUDY:
+            return figures.OF_THE_STUDY[name](findings)
+        return figures.OF_A_LANGUAGE[name](findings, language or next(iter(findings.languages)))
 
 
 @pytest.fixture
 def findings():
-    return copy.deepcopy(synthetic_study.found())
+    return synthetic_study.found()
 
 
 def test_every_figure_is_drawn_with_the_table_of_what_it_draws(findings):
-    for name, _ in figures.FIGURES:
+    for name in FIGURES:
         made = drawn(findings, name)
         if name == "languages":
             assert made is None, "one language has nothing to be compared with"
@@ -34,7 +39,7 @@ def test_every_figure_is_drawn_with_the_table_of_what_it_draws(findings):
         assert list(table.columns) == ["panel", "series", "x", "value", "low", "high"] and len(table) >= 3, name
         assert table[["value", "low", "high"]].notna().any().all() or name in ("drift", "story"), name
         assert (table["low"] <= table["high"]).where(table["low"].notna(), True).all(), name
-        picture = Image.open(io.BytesIO(figures.png(figure)))
+        picture = Image.open(io.BytesIO(drawing.png(figure)))
         assert picture.width == 1536 or name == "story", name
         assert len(np.unique(np.asarray(picture.convert("L")))) > 20, f"{name} is empty"
 
@@ -44,7 +49,7 @@ def test_several_languages_have_a_figure_of_all_and_one_each():
     figure, table = drawn(findings, "languages")
     decline = table[table["panel"] == "decline"].set_index("series")["value"]
     assert decline["php"] > 0.2 > decline["cpp"]
-    assert "does not depend" in figures.svg(figure, "languages")
+    assert "does not depend" in drawing.svg(figure, "languages")
     for name in ("story", "tokens", "optimum", "rivals", "predicted"):
         assert drawn(findings, name) is not None, name
     assert set(drawn(findings, "story")[1]["series"]) >= {"PHP", "C++", "PHP, control"}
@@ -53,16 +58,16 @@ def test_several_languages_have_a_figure_of_all_and_one_each():
 
 def test_the_same_findings_give_the_same_bytes(findings):
     first, again = (drawn(synthetic_study.found(), "stages") for _ in range(2))
-    assert figures.svg(first[0], "stages") == figures.svg(again[0], "stages")
-    assert figures.png(first[0]) == figures.png(again[0])
-    assert figures.svg(first[0], "stages") != figures.svg(again[0], "stages_php"), "ids tell figures of a page apart"
+    assert drawing.svg(first[0], "stages") == drawing.svg(again[0], "stages")
+    assert drawing.png(first[0]) == drawing.png(again[0])
+    assert drawing.svg(first[0], "stages") != drawing.svg(again[0], "stages_php"), "ids tell figures of a page apart"
 
 
 def test_the_stages_figure_shows_the_peak_and_how_sure_it_is(findings):
     _, table = drawn(findings, "stages")
-    peak = findings["languages"]["php"]["stages"]["peak"]
+    peak = findings.languages["php"].stages.peak
     (row,) = table[(table["panel"] == "peak") & (table["series"] == "step")].itertuples()
-    assert [row.value, row.low, row.high] == [peak["step"], *peak["step_ci"]]
+    assert [row.value, row.low, row.high] == [peak.step, *peak.step_ci]
     assert table.loc[table["panel"] == "best checkpoint", "value"].sum() == pytest.approx(1)
 
 
@@ -71,11 +76,11 @@ def test_tokens_show_every_proposal_beside_the_original(findings):
     by_series = table.set_index("series")["value"]
     assert by_series["original"] == 23 and by_series["optimised in the paper"] == 5
     asked = by_series[by_series.index.str.startswith("asked from loss:")]
-    assert asked.iloc[0] == pytest.approx(findings["languages"]["php"]["proposals"]["loss"]["tokens"])
-    findings["languages"]["php"]["proposals"]["loss"] |= {"tokens": np.inf, "tokens_ci": [40.0, np.inf]}
-    assert drawn(findings, "tokens") is not None, "P* = 0 asks for tokens without end"
-    findings["languages"]["php"]["proposals"]["loss"] |= {"tokens": 0.0, "tokens_ci": [0.0, 0.0]}
-    (place,) = (text.xy for text in drawn(findings, "tokens")[0].axes[0].texts if text.get_text().startswith("loss:"))
+    assert asked.iloc[0] == pytest.approx(findings.languages["php"].proposals["loss"].tokens)
+    endless = changed(findings, *PROPOSAL, tokens=np.inf, tokens_ci=(40.0, np.inf))
+    assert drawn(endless, "tokens") is not None, "P* = 0 asks for tokens without end"
+    none = changed(findings, *PROPOSAL, tokens=0.0, tokens_ci=(0.0, 0.0))
+    (place,) = (text.xy for text in drawn(none, "tokens")[0].axes[0].texts if text.get_text().startswith("loss:"))
     assert place[0] > 0, "P* = 1 asks for none, which a logarithmic axis cannot show"
 
 
@@ -96,7 +101,7 @@ def test_no_name_covers_another_where_many_points_meet():
 
 def test_rivals_mark_who_is_harmed_and_what_the_search_costs(findings):
     figure, table = drawn(findings, "rivals")
-    text = figures.svg(figure, "rivals")
+    text = drawing.svg(figure, "rivals")
     assert "Algorithm 1, loss (fails the guard)" in text and "UniMax (fails the guard)" not in text
     costs = table[table["panel"] == "search cost"].set_index("series")["value"]
     assert costs["unimax"] == 0 and costs["algorithm1_loss"] > 0
@@ -105,11 +110,11 @@ def test_rivals_mark_who_is_harmed_and_what_the_search_costs(findings):
 
 
 def test_a_longer_mix_is_shown_apart_from_those_of_equal_length(findings):
-    best = next(mix for mix in findings["mixes"] if mix["name"] == "unimax")
-    longer = best | {"name": "unimax_equal_epochs", "steps": 3 * best["steps"]}
-    findings["mixes"].append(longer)
-    pairs = [pair for pair in findings["comparisons"] if pair["second"] == "unimax"]
-    findings["comparisons"] += [pair | {"second": "unimax_equal_epochs", "value": 0.9} for pair in pairs]
+    best = mix_named(findings, "unimax")
+    longer = changed(best, name="unimax_equal_epochs", steps=3 * best.steps)
+    pairs = [pair for pair in findings.comparisons if pair.second == "unimax"]
+    pairs = [changed(pair, second="unimax_equal_epochs", value=0.9) for pair in pairs]
+    findings = changed(findings, mixes=[*findings.mixes, longer], comparisons=[*findings.comparisons, *pairs])
     assert "unimax_equal_epochs" not in set(drawn(findings, "optimum")[1]["series"])
     lowest = min(drawn(findings, "rivals")[0].axes[0].get_yticklabels(), key=lambda label: label.get_position()[1])
     assert lowest.get_text() == "UniMax, equal epochs"
@@ -117,45 +122,45 @@ def test_a_longer_mix_is_shown_apart_from_those_of_equal_length(findings):
 
 def test_the_calibration_shows_the_link_that_was_chosen(findings):
     _, table = drawn(findings, "calibration")
-    fit = findings["languages"]["php"]["calibration"]["loss"]["knowledge_share"]
-    assert (f"loss, {fit['best']} link" in set(table["series"])) == (fit["best"] != "identity")
-    for fits in findings["languages"]["php"]["calibration"].values():
-        for one in fits.values():
-            one["best"] = "identity"
+    fits = findings.languages["php"].calibration
+    best = fits["loss"]["knowledge_share"].best
+    assert (f"loss, {best} link" in set(table["series"])) == (best != "identity")
+    plain = {
+        source: {name: changed(fit, best="identity") for name, fit in of_source.items()}
+        for source, of_source in fits.items()
+    }
+    findings = changed(findings, "languages", "php", calibration=plain)
     assert not drawn(findings, "calibration")[1]["series"].str.contains("link").any()
 
 
 def test_what_was_not_measured_is_not_drawn(findings):
-    here = findings["languages"]["php"]
-    here |= {"stages": None, "control": None, "causes": None, "drift": None, "shares": {}, "proposals": {}}
-    here["curves"] |= {name: {} for name in ("accuracy", "knowledge", "patches", "lens", "neurons", "loss")}
-    here["curves"] |= {"decline": None, "stages": None, "sensitivity": []}
-    findings |= {"mixes": [], "comparisons": [], "corpora": {}, "schedules": None, "predicted": [], "costs": []}
-    for name, _ in figures.FIGURES:
-        assert drawn(findings, name) is None, name
+    empty = synthetic_study.empty(findings)
+    for name in FIGURES:
+        assert drawn(empty, name) is None, name
 
 
 def test_the_schedule_shows_the_proposal_on_the_measured_surface(findings):
     _, table = drawn(findings, "schedule")
-    found = findings["schedules"]
+    found = findings.schedules
     assert set(table.loc[table["panel"] == "surface", "series"]) == {"0 % replay", "5 % replay", "20 % replay"}
     proposed = table[table["panel"].str.startswith("proposed")].set_index("series")["value"]
-    assert proposed["score"] == found["proposal"]["predicted"]
-    assert proposed["php: tokens"] == pytest.approx(found["proposal"]["phase_tokens"])
+    assert proposed["score"] == found.proposal.predicted
+    assert proposed["php: tokens"] == pytest.approx(found.proposal.phase_tokens)
 
 
-@pytest.mark.parametrize("missing", ["control", "decline", "schedule"])
+@pytest.mark.parametrize("missing", ["control", "transition", "schedule"])
 def test_parts_may_be_missing(missing, findings):
-    """No control, no judged problems, no proposal of a schedule: what is left is drawn."""
-    curves = findings["languages"]["php"]["curves"]
+    """No control, no transition, no proposal of a schedule: what is left is drawn."""
+    curves = findings.languages["php"].curves
     if missing == "control":
-        for part in ("accuracy", "knowledge", "lens", "neurons", "loss"):
-            curves[part] = {k: v for k, v in curves[part].items() if "control" not in (k, k[0])}
-    elif missing == "decline":
-        curves |= {"decline": None, "stages": None}
+        parts = ("accuracy", "knowledge", "lens", "working_language", "neurons", "loss")
+        kept = {part: {k: v for k, v in getattr(curves, part).items() if "control" not in (k, k[0])} for part in parts}
+        findings = changed(findings, "languages", "php", "curves", control=None, **kept)
+    elif missing == "transition":
+        findings = changed(findings, "languages", "php", "curves", "continual", stages=None)
     else:
-        findings["schedules"]["proposal"] = None
-    for name, _ in figures.FIGURES:
+        findings = changed(findings, "schedules", proposal=None)
+    for name in FIGURES:
         if name != "languages":
             assert drawn(findings, name) is not None, name
 
@@ -163,10 +168,9 @@ def test_parts_may_be_missing(missing, findings):
 def test_a_single_checkpoint_is_no_curve():
     frame = synthetic_study.planted(seeds=2, problems=20, layers=2, steps=np.array([0]))
     frame = frame[~frame["run"].str.startswith("mix_") & ~frame["probe"].isin(["intervention", "patch"])]
-    findings = found_in.of_rows(synthetic_study.description(frame), frame)
-    for name, per_language in figures.FIGURES:
-        if per_language or name == "story":
-            assert drawn(findings, name) is None, name
+    findings = found_in.of_rows(found_in.facts(synthetic_study.description(frame)), frame)
+    for name in (*figures.OF_A_LANGUAGE, "story"):
+        assert drawn(findings, name) is None, name
 
 
 def test_labels_at_line_ends_do_not_overlap():
@@ -185,6 +189,6 @@ def test_the_step_axis_takes_any_number_of_checkpoints(steps):
     with matplotlib.rc_context(drawing.STYLE):
         figure, axes = drawing.make_axes(1, 3)
         drawing.step_axis(axes[0, 0], np.array(steps))
-        figures.png(figure)
+        drawing.png(figure)
     low, high = axes[0, 0].get_xlim()
     assert low == 0 and high == (steps[-1] or 1) and len(axes[0, 0].get_xticks()) <= 10

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import os
@@ -30,37 +31,38 @@ def test_a_manifest_is_complete_and_stays_itself(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m.yaml").write_text(YAML)
     made = manifest.load("m.yaml")
-    assert list(made["languages"]) == ["python", "php"] and made["tokenizer"] is None and made["vocab_size"] == 512
-    archive, table = made["languages"]["python"]["sources"]
-    assert archive == {
+    assert list(made.languages) == ["python", "php"] and made.tokenizer is None and made.vocab_size == 512
+    archive, table = made.languages["python"].sources
+    assert dataclasses.asdict(archive) == {
         "path": str(tmp_path / "code/lib.tar.gz"),
         "format": "auto",
         "name": "lib",
-        "licence": ["PSF-2.0"],
+        "licence": ("PSF-2.0",),
         "columns": {"content": "content", "path": None, "project": None, "licence": None, "language": None},
         "language": None,
     }
-    assert (table["path"], table["name"]) == ("s3://bucket/data/*.parquet", "data")
-    assert table["columns"]["content"] == "text" and table["columns"]["language"] == "lang"
-    folder, local = made["languages"]["php"]["sources"]
-    assert folder["name"] == "php" and local["path"] == "/data/php" and local["name"] == "web"
-    assert made["languages"]["php"]["max_megabytes"] is None
-    assert tuple(made["clean"]) == manifest.CLEANING
-    assert made["clean"] | {"licence": None} == {
+    assert (table.path, table.name) == ("s3://bucket/data/*.parquet", "data")
+    assert table.columns["content"] == "text" and table.columns["language"] == "lang"
+    folder, local = made.languages["php"].sources
+    assert folder.name == "php" and local.path == "/data/php" and local.name == "web"
+    assert made.languages["php"].max_megabytes is None
+    steps = dataclasses.asdict(made.clean)
+    assert tuple(steps) == manifest.CLEANING
+    assert steps | {"licence": None} == {
         "licence": None,
         **dict.fromkeys(("size", "encoding", "generated", "vendored", "exact_duplicates"), True),
         "near_duplicates": {"threshold": 0.8, "by": "rensa"},
-        "decontaminate": [],
+        "decontaminate": (),
         "redact": True,
         "quality": False,
     }
-    assert manifest.check(made, "again") == made
-    assert manifest.check(json.loads(json.dumps(made)), "again") == made
+    assert manifest.check(made.record(), "again") == made
+    assert manifest.check(json.loads(json.dumps(made.record())), "again") == made
 
 
 def test_the_primary_language_of_the_recipes_comes_first():
     for recipe in (Path(__file__).parent.parent / "configs/corpora").glob("*.py"):
-        assert list(manifest.load(recipe)["languages"])[:2] == ["python", "php"], recipe
+        assert list(manifest.load(recipe).languages)[:2] == ["python", "php"], recipe
 
 
 def test_json_and_config_files_say_the_same_as_yaml(tmp_path, monkeypatch):
@@ -74,15 +76,15 @@ def test_json_and_config_files_say_the_same_as_yaml(tmp_path, monkeypatch):
     )
     made = manifest.load("m.json")
     assert manifest.load("m.yml") == made == manifest.load("m.py")
-    assert manifest.load("m.py:b")["languages"]["php"]["sources"][0]["name"] == "b"
+    assert manifest.load("m.py:b").languages["php"].sources[0].name == "b"
 
 
 def test_yaml_may_merge_tables(tmp_path):
     (tmp_path / "m.yaml").write_text(
         "languages:\n  php: {sources: [&one {path: a, licence: MIT}, {<<: *one, path: b}]}\n"
     )
-    sources = manifest.load(tmp_path / "m.yaml")["languages"]["php"]["sources"]
-    assert [(source["name"], source["licence"]) for source in sources] == [("a", ["MIT"]), ("b", ["MIT"])]
+    sources = manifest.load(tmp_path / "m.yaml").languages["php"].sources
+    assert [(source.name, source.licence) for source in sources] == [("a", ("MIT",)), ("b", ("MIT",))]
 
 
 def test_tables_that_merge_each_other_do_not_grow_without_end(tmp_path):
@@ -97,20 +99,18 @@ def test_tables_that_merge_each_other_do_not_grow_without_end(tmp_path):
 def test_licences_count_where_sources_tell_them():
     def licences(clean, **source):
         raw = {"languages": {"php": {"sources": [{"path": "a"}, {"path": "b"} | source]}}, "clean": clean}
-        return manifest.check(raw, "m")["clean"]["licence"]
+        return manifest.check(raw, "m").clean.licence
 
     assert licences({}) is False
-    assert licences({}, licence="MIT") == list(manifest.PERMISSIVE) == licences({}, columns={"licence": "license"})
+    assert licences({}, licence="MIT") == manifest.PERMISSIVE == licences({}, columns={"licence": "license"})
     assert licences({"licence": False}, licence="MIT") is False
-    assert licences({"licence": ["GPL-3.0"]}) == ["GPL-3.0"] and licences({"licence": True}) == list(
-        manifest.PERMISSIVE
-    )
+    assert licences({"licence": ["GPL-3.0"]}) == ("GPL-3.0",) and licences({"licence": True}) == manifest.PERMISSIVE
 
 
 def test_sources_of_the_command_line():
     made = manifest.of_sources({"python": ["a/src", "/b/src", "/b/src.zip"]}, vocab_size=300, max_length=32)
-    assert [source["name"] for source in made["languages"]["python"]["sources"]] == ["src", "src-2", "src-3"]
-    assert made["vocab_size"] == 300 and made["max_length"] == 32
+    assert [source.name for source in made.languages["python"].sources] == ["src", "src-2", "src-3"]
+    assert made.vocab_size == 300 and made.max_length == 32
     with pytest.raises(UserError, match="--source: languages.pyton: unknown language 'pyton'; did you mean 'python'"):
         manifest.of_sources({"pyton": ["a"]}, vocab_size=300, max_length=32)
 

@@ -1,4 +1,4 @@
-import copy
+import dataclasses
 import html
 import json
 import re
@@ -6,19 +6,20 @@ import re
 import pandas as pd
 import pytest
 import synthetic_study
+from synthetic_study import changed
 
-from babel_jax import files, report
+from babel_jax import files, report, verdicts
 from babel_jax import findings as found_in
 from babel_jax.errors import UserError
-from babel_jax.report import figures, page, sections, summary, verdicts
+from babel_jax.report import figures, page, sections, summary
 
 STEPS = synthetic_study.STEPS[::2]
 
 
 def text_of(frame, **described) -> str:
     """The page of a study's rows, without its figures: what it says does not hang on them."""
-    findings = found_in.of_rows(synthetic_study.description(frame, **described), frame)
-    return page.page(findings, verdicts.verdicts(findings), {})
+    findings = found_in.of_rows(found_in.facts(synthetic_study.description(frame, **described)), frame)
+    return page.page(findings, verdicts.verdicts(findings), [])
 
 
 def plain(text: str) -> str:
@@ -39,15 +40,14 @@ def poor_rows():
 def organism(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("organism")
     synthetic_study.write_study(path, rows)
-    index = report.build(path)
-    return path / "report", index.read_text()
+    return path / "report", report.build(path).page.read_text()
 
 
 def test_every_figure_lies_beside_its_data(organism):
     folder, text = organism
     drawn = {file.stem for file in (folder / "figures").glob("*.svg")}
     assert {"story", "performance", "stages", "patches", "working_language", "neurons", "losses", "optimum"} <= drawn
-    assert drawn <= {name for name, _ in figures.FIGURES}
+    assert drawn <= {*figures.OF_A_LANGUAGE, *figures.OF_THE_STUDY}
     assert len(list((folder / "figures").iterdir())) == 3 * len(drawn)
     for name in drawn:
         header, *lines = (folder / "figures" / f"{name}.csv").read_text().splitlines()
@@ -64,24 +64,24 @@ def test_every_figure_lies_beside_its_data(organism):
 def test_a_run_that_is_missing_in_some_seed_leaves_a_whole_report(rows, gone):
     """Whole, also where two runs have other seeds than each other: these are compared over the seeds that both have."""
     kept = [(seed not in gone.get(run, ())) for run, seed in zip(rows["run"], rows["seed"], strict=True)]
-    findings = found_in.of_rows(synthetic_study.description(rows), rows[kept])
+    findings = found_in.of_rows(found_in.facts(synthetic_study.description(rows)), rows[kept])
     judged = verdicts.verdicts(findings)
-    text = plain(page.page(findings, judged, {}))
-    assert summary.summary(findings, judged)["verdicts"] == judged
+    text = plain(page.page(findings, judged, []))
+    assert summary.summary(findings, judged)["verdicts"] == [dataclasses.asdict(one) for one in judged]
     for run, seeds in gone.items():
         assert f"Run {run} has no measurements of seed {', '.join(map(str, seeds))}" in text
     if gone.get("control") and gone.get("continual"):  # only seed 0 has both
-        (found,) = (entry for entry in judged if entry["name"] == "functional")
-        assert found["verdict"] == verdicts.OPEN and "[" not in found["number"]
+        (found,) = (one for one in judged if one.name == "functional")
+        assert found.verdict == verdicts.OPEN and "[" not in found.number
 
 
 def test_both_readings_of_eq_3_stand_on_the_page_of_several_languages():
     found = synthetic_study.found(("php", "cpp"))
-    text = plain(page.page(found, verdicts.verdicts(found), {}))
+    text = plain(page.page(found, verdicts.verdicts(found), []))
     assert "from the loss, pairwise" in text and ("from the loss, joint" in text or "no solution" in text)
     assert "from the loss, pairwise, as the paper writes it" in text, "where C++ changes, too"
-    one = copy.deepcopy(synthetic_study.found())
-    assert "pairwise, " not in plain(page.page(one, verdicts.verdicts(one), {}))
+    one = synthetic_study.found()
+    assert "pairwise, " not in plain(page.page(one, verdicts.verdicts(one), []))
 
 
 def test_the_page_needs_nothing_from_outside(organism):
@@ -101,8 +101,9 @@ def test_summary_and_tables_lie_beside_the_page(organism):
 
 
 def test_the_same_rows_give_the_same_bytes(poor_rows, tmp_path, monkeypatch):
-    for name in {name for name, _ in figures.FIGURES} - {"story", "performance", "optimum"}:
-        monkeypatch.setattr(figures, name, lambda findings, language: None)
+    monkeypatch.setattr(figures, "OF_A_LANGUAGE", {"performance": figures.performance})
+    kept = {name: figures.OF_THE_STUDY[name] for name in ("story", "optimum")}
+    monkeypatch.setattr(figures, "OF_THE_STUDY", kept)
     for name in ("one", "other"):
         synthetic_study.write_study(tmp_path / name, poor_rows)
         report.build(tmp_path / name)
@@ -138,12 +139,12 @@ def test_each_claim_leads_to_its_sentence(organism):
 
 
 def test_an_undecided_curve_is_not_called_one_without_a_transition(poor_rows):
-    findings = found_in.of_rows(synthetic_study.description(poor_rows), poor_rows)
-    findings["languages"]["php"]["stages"]["verdict"] = "undecided"
-    said = page.page(findings, [], {})
+    findings = found_in.of_rows(found_in.facts(synthetic_study.description(poor_rows)), poor_rows)
+    findings = changed(findings, "languages", "php", "curves", "continual", verdict="undecided")
+    said = page.page(findings, [], [])
     assert said.count("the data cannot tell a transition from none") >= 2 and "no transition is seen" not in said
-    findings["languages"]["go"] = findings["languages"]["php"]
-    assert "No transition is seen. In PHP and Go the data cannot tell." in page.page(findings, [], {})
+    findings = changed(findings, languages=dict.fromkeys(("php", "go"), findings.languages["php"]))
+    assert "No transition is seen. In PHP and Go the data cannot tell." in page.page(findings, [], [])
 
 
 def test_a_curve_that_stays_up_is_no_transition(poor_rows):
@@ -182,12 +183,12 @@ POOR = {
 @pytest.mark.parametrize("what", POOR)
 def test_a_poor_study_says_what_is_missing(what, poor_rows):
     rows = POOR[what](poor_rows)
-    findings = found_in.of_rows(synthetic_study.description(rows), rows)
+    findings = found_in.of_rows(found_in.facts(synthetic_study.description(rows)), rows)
     judged = verdicts.verdicts(findings)
-    text = page.page(findings, judged, {})
+    text = page.page(findings, judged, [])
     said = plain(text[text.index('id="story"') : text.index("</main>")])
     assert "</html>" in text and not re.search(r".{60}\b(nan|None|NaN)\b", said)
-    absent = {entry["claim"] for entry in judged if entry["verdict"] == verdicts.MISSING}
+    absent = {one.claim for one in judged if one.verdict == verdicts.MISSING}
     assert absent or what == "one seed"
     assert all(claim.replace("&", "&amp;") in said for claim in absent)
 

@@ -66,3 +66,11 @@ def test_what_a_mix_is_called_among_the_mixes():
     assert run_names.swarm(3) == run_names.mix("swarm_03") and run_names.swarm(3).is_swarm
     assert run_names.mix("0.3500").is_share and not run_names.mix("ado").is_share
     assert not RunName("replay", share=0.25).is_share
+
+
+def test_what_the_optimiser_asks_for():
+    assert run_names.mix("algorithm1_loss_knowledge_equal_epochs").source == "loss_knowledge"
+    optimised = ("algorithm1_calibrated", "schedule", "algorithm1_loss_equal_epochs")
+    assert all(run_names.mix(name).is_optimised for name in optimised)
+    for name in ("0.3500", "unimax", "shuffled", "swarm_00"):
+        assert run_names.mix(name).source == "" and not run_names.mix(name).is_optimised

@@ -1,13 +1,15 @@
-import copy
+import dataclasses
 import json
 import re
 
 import numpy as np
 import pytest
 import synthetic_study
+from synthetic_study import changed
 
 from babel_jax.report import summary
-from babel_jax.report.verdicts import verdicts
+from babel_jax.report.terminal import terminal_table
+from babel_jax.verdicts import verdicts
 
 LANGUAGE = {
     "accuracy": {"start": 0, "peak": {"step": 0, "value": 0, "ci": 0}, "end": {"value": 0, "ci": 0},
@@ -41,7 +43,7 @@ def summed(findings):
 
 @pytest.fixture
 def findings():
-    return copy.deepcopy(synthetic_study.found())
+    return synthetic_study.found()
 
 
 @pytest.mark.parametrize("languages", [("php",), ("php", "cpp")])
@@ -58,51 +60,40 @@ def test_the_keys_are_the_documented_ones_and_it_is_json(languages):
 
 
 def test_the_numbers_are_those_of_the_findings(findings):
-    result, found = summed(findings), findings["languages"]["php"]
+    result, found = summed(findings), findings.languages["php"]
     here = result["languages"]["php"]
-    assert here["accuracy"]["decline"]["value"] == round(found["stages"]["decline"]["value"], 6)
+    assert here["accuracy"]["decline"]["value"] == round(found.stages.decline.value, 6)
     assert here["stages"]["transition"][0] == here["accuracy"]["peak"]["step"] == here["stages_verdict"]["peak"]["step"]
-    assert here["proposals"]["loss"]["p_star"] == round(found["proposals"]["loss"]["p_star"], 6)
+    assert here["proposals"]["loss"]["p_star"] == round(found.proposals["loss"].p_star, 6)
     assert here["patches"]["blocks"] > here["patches"]["embeddings"] + 0.3
-    assert result["verdicts"] == verdicts(findings)
+    assert result["verdicts"] == [dataclasses.asdict(one) for one in verdicts(findings)]
     best = max(result["mixes"], key=lambda mix: mix["macro"]["value"])
     assert best["name"] == "schedule" and best["macro"]["ci"][0] < best["macro"]["value"]
 
 
 def test_nothing_measured_is_null_under_the_same_keys(findings):
-    here = findings["languages"]["php"]
-    here |= {"stages": None, "control": None, "dependence": None, "causes": None, "calibration": {}, "proposals": {}}
-    here["curves"] |= {name: {} for name in ("accuracy", "knowledge", "patches", "lens", "neurons", "loss")}
-    here["curves"] |= {"decline": None, "stages": None, "sensitivity": []}
-    findings |= {
-        "mixes": [],
-        "comparisons": [],
-        "corpora": {},
-        "corpora_joint": {},
-        "laws": None,
-        "schedules": None,
-        "predicted": [],
-    }
-    result = summed(findings)
+    empty = synthetic_study.empty(findings)
+    result = summed(empty)
     assert set(result) == KEYS
     keys(LANGUAGE, result["languages"]["php"])
     assert result["languages"]["php"]["accuracy"]["peak"] == {"step": None, "value": None, "ci": None}
-    table = summary.terminal_table(result)
+    table = terminal_table(empty)
     assert "not measured" in table and "not tested" in table and "from scratch" not in table
 
 
 def test_numbers_without_a_value_become_null(findings):
-    findings["languages"]["php"]["proposals"]["loss"] |= {"tokens": np.inf, "tokens_ci": [np.nan, np.nan]}
+    proposal = ("languages", "php", "proposals", "loss")
+    findings = changed(findings, *proposal, tokens=np.inf, tokens_ci=(np.nan, np.nan))
     found = summed(findings)["languages"]["php"]["proposals"]["loss"]
     assert found["tokens"] is None and found["tokens_ci"] is None
 
 
 @pytest.mark.parametrize("languages", [("php",), ("php", "cpp")])
 def test_terminal_table_fits_and_names_the_numbers(languages):
-    result = summed(synthetic_study.found(languages))
-    lines = summary.terminal_table(result).splitlines()
+    findings = synthetic_study.found(languages)
+    lines = terminal_table(findings).splitlines()
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
-    assert f"{result['languages']['php']['accuracy']['peak']['value']:.3f}" in text and "transition in steps" in text
+    assert f"{findings.languages['php'].stages.peak.value:.3f}" in text and "transition in steps" in text
     assert ("no transition seen" in text) == ("cpp" in languages) and "Algorithm 1, loss" in text
     assert text.count("accuracy: start") == len(languages)

@@ -1,17 +1,21 @@
-import copy
 import re
 
 import pytest
 import synthetic_study
 
 from babel_jax.report import tables
+from babel_jax.verdicts import verdicts
 
 LANGUAGES = ("php", "cpp")
 
 
+def results(findings):
+    return tables.results(findings, verdicts(findings))
+
+
 @pytest.fixture(scope="module")
 def made():
-    return tables.results(synthetic_study.found(LANGUAGES))
+    return results(synthetic_study.found(LANGUAGES))
 
 
 def test_markdown_rows_have_as_many_cells_as_their_head(made):
@@ -30,25 +34,25 @@ def test_markdown_rows_have_as_many_cells_as_their_head(made):
 
 
 def test_the_numbers_are_those_of_the_findings(made):
-    found = synthetic_study.found(LANGUAGES)["languages"]
+    found = synthetic_study.found(LANGUAGES).languages
     for language, name, depends in (("php", "PHP", "yes"), ("cpp", "C++", "no")):
         (row,) = (
             line for line in made["results.md"].splitlines() if line.startswith(f"| {name} |") and "points" in line
         )
-        assert f"{100 * found[language]['stages']['decline']['value']:.1f}" in row.replace("−", "-")
+        assert f"{100 * found[language].stages.decline.value:.1f}" in row.replace("−", "-")
         assert row.endswith(f"| {depends} |")
 
 
 def test_predicted_shares_stand_beside_measured_ones(made):
-    rows = {(row["name"], row["language"]): row for row in synthetic_study.found(LANGUAGES)["predicted"]}
+    rows = {(row.name, row.language): row for row in synthetic_study.found(LANGUAGES).predicted}
     lines = made["results.md"][made["results.md"].index("**Shares") :].splitlines()
     (line,) = (line for line in lines[: lines.index("**Claims**")] if line.startswith("| schedule |"))
     for cell, language in zip(line.split("|")[2:-1], LANGUAGES, strict=True):
         row = rows["schedule", language]
         assert cell.startswith(
-            f" {100 * row['predicted']:.0f}\N{NO-BREAK SPACE}%: {100 * row['measured']:.0f}\N{NO-BREAK SPACE}% ["
+            f" {100 * row.predicted:.0f}\N{NO-BREAK SPACE}%: {100 * row.measured:.0f}\N{NO-BREAK SPACE}% ["
         )
-        assert 0 <= row["ci"][0] <= row["ci"][1] <= 1
+        assert 0 <= row.ci[0] <= row.ci[1] <= 1
 
 
 def test_latex_is_balanced_and_escaped(made):
@@ -62,10 +66,7 @@ def test_latex_is_balanced_and_escaped(made):
 
 
 def test_nothing_measured_makes_a_table_of_missing_claims():
-    empty = copy.deepcopy(synthetic_study.found())
-    empty["languages"]["php"] |= {"stages": None, "proposals": {}, "dependence": None, "control": None, "causes": None}
-    empty |= {"mixes": [], "comparisons": [], "laws": None, "predicted": [], "costs": []}
-    text = tables.results(empty)["results.md"]
+    text = results(synthetic_study.empty(synthetic_study.found()))["results.md"]
     assert "From-scratch" not in text and "not measured" in text
 
 

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from babel_jax.corpus import build as builds
+from babel_jax.corpus.manifest import Manifest
 from babel_jax.errors import UserError, refusal
 from babel_jax.files import read_json, write_json
 
 
 def build(
-    manifest: dict, out: Path, *, benchmarks: Iterable[tuple[str, str]] = (), options: Sequence[str] = ()
+    manifest: Manifest, out: Path, *, benchmarks: Iterable[tuple[str, str]] = (), options: Sequence[str] = ()
 ) -> builds.Corpus:
     """Builds a corpus as `corpus.build.build` does, a pipeline a phase; it is the same to the byte.
 

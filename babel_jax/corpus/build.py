@@ -15,13 +15,9 @@ import functools
 import hashlib
 import io
 import json
-import multiprocessing
-import multiprocessing.connection
 import shutil
-import signal
 import sys
 import time
-import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -36,10 +32,24 @@ import babel_jax
 from babel_jax import machine
 from babel_jax.corpus import clean, phases, sources, tokenizer
 from babel_jax.corpus.clean import REASONS
-from babel_jax.corpus.manifest import CLEANING
-from babel_jax.corpus.phases import SAMPLE_BYTES, SPLITS, VALIDATION_SHARE
-from babel_jax.errors import UserError, one_line, printable, refusal
-from babel_jax.files import content_hash, differences, read_json, sha256, write_atomic, write_json
+from babel_jax.corpus.manifest import CLEANING, Manifest
+from babel_jax.corpus.phases import SAMPLE_BYTES, VALIDATION_SHARE
+from babel_jax.corpus.records import (
+    REBUILD,
+    SPLITS,
+    Amount,
+    Cleaned,
+    Contents,
+    LanguageStats,
+    Plan,
+    Selected,
+    SourceStats,
+    SplitStats,
+    Statistics,
+    Wanted,
+)
+from babel_jax.errors import UserError, one_line, printable
+from babel_jax.files import content_hash, differences, read_json, read_record, sha256, typed, write_atomic, write_json
 
 if TYPE_CHECKING:  # it loads TFDS, which few of the worker processes need
     from babel_jax.corpus.rows import RowSource
@@ -53,21 +63,17 @@ STEPS = (*CLEANING, "cap")  # of the funnel
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """A corpus on disk. `train` and `validation`: language -> RowSource, in the order the languages were given in.
-
-    manifest: settings, languages, tokenizer, sha256 of every file, and of all that (`content`).
-    """
+    """A corpus on disk. `train` and `validation`: language -> RowSource, in the order the languages were given in."""
 
     directory: Path
-    manifest: dict
+    manifest: Contents
     tokenizer: tokenizer.Tokenizer
     train: dict[str, "RowSource"]
     validation: dict[str, "RowSource"]
 
     @functools.cached_property
-    def stats(self) -> dict:
-        """What was read, dropped and kept, and tokens and rows, per language and split; call sites per pair."""
-        return json.loads(self._as_built("stats.json"))
+    def stats(self) -> Statistics:
+        return typed(Statistics, json.loads(self._as_built("stats.json")))
 
     def _as_built(self, file: str) -> bytes:
         """The content of a small file.
@@ -80,7 +86,7 @@ class Corpus:
     def slots(self, primary: str, new: str) -> dict[str, dict[str, np.ndarray]]:
         """Language -> call sites of the identifier pairs in its held-out files (see `call_sites.slots`)."""
         file = f"call_sites/{primary}-{new}.npz"
-        if file not in self.manifest["files"]:
+        if file not in self.manifest.files:
             raise UserError(f"the corpus {self.directory} has no call sites of {primary} and {new}; build one of both.")
         with np.load(io.BytesIO(self._as_built(file))) as arrays:
             found = {primary: {}, new: {}}
@@ -104,47 +110,38 @@ def load(directory: Path, vocab_size: int | None = None) -> Corpus:
 
     directory = Path(directory)
     manifest = _read_manifest(directory)
-    for file in manifest["files"]:
+    for file in manifest.files:
         if Path(file).name in SMALL:
             _as_built(directory, manifest, file)
     model = tokenizer.load(directory)
-    if model.sha != manifest["tokenizer"]["sha"]:
+    if model.sha != manifest.tokenizer.sha:
         raise UserError(f"the tokenizer in {directory} is not the one that made the rows beside it; build it again.")
     if vocab_size is not None and vocab_size != model.vocab_size:
         raise UserError(
             f"the vocabulary of {directory} has {model.vocab_size} tokens, not {vocab_size}; "
             f"set vocab_size to {model.vocab_size} or build another corpus."
         )
-    splits = {language: rows.read(directory / "rows", language) for language in manifest["languages"]}
+    splits = {language: rows.read(directory / "rows", language) for language in manifest.languages}
     train, validation = ({language: found[split] for language, found in splits.items()} for split in SPLITS)
     return Corpus(directory, manifest, model, train, validation)
 
 
-MANIFEST = {
-    "settings": {"format": int},
-    "languages": [str],
-    "tokenizer": {"sha": str, "vocab_size": int},
-    "files": {str: str},
-    "content": str,
-}
-
-
-def _read_manifest(directory: Path) -> dict:
+def _read_manifest(directory: Path) -> Contents:
     if not (directory / "manifest.json").exists():
         raise UserError(f"{directory} holds no corpus; make one with `python -m babel_jax corpus build`.")
-    manifest = read_json(directory / "manifest.json", {"settings?": dict}, phases.REBUILD)
+    manifest = read_json(directory / "manifest.json", {"settings?": dict}, REBUILD)
     if manifest.get("settings", {}).get("format") != FORMAT:
         raise UserError(f"{directory} is a corpus of another version's format; build it again.")
-    return read_json(directory / "manifest.json", MANIFEST, phases.REBUILD)
+    return read_record(directory / "manifest.json", Contents, REBUILD)
 
 
-def _as_built(directory: Path, manifest: dict, file: str) -> bytes:
+def _as_built(directory: Path, manifest: Contents, file: str) -> bytes:
     try:
         content = (directory / file).read_bytes()
     except OSError as error:
-        raise UserError(f"cannot read {directory / file} ({error.strerror or error}); {phases.REBUILD}.") from error
-    if hashlib.sha256(content).hexdigest() != manifest["files"].get(file):
-        raise UserError(f"{directory / file} is not the file that was built; {phases.REBUILD}.")
+        raise UserError(f"cannot read {directory / file} ({error.strerror or error}); {REBUILD}.") from error
+    if hashlib.sha256(content).hexdigest() != manifest.files.get(file):
+        raise UserError(f"{directory / file} is not the file that was built; {REBUILD}.")
     return content
 
 
@@ -152,7 +149,7 @@ def _as_built(directory: Path, manifest: dict, file: str) -> bytes:
 
 
 def build(
-    manifest: dict,
+    manifest: Manifest,
     out: Path,
     *,
     benchmarks: Iterable[tuple[str, str]] = (),
@@ -183,7 +180,7 @@ def build(
         return finish(work, out)
 
 
-def start(manifest: dict, out: Path, benchmarks: list[tuple[str, str]], anew: bool = True) -> Path:
+def start(manifest: Manifest, out: Path, benchmarks: list[tuple[str, str]], anew: bool = True) -> Path:
     """The folder that the tasks work in: made, or found as it was left. `out` itself if the corpus is there already.
 
     What another manifest or other sources left there is removed, and that is said; without `anew` it is an error.
@@ -238,7 +235,8 @@ def run_task(work: Path, phase: str, task: str) -> None:
         with _writing(work):
             done.parent.mkdir(parents=True, exist_ok=True)
             try:
-                write_json(done, phases.PHASES[phase].run(work, phases.read_plan(work), task))
+                said = phases.PHASES[phase].run(work, phases.read_plan(work), task)
+                write_json(done, dataclasses.asdict(said))
             except pa.ArrowException as error:  # of a table that an earlier phase wrote
                 raise UserError(
                     f"what stands in {work} is damaged ({one_line(error)}); {phases.anew(work)}."
@@ -288,8 +286,8 @@ def run_tasks(work: Path, phase: str, chosen: list[str], jobs: int | None = None
     documents = size = 0
     with bar:
         for task in _side_by_side(work, phase, waiting, jobs) if jobs > 1 else _here(work, phase, waiting):
-            amount = phases.said(work, phase, task).get("amount", [0, 0])
-            documents, size = documents + amount[0], size + amount[1]
+            more = getattr(phases.said(work, phase, task), "amount", (0, 0))
+            documents, size = documents + more[0], size + more[1]
             if documents:
                 seconds = time.monotonic() - begin
                 bar.set_postfix_str(f"{size / 1e6:.0f} MB, {documents / seconds:.0f} files/s", refresh=False)
@@ -307,61 +305,27 @@ def _here(work, phase, waiting):
 
 def _side_by_side(work, phase, waiting, jobs):
     """Runs the tasks in processes of their own and yields each that is done."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["babel_jax.corpus.build", "babel_jax.corpus.rows"])  # once for all workers
     waiting = list(reversed(waiting))
-    workers = {}
-    try:
-        for _ in range(jobs):
-            here, there = context.Pipe()
-            workers[here] = context.Process(target=_serve, args=(there, work, phase), daemon=True)
-            workers[here].start()
-            there.close()
-            _give(here, waiting.pop())
-        while workers:
-            for connection in multiprocessing.connection.wait(list(workers)):
-                try:
-                    task, error = connection.recv()
-                except (EOFError, ConnectionResetError):
-                    workers[connection].join()
-                    raise UserError(
-                        f"a worker process was killed (exit code {workers[connection].exitcode}; out of memory?); run the "
-                        "same command again to go on, with fewer --jobs if memory is short."
-                    ) from None
-                if error is not None:
-                    raise error
+    preload = ["babel_jax.corpus.build", "babel_jax.corpus.rows"]  # once for all workers
+    with machine.Workers(jobs, _tasks_of, (work, phase), "forkserver", preload) as workers:
+        while waiting or workers.busy:
+            while waiting and workers.idle:
+                workers.give(waiting.pop())
+            for task, _ in workers.said():
                 yield task
-                if waiting:
-                    _give(connection, waiting.pop())
-                else:
-                    connection.close()
-                    workers.pop(connection).join()
-    finally:
-        for worker in workers.values():
-            if worker.pid:  # Ctrl-C may have come before it was started
-                worker.kill()  # whatever is half done is done again by the next call
-                worker.join()
 
 
-def _give(connection, task):
-    with contextlib.suppress(BrokenPipeError):  # it was killed, which its end of the connection will tell
-        connection.send(task)
+def _tasks_of(work, phase):
+    """What a worker process does with a task."""
 
+    def do(task, say):
+        try:
+            run_task(work, phase, task)
+        except Exception as error:
+            error.add_note(f"in {phase} of {task}")
+            raise
 
-def _serve(connection, work, phase):
-    """What a worker process does until its parent closes the connection, or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends this process
-    machine.die_with(multiprocessing.parent_process())
-    with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):
-        while True:
-            task = connection.recv()
-            error = None
-            try:
-                run_task(work, phase, task)
-            except Exception as caught:  # as text, for not every exception can be sent
-                failed = f"in a worker process, {phase} of {task}:\n{traceback.format_exc()}"
-                error = refusal(caught) or RuntimeError(failed)
-            connection.send((task, error))
+    return do
 
 
 # --- the folder --------------------------------------------------------------------------------------------------
@@ -408,27 +372,27 @@ def shared_work(work: Path):
     return contextlib.nullcontext() if _is_corpus(work) else _locked(work, shared=True)
 
 
-def _wanted(manifest, benchmarks):
-    """What decides what is in a corpus: {"settings", "inputs"}. Where the sources stand does not."""
-    if bool(manifest["clean"]["decontaminate"]) != bool(benchmarks):
-        raise ValueError("the texts of the benchmarks belong to manifest['clean']['decontaminate']")
+def _wanted(manifest: Manifest, benchmarks) -> Wanted:
+    if bool(manifest.clean.decontaminate) != bool(benchmarks):
+        raise ValueError("the texts of the benchmarks belong to the manifest's clean.decontaminate")
+    given = manifest.record()
     settings = {"format": FORMAT, "validation_share": VALIDATION_SHARE, "sample_bytes": SAMPLE_BYTES}
-    settings |= {key: value for key, value in manifest.items() if key not in ("languages", "tokenizer")}
-    if manifest.get("tokenizer"):
-        settings["tokenizer"] = tokenizer.load(manifest["tokenizer"]).sha
-    settings["clean"] = manifest["clean"] | {"decontaminate": content_hash(benchmarks) if benchmarks else False}
+    settings |= {key: value for key, value in given.items() if key not in ("languages", "tokenizer")}
+    if manifest.tokenizer:
+        settings["tokenizer"] = tokenizer.load(manifest.tokenizer).sha
+    settings["clean"] = given["clean"] | {"decontaminate": content_hash(benchmarks) if benchmarks else False}
     settings["languages"] = {
         name: asked | {"sources": [{k: v for k, v in source.items() if k != "path"} for source in asked["sources"]]}
-        for name, asked in manifest["languages"].items()
+        for name, asked in given["languages"].items()
     }
-    inputs = {name: sources.fingerprint(manifest, name) for name in manifest["languages"]}
-    return json.loads(json.dumps({"settings": settings, "inputs": inputs}))  # as it comes back from a file
+    inputs = {name: sources.fingerprint(manifest, name) for name in manifest.languages}
+    return Wanted(*json.loads(json.dumps([settings, inputs])))  # as it comes back from a file
 
 
-def _differences(wanted, there):
-    differs = [key for key, *_ in differences(there, wanted)]
+def _differences(wanted: Wanted, there: Wanted) -> list[str]:
+    differs = [key for key, *_ in differences(vars(there), vars(wanted))]
     # The order of the languages is part of the corpus, and JSON objects keep it.
-    if not differs and list(wanted["inputs"]) != list(there["inputs"]):
+    if not differs and list(wanted.inputs) != list(there.inputs):
         differs = ["the order of the languages"]
     return differs
 
@@ -437,24 +401,24 @@ def _found(out, wanted):
     if not _is_corpus(out) or not (out / "inputs.json").exists():
         raise UserError(f"{out} exists and is no corpus; give --out a folder that is not there yet.")
     manifest = _read_manifest(out)
-    there = {"settings": manifest["settings"], "inputs": read_json(out / "inputs.json", dict, phases.REBUILD)}
-    differs = _differences(wanted, there)
+    differs = _differences(wanted, Wanted(manifest.settings, read_json(out / "inputs.json", dict, REBUILD)))
     if differs:
         raise UserError(f"{out} holds another corpus (it differs in {', '.join(differs)}); choose another --out.")
     shutil.rmtree(_work(out), ignore_errors=True)  # left by a build that was killed when all was done
     return load(out)
 
 
-def _asked(wanted, manifest):
-    return {"version": babel_jax.__version__, "wanted": wanted, "manifest": manifest}
+def _left_plan(work) -> Plan | None:
+    return phases.read_plan(work) if (work / "plan.json").exists() else None
 
 
-def _is_begun(work, wanted, manifest):
+def _is_begun(work, wanted: Wanted, manifest: Manifest) -> bool:
     """Whether this very build was begun in the folder, of sources that stand where they stood."""
-    asked = _asked(wanted, manifest)
-    there = phases.read_plan(work) if (work / "plan.json").exists() else {}
+    there = _left_plan(work)
     # As text, in which the order of the languages counts.
-    return json.dumps(asked) == json.dumps({key: there.get(key) for key in asked})
+    return there is not None and json.dumps(there.record()) == json.dumps(
+        Plan(wanted, manifest, there.pieces, babel_jax.__version__).record()
+    )
 
 
 def _begin(manifest, out, benchmarks, wanted, anew=True):
@@ -462,9 +426,9 @@ def _begin(manifest, out, benchmarks, wanted, anew=True):
     work = _work(out)
     if _is_begun(work, wanted, manifest):
         return work
-    there = phases.read_plan(work) if (work / "plan.json").exists() else None
-    differs = _differences(wanted, there["wanted"]) if there else []
-    if there and there.get("version") != babel_jax.__version__:
+    there = _left_plan(work)
+    differs = _differences(wanted, there.wanted) if there else []
+    if there and there.version != babel_jax.__version__:
         differs.append("the version of babel_jax")
     if differs:
         message = f"{work} holds a build of something else (it differs in {', '.join(differs)})"
@@ -477,107 +441,107 @@ def _begin(manifest, out, benchmarks, wanted, anew=True):
             if entry.name != "lock":
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     pieces = {}
-    for name in manifest["languages"]:
+    for name in manifest.languages:
         pieces[name] = []
         for piece in sources.pieces(manifest, name):
             pieces[name].append(f"{name}-{piece.number:05d}")
-            write_json(work / "pieces" / f"{pieces[name][-1]}.json", piece.to_json())
+            write_json(work / "pieces" / f"{pieces[name][-1]}.json", dataclasses.asdict(piece))
     write_json(work / "benchmarks.json", benchmarks)
-    write_json(work / "plan.json", _asked(wanted, manifest) | {"pieces": pieces})
+    write_json(work / "plan.json", Plan(wanted, manifest, pieces, babel_jax.__version__).record())
     return work
 
 
 # --- what is known at the end ------------------------------------------------------------------------------------
 
 
-def _describe(work, plan):
+def _describe(work, plan: Plan) -> None:
     """Writes stats.json, funnel.csv, inputs.json and manifest.json."""
-    from babel_jax.corpus import rows
-
-    corpus, funnel = work / "corpus", []
+    corpus = work / "corpus"
     for left in [*corpus.rglob(".*"), corpus / "manifest.json"]:  # by who was killed while writing it
         left.unlink(missing_ok=True)
-    stats = {"languages": {}, "call_sites": {}}
     vocabulary = phases.said(work, "vocabulary", "tokenizer")
-    for name in plan["pieces"]:
-        stats["languages"][name], lines = _statistics(work, plan, name)
-        funnel += lines
-        number = {split: stats["languages"][name][split]["rows"] for split in SPLITS}
-        dtype = rows.token_dtype(vocabulary["vocab_size"])
-        rows.write_info(corpus / "rows", name, number, phases.row_length(plan), dtype)
-    for pair in phases.PHASES["call_sites"].tasks(work, plan):
-        stats["call_sites"][pair] = phases.said(work, "call_sites", pair)["summary"]
-    write_json(corpus / "stats.json", stats)
+    of_language = {name: _statistics(work, plan, name) for name in plan.pieces}
+    for name, stats in of_language.items():
+        _write_row_info(corpus, plan, name, stats, vocabulary.vocab_size)
+    pairs = phases.PHASES["call_sites"].tasks(work, plan)
+    sites = {pair: phases.said(work, "call_sites", pair).summary for pair in pairs}
+    write_json(corpus / "stats.json", dataclasses.asdict(Statistics(of_language, sites)))
     table = io.StringIO()
+    funnel = [line for name, stats in of_language.items() for line in _funnel(work, name, stats.cleaning)]
     csv.writer(table, lineterminator="\n").writerows([FUNNEL_COLUMNS, *funnel])
     write_atomic(corpus / "funnel.csv", table.getvalue())
-    write_json(corpus / "inputs.json", plan["wanted"]["inputs"])
+    write_json(corpus / "inputs.json", plan.wanted.inputs)
     digests = {}
     for phase in ("rows", "call_sites"):
         for task in phases.PHASES[phase].tasks(work, plan):
-            digests |= phases.said(work, phase, task)["files"]
+            digests |= phases.said(work, phase, task).files
     known = {corpus / file for file in digests} | {corpus / "inputs.json"}  # which tells times, too
     digests |= phases.digests(work, [file for file in corpus.rglob("*") if file.is_file() and file not in known])
-    manifest = {
-        "settings": plan["wanted"]["settings"],
-        "languages": list(plan["pieces"]),
-        "tokenizer": vocabulary,
-        "files": dict(sorted(digests.items())),
-    }
-    manifest["content"] = content_hash(manifest)
-    write_json(corpus / "manifest.json", manifest)
+    contents = Contents(plan.wanted.settings, tuple(plan.pieces), vocabulary, dict(sorted(digests.items())), "")
+    record = dataclasses.asdict(contents)
+    del record["content"]
+    write_json(corpus / "manifest.json", record | {"content": content_hash(record)})
+
+
+def _write_row_info(corpus, plan: Plan, name: str, stats: LanguageStats, vocab_size: int) -> None:
+    from babel_jax.corpus import rows
+
+    number = {split: stats.of(split).rows for split in SPLITS}
+    rows.write_info(corpus / "rows", name, number, plan.row_length, rows.token_dtype(vocab_size))
 
 
 FUNNEL_COLUMNS = ("language", "step", "documents_in", "bytes_in", "documents_out", "bytes_out")
 
 
-def _statistics(work, plan, name):
-    """(the language's part of stats.json, its rows of funnel.csv)."""
-    cleaned = [phases.said(work, "clean", piece) for piece in plan["pieces"][name]]
-    selected = phases.said(work, "select", name)
+def _statistics(work, plan: Plan, name: str) -> LanguageStats:
+    cleaned = [phases.said(work, "clean", piece) for piece in plan.pieces[name]]
+    selected: Selected = phases.said(work, "select", name)
     counts = clean.Counts()
     for piece in cleaned:
-        counts.merge(clean.Counts.from_table(piece["counts"]))
-    table = counts.table() | selected["counts"]
-    summary = {
-        "sources": [
-            _source(source, cleaned, k) for k, source in enumerate(plan["manifest"]["languages"][name]["sources"])
-        ],
-        "cleaning": table,
-        "redactions": selected["redactions"],
-        "contaminated": selected["contaminated"],
-        "projects": selected["projects"],
-    }
-    for split in SPLITS:
-        parts = [phases.said(work, "tokens", piece)[split] for piece in plan["pieces"][name]]
-        total = {key: sum(part[key] for part in parts) for key in ("documents", "bytes", "tokens")}
-        total["rows"] = total["tokens"] // phases.row_length(plan)
-        # The marks that end documents stand for no text.
-        total["bytes_per_token"] = round(total["bytes"] / max(1, total["tokens"] - total["documents"]), 4)
-        summary[split] = total
-    return summary, _funnel(name, table, selected["redacted_bytes"])
+        counts.merge(clean.Counts.from_table(piece.counts))
+    given = plan.manifest.languages[name].sources
+    return LanguageStats(
+        sources=tuple(
+            _source(source.name, [piece for piece in cleaned if piece.source == k]) for k, source in enumerate(given)
+        ),
+        cleaning=counts.table() | selected.counts,
+        redactions=selected.redactions,
+        contaminated=selected.contaminated,
+        projects=selected.projects,
+        **{split: _split(work, plan, name, split) for split in SPLITS},
+    )
 
 
-def _source(source, cleaned, number):
-    pieces = [piece for piece in cleaned if piece["source"] == number]
+def _split(work, plan: Plan, name: str, split: str) -> SplitStats:
+    parts = [phases.said(work, "tokens", piece).of(split) for piece in plan.pieces[name]]
+    documents, size, tokens = (sum(getattr(part, key) for part in parts) for key in ("documents", "bytes", "tokens"))
+    # The marks that end documents stand for no text.
+    bytes_per_token = round(size / max(1, tokens - documents), 4)
+    return SplitStats(documents, size, tokens, tokens // plan.row_length, bytes_per_token)
+
+
+def _source(name: str, pieces: list[Cleaned]) -> SourceStats:
     licences = Counter()
     for piece in pieces:
-        licences.update(piece["licences"])
-    return {
-        "name": source["name"],
-        "documents": sum(piece["counts"]["found"]["files"] for piece in pieces),
-        "bytes": sum(piece["counts"]["found"]["bytes"] for piece in pieces),
-        "sha256": hashlib.sha256("".join(piece["sha256"] for piece in pieces).encode()).hexdigest(),
-        "licences": dict(sorted(licences.items())),
-    }
+        licences.update(piece.licences)
+    found = [piece.counts["found"] for piece in pieces]
+    return SourceStats(
+        name,
+        documents=sum(amount.files for amount in found),
+        bytes=sum(amount.bytes for amount in found),
+        sha256=hashlib.sha256("".join(piece.sha256 for piece in pieces).encode()).hexdigest(),
+        licences=dict(sorted(licences.items())),
+    )
 
 
-def _funnel(name, table, redacted_bytes):
-    lines, documents, size = [], table["found"]["files"], table["found"]["bytes"]
+def _funnel(work, name: str, cleaning: dict[str, Amount]) -> list[tuple]:
+    """The language's rows of funnel.csv."""
+    redacted_bytes = phases.said(work, "select", name).redacted_bytes
+    lines, documents, size = [], cleaning["found"].files, cleaning["found"].bytes
     for step in STEPS:
-        dropped = [table[reason] for reason in REASONS.get(step, ())]
-        after = documents - sum(count["files"] for count in dropped)
-        left = size - sum(count["bytes"] for count in dropped) - (redacted_bytes if step == "redact" else 0)
+        dropped = [cleaning[reason] for reason in REASONS.get(step, ())]
+        after = documents - sum(amount.files for amount in dropped)
+        left = size - sum(amount.bytes for amount in dropped) - (redacted_bytes if step == "redact" else 0)
         lines.append((name, step, documents, size, after, left))
         documents, size = after, left
     return lines
@@ -590,7 +554,7 @@ def verify(directory: Path) -> list[str]:
     documents, no project may stand in both splits, and the counts must be those of stats.json.
     """
     directory, problems = Path(directory), []
-    for file, digest in _read_manifest(directory)["files"].items():
+    for file, digest in _read_manifest(directory).files.items():
         path = directory / file
         if not path.is_file():
             problems.append(f"{file} is missing.")
@@ -599,13 +563,13 @@ def verify(directory: Path) -> list[str]:
     if problems:  # what follows would only say the same again, if it could be read at all
         return problems
     corpus = load(directory)
-    for name in corpus.manifest["languages"]:
+    for name in corpus.manifest.languages:
         problems += [f"{name}: {problem}" for problem in _verify_language(corpus, name)]
     return problems
 
 
 def _verify_language(corpus, name):
-    stats = corpus.stats["languages"][name]
+    stats = corpus.stats.languages[name]
     index = pq.read_table(corpus.directory / "documents" / f"{name}.parquet", columns=["bytes", "project", "split"])
     split = np.array(index["split"].to_pylist())
     projects = np.array(index["project"].to_pylist())
@@ -619,14 +583,14 @@ def _verify_language(corpus, name):
             "rows": len(source),
         }
         for key, value in found.items():
-            if value != stats[each][key]:
-                yield f"{each} has {value} {key}, and stats.json says {stats[each][key]}."
+            if value != (said := getattr(stats.of(each), key)):
+                yield f"{each} has {value} {key}, and stats.json says {said}."
     yield from _verify_heldout(corpus, name)
 
 
 def _verify_heldout(corpus, name):
     """The ids of the held-out documents, cut into rows, are the validation split."""
-    source, length, read = corpus.validation[name], corpus.manifest["settings"]["max_length"] + 1, 0
+    source, length, read = corpus.validation[name], corpus.manifest.row_length, 0
     rest = np.zeros(0, np.int32)
     for document in corpus.heldout(name):
         while read < len(source) and not (rest == corpus.tokenizer.document_end).any():

@@ -1,11 +1,12 @@
 """Working-language prompts from real code: held-out files cut just before a built-in that both languages know by
 another name."""
 
+import dataclasses
 import functools
 import hashlib
 import heapq
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -14,7 +15,6 @@ from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.languages import Identifier, Language
 from babel_jax.lexical import code_only
 
-PER_PAIR = 50
 FEWEST_TOKENS = 16  # of context; the first lines of a file say too little
 BEFORE, BEHIND = 2000, 100  # characters around the identifier that decide how it is tokenised
 
@@ -47,16 +47,35 @@ def _is_use(before, identifier, language):
     return receiver is None and not (word and word[1] in language.declares)
 
 
+@dataclasses.dataclass(frozen=True)
+class Prompt:
+    """A held-out file up to an identifier.
+
+    Attributes:
+      tokens: ids, int32 [n].
+      here, there: the first ids of the pair's identifiers, as they would follow.
+      pair: the number of the pair.
+      prompt: the number of the file.
+      path: of the file.
+    """
+
+    tokens: np.ndarray
+    here: int
+    there: int
+    pair: int
+    prompt: int
+    path: str
+
+
 def mine(
     texts: Iterable[Document],
     language: Language,
-    here: list[Identifier],
-    there: list[Identifier],
+    pairs: list[tuple[Identifier, Identifier]],
     tokenizer: Tokenizer,
     max_length: int,
-    per_pair: int = PER_PAIR,
-) -> tuple[list[dict], list[str]]:
-    """Prompts in one language: uses of `here[k]`, where the other language would write `there[k]`.
+    per_pair: int,
+) -> tuple[list[Prompt], list[str]]:
+    """Prompts in one language: uses of the first identifier of a pair, where the other language would write the second.
 
     A prompt is the file up to the identifier, cut on the left to `max_length` tokens. A site counts only where the
     tokens of the prompt are the same whether the identifier of this or of the other language follows, and where the
@@ -65,59 +84,95 @@ def mine(
     Of two pairs with the same identifier here, each site goes to one.
 
     Returns:
-      (prompts, messages): a prompt is {"tokens": int32 [n], "here", "there": ids, "pair": k, "prompt": number of its
-      file, "path"}, ordered by pair; a message says which pair was rejected because its first tokens coincide.
+      (prompts ordered by pair, messages); a message says which pair was rejected because its first tokens coincide.
     """
-    best = [[] for _ in here]  # per pair a heap of its per_pair first sites, the last one on top
-    coincide = np.zeros(len(here), int)
+    best = [[] for _ in pairs]  # per pair a heap of its per_pair first sites, the last one on top
+    coincide = np.zeros(len(pairs), int)
     for number, document in enumerate(texts):
-        path, text = document.path, document.content.decode()
-        code = code_only(text, language)
-        whole = functools.cache(lambda text=text: _offsets(tokenizer, text))
-        for same in _by_identifier(here):
-            found_here = sites(code, here[same[0]], language)
-            byte_of = _bytes_before(text, found_here)
-            order = sorted(found_here, key=lambda site: _hash(path, site))
-            taken = [0] * len(here)
-            for i, site in enumerate(order):
-                pair = same[(i + number) % len(same)]
-                key = (taken[pair], _hash(path, site))
-                if len(best[pair]) == per_pair and _order(key) < best[pair][0][0]:
-                    continue
-                found = _cut(text, site, byte_of[site], here[pair].text, there[pair].text, tokenizer, whole())
-                if found is None:
-                    continue
-                prompt, first_here, first_there = found
-                if first_here == first_there:
-                    coincide[pair] += 1
-                    continue
-                taken[pair] += 1
-                entry = {
-                    "tokens": prompt[-max_length:],
-                    "here": first_here,
-                    "there": first_there,
-                    "pair": pair,
-                    "prompt": number,
-                    "path": path,
-                }
-                (heapq.heappush if len(best[pair]) < per_pair else heapq.heappushpop)(best[pair], (_order(key), entry))
+        file = _File(document, language, tokenizer)
+        taken = [0] * len(pairs)
+        for site, byte, pair in file.sites(pairs, number):
+            key = (taken[pair], _hash(document.path, site))
+            if len(best[pair]) == per_pair and _order(key) < best[pair][0][0]:
+                continue
+            cut = file.cut(site, byte, *(identifier.text for identifier in pairs[pair]))
+            if cut is None:
+                continue
+            tokens, here, there = cut
+            if here == there:
+                coincide[pair] += 1
+                continue
+            taken[pair] += 1
+            entry = (_order(key), Prompt(tokens[-max_length:], here, there, pair, number, document.path))
+            (heapq.heappush if len(best[pair]) < per_pair else heapq.heappushpop)(best[pair], entry)
     messages = []
-    for pair, count in enumerate(coincide):
-        if count > len(best[pair]):
+    for pair, (here, there) in enumerate(pairs):
+        if coincide[pair] > len(best[pair]):
             best[pair] = []
             messages.append(
-                f"pair {here[pair].text}/{there[pair].text} rejected in {language.title}: "
-                "both begin with the same token."
+                f"pair {here.text}/{there.text} rejected in {language.title}: both begin with the same token."
             )
-    prompts = [entry for heap in best for _, entry in sorted(heap, key=lambda item: item[0], reverse=True)]
+    prompts = [prompt for heap in best for _, prompt in sorted(heap, key=lambda item: item[0], reverse=True)]
     return prompts, messages
 
 
-def _by_identifier(here):
-    groups = {}
-    for pair, identifier in enumerate(here):
-        groups.setdefault(identifier, []).append(pair)
-    return list(groups.values())
+class _File:
+    """A file in which prompts are looked for."""
+
+    def __init__(self, document: Document, language: Language, tokenizer: Tokenizer):
+        self.path, self.text = document.path, document.content.decode()
+        self.language, self.tokenizer = language, tokenizer
+
+    def sites(self, pairs: list[tuple[Identifier, Identifier]], number: int) -> Iterator[tuple[int, int, int]]:
+        """(offset of a use in characters and in bytes, the pair that it goes to), one identifier after the other.
+
+        `number`: of the file; pairs with the same identifier take turns, from file to file another one first.
+        """
+        code = code_only(self.text, self.language)
+        for identifier, same in _by_identifier(pairs).items():
+            found = sites(code, identifier, self.language)
+            byte_of = _bytes_before(self.text, found)
+            for i, site in enumerate(sorted(found, key=lambda site: _hash(self.path, site))):
+                yield site, byte_of[site], same[(i + number) % len(same)]
+
+    @functools.cached_property
+    def _whole(self) -> tuple[np.ndarray, np.ndarray]:
+        return _offsets(self.tokenizer, self.text)
+
+    def cut(self, site: int, byte: int, here: str, there: str) -> tuple[np.ndarray, int, int] | None:
+        """(prompt ids, first id of `here`, first id of `there`) or None if no token begins where the identifier does.
+
+        `site`, `byte`: where the identifier begins, in characters and in bytes.
+        """
+        text, (ids, offsets) = self.text, self._whole
+        token = int(np.searchsorted(offsets, byte, side="right")) - 1
+        glued = byte - offsets[token]  # bytes of the first token that stand before the identifier
+        if glued > 1 or (glued and text[site - 1] != " ") or token < FEWEST_TOKENS:
+            return None
+        if offsets[token + 1] - byte > len(here):
+            return None
+        start = max(0, site - BEFORE)
+        behind = text[site + len(here) : site + len(here) + BEHIND]
+        local = byte - len(text[:start].encode())
+        firsts = []
+        for name in (here, there):
+            near_ids, near_offsets = _offsets(self.tokenizer, text[start:site] + name + behind)
+            near = int(np.searchsorted(near_offsets, local, side="right")) - 1
+            if local - near_offsets[near] != glued or near_offsets[near + 1] - local > len(name):
+                return None
+            same = min(near, token, FEWEST_TOKENS)
+            if not np.array_equal(near_ids[near - same : near], ids[token - same : token]):
+                return None
+            firsts.append(int(near_ids[near]))
+        return (ids[:token], *firsts) if firsts[0] == ids[token] else None
+
+
+def _by_identifier(pairs) -> dict[Identifier, list[int]]:
+    """The numbers of the pairs with the same identifier here."""
+    groups: dict[Identifier, list[int]] = {}
+    for pair, (here, _) in enumerate(pairs):
+        groups.setdefault(here, []).append(pair)
+    return groups
 
 
 def _hash(path, site):
@@ -144,44 +199,12 @@ def _bytes_before(text, places):
     return counts
 
 
-def _cut(text, site, byte, here, there, tokenizer, whole):
-    """(prompt ids, first id of `here`, first id of `there`) or None if no token begins where the identifier does.
-
-    `site`, `byte`: where the identifier begins, in characters and in bytes.
-    """
-    ids, offsets = whole
-    token = int(np.searchsorted(offsets, byte, side="right")) - 1
-    glued = byte - offsets[token]  # bytes of the first token that stand before the identifier
-    if glued > 1 or (glued and text[site - 1] != " ") or token < FEWEST_TOKENS:
-        return None
-    if offsets[token + 1] - byte > len(here):
-        return None
-    start = max(0, site - BEFORE)
-    around = [
-        _offsets(tokenizer, text[start:site] + name + text[site + len(here) : site + len(here) + BEHIND])
-        for name in (here, there)
-    ]
-    local = byte - len(text[:start].encode())
-    firsts = []
-    for name, (near_ids, near_offsets) in zip((here, there), around, strict=True):
-        near = int(np.searchsorted(near_offsets, local, side="right")) - 1
-        if local - near_offsets[near] != glued or near_offsets[near + 1] - local > len(name):
-            return None
-        same = min(near, token, FEWEST_TOKENS)
-        if not np.array_equal(near_ids[near - same : near], ids[token - same : token]):
-            return None
-        firsts.append(int(near_ids[near]))
-    if firsts[0] != ids[token]:
-        return None
-    return ids[:token], *firsts
-
-
-def slots(prompts: list[dict], here_is_primary: bool, max_length: int, padding: int) -> dict[str, np.ndarray]:
+def slots(prompts: list[Prompt], here_is_primary: bool, max_length: int, padding: int) -> dict[str, np.ndarray]:
     """Prompts as arrays: tokens int32 [N, T] padded on the right, position [N] of the last prompt token, and per
     prompt primary_id, new_id, pair, prompt (the file), subset (0)."""
     tokens_NxT = np.full((len(prompts), max_length), padding, np.int32)
     for i, prompt in enumerate(prompts):
-        tokens_NxT[i, : len(prompt["tokens"])] = prompt["tokens"]
+        tokens_NxT[i, : len(prompt.tokens)] = prompt.tokens
     primary, new = ("here", "there") if here_is_primary else ("there", "here")
 
     def column(values):
@@ -189,10 +212,10 @@ def slots(prompts: list[dict], here_is_primary: bool, max_length: int, padding: 
 
     return {
         "tokens": tokens_NxT,
-        "position": column(len(prompt["tokens"]) - 1 for prompt in prompts),
-        "primary_id": column(prompt[primary] for prompt in prompts),
-        "new_id": column(prompt[new] for prompt in prompts),
-        "pair": column(prompt["pair"] for prompt in prompts),
-        "prompt": column(prompt["prompt"] for prompt in prompts),
+        "position": column(len(prompt.tokens) - 1 for prompt in prompts),
+        "primary_id": column(getattr(prompt, primary) for prompt in prompts),
+        "new_id": column(getattr(prompt, new) for prompt in prompts),
+        "pair": column(prompt.pair for prompt in prompts),
+        "prompt": column(prompt.prompt for prompt in prompts),
         "subset": np.zeros(len(prompts), np.int32),
     }

@@ -4,6 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from babel_jax.corpus.manifest import Cleaning
+from babel_jax.corpus.records import Amount
 from babel_jax.corpus.sources import LARGEST_FILE, Document
 from babel_jax.languages import Language
 from babel_jax.lexical import not_code
@@ -68,19 +70,19 @@ class Counts:
         self.files.update(other.files)
         self.bytes.update(other.bytes)
 
-    def table(self) -> dict:
-        """{reason: {"files", "bytes"}} with every reason, in a fixed order."""
-        return {name: {"files": self.files[name], "bytes": self.bytes[name]} for name in self.NAMES}
+    def table(self) -> dict[str, Amount]:
+        """Every reason, in a fixed order."""
+        return {name: Amount(self.files[name], self.bytes[name]) for name in self.NAMES}
 
     @classmethod
-    def from_table(cls, table: dict) -> "Counts":
+    def from_table(cls, table: dict[str, Amount]) -> "Counts":
         counts = cls()
-        for name, row in table.items():
-            counts.files[name], counts.bytes[name] = row["files"], row["bytes"]
+        for name, amount in table.items():
+            counts.files[name], counts.bytes[name] = amount.files, amount.bytes
         return counts
 
 
-def unfit(document: Document, language: Language, steps: dict) -> str | None:
+def unfit(document: Document, language: Language, steps: Cleaning) -> str | None:
     """Why the steps from `licence` to `vendored` drop a document, or None.
 
     What was not read, is larger than LARGEST_FILE or does not survive being tokenised is dropped whatever the steps say:
@@ -92,11 +94,11 @@ def unfit(document: Document, language: Language, steps: dict) -> str | None:
     if document.size < 0:
         return "unsafe_path"
     return (
-        (_licence(document.licences, steps["licence"]) if steps["licence"] else None)
-        or _size(document, steps["size"])
-        or _encoding(document.content, steps["encoding"])
-        or (_generated(document, language) if steps["generated"] else None)
-        or (_vendored(document.path) if steps["vendored"] else None)
+        (_licence(document.licences, steps.licence) if steps.licence else None)
+        or _size(document, steps.size)
+        or _encoding(document.content, steps.encoding)
+        or (_generated(document, language) if steps.generated else None)
+        or (_vendored(document.path) if steps.vendored else None)
     )
 
 

@@ -1,9 +1,9 @@
 """The manifest of a corpus: languages, their sources and the cleaning, from YAML, JSON, a config file or --source.
 
-It is plain data. `check` turns what a user wrote into the complete form that everything else reads: every key is there,
-None or false where nothing was said.
+`check` turns what a user wrote, plain data, into a `Manifest`: every key is there, None or false where nothing was said.
 """
 
+import dataclasses
 import re
 from collections import Counter
 from pathlib import Path
@@ -125,8 +125,68 @@ _TABLE_SUFFIX = re.compile(
 _WILDCARD = re.compile(r"[*?\[]")
 
 
-def load(file: str | Path) -> dict:
+@dataclasses.dataclass(frozen=True)
+class GivenSource:
+    """A source as a manifest names it; see SOURCE. columns: what a column holds -> its name, None where it is not named."""
+
+    path: str
+    format: str
+    name: str
+    licence: tuple[str, ...] | None
+    columns: dict[str, str | None]
+    language: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenLanguage:
+    max_megabytes: float | None
+    sources: tuple[GivenSource, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class NearDuplicates:
+    threshold: float
+    by: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Cleaning:
+    """The steps of the cleaning, see CLEAN. licence: those that are kept; it and near_duplicates are false where the step is
+    left out."""
+
+    licence: tuple[str, ...] | bool
+    size: bool
+    encoding: bool
+    generated: bool
+    vendored: bool
+    exact_duplicates: bool
+    near_duplicates: NearDuplicates | bool
+    decontaminate: tuple[str, ...]
+    redact: bool
+    quality: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What to build of what, complete: see MANIFEST. One of vocab_size and tokenizer is None."""
+
+    vocab_size: int | None
+    tokenizer: str | None
+    max_length: int
+    languages: dict[str, GivenLanguage]
+    clean: Cleaning
+    prompts_per_pair: int
+
+    def record(self) -> dict:
+        """As plain data, which `check` takes."""
+        return dataclasses.asdict(self)
+
+
+def load(file: str | Path, **sizes: int) -> Manifest:
     """Reads a manifest: .yaml, .json, or a .py whose `get_config()` returns one as a dict (FILE.py:ARGUMENT hands it that).
+
+    Args:
+      sizes: vocab_size and max_length, which count before what the file says of them.
 
     Raises:
       UserError: no such file, not of these kinds, or `check` finds something in it.
@@ -141,22 +201,22 @@ def load(file: str | Path) -> dict:
         raw = _parse(file)
     else:
         raise UserError(f"cannot tell what {file} is; a manifest is a .yaml, a .json or a .py file.")
-    return check(raw, str(file))
+    found = check(raw, str(file))
+    return check(found.record() | sizes, str(file)) if sizes else found
 
 
-def of_sources(paths: dict[str, list[str | Path]], *, vocab_size: int, max_length: int) -> dict:
+def of_sources(paths: dict[str, list[str | Path]], *, vocab_size: int, max_length: int) -> Manifest:
     """The manifest of `--source NAME=DIR[,DIR…]`: language -> folders, files, URLs (as text); all else as by default."""
     languages = {language: {"sources": [{"path": str(path)} for path in places]} for language, places in paths.items()}
     return check({"vocab_size": vocab_size, "max_length": max_length, "languages": languages}, "--source")
 
 
-def check(raw: dict, where: str) -> dict:
-    """The complete manifest that `raw` stands for; `check` of a complete one is itself.
+def check(raw: dict, where: str) -> Manifest:
+    """The complete manifest that `raw` stands for; `check` of the record of a complete one is itself.
 
-    Local paths become absolute (they are seen from the current folder, file:// is local), sources get their names. One
-    of "vocab_size" and "tokenizer" is None. clean.licence is false or a list: unless it is said, the permissive licences
-    where any source tells its own. clean.near_duplicates is false or a table, clean.decontaminate a list. A column that is
-    not named is None, but for content ("content").
+    Local paths become absolute (they are seen from the current folder, file:// is local), sources get their names.
+    clean.licence: unless it is said, the permissive licences where any source tells its own. A column that is not named is
+    None, but for content ("content").
 
     Args:
       where: what errors call the manifest.
@@ -169,52 +229,48 @@ def check(raw: dict, where: str) -> dict:
     if "tokenizer" in given and "vocab_size" in given:
         raise at.error("has both vocab_size and tokenizer; a given tokenizer has its size, so take one of them out.")
     languages = {name: _language(value, at / "languages" / name) for name, value in given["languages"].items()}
-    sources = [source for language in languages.values() for source in language["sources"]]
-    found = MANIFEST.complete(given) | {
-        "languages": languages,
-        "clean": _clean(given.get("clean", {}), any(map(_tells_licence, sources))),
-    }
-    if found["tokenizer"]:
-        found |= {"vocab_size": None, "tokenizer": _absolute(found["tokenizer"], at / "tokenizer")}
-    return found
+    sources = [source for language in languages.values() for source in language.sources]
+    steps = _clean(given.get("clean", {}), any(map(_tells_licence, sources)))
+    found = Manifest(**MANIFEST.complete(given) | {"languages": languages, "clean": steps})
+    if not found.tokenizer:
+        return found
+    return dataclasses.replace(found, vocab_size=None, tokenizer=_absolute(found.tokenizer, at / "tokenizer"))
 
 
-def _language(given, at):
+def _language(given, at) -> GivenLanguage:
     sources = [_source(source, at / "sources" / number) for number, source in enumerate(given["sources"])]
-    _name(sources, at)
-    return LANGUAGE.complete(given) | {"sources": sources}
+    return GivenLanguage(LANGUAGE.complete(given)["max_megabytes"], tuple(_named(sources, at / "sources")))
 
 
-def _source(given, at):
-    found = SOURCE.complete({"path": given} if isinstance(given, str) else given)
-    if "/" in (found["name"] or ""):
-        raise (at / "name").error(f"is '{found['name']}'; a source's name leads the paths of its documents: no '/'.")
-    if found["language"] is not None and found["columns"]["language"] is None:
+def _source(given, at) -> GivenSource:
+    """The source, as yet without a name where none was given."""
+    found = GivenSource(**SOURCE.complete({"path": given} if isinstance(given, str) else given))
+    if "/" in (found.name or ""):
+        raise (at / "name").error(f"is '{found.name}'; a source's name leads the paths of its documents: no '/'.")
+    if found.language is not None and found.columns["language"] is None:
         raise (at / "language").error("says which rows count, but columns.language does not say which column tells.")
-    licence = found["licence"]
-    return found | {
-        "path": _absolute(found["path"], at / "path"),
-        "licence": [licence] if isinstance(licence, str) else licence and list(licence),
-    }
+    licence = (found.licence,) if isinstance(found.licence, str) else found.licence and tuple(found.licence)
+    return dataclasses.replace(found, path=_absolute(found.path, at / "path"), licence=licence)
 
 
-def _name(sources, at):
-    """Gives each source the name it lacks: the last part of its path, with a number where that is taken."""
-    taken = Counter(source["name"] for source in sources if source["name"])
+def _named(sources: list[GivenSource], at):
+    """Each source with a name; the one it lacks is the last part of its path, with a number where that is taken."""
+    taken = Counter(source.name for source in sources if source.name)
     if twice := [name for name, count in taken.items() if count > 1]:
-        raise (at / "sources").error(f"has two sources named '{twice[0]}'; a name leads the paths of one source alone.")
+        raise at.error(f"has two sources named '{twice[0]}'; a name leads the paths of one source alone.")
     for source in sources:
-        if source["name"]:
+        if source.name:
+            yield source
             continue
-        base = name = _last_part(source["path"])
+        base = name = _last_part(source.path)
         if not base:
-            raise (at / "sources").error(f"has the path {source['path']}, which names nothing; give the source a name.")
+            raise at.error(f"has the path {source.path}, which names nothing; give the source a name.")
         number = 1
         while name in taken:
             number += 1
             name = f"{base}-{number}"
         taken[name] += 1
-        source["name"] = name
+        yield dataclasses.replace(source, name=name)
 
 
 def _last_part(path):
@@ -232,22 +288,23 @@ def _absolute(path, at):
         raise at.error(f"is {path}, whose ~ stands for no user's folder; write the folder's name.") from error
 
 
-def _tells_licence(source):
-    return bool(source["licence"] or source["columns"]["licence"])
+def _tells_licence(source: GivenSource) -> bool:
+    return bool(source.licence or source.columns["licence"])
 
 
-def _clean(given, licences_told):
-    steps = CLEAN.complete(given)
-    if licences_told and "licence" not in given:
-        steps["licence"] = True
-    if steps["licence"] is not False:
-        steps["licence"] = list(PERMISSIVE if steps["licence"] is True else steps["licence"])
-    if steps["near_duplicates"] is not False:
-        steps["near_duplicates"] = NEAR_DUPLICATES.complete(
-            {} if steps["near_duplicates"] is True else steps["near_duplicates"]
-        )
-    steps["decontaminate"] = list(steps["decontaminate"] or ())
-    return steps
+def _clean(given, licences_told: bool) -> Cleaning:
+    steps = Cleaning(**CLEAN.complete(given))
+    licence, near = steps.licence, steps.near_duplicates
+    if licence is True or (licences_told and "licence" not in given):
+        licence = PERMISSIVE
+    if near is not False:
+        near = NearDuplicates(**NEAR_DUPLICATES.complete({} if near is True else near))
+    return dataclasses.replace(
+        steps,
+        licence=licence and tuple(licence),
+        near_duplicates=near,
+        decontaminate=tuple(steps.decontaminate or ()),
+    )
 
 
 class _Loader(yaml.SafeLoader):

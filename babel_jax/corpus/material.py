@@ -64,7 +64,7 @@ def material(directory: str | Path, primary: str, new: str, heldout_rows: int, p
         document_end=end,
         slots=slots,
         problems=None,
-        fingerprint=content_hash([corpus.manifest, heldout_rows, prompt_tokens]),
+        fingerprint=content_hash([dataclasses.asdict(corpus.manifest), heldout_rows, prompt_tokens]),
     )
 
 

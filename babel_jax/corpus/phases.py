@@ -24,11 +24,24 @@ import pyarrow.parquet as pq
 from babel_jax import languages
 from babel_jax.corpus import call_sites, clean, decontaminate, duplicates, redact, sources, tokenizer
 from babel_jax.corpus.clean import REASONS
+from babel_jax.corpus.manifest import NearDuplicates
+from babel_jax.corpus.records import (
+    SPLITS,
+    Amount,
+    CallSites,
+    Cleaned,
+    Counted,
+    Divided,
+    Mined,
+    Plan,
+    Selected,
+    Tokenised,
+    Vocabulary,
+    Written,
+)
 from babel_jax.errors import UserError
-from babel_jax.files import content_hash, read_json, sha256, whole, write_atomic
+from babel_jax.files import content_hash, read_json, read_record, sha256, whole, write_atomic
 
-REBUILD = "copy the corpus again, or build it again (`corpus verify` names all that has changed)"
-SPLITS = ("train", "validation")
 VALIDATION_SHARE = 0.05  # of a language's bytes
 SAMPLE_BYTES = 4_000_000  # per language, from which the vocabulary is learnt: bounds the memory of the build
 ROW_GROUP_BYTES = 1_000_000  # of documents held at a time, and read again to look at one of them
@@ -41,36 +54,27 @@ def done_file(work, phase, task):
     return work / phase / f"{task}.json"
 
 
-_AMOUNT = {"files": int, "bytes": int}
-_SPLIT = {"documents": int, "bytes": int, "tokens": int}
-SAID = {  # what the tasks of a phase say in their last files
-    "clean": {"source": int, "sha256": str, "counts": {str: _AMOUNT}, "licences": {str: int}},
-    "select": {
-        "counts": {str: _AMOUNT},
-        "redacted_bytes": int,
-        "redactions": dict,
-        "contaminated": dict,
-        "projects": dict,
-    },
-    "vocabulary": {"sha": str, "vocab_size": int},
-    "tokens": {split: _SPLIT for split in SPLITS},
-    "rows": {"files": {str: str}},
-    "call_sites": {"files": {str: str}, "summary": dict},
+SAID = {
+    "clean": Cleaned,
+    "select": Selected,
+    "vocabulary": Vocabulary,
+    "tokens": Tokenised,
+    "rows": Written,
+    "call_sites": Mined,
 }
 
 
 def said(work, phase, task):
-    """What a task that is done has to say to the next phases."""
-    return read_json(done_file(work, phase, task), SAID[phase] | {"amount?": [int]}, anew(work))
+    """What a task that is done has to say to the next phases, a record of `SAID[phase]`."""
+    return read_record(done_file(work, phase, task), SAID[phase], anew(work))
 
 
 def anew(work) -> str:
     return f"delete {work} and build again, from the beginning"
 
 
-def read_plan(work):
-    shape = {"version?": str, "wanted": {"settings": dict, "inputs": dict}, "manifest": dict, "pieces": {str: [str]}}
-    return read_json(work / "plan.json", shape, anew(work))
+def read_plan(work) -> Plan:
+    return read_record(work / "plan.json", Plan, anew(work))
 
 
 # --- clean: a task a piece ---------------------------------------------------------------------------------------
@@ -83,14 +87,13 @@ def benchmark_index(file, content):
 
 def _clean(work, plan, task):
     """Writes the documents that the rules before duplicates keep, with what the later rules need to know of them."""
-    shape = {"language": str, "number": int, "source": int, "place": str, "part": list}
-    piece = sources.Piece.from_json(read_json(work / "pieces" / f"{task}.json", shape, anew(work)))
-    language, steps = languages.language(piece.language), plan["manifest"]["clean"]
-    benchmarks = plan["wanted"]["settings"]["clean"]["decontaminate"]
+    piece = read_record(work / "pieces" / f"{task}.json", sources.Piece, anew(work))
+    language, steps = languages.language(piece.language), plan.manifest.clean
+    benchmarks = plan.wanted.benchmarks
     index = benchmark_index(work / "benchmarks.json", benchmarks) if benchmarks else None
     counts, licences, read = clean.Counts(), Counter(), hashlib.sha256()
-    with _document_file(work / "clean" / f"{task}.parquet", signed=bool(steps["near_duplicates"])) as file:
-        for document in sources.read(piece, plan["manifest"]):
+    with _document_file(work / "clean" / f"{task}.parquet", signed=bool(steps.near_duplicates)) as file:
+        for document in sources.read(piece, plan.manifest):
             size = max(document.size, 0)
             read.update(f"{document.path}\0{size}\0".encode("utf-8", "replace") + (document.content or b""))
             licences.update([" and ".join(document.licences)] if document.licences else [])
@@ -100,7 +103,7 @@ def _clean(work, plan, task):
                 counts.add(reason, size)
                 continue
             original = document.content.decode()
-            text, redacted = redact.redact(original) if steps["redact"] else (original, {})
+            text, redacted = redact.redact(original) if steps.redact else (original, {})
             file.add(
                 path=document.path,
                 project=document.project,
@@ -109,18 +112,13 @@ def _clean(work, plan, task):
                 bytes=len(text.encode()),
                 digest=b"".join(duplicates.digests(document.content, original, language)),
                 contaminated=index and index.find(text),
-                poor=clean.poor(text) if steps["quality"] else None,
+                poor=clean.poor(text) if steps.quality else None,
                 redacted=json.dumps(redacted) if redacted else None,
                 content=text,
             )
     found = counts.table()["found"]
-    return {
-        "source": piece.source,
-        "sha256": read.hexdigest(),
-        "counts": counts.table(),
-        "licences": dict(sorted(licences.items())),
-        "amount": [found["files"], found["bytes"]],
-    }
+    amount = (found.files, found.bytes)
+    return Cleaned(piece.source, read.hexdigest(), counts.table(), dict(sorted(licences.items())), amount)
 
 
 class _DocumentFile:
@@ -168,7 +166,7 @@ def _document_file(path, signed):
         file.flush()
 
 
-class _Cleaned:
+class _Documents:
     """The documents of pieces that `clean` left: columns at once, texts on request.
 
     files: the Parquet files, one a piece. first: the number of each one's first document, and at last their number.
@@ -223,7 +221,7 @@ class _Cleaned:
 
 def _select(work, plan, name):
     """The fate of every document, in the order of the funnel; the project and the split of those that are kept."""
-    documents = _Cleaned(work, plan["pieces"][name])
+    documents = _Documents(work, plan.pieces[name])
     fate, after_redaction, problems = _judge(work, plan, name, documents)
     size, left = (documents.column(column).to_numpy() for column in ("size", "bytes"))
     kept = np.flatnonzero(fate == 0)
@@ -231,13 +229,13 @@ def _select(work, plan, name):
     bytes_of_project = Counter()
     for project, count in zip(projects, left[kept].tolist(), strict=True):
         bytes_of_project[project] += count
-    held_out = held_out_projects(bytes_of_project)
+    held_out = held_out_projects(bytes_of_project, VALIDATION_SHARE)
     if not held_out:
         title = languages.language(name).title
         raise UserError(f"only {len(kept)} {title} files are fit to train on, too few to hold some out; give more.")
     splits = ["validation" if project in held_out else "train" for project in projects]
     begin = 0
-    for piece, rows in zip(plan["pieces"][name], documents.by_piece(kept), strict=True):
+    for piece, rows in zip(plan.pieces[name], documents.by_piece(kept), strict=True):
         end = begin + len(rows)
         table = {"row": rows, "project": pa.array(projects[begin:end], pa.string())}
         table["split"] = pa.array(splits[begin:end], pa.string())
@@ -252,35 +250,33 @@ def _select(work, plan, name):
         redactions.update(kinds)
     # Until redaction a document counts as it was found, from there on as that left it.
     counted = np.where(after_redaction, left, size)
-    counts = {
-        reason: {"files": int((fate == k).sum()), "bytes": int(counted[fate == k].sum())}
-        for k, reason in enumerate(FATES)
-    }
-    counts["redacted"] = {"files": len(redacted), "bytes": int(left[list(redacted)].sum())}
-    return {
-        "counts": counts,
-        "redacted_bytes": int((size - left)[after_redaction].sum()),
-        "redactions": dict(sorted(redactions.items())),
-        "contaminated": dict(sorted(problems.items())),
-        "projects": {"train": len(bytes_of_project) - len(held_out), "validation": sorted(held_out)},
-        "amount": [len(documents), int(size.sum())],
-    }
+    counts = {reason: Amount(int((fate == k).sum()), int(counted[fate == k].sum())) for k, reason in enumerate(FATES)}
+    counts["redacted"] = Amount(len(redacted), int(left[list(redacted)].sum()))
+    return Selected(
+        counts,
+        redacted_bytes=int((size - left)[after_redaction].sum()),
+        redactions=dict(sorted(redactions.items())),
+        contaminated=dict(sorted(problems.items())),
+        projects=Divided(len(bytes_of_project) - len(held_out), tuple(sorted(held_out))),
+        amount=(len(documents), int(size.sum())),
+    )
 
 
 def _judge(work, plan, name, documents):
     """(numbers of FATES [D], bool [D]: was still there when redaction came, Counter of the benchmark problems found)."""
-    steps, digest_Dx2x16 = plan["manifest"]["clean"], documents.bytes_column("digest", 32).reshape(-1, 2, 16)
+    steps, digest_Dx2x16 = plan.manifest.clean, documents.bytes_column("digest", 32).reshape(-1, 2, 16)
     fate = np.zeros(len(documents), np.uint8)
 
     def drop(indices, reason):
         fate[indices] = FATES.index(reason)
 
-    if steps["exact_duplicates"]:
+    if steps.exact_duplicates:
         copies = duplicates.exact(digest_Dx2x16)
         for kind, reason in enumerate(REASONS["exact_duplicates"], 1):
             drop(copies == kind, reason)
-    if steps["near_duplicates"]:
-        drop(_near(work, documents, name, np.flatnonzero(fate == 0), steps["near_duplicates"]), "near_duplicate")
+    if steps.near_duplicates:
+        near = _near(work, documents, name, np.flatnonzero(fate == 0), steps.near_duplicates)
+        drop(near, "near_duplicate")
     problems = Counter()
     for i, problem in enumerate(documents.column("contaminated").to_pylist()):
         if problem and fate[i] == 0:
@@ -290,7 +286,7 @@ def _judge(work, plan, name, documents):
     for i, reason in enumerate(documents.column("poor").to_pylist()):
         if reason and fate[i] == 0:
             drop(i, reason)
-    megabytes = plan["manifest"]["languages"][name]["max_megabytes"]
+    megabytes = plan.manifest.languages[name].max_megabytes
     if megabytes:
         kept = np.flatnonzero(fate == 0)
         drawn = kept[np.argsort(digest_Dx2x16[kept, 0, :8].copy().view(">u8")[:, 0], kind="stable")]
@@ -298,12 +294,12 @@ def _judge(work, plan, name, documents):
     return fate, after_redaction, problems
 
 
-def _near(work, documents, name, candidates, options):
+def _near(work, documents, name, candidates, options: NearDuplicates):
     """Those of the candidates that nearly copy an earlier one."""
-    if options["by"] == "datatrove":
+    if options.by == "datatrove":
         folder = work / "select" / f"{name}.datatrove"
         rows = documents.by_piece(candidates)
-        near = duplicates.near_datatrove(documents.files, rows, options["threshold"], folder)
+        near = duplicates.near_datatrove(documents.files, rows, options.threshold, folder)
         shutil.rmtree(folder / "logs")  # which tell what is done; a kill must not leave them without the files
         shutil.rmtree(folder)
         return candidates[near >= 0]
@@ -312,7 +308,7 @@ def _near(work, documents, name, candidates, options):
         return list(documents.texts(candidates[indices]))
 
     signature_DxP = documents.bytes_column("signature", 4 * duplicates.PERMUTATIONS).view(np.uint32)
-    return candidates[duplicates.near(signature_DxP[candidates], texts, options["threshold"]) >= 0]
+    return candidates[duplicates.near(signature_DxP[candidates], texts, options.threshold) >= 0]
 
 
 def _projects(documents, kept, size):
@@ -323,7 +319,7 @@ def _projects(documents, kept, size):
     return [project or by_path.project(path) for project, path in zip(told, paths, strict=True)]
 
 
-def held_out_projects(bytes_of_project: dict[str, int], share: float = VALIDATION_SHARE) -> set[str]:
+def held_out_projects(bytes_of_project: dict[str, int], share: float) -> set[str]:
     """Projects for validation: in the order of their hashes, each that still fits, until `share` of the bytes is met.
 
     A project that would overshoot the share by half is passed over; where all would, the smallest is taken. At least
@@ -353,19 +349,19 @@ def _chosen(work, piece):
 
 
 def _vocabulary(work, plan, task):
-    manifest = plan["manifest"]
+    manifest = plan.manifest
     (work / "corpus").mkdir(exist_ok=True)
-    if manifest.get("tokenizer"):
-        model = tokenizer.load(manifest["tokenizer"])
+    if manifest.tokenizer:
+        model = tokenizer.load(manifest.tokenizer)
     else:
-        model = tokenizer.train(_sample_texts(work, plan), manifest["vocab_size"])
+        model = tokenizer.train(_sample_texts(work, plan), manifest.vocab_size)
     model.save(work / "corpus")
-    return {"sha": model.sha, "vocab_size": model.vocab_size, "document_end": model.document_end}
+    return Vocabulary(model.sha, model.vocab_size, model.document_end)
 
 
 def _sample_texts(work, plan):
-    for pieces in plan["pieces"].values():
-        documents = _Cleaned(work, pieces)
+    for pieces in plan.pieces.values():
+        documents = _Documents(work, pieces)
         train = [first + _chosen(work, piece)["train"] for piece, first in zip(pieces, documents.first, strict=False)]
         train = np.concatenate(train)
         size = documents.column("bytes").to_numpy()[train]
@@ -389,7 +385,7 @@ def _tokenizer_of(directory, sha):
 
 
 def _tokenizer(work):
-    return _tokenizer_of(work / "corpus", said(work, "vocabulary", "tokenizer")["sha"])
+    return _tokenizer_of(work / "corpus", said(work, "vocabulary", "tokenizer").sha)
 
 
 # --- tokens: a task a piece --------------------------------------------------------------------------------------
@@ -399,8 +395,8 @@ def _tokens(work, plan, task):
     """Ids of a piece's documents, a file a split; those held out must come back from their ids."""
     from babel_jax.corpus import rows
 
-    documents, model = _Cleaned(work, [task]), _tokenizer(work)
-    result, amount = {}, [0, 0]
+    documents, model = _Documents(work, [task]), _tokenizer(work)
+    counted = {}
     for split, chosen in _chosen(work, task).items():
         with whole(work / "tokens" / f"{task}.{split}") as partial, rows.TokenFile(partial, model) as file:
             size = count = 0
@@ -411,9 +407,9 @@ def _tokens(work, plan, task):
                     raise UserError(
                         f"a held-out file of {task} does not come back from its tokens; take a tokenizer that loses no text."
                     )
-        result[split] = {"documents": count, "bytes": size, "tokens": file.tokens}
-        amount = [amount[0] + count, amount[1] + size]
-    return result | {"amount": amount}
+        counted[split] = Counted(count, size, file.tokens)
+    amount = (sum(one.documents for one in counted.values()), sum(one.bytes for one in counted.values()))
+    return Tokenised(**counted, amount=amount)
 
 
 # --- rows: a task a shard, and one a language for what is known of its documents -----------------------------------
@@ -421,30 +417,26 @@ def _tokens(work, plan, task):
 
 def _token_files(work, plan, name, split):
     """[(file, tokens in it)] of the pieces in order."""
-    return _counted_files(work, tuple(plan["pieces"][name]), split, content_hash(plan))
+    return _counted_files(work, tuple(plan.pieces[name]), split, content_hash(plan.record()))
 
 
 @functools.lru_cache(maxsize=4)  # a shard task asks for all of a language's pieces, of which there may be many
 def _counted_files(work, pieces, split, plan):
-    done = [said(work, "tokens", piece)[split]["tokens"] for piece in pieces]
+    done = [said(work, "tokens", piece).of(split).tokens for piece in pieces]
     return [(work / "tokens" / f"{piece}.{split}", tokens) for piece, tokens in zip(pieces, done, strict=True)]
-
-
-def row_length(plan):
-    return plan["manifest"]["max_length"] + 1
 
 
 def _row_tasks(work, plan):
     from babel_jax.corpus import rows
 
     names = []
-    for name in plan["pieces"]:
+    for name in plan.pieces:
         for split in SPLITS:
             tokens = sum(count for _, count in _token_files(work, plan, name, split))
-            number, shards = rows.count(tokens, row_length(plan))
+            number, shards = rows.count(tokens, plan.row_length)
             if not number:
                 raise UserError(
-                    f"the {split} split of {name} has {tokens} tokens, less than one row of {row_length(plan)}; "
+                    f"the {split} split of {name} has {tokens} tokens, less than one row of {plan.row_length}; "
                     "give more files, or a smaller --max_length."
                 )
             names += [f"{name}-{split}-{shard:05d}" for shard in range(shards)]
@@ -454,17 +446,17 @@ def _row_tasks(work, plan):
 
 def _rows(work, plan, task):
     if task.endswith("-documents"):
-        return {"files": _write_documents(work, plan, task.removesuffix("-documents"))}
+        return Written(_write_documents(work, plan, task.removesuffix("-documents")))
     from babel_jax.corpus import rows
 
     name, split, shard = task.split("-")
-    files, length = _token_files(work, plan, name, split), row_length(plan)
+    files, length = _token_files(work, plan, name, split), plan.row_length
     number, shards = rows.count(sum(tokens for _, tokens in files), length)
     first = int(shard) * rows.ROWS_PER_SHARD
     count = min(rows.ROWS_PER_SHARD, number - first)
     target = rows.shard_path(work / "corpus" / "rows", name, split, int(shard), shards)
     rows.write_shard(target, files, rows.token_dtype(_tokenizer(work).vocab_size), first, count, length)
-    return {"files": digests(work, [target])}
+    return Written(digests(work, [target]))
 
 
 def _write_documents(work, plan, name):
@@ -474,8 +466,8 @@ def _write_documents(work, plan, name):
     held_out = {"path": pa.string(), "project": pa.string(), "licences": pa.list_(pa.string()), "content": pa.string()}
     targets = [work / "corpus" / folder / f"{name}.parquet" for folder in ("documents", "heldout")]
     with _writer(targets[0], index) as write_index, _writer(targets[1], held_out) as write_heldout:
-        for piece in plan["pieces"][name]:
-            documents, selected = _Cleaned(work, [piece]), pq.read_table(work / "select" / f"{piece}.parquet")
+        for piece in plan.pieces[name]:
+            documents, selected = _Documents(work, [piece]), pq.read_table(work / "select" / f"{piece}.parquet")
             known = {column: documents.column(column).take(selected["row"]) for column in ("path", "licences", "bytes")}
             write_index(pa.table(known | {"project": selected["project"], "split": selected["split"]}))
             selected = selected.filter(pc.equal(selected["split"], "validation"))
@@ -526,54 +518,48 @@ def heldout(directory, language):
 
 
 def _pair_tasks(work, plan):
-    known = plan["pieces"]
+    known = plan.pieces
     return [f"{primary}-{new}" for primary, new in languages.IDENTIFIER_PAIRS if primary in known and new in known]
 
 
 def _call_sites(work, plan, task):
     """The prompts of a pair in both languages, and how many there are."""
-    manifest, model = plan["manifest"], _tokenizer(work)
+    manifest, model = plan.manifest, _tokenizer(work)
     primary, new = task.split("-")
     pairs = languages.IDENTIFIER_PAIRS[primary, new]
     arrays, messages, counts = {}, [], {}
     for side, name in enumerate((primary, new)):
-        here, there = [pair[side] for pair in pairs], [pair[1 - side] for pair in pairs]
+        mined = [(pair[side], pair[1 - side]) for pair in pairs]
+        documents, language = heldout(work / "corpus", name), languages.language(name)
         prompts, rejected = call_sites.mine(
-            heldout(work / "corpus", name),
-            languages.language(name),
-            here,
-            there,
-            model,
-            manifest["max_length"],
-            manifest["prompts_per_pair"],
+            documents, language, mined, model, manifest.max_length, manifest.prompts_per_pair
         )
         messages += rejected
-        found = call_sites.slots(prompts, side == 0, manifest["max_length"], model.padding)
+        found = call_sites.slots(prompts, side == 0, manifest.max_length, model.padding)
         arrays |= {f"{name}/{column}": array for column, array in found.items()}
-        counts[name] = np.bincount(found["pair"], minlength=len(pairs)).tolist()
+        counts[name] = tuple(np.bincount(found["pair"], minlength=len(pairs)).tolist())
     target = work / "corpus" / "call_sites" / f"{task}.npz"
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_atomic(target, buffer.getvalue())
-    names = [f"{first.text}/{second.text}" for first, second in pairs]
-    summary = {"pairs": names, "prompts": counts, "messages": messages}
-    return {"files": digests(work, [target]), "summary": summary}
+    names = tuple(f"{first.text}/{second.text}" for first, second in pairs)
+    return Mined(digests(work, [target]), CallSites(names, counts, tuple(messages)))
 
 
 def _piece_tasks(work, plan):
-    return [piece for pieces in plan["pieces"].values() for piece in pieces]
+    return [piece for pieces in plan.pieces.values() for piece in pieces]
 
 
 class Phase(NamedTuple):
-    """tasks(work, plan): names of its tasks. run(work, plan, task): does one, and returns what is to be known of it."""
+    """tasks(work, plan): names of its tasks. run(work, plan, task): does one, and returns what it has to say, see `SAID`."""
 
-    tasks: Callable[[Path, dict], list[str]]
-    run: Callable[[Path, dict, str], dict]
+    tasks: Callable[[Path, Plan], list[str]]
+    run: Callable[[Path, Plan, str], object]
 
 
 PHASES = {
     "clean": Phase(_piece_tasks, _clean),
-    "select": Phase(lambda work, plan: list(plan["pieces"]), _select),
+    "select": Phase(lambda work, plan: list(plan.pieces), _select),
     "vocabulary": Phase(lambda work, plan: ["tokenizer"], _vocabulary),
     "tokens": Phase(_piece_tasks, _tokens),
     "rows": Phase(_row_tasks, _rows),

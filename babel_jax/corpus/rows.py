@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from babel_jax.corpus.phases import REBUILD
+from babel_jax.corpus.records import REBUILD
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.errors import UserError, one_line
 from babel_jax.files import whole

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from babel_jax import languages
 from babel_jax.corpus import archives, places, tables
-from babel_jax.corpus.manifest import FORMATS
+from babel_jax.corpus.manifest import FORMATS, Manifest
 from babel_jax.corpus.places import LARGEST_FILE
 from babel_jax.errors import UserError
 
@@ -50,15 +50,8 @@ class Piece:
     place: str
     part: tuple
 
-    def to_json(self) -> dict:
-        return dataclasses.asdict(self)
 
-    @classmethod
-    def from_json(cls, value: dict) -> "Piece":
-        return cls(**value | {"part": tuple(value["part"])})
-
-
-def pieces(manifest: dict, language: str) -> list[Piece]:
+def pieces(manifest: Manifest, language: str) -> list[Piece]:
     """A language's input cut into pieces of about PIECE_BYTES, in order; the same input gives the same pieces.
 
     Divided are folders and source files (between files), plain JSON Lines (between lines), Parquet (between row groups),
@@ -70,9 +63,9 @@ def pieces(manifest: dict, language: str) -> list[Piece]:
         is known without reading it all (an archive and a column of languages may still turn out to have none).
     """
     found = []
-    for number, source in enumerate(manifest["languages"][language]["sources"]):
+    for number, source in enumerate(manifest.languages[language].sources):
         before = len(found)
-        with places.understood(source["path"]):
+        with places.understood(source.path):
             for place, part in _parts(Source.of(manifest, language, number)):
                 found.append(Piece(language, len(found), number, place, part))
         if len(found) == before:
@@ -80,7 +73,7 @@ def pieces(manifest: dict, language: str) -> list[Piece]:
     return found
 
 
-def read(piece: Piece, manifest: dict) -> Iterator[Document]:
+def read(piece: Piece, manifest: Manifest) -> Iterator[Document]:
     """The documents of a piece, in order, one at a time in memory.
 
     Raises:
@@ -92,14 +85,14 @@ def read(piece: Piece, manifest: dict) -> Iterator[Document]:
         yield from READERS[kind](source, piece.place, *part)
 
 
-def fingerprint(manifest: dict, language: str) -> dict[str, dict]:
+def fingerprint(manifest: Manifest, language: str) -> dict[str, dict]:
     """Names, sizes and times of what would be read, hashed: tells whether it is still what a build began with.
 
     Returns:
       {source's name: {"files": number, "sha256": 16 hex digits, "commits": of its git checkouts}}.
     """
     result = {}
-    for number in range(len(manifest["languages"][language]["sources"])):
+    for number in range(len(manifest.languages[language].sources)):
         source = Source.of(manifest, language, number)
         digest, files, commits = hashlib.sha256(), 0, []
         with places.understood(source.path):
@@ -131,13 +124,12 @@ class Projects:
     def __init__(self, files: Iterable[tuple[str, int]], share: float):
         """Reads (path, size) of all files once. Holds one number a folder."""
         bytes_of_folder = Counter()
-        self.files = self.bytes = 0
+        total = 0
         for path, size in files:
-            self.files += 1
-            self.bytes += size
+            total += size
             bytes_of_folder.update(dict.fromkeys(_folders(path), size))
         self._bytes_of_folder = bytes_of_folder
-        self._largest = share * self.bytes
+        self._largest = share * total
 
     def project(self, path: str) -> str:
         """The project of one of the files."""
@@ -164,22 +156,22 @@ class Source:
     wanted: frozenset[str]
 
     @classmethod
-    def of(cls, manifest, name, number):
-        language, source = languages.language(name), manifest["languages"][name]["sources"][number]
-        path = places.absolute(source["path"]) if places.is_url(source["path"]) else source["path"].rstrip("/")
+    def of(cls, manifest: Manifest, name: str, number: int) -> "Source":
+        language, given = languages.language(name), manifest.languages[name].sources[number]
+        path = places.absolute(given.path) if places.is_url(given.path) else given.path.rstrip("/")
         root = path
         if _WILDCARD.search(path) and (places.is_url(path) or not places.exists(path)):
             root = path[: _WILDCARD.search(path).start()].rpartition("/")[0]
         return cls(
             language=language,
-            name=source["name"],
+            name=given.name,
             path=path,
             root=root,
-            format=source["format"],
-            licences=tuple(source["licence"] or ()),
-            columns={role: column for role, column in source["columns"].items() if column},
+            format=given.format,
+            licences=tuple(given.licence or ()),
+            columns={role: column for role, column in given.columns.items() if column},
             wanted=frozenset(
-                name.casefold() for name in ([source["language"]] if source["language"] else [name, language.title])
+                called.casefold() for called in ([given.language] if given.language else [name, language.title])
             ),
         )
 
@@ -207,7 +199,7 @@ def _utf8(text):
 
 def _none(language, source):
     return UserError(
-        f"no {language.title} file ({', '.join(language.extensions)}) in {source['path']}; name a folder, an archive or a "
+        f"no {language.title} file ({', '.join(language.extensions)}) in {source.path}; name a folder, an archive or a "
         "table that has some (format: jsonl or parquet reads a folder of tables)."
     )
 

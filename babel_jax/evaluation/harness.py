@@ -309,18 +309,6 @@ def _differences(found: dict, about: dict) -> list[str]:
     )
 
 
-# What is needed of a written completion.
-WRITTEN = {
-    "suite": str,
-    "language": str,
-    "task_id": str,
-    "sample": int,
-    "completion": str,
-    "ended?": str,
-    "tokens?": int,
-}
-
-
 class CompletionLog:
     """Written completions in a file, one a line, that survive being killed: a torn last line is dropped when it is opened.
 
@@ -338,10 +326,7 @@ class CompletionLog:
             lines = content.split(b"\n")[:-1]
             whole = b"".join(line + b"\n" for line in lines[: len(lines) // together * together])
             # Only a last line can be torn by whoever wrote it; any other one was damaged since.
-            records = files.records(whole, path, WRITTEN, "delete the file to write all of it again")
-            self.completions = [
-                Completion(**{name: record[name] for name in Completion.NAMES if name in record}) for record in records
-            ]
+            self.completions = files.records(whole, path, Completion, "delete the file to write all of it again")
             if hosts.is_first() and whole != content:
                 files.write_atomic(path, whole)
 

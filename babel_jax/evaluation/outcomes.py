@@ -1,11 +1,12 @@
 """How a program ended, as one of ten outcomes: from what the compiler and the program said, and what ended them."""
 
 import re
+from typing import Literal, get_args
 
 from babel_jax.evaluation.problems import Code
 from babel_jax.evaluation.toolchains import Execution
 
-OUTCOMES = (
+Outcome = Literal[
     "passed",
     "failed_assert",
     "runtime_error",
@@ -16,7 +17,8 @@ OUTCOMES = (
     "no_sentinel",
     "empty",
     "infra_error",
-)
+]
+OUTCOMES = get_args(Outcome)
 
 # What a language says when a program ends badly: what stands last in standard error decides, then what stands last in
 # standard output; of two signs at one place the first here. "message": a failed assertion if the tests hold the message
@@ -62,7 +64,7 @@ COMPILER_MEMORY = re.compile(
 COMPILER_KILLED = re.compile(r"^\S+: fatal error: Killed signal terminated program ", re.MULTILINE)
 
 
-def classify(code: Code, execution: Execution, compat: str | None = None) -> tuple[str, str]:
+def classify(code: Code, execution: Execution, compat: str | None = None) -> tuple[Outcome, str]:
     """(one of OUTCOMES, one line that says why), from how compiling and running ended; see the module's docstring."""
     compiled, ran = execution.compiled, execution.ran
     if ran is None:

@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import json
 
 from babel_jax import files, measurements
 from babel_jax.errors import UserError, printable
@@ -18,7 +17,7 @@ def summary(place, name: str | None = None, folder: str = "measurements") -> str
     frame = measurements.read(table)
     frame = frame[frame["probe"] == "evaluation"].copy()
     for column in ("suite", "subset", "outcome", "truncated"):
-        frame[column] = [json.loads(text).get(column, "") for text in frame["options"]]
+        frame[column] = measurements.option(frame, column)
     judged_there = (place / "verdicts" / f"{table.stem}.jsonl").exists()
     notes = _notes(frame, verdicts_of(place, table.stem) if judged_there else [])
     lines = [printable(f"{place} {table.stem}")]
@@ -150,5 +149,5 @@ def _hardness(place, suite: str, language: str) -> dict[int, float] | None:
     """Task number -> bits of its reference solution for the model of a place, at its last checkpoint; None: not measured."""
     frame = measurements.read(_measured(place)[-1])
     frame = frame[(frame["metric"] == "solution_bits") & (frame["language"] == language)]
-    mine = (row for row in frame.itertuples() if json.loads(row.options)["suite"] == suite)
-    return {row.item: row.value for row in mine} or None
+    mine = frame[measurements.option(frame, "suite") == suite]
+    return dict(zip(mine["item"], mine["value"], strict=True)) or None

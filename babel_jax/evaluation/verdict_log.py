@@ -13,7 +13,7 @@ from pathlib import Path
 
 from babel_jax import files
 from babel_jax.errors import UserError
-from babel_jax.evaluation.outcomes import OUTCOMES
+from babel_jax.evaluation.outcomes import Outcome
 
 IDENTITY = ("program", "toolchain", "level", "limits", "compat")  # the same in all: the same verdict
 
@@ -67,12 +67,12 @@ class Seconds:
 
 @dataclasses.dataclass(frozen=True)
 class Ending:
-    """How a program ended: one of OUTCOMES, and one line that says why.
+    """How a program ended: an outcome, and one line that says why.
 
     first_outcome: None; or "timeout", where this is the verdict of running alone again.
     """
 
-    outcome: str
+    outcome: Outcome
     first_outcome: str | None
     detail: str
     seconds: Seconds = Seconds()
@@ -82,7 +82,7 @@ class Ending:
 class Verdict(Submission):
     """A submission and how it ended, see `Ending`: a line of the log."""
 
-    outcome: str
+    outcome: Outcome
     first_outcome: str | None
     detail: str
     seconds: Seconds
@@ -97,17 +97,6 @@ class Verdict(Submission):
         return self.outcome != "infra_error" and (self.outcome != "timeout" or self.first_outcome is not None)
 
 
-_TEXT = (str, type(None))
-_TIME = (float, type(None))
-_LINE = {field.name: field.type for field in dataclasses.fields(Submission)} | {
-    "compat": _TEXT,
-    "outcome": frozenset(OUTCOMES),
-    "first_outcome": _TEXT,
-    "detail": str,
-    "seconds": {"compile": _TIME, "run": _TIME},
-}
-
-
 def read(path) -> list[Verdict]:
     """The verdicts in a file: of those on one sample the last; without a last line that was torn.
 
@@ -118,8 +107,7 @@ def read(path) -> list[Verdict]:
 
 
 def _lines(path: Path) -> list[Verdict]:
-    rows = files.records(_whole_lines(path), path, _LINE, "delete the line and run again")
-    return [Verdict(**{name: row[name] for name in _LINE} | {"seconds": Seconds(**row["seconds"])}) for row in rows]
+    return files.records(_whole_lines(path), path, Verdict, "delete the line and run again")
 
 
 def _whole_lines(path: Path) -> bytes:

@@ -1,13 +1,11 @@
 """All that was measured over the checkpoints of continual pre-training in one new language: curves and stages."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pandas as pd
 
-from babel_jax import statistics
-from babel_jax.bridge import Keyed, PeakStep
+from babel_jax import measurements, statistics
 from babel_jax.evolution import knowledge, stages
 from babel_jax.evolution.curve import Change, Curve, curve
 from babel_jax.evolution.knowledge import KnowledgeCurve
@@ -27,7 +25,7 @@ class Cut(Change):
 
 
 @dataclasses.dataclass(frozen=True)
-class Curves(Keyed):
+class Curves:
     """All curves of continual pre-training in one new language; what was not measured is absent, or None.
 
     Attributes:
@@ -70,11 +68,6 @@ class Curves(Keyed):
     def stages(self) -> dict | None:
         """The steps of the continual run's stages by name; None where no transition is seen."""
         return self.continual and self.continual.stages
-
-    @property
-    def decline(self) -> PeakStep | None:
-        """As `peak_step`, for readers that still ask so."""
-        return None if self.peak_step is None else PeakStep(self.peak_step)
 
     @property
     def measured_shares(self) -> dict[str, Curve]:
@@ -174,7 +167,7 @@ def _losses(light: pd.DataFrame, primary: str, new: str) -> dict[tuple, Curve]:
 
 def _lens(lens: pd.DataFrame) -> tuple[str, dict[tuple, list[Curve | None]]]:
     """(subset of the slots, {(run, metric): one curve a layer}), on the slots that the shared words have, or else on all."""
-    subsets = {json.loads(text).get("subset", "all") for text in lens["options"].unique()}
+    subsets = set(measurements.option(lens, "subset", "all"))
     subset = "shared" if "shared" in subsets else "all"
     return subset, {
         (run, metric): [
@@ -202,7 +195,7 @@ def _sensitivity(neurons: pd.DataFrame, new: str, peak_step: int | None) -> list
     rows = select(neurons, run="continual", language=new, metric="lape_target_sensitivity")
     if peak_step is None or rows.empty:
         return []
-    rates = sorted({json.loads(text)["top_rate"] for text in rows["options"].unique()})
+    rates = sorted(set(measurements.option(rows, "top_rate")))
     changes = {rate: curve(rows, {"top_rate": rate}).change(peak_step) for rate in rates}
     return [Cut(**vars(change), top_rate=float(rate)) for rate, change in changes.items() if change is not None]
 

@@ -6,8 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from babel_jax import run_names
-from babel_jax.bridge import Keyed
+from babel_jax import measurements, run_names
 
 
 def select(frame: pd.DataFrame, options: dict | None = None, **columns) -> pd.DataFrame:
@@ -41,7 +40,7 @@ def view(frame: pd.DataFrame, primary: str, new: str, languages) -> pd.DataFrame
 
 
 @dataclasses.dataclass(frozen=True)
-class Solved(Keyed):
+class Solved:
     """Which problem was solved when, at the steps that all seeds have.
 
     Attributes:
@@ -67,8 +66,7 @@ def solved(frame: pd.DataFrame, run: str, language: str) -> Solved | None:
     rows = select(frame, probe="evaluation", metric="solved", run=run, language=language)
     if rows.empty:
         return None
-    subset_of = {text: json.loads(text).get("subset", "all") for text in rows["options"].unique()}
-    subset, seed = rows["options"].map(subset_of).to_numpy(str), rows["seed"].to_numpy()
+    subset, seed = measurements.option(rows, "subset", "all").to_numpy(str), rows["seed"].to_numpy()
     step, item, value = (rows[name].to_numpy() for name in ("step", "item", "value"))
     by_seed = {
         one.item(): _answers(*(column[seed == one] for column in (step, item, subset, value)))

@@ -1,6 +1,5 @@
-"""Figures and one self-contained page from the measurements of a study; nothing is computed here."""
+"""Figures and one self-contained page from the findings of a study; nothing is computed here."""
 
-from babel_jax.report.page import build
-from babel_jax.report.summary import terminal_table
+from babel_jax.report.study import Report, build
 
-__all__ = ["build", "terminal_table"]
+__all__ = ["Report", "build"]

@@ -4,10 +4,14 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from babel_jax import statistics
-from babel_jax.optimum import algorithm1, compare
+from babel_jax import run_names
+from babel_jax.evolution.mixes import MACRO, Mix
+from babel_jax.findings import Findings
+from babel_jax.optimum import algorithm1
 from babel_jax.optimum import rivals as searches
-from babel_jax.report import lookups
+from babel_jax.optimum.algorithm1 import Proposal
+from babel_jax.optimum.compare import Comparison, Guard
+from babel_jax.optimum.schedules import Schedule
 from babel_jax.report.drawing import (
     CONTROL,
     FAINT,
@@ -15,174 +19,194 @@ from babel_jax.report.drawing import (
     KNOWLEDGE,
     NEW,
     PROPOSAL,
-    curve_table,
+    Line,
+    Panel,
+    beside,
     depth_colour,
     dot_axes,
-    draw_curve,
-    draw_point,
     label_ends,
     language_colour,
     make_axes,
     percent_axis,
     points_axis,
+    reference,
     step_axis,
+    table,
 )
-from babel_jax.report.words import SOURCE_NAMES, language_name, mix_title, names
+from babel_jax.words import language_name, mix_title, names, source_name
 
 # Billions of tokens in the paper's optimised corpus; what it left alone is not listed.
 PAPER_OPTIMISED = {"php": 5.0, "csharp": 10.0}
+PAPER_PRIMARY = "python"
 SOURCE_COLOURS = {"loss": NEW, "loss_knowledge": KNOWLEDGE, "knowledge_share": PROPOSAL}
 MANY = 20.0  # an interval that goes on beyond so many times the original is cut off with an arrow
 
 
-def tokens(findings: dict, language: None = None):
+def tokens(findings: Findings):
     """Tokens of each new language: the original corpus, and what each source of P asks for, by Eq. 3."""
-    original = findings["study"].get("original") or {}
-    sources = list(dict.fromkeys(source for here in findings["languages"].values() for source in here["proposals"]))
-    new = [name for name in findings["languages"] if name in original]
-    if not sources or not new:
+    original, primary = findings.study.original, findings.study.primary
+    sources = list(dict.fromkeys(source for here in findings.languages.values() for source in here.proposals))
+    if not sources:
         return None
-    figure, axes = make_axes(1, 0.21 * (len(sources) + 2) * len(new) + 1.0)
+    figure, axes = make_axes(1, 0.21 * (len(sources) + 2) * len(findings.languages) + 1.0)
     ax, rows, labels, y = axes[0, 0], [], [], 0.0
-    least, largest = min(original[name] for name in new) / MANY, MANY * max(original[name] for name in new)
-    known = findings["study"]["primary"] == "python"  # the paper's primary
+    amounts = [original[name] for name in findings.languages]
+    limits = min(amounts) / MANY, MANY * max(amounts)
     ax.set_xscale("log")
-    for name in new:
+    for name, here in findings.languages.items():
+        panel = Panel(ax, name, rows)
         labels.append((y - 0.5 * len(sources), language_name(name)))
-        ax.plot(original[name], y, "o", color="white", markeredgecolor=INK, markersize=7, zorder=3)
-        _beside(ax, original[name], y, "original", INK)
-        rows.append((name, "original", np.nan, original[name], np.nan, np.nan))
-        if known and name in PAPER_OPTIMISED:
-            ax.plot(PAPER_OPTIMISED[name], y, "D", color=FAINT, markersize=5, markeredgewidth=0)
-            _beside(ax, PAPER_OPTIMISED[name], y, "the paper's", FAINT, left=True)
-            rows.append((name, "optimised in the paper", np.nan, PAPER_OPTIMISED[name], np.nan, np.nan))
+        _original_size(panel, original[name], y)
+        if primary == PAPER_PRIMARY and name in PAPER_OPTIMISED:
+            _paper(panel, PAPER_OPTIMISED[name], y)
         for source in sources:
             y -= 1
-            colour = SOURCE_COLOURS.get(source, INK)
-            found = findings["languages"][name]["proposals"].get(source)
-            if found is None:
-                continue
-            if np.isnan(found["tokens"]):
-                _beside(ax, original[name], y, f"{SOURCE_NAMES.get(source, source)}: P* not determined", colour)
-                rows.append((name, f"asked from {source}: {found['decision']}", np.nan, np.nan, np.nan, np.nan))
-                continue
-            low, high = found["tokens_ci"]
-            changes = found["decision"] == algorithm1.CHANGE
-            shown, *ends = np.clip([found["tokens"], low, high], least, largest)
-            ax.plot(ends, [y, y], color=colour, linewidth=2, solid_capstyle="butt", alpha=1 if changes else 0.45)
-            for beyond, edge, mark in ((low < least, least, "<"), (high > largest, largest, ">")):
-                if beyond:
-                    ax.plot(edge, y, mark, color=colour, markersize=5, markeredgewidth=0, alpha=1 if changes else 0.45)
-            outside = {least: "<", largest: ">"}.get(shown, "o")
-            ax.plot(shown, y, outside, color=colour if changes else "white", markersize=6,
-                    markeredgecolor="white" if changes else colour)  # fmt: skip
-            end = np.fmax(shown, ends[1])
-            _beside(ax, end, y, f"{SOURCE_NAMES.get(source, source)}: {found['decision']}", colour)
-            rows.append((name, f"asked from {source}: {found['decision']}", np.nan, found["tokens"], low, high))
+            if proposal := here.proposals.get(source):
+                _asked(panel, source, proposal, y, original[name], limits)
         y -= 1.6
-    ax.set_yticks([place for place, _ in labels], [text for _, text in labels])
+    dot_axes(ax, *zip(*labels, strict=True))
     ax.set_ylim(y + 0.8, 0.8)
-    ax.grid(True, axis="x")
-    ax.grid(False, axis="y")
-    ax.set_xlim(least / 1.5, 12 * largest)
-    ticks = [tick for tick in (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000) if ax.get_xlim()[0] <= tick <= largest]
+    ax.set_xlim(limits[0] / 1.5, 12 * limits[1])
+    ticks = [tick for tick in (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000) if ax.get_xlim()[0] <= tick <= limits[1]]
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
-    primary = findings["study"]["primary"]
     ax.set_xlabel(f"tokens, in the unit in which {language_name(primary)} has {original[primary]:g}")
-    return figure, curve_table(rows)
+    return figure, table(rows)
 
 
-def _beside(ax, x: float, y: float, text: str, colour: str, left: bool = False) -> None:
-    ax.annotate(text, (x, y), xytext=(-8 if left else 8, 0), textcoords="offset points", fontsize=7.5, color=colour,
-                ha="right" if left else "left", va="center")  # fmt: skip
+def _original_size(panel: Panel, amount: float, y: float) -> None:
+    """What the original corpus has of a language."""
+    panel.ax.plot(amount, y, "o", color="white", markeredgecolor=INK, markersize=7, zorder=3)
+    beside(panel.ax, (amount, y), "original", INK, va="center")
+    panel.record("original", value=amount)
 
 
-def optimum(findings: dict, language: None = None):
+def _paper(panel: Panel, amount: float, y: float) -> None:
+    """What the paper's corpus has of it."""
+    panel.ax.plot(amount, y, "D", color=FAINT, markersize=5, markeredgewidth=0)
+    beside(panel.ax, (amount, y), "the paper's", FAINT, (-8, 0), ha="right", va="center")
+    panel.record("optimised in the paper", value=amount)
+
+
+def _asked(panel: Panel, source: str, proposal: Proposal, y: float, original: float, limits: tuple) -> None:
+    """What a source's proposal asks for, with its interval; beyond the limits of the axis an arrow stands for it."""
+    ax, (least, largest) = panel.ax, limits
+    colour, series = SOURCE_COLOURS.get(source, INK), f"asked from {source}: {proposal.decision}"
+    if np.isnan(proposal.tokens):
+        beside(ax, (original, y), f"{source_name(source)}: P* not determined", colour, va="center")
+        panel.record(series)
+        return
+    low, high = proposal.tokens_ci
+    changes = proposal.decision == algorithm1.CHANGE
+    shown, *ends = np.clip([proposal.tokens, low, high], least, largest)
+    ax.plot(ends, [y, y], color=colour, linewidth=2, solid_capstyle="butt", alpha=1 if changes else 0.45)
+    for beyond, edge, mark in ((low < least, least, "<"), (high > largest, largest, ">")):
+        if beyond:
+            ax.plot(edge, y, mark, color=colour, markersize=5, markeredgewidth=0, alpha=1 if changes else 0.45)
+    face, edge = (colour, "white") if changes else ("white", colour)
+    ax.plot(shown, y, {least: "<", largest: ">"}.get(shown, "o"), color=face, markersize=6, markeredgecolor=edge)
+    beside(ax, (np.fmax(shown, ends[1]), y), f"{source_name(source)}: {proposal.decision}", colour, va="center")
+    panel.record(series, value=proposal.tokens, ci=(low, high))
+
+
+def optimum(findings: Findings):
     """Score of from-scratch mixes over the new languages' token share, with what Algorithm 1 asks for."""
-    score = lookups.main_score(findings)
-    mixes = [mix for mix in lookups.equally_long(findings) if not mix["name"].startswith("swarm")]
-    sweep = sorted((mix for mix in mixes if mix["name"][0].isdigit()), key=lambda mix: lookups.new_share(findings, mix))
+    mixes = [mix for mix in findings.equally_long if not mix.run_name.is_swarm]
     if len(mixes) < 2:
         return None
-    new = findings["study"]["new"]
+    score = findings.main_score
+    sweep = [mix for mix in mixes if mix.run_name.is_share]
+    sweep = sorted(sweep, key=lambda mix: findings.new_share(mix))
     figure, axes = make_axes(1, 4.4)
     ax, rows = axes[0, 0], []
-    if len(sweep) > 1:
-        share = np.array([lookups.new_share(findings, mix) for mix in sweep])
-        by_seed = [lookups.score_S(mix, score) for mix in sweep]
-        mean, low, high = (np.array(x) for x in zip(*(statistics.student(values) for values in by_seed), strict=True))
-        ax.fill_between(share, low, high, color=NEW, alpha=0.12, linewidth=0)
-        for mix, x, values in zip(sweep, share, by_seed, strict=True):
-            ax.plot([x] * len(values), values, "o", color=NEW, alpha=0.35, markersize=3.5, markeredgewidth=0)
-            rows += [
-                ("seeds", f"seed {seed}", x, y, np.nan, np.nan) for seed, y in zip(mix["seeds"], values, strict=True)
-            ]
-        ax.plot(share, mean, "-o", color=NEW, linewidth=2, markersize=5.5, markeredgecolor="white")
-        rows += [("sweep", "mean over seeds", *point) for point in zip(share, mean, low, high, strict=True)]
-    labels = []
-    for mix in mixes:
-        if mix in sweep:
-            continue
-        x, values = lookups.new_share(findings, mix), lookups.score_S(mix, score)
-        mean_x, low_x, high_x = (float(v) for v in statistics.student(values))
-        ours = mix["name"].startswith(("algorithm1", "schedule"))
-        colour, marker = (PROPOSAL if ours else CONTROL), ("D" if lookups.is_static(mix) else "*")
-        ax.plot(
-            x, mean_x, marker, color=colour, markersize=6 if marker == "D" else 11, markeredgecolor="white", zorder=4
-        )
-        labels.append((x, mean_x, mix_title(mix["name"]), colour))
-        rows.append(("mixes", mix["name"], x, mean_x, low_x, high_x))
-    original = lookups.mix_named(findings, lookups.original_name(findings))
+    covered = _sweep(ax, rows, findings, sweep) if len(sweep) > 1 else []
+    labels = [_mix(Panel(ax, "mixes", rows), findings, mix) for mix in mixes if not mix.run_name.is_share]
+    original = findings.mix_named(findings.original_name)
     if original is not None:
-        x = lookups.new_share(findings, original)
-        ax.plot(
-            x, lookups.score_S(original, score).mean(), "o", color="white", markeredgecolor=INK, markersize=8, zorder=5
-        )
-        labels.append((x, lookups.score_S(original, score).mean(), "original", INK))
-        rows.append(("original", original["name"], x, lookups.score_S(original, score).mean(), np.nan, np.nan))
-    peak = _continual_peak(findings) if score != compare.MACRO else None
-    if peak is not None:
-        ax.axhline(peak["value"], color=FAINT, linewidth=0.9, linestyle=(0, (2, 3)))
-        ax.text(0.995, peak["value"] + 0.01, "peak of continual pre-training", ha="right", va="bottom", fontsize=7.5,
-                color=FAINT)  # fmt: skip
-        rows.append(("reference", "continual peak", np.nan, peak["value"], *peak["ci"]))
-    asked = _proposal_lines(ax, findings, rows)
+        labels.append(_original(Panel(ax, "original", rows), findings, original))
+    if score != MACRO:
+        _continual_peak(Panel(ax, "reference", rows), findings)
+    asked = _proposal_lines(Panel(ax, "proposals", rows), findings)
     ax.set_xlim(0, 1)
-    drawn = [y for line in ax.lines for y in np.atleast_1d(line.get_ydata()) if np.isfinite(y)]
     scores = [row[3] for row in rows if row[0] in ("seeds", "mixes", "sweep", "reference")]
-    low_y, high_y = min(scores, default=min(drawn)), max(scores, default=max(drawn))
-    ax.set_ylim(max(0, low_y - 0.06), min(1.02, high_y + 0.06))
-    line = np.linspace(share[0], share[-1], 80) if len(sweep) > 1 else np.array([])
-    heights = np.linspace(*ax.get_ylim(), 30)
-    _label_points(ax, labels, [(x, np.interp(x, share, mean)) for x in line] + [(x, y) for x in asked for y in heights])
+    ax.set_ylim(max(0, min(scores) - 0.06), min(1.02, max(scores) + 0.06))
+    covered += [(x, y) for x in asked for y in np.linspace(*ax.get_ylim(), 30)]
+    _label_points(ax, labels, covered)
     ax.set_xticks(np.arange(0, 1.01, 0.1), [f"{10 * tick} %" for tick in range(11)])
     ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    ax.set_xlabel(f"token share of {names(new)} in the from-scratch run")
-    ax.set_ylabel(f"{language_name(score)} accuracy" if score != compare.MACRO else "accuracy, mean over languages")
-    return figure, curve_table(rows)
+    ax.set_xlabel(f"token share of {names(findings.study.new)} in the from-scratch run")
+    ax.set_ylabel(f"{language_name(score)} accuracy" if score != MACRO else "accuracy, mean over languages")
+    return figure, table(rows)
 
 
-def _continual_peak(findings: dict) -> dict | None:
-    (here,) = findings["languages"].values()
-    return here["stages"] and here["stages"]["peak"]
+def _sweep(ax, rows: list, findings: Findings, sweep: list[Mix]) -> list[tuple[float, float]]:
+    """The line through the mixes of nothing but a share, with their seeds; returns points on it, for `_label_points`."""
+    score, by_seed, mean = findings.main_score, Panel(ax, "seeds", rows), Panel(ax, "sweep", rows)
+    share = [findings.new_share(mix) for mix in sweep]
+    estimates = [mix.estimate(score) for mix in sweep]
+    means, bounds = [estimate.value for estimate in estimates], [estimate.ci for estimate in estimates]
+    ax.fill_between(share, *zip(*bounds, strict=True), color=NEW, alpha=0.12, linewidth=0)
+    for mix, x in zip(sweep, share, strict=True):
+        values = mix.score_S(score)
+        ax.plot([x] * len(values), values, "o", color=NEW, alpha=0.35, markersize=3.5, markeredgewidth=0)
+        for seed, value in zip(mix.seeds, values, strict=True):
+            by_seed.record(f"seed {seed}", x, value)
+    ax.plot(share, means, "-o", color=NEW, linewidth=2, markersize=5.5, markeredgecolor="white")
+    for x, estimate in zip(share, estimates, strict=True):
+        mean.record("mean over seeds", x, estimate.value, estimate.ci)
+    return [(x, np.interp(x, share, means)) for x in np.linspace(share[0], share[-1], 80)]
 
 
-def _proposal_lines(ax, findings: dict, rows: list) -> list[float]:
+def _mix(panel: Panel, findings: Findings, mix: Mix) -> tuple:
+    """A mix that was not made by its share alone; returns its label, for `_label_points`."""
+    x, estimate = findings.new_share(mix), mix.estimate(findings.main_score)
+    colour = _colour(mix.name)
+    marker, size = ("D", 6) if mix.is_static else ("*", 11)
+    panel.ax.plot(x, estimate.value, marker, color=colour, markersize=size, markeredgecolor="white", zorder=4)
+    panel.record(mix.name, x, estimate.value, estimate.ci)
+    return x, estimate.value, mix_title(mix.name), colour
+
+
+def _original(panel: Panel, findings: Findings, mix: Mix) -> tuple:
+    """A ring around the original mix; returns its label."""
+    x, y = findings.new_share(mix), mix.estimate(findings.main_score).value
+    panel.ax.plot(x, y, "o", color="white", markeredgecolor=INK, markersize=8, zorder=5)
+    panel.record(mix.name, x, y)
+    return x, y, "original", INK
+
+
+def _colour(name: str) -> str:
+    """Of a mix: whether it is what the optimiser asks for."""
+    return PROPOSAL if run_names.mix(name).is_optimised else CONTROL
+
+
+def _continual_peak(panel: Panel, findings: Findings) -> None:
+    """What the continual run reaches at its best, where there is one new language."""
+    (here,) = findings.languages.values()
+    if not here.stages:
+        return
+    peak = here.stages.peak
+    reference(panel.ax, y=peak.value)
+    panel.ax.text(0.995, peak.value + 0.01, "peak of continual pre-training", ha="right", va="bottom", fontsize=7.5,
+                  color=FAINT)  # fmt: skip
+    panel.record("continual peak", value=peak.value, ci=peak.ci)
+
+
+def _proposal_lines(panel: Panel, findings: Findings) -> list[float]:
     """Vertical lines where Algorithm 1's corpora lie; with one new language also the proposal's interval. Returns their x."""
-    marks, ends = sorted(lookups.asked(findings), key=lambda mark: mark[1]), []
-    for source, x, interval in marks:
-        text = f"asked from {SOURCE_NAMES.get(source, source)}"
+    marks, ends = sorted(findings.asked, key=lambda mark: mark.share), []
+    for mark in marks:
+        x, text = mark.share, f"asked from {source_name(mark.source)}"
         half = 0.0042 * len(text)
         level = next((i for i, end in enumerate(ends) if x - half > end), len(ends))
         ends[level : level + 1] = [x + half]
-        ax.axvline(x, color=PROPOSAL, linewidth=1.2)
-        if interval and np.isfinite(interval).all():
-            ax.axvspan(*interval, color=PROPOSAL, alpha=0.06, linewidth=0)
-        ax.annotate(text, (min(max(x, half), 1 - half), 1.02), xycoords=("data", "axes fraction"), xytext=(0, 11 * level),
-                    textcoords="offset points", ha="center", va="bottom", fontsize=7.5, color=PROPOSAL)  # fmt: skip
-        rows.append(("proposals", text, x, np.nan, *(interval or (np.nan, np.nan))))
-    return [x for _, x, _ in marks]
+        panel.ax.axvline(x, color=PROPOSAL, linewidth=1.2)
+        if mark.ci and np.isfinite(mark.ci).all():
+            panel.ax.axvspan(*mark.ci, color=PROPOSAL, alpha=0.06, linewidth=0)
+        beside(panel.ax, (min(max(x, half), 1 - half), 1.02), text, PROPOSAL, (0, 11 * level),
+               xycoords=("data", "axes fraction"), ha="center", va="bottom")  # fmt: skip
+        panel.record(text, x, ci=mark.ci or (np.nan, np.nan))
+    return [mark.share for mark in marks]
 
 
 def _label_points(ax, labels: list[tuple[float, float, str, str]], line: list[tuple[float, float]]) -> None:
@@ -224,38 +248,19 @@ def _touch(one, other) -> bool:
     return one[0] < other[2] and one[2] > other[0] and one[1] < other[3] and one[3] > other[1]
 
 
-def original_optimised(findings: dict, language: None = None):
+def original_optimised(findings: Findings):
     """The original mix against each that Algorithm 1 asks for, paired over seeds."""
-    score = lookups.main_score(findings)
-    pairs = {
-        mix["name"]: lookups.against_original(findings, mix["name"])
-        for mix in findings["mixes"]
-        if mix["name"].startswith("algorithm1")
-    }
-    pairs = {name: pair for name, pair in pairs.items() if pair}
+    asked = [mix for mix in findings.mixes if mix.run_name.source]
+    pairs = [(mix, pair) for mix in asked if (pair := findings.against_original(mix.name))]
     if not pairs:
         return None
     figure, axes = make_axes(2, 0.62 * len(pairs) + 1.5, width_ratios=[1.25, 1], sharey=True)
     rows, places = [], np.arange(len(pairs))[::-1]
     left, right = axes[0]
-    for y, (name, pair) in zip(places, pairs.items(), strict=True):
-        first, second = (lookups.mix_named(findings, pair[which]) for which in ("first", "second"))
-        for i, seed in enumerate(pair["seeds"]):
-            one, two = (lookups.score_S(mix, score)[mix["seeds"].index(seed)] for mix in (first, second))
-            offset, named = y + 0.13 * (i - (len(pair["seeds"]) - 1) / 2), y == 0 and i == 0
-            left.plot([one, two], [offset, offset], color="#B8C0C8", linewidth=1.2, zorder=1)
-            left.plot(one, offset, "o", color="white", markeredgecolor=INK, markersize=5.5,
-                      label="original mix" if named else None)  # fmt: skip
-            left.plot(two, offset, "o", color=PROPOSAL, markersize=5.5, label="optimised mix" if named else None)
-            rows += [
-                (name, f"original, seed {seed}", np.nan, one, np.nan, np.nan),
-                (name, f"optimised, seed {seed}", np.nan, two, np.nan, np.nan),
-            ]
-        draw_point(right, rows, name, "difference", y, pair, PROPOSAL)
-    labels = [
-        f"{mix_title(name)}\n{100 * lookups.new_share(findings, lookups.mix_named(findings, name)):.1f} % new"
-        for name in pairs
-    ]
+    for y, (mix, pair) in zip(places, pairs, strict=True):
+        _pairs(Panel(left, mix.name, rows), findings, mix, pair, y)
+        Panel(right, mix.name, rows).point("difference", y, pair, PROPOSAL)
+    labels = [f"{mix_title(mix.name)}\n{100 * findings.new_share(mix):.1f} % new" for mix, _ in pairs]
     for ax in (left, right):
         dot_axes(ax, places, labels)
     points_axis(right)
@@ -263,140 +268,155 @@ def original_optimised(findings: dict, language: None = None):
     right.set_title("Optimised minus original (paired), points")
     left.xaxis.set_major_locator(MaxNLocator(5))
     left.xaxis.set_major_formatter(lambda value, _: f"{round(100 * value, 1):g} %")
-    figure.legend(
-        *left.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False, fontsize=8, handlelength=1
-    )
-    return figure, curve_table(rows)
+    handles = left.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8, handlelength=1)
+    return figure, table(rows)
+
+
+def _pairs(panel: Panel, findings: Findings, mix: Mix, pair: Comparison, y: int) -> None:
+    """The two scores of each seed, joined by a line; those at the height 0 name the marks in the legend."""
+    score, original = findings.main_score, findings.mix_named(pair.first)
+    for i, seed in enumerate(pair.seeds):
+        one, two = (each.score_S(score)[each.seeds.index(seed)] for each in (original, mix))
+        at, named = y + 0.13 * (i - (len(pair.seeds) - 1) / 2), y == 0 and i == 0
+        panel.ax.plot([one, two], [at, at], color="#B8C0C8", linewidth=1.2, zorder=1)
+        panel.ax.plot(one, at, "o", color="white", markeredgecolor=INK, markersize=5.5,
+                      label="original mix" if named else None)  # fmt: skip
+        panel.ax.plot(two, at, "o", color=PROPOSAL, markersize=5.5, label="optimised mix" if named else None)
+        panel.record(f"original, seed {seed}", value=one)
+        panel.record(f"optimised, seed {seed}", value=two)
 
 
 def searched(name: str) -> tuple[str, ...]:
     """The searches that a mix cannot be had without, as `rivals.flops` names them."""
-    if name.startswith(("algorithm1", "shuffled", "same_primary")):
+    mix = run_names.mix(name)
+    if mix.source or mix.candidate in ("shuffled", "same_primary"):
         return (searches.ALGORITHM1,)
-    if name.startswith("schedule"):
+    if mix.candidate == "schedule":
         return (searches.ALGORITHM1, searches.SCHEDULES)
-    return (searches.SWARM, searches.SWEEP) if name.startswith(("law", "regression")) else ()
+    return (searches.SWARM, searches.SWEEP) if mix.candidate in ("law", "regression") else ()
 
 
-def rivals(findings: dict, language: None = None):
+def rivals(findings: Findings):
     """Every named mix against the original, in all and by language, and what finding it costs."""
-    reference = lookups.original_name(findings)
     pairs = {
-        mix["name"]: lookups.against_original(findings, mix["name"])
-        for mix in findings["mixes"]
-        if not mix["name"][0].isdigit() and not mix["name"].startswith("swarm")
+        mix.name: pair
+        for mix in findings.mixes
+        if not (mix.run_name.is_share or mix.run_name.is_swarm) and (pair := findings.against_original(mix.name))
     }
-    pairs = {name: pair for name, pair in pairs.items() if pair}
     if not pairs:
         return None
-    long = [mix["name"] for mix in lookups.equally_long(findings)]
-    order = sorted(pairs, key=lambda name: (name not in long, -pairs[name]["value"]))
-    costs = {row["what"]: row["final_runs"] for row in findings["costs"]}
+    score, long = findings.main_score, [mix.name for mix in findings.equally_long]
+    order = sorted(pairs, key=lambda name: (name not in long, -pairs[name].value))
     figure, axes = make_axes(3, 0.4 * len(order) + 1.3, sharey=True, width_ratios=[1.2, 1.2, 0.6])
     rows, places, labels = [], np.arange(len(order))[::-1], []
     main, each, cost = axes[0]
-    score = lookups.main_score(findings)
+    costs = []
     for y, name in zip(places, order, strict=True):
-        held = compare.guard(findings["mixes"], reference, name)
-        colour = PROPOSAL if name.startswith(("algorithm1", "schedule")) else CONTROL
-        draw_point(main, rows, score, name, y, pairs[name], colour)
-        spread = np.linspace(0.26, -0.26, len(held["languages"]))
-        for offset, (one, found) in zip(spread, held["languages"].items(), strict=True):
-            harmed = found["ci"][1] < 0
-            draw_point(each, rows, f"by language: {one}", name, y + offset, found, language_colour(one),
-                       marker="X" if harmed else "o", markersize=7 if harmed else 4.5)  # fmt: skip
-        labels.append(mix_title(name) + (" (fails the guard)" if held["passes"] is False else ""))
-        runs = sum(costs[part] for part in searched(name) if part in costs)
-        cost.barh(y, runs, height=0.5, color=colour, alpha=0.75)
-        cost.annotate(f"{runs:.1f}" if runs else "0", (runs, y), xytext=(5, 0), textcoords="offset points", va="center",
-                      fontsize=7.5, color=FAINT)  # fmt: skip
-        rows.append(("search cost", name, np.nan, runs, np.nan, np.nan))
+        held, colour = findings.guard(name), _colour(name)
+        Panel(main, score, rows).point(name, y, pairs[name], colour)
+        _guarded(each, rows, name, y, held)
+        costs.append(sum(part.final_runs for part in findings.costs if part.what in searched(name)))
+        _cost(Panel(cost, "search cost", rows), name, y, costs[-1], colour)
+        labels.append(mix_title(name) + (" (fails the guard)" if held.passes is False else ""))
     for ax in axes[0]:
         dot_axes(ax, places, labels)
     for ax in (main, each):
         points_axis(ax)
-    unit = "accuracy" if score == compare.MACRO else f"{language_name(score)} accuracy"
-    main.set_title(f"{unit.capitalize() if score == compare.MACRO else unit} minus original's")
-    main.set_xlabel("points" + (", mean over languages" if score == compare.MACRO else ""))
+    main.set_title(
+        "Accuracy minus original's" if score == MACRO else f"{language_name(score)} accuracy minus original's"
+    )
+    main.set_xlabel("points" + (", mean over languages" if score == MACRO else ""))
     each.set_title("By language (cross: harmed)")
     each.set_xlabel("points")
     cost.set_title("Search cost")
     cost.set_xlabel("in from-scratch runs")
-    cost.set_xlim(0, 1.4 * max(1e-9, *(row[3] for row in rows if row[0] == "search cost"), 1.0))
-    shown = sorted({one for name in order for one in findings["mixes"][0]["score"]})
+    cost.set_xlim(0, 1.4 * max(1.0, *costs))
+    shown = sorted(findings.mixes[0].score)
     handles = [Line2D([], [], color=language_colour(one), marker="o", label=language_name(one)) for one in shown]
-    figure.legend(
-        handles=handles, loc="outside upper right", ncols=len(shown), frameon=False, fontsize=8, handlelength=1.2
-    )
-    return figure, curve_table(rows)
+    figure.legend(handles=handles, loc="outside upper right", ncols=len(shown), frameon=False, fontsize=8,
+                  handlelength=1.2)  # fmt: skip
+    return figure, table(rows)
 
 
-def predicted(findings: dict, language: None = None):
-    """The primary's share that the tokens foretell (Eq. 2) against the lens of the from-scratch run itself."""
-    rows_in = [row for row in findings["predicted"] if np.isfinite(row["predicted"]) and np.isfinite(row["measured"])]
-    if not rows_in:
+def _guarded(ax, rows: list, name: str, y: float, held: Guard) -> None:
+    """What a mix changes in each language; a cross where it harms it."""
+    spread = np.linspace(0.26, -0.26, len(held.languages))
+    for offset, (language, change) in zip(spread, held.languages.items(), strict=True):
+        marker, size = ("X", 7) if change.ci[1] < 0 else ("o", 4.5)
+        panel = Panel(ax, f"by language: {language}", rows)
+        panel.point(name, y + offset, change, language_colour(language), marker, size)
+
+
+def _cost(panel: Panel, name: str, y: float, runs: float, colour: str) -> None:
+    """What finding a mix costs, in from-scratch runs."""
+    panel.ax.barh(y, runs, height=0.5, color=colour, alpha=0.75)
+    beside(panel.ax, (runs, y), f"{runs:.1f}" if runs else "0", FAINT, (5, 0), va="center")
+    panel.record(name, value=runs)
+
+
+def predicted(findings: Findings):
+    """The primary's share that the tokens predict (Eq. 2) against the lens of the from-scratch run itself."""
+    shares = [row for row in findings.predicted if np.isfinite(row.predicted) and np.isfinite(row.measured)]
+    if not shares:
         return None
-    shown = list(dict.fromkeys(row["language"] for row in rows_in))
+    shown = list(dict.fromkeys(row.language for row in shares))
     columns = min(max(len(shown), 3), 4)
-    figure, axes = make_axes(columns, 3.3 * -(-len(shown) // columns), rows=-(-len(shown) // columns), sharey=True)
+    lines = -(-len(shown) // columns)
+    figure, axes = make_axes(columns, 3.3 * lines, rows=lines, sharey=True)
     rows = []
     for ax in list(axes.flat)[len(shown) :]:
         ax.set_visible(False)
-    for ax, one in zip(axes.flat, shown, strict=False):
-        ax.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=(0, (2, 3)))
-        for row in (row for row in rows_in if row["language"] == one):
-            ax.plot([row["predicted"]] * 2, row["ci"], color=language_colour(one), linewidth=1.2, alpha=0.6)
-            ax.plot(
-                row["predicted"],
-                row["measured"],
-                "o",
-                color=language_colour(one),
-                markersize=5,
-                markeredgecolor="white",
-            )
-            rows.append((one, row["run"], row["predicted"], row["measured"], *row["ci"]))
-        ax.set_title(language_name(one))
+    for ax, language in zip(axes.flat, shown, strict=False):
+        panel, colour = Panel(ax, language, rows), language_colour(language)
+        reference(ax)
+        for row in (row for row in shares if row.language == language):
+            ax.plot([row.predicted] * 2, row.ci, color=colour, linewidth=1.2, alpha=0.6)
+            ax.plot(row.predicted, row.measured, "o", color=colour, markersize=5, markeredgecolor="white")
+            panel.record(row.run, row.predicted, row.measured, row.ci)
+        ax.set_title(language_name(language))
         ax.set_xlabel("predicted by Eq. 2")
         ax.grid(True, axis="both")
         percent_axis(ax, top=1.03)
         percent_axis(ax, "x", top=1.03)
-    axes[0, 0].set_ylabel(f"measured share of {language_name(findings['study']['primary'])}")
-    return figure, curve_table(rows)
+    axes[0, 0].set_ylabel(f"measured share of {language_name(findings.study.primary)}")
+    return figure, table(rows)
 
 
-def schedule(findings: dict, language: None = None):
+def schedule(findings: Findings):
     """What a phase of the new languages reaches by its length and its replay, with the proposed schedule."""
-    found = findings["schedules"]
-    if not found:
+    if not findings.schedules:
         return None
-    surface, proposal = found["surface"], found["proposal"]
+    surface, proposal = findings.schedules.surface, findings.schedules.proposal
     figure, axes = make_axes(1, 3.9)
     ax, rows, labels = axes[0, 0], [], []
-    step_axis(ax, surface["tokens"])
-    for i, replay in enumerate(surface["replay"]):
-        colour, name = depth_colour(i, len(surface["replay"])), f"{100 * replay:g} % replay"
-        curve = {"steps": surface["tokens"]} | {
-            part: surface[f"{key}_RxC"][i] for part, key in (("mean", "score"), ("low", "low"), ("high", "high"))
-        }
-        draw_curve(ax, rows, "surface", name, curve, colour)
-        labels.append((curve["mean"][-1], name, colour))
+    step_axis(ax, surface.tokens)
+    for i, replay in enumerate(surface.replay):
+        colour, name = depth_colour(i, len(surface.replay)), f"{100 * replay:g} % replay"
+        curve = Line(surface.tokens, surface.score_RxC[i], surface.low_RxC[i], surface.high_RxC[i])
+        Panel(ax, "surface", rows).curve(name, curve, colour)
+        labels.append((curve.mean[-1], name, colour))
     percent_axis(ax, top=1.03)
     label_ends(ax, labels)
     if proposal:
-        note = f"proposed: {100 * proposal['replay']:g} % replay"
-        ax.set_title(f"Score of a phase, and what is {note}")
-        score = proposal["predicted"]
-        ax.axhline(score, color=PROPOSAL, linewidth=0.9, linestyle=(0, (2, 3)))
-        ax.axhspan(*proposal["predicted_ci"], color=PROPOSAL, alpha=0.08, linewidth=0)
-        rows.append((note, "score", np.nan, score, *proposal["predicted_ci"]))
-        for place, (name, phase) in enumerate(reversed(proposal["by_language"].items())):
-            x, ends = (np.asarray(phase[key]) / (1 - proposal["replay"]) for key in ("tokens", "ci"))
-            y, colour = 0.05 + 0.07 * place, language_colour(name)
-            ax.plot(ends, [y, y], color=colour, linewidth=2)
-            ax.plot(x, y, "D", color=colour, markersize=7, markeredgecolor="white")
-            ax.annotate(f"best for {language_name(name)}", (max(x, ends[1]), y), xytext=(8, 0), textcoords="offset points",
-                        va="center", fontsize=7.5, color=colour)  # fmt: skip
-            rows.append((note, f"{name}: tokens", np.nan, x, *ends))
+        _proposed(ax, rows, proposal)
     ax.set_xlabel("tokens of the phase in which the new language is learned (of each, where there are several)")
     ax.set_ylabel("score: mean over all languages")
-    return figure, curve_table(rows)
+    return figure, table(rows)
+
+
+def _proposed(ax, rows: list, proposal: Schedule) -> None:
+    """The score that is predicted of a schedule, and how long each language's phase is to be."""
+    note = f"proposed: {100 * proposal.replay:g} % replay"
+    panel = Panel(ax, note, rows)
+    ax.set_title(f"Score of a phase, and what is {note}")
+    reference(ax, y=proposal.predicted, colour=PROPOSAL)
+    ax.axhspan(*proposal.predicted_ci, color=PROPOSAL, alpha=0.08, linewidth=0)
+    panel.record("score", value=proposal.predicted, ci=proposal.predicted_ci)
+    for place, (name, phase) in enumerate(reversed(proposal.by_language.items())):
+        x, ends = (np.asarray(tokens) / (1 - proposal.replay) for tokens in (phase.tokens, phase.ci))
+        y, colour = 0.05 + 0.07 * place, language_colour(name)
+        ax.plot(ends, [y, y], color=colour, linewidth=2)
+        ax.plot(x, y, "D", color=colour, markersize=7, markeredgecolor="white")
+        beside(ax, (max(x, ends[1]), y), f"best for {language_name(name)}", colour, va="center")
+        panel.record(f"{name}: tokens", value=x, ci=ends)

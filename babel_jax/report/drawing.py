@@ -1,13 +1,20 @@
 """How the report's figures are drawn: colours, axes, curves, labels, and the table of what a figure draws."""
 
+import dataclasses
+import io
+
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from babel_jax.evolution.curve import Curve
+from babel_jax.evolution.diagnostics import Drift
 from babel_jax.languages import LANGUAGES
-from babel_jax.report.words import minus
+from babel_jax.statistics import Estimate
+from babel_jax.words import minus
 
 # Colours keep their meaning on every figure. Okabe-Ito hues, darkened where thin lines need it.
 NEW, PRIMARY, CONTROL, KNOWLEDGE, PROPOSAL = "#0B6FB8", "#D4800A", "#7D8590", "#00846B", "#B3417A"
@@ -60,21 +67,62 @@ def make_axes(columns: int, height: float, rows: int = 1, **keywords):
     return figure, figure.subplots(rows, columns, squeeze=False, **keywords)
 
 
-def is_curve(curve: dict | None) -> bool:
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """What is drawn of a curve: steps, mean, and the bounds of its interval, each [C]."""
+
+    steps: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """Axes on which whatever is drawn is also recorded, as rows of the table beside the figure.
+
+    Attributes:
+      ax: Matplotlib axes.
+      name: in the table's column `panel`.
+      rows: what was drawn, by all panels of a figure: (panel, series, x, value, low, high); see `table`.
+    """
+
+    ax: Axes
+    name: str
+    rows: list[tuple]
+
+    def named(self, name: str) -> "Panel":
+        """The same axes under another name in the table."""
+        return dataclasses.replace(self, name=name)
+
+    def record(self, series: str, x=np.nan, value=np.nan, ci=(np.nan, np.nan)) -> None:
+        """A row of the table, of something drawn by other means."""
+        self.rows.append((self.name, series, x, value, *ci))
+
+    def curve(self, series: str, curve: Curve | Line, colour: str, dash="-", band=True, width=None) -> None:
+        """A curve with its interval."""
+        steps, mean, low, high = (np.asarray(x, float) for x in (curve.steps, curve.mean, curve.low, curve.high))
+        if band:
+            self.ax.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
+        self.ax.plot(steps, mean, dash, color=colour, linewidth=width)
+        for x, value, *ci in zip(steps, mean, low, high, strict=True):
+            self.record(series, x, value, ci)
+
+    def point(self, series: str, y: float, point: Estimate, colour: str, marker: str = "o", size: float = 7) -> None:
+        """A value at height `y` with its interval, as the row of a dot plot."""
+        self.ax.plot(point.ci, [y, y], color=colour, linewidth=2, solid_capstyle="butt")
+        self.ax.plot(point.value, y, marker, color=colour, markersize=size, markeredgecolor="white")
+        self.record(series, value=point.value, ci=point.ci)
+
+
+def table(rows: list[tuple]) -> pd.DataFrame:
+    """The table of what a figure draws, from the rows of its panels."""
+    return pd.DataFrame(rows, columns=["panel", "series", "x", "value", "low", "high"])
+
+
+def is_curve(curve: Curve | Drift | None) -> bool:
     """Whether there is a line to draw: two checkpoints or more."""
-    return curve is not None and len(curve["steps"]) > 1
-
-
-def draw_curve(
-    ax, rows: list, panel: str, series: str, curve: dict, colour: str, dash="-", band=True, **keywords
-) -> None:
-    """Draws a curve with its interval, and appends what is drawn to `rows` (see `curve_table`)."""
-    steps, mean, low, high = (np.asarray(curve[name], float) for name in ("steps", "mean", "low", "high"))
-    if band:
-        ax.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
-    ax.plot(steps, mean, dash, color=colour, **keywords)
-    for x, *values in zip(steps, mean, low, high, strict=True):
-        rows.append((panel, series, x, *values))
+    return curve is not None and len(curve.steps) > 1
 
 
 def step_axis(ax, steps) -> None:
@@ -132,6 +180,22 @@ def label_ends(ax, entries: list[tuple[float, str, str]], gap: float = 0.066) ->
         ax.text(1.015, y, text, transform=ax.transAxes, color=colour, va="center", fontsize=8)
 
 
+def reference(ax, x: float | None = None, y: float | None = None, colour: str = FAINT) -> None:
+    """A dotted line across, at a height or a place; neither: the diagonal from 0 to 1."""
+    dotted = {"color": colour, "linewidth": 0.9, "linestyle": (0, (2, 3))}
+    if x is not None:
+        ax.axvline(x, **dotted)
+    elif y is not None:
+        ax.axhline(y, **dotted)
+    else:
+        ax.plot([0, 1], [0, 1], **dotted)
+
+
+def beside(ax, at: tuple[float, float], text: str, colour: str, offset=(8, 0), **keywords) -> None:
+    """Small text beside a place on the axes; `offset` is in points."""
+    ax.annotate(text, at, xytext=offset, textcoords="offset points", fontsize=7.5, color=colour, **keywords)
+
+
 def percent_axis(ax, axis: str = "y", top: float = 1.0) -> None:
     ticks = np.array([0, 0.25, 0.5, 0.75, 1])
     getattr(ax, f"set_{axis}ticks")(ticks, [f"{100 * tick:.0f} %" for tick in ticks])
@@ -141,19 +205,6 @@ def percent_axis(ax, axis: str = "y", top: float = 1.0) -> None:
 def depth_colour(layer: int, layers: int) -> str:
     first, last = (np.array(matplotlib.colors.to_rgb(colour)) for colour in DEPTHS)
     return matplotlib.colors.to_hex(first + (last - first) * (layer / max(layers - 1, 1)))
-
-
-def curve_table(rows: list) -> pd.DataFrame:
-    """The table of what a figure draws."""
-    return pd.DataFrame(rows, columns=["panel", "series", "x", "value", "low", "high"])
-
-
-def draw_point(ax, rows: list, panel: str, series: str, y: float, point: dict, colour: str, **keywords) -> None:
-    """A value at height `y` with its interval, as the row of a dot plot; what is drawn goes to `rows`."""
-    ax.plot(point["ci"], [y, y], color=colour, linewidth=2, solid_capstyle="butt")
-    style = {"markersize": 7, "markeredgecolor": "white"} | keywords
-    ax.plot(point["value"], y, style.pop("marker", "o"), color=colour, **style)
-    rows.append((panel, series, np.nan, point["value"], *point["ci"]))
 
 
 def dot_axes(ax, places, labels, gap: float = 0.6) -> None:
@@ -174,3 +225,39 @@ def points_axis(ax) -> None:
 def language_colour(language: str) -> str:
     """The colour of a language where several are on one figure."""
     return LANGUAGE_COLOURS.get(language, NEW)
+
+
+# --- files ------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """A figure of a study as files.
+
+    Attributes:
+      name: of the figure; language: the new language that it is about; None: the whole study.
+      stem: of its files' names.
+      svg, png, csv: their contents; the last is the table of what is drawn.
+    """
+
+    name: str
+    language: str | None
+    stem: str
+    svg: str
+    png: bytes
+    csv: str
+
+
+def svg(figure: Figure, name: str) -> str:
+    """The figure as SVG text, the same bytes every time; `name` keeps the ids of several figures on one page apart."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name, "svg.id": f"figure-{name}"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,13 +1,13 @@
 """What the page's explorer shows: its controls, and the findings that its script (explorer.js) reads as JSON."""
 
-import dataclasses
-import math
+from babel_jax import words
+from babel_jax.evolution.continual import Curves
+from babel_jax.evolution.diagnostics import Drift
+from babel_jax.evolution.mixes import MACRO
+from babel_jax.findings import Findings, LanguageFindings
+from babel_jax.report.plain import plain
 
-import numpy as np
-
-from babel_jax.evolution import measured
-from babel_jax.report import lookups, words
-
+DIGITS = 4
 METRICS = {  # name -> (title, unit)
     "accuracy": ("Accuracy", "%"),
     "accuracy_shared": ("Accuracy on S", "%"),
@@ -20,7 +20,7 @@ METRICS = {  # name -> (title, unit)
     "loss_knowledge": ("Loss on knowledge-bearing tokens", ""),
     "primary_accuracy": ("Accuracy in the primary language", "%"),
 }
-RUNS = {"continual": "continual", "control": "control"}
+RUNS = ("continual", "control")
 BODY = """
 <noscript><p>The explorer needs JavaScript; every figure of this page and its data can be seen without.</p></noscript>
 <p>Move through the checkpoints of continual pre-training; all that follows moves along. Arrow keys work too.</p>
@@ -54,91 +54,85 @@ are schedules or mixes that change during training. Lines mark what is proposed.
 """
 
 
-def data(findings: dict) -> dict:
+def data(findings: Findings) -> dict:
     """The findings that the explorer shows, as JSON can hold them: 4 digits, null for NaN."""
-    primary, long = findings["study"]["primary"], lookups.equally_long(findings)
-    return _json(
+    primary = words.language_name(findings.study.primary)
+    titles = {findings.study.primary: primary} | {name: words.language_name(name) for name in findings.languages}
+    return plain(
         {
-            "primary": words.language_name(primary),
+            "primary": primary,
             "metrics": METRICS,
-            "languages": {
-                language: {
-                    "title": words.language_name(language),
-                    "stages": here["curves"]["stages"],
-                    "runs": {run: _series(here["curves"], primary, language, run) for run in RUNS},
-                    "lens": here["lens_grid"],
-                    "drift": _drift(here["drift"]),
-                }
-                for language, here in findings["languages"].items()
-            },
-            "mixes": [
-                {
-                    "run": mix["run"], "title": words.mix_title(mix["name"]), "seeds": mix["seeds"],
-                    "share": lookups.new_share(findings, mix), "staged": not lookups.is_static(mix),
-                    "ranked": any(mix is other for other in long),
-                    "scores": {"macro": mix["macro"], **mix["score"]},
-                }
-                for mix in findings["mixes"]
-            ],
-            "score_titles": {"macro": "Mean accuracy of all languages", primary: f"{words.language_name(primary)} accuracy"}
-            | {language: f"{words.language_name(language)} accuracy" for language in findings["languages"]},
+            "languages": {name: _language(here) for name, here in findings.languages.items()},
+            "mixes": _mixes(findings),
+            "score_titles": {MACRO: "Mean accuracy of all languages"}
+            | {name: f"{title} accuracy" for name, title in titles.items()},
             "marks": _marks(findings),
-        }
-    )  # fmt: skip
+        },
+        DIGITS,
+    )
 
 
-def _series(curves: dict, primary: str, new: str, run: str) -> dict:
+def _language(here: LanguageFindings) -> dict:
+    return {
+        "title": words.language_name(here.curves.new),
+        "stages": here.curves.stages,
+        "runs": {run: _series(here.curves, run) for run in RUNS},
+        "lens": here.lens_grid,
+        "drift": [_drift(one) for one in (here.drift, *here.drift.others)] if here.drift else [],
+    }
+
+
+def _series(curves: Curves, run: str) -> dict:
     """{metric: {"steps", "mean", "low", "high"}} of one run."""
-    accuracy = curves["accuracy"]
+    accuracy, new = curves.accuracy, curves.new
     found = {
         "accuracy": accuracy.get((run, new, "all")),
         "accuracy_shared": accuracy.get((run, new, "shared")),
         "accuracy_transfer": accuracy.get((run, new, "transfer")),
-        "primary_accuracy": accuracy.get((run, primary, "all")),
-        "knowledge_share": curves["knowledge"].get(run),
-        "working_language": measured.working_language(curves["lens"].get((run, "primary_share_pair"), [])),
-        "functional": curves["neurons"].get((run, "functional")),
-        "lape_target": curves["neurons"].get((run, "lape_target")),
-        "loss": curves["loss"].get((run, new, "loss")),
-        "loss_knowledge": curves["loss"].get((run, new, "loss_knowledge")),
+        "primary_accuracy": accuracy.get((run, curves.primary, "all")),
+        "knowledge_share": curves.knowledge.get(run),
+        "working_language": curves.working_language.get(run),
+        "functional": curves.neurons.get((run, "functional")),
+        "lape_target": curves.neurons.get((run, "lape_target")),
+        "loss": curves.loss.get((run, new, "loss")),
+        "loss_knowledge": curves.loss.get((run, new, "loss_knowledge")),
     }
     return {
-        metric: {name: curve[name] for name in ("steps", "mean", "low", "high")}
+        metric: {name: getattr(curve, name) for name in ("steps", "mean", "low", "high")}
         for metric, curve in found.items()
-        if curve is not None and len(curve["steps"]) > 0
+        if curve is not None and len(curve.steps) > 0
     }
 
 
-def _drift(found: dict | None) -> list[dict]:
-    """Each set of neurons that was followed, with its births and deaths by checkpoint and layer."""
-    followed = [] if found is None else [found, *found["others"]]
+def _drift(followed: Drift) -> dict:
+    """A set of neurons that was followed, with its births and deaths by checkpoint and layer."""
+    shown = ("steps", "layers", "births_CxL", "deaths_CxL", "size_CxL")
+    return {"title": f"{METRICS[followed.definition][0]}, {followed.run}"} | {
+        name: getattr(followed, name) for name in shown
+    }
+
+
+def _mixes(findings: Findings) -> list[dict]:
+    long = {mix.name for mix in findings.equally_long}
     return [
-        {"title": f"{METRICS[one['definition']][0]}, {one['run']}"}
-        | {name: one[name] for name in ("steps", "layers", "births_CxL", "deaths_CxL", "size_CxL")}
-        for one in followed
+        {
+            "run": mix.run,
+            "title": words.mix_title(mix.name),
+            "seeds": mix.seeds,
+            "share": findings.new_share(mix),
+            "staged": not mix.is_static,
+            "ranked": mix.name in long,
+            "scores": {MACRO: mix.macro, **mix.score},
+        }
+        for mix in findings.mixes
     ]
 
 
-def _marks(findings: dict) -> list[dict]:
+def _marks(findings: Findings) -> list[dict]:
     """The shares of new languages that are proposed, and the original one."""
     marks = []
-    for source, share, interval in lookups.asked(findings):
-        low, high = interval or (None, None)
-        title = f"asked from {words.SOURCE_NAMES.get(source, source)}"
-        marks.append({"title": title, "share": share, "low": low, "high": high})
-    original = findings["study"].get("original_share")
-    return marks + ([] if original is None else [{"title": "original", "share": original, "original": True}])
-
-
-def _json(thing):
-    if dataclasses.is_dataclass(thing):
-        return _json(vars(thing))
-    if isinstance(thing, dict):
-        return {str(key): _json(entry) for key, entry in thing.items()}
-    if isinstance(thing, np.ndarray):
-        return _json(thing.tolist())
-    if isinstance(thing, list | tuple):
-        return [_json(entry) for entry in thing]
-    if isinstance(thing, float | np.floating):
-        return round(float(thing), 4) if math.isfinite(thing) else None
-    return int(thing) if isinstance(thing, np.integer) else thing
+    for mark in findings.asked:
+        low, high = mark.ci or (None, None)
+        title = f"asked from {words.source_name(mark.source)}"
+        marks.append({"title": title, "share": mark.share, "low": low, "high": high})
+    return [*marks, {"title": "original", "share": findings.study.original_share, "original": True}]

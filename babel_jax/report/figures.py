@@ -1,21 +1,21 @@
 """The figures of a study, each with the table of what it draws. Deterministic: same findings, same bytes.
 
-Every figure function takes `(findings, language)` (a new language; None where the figure is of the whole study) and
-returns `(figure, table)`, or None where its measurements are missing. The table holds exactly what is drawn: columns
-panel, series, x, value, low, high. Here: what happens in continual pre-training; corpus_figures.py: the corpora.
+A figure is a function of the findings, and of a new language where it is about one; it returns `(figure, table)`, or None
+where its measurements are missing. The table holds exactly what is drawn: columns panel, series, x, value, low, high. Here:
+what happens in continual pre-training; corpus_figures.py: the corpora.
 """
 
-import io
-
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from babel_jax import statistics
-from babel_jax.evolution import measured
-from babel_jax.report.corpus_figures import optimum, original_optimised, predicted, rivals, schedule, tokens
+from babel_jax.evolution.continual import Curves
+from babel_jax.evolution.curve import Curve
+from babel_jax.evolution.diagnostics import Drift
+from babel_jax.evolution.stages import Stages
+from babel_jax.findings import Findings, LanguageFindings
+from babel_jax.report import corpus_figures
 from babel_jax.report.drawing import (
     CONTROL,
     FAINT,
@@ -25,47 +25,26 @@ from babel_jax.report.drawing import (
     NEW_LIGHT,
     PRIMARY,
     PROPOSAL,
-    STYLE,
-    curve_table,
+    Line,
+    Panel,
     depth_colour,
     dot_axes,
-    draw_curve,
-    draw_point,
     is_curve,
     label_ends,
     language_colour,
     make_axes,
     percent_axis,
     points_axis,
+    reference,
     shade,
     step_axis,
+    table,
 )
-from babel_jax.report.words import SOURCE_NAMES, depends, language_name
+from babel_jax.statistics import Estimate
+from babel_jax.words import SOURCE_NAMES, depends, language_name
 
-# Every figure: (name, whether it is of one new language).
-FIGURES = (
-    ("story", False),
-    ("languages", False),
-    ("performance", True),
-    ("stages", True),
-    ("patches", True),
-    ("working_language", True),
-    ("neurons", True),
-    ("drift", True),
-    ("causes", True),
-    ("losses", True),
-    ("calibration", True),
-    ("tokens", False),
-    ("optimum", False),
-    ("original_optimised", False),
-    ("rivals", False),
-    ("predicted", False),
-    ("schedule", False),
-)
-__all__ = [
-    "FIGURES", "calibration", "causes", "drift", "languages", "losses", "neurons", "optimum", "original_optimised", "patches",
-    "performance", "png", "predicted", "rivals", "schedule", "stages", "story", "svg", "tokens", "working_language",
-]  # fmt: skip
+MOST_LAYERS = 6  # of a lens in one panel
+MOST_COLUMNS = 3
 SETS = {"functional": "functional", "functional_shared": "functional, of shared problems", "lape_target": "LAPE"}
 ABLATED_ON = {
     "transfer": "Problems that need the primary",
@@ -77,411 +56,402 @@ DEFINITION_NAMES = {
     "pair_shared": "LAPE, of both languages",
     "lape_target": "LAPE, of the new language (as in the paper)",
 }
+LENSES = {
+    "primary_share_pair": "by pairs",
+    "primary_share_prob": "by probability",
+    "primary_share_argmax": "by argmax",
+}
+PATCHED = {
+    "none": "nothing (the end as it is)",
+    "embeddings": "embeddings",
+    "ffn": "feed-forward layers",
+    "blocks": "all blocks",
+}
+LOSSES = {  # metric -> (title, unit)
+    "loss": ("Loss, all tokens", "nats per token"),
+    "loss_knowledge": ("Loss, knowledge-bearing tokens", "nats per token"),
+    "bits_per_byte": ("Bits per byte", "bits per byte"),
+}
 
 
-def performance(findings: dict, language: str):
+def performance(findings: Findings, language: str):
     """Accuracy of both languages over continual pre-training with the control, and the knowledge share."""
-    curves = findings["languages"][language]["curves"]
-    primary, new = curves["primary"], curves["new"]
-    accuracy, shares = curves["accuracy"], curves["knowledge"]
-    lines = [
-        (("control", new, "all"), f"control, {language_name(new)}", CONTROL, "--"),
-        (("continual", primary, "all"), f"{language_name(primary)}", PRIMARY, "-"),
-        (("continual", new, "shared"), f"{language_name(new)}, S", NEW_LIGHT, "-"),
-        (("continual", new, "transfer"), f"{language_name(new)}, T\\S", NEW, ":"),
-        (("continual", new, "all"), f"{language_name(new)}, all", NEW, "-"),
-    ]
-    lines = [line for line in lines if line[0] in accuracy]
-    if not is_curve(accuracy.get(("continual", new, "all"))):
+    curves = findings.languages[language].curves
+    whole = curves.accuracy.get(("continual", language, "all"))
+    if not is_curve(whole):
         return None
+    shares = curves.knowledge
     figure, axes = make_axes(2 if shares else 1, 3.5, width_ratios=[1.55, 1] if shares else None)
-    rows, steps, ax = [], accuracy["continual", new, "all"]["steps"], axes[0, 0]
-    step_axis(ax, steps)
-    percent_axis(ax, top=1.02)
-    ax.set_title("Accuracy" if findings["study"]["kind"] == "organism" else "Identifier accuracy", pad=18)
-    shade(ax, curves["stages"])
-    for key, name, colour, dash in lines:
-        bold = key[0] == "continual" and key[1:] == (new, "all")
-        draw_curve(ax, rows, "accuracy", name, accuracy[key], colour, dash, linewidth=2.6 if bold else 1.5)
-    label_ends(ax, [(accuracy[key]["mean"][-1], name, colour) for key, name, colour, _ in lines])
-    if curves["stages"]:
-        peak = measured.at(accuracy["continual", new, "all"], curves["decline"]["peak_step"])
-        ax.plot(curves["decline"]["peak_step"], peak["value"], "o", color=NEW, markersize=6, markeredgecolor="white")
+    rows = []
+    accuracy = Panel(axes[0, 0], "accuracy", rows)
+    title = "Accuracy" if findings.study.kind == "organism" else "Identifier accuracy"
+    _share_axes(accuracy.ax, title, whole, curves)
+    _accuracies(accuracy, curves)
+    if curves.stages:
+        peak = whole.at(curves.peak_step)
+        accuracy.ax.plot(curves.peak_step, peak.value, "o", color=NEW, markersize=6, markeredgecolor="white")
     if shares:
-        ax = axes[0, 1]
-        step_axis(ax, steps)
-        percent_axis(ax, top=1.02)
-        ax.set_title("Knowledge share", pad=18)
-        shade(ax, curves["stages"], names=False)
-        labels = []
-        for run, name, colour, dash in (
-            ("control", "control", CONTROL, "--"),
-            ("continual", "continual", KNOWLEDGE, "-"),
-        ):
-            if run in shares:
-                draw_curve(ax, rows, "knowledge share", name, shares[run], colour, dash)
-                labels.append((shares[run]["mean"][-1], name, colour))
-        ceiling = shares["continual"]["ceiling"]
-        ax.axhline(ceiling, color=FAINT, linewidth=0.9, linestyle=(0, (2, 3)))
-        ax.text(
-            steps[-1],
-            ceiling + 0.03,
-            "ceiling: every problem solved",
-            ha="right",
-            va="bottom",
-            fontsize=7.5,
-            color=FAINT,
-        )
-        rows.append(("knowledge share", "ceiling", np.nan, ceiling, np.nan, np.nan))
-        label_ends(ax, labels)
-    return figure, curve_table(rows)
+        knowledge = Panel(axes[0, 1], "knowledge share", rows)
+        _share_axes(knowledge.ax, "Knowledge share", whole, curves, names=False)
+        _knowledge_shares(knowledge, curves)
+    return figure, table(rows)
 
 
-def working_language(findings: dict, language: str):
+def _share_axes(ax, title: str, whole: Curve, curves: Curves, names: bool = True) -> None:
+    step_axis(ax, whole.steps)
+    percent_axis(ax, top=1.02)
+    ax.set_title(title, pad=18)
+    shade(ax, curves.stages, names)
+
+
+def _accuracies(panel: Panel, curves: Curves) -> None:
+    primary, new = language_name(curves.primary), language_name(curves.new)
+    lines = [
+        (("control", curves.new, "all"), f"control, {new}", CONTROL, "--", 1.5),
+        (("continual", curves.primary, "all"), f"{primary}", PRIMARY, "-", 1.5),
+        (("continual", curves.new, "shared"), f"{new}, S", NEW_LIGHT, "-", 1.5),
+        (("continual", curves.new, "transfer"), f"{new}, T\\S", NEW, ":", 1.5),
+        (("continual", curves.new, "all"), f"{new}, all", NEW, "-", 2.6),
+    ]
+    labels = []
+    for key, name, colour, dash, width in lines:
+        if curve := curves.accuracy.get(key):
+            panel.curve(name, curve, colour, dash, width=width)
+            labels.append((curve.mean[-1], name, colour))
+    label_ends(panel.ax, labels)
+
+
+def _knowledge_shares(panel: Panel, curves: Curves) -> None:
+    labels = []
+    for run, colour, dash in (("control", CONTROL, "--"), ("continual", KNOWLEDGE, "-")):
+        if curve := curves.knowledge.get(run):
+            panel.curve(run, curve, colour, dash)
+            labels.append((curve.mean[-1], run, colour))
+    ceiling, last = curves.knowledge["continual"].ceiling, panel.ax.get_xlim()[1]
+    reference(panel.ax, y=ceiling)
+    panel.ax.text(
+        last, ceiling + 0.03, "ceiling: every problem solved", ha="right", va="bottom", fontsize=7.5, color=FAINT
+    )
+    panel.record("ceiling", value=ceiling)
+    label_ends(panel.ax, labels)
+
+
+def working_language(findings: Findings, language: str):
     """Share of the primary's identifiers in the lens of each layer; the control in a row of its own."""
-    curves = findings["languages"][language]["curves"]
-    metrics = {
-        "primary_share_pair": "by pairs",
-        "primary_share_prob": "by probability",
-        "primary_share_argmax": "by argmax",
-    }
+    curves = findings.languages[language].curves
     runs = [
         run
         for run in ("continual", "control")
-        if any(is_curve(layer) for key, layers in curves["lens"].items() for layer in layers if key[0] == run)
+        if any(is_curve(layer) for key, layers in curves.lens.items() for layer in layers if key[0] == run)
     ]
     if not runs:
         return None
-    figure, axes = make_axes(len(metrics), 2.7 * len(runs) + 0.3, rows=len(runs), sharey=True)
+    figure, axes = make_axes(len(LENSES), 2.7 * len(runs) + 0.3, rows=len(runs), sharey=True)
     rows = []
     for row, run in enumerate(runs):
-        for column, (metric, name) in enumerate(metrics.items()):
-            ax, layers = axes[row, column], curves["lens"].get((run, metric), [])
-            drawn = _some(len(layers))
-            labels = []
-            for index, layer in enumerate(layers):
-                if layer is None:
-                    continue
-                if index == drawn[0]:
-                    step_axis(ax, layer["steps"])
-                if index in drawn:
-                    colour = depth_colour(index, len(layers))
-                    draw_curve(ax, rows, f"{run}, {metric}", f"layer {index + 1}", layer, colour, linewidth=1.6)
-                    labels.append((layer["mean"][-1], f"layer {index + 1}", colour))
-            percent_axis(ax, top=1.02)
+        for column, (metric, name) in enumerate(LENSES.items()):
+            panel = Panel(axes[row, column], f"{run}, {metric}", rows)
+            labels = _layers(panel, curves.lens.get((run, metric), []))
+            percent_axis(panel.ax, top=1.02)
             if run == "continual":
-                shade(ax, curves["stages"], names=False)
-            ax.set_title(f"{run.capitalize()}, {name}")
+                shade(panel.ax, curves.stages, names=False)
+            panel.ax.set_title(f"{run.capitalize()}, {name}")
             if row < len(runs) - 1:
-                ax.set_xlabel("")
-            label_ends(ax, labels, gap=0.085)
-    return figure, curve_table(rows)
+                panel.ax.set_xlabel("")
+            label_ends(panel.ax, labels, gap=0.085)
+    return figure, table(rows)
 
 
-def _some(layers: int, most: int = 6) -> list[int]:
-    """Evenly spread layers where all would be too many lines."""
-    return sorted(set(np.linspace(0, layers - 1, min(layers, most)).round().astype(int).tolist())) if layers else [0]
+def _layers(panel: Panel, layers: list[Curve | None]) -> list[tuple]:
+    """One line a layer, of evenly spread ones where all would be too many; returns what `label_ends` writes."""
+    shown = np.linspace(0, len(layers) - 1, min(len(layers), MOST_LAYERS)).round().astype(int).tolist()
+    labels = []
+    for index in dict.fromkeys(shown):
+        if (layer := layers[index]) is None:
+            continue
+        if index == shown[0]:
+            step_axis(panel.ax, layer.steps)
+        colour, name = depth_colour(index, len(layers)), f"layer {index + 1}"
+        panel.curve(name, layer, colour, width=1.6)
+        labels.append((layer.mean[-1], name, colour))
+    return labels
 
 
-def neurons(findings: dict, language: str):
+def neurons(findings: Findings, language: str):
     """Transferring neurons by three definitions with the control, and the LAPE count's sensitivity to its cut."""
-    curves = findings["languages"][language]["curves"]
-    definitions = [name for name in DEFINITION_NAMES if is_curve(curves["neurons"].get(("continual", name)))]
-    panels = len(definitions) + bool(curves["sensitivity"])
+    curves = findings.languages[language].curves
+    definitions = [name for name in DEFINITION_NAMES if is_curve(curves.neurons.get(("continual", name)))]
     if not definitions:
         return None
-    columns = panels if panels <= 3 else 2
-    figure, axes = make_axes(columns, 2.75 * (-(-panels // columns)), rows=-(-panels // columns))
+    panels = len(definitions) + bool(curves.sensitivity)
+    columns = panels if panels <= MOST_COLUMNS else 2
+    lines = -(-panels // columns)
+    figure, axes = make_axes(columns, 2.75 * lines, rows=lines)
     rows, places = [], list(axes.flat)
     for ax, definition in zip(places, definitions, strict=False):
-        here = {run: curves["neurons"].get((run, definition)) for run in ("control", "continual")}
-        step_axis(ax, here["continual"]["steps"])
-        labels = []
-        for run, colour, dash in (("control", CONTROL, "--"), ("continual", NEW, "-")):
-            if here[run] is not None:
-                draw_curve(ax, rows, definition, run, here[run], colour, dash)
-                labels.append((here[run]["mean"][-1], run, colour))
-        tops = [np.nanmax(np.fmax(curve["mean"], curve["high"])) for curve in here.values() if curve is not None]
-        ax.set_ylim(0, 1.12 * max(tops))
-        shade(ax, curves["stages"], names=False)
-        ax.set_title(DEFINITION_NAMES[definition])
-        ax.set_ylabel("neurons")
-        label_ends(ax, labels, gap=0.09)
-    if curves["sensitivity"]:
-        ax = places[len(definitions)]
-        rates = np.array([100 * point["top_rate"] for point in curves["sensitivity"]])
-        change = np.array([point["value"] for point in curves["sensitivity"]])
-        bounds = np.array([point["ci"] for point in curves["sensitivity"]])
-        ax.axhline(0, color=FAINT, linewidth=0.9)
-        ax.vlines(rates, *bounds.T, color=PROPOSAL, linewidth=1.4, alpha=0.6)
-        ax.plot(rates, change, "o-", color=PROPOSAL, markersize=5, linewidth=1.2, markeredgecolor="white")
-        ax.set_xscale("log")
-        ax.set_xticks(rates, [f"{rate:g} %" for rate in rates], minor=False)
-        ax.minorticks_off()
-        ax.set_xlabel("cut: share of neurons that LAPE selects")
-        ax.set_ylabel("change, peak to end")
-        ax.set_title("LAPE: change for each cut")
-        rows += [
-            ("sensitivity", "change from peak to end", *x) for x in zip(rates / 100, change, *bounds.T, strict=True)
-        ]
+        _counts(Panel(ax, definition, rows), curves)
+    if curves.sensitivity:
+        _sensitivity(Panel(places[len(definitions)], "sensitivity", rows), curves)
     for ax in places[panels:]:
         ax.set_visible(False)
-    return figure, curve_table(rows)
+    return figure, table(rows)
 
 
-def patches(findings: dict, language: str):
+def _counts(panel: Panel, curves: Curves) -> None:
+    """The neurons by the definition that the panel is named by."""
+    ax, labels, tops = panel.ax, [], []
+    step_axis(ax, curves.neurons["continual", panel.name].steps)
+    for run, colour, dash in (("control", CONTROL, "--"), ("continual", NEW, "-")):
+        if curve := curves.neurons.get((run, panel.name)):
+            panel.curve(run, curve, colour, dash)
+            labels.append((curve.mean[-1], run, colour))
+            tops.append(np.nanmax(np.fmax(curve.mean, curve.high)))
+    ax.set_ylim(0, 1.12 * max(tops) or 1)  # none at all: still an axis
+    shade(ax, curves.stages, names=False)
+    ax.set_title(DEFINITION_NAMES[panel.name])
+    ax.set_ylabel("neurons")
+    label_ends(ax, labels, gap=0.09)
+
+
+def _sensitivity(panel: Panel, curves: Curves) -> None:
+    """The change of the LAPE count from peak to end, for each share of neurons that may be selected."""
+    ax = panel.ax
+    rates = np.array([100 * cut.top_rate for cut in curves.sensitivity])
+    change = np.array([cut.value for cut in curves.sensitivity])
+    bounds = np.array([cut.ci for cut in curves.sensitivity])
+    ax.axhline(0, color=FAINT, linewidth=0.9)
+    ax.vlines(rates, *bounds.T, color=PROPOSAL, linewidth=1.4, alpha=0.6)
+    ax.plot(rates, change, "o-", color=PROPOSAL, markersize=5, linewidth=1.2, markeredgecolor="white")
+    ax.set_xscale("log")
+    ax.set_xticks(rates, [f"{rate:g} %" for rate in rates], minor=False)
+    ax.minorticks_off()
+    ax.set_xlabel("cut: share of neurons that LAPE selects")
+    ax.set_ylabel("change, peak to end")
+    ax.set_title("LAPE: change for each cut")
+    for cut in curves.sensitivity:
+        panel.record("change from peak to end", cut.top_rate, cut.value, cut.ci)
+
+
+def patches(findings: Findings, language: str):
     """Word accuracy on T\\S at the end with one part of the parameters put back to the peak."""
-    curves = findings["languages"][language]["curves"]
-    parts = {
-        "none": "nothing (the end as it is)",
-        "embeddings": "embeddings",
-        "ffn": "feed-forward layers",
-        "blocks": "all blocks",
-    }
-    points = {part: measured.last(curves["patches"].get(part)) for part in parts}
-    points = {part: point for part, point in points.items() if point is not None}
+    curves = findings.languages[language].curves
+    points = {part: curves.patches[part].last() for part in PATCHED if part in curves.patches}
     if not points:
         return None
     figure, axes = make_axes(1, 0.42 * len(points) + 1.1)
-    ax, rows = axes[0, 0], []
-    places = np.arange(len(points))[::-1]
+    ax = axes[0, 0]
+    panel, places = Panel(ax, "patches", []), np.arange(len(points))[::-1]
     for y, (part, point) in zip(places, points.items(), strict=True):
         colour = CONTROL if part == "none" else NEW
-        ax.plot(point["ci"], [y, y], color=colour, linewidth=6, alpha=0.2, solid_capstyle="butt")
-        ax.plot(
-            point["by_seed"],
-            [y] * len(point["by_seed"]),
-            "o",
-            color=colour,
-            markersize=4,
-            alpha=0.45,
-            markeredgewidth=0,
-        )
-        ax.plot(point["value"], y, "o", color=colour, markersize=8, markeredgecolor="white")
-        ax.annotate(
-            f"{100 * point['value']:.0f} %",
-            (point["value"], y),
-            xytext=(0, 8),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-            color=colour,
-        )
-        rows.append(("patches", part, np.nan, point["value"], *point["ci"]))
-    peak = measured.at(curves["word_accuracy"], curves["decline"]["peak_step"]) if curves["decline"] else None
-    if peak is not None:
-        ax.axvline(peak["value"], color=FAINT, linewidth=0.9, linestyle=(0, (2, 3)))
-        ax.annotate("at the peak", (peak["value"], 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
+        ax.plot(point.ci, [y, y], color=colour, linewidth=6, alpha=0.2, solid_capstyle="butt")
+        seeds = [y] * len(point.by_seed)
+        ax.plot(point.by_seed, seeds, "o", color=colour, markersize=4, alpha=0.45, markeredgewidth=0)
+        ax.plot(point.value, y, "o", color=colour, markersize=8, markeredgecolor="white")
+        ax.annotate(f"{100 * point.value:.0f} %", (point.value, y), xytext=(0, 8), textcoords="offset points", ha="center",
+                    fontsize=8, color=colour)  # fmt: skip
+        panel.record(part, value=point.value, ci=point.ci)
+    if peak := curves.word_accuracy and curves.word_accuracy.at(curves.peak_step):
+        reference(ax, x=peak.value)
+        ax.annotate("at the peak", (peak.value, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
                     textcoords="offset points", ha="center", fontsize=7.5, color=FAINT)  # fmt: skip
-        rows.append(("reference", "peak", np.nan, peak["value"], *peak["ci"]))
-    ax.set_yticks(places, [parts[part] for part in points])
+        panel.named("reference").record("peak", value=peak.value, ci=peak.ci)
+    dot_axes(ax, places, [PATCHED[part] for part in points])
     ax.set_ylim(-0.5, len(points) - 0.4)
-    ax.grid(True, axis="x")
-    ax.grid(False, axis="y")
     percent_axis(ax, "x", top=1.02)
     ax.set_xlabel("accuracy per T\\S word at the end, with this part put back to the peak")
-    return figure, curve_table(rows)
+    return figure, table(panel.rows)
 
 
-def losses(findings: dict, language: str):
+def losses(findings: Findings, language: str):
     """Held-out loss of both languages, in all and on knowledge-bearing tokens; bits per byte where measured."""
-    curves = findings["languages"][language]["curves"]
-    names = {
-        "loss": "Loss, all tokens",
-        "loss_knowledge": "Loss, knowledge-bearing tokens",
-        "bits_per_byte": "Bits per byte",
-    }
-    units = {"loss": "nats per token", "loss_knowledge": "nats per token", "bits_per_byte": "bits per byte"}
+    curves = findings.languages[language].curves
     present = [
-        metric for metric in names if any(key[2] == metric and is_curve(curve) for key, curve in curves["loss"].items())
+        metric for metric in LOSSES if any(key[2] == metric and is_curve(curve) for key, curve in curves.loss.items())
     ]
     if not present:
         return None
     figure, axes = make_axes(len(present), 3.1)
     rows = []
     for ax, metric in zip(axes[0], present, strict=True):
-        labels = []
-        for run, dash in (("control", "--"), ("continual", "-")):
-            for language, colour in ((curves["primary"], PRIMARY), (curves["new"], NEW)):
-                curve = curves["loss"].get((run, language, metric))
-                if curve is None:
-                    continue
-                if not rows or not ax.lines:
-                    step_axis(ax, curve["steps"])
-                shown = colour if run == "continual" else CONTROL
-                name = language_name(language) if run == "continual" else f"control, {language_name(language)}"
-                draw_curve(ax, rows, metric, name, curve, shown, dash, linewidth=1.8 if run == "continual" else 1.2)
-                labels.append((curve["mean"][-1], name, shown))
-        ax.set_ylim(0, None)
-        shade(ax, curves["stages"], names=False)
-        ax.set_title(names[metric])
-        ax.set_ylabel(units[metric])
-        label_ends(ax, labels, gap=0.075)
-    return figure, curve_table(rows)
+        _losses(Panel(ax, metric, rows), curves)
+    return figure, table(rows)
 
 
-def stages(findings: dict, language: str):
+def _losses(panel: Panel, curves: Curves) -> None:
+    """The curves of the metric that the panel is named by."""
+    ax, labels = panel.ax, []
+    for run in ("control", "continual"):
+        for language, colour in ((curves.primary, PRIMARY), (curves.new, NEW)):
+            curve, name = curves.loss.get((run, language, panel.name)), language_name(language)
+            if curve is None:
+                continue
+            if not labels:
+                step_axis(ax, curve.steps)
+            if run == "continual":
+                panel.curve(name, curve, colour, width=1.8)
+            else:
+                name, colour = f"control, {name}", CONTROL
+                panel.curve(name, curve, colour, "--", width=1.2)
+            labels.append((curve.mean[-1], name, colour))
+    ax.set_ylim(0, None)
+    shade(ax, curves.stages, names=False)
+    title, unit = LOSSES[panel.name]
+    ax.set_title(title)
+    ax.set_ylabel(unit)
+    label_ends(ax, labels, gap=0.075)
+
+
+def stages(findings: Findings, language: str):
     """The smoothed accuracy with its interval, the end level, and where the peak may be."""
-    found = findings["languages"][language]["stages"]
-    if found is None or len(found["curve"]["mean_C"]) < 2:
+    found = findings.languages[language].stages
+    if found is None or len(found.curve.mean_C) < 2:
         return None
     figure, axes = make_axes(1, 3.9, rows=2, height_ratios=[3, 1], sharex=True)
-    rows, (top, below) = [], axes[:, 0]
-    raw = findings["languages"][language]["curves"]["accuracy"]["continual", language, "all"]
-    steps = raw["steps"][~np.isnan(raw["value_SxC"]).any(0)]  # those that every seed has
-    curve, peak = found["curve"], found["peak"]
-    step_axis(top, steps)
-    shade(top, found["stages"])
-    smoothed = {"steps": steps, "mean": curve["mean_C"], "low": curve["low_C"], "high": curve["high_C"]}
-    draw_curve(top, rows, "smoothed accuracy", language_name(language), smoothed, NEW, linewidth=2.4)
-    top.plot(raw["steps"], raw["mean"], "o", color=NEW, markersize=3.5, alpha=0.45, markeredgewidth=0)
-    rows += [
-        ("accuracy", language_name(language), x, y, np.nan, np.nan)
-        for x, y in zip(raw["steps"], raw["mean"], strict=True)
-    ]
-    plateau = found["plateau"]
-    start = steps[-max(1, -(-len(steps) // 4))]
-    top.fill_between([start, steps[-1]], *plateau["ci"], color=PROPOSAL, alpha=0.15, linewidth=0)
-    top.plot([start, steps[-1]], [plateau["value"]] * 2, color=PROPOSAL, linewidth=1.6)
-    top.plot(peak["step_ci"], [peak["value"]] * 2, color=INK, linewidth=1.4)
-    top.plot([peak["step"]] * 2, peak["ci"], color=INK, linewidth=1.4)
-    top.plot(peak["step"], peak["value"], "o", color=INK, markersize=6, markeredgecolor="white")
-    rows.append(("peak", "accuracy", peak["step"], peak["value"], *peak["ci"]))
-    rows.append(("peak", "step", np.nan, peak["step"], *peak["step_ci"]))
-    rows.append(("end level", "accuracy", np.nan, plateau["value"], *plateau["ci"]))
-    percent_axis(top, top=1.03)
-    top.set_xlabel("")
-    top.tick_params(labelbottom=False)
-    label_ends(top, [(plateau["value"], "end level", PROPOSAL)])
-    probability = np.asarray(peak["step_probability"], float)
-    below.vlines(steps, 0, probability, color=INK, linewidth=3)
-    rows += [("best checkpoint", "probability", x, p, np.nan, np.nan) for x, p in zip(steps, probability, strict=True)]
+    rows, below = [], axes[1, 0]
+    raw = findings.languages[language].curves.accuracy["continual", language, "all"]
+    _smoothed(Panel(axes[0, 0], "accuracy", rows), found, raw, language_name(language))
+    probability = Panel(below, "best checkpoint", rows)
+    steps = raw.steps[~np.isnan(raw.value_SxC).any(0)]
+    below.vlines(steps, 0, found.peak.step_probability, color=INK, linewidth=3)
+    for step, value in zip(steps, found.peak.step_probability, strict=True):
+        probability.record("probability", step, value)
     below.set_xlabel("optimiser steps")
     below.set_title("How often each checkpoint is the best one, in replicates")
     percent_axis(below, top=1.03)
     below.set_yticks([0, 0.5, 1])
-    return figure, curve_table(rows)
+    return figure, table(rows)
 
 
-def languages(findings: dict, language: None = None):
+def _smoothed(accuracy: Panel, found: Stages, raw: Curve, name: str) -> None:
+    """The curve that the peak is read off, with its points as they were measured, the end level, and the peak."""
+    ax, peak, plateau = accuracy.ax, found.peak, found.plateau
+    steps = raw.steps[~np.isnan(raw.value_SxC).any(0)]  # those that every seed has
+    step_axis(ax, steps)
+    shade(ax, found.stages)
+    smoothed = Line(steps, found.curve.mean_C, found.curve.low_C, found.curve.high_C)
+    accuracy.named("smoothed accuracy").curve(name, smoothed, NEW, width=2.4)
+    ax.plot(raw.steps, raw.mean, "o", color=NEW, markersize=3.5, alpha=0.45, markeredgewidth=0)
+    for step, value in zip(raw.steps, raw.mean, strict=True):
+        accuracy.record(name, step, value)
+    end = [steps[-max(1, -(-len(steps) // 4))], steps[-1]]
+    ax.fill_between(end, *plateau.ci, color=PROPOSAL, alpha=0.15, linewidth=0)
+    ax.plot(end, [plateau.value] * 2, color=PROPOSAL, linewidth=1.6)
+    ax.plot(peak.step_ci, [peak.value] * 2, color=INK, linewidth=1.4)
+    ax.plot([peak.step] * 2, peak.ci, color=INK, linewidth=1.4)
+    ax.plot(peak.step, peak.value, "o", color=INK, markersize=6, markeredgecolor="white")
+    accuracy.named("peak").record("accuracy", peak.step, peak.value, peak.ci)
+    accuracy.named("peak").record("step", value=peak.step, ci=peak.step_ci)
+    accuracy.named("end level").record("accuracy", value=plateau.value, ci=plateau.ci)
+    percent_axis(ax, top=1.03)
+    ax.set_xlabel("")
+    ax.tick_params(labelbottom=False)
+    label_ends(ax, [(plateau.value, "end level", PROPOSAL)])
+
+
+def languages(findings: Findings):
     """Does a language that needs less of the primary decline less? One row a language."""
-    found = findings["languages"]
+    found = findings.languages
     if len(found) < 2:
         return None
-    shares = {name: here["curves"]["knowledge"].get("continual") for name, here in found.items()}
-    order = sorted(found, key=lambda name: -shares[name]["ceiling"] if shares[name] else 1)
+    shares = {name: here.curves.knowledge.get("continual") for name, here in found.items()}
+    order = sorted(found, key=lambda name: -shares[name].ceiling if shares[name] else 1)
     figure, axes = make_axes(3, 0.5 * len(order) + 1.0, sharey=True)
     rows, places = [], np.arange(len(order))[::-1]
+    needs, at_peak, decline = (
+        Panel(ax, name, rows)
+        for ax, name in zip(axes[0], ("needs the primary", "knowledge share at the peak", "decline"), strict=True)
+    )
     for y, name in zip(places, order, strict=True):
         here, share, colour = found[name], shares[name], language_colour(name)
         if share:
-            ceilings = share["ceiling_by_seed"]
-            mean, low, high = (float(x) for x in statistics.student(ceilings))
-            draw_point(axes[0, 0], rows, "needs the primary", name, y, {"value": mean, "ci": [low, high]}, colour)
-            if here["curves"]["decline"]:
-                at_peak = measured.at(share, here["curves"]["decline"]["peak_step"])
-                draw_point(axes[0, 1], rows, "knowledge share at the peak", name, y, at_peak, colour)
-        if here["stages"]:
-            draw_point(axes[0, 2], rows, "decline", name, y, here["stages"]["decline"], colour)
+            needs.point(name, y, share.ceiling_estimate, colour)
+            if here.curves.peak_step is not None:
+                at_peak.point(name, y, share.at(here.curves.peak_step), colour)
+        if here.stages:
+            decline.point(name, y, here.stages.decline, colour)
     answers = {"yes": "depends", "no": "does not depend", "": "not tested"}
-    tests = {name: depends(found[name]["dependence"]) for name in order}
+    tests = {name: depends(found[name].dependence) for name in order}
     labels = [f"{language_name(name)}\n{answers.get(tests[name], tests[name])}" for name in order]
-    dot_axes(axes[0, 0], places, labels)
-    for ax, title in zip(
-        axes[0], ("Problems that need the primary", "Knowledge share at the peak", "Decline, in points"), strict=True
-    ):
+    titles = ("Problems that need the primary", "Knowledge share at the peak", "Decline, in points")
+    for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title)
         dot_axes(ax, places, labels)
     for ax in axes[0, :2]:
         percent_axis(ax, "x", top=1.02)
     points_axis(axes[0, 2])
-    return figure, curve_table(rows)
+    return figure, table(rows)
 
 
-def calibration(findings: dict, language: str):
+def calibration(findings: Findings, language: str):
     """P(l) against what was measured at the same checkpoints, and the link chosen for it."""
-    here = findings["languages"][language]
-    sources = {
-        source: curve
-        for source, curve in here["shares"].items()
-        if curve["own_loss"] is not None and source in here["calibration"]
-    }
-    names = [name for name in here["measured"] if any(name in here["calibration"][source] for source in sources)][:3]
+    here = findings.languages[language]
+    fitted = {name for source in here.calibration for name in here.calibration[source]}
+    names = [name for name in here.measured if name in fitted][:3]
     if not names:
         return None
     figure, axes = make_axes(3, 3.7, sharey=True)
-    rows, grid = [], np.linspace(0, 1, 101)
+    rows = []
     for ax in axes[0, len(names) :]:
         ax.set_visible(False)
+    axes[0, 0].text(0.97, 0.93, "if Eq. 1 held", rotation=42, ha="right", va="center", fontsize=7.5, color=FAINT)
     for ax, name in zip(axes[0], names, strict=False):
-        curve = here["measured"][name]
-        ax.plot([0, 1], [0, 1], color=FAINT, linewidth=0.9, linestyle=(0, (2, 3)))
-        if ax is axes[0, 0]:
-            ax.text(0.97, 0.93, "if Eq. 1 held", rotation=42, ha="right", va="center", fontsize=7.5, color=FAINT)
+        reference(ax)
         for source, colour, marker in (("loss", NEW, "o"), ("loss_knowledge", KNOWLEDGE, "D")):
-            if source not in sources or name not in here["calibration"][source]:
-                continue
-            fit = here["calibration"][source][name]
-            common, left, right = np.intersect1d(sources[source]["steps"], curve["steps"], return_indices=True)
-            x, y = np.asarray(sources[source]["pooled"])[left], curve["mean"][right]
-            ax.plot(x, y, marker, color=colour, markersize=4.5, markeredgecolor="white", markeredgewidth=0.6, clip_on=False,
-                    label=f"P(l) from {SOURCE_NAMES[source]}")  # fmt: skip
-            ax.text(0.97, 0.04 + 0.065 * (source == "loss"), f"best link: {fit['best']}", transform=ax.transAxes,
-                    ha="right", fontsize=7.5, color=colour)  # fmt: skip
-            if fit["best"] != "identity":
-                linked = fit.link.apply(grid)
-                ax.plot(grid, linked, "-", color=colour, linewidth=1.3, alpha=0.8)
-                rows += [
-                    (name, f"{source}, {fit['best']} link", u, v, np.nan, np.nan)
-                    for u, v in zip(grid, linked, strict=True)
-                ]
-            at_peak = common == (here["curves"]["decline"] or {}).get("peak_step")
-            ax.plot(x[at_peak], y[at_peak], marker, markersize=9, markerfacecolor="none", markeredgecolor=colour,
-                    markeredgewidth=1.4, clip_on=False)  # fmt: skip
-            rows += [
-                (name, source, *point) for point in zip(x, y, curve["low"][right], curve["high"][right], strict=True)
-            ]
+            if name in here.calibration.get(source, {}):
+                _calibrated(Panel(ax, name, rows), here, source, colour, marker)
         ax.set_title(SOURCE_NAMES[name].capitalize())
         ax.set_xlabel("P(l), Eq. 1")
         ax.grid(True, axis="both")
         percent_axis(ax, top=1.03)
         percent_axis(ax, "x", top=1.03)
     axes[0, 0].set_ylabel("measured share")
-    figure.legend(
-        *axes[0, 0].get_legend_handles_labels(),
-        loc="outside upper left",
-        ncols=3,
-        frameon=False,
-        fontsize=8,
-        handlelength=1,
-    )
-    return figure, curve_table(rows)
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8, handlelength=1)
+    return figure, table(rows)
 
 
-def causes(findings: dict, language: str):
+def _calibrated(panel: Panel, here: LanguageFindings, source: str, colour: str, marker: str) -> None:
+    """P(l) from one loss against the measured share that the panel is named by, and its best link."""
+    ax, share, curve = panel.ax, here.shares[source], here.measured[panel.name]
+    fit = here.calibration[source][panel.name]
+    common, left, right = np.intersect1d(share.steps, curve.steps, return_indices=True)
+    x, y = share.pooled[left], curve.mean[right]
+    ax.plot(x, y, marker, color=colour, markersize=4.5, markeredgecolor="white", markeredgewidth=0.6, clip_on=False,
+            label=f"P(l) from {SOURCE_NAMES[source]}")  # fmt: skip
+    ax.text(0.97, 0.04 + 0.065 * (source == "loss"), f"best link: {fit.best}", transform=ax.transAxes, ha="right",
+            fontsize=7.5, color=colour)  # fmt: skip
+    if fit.best != "identity":
+        grid = np.linspace(0, 1, 101)
+        linked = fit.link.apply(grid)
+        ax.plot(grid, linked, "-", color=colour, linewidth=1.3, alpha=0.8)
+        for place, value in zip(grid, linked, strict=True):
+            panel.record(f"{source}, {fit.best} link", place, value)
+    at_peak = common == here.curves.peak_step
+    ax.plot(x[at_peak], y[at_peak], marker, markersize=9, markerfacecolor="none", markeredgecolor=colour,
+            markeredgewidth=1.4, clip_on=False)  # fmt: skip
+    for place, value, *ci in zip(x, y, curve.low[right], curve.high[right], strict=True):
+        panel.record(source, place, value, ci)
+
+
+def causes(findings: Findings, language: str):
     """What ablating neurons at the peak changes, beside random sets of as many in the same layers."""
-    found = findings["languages"][language]["causes"]
-    shown = [
-        each for each in (found or {"sets": []})["sets"] if (each["metric"], each["checkpoint"]) == ("pass", "peak")
-    ]
-    subsets = {
-        subset: title
-        for subset, title in ABLATED_ON.items()
-        if any(each["subset"] == subset and np.isfinite(each["value"]) for each in shown)
-    }
+    found = findings.languages[language].causes
+    shown = [each for each in found.sets if (each.metric, each.checkpoint) == ("pass", "peak")] if found else []
+    measured_on = {each.subset for each in shown if np.isfinite(each.value)}
+    subsets = {subset: title for subset, title in ABLATED_ON.items() if subset in measured_on}
     if not subsets:
         return None
-    kinds = list(dict.fromkeys((each["neurons"], each["kind"]) for each in shown))
+    kinds = list(dict.fromkeys((each.neurons, each.kind) for each in shown))
+    labels = [f"{SETS.get(neurons, neurons)},\n{kind}-ablated" for neurons, kind in kinds]
     figure, axes = make_axes(len(subsets), 0.46 * len(kinds) + 1.5, sharey=True)
     rows, places = [], np.arange(len(kinds))[::-1]
     for ax, (subset, title) in zip(axes[0], subsets.items(), strict=True):
-        for each in (each for each in shown if each["subset"] == subset):
-            neurons, kind = each["neurons"], each["kind"]
-            y = places[kinds.index((neurons, kind))]
-            beside = {"value": each["random_mean"], "ci": each["random_ci"]}
-            draw_point(ax, rows, subset, f"{neurons}, {kind}, random sets", y - 0.16, beside, CONTROL, markersize=5)
-            draw_point(ax, rows, subset, f"{neurons}, {kind}", y + 0.12, each, NEW)
-        dot_axes(ax, places, [f"{SETS.get(neurons, neurons)},\n{kind}-ablated" for neurons, kind in kinds])
+        panel = Panel(ax, subset, rows)
+        for each in (each for each in shown if each.subset == subset):
+            y, name = places[kinds.index((each.neurons, each.kind))], f"{each.neurons}, {each.kind}"
+            panel.point(f"{name}, random sets", y - 0.16, Estimate(each.random_mean, each.random_ci), CONTROL, size=5)
+            panel.point(name, y + 0.12, each, NEW)
+        dot_axes(ax, places, labels)
         points_axis(ax)
         ax.set_title(title)
         ax.set_xlabel("change of problems solved, in points")
@@ -490,113 +460,123 @@ def causes(findings: dict, language: str):
         for colour, label in ((NEW, "these neurons"), (CONTROL, "random sets of as many"))
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8, handlelength=1)
-    return figure, curve_table(rows)
+    return figure, table(rows)
 
 
-def drift(findings: dict, language: str):
+def drift(findings: Findings, language: str):
     """Neurons that enter and leave the transferring ones between checkpoints, and how many there are by layer."""
-    found = findings["languages"][language]["drift"]
+    found = findings.languages[language].drift
     if not is_curve(found):
         return None
-    shown = [found, *(other for other in found["others"] if other["run"] == found["run"])]
+    shown = [found, *(other for other in found.others if other.run == found.run)]
     figure, axes = make_axes(2, 2.9 * len(shown), rows=len(shown))
     rows = []
     for (flow, sizes), here in zip(axes, shown, strict=True):
-        name, steps, layers = SETS.get(here["definition"], here["definition"]), here["steps"], here["layers"]
-        places, labels = np.arange(len(steps)), []
-        up, down = np.zeros(len(steps)), np.zeros(len(steps))
-        step_axis(sizes, steps)
-        for index, layer in enumerate(layers):
-            colour = depth_colour(index, len(layers))
-            births, deaths, size = (here[f"{kind}_CxL"][:, index] for kind in ("births", "deaths", "size"))
-            flow.bar(places, births, bottom=up, color=colour, width=0.75)
-            flow.bar(places, -deaths, bottom=-down, color=colour, width=0.75, alpha=0.55)
-            up, down = up + np.nan_to_num(births), down + np.nan_to_num(deaths)
-            sizes.plot(steps, size, color=colour, linewidth=1.6)
-            labels.append((size[-1], f"layer {layer}", colour))
-            for series, values in (("births", births), ("deaths", deaths), ("size", size)):
-                rows += [
-                    (f"{here['definition']}, layer {layer}", series, x, y, np.nan, np.nan)
-                    for x, y in zip(steps, values, strict=True)
-                ]
-        flow.axhline(0, color=FAINT, linewidth=0.9)
-        every = max(1, len(steps) // 8)
-        flow.set_xticks(places[::every], [f"{step:,}" for step in steps[::every]])
-        flow.set_xlabel("optimiser steps")
-        flow.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
-        for ax in (flow, sizes):
-            ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-        flow.set_title(f"{name[0].upper()}{name[1:]}: births (up) and deaths (down)")
-        sizes.set_ylim(0, None)
-        sizes.set_title(f"{name[0].upper()}{name[1:]}: neurons of a layer")
-        label_ends(sizes, labels, gap=0.085)
-    return figure, curve_table(rows)
+        _come_and_go(flow, sizes, rows, here)
+    return figure, table(rows)
 
 
-def story(findings: dict, language: str | None = None):
-    """The README's picture. One new language: its accuracy, the control and the knowledge share. Several: all of them."""
+def _come_and_go(flow, sizes, rows: list, here: Drift) -> None:
+    """Births and deaths of one set of neurons as bars on `flow`, its size as lines on `sizes`; one shade a layer."""
+    steps, layers, labels = here.steps, here.layers, []
+    places, up, down = np.arange(len(steps)), np.zeros(len(steps)), np.zeros(len(steps))
+    step_axis(sizes, steps)
+    for index, layer in enumerate(layers):
+        colour, panel = depth_colour(index, len(layers)), Panel(sizes, f"{here.definition}, layer {layer}", rows)
+        births, deaths, size = (
+            values_CxL[:, index] for values_CxL in (here.births_CxL, here.deaths_CxL, here.size_CxL)
+        )
+        flow.bar(places, births, bottom=up, color=colour, width=0.75)
+        flow.bar(places, -deaths, bottom=-down, color=colour, width=0.75, alpha=0.55)
+        up, down = up + np.nan_to_num(births), down + np.nan_to_num(deaths)
+        sizes.plot(steps, size, color=colour, linewidth=1.6)
+        labels.append((size[-1], f"layer {layer}", colour))
+        for series, values in (("births", births), ("deaths", deaths), ("size", size)):
+            for step, value in zip(steps, values, strict=True):
+                panel.record(series, step, value)
+    flow.axhline(0, color=FAINT, linewidth=0.9)
+    every = max(1, len(steps) // 8)
+    flow.set_xticks(places[::every], [f"{step:,}" for step in steps[::every]])
+    flow.set_xlabel("optimiser steps")
+    flow.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
+    for ax in (flow, sizes):
+        ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    name = SETS.get(here.definition, here.definition)
+    flow.set_title(f"{name[0].upper()}{name[1:]}: births (up) and deaths (down)")
+    sizes.set_ylim(0, None)
+    sizes.set_title(f"{name[0].upper()}{name[1:]}: neurons of a layer")
+    label_ends(sizes, labels, gap=0.085)
+
+
+def story(findings: Findings, language: str | None = None):
+    """The README's picture, of one new language or of all. One: its accuracy, the control and the knowledge share."""
     found = {
-        name: here["curves"]
-        for name, here in findings["languages"].items()
-        if language in (None, name) and is_curve(here["curves"]["accuracy"].get(("continual", name, "all")))
+        name: here.curves
+        for name, here in findings.languages.items()
+        if language in (None, name) and is_curve(here.curves.accuracy.get(("continual", name, "all")))
     }
     if not found:
         return None
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)
-    ax, rows, labels = figure.subplots(), [], []
-    lines = _story_of_one(*found.items()) if len(found) == 1 else _story_of_several(found)
-    step_axis(ax, lines[-1][0]["steps"])
+    panel, labels = Panel(figure.subplots(), "story", []), []
+    ax, alone = panel.ax, len(found) == 1
+    lines = _story_of_one(*found.values()) if alone else _story_of_several(found)
+    step_axis(ax, lines[-1][0].steps)
     percent_axis(ax, top=1.03)
-    ax.set_ylabel("accuracy" if len(found) > 1 else "accuracy, share")
-    if len(found) == 1:
-        shade(ax, next(iter(found.values()))["stages"])
+    ax.set_ylabel("accuracy, share" if alone else "accuracy")
+    if alone:
+        shade(ax, next(iter(found.values())).stages)
     for curve, name, colour, dash, width in lines:
-        draw_curve(ax, rows, "story", name, curve, colour, dash, band=dash == "-" or len(found) == 1, linewidth=width)
-        labels.append((curve["mean"][-1], name, colour))
-    if len(found) > 1:  # the controls lie on each other
+        panel.curve(name, curve, colour, dash, band=dash == "-" or alone, width=width)
+        labels.append((curve.mean[-1], name, colour))
+    if not alone:  # the controls lie on each other
         labels = [label for label in labels if not label[1].endswith("control")]
         ax.plot([], [], "--", color=FAINT, linewidth=1.2, label="controls")
         ax.legend(loc="lower right", frameon=False, fontsize=8)
     label_ends(ax, labels, gap=0.06)
-    return figure, curve_table(rows)
+    return figure, table(panel.rows)
 
 
-def _story_of_one(item) -> list:
-    new, curves = item
+def _story_of_one(curves: Curves) -> list[tuple]:
+    """(curve, name, colour, dash, width) of each line."""
+    new = curves.new
     lines = [
-        (
-            curves["accuracy"].get(("control", new, "all")),
-            f"{language_name(new)} accuracy, control",
-            CONTROL,
-            "--",
-            1.8,
-        ),
-        (curves["knowledge"].get("continual"), "knowledge share", KNOWLEDGE, "-", 1.8),
-        (curves["accuracy"]["continual", new, "all"], f"{language_name(new)} accuracy", NEW, "-", 3.0),
+        (curves.accuracy.get(("control", new, "all")), f"{language_name(new)} accuracy, control", CONTROL, "--", 1.8),
+        (curves.knowledge.get("continual"), "knowledge share", KNOWLEDGE, "-", 1.8),
+        (curves.accuracy["continual", new, "all"], f"{language_name(new)} accuracy", NEW, "-", 3.0),
     ]
     return [line for line in lines if line[0] is not None]
 
 
-def _story_of_several(found: dict) -> list:
+def _story_of_several(found: dict[str, Curves]) -> list[tuple]:
+    """As `_story_of_one`."""
     lines = [
-        (curves["accuracy"].get((run, new, "all")), language_name(new) + note, language_colour(new), dash, width)
+        (curves.accuracy.get((run, new, "all")), language_name(new) + note, language_colour(new), dash, width)
         for run, note, dash, width in (("control", ", control", "--", 1.2), ("continual", "", "-", 2.6))
         for new, curves in found.items()
     ]
     return [line for line in lines if line[0] is not None]
 
 
-def svg(figure: Figure, name: str) -> str:
-    """The figure as SVG text, the same bytes every time; `name` keeps the ids of several figures on one page apart."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name, "svg.id": f"figure-{name}"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
-
-
-def png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(buffer, format="png", dpi=160, facecolor="white", metadata={"Software": None})
-    return buffer.getvalue()
+OF_A_LANGUAGE = {
+    "performance": performance,
+    "stages": stages,
+    "patches": patches,
+    "working_language": working_language,
+    "neurons": neurons,
+    "drift": drift,
+    "causes": causes,
+    "losses": losses,
+    "calibration": calibration,
+}
+OF_THE_STUDY = {
+    "story": story,
+    "languages": languages,
+    "tokens": corpus_figures.tokens,
+    "optimum": corpus_figures.optimum,
+    "original_optimised": corpus_figures.original_optimised,
+    "rivals": corpus_figures.rivals,
+    "predicted": corpus_figures.predicted,
+    "schedule": corpus_figures.schedule,
+}

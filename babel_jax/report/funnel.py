@@ -7,9 +7,8 @@ import pandas as pd
 
 from babel_jax import files
 from babel_jax.errors import UserError, one_line
-from babel_jax.report.drawing import FAINT, INK, NEW, NEW_LIGHT, STYLE, make_axes
-from babel_jax.report.figures import png, svg
-from babel_jax.report.words import language_name
+from babel_jax.report.drawing import FAINT, INK, NEW, NEW_LIGHT, STYLE, make_axes, png, svg
+from babel_jax.words import language_name
 
 COLUMNS = 3  # languages beside each other
 

@@ -1,6 +1,6 @@
 """`index.html`: one self-contained page whose sentences are chosen by the data, not by the hypothesis.
 
-It draws what `findings.of_study` found and computes nothing. The story comes first, then every claim with its verdict,
+It shows the findings and verdicts of a study, and computes nothing. The story comes first, then every claim with its verdict,
 then an explorer, then each figure with what the paper shows in its place.
 """
 
@@ -10,14 +10,12 @@ import html
 import json
 from pathlib import Path
 
-import matplotlib
-
-from babel_jax import files
-from babel_jax import findings as found_in
-from babel_jax.evolution import measured
-from babel_jax.report import definitions, drawing, explorer, figures, sections, tables, theme, words
-from babel_jax.report import verdicts as judged
-from babel_jax.report.summary import summary
+from babel_jax import words
+from babel_jax.findings import Findings
+from babel_jax.report import definitions, drawing, explorer, figures, sections, theme
+from babel_jax.report.drawing import Drawn
+from babel_jax.report.sections import Section
+from babel_jax.verdicts import MISSING, Verdict
 
 HERE = Path(__file__).parent
 OTHER_CURVES = {  # verdict on the stages, where it is no transition: (heading, what is seen)
@@ -27,69 +25,14 @@ OTHER_CURVES = {  # verdict on the stages, where it is no transition: (heading, 
 }
 
 
-def build(study_dir) -> Path:
-    """Writes report/ of a study from its rows; returns the path of its index.html.
-
-    report/: index.html; summary.json; results.md and results.tex; story.png; figures/ with an SVG, a PNG and a CSV of every
-    figure (`<name>` or, one for each of several new languages, `<name>_<language>`). The same rows give the same bytes,
-    apart from the study's own times.
-
-    Raises:
-      UserError: no study there, no measurements, or the continual run was not evaluated.
-    """
-    study_dir = files.path(study_dir)
-    findings = found_in.of_study(study_dir)
-    report = study_dir / "report"
-    verdicts = judged.verdicts(findings)
-    drawn = draw(findings)
-    for stem, (_, svg, png, csv) in drawn.items():
-        for suffix, content in (("svg", svg), ("png", png), ("csv", csv)):
-            files.write_atomic(report / "figures" / f"{stem}.{suffix}", content)
-    if "story" in drawn:
-        files.write_atomic(report / "story.png", drawn["story"][2])
-    files.write_json(report / "summary.json", summary(findings, verdicts))
-    for name, content in tables.results(findings).items():
-        files.write_atomic(report / name, content)
-    index = report / "index.html"
-    files.write_atomic(index, page(findings, verdicts, drawn))
-    return index
-
-
-def draw(findings: dict) -> dict[str, tuple]:
-    """Every figure that this study's measurements allow: {stem: ((name, language), svg, png, csv)}."""
-    drawn = {}
-    languages = findings["languages"]
-    several = len(languages) > 1
-    wanted = [
-        (name, language, findings) for name, each in figures.FIGURES for language in (languages if each else (None,))
-    ]
-    if several:  # beside the story of all, that of each
-        alone = {language: findings | {"languages": {language: here}} for language, here in languages.items()}
-        wanted += [("story", language, part) for language, part in alone.items()]
-    with matplotlib.rc_context(drawing.STYLE):
-        for name, language, part in wanted:
-            made = getattr(figures, name)(part, None if name == "story" else language)
-            if made is None:
-                continue
-            figure, table = made
-            stem = f"{name}_{language}" if language and several else name
-            csv = table.to_csv(index=False, float_format="%.6g")
-            drawn[stem] = (name, language), figures.svg(figure, stem), figures.png(figure), csv
-    return drawn
-
-
-def _by_name(drawn: dict) -> dict[tuple, tuple]:
-    return {entry[0]: (stem, *entry[1:]) for stem, entry in drawn.items()}
-
-
 # --- the page -------------------------------------------------------------------------------------------------------
 
 
-def page(findings: dict, verdicts: list[dict], drawn: dict) -> str:
-    """The whole page as HTML. Args: as `findings.of_study`, `verdicts.verdicts` and `draw` return them."""
-    title = f"{_primary(findings)} to {words.names(findings['languages'])}: the tower, measured"
+def page(findings: Findings, verdicts: list[Verdict], drawn: list[Drawn]) -> str:
+    """The whole page as HTML."""
+    title = f"{_primary(findings)} to {words.names(findings.languages)}: the tower, measured"
     colours: set[str] = set()
-    pictures = {key: _picture(picture, key, findings, verdicts, colours) for key, picture in _by_name(drawn).items()}
+    pictures = {(each.name, each.language): _picture(each, findings, verdicts, colours) for each in drawn}
     chapters = [
         f'<header><h1>{_text(title)}</h1><p class="lead">{_text(_lead(findings))}</p></header>',
         _missing(findings),
@@ -137,7 +80,7 @@ def _chapter(name: str, heading: str, body: str, more: str = "") -> str:
     )
 
 
-def _bar(findings: dict) -> str:
+def _bar(findings: Findings) -> str:
     links = [("story", "Story"), ("claims", "Claims"), ("explorer", "Explore")]
     links += [(name, heading) for name, heading, _ in sections.CHAPTERS]
     links += [("glossary", "Terms"), ("method", "Method")]
@@ -148,83 +91,79 @@ def _bar(findings: dict) -> str:
     )
 
 
-def _language_buttons(findings: dict) -> str:
-    if len(findings["languages"]) < 2:
+def _language_buttons(findings: Findings) -> str:
+    if len(findings.languages) < 2:
         return ""
     buttons = "".join(
         f'<button type="button" data-show="{language}" aria-pressed="{str(i == 0).lower()}">'
         f"{_text(words.language_name(language))}</button>"
-        for i, language in enumerate(findings["languages"])
+        for i, language in enumerate(findings.languages)
     )
     return f'<div class="languages" role="group" aria-label="New language shown">{buttons}</div>'
 
 
-def _panels(findings: dict, body) -> str:
+def _panels(findings: Findings, body) -> str:
     """body(language) for every new language; of several the page shows the one that is chosen."""
-    several = len(findings["languages"]) > 1
+    several = len(findings.languages) > 1
     return "".join(
         f'<div class="panel" data-language="{language}">'
         + (f'<p class="which"><b>{_text(words.language_name(language))}</b></p>' if several else "")
         + f"{body(language)}</div>"
-        for language in findings["languages"]
+        for language in findings.languages
     )
 
 
-def _picture(picture: tuple, key: tuple, findings: dict, verdicts: list[dict], colours: set[str]) -> str:
+def _picture(drawn: Drawn, findings: Findings, verdicts: list[Verdict], colours: set[str]) -> str:
     """One figure: the drawing, its caption, and its data a click away."""
-    name, language = key
-    stem, svg, _, csv = picture
-    section = sections.BY_NAME[name]
-    said = [entry["sentence"] for entry in _under(section, verdicts, language)]
-    of = f" of {words.language_name(language)}" if language else ""
-    label = f"{section.title}{of}. {' '.join(said) or section.caption(findings, language)}"
-    data = base64.b64encode(csv.encode()).decode()
+    section, language = sections.BY_NAME[drawn.name], drawn.language
+    caption, said = section.caption(findings, language), [one.sentence for one in _under(section, verdicts, language)]
+    title = section.title + (f" of {words.language_name(language)}" if language else "")
+    label = f"{title}. {' '.join(said) or caption}"
+    data = base64.b64encode(drawn.csv.encode()).decode()
     return (
-        f'<figure><div class="plot" role="group" tabindex="0" aria-label="{html.escape(section.title + of)}">'
-        f"{theme.inline(svg, label, colours)}</div><figcaption>{_text(section.caption(findings, language))} "
-        f'<a class="data" download="{stem}.csv" href="data:text/csv;base64,{data}">Data (CSV)</a></figcaption></figure>'
+        f'<figure><div class="plot" role="group" tabindex="0" aria-label="{html.escape(title)}">'
+        f"{theme.inline(drawn.svg, label, colours)}</div><figcaption>{_text(caption)} "
+        f'<a class="data" download="{drawn.stem}.csv" href="data:text/csv;base64,{data}">Data (CSV)</a></figcaption></figure>'
     )
 
 
-def _under(section, verdicts: list[dict], language: str | None) -> list[dict]:
-    return [entry for entry in verdicts if entry["name"] in section.verdicts and entry["language"] == language]
+def _under(section: Section, verdicts: list[Verdict], language: str | None) -> list[Verdict]:
+    return [entry for entry in verdicts if entry.name in section.verdicts and entry.language == language]
 
 
 # --- the story ------------------------------------------------------------------------------------------------------
 
 
-def _lead(findings: dict) -> str:
-    study, languages = findings["study"], findings["languages"]
-    where = "in the embedded world" if study["kind"] == "organism" else "on real source code"
+def _lead(findings: Findings) -> str:
+    study, languages = findings.study, findings.languages
+    where = "in the embedded world" if study.kind == "organism" else "on real source code"
     text = (
         f"A model that knows {_primary(findings)} goes on with {words.names(languages)} alone"
-        f"{', one at a time' if len(languages) > 1 else ''}, {where}, {words.seeds(len(study['seeds']))}. "
+        f"{', one at a time' if len(languages) > 1 else ''}, {where}, {words.seeds(len(study.seeds))}. "
     )
-    falling = [name for name, here in languages.items() if here["stages"] and here["stages"]["verdict"] == "transition"]
+    falling = [name for name, here in languages.items() if here.stages and here.stages.verdict == "transition"]
     if len(languages) > 1:
         text += f"A transition is seen in {words.names(falling)}." if falling else "No transition is seen."
-        open_ = [
-            name for name, here in languages.items() if here["stages"] and here["stages"]["verdict"] == "undecided"
-        ]
+        open_ = [name for name, here in languages.items() if here.stages and here.stages.verdict == "undecided"]
         return text + (f" In {words.names(open_)} the data cannot tell." if open_ else "")
     ((language, here),) = languages.items()
-    accuracy, stages = here["curves"]["accuracy"].get(("continual", language, "all")), here["stages"]
+    accuracy, stages = here.curves.accuracy.get(("continual", language, "all")), here.stages
     if accuracy is None or stages is None:
         return text + "Its accuracy was not measured."
-    first, end = words.percent(accuracy["mean"][0]), words.percent(stages["plateau"]["value"])
+    first, end = words.percent(accuracy.mean[0]), words.percent(stages.plateau.value)
     if not falling:
-        return text + f"Its accuracy goes from {first} to {end}; {OTHER_CURVES[stages['verdict']][1]}."
-    return text + f"Its accuracy rises from {first} to {words.percent(stages['peak']['value'])} and falls to {end}."
+        return text + f"Its accuracy goes from {first} to {end}; {OTHER_CURVES[stages.verdict][1]}."
+    return text + f"Its accuracy rises from {first} to {words.percent(stages.peak.value)} and falls to {end}."
 
 
-def _missing(findings: dict) -> str:
-    if not findings["missing"]:
+def _missing(findings: Findings) -> str:
+    if not findings.missing:
         return ""
-    items = "".join(f"<li>{_text(sentence)}</li>" for sentence in findings["missing"])
+    items = "".join(f"<li>{_text(sentence)}</li>" for sentence in findings.missing)
     return f'<aside class="missing" aria-label="What is missing"><p><b>What is missing.</b></p><ul>{items}</ul></aside>'
 
 
-def _story(findings: dict, verdicts: list[dict], pictures: dict) -> str:
+def _story(findings: Findings, verdicts: list[Verdict], pictures: dict[tuple, str]) -> str:
     def of(language: str) -> str:
         return (
             pictures.get(("story", language), "")
@@ -243,38 +182,38 @@ def _cards(kind: str, cards: list[tuple[str, str, str]]) -> str:
     return f'<ul class="{kind}">{items}</ul>' if items else ""
 
 
-def _stage_cards(findings: dict, language: str) -> list[tuple[str, str, str]]:
+def _stage_cards(findings: Findings, language: str) -> list[tuple[str, str, str]]:
     """(stage, heading, sentence) of each stage that the data show; of the curve as a whole where they show none."""
-    here = findings["languages"][language]
-    found, curves = here["stages"], here["curves"]
+    here = findings.languages[language]
+    found, curves = here.stages, here.curves
     name, primary = words.language_name(language), _primary(findings)
     if found is None:
         return [("translation", "The curve", f"The accuracy of {name} was not measured over training.")]
-    peak, level = found["peak"], f"{words.share(found['plateau'])} at the end"
-    if found["verdict"] != "transition":
-        heading, seen = OTHER_CURVES[found["verdict"]]
-        reaches = f"{name} reaches {words.share(peak)} at step {peak['step']:,}, and has {level}; {seen}."
+    peak, level = found.peak, f"{words.share(found.plateau)} at the end"
+    if found.verdict != "transition":
+        heading, seen = OTHER_CURVES[found.verdict]
+        reaches = f"{name} reaches {words.share(peak)} at step {peak.step:,}, and has {level}; {seen}."
         return [("translation", heading, reaches)]
-    knowledge = curves["knowledge"].get("continual")
-    at_peak, at_end = measured.at(knowledge, peak["step"]), measured.end(knowledge)
-    start = words.percent(curves["accuracy"]["continual", language, "all"]["mean"][0])
-    rises = f"{name} rises from {start} to {words.share(peak)} at step {peak['step']:,}."
-    falls = f"It declines by {words.points(found['decline'])}{words.p_value(found['decline'].get('p'))}"
-    if at_peak and at_end:
-        rises += f" Of what it solves there, {words.percent(at_peak['value'])} needs {primary}’s knowledge."
-        falls += f". The knowledge share goes to {words.percent(at_end['value'])}"
-    settles = found["settles"]
+    knowledge = curves.knowledge.get("continual")
+    at_peak = knowledge and knowledge.at(peak.step)
+    start = words.percent(curves.accuracy["continual", language, "all"].mean[0])
+    rises = f"{name} rises from {start} to {words.share(peak)} at step {peak.step:,}."
+    falls = f"It declines by {words.points(found.decline)}{words.p_value(found.decline.p)}"
+    if at_peak:
+        rises += f" Of what it solves there, {words.percent(at_peak.value)} needs {primary}’s knowledge."
+        falls += f". The knowledge share goes to {words.percent(knowledge.end().value)}"
+    settles = found.settles
     last = (
-        ("stabilisation", "Stabilisation", f"It settles from step {settles['step']:,} on, with {level}.")
+        ("stabilisation", "Stabilisation", f"It settles from step {settles.step:,} on, with {level}.")
         if settles
         else ("stabilisation", "No stabilisation yet", f"It has not settled by the last step, with {level}.")
     )
     return [("translation", "Translation", rises), ("transition", "Transition", f"{falls}."), last]
 
 
-def _dependence(findings: dict, language: str) -> list[tuple[str, str, str]]:
+def _dependence(findings: Findings, language: str) -> list[tuple[str, str, str]]:
     """What follows for the language."""
-    found = findings["languages"][language]["dependence"]
+    found = findings.languages[language].dependence
     if not found:
         return []
     name, primary = words.language_name(language), _primary(findings)
@@ -284,36 +223,36 @@ def _dependence(findings: dict, language: str) -> list[tuple[str, str, str]]:
         "undecided": f"Whether {name} depends on {primary} is undecided",
         "not tested": f"Whether {name} depends on {primary} was not tested",
     }[words.depends(found)]
-    return [("dependence", heading, words.as_sentence(found["reason"]))]
+    return [("dependence", heading, words.as_sentence(found.reason))]
 
 
-def _corpus(verdicts: list[dict]) -> list[tuple[str, str, str]]:
+def _corpus(verdicts: list[Verdict]) -> list[tuple[str, str, str]]:
     """What follows for the corpus: the first of these claims that was measured."""
-    found = next((e for name in sections.CORPUS_VERDICTS for e in verdicts if e["name"] == name and e["number"]), None)
-    return [("corpus", f"{found['claim']}: {found['verdict']}", found["sentence"])] if found else []
+    found = next((e for name in sections.CORPUS_VERDICTS for e in verdicts if e.name == name and e.number), None)
+    return [("corpus", f"{found.claim}: {found.verdict}", found.sentence)] if found else []
 
 
 # --- the claims -----------------------------------------------------------------------------------------------------
 
 
-def _claims(findings: dict, verdicts: list[dict]) -> str:
-    languages = list(findings["languages"])
-    known = [entry for entry in verdicts if entry["verdict"] != judged.MISSING]
+def _claims(findings: Findings, verdicts: list[Verdict]) -> str:
+    languages = list(findings.languages)
+    known = [entry for entry in verdicts if entry.verdict != MISSING]
     intro = (
         "<p>Where a claim is about a difference, it is supported if the 95 % interval lies on its side of zero, not supported "
         "if it lies on the other, undecided otherwise; it is not tested where something that it takes for granted does not "
         "hold, such as a model that has learned the language. Other claims go by a rule, such as a threshold; each one’s "
         "sentence, a click away, says so. Nothing is corrected for the number of claims.</p>"
     )
-    absent = dict.fromkeys(entry["claim"] for entry in verdicts if entry not in known)
-    absent = [claim for claim in absent if claim not in {entry["claim"] for entry in known}]
+    absent = dict.fromkeys(entry.claim for entry in verdicts if entry not in known)
+    absent = [claim for claim in absent if claim not in {entry.claim for entry in known}]
     rest = f'<p class="quiet"><b>Not measured in this study:</b> {_text("; ".join(absent))}.</p>' if absent else ""
     if len(languages) < 2:
         return intro + _claim_table(known) + rest
-    by_claim: dict[str, dict] = {}
+    by_claim: dict[str, dict[str, Verdict]] = {}
     for entry in known:
-        if entry["language"]:
-            by_claim.setdefault(entry["name"], {})[entry["language"]] = entry
+        if entry.language:
+            by_claim.setdefault(entry.name, {})[entry.language] = entry
     head = "".join(f'<th scope="col">{_text(words.language_name(language))}</th>' for language in languages)
     rows = "".join(
         f'<tr><th scope="row">{_claim_link(next(iter(row.values())))}</th>'
@@ -321,7 +260,7 @@ def _claims(findings: dict, verdicts: list[dict]) -> str:
         + "</tr>"
         for row in by_claim.values()
     )
-    whole = [entry for entry in known if not entry["language"]]
+    whole = [entry for entry in known if not entry.language]
     return (
         f'{intro}<h3>Each new language</h3><div class="scroll" role="group" tabindex="0" aria-label="Claims by language">'
         '<table class="verdicts matrix"><caption class="unseen">Verdict of every claim in every new language</caption>'
@@ -331,10 +270,10 @@ def _claims(findings: dict, verdicts: list[dict]) -> str:
     )
 
 
-def _claim_table(verdicts: list[dict]) -> str:
+def _claim_table(verdicts: list[Verdict]) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{_claim_link(entry)}</th><td>{_badge(entry["verdict"])}</td>'
-        f"<td>{_text(entry['number'])}</td></tr>"
+        f'<tr><th scope="row">{_claim_link(entry)}</th><td>{_badge(entry.verdict)}</td>'
+        f"<td>{_text(entry.number)}</td></tr>"
         for entry in verdicts
     )
     return (
@@ -345,16 +284,16 @@ def _claim_table(verdicts: list[dict]) -> str:
     )
 
 
-def _claim_link(entry: dict) -> str:
-    section = next((section for section in sections.SECTIONS if entry["name"] in section.verdicts), None)
-    claim = _text(entry["claim"])
+def _claim_link(entry: Verdict) -> str:
+    section = next((section for section in sections.SECTIONS if entry.name in section.verdicts), None)
+    claim = _text(entry.claim)
     return f'<a href="#{section.name}">{claim}</a>' if section else claim
 
 
-def _cell(entry: dict | None) -> str:
+def _cell(entry: Verdict | None) -> str:
     if entry is None:
-        return _badge(judged.MISSING)
-    return _badge(entry["verdict"]) + (f"<small>{_text(entry['number'])}</small>" if entry["number"] else "")
+        return _badge(MISSING)
+    return _badge(entry.verdict) + (f"<small>{_text(entry.number)}</small>" if entry.number else "")
 
 
 def _badge(verdict: str) -> str:
@@ -364,61 +303,58 @@ def _badge(verdict: str) -> str:
 # --- the figures' sections ------------------------------------------------------------------------------------------
 
 
-def _sections(chapter: str, findings: dict, verdicts: list[dict], pictures: dict) -> str:
-    per_language = dict(figures.FIGURES)
+def _sections(chapter: str, findings: Findings, verdicts: list[Verdict], pictures: dict[tuple, str]) -> str:
     parts, absent = [], []
     for section in sections.SECTIONS:
         if section.chapter != chapter:
             continue
-        keys = [
-            (section.name, language) for language in (findings["languages"] if per_language[section.name] else [None])
-        ]
-        under = [entry for entry in verdicts if entry["name"] in section.verdicts]
-        if not any(key in pictures for key in keys) and all(entry["verdict"] == judged.MISSING for entry in under):
-            reasons = " ".join(dict.fromkeys(entry["sentence"] for entry in under)) or "Not measured."
-            title = section.title if section.title.endswith("?") else f"{section.title}."
-            absent.append(f'<li id="{section.name}"><b>{title}</b> {_text(reasons)}</li>')
+        drawn = any(name == section.name for name, _ in pictures)
+        under = [entry for entry in verdicts if entry.name in section.verdicts]
+        if drawn or any(entry.verdict != MISSING for entry in under):
+            parts.append(_section(section, findings, verdicts, pictures))
             continue
-        each = per_language[section.name]
-
-        def picture(language: str | None, section=section) -> str:
-            return pictures.get((section.name, language), f'<p class="quiet">No figure: {section.without}.</p>')
-
-        def of(language: str, section=section, each=each, picture=picture) -> str:
-            return _said(section, verdicts, language) + (picture(language) if each else "")
-
-        body = _said(section, verdicts, None)
-        if each or any(entry["language"] for entry in under):
-            body += _panels(findings, of)
-        body += "" if each else picture(None)
-        paper = f'<p class="paper"><b>In the paper.</b> {_text(section.paper)}</p>' if section.paper else ""
-        parts.append(
-            f'<div class="part" id="{section.name}"><h3>{_text(section.title)}</h3>'
-            f"{body}{paper}{section.table(findings)}</div>"
-        )
+        reasons = " ".join(dict.fromkeys(entry.sentence for entry in under)) or "Not measured."
+        title = section.title if section.title.endswith("?") else f"{section.title}."
+        absent.append(f'<li id="{section.name}"><b>{title}</b> {_text(reasons)}</li>')
     if absent:
         parts.append(f'<div class="part"><h3>Not in this study</h3><ul class="said quiet">{"".join(absent)}</ul></div>')
     return "".join(parts)
 
 
-def _said(section, verdicts: list[dict], language: str | None) -> str:
+def _section(section: Section, findings: Findings, verdicts: list[Verdict], pictures: dict[tuple, str]) -> str:
+    """What the data say, the figure, and what the paper shows there; of each new language where it is about one."""
+    each = section.name in figures.OF_A_LANGUAGE
+
+    def picture(language: str | None) -> str:
+        return pictures.get((section.name, language), f'<p class="quiet">No figure: {section.without}.</p>')
+
+    def of(language: str) -> str:
+        return _said(section, verdicts, language) + (picture(language) if each else "")
+
+    body = _said(section, verdicts, None)
+    if each or any(entry.language for entry in verdicts if entry.name in section.verdicts):
+        body += _panels(findings, of)
+    body += "" if each else picture(None)
+    paper = f'<p class="paper"><b>In the paper.</b> {_text(section.paper)}</p>' if section.paper else ""
+    return f'<div class="part" id="{section.name}"><h3>{_text(section.title)}</h3>{body}{paper}{section.table(findings)}</div>'
+
+
+def _said(section: Section, verdicts: list[Verdict], language: str | None) -> str:
     under = _under(section, verdicts, language)
     return (
-        '<ul class="said">' + "".join(f"<li>{_text(entry['sentence'])}</li>" for entry in under) + "</ul>"
-        if under
-        else ""
+        '<ul class="said">' + "".join(f"<li>{_text(entry.sentence)}</li>" for entry in under) + "</ul>" if under else ""
     )
 
 
 # --- how it was made ------------------------------------------------------------------------------------------------
 
 
-def _method(findings: dict) -> str:
-    study = findings["study"]
-    spent = dict(study.get("wall_seconds", {}))
+def _method(findings: Findings) -> str:
+    study = findings.study
+    spent = dict(study.wall_seconds)
     total = f"Wall time: {spent.pop('total'):,.0f} s. " if "total" in spent else ""
     times = ", ".join(f"{phase} {seconds:,.0f} s" for phase, seconds in spent.items())
-    versions = ", ".join(f"{name} {version}" for name, version in study.get("versions", {}).items())
+    versions = ", ".join(f"{name} {version}" for name, version in study.versions.items())
     return (
         '<footer id="method"><h2>How these numbers were made</h2>'
         + "".join(f"<p>{_text(paragraph)}</p>" for paragraph in sections.METHOD)
@@ -429,8 +365,8 @@ def _method(findings: dict) -> str:
     )
 
 
-def _primary(findings: dict) -> str:
-    return words.language_name(findings["study"]["primary"])
+def _primary(findings: Findings) -> str:
+    return words.language_name(findings.study.primary)
 
 
 def _text(text: str) -> str:

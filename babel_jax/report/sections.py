@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from babel_jax.evolution import measured
+from babel_jax import words
+from babel_jax.evolution.continual import Curves
+from babel_jax.evolution.curve import Curve
+from babel_jax.findings import Findings
 from babel_jax.optimum.sources import CALIBRATED
-from babel_jax.report import lookups, words
 
 
 @dataclass(frozen=True)
@@ -18,127 +20,125 @@ class Section:
     name: str
     title: str
     chapter: str
-    caption: Callable[[dict, str | None], str]
+    caption: Callable[[Findings, str | None], str]
     verdicts: tuple[str, ...] = ()
     paper: str = ""
     without: str = "what it would show was not measured"  # why there is no figure, where there is none
-    table: Callable[[dict], str] = lambda findings: ""
+    table: Callable[[Findings], str] = lambda findings: ""
 
 
 # --- captions: sentences from the findings, nothing computed ----------------------------------------------------------
 
 
-def _curves(findings: dict, language: str) -> dict:
-    return findings["languages"][language]["curves"]
+def _curves(findings: Findings, language: str) -> Curves:
+    return findings.languages[language].curves
 
 
-def _interval(curve: dict | None, mark: str = "Bands") -> str:
-    return "" if curve is None else f"{mark}: 95 %, {curve['interval']}. "
+def _interval(curve: Curve | None, mark: str = "Bands") -> str:
+    return "" if curve is None else f"{mark}: 95 %, {curve.interval}. "
 
 
-def _story(findings: dict, language: str | None) -> str:
-    if language is None and len(findings["languages"]) > 1:
-        curves = [_curves(findings, each)["accuracy"].get(("continual", each, "all")) for each in findings["languages"]]
+def _story(findings: Findings, language: str | None) -> str:
+    if language is None and len(findings.languages) > 1:
+        curves = [_curves(findings, each).accuracy.get(("continual", each, "all")) for each in findings.languages]
         bands = _interval(next(filter(None, curves), None)).strip()
         return f"Each new language alone, continued from the same models of the primary language. {bands}".strip()
-    curves = _curves(findings, language or next(iter(findings["languages"])))
-    language = curves["new"]
+    curves = _curves(findings, language or next(iter(findings.languages)))
+    language = curves.new
     tints = (
         " Tints: the stages found. The text’s peak is smoothed and cross-fitted, so it may lie below the curve’s."
-        if curves["stages"]
+        if curves.stages
         else ""
     )
-    return f"{_interval(curves['accuracy'].get(('continual', language, 'all')))}{tints}".strip()
+    return f"{_interval(curves.accuracy.get(('continual', language, 'all')))}{tints}".strip()
 
 
-def _performance(findings: dict, language: str) -> str:
+def _performance(findings: Findings, language: str) -> str:
     curves = _curves(findings, language)
-    problems, in_world = curves["problems"], ("continual", language, "shared") in curves["accuracy"]
+    problems, in_world = curves.problems, ("continual", language, "shared") in curves.accuracy
     if not problems:
         return ""
-    primary = words.language_name(findings["study"]["primary"])
+    primary = words.language_name(findings.study.primary)
     parts = [
-        f"{problems[0]:,} {'problems' if in_world else 'call sites'} per seed, {words.seeds(len(curves['seeds']))}.",
-        _interval(curves["accuracy"].get(("continual", language, "all"))).strip(),
+        f"{problems[0]:,} {'problems' if in_world else 'call sites'} per seed, {words.seeds(len(curves.seeds))}.",
+        _interval(curves.accuracy.get(("continual", language, "all"))).strip(),
     ]
     if in_world:
         parts.append(
             "S: the new language’s corpus covers every word of the problem; T\\S: at least one word only the primary’s "
             "corpus covers."
         )
-    if curves["stages"]:
+    if curves.stages:
         parts.append("Tints: the stages found; the dot: the checkpoint of the peak.")
     parts.append(f"{primary}’s own accuracy is measured on the same checkpoints.")
     return " ".join(filter(None, parts))
 
 
-def _working_language(findings: dict, language: str) -> str:
+def _working_language(findings: Findings, language: str) -> str:
     curves = _curves(findings, language)
-    lens = curves["lens"].get(("continual", "primary_share_pair"), [None])[0]
+    lens = curves.lens.get(("continual", "primary_share_pair"), [None])[0]
     if lens is None:
         return ""
-    where = "words of S" if curves["lens_subset"] == "shared" else "call sites"
-    primary, new = words.language_name(findings["study"]["primary"]), words.language_name(language)
-    coverage = [measured.end(layer)["value"] for layer in curves["lens"].get(("continual", "argmax_coverage"), [])]
+    where = "words of S" if curves.lens_subset == "shared" else "call sites"
+    primary, new = words.language_name(findings.study.primary), words.language_name(language)
+    coverage = [layer.end().value for layer in curves.lens.get(("continual", "argmax_coverage"), [])]
     covered = (
         f" ({words.percent(min(coverage))} to {words.percent(max(coverage))} of them at the end, by layer)"
         if coverage
         else ""
     )
     return (
-        f"Logit lens at {lens['n']:,} places ({where}) of {new} prompts where an identifier must come. {_interval(lens)}"
+        f"Logit lens at {lens.n:,} places ({where}) of {new} prompts where an identifier must come. {_interval(lens)}"
         f"By pairs: share of places where {primary}’s name is more probable than {new}’s; by probability: mean of its part in "
         f"the sum of both; by argmax: its share among the places whose most probable token is one of the two{covered}. "
         + (
             "The lower row is the control."
-            if any(run == "control" for run, _ in curves["lens"])
+            if any(run == "control" for run, _ in curves.lens)
             else "No control was run."
         )
     )
 
 
-def _neurons(findings: dict, language: str) -> str:
-    curve = next(iter(_curves(findings, language)["neurons"].values()), None)
+def _neurons(findings: Findings, language: str) -> str:
+    curve = next(iter(_curves(findings, language).neurons.values()), None)
     if curve is None:
         return ""
     return (
-        f"Counts over {curve['n']:,} feed-forward neurons. {_interval(curve)}LAPE’s count is shown for every cut because its "
+        f"Counts over {curve.n:,} feed-forward neurons. {_interval(curve)}LAPE’s count is shown for every cut because its "
         "number of selected neurons is fixed by the cut itself."
     )
 
 
-def _patches(findings: dict, language: str) -> str:
-    curve = next(iter(_curves(findings, language)["patches"].values()), None)
-    return (
-        "" if curve is None else f"{curve['n']:,} word slots per seed; small dots are seeds. {_interval(curve, 'Bars')}"
-    )
+def _patches(findings: Findings, language: str) -> str:
+    curve = next(iter(_curves(findings, language).patches.values()), None)
+    return "" if curve is None else f"{curve.n:,} word slots per seed; small dots are seeds. {_interval(curve, 'Bars')}"
 
 
-def _losses(findings: dict, language: str) -> str:
-    curve = _curves(findings, language)["loss"].get(("continual", language, "loss"))
-    tokens = f", {curve['n']:,} tokens per seed" if curve else ""
+def _losses(findings: Findings, language: str) -> str:
+    curve = _curves(findings, language).loss.get(("continual", language, "loss"))
+    tokens = f", {curve.n:,} tokens per seed" if curve else ""
     return (
         f"Held-out text{tokens}. {_interval(curve)}The loss on the new language can go on falling while accuracy falls: it is "
         "not a measure of the decline."
     )
 
 
-def _seeds_or_problems(findings: dict) -> str:
+def _seeds_or_problems(findings: Findings) -> str:
     return (
         "Student t over the seeds’ differences"
-        if len(findings["study"]["seeds"]) > 1
+        if len(findings.study.seeds) > 1
         else "Student t over the one seed’s problems"
     )
 
 
-def _paired(findings: dict, language: str | None) -> str:
-    seeds = words.seeds(len(findings["study"]["seeds"]))
+def _paired(findings: Findings, language: str | None) -> str:
+    seeds = words.seeds(len(findings.study.seeds))
     return f"{seeds.capitalize()}. Bars: 95 %, {_seeds_or_problems(findings)}.{_epochs(findings)}"
 
 
-def _epochs(findings: dict) -> str:
+def _epochs(findings: Findings) -> str:
     """What is to be said of the mixes that are longer or shorter than the others; "" without such."""
-    if len(lookups.equally_long(findings)) == len(findings["mixes"]):
+    if len(findings.equally_long) == len(findings.mixes):
         return ""
     return (
         " With equal epochs: as many tokens of the primary as the original mix has, and so another total; such a mix is shown "
@@ -175,18 +175,18 @@ def _table(label: str, head: list[str], rows: list[list[str]]) -> str:
     )
 
 
-def _proposals(findings: dict) -> str:
-    several = len(findings["languages"]) > 1
+def _proposals(findings: Findings) -> str:
+    several = len(findings.languages) > 1
     rows = []
-    for language, here in findings["languages"].items():
-        for source, found in here["proposals"].items():
-            name = words.SOURCE_NAMES.get(source, source)
+    for language, here in findings.languages.items():
+        for source, found in here.proposals.items():
+            name = words.source_name(source)
             rows.append(
                 [
                     f"{words.language_name(language)}, from the {name}" if several else name.capitalize(),
                     words.p_star(found),
-                    "" if np.isnan(found["pairwise_share"]) else words.percent(found["pairwise_share"], 1),
-                    found["decision"],
+                    "" if np.isnan(found.pairwise_share) else words.percent(found.pairwise_share, 1),
+                    found.decision,
                 ]
             )
     return _table(
@@ -196,42 +196,42 @@ def _proposals(findings: dict) -> str:
     )
 
 
-def _corpora(findings: dict) -> str:
+def _corpora(findings: Findings) -> str:
     """One row a corpus, the original first; what a constraint changed stands beside the corpus without it."""
-    original = findings["study"].get("original") or {}
-    rows = [["original", *(words.number(amount) for amount in original.values()), ""]] if findings["corpora"] else []
-    joint = findings["corpora_joint"]
-    readings = [(source, corpus, joint and ", pairwise") for source, corpus in findings["corpora"].items()]
+    original = findings.study.original
+    rows = [["original", *(words.number(amount) for amount in original.values()), ""]] if findings.corpora else []
+    joint = findings.corpora_joint
+    readings = [(source, corpus, joint and ", pairwise") for source, corpus in findings.corpora.items()]
     readings += [(source, corpus, ", joint") for source, corpus in joint.items() if corpus]
     for source, corpus, reading in readings:
-        name = f"from the {words.SOURCE_NAMES.get(source, source)}{reading or ''}"
-        written = corpus["as_written"]
-        if written and source != CALIBRATED and reading != ", joint" and written != corpus["unconstrained"]:
+        name = f"from the {words.source_name(source)}{reading or ''}"
+        written = corpus.as_written
+        if written and source != CALIBRATED and reading != ", joint" and written != corpus.unconstrained:
             amounts = [words.number(written[language]) for language in original]
             rows.append([f"{name}, as the paper writes it", *amounts, "no language is tested, none is left alone"])
-        kinds = [(name, corpus["tokens"], "; ".join(corpus["active"]) or "no constraint binds")]
-        if corpus["active"]:
-            kinds.append((f"{name}, unconstrained", corpus["unconstrained"], ""))
+        kinds = [(name, corpus.tokens, "; ".join(corpus.active) or "no constraint binds")]
+        if corpus.active:
+            kinds.append((f"{name}, unconstrained", corpus.unconstrained, ""))
         rows += [
             [title, *(words.number(tokens[language]) for language in original), note] for title, tokens, note in kinds
         ]
-    if unsolved := [f"the {words.SOURCE_NAMES.get(source, source)}" for source, corpus in joint.items() if not corpus]:
+    if unsolved := [f"the {words.source_name(source)}" for source, corpus in joint.items() if not corpus]:
         name = f"from {words.names(unsolved)}, joint"
         rows.append([name, *("–" for _ in original), "no solution: the new languages ask for all tokens or more"])
     heads = [words.language_name(language) for language in original]
     return _table("Tokens of each corpus, in the unit of the original", ["Corpus", *heads, "constraints "], rows)
 
 
-def _costs(findings: dict) -> str:
-    rows = [[cost["what"], words.flops(cost["flops"]), f"{cost['runs']:g}"] for cost in findings["costs"]]
+def _costs(findings: Findings) -> str:
+    rows = [[cost.what, words.flops(cost.flops), f"{cost.runs:g}"] for cost in findings.costs]
     return _table("What the search costs", ["What", "FLOPs", "runs"], rows)
 
 
-def _calibration(findings: dict, language: str) -> str:
-    chosen = findings["languages"][language]["chosen"]
+def _calibration(findings: Findings, language: str) -> str:
+    chosen = findings.languages[language].chosen
     used = (
-        f" The calibrated proposal goes by the {chosen['link']} link from the {words.SOURCE_NAMES[chosen['source']]} to the "
-        f"{words.SOURCE_NAMES[chosen['measured']]}, which foretells checkpoints left out best (R2 {chosen['loo_r2']:.2f})."
+        f" The calibrated proposal goes by the {chosen.link} link from the {words.source_name(chosen.source)} to the "
+        f"{words.source_name(chosen.measured)}, which foretells checkpoints left out best (R2 {chosen.loo_r2:.2f})."
         if chosen
         else ""
     )
@@ -375,7 +375,7 @@ SECTIONS = (
         lambda findings, language: (
             "Models from scratch, trained for equally many steps; small dots are seeds, the ring is the original mix, diamonds "
             "are other mixes, stars those whose shares change on the way. Band: 95 %, "
-            f"{'Student t over seeds' if len(findings['study']['seeds']) > 1 else 'over problems, one seed'}. "
+            f"{'Student t over seeds' if len(findings.study.seeds) > 1 else 'over problems, one seed'}. "
             "Lines: what Algorithm 1 asks for as it is written, from the calibrated share as the tests allow; strips, with one "
             "new language: its 95 % interval."
         ),

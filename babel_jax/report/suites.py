@@ -1,23 +1,13 @@
 """Scores on problem suites over the checkpoints of one run: a figure a suite, with the data of it beside it."""
 
-import json
-
 import matplotlib
 
 from babel_jax import files, measurements
 from babel_jax.errors import UserError
-from babel_jax.evolution import measured
-from babel_jax.report.drawing import (
-    LANGUAGE_COLOURS,
-    STYLE,
-    curve_table,
-    draw_curve,
-    label_ends,
-    make_axes,
-    step_axis,
-)
-from babel_jax.report.figures import svg
-from babel_jax.report.words import language_name
+from babel_jax.evolution import curve as curves
+from babel_jax.evolution.curve import Curve
+from babel_jax.report.drawing import LANGUAGE_COLOURS, STYLE, Panel, label_ends, make_axes, step_axis, svg, table
+from babel_jax.words import language_name
 
 
 def build(place) -> list:
@@ -29,17 +19,17 @@ def build(place) -> list:
     place = files.path(place)
     frame = measurements.read(place)
     frame = frame[frame["probe"] == "evaluation"]
-    suites = sorted({json.loads(text).get("suite", "") for text in frame["options"].unique()} - {""})
+    suites = sorted(set(measurements.option(frame, "suite")) - {""})
     if not suites:
         raise UserError(f"{place} holds no scores on problem suites; run `evaluate --suite` first.")
     written = []
     for suite in suites:
         with matplotlib.rc_context(STYLE | {"text.parse_math": False}):  # a suite's name is a name, whatever is in it
-            figure, table = draw(frame, suite)
+            figure, drawn = draw(frame, suite)
             content = svg(figure, suite)
         path = place / "figures" / f"{suite}.svg"
         files.write_atomic(path, content)
-        files.write_atomic(path.with_suffix(".csv"), table.to_csv(index=False))
+        files.write_atomic(path.with_suffix(".csv"), drawn.to_csv(index=False))
         written.append(path)
     return written
 
@@ -50,38 +40,44 @@ def draw(frame, suite: str):
     A panel is there where its metric was measured: curves over checkpoints, or of a single one a point a language.
     """
     k = min((int(name[5:]) for name in frame["metric"].unique() if name.startswith("pass@")), default=1)
-    panels = {f"pass@{k}": f"pass@{k}, all problems", "bits_per_byte": "reference solutions, bits per byte"}
-    curves = {}
-    for metric in panels:
-        for language in LANGUAGE_COLOURS:
-            options = {"suite": suite} | ({"subset": "all"} if metric != "bits_per_byte" else {})
-            curve = measured.curve(frame, options, metric=metric, language=language)
-            if curve is not None:
-                curves.setdefault(metric, {})[language] = curve
-    figure, axes = make_axes(len(curves), 3.4)
+    titles = {f"pass@{k}": f"pass@{k}, all problems", "bits_per_byte": "reference solutions, bits per byte"}
+    options = {f"pass@{k}": {"suite": suite, "subset": "all"}, "bits_per_byte": {"suite": suite}}
+    shown = {metric: _by_language(frame, metric, options[metric]) for metric in titles}
+    shown = {metric: by_language for metric, by_language in shown.items() if by_language}
+    figure, axes = make_axes(len(shown), 3.4)
     rows = []
-    for ax, (metric, by_language) in zip(axes[0], curves.items(), strict=True):
-        ax.set_title(f"{suite}: {panels[metric]}")
-        steps = max((curve["steps"] for curve in by_language.values()), key=len)
+    for ax, (metric, by_language) in zip(axes[0], shown.items(), strict=True):
+        panel = Panel(ax, metric, rows)
+        ax.set_title(f"{suite}: {titles[metric]}")
+        steps = max((each.steps for each in by_language.values()), key=len)
         if len(steps) == 1:
-            _draw_points(ax, rows, metric, by_language)
+            _draw_points(panel, by_language)
         else:
             step_axis(ax, steps)
-            for language, curve in by_language.items():
-                draw_curve(ax, rows, metric, language_name(language), curve, LANGUAGE_COLOURS[language])
-            ends = [
-                (curve["mean"][-1], language_name(name), LANGUAGE_COLOURS[name]) for name, curve in by_language.items()
-            ]
-            label_ends(ax, ends)
+            _draw_curves(panel, by_language)
         ax.set_ylim(bottom=0)
-    return figure, curve_table(rows)
+    return figure, table(rows)
 
 
-def _draw_points(ax, rows: list, metric: str, by_language: dict) -> None:
+def _by_language(frame, metric: str, options: dict) -> dict[str, Curve]:
+    found = {name: curves.curve(frame, options, metric=metric, language=name) for name in LANGUAGE_COLOURS}
+    return {name: each for name, each in found.items() if each is not None}
+
+
+def _draw_curves(panel: Panel, by_language: dict[str, Curve]) -> None:
+    labels = []
+    for language, curve in by_language.items():
+        name, colour = language_name(language), LANGUAGE_COLOURS[language]
+        panel.curve(name, curve, colour)
+        labels.append((curve.mean[-1], name, colour))
+    label_ends(panel.ax, labels)
+
+
+def _draw_points(panel: Panel, by_language: dict[str, Curve]) -> None:
     for place, (language, curve) in enumerate(by_language.items()):
-        value, low, high = (curve[name][0] for name in ("mean", "low", "high"))
-        ax.plot([place], [value], "o", color=LANGUAGE_COLOURS[language])
-        ax.vlines([place], low, high, color=LANGUAGE_COLOURS[language])
-        rows.append((metric, language_name(language), float(curve["steps"][0]), value, low, high))
-    ax.set_xticks(range(len(by_language)), map(language_name, by_language))
-    ax.set_xlim(-0.6, len(by_language) - 0.4)
+        value, *ci = curve.mean[0], curve.low[0], curve.high[0]
+        panel.ax.plot([place], [value], "o", color=LANGUAGE_COLOURS[language])
+        panel.ax.vlines([place], *ci, color=LANGUAGE_COLOURS[language])
+        panel.record(language_name(language), float(curve.steps[0]), value, ci)
+    panel.ax.set_xticks(range(len(by_language)), map(language_name, by_language))
+    panel.ax.set_xlim(-0.6, len(by_language) - 0.4)

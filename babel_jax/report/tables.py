@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from babel_jax.evolution import measured
-from babel_jax.optimum import compare
-from babel_jax.report import lookups
-from babel_jax.report.verdicts import verdicts
-from babel_jax.report.words import (
-    SOURCE_NAMES,
+from babel_jax import run_names
+from babel_jax.evolution.mixes import MACRO
+from babel_jax.findings import Findings, LanguageFindings
+from babel_jax.statistics import Estimate
+from babel_jax.verdicts import Verdict
+from babel_jax.words import (
     bounds,
     depends,
     language_name,
@@ -21,6 +21,7 @@ from babel_jax.report.words import (
     percent,
     points,
     share,
+    source_name,
 )
 
 # Behind a decline that is not from the peak: it would contradict the peak and the end beside it.
@@ -34,116 +35,108 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def results(findings: dict) -> dict[str, str]:
+def results(findings: Findings, verdicts: list[Verdict]) -> dict[str, str]:
     """The tables of a study as files: {"results.md", "results.tex"}. What was not measured is an empty cell."""
-    made = (table(findings) for table in (continual, proposals, mixes, predicted, claims))
+    made = [table(findings) for table in (continual, proposals, mixes, predicted)] + [claims(findings, verdicts)]
     made = [table for table in made if table.rows]
     return {"results.md": "\n".join(map(markdown, made)), "results.tex": "\n".join(map(latex, made))}
 
 
-def continual(findings: dict) -> Table:
+def continual(findings: Findings) -> Table:
     """One row a new language: accuracy over continual pre-training, what it leans on, whether it depends on the primary."""
     rows = []
-    for name, here in findings["languages"].items():
-        found, control, knowledge = here["stages"], here["control"], here["curves"]["knowledge"].get("continual")
+    for name, here in findings.languages.items():
+        found = here.stages
         if found is None:
             continue
-        at_peak, end = measured.at(knowledge, found["peak"]["step"]), measured.end(knowledge)
-        known = found["rises"] and at_peak and not np.isnan(at_peak["value"] + end["value"])
         rows.append(
             (
                 language_name(name),
-                f"{found['peak']['step']:,}{bounds(found['peak']['step_ci'], digits=0)}",
-                share(found["peak"]),
-                share(found["plateau"]),
-                points(found["decline"]) + LATE * found["peak_in_end"],
-                share(control["plateau"]) if control else "",
-                f"{percent(at_peak['value'])} to {percent(end['value'])}" if known else "",
-                depends(here["dependence"]),
+                f"{found.peak.step:,}{bounds(found.peak.step_ci, digits=0)}",
+                share(found.peak),
+                share(found.plateau),
+                points(found.decline) + LATE * found.peak_in_end,
+                share(here.control.plateau) if here.control else "",
+                _knowledge(here),
+                depends(here.dependence),
             )
         )
     head = ("language", "peak, step", "peak", "end", "decline", "control, end", "knowledge share", "depends")
     return Table("Continual pre-training", head, tuple(rows))
 
 
-def proposals(findings: dict) -> Table:
+def _knowledge(here: LanguageFindings) -> str:
+    """The knowledge share from peak to end, where there is a peak and both are defined."""
+    share = here.curves.knowledge.get("continual")
+    at_peak = share and share.at(here.stages.peak.step)
+    if not at_peak or not here.stages.rises or np.isnan(at_peak.value + share.end().value):
+        return ""
+    return f"{percent(at_peak.value)} to {percent(share.end().value)}"
+
+
+def proposals(findings: Findings) -> Table:
     """One row a language and source of P: what Algorithm 1 asks for beside the original corpus."""
-    original = findings["study"].get("original") or {}
     rows = [
         (
             language_name(name),
-            SOURCE_NAMES.get(source, source),
+            source_name(source),
             p_star(found),
-            f"{amount(found['tokens'])}{bounds(found['tokens_ci'], digits=1)}",
-            amount(original[name]) if name in original else "",
-            found["decision"],
+            f"{number(found.tokens, 1)}{bounds(found.tokens_ci, digits=1)}",
+            number(findings.study.original[name], 1),
+            found.decision,
         )
-        for name, here in findings["languages"].items()
-        for source, found in here["proposals"].items()
+        for name, here in findings.languages.items()
+        for source, found in here.proposals.items()
     ]
     return Table("Algorithm 1", ("language", "P from", "P*", "tokens asked for", "original", "decision"), tuple(rows))
 
 
-def mixes(findings: dict) -> Table:
+def mixes(findings: Findings) -> Table:
     """One row a from-scratch mix (without the swarm), the best first: scores, and the difference to the original mix."""
-    score, reference = lookups.main_score(findings), lookups.original_name(findings)
-    shown = [mix for mix in findings["mixes"] if not mix["name"].startswith("swarm")]
-    shown = sorted(shown, key=lambda mix: -lookups.score_S(mix, score).mean())
-    languages = list(shown[0]["score"]) if shown else []
+    score, reference = findings.main_score, findings.original_name
+    shown = [mix for mix in findings.mixes if not mix.run_name.is_swarm]
+    shown = sorted(shown, key=lambda mix: -mix.estimate(score).value)
+    languages = list(shown[0].score) if shown else []
     rows = []
     for mix in shown:
-        pair = lookups.against_original(findings, mix["name"])
-        held = compare.guard(findings["mixes"], reference, mix["name"])["passes"] if pair else None
+        pair = findings.against_original(mix.name)
+        held = findings.guard(mix.name).passes if pair else None
         rows.append(
             (
-                "original" if mix["name"] == reference else mix_title(mix["name"]),
-                percent(lookups.new_share(findings, mix), 1),
-                *(percent(np.mean(mix["score"][language]), 1) for language in languages),
-                percent(mix["macro"].mean(), 1),
+                "original" if mix.name == reference else mix_title(mix.name),
+                percent(findings.new_share(mix), 1),
+                *(percent(mix.estimate(each).value, 1) for each in (*languages, MACRO)),
                 points(pair, "+") if pair else "",
-                p_value(pair["p_holm"]).removeprefix(", p ").removeprefix("= ") if pair else "",
+                p_value(pair.p_holm).removeprefix(", p ").removeprefix("= ") if pair else "",
                 {True: "passes", False: "fails", None: ""}[held],
             )
         )
-    of = "mean" if score == compare.MACRO else language_name(score)
+    of = "mean" if score == MACRO else language_name(score)
     head = ("mix", "new share", *map(language_name, languages), "mean", f"{of} minus original", "p (Holm)", "guard")
     return Table("From-scratch mixes", head, tuple(rows))
 
 
-def predicted(findings: dict) -> Table:
+def predicted(findings: Findings) -> Table:
     """One row a from-scratch mix (without the swarm): the primary's share by Eq. 2, and as its own lens measures it."""
-    shown = [
-        row for row in findings["predicted"] if not row["name"].startswith("swarm") and np.isfinite(row["measured"])
-    ]
-    languages = list(dict.fromkeys(row["language"] for row in shown))
-    cells = {}
-    for row in shown:
-        found = share({"value": row["measured"], "ci": row["ci"]})
-        cells[row["name"], row["language"]] = f"{percent(row['predicted'])}: {found}"
-    reference = lookups.original_name(findings)
+    shown = [row for row in findings.predicted if not run_names.mix(row.name).is_swarm and np.isfinite(row.measured)]
+    languages = list(dict.fromkeys(row.language for row in shown))
+    cells = {
+        (row.name, row.language): f"{percent(row.predicted)}: {share(Estimate(row.measured, row.ci))}" for row in shown
+    }
+    reference = findings.original_name
     rows = tuple(
         ("original" if name == reference else mix_title(name), *(cells.get((name, one), "") for one in languages))
-        for name in dict.fromkeys(row["name"] for row in shown)
+        for name in dict.fromkeys(row.name for row in shown)
     )
     head = ("predicted: measured share of the primary", *map(language_name, languages))
     return Table("Shares in from-scratch models", head, rows)
 
 
-def claims(findings: dict) -> Table:
-    several = len(findings["languages"]) > 1
-    rows = tuple(
-        (
-            entry["claim"] + (f" ({language_name(entry['language'])})" if several and entry["language"] else ""),
-            entry["verdict"],
-            entry["number"],
-        )
-        for entry in verdicts(findings)
-    )
+def claims(findings: Findings, verdicts: list[Verdict]) -> Table:
+    several = len(findings.languages) > 1
+    of = {one: f" ({language_name(one)})" if several and one else "" for one in (None, *findings.languages)}
+    rows = tuple((one.claim + of[one.language], one.verdict, one.number) for one in verdicts)
     return Table("Claims", ("claim", "verdict", "main number"), rows)
-
-
-def amount(tokens: float) -> str:
-    return number(tokens, 1)
 
 
 def markdown(table: Table) -> str:

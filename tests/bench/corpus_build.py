@@ -39,7 +39,8 @@ def copy_sources(source: Path, target: Path, megabytes: int) -> None:
 def build_once(sources: Path, out: Path, vocab_size: int, near: bool) -> tuple[build.Corpus, dict]:
     """(the corpus, processor seconds by phase)."""
     asked = manifest.of_sources({"python": [sources]}, vocab_size=vocab_size, max_length=1024)
-    asked = manifest.check(asked | {"clean": asked["clean"] | {"near_duplicates": near}}, "bench")
+    clean = asked.record()["clean"] | {"near_duplicates": near}
+    asked = manifest.check(asked.record() | {"clean": clean}, "bench")
     work, seconds = build.start(asked, out, []), {}
     for phase in build.PHASES:
         begin = time.process_time()

@@ -1,11 +1,14 @@
-"""How names and numbers are written in the report: one place, so that page, figures and tables agree."""
+"""How names and numbers are written: one place, so that verdicts, page, figures and tables agree."""
 
 import re
 
 import numpy as np
 
+from babel_jax import run_names
+from babel_jax.evolution.dependence import Dependence
 from babel_jax.languages import LANGUAGES
-from babel_jax.run_names import EQUAL_EPOCHS
+from babel_jax.optimum.algorithm1 import Proposal
+from babel_jax.statistics import Estimate
 
 NBSP = "\N{NO-BREAK SPACE}"
 SOURCE_NAMES = {
@@ -16,8 +19,6 @@ SOURCE_NAMES = {
     "functional_neurons": "functional neurons",
     "calibrated": "calibrated share",
 }
-
-
 MIX_TITLES = {
     "unimax": "UniMax",
     "shuffled": "shuffled cuts",
@@ -27,6 +28,11 @@ MIX_TITLES = {
     "regression": "regression on a swarm",
     "ado": "ADO",
 }
+
+
+def source_name(source: str) -> str:
+    """What a source of the primary's share is called."""
+    return SOURCE_NAMES.get(source, source)
 
 
 def language_name(language: str) -> str:
@@ -47,16 +53,16 @@ def number(value: float | None, digits: int = 2) -> str:
     return "\N{INFINITY}" if value == np.inf else minus(f"{value:,.{digits}f}")
 
 
-def p_star(found: dict) -> str:
+def p_star(found: Proposal) -> str:
     """A proposal's P* with its interval, or that there is none."""
-    return "not determined" if np.isnan(found["p_star"]) else number(found["p_star"]) + bounds(found["p_star_ci"])
+    return "not determined" if np.isnan(found.p_star) else number(found.p_star) + bounds(found.p_star_ci)
 
 
-def depends(found: dict | None) -> str:
+def depends(found: Dependence | None) -> str:
     """The dependence test's answer: yes, no, undecided or not tested; "" where it was not made."""
     if found is None:
         return ""
-    return {True: "yes", False: "no", None: "undecided"}[found["depends"]] if found["tested"] else "not tested"
+    return {True: "yes", False: "no", None: "undecided"}[found.depends] if found.tested else "not tested"
 
 
 def percent(value: float, digits: int = 0) -> str:
@@ -71,15 +77,15 @@ def bounds(ci, scale: float = 1.0, digits: int = 2, sign: str = "") -> str:
     return f" [{low},{NBSP}{high}]"
 
 
-def share(point: dict, digits: int = 0) -> str:
+def share(point: Estimate, digits: int = 0) -> str:
     """A share in per cent with its interval."""
-    return f"{percent(point['value'], digits)}{bounds(point['ci'], 100, digits)}"
+    return f"{percent(point.value, digits)}{bounds(point.ci, 100, digits)}"
 
 
-def points(point: dict, sign: str = "") -> str:
+def points(point: Estimate, sign: str = "") -> str:
     """A difference of shares in points with its interval."""
-    value = minus(f"{100 * point['value']:{sign}.1f}")
-    return f"{value}{NBSP}points{bounds(point['ci'], 100, 1, sign)}"
+    value = minus(f"{100 * point.value:{sign}.1f}")
+    return f"{value}{NBSP}points{bounds(point.ci, 100, 1, sign)}"
 
 
 def p_value(value: float | None) -> str:
@@ -105,15 +111,13 @@ def flops(value: float) -> str:
 
 def mix_title(name: str) -> str:
     """What a from-scratch mix is called in text: by the new languages' share, or by the way it was made."""
-    if name[:1].isdigit():
-        return f"{percent(float(name), 1)} new"
-    plain = name.removesuffix(EQUAL_EPOCHS)
-    source = plain.removeprefix("algorithm1_")
-    if source != plain:
-        title = f"Algorithm 1, {SOURCE_NAMES.get(source, source)}"
-    else:
-        title = MIX_TITLES.get(plain, plain.replace("_", " "))
-    return title + ", equal epochs" * name.endswith(EQUAL_EPOCHS)
+    mix = run_names.mix(name)
+    if mix.share is not None:
+        return f"{percent(mix.share, 1)} new"
+    title = MIX_TITLES.get(mix.candidate, mix.candidate.replace("_", " "))
+    if mix.source:
+        title = f"Algorithm 1, {source_name(mix.source)}"
+    return title + ", equal epochs" * mix.equal_epochs
 
 
 def minus(text: str) -> str:

@@ -1,0 +1,114 @@
+"""The study's main numbers as a table for the terminal, of at most 80 columns."""
+
+import math
+
+from babel_jax import words
+from babel_jax.evolution.mixes import MACRO
+from babel_jax.evolution.stages import Stages
+from babel_jax.findings import Findings, LanguageFindings
+from babel_jax.report.course import course
+from babel_jax.statistics import Estimate
+
+WIDTH = 80
+BEST = 3  # so many mixes are shown, and all that the optimiser asks for
+
+
+def terminal_table(findings: Findings) -> str:
+    """Each new language, then the from-scratch mixes; intervals are of 95 %."""
+    study = findings.study
+    title = f"{words.language_name(study.primary)} to {words.names(study.new)}, {words.seeds(len(study.seeds))}"
+    lines = [title[:WIDTH], "-" * 78]
+    for name, here in findings.languages.items():
+        lines += [words.language_name(name)] * (len(findings.languages) > 1)
+        lines += [_line(*line) for line in _of_language(here)]
+    if findings.mixes:
+        lines += _of_mixes(findings)
+    return "\n".join(lines)
+
+
+def _line(name: str, numbers: str, note: str = "") -> str:
+    return f"{name:<37.37} {numbers:<21} {note}".rstrip()[:WIDTH]
+
+
+def _of_language(here: LanguageFindings) -> list[tuple]:
+    """(name, numbers, and what stands beside them) of each line."""
+    curves, found, depends = here.curves, here.stages, here.dependence
+    step, knowledge = curves.peak_step, curves.knowledge.get("continual")
+    start = course(curves.accuracy.get(("continual", curves.new, "all")), step).start
+    peak, end = (found.peak.value, found.plateau.value) if found else (None, None)
+    share = course(knowledge, step)
+    lens = course(curves.working_language.get("continual"), step)
+    neurons, beside = (course(curves.neurons.get((run, "functional")), step) for run in ("continual", "control"))
+    since = "an earlier checkpoint" if found and found.peak_in_end else "the peak"
+    return [
+        ("accuracy: start, peak, end", _join(start, peak, end), _ci(found and found.plateau.ci)),
+        (f"decline from {since}", *_estimate(found and found.decline)),
+        ("stages", _stages(found)),
+        ("control: end", *_estimate(here.control and here.control.plateau)),
+        (
+            "depends on the primary",
+            words.depends(depends) or "not tested",
+            f"p {_number(depends.p)}" if depends else "",
+        ),
+        (
+            "knowledge share: peak, end",
+            _join(share.peak, share.end),
+            f"ceiling {_number(knowledge and knowledge.ceiling)}",
+        ),
+        ("working language: start, peak, end", _join(lens.start, lens.peak, lens.end), "the primary's share"),
+        (
+            "functional neurons: peak, end",
+            _join(neurons.peak, neurons.end, digits=0),
+            f"control {_number(beside.end, 0)}",
+        ),
+        *(
+            (
+                f"P* from {words.source_name(source)}",
+                "not determined" if math.isnan(proposal.p_star) else _number(proposal.p_star),
+                _ci(proposal.p_star_ci),
+            )
+            for source, proposal in here.proposals.items()
+        ),
+    ]
+
+
+def _stages(found: Stages | None) -> str:
+    if found is None:
+        return "not measured"
+    if found.stages:
+        first, last = found.stages["transition"]
+        return f"{found.verdict} in steps {first}-{last}"
+    return found.verdict + ", no transition seen" * (found.verdict != "undecided")
+
+
+def _of_mixes(findings: Findings) -> list[str]:
+    """The mixes by score, the best ones and those that the optimiser asks for."""
+    score = findings.main_score
+    shown = [mix for mix in findings.mixes if not mix.run_name.is_swarm]  # those have one seed each
+    shown.sort(key=lambda mix: -mix.estimate(score).value)
+    of = "mean accuracy" if score == MACRO else f"{words.language_name(score)} accuracy"
+    lines = [f"{'from scratch':<37} {of:<14} minus the original mix"]
+    for place, mix in enumerate(shown):
+        if place >= BEST and not mix.run_name.is_optimised:
+            continue
+        pair = findings.against_original(mix.name)
+        difference = f"{pair.value:+.3f} {_ci(pair.ci)}" if pair else ""
+        title = words.mix_title(mix.name).replace(words.NBSP, " ")
+        lines.append(f"  {title:<35.35} {_number(mix.estimate(score).value):<14} {difference}".rstrip())
+    return lines
+
+
+def _estimate(estimate: Estimate | None) -> tuple[str, str]:
+    return (_number(estimate.value), _ci(estimate.ci)) if estimate else ("-", "")
+
+
+def _number(number: float | None, digits: int = 3) -> str:
+    return "-" if number is None or math.isnan(number) else f"{number:.{digits}f}"
+
+
+def _join(*numbers, digits: int = 3) -> str:
+    return "  ".join(_number(number, digits) for number in numbers)
+
+
+def _ci(ci) -> str:
+    return f"[{ci[0]:.3f}, {ci[1]:.3f}]" if ci and all(map(math.isfinite, ci)) else ""
