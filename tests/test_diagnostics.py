@@ -81,17 +81,17 @@ def test_neurons_that_come_and_go_add_up_to_the_counts_of_the_curves(trained, at
     run, base_LxNxF = trained
     frame = measurements.read(run / PLACES[1])
     drifts = reading.drift(frame, "php")
-    assert [drifts["definition"], *(one["definition"] for one in drifts["others"])] == ["functional", "lape_target"]
-    for one in (drifts, *drifts["others"]):
-        size, births, deaths = (one[f"{kind}_CxL"] for kind in ("size", "births", "deaths"))
-        assert one["steps"].tolist() == [0, 8, 24] and np.isnan(births[0]).all()
+    assert [drifts.definition, *(one.definition for one in drifts.others)] == ["functional", "lape_target"]
+    for one in (drifts, *drifts.others):
+        size, births, deaths = (getattr(one, f"{kind}_CxL") for kind in ("size", "births", "deaths"))
+        assert one.steps.tolist() == [0, 8, 24] and np.isnan(births[0]).all()
         assert np.array_equal(size[1:], size[:-1] + births[1:] - deaths[1:])
     assert set(frame["metric"]) == {"size", "births", "deaths"} and set(frame["layer"]) == {1, 2}
-    assert drifts["births_CxL"][1:].sum() > 0 and drifts["deaths_CxL"][1:].sum() > 0
+    assert drifts.births_CxL[1:].sum() > 0 and drifts.deaths_CxL[1:].sum() > 0
     _, rows = instruments.measure(at_peak[0], MATERIAL, instruments.STUDY, Settings(base_LxNxF=base_LxNxF))
-    for one in (drifts, *drifts["others"]):  # what the curves count
-        (counted,) = (row["value"] for row in rows if row["metric"] == one["definition"])
-        assert counted == one["size_CxL"][1].sum()
+    for one in (drifts, *drifts.others):  # what the curves count
+        (counted,) = (row["value"] for row in rows if row["metric"] == one.definition)
+        assert counted == one.size_CxL[1].sum()
 
 
 def test_neurons_are_chosen_by_correlation_and_not_by_the_problems_they_are_tested_on(trained, at_peak):
@@ -115,7 +115,7 @@ def test_neurons_are_chosen_by_correlation_and_not_by_the_problems_they_are_test
     assert len(set(both[slots["subset"][~tested_N] == 1])) == 2  # first and second identifiers choose
 
 
-def test_a_cause_is_the_change_of_the_tested_problems_beside_random_sets(trained, at_peak):
+def test_a_cause_is_the_change_of_the_tested_problems_beside_random_sets(trained, at_peak, monkeypatch):
     run, base_LxNxF = trained
     checkpoint, look, _ = at_peak
     frame = measurements.read(run / PLACES[0])
@@ -126,10 +126,17 @@ def test_a_cause_is_the_change_of_the_tested_problems_beside_random_sets(trained
         assert ("peak", "mean", name) in done
     assert ("peak", "zero", "functional") in done and (options.map(lambda o: o["draws"]) == 20).all()
 
+    # A judge that a small model's programs often please, and so many neurons that programs change.
+    monkeypatch.setattr(diagnostics, "SHARE", 0.5)
+    problems = dataclasses.replace(
+        MATERIAL.problems, judge=lambda language, written_QxA: written_QxA.sum(axis=1) % 2 == 0
+    )
+    material = dataclasses.replace(MATERIAL, problems=problems)
+    subject = subject_of(checkpoint.params, checkpoint.model, MATERIAL)
+    rows = diagnostics.cause_rows(subject, material, look, base_LxNxF)
     mean_LxF = do.means(look.measured)[look.measured.languages.index("php")]
     neurons_LxF = diagnostics.ablated_sets(look, base_LxNxF, MATERIAL)["functional"]
-    problems, tested_Q = MATERIAL.problems, ~diagnostics.choosing_problems(40)
-    subject = subject_of(checkpoint.params, checkpoint.model, MATERIAL)
+    tested_Q = ~diagnostics.choosing_problems(40)
 
     def solved_Q(change):
         return problems.judge("php", programs.completions(subject, problems, "php", change))
@@ -144,17 +151,17 @@ def test_a_cause_is_the_change_of_the_tested_problems_beside_random_sets(trained
             ("all", tested_Q),
         ):
             want_R = np.array(change_RxQ)[:, tested_Q & chosen_Q].mean(axis=1)
-            entry = entry_of(reading.causes(frame, "php"), "functional", kind, "peak", "pass", subset)
-            assert entry["value"] == pytest.approx(want_R[0])
-            assert entry["random_mean"] == pytest.approx(want_R[1:].mean())
+            (row,) = (
+                row
+                for row in rows
+                if (row["metric"], row["options"]["set"]) == ("pass_change", "functional")
+                and (row["options"]["kind"], row["options"]["subset"]) == (kind, subset)
+            )
+            assert row["value"] == pytest.approx(want_R[0]) and row["options"]["size"] == 32
+            assert row["options"]["random_mean"] == pytest.approx(want_R[1:].mean())
+            assert row["n"] == (tested_Q & chosen_Q).sum()
             moved += abs(want_R).sum()
     assert moved > 0
-
-
-def entry_of(found, *key):
-    names = ("neurons", "kind", "checkpoint", "metric", "subset")
-    (entry,) = [one for one in found["sets"] if tuple(one[name] for name in names) == key]
-    return entry
 
 
 def test_some_problems_are_judged_as_among_all():
@@ -224,9 +231,9 @@ def test_a_language_that_needs_nothing_of_the_primary(trained, tmp_path, monkeyp
     diagnostics.measure(run_in(there, CONFIG, material), base_LxNxF, PEAK)
     frame = measurements.read(there)
     found = reading.causes(frame, "php")
-    assert {(one["neurons"], one["subset"]) for one in found["sets"]} == {("functional_shared", "all")}
-    assert set(vars(found["verdict"]).values()) == {None}
-    assert reading.drift(frame, "php")["definition"] == "lape_target"
+    assert {(one.neurons, one.subset) for one in found.sets} == {("functional_shared", "all")}
+    assert set(vars(found.verdict).values()) == {None}
+    assert reading.drift(frame, "php").definition == "lape_target"
     assert len(files.read_json(there / PLACES[2])["prompts"]) == 6
 
 
