@@ -294,93 +294,7 @@ def train(arguments: list[str]) -> None:
 
 def probe(arguments: list[str]) -> None:
     _use_cpu_well(threads=None)
-    parser = _parser("probe")
-    _checkpoints_option(parser, required=True)
-    parser.add_argument("--out", type=kinds.place, required=True, help="where counters and measurements are kept")
-    what = parser.add_argument_group("what is read", "by default the texts of the study that a run belongs to")
-    _config_option(what, "of another study", required=False)
-    _seed_option(what, None, "of the embedded world; by default each run's own")
-    what.add_argument("--corpus", type=kinds.local, help="a directory that `corpus build` made")
-    what.add_argument("--languages", type=kinds.names, default=(), help="the primary first, then at least one other")
-    what.add_argument(
-        "--rows",
-        type=kinds.integer(1),
-        default=64,
-        help="with --corpus: held-out rows a language (default: %(default)s)",
-    )
-    what.add_argument(
-        "--prompt_tokens",
-        type=kinds.integer(1),
-        default=64,
-        help="with --corpus or --prompts: context (default: %(default)s)",
-    )
-    what.add_argument(
-        "--prompts", type=kinds.place, help="a file of prompts of your own (JSON Lines, see probes/prompts.py)"
-    )
-    what.add_argument(
-        "--identifiers",
-        default="first",
-        help="which tokens stand for an identifier: first, prefix or sequence (default: %(default)s)",
-    )
-    _steps_option(parser)
-    parser.add_argument(
-        "--layers",
-        type=kinds.integers(0, "inner", "middle"),
-        default="inner",
-        help="inner, middle, or a list: 2,3 (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--threshold_scope",
-        default="per_checkpoint",
-        help="where LAPE's thresholds come from: per_checkpoint (default), pooled or reference_checkpoint",
-    )
-    parser.add_argument(
-        "--reference_step",
-        type=kinds.integer(0, limits.LARGEST_STEP),
-        help="the checkpoint of --threshold_scope=reference_checkpoint",
-    )
-    parser.add_argument(
-        "--definitions",
-        type=kinds.names,
-        default=(),
-        help="also find neurons by pls, centroid_type1, centroid_type2 or causal; each takes passes of its own",
-    )
-    parser.add_argument(
-        "--tuned_lens",
-        type=kinds.integer(0, 10**6),
-        default=0,
-        metavar="STEPS",
-        help="train a tuned lens with so many steps for each checkpoint (default: none)",
-    )
-    parser.add_argument(
-        "--interventions", type=kinds.names, default=(), help="change each language's neurons: zero, mean or both"
-    )
-    parser.add_argument(
-        "--random_sets",
-        type=kinds.integer(1, 10**4),
-        default=20,
-        help="random sets of neurons to compare --interventions with (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--restore",
-        type=_parts,
-        default=(),
-        help="take these parts of the parameters from --restore_step, such as embed_table;head[3]",
-    )
-    parser.add_argument(
-        "--restore_step",
-        type=kinds.integer(0, limits.LARGEST_STEP),
-        help="the step of the same run that --restore takes them from",
-    )
-    parser.add_argument("--follow", action="store_true", help="wait for further checkpoints until each run is done")
-    _several_hosts(parser)
-    parsed, settings = parser.parse_known_args(arguments)
-    if settings and not parsed.config:
-        raise UserError(f"cannot read the argument '{settings[0]}'; `probe --help` names them all.")
-    parser.only_with(not parsed.corpus, "the texts of a study, not with those of --corpus", "config", "seed")
-    parser.only_with(parsed.corpus, "--corpus", "rows")
-    parser.only_with(parsed.corpus or parsed.prompts, "--corpus or --prompts", "prompt_tokens")
-    parser.only_with(parsed.interventions, "--interventions", "random_sets")
+    parsed, settings = _probe_arguments(arguments)
     from tqdm import tqdm
 
     from babel_jax import texts
@@ -421,6 +335,110 @@ def probe(arguments: list[str]) -> None:
 
         for place in room.probe(runs, read, parsed.out, options, generate, parsed.follow, progress):
             bar.write(f"measurements: {printable(place)}/measurements", file=sys.stdout)
+
+
+def _probe_arguments(arguments: list[str]):
+    """(the arguments of `probe`, read, its --config.KEY=VALUE); what contradicts each other is refused."""
+    parser = _parser("probe")
+    _checkpoints_option(parser, required=True)
+    parser.add_argument("--out", type=kinds.place, required=True, help="where counters and measurements are kept")
+    _add_texts(parser)
+    _steps_option(parser)
+    _add_neurons(parser)
+    _add_causes(parser)
+    parser.add_argument("--follow", action="store_true", help="wait for further checkpoints until each run is done")
+    _several_hosts(parser)
+    parsed, settings = parser.parse_known_args(arguments)
+    if settings and not parsed.config:
+        raise UserError(f"cannot read the argument '{settings[0]}'; `probe --help` names them all.")
+    parser.only_with(not parsed.corpus, "the texts of a study, not with those of --corpus", "config", "seed")
+    parser.only_with(parsed.corpus, "--corpus", "rows")
+    parser.only_with(parsed.corpus or parsed.prompts, "--corpus or --prompts", "prompt_tokens")
+    parser.only_with(parsed.interventions, "--interventions", "random_sets")
+    return parsed, settings
+
+
+def _add_texts(parser) -> None:
+    what = parser.add_argument_group("what is read", "by default the texts of the study that a run belongs to")
+    _config_option(what, "of another study", required=False)
+    _seed_option(what, None, "of the embedded world; by default each run's own")
+    what.add_argument("--corpus", type=kinds.local, help="a directory that `corpus build` made")
+    what.add_argument("--languages", type=kinds.names, default=(), help="the primary first, then at least one other")
+    what.add_argument(
+        "--rows",
+        type=kinds.integer(1),
+        default=64,
+        help="with --corpus: held-out rows a language (default: %(default)s)",
+    )
+    what.add_argument(
+        "--prompt_tokens",
+        type=kinds.integer(1),
+        default=64,
+        help="with --corpus or --prompts: context (default: %(default)s)",
+    )
+    what.add_argument(
+        "--prompts", type=kinds.place, help="a file of prompts of your own (JSON Lines, see probes/prompts.py)"
+    )
+    what.add_argument(
+        "--identifiers",
+        default="first",
+        help="which tokens stand for an identifier: first, prefix or sequence (default: %(default)s)",
+    )
+
+
+def _add_neurons(parser) -> None:
+    parser.add_argument(
+        "--layers",
+        type=kinds.integers(0, "inner", "middle"),
+        default="inner",
+        help="inner, middle, or a list: 2,3 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threshold_scope",
+        default="per_checkpoint",
+        help="where LAPE's thresholds come from: per_checkpoint (default), pooled or reference_checkpoint",
+    )
+    parser.add_argument(
+        "--reference_step",
+        type=kinds.integer(0, limits.LARGEST_STEP),
+        help="the checkpoint of --threshold_scope=reference_checkpoint",
+    )
+    parser.add_argument(
+        "--definitions",
+        type=kinds.names,
+        default=(),
+        help="also find neurons by pls, centroid_type1, centroid_type2 or causal; each takes passes of its own",
+    )
+    parser.add_argument(
+        "--tuned_lens",
+        type=kinds.integer(0, 10**6),
+        default=0,
+        metavar="STEPS",
+        help="train a tuned lens with so many steps for each checkpoint (default: none)",
+    )
+
+
+def _add_causes(parser) -> None:
+    parser.add_argument(
+        "--interventions", type=kinds.names, default=(), help="change each language's neurons: zero, mean or both"
+    )
+    parser.add_argument(
+        "--random_sets",
+        type=kinds.integer(1, 10**4),
+        default=20,
+        help="random sets of neurons to compare --interventions with (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--restore",
+        type=_parts,
+        default=(),
+        help="take these parts of the parameters from --restore_step, such as embed_table;head[3]",
+    )
+    parser.add_argument(
+        "--restore_step",
+        type=kinds.integer(0, limits.LARGEST_STEP),
+        help="the step of the same run that --restore takes them from",
+    )
 
 
 def _parts(text: str) -> tuple[str, ...]:
@@ -656,10 +674,10 @@ def compile(arguments: list[str]) -> None:
     fits = True
     for compiled in (ahead.compile_step, ahead.compile_probe):
         report = compiled(run, shapes, devices)
-        if "table" in report:
-            print(report["table"] + "\n")
+        if report.program.table:
+            print(report.program.table + "\n")
         print(ahead.describe(report) + "\n")
-        fits = fits and report["fits"]
+        fits = fits and report.fits
     if not fits:
         raise UserError(
             f"it does not fit {parsed.topology}; raise accumulation, set model.remat='full', or take more chips."

@@ -404,9 +404,7 @@ def records(content: bytes, place, kind: type, mend: str) -> list:
         try:
             found.append(typed(kind, parse_json(line, shape)))
         except ValueError as error:
-            raise UserError(
-                f"{place}, line {number}, is damaged: {shortened(one_line(error), 300)}; {mend}."
-            ) from error
+            raise UserError(f"{place}, line {number}, is damaged: {one_line(error)}; {mend}.") from error
     return found
 
 

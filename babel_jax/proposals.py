@@ -138,7 +138,7 @@ def main(arguments: list[str]) -> None:
 # --- a study --------------------------------------------------------------------------------------------------------------
 
 
-def _of_study(parsed) -> dict | None:
+def _of_study(parsed) -> mixtures.MixtureFile | None:
     """Prints what a study proposes; the mixture file's content where one is wanted."""
     from babel_jax import findings  # not for a table of losses: it reads Parquet
 
@@ -181,7 +181,7 @@ def _chosen(proposals: dict[str, dict[str, Proposal]], source: str, *others: str
     return by_source[source]
 
 
-def _of_schedule(parsed, found) -> dict | None:
+def _of_schedule(parsed, found) -> mixtures.MixtureFile | None:
     proposed = found.schedules and found.schedules.proposal
     if not proposed:
         raise UserError(f"the study in {parsed.workdir} has no schedule; it needs continual runs with `replay`.")
@@ -221,7 +221,7 @@ def _limits(parsed, available: dict[str, float], budget: float | None) -> algori
 # --- a table of losses and scores -----------------------------------------------------------------------------------------
 
 
-def _of_csv(parsed) -> dict | None:
+def _of_csv(parsed) -> mixtures.MixtureFile | None:
     """Prints what a table of losses and scores proposes; the mixture file's content where one is wanted."""
     original, primaries, assumed = parsed.original, parsed.primary, parsed.assume
     if len(primaries) > 1 and parsed.min_share:
@@ -520,8 +520,10 @@ def corpus_table(corpus: Corpus, original: dict[str, float]) -> str:
     return "\n".join(lines + list(corpus.reasons.values()))
 
 
-def mixture(source: str, proposals: dict[str, Proposal], corpus: Corpus, available: dict[str, float]) -> dict:
-    """The content of the mixture file of a corpus: one stage, weights in whole ten-thousandths, so that blocks are short."""
+def mixture(
+    source: str, proposals: dict[str, Proposal], corpus: Corpus, available: dict[str, float]
+) -> mixtures.MixtureFile:
+    """The mixture file of a corpus: one stage, weights in whole ten-thousandths, so that blocks are short."""
     weights = {language: round(share, 4) for language, share in corpus.shares.items()}
     stages_ = [{"tokens": 0, "weights": {language: weight for language, weight in weights.items() if weight}}]
     made = {"by": "optimize", "source": source, "corpus": _plain(corpus), "proposals": _plain(proposals)}

@@ -10,8 +10,6 @@ import functools
 import numpy as np
 from scipy import special, stats
 
-from babel_jax.bridge import Keyed
-
 CONFIDENCE = 0.95
 TAILS = (0.025, 0.975)  # quantiles
 NORMAL = float(stats.norm.ppf(TAILS[1]))  # standard errors on either side
@@ -21,7 +19,7 @@ FOLDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Estimate(Keyed):
+class Estimate:
     """A number and its interval; NaN where it is not known."""
 
     value: float
@@ -157,7 +155,7 @@ def cross_fitted(solved, candidate_MxC) -> list[np.ndarray]:
     return [chosen_Q]
 
 
-def replicated_curves(solved, replicates: int = REPLICATES) -> np.ndarray:
+def replicated_curves(solved) -> np.ndarray:
     """Mean accuracies [R, C] as other seeds might have given them; one seed: as other problems might have.
 
     A bootstrap with Student t weights: the mean plus the deviations of the S seeds' curves (of the Q problems' answers
@@ -168,9 +166,9 @@ def replicated_curves(solved, replicates: int = REPLICATES) -> np.ndarray:
     unit_UxC = accuracies(solved) if len(solved) > 1 else np.asarray(solved[0], float).T
     units, generator = len(unit_UxC), np.random.default_rng(0)
     if units < 2:
-        return np.full((replicates, unit_UxC.shape[1]), np.nan)
-    weight_RxU = generator.normal(size=(replicates, units)) / np.sqrt(units * (units - 1))
-    weight_RxU /= np.sqrt(generator.chisquare(units - 1, (replicates, 1)) / (units - 1))
+        return np.full((REPLICATES, unit_UxC.shape[1]), np.nan)
+    weight_RxU = generator.normal(size=(REPLICATES, units)) / np.sqrt(units * (units - 1))
+    weight_RxU /= np.sqrt(generator.chisquare(units - 1, (REPLICATES, 1)) / (units - 1))
     mean_C = unit_UxC.mean(0)
     return mean_C + weight_RxU @ (unit_UxC - mean_C)
 
@@ -182,24 +180,24 @@ def interval_R(value_R) -> list[float]:
     return [ordered_R[outside].item(), ordered_R[-1 - outside].item()]
 
 
-def resampled_halves(solved, replicates: int = REPLICATES) -> np.ndarray:
+def resampled_halves(solved) -> np.ndarray:
     """Accuracies [2, R, C] in two halves of the problems, split at random and resampled within, for cross-fitting.
 
     `solved`: one array [C, Q] of 0/1 per seed; seeds weigh the same, whatever their Q. Problems bring their answers at
     all C along. NaN where a seed has fewer than four problems: there is nothing to split.
     """
     solved = [np.asarray(solved_CxQ, float) for solved_CxQ in solved]
-    accuracy_2xRxC = np.zeros((2, replicates, solved[0].shape[0]))
+    accuracy_2xRxC = np.zeros((2, REPLICATES, solved[0].shape[0]))
     if min(solved_CxQ.shape[1] for solved_CxQ in solved) < 4:
         return accuracy_2xRxC * np.nan
     generator = np.random.default_rng(0)
     for solved_CxQ in solved:
         problems = solved_CxQ.shape[1]
-        order_RxQ = generator.random((replicates, problems)).argsort(1)
+        order_RxQ = generator.random((REPLICATES, problems)).argsort(1)
         for half, members in enumerate(np.array_split(order_RxQ, 2, axis=1)):
             pick = generator.integers(0, members.shape[1], members.shape)
-            drawn = np.take_along_axis(members, pick, 1) + problems * np.arange(replicates)[:, None]
-            count_RxQ = np.bincount(drawn.ravel(), minlength=replicates * problems).reshape(replicates, problems)
+            drawn = np.take_along_axis(members, pick, 1) + problems * np.arange(REPLICATES)[:, None]
+            count_RxQ = np.bincount(drawn.ravel(), minlength=REPLICATES * problems).reshape(REPLICATES, problems)
             accuracy_2xRxC[half] += count_RxQ @ solved_CxQ.T / members.shape[1] / len(solved)
     return accuracy_2xRxC
 

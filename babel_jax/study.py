@@ -8,12 +8,8 @@ import collections
 import dataclasses
 import functools
 import importlib.metadata
-import multiprocessing
-import queue
-import signal
 import sys
 import time
-import traceback
 from collections.abc import Iterable
 
 import numpy as np
@@ -22,7 +18,7 @@ from tqdm import tqdm
 
 import babel_jax
 from babel_jax import candidates, findings, machine, measurements, mixtures, plan, report, run_names
-from babel_jax.errors import UserError, printable, refusal
+from babel_jax.errors import UserError, printable
 from babel_jax.evolution import rows, stages
 from babel_jax.files import read_json, write_json
 from babel_jax.measuring import diagnostics, walk
@@ -37,8 +33,9 @@ from babel_jax.run_names import RunName
 from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
 from babel_jax.training.checkpoint import Seen
-from babel_jax.training.loop import mixture_of, train, trainer_for
+from babel_jax.training.loop import Hooks, train
 from babel_jax.training.runs import Run, check_same_config, is_done, locked, read_done
+from babel_jax.training.sampler import OnlineSampler, mixture_of
 
 # --- what a worker does ---------------------------------------------------------------------------------------------------
 
@@ -63,18 +60,11 @@ def execute(study: Study, task: Task, progress, profile_dir=None, probing: bool 
     if run.is_done():
         run.check_trained_as()
     else:
-        progress({"epochs": mixture_of(run.config, run.material).epochs(run.config.steps * run.config.batch_size)})
+        progress({"epochs": mixture_of(run).epochs(run.config.steps * run.config.batch_size)})
     started = time.perf_counter()
-    train(
-        run.config,
-        run.material,
-        run.directory,
-        progress=progress,
-        stop_when=functools.partial(_solves_enough, run),
-        profile_dir=profile_dir,
-        at_checkpoint=_prober(study, run) if probing else None,
-        next_stage=_chooser(study, run) if run.name == plan.ADO else None,
-    )
+    at_checkpoint = _prober(study, run) if probing else None
+    hooks = Hooks(progress, functools.partial(_solves_enough, run), at_checkpoint, profile_dir)
+    train(run, hooks, OnlineSampler(run, _chooser(study, run)) if run.name == plan.ADO else None)
     trained = time.perf_counter()
     _measure(study, run, progress)
     progress({"seconds": {"training": trained - started, "measuring": time.perf_counter() - trained}})
@@ -135,44 +125,18 @@ def _prober(study: Study, run: Run):
     return at_checkpoint
 
 
-def _next_task(tasks):
-    while True:
-        try:
-            return tasks.get(timeout=1)
-        except queue.Empty:
-            preemption.check()
-
-
-def _work(config: ConfigDict, directory, tasks, messages) -> None:
-    """A worker process: takes tasks until it is killed or preempted (then what it trains is saved).
-
-    Ends at once when the process that started it has died.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+def _begin(config: ConfigDict, directory):
+    """What a worker process does first; returns what it does with each task until it is killed, or preempted."""
     preemption.install()
-    machine.die_with(multiprocessing.parent_process())  # also in the middle of a long compilation
-    try:
-        _take_tasks(Study(config, directory), tasks, messages)
-    except preemption.Preempted:
-        messages.cancel_join_thread()  # nobody reads them any more
-        sys.exit(preemption.EXIT_STATUS)
+    study = Study(config, directory)
 
-
-def _take_tasks(study: Study, tasks, messages) -> None:
-    while True:
-        task = _next_task(tasks)
-
-        def progress(message, task=task):
-            messages.put((task, message))
-
+    def do(task: Task, say) -> None:
         try:
-            execute(study, task, progress)
-            messages.put((task, "done"))
+            execute(study, task, say)
         except preemption.Preempted:
-            raise
-        except BaseException as error:
-            failed = f"run {task} failed:\n{traceback.format_exc()}"
-            messages.put((task, refusal(error) or RuntimeError(failed)))
+            sys.exit(preemption.EXIT_STATUS)  # what it trained is saved
+
+    return do
 
 
 # --- one run, by itself ---------------------------------------------------------------------------------------------------
@@ -200,8 +164,8 @@ def _say_length(run: Run) -> None:
     """Says so where a mixture file is for another number of tokens than its run takes: the config sets the length."""
     if not run.config.mixture or not hosts.is_first():
         return
-    meant, takes = mixtures.read(run.config.mixture).get("tokens"), run.config.steps * run.step_tokens
-    if isinstance(meant, int) and abs(meant - takes) > run.step_tokens:
+    meant, takes = mixtures.read(run.config.mixture).tokens, run.config.steps * run.step_tokens
+    if meant is not None and abs(meant - takes) > run.step_tokens:
         print(
             f"{printable(run.config.mixture)} is for {meant:,} tokens and this run takes {takes:,}; for as many set "
             f"--config.runs.{run.name.role}.steps={round(meant / run.step_tokens)}.",
@@ -317,17 +281,17 @@ def _plain_runs(study: Study) -> list[RunName]:
 
 def _check_runs(study: Study, names: Iterable[RunName], seed: int, here: bool = True) -> None:
     """Refuses runs that cannot be trained. `here`: also for what depends on the devices that this process has."""
+    study.materials(seed)  # a corpus that is not there is not one run's fault
     for name in names:
-        material = study.materials_of(name, seed)[0]
         try:
             _check_start(study, name, seed)
-            settings = study.config_of(name, seed)
-            run_config.validate(settings)
-            if settings.stop_every and not material.problems:
+            run = study.run(name, seed)
+            run_config.validate(run.config)
+            if run.config.stop_every and not run.material.problems:
                 raise UserError("stop_every asks for solved problems, and a corpus has none; set it to 0.")
-            mixture_of(settings, material)
+            mixture_of(run)
             if here:
-                trainer_for(settings, material)
+                _ = run.trainer
         except UserError as error:
             raise UserError(f"run '{name}': {error}") from error
 
@@ -363,7 +327,7 @@ def _write_mixtures(study: Study) -> None:
         file = study.directory / "mixtures" / f"{name}.json"
         if not file.exists():
             made = mixtures.compose(candidate.made, candidate.stages, available, candidate.tokens)
-            mixtures.write(file, made | {"steps": candidate.steps})
+            mixtures.write(file, dataclasses.replace(made, steps=candidate.steps))
 
 
 def _run_all(study: Study, tasks: list[Task], jobs: int, seconds: "_Seconds") -> None:
@@ -379,17 +343,15 @@ def _run_all(study: Study, tasks: list[Task], jobs: int, seconds: "_Seconds") ->
         board.finish(task, planned[task])
 
     def record(task, message):
-        """Takes what a run says of itself; true when it has finished."""
-        if message == "done":
+        """Takes what a run says of itself."""
+        if message is machine.DONE:
             write_json(_mark(study, task), True)
             finish(task)
-            return True
-        if "seconds" in message:
+        elif "seconds" in message:
             seconds.update(message["seconds"])
             seconds.write()
         else:
             board.update(task, message)
-        return False
 
     for task in list(done):
         finish(task)
@@ -397,7 +359,7 @@ def _run_all(study: Study, tasks: list[Task], jobs: int, seconds: "_Seconds") ->
         if jobs == 1:  # here, with all devices of this process; the plan's order respects what a run needs
             for task in waiting:
                 execute(study, task, functools.partial(record, task))
-                record(task, "done")
+                record(task, machine.DONE)
         else:
             _side_by_side(study, waiting, done, min(jobs, len(waiting)), record)
     finally:
@@ -412,63 +374,25 @@ def _side_by_side(study: Study, waiting: list[Task], done: set[Task], jobs: int,
     """Does the tasks in worker processes, none of which outlives this call.
 
     Preempted, they save what they train, and are waited for; otherwise they are killed, and what is half done is done again
-    by the next call. Where this process is killed, they end as soon as it is gone (`machine.die_with`).
+    by the next call.
     """
-    context = multiprocessing.get_context("spawn")
-    messages = context.Queue()
-    inboxes = [context.Queue() for _ in range(jobs)]
-    workers = [
-        context.Process(target=_work, args=(study.config, study.directory, inbox, messages), daemon=True)
-        for inbox in inboxes
-    ]
-    running: dict[Task, int] = {}
-    idle = list(range(jobs))
-    try:
-        _start(workers)
-        while waiting or running:
-            for task in list(waiting):
-                if idle and _ready(study, task, done):
-                    waiting.remove(task)
-                    running[task] = idle.pop(0)
-                    inboxes[running[task]].put(task)
-            preemption.check()
-            try:
-                task, message = messages.get(timeout=1)
-            except queue.Empty:
-                preemption.check()  # where all processes are told to go, a worker may be the first
-                dead = [worker for worker in workers if not worker.is_alive()]
-                if dead:
-                    raise UserError(
-                        f"a worker process was killed (exit code {dead[0].exitcode}; out of memory?); run the same command "
-                        "again to go on, with fewer --jobs if memory is short."
-                    ) from None
-                continue
-            if isinstance(message, BaseException):
-                raise message
-            if record(task, message):
-                idle.append(running.pop(task))
-    except preemption.Preempted:
-        for worker in workers:
-            worker.terminate()  # SIGTERM: it saves what it trains
-        for worker in workers:
-            worker.join()  # whoever preempts us kills us when that takes too long
-        raise
-    finally:
-        started = [worker for worker in workers if worker.pid is not None]
-        for worker in started:
-            worker.kill()  # all of them before any is waited for: a second Ctrl-C may end the waiting
-        for worker in started:
-            worker.join()
-
-
-def _start(workers: list) -> None:
-    """Starts the workers. They hold SIGINT back until they ignore it, so Ctrl-C does not end them while they import."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        for worker in workers:
-            worker.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with machine.Workers(jobs, _begin, (study.config, study.directory)) as workers:
+        try:
+            while waiting or workers.busy:
+                for task in list(waiting):
+                    if workers.idle and _ready(study, task, done):
+                        waiting.remove(task)
+                        workers.give(task)
+                preemption.check()
+                try:
+                    for task, message in workers.said(timeout=1):
+                        record(task, message)
+                except UserError:
+                    preemption.check()  # where all processes are told to go, a worker may be the first
+                    raise
+        except preemption.Preempted:
+            workers.terminate()
+            raise
 
 
 def _ready(study: Study, task: Task, done: set[Task]) -> bool:

@@ -17,8 +17,10 @@ from babel_jax.model.decoder import PRESETS, DecoderConfig, init_params
 from babel_jax.organism import world
 from babel_jax.run_names import parse
 from babel_jax.training import config as run_config
+from babel_jax.training import loop
 from babel_jax.training.checkpoint import Checkpoints
 from babel_jax.training.runs import Run
+from babel_jax.training.sampler import OnlineSampler
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL_WORLD = dict(
@@ -61,6 +63,16 @@ def make_run(optimizer=(), **changes):
 def run_in(directory, config, material: Material, name: str = "continual") -> Run:
     """A run of a config in a directory, which need not be called like it."""
     return Run(parse(name), config, files.path(directory), (material,))
+
+
+def train(config, material: Material, directory, next_stage=None, **hooks) -> None:
+    """Trains a run of a config in a directory; `next_stage`: what chooses its weights, see `OnlineSampler`."""
+    run = run_in(directory, config, material)
+    loop.train(run, loop.Hooks(**hooks), OnlineSampler(run, next_stage) if next_stage else None)
+
+
+def trainer_of(config, material: Material):
+    return run_in(".", config, material).trainer
 
 
 def loud(config: DecoderConfig, seed: int = 0, scale: float = 0.3) -> dict:

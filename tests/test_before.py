@@ -84,7 +84,7 @@ def test_the_verb_corpus_reads_it(before, tmp_path):
 
 def test_a_mixture_file_is_read(before):
     found = mixtures.read(before / "mixture.json")
-    assert found["tokens"] == 30000 and found["sources"]["php"]["epochs"] == 2.2315
+    assert found.tokens == 30000 and found.sources["php"].epochs == 2.2315
 
 
 def test_results_are_summed_up_and_compared(before, tmp_path):

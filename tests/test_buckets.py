@@ -6,12 +6,12 @@ import sys
 
 import bucket_server
 import pytest
-from helpers import environment, make_run, run_in, same, small_material, state_at
+from helpers import environment, make_run, run_in, same, small_material, state_at, train, trainer_of
 
 from babel_jax import buckets, files, measurements
 from babel_jax.errors import UserError
 from babel_jax.measuring import study as measure
-from babel_jax.training import loop, runs
+from babel_jax.training import runs
 from babel_jax.training.checkpoint import Checkpoints
 
 MATERIAL = small_material()
@@ -32,7 +32,7 @@ def server():
 def whole(tmp_path_factory):
     """The same run on a disk, undisturbed, and measured."""
     run_dir = tmp_path_factory.mktemp("whole") / "run"
-    loop.train(RUN, MATERIAL, run_dir)
+    train(RUN, MATERIAL, run_dir)
     measure.measure_run(run_in(run_dir, RUN, MATERIAL))
     return run_dir
 
@@ -49,10 +49,10 @@ def stop_at(step):
 def test_a_run_in_a_bucket_is_the_run_on_a_disk(server, whole, scheme):
     run_dir = files.path(f"{scheme}://{scheme}-whole/study/run")
     with pytest.raises(Stop):
-        loop.train(RUN, MATERIAL, run_dir, progress=stop_at(32))
+        train(RUN, MATERIAL, run_dir, progress=stop_at(32))
     assert Checkpoints(run_dir).steps() == [0, 16] and Checkpoints(run_dir, "resume").steps() == [30]
-    loop.train(RUN, MATERIAL, run_dir)
-    trainer, _ = loop.trainer_for(RUN, MATERIAL)
+    train(RUN, MATERIAL, run_dir)
+    trainer = trainer_of(RUN, MATERIAL)
     assert Checkpoints(run_dir).steps() == [0, 16, 40] and not (run_dir / "resume").exists()
     assert same(state_at(run_dir, 40, trainer), state_at(whole, 40, trainer))
     assert (run_dir / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
@@ -69,12 +69,12 @@ import os, test_buckets as t
 def kill(message):
     if message["step"] == 16:
         os.kill(os.getpid(), 9)
-t.loop.train(t.RUN, t.MATERIAL, {place!r}, progress=kill)
+t.train(t.RUN, t.MATERIAL, {place!r}, progress=kill)
 """
     assert subprocess.run([sys.executable, "-c", script], env=environment()).returncode == -signal.SIGKILL
     assert any(name.startswith(f"{scheme}-killed/run/checkpoints/0/") for name in server.objects)
-    loop.train(RUN, MATERIAL, place)
-    trainer, _ = loop.trainer_for(RUN, MATERIAL)
+    train(RUN, MATERIAL, place)
+    trainer = trainer_of(RUN, MATERIAL)
     assert same(state_at(place, 40, trainer), state_at(whole, 40, trainer))
 
 
@@ -82,7 +82,7 @@ t.loop.train(t.RUN, t.MATERIAL, {place!r}, progress=kill)
 def test_an_unfinished_checkpoint_is_never_listed(server, scheme):
     """It is finished by its marker, which is written last."""
     run_dir = files.path(f"{scheme}://{scheme}-unfinished/run")
-    loop.train(RUN, MATERIAL, run_dir)
+    train(RUN, MATERIAL, run_dir)
     marker = run_dir / "checkpoints" / "40" / "commit_success.txt"
     assert marker.exists()
     marker.unlink()
@@ -97,7 +97,7 @@ def test_a_lost_bucket_is_one_line_and_the_run_goes_on_later(server, whole, sche
     script = f"""
 import os, test_buckets as t
 try:
-    t.loop.train(t.RUN, t.MATERIAL, {place!r})
+    t.train(t.RUN, t.MATERIAL, {place!r})
 except t.UserError as error:
     print(error, flush=True)
 os._exit(0)
@@ -109,8 +109,8 @@ os._exit(0)
         server.fails = None
     assert done.stdout.count("\n") == 1 and "mend the" in done.stdout
     assert Checkpoints(place).steps() and not runs.is_done(place)
-    loop.train(RUN, MATERIAL, place)
-    trainer, _ = loop.trainer_for(RUN, MATERIAL)
+    train(RUN, MATERIAL, place)
+    trainer = trainer_of(RUN, MATERIAL)
     assert same(state_at(place, 40, trainer), state_at(whole, 40, trainer))
 
 

@@ -2,6 +2,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -188,13 +189,14 @@ def children_of(process):
 def test_a_killed_worker_is_an_error_that_says_so(folders, tmp_path, monkeypatch):
     work = corpus_build.start(asked(folders), tmp_path / "corpus", BENCHMARKS)
     running = corpus_build._side_by_side(work, "clean", corpus_build.tasks(work, "clean"), 2)
-    start = corpus_build.multiprocessing.get_context("forkserver").Process.start
+    worker = multiprocessing.get_context("forkserver").Process
+    start = worker.start
 
     def start_and_die(process):
         start(process)
         process.kill()
 
-    monkeypatch.setattr(corpus_build.multiprocessing.get_context("forkserver").Process, "start", start_and_die)
+    monkeypatch.setattr(worker, "start", start_and_die)
     with pytest.raises(UserError, match=r"worker process was killed \(exit code -9; out of memory\?\)"):
         list(running)
 
@@ -638,7 +640,7 @@ def test_a_kill_while_datatroves_files_are_removed(built, folders, tmp_path, mon
 
 def test_an_interruption_while_workers_start_is_one(folders, tmp_path, monkeypatch):
     work = corpus_build.start(asked(folders), tmp_path / "corpus", BENCHMARKS)
-    process = corpus_build.multiprocessing.get_context("forkserver").Process
+    process = multiprocessing.get_context("forkserver").Process
     monkeypatch.setattr(process, "start", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         corpus_build.run_tasks(work, "clean", corpus_build.tasks(work, "clean"), 2, progress=False)

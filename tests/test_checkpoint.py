@@ -8,11 +8,11 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from helpers import by_path, make_run, python, run_in, same, small_material, state_at
+from helpers import by_path, make_run, python, run_in, same, small_material, state_at, train, trainer_of
 
 from babel_jax.errors import UserError
 from babel_jax.measuring import study as measure
-from babel_jax.training import checksums, loop, runs
+from babel_jax.training import checksums, runs
 from babel_jax.training import config as run_config
 from babel_jax.training.checkpoint import Checkpoints, restore_newest, restore_params
 
@@ -28,13 +28,13 @@ class Stop(Exception):
 def whole(tmp_path_factory):
     """A run that nothing disturbed."""
     run_dir = tmp_path_factory.mktemp("whole")
-    loop.train(RUN, MATERIAL, run_dir)
+    train(RUN, MATERIAL, run_dir)
     return run_dir
 
 
 def ends_like(run_dir, whole) -> bool:
     """Parameters, optimiser and metrics of both runs are the same bits."""
-    trainer, _ = loop.trainer_for(RUN, MATERIAL)
+    trainer = trainer_of(RUN, MATERIAL)
     done = [json.loads((directory / "DONE").read_text()) for directory in (run_dir, whole)]
     assert all(sum(one.pop("seconds").values()) > 0 for one in done)  # times differ
     books = done[0] == done[1] and (run_dir / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
@@ -52,14 +52,14 @@ def interrupted(run_dir, step, run=RUN):
             raise Stop
 
     with pytest.raises(Stop):
-        loop.train(run, MATERIAL, run_dir, progress=stop)
+        train(run, MATERIAL, run_dir, progress=stop)
     assert not runs.is_done(run_dir)
 
 
 @pytest.mark.parametrize("step", [16, 32])
 def test_stopped_in_the_middle_it_ends_the_same(tmp_path, whole, step):
     interrupted(tmp_path, step)
-    loop.train(RUN, MATERIAL, tmp_path)
+    train(RUN, MATERIAL, tmp_path)
     assert ends_like(tmp_path, whole)
 
 
@@ -71,7 +71,7 @@ def test_resume_checkpoints_save_work_and_leave_nothing(tmp_path, whole, damaged
     assert Checkpoints(tmp_path).steps() == [0, 16] and Checkpoints(tmp_path, "resume").steps() == [30]
     if damaged:
         shutil.rmtree(tmp_path / "resume" / "30" / "state" / "d")
-    loop.train(run, MATERIAL, tmp_path)
+    train(run, MATERIAL, tmp_path)
     assert "metrics.jsonl is damaged" not in caplog.text
     assert ["checkpoint 30" in warning for warning in ours(caplog)] == [True] * damaged
     assert ends_like(tmp_path, whole) and not (tmp_path / "resume").exists()
@@ -84,7 +84,7 @@ def test_from_any_checkpoint_it_ends_the_same(tmp_path, whole, last):
     for step in (16, 24, 40):
         if step > last:
             shutil.rmtree(tmp_path / "checkpoints" / str(step))
-    loop.train(RUN, MATERIAL, tmp_path)
+    train(RUN, MATERIAL, tmp_path)
     assert ends_like(tmp_path, whole)
 
 
@@ -97,7 +97,7 @@ def damage_all(whole, kind):
 @pytest.mark.parametrize("kind", ["truncate", "delete"])
 def test_no_damage_goes_unnoticed(tmp_path, whole, kind):
     """Whichever file of a checkpoint is broken: it is read right or not at all."""
-    trainer, model = loop.trainer_for(RUN, MATERIAL)
+    trainer, model = trainer_of(RUN, MATERIAL), run_in(".", RUN, MATERIAL).model
     want = state_at(whole, 24, trainer)
     refused = 0
     for number, file in enumerate(damage_all(whole, kind)):
@@ -129,11 +129,11 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, whole, kind
     else:
         largest.unlink()
     with caplog.at_level(logging.WARNING):
-        loop.train(RUN, MATERIAL, tmp_path)
+        train(RUN, MATERIAL, tmp_path)
     warnings = ours(caplog)
     assert len(warnings) == 1 and "checkpoint 24" in warnings[0] and "falling back" in warnings[0]
     assert ends_like(tmp_path, whole)
-    trainer, _ = loop.trainer_for(RUN, MATERIAL)
+    trainer = trainer_of(RUN, MATERIAL)
     assert same(state_at(tmp_path, 24, trainer), state_at(whole, 24, trainer))  # made again
 
 
@@ -142,7 +142,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path, whole):
     (tmp_path / "DONE").unlink(), (tmp_path / "config.json").unlink()
     tied = make_run({"learning_rate": 5e-3}, steps=40, model=dict(preset="test", tied_head=True))
     with pytest.raises(UserError, match="tied_head is False there and True here"):
-        loop.train(tied, MATERIAL, tmp_path)
+        train(tied, MATERIAL, tmp_path)
     assert Checkpoints(tmp_path).steps() == [0, 16, 24, 40]  # refused, not thrown away
 
 
@@ -170,7 +170,7 @@ def test_a_workdir_that_cannot_be_one_is_one_line(tmp_path):
 
 
 def test_parameters_of_another_model_or_an_absent_step_are_refused(whole):
-    trainer, model = loop.trainer_for(RUN, MATERIAL)
+    trainer, model = trainer_of(RUN, MATERIAL), run_in(".", RUN, MATERIAL).model
     params, model = trainer.abstract_state["params"], run_config.plain(model)
     with pytest.raises(UserError, match="vocab_size is 78 there and 79 here"):
         restore_params(whole, 40, params, model | {"vocab_size": 79})
@@ -186,7 +186,7 @@ def test_a_workdir_of_another_config_is_refused(whole):
     before = stamps()
     try:
         with pytest.raises(UserError, match=r"config.optimizer.learning_rate was 0.005 and is now 0.006"):
-            loop.train(make_run({"learning_rate": 6e-3}, steps=40, checkpoint_steps=(0, 16, 24)), MATERIAL, whole)
+            train(make_run({"learning_rate": 6e-3}, steps=40, checkpoint_steps=(0, 16, 24)), MATERIAL, whole)
         assert stamps() == before
     finally:
         (whole / "DONE.kept").rename(whole / "DONE")
@@ -202,14 +202,14 @@ def test_a_full_disk_is_one_line_and_loses_no_checkpoint(tmp_path, whole):
 import resource, test_checkpoint as t
 resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 try:
-    t.loop.train(t.RUN, t.MATERIAL, {str(tmp_path)!r})
+    t.train(t.RUN, t.MATERIAL, {str(tmp_path)!r})
 except t.UserError as error:
     print(error)
 """
     message = python("-c", script).stdout
     assert "free space" in message and message.count("\n") == 1
     assert Checkpoints(tmp_path).steps()[:2] == [0, 16] and not runs.is_done(tmp_path)
-    loop.train(RUN, MATERIAL, tmp_path)
+    train(RUN, MATERIAL, tmp_path)
     assert ends_like(tmp_path, whole)
 
 
@@ -219,7 +219,7 @@ def test_one_device_saves_and_eight_go_on(whole):
 import jax, numpy as np, test_checkpoint as t
 from helpers import make_run, state_at
 run = make_run(mesh=dict(data=4, fsdp=2, tensor=1))
-trainer, _ = t.loop.trainer_for(run, t.MATERIAL)
+trainer = t.trainer_of(run, t.MATERIAL)
 assert jax.device_count() == 8
 kernel = trainer.abstract_state["params"]["blocks"]["ffn_in"]["kernel"]
 assert len(kernel.sharding.device_set) == 8 and not kernel.sharding.is_fully_replicated
@@ -227,7 +227,7 @@ np.savez({str(whole / "eight.npz")!r}, **state_at({str(whole)!r}, 24, trainer))
 """
     done = python("-c", script, devices=8)
     assert done.returncode == 0, done.stderr
-    trainer, _ = loop.trainer_for(RUN, MATERIAL)
+    trainer = trainer_of(RUN, MATERIAL)
     with np.load(whole / "eight.npz") as eight:
         assert same(dict(eight), state_at(whole, 24, trainer))
     (whole / "eight.npz").unlink()
@@ -241,7 +241,7 @@ def judged(tmp_path, whole):
     """A copy of checkpoints 16 and 24 to be damaged; and what tells whether 24 is still read right, or not at all."""
     for step in ("16", "24"):
         shutil.copytree(whole / "checkpoints" / step, tmp_path / "checkpoints" / step)
-    trainer, model = loop.trainer_for(RUN, MATERIAL)
+    trainer, model = trainer_of(RUN, MATERIAL), run_in(".", RUN, MATERIAL).model
     wanted, about = state_at(whole, 24, trainer), Checkpoints(whole).metadata(24)
 
     def judge(part: str = "") -> str:
@@ -330,7 +330,7 @@ def test_what_is_not_what_was_saved_is_passed_over(judged, damage, caplog):
     DAMAGES[damage](directory)
     assert judge() == "passed over"
     assert ["checkpoint 24" in warning and "is damaged" in warning for warning in ours(caplog)] == [True]
-    trainer, model = loop.trainer_for(RUN, MATERIAL)
+    trainer, model = trainer_of(RUN, MATERIAL), run_in(".", RUN, MATERIAL).model
     with pytest.raises(UserError, match="checkpoint 24 in .* cannot be read") as error:  # who measures it is told
         restore_params(directory.parent, 24, trainer.abstract_state["params"], run_config.plain(model))
     assert "\n" not in str(error.value)

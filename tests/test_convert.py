@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
-from helpers import SMALL, by_path, loud, make_run, same, small_material
+from helpers import SMALL, by_path, loud, make_run, same, small_material, train
 
 from babel_jax.errors import UserError
 from babel_jax.model import convert
@@ -16,7 +16,6 @@ from babel_jax.model.decoder import Decoder
 from babel_jax.training import foreign
 from babel_jax.training.checkpoint import Checkpoints, restore_params
 from babel_jax.training.config import plain
-from babel_jax.training.loop import train
 from babel_jax.training.runs import is_done, last_step
 
 # A ffn_width that is not four times the width, two heads tied and not: every field of the config matters.

@@ -11,7 +11,7 @@ import shutil
 import numpy as np
 import pytest
 import synthetic_study as synthetic
-from helpers import SMALL, loud, make_run, small_material
+from helpers import SMALL, loud, make_run, run_in, small_material, train
 
 from babel_jax import files, findings, mixtures, study, texts
 from babel_jax.__main__ import main
@@ -75,7 +75,7 @@ def left(tmp_path_factory):
     files.write_json(place / "config.json", {"seeds": [0]})
     files.write_json(place / "seconds.json", {"total": 1.5})
     run = place / "seed0" / "continual"
-    loop.train(RUN, MATERIAL, run)
+    train(RUN, MATERIAL, run)
     chosen = [{"tokens": 66, "weights": {"python": 1.0}}, {"tokens": 0, "step": 4, "weights": {"python": 2.0}}]
     files.write_json(run / "stages.json", chosen)
     row = {"source": "python", "row": 3, "loss": None}
@@ -94,7 +94,7 @@ def left(tmp_path_factory):
 
 def metrics_of(place):
     """A resumed run's books: what is torn is lost, and that is said."""
-    return loop.Metrics(place / "seed0/continual", RUN, None, loop.Clock(1, None), 32, print).records
+    return loop.Metrics(run_in(place / RUN_DIR, RUN, MATERIAL), None, loop.Clock(1, None), 32, print).records
 
 
 def in_work(place):
@@ -107,7 +107,7 @@ READERS = {
     f"{RUN_DIR}/DONE": lambda place: runs.last_step(place / RUN_DIR),
     f"{RUN_DIR}/config.json": lambda place: runs.seed_of(place / RUN_DIR),
     f"{RUN_DIR}/stages.json": lambda place: mixture.read_stages(place / RUN_DIR),
-    f"{RUN_DIR}/stopped.json": lambda place: loop._check_stopped(place / RUN_DIR, "stop"),
+    f"{RUN_DIR}/stopped.json": lambda place: loop._check_stopped(run_in(place / RUN_DIR, RUN, MATERIAL)),
     f"{RUN_DIR}/metrics.jsonl": metrics_of,
     f"{RUN_DIR}/throughput.jsonl": metrics_of,
     f"{RUN_DIR}/diagnostics/lens_grid.json": lambda place: diagnostics.read_lens_grid(
@@ -157,7 +157,7 @@ def test_a_run_goes_on_without_the_metrics_that_are_lost(left, tmp_path, caplog)
     (run / "DONE").unlink(), shutil.rmtree(run / "checkpoints" / "40")
     lines = whole.splitlines(keepends=True)
     (run / "metrics.jsonl").write_bytes(lines[0].encode()[:10] + b"\0\0\n" + lines[1].encode() + b"\xff{\n")
-    loop.train(RUN, MATERIAL, run)
+    train(RUN, MATERIAL, run)
     assert (run / "metrics.jsonl").read_text() == lines[1] and runs.is_done(run)
     assert "metrics.jsonl is damaged: what was measured at 1 of its steps (the first: 16) is lost" in caplog.text
 
@@ -172,22 +172,22 @@ def test_a_run_that_chose_its_stages_does_not_go_on_without_them(tmp_path):
         return {"weights": {"python": float(step)}, "losses": {"python": 1.0}}
 
     with pytest.raises(KeyboardInterrupt):
-        loop.train(run, MATERIAL, tmp_path, next_stage=next_stage)
+        train(run, MATERIAL, tmp_path, next_stage=next_stage)
     (tmp_path / "stages.json").unlink()
     for _ in range(2):
         with pytest.raises(
             UserError, match="stages.json tells the rows of 1 stages and the run is at step 24; put back"
         ):
-            loop.train(run, MATERIAL, tmp_path, next_stage=next_stage)
+            train(run, MATERIAL, tmp_path, next_stage=next_stage)
 
 
 def test_a_bad_step_that_cannot_be_read_stops_a_run_until_the_user_decides(left, tmp_path):
     run = shutil.copytree(left / RUN_DIR, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
     folder(run / "stopped.json")
     with pytest.raises(UserError, match="stopped.json.* go on without that step by bad_step=skip"):
-        loop._check_stopped(run, "stop")
+        loop._check_stopped(run_in(run, RUN, MATERIAL))
     with pytest.raises(UserError, match="cannot remove .*stopped.json"):
-        loop._check_stopped(run, "skip")
+        loop._check_stopped(run_in(run, make_run(bad_step="skip"), MATERIAL))
 
 
 def test_what_may_not_be_read_is_one_line(left, monkeypatch, capsys):

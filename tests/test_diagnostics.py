@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from helpers import make_run, run_in, small_material, world_config
+from helpers import make_run, run_in, small_material, train, trainer_of, world_config
 
 from babel_jax import files, measurements
 from babel_jax.errors import UserError
@@ -16,7 +16,6 @@ from babel_jax.organism import world
 from babel_jax.probes import interventions as do
 from babel_jax.training.checkpoint import restore_params
 from babel_jax.training.config import plain
-from babel_jax.training.loop import train, trainer_for
 
 pytestmark = pytest.mark.filterwarnings("ignore:only .* of the .* neurons")
 MATERIAL = small_material()
@@ -39,7 +38,7 @@ def trained(tmp_path_factory):
 def at_peak(trained):
     """(params, model, measured, lens probabilities, grid's slots) of the peak's checkpoint."""
     run, _ = trained
-    trainer, model = trainer_for(CONFIG, MATERIAL)
+    trainer, model = trainer_of(CONFIG, MATERIAL), run_in(".", CONFIG, MATERIAL).model
     params = restore_params(run, PEAK, trainer.abstract_state["params"], plain(model))
     slots = diagnostics.grid_slots(model, MATERIAL)
     return params, model, *diagnostics.read(params, model, MATERIAL, slots), slots

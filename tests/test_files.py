@@ -1,8 +1,11 @@
 import contextlib
+import dataclasses
+import json
 import os
 import resource
 import stat
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -71,6 +74,65 @@ def test_json(tmp_path):
     for name in ("broken.json", "absent.json"):
         with pytest.raises(UserError, match=name):
             files.read_json(tmp_path / name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    name: str
+    sizes: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    part: Part
+    kind: Literal["a", "b"]
+    share: float | None = None
+    by_name: dict[str, Part] = dataclasses.field(default_factory=dict)
+
+
+WHOLE = Whole(Part("p", (1, 2)), "a", 0.5, {"q": Part("r")})
+
+
+def test_a_dataclass_comes_back_from_json_as_it_was(tmp_path):
+    files.write_json(tmp_path / "whole.json", dataclasses.asdict(WHOLE))
+    assert files.read_record(tmp_path / "whole.json", Whole) == WHOLE
+    files.write_json(tmp_path / "whole.json", {"part": {"name": "p", "more": 1}, "kind": "b", "share": None, "more": 2})
+    assert files.read_record(tmp_path / "whole.json", Whole) == Whole(Part("p"), "b"), (
+        "what it has no field for is left out"
+    )
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"part": None}, "part is null"),
+        ({"part": {}}, "part has no 'name'"),
+        ({"part": {"name": "p", "sizes": [1, "2"]}}, r"part.sizes\[1\] is '2'"),
+        ({"kind": "c"}, "kind is 'c'"),
+        ({"kind": ["a"]}, "kind is a list"),
+        ({"share": "1"}, "share is '1'"),
+        ({"by_name": {"q": {"name": 3}}}, "by_name.q.name is 3"),
+    ],
+)
+def test_json_of_another_shape_than_a_dataclass_is_told(tmp_path, change, said):
+    value = dataclasses.asdict(WHOLE) | change
+    files.write_json(tmp_path / "whole.json", value)
+    with pytest.raises(UserError, match=f"whole.json is damaged, or not what should stand there: {said}; put it back"):
+        files.read_record(tmp_path / "whole.json", Whole, "put it back")
+    lines = "".join(json.dumps(line) + "\n" for line in (dataclasses.asdict(WHOLE), value)).encode()
+    with pytest.raises(UserError, match=f"w.jsonl, line 2, is damaged: {said}; delete it"):
+        files.records(lines, "w.jsonl", Whole, "delete it")
+    with pytest.raises(ValueError, match=said):
+        files.parse_json(json.dumps(value), files.shape_of(Whole))
+
+
+def test_records_of_whole_lines():
+    line = json.dumps(dataclasses.asdict(WHOLE)).encode()
+    assert files.records(files.whole_lines(line + b"\n" + line + b"\n" + line[:9]), "f", Whole, "mend it") == [
+        WHOLE,
+        WHOLE,
+    ]
+    assert files.records(files.whole_lines(line), "f", Whole, "mend it") == []
 
 
 def test_unknown_name_says_the_nearest():

@@ -15,7 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from helpers import SMALL, environment, loud, make_run, python, same, small_material, state_at
+from helpers import SMALL, environment, loud, make_run, python, same, small_material, state_at, train, trainer_of
 from jax._src import clusters
 
 from babel_jax import files, measurements
@@ -26,7 +26,7 @@ from babel_jax.evaluation import harness, judge, problems, results, writers
 from babel_jax.measuring import probe
 from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import artefacts
-from babel_jax.training import hosts, loop, metrics, runs
+from babel_jax.training import hosts, metrics, runs
 from babel_jax.training.checkpoint import Checkpoints, Metadata
 from babel_jax.training.config import plain
 from babel_jax.training.step import Trainer
@@ -256,7 +256,7 @@ def live(run_dir: str, steps: int, hold: int | None = None) -> None:
         if hold is not None and message["step"] >= hold:
             time.sleep(1000)
 
-    loop.train(run_of_two(steps), MATERIAL, run_dir, progress=progress)
+    train(run_of_two(steps), MATERIAL, run_dir, progress=progress)
     hosts.barrier("end")
 
 
@@ -278,7 +278,7 @@ def kill_one(run_dir, steps: int, victim: int, lines: int, wait: float = 0.0, ho
 
 
 def check_same_end(whole, killed, steps: int) -> None:
-    trainer, _ = loop.trainer_for(run_of_two(steps), MATERIAL)
+    trainer = trainer_of(run_of_two(steps), MATERIAL)
     assert Checkpoints(killed).steps() == Checkpoints(whole).steps() == [*range(4, steps + 1, 4)]
     for step in Checkpoints(whole).steps():
         assert same(state_at(killed, step, trainer), state_at(whole, step, trainer))
@@ -297,7 +297,7 @@ def look(run_dir: str, out: str) -> None:
 def test_two_processes_probe_as_one(tmp_path):
     """2 x 4 devices count the integers that one device counts."""
     run = tmp_path / "seed0" / "continual"
-    loop.train(make_run(steps=4, checkpoint_steps=(4,)), MATERIAL, run)
+    train(make_run(steps=4, checkpoint_steps=(4,)), MATERIAL, run)
     look(str(run), str(tmp_path / "one"))
     finish(start(f"look({str(run)!r}, {str(tmp_path / 'two')!r})"))
     one, two = (artefacts.load(tmp_path / name / "seed0/continual/step_00000004.npz")[0] for name in ("one", "two"))

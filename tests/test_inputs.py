@@ -4,7 +4,6 @@ import gzip
 import json
 import os
 import pickle
-import queue
 import subprocess
 import sys
 
@@ -13,7 +12,7 @@ import pytest
 import safetensors.numpy
 from helpers import ROOT
 
-from babel_jax import errors, files, plan, study
+from babel_jax import errors, files, machine, plan
 from babel_jax.__main__ import _OneLine, load_config, main
 from babel_jax.corpus.archives import Bomb
 from babel_jax.errors import UserError, refusal
@@ -21,7 +20,6 @@ from babel_jax.evaluation import harness, problems
 from babel_jax.evaluation.writers import Completion
 from babel_jax.model import convert
 from babel_jax.probes import prompts
-from babel_jax.run_names import RunName
 from babel_jax.training.checkpoint import Unreadable
 
 TINY = f"--config={ROOT / 'configs' / 'tiny.py'}"
@@ -107,25 +105,17 @@ def test_what_the_system_says_is_an_error_of_the_file(capsys, monkeypatch, tmp_p
     assert refusal(ConnectionError("a bug")) is None and refusal(ValueError("a bug")) is None
 
 
-def test_a_worker_tells_what_the_system_says_as_the_first_process_does(monkeypatch):
-    class Enough(Exception):
-        pass
-
-    class Messages:
-        def put(self, message):
-            said.append(message)
-            raise Enough
-
-    def deny(*arguments):
+def test_a_worker_tells_what_the_system_says_as_the_first_process_does():
+    def deny(task, say):
         raise PermissionError(13, "Permission denied", "/data/x")
 
-    said, tasks = [], queue.SimpleQueue()
-    tasks.put(study.Task(0, RunName("continual")))
-    monkeypatch.setattr(study, "execute", deny)
-    with pytest.raises(Enough):
-        study._take_tasks(None, tasks, Messages())
-    ((task, error),) = said
-    assert isinstance(error, UserError) and str(error).startswith("/data/x: Permission denied")
+    def fail(task, say):
+        raise ValueError("a bug")
+
+    kind, error = machine._answer(deny, "a task", print)
+    assert kind == "failed" and isinstance(error, UserError) and str(error).startswith("/data/x: Permission denied")
+    kind, error = machine._answer(fail, "a task", print)
+    assert kind == "failed" and isinstance(error, RuntimeError) and "a task:\nTraceback" in str(error)
 
 
 @pytest.mark.parametrize("error", [Unreadable("checkpoint 3 is torn.", "torn"), Bomb("x.gz"), UserError(ESCAPES)])

@@ -28,7 +28,7 @@ def test_tiles_change_nothing(tiles, smoothing):
     x, head, targets, weight = arrays()
 
     def tiled(x, head):
-        return loss.tiled_loss(x, head, targets, weight, smoothing, tiles, mesh=None)
+        return loss.tiled_loss(x, head, loss.Targets(targets, weight, smoothing), tiles, mesh=None)
 
     def whole(x, head):
         return plain(x, head, targets, weight, smoothing)
@@ -54,7 +54,7 @@ def test_no_tile_holds_more_than_it_may(monkeypatch):
     assert tiles == 4
 
     def total(x, head):
-        return loss.tiled_loss(x, head, targets, weight, 0.0, tiles, mesh=None)[0]
+        return loss.tiled_loss(x, head, loss.Targets(targets, weight, 0.0), tiles, mesh=None)[0]
 
     text = jax.jit(jax.grad(total, (0, 1))).lower(x, head).compile().as_text()
     assert f"f32[{B * T // tiles},{V}]" in text

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import SMALL_WORLD, make_run, small_material
+from helpers import SMALL_WORLD, make_run, run_in, small_material, train
 
 from babel_jax import mixtures, plan, study
 from babel_jax.__main__ import load_config, main
@@ -13,6 +13,7 @@ from babel_jax.errors import UserError
 from babel_jax.material import ArrayRows
 from babel_jax.run_names import RunName
 from babel_jax.training import loop, runs
+from babel_jax.training.sampler import mixture_of
 
 MATERIAL = small_material()
 TOKENS = {"python": 4_000, "php": 1_000, "go": 100}  # in rows of 10 tokens
@@ -55,18 +56,18 @@ def test_a_policy_becomes_a_file_with_tokens_and_epochs(corpus, capsys, tmp_path
     file = tmp_path / "mixture.json"
     mix(*arguments, "--tokens=2e3", f"--out={file}")
     found = mixtures.read(file)
-    (stage,) = found["stages"]
-    assert stage["tokens"] == 0 and stage["weights"] == pytest.approx(weights, abs=1e-5) and found["tokens"] == 2000
+    (stage,) = found.stages
+    assert stage["tokens"] == 0 and stage["weights"] == pytest.approx(weights, abs=1e-5) and found.tokens == 2000
     printed = capsys.readouterr().out
     for name, weight in weights.items():
-        source = found["sources"][name]
-        assert source["available"] == TOKENS[name] and source["tokens"] == pytest.approx(2000 * weight, abs=1)
-        assert source["epochs"] == pytest.approx(2000 * weight / TOKENS[name], abs=1e-3)
+        source = found.sources[name]
+        assert source.available == TOKENS[name] and source.tokens == pytest.approx(2000 * weight, abs=1)
+        assert source.epochs == pytest.approx(2000 * weight / TOKENS[name], abs=1e-3)
         line = next(line for line in printed.splitlines() if line.startswith(f"{name} "))
-        assert f"{source['tokens'] / 2000:.2%}" in line and line.endswith(f"{source['epochs']:.2f}")
+        assert f"{source.tokens / 2000:.2%}" in line and line.endswith(f"{source.epochs:.2f}")
     held = "--max_epochs=4" in arguments and weights["go"] == 0.2
     assert ("go is held at 4 epochs; what it gives up goes to the others" in printed) == held
-    assert found["made"]["by"] == "corpus mix" and found["made"]["policy"] in arguments[0]
+    assert found.made["by"] == "corpus mix" and found.made["policy"] in arguments[0]
 
 
 def test_stages_come_one_after_another_under_one_cap(corpus, capsys, tmp_path):
@@ -74,13 +75,13 @@ def test_stages_come_one_after_another_under_one_cap(corpus, capsys, tmp_path):
     mix("--policy=shares", "--shares=python=0.9,go=0.1", "--tokens=3000", f"--out={first}")
     mix("--policy=unimax", "--max_epochs=4", "--tokens=1000", f"--after={first}", f"--out={second}")
     found = mixtures.read(second)
-    assert [stage["tokens"] for stage in found["stages"]] == [3000, 0] and found["tokens"] == 4000
-    last = found["stages"][1]["weights"]  # of go, 300 tokens of the 400 of four epochs are used
+    assert [stage["tokens"] for stage in found.stages] == [3000, 0] and found.tokens == 4000
+    last = found.stages[1]["weights"]  # of go, 300 tokens of the 400 of four epochs are used
     assert last == pytest.approx({"python": 0.45, "php": 0.45, "go": 0.1})
-    assert found["sources"]["go"]["epochs"] == 4 and found["sources"]["python"]["tokens"] == 2700 + 450
-    run = make_run(steps=50, batch_size=8, stages=found["stages"])
-    epochs = loop.mixture_of(run, SimpleNamespace(sources=build.load("C").train, max_length=10)).epochs(400)
-    assert epochs == pytest.approx({name: source["epochs"] for name, source in found["sources"].items()}, abs=0.3)
+    assert found.sources["go"].epochs == 4 and found.sources["python"].tokens == 2700 + 450
+    run = make_run(steps=50, batch_size=8, stages=found.stages)
+    epochs = mixture_of(run_in(".", run, SimpleNamespace(sources=build.load("C").train, max_length=10))).epochs(400)
+    assert epochs == pytest.approx({name: source.epochs for name, source in found.sources.items()}, abs=0.3)
 
 
 @pytest.mark.parametrize(
@@ -221,15 +222,15 @@ def test_a_finished_run_is_verified_from_its_own_counts(trained, capsys, tmp_pat
 
 
 def test_an_interrupted_run_counts_every_row_once(tmp_path, mixture_file):
-    run = make_run(steps=60, checkpoint_steps=(32,), stages=mixtures.read(mixture_file)["stages"])
+    run = make_run(steps=60, checkpoint_steps=(32,), stages=mixtures.read(mixture_file).stages)
 
     def stop(message):
         if message["step"] == 48:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        loop.train(run, MATERIAL, tmp_path, progress=stop)
-    loop.train(run, MATERIAL, tmp_path)  # goes on from step 32
+        train(run, MATERIAL, tmp_path, progress=stop)
+    train(run, MATERIAL, tmp_path)  # goes on from step 32
     assert mixtures.verify_run(tmp_path) == []
     done = json.loads((tmp_path / "DONE").read_text())
     assert sum(source["drawn"] for source in done["sources"].values()) == 480
@@ -244,14 +245,14 @@ def test_a_run_that_an_earlier_version_began_is_not_said_to_be_wrong(tmp_path, m
 
     run, restore = make_run(steps=24, checkpoint_steps=(8,)), loop.restore_newest
     with pytest.raises(KeyboardInterrupt):
-        loop.train(run, MATERIAL, tmp_path, progress=stop)
+        train(run, MATERIAL, tmp_path, progress=stop)
 
     def restored(*arguments):
         state, about = restore(*arguments)
         return state, dataclasses.replace(about, rows_drawn=None)
 
     monkeypatch.setattr(loop, "restore_newest", restored)
-    loop.train(run, MATERIAL, tmp_path)
+    train(run, MATERIAL, tmp_path)
     with pytest.raises(UserError, match="has not counted the rows it drew: .* an earlier version"):
         mixtures.verify_run(tmp_path)
 
@@ -274,7 +275,7 @@ def test_a_run_that_repeats_too_much_is_refused_before_it_is_trained(capsys, con
     with pytest.raises(
         UserError, match=r"source 'python' would be seen \d+\.\d\d times in 2048 steps, and max_epochs is 2"
     ):
-        loop.train(run, MATERIAL, tmp_path / "run")
+        train(run, MATERIAL, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoints" / "2048").exists()
     workdir = tmp_path / "W"
     study_here = ["study", f"--config={config_file}", f"--workdir={workdir}", "--jobs=1"]
@@ -284,7 +285,7 @@ def test_a_run_that_repeats_too_much_is_refused_before_it_is_trained(capsys, con
     )
     assert not workdir.exists()
     once = make_run(steps=len(MATERIAL.sources["python"]) // 8, max_epochs=1.0)
-    assert loop.mixture_of(once, MATERIAL).epochs(once.steps * 8)["python"] <= 1
+    assert mixture_of(run_in(".", once, MATERIAL)).epochs(once.steps * 8)["python"] <= 1
 
 
 def test_the_cap_and_the_file_may_change_when_a_run_goes_on(tmp_path):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import test_hosts
-from helpers import environment, make_run, run_in, same, small_material, state_at
+from helpers import environment, make_run, run_in, same, small_material, state_at, train, trainer_of
 from test_study import CONFIG, PATIENCE, wait_until_gone, workers_in
 
 from babel_jax.evaluation import harness, judge, verdict_log
@@ -16,7 +16,7 @@ from babel_jax.evaluation.problems import Problem
 from babel_jax.evaluation.sandbox import Finished
 from babel_jax.evaluation.toolchains import Execution
 from babel_jax.measuring import study as measure
-from babel_jax.training import loop, preemption, runs
+from babel_jax.training import preemption, runs
 from babel_jax.training.checkpoint import Checkpoints
 
 MATERIAL = small_material()
@@ -40,14 +40,14 @@ def warn_at(step):
 def test_a_preempted_run_saves_itself_and_loses_nothing(tmp_path, caught):
     run = make_run({"learning_rate": 5e-3}, steps=40)
     with pytest.raises(preemption.Preempted):
-        loop.train(run, MATERIAL, tmp_path / "run", progress=warn_at(16))
+        train(run, MATERIAL, tmp_path / "run", progress=warn_at(16))
     (step,) = Checkpoints(tmp_path / "run", "resume").steps()
     assert step in (16, 17)  # the metrics of step 16 are read while step 17 runs, and then it goes
     assert Checkpoints(tmp_path / "run").steps() == []
     preemption._warned.clear()
-    loop.train(run, MATERIAL, tmp_path / "run")
-    loop.train(run, MATERIAL, tmp_path / "whole")
-    trainer, _ = loop.trainer_for(run, MATERIAL)
+    train(run, MATERIAL, tmp_path / "run")
+    train(run, MATERIAL, tmp_path / "whole")
+    trainer = trainer_of(run, MATERIAL)
     assert same(state_at(tmp_path / "run", 40, trainer), state_at(tmp_path / "whole", 40, trainer))
     books = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("run", "whole")]
     assert books[0] == books[1] and books[0].count("\n") == 2
@@ -90,16 +90,16 @@ def test_a_warning_before_the_first_step_costs_nothing(tmp_path, caught):
     os.kill(os.getpid(), signal.SIGTERM)
     run = make_run(steps=5)
     with pytest.raises(preemption.Preempted):
-        loop.train(run, MATERIAL, tmp_path)
+        train(run, MATERIAL, tmp_path)
     preemption._warned.clear()
-    loop.train(run, MATERIAL, tmp_path)
+    train(run, MATERIAL, tmp_path)
     assert runs.last_step(tmp_path) == 5
 
 
 def test_the_criterion_is_left_in_the_middle(tmp_path, caught):
     """Its state is saved before it is asked; it polls at every batch it reads."""
     run = make_run(steps=20, stop_every=4, stop_accuracy=0.9)
-    model = loop.trainer_for(run, MATERIAL)[1]
+    model = run_in(".", run, MATERIAL).model
     asked, answers = [], []
 
     def warned_while_asking(params):
@@ -109,7 +109,7 @@ def test_the_criterion_is_left_in_the_middle(tmp_path, caught):
         return False
 
     with pytest.raises(preemption.Preempted):
-        loop.train(run, MATERIAL, tmp_path, stop_when=warned_while_asking)
+        train(run, MATERIAL, tmp_path, stop_when=warned_while_asking)
     assert len(asked) == 1 and answers == [] and Checkpoints(tmp_path).steps() == [4]
 
 
@@ -117,12 +117,12 @@ def test_waiting_for_another_process_ends_when_told_to(tmp_path, caught):
     with runs.locked(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(preemption.Preempted):
-            loop.train(make_run(steps=2), MATERIAL, tmp_path)
+            train(make_run(steps=2), MATERIAL, tmp_path)
 
 
 def test_measuring_stops_between_batches_and_goes_on(tmp_path, caught):
     run = make_run(steps=4, checkpoint_steps=(0, 2))
-    loop.train(run, MATERIAL, tmp_path)
+    train(run, MATERIAL, tmp_path)
 
     def after_the_first(message):
         os.kill(os.getpid(), signal.SIGTERM)

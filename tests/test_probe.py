@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import SMALL_WORLD, make_run, python, small_material
+from helpers import SMALL_WORLD, make_run, python, small_material, train
 
 from babel_jax import files, measurements
 from babel_jax.__main__ import main
@@ -19,7 +19,6 @@ from babel_jax.measuring import probe, walk
 from babel_jax.model import placement
 from babel_jax.probes import artefacts, forward, neurons, tuned_lens
 from babel_jax.training.checkpoint import Metadata
-from babel_jax.training.loop import train
 
 MATERIAL = small_material()
 QUICK = probe.Options()

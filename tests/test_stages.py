@@ -119,7 +119,7 @@ def population(kind) -> np.ndarray:
 def test_intervals_of_three_seeds_cover_the_planted_truth_at_the_nominal_rate():
     mean_C, end = population("fall"), stages.end_C(len(STEPS))
     truth = {"peak": mean_C.max(), "plateau": end @ mean_C, "decline": mean_C.max() - end @ mean_C}
-    truth.rise = mean_C.max() - mean_C[0]
+    truth["rise"] = mean_C.max() - mean_C[0]
     best = STEPS[mean_C.argmax()]
     found = [stages.find(STEPS, runs("fall", 3, 60, draw)) for draw in range(DRAWS)]
     for name, value in truth.items():
@@ -156,7 +156,7 @@ def test_no_transition_in_what_rises_is_flat_or_is_noise(kind, seeds):
             return np.random.default_rng(draw).integers(0, 2, (seeds, len(STEPS), 60)).astype(float)
         return runs(kind, seeds, 60, draw)
 
-    seen = [stages.find(STEPS, solved(draw)).verdict == "transition" for draw in range(DRAWS)]
+    seen = [stages.find(STEPS, solved(draw)).verdict == "transition" for draw in range(200)]
     assert np.mean(seen) <= 0.05
 
 

@@ -35,14 +35,15 @@ def test_pairing_removes_what_is_common_to_both_conditions():
     assert value == pytest.approx(0.1) and low > 0.07 and high < 0.13
 
 
-def test_cross_fitted_gap_has_no_winners_curse():
+def test_cross_fitted_gap_has_no_winners_curse(monkeypatch):
     """Twenty equally good candidates: the naive maximum is ahead, the cross-fitted one is not."""
+    monkeypatch.setattr(statistics, "REPLICATES", 200)
     generator = np.random.default_rng(1)
     identity, first = np.eye(20), np.eye(20)[0]
     naive, fitted, excluded = [], [], 0
     for _ in range(40):
         solved_CxQ = (generator.random((20, 100)) < 0.5).astype(float)
-        gap, low, _ = statistics.cross_fitted_gap(statistics.resampled_halves([solved_CxQ], 200), identity, first)
+        gap, low, _ = statistics.cross_fitted_gap(statistics.resampled_halves([solved_CxQ]), identity, first)
         naive.append(solved_CxQ.mean(1).max() - solved_CxQ[0].mean())
         fitted.append(gap)
         excluded += low > 0
@@ -107,13 +108,14 @@ def test_a_choice_without_a_winner_has_no_winners_curse():
     assert abs(np.mean(gaps)) < 0.01
 
 
-def test_replicated_curves_have_the_quantiles_of_students_interval():
+def test_replicated_curves_have_the_quantiles_of_students_interval(monkeypatch):
+    monkeypatch.setattr(statistics, "REPLICATES", 20_000)
     solved = (np.random.default_rng(0).random((3, 5, 100)) < 0.6).astype(float)
     contrast = np.array([1, 0, -1, 0, 0.5])
-    drawn_R = statistics.replicated_curves(solved, 20_000) @ contrast
+    drawn_R = statistics.replicated_curves(solved) @ contrast
     _, low, high = statistics.student(statistics.accuracies(solved) @ contrast)
     np.testing.assert_allclose(np.quantile(drawn_R, [0.025, 0.975]), [low, high], rtol=0.05)
-    one = statistics.replicated_curves(solved[:1], 20_000) @ contrast
+    one = statistics.replicated_curves(solved[:1]) @ contrast
     contrast_Q = contrast @ solved[0]
     expected = stats.t.interval(0.95, 99, contrast_Q.mean(), stats.sem(contrast_Q))
     np.testing.assert_allclose(np.quantile(one, [0.025, 0.975]), expected, rtol=0.05)

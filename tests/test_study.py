@@ -333,7 +333,7 @@ def start_and_kill(config_file, workdir, moment):
 
 def sleep_for_ever(ready) -> None:
     """A worker in the middle of something that says nothing, such as a long compilation."""
-    machine.die_with(multiprocessing.parent_process())
+    machine.begin_worker(multiprocessing.parent_process())
     ready.touch()
     time.sleep(1000)
 
@@ -421,7 +421,7 @@ def test_evaluate_refuses_a_config_that_is_not_the_runs(monkeypatch, capsys, con
         capsys, *command[:2], f"--workdir={tmp_path / 'absent'}", "--run=new_only"
     )
     mixture = tmp_path.parent / "other.json"
-    mixtures.write(mixture, {"stages": [{"tokens": 0, "weights": {"php": 0.5, "python": 0.5}}]})
+    mixtures.write(mixture, mixtures.MixtureFile(({"tokens": 0, "weights": {"php": 0.5, "python": 0.5}},)))
     assert "config.stages was" in error_of(capsys, *command, f"--mixture={mixture}")
     assert tree(tmp_path) == before
     stored = json.loads((tmp_path / "seed0/new_only/config.json").read_text())
@@ -449,10 +449,10 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
     """The neurons of the primary-only run are told by its last checkpoint."""
     made, given = study_of(config_file, tmp_path), []
 
-    def train(run, material, run_dir, at_checkpoint, **rest):
-        given.append((run_dir.name, at_checkpoint is not None))
-        if at_checkpoint:
-            at_checkpoint("seen", "params")
+    def train(run, hooks, sampler):
+        given.append((str(run.name), hooks.at_checkpoint is not None))
+        if hooks.at_checkpoint:
+            hooks.at_checkpoint("seen", "params")
 
     monkeypatch.setattr(study, "train", train)
     monkeypatch.setattr(study.measurements, "read", lambda run_dir: 1 / 0)  # what comes after the measuring
@@ -513,8 +513,8 @@ def test_a_run_says_so_when_its_mixture_is_for_another_number_of_tokens(config_f
     made, file = study_of(config_file), tmp_path / "m.json"
     step_tokens = 16 * made.materials(0)["php"].max_length
     for steps, says in ((made.config.runs.mix.steps, False), (3, True)):
-        weights = [{"tokens": 0, "weights": {"python": 0.5, "php": 0.5}}]
-        mixtures.write(file, {"stages": weights, "tokens": steps * step_tokens, "sources": {}})
+        stages = ({"tokens": 0, "weights": {"python": 0.5, "php": 0.5}},)
+        mixtures.write(file, mixtures.MixtureFile(stages, tokens=steps * step_tokens))
         run = made.with_mixture(RunName("mix"), str(file)).run(RunName("mix"), 0)
         assert run.config.batch_size == 16
         study._say_length(run)

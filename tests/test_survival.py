@@ -1,6 +1,7 @@
 """What a run goes through in its life: kills at any moment, steps that fail, and long work in little memory."""
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import random
@@ -10,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from helpers import environment, make_run, same, small_material, state_at
+from helpers import environment, make_run, run_in, same, small_material, state_at, train, trainer_of
 
 from babel_jax.errors import UserError
 from babel_jax.material import ArrayRows
@@ -18,6 +19,8 @@ from babel_jax.training import clock, loop, runs
 from babel_jax.training import config as run_config
 from babel_jax.training.checkpoint import Checkpoints
 from babel_jax.training.config import kept_steps
+from babel_jax.training.runs import Run
+from babel_jax.training.sampler import mixture_of
 
 MATERIAL = small_material()
 
@@ -33,7 +36,7 @@ def long_run(steps: int, **changes):
 
 def live(run_dir, steps: int) -> None:
     """What the process that is killed does."""
-    loop.train(long_run(steps), MATERIAL, run_dir, progress=lambda message: print(message["step"], flush=True))
+    train(long_run(steps), MATERIAL, run_dir, progress=lambda message: print(message["step"], flush=True))
 
 
 def killed_at_random(run_dir, steps: int, chance: random.Random) -> bool:
@@ -55,14 +58,14 @@ def killed_at_random(run_dir, steps: int, chance: random.Random) -> bool:
 @pytest.mark.parametrize("kills, steps", [(3, 150), pytest.param(20, 1000, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_ends_the_same(tmp_path, kills, steps):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    loop.train(long_run(steps, resume_every=0), MATERIAL, whole)
+    train(long_run(steps, resume_every=0), MATERIAL, whole)
     chance = random.Random(kills)
     real = sum(killed_at_random(killed, steps, chance) for _ in range(kills))
     assert real == kills, "the run was done before it could be killed so often: make it longer"
     assert not runs.is_done(killed)
     run = long_run(steps)
-    loop.train(run, MATERIAL, killed)
-    trainer, _ = loop.trainer_for(run, MATERIAL)
+    train(run, MATERIAL, killed)
+    trainer = trainer_of(run, MATERIAL)
     assert Checkpoints(killed).steps() == Checkpoints(whole).steps() == sorted(kept_steps(run))
     for step in (25, steps):
         assert same(state_at(killed, step, trainer), state_at(whole, step, trainer))
@@ -96,21 +99,21 @@ def test_resume_checkpoints_by_the_clock(tmp_path, monkeypatch):
         save(self, state, about)
 
     monkeypatch.setattr(Checkpoints, "save", noted)
-    loop.train(make_run(steps=40, resume_minutes=1e-9), MATERIAL, tmp_path / "always")
+    train(make_run(steps=40, resume_minutes=1e-9), MATERIAL, tmp_path / "always")
     assert saved == [("resume", 16), ("resume", 32), ("checkpoints", 40)]
     saved.clear()
-    loop.train(make_run(steps=40, resume_minutes=0.0), MATERIAL, tmp_path / "never")
+    train(make_run(steps=40, resume_minutes=0.0), MATERIAL, tmp_path / "never")
     assert saved == [("checkpoints", 40)]
 
 
 def test_what_does_not_change_a_run_may_change(tmp_path):
-    loop.train(make_run(steps=2), MATERIAL, tmp_path)
+    train(make_run(steps=2), MATERIAL, tmp_path)
     (tmp_path / "DONE").unlink()
     free = dict(resume_every=5, resume_minutes=1.0, bad_step="skip", accumulation=2)
-    loop.train(make_run(steps=2, model=dict(preset="test", tied_head=False, remat="full"), **free), MATERIAL, tmp_path)
+    train(make_run(steps=2, model=dict(preset="test", tied_head=False, remat="full"), **free), MATERIAL, tmp_path)
     (tmp_path / "DONE").unlink()
     with pytest.raises(UserError, match="config.spike_factor was 0.0 and is now 4.0"):
-        loop.train(make_run(steps=2, spike_factor=4.0), MATERIAL, tmp_path)
+        train(make_run(steps=2, spike_factor=4.0), MATERIAL, tmp_path)
 
 
 # --- steps that fail ------------------------------------------------------------------------------------------------------
@@ -127,8 +130,7 @@ def poisoned(bad_places=(5 * 8 + 3,)):
     """
     run = make_run({"learning_rate": 1e-3}, steps=36)
     run.checkpoint_steps = (0,)
-    mixture = loop.Mixture(MATERIAL.sources, loop.stages_from_config(run.stages, MATERIAL.max_length), run.seed)
-    _, rows = mixture.origin(np.array(bad_places))
+    _, rows = mixture_of(run_in(".", run, MATERIAL)).origin(np.array(bad_places))
     tokens = PYTHON.copy()
     tokens[rows] = NEVER
     material = small_material(
@@ -143,19 +145,19 @@ def poisoned(bad_places=(5 * 8 + 3,)):
 @pytest.fixture
 def broken_embedding(monkeypatch):
     """The row of that token in the embedding is no number from the start."""
-    trainer_for = loop.trainer_for
+    whole = Run.trainer.func
 
-    def broken(config, material):
-        trainer, model = trainer_for(config, material)
+    def broken(run):
+        trainer = whole(run)
 
         def init(seed):
             state = trainer.init(seed)
             state["params"]["embed_frozen"] = state["params"]["embed_frozen"].at[-1].set(np.nan)
             return state
 
-        return loop.Trainer(**{**vars(trainer), "init": init}), model
+        return dataclasses.replace(trainer, init=init)
 
-    monkeypatch.setattr(loop, "trainer_for", broken)
+    monkeypatch.setattr(Run, "trainer", property(broken))
 
 
 def adam_updates(state: dict) -> int:
@@ -166,7 +168,7 @@ def adam_updates(state: dict) -> int:
 def test_a_bad_step_stops_the_run_and_names_its_rows(tmp_path, broken_embedding):
     run, material, rows = poisoned()
     with pytest.raises(UserError, match=f"step 6 of .* no number.* python {rows[0]}") as error:
-        loop.train(run, material, tmp_path)
+        train(run, material, tmp_path)
     assert "\n" not in str(error.value)
     stopped = json.loads((tmp_path / "stopped.json").read_text())
     assert stopped["step"] == 6 and stopped["rows"] == [{"source": "python", "row": int(rows[0]), "loss": None}]
@@ -174,17 +176,17 @@ def test_a_bad_step_stops_the_run_and_names_its_rows(tmp_path, broken_embedding)
     (saved,) = Checkpoints(tmp_path, "resume").steps()
     assert saved == 7 and not runs.is_done(tmp_path)
     with pytest.raises(UserError, match="step 6 of"):  # started again, it stays stopped
-        loop.train(run, material, tmp_path)
+        train(run, material, tmp_path)
 
 
 def test_a_stopped_run_goes_on_without_the_step_as_if_it_had_skipped_it(tmp_path, broken_embedding):
     run, material, rows = poisoned(bad_places=(5 * 8 + 3, 20 * 8, 20 * 8 + 7))
     with pytest.raises(UserError):
-        loop.train(run, material, tmp_path / "stopped")
+        train(run, material, tmp_path / "stopped")
     run.bad_step = "skip"
-    loop.train(run, material, tmp_path / "stopped")
-    loop.train(run, material, tmp_path / "skipped")
-    trainer, _ = loop.trainer_for(run, material)
+    train(run, material, tmp_path / "stopped")
+    train(run, material, tmp_path / "skipped")
+    trainer = trainer_of(run, material)
     found = [state_at(tmp_path / name, 36, trainer) for name in ("stopped", "skipped")]
     assert same(*found) and found[0]["['step']"] == 36 and adam_updates(found[0]) == 34
     books = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("stopped", "skipped")]
@@ -204,10 +206,10 @@ def test_a_bad_step_that_is_seen_only_when_the_machine_goes_stops_the_run(tmp_pa
     polls = itertools.count()
     monkeypatch.setattr(loop.preemption, "reached", lambda: next(polls) == 6)  # step 6 has run and was not looked at
     with pytest.raises(UserError, match="step 6 of"):
-        loop.train(run, material, tmp_path)
+        train(run, material, tmp_path)
     assert Checkpoints(tmp_path, "resume").steps() == [6]
     with pytest.raises(UserError, match="step 6 of"):
-        loop.train(run, material, tmp_path)
+        train(run, material, tmp_path)
 
 
 def test_skipping_every_step_is_no_way_to_train(tmp_path, broken_embedding, monkeypatch):
@@ -215,7 +217,7 @@ def test_skipping_every_step_is_no_way_to_train(tmp_path, broken_embedding, monk
     run, material, _ = poisoned(bad_places=[8 * step for step in (3, 4, 10, 11, 12)])
     run.bad_step = "skip"
     with pytest.raises(UserError, match="the last 3 steps .* up to 13 were all bad"):
-        loop.train(run, material, tmp_path)
+        train(run, material, tmp_path)
     assert not runs.is_done(tmp_path) and Checkpoints(tmp_path, "resume").steps() == [14]
 
 
@@ -226,7 +228,7 @@ def test_skipping_every_step_is_no_way_to_train(tmp_path, broken_embedding, monk
 def test_memory_stays_flat(tmp_path, steps):
     seen = []
     run = make_run(steps=steps, checkpoint_every=32, resume_every=20)
-    loop.train(run, MATERIAL, tmp_path, progress=lambda message: seen.append(clock.host_memory_bytes()))
+    train(run, MATERIAL, tmp_path, progress=lambda message: seen.append(clock.host_memory_bytes()))
     middle, end = np.mean(seen[len(seen) // 2 - 3 : len(seen) // 2]), np.mean(seen[-3:])
     assert end - middle < 30e6, [round(value / 1e6) for value in seen]
 
@@ -241,9 +243,9 @@ def test_time_is_kept_over_restarts(tmp_path):
 
     run = make_run(steps=24, resume_every=10)
     with pytest.raises(Stop):
-        loop.train(run, MATERIAL, tmp_path, progress=stop)
+        train(run, MATERIAL, tmp_path, progress=stop)
     before = Checkpoints(tmp_path, "resume").metadata(10).seconds
-    loop.train(run, MATERIAL, tmp_path)
+    train(run, MATERIAL, tmp_path)
     after = json.loads((tmp_path / "DONE").read_text())["seconds"]
     assert all(after[phase] >= before[phase] for phase in before) and after["step"] > before["step"] > 0
     assert after["data"] > 0 and after["checkpoint"] > before["checkpoint"]
@@ -253,9 +255,14 @@ def test_time_is_kept_over_restarts(tmp_path):
 
 
 def test_a_profile_is_written_where_it_is_asked_for(tmp_path):
-    loop.train(make_run(steps=12), MATERIAL, tmp_path / "run", profile_dir=tmp_path / "trace")
+    train(make_run(steps=12), MATERIAL, tmp_path / "run", profile_dir=tmp_path / "trace")
     assert list((tmp_path / "trace").rglob("*.xplane.pb"))
     with pytest.raises(UserError, match="nothing to profile"):
-        loop.train(make_run(steps=12), MATERIAL, tmp_path / "run", profile_dir=tmp_path / "trace")
+        train(make_run(steps=12), MATERIAL, tmp_path / "run", profile_dir=tmp_path / "trace")
     with pytest.raises(UserError, match="a profile takes 10 steps"):
-        loop.train(make_run(steps=9), MATERIAL, tmp_path / "short", profile_dir=tmp_path / "trace")
+        train(make_run(steps=9), MATERIAL, tmp_path / "short", profile_dir=tmp_path / "trace")
+    assert not (tmp_path / "short").exists()
+    train(make_run(steps=12), MATERIAL, tmp_path / "half")
+    (tmp_path / "half" / "DONE").unlink()
+    with pytest.raises(UserError, match="has 0 left"):
+        train(make_run(steps=12), MATERIAL, tmp_path / "half", profile_dir=tmp_path / "trace")

@@ -8,7 +8,21 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import PRESETS, SMALL, by_path, loud, make_run, python, random_rows, run_in, same, small_material, state_at
+from helpers import (
+    PRESETS,
+    SMALL,
+    by_path,
+    loud,
+    make_run,
+    python,
+    random_rows,
+    run_in,
+    same,
+    small_material,
+    state_at,
+    train,
+    trainer_of,
+)
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
@@ -55,8 +69,8 @@ def test_the_run_follows_its_schedule(tmp_path):
     optimizer = dict(b1=0.0, b2=0.0, epsilon=1e-20, weight_decay=0.0, learning_rate=0.01)
     optimizer |= dict(schedule="cosine", final_learning_rate=0.001)
     run = make_run(optimizer, steps=6, checkpoint_steps=tuple(range(7)))
-    loop.train(run, MATERIAL, tmp_path)
-    trainer, _ = loop.trainer_for(run, MATERIAL)
+    train(run, MATERIAL, tmp_path)
+    trainer = trainer_of(run, MATERIAL)
     head = [state_at(tmp_path, step, trainer)["['params']['head']"] for step in range(7)]
     moved = [np.abs(after - before).max() for before, after in zip(head, head[1:], strict=False)]
     wanted = [learning_rate(run.optimizer, step, 6) for step in range(6)]
@@ -160,8 +174,8 @@ def test_a_run_learns_keeps_its_books_and_frozen_rows(tmp_path):
         steps=34,
         stages=({"tokens": 8 * 11 * 10, "weights": {"python": 1.0}}, {"tokens": 0, "weights": weights}),
     )
-    loop.train(run, MATERIAL, tmp_path, progress=seen.append)
-    trainer, _ = loop.trainer_for(run, MATERIAL)
+    train(run, MATERIAL, tmp_path, progress=seen.append)
+    trainer = trainer_of(run, MATERIAL)
     before, after = (state_at(tmp_path, step, trainer) for step in (0, 34))
     assert same({"": before["['params']['embed_frozen']"]}, {"": after["['params']['embed_frozen']"]})
     assert all((before[path] != after[path]).any() for path in before if "params" in path and "frozen" not in path)
@@ -172,7 +186,7 @@ def test_a_run_learns_keeps_its_books_and_frozen_rows(tmp_path):
     assert 0 < done["tokens_by_language"]["php"] < done["tokens_by_language"]["python"]
     assert [message["step"] for message in seen] == [16, 32] and seen[0]["tokens_per_second"] > 0
     stamp = (tmp_path / "DONE").stat().st_mtime_ns
-    loop.train(run, MATERIAL, tmp_path)
+    train(run, MATERIAL, tmp_path)
     assert (tmp_path / "DONE").stat().st_mtime_ns == stamp  # done is done
 
 
@@ -182,14 +196,14 @@ def test_runs_of_the_same_shapes_share_one_executable(tmp_path):
         make_run({"learning_rate": 2e-3, "clip_norm": 0.9, "label_smoothing": 0.1, "schedule": "cosine"}, steps=4),
     ]
     for number, run in enumerate(runs):
-        loop.train(run, MATERIAL, tmp_path / str(number))
-    trainers = [loop.trainer_for(run, MATERIAL)[0] for run in runs]
+        train(run, MATERIAL, tmp_path / str(number))
+    trainers = [trainer_of(run, MATERIAL) for run in runs]
     assert trainers[0] is trainers[1] and trainers[0].step._cache_size() == 1
 
 
 def test_runs_of_several_batch_sizes_share_a_process(tmp_path):
     for batch_size in (4, 8):
-        loop.train(make_run(steps=2, batch_size=batch_size), MATERIAL, tmp_path / str(batch_size))
+        train(make_run(steps=2, batch_size=batch_size), MATERIAL, tmp_path / str(batch_size))
         assert runs.is_done(tmp_path / str(batch_size))
 
 
@@ -201,14 +215,14 @@ def test_nothing_is_no_number_of_steps_or_rows(key):
 
 def test_a_run_does_not_start_from_one_that_is_not_done(tmp_path):
     with pytest.raises(UserError, match="first is not done; train that run to its end first"):
-        loop.train(make_run(steps=2, init_from="../first"), MATERIAL, tmp_path / "second")
+        train(make_run(steps=2, init_from="../first"), MATERIAL, tmp_path / "second")
 
 
 def test_a_run_goes_on_from_anothers_parameters_with_a_fresh_optimiser(tmp_path):
-    loop.train(make_run(steps=5), MATERIAL, tmp_path / "base")
+    train(make_run(steps=5), MATERIAL, tmp_path / "base")
     run = make_run(steps=2, init_from="../base", checkpoint_steps=(0,))
-    loop.train(run, MATERIAL, tmp_path / "next")
-    trainer, _ = loop.trainer_for(run, MATERIAL)
+    train(run, MATERIAL, tmp_path / "next")
+    trainer = trainer_of(run, MATERIAL)
     base, start = state_at(tmp_path / "base", 5, trainer), state_at(tmp_path / "next", 0, trainer)
     assert all(same({"": base[path]}, {"": start[path]}) for path in base if path.startswith("['params']"))
     assert not any(start[path].any() for path in start if path.startswith("['opt_state']"))
@@ -223,10 +237,10 @@ def test_a_criterion_stops_the_run_or_it_is_an_error(tmp_path):
         return len(asked) == 2
 
     run = make_run(steps=20, stop_every=4, stop_accuracy=0.9)
-    loop.train(run, MATERIAL, tmp_path / "stops", stop_when=reached)
+    train(run, MATERIAL, tmp_path / "stops", stop_when=reached)
     assert runs.last_step(tmp_path / "stops") == 8 and len(set(asked)) == 2
     with pytest.raises(UserError, match="did not reach accuracy 0.9 within 20 steps"):
-        loop.train(run, MATERIAL, tmp_path / "never", stop_when=lambda params: False)
+        train(run, MATERIAL, tmp_path / "never", stop_when=lambda params: False)
     assert not runs.is_done(tmp_path / "never")
 
 
@@ -236,9 +250,9 @@ def test_measuring_while_training_changes_nothing_and_is_the_same_as_afterwards(
         {"learning_rate": 1e-2}, steps=20, checkpoint_steps=(0, 16), stages=({"tokens": 0, "weights": weights},)
     )
     plain, probed = (tmp_path / place / "continual" for place in ("plain", "probed"))
-    loop.train(run, MATERIAL, plain)
+    train(run, MATERIAL, plain)
     base_LxNxF = measure.base_activations(run_in(plain, run, MATERIAL))
-    trainer, model = loop.trainer_for(run, MATERIAL)
+    trainer, model = trainer_of(run, MATERIAL), run_in(".", run, MATERIAL).model
     rows_of, measured, asked = measure.checkpoint_rows, [], []
     monkeypatch.setattr(measure, "checkpoint_rows", lambda *given: measured.append(len(asked)) or rows_of(*given))
 
@@ -250,8 +264,8 @@ def test_measuring_while_training_changes_nothing_and_is_the_same_as_afterwards(
         measure.measure_checkpoint(walk.Checkpoint(probed, 0, model, seen, params=params), [MATERIAL], base_LxNxF)
 
     with pytest.raises(KeyboardInterrupt):
-        loop.train(run, MATERIAL, probed, at_checkpoint=at_checkpoint)
-    loop.train(run, MATERIAL, probed, at_checkpoint=at_checkpoint)  # also at the checkpoint from which it goes on
+        train(run, MATERIAL, probed, at_checkpoint=at_checkpoint)
+    train(run, MATERIAL, probed, at_checkpoint=at_checkpoint)  # also at the checkpoint from which it goes on
     assert asked == [0, 16, 16, 20] and measured == [1, 3, 4]
     assert (probed / "metrics.jsonl").read_bytes() == (plain / "metrics.jsonl").read_bytes() != b""
     for step in (0, 16, 20):
@@ -273,18 +287,18 @@ def test_measuring_while_training_changes_nothing_and_is_the_same_as_afterwards(
 def test_a_loss_that_is_no_number_stops_the_run_and_spoils_no_checkpoint(tmp_path, checkpoint):
     run = make_run({"learning_rate": 1e30}, checkpoint_steps=(0, checkpoint), steps=60)
     with pytest.raises(UserError, match="lower the learning rate") as error:
-        loop.train(run, MATERIAL, tmp_path)
+        train(run, MATERIAL, tmp_path)
     assert "\n" not in str(error.value) and not runs.is_done(tmp_path)
     checkpoints = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit())
     assert checkpoints == [0]
-    state = state_at(tmp_path, 0, loop.trainer_for(run, MATERIAL)[0])
+    state = state_at(tmp_path, 0, trainer_of(run, MATERIAL))
     assert all(np.isfinite(leaf).all() for leaf in state.values())
 
 
 def test_a_diverged_run_is_never_done(tmp_path):
     """Also where the last step is not one whose loss is logged."""
     with pytest.raises(UserError, match="lower the learning rate"):
-        loop.train(make_run({"learning_rate": 1e30}, steps=7), MATERIAL, tmp_path)
+        train(make_run({"learning_rate": 1e30}, steps=7), MATERIAL, tmp_path)
     assert not runs.is_done(tmp_path)
 
 
@@ -311,7 +325,7 @@ def test_a_run_draws_by_the_weights_that_it_is_told_as_it_goes(tmp_path):
         return {"weights": {"python": 0.0, "php": 1.0} if step == 10 else {"python": 1.0}, "loss": step / 2}
 
     first = {"python": 0.8, "php": 0.2}
-    loop.train(online_run(), MATERIAL, tmp_path, next_stage=next_stage)
+    train(online_run(), MATERIAL, tmp_path, next_stage=next_stage)
     assert asked == [
         (10, [first]),
         (20, [first, {"python": 0.0, "php": 1.0}]),
@@ -345,19 +359,19 @@ def live_online(run_dir, kill_at: int, answered: bool) -> None:
 
     add = loop.Metrics.add
     loop.Metrics.add = lambda self, step, found: kill() if answered and step == kill_at + 2 else add(self, step, found)
-    loop.train(online_run(), MATERIAL, run_dir, next_stage=next_stage)
+    train(online_run(), MATERIAL, run_dir, next_stage=next_stage)
 
 
 def test_killed_while_it_chooses_it_ends_the_same_and_is_not_asked_twice(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    loop.train(online_run(resume_every=0), MATERIAL, whole, next_stage=by_head)
+    train(online_run(resume_every=0), MATERIAL, whole, next_stage=by_head)
     for kill_at, answered in ((10, False), (30, True)):
         done = python("-c", f"import test_training as t; t.live_online({str(killed)!r}, {kill_at}, {answered})")
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert len(json.loads((killed / "stages.json").read_text())) == kill_at // 10 + answered
     asked = []
-    run, trainer = online_run(), loop.trainer_for(online_run(), MATERIAL)[0]
-    loop.train(run, MATERIAL, killed, next_stage=lambda step, *given: asked.append(step) or by_head(step, *given))
+    run, trainer = online_run(), trainer_of(online_run(), MATERIAL)
+    train(run, MATERIAL, killed, next_stage=lambda step, *given: asked.append(step) or by_head(step, *given))
     assert asked == []  # all answers stood there
     for name in ("stages.json", "metrics.jsonl"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
@@ -380,15 +394,15 @@ def test_killed_while_it_chooses_it_ends_the_same_and_is_not_asked_twice(tmp_pat
 )
 def test_what_cannot_go_with_weights_chosen_in_the_run(tmp_path, changes, message):
     with pytest.raises(UserError, match=message) as error:
-        loop.train(online_run(**changes), MATERIAL, tmp_path, next_stage=by_head if changes else None)
+        train(online_run(**changes), MATERIAL, tmp_path, next_stage=by_head if changes else None)
     assert "\n" not in str(error.value)
 
 
 def test_an_answer_that_is_no_mixture_stops_the_run_and_is_not_kept(tmp_path):
     with pytest.raises(UserError, match="stage 1 of the mixture needs weights >= 0 with a positive sum"):
-        loop.train(online_run(), MATERIAL, tmp_path, next_stage=lambda *given: {"weights": {"php": -1.0}})
+        train(online_run(), MATERIAL, tmp_path, next_stage=lambda *given: {"weights": {"php": -1.0}})
     with pytest.raises(UserError, match="did you mean 'php'"):
-        loop.train(online_run(), MATERIAL, tmp_path, next_stage=lambda *given: {"weights": {"phpp": 1.0}})
+        train(online_run(), MATERIAL, tmp_path, next_stage=lambda *given: {"weights": {"phpp": 1.0}})
     assert len(json.loads((tmp_path / "stages.json").read_text())) == 1
 
 
@@ -458,11 +472,11 @@ def test_a_leaf_without_a_rule_or_that_does_not_divide_is_refused():
 
 
 def test_materials_differ_in_fingerprint_and_so_do_their_runs(tmp_path):
-    loop.train(make_run(steps=1), MATERIAL, tmp_path)
+    train(make_run(steps=1), MATERIAL, tmp_path)
     other = dataclasses.replace(MATERIAL, fingerprint="other")
     (tmp_path / "DONE").unlink()
     with pytest.raises(UserError, match="belongs to another config: material was"):
-        loop.train(make_run(steps=1), other, tmp_path)
+        train(make_run(steps=1), other, tmp_path)
 
 
 def test_uniform_loss_before_anything_is_learnt(tmp_path):
@@ -471,6 +485,6 @@ def test_uniform_loss_before_anything_is_learnt(tmp_path):
     material = dataclasses.replace(
         MATERIAL, sources=sources, loss_weight_V=np.ones(MATERIAL.vocab_size, np.float32), fingerprint="uniform"
     )
-    loop.train(make_run({"learning_rate": 1e-9}, steps=17), material, tmp_path)
+    train(make_run({"learning_rate": 1e-9}, steps=17), material, tmp_path)
     record = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
     assert record["loss"] == pytest.approx(math.log(MATERIAL.vocab_size), rel=0.01)

@@ -4,11 +4,10 @@ import sys
 import types
 
 import pytest
-from helpers import make_run, small_material
+from helpers import make_run, small_material, train
 
 from babel_jax.errors import UserError
 from babel_jax.training import config as run_config
-from babel_jax.training import loop
 from babel_jax.training.writers import EVENTS_NAME, scalars, tensorboard_events, wandb_log
 
 RECORDS = [
@@ -121,5 +120,5 @@ def test_weights_and_biases_out_of_reach_costs_no_checkpoint(tmp_path, monkeypat
 
     monkeypatch.setattr(run_config, "check_wandb", lambda project: None)
     monkeypatch.setitem(sys.modules, "wandb", Unreachable)
-    loop.train(make_run(steps=17, wandb_project="mine"), small_material(), tmp_path)
+    train(make_run(steps=17, wandb_project="mine"), small_material(), tmp_path)
     assert (tmp_path / "DONE").exists() and "cannot reach Weights & Biases (no route)" in caplog.text

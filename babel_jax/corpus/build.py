@@ -15,13 +15,9 @@ import functools
 import hashlib
 import io
 import json
-import multiprocessing
-import multiprocessing.connection
 import shutil
-import signal
 import sys
 import time
-import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -52,7 +48,7 @@ from babel_jax.corpus.records import (
     Statistics,
     Wanted,
 )
-from babel_jax.errors import UserError, one_line, printable, refusal
+from babel_jax.errors import UserError, one_line, printable
 from babel_jax.files import content_hash, differences, read_json, read_record, sha256, typed, write_atomic, write_json
 
 if TYPE_CHECKING:  # it loads TFDS, which few of the worker processes need
@@ -309,61 +305,27 @@ def _here(work, phase, waiting):
 
 def _side_by_side(work, phase, waiting, jobs):
     """Runs the tasks in processes of their own and yields each that is done."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["babel_jax.corpus.build", "babel_jax.corpus.rows"])  # once for all workers
     waiting = list(reversed(waiting))
-    workers = {}
-    try:
-        for _ in range(jobs):
-            here, there = context.Pipe()
-            workers[here] = context.Process(target=_serve, args=(there, work, phase), daemon=True)
-            workers[here].start()
-            there.close()
-            _give(here, waiting.pop())
-        while workers:
-            for connection in multiprocessing.connection.wait(list(workers)):
-                try:
-                    task, error = connection.recv()
-                except (EOFError, ConnectionResetError):
-                    workers[connection].join()
-                    raise UserError(
-                        f"a worker process was killed (exit code {workers[connection].exitcode}; out of memory?); run the "
-                        "same command again to go on, with fewer --jobs if memory is short."
-                    ) from None
-                if error is not None:
-                    raise error
+    preload = ["babel_jax.corpus.build", "babel_jax.corpus.rows"]  # once for all workers
+    with machine.Workers(jobs, _tasks_of, (work, phase), "forkserver", preload) as workers:
+        while waiting or workers.busy:
+            while waiting and workers.idle:
+                workers.give(waiting.pop())
+            for task, _ in workers.said():
                 yield task
-                if waiting:
-                    _give(connection, waiting.pop())
-                else:
-                    connection.close()
-                    workers.pop(connection).join()
-    finally:
-        for worker in workers.values():
-            if worker.pid:  # Ctrl-C may have come before it was started
-                worker.kill()  # whatever is half done is done again by the next call
-                worker.join()
 
 
-def _give(connection, task):
-    with contextlib.suppress(BrokenPipeError):  # it was killed, which its end of the connection will tell
-        connection.send(task)
+def _tasks_of(work, phase):
+    """What a worker process does with a task."""
 
+    def do(task, say):
+        try:
+            run_task(work, phase, task)
+        except Exception as error:
+            error.add_note(f"in {phase} of {task}")
+            raise
 
-def _serve(connection, work, phase):
-    """What a worker process does until its parent closes the connection, or dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends this process
-    machine.die_with(multiprocessing.parent_process())
-    with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):
-        while True:
-            task = connection.recv()
-            error = None
-            try:
-                run_task(work, phase, task)
-            except Exception as caught:  # as text, for not every exception can be sent
-                failed = f"in a worker process, {phase} of {task}:\n{traceback.format_exc()}"
-                error = refusal(caught) or RuntimeError(failed)
-            connection.send((task, error))
+    return do
 
 
 # --- the folder --------------------------------------------------------------------------------------------------

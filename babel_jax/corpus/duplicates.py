@@ -5,7 +5,6 @@ from MinHash signatures cut into bands (Broder 1997; Leskovec, Rajaraman and Ull
 """
 
 import hashlib
-import signal
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -256,8 +255,7 @@ def _begin_worker():
     from loguru import logger
 
     logger.disable("datatrove")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends this process
-    machine.die_with(multiprocess.parent_process())
+    machine.begin_worker(multiprocess.parent_process())
 
 
 class _Reader:

@@ -21,6 +21,7 @@ from scipy.optimize import linear_sum_assignment
 from babel_jax.errors import UserError
 from babel_jax.evaluation.problems import Problem, common
 from babel_jax.evaluation.verdict_log import Verdict
+from babel_jax.evolution.knowledge import needs_primary_Q
 from babel_jax.statistics import TAILS, mcnemar, shard_weights
 
 REPLICATES = 2000
@@ -350,7 +351,7 @@ def knowledge_share(
     if not numbers:
         raise UserError("no task was judged in all three models; judge them on the same suite.")
     base_P, alone_P, now_P = (np.array([bool(by[n]) for n in numbers]) for by in (primary, alone, now))
-    needs_P = base_P & ~alone_P
+    needs_P = needs_primary_Q(base_P, alone_P)
     share = estimate(needs_P[now_P], np.arange(int(now_P.sum())))
     if share.n and needs_P[now_P].any() and not needs_P[now_P].all():
         times_RxP = _draws(len(numbers))  # |C| varies with the problems, too

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from babel_jax import run_names, statistics
-from babel_jax.bridge import Keyed
 from babel_jax.evolution.rows import Solved, select, solved
+from babel_jax.mixtures import MixtureFile
 from babel_jax.run_names import RunName
 from babel_jax.statistics import Estimate
 
@@ -16,20 +16,20 @@ MACRO = "macro"  # the mean score of all languages
 
 
 @dataclasses.dataclass(frozen=True)
-class Mix(Keyed):
+class Mix:
     """A from-scratch run at its last step.
 
     Attributes:
       name: among the mixes; run: the whole name of its run.
       seeds: S of them.
-      score, loss, loss_knowledge, primary_share: {language: [S]}; the last is the mean pairwise lens of the
-        intermediate layers, of the new languages alone.
+      score: {language: [S]}.
       macro: [S], the mean score of all languages.
       solved: {language: one [Q] of 0/1 a seed}; {} where answers are not known.
       made: by what, and from what, as its mixture file says; None: it has none.
       stages: as a config has them.
       tokens, steps: of the run.
       shares: {language: of the tokens seen, mean of the seeds}.
+      primary_share: {new language: [S]}, the mean pairwise lens of the intermediate layers.
     """
 
     name: str
@@ -43,8 +43,6 @@ class Mix(Keyed):
     steps: int = 0
     shares: dict[str, float] = dataclasses.field(default_factory=dict)
     solved: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict)
-    loss: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    loss_knowledge: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     primary_share: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
@@ -66,12 +64,12 @@ class Mix(Keyed):
         return Estimate(value, tuple(ci))
 
 
-def mixes(frame: pd.DataFrame, languages: list[str], files_of: dict[str, dict] | None = None) -> list[Mix]:
+def mixes(frame: pd.DataFrame, languages: list[str], files_of: dict[str, MixtureFile] | None = None) -> list[Mix]:
     """The from-scratch mixes, in the order of their names; only what is measured in every seed that has begun.
 
     Args:
       languages: the primary, then the new ones.
-      files_of: by name, what is known of a mix beside its measurements: "stages" and "made" of its mixture file.
+      files_of: by name, the mixture file of a mix: its stages, and who made them.
     """
     found = []
     for run, rows in frame.groupby("run", observed=True):
@@ -81,7 +79,7 @@ def mixes(frame: pd.DataFrame, languages: list[str], files_of: dict[str, dict] |
         rows = rows[(rows["step"] == rows.groupby("seed")["step"].transform("max")).to_numpy(bool)]
         judged = {language: solved(rows, run, language) for language in languages}
         if _judged_alike(list(judged.values())):
-            found.append(_mix(str(run), name.mix, rows, judged, (files_of or {}).get(name.mix, {})))
+            found.append(_mix(str(run), name.mix, rows, judged, (files_of or {}).get(name.mix)))
     return found
 
 
@@ -93,7 +91,7 @@ def _judged_alike(judged: list[Solved | None]) -> bool:
     )
 
 
-def _mix(run: str, name: str, rows: pd.DataFrame, judged: dict[str, Solved], about: dict) -> Mix:
+def _mix(run: str, name: str, rows: pd.DataFrame, judged: dict[str, Solved], file: MixtureFile | None) -> Mix:
     """One mix from its rows at its last step; `judged`: by language, the primary first."""
     languages, light = list(judged), rows[rows["metric"] != "solved"]
     seeds, first = judged[languages[0]].seeds, light.iloc[0]
@@ -103,31 +101,20 @@ def _mix(run: str, name: str, rows: pd.DataFrame, judged: dict[str, Solved], abo
         for language in languages
     }
     score = {language: np.array([solved_Q.mean() for solved_Q in part.at_end]) for language, part in judged.items()}
-    loss, loss_knowledge = (
-        {language: _by_seed(light, seeds, language, metric) for language in languages}
-        for metric in ("loss", "loss_knowledge")
-    )
     return Mix(
         name=name,
         seeds=seeds,
         score=score,
         macro=np.mean(list(score.values()), axis=0),
         run=run,
-        made=about.get("made"),
-        stages=about.get("stages") or [{"tokens": 0, "weights": shares}],
+        made=file and file.made,
+        stages=file.stages if file else [{"tokens": 0, "weights": shares}],
         tokens=int(first["tokens"]),
         steps=int(first["step"]),
         shares=shares,
         solved={language: part.at_end for language, part in judged.items()},
-        loss=loss,
-        loss_knowledge=loss_knowledge,
         primary_share={language: _lens_by_seed(light, seeds, language) for language in languages[1:]},
     )
-
-
-def _by_seed(frame: pd.DataFrame, seeds: list, language: str, metric: str) -> np.ndarray:
-    rows = select(frame, language=language, metric=metric, layer=-1).drop_duplicates("seed")
-    return rows.set_index("seed")["value"].reindex(seeds).to_numpy(float)
 
 
 def _lens_by_seed(frame: pd.DataFrame, seeds: list, language: str) -> np.ndarray:

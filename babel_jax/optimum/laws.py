@@ -7,7 +7,7 @@ The rivals of Algorithm 1 that need a swarm of runs. Two kinds, each fitted to e
   quadratic   ridge regression on q_j = sqrt(r_j) and their squares and products, after RegMix (Liu et al. 2024,
               arXiv:2407.01492), whose linear model has its optimum in a corner by construction. Roots because the first
               per cent of a language does more than the tenth. It can bend back.
-y is the held-out loss in nats per token, or 1 - accuracy. Letters: M mixes, K languages, S seeds, R replicates, N points.
+y is 1 - accuracy. Letters: M mixes, K languages, S seeds, R replicates, N points.
 """
 
 import dataclasses
@@ -16,12 +16,10 @@ import numpy as np
 from scipy import optimize
 
 from babel_jax import statistics
-from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evolution.mixes import Mix
 from babel_jax.statistics import Estimate
 
-TARGETS = ("loss", "loss_knowledge", "score")
 REPLICATES = 200
 LEAST_SHARE = 1e-6  # of a language in a proposal, so that its logarithm is finite
 _FLOORS = (0.0, 0.5, 0.9, 0.99)  # starts of a^2, as parts of the smallest y
@@ -29,29 +27,27 @@ _RIDGES = np.logspace(-5, 2, 15)
 
 
 @dataclasses.dataclass(frozen=True)
-class HeldOut(Keyed):
-    """What a law says of each mix from the others, in the target's units.
+class HeldOut:
+    """How far a law is off each mix, predicted from the others.
 
     Attributes:
-      predicted_MxK: of the mix left out.
-      macro_error_M: of the mean over the languages; macro_rmse: its root mean square.
+      macro_error_M: of the mean accuracy over the languages; macro_rmse: its root mean square.
       baseline_rmse: the same, predicted by the others' mean.
     """
 
-    predicted_MxK: np.ndarray
     macro_error_M: np.ndarray
     macro_rmse: float
     baseline_rmse: float
 
 
 @dataclasses.dataclass(frozen=True)
-class Best(Keyed):
+class Best:
     """The mix that a law predicts to be best.
 
     Attributes:
       shares, ci: {language: …}.
-      predicted: the target there, {language: …, "macro": …}.
-      gain: of the macro target over the natural mix; above 0 is better.
+      predicted: the accuracy there, {language: …, "macro": …}.
+      gain: of the mean accuracy over the natural mix.
     """
 
     shares: dict[str, float]
@@ -61,22 +57,19 @@ class Best(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Fitted(Keyed):
+class Fitted:
     """One kind of law fitted to static mixes.
 
     Attributes:
-      kind, target, languages: what was fitted.
-      names: of the mixes [M]; share_MxK: theirs.
+      kind, languages: what was fitted; names: of the mixes [M].
       parameters_KxP; replicates: [R, K, P], by a Bayesian bootstrap over mixes and seeds.
       loo: from leaving out one mix at a time.
       best: the mix that it predicts to be best (of `law` alone).
     """
 
     kind: str
-    target: str
     languages: list[str]
     names: list[str]
-    share_MxK: np.ndarray
     parameters_KxP: np.ndarray
     replicates: np.ndarray
     loo: HeldOut
@@ -84,7 +77,7 @@ class Fitted(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Law(Keyed):
+class Law:
     """Both kinds of law, {kind: …}, which of them predicts mixes better, and why it was chosen."""
 
     chosen: str
@@ -97,19 +90,19 @@ class Law(Keyed):
         return self.kinds[self.chosen]
 
 
-def law(mixes: list[Mix], languages: list[str], target: str, natural: dict[str, float]) -> Law | None:
+def law(mixes: list[Mix], languages: list[str], natural: dict[str, float]) -> Law | None:
     """Both kinds fitted, held out and optimised, and which of them predicts mixes better.
 
     Args:
-      mixes, languages, target: see `fit`; natural: see `best`.
+      mixes, languages: see `fit`; natural: see `best`.
     Returns:
-      None with fewer than K + 2 static mixes that have the target in all languages.
+      None with fewer than K + 2 static mixes that were judged in all languages.
     """
-    if len(_measured(mixes, languages, target)[0]) < len(languages) + 2:
+    if len(_measured(mixes, languages)[0]) < len(languages) + 2:
         return None
     found = {}
     for kind in KINDS:
-        fitted = fit(mixes, languages, target, kind)
+        fitted = fit(mixes, languages, kind)
         found[kind] = dataclasses.replace(fitted, best=best(fitted, natural))
     better = clearly_better(*(found[kind].loo.macro_error_M for kind in ("quadratic", "log_linear")))
     reason = (
@@ -126,24 +119,23 @@ def clearly_better(error_M, than_M) -> bool:
     return bool(gain_M.mean() > gain_M.std(ddof=1) / np.sqrt(len(gain_M)))
 
 
-def fit(mixes: list[Mix], languages: list[str], target: str, kind: str = "log_linear") -> Fitted:
+def fit(mixes: list[Mix], languages: list[str], kind: str = "log_linear") -> Fitted:
     """Fits one kind of law to the static mixes; mixes of several stages are left out, as shares do not tell their order.
 
     Args:
       mixes: all of as many tokens.
       languages: those with a share; each is predicted.
-      target: "loss", "loss_knowledge" or "score".
 
     Raises:
-      UserError: unknown kind or target, or fewer than K + 2 mixes.
+      UserError: unknown kind, or fewer than K + 2 mixes.
     """
     if kind not in KINDS:
         raise unknown_name("kind of mixing law", kind, KINDS)
-    names, share_MxK, y_MxKxS = _measured(mixes, languages, target)
+    names, share_MxK, y_MxKxS = _measured(mixes, languages)
     M, K = share_MxK.shape
     if M < K + 2:
         raise UserError(
-            f"a mixing law of {K} languages needs {K + 2} static mixes or more with their {target}; there are {M}."
+            f"a mixing law of {K} languages needs {K + 2} static mixes or more with their score; there are {M}."
         )
     fit_one, _ = KINDS[kind]
     ones_M, mean_MxK = np.ones(M), np.nanmean(y_MxKxS, -1)
@@ -159,19 +151,17 @@ def fit(mixes: list[Mix], languages: list[str], target: str, kind: str = "log_li
     )
     return Fitted(
         kind=kind,
-        target=target,
         languages=list(languages),
         names=names,
-        share_MxK=share_MxK,
         parameters_KxP=parameters_KxP,
         replicates=np.array([refit(*drawn) for drawn in _bootstrap(y_MxKxS)]),
-        loo=_held_out(target, mean_MxK, held_out),
+        loo=_held_out(mean_MxK, held_out),
     )
 
 
 def predict(fitted: Fitted, share_NxK) -> np.ndarray:
-    """What the fitted law predicts, in the target's units: [N, K] for shares [N, K] in the order of its languages."""
-    return _to_target(fitted.target, _predict(fitted.kind, fitted.parameters_KxP, np.atleast_2d(share_NxK)))
+    """The accuracies that the fitted law predicts: [N, K] for shares [N, K] in the order of its languages."""
+    return _accuracy(_predict(fitted.kind, fitted.parameters_KxP, np.atleast_2d(share_NxK)))
 
 
 def best(fitted: Fitted, natural: dict[str, float]) -> Best:
@@ -203,13 +193,11 @@ def best(fitted: Fitted, natural: dict[str, float]) -> Best:
 
 
 def _gain(fitted: Fitted, natural_K, share_K) -> Estimate:
-    """By how much the macro target is predicted to be better than at the natural mix."""
-    sign, ends = 1 if fitted.target == "score" else -1, np.array([natural_K, share_K])
+    """By how much the mean accuracy is predicted to be above that of the natural mix."""
+    ends = np.array([natural_K, share_K])
 
     def change(parameters_KxP) -> float:
-        return sign * float(
-            np.diff(_to_target(fitted.target, _predict(fitted.kind, parameters_KxP, ends)), axis=0).mean()
-        )
+        return float(np.diff(_accuracy(_predict(fitted.kind, parameters_KxP, ends)), axis=0).mean())
 
     low, high = _quantiles([change(p_KxP) for p_KxP in fitted.replicates])
     return Estimate(change(fitted.parameters_KxP), (float(low), float(high)))
@@ -218,21 +206,18 @@ def _gain(fitted: Fitted, natural_K, share_K) -> Estimate:
 # --- the data -------------------------------------------------------------------------------------------------------------
 
 
-def _measured(mixes: list[Mix], languages: list[str], target: str) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """(names [M], share_MxK, y_MxKxS): the static mixes measured in all languages; y is to be small; NaN: no such seed."""
-    if target not in TARGETS:
-        raise unknown_name("target of a mixing law", target, TARGETS)
-    mixes = [mix for mix in mixes if len(mix.stages) == 1 and set(languages) <= set(getattr(mix, target))]
+def _measured(mixes: list[Mix], languages: list[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """(names [M], share_MxK, y_MxKxS): the static mixes judged in all languages; y is 1 - accuracy, NaN: no such seed."""
+    mixes = [mix for mix in mixes if len(mix.stages) == 1 and set(languages) <= set(mix.score)]
     seeds = sorted(set().union(*(mix.seeds for mix in mixes)))
     names, shares, values = [], [], []
     for mix in mixes:
-        y_KxS = np.full((len(languages), len(seeds)), np.nan)
-        of_language = getattr(mix, target)
-        y_KxS[:, [seeds.index(seed) for seed in mix.seeds]] = [of_language[name] for name in languages]
-        if (~np.isnan(y_KxS)).any(1).all():
+        score_KxS = np.full((len(languages), len(seeds)), np.nan)
+        score_KxS[:, [seeds.index(seed) for seed in mix.seeds]] = [mix.score[name] for name in languages]
+        if (~np.isnan(score_KxS)).any(1).all():
             names.append(mix.name)
             shares.append(_shares(dict.fromkeys(languages, 0.0) | mix.shares, languages))
-            values.append(1 - y_KxS if target == "score" else y_KxS)
+            values.append(1 - score_KxS)
     M, K, S = len(names), len(languages), len(seeds)
     return names, np.array(shares).reshape(M, K), np.array(values).reshape(M, K, S)
 
@@ -244,9 +229,9 @@ def _shares(given: dict[str, float], languages: list[str]) -> np.ndarray:
     return share_K / share_K.sum()
 
 
-def _to_target(target: str, y):
-    """An accuracy lies in [0, 1], whatever a law foretells beyond the mixes that it has seen."""
-    return np.clip(1 - y, 0, 1) if target == "score" else y
+def _accuracy(y):
+    """An accuracy lies in [0, 1], whatever a law predicts beyond the mixes that it has seen."""
+    return np.clip(1 - y, 0, 1)
 
 
 def _bootstrap(y_MxKxS):
@@ -264,17 +249,11 @@ def _bootstrap(y_MxKxS):
         yield weight_M, np.where(there, y_MxKxS, 0) @ weight_S / (there @ weight_S)
 
 
-def _held_out(target: str, y_MxK, held_out_MxK) -> HeldOut:
-    held_out_MxK = np.clip(held_out_MxK, 0, 1) if target == "score" else held_out_MxK  # an error rate, see `_to_target`
-    error_MxK = held_out_MxK - y_MxK
+def _held_out(y_MxK, held_out_MxK) -> HeldOut:
+    error_MxK = np.clip(held_out_MxK, 0, 1) - y_MxK  # an error rate, see `_accuracy`
     macro_M, M = y_MxK.mean(1), len(y_MxK)
     baseline_M = (macro_M.sum() - macro_M) / (M - 1) - macro_M
-    return HeldOut(
-        predicted_MxK=_to_target(target, held_out_MxK),
-        macro_error_M=error_MxK.mean(1),
-        macro_rmse=_rms(error_MxK.mean(1)),
-        baseline_rmse=_rms(baseline_M),
-    )
+    return HeldOut(error_MxK.mean(1), _rms(error_MxK.mean(1)), _rms(baseline_M))
 
 
 def _rms(error) -> float:

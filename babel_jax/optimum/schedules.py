@@ -13,19 +13,17 @@ import dataclasses
 import numpy as np
 
 from babel_jax import statistics
-from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError
 from babel_jax.evolution import stages
 
 
 @dataclasses.dataclass(frozen=True)
-class Surface(Keyed):
+class Surface:
     """The score of a phase of new languages, by replay share and length.
 
     Attributes:
       languages: K of them; seeds: S; steps: [C]; replay: [R] shares of the primary.
       tokens: [C] of the whole phase of one language, replayed ones included.
-      new_KxRxC, primary_KxRxC: means over seeds.
       score_KxRxC: weighted, smoothed over checkpoints as in evolution/stages.py; score_SxKxRxC: of each seed.
       score_RxC, low_RxC, high_RxC: its mean over the new languages.
       replicates_NxKxRxC: other seeds, or with one seed other problems.
@@ -37,8 +35,6 @@ class Surface(Keyed):
     steps: list[int]
     replay: list[float]
     tokens: np.ndarray
-    new_KxRxC: np.ndarray
-    primary_KxRxC: np.ndarray
     score_KxRxC: np.ndarray
     score_RxC: np.ndarray
     low_RxC: np.ndarray
@@ -49,7 +45,7 @@ class Surface(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class LanguageTokens(Keyed):
+class LanguageTokens:
     """Tokens of a new language in a schedule, with their interval."""
 
     tokens: float
@@ -57,7 +53,7 @@ class LanguageTokens(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedule(Keyed):
+class Schedule:
     """The schedule with the best score: the primary first, then a phase of the new languages with replay.
 
     Attributes:
@@ -100,11 +96,7 @@ class Phase:
     solved: list[np.ndarray]
 
 
-def surface(
-    new: dict[str, dict[float, Phase]],
-    primary: dict[str, dict[float, Phase]],
-    replicates: int = statistics.REPLICATES,
-) -> Surface:
+def surface(new: dict[str, dict[float, Phase]], primary: dict[str, dict[float, Phase]]) -> Surface:
     """The score of a phase of new languages, by replay share and length: the mean over all languages.
 
     Args:
@@ -135,7 +127,7 @@ def surface(
     if min(solved_RxCxQ.shape[2] for by in solved_2 for of in by for solved_RxCxQ in of) < 4:
         raise UserError("a schedule is chosen on one half of the problems and measured on the other; judge 4 or more.")
     score_2 = [np.array([[answers.mean(2) for answers in of] for of in by]).swapaxes(0, 1) for by in solved_2]
-    halves_2, replicates_2 = zip(*(_resampled(by, replicates) for by in solved_2), strict=True)
+    halves_2, replicates_2 = zip(*(_resampled(by) for by in solved_2), strict=True)
 
     def weighted(pair):
         return ((1 - weight) * pair[0] + weight * pair[1]) @ smoothing_CxC.T
@@ -149,8 +141,6 @@ def surface(
         steps=steps,
         replay=replay,
         tokens=np.array(_at(first.steps, first.tokens, steps), float) / (1 - replay[0]),
-        new_KxRxC=score_2[0].mean(0),
-        primary_KxRxC=score_2[1].mean(0),
         score_KxRxC=score_SxKxRxC.mean(0),
         score_RxC=score_SxKxRxC.mean((0, 1)),
         low_RxC=low_RxC,
@@ -214,7 +204,7 @@ def _solved(by_replay: dict[float, Phase], seed: int, steps) -> np.ndarray:
     return np.array([_at(run.steps, run.solved[run.seeds.index(seed)], steps) for run in runs], float)
 
 
-def _resampled(solved, replicates: int) -> tuple[np.ndarray, np.ndarray]:
+def _resampled(solved) -> tuple[np.ndarray, np.ndarray]:
     """Accuracies in two halves of the problems [2, N, K, R, C], and replicates [N, K, R, C]; `solved`: [K][S] of [R, C, Q].
 
     A seed, and within it a problem, brings its answers in all runs and at all checkpoints along. The draws are the same in
@@ -224,8 +214,8 @@ def _resampled(solved, replicates: int) -> tuple[np.ndarray, np.ndarray]:
     halves_K, replicates_K = [], []
     for solved_S in solved:
         flat = [solved_RxCxQ.reshape(-1, solved_RxCxQ.shape[2]) for solved_RxCxQ in solved_S]
-        halves_K.append(statistics.resampled_halves(flat, replicates))
-        replicates_K.append(statistics.replicated_curves(flat, replicates))
+        halves_K.append(statistics.resampled_halves(flat))
+        replicates_K.append(statistics.replicated_curves(flat))
     shape = solved[0][0].shape[:2]
     return tuple(
         np.stack(found, -2).reshape(*found[0].shape[:-1], len(solved), *shape) for found in (halves_K, replicates_K)
@@ -240,8 +230,8 @@ def _fits(found: Surface, total_tokens: float) -> np.ndarray:
     short_C = found.tokens < total_tokens / len(found.languages)
     if not short_C.any():
         raise UserError(
-            f"no phase that was measured fits into {total_tokens:,.0f} tokens with what each language may give; measure "
-            "earlier checkpoints, or allow more tokens."
+            f"no phase that was measured fits into {total_tokens:,.0f} tokens; measure earlier checkpoints, or allow "
+            "more tokens."
         )
     return np.broadcast_to(short_C, found.score_KxRxC.shape)
 
@@ -294,7 +284,7 @@ def _active(found: Surface, fit_KxRxC, r) -> dict[str, str]:
     """What each language would take more of than it may."""
     free_K = found.score_KxRxC[:, r].argmax(-1)
     return {
-        language: f"a phase of {found['tokens'][free_K[k]]:,.0f} tokens scores best and is too long"
+        language: f"a phase of {found.tokens[free_K[k]]:,.0f} tokens scores best and is too long"
         for k, language in enumerate(found.languages)
         if not fit_KxRxC[k, r, free_K[k]]
     }

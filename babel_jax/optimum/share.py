@@ -18,7 +18,6 @@ import numpy as np
 from scipy import optimize
 
 from babel_jax import statistics
-from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evolution.observation import Observation
 
@@ -29,24 +28,13 @@ SETTLED = 0.01  # part of the whole fall of the loss that makes no difference to
 
 
 @dataclasses.dataclass(frozen=True)
-class PowerLaw(Keyed):
-    """own + a (t + t0)^-b of the tokens t."""
-
-    a: float
-    b: float
-    t0: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Asymptote(Keyed):
+class Asymptote:
     """Where a loss curve ends, in nats per token; see `own_loss`.
 
     Attributes:
       value: of the mean curve; weights_C: its derivative by the mean losses.
       method: "power law" or "last value"; reason: why the latter, else "".
       identified: whether the data fix it; False: the value is an upper bound only.
-      residual: root mean square over the tail; tail: checkpoints in it.
-      parameters: of the power law.
       to_come_weights_C, to_come_scale: of the fall still to come after the last checkpoint (see `_draw_own`).
     """
 
@@ -55,9 +43,6 @@ class Asymptote(Keyed):
     method: str = "last value"
     reason: str = ""
     identified: bool = False
-    residual: float = float("nan")
-    tail: int = 1
-    parameters: PowerLaw | None = None
     to_come_weights_C: np.ndarray | None = None
     to_come_scale: float = float("nan")
 
@@ -71,7 +56,7 @@ class OwnLoss(Asymptote):
 
 
 @dataclasses.dataclass(frozen=True)
-class Share(Keyed):
+class Share:
     """The primary's share at every checkpoint of a continual run, from one source.
 
     Attributes:
@@ -132,7 +117,7 @@ def own_loss(tokens_C, loss_SxC, errors_SxC=None) -> OwnLoss:
     _check(tokens_C, loss_SxC)
     mean_C, (noise_NxC, df) = loss_SxC.mean(0), _noise(loss_SxC, errors_SxC)
     found = _asymptote(tokens_C, mean_C, errors_SxC, noise_NxC)
-    own_R = _draw_own(found, mean_C, _draw(mean_C, noise_NxC, df, statistics.REPLICATES))
+    own_R = _draw_own(found, mean_C, _draw(mean_C, noise_NxC, df))
     return OwnLoss(
         ci=tuple(np.quantile(own_R, statistics.TAILS).tolist()),
         by_seed=found.value + (loss_SxC - mean_C) @ found.weights_C,
@@ -140,7 +125,7 @@ def own_loss(tokens_C, loss_SxC, errors_SxC=None) -> OwnLoss:
     )
 
 
-def share_curve(observation: Observation, source: str, replicates: int = statistics.REPLICATES) -> Share:
+def share_curve(observation: Observation, source: str) -> Share:
     """The primary's share at every checkpoint of a continual run: by Eq. 1 from a loss, or as it was measured.
 
     Pooled over seeds: Eq. 1 on the mean losses; value_SxC: on each seed's own losses and asymptote. The loss of the
@@ -150,19 +135,18 @@ def share_curve(observation: Observation, source: str, replicates: int = statist
     Args:
       observation: of one new language.
       source: a name among its `losses`, or among its `shares`, which are shares already.
-      replicates: how many draws of the errors to return.
     Raises:
       UserError: an unknown source, no checkpoint at step 0, or what `own_loss` raises.
     """
     if source not in {*observation.losses, *observation.shares}:
         raise unknown_name("source of the share", source, {*observation.losses, *observation.shares})
-    found = (_of_loss if source in observation.losses else _as_measured)(observation, source, replicates)
+    found = (_of_loss if source in observation.losses else _as_measured)(observation, source)
     replicates_RxC = np.where(np.isnan(found.pooled), np.nan, found.replicates_RxC)
     low, high = np.quantile(replicates_RxC, statistics.TAILS, axis=0)
     return dataclasses.replace(found, low=low, high=high, replicates_RxC=replicates_RxC)
 
 
-def _of_loss(observation: Observation, source: str, replicates: int) -> Share:
+def _of_loss(observation: Observation, source: str) -> Share:
     """The share by Eq. 1, still without its interval."""
     if observation.steps[0] != 0:
         raise UserError(
@@ -174,7 +158,7 @@ def _of_loss(observation: Observation, source: str, replicates: int) -> Share:
         errors_SxC = np.atleast_2d(np.asarray(observation.loss_errors[source], float))
     own = own_loss(observation.tokens, loss_SxC, errors_SxC)
     mean_C, (noise_NxC, df) = loss_SxC.mean(0), _noise(loss_SxC, errors_SxC)
-    loss_RxC = _draw(mean_C, noise_NxC, df, replicates)
+    loss_RxC = _draw(mean_C, noise_NxC, df)
     own_Rx1 = _draw_own(own, mean_C, loss_RxC)[:, None]
     # Where a draw's whole fall is not positive, its share is at the end that the numerator points to.
     share_RxC = np.clip((loss_RxC - own_Rx1) / np.maximum(loss_RxC[:, :1] - own_Rx1, 1e-12), 0, 1)
@@ -193,7 +177,7 @@ def _of_loss(observation: Observation, source: str, replicates: int) -> Share:
     )
 
 
-def _as_measured(observation: Observation, source: str, replicates: int) -> Share:
+def _as_measured(observation: Observation, source: str) -> Share:
     """A share that was measured, still without its interval."""
     share_SxC = np.atleast_2d(np.asarray(observation.shares[source], float))
     return Share(
@@ -203,7 +187,7 @@ def _as_measured(observation: Observation, source: str, replicates: int) -> Shar
         value_SxC=share_SxC,
         pooled=share_SxC.mean(0),
         out_of_range=np.zeros(share_SxC.shape[1], bool),
-        replicates_RxC=np.clip(_draw(share_SxC.mean(0), *_noise(share_SxC, None), replicates), 0, 1),
+        replicates_RxC=np.clip(_draw(share_SxC.mean(0), *_noise(share_SxC, None)), 0, 1),
     )
 
 
@@ -222,12 +206,12 @@ def _noise(value_SxC, errors_SxC) -> tuple[np.ndarray, float]:
     return np.diag(errors_C), np.inf
 
 
-def _draw(mean_C, noise_NxC, df: float, replicates: int) -> np.ndarray:
+def _draw(mean_C, noise_NxC, df: float) -> np.ndarray:
     """Replicates [R, C] of a mean curve: multivariate t, so that the quantiles of a ratio are Fieller's interval.
 
     The bootstrap over seeds is too narrow at three seeds: their t quantile is 4.3, not 1.96.
     """
-    generator = np.random.default_rng(0)
+    generator, replicates = np.random.default_rng(0), statistics.REPLICATES
     drawn_RxC = generator.standard_normal((replicates, len(noise_NxC))) @ noise_NxC
     if np.isfinite(df):
         drawn_RxC *= np.sqrt(df / generator.chisquare(df, (replicates, 1)))
@@ -276,15 +260,11 @@ def _asymptote(tokens_C, mean_C, errors_SxC, noise_NxC) -> Asymptote:
     weights_2xC = np.pad(fit.weights_2xT, ((0, 0), (len(mean_C) - tail, 0)))
     if reason := _rejected(fit, seen, whole, error=np.linalg.norm(noise_NxC @ weights_2xC[1])):
         return dataclasses.replace(last, reason=reason)
-    t0 = fit.t0 * tokens_C[-1]
     return Asymptote(
         fit.own,
         weights_2xC[0],
         method="power law",
         identified=True,
-        residual=fit.residual,
-        tail=tail,
-        parameters=PowerLaw(fit.to_come * (tokens_C[-1] + t0) ** fit.b, fit.b, t0),
         to_come_weights_C=weights_2xC[1],
         to_come_scale=max(fit.to_come, SETTLED * whole),
     )
@@ -322,11 +302,8 @@ class _Fit:
 
     own: float
     to_come: float
-    b: float
-    t0: float
     converged: bool
     weights_2xT: np.ndarray
-    residual: float
 
 
 def _fit(x_T, loss_T, precision_T) -> _Fit:
@@ -362,13 +339,8 @@ def _fit(x_T, loss_T, precision_T) -> _Fit:
     start = [own_G[best], to_come_G[best], np.log(b_G[best, 0]), t0_G[best, 0]]
     bounds = list(zip((-np.inf, np.inf), (0, np.inf), np.log(EXPONENTS), OFFSETS, strict=True))
     found = optimize.least_squares(residual_T, start, slopes_Tx4, bounds=bounds, x_scale="jac", max_nfev=300)
-    own, to_come, log_b, t0 = map(float, found.x)
     return _Fit(
-        own,
-        to_come,
-        float(np.exp(log_b)),
-        t0,
+        *map(float, found.x[:2]),
         converged=found.status > 0,
         weights_2xT=np.linalg.pinv(found.jac)[:2] * precision_T,
-        residual=float(np.sqrt(np.mean((found.fun / precision_T) ** 2))),
     )

@@ -1,6 +1,7 @@
 """The loss of a batch: which targets count, and a cross-entropy that never holds all logits at once."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +65,15 @@ def token_losses(params, config: DecoderConfig, final_BxTxD, targets_BxT, mesh):
     return jax.lax.map(one_tile, (cut(final_BxTxD), cut(targets_BxT))).swapaxes(0, 1).reshape(B, T)
 
 
-def tiled_loss(x_BxTxD, head_VxD, targets_BxT, weight_BxT, label_smoothing, tiles: int, mesh: Mesh | None):
+class Targets(NamedTuple):
+    """What a batch is to predict: token ids, what each counts, and how much of the uniform law is mixed in."""
+
+    tokens_BxT: jax.Array
+    weight_BxT: jax.Array
+    label_smoothing: jax.Array | float
+
+
+def tiled_loss(x_BxTxD, head_VxD, targets: Targets, tiles: int, mesh: Mesh | None):
     """Sum of weight x loss over a batch, and the losses [B, T] (no gradient flows through those).
 
     The same as `token_loss` of all logits, in `tiles` parts of the positions. A part's gradient is taken where its logits
@@ -81,7 +90,7 @@ def tiled_loss(x_BxTxD, head_VxD, targets_BxT, weight_BxT, label_smoothing, tile
         local = jax.shard_map(
             local,
             mesh=mesh,
-            in_specs=(vectors, table, rows, rows, P()),
+            in_specs=(vectors, table, Targets(rows, rows, P())),
             out_specs=(P(), rows, vectors, table),
             check_vma=False,
         )
@@ -91,7 +100,8 @@ def tiled_loss(x_BxTxD, head_VxD, targets_BxT, weight_BxT, label_smoothing, tile
         return forward(x, head)[0]
 
     def forward(x, head):
-        total, loss_BxT, dx, dhead = local(x, head, targets_BxT, weight_BxT, jnp.float32(label_smoothing))
+        smoothed = targets._replace(label_smoothing=jnp.float32(targets.label_smoothing))
+        total, loss_BxT, dx, dhead = local(x, head, smoothed)
         return (total, loss_BxT), (dx, dhead)
 
     def backward(gradients, cotangent):
@@ -102,9 +112,10 @@ def tiled_loss(x_BxTxD, head_VxD, targets_BxT, weight_BxT, label_smoothing, tile
     return loss(x_BxTxD, head_VxD)
 
 
-def _local_loss(x_BxTxD, head_VxD, targets_BxT, weight_BxT, label_smoothing, *, tiles, vocab_size, mesh):
+def _local_loss(x_BxTxD, head_VxD, targets: Targets, *, tiles, vocab_size, mesh):
     """One device's rows (and its part of the vocabulary): (sum over all devices, losses, gradients of that sum)."""
     B, T, D = x_BxTxD.shape
+    targets_BxT, weight_BxT, label_smoothing = targets
     over_vocabulary = functools.partial(jax.lax.psum, axis_name="tensor") if mesh is not None else lambda x: x
     first = jax.lax.axis_index("tensor") * head_VxD.shape[0] if mesh is not None else 0
     head_VxD = head_VxD.astype(x_BxTxD.dtype)

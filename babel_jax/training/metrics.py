@@ -1,4 +1,4 @@
-"""A run's books: what each logged step measured, how fast it went, and which rows a bad step was made of.
+"""A run's log: what each logged step measured, how fast it went, and which rows a bad step was made of.
 
 Metrics of a step are read while the next one runs, so the device never waits for the host. Files are written whole, at
 saves: metrics.jsonl (the same bits however often the run was interrupted), throughput.jsonl (times and memory, which are
@@ -16,11 +16,12 @@ import jax
 import numpy as np
 
 from babel_jax import files
-from babel_jax.corpus.mixture import Mixture
 from babel_jax.errors import UserError
 from babel_jax.limits import COUNTS
 from babel_jax.training import hosts, writers
 from babel_jax.training.clock import Clock, host_memory_bytes
+from babel_jax.training.runs import Run
+from babel_jax.training.sampler import Sampler
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 16  # steps between rows of metrics.jsonl and messages to `progress`
@@ -37,10 +38,12 @@ OFFENDERS = 5  # rows that are named where no row's own loss is broken
 class Metrics:
     """Takes the metrics of started steps (`add`), reads them when they are there (`read`), writes the files (`write`)."""
 
-    def __init__(self, run_dir, config, mixture: Mixture, clock: Clock, start: int, progress: Callable[[dict], None]):
-        self.run_dir, self.config, self.mixture, self.clock, self.progress = run_dir, config, mixture, clock, progress
-        self.records = _records_until(run_dir / "metrics.jsonl", start, RECORD)
-        self.throughput = _records_until(run_dir / "throughput.jsonl", start, THROUGHPUT)
+    def __init__(self, run: Run, sampler: Sampler, clock: Clock, start: int, progress: Callable[[dict], None]):
+        """`start`: the step that the run goes on from; `progress`: called every `LOG_EVERY` steps, see `loop.Hooks`."""
+        self.directory, self.config = run.directory, run.config
+        self.sampler, self.clock, self.progress = sampler, clock, progress
+        self.records = _records_until(self.directory / "metrics.jsonl", start, RECORD)
+        self.throughput = _records_until(self.directory / "throughput.jsonl", start, THROUGHPUT)
         self._unread = collections.deque()
         self._sent = len(self.records)  # to Weights & Biases
         clock.window(start)
@@ -50,20 +53,20 @@ class Metrics:
         self._unread.append((step, metrics))
 
     def read(self, leave: int = 0) -> list[dict]:
-        """Waits for the metrics of all but the last `leave` steps and books them; returns the records of bad steps."""
+        """Waits for the metrics of all but the last `leave` steps and logs them; returns the records of bad steps."""
         bad = []
         while len(self._unread) > leave:
             step, metrics = self._unread.popleft()
             with self.clock.phase("step"):
-                found = jax.device_get(metrics)
-            record = {"step": step} | {name: finite(found[name]) for name in ("loss", "grad_norm")}
-            if found["bad"]:
-                record |= {"bad": True, "rows": offending_rows(self.mixture, step, found["row_loss_B"])}
+                metrics = jax.device_get(metrics)
+            record = {"step": step} | {name: finite(metrics[name]) for name in ("loss", "grad_norm")}
+            if metrics["bad"]:
+                record |= {"bad": True, "rows": offending_rows(self.sampler, step, metrics["row_loss_B"])}
                 bad.append(record)
-            if step % LOG_EVERY == 0 or found["bad"]:
+            if step % LOG_EVERY == 0 or metrics["bad"]:
                 self.records.append(record)
             if step % LOG_EVERY == 0:
-                self._book_time(record)
+                self._log_time(record)
         return bad
 
     def bad_in_a_row(self) -> int:
@@ -75,7 +78,7 @@ class Metrics:
             count += 1
         return count
 
-    def _book_time(self, record: dict) -> None:
+    def _log_time(self, record: dict) -> None:
         rates = self.clock.window(record["step"])
         seconds = {f"seconds_{phase}": value for phase, value in self.clock.totals.items()}
         memory = {"host_memory_bytes": host_memory_bytes()}
@@ -88,12 +91,12 @@ class Metrics:
         """Writes all files whole; `started`: Unix time of the run's first step."""
         for name, records in (("metrics.jsonl", self.records), ("throughput.jsonl", self.throughput)):
             lines = (json.dumps(record, allow_nan=False) + "\n" for record in records)
-            files.write_atomic(self.run_dir / name, "".join(lines))
+            files.write_atomic(self.directory / name, "".join(lines))
         timed = {record["step"]: record for record in self.throughput}
         together = [timed.get(record["step"], {}) | record for record in self.records]
-        files.write_atomic(self.run_dir / writers.EVENTS_NAME, writers.tensorboard_events(together, started))
+        files.write_atomic(self.directory / writers.EVENTS_NAME, writers.tensorboard_events(together, started))
         if self.config.wandb_project and self._sent < len(together):
-            run_name = "-".join(self.run_dir.parts[-3:])
+            run_name = "-".join(self.directory.parts[-3:])
             try:
                 writers.wandb_log(self.config.wandb_project, run_name, together[self._sent :])
                 self._sent = len(together)
@@ -106,14 +109,13 @@ def finite(value) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def offending_rows(mixture: Mixture, step: int, row_loss_B: np.ndarray) -> list[dict]:
+def offending_rows(sampler: Sampler, step: int, row_loss_B: np.ndarray) -> list[dict]:
     """[{"source", "row", "loss"}] of the update that made `step`: rows whose loss is no number, else those of highest loss."""
     broken = np.flatnonzero(~np.isfinite(row_loss_B))
     chosen = broken if len(broken) else np.argsort(-row_loss_B, kind="stable")[:OFFENDERS]
-    source, row = mixture.origin((step - 1) * len(row_loss_B) + chosen)
     return [
-        {"source": mixture.names[source[i]], "row": int(row[i]), "loss": finite(row_loss_B[at])}
-        for i, at in enumerate(chosen)
+        {"source": source, "row": row, "loss": finite(row_loss_B[at])}
+        for at, (source, row) in zip(chosen, sampler.origin(step, chosen), strict=True)
     ]
 
 
