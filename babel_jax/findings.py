@@ -214,9 +214,6 @@ class Asked:
     share: float
     ci: tuple[float, float] | None
 
-    def __iter__(self):
-        return iter((self.source, self.share, self.ci))
-
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
