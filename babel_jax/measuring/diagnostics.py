@@ -2,7 +2,7 @@
 what would each layer write at single prompts?
 
 One walk over the checkpoints, each restored once. Rows go to `measurements/causes.parquet` and `measurements/drift.parquet`
-of the run, what is no table to `diagnostics/lens_grid.json`; `evolution/diagnostics.py` reads all of them back. Letters as
+of the run, what is not a table to `diagnostics/lens_grid.json`; `evolution/diagnostics.py` reads all of them back. Letters as
 in `model/decoder.py`; C checkpoints, N slots, Q problems.
 """
 

@@ -116,7 +116,7 @@ def edit(kind: str, neurons_LxF, where_BxT=None, **options) -> Edit:
       options: those that the kind needs (see `KINDS`), and those it may have; means are rows of `means(measured)`.
 
     Raises:
-      UserError: an unknown kind, something that the kind needs or does not take, a mask that is none.
+      UserError: an unknown kind, something that the kind needs or does not take, a mask that is not one.
     """
     if kind not in KINDS:
         raise unknown_name("intervention", kind, KINDS)

@@ -21,7 +21,7 @@ TOPK = (5, 10)
 
 
 def translate(h_BxPxD, A_DxD, b_D):
-    """A tuned lens' translator, h + h A + b, in float32: with A = 0 and b = 0 it hands out h bit for bit."""
+    """A tuned lens' translator, h + h A + b, in float32: with A = 0 and b = 0 it returns h bit for bit."""
     h32 = h_BxPxD.astype(jnp.float32)
     return (h32 + h32 @ A_DxD + b_D).astype(h_BxPxD.dtype)
 
