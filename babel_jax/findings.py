@@ -12,7 +12,6 @@ import json
 import numpy as np
 
 from babel_jax import candidates, evolution, files, measurements, mixtures, run_names, statistics
-from babel_jax.bridge import Keyed
 from babel_jax.corpus import mixture
 from babel_jax.errors import UserError
 from babel_jax.evolution import dependence, diagnostics, stages
@@ -53,7 +52,7 @@ STUDY = {  # of study.json
 
 
 @dataclasses.dataclass(frozen=True)
-class StudyRun(Keyed):
+class StudyRun:
     """A run of a study, with the operations to train it; None: not counted."""
 
     name: RunName
@@ -62,7 +61,7 @@ class StudyRun(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class StudyFacts(Keyed):
+class StudyFacts:
     """What study.json says of a study.
 
     Attributes:
@@ -138,7 +137,7 @@ def _contradiction(content: dict) -> str | None:
     if original.keys() != set(languages) or len(set(languages)) < len(languages):
         return "primary, new and original do not name the same languages"
     if min(original.values()) <= 0 or not 0 <= content["original_share"] <= 1:
-        return "original or original_share is no amount of tokens"
+        return "original or original_share is not an amount of tokens"
     return None
 
 
@@ -181,7 +180,7 @@ class LanguageFindings(Proposals):
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictedShare(Keyed):
+class PredictedShare:
     """The primary's share that Eq. 2 predicts from a mix's tokens, against the one measured in the from-scratch run.
 
     Attributes:
@@ -200,7 +199,7 @@ class PredictedShare(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedules(Keyed):
+class Schedules:
     """What the continual runs with replay reach, and the schedule that they propose."""
 
     surface: Surface
@@ -215,12 +214,9 @@ class Asked:
     share: float
     ci: tuple[float, float] | None
 
-    def __iter__(self):
-        return iter((self.source, self.share, self.ci))
-
 
 @dataclasses.dataclass(frozen=True)
-class Findings(Keyed):
+class Findings:
     """Everything that a study says.
 
     Attributes:

@@ -10,8 +10,6 @@ import functools
 import numpy as np
 from scipy import special, stats
 
-from babel_jax.bridge import Keyed
-
 CONFIDENCE = 0.95
 TAILS = (0.025, 0.975)  # quantiles
 NORMAL = float(stats.norm.ppf(TAILS[1]))  # standard errors on either side
@@ -21,7 +19,7 @@ FOLDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Estimate(Keyed):
+class Estimate:
     """A number and its interval; NaN where it is not known."""
 
     value: float

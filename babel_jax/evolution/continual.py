@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from babel_jax import measurements, statistics
-from babel_jax.bridge import Keyed, PeakStep
 from babel_jax.evolution import knowledge, stages
 from babel_jax.evolution.curve import Change, Curve, curve
 from babel_jax.evolution.knowledge import KnowledgeCurve
@@ -26,7 +25,7 @@ class Cut(Change):
 
 
 @dataclasses.dataclass(frozen=True)
-class Curves(Keyed):
+class Curves:
     """All curves of continual pre-training in one new language; what was not measured is absent, or None.
 
     Attributes:
@@ -69,11 +68,6 @@ class Curves(Keyed):
     def stages(self) -> dict | None:
         """The steps of the continual run's stages by name; None where no transition is seen."""
         return self.continual and self.continual.stages
-
-    @property
-    def decline(self) -> PeakStep | None:
-        """As `peak_step`, for readers that still ask so."""
-        return None if self.peak_step is None else PeakStep(self.peak_step)
 
     @property
     def measured_shares(self) -> dict[str, Curve]:

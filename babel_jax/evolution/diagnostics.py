@@ -11,7 +11,6 @@ import pandas as pd
 from scipy import stats
 
 from babel_jax import files, statistics
-from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError
 from babel_jax.evolution.rows import select
 from babel_jax.statistics import Effect, Estimate
@@ -55,7 +54,7 @@ class Ablation(Estimate):
 
 
 @dataclasses.dataclass(frozen=True)
-class CausesVerdict(Keyed):
+class CausesVerdict:
     """For `MAIN` and problems solved: differences from random sets; below 0 where the ablation hurts (more).
 
     Attributes:
@@ -71,7 +70,7 @@ class CausesVerdict(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Causes(Keyed):
+class Causes:
     """What became of the new language's problems when neurons were ablated."""
 
     sets: list[Ablation]
@@ -79,7 +78,7 @@ class Causes(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Drift(Keyed):
+class Drift:
     """How a set of neurons comes and goes along the checkpoints of a run.
 
     Attributes:

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from babel_jax import run_names, statistics
-from babel_jax.bridge import Keyed
 from babel_jax.evolution.rows import Solved, select, solved
 from babel_jax.mixtures import MixtureFile
 from babel_jax.run_names import RunName
@@ -17,7 +16,7 @@ MACRO = "macro"  # the mean score of all languages
 
 
 @dataclasses.dataclass(frozen=True)
-class Mix(Keyed):
+class Mix:
     """A from-scratch run at its last step.
 
     Attributes:

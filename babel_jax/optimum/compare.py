@@ -9,7 +9,6 @@ import numpy as np
 from scipy import stats
 
 from babel_jax import statistics
-from babel_jax.bridge import Keyed
 from babel_jax.errors import unknown_name
 from babel_jax.evolution import stages
 from babel_jax.evolution.mixes import MACRO, Mix
@@ -52,7 +51,7 @@ class Harm(Effect):
 
 
 @dataclasses.dataclass(frozen=True)
-class Guard(Keyed):
+class Guard:
     """Whether a mix harms no language; `passes` is None where none fails but not all were tested, or have an interval."""
 
     passes: bool | None
