@@ -158,7 +158,7 @@ def _of_study(parsed) -> mixtures.MixtureFile | None:
     corpus = algorithm1.corpus(chosen, study.primary, original, parsed.reading, constraints)
     print(f"{parsed.source}\n{table(chosen)}\n\n{corpus_table(corpus, original)}")
     if parsed.source != sources.CALIBRATED and any(sources.CALIBRATED in of for of in proposals.values()):
-        print("The calibrated share foretells the measured one better at checkpoints left out: --source=calibrated.")
+        print("The calibrated share predicts the measured one better at checkpoints left out: --source=calibrated.")
     if found.schedules and found.schedules.proposal:
         print("The continual runs with replay propose an order of training, too: --source=schedule.")
     return parsed.out and mixture(parsed.source, chosen, corpus, available)
