@@ -139,7 +139,7 @@ def _decoder_config(config: dict) -> DecoderConfig:
     sizes = ("vocab_size", "n_embd", "n_layer", "n_head", "n_positions")
     if absent := [name for name in sizes if config.get(name) is None]:
         raise UserError(
-            f"the model's config lacks {', '.join(absent)}; it is no GPT-2 of Hugging Face: check {CONFIG}."
+            f"the model's config lacks {', '.join(absent)}; it is not a Hugging Face GPT-2: check {CONFIG}."
         )
     for name in (*sizes, "n_inner"):
         size, most = config.get(name), MOST_LAYERS if name == "n_layer" else LARGEST_SIZE
@@ -290,4 +290,4 @@ def write_huggingface(directory, config: DecoderConfig, params: dict) -> None:
     # safetensors writes an array's memory as it lies, whatever its strides: a transposed view would be garbage.
     state = {name: np.ascontiguousarray(tensor) for name, tensor in state.items()}
     files.write_atomic(directory / WEIGHTS, safetensors.numpy.save(state, metadata={"format": "pt"}))
-    files.write_json(directory / CONFIG, hf_config)  # last: a folder without it is no model
+    files.write_json(directory / CONFIG, hf_config)  # last: a folder without it is not a model

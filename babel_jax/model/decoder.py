@@ -1,4 +1,4 @@
-"""A GPT-2 decoder in Flax Linen that hands out what happens inside it.
+"""A GPT-2 decoder in Flax Linen that exposes what happens inside it.
 
 Shapes stand in names. The letters are the config's fields:
 
@@ -82,7 +82,7 @@ PRESETS = {
 
 @dataclasses.dataclass(frozen=True)
 class TapRequest:
-    """What to hand out of a forward pass. The arrays are data; which of them are None is static.
+    """What a forward pass is to return besides its output. The arrays are data; which of them are None is static.
 
     Attributes:
       weight_BxTxK: 0/1 (or any weight) of each token for each language: asks for `active_LxFxK`, the weighted number of
@@ -90,8 +90,8 @@ class TapRequest:
       positions_BxP: positions per row: asks for the residual stream there, `residual_LxBxPxD` after each block and
         `embedded_BxPxD` before the first.
       sentence_BxT: weight of each token: asks for `sentence_LxBxD`, the weighted mean of the residual stream after each block.
-      ffn_at_positions: also hand out the FFN activations `ffn_LxBxPxF` at those positions.
-      middle_at_positions: also hand out `middle_LxBxPxD`, the residual stream that the FFN reads and adds to.
+      ffn_at_positions: also return the FFN activations `ffn_LxBxPxF` at those positions.
+      middle_at_positions: also return `middle_LxBxPxD`, the residual stream that the FFN reads and adds to.
     """
 
     weight_BxTxK: Any = None
