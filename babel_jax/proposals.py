@@ -99,12 +99,7 @@ def options(arguments: list[str]):
         type=kinds.number(0, limits.MOST_TOKENS, above=True),
         help="tokens in all (default: of a study's mixes; or what comes out)",
     )
-    constraints.add_argument(
-        "--max_epochs",
-        type=kinds.number(0, 1e9),
-        default=0.0,
-        help="how often a language's tokens may be seen (0: no limit)",
-    )
+    mixtures.add_max_epochs(constraints)
     constraints.add_argument(
         "--min_share", type=kinds.number(0, 1), default=0.0, help="of all tokens, for every language"
     )

@@ -26,19 +26,18 @@ OUTSIDE = {
     "ln_f_scale": "ln_f.weight",
     "ln_f_bias": "ln_f.bias",
 }
+MODULES = {
+    "ln_1": "ln_1",
+    "qkv": "attn.c_attn",
+    "attention_out": "attn.c_proj",
+    "ln_2": "ln_2",
+    "ffn_in": "mlp.c_fc",
+    "ffn_out": "mlp.c_proj",
+}
 IN_BLOCK = {
-    ("ln_1", "scale"): "ln_1.weight",
-    ("ln_1", "bias"): "ln_1.bias",
-    ("qkv", "kernel"): "attn.c_attn.weight",
-    ("qkv", "bias"): "attn.c_attn.bias",
-    ("attention_out", "kernel"): "attn.c_proj.weight",
-    ("attention_out", "bias"): "attn.c_proj.bias",
-    ("ln_2", "scale"): "ln_2.weight",
-    ("ln_2", "bias"): "ln_2.bias",
-    ("ffn_in", "kernel"): "mlp.c_fc.weight",
-    ("ffn_in", "bias"): "mlp.c_fc.bias",
-    ("ffn_out", "kernel"): "mlp.c_proj.weight",
-    ("ffn_out", "bias"): "mlp.c_proj.bias",
+    (ours, leaf): f"{theirs}.{'bias' if leaf == 'bias' else 'weight'}"
+    for ours, theirs in MODULES.items()
+    for leaf in ("scale" if ours.startswith("ln") else "kernel", "bias")
 }
 HEAD, TABLE = "lm_head.weight", "wte.weight"  # one and the same where the head is tied
 BLOCK = re.compile(r"h\.(\d+)\.")
