@@ -57,7 +57,7 @@ def texts(pieces, openers):
 
 
 def fed(language, text):
-    stopper = Stopper(language, "<?php " if language == "php" else "", ("\n\n", "aaaab"))
+    stopper = Stopper(language, "<?php " if language == "php" else "", ("\n\n", "aaaab"), block=False)
     for start in range(0, len(text), 8):
         stopper.feed(text[start : start + 8])
     stopper.cut()

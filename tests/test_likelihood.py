@@ -11,9 +11,11 @@ from helpers import byte_level, loud, python
 from babel_jax.corpus import tokenizer
 from babel_jax.errors import UserError
 from babel_jax.evaluation import likelihood
-from babel_jax.evaluation.likelihood import encode, solution_losses, windows
+from babel_jax.evaluation.likelihood import SolutionLoss, encode, solution_losses, windows
 from babel_jax.evaluation.problems import Problem
+from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig
+from babel_jax.probes.subject import Subject
 from babel_jax.training.loss import token_loss
 
 TEXTS = [
@@ -53,34 +55,27 @@ def slow_bits(params, config, prompt, solution):
     ends = list(itertools.accumulate(sizes))
     first = max(1, next((i for i in range(len(ids)) if ends[i] > len(prompt.encode())), len(ids)))
     if first >= len(ids):
-        return 0.0, 0, 0
+        return 0.0, 0
     logits = jax.jit(lambda tokens: Decoder(config).apply({"params": params}, tokens)[0])(ids[None, :-1])
     losses = np.asarray(token_loss(logits, ids[None, 1:]), np.float64)[0, first - 1 :]
-    return losses.sum() / math.log(2), ends[-1] - ends[first - 1], len(ids) - first
+    return losses.sum() / math.log(2), ends[-1] - ends[first - 1]
 
 
-def losses_of(problems, params=None, config=CONFIG, **options):
-    params = loud(config) if params is None else params
-    return solution_losses(params, config, TOKENIZER, problems, **dict(document_end=END) | options)
+def losses_of(problems, params=None, config=CONFIG, variant="raw", end=END):
+    subject = Subject(loud(config) if params is None else params, config, end)
+    return solution_losses(subject, TOKENIZER, problems, variant)
 
 
 def test_it_is_a_full_forward_of_each_problem():
     params = loud(CONFIG)
     found = losses_of(PROBLEMS, params)
-    asked = [p for p in PROBLEMS if p.solution is not None]
-    assert [loss["number"] for loss in found] == [0, 1, 2, 3, 4, 6, 7, 8]
-    for loss, p in zip(found, asked, strict=True):
-        texts = [text.replace("\u2581", " ") for text in (p.prompt, p.solution)]
-        bits, count, tokens = slow_bits(params, CONFIG, *texts)
-        assert (loss["bytes"], loss["tokens"], loss["truncated"]) == (count, tokens, False)
-        assert loss["bits"] == pytest.approx(bits, rel=1e-5)
-        assert (loss["suite"], loss["language"], loss["task_id"], loss["variant"]) == (
-            "own",
-            p.language,
-            p.task_id,
-            "raw",
-        )
-    assert found[0]["bits"] > 50 and found[5]["bits"] == found[5]["tokens"] == 0
+    assert [loss.problem.number for loss in found] == [0, 1, 2, 3, 4, 6, 7, 8]
+    for loss in found:
+        texts = [text.replace("\u2581", " ") for text in (loss.problem.prompt, loss.problem.solution)]
+        bits, count = slow_bits(params, CONFIG, *texts)
+        assert (loss.bytes, loss.truncated) == (count, False)
+        assert loss.bits == pytest.approx(bits, rel=1e-5)
+    assert found[0].bits > 50 and found[5].bits == found[5].bytes == 0
 
 
 def test_a_token_across_the_border_is_counted_whole():
@@ -106,18 +101,29 @@ def test_bytes_add_up_for_a_byte_level_tokenizer():
             assert prompt.encode().startswith(before) and len(prompt.encode()) - len(before) < 25
 
 
-def test_batch_buckets_and_company_change_nothing():
+def test_batch_buckets_and_company_change_nothing(monkeypatch):
     params = loud(CONFIG)
     together = losses_of(PROBLEMS + TOO_LONG, params)
-    for found in (
-        losses_of(PROBLEMS + TOO_LONG, params, batch_size=3),
+    others = [
         [loss for p in PROBLEMS + TOO_LONG for loss in losses_of([p], params)],
         losses_of((PROBLEMS + TOO_LONG)[::-1], params)[::-1],
-        losses_of(PROBLEMS + TOO_LONG, params, document_end=7),  # what fills up rows weighs nothing
-    ):
+        losses_of(PROBLEMS + TOO_LONG, params, end=7),  # what fills up rows weighs nothing
+    ]
+    monkeypatch.setattr(placement, "BATCH_ROWS", {True: 3, False: 3})
+    others.append(losses_of(PROBLEMS + TOO_LONG, params))
+    for found in others:
         for loss, again in zip(together, found, strict=True):
-            assert again.pop("bits") == pytest.approx(loss["bits"], rel=1e-5)
-            assert again == {name: value for name, value in loss.items() if name != "bits"}
+            assert again.bits == pytest.approx(loss.bits, rel=1e-5)
+            assert dataclasses.replace(again, bits=loss.bits) == loss
+
+
+def test_progress_is_told_after_each_batch():
+    told = []
+    subject = Subject(loud(CONFIG), CONFIG, END)
+    solution_losses(
+        subject, TOKENIZER, [problem(n, "x = ", "y\n") for n in range(40)], "raw", lambda *all: told.append(all)
+    )
+    assert told == [("reading solutions", 32, 40), ("reading solutions", 40, 40)]
 
 
 def test_lengths_share_executables():
@@ -133,15 +139,16 @@ def test_lengths_share_executables():
 def test_what_is_too_long_is_cut_on_its_left():
     params = loud(CONFIG)
     prompt_too_long, solution_too_long = losses_of(TOO_LONG, params)
-    assert prompt_too_long["truncated"] and solution_too_long["truncated"]
+    assert prompt_too_long.truncated and solution_too_long.truncated
     ids, first = encode(TOKENIZER, TOO_LONG[0].prompt, TOO_LONG[0].solution)
     row = ids[-131:]
     logits = Decoder(CONFIG).apply({"params": params}, row[None, :-1])[0]
     bits = np.asarray(token_loss(logits, row[None, 1:]))[0, first - len(ids) :].sum() / math.log(2)
-    assert prompt_too_long["bits"] == pytest.approx(bits, rel=1e-5)
-    assert prompt_too_long["bytes"] == len(TOO_LONG[0].solution)
-    assert solution_too_long["tokens"] > 300 and solution_too_long["bytes"] >= len(TEXTS[5]) * 12
-    assert solution_too_long["bits"] / solution_too_long["tokens"] > 3
+    assert prompt_too_long.bits == pytest.approx(bits, rel=1e-5)
+    assert prompt_too_long.bytes == len(TOO_LONG[0].solution)
+    ids, first = encode(TOKENIZER, TOO_LONG[1].prompt, TOO_LONG[1].solution)
+    assert len(ids) - first > 300 and solution_too_long.bytes >= len(TEXTS[5]) * 12
+    assert solution_too_long.bits / (len(ids) - first) > 3
 
 
 def test_windows_count_each_target_once_with_enough_before_it():
@@ -161,34 +168,38 @@ def test_windows_count_each_target_once_with_enough_before_it():
 
 def test_a_stripped_line_break_is_part_of_what_is_foretold():
     raw, stripped = (losses_of(PROBLEMS[:1], variant=variant)[0] for variant in ("raw", "strip_newline"))
-    assert stripped["variant"] == "strip_newline" and stripped["bytes"] > raw["bytes"]
+    assert stripped.bytes > raw.bytes
 
 
 def test_bits_per_byte_with_an_interval_over_problems():
     rng = np.random.default_rng(0)
     losses = [
-        dict(suite="s", language=language, variant="raw", bits=bits, bytes=n, truncated=n > 95)
+        SolutionLoss(dataclasses.replace(PROBLEMS[0], suite="s", language=language), bits, n, n > 95)
         for language, noise in (("python", 0.1), ("php", 1.0))
         for n, bits in ((n, n * max(0.1, rng.normal(2, noise))) for n in rng.integers(10, 100, 200))
     ]
-    losses.append(dict(suite="other", language="php", variant="raw", bits=30.0, bytes=10, truncated=True))
-    found = likelihood.rows(losses)
-    assert [(row["options"]["suite"], row["language"], row["n"]) for row in found] == [
+    losses.append(SolutionLoss(dataclasses.replace(PROBLEMS[3], suite="other"), 30.0, 10, True))
+    found = likelihood.rows(losses, "raw")
+    narrow, wide, single = found[:3]
+    assert [(row["options"]["suite"], row["language"], row["n"]) for row in (narrow, wide, single)] == [
         ("s", "python", 200),
         ("s", "php", 200),
         ("other", "php", 1),
     ]
-    narrow, wide, single = found
     mine = losses[:200]
-    assert narrow["value"] == pytest.approx(sum(x["bits"] for x in mine) / sum(x["bytes"] for x in mine))
-    assert narrow["metric"] == "bits_per_byte" and narrow["options"]["truncated"] == sum(x["truncated"] for x in mine)
+    assert narrow["value"] == pytest.approx(sum(x.bits for x in mine) / sum(x.bytes for x in mine))
+    assert narrow["metric"] == "bits_per_byte" and narrow["options"]["truncated"] == sum(x.truncated for x in mine)
     for row in (narrow, wide):
         assert row["ci_low"] < row["value"] < row["ci_high"]
     # A mean of 200 values of standard deviation 1, weighted by bytes: about 4 * 1 / sqrt(200 / 1.2).
     assert 0.2 < wide["ci_high"] - wide["ci_low"] < 0.45
     assert narrow["ci_high"] - narrow["ci_low"] < 0.06
     assert single["value"] == 3.0
-    assert likelihood.rows([]) == []
+    assert [row["metric"] for row in found[3:]] == ["solution_bits"] * 401
+    last = found[-1]
+    assert (last["language"], last["item"], last["value"], last["n"]) == ("php", 3, 30.0, 10)
+    assert last["options"] == {"suite": "other", "variant": "raw", "truncated": True}
+    assert likelihood.rows([], "raw") == []
 
 
 def test_wrong_models_are_refused():
@@ -208,20 +219,14 @@ from babel_jax.model import sharding
 mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
 params = t.loud(t.CONFIG)
 params = jax.device_put(params, sharding.shardings(mesh, params))
-found = t.losses_of(t.PROBLEMS + t.TOO_LONG, params)
-try:
-    t.losses_of(t.PROBLEMS, params, batch_size=6)
-except t.UserError as error:
-    refused = str(error)
-print(json.dumps([found, refused]))
+print(json.dumps([(loss.bits, loss.bytes) for loss in t.losses_of(t.PROBLEMS + t.TOO_LONG, params)]))
 """
 
 
 def test_eight_devices_find_the_same():
     done = python("-c", SHARDED, devices=8)
     assert done.returncode == 0, done.stderr[-3000:]
-    found, refused = json.loads(done.stdout.splitlines()[-1])
-    assert "not divisible by the 4 devices" in refused
-    for one, eight in zip(losses_of(PROBLEMS + TOO_LONG), found, strict=True):
-        assert eight["bits"] == pytest.approx(one["bits"], rel=1e-5)
-        assert eight | {"bits": 0} == one | {"bits": 0}
+    for one, (bits, count) in zip(
+        losses_of(PROBLEMS + TOO_LONG), json.loads(done.stdout.splitlines()[-1]), strict=True
+    ):
+        assert bits == pytest.approx(one.bits, rel=1e-5) and count == one.bytes

@@ -56,7 +56,7 @@ def test_a_function_ends_where_its_language_says(language, completion, kept):
     if kept is None:  # up to the last closing brace before what follows
         kept = completion if language == "python" else completion.rpartition("}")[0] + "}"
         kept = kept.partition("\n\nint main")[0]
-    assert cut(language, HEADS[language], completion, block=True)[0] == kept
+    assert cut(language, HEADS[language], completion, (), True)[0] == kept
 
 
 @pytest.mark.parametrize(
@@ -101,17 +101,16 @@ def test_the_first_end_counts(language, prompt, completion, stops, block, expect
 
 
 def test_the_end_is_told_as_soon_as_it_is_certain():
-    brace = Stopper("go", HEADS["go"], block=True)
+    brace = Stopper("go", HEADS["go"], (), block=True)
     assert [brace.feed(piece) for piece in ("return 1", "\n", "}")] == [False, False, True]
-    line = Stopper("python", HEADS["python"], block=True)
+    line = Stopper("python", HEADS["python"], (), block=True)
     assert [line.feed(piece) for piece in ("  a\n", "\n", "  b\n", "#")] == [False, False, False, True]
-    longer = Stopper(
-        "go", HEADS["go"], stops=("\n}\nfunc",), block=True
-    )  # the brace ends it, unless the stop comes first
+    # The brace ends it, unless the stop comes first.
+    longer = Stopper("go", HEADS["go"], ("\n}\nfunc",), block=True)
     assert [longer.feed(piece) for piece in ("return 1\n}", "\nfun", "k")] == [False, False, True]
     assert longer.cut() == ("return 1\n}", "block")
-    assert Stopper("go", HEADS["go"], stops=("//",)).feed("return 1 //")
-    late = Stopper("python", HEADS["python"], stops=("\ndef",))
+    assert Stopper("go", HEADS["go"], ("//",), block=False).feed("return 1 //")
+    late = Stopper("python", HEADS["python"], ("\ndef",), block=False)
     assert not late.feed("  '''\ndef")
     assert not late.feed("'''")
     assert late.cut() == ("  '''\ndef'''", "")
@@ -120,7 +119,7 @@ def test_the_end_is_told_as_soon_as_it_is_certain():
 
 def test_an_empty_stop_is_refused():
     with pytest.raises(ValueError, match="empty stop"):
-        cut("go", "", "x", ("",))
+        cut("go", "", "x", ("",), False)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ Letters as in `model/decoder.py`.
 
 import dataclasses
 import functools
+import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -17,8 +19,8 @@ from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import bucket
 from babel_jax.evaluation.problems import Problem, prompt_text, reference
 from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
-from babel_jax.model.placement import batch_rows, jitted, on_devices
-from babel_jax.probes.subject import row_batches
+from babel_jax.model.placement import batch_rows, jitted
+from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training.loss import segments, token_losses
 
 
@@ -38,18 +40,38 @@ def jitted_nats(config: DecoderConfig, document_end: int, everywhere):
     return jitted(nats, everywhere)
 
 
+@dataclasses.dataclass(frozen=True)
+class SolutionLoss:
+    """What a model needs for the reference solution of a problem, given its prompt.
+
+    Attributes:
+      bits: of the tokens that are counted, see `solution_losses`.
+      bytes: of the same tokens.
+      truncated: prompt and solution together are longer than the model's context.
+    """
+
+    problem: Problem
+    bits: float
+    bytes: int
+    truncated: bool
+
+
+class Row(NamedTuple):
+    """Ids of one of the texts that are read together; the targets from `counted` on count."""
+
+    text: int
+    ids: np.ndarray
+    counted: int
+
+
 def solution_losses(
-    params: dict,
-    config: DecoderConfig,
+    subject: Subject,
     tokenizer: Tokenizer,
     problems: Iterable[Problem],
-    variant: str = "raw",
-    batch_size: int | None = None,
-    *,
-    document_end: int,
-    progress: Callable[[dict], None] = lambda message: None,
-) -> list[dict]:
-    """The bits that a model needs for the reference solution of each problem that has one, given its prompt.
+    variant: str,
+    progress: Callable[[str, int, int], None] = lambda doing, done, of: None,
+) -> list[SolutionLoss]:
+    """The loss of each problem that has a reference solution, in their order.
 
     Prompt and solution are encoded as one text, since that is how programs stand in the training data; the text is the
     beginning of a document, as there. Counted are the tokens from the first one on that holds a byte of the solution: where
@@ -57,60 +79,66 @@ def solution_losses(
     so that bits and bytes are of the same tokens. A document's first token is predicted by nothing and never counted.
 
     A text that is longer than the context is cut on its left; where the solution alone is longer, it is read in windows that
-    overlap by half. Such problems are flagged as `truncated`.
+    overlap by half.
 
     Args:
-      params: parameters on any mesh (or none); rows follow them.
+      subject: what ends its documents also fills up rows, as another document would; how many rows are read at a time
+        depends on their length, not on its `batch_size`.
       tokenizer: the model's own.
       variant: of the prompt, see `problems.VARIANTS`.
-      batch_size: rows at a time; None: 32 short or 16 long ones, raised to a multiple of the devices.
-      document_end: the token that ends a document in training; it fills up rows, as another document would.
-      progress: called with {"doing", "done", "of"}.
-
-    Returns:
-      For each such problem, in their order: `suite, language, task_id, number, variant, bits, bytes, tokens, truncated`.
+      progress: called after each batch with (what is done, how many rows are done, of how many).
 
     Raises:
-      UserError: the tokenizer is not the model's or cannot spell a text; the batch does not divide among the devices.
+      UserError: the tokenizer is not the model's or cannot spell a text.
     """
-    if tokenizer.vocab_size > config.vocab_size:
+    vocab_size, context = subject.config.vocab_size, subject.config.max_length
+    if tokenizer.vocab_size > vocab_size:
         raise UserError(
-            f"the tokenizer has {tokenizer.vocab_size} tokens and the model {config.vocab_size}; give the model's own."
+            f"the tokenizer has {tokenizer.vocab_size} tokens and the model {vocab_size}; give the model's own."
         )
-    losses, pieces = [], {}
+    texts, rows = [], []
     for problem in problems:
-        solution = reference(problem, variant)
-        if solution is None:
-            continue
-        ids, first = encode(tokenizer, prompt_text(problem, variant), solution)
-        for start, counted, end in windows(len(ids), first, config.max_length):
-            pieces.setdefault(bucket(end - start - 1, config.max_length), []).append(
-                (len(losses), ids[start:end], counted - start)
-            )
-        losses.append(
-            {
-                "suite": problem.suite,
-                "language": problem.language,
-                "task_id": problem.task_id,
-                "number": problem.number,
-                "variant": variant,
-                "bits": 0.0,
-                "bytes": int(tokenizer.token_bytes_V[ids[first:]].sum()),
-                "tokens": max(0, len(ids) - first),
-                "truncated": len(ids) - 1 > config.max_length,
-            }
-        )
-    done, of = 0, sum(map(len, pieces.values()))
-    for length, chosen in sorted(pieces.items()):
+        if (solution := reference(problem, variant)) is not None:
+            ids, first = encode(tokenizer, prompt_text(problem, variant), solution)
+            for start, counted, end in windows(len(ids), first, context):
+                rows.append(Row(len(texts), ids[start:end], counted - start))
+            texts.append((problem, ids, first))
+    bits_N, done = np.zeros(len(texts)), 0
+    for batch, nats_B in _read(subject, rows):
+        for row, nats in zip(batch, nats_B, strict=True):
+            bits_N[row.text] += float(nats) / math.log(2)
+        done += len(batch)
+        progress("reading solutions", done, len(rows))
+    return [
+        SolutionLoss(problem, float(bits), int(tokenizer.token_bytes_V[ids[first:]].sum()), len(ids) - 1 > context)
+        for (problem, ids, first), bits in zip(texts, bits_N, strict=True)
+    ]
 
-        def so_far(count, done=done):
-            progress({"doing": "reading solutions", "done": done + count, "of": of})
 
-        nats = _nats(params, config, chosen, length, batch_size, document_end, so_far)
-        done += len(chosen)
-        for (which, _, _), value in zip(chosen, nats, strict=True):
-            losses[which]["bits"] += float(value) / math.log(2)
-    return losses
+def _read(subject: Subject, rows: list[Row]) -> Iterator[tuple[list[Row], np.ndarray]]:
+    """Yields rows of one bucket of lengths that were read side by side, and the nats of their counted targets."""
+    by_length: dict[int, list[Row]] = {}
+    for row in rows:
+        by_length.setdefault(bucket(len(row.ids) - 1, subject.config.max_length), []).append(row)
+    for length, alike in sorted(by_length.items()):
+        batch_size = batch_rows(subject.params, length)
+        params, place, everywhere = dataclasses.replace(subject, batch_size=batch_size).placed()
+        step = jitted_nats(subject.config, subject.document_end, everywhere)
+        remaining = iter(alike)
+        for kept, batch in row_batches(_padded(alike, length, subject.document_end), batch_size):
+            nats_B = np.asarray(step(params, **jax.device_put(batch, place)))[:kept]
+            yield list(itertools.islice(remaining, kept)), nats_B
+
+
+def _padded(rows: list[Row], length: int, filler: int) -> dict[str, np.ndarray]:
+    """Rows of one length, by the names of what `jitted_nats` is given."""
+    tokens_NxT = np.full((len(rows), length), filler, np.int32)
+    targets_NxT = np.zeros((len(rows), length), np.int32)
+    weight_NxT = np.zeros((len(rows), length), np.float32)
+    for n, row in enumerate(rows):
+        end = len(row.ids) - 1
+        tokens_NxT[n, :end], targets_NxT[n, :end], weight_NxT[n, row.counted - 1 : end] = row.ids[:-1], row.ids[1:], 1
+    return {"tokens_BxT": tokens_NxT, "targets_BxT": targets_NxT, "weight_BxT": weight_NxT}
 
 
 def encode(tokenizer: Tokenizer, prompt: str, solution: str) -> tuple[np.ndarray, int]:
@@ -141,56 +169,42 @@ def windows(tokens: int, first: int, context: int) -> list[tuple[int, int, int]]
     return found
 
 
-def _nats(params, config, chosen, length, batch_size, document_end, so_far):
-    """Nats of the counted targets of each row, all padded to one length."""
-    rows = {
-        "tokens": np.full((len(chosen), length), document_end, np.int32),
-        "targets": np.zeros((len(chosen), length), np.int32),
-        "weight": np.zeros((len(chosen), length), np.float32),
-    }
-    for row, (_, ids, counted) in enumerate(chosen):
-        n = len(ids) - 1
-        rows["tokens"][row, :n], rows["targets"][row, :n], rows["weight"][row, counted - 1 : n] = ids[:-1], ids[1:], 1
-    batch_size = batch_size or batch_rows(params, length)
-    params, place, everywhere = on_devices(params, batch_size)
-    step = jitted_nats(config, document_end, everywhere)
-    found = []
-    for kept, batch in row_batches(rows, batch_size):
-        batch = jax.device_put(batch, place)
-        found.append(np.asarray(step(params, batch["tokens"], batch["targets"], batch["weight"]))[:kept])
-        so_far(sum(map(len, found)))
-    return np.concatenate(found)
+def rows(losses: list[SolutionLoss], variant: str) -> list[dict]:
+    """Rows of the tidy table without run, seed and step: of suites and languages, then of problems.
 
-
-def rows(losses: list[dict]) -> list[dict]:
-    """Bits per byte of each suite and language: rows of the tidy table without run, seed and step.
-
-    The value is all bits over all bytes; its 95 % interval is a bootstrap over problems.
+    "bits_per_byte" is all bits over all bytes of a suite and language; its 95 % interval is a bootstrap over problems.
+    "solution_bits" are a problem's; n: its bytes.
     """
-    groups = {}
+    groups: dict[tuple, list[SolutionLoss]] = {}
     for loss in losses:
-        groups.setdefault((loss["suite"], loss["language"], loss["variant"]), []).append(loss)
-    found = []
-    for (suite, language, variant), group in groups.items():
-        counts_Nx2 = np.array([(loss["bits"], loss["bytes"]) for loss in group], np.float64)
-        draws_Dx2 = statistics.shard_weights(len(group)) @ counts_Nx2
-        draws_D = statistics.ratio(draws_Dx2[:, 0], draws_Dx2[:, 1])
-        low, high = statistics.interval(draws_D[:, None])
-        found.append(
-            dict(
-                probe="evaluation",
-                language=language,
-                metric="bits_per_byte",
-                value=float(statistics.ratio(*counts_Nx2.sum(axis=0))),
-                n=len(group),
-                ci_low=float(low[0]),
-                ci_high=float(high[0]),
-                options={
-                    "suite": suite,
-                    "variant": variant,
-                    "bytes": int(counts_Nx2[:, 1].sum()),
-                    "truncated": sum(loss["truncated"] for loss in group),
-                },
-            )
+        groups.setdefault((loss.problem.suite, loss.problem.language), []).append(loss)
+    return [_group_row(suite, language, variant, group) for (suite, language), group in groups.items()] + [
+        dict(
+            probe="evaluation",
+            language=loss.problem.language,
+            metric="solution_bits",
+            item=loss.problem.number,
+            value=loss.bits,
+            n=loss.bytes,
+            options={"suite": loss.problem.suite, "variant": variant, "truncated": loss.truncated},
         )
-    return found
+        for loss in losses
+    ]
+
+
+def _group_row(suite: str, language: str, variant: str, losses: list[SolutionLoss]) -> dict:
+    counts_Nx2 = np.array([(loss.bits, loss.bytes) for loss in losses], np.float64)
+    draws_Dx2 = statistics.shard_weights(len(losses)) @ counts_Nx2
+    draws_D = statistics.ratio(draws_Dx2[:, 0], draws_Dx2[:, 1])
+    low, high = statistics.interval(draws_D[:, None])
+    truncated = sum(loss.truncated for loss in losses)
+    return dict(
+        probe="evaluation",
+        language=language,
+        metric="bits_per_byte",
+        value=float(statistics.ratio(*counts_Nx2.sum(axis=0))),
+        n=len(losses),
+        ci_low=float(low[0]),
+        ci_high=float(high[0]),
+        options={"suite": suite, "variant": variant, "bytes": int(counts_Nx2[:, 1].sum()), "truncated": truncated},
+    )

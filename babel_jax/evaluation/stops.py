@@ -8,12 +8,13 @@ import copy
 import functools
 import re
 from collections import deque
+from collections.abc import Sequence
 
 from babel_jax.languages import language
 from babel_jax.lexical import Scanner, begun, either
 
 
-def cut(language: str, prompt: str, completion: str, stops=(), block: bool = False) -> tuple[str, str]:
+def cut(language: str, prompt: str, completion: str, stops: Sequence[str], block: bool) -> tuple[str, str]:
     """(what of a completion is kept, why it ended there: "stop", "block", or "" where neither was seen).
 
     Args:
@@ -38,7 +39,7 @@ class Stopper:
     Every character is looked at a bounded number of times.
     """
 
-    def __init__(self, language_name: str, prompt: str, stops=(), block: bool = False):
+    def __init__(self, language_name: str, prompt: str, stops: Sequence[str], block: bool):
         record = language(language_name)
         self._begin = len(prompt)
         self._by_line = record.name == "python"

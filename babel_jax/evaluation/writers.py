@@ -11,10 +11,11 @@ from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evaluation import generate, judge, likelihood, world
 from babel_jax.evaluation.problems import Problem, check_variant, prompt_text
-from babel_jax.evaluation.stops import Stopper
+from babel_jax.evaluation.stops import Stopper, cut
 from babel_jax.material import Material
 from babel_jax.measuring import programs
 from babel_jax.measuring.instruments import subject_of
+from babel_jax.probes.subject import Subject
 from babel_jax.training import preemption
 
 KEPT_AT_ONCE = 256  # problems whose completions are written to the file together: what a crash can cost
@@ -147,9 +148,8 @@ class TextWriter:
         completions = []
         for which, (problem, samples) in enumerate(zip(asked, found, strict=True)):
             for sample, ids in enumerate(samples):
-                stopper = Stopper(problem.language, texts[which], problem.stops, problem.block)
-                stopper.feed(text_of(which, ids))
-                kept, why = stopper.cut()
+                written = text_of(which, ids)
+                kept, why = cut(problem.language, texts[which], written, problem.stops, problem.block)
                 limit = min(options.new_tokens, model.max_length - len(prompts[which]))
                 ended = why or ("no_room" if limit < 1 else "length" if len(ids) >= limit else "document_end")
                 about = (problem.suite, problem.language, sample, ended, len(ids))
@@ -157,27 +157,10 @@ class TextWriter:
         return completions
 
     def likelihood(self, params, model, asked: list[Problem], options: Options, progress) -> list[dict]:
-        """Rows: bits per byte of each suite and language, and "solution_bits" of each problem (n: its bytes)."""
-        end = self.tokenizer.document_end
-
-        def so_far(message):
-            progress(message["doing"], message["done"], message["of"])
-
-        losses = likelihood.solution_losses(
-            params, model, self.tokenizer, asked, options.variant, document_end=end, progress=so_far
-        )
-        return likelihood.rows(losses) + [
-            dict(
-                probe="evaluation",
-                language=loss["language"],
-                metric="solution_bits",
-                item=loss["number"],
-                value=loss["bits"],
-                n=loss["bytes"],
-                options={"suite": loss["suite"], "variant": loss["variant"], "truncated": loss["truncated"]},
-            )
-            for loss in losses
-        ]
+        """Rows of the reference solutions, see `likelihood.rows`."""
+        subject = Subject(params, model, self.tokenizer.document_end)
+        losses = likelihood.solution_losses(subject, self.tokenizer, asked, options.variant, progress)
+        return likelihood.rows(losses, options.variant)
 
 
 def stream(problem: Problem) -> int:
