@@ -126,7 +126,7 @@ def load_config(path: str, settings: list[str]):
 
 
 def _literal(text: str):
-    """The Python literal that a setting gives; what is none is text."""
+    """The Python literal that a setting gives; anything else is text."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "\\d" would be told about on stderr

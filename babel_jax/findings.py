@@ -137,7 +137,7 @@ def _contradiction(content: dict) -> str | None:
     if original.keys() != set(languages) or len(set(languages)) < len(languages):
         return "primary, new and original do not name the same languages"
     if min(original.values()) <= 0 or not 0 <= content["original_share"] <= 1:
-        return "original or original_share is no amount of tokens"
+        return "original or original_share is not an amount of tokens"
     return None
 
 

@@ -21,7 +21,7 @@ MOST_SKIPPED = 1000
 
 
 class Span(NamedTuple):
-    """A stretch of a text that is no code: text[start:end]. `kind`: "comment", "string" or "outside"."""
+    """A stretch of a text that is not code: text[start:end]. `kind`: "comment", "string" or "outside"."""
 
     kind: str
     start: int

@@ -134,12 +134,7 @@ def options(arguments: list[str]):
         type=kinds.number(0, 1e6, above=True),
         help="T of --policy=temperature: weights follow tokens^(1/T)",
     )
-    parser.add_argument(
-        "--max_epochs",
-        type=kinds.number(0, 1e9),
-        default=0.0,
-        help="how often a language may be seen (0: no limit)",
-    )
+    add_max_epochs(parser)
     parser.add_argument(
         "--after",
         type=kinds.place,
@@ -148,6 +143,15 @@ def options(arguments: list[str]):
     )
     parser.add_argument("--out", type=kinds.place, metavar="FILE", help="where the mixture file is written")
     return parser.parse_args(arguments)
+
+
+def add_max_epochs(parser) -> None:
+    parser.add_argument(
+        "--max_epochs",
+        type=kinds.number(0, 1e9),
+        default=0.0,
+        help="how often a language's tokens may be seen (0: no limit)",
+    )
 
 
 def main(arguments: list[str]) -> None:

@@ -99,7 +99,7 @@ def from_changes(changes: dict, at: Place = TOP) -> ConfigDict:
 
 
 def validate(config: ConfigDict) -> None:
-    """Raises a `UserError` where the values of several keys make no study."""
+    """Raises a `UserError` where the values of several keys do not make a study."""
     languages = new_languages(config)
     noun, known = KINDS[config.kind]
     for key, name in (("primary", config.primary), *(("new", name) for name in languages)):
@@ -171,7 +171,7 @@ class Study:
     """
 
     def __init__(self, config: ConfigDict, directory: str | os.PathLike | None = None):
-        """Raises a `UserError` where the values of several keys of the config make no study."""
+        """Raises a `UserError` where the values of several keys of the config do not make a study."""
         validate(config)
         self.config = config
         self.directory = None if directory is None else files.path(directory)

@@ -99,12 +99,7 @@ def options(arguments: list[str]):
         type=kinds.number(0, limits.MOST_TOKENS, above=True),
         help="tokens in all (default: of a study's mixes; or what comes out)",
     )
-    constraints.add_argument(
-        "--max_epochs",
-        type=kinds.number(0, 1e9),
-        default=0.0,
-        help="how often a language's tokens may be seen (0: no limit)",
-    )
+    mixtures.add_max_epochs(constraints)
     constraints.add_argument(
         "--min_share", type=kinds.number(0, 1), default=0.0, help="of all tokens, for every language"
     )
@@ -158,7 +153,7 @@ def _of_study(parsed) -> mixtures.MixtureFile | None:
     corpus = algorithm1.corpus(chosen, study.primary, original, parsed.reading, constraints)
     print(f"{parsed.source}\n{table(chosen)}\n\n{corpus_table(corpus, original)}")
     if parsed.source != sources.CALIBRATED and any(sources.CALIBRATED in of for of in proposals.values()):
-        print("The calibrated share foretells the measured one better at checkpoints left out: --source=calibrated.")
+        print("The calibrated share predicts the measured one better at checkpoints left out: --source=calibrated.")
     if found.schedules and found.schedules.proposal:
         print("The continual runs with replay propose an order of training, too: --source=schedule.")
     return parsed.out and mixture(parsed.source, chosen, corpus, available)

@@ -11,7 +11,7 @@ from babel_jax import ahead
 from babel_jax.errors import UserError
 from babel_jax.material import Shapes
 from babel_jax.model import chips
-from babel_jax.model.flops import flops_per_token
+from babel_jax.model.flops import attention_flops, matmul_parameters
 
 SHAPES = Shapes(vocab_size=64, max_length=16, frozen_rows=0, document_end=3)
 
@@ -24,7 +24,7 @@ def test_work_is_counted_as_often_as_it_runs():
     )
     config = plain.program.model
     tokens, D, F, L, T = 8 * 16, config.width, config.ffn_width, config.layers, 16
-    assert plain.flops == tokens * flops_per_token(config, causal_half=False)
+    assert plain.flops == tokens * (6 * matmul_parameters(config) + attention_flops(config))
     # The backward pass does a block's forward products again, but for the last of them, which no gradient needs.
     again = tokens * L * 2 * (4 * D * D + D * F + 2 * T * D)
     assert full.flops == plain.flops + again

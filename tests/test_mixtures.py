@@ -132,7 +132,7 @@ def test_a_mixture_that_cannot_be_is_one_line(corpus, capsys, arguments, message
 def test_what_is_no_mixture_file_is_refused(tmp_path, content):
     (tmp_path / "m.json").write_text(json.dumps(content))
     wanted = (
-        r"the mixture file .*m.json(: stages\S*)? must (be|have)|only the last stage|is no number in JSON|is damaged"
+        r"the mixture file .*m.json(: stages\S*)? must (be|have)|only the last stage|is not a number in JSON|is damaged"
     )
     with pytest.raises(UserError, match=wanted):
         mixtures.read(tmp_path / "m.json")

@@ -257,7 +257,7 @@ def test_a_language_is_called_as_it_is(planted, tmp_path, capsys, name):
         (lambda t: t.splitlines()[0], "has no language but python"),
         (lambda t: "\n\n", "it is empty"),
         (lambda t: t.encode("utf-16"), "it is UTF-16; save it as UTF-8"),
-        (lambda t: t.replace("php", "ph\xe9").encode("latin-1"), "is no UTF-8"),
+        (lambda t: t.replace("php", "ph\xe9").encode("latin-1"), "is not UTF-8"),
     ],
 )
 def test_a_table_that_is_bent_is_told_by_its_line(planted, tmp_path, capsys, change, message):

@@ -507,9 +507,9 @@ class _Stream:
         self.pieces = []
         os.set_blocking(self.file, False)
 
-    def drain(self, pieces: int = 64) -> bool:
-        """Reads what is there, at most so many pieces of 64 KiB; false at the end of the stream."""
-        for _ in range(pieces):
+    def drain(self) -> bool:
+        """Reads what is there, at most 64 pieces of 64 KiB; false at the end of the stream."""
+        for _ in range(64):
             try:
                 piece = os.read(self.file, 1 << 16)
             except BlockingIOError:

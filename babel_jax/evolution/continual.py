@@ -1,6 +1,7 @@
 """All that was measured over the checkpoints of continual pre-training in one new language: curves and stages."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pandas as pd
@@ -69,7 +70,7 @@ class Curves:
         """The steps of the continual run's stages by name; None where no transition is seen."""
         return self.continual and self.continual.stages
 
-    @property
+    @functools.cached_property
     def measured_shares(self) -> dict[str, Curve]:
         """The primary system's share as it was measured over the continual run: {name: curve in [0, 1]}.
 

@@ -61,7 +61,7 @@ def next_weights(history: list[dict], prior: dict[str, float]) -> dict[str, floa
         {source: weight} of the rows from the choice before to this one}.
       prior: {source: weight}; a source of weight 0 stays at 0.
     Raises:
-      UserError: a loss is no number.
+      UserError: a loss is not a number.
     """
     names = [name for name, weight in prior.items() if weight > 0]
     prior_K = _shares([prior[name] for name in names])
@@ -71,7 +71,7 @@ def next_weights(history: list[dict], prior: dict[str, float]) -> dict[str, floa
     if not np.isfinite(loss_CxK).all():
         at, k = np.argwhere(~np.isfinite(loss_CxK))[0]
         raise UserError(
-            f"the held-out loss of {names[k]} at step {step_C[at]:.0f} is no number, so no weights follow from it; lower the "
+            f"the held-out loss of {names[k]} at step {step_C[at]:.0f} is not a number, so no weights follow from it; lower the "
             "learning rate in a new workdir."
         )
     preference_CxK = np.stack(

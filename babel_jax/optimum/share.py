@@ -243,7 +243,7 @@ def _check(tokens_C, loss_SxC) -> None:
         seed, checkpoint = np.argwhere(~np.isfinite(loss_SxC))[0]
         raise UserError(
             f"the loss of seed {seed + 1} of {len(loss_SxC)} at {tokens_C[checkpoint]:.0f} tokens is "
-            f"{'no number' if np.isnan(loss_SxC[seed, checkpoint]) else 'infinite'}; measure it again or leave this seed out."
+            f"{'not a number' if np.isnan(loss_SxC[seed, checkpoint]) else 'infinite'}; measure it again or leave this seed out."
         )
 
 
