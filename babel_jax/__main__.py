@@ -126,7 +126,7 @@ def load_config(path: str, settings: list[str]):
 
 
 def _literal(text: str):
-    """The Python literal that a setting gives; what is none is text."""
+    """The Python literal that a setting gives; anything else is text."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "\\d" would be told about on stderr
@@ -674,10 +674,10 @@ def compile(arguments: list[str]) -> None:
     fits = True
     for compiled in (ahead.compile_step, ahead.compile_probe):
         report = compiled(run, shapes, devices)
-        if "table" in report:
-            print(report["table"] + "\n")
+        if report.program.table:
+            print(report.program.table + "\n")
         print(ahead.describe(report) + "\n")
-        fits = fits and report["fits"]
+        fits = fits and report.fits
     if not fits:
         raise UserError(
             f"it does not fit {parsed.topology}; raise accumulation, set model.remat='full', or take more chips."

@@ -5,9 +5,11 @@ over the links, and which speed the hardware's limits allow. TPUs are compiled f
 `gpu` by what is here.
 """
 
+import dataclasses
+import functools
 import math
 import re
-import time
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +17,10 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from babel_jax.errors import UserError, one_line
+from babel_jax.material import Shapes
 from babel_jax.model import hlo, placement
 from babel_jax.model.attention import splash_block
-from babel_jax.model.chips import CHIPS
+from babel_jax.model.chips import CHIPS, Chip
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.model.flops import flops_per_token
 from babel_jax.model.sharding import BATCH, check_batch, make_mesh, row_devices, table
@@ -75,18 +78,112 @@ def devices_of(topology: str):
         ) from error
 
 
-def compile_step(config, shapes: dict, devices) -> dict:
-    """Compiles a run's train step for `devices`; what it needs and does on each of them (see `describe`).
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What is compiled. Of one device: model_flops, what a pass costs by the model's shape, and state_bytes, by part.
+
+    table: which array lies where; "" where that is not shown.
+    """
+
+    what: str
+    model: DecoderConfig
+    tokens: int
+    model_flops: float
+    state_bytes: Mapping[str, int]
+    table: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """What is compiled for. chip: None where it is not known."""
+
+    devices: int
+    kind: str
+    slices: int
+    chip: Chip | None
+    kept_bytes: int
+
+    @classmethod
+    def of(cls, devices) -> "Hardware":
+        first = devices[0]
+        slices = len({getattr(device, "slice_index", 0) for device in devices})
+        kept_bytes = MEMORY_KEPT if first.platform == "tpu" else 0
+        return cls(len(devices), first.device_kind, slices, CHIPS.get(first.device_kind), kept_bytes)
+
+    @property
+    def memory_limit(self) -> int | None:
+        """Bytes that a program may use of a device."""
+        return self.chip and self.chip.memory_bytes - self.kept_bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """What a compiled program needs and moves on each device. text: of its HLO."""
+
+    temporary_bytes: int
+    peak_bytes: int
+    moved_bytes: float
+    collectives: list[hlo.Collective]
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Roofline:
+    """The seconds that a device's peaks ask for, by what is limited; MFU if all of it overlaps, and if nothing does."""
+
+    seconds: Mapping[str, float]
+    mfu: float
+    mfu_without_overlap: float
+
+    @property
+    def step_seconds(self) -> float:
+        """The least time that the peaks allow, if everything overlaps."""
+        return max(self.seconds.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a program needs and does on each device. flops: that it executes. compiled: None where an `obstacle` stood."""
+
+    program: Program
+    hardware: Hardware
+    flops: float
+    compiled: Compiled | None
+    obstacle: str = ""
+
+    @property
+    def fits(self) -> bool:
+        limit = self.hardware.memory_limit
+        return self.compiled is not None and (limit is None or self.compiled.peak_bytes <= limit)
+
+    @functools.cached_property
+    def roofline(self) -> Roofline | None:
+        """None where the chip is not known, or nothing was compiled."""
+        chip = self.hardware.chip
+        if chip is None or self.compiled is None:
+            return None
+        sent = sum(one.sent(self.hardware.devices) for one in self.compiled.collectives)
+        seconds = {
+            "compute": self.flops / chip.peak_bf16_flops,
+            "memory": self.compiled.moved_bytes / chip.memory_bandwidth,
+            "links": sent / chip.link_bandwidth,
+        }
+        useful = self.program.model_flops / chip.peak_bf16_flops
+        return Roofline(seconds, useful / max(seconds.values()), useful / sum(seconds.values()))
+
+
+def compile_step(config, shapes: Shapes, devices) -> Report:
+    """Compiles a run's train step for `devices`.
 
     Args:
       config: a run's config.
-      shapes: "vocab_size", "max_length", "frozen_rows" and "document_end" of its material.
+      shapes: of its material.
     """
     validate(config)
     mesh = make_mesh(**config.mesh.to_dict(), devices=devices)
     check_batch(mesh, config.batch_size, config.accumulation)
     model = _model(config, shapes, devices)
-    trainer = make_trainer(model, static_settings(config.optimizer), shapes["document_end"], mesh, config.accumulation)
+    trainer = make_trainer(model, static_settings(config.optimizer), shapes.document_end, mesh, config.accumulation)
     everywhere = NamedSharding(mesh, P())
     batch = jax.ShapeDtypeStruct(
         (config.batch_size, model.max_length + 1), jnp.int32, sharding=NamedSharding(mesh, BATCH)
@@ -95,27 +192,26 @@ def compile_step(config, shapes: dict, devices) -> dict:
     names = ("learning_rate", "label_smoothing", "spike_factor")
     hyper = {name: jax.ShapeDtypeStruct((), jnp.float32, sharding=everywhere) for name in names}
     state = trainer.abstract_state
-    report = _compile(trainer.step, (state, batch, weights, hyper), devices)
     tokens = config.batch_size * model.max_length
-    report |= {
-        "what": "train step",
-        "tokens": tokens,
-        "model_flops": flops_per_token(model) * tokens / len(devices),
-        "state_bytes": {name: _bytes_on_device(state[name]) for name in state},
-        "table": table(mesh, state),
-        "model": model,
-    }
-    return _with_roofline(report)
+    program = Program(
+        "train step",
+        model,
+        tokens,
+        model_flops=flops_per_token(model) * tokens / len(devices),
+        state_bytes={name: _bytes_on_device(state[name]) for name in state},
+        table=table(mesh, state),
+    )
+    return _compile(program, trainer.step, (state, batch, weights, hyper), devices)
 
 
-def compile_probe(config, shapes: dict, devices, languages: int = 2) -> dict:
-    """Compiles the one pass of all probes for `devices`, on the run's mesh; as `compile_step`."""
+def compile_probe(config, shapes: Shapes, devices) -> Report:
+    """Compiles the one pass of all probes, in two languages, for `devices`, on the run's mesh; as `compile_step`."""
     mesh = make_mesh(**config.mesh.to_dict(), devices=devices)
     model = _model(config, shapes, devices)
     params = placement.abstract_params(model, mesh)
     rows, everywhere = NamedSharding(mesh, BATCH), NamedSharding(mesh, P())
     batch_rows = math.lcm(placement.BATCH_ROWS[False], row_devices(mesh))
-    counters, batch = forward.input_shapes(model, languages, batch_rows)
+    counters, batch = forward.input_shapes(model, 2, batch_rows)
     place = forward.counter_shardings(everywhere)
     counters = {
         name: jax.ShapeDtypeStruct(shape, dtype, sharding=place[name]) for name, (shape, dtype) in counters.items()
@@ -124,77 +220,41 @@ def compile_probe(config, shapes: dict, devices, languages: int = 2) -> dict:
         name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows if shape else everywhere)
         for name, (shape, dtype) in batch.items()
     }
-    function = forward.jitted_pass(model, shapes["document_end"], (), everywhere)
-    report = _compile(function, (params, counters, batch), devices)
+    function = forward.jitted_pass(model, shapes.document_end, (), everywhere)
     tokens = batch_rows * model.max_length
-    report |= {
-        "what": "probe",
-        "tokens": tokens,
-        "model_flops": flops_per_token(model) / 3 * tokens / len(devices),  # forward only
-        "state_bytes": {"params": _bytes_on_device(params)},
-        "model": model,
-    }
-    return _with_roofline(report)
+    forward_flops = flops_per_token(model) / 3 * tokens / len(devices)
+    program = Program("probe", model, tokens, forward_flops, {"params": _bytes_on_device(params)})
+    return _compile(program, function, (params, counters, batch), devices)
 
 
-def _model(config, shapes, devices) -> DecoderConfig:
-    return decoder_config(
-        config, shapes["vocab_size"], shapes["max_length"], shapes["frozen_rows"], devices[0].platform
-    )
+def _model(config, shapes: Shapes, devices) -> DecoderConfig:
+    sizes = (shapes.vocab_size, shapes.max_length, shapes.frozen_rows)
+    return decoder_config(config, *sizes, devices[0].platform)
 
 
 def _bytes_on_device(tree) -> int:
     return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def _compile(function, arguments, devices) -> dict:
-    chip = CHIPS.get(devices[0].device_kind)
-    limit = chip.memory_bytes - MEMORY_KEPT * (devices[0].platform == "tpu") if chip else None
-    report = {"devices": len(devices), "kind": devices[0].device_kind, "chip": chip, "memory_limit": limit}
-    report["slices"] = len({getattr(device, "slice_index", 0) for device in devices})
-    started = time.perf_counter()
+def _compile(program: Program, function, arguments, devices) -> Report:
     traced = function.trace(*arguments)
-    report["flops"] = executed_flops(traced.jaxpr.jaxpr, len(devices))
+    flops, hardware = executed_flops(traced.jaxpr.jaxpr, len(devices)), Hardware.of(devices)
     try:
         compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        return report | {"fits": False, "obstacle": one_line(error)}
-    report["compile_seconds"] = time.perf_counter() - started
-    memory = compiled.memory_analysis()
+        return Report(program, hardware, flops, None, obstacle=_first_line(error))
+    memory, text = compiled.memory_analysis(), compiled.as_text()
     held = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-    text = compiled.as_text()
-    report |= {
-        "argument_bytes": memory.argument_size_in_bytes,
-        "temporary_bytes": memory.temp_size_in_bytes,
-        "peak_bytes": held + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes,
-        "moved_bytes": hlo.memory_bytes(text),
-        "collectives": hlo.collectives(text),
-        "text": text,
-    }
-    return report | {"fits": limit is None or report["peak_bytes"] <= limit}
+    peak_bytes = held + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
+    moved = hlo.memory_bytes(text)
+    needs = Compiled(memory.temp_size_in_bytes, peak_bytes, moved, hlo.collectives(text), text)
+    return Report(program, hardware, flops, needs)
 
 
-def _with_roofline(report: dict) -> dict:
-    """The least time that a device's peaks allow, if everything overlaps, and the MFU that this would be."""
-    chip = report["chip"]
-    if chip is None or "moved_bytes" not in report:
-        return report
-    sent = sum(one.sent(report["devices"]) for one in report["collectives"])
-    seconds = {
-        "compute": report["flops"] / chip.peak_bf16_flops,
-        "memory": report["moved_bytes"] / chip.memory_bandwidth,
-        "links": sent / chip.link_bandwidth,
-    }
-    step = max(seconds.values())
-    return report | {
-        "sent_bytes": sent,
-        "seconds": seconds,
-        "step_seconds": step,
-        "mfu": report["model_flops"] / chip.peak_bf16_flops / step,
-        "mfu_without_overlap": report["model_flops"] / chip.peak_bf16_flops / sum(seconds.values()),
-    }
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def executed_flops(jaxpr, devices: int) -> float:
@@ -230,47 +290,55 @@ def _kernel_flops(equation) -> float:
     return products * 2 * math.prod(batch) * T * T * H * (blocks + 1) / (2 * blocks)
 
 
-def describe(report: dict) -> str:
+def describe(report: Report) -> str:
     """The report for people: memory, work and traffic of one device, collectives by kind and size, the roofline."""
-    model, limit = report["model"], report["memory_limit"]
+    program, hardware, compiled = report.program, report.hardware, report.compiled
+    model, limit = program.model, hardware.memory_limit
     lines = [
-        f"{report['what']}: {report['devices']} x {report['kind']}, {report['tokens']:,} tokens, attention "
+        f"{program.what}: {hardware.devices} x {hardware.kind}, {program.tokens:,} tokens, attention "
         f"{model.attention}, remat {model.remat}, {model.dtype}"
     ]
-    if "peak_bytes" not in report:
-        return "\n".join([*lines, f"  does not fit: {report['obstacle']}"])
-    rows = [(name, _gigabytes(size)) for name, size in report["state_bytes"].items() if size >= 1e6]
-    rows += [("temporaries", _gigabytes(report["temporary_bytes"]) + "  activations, gradients, gathered parameters")]
-    share = f"  {report['peak_bytes'] / limit:.0%} of {_gigabytes(limit).strip()}" if limit else ""
-    rows += [("peak", _gigabytes(report["peak_bytes"]) + share)]
-    rows += [("work", f"{report['flops'] / 1e12:9.2f} TFLOP executed, {report['model_flops'] / 1e12:.2f} of the model")]
-    rows += [("memory moved", _gigabytes(report["moved_bytes"]))]
+    if compiled is None:
+        return "\n".join([*lines, f"  does not fit: {report.obstacle}"])
+    rows = [(name, _gigabytes(size)) for name, size in program.state_bytes.items() if size >= 1e6]
+    rows += [("temporaries", _gigabytes(compiled.temporary_bytes) + "  activations, gradients, gathered parameters")]
+    share = f"  {compiled.peak_bytes / limit:.0%} of {_gigabytes(limit).strip()}" if limit else ""
+    rows += [("peak", _gigabytes(compiled.peak_bytes) + share)]
+    rows += [("work", f"{report.flops / 1e12:9.2f} TFLOP executed, {program.model_flops / 1e12:.2f} of the model")]
+    rows += [("memory moved", _gigabytes(compiled.moved_bytes))]
     lines.append("  a device:")
     lines += [f"    {name:14s} {value}" for name, value in rows]
     lines.append("  collectives of a device:        times   bytes of one      sent in all")
-    for (kind, shape), (times, size, sent) in _by_kind(report).items():
+    for (kind, shape), (times, size, sent) in _by_kind(compiled.collectives, hardware.devices).items():
         lines.append(f"    {kind:19s} {times:10,d} {size / 1e6:12,.1f} MB {sent / 1e9:12,.2f} GB  {shape[:60]}")
-    if "step_seconds" in report:
-        parts = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in report["seconds"].items())
-        lines.append(f"  roofline: {parts}")
-        if report["slices"] > 1:
-            lines.append(
-                "  what goes between slices is counted as if it went over the chips' links; their network is slower"
-            )
+    return "\n".join([*lines, *_roofline_lines(report)])
+
+
+def _roofline_lines(report: Report) -> list[str]:
+    roofline = report.roofline
+    if roofline is None:
+        return []
+    parts = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in roofline.seconds.items())
+    lines = [f"  roofline: {parts}"]
+    if report.hardware.slices > 1:
         lines.append(
-            f"  at best {report['step_seconds']:.3f} s, {report['tokens'] / report['step_seconds']:,.0f} tokens/s, MFU "
-            f"{report['mfu']:.0%}; {report['mfu_without_overlap']:.0%} if nothing overlapped"
+            "  what goes between slices is counted as if it went over the chips' links; their network is slower"
         )
-    return "\n".join(lines)
+    seconds = roofline.step_seconds
+    lines.append(
+        f"  at best {seconds:.3f} s, {report.program.tokens / seconds:,.0f} tokens/s, MFU "
+        f"{roofline.mfu:.0%}; {roofline.mfu_without_overlap:.0%} if nothing overlapped"
+    )
+    return lines
 
 
-def _by_kind(report: dict) -> dict:
+def _by_kind(collectives: list[hlo.Collective], devices: int) -> dict:
     """{(kind, shape): (times, bytes of one, bytes sent in all)}, the dearest first; what is tiny is one line a kind."""
     found: dict = {}
-    for one in report["collectives"]:
+    for one in collectives:
         key = (one.kind, one.shape if one.bytes >= 1e6 else "small")
         times, size, sent = found.get(key, (0, 0.0, 0.0))
-        found[key] = (times + one.times, max(size, one.bytes), sent + one.sent(report["devices"]))
+        found[key] = (times + one.times, max(size, one.bytes), sent + one.sent(devices))
     return dict(sorted(found.items(), key=lambda item: -item[1][2]))
 
 

@@ -5,6 +5,9 @@ Google's application default credentials, and AWS's usual chain (environment, pr
 only whole objects: what is written appears at once or not at all, nothing is appended to and nothing is renamed. A folder is
 there when an object lies below it, or when it was made: then an empty object marks it, as TensorFlow's file system does.
 
+etils' own back ends, fsspec's gcsfs and s3fs, are not used: they leave half an object in the bucket where writing it failed,
+forget folders that are empty, and bring three dozen packages and credentials of their own beside TensorStore's.
+
 Environment: AWS_REGION, and AWS_ENDPOINT_URL for another service that speaks S3; TENSORSTORE_GCS_HTTP_URL likewise.
 """
 

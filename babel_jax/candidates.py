@@ -9,7 +9,6 @@ import dataclasses
 import math
 
 from babel_jax import run_names
-from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.optimum import rivals
 from babel_jax.run_names import ADO, RunName
@@ -26,7 +25,7 @@ SMALL = 2.0  # the trivial rule's amount, in units of the original corpus (billi
 
 
 @dataclasses.dataclass(frozen=True)
-class Candidate(Keyed):
+class Candidate:
     """A from-scratch mix: by what it was made, and from what; its stages as a config has them; its length."""
 
     made: dict

@@ -59,7 +59,7 @@ def _check_path(text: str) -> None:
     try:
         parts = text.encode().split(b"/")
     except UnicodeEncodeError:
-        raise UserError(f"the path {text} is no UTF-8; rename that file or folder.") from None
+        raise UserError(f"the path {text} is not UTF-8; rename that file or folder.") from None
     if "\0" in text:
         raise UserError(f"the path {text} holds a NUL character, which no file's name can; correct it.")
     if max(map(len, parts)) > LONGEST_FILE_NAME or len(text.encode()) > LONGEST_PATH:
@@ -76,7 +76,7 @@ def safe_name(name: object, what: str) -> str:
       what: what it is the name of, for the error.
 
     Raises:
-      UserError: it is no text, is empty, leads elsewhere ("..", "/"), is too long, or cannot be shown.
+      UserError: it is not text, is empty, leads elsewhere ("..", "/"), is too long, or cannot be shown.
     """
     fits = isinstance(name, str) and name.strip() and name.strip(".") and name.isprintable() and "/" not in name
     if not fits or len(name.encode()) > LONGEST_SAFE_NAME:
@@ -178,7 +178,7 @@ def _no_plain_file(place: Path) -> str:
     mode = place.stat().st_mode
     if stat.S_ISDIR(mode):
         return "a folder"
-    return "" if stat.S_ISREG(mode) else "no plain file, but a pipe, a socket or a device"
+    return "" if stat.S_ISREG(mode) else "not a plain file, but a pipe, a socket or a device"
 
 
 def read_text(place: str | os.PathLike, hint: str = "check the path.") -> str:
@@ -187,12 +187,12 @@ def read_text(place: str | os.PathLike, hint: str = "check the path.") -> str:
 
 
 def decoded(content: bytes, place, hint: str) -> str:
-    """Bytes of a file as text, without a byte order mark. `UserError`: they are no UTF-8."""
+    """Bytes of a file as text, without a byte order mark. `UserError`: they are not UTF-8."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         mark = next((name for mark, name in _MARKS.items() if content.startswith(mark)), None)
-        reason = f"it is {mark}; save it as UTF-8" if mark else f"its byte {error.start + 1} is no UTF-8"
+        reason = f"it is {mark}; save it as UTF-8" if mark else f"its byte {error.start + 1} is not UTF-8"
         raise UserError(f"cannot read {place} as text ({reason}); {hint}") from None
 
 
@@ -238,7 +238,7 @@ def once(pairs: list[tuple]) -> dict:
 
 
 def _no_number(text: str):
-    raise ValueError(f"{text} is no number in JSON; say null")
+    raise ValueError(f"{text} is not a number in JSON; say null")
 
 
 def _whole_number(text: str) -> int:
@@ -365,7 +365,7 @@ def json_lines(content: bytes, place, hint: str) -> Iterator[tuple[int, dict]]:
       hint: what to do if it cannot be read.
 
     Raises:
-      UserError: it is damaged or no text; a line that is no JSON object, as `FILE, line N: …`.
+      UserError: it is damaged or not text; a line that is not a JSON object, as `FILE, line N: …`.
     """
     text = decoded(_unpacked(content, place, hint), place, hint)
     for number, line in enumerate(text.split("\n"), 1):  # a value may hold other marks of lines

@@ -12,7 +12,6 @@ import json
 import numpy as np
 
 from babel_jax import candidates, evolution, files, measurements, mixtures, run_names, statistics
-from babel_jax.bridge import Keyed
 from babel_jax.corpus import mixture
 from babel_jax.errors import UserError
 from babel_jax.evolution import dependence, diagnostics, stages
@@ -53,7 +52,7 @@ STUDY = {  # of study.json
 
 
 @dataclasses.dataclass(frozen=True)
-class StudyRun(Keyed):
+class StudyRun:
     """A run of a study, with the operations to train it; None: not counted."""
 
     name: RunName
@@ -62,7 +61,7 @@ class StudyRun(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class StudyFacts(Keyed):
+class StudyFacts:
     """What study.json says of a study.
 
     Attributes:
@@ -138,7 +137,7 @@ def _contradiction(content: dict) -> str | None:
     if original.keys() != set(languages) or len(set(languages)) < len(languages):
         return "primary, new and original do not name the same languages"
     if min(original.values()) <= 0 or not 0 <= content["original_share"] <= 1:
-        return "original or original_share is no amount of tokens"
+        return "original or original_share is not an amount of tokens"
     return None
 
 
@@ -181,7 +180,7 @@ class LanguageFindings(Proposals):
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictedShare(Keyed):
+class PredictedShare:
     """The primary's share that Eq. 2 predicts from a mix's tokens, against the one measured in the from-scratch run.
 
     Attributes:
@@ -200,7 +199,7 @@ class PredictedShare(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedules(Keyed):
+class Schedules:
     """What the continual runs with replay reach, and the schedule that they propose."""
 
     surface: Surface
@@ -215,12 +214,9 @@ class Asked:
     share: float
     ci: tuple[float, float] | None
 
-    def __iter__(self):
-        return iter((self.source, self.share, self.ci))
-
 
 @dataclasses.dataclass(frozen=True)
-class Findings(Keyed):
+class Findings:
     """Everything that a study says.
 
     Attributes:
@@ -354,16 +350,16 @@ def _lens_grid(study_dir, study: StudyFacts, language: str) -> dict | None:
     return diagnostics.read_lens_grid(file) if file.exists() else None
 
 
-def _stages_of_mixes(study_dir, study: StudyFacts) -> dict[str, dict]:
+def _stages_of_mixes(study_dir, study: StudyFacts) -> dict[str, mixtures.MixtureFile]:
     """By the name of a mix its stages and who made it, where a file of the study or of its run says so."""
     found = {file.stem: mixtures.read(file) for file in sorted((study_dir / "mixtures").glob("*.json"))}
     online = study_dir / f"seed{study.seeds[0]}" / str(run_names.mix(run_names.ADO))
     if (online / "stages.json").exists():
-        found[run_names.ADO] = {"stages": mixture.read_stages(online), "made": {"by": run_names.ADO}}
+        found[run_names.ADO] = mixtures.MixtureFile(tuple(mixture.read_stages(online)), made={"by": run_names.ADO})
     return found
 
 
-def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, dict] | None = None) -> Findings:
+def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, mixtures.MixtureFile] | None = None) -> Findings:
     """As `of_study`, of measurement rows and what is known of mixes by name."""
     primary, new = study.primary, study.new
     missing = _missing(study, frame)

@@ -59,6 +59,8 @@ class Language:
     delimited: DelimitedLiteral | None = None
     digit_separator: str = ""  # a mark inside of numbers that opens a literal elsewhere
     global_mark: str = ""  # may stand before the name of a built-in without changing what it means
+    line_ends: str = ""  # a pattern of what else than a line break ends a line for its compiler
+    joins_lines: bool = False  # a backslash at the end of a line joins it to the next one
 
 
 C_COMMENTS = (("/*", "*/"),)
@@ -104,6 +106,7 @@ LANGUAGES = {
             ),
             code_marks=("<?", "?>"),
             members=("->", "::"),
+            line_ends="\r\n?",
             declares=("function", "class", "new", "use", "const", "fn"),
             global_mark="\\",
         ),
@@ -120,6 +123,7 @@ LANGUAGES = {
                 *QUOTES,
             ),
             members=(".",),
+            line_ends="\r\n?|[\u2028\u2029]",
             declares=("new", "class", "void"),
         ),
         Language(
@@ -129,6 +133,7 @@ LANGUAGES = {
             line_comments=("//",),
             block_comments=C_COMMENTS,
             strings=(StringLiteral("`", "`", escape="", multiline=True), *QUOTES),
+            line_ends="\r\n",
             declares=("func", "type"),
         ),
         Language(
@@ -147,6 +152,8 @@ LANGUAGES = {
                 prefixes=("R", "LR", "uR", "UR", "u8R"),
             ),
             digit_separator="'",
+            line_ends="\r\n?",
+            joins_lines=True,
             members=(".", "->", "::"),
             declares=("class", "struct", "new", "void", "auto"),
         ),

@@ -21,7 +21,7 @@ MOST_SKIPPED = 1000
 
 
 class Span(NamedTuple):
-    """A stretch of a text that is no code: text[start:end]. `kind`: "comment", "string" or "outside"."""
+    """A stretch of a text that is not code: text[start:end]. `kind`: "comment", "string" or "outside"."""
 
     kind: str
     start: int
@@ -37,21 +37,61 @@ def not_code(text: str, language: Language) -> Iterator[Span]:
 
 def without_comments(text: str, language: Language) -> str:
     """The text without its comments; strings stay."""
-    parts, end = [], 0
-    for span in not_code(text, language):
-        if span.kind == "comment":
-            parts.append(text[end : span.start])
-            end = span.end
-    return "".join(parts) + text[end:]
+    return _mapped(text, not_code(text, language), lambda span, inside: "" if span.kind == "comment" else inside)
 
 
 def code_only(text: str, language: Language) -> str:
     """The text with every character of comments, strings and surrounding text replaced by NUL; same length."""
+    return _mapped(text, not_code(text, language), lambda span, inside: "\0" * len(inside))
+
+
+def blanked(text: str, language: Language, kinds: tuple[str, ...]) -> str:
+    """The text with spans of these kinds as spaces, of the same length; line breaks stay."""
+    return _mapped(
+        text, not_code(text, language), lambda span, inside: _spaces(inside) if span.kind in kinds else inside
+    )
+
+
+def substituted(text: str, language: Language, pattern: str, new: str) -> str:
+    """A text that begins in code, in which what `pattern` finds outside of comments and strings becomes `new`."""
+    scanner = Scanner(language, in_code=True)
+    scanner.text = text
+    return _mapped(text, scanner.scan(final=True), lambda span, inside: inside, lambda code: re.sub(pattern, new, code))
+
+
+def code_and_end(text: str, language: Language, in_code: bool = True) -> tuple[str, str]:
+    """(a text as its compiler reads it, with comments, strings and surroundings as spaces; what of these is open at its end, or
+    "").
+
+    Its length stays, but where a backslash at the end of a line joins it to the next one. `in_code`: see `Scanner`.
+    """
+    if language.line_ends:
+        text = re.sub(language.line_ends, lambda end: "\n".rjust(len(end[0])), text)
+    if language.joins_lines:
+        text = re.sub(r"\\[ \t\f\v]*\n", "", text)
+    scanner = Scanner(language, in_code)
+    scanner.text = text
+    spans = [*scanner.scan(final=False), *scanner.scan(final=True)]
+    open_at_end = spans[-1].kind if spans and spans[-1].end == len(text) else ""
+    return _mapped(text, spans, lambda span, inside: _spaces(inside)), open_at_end
+
+
+def identifiers(text: str, language: Language) -> set[str]:
+    """The identifiers in code."""
+    return set(re.findall(r"[^\W\d]\w*", code_and_end(text, language)[0]))
+
+
+def _mapped(text: str, spans: Iterable[Span], inside: Callable[[Span, str], str], code=lambda code: code) -> str:
+    """The text with `inside(span, its text)` in place of each span, and `code(…)` of what lies between."""
     parts, end = [], 0
-    for span in not_code(text, language):
-        parts += [text[end : span.start], "\0" * (span.end - span.start)]
+    for span in spans:
+        parts += [code(text[end : span.start]), inside(span, text[span.start : span.end])]
         end = span.end
-    return "".join(parts) + text[end:]
+    return "".join(parts) + code(text[end:])
+
+
+def _spaces(text: str) -> str:
+    return re.sub(r"[^\n]", " ", text)
 
 
 class Scanner:
@@ -184,12 +224,24 @@ def _unless(units: list[str], wait: str) -> str:
     return f"(?!(?!{wait})(?:{either(units)}))" if units else ""
 
 
-def _literal(kind, close, first, close_begun, escape="", holes=(), multiline=True, delimiter="") -> _Literal:
-    """`close`: a pattern, in which {} is where `delimiter` fits; `first`: what it begins with, as in a character class;
-    `close_begun`: see `begun`."""
-    units, doubles, waits, special = [], [], [close_begun], first
+class _Close(NamedTuple):
+    """What ends a literal. pattern: {} in it is where the literal's delimiter fits. first: what it begins with, as in a
+    character class. begun: see `begun`."""
+
+    pattern: str
+    first: str
+    begun: str
+
+
+def _closed_by(mark: str) -> _Close:
+    return _Close(re.escape(mark), re.escape(mark[0]), begun(mark))
+
+
+def _literal(kind: str, close: _Close, escape="", holes=(), multiline=True, delimiter="") -> _Literal:
+    """`escape`, `holes`, `multiline`: see `languages.StringLiteral`; `delimiter`: see `languages.DelimitedLiteral`."""
+    units, doubles, waits, special = [], [], [close.begun], close.first
     if escape:
-        doubled = escape == first
+        doubled = escape == close.first
         (doubles if doubled else units).append(re.escape(escape) + (re.escape(escape) if doubled else "."))
         waits.append(rf"{re.escape(escape)}\Z")
         special += re.escape(escape)
@@ -205,15 +257,15 @@ def _literal(kind, close, first, close_begun, escape="", holes=(), multiline=Tru
 
     def pattern(wait):
         units_here = either([f"(?!{wait})(?:{unit})" for unit in units + doubles])
-        closes = close.replace("{}", f"(?P<delimiter>{delimiter})")
+        closes = close.pattern.replace("{}", f"(?P<delimiter>{delimiter})")
         ends = f"(?P<wait>(?={wait}))|(?P<close>{closes})|(?P<hole>{either(opening)})|(?P<newline>{newline})"
-        stay = f"(?!{wait}|{close.replace('{}', delimiter)}|{either(opening)}|{newline})[{special}]"
+        stay = f"(?!{wait}|{close.pattern.replace('{}', delimiter)}|{either(opening)}|{newline})[{special}]"
         return f"(?:[^{special}]+|{units_here}|{stay}){{0,{MOST_SKIPPED}}}(?:{_unless(doubles, wait)}(?:{ends}))?"
 
     return _Literal(kind, multiline, _both(pattern, waits))
 
 
-_FORMAT = _literal("string", r"\}", r"\}", NEVER, holes=("{",), multiline=False)
+_FORMAT = _literal("string", _closed_by("}"), holes=("{",), multiline=False)
 
 
 def _behind(prefixes, pattern):
@@ -224,78 +276,91 @@ def _behind(prefixes, pattern):
     return f"(?:{'|'.join(f'(?<={mark})' for mark in before)}){pattern}"
 
 
+class _Opening(NamedTuple):
+    """Where a literal opens. begun: see `begun`; first: the character that it begins with; literal: which one, by the match."""
+
+    pattern: str
+    begun: str
+    first: str
+    literal: Callable[[re.Match], _Literal]
+
+
 @functools.cache
 def _marks(language: Language) -> _Marks:
-    outside, comments, strings, literals = None, [], [], {}
+    outside = _outside(language)
+    comments, strings = _comments(language, outside), _strings(language)
+    named = {f"literal{number}": opening for number, opening in enumerate([*comments, *strings])}
+    in_hole = {name: opening for name, opening in named.items() if opening in strings}
+    events = r"|(?P<bracket>[(\[{])|(?P<closing>[)\]}])|(?P<format>:)|(?P<newline>(?=\n))"
+    return _Marks(
+        code=_between_literals(language, named),
+        hole=_between_literals(language, in_hole, "([{}]):\n", events),
+        literals={name: opening.literal for name, opening in named.items()},
+        outside=outside,
+    )
 
-    def add(group, pattern, waits, first, literal):
-        name = f"literal{len(literals)}"
-        literals[name] = literal
-        group.append((f"(?P<{name}>{pattern})", waits, first))
 
-    ends = [r"\n"]
-    if language.code_marks:
-        open, close = language.code_marks
-        outside = _literal("outside", f"(?={re.escape(open)})", re.escape(open[0]), begun(open))
-        add(comments, re.escape(close), begun(close), close[0], lambda _: outside)
-        ends.append(re.escape(close))  # it ends a line comment, too
-    for open, close in language.block_comments:
-        literal = _literal("comment", re.escape(close), re.escape(close[0]), begun(close))
-        add(comments, re.escape(open), begun(open), open[0], lambda _, literal=literal: literal)
-    for open in language.line_comments:
-        first = r"\n" + (re.escape(language.code_marks[1][0]) if language.code_marks else "")
-        waits = begun(language.code_marks[1]) if language.code_marks else NEVER
-        literal = _literal("comment", f"(?={'|'.join(ends)})", first, waits)
-        add(comments, re.escape(open), begun(open), open[0], lambda _, literal=literal: literal)
-    if language.delimited:
-        record = language.delimited
-        waits = _behind(record.prefixes, rf"{record.open_begun}\Z")
-        pattern = _behind(record.prefixes, record.open.replace("{}", f"(?P<delimiter>{record.delimiter})"))
-        literal = _literal(
-            "string", record.close, record.close[:2], rf"{record.close_begun}\Z", delimiter=record.delimiter
-        )
-        add(
-            strings,
-            pattern,
-            waits,
-            record.open[0],
-            lambda match, literal=literal: literal._replace(delimiter=match["delimiter"]),
+def _outside(language: Language) -> _Literal | None:
+    """What stands around code, where a language has marks for that."""
+    if not language.code_marks:
+        return None
+    open, _ = language.code_marks
+    return _literal("outside", _Close(f"(?={re.escape(open)})", re.escape(open[0]), begun(open)))
+
+
+def _comments(language: Language, outside: _Literal | None) -> list[_Opening]:
+    found, line_end = [], _Close(r"(?=\n)", r"\n", NEVER)
+    if outside:
+        _, close = language.code_marks
+        found.append(_opening(close, outside))
+        # It ends a line comment, too.
+        line_end = _Close(rf"(?=\n|{re.escape(close)})", r"\n" + re.escape(close[0]), begun(close))
+    found += [_opening(open, _literal("comment", _closed_by(close))) for open, close in language.block_comments]
+    return found + [_opening(open, _literal("comment", line_end)) for open in language.line_comments]
+
+
+def _opening(mark: str, literal: _Literal, prefixes: tuple[str, ...] = ()) -> _Opening:
+    return _Opening(_behind(prefixes, re.escape(mark)), begun(mark), mark[0], lambda _: literal)
+
+
+def _strings(language: Language) -> list[_Opening]:
+    found = []
+    if record := language.delimited:
+        close = _Close(record.close, record.close[:2], rf"{record.close_begun}\Z")
+        literal = _literal("string", close, delimiter=record.delimiter)
+        found.append(
+            _Opening(
+                _behind(record.prefixes, record.open.replace("{}", f"(?P<delimiter>{record.delimiter})")),
+                _behind(record.prefixes, rf"{record.open_begun}\Z"),
+                record.open[0],
+                lambda match: literal._replace(delimiter=match["delimiter"]),
+            )
         )
     for string in language.strings:
-        close = re.escape(string.close)
-        literal = _literal(
-            "string",
-            close,
-            close[0] if close[0] != "\\" else close[:2],
-            begun(string.close),
-            string.escape,
-            string.holes,
-            string.multiline,
-        )
-        opening = _behind(string.prefixes, re.escape(string.open))
-        add(strings, opening, begun(string.open), string.open[0], lambda _, literal=literal: literal)
+        inside = _literal("string", _closed_by(string.close), string.escape, string.holes, string.multiline)
+        found.append(_opening(string.open, inside, string.prefixes))
+    return found
 
-    # In a number, a mark that would open a literal elsewhere separates digits.
+
+def _between_literals(language: Language, openings: dict[str, _Opening], more: str = "", events: str = ""):
+    """The patterns from a place outside of literals to the next mark that matters.
+
+    `openings`: group -> what opens there; `more`: further characters that matter, for the groups of `events`.
+    """
     mark = re.escape(language.digit_separator)
+    # In a number, a mark that would open a literal elsewhere separates digits.
     number = rf"\b\d[\w.]{{0,100}}(?:{mark}[\w.]{{1,100}}){{0,100}}" if mark else NEVER
     units = [re.escape(text) for text in language.not_comments] + ([number] if mark else [])
-    unit_waits = [begun(text) for text in language.not_comments] + [rf"{number}(?:{mark})?\Z" if mark else NEVER]
+    waits = [opening.begun for opening in openings.values()] + [begun(text) for text in language.not_comments]
+    waits.append(rf"{number}(?:{mark})?\Z" if mark else NEVER)
     digits = r"\d" if mark else ""
+    special = re.escape("".join(sorted({opening.first for opening in openings.values()} | set(more)))) + digits
+    opening = either(f"(?P<{name}>{one.pattern})" for name, one in openings.items())
 
-    def both(group, more, events):
-        special = re.escape("".join(sorted({first for _, _, first in group} | set(more)))) + digits
-        opening = either(pattern for pattern, _, _ in group)
-        waits = [wait for _, wait, _ in group] + unit_waits
+    def pattern(wait):
+        units_here = either(f"(?!{wait})(?:{unit})" for unit in units)
+        number_part = rf"|(?!{wait})\d" if digits else ""
+        ends = f"(?P<wait>(?={wait}))|{opening}{events}|(?P<plain>[{special}])"
+        return f"(?:[^{special}]+|{units_here}{number_part}){{0,{MOST_SKIPPED}}}(?:{_unless(units, wait)}(?:{ends}))?"
 
-        def pattern(wait):
-            units_here = either(f"(?!{wait})(?:{unit})" for unit in units)
-            number_part = rf"|(?!{wait})\d" if digits else ""
-            ends = f"(?P<wait>(?={wait}))|{opening}{events}|(?P<plain>[{special}])"
-            return (
-                f"(?:[^{special}]+|{units_here}{number_part}){{0,{MOST_SKIPPED}}}(?:{_unless(units, wait)}(?:{ends}))?"
-            )
-
-        return _both(pattern, waits)
-
-    events = r"|(?P<bracket>[(\[{])|(?P<closing>[)\]}])|(?P<format>:)|(?P<newline>(?=\n))"
-    return _Marks(both(comments + strings, "", ""), both(strings, "([{}]):\n", events), literals, outside)
+    return _both(pattern, waits)

@@ -30,6 +30,16 @@ class ArrayRows:
 
 
 @dataclasses.dataclass(frozen=True)
+class Shapes:
+    """What of a material decides the shapes on the device; see `Material`."""
+
+    vocab_size: int
+    max_length: int
+    frozen_rows: int
+    document_end: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Problems:
     """Problems that a model solves by writing a program (greedy), and how a program is judged.
 

@@ -1,8 +1,9 @@
 """Mixture files: `corpus mix` and `optimize` write them, `train --mixture` reads them, `corpus verify --run` checks a run.
 
-A mixture file is JSON: `stages` as a run's config has them, `made` (by what), `tokens` that it is meant for, and what
-becomes of them: `sources` {name: {"available", "tokens", "epochs"}}.
+A mixture file is JSON, see `MixtureFile`.
 """
+
+import dataclasses
 
 from babel_jax import arguments as kinds
 from babel_jax import files, limits
@@ -26,17 +27,45 @@ FILE = Section(
         ),
     }
 )
-STAGE = {"tokens": float, "weights": {str: float}}
 # What is read of a finished run's config.json; runs of an earlier version choose no weights themselves.
-RUN = {"stages": [STAGE], "seed": limits.SEEDS, "online?": {"every": COUNTS}}
+BATCH_SIZE = range(1, 2**20 + 1)
+RUN = {"stages": [mixture.STAGE], "seed": limits.SEEDS, "online?": {"every": COUNTS}}
 POLICIES = ("tokens", "shares", "temperature", "unimax")
 
 
-def read(file) -> dict:
-    """A mixture file, its `stages` as a config takes them.
+@dataclasses.dataclass(frozen=True)
+class SourceUse:
+    """Tokens that there are of a source, tokens that a run takes of it, and how often it sees them."""
+
+    available: float
+    tokens: float
+    epochs: float
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureFile:
+    """What a mixture file says; None where it does not.
+
+    Attributes:
+      made: by what, and from what.
+      stages: as a run's config takes them.
+      tokens: of the run that it is for.
+      sources: what becomes of them.
+      steps: of that run, in a study.
+    """
+
+    stages: tuple[dict, ...]
+    made: dict | None = None
+    tokens: int | None = None
+    sources: dict[str, SourceUse] | None = None
+    steps: int | None = None
+
+
+def read(file) -> MixtureFile:
+    """A mixture file.
 
     Raises:
-      UserError: it cannot be read, is no mixture file, or its stages mean nothing.
+      UserError: it cannot be read, is not a mixture file, or its stages mean nothing.
     """
     content = read_json(file)
     try:
@@ -46,30 +75,34 @@ def read(file) -> dict:
         raise UserError(f"{str(error).rstrip('.')}; {instead}.") from error
 
 
-def _checked(content, at: Place) -> dict:
-    found = FILE.check(content, at)
+def _checked(content, at: Place) -> MixtureFile:
+    given = FILE.check(content, at)
     try:
-        mixture.stages_from_config(found["stages"], 1)
+        mixture.stages_from_config(given["stages"], 1)
     except UserError as error:
         raise at.error(str(error)) from error
-    return found
+    sources = given.get("sources")
+    if sources is not None:
+        sources = {name: SourceUse(**use) for name, use in sources.items()}
+    return MixtureFile(**given | {"sources": sources})
 
 
-def write(file, found: dict) -> None:
-    write_json(file, found)
+def write(file, content: MixtureFile) -> None:
+    said = {name: value for name, value in dataclasses.asdict(content).items() if value is not None}
+    order = ("made", "stages", "tokens", "sources", "steps")
+    write_json(file, {name: said[name] for name in order if name in said})
 
 
-def compose(made: dict, stages: list[dict], available: dict[str, int], tokens: int) -> dict:
-    """The content of a mixture file for a run of `tokens` tokens on sources that have `available` tokens each."""
-    given = amounts(stages, tokens)
+def compose(made: dict, stages, available: dict[str, int], tokens: int) -> MixtureFile:
+    """A mixture file for a run of `tokens` tokens on sources that have `available` tokens each."""
     sources = {
-        name: {"available": available[name], "tokens": round(amount), "epochs": round(amount / available[name], 4)}
-        for name, amount in given.items()
+        name: SourceUse(available[name], round(amount), round(amount / available[name], 4))
+        for name, amount in amounts(stages, tokens).items()
     }
-    return {"made": made, "stages": stages, "tokens": tokens, "sources": sources}
+    return MixtureFile(tuple(stages), made, tokens, sources)
 
 
-def amounts(stages: list[dict], tokens: int) -> dict[str, float]:
+def amounts(stages, tokens: int) -> dict[str, float]:
     """Tokens of each source in a run of `tokens` tokens."""
     given: dict[str, float] = {}
     for stage in stages:
@@ -101,12 +134,7 @@ def options(arguments: list[str]):
         type=kinds.number(0, 1e6, above=True),
         help="T of --policy=temperature: weights follow tokens^(1/T)",
     )
-    parser.add_argument(
-        "--max_epochs",
-        type=kinds.number(0, 1e9),
-        default=0.0,
-        help="how often a language may be seen (0: no limit)",
-    )
+    add_max_epochs(parser)
     parser.add_argument(
         "--after",
         type=kinds.place,
@@ -115,6 +143,15 @@ def options(arguments: list[str]):
     )
     parser.add_argument("--out", type=kinds.place, metavar="FILE", help="where the mixture file is written")
     return parser.parse_args(arguments)
+
+
+def add_max_epochs(parser) -> None:
+    parser.add_argument(
+        "--max_epochs",
+        type=kinds.number(0, 1e9),
+        default=0.0,
+        help="how often a language's tokens may be seen (0: no limit)",
+    )
 
 
 def main(arguments: list[str]) -> None:
@@ -126,7 +163,7 @@ def main(arguments: list[str]) -> None:
     row_tokens = next(iter(corpus.train.values())).rows([0]).shape[1] - 1
     available = {name: len(rows) * row_tokens for name, rows in corpus.train.items()}
     before = read(parsed.after) if parsed.after else None
-    if before and not isinstance(before.get("tokens"), int):
+    if before and before.tokens is None:
         raise UserError(
             f"{parsed.after} does not say for how many tokens it is; add `tokens`, or take one of `corpus mix`."
         )
@@ -134,7 +171,7 @@ def main(arguments: list[str]) -> None:
     made["corpus"] = str(parsed.corpus)
     stages, held = plan(parsed, available, before)
     mixture.Mixture(corpus.train, mixture.stages_from_config(stages, row_tokens), seed=0)  # refuses what `train` would
-    found = compose(made, stages, available, parsed.tokens + (before["tokens"] if before else 0))
+    found = compose(made, stages, available, parsed.tokens + (before.tokens if before else 0))
     print(table(found))
     for name in held:
         print(f"{name} is held at {parsed.max_epochs:g} epochs; what it gives up goes to the others in proportion.")
@@ -143,17 +180,17 @@ def main(arguments: list[str]) -> None:
         print(f"mixture: {printable(parsed.out)}; train with --mixture={printable(parsed.out)}")
 
 
-def plan(parsed, available: dict[str, int], before: dict | None = None) -> tuple[list[dict], list[str]]:
+def plan(parsed, available: dict[str, int], before: MixtureFile | None = None) -> tuple[list[dict], list[str]]:
     """The stages that the options of `corpus mix` ask for, and the languages that --max_epochs holds back."""
     weights = _weights(parsed, available)
     stages, used = [], {}
     if before:
-        stages, used = [dict(stage) for stage in before["stages"]], amounts(before["stages"], before["tokens"])
-        stages[-1]["tokens"] = before["tokens"] - sum(stage["tokens"] for stage in stages)
+        stages, used = [dict(stage) for stage in before.stages], amounts(before.stages, before.tokens)
+        stages[-1]["tokens"] = before.tokens - sum(stage["tokens"] for stage in stages)
         if unknown := sorted(used.keys() - available.keys()):
             raise unknown_name("language of the corpus", unknown[0], available)
         if stages[-1]["tokens"] < 1:
-            raise UserError(f"the stages of {parsed.after} have more than its {before['tokens']:,} tokens; correct it.")
+            raise UserError(f"the stages of {parsed.after} have more than its {before.tokens:,} tokens; correct it.")
     held = []
     if parsed.max_epochs:
         most = {name: max(parsed.max_epochs * count - used.get(name, 0), 0) for name, count in available.items()}
@@ -194,14 +231,12 @@ def _shares(text: str, available) -> dict[str, float]:
     return {name: weight / sum(weights.values()) for name, weight in weights.items()}
 
 
-def table(found: dict) -> str:
+def table(content: MixtureFile) -> str:
     """What a mixture makes of each source, in lines for the terminal."""
     lines = [f"{'source':12s} {'available':>16s} {'tokens':>16s} {'share':>8s} {'epochs':>8s}"]
-    for name, source in found["sources"].items():
-        share = source["tokens"] / found["tokens"]
-        lines.append(
-            f"{name:12s} {source['available']:16,d} {source['tokens']:16,d} {share:8.2%} {source['epochs']:8.2f}"
-        )
+    for name, use in content.sources.items():
+        share = use.tokens / content.tokens
+        lines.append(f"{name:12s} {use.available:16,d} {use.tokens:16,d} {share:8.2%} {use.epochs:8.2f}")
     return "\n".join(lines)
 
 
@@ -250,7 +285,7 @@ def finished(run_dir, **needed) -> tuple[dict, dict, int]:
         raise UserError(
             f"{run_dir} has not counted the rows it drew: it was imported, or trained by an earlier version."
         )
-    shape = {"config": {"batch_size": range(1, 2**20 + 1)} | needed}
+    shape = {"config": {"batch_size": BATCH_SIZE} | needed}
     config = read_json(run_dir / "config.json", shape, "put back a copy of it")["config"]
     row_tokens, rest = divmod(done.tokens, done.step * config["batch_size"])
     if rest or not row_tokens:

@@ -12,7 +12,7 @@ from babel_jax.corpus.material import material as corpus_material
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.languages import LANGUAGES
 from babel_jax.limits import MOST_TOKENS
-from babel_jax.material import Material
+from babel_jax.material import Material, Shapes
 from babel_jax.measuring import study as measuring
 from babel_jax.organism import world
 from babel_jax.organism.languages import DIALECTS
@@ -99,7 +99,7 @@ def from_changes(changes: dict, at: Place = TOP) -> ConfigDict:
 
 
 def validate(config: ConfigDict) -> None:
-    """Raises a `UserError` where the values of several keys make no study."""
+    """Raises a `UserError` where the values of several keys do not make a study."""
     languages = new_languages(config)
     noun, known = KINDS[config.kind]
     for key, name in (("primary", config.primary), *(("new", name) for name in languages)):
@@ -171,7 +171,7 @@ class Study:
     """
 
     def __init__(self, config: ConfigDict, directory: str | os.PathLike | None = None):
-        """Raises a `UserError` where the values of several keys of the config make no study."""
+        """Raises a `UserError` where the values of several keys of the config do not make a study."""
         validate(config)
         self.config = config
         self.directory = None if directory is None else files.path(directory)
@@ -245,7 +245,7 @@ class Study:
         if settings.mixture:
             if name.mix and name.role == "mix":
                 raise UserError(f"run '{name}' has its mixture in its name; train --run=mix with a mixture file.")
-            return {"stages": mixtures.read(settings.mixture)["stages"]}
+            return {"stages": mixtures.read(settings.mixture).stages}
         if name == ADO:
             return {"stages": (_stage(self.original),), "online": {"every": candidates.ADO_EVERY}}
         if name.role == "mix":
@@ -263,11 +263,11 @@ class Study:
         file = self.directory and self.directory / "mixtures" / f"{name.mix}.json"
         if file and file.exists():
             made = mixtures.read(file)
-            if "steps" not in made:
+            if made.steps is None:
                 raise UserError(
                     f"{file} does not say for how many steps it is; add `steps`, or delete it to have it made again."
                 )
-            return {"stages": made["stages"], "steps": made["steps"]}
+            return {"stages": made.stages, "steps": made.steps}
         if candidate := self.mixtures.get(name.mix):
             return {"stages": candidate.stages, "steps": candidate.steps}
         share, amounts = _share_of(name), self.original
@@ -282,17 +282,15 @@ class Study:
         config.runs[name.role] = ConfigDict(config.runs[name.role].to_dict() | {"mixture": file})
         return Study(config, self.directory)
 
-    def shapes_of(self, name: RunName) -> tuple[ConfigDict, dict]:
+    def shapes_of(self, name: RunName) -> tuple[ConfigDict, Shapes]:
         """A run's config and what of its material decides the shapes on the device; no corpus need be there."""
         config, seed = self.config, self.config.seeds[0]
         settings = self.config_of(name, seed)
         run_config.validate(settings)
         if config.kind == "real_code" and config.vocab_size and config.context:
-            sizes = (config.vocab_size, config.context, 0, 0)
-        else:
-            material = self.materials_of(name, seed)[0]
-            sizes = (material.vocab_size, material.max_length, material.frozen_rows, material.document_end)
-        return settings, dict(zip(("vocab_size", "max_length", "frozen_rows", "document_end"), sizes, strict=True))
+            return settings, Shapes(config.vocab_size, config.context, frozen_rows=0, document_end=0)
+        found = self.materials_of(name, seed)[0]
+        return settings, Shapes(found.vocab_size, found.max_length, found.frozen_rows, found.document_end)
 
     # --- what it trains on, and measures with ---------------------------------------------------------------------------
 

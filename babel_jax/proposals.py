@@ -99,12 +99,7 @@ def options(arguments: list[str]):
         type=kinds.number(0, limits.MOST_TOKENS, above=True),
         help="tokens in all (default: of a study's mixes; or what comes out)",
     )
-    constraints.add_argument(
-        "--max_epochs",
-        type=kinds.number(0, 1e9),
-        default=0.0,
-        help="how often a language's tokens may be seen (0: no limit)",
-    )
+    mixtures.add_max_epochs(constraints)
     constraints.add_argument(
         "--min_share", type=kinds.number(0, 1), default=0.0, help="of all tokens, for every language"
     )
@@ -138,7 +133,7 @@ def main(arguments: list[str]) -> None:
 # --- a study --------------------------------------------------------------------------------------------------------------
 
 
-def _of_study(parsed) -> dict | None:
+def _of_study(parsed) -> mixtures.MixtureFile | None:
     """Prints what a study proposes; the mixture file's content where one is wanted."""
     from babel_jax import findings  # not for a table of losses: it reads Parquet
 
@@ -158,7 +153,7 @@ def _of_study(parsed) -> dict | None:
     corpus = algorithm1.corpus(chosen, study.primary, original, parsed.reading, constraints)
     print(f"{parsed.source}\n{table(chosen)}\n\n{corpus_table(corpus, original)}")
     if parsed.source != sources.CALIBRATED and any(sources.CALIBRATED in of for of in proposals.values()):
-        print("The calibrated share foretells the measured one better at checkpoints left out: --source=calibrated.")
+        print("The calibrated share predicts the measured one better at checkpoints left out: --source=calibrated.")
     if found.schedules and found.schedules.proposal:
         print("The continual runs with replay propose an order of training, too: --source=schedule.")
     return parsed.out and mixture(parsed.source, chosen, corpus, available)
@@ -181,7 +176,7 @@ def _chosen(proposals: dict[str, dict[str, Proposal]], source: str, *others: str
     return by_source[source]
 
 
-def _of_schedule(parsed, found) -> dict | None:
+def _of_schedule(parsed, found) -> mixtures.MixtureFile | None:
     proposed = found.schedules and found.schedules.proposal
     if not proposed:
         raise UserError(f"the study in {parsed.workdir} has no schedule; it needs continual runs with `replay`.")
@@ -221,7 +216,7 @@ def _limits(parsed, available: dict[str, float], budget: float | None) -> algori
 # --- a table of losses and scores -----------------------------------------------------------------------------------------
 
 
-def _of_csv(parsed) -> dict | None:
+def _of_csv(parsed) -> mixtures.MixtureFile | None:
     """Prints what a table of losses and scores proposes; the mixture file's content where one is wanted."""
     original, primaries, assumed = parsed.original, parsed.primary, parsed.assume
     if len(primaries) > 1 and parsed.min_share:
@@ -520,8 +515,10 @@ def corpus_table(corpus: Corpus, original: dict[str, float]) -> str:
     return "\n".join(lines + list(corpus.reasons.values()))
 
 
-def mixture(source: str, proposals: dict[str, Proposal], corpus: Corpus, available: dict[str, float]) -> dict:
-    """The content of the mixture file of a corpus: one stage, weights in whole ten-thousandths, so that blocks are short."""
+def mixture(
+    source: str, proposals: dict[str, Proposal], corpus: Corpus, available: dict[str, float]
+) -> mixtures.MixtureFile:
+    """The mixture file of a corpus: one stage, weights in whole ten-thousandths, so that blocks are short."""
     weights = {language: round(share, 4) for language, share in corpus.shares.items()}
     stages_ = [{"tokens": 0, "weights": {language: weight for language, weight in weights.items() if weight}}]
     made = {"by": "optimize", "source": source, "corpus": _plain(corpus), "proposals": _plain(proposals)}

@@ -125,7 +125,7 @@ class Number:
         if not fits and not (value in self.also and (integer or not self.whole)):
             beyond = self.high is None and value > most
             raise at.wrong(value, f"{self.wants} and at most {written(most)}" if beyond else self.wants)
-        return int(value) if integer and abs(value) < 2**63 else float(value)  # longer ones are no numbers in JSON
+        return int(value) if integer and abs(value) < 2**63 else float(value)  # longer ones are not numbers in JSON
 
 
 SEED = Number(low=0, high=LARGEST_SEED, whole=True)
@@ -219,7 +219,7 @@ class Pattern:
                 warnings.simplefilter("error")  # "[[": it will mean something else one day
                 re.compile(text)
         except (re.error, RecursionError, OverflowError, Warning) as error:
-            raise at.error(f"must be {self.wants}, and {shown(text)} is none: {one_line(error)}.") from error
+            raise at.error(f"must be {self.wants}, and {shown(text)} is not one: {one_line(error)}.") from error
         return text
 
 

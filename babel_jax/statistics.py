@@ -10,8 +10,6 @@ import functools
 import numpy as np
 from scipy import special, stats
 
-from babel_jax.bridge import Keyed
-
 CONFIDENCE = 0.95
 TAILS = (0.025, 0.975)  # quantiles
 NORMAL = float(stats.norm.ppf(TAILS[1]))  # standard errors on either side
@@ -21,7 +19,7 @@ FOLDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Estimate(Keyed):
+class Estimate:
     """A number and its interval; NaN where it is not known."""
 
     value: float
@@ -96,6 +94,61 @@ def paired_difference(first_S, second_S) -> tuple[float, float, float]:
     """Mean of second - first over seeds, with the Student t interval of the per-seed differences (NaN for one seed)."""
     mean, low, high = student(np.asarray(second_S, float) - np.asarray(first_S, float))
     return float(mean), float(low), float(high)
+
+
+def _error(value_by_part: list[np.ndarray]) -> float:
+    """Standard error of the mean of the parts' means; 0 where no part is known."""
+    count = len(value_by_part)
+    return float(np.sqrt(sum(part.var(ddof=1) / len(part) for part in value_by_part)) / count) if count else 0.0
+
+
+def problem_error(difference_by_part: list[np.ndarray]) -> float:
+    """Standard error of the mean of the parts' mean differences between answers to problems, from -1 to 1.
+
+    Never 0: that all at hand agree is no proof of others. Where all are the same, two more are counted, one at each end, as
+    in `two_level`.
+    """
+    if len(difference_by_part) and all(np.ptp(part) == 0 for part in difference_by_part):
+        padded = [np.append(part, [-1, 1]) for part in difference_by_part]
+        squares = [
+            np.square(p - part[0]).mean() / len(part) for p, part in zip(padded, difference_by_part, strict=True)
+        ]
+        return float(np.sqrt(sum(squares)) / len(squares))
+    return _error(difference_by_part)
+
+
+def mean_difference(difference_by_part: list[np.ndarray], least: float = 0.0) -> Effect:
+    """The mean of the parts' mean differences by Student t; without interval and p with fewer than two in a part.
+
+    `least`: a standard error that the interval is never narrower than, by the normal distribution. Where all differences
+    are equal and nothing is known of it the interval is that point, and p is 1 if it is zero.
+    """
+    n, mean = np.array([len(part) for part in difference_by_part]), float("nan")
+    if len(n) and (n > 0).all():
+        mean = float(np.mean([part.mean() for part in difference_by_part]))
+    if not len(n) or (n < 2).any():
+        return Effect(mean, (float("nan"), float("nan")), float("nan"))
+    error, by = _error(difference_by_part), stats.t((n - 1).sum())
+    if by.ppf(TAILS[1]) * error < NORMAL * least:
+        error, by = least, stats.norm
+    half = by.ppf(TAILS[1]) * error
+    p = 2 * by.sf(abs(mean) / error) if error > 0 else float(mean == 0)
+    return Effect(mean, (float(mean - half), float(mean + half)), float(p))
+
+
+def mean_over_seeds(value_S, error_S) -> Effect:
+    """The mean over seeds with its interval and two-sided p against 0; `error_S`: each seed's own standard error.
+
+    Student t over the seeds, but never narrower than their own errors allow: few seeds agree
+    by luck. One seed: those errors alone; the interval then speaks about other problems for this one model.
+    """
+    seeds, mean = len(value_S), float(np.mean(value_S))
+    errors = [(float(np.linalg.norm(error_S)) / seeds, np.inf)]
+    if seeds > 1:
+        errors.append((float(np.std(value_S, ddof=1)) / np.sqrt(seeds), seeds - 1))
+    half = max(stats.t.ppf(TAILS[1], freedom) * error for error, freedom in errors)
+    p = [2 * stats.t.sf(abs(mean) / error, freedom) for error, freedom in errors if error > 0]
+    return Effect(mean, (float(mean - half), float(mean + half)), float(max(p, default=float(mean == 0))))
 
 
 def two_level(value_SxQ, least: float = -1.0, most: float = 1.0) -> tuple[float, float, float, float]:

@@ -164,8 +164,8 @@ def _say_length(run: Run) -> None:
     """Says so where a mixture file is for another number of tokens than its run takes: the config sets the length."""
     if not run.config.mixture or not hosts.is_first():
         return
-    meant, takes = mixtures.read(run.config.mixture).get("tokens"), run.config.steps * run.step_tokens
-    if isinstance(meant, int) and abs(meant - takes) > run.step_tokens:
+    meant, takes = mixtures.read(run.config.mixture).tokens, run.config.steps * run.step_tokens
+    if meant is not None and abs(meant - takes) > run.step_tokens:
         print(
             f"{printable(run.config.mixture)} is for {meant:,} tokens and this run takes {takes:,}; for as many set "
             f"--config.runs.{run.name.role}.steps={round(meant / run.step_tokens)}.",
@@ -327,7 +327,7 @@ def _write_mixtures(study: Study) -> None:
         file = study.directory / "mixtures" / f"{name}.json"
         if not file.exists():
             made = mixtures.compose(candidate.made, candidate.stages, available, candidate.tokens)
-            mixtures.write(file, made | {"steps": candidate.steps})
+            mixtures.write(file, dataclasses.replace(made, steps=candidate.steps))
 
 
 def _run_all(study: Study, tasks: list[Task], jobs: int, seconds: "_Seconds") -> None:

@@ -123,7 +123,7 @@ class SuiteTexts:
             raise UserError("--suite=world stands alone, without other suites and without --corpus; leave them out.")
         config = study_config(run_dir, "a suite of files and --corpus=DIR")
         if config.kind != "organism":
-            raise UserError(f"{run_dir} is no run of the embedded world; give a suite of files.")
+            raise UserError(f"{run_dir} is not a run of the embedded world; give a suite of files.")
         seed = walk.seed_of(run_dir)
         material = plan.load_materials(config, seed)[plan.new_languages(config)[0]]
         embedded = world.World(plan.world_config(config), seed)

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from babel_jax.evaluation import sandbox, syscalls
-from babel_jax.evaluation.sandbox import Finished, Limits
+from babel_jax.evaluation.sandbox import Finished, Isolation, Limits, Writable
 
 PYTHON = "/usr/bin/python3"
 SOMEBODY = 61500  # an unprivileged user, none of a sandbox's own
@@ -37,10 +37,13 @@ with sandbox.Sandbox(sys.argv[1], 2) as opened:
     for line in sys.stdin:
         words = json.loads(line)
         words["limits"] = sandbox.Limits(**words["limits"])
+        writable = {name: sandbox.Writable(place) for name, place in words.pop("writable").items()}
+        words["directories"] |= writable
         if words.pop("leaves", False):  # in a folder, which the next program sees and which is then removed
             with sandbox.temporary_folder("test_leaves_") as folder:
-                finished = opened.run(words.pop("argv"), writes={"out": folder}, **words)
-                seen = opened.run(["ls", "-a", "{out}"], reads={"out": folder})
+                words["directories"]["out"] = sandbox.Writable(folder)
+                finished = opened.run(words.pop("argv"), **words)
+                seen = opened.run(["ls", "-a", "{out}"], directories={"out": folder})
                 assert seen.status == 0, seen
             assert not folder.exists()
         else:
@@ -84,14 +87,19 @@ class Remote:
             cwd="/",
             env={"PATH": sandbox.PATH, "PYTHONPATH": str(code), "SECRET": "in the environment"} | IN_MEMORY,
         )
-        self.level, self.pid, self.description = level, self.process.pid, json.loads(self.process.stdout.readline())
-        self._directory = Path(self.description.pop("directory"))
+        said = json.loads(self.process.stdout.readline())
+        self._directory = Path(said.pop("directory"))
+        self.level, self.pid, self.description = level, self.process.pid, Isolation(**said)
 
     def describe(self):
         return self.description
 
-    def run(self, argv, *, limits=QUICK, **words):
-        self.process.stdin.write(json.dumps({"argv": argv, "limits": dataclasses.asdict(limits), **words}) + "\n")
+    def run(self, argv, *, limits=QUICK, directories=(), **words):
+        words |= {"argv": argv, "limits": dataclasses.asdict(limits), "directories": {}, "writable": {}}
+        for name, place in dict(directories).items():
+            writable = isinstance(place, Writable)
+            words["writable" if writable else "directories"][name] = str(place.place if writable else place)
+        self.process.stdin.write(json.dumps(words) + "\n")
         self.process.stdin.flush()
         finished = json.loads(self.process.stdout.readline())
         for stream in ("stdout", "stderr"):

@@ -100,10 +100,10 @@ def shares_of(stages: list[dict]) -> dict[str, float]:
     return {name: given[name] / MIX_TOKENS for name in given}
 
 
-def mixture_files(new=(NEW,)) -> dict[str, dict]:
+def mixture_files(new=(NEW,)) -> dict[str, mixtures.MixtureFile]:
     """The files of those mixes that have one: all that are no plain share."""
     return {
-        name: {"made": {"by": "study", "name": name}, "stages": stages, "tokens": MIX_TOKENS, "sources": {}}
+        name: mixtures.MixtureFile(stages, {"by": "study", "name": name}, MIX_TOKENS, {})
         for name, stages in mixes(new).items()
         if not name[0].isdigit()
     }
@@ -348,5 +348,5 @@ def write_study(path, frame: pd.DataFrame, **described) -> None:
     for (seed, run), part in frame.groupby(["seed", "run"]):
         measurements.write(path / f"seed{seed}" / run / "measurements" / "rows.parquet", part)
     for name, found in mixture_files(described.get("new", (NEW,))).items():
-        files.write_json(path / "mixtures" / f"{name}.json", found)
+        mixtures.write(path / "mixtures" / f"{name}.json", found)
     files.write_json(path / "study.json", description(frame, **described))

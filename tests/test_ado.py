@@ -101,6 +101,6 @@ def test_a_run_of_choices_turns_to_what_is_still_learnt():
 def test_a_loss_that_is_no_number_is_an_error_of_one_line():
     broken = planted([40, 80, 120])
     broken[1].losses["php"] = float("nan")
-    with pytest.raises(UserError, match="held-out loss of php at step 80 is no number") as error:
+    with pytest.raises(UserError, match="held-out loss of php at step 80 is not a number") as error:
         ado.next_weights(broken, PRIOR)
     assert "\n" not in str(error.value)

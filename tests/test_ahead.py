@@ -9,10 +9,11 @@ from helpers import make_run, python
 
 from babel_jax import ahead
 from babel_jax.errors import UserError
+from babel_jax.material import Shapes
 from babel_jax.model import chips
-from babel_jax.model.flops import flops_per_token
+from babel_jax.model.flops import attention_flops, matmul_parameters
 
-SHAPES = {"vocab_size": 64, "max_length": 16, "frozen_rows": 0, "document_end": 3}
+SHAPES = Shapes(vocab_size=64, max_length=16, frozen_rows=0, document_end=3)
 
 
 def test_work_is_counted_as_often_as_it_runs():
@@ -21,15 +22,15 @@ def test_work_is_counted_as_often_as_it_runs():
         ahead.compile_step(make_run(model=dict(preset="test", remat=remat)), SHAPES, jax.devices())
         for remat in ("none", "full")
     )
-    config = plain["model"]
+    config = plain.program.model
     tokens, D, F, L, T = 8 * 16, config.width, config.ffn_width, config.layers, 16
-    assert plain["flops"] == tokens * flops_per_token(config, causal_half=False)
+    assert plain.flops == tokens * (6 * matmul_parameters(config) + attention_flops(config))
     # The backward pass does a block's forward products again, but for the last of them, which no gradient needs.
     again = tokens * L * 2 * (4 * D * D + D * F + 2 * T * D)
-    assert full["flops"] == plain["flops"] + again
-    assert plain["fits"] and plain["memory_limit"] is None and "step_seconds" not in plain
-    assert plain["state_bytes"]["opt_state"] == pytest.approx(2 * plain["state_bytes"]["params"], abs=64)
-    assert plain["peak_bytes"] > plain["state_bytes"]["params"]
+    assert full.flops == plain.flops + again
+    assert plain.fits and plain.hardware.memory_limit is None and plain.roofline is None
+    assert plain.program.state_bytes["opt_state"] == pytest.approx(2 * plain.program.state_bytes["params"], abs=64)
+    assert plain.compiled.peak_bytes > plain.program.state_bytes["params"]
 
 
 def test_kernels_count_the_blocks_that_they_visit():
@@ -45,8 +46,9 @@ def test_the_roofline_is_the_slowest_part(monkeypatch):
     kind = jax.devices()[0].device_kind
     monkeypatch.setitem(chips.CHIPS, kind, chips.Chip(1e12, 10**9, 1e9, 1e9))
     report = ahead.compile_step(make_run(), SHAPES, jax.devices())
-    assert report["step_seconds"] == max(report["seconds"].values()) == report["moved_bytes"] / 1e9
-    assert report["mfu"] == pytest.approx(report["model_flops"] / 1e12 / report["step_seconds"])
+    roofline = report.roofline
+    assert roofline.step_seconds == max(roofline.seconds.values()) == report.compiled.moved_bytes / 1e9
+    assert roofline.mfu == pytest.approx(report.program.model_flops / 1e12 / roofline.step_seconds)
     text = ahead.describe(report)
     assert (
         "train step: 1 x" in text
@@ -54,7 +56,7 @@ def test_the_roofline_is_the_slowest_part(monkeypatch):
         and "roofline" in text
     )
     monkeypatch.setitem(chips.CHIPS, kind, dataclasses.replace(chips.CHIPS[kind], memory_bytes=1000))
-    assert not ahead.compile_step(make_run(), SHAPES, jax.devices())["fits"]
+    assert not ahead.compile_step(make_run(), SHAPES, jax.devices()).fits
 
 
 def test_unknown_topologies_say_what_to_do():
@@ -99,12 +101,13 @@ REPLICATED = """
 import sys
 from helpers import make_run
 from babel_jax import ahead
+from babel_jax.material import Shapes
 import jax, re
 run = make_run(model=dict(preset="test"), mesh=dict(data=1, fsdp=8, tensor=1))
-report = ahead.compile_step(run, dict(vocab_size=80, max_length=24, frozen_rows=0, document_end=3), jax.devices())
-L, D, F = report["model"].layers, report["model"].width, report["model"].ffn_width
+report = ahead.compile_step(run, Shapes(80, 24, 0, 3), jax.devices())
+L, D, F = report.program.model.layers, report.program.model.width, report.program.model.ffn_width
 whole = [f"f32[{L},{D},{3 * D}]", f"f32[{L},{D},{F}]", f"f32[{L},{F},{D}]", f"f32[{L},{D},{D}]"]
-print([shape for shape in whole if shape in report["text"]], len(report["collectives"]) > 0)
+print([shape for shape in whole if shape in report.compiled.text], len(report.compiled.collectives) > 0)
 """
 
 

@@ -84,7 +84,7 @@ def test_the_verb_corpus_reads_it(before, tmp_path):
 
 def test_a_mixture_file_is_read(before):
     found = mixtures.read(before / "mixture.json")
-    assert found["tokens"] == 30000 and found["sources"]["php"]["epochs"] == 2.2315
+    assert found.tokens == 30000 and found.sources["php"].epochs == 2.2315
 
 
 def test_results_are_summed_up_and_compared(before, tmp_path):
@@ -141,11 +141,13 @@ def test_its_report_says_the_same(story):
     assert wanted["languages"]["php"]["accuracy"]["peak"]["value"] == 0.45
 
 
-def test_a_study_that_is_done_is_not_done_again(story):
+def test_a_study_that_is_done_is_not_done_again(story, capsys):
     wanted, before = summary_of(story / "study"), contents(story / "study" / "seed0")
     verb("study", f"--config={FOLDER}/study.py", f"--workdir={story}/study", "--jobs=1")
     assert contents(story / "study" / "seed0") == before
     assert unequal(wanted, summary_of(story / "study")) == []
+    printed = capsys.readouterr().out
+    assert "accuracy: start, peak, end" in printed and "report/index.html" in printed
 
 
 def test_its_corpus_is_proposed_again(story):

@@ -403,7 +403,7 @@ def test_errors_say_what_to_do(folders, built, tmp_path):
             make(paths, tmp_path / "corpus")
     with pytest.raises(UserError, match="the validation split of python has .* less than one row of 4097"):
         make(folders, tmp_path / "corpus", max_length=4096)
-    with pytest.raises(UserError, match="exists and is no corpus"):
+    with pytest.raises(UserError, match="exists and is not a corpus"):
         make(folders, tmp_path / "empty")
     with pytest.raises(UserError, match="--jobs is 0"):
         make(folders, tmp_path / "corpus", jobs=0)

@@ -19,7 +19,7 @@ def test_a_language_that_falls_and_needs_the_primary_depends_on_it(verdicts):
     found = dependence(verdicts["fall"], {"knowledge_share": [0.52, 0.57, 0.49], "working_language": [0, 0, 0]})
     assert found.depends is True and found.p < 0.05
     assert found.share.name == "knowledge_share" and found.share.ci[0] > THRESHOLD
-    assert f"{100 * verdicts['fall']['decline']['value']:.0f} points" in found.reason and "53 %" in found.reason
+    assert f"{100 * verdicts['fall'].decline.value:.0f} points" in found.reason and "53 %" in found.reason
 
 
 @pytest.mark.parametrize("share", [[0.0, 0.0, 0.0], [0.01, 0.02, 0.0]])

@@ -8,7 +8,7 @@ from PIL import Image
 from synthetic_study import changed, mix_named
 
 from babel_jax import findings as found_in
-from babel_jax.report import corpus_figures, drawing, figures
+from babel_jax.report import drawing, figures
 
 SEVERAL = ("php", "cpp")
 
@@ -90,9 +90,8 @@ def test_no_name_covers_another_where_many_points_meet():
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
     names = [f"Algorithm 1, share {number}" for number in range(8)]
-    corpus_figures._label_points(
-        ax, [(0.88, 0.1 + 0.01 * i, name, "black") for i, name in enumerate(names)], [(0.89, 0.5)]
-    )
+    labels = [drawing.Label(0.88, 0.1 + 0.01 * i, name, "black") for i, name in enumerate(names)]
+    drawing.label_points(ax, labels, [(0.89, 0.5)])
     figure.canvas.draw()
     boxes = [text.get_window_extent() for text in ax.texts]
     assert len(boxes) == len(names)

@@ -135,7 +135,7 @@ def test_the_calibrated_share_is_nearer_to_what_was_measured(found):
     assert abs(calibrated - at_peak) < abs(as_written - at_peak)
 
 
-def test_mixes_are_compared_and_foretold(found):
+def test_mixes_are_compared_and_predicted(found):
     assert {pair.kind for pair in found.comparisons} == {"mix", "best"}
     row = next(row for row in found.predicted if row.language == SEVERAL[0])
     mix = next(mix for mix in found.mixes if mix.run == row.run)

@@ -7,14 +7,14 @@ import pytest
 from helpers import SMALL
 
 from babel_jax.model.decoder import PRESETS, Decoder, DecoderConfig, init_params
-from babel_jax.model.flops import flops_per_token, matmul_parameters
+from babel_jax.model.flops import attention_flops, flops_per_token, matmul_parameters
 
 
 def test_the_papers_sizes():
     for preset, causal, full in (("1b3", 8.47e9, 9.07e9), ("6b7", 41.5e9, 43.1e9)):
         config = DecoderConfig(**PRESETS[preset], vocab_size=50304, max_length=2048)
         assert flops_per_token(config) == pytest.approx(causal, rel=2e-3)
-        assert flops_per_token(config, causal_half=False) == pytest.approx(full, rel=2e-3)
+        assert 6 * matmul_parameters(config) + attention_flops(config) == pytest.approx(full, rel=2e-3)
 
 
 def products(jaxpr) -> int:
@@ -40,6 +40,5 @@ def test_the_formula_counts_the_products_of_forward_and_backward(tied_head):
         return Decoder(config).apply({"params": params}, tokens)[0].sum()
 
     found = products(jax.make_jaxpr(jax.grad(loss))(params).jaxpr)
-    assert found == tokens.size * flops_per_token(config, causal_half=False)
-    attention = flops_per_token(config, causal_half=False) - 6 * matmul_parameters(config)
-    assert flops_per_token(config) == 6 * matmul_parameters(config) + attention / 2
+    assert found == tokens.size * (6 * matmul_parameters(config) + attention_flops(config))
+    assert flops_per_token(config) == 6 * matmul_parameters(config) + attention_flops(config) / 2

@@ -196,7 +196,7 @@ def test_a_model_is_read_from_its_folder_alone(tmp_path, part):
     [
         ("", "a path is empty"),
         ("a\0b", r"a\\x00b holds a NUL"),
-        ("\udcff", "no UTF-8"),
+        ("\udcff", "not UTF-8"),
         ("x" * 300, "is too long"),
         ("é" * 128, "is too long"),
         ("x/" * 2100, "is too long"),
@@ -252,8 +252,8 @@ BENT = {
     '{"a": ' + "9" * 400 + "}": "a whole number of 400 digits",
     '{"a": ' + "9" * 5000 + "}": "a whole number of 5000 digits",
     '{"a": 1e999}': "1e999 is too large",
-    '{"a": NaN}': "NaN is no number",
-    '{"a": -Infinity}': "-Infinity is no number",
+    '{"a": NaN}': "NaN is not a number",
+    '{"a": -Infinity}': "-Infinity is not a number",
     '{"a": 1, "a": 2}': "the key 'a' is there twice",
     '{"a": 1': "Expecting",
     "": "Expecting value",
@@ -296,7 +296,7 @@ def test_lines_of_json_in_every_coat(tmp_path):
             list(files.json_lines(content.encode(), "f", "mend it."))
     for content, message in {
         "{}".encode("utf-16"): "it is UTF-16; save it as UTF-8",
-        b"{}\xff": "its byte 3 is no UTF-8",
+        b"{}\xff": "its byte 3 is not UTF-8",
         gzip.compress(b"{}" * 99)[:-9]: "cannot read f",
         b"\x1f\x8b": "cannot read f",
     }.items():

@@ -147,7 +147,7 @@ def test_only_the_regression_bends_back(few):
     assert laws.law(swarm(2, 20, 0.002), ["python", "php"], natural(2)).chosen == "log_linear"
 
 
-def test_what_cannot_be_foretold_stays_nearer_to_the_natural_mix(few):
+def test_what_cannot_be_predicted_stays_nearer_to_the_natural_mix(few):
     """Pure noise: the law's own error is the price of leaving the natural mix."""
     away, careless = [], []
     for seed in range(6):
@@ -208,7 +208,7 @@ def test_the_ridge_penalty_is_chosen_on_what_was_not_fitted(few, monkeypatch):
     assert chosen < 0.8 * laws.fit(mixes, list(NATURAL), "quadratic").loo.macro_rmse
 
 
-def test_a_score_is_never_foretold_outside_what_a_score_can_be():
+def test_a_score_is_never_predicted_outside_what_a_score_can_be():
     """Five mixes on a line: left out, the outermost one is far from what the others say."""
     php = {0.05: (0.47, 0.43, 0.26), 0.1: (0.69, 0.62, 0.68), 0.2: (0.63, 0.51, 0.62), 0.5: (0.53, 0.49, 0.54),
            0.6765: (0.49, 0.47, 0.45)}  # fmt: skip

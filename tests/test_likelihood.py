@@ -34,7 +34,7 @@ PROBLEMS = [
     problem(1, "def add_1(a, b):\n    ", "return a\n"),  # four spaces are one token, the border is a token's
     problem(2, "def add_1(a, b):\n  ", "  return a\n"),  # …which here holds bytes of both sides
     problem(3, "# 日本 größe €\ndef f():\n", "    return '日€𝄞' + x\n", "php"),  # bytes, not characters
-    problem(4, "", "x = 1\n"),  # nothing foretells a document's first token
+    problem(4, "", "x = 1\n"),  # nothing predicts a document's first token
     problem(5, "for x in range(3):\n", None),
     problem(6, "for x in range(3):\n", ""),
     problem(7, "def f(x):\n    # \u2581 is a block\n", "    return '\u2581\u2581' + x\n", "php"),

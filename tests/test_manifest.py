@@ -220,7 +220,7 @@ def test_two_sources_cannot_lead_paths_with_one_name():
         (
             "m.json",
             '{"languages": {"php": {"sources": ["a"], "max_megabytes": NaN}}}',
-            "NaN is no number in JSON",
+            "NaN is not a number in JSON",
         ),
         ("m.json", '{"languages": {"php": {"sources": ["a"]}}, "max_length": ' + "9" * 5000 + "}", "m.json"),
         ("m.py", "def get_config(): return None", "m.py must be a table of vocab_size"),
@@ -247,5 +247,5 @@ def test_files_that_are_no_manifest(tmp_path, name, text, message):
 @pytest.mark.parametrize("name", ["m.yaml", "m.json", "m.py"])
 def test_what_would_never_end_is_no_manifest(tmp_path, name):
     os.mkfifo(tmp_path / name)
-    with pytest.raises(UserError, match="it is no plain file"):
+    with pytest.raises(UserError, match="it is not a plain file"):
         manifest.load(tmp_path / name)

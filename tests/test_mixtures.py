@@ -56,18 +56,18 @@ def test_a_policy_becomes_a_file_with_tokens_and_epochs(corpus, capsys, tmp_path
     file = tmp_path / "mixture.json"
     mix(*arguments, "--tokens=2e3", f"--out={file}")
     found = mixtures.read(file)
-    (stage,) = found["stages"]
-    assert stage["tokens"] == 0 and stage["weights"] == pytest.approx(weights, abs=1e-5) and found["tokens"] == 2000
+    (stage,) = found.stages
+    assert stage["tokens"] == 0 and stage["weights"] == pytest.approx(weights, abs=1e-5) and found.tokens == 2000
     printed = capsys.readouterr().out
     for name, weight in weights.items():
-        source = found["sources"][name]
-        assert source["available"] == TOKENS[name] and source["tokens"] == pytest.approx(2000 * weight, abs=1)
-        assert source["epochs"] == pytest.approx(2000 * weight / TOKENS[name], abs=1e-3)
+        source = found.sources[name]
+        assert source.available == TOKENS[name] and source.tokens == pytest.approx(2000 * weight, abs=1)
+        assert source.epochs == pytest.approx(2000 * weight / TOKENS[name], abs=1e-3)
         line = next(line for line in printed.splitlines() if line.startswith(f"{name} "))
-        assert f"{source['tokens'] / 2000:.2%}" in line and line.endswith(f"{source['epochs']:.2f}")
+        assert f"{source.tokens / 2000:.2%}" in line and line.endswith(f"{source.epochs:.2f}")
     held = "--max_epochs=4" in arguments and weights["go"] == 0.2
     assert ("go is held at 4 epochs; what it gives up goes to the others" in printed) == held
-    assert found["made"]["by"] == "corpus mix" and found["made"]["policy"] in arguments[0]
+    assert found.made["by"] == "corpus mix" and found.made["policy"] in arguments[0]
 
 
 def test_stages_come_one_after_another_under_one_cap(corpus, capsys, tmp_path):
@@ -75,13 +75,13 @@ def test_stages_come_one_after_another_under_one_cap(corpus, capsys, tmp_path):
     mix("--policy=shares", "--shares=python=0.9,go=0.1", "--tokens=3000", f"--out={first}")
     mix("--policy=unimax", "--max_epochs=4", "--tokens=1000", f"--after={first}", f"--out={second}")
     found = mixtures.read(second)
-    assert [stage["tokens"] for stage in found["stages"]] == [3000, 0] and found["tokens"] == 4000
-    last = found["stages"][1]["weights"]  # of go, 300 tokens of the 400 of four epochs are used
+    assert [stage["tokens"] for stage in found.stages] == [3000, 0] and found.tokens == 4000
+    last = found.stages[1]["weights"]  # of go, 300 tokens of the 400 of four epochs are used
     assert last == pytest.approx({"python": 0.45, "php": 0.45, "go": 0.1})
-    assert found["sources"]["go"]["epochs"] == 4 and found["sources"]["python"]["tokens"] == 2700 + 450
-    run = make_run(steps=50, batch_size=8, stages=found["stages"])
+    assert found.sources["go"].epochs == 4 and found.sources["python"].tokens == 2700 + 450
+    run = make_run(steps=50, batch_size=8, stages=found.stages)
     epochs = mixture_of(run_in(".", run, SimpleNamespace(sources=build.load("C").train, max_length=10))).epochs(400)
-    assert epochs == pytest.approx({name: source["epochs"] for name, source in found["sources"].items()}, abs=0.3)
+    assert epochs == pytest.approx({name: source.epochs for name, source in found.sources.items()}, abs=0.3)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_mixture_that_cannot_be_is_one_line(corpus, capsys, arguments, message
 def test_what_is_no_mixture_file_is_refused(tmp_path, content):
     (tmp_path / "m.json").write_text(json.dumps(content))
     wanted = (
-        r"the mixture file .*m.json(: stages\S*)? must (be|have)|only the last stage|is no number in JSON|is damaged"
+        r"the mixture file .*m.json(: stages\S*)? must (be|have)|only the last stage|is not a number in JSON|is damaged"
     )
     with pytest.raises(UserError, match=wanted):
         mixtures.read(tmp_path / "m.json")
@@ -222,7 +222,7 @@ def test_a_finished_run_is_verified_from_its_own_counts(trained, capsys, tmp_pat
 
 
 def test_an_interrupted_run_counts_every_row_once(tmp_path, mixture_file):
-    run = make_run(steps=60, checkpoint_steps=(32,), stages=mixtures.read(mixture_file)["stages"])
+    run = make_run(steps=60, checkpoint_steps=(32,), stages=mixtures.read(mixture_file).stages)
 
     def stop(message):
         if message["step"] == 48:

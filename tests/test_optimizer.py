@@ -239,7 +239,7 @@ def test_every_leaf_of_muons_state_has_a_rule_in_every_preset():
         (dict(schedule="wsd"), "optimizer.schedule 'wsd' needs decay_steps of at least 1"),
         (dict(ema_decay=1.0), "optimizer.ema_decay must be a number of at least 0 and below 1, not 1.0"),
         (dict(momentum=-0.1), "optimizer.momentum must be a number of at least 0 and below 1, not -0.1"),
-        (dict(decayed="blocks/("), "optimizer.decayed must be a regular expression, and 'blocks/(' is none"),
+        (dict(decayed="blocks/("), "optimizer.decayed must be a regular expression, and 'blocks/(' is not one"),
     ],
 )
 def test_mistakes_in_the_section_are_named(changes, message):

@@ -104,8 +104,8 @@ def carried_out(level: str, user: int | None) -> tuple[dict, dict]:
 
         def run(*names, limits=LIMITS, **words):
             argv = [PYTHON, "-I", "-S", "{attacks}/attacks.py", json.dumps(about), *names]
-            reads = {"attacks": str(place / "attacks"), "given": str(outside.given)}
-            return opened.run(argv, limits=limits, reads=reads, **words)
+            directories = {"attacks": place / "attacks", "given": outside.given}
+            return opened.run(argv, limits=limits, directories=directories, **words)
 
         (place / "attacks").mkdir()
         (place / "attacks" / "attacks.py").write_bytes((HERE / "attacks.py").read_bytes())
@@ -132,7 +132,7 @@ def carried_out(level: str, user: int | None) -> tuple[dict, dict]:
             sandbox.remove_tree(left)
         assert json.loads(run("read_environment").stdout) == {"read_environment": HELD}  # it goes on
         described = opened.describe()
-        there = {"filter": bool(described["filter"]), "groups": bool(described["groups"])}
+        there = {"filter": bool(described.filter), "groups": bool(described.groups)}
     return found, {row.name: row.at(level, root=user is None, **there) for row in PROMISES}
 
 

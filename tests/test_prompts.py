@@ -90,7 +90,7 @@ def test_pairs_that_begin_alike_are_rejected_with_the_token(trained, pieces):
         messages[0]
         == f"pair len/lenient rejected: both may begin with the token {trained.decode([token])!r} (id {token})."
     )
-    with pytest.raises(UserError, match="none of the 1 identifier pairs apart.*len/lenient"):
+    with pytest.raises(UserError, match="none of the 1 identifier pairs.*len/lenient"):
         prompts.check_pairs(pairs[2:3], trained)
     assert prompts.check_pairs(pairs, None) == ([0, 1, 2, 3], [])
 

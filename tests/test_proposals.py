@@ -81,13 +81,13 @@ def test_a_table_becomes_the_papers_corpus_without_any_framework(planted, tmp_pa
     assert max(map(len, done.stdout.splitlines()[:9])) <= 80
     found = mixtures.read(out)
     for language, tokens in {"php": 5e9, "csharp": 10e9}.items():
-        low, high = found["made"]["corpus"]["ci"][language]
+        low, high = found.made["corpus"]["ci"][language]
         assert low <= tokens <= high < 1.5 * low
-        assert found["made"]["proposals"][language]["best_step"] == 48
-        assert found["sources"][language]["tokens"] == pytest.approx(tokens, rel=0.15)
-    (stage,) = found["stages"]
-    assert stage["weights"]["go"] == pytest.approx(11e9 / found["tokens"], abs=1e-4), "nobody measured Go: it stays"
-    assert sum(source["tokens"] for source in found["sources"].values()) == pytest.approx(found["tokens"], abs=5)
+        assert found.made["proposals"][language]["best_step"] == 48
+        assert found.sources[language].tokens == pytest.approx(tokens, rel=0.15)
+    (stage,) = found.stages
+    assert stage["weights"]["go"] == pytest.approx(11e9 / found.tokens, abs=1e-4), "nobody measured Go: it stays"
+    assert sum(source.tokens for source in found.sources.values()) == pytest.approx(found.tokens, abs=5)
 
 
 def test_the_mixture_of_a_table_is_what_a_run_reads(planted, tmp_path):
@@ -101,7 +101,7 @@ def test_the_mixture_of_a_table_is_what_a_run_reads(planted, tmp_path):
     original = {"python": 11.0, "php": 23.0}
     settings.update(ConfigDict({"primary": "python", "new": "php", "runs": runs, "original": original}))
     run = plan.Study(settings).with_mixture(RunName("mix"), str(out)).config_of(RunName("mix"), 0)
-    assert run.stages == mixtures.read(out)["stages"] and set(run.stages[0]["weights"]) == {"python", "php"}
+    assert run.stages == mixtures.read(out).stages and set(run.stages[0]["weights"]) == {"python", "php"}
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_language_is_called_as_it_is(planted, tmp_path, capsys, name):
         (lambda t: t.splitlines()[0], "has no language but python"),
         (lambda t: "\n\n", "it is empty"),
         (lambda t: t.encode("utf-16"), "it is UTF-16; save it as UTF-8"),
-        (lambda t: t.replace("php", "ph\xe9").encode("latin-1"), "is no UTF-8"),
+        (lambda t: t.replace("php", "ph\xe9").encode("latin-1"), "is not UTF-8"),
     ],
 )
 def test_a_table_that_is_bent_is_told_by_its_line(planted, tmp_path, capsys, change, message):
@@ -314,7 +314,7 @@ def test_every_source_that_a_table_has_can_be_asked_for(planted, tmp_path, capsy
         assert all(
             printed.index(f"{other}\nlanguage") <= printed.index(f"{source}\nlanguage") for other in ("loss", source)
         )
-        made = mixtures.read(out)["made"]
+        made = mixtures.read(out).made
         found[source] = made["proposals"]["php"]["p_star"]
         assert made["source"] == source and made["proposals"]["php"]["calibrated"] == (
             "isotonic" if source == "calibrated" else None
@@ -340,13 +340,13 @@ def test_several_primaries_of_a_table_count_together(planted, tmp_path, capsys):
     assert {name: row[1] for name, row in sizes(printed).items()} == {"python": "8B", "cpp": "4B", "php": "8B"}
     assert "proportions" not in printed
     found = mixtures.read(out)
-    assert found["stages"][0]["weights"] == {"python": 0.4, "cpp": 0.2, "php": 0.4}
-    assert found["made"]["proposals"]["php"]["tokens"] == pytest.approx(8e9), "12e9 of both primaries"
+    assert found.stages[0]["weights"] == {"python": 0.4, "cpp": 0.2, "php": 0.4}
+    assert found.made["proposals"]["php"]["tokens"] == pytest.approx(8e9), "12e9 of both primaries"
     assert main(["optimize", *arguments]) == 0
-    found = mixtures.read(out)["made"]["corpus"]["tokens"]
+    found = mixtures.read(out).made["corpus"]["tokens"]
     assert found["php"] == pytest.approx(12e9 * 5 / 11, rel=0.15) and found["python"] == 2 * found["cpp"] == 8e9
     assert main(["optimize", *arguments, "--max_epochs=0.5"]) == 0, "a bound holds for each in its proportion"
-    found = mixtures.read(out)["made"]["corpus"]
+    found = mixtures.read(out).made["corpus"]
     assert found["tokens"]["python"] == pytest.approx(4e9) and "available tokens of python+cpp" in found["active"]
 
 
@@ -481,21 +481,21 @@ def test_a_study_becomes_a_mixture_for_as_many_tokens_as_its_mixes(finished, tmp
     assert "knowledge_share\n" in printed and printed.index("knowledge_share\n") < printed.index("loss\n")
     assert sizes(printed)["php"] == ["595", "190", "352"], "all in tokens of the run"
     found = mixtures.read(out)
-    assert found["stages"] == ({"tokens": 0, "weights": {"python": 0.6, "php": 0.4}},) and found["tokens"] == 880
-    assert found["sources"]["php"] == {"available": 16 * 11, "tokens": 352, "epochs": 2.0}
-    assert found["made"]["source"] == "loss" and found["made"]["proposals"]["php"]["slope"] is None
-    assert "replicates_R" not in found["made"]["proposals"]["php"]
+    assert found.stages == ({"tokens": 0, "weights": {"python": 0.6, "php": 0.4}},) and found.tokens == 880
+    assert found.sources["php"] == mixtures.SourceUse(16 * 11, 352, 2.0)
+    assert found.made["source"] == "loss" and found.made["proposals"]["php"]["slope"] is None
+    assert "replicates_R" not in found.made["proposals"]["php"]
     assert main(["optimize", f"--workdir={tmp_path}", f"--out={out}", "--source=knowledge_share"]) == 0
-    assert mixtures.read(out)["stages"][0]["weights"] == {"python": 0.7, "php": 0.3}
+    assert mixtures.read(out).stages[0]["weights"] == {"python": 0.7, "php": 0.3}
     assert main(["optimize", f"--workdir={tmp_path}", f"--out={out}", "--max_epochs=1.5"]) == 0
-    assert mixtures.read(out)["sources"]["php"] == {"available": 176, "tokens": 264, "epochs": 1.5}
+    assert mixtures.read(out).sources["php"] == mixtures.SourceUse(176, 264, 1.5)
 
 
 def test_what_a_study_does_not_support_leaves_its_mix_as_it_is(finished, tmp_path, capsys):
     finished.languages["php"].proposals["loss"] = proposal(0.6, algorithm1.UNDECIDED)
     out = tmp_path / "m.json"
     assert main(["optimize", f"--study={tmp_path}", f"--out={out}"]) == 0
-    assert mixtures.read(out)["stages"][0]["weights"]["php"] == round(23 / 34, 4)
+    assert mixtures.read(out).stages[0]["weights"]["php"] == round(23 / 34, 4)
     assert "undecided" in capsys.readouterr().out
 
 
@@ -508,7 +508,7 @@ def test_a_schedule_becomes_a_staged_mixture(finished, tmp_path, capsys):
     finished.schedules = SimpleNamespace(proposal=schedule)
     assert main(optimize) == 0 and "PHP last." in capsys.readouterr().out
     found = mixtures.read(tmp_path / "m.json")
-    assert found["stages"] == tuple(stages) and found["sources"]["php"]["tokens"] == round(280 * 0.95)
+    assert found.stages == tuple(stages) and found.sources["php"].tokens == round(280 * 0.95)
     for option in ("--budget=5", "--reading=joint"):
         assert main([*optimize, option]) == 2 and "leave --budget" in capsys.readouterr().err
 

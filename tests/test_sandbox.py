@@ -26,7 +26,7 @@ from remote import IN_MEMORY, PYTHON, QUICK, SERVER, SOMEBODY, Remote, without_l
 
 from babel_jax.errors import UserError
 from babel_jax.evaluation import problems, sandbox, syscalls, toolchains
-from babel_jax.evaluation.sandbox import LEVELS, Finished, Limits, Sandbox, SandboxError
+from babel_jax.evaluation.sandbox import LEVELS, Finished, Limits, Sandbox, SandboxError, Writable
 
 NAMESPACES = ("bubblewrap", "unshare")
 
@@ -335,7 +335,9 @@ print("done")
 def test_user_of_each_slot(opened, outside):
     owners = []
     for slot in (0, 1):
-        made = opened.run(["sh", "-c", f"echo > {{out}}/{slot}"], writes={"out": str(outside.open)}, slot=slot)
+        made = opened.run(
+            ["sh", "-c", f"echo > {{out}}/{slot}"], directories={"out": Writable(str(outside.open))}, slot=slot
+        )
         assert made.status == 0, made
         owners.append((outside.open / str(slot)).stat().st_uid)
     if opened.user == "root":
@@ -503,7 +505,7 @@ open("{out}/kept", "w")
 """
     try:
         with Sandbox("rlimits", 1) as opened:
-            assert attack(opened, source, word, writes={"out": given}).status == 0
+            assert attack(opened, source, word, directories={"out": Writable(given)}).status == 0
             assert opened.run(["true"]).status == 0
         assert os.listdir(given) == ["kept"] and Path("/etc/passwd").exists()
         assert not [place for folder in ("/tmp", "/var/tmp", "/dev/shm") for place in Path(folder).glob(f"{word}*")]
@@ -562,13 +564,13 @@ print(open("{code}/sub/data").read(), os.environ["PLACE"] == "{code}", os.enviro
 open("{out}/result", "w").write("result")
 open("own", "w").write("x")
 """
-    directories = {"reads": {"code": str(outside.closed)}, "writes": {"out": str(outside.open)}}
-    finished = attack(opened, source, "{other} {} {code", environment={"PLACE": "{code}"}, **directories)
+    directories = {"code": outside.closed, "out": Writable(outside.open)}
+    finished = attack(opened, source, "{other} {} {code", environment={"PLACE": "{code}"}, directories=directories)
     assert said(finished) == "data True True {other} {} {code"
     assert (outside.open / "result").read_text() == "result"
     if opened.level != "rlimits" or opened.user == "root":
         source = "open('{code}/new', 'w')"
-        assert attack(opened, source, **directories).status == 1 and not (outside.closed / "new").exists()
+        assert attack(opened, source, directories=directories).status == 1 and not (outside.closed / "new").exists()
 
 
 @pytest.mark.parametrize("level", NAMESPACES)
@@ -581,8 +583,8 @@ def test_root_shows_what_others_cannot_reach(level):
         place.mkdir(parents=True)
         (place / "data").write_text("data")
         (place / "data").chmod(0o600)
-        assert said(opened.run(["cat", "{code}/data"], reads={"code": place})) == "data"
-        assert opened.run(["sh", "-c", "echo x > {out}/x"], writes={"out": place}).status == 0
+        assert said(opened.run(["cat", "{code}/data"], directories={"code": place})) == "data"
+        assert opened.run(["sh", "-c", "echo x > {out}/x"], directories={"out": Writable(place)}).status == 0
         assert (place / "x").read_text() == "x\n"
 
 
@@ -727,14 +729,14 @@ def test_odd_names_of_folders(level, open_directory):
     place.mkdir(exist_ok=True)
     (place / "data").write_text("data")
     with Sandbox(level, 1) as opened:
-        assert said(opened.run(["cat", "{code}/data"], reads={"code": place})) == "data"
+        assert said(opened.run(["cat", "{code}/data"], directories={"code": place})) == "data"
 
 
 def test_what_cannot_start(here, tmp_path):
     with pytest.raises(SandboxError, match="cannot start"):
         here.run(["/usr/bin/there_is_no_such_program"])
     with pytest.raises(UserError, match="is not there"):
-        here.run(["true"], reads={"code": tmp_path / "missing"})
+        here.run(["true"], directories={"code": tmp_path / "missing"})
     assert here.run(["sh", "-c", "echo 'prlimit: failed to execute'; exit 127"]).status == 127
 
 
@@ -841,6 +843,37 @@ def test_without_user_namespaces(open_directory):
     assert "level bubblewrap" in refusal and "rlimits" in refusal
 
 
+def test_what_killed_runs_left_is_removed_by_the_next_sandbox(monkeypatch, open_directory):
+    """But not a folder of a sandbox that is open, also in another process, nor one that was made just now."""
+    monkeypatch.setattr(sandbox.tempfile, "tempdir", str(open_directory))
+    held = Sandbox("rlimits", 1)
+    source = f"""
+import tempfile
+tempfile.tempdir = {str(open_directory)!r}
+from babel_jax.evaluation.sandbox import *
+opened = Sandbox("rlimits", 1)
+print(opened._directory, flush=True)
+input()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        theirs = Path(process.stdout.readline().strip())
+        (theirs / "program_x").mkdir()
+        fresh = open_directory / f"{sandbox.PREFIX}fresh"
+        fresh.mkdir()
+        for place in (held._directory, theirs):
+            os.utime(place, (0, 0))
+        Sandbox("rlimits", 1).close()
+        assert held._directory.exists() and theirs.exists() and fresh.exists()
+        process.kill()
+    Sandbox("rlimits", 1).close()
+    assert held._directory.exists() and fresh.exists() and not theirs.exists()
+    held.close()
+    fresh.rmdir()
+    assert not list(open_directory.glob(f"{sandbox.PREFIX}*"))
+
+
 def test_interrupted_it_leaves_nothing(here):
     """Ctrl-C while a program runs: also what it left behind is gone."""
     word = f"7300.{os.getpid()}"
@@ -941,6 +974,6 @@ def test_what_is_kept_in_a_closed_home_is_kept_where_programs_see_it(level, tmp_
     with sandbox.Sandbox(level, workers=1) as opened:
         with opened.reachable(home / "cache") as place:
             (place / "file").write_text("seen")
-            assert opened.run(["cat", "{cache}/file"], reads={"cache": place}).stdout == b"seen"
+            assert opened.run(["cat", "{cache}/file"], directories={"cache": place}).stdout == b"seen"
         apart = level == "rlimits" and os.getuid() == 0
         assert (place != home / "cache") == apart and place.exists() != apart

@@ -290,8 +290,8 @@ def test_what_is_no_file_is_told_in_one_line(tmp_path):
     os.mkfifo(tmp_path / "fifo.py")
     for path, message in (
         (tmp_path / "folder.py", "cannot read .*folder.py: it is a folder; configs/ holds those"),
-        (tmp_path / "fifo.py", "cannot read .*fifo.py: it is no plain file"),
-        ("/dev/zero", "cannot read /dev/zero: it is no plain file"),
+        (tmp_path / "fifo.py", "cannot read .*fifo.py: it is not a plain file"),
+        ("/dev/zero", "cannot read /dev/zero: it is not a plain file"),
         (tmp_path / "absent.py", "there is no config"),
         ("a" * 300 + ".py", "is too long"),
         ("\0.py", "holds a NUL character"),

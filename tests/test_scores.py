@@ -120,7 +120,7 @@ def test_an_infrastructure_error_is_neither_a_pass_nor_a_failure():
 
 def test_verdicts_of_another_suite_or_of_several_rules_are_refused():
     asked, given = judged({"python": [1, 0]})
-    with pytest.raises(UserError, match="python/7, which is no problem here"):
+    with pytest.raises(UserError, match="python/7, which is not a problem here"):
         scores.rows(verdicts(problem(7), ["passed"]), asked)
     with pytest.raises(UserError, match="has 0"):
         scores.rows(given[:1], asked)

@@ -230,5 +230,5 @@ def test_mistakes_are_told_in_one_line():
     with pytest.raises(UserError, match="do not rise"):
         share.own_loss(STEPS[::-1], loss_SxC)
     loss_SxC[1, 3] = np.nan
-    with pytest.raises(UserError, match="seed 2 of 2 at 11520 tokens is no number"):
+    with pytest.raises(UserError, match="seed 2 of 2 at 11520 tokens is not a number"):
         share.share_curve(observed(loss_SxC), "loss")

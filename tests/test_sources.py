@@ -564,9 +564,9 @@ def test_pieces_of_json_lines_are_the_file_whatever_their_size(tmp_path_factory,
 @pytest.mark.parametrize(
     "line, message",
     [
-        (b'{"content": "a"', "is no row of a table .*write one JSON object a line"),
-        (b"[1]", "is no row of a table .it is a list"),
-        (b"[" * 100_000, "is no row of a table"),
+        (b'{"content": "a"', "is not a row of a table .*write one JSON object a line"),
+        (b"[1]", "is not a row of a table .it is a list"),
+        (b"[" * 100_000, "is not a row of a table"),
         (b'{"content": ["a"]}', "column 'content' holds list, not text"),
         (b'{"contents": "a"}', "unknown column 'content'; did you mean 'contents'"),
     ],

@@ -433,7 +433,7 @@ def test_evaluate_refuses_a_config_that_is_not_the_runs(monkeypatch, capsys, con
         capsys, *command[:2], f"--workdir={tmp_path / 'absent'}", "--run=new_only"
     )
     mixture = tmp_path.parent / "other.json"
-    mixtures.write(mixture, {"stages": [{"tokens": 0, "weights": {"php": 0.5, "python": 0.5}}]})
+    mixtures.write(mixture, mixtures.MixtureFile(({"tokens": 0, "weights": {"php": 0.5, "python": 0.5}},)))
     assert "config.stages was" in error_of(capsys, *command, f"--mixture={mixture}")
     assert tree(tmp_path) == before
     stored = json.loads((tmp_path / "seed0/new_only/config.json").read_text())
@@ -525,8 +525,8 @@ def test_a_run_says_so_when_its_mixture_is_for_another_number_of_tokens(config_f
     made, file = study_of(config_file), tmp_path / "m.json"
     step_tokens = 16 * made.materials(0)["php"].max_length
     for steps, says in ((made.config.runs.mix.steps, False), (3, True)):
-        weights = [{"tokens": 0, "weights": {"python": 0.5, "php": 0.5}}]
-        mixtures.write(file, {"stages": weights, "tokens": steps * step_tokens, "sources": {}})
+        stages = ({"tokens": 0, "weights": {"python": 0.5, "php": 0.5}},)
+        mixtures.write(file, mixtures.MixtureFile(stages, tokens=steps * step_tokens))
         run = made.with_mixture(RunName("mix"), str(file)).run(RunName("mix"), 0)
         assert run.config.batch_size == 16
         study._say_length(run)

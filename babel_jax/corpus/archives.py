@@ -178,7 +178,7 @@ def _tape(place):
 
 
 def check_tar(place: str) -> None:
-    """Raises what `tarfile` does if the file is no tar archive."""
+    """Raises what `tarfile` does if the file is not a tar archive."""
     with _tape(place) as tape:
         try:
             tarfile.open(fileobj=tape, mode="r:").close()

@@ -399,7 +399,7 @@ def _differences(wanted: Wanted, there: Wanted) -> list[str]:
 
 def _found(out, wanted):
     if not _is_corpus(out) or not (out / "inputs.json").exists():
-        raise UserError(f"{out} exists and is no corpus; give --out a folder that is not there yet.")
+        raise UserError(f"{out} exists and is not a corpus; give --out a folder that is not there yet.")
     manifest = _read_manifest(out)
     differs = _differences(wanted, Wanted(manifest.settings, read_json(out / "inputs.json", dict, REBUILD)))
     if differs:

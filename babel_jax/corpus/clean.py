@@ -62,7 +62,7 @@ class Counts:
     def add(self, reason: str, size: int) -> None:
         """Counts one document of `size` bytes; an unsafe path's size is not known and counts as none."""
         if reason not in self.NAMES:
-            raise ValueError(f"'{reason}' is no reason of clean.REASONS")
+            raise ValueError(f"'{reason}' is not a reason of clean.REASONS")
         self.files[reason] += 1
         self.bytes[reason] += max(0, size)
 

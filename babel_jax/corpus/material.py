@@ -44,7 +44,7 @@ def material(directory: str | Path, primary: str, new: str, heldout_rows: int, p
         rows = corpus.validation[language]
         tokens = rows.rows(np.arange(min(heldout_rows, len(rows))))
         targets = tokens[:, 1:]
-        counts = tokens[:, :-1] != end  # a document's first token is foretold by nothing
+        counts = tokens[:, :-1] != end  # a document's first token is predicted by nothing
         heldout[language] = {
             "tokens": tokens,
             "loss": counts,

@@ -41,9 +41,8 @@ STAGES = Many(
     least=1,
 )
 BLOCK = 1000  # rows of a block, or a multiple of it where some source has less than one row in a thousand
-CHOSEN = [
-    {"tokens": int, "weights": {str: float}, "step?": int, "losses?": {str: float}}
-]  # stages in a run's stages.json
+STAGE = {"tokens": float, "weights": {str: float}}  # a stage as this program has written it
+CHOSEN = [STAGE | {"step?": int, "losses?": {str: float}}]  # those in a run's stages.json
 LOST_STAGES = "put back a copy of it, or delete the run's folder to train it again: nothing else knows what it has seen"
 LONGEST_BLOCK = 1_000_000  # rows; a block's order is in memory
 

@@ -82,7 +82,7 @@ def _jsonl_rows(source, place, start, end):
                 except (ValueError, RecursionError) as error:
                     number = _newlines(place, offset) + 1 if start else number
                     raise UserError(
-                        f"line {number} of {place} is no row of a table ({one_line(error)}); write one JSON object a line."
+                        f"line {number} of {place} is not a row of a table ({one_line(error)}); write one JSON object a line."
                     ) from error
                 yield offset, size, values
 

@@ -93,7 +93,7 @@ class Tokenizer:
         raise NotImplementedError
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of token ids; `decode(encode(text)) == text`. Bytes that are no UTF-8 become U+FFFD, marks nothing."""
+        """The text of token ids; `decode(encode(text)) == text`. Bytes that are not UTF-8 become U+FFFD, marks nothing."""
         pieces = self._pieces
         return b"".join([pieces[i] for i in ids]).decode(errors="replace")
 

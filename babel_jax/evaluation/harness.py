@@ -195,7 +195,7 @@ def read_completions(path, name: str) -> Given:
     """Completions from JSON Lines: "task_id" and "completion"; where they are needed "language", "suite", "sample", "ended".
 
     Raises:
-      UserError: the file cannot be read, or a line is no such object.
+      UserError: the file cannot be read, or a line is not such an object.
     """
     hint = 'each line is {"task_id": …, "completion": …}.'
     records = list(files.json_lines(files.read_bytes(path, hint), path, hint))
@@ -268,7 +268,7 @@ def work_in(place: Place, more: dict):
     """Holds a place for this process, and writes its `about.json` or checks that the one that stands there says the same.
 
     Raises:
-      UserError: the place is no folder of this machine, or holds results of another version of a suite, of other options, ….
+      UserError: the place is not a folder of this machine, or holds results of another version of a suite, of other options, ….
     """
     folder, options = place.folder, place.session.options
     if not files.is_local(folder):

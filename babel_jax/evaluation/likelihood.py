@@ -54,7 +54,7 @@ def solution_losses(
     Prompt and solution are encoded as one text, since that is how programs stand in the training data; the text is the
     beginning of a document, as there. Counted are the tokens from the first one on that holds a byte of the solution: where
     it also holds the prompt's last bytes (a line break and the indentation after it, say), those are counted as bytes too,
-    so that bits and bytes are of the same tokens. A document's first token is foretold by nothing and never counted.
+    so that bits and bytes are of the same tokens. A document's first token is predicted by nothing and never counted.
 
     A text that is longer than the context is cut on its left; where the solution alone is longer, it is read in windows that
     overlap by half. Such problems are flagged as `truncated`.

@@ -22,6 +22,7 @@ import collections
 import contextlib
 import ctypes
 import dataclasses
+import fcntl
 import math
 import os
 import platform
@@ -46,6 +47,8 @@ from babel_jax.evaluation import syscalls
 LEVELS = ("bubblewrap", "unshare", "rlimits")  # strongest first
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 FIRST_UID, LAST_UID = 60600, 61183  # given out by no distribution: systemd, "Users, Groups, UIDs and GIDs"
+PREFIX = "babel_jax_sandbox_"  # of a sandbox's folder
+FRESH_SECONDS = 60  # so long after it was made a folder may not be held yet
 GRACE_SECONDS = 10  # a killed program is gone by then, or the sandbox has failed
 WATCHED_PLACES, WATCHED_BYTES = 20, 500  # what `watch_for` keeps of output that is left out: how often, how much each
 
@@ -99,6 +102,13 @@ class Isolation:
     filter: str
     without_groups: str = ""
     without_filter: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Writable:
+    """A directory outside that a program may change."""
+
+    place: Path
 
 
 class SandboxError(Exception):
@@ -172,8 +182,10 @@ class Sandbox:
         self._slots: list[_Slot] = []
         self._claims: list[socket.socket] = []
         self._without_groups = self._without_filter = ""
-        self._directory = Path(tempfile.mkdtemp(prefix="babel_jax_sandbox_"))
+        _remove_abandoned()
+        self._directory = Path(tempfile.mkdtemp(prefix=PREFIX))
         self._directory.chmod(0o711)
+        self._held = _hold(self._directory)
         try:
             self._filter = self._build_filter()
             if level == "rlimits":
@@ -221,14 +233,16 @@ class Sandbox:
         for claim in self._claims:
             claim.close()
         remove_tree(self._directory)
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
 
     def run(
         self,
         argv: Sequence[str],
         *,
         limits: Limits = Limits(),
-        reads: Mapping[str, Path] = {},
-        writes: Mapping[str, Path] = {},
+        directories: Mapping[str, Path | Writable] = {},
         environment: Mapping[str, str] = {},
         slot: int = 0,
         watch_for: Sequence[str] = (),
@@ -236,10 +250,10 @@ class Sandbox:
         """Runs one program to its end, in an empty directory of its own, with nothing to read on stdin.
 
         Args:
-          argv: the program and its arguments. Here and in the environment's values `{name}` of `reads` and `writes`
-            becomes the place of that directory, and `{tmp}` the working directory.
-          reads: name -> directory outside that the program may read. Root makes it and the files in it readable to all.
-          writes: name -> directory outside that the program may change; root gives it to the slot's user.
+          argv: the program and its arguments. Here and in the environment's values `{name}` of `directories` becomes the
+            place of that directory, and `{tmp}` the working directory.
+          directories: name -> directory outside that the program may read, or change if it is `Writable`. Root makes the
+            former and the files in it readable to all, and gives the latter to the slot's user.
           environment: all there is besides PATH, HOME, TMPDIR and LANG.
           watch_for: regular expressions (re.MULTILINE); of the output that `Limits.output_bytes` leaves out, the last places
             where each of them is found are kept nevertheless.
@@ -248,11 +262,11 @@ class Sandbox:
           SandboxError: the program was not started, or could not be ended.
           UserError: a directory is not there or cannot be shown to the program.
         """
-        if {*reads, *writes} & {"tmp", "usr", "etc", "dev", "proc", "bin", "sbin", "lib", "lib32", "lib64", "libx32"}:
-            raise ValueError(f"a directory cannot have the name of one of the system's: {sorted({*reads, *writes})}")
+        if directories.keys() & {"tmp", "usr", "etc", "dev", "proc", "bin", "sbin", "lib", "lib32", "lib64", "libx32"}:
+            raise ValueError(f"a directory cannot have the name of one of the system's: {sorted(directories)}")
         slot = self._slots[slot]
         with slot.lock, contextlib.ExitStack() as after:
-            directories = self._directories(slot, reads, writes)
+            directories = self._directories(slot, directories)
             places, tmp = self._places(slot, directories, after)
             argv = [_placed(word, places) for word in argv]
             environment = {"PATH": PATH, "HOME": tmp, "TMPDIR": tmp, "LANG": "C.UTF-8"} | {
@@ -275,23 +289,28 @@ class Sandbox:
         if self.level != "rlimits" or self._slots[0].uid is None or _others_reach(directory):
             yield directory
             return
-        with temporary_folder("babel_jax_") as place:
+        with self.folder("cache_") as place:
             place.chmod(0o755)
             yield place
 
-    def _directories(self, slot, reads, writes) -> dict[str, tuple[Path, bool]]:
+    def folder(self, prefix: str) -> contextlib.AbstractContextManager[Path]:
+        """A new folder for what programs read and write, which is removed afterwards, or else with the sandbox's own."""
+        return temporary_folder(prefix, self._directory)
+
+    def _directories(self, slot, directories) -> dict[str, tuple[Path, bool]]:
         """Name -> (directory outside, whether the program may change it), with permissions that let the slot's user in."""
-        directories = {}
-        for name, directory in (*reads.items(), *writes.items()):
-            directory = Path(directory).resolve()
-            if not directory.is_dir():
-                raise UserError(f"{directory} is not there, and a program was to be run with it; make it again.")
-            if slot.uid is not None and name in writes:
-                os.chown(directory, slot.uid, slot.uid)
+        found = {}
+        for name, directory in directories.items():
+            writable = isinstance(directory, Writable)
+            place = Path(directory.place if writable else directory).resolve()
+            if not place.is_dir():
+                raise UserError(f"{place} is not there, and a program was to be run with it; make it again.")
+            if slot.uid is not None and writable:
+                os.chown(place, slot.uid, slot.uid)
             elif slot.uid is not None:
-                _let_others_read(directory)
-            directories[name] = (directory, name in writes)
-        return directories
+                _let_others_read(place)
+            found[name] = (place, writable)
+        return found
 
     def _places(self, slot, directories, after) -> tuple[dict[str, str], str]:
         """Where the program finds its directories and the temporary one, which `after` removes where it is a real one."""
@@ -488,9 +507,9 @@ class _Stream:
         self.pieces = []
         os.set_blocking(self.file, False)
 
-    def drain(self, pieces: int = 64) -> bool:
-        """Reads what is there, at most so many pieces of 64 KiB; false at the end of the stream."""
-        for _ in range(pieces):
+    def drain(self) -> bool:
+        """Reads what is there, at most 64 pieces of 64 KiB; false at the end of the stream."""
+        for _ in range(64):
             try:
                 piece = os.read(self.file, 1 << 16)
             except BlockingIOError:
@@ -745,10 +764,31 @@ def _opened(place: str) -> Iterator[int]:
         os.close(folder)
 
 
+def _hold(place: Path) -> int:
+    """An open folder that is this process's, for as long as it lives: `_remove_abandoned` leaves it alone."""
+    held = _folder(place, None)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    return held
+
+
+def _remove_abandoned() -> None:
+    """Removes the folders, and the control groups, of sandboxes whose process was killed."""
+    for place in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError, SandboxError), _opened(str(place)) as folder:
+            about = os.fstat(folder)
+            if about.st_uid != os.geteuid() or time.time() - about.st_mtime < FRESH_SECONDS:
+                continue
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError: it is held
+            for _, groups in _group_places():
+                for group in groups.glob(f"{place.name}_*"):
+                    group.rmdir()
+            remove_tree(place)
+
+
 @contextlib.contextmanager
-def temporary_folder(prefix: str) -> Iterator[Path]:
+def temporary_folder(prefix: str, directory: Path | None = None) -> Iterator[Path]:
     """A new folder for what programs read and write, which is removed afterwards whatever they have made in it."""
-    place = Path(tempfile.mkdtemp(prefix=prefix))
+    place = Path(tempfile.mkdtemp(prefix=prefix, dir=directory))
     try:
         yield place
     finally:

@@ -93,7 +93,7 @@ def tally(verdicts: Iterable[Verdict], problems: Iterable[Problem]) -> list[Tall
     for verdict in verdicts:
         key = (verdict.suite, verdict.language, verdict.task_id)
         if key not in outcomes:
-            raise UserError(f"a verdict on {' '.join(key)}, which is no problem here; judge with this suite again.")
+            raise UserError(f"a verdict on {' '.join(key)}, which is not a problem here; judge with this suite again.")
         outcomes[key][verdict.outcome] += 1
     return [Tally(p, dict(sorted(outcomes[p.key].items()))) for p in problems]
 

@@ -20,13 +20,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from babel_jax import files
+from babel_jax import files, languages, lexical
 from babel_jax.errors import UserError
 from babel_jax.evaluation.problems import Code
-from babel_jax.evaluation.sandbox import PATH, Finished, Limits, Sandbox, temporary_folder
+from babel_jax.evaluation.sandbox import PATH, Finished, Limits, Sandbox, Writable
 from babel_jax.languages import LANGUAGES
 from babel_jax.languages import language as language_record
-from babel_jax.lexical import Scanner, not_code
+from babel_jax.lexical import blanked, code_and_end, identifiers, substituted
 
 SHIMS = Path(__file__).with_name("shims")
 SEARCHED = f"{PATH}:/usr/local/bin:/usr/local/go/bin"
@@ -93,7 +93,8 @@ class Toolchain:
         self.version = version
         self._found = tools
         self._tools: Path | None = None
-        sources = [Path(__file__), *sorted(path for path in SHIMS.iterdir() if path.is_file())]
+        deciding = map(Path, (__file__, lexical.__file__, languages.__file__))
+        sources = [*deciding, *sorted(path for path in SHIMS.iterdir() if path.is_file())]
         self.fingerprint = files.content_hash(
             [version, list(options), [files.content_hash(s.read_bytes()) for s in sources]]
         )
@@ -137,7 +138,7 @@ class Toolchain:
         if refused:
             return Execution(Finished(1, "itself", b"", f"error: {refused}".encode(), 0.0, 0.0), None, False)
         recipe = self._recipe(code, sentinel, conditions.repair_imports)
-        with temporary_folder("babel_jax_program_") as folder:
+        with sandbox.folder("program_") as folder:
             places = {name: folder / name for name in ("code", "build")}
             for place in (folder, *places.values()):
                 place.mkdir(exist_ok=True)
@@ -149,14 +150,14 @@ class Toolchain:
             run = functools.partial(sandbox.run, environment=recipe.environment, slot=slot, watch_for=telling)
             compiled = None
             if recipe.compile:
-                reads, writes = _without(places, "build"), {"build": places["build"]}
-                compiled = run(recipe.compile, limits=conditions.compile_limits, reads=reads, writes=writes)
+                writing = places | {"build": Writable(places["build"])}
+                compiled = run(recipe.compile, limits=conditions.compile_limits, directories=writing)
                 if compiled.status != 0 or compiled.ended_by != "itself":
                     self._require()
                     return Execution(compiled, None, False)
-            ran = run(
-                recipe.run, limits=conditions.run_limits, reads=_without(places, "" if recipe.compile else "build")
-            )
+            else:
+                del places["build"]
+            ran = run(recipe.run, limits=conditions.run_limits, directories=places)
             if ran.status != 0:
                 self._require()
             return Execution(compiled, ran, sentinel is not None and sentinel.encode() in ran.stderr)
@@ -177,23 +178,17 @@ class Toolchain:
         raise NotImplementedError
 
 
-def _without(places, *names) -> dict[str, Path]:
-    return {name: place for name, place in places.items() if name not in names}
-
-
 def _joined(code: Code, *more: str) -> str:
     return "\n".join((code.body, "", code.tests, *more))  # a backslash at the body's end takes the empty line, no test
 
 
 DIRECTIVE = r"(?m)^[ \t\f\v]*(?:#|%:)[ \t\f\v]*"
-# Where a line ends for the compilers.
-LINE_ENDS = {"php": "\r\n?", "csharp": "\r\n?|[\u2028\u2029]", "go": "\r\n", "cpp": "\r\n?"}
 
 
 def _unfinished(code: Code) -> str:
     """Why the tests do not begin where the program has ended, "" if they do: what it leaves open could swallow them, or
     make something else of the first of them (PHP: `if (0)` in the last line)."""
-    body, open_at_end = _code(code.language, code.body + "\n\n", in_code=False)
+    body, open_at_end = code_and_end(code.body + "\n\n", LANGUAGES[code.language], in_code=False)
     if open_at_end not in ("", "outside"):
         return f"the program ends inside of a {open_at_end}"
     if code.language in ("csharp", "cpp"):
@@ -206,38 +201,6 @@ def _unfinished(code: Code) -> str:
     if code.language != "go" and last not in ("", ";", "{", "}"):
         return "the program ends inside of a statement"
     return ""
-
-
-def _code(language: str, text: str, in_code: bool = True) -> tuple[str, str]:
-    """(a text with comments, strings and surroundings as spaces, what of these is open at its end or "").
-
-    The text's length stays, but for C++, where a backslash at the end of a line joins it to the next one.
-    """
-    text = re.sub(LINE_ENDS[language], lambda end: "\n".rjust(len(end[0])), text)
-    if language == "cpp":
-        text = re.sub(r"\\[ \t\f\v]*\n", "", text)
-    scanner = Scanner(LANGUAGES[language], in_code)
-    scanner.text, parts, end, open_at_end = text, [], 0, ""
-    for span in (*scanner.scan(final=False), *scanner.scan(final=True)):
-        parts += [text[end : span.start], re.sub(r"[^\n]", " ", text[span.start : span.end])]
-        end = span.end
-        open_at_end = span.kind if end == len(text) else ""
-    return "".join(parts) + text[end:], open_at_end
-
-
-def _names(language: str, text: str) -> set[str]:
-    """The identifiers in code."""
-    return set(re.findall(r"[^\W\d]\w*", _code(language, text)[0]))
-
-
-def _replaced(language: str, text: str, pattern: str, new: str) -> str:
-    """A text in whose code, outside of comments and strings, what `pattern` finds is replaced."""
-    scanner, parts, end = Scanner(LANGUAGES[language], in_code=True), [], 0
-    scanner.text = text
-    for span in scanner.scan(final=True):
-        parts += [re.sub(pattern, new, text[end : span.start]), text[span.start : span.end]]
-        end = span.end
-    return "".join(parts) + re.sub(pattern, new, text[end:])
 
 
 def _halves(sentinel: str) -> tuple[str, str]:
@@ -327,13 +290,13 @@ class PHP(Toolchain):
 
     def _refused(self, code, apart):
         """In a namespace of the program's its functions come before PHP's, and `use` renames for the whole file."""
-        body = _code("php", code.body, in_code=False)[0]
+        body = code_and_end(code.body, LANGUAGES["php"], in_code=False)[0]
         spaces = set(re.findall(r"(?i)(?<![\w$>:])namespace\s+(\w+)", body)) - set(code.declares)
         imports = re.findall(r"(?i)(?<![\w$>:])use\s+((?:function|const)\b[^;{}(]*|[\w\\]+\s+as\s+\w+)", body)
         items = [re.sub(r"(?i)^(?:function|const)\b", "", item) for one in imports for item in one.split(",")]
         words = [re.findall(r"\w+", item.lower()) for item in items]  # names have no case, but constants
         used = {path[-1] for path in words if len(path) > 1} - set(map(str.lower, code.declares))
-        renamed = {name for name in _names("php", code.tests) if name.lower() in used}
+        renamed = {name for name in identifiers(code.tests, LANGUAGES["php"]) if name.lower() in used}
         if apart and (spaces or renamed):
             return f"the program would have the tests take {', '.join(sorted(spaces or renamed))} for what is its own"
         return super()._refused(code, apart)
@@ -346,7 +309,7 @@ class PHP(Toolchain):
         end, command = (), (str(self._php), *self._options)
         if sentinel is not None:
             first, second = _halves(sentinel)
-            tests = _replaced("php", code.tests, self.ASSERT, r"\\babel_jax_assert")
+            tests = substituted(code.tests, LANGUAGES["php"], self.ASSERT, r"\\babel_jax_assert")
             code, command = (
                 dataclasses.replace(code, tests=tests),
                 (*command, "-d", "auto_prepend_file={tools}/assert.php"),
@@ -399,14 +362,14 @@ class CSharp(Toolchain):
         )
 
     def _refused(self, code, apart):
-        if apart and re.search(rf"{DIRECTIVE}undef\s+DEBUG\b", _code("csharp", code.body)[0]):
+        if apart and re.search(rf"{DIRECTIVE}undef\s+DEBUG\b", code_and_end(code.body, LANGUAGES["csharp"])[0]):
             return "the program takes away DEBUG, and with it every Debug.Assert of the tests"
         return super()._refused(code, apart)
 
     @staticmethod
     def _meant(code: Code) -> tuple[str, str]:
         """(names in the tests that must mean the library's, names that the program gives to what may be anything)."""
-        tests, body = _code("csharp", code.tests)[0], _code("csharp", code.body)[0]
+        tests, body = code_and_end(code.tests, LANGUAGES["csharp"])[0], code_and_end(code.body, LANGUAGES["csharp"])[0]
         names = re.findall(r"([^\W\d]\w*)(?=(\s*<)?)", tests)
         meant = {name + ("`" if generic else "") for name, generic in names if name not in code.declares}
         aliases = re.findall(r"\busing\s+@?(\w+)\s*=", body)
@@ -551,8 +514,11 @@ class Go(Toolchain):
             program = repaired_imports(program)
         sources = {"program.go": program} | ({"runner.go": runner} if runner else {})
         steps = []
-        packages = set(re.findall(r"(?<![\w.])(\w+)\.[A-Z]", _code("go", code.tests)[0])) & GO_PACKAGES.keys()
-        kept = sorted((GO_PREDECLARED & _names("go", code.tests) | packages) - set(code.declares))
+        packages = (
+            set(re.findall(r"(?<![\w.])(\w+)\.[A-Z]", code_and_end(code.tests, LANGUAGES["go"])[0]))
+            & GO_PACKAGES.keys()
+        )
+        kept = sorted((GO_PREDECLARED & identifiers(code.tests, LANGUAGES["go"]) | packages) - set(code.declares))
         if kept and sentinel is not None:
             steps.append(f'"{{tools}}/shadows" "{{code}}/program.go" {" ".join(kept)} >&2')
         compile = f'"{self._compiler}" -complete -I "{{tools}}/packages" -I "{{build}}"'
@@ -660,20 +626,21 @@ class Cpp(Toolchain):
 
     def _apart(self, code: Code) -> Code:
         """The tests without the program's macros, and with functions of their own where both define one of a name."""
-        body, _ = _code("cpp", code.body)
+        body, _ = code_and_end(code.body, LANGUAGES["cpp"])
         defined = set(re.findall(rf"{DIRECTIVE}define\s+(\w+)", body)) - set(code.declares)
         library = set((self._tools / "library_macros").read_text().splitlines())
-        here = _names("cpp", code.tests)
+        here = identifiers(code.tests, LANGUAGES["cpp"])
         undone = {name for name in defined if name.startswith("_") or name in here - library}
         head = [f"#undef {name}\n" for name in sorted(undone)]
         undefined = set(re.findall(rf"{DIRECTIVE}undef\s+(\w+)", body))
         if {"NDEBUG", "assert"} & (defined | undefined) and "assert" in here:
             head.append("#undef NDEBUG\n#include <assert.h>\n")
         tests = code.tests
-        both = set(CPP_FUNCTION.findall(_code("cpp", tests)[0])) & _names("cpp", code.body) - set(code.declares)
+        own_functions = set(CPP_FUNCTION.findall(code_and_end(tests, LANGUAGES["cpp"])[0]))
+        both = own_functions & identifiers(code.body, LANGUAGES["cpp"]) - set(code.declares)
         own = hashlib.sha256((code.body + tests).encode()).hexdigest()[:16]  # no program can hold its own hash
         for name in sorted(both):
-            tests = _replaced("cpp", tests, rf"(?<![\w.>:]){name}\b", f"{name}_{own}")
+            tests = substituted(tests, LANGUAGES["cpp"], rf"(?<![\w.>:]){name}\b", f"{name}_{own}")
         return dataclasses.replace(code, tests="".join(head) + tests)
 
 
@@ -710,7 +677,7 @@ def repaired_imports(program: str) -> str:
     a variable's. What does not begin like a Go program is left as it is.
     """
 
-    text = _blanked(program, ("comment",))
+    text = blanked(program, LANGUAGES["go"], ("comment",))
     package = re.match(r"\s*package\s+\w+", text)
     if package is None:
         return program
@@ -718,7 +685,7 @@ def repaired_imports(program: str) -> str:
     while declaration := GO_IMPORT.match(text, end):
         specs += re.findall(rf"(?<![\w.]){GO_SPEC}", declaration[0].split("import", 1)[1])
         end = declaration.end()
-    code = _blanked(program[end:], ("comment", "string"))
+    code = blanked(program[end:], LANGUAGES["go"], ("comment", "string"))
     members = set(re.findall(r"(?<![\w.])(\w+)\s*\.\s*[A-Z]", code))
     names = {spec: spec[0] or re.sub(r"/v\d+$", "", spec[1]).rsplit("/", 1)[-1] for spec in specs}
     kept = [spec for spec, name in names.items() if name in ("_", ".") or name in members]
@@ -729,13 +696,3 @@ def repaired_imports(program: str) -> str:
         return program
     block = "".join(f'\t{alias} "{path}"\n' if alias else f'\t"{path}"\n' for alias, path in kept)
     return program[: package.end()] + (f"\n\nimport (\n{block})\n" if kept else "\n") + program[end:].lstrip("; \t")
-
-
-def _blanked(program: str, kinds: tuple[str, ...]) -> str:
-    """A Go program in which comments or strings are spaces, of the same length."""
-    parts, end = [], 0
-    for kind, start, stop in not_code(program, LANGUAGES["go"]):
-        if kind in kinds:
-            parts += [program[end:start], re.sub(r"[^\n]", " ", program[start:stop])]
-            end = stop
-    return "".join(parts) + program[end:]

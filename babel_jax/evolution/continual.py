@@ -1,12 +1,12 @@
 """All that was measured over the checkpoints of continual pre-training in one new language: curves and stages."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pandas as pd
 
 from babel_jax import measurements, statistics
-from babel_jax.bridge import Keyed, PeakStep
 from babel_jax.evolution import knowledge, stages
 from babel_jax.evolution.curve import Change, Curve, curve
 from babel_jax.evolution.knowledge import KnowledgeCurve
@@ -26,7 +26,7 @@ class Cut(Change):
 
 
 @dataclasses.dataclass(frozen=True)
-class Curves(Keyed):
+class Curves:
     """All curves of continual pre-training in one new language; what was not measured is absent, or None.
 
     Attributes:
@@ -70,12 +70,7 @@ class Curves(Keyed):
         """The steps of the continual run's stages by name; None where no transition is seen."""
         return self.continual and self.continual.stages
 
-    @property
-    def decline(self) -> PeakStep | None:
-        """As `peak_step`, for readers that still ask so."""
-        return None if self.peak_step is None else PeakStep(self.peak_step)
-
-    @property
+    @functools.cached_property
     def measured_shares(self) -> dict[str, Curve]:
         """The primary system's share as it was measured over the continual run: {name: curve in [0, 1]}.
 

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from babel_jax import statistics
-from babel_jax.bridge import Keyed
 from babel_jax.evolution import stages
 from babel_jax.evolution.rows import select
 from babel_jax.statistics import Estimate
@@ -45,7 +44,7 @@ class Change(Point):
 
 
 @dataclasses.dataclass(frozen=True)
-class Curve(Keyed):
+class Curve:
     """Values over the checkpoints of one run.
 
     Attributes:

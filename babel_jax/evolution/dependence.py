@@ -6,7 +6,6 @@ import numpy as np
 from scipy import stats
 
 from babel_jax import statistics
-from babel_jax.bridge import Keyed
 from babel_jax.evolution import stages
 from babel_jax.evolution.stages import Stages
 from babel_jax.statistics import Effect
@@ -23,7 +22,7 @@ class ShareAtPeak(Effect):
 
 
 @dataclasses.dataclass(frozen=True)
-class Dependence(Keyed):
+class Dependence:
     """Whether a new language lives off the primary and then loses that.
 
     Attributes:

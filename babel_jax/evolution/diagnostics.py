@@ -8,10 +8,8 @@ import json
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from babel_jax import files, statistics
-from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError
 from babel_jax.evolution.rows import select
 from babel_jax.statistics import Effect, Estimate
@@ -55,7 +53,7 @@ class Ablation(Estimate):
 
 
 @dataclasses.dataclass(frozen=True)
-class CausesVerdict(Keyed):
+class CausesVerdict:
     """For `MAIN` and problems solved: differences from random sets; below 0 where the ablation hurts (more).
 
     Attributes:
@@ -71,7 +69,7 @@ class CausesVerdict(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Causes(Keyed):
+class Causes:
     """What became of the new language's problems when neurons were ablated."""
 
     sets: list[Ablation]
@@ -79,7 +77,7 @@ class Causes(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Drift(Keyed):
+class Drift:
     """How a set of neurons comes and goes along the checkpoints of a run.
 
     Attributes:
@@ -132,7 +130,7 @@ def _ablation(key: tuple, group: pd.DataFrame) -> Ablation:
     value_S, random_S = (group[name].to_numpy(float) for name in ("value", "random_mean"))
     spread_S = group["random_sd"].to_numpy(float)
     spread = float(np.linalg.norm(spread_S) / len(spread_S))  # of a random set's mean over these seeds
-    change = _over_seeds(value_S, _errors(group))
+    change = statistics.mean_over_seeds(value_S, _errors(group))
     return Ablation(
         change.value,
         change.ci,
@@ -149,7 +147,9 @@ def _ablation(key: tuple, group: pd.DataFrame) -> Ablation:
 
 def _difference(group: pd.DataFrame) -> Effect:
     """A set's change beyond that of its random sets."""
-    return _over_seeds((group["value"] - group["random_mean"]).to_numpy(float), _difference_errors(group))
+    return statistics.mean_over_seeds(
+        (group["value"] - group["random_mean"]).to_numpy(float), _difference_errors(group)
+    )
 
 
 def _crossover(own: pd.DataFrame, other: pd.DataFrame) -> Effect:
@@ -161,7 +161,7 @@ def _crossover(own: pd.DataFrame, other: pd.DataFrame) -> Effect:
     for group, sign in ((own, 1), (other, -1)):
         value_S = value_S + sign * (group["value"] - group["random_mean"]).to_numpy(float)
         variance_S = variance_S + _difference_errors(group) ** 2
-    return _over_seeds(value_S, np.sqrt(variance_S))
+    return statistics.mean_over_seeds(value_S, np.sqrt(variance_S))
 
 
 def _errors(group: pd.DataFrame) -> np.ndarray:
@@ -173,21 +173,6 @@ def _difference_errors(group: pd.DataFrame) -> np.ndarray:
     """Each seed's standard error of a difference: over problems, and by what one random set differs from another."""
     spread_S = group["random_sd"].to_numpy(float) * np.sqrt(1 + 1 / group["draws"].to_numpy(float))
     return np.hypot(_errors(group), spread_S)
-
-
-def _over_seeds(value_S, error_S) -> Effect:
-    """The mean over seeds with its interval and two-sided p against 0.
-
-    Student t over the seeds, but never narrower than their own errors over problems and random sets allow: few seeds agree
-    by luck. One seed: those errors alone; the interval then speaks about other problems for this one model.
-    """
-    seeds, mean = len(value_S), float(np.mean(value_S))
-    errors = [(float(np.linalg.norm(error_S)) / seeds, np.inf)]
-    if seeds > 1:
-        errors.append((float(np.std(value_S, ddof=1)) / np.sqrt(seeds), seeds - 1))
-    half = max(stats.t.ppf(statistics.TAILS[1], freedom) * error for error, freedom in errors)
-    p = [2 * stats.t.sf(abs(mean) / error, freedom) for error, freedom in errors if error > 0]
-    return Effect(mean, (float(mean - half), float(mean + half)), float(max(p, default=float(mean == 0))))
 
 
 def drift(frame: pd.DataFrame, language: str) -> Drift | None:

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from babel_jax import run_names, statistics
-from babel_jax.bridge import Keyed
 from babel_jax.evolution.rows import Solved, select, solved
+from babel_jax.mixtures import MixtureFile
 from babel_jax.run_names import RunName
 from babel_jax.statistics import Estimate
 
@@ -16,7 +16,7 @@ MACRO = "macro"  # the mean score of all languages
 
 
 @dataclasses.dataclass(frozen=True)
-class Mix(Keyed):
+class Mix:
     """A from-scratch run at its last step.
 
     Attributes:
@@ -64,12 +64,12 @@ class Mix(Keyed):
         return Estimate(value, tuple(ci))
 
 
-def mixes(frame: pd.DataFrame, languages: list[str], files_of: dict[str, dict] | None = None) -> list[Mix]:
+def mixes(frame: pd.DataFrame, languages: list[str], files_of: dict[str, MixtureFile] | None = None) -> list[Mix]:
     """The from-scratch mixes, in the order of their names; only what is measured in every seed that has begun.
 
     Args:
       languages: the primary, then the new ones.
-      files_of: by name, what is known of a mix beside its measurements: "stages" and "made" of its mixture file.
+      files_of: by name, the mixture file of a mix: its stages, and who made them.
     """
     found = []
     for run, rows in frame.groupby("run", observed=True):
@@ -79,7 +79,7 @@ def mixes(frame: pd.DataFrame, languages: list[str], files_of: dict[str, dict] |
         rows = rows[(rows["step"] == rows.groupby("seed")["step"].transform("max")).to_numpy(bool)]
         judged = {language: solved(rows, run, language) for language in languages}
         if _judged_alike(list(judged.values())):
-            found.append(_mix(str(run), name.mix, rows, judged, (files_of or {}).get(name.mix, {})))
+            found.append(_mix(str(run), name.mix, rows, judged, (files_of or {}).get(name.mix)))
     return found
 
 
@@ -91,7 +91,7 @@ def _judged_alike(judged: list[Solved | None]) -> bool:
     )
 
 
-def _mix(run: str, name: str, rows: pd.DataFrame, judged: dict[str, Solved], about: dict) -> Mix:
+def _mix(run: str, name: str, rows: pd.DataFrame, judged: dict[str, Solved], file: MixtureFile | None) -> Mix:
     """One mix from its rows at its last step; `judged`: by language, the primary first."""
     languages, light = list(judged), rows[rows["metric"] != "solved"]
     seeds, first = judged[languages[0]].seeds, light.iloc[0]
@@ -107,8 +107,8 @@ def _mix(run: str, name: str, rows: pd.DataFrame, judged: dict[str, Solved], abo
         score=score,
         macro=np.mean(list(score.values()), axis=0),
         run=run,
-        made=about.get("made"),
-        stages=about.get("stages") or [{"tokens": 0, "weights": shares}],
+        made=file and file.made,
+        stages=file.stages if file else [{"tokens": 0, "weights": shares}],
         tokens=int(first["tokens"]),
         steps=int(first["step"]),
         shares=shares,

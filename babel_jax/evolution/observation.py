@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 
 from babel_jax import statistics
-from babel_jax.bridge import Keyed
 from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.curve import Curve, curve
 from babel_jax.evolution.rows import select, solved
 
 
 @dataclasses.dataclass(frozen=True)
-class Observation(Keyed):
+class Observation:
     """One new language's continual run, or several of them.
 
     Attributes:

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from babel_jax import measurements, run_names
-from babel_jax.bridge import Keyed
 
 
 def select(frame: pd.DataFrame, options: dict | None = None, **columns) -> pd.DataFrame:
@@ -41,7 +40,7 @@ def view(frame: pd.DataFrame, primary: str, new: str, languages) -> pd.DataFrame
 
 
 @dataclasses.dataclass(frozen=True)
-class Solved(Keyed):
+class Solved:
     """Which problem was solved when, at the steps that all seeds have.
 
     Attributes:

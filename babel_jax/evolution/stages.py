@@ -25,7 +25,6 @@ import math
 import numpy as np
 
 from babel_jax import statistics
-from babel_jax.bridge import Keyed
 from babel_jax.statistics import Effect, Estimate
 
 MINIMUM_CHANGE = 0.05
@@ -44,7 +43,7 @@ class Peak(Estimate):
 
 
 @dataclasses.dataclass(frozen=True)
-class Settles(Keyed):
+class Settles:
     """From which step on the accuracy stays near its end level; an upper bound NaN: not settled by the last step."""
 
     step: int
@@ -52,7 +51,7 @@ class Settles(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class SmoothedCurve(Keyed):
+class SmoothedCurve:
     """The smoothed accuracy, pooled over seeds, with its pointwise interval, each [C]."""
 
     mean_C: np.ndarray
@@ -61,7 +60,7 @@ class SmoothedCurve(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Stages(Keyed):
+class Stages:
     """What the data say about the stages of one run: a transition, none, or that they do not decide.
 
     Attributes:

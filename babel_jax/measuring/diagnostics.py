@@ -2,7 +2,7 @@
 what would each layer write at single prompts?
 
 One walk over the checkpoints, each restored once. Rows go to `measurements/causes.parquet` and `measurements/drift.parquet`
-of the run, what is no table to `diagnostics/lens_grid.json`; `evolution/diagnostics.py` reads all of them back. Letters as
+of the run, what is not a table to `diagnostics/lens_grid.json`; `evolution/diagnostics.py` reads all of them back. Letters as
 in `model/decoder.py`; C checkpoints, N slots, Q problems.
 """
 
@@ -244,7 +244,7 @@ def drift_rows(before: dict | None, now: dict, language: str) -> list[dict]:
 def grid_slots(model, material: Material) -> dict[str, np.ndarray]:
     """All identifier places of a few problems, half of which need the primary's knowledge (all, where none does or all do).
 
-    Problems whose identifiers differ between the languages come first: at others the languages cannot be told apart.
+    Problems whose identifiers differ between the languages come first: at others the languages cannot be distinguished.
 
     Returns:
       `tokens` [N, T], `position` [N] (predicts the identifier), `new_id`, `primary_id` [N] (the right one in either

@@ -394,7 +394,7 @@ def _across(place, last: walk.Checkpoint, material, options, tokenizer, coming: 
             if coming:
                 return
             raise UserError(
-                f"the reference step {options.reference_step} is no measured checkpoint; there are {steps}."
+                f"the reference step {options.reference_step} is not a measured checkpoint; there are {steps}."
             )
         reference = steps.index(options.reference_step) if options.reference_step is not None else None
         fixed = neurons.scope_thresholds(measured_C, options.threshold_scope, reference)

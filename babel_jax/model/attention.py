@@ -80,7 +80,7 @@ def reference(q_BxTxNxH, k_BxSxNxH, v_BxSxNxH, allowed_BxTxS):
 
 
 def cudnn(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, segment_BxT):
-    """cuDNN's fused attention; documents are told apart by a mask."""
+    """cuDNN's fused attention; a mask keeps documents apart."""
     same_Bx1xTxT = (segment_BxT[:, :, None] == segment_BxT[:, None, :])[:, None]
     mixed = jax.nn.dot_product_attention(
         q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, mask=same_Bx1xTxT, is_causal=True, implementation="cudnn"

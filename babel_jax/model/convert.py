@@ -26,19 +26,18 @@ OUTSIDE = {
     "ln_f_scale": "ln_f.weight",
     "ln_f_bias": "ln_f.bias",
 }
+MODULES = {
+    "ln_1": "ln_1",
+    "qkv": "attn.c_attn",
+    "attention_out": "attn.c_proj",
+    "ln_2": "ln_2",
+    "ffn_in": "mlp.c_fc",
+    "ffn_out": "mlp.c_proj",
+}
 IN_BLOCK = {
-    ("ln_1", "scale"): "ln_1.weight",
-    ("ln_1", "bias"): "ln_1.bias",
-    ("qkv", "kernel"): "attn.c_attn.weight",
-    ("qkv", "bias"): "attn.c_attn.bias",
-    ("attention_out", "kernel"): "attn.c_proj.weight",
-    ("attention_out", "bias"): "attn.c_proj.bias",
-    ("ln_2", "scale"): "ln_2.weight",
-    ("ln_2", "bias"): "ln_2.bias",
-    ("ffn_in", "kernel"): "mlp.c_fc.weight",
-    ("ffn_in", "bias"): "mlp.c_fc.bias",
-    ("ffn_out", "kernel"): "mlp.c_proj.weight",
-    ("ffn_out", "bias"): "mlp.c_proj.bias",
+    (ours, leaf): f"{theirs}.{'bias' if leaf == 'bias' else 'weight'}"
+    for ours, theirs in MODULES.items()
+    for leaf in ("scale" if ours.startswith("ln") else "kernel", "bias")
 }
 HEAD, TABLE = "lm_head.weight", "wte.weight"  # one and the same where the head is tied
 BLOCK = re.compile(r"h\.(\d+)\.")
@@ -139,7 +138,7 @@ def _decoder_config(config: dict) -> DecoderConfig:
     sizes = ("vocab_size", "n_embd", "n_layer", "n_head", "n_positions")
     if absent := [name for name in sizes if config.get(name) is None]:
         raise UserError(
-            f"the model's config lacks {', '.join(absent)}; it is no GPT-2 of Hugging Face: check {CONFIG}."
+            f"the model's config lacks {', '.join(absent)}; it is not a Hugging Face GPT-2: check {CONFIG}."
         )
     for name in (*sizes, "n_inner"):
         size, most = config.get(name), MOST_LAYERS if name == "n_layer" else LARGEST_SIZE
@@ -290,4 +289,4 @@ def write_huggingface(directory, config: DecoderConfig, params: dict) -> None:
     # safetensors writes an array's memory as it lies, whatever its strides: a transposed view would be garbage.
     state = {name: np.ascontiguousarray(tensor) for name, tensor in state.items()}
     files.write_atomic(directory / WEIGHTS, safetensors.numpy.save(state, metadata={"format": "pt"}))
-    files.write_json(directory / CONFIG, hf_config)  # last: a folder without it is no model
+    files.write_json(directory / CONFIG, hf_config)  # last: a folder without it is not a model

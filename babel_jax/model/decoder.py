@@ -1,4 +1,4 @@
-"""A GPT-2 decoder in Flax Linen that hands out what happens inside it.
+"""A GPT-2 decoder in Flax Linen that exposes what happens inside it.
 
 Shapes stand in names. The letters are the config's fields:
 
@@ -10,7 +10,7 @@ over layers, so that nothing of size B x T x F survives a layer. What nobody rea
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -82,7 +82,7 @@ PRESETS = {
 
 @dataclasses.dataclass(frozen=True)
 class TapRequest:
-    """What to hand out of a forward pass. The arrays are data; which of them are None is static.
+    """What a forward pass is to return besides its output. The arrays are data; which of them are None is static.
 
     Attributes:
       weight_BxTxK: 0/1 (or any weight) of each token for each language: asks for `active_LxFxK`, the weighted number of
@@ -90,8 +90,8 @@ class TapRequest:
       positions_BxP: positions per row: asks for the residual stream there, `residual_LxBxPxD` after each block and
         `embedded_BxPxD` before the first.
       sentence_BxT: weight of each token: asks for `sentence_LxBxD`, the weighted mean of the residual stream after each block.
-      ffn_at_positions: also hand out the FFN activations `ffn_LxBxPxF` at those positions.
-      middle_at_positions: also hand out `middle_LxBxPxD`, the residual stream that the FFN reads and adds to.
+      ffn_at_positions: also return the FFN activations `ffn_LxBxPxF` at those positions.
+      middle_at_positions: also return `middle_LxBxPxD`, the residual stream that the FFN reads and adds to.
     """
 
     weight_BxTxK: Any = None
@@ -232,6 +232,15 @@ class LayerNorm(nn.Module):
         return layer_norm(x, scale, bias)
 
 
+class Shared(NamedTuple):
+    """What all blocks of a pass are given alike. write_BxT: the positions of the tokens; edit: `Edit.shared`."""
+
+    segment_BxT: Any
+    write_BxT: Any
+    request: TapRequest | None
+    edit: dict
+
+
 class Block(nn.Module):
     """One pre-LN block. With `cache` (keys and values, [B, N, S, H]) it decodes: new keys are written at `write_BxT`."""
 
@@ -239,7 +248,7 @@ class Block(nn.Module):
     mesh: Mesh | None = None
 
     @nn.compact
-    def __call__(self, h_BxTxD, cache, layer_edit, segment_BxT, write_BxT, request, shared_edit):
+    def __call__(self, h_BxTxD, cache, layer_edit: dict, shared: Shared):
         config = self.config
         B, T, D = h_BxTxD.shape
         N = config.heads
@@ -255,22 +264,22 @@ class Block(nn.Module):
             for part in jnp.split(dense(3 * D, "qkv")(x_BxTxD), 3, axis=-1)
         )
         if cache is None:
-            mixed_BxTxNxH = attention.attend(config.attention, self.mesh, q, k, v, segment_BxT)
+            mixed_BxTxNxH = attention.attend(config.attention, self.mesh, q, k, v, shared.segment_BxT)
         else:
-            cache = {name: _remember(cache[name], x, write_BxT, self.mesh) for name, x in (("k", k), ("v", v))}
+            cache = {name: _remember(cache[name], x, shared.write_BxT, self.mesh) for name, x in (("k", k), ("v", v))}
             k, v = (x_BxNxSxH.swapaxes(1, 2) for x_BxNxSxH in (cache["k"], cache["v"]))
             # Whatever stands in the cache beyond a row's own position is padding that later steps overwrite.
-            allowed_BxTxS = jnp.arange(k.shape[1]) <= write_BxT[:, :, None]
+            allowed_BxTxS = jnp.arange(k.shape[1]) <= shared.write_BxT[:, :, None]
             mixed_BxTxNxH = attention.reference(q, k, v, allowed_BxTxS)
         mixed_BxTxD = dense(D, "attention_out", residual_scale)(mixed_BxTxNxH.reshape(B, T, D))
-        edit = layer_edit | shared_edit
+        edit = layer_edit | shared.edit
         middle_BxTxD = constrain(h_BxTxD + mixed_BxTxD, "residual", self.mesh)
         z_BxTxF = dense(config.ffn_width, "ffn_in")(LayerNorm(name="ln_2")(middle_BxTxD))
         z_BxTxF = constrain(z_BxTxF, "ffn", self.mesh)
         a_BxTxF = _edit_ffn(edit, jax.nn.gelu(z_BxTxF, approximate=True))
         h_BxTxD = constrain(middle_BxTxD + dense(D, "ffn_out", residual_scale)(a_BxTxF), "residual", self.mesh)
         h_BxTxD = _edit_residual(edit, h_BxTxD)
-        return h_BxTxD, (cache, _reduce_taps(request, h_BxTxD, middle_BxTxD, z_BxTxF, a_BxTxF))
+        return h_BxTxD, (cache, _reduce_taps(shared.request, h_BxTxD, middle_BxTxD, z_BxTxF, a_BxTxF))
 
 
 class Decoder(nn.Module):
@@ -296,58 +305,67 @@ class Decoder(nn.Module):
           segment_BxT: document number of each token; tokens see their own document only. None: one document a row.
           request: what to tap.
           cache: from `empty_cache`; then `index_B` is the position of each row's first token, and the new cache is
-            handed out as `taps["cache"]`.
+            returned as `taps["cache"]`.
           edit: what to change inside.
 
         Returns:
           `(logits_BxTxV in float32, taps)`; taps also hold `final_BxTxD`, the residual stream before the last LayerNorm.
         """
+        table_VxD, position_TxD = self._tables()
+        position_BxT = jnp.broadcast_to(jnp.arange(tokens_BxT.shape[1]), tokens_BxT.shape)
+        if cache is not None:
+            position_BxT = position_BxT + index_B[:, None]
+        elif segment_BxT is None:
+            segment_BxT = jnp.zeros(tokens_BxT.shape, jnp.int32)
+        embedded_BxTxD = (
+            look_up(table_VxD, tokens_BxT, self.config.dtype).astype(jnp.float32) + position_TxD[position_BxT]
+        )
+        embedded_BxTxD = constrain(embedded_BxTxD.astype(self.config.dtype), "residual", self.mesh)
+        layer_edit, shared_edit = (edit.by_layer(), edit.shared()) if edit else ({}, {})
+        shared = Shared(segment_BxT, position_BxT, request, shared_edit)
+        h_BxTxD, (cache, taps) = self._blocks()(embedded_BxTxD, cache, layer_edit, shared)
+        taps["final_BxTxD"] = h_BxTxD
+        if request is not None and request.positions_BxP is not None:
+            taps["embedded_BxPxD"] = at_positions(embedded_BxTxD, request.positions_BxP)
+        if cache is not None:
+            taps["cache"] = cache
+        return self._logits(h_BxTxD, table_VxD), taps
+
+    def _tables(self):
+        """The token and the position embeddings, (table_VxD, position_TxD)."""
         config = self.config
-        B, T = tokens_BxT.shape
         trainable = config.vocab_size - config.frozen_rows
         table_VxD = self.param("embed_table", nn.initializers.normal(0.02), (trainable, config.width), jnp.float32)
         if config.frozen_rows:
             init = nn.initializers.normal(config.frozen_std)
             frozen = self.param("embed_frozen", init, (config.frozen_rows, config.width), jnp.float32)
             table_VxD = jnp.concatenate([table_VxD, jax.lax.stop_gradient(frozen)])
-        position_TxD = self.param(
-            "embed_position", nn.initializers.normal(0.01), (config.max_length, config.width), jnp.float32
-        )
-        position_BxT = jnp.broadcast_to(jnp.arange(T), (B, T))
-        if cache is not None:
-            position_BxT = position_BxT + index_B[:, None]
-        elif segment_BxT is None:
-            segment_BxT = jnp.zeros((B, T), jnp.int32)
-        h_BxTxD = look_up(table_VxD, tokens_BxT, config.dtype).astype(jnp.float32) + position_TxD[position_BxT]
-        h_BxTxD = constrain(h_BxTxD.astype(config.dtype), "residual", self.mesh)
+        init, shape = nn.initializers.normal(0.01), (config.max_length, config.width)
+        return table_VxD, self.param("embed_position", init, shape, jnp.float32)
 
-        block = Block
+    def _blocks(self) -> nn.Module:
+        """All blocks, one after another: `(h_BxTxD, cache, layer_edit, shared) -> (h_BxTxD, (cache, taps))`."""
+        config, block = self.config, Block
         if config.remat != "none":
             block = nn.remat(Block, policy=REMAT_POLICIES[config.remat], prevent_cse=False)
         scanned = nn.scan(
             block,
             variable_axes={"params": 0},
             split_rngs={"params": True},
-            in_axes=(0, 0, nn.broadcast, nn.broadcast, nn.broadcast, nn.broadcast),
+            in_axes=(0, 0, nn.broadcast),
             length=config.layers,
         )
-        embedded_BxTxD = h_BxTxD
-        layer_edit, shared_edit = (edit.by_layer(), edit.shared()) if edit else ({}, {})
-        h_BxTxD, (cache, taps) = scanned(config, self.mesh, name="blocks")(
-            h_BxTxD, cache, layer_edit, segment_BxT, position_BxT, request, shared_edit
-        )
-        taps["final_BxTxD"] = h_BxTxD
-        if request is not None and request.positions_BxP is not None:
-            taps["embedded_BxPxD"] = at_positions(embedded_BxTxD, request.positions_BxP)
-        if cache is not None:
-            taps["cache"] = cache
+        return scanned(config, self.mesh, name="blocks")
+
+    def _logits(self, h_BxTxD, table_VxD):
+        config = self.config
         scale = self.param("ln_f_scale", nn.initializers.ones, (config.width,), jnp.float32)
         bias = self.param("ln_f_bias", nn.initializers.zeros, (config.width,), jnp.float32)
         if config.tied_head:
             head_VxD = table_VxD
         else:
             head_VxD = self.param("head", nn.initializers.normal(0.02), (config.vocab_size, config.width), jnp.float32)
-        return _unembed(h_BxTxD, scale, bias, head_VxD, config.dtype), taps
+        return _unembed(h_BxTxD, scale, bias, head_VxD, config.dtype)
 
 
 def _unembed(h, scale, bias, head_VxD, dtype):

@@ -14,11 +14,16 @@ def matmul_parameters(config: DecoderConfig) -> int:
     return L * (4 * D * D + 2 * D * F) + config.vocab_size * D
 
 
-def flops_per_token(config: DecoderConfig, causal_half: bool = True) -> float:
-    """Operations to train on one token of a full row: 6 N + 6 L T D, N the `matmul_parameters` and T = `max_length`.
+def attention_flops(config: DecoderConfig) -> int:
+    """Operations of a token's queries with the keys of a full row and of its weights with the values, to train on it.
 
-    Queries with keys and weights with values are 2 T D each a token and layer; forward and backward make 12 T D, of which
-    a causal mask leaves half. `causal_half=False` gives the other convention in use (PaLM, arXiv:2204.02311, appendix B).
+    2 T D each a layer, T = `max_length`; forward and backward make 12 T D. This is the convention of PaLM (arXiv:2204.02311,
+    appendix B), for which nothing is masked.
     """
-    attention = 12 * config.layers * config.max_length * config.width
-    return float(6 * matmul_parameters(config) + attention / (2 if causal_half else 1))
+    return 12 * config.layers * config.max_length * config.width
+
+
+def flops_per_token(config: DecoderConfig) -> float:
+    """Operations to train on one token of a full row: 6 N + 6 L T D, N the `matmul_parameters`: of `attention_flops` a causal
+    mask leaves half."""
+    return 6 * matmul_parameters(config) + attention_flops(config) / 2

@@ -67,7 +67,7 @@ def parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
             root, name, shape, kind, rest = found.groups()
             current.append(Instruction(name, shape, kind, rest, bool(root)))
     if not entry:
-        raise ValueError("this is no text of a compiled program: it has no ENTRY.")
+        raise ValueError("this is not the text of a compiled program: it has no ENTRY.")
     return computations, entry
 
 
@@ -99,7 +99,9 @@ def _trips(loop: Instruction, computations: dict) -> int:
             ]
         return -(-int(limit.rest.split(")")[0]) // sum(steps))
     except (StopIteration, AttributeError, KeyError, ZeroDivisionError) as error:
-        raise ValueError(f"cannot tell how often the loop {loop.name} turns: it is no counter < constant.") from error
+        raise ValueError(
+            f"cannot tell how often the loop {loop.name} turns: it is not a counter < constant."
+        ) from error
 
 
 def times_run(computations: dict, entry: str) -> tuple[dict[str, int], set[str]]:

@@ -87,7 +87,7 @@ def next_weights(history: list[Choice], prior: dict[str, float]) -> dict[str, fl
       history: in order.
       prior: {source: weight}; a source of weight 0 stays at 0.
     Raises:
-      UserError: a loss is no number.
+      UserError: a loss is not a number.
     """
     names = [name for name, weight in prior.items() if weight > 0]
     prior_K = _shares([prior[name] for name in names])
@@ -97,7 +97,7 @@ def next_weights(history: list[Choice], prior: dict[str, float]) -> dict[str, fl
     if not np.isfinite(loss_CxK).all():
         at, k = np.argwhere(~np.isfinite(loss_CxK))[0]
         raise UserError(
-            f"the held-out loss of {names[k]} at step {step_C[at]:.0f} is no number, so no weights follow from it; lower the "
+            f"the held-out loss of {names[k]} at step {step_C[at]:.0f} is not a number, so no weights follow from it; lower the "
             "learning rate in a new workdir."
         )
     preference_CxK = np.stack(

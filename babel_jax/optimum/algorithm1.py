@@ -11,7 +11,6 @@ import numpy as np
 from scipy import optimize
 
 from babel_jax import statistics
-from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evolution import stages
 from babel_jax.evolution.dependence import Dependence
@@ -77,7 +76,7 @@ NOT_TESTED = "not tested"  # there is no P*: no best checkpoint to read it at, o
 
 
 @dataclasses.dataclass(frozen=True)
-class Proposal(Keyed):
+class Proposal:
     """What Algorithm 1 says of one new language, from one source of its share. NaN where a share has no value.
 
     Attributes:
@@ -114,7 +113,7 @@ class Proposal(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Corpus(Keyed):
+class Corpus:
     """The corpus that Algorithm 1 asks for, all languages together.
 
     Attributes:

@@ -12,7 +12,6 @@ import dataclasses
 import numpy as np
 from scipy import optimize, special
 
-from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError
 
 FEWEST = 6  # checkpoints, below which nothing but the identity is tried
@@ -85,7 +84,7 @@ LINKS = {"identity": Identity, "affine": Affine, "logit": Logit, "isotonic": Iso
 
 
 @dataclasses.dataclass(frozen=True)
-class Link(Keyed):
+class Link:
     """A map from P(l) to a measured share, fitted to all checkpoints. NaN where a number has no meaning.
 
     Attributes:
@@ -109,7 +108,7 @@ class Link(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Calibration(Keyed):
+class Calibration:
     """The links from P(l) to one measured share over `n` checkpoints: all by name, the `best`, and why it is."""
 
     links: dict[str, Link]
@@ -124,7 +123,7 @@ class Calibration(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Chosen(Keyed):
+class Chosen:
     """The source of P and the measured share that agree best, and by which link."""
 
     source: str

@@ -6,10 +6,8 @@ Letters: S seeds, M mixes, Q problems.
 import dataclasses
 
 import numpy as np
-from scipy import stats
 
 from babel_jax import statistics
-from babel_jax.bridge import Keyed
 from babel_jax.errors import unknown_name
 from babel_jax.evolution import stages
 from babel_jax.evolution.mixes import MACRO, Mix
@@ -52,7 +50,7 @@ class Harm(Effect):
 
 
 @dataclasses.dataclass(frozen=True)
-class Guard(Keyed):
+class Guard:
     """Whether a mix harms no language; `passes` is None where none fails but not all were tested, or have an interval."""
 
     passes: bool | None
@@ -79,12 +77,12 @@ def compare(mixes: list[Mix], first: str, second: str, score: str = MACRO) -> Co
         difference_by_part, unit = [difference_S], "seeds"
     else:
         (difference_by_part,), unit = by_problem, "problems"
-    least = float(np.sqrt(sum(_problem_error(parts) ** 2 for parts in by_problem)) / len(seeds))
-    ci, p = _paired_t(difference_by_part, least)
+    least = float(np.sqrt(sum(statistics.problem_error(parts) ** 2 for parts in by_problem)) / len(seeds))
+    effect = statistics.mean_difference(difference_by_part, least)
     return Comparison(
         float(difference_S.mean()),
-        ci,
-        p,
+        effect.ci,
+        effect.p,
         first=first,
         second=second,
         score=score,
@@ -117,17 +115,17 @@ def gap_to_best(mixes: list[Mix], name: str, score: str = MACRO) -> Comparison |
     if len(seeds) > 1:
         chosen = [int(np.delete(score_MxS, s, axis=1).mean(1).argmax()) for s in range(len(seeds))]
         difference_S, n, unit = score_MxS[chosen, range(len(seeds))] - score_MxS[here], len(seeds), "seeds"
-        ci, p = _paired_t([difference_S])
+        effect = statistics.mean_difference([difference_S])
     else:
         answers = _answers(mixes, score, seeds[0])
         chosen, n, unit = [int(score_MxS[:, 0].argmax())], sum(part.shape[1] for part in answers), "problems"
         gap, *ci = _gap_in_halves(answers, here) if answers else [np.nan] * 3
-        difference_S, p = np.array([gap]), float("nan")
+        difference_S, effect = np.array([gap]), Effect(gap, tuple(ci), float("nan"))
     value, first_value = float(difference_S.mean()), float(score_MxS[here].mean())
     return Comparison(
         value,
-        tuple(ci),
-        p,
+        effect.ci,
+        effect.p,
         first=name,
         second=mixes[int(score_MxS.mean(1).argmax())].name,
         score=score,
@@ -222,41 +220,3 @@ def _answers(mixes: list[Mix], score: str, seed) -> list[np.ndarray]:
     parts = [np.array([mix.solved[language][mix.seeds.index(seed)] for mix in mixes], float) for language in languages]
     equal = len({part.shape[1] for part in parts}) == 1
     return [np.mean(parts, axis=0)] if equal else parts
-
-
-def _error(difference_by_part: list[np.ndarray]) -> float:
-    """Standard error of the mean of the parts' mean differences; 0 where no part is known."""
-    count = len(difference_by_part)
-    return float(np.sqrt(sum(part.var(ddof=1) / len(part) for part in difference_by_part)) / count) if count else 0.0
-
-
-def _problem_error(difference_by_part: list[np.ndarray]) -> float:
-    """`_error` of differences between answers to problems, never 0: that all at hand agree is no proof of others.
-
-    Where all are the same, two more are counted, one at each end, as in `statistics.two_level`.
-    """
-    if len(difference_by_part) and all(np.ptp(part) == 0 for part in difference_by_part):
-        padded = [np.append(part, [-1, 1]) for part in difference_by_part]
-        squares = [
-            np.square(p - part[0]).mean() / len(part) for p, part in zip(padded, difference_by_part, strict=True)
-        ]
-        return float(np.sqrt(sum(squares)) / len(squares))
-    return _error(difference_by_part)
-
-
-def _paired_t(difference_by_part: list[np.ndarray], least: float = 0.0) -> tuple[tuple[float, float], float]:
-    """Student t interval and two-sided p-value of the mean of the parts' mean differences; NaN with fewer than two in a part.
-
-    `least`: a standard error that the interval is never narrower than, by the normal distribution. Where all differences
-    are equal and nothing is known of it the interval is that point, and p is 1 if it is zero.
-    """
-    n = np.array([len(part) for part in difference_by_part])
-    if not len(n) or (n < 2).any():
-        return (float("nan"), float("nan")), float("nan")
-    mean = np.mean([part.mean() for part in difference_by_part])
-    error, by = _error(difference_by_part), stats.t((n - 1).sum())
-    if by.ppf(statistics.TAILS[1]) * error < statistics.NORMAL * least:
-        error, by = least, stats.norm
-    half = by.ppf(statistics.TAILS[1]) * error
-    p = 2 * by.sf(abs(mean) / error) if error > 0 else float(mean == 0)
-    return (float(mean - half), float(mean + half)), float(p)

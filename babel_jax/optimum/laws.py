@@ -16,7 +16,6 @@ import numpy as np
 from scipy import optimize
 
 from babel_jax import statistics
-from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evolution.mixes import Mix
 from babel_jax.statistics import Estimate
@@ -28,7 +27,7 @@ _RIDGES = np.logspace(-5, 2, 15)
 
 
 @dataclasses.dataclass(frozen=True)
-class HeldOut(Keyed):
+class HeldOut:
     """How far a law is off each mix, predicted from the others.
 
     Attributes:
@@ -42,7 +41,7 @@ class HeldOut(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Best(Keyed):
+class Best:
     """The mix that a law predicts to be best.
 
     Attributes:
@@ -58,7 +57,7 @@ class Best(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Fitted(Keyed):
+class Fitted:
     """One kind of law fitted to static mixes.
 
     Attributes:
@@ -78,7 +77,7 @@ class Fitted(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Law(Keyed):
+class Law:
     """Both kinds of law, {kind: …}, which of them predicts mixes better, and why it was chosen."""
 
     chosen: str

@@ -10,7 +10,6 @@ import dataclasses
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from babel_jax.bridge import Keyed
 from babel_jax.corpus import mixture
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.run_names import RunName
@@ -32,7 +31,7 @@ PART_OF_ROLE = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Cost(Keyed):
+class Cost:
     """Operations of training of one part of a study, for one seed; measuring is not counted.
 
     Attributes:

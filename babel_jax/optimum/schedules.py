@@ -13,13 +13,12 @@ import dataclasses
 import numpy as np
 
 from babel_jax import statistics
-from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError
 from babel_jax.evolution import stages
 
 
 @dataclasses.dataclass(frozen=True)
-class Surface(Keyed):
+class Surface:
     """The score of a phase of new languages, by replay share and length.
 
     Attributes:
@@ -46,7 +45,7 @@ class Surface(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class LanguageTokens(Keyed):
+class LanguageTokens:
     """Tokens of a new language in a schedule, with their interval."""
 
     tokens: float
@@ -54,7 +53,7 @@ class LanguageTokens(Keyed):
 
 
 @dataclasses.dataclass(frozen=True)
-class Schedule(Keyed):
+class Schedule:
     """The schedule with the best score: the primary first, then a phase of the new languages with replay.
 
     Attributes:
@@ -285,7 +284,7 @@ def _active(found: Surface, fit_KxRxC, r) -> dict[str, str]:
     """What each language would take more of than it may."""
     free_K = found.score_KxRxC[:, r].argmax(-1)
     return {
-        language: f"a phase of {found['tokens'][free_K[k]]:,.0f} tokens scores best and is too long"
+        language: f"a phase of {found.tokens[free_K[k]]:,.0f} tokens scores best and is too long"
         for k, language in enumerate(found.languages)
         if not fit_KxRxC[k, r, free_K[k]]
     }

@@ -18,7 +18,6 @@ import numpy as np
 from scipy import optimize
 
 from babel_jax import statistics
-from babel_jax.bridge import Keyed
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evolution.observation import Observation
 
@@ -29,7 +28,7 @@ SETTLED = 0.01  # part of the whole fall of the loss that makes no difference to
 
 
 @dataclasses.dataclass(frozen=True)
-class Asymptote(Keyed):
+class Asymptote:
     """Where a loss curve ends, in nats per token; see `own_loss`.
 
     Attributes:
@@ -57,7 +56,7 @@ class OwnLoss(Asymptote):
 
 
 @dataclasses.dataclass(frozen=True)
-class Share(Keyed):
+class Share:
     """The primary's share at every checkpoint of a continual run, from one source.
 
     Attributes:
@@ -244,7 +243,7 @@ def _check(tokens_C, loss_SxC) -> None:
         seed, checkpoint = np.argwhere(~np.isfinite(loss_SxC))[0]
         raise UserError(
             f"the loss of seed {seed + 1} of {len(loss_SxC)} at {tokens_C[checkpoint]:.0f} tokens is "
-            f"{'no number' if np.isnan(loss_SxC[seed, checkpoint]) else 'infinite'}; measure it again or leave this seed out."
+            f"{'not a number' if np.isnan(loss_SxC[seed, checkpoint]) else 'infinite'}; measure it again or leave this seed out."
         )
 
 

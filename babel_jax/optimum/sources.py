@@ -8,7 +8,6 @@ import dataclasses
 
 import numpy as np
 
-from babel_jax.bridge import Keyed
 from babel_jax.evolution import dependence
 from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.observation import Observation
@@ -24,7 +23,7 @@ CALIBRATED_BY = dependence.SHARES  # the first that was measured; the neurons ar
 
 
 @dataclasses.dataclass(frozen=True)
-class Proposals(Keyed):
+class Proposals:
     """What every source says of a new language.
 
     Attributes:

@@ -208,7 +208,7 @@ class _Tensors(pickle.Unpickler):
     def persistent_load(self, pid):
         kind, dtype, key, _, size = pid
         if kind != "storage" or dtype not in INTEGERS.values():
-            raise pickle.UnpicklingError("it holds something that is no integer tensor")
+            raise pickle.UnpicklingError("it holds something that is not an integer tensor")
         values = np.frombuffer(self._archive.read(f"{self._root}/data/{int(key)}"), dtype)
         if values.size < size:
             raise pickle.UnpicklingError(f"tensor {key} is cut short")
@@ -253,7 +253,7 @@ def read_neuron_file(path, layers: int, ffn_width: int, languages=None):
 def _masks(path, lists, layers: int, ffn_width: int, languages):
     nested = isinstance(lists, list) and lists and all(isinstance(one, list) for one in lists)
     if not nested or not all(isinstance(indices, np.ndarray) for one in lists for indices in one):
-        raise UserError(f"{path} is no neuron file: it must hold a list [languages][layers] of index tensors.")
+        raise UserError(f"{path} is not a neuron file: it must hold a list [languages][layers] of index tensors.")
     if languages is not None and len(lists) != len(languages):
         raise UserError(
             f"{path} has neurons of {len(lists)} languages and {len(languages)} are named ({', '.join(languages)}); name "

@@ -24,7 +24,7 @@ SHARDS = 20  # groups of neighbouring rows with counters of their own, for inter
 EXACT_TOKENS = 2**24  # a batch is counted in float32, whose integers end here
 
 
-AT_SLOTS = ("ffn", "residual", "sentence")  # what a pass can also hand out at its slots
+AT_SLOTS = ("ffn", "residual", "sentence")  # what a pass can also return at its slots
 
 
 @functools.cache
@@ -32,7 +32,7 @@ def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, .
     """The jitted pass `(params, counters, batch) -> (counters, per row results)`, made once per shape of the model.
 
     `batch` holds `tokens`, `targets`, `loss`, `knowledge`, `sentence` [B, T], `language` [B] (-1: count nothing), `shard`
-    [], `positions` [B, P] and `candidates` [B, P, C] (-1: none). `at_slots`: which of `AT_SLOTS` to hand out too.
+    [], `positions` [B, P] and `candidates` [B, P, C] (-1: none). `at_slots`: which of `AT_SLOTS` to return too.
     `everywhere`: the sharding of the results; counters lie as `counter_shardings` says.
     `jitted_pass(…)._cache_size()` is the number of executables: 1 however many checkpoints were measured.
     """
@@ -207,7 +207,7 @@ def measure(
     batch_size: int = 64,
     at_slots: tuple[str, ...] = (),
 ) -> dict:
-    """Streams held-out rows and slots through the pass and hands out everything the probes are made of.
+    """Streams held-out rows and slots through the pass and returns everything the probes are made of.
 
     Args:
       params: parameters on any mesh (or none); rows follow them.
@@ -216,7 +216,7 @@ def measure(
         `primary_ids`, `new_ids` [N, M]); or, instead of identifiers, `position` [N, P] and `candidates` [N, P, C].
       document_end: id of the token that ends a document, or -1.
       batch_size: rows a step; the last batch of a kind is filled up with rows that count nothing.
-      at_slots: what else to hand out at the slots: "ffn" (activations), "residual" (stream after each block), "sentence"
+      at_slots: what else to return at the slots: "ffn" (activations), "residual" (stream after each block), "sentence"
         (its mean over the prompt, weighted by position).
 
     Returns:

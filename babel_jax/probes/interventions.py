@@ -125,7 +125,7 @@ def edit(
       where_BxT: the tokens at which it is done; None: at all.
 
     Raises:
-      UserError: an unknown kind, something that the kind needs or does not take, a mask that is none.
+      UserError: an unknown kind, something that the kind needs or does not take, a mask that is not one.
     """
     if kind not in KINDS:
         raise unknown_name("intervention", kind, KINDS)
@@ -478,7 +478,7 @@ def _check_edit(config: DecoderConfig, change: Edit | None, rows: dict) -> None:
 
 
 def loss_inputs(config: DecoderConfig, heldout: dict, document_end: int) -> dict:
-    """Rows of the loss pass from `tokens` [N, T + 1] and `loss` [N, T]; nothing foretells a document's first token."""
+    """Rows of the loss pass from `tokens` [N, T + 1] and `loss` [N, T]; nothing predicts a document's first token."""
     tokens_NxT1 = np.asarray(heldout["tokens"])
     inputs_NxT = checked_tokens(config, tokens_NxT1[:, :-1])
     targets_NxT = checked_tokens(config, tokens_NxT1[:, 1:])

@@ -19,7 +19,7 @@ TOPK = (5, 10)
 
 
 def translate(h_BxPxD, A_DxD, b_D):
-    """A tuned lens' translator, h + h A + b, in float32: with A = 0 and b = 0 it hands out h bit for bit."""
+    """A tuned lens' translator, h + h A + b, in float32: with A = 0 and b = 0 it returns h bit for bit."""
     h32 = h_BxPxD.astype(jnp.float32)
     return (h32 + h32 @ A_DxD + b_D).astype(h_BxPxD.dtype)
 
@@ -154,7 +154,7 @@ def working_language(
         probable of those decides; top5_coverage says how many slots those are.
     Each as a curve (probe "lens", a row a layer) and as a number (probe "working_language": numerators and denominators
     are summed over slots and chosen layers), per subset of slots. `entropy` (bits, probe "lens") is the
-    mean over the same slots. Slots where no token tells the languages apart say nothing and are left out.
+    mean over the same slots. Slots where no token distinguishes the languages say nothing and are left out.
 
     Args:
       results: `primary_log_prob_LxN`, `new_log_prob_LxN` (nats) and, where they are defined, `argmax_LxN`,

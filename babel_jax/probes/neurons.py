@@ -64,7 +64,7 @@ def probabilities(count_xLxFxK, tokens_xK):
     count_xLxFxK, tokens_xK = np.asarray(count_xLxFxK), np.asarray(tokens_xK)
     *lead, L, F, K = count_xLxFxK.shape
     if K < 2:
-        raise UserError(f"language neurons are told apart by comparing languages; count at least two, not {K}.")
+        raise UserError(f"language neurons are identified by comparing languages; count at least two, not {K}.")
     if not (tokens_xK > 0).all():
         raise UserError("a language has no counted token; give every language held-out rows, or leave it out.")
     # Languages first: reductions over a last axis of two are several times slower.

@@ -84,7 +84,7 @@ def check_pairs(pairs, tokenizer) -> tuple[list[int], list[str]]:
             kept.append(place)
     if not kept:
         raise UserError(
-            f"the tokenizer tells none of the {len(pairs)} identifier pairs apart; take others or mode 'sequence'."
+            f"the tokenizer distinguishes none of the {len(pairs)} identifier pairs; take others or mode 'sequence'."
             + "".join(f" {message}" for message in messages[:1])
         )
     return kept, messages

@@ -96,7 +96,7 @@ def train(
 
 
 def identity(config: decoder.DecoderConfig) -> dict:
-    """Translators that hand out what they are given: the tuned lens before training, which is the logit lens."""
+    """Translators that return what they are given: the tuned lens before training, which is the logit lens."""
     L, D = config.layers, config.width
     return {"A_LxDxD": np.zeros((L, D, D), np.float32), "b_LxD": np.zeros((L, D), np.float32)}
 

@@ -19,12 +19,14 @@ from babel_jax.report.drawing import (
     KNOWLEDGE,
     NEW,
     PROPOSAL,
+    Label,
     Line,
     Panel,
     beside,
     depth_colour,
     dot_axes,
     label_ends,
+    label_points,
     language_colour,
     make_axes,
     percent_axis,
@@ -131,7 +133,7 @@ def optimum(findings: Findings):
     scores = [row[3] for row in rows if row[0] in ("seeds", "mixes", "sweep", "reference")]
     ax.set_ylim(max(0, min(scores) - 0.06), min(1.02, max(scores) + 0.06))
     covered += [(x, y) for x in asked for y in np.linspace(*ax.get_ylim(), 30)]
-    _label_points(ax, labels, covered)
+    label_points(ax, labels, covered)
     ax.set_xticks(np.arange(0, 1.01, 0.1), [f"{10 * tick} %" for tick in range(11)])
     ax.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     ax.set_xlabel(f"token share of {names(findings.study.new)} in the from-scratch run")
@@ -140,7 +142,7 @@ def optimum(findings: Findings):
 
 
 def _sweep(ax, rows: list, findings: Findings, sweep: list[Mix]) -> list[tuple[float, float]]:
-    """The line through the mixes of nothing but a share, with their seeds; returns points on it, for `_label_points`."""
+    """The line through the mixes of nothing but a share, with their seeds; returns points on it, for `label_points`."""
     score, by_seed, mean = findings.main_score, Panel(ax, "seeds", rows), Panel(ax, "sweep", rows)
     share = [findings.new_share(mix) for mix in sweep]
     estimates = [mix.estimate(score) for mix in sweep]
@@ -157,22 +159,22 @@ def _sweep(ax, rows: list, findings: Findings, sweep: list[Mix]) -> list[tuple[f
     return [(x, np.interp(x, share, means)) for x in np.linspace(share[0], share[-1], 80)]
 
 
-def _mix(panel: Panel, findings: Findings, mix: Mix) -> tuple:
-    """A mix that was not made by its share alone; returns its label, for `_label_points`."""
+def _mix(panel: Panel, findings: Findings, mix: Mix) -> Label:
+    """A mix that was not made by its share alone; returns its label."""
     x, estimate = findings.new_share(mix), mix.estimate(findings.main_score)
     colour = _colour(mix.name)
     marker, size = ("D", 6) if mix.is_static else ("*", 11)
     panel.ax.plot(x, estimate.value, marker, color=colour, markersize=size, markeredgecolor="white", zorder=4)
     panel.record(mix.name, x, estimate.value, estimate.ci)
-    return x, estimate.value, mix_title(mix.name), colour
+    return Label(x, estimate.value, mix_title(mix.name), colour)
 
 
-def _original(panel: Panel, findings: Findings, mix: Mix) -> tuple:
+def _original(panel: Panel, findings: Findings, mix: Mix) -> Label:
     """A ring around the original mix; returns its label."""
     x, y = findings.new_share(mix), mix.estimate(findings.main_score).value
     panel.ax.plot(x, y, "o", color="white", markeredgecolor=INK, markersize=8, zorder=5)
     panel.record(mix.name, x, y)
-    return x, y, "original", INK
+    return Label(x, y, "original", INK)
 
 
 def _colour(name: str) -> str:
@@ -207,45 +209,6 @@ def _proposal_lines(panel: Panel, findings: Findings) -> list[float]:
                xycoords=("data", "axes fraction"), ha="center", va="bottom")  # fmt: skip
         panel.record(text, x, ci=mark.ci or (np.nan, np.nan))
     return [mark.share for mark in marks]
-
-
-def _label_points(ax, labels: list[tuple[float, float, str, str]], line: list[tuple[float, float]]) -> None:
-    """Names beside points: each takes the nearest of several places around its point that covers no other name."""
-    low, high = ax.get_ylim()
-    width, height = 0.0063, 0.042  # of a letter and of a line, in axes units
-    marks = [(x, (y - low) / (high - low)) for x, y, *_ in labels] + [(x, (y - low) / (high - low)) for x, y in line]
-    covered = [(x - 0.008, y - 0.015, x + 0.008, y + 0.015) for x, y in marks]
-    ups = (0, *(sign * step for step in np.arange(1, 16) * 0.03 for sign in (1, -1)))
-    named = []
-    for x, y, text, colour in sorted(labels, key=lambda label: -label[1]):
-        at, size = (y - low) / (high - low), width * len(text) + 0.005
-        boxes = [
-            (left, at + up - height / 2, left + size, at + up + height / 2)
-            for up in ups
-            for away in (0.012, 0.06, 0.12)
-            for left in (x + away, x - away - size)
-            if 0 < left < 1 - size and height < 2 * (at + up) < 2 - height
-        ]
-        if not boxes:
-            continue
-
-        def cost(box, x=x, at=at):
-            """A name over a name cannot be read, a name over a mark or a line can; far away it is not understood."""
-            names_, points_ = (sum(_touch(box, other) for other in others) for others in (named, covered))
-            far = min(abs(box[0] - x), abs(box[2] - x)) + abs((box[1] + box[3]) / 2 - at)
-            return 100 * names_ + points_ + 10 * far
-
-        box = min(boxes, key=cost)
-        named.append(box)
-        middle, end = (box[1] + box[3]) / 2, box[0] if box[0] > x else box[2]
-        ax.text(box[0], middle, text, transform=ax.transAxes, fontsize=7.5, color=colour, va="center")
-        if abs(middle - at) > 0.05 or abs(end - x) > 0.03:
-            ax.plot([x, end], [at, middle], color=colour, linewidth=0.6, alpha=0.6, transform=ax.transAxes)
-
-
-def _touch(one, other) -> bool:
-    """Whether two boxes (left, bottom, right, top) overlap."""
-    return one[0] < other[2] and one[2] > other[0] and one[1] < other[3] and one[3] > other[1]
 
 
 def original_optimised(findings: Findings):

@@ -180,6 +180,59 @@ def label_ends(ax, entries: list[tuple[float, str, str]], gap: float = 0.066) ->
         ax.text(1.015, y, text, transform=ax.transAxes, color=colour, va="center", fontsize=8)
 
 
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """A name beside a point, x and y in data."""
+
+    x: float
+    y: float
+    text: str
+    colour: str
+
+
+def label_points(ax, labels: list[Label], covered: list[tuple[float, float]]) -> None:
+    """Names beside points: each takes the nearest of several places around its point that covers no other name.
+
+    `covered`: other places (x, y) that a name should not lie over, such as points on a line. The x axis is from 0 to 1.
+    """
+    low, high = ax.get_ylim()
+    width, height = 0.0063, 0.042  # of a letter and of a line, in axes units
+    points = [(label.x, label.y) for label in labels] + covered
+    marks = [(x, (y - low) / (high - low)) for x, y in points]
+    marks = [(x - 0.008, y - 0.015, x + 0.008, y + 0.015) for x, y in marks]
+    ups = (0, *(sign * step for step in np.arange(1, 16) * 0.03 for sign in (1, -1)))
+    named = []
+    for label in sorted(labels, key=lambda label: -label.y):
+        x, at, size = label.x, (label.y - low) / (high - low), width * len(label.text) + 0.005
+        boxes = [
+            (left, at + up - height / 2, left + size, at + up + height / 2)
+            for up in ups
+            for away in (0.012, 0.06, 0.12)
+            for left in (x + away, x - away - size)
+            if 0 < left < 1 - size and height < 2 * (at + up) < 2 - height
+        ]
+        if not boxes:
+            continue
+
+        def cost(box, x=x, at=at):
+            """A name over a name cannot be read, a name over a mark or a line can; far away it is not understood."""
+            over_names, over_marks = (sum(_touch(box, other) for other in others) for others in (named, marks))
+            far = min(abs(box[0] - x), abs(box[2] - x)) + abs((box[1] + box[3]) / 2 - at)
+            return 100 * over_names + over_marks + 10 * far
+
+        box = min(boxes, key=cost)
+        named.append(box)
+        middle, end = (box[1] + box[3]) / 2, box[0] if box[0] > x else box[2]
+        ax.text(box[0], middle, label.text, transform=ax.transAxes, fontsize=7.5, color=label.colour, va="center")
+        if abs(middle - at) > 0.05 or abs(end - x) > 0.03:
+            ax.plot([x, end], [at, middle], color=label.colour, linewidth=0.6, alpha=0.6, transform=ax.transAxes)
+
+
+def _touch(one, other) -> bool:
+    """Whether two boxes (left, bottom, right, top) overlap."""
+    return one[0] < other[2] and one[2] > other[0] and one[1] < other[3] and one[3] > other[1]
+
+
 def reference(ax, x: float | None = None, y: float | None = None, colour: str = FAINT) -> None:
     """A dotted line across, at a height or a place; neither: the diagonal from 0 to 1."""
     dotted = {"color": colour, "linewidth": 0.9, "linestyle": (0, (2, 3))}

@@ -22,7 +22,7 @@ def segments(tokens_BxT, document_end: int):
 
 
 def target_weight(tokens_BxT1, loss_weight_V, document_end: int):
-    """Weight of each target [B, T]: its token class's weight, and 0 for a document's first token (nothing foretells it)."""
+    """Weight of each target [B, T]: its token class's weight, and 0 for a document's first token (nothing predicts it)."""
     weight_BxT = loss_weight_V[tokens_BxT1[:, 1:]]
     return jnp.where(tokens_BxT1[:, :-1] == document_end, 0.0, weight_BxT)
 

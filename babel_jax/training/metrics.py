@@ -105,12 +105,12 @@ class Metrics:
 
 
 def finite(value) -> float | None:
-    """A number as JSON can hold it: None for what is no number."""
+    """A number as JSON can hold it: None for what is not a number."""
     return float(value) if math.isfinite(value) else None
 
 
 def offending_rows(sampler: Sampler, step: int, row_loss_B: np.ndarray) -> list[dict]:
-    """[{"source", "row", "loss"}] of the update that made `step`: rows whose loss is no number, else those of highest loss."""
+    """[{"source", "row", "loss"}] of the update that made `step`: rows whose loss is not a number, else those of highest loss."""
     broken = np.flatnonzero(~np.isfinite(row_loss_B))
     chosen = broken if len(broken) else np.argsort(-row_loss_B, kind="stable")[:OFFENDERS]
     return [

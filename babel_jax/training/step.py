@@ -171,7 +171,7 @@ class _Functions:
 def judge_loss(spike: dict, loss, grad_norm, factor):
     """(whether this step is bad, the running mean and variance of the good losses).
 
-    Bad: a loss or gradient that is no finite number; or, where `factor` > 0 and enough good steps were seen, a loss more
+    Bad: a loss or gradient that is not a finite number; or, where `factor` > 0 and enough good steps were seen, a loss more
     than `factor` running standard deviations above the running mean.
     """
     seen = spike["count"]

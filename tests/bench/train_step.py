@@ -23,7 +23,7 @@ import numpy as np
 import optax
 
 from babel_jax.model.decoder import DecoderConfig, init_params
-from babel_jax.model.flops import flops_per_token
+from babel_jax.model.flops import attention_flops, matmul_parameters
 from babel_jax.model.sharding import make_mesh
 from babel_jax.training import config as run_config
 from babel_jax.training.optimizer import static_settings
@@ -96,7 +96,7 @@ def ours(size, tokens):
         state[0], metrics = trainer.step(state[0], batch, weights, hyper)
         return float(metrics["loss"])
 
-    return run, flops_per_token(config, causal_half=False)
+    return run, 6 * matmul_parameters(config) + attention_flops(config)
 
 
 def torch_step(size, tokens):

@@ -26,25 +26,6 @@ DECLARED = set(DECLARED.split(","))
 LIBRARY = (sys.base_prefix + "/lib/", "<frozen ")
 NOT_LIBRARY = ("/unittest/", "/test/", "-packages/")  # mock.ANY and support.ALWAYS_EQ equal everything
 COMPARED = ("__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "__contains__")
-COMPUTED = tuple(
-    f"__{mark}{name}__"
-    for name in (
-        "add",
-        "sub",
-        "mul",
-        "truediv",
-        "floordiv",
-        "mod",
-        "pow",
-        "matmul",
-        "and",
-        "or",
-        "xor",
-        "lshift",
-        "rshift",
-    )
-    for mark in ("", "r")
-)
 ARITHMETIC = {
     "Add": _operator.add,
     "Sub": _operator.sub,
@@ -60,6 +41,7 @@ ARITHMETIC = {
     "LShift": _operator.lshift,
     "RShift": _operator.rshift,
 }
+COMPUTED = [f"__{mark}{function.__name__.strip('_')}__" for function in ARITHMETIC.values() for mark in ("", "r")]
 OPERATIONS = {
     "Eq": _operator.eq,
     "NotEq": _operator.ne,
