@@ -218,7 +218,7 @@ def _study_arguments(verb: str, arguments: list[str]):
         )
     else:
         parser.add_argument("--run", required=True, help="its name in the study, such as continual or mix_0.5000")
-        _seed_option(parser, whose="which of the study's seeds (default: %(default)s)")
+        _seed_option(parser, whose="the run's seed (default: %(default)s)")
         parser.add_argument(
             "--mixture",
             type=kinds.place,

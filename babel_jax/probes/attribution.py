@@ -223,9 +223,14 @@ def causal_scores(
     log_prob_SxN = np.concatenate(parts_SxN, axis=1).astype(np.float64)
     effect_SxN = log_prob_SxN[1 : 1 + len(neuron_Sx2)] - log_prob_SxN[0]
 
-    change_LxF = np.full((L, F), np.nan)
+    return _against_random(neuron_Sx2, log_prob_SxN[0], effect_SxN, attribution_LxF, drawn_LxF, listed_LxF)
+
+
+def _against_random(neuron_Sx2, log_prob_N, effect_SxN, attribution_LxF, drawn_LxF, listed_LxF) -> CausalScores:
+    """`drawn_LxF`: the random neurons that a layer's others are compared with; `listed_LxF`: those that get a score."""
+    change_LxF = np.full(attribution_LxF.shape, np.nan)
     change_LxF[tuple(neuron_Sx2.T)] = effect_SxN.mean(axis=1)
-    random_LxR = change_LxF[drawn_LxF].reshape(L, -1)
+    random_LxR = change_LxF[drawn_LxF].reshape(len(change_LxF), -1)
     mean_L, deviation_L = random_LxR.mean(axis=1), random_LxR.std(axis=1, ddof=1)
     score_LxF = np.where(listed_LxF, change_LxF - mean_L[:, None], np.nan)
     return CausalScores(
@@ -234,7 +239,7 @@ def causal_scores(
         attribution_LxF=attribution_LxF,
         random_mean_L=mean_L,
         random_deviation_L=deviation_L,
-        log_prob_N=log_prob_SxN[0],
+        log_prob_N=log_prob_N,
         neuron_Sx2=neuron_Sx2,
         effect_SxN=effect_SxN,
     )
