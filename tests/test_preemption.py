@@ -51,8 +51,8 @@ def test_a_preempted_run_saves_itself_and_loses_nothing(tmp_path, caught):
     train(run, MATERIAL, tmp_path / "whole")
     trainer = trainer_of(run, MATERIAL)
     assert same(state_at(tmp_path / "run", 40, trainer), state_at(tmp_path / "whole", 40, trainer))
-    books = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("run", "whole")]
-    assert books[0] == books[1] and books[0].count("\n") == 2
+    logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("run", "whole")]
+    assert logs[0] == logs[1] and logs[0].count("\n") == 2
 
 
 def test_a_preempted_judging_keeps_what_it_has(tmp_path, caught):

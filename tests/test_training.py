@@ -165,7 +165,7 @@ def test_clipping_is_by_the_global_norm():
 # --- a run ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_learns_keeps_its_books_and_frozen_rows(tmp_path):
+def test_a_run_learns_keeps_its_log_and_frozen_rows(tmp_path):
     seen = []
     weights = {"php": 0.25, "python": 0.75}
     run = make_run(
