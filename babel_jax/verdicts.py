@@ -558,7 +558,7 @@ def law(findings: Findings) -> Judged:
     if not found:
         reason = next((said for said in findings.missing if said.startswith("Mixing law: ")), "")
         return not_tested(reason) if reason else missing("There are too few mixes to fit a law to.")
-    held_out = found.kinds[found.chosen].loo
+    held_out = found.fitted.loo
     error, trivial = held_out.macro_rmse, held_out.baseline_rmse
     number = f"off by {100 * error:.1f} points, without it {100 * trivial:.1f}"
     sentence = (

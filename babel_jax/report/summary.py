@@ -142,7 +142,7 @@ def _mix(mix: Mix) -> dict:
 
 
 def _law(law: Law) -> dict:
-    fitted = law.kinds[law.chosen]
+    fitted = law.fitted
     best = _some(fitted.best, ("shares", "ci", "predicted", "gain"))
     return {"chosen": law.chosen} | best | _some(fitted.loo, ("macro_rmse", "baseline_rmse"))
 
