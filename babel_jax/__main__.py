@@ -218,7 +218,7 @@ def _study_arguments(verb: str, arguments: list[str]):
         )
     else:
         parser.add_argument("--run", required=True, help="its name in the study, such as continual or mix_0.5000")
-        _seed_option(parser, whose="which of the study's seeds (default: %(default)s)")
+        _seed_option(parser, whose="the run's seed (default: %(default)s)")
         parser.add_argument(
             "--mixture",
             type=kinds.place,
@@ -298,25 +298,27 @@ def probe(arguments: list[str]) -> None:
     from tqdm import tqdm
 
     from babel_jax import texts
-    from babel_jax.evaluation.generate import generate
     from babel_jax.measuring import probe as room
     from babel_jax.measuring import walk
     from babel_jax.training import hosts, preemption
 
     hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
     preemption.install()
+    same = (
+        "languages",
+        "steps",
+        "layers",
+        "threshold_scope",
+        "reference_step",
+        "definitions",
+        "interventions",
+        "restore",
+    )
     options = room.Options(
-        parsed.languages,
-        parsed.steps,
-        parsed.layers,
-        parsed.threshold_scope,
-        parsed.reference_step,
-        parsed.definitions,
-        parsed.tuned_lens,
-        parsed.interventions,
-        parsed.random_sets,
-        parsed.restore,
-        parsed.restore_step,
+        **{name: getattr(parsed, name) for name in same},
+        tuned_steps=parsed.tuned_lens,
+        draws=parsed.random_sets,
+        restore_step=parsed.restore_step,
     )
     read = texts.ProbeTexts(
         config=load_config(parsed.config, settings) if parsed.config else None,
@@ -333,7 +335,7 @@ def probe(arguments: list[str]) -> None:
             bar.set_description(printable(message["run"]), refresh=False)
             bar.update(message["checkpoint"] - bar.n)
 
-        for place in room.probe(runs, read, parsed.out, options, generate, parsed.follow, progress):
+        for place in room.probe(runs, read, parsed.out, options, parsed.follow, progress):
             bar.write(f"measurements: {printable(place)}/measurements", file=sys.stdout)
 
 

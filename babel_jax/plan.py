@@ -193,7 +193,7 @@ class Study:
         if name.role not in self.config.runs:
             raise unknown_name("run", text, [*self.config.runs, "mix_0.5000"])
         language_of(name, self.languages)  # with several languages it must say one
-        if name.candidate and name.role not in ("mix", "replay"):
+        if (name.candidate or name.share is not None) and name.role not in ("mix", "replay"):
             raise unknown_name("run", text, [name.role])
         return name
 

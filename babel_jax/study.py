@@ -21,9 +21,9 @@ from babel_jax import candidates, findings, machine, measurements, mixtures, pla
 from babel_jax.errors import UserError, printable
 from babel_jax.evolution import rows, stages
 from babel_jax.files import read_json, write_json
-from babel_jax.measuring import diagnostics, walk
+from babel_jax.measuring import diagnostics, programs, walk
 from babel_jax.measuring import study as measure
-from babel_jax.model import placement
+from babel_jax.measuring.instruments import subject_of
 from babel_jax.model.flops import flops_per_token
 from babel_jax.optimum import ado
 from babel_jax.organism import world
@@ -71,7 +71,9 @@ def execute(study: Study, task: Task, progress, profile_dir=None, probing: bool 
 
 
 def _solves_enough(run: Run, params: dict) -> bool:
-    accuracy = measure.problem_accuracy(params, run.model, run.material, run.material.primary)
+    accuracy = programs.accuracy(
+        subject_of(params, run.model, run.material), run.material.problems, run.material.primary
+    )
     return accuracy > run.config.stop_accuracy
 
 
@@ -103,9 +105,7 @@ def _chooser(study: Study, run: Run):
     heldout = {language: rows for material in run.materials for language, rows in material.heldout.items()}
 
     def losses_of(params: dict) -> dict[str, float]:
-        batch = placement.batch_rows(params, run.material.max_length)
-        measured = forward.measure(params, run.model, heldout, {}, run.material.document_end, batch)
-        rows = forward.loss_rows(measured)
+        rows = forward.loss_rows(forward.measure(subject_of(params, run.model, run.material), heldout, {}))
         return {row["language"]: row["value"] for row in rows if row["metric"] == "loss"}
 
     return ado.chooser(study.original, losses_of)

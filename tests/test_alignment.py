@@ -8,6 +8,7 @@ from babel_jax import measurements
 from babel_jax.errors import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest
 from babel_jax.probes import alignment, forward
+from babel_jax.probes.subject import Subject
 
 CONFIG = DecoderConfig(vocab_size=29, width=64, layers=3, heads=4, ffn_width=256, max_length=9)
 RNG = np.random.default_rng(0)
@@ -164,10 +165,6 @@ def test_position_weights():
     want = [[1, 0, 0, 0], [1, 2, 3, 0], [1, 2, 3, 4]]
     assert forward.position_weights(tokens, position).tolist() == want
     assert jax.jit(forward.position_weights)(tokens, position).tolist() == want
-    want = [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
-    assert forward.position_weights(tokens, position, "last").tolist() == want
-    with pytest.raises(UserError, match="did you mean 'last'"):
-        forward.position_weights(tokens, position, "lats")
 
 
 def slots_of(n, seed, length=8):
@@ -244,7 +241,10 @@ def test_transfer_scores_are_those_of_all_vectors_written_out(taps):
     )
     for kind in alignment.KINDS:
         for batch_size in (3, 16):
-            close(alignment.transfer_scores(PARAMS, CONFIG, NEW, PRIMARY, batch_size, kind), want[kind])
+            close(
+                alignment.transfer_scores(Subject(PARAMS, CONFIG, batch_size=batch_size), NEW, PRIMARY, kind),
+                want[kind],
+            )
 
 
 def test_small_pushes_keep_their_digits():
@@ -261,8 +261,8 @@ def test_small_pushes_keep_their_digits():
     assert np.isfinite(alignment.push(jnp.zeros((1, 4)), jnp.ones((1, 3)), jnp.ones((3, 4)), jnp.ones(4))).all()
 
 
-def score(new=NEW, primary=PRIMARY, kind="centroid_type1", params=PARAMS, batch_size=7, **options):
-    return alignment.transfer_scores(params, CONFIG, new, primary, batch_size, kind, **options)
+def score(new=NEW, primary=PRIMARY, kind="centroid_type1", params=PARAMS, batch_size=7, document_end=-1):
+    return alignment.transfer_scores(Subject(params, CONFIG, document_end, batch_size), new, primary, kind)
 
 
 def test_padding_order_and_items_change_nothing():

@@ -10,6 +10,7 @@ from babel_jax.errors import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig
 from babel_jax.probes import alignment, attribution
 from babel_jax.probes.prompts import identifier_set
+from babel_jax.probes.subject import Subject
 from babel_jax.training.loss import segments
 
 CONFIG = DecoderConfig(vocab_size=24, width=16, layers=2, heads=2, ffn_width=20, max_length=8, tied_head=False)
@@ -93,19 +94,19 @@ def naive():
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_gradient_scores_are_those_of_all_gradients_written_out(naive, batch_size):
-    got = attribution.gradient_scores(PARAMS, CONFIG, HELDOUT, ["b", "a"], END, batch_size)
+    got = attribution.gradient_scores(Subject(PARAMS, CONFIG, END, batch_size), HELDOUT, ["b", "a"])
     for index, name in enumerate(["b", "a"]):
         a, g, inside_BxT = naive[name]
         product = (a * g)[:, inside_BxT]
-        assert got["tokens_K"][index] == inside_BxT.sum() == product.shape[1]
-        np.testing.assert_allclose(got["absolute_LxFxK"][..., index], np.abs(product).mean(1), rtol=1e-3, atol=1e-6)
-        np.testing.assert_allclose(got["signed_LxFxK"][..., index], product.mean(1), rtol=1e-3, atol=1e-6)
+        assert got.tokens_K[index] == inside_BxT.sum() == product.shape[1]
+        np.testing.assert_allclose(got.absolute_LxFxK[..., index], np.abs(product).mean(1), rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(got.signed_LxFxK[..., index], product.mean(1), rtol=1e-3, atol=1e-6)
         assert np.abs(product).mean() > 1e-3
 
 
 def test_the_order_of_languages_and_neurons_only_permutes():
     def scores(params, languages, heldout=HELDOUT):
-        return attribution.gradient_scores(params, CONFIG, heldout, languages, END, 4)
+        return attribution.gradient_scores(Subject(params, CONFIG, END, 4), heldout, languages)
 
     want = scores(PARAMS, ["a", "b"])
     swapped = scores(PARAMS, ["b", "a"])
@@ -114,9 +115,9 @@ def test_the_order_of_languages_and_neurons_only_permutes():
     rows = {name: {key: values[::-1] for key, values in held.items()} for name, held in HELDOUT.items()}
     backwards = scores(PARAMS, ["a", "b"], rows)
     for name in ("absolute_LxFxK", "signed_LxFxK"):
-        np.testing.assert_allclose(swapped[name][..., ::-1], want[name], rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(permuted[name], want[name][:, order], rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(backwards[name], want[name], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(getattr(swapped, name)[..., ::-1], getattr(want, name), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(getattr(permuted, name), getattr(want, name)[:, order], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(getattr(backwards, name), getattr(want, name), rtol=1e-4, atol=1e-6)
 
 
 def neurons_in_order(order):
@@ -133,7 +134,7 @@ def test_targets_that_do_not_count_say_nothing():
     other = cut | {"tokens": cut["tokens"].copy()}
     other["tokens"][:, 5:] = np.where(cut["tokens"][:, 5:] == END, END, 9)
     got = [
-        attribution.gradient_scores(PARAMS, CONFIG, {"a": rows}, ["a"], END, 5)["absolute_LxFxK"]
+        attribution.gradient_scores(Subject(PARAMS, CONFIG, END, 5), {"a": rows}, ["a"]).absolute_LxFxK
         for rows in (cut, other)
     ]
     assert np.abs(got[0]).max() > 1e-3
@@ -142,7 +143,7 @@ def test_targets_that_do_not_count_say_nothing():
 
 def test_a_language_without_rows_is_refused():
     with pytest.raises(UserError, match="no held-out rows of \\['c'\\]"):
-        attribution.gradient_scores(PARAMS, CONFIG, HELDOUT, ["a", "c"], END, 4)
+        attribution.gradient_scores(Subject(PARAMS, CONFIG, END, 4), HELDOUT, ["a", "c"])
 
 
 def make_slots(seed, n):
@@ -184,21 +185,23 @@ def change_LxFxN():
 
 
 def causal(slots=SLOTS, params=PARAMS, shortlist=256, random=20, batch_size=4, **options):
-    return attribution.causal_scores(params, CONFIG, slots, shortlist, random, batch_size=batch_size, **options)
+    return attribution.causal_scores(
+        Subject(params, CONFIG, batch_size=batch_size), slots, shortlist, random, **options
+    )
 
 
 @pytest.mark.parametrize("batch_size", [4, 16])
 def test_causal_scores_are_those_of_rows_set_to_zero_by_hand(change_LxFxN, batch_size):
     got = causal(batch_size=batch_size)
-    assert got["neuron_Sx2"].tolist() == [[layer, j] for layer in range(2) for j in range(20)]
-    np.testing.assert_allclose(got["log_prob_N"], log_probs(PARAMS, SLOTS), atol=1e-5)
-    np.testing.assert_allclose(got["effect_SxN"], change_LxFxN.reshape(40, -1), atol=2e-5)
+    assert got.neuron_Sx2.tolist() == [[layer, j] for layer in range(2) for j in range(20)]
+    np.testing.assert_allclose(got.log_prob_N, log_probs(PARAMS, SLOTS), atol=1e-5)
+    np.testing.assert_allclose(got.effect_SxN, change_LxFxN.reshape(40, -1), atol=2e-5)
     change_LxF = change_LxFxN.mean(2)
     assert np.abs(change_LxF).max() > 1e-2
     mean_Lx1, deviation_Lx1 = change_LxF.mean(1, keepdims=True), change_LxF.std(1, keepdims=True, ddof=1)
-    np.testing.assert_allclose(got["random_mean_L"], mean_Lx1[:, 0], atol=1e-5)  # all 20 neurons were drawn
-    np.testing.assert_allclose(got["score_LxF"], change_LxF - mean_Lx1, atol=2e-5)
-    np.testing.assert_allclose(got["z_LxF"], (change_LxF - mean_Lx1) / deviation_Lx1, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(got.random_mean_L, mean_Lx1[:, 0], atol=1e-5)  # all 20 neurons were drawn
+    np.testing.assert_allclose(got.score_LxF, change_LxF - mean_Lx1, atol=2e-5)
+    np.testing.assert_allclose(got.z_LxF, (change_LxF - mean_Lx1) / deviation_Lx1, rtol=1e-3, atol=1e-3)
 
 
 def test_attribution_is_the_first_order_of_the_change(change_LxFxN):
@@ -212,7 +215,7 @@ def test_attribution_is_the_first_order_of_the_change(change_LxFxN):
 
     gradient, activations = jax.jit(jax.grad(total, has_aux=True))(no_change(tokens_BxT))
     want_LxF = -np.asarray(activations * gradient).sum((1, 2)) / 6
-    got_LxF = causal(shortlist=0, random=2)["attribution_LxF"]
+    got_LxF = causal(shortlist=0, random=2).attribution_LxF
     np.testing.assert_allclose(got_LxF, want_LxF, rtol=1e-3, atol=1e-6)
     rank, exact_rank = (np.argsort(np.argsort(x, axis=None)) for x in (got_LxF, change_LxFxN.mean(2)))
     assert np.corrcoef(rank, exact_rank)[0, 1] > 0.8
@@ -220,17 +223,17 @@ def test_attribution_is_the_first_order_of_the_change(change_LxFxN):
 
 def test_a_shortlist_holds_the_strongest_and_its_scores_are_those_of_all(change_LxFxN):
     everything, few = causal(), causal(shortlist=5, random=7)
-    listed_LxF = np.isfinite(few["score_LxF"])
-    strongest = np.sort(np.abs(few["attribution_LxF"]), axis=None)[-5]
-    assert np.array_equal(listed_LxF, np.abs(few["attribution_LxF"]) >= strongest) and listed_LxF.sum() == 5
-    np.testing.assert_allclose(few["attribution_LxF"], everything["attribution_LxF"], atol=1e-6)
-    change_LxF = few["score_LxF"] + few["random_mean_L"][:, None]
+    listed_LxF = np.isfinite(few.score_LxF)
+    strongest = np.sort(np.abs(few.attribution_LxF), axis=None)[-5]
+    assert np.array_equal(listed_LxF, np.abs(few.attribution_LxF) >= strongest) and listed_LxF.sum() == 5
+    np.testing.assert_allclose(few.attribution_LxF, everything.attribution_LxF, atol=1e-6)
+    change_LxF = few.score_LxF + few.random_mean_L[:, None]
     np.testing.assert_allclose(change_LxF[listed_LxF], change_LxFxN.mean(2)[listed_LxF], atol=2e-5)
-    per_layer = np.bincount(few["neuron_Sx2"][:, 0])
-    assert (per_layer >= 7).all() and len(few["neuron_Sx2"]) <= 2 * 7 + 5
+    per_layer = np.bincount(few.neuron_Sx2[:, 0])
+    assert (per_layer >= 7).all() and len(few.neuron_Sx2) <= 2 * 7 + 5
     again, other = causal(shortlist=5, random=7), causal(shortlist=5, random=7, seed=1)
-    assert np.array_equal(few["random_mean_L"], again["random_mean_L"])
-    assert not np.allclose(few["random_mean_L"], other["random_mean_L"])
+    assert np.array_equal(few.random_mean_L, again.random_mean_L)
+    assert not np.allclose(few.random_mean_L, other.random_mean_L)
 
 
 def test_padding_order_and_the_form_of_ids_change_nothing():
@@ -246,15 +249,15 @@ def test_padding_order_and_the_form_of_ids_change_nothing():
     for name, slots in variants.items():
         got = causal(slots)
         for key in ("score_LxF", "attribution_LxF", "random_mean_L"):
-            np.testing.assert_allclose(got[key], want[key], atol=1e-5, err_msg=f"{name} {key}")
+            np.testing.assert_allclose(getattr(got, key), getattr(want, key), atol=1e-5, err_msg=f"{name} {key}")
     neurons = RNG.permutation(20)
     got = causal(params=neurons_in_order(neurons))
-    np.testing.assert_allclose(got["score_LxF"], want["score_LxF"][:, neurons], atol=1e-5)
+    np.testing.assert_allclose(got.score_LxF, want.score_LxF[:, neurons], atol=1e-5)
 
 
 def test_answers_of_either_language_and_single_ids():
     primary = causal(answer="primary")
-    np.testing.assert_allclose(primary["log_prob_N"], log_probs(PARAMS, SLOTS, "primary_ids"), atol=1e-5)
+    np.testing.assert_allclose(primary.log_prob_N, log_probs(PARAMS, SLOTS, "primary_ids"), atol=1e-5)
     single = {"new_id": np.array([4, 5]), "primary_id": np.array([6, 7])}
     assert identifier_set(single, "new").tolist() == [[4], [5]]
     assert identifier_set(single | {"primary_ids": np.array([[8, -1]])}, "primary").tolist() == [[8, -1]]
@@ -267,7 +270,7 @@ def test_one_executable_for_all_checkpoints_and_shortlists():
         params = loud(CONFIG, seed, 0.25)
         causal(params=params, shortlist=3 + seed)
         causal(params=jax.device_get(params), random=5)
-        attribution.gradient_scores(params, CONFIG, HELDOUT, ["a", "b"], END, 4)
+        attribution.gradient_scores(Subject(params, CONFIG, END, 4), HELDOUT, ["a", "b"])
     everywhere = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     assert [step._cache_size() for step in attribution._causal_passes(CONFIG, -1, everywhere)] == [1, 1]
     assert attribution._gradient_pass(CONFIG, END, everywhere)._cache_size() == 1
@@ -312,9 +315,11 @@ print(json.dumps({name: np.asarray(values).tolist() for name, values in t.all_sc
 
 def all_scores(params):
     parallel = make_slots(6, 6)
-    got = attribution.gradient_scores(params, CONFIG, HELDOUT, ["a", "b"], END, 4)
-    got |= attribution.causal_scores(params, CONFIG, SLOTS, batch_size=4)
-    return got | {"transfer": alignment.transfer_scores(params, CONFIG, SLOTS, parallel, 4, "centroid_type1")}
+    got = vars(attribution.gradient_scores(Subject(params, CONFIG, END, 4), HELDOUT, ["a", "b"]))
+    got |= vars(attribution.causal_scores(Subject(params, CONFIG, batch_size=4), SLOTS))
+    return got | {
+        "transfer": alignment.transfer_scores(Subject(params, CONFIG, batch_size=4), SLOTS, parallel, "centroid_type1")
+    }
 
 
 def test_eight_devices_score_as_one():

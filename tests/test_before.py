@@ -163,9 +163,11 @@ def check_values(old, new) -> None:
     """Counts exactly; sums of floats up to their rounding, which is another on another machine. Metrics may go or come."""
     old, new = (frame.set_index(KEYS).sort_index() for frame in (old, new))
     both = old.index.intersection(new.index)
-    assert len(both) > len(old) / 2 and {"loss", "loss_knowledge"} <= set(both.get_level_values("metric"))
+    assert len(both) > 100 and {"loss", "loss_knowledge"} <= set(both.get_level_values("metric"))
     old, new = old.loc[both], new.loc[both]
-    assert (old[["run", "seed", "tokens", "n"]] == new[["run", "seed", "tokens", "n"]]).all(axis=None)
+    assert (old[["run", "seed", "tokens"]] == new[["run", "seed", "tokens"]]).all(axis=None)
+    counted = both.get_level_values("probe") != "drift"  # of which `n` is all neurons now, in a study and in `probe`
+    assert (old["n"] == new["n"])[counted].all()
     for column in ("value", "ci_low", "ci_high"):
         np.testing.assert_allclose(new[column], old[column], rtol=1e-4, atol=1e-6, err_msg=column)
     whole = old["value"] == old["value"].round()  # counts, and what is solved

@@ -37,8 +37,8 @@ def ends_like(run_dir, whole) -> bool:
     trainer = trainer_of(RUN, MATERIAL)
     done = [json.loads((directory / "DONE").read_text()) for directory in (run_dir, whole)]
     assert all(sum(one.pop("seconds").values()) > 0 for one in done)  # times differ
-    books = done[0] == done[1] and (run_dir / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
-    return books and same(state_at(run_dir, 40, trainer), state_at(whole, 40, trainer))
+    logs = done[0] == done[1] and (run_dir / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
+    return logs and same(state_at(run_dir, 40, trainer), state_at(whole, 40, trainer))
 
 
 def ours(caplog) -> list[str]:

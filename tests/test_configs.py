@@ -71,7 +71,7 @@ def test_the_papers_models_see_the_papers_tokens(size, layers, width, new):
 
     def tokens(run):
         settings, shapes = study.shapes_of(study.name(run))
-        model = run_config.decoder_config(settings, shapes["vocab_size"], shapes["max_length"], 0)
+        model = run_config.decoder_config(settings, shapes.vocab_size, shapes.max_length, 0)
         assert (model.layers, model.width, model.max_length, model.dtype) == (layers, width, 2048, "bfloat16")
         assert model.vocab_size % 128 == 0 and settings.batch_size * model.max_length >= 500_000
         return settings.steps * settings.batch_size * model.max_length

@@ -93,7 +93,7 @@ def left(tmp_path_factory):
 
 
 def metrics_of(place):
-    """A resumed run's books: what is torn is lost, and that is said."""
+    """A resumed run's log: what is torn is lost, and that is said."""
     return loop.Metrics(run_in(place / RUN_DIR, RUN, MATERIAL), None, loop.Clock(1, None), 32, print).records
 
 

@@ -1,21 +1,23 @@
 """What is measured of a continual run besides its curves: once, the same bits again, and what the numbers are made of."""
 
+import dataclasses
 import json
 
 import jax
 import numpy as np
 import pytest
-from helpers import make_run, run_in, small_material, train, trainer_of, world_config
+from helpers import make_run, run_in, small_material, train, world_config
 
 from babel_jax import files, measurements
 from babel_jax.errors import UserError
 from babel_jax.evolution import diagnostics as reading
-from babel_jax.measuring import diagnostics
+from babel_jax.measuring import diagnostics, instruments, lens_grid, programs, walk
 from babel_jax.measuring import study as measure
+from babel_jax.measuring.instruments import Settings, subject_of
+from babel_jax.measuring.study import checkpoints
 from babel_jax.organism import world
 from babel_jax.probes import interventions as do
-from babel_jax.training.checkpoint import restore_params
-from babel_jax.training.config import plain
+from babel_jax.probes.subject import Subject
 
 pytestmark = pytest.mark.filterwarnings("ignore:only .* of the .* neurons")
 MATERIAL = small_material()
@@ -36,12 +38,13 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def at_peak(trained):
-    """(params, model, measured, lens probabilities, grid's slots) of the peak's checkpoint."""
-    run, _ = trained
-    trainer, model = trainer_of(CONFIG, MATERIAL), run_in(".", CONFIG, MATERIAL).model
-    params = restore_params(run, PEAK, trainer.abstract_state["params"], plain(model))
-    slots = diagnostics.grid_slots(model, MATERIAL)
-    return params, model, *diagnostics.read(params, model, MATERIAL, slots), slots
+    """The checkpoint of the peak, what was read of it, and the grid's slots."""
+    run = run_in(trained[0], CONFIG, MATERIAL)
+    (checkpoint,) = checkpoints(run, (PEAK,))
+    checkpoint = walk.restored(checkpoint)
+    slots = lens_grid.grid_slots(run.model, MATERIAL)
+    subject = subject_of(checkpoint.params, run.model, MATERIAL)
+    return checkpoint, diagnostics.read(subject, MATERIAL, slots), slots
 
 
 def test_it_is_measured_once_and_again_with_the_same_bytes(trained, monkeypatch):
@@ -78,26 +81,22 @@ def test_neurons_that_come_and_go_add_up_to_the_counts_of_the_curves(trained, at
     run, base_LxNxF = trained
     frame = measurements.read(run / PLACES[1])
     drifts = reading.drift(frame, "php")
-    assert [drifts["definition"], *(one["definition"] for one in drifts["others"])] == ["functional", "lape_target"]
-    for one in (drifts, *drifts["others"]):
-        size, births, deaths, stays = (one[f"{kind}_CxL"] for kind in ("size", "births", "deaths", "stays"))
-        assert one["steps"].tolist() == [0, 8, 24] and np.isnan(births[0]).all()
+    assert [drifts.definition, *(one.definition for one in drifts.others)] == ["functional", "lape_target"]
+    for one in (drifts, *drifts.others):
+        size, births, deaths = (getattr(one, f"{kind}_CxL") for kind in ("size", "births", "deaths"))
+        assert one.steps.tolist() == [0, 8, 24] and np.isnan(births[0]).all()
         assert np.array_equal(size[1:], size[:-1] + births[1:] - deaths[1:])
-        assert np.array_equal(stays[1:], size[1:] - births[1:])
-        totals = frame[(frame["layer"] == -1) & (frame["metric"] == "size")]
-        totals = totals[totals["options"].str.contains(one["definition"])].sort_values("step")
-        assert totals["value"].tolist() == size.sum(axis=1).tolist() and (totals["n"] == 64).all()
-    assert drifts["births_CxL"][1:].sum() > 0 and drifts["deaths_CxL"][1:].sum() > 0
-    params, model, *_ = at_peak
-    rows = measure.checkpoint_rows(params, model, MATERIAL, base_LxNxF)
-    for one in (drifts, *drifts["others"]):  # what the curves count
-        counted = [row["value"] for row in rows if row["metric"] == one["definition"] and row["layer"] > 0]
-        assert counted == one["size_CxL"][1].tolist()
+    assert set(frame["metric"]) == {"size", "births", "deaths"} and set(frame["layer"]) == {1, 2}
+    assert drifts.births_CxL[1:].sum() > 0 and drifts.deaths_CxL[1:].sum() > 0
+    _, rows = instruments.measure(at_peak[0], MATERIAL, instruments.STUDY, Settings(base_LxNxF=base_LxNxF))
+    for one in (drifts, *drifts.others):  # what the curves count
+        (counted,) = (row["value"] for row in rows if row["metric"] == one.definition)
+        assert counted == one.size_CxL[1].sum()
 
 
 def test_neurons_are_chosen_by_correlation_and_not_by_the_problems_they_are_tested_on(trained, at_peak):
     _, base_LxNxF = trained
-    _, _, measured, *_ = at_peak
+    _, look, _ = at_peak
     slots, rng = MATERIAL.slots["php"], np.random.default_rng(0)
     L, N, F = base_LxNxF.shape
     planted = {"functional": [(0, 1), (1, 5), (1, 9)], "functional_shared": [(0, 2), (0, 30), (1, 0)]}
@@ -109,68 +108,66 @@ def test_neurons_are_chosen_by_correlation_and_not_by_the_problems_they_are_test
             now_LxNxF[layer, kept_N, neuron] = 3 * base_LxNxF[layer, kept_N, neuron] + 1
     tested_N = ~diagnostics.choosing_problems(40)[slots["item"]]
     now_LxNxF[:, tested_N] = -base_LxNxF[:, tested_N]
-    sets = diagnostics.ablated_sets(measured | {"ffn_LxNxF": now_LxNxF}, base_LxNxF, MATERIAL)
+    sets = diagnostics.ablated_sets(dataclasses.replace(look, ffn_LxNxF=now_LxNxF), base_LxNxF, MATERIAL)
     for name, places in planted.items():
         assert sorted(zip(*np.nonzero(sets[name]), strict=True)) == places
     both = slots["position"][~tested_N]
     assert len(set(both[slots["subset"][~tested_N] == 1])) == 2  # first and second identifiers choose
 
 
-def test_a_cause_is_the_change_of_the_tested_problems_beside_random_sets(trained, at_peak):
+def test_a_cause_is_the_change_of_the_tested_problems_beside_random_sets(trained, at_peak, monkeypatch):
     run, base_LxNxF = trained
-    params, model, measured, *_ = at_peak
+    checkpoint, look, _ = at_peak
     frame = measurements.read(run / PLACES[0])
     options = frame["options"].map(json.loads)
     done = {(o["checkpoint"], o["kind"], o["set"]) for o in options}
-    assert {(step, o["checkpoint"]) for step, o in zip(frame["step"], options, strict=True)} == {
-        (8, "peak"),
-        (24, "last"),
-    }
+    assert set(frame["step"]) == {8} and set(frame["metric"]) == {"pass_change", "pass_specificity"}
     for name in ("functional", "functional_shared"):
-        assert {("peak", "mean", name), ("last", "mean", name)} <= done
+        assert ("peak", "mean", name) in done
     assert ("peak", "zero", "functional") in done and (options.map(lambda o: o["draws"]) == 20).all()
 
-    mean_LxF = do.means(measured)[measured["languages"].index("php")]
-    neurons_LxF = diagnostics.ablated_sets(measured, base_LxNxF, MATERIAL)["functional"]
-    problems, tested_Q = MATERIAL.problems, ~diagnostics.choosing_problems(40)
-    slots, right = {}, MATERIAL.problems.answer_QxA["php"]
-    for place, offset in enumerate((0, 2)):
-        ids = right[:, offset]
-        slots[place] = {
-            "tokens": np.concatenate([problems.prompt_QxT["php"], right], axis=1)[:, :-1],
-            "position": problems.length_Q - 1 + offset,
-            "primary_id": ids,
-            "new_id": ids,
-        }
-    changes = {
-        None: None,
-        "mean": do.edit("mean", neurons_LxF, mean_LxF=mean_LxF),
-        "zero": do.edit("zero", neurons_LxF),
-    }
-    margin_Qx2 = {
-        kind: np.stack(
-            [do.slot_scores(params, model, slots[place], "new", change)["margin"] for place in (0, 1)], axis=1
-        )
-        for kind, change in changes.items()
-    }
-    chosen_Qx2 = tested_Q[:, None] & problems.transfer_word_QxW
-    for kind in ("mean", "zero"):
-        want = (margin_Qx2[kind] - margin_Qx2[None])[chosen_Qx2].mean()
-        entry = entry_of(reading.causes(frame, "php"), "functional", kind, "peak", "margin", "transfer")
-        assert abs(want) > 1e-4 and entry["value"] == pytest.approx(want, abs=1e-6)
-        assert entry["n"] == chosen_Qx2.sum() and entry["random_mean"] != 0 and entry["size"] == 3
+    # A judge that a small model's programs often please, and so many neurons that programs change.
+    monkeypatch.setattr(diagnostics, "SHARE", 0.5)
+    problems = dataclasses.replace(
+        MATERIAL.problems, judge=lambda language, written_QxA: written_QxA.sum(axis=1) % 2 == 0
+    )
+    material = dataclasses.replace(MATERIAL, problems=problems)
+    subject = subject_of(checkpoint.params, checkpoint.model, MATERIAL)
+    rows = diagnostics.cause_rows(subject, material, look, base_LxNxF)
+    mean_LxF = do.means(look.measured)[look.measured.languages.index("php")]
+    neurons_LxF = diagnostics.ablated_sets(look, base_LxNxF, MATERIAL)["functional"]
+    tested_Q = ~diagnostics.choosing_problems(40)
 
+    def solved_Q(change):
+        return problems.judge("php", programs.completions(subject, problems, "php", change))
 
-def entry_of(found, *key):
-    names = ("neurons", "kind", "checkpoint", "metric", "subset")
-    (entry,) = [one for one in found["sets"] if tuple(one[name] for name in names) == key]
-    return entry
+    moved = 0
+    for kind, options in (("mean", {"mean_LxF": mean_LxF}), ("zero", {})):
+        sets = [neurons_LxF, *do.random_sets(neurons_LxF)]
+        change_RxQ = [solved_Q(do.edit(kind, one_LxF, **options)) - 1.0 * solved_Q(None) for one_LxF in sets]
+        for subset, chosen_Q in (
+            ("transfer", problems.transfer_Q),
+            ("shared", ~problems.transfer_Q),
+            ("all", tested_Q),
+        ):
+            want_R = np.array(change_RxQ)[:, tested_Q & chosen_Q].mean(axis=1)
+            (row,) = (
+                row
+                for row in rows
+                if (row["metric"], row["options"]["set"]) == ("pass_change", "functional")
+                and (row["options"]["kind"], row["options"]["subset"]) == (kind, subset)
+            )
+            assert row["value"] == pytest.approx(want_R[0]) and row["options"]["size"] == 32
+            assert row["options"]["random_mean"] == pytest.approx(want_R[1:].mean())
+            assert row["n"] == (tested_Q & chosen_Q).sum()
+            moved += abs(want_R).sum()
+    assert moved > 0
 
 
 def test_some_problems_are_judged_as_among_all():
     problems, kept_Q = MATERIAL.problems, diagnostics.choosing_problems(40)
     assert kept_Q[:8].tolist() == [True, True, False, False] * 2
-    some, answers_QxA = diagnostics.some(problems, kept_Q), problems.answer_QxA["php"].copy()
+    some, answers_QxA = programs.some_of(problems, kept_Q), problems.answer_QxA["php"].copy()
     answers_QxA[::3] = 0
     assert np.array_equal(some.judge("php", answers_QxA[kept_Q]), problems.judge("php", answers_QxA)[kept_Q])
     assert some.judge("php", answers_QxA[kept_Q]).any() and len(some.length_Q) == kept_Q.sum()
@@ -180,11 +177,12 @@ def test_some_problems_are_judged_as_among_all():
 
 def test_the_lens_grid_holds_what_the_layers_would_write(trained, at_peak):
     run, _ = trained
-    params, model, _, probability_LxNxV, slots = at_peak
+    checkpoint, look, slots = at_peak
+    probability_LxNxV = look.probability_LxNxV
     grid = reading.lens_grid(files.read_json(run / PLACES[2]))
     assert grid["steps"] == [0, 8, 24] and grid["layers"] == 2 and len(grid["slots"]) == 12
     assert [prompt["transfer"] for prompt in grid["prompts"]].count(True) == 3 and len(grid["prompts"]) == 6
-    logits_NxTxV = np.asarray(do.run(params, model, slots["tokens"]))
+    logits_NxTxV = np.asarray(do.run(Subject(checkpoint.params, checkpoint.model), slots["tokens"]))
     for n, slot in enumerate(grid["slots"]):
         want_V = np.asarray(jax.nn.softmax(logits_NxTxV[n, slot["position"]]))
         assert np.abs(probability_LxNxV[-1, n] - want_V).max() < 1e-6  # the last layer is the model's own output
@@ -193,7 +191,7 @@ def test_the_lens_grid_holds_what_the_layers_would_write(trained, at_peak):
         assert np.abs(slot["top_probability_CxLx5"][1, -1] - np.sort(want_V)[::-1][:5]).max() <= 5.1e-4
         assert np.abs(slot["probability_CxLxM"][1, -1] - want_V[slot["tokens"]]).max() <= 5.1e-4
         firsts = slot["top_CxLx5"][..., 0]
-        assert set(slot["tokens"]) == set(firsts.ravel()) and len(slot["tokens"]) <= diagnostics.GRID_TOKENS
+        assert set(slot["tokens"]) == set(firsts.ravel()) and len(slot["tokens"]) <= lens_grid.GRID_TOKENS
         prompt = next(prompt for prompt in grid["prompts"] if prompt["problem"] == slot["problem"])
         assert prompt["tokens"][slot["position"] + 1] == slot["new_id"]
         used = {*prompt["tokens"], slot["primary_id"], *slot["tokens"], *slot["top_CxLx5"].ravel().tolist()}
@@ -203,8 +201,8 @@ def test_the_lens_grid_holds_what_the_layers_would_write(trained, at_peak):
 
 def test_default_tokens_are_those_ranked_first_the_most_frequent_first():
     first_CxL = np.concatenate([[7] * 5, [3] * 9, np.arange(20, 40)]).reshape(17, 2)
-    tokens = diagnostics.default_tokens(np.eye(64)[first_CxL])
-    assert tokens == [3, 7, *range(20, 30)] and len(tokens) == diagnostics.GRID_TOKENS
+    tokens = lens_grid.default_tokens(np.eye(64)[first_CxL])
+    assert tokens == [3, 7, *range(20, 30)] and len(tokens) == lens_grid.GRID_TOKENS
 
 
 def test_a_grid_of_a_study_is_small():
@@ -216,7 +214,7 @@ def test_a_grid_of_a_study_is_small():
         "new_id": np.full(12, 601),
     }
     probability_CxLxNxV = np.random.default_rng(0).dirichlet(np.full(640, 0.01), (22, 4, 12))
-    grid = diagnostics.lens_grid(range(22), probability_CxLxNxV, slots, MATERIAL, [f"token{i}" for i in range(640)])
+    grid = lens_grid.lens_grid(range(22), probability_CxLxNxV, slots, MATERIAL, [f"token{i}" for i in range(640)])
     assert {len(slot["tokens"]) for slot in grid["slots"]} == {12}
     assert 5e4 < len(json.dumps(grid, separators=(",", ":"))) < 1.5e5
 
@@ -229,20 +227,19 @@ def test_a_language_that_needs_nothing_of_the_primary(trained, tmp_path, monkeyp
     there.mkdir()
     for place in ("checkpoints", "DONE", "config.json"):
         (there / place).symlink_to(run / place)
-    monkeypatch.setattr(
-        diagnostics, "ABLATIONS", {"peak": (("mean", ("functional", "functional_shared")),), "last": ()}
-    )
+    monkeypatch.setattr(diagnostics, "ABLATIONS", (("mean", ("functional", "functional_shared")),))
     diagnostics.measure(run_in(there, CONFIG, material), base_LxNxF, PEAK)
     frame = measurements.read(there)
     found = reading.causes(frame, "php")
-    assert {(one["neurons"], one["subset"]) for one in found["sets"]} == {("functional_shared", "all")}
-    assert found["crossover"] == [] and set(found["verdict"].values()) == {None}
-    assert reading.drift(frame, "php")["definition"] == "lape_target"
+    assert {(one.neurons, one.subset) for one in found.sets} == {("functional_shared", "all")}
+    assert set(vars(found.verdict).values()) == {None}
+    assert reading.drift(frame, "php").definition == "lape_target"
     assert len(files.read_json(there / PLACES[2])["prompts"]) == 6
 
 
 def test_a_set_that_is_empty_is_left_out(at_peak, trained):
-    _, _, measured, *_ = at_peak
-    silent = measured | {"active_RxLxFxK": measured["active_RxLxFxK"] * 0}
+    _, look, _ = at_peak
+    measured = dataclasses.replace(look.measured, active_RxLxFxK=look.measured.active_RxLxFxK * 0)
+    silent = dataclasses.replace(look, measured=measured)
     assert "lape_target" not in diagnostics.ablated_sets(silent, trained[1], MATERIAL)
     assert diagnostics.ablated_sets(silent, None, MATERIAL) == {}

@@ -8,19 +8,15 @@ from hypothesis.extra import numpy as arrays
 
 from babel_jax import measurements
 from babel_jax.errors import UserError
-from babel_jax.probes import drift, neurons
+from babel_jax.probes import drift, lape, neurons
 
 quick = settings(max_examples=25, deadline=None, derandomize=True)
-DEFINITIONS = ["lape_target", "pair_shared"]
 
 
 def measured_from(p_LxFxK, rng, R=6, tokens=300):
     K = p_LxFxK.shape[-1]
-    return {
-        "languages": list("abcdefg"[:K]),
-        "active_RxLxFxK": np.stack([rng.binomial(tokens, p_LxFxK) for _ in range(R)]),
-        "tokens_RxK": np.full((R, K), tokens),
-    }
+    active_RxLxFxK = np.stack([rng.binomial(tokens, p_LxFxK) for _ in range(R)])
+    return lape.Counts(list("abcdefg"[:K]), active_RxLxFxK, np.full((R, K), tokens))
 
 
 def run_of_checkpoints(C=3, K=3, L=2, F=200):
@@ -37,8 +33,7 @@ def run_of_checkpoints(C=3, K=3, L=2, F=200):
 
 
 def sets_at(measured):
-    chosen = neurons.selection(neurons.probabilities(measured["active_RxLxFxK"].sum(0), measured["tokens_RxK"].sum(0)))
-    return neurons.neuron_sets(chosen, measured["languages"], "a", DEFINITIONS)
+    return neurons.neuron_sets(lape.lape(*measured.whole()), measured.languages, "a")
 
 
 def one(rows, metric, **options):
@@ -142,13 +137,13 @@ def test_changes_and_flows_follow_every_neuron(mask):
 
 def test_drift_rows_follow_a_planted_run():
     measured = run_of_checkpoints()
-    rows = drift.drift_rows(measured, "a", definitions=DEFINITIONS, draws=20)
+    rows = drift.drift_rows(measured, "a", draws=20)
     assert len(rows) == 3
     for now in rows:
         check_rows(now)
     assert not any(row["metric"] in (*drift.KINDS, "flow", "jaccard_previous") for row in rows[0])
     for now in rows[1:]:
-        for metric, value in {"births": 2, "deaths": 2, "stays": 2}.items():
+        for metric, value in {"size": 4, "births": 2, "deaths": 2, "stays": 2}.items():
             row = one(now, metric, set="lape_target:b")
             assert row["value"] == value == row["ci_low"] == row["ci_high"]
         assert one(now, "switches", set="specific:")["value"] == 0
@@ -174,6 +169,20 @@ def test_a_neuron_that_takes_another_language_switches():
     assert one(rows, "births", set="specific:c")["value"] == one(rows, "deaths", set="specific:b")["value"] == 1
 
 
+def test_layers_and_the_whole_say_the_same():
+    """What a study writes by layer adds up to what `probe` writes of all layers."""
+    measured = run_of_checkpoints()
+    whole = drift.drift_rows(measured, "a", draws=5)
+    masks = [{"lape_target": sets_at(one)["lape_target", "b"]} for one in measured]
+    assert {row["metric"] for row in drift.layer_rows(None, masks[0], "b")} == {"size"}
+    for c in (1, 2):
+        rows = drift.layer_rows(masks[c - 1], masks[c], "b")
+        check_rows([row | {"options": row["options"] | {"layer": row["layer"]}} for row in rows])
+        for metric in ("size", "births", "deaths"):
+            values = [row["value"] for row in rows if row["metric"] == metric]
+            assert len(values) == 2 and sum(values) == one(whole[c], metric, set="lape_target:b")["value"]
+
+
 def test_drift_intervals_resample_both_checkpoints_alike():
     p = np.random.default_rng(5).uniform(0.05, 0.3, (2, 200, 3))
     noisy, other = (measured_from(p, np.random.default_rng(seed)) for seed in (6, 7))
@@ -186,37 +195,37 @@ def test_drift_intervals_resample_both_checkpoints_alike():
 
 def test_the_size_of_a_block_of_draws_changes_nothing(monkeypatch):
     measured = run_of_checkpoints()
-    fixed = neurons.scope_thresholds(measured, "pooled", draws=12)
+    fixed = lape.scope_of(measured, "pooled", draws=12)
 
     def everything():
         return [
-            drift.drift_rows(measured, "a", fixed=fixed, draws=12),
+            drift.drift_rows(measured, "a", scope=fixed, draws=12),
             drift.overlap_rows(measured[0], "a", draws=12),
             drift.tokens_rows(measured[0], "a"),
-            neurons.count_rows(measured[1], "a", fixed=fixed, draws=12),
+            neurons.count_rows(measured[1], "a", scope=fixed, draws=12),
             neurons.sensitivity_rows(measured[1], "a", draws=12),
         ]
 
     in_one = everything()
-    monkeypatch.setattr(neurons, "BLOCK", 5 * measured[0]["active_RxLxFxK"][0].size)
+    monkeypatch.setattr(lape, "BLOCK", 5 * measured[0].active_RxLxFxK[0].size)
     assert repr(everything()) == repr(in_one)
 
 
 def test_drift_takes_thresholds_of_other_checkpoints():
     measured = run_of_checkpoints()
-    fixed = neurons.scope_thresholds(measured, "reference_checkpoint", 0, draws=10)
-    rows = drift.drift_rows(measured, "a", fixed=fixed, draws=10)
+    fixed = lape.scope_of(measured, "reference_checkpoint", 0, draws=10)
+    rows = drift.drift_rows(measured, "a", scope=fixed, draws=10)
     assert rows[1][0]["options"]["threshold_scope"] == "reference_checkpoint 0"
     for now, m in zip(rows, measured, strict=True):
-        p = neurons.probabilities(m["active_RxLxFxK"].sum(0), m["tokens_RxK"].sum(0))
-        chosen = neurons.selection(p, fixed)
-        want = (chosen["chosen_xLxF"] & chosen["above_KxxLxF"][1]).sum()
+        p = lape.probabilities(m.active_RxLxFxK.sum(0), m.tokens_RxK.sum(0))
+        chosen = lape.selection(p, fixed)
+        want = (chosen.chosen_xLxF & chosen.above_KxxLxF[1]).sum()
         assert one(now, "jaccard_last", set="specific:b")["n"] == want
 
 
 def test_overlap_rows():
     measured = run_of_checkpoints()[1]
-    rows = drift.overlap_rows(measured, "a", definitions=DEFINITIONS, draws=20)
+    rows = drift.overlap_rows(measured, "a", draws=20)
     check_rows(rows)
     sets = sets_at(measured)
     assert len(rows) == 6 * len(sets) * (len(sets) - 1) / 2
@@ -228,18 +237,9 @@ def test_overlap_rows():
     assert one(rows, "overlap", a="specific:b", b="specific:a")["value"] == 0
 
 
-def test_overlap_of_any_sets():
-    sets = sets_at(run_of_checkpoints()[1])
-    names = [("specific", "b"), ("lape_target", "b"), ("specific", "a")]
-    rows = drift.set_overlap_rows({name: sets[name] for name in names})
-    check_rows(rows)
-    assert one(rows, "overlap", a="lape_target:b", b="specific:b")["value"] == 4
-    assert one(rows, "overlap_p", a="specific:a", b="specific:b")["value"] == 1
-
-
 def test_seed_rows():
     same, other = run_of_checkpoints()[0], run_of_checkpoints()[1]
-    rows = drift.seed_rows({0: same, 1: same, 2: other}, "a", definitions=DEFINITIONS, draws=10)
+    rows = drift.seed_rows({0: same, 1: same, 2: other}, "a", draws=10)
     check_rows(rows)
     assert one(rows, "jaccard_seeds", seeds=[0, 1], set="specific:b")["value"] == 1
     row = one(rows, "jaccard_seeds", seeds=[0, 2], set="specific:b")
@@ -256,17 +256,17 @@ def test_tokens_curve_is_what_each_order_gives():
     measured = measured_from(np.random.default_rng(0).uniform(0.05, 0.3, (1, 120, 2)), np.random.default_rng(1), R=4)
 
     def sets(count, tokens):
-        return neurons.selection(neurons.probabilities(count, tokens))["above_KxxLxF"]
+        return lape.selection(lape.probabilities(count, tokens)).above_KxxLxF
 
-    tokens_R, curve_SxOxR = drift.tokens_curve(measured, sets, orders=3, seed=7)
+    tokens_R, curve_SxOxR = drift.tokens_curve(measured, sets, orders=3)
     assert tokens_R.tolist() == [600, 1200, 1800, 2400]
-    full = sets(measured["active_RxLxFxK"].sum(0), measured["tokens_RxK"].sum(0))
-    rng = np.random.default_rng(7)
+    full = sets(measured.active_RxLxFxK.sum(0), measured.tokens_RxK.sum(0))
+    rng = np.random.default_rng(0)
     for order in range(3):
         place = rng.permutation(4)
         for taken in range(1, 5):
             mine = place < taken
-            part = sets(measured["active_RxLxFxK"][mine].sum(0), measured["tokens_RxK"][mine].sum(0))
+            part = sets(measured.active_RxLxFxK[mine].sum(0), measured.tokens_RxK[mine].sum(0))
             for s in range(2):
                 want = (part[s] & full[s]).sum() / (part[s] | full[s]).sum()
                 assert curve_SxOxR[s, order, taken - 1] == want
@@ -275,7 +275,7 @@ def test_tokens_curve_is_what_each_order_gives():
 
 def test_tokens_rows_say_how_many_are_needed():
     rng = np.random.default_rng(3)
-    rows = drift.tokens_rows(run_of_checkpoints()[0], "a", definitions=DEFINITIONS)  # so clear that one shard is enough
+    rows = drift.tokens_rows(run_of_checkpoints()[0], "a")  # so clear that one shard is enough
     check_rows(rows)
     assert one(rows, "tokens_needed", set="lape_target:b")["value"] == 900
     assert one(rows, "tokens_needed", set="lape_target:b")["n"] == 6 * 900
@@ -292,10 +292,10 @@ def test_tokens_rows_say_how_many_are_needed():
 
 def test_bad_input_is_one_line():
     measured = run_of_checkpoints()[0]
-    alone = {name: part if name == "languages" else part[:1] for name, part in measured.items()}
+    alone = lape.Counts(measured.languages, measured.active_RxLxFxK[:1], measured.tokens_RxK[:1])
     with pytest.raises(UserError, match="one shard"):
         drift.tokens_rows(alone, "a")
     with pytest.raises(UserError, match="differ in their languages"):
         drift.drift_rows([measured, alone], "a")
     with pytest.raises(UserError, match="unknown measured language 'z'"):
-        drift.overlap_rows(measured, "a", "z")
+        drift.overlap_rows(measured, "z")

@@ -13,6 +13,7 @@ from babel_jax.errors import UserError
 from babel_jax.evaluation import generate as generation
 from babel_jax.evaluation.generate import CHUNK, bucket, choose, generate, jitted_generation, write
 from babel_jax.model.decoder import Decoder, DecoderConfig, init_params
+from babel_jax.probes.subject import Subject
 
 CONFIG = DecoderConfig(
     vocab_size=37,
@@ -54,7 +55,7 @@ def make_prompts(n=7, longest=8):
 
 def test_cache_changes_nothing():
     params, (prompts, length) = loud(), make_prompts()
-    got = generate(params, CONFIG, prompts, length, new_tokens=5, batch_size=3)
+    got = generate(Subject(params, CONFIG, batch_size=3), prompts, length, new_tokens=5)
     want = [naive(params, prompt[:n], 5) for prompt, n in zip(prompts, length, strict=True)]
     assert got.dtype == np.int32 and got.tolist() == want
     assert len({tuple(tokens) for tokens in want}) > 3  # the model says different things to different prompts
@@ -62,17 +63,17 @@ def test_cache_changes_nothing():
 
 def test_padding_and_batch_change_nothing():
     params, (prompts, length) = loud(), make_prompts()
-    first = generate(params, CONFIG, prompts, length, 5, batch_size=7)
+    first = generate(Subject(params, CONFIG, batch_size=7), prompts, length, 5)
     prompts[np.arange(prompts.shape[1]) >= length[:, None]] = 5
-    assert np.array_equal(first, generate(params, CONFIG, prompts, length, 5, batch_size=3))
-    assert np.array_equal(first[:, :1], generate(params, CONFIG, prompts, length, 1, batch_size=3))
+    assert np.array_equal(first, generate(Subject(params, CONFIG, batch_size=3), prompts, length, 5))
+    assert np.array_equal(first[:, :1], generate(Subject(params, CONFIG, batch_size=3), prompts, length, 1))
 
 
 def test_nothing_but_the_stop_follows_the_stop():
     params, (prompts, length) = loud(), make_prompts()
-    free = generate(params, CONFIG, prompts, length, 5, batch_size=7)
+    free = generate(Subject(params, CONFIG, batch_size=7), prompts, length, 5)
     stop = int(free[0, 1])
-    stopped = generate(params, CONFIG, prompts, length, 5, batch_size=7, stop_id=stop)
+    stopped = generate(Subject(params, CONFIG, batch_size=7), prompts, length, 5, stop_id=stop)
     for was, now in zip(free.tolist(), stopped.tolist(), strict=True):
         end = was.index(stop) if stop in was else 5
         assert now == was[:end] + [stop] * (5 - end)
@@ -83,7 +84,7 @@ def test_one_executable_for_all_checkpoints():
     prompts, length = make_prompts()
     for seed in range(3):
         params = loud(seed)
-        generate(params, CONFIG, prompts, length, 4, batch_size=4)
+        generate(Subject(params, CONFIG, batch_size=4), prompts, length, 4)
     sharding = jax.tree.leaves(params)[0].sharding
     assert jitted_generation(CONFIG, 4, -1, sharding)._cache_size() == 1
 
@@ -91,10 +92,10 @@ def test_one_executable_for_all_checkpoints():
 def test_what_does_not_fit_is_refused():
     params, (prompts, length) = loud(), make_prompts()
     with pytest.raises(UserError, match="do not fit a context of 12"):
-        generate(params, CONFIG, prompts, length, new_tokens=6, batch_size=4)
+        generate(Subject(params, CONFIG, batch_size=4), prompts, length, new_tokens=6)
     with pytest.raises(UserError, match="between 1 and 8"):
-        generate(params, CONFIG, prompts, length * 0, new_tokens=2, batch_size=4)
-    assert generate(params, CONFIG, prompts[:0], length[:0], 3, batch_size=4).shape == (
+        generate(Subject(params, CONFIG, batch_size=4), prompts, length * 0, new_tokens=2)
+    assert generate(Subject(params, CONFIG, batch_size=4), prompts[:0], length[:0], 3).shape == (
         0,
         3,
     )

@@ -16,6 +16,7 @@ from golden.make_gpt2 import KEPT_ROWS, LANGUAGES, PAD, POSITIONS
 from babel_jax.model import convert
 from babel_jax.model.decoder import Decoder, TapRequest, layer_norm, unembed
 from babel_jax.probes import forward, lens
+from babel_jax.probes.subject import Subject
 
 ROWS = list(KEPT_ROWS)
 MARGIN = 1e-3  # in log-probability, between the two most probable tokens: argmax is told apart from there on
@@ -113,15 +114,15 @@ def test_the_whole_pass_counts_the_same(both):
             "knowledge": everything_BxT[mine],
         }
     with jax.default_matmul_precision("highest"):
-        found = forward.measure(both.params, both.config, heldout, {}, document_end=PAD, batch_size=8)
-    order = [found["languages"].index(language) for language in LANGUAGES]
-    assert (found["tokens_RxK"].sum(0)[order] == golden["tokens_K"]).all()
-    check_counts(found["active_RxLxFxK"].sum(0)[..., order], found["activation_sum_RxLxFxK"].sum(0)[..., order], golden)
+        found = forward.measure(Subject(both.params, both.config, PAD, 8), heldout, {})
+    order = [found.languages.index(language) for language in LANGUAGES]
+    assert (found.tokens_RxK.sum(0)[order] == golden["tokens_K"]).all()
+    check_counts(found.active_RxLxFxK.sum(0)[..., order], found.activation_sum_RxLxFxK.sum(0)[..., order], golden)
     log_prob_SxTxV = np.asarray(jax.nn.log_softmax(golden["logits_SxTxV"]))
     for row, log_prob_TxV in zip(ROWS, log_prob_SxTxV, strict=True):
         length, index = golden["length_B"][row], golden["language_B"][row]
         loss = -log_prob_TxV[np.arange(length), tokens_BxT1[row, 1 : length + 1]].sum()
-        ours = found["rows"][LANGUAGES[index]]["loss_sum"][row % make_gpt2.ROWS]
+        ours = found.rows[LANGUAGES[index]].loss_sum[row % make_gpt2.ROWS]
         np.testing.assert_allclose(ours, loss, rtol=1e-5)
 
 

@@ -15,8 +15,8 @@ from babel_jax import files, measurements, texts
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.errors import UserError
 from babel_jax.evaluation import generate, harness, judge, problems, results, writers
-from babel_jax.measuring import study as measure
-from babel_jax.measuring import walk
+from babel_jax.measuring import programs, walk
+from babel_jax.measuring.instruments import subject_of
 from babel_jax.organism import world
 from babel_jax.training.checkpoint import Checkpoints, Metadata
 from babel_jax.training.config import plain
@@ -381,8 +381,8 @@ def test_the_worlds_problems_run_as_every_suites_do(tmp_path, bench):
     files.write_json(run / "config.json", {"config": {"seed": 0}, "material": None})
     read = texts.SuiteTexts(("world",), ("php",))
     (place,) = harness.evaluate_runs([run], read, (), harness.Session(tmp_path / "out", harness.Options(), bench))
-    params = walk.restored(next(walk.checkpoints(run))).params
-    truth = material.problems.judge("php", measure.completions(params, config, material, "php"))
+    subject = subject_of(walk.restored(next(walk.checkpoints(run))).params, config, material)
+    truth = material.problems.judge("php", programs.completions(subject, material.problems, "php"))
     verdicts = results.verdicts_of(place.folder)
     assert [verdict.outcome == "passed" for verdict in verdicts] == truth.tolist()
     assert embedded.languages == ("python", "php") and len(verdicts) == len(truth)

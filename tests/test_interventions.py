@@ -14,9 +14,11 @@ from babel_jax import measurements, statistics
 from babel_jax.errors import UserError
 from babel_jax.evaluation.generate import generate, jitted_generation
 from babel_jax.material import Problems
+from babel_jax.measuring import programs
 from babel_jax.model.decoder import DecoderConfig
-from babel_jax.probes import causes
+from babel_jax.probes import causes, forward
 from babel_jax.probes import interventions as do
+from babel_jax.probes.subject import Subject
 from babel_jax.training import loss as losses
 
 CONFIG = DecoderConfig(vocab_size=23, width=16, layers=2, heads=2, ffn_width=24, max_length=8, tied_head=False)
@@ -83,7 +85,9 @@ def test_what_each_kind_does_is_what_numpy_does(kind):
     options, change = KINDS[kind]
     want = numpy_forward(PARAMS, TOKENS, hook(change))[0]
     assert np.abs(want - PLAIN).max() > 0.1
-    np.testing.assert_allclose(do.run(PARAMS, CONFIG, TOKENS, do.edit(kind, NEURONS, **options)), want, atol=1e-4)
+    np.testing.assert_allclose(
+        do.run(Subject(PARAMS, CONFIG), TOKENS, do.edit(kind, NEURONS, **options)), want, atol=1e-4
+    )
 
 
 def edited_weights(row, bias):
@@ -102,16 +106,16 @@ def edited_weights(row, bias):
     [("zero", 0, 0), ("value", 0, -2.5), ("mean", 0, TARGET), ("scale", 3, 0), ("add", 1, 2 * TARGET)],
 )
 def test_what_each_kind_does_could_be_done_to_the_weights(kind, row, bias):
-    got = do.run(PARAMS, CONFIG, TOKENS, do.edit(kind, NEURONS, **KINDS[kind][0]))
-    np.testing.assert_allclose(got, do.run(edited_weights(row, bias), CONFIG, TOKENS), atol=2e-6, rtol=2e-6)
+    got = do.run(Subject(PARAMS, CONFIG), TOKENS, do.edit(kind, NEURONS, **KINDS[kind][0]))
+    np.testing.assert_allclose(got, do.run(Subject(edited_weights(row, bias), CONFIG), TOKENS), atol=2e-6, rtol=2e-6)
 
 
 def test_edits_hold_where_they_are_told_to():
     last_layer = NEURONS & np.array([[False], [True]])
     where = np.zeros(TOKENS.shape, bool)
     where[:, 3] = True
-    everywhere = np.asarray(do.run(PARAMS, CONFIG, TOKENS, do.edit("zero", last_layer)))
-    got = np.asarray(do.run(PARAMS, CONFIG, TOKENS, do.edit("zero", last_layer, where_BxT=where)))
+    everywhere = np.asarray(do.run(Subject(PARAMS, CONFIG), TOKENS, do.edit("zero", last_layer)))
+    got = np.asarray(do.run(Subject(PARAMS, CONFIG), TOKENS, do.edit("zero", last_layer, where_BxT=where)))
     np.testing.assert_allclose(got[:, 3], everywhere[:, 3], atol=1e-5)
     elsewhere = np.arange(8) != 3
     np.testing.assert_allclose(got[:, elsewhere], PLAIN[:, elsewhere], atol=1e-4)
@@ -124,7 +128,7 @@ def test_resampling_takes_the_sources_own_activations():
     def swap(layer, a):
         return np.where(NEURONS[layer], ACTIVATIONS[layer][SOURCE_OF], a)
 
-    got = do.run(PARAMS, CONFIG, TOKENS, do.edit("resample", NEURONS, source_B=SOURCE_OF))
+    got = do.run(Subject(PARAMS, CONFIG), TOKENS, do.edit("resample", NEURONS, source_B=SOURCE_OF))
     np.testing.assert_allclose(got, numpy_forward(PARAMS, TOKENS, swap)[0], atol=1e-4)
     np.testing.assert_allclose(np.asarray(got)[[1, 2, 4]], PLAIN[[1, 2, 4]], atol=1e-4)
     assert np.abs(np.asarray(got)[[0, 3]] - PLAIN[[0, 3]]).max() > 0.1
@@ -134,12 +138,12 @@ EVERY = np.broadcast_to(np.arange(8), (5, 8))
 
 
 def test_states_are_those_of_numpy():
-    np.testing.assert_allclose(do.states(PARAMS, CONFIG, TOKENS, EVERY), STATES, atol=1e-4)
+    np.testing.assert_allclose(do.states(Subject(PARAMS, CONFIG), TOKENS, EVERY), STATES, atol=1e-4)
 
 
 def test_all_of_the_last_layer_patched_is_the_source():
     source = TOKENS[::-1].copy()
-    got = do.patch(PARAMS, CONFIG, source, TOKENS, 1, EVERY)
+    got = do.patch(Subject(PARAMS, CONFIG), source, TOKENS, 1, EVERY)
     np.testing.assert_allclose(got, PLAIN[::-1], atol=1e-4)
 
 
@@ -152,7 +156,7 @@ def test_patchscope_is_what_numpy_does():
             h[np.arange(5), there[:, 0]] = STATES[1][::-1][np.arange(5), here[:, 0]]
         return h
 
-    got = do.patchscope(PARAMS, CONFIG, TOKENS[::-1], 1, here, TOKENS, 0, there)
+    got = do.patchscope(Subject(PARAMS, CONFIG), do.Place(TOKENS[::-1], 1, here), do.Place(TOKENS, 0, there))
     want = numpy_forward(PARAMS, TOKENS, residual=put)[0]
     assert np.abs(want - PLAIN).max() > 0.1
     np.testing.assert_allclose(got, want, atol=1e-4)
@@ -160,28 +164,32 @@ def test_patchscope_is_what_numpy_does():
 
 @pytest.mark.parametrize("layer", [0, 1])
 def test_a_patch_from_the_same_place_changes_nothing(layer):
-    np.testing.assert_allclose(do.patch(PARAMS, CONFIG, TOKENS, TOKENS, layer, EVERY[:, 2:4]), PLAIN, atol=1e-4)
+    np.testing.assert_allclose(
+        do.patch(Subject(PARAMS, CONFIG), TOKENS, TOKENS, layer, EVERY[:, 2:4]), PLAIN, atol=1e-4
+    )
 
 
 def test_loss_is_nats_a_token():
     log_prob = PLAIN - np.log(np.exp(PLAIN).sum(-1, keepdims=True))
     picked = np.take_along_axis(log_prob[:, :-1], TOKENS[:, 1:, None], -1)[..., 0]
-    assert do.loss(PARAMS, CONFIG, TOKENS) == pytest.approx(-picked.mean(), abs=1e-5)
+    assert do.loss(Subject(PARAMS, CONFIG), TOKENS) == pytest.approx(-picked.mean(), abs=1e-5)
     weight = np.zeros((5, 7))
     weight[1:3, 4] = 1
-    assert do.loss(PARAMS, CONFIG, TOKENS, weight_BxT=weight) == pytest.approx(-picked[1:3, 4].mean(), abs=1e-5)
+    assert do.loss(Subject(PARAMS, CONFIG), TOKENS, weight_BxT=weight) == pytest.approx(
+        -picked[1:3, 4].mean(), abs=1e-5
+    )
     by_source = do.edit("resample", NEURONS, source_B=SOURCE_OF)  # an edit of single rows: one batch
     want = numpy_forward(PARAMS, TOKENS, lambda layer, a: np.where(NEURONS[layer], ACTIVATIONS[layer][SOURCE_OF], a))[0]
     log_prob = want - np.log(np.exp(want).sum(-1, keepdims=True))
     picked = np.take_along_axis(log_prob[:, :-1], TOKENS[:, 1:, None], -1)[..., 0]
-    assert do.loss(PARAMS, CONFIG, TOKENS, by_source) == pytest.approx(-picked.mean(), abs=1e-5)
+    assert do.loss(Subject(PARAMS, CONFIG), TOKENS, by_source) == pytest.approx(-picked.mean(), abs=1e-5)
 
 
 def test_loss_in_parts_of_the_positions_is_the_same(monkeypatch):
-    whole = do.loss(PARAMS, CONFIG, TOKENS[:, :7])
+    whole = do.loss(Subject(PARAMS, CONFIG), TOKENS[:, :7])
     monkeypatch.setattr(losses, "tiles_for", lambda rows, length, vocab: 3)
     do.jitted_scores.cache_clear()
-    assert do.loss(PARAMS, CONFIG, TOKENS[:, :7]) == pytest.approx(whole, abs=1e-6)
+    assert do.loss(Subject(PARAMS, CONFIG), TOKENS[:, :7]) == pytest.approx(whole, abs=1e-6)
     do.jitted_scores.cache_clear()
 
 
@@ -204,15 +212,18 @@ def test_the_example_of_the_docstring_runs():
 
 
 def test_means_are_those_of_all_tokens():
-    measured = {
-        "languages": ["a", "b"],
-        "activation_sum_RxLxFxK": np.arange(24.0).reshape(2, 2, 3, 2),
-        "tokens_RxK": np.array([[1, 2], [3, 2]]),
-    }
+    measured = forward.Pass(
+        ["a", "b"],
+        active_RxLxFxK=None,
+        tokens_RxK=np.array([[1, 2], [3, 2]]),
+        activation_sum_RxLxFxK=np.arange(24.0).reshape(2, 2, 3, 2),
+        rows={},
+        slots={},
+    )
     got = do.means(measured)
     assert got.shape == (2, 2, 3) and got[1, 0, 2] == (5 + 17) / 4 and got[0, 1, 0] == (6 + 18) / 4
     with pytest.raises(UserError, match="no token of b was measured"):
-        do.means(measured | {"tokens_RxK": np.array([[1, 0]])})
+        do.means(dataclasses.replace(measured, tokens_RxK=np.array([[1, 0]])))
 
 
 # ---- Random sets and what they are for
@@ -224,9 +235,6 @@ def test_random_sets_are_matched_by_layer_and_lie_outside():
     assert len({one.tobytes() for one in drawn}) > 20 and (drawn.any(0) == ~NEURONS).mean() > 0.9
     assert np.array_equal(drawn, do.random_sets(NEURONS, 25, seed=3))
     assert not np.array_equal(drawn, do.random_sets(NEURONS, 25, seed=4))
-    exclude = np.zeros_like(NEURONS)
-    exclude[:, 10:20] = True
-    assert not (do.random_sets(NEURONS, exclude_LxF=exclude) & (NEURONS | exclude)).any()
     with pytest.raises(UserError, match="at least 20"):
         do.random_sets(NEURONS, 19)
 
@@ -236,10 +244,6 @@ def test_random_sets_of_most_of_a_layer_take_all_that_is_outside():
     most[0, :20] = True
     drawn = do.random_sets(most)
     assert (drawn.sum(2) == 20).all() and drawn[:, 0, 20:].all() and len({one.tobytes() for one in drawn}) == 20
-    exclude = np.zeros((1, 24), bool)
-    exclude[0, 22:] = True
-    drawn = do.random_sets(most, exclude_LxF=exclude)
-    assert drawn[:, 0, 20:22].all() and not drawn[:, 0, 22:].any()
 
 
 def test_against_random_by_hand():
@@ -273,7 +277,7 @@ def test_random_sets_as_the_observed_one_give_no_small_p():
         sets[str(number)] = np.zeros((2, 24), bool)
         for layer in range(2):
             sets[str(number)][layer, rng.choice(24, 3, replace=False)] = True
-    rows = causes.loss_change_rows(PARAMS, CONFIG, {"a": heldout(0, 16)}, sets)
+    rows = causes.loss_change_rows(Subject(PARAMS, CONFIG), {"a": heldout(0, 16)}, sets)
     p = np.array([row["options"]["p"] for row in rows])
     assert len(p) == 30 and 0.35 < p.mean() < 0.65 and (p <= 0.1).mean() <= 0.2
     assert all(row["options"]["random_sd"] > 0 for row in rows)
@@ -304,9 +308,9 @@ def test_planted_neurons_bear_their_language_alone():
     params, rows = planted(), planted_heldout()
     sets = {name: do.neuron_set(PLANTED_CONFIG, [(0, j) for j in PLANTED[k]]) for k, name in enumerate("abc")}
     do.jitted_scores.cache_clear()
-    found = causes.loss_change_rows(params, PLANTED_CONFIG, rows, sets)
+    found = causes.loss_change_rows(Subject(params, PLANTED_CONFIG), rows, sets)
     more = causes.loss_change_rows(
-        planted_params(), PLANTED_CONFIG, rows, sets, "scale", factor=0.5
+        Subject(planted_params(), PLANTED_CONFIG), rows, sets, causes.Change("scale", {"factor": 0.5})
     )  # another checkpoint
     assert do.jitted_scores(PLANTED_CONFIG, -1, ONE_DEVICE)._cache_size() == 1  # languages, sets, kinds and checkpoints
     assert len(found) == len(more) == 9 + 3
@@ -326,14 +330,19 @@ def test_planted_neurons_bear_their_language_alone():
 def test_changes_of_loss_are_paired_over_rows():
     rows = {name: heldout(seed, n) for seed, (name, n) in enumerate({"a": 13, "b": 21, "c": 9}.items())}
     found = causes.loss_change_rows(
-        PARAMS, CONFIG, rows, {"a": NEURONS, "other": ~NEURONS}, "value", value=1.5, batch_size=4
+        Subject(PARAMS, CONFIG, batch_size=4),
+        rows,
+        {"a": NEURONS, "other": ~NEURONS},
+        causes.Change("value", {"value": 1.5}),
     )
     by_name = {(row["metric"], row["options"]["set"], row["language"]): row for row in found}
     assert len(found) == len(by_name) == 6 + 1  # "other" is no language: it has no selectivity
     change = do.edit("value", NEURONS, value=1.5)
     value = {}
     for name, part in rows.items():
-        plain, edited = (do.loss(PARAMS, CONFIG, part["tokens"], edit, part["loss"]) for edit in (None, change))
+        plain, edited = (
+            do.loss(Subject(PARAMS, CONFIG), part["tokens"], edit, part["loss"]) for edit in (None, change)
+        )
         value[name] = edited - plain
         row = by_name["loss_change", "a", name]
         assert row["value"] == pytest.approx(edited - plain, abs=1e-5) and row["n"] == part["loss"].sum()
@@ -342,7 +351,10 @@ def test_changes_of_loss_are_paired_over_rows():
         assert row["ci_low"] < row["value"] < row["ci_high"]
     count = rows["c"]["loss"].sum(1)  # row by row for the smallest language: its differences make the interval
     plain, edited = (
-        [do.loss(PARAMS, CONFIG, rows["c"]["tokens"][n : n + 1], edit, rows["c"]["loss"][n : n + 1]) for n in range(9)]
+        [
+            do.loss(Subject(PARAMS, CONFIG), rows["c"]["tokens"][n : n + 1], edit, rows["c"]["loss"][n : n + 1])
+            for n in range(9)
+        ]
         for edit in (None, change)
     )
     want = statistics.mean_with_interval((np.array(edited) - plain) * count, count)
@@ -359,22 +371,11 @@ def test_changes_of_loss_are_paired_over_rows():
 
 def test_batches_change_nothing():
     rows = {"a": heldout(0, 13)}
-    first, second = (causes.loss_change_rows(PARAMS, CONFIG, rows, {"a": NEURONS}, batch_size=size) for size in (4, 13))
+    first, second = (
+        causes.loss_change_rows(Subject(PARAMS, CONFIG, batch_size=size), rows, {"a": NEURONS}) for size in (4, 13)
+    )
     assert first[0]["value"] == pytest.approx(second[0]["value"], abs=1e-6)
     assert first[0]["options"]["z"] == pytest.approx(second[0]["options"]["z"], abs=1e-3)
-
-
-def test_heldout_rows_can_be_resampled():
-    rows, sources = {"a": heldout(0, 6)}, {"a": heldout(1, 6)["tokens"]}
-    found = causes.loss_change_rows(PARAMS, CONFIG, rows, {"s": NEURONS}, "resample", sources=sources, batch_size=4)
-    change = do.edit("resample", NEURONS, source_B=np.r_[6:12, 6:12])
-    both = np.concatenate([rows["a"]["tokens"], sources["a"]])
-    weight = np.concatenate([rows["a"]["loss"], np.zeros((6, 8))])
-    want = do.loss(PARAMS, CONFIG, both, change, weight) - do.loss(PARAMS, CONFIG, both, None, weight)
-    assert abs(want) > 1e-3 and found[0]["value"] == pytest.approx(want, abs=1e-5)
-    own = {"a": rows["a"]["tokens"]}
-    found = causes.loss_change_rows(PARAMS, CONFIG, rows, {"s": NEURONS}, "resample", sources=own, batch_size=4)
-    assert found[0]["value"] == 0 and found[0]["options"]["p"] == 1
 
 
 # ---- Slots
@@ -419,7 +420,7 @@ def naive_slots(slots, right, ffn=lambda layer, a: a):
 
 @pytest.mark.parametrize("right", ["primary", "new"])
 def test_scores_at_slots_are_the_naive_ones(right):
-    got, want = do.slot_scores(PARAMS, CONFIG, SLOTS, right, batch_size=4), naive_slots(SLOTS, right)
+    got, want = do.slot_scores(Subject(PARAMS, CONFIG, batch_size=4), SLOTS, right), naive_slots(SLOTS, right)
     for name in want:
         np.testing.assert_allclose(got[name], want[name], atol=1e-4)
     assert set(got) == set(want) and 0 < want["accuracy"].sum() < 14
@@ -430,13 +431,18 @@ def test_single_identifiers_are_sets_of_one():
     for name in ("primary", "new"):
         singles[f"{name}_id"] = SLOTS[f"{name}_ids"][:, 0]
     sets = singles | {f"{name}_ids": SLOTS[f"{name}_ids"][:, :1] for name in ("primary", "new")}
-    got, want = (do.slot_scores(PARAMS, CONFIG, slots, "new", batch_size=4) for slots in (singles, sets))
+    got, want = (do.slot_scores(Subject(PARAMS, CONFIG, batch_size=4), slots, "new") for slots in (singles, sets))
     assert all(np.array_equal(got[name], want[name]) for name in want)
 
 
 def test_changes_at_slots_are_paired_over_slots():
     found = causes.slot_change_rows(
-        PARAMS, CONFIG, SLOTS, "php", "python", {"s": NEURONS}, "scale", factor=3.0, batch_size=4
+        Subject(PARAMS, CONFIG, batch_size=4),
+        SLOTS,
+        "php",
+        "python",
+        {"s": NEURONS},
+        causes.Change("scale", {"factor": 3.0}),
     )
     before, after = naive_slots(SLOTS, "new"), naive_slots(SLOTS, "new", hook(KINDS["scale"][1]))
     subsets = {"all": np.ones(14, bool), "shared": SLOTS["subset"] == 0, "transfer": SLOTS["subset"] == 1}
@@ -455,77 +461,9 @@ def test_changes_at_slots_are_paired_over_slots():
 
 def test_slots_whose_identifiers_are_the_same_say_nothing_of_their_difference():
     slots = SLOTS | {"new_ids": np.where(np.arange(14)[:, None] < 5, SLOTS["primary_ids"][:, ::-1], SLOTS["new_ids"])}
-    found = causes.slot_change_rows(PARAMS, CONFIG, slots, "php", "python", {"s": NEURONS}, batch_size=4)
+    found = causes.slot_change_rows(Subject(PARAMS, CONFIG, batch_size=4), slots, "php", "python", {"s": NEURONS})
     count = {row["metric"]: row["n"] for row in found if row["options"]["subset"] == "all"}
     assert count == {"logit_difference_change": 9, "margin_change": 14, "accuracy_change": 14}
-
-
-def test_neurons_can_be_changed_at_the_slot_alone():
-    last_layer = ~NEURONS & np.array([[False], [True]])
-    at_slot = np.arange(8) == SLOTS["position"][:, None]
-    options = dict(draws=20, batch_size=4)
-    everywhere, here, elsewhere = (
-        causes.slot_change_rows(PARAMS, CONFIG, SLOTS, "php", "python", {"s": last_layer}, where_NxT=where, **options)
-        for where in (None, at_slot, ~at_slot)
-    )
-    for a, b, c in zip(everywhere, here, elsewhere, strict=True):
-        assert a["value"] == pytest.approx(b["value"], abs=1e-5) and c["value"] == 0
-    assert abs(here[0]["value"]) > 1e-3
-
-
-SOURCES = SLOTS | {"tokens": make_slots(6)["tokens"]}
-
-
-def test_neurons_patched_from_another_prompt():
-    found = causes.slot_change_rows(
-        PARAMS, CONFIG, SLOTS, "php", "python", {"s": NEURONS}, "resample", sources=SOURCES, batch_size=4
-    )
-    source = numpy_forward(PARAMS, SOURCES["tokens"])[1]
-    patched = naive_slots(SLOTS, "new", lambda layer, a: np.where(NEURONS[layer], source[layer], a))
-    clean, corrupt = naive_slots(SOURCES, "new"), naive_slots(SLOTS, "new")
-    rows = {row["metric"]: row for row in found if row["options"]["subset"] == "all"}
-    ld = {name: part["logit_difference"].mean() for name, part in dict(p=patched, cl=clean, co=corrupt).items()}
-    assert rows["logit_difference_change"]["value"] == pytest.approx(ld["p"] - ld["co"], abs=1e-4)
-    recovery = rows["patch_recovery"]
-    assert recovery["value"] == pytest.approx((ld["p"] - ld["co"]) / (ld["cl"] - ld["co"]), abs=1e-3)
-    assert recovery["options"]["clean"] == pytest.approx(ld["cl"], abs=1e-4)
-    assert recovery["options"]["draws"] == 20 and recovery["options"]["random_sd"] > 0
-
-
-def test_recovery_of_patched_states():
-    clean = SOURCES | {"position": (SLOTS["position"] + 3) % 8}
-    found = causes.recovery_rows(PARAMS, CONFIG, clean, SLOTS, "php", "python", batch_size=4)
-    rows = {row["layer"]: row for row in found if row["options"]["subset"] == "all"}
-    assert set(rows) == {1, 2} and len(found) == 6
-    assert rows[2]["value"] == pytest.approx(1, abs=1e-4)  # the last state is all there is
-    assert rows[2]["ci_low"] == pytest.approx(1, abs=1e-3)
-    asked = SLOTS | {name: clean[name] for name in ("tokens", "position")}
-    target = do.slot_scores(PARAMS, CONFIG, asked, "new", batch_size=4)["logit_difference"].mean()
-    corrupt = naive_slots(SLOTS, "new")["logit_difference"].mean()
-    logits = np.asarray(
-        do.patchscope(
-            PARAMS,
-            CONFIG,
-            clean["tokens"],
-            0,
-            clean["position"][:, None],
-            SLOTS["tokens"],
-            0,
-            SLOTS["position"][:, None],
-        ),
-        np.float64,
-    )[np.arange(14), SLOTS["position"]]
-    ld = []
-    for n in range(14):
-        p = np.exp(logits[n])
-        primary, new = ([i for i in SLOTS[name][n] if i >= 0] for name in ("primary_ids", "new_ids"))
-        ld.append(np.log(p[new].sum()) - np.log(p[primary].sum()))
-    assert rows[1]["value"] == pytest.approx((np.mean(ld) - corrupt) / (target - corrupt), abs=1e-3)
-    assert rows[1]["options"]["draws"] == 20 and rows[2]["options"]["random_sd"] > 0
-    own = causes.recovery_rows(
-        PARAMS, CONFIG, SLOTS, SLOTS, "php", "python", batch_size=4
-    )  # clean and corrupt are the same
-    assert np.isnan(own[0]["value"]) and own[0]["options"]["p"] is None
 
 
 # ---- Programs
@@ -545,12 +483,16 @@ def make_problems(n=10):
     )
 
 
+def program_change_rows(*arguments):
+    return [*programs.pass_change_rows(*arguments), *programs.answer_change_rows(*arguments)]
+
+
 def test_programs_before_and_after():
     problems = make_problems()
     big = ~NEURONS
     jitted_generation.cache_clear()
-    found = causes.problem_change_rows(
-        PARAMS, CONFIG, problems, "php", {"s": big}, "value", value=1.5, batch_size=4, generate=generate
+    found = program_change_rows(
+        Subject(PARAMS, CONFIG, batch_size=4), problems, "php", {"s": big}, causes.Change("value", {"value": 1.5})
     )
     assert jitted_generation(CONFIG, 4, -1, ONE_DEVICE)._cache_size() == 1
     rows = {(row["metric"], row["options"]["subset"]): row for row in found}
@@ -567,7 +509,12 @@ def test_programs_before_and_after():
         assert width["both"] >= max(width["t"], width["s"])  # of two means over disjoint problems
     change = do.edit("value", big, value=1.5)
     solved = [
-        problems.judge("php", generate(PARAMS, CONFIG, problems.prompt_QxT["php"], problems.length_Q, 4, 4, edit=edit))
+        problems.judge(
+            "php",
+            generate(
+                Subject(PARAMS, CONFIG, batch_size=4), problems.prompt_QxT["php"], problems.length_Q, 4, edit=edit
+            ),
+        )
         for edit in (None, change)
     ]
     row = rows["pass_change", "all"]
@@ -591,44 +538,6 @@ def test_programs_before_and_after():
     row = rows["margin_change", "all"]
     assert row["value"] == pytest.approx((after - before).mean(), abs=1e-4) and row["n"] == 20
     assert row["options"]["before"] == pytest.approx(before.mean(), abs=1e-4) and row["options"]["at"] == "answers"
-
-
-def test_fluency_is_the_loss_of_the_unsteered_model():
-    problems = make_problems()
-    prompts, length = problems.prompt_QxT["php"], problems.length_Q
-    options = dict(mean_LxF=TARGET, other_KxLxF=OTHERS, factor=4.0)
-    nothing = do.edit("zero", NEURONS & False)
-    end = int(generate(PARAMS, CONFIG, prompts, length, 4, 4, edit=nothing)[0, 1])
-    [row] = causes.fluency_rows(
-        PARAMS,
-        CONFIG,
-        prompts,
-        length,
-        3,
-        "php",
-        {"s": ~NEURONS},
-        "diffmean",
-        generate=generate,
-        document_end=end,
-        batch_size=4,
-        **options,
-    )
-    want, ended = [], 0
-    for change in (nothing, do.edit("diffmean", ~NEURONS, **options)):
-        written = generate(PARAMS, CONFIG, prompts, length, 3, 4, stop_id=end, edit=change)
-        losses = []
-        for n in range(10):
-            kept = written[n, : list(written[n]).index(end) + 1 if end in written[n] else 3]
-            ended += len(kept) < 3
-            tokens = np.concatenate([prompts[n, : length[n]], kept])[None]
-            logits = np.asarray(do.run(PARAMS, CONFIG, np.pad(tokens, ((0, 0), (0, 8 - tokens.shape[1])))), np.float64)
-            log_prob = logits[0] - np.log(np.exp(logits[0]).sum(-1, keepdims=True))
-            inside = range(length[n] - 1, length[n] - 1 + len(kept))
-            losses.append(-np.mean([log_prob[t, tokens[0, t + 1]] for t in inside]))
-        want.append(np.mean(losses))
-    assert ended and row["metric"] == "fluency_change" and row["options"]["before"] == pytest.approx(want[0], abs=1e-4)
-    assert row["value"] == pytest.approx(want[1] - want[0], abs=1e-4) and row["value"] > 0.1
-    assert row["options"]["kind"] == "diffmean" and row["options"]["factor"] == 4.0
 
 
 # ---- Parts of the parameters
@@ -724,59 +633,54 @@ FEW = {"a": heldout(0, 4)}
         (lambda: do.neuron_set(CONFIG, [(2, 0)]), "neuron (2, 0) is not in this model of 2 layers"),
         (lambda: do.neuron_set(CONFIG, [(0, -1)]), "neuron (0, -1)"),
         (lambda: do.neuron_set(CONFIG, [(0, 1, 2)]), "list of (layer, index) pairs"),
-        (lambda: do.run(PARAMS, CONFIG, TOKENS, do.edit("zero", BIG)), "neuron set of another model"),
+        (lambda: do.run(Subject(PARAMS, CONFIG), TOKENS, do.edit("zero", BIG)), "neuron set of another model"),
         (
-            lambda: do.run(PARAMS, CONFIG, TOKENS, do.edit("zero", NEURONS, where_BxT=np.ones((5, 7)))),
+            lambda: do.run(Subject(PARAMS, CONFIG), TOKENS, do.edit("zero", NEURONS, where_BxT=np.ones((5, 7)))),
             "where_BxT (5, 7)",
         ),
         (
-            lambda: do.run(PARAMS, CONFIG, TOKENS, do.edit("resample", NEURONS, source_B=[0, 1, 2, 3, 5])),
+            lambda: do.run(Subject(PARAMS, CONFIG), TOKENS, do.edit("resample", NEURONS, source_B=[0, 1, 2, 3, 5])),
             "'resample' needs source_B: for each of the 5 rows",
         ),
-        (lambda: do.run(PARAMS, CONFIG, TOKENS, do.edit("resample", NEURONS)), "source_B"),
-        (lambda: do.run(PARAMS, CONFIG, TOKENS + 1), "is not in this model's vocabulary"),
-        (lambda: do.run(PARAMS, CONFIG, np.zeros((2, 9), int)), "do not fit a context of 8"),
-        (lambda: do.run(PARAMS, CONFIG, TOKENS * 1.0), "whole numbers"),
-        (lambda: do.loss(PARAMS, CONFIG, TOKENS, weight_BxT=np.zeros((5, 7))), "no target counts"),
-        (lambda: do.loss(PARAMS, CONFIG, TOKENS, weight_BxT=np.ones((5, 8))), "do not fit the (5, 7) targets"),
-        (lambda: do.patch(PARAMS, CONFIG, TOKENS, TOKENS, 2, EVERY), "layer 2 is not in this model"),
-        (lambda: do.patch(PARAMS, CONFIG, TOKENS, TOKENS, 0, EVERY + 1), "each from 0 to 7"),
+        (lambda: do.run(Subject(PARAMS, CONFIG), TOKENS, do.edit("resample", NEURONS)), "source_B"),
+        (lambda: do.run(Subject(PARAMS, CONFIG), TOKENS + 1), "is not in this model's vocabulary"),
+        (lambda: do.run(Subject(PARAMS, CONFIG), np.zeros((2, 9), int)), "do not fit a context of 8"),
+        (lambda: do.run(Subject(PARAMS, CONFIG), TOKENS * 1.0), "whole numbers"),
+        (lambda: do.loss(Subject(PARAMS, CONFIG), TOKENS, weight_BxT=np.zeros((5, 7))), "no target counts"),
+        (lambda: do.loss(Subject(PARAMS, CONFIG), TOKENS, weight_BxT=np.ones((5, 8))), "do not fit the (5, 7) targets"),
+        (lambda: do.patch(Subject(PARAMS, CONFIG), TOKENS, TOKENS, 2, EVERY), "layer 2 is not in this model"),
+        (lambda: do.patch(Subject(PARAMS, CONFIG), TOKENS, TOKENS, 0, EVERY + 1), "each from 0 to 7"),
         (lambda: do.put(CONFIG, np.zeros((5, 8, 17)), 0, EVERY), "model of width 16"),
         (
-            lambda: causes.loss_change_rows(PARAMS, CONFIG, FEW, {"a": BIG}),
+            lambda: causes.loss_change_rows(Subject(PARAMS, CONFIG), FEW, {"a": BIG}),
             "'a' (3, 24) is a neuron set of another model",
         ),
-        (lambda: causes.loss_change_rows(PARAMS, CONFIG, FEW, {}), "at least one by name"),
-        (lambda: causes.loss_change_rows(PARAMS, CONFIG, FEW, {"a": NEURONS}, draws=5), "at least 20"),
+        (lambda: causes.loss_change_rows(Subject(PARAMS, CONFIG), FEW, {}), "at least one by name"),
         (
-            lambda: causes.loss_change_rows(PARAMS, CONFIG, FEW, {"a": NEURONS}, "resample"),
-            "sources are given for",
+            lambda: causes.loss_change_rows(Subject(PARAMS, CONFIG), FEW, {"a": NEURONS}, causes.Change(draws=5)),
+            "at least 20",
         ),
         (
-            lambda: causes.loss_change_rows(PARAMS, CONFIG, FEW, {"a": NEURONS}, where_BxT=np.ones((4, 8))),
-            "belong to one batch",
+            lambda: causes.loss_change_rows(Subject(PARAMS, CONFIG), FEW, {"a": NEURONS}, causes.Change("resample")),
+            "belongs to one batch",
         ),
         (
-            lambda: causes.slot_change_rows(
-                PARAMS,
-                CONFIG,
-                SLOTS,
-                "php",
-                "python",
-                {"a": NEURONS},
-                "resample",
-                sources=SLOTS | {"position": SLOTS["position"] * 0},
+            lambda: causes.loss_change_rows(
+                Subject(PARAMS, CONFIG), FEW, {"a": NEURONS}, causes.Change(options={"where_BxT": np.ones((4, 8))})
             ),
-            "equal positions",
+            "belongs to one batch",
         ),
         (
-            lambda: do.slot_scores(PARAMS, CONFIG, SLOTS | {"new_ids": np.full((14, 2), -1)}, "new"),
+            lambda: do.slot_scores(Subject(PARAMS, CONFIG), SLOTS | {"new_ids": np.full((14, 2), -1)}, "new"),
             "no identifier of the new",
         ),
-        (lambda: do.slot_scores(PARAMS, CONFIG, SLOTS | {"position": np.full(14, 8)}, "new"), "each from 0 to 7"),
         (
-            lambda: causes.problem_change_rows(
-                PARAMS, CONFIG, make_problems(), "php", {"a": NEURONS}, "resample", generate=generate
+            lambda: do.slot_scores(Subject(PARAMS, CONFIG), SLOTS | {"position": np.full(14, 8)}, "new"),
+            "each from 0 to 7",
+        ),
+        (
+            lambda: program_change_rows(
+                Subject(PARAMS, CONFIG), make_problems(), "php", {"a": NEURONS}, causes.Change("resample")
             ),
             "choose another intervention",
         ),
@@ -789,17 +693,15 @@ def test_mistakes_are_told(call, message):
 
 def test_an_empty_set_is_said_to_be_empty():
     with pytest.warns(UserWarning, match="'a' is empty"):
-        found = causes.loss_change_rows(PARAMS, CONFIG, FEW, {"a": np.zeros_like(NEURONS)})
+        found = causes.loss_change_rows(Subject(PARAMS, CONFIG), FEW, {"a": np.zeros_like(NEURONS)})
     assert found[0]["value"] == 0 and found[0]["options"]["p"] == 1 and found[0]["options"]["z"] is None
 
 
 def values_of(params):
     restored = do.restore(params, OTHER, "blocks/ffn_[1]")
-    rows = causes.loss_change_rows(restored, CONFIG, {"a": heldout(0, 13)}, {"s": NEURONS}, batch_size=4)
-    rows += causes.slot_change_rows(
-        params, CONFIG, SLOTS, "php", "python", {"s": NEURONS}, "resample", sources=SOURCES, batch_size=4
-    )
-    rows += causes.recovery_rows(params, CONFIG, SOURCES, SLOTS, "php", "python", batch_size=4)
+    sets = {"s": NEURONS}
+    rows = causes.loss_change_rows(Subject(restored, CONFIG, batch_size=4), {"a": heldout(0, 13)}, sets)
+    rows += causes.slot_change_rows(Subject(params, CONFIG, batch_size=4), SLOTS, "php", "python", sets)
     return [[row["value"] for row in rows], [row["options"]["random_mean"] for row in rows]]
 
 
@@ -820,7 +722,7 @@ def test_devices_change_nothing():
     done = python("-c", FOUR_DEVICES, devices=4)
     assert done.returncode == 0, done.stderr[-2000:]
     devices, four = json.loads(done.stdout.splitlines()[-1])
-    assert devices == 4 and len(four[0]) == 1 + 12 + 6
+    assert devices == 4 and len(four[0]) == 1 + 9
     np.testing.assert_allclose(four, values_of(PARAMS), atol=2e-4)
 
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ from babel_jax.model.decoder import (
     unembed,
 )
 from babel_jax.probes import forward, lens
+from babel_jax.probes.subject import Subject
 
 CONFIG = DecoderConfig(vocab_size=29, width=16, layers=3, heads=2, ffn_width=32, max_length=10)
 
@@ -106,23 +109,27 @@ def test_sets_are_summed_and_ranked_by_their_best_token():
     log_prob = np.where(candidates < 0, -np.inf, rng.uniform(-9, -3, (4, 2, 6))).astype(np.float32)
     rank = np.where(candidates < 0, 29, rng.integers(0, 29, (4, 2, 6)))
     raw = {"log_prob_LxNxC": log_prob, "rank_LxNxC": rank, "argmax_LxN": np.zeros((4, 2))}
-    got = lens.slot_results(raw, slots)
-    np.testing.assert_allclose(np.exp(got["primary_log_prob_LxN"][:, 0]), np.exp(log_prob[:, 0, :2]).sum(-1), rtol=1e-6)
-    assert got["primary_log_prob_LxN"].dtype == np.float32
-    assert np.array_equal(got["primary_log_prob_LxN"][:, 1], log_prob[:, 1, 0])  # one token: bit for bit
-    assert np.array_equal(got["new_log_prob_LxN"], log_prob[..., 3])
-    assert np.array_equal(got["primary_rank_LxN"], rank[..., :3].min(-1))
-    assert np.array_equal(got["new_rank_LxN"], rank[..., 3]) and got["argmax_LxN"] is raw["argmax_LxN"]
+    got = lens.slot_readings(raw, slots)
+    np.testing.assert_allclose(np.exp(got.primary_log_prob_LxN[:, 0]), np.exp(log_prob[:, 0, :2]).sum(-1), rtol=1e-6)
+    assert got.primary_log_prob_LxN.dtype == np.float32
+    assert np.array_equal(got.primary_log_prob_LxN[:, 1], log_prob[:, 1, 0])  # one token: bit for bit
+    assert np.array_equal(got.new_log_prob_LxN, log_prob[..., 3])
+    assert np.array_equal(got.primary_rank_LxN, rank[..., :3].min(-1))
+    assert np.array_equal(got.new_rank_LxN, rank[..., 3]) and got.argmax_LxN is raw["argmax_LxN"]
     padded = raw | {name: np.pad(raw[name], ((0, 0), (0, 0), (0, 2))) for name in ("log_prob_LxNxC", "rank_LxNxC")}
-    again = lens.slot_results(padded, slots)  # a batch may be wider than these slots need
-    assert all(np.array_equal(again[name], got[name]) for name in got)
+    again = lens.slot_readings(padded, slots)  # a batch may be wider than these slots need
+    assert same(again, got)
     single = lens.slot_candidates({"primary_id": np.array([1, 2]), "new_id": np.array([3, 4])})
     assert single.tolist() == [[1, 3], [2, 4]]
-    nothing = lens.slot_results(
+    nothing = lens.slot_readings(
         {"log_prob_LxNxC": np.full((1, 1, 2), -np.inf), "rank_LxNxC": np.full((1, 1, 2), 29)},
         {"primary_ids": np.array([[-1]]), "new_ids": np.array([[-1]])},
     )
-    assert np.isneginf(nothing["primary_log_prob_LxN"]).all()
+    assert np.isneginf(nothing.primary_log_prob_LxN).all()
+
+
+def same(first, second):
+    return all(np.array_equal(value, getattr(second, name)) for name, value in vars(first).items())
 
 
 def read_with_sets(rng, n=40, layers=4, vocab=29):
@@ -141,7 +148,7 @@ def read_with_sets(rng, n=40, layers=4, vocab=29):
         "argmax_LxN": logits.argmax(-1),
         "entropy_LxN": -(np.exp(log_prob) * log_prob).sum(-1),
     }
-    return slots, lens.slot_results(raw, slots), np.exp(log_prob)
+    return slots, lens.slot_readings(raw, slots), np.exp(log_prob)
 
 
 def naive_share(metric, p_V, primary, new):
@@ -161,15 +168,15 @@ def test_curves_and_numbers_of_sets_are_what_the_probabilities_say():
     slots, results, p_LxNxV = read_with_sets(np.random.default_rng(12))
     slots["new_ids"][0, 1] = slots["primary_ids"][0, 2]  # one token cannot stand for both
     slots["primary_ids"][1] = -1  # nothing stands for the primary's
-    rows = lens.working_language(results, slots, "b", layers=[1, 3], topk=(2, 5))
+    rows = lens.working_language(results, slots, "b", layers=[1, 3])
     shares = (
         "primary_share_prob",
         "primary_share_pair",
         "primary_share_argmax",
-        "primary_share_top2",
         "primary_share_top5",
+        "primary_share_top10",
     )
-    coverages = ("argmax_coverage", "top2_coverage", "top5_coverage")
+    coverages = ("argmax_coverage", "top5_coverage", "top10_coverage")
     seen = set()
     for row in rows:
         subset, metric = row["options"]["subset"], row["metric"]
@@ -220,7 +227,7 @@ def test_what_studies_have_written_so_far_stays_as_it_is():
     candidates = make_candidates(rng, slots)
     before = lens.working_language(candidates, slots, "b")
     beside = {name: rng.integers(0, 29, (2, 30)) for name in ("primary_rank_LxN", "new_rank_LxN", "entropy_LxN")}
-    after = lens.working_language(candidates | beside, slots, "b")
+    after = lens.working_language(dataclasses.replace(candidates, **beside), slots, "b")
     assert repr(after[: 3 * 4 * 2]) == repr(before[: 3 * 4 * 2])
     assert all(set(row["options"]) == {"subset"} and row["probe"] == "lens" for row in before[: 3 * 4 * 2])
     got = {row["metric"]: row for row in before[: 4 * 2] if row["layer"] == 1}
@@ -246,6 +253,16 @@ def test_choices_of_layers():
         lens.chosen_layers("midle", 4)
 
 
+def test_the_curves_of_a_study_are_among_those_of_probe():
+    rng = np.random.default_rng(8)
+    for slots, subset in ((make_slots(rng, n=30), "shared"), (make_slots(rng) | {"subset": np.zeros(12, int)}, "all")):
+        candidates = make_candidates(rng, slots)
+        wanted = [row for row in lens.working_language(candidates, slots, "b") if row["probe"] == "lens"]
+        assert lens.share_curves(candidates, slots, "b") == [
+            row for row in wanted if row["options"]["subset"] == subset
+        ]
+
+
 def test_one_layer_is_measured_as_the_only_one():
     slots, results, _ = read_with_sets(np.random.default_rng(14), layers=1)
     numbers = [row for row in lens.working_language(results, slots, "b") if row["probe"] == "working_language"]
@@ -255,7 +272,7 @@ def test_one_layer_is_measured_as_the_only_one():
 def test_prompts_of_unequal_length_read_as_if_each_stood_alone():
     params, slots = loud(CONFIG), make_slots(np.random.default_rng(2))
     slots["position"] = np.array([1, 4, 9] * 4)
-    got = forward.measure(params, CONFIG, {}, {"b": slots}, batch_size=5)["slots"]["b"]
+    got = forward.measure(Subject(params, CONFIG, batch_size=5), {}, {"b": slots}).slots["b"]
 
     @jax.jit
     def alone_in(prompt):
@@ -266,12 +283,12 @@ def test_prompts_of_unequal_length_read_as_if_each_stood_alone():
     for n, position in enumerate(slots["position"]):
         alone = np.asarray(alone_in(slots["tokens"][n : n + 1, : position + 1]))
         np.testing.assert_allclose(
-            got["primary_log_prob_LxN"][:, n],
+            got.primary_log_prob_LxN[:, n],
             alone[:, slots["primary_id"][n]],
             atol=1e-4,
         )
-        np.testing.assert_allclose(got["new_log_prob_LxN"][:, n], alone[:, slots["new_id"][n]], atol=1e-4)
-        assert np.array_equal(got["argmax_LxN"][:, n], alone.argmax(-1))
+        np.testing.assert_allclose(got.new_log_prob_LxN[:, n], alone[:, slots["new_id"][n]], atol=1e-4)
+        assert np.array_equal(got.argmax_LxN[:, n], alone.argmax(-1))
 
 
 def test_padding_changes_nothing():
@@ -279,18 +296,9 @@ def test_padding_changes_nothing():
     padded = slots | {"tokens": slots["tokens"].copy()}
     padded["tokens"][np.arange(10) > slots["position"][:, None]] = 17
     first, second = (
-        forward.measure(
-            params,
-            CONFIG,
-            {},
-            {"b": s},
-            document_end=17,
-            batch_size=5,
-            at_slots=("ffn",),
-        )["slots"]["b"]
-        for s in (slots, padded)
+        forward.measure(Subject(params, CONFIG, 17, 5), {}, {"b": s}, ("ffn",)).slots["b"] for s in (slots, padded)
     )
-    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert same(first, second)
 
 
 def make_candidates(rng, slots, layers=2):
@@ -298,11 +306,11 @@ def make_candidates(rng, slots, layers=2):
     argmax = rng.integers(0, 29, (layers, n))
     argmax[0, ::2] = slots["primary_id"][::2]
     argmax[1] = slots["new_id"]
-    return {
-        "primary_log_prob_LxN": np.log(rng.uniform(0.01, 0.4, (layers, n))),
-        "new_log_prob_LxN": np.log(rng.uniform(0.01, 0.4, (layers, n))),
-        "argmax_LxN": argmax,
-    }
+    return lens.SlotReadings(
+        primary_log_prob_LxN=np.log(rng.uniform(0.01, 0.4, (layers, n))),
+        new_log_prob_LxN=np.log(rng.uniform(0.01, 0.4, (layers, n))),
+        argmax_LxN=argmax,
+    )
 
 
 def test_working_language_is_what_its_docstring_says():
@@ -320,9 +328,9 @@ def test_working_language_is_what_its_docstring_says():
         for n in range(4, 30):
             if subset != "all" and slots["subset"][n] != (subset == "transfer"):
                 continue
-            p_primary = np.exp(candidates["primary_log_prob_LxN"][layer - 1, n])
-            p_new = np.exp(candidates["new_log_prob_LxN"][layer - 1, n])
-            top = candidates["argmax_LxN"][layer - 1, n]
+            p_primary = np.exp(candidates.primary_log_prob_LxN[layer - 1, n])
+            p_new = np.exp(candidates.new_log_prob_LxN[layer - 1, n])
+            top = candidates.argmax_LxN[layer - 1, n]
             hit = top in (slots["primary_id"][n], slots["new_id"][n])
             if metric == "primary_share_prob":
                 values.append(p_primary / (p_primary + p_new))
@@ -351,10 +359,12 @@ def test_real_code_has_one_subset_and_identical_identifiers_have_none():
 def test_share_without_a_hit_is_nan():
     slots = make_slots(np.random.default_rng(6))
     candidates = make_candidates(np.random.default_rng(6), slots)
-    candidates["argmax_LxN"][:] = 28 - slots["new_id"]
-    hits = (candidates["argmax_LxN"] == slots["primary_id"]) | (candidates["argmax_LxN"] == slots["new_id"])
+    candidates.argmax_LxN[:] = 28 - slots["new_id"]
+    hits = (candidates.argmax_LxN == slots["primary_id"]) | (candidates.argmax_LxN == slots["new_id"])
     slots = {name: values[~hits[0]] for name, values in slots.items()}
-    candidates = {name: values[:, ~hits[0]] for name, values in candidates.items()}
+    candidates = lens.SlotReadings(
+        **{name: values[:, ~hits[0]] for name, values in vars(candidates).items() if values is not None}
+    )
     rows = [r for r in lens.working_language(candidates, slots, "b") if r["metric"] == "primary_share_argmax"]
     assert all(np.isnan(row["value"]) and np.isnan(row["ci_low"]) and row["n"] == 0 for row in rows)
 

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import warnings
 
@@ -11,7 +12,8 @@ from hypothesis.extra import numpy as arrays
 from babel_jax import measurements
 from babel_jax.errors import UserError
 from babel_jax.model.decoder import DecoderConfig, init_params
-from babel_jax.probes import forward, neurons
+from babel_jax.probes import forward, functional, lape, neurons
+from babel_jax.probes.subject import Subject
 
 
 def naive_lape(count, tokens, top_rate=0.01, filter_rate=0.95, bar_rate=0.95):
@@ -69,13 +71,13 @@ def test_lape_is_the_naive_implementation(K, kind):
     ):
         count, tokens = random_counts(rng, 3, 101, K, kind)
         want, above, p = naive_lape(count, tokens, top_rate, filter_rate, bar_rate)
-        ranking = neurons.lape(count, tokens, filter_rate, bar_rate)
-        member = neurons.selected(ranking, top_rate) & ranking["above_KxxLxF"]
+        selection = lape.lape(count, tokens, lape.Rates(top_rate, filter_rate, bar_rate))
+        member = selection.chosen_xLxF & selection.above_KxxLxF
         # Entropies that the two ways of summing leave equal up to rounding may swap, unless they are equal by design.
         for k in range(K):
             difference = as_sets(member[k]) ^ want[k]
             assert not difference, (k, [(place, p[place]) for place in difference])
-        masks = neurons.transferring(ranking, 0, 1, top_rate)
+        masks = masks_of(selection, 0, 1)
         assert as_sets(masks["lape_target"]) == want[1]
         assert as_sets(masks["lape_both"]) == want[0] & want[1]
         assert as_sets(masks["lape_exclusive"]) == {place for place in want[1] if above[place] == {1}}
@@ -91,62 +93,67 @@ def test_lape_is_the_naive_implementation(K, kind):
 def test_draws_are_carried_along():
     rng = np.random.default_rng(1)
     counts, tokens = zip(*(random_counts(rng, 2, 50, 3, "plain") for _ in range(4)), strict=True)
-    together = neurons.lape(np.stack(counts), np.stack(tokens))
+    together = lape.lape(np.stack(counts), np.stack(tokens))
     for draw in range(4):
-        alone = neurons.lape(counts[draw], tokens[draw])
-        assert np.array_equal(together["rank_xLxF"][draw], alone["rank_xLxF"])
-        assert np.array_equal(together["above_KxxLxF"][:, draw], alone["above_KxxLxF"])
-        assert together["passed_x"][draw] == alone["passed_x"]
+        alone = lape.lape(counts[draw], tokens[draw])
+        assert np.array_equal(together.rank_xLxF[draw], alone.rank_xLxF)
+        assert np.array_equal(together.above_KxxLxF[:, draw], alone.above_KxxLxF)
+        assert together.passed_x[draw] == alone.passed_x
 
 
 def test_entropy_of_one_language_and_of_all():
     p = np.array([[1, 0.2, 0], [0, 0.2, 0], [0, 0.2, 0]], np.float32)
-    np.testing.assert_allclose(neurons._entropy(p), [0, np.log(3), 0], atol=1e-6)
+    np.testing.assert_allclose(lape.entropy(p), [0, np.log(3), 0], atol=1e-6)
 
 
 def test_rank_is_counted_from_one_and_rounded_half_to_even():
     values = np.arange(10.0)
-    assert neurons._kth_smallest(values, 0.25) == 1  # round(2.5) = 2, the second smallest
-    assert neurons._kth_smallest(values, 0.95) == 9  # round(9.5) = 10
-    assert neurons._kth_smallest(values, 1.0) == 9
+    assert lape.kth_smallest(values, 0.25) == 1  # round(2.5) = 2, the second smallest
+    assert lape.kth_smallest(values, 0.95) == 9  # round(9.5) = 10
+    assert lape.kth_smallest(values, 1.0) == 9
 
 
 def test_permuting_languages_and_neurons_permutes_the_result():
     rng = np.random.default_rng(2)
     count, tokens = random_counts(rng, 2, 80, 3, "plain")
     languages, places = rng.permutation(3), rng.permutation(80)
-    first = neurons.lape(count, tokens)
-    second = neurons.lape(count[:, places][:, :, languages], tokens[languages])
-    assert np.array_equal(first["above_KxxLxF"][languages][:, :, places], second["above_KxxLxF"])
-    assert np.array_equal(neurons.selected(first, 0.05)[:, places], neurons.selected(second, 0.05))
+    first = lape.lape(count, tokens)
+    second = lape.lape(count[:, places][:, :, languages], tokens[languages])
+    assert np.array_equal(first.above_KxxLxF[languages][:, :, places], second.above_KxxLxF)
+    assert np.array_equal(first.at(0.05).chosen_xLxF[:, places], second.at(0.05).chosen_xLxF)
 
 
 def test_twice_the_tokens_change_nothing():
     count, tokens = random_counts(np.random.default_rng(3), 2, 80, 3, "plain")
-    first, second = neurons.lape(count, tokens), neurons.lape(2 * count, 2 * tokens)
-    assert all(np.array_equal(first[name], second[name]) for name in first)
+    first, second = lape.lape(count, tokens), lape.lape(2 * count, 2 * tokens)
+    assert same(first, second)
 
 
 def test_ties_go_to_the_lower_layer_and_index():
     count = np.zeros((2, 100, 2), int)
     count[0, [7, 3], 0] = count[1, [0, 1], 0] = 10  # four neurons of the first language only, entropy exactly 0
-    chosen = neurons.selected(neurons.lape(count, np.array([100, 100])), top_rate=0.015)
+    chosen = lape.lape(count, np.array([100, 100]), lape.Rates(0.015)).chosen_xLxF
     assert as_sets(chosen) == {(0, 3), (0, 7), (1, 0)}
 
 
 def measured_from(count_RxLxFxK, tokens_RxK):
-    return {
-        "languages": list("abcdefg"[: count_RxLxFxK.shape[-1]]),
-        "active_RxLxFxK": count_RxLxFxK,
-        "tokens_RxK": tokens_RxK,
-    }
+    return lape.Counts(list("abcdefg"[: count_RxLxFxK.shape[-1]]), count_RxLxFxK, tokens_RxK)
+
+
+def same(first, second):
+    return all(np.array_equal(value, getattr(second, name)) for name, value in vars(first).items())
+
+
+def masks_of(selection, primary, new):
+    """By definition."""
+    return {name: definition(selection, primary, new) for name, definition in neurons.DEFINITIONS.items()}
 
 
 def test_always_on_neurons_pass_nothing_and_say_so():
     count = np.zeros((3, 1, 100, 2), int)
     count[:, :, :10] = 50  # 10 % of the values tie at the maximum: none is above the threshold
     with pytest.warns(UserWarning, match="0 of the 1 neurons"):
-        rows = neurons.neuron_rows(measured_from(count, np.full((3, 2), 50)), "a", "b")
+        rows = neurons.transferring_rows(measured_from(count, np.full((3, 2), 50)), "a", "b")
     assert all(row["value"] == 0 for row in rows if row["metric"] != "pair_shared")
 
 
@@ -156,14 +163,14 @@ def test_neuron_rows_count_their_masks():
     measured = measured_from(np.stack(shards), np.full((6, 2), 120))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        rows = neurons.neuron_rows(measured, "a", "b", draws=50)
-    assert rows == neurons.neuron_rows(measured, "a", "b", draws=50)
-    ranking = neurons.lape(sum(shards), np.full(2, 720))
-    masks = neurons.transferring(ranking, 0, 1)
+        rows = neurons.transferring_rows(measured, "a", "b", draws=50)
+    assert rows == neurons.transferring_rows(measured, "a", "b", draws=50)
+    masks = masks_of(lape.lape(sum(shards), np.full(2, 720)), 0, 1)
+    assert {row["metric"] for row in rows} == {"lape_target", "pair_shared", "lape_target_sensitivity"}
     for row in rows:
         if row["metric"] in masks:
-            mask = masks[row["metric"]] if row["layer"] == -1 else masks[row["metric"]][row["layer"] - 1]
-            assert (row["value"], row["n"]) == (mask.sum(), mask.size)
+            mask = masks[row["metric"]]
+            assert (row["value"], row["n"], row["layer"]) == (mask.sum(), mask.size, -1)
             assert row["ci_low"] <= row["ci_high"]
     sensitivity = {
         row["options"]["top_rate"]: row["value"] for row in rows if row["metric"] == "lape_target_sensitivity"
@@ -172,12 +179,12 @@ def test_neuron_rows_count_their_masks():
     assert sorted(sensitivity.values()) == [sensitivity[rate] for rate in sorted(sensitivity)]
     assert max(sensitivity.values()) > sensitivity[0.01]
     frame = measurements.table([measurements.row(run="continual", seed=0, step=4, **row) for row in rows])
-    assert set(frame.layer) == {-1, 1, 2}
+    assert set(frame.layer) == {-1}
 
 
 def test_interval_is_empty_when_all_shards_agree():
     count = np.repeat(random_counts(np.random.default_rng(5), 1, 200, 2, "plain")[0][None], 5, axis=0)
-    rows = neurons.neuron_rows(measured_from(count, np.full((5, 2), 1200)), "a", "b", draws=20)
+    rows = neurons.transferring_rows(measured_from(count, np.full((5, 2), 1200)), "a", "b", draws=20)
     assert all(row["ci_low"] == row["value"] == row["ci_high"] for row in rows)
 
 
@@ -193,9 +200,9 @@ def functional_case(rng):
 
 def test_functional_neurons_are_found_exactly():
     base, now = functional_case(np.random.default_rng(6))
-    assert as_sets(neurons.functional(base, now)) == {(0, 0), (0, 1), (0, 2), (1, 1)}
+    assert as_sets(functional.functional(base, now)) == {(0, 0), (0, 1), (0, 2), (1, 1)}
     want = [np.corrcoef(base[i, :, j], now[i, :, j])[0, 1] > 0.1 for i, j in ((0, 3), (0, 4), (0, 5))]
-    assert neurons.functional(base, now, threshold=0.1)[0, 3:6].tolist() == want
+    assert functional.functional(base, now, threshold=0.1)[0, 3:6].tolist() == want
 
 
 def test_functional_rows_use_transfer_slots_only():
@@ -206,20 +213,16 @@ def test_functional_rows_use_transfer_slots_only():
         "prompt": np.arange(60),
     }
     now[:, ::2] = 0  # what stands at shared slots must not matter
-    rows = neurons.functional_rows(base, now, slots, "b")
-    assert [(row["layer"], row["value"], row["n"]) for row in rows] == [
-        (-1, 4, 16),
-        (1, 3, 8),
-        (2, 1, 8),
-    ]
+    rows = functional.functional_rows(base, now, slots, "b")
+    assert [(row["metric"], row["value"], row["n"]) for row in rows] == [("functional", 4, 16)]
     assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows)
-    assert neurons.functional_rows(base, now, slots | {"subset": np.zeros(60, int)}, "b") == []
+    assert functional.functional_rows(base, now, slots | {"subset": np.zeros(60, int)}, "b") == []
 
 
 def test_functional_draws_with_equal_weights_are_the_estimate():
     base, now = functional_case(np.random.default_rng(8))
-    drawn = neurons._functional_draws(base, now, np.ones((3, 60)), 0.5)
-    assert (drawn == neurons.functional(base, now)).all()
+    drawn = functional._functional_draws(base, now, np.ones((3, 60)), 0.5)
+    assert (drawn == functional.functional(base, now)).all()
 
 
 # --- an independent LAPE, vectorised and in float64 but for p ---------------------------------------------------------
@@ -276,8 +279,8 @@ def test_lape_is_an_independent_lape(K, kind):
                 continue
             compared += 1
             member, passed = want
-            assert np.array_equal(neurons.tang(count, tokens, top_rate), member)
-            assert neurons.lape(count, tokens)["passed_x"] == passed
+            assert np.array_equal(lape.tang(measured_from(count[None], tokens[None]), top_rate), member)
+            assert lape.lape(count, tokens).passed_x == passed
             assert kind != "many always on" or passed == 0
             if kind == "silent language":
                 assert not member[-1].any() and member[:-1].any()
@@ -300,15 +303,15 @@ def counts(draw, largest=TOKENS):
 
 
 def all_of(count, top_rate=0.2):
-    ranking = neurons.lape(count, np.full(count.shape[-1], TOKENS))
-    return ranking, neurons.selected(ranking, top_rate)
+    selection = lape.lape(count, np.full(count.shape[-1], TOKENS), lape.Rates(top_rate))
+    return selection, selection.chosen_xLxF
 
 
 @quick
 @given(st.integers(2, 9), st.floats(0.01, 1))
 def test_entropy_of_uniform_and_one_hot(K, p):
-    assert neurons._entropy(np.full((K, 1), p, np.float32))[0] == pytest.approx(math.log(K), abs=1e-6)
-    assert neurons._entropy(np.eye(K, dtype=np.float32) * np.float32(p)).tolist() == [0] * K
+    assert lape.entropy(np.full((K, 1), p, np.float32))[0] == pytest.approx(math.log(K), abs=1e-6)
+    assert lape.entropy(np.eye(K, dtype=np.float32) * np.float32(p)).tolist() == [0] * K
 
 
 @quick
@@ -317,7 +320,7 @@ def test_languages_in_another_order_give_the_same(count, random):
     order = random.sample(range(count.shape[-1]), count.shape[-1])
     (first, chosen), (second, chosen_again) = all_of(count), all_of(count[..., order])
     assert np.array_equal(chosen, chosen_again)
-    assert np.array_equal(first["above_KxxLxF"][order], second["above_KxxLxF"])
+    assert np.array_equal(first.above_KxxLxF[order], second.above_KxxLxF)
 
 
 @quick
@@ -325,17 +328,17 @@ def test_languages_in_another_order_give_the_same(count, random):
 def test_neurons_in_another_order_give_the_same_but_for_ties(count, random):
     order = random.sample(range(count.shape[1]), count.shape[1])
     (first, chosen), (second, chosen_again) = all_of(count), all_of(count[:, order])
-    assert np.array_equal(first["above_KxxLxF"][:, :, order], second["above_KxxLxF"])
-    entropies = [np.sort(r["entropy_xLxF"][c]).tolist() for r, c in ((first, chosen), (second, chosen_again))]
-    assert entropies[0] == entropies[1] and len(entropies[0]) == min(first["passed_x"], round(0.2 * chosen.size))
+    assert np.array_equal(first.above_KxxLxF[:, :, order], second.above_KxxLxF)
+    entropies = [np.sort(r.entropy_xLxF[c]).tolist() for r, c in ((first, chosen), (second, chosen_again))]
+    assert entropies[0] == entropies[1] and len(entropies[0]) == min(first.passed_x, round(0.2 * chosen.size))
 
 
 @quick
 @given(counts(), st.integers(1, 3))
 def test_more_of_the_same_tokens_change_nothing(count, doublings):
     tokens = np.full(count.shape[-1], TOKENS)
-    first, second = neurons.lape(count, tokens), neurons.lape(count * 2**doublings, tokens * 2**doublings)
-    assert all(np.array_equal(first[name], second[name]) for name in first)
+    first, second = lape.lape(count, tokens), lape.lape(count * 2**doublings, tokens * 2**doublings)
+    assert same(first, second)
 
 
 @quick
@@ -350,25 +353,10 @@ def test_splitting_the_stream_in_shards_changes_no_count(count, R, seed):
     whole = measured_from(count[None], np.full((1, K), TOKENS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for rows in (neurons.neuron_rows, neurons.count_rows):
-            assert [row["value"] for row in rows(whole, "a", "b", draws=1)] == [
-                row["value"] for row in rows(measured_from(parts, tokens), "a", "b", draws=1)
+        for rows, languages in ((neurons.transferring_rows, ("a", "b")), (neurons.count_rows, ("a",))):
+            assert [row["value"] for row in rows(whole, *languages, draws=1)] == [
+                row["value"] for row in rows(measured_from(parts, tokens), *languages, draws=1)
             ]
-
-
-@quick
-@given(counts(), st.integers(1, 8))
-def test_equal_takes_the_lowest_entropies_of_each_language(count, per_language):
-    K = count.shape[-1]
-    tokens = np.full(K, TOKENS)
-    _, above, _ = naive_lape(count, tokens)
-    entropy = neurons.lape(count, tokens)["entropy_xLxF"]  # ties to the last bit are what the order must be stable for
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        member = neurons.equal(count, tokens, per_language)
-    for k in range(K):
-        mine = sorted((entropy[place], place) for place in above if k in above[place])
-        assert as_sets(member[k]) == {place for _, place in mine[:per_language]}
 
 
 @quick
@@ -410,20 +398,17 @@ def planted(rng, K=3, R=4, L=2, F=300, each=2, tokens=500):
 
 def test_planted_neurons_are_found_exactly():
     measured, want = planted(np.random.default_rng(0))
-    count, tokens = measured["active_RxLxFxK"].sum(0), measured["tokens_RxK"].sum(0)
-    member = neurons.tang(count, tokens)
+    member = lape.tang(measured)
     assert {k: as_sets(member[k]) for k in want} == want
-    with pytest.warns(UserWarning, match="'equal' wants 400"):
-        assert all(want[k] <= as_sets(neurons.equal(count, tokens)[k]) for k in want)
     rows = neurons.count_rows(measured, "a", draws=20)
     rows = [row for row in rows if row.get("layer", -1) == -1]
-    at = {(row["metric"], row["language"], row["options"].get("definition")): row for row in rows}
+    at = {(row["metric"], row["language"]): row for row in rows}
     for name in "abc":
-        assert at["specific", name, None]["value"] == at["specific", name, None]["ci_low"] == 2
+        assert at["specific", name]["value"] == at["specific", name]["ci_low"] == 2
     for name in "bc":
-        assert at["count", name, "lape_target"]["value"] == at["count", name, "lape_exclusive"]["value"] == 2
-        assert at["count", name, "lape_both"]["value"] == 0
-    assert at["chosen", "", None]["value"] == 6 and at["double_members", "", None]["value"] == 0
+        assert at["lape_target", name]["value"] == at["lape_exclusive", name]["value"] == 2
+        assert at["lape_both", name]["value"] == 0
+    assert at["chosen", ""]["value"] == 6 and at["double_members", ""]["value"] == 0
 
 
 def test_neurons_planted_in_a_model_are_found_exactly():
@@ -454,8 +439,8 @@ def test_neurons_planted_in_a_model_are_found_exactly():
         }
         for k, name in enumerate("ab")
     }
-    measured = forward.measure(params, config, heldout, {}, batch_size=4)
-    member = neurons.tang(measured["active_RxLxFxK"].sum(0), measured["tokens_RxK"].sum(0), top_rate=0.1)
+    measured = forward.measure(Subject(params, config, batch_size=4), heldout, {})
+    member = lape.tang(measured, top_rate=0.1)
     assert {k: as_sets(member[k]) for k in planted} == planted
 
 
@@ -487,36 +472,36 @@ def value(rows, metric, language="", layer=-1, **options):
 
 def test_thresholds_give_the_ranked_selection_again():
     measured = run_of_checkpoints()[2]
-    p = neurons.probabilities(measured["active_RxLxFxK"].sum(0), measured["tokens_RxK"].sum(0))
-    ranked, fixed = neurons.selection(p), neurons.selection(p, neurons.thresholds(p))
+    p = lape.probabilities(measured.active_RxLxFxK.sum(0), measured.tokens_RxK.sum(0))
+    ranked, fixed = lape.selection(p), lape.selection(p, lape.Scope("given", thresholds=lape.thresholds(p)))
     for name in ("chosen_xLxF", "above_KxxLxF", "passed_x"):
-        assert np.array_equal(ranked[name], fixed[name]), name
-    assert ranked["chosen_xLxF"].sum() == 8
+        assert np.array_equal(getattr(ranked, name), getattr(fixed, name)), name
+    assert ranked.chosen_xLxF.sum() == 8
 
 
 def test_pooled_thresholds_are_ranks_among_all_checkpoints():
     measured = run_of_checkpoints()
-    whole = [(m["active_RxLxFxK"].sum(0), m["tokens_RxK"].sum(0)) for m in measured]
-    found = neurons.scope_thresholds(measured, "pooled", draws=3)
+    whole = [(m.active_RxLxFxK.sum(0), m.tokens_RxK.sum(0)) for m in measured]
+    found = lape.scope_of(measured, "pooled", draws=3)
     p = [(count / tokens).astype(np.float32) for count, tokens in whole]
     bar = np.sort(np.concatenate([one.ravel() for one in p]))[round(0.95 * 4 * 2 * 400 * 2) - 1]
-    assert found["probability"] == found["bar"] == bar
+    assert found.thresholds.probability == found.thresholds.bar == bar
     entropies = []
     for one in p:
         q = one[(one > bar).any(-1)].astype(float)
         q /= q.sum(-1, keepdims=True)
         entropies += (-(q * np.log(q)).sum(-1)).tolist()
-    assert found["entropy"] == pytest.approx(sorted(entropies)[round(0.01 * 4 * 800) - 1], abs=1e-6)
-    assert found["drawn"]["entropy"].shape == (3,)
+    assert found.thresholds.entropy == pytest.approx(sorted(entropies)[round(0.01 * 4 * 800) - 1], abs=1e-6)
+    assert found.drawn.entropy.shape == (3,)
 
 
 def test_only_fixed_thresholds_let_the_number_rise():
     measured = run_of_checkpoints()
 
     def chosen(scope, reference=None):
-        fixed = neurons.scope_thresholds(measured, scope, reference, draws=10)
-        rows = [neurons.count_rows(m, "a", fixed=fixed, draws=10) for m in measured]
-        assert rows[0][0]["options"]["threshold_scope"].startswith(scope)
+        fixed = lape.scope_of(measured, scope, reference, draws=10)
+        rows = [neurons.count_rows(m, "a", scope=fixed, draws=10) for m in measured]
+        assert rows[0][0]["options"].get("threshold_scope", "per_checkpoint").startswith(scope)
         return [value(one, "chosen") for one in rows], rows
 
     assert chosen("per_checkpoint")[0] == [8, 8, 8, 8]
@@ -526,8 +511,8 @@ def test_only_fixed_thresholds_let_the_number_rise():
     assert [value(one, "threshold", name="bar") for one in rows] == [reference] * 4
     pooled, _ = chosen("pooled")
     assert pooled == sorted(pooled) and pooled[0] < pooled[-1]
-    alone = neurons.scope_thresholds(measured, "reference_checkpoint", 1, draws=10)
-    again = neurons.count_rows(measured[1], "a", fixed=alone, draws=10)
+    alone = lape.scope_of(measured, "reference_checkpoint", 1, draws=10)
+    again = neurons.count_rows(measured[1], "a", scope=alone, draws=10)
     for drawn, ranked in zip(again, neurons.count_rows(measured[1], "a", draws=10), strict=True):
         same = ("metric", "language", "value", "ci_low", "ci_high")  # the drawn thresholds go with the drawn shards
         assert [drawn.get(name) for name in same] == [ranked.get(name) for name in same]
@@ -536,26 +521,24 @@ def test_only_fixed_thresholds_let_the_number_rise():
 def test_rates_hold_in_every_scope():
     measured = run_of_checkpoints()
     for scope, reference in (("per_checkpoint", None), ("reference_checkpoint", 2)):
-        fixed = neurons.scope_thresholds(
-            measured, scope, reference, draws=2, top_rate=0.015, filter_rate=0.9, bar_rate=0.92
-        )
-        rows = neurons.count_rows(measured[2], "a", fixed=fixed, draws=2)
+        fixed = lape.scope_of(measured, scope, reference, draws=2, rates=lape.Rates(0.015, 0.9, 0.92))
+        rows = neurons.count_rows(measured[2], "a", scope=fixed, draws=2)
         assert value(rows, "chosen") == 12 and rows[0]["options"]["top_rate"] == 0.015
-        p = (measured[2]["active_RxLxFxK"].sum(0) / measured[2]["tokens_RxK"].sum(0)).astype(np.float32)
+        p = (measured[2].active_RxLxFxK.sum(0) / measured[2].tokens_RxK.sum(0)).astype(np.float32)
         assert value(rows, "threshold", name="bar") == np.sort(p, None)[round(p.size * 0.92) - 1]
         assert value(rows, "threshold", name="probability") == np.sort(p, None)[round(p.size * 0.9) - 1]
 
 
 def test_count_rows_count_their_sets_per_layer():
     measured = run_of_checkpoints(K=3)[3]
-    measured["active_RxLxFxK"][:, 1, :20] = 0  # dead neurons: of no entropy at all
+    measured.active_RxLxFxK[:, 1, :20] = 0  # dead neurons: of no entropy at all
     rows = neurons.count_rows(measured, "a", draws=30)
-    count, tokens = measured["active_RxLxFxK"].sum(0), measured["tokens_RxK"].sum(0)
-    masks = neurons.transferring(neurons.lape(count, tokens), 0, 2)
+    count, tokens = measured.active_RxLxFxK.sum(0), measured.tokens_RxK.sum(0)
+    masks = masks_of(lape.lape(count, tokens), 0, 2)
     for name, mask in masks.items():
-        got = [value(rows, "count", "c", layer, definition=name) for layer in (-1, 1, 2)]
+        got = [value(rows, name, "c", layer) for layer in (-1, 1, 2)]
         assert got == [mask.sum(), *mask.sum(1)]
-    member = neurons.tang(count, tokens)
+    member = lape.tang(measured)
     assert [value(rows, "specific", name) for name in "abc"] == member.sum((1, 2)).tolist()
     assert value(rows, "double_members") == (member.sum(0) > 1).sum()
     p = (count / tokens).astype(np.float32)
@@ -564,45 +547,60 @@ def test_count_rows_count_their_sets_per_layer():
     assert 0 < value(rows, "quantile", "", of="entropy", quantile=0.01) < math.log(3)
     for row in rows:
         measurements.row(run="continual", seed=0, step=1, **row)
-        if row["metric"] in ("count", "specific"):
+        if row["metric"] in ("lape_target", "specific"):
             assert row["ci_low"] <= row["ci_high"]
     assert len({(r["metric"], r["language"], r.get("layer"), str(r["options"])) for r in rows}) == len(rows)
-    assert not {row["metric"] for row in rows} & {row["metric"] for row in neurons.neuron_rows(measured, "a", "c", 2)}
 
 
 def test_counts_over_several_draws_are_those_of_each_draw():
     """What is resampled in one block is what each draw alone would give."""
     measured = run_of_checkpoints(K=3, R=3)[1]
     weight = np.array([[1, 1, 1], [3, 0, 0], [0, 2, 1]])
-    ((draws, count, tokens),) = neurons.resampled(measured, weight)
-    together = neurons.neuron_sets(neurons.selection(neurons.probabilities(count, tokens)), ["a", "b", "c"], "a")
+    ((draws, count, tokens),) = lape.resampled(measured, weight)
+    together = neurons.neuron_sets(lape.selection(lape.probabilities(count, tokens)), ["a", "b", "c"], "a")
     for d in draws:
-        alone = np.tensordot(weight[d], measured["active_RxLxFxK"], 1)
-        p = neurons.probabilities(alone, weight[d] @ measured["tokens_RxK"])
-        for name, mask in neurons.neuron_sets(neurons.selection(p), ["a", "b", "c"], "a").items():
+        alone = np.tensordot(weight[d], measured.active_RxLxFxK, 1)
+        p = lape.probabilities(alone, weight[d] @ measured.tokens_RxK)
+        for name, mask in neurons.neuron_sets(lape.selection(p), ["a", "b", "c"], "a").items():
             assert np.array_equal(together[name][d], mask), name
 
 
 def test_sensitivity_curves_meet_the_counts():
     measured = run_of_checkpoints(K=3)[3]
-    rows = neurons.sensitivity_rows(measured, "a", "c", neurons.LAPE_DEFINITIONS, draws=10)
-    count, tokens = measured["active_RxLxFxK"].sum(0), measured["tokens_RxK"].sum(0)
+    rows = neurons.sensitivity_rows(measured, "a", draws=10)
+    count, tokens = measured.whole()
     for row in rows:
-        at, varied, name = (row["options"][part] for part in ("at", "varied", "definition"))
-        if varied == "top_rate":
-            want = neurons.transferring(neurons.lape(count, tokens), 0, 2, at)[name]
-        elif varied == "filter_rate":
-            want = neurons.transferring(neurons.lape(count, tokens, at, at), 0, 2)[name]
+        name, new = row["metric"].removesuffix("_sensitivity"), "abc".index(row["language"])
+        varied = row["options"]["varied"]
+        at = row["options"][varied]
+        if varied == "entropy":
+            want = neurons.pair_shared(lape.lape(count, tokens), 0, new, at)
         else:
-            chosen = neurons.selection(neurons.probabilities(count, tokens))
-            want = neurons._pair_shared(chosen, 0, 2, entropy=at)
+            rates = lape.Rates(at) if varied == "top_rate" else lape.Rates(filter_rate=at, bar_rate=at)
+            want = masks_of(lape.lape(count, tokens, rates), 0, new)[name]
         assert row["value"] == want.sum(), row
         assert row["ci_low"] <= row["ci_high"]
     numbers = [
         sum(row["options"]["varied"] == varied for row in rows) for varied in ("top_rate", "filter_rate", "entropy")
     ]
-    assert numbers == [63, 80, 20]
+    assert numbers == [2 * 63, 2 * 80, 2 * 20]
     assert {row["value"] for row in rows if row["options"]["varied"] == "entropy"} != {0}
+
+
+def test_what_a_study_counts_is_what_probe_counts():
+    """The same metrics with the same options, values and intervals."""
+    measured = run_of_checkpoints()[3]
+    ours = neurons.transferring_rows(measured, "a", "b", draws=20)
+    theirs = neurons.count_rows(measured, "a", draws=20)
+    theirs = [row for row in theirs if row["layer"] == -1 and row["metric"] in ("lape_target", "pair_shared")]
+    assert [row for row in ours if row["metric"] != "lape_target_sensitivity"] == theirs
+    curve = {row["options"]["top_rate"]: row for row in ours if row["metric"] == "lape_target_sensitivity"}
+    for row in neurons.sensitivity_rows(measured, "a", draws=20):
+        options = dict(row["options"])
+        if row["metric"] == "lape_target_sensitivity" and options.pop("varied") == "top_rate":
+            same = curve.pop(options["top_rate"], None)
+            assert same is None or (same["value"], same["options"]) == (row["value"], options)
+    assert curve.keys() == {0.005, 0.02, 0.05}  # rates that only a study takes
 
 
 def test_always_on_neurons_are_a_warning_and_never_arbitrary_neurons():
@@ -611,12 +609,16 @@ def test_always_on_neurons_are_a_warning_and_never_arbitrary_neurons():
     measured = measured_from(count, np.full((3, 2), 50))
     with pytest.warns(UserWarning, match="only 0 of the 1 neurons"):
         rows = neurons.count_rows(measured, "a", draws=5)
-    assert {row["value"] for row in rows if row["metric"] in ("count", "specific", "chosen", "passed")} == {0}
-    fixed = neurons.scope_thresholds([measured], "pooled", draws=5)
-    assert math.isnan(fixed["entropy"])
+    assert {row["value"] for row in rows if row["metric"] in ("lape_target", "specific", "chosen", "lape_passed")} == {
+        0
+    }
+    fixed = lape.scope_of([measured], "pooled", draws=5)
+    assert math.isnan(fixed.thresholds.entropy)
     with pytest.warns(UserWarning, match=r"\(pooled\) select no neuron: 0 passed"):
-        rows = neurons.count_rows(measured, "a", fixed=fixed, draws=5)
-    assert {row["value"] for row in rows if row["metric"] in ("count", "specific", "chosen", "passed")} == {0}
+        rows = neurons.count_rows(measured, "a", scope=fixed, draws=5)
+    assert {row["value"] for row in rows if row["metric"] in ("lape_target", "specific", "chosen", "lape_passed")} == {
+        0
+    }
 
 
 def test_top_scores_never_take_what_has_none():
@@ -637,7 +639,7 @@ def test_definitions_by_score():
     effect = np.where(score > 0.5, np.nan, -score)
     effect[7, 3] = -5
     effect[2, 1] = 9
-    mask = neurons.DEFINITIONS["causal"]({"scores": {"causal": effect}, "count": 1}, 0, 1)
+    mask = neurons.scored("causal", effect, count=1)
     assert as_sets(mask) == {(7, 3)}
     assert [row["value"] for row in neurons.score_rows("causal", effect, "b")][0] == 2
     scores = np.stack([score, score[::-1] * 0.01], axis=-1)
@@ -648,45 +650,37 @@ def test_definitions_by_score():
 
 def test_curves_of_definitions_by_score():
     score = np.arange(1.0, 33).reshape(8, 4)
-    rows = neurons.score_curve_rows("causal", -score, "b", values=[0, 16, 31.5, 40])
-    assert [row["value"] for row in rows] == [32, 16, 1, 0]
-    rows = neurons.score_curve_rows("centroid_type2", score, "b")
-    assert [rows[0]["value"], rows[-1]["value"], rows[-1]["options"]["at"]] == [12, 0, pytest.approx(32)]
+    rows = neurons.score_sensitivity_rows("causal", -score, "b")
+    at = np.geomspace(0.32, 32, 20)
+    assert [row["value"] for row in rows] == [(score > value).sum() for value in at] and rows[0]["value"] == 32
+    assert [row["options"]["score"] for row in rows] == pytest.approx(at)
+    rows = neurons.score_sensitivity_rows("centroid_type2", score, "b")
+    assert [rows[0]["value"], rows[-1]["value"], rows[-1]["options"]["score"]] == [12, 0, pytest.approx(32)]
     scores = np.array([[[1, 1, 0], [2, 1, 0], [3, 1, 1], [0, 0, 0]]])
-    rows = neurons.score_curve_rows("pls", scores, "a", "abc", values=[1, 1.5, 2.5])
-    assert [row["value"] for row in rows] == [3, 2, 1]
-    assert rows[1]["options"] == {"definition": "pls", "varied": "ratio", "at": 1.5}
-
-
-def test_functional_curve_meets_the_count():
-    base, now = functional_case(np.random.default_rng(7))
-    slots = {"subset": np.ones(60, int), "pair": np.arange(60) % 4, "prompt": np.arange(60)}
-    rows = neurons.functional_curve_rows(base, now, slots, "b", draws=20)
-    values = {row["options"]["at"]: row["value"] for row in rows}
-    assert values[0.5] == neurons.functional_rows(base, now, slots, "b", draws=20)[0]["value"] == 4
-    assert len(values) == 20 and list(values.values()) == sorted(values.values(), reverse=True)
-    assert neurons.functional_curve_rows(base, now, slots | {"subset": np.zeros(60, int)}, "b") == []
+    rows = neurons.score_sensitivity_rows("pls", scores, "a", "abc")
+    numbers = {row["options"]["ratio"]: row["value"] for row in rows}
+    assert [numbers[at] for at in (1, 1.5, 2.5)] == [3, 2, 1]
+    assert {row["metric"] for row in rows} == {"pls_sensitivity"} and rows[0]["options"]["varied"] == "ratio"
 
 
 def test_bad_input_is_one_line():
     one = measured_from(np.ones((2, 1, 5, 1), int), np.full((2, 1), 9))
     two = run_of_checkpoints()[0]
-    silent = two | {"tokens_RxK": two["tokens_RxK"] * [1, 0]}
-    other = two | {"languages": ["a", "x"]}
+    silent = dataclasses.replace(two, tokens_RxK=two.tokens_RxK * [1, 0])
+    other = dataclasses.replace(two, languages=["a", "x"])
     for mistake, message in (
         (lambda: neurons.count_rows(one, "a"), "at least two, not 1"),
-        (lambda: neurons.neuron_rows(one, "a", "a"), "at least two, not 1"),
+        (lambda: neurons.transferring_rows(one, "a", "a"), "at least two, not 1"),
         (lambda: neurons.pls(np.ones((1, 5, 1))), "at least two"),
         (lambda: neurons.count_rows(silent, "a"), "no counted token"),
-        (lambda: neurons.count_rows(two, "a", "c"), "unknown measured language 'c'"),
-        (lambda: neurons.count_rows(two, "a", definitions=["lape_traget"]), "did you mean 'lape_target'"),
-        (lambda: neurons.scope_thresholds([two], "pool"), "did you mean 'pooled'"),
-        (lambda: neurons.scope_thresholds([two], "reference_checkpoint"), "name a reference checkpoint"),
-        (lambda: neurons.scope_thresholds([two], "pooled", 0), "name a reference checkpoint"),
-        (lambda: neurons.scope_thresholds([two], "reference_checkpoint", 1), "no checkpoint 1 among 1"),
-        (lambda: neurons.scope_thresholds([two, other], "pooled"), "differ in their languages"),
+        (lambda: neurons.count_rows(two, "c"), "unknown measured language 'c'"),
+        (lambda: lape.scope_of([two], "pool"), "did you mean 'pooled'"),
+        (lambda: lape.scope_of([two], "reference_checkpoint"), "name a reference checkpoint"),
+        (lambda: lape.scope_of([two], "pooled", 0), "name a reference checkpoint"),
+        (lambda: lape.scope_of([two], "reference_checkpoint", 1), "no checkpoint 1 among 1"),
+        (lambda: lape.scope_of([two, other], "pooled"), "differ in their languages"),
         (
-            lambda: neurons.count_rows(two, "a", fixed=neurons.scope_thresholds([two], "pooled", draws=3)),
+            lambda: neurons.count_rows(two, "a", scope=lape.scope_of([two], "pooled", draws=3)),
             "3 times only",
         ),
         (lambda: neurons.score_rows("lape_target", np.ones((2, 5)), "b"), "unknown definition"),
@@ -696,13 +690,11 @@ def test_bad_input_is_one_line():
         assert "\n" not in str(caught.value)
 
 
-def test_lape_both_of_two_languages_warns():
+def test_lape_both_is_for_three_languages():
+    """With two it is almost empty by construction."""
     two, three = run_of_checkpoints()[3], run_of_checkpoints(K=3)[3]
-    with pytest.warns(UserWarning, match="almost empty by construction"):
-        rows = neurons.count_rows(two, "a", definitions=["lape_both"], draws=3)
-    assert value(rows, "count", "b", definition="lape_both") == 0
+    assert masks_of(lape.lape(*two.whole()), 0, 1)["lape_both"].sum() == 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        rows = neurons.count_rows(two, "a", draws=3)
-        assert not any(row["options"].get("definition") == "lape_both" for row in rows)
-        neurons.count_rows(three, "a", definitions=["lape_both"], draws=3)
+        assert not any(row["metric"] == "lape_both" for row in neurons.count_rows(two, "a", draws=3))
+        assert any(row["metric"] == "lape_both" for row in neurons.count_rows(three, "a", draws=3))

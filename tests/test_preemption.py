@@ -15,7 +15,9 @@ from babel_jax.evaluation import harness, judge, verdict_log
 from babel_jax.evaluation.problems import Problem
 from babel_jax.evaluation.sandbox import Finished
 from babel_jax.evaluation.toolchains import Execution
+from babel_jax.measuring import programs
 from babel_jax.measuring import study as measure
+from babel_jax.measuring.instruments import subject_of
 from babel_jax.training import preemption, runs
 from babel_jax.training.checkpoint import Checkpoints
 
@@ -49,8 +51,8 @@ def test_a_preempted_run_saves_itself_and_loses_nothing(tmp_path, caught):
     train(run, MATERIAL, tmp_path / "whole")
     trainer = trainer_of(run, MATERIAL)
     assert same(state_at(tmp_path / "run", 40, trainer), state_at(tmp_path / "whole", 40, trainer))
-    books = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("run", "whole")]
-    assert books[0] == books[1] and books[0].count("\n") == 2
+    logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("run", "whole")]
+    assert logs[0] == logs[1] and logs[0].count("\n") == 2
 
 
 def test_a_preempted_judging_keeps_what_it_has(tmp_path, caught):
@@ -105,7 +107,7 @@ def test_the_criterion_is_left_in_the_middle(tmp_path, caught):
     def warned_while_asking(params):
         asked.append(params)
         os.kill(os.getpid(), signal.SIGTERM)
-        answers.append(measure.problem_accuracy(params, model, MATERIAL, "python"))
+        answers.append(programs.accuracy(subject_of(params, model, MATERIAL), MATERIAL.problems, "python"))
         return False
 
     with pytest.raises(preemption.Preempted):

@@ -14,10 +14,9 @@ from helpers import SMALL_WORLD, make_run, python, small_material, train
 from babel_jax import files, measurements
 from babel_jax.__main__ import main
 from babel_jax.errors import UserError
-from babel_jax.evaluation.generate import generate
-from babel_jax.measuring import probe, walk
+from babel_jax.measuring import instruments, probe, walk
 from babel_jax.model import placement
-from babel_jax.probes import artefacts, forward, neurons, tuned_lens
+from babel_jax.probes import artefacts, forward, lape, neurons, tuned_lens
 from babel_jax.training.checkpoint import Metadata
 
 MATERIAL = small_material()
@@ -80,8 +79,8 @@ def test_what_was_interrupted_is_measured_again_alike(run, tmp_path, monkeypatch
     (tmp_path / "out/seed3/continual/measurements/step_00000003.parquet").unlink()
     (tmp_path / "out/seed3/continual/step_00000006.npz").unlink()
     measured = []
-    once = probe.measure
-    monkeypatch.setattr(probe, "measure", lambda *a: measured.append(1) or once(*a))
+    once = instruments.measure
+    monkeypatch.setattr(instruments, "measure", lambda *a: measured.append(1) or once(*a))
     probed(run, tmp_path / "out")
     assert len(measured) == 2
     after = tables(tmp_path / "out")
@@ -147,19 +146,17 @@ def test_scopes_of_thresholds_and_causes(run, tmp_path):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        probed(run, tmp_path / "out", options, generate=generate)
+        probed(run, tmp_path / "out", options)
     frame = measurements.read(tmp_path / "out")
     assert {"intervention", "tuned_lens"} <= set(frame["probe"])
     # Whole batches and the last one: no checkpoint and no language compiles again.
     assert tuned_lens.jitted_read(walk.stored_model(metadata(run)))._cache_size() == 2
     kinds = frame[frame["probe"] == "intervention"]["options"].map(lambda text: json.loads(text)["kind"])
     assert set(kinds) == {"zero", "mean"}
-    count = frame[(frame["probe"] == "neurons") & (frame["metric"] == "count")]
-    of_counts = count[~count["options"].str.contains("|".join(neurons.SCORE_DEFINITIONS))]
-    assert len(of_counts) and all("reference_checkpoint" in text for text in of_counts["options"])
+    numbers = frame[(frame["probe"] == "neurons") & (frame["metric"] == "lape_target")]
+    assert len(numbers) and all("reference_checkpoint" in text for text in numbers["options"])
     arrays, about = artefacts.load(tmp_path / "out/seed3/continual/step_00000006.npz")
-    defined = {json.loads(text)["definition"] for text in count["options"]}
-    assert set(neurons.SCORE_DEFINITIONS) <= defined
+    assert {*neurons.SCORE_DEFINITIONS, "causal_sensitivity", "pls_sensitivity"} <= set(frame["metric"])
     assert set(frame["step"]) == {0, 6} and "pass_change" in set(frame["metric"])
     assert {"A_LxDxD", "b_LxD", "active_RxLxFxK", "causal.php"} <= arrays.keys() and about["languages"] == [
         "php",
@@ -263,7 +260,7 @@ def test_eight_devices_count_the_same_integers(run, tmp_path):
     arrays, _ = artefacts.load(tmp_path / "one/seed3/continual/step_00000006.npz")
     assert found["devices"] == 8
     assert found["active"] == arrays["active_RxLxFxK"].tolist()
-    assert neurons.SCOPES[0] == QUICK.threshold_scope
+    assert lape.SCOPES[0] == QUICK.threshold_scope
 
 
 @pytest.fixture

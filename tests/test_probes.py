@@ -9,7 +9,8 @@ from helpers import python
 
 from babel_jax.errors import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, init_params
-from babel_jax.probes import forward, neurons
+from babel_jax.probes import forward, lape
+from babel_jax.probes.subject import Subject
 from babel_jax.training.loss import segments
 
 CONFIG = DecoderConfig(vocab_size=23, width=16, layers=2, heads=2, ffn_width=24, max_length=8)
@@ -49,7 +50,7 @@ SLOTS = {"a": make_slots(3, 5), "b": make_slots(4, 9)}
 
 
 def pass_of(params, batch_size=6, document_end=END):
-    return forward.measure(params, CONFIG, HELDOUT, SLOTS, document_end, batch_size)
+    return forward.measure(Subject(params, CONFIG, document_end, batch_size), HELDOUT, SLOTS)
 
 
 def test_segments():
@@ -61,16 +62,16 @@ def test_losses_are_those_of_the_naive_loop():
     params = loud()
     measured = pass_of(params)
     for language, rows in HELDOUT.items():
-        got = measured["rows"][language]
+        got = measured.rows[language]
         segment = [[sum(row[:t] == END) for t in range(8)] for row in rows["tokens"]]
         logits, _ = Decoder(CONFIG).apply({"params": params}, rows["tokens"][:, :-1], np.array(segment))
         log_prob = np.asarray(jax.nn.log_softmax(logits))
         for n, row in enumerate(rows["tokens"]):
             for part in ("loss", "knowledge"):
                 places = [t for t in range(8) if rows[part][n, t] and row[t] != END]
-                assert got[f"{part}_count"][n] == len(places)
+                assert getattr(got, f"{part}_count")[n] == len(places)
                 want = -sum(log_prob[n, t, row[t + 1]] for t in places)
-                assert got[f"{part}_sum"][n] == pytest.approx(want, abs=1e-4)
+                assert getattr(got, f"{part}_sum")[n] == pytest.approx(want, abs=1e-4)
 
 
 def naive_counts(params):
@@ -98,18 +99,18 @@ def test_counts_are_those_of_all_activations(batch_size):
     params = loud()
     counts, sums, tokens = naive_counts(params)
     measured = pass_of(params, batch_size)
-    assert measured["languages"] == ["a", "b"]
-    assert np.array_equal(measured["active_RxLxFxK"].sum(0), counts)
-    assert np.array_equal(measured["tokens_RxK"].sum(0), tokens)
-    np.testing.assert_allclose(measured["activation_sum_RxLxFxK"].sum(0), sums, rtol=1e-4, atol=1e-4)
-    shards = len(measured["tokens_RxK"])
+    assert measured.languages == ["a", "b"]
+    assert np.array_equal(measured.active_RxLxFxK.sum(0), counts)
+    assert np.array_equal(measured.tokens_RxK.sum(0), tokens)
+    np.testing.assert_allclose(measured.activation_sum_RxLxFxK.sum(0), sums, rtol=1e-4, atol=1e-4)
+    shards = len(measured.tokens_RxK)
     assert shards == min(forward.SHARDS, -(-29 // batch_size))
-    assert (measured["tokens_RxK"].sum(1) > 0).all()
+    assert (measured.tokens_RxK.sum(1) > 0).all()
 
 
 def test_every_shard_holds_every_language():
     measured = pass_of(loud(), batch_size=6)
-    assert measured["tokens_RxK"].shape == (5, 2) and (measured["tokens_RxK"] > 0).all()
+    assert measured.tokens_RxK.shape == (5, 2) and (measured.tokens_RxK > 0).all()
 
 
 def test_one_executable_for_all_checkpoints():
@@ -119,7 +120,7 @@ def test_one_executable_for_all_checkpoints():
         pass_of(params)
         pass_of(jax.device_get(params))  # as restored to the host
         pass_of(jax.device_put(params, jax.devices()[0]))
-        forward.measure(params, CONFIG, {}, SLOTS, END, 6)  # slots alone
+        forward.measure(Subject(params, CONFIG, END, 6), {}, SLOTS)  # slots alone
     everywhere = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     assert forward.jitted_pass(CONFIG, END, (), everywhere)._cache_size() == 1
     assert forward.jitted_pass.cache_info().currsize == 1
@@ -167,9 +168,9 @@ def test_loss_rows():
     assert set(rows) == {(k, m) for k in "ab" for m in ("loss", "loss_knowledge")}
     for (language, metric), row in rows.items():
         part = {"loss": "loss", "loss_knowledge": "knowledge"}[metric]
-        values = measured["rows"][language]
-        assert row["n"] == values[f"{part}_count"].sum()
-        assert row["value"] == pytest.approx(values[f"{part}_sum"].sum() / row["n"], rel=1e-5)
+        values = measured.rows[language]
+        assert row["n"] == getattr(values, f"{part}_count").sum()
+        assert row["value"] == pytest.approx(getattr(values, f"{part}_sum").sum() / row["n"], rel=1e-5)
         assert row["ci_low"] < row["value"] < row["ci_high"]
 
 
@@ -235,15 +236,15 @@ def test_planted_neurons_are_found_exactly():
         }
         for k, name in enumerate(("a", "b", "c"))
     }
-    measured = forward.measure(planted_params(), PLANTED_CONFIG, heldout, {}, batch_size=16)
-    ranking = neurons.lape(measured["active_RxLxFxK"].sum(0), measured["tokens_RxK"].sum(0))
+    measured = forward.measure(Subject(planted_params(), PLANTED_CONFIG, batch_size=16), heldout, {})
+    ranking = lape.lape(measured.active_RxLxFxK.sum(0), measured.tokens_RxK.sum(0))
     for k, places in PLANTED.items():
-        found = neurons.selected(ranking) & ranking["above_KxxLxF"][k]
+        found = ranking.chosen_xLxF & ranking.above_KxxLxF[k]
         assert np.flatnonzero(found[0]).tolist() == places
     for k, name in enumerate("abc"):  # taking one language's neurons away harms that language, and nothing else
-        ablated = forward.measure(planted_params(PLANTED[k]), PLANTED_CONFIG, heldout, {}, batch_size=16)
+        ablated = forward.measure(Subject(planted_params(PLANTED[k]), PLANTED_CONFIG, batch_size=16), heldout, {})
         for other in "abc":
-            change = ablated["rows"][other]["loss_sum"].sum() - measured["rows"][other]["loss_sum"].sum()
+            change = ablated.rows[other].loss_sum.sum() - measured.rows[other].loss_sum.sum()
             assert change > 1 if other == name else change == 0
 
 
@@ -255,6 +256,7 @@ from babel_jax.evaluation.generate import generate, jitted_generation
 from babel_jax.errors import UserError
 from babel_jax.model import placement, sharding
 from babel_jax.probes import forward
+from babel_jax.probes.subject import Subject
 params = t.loud()
 if jax.device_count() > 1:
     mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
@@ -266,7 +268,7 @@ if jax.device_count() > 1:
 for _ in range(2):
     measured = t.pass_of(params, batch_size=8)
 lengths = np.array([1, 2, 3, 4, 4, 3, 2, 1, 1])
-written = generate(params, t.CONFIG, t.SLOTS["b"]["tokens"][:, :4], lengths, 3, batch_size=8)
+written = generate(Subject(params, t.CONFIG, batch_size=8), t.SLOTS["b"]["tokens"][:, :4], lengths, 3)
 _, everywhere = placement.layout(params, 8)
 refused = None
 try:
@@ -274,10 +276,10 @@ try:
 except UserError as error:
     refused = str(error)
 print(json.dumps({{
-    "active": measured["active_RxLxFxK"].tolist(), "tokens": measured["tokens_RxK"].tolist(),
-    "sums": measured["activation_sum_RxLxFxK"].tolist(),
-    "loss": {{k: v["loss_sum"].tolist() for k, v in measured["rows"].items()}},
-    "lens": {{k: v["primary_log_prob_LxN"].tolist() for k, v in measured["slots"].items()}},
+    "active": measured.active_RxLxFxK.tolist(), "tokens": measured.tokens_RxK.tolist(),
+    "sums": measured.activation_sum_RxLxFxK.tolist(),
+    "loss": {{k: v.loss_sum.tolist() for k, v in measured.rows.items()}},
+    "lens": {{k: v.primary_log_prob_LxN.tolist() for k, v in measured.slots.items()}},
     "written": written.tolist(), "devices": jax.device_count(), "refused": refused,
     "executables": [forward.jitted_pass(t.CONFIG, t.END, (), everywhere)._cache_size(),
                     jitted_generation(t.CONFIG, 3, -1, everywhere)._cache_size()],

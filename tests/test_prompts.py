@@ -11,6 +11,7 @@ from babel_jax.errors import UserError
 from babel_jax.languages import function, word
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest
 from babel_jax.probes import forward, lens, prompts
+from babel_jax.probes.subject import Subject
 
 LANGUAGES = ("python", "php")
 CODE = """size = len(name)
@@ -79,34 +80,6 @@ def test_sets_of_a_byte_level_tokenizer():
     slots = {name: np.asarray(values) for name, values in slots.items()}
     chosen, messages = prompts.with_identifiers(slots, [(word("raise"), word("throw"))], other, "sequence")
     assert not messages and b"".join(pieces[i] for i in chosen["primary_sequence"][0]) == b"raise"
-
-
-def test_pairs_that_begin_alike_are_rejected_with_the_token(trained, pieces):
-    pairs = [*PAIRS, (function("len"), function("lenient")), ("len", "lentil")]
-    kept, messages = prompts.check_pairs(pairs, trained)
-    assert kept == [0, 1] and len(messages) == 2
-    token = min(prompts.first_tokens("len", trained) & prompts.first_tokens("lenient", trained))
-    assert (
-        messages[0]
-        == f"pair len/lenient rejected: both may begin with the token {trained.decode([token])!r} (id {token})."
-    )
-    with pytest.raises(UserError, match="none of the 1 identifier pairs.*len/lenient"):
-        prompts.check_pairs(pairs[2:3], trained)
-    assert prompts.check_pairs(pairs, None) == ([0, 1, 2, 3], [])
-
-
-def test_a_pair_is_rejected_where_only_the_tokens_behind_a_space_coincide():
-    class Tokens:
-        ids = {"aa": [1, 2], " aa": [5, 2], "ab": [3], " ab": [5, 4]}
-
-        def encode(self, text):
-            return np.array(self.ids[text])
-
-        def decode(self, ids):
-            return {1: "a", 3: "ab", 5: " a"}[ids[0]]
-
-    with pytest.raises(UserError, match=r"pair aa/ab rejected: both may begin with the token ' a' \(id 5\)"):
-        prompts.check_pairs([("aa", "ab")], Tokens())
 
 
 @pytest.mark.parametrize("mode", ["first", "prefix"])
@@ -183,7 +156,8 @@ def test_sequences_are_read_as_if_each_token_were_predicted_alone():
     request = TapRequest(positions_BxP=jnp.asarray(rows["position"]))
     _, taps = Decoder(CONFIG).apply({"params": params}, rows["tokens"], None, request)
     raw = lens.read_candidates(params, CONFIG, taps["residual_LxBxPxD"], jnp.asarray(rows["candidates"]))
-    got = prompts.sequence_results(raw["log_prob_LxBxPxC"], slots)
+    primary_LxN, new_LxN = prompts.sequence_log_probs(raw["log_prob_LxBxPxC"], slots)
+    got = lens.SlotReadings(primary_log_prob_LxN=primary_LxN, new_log_prob_LxN=new_LxN)
 
     everywhere = jnp.arange(12)[None]
     reader = jax.jit(
@@ -204,7 +178,7 @@ def test_sequences_are_read_as_if_each_token_were_predicted_alone():
             for token in ids:
                 total += np.asarray(reader(np.array([row + [0] * (12 - len(row))])))[:, len(row) - 1, token]
                 row.append(token)
-            np.testing.assert_allclose(got[name][:, n], total / len(ids), atol=1e-4)
+            np.testing.assert_allclose(getattr(got, name)[:, n], total / len(ids), atol=1e-4)
 
     language = lens.working_language(got, slots, "php")
     assert {row["metric"] for row in language} == {"primary_share_prob", "primary_share_pair"}
@@ -271,8 +245,8 @@ def test_a_file_of_prompts_becomes_slots(tmp_path, trained):
 def test_slots_of_a_file_go_through_the_pass(tmp_path, trained):
     slots = read(write(tmp_path, GOOD, GOOD | {"language": "php", "text": "if name:\n"}), trained)
     with_one_id = {language: {name: values for name, values in one.items()} for language, one in slots.items()}
-    measured = forward.measure(loud(CONFIG), CONFIG, {}, with_one_id, batch_size=2)
-    assert measured["slots"]["php"]["primary_log_prob_LxN"].shape == (3, 1)
+    measured = forward.measure(Subject(loud(CONFIG), CONFIG, batch_size=2), {}, with_one_id)
+    assert measured.slots["php"].primary_log_prob_LxN.shape == (3, 1)
 
 
 BAD = [

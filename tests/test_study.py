@@ -149,6 +149,18 @@ def test_a_run_that_is_refused_can_be_mended_where_it_is(capsys, config_file, tm
     assert runs.last_step(tmp_path / "seed0" / "new_only") == 2
 
 
+def test_a_run_is_called_as_its_folder_is(config_file):
+    """However the user writes its share; and what is not a run of the study is refused before anything else is asked."""
+    made = study_of(config_file)
+    assert str(made.name("mix_0.5")) == "mix_0.5000" and str(made.name("replay_0.25")) == "replay_0.2500"
+    for text in ("continual_php", "new_only_0.5", "mixx"):
+        with pytest.raises(UserError, match=f"unknown run '{text}'"):
+            made.name(text)
+    for text in ("mix_0.12345", "replay_2", "mix"):
+        with pytest.raises(UserError, match=f"run '{text}' names neither a share nor a mixture of the study"):
+            made.config_of(made.name(text), 0)
+
+
 def test_wrong_verbs_files_and_runs(capsys, config_file, tmp_path):
     workdir = tmp_path / "W"
     assert "did you mean 'study'" in error_of(capsys, "stduy")

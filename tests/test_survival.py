@@ -189,9 +189,9 @@ def test_a_stopped_run_goes_on_without_the_step_as_if_it_had_skipped_it(tmp_path
     trainer = trainer_of(run, material)
     found = [state_at(tmp_path / name, 36, trainer) for name in ("stopped", "skipped")]
     assert same(*found) and found[0]["['step']"] == 36 and adam_updates(found[0]) == 34
-    books = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("stopped", "skipped")]
-    assert books[0] == books[1]
-    records = [json.loads(line) for line in books[0].splitlines()]
+    logs = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("stopped", "skipped")]
+    assert logs[0] == logs[1]
+    records = [json.loads(line) for line in logs[0].splitlines()]
     assert [(record["step"], record.get("bad", False)) for record in records] == [
         (6, True),
         (16, False),

@@ -29,8 +29,8 @@ from ml_collections import ConfigDict
 from babel_jax import mixtures
 from babel_jax.errors import UserError
 from babel_jax.material import ArrayRows
+from babel_jax.measuring import instruments, walk
 from babel_jax.measuring import study as measure
-from babel_jax.measuring import walk
 from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig
 from babel_jax.model.sharding import check_batch, make_mesh, shardings
@@ -165,7 +165,7 @@ def test_clipping_is_by_the_global_norm():
 # --- a run ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_learns_keeps_its_books_and_frozen_rows(tmp_path):
+def test_a_run_learns_keeps_its_log_and_frozen_rows(tmp_path):
     seen = []
     weights = {"php": 0.25, "python": 0.75}
     run = make_run(
@@ -253,8 +253,8 @@ def test_measuring_while_training_changes_nothing_and_is_the_same_as_afterwards(
     train(run, MATERIAL, plain)
     base_LxNxF = measure.base_activations(run_in(plain, run, MATERIAL))
     trainer, model = trainer_of(run, MATERIAL), run_in(".", run, MATERIAL).model
-    rows_of, measured, asked = measure.checkpoint_rows, [], []
-    monkeypatch.setattr(measure, "checkpoint_rows", lambda *given: measured.append(len(asked)) or rows_of(*given))
+    rows_of, measured, asked = instruments.measure, [], []
+    monkeypatch.setattr(instruments, "measure", lambda *given: measured.append(len(asked)) or rows_of(*given))
 
     def at_checkpoint(seen, params):
         assert (probed / "checkpoints" / str(seen.step)).is_dir()  # Orbax renames what is finished to this

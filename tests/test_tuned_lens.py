@@ -8,6 +8,7 @@ from babel_jax.errors import UserError
 from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest
 from babel_jax.probes import lens, tuned_lens
+from babel_jax.probes.subject import Subject
 from babel_jax.training.loss import segments
 
 CONFIG = DecoderConfig(vocab_size=23, width=8, layers=3, heads=2, ffn_width=16, max_length=10)
@@ -91,17 +92,17 @@ def test_three_steps_are_those_made_by_hand(scale):
 
 def test_training_brings_every_layer_closer_on_rows_it_has_not_seen():
     params = loud(CONFIG)
-    options = dict(steps=60, positions_per_row=6, batch_size=8)
-    trained = tuned_lens.train(params, CONFIG, packed_rows(), END, **options)
-    assert trained["A_LxDxD"].shape == (3, 8, 8) and trained["b_LxD"].shape == (3, 8)
-    before, after = trained["kl_before_L"], trained["kl_after_L"]
+    options = dict(steps=60, positions_per_row=6)
+    trained = tuned_lens.train(Subject(params, CONFIG, END, 8), packed_rows(), **options)
+    assert trained.A_LxDxD.shape == (3, 8, 8) and trained.b_LxD.shape == (3, 8)
+    before, after = trained.kl_before_L, trained.kl_after_L
     assert (after[:2] < 0.8 * before[:2]).all() and after[2] == before[2] == 0
-    assert not trained["A_LxDxD"][2].any() and not trained["b_LxD"][2].any()
+    assert not trained.A_LxDxD[2].any() and not trained.b_LxD[2].any()
 
-    again = tuned_lens.train(params, CONFIG, packed_rows(), END, **options)
-    assert all(np.array_equal(again[name], trained[name]) for name in trained)
-    other = tuned_lens.train(loud(CONFIG, seed=1), CONFIG, packed_rows(), END, **options)
-    assert not np.allclose(other["A_LxDxD"], trained["A_LxDxD"])
+    again = tuned_lens.train(Subject(params, CONFIG, END, 8), packed_rows(), **options)
+    assert all(np.array_equal(value, getattr(trained, name)) for name, value in vars(again).items())
+    other = tuned_lens.train(Subject(loud(CONFIG, seed=1), CONFIG, END, 8), packed_rows(), **options)
+    assert not np.allclose(other.A_LxDxD, trained.A_LxDxD)
     _, everywhere = placement.layout(params, 8)
     step, _ = tuned_lens.jitted_steps(CONFIG, END, 60, tuned_lens.LEARNING_RATE, everywhere)
     assert step._cache_size() == 1  # a second checkpoint compiles nothing
@@ -111,7 +112,7 @@ def test_divergence_told_is_the_mean_over_the_rows_kept_for_the_test():
     """Also where they do not fill a batch and hold ends of documents."""
     params, tokens = loud(CONFIG), packed_rows(15)
     tokens[:, 4] = END
-    trained = tuned_lens.train(params, CONFIG, tokens, END, steps=0, positions_per_row=10, batch_size=2)
+    trained = tuned_lens.train(Subject(params, CONFIG, END, 2), tokens, steps=0, positions_per_row=10)
     test = tokens[np.random.default_rng(0).permutation(15)[:3]]
     everywhere = np.broadcast_to(np.arange(10), test.shape)
     segment = segments(jnp.asarray(test), END)
@@ -121,7 +122,7 @@ def test_divergence_told_is_the_mean_over_the_rows_kept_for_the_test():
     all_tokens = jnp.broadcast_to(jnp.arange(23), (3, 10, 23))
     read = lens.read_candidates(params, CONFIG, taps["residual_LxBxPxD"], all_tokens)["log_prob_LxBxPxC"]
     kl = (np.exp(final) * (final - np.asarray(read, np.float64))).sum(-1)
-    np.testing.assert_allclose(trained["kl_before_L"], kl[:, inside].mean(1), atol=1e-5)
+    np.testing.assert_allclose(trained.kl_before_L, kl[:, inside].mean(1), atol=1e-5)
 
 
 def test_bad_input():
@@ -134,7 +135,7 @@ def test_bad_input():
         ("positions_per_row 11 must be between 1 and the 10", CONFIG, packed_rows(), {"positions_per_row": 11}),
     ):
         with pytest.raises(UserError, match=message):
-            tuned_lens.train(params, config, tokens, END, **options)
+            tuned_lens.train(Subject(params, config, END, 16), tokens, **options)
     with pytest.raises(UserError, match="do not fit this model"):
         tuned_lens.read(
             params, CONFIG, tuned_lens.identity(one_layer), np.zeros((3, 1, 1, 8)), np.zeros((1, 1, 1), int)

@@ -30,7 +30,7 @@ from babel_jax.model.decoder import (
 )
 from babel_jax.model.placement import jitted, on_devices
 from babel_jax.model.sharding import ACTIVATIONS, constrain, row_devices
-from babel_jax.probes.subject import row_batches
+from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training import preemption
 
 ROWS = 32  # completions that are written side by side, unless told otherwise
@@ -68,24 +68,14 @@ def jitted_generation(config: DecoderConfig, new_tokens: int, stop_id: int, ever
     return jitted(generate_batch, everywhere)
 
 
-def generate(
-    params: dict,
-    config: DecoderConfig,
-    prompts_NxT,
-    length_N,
-    new_tokens: int,
-    batch_size: int,
-    stop_id: int = -1,
-    edit: Edit | None = None,
-):
+def generate(subject: Subject, prompts_NxT, length_N, new_tokens: int, stop_id: int = -1, edit: Edit | None = None):
     """The most probable continuation, token by token, of each prompt: int32 [N, new_tokens].
 
     Args:
-      params: parameters on any mesh (or none); prompts follow them.
+      subject: `batch_size` prompts are read at a time; the last batch is filled up.
       prompts_NxT: right-padded prompts; what stands in the padding does not matter.
       length_N: tokens of each prompt, at least 1.
       new_tokens: how many tokens to write.
-      batch_size: prompts at a time; the last batch is filled up.
       stop_id: once this token is written, only it follows. -1: never.
       edit: what to change in the FFNs while reading and writing (`multiply_LxF`, `add_LxF`).
 
@@ -101,16 +91,17 @@ def generate(
     if length_N.min() < 1 or length_N.max() > prompts_NxT.shape[1]:
         raise UserError(f"prompt lengths must be between 1 and {prompts_NxT.shape[1]}; leave out empty prompts.")
     # The last new token is written but never read.
-    if length_N.max() + new_tokens - 1 > config.max_length:
+    if length_N.max() + new_tokens - 1 > subject.config.max_length:
         raise UserError(
             f"a prompt of {length_N.max()} tokens and {new_tokens} new ones do not fit a context of "
-            f"{config.max_length}; shorten the prompt."
+            f"{subject.config.max_length}; shorten the prompt."
         )
-    params, rows, everywhere = on_devices(params, batch_size)
+    params, rows, everywhere = subject.placed()
     edit = jax.device_put(edit, everywhere)
-    step = jitted_generation(config, new_tokens, stop_id, everywhere)
+    step = jitted_generation(subject.config, new_tokens, stop_id, everywhere)
     written = []
-    for kept, batch in row_batches({"prompts": prompts_NxT, "length": length_N}, batch_size, length=1):
+    prompts = {"prompts": prompts_NxT, "length": length_N}
+    for kept, batch in row_batches(prompts, subject.batch_size, length=1):
         batch = jax.device_put(batch, rows)
         written.append((kept, step(params, batch["prompts"], batch["length"], edit)))
     return np.concatenate([np.asarray(tokens)[:kept] for kept, tokens in written])

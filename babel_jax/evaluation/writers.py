@@ -13,7 +13,8 @@ from babel_jax.evaluation import generate, judge, likelihood, world
 from babel_jax.evaluation.problems import Problem, check_variant, prompt_text
 from babel_jax.evaluation.stops import Stopper
 from babel_jax.material import Material
-from babel_jax.measuring.study import completions as world_tokens
+from babel_jax.measuring import programs
+from babel_jax.measuring.instruments import subject_of
 from babel_jax.training import preemption
 
 KEPT_AT_ONCE = 256  # problems whose completions are written to the file together: what a crash can cost
@@ -201,7 +202,8 @@ class WorldWriter:
 
     def write(self, params, model, asked: list[Problem], options: Options, written, progress) -> None:
         for language in dict.fromkeys(problem.language for problem in asked):
-            tokens_QxA = world_tokens(params, model, self.material, language)
+            subject = subject_of(params, model, self.material)
+            tokens_QxA = programs.completions(subject, self.material.problems, language)
             texts = world.completions(self.embedded, language, tokens_QxA)
             size = tokens_QxA.shape[1]
             written.append(

@@ -15,6 +15,8 @@ every step), so a law is fitted to few but clean points, by least squares (their
 weights stay from one choice to the next (theirs follow n at every step). The averages of 3 and 5 are over steps, as theirs.
 """
 
+import dataclasses
+
 import numpy as np
 from scipy.optimize import nnls
 
@@ -29,45 +31,69 @@ EXPONENTS = np.linspace(0.05, 2.0, 40)
 DIGITS = 4  # of a weight: another machine's last bits shall not make another run
 
 
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Where weights were chosen.
+
+    Attributes:
+      step: at which.
+      losses: {source: nats per token} there.
+      weights: {source: weight} of the rows from the choice before to this one.
+    """
+
+    step: int
+    losses: dict[str, float]
+    weights: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Law:
+    """loss(n) = own + scale n^-exponent."""
+
+    own: float
+    scale: float
+    exponent: float
+
+    def learning_speed(self, n: float) -> float:
+        """-dL/dn: nats per token that a further unit of n takes off the loss."""
+        return float(self.exponent * self.scale * n ** (-self.exponent - 1))
+
+
 def chooser(prior: dict[str, float], losses_of):
-    """What `train` takes as `next_stage`.
+    """What an `OnlineSampler` (training/sampler.py) chooses by.
 
     Args:
       prior: {source: weight}, such as the original corpus's tokens.
       losses_of: `params -> {source: held-out loss in nats per token}`.
     """
 
-    def next_stage(step: int, params: dict, stages: list[dict]) -> dict:
+    def choose(step: int, params: dict, stages: list[dict]) -> dict:
         losses = {name: float(loss) for name, loss in losses_of(params).items()}
         return {"weights": next_weights(history(stages, step, losses), prior), "losses": losses}
 
-    return next_stage
+    return choose
 
 
-def history(stages: list[dict], step: int, losses: dict[str, float]) -> list[dict]:
-    """A run's stages so far, and the losses where its next one begins, as `next_weights` takes them."""
+def history(stages: list[dict], step: int, losses: dict[str, float]) -> list[Choice]:
+    """A run's stages so far (see training/sampler.py), and the losses where its next one begins, as choices."""
     ends = [*stages[1:], {"step": step, "losses": losses}]
-    return [
-        {"step": end["step"], "losses": end["losses"], "weights": stage["weights"]}
-        for stage, end in zip(stages, ends, strict=True)
-    ]
+    return [Choice(end["step"], end["losses"], stage["weights"]) for stage, end in zip(stages, ends, strict=True)]
 
 
-def next_weights(history: list[dict], prior: dict[str, float]) -> dict[str, float]:
+def next_weights(history: list[Choice], prior: dict[str, float]) -> dict[str, float]:
     """The weights of the rows to come; the prior until each source has `WARM_UP` losses.
 
     Args:
-      history: one entry a choice, in order: {"step": where it was, "losses": {source: nats per token} there, "weights":
-        {source: weight} of the rows from the choice before to this one}.
+      history: in order.
       prior: {source: weight}; a source of weight 0 stays at 0.
     Raises:
       UserError: a loss is not a number.
     """
     names = [name for name, weight in prior.items() if weight > 0]
     prior_K = _shares([prior[name] for name in names])
-    step_C = np.array([entry["step"] for entry in history], float)
-    loss_CxK = np.array([[entry["losses"][name] for name in names] for entry in history])
-    weight_CxK = np.array([_shares([entry["weights"].get(name, 0.0) for name in names]) for entry in history])
+    step_C = np.array([choice.step for choice in history], float)
+    loss_CxK = np.array([[choice.losses[name] for name in names] for choice in history])
+    weight_CxK = np.array([_shares([choice.weights.get(name, 0.0) for name in names]) for choice in history])
     if not np.isfinite(loss_CxK).all():
         at, k = np.argwhere(~np.isfinite(loss_CxK))[0]
         raise UserError(
@@ -83,22 +109,17 @@ def next_weights(history: list[dict], prior: dict[str, float]) -> dict[str, floa
     return dict.fromkeys(prior, 0.0) | dict(zip(names, np.round(weight_K, DIGITS).tolist(), strict=True))
 
 
-def fit(n_C, loss_C) -> dict:
-    """The law loss = own + scale n^-exponent of least squared error: {"own", "scale", "exponent"}, none below 0.
+def fit(n_C, loss_C) -> Law:
+    """The law of least squared error; none of its numbers is below 0.
 
     For each of `EXPONENTS` the best `own` and `scale` follow from linear least squares. A loss that does not fall has scale 0.
     """
     n_C, loss_C = np.asarray(n_C, float), np.asarray(loss_C, float)
-    found = [(float(np.linalg.norm(loss_C - loss_C.mean())), {"own": loss_C.mean(), "scale": 0.0, "exponent": 1.0})]
+    laws = [(float(np.linalg.norm(loss_C - loss_C.mean())), Law(loss_C.mean(), 0.0, 1.0))]
     for exponent in EXPONENTS:
         (own, scale), error = nnls(np.stack([np.ones_like(n_C), (n_C / n_C[-1]) ** -exponent], axis=1), loss_C)
-        found.append((error, {"own": own, "scale": scale * n_C[-1] ** exponent, "exponent": exponent}))
-    return min(found, key=lambda pair: round(pair[0], 12))[1]  # the first of equals: without a fall
-
-
-def learning_speed(law: dict, n: float) -> float:
-    """-dL/dn of a law: nats per token that a further unit of n takes off the loss."""
-    return float(law["exponent"] * law["scale"] * n ** (-law["exponent"] - 1))
+        laws.append((error, Law(own, scale * n_C[-1] ** exponent, exponent)))
+    return min(laws, key=lambda pair: round(pair[0], 12))[1]  # the first of equals: without a fall
 
 
 def recent(step_C, weight_CxK) -> np.ndarray:
@@ -124,7 +145,7 @@ def _preference(prior_K, step_C, loss_CxK, weight_CxK) -> np.ndarray:
     """What is preferred after the choices so far: the prior until there is a law, and where nothing is learnt any more."""
     if len(step_C) < WARM_UP:
         return prior_K
-    speed_K = np.array([learning_speed(fit(step_C, loss_C), step_C[-1]) for loss_C in loss_CxK.T])
+    speed_K = np.array([fit(step_C, loss_C).learning_speed(step_C[-1]) for loss_C in loss_CxK.T])
     wanted_K = prior_K * recent(step_C, weight_CxK) ** CREDIT * speed_K
     return at_least(wanted_K, LEAST) if wanted_K.sum() > 0 else prior_K
 

@@ -17,7 +17,7 @@ import numpy as np
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params
-from babel_jax.probes.subject import row_batches
+from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training.loss import segments
 
 KINDS = ("centroid_type1", "centroid_type2")
@@ -98,7 +98,7 @@ def _place(item_N, language: str) -> dict:
     return place
 
 
-def mexa_rows(states_by_language: dict, item_by_language: dict, primary: str, pooling: str = "weighted") -> list[dict]:
+def mexa_rows(states_by_language: dict, item_by_language: dict, primary: str) -> list[dict]:
     """MEXA of every other language with the primary one, per layer and averaged over layers (layer -1).
 
     Args:
@@ -106,7 +106,6 @@ def mexa_rows(states_by_language: dict, item_by_language: dict, primary: str, po
       item_by_language: language -> item [N]: vectors of two languages with the same item are parallel; -1 has no
         counterpart.
       primary: the language that all others are compared with.
-      pooling: how the vectors were made (`forward.position_weights`); it is written to the rows.
 
     Returns:
       Measurement rows without run, seed and step; none for a language with fewer than two items of the primary's. The
@@ -141,7 +140,7 @@ def mexa_rows(states_by_language: dict, item_by_language: dict, primary: str, po
                     n=len(common),
                     ci_low=low,
                     ci_high=high,
-                    options={"pooling": pooling, "primary": primary, "chance": 1 / len(common)},
+                    options={"pooling": "weighted", "primary": primary, "chance": 1 / len(common)},
                 )
             )
     return rows
@@ -219,15 +218,7 @@ def _parallel(slots_new: dict, slots_primary: dict):
     )
 
 
-def transfer_scores(
-    params: dict,
-    config: DecoderConfig,
-    slots_new: dict,
-    slots_primary: dict | None,
-    batch_size: int,
-    kind: str,
-    document_end: int = -1,
-):
+def transfer_scores(subject: Subject, slots_new: dict, slots_primary: dict | None, kind: str):
     """Transfer Neurons' score: how much closer to a centroid a neuron's output brings the state at the slots, [L, F].
 
     The mean over the new language's slots of cos(h_mid + a_j v_j, c_l) - cos(h_mid, c_l): h_mid the residual stream that
@@ -238,15 +229,40 @@ def transfer_scores(
       "centroid_type2": of the new language's states (neurons that move back into the language's own space).
 
     Args:
-      params: parameters on any mesh (or none); rows follow them.
       slots_new, slots_primary: `tokens` [N, T] right-padded, `position` [N] and, where the two are not parallel row by row,
         `item` [N]. Type 2 needs no primary slots.
-      document_end: id of the token that ends a document, or -1.
 
     Raises:
       UserError: an unknown kind, slots that are not parallel, an item that stands twice, no slots, or a batch that does not
         divide among the devices.
     """
+    texts = _texts(kind, slots_new, slots_primary)
+    config = subject.config
+    params, rows, everywhere = subject.placed()
+    centroid_pass, score_pass = _passes(config, subject.document_end, everywhere)
+
+    def batches(slots):
+        held = {
+            "tokens": slots["tokens"].astype(np.int32),
+            "positions": slots["position"].astype(np.int32)[:, None],
+            "weight": np.ones(len(slots["tokens"]), np.float32),
+        }
+        for _, batch in row_batches(held, subject.batch_size):
+            yield jax.device_put(batch, rows)
+
+    sum_LxD = jax.device_put(np.zeros((config.layers, config.width), np.float32), everywhere)
+    for slots in texts:
+        for batch in batches(slots):
+            sum_LxD = centroid_pass(params, sum_LxD, batch)
+    # A direction is all that a cosine needs: the sum will do for the mean.
+    sum_LxF = jax.device_put(np.zeros((config.layers, config.ffn_width), np.float32), everywhere)
+    for batch in batches(texts[0]):
+        sum_LxF = score_pass(params, sum_LxF, sum_LxD, batch)
+    return np.asarray(sum_LxF) / len(texts[0]["tokens"])
+
+
+def _texts(kind: str, slots_new: dict, slots_primary: dict | None) -> tuple:
+    """The slots over which the centroid is taken, the new language's first: at those neurons are scored."""
     if kind not in KINDS:
         raise unknown_name("kind of transfer neurons", kind, KINDS)
     if kind == "centroid_type1":
@@ -261,25 +277,4 @@ def transfer_scores(
         raise UserError(
             f"{kind} has no slots to score neurons at; give slots (for type 1, with items of both languages)."
         )
-
-    params, rows, everywhere = placement.on_devices(params, batch_size)
-    centroid_pass, score_pass = _passes(config, document_end, everywhere)
-
-    def batches(slots):
-        held = {
-            "tokens": slots["tokens"].astype(np.int32),
-            "positions": slots["position"].astype(np.int32)[:, None],
-            "weight": np.ones(len(slots["tokens"]), np.float32),
-        }
-        for _, batch in row_batches(held, batch_size):
-            yield jax.device_put(batch, rows)
-
-    sum_LxD = jax.device_put(np.zeros((config.layers, config.width), np.float32), everywhere)
-    for slots in texts:
-        for batch in batches(slots):
-            sum_LxD = centroid_pass(params, sum_LxD, batch)
-    # A direction is all that a cosine needs: the sum will do for the mean.
-    sum_LxF = jax.device_put(np.zeros((config.layers, config.ffn_width), np.float32), everywhere)
-    for batch in batches(texts[0]):
-        sum_LxF = score_pass(params, sum_LxF, sum_LxD, batch)
-    return np.asarray(sum_LxF) / len(texts[0]["tokens"])
+    return texts

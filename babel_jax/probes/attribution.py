@@ -5,6 +5,7 @@ over tokens inside every layer: no array of ours is of the size L x B x T x F. L
 S ablated neurons, M ids of an identifier.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -15,8 +16,8 @@ from babel_jax import statistics
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.model import decoder, placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, Edit, TapRequest, compute_params
-from babel_jax.probes.prompts import identifier_set
-from babel_jax.probes.subject import row_batches
+from babel_jax.probes.prompts import SIDES, identifier_set
+from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training.loss import segments, token_loss
 
 ANSWERS = ("new", "primary")
@@ -53,29 +54,30 @@ def _gradient_pass(config: DecoderConfig, document_end: int, everywhere):
     return placement.jitted(step, everywhere, donate_argnums=1)
 
 
-def gradient_scores(
-    params: dict,
-    config: DecoderConfig,
-    heldout: dict,
-    languages: list,
-    document_end: int = -1,
-    batch_size: int = 64,
-) -> dict:
-    """Gradient times activation of every neuron for every language: the scores that `pls` selects by.
+@dataclasses.dataclass(frozen=True, eq=False)
+class GradientScores:
+    """Gradient times activation of every neuron for every language.
+
+    Attributes:
+      absolute_LxFxK: mean over tokens of |a| |dL/da|, in nats; what `pls` selects by.
+      signed_LxFxK: mean of a dL/da: to first order, what the row's loss falls by per token when the activation is removed.
+      tokens_K: tokens counted.
+    """
+
+    absolute_LxFxK: np.ndarray
+    signed_LxFxK: np.ndarray
+    tokens_K: np.ndarray
+
+
+def gradient_scores(subject: Subject, heldout: dict, languages: list) -> GradientScores:
+    """One backward pass over all held-out rows.
 
     L is the sum of the losses of a row's counted targets, so that a token's gradient depends on its own row alone: neither
     the size of the batch nor the other rows change it. A token's activation counts through all later tokens that read it.
 
     Args:
-      params: parameters on any mesh (or none); rows follow them.
       heldout: language -> `tokens` [N, T+1] and `loss` [N, T] (weight of each target in the loss).
       languages: the languages of axis K, in this order.
-      document_end: id of the token that ends a document, or -1; such tokens count nothing.
-      batch_size: rows a step.
-
-    Returns:
-      `absolute_LxFxK`: mean over tokens of |a| |dL/da|, in nats; `signed_LxFxK`: mean of a dL/da (to first order, what the
-      row's loss falls by per token when the activation is removed); `tokens_K`: tokens counted.
 
     Raises:
       UserError: a language has no held-out rows, or the batch does not divide among the devices.
@@ -83,8 +85,9 @@ def gradient_scores(
     missing = [name for name in languages if name not in heldout or not len(heldout[name]["tokens"])]
     if missing or not languages:
         raise UserError(f"no held-out rows of {missing}; give `gradient_scores` languages that have some.")
-    params, rows, everywhere = placement.on_devices(params, batch_size)
-    step = _gradient_pass(config, document_end, everywhere)
+    config = subject.config
+    params, rows, everywhere = subject.placed()
+    step = _gradient_pass(config, subject.document_end, everywhere)
     sums = {
         "sum_LxFxKx2": np.zeros((config.layers, config.ffn_width, len(languages), 2), np.float32),
         "tokens_K": np.zeros(len(languages), np.int32),
@@ -98,11 +101,11 @@ def gradient_scores(
             "loss": np.asarray(heldout[name]["loss"], np.float32),
             "language": np.full(len(tokens), index, np.int32),
         }
-        for _, batch in row_batches(held, batch_size, language=-1):
+        for _, batch in row_batches(held, subject.batch_size, language=-1):
             sums = step(params, sums, jax.device_put(batch, rows))
     tokens_K = np.asarray(sums["tokens_K"]).astype(np.int64)
     mean_LxFxKx2 = statistics.ratio(np.asarray(sums["sum_LxFxKx2"]), tokens_K[:, None])
-    return {"absolute_LxFxK": mean_LxFxKx2[..., 0], "signed_LxFxK": mean_LxFxKx2[..., 1], "tokens_K": tokens_K}
+    return GradientScores(mean_LxFxKx2[..., 0], mean_LxFxKx2[..., 1], tokens_K)
 
 
 @functools.cache
@@ -147,17 +150,33 @@ def _causal_passes(config: DecoderConfig, document_end: int, everywhere):
     return placement.jitted(attribute, everywhere, donate_argnums=1), placement.jitted(ablate, everywhere)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class CausalScores:
+    """Changes of the mean log-probability over slots in nats; negative: the neuron carries the identifier.
+
+    Attributes:
+      score_LxF: change when the neuron is removed, minus the mean change of the layer's random neurons; NaN outside the
+        shortlist.
+      z_LxF: the same in standard deviations of the layer's random neurons.
+      attribution_LxF: change to first order, of all neurons.
+      random_mean_L, random_deviation_L: of the random neurons' changes.
+      log_prob_N: of the whole model.
+      neuron_Sx2, effect_SxN: neurons (layer, index) that were removed, and the change at each slot, for intervals.
+    """
+
+    score_LxF: np.ndarray
+    z_LxF: np.ndarray
+    attribution_LxF: np.ndarray
+    random_mean_L: np.ndarray
+    random_deviation_L: np.ndarray
+    log_prob_N: np.ndarray
+    neuron_Sx2: np.ndarray
+    effect_SxN: np.ndarray
+
+
 def causal_scores(
-    params: dict,
-    config: DecoderConfig,
-    slots: dict,
-    shortlist: int = 256,
-    random: int = 32,
-    answer: str = "new",
-    document_end: int = -1,
-    batch_size: int = 64,
-    seed: int = 0,
-) -> dict:
+    subject: Subject, slots: dict, shortlist: int = 256, random: int = 32, answer: str = "new", seed: int = 0
+) -> CausalScores:
     """What removing one neuron does to the log-probability of the identifier, against random neurons of its layer.
 
     A neuron is removed by setting its activation to zero at all tokens of the prompt. One backward pass ranks all neurons
@@ -165,89 +184,91 @@ def causal_scores(
     truth, one at a time, by one executable. With a shortlist of all neurons the answer is exact for all.
 
     Args:
-      params: parameters on any mesh (or none); rows follow them.
       slots: one language's slots: `tokens` [N, T] right-padded, `position` [N], and `new_ids` [N, M] (a set of ids, padded
         with -1, whose probabilities are added) or `new_id` [N]. Choose the slots beforehand: those of problems that are
         solved in both languages, or those with subset 1.
       shortlist: neurons of the largest first-order effect, of all layers together, to remove in truth.
       random: neurons a layer for the baseline; 2 or more.
       answer: "new" or "primary": whose identifier.
-      document_end: id of the token that ends a document, or -1.
       seed: of the random neurons.
-
-    Returns:
-      Changes of the mean log-probability over slots in nats; negative: the neuron carries the identifier.
-      `score_LxF`: change when the neuron is removed, minus the mean change of the layer's random neurons; NaN outside the
-        shortlist.
-      `z_LxF`: the same in standard deviations of the layer's random neurons.
-      `attribution_LxF`: change to first order, of all neurons.
-      `random_mean_L`, `random_deviation_L`: of the random neurons' changes.
-      `log_prob_N`: of the whole model. `neuron_Sx2` (layer, index) and `effect_SxN`: change at each slot, for intervals.
 
     Raises:
       UserError: no slots, a slot without an identifier, an unknown answer, too few random neurons, or a batch that does not
         divide among the devices.
     """
-    if answer not in ANSWERS:
-        raise unknown_name("answer", answer, ANSWERS)
+    L, F = subject.config.layers, subject.config.ffn_width
+    held = _causal_rows(slots, answer, random)
+    params, rows, everywhere = subject.placed()
+    attribute, ablate = _causal_passes(subject.config, subject.document_end, everywhere)
+
+    sum_LxF = jax.device_put(np.zeros((L, F), np.float32), everywhere)
+    for _, batch in row_batches(held, subject.batch_size, ids=0):
+        sum_LxF = attribute(params, sum_LxF, jax.device_put(batch, rows))
+    attribution_LxF = np.asarray(sum_LxF, np.float64) / len(held["tokens"])
+
+    drawn_LxF, listed_LxF = _to_remove(attribution_LxF, shortlist, random, seed)
+    neuron_Sx2 = np.argwhere(drawn_LxF | listed_LxF).astype(np.int32)
+    # The first is no neuron: the whole model, by the same executable. So are those that fill up the last call.
+    removed_Sx2 = np.concatenate([[[L, 0]], neuron_Sx2]).astype(np.int32)
+    removed_Sx2 = np.concatenate([removed_Sx2, np.repeat([[L, 0]], -len(removed_Sx2) % ABLATIONS, axis=0)])
+    calls = [
+        jax.device_put(removed_Sx2[start : start + ABLATIONS].astype(np.int32), everywhere)
+        for start in range(0, len(removed_Sx2), ABLATIONS)
+    ]
+    parts_SxN = []
+    for kept, batch in row_batches(held, subject.batch_size, ids=0):
+        batch = jax.device_put(batch, rows)
+        parts = [ablate(params, batch, neurons) for neurons in calls]
+        parts_SxN.append(np.concatenate([np.asarray(part)[:, :kept] for part in parts]))
+    log_prob_SxN = np.concatenate(parts_SxN, axis=1).astype(np.float64)
+    effect_SxN = log_prob_SxN[1 : 1 + len(neuron_Sx2)] - log_prob_SxN[0]
+
+    return _against_random(neuron_Sx2, log_prob_SxN[0], effect_SxN, attribution_LxF, drawn_LxF, listed_LxF)
+
+
+def _against_random(neuron_Sx2, log_prob_N, effect_SxN, attribution_LxF, drawn_LxF, listed_LxF) -> CausalScores:
+    """`drawn_LxF`: the random neurons that a layer's others are compared with; `listed_LxF`: those that get a score."""
+    change_LxF = np.full(attribution_LxF.shape, np.nan)
+    change_LxF[tuple(neuron_Sx2.T)] = effect_SxN.mean(axis=1)
+    random_LxR = change_LxF[drawn_LxF].reshape(len(change_LxF), -1)
+    mean_L, deviation_L = random_LxR.mean(axis=1), random_LxR.std(axis=1, ddof=1)
+    score_LxF = np.where(listed_LxF, change_LxF - mean_L[:, None], np.nan)
+    return CausalScores(
+        score_LxF=score_LxF,
+        z_LxF=statistics.ratio(score_LxF, deviation_L[:, None]),
+        attribution_LxF=attribution_LxF,
+        random_mean_L=mean_L,
+        random_deviation_L=deviation_L,
+        log_prob_N=log_prob_N,
+        neuron_Sx2=neuron_Sx2,
+        effect_SxN=effect_SxN,
+    )
+
+
+def _causal_rows(slots: dict, answer: str, random: int) -> dict:
+    """Rows of `_causal_passes`, checked."""
+    if answer not in SIDES:
+        raise unknown_name("answer", answer, SIDES)
     if random < 2:
         raise UserError(f"{random} random neurons a layer have no spread; take 2 or more.")
-    L, F = config.layers, config.ffn_width
     held = {
         "tokens": np.asarray(slots["tokens"], np.int32),
         "positions": np.asarray(slots["position"], np.int32)[:, None],
         "ids": identifier_set(slots, answer),
         "weight": np.ones(len(slots["tokens"]), np.float32),
     }
-    N = len(held["tokens"])
-    if not N:
+    if not len(held["tokens"]):
         raise UserError("no slots to remove neurons at; choose slots, such as those with subset 1.")
     if not (held["ids"] >= 0).any(axis=1).all():
         raise UserError(f"some slots have no identifier in `{answer}_ids`; leave them out.")
+    return held
 
-    params, rows, everywhere = placement.on_devices(params, batch_size)
-    attribute, ablate = _causal_passes(config, document_end, everywhere)
 
-    sum_LxF = jax.device_put(np.zeros((L, F), np.float32), everywhere)
-    for _, batch in row_batches(held, batch_size, ids=0):
-        sum_LxF = attribute(params, sum_LxF, jax.device_put(batch, rows))
-    attribution_LxF = np.asarray(sum_LxF, np.float64) / N
-
-    rng = np.random.default_rng(seed)
-    drawn_LxF = np.zeros((L, F), bool)
-    for layer in range(L):
-        drawn_LxF[layer, rng.choice(F, min(random, F), replace=False)] = True
-    listed_LxF = np.zeros((L, F), bool)
+def _to_remove(attribution_LxF, shortlist: int, random: int, seed: int) -> tuple:
+    """Two masks [L, F]: random neurons of each layer, and those of the largest effect to first order."""
+    rng, F = np.random.default_rng(seed), attribution_LxF.shape[1]
+    drawn_LxF, listed_LxF = np.zeros((2, *attribution_LxF.shape), bool)
+    for drawn_F in drawn_LxF:
+        drawn_F[rng.choice(F, min(random, F), replace=False)] = True
     listed_LxF.flat[np.argsort(-np.abs(attribution_LxF), axis=None, kind="stable")[:shortlist]] = True
-    neuron_Sx2 = np.argwhere(drawn_LxF | listed_LxF).astype(np.int32)
-
-    # The first is no neuron: the whole model, by the same executable. So are those that fill up the last call.
-    removed_Sx2 = np.concatenate([[[L, 0]], neuron_Sx2]).astype(np.int32)
-    fill = -len(removed_Sx2) % ABLATIONS
-    removed_Sx2 = np.concatenate([removed_Sx2, np.repeat([[L, 0]], fill, axis=0)]).astype(np.int32)
-    parts_SxN = []
-    for kept, batch in row_batches(held, batch_size, ids=0):
-        batch = jax.device_put(batch, rows)
-        calls = [
-            ablate(params, batch, jax.device_put(removed_Sx2[start : start + ABLATIONS], everywhere))
-            for start in range(0, len(removed_Sx2), ABLATIONS)
-        ]
-        parts_SxN.append(np.concatenate([np.asarray(call)[:, :kept] for call in calls]))
-    log_prob_SxN = np.concatenate(parts_SxN, axis=1).astype(np.float64)
-    effect_SxN = log_prob_SxN[1 : 1 + len(neuron_Sx2)] - log_prob_SxN[0]
-
-    change_LxF = np.full((L, F), np.nan)
-    change_LxF[tuple(neuron_Sx2.T)] = effect_SxN.mean(axis=1)
-    random_LxR = change_LxF[drawn_LxF].reshape(L, -1)
-    mean_L, deviation_L = random_LxR.mean(axis=1), random_LxR.std(axis=1, ddof=1)
-    score_LxF = np.where(listed_LxF, change_LxF - mean_L[:, None], np.nan)
-    return {
-        "score_LxF": score_LxF,
-        "z_LxF": statistics.ratio(score_LxF, deviation_L[:, None]),
-        "attribution_LxF": attribution_LxF,
-        "random_mean_L": mean_L,
-        "random_deviation_L": deviation_L,
-        "log_prob_N": log_prob_SxN[0],
-        "neuron_Sx2": neuron_Sx2,
-        "effect_SxN": effect_SxN,
-    }
+    return drawn_LxF, listed_LxF

@@ -1,6 +1,6 @@
 """How sets of neurons overlap, between languages, definitions, checkpoints and seeds, and how many tokens they need.
 
-A set is a mask of neurons [L, F]; which sets there are is `neurons.neuron_sets`. Overlap is told against chance: two sets
+A set is a mask of neurons [L, F]; which sets there are is `neurons.neuron_sets`. Overlap is compared with chance: two sets
 of their sizes drawn at random, out of all neurons (hypergeometric), or in every layer as many as they have there (the sum
 of one hypergeometric a layer), because two sets that prefer the same layers overlap by that alone.
 
@@ -8,7 +8,7 @@ Intervals resample shards of held-out rows, the same ones for all checkpoints. A
 noisier than the one that is measured, and of two equal sets the noise can only lower the Jaccard index: the interval of a
 Jaccard index near 1 may lie below it. `tokens_rows` says how much of that there is.
 
-Letters as in `neurons.py`; S sets, C checkpoints.
+Letters as in `lape.py`; S sets, C checkpoints.
 """
 
 import numpy as np
@@ -16,7 +16,8 @@ from scipy import stats
 
 from babel_jax import statistics
 from babel_jax.errors import UserError
-from babel_jax.probes import neurons
+from babel_jax.probes import lape, neurons
+from babel_jax.probes.lape import PER_CHECKPOINT, Counts, Scope
 
 FRACTIONS = tuple(n / 20 for n in range(1, 21))  # of the shards
 STABLE = 0.95  # the Jaccard index from which on a selection counts as the full stream's
@@ -127,56 +128,61 @@ def _row(metric: str, value, n, language: str = "", drawn_D=None, **options) -> 
     return row
 
 
-def _setter(measured: dict, primary: str, new, definitions, fixed):
-    """(names of sets, function (count_xLxFxK, tokens_xK, draws_x) -> mask_SxxLxF of the sets, options of rows)."""
-    languages = list(measured["languages"])
-    new = neurons.new_languages(languages, primary, new)
-    definitions = neurons.check_definitions(definitions, languages)
-    names = [("specific", name) for name in languages]
-    names += [(definition, name) for name in new for definition in definitions]
+class _Sets:
+    """All sets of neurons that counts define, in a fixed order: their names, and what their rows have in common."""
 
-    def sets(count_xLxFxK, tokens_xK, draws_x=None):
-        chosen = neurons.selection(neurons.probabilities(count_xLxFxK, tokens_xK), fixed, draws_x)
-        found = neurons.neuron_sets(chosen, languages, primary, definitions, new)
-        return np.stack([found[name] for name in names])
+    def __init__(self, counts: Counts, primary: str, scope: Scope):
+        self.languages, self.primary, self.scope = list(counts.languages), primary, scope
+        new, definitions = neurons.new_languages(self.languages, primary), neurons.definitions_for(self.languages)
+        self.names = [("specific", name) for name in self.languages]
+        self.names += [(definition, name) for name in new for definition in definitions]
+        self.options = {"languages": ",".join(self.languages), "primary": primary, "threshold_scope": scope.name}
 
-    scope = neurons.scope_of(fixed)
-    return names, sets, {"languages": ",".join(languages), "primary": primary, "threshold_scope": scope}
-
-
-def _whole(measured: dict):
-    return measured["active_RxLxFxK"].sum(axis=0), measured["tokens_RxK"].sum(axis=0)
+    def __call__(self, count_xLxFxK, tokens_xK, draws_x=None):
+        """mask_SxxLxF of the sets."""
+        selection = lape.selection(lape.probabilities(count_xLxFxK, tokens_xK), self.scope, draws_x)
+        found = neurons.neuron_sets(selection, self.languages, self.primary)
+        return np.stack([found[name] for name in self.names])
 
 
-def overlap_rows(
-    measured: dict, primary: str, new=None, definitions=None, fixed: dict | None = None, draws: int = 200
-) -> list[dict]:
+def layer_rows(before: dict | None, now: dict, language: str) -> list[dict]:
+    """Neurons of a language's sets in each layer: "size", and from the second checkpoint on "births" and "deaths" since the
+    checkpoint before. Rows without run, seed and step; `set`: "definition:language"; n: neurons of the layer.
+
+    Args:
+      before, now: definition -> mask [L, F].
+    """
+    rows = []
+    for definition, now_LxF in now.items():
+        numbers = {"size": now_LxF.sum(axis=1)}
+        if before is not None:  # every layer as a set of its own
+            changed = changes(before[definition][None, :, None], now_LxF[None, :, None])
+            numbers |= {kind: changed[kind] for kind in ("births", "deaths")}
+        for metric, number_L in numbers.items():
+            for layer, number in enumerate(number_L, start=1):
+                row = _row(metric, number, now_LxF.shape[1], language, set=_label((definition, language)))
+                rows.append(row | {"layer": layer})
+    return rows
+
+
+def overlap_rows(counts: Counts, primary: str, draws: int = 200) -> list[dict]:
     """The overlap of every two sets, of languages and of definitions, at one checkpoint: rows without run, seed and step.
 
     metrics: "overlap" (neurons in common) and "overlap_jaccard" with intervals; "overlap_expected", "overlap_p" and, for
     sets of the same size in every layer, "overlap_expected_layers", "overlap_p_layers". `options`: `a`, `b`, each
     "definition:language". n: neurons in either set. The p-values take the sets as given: one that is a part of the other
     by definition is far from chance for that reason.
-
-    Args: as `neurons.count_rows`.
     """
-    names, sets, options = _setter(measured, primary, new, definitions, fixed)
-    mask_SxLxF = sets(*_whole(measured))
+    sets = _Sets(counts, primary, PER_CHECKPOINT)
+    weight_DxR = statistics.shard_weights(len(counts.tokens_RxK), draws)
     drawn_DxSxS = np.concatenate(
         [
             _intersections(sets(count_BxLxFxK, tokens_BxK, draws_B))
-            for draws_B, count_BxLxFxK, tokens_BxK in neurons.resampled(
-                measured, statistics.shard_weights(len(measured["tokens_RxK"]), draws)
-            )
+            for draws_B, count_BxLxFxK, tokens_BxK in lape.resampled(counts, weight_DxR)
         ]
     )
     drawn = {"intersection_SxS": drawn_DxSxS, "jaccard_SxS": _jaccards(drawn_DxSxS)}
-    return _overlap_rows(names, mask_SxLxF, drawn, options)
-
-
-def set_overlap_rows(sets: dict) -> list[dict]:
-    """As `overlap_rows`, of any sets {(definition, language): mask_LxF}, such as those told by scores; no intervals."""
-    return _overlap_rows(list(sets), np.stack(list(sets.values())), {}, {})
+    return _overlap_rows(sets.names, sets(*counts.whole()), drawn, sets.options)
 
 
 def _overlap_rows(names, mask_SxLxF, drawn: dict, options: dict) -> list[dict]:
@@ -205,129 +211,119 @@ def _overlap_rows(names, mask_SxLxF, drawn: dict, options: dict) -> list[dict]:
     ]
 
 
-def drift_rows(
-    measured_C, primary: str, new=None, definitions=None, fixed: dict | None = None, draws: int = 100
-) -> list[list[dict]]:
+def drift_rows(counts_C, primary: str, scope: Scope = PER_CHECKPOINT, draws: int = 100) -> list[list[dict]]:
     """What became of every set along the checkpoints of a run: a list of rows for each checkpoint, in their order.
 
-    metrics: "births", "deaths", "switches", "stays" since the previous checkpoint, of all language-specific neurons
-    (`set` "specific:") and of each set (which cannot switch); "flow": neurons by their languages before (`from`) and now
-    (`to`); "jaccard_previous", "jaccard_first", "jaccard_last" of each set. n: neurons in the set now (at "flow": that
-    moved or stayed). Intervals, but for "flow", resample the same shards at both checkpoints.
+    metrics: "size" and, since the previous checkpoint, "births", "deaths", "switches", "stays" of all language-specific
+    neurons (`set` "specific:") and of each set (which cannot switch), n: all neurons there are; "flow": neurons by their
+    languages before (`from`) and now (`to`), n: that moved or stayed; "jaccard_previous", "jaccard_first", "jaccard_last" of
+    each set, n: neurons in it now. Intervals, but for "flow", resample the same shards at both checkpoints.
 
     Args:
-      measured_C: of checkpoints with the same languages and held-out rows, in order; any sequence, each element is read
-        once for a block of draws. Others as `neurons.count_rows`.
+      counts_C: of checkpoints with the same languages and held-out rows, in order; any sequence, each element is read
+        once for a block of draws.
     """
-    neurons.check_comparable(measured_C)
-    languages = list(measured_C[0]["languages"])
-    K, C = len(languages), len(measured_C)
-    names, sets, options = _setter(measured_C[0], primary, new, definitions, fixed)
-
-    def walk(sets_at):
-        """{(metric, set): [x]} for each checkpoint, keeping no more than four checkpoints' masks at a time."""
-        last_SxxLxF = sets_at(C - 1)
-        first_SxxLxF = previous_SxxLxF = None
-        for c in range(C):
-            now_SxxLxF = last_SxxLxF if c == C - 1 else sets_at(c)
-            first_SxxLxF = now_SxxLxF if c == 0 else first_SxxLxF
-            found = {}
-            if previous_SxxLxF is not None:
-                groups = {("specific", ""): slice(0, K)} | {name: slice(s, s + 1) for s, name in enumerate(names)}
-                for name, part in groups.items():
-                    kinds = changes(previous_SxxLxF[part], now_SxxLxF[part])
-                    if part != slice(0, K):
-                        del kinds["switches"]
-                    found |= {(kind, name): value for kind, value in kinds.items()}
-            compared = {"previous": previous_SxxLxF, "first": first_SxxLxF, "last": last_SxxLxF}
-            for s, name in enumerate(names):
-                found |= {
-                    (f"jaccard_{which}", name): jaccard(other[s], now_SxxLxF[s])
-                    for which, other in compared.items()
-                    if other is not None
-                }
-            yield c, found, previous_SxxLxF, now_SxxLxF
-            previous_SxxLxF = now_SxxLxF
-
-    shards = len(measured_C[0]["tokens_RxK"])
-    weight_DxR = statistics.shard_weights(shards, draws)
-    block = neurons.draws_at_a_time(measured_C[0])
+    lape.check_comparable(counts_C)
+    sets, C = _Sets(counts_C[0], primary, scope), len(counts_C)
+    weight_DxR = statistics.shard_weights(len(counts_C[0].tokens_RxK), draws)
+    block = lape.draws_at_a_time(counts_C[0])
     drawn_C = [{} for _ in range(C)]
     for start in range(0, draws, block):
 
         def sets_at(c, start=start):
-            part = neurons.resampled(measured_C[c], weight_DxR[start : start + block])
-            (draws_B, count_BxLxFxK, tokens_BxK), *_ = part
+            ((draws_B, count_BxLxFxK, tokens_BxK),) = lape.resampled(counts_C[c], weight_DxR[start : start + block])
             return sets(count_BxLxFxK, tokens_BxK, start + draws_B)
 
-        for c, found, _, _ in walk(sets_at):
+        for c, (found, _, _) in enumerate(_along(sets, C, sets_at)):
             for key, value in found.items():
                 drawn_C[c].setdefault(key, []).append(value)
 
     rows_C = []
-    for c, found, before_SxLxF, now_SxLxF in walk(lambda c: sets(*_whole(measured_C[c]))):
-        size = {name: now_SxLxF[s].sum() for s, name in enumerate(names)}
-        size["specific", ""] = now_SxLxF[:K].any(axis=0).sum()
-        rows = [
-            _row(
-                metric,
-                value,
-                size[name],
-                name[1],
-                np.concatenate(drawn_C[c][metric, name]),
-                set=_label(name),
-                **options,
-            )
-            for (metric, name), value in found.items()
-        ]
+    for c, (found, before_SxLxF, now_SxLxF) in enumerate(_along(sets, C, lambda c: sets(*counts_C[c].whole()))):
+        in_set = {name: now_SxLxF[s].sum() for s, name in enumerate(sets.names)}
+        rows = []
+        for (metric, name), value in found.items():
+            n = in_set[name] if metric.startswith("jaccard") else now_SxLxF[0].size
+            drawn_D = np.concatenate(drawn_C[c][metric, name])
+            rows.append(_row(metric, value, n, name[1], drawn_D, set=_label(name), **sets.options))
         if before_SxLxF is not None:
-            moved = flows(before_SxLxF[:K], now_SxLxF[:K], languages)
+            K = len(sets.languages)
+            moved = flows(before_SxLxF[:K], now_SxLxF[:K], sets.languages)
             rows += [
-                _row("flow", value, sum(moved.values()), **{"from": was, "to": now}, **options)
+                _row("flow", value, sum(moved.values()), **{"from": was, "to": now}, **sets.options)
                 for (was, now), value in moved.items()
             ]
         rows_C.append(rows)
     return rows_C
 
 
-def seed_rows(measured_S: dict, primary: str, new=None, definitions=None, draws: int = 100) -> list[dict]:
+def _along(sets: _Sets, C: int, sets_at):
+    """Yields ({(metric, set): [x]}, mask before or None, mask now) of each checkpoint, from `sets_at(c)` -> mask_SxxLxF.
+
+    No more than four checkpoints' masks are kept at a time.
+    """
+    all_languages = slice(0, len(sets.languages))
+    groups = {("specific", ""): all_languages} | {name: slice(s, s + 1) for s, name in enumerate(sets.names)}
+    last_SxxLxF = sets_at(C - 1)
+    first_SxxLxF = before_SxxLxF = None
+    for c in range(C):
+        now_SxxLxF = last_SxxLxF if c == C - 1 else sets_at(c)
+        first_SxxLxF = now_SxxLxF if c == 0 else first_SxxLxF
+        found = {}
+        for name, part in groups.items():
+            found["size", name] = now_SxxLxF[part].any(axis=0).sum(axis=(-1, -2))
+            kinds = {} if before_SxxLxF is None else changes(before_SxxLxF[part], now_SxxLxF[part])
+            if part != all_languages:
+                kinds.pop("switches", None)
+            found |= {(kind, name): value for kind, value in kinds.items()}
+        compared = {"previous": before_SxxLxF, "first": first_SxxLxF, "last": last_SxxLxF}
+        for s, name in enumerate(sets.names):
+            found |= {
+                (f"jaccard_{which}", name): jaccard(other[s], now_SxxLxF[s])
+                for which, other in compared.items()
+                if other is not None
+            }
+        yield found, before_SxxLxF, now_SxxLxF
+        before_SxxLxF = now_SxxLxF
+
+
+def seed_rows(counts_S: dict[int, Counts], primary: str, draws: int = 100) -> list[dict]:
     """Jaccard index of every set between every two seeds at the same step: rows without run, seed and step.
 
     metrics: "jaccard_seeds" with an interval over shards, "jaccard_seeds_expected" (what random sets of the same size in
     every layer would have), `options`: `seeds`. Neuron j of one seed is neuron j of another only if both began from the
     same weights; from different ones chance is all there is to expect.
 
-    Args:
-      measured_S: seed -> from `forward.measure`. Others as `neurons.count_rows`.
+    `counts_S`: by seed.
     """
-    seeds = sorted(measured_S)
-    rows_SxS = []
+    seeds = sorted(counts_S)
+    rows = []
     for index, a in enumerate(seeds):
         for b in seeds[index + 1 :]:
-            neurons.check_comparable([measured_S[a], measured_S[b]])
-            names, sets, options = _setter(measured_S[a], primary, new, definitions, None)
-            options |= {"seeds": [a, b]}
-            a_SxLxF, b_SxLxF = (sets(*_whole(measured_S[seed])) for seed in (a, b))
-            weight_DxR = statistics.shard_weights(len(measured_S[a]["tokens_RxK"]), draws)
-            blocks = zip(*(neurons.resampled(measured_S[seed], weight_DxR) for seed in (a, b)), strict=True)
+            lape.check_comparable([counts_S[a], counts_S[b]])
+            sets = _Sets(counts_S[a], primary, PER_CHECKPOINT)
+            a_SxLxF, b_SxLxF = (sets(*counts_S[seed].whole()) for seed in (a, b))
+            weight_DxR = statistics.shard_weights(len(counts_S[a].tokens_RxK), draws)
+            blocks = zip(*(lape.resampled(counts_S[seed], weight_DxR) for seed in (a, b)), strict=True)
             drawn_SxD = np.concatenate(
                 [jaccard(*(sets(count, tokens) for _, count, tokens in pair)) for pair in blocks], axis=1
             )
-            for s, name in enumerate(names):
+            for s, name in enumerate(sets.names):
                 either = (a_SxLxF[s] | b_SxLxF[s]).sum()
-                value = jaccard(a_SxLxF[s], b_SxLxF[s])
-                common = dict(language=name[1], set=_label(name), **options)
-                rows_SxS.append(_row("jaccard_seeds", value, either, drawn_D=drawn_SxD[s], **common))
+                common = dict(language=name[1], set=_label(name), seeds=[a, b], **sets.options)
+                rows.append(
+                    _row("jaccard_seeds", jaccard(a_SxLxF[s], b_SxLxF[s]), either, drawn_D=drawn_SxD[s], **common)
+                )
                 expected, _ = chance(a_SxLxF[s], b_SxLxF[s], layered=True)
                 by_chance = statistics.ratio(expected, a_SxLxF[s].sum() + b_SxLxF[s].sum() - expected)
-                rows_SxS.append(_row("jaccard_seeds_expected", by_chance, either, **common))
-    return rows_SxS
+                rows.append(_row("jaccard_seeds_expected", by_chance, either, **common))
+    return rows
 
 
 # --- how many tokens ---------------------------------------------------------------------------------------------------------
 
 
-def tokens_curve(measured: dict, sets, orders: int = 20, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def tokens_curve(counts: Counts, sets, orders: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """How like the full stream's selection that of its first shards is, in random orders of the shards.
 
     Args:
@@ -337,23 +333,21 @@ def tokens_curve(measured: dict, sets, orders: int = 20, seed: int = 0) -> tuple
       `(tokens_xR, jaccard_SxOxR)`: tokens of all languages in the first 1 … R shards, a mean over orders, and the Jaccard
       index with the full stream's in each order. NaN where a language has no token yet or both sets are empty.
     """
-    shards = len(measured["tokens_RxK"])
-    rng = np.random.default_rng(seed)
+    shards = len(counts.tokens_RxK)
+    rng = np.random.default_rng(0)
     place_OxR = np.stack([rng.permutation(shards) for _ in range(orders)])
     taken_OxRxR = place_OxR[:, None, :] <= np.arange(shards)[:, None]  # [order, shards so far, shard]
-    full_SxLxF = sets(*_whole(measured))
+    full_SxLxF = sets(*counts.whole())
     jaccard_SxOR = np.full((len(full_SxLxF), orders * shards), np.nan)
     weight = taken_OxRxR.reshape(-1, shards).astype(np.int64)
-    for draws_B, count_BxLxFxK, tokens_BxK in neurons.resampled(measured, weight):
+    for draws_B, count_BxLxFxK, tokens_BxK in lape.resampled(counts, weight):
         if len(draws_B):
             jaccard_SxOR[:, draws_B] = jaccard(sets(count_BxLxFxK, tokens_BxK), full_SxLxF[:, None])
-    tokens_R = (weight @ measured["tokens_RxK"].sum(axis=1)).reshape(orders, shards).mean(axis=0)
+    tokens_R = (weight @ counts.tokens_RxK.sum(axis=1)).reshape(orders, shards).mean(axis=0)
     return tokens_R, jaccard_SxOR.reshape(-1, orders, shards)
 
 
-def tokens_rows(
-    measured: dict, primary: str, new=None, definitions=None, fixed: dict | None = None, orders: int = 20
-) -> list[dict]:
+def tokens_rows(counts: Counts, primary: str) -> list[dict]:
     """Whether the held-out tokens were enough: rows without run, seed and step, for each set.
 
     metrics: "jaccard_fraction": mean Jaccard index between the selection from a `fraction` of the shards and the full one,
@@ -362,39 +356,27 @@ def tokens_rows(
     reaches that, or the set is empty: then measure more held-out text. A part of the stream is compared with a whole that
     contains it, so this is the most optimistic reading.
 
-    Args: as `neurons.count_rows`.
-
     Raises:
       UserError: fewer than two shards.
     """
-    shards = len(measured["tokens_RxK"])
+    shards = len(counts.tokens_RxK)
     if shards < 2:
         raise UserError(
             "one shard of held-out rows cannot be divided; use a smaller probe batch, or more held-out rows."
         )
-    names, sets, options = _setter(measured, primary, new, definitions, fixed)
-    tokens_R, jaccard_SxOxR = tokens_curve(measured, sets, orders)
+    sets = _Sets(counts, primary, PER_CHECKPOINT)
+    tokens_R, jaccard_SxOxR = tokens_curve(counts, sets)
+    half, kept = shards // 2, sorted({max(1, round(fraction * shards)) for fraction in FRACTIONS})
     rows = []
-    for name, jaccard_OxR in zip(names, jaccard_SxOxR, strict=True):
+    for name, jaccard_OxR in zip(sets.names, jaccard_SxOxR, strict=True):
         defined_OxR = ~np.isnan(jaccard_OxR)
         mean_R = statistics.ratio(np.where(defined_OxR, jaccard_OxR, 0).sum(axis=0), defined_OxR.sum(axis=0))
-        common = dict(language=name[1], set=_label(name), orders=orders, **options)
-        kept = sorted({max(1, round(fraction * shards)) for fraction in FRACTIONS})
-        rows += [
-            _row(
-                "jaccard_fraction",
-                mean_R[m - 1],
-                tokens_R[m - 1],
-                drawn_D=jaccard_OxR[:, m - 1],
-                fraction=m / shards,
-                **common,
-            )
-            for m in kept
-        ]
-        half = shards // 2
-        rows.append(
-            _row("jaccard_half", mean_R[half - 1], tokens_R[half - 1], drawn_D=jaccard_OxR[:, half - 1], **common)
-        )
+        common = dict(language=name[1], set=_label(name), orders=len(jaccard_OxR), **sets.options)
+
+        def at(metric, m, mean_R=mean_R, jaccard_OxR=jaccard_OxR, common=common, **more):
+            return _row(metric, mean_R[m - 1], tokens_R[m - 1], drawn_D=jaccard_OxR[:, m - 1], **more, **common)
+
+        rows += [at("jaccard_fraction", m, fraction=m / shards) for m in kept] + [at("jaccard_half", half)]
         short_R = ~(mean_R >= STABLE)
         enough = 0 if not short_R.any() else int(np.flatnonzero(short_R)[-1]) + 1
         needed = tokens_R[enough] if enough < shards - 1 else np.nan

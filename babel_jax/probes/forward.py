@@ -5,6 +5,7 @@ on the device in int32; what leaves it is a few numbers a row or a slot, never a
 Letters as in `model/decoder.py`; R shards of rows, C candidates.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -13,11 +14,12 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from babel_jax import statistics
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.errors import UserError
 from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params
 from babel_jax.probes import lens
-from babel_jax.probes.subject import row_batches
+from babel_jax.probes.lape import Counts
+from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training.loss import segments, token_losses
 
 SHARDS = 20  # groups of neighbouring rows with counters of their own, for intervals of everything made of counts
@@ -110,21 +112,14 @@ def input_shapes(config: DecoderConfig, languages: int, batch_size: int, slots: 
     return counters, batch
 
 
-POOLINGS = ("weighted", "last")
-
-
-def position_weights(tokens_BxT, position_B, pooling: str = "weighted"):
+def position_weights(tokens_BxT, position_B):
     """Weights of tokens in a sentence's vector, float32 [B, T], for `TapRequest.sentence_BxT`.
 
-    "weighted": 1, 2, 3, … up to and at `position_B`; "last": 1 at that position alone. What stands behind it (padding,
-    or the identifier that is to come) weighs nothing. Works on NumPy arrays and inside `jit`.
+    1, 2, 3, … up to and at `position_B`: what stands behind it (padding, or the identifier that is to come) weighs nothing.
+    Works on NumPy arrays and inside `jit`.
     """
     t_T, position_Bx1 = np.arange(tokens_BxT.shape[1]), position_B[:, None]
-    if pooling == "weighted":
-        return ((t_T <= position_Bx1) * (t_T + 1)).astype(np.float32)
-    if pooling == "last":
-        return (t_T == position_Bx1).astype(np.float32)
-    raise unknown_name("pooling", pooling, POOLINGS)
+    return ((t_T <= position_Bx1) * (t_T + 1)).astype(np.float32)
 
 
 def _heldout_rows(heldout: dict, languages: list, slots: tuple):
@@ -182,7 +177,122 @@ def _slot_rows(slots: dict, shape: tuple):
     }
 
 
-def _at_slots(raw: dict, slots: dict) -> dict:
+@dataclasses.dataclass(frozen=True, eq=False)
+class RowSums:
+    """Sums over the targets of each held-out row of one language, [N], in the order in which the rows were given."""
+
+    loss_sum: np.ndarray
+    loss_count: np.ndarray
+    knowledge_sum: np.ndarray
+    knowledge_count: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pass(Counts):
+    """Everything the probes are made of, from one pass over a checkpoint.
+
+    Attributes:
+      activation_sum_RxLxFxK: sums of FFN activations over the counted tokens, float64.
+      rows: language -> sums of its held-out rows.
+      slots: language -> what was read at its slots: `lens.SlotReadings`; of slots with candidates of their own
+        `log_prob_LxNxPxC`, `rank_LxNxPxC`, … by name (see `lens.read_candidates`) and what else was asked for.
+    """
+
+    activation_sum_RxLxFxK: np.ndarray
+    rows: dict[str, RowSums]
+    slots: dict[str, "lens.SlotReadings | dict"]
+
+
+def measure(subject: Subject, heldout: dict, slots: dict, at_slots: tuple[str, ...] = ()) -> Pass:
+    """Streams held-out rows and slots through the pass.
+
+    Args:
+      heldout: language -> `tokens` [N, T+1], `loss` [N, T] (weight of each target in the loss), `knowledge` [N, T].
+      slots: language of the prompts -> `tokens` [N, T] right-padded, `position`, `primary_id`, `new_id` [N] (or sets
+        `primary_ids`, `new_ids` [N, M]); or, instead of identifiers, `position` [N, P] and `candidates` [N, P, C].
+      at_slots: what else to return at the slots: "ffn" (activations), "residual" (stream after each block), "sentence"
+        (its mean over the prompt, weighted by position).
+
+    Raises:
+      UserError: the batch does not divide among the devices, or is too large to be counted exactly.
+    """
+    if subject.batch_size * subject.config.max_length >= EXACT_TOKENS:
+        raise UserError(
+            f"a probe batch of {subject.batch_size * subject.config.max_length} tokens cannot be counted exactly; "
+            f"keep it under {EXACT_TOKENS}."
+        )
+    languages = sorted(set(heldout) | set(slots))
+    sizes = [_candidates(given).shape[1:] for given in slots.values()] or [(1, 2)]
+    shape = tuple(int(size) for size in np.max(sizes, axis=0))  # the same for all: one executable
+    run = _Running(subject, len(languages), tuple(at_slots))
+
+    counted = _heldout_rows(heldout, languages, shape) if heldout else None
+    batches = -(-len(counted["tokens"]) // subject.batch_size) if heldout else 0
+    shards = max(1, min(SHARDS, batches))
+    per_row = run.through(counted, lambda index: index * shards // batches) if heldout else []
+    at_slots = {name: run.through(_slot_rows(given, shape)) for name, given in slots.items()}
+    return Pass(
+        languages=languages,
+        **run.counters(shards),
+        rows=_row_sums(per_row, counted["language"], languages, heldout) if heldout else {},
+        slots={name: _at_slots(_merged(found, axis=1), slots[name]) for name, found in at_slots.items() if found},
+    )
+
+
+class _Running:
+    """The pass at work: the counters on the devices, and rows that go through it."""
+
+    def __init__(self, subject: Subject, languages: int, at_slots: tuple[str, ...]):
+        self.batch_size = subject.batch_size
+        self.params, self.rows, self.everywhere = subject.placed()
+        self.step = jitted_pass(subject.config, subject.document_end, at_slots, self.everywhere)
+        shapes, _ = input_shapes(subject.config, languages, subject.batch_size)
+        counters = {name: np.zeros(*shape) for name, shape in shapes.items()}
+        self._counters = jax.device_put(counters, counter_shardings(self.everywhere))
+
+    def through(self, rows: dict, shard_of=lambda index: 0) -> list:
+        """[(rows kept of a batch, its results on the devices)]; `shard_of`: a batch's number -> whose counters it adds to."""
+        found = []
+        for index, (kept, batch) in enumerate(row_batches(rows, self.batch_size, language=-1)):
+            shard = jax.device_put(np.int32(shard_of(index)), self.everywhere)
+            batch = jax.device_put(batch, self.rows) | {"shard": shard}
+            self._counters, results = self.step(self.params, self._counters, batch)
+            found.append((kept, results))
+        return found
+
+    def counters(self, shards: int) -> dict:
+        """Always SHARDS of them on the device: how many rows there are must not change a shape."""
+        host = {
+            name: np.asarray(values)[:shards]
+            for name, values in jax.device_put(self._counters, self.everywhere).items()
+        }
+        return {
+            name: values.astype(np.float64 if values.dtype == np.float32 else np.int64) for name, values in host.items()
+        }
+
+
+def _merged(batches: list, axis: int) -> dict:
+    """Results of batches as one, without what filled the last one up: of each row (axis 0), or of slots (axis 1)."""
+    return {
+        name: np.concatenate(
+            [np.asarray(results[name])[(slice(None),) * axis + (slice(kept),)] for kept, results in batches], axis=axis
+        )
+        for name in batches[0][1]
+        if name.endswith("_B") == (axis == 0)
+    }
+
+
+def _row_sums(batches: list, language_N, languages: list, heldout: dict) -> dict[str, RowSums]:
+    """language -> its rows' sums: rows of one language kept their order when languages were spread."""
+    merged = {name.removesuffix("_B"): values for name, values in _merged(batches, axis=0).items()}
+    return {
+        name: RowSums(**{part: values[language_N == index] for part, values in merged.items()})
+        for index, name in enumerate(languages)
+        if name in heldout
+    }
+
+
+def _at_slots(raw: dict, slots: dict):
     """What a pass found at slots, without the filling: of identifiers, or of `candidates` as they were given."""
     N, P, C = _candidates(slots).shape
     found = {
@@ -194,118 +304,22 @@ def _at_slots(raw: dict, slots: dict) -> dict:
     one = {
         name.replace("xBxP", "xN").replace("xB", "xN"): v[:, :, 0] if "xP" in name else v for name, v in found.items()
     }
-    results = lens.slot_results(one, slots)
-    return results | {name: value for name, value in one.items() if name.partition("_")[0] in AT_SLOTS}
+    return lens.slot_readings(one, slots)
 
 
-def measure(
-    params: dict,
-    config: DecoderConfig,
-    heldout: dict,
-    slots: dict,
-    document_end: int = -1,
-    batch_size: int = 64,
-    at_slots: tuple[str, ...] = (),
-) -> dict:
-    """Streams held-out rows and slots through the pass and returns everything the probes are made of.
-
-    Args:
-      params: parameters on any mesh (or none); rows follow them.
-      heldout: language -> `tokens` [N, T+1], `loss` [N, T] (weight of each target in the loss), `knowledge` [N, T].
-      slots: language of the prompts -> `tokens` [N, T] right-padded, `position`, `primary_id`, `new_id` [N] (or sets
-        `primary_ids`, `new_ids` [N, M]); or, instead of identifiers, `position` [N, P] and `candidates` [N, P, C].
-      document_end: id of the token that ends a document, or -1.
-      batch_size: rows a step; the last batch of a kind is filled up with rows that count nothing.
-      at_slots: what else to return at the slots: "ffn" (activations), "residual" (stream after each block), "sentence"
-        (its mean over the prompt, weighted by position).
-
-    Returns:
-      `languages`: their names in the order of axis K.
-      `rows`: language -> `loss_sum`, `loss_count`, `knowledge_sum`, `knowledge_count`, each [N], in the order given.
-      `active_RxLxFxK` (int64): tokens with a positive FFN pre-activation; `activation_sum_RxLxFxK`; `tokens_RxK`
-        (int64): tokens counted. R shards of neighbouring rows, at most `SHARDS` and at most one a batch.
-      `slots`: language -> `lens.slot_results` (`primary_log_prob_LxN`, `new_log_prob_LxN`, `argmax_LxN`, …) and, when asked
-        for, `ffn_LxNxF`, `residual_LxNxD`, `sentence_LxNxD`; of `candidates`: `log_prob_LxNxPxC`, `rank_LxNxPxC`, ….
-
-    Raises:
-      UserError: the batch does not divide among the devices, or is too large to be counted exactly.
-    """
-    languages = sorted(set(heldout) | set(slots))
-    params, rows, everywhere = placement.on_devices(params, batch_size)
-    step = jitted_pass(config, document_end, tuple(at_slots), everywhere)
-
-    def run(counters, batch, shard):
-        if batch["tokens"].size >= EXACT_TOKENS:
-            raise UserError(
-                f"a probe batch of {batch['tokens'].size} tokens cannot be counted exactly; "
-                f"keep it under {EXACT_TOKENS}."
-            )
-        batch = jax.device_put(batch, rows) | {"shard": jax.device_put(np.int32(shard), everywhere)}
-        return step(params, counters, batch)
-
-    sizes = [_candidates(found).shape[1:] for found in slots.values()] or [(1, 2)]
-    shape = tuple(int(size) for size in np.max(sizes, axis=0))  # the same for all: one executable
-    counted = _heldout_rows(heldout, languages, shape) if heldout else None
-    steps = -(-len(counted["tokens"]) // batch_size) if heldout else 0
-    shards = max(1, min(SHARDS, steps))
-    shapes, _ = input_shapes(config, len(languages), batch_size)
-    counters = {name: np.zeros(*shape) for name, shape in shapes.items()}
-    counters = jax.device_put(counters, counter_shardings(everywhere))
-
-    per_row = []
-    for index, (kept, batch) in enumerate(row_batches(counted, batch_size, language=-1) if heldout else ()):
-        counters, results = run(counters, batch, index * shards // steps)
-        per_row.append((kept, {name: results[name] for name in results if name.endswith("_B")}))
-    at_slots = {name: [] for name in slots}
-    for name in slots:
-        for kept, batch in row_batches(_slot_rows(slots[name], shape), batch_size, language=-1):
-            counters, results = run(counters, batch, 0)
-            at_slots[name].append((kept, {key: results[key] for key in results if not key.endswith("_B")}))
-
-    measured = {"languages": languages, "rows": {}, "slots": {}}
-    for name, values in jax.device_put(counters, everywhere).items():
-        # Always SHARDS on the device: how many rows there are must not change a shape.
-        values = np.asarray(values)[:shards]
-        measured[name] = values.astype(np.float64 if values.dtype == np.float32 else np.int64)
-    if heldout:
-        merged = {
-            key.removesuffix("_B"): np.concatenate([np.asarray(results[key])[:kept] for kept, results in per_row])
-            for key in per_row[0][1]
-        }
-        for index, name in enumerate(languages):
-            if name in heldout:  # rows of one language kept their order when languages were spread
-                mine = counted["language"] == index
-                measured["rows"][name] = {key: values[mine] for key, values in merged.items()}
-    for name, batches in at_slots.items():
-        if batches:
-            merged = {
-                key: np.concatenate([np.asarray(results[key])[:, :kept] for kept, results in batches], axis=1)
-                for key in batches[0][1]
-            }
-            measured["slots"][name] = _at_slots(merged, slots[name])
-    return measured
-
-
-def loss_rows(measured: dict) -> list[dict]:
+def loss_rows(measured: Pass) -> list[dict]:
     """Held-out loss in nats per token, in all and on knowledge-bearing tokens: rows without run, seed and step.
 
     Intervals are over rows. A language without a knowledge-bearing token gets no `loss_knowledge`.
     """
     rows = []
-    for language, values in measured["rows"].items():
-        for metric, part in (("loss", "loss"), ("loss_knowledge", "knowledge")):
-            count = int(values[f"{part}_count"].sum(dtype=np.float64))
-            if count:
-                mean, low, high = statistics.mean_with_interval(values[f"{part}_sum"], values[f"{part}_count"])
-                rows.append(
-                    dict(
-                        probe="loss",
-                        language=language,
-                        metric=metric,
-                        value=mean,
-                        n=count,
-                        ci_low=low,
-                        ci_high=high,
-                    )
-                )
+    for language, sums in measured.rows.items():
+        for metric, sum_N, count_N in (
+            ("loss", sums.loss_sum, sums.loss_count),
+            ("loss_knowledge", sums.knowledge_sum, sums.knowledge_count),
+        ):
+            if count := int(count_N.sum(dtype=np.float64)):
+                value, low, high = statistics.mean_with_interval(sum_N, count_N)
+                about = dict(probe="loss", language=language, metric=metric)
+                rows.append(about | dict(value=value, n=count, ci_low=low, ci_high=high))
     return rows

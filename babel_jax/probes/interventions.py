@@ -1,14 +1,15 @@
 """Interventions: a forward pass in which neurons, states or parts of the parameters are changed.
 
-In a notebook, on a plain `(params, tokens)`:
+In a notebook, on parameters and their decoder's config:
 
     from babel_jax.probes import causes, interventions as do
 
+    model = do.Subject(params, config)
     without = do.edit("zero", do.neuron_set(config, [(0, 5), (1, 70)]))  # (layer, index), both from 0; a mask will do, too
-    logits_BxTxV = do.run(params, config, tokens_BxT, without)
-    change = do.loss(params, config, tokens_BxT1, without) - do.loss(params, config, tokens_BxT1)  # nats a token
-    found_BxTxV = do.patch(params, config, source_BxT, tokens_BxT, layer=1, positions_BxP=positions_BxP)
-    rows = causes.loss_change_rows(params, config, heldout, {"python": neurons_LxF})  # beside 20 random sets
+    logits_BxTxV = do.run(model, tokens_BxT, without)
+    change = do.loss(model, tokens_BxT1, without) - do.loss(model, tokens_BxT1)  # nats a token
+    found_BxTxV = do.patch(model, source_BxT, tokens_BxT, layer=1, positions_BxP=positions_BxP)
+    rows = causes.loss_change_rows(model, heldout, {"python": neurons_LxF})  # beside 20 random sets
 
 Parameters may lie on a mesh; what such changes are worth is said in `causes.py`. Letters as in
 `model/decoder.py`; R random sets, N rows, M identifiers of a slot. Layers and neurons count from 0 in all arguments; only
@@ -34,16 +35,16 @@ from babel_jax.model.decoder import (
     head_table,
     unembed,
 )
-from babel_jax.model.placement import jitted, on_devices
+from babel_jax.model.placement import jitted
 from babel_jax.model.sharding import constrain, path_name
+from babel_jax.probes.forward import Pass
 from babel_jax.probes.prompts import SIDES, identifier_set
-from babel_jax.probes.subject import row_batches
+from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training.loss import segments, token_losses
 
 DRAWS = 20  # random sets that a score is compared with: the least with which an empirical p can be below 0.05
-BATCH_ROWS = 32
 
-# kind -> (what `edit` must be given for it, what else it may be given)
+# kind -> (options that `edit` needs for it, options that it may have)
 KINDS = {
     "zero": ((), ()),
     "value": (("value",), ()),
@@ -84,72 +85,70 @@ def neuron_set(config: DecoderConfig, places) -> np.ndarray:
     return neurons_LxF
 
 
-def means(measured: dict) -> np.ndarray:
-    """The mean FFN activation of each neuron over each language's tokens, [K, L, F], from `forward.measure`'s sums.
+def means(measured: Pass) -> np.ndarray:
+    """The mean FFN activation of each neuron over each language's tokens, [K, L, F].
 
     Raises:
       UserError: a language of which nothing was measured.
     """
-    tokens_K = np.asarray(measured["tokens_RxK"]).sum(axis=0)
-    without = [name for name, tokens in zip(measured["languages"], tokens_K, strict=True) if not tokens]
+    tokens_K = measured.tokens_RxK.sum(axis=0)
+    without = [name for name, tokens in zip(measured.languages, tokens_K, strict=True) if not tokens]
     if without:
         raise UserError(
             f"no token of {', '.join(without)} was measured, so it has no mean; measure held-out rows of it."
         )
-    sum_LxFxK = np.asarray(measured["activation_sum_RxLxFxK"], np.float64).sum(axis=0)
+    sum_LxFxK = np.asarray(measured.activation_sum_RxLxFxK, np.float64).sum(axis=0)
     return np.moveaxis(sum_LxFxK / tokens_K, -1, 0)
 
 
-def edit(
-    kind: str,
-    neurons_LxF,
-    *,
-    value=None,
-    mean_LxF=None,
-    other_KxLxF=None,
-    factor=None,
-    source_B=None,
-    where_BxT=None,
-) -> Edit:
+def edit(kind: str, neurons_LxF, where_BxT=None, **options) -> Edit:
     """What is done to the FFN activations a of a set of neurons, as data of a forward pass.
 
     zero      a = 0                      value     a = `value` (a number, or one a neuron [L, F])
     mean      a = `mean_LxF`             replace   the same, with the mean of the language that is steered to
     scale     a = `factor` * a           add       a + `factor` * `mean_LxF` (factor 1 unless given)
-    resample  a of row `source_B[b]` of the same batch at the same position (the scores below fill it in)
+    resample  a of row `source_B[b]` of the same batch at the same position
     diffmean  a + `factor` * (`mean_LxF` - the mean of `other_KxLxF` over its languages)
 
     Args:
       neurons_LxF: mask of true and false.
-      mean_LxF, other_KxLxF: rows of `means(measured)`.
       where_BxT: the tokens at which it is done; None: at all.
+      options: those that the kind needs (see `KINDS`), and those it may have; means are rows of `means(measured)`.
 
     Raises:
       UserError: an unknown kind, something that the kind needs or does not take, a mask that is not one.
     """
     if kind not in KINDS:
         raise unknown_name("intervention", kind, KINDS)
-    given = dict(value=value, mean_LxF=mean_LxF, other_KxLxF=other_KxLxF, factor=factor, source_B=source_B)
-    needed, welcome = KINDS[kind]
-    if missing := [name for name in needed if given[name] is None]:
+    required, optional = KINDS[kind]
+    if missing := [name for name in required if options.get(name) is None]:
         raise UserError(f"intervention '{kind}' needs {' and '.join(missing)}.")
-    if idle := [name for name in given if given[name] is not None and name not in needed + welcome]:
+    if idle := [name for name in options if name not in required + optional]:
         raise UserError(f"intervention '{kind}' does not take {' and '.join(idle)}; leave it out.")
     on_LxF = np.asarray(neurons_LxF)
     if on_LxF.dtype != bool or on_LxF.ndim != 2:
         raise UserError(
             "a set of neurons is a mask of true and false [layers, ffn_width]; neuron_set makes one of pairs."
         )
-    for name in ("mean_LxF", "other_KxLxF"):
-        if given[name] is not None and np.shape(given[name])[-2:] != on_LxF.shape:
+    for name in {"mean_LxF", "other_KxLxF"} & options.keys():
+        if np.shape(options[name])[-2:] != on_LxF.shape:
             raise UserError(
-                f"{name} {np.shape(given[name])} and the set of neurons {on_LxF.shape} are of different models."
+                f"{name} {np.shape(options[name])} and the set of neurons {on_LxF.shape} are of different models."
             )
     if kind == "resample":
-        return Edit(swap_LxF=on_LxF, source_B=source_B, where_BxT=where_BxT)
-    factor = 1.0 if factor is None else factor
-    target = 0.0 if mean_LxF is None else np.asarray(mean_LxF, np.float64)
-    multiply, add = {
+        return Edit(swap_LxF=on_LxF, source_B=options.get("source_B"), where_BxT=where_BxT)
+    multiply, add = _factor_and_addend(kind, **options)
+    return Edit(
+        multiply_LxF=np.where(on_LxF, multiply, 1.0).astype(np.float32),
+        add_LxF=np.where(on_LxF, add, 0.0).astype(np.float32),
+        where_BxT=where_BxT,
+    )
+
+
+def _factor_and_addend(kind: str, value=None, mean_LxF=0.0, other_KxLxF=0.0, factor=1.0) -> tuple:
+    """An activation a becomes the first times a plus the second."""
+    target = np.asarray(mean_LxF, np.float64)
+    return {
         "zero": lambda: (0.0, 0.0),
         "value": lambda: (0.0, value),
         "mean": lambda: (0.0, target),
@@ -158,11 +157,6 @@ def edit(
         "add": lambda: (1.0, factor * target),
         "diffmean": lambda: (1.0, factor * (target - np.asarray(other_KxLxF, np.float64).mean(axis=0))),
     }[kind]()
-    return Edit(
-        multiply_LxF=np.where(on_LxF, multiply, 1.0).astype(np.float32),
-        add_LxF=np.where(on_LxF, add, 0.0).astype(np.float32),
-        where_BxT=where_BxT,
-    )
 
 
 def put(config: DecoderConfig, state_BxPxD, layer: int, positions_BxP) -> Edit:
@@ -183,11 +177,10 @@ def put(config: DecoderConfig, state_BxPxD, layer: int, positions_BxP) -> Edit:
     return Edit(positions_BxP=positions_BxP, residual_LxBxPxD=residual_LxBxPxD, replace_LxBxP=replace_LxBxP)
 
 
-def random_sets(neurons_LxF, draws: int = DRAWS, seed: int = 0, exclude_LxF=None) -> np.ndarray:
+def random_sets(neurons_LxF, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
     """Random sets with as many neurons in each layer as `neurons_LxF`: bool [R, L, F]; deterministic.
 
-    They are drawn from the neurons outside the set and outside `exclude_LxF`. Where a layer has too few of those, the rest
-    comes from the set itself, and only then from `exclude_LxF`.
+    They are drawn from the neurons outside the set. Where a layer has too few of those, the rest comes from the set itself.
 
     Raises:
       UserError: fewer than `DRAWS` draws.
@@ -195,12 +188,10 @@ def random_sets(neurons_LxF, draws: int = DRAWS, seed: int = 0, exclude_LxF=None
     if draws < DRAWS:
         raise UserError(f"{draws} random sets are too few to tell chance by; draw at least {DRAWS}.")
     neurons_LxF = np.asarray(neurons_LxF, bool)
-    exclude_LxF = np.zeros_like(neurons_LxF) if exclude_LxF is None else np.asarray(exclude_LxF, bool)
     rng = np.random.default_rng(seed)
     drawn_RxLxF = np.zeros((draws, *neurons_LxF.shape), bool)
-    for layer, (own_F, excluded_F) in enumerate(zip(neurons_LxF, exclude_LxF, strict=True)):
-        last_resort_F = np.where(excluded_F & ~own_F, 2.0, own_F.astype(float))
-        order_RxF = np.argsort(rng.random((draws, own_F.size)) + last_resort_F, axis=1)
+    for layer, own_F in enumerate(neurons_LxF):
+        order_RxF = np.argsort(rng.random((draws, own_F.size)) + own_F.astype(float), axis=1)
         np.put_along_axis(drawn_RxLxF[:, layer], order_RxF[:, : own_F.sum()], True, axis=1)
     return drawn_RxLxF
 
@@ -208,38 +199,28 @@ def random_sets(neurons_LxF, draws: int = DRAWS, seed: int = 0, exclude_LxF=None
 # ---- In a notebook ----------------------------------------------------------------------------------------------------
 
 
-def run(params: dict, config: DecoderConfig, tokens_BxT, edit: Edit | None = None, document_end: int = -1):
-    """Logits [B, T, V] of all tokens, under an edit if one is given. `params` may lie on a mesh.
+def run(subject: Subject, tokens_BxT, change: Edit | None = None):
+    """Logits [B, T, V] of all tokens, under an edit if one is given; all rows are one batch.
 
     Raises:
       UserError: tokens or an edit of another model.
     """
-    step, params, batch, edit = _one_batch(params, config, {"tokens": tokens_BxT}, edit, document_end)
-    return step(params, batch, edit)["logits_BxTxV"]
+    return _one_batch(subject, {"tokens": tokens_BxT}, change)["logits_BxTxV"]
 
 
-def loss(params: dict, config: DecoderConfig, tokens_BxT1, edit: Edit | None = None, weight_BxT=None, document_end=-1):
-    """Mean loss in nats a token of `tokens_BxT1[:, 1:]`, each foretold by what stands before it; a float.
+def loss(subject: Subject, tokens_BxT1, change: Edit | None = None, weight_BxT=None):
+    """Mean loss in nats a token of `tokens_BxT1[:, 1:]`, each predicted by what stands before it; a float.
 
     `weight_BxT`: which of these targets count (or how much); by default all that do not follow a document's end.
     """
     tokens_BxT1 = np.asarray(tokens_BxT1)
     weight_BxT = np.ones(tokens_BxT1[:, 1:].shape) if weight_BxT is None else np.asarray(weight_BxT)
-    rows = loss_inputs(config, {"tokens": tokens_BxT1, "loss": weight_BxT}, document_end)
-    result = score_rows(params, config, rows, [edit], document_end, BATCH_ROWS)[0]
+    rows = loss_inputs(subject.config, {"tokens": tokens_BxT1, "loss": weight_BxT}, subject.document_end)
+    result = score_rows(subject, rows, [change])[0]
     return float(result["loss_sum"].sum() / result["loss_count"].sum())
 
 
-def slot_scores(
-    params: dict,
-    config: DecoderConfig,
-    slots: dict,
-    right: str,
-    change: Edit | None = None,
-    *,
-    document_end: int = -1,
-    batch_size: int = BATCH_ROWS,
-) -> dict:
+def slot_scores(subject: Subject, slots: dict, right: str, change: Edit | None = None) -> dict:
     """What the model says where an identifier must come, [N] each, under a change of neurons if one is given.
 
     `logit_difference`: log p(new language's identifier) - log p(primary's), of sets the sums of their probabilities;
@@ -250,45 +231,39 @@ def slot_scores(
       slots: `tokens` [N, T], `position` [N], `primary_ids` and `new_ids` [N, M] (-1: none) or `primary_id` and `new_id` [N].
       right: whose identifier is right here: "primary" or "new".
     """
-    rows = slot_inputs(config, slots, right)
-    return score_rows(params, config, rows, [change], document_end, batch_size)[0]
+    return score_rows(subject, slot_inputs(subject.config, slots, right), [change])[0]
 
 
-def states(params: dict, config: DecoderConfig, tokens_BxT, positions_BxP, document_end: int = -1):
+def states(subject: Subject, tokens_BxT, positions_BxP):
     """The residual stream after every block at `positions_BxP` of each row: [L, B, P, D]."""
     rows = {"tokens": tokens_BxT, "read": checked_positions(tokens_BxT, positions_BxP)}
-    step, params, batch, _ = _one_batch(params, config, rows, None, document_end)
-    return step(params, batch, None)["residual_LxBxPxD"]
+    return _one_batch(subject, rows, None)["residual_LxBxPxD"]
 
 
-def patchscope(
-    params: dict,
-    config: DecoderConfig,
-    source_BxT,
-    source_layer: int,
-    source_positions_BxP,
-    target_BxT,
-    target_layer: int,
-    target_positions_BxP,
-    document_end: int = -1,
-):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Place:
+    """Where a state is read or put: after a block (counted from 0), at some positions of each prompt."""
+
+    tokens_BxT: np.ndarray
+    layer: int
+    positions_BxP: np.ndarray
+
+
+def patchscope(subject: Subject, source: Place, target: Place):
     """Logits [B, T, V] of the target prompts with states of the source prompts put into them (Ghandeharioun et al. 2024).
 
-    The residual stream after block `source_layer` at `source_positions_BxP` of the source becomes the one after block
-    `target_layer` at `target_positions_BxP` of the target. With equal layers this is activation patching.
+    With equal layers this is activation patching.
     """
-    _check_layer(config, source_layer)
-    target_positions_BxP = checked_positions(target_BxT, target_positions_BxP)
-    found_LxBxPxD = states(params, config, source_BxT, source_positions_BxP, document_end)
-    change = put(config, found_LxBxPxD[source_layer], target_layer, target_positions_BxP)
-    return run(params, config, target_BxT, change, document_end)
+    _check_layer(subject.config, source.layer)
+    positions_BxP = checked_positions(target.tokens_BxT, target.positions_BxP)
+    found_LxBxPxD = states(subject, source.tokens_BxT, source.positions_BxP)
+    change = put(subject.config, found_LxBxPxD[source.layer], target.layer, positions_BxP)
+    return run(subject, target.tokens_BxT, change)
 
 
-def patch(
-    params: dict, config: DecoderConfig, source_BxT, target_BxT, layer: int, positions_BxP, document_end: int = -1
-):
+def patch(subject: Subject, source_BxT, target_BxT, layer: int, positions_BxP):
     """Activation patching: `patchscope` from a place of the source prompts to the same place of the target prompts."""
-    return patchscope(params, config, source_BxT, layer, positions_BxP, target_BxT, layer, positions_BxP, document_end)
+    return patchscope(subject, *(Place(tokens_BxT, layer, positions_BxP) for tokens_BxT in (source_BxT, target_BxT)))
 
 
 # ---- The passes -------------------------------------------------------------------------------------------------------
@@ -300,28 +275,20 @@ def jitted_scores(config: DecoderConfig, document_end: int, everywhere):
 
     What `batch` holds beside `tokens` [B, T] says what is wanted: `targets` and `loss` [B, T]: the sum of the losses and
     of their weights, [B]; `position` [B] with `primary`, `new` and `right` [B, M]: scores at the slot, [B]; `read` [B, P]:
-    the residual stream there; none of them: logits. `source` [B, T]: rows that an edit swaps activations with, row by row.
-    `where` [B, T]: the tokens at which an edit holds. Edits are data: one executable serves all sets of a kind
+    the residual stream there; none of them: logits. Edits are data: one executable serves all sets of a kind
     (`jitted_scores(…)._cache_size()`).
     """
     mesh = getattr(everywhere, "mesh", None)
 
     def scores(params, batch, edit):
         params = compute_params(params, config.dtype)
-        tokens_BxT, rows = batch["tokens"], slice(None)
-        if "where" in batch:
-            edit = dataclasses.replace(edit, where_BxT=batch["where"])
-        if "source" in batch:  # every row and, after it, its source: a device then holds both
-            tokens_BxT, rows = _interleave(tokens_BxT, batch["source"]), slice(None, None, 2)
-            source_B = jnp.arange(len(tokens_BxT)) | 1
-            where_BxT = None if edit.where_BxT is None else _interleave(edit.where_BxT, edit.where_BxT)
-            edit = dataclasses.replace(edit, source_B=source_B, where_BxT=where_BxT)
+        tokens_BxT = batch["tokens"]
         request = TapRequest(positions_BxP=batch["read"]) if "read" in batch else None
         segment_BxT = segments(tokens_BxT, document_end)
         logits_BxTxV, taps = Decoder(config, mesh).apply(
             {"params": params}, tokens_BxT, segment_BxT, request, edit=edit
         )
-        final_BxTxD = taps["final_BxTxD"][rows]
+        final_BxTxD = taps["final_BxTxD"]
         if "targets" in batch:
             loss_BxT = token_losses(params, config, final_BxTxD, batch["targets"], mesh)
             return {"loss_sum": (loss_BxT * batch["loss"]).sum(1), "loss_count": batch["loss"].sum(1)}
@@ -332,43 +299,6 @@ def jitted_scores(config: DecoderConfig, document_end: int, everywhere):
         return {"logits_BxTxV": logits_BxTxV}
 
     return jitted(scores, everywhere)
-
-
-@functools.cache
-def jitted_recovery(config: DecoderConfig, document_end: int, everywhere):
-    """The jitted `(params, clean batch, corrupt batch) -> (scores [B] of clean, scores [L + 1, B] of patched corrupt)`.
-
-    Row l of the latter: the clean prompt's residual stream after block l put in at the slot; row L: nothing put in.
-    """
-    mesh = getattr(everywhere, "mesh", None)
-
-    def recovery(params, clean, corrupt):
-        params = compute_params(params, config.dtype)
-        decoder = Decoder(config, mesh)
-
-        def forward(batch, **more):
-            segment_BxT = segments(batch["tokens"], document_end)
-            return decoder.apply({"params": params}, batch["tokens"], segment_BxT, **more)[1]
-
-        taps = forward(clean, request=TapRequest(positions_BxP=clean["position"][:, None]))
-
-        def patched(layer):
-            replace_LxBxP = jnp.arange(config.layers)[:, None, None] == layer
-            change = Edit(
-                positions_BxP=corrupt["position"][:, None],
-                residual_LxBxPxD=taps["residual_LxBxPxD"],
-                replace_LxBxP=jnp.broadcast_to(replace_LxBxP, taps["residual_LxBxPxD"].shape[:-1]),
-            )
-            return _slot_scores(params, config, forward(corrupt, edit=change)["final_BxTxD"], corrupt, mesh)
-
-        clean_scores = _slot_scores(params, config, taps["final_BxTxD"], clean, mesh)
-        return clean_scores, jax.lax.map(patched, jnp.arange(config.layers + 1))
-
-    return jitted(recovery, everywhere)
-
-
-def _interleave(a_BxT, b_BxT):
-    return jnp.stack([a_BxT, b_BxT], axis=1).reshape(-1, a_BxT.shape[1])
 
 
 def _slot_scores(params, config, final_BxTxD, batch, mesh):
@@ -396,33 +326,33 @@ def _slot_scores(params, config, final_BxTxD, batch, mesh):
 # ---- Rows through the passes ------------------------------------------------------------------------------------------
 
 
-def _one_batch(params, config, batch: dict, edit: Edit | None, document_end: int):
-    """All rows as one batch, checked and on the devices: `(step, params, batch, edit)`."""
-    batch = batch | {"tokens": checked_tokens(config, batch["tokens"])}
-    _check_edit(config, edit, batch)
-    params, rows, everywhere = on_devices(params, len(batch["tokens"]))
-    step = jitted_scores(config, document_end, everywhere)
-    return step, params, jax.device_put(batch, rows), jax.device_put(edit, everywhere)
+def _one_batch(subject: Subject, batch: dict, change: Edit | None) -> dict:
+    """The results of all rows as one batch."""
+    batch = batch | {"tokens": checked_tokens(subject.config, batch["tokens"])}
+    _check_edit(subject.config, change, batch)
+    params, rows, everywhere = dataclasses.replace(subject, batch_size=len(batch["tokens"])).placed()
+    step = jitted_scores(subject.config, subject.document_end, everywhere)
+    return step(params, jax.device_put(batch, rows), jax.device_put(change, everywhere))
 
 
-def score_rows(params, config, rows: dict, edits: list, document_end: int, batch_size: int) -> list[dict]:
+def score_rows(subject: Subject, rows: dict, edits: list) -> list[dict]:
     """The results [N] of all rows under each of the edits, which all have the same structure."""
-    _check_edit(config, edits[0], rows)
+    _check_edit(subject.config, edits[0], rows)
     of_single_rows = ("where_BxT", "source_B", "positions_BxP")
     if any(getattr(edits[0], name, None) is not None for name in of_single_rows):
-        batch_size = len(rows["tokens"])  # they speak of all rows as one batch
-    params, of_rows, everywhere = on_devices(params, batch_size)
-    step = jitted_scores(config, document_end, everywhere)
+        subject = dataclasses.replace(subject, batch_size=len(rows["tokens"]))  # they speak of all rows as one batch
+    params, of_rows, everywhere = subject.placed()
+    step = jitted_scores(subject.config, subject.document_end, everywhere)
     edits = jax.device_put(edits, everywhere)
     found = [[] for _ in edits]
-    for kept, batch in row_batches(rows, batch_size):
+    for kept, batch in row_batches(rows, subject.batch_size):
         batch = jax.device_put(batch, of_rows)
         for results, change in zip(found, edits, strict=True):
             results.append((kept, step(params, batch, change)))
-    return [joined(results) for results in found]
+    return [_joined(results) for results in found]
 
 
-def joined(results: list) -> dict:
+def _joined(results: list) -> dict:
     """Batches of results, without what filled the last one up, as one; the rows are the last axis."""
     return {
         name: np.concatenate([np.asarray(batch[name], np.float64)[..., :kept] for kept, batch in results], axis=-1)
@@ -471,7 +401,7 @@ def _check_edit(config: DecoderConfig, change: Edit | None, rows: dict) -> None:
         raise UserError(f"where_BxT {np.shape(change.where_BxT)} must say of each of {(B, T)} tokens whether.")
     if change.positions_BxP is not None:
         checked_positions(rows["tokens"], change.positions_BxP)
-    if change.swap_LxF is not None and "source" not in rows:
+    if change.swap_LxF is not None:
         source_B = np.asarray(-1 if change.source_B is None else change.source_B)
         if source_B.shape != (B,) or (source_B < 0).any() or (source_B >= B).any():
             raise UserError(f"'resample' needs source_B: for each of the {B} rows of the batch, the row it takes from.")

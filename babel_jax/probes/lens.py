@@ -5,6 +5,8 @@ statistics are those of the layer at hand; the last layer therefore gives the mo
 Letters as in `model/decoder.py`; C candidate tokens, N slots, M tokens of an identifier's set.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,23 +88,42 @@ def slot_candidates(slots: dict) -> np.ndarray:
     )
 
 
-def slot_results(raw: dict, slots: dict) -> dict:
+@dataclasses.dataclass(frozen=True, eq=False)
+class SlotReadings:
+    """What was read at the slots of one language, layer after layer; the first block is layer 0 of axis L.
+
+    Attributes:
+      primary_log_prob_LxN, new_log_prob_LxN: nats; the log of the summed probability of the identifier's set.
+      primary_rank_LxN, new_rank_LxN: the rank of the set's most probable token, 0 for the most probable of all.
+      argmax_LxN, logsumexp_LxN, entropy_LxN: of the whole distribution, see `read_candidates`. These and the ranks are None
+        where whole identifiers of several tokens are read.
+      ffn_LxNxF, residual_LxNxD, sentence_LxNxD: None unless they were asked for.
+    """
+
+    argmax_LxN: np.ndarray | None = None
+    entropy_LxN: np.ndarray | None = None
+    ffn_LxNxF: np.ndarray | None = None
+    logsumexp_LxN: np.ndarray | None = None
+    residual_LxNxD: np.ndarray | None = None
+    sentence_LxNxD: np.ndarray | None = None
+    primary_log_prob_LxN: np.ndarray | None = None
+    primary_rank_LxN: np.ndarray | None = None
+    new_log_prob_LxN: np.ndarray | None = None
+    new_rank_LxN: np.ndarray | None = None
+
+
+def slot_readings(raw: dict, slots: dict) -> SlotReadings:
     """What the lens says about the two identifiers of each slot, from what it says about `slot_candidates`.
 
-    Args:
-      raw: `log_prob_LxNxC`, `rank_LxNxC`, of which the first C are those of `slot_candidates`; the rest is handed on.
-
-    Returns:
-      `primary_log_prob_LxN`, `new_log_prob_LxN`: the log of the summed probability of the identifier's set;
-      `primary_rank_LxN`, `new_rank_LxN`: the rank of the set's most probable token; and the rest of `raw`.
+    `raw`: `log_prob_LxNxC`, `rank_LxNxC`, of which the first C are those of `slot_candidates`; the rest is handed on.
     """
-    results = {name: values for name, values in raw.items() if name not in ("log_prob_LxNxC", "rank_LxNxC")}
+    found = {name: values for name, values in raw.items() if name not in ("log_prob_LxNxC", "rank_LxNxC")}
     log_prob_LxNxC, rank_LxNxC = np.asarray(raw["log_prob_LxNxC"]), np.asarray(raw["rank_LxNxC"])
     M = slot_candidates(slots).shape[1] // 2
     for side, chosen in (("primary", slice(0, M)), ("new", slice(M, 2 * M))):
-        results[f"{side}_log_prob_LxN"] = _log_sum(log_prob_LxNxC[..., chosen])
-        results[f"{side}_rank_LxN"] = rank_LxNxC[..., chosen].min(axis=-1)
-    return results
+        found[f"{side}_log_prob_LxN"] = _log_sum(log_prob_LxNxC[..., chosen])
+        found[f"{side}_rank_LxN"] = rank_LxNxC[..., chosen].min(axis=-1)
+    return SlotReadings(**found)
 
 
 def _log_sum(log_prob_LxNxM):
@@ -139,9 +160,7 @@ def layers_text(layers: list[int]) -> str:
     return ",".join(map(str, layers))
 
 
-def working_language(
-    results: dict, slots: dict, language: str, layers="inner", topk=TOPK, draws: int = statistics.DRAWS
-) -> list[dict]:
+def working_language(readings: SlotReadings, slots: dict, language: str, layers="inner") -> list[dict]:
     """The primary language's share of what the layers would write where an identifier must come (paper section 3.2).
 
     Readings of "share of identifiers", A the primary's identifier and B the new language's (each a set of tokens; its
@@ -157,8 +176,7 @@ def working_language(
     mean over the same slots. Slots where no token distinguishes the languages say nothing and are left out.
 
     Args:
-      results: `primary_log_prob_LxN`, `new_log_prob_LxN` (nats) and, where they are defined, `argmax_LxN`,
-        `primary_rank_LxN`, `new_rank_LxN`, `entropy_LxN` (nats), as from `slot_results`; what is missing gets no rows.
+      readings: what is None there gets no rows.
       slots: `primary_id`, `new_id` [N] or `primary_ids`, `new_ids` [N, M] (of whole identifiers `primary_sequence`,
         `new_sequence`, see `prompts.py`), `pair`, `prompt`, `subset` (0 shared, 1 transfer), each [N].
       language: the language of the prompts.
@@ -168,43 +186,52 @@ def working_language(
       Measurement rows without run, seed and step; intervals by resampling pairs, then prompts: few pairs, wide
       intervals. A share of no slots is NaN with n = 0; n of a number counts slots times layers.
     """
-    told_apart_N = _told_apart(slots, whole="argmax_LxN" not in results)
-    if not told_apart_N.any():
-        return []
-    shares = _shares(results, slots)
-    ranked = _ranked_shares(results, topk)
+    shares, ranked = _shares(readings, slots), _ranked_shares(readings)
     entropy = {}
-    if "entropy_LxN" in results:
-        bits_LxN = np.asarray(results["entropy_LxN"], np.float64) / np.log(2)
+    if readings.entropy_LxN is not None:
+        bits_LxN = np.asarray(readings.entropy_LxN, np.float64) / np.log(2)
         entropy["entropy"] = (bits_LxN, np.ones_like(bits_LxN))
-    L = len(results["primary_log_prob_LxN"])
+    L = len(readings.primary_log_prob_LxN)
     chosen = chosen_layers(layers, L)
     index = np.array(chosen) - 1
     pooled = {
         metric: tuple(values_LxN[index].sum(axis=0, keepdims=True, dtype=np.float64) for values_LxN in parts)
         for metric, parts in (shares | ranked).items()
     }
-    subset_N = np.asarray(slots["subset"])
-    subsets = {"all": told_apart_N}
-    if len(np.unique(subset_N)) > 1:
-        subsets |= {
-            "shared": told_apart_N & (subset_N == 0),
-            "transfer": told_apart_N & (subset_N == 1),
-        }
-    cluster_N, weight_DxC = statistics.two_level_weights(slots["pair"], slots["prompt"], draws)
+    curves = {"probe": "lens", "language": language}
+    number = {"probe": "working_language", "language": language}
+    return (
+        _rows(shares, readings, slots, curves, range(1, L + 1))
+        # Each group is summed by itself: another group beside it must not change the last digit of its numbers.
+        + _rows(ranked | entropy, readings, slots, curves, range(1, L + 1))
+        + _rows(pooled, readings, slots, number, [-1], {"layers": layers_text(chosen)})
+    )
 
-    rows = []
-    # Each group is summed by itself: another group beside it must not change the last digit of its numbers.
-    for probe, parts, row_layers, options in (
-        ("lens", shares, range(1, L + 1), {}),
-        ("lens", ranked | entropy, range(1, L + 1), {}),
-        ("working_language", pooled, [-1], {"layers": layers_text(chosen)}),
-    ):
-        for subset, kept_N in subsets.items() if parts else ():
-            for metric, place, share in _intervals(parts, kept_N, cluster_N, weight_DxC):
-                common = dict(probe=probe, language=language, layer=row_layers[place], metric=metric)
-                rows.append(common | share | dict(options={"subset": subset} | options))
-    return rows
+
+def share_curves(readings: SlotReadings, slots: dict, language: str) -> list[dict]:
+    """Of `working_language` what the report of a study shows: prob, pair and argmax with its coverage in each layer, over the
+    slots that the new language's own corpus explains, where there are others as well."""
+    about, layers = {"probe": "lens", "language": language}, range(1, len(readings.primary_log_prob_LxN) + 1)
+    rows = _rows(_shares(readings, slots), readings, slots, about, layers)
+    subsets = {row["options"]["subset"] for row in rows}
+    return [row for row in rows if row["options"]["subset"] == ("shared" if "shared" in subsets else "all")]
+
+
+def _rows(parts, readings, slots, about: dict, layers, options=None) -> list[dict]:
+    """Rows of the shares `parts`, [places, N] each, per subset of the slots; `layers`: of the places."""
+    kept_N = _told_apart(slots, whole=readings.argmax_LxN is None)
+    if not kept_N.any() or not parts:
+        return []
+    subset_N = np.asarray(slots["subset"])
+    subsets = {"all": kept_N}
+    if len(np.unique(subset_N)) > 1:
+        subsets |= {"shared": kept_N & (subset_N == 0), "transfer": kept_N & (subset_N == 1)}
+    cluster_N, weight_DxC = statistics.two_level_weights(slots["pair"], slots["prompt"])
+    return [
+        about | {"layer": layers[place], "metric": metric} | share | {"options": {"subset": subset} | (options or {})}
+        for subset, kept_N in subsets.items()
+        for metric, place, share in _intervals(parts, kept_N, cluster_N, weight_DxC)
+    ]
 
 
 def _told_apart(slots, whole):
@@ -217,17 +244,17 @@ def _told_apart(slots, whole):
     return ~both_N & (primary_NxM >= 0).any(axis=1) & (new_NxM >= 0).any(axis=1)
 
 
-def _shares(results, slots):
+def _shares(readings: SlotReadings, slots):
     """metric -> (numerator, denominator), [L, N] each; a share is the ratio of their sums."""
     with np.errstate(invalid="ignore"):  # -inf - -inf, where neither language has an identifier
-        log_odds_LxN = np.asarray(results["primary_log_prob_LxN"], np.float64) - results["new_log_prob_LxN"]
+        log_odds_LxN = np.asarray(readings.primary_log_prob_LxN, np.float64) - readings.new_log_prob_LxN
     ones_LxN = np.ones_like(log_odds_LxN)
     parts = {
         "primary_share_prob": (1 / (1 + np.exp(-np.clip(log_odds_LxN, -700, 700))), ones_LxN),
         "primary_share_pair": (log_odds_LxN > 0, ones_LxN),
     }
-    if "argmax_LxN" in results:
-        argmax_LxN = np.asarray(results["argmax_LxN"])
+    if readings.argmax_LxN is not None:
+        argmax_LxN = np.asarray(readings.argmax_LxN)
         is_primary_LxN, is_new_LxN = (
             (argmax_LxN[..., None] == identifier_set(slots, side)).any(axis=-1) for side in SIDES
         )
@@ -236,12 +263,12 @@ def _shares(results, slots):
     return parts
 
 
-def _ranked_shares(results, topk):
-    if "primary_rank_LxN" not in results:
+def _ranked_shares(readings: SlotReadings):
+    if readings.primary_rank_LxN is None:
         return {}
-    primary_LxN, new_LxN = (np.asarray(results[f"{side}_rank_LxN"]) for side in SIDES)
+    primary_LxN, new_LxN = np.asarray(readings.primary_rank_LxN), np.asarray(readings.new_rank_LxN)
     parts = {}
-    for k in topk:
+    for k in TOPK:
         hit_LxN = np.minimum(primary_LxN, new_LxN) < k
         parts[f"primary_share_top{k}"] = (hit_LxN & (primary_LxN < new_LxN), hit_LxN)
         parts[f"top{k}_coverage"] = (hit_LxN, np.ones_like(hit_LxN))

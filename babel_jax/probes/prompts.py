@@ -60,36 +60,6 @@ def prefix_tokens(text: str, pieces: list[bytes]) -> set[int]:
     return {i for piece, i in last.items() if (bare := piece.removeprefix(b" ")) and text.encode().startswith(bare)}
 
 
-def check_pairs(pairs, tokenizer) -> tuple[list[int], list[str]]:
-    """Which pairs of identifiers the tokenizer can tell apart by their first tokens.
-
-    Args:
-      pairs: (primary's, new language's) `languages.Identifier` or text.
-      tokenizer: with `encode` and `decode`; None (the embedded world): each identifier is a token of its own.
-
-    Returns:
-      `(kept, messages)`: the places of the pairs to keep, and a message for each of the others.
-
-    Raises:
-      UserError: no pair is left.
-    """
-    if tokenizer is None:
-        return list(range(len(pairs))), []
-    kept, messages = [], []
-    for place, (primary, new) in enumerate(map(_texts, pairs)):
-        common = first_tokens(primary, tokenizer) & first_tokens(new, tokenizer)
-        if common:
-            messages.append(_coincide(primary, new, common, tokenizer))
-        else:
-            kept.append(place)
-    if not kept:
-        raise UserError(
-            f"the tokenizer distinguishes none of the {len(pairs)} identifier pairs; take others or mode 'sequence'."
-            + "".join(f" {message}" for message in messages[:1])
-        )
-    return kept, messages
-
-
 def _texts(pair):
     return tuple(identifier if isinstance(identifier, str) else identifier.text for identifier in pair)
 
@@ -218,8 +188,8 @@ def sequence_rows(slots: dict) -> dict:
     }
 
 
-def sequence_results(log_prob_LxnxPx1, slots: dict) -> dict:
-    """`primary_log_prob_LxN`, `new_log_prob_LxN` for `lens.working_language`: nats per token of each identifier.
+def sequence_log_probs(log_prob_LxnxPx1, slots: dict) -> tuple:
+    """Nats per token of each identifier: primary_log_prob_LxN, new_log_prob_LxN.
 
     Args:
       log_prob_LxnxPx1: what the lens says about the candidates of `sequence_rows(slots)`, n = 2 N.
@@ -227,9 +197,7 @@ def sequence_results(log_prob_LxnxPx1, slots: dict) -> dict:
     log_prob_LxnxS = np.asarray(log_prob_LxnxPx1)[..., 0]
     given_nxS = np.concatenate([np.asarray(slots[f"{side}_sequence"]) >= 0 for side in SIDES])
     sum_Lxn = np.where(given_nxS, log_prob_LxnxS, 0).sum(axis=-1, dtype=np.float64)
-    mean_Lxn = sum_Lxn / np.maximum(given_nxS.sum(axis=-1), 1)
-    primary_LxN, new_LxN = np.split(mean_Lxn, 2, axis=1)
-    return {"primary_log_prob_LxN": primary_LxN, "new_log_prob_LxN": new_LxN}
+    return tuple(np.split(sum_Lxn / np.maximum(given_nxS.sum(axis=-1), 1), 2, axis=1))
 
 
 def read_prompts(

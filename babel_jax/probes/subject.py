@@ -1,8 +1,33 @@
-"""Rows that go through a model in batches of one size."""
+"""The model that probes look into, and rows that go through it in batches of one size."""
+
+import dataclasses
 
 import numpy as np
 
+from babel_jax.model import placement
+from babel_jax.model.decoder import DecoderConfig
 from babel_jax.training import preemption
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Subject:
+    """What every probe that runs a model is given.
+
+    Attributes:
+      params: parameters on any mesh (or none); rows follow them.
+      config: the decoder that they are of.
+      document_end: id of the token that ends a document, or -1. It predicts nothing and belongs to no language.
+      batch_size: rows a pass, a multiple of the devices that share them.
+    """
+
+    params: dict
+    config: DecoderConfig
+    document_end: int = -1
+    batch_size: int = 32
+
+    def placed(self) -> tuple:
+        """The parameters where they are to be, and where rows and everything else go: see `placement.on_devices`."""
+        return placement.on_devices(self.params, self.batch_size)
 
 
 def row_batches(rows: dict, batch_size: int, **padding):
@@ -11,20 +36,12 @@ def row_batches(rows: dict, batch_size: int, **padding):
     for start in range(0, total, batch_size):
         preemption.check()  # between the batches of every measurement
         kept = min(batch_size, total - start)
-        yield (
-            kept,
-            {
-                name: np.concatenate(
-                    [values[start : start + kept]]
-                    + [
-                        np.full(
-                            (batch_size - kept, *values.shape[1:]),
-                            padding.get(name, 0),
-                            values.dtype,
-                        )
-                    ]
-                    * (kept < batch_size)
-                )
-                for name, values in rows.items()
-            },
-        )
+        batch = {name: values[start : start + kept] for name, values in rows.items()}
+        if kept < batch_size:
+            batch = {name: _filled(values, batch_size, padding.get(name, 0)) for name, values in batch.items()}
+        yield kept, batch
+
+
+def _filled(values, batch_size: int, value):
+    missing = np.full((batch_size - len(values), *values.shape[1:]), value, values.dtype)
+    return np.concatenate([values, missing])

@@ -5,6 +5,7 @@ the lens of the translated state). It starts at A = 0, b = 0, which is the logit
 and b stay 0). Letters as in `model/decoder.py`.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -16,51 +17,91 @@ from babel_jax.errors import UserError
 from babel_jax.model import decoder, placement
 from babel_jax.model.sharding import constrain
 from babel_jax.probes import lens
-from babel_jax.probes.subject import row_batches
+from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training.loss import segments
 
 # As in the paper (its section on training): SGD with Nesterov momentum, a rate that falls linearly to 0 over 250 steps,
 # gradients clipped to norm 1, a little decay towards the identity. Here each layer's gradient is clipped by itself, so
 # that no translator depends on how far the other layers are.
+ROWS = 16  # of a step, as `probe` trains it
 POSITIONS = 16  # of a row that a step reads
 STEPS = 250
 LEARNING_RATE = 1.0
 MOMENTUM = 0.9
 CLIP_NORM = 1.0
 WEIGHT_DECAY = 1e-3
-HELD_OUT_SHARE = 0.2  # of the rows, on which the divergence is told before and after
+HELD_OUT_SHARE = 0.2  # of the rows, on which the divergence is measured before and after
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TunedLens:
+    """The translators of one checkpoint, and what they are worth.
+
+    Attributes:
+      A_LxDxD, b_LxD: float32; 0 in the last layer.
+      kl_before_L, kl_after_L: on rows that were not trained on, the mean divergence in nats of the logit lens and of this one.
+    """
+
+    A_LxDxD: np.ndarray
+    b_LxD: np.ndarray
+    kl_before_L: np.ndarray
+    kl_after_L: np.ndarray
+
+    @property
+    def translators(self) -> dict:
+        return {"A_LxDxD": self.A_LxDxD, "b_LxD": self.b_LxD}
 
 
 def train(
-    params: dict,
-    config: decoder.DecoderConfig,
+    subject: Subject,
     tokens_NxT: np.ndarray,
-    document_end: int = -1,
     steps: int = STEPS,
     positions_per_row: int = POSITIONS,
-    batch_size: int = 16,
     seed: int = 0,
     learning_rate: float = LEARNING_RATE,
-) -> dict:
+) -> TunedLens:
     """Trains the translators of one checkpoint; one executable serves all checkpoints of a run.
 
-    Every step draws rows and positions in them; logits exist at those positions only, of one layer at a time.
+    Every step draws `subject.batch_size` rows and positions in them; logits exist at those positions only, of one layer at a
+    time. Nothing is read where a document ends.
 
     Args:
-      params: parameters on any mesh (or none); rows follow them.
       tokens_NxT: packed rows the model was not trained on; a fifth of them, chosen by `seed`, is kept for the test.
-      document_end: id of the token that ends a document, or -1; nothing is read there.
       learning_rate: of the first step, before the factor 1 - MOMENTUM that undoes what momentum adds up.
-
-    Returns:
-      `A_LxDxD`, `b_LxD` (float32; 0 in the last layer), and on the rows not trained on the mean divergence in nats of
-      the logit lens, `kl_before_L`, and of the tuned lens, `kl_after_L`.
 
     Raises:
       UserError: fewer than two rows, rows longer than the model sees, more positions than a row has, a model of one
         layer, a training that diverged.
     """
     tokens_NxT = np.asarray(tokens_NxT, np.int32)
+    _check(subject.config, tokens_NxT, positions_per_row)
+    end, batch_size = subject.document_end, subject.batch_size
+    rows, everywhere = placement.layout(subject.params, batch_size)
+    step, divergence = jitted_steps(subject.config, end, steps, learning_rate, everywhere)
+
+    rng = np.random.default_rng(seed)
+    order_N = rng.permutation(len(tokens_NxT))
+    tested = max(1, round(len(tokens_NxT) * HELD_OUT_SHARE))
+    test_NxT, train_NxT = tokens_NxT[order_N[:tested]], tokens_NxT[order_N[tested:]]
+    test = _at_positions(rng, test_NxT, positions_per_row, end)
+
+    state = jax.device_put(initial_state(subject.config, steps, learning_rate), everywhere)
+    kl_before_L = _mean_divergence(divergence, subject, state, test, rows)
+    for _ in range(steps):
+        drawn = train_NxT[rng.integers(len(train_NxT), size=batch_size)]
+        batch = jax.device_put(_at_positions(rng, drawn, positions_per_row, end), rows)
+        state = step(subject.params, state, batch)
+    kl_after_L = _mean_divergence(divergence, subject, state, test, rows)
+    if not np.isfinite(kl_after_L).all():
+        raise UserError(f"the tuned lens diverged; train it with a learning_rate below {learning_rate:g}.")
+    translators = {
+        name: np.concatenate([np.asarray(values), np.zeros_like(values[:1])])  # the last layer needs none
+        for name, values in state["translators"].items()
+    }
+    return TunedLens(**translators, kl_before_L=kl_before_L, kl_after_L=kl_after_L)
+
+
+def _check(config: decoder.DecoderConfig, tokens_NxT, positions_per_row: int) -> None:
     N, T = tokens_NxT.shape
     if config.layers < 2:
         raise UserError("a model of one layer has no inner layer to translate; use the logit lens.")
@@ -70,29 +111,6 @@ def train(
         raise UserError(f"rows of {T} tokens are longer than the model's {config.max_length}; cut them.")
     if not 1 <= positions_per_row <= T:
         raise UserError(f"positions_per_row {positions_per_row} must be between 1 and the {T} tokens of a row.")
-    rows, everywhere = placement.layout(params, batch_size)
-    step, divergence = jitted_steps(config, document_end, steps, learning_rate, everywhere)
-
-    rng = np.random.default_rng(seed)
-    order_N = rng.permutation(N)
-    tested = max(1, round(N * HELD_OUT_SHARE))
-    test_NxT, train_NxT = tokens_NxT[order_N[:tested]], tokens_NxT[order_N[tested:]]
-    test = _at_positions(rng, test_NxT, positions_per_row, document_end)
-
-    state = jax.device_put(initial_state(config, steps, learning_rate), everywhere)
-    kl_before_L = _mean_divergence(divergence, params, state, test, batch_size, rows)
-    for _ in range(steps):
-        drawn = train_NxT[rng.integers(len(train_NxT), size=batch_size)]
-        batch = jax.device_put(_at_positions(rng, drawn, positions_per_row, document_end), rows)
-        state = step(params, state, batch)
-    kl_after_L = _mean_divergence(divergence, params, state, test, batch_size, rows)
-    if not np.isfinite(kl_after_L).all():
-        raise UserError(f"the tuned lens diverged; train it with a learning_rate below {learning_rate:g}.")
-    translators = {
-        name: np.concatenate([np.asarray(values), np.zeros_like(values[:1])])  # the last layer needs none
-        for name, values in state["translators"].items()
-    }
-    return translators | {"kl_before_L": kl_before_L, "kl_after_L": kl_after_L}
 
 
 def identity(config: decoder.DecoderConfig) -> dict:
@@ -198,9 +216,9 @@ def _at_positions(rng, tokens_BxT, count, document_end):
     }
 
 
-def _mean_divergence(divergence, params, state, test, batch_size, rows):
+def _mean_divergence(divergence, subject: Subject, state, test, rows):
     sum_L = sum(
-        np.asarray(divergence(params, state, jax.device_put(batch, rows)), np.float64)
-        for _, batch in row_batches(test, batch_size)  # what fills up the last batch weighs nothing
+        np.asarray(divergence(subject.params, state, jax.device_put(batch, rows)), np.float64)
+        for _, batch in row_batches(test, subject.batch_size)  # what fills up the last batch weighs nothing
     )
     return sum_L / max(test["weight"].sum(), 1)

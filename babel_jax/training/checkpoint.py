@@ -28,21 +28,6 @@ from babel_jax.model.decoder import DecoderConfig
 from babel_jax.training import checksums
 
 log = logging.getLogger(__name__)
-for noisy in (
-    "absl",
-    "asyncio",
-):  # what Orbax logs as an error, or leaves behind, it raises too, and we say in one line
-    logging.getLogger(noisy).setLevel(logging.CRITICAL)
-
-
-def _unraisable(found, others=sys.unraisablehook) -> None:
-    """Reads that were under way when another one failed end after Orbax's event loop; TensorStore would print each."""
-    if str(found.exc_value) != "Event loop is closed":
-        others(found)
-
-
-sys.unraisablehook = _unraisable
-warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
 ROOM_TO_SPARE = 2**20  # bytes for what Orbax writes beside the arrays
 SAME_WEIGHTS = ("dtype", "remat", "attention")  # fields of a model that do not change what its parameters mean
 METADATA = {  # the shape of a checkpoint's metadata file
@@ -94,6 +79,22 @@ class Metadata(Seen):
         return cls(**{field.name: stored[field.name] for field in dataclasses.fields(cls) if field.name in stored})
 
 
+@functools.cache
+def _hush_orbax() -> None:
+    """What Orbax logs as an error, or leaves behind, it raises too, and we say in one line."""
+    for noisy in ("absl", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    # Reads that were under way when another one failed end after Orbax's event loop; TensorStore would print each.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    others = sys.unraisablehook
+
+    def unraisable(error) -> None:
+        if str(error.exc_value) != "Event loop is closed":
+            others(error)
+
+    sys.unraisablehook = unraisable
+
+
 class Unreadable(UserError):
     """A checkpoint that cannot be read, or that is not what was saved; `reason` says why, in a few words."""
 
@@ -107,6 +108,7 @@ class Checkpoints:
 
     def __init__(self, run_dir, folder: str = "checkpoints", keep: int | None = None, create: bool = True):
         """`create`: whether the folder is made where there is none; else that is a `UserError`, and nothing is written."""
+        _hush_orbax()
         self.directory = files.path(run_dir) / folder
         if not create and not self.directory.is_dir():
             raise UserError(f"{self.directory.parent} has no finished checkpoint; train the run first.")

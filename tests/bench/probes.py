@@ -36,6 +36,7 @@ import numpy as np
 from babel_jax.model import convert, placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, init_params
 from babel_jax.probes import alignment, forward, lens
+from babel_jax.probes.subject import Subject
 from babel_jax.training.loss import segments, token_loss
 
 AT_MOST = {"counts_over_plain": 1.05, "pass_over_plain": 1.15, "compiled_again": 0, "memory": 1.1}
@@ -98,8 +99,8 @@ class Ours:
         def counting(params, counters, batch, weight_BxTxK):
             logits_BxTxV, taps = self.decode(params, batch, TapRequest(weight_BxTxK))
             counters = {
-                "active_RxLxFxK": counters["active_RxLxFxK"].at[0].add(taps["active_LxFxK"].astype(jnp.int32)),
-                "activation_sum_RxLxFxK": counters["activation_sum_RxLxFxK"].at[0].add(taps["activation_sum_LxFxK"]),
+                "active_RxLxFxK": counters.active_RxLxFxK.at[0].add(taps["active_LxFxK"].astype(jnp.int32)),
+                "activation_sum_RxLxFxK": counters.activation_sum_RxLxFxK.at[0].add(taps["activation_sum_LxFxK"]),
             }
             return counters, token_loss(logits_BxTxV, batch["targets"]) if with_loss else None
 
@@ -181,7 +182,7 @@ def compiled_again(config: DecoderConfig, checkpoints: list, rows: int) -> dict:
     }
     counts = []
     for params in checkpoints:
-        forward.measure(params, config, heldout, {}, DOCUMENT_END, rows)
+        forward.measure(Subject(params, config, DOCUMENT_END, rows), heldout, {})
         counts.append(len(compiled))
     assert counts[0], "no compilation was seen at all: this listener hears nothing"
     return {"compiled_again": counts[-1] - counts[0]}
@@ -295,9 +296,7 @@ def torch_hooks(layers: int, rows: int, length: int, positions: int, languages: 
     counters, results = run_pass()
     found, loss_B, _ = probe()
     active_LxFxK = torch.stack(found["active"]).numpy().transpose(0, 2, 1)
-    assert (
-        np.abs(np.asarray(counters["active_RxLxFxK"])[0] - active_LxFxK).max() <= 2
-    )  # the same, but for signs near zero
+    assert np.abs(np.asarray(counters.active_RxLxFxK)[0] - active_LxFxK).max() <= 2  # the same, but for signs near zero
     np.testing.assert_allclose(results["loss_sum_B"], loss_B, rtol=1e-4)
     seconds = fastest(
         {"pass": run_pass, "torch": lambda: probe() and None, "torch_eager": lambda: probe("eager") and None}, repeats

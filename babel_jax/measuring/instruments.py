@@ -1,0 +1,343 @@
+"""Instruments: each reads one checkpoint through one shared pass, and says what it found in rows of the tidy table.
+
+A study, `probe` and `train --probe` measure with a tuple of instruments each. To add one, write a function from a `Reading` to
+rows (without run, seed, step and tokens) and put it into a tuple: `STUDY`, whose rows a figure, a table or a verdict of the
+report reads, or `PROBE`, whose rows are for whoever runs that verb (README.md says what there is).
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from babel_jax import statistics
+from babel_jax.errors import UserError
+from babel_jax.material import Material
+from babel_jax.measuring import programs
+from babel_jax.measuring.walk import Checkpoint
+from babel_jax.model import placement
+from babel_jax.probes import (
+    alignment,
+    attribution,
+    causes,
+    drift,
+    forward,
+    functional,
+    lape,
+    lens,
+    neurons,
+    prompts,
+    tuned_lens,
+)
+from babel_jax.probes import interventions as do
+from babel_jax.probes.subject import Subject
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How instruments read.
+
+    Attributes:
+      layers: over which the working language's scalars are taken, see `lens.chosen_layers`.
+      definitions: readings of transferring neurons that need passes of their own (`neurons.SCORE_DEFINITIONS`).
+      tuned_steps: steps of training a tuned lens for each checkpoint (0: none).
+      interventions: kinds to apply to each language's neurons ("zero", "mean"), beside random sets (causes.py).
+      draws: random sets a set of neurons is compared with.
+      base_LxNxF: the base model's FFN activations at the primary's slots, by which functional neurons are identified; None:
+        they are not.
+    """
+
+    layers: str | tuple[int, ...] = "inner"
+    definitions: tuple[str, ...] = ()
+    tuned_steps: int = 0
+    interventions: tuple[str, ...] = ()
+    draws: int = do.DRAWS
+    base_LxNxF: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reading:
+    """What an instrument reads.
+
+    Attributes:
+      subject: the checkpoint's model.
+      measured: what the one pass counted, and found at the slots of one token.
+      kept: arrays that are worth keeping beside the pass's own; instruments add to them.
+    """
+
+    subject: Subject
+    material: Material
+    measured: forward.Pass
+    settings: Settings
+    kept: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Instrument:
+    """`rows`: a `Reading` -> rows. `applies`: whether it has anything to read. `at_slots`: what the pass must return for it."""
+
+    name: str
+    rows: Callable[[Reading], list[dict]]
+    applies: Callable[[Material, Settings], bool] = lambda material, settings: True
+    at_slots: tuple[str, ...] = ()
+
+
+def subject_of(params: dict, model, material: Material) -> Subject:
+    """A model as it is probed with a material: what ends its documents, and rows of its length."""
+    return Subject(params, model, material.document_end, placement.batch_rows(params, material.max_length))
+
+
+def measure(
+    checkpoint: Checkpoint, material: Material, instruments: tuple[Instrument, ...], settings: Settings = Settings()
+) -> tuple[Reading, list[dict]]:
+    """One pass over a restored checkpoint, and all that the instruments make of it."""
+    chosen = [one for one in instruments if one.applies(material, settings)]
+    subject = subject_of(checkpoint.params, checkpoint.model, material)
+    at_slots = tuple(dict.fromkeys(name for one in chosen for name in one.at_slots))
+    measured = forward.measure(subject, material.heldout, slots_of_one_token(material), at_slots)
+    reading = Reading(subject, material, measured, settings)
+    return reading, [row for one in chosen for row in one.rows(reading)]
+
+
+def slots_of_one_token(material: Material) -> dict:
+    """Language -> slots at which a token, or one of a set of them, stands for an identifier."""
+    return {name: slots for name, slots in material.slots.items() if "primary_sequence" not in slots}
+
+
+def _slots_of_sequences(material: Material) -> dict:
+    return {name: slots for name, slots in material.slots.items() if "primary_sequence" in slots}
+
+
+# --- losses and the working language --------------------------------------------------------------------------------------
+
+
+def _losses(reading: Reading) -> list[dict]:
+    return forward.loss_rows(reading.measured)
+
+
+def _bits_per_byte(reading: Reading) -> list[dict]:
+    """Held-out loss in bits per byte of source text, per language; intervals over rows."""
+    rows = []
+    for language, heldout in reading.material.heldout.items():
+        if "bytes" in heldout:
+            bytes_N = (heldout["bytes"] * heldout["loss"]).sum(1)
+            bits_N = reading.measured.rows[language].loss_sum / np.log(2)
+            value, low, high = statistics.mean_with_interval(bits_N, bytes_N)
+            about = dict(probe="evaluation", language=language, metric="bits_per_byte")
+            rows.append(about | dict(value=value, n=int(bytes_N.sum()), ci_low=low, ci_high=high))
+    return rows
+
+
+def _share_curves(reading: Reading) -> list[dict]:
+    slots = reading.material.slots
+    return [
+        row
+        for language, readings in reading.measured.slots.items()
+        for row in lens.share_curves(readings, slots[language], language)
+    ]
+
+
+def _working_language(reading: Reading) -> list[dict]:
+    slots, layers = reading.material.slots, reading.settings.layers
+    return [
+        row
+        for language, readings in reading.measured.slots.items()
+        for row in lens.working_language(readings, slots[language], language, layers)
+    ]
+
+
+def _whole_identifiers(reading: Reading) -> list[dict]:
+    """The working language where an identifier is read token by token."""
+    slots = _slots_of_sequences(reading.material)
+    asked = {name: prompts.sequence_rows(here) for name, here in slots.items()}
+    found = forward.measure(reading.subject, {}, asked).slots
+    rows = []
+    for language, here in slots.items():
+        primary_LxN, new_LxN = prompts.sequence_log_probs(found[language]["log_prob_LxNxPxC"], here)
+        readings = lens.SlotReadings(primary_log_prob_LxN=primary_LxN, new_log_prob_LxN=new_LxN)
+        rows += lens.working_language(readings, here, language, reading.settings.layers)
+    return rows
+
+
+def _tuned_lens(reading: Reading) -> list[dict]:
+    """The working language through a lens that is trained for this checkpoint; rows with options {"lens": "tuned"}."""
+    material, settings = reading.material, reading.settings
+    tokens_NxT = np.concatenate([np.asarray(rows["tokens"])[:, :-1] for rows in material.heldout.values()])
+    positions = min(tuned_lens.POSITIONS, tokens_NxT.shape[1])
+    student = dataclasses.replace(reading.subject, batch_size=tuned_lens.ROWS)
+    tuned = tuned_lens.train(student, tokens_NxT, settings.tuned_steps, positions)
+    reading.kept.update(tuned.translators)
+    rows = [
+        dict(probe="tuned_lens", layer=layer + 1, metric=f"kl_{when}", value=float(value), n=len(tokens_NxT))
+        for when, kl_L in (("before", tuned.kl_before_L), ("after", tuned.kl_after_L))
+        for layer, value in enumerate(kl_L)
+    ]
+    for language, slots in slots_of_one_token(material).items():
+        readings = _through(tuned, reading, language, slots)
+        found = lens.working_language(readings, slots, language, settings.layers)
+        rows += [row | {"options": row["options"] | {"lens": "tuned"}} for row in found]
+    return rows
+
+
+def _through(tuned: tuned_lens.TunedLens, reading: Reading, language: str, slots: dict) -> lens.SlotReadings:
+    """What a tuned lens reads at the slots of one language."""
+    subject = reading.subject
+    read, size = tuned_lens.jitted_read(subject.config), subject.batch_size
+    residual_LxNx1xD = reading.measured.slots[language].residual_LxNxD[:, :, None]
+    ids_Nx1xC = lens.slot_candidates(slots)[:, None]
+    parts = [
+        jax.device_get(
+            read(subject.params, tuned.translators, residual_LxNx1xD[:, i : i + size], ids_Nx1xC[i : i + size])
+        )
+        for i in range(0, len(ids_Nx1xC), size)
+    ]
+    raw = {
+        name.replace("xBxP", "xN"): np.concatenate([part[name] for part in parts], axis=1)[:, :, 0] for name in parts[0]
+    }
+    return lens.slot_readings(raw, slots)
+
+
+def _is_parallel(material: Material, settings: Settings) -> bool:
+    slots = slots_of_one_token(material)
+    return all("item" in here for here in slots.values()) and len(slots) > 1
+
+
+def _alignment(reading: Reading) -> list[dict]:
+    states = {name: readings.sentence_LxNxD for name, readings in reading.measured.slots.items()}
+    items = {name: reading.material.slots[name]["item"] for name in states}
+    return alignment.mexa_rows(states, items, reading.material.primary)
+
+
+# --- problems -------------------------------------------------------------------------------------------------------------
+
+
+def _programs(reading: Reading) -> list[dict]:
+    material = reading.material
+    return [
+        row
+        for language in (material.primary, material.new)
+        for row in programs.program_rows(reading.subject, material.problems, language)
+    ]
+
+
+def _call_sites(reading: Reading) -> list[dict]:
+    """Where no program can be judged: is the most probable token at a held-out call site the identifier that stands there?"""
+    material, rows = reading.material, []
+    for language in (material.primary, material.new):
+        wanted_N = material.slots[language]["primary_id" if language == material.primary else "new_id"]
+        solved_N = reading.measured.slots[language].argmax_LxN[-1] == wanted_N
+        about = dict(probe="evaluation", language=language, options={"subset": "all"})
+        rows += [about | dict(metric="solved", item=item, value=float(solved)) for item, solved in enumerate(solved_N)]
+        rows.append(about | programs.accuracy_row(solved_N, metric="accuracy"))
+    return rows
+
+
+# --- neurons --------------------------------------------------------------------------------------------------------------
+
+
+def _transferring(reading: Reading) -> list[dict]:
+    return neurons.transferring_rows(reading.measured, reading.material.primary, reading.material.new)
+
+
+def _functional(reading: Reading) -> list[dict]:
+    new = reading.material.new
+    now_LxNxF = reading.measured.slots[new].ffn_LxNxF
+    return functional.functional_rows(reading.settings.base_LxNxF, now_LxNxF, reading.material.slots[new], new)
+
+
+def _sensitivity(reading: Reading) -> list[dict]:
+    return neurons.sensitivity_rows(reading.measured, reading.material.primary)
+
+
+def _overlap(reading: Reading) -> list[dict]:
+    return drift.overlap_rows(reading.measured, reading.material.primary)
+
+
+def _tokens_needed(reading: Reading) -> list[dict]:
+    several = len(reading.measured.tokens_RxK) > 1
+    return drift.tokens_rows(reading.measured, reading.material.primary) if several else []
+
+
+def _scores(reading: Reading) -> list[dict]:
+    """Transferring neurons by scores that the one pass does not give, each for every new language."""
+    subject, material, languages = reading.subject, reading.material, reading.measured.languages
+    slots, rows = slots_of_one_token(material), []
+    for definition in reading.settings.definitions:
+        if definition == "pls":
+            of_all_LxFxK = attribution.gradient_scores(subject, material.heldout, languages).absolute_LxFxK
+        for new in neurons.new_languages(languages, material.primary):
+            if definition == "pls":
+                found = of_all_LxFxK
+            elif definition == "causal":
+                found = attribution.causal_scores(subject, slots[new]).score_LxF
+            else:
+                found = alignment.transfer_scores(subject, slots[new], slots[material.primary], definition)
+            reading.kept[f"{definition}.{new}"] = found
+            rows += neurons.score_rows(definition, found, new, languages)
+            rows += neurons.score_sensitivity_rows(definition, found, new, languages)
+    return rows
+
+
+def _interventions(reading: Reading) -> list[dict]:
+    """What becomes of losses, identifiers and programs when each language's neurons are changed, beside random sets."""
+    subject, material, measured = reading.subject, reading.material, reading.measured
+    member_KxLxF = lape.tang(measured)
+    sets = {name: mask for name, mask in zip(measured.languages, member_KxLxF, strict=True) if mask.any()}
+    rows = []
+    for kind in reading.settings.interventions if sets else ():
+        # The mean activation over all languages' tokens stands for "what the neuron usually does".
+        options = {"mean_LxF": do.means(measured).mean(axis=0)} if kind == "mean" else {}
+        change = causes.Change(kind, options, reading.settings.draws)
+        rows += causes.loss_change_rows(subject, material.heldout, sets, change)
+        for language, slots in slots_of_one_token(material).items():
+            rows += causes.slot_change_rows(subject, slots, language, material.primary, sets, change)
+            if material.problems:
+                rows += programs.pass_change_rows(subject, material.problems, language, sets, change)
+                rows += programs.answer_change_rows(subject, material.problems, language, sets, change)
+    return rows
+
+
+# --- the sets of instruments ----------------------------------------------------------------------------------------------
+
+
+def _judged(material: Material, settings: Settings) -> bool:
+    return material.problems is not None
+
+
+def _not_judged(material: Material, settings: Settings) -> bool:
+    return material.problems is None
+
+
+STUDY = (
+    Instrument("losses", _losses),
+    Instrument("bits per byte", _bits_per_byte),
+    Instrument("working language", _share_curves),
+    Instrument("programs", _programs, _judged),
+    Instrument("call sites", _call_sites, _not_judged),
+    Instrument("transferring neurons", _transferring),
+    Instrument("functional neurons", _functional, lambda material, settings: settings.base_LxNxF is not None, ("ffn",)),
+)
+PROBE = (
+    Instrument("losses", _losses),
+    Instrument("working language", _working_language),
+    Instrument("whole identifiers", _whole_identifiers, lambda material, _: bool(_slots_of_sequences(material))),
+    Instrument("alignment", _alignment, _is_parallel, ("sentence",)),
+    Instrument("tuned lens", _tuned_lens, lambda _, settings: settings.tuned_steps > 0, ("residual",)),
+    Instrument("scores", _scores, lambda _, settings: bool(settings.definitions)),
+    Instrument("sensitivity", _sensitivity),
+    Instrument("overlap", _overlap),
+    Instrument("tokens needed", _tokens_needed),
+    Instrument("interventions", _interventions, lambda _, settings: bool(settings.interventions)),
+)
+
+
+def check_definitions(material: Material, settings: Settings) -> None:
+    """Refuses definitions by scores that the material has no slots for."""
+    languages = sorted(set(material.heldout) | set(material.slots))
+    for language in neurons.new_languages(languages, material.primary):
+        lacking = [
+            name for name in settings.definitions if name != "pls" and language not in slots_of_one_token(material)
+        ]
+        if lacking:
+            raise UserError(f"{lacking[0]} needs prompts of {language} with identifiers of one token; leave it out.")
