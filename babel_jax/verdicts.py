@@ -125,12 +125,12 @@ def _no_test(here: LanguageFindings, needs: str) -> str:
     """Why a claim that starts from the best checkpoint was not tested in a language, a sentence; "" where it was."""
     if needs == NOTHING:
         return ""
-    found = here.stages
-    if found is None:
+    run = here.stages
+    if run is None:
         return "" if here.curves.peak_step is None else "One problem of one seed is no curve. Judge more problems."
-    if not found.rises:
-        return as_sentence(stages.no_peak(found)) + ("" if found.learned else " Train for longer.")
-    if needs == A_DECLINE and found.ends_at_peak:
+    if not run.rises:
+        return as_sentence(stages.no_peak(run)) + ("" if run.learned else " Train for longer.")
+    if needs == A_DECLINE and run.ends_at_peak:
         return "The best checkpoint is the last one: nothing was measured behind it."
     return ""
 
@@ -157,9 +157,9 @@ def _reversed(change: Estimate) -> Estimate:
     return Estimate(-change.value, _negative(change.ci))
 
 
-def _declines(found: Stages) -> str:
+def _declines(run: Stages) -> str:
     """The change from the best checkpoint before the last quarter to the end; below 0 it is a rise."""
-    change = found.decline
+    change = run.decline
     return f"declines by {points(change)}" if change.value >= 0 else f"rises by {points(_reversed(change))}"
 
 
@@ -189,7 +189,7 @@ def _no_contest(findings: Findings, mixes: list[Mix]) -> str:
 def _untested(findings: Findings) -> str:
     """Why the proposals from the loss are no test of Algorithm 1, a sentence; "" where they are."""
     proposals = [here.proposals.get(algorithm1.DEFAULT_SOURCE) for here in findings.languages.values()]
-    p_star_K = np.array([found.p_star for found in proposals if found is not None])
+    p_star_K = np.array([proposal.p_star for proposal in proposals if proposal is not None])
     if not p_star_K.size or np.isnan(p_star_K).all():
         return UNDETERMINED
     return UNTESTED if np.isin(p_star_K[~np.isnan(p_star_K)], (0, 1)).all() else ""
@@ -200,24 +200,24 @@ def _untested(findings: Findings) -> str:
 
 def transition(findings: Findings, language: str) -> Judged:
     here = findings.languages[language]
-    found = here.stages
-    if found is None:
+    run = here.stages
+    if run is None:
         return missing("The continual run was not evaluated on two problems or more.")
-    number = _declines(found)
-    sentence = _from_peak(found, f"accuracy in {language_name(language)} {number}") + _taken_alone(here.curves)
-    if found.verdict == "undecided":
+    number = _declines(run)
+    sentence = _from_peak(run, f"accuracy in {language_name(language)} {number}") + _taken_alone(here.curves)
+    if run.verdict == "undecided":
         return Judged(OPEN, number, f"The data cannot tell a transition from none. {sentence}.")
-    if found.verdict != "transition":
-        rise = points(found.rise)
+    if run.verdict != "transition":
+        rise = points(run.rise)
         return Judged(REFUTED, number, f"No transition seen. {sentence}; it rises by {rise} before.")
-    settled = found.settles
+    settled = run.settles
     settles = f"It settles from step {settled.step:,} on." if settled else "It has not settled by the last step."
     return Judged(SUPPORTED, number, f"{sentence}. {settles}")
 
 
-def _from_peak(found: Stages, change: str) -> str:
-    at = f"step {found.peak.step:,}{bounds(found.peak.step_ci, digits=0)}"
-    if not found.peak_in_end:
+def _from_peak(run: Stages, change: str) -> str:
+    at = f"step {run.peak.step:,}{bounds(run.peak.step_ci, digits=0)}"
+    if not run.peak_in_end:
         return f"From the peak at {at} to the end, {change}"
     return (
         f"The peak, at {at}, lies in the last quarter of the checkpoints; from the best one before that quarter to the end, "
@@ -238,31 +238,31 @@ def _taken_alone(curves: Curves) -> str:
 
 
 def control(findings: Findings, language: str) -> Judged:
-    found = findings.languages[language].control
-    if found is None:
+    run = findings.languages[language].control
+    if run is None:
         return missing("This study has no control run.")
-    if not found.learned:
-        best = share(found.peak)
+    if not run.learned:
+        best = share(run.peak)
         return not_tested(f"The control has not learned anything to lose: it solves {best} at best.")
-    number = _declines(found)
-    sentence = f"The control {number} and ends at {share(found.plateau)}"
-    if found.verdict == "transition":
+    number = _declines(run)
+    sentence = f"The control {number} and ends at {share(run.plateau)}"
+    if run.verdict == "transition":
         why = "It declines too, so the decline is not owed to what the control leaves out."
         return Judged(REFUTED, number, f"{sentence}. {why}")
-    if found.verdict == "undecided":
+    if run.verdict == "undecided":
         return Judged(OPEN, number, f"{sentence}; the data cannot tell a transition from none.")
     least = f"a decline of less than {100 * stages.MINIMUM_CHANGE:.0f} points is none"
     return Judged(SUPPORTED, number, f"{sentence}; no transition seen ({least}).")
 
 
 def dependence(findings: Findings, language: str) -> Judged:
-    found = findings.languages[language].dependence
-    if found is None:
+    test = findings.languages[language].dependence
+    if test is None:
         return missing("The dependence test needs a continual run with judged problems.")
-    if not found.tested:
-        return not_tested(found.reason)
-    verdict, p = {True: SUPPORTED, False: REFUTED, None: OPEN}[found.depends], p_value(found.p)
-    return Judged(verdict, p.removeprefix(", "), as_sentence(found.reason.rstrip(".") + p))
+    if not test.tested:
+        return not_tested(test.reason)
+    verdict, p = {True: SUPPORTED, False: REFUTED, None: OPEN}[test.depends], p_value(test.p)
+    return Judged(verdict, p.removeprefix(", "), as_sentence(test.reason.rstrip(".") + p))
 
 
 def knowledge(findings: Findings, language: str) -> Judged:
@@ -290,12 +290,12 @@ def patches(findings: Findings, language: str) -> Judged:
     curves = findings.languages[language].curves
     if not {"none", "embeddings", "blocks"} <= curves.patches.keys():
         return missing("Representation patches were not measured.")
-    found = {part: curve.last() for part, curve in curves.patches.items()}
+    accuracy = {part: curve.last() for part, curve in curves.patches.items()}
     words = {"embeddings": "the peak's embeddings", "ffn": "its feed-forward layers", "blocks": "its blocks"}
-    parts = ", with ".join(f"{words[part]} {share(found[part])}" for part in words if part in found)
-    over_end, over_embeddings = (found["blocks"].minus(found[one]) for one in ("none", "embeddings"))
+    parts = ", with ".join(f"{words[part]} {share(accuracy[part])}" for part in words if part in accuracy)
+    over_end, over_embeddings = (accuracy["blocks"].minus(accuracy[one]) for one in ("none", "embeddings"))
     sentence = (
-        f"Accuracy per T\\S word at the end is {share(found['none'])}; with {parts}. The blocks add {points(over_end, '+')}, "
+        f"Accuracy per T\\S word at the end is {share(accuracy['none'])}; with {parts}. The blocks add {points(over_end, '+')}, "
         f"{points(over_embeddings, '+')} more than the embeddings{_alone(findings)}."
     )
     judged = {_above(gain.ci) for gain in (over_end, over_embeddings)}
@@ -320,7 +320,7 @@ def working_language(findings: Findings, language: str) -> Judged:
     number += f", control to {share(control_end)}"
     fall, control_fall = first.value - end.value, beside.first().value - control_end.value
     declines, control_declines = (
-        found is not None and found.verdict == "transition" for found in (here.stages, here.control)
+        run is not None and run.verdict == "transition" for run in (here.stages, here.control)
     )
     if declines and not control_declines and control_fall > 0.5 * fall > 0:
         sentence += (
@@ -376,10 +376,10 @@ def lape(findings: Findings, language: str) -> Judged:
 
 def causes(findings: Findings, language: str) -> Judged:
     """Ablation beyond random sets: does it hurt where the primary is needed, and more than where it is not?"""
-    found = findings.languages[language].causes
-    if not found or found.verdict.matters is None:
+    ablated = findings.languages[language].causes
+    if not ablated or ablated.verdict.matters is None:
         return missing("The transferring neurons were not ablated.")
-    matters, specific, crossover = found.verdict.matters, found.verdict.specific, found.verdict.crossover
+    matters, specific, crossover = ablated.verdict.matters, ablated.verdict.specific, ablated.verdict.crossover
     verdict, number = _below(matters.ci), points(matters, "+")
     sentence = (
         "Beyond random sets of as many neurons, ablating the functional transferring neurons at the peak changes the "
@@ -399,12 +399,12 @@ def causes(findings: Findings, language: str) -> Judged:
 
 def calibration(findings: Findings, language: str) -> Judged:
     here = findings.languages[language]
-    found = here.calibration.get(algorithm1.DEFAULT_SOURCE, {}).get("knowledge_share")
-    if not found and here.curves.unlearned:
+    fit = here.calibration.get(algorithm1.DEFAULT_SOURCE, {}).get("knowledge_share")
+    if not fit and here.curves.unlearned:
         return not_tested(_no_knowledge(here.curves))
-    if not found:
+    if not fit:
         return missing("Loss or knowledge share was not measured.")
-    plain, best = found.links["identity"], found.link
+    plain, best = fit.links["identity"], fit.link
     if np.isnan(plain.r2):
         return Judged(OPEN, "", "The knowledge share is the same at every checkpoint, so there is nothing to follow.")
     number = f"off by {100 * plain.mean_error:.0f} points on average"
@@ -414,8 +414,8 @@ def calibration(findings: Findings, language: str) -> Judged:
     )
     linked = (
         "No link predicts a checkpoint left out better."
-        if found.best == "identity"
-        else f"With the {found.best} link a checkpoint left out is missed by {100 * best.loo_error:.0f} points instead "
+        if fit.best == "identity"
+        else f"With the {fit.best} link a checkpoint left out is missed by {100 * best.loo_error:.0f} points instead "
         f"of {100 * plain.loo_error:.0f}."
     )
     verdict = SUPPORTED if plain.mean_error <= CALIBRATED else REFUTED
@@ -430,18 +430,18 @@ def _fit(plain: Link) -> str:
 
 def proposal(findings: Findings, language: str) -> Judged:
     here = findings.languages[language]
-    found = here.proposals.get(algorithm1.DEFAULT_SOURCE)
-    if not found:
+    proposed = here.proposals.get(algorithm1.DEFAULT_SOURCE)
+    if not proposed:
         reason = next((said for said in here.gaps if said.startswith("Share from loss: ")), "")
         if reason:
             return not_tested(f"There is no proposal. {reason}")
         return missing("There is no proposal: loss or accuracy was not measured.")
-    reason, decision = as_sentence(found.reason.removeprefix(f"{language}: ")), found.decision
-    if np.isnan(found.p_star):
+    reason, decision = as_sentence(proposed.reason.removeprefix(f"{language}: ")), proposed.decision
+    if np.isnan(proposed.p_star):
         return not_tested(reason)
-    if found.p_star in (0, 1):
+    if proposed.p_star in (0, 1):
         return not_tested(UNTESTED)
-    number = f"P* {found.p_star:.2f}{bounds(found.p_star_ci)}"
+    number = f"P* {proposed.p_star:.2f}{bounds(proposed.p_star_ci)}"
     verdict = {
         algorithm1.CHANGE: SUPPORTED,
         algorithm1.NO_CHANGE: REFUTED,
@@ -519,10 +519,10 @@ def guard(findings: Findings) -> Judged:
     name = findings.optimised_name
     if not name or not findings.original_name:
         return missing("The original or the optimised mix was not trained.")
-    found = findings.guard(name)
-    by_language = found.languages
+    guarded = findings.guard(name)
+    by_language = guarded.languages
     untested = [language for language, each in by_language.items() if not each.tested]
-    if untested and found.passes is not False:
+    if untested and guarded.passes is not False:
         either = names(untested).replace(" and ", " or ")
         return not_tested(
             f"Neither the original nor the optimised mix has learned {either}, so no harm could show. Train for longer."
@@ -530,7 +530,7 @@ def guard(findings: Findings) -> Judged:
     changes = {language: f"{language_name(language)} {points(each, '+')}" for language, each in by_language.items()}
     worst = min(by_language, key=lambda language: by_language[language].value)
     harmless = all(each.ci[0] > -NEGLIGIBLE for each in by_language.values())
-    verdict = REFUTED if found.passes is False else SUPPORTED if harmless else OPEN
+    verdict = REFUTED if guarded.passes is False else SUPPORTED if harmless else OPEN
     rule = f"One interval wholly below 0 is harm; all above \N{MINUS SIGN}{100 * NEGLIGIBLE:.0f} points are none"
     sentence = f"Against the original mix: {', '.join(changes.values())}{_alone(findings)}. {rule}."
     return Judged(verdict, changes[worst], sentence)
@@ -554,17 +554,17 @@ def schedule(findings: Findings) -> Judged:
 
 
 def law(findings: Findings) -> Judged:
-    found = findings.laws
-    if not found:
+    fitted_law = findings.laws
+    if not fitted_law:
         reason = next((said for said in findings.missing if said.startswith("Mixing law: ")), "")
         return not_tested(reason) if reason else missing("There are too few mixes to fit a law to.")
-    held_out = found.kinds[found.chosen].loo
+    held_out = fitted_law.fitted.loo
     error, trivial = held_out.macro_rmse, held_out.baseline_rmse
     number = f"off by {100 * error:.1f} points, without it {100 * trivial:.1f}"
     sentence = (
-        f"The {LAWS[found.chosen]} misses the mean score of a mix left out by {100 * error:.1f} points (root "
+        f"The {LAWS[fitted_law.chosen]} misses the mean score of a mix left out by {100 * error:.1f} points (root "
         f"mean square over {len(held_out.macro_error_M)} mixes), the mean of the others by {100 * trivial:.1f}; it counts as "
-        f"foretelling if it removes {100 * (1 - PREDICTS):.0f}{NBSP}% of that. This law was chosen because {found.reason}"
+        f"foretelling if it removes {100 * (1 - PREDICTS):.0f}{NBSP}% of that. This law was chosen because {fitted_law.reason}"
     )
     verdict = SUPPORTED if error <= PREDICTS * trivial else REFUTED if error >= trivial else OPEN
     return Judged(verdict, number, as_sentence(sentence))

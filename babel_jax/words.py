@@ -46,23 +46,23 @@ def names(languages) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    """A number with its digits; "" where there is none."""
-    if value is None or np.isnan(value):
+def number(value: float, digits: int = 2) -> str:
+    """A number with its digits; "" for NaN."""
+    if np.isnan(value):
         return ""
     return "\N{INFINITY}" if value == np.inf else minus(f"{value:,.{digits}f}")
 
 
-def p_star(found: Proposal) -> str:
+def p_star(proposal: Proposal) -> str:
     """A proposal's P* with its interval, or that there is none."""
-    return "not determined" if np.isnan(found.p_star) else number(found.p_star) + bounds(found.p_star_ci)
+    return "not determined" if np.isnan(proposal.p_star) else number(proposal.p_star) + bounds(proposal.p_star_ci)
 
 
-def depends(found: Dependence | None) -> str:
+def depends(test: Dependence | None) -> str:
     """The dependence test's answer: yes, no, undecided or not tested; "" where it was not made."""
-    if found is None:
+    if test is None:
         return ""
-    return {True: "yes", False: "no", None: "undecided"}[found.depends] if found.tested else "not tested"
+    return {True: "yes", False: "no", None: "undecided"}[test.depends] if test.tested else "not tested"
 
 
 def percent(value: float, digits: int = 0) -> str:
@@ -71,9 +71,9 @@ def percent(value: float, digits: int = 0) -> str:
 
 def bounds(ci, scale: float = 1.0, digits: int = 2, sign: str = "") -> str:
     """An interval as " [low, high]"; "" where it has no bounds."""
-    if ci is None or any(bound is None or np.isnan(bound) for bound in ci):
+    if np.isnan(ci).any():
         return ""
-    low, high = ("\N{INFINITY}" if np.isinf(b) else minus(f"{scale * b:{sign},.{digits}f}") for b in ci)
+    low, high = ("\N{INFINITY}" if np.isinf(bound) else minus(f"{scale * bound:{sign},.{digits}f}") for bound in ci)
     return f" [{low},{NBSP}{high}]"
 
 

@@ -112,9 +112,11 @@ def ragged(seed=0):
 
 def written(params=None, prompts=None, new_tokens=40, config=LONG, **options):
     """What `write` returns, as lists."""
-    found = write(
-        loud_params(config, 0, 0.4) if params is None else params, config, prompts or ragged(), new_tokens, **options
-    )
+    params = loud_params(config, 0, 0.4) if params is None else params
+    batch_size = options.pop("batch_size", None) or generation.side_by_side(params)
+    rest = {name: options.pop(name) for name in ("finished", "streams", "progress") if name in options}
+    subject = Subject(params, config, options.pop("stop_id", -1), batch_size)
+    found = write(subject, prompts or ragged(), generation.Sampling(new_tokens, **options), **rest)
     assert all(ids.dtype == np.int32 for samples in found for ids in samples)
     return [[ids.tolist() for ids in samples] for samples in found]
 
@@ -301,7 +303,7 @@ def test_writing_refuses_what_cannot_be():
     ):
         with pytest.raises(UserError, match=message):
             written(params, **change)
-    assert write(params, LONG, [], 5) == []
+    assert write(Subject(params, LONG), [], generation.Sampling(5)) == []
     assert written(params, [np.zeros(150, int)], samples=2, temperature=1.0) == [[[], []]]
 
 
@@ -317,7 +319,7 @@ mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
 params = t.loud_params(config, 0, 0.4)
 params = jax.device_put(params, sharding.shardings(mesh, params))
 found = {"written": [t.written(params, config=config, batch_size=8, **options) for options in ({}, t.SAMPLED)]}
-params, rows, everywhere = t.generation.on_devices(params, 8)
+params, rows, everywhere = t.Subject(params, config, batch_size=8).placed()
 cache, _ = t.generation.jitted_writing(config, 0.0, 1.0, -1, rows, everywhere).blank(8, 64)
 found["shard"] = cache[0]["k"].addressable_shards[0].data.shape
 try:

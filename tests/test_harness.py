@@ -86,15 +86,16 @@ def solving(monkeypatch, tokenizer, spec, right):
     suite = problems.load(spec)
     calls = []
 
-    def write(params, config, prompts, new_tokens, *, samples, streams, **_):
+    def write(subject, prompts, sampling, *, streams, **_):
         calls.append(len(prompts))
         by_stream = {writers.stream(problem): problem for problem in suite.problems}
-        step = 0 if np.array_equal(jax.tree.leaves(params)[0], jax.tree.leaves(loud(config, seed=0))[0]) else 8
+        first = jax.tree.leaves(loud(subject.config, seed=0))[0]
+        step = 0 if np.array_equal(jax.tree.leaves(subject.params)[0], first) else 8
         found = []
         for prompt, stream in zip(prompts, streams, strict=True):
             problem = by_stream[stream]
             text = problem.prompt + (problem.solution if right(step, problem.number) else "    return None\n")
-            found.append([tokenizer.encode(text)[len(prompt) :]] * samples)
+            found.append([tokenizer.encode(text)[len(prompt) :]] * sampling.samples)
         return found
 
     monkeypatch.setattr(generate, "write", write)

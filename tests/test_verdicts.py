@@ -228,6 +228,6 @@ def test_minus_signs(text, expected):
 def test_intervals_are_left_out_where_there_are_none():
     assert words.points(Estimate(-0.1234, (-0.2, 0.0))) == f"−12.3{words.NBSP}points [−20.0,{words.NBSP}0.0]"
     assert words.points(Estimate(0.1, (np.nan, np.nan))) == f"10.0{words.NBSP}points"
-    assert words.bounds([1, np.inf], digits=0) == f" [1,{words.NBSP}∞]" and words.bounds(None) == ""
+    assert words.bounds([1, np.inf], digits=0) == f" [1,{words.NBSP}∞]"
     assert words.names(["php"]) == "PHP" and words.names(["php", "go", "cpp"]) == "PHP, Go and C++"
     assert words.mix_title("algorithm1_loss_equal_epochs") == "Algorithm 1, loss, equal epochs"

@@ -3,6 +3,7 @@
 Letters as in `model/decoder.py`; S positions of a cache, C tokens of a chunk, R prompts that are read together.
 """
 
+import dataclasses
 import functools
 import math
 import operator
@@ -21,6 +22,7 @@ from babel_jax.model.decoder import (
     Decoder,
     DecoderConfig,
     Edit,
+    Shared,
     at_positions,
     compute_params,
     empty_cache,
@@ -28,7 +30,7 @@ from babel_jax.model.decoder import (
     look_up,
     unembed,
 )
-from babel_jax.model.placement import jitted, on_devices
+from babel_jax.model.placement import jitted
 from babel_jax.model.sharding import ACTIVATIONS, constrain, row_devices
 from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training import preemption
@@ -197,9 +199,9 @@ def jitted_writing(config: DecoderConfig, temperature: float, top_p: float, stop
         place_TxD = jnp.take(weights["embed_position"], position_BxT, axis=0, mode="clip")
         h_BxTxD = look_up(weights["table"], tokens_BxT, config.dtype).astype(jnp.float32) + place_TxD
         h_BxTxD = constrain(h_BxTxD.astype(config.dtype), "residual", mesh)
-        new_cache = []
+        new_cache, shared = [], Shared(None, position_BxT, None, {})
         for params, old in zip(weights["layers"], cache, strict=True):
-            h_BxTxD, (new, _) = block.apply({"params": params}, h_BxTxD, old, {}, None, position_BxT, None, {})
+            h_BxTxD, (new, _) = block.apply({"params": params}, h_BxTxD, old, {}, shared)
             new_cache.append(new)
         return new_cache, h_BxTxD
 
@@ -266,42 +268,58 @@ def jitted_writing(config: DecoderConfig, temperature: float, top_p: float, stop
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """How completions are drawn.
+
+    Attributes:
+      new_tokens: of a completion at most.
+      samples: completions a prompt.
+      temperature: 0 takes the most probable token each time.
+      top_p: the mass of the nucleus that tokens are drawn from, see `choose`; 1: all of them.
+      seed: with a prompt's stream, a sample's number and a position it fixes the randomness of a token.
+    """
+
+    new_tokens: int
+    samples: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+def side_by_side(params) -> int:
+    """How many completions are written side by side, unless told otherwise: for each device that shares rows as many."""
+    return math.lcm(ROWS, _row_devices(params))
+
+
+def _row_devices(params) -> int:
+    mesh = getattr(getattr(jax.tree.leaves(params)[0], "sharding", None), "mesh", None)
+    return row_devices(mesh) if mesh else 1
+
+
 def write(
-    params: dict,
-    config: DecoderConfig,
+    subject: Subject,
     prompts: Sequence[np.ndarray],
-    new_tokens: int,
+    sampling: Sampling,
     *,
-    samples: int = 1,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-    stop_id: int = -1,
     finished: Callable[[int, int, np.ndarray], bool] | None = None,
     streams: Sequence[int] | None = None,
-    batch_size: int | None = None,
     progress: Callable[[dict], None] = lambda update: None,
 ) -> list[list[np.ndarray]]:
     """Completions of prompts of any lengths: for each prompt a list of `samples` arrays of token ids, int32.
 
     A prompt is read once, however many samples it gets. A row that has ended makes room for the next completion at once, so
-    give many prompts in one call. What is written does not depend on batch, order of prompts or number of devices, as far
-    as sums of floats do not.
+    give many prompts in one call. What is written does not depend on batch, order of prompts or number of devices, up to
+    floating-point rounding. Prompt and completion also fit the model's context together, and a prompt that leaves no room
+    gets completions without a token.
 
     Args:
-      params: parameters on any mesh (or none); rows follow them.
-      new_tokens: tokens of a completion at most; prompt and completion also fit `config.max_length` together, and a prompt
-        that leaves no room gets completions without a token.
-      samples: completions a prompt.
-      temperature: 0 takes the most probable token each time.
-      top_p: the mass of the nucleus that tokens are drawn from, see `choose`; 1: all of them.
-      seed: with a prompt's stream, a sample's number and a position it fixes the randomness of a token.
-      stop_id: the token that ends a completion, itself no part of it; -1: none.
+      subject: `batch_size` completions stand side by side at most (see `side_by_side`); `document_end` ends a completion,
+        itself no part of it.
       finished: `(number of the prompt, number of the sample, ids so far) -> bool`, asked for every row that goes on, after
         each `CHUNK` of its tokens: what a completion holds behind its true end is the caller's to cut.
-      streams: a number below 2^32 for the randomness of each prompt; None: its place in the list. Tell them where a call
+      streams: a number below 2^32 for the randomness of each prompt; None: its place in the list. Give them where a call
         holds a part of the work only.
-      batch_size: completions side by side, a multiple of the devices that share rows; None: 32, or as few as are asked for.
       progress: called after each chunk with {"doing": "writing", "done", "of" (completions), "tokens" (written so far)}.
 
     Raises:
@@ -310,55 +328,83 @@ def write(
     """
     prompts = [np.asarray(prompt, np.int64) for prompt in prompts]
     streams = np.arange(len(prompts), dtype=np.uint32) if streams is None else np.asarray(streams, np.uint32)
-    _check(config, prompts, new_tokens, samples, temperature, top_p, streams, batch_size)
-    limit = np.array([min(new_tokens, config.max_length - len(prompt)) for prompt in prompts], np.int32)
-    order = [i for i in np.argsort([len(prompt) for prompt in prompts], kind="stable") if limit[i] > 0]
-    mesh = getattr(getattr(jax.tree.leaves(params)[0], "sharding", None), "mesh", None)
-    devices = row_devices(mesh) if mesh else 1
-    B = _rows(batch_size, devices, len(order) * samples)
-    R = min(B, math.lcm(TOGETHER, devices))
-    params, rows, everywhere = on_devices(params, B)
-    parts = jitted_writing(config, float(temperature), float(top_p), stop_id, rows, everywhere)
-    weights = parts.weights(params)
-    # As plain numbers: of several hosts, none can put a key on the devices of the others.
-    key_data = jax.device_put(np.asarray(jax.random.key_data(jax.random.key(seed))), everywhere)
-
-    def read(chosen):
-        """The state in which these prompts' first tokens are about to be written."""
-        size = bucket(max(len(prompts[i]) for i in chosen), config.max_length)
-        prompts_RxT = np.zeros((R, -(-size // PIECE) * PIECE), np.int32)
-        length_R = np.zeros(R, np.int32)
-        for row, i in enumerate(chosen):
-            prompts_RxT[row, : len(prompts[i])], length_R[row] = prompts[i], len(prompts[i])
-        return parts.prefill(weights, *jax.device_put((prompts_RxT, length_R), rows), size)
-
-    written = [[np.zeros(0, np.int32) for _ in range(samples)] for _ in prompts]
-    groups = deque(order[start : start + R] for start in range(0, len(order), R))
-    waiting = deque()  # (row of what was read last, prompt, sample)
-    slots = {name: np.zeros(B, np.int32) for name in ("prompt", "sample", "index", "left")}
-    state = parts.blank(B, bucket(1, config.max_length))
-    update = {"doing": "writing", "done": 0, "of": len(order) * samples, "tokens": 0}
+    _check(subject, prompts, sampling, streams)
+    desk = _Desk(subject, prompts, sampling, streams)
     while True:
         preemption.check()
-        while (free := np.flatnonzero(slots["left"] == 0)).size and (waiting or groups):
-            if not waiting:
-                chosen = groups.popleft()
-                was_read = read(chosen)
-                waiting.extend((row, i, sample) for row, i in enumerate(chosen) for sample in range(samples))
-            slot_R, source_R = np.full(R, B, np.int32), np.zeros(R, np.int32)  # row B lies outside: dropped
-            for row, b in enumerate(free[: min(R, len(waiting))]):
-                slot_R[row], (source_R[row], i, sample) = b, waiting.popleft()
-                for name, value in (("prompt", i), ("sample", sample), ("index", len(prompts[i])), ("left", limit[i])):
+        desk.fill()
+        if not desk.slots["left"].any():
+            return desk.written
+        desk.go_on(finished)
+        progress(dict(desk.update))
+
+
+class _Desk:
+    """B rows on the devices, and which completion each of them is writing."""
+
+    def __init__(self, subject: Subject, prompts: list, sampling: Sampling, streams: np.ndarray):
+        self.config, self.prompts, self.sampling, self.streams = subject.config, prompts, sampling, streams
+        room = [min(sampling.new_tokens, self.config.max_length - len(prompt)) for prompt in prompts]
+        self.limit = np.array(room, np.int32)
+        order = [i for i in np.argsort([len(prompt) for prompt in prompts], kind="stable") if self.limit[i] > 0]
+        devices, wanted = _row_devices(subject.params), len(order) * sampling.samples
+        self.B = _rows(subject.batch_size, devices, wanted)
+        self.R = min(self.B, math.lcm(TOGETHER, devices))
+        params, self.rows, self.everywhere = dataclasses.replace(subject, batch_size=self.B).placed()
+        how = float(sampling.temperature), float(sampling.top_p), subject.document_end
+        self.parts = jitted_writing(self.config, *how, self.rows, self.everywhere)
+        self.stop_id = subject.document_end
+        self.weights = self.parts.weights(params)
+        # As plain numbers: of several hosts, none can put a key on the devices of the others.
+        key_data = np.asarray(jax.random.key_data(jax.random.key(sampling.seed)))
+        self.key_data = jax.device_put(key_data, self.everywhere)
+        self.groups = deque(order[start : start + self.R] for start in range(0, len(order), self.R))
+        self.waiting = deque()  # (row of what was read last, prompt, sample)
+        self.was_read = None
+        self.slots = {name: np.zeros(self.B, np.int32) for name in ("prompt", "sample", "index", "left")}
+        self.state = self.parts.blank(self.B, bucket(1, self.config.max_length))
+        self.written = [[np.zeros(0, np.int32) for _ in range(sampling.samples)] for _ in prompts]
+        self.update = {"doing": "writing", "done": 0, "of": wanted, "tokens": 0}
+
+    def fill(self) -> None:
+        """Gives every free row the next completion, as long as there are any."""
+        slots = self.slots
+        while (free := np.flatnonzero(slots["left"] == 0)).size and (self.waiting or self.groups):
+            if not self.waiting:
+                chosen = self.groups.popleft()
+                self.was_read = self._read(chosen)
+                samples = range(self.sampling.samples)
+                self.waiting.extend((row, i, sample) for row, i in enumerate(chosen) for sample in samples)
+            slot_R, source_R = (
+                np.full(self.R, self.B, np.int32),
+                np.zeros(self.R, np.int32),
+            )  # row B lies outside: dropped
+            for row, b in enumerate(free[: min(self.R, len(self.waiting))]):
+                slot_R[row], (source_R[row], i, sample) = b, self.waiting.popleft()
+                about = {"prompt": i, "sample": sample, "index": len(self.prompts[i]), "left": self.limit[i]}
+                for name, value in about.items():
                     slots[name][b] = value
-            state = _fitting(parts, config, state, slots)
-            state = parts.place(state, was_read, *jax.device_put((slot_R, source_R), everywhere))
-        if not slots["left"].any():
-            return written
-        state = _fitting(parts, config, state, slots)
-        on_device = {name: slots[name] for name in ("index", "left", "sample")} | {"stream": streams[slots["prompt"]]}
-        state, tokens_BxC = parts.decode(weights, state, jax.device_put(on_device, rows), key_data)
-        _collect(np.asarray(tokens_BxC), slots, written, stop_id, finished, update)
-        progress(dict(update))
+            self.state = _fitting(self.parts, self.config, self.state, slots)
+            places = jax.device_put((slot_R, source_R), self.everywhere)
+            self.state = self.parts.place(self.state, self.was_read, *places)
+
+    def _read(self, chosen: list[int]):
+        """The state in which these prompts' first tokens are about to be written."""
+        size = bucket(max(len(self.prompts[i]) for i in chosen), self.config.max_length)
+        prompts_RxT = np.zeros((self.R, -(-size // PIECE) * PIECE), np.int32)
+        length_R = np.zeros(self.R, np.int32)
+        for row, i in enumerate(chosen):
+            prompts_RxT[row, : len(self.prompts[i])], length_R[row] = self.prompts[i], len(self.prompts[i])
+        return self.parts.prefill(self.weights, *jax.device_put((prompts_RxT, length_R), self.rows), size)
+
+    def go_on(self, finished) -> None:
+        """Writes the next chunk of every row."""
+        slots = self.slots
+        self.state = _fitting(self.parts, self.config, self.state, slots)
+        on_device = {name: slots[name] for name in ("index", "left", "sample")}
+        on_device = jax.device_put(on_device | {"stream": self.streams[slots["prompt"]]}, self.rows)
+        self.state, tokens_BxC = self.parts.decode(self.weights, self.state, on_device, self.key_data)
+        _collect(np.asarray(tokens_BxC), slots, self.written, self.stop_id, finished, self.update)
 
 
 def _collect(tokens_BxC, slots, written, stop_id, finished, update) -> None:
@@ -388,26 +434,29 @@ def _fitting(parts: Writing, config: DecoderConfig, state, slots):
     return state
 
 
-def _rows(batch_size: int | None, devices: int, wanted: int) -> int:
+def _rows(batch_size: int, devices: int, wanted: int) -> int:
     """Rows side by side: no more than a power of two (on each device) that holds all that is wanted."""
     enough = devices * (1 << max(0, -(-wanted // devices) - 1).bit_length())
-    return min(batch_size or math.lcm(ROWS, devices), enough)
+    return min(batch_size, enough)
 
 
-def _check(config, prompts, new_tokens, samples, temperature, top_p, streams, batch_size) -> None:
+def _check(subject: Subject, prompts: list, sampling: Sampling, streams) -> None:
+    vocab_size, temperature, top_p = subject.config.vocab_size, sampling.temperature, sampling.top_p
     for number, prompt in enumerate(prompts):
         if not prompt.size:
             raise UserError(f"prompt {number} is empty; leave it out, or give it a first token.")
-        if prompt.min() < 0 or prompt.max() >= config.vocab_size:
+        if prompt.min() < 0 or prompt.max() >= vocab_size:
             raise UserError(
-                f"prompt {number} holds token ids outside of the model's vocabulary of {config.vocab_size}; "
+                f"prompt {number} holds token ids outside of the model's vocabulary of {vocab_size}; "
                 "encode it with the model's own tokenizer."
             )
-    if min(new_tokens, samples, batch_size or 1) < 1:
+    if min(sampling.new_tokens, sampling.samples, subject.batch_size) < 1:
         raise UserError("new tokens, samples and batch size must be at least 1; raise them.")
     if not 0 <= temperature < math.inf or not 0 < top_p <= 1:
         raise UserError(f"temperature {temperature} must be 0 or more, and top_p {top_p} in (0, 1]; correct them.")
-    if samples > 1 and not temperature:
-        raise UserError(f"{samples} greedy samples of a prompt would be the same; give a temperature such as 0.8.")
+    if sampling.samples > 1 and not temperature:
+        raise UserError(
+            f"{sampling.samples} greedy samples of a prompt would be the same; give a temperature such as 0.8."
+        )
     if len(streams) != len(prompts):
         raise UserError(f"{len(streams)} streams for {len(prompts)} prompts; give each prompt its own.")

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from babel_jax import files
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.evaluation import problems, toolchains
-from babel_jax.evaluation.outcomes import COMPILER_MEMORY, SIGNS, classify, one_line
+from babel_jax.evaluation.outcomes import COMPILER_MEMORY, SIGNS, classify, shown
 from babel_jax.evaluation.problems import Code, Problem
 from babel_jax.evaluation.sandbox import Limits, SandboxError, open_sandbox
 from babel_jax.evaluation.toolchains import Conditions, Toolchain
@@ -298,7 +298,7 @@ class _Runner:
         try:
             execution = toolchain.execute(self.bench.sandbox, code, conditions, slot)
         except (SandboxError, OSError, UserError) as error:
-            return Ending("infra_error", None, one_line(f"{type(error).__name__}: {error}"))
+            return Ending("infra_error", None, shown(f"{type(error).__name__}: {error}"))
         outcome, detail = classify(code, execution, self.compat)
         seconds = (part and round(part.wall_seconds, 3) for part in (execution.compiled, execution.ran))
         return Ending(outcome, None, detail, Seconds(*seconds))

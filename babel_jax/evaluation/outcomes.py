@@ -81,7 +81,7 @@ def classify(code: Code, execution: Execution, compat: str | None = None) -> tup
             return "passed", ""
         return "no_sentinel", "left with status 0 before the tests came to their end, or took their effect away"
     if outcome is None:
-        return "runtime_error", one_line(f"exit status {ran.status}: {_last_line(texts[0] or texts[1])}")
+        return "runtime_error", shown(f"exit status {ran.status}: {_last_line(texts[0] or texts[1])}")
     return outcome, detail
 
 
@@ -98,7 +98,7 @@ def _compiler_said(compiled) -> tuple[str, str]:
     if COMPILER_KILLED.search(text):  # g++ goes on when the limit of processor time has killed a part of it
         return "timeout", "a part of the compiler was killed, as by its limit of processor time"
     errors = [line for line in text.splitlines() if "error" in line.lower()]
-    return "compile_error", one_line(errors[0] if errors else _last_line(text))
+    return "compile_error", shown(errors[0] if errors else _last_line(text))
 
 
 def _program_said(code: Code, texts: tuple[str, ...]) -> tuple[str | None, str]:
@@ -114,7 +114,7 @@ def _program_said(code: Code, texts: tuple[str, ...]) -> tuple[str | None, str]:
             if outcome == "message":
                 told = message and any(f"{mark}{message.strip()}{mark}" in code.tests for mark in "\"'")
                 outcome = "failed_assert" if told else "runtime_error"
-            return outcome, one_line(line)
+            return outcome, shown(line)
     return None, ""
 
 
@@ -128,5 +128,6 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else "no output"
 
 
-def one_line(text: str) -> str:
+def shown(text: str) -> str:
+    """What a program said, as one line that a terminal shows as it is."""
     return "".join(c if c.isprintable() else " " for c in text).strip()[:200]

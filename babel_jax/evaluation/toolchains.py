@@ -99,6 +99,10 @@ class Toolchain:
             [version, list(options), [files.content_hash(s.read_bytes()) for s in sources]]
         )
 
+    @property
+    def record(self) -> languages.Language:
+        return LANGUAGES[self.language]
+
     def prepare(self, cache) -> None:
         """Makes, once, what programs of this language are compiled with, in a folder of `cache` (a local directory).
 
@@ -132,7 +136,7 @@ class Toolchain:
             raise RuntimeError("call prepare() before execute().")
         for need in code.needs:
             if need in self.missing:
-                raise UserError(f"{LANGUAGES[self.language].title} programs that need {need}: {INSTALL_NEED[need]}")
+                raise UserError(f"{self.record.title} programs that need {need}: {INSTALL_NEED[need]}")
         sentinel = conditions.sentinel
         refused = self._refused(code, apart=sentinel is not None)
         if refused:
@@ -165,7 +169,7 @@ class Toolchain:
     def _require(self) -> None:
         for path in self._required:
             if not path.exists():
-                raise FileNotFoundError(f"{LANGUAGES[self.language].title}: {path} is gone.")
+                raise FileNotFoundError(f"{self.record.title}: {path} is gone.")
 
     def _make(self, place: Path) -> None:
         """Makes in `place` what `prepare` promises."""
@@ -290,13 +294,13 @@ class PHP(Toolchain):
 
     def _refused(self, code, apart):
         """In a namespace of the program's its functions come before PHP's, and `use` renames for the whole file."""
-        body = code_and_end(code.body, LANGUAGES["php"], in_code=False)[0]
+        body = code_and_end(code.body, self.record, in_code=False)[0]
         spaces = set(re.findall(r"(?i)(?<![\w$>:])namespace\s+(\w+)", body)) - set(code.declares)
         imports = re.findall(r"(?i)(?<![\w$>:])use\s+((?:function|const)\b[^;{}(]*|[\w\\]+\s+as\s+\w+)", body)
         items = [re.sub(r"(?i)^(?:function|const)\b", "", item) for one in imports for item in one.split(",")]
         words = [re.findall(r"\w+", item.lower()) for item in items]  # names have no case, but constants
         used = {path[-1] for path in words if len(path) > 1} - set(map(str.lower, code.declares))
-        renamed = {name for name in identifiers(code.tests, LANGUAGES["php"]) if name.lower() in used}
+        renamed = {name for name in identifiers(code.tests, self.record) if name.lower() in used}
         if apart and (spaces or renamed):
             return f"the program would have the tests take {', '.join(sorted(spaces or renamed))} for what is its own"
         return super()._refused(code, apart)
@@ -309,7 +313,7 @@ class PHP(Toolchain):
         end, command = (), (str(self._php), *self._options)
         if sentinel is not None:
             first, second = _halves(sentinel)
-            tests = substituted(code.tests, LANGUAGES["php"], self.ASSERT, r"\\babel_jax_assert")
+            tests = substituted(code.tests, self.record, self.ASSERT, r"\\babel_jax_assert")
             code, command = (
                 dataclasses.replace(code, tests=tests),
                 (*command, "-d", "auto_prepend_file={tools}/assert.php"),
@@ -362,7 +366,7 @@ class CSharp(Toolchain):
         )
 
     def _refused(self, code, apart):
-        if apart and re.search(rf"{DIRECTIVE}undef\s+DEBUG\b", code_and_end(code.body, LANGUAGES["csharp"])[0]):
+        if apart and re.search(rf"{DIRECTIVE}undef\s+DEBUG\b", code_and_end(code.body, self.record)[0]):
             return "the program takes away DEBUG, and with it every Debug.Assert of the tests"
         return super()._refused(code, apart)
 
@@ -515,10 +519,9 @@ class Go(Toolchain):
         sources = {"program.go": program} | ({"runner.go": runner} if runner else {})
         steps = []
         packages = (
-            set(re.findall(r"(?<![\w.])(\w+)\.[A-Z]", code_and_end(code.tests, LANGUAGES["go"])[0]))
-            & GO_PACKAGES.keys()
+            set(re.findall(r"(?<![\w.])(\w+)\.[A-Z]", code_and_end(code.tests, self.record)[0])) & GO_PACKAGES.keys()
         )
-        kept = sorted((GO_PREDECLARED & identifiers(code.tests, LANGUAGES["go"]) | packages) - set(code.declares))
+        kept = sorted((GO_PREDECLARED & identifiers(code.tests, self.record) | packages) - set(code.declares))
         if kept and sentinel is not None:
             steps.append(f'"{{tools}}/shadows" "{{code}}/program.go" {" ".join(kept)} >&2')
         compile = f'"{self._compiler}" -complete -I "{{tools}}/packages" -I "{{build}}"'
@@ -626,21 +629,21 @@ class Cpp(Toolchain):
 
     def _apart(self, code: Code) -> Code:
         """The tests without the program's macros, and with functions of their own where both define one of a name."""
-        body, _ = code_and_end(code.body, LANGUAGES["cpp"])
+        body, _ = code_and_end(code.body, self.record)
         defined = set(re.findall(rf"{DIRECTIVE}define\s+(\w+)", body)) - set(code.declares)
         library = set((self._tools / "library_macros").read_text().splitlines())
-        here = identifiers(code.tests, LANGUAGES["cpp"])
+        here = identifiers(code.tests, self.record)
         undone = {name for name in defined if name.startswith("_") or name in here - library}
         head = [f"#undef {name}\n" for name in sorted(undone)]
         undefined = set(re.findall(rf"{DIRECTIVE}undef\s+(\w+)", body))
         if {"NDEBUG", "assert"} & (defined | undefined) and "assert" in here:
             head.append("#undef NDEBUG\n#include <assert.h>\n")
         tests = code.tests
-        own_functions = set(CPP_FUNCTION.findall(code_and_end(tests, LANGUAGES["cpp"])[0]))
-        both = own_functions & identifiers(code.body, LANGUAGES["cpp"]) - set(code.declares)
+        own_functions = set(CPP_FUNCTION.findall(code_and_end(tests, self.record)[0]))
+        both = own_functions & identifiers(code.body, self.record) - set(code.declares)
         own = hashlib.sha256((code.body + tests).encode()).hexdigest()[:16]  # no program can hold its own hash
         for name in sorted(both):
-            tests = substituted(tests, LANGUAGES["cpp"], rf"(?<![\w.>:]){name}\b", f"{name}_{own}")
+            tests = substituted(tests, self.record, rf"(?<![\w.>:]){name}\b", f"{name}_{own}")
         return dataclasses.replace(code, tests="".join(head) + tests)
 
 

@@ -15,6 +15,7 @@ from babel_jax.evaluation.stops import Stopper
 from babel_jax.material import Material
 from babel_jax.measuring import programs
 from babel_jax.measuring.instruments import subject_of
+from babel_jax.probes.subject import Subject
 from babel_jax.training import preemption
 
 KEPT_AT_ONCE = 256  # problems whose completions are written to the file together: what a crash can cost
@@ -26,7 +27,7 @@ class Options:
 
     Attributes:
       variant: of the prompt, see `problems.VARIANTS`.
-      samples, temperature, top_p, seed, new_tokens: see `generate.write`; temperature 0 is greedy.
+      samples, temperature, top_p, seed, new_tokens: see `generate.Sampling`; temperature 0 is greedy.
       k: numbers of tries that pass@k is reported for.
       compat: None, or the peer whose rule judges, see judge.py.
       likelihood: also the bits per byte of the reference solutions, for models too small to pass; with `samples` 0 only them.
@@ -130,16 +131,11 @@ class TextWriter:
             piece, fed[which, sample] = text[fed[which, sample] :], len(text)
             return stoppers[which, sample].feed(piece)
 
+        settings = ("new_tokens", "samples", "temperature", "top_p", "seed")
         found = generate.write(
-            params,
-            model,
+            Subject(params, model, self.tokenizer.document_end, generate.side_by_side(params)),
             prompts,
-            options.new_tokens,
-            samples=options.samples,
-            temperature=options.temperature,
-            top_p=options.top_p,
-            seed=options.seed,
-            stop_id=self.tokenizer.document_end,
+            generate.Sampling(**{name: getattr(options, name) for name in settings}),
             finished=finished,
             streams=[stream(problem) for problem in asked],
             progress=progress,

@@ -85,7 +85,7 @@ def _language(here: LanguageFindings) -> dict:
 def _series(curves: Curves, run: str) -> dict:
     """{metric: {"steps", "mean", "low", "high"}} of one run."""
     accuracy, new = curves.accuracy, curves.new
-    found = {
+    curve_of = {
         "accuracy": accuracy.get((run, new, "all")),
         "accuracy_shared": accuracy.get((run, new, "shared")),
         "accuracy_transfer": accuracy.get((run, new, "transfer")),
@@ -99,7 +99,7 @@ def _series(curves: Curves, run: str) -> dict:
     }
     return {
         metric: {name: getattr(curve, name) for name in ("steps", "mean", "low", "high")}
-        for metric, curve in found.items()
+        for metric, curve in curve_of.items()
         if curve is not None and len(curve.steps) > 0
     }
 

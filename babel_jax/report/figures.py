@@ -303,17 +303,17 @@ def _losses(panel: Panel, curves: Curves) -> None:
 
 def stages(findings: Findings, language: str):
     """The smoothed accuracy with its interval, the end level, and where the peak may be."""
-    found = findings.languages[language].stages
-    if found is None or len(found.curve.mean_C) < 2:
+    run = findings.languages[language].stages
+    if run is None or len(run.curve.mean_C) < 2:
         return None
     figure, axes = make_axes(1, 3.9, rows=2, height_ratios=[3, 1], sharex=True)
     rows, below = [], axes[1, 0]
     raw = findings.languages[language].curves.accuracy["continual", language, "all"]
-    _smoothed(Panel(axes[0, 0], "accuracy", rows), found, raw, language_name(language))
+    _smoothed(Panel(axes[0, 0], "accuracy", rows), run, raw, language_name(language))
     probability = Panel(below, "best checkpoint", rows)
     steps = raw.steps[~np.isnan(raw.value_SxC).any(0)]
-    below.vlines(steps, 0, found.peak.step_probability, color=INK, linewidth=3)
-    for step, value in zip(steps, found.peak.step_probability, strict=True):
+    below.vlines(steps, 0, run.peak.step_probability, color=INK, linewidth=3)
+    for step, value in zip(steps, run.peak.step_probability, strict=True):
         probability.record("probability", step, value)
     below.set_xlabel("optimiser steps")
     below.set_title("How often each checkpoint is the best one, in replicates")
@@ -322,13 +322,13 @@ def stages(findings: Findings, language: str):
     return figure, table(rows)
 
 
-def _smoothed(accuracy: Panel, found: Stages, raw: Curve, name: str) -> None:
+def _smoothed(accuracy: Panel, run: Stages, raw: Curve, name: str) -> None:
     """The curve that the peak is read off, with its points as they were measured, the end level, and the peak."""
-    ax, peak, plateau = accuracy.ax, found.peak, found.plateau
+    ax, peak, plateau = accuracy.ax, run.peak, run.plateau
     steps = raw.steps[~np.isnan(raw.value_SxC).any(0)]  # those that every seed has
     step_axis(ax, steps)
-    shade(ax, found.stages)
-    smoothed = Line(steps, found.curve.mean_C, found.curve.low_C, found.curve.high_C)
+    shade(ax, run.stages)
+    smoothed = Line(steps, run.curve.mean_C, run.curve.low_C, run.curve.high_C)
     accuracy.named("smoothed accuracy").curve(name, smoothed, NEW, width=2.4)
     ax.plot(raw.steps, raw.mean, "o", color=NEW, markersize=3.5, alpha=0.45, markeredgewidth=0)
     for step, value in zip(raw.steps, raw.mean, strict=True):
@@ -350,11 +350,11 @@ def _smoothed(accuracy: Panel, found: Stages, raw: Curve, name: str) -> None:
 
 def languages(findings: Findings):
     """Does a language that needs less of the primary decline less? One row a language."""
-    found = findings.languages
-    if len(found) < 2:
+    by_language = findings.languages
+    if len(by_language) < 2:
         return None
-    shares = {name: here.curves.knowledge.get("continual") for name, here in found.items()}
-    order = sorted(found, key=lambda name: -shares[name].ceiling if shares[name] else 1)
+    shares = {name: here.curves.knowledge.get("continual") for name, here in by_language.items()}
+    order = sorted(by_language, key=lambda name: -shares[name].ceiling if shares[name] else 1)
     figure, axes = make_axes(3, 0.5 * len(order) + 1.0, sharey=True)
     rows, places = [], np.arange(len(order))[::-1]
     needs, at_peak, decline = (
@@ -362,7 +362,7 @@ def languages(findings: Findings):
         for ax, name in zip(axes[0], ("needs the primary", "knowledge share at the peak", "decline"), strict=True)
     )
     for y, name in zip(places, order, strict=True):
-        here, share, colour = found[name], shares[name], language_colour(name)
+        here, share, colour = by_language[name], shares[name], language_colour(name)
         if share:
             needs.point(name, y, share.ceiling_estimate, colour)
             if here.curves.peak_step is not None:
@@ -370,7 +370,7 @@ def languages(findings: Findings):
         if here.stages:
             decline.point(name, y, here.stages.decline, colour)
     answers = {"yes": "depends", "no": "does not depend", "": "not tested"}
-    tests = {name: depends(found[name].dependence) for name in order}
+    tests = {name: depends(by_language[name].dependence) for name in order}
     labels = [f"{language_name(name)}\n{answers.get(tests[name], tests[name])}" for name in order]
     titles = ("Problems that need the primary", "Knowledge share at the peak", "Decline, in points")
     for ax, title in zip(axes[0], titles, strict=True):
@@ -435,8 +435,8 @@ def _calibrated(panel: Panel, here: LanguageFindings, source: str, colour: str, 
 
 def causes(findings: Findings, language: str):
     """What ablating neurons at the peak changes, beside random sets of as many in the same layers."""
-    found = findings.languages[language].causes
-    shown = [each for each in found.sets if (each.metric, each.checkpoint) == ("pass", "peak")] if found else []
+    ablated = findings.languages[language].causes
+    shown = [each for each in ablated.sets if (each.metric, each.checkpoint) == ("pass", "peak")] if ablated else []
     measured_on = {each.subset for each in shown if np.isfinite(each.value)}
     subsets = {subset: title for subset, title in ABLATED_ON.items() if subset in measured_on}
     if not subsets:
@@ -465,10 +465,10 @@ def causes(findings: Findings, language: str):
 
 def drift(findings: Findings, language: str):
     """Neurons that enter and leave the transferring ones between checkpoints, and how many there are by layer."""
-    found = findings.languages[language].drift
-    if not is_curve(found):
+    followed = findings.languages[language].drift
+    if not is_curve(followed):
         return None
-    shown = [found, *(other for other in found.others if other.run == found.run)]
+    shown = [followed, *(other for other in followed.others if other.run == followed.run)]
     figure, axes = make_axes(2, 2.9 * len(shown), rows=len(shown))
     rows = []
     for (flow, sizes), here in zip(axes, shown, strict=True):
@@ -510,23 +510,23 @@ def _come_and_go(flow, sizes, rows: list, here: Drift) -> None:
 
 def story(findings: Findings, language: str | None = None):
     """The README's picture, of one new language or of all. One: its accuracy, the control and the knowledge share."""
-    found = {
+    curves_of = {
         name: here.curves
         for name, here in findings.languages.items()
         if language in (None, name) and is_curve(here.curves.accuracy.get(("continual", name, "all")))
     }
-    if not found:
+    if not curves_of:
         return None
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)
     panel, labels = Panel(figure.subplots(), "story", []), []
-    ax, alone = panel.ax, len(found) == 1
-    lines = _story_of_one(*found.values()) if alone else _story_of_several(found)
+    ax, alone = panel.ax, len(curves_of) == 1
+    lines = _story_of_one(*curves_of.values()) if alone else _story_of_several(curves_of)
     step_axis(ax, lines[-1][0].steps)
     percent_axis(ax, top=1.03)
     ax.set_ylabel("accuracy, share" if alone else "accuracy")
     if alone:
-        shade(ax, next(iter(found.values())).stages)
+        shade(ax, next(iter(curves_of.values())).stages)
     for curve, name, colour, dash, width in lines:
         panel.curve(name, curve, colour, dash, band=dash == "-" or alone, width=width)
         labels.append((curve.mean[-1], name, colour))
@@ -549,12 +549,12 @@ def _story_of_one(curves: Curves) -> list[tuple]:
     return [line for line in lines if line[0] is not None]
 
 
-def _story_of_several(found: dict[str, Curves]) -> list[tuple]:
+def _story_of_several(curves_of: dict[str, Curves]) -> list[tuple]:
     """As `_story_of_one`."""
     lines = [
         (curves.accuracy.get((run, new, "all")), language_name(new) + note, language_colour(new), dash, width)
         for run, note, dash, width in (("control", ", control", "--", 1.2), ("continual", "", "-", 2.6))
-        for new, curves in found.items()
+        for new, curves in curves_of.items()
     ]
     return [line for line in lines if line[0] is not None]
 

@@ -185,24 +185,24 @@ def _cards(kind: str, cards: list[tuple[str, str, str]]) -> str:
 def _stage_cards(findings: Findings, language: str) -> list[tuple[str, str, str]]:
     """(stage, heading, sentence) of each stage that the data show; of the curve as a whole where they show none."""
     here = findings.languages[language]
-    found, curves = here.stages, here.curves
+    run, curves = here.stages, here.curves
     name, primary = words.language_name(language), _primary(findings)
-    if found is None:
+    if run is None:
         return [("translation", "The curve", f"The accuracy of {name} was not measured over training.")]
-    peak, level = found.peak, f"{words.share(found.plateau)} at the end"
-    if found.verdict != "transition":
-        heading, seen = OTHER_CURVES[found.verdict]
+    peak, level = run.peak, f"{words.share(run.plateau)} at the end"
+    if run.verdict != "transition":
+        heading, seen = OTHER_CURVES[run.verdict]
         reaches = f"{name} reaches {words.share(peak)} at step {peak.step:,}, and has {level}; {seen}."
         return [("translation", heading, reaches)]
     knowledge = curves.knowledge.get("continual")
     at_peak = knowledge and knowledge.at(peak.step)
     start = words.percent(curves.accuracy["continual", language, "all"].mean[0])
     rises = f"{name} rises from {start} to {words.share(peak)} at step {peak.step:,}."
-    falls = f"It declines by {words.points(found.decline)}{words.p_value(found.decline.p)}"
+    falls = f"It declines by {words.points(run.decline)}{words.p_value(run.decline.p)}"
     if at_peak:
         rises += f" Of what it solves there, {words.percent(at_peak.value)} needs {primary}’s knowledge."
         falls += f". The knowledge share goes to {words.percent(knowledge.end().value)}"
-    settles = found.settles
+    settles = run.settles
     last = (
         ("stabilisation", "Stabilisation", f"It settles from step {settles.step:,} on, with {level}.")
         if settles
@@ -213,8 +213,8 @@ def _stage_cards(findings: Findings, language: str) -> list[tuple[str, str, str]
 
 def _dependence(findings: Findings, language: str) -> list[tuple[str, str, str]]:
     """What follows for the language."""
-    found = findings.languages[language].dependence
-    if not found:
+    test = findings.languages[language].dependence
+    if not test:
         return []
     name, primary = words.language_name(language), _primary(findings)
     heading = {
@@ -222,14 +222,14 @@ def _dependence(findings: Findings, language: str) -> list[tuple[str, str, str]]
         "no": f"{name} does not depend on {primary}",
         "undecided": f"Whether {name} depends on {primary} is undecided",
         "not tested": f"Whether {name} depends on {primary} was not tested",
-    }[words.depends(found)]
-    return [("dependence", heading, words.as_sentence(found.reason))]
+    }[words.depends(test)]
+    return [("dependence", heading, words.as_sentence(test.reason))]
 
 
 def _corpus(verdicts: list[Verdict]) -> list[tuple[str, str, str]]:
     """What follows for the corpus: the first of these claims that was measured."""
-    found = next((e for name in sections.CORPUS_VERDICTS for e in verdicts if e.name == name and e.number), None)
-    return [("corpus", f"{found.claim}: {found.verdict}", found.sentence)] if found else []
+    verdict = next((e for name in sections.CORPUS_VERDICTS for e in verdicts if e.name == name and e.number), None)
+    return [("corpus", f"{verdict.claim}: {verdict.verdict}", verdict.sentence)] if verdict else []
 
 
 # --- the claims -----------------------------------------------------------------------------------------------------

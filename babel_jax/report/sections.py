@@ -179,14 +179,14 @@ def _proposals(findings: Findings) -> str:
     several = len(findings.languages) > 1
     rows = []
     for language, here in findings.languages.items():
-        for source, found in here.proposals.items():
+        for source, proposal in here.proposals.items():
             name = words.source_name(source)
             rows.append(
                 [
                     f"{words.language_name(language)}, from the {name}" if several else name.capitalize(),
-                    words.p_star(found),
-                    "" if np.isnan(found.pairwise_share) else words.percent(found.pairwise_share, 1),
-                    found.decision,
+                    words.p_star(proposal),
+                    "" if np.isnan(proposal.pairwise_share) else words.percent(proposal.pairwise_share, 1),
+                    proposal.decision,
                 ]
             )
     return _table(

@@ -60,7 +60,7 @@ PATCHES = ("embeddings", "blocks", "ffn")
 def summary(findings: Findings, verdicts: list[Verdict]) -> dict:
     """The content of summary.json."""
     study = findings.study
-    found = {
+    content = {
         "primary": study.primary,
         "new": list(findings.languages),
         "seeds": len(study.seeds),
@@ -78,23 +78,23 @@ def summary(findings: Findings, verdicts: list[Verdict]) -> dict:
         "wall_seconds": study.wall_seconds,
         "versions": study.versions,
     }
-    return _without_bounds(plain(found, DIGITS))
+    return _without_bounds(plain(content, DIGITS))
 
 
 def _language(here: LanguageFindings) -> dict:
-    curves, found, control = here.curves, here.stages, here.control
+    curves, continual, control = here.curves, here.stages, here.control
     step, share = curves.peak_step, curves.knowledge.get("continual")
     known = course(share, step)
     return {
         "accuracy": {
             "start": course(curves.accuracy.get(("continual", curves.new, "all")), step).start,
-            "peak": {"step": step, **_with_ci(found and found.peak)},
-            "end": _with_ci(found and found.plateau),
-            "decline": _with_ci(found and found.decline),
+            "peak": {"step": step, **_with_ci(continual and continual.peak)},
+            "end": _with_ci(continual and continual.plateau),
+            "decline": _with_ci(continual and continual.decline),
         },
         "control": {"end": _with_ci(control and control.plateau), "stages": control and control.stages},
-        "stages": found and found.stages,
-        "stages_verdict": found and _stages(found),
+        "stages": continual and continual.stages,
+        "stages_verdict": continual and _stages(continual),
         "dependence": here.dependence and _some(here.dependence, DEPENDENCE),
         "knowledge_share": {"ceiling": share and share.ceiling, "at_peak": known.peak, "end": known.end},
         "working_language": _working_language(here),
@@ -109,8 +109,8 @@ def _language(here: LanguageFindings) -> dict:
     }
 
 
-def _stages(found: Stages) -> dict:
-    return _some(found, STAGES) | {"peak": _some(found.peak, ("step", "step_ci"))}
+def _stages(run: Stages) -> dict:
+    return _some(run, STAGES) | {"peak": _some(run.peak, ("step", "step_ci"))}
 
 
 def _working_language(here: LanguageFindings) -> dict:
@@ -142,9 +142,9 @@ def _mix(mix: Mix) -> dict:
 
 
 def _law(law: Law) -> dict:
-    fitted = law.kinds[law.chosen]
-    best = _some(fitted.best, ("shares", "ci", "predicted", "gain"))
-    return {"chosen": law.chosen} | best | _some(fitted.loo, ("macro_rmse", "baseline_rmse"))
+    best, held_out = law.fitted.best, law.fitted.loo
+    shown = _some(best, ("shares", "ci", "predicted", "gain")) | _some(held_out, ("macro_rmse", "baseline_rmse"))
+    return {"chosen": law.chosen} | shown
 
 
 def _some(record, names) -> dict:

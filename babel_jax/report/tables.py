@@ -46,16 +46,16 @@ def continual(findings: Findings) -> Table:
     """One row a new language: accuracy over continual pre-training, what it leans on, whether it depends on the primary."""
     rows = []
     for name, here in findings.languages.items():
-        found = here.stages
-        if found is None:
+        run = here.stages
+        if run is None:
             continue
         rows.append(
             (
                 language_name(name),
-                f"{found.peak.step:,}{bounds(found.peak.step_ci, digits=0)}",
-                share(found.peak),
-                share(found.plateau),
-                points(found.decline) + LATE * found.peak_in_end,
+                f"{run.peak.step:,}{bounds(run.peak.step_ci, digits=0)}",
+                share(run.peak),
+                share(run.plateau),
+                points(run.decline) + LATE * run.peak_in_end,
                 share(here.control.plateau) if here.control else "",
                 _knowledge(here),
                 depends(here.dependence),
@@ -80,13 +80,13 @@ def proposals(findings: Findings) -> Table:
         (
             language_name(name),
             source_name(source),
-            p_star(found),
-            f"{number(found.tokens, 1)}{bounds(found.tokens_ci, digits=1)}",
+            p_star(proposal),
+            f"{number(proposal.tokens, 1)}{bounds(proposal.tokens_ci, digits=1)}",
             number(findings.study.original[name], 1),
-            found.decision,
+            proposal.decision,
         )
         for name, here in findings.languages.items()
-        for source, found in here.proposals.items()
+        for source, proposal in here.proposals.items()
     ]
     return Table("Algorithm 1", ("language", "P from", "P*", "tokens asked for", "original", "decision"), tuple(rows))
 
@@ -172,4 +172,4 @@ TEX = {
 
 
 def tex(text: str) -> str:
-    return re.sub("|".join(map(re.escape, TEX)), lambda found: TEX[found[0]], text)
+    return re.sub("|".join(map(re.escape, TEX)), lambda match: TEX[match[0]], text)

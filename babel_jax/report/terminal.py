@@ -32,18 +32,18 @@ def _line(name: str, numbers: str, note: str = "") -> str:
 
 def _of_language(here: LanguageFindings) -> list[tuple]:
     """(name, numbers, and what stands beside them) of each line."""
-    curves, found, depends = here.curves, here.stages, here.dependence
+    curves, run, depends = here.curves, here.stages, here.dependence
     step, knowledge = curves.peak_step, curves.knowledge.get("continual")
     start = course(curves.accuracy.get(("continual", curves.new, "all")), step).start
-    peak, end = (found.peak.value, found.plateau.value) if found else (None, None)
+    peak, end = (run.peak.value, run.plateau.value) if run else (None, None)
     share = course(knowledge, step)
     lens = course(curves.working_language.get("continual"), step)
     neurons, beside = (course(curves.neurons.get((run, "functional")), step) for run in ("continual", "control"))
-    since = "an earlier checkpoint" if found and found.peak_in_end else "the peak"
+    since = "an earlier checkpoint" if run and run.peak_in_end else "the peak"
     return [
-        ("accuracy: start, peak, end", _join(start, peak, end), _ci(found and found.plateau.ci)),
-        (f"decline from {since}", *_estimate(found and found.decline)),
-        ("stages", _stages(found)),
+        ("accuracy: start, peak, end", _join(start, peak, end), _ci(run and run.plateau.ci)),
+        (f"decline from {since}", *_estimate(run and run.decline)),
+        ("stages", _stages(run)),
         ("control: end", *_estimate(here.control and here.control.plateau)),
         (
             "depends on the primary",
@@ -72,13 +72,13 @@ def _of_language(here: LanguageFindings) -> list[tuple]:
     ]
 
 
-def _stages(found: Stages | None) -> str:
-    if found is None:
+def _stages(run: Stages | None) -> str:
+    if run is None:
         return "not measured"
-    if found.stages:
-        first, last = found.stages["transition"]
-        return f"{found.verdict} in steps {first}-{last}"
-    return found.verdict + ", no transition seen" * (found.verdict != "undecided")
+    if run.stages:
+        first, last = run.stages["transition"]
+        return f"{run.verdict} in steps {first}-{last}"
+    return run.verdict + ", no transition seen" * (run.verdict != "undecided")
 
 
 def _of_mixes(findings: Findings) -> list[str]:

@@ -31,6 +31,7 @@ import numpy as np
 from babel_jax.evaluation import generate
 from babel_jax.model import convert
 from babel_jax.model.decoder import Decoder, DecoderConfig, at_positions, init_params, unembed
+from babel_jax.probes.subject import Subject
 
 AGAIN_TOKENS = 4
 
@@ -109,7 +110,8 @@ def main():
     prompts = [rng.integers(0, asked.vocab, length) for length in rng.integers(20, 200, asked.batch)]
 
     def ours(**options):
-        return lambda: generate.write(params, config, prompts, asked.new_tokens, batch_size=asked.batch, **options)
+        subject = Subject(params, config, batch_size=asked.batch)
+        return lambda: generate.write(subject, prompts, generate.Sampling(asked.new_tokens, **options))
 
     runs = {"ours": ours(), "sampled": ours(temperature=0.8, top_p=0.95)}
     runs["again"] = again(params, config, prompts, asked.new_tokens)
