@@ -11,7 +11,7 @@ import json
 
 import numpy as np
 
-from babel_jax import candidates, evolution, files, measurements, mixtures, run_names, statistics
+from babel_jax import candidates, evolution, facts, files, measurements, missing, mixtures, run_names, statistics
 from babel_jax.corpus import mixture
 from babel_jax.errors import UserError
 from babel_jax.evolution import dependence, diagnostics, stages
@@ -23,7 +23,7 @@ from babel_jax.evolution.mixes import MACRO, Mix, mixes
 from babel_jax.evolution.observation import Observation, observation
 from babel_jax.evolution.rows import select, solved, view
 from babel_jax.evolution.stages import Stages
-from babel_jax.limits import SEEDS
+from babel_jax.facts import StudyFacts
 from babel_jax.optimum import algorithm1, compare, laws, rivals, schedules, sources
 from babel_jax.optimum.algorithm1 import Amounts, Corpus
 from babel_jax.optimum.compare import Comparison, Guard
@@ -32,114 +32,6 @@ from babel_jax.optimum.rivals import Cost
 from babel_jax.optimum.schedules import Phase, Schedule, Surface
 from babel_jax.optimum.sources import CALIBRATED, Proposals
 from babel_jax.run_names import RunName
-
-AGAIN = "run the study again, which writes it anew from what stands there"
-STUDY = {  # of study.json
-    "kind": str,
-    "primary": str,
-    "new": [str],
-    "seeds": [SEEDS],
-    "original": {str: float},
-    "original_share": float,
-    "runs": [{"run": str, "seed": SEEDS, "flops?": float}],
-    "config": {"candidates?": [str]},
-    "wall_seconds?": {str: float},
-    "versions?": {str: str},
-}
-
-
-# --- what a study is ------------------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class StudyRun:
-    """A run of a study, with the operations to train it; None: not counted."""
-
-    name: RunName
-    seed: int
-    flops: float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class StudyFacts:
-    """What study.json says of a study.
-
-    Attributes:
-      kind: "organism" or "real_code".
-      primary, new, seeds: its languages and seeds.
-      original: {language: tokens} of the original corpus; original_share: of the new languages in it.
-      runs: planned ones.
-      candidates: names of the from-scratch mixes that were wanted.
-      wall_seconds, versions: seconds by phase; versions of libraries.
-    """
-
-    kind: str
-    primary: str
-    new: list[str]
-    seeds: list[int]
-    original: dict[str, float]
-    original_share: float
-    runs: list[StudyRun]
-    candidates: list[str] = dataclasses.field(default_factory=list)
-    wall_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    versions: dict[str, str] = dataclasses.field(default_factory=dict)
-
-    @property
-    def original_mix(self) -> str:
-        """The name of the from-scratch mix that has the original corpus's shares."""
-        return run_names.mix_of_share(self.original_share).mix
-
-    def run_name(self, role: str, language: str, share: float | None = None) -> str:
-        """The name of a role's run in one new language."""
-        return str(RunName(role, language if len(self.new) > 1 else "", share))
-
-
-def facts(content: dict) -> StudyFacts:
-    """`content`: of study.json."""
-    runs = [
-        StudyRun(run_names.parse(run["run"], content["new"]), run["seed"], run.get("flops") or None)
-        for run in content["runs"]
-    ]
-    names = ("kind", "primary", "new", "seeds", "original", "original_share")
-    return StudyFacts(
-        **{name: content[name] for name in names},
-        runs=runs,
-        candidates=list(content["config"].get("candidates", ())),
-        wall_seconds=content.get("wall_seconds", {}),
-        versions=content.get("versions", {}),
-    )
-
-
-def read_facts(study_dir) -> StudyFacts:
-    """What a study's directory says of it.
-
-    Raises:
-      UserError: no study there, or one of an earlier version, or damaged.
-    """
-    study_dir = files.path(study_dir)
-    if not (study_dir / "study.json").exists():
-        raise UserError(f"{study_dir} is not a study: it has no study.json; run `study` first.")
-    content = files.read_json(study_dir / "study.json", dict, AGAIN)
-    if not {"original", "original_share"} <= content.keys() or isinstance(content.get("new"), str):
-        raise UserError(f"{study_dir}/study.json is of an earlier version; run the study again with this one.")
-    content = files.read_json(study_dir / "study.json", STUDY, AGAIN)
-    if wrong := _contradiction(content):
-        raise UserError(f"{study_dir}/study.json is damaged: {wrong}; {AGAIN}.")
-    return facts(content)
-
-
-def _contradiction(content: dict) -> str | None:
-    """What in a study.json of the right shape no study can have."""
-    for name in ("new", "seeds"):
-        if not content[name] or len(set(content[name])) < len(content[name]):
-            return f"{name} is empty, or names something twice"
-    languages, original = [content["primary"], *content["new"]], content["original"]
-    if original.keys() != set(languages) or len(set(languages)) < len(languages):
-        return "primary, new and original do not name the same languages"
-    if min(original.values()) <= 0 or not 0 <= content["original_share"] <= 1:
-        return "original or original_share is not an amount of tokens"
-    return None
-
 
 # --- what it says ---------------------------------------------------------------------------------------------------------
 
@@ -335,7 +227,7 @@ def of_study(study_dir) -> Findings:
       UserError: no study there, one of an earlier version, or no measurements.
     """
     study_dir = files.path(study_dir)
-    study = read_facts(study_dir)
+    study = facts.read(study_dir)
     grids = {language: _lens_grid(study_dir, study, language) for language in study.new}
     found = of_rows(study, measurements.read(study_dir), _stages_of_mixes(study_dir, study))
     languages = {
@@ -362,19 +254,18 @@ def _stages_of_mixes(study_dir, study: StudyFacts) -> dict[str, mixtures.Mixture
 def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, mixtures.MixtureFile] | None = None) -> Findings:
     """As `of_study`, of measurement rows and what is known of mixes by name."""
     primary, new = study.primary, study.new
-    missing = _missing(study, frame)
+    lacks = missing.of_study(study, frame)
     views = {language: view(frame, primary, language, new) for language in new}
     languages = {
-        language: of_language(rows, primary, language, study.original, missing.append)
-        for language, rows in views.items()
+        language: of_language(rows, primary, language, study.original, lacks.append) for language, rows in views.items()
     }
     measured = mixes(frame, [primary, *new], stages_of_mixes)
-    missing += _left_out(frame, measured)
-    attempt = functools.partial(_attempt, missing.append)
+    lacks += missing.mixes_left_out(frame, measured)
+    attempt = functools.partial(_attempt, lacks.append)
     corpora = _corpora(languages, primary, study.original, attempt)
     return Findings(
         study=study,
-        missing=missing,
+        missing=lacks,
         languages=languages,
         corpora=corpora,
         corpora_joint=_joint(languages, primary, study.original, corpora) if len(new) > 1 else {},
@@ -394,78 +285,6 @@ def _attempt(say, what: str, compute):
     except UserError as error:
         say(f"{what[0].upper()}{what[1:]}: {error}")
         return None
-
-
-# --- what is missing ------------------------------------------------------------------------------------------------------
-
-
-def _missing(study: StudyFacts, frame) -> list[str]:
-    """What a study should have and does not, in sentences."""
-    there = collections.defaultdict(set)
-    for run, seed in frame[["run", "seed"]].drop_duplicates().itertuples(index=False):
-        there[str(run)].add(int(seed))
-    planned = collections.defaultdict(set)
-    for run in study.runs:
-        if run.name.role != "primary_climb":
-            planned[str(run.name)].add(run.seed)
-    found = []
-    for run, seeds in planned.items():
-        if gone := sorted(seeds - there[run]):
-            found.append(f"Run {run} has no measurements of seed {', '.join(map(str, gone))}; run the study again.")
-    found += _untrained(study, planned)
-    for language in study.new:
-        for role, what in (("control", "what the decline is owed to"), ("new_only", "the knowledge share")):
-            if study.run_name(role, language) not in there:
-                found.append(f"There is no {role} run in {language}, so nothing is known of {what}.")
-        found += _missing_checkpoints(frame, study.run_name("continual", language), language)
-    losses = frame[frame["metric"].isin(["loss", "loss_knowledge"]).to_numpy(bool)]
-    for run in losses.loc[~np.isfinite(losses["value"].to_numpy(float)), "run"].unique():
-        found.append(f"Run {run} has a loss that is no number; it has diverged.")
-    if len(study.seeds) == 1:
-        found.append("There is one seed: intervals speak about its problems, not about other seeds.")
-    return found
-
-
-def _untrained(study: StudyFacts, planned) -> list[str]:
-    """The candidates of which no mix was trained, in sentences."""
-    found = []
-    for name in map(run_names.mix, study.candidates):
-        if str(name) in planned:
-            continue
-        reason = "it changes nothing, or what it is made from is missing"
-        if name.equal_epochs and str(dataclasses.replace(name, equal_epochs=False)) in planned:
-            reason = f"to show {study.primary} as often, it would take {candidates.LONGEST:g} times the steps or more"
-        found.append(f"Mix {name.mix} was not trained: {reason}.")
-    return found
-
-
-def _missing_checkpoints(frame, run: str, language: str) -> list[str]:
-    rows = select(frame, run=run)
-    judged = rows[((rows["metric"] == "solved") & (rows["language"] == language)).to_numpy(bool)]
-    if len(rows) and judged.empty:
-        return [f"No problem was judged in {language} in run {run}: no stages, and nothing for Algorithm 1."]
-    steps_of = {seed: set(part["step"]) for seed, part in judged.groupby("seed")}
-    common = set.intersection(*steps_of.values()) if steps_of else set()
-    every = set().union(*steps_of.values())
-    found = [
-        f"Run {run} of seed {seed} lacks checkpoints that another seed has: {', '.join(map(str, sorted(every - steps)))}; "
-        "they are left out of all."
-        for seed, steps in steps_of.items()
-        if every - steps
-    ]
-    if len(common) < 3:
-        found.append(f"The continual run in {language} has {len(common)} measured checkpoints; stages need at least 3.")
-    return found
-
-
-def _left_out(frame, measured: list[Mix]) -> list[str]:
-    """The mixes that were measured and are not compared, in sentences."""
-    names = [run_names.parse(str(run)) for run in frame["run"].unique()]
-    there = {str(name) for name in names if name.role == "mix" and name.mix}
-    return [
-        f"Run {run} is left out of the comparisons: in some seed or language its last checkpoint was not judged."
-        for run in sorted(there - {mix.run for mix in measured})
-    ]
 
 
 # --- one new language -----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from babel_jax import files, findings, measurements, mixtures
+from babel_jax import facts, files, findings, measurements, mixtures
 from babel_jax.evolution.mixes import Mix
 from babel_jax.findings import Findings
 
@@ -305,7 +305,7 @@ def _found(new) -> Findings:
     replay = (0.05, 0.2) if len(new) == 1 else ()
     frame = planted(problems=60, layers=2, steps=STEPS[::2], new=new, replay=replay)
     described = description(frame, new=new, original_share=0.6765 if len(new) == 1 else 0.876)
-    return findings.of_rows(findings.facts(described), frame, mixture_files(new))
+    return findings.of_rows(facts.of(described), frame, mixture_files(new))
 
 
 def _fill(frame: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import synthetic_study
 
-from babel_jax import findings, report
+from babel_jax import facts, findings, report
 from babel_jax.__main__ import main
 from babel_jax.evolution import stages
 from babel_jax.findings import Findings
@@ -44,7 +44,7 @@ def planted(change, seeds=2) -> pd.DataFrame:
 
 
 def analysed(frame) -> Findings:
-    return findings.of_rows(findings.facts(synthetic_study.description(frame)), frame, synthetic_study.mixture_files())
+    return findings.of_rows(facts.of(synthetic_study.description(frame)), frame, synthetic_study.mixture_files())
 
 
 def answers(value, run="", language=None):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import synthetic_study
 
-from babel_jax import findings, measurements, run_names
+from babel_jax import facts, findings, measurements, run_names
 from babel_jax.errors import UserError
 from babel_jax.evolution.mixes import mixes
 from babel_jax.evolution.observation import observation
@@ -27,7 +27,7 @@ def found():
 def alone():
     """(facts, rows) of a planted study of one new language, with replay."""
     frame = synthetic_study.planted(problems=60, layers=2, steps=STEPS, replay=(0.25,))
-    return findings.facts(synthetic_study.description(frame)), frame
+    return facts.of(synthetic_study.description(frame)), frame
 
 
 # --- the rows of one language -----------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def said(study, frame, *words):
 
 def test_a_missing_run_is_named(alone):
     study, frame = alone
-    missing = findings.StudyRun(run_names.parse("mix_gone"), 2)
+    missing = facts.StudyRun(run_names.parse("mix_gone"), 2)
     study = dataclasses.replace(study, runs=[missing, *study.runs])
     said(study, frame, "mix_gone", "seed 2")
     found = said(study, frame[frame["run"] != "control"], "Run control has no measurements of seed 0, 1, 2")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from ml_collections import ConfigDict
 
-from babel_jax import findings, mixtures, plan, proposals
+from babel_jax import facts, findings, mixtures, plan, proposals
 from babel_jax.__main__ import main
 from babel_jax.errors import UserError
 from babel_jax.evolution import stages
@@ -459,7 +459,7 @@ def finished(monkeypatch, tmp_path):
         study=SimpleNamespace(
             primary="python",
             original={"python": 11.0, "php": 23.0},
-            runs=[findings.StudyRun(parse("continual"), 3), findings.StudyRun(parse("mix_0.5000"), 3)],
+            runs=[facts.StudyRun(parse("continual"), 3), facts.StudyRun(parse("mix_0.5000"), 3)],
         ),
         missing=["run 'continual' is missing."],
         languages={"php": SimpleNamespace(proposals={"loss": proposal(0.6), "knowledge_share": proposal(0.7)})},

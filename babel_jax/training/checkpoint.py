@@ -207,7 +207,7 @@ class Checkpoints:
         """The state (or the part of it that `abstract_state` names) at `step`, laid out as `abstract_state` says.
 
         Args:
-          model: what must have made it, see `check_model`.
+          model: fields of the model that must have made it, but for those that do not change what its parameters mean.
 
         Raises:
           UserError: it is of another model; or, `Unreadable`, what is read is not what was saved, bit for bit.
@@ -253,11 +253,8 @@ class Checkpoints:
             reason,
         )
 
-    def check_model(self, step: int, model: dict) -> None:
-        """Raises when the checkpoint was made by another model; says which field differs."""
-        self._check_model(step, self.metadata(step).model, model)
-
     def _check_model(self, step: int, stored: dict, model: dict) -> None:
+        """Raises when the checkpoint was made by another model; says which field differs."""
         for name, value in model.items():
             if stored.get(name) != value and name not in SAME_WEIGHTS:
                 raise UserError(

@@ -124,9 +124,6 @@ class Run:
     def is_done(self) -> bool:
         return is_done(self.directory)
 
-    def done(self) -> "Done":
-        return read_done(self.directory)
-
     def last_step(self) -> int:
         return last_step(self.directory)
 
