@@ -113,6 +113,20 @@ def test_every_shard_holds_every_language():
     assert measured.tokens_RxK.shape == (5, 2) and (measured.tokens_RxK > 0).all()
 
 
+def test_of_heldout_rows_only_their_sums_stay_on_the_device(monkeypatch):
+    """However many rows there are: what is read at positions is asked of slots alone."""
+    batches, residuals = forward.row_batches, []
+
+    def watched(*rows, **padding):
+        for batch in batches(*rows, **padding):
+            residuals.append(sum(array.shape == (2, 6, 1, 16) for array in jax.live_arrays()))
+            yield batch
+
+    monkeypatch.setattr(forward, "row_batches", watched)
+    forward.measure(Subject(loud(), CONFIG, END, 6), HELDOUT, {}, ("residual",))
+    assert len(residuals) == 5 and max(residuals) == 1  # of the batch before
+
+
 def test_one_executable_for_all_checkpoints():
     forward.jitted_pass.cache_clear()
     for seed in range(2):

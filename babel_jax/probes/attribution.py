@@ -20,7 +20,6 @@ from babel_jax.probes.prompts import SIDES, identifier_set
 from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training.loss import segments, token_loss
 
-ANSWERS = ("new", "primary")
 ABLATIONS = 32  # neurons that one call ablates one after the other: fewer calls, and the memory of one forward pass
 
 

@@ -229,8 +229,8 @@ def measure(subject: Subject, heldout: dict, slots: dict, at_slots: tuple[str, .
     counted = _heldout_rows(heldout, languages, shape) if heldout else None
     batches = -(-len(counted["tokens"]) // subject.batch_size) if heldout else 0
     shards = max(1, min(SHARDS, batches))
-    per_row = run.through(counted, lambda index: index * shards // batches) if heldout else []
-    at_slots = {name: run.through(_slot_rows(given, shape)) for name, given in slots.items()}
+    per_row = run.through(counted, "of_rows", lambda index: index * shards // batches) if heldout else []
+    at_slots = {name: run.through(_slot_rows(given, shape), "at_slots") for name, given in slots.items()}
     return Pass(
         languages=languages,
         **run.counters(shards),
@@ -250,14 +250,20 @@ class _Running:
         counters = {name: np.zeros(*shape) for name, shape in shapes.items()}
         self._counters = jax.device_put(counters, counter_shardings(self.everywhere))
 
-    def through(self, rows: dict, shard_of=lambda index: 0) -> list:
-        """[(rows kept of a batch, its results on the devices)]; `shard_of`: a batch's number -> whose counters it adds to."""
+    def through(self, rows: dict, wanted: str, shard_of=lambda index: 0) -> list:
+        """[(rows kept of a batch, its results on the devices)], of which the rest is freed at once.
+
+        Args:
+          wanted: "of_rows": the sums of each row; "at_slots": what was read at its positions.
+          shard_of: a batch's number -> whose counters it adds to.
+        """
         found = []
         for index, (kept, batch) in enumerate(row_batches(rows, self.batch_size, language=-1)):
             shard = jax.device_put(np.int32(shard_of(index)), self.everywhere)
             batch = jax.device_put(batch, self.rows) | {"shard": shard}
             self._counters, results = self.step(self.params, self._counters, batch)
-            found.append((kept, results))
+            of_rows = wanted == "of_rows"
+            found.append((kept, {name: value for name, value in results.items() if name.endswith("_B") == of_rows}))
         return found
 
     def counters(self, shards: int) -> dict:
@@ -278,7 +284,6 @@ def _merged(batches: list, axis: int) -> dict:
             [np.asarray(results[name])[(slice(None),) * axis + (slice(kept),)] for kept, results in batches], axis=axis
         )
         for name in batches[0][1]
-        if name.endswith("_B") == (axis == 0)
     }
 
 
