@@ -210,7 +210,8 @@ class Board:
             self.study.write(f"{task}: epochs at its end: {epochs}", file=sys.stderr)
         elif "step" in message:
             self.advance(task, message["step"])
-            detail = f"loss {message['loss']:.3f}, {message['tokens_per_second']:,.0f} tokens/s"
+            loss = "not finite" if message["loss"] is None else f"{message['loss']:.3f}"  # of a step that was skipped
+            detail = f"loss {loss}, {message['tokens_per_second']:,.0f} tokens/s"
             self._show(row, f"  {task}: training", message["step"], message["steps"], detail)
         elif "checkpoint" in message:
             done, total = message["checkpoint"], message["checkpoints"]

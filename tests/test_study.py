@@ -161,6 +161,14 @@ def test_a_run_is_called_as_its_folder_is(config_file):
             made.config_of(made.name(text), 0)
 
 
+def test_a_skipped_step_without_a_loss_is_shown(capsys):
+    board = study.Board(STEPS, 1, 1)
+    message = {"step": 16, "steps": STEPS, "loss": None, "tokens_per_second": 5.0}
+    board.update(study.Task(0, RunName("continual")), message)
+    board.close()
+    assert "loss not finite, 5 tokens/s" in capsys.readouterr().err
+
+
 def test_wrong_verbs_files_and_runs(capsys, config_file, tmp_path):
     workdir = tmp_path / "W"
     assert "did you mean 'study'" in error_of(capsys, "stduy")
