@@ -16,10 +16,11 @@ from babel_jax.evaluation import world as world_problems
 from babel_jax.files import content_hash, read_json
 from babel_jax.languages import identifier_pairs
 from babel_jax.material import Material
-from babel_jax.measuring import probe, walk
+from babel_jax.measuring import probe
 from babel_jax.organism import world
 from babel_jax.probes import prompts
 from babel_jax.schema import Place
+from babel_jax.training.runs import seed_of
 
 STUDY = {
     "kind?": str,
@@ -60,7 +61,7 @@ class ProbeTexts:
                 raise UserError("--corpus needs --languages: the primary, then at least one other.")
             found = several(self.corpus, self.languages, self.rows, self.prompt_tokens)
         else:
-            seed = walk.seed_of(run_dir) if self.seed is None else self.seed
+            seed = seed_of(run_dir) if self.seed is None else self.seed
             found = plan.load_material(config, seed, files.path(run_dir).name)
         return self._prompted(probe.chosen(found, self.languages), tokenizer), tokenizer.sha if tokenizer else None
 
@@ -124,7 +125,7 @@ class SuiteTexts:
         config = study_config(run_dir, "a suite of files and --corpus=DIR")
         if config.kind != "organism":
             raise UserError(f"{run_dir} is not a run of the embedded world; give a suite of files.")
-        seed = walk.seed_of(run_dir)
+        seed = seed_of(run_dir)
         material = plan.load_materials(config, seed)[plan.new_languages(config)[0]]
         embedded = world.World(plan.world_config(config), seed)
         languages = tuple(dict.fromkeys(self.languages)) or embedded.languages

@@ -22,7 +22,7 @@ from babel_jax.probes import interventions as do
 from babel_jax.probes.lape import Counts
 from babel_jax.training import hosts
 from babel_jax.training.checkpoint import Seen
-from babel_jax.training.runs import seed_of
+from babel_jax.training.runs import is_done, seed_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _turned(slots: dict) -> dict:
 
 def _probe_run(probed: Probed, follow: bool, progress) -> None:
     run_dir, options = probed.run_dir, probed.options
-    if hosts.several() and (follow or not (run_dir / "DONE").exists()):
+    if hosts.several() and (follow or not is_done(run_dir)):
         raise UserError(f"{run_dir} still trains; several hosts probe finished runs only: take one process.")
     needs = options.restore_step if options.restore else None
     for look in walk.looks(run_dir, options.steps, follow=follow, needs=needs, progress=progress):

@@ -1,5 +1,6 @@
 """What a study measures at its runs' checkpoints: one Parquet file a checkpoint, and one of the last with parts of the peak."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 
@@ -27,9 +28,10 @@ def base_activations(run: Run) -> np.ndarray:
 
 
 def checkpoints(run: Run, steps=(), **how) -> Iterator[walk.Checkpoint]:
-    """The checkpoints of a study's run, of its own model and on its own mesh; see `walk.checkpoints`."""
+    """The checkpoints of a study's run, as its model is computed there and on its own mesh; see `walk.checkpoints`."""
     mesh = make_mesh(**run.config.mesh.to_dict())
-    return walk.checkpoints(run.directory, steps, model=run.model, mesh=mesh, **how)
+    for checkpoint in walk.checkpoints(run.directory, steps, **how):
+        yield dataclasses.replace(checkpoint, model=run.model, mesh=mesh)
 
 
 def measure_run(

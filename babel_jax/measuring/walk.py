@@ -23,7 +23,7 @@ from babel_jax.model.sharding import make_mesh
 from babel_jax.training import hosts, preemption
 from babel_jax.training.checkpoint import Checkpoints, Metadata, Seen, restore_params
 from babel_jax.training.config import plain
-from babel_jax.training.runs import seed_of
+from babel_jax.training.runs import is_done, seed_of
 
 POLL_SECONDS = 5
 LAST = (-1,)  # a choice of steps: the last one
@@ -108,7 +108,7 @@ def steps_of(run_dir) -> list[int]:
         return checkpoints.steps()
 
 
-def chosen_steps(steps: list[int], chosen: tuple[int, ...], run_dir, more_to_come: bool = False) -> list[int]:
+def chosen_steps(steps: list[int], chosen: tuple[int, ...], run_dir, more_to_come: bool) -> list[int]:
     """The chosen ones of a run's steps: () for all, `LAST`; none of them may be missing once all have come."""
     if chosen == LAST:
         return [] if more_to_come else steps[-1:]
@@ -146,13 +146,12 @@ def stored_model(metadata: Metadata) -> DecoderConfig:
     return DecoderConfig(**stored | {"attention": backend, "remat": "none"})
 
 
-def _opened(run_dir, step: int, model: DecoderConfig | None, mesh: Mesh | None) -> Checkpoint | None:
-    """A checkpoint that is not restored yet; None: it was deleted meanwhile."""
+def _opened(run_dir, step: int) -> Checkpoint | None:
+    """A checkpoint that is not restored yet, to be split over all devices; None: it was deleted meanwhile."""
     with _unless_deleted(run_dir, step):
         with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
             metadata = checkpoints.metadata(step)
-        model, mesh = model or stored_model(metadata), mesh or make_mesh(data=1, fsdp=-1)
-        return Checkpoint(run_dir, seed_of(run_dir), model, metadata, mesh)
+        return Checkpoint(run_dir, seed_of(run_dir), stored_model(metadata), metadata, make_mesh(data=1, fsdp=-1))
 
 
 @contextlib.contextmanager
@@ -185,8 +184,6 @@ def looks(
     needs: int | None = None,
     skip: Callable[[int], bool] = lambda step: False,
     progress: Callable[[dict], None] = lambda message: None,
-    model: DecoderConfig | None = None,
-    mesh: Mesh | None = None,
 ) -> Iterator[Look]:
     """Looks at a run once, or (`follow`) until it is done. Take all of a look's checkpoints before the next look.
 
@@ -195,8 +192,6 @@ def looks(
       needs: a step that must have been saved before any of them is looked at.
       skip: whether nothing is left to do at a step, whose checkpoint is then not even opened; the first host decides.
       progress: called after each step with {"run", "checkpoint", "checkpoints"}.
-      model: the decoder that the checkpoints are to be of; None: what stands in each of them.
-      mesh: where their parameters are to lie; None: split over all devices.
 
     Raises:
       UserError: there is no checkpoint, or not a chosen one, or one that cannot be read.
@@ -206,15 +201,13 @@ def looks(
     def fresh(wanted: list[int]) -> Iterator[Checkpoint]:
         for step in wanted:
             if step not in seen:
-                if not hosts.agree(skip(step)) and (checkpoint := _opened(run_dir, step, model, mesh)):
+                if not hosts.agree(skip(step)) and (checkpoint := _opened(run_dir, step)):
                     yield checkpoint
                 seen.add(step)
                 progress({"run": run_dir.name, "checkpoint": len(seen), "checkpoints": len(wanted)})
 
     while True:
-        coming = (
-            follow and not (run_dir / "DONE").exists()
-        )  # asked first: what is saved after that is seen by the next look
+        coming = follow and not is_done(run_dir)  # asked first: what is saved after that is seen by the next look
         there = steps_of(run_dir)
         if not there and not follow:
             raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
