@@ -398,10 +398,11 @@ def _side_by_side(study: Study, waiting: list[Task], done: set[Task], jobs: int,
 
 def _ready(study: Study, task: Task, done: set[Task]) -> bool:
     """True when all that a run needs is done; continual runs are measured against the primary-only run's neurons."""
-    needed = study.needs(task.name)
+    needed, planned = study.needs(task.name), study.planned(task.seed)
     if task.name.role in ("continual", "control"):
         needed = [*needed, RunName("primary_only")]
-    return all(Task(task.seed, name) in done for name in needed)
+    # What the study does not plan it does not wait for: it was finished before, as `_check_start` has seen.
+    return all(name not in planned or Task(task.seed, name) in done for name in needed)
 
 
 class _Seconds(collections.Counter):

@@ -161,6 +161,13 @@ def test_a_run_is_called_as_its_folder_is(config_file):
             made.config_of(made.name(text), 0)
 
 
+def test_no_run_waits_for_one_that_the_study_does_not_train(config_file):
+    made = study_of(config_file, None, "--config.runs.continual.init_from=mix_0.7500")
+    continual, base = (study.Task(0, RunName(role)) for role in ("continual", "primary_only"))
+    assert not study._ready(made, continual, set())
+    assert study._ready(made, continual, {base})
+
+
 def test_a_skipped_step_without_a_loss_is_shown(capsys):
     board = study.Board(STEPS, 1, 1)
     message = {"step": 16, "steps": STEPS, "loss": None, "tokens_per_second": 5.0}
