@@ -120,14 +120,25 @@ class Workers:
             yield (self._tasks.pop(connection), DONE) if kind == "done" else (self._tasks[connection], content)
 
     def terminate(self) -> None:
-        """Tells all to save what they do and end (SIGTERM), and waits until they have."""
+        """Tells all to save what they do and end (SIGTERM), and waits until they have; what they still say is not heard."""
+        busy = list(self._tasks)
         for connection, worker in self._workers.items():
-            if connection in self._tasks:
+            if connection in busy:
                 worker.terminate()
             else:
                 connection.close()
+        while busy:  # whoever has us end kills us when that takes too long
+            for connection in multiprocessing.connection.wait(busy):
+                try:
+                    kind, _ = connection.recv()
+                except (EOFError, OSError):
+                    busy.remove(connection)  # it has ended
+                    continue
+                if kind != "said":  # it had finished, and waits for a task
+                    busy.remove(connection)
+                    connection.close()
         for worker in self._workers.values():
-            worker.join()  # whoever has us end kills us when that takes too long
+            worker.join()
 
 
 def _serve(connection, begin, arguments) -> None:

@@ -1,5 +1,8 @@
 """Worker processes do their tasks, say what they have to, and end when they are to."""
 
+import multiprocessing.connection
+import signal
+import threading
 import time
 
 import pytest
@@ -46,3 +49,33 @@ def test_an_error_of_a_task_is_raised_here_and_the_others_end(task, error, messa
         while True:
             list(workers.said())
     assert not any(process.is_alive() for process in processes)
+
+
+def begin_and_save(factor):
+    """As `begin`, in a process that is asked to end (SIGTERM) and saves its work first."""
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: told.set())
+
+    def do(number, say):
+        say(factor * number)
+        if number == 15:
+            told.wait()
+            raise SystemExit(7)
+
+    return do
+
+
+def test_told_to_end_none_stays_whether_it_works_has_just_finished_or_waits():
+    with machine.Workers(3, begin_and_save, (10,)) as workers:
+        processes = list(workers._workers.values())
+        for task in (15, 1):
+            workers.give(task)
+        told = list(workers._workers)[:2]
+        while len(multiprocessing.connection.wait(told)) < 2:
+            time.sleep(0.01)
+        time.sleep(0.5)  # the second has finished, and nobody has read that it has
+        ending = threading.Thread(target=workers.terminate, daemon=True)
+        ending.start()
+        ending.join(60)
+        assert not ending.is_alive()
+    assert [process.exitcode for process in processes] == [7, 0, 0]
