@@ -128,7 +128,7 @@ def main():
     speed = {name: tokens[name] / seconds[name] for name in runs} | (
         {} if "huggingface" in runs else {"huggingface": None}
     )
-    params, rows, everywhere = generate.on_devices(params, asked.batch)
+    params, rows, everywhere = Subject(params, config, batch_size=asked.batch).placed()
     parts = generate.jitted_writing(config, 0.0, 1.0, -1, rows, everywhere)
     agree = None
     if "huggingface" in runs:
