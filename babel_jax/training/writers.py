@@ -7,6 +7,10 @@ curve of one that never stopped.
 import importlib.util
 import struct
 
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.record_writer import masked_crc32c
+
 from babel_jax.errors import UserError
 
 EVENTS_NAME = "events.out.tfevents.babel_jax"  # TensorBoard reads files with "tfevents" in their name
@@ -31,14 +35,12 @@ def tensorboard_events(records: list[dict], started: float) -> bytes:
     Format: TensorFlow's record file (tensorflow/core/lib/io/record_writer.h) of `Event` messages
     (tensorflow/core/util/event.proto), the first of which says the version.
     """
-    events = [_field(1, started) + _field(3, b"brain.Event:2")]
+    events = [Event(wall_time=started, file_version="brain.Event:2")]
     for record in records:
-        values = b"".join(
-            _field(1, _field(1, name.encode()) + _field(2, struct.pack("<f", value), wire=5))
-            for name, value in scalars(record).items()
-        )
-        events.append(_field(1, started + record.get("seconds", 0.0)) + _field(2, record["step"]) + _field(5, values))
-    return b"".join(_framed(event) for event in events)
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars(record).items()]
+        at = started + record.get("seconds", 0.0)
+        events.append(Event(wall_time=at, step=record["step"], summary=Summary(value=values)))
+    return b"".join(map(_framed, events))
 
 
 def check_wandb(project: str) -> None:
@@ -62,46 +64,7 @@ def wandb_log(project: str, run_name: str, records: list[dict]) -> None:
     run.finish()
 
 
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*encoded, number])
-
-
-def _field(number: int, value, wire: int | None = None) -> bytes:
-    """One protocol-buffer field: a float as double, an int as varint, bytes with their length, or raw with `wire`."""
-    if wire is not None:
-        return _varint(number << 3 | wire) + value
-    if isinstance(value, float):
-        return _varint(number << 3 | 1) + struct.pack("<d", value)
-    if isinstance(value, int):
-        return _varint(number << 3) + _varint(value)
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
-def _framed(data: bytes) -> bytes:
+def _framed(event: Event) -> bytes:
+    data = event.SerializeToString()
     length = struct.pack("<Q", len(data))
-    return length + struct.pack("<I", _masked_crc(length)) + data + struct.pack("<I", _masked_crc(data))
-
-
-def _crc_table() -> list[int]:
-    table = []
-    for byte in range(256):
-        for _ in range(8):
-            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)  # Castagnoli's polynomial, reflected (RFC 3720)
-        table.append(byte)
-    return table
-
-
-_CRC_TABLE = _crc_table()
-
-
-def _masked_crc(data: bytes) -> int:
-    """CRC-32C, turned and shifted as record files want it, so that a checksum of checksums stays a good one."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = crc >> 8 ^ _CRC_TABLE[(crc ^ byte) & 0xFF]
-    crc ^= 0xFFFFFFFF
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+    return length + struct.pack("<I", masked_crc32c(length)) + data + struct.pack("<I", masked_crc32c(data))
