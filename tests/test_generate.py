@@ -10,8 +10,8 @@ from helpers import loud as loud_params
 from helpers import python
 
 from babel_jax.errors import UserError
-from babel_jax.evaluation import generate as generation
-from babel_jax.evaluation.generate import CHUNK, bucket, choose, generate, jitted_generation, write
+from babel_jax.measuring import generate as generation
+from babel_jax.measuring.generate import CHUNK, bucket, choose, generate, jitted_generation, write
 from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, init_params
 from babel_jax.probes.subject import Subject

@@ -8,11 +8,11 @@ import numpy as np
 
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.errors import UserError, unknown_name
-from babel_jax.evaluation import generate, judge, likelihood, world
+from babel_jax.evaluation import judge, likelihood, world
 from babel_jax.evaluation.problems import Problem, check_variant, prompt_text
 from babel_jax.evaluation.stops import Stopper, cut
 from babel_jax.material import Material
-from babel_jax.measuring import programs
+from babel_jax.measuring import generate, programs
 from babel_jax.measuring.instruments import subject_of
 from babel_jax.model import placement
 from babel_jax.probes.subject import Subject
