@@ -10,8 +10,9 @@ from helpers import loud as loud_params
 from helpers import python
 
 from babel_jax.errors import UserError
-from babel_jax.evaluation import generate as generation
-from babel_jax.evaluation.generate import CHUNK, bucket, choose, generate, jitted_generation, write
+from babel_jax.measuring import generate as generation
+from babel_jax.measuring.generate import CHUNK, bucket, choose, generate, jitted_generation, write
+from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, init_params
 from babel_jax.probes.subject import Subject
 
@@ -113,7 +114,7 @@ def ragged(seed=0):
 def written(params=None, prompts=None, new_tokens=40, config=LONG, **options):
     """What `write` returns, as lists."""
     params = loud_params(config, 0, 0.4) if params is None else params
-    batch_size = options.pop("batch_size", None) or generation.side_by_side(params)
+    batch_size = options.pop("batch_size", None) or placement.batch_rows(params, 1)
     rest = {name: options.pop(name) for name in ("finished", "streams", "progress") if name in options}
     subject = Subject(params, config, options.pop("stop_id", -1), batch_size)
     found = write(subject, prompts or ragged(), generation.Sampling(new_tokens, **options), **rest)
@@ -239,7 +240,8 @@ def test_finished_is_asked_of_each_row_and_ends_it_alone():
 
     updates = []
     free = written(new_tokens=80, **SAMPLED)
-    found = written(new_tokens=80, finished=finished, batch_size=4, progress=updates.append, **SAMPLED)
+    how = dict(finished=finished, batch_size=4, progress=lambda *update: updates.append(update))
+    found = written(new_tokens=80, **how, **SAMPLED)
     for prompt, (all_ids, kept) in enumerate(zip(free, found, strict=True)):
         assert kept == [ids[:CHUNK] if prompt in (1, 6) else ids for ids in all_ids]
     assert sorted(asked) == sorted(
@@ -249,8 +251,7 @@ def test_finished_is_asked_of_each_row_and_ends_it_alone():
         for tokens in range(CHUNK, len(ids[0]), CHUNK)
         if tokens == CHUNK or prompt not in (1, 6)
     )
-    tokens = sum(len(ids) for samples in found for ids in samples)
-    assert updates[-1] == {"doing": "writing", "done": 27, "of": 27, "tokens": tokens}
+    assert updates[-1] == ("writing", 27, 27)
 
 
 def test_a_prompt_is_read_once_and_lengths_share_executables(monkeypatch):

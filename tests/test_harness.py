@@ -14,8 +14,8 @@ from babel_jax import __main__ as cli
 from babel_jax import files, measurements, texts
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.errors import UserError
-from babel_jax.evaluation import generate, harness, judge, problems, results, writers
-from babel_jax.measuring import programs, walk
+from babel_jax.evaluation import harness, judge, problems, results, writers
+from babel_jax.measuring import generate, programs, walk
 from babel_jax.measuring.instruments import subject_of
 from babel_jax.organism import world
 from babel_jax.training.checkpoint import Checkpoints, Metadata

@@ -12,9 +12,9 @@ from test_probes import PLANTED, PLANTED_CONFIG, planted_params
 
 from babel_jax import measurements, statistics
 from babel_jax.errors import UserError
-from babel_jax.evaluation.generate import generate, jitted_generation
 from babel_jax.material import Problems
 from babel_jax.measuring import programs
+from babel_jax.measuring.generate import generate, jitted_generation
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.probes import causes, forward
 from babel_jax.probes import interventions as do

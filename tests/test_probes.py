@@ -266,7 +266,7 @@ EIGHT_DEVICES = """
 import sys, json, jax, numpy as np
 sys.path[:0] = {paths!r}
 import test_probes as t
-from babel_jax.evaluation.generate import generate, jitted_generation
+from babel_jax.measuring.generate import generate, jitted_generation
 from babel_jax.errors import UserError
 from babel_jax.model import placement, sharding
 from babel_jax.probes import forward

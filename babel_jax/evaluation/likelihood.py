@@ -16,8 +16,8 @@ import numpy as np
 from babel_jax import statistics
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.errors import UserError
-from babel_jax.evaluation.generate import bucket
 from babel_jax.evaluation.problems import Problem, prompt_text, reference
+from babel_jax.measuring.generate import bucket
 from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
 from babel_jax.model.placement import batch_rows, jitted
 from babel_jax.probes.subject import Subject, row_batches

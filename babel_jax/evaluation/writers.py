@@ -1,7 +1,6 @@
 """How completions are asked for and written: as text by a model's own tokenizer, or as the tokens of the embedded world."""
 
 import dataclasses
-import math
 import zlib
 from typing import ClassVar
 
@@ -9,12 +8,13 @@ import numpy as np
 
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.errors import UserError, unknown_name
-from babel_jax.evaluation import generate, judge, likelihood, world
+from babel_jax.evaluation import judge, likelihood, world
 from babel_jax.evaluation.problems import Problem, check_variant, prompt_text
 from babel_jax.evaluation.stops import Stopper, cut
 from babel_jax.material import Material
-from babel_jax.measuring import programs
+from babel_jax.measuring import generate, programs
 from babel_jax.measuring.instruments import subject_of
+from babel_jax.model import placement
 from babel_jax.probes.subject import Subject
 from babel_jax.training import preemption
 
@@ -22,40 +22,30 @@ KEPT_AT_ONCE = 256  # problems whose completions are written to the file togethe
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    """How problems are posed and judged; all of it stands in `about.json`.
+class Options(generate.Sampling):
+    """How problems are posed, how completions are drawn and judged; all of it stands in `about.json`.
 
     Attributes:
       variant: of the prompt, see `problems.VARIANTS`.
-      samples, temperature, top_p, seed, new_tokens: see `generate.Sampling`; temperature 0 is greedy.
       k: numbers of tries that pass@k is reported for.
       compat: None, or the peer whose rule judges, see judge.py.
       likelihood: also the bits per byte of the reference solutions, for models too small to pass; with `samples` 0 only them.
     """
 
     variant: str = "raw"
-    samples: int = 1
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    new_tokens: int = 512
     k: tuple[int, ...] = (1,)
     compat: str | None = None
     likelihood: bool = False
 
     def __post_init__(self):
         """What cannot be done is refused before hours have gone into writing."""
+        super().__post_init__()
         if not self.samples and not self.likelihood:
             raise UserError("with --samples=0 nothing is left to do; add --likelihood, or write samples.")
         if min(self.k, default=0) < 1:
             raise UserError("--k names no number of tries; give numbers from 1 on, such as --k=1,10.")
         if self.samples and max(self.k) > self.samples:
             raise UserError(f"pass@{max(self.k)} needs {max(self.k)} samples a problem; add --samples={max(self.k)}.")
-        if self.new_tokens < 1 or not 0 <= self.temperature < math.inf or not 0 < self.top_p <= 1:
-            raise UserError(
-                f"--new_tokens={self.new_tokens} must be at least 1, --temperature={self.temperature} at least 0 and "
-                f"--top_p={self.top_p} in (0, 1]; correct them."
-            )
         if self.compat not in judge.RULES:
             raise unknown_name("compat rule", self.compat, judge.COMPAT)
         check_variant(self.variant)
@@ -103,49 +93,40 @@ class TextWriter:
 
     def write(self, params, model, asked: list[Problem], options: Options, written, progress) -> None:
         """Appends the completions of all `asked` to `written`, problems of like length together."""
+        subject = Subject(params, model, self.tokenizer.document_end, placement.batch_rows(params, 1))
         prompts = [self.tokenizer.encode(prompt_text(problem, options.variant)) for problem in asked]
         order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
         for start in range(0, len(order), KEPT_AT_ONCE):
             preemption.check()
             chosen = order[start : start + KEPT_AT_ONCE]
-
-            def so_far(message, start=start):
-                progress(message["doing"], start * options.samples + message["done"], len(order) * options.samples)
-
+            so_far = _part_of(progress, start * options.samples, len(order) * options.samples)
             mine, its_prompts = [asked[i] for i in chosen], [prompts[i] for i in chosen]
-            written.append(self._some(params, model, mine, its_prompts, options, so_far))
+            written.append(self._some(subject, mine, its_prompts, options, so_far))
 
-    def _some(self, params, model, asked, prompts, options, progress) -> list[Completion]:
+    def _some(self, subject: Subject, asked, prompts, options: Options, progress) -> list[Completion]:
         texts = [prompt_text(problem, options.variant) for problem in asked]
-        stoppers, fed = {}, {}
+        stoppers = {}  # (problem, sample) -> its stopper, how many characters it was fed
 
         def text_of(which, ids) -> str:
             return self.tokenizer.decode([*prompts[which], *ids])[len(texts[which]) :]
 
         def finished(which, sample, ids) -> bool:
-            problem = asked[which]
             if (which, sample) not in stoppers:
-                stoppers[which, sample] = Stopper(problem.language, texts[which], problem.stops, problem.block)
-                fed[which, sample] = 0
+                problem = asked[which]
+                stoppers[which, sample] = Stopper(problem.language, texts[which], problem.stops, problem.block), 0
+            stopper, fed = stoppers[which, sample]
             text = text_of(which, ids).rstrip("\ufffd")  # a character whose bytes have not all come
-            piece, fed[which, sample] = text[fed[which, sample] :], len(text)
-            return stoppers[which, sample].feed(piece)
+            stoppers[which, sample] = stopper, len(text)
+            return stopper.feed(text[fed:])
 
-        settings = ("new_tokens", "samples", "temperature", "top_p", "seed")
-        found = generate.write(
-            Subject(params, model, self.tokenizer.document_end, generate.side_by_side(params)),
-            prompts,
-            generate.Sampling(**{name: getattr(options, name) for name in settings}),
-            finished=finished,
-            streams=[stream(problem) for problem in asked],
-            progress=progress,
-        )
+        streams = [stream(problem) for problem in asked]
+        drawn = generate.write(subject, prompts, options, finished=finished, streams=streams, progress=progress)
         completions = []
-        for which, (problem, samples) in enumerate(zip(asked, found, strict=True)):
+        for which, (problem, samples) in enumerate(zip(asked, drawn, strict=True)):
             for sample, ids in enumerate(samples):
                 written = text_of(which, ids)
                 kept, why = cut(problem.language, texts[which], written, problem.stops, problem.block)
-                limit = min(options.new_tokens, model.max_length - len(prompts[which]))
+                limit = min(options.new_tokens, subject.config.max_length - len(prompts[which]))
                 ended = why or ("no_room" if limit < 1 else "length" if len(ids) >= limit else "document_end")
                 about = (problem.suite, problem.language, sample, ended, len(ids))
                 completions.append(Completion(problem.task_id, kept, *about))
@@ -156,6 +137,11 @@ class TextWriter:
         subject = Subject(params, model, self.tokenizer.document_end)
         losses = likelihood.solution_losses(subject, self.tokenizer, asked, options.variant, progress)
         return likelihood.rows(losses, options.variant)
+
+
+def _part_of(progress, before: int, of: int):
+    """What is called for a part of the work, where `progress` is called for the whole."""
+    return lambda doing, done, _: progress(doing, before + done, of)
 
 
 def stream(problem: Problem) -> int:

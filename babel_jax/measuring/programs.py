@@ -9,8 +9,8 @@ import numpy as np
 
 from babel_jax import statistics
 from babel_jax.errors import UserError
-from babel_jax.evaluation.generate import generate
 from babel_jax.material import Problems
+from babel_jax.measuring.generate import generate
 from babel_jax.model.decoder import DecoderConfig, Edit
 from babel_jax.probes.causes import Change, change_rows, specificity_rows, subsets, trials
 from babel_jax.probes.interventions import checked_tokens, score_rows

@@ -43,10 +43,15 @@ def on_devices(params, batch_size: int):
     return jax.device_put(params, everywhere) if rows is everywhere else params, rows, everywhere
 
 
+def devices_of_rows(params) -> int:
+    """Among how many devices the rows are split that parameters read."""
+    mesh = getattr(getattr(jax.tree.leaves(params)[0], "sharding", None), "mesh", None)
+    return row_devices(mesh) if mesh else 1
+
+
 def batch_rows(params, length: int) -> int:
     """Rows a pass: the number for rows of this length, raised to a multiple of the devices that share them."""
-    mesh = getattr(jax.tree.leaves(params)[0].sharding, "mesh", None)
-    return math.lcm(BATCH_ROWS[length <= 64], row_devices(mesh) if mesh else 1)
+    return math.lcm(BATCH_ROWS[length <= 64], devices_of_rows(params))
 
 
 def abstract_params(config: DecoderConfig, mesh: Mesh) -> dict:

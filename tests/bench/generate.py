@@ -1,7 +1,7 @@
 """How fast completions are written: prints one JSON line of tokens per CPU-second; one thread for all.
 
 Greedy, `--batch` prompts of mixed lengths side by side, `--new_tokens` each, the same float32 weights of random numbers:
-  ours: `evaluation.generate.write`, prompts included, compilation not;
+  ours: `measuring.generate.write`, prompts included, compilation not;
   sampled: the same with temperature 0.8 and top_p 0.95;
   huggingface: `GPT2LMHeadModel.generate` with its key-value cache and left padding (null without torch and transformers);
   again: a loop that runs the whole forward pass for each token, over a few tokens of the same prompts in full length;
@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from babel_jax.evaluation import generate
+from babel_jax.measuring import generate
 from babel_jax.model import convert
 from babel_jax.model.decoder import Decoder, DecoderConfig, at_positions, init_params, unembed
 from babel_jax.probes.subject import Subject
@@ -128,7 +128,7 @@ def main():
     speed = {name: tokens[name] / seconds[name] for name in runs} | (
         {} if "huggingface" in runs else {"huggingface": None}
     )
-    params, rows, everywhere = generate.on_devices(params, asked.batch)
+    params, rows, everywhere = Subject(params, config, batch_size=asked.batch).placed()
     parts = generate.jitted_writing(config, 0.0, 1.0, -1, rows, everywhere)
     agree = None
     if "huggingface" in runs:

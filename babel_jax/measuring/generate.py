@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding
 
 from babel_jax.errors import UserError
 from babel_jax.model.decoder import (
@@ -30,12 +30,11 @@ from babel_jax.model.decoder import (
     look_up,
     unembed,
 )
-from babel_jax.model.placement import jitted
-from babel_jax.model.sharding import ACTIVATIONS, constrain, row_devices
+from babel_jax.model.placement import devices_of_rows, jitted
+from babel_jax.model.sharding import ACTIVATIONS, constrain
 from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training import preemption
 
-ROWS = 32  # completions that are written side by side, unless told otherwise
 CHUNK = 32  # tokens that a row gets between two questions whether it is finished
 TOGETHER = 8  # prompts that are read side by side: neighbours in length, so that little of it is padding
 PIECE = 32  # tokens of a prompt that are read at a time
@@ -160,13 +159,41 @@ def least_of_nucleus(probability_BxV, top_p: float):
     return jax.lax.bitcast_convert_type(jax.lax.fori_loop(0, 31, halve, bounds)[0], jnp.float32)
 
 
-class Writing(NamedTuple):
-    """The jitted parts of `write`. A cache is a list of layers, each {"k", "v"} of [B, N, S, H], rows and heads split.
+class Weights(NamedTuple):
+    """A model's parameters as `write` reads them, see `_Parts.weights`.
 
-    Layers stand side by side, not in one array, so that each is changed where it lies.
+    `norm` is that after the last block; `table_VxD` is looked up in, `head_VxD` scores.
     """
 
-    weights: Callable  # params -> what the others need of them
+    layers: list[dict]
+    position_TxD: jax.Array
+    norm: dict
+    table_VxD: jax.Array
+    head_VxD: jax.Array
+
+
+class Slots(NamedTuple):
+    """What each row is about to write.
+
+    `index_B`: its next position; `left_B`: tokens that it may still get, none where the row is free; `sample_B`, `stream_B`:
+    number of the sample and its prompt's stream, see `write`.
+    """
+
+    index_B: np.ndarray
+    left_B: np.ndarray
+    sample_B: np.ndarray
+    stream_B: np.ndarray
+
+
+class Writing(NamedTuple):
+    """The jitted parts of `write`.
+
+    A state is `(cache, logits_BxV)`: all that a row's next token depends on, besides its slot. A cache is a list of layers,
+    each {"k", "v"} of [B, N, S, H], rows and heads split: layers stand side by side, not in one array, so that each is
+    changed where it lies.
+    """
+
+    weights: Callable  # params -> Weights
     blank: Callable  # (B, S) -> state
     prefill: Callable  # (weights, prompts_BxT, length_B, S) -> state in which each prompt was read
     resize: Callable  # (cache, S) -> cache
@@ -176,96 +203,110 @@ class Writing(NamedTuple):
 
 @functools.cache
 def jitted_writing(config: DecoderConfig, temperature: float, top_p: float, stop_id: int, rows, everywhere) -> Writing:
-    """Made once per shape of the model and way of sampling; one executable of each part per bucket of lengths.
-
-    A state is `(cache, logits_BxV)`: all that a row's next token depends on, besides its position and its random stream.
-    """
+    """Made once per shape of the model and way of sampling; one executable of each part per bucket of lengths."""
     mesh = getattr(everywhere, "mesh", None)
     cache_place = NamedSharding(mesh, ACTIVATIONS["cache"]) if mesh else everywhere
-    block = Block(config, mesh)
+    parts = _Parts(config, mesh, temperature, top_p, stop_id)
+    jit = functools.partial(jitted, everywhere=everywhere)
+    state_place = (cache_place, rows)
+    return Writing(
+        weights=jax.jit(parts.weights),  # they stay as they lie
+        blank=jit(parts.blank, static_argnums=(0, 1), out_shardings=state_place),
+        prefill=jit(parts.prefill, static_argnums=3, out_shardings=state_place),
+        resize=jit(parts.resize, static_argnums=1, out_shardings=cache_place),
+        place=jit(parts.place, donate_argnums=0, out_shardings=state_place),
+        decode=jit(parts.decode, donate_argnums=1, out_shardings=(state_place, everywhere)),
+    )
 
-    def weights(params):
-        params = compute_params(params, config.dtype)
-        outside = {name: leaf for name, leaf in params.items() if name != "blocks"}
-        return outside | {
-            "layers": [jax.tree.map(operator.itemgetter(layer), params["blocks"]) for layer in range(config.layers)],
+
+def _positions(cache) -> int:
+    return jax.tree.leaves(cache)[0].shape[2]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Parts:
+    """What `Writing` is made of, for one shape of the model and way of sampling; none share executables."""
+
+    config: DecoderConfig
+    mesh: Mesh | None
+    temperature: float
+    top_p: float
+    stop_id: int
+
+    def weights(self, params) -> Weights:
+        params, config = compute_params(params, self.config.dtype), self.config
+        return Weights(
+            layers=[jax.tree.map(operator.itemgetter(layer), params["blocks"]) for layer in range(config.layers)],
+            position_TxD=params["embed_position"],
+            norm={name: params[name] for name in ("ln_f_scale", "ln_f_bias")},
             # What a tied head would be is what tokens are looked up in.
-            "table": head_table({name: leaf for name, leaf in outside.items() if name != "head"}),
-            "head": constrain(head_table(params).astype(config.dtype), "head", mesh),
-        }
+            table_VxD=head_table({name: leaf for name, leaf in params.items() if name != "head"}),
+            head_VxD=constrain(head_table(params).astype(config.dtype), "head", self.mesh),
+        )
 
-    def advance(weights, cache, tokens_BxT, position_BxT):
+    def blank(self, B: int, size: int):
+        layer = jax.tree.map(lambda leaf: constrain(leaf[0], "cache", self.mesh), empty_cache(self.config, B, size))
+        return [layer] * self.config.layers, jnp.zeros((B, self.config.vocab_size), jnp.float32)
+
+    def advance(self, weights: Weights, cache, tokens_BxT, position_BxT):
         """Reads tokens: the cache with them, and the residual stream after the last block."""
-        place_TxD = jnp.take(weights["embed_position"], position_BxT, axis=0, mode="clip")
-        h_BxTxD = look_up(weights["table"], tokens_BxT, config.dtype).astype(jnp.float32) + place_TxD
-        h_BxTxD = constrain(h_BxTxD.astype(config.dtype), "residual", mesh)
+        dtype, block = self.config.dtype, Block(self.config, self.mesh)
+        place_BxTxD = jnp.take(weights.position_TxD, position_BxT, axis=0, mode="clip")
+        h_BxTxD = look_up(weights.table_VxD, tokens_BxT, dtype).astype(jnp.float32) + place_BxTxD
+        h_BxTxD = constrain(h_BxTxD.astype(dtype), "residual", self.mesh)
         new_cache, shared = [], Shared(None, position_BxT, None, {})
-        for params, old in zip(weights["layers"], cache, strict=True):
+        for params, old in zip(weights.layers, cache, strict=True):
             h_BxTxD, (new, _) = block.apply({"params": params}, h_BxTxD, old, {}, shared)
             new_cache.append(new)
         return new_cache, h_BxTxD
 
-    def blank(B, size):
-        layer = jax.tree.map(lambda leaf: constrain(leaf[0], "cache", mesh), empty_cache(config, B, size))
-        return [layer] * config.layers, jnp.zeros((B, config.vocab_size), jnp.float32)
+    def logits(self, weights: Weights, h_BxD):
+        return unembed(weights.norm, self.config, h_BxD, weights.head_VxD)
 
-    def prefill(weights, prompts_BxT, length_B, size):
+    def prefill(self, weights: Weights, prompts_BxT, length_B, size: int):
         B = len(length_B)
-        cache, _ = blank(B, size)
 
         def read(state):
             start, cache, last_BxD = state
             tokens_BxT = jax.lax.dynamic_slice_in_dim(prompts_BxT, start, PIECE, axis=1)
             position_BxT = jnp.broadcast_to(start + jnp.arange(PIECE), (B, PIECE))
-            cache, h_BxTxD = advance(weights, cache, tokens_BxT, position_BxT)
+            cache, h_BxTxD = self.advance(weights, cache, tokens_BxT, position_BxT)
             here_B = length_B - 1 - start
-            found_BxD = at_positions(h_BxTxD, jnp.clip(here_B, 0, PIECE - 1)[:, None])[:, 0]
+            here_BxD = at_positions(h_BxTxD, jnp.clip(here_B, 0, PIECE - 1)[:, None])[:, 0]
             inside_B = (here_B >= 0) & (here_B < PIECE)
-            return start + PIECE, cache, jnp.where(inside_B[:, None], found_BxD, last_BxD)
+            return start + PIECE, cache, jnp.where(inside_B[:, None], here_BxD, last_BxD)
 
-        nothing = jnp.int32(0), cache, jnp.zeros((B, config.width), config.dtype)
+        nothing = jnp.int32(0), self.blank(B, size)[0], jnp.zeros((B, self.config.width), self.config.dtype)
         _, cache, last_BxD = jax.lax.while_loop(lambda state: state[0] < length_B.max(), read, nothing)
-        return cache, unembed(weights, config, last_BxD, weights["head"])
+        return cache, self.logits(weights, last_BxD)
 
-    def resize(cache, size):
+    def resize(self, cache, size: int):
         def one(x_BxNxSxH):
             return jnp.pad(x_BxNxSxH[:, :, :size], ((0, 0), (0, 0), (0, max(0, size - x_BxNxSxH.shape[2])), (0, 0)))
 
         return jax.tree.map(one, cache)
 
-    def place(state, read, slot_R, source_R):
-        read = resize(read[0], state[0][0]["k"].shape[2]), read[1]
+    def place(self, state, read, slot_R, source_R):
+        read = self.resize(read[0], _positions(state[0])), read[1]
         return jax.tree.map(lambda old, new: old.at[slot_R].set(new[source_R], mode="drop"), state, read)
 
-    def decode(weights, state, slots, key_data):
-        B, key = len(slots["left"]), jax.random.wrap_key_data(key_data)
-        key_B = jax.vmap(lambda *row: functools.reduce(jax.random.fold_in, row, key))(slots["stream"], slots["sample"])
+    def decode(self, weights: Weights, state, slots: Slots, key_data):
+        B, key = len(slots.left_B), jax.random.wrap_key_data(key_data)
+        key_B = jax.vmap(lambda *row: functools.reduce(jax.random.fold_in, row, key))(slots.stream_B, slots.sample_B)
 
         def one_token(loop):
             step, (cache, logits_BxV), index_B, left_B, tokens_CxB = loop
             token_key_B = jax.vmap(jax.random.fold_in)(key_B, index_B)
-            token_B = choose(logits_BxV, token_key_B, temperature, top_p)
-            cache, h_Bx1xD = advance(weights, cache, token_B[:, None], index_B[:, None])
-            logits_BxV = unembed(weights, config, h_Bx1xD[:, 0], weights["head"])
+            token_B = choose(logits_BxV, token_key_B, self.temperature, self.top_p)
+            cache, h_Bx1xD = self.advance(weights, cache, token_B[:, None], index_B[:, None])
+            logits_BxV = self.logits(weights, h_Bx1xD[:, 0])
             writes_B = left_B > 0  # a row that has ended stands still
-            left_B = jnp.where(token_B == stop_id, 0, left_B - writes_B)
+            left_B = jnp.where(token_B == self.stop_id, 0, left_B - writes_B)
             return step + 1, (cache, logits_BxV), index_B + writes_B, left_B, tokens_CxB.at[step].set(token_B)
 
-        tokens_CxB = jnp.zeros((CHUNK, B), jnp.int32)
-        loop = jnp.int32(0), state, slots["index"], slots["left"], tokens_CxB
+        loop = jnp.int32(0), state, slots.index_B, slots.left_B, jnp.zeros((CHUNK, B), jnp.int32)
         loop = jax.lax.while_loop(lambda loop: (loop[0] < CHUNK) & (loop[3] > 0).any(), one_token, loop)
         return loop[1], loop[4].T
-
-    jit = functools.partial(jitted, everywhere=everywhere)
-    state_place = (cache_place, rows)
-    return Writing(
-        weights=jax.jit(weights),  # they stay as they lie
-        blank=jit(blank, static_argnums=(0, 1), out_shardings=state_place),
-        prefill=jit(prefill, static_argnums=3, out_shardings=state_place),
-        resize=jit(resize, static_argnums=1, out_shardings=cache_place),
-        place=jit(place, donate_argnums=0, out_shardings=state_place),
-        decode=jit(decode, donate_argnums=1, out_shardings=(state_place, everywhere)),
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,21 +321,18 @@ class Sampling:
       seed: with a prompt's stream, a sample's number and a position it fixes the randomness of a token.
     """
 
-    new_tokens: int
+    new_tokens: int = 512
     samples: int = 1
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
 
-
-def side_by_side(params) -> int:
-    """How many completions are written side by side, unless told otherwise: for each device that shares rows as many."""
-    return math.lcm(ROWS, _row_devices(params))
-
-
-def _row_devices(params) -> int:
-    mesh = getattr(getattr(jax.tree.leaves(params)[0], "sharding", None), "mesh", None)
-    return row_devices(mesh) if mesh else 1
+    def __post_init__(self):
+        if self.new_tokens < 1 or not 0 <= self.temperature < math.inf or not 0 < self.top_p <= 1:
+            raise UserError(
+                f"--new_tokens={self.new_tokens} must be at least 1, --temperature={self.temperature} at least 0 and "
+                f"--top_p={self.top_p} in (0, 1]; correct them."
+            )
 
 
 def write(
@@ -302,9 +340,9 @@ def write(
     prompts: Sequence[np.ndarray],
     sampling: Sampling,
     *,
-    finished: Callable[[int, int, np.ndarray], bool] | None = None,
+    finished: Callable[[int, int, np.ndarray], bool] = lambda prompt, sample, ids: False,
     streams: Sequence[int] | None = None,
-    progress: Callable[[dict], None] = lambda update: None,
+    progress: Callable[[str, int, int], None] = lambda doing, done, of: None,
 ) -> list[list[np.ndarray]]:
     """Completions of prompts of any lengths: for each prompt a list of `samples` arrays of token ids, int32.
 
@@ -314,13 +352,12 @@ def write(
     gets completions without a token.
 
     Args:
-      subject: `batch_size` completions stand side by side at most (see `side_by_side`); `document_end` ends a completion,
-        itself no part of it.
+      subject: `batch_size` completions stand side by side at most; `document_end` ends a completion, itself no part of it.
       finished: `(number of the prompt, number of the sample, ids so far) -> bool`, asked for every row that goes on, after
         each `CHUNK` of its tokens: what a completion holds behind its true end is the caller's to cut.
       streams: a number below 2^32 for the randomness of each prompt; None: its place in the list. Give them where a call
         holds a part of the work only.
-      progress: called after each chunk with {"doing": "writing", "done", "of" (completions), "tokens" (written so far)}.
+      progress: called after each chunk with ("writing", completions that are done, of how many).
 
     Raises:
       UserError: an empty prompt, ids outside of the vocabulary, a setting out of range, a batch that does not divide among
@@ -329,119 +366,96 @@ def write(
     prompts = [np.asarray(prompt, np.int64) for prompt in prompts]
     streams = np.arange(len(prompts), dtype=np.uint32) if streams is None else np.asarray(streams, np.uint32)
     _check(subject, prompts, sampling, streams)
-    desk = _Desk(subject, prompts, sampling, streams)
+    batch = _Batch(subject, prompts, sampling, streams)
     while True:
         preemption.check()
-        desk.fill()
-        if not desk.slots["left"].any():
-            return desk.written
-        desk.go_on(finished)
-        progress(dict(desk.update))
+        batch.fill()
+        if not batch.left_B.any():
+            return batch.written
+        batch.go_on(finished)
+        progress("writing", batch.done, batch.wanted)
 
 
-class _Desk:
-    """B rows on the devices, and which completion each of them is writing."""
+class _Batch:
+    """B rows on the devices, which completion each of them is writing, and all that is `written`."""
 
     def __init__(self, subject: Subject, prompts: list, sampling: Sampling, streams: np.ndarray):
-        self.config, self.prompts, self.sampling, self.streams = subject.config, prompts, sampling, streams
-        room = [min(sampling.new_tokens, self.config.max_length - len(prompt)) for prompt in prompts]
-        self.limit = np.array(room, np.int32)
+        self.prompts, self.samples, self.streams = prompts, sampling.samples, streams
+        self.longest, self.stop_id = subject.config.max_length, subject.document_end
+        self.limit = [min(sampling.new_tokens, self.longest - len(prompt)) for prompt in prompts]
         order = [i for i in np.argsort([len(prompt) for prompt in prompts], kind="stable") if self.limit[i] > 0]
-        devices, wanted = _row_devices(subject.params), len(order) * sampling.samples
-        self.B = _rows(subject.batch_size, devices, wanted)
+        self.done, self.wanted = 0, len(order) * self.samples
+        self.written = [[np.zeros(0, np.int32) for _ in range(self.samples)] for _ in prompts]
+        # No more rows than a power of two, on each device, that holds all that is wanted.
+        devices = devices_of_rows(subject.params)
+        enough = devices * (1 << max(0, -(-self.wanted // devices) - 1).bit_length())
+        self.B = min(subject.batch_size, enough)
         self.R = min(self.B, math.lcm(TOGETHER, devices))
         params, self.rows, self.everywhere = dataclasses.replace(subject, batch_size=self.B).placed()
-        how = float(sampling.temperature), float(sampling.top_p), subject.document_end
-        self.parts = jitted_writing(self.config, *how, self.rows, self.everywhere)
-        self.stop_id = subject.document_end
+        how = float(sampling.temperature), float(sampling.top_p), self.stop_id
+        self.parts = jitted_writing(subject.config, *how, self.rows, self.everywhere)
         self.weights = self.parts.weights(params)
         # As plain numbers: of several hosts, none can put a key on the devices of the others.
         key_data = np.asarray(jax.random.key_data(jax.random.key(sampling.seed)))
         self.key_data = jax.device_put(key_data, self.everywhere)
         self.groups = deque(order[start : start + self.R] for start in range(0, len(order), self.R))
-        self.waiting = deque()  # (row of what was read last, prompt, sample)
-        self.was_read = None
-        self.slots = {name: np.zeros(self.B, np.int32) for name in ("prompt", "sample", "index", "left")}
-        self.state = self.parts.blank(self.B, bucket(1, self.config.max_length))
-        self.written = [[np.zeros(0, np.int32) for _ in range(sampling.samples)] for _ in prompts]
-        self.update = {"doing": "writing", "done": 0, "of": wanted, "tokens": 0}
+        self.waiting, self.was_read = deque(), None  # (row of what was read last, prompt, sample)
+        self.prompt_B, self.sample_B, self.index_B, self.left_B = np.zeros((4, self.B), np.int32)
+        self.state = self.parts.blank(self.B, bucket(1, self.longest))
 
     def fill(self) -> None:
         """Gives every free row the next completion, as long as there are any."""
-        slots = self.slots
-        while (free := np.flatnonzero(slots["left"] == 0)).size and (self.waiting or self.groups):
+        while (free := np.flatnonzero(self.left_B == 0)).size and (self.waiting or self.groups):
             if not self.waiting:
                 chosen = self.groups.popleft()
-                self.was_read = self._read(chosen)
-                samples = range(self.sampling.samples)
-                self.waiting.extend((row, i, sample) for row, i in enumerate(chosen) for sample in samples)
-            slot_R, source_R = (
-                np.full(self.R, self.B, np.int32),
-                np.zeros(self.R, np.int32),
-            )  # row B lies outside: dropped
-            for row, b in enumerate(free[: min(self.R, len(self.waiting))]):
-                slot_R[row], (source_R[row], i, sample) = b, self.waiting.popleft()
-                about = {"prompt": i, "sample": sample, "index": len(self.prompts[i]), "left": self.limit[i]}
-                for name, value in about.items():
-                    slots[name][b] = value
-            self.state = _fitting(self.parts, self.config, self.state, slots)
+                self.was_read = self._read([self.prompts[i] for i in chosen])
+                self.waiting.extend((row, i, sample) for row, i in enumerate(chosen) for sample in range(self.samples))
+            slot_R, source_R = np.full(self.R, self.B, np.int32), np.zeros(self.R, np.int32)
+            for row, b in enumerate(free[: min(self.R, len(self.waiting))]):  # others go to row B, outside: dropped
+                slot_R[row], (source_R[row], i, self.sample_B[b]) = b, self.waiting.popleft()
+                self.prompt_B[b], self.index_B[b], self.left_B[b] = i, len(self.prompts[i]), self.limit[i]
+            self._fit()
             places = jax.device_put((slot_R, source_R), self.everywhere)
             self.state = self.parts.place(self.state, self.was_read, *places)
 
-    def _read(self, chosen: list[int]):
+    def _read(self, prompts: list):
         """The state in which these prompts' first tokens are about to be written."""
-        size = bucket(max(len(self.prompts[i]) for i in chosen), self.config.max_length)
-        prompts_RxT = np.zeros((self.R, -(-size // PIECE) * PIECE), np.int32)
-        length_R = np.zeros(self.R, np.int32)
-        for row, i in enumerate(chosen):
-            prompts_RxT[row, : len(self.prompts[i])], length_R[row] = self.prompts[i], len(self.prompts[i])
+        size = bucket(max(map(len, prompts)), self.longest)
+        prompts_RxT, length_R = np.zeros((self.R, -(-size // PIECE) * PIECE), np.int32), np.zeros(self.R, np.int32)
+        for row, prompt in enumerate(prompts):
+            prompts_RxT[row, : len(prompt)], length_R[row] = prompt, len(prompt)
         return self.parts.prefill(self.weights, *jax.device_put((prompts_RxT, length_R), self.rows), size)
 
+    def _fit(self) -> None:
+        """Makes the cache hold the next chunk, and not be twice as long as it need be."""
+        needed = (self.index_B + np.minimum(self.left_B, CHUNK))[self.left_B > 0].max()
+        (cache, logits_BxV), size = self.state, bucket(int(needed), self.longest)
+        if size > _positions(cache) or 2 * size <= _positions(cache):
+            self.state = self.parts.resize(cache, size), logits_BxV
+
     def go_on(self, finished) -> None:
-        """Writes the next chunk of every row."""
-        slots = self.slots
-        self.state = _fitting(self.parts, self.config, self.state, slots)
-        on_device = {name: slots[name] for name in ("index", "left", "sample")}
-        on_device = jax.device_put(on_device | {"stream": self.streams[slots["prompt"]]}, self.rows)
-        self.state, tokens_BxC = self.parts.decode(self.weights, self.state, on_device, self.key_data)
-        _collect(np.asarray(tokens_BxC), slots, self.written, self.stop_id, finished, self.update)
-
-
-def _collect(tokens_BxC, slots, written, stop_id, finished, update) -> None:
-    """Adds a chunk's tokens to what is written, and brings the slots up to date: nothing is left of those that ended."""
-    for b in np.flatnonzero(slots["left"]):
-        i, sample = int(slots["prompt"][b]), int(slots["sample"][b])
-        new = tokens_BxC[b, : slots["left"][b]]
-        stopped = stop_id in new
-        if stopped:
-            new = new[: np.argmax(new == stop_id)]
-        slots["index"][b] += len(new)
-        slots["left"][b] = 0 if stopped else slots["left"][b] - len(new)
-        written[i][sample] = np.concatenate([written[i][sample], new])
-        if slots["left"][b] and finished and finished(i, sample, written[i][sample]):
-            slots["left"][b] = 0
-        update["tokens"] += len(new)
-        update["done"] += int(slots["left"][b] == 0)
-
-
-def _fitting(parts: Writing, config: DecoderConfig, state, slots):
-    """The state with a cache that holds the next chunk and is not twice as long as it need be."""
-    cache, logits_BxV = state
-    needed = (slots["index"] + np.minimum(slots["left"], CHUNK))[slots["left"] > 0].max()
-    size, now = bucket(int(needed), config.max_length), cache[0]["k"].shape[2]
-    if size > now or 2 * size <= now:
-        return parts.resize(cache, size), logits_BxV
-    return state
-
-
-def _rows(batch_size: int, devices: int, wanted: int) -> int:
-    """Rows side by side: no more than a power of two (on each device) that holds all that is wanted."""
-    enough = devices * (1 << max(0, -(-wanted // devices) - 1).bit_length())
-    return min(batch_size, enough)
+        """Writes the next chunk of every row; nothing is left of those that ended."""
+        self._fit()
+        slots = Slots(self.index_B, self.left_B, self.sample_B, self.streams[self.prompt_B])
+        slots = jax.device_put(slots, self.rows)
+        self.state, tokens_BxC = self.parts.decode(self.weights, self.state, slots, self.key_data)
+        tokens_BxC = np.asarray(tokens_BxC)
+        for b in np.flatnonzero(self.left_B):
+            i, sample = int(self.prompt_B[b]), int(self.sample_B[b])
+            new = tokens_BxC[b, : self.left_B[b]]
+            stopped = self.stop_id in new
+            if stopped:
+                new = new[: np.argmax(new == self.stop_id)]
+            ids = self.written[i][sample] = np.concatenate([self.written[i][sample], new])
+            self.index_B[b] += len(new)
+            self.left_B[b] = 0 if stopped else self.left_B[b] - len(new)
+            if self.left_B[b] and finished(i, sample, ids):
+                self.left_B[b] = 0
+            self.done += int(self.left_B[b] == 0)
 
 
 def _check(subject: Subject, prompts: list, sampling: Sampling, streams) -> None:
-    vocab_size, temperature, top_p = subject.config.vocab_size, sampling.temperature, sampling.top_p
+    vocab_size, samples = subject.config.vocab_size, sampling.samples
     for number, prompt in enumerate(prompts):
         if not prompt.size:
             raise UserError(f"prompt {number} is empty; leave it out, or give it a first token.")
@@ -450,13 +464,9 @@ def _check(subject: Subject, prompts: list, sampling: Sampling, streams) -> None
                 f"prompt {number} holds token ids outside of the model's vocabulary of {vocab_size}; "
                 "encode it with the model's own tokenizer."
             )
-    if min(sampling.new_tokens, sampling.samples, subject.batch_size) < 1:
-        raise UserError("new tokens, samples and batch size must be at least 1; raise them.")
-    if not 0 <= temperature < math.inf or not 0 < top_p <= 1:
-        raise UserError(f"temperature {temperature} must be 0 or more, and top_p {top_p} in (0, 1]; correct them.")
-    if sampling.samples > 1 and not temperature:
-        raise UserError(
-            f"{sampling.samples} greedy samples of a prompt would be the same; give a temperature such as 0.8."
-        )
+    if min(samples, subject.batch_size) < 1:
+        raise UserError("samples and batch size must be at least 1; raise them.")
+    if samples > 1 and not sampling.temperature:
+        raise UserError(f"{samples} greedy samples of a prompt would be the same; give a temperature such as 0.8.")
     if len(streams) != len(prompts):
         raise UserError(f"{len(streams)} streams for {len(prompts)} prompts; give each prompt its own.")
