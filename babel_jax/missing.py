@@ -72,8 +72,8 @@ def _checkpoints(frame, run: str, language: str) -> list[str]:
 
 def mixes_left_out(frame, measured: list[Mix]) -> list[str]:
     """The mixes that were measured and are not compared, in sentences."""
-    names = [run_names.parse(str(run)) for run in frame["run"].unique()]
-    there = {str(name) for name in names if name.role == "mix" and name.mix}
+    names = {str(run): run_names.parse(str(run)) for run in frame["run"].unique()}
+    there = {run for run, name in names.items() if name.role == "mix" and name.mix}
     return [
         f"Run {run} is left out of the comparisons: in some seed or language its last checkpoint was not judged."
         for run in sorted(there - {mix.run for mix in measured})

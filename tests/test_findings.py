@@ -58,7 +58,7 @@ def test_a_view_is_a_study_of_one_language(alone):
 
 def test_an_observation_holds_what_the_rows_say(alone):
     _, frame = alone
-    curves = findings.of_language(frame, "python", "php", {}, print).curves
+    curves = findings.of_language(frame, "python", "php", {"python": 1.0, "php": 1.0}, print).curves
     seen = observation(frame, curves)
     row = frame[(frame["run"] == "continual") & (frame["metric"] == "loss") & (frame["language"] == "php")]
     row = row[(row["seed"] == 1) & (row["step"] == STEPS[3])].iloc[0]
@@ -205,6 +205,14 @@ def test_runs_without_judged_problems_are_said(alone):
     found = said(study, frame[frame["metric"] != "solved"], "No problem was judged in php in run continual")
     assert found.languages["php"].proposals == {} and found.mixes == []
     assert "Run mix_unimax is left out of the comparisons: in some seed" in " ".join(found.missing)
+
+
+def test_a_mix_that_is_compared_is_not_said_to_be_left_out(alone):
+    """Whatever its share is written like."""
+    study, frame = alone
+    found = findings.of_rows(study, frame.assign(run=frame["run"].replace("mix_0.5000", "mix_0.5")))
+    assert "mix_0.5" in {mix.run for mix in found.mixes}
+    assert not any("left out of the comparisons" in sentence for sentence in found.missing)
 
 
 def test_a_loss_that_is_no_number_is_said_and_the_rest_still_stands(alone):
