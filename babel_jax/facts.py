@@ -60,9 +60,9 @@ class StudyFacts:
         """The name of the from-scratch mix that has the original corpus's shares."""
         return run_names.mix_of_share(self.original_share).mix
 
-    def run_name(self, role: str, language: str, share: float | None = None) -> str:
+    def run_name(self, role: str, language: str) -> str:
         """The name of a role's run in one new language."""
-        return str(RunName(role, language if len(self.new) > 1 else "", share))
+        return str(RunName(role, language if len(self.new) > 1 else ""))
 
 
 def of(content: dict) -> StudyFacts:

@@ -158,9 +158,9 @@ class Findings:
         """The new languages' share of a mix's tokens."""
         return 1 - mix.shares.get(self.study.primary, 0.0)
 
-    def against_original(self, name: str, score: str | None = None) -> Comparison | None:
-        """A mix against the original one, both trained; `score` None: the main one."""
-        wanted = ("mix", self.original_name, name, score or self.main_score)
+    def against_original(self, name: str) -> Comparison | None:
+        """A mix against the original one in the main score, both trained."""
+        wanted = ("mix", self.original_name, name, self.main_score)
         found = (one for one in self.comparisons if (one.kind, one.first, one.second, one.score) == wanted)
         return next(found, None)
 
@@ -295,7 +295,7 @@ def of_language(rows, primary: str, language: str, original: dict[str, float], s
 
     Args:
       rows: from `evolution.rows.view`.
-      original: {language: tokens} of the original corpus; {}: not known.
+      original: {language: tokens} of the original corpus.
       say: called with a sentence about what could not be computed.
     """
     gaps = []
@@ -304,7 +304,7 @@ def of_language(rows, primary: str, language: str, original: dict[str, float], s
     if seen and curves.continual:
         depends = _dependence(seen, curves)
         shares = sources.shares_of(seen, attempt=functools.partial(_attempt, gaps.append))
-        amounts = Amounts(original.get(primary, 1.0), original.get(language))
+        amounts = Amounts(original[primary], original[language])
         proposals = sources.proposals(seen, shares, curves.continual, depends, amounts)
     if curves.continual and not curves.continual.rises:
         gaps.append(f"Nothing is read at the best checkpoint: {stages.no_peak(curves.continual)}.")

@@ -10,8 +10,7 @@ import functools
 import numpy as np
 from scipy import special, stats
 
-CONFIDENCE = 0.95
-TAILS = (0.025, 0.975)  # quantiles
+TAILS = (0.025, 0.975)  # quantiles: all intervals are of 95 %
 NORMAL = float(stats.norm.ppf(TAILS[1]))  # standard errors on either side
 REPLICATES = 1000
 DRAWS = 500
@@ -151,7 +150,7 @@ def mean_over_seeds(value_S, error_S) -> Effect:
     return Effect(mean, (float(mean - half), float(mean + half)), float(max(p, default=float(mean == 0))))
 
 
-def two_level(value_SxQ, least: float = -1.0, most: float = 1.0) -> tuple[float, float, float, float]:
+def two_level(value_SxQ, least: float = -1.0) -> tuple[float, float, float, float]:
     """Mean over seeds of the means over their problems: (mean, low, high, p), p two-sided against a mean of 0.
 
     Two seeds or more: Student t over the seeds' means, in which both levels vary. It speaks about other seeds, and about
@@ -160,7 +159,7 @@ def two_level(value_SxQ, least: float = -1.0, most: float = 1.0) -> tuple[float,
     are all equal, as where everything is solved: Student t over problems, which speaks about other problems only.
 
     Args:
-      value_SxQ: one array [Q] per seed (Q may differ) of values from `least` to `most`: 0 and 1 for answers,
+      value_SxQ: one array [Q] per seed (Q may differ) of values from `least` to 1: 0 and 1 for answers,
         -1 to 1 for differences. The bounds are cut to that range. The interval over problems counts two more, one at
         each end (as Agresti and Coull 1998 do): a mean of 1.0 over few problems has an interval too.
     """
@@ -170,12 +169,12 @@ def two_level(value_SxQ, least: float = -1.0, most: float = 1.0) -> tuple[float,
     if np.ptp(mean_S) > 0:
         error, freedom = mean_S.std(ddof=1) / np.sqrt(seeds), seeds - 1
     else:
-        padded = np.concatenate([*values, [least, most]])
+        padded = np.concatenate([*values, [least, 1.0]])
         size = padded.size - 2
         error, freedom = np.sqrt(((padded - mean) ** 2).mean() / size), max(size - 1, 1)
     half = special.stdtrit(freedom, TAILS[1]) * error
     p = 2 * special.stdtr(freedom, -abs(mean) / error)
-    return mean, float(np.clip(mean - half, least, most)), float(np.clip(mean + half, least, most)), float(p)
+    return mean, float(np.clip(mean - half, least, 1)), float(np.clip(mean + half, least, 1)), float(p)
 
 
 def accuracies(solved) -> np.ndarray:

@@ -77,9 +77,9 @@ def bounds(ci, scale: float = 1.0, digits: int = 2, sign: str = "") -> str:
     return f" [{low},{NBSP}{high}]"
 
 
-def share(point: Estimate, digits: int = 0) -> str:
+def share(point: Estimate) -> str:
     """A share in per cent with its interval."""
-    return f"{percent(point.value, digits)}{bounds(point.ci, 100, digits)}"
+    return percent(point.value) + bounds(point.ci, 100, digits=0)
 
 
 def points(point: Estimate, sign: str = "") -> str:

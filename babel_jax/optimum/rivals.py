@@ -14,6 +14,8 @@ from babel_jax.corpus import mixture
 from babel_jax.errors import UserError, unknown_name
 from babel_jax.run_names import RunName
 
+TEMPERATURE = 2.0
+MAX_EPOCHS = 4.0
 # What a run is part of.
 ALGORITHM1, SCHEDULES, SWARM, SWEEP = "Algorithm 1's search", "schedule search", "swarm", "sweep of shares"
 FINAL, CHECKS = "one from-scratch run", "controls and new-only models"
@@ -89,20 +91,16 @@ def same_primary(original: dict[str, float], optimised: dict[str, float], primar
     return {primary: share * total} | {name: (1 - share) * total * original[name] / rest for name in others}
 
 
-def temperature(original: dict[str, float], temperature: float = 2.0) -> dict[str, float]:
+def temperature(original: dict[str, float]) -> dict[str, float]:
     """The original flattened: shares ~ tokens^(1/T), with the original's total (Devlin et al. 2019; Conneau et al. 2020)."""
-    if not temperature > 0:
-        raise UserError(f"the temperature is {temperature}; it must be above 0, such as 2.")
     total = sum(original.values())
-    return {name: weight * total for name, weight in mixture.by_temperature(original, temperature).items()}
+    return {name: weight * total for name, weight in mixture.by_temperature(original, TEMPERATURE).items()}
 
 
-def unimax(original: dict[str, float], max_epochs: float = 4.0) -> dict[str, float]:
-    """Equal shares, but no language more than `max_epochs` times what there is; the original's total (Chung et al. 2023)."""
-    if not max_epochs >= 1:
-        raise UserError(f"max_epochs is {max_epochs}; it must be 1 or more: fewer tokens cannot fill the corpus.")
+def unimax(original: dict[str, float]) -> dict[str, float]:
+    """Equal shares, but no language more than MAX_EPOCHS times what there is; the original's total (Chung et al. 2023)."""
     total = sum(original.values())
-    most = {name: max_epochs * tokens for name, tokens in original.items()}
+    most = {name: MAX_EPOCHS * tokens for name, tokens in original.items()}
     weights = mixture.capped(dict.fromkeys(original, 1.0), most, total)
     return {name: weight * total for name, weight in weights.items()}
 
@@ -116,7 +114,7 @@ def equal_small(original: dict[str, float], primary: str, tokens: float) -> dict
 def swarm(original: dict[str, float], count: int, seed: int = 0) -> list[dict[str, float]]:
     """`count` random corpora to fit a law to, each with the original's total, as RegMix draws them (Liu et al. 2024).
 
-    Dirichlet around the original flattened by temperature 2. The parameters are K times its K shares (for equal amounts
+    Dirichlet around the original flattened by TEMPERATURE. The parameters are K times its K shares (for equal amounts
     uniform over the simplex), times a factor that goes evenly in log from 1/4 (mostly one language) to 4 (near the
     centre). Shares are whole thousandths, so that a mixture's rows come in short blocks.
 
@@ -126,7 +124,7 @@ def swarm(original: dict[str, float], count: int, seed: int = 0) -> list[dict[st
     if count < 1 or len(original) < 2:
         raise UserError(f"a swarm of {count} over {len(original)} language(s) says nothing; it needs at least 1 and 2.")
     generator, total = np.random.default_rng(seed), sum(original.values())
-    centre_K = np.array(list(mixture.by_temperature(original, 2.0).values()))
+    centre_K = np.array(list(mixture.by_temperature(original, TEMPERATURE).values()))
     found = []
     for factor in np.geomspace(0.25, 4.0, count):
         share_K = generator.dirichlet(factor * len(centre_K) * centre_K)

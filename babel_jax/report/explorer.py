@@ -100,7 +100,7 @@ def _series(curves: Curves, run: str) -> dict:
     return {
         metric: {name: getattr(curve, name) for name in ("steps", "mean", "low", "high")}
         for metric, curve in curve_of.items()
-        if curve is not None and len(curve.steps) > 0
+        if curve is not None
     }
 
 
