@@ -7,6 +7,7 @@ import synthetic_study
 from PIL import Image
 from synthetic_study import changed, mix_named
 
+from babel_jax import facts
 from babel_jax import findings as found_in
 from babel_jax.report import drawing, figures
 
@@ -167,7 +168,7 @@ def test_parts_may_be_missing(missing, findings):
 def test_a_single_checkpoint_is_no_curve():
     frame = synthetic_study.planted(seeds=2, problems=20, layers=2, steps=np.array([0]))
     frame = frame[~frame["run"].str.startswith("mix_") & ~frame["probe"].isin(["intervention", "patch"])]
-    findings = found_in.of_rows(found_in.facts(synthetic_study.description(frame)), frame)
+    findings = found_in.of_rows(facts.of(synthetic_study.description(frame)), frame)
     for name in (*figures.OF_A_LANGUAGE, "story"):
         assert drawn(findings, name) is None, name
 

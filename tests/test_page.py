@@ -8,8 +8,8 @@ import synthetic_study
 from browser import COMMAND, browser
 from synthetic_study import changed
 
+from babel_jax import facts, verdicts
 from babel_jax import findings as found_in
-from babel_jax import verdicts
 from babel_jax.report import definitions, figures, page, sections, theme
 from babel_jax.report.study import draw
 
@@ -47,7 +47,7 @@ def written(tmp_path_factory):
     """index.html of a study of two new languages, with the figures that the page's own work shows on."""
     frame = synthetic_study.planted(seeds=2, problems=40, layers=2, steps=synthetic_study.STEPS[::3], new=NEW)
     findings = found_in.of_rows(
-        found_in.facts(synthetic_study.description(frame, new=NEW)), frame, synthetic_study.mixture_files(NEW)
+        facts.of(synthetic_study.description(frame, new=NEW)), frame, synthetic_study.mixture_files(NEW)
     )
     languages = {
         name: changed(here, lens_grid=grid(here.curves.accuracy["continual", name, "all"].steps.tolist()))
