@@ -5,7 +5,7 @@ import time
 import pytest
 from test_judge import problem
 
-from babel_jax.corpus import clean, decontaminate
+from babel_jax.corpus import clean, decontaminate, manifest
 from babel_jax.corpus.redact import redact
 from babel_jax.corpus.sources import Document
 from babel_jax.evaluation import problems, toolchains
@@ -70,7 +70,8 @@ def judged(language, text):
 
 
 def cleaned(text):
-    everything = {"licence": ("MIT",), "size": True, "encoding": True, "generated": True, "vendored": True}
+    raw = {"clean": {"licence": ["MIT"]}, "languages": {"python": {"sources": [{"path": "."}]}}}
+    everything = manifest.check(raw | {"vocab_size": 512, "max_length": 8}, "test").clean
     document = Document(text, text.encode() + b"generated", len(text), (text,))
     clean.unfit(document, LANGUAGES["python"], everything)
     clean.permitted(text, ("MIT",))

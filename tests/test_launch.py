@@ -465,9 +465,10 @@ def test_slurm_corpus(place, tmp_path):
     """The jobs are run for real: a lost node stops what depends on it; sent again they make the corpus of a plain build."""
     asked = write_sources(tmp_path / "sources")
     plain = build.build(asked, tmp_path / "plain", jobs=1, progress=False)
-    for language in asked["languages"].values():
+    record = asked.record()
+    for language in record["languages"].values():
         language["sources"][0]["path"] = os.path.relpath(language["sources"][0]["path"], tmp_path)
-    write_json(tmp_path / "my manifest.json", asked)
+    write_json(tmp_path / "my manifest.json", record)
     (place.project / "babel_jax").symlink_to(ROOT / "babel_jax")
     (place.project / ".venv" / "bin").mkdir(parents=True)
     (place.project / ".venv" / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers import SMALL, by_path, loud, python, random_rows, same
 
-from babel_jax.model.decoder import Block, Decoder, TapRequest, layer_norm
+from babel_jax.model.decoder import Block, Decoder, Shared, TapRequest, layer_norm
 from babel_jax.model.sharding import make_mesh
 from babel_jax.training import config as run_config
 from babel_jax.training import loss as losses
@@ -84,7 +84,7 @@ def test_the_scan_is_the_loop():
     h = params["embed_table"][rows] + params["embed_position"][np.arange(SMALL.max_length)]
     for layer in range(SMALL.layers):
         mine = jax.tree.map(lambda leaf, layer=layer: leaf[layer], params["blocks"])
-        h, _ = Block(SMALL).apply({"params": mine}, h, None, {}, segment, None, None, {})
+        h, _ = Block(SMALL).apply({"params": mine}, h, None, {}, Shared(segment, None, None, {}))
         np.testing.assert_allclose(h[:, 0], taps["residual_LxBxPxD"][layer][:, 0], atol=1e-5)
     x = layer_norm(h, params["ln_f_scale"], params["ln_f_bias"])
     np.testing.assert_allclose(x @ params["head"].T, logits, atol=1e-4)

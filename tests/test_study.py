@@ -294,7 +294,7 @@ def test_a_small_study_from_end_to_end(config_file, whole):
     frame = measurements.read(workdir)
     assert sorted(frame.query("run == 'continual' and probe == 'loss'").step.unique()) == [0, 4, 8, 16, STEPS]
     assert set(frame.probe) == {
-        *("evaluation", "loss", "lens", "working_language", "neurons", "patch", "intervention", "drift"),
+        *("evaluation", "loss", "lens", "neurons", "patch", "intervention", "drift"),
     }
 
 
