@@ -1,7 +1,7 @@
 """What the version before wrote is still read: a small corpus, a mixture file, two folders of results, and a small study.
 
-`tests/before/corpus_and_results.tar.gz` was made by babel_jax at commit ac71c6d (2026-11-30), before the change of issue 16 that
-put types in the place of keyed tables, with these commands (PY and PHP: 12 folders of two generated files each):
+`tests/before/corpus_and_results.tar.gz` was made by babel_jax at commit ac71c6d (2026-11-30), the last version before
+records took the place of keyed tables, with these commands (PY and PHP: 12 folders of two generated files each):
 
   corpus build --source=python=PY --source=php=PHP --vocab_size=400 --max_length=32 --out=corpus
   corpus mix corpus --policy=shares --shares=python=2,php=1 --tokens=30000 --max_epochs=4 --out=mixture.json
@@ -23,7 +23,6 @@ import json
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import helpers  # its model preset "test"
@@ -42,8 +41,7 @@ SUITE = Path(__file__).with_name("suites") / "mxeval"
 
 
 def unpacked(name: str, folder: Path) -> Path:
-    with tarfile.open(FOLDER / f"{name}.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
+    shutil.unpack_archive(FOLDER / f"{name}.tar.gz", folder)
     return folder
 
 
