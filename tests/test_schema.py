@@ -254,7 +254,7 @@ BAD_FILES = {
     "": "has no get_config",
     '{"kind": "organism"}': "has no get_config",
     "get_config = 3": "has no get_config",
-    "x = 1\0": "cannot be run: SyntaxError",
+    "x = 1\0": "cannot be run: (Syntax|Value)Error",  # as this Python calls it
     "def get_config(:": r"cannot be run: SyntaxError: .*\(line 1\)",
     "import nothing_of_this_name": r"ModuleNotFoundError: .* \(line 1\)",
     "def get_config():\n    raise RuntimeError('a\\nb')": r"RuntimeError: a b \(line 2\)",
