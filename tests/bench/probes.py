@@ -99,8 +99,8 @@ class Ours:
         def counting(params, counters, batch, weight_BxTxK):
             logits_BxTxV, taps = self.decode(params, batch, TapRequest(weight_BxTxK))
             counters = {
-                "active_RxLxFxK": counters.active_RxLxFxK.at[0].add(taps["active_LxFxK"].astype(jnp.int32)),
-                "activation_sum_RxLxFxK": counters.activation_sum_RxLxFxK.at[0].add(taps["activation_sum_LxFxK"]),
+                "active_RxLxFxK": counters["active_RxLxFxK"].at[0].add(taps["active_LxFxK"].astype(jnp.int32)),
+                "activation_sum_RxLxFxK": counters["activation_sum_RxLxFxK"].at[0].add(taps["activation_sum_LxFxK"]),
             }
             return counters, token_loss(logits_BxTxV, batch["targets"]) if with_loss else None
 
