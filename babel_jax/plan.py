@@ -23,7 +23,6 @@ from babel_jax.training.runs import Run
 
 # What a study trains on, and the languages that there are of it.
 KINDS = {"organism": ("language of the embedded world", DIALECTS), "real_code": ("language", LANGUAGES)}
-ADO = run_names.mix("ado")  # the one mix whose weights are chosen while it trains
 
 _SHARES = Many(Number(low=0, high=1), once=True)
 # Every key of a study's config; configs/organism.py shows how they are used.
@@ -246,7 +245,7 @@ class Study:
             if name.mix and name.role == "mix":
                 raise UserError(f"run '{name}' has its mixture in its name; train --run=mix with a mixture file.")
             return {"stages": mixtures.read(settings.mixture).stages}
-        if name == ADO:
+        if name.is_online:
             return {"stages": (_stage(self.original),), "online": {"every": candidates.ADO_EVERY}}
         if name.role == "mix":
             return self._mix(name)

@@ -60,7 +60,7 @@ class RunName:
     @property
     def is_online(self) -> bool:
         """Whether it is the mix that chooses its weights while it trains."""
-        return self.role == "mix" and self.candidate == ADO
+        return self.role == "mix" and self.mix == ADO
 
     @property
     def is_share(self) -> bool:

@@ -19,7 +19,8 @@ from tqdm import tqdm
 import babel_jax
 from babel_jax import candidates, findings, machine, measurements, mixtures, plan, report, run_names
 from babel_jax.errors import UserError, printable
-from babel_jax.evolution import rows, stages
+from babel_jax.evolution import stages
+from babel_jax.evolution.rows import solved
 from babel_jax.files import read_json, write_json
 from babel_jax.measuring import diagnostics, programs, walk
 from babel_jax.measuring import study as measure
@@ -64,7 +65,7 @@ def execute(study: Study, task: Task, progress, profile_dir=None, probing: bool 
     started = time.perf_counter()
     at_checkpoint = _prober(study, run) if probing else None
     hooks = Hooks(progress, functools.partial(_solves_enough, run), at_checkpoint, profile_dir)
-    train(run, hooks, OnlineSampler(run, _chooser(study, run)) if run.name == plan.ADO else None)
+    train(run, hooks, OnlineSampler(run, _chooser(study, run)) if run.name.is_online else None)
     trained = time.perf_counter()
     _measure(study, run, progress)
     progress({"seconds": {"training": trained - started, "measuring": time.perf_counter() - trained}})
@@ -87,7 +88,7 @@ def _measure(study: Study, run: Run, progress) -> None:
     if role in ("continual", "control") and material.problems:
         peak = None
         if role == "continual":
-            judged = rows.solved(measurements.read(run.directory), str(run.name), material.new)
+            judged = solved(measurements.read(run.directory), str(run.name), material.new)
             peak = int(judged.steps[stages.peak(judged.solved)])
             measure.measure_patches(run, peak)
         names = world.World(plan.world_config(study.config), run.seed).tokens
@@ -277,7 +278,7 @@ def _plain_runs(study: Study) -> list[RunName]:
     names = study.planned(study.config.seeds[0])
     if "mix" in study.config.runs and study.config.runs.mix.get("mixture"):
         return [name for name in names if name.role != "mix"]  # `train --run=mix --mixture=FILE`: no other mix can be
-    return [name for name in names if not name.candidate or name == plan.ADO]
+    return [name for name in names if not name.candidate or name.is_online]
 
 
 def _check_runs(study: Study, names: Iterable[RunName], seed: int, here: bool = True) -> None:

@@ -66,6 +66,8 @@ def test_what_a_mix_is_called_among_the_mixes():
     assert run_names.swarm(3) == run_names.mix("swarm_03") and run_names.swarm(3).is_swarm
     assert run_names.mix("0.3500").is_share and not run_names.mix("ado").is_share
     assert not RunName("replay", share=0.25).is_share
+    online = [name for name in ("ado", "ado_equal_epochs", "swarm_03", "0.5000") if run_names.mix(name).is_online]
+    assert online == ["ado"]
 
 
 def test_what_the_optimiser_asks_for():
