@@ -254,7 +254,7 @@ def results(config_file, workdir) -> dict:
     for run_dir in sorted((workdir / "seed0").iterdir()):
         found[run_dir.name] = state_at(run_dir, STEPS, made.run(made.name(run_dir.name), 0).trainer)
         found[run_dir.name]["metrics"] = np.frombuffer((run_dir / "metrics.jsonl").read_bytes(), np.uint8)
-        for file in sorted((run_dir / "measurements").iterdir()):
+        for file in sorted((run_dir / "measurements").glob("*.parquet")):  # not what a kill left of a file half written
             found[run_dir.name, file.name] = pd.read_parquet(file)
     return found
 
