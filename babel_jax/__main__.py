@@ -11,9 +11,9 @@ import sys
 import warnings
 from pathlib import Path
 
-from babel_jax import arguments as kinds
-from babel_jax import limits, machine
-from babel_jax.errors import Parser, UserError, printable, refusal, shown, unknown_name
+from babel_jax.cli import arguments as kinds
+from babel_jax.common import limits, machine
+from babel_jax.common.errors import Parser, UserError, printable, refusal, shown, unknown_name
 
 VERBS = {
     "study": "the whole story: train, measure, propose a corpus, train on it, report",
@@ -108,7 +108,8 @@ def load_config(path: str, settings: list[str]):
     """
     from ml_collections import ConfigDict
 
-    from babel_jax import plan, schema
+    from babel_jax.common import schema
+    from babel_jax.study import plan
 
     given = schema.from_python(path, "config", "configs/")
     if not isinstance(given, ConfigDict):
@@ -181,7 +182,8 @@ def _config_option(parser, whose: str = "a file of configs/", required: bool = T
 
 
 def _config_help() -> str:
-    from babel_jax import plan, schema
+    from babel_jax.common import schema
+    from babel_jax.study import plan
 
     about = "Keys of a config, in its file or as --config.KEY=VALUE; what is left out is as here."
     return f"{about}\n\n{schema.explained(plan.STUDY)}"
@@ -236,7 +238,7 @@ def _study_arguments(verb: str, arguments: list[str]):
     _several_hosts(parser)
     parsed, settings = parser.parse_known_args(arguments)
     config = load_config(parsed.config, settings)
-    from babel_jax.plan import Study
+    from babel_jax.study.plan import Study
     from babel_jax.training import hosts
 
     hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
@@ -245,7 +247,7 @@ def _study_arguments(verb: str, arguments: list[str]):
 
 def _one_run(parsed, study):
     """The study and the task that `train` and `evaluate` name."""
-    from babel_jax.study import Task
+    from babel_jax.study.tasks import Task
 
     name = study.name(parsed.run)
     return study.with_mixture(name, parsed.mixture) if parsed.mixture else study, Task(parsed.seed, name)
@@ -265,7 +267,7 @@ def _several_hosts(parser) -> None:
 def study(arguments: list[str]) -> None:
     _use_cpu_well(threads=1)
     parsed, asked = _study_arguments("study", arguments)
-    from babel_jax import study as room
+    from babel_jax.study import tasks as room
     from babel_jax.training import hosts, preemption
 
     if parsed.jobs > 1 and hosts.several():
@@ -277,7 +279,7 @@ def study(arguments: list[str]) -> None:
 
 
 def corpus(arguments: list[str]) -> None:
-    from babel_jax import corpora
+    from babel_jax.cli import corpus as corpora
 
     corpora.main(arguments)
 
@@ -285,7 +287,7 @@ def corpus(arguments: list[str]) -> None:
 def train(arguments: list[str]) -> None:
     _use_cpu_well(threads=None)
     parsed, asked = _study_arguments("train", arguments)
-    from babel_jax import study as room
+    from babel_jax.study import tasks as room
     from babel_jax.training import preemption
 
     preemption.install()
@@ -297,9 +299,9 @@ def probe(arguments: list[str]) -> None:
     parsed, settings = _probe_arguments(arguments)
     from tqdm import tqdm
 
-    from babel_jax import texts
-    from babel_jax.measuring import probe as room
+    from babel_jax.measuring import probe_walk as room
     from babel_jax.measuring import walk
+    from babel_jax.study import texts
     from babel_jax.training import hosts, preemption
 
     hosts.initialize(parsed.coordinator, parsed.processes, parsed.process)
@@ -477,7 +479,7 @@ def evaluate(arguments: list[str]) -> None:
         _evaluate_suites(arguments)
         return
     parsed, asked = _study_arguments("evaluate", arguments)
-    from babel_jax import study as room
+    from babel_jax.study import tasks as room
     from babel_jax.training import preemption
 
     preemption.install()
@@ -486,9 +488,9 @@ def evaluate(arguments: list[str]) -> None:
 
 def _evaluate_suites(arguments: list[str]) -> None:
     parsed = _suite_arguments(arguments)
-    from babel_jax import texts
-    from babel_jax.evaluation import harness, judge, results
     from babel_jax.measuring import walk
+    from babel_jax.study import texts
+    from babel_jax.suites import harness, judge, results
     from babel_jax.training import hosts, preemption
 
     for other in filter(None, (parsed.against, parsed.primary_only, parsed.new_only)):
@@ -527,8 +529,8 @@ def _evaluate_suites(arguments: list[str]) -> None:
 
 
 def _tell_results(place, parsed) -> None:
-    from babel_jax.evaluation import results
-    from babel_jax.report import suites as suites_report
+    from babel_jax.report import suite_figures as suites_report
+    from babel_jax.suites import results
 
     print(results.summary(place.folder))
     if parsed.against:
@@ -648,7 +650,7 @@ def _add_judging(parser) -> None:
 
 
 def optimize(arguments: list[str]) -> None:
-    from babel_jax import proposals
+    from babel_jax.cli import optimize as proposals
 
     proposals.main(arguments)
 
@@ -663,22 +665,22 @@ def compile(arguments: list[str]) -> None:
     if kind != "gpu":
         os.environ["JAX_PLATFORMS"] = "cpu"
         os.environ["TPU_SKIP_MDS_QUERY"] = "1"  # libtpu is to compile, not to look for a TPU
-    from babel_jax import ahead, plan
+    from babel_jax.study import aot, plan
 
-    ahead.check_topology(parsed.topology)
+    aot.check_topology(parsed.topology)
     if kind == "cpu" and count:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={count}".strip()
     config = load_config(parsed.config, settings)
     asked = plan.Study(config)
     run, shapes = asked.shapes_of(asked.name(parsed.run))
-    devices = ahead.devices_of(parsed.topology)
+    devices = aot.devices_of(parsed.topology)
     fits = True
-    for compiled in (ahead.compile_step, ahead.compile_probe):
+    for compiled in (aot.compile_step, aot.compile_probe):
         report = compiled(run, shapes, devices)
         if report.program.table:
             print(report.program.table + "\n")
-        print(ahead.describe(report) + "\n")
+        print(aot.describe(report) + "\n")
         fits = fits and report.fits
     if not fits:
         raise UserError(
@@ -699,7 +701,7 @@ def doctor(arguments: list[str]) -> None:
     _parser("doctor").parse_args(arguments)
     import jax
 
-    from babel_jax.evaluation import doctor as room
+    from babel_jax.suites import capabilities as room
 
     print(f"jax {jax.__version__}: {jax.device_count()} x {jax.devices()[0].device_kind}")
     print(room.table(room.examine(_cache() / "toolchains")))

@@ -13,7 +13,7 @@ _use_cpu_well(threads=1)
 @pytest.fixture(scope="session")
 def sandboxed():
     """The strongest sandbox that works here, for two workers; test_sandbox.py tells what each level holds back."""
-    from babel_jax.evaluation.sandbox import open_sandbox
+    from babel_jax.suites.sandbox import open_sandbox
 
     with open_sandbox("rlimits", workers=2) as opened:
         yield opened
@@ -22,9 +22,9 @@ def sandboxed():
 @pytest.fixture(scope="session")
 def ready(tmp_path_factory, sandboxed):
     """language -> its toolchain, made ready once for all tests; a test of a language that is not installed is skipped."""
-    from babel_jax.errors import UserError
-    from babel_jax.evaluation import toolchains
-    from babel_jax.languages import LANGUAGES
+    from babel_jax.common.errors import UserError
+    from babel_jax.languages.registry import LANGUAGES
+    from babel_jax.suites import toolchains
 
     found = {}
 

@@ -17,8 +17,8 @@ import zipfile
 
 import pyarrow as pa
 
+from babel_jax.common.errors import UserError, one_line
 from babel_jax.corpus.places import BLOCK, BROKEN, LARGEST_FILE, is_hidden, opened, size
-from babel_jax.errors import UserError, one_line
 
 TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 ZIP = (".zip", ".whl")

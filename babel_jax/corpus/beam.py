@@ -10,10 +10,10 @@ import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from babel_jax.common.errors import UserError, refusal
+from babel_jax.common.files import read_json, write_json
 from babel_jax.corpus import build as builds
 from babel_jax.corpus.manifest import Manifest
-from babel_jax.errors import UserError, refusal
-from babel_jax.files import read_json, write_json
 
 
 def build(

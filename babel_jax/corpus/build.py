@@ -29,7 +29,18 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 import babel_jax
-from babel_jax import machine
+from babel_jax.common import machine
+from babel_jax.common.errors import UserError, one_line, printable
+from babel_jax.common.files import (
+    content_hash,
+    differences,
+    read_json,
+    read_record,
+    sha256,
+    typed,
+    write_atomic,
+    write_json,
+)
 from babel_jax.corpus import clean, phases, sources, tokenizer
 from babel_jax.corpus.clean import REASONS
 from babel_jax.corpus.manifest import CLEANING, Manifest
@@ -48,11 +59,9 @@ from babel_jax.corpus.records import (
     Statistics,
     Wanted,
 )
-from babel_jax.errors import UserError, one_line, printable
-from babel_jax.files import content_hash, differences, read_json, read_record, sha256, typed, write_atomic, write_json
 
 if TYPE_CHECKING:  # it loads TFDS, which few of the worker processes need
-    from babel_jax.corpus.rows import RowSource
+    from babel_jax.corpus.token_rows import RowSource
 
 FORMAT = 2  # of the directory; a corpus of another one is built again
 PHASES = tuple(phases.PHASES)
@@ -106,7 +115,7 @@ def load(directory: Path, vocab_size: int | None = None) -> Corpus:
     Raises:
       UserError: it is none, is damaged, or its vocabulary is not the one asked for.
     """
-    from babel_jax.corpus import rows
+    from babel_jax.corpus import token_rows
 
     directory = Path(directory)
     manifest = _read_manifest(directory)
@@ -121,7 +130,7 @@ def load(directory: Path, vocab_size: int | None = None) -> Corpus:
             f"the vocabulary of {directory} has {model.vocab_size} tokens, not {vocab_size}; "
             f"set vocab_size to {model.vocab_size} or build another corpus."
         )
-    splits = {language: rows.read(directory / "rows", language) for language in manifest.languages}
+    splits = {language: token_rows.read(directory / "rows", language) for language in manifest.languages}
     train, validation = ({language: found[split] for language, found in splits.items()} for split in SPLITS)
     return Corpus(directory, manifest, model, train, validation)
 
@@ -306,7 +315,7 @@ def _here(work, phase, waiting):
 def _side_by_side(work, phase, waiting, jobs):
     """Runs the tasks in processes of their own and yields each that is done."""
     waiting = list(reversed(waiting))
-    preload = ["babel_jax.corpus.build", "babel_jax.corpus.rows"]  # once for all workers
+    preload = ["babel_jax.corpus.build", "babel_jax.corpus.token_rows"]  # once for all workers
     with machine.Workers(jobs, _tasks_of, (work, phase), "forkserver", preload) as workers:
         while waiting or workers.busy:
             while waiting and workers.idle:
@@ -484,10 +493,10 @@ def _describe(work, plan: Plan) -> None:
 
 
 def _write_row_info(corpus, plan: Plan, name: str, stats: LanguageStats, vocab_size: int) -> None:
-    from babel_jax.corpus import rows
+    from babel_jax.corpus import token_rows
 
     number = {split: stats.of(split).rows for split in SPLITS}
-    rows.write_info(corpus / "rows", name, number, plan.row_length, rows.token_dtype(vocab_size))
+    token_rows.write_info(corpus / "rows", name, number, plan.row_length, token_rows.token_dtype(vocab_size))
 
 
 FUNNEL_COLUMNS = ("language", "step", "documents_in", "bytes_in", "documents_out", "bytes_out")

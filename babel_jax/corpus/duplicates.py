@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import rensa
 
-from babel_jax import machine
-from babel_jax.languages import Language
-from babel_jax.lexical import without_comments
+from babel_jax.common import machine
+from babel_jax.languages.lexical import without_comments
+from babel_jax.languages.registry import Language
 
 SHINGLE = 5  # words
 PERMUTATIONS = 128

@@ -11,10 +11,23 @@ from pathlib import Path
 import yaml
 from ml_collections import ConfigDict
 
-from babel_jax import files
-from babel_jax.errors import UserError, one_line
-from babel_jax.languages import LANGUAGES
-from babel_jax.schema import REQUIRED, Choice, Either, Flag, Key, Many, Number, Place, Section, Table, Text, from_python
+from babel_jax.common import files
+from babel_jax.common.errors import UserError, one_line
+from babel_jax.common.schema import (
+    REQUIRED,
+    Choice,
+    Either,
+    Flag,
+    Key,
+    Many,
+    Number,
+    Place,
+    Section,
+    Table,
+    Text,
+    from_python,
+)
+from babel_jax.languages.registry import LANGUAGES
 
 FORMATS = ("auto", "files", "jsonl", "parquet", "huggingface", "tfds")
 COLUMNS = {  # what a column of a table holds

@@ -16,11 +16,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from babel_jax.errors import UserError, unknown_name
-from babel_jax.files import content_hash, read_json
-from babel_jax.limits import MOST_TOKENS
-from babel_jax.material import RowSource
-from babel_jax.schema import REQUIRED, Key, Many, Number, Section, Table
+from babel_jax.common.errors import UserError, unknown_name
+from babel_jax.common.files import content_hash, read_json
+from babel_jax.common.limits import MOST_TOKENS
+from babel_jax.common.material import RowSource
+from babel_jax.common.schema import REQUIRED, Key, Many, Number, Section, Table
 
 # Stages as configs and mixture files hold them.
 STAGES = Many(

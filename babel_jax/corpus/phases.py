@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from babel_jax import languages
+from babel_jax.common.errors import UserError
+from babel_jax.common.files import content_hash, read_json, read_record, sha256, whole, write_atomic
 from babel_jax.corpus import call_sites, clean, decontaminate, duplicates, redact, sources, tokenizer
 from babel_jax.corpus.clean import REASONS
 from babel_jax.corpus.manifest import NearDuplicates
@@ -39,8 +40,7 @@ from babel_jax.corpus.records import (
     Vocabulary,
     Written,
 )
-from babel_jax.errors import UserError
-from babel_jax.files import content_hash, read_json, read_record, sha256, whole, write_atomic
+from babel_jax.languages import registry
 
 VALIDATION_SHARE = 0.05  # of a language's bytes
 SAMPLE_BYTES = 4_000_000  # per language, from which the vocabulary is learnt: bounds the memory of the build
@@ -88,7 +88,7 @@ def benchmark_index(file, content):
 def _clean(work, plan, task):
     """Writes the documents that the rules before duplicates keep, with what the later rules need to know of them."""
     piece = read_record(work / "pieces" / f"{task}.json", sources.Piece, anew(work))
-    language, steps = languages.language(piece.language), plan.manifest.clean
+    language, steps = registry.language(piece.language), plan.manifest.clean
     benchmarks = plan.wanted.benchmarks
     index = benchmark_index(work / "benchmarks.json", benchmarks) if benchmarks else None
     counts, licences, read = clean.Counts(), Counter(), hashlib.sha256()
@@ -231,7 +231,7 @@ def _select(work, plan, name):
         bytes_of_project[project] += count
     held_out = held_out_projects(bytes_of_project, VALIDATION_SHARE)
     if not held_out:
-        title = languages.language(name).title
+        title = registry.language(name).title
         raise UserError(f"only {len(kept)} {title} files are fit to train on, too few to hold some out; give more.")
     splits = ["validation" if project in held_out else "train" for project in projects]
     begin = 0
@@ -393,12 +393,12 @@ def _tokenizer(work):
 
 def _tokens(work, plan, task):
     """Ids of a piece's documents, a file a split; those held out must come back from their ids."""
-    from babel_jax.corpus import rows
+    from babel_jax.corpus import token_rows
 
     documents, model = _Documents(work, [task]), _tokenizer(work)
     counted = {}
     for split, chosen in _chosen(work, task).items():
-        with whole(work / "tokens" / f"{task}.{split}") as partial, rows.TokenFile(partial, model) as file:
+        with whole(work / "tokens" / f"{task}.{split}") as partial, token_rows.TokenFile(partial, model) as file:
             size = count = 0
             for text in documents.texts(chosen):
                 ids = file.append(text)
@@ -427,13 +427,13 @@ def _counted_files(work, pieces, split, plan):
 
 
 def _row_tasks(work, plan):
-    from babel_jax.corpus import rows
+    from babel_jax.corpus import token_rows
 
     names = []
     for name in plan.pieces:
         for split in SPLITS:
             tokens = sum(count for _, count in _token_files(work, plan, name, split))
-            number, shards = rows.count(tokens, plan.row_length)
+            number, shards = token_rows.count(tokens, plan.row_length)
             if not number:
                 raise UserError(
                     f"the {split} split of {name} has {tokens} tokens, less than one row of {plan.row_length}; "
@@ -447,15 +447,15 @@ def _row_tasks(work, plan):
 def _rows(work, plan, task):
     if task.endswith("-documents"):
         return Written(_write_documents(work, plan, task.removesuffix("-documents")))
-    from babel_jax.corpus import rows
+    from babel_jax.corpus import token_rows
 
     name, split, shard = task.split("-")
     files, length = _token_files(work, plan, name, split), plan.row_length
-    number, shards = rows.count(sum(tokens for _, tokens in files), length)
-    first = int(shard) * rows.ROWS_PER_SHARD
-    count = min(rows.ROWS_PER_SHARD, number - first)
-    target = rows.shard_path(work / "corpus" / "rows", name, split, int(shard), shards)
-    rows.write_shard(target, files, rows.token_dtype(_tokenizer(work).vocab_size), first, count, length)
+    number, shards = token_rows.count(sum(tokens for _, tokens in files), length)
+    first = int(shard) * token_rows.ROWS_PER_SHARD
+    count = min(token_rows.ROWS_PER_SHARD, number - first)
+    target = token_rows.shard_path(work / "corpus" / "rows", name, split, int(shard), shards)
+    token_rows.write_shard(target, files, token_rows.token_dtype(_tokenizer(work).vocab_size), first, count, length)
     return Written(digests(work, [target]))
 
 
@@ -519,18 +519,18 @@ def heldout(directory, language):
 
 def _pair_tasks(work, plan):
     known = plan.pieces
-    return [f"{primary}-{new}" for primary, new in languages.IDENTIFIER_PAIRS if primary in known and new in known]
+    return [f"{primary}-{new}" for primary, new in registry.IDENTIFIER_PAIRS if primary in known and new in known]
 
 
 def _call_sites(work, plan, task):
     """The prompts of a pair in both languages, and how many there are."""
     manifest, model = plan.manifest, _tokenizer(work)
     primary, new = task.split("-")
-    pairs = languages.IDENTIFIER_PAIRS[primary, new]
+    pairs = registry.IDENTIFIER_PAIRS[primary, new]
     arrays, messages, counts = {}, [], {}
     for side, name in enumerate((primary, new)):
         mined = [(pair[side], pair[1 - side]) for pair in pairs]
-        documents, language = heldout(work / "corpus", name), languages.language(name)
+        documents, language = heldout(work / "corpus", name), registry.language(name)
         prompts, rejected = call_sites.mine(
             documents, language, mined, model, manifest.max_length, manifest.prompts_per_pair
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 import fsspec
 import pyarrow as pa
 
-from babel_jax.errors import UserError, one_line
+from babel_jax.common.errors import UserError, one_line
 
 LARGEST_FILE = 1_000_000  # bytes; of a larger file only the size is needed (clean.py drops it)
 BLOCK = 1 << 20

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from babel_jax import languages
-from babel_jax.corpus import archives, places, tables
+from babel_jax.common.errors import UserError
+from babel_jax.corpus import archives, places, tabular
 from babel_jax.corpus.manifest import FORMATS, Manifest
 from babel_jax.corpus.places import LARGEST_FILE
-from babel_jax.errors import UserError
+from babel_jax.languages import registry
 
 PIECE_BYTES = 16_000_000  # of input; about half a minute of work
 
@@ -69,7 +69,7 @@ def pieces(manifest: Manifest, language: str) -> list[Piece]:
             for place, part in _parts(Source.of(manifest, language, number)):
                 found.append(Piece(language, len(found), number, place, part))
         if len(found) == before:
-            raise _none(languages.language(language), source)
+            raise _none(registry.language(language), source)
     return found
 
 
@@ -146,7 +146,7 @@ def _folders(path):
 class Source:
     """A source as its readers see it. `root`: what stands before a place's own name; `wanted`: the language's names."""
 
-    language: languages.Language
+    language: registry.Language
     name: str
     path: str
     root: str
@@ -157,7 +157,7 @@ class Source:
 
     @classmethod
     def of(cls, manifest: Manifest, name: str, number: int) -> "Source":
-        language, given = languages.language(name), manifest.languages[name].sources[number]
+        language, given = registry.language(name), manifest.languages[name].sources[number]
         path = places.absolute(given.path) if places.is_url(given.path) else given.path.rstrip("/")
         root = path
         if _WILDCARD.search(path) and (places.is_url(path) or not places.exists(path)):
@@ -243,7 +243,7 @@ def _inside(source, folder):
     if form == "tfds" or form == "auto" and _has(folder, "features.json", "dataset_info.json"):
         yield "tfds", folder
     elif form in ("jsonl", "parquet"):
-        for name, _ in places.files_below(folder, tables.JSON_LINES if form == "jsonl" else (".parquet",)):
+        for name, _ in places.files_below(folder, tabular.JSON_LINES if form == "jsonl" else (".parquet",)):
             yield form, f"{folder}/{name}"
     else:
         yield "folder", folder
@@ -256,7 +256,7 @@ def _file(source, place):
             if name.endswith(endings):
                 yield kind, place
                 return
-    by_ending = {"jsonl": tables.JSON_LINES, "parquet": (".parquet",), "huggingface": (".arrow",)}
+    by_ending = {"jsonl": tabular.JSON_LINES, "parquet": (".parquet",), "huggingface": (".arrow",)}
     for form, endings in by_ending.items():
         if source.format == form or source.format == "auto" and name.endswith(endings):
             yield {"huggingface": "arrow"}.get(form, form), place
@@ -336,7 +336,7 @@ def _cut_tar(source, place):
 
 
 def _cut_jsonl(source, place):
-    if not tables.jsonl_has_rows(source, place):
+    if not tabular.jsonl_has_rows(source, place):
         return
     if archives.is_packed(place):
         yield "jsonl", 0, None
@@ -346,17 +346,17 @@ def _cut_jsonl(source, place):
 
 
 def _cut_parquet(source, place):
-    for numbers in _groups(tables.parquet_sizes(source, place)):
+    for numbers in _groups(tabular.parquet_sizes(source, place)):
         yield "parquet", numbers[0], numbers[-1] + 1
 
 
 def _cut_arrow(source, place):
-    tables.check_arrow(source, place)
+    tabular.check_arrow(source, place)
     yield ("arrow",)
 
 
 def _cut_tfds(source, place):
-    for split, examples, size in tables.tfds_splits(source, place):
+    for split, examples, size in tabular.tfds_splits(source, place):
         step = max(1, PIECE_BYTES * examples // max(1, size))
         yield from (("tfds", split, first, min(first + step, examples)) for first in range(0, examples, step))
 
@@ -406,8 +406,8 @@ READERS = {
     "files": _files_documents,
     "zip": archives.zip_documents,
     "tar": archives.tar_documents,
-    "jsonl": tables.jsonl_documents,
-    "parquet": tables.parquet_documents,
-    "arrow": tables.arrow_documents,
-    "tfds": tables.tfds_documents,
+    "jsonl": tabular.jsonl_documents,
+    "parquet": tabular.parquet_documents,
+    "arrow": tabular.arrow_documents,
+    "tfds": tabular.tfds_documents,
 }

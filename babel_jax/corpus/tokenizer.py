@@ -13,8 +13,8 @@ import numpy as np
 import sentencepiece
 import tokenizers
 
-from babel_jax.errors import UserError, one_line, quoted
-from babel_jax.files import content_hash, parse_json, read_bytes, write_atomic
+from babel_jax.common.errors import UserError, one_line, quoted
+from babel_jax.common.files import content_hash, parse_json, read_bytes, write_atomic
 
 UNKNOWN, BEGIN, END, PADDING = 0, 1, 2, 3
 SENTENCE = 4000  # characters of a training piece, newlines kept

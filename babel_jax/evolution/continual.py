@@ -6,11 +6,11 @@ import functools
 import numpy as np
 import pandas as pd
 
-from babel_jax import measurements, statistics
+from babel_jax.common import measurements, statistics
 from babel_jax.evolution import knowledge, stages
 from babel_jax.evolution.curve import Change, Curve, curve
 from babel_jax.evolution.knowledge import KnowledgeCurve
-from babel_jax.evolution.rows import Solved, select, solved
+from babel_jax.evolution.selection import Solved, select, solved
 from babel_jax.evolution.stages import Stages
 
 RUNS = ("continual", "control")

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from babel_jax import statistics
+from babel_jax.common import statistics
+from babel_jax.common.statistics import Estimate
 from babel_jax.evolution import stages
-from babel_jax.evolution.rows import select
-from babel_jax.statistics import Estimate
+from babel_jax.evolution.selection import select
 
 UNIT_INTERVAL = {"accuracy", "share", "coverage"}  # metrics with one of these words in their name lie in [0, 1]
 

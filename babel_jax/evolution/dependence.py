@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 from scipy import stats
 
-from babel_jax import statistics
+from babel_jax.common import statistics
+from babel_jax.common.statistics import Effect
 from babel_jax.evolution import stages
 from babel_jax.evolution.stages import Stages
-from babel_jax.statistics import Effect
 
 SHARES = ("knowledge_share", "working_language")  # the first that was measured decides
 THRESHOLD = 0.1  # share of what is solved at the peak; the new-only model alone misses a few problems by chance

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from babel_jax import statistics
+from babel_jax.common import statistics
+from babel_jax.common.statistics import Estimate
 from babel_jax.evolution import stages
 from babel_jax.evolution.curve import Curve, over_seeds
-from babel_jax.evolution.rows import Solved, solved
-from babel_jax.statistics import Estimate
+from babel_jax.evolution.selection import Solved, solved
 
 
 def needs_primary_Q(primary_solved_Q, new_solved_Q) -> np.ndarray:

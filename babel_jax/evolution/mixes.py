@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pandas as pd
 
-from babel_jax import run_names, statistics
-from babel_jax.evolution.rows import Solved, select, solved
-from babel_jax.mixtures import MixtureFile
-from babel_jax.run_names import RunName
-from babel_jax.statistics import Estimate
+from babel_jax.common import run_names, statistics
+from babel_jax.common.run_names import RunName
+from babel_jax.common.statistics import Estimate
+from babel_jax.corpus.mixture_files import MixtureFile
+from babel_jax.evolution.selection import Solved, select, solved
 
 MACRO = "macro"  # the mean score of all languages
 

@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pandas as pd
 
-from babel_jax import statistics
+from babel_jax.common import statistics
 from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.curve import Curve, curve
-from babel_jax.evolution.rows import select, solved
+from babel_jax.evolution.selection import select, solved
 
 
 @dataclasses.dataclass(frozen=True)

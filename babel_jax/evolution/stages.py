@@ -24,8 +24,8 @@ import math
 
 import numpy as np
 
-from babel_jax import statistics
-from babel_jax.statistics import Effect, Estimate
+from babel_jax.common import statistics
+from babel_jax.common.statistics import Effect, Estimate
 
 MINIMUM_CHANGE = 0.05
 BAND, BAND_SHARE = 0.02, 0.1

@@ -2,7 +2,7 @@
 what would each layer write at single prompts?
 
 One walk over the checkpoints, each restored once. Rows go to `measurements/causes.parquet` and `measurements/drift.parquet`
-of the run, what is not a table to `diagnostics/lens_grid.json`; `evolution/diagnostics.py` reads all of them back. Letters as
+of the run, what is not a table to `diagnostics/lens_grid.json`; `evolution/mechanism.py` reads all of them back. Letters as
 in `model/decoder.py`; C checkpoints, N slots, Q problems.
 """
 
@@ -14,14 +14,14 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from babel_jax import files
-from babel_jax.errors import UserError
-from babel_jax.material import Material
+from babel_jax.common import files
+from babel_jax.common.errors import UserError
+from babel_jax.common.material import Material
 from babel_jax.measuring import walk
 from babel_jax.measuring.instruments import subject_of
 from babel_jax.measuring.lens_grid import grid_slots, lens_grid
 from babel_jax.measuring.programs import pass_change_rows, some_of
-from babel_jax.measuring.study import checkpoints
+from babel_jax.measuring.study_walk import checkpoints
 from babel_jax.model.decoder import unembed
 from babel_jax.model.placement import jitted
 from babel_jax.probes import drift, forward, functional, lape, neurons

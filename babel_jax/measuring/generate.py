@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from babel_jax.errors import UserError
+from babel_jax.common.errors import UserError
 from babel_jax.model.decoder import (
     Block,
     Decoder,

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from babel_jax import statistics
-from babel_jax.errors import UserError
-from babel_jax.material import Material
+from babel_jax.common import statistics
+from babel_jax.common.errors import UserError
+from babel_jax.common.material import Material
 from babel_jax.measuring import programs
 from babel_jax.measuring.walk import Checkpoint
 from babel_jax.model import placement

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from babel_jax.material import Material
+from babel_jax.common.material import Material
 from babel_jax.measuring.programs import answer_rows
 
 GRID_PROBLEMS = 6

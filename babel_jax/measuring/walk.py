@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 import jax
 from jax.sharding import Mesh
 
-from babel_jax import files, measurements
-from babel_jax.errors import UserError, printable
+from babel_jax.common import files, measurements
+from babel_jax.common.errors import UserError, printable
 from babel_jax.model import attention, placement
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.model.sharding import make_mesh

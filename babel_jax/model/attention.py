@@ -10,7 +10,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.model.sharding import BATCH_AXES
 
 BACKENDS = ("reference", "cudnn", "splash")

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.model import attention
 from babel_jax.model.sharding import constrain, path_name
 

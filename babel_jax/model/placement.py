@@ -8,7 +8,7 @@ import math
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from babel_jax.errors import UserError
+from babel_jax.common.errors import UserError
 from babel_jax.model.decoder import DecoderConfig, init_params
 from babel_jax.model.sharding import BATCH, COMPILER_OPTIONS, row_devices, shardings
 

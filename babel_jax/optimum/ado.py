@@ -20,7 +20,7 @@ import dataclasses
 import numpy as np
 from scipy.optimize import nnls
 
-from babel_jax.errors import UserError
+from babel_jax.common.errors import UserError
 
 MEMORY = 0.1  # of the moving average h, per step [gamma_1]
 PREFERENCE = 0.1  # what a choice may move of the weights [gamma_2]

@@ -10,8 +10,8 @@ import dataclasses
 import numpy as np
 from scipy import optimize
 
-from babel_jax import statistics
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.common import statistics
+from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.evolution import stages
 from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.observation import Observation

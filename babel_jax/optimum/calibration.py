@@ -12,7 +12,7 @@ import dataclasses
 import numpy as np
 from scipy import optimize, special
 
-from babel_jax.errors import UserError
+from babel_jax.common.errors import UserError
 
 FEWEST = 6  # checkpoints, below which nothing but the identity is tried
 EDGE = 0.01  # shares nearer to 0 or 1 are moved there before their logit is taken

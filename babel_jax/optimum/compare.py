@@ -7,11 +7,11 @@ import dataclasses
 
 import numpy as np
 
-from babel_jax import statistics
-from babel_jax.errors import unknown_name
+from babel_jax.common import statistics
+from babel_jax.common.errors import unknown_name
+from babel_jax.common.statistics import Effect
 from babel_jax.evolution import stages
 from babel_jax.evolution.mixes import MACRO, Mix
-from babel_jax.statistics import Effect
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,10 +15,10 @@ import dataclasses
 import numpy as np
 from scipy import optimize
 
-from babel_jax import statistics
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.common import statistics
+from babel_jax.common.errors import UserError, unknown_name
+from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.mixes import Mix
-from babel_jax.statistics import Estimate
 
 REPLICATES = 200
 LEAST_SHARE = 1e-6  # of a language in a proposal, so that its logarithm is finite

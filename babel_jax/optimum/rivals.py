@@ -10,9 +10,9 @@ import dataclasses
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from babel_jax.common.errors import UserError, unknown_name
+from babel_jax.common.run_names import RunName
 from babel_jax.corpus import mixture
-from babel_jax.errors import UserError, unknown_name
-from babel_jax.run_names import RunName
 
 TEMPERATURE = 2.0
 MAX_EPOCHS = 4.0

@@ -12,8 +12,8 @@ import dataclasses
 
 import numpy as np
 
-from babel_jax import statistics
-from babel_jax.errors import UserError
+from babel_jax.common import statistics
+from babel_jax.common.errors import UserError
 from babel_jax.evolution import stages
 
 

@@ -17,8 +17,8 @@ import dataclasses
 import numpy as np
 from scipy import optimize
 
-from babel_jax import statistics
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.common import statistics
+from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.evolution.observation import Observation
 
 TAIL = 6  # checkpoints at least, for the four parameters of the power law

@@ -11,11 +11,11 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from babel_jax.errors import UserError
-from babel_jax.files import content_hash
-from babel_jax.material import ArrayRows, Material, Problems
-from babel_jax.organism.languages import PRIMITIVES, TEST_INPUTS, dialect_of
-from babel_jax.schema import Either, Key, Kind, Number, Place, Section, Table
+from babel_jax.common.errors import UserError
+from babel_jax.common.files import content_hash
+from babel_jax.common.material import ArrayRows, Material, Problems
+from babel_jax.common.schema import Either, Key, Kind, Number, Place, Section, Table
+from babel_jax.organism.notations import PRIMITIVES, TEST_INPUTS, dialect_of
 
 # The frame of a program. "define" and "end" are the language's own tokens; the four slots are filled per program.
 FRAME = ("#", "word 1", "word 2", "\n", "define", "f(x):", "return", "name 1", "(", "name 2", "(x))", "end")

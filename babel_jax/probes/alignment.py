@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params
 from babel_jax.probes.subject import Subject, row_batches

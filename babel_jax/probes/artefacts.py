@@ -20,8 +20,8 @@ import jax
 import numpy as np
 
 import babel_jax
-from babel_jax import files
-from babel_jax.errors import UserError, one_line
+from babel_jax.common import files
+from babel_jax.common.errors import UserError, one_line
 
 SCHEMA = "babel_jax.probes"
 VERSION = 1

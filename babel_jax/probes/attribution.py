@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from babel_jax import statistics
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.common import statistics
+from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.model import decoder, placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, Edit, TapRequest, compute_params
 from babel_jax.probes.prompts import SIDES, identifier_set

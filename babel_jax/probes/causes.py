@@ -12,8 +12,8 @@ import warnings
 import jax
 import numpy as np
 
-from babel_jax import statistics
-from babel_jax.errors import UserError
+from babel_jax.common import statistics
+from babel_jax.common.errors import UserError
 from babel_jax.probes.interventions import (
     DRAWS,
     edit,

@@ -14,8 +14,8 @@ Letters as in `lape.py`; S sets, C checkpoints.
 import numpy as np
 from scipy import stats
 
-from babel_jax import statistics
-from babel_jax.errors import UserError
+from babel_jax.common import statistics
+from babel_jax.common.errors import UserError
 from babel_jax.probes import lape, neurons
 from babel_jax.probes.lape import PER_CHECKPOINT, Counts, Scope
 

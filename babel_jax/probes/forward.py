@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from babel_jax import statistics
-from babel_jax.errors import UserError
+from babel_jax.common import statistics
+from babel_jax.common.errors import UserError
 from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params
 from babel_jax.probes import lens

@@ -5,7 +5,7 @@ Letters as in `model/decoder.py`; N aligned slots, D bootstrap draws.
 
 import numpy as np
 
-from babel_jax import statistics
+from babel_jax.common import statistics
 
 FUNCTIONAL_CORRELATION = 0.5
 

@@ -11,8 +11,8 @@ import dataclasses
 
 import numpy as np
 
-from babel_jax import statistics
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.common import statistics
+from babel_jax.common.errors import UserError, unknown_name
 
 TOP_RATE = 0.01
 FILTER_RATE = 0.95

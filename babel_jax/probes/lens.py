@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from babel_jax import statistics
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.common import statistics
+from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.model import decoder
 from babel_jax.model.sharding import constrain
 from babel_jax.probes.prompts import SIDES, identifier_set

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from babel_jax import statistics
-from babel_jax.errors import UserError, unknown_name
+from babel_jax.common import statistics
+from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.probes import lape
 from babel_jax.probes.lape import PER_CHECKPOINT, TOP_RATE, Counts, Scope, Selection
 

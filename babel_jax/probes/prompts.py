@@ -28,8 +28,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from babel_jax import files
-from babel_jax.errors import UserError, quoted, unknown_name
+from babel_jax.common import files
+from babel_jax.common.errors import UserError, quoted, unknown_name
 
 MODES = ("first", "prefix", "sequence")
 SIDES = ("primary", "new")

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from babel_jax.errors import UserError
+from babel_jax.common.errors import UserError
 from babel_jax.model import decoder, placement
 from babel_jax.model.sharding import constrain
 from babel_jax.probes import lens

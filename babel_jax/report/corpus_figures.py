@@ -4,9 +4,8 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from babel_jax import run_names
+from babel_jax.common import run_names
 from babel_jax.evolution.mixes import MACRO, Mix
-from babel_jax.findings import Findings
 from babel_jax.optimum import algorithm1
 from babel_jax.optimum import rivals as searches
 from babel_jax.optimum.algorithm1 import Proposal
@@ -35,7 +34,8 @@ from babel_jax.report.drawing import (
     step_axis,
     table,
 )
-from babel_jax.words import language_name, mix_title, names, source_name
+from babel_jax.study.findings import Findings
+from babel_jax.study.words import language_name, mix_title, names, source_name
 
 # Billions of tokens in the paper's optimised corpus; what it left alone is not listed.
 PAPER_OPTIMISED = {"php": 5.0, "csharp": 10.0}

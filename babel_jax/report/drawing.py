@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.curve import Curve
-from babel_jax.evolution.diagnostics import Drift
-from babel_jax.languages import LANGUAGES
-from babel_jax.statistics import Estimate
-from babel_jax.words import minus
+from babel_jax.evolution.mechanism import Drift
+from babel_jax.languages.registry import LANGUAGES
+from babel_jax.study.words import minus
 
 # Colours keep their meaning on every figure. Okabe-Ito hues, darkened where thin lines need it.
 NEW, PRIMARY, CONTROL, KNOWLEDGE, PROPOSAL = "#0B6FB8", "#D4800A", "#7D8590", "#00846B", "#B3417A"

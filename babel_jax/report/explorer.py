@@ -1,11 +1,11 @@
 """What the page's explorer shows: its controls, and the findings that its script (explorer.js) reads as JSON."""
 
-from babel_jax import words
 from babel_jax.evolution.continual import Curves
-from babel_jax.evolution.diagnostics import Drift
+from babel_jax.evolution.mechanism import Drift
 from babel_jax.evolution.mixes import MACRO
-from babel_jax.findings import Findings, LanguageFindings
 from babel_jax.report.plain import plain
+from babel_jax.study import words
+from babel_jax.study.findings import Findings, LanguageFindings
 
 DIGITS = 4
 METRICS = {  # name -> (title, unit)

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.curve import Curve
-from babel_jax.evolution.diagnostics import Drift
+from babel_jax.evolution.mechanism import Drift
 from babel_jax.evolution.stages import Stages
-from babel_jax.findings import Findings, LanguageFindings
 from babel_jax.report import corpus_figures
 from babel_jax.report.drawing import (
     CONTROL,
@@ -40,8 +40,8 @@ from babel_jax.report.drawing import (
     step_axis,
     table,
 )
-from babel_jax.statistics import Estimate
-from babel_jax.words import SOURCE_NAMES, depends, language_name
+from babel_jax.study.findings import Findings, LanguageFindings
+from babel_jax.study.words import SOURCE_NAMES, depends, language_name
 
 MOST_LAYERS = 6  # of a lens in one panel
 MOST_COLUMNS = 3

@@ -5,10 +5,10 @@ from pathlib import Path
 import matplotlib
 import pandas as pd
 
-from babel_jax import files
-from babel_jax.errors import UserError, one_line
+from babel_jax.common import files
+from babel_jax.common.errors import UserError, one_line
 from babel_jax.report.drawing import FAINT, INK, NEW, NEW_LIGHT, STYLE, make_axes, png, svg
-from babel_jax.words import language_name
+from babel_jax.study.words import language_name
 
 COLUMNS = 3  # languages beside each other
 

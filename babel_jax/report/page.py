@@ -10,12 +10,12 @@ import html
 import json
 from pathlib import Path
 
-from babel_jax import words
-from babel_jax.findings import Findings
-from babel_jax.report import definitions, drawing, explorer, figures, sections, theme
+from babel_jax.report import drawing, explorer, figures, glossary, sections, theme
 from babel_jax.report.drawing import Drawn
 from babel_jax.report.sections import Section
-from babel_jax.verdicts import MISSING, Verdict
+from babel_jax.study import words
+from babel_jax.study.findings import Findings
+from babel_jax.study.verdicts import MISSING, Verdict
 
 HERE = Path(__file__).parent
 OTHER_CURVES = {  # verdict on the stages, where it is no transition: (heading, what is seen)
@@ -43,7 +43,7 @@ def page(findings: Findings, verdicts: list[Verdict], drawn: list[Drawn]) -> str
             _chapter(chapter, heading, f"<p>{_text(intro)}</p>" + _sections(chapter, findings, verdicts, pictures))
             for chapter, heading, intro in sections.CHAPTERS
         ),
-        _chapter("glossary", "Terms", definitions.glossary(), "glossary"),
+        _chapter("glossary", "Terms", glossary.glossary(), "glossary"),
         _method(findings),
     ]
     style = (HERE / "page.css").read_text() + _palette() + theme.variables(colours)
@@ -73,7 +73,7 @@ def _palette() -> str:
 
 
 def _chapter(name: str, heading: str, body: str, more: str = "") -> str:
-    marked = body if name in ("glossary", "explorer") else definitions.mark(body)
+    marked = body if name in ("glossary", "explorer") else glossary.mark(body)
     return (
         f'<section class="chapter {more}" id="{name}" aria-labelledby="{name}-heading">'
         f'<h2 id="{name}-heading">{heading}</h2>{marked}</section>'

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from babel_jax import words
 from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.curve import Curve
-from babel_jax.findings import Findings
-from babel_jax.optimum.sources import CALIBRATED
+from babel_jax.optimum.share_sources import CALIBRATED
+from babel_jax.study import words
+from babel_jax.study.findings import Findings
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,14 @@ Where the peak lies in the last quarter (`peak_in_end`), the decline is from the
 import dataclasses
 import itertools
 
+from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.evolution.stages import Stages
-from babel_jax.findings import Findings, LanguageFindings
 from babel_jax.optimum.laws import Law
 from babel_jax.report.course import Course, course
 from babel_jax.report.plain import plain
-from babel_jax.statistics import Estimate
-from babel_jax.verdicts import Verdict
+from babel_jax.study.findings import Findings, LanguageFindings
+from babel_jax.study.verdicts import Verdict
 
 DIGITS = 6
 STAGES = ("verdict", "rises", "rise", "decline", "settles", "peak_in_end")

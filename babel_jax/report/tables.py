@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from babel_jax import run_names
+from babel_jax.common import run_names
+from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.mixes import MACRO
-from babel_jax.findings import Findings, LanguageFindings
-from babel_jax.statistics import Estimate
-from babel_jax.verdicts import Verdict
-from babel_jax.words import (
+from babel_jax.study.findings import Findings, LanguageFindings
+from babel_jax.study.verdicts import Verdict
+from babel_jax.study.words import (
     bounds,
     depends,
     language_name,

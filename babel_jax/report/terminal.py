@@ -2,12 +2,12 @@
 
 import math
 
-from babel_jax import words
+from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.mixes import MACRO
 from babel_jax.evolution.stages import Stages
-from babel_jax.findings import Findings, LanguageFindings
 from babel_jax.report.course import course
-from babel_jax.statistics import Estimate
+from babel_jax.study import words
+from babel_jax.study.findings import Findings, LanguageFindings
 
 WIDTH = 80
 BEST = 3  # so many mixes are shown, and all that the optimiser asks for

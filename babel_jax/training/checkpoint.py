@@ -21,9 +21,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
-from babel_jax import files
-from babel_jax.errors import UserError, one_line
-from babel_jax.limits import COUNTS
+from babel_jax.common import files
+from babel_jax.common.errors import UserError, one_line
+from babel_jax.common.limits import COUNTS
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.training import checksums
 

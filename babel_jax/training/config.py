@@ -5,14 +5,14 @@ import dataclasses
 import jax
 from ml_collections import ConfigDict
 
-from babel_jax import schema
+from babel_jax.common import schema
+from babel_jax.common.errors import UserError
+from babel_jax.common.schema import SEED, TOP, Choice, Flag, Key, Many, Number, Pattern, Place, Section, Table, Text
 from babel_jax.corpus.mixture import STAGES
-from babel_jax.errors import UserError
 from babel_jax.model import attention
 from babel_jax.model.decoder import DTYPES, PRESETS, REMAT_POLICIES, DecoderConfig
-from babel_jax.schema import SEED, TOP, Choice, Flag, Key, Many, Number, Pattern, Place, Section, Table, Text
 from babel_jax.training.optimizer import DECAYED, MOMENT_DTYPES, NAMES, SCHEDULES
-from babel_jax.training.writers import check_wandb
+from babel_jax.training.trackers import check_wandb
 
 BAD_STEPS = ("stop", "skip")
 _STEPS = Number(low=0, whole=True)

@@ -8,10 +8,10 @@ import jax
 from jax.sharding import SingleDeviceSharding
 
 import babel_jax
-from babel_jax import files
-from babel_jax.errors import UserError
-from babel_jax.model.convert import read_huggingface, write_huggingface
+from babel_jax.common import files
+from babel_jax.common.errors import UserError
 from babel_jax.model.decoder import DecoderConfig, init_params
+from babel_jax.model.huggingface import read_huggingface, write_huggingface
 from babel_jax.training.checkpoint import Checkpoints, Metadata, restore_params
 from babel_jax.training.config import plain
 from babel_jax.training.runs import locked

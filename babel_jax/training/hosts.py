@@ -23,7 +23,7 @@ import jax
 from jax._src import clusters
 from jax._src.distributed import global_state
 
-from babel_jax.errors import UserError
+from babel_jax.common.errors import UserError
 
 CONNECT_SECONDS = 600  # hosts of a pod start, and install, minutes apart
 HEARTBEAT_SECONDS = 60  # a process that was not heard for so long is dead

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 import babel_jax
-from babel_jax import files
-from babel_jax.errors import UserError
-from babel_jax.files import read_json, write_json
-from babel_jax.limits import COUNTS
+from babel_jax.common import files
+from babel_jax.common.errors import UserError
+from babel_jax.common.files import read_json, write_json
+from babel_jax.common.limits import COUNTS
 from babel_jax.model import sharding
 from babel_jax.model.flops import flops_per_token
 from babel_jax.training import hosts, preemption

@@ -15,10 +15,10 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from babel_jax import files
-from babel_jax.errors import UserError
-from babel_jax.limits import COUNTS
-from babel_jax.training import hosts, writers
+from babel_jax.common import files
+from babel_jax.common.errors import UserError
+from babel_jax.common.limits import COUNTS
+from babel_jax.training import hosts, trackers
 from babel_jax.training.clock import Clock, host_memory_bytes
 from babel_jax.training.runs import Run
 from babel_jax.training.sampler import Sampler
@@ -94,11 +94,11 @@ class Metrics:
             files.write_atomic(self.directory / name, "".join(lines))
         timed = {record["step"]: record for record in self.throughput}
         together = [timed.get(record["step"], {}) | record for record in self.records]
-        files.write_atomic(self.directory / writers.EVENTS_NAME, writers.tensorboard_events(together, started))
+        files.write_atomic(self.directory / trackers.EVENTS_NAME, trackers.tensorboard_events(together, started))
         if self.config.wandb_project and self._sent < len(together):
             run_name = "-".join(self.directory.parts[-3:])
             try:
-                writers.wandb_log(self.config.wandb_project, run_name, together[self._sent :])
+                trackers.wandb_log(self.config.wandb_project, run_name, together[self._sent :])
                 self._sent = len(together)
             except Exception as error:  # a reporter that cannot be reached must not cost a checkpoint
                 log.warning("cannot reach Weights & Biases (%s); the next save sends these records too.", error)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from babel_jax.errors import unknown_name
+from babel_jax.common.errors import unknown_name
 from babel_jax.model.sharding import path_name
 
 NAMES = ("adamw", "muon")

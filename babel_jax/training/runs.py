@@ -19,15 +19,15 @@ import time
 
 from ml_collections import ConfigDict
 
-from babel_jax import files
-from babel_jax.errors import LONGEST_NAME, UserError, printable, shortened
-from babel_jax.files import read_json, write_json
-from babel_jax.limits import COUNTS, SEEDS
-from babel_jax.material import Material
+from babel_jax.common import files
+from babel_jax.common.errors import LONGEST_NAME, UserError, printable, shortened
+from babel_jax.common.files import read_json, write_json
+from babel_jax.common.limits import COUNTS, SEEDS
+from babel_jax.common.material import Material
+from babel_jax.common.run_names import RunName
+from babel_jax.common.schema import merged
 from babel_jax.model import sharding
 from babel_jax.model.decoder import DecoderConfig
-from babel_jax.run_names import RunName
-from babel_jax.schema import merged
 from babel_jax.training import hosts, preemption
 from babel_jax.training.checkpoint import Seen
 from babel_jax.training.config import decoder_config, default, plain, validate

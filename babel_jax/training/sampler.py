@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from babel_jax.common.errors import UserError
+from babel_jax.common.files import write_json
 from babel_jax.corpus.mixture import LOST_STAGES, Mixture, read_stages, stages_from_config
-from babel_jax.errors import UserError
-from babel_jax.files import write_json
 from babel_jax.training import hosts
 from babel_jax.training.checkpoint import Metadata, Seen
 from babel_jax.training.config import plain

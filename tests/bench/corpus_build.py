@@ -19,7 +19,7 @@ from pathlib import Path
 
 import sentencepiece
 
-from babel_jax.corpus import build, manifest, rows  # noqa: F401 what a worker has loaded before its first task
+from babel_jax.corpus import build, manifest, token_rows  # noqa: F401 what a worker has loaded before its first task
 
 TARGETS = {"mb_per_s": 3.0, "ratio": 0.6, "mb_per_s_near": 1.5}
 COUNTED = ("clean", "select", "tokens", "rows")

@@ -14,7 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from babel_jax.corpus import rows
+from babel_jax.corpus import token_rows
 from babel_jax.corpus.mixture import Mixture, Stage
 from babel_jax.model.decoder import PRESETS, DecoderConfig
 from babel_jax.model.sharding import make_mesh
@@ -26,18 +26,18 @@ TARGET = 20
 OPTIMIZER = static_settings(run_config.default().optimizer)
 
 
-def write_rows(folder: Path, language: str, size) -> rows.RowSource:
+def write_rows(folder: Path, language: str, size) -> token_rows.RowSource:
     """Random tokens of one language as a dataset on disk."""
-    file, length, dtype = folder / f"{language}.tokens", size.length + 1, rows.token_dtype(size.vocab)
+    file, length, dtype = folder / f"{language}.tokens", size.length + 1, token_rows.token_dtype(size.vocab)
     rng = np.random.default_rng(len(language))
     rng.integers(0, size.vocab, size.rows * length).astype(dtype).tofile(file)
-    number, shards = rows.count(size.rows * length, length)
-    for shard, first in enumerate(range(0, number, rows.ROWS_PER_SHARD)):
-        target = rows.shard_path(folder, language, "train", shard, shards)
-        count = min(rows.ROWS_PER_SHARD, number - first)
-        rows.write_shard(target, [(file, size.rows * length)], dtype, first, count, length)
-    rows.write_info(folder, language, {"train": number}, length, dtype)
-    return rows.read(folder, language)["train"]
+    number, shards = token_rows.count(size.rows * length, length)
+    for shard, first in enumerate(range(0, number, token_rows.ROWS_PER_SHARD)):
+        target = token_rows.shard_path(folder, language, "train", shard, shards)
+        count = min(token_rows.ROWS_PER_SHARD, number - first)
+        token_rows.write_shard(target, [(file, size.rows * length)], dtype, first, count, length)
+    token_rows.write_info(folder, language, {"train": number}, length, dtype)
+    return token_rows.read(folder, language)["train"]
 
 
 def pipeline_speed(size) -> float:

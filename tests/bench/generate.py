@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from babel_jax.measuring import generate
-from babel_jax.model import convert
+from babel_jax.model import huggingface as convert
 from babel_jax.model.decoder import Decoder, DecoderConfig, at_positions, init_params, unembed
 from babel_jax.probes.subject import Subject
 

@@ -23,11 +23,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from babel_jax.evaluation import judge, problems
-from babel_jax.evaluation.outcomes import OUTCOMES
-from babel_jax.evaluation.verdict_log import Verdict
-from babel_jax.languages import LANGUAGES
-from babel_jax.lexical import code_only
+from babel_jax.languages.lexical import code_only
+from babel_jax.languages.registry import LANGUAGES
+from babel_jax.suites import judge, problems
+from babel_jax.suites.outcomes import OUTCOMES
+from babel_jax.suites.verdict_log import Verdict
 
 TARGET_CORE_MINUTES = 25
 LEAST = {

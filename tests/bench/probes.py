@@ -33,7 +33,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from babel_jax.model import convert, placement
+from babel_jax.model import huggingface, placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, init_params
 from babel_jax.probes import alignment, forward, lens
 from babel_jax.probes.subject import Subject
@@ -256,7 +256,7 @@ def torch_hooks(layers: int, rows: int, length: int, positions: int, languages: 
         transformers.GPT2Config(n_layer=layers, n_positions=length, bos_token_id=None, eos_token_id=None)
     ).eval()
     state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    config, params = convert.from_gpt2(state, model.config.to_dict())
+    config, params = huggingface.from_gpt2(state, model.config.to_dict())
     ours = Ours(config, jax.device_put(params, jax.devices()[0]), rows, positions, languages)
 
     batch = {name: torch.from_numpy(np.asarray(values).astype(np.int64)) for name, values in ours.batch.items()}

@@ -16,7 +16,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from babel_jax.evaluation import sandbox
+from babel_jax.suites import sandbox
 
 LIMIT_MS = 25
 PROGRAMS = {"true": ["/usr/bin/true"], "python": ["/usr/bin/python3", "-I", "-S", "-c", "pass"]}

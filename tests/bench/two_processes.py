@@ -62,7 +62,7 @@ def measured(processes: int, devices: int, size) -> float:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    # As tests/helpers.py: too few threads for the devices, or another order in each, lock up.
+    # As tests/helpers/__init__.py: too few threads for the devices, or another order in each, lock up.
     flags = f"--xla_force_host_platform_device_count={devices} --xla_cpu_enable_concurrency_optimized_scheduler=false"
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",

@@ -19,7 +19,8 @@ from unittest import mock
 
 import babel_jax
 from babel_jax import __main__ as program
-from babel_jax import plan, schema
+from babel_jax.common import schema
+from babel_jax.study import plan
 
 from .values import JSON, JUNK, LITERALS, NUMBERS, TEXTS
 
@@ -76,7 +77,7 @@ def forms() -> list[Form]:
                 return found.args[0]
         return argparse.ArgumentParser()  # a verb that reads no arguments
 
-    code = "".join(file.read_text() for file in Path(babel_jax.__file__).parent.glob("*.py"))
+    code = "".join(file.read_text() for file in Path(babel_jax.__file__).parent.rglob("*.py"))
     found = {}
     for verb in program.VERBS:
         first = parser_of(verb)

@@ -1,6 +1,6 @@
-"""Makes tests/golden/gpt2.npz: what Hugging Face's GPT2LMHeadModel computes, for tests/test_golden.py to compare with.
+"""Makes tests/golden/gpt2.npz: what Hugging Face's GPT2LMHeadModel computes, for tests/whole/test_golden.py to compare with.
 
-Needs torch and transformers, which the project itself never does; tests/test_golden.py calls the same functions live
+Needs torch and transformers, which the project itself never does; tests/whole/test_golden.py calls the same functions live
 where they are installed. Nothing of ours takes part here. Run: python tests/golden/make_gpt2.py
 Letters as in babel_jax/model/decoder.py; N prompts, S rows whose states are kept, Q positions of which z and a are kept.
 """

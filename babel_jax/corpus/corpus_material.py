@@ -1,0 +1,94 @@
+"""A corpus of real source code as the material of a study."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from babel_jax.common import files
+from babel_jax.common.errors import UserError
+from babel_jax.common.files import content_hash
+from babel_jax.common.material import Material
+from babel_jax.corpus import build
+
+
+@functools.lru_cache(maxsize=1)
+def material(directory: str | Path, primary: str, new: str, heldout_rows: int, prompt_tokens: int) -> Material:
+    """Opens the corpus in `directory`; the first `heldout_rows` rows of each language's validation split are measured on.
+
+    Prompts at call sites are cut on the left to `prompt_tokens`, which is most of the cost of measuring.
+    Knowledge-bearing tokens are, with real code, those that begin an identifier of the pairs, in either language.
+    """
+    if not directory:
+        raise UserError(
+            "this study needs a corpus; give --config.corpus=DIR (made by `python -m babel_jax corpus build`)."
+        )
+    if not files.is_local(files.path(directory)):
+        raise UserError(
+            f"the corpus {directory} is a bucket's; rows are read at random: copy it to a disk of every host, or mount it."
+        )
+    corpus = build.load(Path(directory))
+    for language in (primary, new):
+        if language not in corpus.train:
+            raise UserError(
+                f"the corpus {directory} has no {language}, only {', '.join(corpus.train)}; build it with both."
+            )
+    slots = {language: _shortened(found, prompt_tokens) for language, found in corpus.slots(primary, new).items()}
+    identifier_ids = np.unique(
+        np.concatenate([slots[k][name] for k in (primary, new) for name in ("primary_id", "new_id")])
+    )
+    end = corpus.tokenizer.document_end
+    heldout = {}
+    for language in (primary, new):
+        rows = corpus.validation[language]
+        tokens = rows.rows(np.arange(min(heldout_rows, len(rows))))
+        targets = tokens[:, 1:]
+        counts = tokens[:, :-1] != end  # a document's first token is predicted by nothing
+        heldout[language] = {
+            "tokens": tokens,
+            "loss": counts,
+            "knowledge": counts & np.isin(targets, identifier_ids),
+            "bytes": corpus.tokenizer.token_bytes_V[targets].astype(np.float64),
+        }
+    return Material(
+        primary=primary,
+        new=new,
+        vocab_size=corpus.tokenizer.vocab_size,
+        max_length=heldout[primary]["tokens"].shape[1] - 1,
+        frozen_rows=0,
+        sources=dict(corpus.train),
+        source_language={language: language for language in corpus.train},
+        heldout=heldout,
+        loss_weight_V=np.ones(corpus.tokenizer.vocab_size, np.float32),
+        document_end=end,
+        slots=slots,
+        problems=None,
+        fingerprint=content_hash([dataclasses.asdict(corpus.manifest), heldout_rows, prompt_tokens]),
+    )
+
+
+def several(directory: str | Path, languages: tuple[str, ...], heldout_rows: int, prompt_tokens: int) -> Material:
+    """As `material`, with any number of new languages behind the primary.
+
+    Each new language's prompts are those of its own pairs; the primary's are those of its pairs with the first of them.
+    """
+    found = [material(directory, languages[0], new, heldout_rows, prompt_tokens) for new in languages[1:]]
+    merged = {
+        part: {name: values for each in reversed(found) for name, values in getattr(each, part).items()}
+        for part in ("heldout", "slots")
+    }
+    fingerprint = content_hash([found[0].fingerprint, list(languages)])
+    return dataclasses.replace(found[0], fingerprint=fingerprint, **merged)
+
+
+def _shortened(slots: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:
+    """Slots whose prompts keep their last `length` tokens at most."""
+    tokens_NxT, position_N = slots["tokens"], slots["position"]
+    length = min(length, tokens_NxT.shape[1])
+    first_N = np.maximum(position_N + 1 - length, 0)
+    columns_NxT = first_N[:, None] + np.arange(length)
+    return slots | {
+        "tokens": np.take_along_axis(tokens_NxT, columns_NxT, axis=1),
+        "position": (position_N - first_N).astype(np.int32),
+    }

@@ -1,0 +1,366 @@
+"""Where the code of a text is: outside of comments, strings and surrounding text.
+
+A scanner by the marks of a language's record, not a parser: a regular-expression literal or a preprocessor line can
+mislead it. It reads a text whole or in pieces, each character once.
+
+Its patterns have neither possessive repeats nor atomic groups: those of Python 3.11.0 to 3.11.4 match too much (gh-100061)
+or leave groups behind (gh-106052). None is needed: what a pattern skips, it can skip in one way only, and what it then looks
+for may be missing, so that it never goes back.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from babel_jax.languages.registry import Language
+
+NEVER = r"(?!)"
+# Parts that one call of a pattern skips, which Python remembers until the call ends. Behind so many may stand one more.
+MOST_SKIPPED = 1000
+
+
+class Span(NamedTuple):
+    """A stretch of a text that is not code: text[start:end]. `kind`: "comment", "string" or "outside"."""
+
+    kind: str
+    start: int
+    end: int
+
+
+def not_code(text: str, language: Language) -> Iterator[Span]:
+    """The comments and strings of a source file, and what stands outside of its code marks, in order."""
+    scanner = Scanner(language)
+    scanner.text = text
+    return scanner.scan(final=True)
+
+
+def without_comments(text: str, language: Language) -> str:
+    """The text without its comments; strings stay."""
+    return _mapped(text, not_code(text, language), lambda span, inside: "" if span.kind == "comment" else inside)
+
+
+def code_only(text: str, language: Language) -> str:
+    """The text with every character of comments, strings and surrounding text replaced by NUL; same length."""
+    return _mapped(text, not_code(text, language), lambda span, inside: "\0" * len(inside))
+
+
+def blanked(text: str, language: Language, kinds: tuple[str, ...]) -> str:
+    """The text with spans of these kinds as spaces, of the same length; line breaks stay."""
+    return _mapped(
+        text, not_code(text, language), lambda span, inside: _spaces(inside) if span.kind in kinds else inside
+    )
+
+
+def substituted(text: str, language: Language, pattern: str, new: str) -> str:
+    """A text that begins in code, in which what `pattern` finds outside of comments and strings becomes `new`."""
+    scanner = Scanner(language, in_code=True)
+    scanner.text = text
+    return _mapped(text, scanner.scan(final=True), lambda span, inside: inside, lambda code: re.sub(pattern, new, code))
+
+
+def code_and_end(text: str, language: Language, in_code: bool = True) -> tuple[str, str]:
+    """(a text as its compiler reads it, with comments, strings and surroundings as spaces; what of these is open at its end, or
+    "").
+
+    Its length stays, but where a backslash at the end of a line joins it to the next one. `in_code`: see `Scanner`.
+    """
+    if language.line_ends:
+        text = re.sub(language.line_ends, lambda end: "\n".rjust(len(end[0])), text)
+    if language.joins_lines:
+        text = re.sub(r"\\[ \t\f\v]*\n", "", text)
+    scanner = Scanner(language, in_code)
+    scanner.text = text
+    spans = [*scanner.scan(final=False), *scanner.scan(final=True)]
+    open_at_end = spans[-1].kind if spans and spans[-1].end == len(text) else ""
+    return _mapped(text, spans, lambda span, inside: _spaces(inside)), open_at_end
+
+
+def identifiers(text: str, language: Language) -> set[str]:
+    """The identifiers in code."""
+    return set(re.findall(r"[^\W\d]\w*", code_and_end(text, language)[0]))
+
+
+def _mapped(text: str, spans: Iterable[Span], inside: Callable[[Span, str], str], code=lambda code: code) -> str:
+    """The text with `inside(span, its text)` in place of each span, and `code(…)` of what lies between."""
+    parts, end = [], 0
+    for span in spans:
+        parts += [code(text[end : span.start]), inside(span, text[span.start : span.end])]
+        end = span.end
+    return "".join(parts) + code(text[end:])
+
+
+def _spaces(text: str) -> str:
+    return re.sub(r"[^\n]", " ", text)
+
+
+class Scanner:
+    """Tells code from what is none, in a text to whose end pieces are added.
+
+    text: what is there so far.
+    at: up to here `scan` has told what is code, whatever may follow.
+    start: where the span began that is still open; None in code.
+    """
+
+    def __init__(self, language: Language, in_code: bool = False):
+        """`in_code`: the text begins in code, even where the language has marks around it."""
+        self.text, self.at, self.start = "", 0, None
+        self._marks = _marks(language)
+        # The open literals, the outermost first: [literal, depth of brackets in its hole or -1 outside of one, number of
+        # the outermost of them that ends with its line].
+        self._open = []
+        if language.code_marks and not in_code:
+            self._enter(self._marks.outside, 0)
+
+    def copy(self) -> "Scanner":
+        """A scanner that goes on by itself from here."""
+        other = object.__new__(Scanner)
+        other.__dict__ |= self.__dict__ | {"_open": [list(frame) for frame in self._open]}
+        return other
+
+    def scan(self, final: bool) -> Iterator[Span]:
+        """The further spans that end in the text; exhaust the iterator. `final`: nothing follows, an open span ends here."""
+        text, marks, open, code = self.text, self._marks, self._open, self._marks.code[final]
+        while True:
+            if not open:
+                match = code.match(text, self.at)
+            elif open[-1][1] < 0:
+                match = open[-1][0].inside[final].match(text, self.at)
+            else:
+                match = marks.hole[final].match(text, self.at)
+            self.at, event = match.end(), match.lastgroup
+            if event is None:
+                if self.at == len(text):
+                    break
+            elif event == "wait":
+                break
+            elif event in marks.literals:
+                self._enter(marks.literals[event](match), match.start(event))
+            elif event != "plain" and (event != "close" or open[-1][0].closed_by(match)):
+                self._within(event, text)
+                if not open:
+                    yield Span(self._kind, self.start, self.at)
+                    self.start = None
+        if final and open:
+            yield Span(self._kind, self.start, len(text))
+            open.clear()
+            self.at, self.start = len(text), None
+
+    def _enter(self, literal, start):
+        if not self._open:
+            self.start, self._kind = start, literal.kind
+        self._push(literal)
+
+    def _push(self, literal):
+        ends = self._open[-1][2] if self._open else None
+        self._open.append([literal, -1, len(self._open) if ends is None and not literal.multiline else ends])
+
+    def _within(self, event, text):
+        """What a mark inside of a literal does; `self.at` is behind it."""
+        open, (_, depth, ends) = self._open, self._open[-1]
+        if event == "close":
+            open.pop()
+        elif event == "hole":
+            open[-1][1] = 0
+        elif event == "bracket":
+            open[-1][1] += 1
+        elif event == "closing" and (depth > 0 or text[self.at - 1] == "}"):
+            open[-1][1] -= 1
+        elif event == "format" and depth == 0:
+            open[-1][1] = -1
+            self._push(_FORMAT)
+        elif event == "newline":
+            # The end of a line ends every literal that must not go beyond it, with all that is open in it.
+            if ends is None:
+                self.at += 1
+            else:
+                del open[ends:]
+
+
+class _Literal(NamedTuple):
+    """`inside`: (with more text to come, at the text's end) -> the pattern from a place in it to the next mark that matters.
+
+    `delimiter`: what the group of this name must be where the pattern finds the close; None: nothing in particular.
+    """
+
+    kind: str
+    multiline: bool
+    inside: tuple[re.Pattern, re.Pattern]
+    delimiter: str | None = None
+
+    def closed_by(self, match: re.Match) -> bool:
+        return self.delimiter is None or match["delimiter"] == self.delimiter
+
+
+class _Marks(NamedTuple):
+    """A language's patterns; `literals`: group of `code` and `hole` -> the literal that it opens, from the match."""
+
+    code: tuple[re.Pattern, re.Pattern]
+    hole: tuple[re.Pattern, re.Pattern]
+    literals: dict[str, Callable[[re.Match], _Literal]]
+    outside: _Literal | None
+
+
+def begun(mark: str) -> str:
+    """A pattern of the text's end where a mark (no pattern) has begun and is not complete."""
+    pattern = ""
+    for character in reversed(mark[:-1]):
+        pattern = re.escape(character) + (f"(?:{pattern})?" if pattern else "")
+    return rf"{pattern}\Z" if pattern else NEVER
+
+
+def either(patterns: Iterable[str]) -> str:
+    """A pattern that any of the patterns fits, the first first; of none: one that nothing fits."""
+    return "|".join(patterns) or NEVER
+
+
+def _both(pattern: Callable[[str], str], waits: Iterable[str]) -> tuple[re.Pattern, re.Pattern]:
+    """`pattern` for a text that may go on, where `waits` tell that its end may become something else, and for one that ends."""
+    return re.compile(pattern(either(waits)), re.S), re.compile(pattern(NEVER), re.S)
+
+
+def _unless(units: list[str], wait: str) -> str:
+    """A pattern of where no unit stands: behind MOST_SKIPPED others, one could be taken for what it begins like."""
+    return f"(?!(?!{wait})(?:{either(units)}))" if units else ""
+
+
+class _Close(NamedTuple):
+    """What ends a literal. pattern: {} in it is where the literal's delimiter fits. first: what it begins with, as in a
+    character class. begun: see `begun`."""
+
+    pattern: str
+    first: str
+    begun: str
+
+
+def _closed_by(mark: str) -> _Close:
+    return _Close(re.escape(mark), re.escape(mark[0]), begun(mark))
+
+
+def _literal(kind: str, close: _Close, escape="", holes=(), multiline=True, delimiter="") -> _Literal:
+    """`escape`, `holes`, `multiline`: see `languages.StringLiteral`; `delimiter`: see `languages.DelimitedLiteral`."""
+    units, doubles, waits, special = [], [], [close.begun], close.first
+    if escape:
+        doubled = escape == close.first
+        (doubles if doubled else units).append(re.escape(escape) + (re.escape(escape) if doubled else "."))
+        waits.append(rf"{re.escape(escape)}\Z")
+        special += re.escape(escape)
+    opening = []
+    for mark in holes:
+        opening.append(re.escape(mark))
+        waits.append(begun(mark + mark[0]))
+        special += re.escape(mark[0])
+        if len(mark) == 1:
+            doubles.append(re.escape(mark + mark))
+    newline = NEVER if multiline else r"(?=\n)"
+    special += "" if multiline else r"\n"
+
+    def pattern(wait):
+        units_here = either([f"(?!{wait})(?:{unit})" for unit in units + doubles])
+        closes = close.pattern.replace("{}", f"(?P<delimiter>{delimiter})")
+        ends = f"(?P<wait>(?={wait}))|(?P<close>{closes})|(?P<hole>{either(opening)})|(?P<newline>{newline})"
+        stay = f"(?!{wait}|{close.pattern.replace('{}', delimiter)}|{either(opening)}|{newline})[{special}]"
+        return f"(?:[^{special}]+|{units_here}|{stay}){{0,{MOST_SKIPPED}}}(?:{_unless(doubles, wait)}(?:{ends}))?"
+
+    return _Literal(kind, multiline, _both(pattern, waits))
+
+
+_FORMAT = _literal("string", _closed_by("}"), holes=("{",), multiline=False)
+
+
+def _behind(prefixes, pattern):
+    """The pattern right behind one of the prefixes, which are whole words or marks."""
+    if not prefixes:
+        return pattern
+    before = ((r"\b" if prefix[0].isalnum() else "") + re.escape(prefix) for prefix in prefixes)
+    return f"(?:{'|'.join(f'(?<={mark})' for mark in before)}){pattern}"
+
+
+class _Opening(NamedTuple):
+    """Where a literal opens. begun: see `begun`; first: the character that it begins with; literal: which one, by the match."""
+
+    pattern: str
+    begun: str
+    first: str
+    literal: Callable[[re.Match], _Literal]
+
+
+@functools.cache
+def _marks(language: Language) -> _Marks:
+    outside = _outside(language)
+    comments, strings = _comments(language, outside), _strings(language)
+    named = {f"literal{number}": opening for number, opening in enumerate([*comments, *strings])}
+    in_hole = {name: opening for name, opening in named.items() if opening in strings}
+    events = r"|(?P<bracket>[(\[{])|(?P<closing>[)\]}])|(?P<format>:)|(?P<newline>(?=\n))"
+    return _Marks(
+        code=_between_literals(language, named),
+        hole=_between_literals(language, in_hole, "([{}]):\n", events),
+        literals={name: opening.literal for name, opening in named.items()},
+        outside=outside,
+    )
+
+
+def _outside(language: Language) -> _Literal | None:
+    """What stands around code, where a language has marks for that."""
+    if not language.code_marks:
+        return None
+    open, _ = language.code_marks
+    return _literal("outside", _Close(f"(?={re.escape(open)})", re.escape(open[0]), begun(open)))
+
+
+def _comments(language: Language, outside: _Literal | None) -> list[_Opening]:
+    found, line_end = [], _Close(r"(?=\n)", r"\n", NEVER)
+    if outside:
+        _, close = language.code_marks
+        found.append(_opening(close, outside))
+        # It ends a line comment, too.
+        line_end = _Close(rf"(?=\n|{re.escape(close)})", r"\n" + re.escape(close[0]), begun(close))
+    found += [_opening(open, _literal("comment", _closed_by(close))) for open, close in language.block_comments]
+    return found + [_opening(open, _literal("comment", line_end)) for open in language.line_comments]
+
+
+def _opening(mark: str, literal: _Literal, prefixes: tuple[str, ...] = ()) -> _Opening:
+    return _Opening(_behind(prefixes, re.escape(mark)), begun(mark), mark[0], lambda _: literal)
+
+
+def _strings(language: Language) -> list[_Opening]:
+    found = []
+    if record := language.delimited:
+        close = _Close(record.close, record.close[:2], rf"{record.close_begun}\Z")
+        literal = _literal("string", close, delimiter=record.delimiter)
+        found.append(
+            _Opening(
+                _behind(record.prefixes, record.open.replace("{}", f"(?P<delimiter>{record.delimiter})")),
+                _behind(record.prefixes, rf"{record.open_begun}\Z"),
+                record.open[0],
+                lambda match: literal._replace(delimiter=match["delimiter"]),
+            )
+        )
+    for string in language.strings:
+        inside = _literal("string", _closed_by(string.close), string.escape, string.holes, string.multiline)
+        found.append(_opening(string.open, inside, string.prefixes))
+    return found
+
+
+def _between_literals(language: Language, openings: dict[str, _Opening], more: str = "", events: str = ""):
+    """The patterns from a place outside of literals to the next mark that matters.
+
+    `openings`: group -> what opens there; `more`: further characters that matter, for the groups of `events`.
+    """
+    mark = re.escape(language.digit_separator)
+    # In a number, a mark that would open a literal elsewhere separates digits.
+    number = rf"\b\d[\w.]{{0,100}}(?:{mark}[\w.]{{1,100}}){{0,100}}" if mark else NEVER
+    units = [re.escape(text) for text in language.not_comments] + ([number] if mark else [])
+    waits = [opening.begun for opening in openings.values()] + [begun(text) for text in language.not_comments]
+    waits.append(rf"{number}(?:{mark})?\Z" if mark else NEVER)
+    digits = r"\d" if mark else ""
+    special = re.escape("".join(sorted({opening.first for opening in openings.values()} | set(more)))) + digits
+    opening = either(f"(?P<{name}>{one.pattern})" for name, one in openings.items())
+
+    def pattern(wait):
+        units_here = either(f"(?!{wait})(?:{unit})" for unit in units)
+        number_part = rf"|(?!{wait})\d" if digits else ""
+        ends = f"(?P<wait>(?={wait}))|{opening}{events}|(?P<plain>[{special}])"
+        return f"(?:[^{special}]+|{units_here}{number_part}){{0,{MOST_SKIPPED}}}(?:{_unless(units, wait)}(?:{ends}))?"
+
+    return _both(pattern, waits)

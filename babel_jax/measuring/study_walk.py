@@ -1,0 +1,101 @@
+"""What a study measures at its runs' checkpoints: one Parquet file a checkpoint, and one of the last with parts of the peak."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from babel_jax.common.material import Material
+from babel_jax.measuring import instruments, programs, walk
+from babel_jax.measuring.instruments import STUDY, Settings, subject_of
+from babel_jax.model.sharding import make_mesh
+from babel_jax.probes import forward
+from babel_jax.probes.interventions import restore
+from babel_jax.training import hosts
+from babel_jax.training.runs import Run
+
+# Parts of the parameters that a representation patch restores from another checkpoint, see `interventions.restore`.
+PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), "ffn": ("blocks/ffn_",)}
+
+
+def base_activations(run: Run) -> np.ndarray:
+    """The last checkpoint's FFN activations at the primary language's slots, [L, N, F]."""
+    material, (last,) = run.material, checkpoints(run, (run.last_step(),))
+    subject = subject_of(walk.params_at(last, last.step), last.model, material)
+    # All slots, of which some are not wanted: the same executable as at every checkpoint.
+    return forward.measure(subject, {}, material.slots, ("ffn",)).slots[material.primary].ffn_LxNxF
+
+
+def checkpoints(run: Run, steps=(), **how) -> Iterator[walk.Checkpoint]:
+    """The checkpoints of a study's run, as its model is computed there and on its own mesh; see `walk.checkpoints`."""
+    mesh = make_mesh(**run.config.mesh.to_dict())
+    for checkpoint in walk.checkpoints(run.directory, steps, **how):
+        yield dataclasses.replace(checkpoint, model=run.model, mesh=mesh)
+
+
+def measure_run(
+    run: Run, base_LxNxF: np.ndarray | None = None, progress: Callable[[dict], None] = lambda message: None
+) -> None:
+    """Measures every checkpoint of a run that is not measured yet, into its `measurements/step_*.parquet`."""
+    skip = functools.partial(_is_measured, run.directory)
+    for checkpoint in checkpoints(run, skip=skip, progress=progress):
+        if here := walk.restored(checkpoint):
+            measure_checkpoint(here, run.materials, base_LxNxF)
+    hosts.barrier(f"measured {run.directory}")
+
+
+def measure_checkpoint(
+    checkpoint: walk.Checkpoint, materials: Sequence[Material], base_LxNxF: np.ndarray | None
+) -> None:
+    """Writes what is measured at a checkpoint to `measurements/step_*.parquet` of its run, unless that stands there.
+
+    Args:
+      checkpoint: with its parameters.
+      materials: one for each new language that is measured; what is about the primary alone is taken from the first.
+      base_LxNxF: see `Settings`.
+    """
+    if hosts.agree(_is_measured(checkpoint.run_dir, checkpoint.step)):
+        return
+    rows = []
+    for number, material in enumerate(materials):
+        _, found = instruments.measure(checkpoint, material, STUDY, Settings(base_LxNxF=base_LxNxF))
+        if len(materials) > 1:
+            found = [row for row in found if row["language"] != material.primary or (not number and _of_all(row))]
+        rows += found
+    walk.write(_path(checkpoint.run_dir, checkpoint.step), walk.completed(checkpoint, rows))
+
+
+def _of_all(row: dict) -> bool:
+    """Whether a row about the primary says the same whichever new language stands beside it: no part of the problems."""
+    return row["metric"] == "solved" or row.get("options", {}).get("subset", "all") == "all"
+
+
+def _is_measured(run_dir, step: int) -> bool:
+    return _path(run_dir, step).exists()
+
+
+def _path(run_dir, step: int):
+    return run_dir / "measurements" / f"{walk.file_name(step)}.parquet"
+
+
+def measure_patches(run: Run, from_step: int) -> None:
+    """The last checkpoint with parts of its parameters restored from `from_step`: lost knowledge, or lost access to it?"""
+    path = run.directory / "measurements" / "patches.parquet"
+    if hosts.agree(path.exists()):
+        return
+    material, (last,) = run.material, checkpoints(run, (run.last_step(),))
+    end, peak = walk.params_at(last, last.step), walk.params_at(last, from_step)
+    rows = []
+    for patched, prefixes in PATCHES.items():
+        subject = subject_of(restore(end, peak, present(prefixes, end)), last.model, material)
+        for row in programs.program_rows(subject, material.problems, material.new):
+            if row["metric"] == "word_accuracy":
+                options = row["options"] | {"patched": patched, "from_step": from_step}
+                rows.append(row | {"probe": "patch", "options": options})
+    walk.write(path, walk.completed(last, rows))
+
+
+def present(parts: tuple[str, ...], params: dict) -> list[str]:
+    """The parts that `params` have: a head that is tied to the embeddings is restored with them."""
+    return [part for part in parts if part != "head" or "head" in params]

@@ -1,0 +1,457 @@
+"""The paper's story as a list of runs, each resumable, in the order in which they depend on each other.
+
+A study is a directory: `seed<k>/<run>/` for every run, `study.json` (which run needs which), `report/`. Runs that do not
+wait for each other go side by side, one thread each, in `jobs` worker processes that share nothing but the directory.
+"""
+
+import collections
+import dataclasses
+import functools
+import importlib.metadata
+import sys
+import time
+from collections.abc import Iterable
+
+import numpy as np
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+import babel_jax
+from babel_jax import report
+from babel_jax.common import machine, measurements, run_names
+from babel_jax.common.errors import UserError, printable
+from babel_jax.common.files import read_json, write_json
+from babel_jax.common.run_names import RunName
+from babel_jax.corpus import mixture_files
+from babel_jax.evolution import stages
+from babel_jax.evolution.selection import solved
+from babel_jax.measuring import diagnostics, programs, walk
+from babel_jax.measuring import study_walk as measure
+from babel_jax.measuring.instruments import subject_of
+from babel_jax.model.flops import flops_per_token
+from babel_jax.optimum import ado
+from babel_jax.organism import world
+from babel_jax.probes import forward
+from babel_jax.study import candidates, findings, plan
+from babel_jax.study.plan import Study
+from babel_jax.training import config as run_config
+from babel_jax.training import hosts, preemption
+from babel_jax.training.checkpoint import Seen
+from babel_jax.training.loop import Hooks, train
+from babel_jax.training.runs import Run, check_same_config, is_done, locked, read_done
+from babel_jax.training.sampler import OnlineSampler, mixture_of
+
+# --- what a worker does ---------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One run of a study that is to be trained and measured."""
+
+    seed: int
+    name: RunName
+
+    def __str__(self) -> str:
+        return f"seed {self.seed} {self.name}"
+
+
+def execute(study: Study, task: Task, progress, profile_dir=None, probing: bool = False) -> None:
+    """Trains one run and measures all its checkpoints; `profile_dir`: see `train`.
+
+    `probing`: checkpoints are measured while the run trains, as soon as they are written; the numbers are the same.
+    """
+    run = study.run(task.name, task.seed)
+    if run.is_done():
+        run.check_trained_as()
+    else:
+        progress({"epochs": mixture_of(run).epochs(run.config.steps * run.config.batch_size)})
+    started = time.perf_counter()
+    at_checkpoint = _prober(study, run) if probing else None
+    hooks = Hooks(progress, functools.partial(_solves_enough, run), at_checkpoint, profile_dir)
+    train(run, hooks, OnlineSampler(run, _chooser(study, run)) if run.name.is_online else None)
+    trained = time.perf_counter()
+    _measure(study, run, progress)
+    progress({"seconds": {"training": trained - started, "measuring": time.perf_counter() - trained}})
+
+
+def _solves_enough(run: Run, params: dict) -> bool:
+    accuracy = programs.accuracy(
+        subject_of(params, run.model, run.material), run.material.problems, run.material.primary
+    )
+    return accuracy > run.config.stop_accuracy
+
+
+def _measure(study: Study, run: Run, progress) -> None:
+    """All that is measured of a finished run."""
+    role, material = run.name.role, run.material
+    if role == "primary_climb":
+        return
+    base_LxNxF = _base(study, run)
+    measure.measure_run(run, base_LxNxF, progress)
+    if role in ("continual", "control") and material.problems:
+        peak = None
+        if role == "continual":
+            judged = solved(measurements.read(run.directory), str(run.name), material.new)
+            peak = int(judged.steps[stages.peak(judged.solved)])
+            measure.measure_patches(run, peak)
+        names = world.World(plan.world_config(study.config), run.seed).tokens
+        diagnostics.measure(run, base_LxNxF, peak, names)
+
+
+def _base(study: Study, run: Run) -> np.ndarray | None:
+    """What a run's functional neurons are identified by; None: they are not measured."""
+    measured = run.material.problems and run.name.role in ("primary_only", "continual", "control")
+    return study.base_activations(run.seed) if measured else None
+
+
+def _chooser(study: Study, run: Run):
+    """Chooses the weights of the online mixture, by the held-out losses of all languages."""
+    heldout = {language: rows for material in run.materials for language, rows in material.heldout.items()}
+
+    def losses_of(params: dict) -> dict[str, float]:
+        rows = forward.loss_rows(forward.measure(subject_of(params, run.model, run.material), heldout, {}))
+        return {row["language"]: row["value"] for row in rows if row["metric"] == "loss"}
+
+    return ado.chooser(study.original, losses_of)
+
+
+def _prober(study: Study, run: Run):
+    """What `train` calls at each checkpoint to measure it; None where a run is measured at its end, or not at all."""
+    role = run.name.role
+    if role == "primary_climb" or (role == "primary_only" and run.material.problems):
+        return None  # the latter is measured against its own last checkpoint
+    base_LxNxF = _base(study, run)
+
+    def at_checkpoint(seen: Seen, params: dict) -> None:
+        here = walk.Checkpoint(run.directory, run.seed, run.model, seen, params=params)
+        measure.measure_checkpoint(here, run.materials, base_LxNxF)
+
+    return at_checkpoint
+
+
+def _begin(config: ConfigDict, directory):
+    """What a worker process does first; returns what it does with each task until it is killed, or preempted."""
+    preemption.install()
+    study = Study(config, directory)
+
+    def do(task: Task, say) -> None:
+        try:
+            execute(study, task, say)
+        except preemption.Preempted:
+            sys.exit(preemption.EXIT_STATUS)  # what it trained is saved
+
+    return do
+
+
+# --- one run, by itself ---------------------------------------------------------------------------------------------------
+
+
+def train_one(study: Study, task: Task, profile_dir=None, probing: bool = False) -> None:
+    """Trains and measures one run of a study in this process, on all its devices and all hosts (the verb `train`).
+
+    `probing`: see `execute`.
+    """
+    _check_runs(study, [task.name], task.seed)
+    _check_runs(study, [name for name in _plain_runs(study) if name != task.name], task.seed, here=False)
+    run = study.run(task.name, task.seed)
+    run.check_source()
+    check_same_config(study.directory, run_config.plain(study.config), hosts.is_first())
+    _say_length(run)
+    board = Board(run.config.steps, 1, 1)
+    try:
+        execute(study, task, lambda message: board.update(task, message), profile_dir, probing)
+    finally:
+        board.close()
+
+
+def _say_length(run: Run) -> None:
+    """Says so where a mixture file is for another number of tokens than its run takes: the config sets the length."""
+    if not run.config.mixture or not hosts.is_first():
+        return
+    meant, takes = mixture_files.read(run.config.mixture).tokens, run.config.steps * run.step_tokens
+    if meant is not None and abs(meant - takes) > run.step_tokens:
+        print(
+            f"{printable(run.config.mixture)} is for {meant:,} tokens and this run takes {takes:,}; for as many set "
+            f"--config.runs.{run.name.role}.steps={round(meant / run.step_tokens)}.",
+            file=sys.stderr,
+        )
+
+
+def measure_one(study: Study, task: Task) -> None:
+    """Measures whatever checkpoints a run has so far, also while it trains (the verb `evaluate`).
+
+    Checkpoints already measured are skipped: it is all that the study measures, but for the primary-only run before its end.
+    """
+    directory = study.directory_of(task.name, task.seed)
+    if not (directory / "checkpoints").exists() or not (study.directory / "config.json").exists():
+        raise UserError(f"{directory} is not a run of a study, or has no checkpoint yet; train it first.")
+    check_same_config(study.directory, run_config.plain(study.config), writer=False)
+    run = study.run(task.name, task.seed)
+    run.check_trained_as()
+    base = _base(study, run) if run.name.role != "primary_only" or run.is_done() else None
+    measure.measure_run(run, base)
+
+
+# --- the parent: who does what, and how far it is -------------------------------------------------------------------------
+
+
+class Board:
+    """The progress bars: one for the study (in optimiser steps), one a worker."""
+
+    def __init__(self, total_steps: int, runs: int, jobs: int):
+        style = dict(dynamic_ncols=True, file=sys.stderr, mininterval=0.5 if sys.stderr.isatty() else 15)
+        layout = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed}<{remaining}{postfix}"
+        self.study = tqdm(total=total_steps, desc="study", bar_format=layout, **style)
+        self.rows = [tqdm(total=1, position=1 + i, leave=False, bar_format=layout, **style) for i in range(jobs)]
+        self.row_of: dict[Task, int] = {}
+        self.runs, self.done = runs, 0
+        self.steps: dict[Task, int] = collections.defaultdict(int)
+
+    def update(self, task: Task, message: dict) -> None:
+        row = self.rows[self.row_of.setdefault(task, self._free_row())]
+        if "epochs" in message and self.runs == 1:  # those of a study are in each run's DONE
+            epochs = ", ".join(f"{source} {count:.2f}" for source, count in message["epochs"].items())
+            self.study.write(f"{task}: epochs at its end: {epochs}", file=sys.stderr)
+        elif "step" in message:
+            self.advance(task, message["step"])
+            loss = "not finite" if message["loss"] is None else f"{message['loss']:.3f}"  # of a step that was skipped
+            detail = f"loss {loss}, {message['tokens_per_second']:,.0f} tokens/s"
+            self._show(row, f"  {task}: training", message["step"], message["steps"], detail)
+        elif "checkpoint" in message:
+            done, total = message["checkpoint"], message["checkpoints"]
+            self._show(row, f"  {task}: measuring", done, total, f"checkpoint {done} of {total}")
+
+    def _show(self, row: tqdm, what: str, done: int, total: int, detail: str) -> None:
+        if row.desc != what:  # another run or phase: its time left is its own
+            row.reset(total=total)
+            row.set_description_str(what, refresh=False)
+        row.n = done
+        row.set_postfix_str(detail)
+
+    def advance(self, task: Task, step: int) -> None:
+        if step > self.steps[task]:
+            self.study.update(step - self.steps[task])
+            self.steps[task] = step
+
+    def finish(self, task: Task, planned: int) -> None:
+        self.done += 1
+        self.advance(task, planned)
+        self.row_of.pop(task, None)
+        self.study.set_postfix_str(f"run {self.done} of {self.runs}")
+
+    def _free_row(self) -> int:
+        return min(set(range(len(self.rows))) - set(self.row_of.values()), default=0)
+
+    def close(self) -> None:
+        for bar in (*self.rows, self.study):
+            bar.close()
+
+
+def run(study: Study, jobs: int) -> report.Report:
+    """Runs, or goes on with, the whole study; returns its report."""
+    # Here, before anything is written or any process is started: all runs but those that are made from measurements.
+    config, seed = study.config, study.config.seeds[0]
+    _check_runs(study, _plain_runs(study), seed)
+    if "mix" in config.runs:
+        swarm = config.swarm * len(config.seeds)
+        study.mixtures = candidates.unmeasured(config.candidates, swarm, _original(study))
+        _check_runs(study, map(run_names.mix, study.mixtures), seed)
+    with locked(study.directory):
+        check_same_config(study.directory, run_config.plain(config))
+        seconds = _Seconds(study.directory)
+        _write_mixtures(study)
+        tasks = _in_order(study)
+        _run_all(study, tasks, jobs, seconds)
+        write_json(study.directory / "study.json", _description(study, tasks, seconds))
+        wanted = [name for name in config.candidates if candidates.is_measured(name)]
+        if wanted and "mix" in config.runs:
+            study.mixtures = candidates.measured(findings.of_study(study.directory), wanted, _original(study))
+            _write_mixtures(study)
+            mixes = [run_names.mix(name) for name in study.mixtures]
+            _check_runs(study, mixes, seed)
+            tasks += [Task(seed, name) for name in mixes for seed in config.seeds]
+            _run_all(study, tasks, jobs, seconds)
+        seconds.write()
+        write_json(study.directory / "study.json", _description(study, tasks, seconds))
+        return report.build(study.directory)
+
+
+def _plain_runs(study: Study) -> list[RunName]:
+    """The planned runs whose mixture stands in the config, not in a file of the study."""
+    names = study.planned(study.config.seeds[0])
+    if "mix" in study.config.runs and study.config.runs.mix.get("mixture"):
+        return [name for name in names if name.role != "mix"]  # `train --run=mix --mixture=FILE`: no other mix can be
+    return [name for name in names if not name.candidate or name.is_online]
+
+
+def _check_runs(study: Study, names: Iterable[RunName], seed: int, here: bool = True) -> None:
+    """Refuses runs that cannot be trained. `here`: also for what depends on the devices that this process has."""
+    study.materials(seed)  # a corpus that is not there is not one run's fault
+    for name in names:
+        try:
+            _check_start(study, name, seed)
+            run = study.run(name, seed)
+            run_config.validate(run.config)
+            if run.config.stop_every and not run.material.problems:
+                raise UserError("stop_every asks for solved problems, and a corpus has none; set it to 0.")
+            mixture_of(run)
+            if here:
+                _ = run.trainer
+        except UserError as error:
+            raise UserError(f"run '{name}': {error}") from error
+
+
+def _check_start(study: Study, name: RunName, seed: int) -> None:
+    """Refuses a run that starts from one that is neither done nor among the runs to come."""
+    for source in study.needs(name):
+        if source not in study.planned(study.config.seeds[0]) and not is_done(study.directory_of(source, seed)):
+            raise UserError(
+                f"init_from is '{source}', which is neither a run of the study nor a finished one in "
+                f"{study.directory / f'seed{seed}'}; name another."
+            )
+
+
+def _in_order(study: Study) -> list[Task]:
+    """All planned runs, the longest chain of every seed first."""
+    names_of = {seed: study.planned(seed) for seed in study.config.seeds}
+    names = dict.fromkeys(name for names in names_of.values() for name in names)
+    return [Task(seed, name) for name in names for seed in names_of if name in names_of[seed]]
+
+
+def _original(study: Study) -> candidates.Original:
+    """What candidates are made from."""
+    run = study.run(run_names.mix_of_share(study.original_share), study.config.seeds[0])
+    return candidates.Original(study.original, run.config.steps, run.step_tokens)
+
+
+def _write_mixtures(study: Study) -> None:
+    """Mixture files of the study; one that stands stays, for runs may have been trained on it."""
+    material = study.materials_of(RunName("mix"), study.config.seeds[0])[0]  # amounts do not depend on the seed
+    available = {name: len(rows) * material.max_length for name, rows in material.sources.items()}
+    for name, candidate in study.mixtures.items():
+        file = study.directory / "mixtures" / f"{name}.json"
+        if not file.exists():
+            made = mixture_files.compose(candidate.made, candidate.stages, available, candidate.tokens)
+            mixture_files.write(file, dataclasses.replace(made, steps=candidate.steps))
+
+
+def _run_all(study: Study, tasks: list[Task], jobs: int, seconds: "_Seconds") -> None:
+    planned = {task: study.config_of(task.name, task.seed).steps for task in tasks}
+    done = {task for task in tasks if _mark(study, task).exists()}
+    waiting = [task for task in tasks if task not in done]
+    if not waiting:
+        return
+    board = Board(sum(planned.values()), len(tasks), min(jobs, len(waiting)))
+
+    def finish(task):
+        done.add(task)
+        board.finish(task, planned[task])
+
+    def record(task, message):
+        """Takes what a run says of itself."""
+        if message is machine.DONE:
+            write_json(_mark(study, task), True)
+            finish(task)
+        elif "seconds" in message:
+            seconds.update(message["seconds"])
+            seconds.write()
+        else:
+            board.update(task, message)
+
+    for task in list(done):
+        finish(task)
+    try:
+        if jobs == 1:  # here, with all devices of this process; the plan's order respects what a run needs
+            for task in waiting:
+                execute(study, task, functools.partial(record, task))
+                record(task, machine.DONE)
+        else:
+            _side_by_side(study, waiting, done, min(jobs, len(waiting)), record)
+    finally:
+        board.close()
+
+
+def _mark(study: Study, task: Task):
+    return study.directory_of(task.name, task.seed) / "MEASURED"
+
+
+def _side_by_side(study: Study, waiting: list[Task], done: set[Task], jobs: int, record) -> None:
+    """Does the tasks in worker processes, none of which outlives this call.
+
+    Preempted, they save what they train, and are waited for; otherwise they are killed, and what is half done is done again
+    by the next call.
+    """
+    with machine.Workers(jobs, _begin, (study.config, study.directory)) as workers:
+        try:
+            while waiting or workers.busy:
+                for task in list(waiting):
+                    if workers.idle and _ready(study, task, done):
+                        waiting.remove(task)
+                        workers.give(task)
+                preemption.check()
+                try:
+                    for task, message in workers.said(timeout=1):
+                        record(task, message)
+                except UserError:
+                    preemption.check()  # where all processes are told to go, a worker may be the first
+                    raise
+        except preemption.Preempted:
+            workers.terminate()
+            raise
+
+
+def _ready(study: Study, task: Task, done: set[Task]) -> bool:
+    """True when all that a run needs is done; continual runs are measured against the primary-only run's neurons."""
+    needed, planned = study.needs(task.name), study.planned(task.seed)
+    if task.name.role in ("continual", "control"):
+        needed = [*needed, RunName("primary_only")]
+    # What the study does not plan it does not wait for: it was finished before, as `_check_start` has seen.
+    return all(name not in planned or Task(task.seed, name) in done for name in needed)
+
+
+class _Seconds(collections.Counter):
+    """Seconds by phase, summed over runs, and the "total" that one has waited, over all calls; kept in seconds.json."""
+
+    def __init__(self, directory):
+        self._path, self._last = directory / "seconds.json", time.perf_counter()
+        mend = "delete it: only the times of what has run so far are lost"
+        super().__init__(read_json(self._path, {str: float}, mend) if self._path.exists() else {})
+
+    def write(self) -> None:
+        now = time.perf_counter()
+        self["total"] += now - self._last
+        self._last = now
+        write_json(self._path, dict(self))
+
+
+def _description(study: Study, tasks: list[Task], seconds: _Seconds) -> dict:
+    """The content of study.json."""
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    return {
+        "kind": study.config.kind,
+        "primary": study.config.primary,
+        "new": list(study.languages),
+        "seeds": list(study.config.seeds),
+        "original": study.original,
+        "original_share": study.original_share,
+        "runs": [_run_description(study, task) for task in tasks],
+        "wall_seconds": {phase: round(value, 1) for phase, value in seconds.items()},
+        "versions": {"babel_jax": babel_jax.__version__, "python": sys.version.split()[0]}
+        | {package: importlib.metadata.version(package) for package in packages},
+        "config": run_config.plain(study.config),
+    }
+
+
+def _run_description(study: Study, task: Task) -> dict:
+    """A finished run: its name, also in parts, its steps and tokens, and the operations to train it (not to measure it)."""
+    done = read_done(study.directory_of(task.name, task.seed))
+    model = study.run(task.name, study.config.seeds[0]).model  # which does not depend on the seed
+    return {
+        "seed": task.seed,
+        "run": str(task.name),
+        **dataclasses.asdict(task.name),
+        "needs": [str(name) for name in study.needs(task.name)],
+        "steps": done.step,
+        "tokens": done.tokens,
+        "flops": flops_per_token(model) * done.tokens,
+    }

@@ -1,0 +1,125 @@
+"""How names and numbers are written: one place, so that verdicts, page, figures and tables agree."""
+
+import re
+
+import numpy as np
+
+from babel_jax.common import run_names
+from babel_jax.common.statistics import Estimate
+from babel_jax.evolution.dependence import Dependence
+from babel_jax.languages.registry import LANGUAGES
+from babel_jax.optimum.algorithm1 import Proposal
+
+NBSP = "\N{NO-BREAK SPACE}"
+SOURCE_NAMES = {
+    "loss": "loss",
+    "loss_knowledge": "knowledge-bearing loss",
+    "knowledge_share": "knowledge share",
+    "working_language": "working language",
+    "functional_neurons": "functional neurons",
+    "calibrated": "calibrated share",
+}
+MIX_TITLES = {
+    "unimax": "UniMax",
+    "shuffled": "shuffled cuts",
+    "same_primary": "same primary share",
+    "equal_small": "same little of each",
+    "law": "mixing law",
+    "regression": "regression on a swarm",
+    "ado": "ADO",
+}
+
+
+def source_name(source: str) -> str:
+    """What a source of the primary's share is called."""
+    return SOURCE_NAMES.get(source, source)
+
+
+def language_name(language: str) -> str:
+    """How a language is written in text; a role that is no known language (a corpus of its own) keeps its name."""
+    return LANGUAGES[language].title if language in LANGUAGES else language
+
+
+def names(languages) -> str:
+    """Languages in a sentence: "PHP", "PHP and Go", "PHP, C# and Go"."""
+    *first, last = map(language_name, languages)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number with its digits; "" for NaN."""
+    if np.isnan(value):
+        return ""
+    return "\N{INFINITY}" if value == np.inf else minus(f"{value:,.{digits}f}")
+
+
+def p_star(proposal: Proposal) -> str:
+    """A proposal's P* with its interval, or that there is none."""
+    return "not determined" if np.isnan(proposal.p_star) else number(proposal.p_star) + bounds(proposal.p_star_ci)
+
+
+def depends(test: Dependence | None) -> str:
+    """The dependence test's answer: yes, no, undecided or not tested; "" where it was not made."""
+    if test is None:
+        return ""
+    return {True: "yes", False: "no", None: "undecided"}[test.depends] if test.tested else "not tested"
+
+
+def percent(value: float, digits: int = 0) -> str:
+    return f"{minus(f'{100 * value:.{digits}f}')}{NBSP}%"
+
+
+def bounds(ci, scale: float = 1.0, digits: int = 2, sign: str = "") -> str:
+    """An interval as " [low, high]"; "" where it has no bounds."""
+    if np.isnan(ci).any():
+        return ""
+    low, high = ("\N{INFINITY}" if np.isinf(bound) else minus(f"{scale * bound:{sign},.{digits}f}") for bound in ci)
+    return f" [{low},{NBSP}{high}]"
+
+
+def share(point: Estimate) -> str:
+    """A share in per cent with its interval."""
+    return percent(point.value) + bounds(point.ci, 100, digits=0)
+
+
+def points(point: Estimate, sign: str = "") -> str:
+    """A difference of shares in points with its interval."""
+    value = minus(f"{100 * point.value:{sign}.1f}")
+    return f"{value}{NBSP}points{bounds(point.ci, 100, 1, sign)}"
+
+
+def p_value(value: float | None) -> str:
+    """ ", p = 0.012" for the end of a sentence; "" where there is none."""
+    if value is None or np.isnan(value):
+        return ""
+    return ", p < 0.001" if value < 0.001 else f", p = {value:.3f}"
+
+
+def as_sentence(text: str) -> str:
+    """A reason from the findings as a sentence: a capital, real minus signs, a full stop."""
+    return re.sub(r"(?<=[ \[])-(?=\d)", "\N{MINUS SIGN}", text[:1].upper() + text[1:].rstrip(".") + ".")
+
+
+def seeds(count: int) -> str:
+    return f"{count} seed{'s' * (count != 1)}"
+
+
+def flops(value: float) -> str:
+    """Floating-point operations, such as "1.2e15"."""
+    return "" if np.isnan(value) else f"{value:.1e}".replace("e+", "e")
+
+
+def mix_title(name: str) -> str:
+    """What a from-scratch mix is called in text: by the new languages' share, or by the way it was made."""
+    mix = run_names.mix(name)
+    if mix.share is not None:
+        return f"{percent(mix.share, 1)} new"
+    title = MIX_TITLES.get(mix.candidate, mix.candidate.replace("_", " "))
+    if mix.source:
+        title = f"Algorithm 1, {source_name(mix.source)}"
+    return title + ", equal epochs" * mix.equal_epochs
+
+
+def minus(text: str) -> str:
+    """A formatted number with a real minus sign, and none before a rounded zero."""
+    return re.sub(r"-(?=[0.]*$)", "", text).replace("-", "\N{MINUS SIGN}")

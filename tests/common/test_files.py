@@ -1,0 +1,146 @@
+import contextlib
+import dataclasses
+import json
+import os
+import resource
+import stat
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from babel_jax.common import files
+from babel_jax.common.errors import UserError, unknown_name
+
+
+@contextlib.contextmanager
+def full_disk():
+    """No file may grow beyond 4 KiB, as if the disk were full (nor pytest's own log: keep what runs in here short)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_content_arrives_whole_and_folders_are_made(tmp_path):
+    path = tmp_path / "a" / "b" / "file"
+    files.write_atomic(path, b"\x00\xff")
+    files.write_atomic(path, "zwölf\n")
+    assert path.read_bytes() == "zwölf\n".encode()
+    assert [p.name for p in path.parent.iterdir()] == ["file"]
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)
+
+
+def test_a_reader_never_sees_a_part(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    files.write_atomic(path, "old")
+    seen, replace = [], os.replace
+
+    def watched(source, target):
+        seen.append((path.read_text(), Path(source).read_text()))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+    files.write_atomic(path, "new")
+    assert seen == [("old", "new")] and path.read_text() == "new"
+
+
+def test_full_disk_is_one_line_and_loses_nothing(tmp_path):
+    path = tmp_path / "file"
+    files.write_atomic(path, "old")
+    with full_disk(), pytest.raises(UserError) as error:
+        files.write_atomic(path, b"x" * 5000)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]  # nothing half written stays behind
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="cannot write"):
+        files.write_atomic(tmp_path / "file" / "inside", "y")
+
+
+def test_json(tmp_path):
+    files.write_json(tmp_path / "a.json", {"x": [1, None]})
+    assert files.read_json(tmp_path / "a.json") == {"x": [1, None]}
+    with pytest.raises(ValueError):
+        files.write_json(tmp_path / "a.json", float("nan"))
+    (tmp_path / "broken.json").write_text('{"x":')
+    for name in ("broken.json", "absent.json"):
+        with pytest.raises(UserError, match=name):
+            files.read_json(tmp_path / name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    name: str
+    sizes: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    part: Part
+    kind: Literal["a", "b"]
+    share: float | None = None
+    by_name: dict[str, Part] = dataclasses.field(default_factory=dict)
+
+
+WHOLE = Whole(Part("p", (1, 2)), "a", 0.5, {"q": Part("r")})
+
+
+def test_a_dataclass_comes_back_from_json_as_it_was(tmp_path):
+    files.write_json(tmp_path / "whole.json", dataclasses.asdict(WHOLE))
+    assert files.read_record(tmp_path / "whole.json", Whole) == WHOLE
+    files.write_json(tmp_path / "whole.json", {"part": {"name": "p", "more": 1}, "kind": "b", "share": None, "more": 2})
+    assert files.read_record(tmp_path / "whole.json", Whole) == Whole(Part("p"), "b"), (
+        "what it has no field for is left out"
+    )
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"part": None}, "part is null"),
+        ({"part": {}}, "part has no 'name'"),
+        ({"part": {"name": "p", "sizes": [1, "2"]}}, r"part.sizes\[1\] is '2'"),
+        ({"kind": "c"}, "kind is 'c'"),
+        ({"kind": ["a"]}, "kind is a list"),
+        ({"share": "1"}, "share is '1'"),
+        ({"by_name": {"q": {"name": 3}}}, "by_name.q.name is 3"),
+    ],
+)
+def test_json_of_another_shape_than_a_dataclass_is_told(tmp_path, change, said):
+    value = dataclasses.asdict(WHOLE) | change
+    files.write_json(tmp_path / "whole.json", value)
+    with pytest.raises(UserError, match=f"whole.json is damaged, or not what should stand there: {said}; put it back"):
+        files.read_record(tmp_path / "whole.json", Whole, "put it back")
+    lines = "".join(json.dumps(line) + "\n" for line in (dataclasses.asdict(WHOLE), value)).encode()
+    with pytest.raises(UserError, match=f"w.jsonl, line 2, is damaged: {said}; delete it"):
+        files.records(lines, "w.jsonl", Whole, "delete it")
+    with pytest.raises(ValueError, match=said):
+        files.parse_json(json.dumps(value), files.shape_of(Whole))
+
+
+def test_records_of_whole_lines():
+    line = json.dumps(dataclasses.asdict(WHOLE)).encode()
+    assert files.records(files.whole_lines(line + b"\n" + line + b"\n" + line[:9]), "f", Whole, "mend it") == [
+        WHOLE,
+        WHOLE,
+    ]
+    assert files.records(files.whole_lines(line), "f", Whole, "mend it") == []
+
+
+def test_unknown_name_says_the_nearest():
+    assert str(unknown_name("verb", "stduy", ["study", "report"])) == "unknown verb 'stduy'; did you mean 'study'?"
+    assert str(unknown_name("verb", "zzz", ["study", "a"])) == "unknown verb 'zzz'; known: a, study."
+
+
+def test_content_hash_ignores_the_order_of_keys_only():
+    assert files.content_hash({"a": 1, "b": 2}) == files.content_hash({"b": 2, "a": 1})
+    assert files.content_hash([1, 2]) != files.content_hash([2, 1])
+    assert len(files.content_hash(b"")) == 16

@@ -1,0 +1,295 @@
+import dataclasses
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from helpers import SMALL_WORLD, make_run, run_in, small_material, train
+
+from babel_jax.__main__ import load_config, main
+from babel_jax.common.errors import UserError
+from babel_jax.common.material import ArrayRows
+from babel_jax.common.run_names import RunName
+from babel_jax.corpus import build, mixture_files
+from babel_jax.study import plan, tasks
+from babel_jax.training import loop, runs
+from babel_jax.training.sampler import mixture_of
+
+MATERIAL = small_material()
+TOKENS = {"python": 4_000, "php": 1_000, "go": 100}  # in rows of 10 tokens
+
+
+@pytest.fixture
+def corpus(monkeypatch):
+    """A corpus of three languages where `corpus mix` looks for one."""
+    train = {name: ArrayRows(np.zeros((count // 10, 11), np.int32)) for name, count in TOKENS.items()}
+    monkeypatch.setattr(build, "load", lambda directory: SimpleNamespace(train=train))
+    return "C"
+
+
+def mix(*arguments):
+    assert main(["corpus", "mix", "C", *arguments]) == 0
+
+
+def error_of(capsys, *arguments):
+    assert main([str(argument) for argument in arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1 and printed.err.startswith("error: ")
+    return printed.err
+
+
+# --- corpus mix -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments, weights",
+    [
+        (["--policy=tokens"], {"python": 40 / 51, "php": 10 / 51, "go": 1 / 51}),
+        (["--policy=shares", "--shares=python=3,go=1"], {"python": 0.75, "go": 0.25}),
+        (["--policy=temperature", "--temperature=2"], {"python": 0.603095, "php": 0.301547, "go": 0.095358}),
+        (["--policy=unimax", "--max_epochs=4"], {"python": 0.4, "php": 0.4, "go": 0.2}),
+        (["--policy=shares", "--shares=python=1,php=1,go=2", "--max_epochs=4"], {"python": 0.4, "php": 0.4, "go": 0.2}),
+        (["--policy=tokens", "--max_epochs=4"], {"python": 40 / 51, "php": 10 / 51, "go": 1 / 51}),
+    ],
+)
+def test_a_policy_becomes_a_file_with_tokens_and_epochs(corpus, capsys, tmp_path, arguments, weights):
+    file = tmp_path / "mixture.json"
+    mix(*arguments, "--tokens=2e3", f"--out={file}")
+    found = mixture_files.read(file)
+    (stage,) = found.stages
+    assert stage["tokens"] == 0 and stage["weights"] == pytest.approx(weights, abs=1e-5) and found.tokens == 2000
+    printed = capsys.readouterr().out
+    for name, weight in weights.items():
+        source = found.sources[name]
+        assert source.available == TOKENS[name] and source.tokens == pytest.approx(2000 * weight, abs=1)
+        assert source.epochs == pytest.approx(2000 * weight / TOKENS[name], abs=1e-3)
+        line = next(line for line in printed.splitlines() if line.startswith(f"{name} "))
+        assert f"{source.tokens / 2000:.2%}" in line and line.endswith(f"{source.epochs:.2f}")
+    held = "--max_epochs=4" in arguments and weights["go"] == 0.2
+    assert ("go is held at 4 epochs; what it gives up goes to the others" in printed) == held
+    assert found.made["by"] == "corpus mix" and found.made["policy"] in arguments[0]
+
+
+def test_stages_come_one_after_another_under_one_cap(corpus, capsys, tmp_path):
+    first, second = tmp_path / "bulk.json", tmp_path / "both.json"
+    mix("--policy=shares", "--shares=python=0.9,go=0.1", "--tokens=3000", f"--out={first}")
+    mix("--policy=unimax", "--max_epochs=4", "--tokens=1000", f"--after={first}", f"--out={second}")
+    found = mixture_files.read(second)
+    assert [stage["tokens"] for stage in found.stages] == [3000, 0] and found.tokens == 4000
+    last = found.stages[1]["weights"]  # of go, 300 tokens of the 400 of four epochs are used
+    assert last == pytest.approx({"python": 0.45, "php": 0.45, "go": 0.1})
+    assert found.sources["go"].epochs == 4 and found.sources["python"].tokens == 2700 + 450
+    run = make_run(steps=50, batch_size=8, stages=found.stages)
+    epochs = mixture_of(run_in(".", run, SimpleNamespace(sources=build.load("C").train, max_length=10))).epochs(400)
+    assert epochs == pytest.approx({name: source.epochs for name, source in found.sources.items()}, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--policy=tokens", "--tokens=1e5", "--max_epochs=4"], "100,000 tokens are more than 20,400"),
+        (["--policy=tokens", "--tokens=0"], "--tokens is 0"),
+        (["--policy=tokens", "--tokens=many"], "--tokens is 'many'"),
+        (["--policy=tokens"], "required: --tokens"),
+        (["--policy=token", "--tokens=9"], "invalid choice: 'token'"),
+        (["--policy=unimax", "--tokens=9"], "--policy=unimax needs --max_epochs"),
+        (["--policy=temperature", "--tokens=9"], "needs one above 0"),
+        (["--policy=temperature", "--tokens=9", "--temperature=0"], "--temperature is 0; give a number above 0"),
+        (["--policy=tokens", "--tokens=9", "--temperature=2"], "--temperature goes with --policy=temperature"),
+        (["--policy=shares", "--tokens=9"], "--shares goes with --policy=shares"),
+        (["--policy=shares", "--tokens=9", "--shares=pyton=1"], "did you mean 'python'"),
+        (["--policy=shares", "--tokens=9", "--shares=python"], "write NAME=WEIGHT"),
+        (["--policy=shares", "--tokens=9", "--shares=python=0"], "positive sum"),
+        (["--policy=tokens", "--tokens=9", "--after=absent.json"], "cannot read absent.json"),
+        (["--policy=tokens", "--tokens=9", "--max_epochs=inf", "--out=m.json"], "--max_epochs is inf"),
+        (["--policy=tokens", "--tokens=9", "--max_epochs=nan"], "--max_epochs is nan"),
+        (["--policy=tokens", "--tokens=9", "--max_epochs=-1"], "--max_epochs is -1"),
+        (
+            ["--policy=temperature", "--tokens=9", "--temperature=inf", "--out=m.json"],
+            "--temperature is inf; give at most",
+        ),
+        (["--policy=shares", "--tokens=9", "--shares=python=1,go=1e-9"], "less than one row in 1,000,000"),
+    ],
+)
+def test_a_mixture_that_cannot_be_is_one_line(corpus, capsys, arguments, message):
+    assert message in error_of(capsys, "corpus", "mix", "C", *arguments)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {},
+        {"stages": []},
+        {"stages": [3]},
+        {"stages": [{"tokens": 0}]},
+        {"stages": [{"tokens": 0, "weights": {"python": "1"}}]},
+        {"stages": [{"tokens": 5, "weights": {"python": 1}}]},
+        {"stages": [{"tokens": float("inf"), "weights": {"python": 1}}, {"tokens": 0, "weights": {"python": 1}}]},
+        {"stages": [{"tokens": float("nan"), "weights": {"python": 1}}, {"tokens": 0, "weights": {"python": 1}}]},
+    ],
+)
+def test_what_is_no_mixture_file_is_refused(tmp_path, content):
+    (tmp_path / "m.json").write_text(json.dumps(content))
+    wanted = (
+        r"the mixture file .*m.json(: stages\S*)? must (be|have)|only the last stage|is not a number in JSON|is damaged"
+    )
+    with pytest.raises(UserError, match=wanted):
+        mixture_files.read(tmp_path / "m.json")
+
+
+# --- a run with a mixture file --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def config_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "small.py"
+    path.write_text(f"""
+from ml_collections import ConfigDict
+
+def get_config():
+    run = dict(steps=20, stages=({{"tokens": 0, "weights": {{"python": 1.0}}}},))
+    return ConfigDict(dict(
+        kind="organism", primary="python", new="php", seeds=(0,), world={SMALL_WORLD},
+        common=dict(batch_size=8, model=dict(preset="test", tied_head=False)),
+        runs=dict(primary_only=run, new_only=run, continual=run, mix=dict(steps=20)),
+        original=dict(python=11, php=23),
+    ))
+""")
+    return path
+
+
+@pytest.fixture(scope="module")
+def mixture_file(tmp_path_factory):
+    """Two stages of a run of 160 rows of 11 tokens."""
+    path = tmp_path_factory.mktemp("mixture") / "m.json"
+    stages = [
+        {"tokens": 60 * 11, "weights": {"python": 1.0}},
+        {"tokens": 0, "weights": {"python": 0.123, "php": 0.877}},
+    ]
+    available = {name: len(rows) * 11 for name, rows in MATERIAL.sources.items()}
+    mixture_files.write(path, mixture_files.compose({"by": "hand"}, stages, available, 160 * 11))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(config_file, mixture_file, tmp_path_factory):
+    """The run that `train --mixture` makes, and what it printed."""
+    workdir = tmp_path_factory.mktemp("W")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks.measure, "measure_run", lambda *rest: None)
+        lines = []
+        patch.setattr("tqdm.tqdm.write", lambda bar, line, **rest: lines.append(line))
+        command = ["train", f"--config={config_file}", f"--workdir={workdir}", "--run=mix", f"--mixture={mixture_file}"]
+        assert main(command) == 0 and main(command) == 0  # the second finds it done
+    return workdir / "seed0" / "mix", lines
+
+
+def test_train_reads_the_file_as_it_is(trained, mixture_file):
+    run_dir, lines = trained
+    written = json.loads(mixture_file.read_text())
+    assert json.loads((run_dir / "config.json").read_text())["config"]["stages"] == written["stages"]
+    done = json.loads((run_dir / "DONE").read_text())
+    drawn = {name: source["drawn"] for name, source in done["sources"].items()}
+    assert sum(drawn.values()) == 160 and 60 < drawn["python"] < 90 and drawn["php_control"] == 0
+    assert {name: source["rows"] for name, source in done["sources"].items()} == {
+        name: len(rows) for name, rows in MATERIAL.sources.items()
+    }
+    epochs = {name: drawn[name] / len(MATERIAL.sources[name]) for name in ("php", "python")}
+    assert lines == [f"seed 0 mix: epochs at its end: php {epochs['php']:.2f}, python {epochs['python']:.2f}"]
+
+
+def test_a_finished_run_is_verified_from_its_own_counts(trained, capsys, tmp_path):
+    run_dir, _ = trained
+    assert main(["corpus", "verify", f"--run={run_dir}"]) == 0
+    header, *lines, last = capsys.readouterr().out.splitlines()
+    table = {line.split()[0]: line.split() for line in lines}
+    done = json.loads((run_dir / "DONE").read_text())
+    drawn, share = done["sources"]["php"]["drawn"], 0.877 * 100
+    assert table["php"][1:5] == [str(drawn), f"{drawn * 11:,d}", f"{drawn / 160:.2%}", f"{share / 160:.2%}"]
+    assert table["php"][6] == f"{drawn - share:.1f}" and f"largest deviation: {abs(drawn - share):.1f} of 160" in last
+
+    (tmp_path / "config.json").write_text((run_dir / "config.json").read_text())
+    done["sources"]["php"]["drawn"] += 1  # as if a row had come twice
+    (tmp_path / "DONE").write_text(json.dumps(done))
+    (problem,) = mixture_files.verify_run(tmp_path)
+    assert f"{drawn + 1} rows of php were drawn; its stages and seed give {drawn}" in problem
+    for change, message in (({"sources": None}, "has not counted the rows"), ({"step": 0}, "has not counted the rows")):
+        (tmp_path / "DONE").write_text(json.dumps(done | change))
+        assert message in error_of(capsys, "corpus", "verify", f"--run={tmp_path}")
+    (tmp_path / "DONE").unlink()
+    assert "is not done" in error_of(capsys, "corpus", "verify", f"--run={tmp_path}")
+
+
+def test_an_interrupted_run_counts_every_row_once(tmp_path, mixture_file):
+    run = make_run(steps=60, checkpoint_steps=(32,), stages=mixture_files.read(mixture_file).stages)
+
+    def stop(message):
+        if message["step"] == 48:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(run, MATERIAL, tmp_path, progress=stop)
+    train(run, MATERIAL, tmp_path)  # goes on from step 32
+    assert mixture_files.verify_run(tmp_path) == []
+    done = json.loads((tmp_path / "DONE").read_text())
+    assert sum(source["drawn"] for source in done["sources"].values()) == 480
+
+
+def test_a_run_that_an_earlier_version_began_is_not_said_to_be_wrong(tmp_path, monkeypatch):
+    """Its checkpoints do not tell what was drawn before them."""
+
+    def stop(message):
+        if message["step"] == 16:
+            raise KeyboardInterrupt
+
+    run, restore = make_run(steps=24, checkpoint_steps=(8,)), loop.restore_newest
+    with pytest.raises(KeyboardInterrupt):
+        train(run, MATERIAL, tmp_path, progress=stop)
+
+    def restored(*arguments):
+        state, about = restore(*arguments)
+        return state, dataclasses.replace(about, rows_drawn=None)
+
+    monkeypatch.setattr(loop, "restore_newest", restored)
+    train(run, MATERIAL, tmp_path)
+    with pytest.raises(UserError, match="has not counted the rows it drew: .* an earlier version"):
+        mixture_files.verify_run(tmp_path)
+
+
+def test_a_mixture_goes_with_runs_that_have_no_share_in_their_name(capsys, config_file, mixture_file, tmp_path):
+    made = plan.Study(load_config(str(config_file), []))
+    command = ["train", f"--config={config_file}", f"--workdir={tmp_path / 'W'}", f"--mixture={mixture_file}"]
+    assert "has its mixture in its name" in error_of(capsys, *command, "--run=mix_0.5000")
+    assert "did you mean 'mix'" in error_of(capsys, *command, "--run=mixx")
+    assert "names neither a share nor a mixture of the study" in error_of(capsys, *command[:-1], "--run=mix")
+    assert "names neither a share nor a mixture of the study" in error_of(capsys, *command[:-1], "--run=mix_half")
+    assert not (tmp_path / "W").exists()
+    other = made.with_mixture(RunName("new_only"), str(mixture_file))
+    assert len(other.config_of(RunName("new_only"), 0).stages) == 2
+    assert len(other.config_of(RunName("continual"), 0).stages) == 1 == len(made.config.runs.new_only.stages)
+
+
+def test_a_run_that_repeats_too_much_is_refused_before_it_is_trained(capsys, config_file, tmp_path):
+    run = make_run(steps=2048, max_epochs=2.0)  # 2048 documents fill fewer rows
+    with pytest.raises(
+        UserError, match=r"source 'python' would be seen \d+\.\d\d times in 2048 steps, and max_epochs is 2"
+    ):
+        train(run, MATERIAL, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoints" / "2048").exists()
+    workdir = tmp_path / "W"
+    study_here = ["study", f"--config={config_file}", f"--workdir={workdir}", "--jobs=1"]
+    assert "max_epochs is 0.01" in error_of(capsys, *study_here, "--config.runs.new_only.max_epochs=0.01")
+    assert "common.max_epochs must be a number of at least 0, not -1.0" in error_of(
+        capsys, *study_here, "--config.common.max_epochs=-1.0"
+    )
+    assert not workdir.exists()
+    once = make_run(steps=len(MATERIAL.sources["python"]) // 8, max_epochs=1.0)
+    assert mixture_of(run_in(".", once, MATERIAL)).epochs(once.steps * 8)["python"] <= 1
+
+
+def test_the_cap_and_the_file_may_change_when_a_run_goes_on(tmp_path):
+    runs.check_same_config(tmp_path, {"config": {"steps": 3, "stages": [1]}})
+    runs.check_same_config(tmp_path, {"config": {"steps": 3, "stages": [1], "mixture": "m.json", "max_epochs": 4.0}})
+    with pytest.raises(UserError, match="stages was"):
+        runs.check_same_config(tmp_path, {"config": {"steps": 3, "stages": [2], "mixture": "m.json"}})

@@ -1,0 +1,137 @@
+import os
+import re
+
+import pytest
+
+from babel_jax.common.errors import UserError
+from babel_jax.corpus import call_sites
+from babel_jax.languages import registry
+from babel_jax.languages.lexical import MOST_SKIPPED, code_only, not_code
+
+
+def test_unknown_language_names_the_nearest():
+    with pytest.raises(UserError, match=r"unknown language 'pyhton'; did you mean 'python'\?"):
+        registry.language("pyhton")
+
+
+def test_records_are_complete():
+    for name in ("python", "php", "csharp", "go", "cpp"):
+        record = registry.language(name)
+        assert record.name == name and record.title
+        assert all(extension.startswith(".") for extension in record.extensions)
+
+
+def test_pairs_are_many_distinct_and_differ():
+    for new in ("php", "csharp", "go", "cpp"):
+        assert len(registry.identifier_pairs("python", new)) >= 15
+    for pairs in registry.IDENTIFIER_PAIRS.values():
+        assert len({tuple(identifier.text for identifier in pair) for pair in pairs}) == len(pairs)
+        for pair in pairs:
+            assert pair[0].text.lower() != pair[1].text.lower()
+            assert len(os.path.commonprefix([identifier.text for identifier in pair])) < 2
+            for identifier in pair:
+                assert re.fullmatch(r"\w+", identifier.text)
+                assert identifier.use in ("function", "method", "property", "word")
+
+
+def test_pairs_in_the_other_direction_are_turned_round():
+    forward = registry.identifier_pairs("python", "php")
+    assert registry.identifier_pairs("php", "python") == tuple((new, primary) for primary, new in forward)
+    with pytest.raises(UserError, match="IDENTIFIER_PAIRS"):
+        registry.identifier_pairs("go", "cpp")
+
+
+@pytest.mark.parametrize(
+    ("name", "open", "part", "close"),
+    [
+        ("cpp", "/*", "*a", "*/"),
+        ("cpp", 'R"(', ")a", ')"'),
+        ("python", '"""', '"a', '"""'),
+        ("python", "'", "\\'", "'"),
+        ("php", "<?php\n$a = <<<A", "\nAB", "\nA"),
+        ("csharp", '@"', '""', '"'),
+        ("csharp", '$"', "{{", '"'),
+        ("go", "`", "\\\n", "`"),
+    ],
+)
+def test_a_literal_may_be_of_any_length(name, open, part, close):
+    """What is skipped at once is bounded; the literal is not."""
+    before = "x = 1  " if name != "php" else ""
+    for count in (MOST_SKIPPED - 1, MOST_SKIPPED, 3 * MOST_SKIPPED + 1):
+        text = before + open + part * count + close + ";x(1'000)"
+        spans = [span for span in not_code(text, registry.language(name)) if span.end > len(before) + 6]
+        assert spans[0].end == len(before + open + part * count + close), (count, spans)
+
+
+# Every identifier of the pairs as its language's reference writes it.
+USES = {
+    "python": """
+        import os, re, json, heapq, bisect, shutil, threading
+        text = input(); print(len(text), str(3), None); names.append(text.strip().lower().upper())
+        text.lstrip().rstrip(); text.ljust(3); text.rjust(3); text.find("a"); text.rfind("a"); text.encode().decode()
+        names.extend(map(f, filter(g, names))); type(text); super().f(); os.path.dirname(a); os.makedirs(a)
+        text.startswith("a"); text.endswith("a"); text.replace("a", "b"); "{}".format(1); json.dumps(a); json.loads(a)
+        re.compile("a"); lock.acquire(); lock.release(); os.listdir(a); shutil.rmtree(a); sum(names); found.discard(a)
+        re.sub("a", "b", text); heapq.heappush(h, a); heapq.heappop(h); heapq.heapify(h); bisect.bisect_left(h, a)
+        bisect.bisect_right(h, a); os.path.basename(a); os.path.getsize(a); os.cpu_count()
+        try: raise ValueError
+        except ValueError: pass
+        """,
+    "csharp": """
+        int n = text.Length; Console.WriteLine(3.ToString()); Console.ReadLine(); names.Add(text.Trim().ToLower());
+        text.ToUpper().TrimStart().TrimEnd().PadRight(3).PadLeft(3).IndexOf('a'); text.LastIndexOf('a');
+        Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(text)); names.AddRange(a.Select(f).Where(g)); a.GetType();
+        base.F(); Path.GetDirectoryName(a); Directory.CreateDirectory(a); object o = null;
+        try { throw e; } catch (IOException) { }
+        """,
+    "go": """
+        fmt.Println(strconv.Itoa(3)); strings.TrimSpace(s); strings.ToLower(s); strings.ToUpper(s); panic(nil)
+        strings.HasPrefix(s, "a"); strings.HasSuffix(s, "a"); strings.ReplaceAll(s, "a", "b"); strings.TrimLeft(s, "a")
+        strings.TrimRight(s, "a"); strings.Index(s, "a"); strings.LastIndex(s, "a"); fmt.Sprintf("%d", 1)
+        json.Marshal(a); json.Unmarshal(b, &a); regexp.MustCompile("a"); mu.Lock(); mu.Unlock(); os.ReadDir(a)
+        os.RemoveAll(a); var p *int = nil
+        return nil
+        """,
+    "cpp": """
+        int n = text.size(); std::cin >> n; std::cout << std::to_string(n); names.push_back(text); int *p = f(nullptr);
+        names.emplace_back("a"); std::accumulate(a, b, 0); found.erase(a); mutex.lock(); std::regex_replace(text, r, "b");
+        std::push_heap(a, b); std::pop_heap(a, b); std::make_heap(a, b); std::lower_bound(a, b, c);
+        std::upper_bound(a, b, c); std::filesystem::create_directories(a); path.filename(); path.parent_path();
+        std::filesystem::file_size(a); std::thread::hardware_concurrency();
+        try { throw e; } catch (const std::exception& e) { }
+        """,
+}
+
+
+@pytest.mark.parametrize("new", ["csharp", "go", "cpp"])
+def test_the_miner_finds_every_identifier_of_the_pairs(new):
+    for pair in registry.identifier_pairs("python", new):
+        for name, identifier in zip(("python", new), pair, strict=True):
+            record = registry.language(name)
+            code = code_only(USES[name], record)
+            found = call_sites.sites(code, identifier, record)
+            assert found and all(code[site:].startswith(identifier.text) for site in found), identifier
+
+
+@pytest.mark.parametrize(
+    ("name", "identifier", "text"),
+    [
+        ("python", "find", "root.find('a')"),
+        ("python", "loads", "pickle.loads(a)"),
+        ("python", "decode", "tokenizer.decode(a)"),
+        ("python", "map", "pool.map(f, a)"),
+        ("python", "sum", "a.sum()"),
+        ("csharp", "GetString", "reader.GetString(0)"),
+        ("csharp", "base", "x.base; string base = 1"),
+        ("go", "Unmarshal", "yaml.Unmarshal(a, b)"),
+        ("cpp", "lock", "lock(a)"),
+    ],
+)
+def test_what_is_another_function_of_the_name_is_no_use(name, identifier, text):
+    record = registry.language(name)
+    sides = {
+        (primary, new): pairs for (primary, new), pairs in registry.IDENTIFIER_PAIRS.items() if name in (primary, new)
+    }
+    known = {pair[key.index(name)] for key, pairs in sides.items() for pair in pairs}
+    chosen = [one for one in known if one.text == identifier]
+    assert chosen and not any(call_sites.sites(code_only(text, record), one, record) for one in chosen)

@@ -1,0 +1,185 @@
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import SMALL, loud, random_rows
+
+from babel_jax.common.errors import UserError
+from babel_jax.model.decoder import (
+    PRESETS,
+    REMAT_POLICIES,
+    Decoder,
+    DecoderConfig,
+    TapRequest,
+    empty_cache,
+    init_params,
+    unembed,
+)
+
+TOKENS = random_rows(3, SMALL.vocab_size, SMALL.max_length - 1)
+TIED = dataclasses.replace(SMALL, tied_head=True, frozen_rows=10)
+
+
+def logits_of(config, params, tokens=TOKENS, segments=None):
+    return jax.jit(lambda p, t, s: Decoder(config).apply({"params": p}, t, s)[0])(params, tokens, segments)
+
+
+def gpt2(params, tokens, heads):
+    """GPT-2 as its paper and OpenAI's release have it, one row and one head after the other."""
+
+    def norm(x, scale, bias):
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * scale + bias
+
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+    blocks, rows = params["blocks"], []
+    for row in tokens:
+        h = params["embed_table"][row] + params["embed_position"][: len(row)]
+        for i in range(len(blocks["ln_1"]["scale"])):
+            x = norm(h, blocks["ln_1"]["scale"][i], blocks["ln_1"]["bias"][i])
+            q, k, v = np.split(x @ blocks["qkv"]["kernel"][i] + blocks["qkv"]["bias"][i], 3, axis=-1)
+            mixed = []
+            for qn, kn, vn in zip(*(np.split(part, heads, axis=-1) for part in (q, k, v)), strict=True):
+                scores = qn @ kn.T / math.sqrt(qn.shape[-1])
+                scores[np.triu_indices(len(row), 1)] = -np.inf
+                weights = np.exp(scores - scores.max(-1, keepdims=True))
+                mixed.append(weights / weights.sum(-1, keepdims=True) @ vn)
+            out = blocks["attention_out"]
+            h = h + np.concatenate(mixed, -1) @ out["kernel"][i] + out["bias"][i]
+            x = norm(h, blocks["ln_2"]["scale"][i], blocks["ln_2"]["bias"][i])
+            z = x @ blocks["ffn_in"]["kernel"][i] + blocks["ffn_in"]["bias"][i]
+            a = 0.5 * z * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
+            h = h + a @ blocks["ffn_out"]["kernel"][i] + blocks["ffn_out"]["bias"][i]
+        rows.append(norm(h, params["ln_f_scale"], params["ln_f_bias"]) @ params.get("head", params["embed_table"]).T)
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_it_is_gpt2(tied):
+    config = dataclasses.replace(SMALL, tied_head=tied)
+    params = loud(config)
+    assert ("head" in params) == (not tied)
+    ours, theirs = logits_of(config, params), gpt2(params, TOKENS, config.heads)
+    assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max()
+    assert np.std(theirs) > 0.3  # not a comparison of zeros
+
+
+def looks_at(segments=None):
+    """[T, T]: does what is foretold at t depend on position s? Read off gradients."""
+    params = loud(SMALL)
+    projection = np.random.default_rng(1).normal(size=SMALL.vocab_size).astype(np.float32)
+
+    def seen(position):
+        logits, _ = Decoder(SMALL).apply({"params": params | {"embed_position": position}}, TOKENS[:1], segments)
+        return logits[0] @ projection
+
+    return np.abs(jax.jit(jax.jacrev(seen))(params["embed_position"])).max(-1) > 0
+
+
+def test_no_position_sees_the_future():
+    assert np.array_equal(looks_at(), np.tri(12, dtype=bool))
+
+
+def test_no_position_sees_another_document():
+    segments = np.array([[0, 0, 0, 0, 1, 1, 2, 2, 2, 2, 2, 2]])
+    assert np.array_equal(looks_at(segments), np.tri(12, dtype=bool) & (segments == segments.T))
+
+
+def test_remat_changes_nothing():
+    def value_and_grad(remat):
+        model = Decoder(dataclasses.replace(TIED, remat=remat))
+        loss = jax.jit(jax.value_and_grad(lambda p: jnp.square(model.apply({"params": p}, TOKENS)[0]).mean()))
+        return loss(loud(TIED))
+
+    want = value_and_grad("none")
+    for remat in set(REMAT_POLICIES) - {"none"}:
+        got = value_and_grad(remat)
+        for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
+
+
+def test_frozen_rows_get_no_gradient_and_are_used():
+    params = loud(TIED)
+    assert params["embed_table"].shape == (38, 16) and params["embed_frozen"].shape == (10, 16)
+    grads = jax.jit(jax.grad(lambda p: jnp.square(Decoder(TIED).apply({"params": p}, TOKENS)[0]).sum()))(params)
+    assert not grads["embed_frozen"].any() and grads["embed_table"].any()
+    moved = params | {"embed_frozen": params["embed_frozen"] + 1}
+    assert np.abs(logits_of(TIED, params) - logits_of(TIED, moved)).max() > 0.1
+
+
+def test_the_cache_changes_nothing():
+    """A prompt of unequal lengths at once, then token by token, against the whole row at once."""
+    params = loud(SMALL)
+    want = logits_of(SMALL, params)
+
+    @jax.jit
+    def go_on(tokens, cache, index):
+        logits, taps = Decoder(SMALL).apply({"params": params}, tokens, cache=cache, index_B=index)
+        return logits, taps["cache"]
+
+    length = np.array([2, 5, 1])
+    logits, cache = go_on(TOKENS[:, :5], empty_cache(SMALL, 3, 12), jnp.zeros(3, jnp.int32))
+    for row, n in enumerate(length):
+        np.testing.assert_allclose(logits[row, :n], want[row, :n], atol=2e-4)
+    for offset in range(7):
+        index = length + offset
+        logits, cache = go_on(TOKENS[np.arange(3), index][:, None], cache, index)
+        np.testing.assert_allclose(logits[:, 0], want[np.arange(3), index], atol=2e-4)
+
+
+def test_bfloat16_is_near_float32():
+    """Tolerance: 5 % of the logits' spread; bfloat16 has 8 bits, and 2 blocks and a head add up."""
+    half = dataclasses.replace(SMALL, dtype="bfloat16")
+    shapes = jax.eval_shape(lambda: init_params(half, 0))
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
+    params = loud(SMALL, scale=0.1)
+    full, low = logits_of(SMALL, params), logits_of(half, params)
+    assert low.dtype == jnp.float32
+    error = np.abs(full - low).max()
+    assert 0 < error < 0.05 * np.std(full)
+
+
+@pytest.mark.parametrize("config", [SMALL, TIED], ids=["untied", "tied"])
+def test_the_lens_at_the_last_layer_is_the_model(config):
+    positions = np.broadcast_to(np.arange(12), (3, 12))
+
+    @jax.jit
+    def both(params):
+        logits, taps = Decoder(config).apply({"params": params}, TOKENS, None, TapRequest(positions_BxP=positions))
+        return logits, unembed(params, config, taps["residual_LxBxPxD"][-1]), taps
+
+    logits, lens, taps = both(loud(config))
+    assert np.array_equal(logits, lens)
+    assert np.array_equal(taps["residual_LxBxPxD"][-1], taps["final_BxTxD"])
+    assert not np.allclose(taps["residual_LxBxPxD"][0], taps["final_BxTxD"])
+
+
+@pytest.mark.parametrize(
+    "preset, millions",
+    [("tiny", 0.2), ("5m", 3.2), ("7m", 4.8), ("124m", 85), ("350m", 303), ("1b3", 1209), ("6b7", 6443)],
+)
+def test_presets_have_their_size(preset, millions):
+    """Blocks hold 12 D^2 weights a layer; nothing of the large ones is ever allocated."""
+    config = DecoderConfig(**PRESETS[preset], vocab_size=50257, max_length=2048)
+    shapes = jax.eval_shape(lambda: init_params(config, 0))
+    blocks = sum(leaf.size for leaf in jax.tree.leaves(shapes["blocks"]))
+    assert blocks / 1e6 == pytest.approx(millions, rel=0.02)
+    total = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    named = {"124m": 0.124e9, "350m": 0.355e9, "1b3": 1.3e9, "6b7": 6.7e9}.get(preset)
+    assert named is None or total == pytest.approx(named, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(heads=3), "not divisible by 3 heads"),
+        (dict(remat="dot"), "did you mean 'dots'"),
+        (dict(dtype="float16"), "unknown compute dtype"),
+        (dict(frozen_rows=48), "frozen_rows 48"),
+    ],
+)
+def test_shapes_that_cannot_be_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(SMALL, **changes)

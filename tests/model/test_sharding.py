@@ -1,0 +1,74 @@
+import dataclasses
+import re
+
+import jax
+import numpy as np
+import pytest
+from helpers import SMALL
+
+from babel_jax.common.errors import UserError
+from babel_jax.model import sharding
+from babel_jax.training import config as run_config
+from babel_jax.training.optimizer import static_settings
+from babel_jax.training.step import make_trainer
+
+OPTIMIZER = static_settings(run_config.default().optimizer)
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """What a mesh of two TPU slices is made of."""
+
+    id: int
+    slice_index: int
+    coords: tuple
+    platform: str = "tpu"
+    device_kind: str = "TPU v5 lite"
+    core_on_chip: int = 0
+    process_index: int = 0
+
+
+def slices(count: int, size: int):
+    return [Device(s * size + i, s, (i % 2, i // 2, 0)) for s in range(count) for i in range(size)]
+
+
+def test_slices_stand_side_by_side_along_data():
+    mesh = sharding.make_mesh(data=-1, fsdp=4, devices=slices(2, 4))
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 4, "tensor": 1}
+    rows = [{device.slice_index for device in row.flat} for row in mesh.devices]
+    assert rows == [{0}, {1}]
+    with pytest.raises(UserError, match="the axis data must be a multiple of the 2 slices"):
+        sharding.make_mesh(data=1, fsdp=8, devices=slices(2, 4))
+
+
+def test_a_rule_that_matches_nothing_is_refused(monkeypatch):
+    mesh = sharding.make_mesh()
+    make_trainer.__wrapped__(SMALL, OPTIMIZER, -1, mesh)
+    monkeypatch.setattr(sharding, "RULES", (*sharding.RULES, (r"router/kernel$", sharding.BATCH)))
+    with pytest.raises(ValueError, match="router/kernel.* match no leaf"):
+        make_trainer.__wrapped__(SMALL, OPTIMIZER, -1, mesh)
+
+
+def test_the_table_says_the_bytes_of_a_device():
+    mesh = type("Mesh", (), {"shape": {"data": 1, "fsdp": 4, "tensor": 2}})
+    state = {
+        "params": {
+            "head": jax.ShapeDtypeStruct((64, 8), np.float32),
+            "embed_table": jax.ShapeDtypeStruct((64, 8), "f4"),
+        },
+        "opt_state": {"mu": {"head": jax.ShapeDtypeStruct((64, 8), jax.numpy.bfloat16)}},
+        "step": jax.ShapeDtypeStruct((), np.int32),
+    }
+    lines = {line.split()[0]: re.split(r"  +", line) for line in sharding.table(mesh, state).splitlines()}
+    assert lines["embed_table$"][2] == "1" and lines["head$"][2] == "2" and lines["all"][2] == "4"
+    assert "ln_[12]/(scale|bias)$" not in lines
+    big = {"head": jax.ShapeDtypeStruct((50304, 2048), np.float32), "step": jax.ShapeDtypeStruct((), np.int32)}
+    last = sharding.table(mesh, big).splitlines()[-1]
+    assert re.split(r"  +", last)[-2:] == ["412.1 MB", "51.5 MB"] and "'fsdp': 4" in last
+
+
+def test_micro_batches_must_divide_too():
+    mesh = type("Mesh", (), {"shape": {"data": 2, "fsdp": 2, "tensor": 1}})
+    sharding.check_batch(mesh, 16, accumulation=4)
+    with pytest.raises(UserError, match="batch_size 16 is not divisible by the 4 devices .* times 8 micro-batches"):
+        sharding.check_batch(mesh, 16, accumulation=8)

@@ -1,0 +1,114 @@
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from babel_jax.common.errors import UserError
+from babel_jax.study import candidates
+
+ORIGINAL = dict(python=11.0, php=23.0, csharp=16.0, go=11.0, cpp=28.0)
+STEPS, STEP_TOKENS = 1000, 704
+LENGTHS = candidates.Original(ORIGINAL, STEPS, STEP_TOKENS)
+
+
+def corpus(tokens, as_written=None):
+    return SimpleNamespace(tokens=tokens, as_written=as_written or tokens)
+
+
+def findings(**corpora):
+    kinds = {
+        kind: SimpleNamespace(best=SimpleNamespace(shares=shares))
+        for kind, shares in zip(("log_linear", "quadratic"), LAWS, strict=True)
+    }
+    stages = [{"tokens": 600_000, "weights": {"python": 1.0}}, {"tokens": 0, "weights": {"php": 1.0}}]
+    proposal = SimpleNamespace(reason="the peak", stages=stages)
+    return SimpleNamespace(
+        corpora=corpora, laws=SimpleNamespace(kinds=kinds), schedules=SimpleNamespace(proposal=proposal)
+    )
+
+
+LAWS = [dict.fromkeys(ORIGINAL, 0.2), dict(python=0.6, php=0.1, csharp=0.1, go=0.1, cpp=0.1)]
+CUT = ORIGINAL | dict(php=5.0, csharp=10.0)
+
+
+def weights(candidate):
+    (stage,) = candidate.stages
+    assert stage["tokens"] == 0 and candidate.tokens == candidate.steps * STEP_TOKENS
+    return stage["weights"]
+
+
+def shares(amounts):
+    return pytest.approx({name: amount / sum(amounts.values()) for name, amount in amounts.items()}, abs=6e-5)
+
+
+def test_what_needs_no_measurement_is_made_at_once_and_nothing_else():
+    names = ("unimax", "ado", "temperature_equal_epochs", "algorithm1_loss", "equal_small")
+    found = candidates.unmeasured(names, 2, LENGTHS)
+    assert list(found) == ["unimax", "temperature_equal_epochs", "equal_small", "swarm_00", "swarm_01"]
+    assert weights(found["equal_small"]) == shares(dict(python=11, php=2, csharp=2, go=2, cpp=2))
+    assert weights(found["swarm_00"]) != weights(found["swarm_01"])
+    longer = found["temperature_equal_epochs"]
+    of_python = longer.steps * weights(longer)["python"]
+    assert of_python == pytest.approx(STEPS * 11 / 89, rel=0.01) and longer.steps < STEPS
+
+
+def test_the_papers_corpus_as_written_and_ours_as_the_tests_allow():
+    as_written = CUT | dict(cpp=math.inf)  # its best checkpoint is the last one
+    names = ("algorithm1_loss", "algorithm1_calibrated", "algorithm1_loss_equal_epochs", "algorithm1_knowledge_share")
+    found = candidates.measured(
+        findings(loss=corpus(ORIGINAL, as_written), calibrated=corpus(CUT | dict(csharp=16.0), as_written)),
+        *(names, LENGTHS),
+    )
+    assert list(found) == list(names[:3])
+    assert weights(found["algorithm1_loss"]) == shares(CUT)
+    assert weights(found["algorithm1_calibrated"]) == shares(ORIGINAL | dict(php=5.0))
+    assert found["algorithm1_loss_equal_epochs"].steps == pytest.approx(
+        STEPS * 65 / 89, abs=1
+    )  # the paper's 65B of 89B
+
+
+def test_a_corpus_that_changes_nothing_is_the_original_mix_and_is_not_trained_again():
+    unchanged = findings(calibrated=corpus(ORIGINAL))
+    names = ("algorithm1_calibrated", "shuffled", "same_primary")
+    assert candidates.measured(unchanged, names, LENGTHS) == {}
+    assert candidates.measured(findings(), names, LENGTHS) == {}
+
+
+def test_rivals_answer_to_the_corpus_that_is_on_trial():
+    trial = findings(calibrated=corpus(CUT), loss=corpus(ORIGINAL | dict(go=1.0)))
+    names = ("shuffled", "same_primary", "law", "regression", "schedule")
+    found = candidates.measured(trial, names, LENGTHS)
+    assert list(found) == list(names)
+    assert weights(found["same_primary"])["python"] == pytest.approx(11 / 65, abs=1e-4)
+    assert sum(found["shuffled"].made["amounts"].values()) != pytest.approx(89) and weights(
+        found["shuffled"]
+    ) != shares(CUT)
+    assert weights(found["law"]) == shares(LAWS[0]) and weights(found["regression"]) == shares(LAWS[1])
+    assert found["schedule"].stages[0]["weights"] == {"python": 1.0} and found["schedule"].steps == STEPS
+    nothing = SimpleNamespace(corpora={}, laws=None, schedules=None)
+    assert candidates.measured(nothing, names, LENGTHS) == {}
+
+
+def test_a_corpus_with_next_to_nothing_of_the_primary_is_not_made_as_long_as_it_takes_to_see_it(monkeypatch):
+    """The regression's optimum may lie there; a run of a thousand times the steps would never end, and 0 has no length."""
+    names = ("regression", "regression_equal_epochs")
+    for share, made in ((0.0, names[:1]), (0.001, names[:1]), (0.02, names)):
+        monkeypatch.setitem(LAWS[1], "python", share)
+        found = candidates.measured(findings(), names, LENGTHS)
+        assert tuple(found) == made, share
+
+
+@pytest.mark.parametrize(
+    "names, more, message",
+    [
+        (("unimx",), {}, "did you mean 'unimax'"),
+        (("ado_equal_epochs",), {}, "unknown candidate 'ado_equal_epochs'"),
+        (("schedule_equal_epochs",), {"replay": (0.1,)}, "unknown candidate 'schedule_equal_epochs'"),
+        (("law",), {"sweep": (0.1, 0.2, 0.3)}, "at least 4 shares in `sweep`"),
+        (("schedule",), {}, "set `replay`"),
+    ],
+)
+def test_unknown_candidates_and_those_without_their_runs_are_refused(names, more, message):
+    with pytest.raises(UserError, match=message):
+        candidates.validate(names, **more)
+    candidates.validate(("law", "schedule", "unimax_equal_epochs"), swarm=1, replay=(0.1,))

@@ -1,0 +1,233 @@
+import re
+
+import numpy as np
+import pytest
+from helpers import synthetic_study
+from helpers.synthetic_study import changed, mix_named, with_mix
+
+from babel_jax.common.statistics import Effect, Estimate
+from babel_jax.evolution.curve import Point
+from babel_jax.evolution.mechanism import Causes, CausesVerdict
+from babel_jax.study import words
+from babel_jax.study.verdicts import MISSING, NOT_TESTED, OPEN, REFUTED, SUPPORTED, UNTESTED, verdicts
+
+PHP = ("languages", "php")
+CURVES = (*PHP, "curves")
+IDENTITY = (*PHP, "calibration", "loss", "knowledge_share", "links", "identity")
+
+
+@pytest.fixture
+def findings():
+    """Those of a planted study."""
+    return synthetic_study.found()
+
+
+def judged(findings, name, language="php"):
+    (found,) = (one for one in verdicts(findings) if one.name == name and one.language in (language, None))
+    return found
+
+
+def test_the_planted_story_is_told(findings):
+    told = {one.name: one for one in verdicts(findings)}
+    expected = {
+        "transition": SUPPORTED, "dependence": SUPPORTED, "knowledge": SUPPORTED, "patches": SUPPORTED,
+        "working_language": REFUTED, "functional": SUPPORTED, "lape": OPEN, "causes": SUPPORTED, "calibration": REFUTED,
+        "optimum": REFUTED, "guard": REFUTED, "rivals": REFUTED, "schedule": SUPPORTED, "predicted": SUPPORTED,
+        "cost": MISSING,
+    }  # fmt: skip
+    assert {name: told[name].verdict for name in expected} == expected
+    assert told["transition"].sentence.startswith("From the peak at step 64 [")
+    assert "misses the optimum" in told["optimum"].sentence
+    assert "schedule" not in told["optimum"].sentence, "the best mix is one with constant shares"
+    assert "It falls in the control too" in told["working_language"].sentence
+    for one in told.values():
+        assert one.sentence.endswith(".") and "nan" not in one.sentence
+
+
+def test_every_number_of_a_verdict_is_in_its_sentence(findings):
+    for one in verdicts(findings):
+        if one.name != "rivals":  # counts its rivals, of which the sentence names each
+            numbers = set(re.findall(r"\d[\d.,]*\d|\d", one.number))
+            assert numbers <= set(re.findall(r"\d[\d.,]*\d|\d", one.sentence)), one
+
+
+def test_several_languages_are_judged_each_for_itself():
+    found = verdicts(synthetic_study.found(("php", "cpp")))
+    by_key = {(one.name, one.language): one.verdict for one in found}
+    assert by_key["transition", "php"] == SUPPORTED and by_key["transition", "cpp"] != SUPPORTED
+    assert by_key["dependence", "php"] == SUPPORTED and by_key["dependence", "cpp"] == REFUTED
+    assert by_key["proposal", "cpp"] == REFUTED, "a language that does not depend is left alone"
+    assert by_key["cost", None] == SUPPORTED, "a law is fitted to a swarm and to a sweep"
+    assert len(by_key) == len(found)
+
+
+def test_a_laws_search_is_its_swarm_and_its_sweep():
+    findings = synthetic_study.found(("php", "cpp"))
+    costs = {cost.what: cost for cost in findings.costs}
+    swarm, sweep = costs["swarm"], costs["sweep of shares"]
+    theirs = swarm.final_runs + sweep.final_runs
+    assert f"{theirs:.1f} times a from-scratch run" in judged(findings, "cost").sentence
+    for flops, expected in ((swarm.flops + 1, SUPPORTED), (swarm.flops + sweep.flops + 1, REFUTED)):
+        ours = changed(costs["Algorithm 1's search"], flops=flops)
+        assert judged(changed(findings, costs=[ours, swarm, sweep]), "cost").verdict == expected
+
+
+def test_differences_are_told_with_their_intervals(findings):
+    curves = findings.languages["php"].curves
+    last = {part: curves.patches[part].last() for part in ("none", "embeddings", "blocks")}
+    over = {part: last["blocks"].minus(last[part]).value for part in ("none", "embeddings")}
+    told = judged(findings, "patches").sentence.replace("\N{NO-BREAK SPACE}", " ")
+    assert abs(over["none"] - over["embeddings"]) > 0.05
+    assert f"The blocks add +{100 * over['none']:.1f} points" in told
+    assert f"+{100 * over['embeddings']:.1f} points" in told[told.index("The blocks") + 30 :]
+    told = judged(findings, "functional").sentence.replace("\N{NO-BREAK SPACE}", " ")
+    fall, low, high = map(int, re.search(r"by (\d+) \[(\d+), (\d+)\]; in", told).groups())
+    assert low < fall < high
+    end = curves.working_language["continual"].end()
+    assert f"to {100 * end.value:.0f}\N{NO-BREAK SPACE}%" in judged(findings, "working_language").number
+
+
+def test_only_seeds_that_have_both_are_compared():
+    one = Point(2.0, (0, 4), np.array([1.0, 3.0]), [0, 1])
+    two = Point(15.0, (0, 30), np.array([10.0, 20.0]), [1, 2])
+    found = two.minus(one)
+    assert found.value == 7 and found.seeds == [1] and np.isnan(found.ci).all()
+    assert np.isnan(changed(two, seeds=[5, 6]).minus(one).value)
+    both = changed(two, seeds=[1, 0]).minus(one)
+    assert both.by_seed.tolist() == [19, 7] and both.ci[0] < 13 < both.ci[1]
+
+
+def test_what_was_not_measured_is_said_to_be_missing(findings):
+    """Nothing but an unanalysed language and no mix: every verdict still is a sentence."""
+    found = verdicts(synthetic_study.empty(findings))
+    assert {one.verdict for one in found} == {MISSING}
+    assert all(one.sentence and one.number == "" for one in found)
+
+
+@pytest.mark.parametrize(
+    "verdict, expected", [("transition", REFUTED), ("rises and stays", SUPPORTED), ("undecided", OPEN)]
+)
+def test_a_control_that_falls_is_not_hidden(findings, verdict, expected):
+    found = judged(changed(findings, *CURVES, "control", verdict=verdict), "control")
+    assert found.verdict == expected and ("It declines too" in found.sentence) == (expected == REFUTED)
+
+
+@pytest.mark.parametrize(
+    "verdict, expected, words_of_it",
+    [("rises and stays", REFUTED, "No transition seen"), ("undecided", OPEN, "cannot tell")],
+)
+def test_without_a_transition_none_is_claimed(findings, verdict, expected, words_of_it):
+    found = judged(changed(findings, *CURVES, "continual", verdict=verdict), "transition")
+    assert found.verdict == expected and words_of_it in found.sentence
+
+
+def causes(matters, specific):
+    return Causes([], CausesVerdict(Effect(0, matters, 0.01), Effect(0, specific, 0.01), None))
+
+
+@pytest.mark.parametrize(
+    "matters, specific, expected",
+    [
+        ([-0.4, -0.2], [-0.3, -0.1], SUPPORTED),
+        ([-0.4, -0.2], [-0.3, 0.1], OPEN),
+        ([-0.1, 0.1], [-0.3, -0.1], OPEN),
+        ([0.1, 0.2], [0.1, 0.2], REFUTED),
+    ],
+)
+def test_causes_need_both_harm_and_specificity(findings, matters, specific, expected):
+    findings = changed(findings, *PHP, causes=causes(matters, specific))
+    assert judged(findings, "causes").verdict == expected
+
+
+def with_scores(findings, name, change):
+    """The same study with the new language's scores of one mix changed."""
+    score = mix_named(findings, name).score
+    return with_mix(findings, name, score=score | {"php": np.clip(score["php"] + change, 0, 1)})
+
+
+def test_a_mix_that_hits_is_not_called_a_miss(findings):
+    found = judged(with_scores(findings, "algorithm1_loss", 0.5), "optimum")
+    assert found.verdict == SUPPORTED and "misses" not in found.sentence
+
+
+def test_a_best_checkpoint_at_the_end_is_no_test_of_algorithm_1(findings):
+    proposals = findings.languages["php"].proposals
+    proposals = {source: changed(proposal, p_star=0.0) for source, proposal in proposals.items()}
+    mixes = [changed(mix, score=mix.score | {"php": np.full(3, 0.5)}) for mix in findings.mixes]
+    comparisons = [changed(pair, value=0.0, ci=(-0.1, 0.1)) for pair in findings.comparisons]
+    findings = changed(changed(findings, *PHP, proposals=proposals), mixes=mixes, comparisons=comparisons)
+    for name in ("optimum", "original"):
+        assert judged(findings, name).verdict == NOT_TESTED and UNTESTED in judged(findings, name).sentence
+
+
+@pytest.mark.parametrize("change, expected", [(0.4, REFUTED), (-0.5, SUPPORTED)])
+def test_the_schedule_is_judged_against_the_best_static_mix(findings, change, expected):
+    findings = with_scores(findings, "0.2000", change)
+    if expected == REFUTED:
+        findings = with_scores(findings, "schedule", -0.5)
+    found = judged(findings, "schedule")
+    assert found.verdict == expected and "constant shares" in found.sentence
+
+
+def test_the_guard_names_the_harmed_language(findings):
+    found = judged(findings, "guard")
+    assert found.verdict == REFUTED and found.number.startswith("Python")
+
+
+@pytest.mark.parametrize("change, expected", [([0.3, -0.3, 0.0], OPEN), ([0.01, 0.011, 0.012], SUPPORTED)])
+def test_a_wide_interval_is_no_proof_that_nothing_is_harmed(findings, change, expected):
+    """Half the seeds of one language better, half worse: no harm is shown, and none is ruled out."""
+    first = mix_named(findings, "0.6765")
+    score = {language: score_S + np.array(change) for language, score_S in first.score.items()}
+    findings = with_mix(findings, "algorithm1_loss", score=score, solved=first.solved)  # problems are not what is wide
+    assert judged(findings, "guard").verdict == expected
+
+
+def test_only_mixes_of_equal_length_and_with_all_seeds_are_ranked(findings):
+    """A mix that was trained for longer, or on one lucky seed, is no rival of those that were not."""
+    before = {name: judged(findings, name) for name in ("optimum", "schedule")}
+    best = mix_named(findings, "0.0500")
+    perfect = changed(best, score={language: np.ones(3) for language in best.score}, macro=np.ones(3))
+    longer = changed(perfect, name="algorithm1_loss_equal_epochs", steps=3 * best.steps)
+    lucky = changed(best, name="swarm_00", seeds=[0], macro=np.ones(1))
+    lucky = changed(lucky, score={language: np.ones(1) for language in best.score})
+    findings = changed(findings, mixes=[*findings.mixes, longer, lucky])
+    assert {name: judged(findings, name) for name in before} == before
+
+
+def test_a_share_that_is_worse_than_a_mean_has_no_number_for_it(findings):
+    for r2, said in ((-3145.5, "(R2 below 0, "), (0.5, "(R2 0.50, ")):
+        assert said in judged(changed(findings, *IDENTITY, r2=r2), "calibration").sentence
+    # The share stays the same: P(l) may be near it, and follows nothing.
+    found = judged(changed(findings, *IDENTITY, r2=np.nan), "calibration")
+    assert found.verdict == "undecided" and found.number == "" and "nothing to follow" in found.sentence
+
+
+def test_a_control_that_falls_a_little_is_said_to(findings):
+    """The number may lie surely above 0 and still be no transition: the threshold is named."""
+    found = judged(findings, "control")
+    assert found.claim == "The control shows no transition" and "less than 5 points" in found.sentence
+
+
+def test_a_reason_becomes_a_sentence():
+    assert words.as_sentence("a decline of -4 points [-100, 99] in T-S") == "A decline of −4 points [−100, 99] in T-S."
+
+
+def test_one_seed_speaks_of_itself_alone(findings):
+    alone = changed(findings, "study", seeds=[0])
+    assert "one seed: nothing is known about others" in judged(alone, "patches").sentence
+
+
+@pytest.mark.parametrize(
+    "text, expected", [("-0.0", "0.0"), ("-0.5", "−0.5"), ("+0.0", "+0.0"), ("-10", "−10"), ("-0", "0")]
+)
+def test_minus_signs(text, expected):
+    assert words.minus(text) == expected
+
+
+def test_intervals_are_left_out_where_there_are_none():
+    assert words.points(Estimate(-0.1234, (-0.2, 0.0))) == f"−12.3{words.NBSP}points [−20.0,{words.NBSP}0.0]"
+    assert words.points(Estimate(0.1, (np.nan, np.nan))) == f"10.0{words.NBSP}points"
+    assert words.bounds([1, np.inf], digits=0) == f" [1,{words.NBSP}∞]"
+    assert words.names(["php"]) == "PHP" and words.names(["php", "go", "cpp"]) == "PHP, Go and C++"
+    assert words.mix_title("algorithm1_loss_equal_epochs") == "Algorithm 1, loss, equal epochs"

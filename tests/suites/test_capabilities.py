@@ -1,0 +1,121 @@
+"""`doctor` says what is there by trying it, says what installs the rest, and can say no."""
+
+import contextlib
+import io
+import shutil
+
+import pytest
+from helpers.remote import without_libseccomp
+
+from babel_jax import __main__
+from babel_jax.languages.registry import LANGUAGES
+from babel_jax.suites import capabilities, sandbox, syscalls, toolchains
+from babel_jax.suites.promises import PROMISES
+from babel_jax.suites.sandbox import Finished, Isolation
+from babel_jax.suites.toolchains import Execution
+
+TOOLS = {"python": "python3", "php": "php", "csharp": "mcs", "go": "go", "cpp": "g++"}
+
+
+def installed(language: str) -> bool:
+    return shutil.which(TOOLS[language], path=toolchains.SEARCHED) is not None
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory):
+    """What the verb prints on this machine."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        assert __main__.main(["doctor"]) == 0
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_language(printed, language):
+    (line,) = [line for line in printed.splitlines() if line.startswith(LANGUAGES[language].title.ljust(10))]
+    if not installed(language):
+        assert toolchains.INSTALL[language] in line
+        pytest.skip(f"{LANGUAGES[language].title} is not installed")
+    assert line.split()[-3:] == ["yes", "yes", "yes"] and toolchains.find(language).version in line
+
+
+def test_this_machine(printed):
+    assert printed.startswith("jax ")
+    levels = sandbox.available()
+    for level, why_not in levels.items():
+        assert (f"not {level}: {why_not}" in printed) == bool(why_not)
+    strongest = next(level for level, why_not in levels.items() if not why_not)
+    assert f"sandbox: {strongest}\n" in printed
+    if strongest == "bubblewrap":
+        assert "contained, 11 of 11 attacks" in printed and "NOT" not in printed
+        assert f"held back by this level, as tested: {len(PROMISES) - 1} of {len(PROMISES)} attacks; not:" in printed
+
+
+def test_nothing_is_installed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(toolchains, "SEARCHED", str(tmp_path))
+    monkeypatch.setattr(sandbox, "available", lambda: dict.fromkeys(sandbox.LEVELS, "not found"))
+    assert __main__.main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert "sandbox: none works here" in text and text.count("not found") == 3 and "passes" not in text
+    for install in toolchains.INSTALL.values():
+        assert install in text
+
+
+def test_a_weak_sandbox(tmp_path, monkeypatch):
+    """What a level does not hold back is said: at the level of rlimits, the network and what all may read."""
+    monkeypatch.setattr(sandbox, "_why_not", lambda level: "" if level == "rlimits" else "switched off")
+    monkeypatch.setattr(toolchains, "SEARCHED", str(tmp_path))
+    found = capabilities.examine(tmp_path)
+    held = found.contained
+    assert not held["reads a file outside"] and not held["writes a file outside"]
+    assert all(held[name] for name in ("200 processes", "3 GB of memory", "never ends", "sleeps", "stays behind"))
+    text = capabilities.table(found)
+    assert "not bubblewrap: switched off" in text and "apt-get install bubblewrap" in text
+    assert "NOT contained: reads a file outside, writes a file outside\n" in text
+    assert "writes to a named pipe outside" in text and "System V" not in text
+
+
+def test_without_libseccomp(tmp_path, monkeypatch):
+    """The level is still there, and what it no longer promises is said, with the line that mends it."""
+    monkeypatch.setattr(syscalls, "_library", without_libseccomp)
+    monkeypatch.setattr(toolchains, "SEARCHED", str(tmp_path))
+    text = capabilities.table(capabilities.examine(tmp_path))
+    assert "  filter of system calls: none: libseccomp.so.2 not found; apt-get install libseccomp2\n" in text
+    unwrapped = " ".join(text.split())
+    assert "keeps memory in System V shared memory; " in unwrapped and "(AF_VSOCK); " in unwrapped
+    assert max(map(len, text.partition("held back")[2].partition("\n\n")[0].splitlines())) <= 118
+
+
+class Careless:
+    """A toolchain with which every program passes, and one more that fails to run at all."""
+
+    language, version, missing = "python", "0", ("boost",)
+
+    def __init__(self, status=0):
+        self.status = status
+
+    def prepare(self, cache):
+        pass
+
+    def execute(self, *_, **__):
+        if self.status:
+            raise FileNotFoundError("it is gone")
+        return Execution(None, Finished(0, "itself", b"", b"", 0.0, 0.0), sentinel_seen=True)
+
+
+def test_a_toolchain_that_does_not_judge(monkeypatch, tmp_path):
+    trials = capabilities.trials(Careless(), None)
+    assert {title: trial.right for title, trial in trials.items()} == {
+        "passes": True,
+        "fails": False,
+        "times out": False,
+    }
+    monkeypatch.setattr(toolchains, "find", lambda name: Careless())
+    row = capabilities._language("python", "a sandbox", tmp_path)
+    about = Isolation("bubblewrap", True, ("pids",), "", without_filter="not installed")
+    found = capabilities.Examination({}, about, {}, [], [row])
+    lines = capabilities.table(found).splitlines()
+    assert lines[-4].split() == ["Python", "0", "yes", "NO", "NO"]
+    assert lines[-3].split() == ["fails:", "passed"] and "libboost-dev" in lines[-1]
+    gone = capabilities.trials(Careless(status=1), None)
+    assert gone["passes"] == capabilities.Trial(False, "infra_error: it is gone")

@@ -1,0 +1,105 @@
+import dataclasses
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from helpers import ROOT, small_material
+
+from babel_jax.__main__ import load_config
+from babel_jax.common.errors import UserError
+from babel_jax.corpus import manifest, mixture_files
+from babel_jax.study import plan
+from babel_jax.study.plan import Study
+from babel_jax.training import config as run_config
+from babel_jax.training.config import kept_steps
+
+CONFIGS = sorted(path.name for path in Path(ROOT, "configs").glob("*.py"))
+CORPORA = sorted(path.stem for path in Path(ROOT, "configs", "corpora").glob("*.py"))
+NEW = ("php", "csharp", "go", "cpp")
+PAPER = dict(python=11e9, php=23e9, csharp=16e9, go=11e9, cpp=28e9)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_is_a_study_of_valid_runs(name):
+    config = load_config(f"{ROOT}/configs/{name}", [])
+    study = Study(config)
+    assert 0 < study.original_share < 1
+    planned = study.planned(config.seeds[0])
+    for run in planned:
+        if run.candidate and not run.is_online:
+            continue  # its mixture is a file that the study makes
+        settings = study.config_of(run, 0)
+        run_config.validate(settings)
+        run_config.decoder_config(settings, 1024, 128, 0)
+    unplanned = {name.role for name in planned} ^ set(config.runs)
+    assert unplanned == set(), "every role has a run"
+    document = Path(ROOT, "configs", name).read_text()
+    commands = re.findall(r"--config=(configs/\w+\.py)", document)
+    assert commands and set(commands) == {f"configs/{name}"}, "a config's docstring gives its own command"
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_every_corpus_recipe_is_a_manifest_with_the_commands_of_its_story(name):
+    file = f"configs/corpora/{name}.py"
+    recipe = manifest.load(f"{ROOT}/{file}:/elsewhere")
+    sources = [source for language in recipe.languages.values() for source in language.sources]
+    assert "python" in recipe.languages and all(source.path.startswith("/elsewhere/") for source in sources)
+    document = Path(ROOT, file).read_text().split('"""')[1].replace("\\\\\n", "")
+    commands = [shlex.split(line) for line in document.splitlines() if line.startswith("  ")]
+    mix = next(mixture_files.options(command[5:]) for command in commands if command[3:5] == ["corpus", "mix"])
+    assert ["python", "-m", "babel_jax", "corpus", "build"] in [command[:5] for command in commands]
+    build, slurm = (next(command for command in commands if word in " ".join(command)) for word in ("build", "slurm"))
+    assert f"--manifest={file}" in build[5].split(":")[0] and f"--out={mix.corpus}" in build
+    assert slurm[:2] == ["launch/slurm_corpus.sh", slurm[1]] and slurm[1].split(":")[0] == file
+    train = dict(part[2:].split("=", 1) for command in commands if "train" in command for part in command[4:])
+    assert train["mixture"] == mix.out and Path(train["config.corpus"]).name == Path(mix.corpus).name == name
+    config = load_config(f"{ROOT}/{train['config']}", [])
+    assert Study(config).name(train["run"])
+    assert (config.vocab_size or recipe.vocab_size, config.context or recipe.max_length) == (
+        recipe.vocab_size,
+        recipe.max_length,
+    )
+
+
+@pytest.mark.parametrize("new", NEW)
+@pytest.mark.parametrize("size, layers, width", [("1b3", 24, 2048), ("6b7", 32, 4096)])
+def test_the_papers_models_see_the_papers_tokens(size, layers, width, new):
+    config = load_config(f"{ROOT}/configs/gpt2_{size}.py:{new}", [])
+    study = Study(config)
+    assert (config.primary, config.new) == ("python", new)
+
+    def tokens(run):
+        settings, shapes = study.shapes_of(study.name(run))
+        model = run_config.decoder_config(settings, shapes.vocab_size, shapes.max_length, 0)
+        assert (model.layers, model.width, model.max_length, model.dtype) == (layers, width, 2048, "bfloat16")
+        assert model.vocab_size % 128 == 0 and settings.batch_size * model.max_length >= 500_000
+        return settings.steps * settings.batch_size * model.max_length
+
+    for run, wanted in (
+        ("primary_only", PAPER["python"]),
+        ("new_only", PAPER[new]),
+        ("continual", PAPER[new]),
+        ("mix_0.5000", PAPER["python"] + PAPER[new]),
+        ("multilingual", sum(PAPER.values())),
+        ("multilingual_optimized", sum(PAPER.values()) - 18e9 - 6e9),
+    ):
+        assert tokens(run) == pytest.approx(wanted, rel=1e-4), run
+    continual = kept_steps(study.config_of(study.name("continual"), 0))
+    assert {0, 1, 2} <= set(continual) and len([step for step in continual if step < 1000]) > 15
+
+
+def test_a_corpus_of_another_vocabulary_is_refused(monkeypatch):
+    config = load_config(f"{ROOT}/configs/gpt2_1b3.py", ["--config.corpus=somewhere"])
+    found = dataclasses.replace(small_material(), vocab_size=8192, max_length=2048)
+    monkeypatch.setattr(plan, "corpus_material", lambda *arguments: found)
+    with pytest.raises(UserError, match="wants vocab_size=50304 and the corpus somewhere has 8192"):
+        plan.load_materials(config, 0)
+    other = load_config(f"{ROOT}/configs/gpt2_1b3.py", ["--config.corpus=c", "--config.vocab_size=8192"])
+    assert plan.load_materials(other, 0)[other.new] is found
+
+
+def test_a_corpus_in_a_bucket_is_refused():
+    config = load_config(f"{ROOT}/configs/gpt2_1b3.py", ["--config.corpus=gs://bucket/corpus"])
+    with pytest.raises(UserError, match="copy it to a disk of every host, or mount it"):
+        plan.load_materials(config, 0)

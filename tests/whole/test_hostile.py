@@ -1,0 +1,118 @@
+"""Texts that somebody chose: whatever a model, a program or a corpus writes takes time with its length, not with its square."""
+
+import time
+
+import pytest
+from test_judge import problem
+
+from babel_jax.corpus import clean, decontaminate, manifest
+from babel_jax.corpus.redact import redact
+from babel_jax.corpus.sources import Document
+from babel_jax.languages.lexical import not_code
+from babel_jax.languages.registry import LANGUAGES
+from babel_jax.suites import problems, toolchains
+from babel_jax.suites.outcomes import classify
+from babel_jax.suites.problems import Code
+from babel_jax.suites.sandbox import Finished
+from babel_jax.suites.stops import Stopper
+from babel_jax.suites.toolchains import Execution
+
+LENGTH = 32_000  # characters; here a pattern that takes time with the square of the length takes 1 to 80 seconds,
+SECONDS = 1  # of processor time; a linear one takes some hundredths
+
+# The first of each opens what may be opened again within it.
+MARKS = {
+    "python": ['f"""{', '"', "'", '"""', 'f"', 'f"{', "{", "}", "\\", "#", "(", ":"],
+    "php": ['"{$', '"', "`", "{$", "<<<A\n", "<<<A", "\nA", "/*", "*", "#", "<?", "?>", "<"],
+    "csharp": ['$@"{', '"', '@"', '$"{', "{", "}", "/*", "*", "\\"],
+    "go": ["import (\n", '"', "`", "/*", "*", "//", 'import "a"\n', "import ", "a.B", ";"],
+    "cpp": ['R"ab(', '"', 'R"(', ")ab", "'", "1'", "1", "/*", "*", "#include <map>\n", "#", "// "],
+}
+EVERYWHERE = ["a", "\n", " ", "a.", "a b\n"]
+SAID = {
+    "python": ["Traceback (most", "SyntaxError", "a.", "Error", "AssertionError\n", "Exception: "],
+    "php": ["Fatal error: ", "Parse error: ", "Uncaught a", ": ", " in ", "eval()'d code"],
+    "csharp": ["Fail:", "Fail: \n", "[ERROR] FATAL UNHANDLED EXCEPTION: ", "DefaultTraceListener.Fail ", ":"],
+    "go": ["panic: ", " [recovered]", "fatal error: ", "out of memory", "--- FAIL: ", "\n   "],
+    "cpp": [
+        "terminate called ",
+        "Assertion `",
+        "' failed.",
+        "\n  what():  ",
+        "bad_alloc",
+        "program.a:",
+        "a: fatal error: ",
+    ],
+}
+SECRETS = ["eyJa.eyJb.", "ghp_" + "a" * 36, "AKIA", "a@b.cc", "@", "1.1.", "8.8.8.8-", "8.8.8.8,", "2600::1-", "::ffff:",
+           "version ", "-----BEGIN PRIVATE KEY-----", "-----", "xoxb-1-", "://a:", "aws key '"]  # fmt: skip
+
+
+def texts(pieces, openers):
+    """Each of the pieces over and over, alone and behind as much of an opener."""
+    for before in ("", *openers):
+        for piece in pieces:
+            head = before * (LENGTH // 2 // len(before)) if before else ""
+            yield head + piece * ((LENGTH - len(head)) // len(piece))
+
+
+def fed(language, text):
+    stopper = Stopper(language, "<?php " if language == "php" else "", ("\n\n", "aaaab"), block=False)
+    for start in range(0, len(text), 8):
+        stopper.feed(text[start : start + 8])
+    stopper.cut()
+
+
+def judged(language, text):
+    said = Finished(1, "itself", text.encode(), text.encode(), 0, 0)
+    for compiled, ran in ((said, None), (None, said)):
+        classify(Code(language, "", ""), Execution(compiled, ran, False))
+
+
+def cleaned(text):
+    raw = {"clean": {"licence": ["MIT"]}, "languages": {"python": {"sources": [{"path": "."}]}}}
+    everything = manifest.check(raw | {"vocab_size": 512, "max_length": 8}, "test").clean
+    document = Document(text, text.encode() + b"generated", len(text), (text,))
+    clean.unfit(document, LANGUAGES["python"], everything)
+    clean.permitted(text, ("MIT",))
+    clean.poor(text)
+    decontaminate.Index([("a", text)]).find(text)
+
+
+GO = problem("go", prefix="package main\n", prompt="")
+READERS = (
+    [(f"marks of {name}", marks, lambda text, name=name: list(not_code(text, LANGUAGES[name]))) for name, marks in MARKS.items()]
+    + [(f"pieces of {name}", marks, lambda text, name=name: fed(name, text)) for name, marks in MARKS.items()]
+    + [(f"said of {name}", SAID[name], lambda text, name=name: judged(name, text)) for name in SAID]
+    + [
+        ("imports", [*MARKS["go"], "(", ")"], lambda text: toolchains.repaired_imports("package main\nimport (" + text + ")")),
+        ("imports left open", MARKS["go"], lambda text: toolchains.repaired_imports("package main\n" + text)),
+        ("merged imports", [*MARKS["go"], ")"], lambda text: problems.code(GO, text * 4)),
+        ("headers", MARKS["cpp"], toolchains.includes_all_headers_first),
+        ("secrets", SECRETS, redact),
+        ("documents", [" or ", "(", ".pb.", ".g.", "/", "auto generated ", "# generated", "locale/"], cleaned),
+    ]
+)  # fmt: skip
+
+
+def measure(pieces, openers, read):
+    for text in texts([*pieces, *EVERYWHERE], openers):
+        start = time.process_time()
+        read(text)
+        assert time.process_time() - start < SECONDS, text[:40] + " … " + text[-40:]
+
+
+each_reader = pytest.mark.parametrize(
+    ("pieces", "read"), [reader[1:] for reader in READERS], ids=[reader[0] for reader in READERS]
+)
+
+
+@each_reader
+def test_time_grows_with_the_text_and_no_faster(pieces, read):
+    measure(pieces, pieces[:1], read)
+
+
+@pytest.mark.slow
+@each_reader
+def test_time_grows_no_faster_behind_whatever_stands_before(pieces, read):
+    measure(pieces, [*pieces, *EVERYWHERE], read)
