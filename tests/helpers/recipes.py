@@ -56,7 +56,10 @@ def recipes() -> list[Recipe]:
 def copy_of_the_project(place: Path) -> Path:
     """The files that a clone of this working tree would hold."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     )
     for name in filter(None, listed.stdout.decode().split("\0")):
         if (ROOT / name).is_file():
@@ -124,4 +127,6 @@ def run(script: str, project: Path) -> str:
 def check_printed(block: str, output: str) -> None:
     rest = iter(output.splitlines())
     for wanted in filter(None, map(str.strip, block.splitlines())):
-        assert any(wanted in line for line in rest), f"{wanted!r} was not printed, or not in this place:\n{output[-3000:]}"
+        assert any(wanted in line for line in rest), (
+            f"{wanted!r} was not printed, or not in this place:\n{output[-3000:]}"
+        )
