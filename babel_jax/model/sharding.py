@@ -14,7 +14,7 @@ AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")
 BATCH = P(BATCH_AXES)  # rows of a batch
 
-# First match wins. Adam's moments, an average of parameters and the like have the same paths below a prefix of their own.
+# First match wins. Adam's moments have the same paths below a prefix of their own.
 RULES = (
     (r"embed_table$", P("tensor", "fsdp")),
     (r"embed_frozen$", P("tensor", "fsdp")),

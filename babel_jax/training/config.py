@@ -57,7 +57,6 @@ OPTIMIZER = Section(
             {},
             "regular expression of parameters' paths -> factor on their learning rate",
         ),
-        "ema_decay": Key(_BELOW_ONE, 0.0, "decay of an average of the parameters that is kept beside them (0: none)"),
     }
 )
 _AXIS = Number(low=1, whole=True, also=(-1,))

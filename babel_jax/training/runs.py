@@ -36,7 +36,7 @@ from babel_jax.training.step import Trainer, make_trainer
 
 # Config keys that may change when a run goes on: how often it saves itself, what it does at the next bad step, whom it
 # tells, and how the same sums are laid out on the devices at hand (which may move the last bits of what comes). The file of
-# the mixture and its cap may, too: the stages themselves stand in the config.
+# the mixture and its cap may, too: the stages themselves stand in the config. `ema_decay` was a key of earlier versions.
 MAY_CHANGE = (
     "mixture",
     "max_epochs",
@@ -48,6 +48,7 @@ MAY_CHANGE = (
     "accumulation",
     "remat",
     "attention",
+    "ema_decay",
 )
 DONE = {  # the shape of the file; a run of an earlier version, or an imported one, has not counted its rows
     "step": COUNTS,
