@@ -24,9 +24,11 @@ from babel_jax.measuring.programs import pass_change_rows, some_of
 from babel_jax.measuring.study_walk import checkpoints
 from babel_jax.model.decoder import unembed
 from babel_jax.model.placement import jitted
-from babel_jax.probes import drift, forward, functional, lape, neurons
+from babel_jax.probes import drift, forward, functional, lape
+from babel_jax.probes.by_counts import LAPE_TARGET
+from babel_jax.probes.by_scores import top_scores
 from babel_jax.probes.causes import Change
-from babel_jax.probes.interventions import means
+from babel_jax.probes.edits import means
 from babel_jax.probes.subject import Subject
 from babel_jax.training import hosts
 from babel_jax.training.runs import Run
@@ -139,7 +141,7 @@ def ablated_sets(look: Look, base_LxNxF: np.ndarray | None, material: Material) 
             kept_N = choosing_N & (np.asarray(slots["subset"]) == subset)
             if kept_N.any():
                 score_LxF = functional.correlation(base_LxNxF[:, kept_N], look.ffn_LxNxF[:, kept_N])
-                sets[name] = neurons.top_scores(score_LxF, round(SHARE * score_LxF.size))
+                sets[name] = top_scores(score_LxF, round(SHARE * score_LxF.size))
     return {name: mask_LxF for name, mask_LxF in sets.items() if mask_LxF.any()}
 
 
@@ -177,4 +179,4 @@ def drifting_sets(look: Look, base_LxNxF: np.ndarray | None, material: Material)
 def _lape_target(look: Look, material: Material) -> np.ndarray:
     selection = lape.lape(*look.measured.whole())
     indices = (look.measured.languages.index(name) for name in (material.primary, material.new))
-    return neurons.DEFINITIONS["lape_target"](selection, *indices)
+    return LAPE_TARGET.mask(selection, *indices)

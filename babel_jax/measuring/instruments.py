@@ -19,18 +19,18 @@ from babel_jax.measuring.walk import Checkpoint
 from babel_jax.model import placement
 from babel_jax.probes import (
     alignment,
-    attribution,
     causes,
     drift,
+    edits,
     forward,
     functional,
     lape,
     lens,
-    neurons,
+    neuron_rows,
     prompts,
     tuned_lens,
 )
-from babel_jax.probes import interventions as do
+from babel_jax.probes.definitions import BY_SCORES
 from babel_jax.probes.subject import Subject
 
 
@@ -40,7 +40,7 @@ class Settings:
 
     Attributes:
       layers: over which the working language's scalars are taken, see `lens.chosen_layers`.
-      definitions: readings of transferring neurons that need passes of their own (`neurons.SCORE_DEFINITIONS`).
+      definitions: readings of transferring neurons that need passes of their own (`definitions.BY_SCORES`).
       tuned_steps: steps of training a tuned lens for each checkpoint (0: none).
       interventions: kinds to apply to each language's neurons ("zero", "mean"), beside random sets (causes.py).
       draws: random sets a set of neurons is compared with.
@@ -52,7 +52,7 @@ class Settings:
     definitions: tuple[str, ...] = ()
     tuned_steps: int = 0
     interventions: tuple[str, ...] = ()
-    draws: int = do.DRAWS
+    draws: int = edits.DRAWS
     base_LxNxF: np.ndarray | None = None
 
 
@@ -237,7 +237,7 @@ def _call_sites(reading: Reading) -> list[dict]:
 
 
 def _transferring(reading: Reading) -> list[dict]:
-    return neurons.transferring_rows(reading.measured, reading.material.primary, reading.material.new)
+    return neuron_rows.transferring_rows(reading.measured, reading.material.primary, reading.material.new)
 
 
 def _functional(reading: Reading) -> list[dict]:
@@ -247,7 +247,7 @@ def _functional(reading: Reading) -> list[dict]:
 
 
 def _sensitivity(reading: Reading) -> list[dict]:
-    return neurons.sensitivity_rows(reading.measured, reading.material.primary)
+    return neuron_rows.sensitivity_rows(reading.measured, reading.material.primary)
 
 
 def _overlap(reading: Reading) -> list[dict]:
@@ -261,21 +261,14 @@ def _tokens_needed(reading: Reading) -> list[dict]:
 
 def _scores(reading: Reading) -> list[dict]:
     """Transferring neurons by scores that the one pass does not give, each for every new language."""
-    subject, material, languages = reading.subject, reading.material, reading.measured.languages
-    slots, rows = slots_of_one_token(material), []
-    for definition in reading.settings.definitions:
-        if definition == "pls":
-            of_all_LxFxK = attribution.gradient_scores(subject, material.heldout, languages).absolute_LxFxK
-        for new in neurons.new_languages(languages, material.primary):
-            if definition == "pls":
-                found = of_all_LxFxK
-            elif definition == "causal":
-                found = attribution.causal_scores(subject, slots[new]).score_LxF
-            else:
-                found = alignment.transfer_scores(subject, slots[new], slots[material.primary], definition)
-            reading.kept[f"{definition}.{new}"] = found
-            rows += neurons.score_rows(definition, found, new, languages)
-            rows += neurons.score_sensitivity_rows(definition, found, new, languages)
+    languages, rows = reading.measured.languages, []
+    material = dataclasses.replace(reading.material, slots=slots_of_one_token(reading.material))
+    new = lape.new_languages(languages, material.primary)
+    for name in reading.settings.definitions:
+        definition = BY_SCORES[name]
+        for language, scores in definition.scores(reading.subject, material, new).items():
+            reading.kept[f"{name}.{language}"] = scores
+            rows += neuron_rows.score_rows(definition, scores, language, languages)
     return rows
 
 
@@ -287,7 +280,7 @@ def _interventions(reading: Reading) -> list[dict]:
     rows = []
     for kind in reading.settings.interventions if sets else ():
         # The mean activation over all languages' tokens stands for "what the neuron usually does".
-        options = {"mean_LxF": do.means(measured).mean(axis=0)} if kind == "mean" else {}
+        options = {"mean_LxF": edits.means(measured).mean(axis=0)} if kind == "mean" else {}
         change = causes.Change(kind, options, reading.settings.draws)
         rows += causes.loss_change_rows(subject, material.heldout, sets, change)
         for language, slots in slots_of_one_token(material).items():
@@ -334,10 +327,7 @@ PROBE = (
 
 def check_definitions(material: Material, settings: Settings) -> None:
     """Refuses definitions by scores that the material has no slots for."""
-    languages = sorted(set(material.heldout) | set(material.slots))
-    for language in neurons.new_languages(languages, material.primary):
-        lacking = [
-            name for name in settings.definitions if name != "pls" and language not in slots_of_one_token(material)
-        ]
-        if lacking:
-            raise UserError(f"{lacking[0]} needs prompts of {language} with identifiers of one token; leave it out.")
+    for language in lape.new_languages(sorted({*material.heldout, *material.slots}), material.primary):
+        for name in settings.definitions:
+            if BY_SCORES[name].at_slots and language not in slots_of_one_token(material):
+                raise UserError(f"{name} needs prompts of {language} with identifiers of one token; leave it out.")

@@ -17,9 +17,10 @@ from babel_jax.common.material import Material
 from babel_jax.measuring import instruments, walk
 from babel_jax.measuring.instruments import PROBE, Reading, Settings
 from babel_jax.model.decoder import DecoderConfig
-from babel_jax.probes import artefacts, drift, lape, neurons
-from babel_jax.probes import interventions as do
+from babel_jax.probes import artefacts, drift, edits, lape, neuron_rows, parts
+from babel_jax.probes.definitions import BY_SCORES
 from babel_jax.probes.lape import Counts
+from babel_jax.probes.thresholds import SCOPES, scope_of
 from babel_jax.training import hosts
 from babel_jax.training.checkpoint import Seen
 from babel_jax.training.runs import is_done, seed_of
@@ -32,8 +33,8 @@ class Options(Settings):
     Attributes:
       languages: names, the primary first; () for all of the material's.
       steps: which checkpoints; () for all, `walk.LAST` for the last.
-      threshold_scope, reference_step: see `lape.scope_of`; the step is the reference checkpoint's.
-      restore, restore_step: parts of the parameters (`interventions.restore`) that are taken from another step of the run.
+      threshold_scope, reference_step: see `thresholds.scope_of`; the step is the reference checkpoint's.
+      restore, restore_step: parts of the parameters (`parts.restore`) that are taken from another step of the run.
     """
 
     languages: tuple[str, ...] = ()
@@ -118,10 +119,10 @@ def _check(options: Options) -> None:
         if kind not in KINDS:
             raise unknown_name("intervention", kind, KINDS)
     for definition in options.definitions:
-        if definition not in neurons.SCORE_DEFINITIONS:
-            raise unknown_name("definition with scores", definition, neurons.SCORE_DEFINITIONS)
-    if options.interventions and options.draws < do.DRAWS:
-        raise UserError(f"{options.draws} random sets are too few to tell chance by; draw at least {do.DRAWS}.")
+        if definition not in BY_SCORES:
+            raise unknown_name("definition with scores", definition, BY_SCORES)
+    if options.interventions and options.draws < edits.DRAWS:
+        raise UserError(f"{options.draws} random sets are too few to tell chance by; draw at least {edits.DRAWS}.")
     if options.tuned_steps < 0:
         raise UserError(f"a tuned lens cannot be trained for {options.tuned_steps} steps; give 0 for none.")
     if (options.threshold_scope == "reference_checkpoint") != (options.reference_step is not None):
@@ -130,8 +131,8 @@ def _check(options: Options) -> None:
         )
     if bool(options.restore) != (options.restore_step is not None):
         raise UserError("what to restore and from which step belong together; give both, or neither.")
-    if options.threshold_scope not in lape.SCOPES:
-        raise unknown_name("threshold scope", options.threshold_scope, lape.SCOPES)
+    if options.threshold_scope not in SCOPES:
+        raise unknown_name("threshold scope", options.threshold_scope, SCOPES)
 
 
 def chosen(material: Material, languages: tuple[str, ...]) -> Material:
@@ -200,7 +201,7 @@ def _measure(probed: Probed, checkpoint: walk.Checkpoint) -> bool:
         return False
     if options.restore:
         other = walk.params_at(checkpoint, options.restore_step)
-        here = dataclasses.replace(here, params=do.restore(here.params, other, options.restore))
+        here = dataclasses.replace(here, params=parts.restore(here.params, other, options.restore))
     reading, rows = instruments.measure(here, probed.material, PROBE, options)
     if hosts.is_first():
         about = probed.about(here.model) | _of_checkpoint(here)
@@ -271,11 +272,11 @@ def _across(probed: Probed, last: walk.Checkpoint, coming: bool) -> None:
                 f"the reference step {options.reference_step} is not a measured checkpoint; there are {steps}."
             )
         reference = steps.index(options.reference_step) if options.reference_step is not None else None
-        scope = lape.scope_of(counts_C, options.threshold_scope, reference)
+        scope = scope_of(counts_C, options.threshold_scope, reference)
         rows = []
         for about, counts, moved in zip(about_C, counts_C, drift.drift_rows(counts_C, primary, scope), strict=True):
             at = Seen(about["step"], about["tokens"], about["tokens_by_language"])
-            here = neurons.count_rows(counts, primary, scope) + moved
+            here = neuron_rows.count_rows(counts, primary, scope) + moved
             rows += walk.completed(dataclasses.replace(last, seen=at), here)
         walk.write(probed.place / "measurements" / "across.parquet", rows)
     hosts.barrier(f"probed {probed.run_dir}")

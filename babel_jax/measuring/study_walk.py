@@ -11,11 +11,11 @@ from babel_jax.measuring import instruments, programs, walk
 from babel_jax.measuring.instruments import STUDY, Settings, subject_of
 from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import forward
-from babel_jax.probes.interventions import restore
+from babel_jax.probes.parts import restore
 from babel_jax.training import hosts
 from babel_jax.training.runs import Run
 
-# Parts of the parameters that a representation patch restores from another checkpoint, see `interventions.restore`.
+# Parts of the parameters that a representation patch restores from another checkpoint, see `parts.restore`.
 PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), "ffn": ("blocks/ffn_",)}
 
 

@@ -14,14 +14,8 @@ import numpy as np
 
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError
-from babel_jax.probes.interventions import (
-    DRAWS,
-    edit,
-    loss_inputs,
-    random_sets,
-    score_rows,
-    slot_inputs,
-)
+from babel_jax.probes.edits import DRAWS, edit, random_sets
+from babel_jax.probes.interventions import loss_inputs, score_rows, slot_inputs
 from babel_jax.probes.subject import Subject
 
 # ---- Statistics -------------------------------------------------------------------------------------------------------
@@ -93,7 +87,7 @@ def subsets(transfer_N, kept_N=None) -> dict:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Change:
-    """What is done to each set of neurons: a kind of `interventions.edit` with its options; and to how many random sets."""
+    """What is done to each set of neurons: a kind of `edits.edit` with its options; and to how many random sets."""
 
     kind: str = "zero"
     options: dict = dataclasses.field(default_factory=dict)
@@ -124,7 +118,7 @@ def trials(subject: Subject, sets: dict, change: Change) -> Trials:
     """
     config, options = subject.config, change.options
     if change.kind == "resample" or "where_BxT" in options:
-        raise UserError("a change with source_B or where_BxT belongs to one batch; make it by `interventions.edit`.")
+        raise UserError("a change with source_B or where_BxT belongs to one batch; make it by `edits.edit`.")
     _check_sets(config, sets)
     edits, about = [edit(change.kind, np.zeros((config.layers, config.ffn_width), bool), **options)], {}
     for name, neurons_LxF in sets.items():

@@ -1,6 +1,6 @@
 """How sets of neurons overlap, between languages, definitions, checkpoints and seeds, and how many tokens they need.
 
-A set is a mask of neurons [L, F]; which sets there are is `neurons.neuron_sets`. Overlap is compared with chance: two sets
+A set is a mask of neurons [L, F]; which sets there are is `definitions.neuron_sets`. Overlap is compared with chance: two sets
 of their sizes drawn at random, out of all neurons (hypergeometric), or in every layer as many as they have there (the sum
 of one hypergeometric a layer), because two sets that prefer the same layers overlap by that alone.
 
@@ -16,8 +16,10 @@ from scipy import stats
 
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError
-from babel_jax.probes import lape, neurons
-from babel_jax.probes.lape import PER_CHECKPOINT, Counts, Scope
+from babel_jax.probes import lape
+from babel_jax.probes.definitions import definitions_by_counts, neuron_sets
+from babel_jax.probes.lape import Counts, new_languages
+from babel_jax.probes.thresholds import PER_CHECKPOINT, Scope, check_comparable, select
 
 FRACTIONS = tuple(n / 20 for n in range(1, 21))  # of the shards
 STABLE = 0.95  # the Jaccard index from which on a selection counts as the full stream's
@@ -133,16 +135,16 @@ class _Sets:
 
     def __init__(self, counts: Counts, primary: str, scope: Scope):
         self.languages, self.primary, self.scope = list(counts.languages), primary, scope
-        new, definitions = neurons.new_languages(self.languages, primary), neurons.definitions_for(self.languages)
         self.names = [("specific", name) for name in self.languages]
-        self.names += [(definition, name) for name in new for definition in definitions]
+        for language in new_languages(self.languages, primary):
+            self.names += [(definition.name, language) for definition in definitions_by_counts(self.languages)]
         self.options = {"languages": ",".join(self.languages), "primary": primary, "threshold_scope": scope.name}
 
     def __call__(self, count_xLxFxK, tokens_xK, draws_x=None):
         """mask_SxxLxF of the sets."""
-        selection = lape.selection(lape.probabilities(count_xLxFxK, tokens_xK), self.scope, draws_x)
-        found = neurons.neuron_sets(selection, self.languages, self.primary)
-        return np.stack([found[name] for name in self.names])
+        selection = select(lape.probabilities(count_xLxFxK, tokens_xK), self.scope, draws_x)
+        sets = neuron_sets(selection, self.languages, self.primary)
+        return np.stack([sets[name] for name in self.names])
 
 
 def layer_rows(before: dict | None, now: dict, language: str) -> list[dict]:
@@ -223,7 +225,7 @@ def drift_rows(counts_C, primary: str, scope: Scope = PER_CHECKPOINT, draws: int
       counts_C: of checkpoints with the same languages and held-out rows, in order; any sequence, each element is read
         once for a block of draws.
     """
-    lape.check_comparable(counts_C)
+    check_comparable(counts_C)
     sets, C = _Sets(counts_C[0], primary, scope), len(counts_C)
     weight_DxR = statistics.shard_weights(len(counts_C[0].tokens_RxK), draws)
     block = lape.draws_at_a_time(counts_C[0])
@@ -300,7 +302,7 @@ def seed_rows(counts_S: dict[int, Counts], primary: str, draws: int = 100) -> li
     rows = []
     for index, a in enumerate(seeds):
         for b in seeds[index + 1 :]:
-            lape.check_comparable([counts_S[a], counts_S[b]])
+            check_comparable([counts_S[a], counts_S[b]])
             sets = _Sets(counts_S[a], primary, PER_CHECKPOINT)
             a_SxLxF, b_SxLxF = (sets(*counts_S[seed].whole()) for seed in (a, b))
             weight_DxR = statistics.shard_weights(len(counts_S[a].tokens_RxK), draws)

@@ -16,6 +16,7 @@ from babel_jax.measuring import study_walk as measure
 from babel_jax.measuring.instruments import Settings, subject_of
 from babel_jax.measuring.study_walk import checkpoints
 from babel_jax.organism import world
+from babel_jax.probes import edits
 from babel_jax.probes import interventions as do
 from babel_jax.probes.subject import Subject
 
@@ -134,7 +135,7 @@ def test_a_cause_is_the_change_of_the_tested_problems_beside_random_sets(trained
     material = dataclasses.replace(MATERIAL, problems=problems)
     subject = subject_of(checkpoint.params, checkpoint.model, MATERIAL)
     rows = diagnostics.cause_rows(subject, material, look, base_LxNxF)
-    mean_LxF = do.means(look.measured)[look.measured.languages.index("php")]
+    mean_LxF = edits.means(look.measured)[look.measured.languages.index("php")]
     neurons_LxF = diagnostics.ablated_sets(look, base_LxNxF, MATERIAL)["functional"]
     tested_Q = ~diagnostics.choosing_problems(40)
 
@@ -143,8 +144,8 @@ def test_a_cause_is_the_change_of_the_tested_problems_beside_random_sets(trained
 
     moved = 0
     for kind, options in (("mean", {"mean_LxF": mean_LxF}), ("zero", {})):
-        sets = [neurons_LxF, *do.random_sets(neurons_LxF)]
-        change_RxQ = [solved_Q(do.edit(kind, one_LxF, **options)) - 1.0 * solved_Q(None) for one_LxF in sets]
+        sets = [neurons_LxF, *edits.random_sets(neurons_LxF)]
+        change_RxQ = [solved_Q(edits.edit(kind, one_LxF, **options)) - 1.0 * solved_Q(None) for one_LxF in sets]
         for subset, chosen_Q in (
             ("transfer", problems.transfer_Q),
             ("shared", ~problems.transfer_Q),

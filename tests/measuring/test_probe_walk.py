@@ -16,7 +16,8 @@ from babel_jax.common import files, measurements
 from babel_jax.common.errors import UserError
 from babel_jax.measuring import instruments, probe_walk, walk
 from babel_jax.model import placement
-from babel_jax.probes import artefacts, forward, lape, neurons, tuned_lens
+from babel_jax.probes import artefacts, forward, lape, tuned_lens
+from babel_jax.probes.definitions import BY_SCORES
 from babel_jax.training.checkpoint import Metadata
 
 MATERIAL = small_material()
@@ -140,7 +141,7 @@ def test_scopes_of_thresholds_and_causes(run, tmp_path):
         steps=(0, 6),
         threshold_scope="reference_checkpoint",
         reference_step=0,
-        definitions=tuple(neurons.SCORE_DEFINITIONS),
+        definitions=tuple(BY_SCORES),
         interventions=("zero", "mean"),
         tuned_steps=3,
     )
@@ -156,7 +157,7 @@ def test_scopes_of_thresholds_and_causes(run, tmp_path):
     numbers = frame[(frame["probe"] == "neurons") & (frame["metric"] == "lape_target")]
     assert len(numbers) and all("reference_checkpoint" in text for text in numbers["options"])
     arrays, about = artefacts.load(tmp_path / "out/seed3/continual/step_00000006.npz")
-    assert {*neurons.SCORE_DEFINITIONS, "causal_sensitivity", "pls_sensitivity"} <= set(frame["metric"])
+    assert {*BY_SCORES, "causal_sensitivity", "pls_sensitivity"} <= set(frame["metric"])
     assert set(frame["step"]) == {0, 6} and "pass_change" in set(frame["metric"])
     assert {"A_LxDxD", "b_LxD", "active_RxLxFxK", "causal.php"} <= arrays.keys() and about["languages"] == [
         "php",
@@ -240,13 +241,13 @@ def test_globs_name_runs_once(run, tmp_path):
 
 EIGHT = """
 import sys, json
-import test_probe_walk as t
+from helpers import small_material
 from babel_jax.common import files
 from babel_jax.probes import artefacts
 from babel_jax.measuring import probe_walk
 import jax, pathlib
 run, out = sys.argv[1:]
-t.probed(pathlib.Path(run), out)
+probe_walk.probe([files.path(run)], lambda run_dir: (small_material(), None), out)
 arrays, _ = artefacts.load(pathlib.Path(out) / "seed3/continual/step_00000006.npz")
 print(json.dumps({"devices": jax.device_count(), "active": arrays["active_RxLxFxK"].tolist()}))
 """

@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as arrays
 
 from babel_jax.common import measurements
 from babel_jax.common.errors import UserError
-from babel_jax.probes import drift, lape, neurons
+from babel_jax.probes import drift, lape, neuron_rows, thresholds
+from babel_jax.probes.definitions import neuron_sets
 
 quick = settings(max_examples=25, deadline=None, derandomize=True)
 
@@ -33,7 +34,7 @@ def run_of_checkpoints(C=3, K=3, L=2, F=200):
 
 
 def sets_at(measured):
-    return neurons.neuron_sets(lape.lape(*measured.whole()), measured.languages, "a")
+    return neuron_sets(lape.lape(*measured.whole()), measured.languages, "a")
 
 
 def one(rows, metric, **options):
@@ -195,15 +196,15 @@ def test_drift_intervals_resample_both_checkpoints_alike():
 
 def test_the_size_of_a_block_of_draws_changes_nothing(monkeypatch):
     measured = run_of_checkpoints()
-    fixed = lape.scope_of(measured, "pooled", draws=12)
+    fixed = thresholds.scope_of(measured, "pooled", draws=12)
 
     def everything():
         return [
             drift.drift_rows(measured, "a", scope=fixed, draws=12),
             drift.overlap_rows(measured[0], "a", draws=12),
             drift.tokens_rows(measured[0], "a"),
-            neurons.count_rows(measured[1], "a", scope=fixed, draws=12),
-            neurons.sensitivity_rows(measured[1], "a", draws=12),
+            neuron_rows.count_rows(measured[1], "a", scope=fixed, draws=12),
+            neuron_rows.sensitivity_rows(measured[1], "a", draws=12),
         ]
 
     in_one = everything()
@@ -213,12 +214,12 @@ def test_the_size_of_a_block_of_draws_changes_nothing(monkeypatch):
 
 def test_drift_takes_thresholds_of_other_checkpoints():
     measured = run_of_checkpoints()
-    fixed = lape.scope_of(measured, "reference_checkpoint", 0, draws=10)
+    fixed = thresholds.scope_of(measured, "reference_checkpoint", 0, draws=10)
     rows = drift.drift_rows(measured, "a", scope=fixed, draws=10)
     assert rows[1][0]["options"]["threshold_scope"] == "reference_checkpoint 0"
     for now, m in zip(rows, measured, strict=True):
         p = lape.probabilities(m.active_RxLxFxK.sum(0), m.tokens_RxK.sum(0))
-        chosen = lape.selection(p, fixed)
+        chosen = thresholds.select(p, fixed)
         want = (chosen.chosen_xLxF & chosen.above_KxxLxF[1]).sum()
         assert one(now, "jaccard_last", set="specific:b")["n"] == want
 
@@ -256,7 +257,7 @@ def test_tokens_curve_is_what_each_order_gives():
     measured = measured_from(np.random.default_rng(0).uniform(0.05, 0.3, (1, 120, 2)), np.random.default_rng(1), R=4)
 
     def sets(count, tokens):
-        return lape.selection(lape.probabilities(count, tokens)).above_KxxLxF
+        return thresholds.select(lape.probabilities(count, tokens)).above_KxxLxF
 
     tokens_R, curve_SxOxR = drift.tokens_curve(measured, sets, orders=3)
     assert tokens_R.tolist() == [600, 1200, 1800, 2400]

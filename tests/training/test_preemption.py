@@ -7,8 +7,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-import test_hosts
-from helpers import environment, make_run, run_in, same, small_material, state_at, train, trainer_of
+from helpers import environment, hosts_runs, make_run, run_in, same, small_material, state_at, train, trainer_of
 from test_tasks import CONFIG, PATIENCE, wait_until_gone, workers_in
 
 from babel_jax.measuring import programs
@@ -179,7 +178,7 @@ def test_the_workers_of_a_study_save_themselves(tmp_path):
 
 @pytest.mark.slow
 def test_hosts_save_together_whichever_is_warned(tmp_path):
-    running = test_hosts.start(f"live({str(tmp_path)!r}, 100000)")
+    running = hosts_runs.start(f"live({str(tmp_path)!r}, 100000)")
     try:
         said = iter(running[0].stdout.readline, "")
         assert any(line.startswith("step 10") for line in said), running[0].stderr.read()[-3000:]

@@ -1,36 +1,16 @@
 import dataclasses
+import json
 
 import jax
 import numpy as np
 import pytest
-from helpers import SMALL, by_path, loud, python, random_rows, same
+from helpers import SMALL, by_path, loud, python, same
+from helpers.steps import PLAIN, ROWS, WEIGHTS, losses_of, steps
 
 from babel_jax.model.decoder import Block, Decoder, Shared, TapRequest, layer_norm
 from babel_jax.model.sharding import make_mesh
-from babel_jax.training import config as run_config
 from babel_jax.training import loss as losses
-from babel_jax.training.optimizer import static_settings
 from babel_jax.training.step import SPIKE_WARMUP, judge_loss, make_trainer
-
-# A large epsilon: Adam then does not blow rounding up where a gradient is almost zero.
-PLAIN = static_settings(run_config.override(run_config.default(), {"optimizer": {"epsilon": 1e-2}}).optimizer)
-WEIGHTS = np.linspace(0.5, 1.5, SMALL.vocab_size).astype(np.float32)
-ROWS = random_rows(16, 12, SMALL.max_length)
-
-
-def steps(model=SMALL, mesh=None, optimizer=PLAIN, accumulation=1, rows=ROWS, count=3, spike_factor=0.0):
-    """(state, metrics of each step) after training on the same batch again and again."""
-    trainer = make_trainer(model, optimizer, 3, mesh or make_mesh(), accumulation)
-    state, metrics = trainer.fresh(jax.device_put(loud(SMALL, scale=0.1), trainer.state_shardings["params"])), []
-    hyper = {"learning_rate": np.float32(1e-2), "label_smoothing": np.float32(0.1)}
-    hyper["spike_factor"] = np.float32(spike_factor)
-    for _ in range(count):
-        batch = trainer.put_batch(lambda offsets: rows[offsets], len(rows))
-        with jax.transfer_guard("disallow"):
-            state, seen = trainer.step(state, batch, trainer.put(WEIGHTS), trainer.put(hyper))
-        metrics.append(jax.device_get(seen))
-    assert trainer.step._cache_size() == 1
-    return state, metrics
 
 
 def close(a: dict, b: dict, tolerance: float):
@@ -136,24 +116,15 @@ def test_a_spike_is_far_above_the_running_mean():
     assert not judge_loss(young, np.float32(9), np.float32(1), np.float32(6))[0]
 
 
-def test_the_average_follows_the_parameters():
-    optimizer = static_settings(run_config.override(run_config.default(), {"optimizer": {"ema_decay": 0.9}}).optimizer)
-    expected = loud(SMALL, scale=0.1)
-    for count in (1, 2, 3):
-        state, _ = steps(optimizer=optimizer, count=count)
-        expected = jax.tree.map(lambda e, p: 0.9 * e + 0.1 * np.asarray(p), expected, state["params"])
-    close(expected, state["ema"], 1e-6)
-    assert "ema" not in steps(count=1)[0]
-
-
 ON_A_MESH = """
-import sys, numpy as np, test_step as t
+import sys, numpy as np
+from helpers import by_path, steps as t
 from babel_jax.model.sharding import make_mesh
 from babel_jax.training import loss
 data, fsdp, tensor, tile_bytes, accumulation = map(int, sys.argv[1:6])
 loss.TILE_BYTES, loss.WHOLE_BYTES = tile_bytes, 0
 state, metrics = t.steps(mesh=make_mesh(data, fsdp, tensor), accumulation=accumulation, count=2)
-np.savez(sys.argv[6], **t.by_path(state["params"]), loss=[seen["loss"] for seen in metrics])
+np.savez(sys.argv[6], **by_path(state["params"]), loss=[seen["loss"] for seen in metrics])
 """
 
 
@@ -169,3 +140,16 @@ def test_tiles_on_a_mesh_are_one_device(tmp_path, mesh, accumulation):
     assert found.pop("loss") == pytest.approx([float(seen["loss"]) for seen in metrics], abs=1e-5)
     for path, value in by_path(state["params"]).items():
         np.testing.assert_allclose(found[path], value, atol=2e-5, err_msg=path)
+
+
+def test_eight_devices_give_the_losses_of_one():
+    meshes = [(8, 1, 1), (1, 8, 1), (2, 1, 4), (2, 2, 2)]
+    script = (
+        f"import json; from helpers.steps import losses_of; print(json.dumps([losses_of(*mesh) for mesh in {meshes}]))"
+    )
+    done = python("-c", script, devices=8)
+    assert done.returncode == 0, done.stderr
+    one = losses_of()
+    for mesh, found in zip(meshes, json.loads(done.stdout.splitlines()[-1]), strict=True):
+        assert found == pytest.approx(one, abs=1e-5), mesh
+    assert one[-1] != one[0]

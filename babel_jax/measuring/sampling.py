@@ -1,4 +1,4 @@
-"""Writing in batches with a key-value cache: greedy programs of one length, and samples of any length by nucleus sampling.
+"""Completions of any length, in batches with a key-value cache: greedy or by nucleus sampling.
 
 Letters as in `model/decoder.py`; S positions of a cache, C tokens of a chunk, R prompts that are read together.
 """
@@ -19,9 +19,7 @@ from jax.sharding import Mesh, NamedSharding
 from babel_jax.common.errors import UserError
 from babel_jax.model.decoder import (
     Block,
-    Decoder,
     DecoderConfig,
-    Edit,
     Shared,
     at_positions,
     compute_params,
@@ -32,80 +30,13 @@ from babel_jax.model.decoder import (
 )
 from babel_jax.model.placement import devices_of_rows, jitted
 from babel_jax.model.sharding import ACTIVATIONS, constrain
-from babel_jax.probes.subject import Subject, row_batches
+from babel_jax.probes.subject import Subject
 from babel_jax.training import preemption
 
 CHUNK = 32  # tokens that a row gets between two questions whether it is finished
 TOGETHER = 8  # prompts that are read side by side: neighbours in length, so that little of it is padding
 PIECE = 32  # tokens of a prompt that are read at a time
 SHORTEST = 64  # bucket of lengths
-
-
-@functools.cache
-def jitted_generation(config: DecoderConfig, new_tokens: int, stop_id: int, everywhere):
-    """The jitted generator `(params, prompts_BxT, length_B, edit) -> tokens_BxS`, made once per shape of the model."""
-
-    def generate_batch(params, prompts_BxT, length_B, edit):
-        B, T = prompts_BxT.shape
-        decoder = Decoder(config)
-
-        def advance(cache, tokens_Bxt, index_B, last_Bx1):
-            _, taps = decoder.apply({"params": params}, tokens_Bxt, cache=cache, index_B=index_B, edit=edit)
-            # Only one position's logits are wanted, so the head is applied there and the model's own are never made.
-            logits_BxV = unembed(params, config, at_positions(taps["final_BxTxD"], last_Bx1))[:, 0]
-            return taps["cache"], jnp.argmax(logits_BxV, axis=-1).astype(jnp.int32)
-
-        def one_token(state, _):
-            cache, token_B, index_B = state
-            cache, next_B = advance(cache, token_B[:, None], index_B, jnp.zeros((B, 1), jnp.int32))
-            next_B = jnp.where(token_B == stop_id, stop_id, next_B)
-            return (cache, next_B, index_B + 1), next_B
-
-        cache = empty_cache(config, B, min(T + new_tokens, config.max_length))
-        cache, first_B = advance(cache, prompts_BxT, jnp.zeros(B, jnp.int32), length_B[:, None] - 1)
-        _, later_SxB = jax.lax.scan(one_token, (cache, first_B, length_B), length=new_tokens - 1)
-        return jnp.concatenate([first_B[:, None], later_SxB.T], axis=1)
-
-    return jitted(generate_batch, everywhere)
-
-
-def generate(subject: Subject, prompts_NxT, length_N, new_tokens: int, stop_id: int = -1, edit: Edit | None = None):
-    """The most probable continuation, token by token, of each prompt: int32 [N, new_tokens].
-
-    Args:
-      subject: `batch_size` prompts are read at a time; the last batch is filled up.
-      prompts_NxT: right-padded prompts; what stands in the padding does not matter.
-      length_N: tokens of each prompt, at least 1.
-      new_tokens: how many tokens to write.
-      stop_id: once this token is written, only it follows. -1: never.
-      edit: what to change in the FFNs while reading and writing (`multiply_LxF`, `add_LxF`).
-
-    Raises:
-      UserError: a prompt is empty, or does not leave room for the new tokens in the model's context.
-    """
-    prompts_NxT, length_N = (
-        np.asarray(prompts_NxT, np.int32),
-        np.asarray(length_N, np.int32),
-    )
-    if not len(prompts_NxT):
-        return np.zeros((0, new_tokens), np.int32)
-    if length_N.min() < 1 or length_N.max() > prompts_NxT.shape[1]:
-        raise UserError(f"prompt lengths must be between 1 and {prompts_NxT.shape[1]}; leave out empty prompts.")
-    # The last new token is written but never read.
-    if length_N.max() + new_tokens - 1 > subject.config.max_length:
-        raise UserError(
-            f"a prompt of {length_N.max()} tokens and {new_tokens} new ones do not fit a context of "
-            f"{subject.config.max_length}; shorten the prompt."
-        )
-    params, rows, everywhere = subject.placed()
-    edit = jax.device_put(edit, everywhere)
-    step = jitted_generation(subject.config, new_tokens, stop_id, everywhere)
-    written = []
-    prompts = {"prompts": prompts_NxT, "length": length_N}
-    for kept, batch in row_batches(prompts, subject.batch_size, length=1):
-        batch = jax.device_put(batch, rows)
-        written.append((kept, step(params, batch["prompts"], batch["length"], edit)))
-    return np.concatenate([np.asarray(tokens)[:kept] for kept, tokens in written])
 
 
 def bucket(length: int, longest: int) -> int:
