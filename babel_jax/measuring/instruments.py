@@ -6,7 +6,6 @@ report reads, or `PROBE`, whose rows are for whoever runs that verb (README.md s
 """
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -15,8 +14,8 @@ from babel_jax.common import statistics
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import Material
 from babel_jax.measuring import programs
+from babel_jax.measuring.reading import Instrument, Reading, Settings, slots_of_one_token, subject_of
 from babel_jax.measuring.walk import Checkpoint
-from babel_jax.model import placement
 from babel_jax.probes import (
     alignment,
     causes,
@@ -31,65 +30,10 @@ from babel_jax.probes import (
     tuned_lens,
 )
 from babel_jax.probes.definitions import BY_SCORES
-from babel_jax.probes.subject import Subject
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How instruments read.
-
-    Attributes:
-      layers: over which the working language's scalars are taken, see `lens.chosen_layers`.
-      definitions: readings of transferring neurons that need passes of their own (`definitions.BY_SCORES`).
-      tuned_steps: steps of training a tuned lens for each checkpoint (0: none).
-      interventions: kinds to apply to each language's neurons ("zero", "mean"), beside random sets (causes.py).
-      draws: random sets a set of neurons is compared with.
-      base_LxNxF: the base model's FFN activations at the primary's slots, by which functional neurons are identified; None:
-        they are not.
-    """
-
-    layers: str | tuple[int, ...] = "inner"
-    definitions: tuple[str, ...] = ()
-    tuned_steps: int = 0
-    interventions: tuple[str, ...] = ()
-    draws: int = edits.DRAWS
-    base_LxNxF: np.ndarray | None = None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Reading:
-    """What an instrument reads.
-
-    Attributes:
-      subject: the checkpoint's model.
-      measured: what the one pass counted, and found at the slots of one token.
-      kept: arrays that are worth keeping beside the pass's own; instruments add to them.
-    """
-
-    subject: Subject
-    material: Material
-    measured: forward.Pass
-    settings: Settings
-    kept: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Instrument:
-    """`rows`: a `Reading` -> rows. `applies`: whether it has anything to read. `at_slots`: what the pass must return for it."""
-
-    name: str
-    rows: Callable[[Reading], list[dict]]
-    applies: Callable[[Material, Settings], bool] = lambda material, settings: True
-    at_slots: tuple[str, ...] = ()
-
-
-def subject_of(params: dict, model, material: Material) -> Subject:
-    """A model as it is probed with a material: what ends its documents, and rows of its length."""
-    return Subject(params, model, material.document_end, placement.batch_rows(params, material.max_length))
 
 
 def measure(
-    checkpoint: Checkpoint, material: Material, instruments: tuple[Instrument, ...], settings: Settings = Settings()
+    checkpoint: Checkpoint, material: Material, instruments: tuple[Instrument, ...], settings: Settings
 ) -> tuple[Reading, list[dict]]:
     """One pass over a restored checkpoint, and all that the instruments make of it."""
     chosen = [one for one in instruments if one.applies(material, settings)]
@@ -98,11 +42,6 @@ def measure(
     measured = forward.measure(subject, material.heldout, slots_of_one_token(material), at_slots)
     reading = Reading(subject, material, measured, settings)
     return reading, [row for one in chosen for row in one.rows(reading)]
-
-
-def slots_of_one_token(material: Material) -> dict:
-    """Language -> slots at which a token, or one of a set of them, stands for an identifier."""
-    return {name: slots for name, slots in material.slots.items() if "primary_sequence" not in slots}
 
 
 def _slots_of_sequences(material: Material) -> dict:
@@ -151,10 +90,10 @@ def _whole_identifiers(reading: Reading) -> list[dict]:
     """The working language where an identifier is read token by token."""
     slots = _slots_of_sequences(reading.material)
     asked = {name: prompts.sequence_rows(here) for name, here in slots.items()}
-    found = forward.measure(reading.subject, {}, asked).slots
+    at_slots = forward.measure(reading.subject, {}, asked).slots
     rows = []
     for language, here in slots.items():
-        primary_LxN, new_LxN = prompts.sequence_log_probs(found[language]["log_prob_LxNxPxC"], here)
+        primary_LxN, new_LxN = prompts.sequence_log_probs(at_slots[language]["log_prob_LxNxPxC"], here)
         readings = lens.SlotReadings(primary_log_prob_LxN=primary_LxN, new_log_prob_LxN=new_LxN)
         rows += lens.working_language(readings, here, language, reading.settings.layers)
     return rows
@@ -175,8 +114,8 @@ def _tuned_lens(reading: Reading) -> list[dict]:
     ]
     for language, slots in slots_of_one_token(material).items():
         readings = _through(tuned, reading, language, slots)
-        found = lens.working_language(readings, slots, language, settings.layers)
-        rows += [row | {"options": row["options"] | {"lens": "tuned"}} for row in found]
+        through = lens.working_language(readings, slots, language, settings.layers)
+        rows += [row | {"options": row["options"] | {"lens": "tuned"}} for row in through]
     return rows
 
 

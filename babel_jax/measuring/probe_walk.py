@@ -1,8 +1,8 @@
-"""All probes over any checkpoints: each is measured once, in one pass; then all of them together.
+"""`probe`: all probes over any checkpoints. Each checkpoint is measured once, in one pass; then all of them together.
 
-`out/<run>/step_<n>.npz` holds what the pass counted (see `artefacts.py`), `out/<run>/measurements/` the tables: one a
-checkpoint, and `across.parquet`, which is made again whenever a checkpoint has been added. What is measured is skipped;
-a run that still trains can be followed.
+`out/<seed>/<run>/step_<n>.npz` holds what the pass counted (see `artefacts.py`), `…/measurements/` the tables: one a
+checkpoint, and `across.parquet`, which is written anew whenever a checkpoint has been added. Checkpoints already measured
+are skipped; a run that still trains can be followed.
 """
 
 import dataclasses
@@ -15,7 +15,8 @@ from babel_jax.common import files, measurements
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.material import Material
 from babel_jax.measuring import instruments, walk
-from babel_jax.measuring.instruments import PROBE, Reading, Settings
+from babel_jax.measuring.instruments import PROBE
+from babel_jax.measuring.reading import Reading, Settings
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.probes import artefacts, drift, edits, lape, neuron_rows, parts
 from babel_jax.probes.definitions import BY_SCORES
@@ -81,7 +82,7 @@ class Probed:
         return self.place / f"{name}.npz", self.place / "measurements" / f"{name}.parquet"
 
 
-KINDS = ("zero", "mean")  # interventions that need nothing but the set and what the pass has counted
+INTERVENTIONS = ("zero", "mean")  # those that need nothing but the set and what the pass has counted
 
 
 def probe(
@@ -116,13 +117,13 @@ def probe(
 
 def _check(options: Options) -> None:
     for kind in options.interventions:
-        if kind not in KINDS:
-            raise unknown_name("intervention", kind, KINDS)
+        if kind not in INTERVENTIONS:
+            raise unknown_name("intervention", kind, INTERVENTIONS)
     for definition in options.definitions:
         if definition not in BY_SCORES:
             raise unknown_name("definition with scores", definition, BY_SCORES)
     if options.interventions and options.draws < edits.DRAWS:
-        raise UserError(f"{options.draws} random sets are too few to tell chance by; draw at least {edits.DRAWS}.")
+        raise UserError(f"{options.draws} random sets are too few to compare with chance; draw at least {edits.DRAWS}.")
     if options.tuned_steps < 0:
         raise UserError(f"a tuned lens cannot be trained for {options.tuned_steps} steps; give 0 for none.")
     if (options.threshold_scope == "reference_checkpoint") != (options.reference_step is not None):
@@ -155,7 +156,7 @@ def chosen(material: Material, languages: tuple[str, ...]) -> Material:
                 f"the prompts' identifiers are those of {material.primary} and one other language; name {material.primary} "
                 f"first, or {languages[0]},{material.primary} alone."
             )
-        keep["slots"] = {name: _turned(found) for name, found in keep["slots"].items()}
+        keep["slots"] = {name: _turned(of_language) for name, of_language in keep["slots"].items()}
     return dataclasses.replace(material, primary=languages[0], new=languages[1], **keep)
 
 
@@ -186,7 +187,7 @@ def _probe_run(probed: Probed, follow: bool, progress) -> None:
 
 
 def _is_measured(probed: Probed, checkpoint: walk.Checkpoint) -> bool:
-    """Whether a checkpoint is measured; a `UserError` if what stands there is of another run, model or of other options."""
+    """Whether a checkpoint is measured already; a `UserError` if its file is of another run or model, or of other options."""
     paths = probed.paths(checkpoint.step)
     there = all(hosts.agree(path.exists()) for path in paths)
     if there and hosts.is_first():
@@ -235,7 +236,7 @@ def _check_material(probed: Probed, model: DecoderConfig) -> None:
 
 
 def _arrays(reading: Reading) -> dict:
-    """What is kept of a pass: counters, and what the lens said at each slot (for pages that show single prompts)."""
+    """What is kept of a pass: counters, and what the lens read at each slot (for pages that show single prompts)."""
     measured = reading.measured
     arrays = {name: getattr(measured, name) for name in ("active_RxLxFxK", "activation_sum_RxLxFxK", "tokens_RxK")}
     arrays["active_RxLxFxK"] = arrays["active_RxLxFxK"].astype(np.int32)  # as they were counted
@@ -246,7 +247,7 @@ def _arrays(reading: Reading) -> dict:
 
 
 def _load(path, expect: dict) -> tuple[Counts, dict]:
-    """What the pass counted at a checkpoint that is measured already, and the description of it."""
+    """What the pass counted at a checkpoint that is measured already, and the file's description."""
     known = {name: value for name, value in expect.items() if value is not None or name == "tokenizer"}
     arrays, about = artefacts.load(path, known)
     return Counts(about["languages"], arrays["active_RxLxFxK"], arrays["tokens_RxK"]), about
@@ -262,8 +263,8 @@ def _across(probed: Probed, last: walk.Checkpoint, coming: bool) -> None:
         expect = probed.about(last.model) | _of_checkpoint(last)
         for name in ("parameters", "step", "tokens"):  # in these, checkpoints of one run differ
             del expect[name]
-        found = [_load(path, expect) for path in sorted(probed.place.glob("step_*.npz"))]
-        counts_C, about_C = zip(*found, strict=True)
+        stored = [_load(path, expect) for path in sorted(probed.place.glob("step_*.npz"))]
+        counts_C, about_C = zip(*stored, strict=True)
         steps = [about["step"] for about in about_C]
         if options.reference_step is not None and options.reference_step not in steps:
             if coming:
@@ -283,7 +284,7 @@ def _across(probed: Probed, last: walk.Checkpoint, coming: bool) -> None:
 
 
 def _across_seeds(places: dict, out) -> None:
-    """How alike the neurons of the same run with other seeds are, at steps that all have: `out`/seeds/measurements/."""
+    """How alike the neurons of a run's seeds are, at steps that all of them have: `out`/seeds/measurements/."""
     groups: dict[str, dict] = {}
     for run_dir, place in places.items():
         groups.setdefault(run_dir.name, {}).setdefault(seed_of(run_dir), place)

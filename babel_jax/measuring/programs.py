@@ -85,15 +85,15 @@ def pass_change_rows(subject: Subject, problems: Problems, language: str, sets: 
     solved = [problems.judge(language, completions(subject, problems, language, edit)) for edit in tried.edits]
     before, scored = tried.by_set([{"pass": np.asarray(solved_Q, np.float64)} for solved_Q in solved])
     asked, clusters = {"pass": subsets(problems.transfer_Q)}, _by_problem(problems, np.arange(len(problems.length_Q)))
-    found = []
+    rows = []
     for name, results in scored.items():
         changed = change_rows(before, results, asked, clusters, tried.about[name])
         for row, kept_Q in zip(changed, asked["pass"].values(), strict=True):
             was_Q, is_Q = before["pass"][kept_Q], results[0]["pass"][kept_Q]
             gained, lost = int((is_Q > was_Q).sum()), int((is_Q < was_Q).sum())
             row["options"] |= {"gained": gained, "lost": lost, "p_mcnemar": statistics.mcnemar(gained, lost)}
-        found += changed + specificity_rows(before, results, asked, clusters, tried.about[name])
-    return [row | {"language": language} for row in found]
+        rows += changed + specificity_rows(before, results, asked, clusters, tried.about[name])
+    return [row | {"language": language} for row in rows]
 
 
 def answer_change_rows(subject: Subject, problems: Problems, language: str, sets: dict, change: Change) -> list[dict]:
@@ -106,14 +106,14 @@ def answer_change_rows(subject: Subject, problems: Problems, language: str, sets
     """
     subject = dataclasses.replace(subject, document_end=-1)
     tried = trials(subject, sets, change)
-    rows, problem_N, transfer_N = answer_rows(subject.config, problems, language)
-    before, scored = tried.by_set(score_rows(subject, rows, tried.edits))
+    inputs, problem_N, transfer_N = answer_rows(subject.config, problems, language)
+    before, scored = tried.by_set(score_rows(subject, inputs, tried.edits))
     asked, clusters = dict.fromkeys(("margin", "accuracy"), subsets(transfer_N)), _by_problem(problems, problem_N)
-    found = []
+    rows = []
     for name, results in scored.items():
         at_answers = (before, results, asked, clusters, tried.about[name] | {"at": "answers"})
-        found += change_rows(*at_answers) + specificity_rows(*at_answers)
-    return [row | {"language": language} for row in found]
+        rows += change_rows(*at_answers) + specificity_rows(*at_answers)
+    return [row | {"language": language} for row in rows]
 
 
 def _by_problem(problems: Problems, problem_N) -> tuple:

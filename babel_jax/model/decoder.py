@@ -264,7 +264,7 @@ class Block(nn.Module):
             for part in jnp.split(dense(3 * D, "qkv")(x_BxTxD), 3, axis=-1)
         )
         if cache is None:
-            mixed_BxTxNxH = attention.attend(config.attention, self.mesh, q, k, v, shared.segment_BxT)
+            mixed_BxTxNxH = attention.BACKENDS[config.attention].attend(q, k, v, shared.segment_BxT, self.mesh)
         else:
             cache = {name: _remember(cache[name], x, shared.write_BxT, self.mesh) for name, x in (("k", k), ("v", v))}
             k, v = (x_BxNxSxH.swapaxes(1, 2) for x_BxNxSxH in (cache["k"], cache["v"]))

@@ -40,8 +40,8 @@ class Instruction:
         raise ValueError(f"the operands of {self.name} have no end.")
 
     def attribute(self, name: str) -> str | None:
-        found = re.search(rf"\b{name}=%?([\w.-]+)", self.rest)
-        return found.group(1) if found else None
+        match = re.search(rf"\b{name}=%?([\w.-]+)", self.rest)
+        return match.group(1) if match else None
 
 
 def shape_bytes(shape: str, memory_only: bool = False) -> float:
@@ -63,8 +63,8 @@ def parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
             entry = header.group(2) if header.group(1) else entry
         elif line.rstrip() == "}":
             current = None
-        elif current is not None and (found := _INSTRUCTION.match(line)):  # other lines go on with a long attribute
-            root, name, shape, kind, rest = found.groups()
+        elif current is not None and (match := _INSTRUCTION.match(line)):  # other lines go on with a long attribute
+            root, name, shape, kind, rest = match.groups()
             current.append(Instruction(name, shape, kind, rest, bool(root)))
     if not entry:
         raise ValueError("this is not the text of a compiled program: it has no ENTRY.")
@@ -152,7 +152,7 @@ def collectives(text: str) -> list[Collective]:
     """All collectives that a program runs. One that is started, carried on and ended in several fusions counts once."""
     computations, entry = parse(text)
     times, _ = times_run(computations, entry)
-    found: dict[tuple, Collective] = {}
+    by_instruction: dict[tuple, Collective] = {}
     for name, count in times.items():
         by_name = {each.name: each for each in computations[name]}
         for each in computations[name]:
@@ -176,9 +176,9 @@ def collectives(text: str) -> list[Collective]:
             chained = re.search(r'chain_id="?(\d+)', each.rest)
             channel = re.search(r"channel_id=(\d+)", each.rest)
             key = ("chain", channel.group(1)) if chained and channel else (name, each.name)
-            if key not in found or found[key].times < count:
-                found[key] = one
-    return list(found.values())
+            if key not in by_instruction or by_instruction[key].times < count:
+                by_instruction[key] = one
+    return list(by_instruction.values())
 
 
 def _plain(shape: str) -> str:
@@ -186,13 +186,13 @@ def _plain(shape: str) -> str:
 
 
 def _group_size(rest: str) -> int:
-    if found := re.search(r"replica_groups=\{\{([\d,]+)\}", rest):
-        return len(found.group(1).split(","))
-    if found := re.search(r"replica_groups=\[(\d+),(\d+)\]", rest):
-        return int(found.group(2))
-    if found := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", rest):
-        sizes = dict(re.findall(r"'([\w.]+)'=(\d+)", found.group(1)))
-        return math.prod(int(sizes[axis]) for axis in re.findall(r"'([\w.]+)'", found.group(2)))
+    if match := re.search(r"replica_groups=\{\{([\d,]+)\}", rest):
+        return len(match.group(1).split(","))
+    if match := re.search(r"replica_groups=\[(\d+),(\d+)\]", rest):
+        return int(match.group(2))
+    if match := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", rest):
+        sizes = dict(re.findall(r"'([\w.]+)'=(\d+)", match.group(1)))
+        return math.prod(int(sizes[axis]) for axis in re.findall(r"'([\w.]+)'", match.group(2)))
     return 0
 
 
@@ -253,8 +253,8 @@ def _is_passed_on(each: Instruction) -> bool:
 
 
 def _parts(shape: str, count: int) -> list[str]:
-    found = [match.group(0) for match in _SHAPE.finditer(shape)]
-    return found if len(found) == count else [shape] + [""] * (count - 1)
+    shapes = [match.group(0) for match in _SHAPE.finditer(shape)]
+    return shapes if len(shapes) == count else [shape] + [""] * (count - 1)
 
 
 def _read(parameter: Instruction, inside: list[Instruction], computations: dict) -> float:

@@ -189,7 +189,7 @@ def _their_names(config: DecoderConfig) -> set[str]:
 
 
 def _check_names(state: dict, config: DecoderConfig) -> None:
-    layers = len({found[1] for found in map(BLOCK.match, state) if found})
+    layers = len({match[1] for match in map(BLOCK.match, state) if match})
     if layers and layers != config.layers:
         raise UserError(
             f"the model's tensors are of {layers} layers and its config has n_layer = {config.layers}; check that {CONFIG} is "

@@ -20,7 +20,9 @@ from babel_jax.probes.prompts import SIDES, identifier_set
 from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training.loss import segments
 
-ABLATIONS = 32  # neurons that one call ablates one after the other: fewer calls, and the memory of one forward pass
+REMOVED_AT_ONCE = (
+    32  # neurons that one call ablates one after the other: fewer calls, and the memory of one forward pass
+)
 
 
 @functools.cache
@@ -125,10 +127,10 @@ def causal_scores(
     neuron_Sx2 = np.argwhere(drawn_LxF | listed_LxF).astype(np.int32)
     # The first is no neuron: the whole model, by the same executable. So are those that fill up the last call.
     removed_Sx2 = np.concatenate([[[L, 0]], neuron_Sx2]).astype(np.int32)
-    removed_Sx2 = np.concatenate([removed_Sx2, np.repeat([[L, 0]], -len(removed_Sx2) % ABLATIONS, axis=0)])
+    removed_Sx2 = np.concatenate([removed_Sx2, np.repeat([[L, 0]], -len(removed_Sx2) % REMOVED_AT_ONCE, axis=0)])
     calls = [
-        jax.device_put(removed_Sx2[start : start + ABLATIONS].astype(np.int32), everywhere)
-        for start in range(0, len(removed_Sx2), ABLATIONS)
+        jax.device_put(removed_Sx2[start : start + REMOVED_AT_ONCE].astype(np.int32), everywhere)
+        for start in range(0, len(removed_Sx2), REMOVED_AT_ONCE)
     ]
     parts_SxN = []
     for kept, batch in row_batches(held, subject.batch_size, ids=0):

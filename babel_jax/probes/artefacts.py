@@ -125,10 +125,10 @@ def load(path, expect: dict | None = None) -> tuple[dict, dict]:
 def _check(path, about: dict, expect: dict) -> None:
     for field, wanted in expect.items():
         wanted = json.loads(json.dumps(wanted))  # as it would come back: tuples are lists
-        found = about.get(field)
-        if found != wanted:
+        there = about.get(field)
+        if there != wanted:
             raise UserError(
-                f"{path} does not fit: its {field} is {json.dumps(found)} and {json.dumps(wanted)} is needed; probe again, "
+                f"{path} does not fit: its {field} is {json.dumps(there)} and {json.dumps(wanted)} is needed; probe again, "
                 "or name the file that was made for it."
             )
 

@@ -53,13 +53,11 @@ def against_random(observed: float, random_R) -> dict:
     }
 
 
-def _cluster_mean(values_N, cluster_N, weight_DxC):
-    """The mean and its 95 % interval when clusters are resampled: `(mean, low, high)`."""
+def _drawn_means(values_N, cluster_N, weight_DxC):
+    """The mean in each draw of clusters, [D]."""
     values_2xN = np.stack([values_N, np.ones(len(values_N))])
     sums_2xC = statistics.cluster_sums(values_2xN, cluster_N, weight_DxC.shape[1])
-    drawn_Dx1 = statistics.ratio(*(weight_DxC @ sums_2xC.T).T)[:, None]
-    low, high = statistics.interval(drawn_Dx1)
-    return float(np.mean(values_N)), float(low[0]), float(high[0])
+    return statistics.ratio(*(weight_DxC @ sums_2xC.T).T)
 
 
 def _slot_clusters(slots: dict):
@@ -160,20 +158,17 @@ def loss_change_rows(subject: Subject, heldout: dict, sets: dict, change: Change
       sets: name -> mask [L, F]; a language's own set has its name.
     """
     tried = trials(subject, sets, change)
-    changes, counts, before = (
-        {},
-        {},
-        {},
-    )  # language -> set -> [the changes [N] of it and of its random sets]; tokens; loss
+    # language -> set -> [the changes [N] of it and of its random sets]; tokens; loss
+    changes, counts, before = {}, {}, {}
     for language, values in heldout.items():
-        rows = loss_inputs(subject.config, values, subject.document_end)
-        plain, scored = tried.by_set(score_rows(subject, rows, tried.edits))
+        inputs = loss_inputs(subject.config, values, subject.document_end)
+        plain, scored = tried.by_set(score_rows(subject, inputs, tried.edits))
         counts[language] = plain["loss_count"]
         before[language] = plain["loss_sum"].sum() / plain["loss_count"].sum()
         changes[language] = {
             name: [result["loss_sum"] - plain["loss_sum"] for result in results] for name, results in scored.items()
         }
-    found = []
+    rows = []
     for name, about in tried.about.items():
         of_set = {language: changes[language][name] for language in heldout}
         mean = {language: np.sum(of_set[language], axis=1) / counts[language].sum() for language in heldout}
@@ -185,10 +180,10 @@ def loss_change_rows(subject: Subject, heldout: dict, sets: dict, change: Change
             options = about | against_random(value, mean[language][1:]) | {"before": before[language]}
             options |= {"after": before[language] + value, "perplexity_ratio": np.exp(value)}
             row = _row("loss_change", interval[language], counts[language].sum(), options)
-            found.append(row | {"language": language})
+            rows.append(row | {"language": language})
         if name in heldout and len(heldout) > 1:
-            found.append(_selectivity_row(name, mean, interval, counts[name].sum(), about))
-    return found
+            rows.append(_selectivity_row(name, mean, interval, counts[name].sum(), about))
+    return rows
 
 
 def _selectivity_row(own: str, mean: dict, interval: dict, n: int, about: dict) -> dict:
@@ -243,16 +238,20 @@ def change_rows(before: dict, results: list[dict], asked: dict, clusters: tuple,
       about: the rows' options.
     """
     cluster_N, weight_DxC = clusters
-    found = []
+    rows = []
     for metric, parts in asked.items():
         change_RxN = np.stack([result[metric] for result in results]) - before[metric]
         for subset, kept_N in parts.items():
-            interval = _cluster_mean(change_RxN[0, kept_N], cluster_N[kept_N], weight_DxC)
-            options = about | {"subset": subset, "before": float(before[metric][kept_N].mean())}
-            options |= {"after": options["before"] + interval[0]}
-            options |= against_random(interval[0], change_RxN[1:, kept_N].mean(axis=1))
-            found.append(_row(f"{metric}_change", interval, kept_N.sum(), options))
-    return found
+            value_R = change_RxN[:, kept_N].mean(axis=1)
+            value = float(np.mean(change_RxN[0, kept_N]))
+            drawn_D = _drawn_means(change_RxN[0, kept_N], cluster_N[kept_N], weight_DxC)
+            low, high = statistics.interval(drawn_D[:, None])
+            was = float(before[metric][kept_N].mean())
+            options = (
+                about | {"subset": subset, "before": was, "after": was + value} | against_random(value, value_R[1:])
+            )
+            rows.append(_row(f"{metric}_change", (value, low[0], high[0]), kept_N.sum(), options))
+    return rows
 
 
 def specificity_rows(before: dict, results: list[dict], asked: dict, clusters: tuple, about: dict) -> list[dict]:
@@ -261,7 +260,7 @@ def specificity_rows(before: dict, results: list[dict], asked: dict, clusters: t
     What makes the one kind more fragile than the other does so for the random sets, too: they say what is to be expected.
     """
     cluster_N, weight_DxC = clusters
-    found = []
+    rows = []
     for metric, parts in asked.items():
         if "transfer" not in parts:
             continue
@@ -270,11 +269,9 @@ def specificity_rows(before: dict, results: list[dict], asked: dict, clusters: t
         for subset, sign in (("transfer", 1), ("shared", -1)):
             kept_N = parts[subset]
             value_R = value_R + sign * change_RxN[:, kept_N].mean(axis=1)
-            values_2xN = np.stack([change_RxN[0, kept_N], np.ones(kept_N.sum())])
-            sums_2xC = statistics.cluster_sums(values_2xN, cluster_N[kept_N], weight_DxC.shape[1])
-            drawn_D = drawn_D + sign * statistics.ratio(*(weight_DxC @ sums_2xC.T).T)
+            drawn_D = drawn_D + sign * _drawn_means(change_RxN[0, kept_N], cluster_N[kept_N], weight_DxC)
         low, high = statistics.interval(drawn_D[:, None])
         options = about | {"subset": "transfer - shared"} | against_random(float(value_R[0]), value_R[1:])
         n = (parts["transfer"] | parts["shared"]).sum()
-        found.append(_row(f"{metric}_specificity", (value_R[0], low[0], high[0]), n, options))
-    return found
+        rows.append(_row(f"{metric}_specificity", (value_R[0], low[0], high[0]), n, options))
+    return rows

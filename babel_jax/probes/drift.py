@@ -23,7 +23,6 @@ from babel_jax.probes.thresholds import PER_CHECKPOINT, Scope, check_comparable,
 
 FRACTIONS = tuple(n / 20 for n in range(1, 21))  # of the shards
 STABLE = 0.95  # the Jaccard index from which on a selection counts as the full stream's
-KINDS = ("births", "deaths", "switches", "stays")
 
 
 def jaccard(a_xLxF, b_xLxF):
@@ -188,7 +187,7 @@ def overlap_rows(counts: Counts, primary: str, draws: int = 200) -> list[dict]:
 
 
 def _overlap_rows(names, mask_SxLxF, drawn: dict, options: dict) -> list[dict]:
-    found = overlap(mask_SxLxF)
+    pairs = overlap(mask_SxLxF)
     metrics = {
         "overlap": "intersection_SxS",
         "overlap_jaccard": "jaccard_SxS",
@@ -200,7 +199,7 @@ def _overlap_rows(names, mask_SxLxF, drawn: dict, options: dict) -> list[dict]:
     return [
         _row(
             metric,
-            found[part][a, b],
+            pairs[part][a, b],
             (mask_SxLxF[a] | mask_SxLxF[b]).sum(),
             drawn_D=drawn[part][:, a, b] if part in drawn else None,
             a=_label(names[a]),
@@ -236,15 +235,15 @@ def drift_rows(counts_C, primary: str, scope: Scope = PER_CHECKPOINT, draws: int
             ((draws_B, count_BxLxFxK, tokens_BxK),) = lape.resampled(counts_C[c], weight_DxR[start : start + block])
             return sets(count_BxLxFxK, tokens_BxK, start + draws_B)
 
-        for c, (found, _, _) in enumerate(_along(sets, C, sets_at)):
-            for key, value in found.items():
+        for c, (numbers, _, _) in enumerate(_along(sets, C, sets_at)):
+            for key, value in numbers.items():
                 drawn_C[c].setdefault(key, []).append(value)
 
     rows_C = []
-    for c, (found, before_SxLxF, now_SxLxF) in enumerate(_along(sets, C, lambda c: sets(*counts_C[c].whole()))):
+    for c, (numbers, before_SxLxF, now_SxLxF) in enumerate(_along(sets, C, lambda c: sets(*counts_C[c].whole()))):
         in_set = {name: now_SxLxF[s].sum() for s, name in enumerate(sets.names)}
         rows = []
-        for (metric, name), value in found.items():
+        for (metric, name), value in numbers.items():
             n = in_set[name] if metric.startswith("jaccard") else now_SxLxF[0].size
             drawn_D = np.concatenate(drawn_C[c][metric, name])
             rows.append(_row(metric, value, n, name[1], drawn_D, set=_label(name), **sets.options))
@@ -271,21 +270,21 @@ def _along(sets: _Sets, C: int, sets_at):
     for c in range(C):
         now_SxxLxF = last_SxxLxF if c == C - 1 else sets_at(c)
         first_SxxLxF = now_SxxLxF if c == 0 else first_SxxLxF
-        found = {}
+        numbers = {}
         for name, part in groups.items():
-            found["size", name] = now_SxxLxF[part].any(axis=0).sum(axis=(-1, -2))
+            numbers["size", name] = now_SxxLxF[part].any(axis=0).sum(axis=(-1, -2))
             kinds = {} if before_SxxLxF is None else changes(before_SxxLxF[part], now_SxxLxF[part])
             if part != all_languages:
                 kinds.pop("switches", None)
-            found |= {(kind, name): value for kind, value in kinds.items()}
+            numbers |= {(kind, name): value for kind, value in kinds.items()}
         compared = {"previous": before_SxxLxF, "first": first_SxxLxF, "last": last_SxxLxF}
         for s, name in enumerate(sets.names):
-            found |= {
+            numbers |= {
                 (f"jaccard_{which}", name): jaccard(other[s], now_SxxLxF[s])
                 for which, other in compared.items()
                 if other is not None
             }
-        yield found, before_SxxLxF, now_SxxLxF
+        yield numbers, before_SxxLxF, now_SxxLxF
         before_SxxLxF = now_SxxLxF
 
 

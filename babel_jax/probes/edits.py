@@ -131,7 +131,7 @@ def random_sets(neurons_LxF, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
       UserError: fewer than `DRAWS` draws.
     """
     if draws < DRAWS:
-        raise UserError(f"{draws} random sets are too few to tell chance by; draw at least {DRAWS}.")
+        raise UserError(f"{draws} random sets are too few to compare with chance; draw at least {DRAWS}.")
     neurons_LxF = np.asarray(neurons_LxF, bool)
     rng = np.random.default_rng(seed)
     drawn_RxLxF = np.zeros((draws, *neurons_LxF.shape), bool)

@@ -235,7 +235,7 @@ def measure(subject: Subject, heldout: dict, slots: dict, at_slots: tuple[str, .
         languages=languages,
         **run.counters(shards),
         rows=_row_sums(per_row, counted["language"], languages, heldout) if heldout else {},
-        slots={name: _at_slots(_merged(found, axis=1), slots[name]) for name, found in at_slots.items() if found},
+        slots={name: _at_slots(_merged(parts, axis=1), slots[name]) for name, parts in at_slots.items() if parts},
     )
 
 
@@ -257,14 +257,16 @@ class _Running:
           wanted: "of_rows": the sums of each row; "at_slots": what was read at its positions.
           shard_of: a batch's number -> whose counters it adds to.
         """
-        found = []
+        kept_results = []
         for index, (kept, batch) in enumerate(row_batches(rows, self.batch_size, language=-1)):
             shard = jax.device_put(np.int32(shard_of(index)), self.everywhere)
             batch = jax.device_put(batch, self.rows) | {"shard": shard}
             self._counters, results = self.step(self.params, self._counters, batch)
             of_rows = wanted == "of_rows"
-            found.append((kept, {name: value for name, value in results.items() if name.endswith("_B") == of_rows}))
-        return found
+            kept_results.append(
+                (kept, {name: value for name, value in results.items() if name.endswith("_B") == of_rows})
+            )
+        return kept_results
 
     def counters(self, shards: int) -> dict:
         """Always SHARDS of them on the device: how many rows there are must not change a shape."""
@@ -300,14 +302,14 @@ def _row_sums(batches: list, language_N, languages: list, heldout: dict) -> dict
 def _at_slots(raw: dict, slots: dict):
     """What a pass found at slots, without the filling: of identifiers, or of `candidates` as they were given."""
     N, P, C = _candidates(slots).shape
-    found = {
+    arrays = {
         name: value[:, :, :P, :C] if "PxC" in name else value[:, :, :P] if "xP" in name else value
         for name, value in raw.items()
     }
     if "candidates" in slots:
-        return {name.replace("xB", "xN"): value for name, value in found.items()}
+        return {name.replace("xB", "xN"): value for name, value in arrays.items()}
     one = {
-        name.replace("xBxP", "xN").replace("xB", "xN"): v[:, :, 0] if "xP" in name else v for name, v in found.items()
+        name.replace("xBxP", "xN").replace("xB", "xN"): v[:, :, 0] if "xP" in name else v for name, v in arrays.items()
     }
     return lens.slot_readings(one, slots)
 

@@ -209,12 +209,12 @@ def score_rows(subject: Subject, rows: dict, edits: list) -> list[dict]:
     params, of_rows, everywhere = subject.placed()
     step = jitted_scores(subject.config, subject.document_end, everywhere)
     edits = jax.device_put(edits, everywhere)
-    found = [[] for _ in edits]
+    results_by_edit = [[] for _ in edits]
     for kept, batch in row_batches(rows, subject.batch_size):
         batch = jax.device_put(batch, of_rows)
-        for results, change in zip(found, edits, strict=True):
+        for results, change in zip(results_by_edit, edits, strict=True):
             results.append((kept, step(params, batch, change)))
-    return [_joined(results) for results in found]
+    return [_joined(results) for results in results_by_edit]
 
 
 def _joined(results: list) -> dict:

@@ -212,10 +212,10 @@ def bootstrap(counts: Counts, statistic, draws: int) -> tuple[dict, dict]:
 
     `statistic(count_xLxFxK, tokens_xK, draws_x)` -> {name: [..., M]}; `draws_x`: None for all shards together.
     """
-    found = statistic(*counts.whole(), None)
+    whole = statistic(*counts.whole(), None)
     weight_DxR = statistics.shard_weights(len(counts.tokens_RxK), draws)
     drawn = [
         statistic(count_BxLxFxK, tokens_BxK, draws_B)
         for draws_B, count_BxLxFxK, tokens_BxK in resampled(counts, weight_DxR)
     ]
-    return found, {name: np.concatenate([part[name] for part in drawn]) for name in found}
+    return whole, {name: np.concatenate([part[name] for part in drawn]) for name in whole}

@@ -117,13 +117,13 @@ def slot_readings(raw: dict, slots: dict) -> SlotReadings:
 
     `raw`: `log_prob_LxNxC`, `rank_LxNxC`, of which the first C are those of `slot_candidates`; the rest is handed on.
     """
-    found = {name: values for name, values in raw.items() if name not in ("log_prob_LxNxC", "rank_LxNxC")}
+    fields = {name: values for name, values in raw.items() if name not in ("log_prob_LxNxC", "rank_LxNxC")}
     log_prob_LxNxC, rank_LxNxC = np.asarray(raw["log_prob_LxNxC"]), np.asarray(raw["rank_LxNxC"])
     M = slot_candidates(slots).shape[1] // 2
     for side, chosen in (("primary", slice(0, M)), ("new", slice(M, 2 * M))):
-        found[f"{side}_log_prob_LxN"] = _log_sum(log_prob_LxNxC[..., chosen])
-        found[f"{side}_rank_LxN"] = rank_LxNxC[..., chosen].min(axis=-1)
-    return SlotReadings(**found)
+        fields[f"{side}_log_prob_LxN"] = _log_sum(log_prob_LxNxC[..., chosen])
+        fields[f"{side}_rank_LxN"] = rank_LxNxC[..., chosen].min(axis=-1)
+    return SlotReadings(**fields)
 
 
 def _log_sum(log_prob_LxNxM):

@@ -55,17 +55,17 @@ def _chosen(part: str, leaves: dict) -> dict:
     if not match:
         raise UserError(f"cannot read the part '{part}'; write it like embed_table, blocks/ffn_[2] or head[3,10:20].")
     prefix, selection = match.groups()
-    found = {name: len(leaf) for name, leaf in leaves.items() if name.startswith(prefix)}
-    if not found:
+    lengths = {name: len(leaf) for name, leaf in leaves.items() if name.startswith(prefix)}
+    if not lengths:
         folders = {"/".join(name.split("/")[:depth]) for name in leaves for depth in range(1, name.count("/") + 2)}
         raise unknown_name("part of the parameters", prefix, folders)
     if selection is None:
-        return {name: np.ones(size, bool) for name, size in found.items()}
-    if len(set(found.values())) > 1:
+        return {name: np.ones(size, bool) for name, size in lengths.items()}
+    if len(set(lengths.values())) > 1:
         raise UserError(
-            f"'{part}' chooses rows of parameters of different lengths ({', '.join(found)}); name one of them."
+            f"'{part}' chooses rows of parameters of different lengths ({', '.join(lengths)}); name one of them."
         )
-    size = next(iter(found.values()))
+    size = next(iter(lengths.values()))
     mask_n = np.zeros(size, bool)
     for item in selection.split(","):
         bounds = re.fullmatch(r"\s*(\d+)\s*(?::\s*(\d+)\s*)?", item)
@@ -76,4 +76,4 @@ def _chosen(part: str, leaves: dict) -> dict:
         if not start < stop <= size:
             raise UserError(f"rows {item.strip()} of '{part}' do not exist; '{prefix}' has rows 0 to {size - 1}.")
         mask_n[start:stop] = True
-    return dict.fromkeys(found, mask_n)
+    return dict.fromkeys(lengths, mask_n)

@@ -44,13 +44,13 @@ def check_mode(mode: str) -> None:
 
 def first_tokens(text: str, tokenizer) -> set[int]:
     """The ids that an identifier begins with, with and without a space before it (never a lone space)."""
-    found = set()
+    ids = set()
     for written in (text, " " + text):
         first = int(tokenizer.encode(written)[0])
         piece = tokenizer.decode([first]).strip(" ")
         if piece and text.startswith(piece):
-            found.add(first)
-    return found
+            ids.add(first)
+    return ids
 
 
 def prefix_tokens(text: str, pieces: list[bytes]) -> set[int]:
@@ -90,15 +90,15 @@ def with_identifiers(slots: dict, pairs, tokenizer, mode: str) -> tuple[dict, li
     first_Nx2 = np.stack([np.asarray(slots[f"{side}_id"], np.int32) for side in SIDES], axis=1)
     kept, messages = np.ones(len(first_Nx2), bool), []
     if tokenizer is None:
-        found = [[[token] for token in first_N] for first_N in first_Nx2.T.tolist()]
+        ids_of_sides = [[[token] for token in first_N] for first_N in first_Nx2.T.tolist()]
     else:
         pieces = tokenizer.pieces()
         tokens_of = functools.cache(lambda text, first: _tokens(text, first, tokenizer, pieces, mode))
-        found, reasons = [[], []], {}
+        ids_of_sides, reasons = [[], []], {}
         for n, (pair, first_2) in enumerate(zip(np.asarray(slots["pair"]).tolist(), first_Nx2.tolist(), strict=True)):
             ids_2 = [tokens_of(text, first) for text, first in zip(_texts(pairs[pair]), first_2, strict=True)]
             for side in (0, 1):
-                found[side].append(ids_2[side])
+                ids_of_sides[side].append(ids_2[side])
             if mode == "sequence":  # in its context another token may stand first: one that reaches beyond
                 kept[n] = all(ids[0] == first for ids, first in zip(ids_2, first_2, strict=True))
             elif reason := _unreadable(*_texts(pairs[pair]), *ids_2, tokenizer):
@@ -116,8 +116,8 @@ def with_identifiers(slots: dict, pairs, tokenizer, mode: str) -> tuple[dict, li
         )
     names = [f"{side}_sequence" if mode == "sequence" else f"{side}_ids" for side in SIDES]
     chosen = {name: np.asarray(values)[kept] for name, values in slots.items()}
-    width = max(len(ids) for side in found for ids, keep in zip(side, kept, strict=True) if keep)
-    for name, side in zip(names, found, strict=True):
+    width = max(len(ids) for side in ids_of_sides for ids, keep in zip(side, kept, strict=True) if keep)
+    for name, side in zip(names, ids_of_sides, strict=True):
         chosen[name] = _padded([ids for ids, keep in zip(side, kept, strict=True) if keep], width)
     return chosen, messages
 
@@ -330,16 +330,16 @@ def _in_context(given, tokenizer, vocab_size):
         raise ValueError("'text' must be text; give token ids as 'tokens'.")
     for cut in (text, text.removesuffix(" ")):
         prompt = tokenizer.encode(cut).tolist()
-        found = []
+        sequences = []
         for side in SIDES:
             if isinstance(given[side], str):
                 whole = tokenizer.encode(text + given[side]).tolist()
-                found.append(whole[len(prompt) :] if whole[: len(prompt)] == prompt else [])
+                sequences.append(whole[len(prompt) :] if whole[: len(prompt)] == prompt else [])
             else:
-                found.append(alone(side) if cut == text else [])
+                sequences.append(alone(side) if cut == text else [])
         # A lone space as an identifier's first token would say nothing about the identifier.
-        if prompt and all(ids and tokenizer.decode(ids[:1]).strip(" ") for ids in found):
-            return prompt, found
+        if prompt and all(ids and tokenizer.decode(ids[:1]).strip(" ") for ids in sequences):
+            return prompt, sequences
     raise ValueError(
         "the tokenizer cuts the end of 'text' otherwise before an identifier; end it elsewhere or take another pair."
     )

@@ -128,9 +128,9 @@ def read(
       UserError: the translators are those of a model of another shape.
     """
     wanted = {name: values.shape for name, values in identity(config).items()}
-    found = {name: np.shape(translators[name]) for name in wanted}
-    if found != wanted:
-        raise UserError(f"translators {found} do not fit this model, {wanted}; train them on its own checkpoint.")
+    shapes = {name: np.shape(translators[name]) for name in wanted}
+    if shapes != wanted:
+        raise UserError(f"translators {shapes} do not fit this model, {wanted}; train them on its own checkpoint.")
     return lens.read_candidates(params, config, residual_LxBxPxD, candidate_BxPxC, mesh, translators)
 
 

@@ -10,7 +10,7 @@ from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.material import Material
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.measuring import programs, sampling
-from babel_jax.measuring.instruments import subject_of
+from babel_jax.measuring.reading import subject_of
 from babel_jax.model import placement
 from babel_jax.probes.subject import Subject
 from babel_jax.suites import judge, likelihood, world_problems

@@ -189,19 +189,19 @@ class Checkpoints:
 
     def _sealed(self, step: int) -> dict:
         try:
-            found = json.loads((self.directory / str(step) / "metadata" / "metadata").read_text())
+            stored = json.loads((self.directory / str(step) / "metadata" / "metadata").read_text())
         except (OSError, ValueError, RecursionError) as error:
             raise self._unreadable(step, one_line(error)) from error
-        if fault := files.fault(found, METADATA):
+        if fault := files.fault(stored, METADATA):
             raise self._unreadable(step, f"of its metadata, {fault}")
-        if unknown := sorted(found["model"].keys() - {field.name for field in dataclasses.fields(DecoderConfig)}):
+        if unknown := sorted(stored["model"].keys() - {field.name for field in dataclasses.fields(DecoderConfig)}):
             raise self._unreadable(step, f"its model has '{unknown[0]}', which this version does not know")
-        rest = {name: value for name, value in found.items() if name != "hash"}
-        if not found.keys().isdisjoint(SEAL) and found.get("hash") != files.content_hash(rest):
+        rest = {name: value for name, value in stored.items() if name != "hash"}
+        if not stored.keys().isdisjoint(SEAL) and stored.get("hash") != files.content_hash(rest):
             raise self._unreadable(step, "its metadata is not what was saved")
-        if found["step"] != step:
-            raise self._unreadable(step, f"it is the one of step {found['step']}")
-        return found
+        if stored["step"] != step:
+            raise self._unreadable(step, f"it is the one of step {stored['step']}")
+        return stored
 
     def restore(self, step: int, abstract_state: dict, model: dict | None = None) -> dict:
         """The state (or the part of it that `abstract_state` names) at `step`, laid out as `abstract_state` says.
@@ -241,8 +241,8 @@ class Checkpoints:
             _say_unchecked(self.directory.parent)
         return state, Metadata.from_json(sealed)
 
-    def _compare(self, step: int, found: dict[str, str], saved: dict[str, str]) -> None:
-        for name, checksum in found.items():
+    def _compare(self, step: int, read: dict[str, str], saved: dict[str, str]) -> None:
+        for name, checksum in read.items():
             if saved.get(name) != checksum:
                 raise self._unreadable(step, f"{name} is not what was saved")
 
@@ -272,8 +272,8 @@ def restore_newest(stores: list[Checkpoints], abstract_state: dict, model: dict)
       UserError: there are checkpoints, but none can be read: nobody but the user may decide to start again.
     """
     reason = None
-    found = [(step, store) for store in stores for step in store.steps()]
-    for step, store in sorted(found, key=lambda pair: pair[0], reverse=True):
+    saved = [(step, store) for store in stores for step in store.steps()]
+    for step, store in sorted(saved, key=lambda pair: pair[0], reverse=True):
         try:
             return store.read(step, abstract_state, model)
         except Unreadable as error:

@@ -13,7 +13,7 @@ from babel_jax.common.errors import UserError
 from babel_jax.evolution import mechanism as reading
 from babel_jax.measuring import diagnostics, instruments, lens_grid, programs, walk
 from babel_jax.measuring import study_walk as measure
-from babel_jax.measuring.instruments import Settings, subject_of
+from babel_jax.measuring.reading import Settings, subject_of
 from babel_jax.measuring.study_walk import checkpoints
 from babel_jax.organism import world
 from babel_jax.probes import edits
@@ -97,7 +97,7 @@ def test_neurons_that_come_and_go_add_up_to_the_counts_of_the_curves(trained, at
 
 def test_neurons_are_chosen_by_correlation_and_not_by_the_problems_they_are_tested_on(trained, at_peak):
     _, base_LxNxF = trained
-    _, look, _ = at_peak
+    _, view, _ = at_peak
     slots, rng = MATERIAL.slots["php"], np.random.default_rng(0)
     L, N, F = base_LxNxF.shape
     planted = {"functional": [(0, 1), (1, 5), (1, 9)], "functional_shared": [(0, 2), (0, 30), (1, 0)]}
@@ -109,7 +109,7 @@ def test_neurons_are_chosen_by_correlation_and_not_by_the_problems_they_are_test
             now_LxNxF[layer, kept_N, neuron] = 3 * base_LxNxF[layer, kept_N, neuron] + 1
     tested_N = ~diagnostics.choosing_problems(40)[slots["item"]]
     now_LxNxF[:, tested_N] = -base_LxNxF[:, tested_N]
-    sets = diagnostics.ablated_sets(dataclasses.replace(look, ffn_LxNxF=now_LxNxF), base_LxNxF, MATERIAL)
+    sets = diagnostics.ablated_sets(dataclasses.replace(view, ffn_LxNxF=now_LxNxF), base_LxNxF, MATERIAL)
     for name, places in planted.items():
         assert sorted(zip(*np.nonzero(sets[name]), strict=True)) == places
     both = slots["position"][~tested_N]
@@ -118,7 +118,7 @@ def test_neurons_are_chosen_by_correlation_and_not_by_the_problems_they_are_test
 
 def test_a_cause_is_the_change_of_the_tested_problems_beside_random_sets(trained, at_peak, monkeypatch):
     run, base_LxNxF = trained
-    checkpoint, look, _ = at_peak
+    checkpoint, view, _ = at_peak
     frame = measurements.read(run / PLACES[0])
     options = frame["options"].map(json.loads)
     done = {(o["checkpoint"], o["kind"], o["set"]) for o in options}
@@ -134,9 +134,9 @@ def test_a_cause_is_the_change_of_the_tested_problems_beside_random_sets(trained
     )
     material = dataclasses.replace(MATERIAL, problems=problems)
     subject = subject_of(checkpoint.params, checkpoint.model, MATERIAL)
-    rows = diagnostics.cause_rows(subject, material, look, base_LxNxF)
-    mean_LxF = edits.means(look.measured)[look.measured.languages.index("php")]
-    neurons_LxF = diagnostics.ablated_sets(look, base_LxNxF, MATERIAL)["functional"]
+    rows = diagnostics.cause_rows(subject, material, view, base_LxNxF)
+    mean_LxF = edits.means(view.measured)[view.measured.languages.index("php")]
+    neurons_LxF = diagnostics.ablated_sets(view, base_LxNxF, MATERIAL)["functional"]
     tested_Q = ~diagnostics.choosing_problems(40)
 
     def solved_Q(change):
@@ -178,8 +178,8 @@ def test_some_problems_are_judged_as_among_all():
 
 def test_the_lens_grid_holds_what_the_layers_would_write(trained, at_peak):
     run, _ = trained
-    checkpoint, look, slots = at_peak
-    probability_LxNxV = look.probability_LxNxV
+    checkpoint, view, slots = at_peak
+    probability_LxNxV = view.probability_LxNxV
     grid = reading.lens_grid(files.read_json(run / PLACES[2]))
     assert grid["steps"] == [0, 8, 24] and grid["layers"] == 2 and len(grid["slots"]) == 12
     assert [prompt["transfer"] for prompt in grid["prompts"]].count(True) == 3 and len(grid["prompts"]) == 6
@@ -239,8 +239,8 @@ def test_a_language_that_needs_nothing_of_the_primary(trained, tmp_path, monkeyp
 
 
 def test_a_set_that_is_empty_is_left_out(at_peak, trained):
-    _, look, _ = at_peak
-    measured = dataclasses.replace(look.measured, active_RxLxFxK=look.measured.active_RxLxFxK * 0)
-    silent = dataclasses.replace(look, measured=measured)
+    _, view, _ = at_peak
+    measured = dataclasses.replace(view.measured, active_RxLxFxK=view.measured.active_RxLxFxK * 0)
+    silent = dataclasses.replace(view, measured=measured)
     assert "lape_target" not in diagnostics.ablated_sets(silent, trained[1], MATERIAL)
     assert diagnostics.ablated_sets(silent, None, MATERIAL) == {}

@@ -150,7 +150,7 @@ def test_no_array_of_all_activations_is_made():
         "ids": SLOTS["new_ids"].astype(np.int32),
         "weight": np.ones(6, np.float32),
     }
-    text = ablate.lower(PARAMS, batch, np.zeros((ablation.ABLATIONS, 2), np.int32)).compile().as_text()
+    text = ablate.lower(PARAMS, batch, np.zeros((ablation.REMOVED_AT_ONCE, 2), np.int32)).compile().as_text()
     assert "f32[6,24]" in text and "f32[6,8,24]" not in text  # logits at the slots, and nowhere else
     assert "f32[32,6,8,20]" not in text and "f32[2,6,8,20]" not in text
 

@@ -13,6 +13,8 @@ from babel_jax.probes.definitions import neuron_sets
 
 quick = settings(max_examples=25, deadline=None, derandomize=True)
 
+KINDS = ("births", "deaths", "switches", "stays")
+
 
 def measured_from(p_LxFxK, rng, R=6, tokens=300):
     K = p_LxFxK.shape[-1]
@@ -123,7 +125,7 @@ def test_many_neurons_in_common_keep_a_small_p():
 @given(arrays.arrays(bool, (2, 3, 2, 6)))
 def test_changes_and_flows_follow_every_neuron(mask):
     before, after = mask
-    want = dict.fromkeys(drift.KINDS, 0)
+    want = dict.fromkeys(KINDS, 0)
     moved = {}
     for place in np.ndindex(before.shape[1:]):
         was, now = ("".join(k for k, on in zip("abc", one[:, *place], strict=True) if on) for one in (before, after))
@@ -142,7 +144,7 @@ def test_drift_rows_follow_a_planted_run():
     assert len(rows) == 3
     for now in rows:
         check_rows(now)
-    assert not any(row["metric"] in (*drift.KINDS, "flow", "jaccard_previous") for row in rows[0])
+    assert not any(row["metric"] in (*KINDS, "flow", "jaccard_previous") for row in rows[0])
     for now in rows[1:]:
         for metric, value in {"size": 4, "births": 2, "deaths": 2, "stays": 2}.items():
             row = one(now, metric, set="lape_target:b")
@@ -165,7 +167,7 @@ def test_a_neuron_that_takes_another_language_switches():
     after[0, :3, 1] = 0.8
     after[0, 3, 2] = 0.8
     rows = drift.drift_rows([measured_from(p, rng) for p in (before, after)], "a", draws=5)[1]
-    assert [one(rows, kind, set="specific:")["value"] for kind in drift.KINDS] == [0, 0, 1, 3]
+    assert [one(rows, kind, set="specific:")["value"] for kind in KINDS] == [0, 0, 1, 3]
     assert one(rows, "flow", **{"from": "b", "to": "c"})["value"] == 1
     assert one(rows, "births", set="specific:c")["value"] == one(rows, "deaths", set="specific:b")["value"] == 1
 

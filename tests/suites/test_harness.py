@@ -15,7 +15,7 @@ from babel_jax.common import files, measurements
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.measuring import programs, sampling, walk
-from babel_jax.measuring.instruments import subject_of
+from babel_jax.measuring.reading import subject_of
 from babel_jax.organism import world
 from babel_jax.study import texts
 from babel_jax.suites import completions, harness, judge, problems, results

@@ -12,7 +12,7 @@ from test_tasks import CONFIG, PATIENCE, wait_until_gone, workers_in
 
 from babel_jax.measuring import programs
 from babel_jax.measuring import study_walk as measure
-from babel_jax.measuring.instruments import subject_of
+from babel_jax.measuring.reading import subject_of
 from babel_jax.suites import harness, judge, verdict_log
 from babel_jax.suites.problems import Problem
 from babel_jax.suites.sandbox import Finished
