@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from babel_jax.languages.registry import Language
+from babel_jax.languages.language import Language
 
 NEVER = r"(?!)"
 # Parts that one call of a pattern skips, which Python remembers until the call ends. Behind so many may stand one more.
