@@ -267,15 +267,17 @@ def _several_hosts(parser) -> None:
 def study(arguments: list[str]) -> None:
     _use_cpu_well(threads=1)
     parsed, asked = _study_arguments("study", arguments)
+    from babel_jax import report as folder
     from babel_jax.study import tasks as room
     from babel_jax.training import hosts, preemption
 
     if parsed.jobs > 1 and hosts.several():
         raise UserError(f"--jobs is {parsed.jobs}; several hosts train one run at a time: add --jobs=1.")
     preemption.install()
-    report = room.run(asked, parsed.jobs)
-    print(report.table)
-    print(f"\nreport: {printable(report.page)}")
+    room.run(asked, parsed.jobs)
+    built = folder.build(parsed.workdir)
+    print(built.table)
+    print(f"\nreport: {printable(built.page)}")
 
 
 def corpus(arguments: list[str]) -> None:

@@ -25,6 +25,7 @@ from babel_jax.common.schema import (
     Table,
     Text,
     from_python,
+    split_argument,
 )
 from babel_jax.languages.registry import LANGUAGES
 
@@ -203,7 +204,7 @@ def load(file: str | Path, **sizes: int) -> Manifest:
     Raises:
       UserError: no such file, not of these kinds, or `check` finds something in it.
     """
-    if re.search(r"\.py(:|$)", str(file)):
+    if split_argument(file)[0].endswith(".py"):
         raw = from_python(file, "manifest", "configs/corpora/")
         if isinstance(raw, ConfigDict):  # it would put the primary language anywhere
             raise UserError(
