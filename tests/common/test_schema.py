@@ -30,7 +30,7 @@ from babel_jax.corpus import manifest, mixture_files
 from babel_jax.study import plan
 from babel_jax.training import config as run_config
 
-TINY = f"{ROOT}/configs/tiny.py"
+TINY = f"{ROOT}/configs/organism.py:tiny"
 WRONG = {  # for whatever key
     "none": None,
     "dots": ...,
@@ -302,6 +302,7 @@ def test_what_is_no_file_is_told_in_one_line(tmp_path):
     (tmp_path / "folder.py").mkdir()
     (tmp_path / "folder.py" / "__main__.py").write_text("1 / 0")
     os.mkfifo(tmp_path / "fifo.py")
+    (tmp_path / "lookup.py").write_text("def get_config(language):\n    return {}[language]")
     for path, message in (
         (tmp_path / "folder.py", "cannot read .*folder.py: it is a folder; configs/ holds those"),
         (tmp_path / "fifo.py", "cannot read .*fifo.py: it is not a plain file"),
@@ -310,8 +311,9 @@ def test_what_is_no_file_is_told_in_one_line(tmp_path):
         ("a" * 300 + ".py", "is too long"),
         ("\0.py", "holds a NUL character"),
         ("gs://bucket/c.py", "is in a bucket; copy it to a disk"),
-        (f"{TINY}:php", "is given 'php', and cannot be called so"),
-        (f"{ROOT}/configs/gpt2_1b3.py:cobol", r"KeyError: 'cobol' \(line \d+\)"),
+        (f"{ROOT}/configs/real_code.py:php", "is given 'php', and cannot be called so"),
+        (f"{ROOT}/configs/gpt2.py:1b3_gp", "unknown variant of .*gpt2.py: '1b3_gp'; did you mean '1b3_go'?"),
+        (f"{tmp_path}/lookup.py:cobol", r"KeyError: 'cobol' \(line 2\)"),
     ):
         with pytest.raises(UserError, match=message):
             load_config(str(path), [])

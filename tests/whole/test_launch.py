@@ -12,7 +12,7 @@ import time
 import pytest
 import yaml
 from helpers import ROOT
-from test_beam import contents, write_sources
+from helpers.corpora import contents, write_sources
 
 from babel_jax.common.files import write_json
 from babel_jax.corpus import build
