@@ -19,7 +19,7 @@ from babel_jax.common.errors import UserError
 from babel_jax.common.material import Material
 from babel_jax.measuring import walk
 from babel_jax.measuring.lens_grid import grid_slots, lens_grid
-from babel_jax.measuring.programs import pass_change_rows, some_of
+from babel_jax.measuring.programs import pass_change_rows, subset_of
 from babel_jax.measuring.reading import subject_of
 from babel_jax.measuring.study_walk import checkpoints
 from babel_jax.model.decoder import unembed
@@ -152,7 +152,7 @@ def cause_rows(subject: Subject, material: Material, view: View, base_LxNxF: np.
     """
     sets = ablated_sets(view, base_LxNxF, material)
     mean_LxF = means(view.measured)[view.measured.languages.index(material.new)]
-    tested = some_of(material.problems, ~choosing_problems(len(material.problems.length_Q)))
+    tested = subset_of(material.problems, ~choosing_problems(len(material.problems.length_Q)))
     at_once = subject.batch_size * -(-len(tested.length_Q) // subject.batch_size)
     subject = dataclasses.replace(subject, batch_size=at_once)  # all of them: they are short, and asked 21 times a set
     rows = []

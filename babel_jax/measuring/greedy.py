@@ -45,7 +45,7 @@ def generate(subject: Subject, prompts_NxT, length_N, new_tokens: int, stop_id: 
 
     Args:
       subject: `batch_size` prompts are read at a time; the last batch is filled up.
-      prompts_NxT: right-padded prompts; what stands in the padding does not matter.
+      prompts_NxT: right-padded prompts, whatever the padding.
       length_N: tokens of each prompt, at least 1.
       new_tokens: how many tokens to write.
       stop_id: once this token is written, only it follows. -1: never.
@@ -54,10 +54,7 @@ def generate(subject: Subject, prompts_NxT, length_N, new_tokens: int, stop_id: 
     Raises:
       UserError: a prompt is empty, or does not leave room for the new tokens in the model's context.
     """
-    prompts_NxT, length_N = (
-        np.asarray(prompts_NxT, np.int32),
-        np.asarray(length_N, np.int32),
-    )
+    prompts_NxT, length_N = np.asarray(prompts_NxT, np.int32), np.asarray(length_N, np.int32)
     if not len(prompts_NxT):
         return np.zeros((0, new_tokens), np.int32)
     if length_N.min() < 1 or length_N.max() > prompts_NxT.shape[1]:

@@ -1,8 +1,7 @@
-"""Instruments: each reads one checkpoint through one shared pass, and says what it found in rows of the tidy table.
+"""Instruments: each reads one checkpoint through one shared pass, and returns rows of the tidy table (without run, seed, step).
 
-A study, `probe` and `train --probe` measure with a tuple of instruments each. To add one, write a function from a `Reading` to
-rows (without run, seed, step and tokens) and put it into a tuple: `STUDY`, whose rows a figure, a table or a verdict of the
-report reads, or `PROBE`, whose rows are for whoever runs that verb (README.md says what there is).
+A study, `probe` and `train --probe` measure with a tuple of instruments each: the rows of `STUDY` are read by a figure, a
+table or a verdict of the report, those of `PROBE` by whoever runs that verb. This room's README.md shows how to add one.
 """
 
 import dataclasses
@@ -161,7 +160,7 @@ def _programs(reading: Reading) -> list[dict]:
 
 
 def _call_sites(reading: Reading) -> list[dict]:
-    """Where no program can be judged: is the most probable token at a held-out call site the identifier that stands there?"""
+    """Where no program can be judged: is the most probable token at a held-out call site its identifier?"""
     material, rows = reading.material, []
     for language in (material.primary, material.new):
         wanted_N = material.slots[language]["primary_id" if language == material.primary else "new_id"]

@@ -22,7 +22,7 @@ def grid_slots(model, material: Material) -> dict[str, np.ndarray]:
 
     Returns:
       `tokens` [N, T], `position` [N] (predicts the identifier), `new_id`, `primary_id` [N] (the right one in either
-      language), `problem` [N], `transfer` [N] (its word's meaning does not stand in the new language's corpus).
+      language), `problem` [N], `transfer` [N] (the new language's corpus lacks its word's meaning).
     """
     problems = material.problems
     rows, problem_N, transfer_N = answer_rows(model, problems, material.new)

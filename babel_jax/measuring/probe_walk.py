@@ -59,6 +59,7 @@ class Probed:
     def about(self, model: DecoderConfig) -> dict:
         """What all artefacts of this run have in common."""
         material, options = self.material, self.options
+        how = [str(options.layers), list(options.definitions), options.tuned_steps]
         return artefacts.describe(
             model,
             sorted(set(material.heldout) | set(material.slots)),
@@ -67,13 +68,7 @@ class Probed:
             primary=material.primary,
             restored=[list(options.restore), options.restore_step],
             thresholds={"top_rate": lape.TOP_RATE, "filter_rate": lape.FILTER_RATE},
-            options=[
-                str(options.layers),
-                list(options.definitions),
-                options.tuned_steps,
-                list(options.interventions),
-                options.draws,
-            ],
+            options=[*how, list(options.interventions), options.draws],
         )
 
     def paths(self, step: int) -> tuple:

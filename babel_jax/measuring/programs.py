@@ -18,7 +18,7 @@ from babel_jax.probes.subject import Subject
 
 
 def completions(subject: Subject, problems: Problems, language: str, change: Edit | None = None) -> np.ndarray:
-    """Greedy completions of all problems in one language, [Q, A], under a change of neurons if one is given."""
+    """Greedy completions of all problems in one language, [Q, A], under a change of neurons if there is one."""
     return generate(subject, problems.prompt_QxT[language], problems.length_Q, problems.new_tokens, edit=change)
 
 
@@ -54,8 +54,8 @@ def program_rows(subject: Subject, problems: Problems, language: str) -> list[di
     return [dict(probe="evaluation", language=language) | row for row in rows]
 
 
-def some_of(problems: Problems, kept_Q: np.ndarray) -> Problems:
-    """Some of the problems, as problems of their own."""
+def subset_of(problems: Problems, kept_Q: np.ndarray) -> Problems:
+    """The problems that are kept, as problems of their own."""
 
     def judge(language: str, completion_QxA: np.ndarray) -> np.ndarray:
         all_QxA = np.zeros((len(kept_Q), completion_QxA.shape[1]), completion_QxA.dtype)

@@ -39,7 +39,7 @@ class Reading:
 
     Attributes:
       subject: the checkpoint's model.
-      measured: what the one pass counted, and found at the slots of one token.
+      measured: what the one pass counted, and read at the slots of one token.
       kept: arrays that are worth keeping beside the pass's own; instruments add to them.
     """
 

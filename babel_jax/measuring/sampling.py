@@ -120,8 +120,7 @@ class Writing(NamedTuple):
     """The jitted parts of `write`.
 
     A state is `(cache, logits_BxV)`: all that a row's next token depends on, besides its slot. A cache is a list of layers,
-    each {"k", "v"} of [B, N, S, H], rows and heads split: layers stand side by side, not in one array, so that each is
-    changed where it lies.
+    each {"k", "v"} of [B, N, S, H], rows and heads split: an array a layer, so that each is changed in place.
     """
 
     weights: Callable  # params -> Weights
@@ -231,7 +230,7 @@ class _Parts:
             token_B = choose(logits_BxV, token_key_B, self.temperature, self.top_p)
             cache, h_Bx1xD = self.advance(weights, cache, token_B[:, None], index_B[:, None])
             logits_BxV = self.logits(weights, h_Bx1xD[:, 0])
-            writes_B = left_B > 0  # a row that has ended stands still
+            writes_B = left_B > 0  # a row that has ended stays where it is
             left_B = jnp.where(token_B == self.stop_id, 0, left_B - writes_B)
             return step + 1, (cache, logits_BxV), index_B + writes_B, left_B, tokens_CxB.at[step].set(token_B)
 
@@ -283,7 +282,7 @@ def write(
     gets completions without a token.
 
     Args:
-      subject: `batch_size` completions stand side by side at most; `document_end` ends a completion, itself no part of it.
+      subject: at most `batch_size` completions are written side by side; `document_end` ends a completion, itself no part of it.
       finished: `(number of the prompt, number of the sample, ids so far) -> bool`, asked for every row that goes on, after
         each `CHUNK` of its tokens: what a completion holds behind its true end is the caller's to cut.
       streams: a number below 2^32 for the randomness of each prompt; None: its place in the list. Give them where a call

@@ -60,7 +60,7 @@ def measure_run(
 def measure_checkpoint(
     checkpoint: walk.Checkpoint, materials: Sequence[Material], base_LxNxF: np.ndarray | None
 ) -> None:
-    """Writes what is measured at a checkpoint to `measurements/step_*.parquet` of its run, unless that stands there.
+    """Writes what is measured at a checkpoint to `measurements/step_*.parquet` of its run, unless it is there.
 
     Args:
       checkpoint: with its parameters.
@@ -79,7 +79,7 @@ def measure_checkpoint(
 
 
 def _of_all(row: dict) -> bool:
-    """Whether a row about the primary says the same whichever new language stands beside it: no part of the problems."""
+    """Whether a row about the primary is the same whatever the new language: it is not of a part of the problems."""
     return row["metric"] == "solved" or row.get("options", {}).get("subset", "all") == "all"
 
 

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.model.sharding import BATCH_AXES
 
-SAVED = "attention"  # the name under which remat policies may keep what attention hands to its backward pass
+SAVED = "attention"  # under this name remat policies may keep what attention passes to its backward pass
 
 
 @dataclasses.dataclass(frozen=True)

@@ -279,7 +279,7 @@ def write_huggingface(directory, config: DecoderConfig, params: dict) -> None:
     """Writes config.json and model.safetensors, which `GPT2LMHeadModel.from_pretrained(directory)` reads.
 
     Raises:
-      UserError: a model stands there already.
+      UserError: there is a model already.
     """
     directory = files.path(directory)
     for name in (CONFIG, WEIGHTS, INDEX):

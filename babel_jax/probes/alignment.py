@@ -83,7 +83,7 @@ def item_places(item_N, language: str) -> dict:
     place = dict(known)
     if len(place) < len(known):
         double = next(item for item, index in known if place[item] != index)
-        raise UserError(f"item {double} stands twice in '{language}'; keep one slot of each parallel item.")
+        raise UserError(f"item {double} occurs twice in '{language}'; keep one slot of each parallel item.")
     return place
 
 
@@ -101,7 +101,7 @@ def mexa_rows(states_by_language: dict, item_by_language: dict, primary: str) ->
       option `chance` is 1/N, the most that a random pairing scores on average. Intervals: `_interval`.
 
     Raises:
-      UserError: an item stands twice in one language (its vectors would be each other's rivals), or the primary misses.
+      UserError: an item occurs twice in one language (its vectors would be each other's rivals), or the primary misses.
     """
     if primary not in states_by_language:
         raise UserError(f"no sentence vectors of the primary language '{primary}'; give it slots with items.")
@@ -119,17 +119,8 @@ def mexa_rows(states_by_language: dict, item_by_language: dict, primary: str) ->
         mean = (np.mean([score for score, _ in scores]), np.mean([score_N for _, score_N in scores], axis=0))
         for index, (score, score_N) in enumerate([mean, *scores]):
             low, high = _interval(score, score_N)
-            rows.append(
-                dict(
-                    probe="alignment",
-                    language=language,
-                    layer=index or -1,
-                    metric="mexa",
-                    value=float(score),
-                    n=len(common),
-                    ci_low=low,
-                    ci_high=high,
-                    options={"pooling": "weighted", "primary": primary, "chance": 1 / len(common)},
-                )
-            )
+            about = dict(probe="alignment", language=language, layer=index or -1, metric="mexa")
+            options = {"pooling": "weighted", "primary": primary, "chance": 1 / len(common)}
+            numbers = dict(value=float(score), n=len(common), ci_low=low, ci_high=high)
+            rows.append(about | numbers | {"options": options})
     return rows

@@ -39,20 +39,19 @@ def parameter_fingerprint(params: dict) -> str:
     return digest.hexdigest()[:16]
 
 
-def describe(config, languages, *, params: dict | None = None, **fields) -> dict:
+def describe(config, languages, **fields) -> dict:
     """The description of an artefact: what `save` writes and `load` compares.
 
     Args:
       config: the `DecoderConfig` of the measured model.
       languages: their names in the order of axis K.
-      params: its parameters; None: their fingerprint is null.
       fields: what else it depends on: `tokenizer` (its hash), `thresholds`, `step`, `run`, `tokens`, …; all JSON.
     """
     shape = {name: getattr(config, name) for name in config.__dataclass_fields__}
     computed_by = {name: shape.pop(name) for name in ("remat", "attention", "dtype")}
     return {
         "model": files.content_hash(shape),
-        "parameters": None if params is None else parameter_fingerprint(params),
+        "parameters": None,
         "layers": config.layers,
         "ffn_width": config.ffn_width,
         "languages": list(languages),

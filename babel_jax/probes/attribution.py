@@ -4,7 +4,6 @@ Gradients of all neurons come from one backward pass a batch through `Edit.watch
 over tokens inside every layer: no array of ours is of the size L x B x T x F. Letters as in `model/decoder.py`.
 """
 
-import dataclasses
 import functools
 
 import jax
@@ -53,23 +52,8 @@ def _gradient_pass(config: DecoderConfig, document_end: int, everywhere):
     return placement.jitted(step, everywhere, donate_argnums=1)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class GradientScores:
-    """Gradient times activation of every neuron for every language.
-
-    Attributes:
-      absolute_LxFxK: mean over tokens of |a| |dL/da|, in nats; what `pls` selects by.
-      signed_LxFxK: mean of a dL/da: to first order, what the row's loss falls by per token when the activation is removed.
-      tokens_K: tokens counted.
-    """
-
-    absolute_LxFxK: np.ndarray
-    signed_LxFxK: np.ndarray
-    tokens_K: np.ndarray
-
-
-def gradient_scores(subject: Subject, heldout: dict, languages: list) -> GradientScores:
-    """One backward pass over all held-out rows.
+def gradient_scores(subject: Subject, heldout: dict, languages: list) -> np.ndarray:
+    """The mean over each language's tokens of |a| |dL/da|, in nats, [L, F, K]: one backward pass over all held-out rows.
 
     L is the sum of the losses of a row's counted targets, so that a token's gradient depends on its own row alone: neither
     the size of the batch nor the other rows change it. A token's activation counts through all later tokens that read it.
@@ -102,9 +86,7 @@ def gradient_scores(subject: Subject, heldout: dict, languages: list) -> Gradien
         }
         for _, batch in row_batches(held, subject.batch_size, language=-1):
             sums = step(params, sums, jax.device_put(batch, rows))
-    tokens_K = np.asarray(sums["tokens_K"]).astype(np.int64)
-    mean_LxFxKx2 = statistics.ratio(np.asarray(sums["sum_LxFxKx2"]), tokens_K[:, None])
-    return GradientScores(mean_LxFxKx2[..., 0], mean_LxFxKx2[..., 1], tokens_K)
+    return statistics.ratio(np.asarray(sums["sum_LxFxKx2"])[..., 0], np.asarray(sums["tokens_K"]).astype(np.int64))
 
 
 def pls(score_xLxFxK, top_rate: float = TOP_RATE):
@@ -146,7 +128,7 @@ class _Pls(ByScores):
 
 def _scores_of_all(subject: Subject, material, new: list[str]) -> dict:
     scores = gradient_scores(subject, material.heldout, sorted([material.primary, *new]))
-    return dict.fromkeys(new, scores.absolute_LxFxK)
+    return dict.fromkeys(new, scores)
 
 
 PLS = _Pls("pls", _scores_of_all, at_slots=False)

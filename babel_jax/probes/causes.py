@@ -1,7 +1,7 @@
 """Scores of causes: how much a change of neurons matters, always against chance.
 
 All functions write measurement rows (probe "intervention", without run, seed and step). A score of a set of
-neurons is paired (the same rows, slots or problems before and after) and stands beside the same score of at least `DRAWS`
+neurons is paired (the same rows, slots or problems before and after) and compared with the same score of at least `DRAWS`
 random sets with as many neurons in each layer: `z`, `p` and `direction` in the row's options. Letters as in
 `model/decoder.py`; R random sets, N rows or slots.
 """
@@ -22,7 +22,7 @@ from babel_jax.probes.subject import Subject
 
 
 def against_random(observed: float, random_R) -> dict:
-    """How a score stands among those of random sets.
+    """How a score compares with those of random sets.
 
     Returns:
       `z`: distance from the random sets' mean in their standard deviations; None where they do not differ (JSON has no
@@ -191,7 +191,7 @@ def _selectivity_row(own: str, mean: dict, interval: dict, n: int, about: dict) 
     others = [language for language in mean if language != own]
     selectivity_1R = mean[own] - np.mean([mean[language] for language in others], axis=0)
     half = {language: (high - low) / 2 for language, (_, low, high) in interval.items()}
-    # Rows of different languages are drawn apart from each other: variances add up.
+    # Rows of different languages are drawn independently: variances add up.
     width = np.sqrt(half[own] ** 2 + sum(half[language] ** 2 for language in others) / len(others) ** 2)
     value = float(selectivity_1R[0])
     options = about | {"others": ",".join(others)} | against_random(value, selectivity_1R[1:])

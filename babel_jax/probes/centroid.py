@@ -109,7 +109,7 @@ def transfer_scores(subject: Subject, slots_new: dict, slots_primary: dict | Non
         `item` [N]. Type 2 needs no primary slots.
 
     Raises:
-      UserError: an unknown kind, slots that are not parallel, an item that stands twice, no slots, or a batch that does not
+      UserError: an unknown kind, slots that are not parallel, an item that occurs twice, no slots, or a batch that does not
         divide among the devices.
     """
     texts = _texts(kind, slots_new, slots_primary)

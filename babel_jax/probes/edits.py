@@ -10,7 +10,7 @@ from babel_jax.model.decoder import DecoderConfig, Edit
 from babel_jax.probes.forward import Pass
 
 DRAWS = 20  # random sets that a score is compared with: the least with which an empirical p can be below 0.05
-# kind -> (options that `edit` needs for it, options that it may have)
+# kind -> (options that it requires, optional ones); an activation a becomes factor * a + addend, see `_factor_and_addend`
 KINDS = {
     "zero": ((), ()),
     "value": (("value",), ()),
@@ -111,15 +111,12 @@ def edit(kind: str, neurons_LxF, where_BxT=None, **options) -> Edit:
 def _factor_and_addend(kind: str, value=None, mean_LxF=0.0, other_KxLxF=0.0, factor=1.0) -> tuple:
     """An activation a becomes the first times a plus the second."""
     target = np.asarray(mean_LxF, np.float64)
-    return {
-        "zero": lambda: (0.0, 0.0),
-        "value": lambda: (0.0, value),
-        "mean": lambda: (0.0, target),
-        "replace": lambda: (0.0, target),
-        "scale": lambda: (factor, 0.0),
-        "add": lambda: (1.0, factor * target),
-        "diffmean": lambda: (1.0, factor * (target - np.asarray(other_KxLxF, np.float64).mean(axis=0))),
-    }[kind]()
+    if kind in ("add", "diffmean"):
+        other = np.asarray(other_KxLxF, np.float64).mean(axis=0) if kind == "diffmean" else 0.0
+        return 1.0, factor * (target - other)
+    if kind == "scale":
+        return factor, 0.0
+    return 0.0, value if kind == "value" else target  # of "zero" the target is 0
 
 
 def random_sets(neurons_LxF, draws: int = DRAWS, seed: int = 0) -> np.ndarray:

@@ -60,11 +60,8 @@ def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, .
         results = lens.read_candidates(params, config, taps["residual_LxBxPxD"], batch["candidates"], mesh)
         results |= {name: value for name, value in taps.items() if name.partition("_")[0] in at_slots}
         loss_BxT = token_losses(params, config, taps["final_BxTxD"], batch["targets"], mesh)
-        for name, mask_BxT in (
-            ("loss", batch["loss"]),
-            ("knowledge", batch["knowledge"]),
-        ):
-            mask_BxT = mask_BxT * inside_BxT
+        for name in ("loss", "knowledge"):
+            mask_BxT = batch[name] * inside_BxT
             results[f"{name}_sum_B"] = (loss_BxT * mask_BxT).sum(axis=1)
             results[f"{name}_count_B"] = mask_BxT.sum(axis=1)
         added = {
@@ -115,7 +112,7 @@ def input_shapes(config: DecoderConfig, languages: int, batch_size: int, slots: 
 def position_weights(tokens_BxT, position_B):
     """Weights of tokens in a sentence's vector, float32 [B, T], for `TapRequest.sentence_BxT`.
 
-    1, 2, 3, … up to and at `position_B`: what stands behind it (padding, or the identifier that is to come) weighs nothing.
+    1, 2, 3, … up to and at `position_B`: what follows (padding, or the identifier) weighs nothing.
     Works on NumPy arrays and inside `jit`.
     """
     t_T, position_Bx1 = np.arange(tokens_BxT.shape[1]), position_B[:, None]
@@ -152,7 +149,7 @@ def _heldout_rows(heldout: dict, languages: list, slots: tuple):
 
 
 def _candidates(slots: dict):
-    """What a lens is to read at each slot, [N, P, C]: `candidates` as given, or both languages' identifiers."""
+    """What a lens is to read at each slot, [N, P, C]: the slots' own `candidates`, or both languages' identifiers."""
     if "candidates" in slots:
         return np.asarray(slots["candidates"], np.int32)
     return lens.slot_candidates(slots)[:, None]
@@ -222,7 +219,7 @@ def measure(subject: Subject, heldout: dict, slots: dict, at_slots: tuple[str, .
             f"keep it under {EXACT_TOKENS}."
         )
     languages = sorted(set(heldout) | set(slots))
-    sizes = [_candidates(given).shape[1:] for given in slots.values()] or [(1, 2)]
+    sizes = [_candidates(here).shape[1:] for here in slots.values()] or [(1, 2)]
     shape = tuple(int(size) for size in np.max(sizes, axis=0))  # the same for all: one executable
     run = _Running(subject, len(languages), tuple(at_slots))
 
@@ -230,7 +227,7 @@ def measure(subject: Subject, heldout: dict, slots: dict, at_slots: tuple[str, .
     batches = -(-len(counted["tokens"]) // subject.batch_size) if heldout else 0
     shards = max(1, min(SHARDS, batches))
     per_row = run.through(counted, "of_rows", lambda index: index * shards // batches) if heldout else []
-    at_slots = {name: run.through(_slot_rows(given, shape), "at_slots") for name, given in slots.items()}
+    at_slots = {name: run.through(_slot_rows(here, shape), "at_slots") for name, here in slots.items()}
     return Pass(
         languages=languages,
         **run.counters(shards),
@@ -300,7 +297,7 @@ def _row_sums(batches: list, language_N, languages: list, heldout: dict) -> dict
 
 
 def _at_slots(raw: dict, slots: dict):
-    """What a pass found at slots, without the filling: of identifiers, or of `candidates` as they were given."""
+    """What a pass read at slots, without the filling: of identifiers, or of the slots' own `candidates`."""
     N, P, C = _candidates(slots).shape
     arrays = {
         name: value[:, :, :P, :C] if "PxC" in name else value[:, :, :P] if "xP" in name else value

@@ -11,7 +11,7 @@ In a notebook, on parameters and their decoder's config:
     found_BxTxV = do.patch(model, source_BxT, tokens_BxT, layer=1, positions_BxP=positions_BxP)
     rows = causes.loss_change_rows(model, heldout, {"python": neurons_LxF})  # beside 20 random sets
 
-Parameters may lie on a mesh; what such changes are worth is said in `causes.py`. Letters as in
+Parameters may lie on a mesh; `causes.py` scores such changes. Letters as in
 `model/decoder.py`; R random sets, N rows, M identifiers of a slot. Layers and neurons count from 0 in all arguments; only
 the column `layer` of measurement rows counts from 1, as for all probes.
 """
@@ -65,7 +65,7 @@ def put(config: DecoderConfig, state_BxPxD, layer: int, positions_BxP) -> Edit:
 
 
 def run(subject: Subject, tokens_BxT, change: Edit | None = None):
-    """Logits [B, T, V] of all tokens, under an edit if one is given; all rows are one batch.
+    """Logits [B, T, V] of all tokens, under an edit if there is one; all rows are one batch.
 
     Raises:
       UserError: tokens or an edit of another model.
@@ -74,7 +74,7 @@ def run(subject: Subject, tokens_BxT, change: Edit | None = None):
 
 
 def loss(subject: Subject, tokens_BxT1, change: Edit | None = None, weight_BxT=None):
-    """Mean loss in nats a token of `tokens_BxT1[:, 1:]`, each predicted by what stands before it; a float.
+    """Mean loss in nats a token of `tokens_BxT1[:, 1:]`, each predicted by what comes before it; a float.
 
     `weight_BxT`: which of these targets count (or how much); by default all that do not follow a document's end.
     """
@@ -86,7 +86,7 @@ def loss(subject: Subject, tokens_BxT1, change: Edit | None = None, weight_BxT=N
 
 
 def slot_scores(subject: Subject, slots: dict, right: str, change: Edit | None = None) -> dict:
-    """What the model says where an identifier must come, [N] each, under a change of neurons if one is given.
+    """What the model says where an identifier must come, [N] each, under a change of neurons if there is one.
 
     `logit_difference`: log p(new language's identifier) - log p(primary's), of sets the sums of their probabilities;
     `margin`: log p(right identifier) - log p of the most probable other token, in nats; `accuracy`: 1 where the most
@@ -240,10 +240,10 @@ def checked_tokens(config: DecoderConfig, tokens_NxT) -> np.ndarray:
 
 
 def checked_positions(tokens_BxT, positions_BxP) -> np.ndarray:
-    """Positions that stand in the tokens: out of range, JAX would silently take the last one."""
+    """Positions that exist in the tokens: out of range, JAX would silently take the last one."""
     positions_BxP, (B, T) = np.asarray(positions_BxP), np.shape(tokens_BxT)
     if positions_BxP.ndim != 2 or len(positions_BxP) != B or (positions_BxP < 0).any() or (positions_BxP >= T).any():
-        raise UserError(f"positions must be [{B}, P], each from 0 to {T - 1}: some for every row of tokens.")
+        raise UserError(f"positions must be [{B}, P], each from 0 to {T - 1}, for every row of tokens.")
     return positions_BxP.astype(np.int32)
 
 

@@ -21,7 +21,7 @@ BLOCK = 2**22  # counters that are resampled at a time: a large model's are not 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Counts:
-    """What one pass over a checkpoint counted, for all that is made of counts of neurons.
+    """What one pass over a checkpoint counted, for whatever is computed from counts of neurons.
 
     Attributes:
       languages: their names in the order of axis K.
@@ -104,7 +104,7 @@ def flat_probabilities(p_KxxLxF):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Selection:
-    """Which neurons are language-specific, and of which languages: what every definition by counts is made of.
+    """Which neurons are language-specific, and of which languages: what every definition by counts starts from.
 
     Attributes:
       p_KxxLxF: probability of being active, float32; entropy_xLxF: in nats.
@@ -130,7 +130,7 @@ class Selection:
 
 
 def _first_ranked(rank_xLxF, top_rate: float):
-    """The `top_rate` of ALL neurons that stand first in the ranking; fewer when fewer passed the filter."""
+    """The `top_rate` of ALL neurons that come first in the ranking; fewer when fewer passed the filter."""
     size = rank_xLxF.shape[-1] * rank_xLxF.shape[-2]
     return rank_xLxF < min(round(size * top_rate), size)
 
@@ -193,7 +193,7 @@ def draws_at_a_time(counts: Counts) -> int:
 def resampled(counts: Counts, weight_DxR):
     """Counts of resampled shards, a block of draws at a time: yields (draws_B, count_BxLxFxK, tokens_BxK).
 
-    A draw without a token of some language is left out.
+    A draw that lacks tokens of a language is left out.
     """
     count_RxLxFxK, tokens_RxK = counts.active_RxLxFxK, counts.tokens_RxK
     R, L, F, K = count_RxLxFxK.shape

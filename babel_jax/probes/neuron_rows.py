@@ -52,20 +52,9 @@ def _rows(counts: Counts, statistic: Callable, draws: int) -> list[dict]:
     for key, count_M in numbers.items():
         metric, language, options = key
         low_M, high_M = statistics.interval(drawn[key].astype(np.float64))
-        rows += [
-            dict(
-                probe="neurons",
-                language=language,
-                layer=index or -1,
-                metric=metric,
-                value=float(value),
-                n=F if index else L * F,
-                ci_low=float(low_M[index]),
-                ci_high=float(high_M[index]),
-                options=dict(options),
-            )
-            for index, value in enumerate(count_M)
-        ]
+        for index, (value, low, high) in enumerate(zip(count_M, low_M, high_M, strict=True)):
+            row = _value_row(metric, value, F if index else L * F, language, dict(options), index or -1)
+            rows.append(row | dict(ci_low=float(low), ci_high=float(high)))
     return rows
 
 
@@ -206,7 +195,7 @@ def sensitivity_rows(counts: Counts, primary: str, draws: int = 100) -> list[dic
 def _filters(p_KxxLxF) -> Callable[[float], Selection]:
     """The selections at any rate of filter and bar, as if all neurons were of one layer: only their numbers matter.
 
-    Neurons stand in the order of their entropy: whatever the filter, the first that pass it are chosen.
+    Neurons are sorted by entropy: whatever the filter, the first that pass it are chosen.
     """
     K, *lead, L, F = p_KxxLxF.shape
     p_KxxM = p_KxxLxF.reshape(K, *lead, L * F)
@@ -219,16 +208,8 @@ def _filters(p_KxxLxF) -> Callable[[float], Selection]:
         above_KxxM = p_KxxM > flat[..., k - 1][..., None]
         passed_xM = above_KxxM.any(axis=0)
         chosen_xM = passed_xM & (passed_xM.cumsum(axis=-1, dtype=np.int32) <= round(L * F * TOP_RATE))
-        nothing = np.empty(0)
-        return Selection(
-            p_KxxM[..., None, :],
-            nothing,
-            above_KxxM[..., None, :],
-            chosen_xM[..., None, :],
-            passed_xM.sum(axis=-1),
-            flat[..., k - 1],
-            flat[..., k - 1],
-        )
+        masks, bar_x = (above_KxxM[..., None, :], chosen_xM[..., None, :]), flat[..., k - 1]
+        return Selection(p_KxxM[..., None, :], np.empty(0), *masks, passed_xM.sum(axis=-1), bar_x, bar_x)
 
     return filtered
 

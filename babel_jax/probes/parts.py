@@ -20,7 +20,9 @@ def restore(params: dict, other: dict, parts) -> dict:
     Raises:
       UserError: a part that matches nothing or that cannot be read, a row that does not exist, a checkpoint of another model.
     """
-    ours, theirs = ({path_name(path): leaf for path, leaf in _leaves(tree)} for tree in (params, other))
+    ours, theirs = (
+        {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)} for tree in (params, other)
+    )
     for name in sorted(ours.keys() | theirs.keys()):
         shapes = [np.shape(tree[name]) if name in tree else "missing" for tree in (ours, theirs)]
         if shapes[0] != shapes[1]:
@@ -43,10 +45,6 @@ def restore(params: dict, other: dict, parts) -> dict:
         return source if mask.all() else jax.device_put(jnp.where(mask, source, leaf), leaf.sharding)
 
     return jax.tree_util.tree_map_with_path(choose, params)
-
-
-def _leaves(tree) -> list:
-    return jax.tree_util.tree_leaves_with_path(tree)
 
 
 def _chosen(part: str, leaves: dict) -> dict:

@@ -1,11 +1,11 @@
 """Which tokens stand for an identifier, and prompts of one's own.
 
 Three modes:
-  first     the identifier's first token: the one that stands in this context, and the ones that the tokenizer begins it
+  first     the identifier's first token: the one in this context, and the ones that the tokenizer begins it
             with, with and without a space before it;
   prefix    every item of the vocabulary that the identifier begins with, with and without the space mark; a pair is
             left out where a set is empty or the two have an item in common;
-  sequence  all its tokens, each read where the ones before it stand in the row (one row an identifier): the mean log
+  sequence  all its tokens, each read after the ones before it (one row an identifier): the mean log
             probability of a token. `pair` and `prob` are defined (prob compares the geometric means of the tokens'
             probabilities), `argmax` and `topk` are not.
 Where there is no tokenizer (the embedded world) an identifier is one token, and every mode is that token.
@@ -70,7 +70,7 @@ def _coincide(primary, new, common, tokenizer):
 
 
 def with_identifiers(slots: dict, pairs, tokenizer, mode: str) -> tuple[dict, list[str]]:
-    """Slots of which every one says which tokens stand for its two identifiers.
+    """Slots with the tokens that stand for their two identifiers.
 
     Args:
       slots: as in `material.Material`, of one language; `pair` is the place in `pairs`.
@@ -226,9 +226,9 @@ def read_prompts(
     if tokenizer and len(pieces) != vocab_size:
         raise UserError(f"the tokenizer has {len(pieces)} tokens and the model {vocab_size}; take the model's own.")
     entries = []
-    for number, given in files.json_lines(content, path, 'write {"language": …, "text": …, "primary": …, "new": …}.'):
+    for number, line in files.json_lines(content, path, 'write {"language": …, "text": …, "primary": …, "new": …}.'):
         try:
-            entries.append(_entry(given, number, languages, tokenizer, pieces, vocab_size, mode))
+            entries.append(_entry(line, number, languages, tokenizer, pieces, vocab_size, mode))
         except ValueError as error:
             raise UserError(f"{path}, line {number}: {error}") from error
     items = [entry["item"] is not None for entry in entries]
@@ -246,24 +246,24 @@ def read_prompts(
     }
 
 
-def _entry(given, number, languages, tokenizer, pieces, vocab_size, mode):
+def _entry(line, number, languages, tokenizer, pieces, vocab_size, mode):
     """One line as `language`, `tokens`, per side the identifier's tokens in order and what is read of it, and clusters.
 
     A ValueError says what is wrong with it.
     """
-    for name in given:
+    for name in line:
         if name not in FIELDS:
             raise ValueError(str(unknown_name("field", name, FIELDS)))
     for name in ("language", *SIDES):
-        if name not in given:
+        if name not in line:
             raise ValueError(f"no '{name}'; write it.")
-    if given["language"] not in languages:
-        raise ValueError(f"language {quoted(given['language'])} is not {' or '.join(languages)}.")
-    if ("text" in given) == ("tokens" in given):
+    if line["language"] not in languages:
+        raise ValueError(f"language {quoted(line['language'])} is not {' or '.join(languages)}.")
+    if ("text" in line) == ("tokens" in line):
         raise ValueError("write either 'text' or 'tokens'.")
-    prompt, sequences = _in_context(given, tokenizer, vocab_size)
-    sides = [_read(given[side], ids, tokenizer, pieces, mode) for side, ids in zip(SIDES, sequences, strict=True)]
-    names = [given[side] if isinstance(given[side], str) else str(given[side]) for side in SIDES]
+    prompt, sequences = _in_context(line, tokenizer, vocab_size)
+    sides = [_read(line[side], ids, tokenizer, pieces, mode) for side, ids in zip(SIDES, sequences, strict=True)]
+    names = [line[side] if isinstance(line[side], str) else str(line[side]) for side in SIDES]
     if mode == "sequence":
         reason = f"{names[0]} and {names[1]} are the same tokens." if sides[0] == sides[1] else None
     elif tokenizer is None:
@@ -272,22 +272,22 @@ def _entry(given, number, languages, tokenizer, pieces, vocab_size, mode):
         reason = _unreadable(*names, *sides, tokenizer)
     if reason:
         raise ValueError(reason)
-    cluster = {name: given.get(name, default) for name, default in (("pair", tuple(names)), ("prompt", (number,)))}
+    cluster = {name: line.get(name, default) for name, default in (("pair", tuple(names)), ("prompt", (number,)))}
     for name, value in cluster.items():
         if not isinstance(value, tuple) and (isinstance(value, bool) or not isinstance(value, str | int)):
             raise ValueError(f"'{name}' must be a name or a number.")
-    if given.get("subset", 0) not in (0, 1):
+    if line.get("subset", 0) not in (0, 1):
         raise ValueError("'subset' must be 0 or 1.")
-    item = given.get("item")
+    item = line.get("item")
     if item is not None and not (_is_id(item) and item < 2**31):
         raise ValueError("'item' must be a number from 0 on, below 2^31.")
     return {
         "number": number,
-        "language": given["language"],
+        "language": line["language"],
         "tokens": prompt,
         "first": [ids[0] for ids in sequences],
         "sides": sides,
-        "subset": int(given.get("subset", 0)),
+        "subset": int(line.get("subset", 0)),
         "item": item,
     } | cluster
 
@@ -297,7 +297,7 @@ def _is_id(value):
 
 
 def _ids(value, name, vocab_size):
-    """Token ids that stand in a line, as a list."""
+    """Token ids of a line, as a list."""
     ids = value if isinstance(value, list) else [value]
     if not ids or not all(map(_is_id, ids)):
         raise ValueError(f"'{name}' must be token ids.")
@@ -306,34 +306,34 @@ def _ids(value, name, vocab_size):
     return ids
 
 
-def _in_context(given, tokenizer, vocab_size):
-    """(prompt tokens, [the primary's, the new identifier's tokens]) as they stand one after the other.
+def _in_context(line, tokenizer, vocab_size):
+    """(prompt tokens, [the primary's, the new identifier's tokens]) in context, one after the other.
 
     One space at the end of a prompt belongs to the identifier's first token where the tokenizer says so.
     """
-    texts = [name for name in ("text", *SIDES) if isinstance(given.get(name), str)]
+    texts = [name for name in ("text", *SIDES) if isinstance(line.get(name), str)]
     if texts and tokenizer is None:
         raise ValueError(f"'{texts[0]}' is text and there is no tokenizer; give token ids.")
     for name in texts:
-        if not given[name]:
+        if not line[name]:
             raise ValueError(f"'{name}' is empty.")
 
     def alone(side):
-        if isinstance(given[side], str):
-            return tokenizer.encode(given[side]).tolist()
-        return _ids(given[side], side, vocab_size)
+        if isinstance(line[side], str):
+            return tokenizer.encode(line[side]).tolist()
+        return _ids(line[side], side, vocab_size)
 
-    if "tokens" in given:
-        return _ids(given["tokens"], "tokens", vocab_size), [alone(side) for side in SIDES]
-    text = given["text"]
+    if "tokens" in line:
+        return _ids(line["tokens"], "tokens", vocab_size), [alone(side) for side in SIDES]
+    text = line["text"]
     if not isinstance(text, str):
         raise ValueError("'text' must be text; give token ids as 'tokens'.")
     for cut in (text, text.removesuffix(" ")):
         prompt = tokenizer.encode(cut).tolist()
         sequences = []
         for side in SIDES:
-            if isinstance(given[side], str):
-                whole = tokenizer.encode(text + given[side]).tolist()
+            if isinstance(line[side], str):
+                whole = tokenizer.encode(text + line[side]).tolist()
                 sequences.append(whole[len(prompt) :] if whole[: len(prompt)] == prompt else [])
             else:
                 sequences.append(alone(side) if cut == text else [])
@@ -346,7 +346,7 @@ def _in_context(given, tokenizer, vocab_size):
 
 
 def _read(identifier, sequence, tokenizer, pieces, mode):
-    """The tokens that stand for an identifier in a mode, given its tokens in context."""
+    """The tokens that stand for an identifier in a mode, line its tokens in context."""
     if mode == "sequence":
         return sequence
     if not isinstance(identifier, str):

@@ -3,8 +3,8 @@
 A checkpoint of step n holds the state after n updates. Directories that Orbax has not finished are never listed, so a
 kill at any moment costs at most the work since the last one. On several hosts, saving and restoring is done by all.
 
-Beside the state stands, in the same checkpoint, what the run says of it, with a checksum of every array and a hash of all
-that: whatever is read is compared with them. Checkpoints of earlier versions have neither; they are read, and that is said.
+Beside the state, in the same checkpoint, lie its metadata with a checksum of every array, and a hash of all that: whatever is
+read is compared with them. Checkpoints of earlier versions have neither; they are read with a warning.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ class Seen:
 
 @dataclasses.dataclass(frozen=True)
 class Metadata(Seen):
-    """What a run says of itself beside a checkpoint's state.
+    """A run's metadata beside a checkpoint's state.
 
     Attributes:
       model: the `DecoderConfig` that the parameters are of, as JSON values.
@@ -81,7 +81,7 @@ class Metadata(Seen):
 
 @functools.cache
 def _hush_orbax() -> None:
-    """What Orbax logs as an error, or leaves behind, it raises too, and we say in one line."""
+    """What Orbax logs as an error, it raises too, and we report it in one line."""
     for noisy in ("absl", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     # Reads that were under way when another one failed end after Orbax's event loop; TensorStore would print each.
@@ -238,7 +238,7 @@ class Checkpoints:
         if "checksums" in sealed:
             self._compare(step, checksums.of_tree(state), sealed["checksums"])
         else:
-            _say_unchecked(self.directory.parent)
+            _warn_unchecked(self.directory.parent)
         return state, Metadata.from_json(sealed)
 
     def _compare(self, step: int, read: dict[str, str], saved: dict[str, str]) -> None:
@@ -291,7 +291,7 @@ def restore_newest(stores: list[Checkpoints], abstract_state: dict, model: dict)
 
 
 @functools.cache
-def _say_unchecked(run_dir) -> None:
+def _warn_unchecked(run_dir) -> None:
     """Once for a run."""
     log.warning(
         "the checkpoints of %s are of an earlier version: they have no checksums and are read unchecked.", run_dir

@@ -1,7 +1,7 @@
-"""Several processes as one: who they are, who is the first, waiting for each other, agreeing on a number.
+"""Several processes as one run: who they are, who is the first, waiting for each other, agreeing on a number.
 
-Each host runs the same command. `initialize` joins them, from flags or from what the cluster says of itself; with one host
-it does nothing and the other functions cost nothing. They talk through JAX's coordination service, not through the
+Each host runs the same command. `initialize` joins them, by flags or by the cluster's own variables; with one host it does
+nothing and the other functions cost nothing. They talk through JAX's coordination service, not through the
 devices: a question to the other hosts must not wait until the queued training steps have run.
 
 When a process dies the others cannot go on: JAX ends them (SIGABRT), at once if it was process 0, else when its heartbeat
@@ -31,7 +31,7 @@ LEAVE_SECONDS = 20  # a process that ends with an error waits so long for the ot
 WAIT_SECONDS = 3600  # for processes that are alive but behind: one of them may be measuring, or writing much
 FLAGS = "--coordinator=HOST:PORT --processes=N --process=I"
 
-_questions = itertools.count()  # of `agree`: the same on all processes
+_questions = itertools.count()  # of `agree`, counted alike on all processes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,14 +55,14 @@ def initialize(coordinator: str | None = None, processes: int | None = None, pro
     Raises:
       UserError: flags that are incomplete or contradict each other; process 0 cannot be reached.
     """
-    members = _given(coordinator, processes, process) or _found()
+    members = _from_flags(coordinator, processes, process) or _from_cluster()
     if members is None or members.num_processes == 1:
         return
     _wait_for(members.coordinator_address, members.process_id, members.num_processes)
     with _ctrl_c_ends_at_once():
         jax.distributed.initialize(
             **vars(members),
-            cluster_detection_method="deactivate",  # `_found` has asked already
+            cluster_detection_method="deactivate",  # `_from_cluster` has asked already
             initialization_timeout=CONNECT_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=LEAVE_SECONDS,
@@ -82,11 +82,11 @@ def _ctrl_c_ends_at_once():
         signal.signal(signal.SIGINT, before)
 
 
-def _given(coordinator, processes, process) -> _Members | None:
-    given = [value is not None for value in (coordinator, processes, process)]
-    if not any(given):
+def _from_flags(coordinator, processes, process) -> _Members | None:
+    are_set = [value is not None for value in (coordinator, processes, process)]
+    if not any(are_set):
         return None
-    if not all(given):
+    if not all(are_set):
         raise UserError(f"several processes need all three of {FLAGS}.")
     if not _is_address(coordinator):
         raise UserError(f"--coordinator is {coordinator!r}; give host and port of process 0, such as 10.0.0.1:8476.")
@@ -104,7 +104,7 @@ def _is_address(text: str) -> bool:
     return named and host.isprintable() and re.fullmatch("[0-9]{1,5}", port) is not None and 0 < int(port) < 2**16
 
 
-def _found() -> _Members | None:
+def _from_cluster() -> _Members | None:
     """What the cluster says of this process; None where there is none, or only this one."""
     for cluster in (clusters.SlurmCluster, clusters.GkeTpuCluster, clusters.GceTpuCluster):
         on_tpu = cluster is not clusters.SlurmCluster
@@ -166,7 +166,7 @@ def barrier(name: str) -> None:
 
 
 def agree(value: float) -> float:
-    """The value that process 0 gave, on all processes; all must ask, in the same order."""
+    """Process 0's value, on all processes; all must call this, in the same order."""
     if not several():
         return value
     number, client = next(_questions), global_state.client

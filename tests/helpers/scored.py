@@ -45,7 +45,7 @@ SLOTS = make_slots(5, 6)
 
 def all_scores(params):
     parallel = make_slots(6, 6)
-    got = vars(attribution.gradient_scores(Subject(params, CONFIG, END, 4), HELDOUT, ["a", "b"]))
+    got = {"gradient": attribution.gradient_scores(Subject(params, CONFIG, END, 4), HELDOUT, ["a", "b"])}
     got |= vars(ablation.causal_scores(Subject(params, CONFIG, batch_size=4), SLOTS))
     return got | {
         "transfer": centroid.transfer_scores(Subject(params, CONFIG, batch_size=4), SLOTS, parallel, "centroid_type1")

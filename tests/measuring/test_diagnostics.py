@@ -165,17 +165,6 @@ def test_a_cause_is_the_change_of_the_tested_problems_beside_random_sets(trained
     assert moved > 0
 
 
-def test_some_problems_are_judged_as_among_all():
-    problems, kept_Q = MATERIAL.problems, diagnostics.choosing_problems(40)
-    assert kept_Q[:8].tolist() == [True, True, False, False] * 2
-    some, answers_QxA = programs.some_of(problems, kept_Q), problems.answer_QxA["php"].copy()
-    answers_QxA[::3] = 0
-    assert np.array_equal(some.judge("php", answers_QxA[kept_Q]), problems.judge("php", answers_QxA)[kept_Q])
-    assert some.judge("php", answers_QxA[kept_Q]).any() and len(some.length_Q) == kept_Q.sum()
-    for name in ("prompt_QxT", "answer_QxA"):
-        assert np.array_equal(getattr(some, name)["python"], getattr(problems, name)["python"][kept_Q])
-
-
 def test_the_lens_grid_holds_what_the_layers_would_write(trained, at_peak):
     run, _ = trained
     checkpoint, view, slots = at_peak
@@ -198,26 +187,6 @@ def test_the_lens_grid_holds_what_the_layers_would_write(trained, at_peak):
         used = {*prompt["tokens"], slot["primary_id"], *slot["tokens"], *slot["top_CxLx5"].ravel().tolist()}
         assert all(grid["names"][str(token)] == NAMES[token] for token in used)
         assert slot["primary_id"] != slot["new_id"]  # there are problems enough that tell the languages apart
-
-
-def test_default_tokens_are_those_ranked_first_the_most_frequent_first():
-    first_CxL = np.concatenate([[7] * 5, [3] * 9, np.arange(20, 40)]).reshape(17, 2)
-    tokens = lens_grid.default_tokens(np.eye(64)[first_CxL])
-    assert tokens == [3, 7, *range(20, 30)] and len(tokens) == lens_grid.GRID_TOKENS
-
-
-def test_a_grid_of_a_study_is_small():
-    slots = {
-        "problem": np.repeat(np.arange(6), 2),
-        "position": np.tile([6, 8], 6),
-        "transfer": np.zeros(12, bool),
-        "primary_id": np.full(12, 600),
-        "new_id": np.full(12, 601),
-    }
-    probability_CxLxNxV = np.random.default_rng(0).dirichlet(np.full(640, 0.01), (22, 4, 12))
-    grid = lens_grid.lens_grid(range(22), probability_CxLxNxV, slots, MATERIAL, [f"token{i}" for i in range(640)])
-    assert {len(slot["tokens"]) for slot in grid["slots"]} == {12}
-    assert 5e4 < len(json.dumps(grid, separators=(",", ":"))) < 1.5e5
 
 
 def test_a_language_that_needs_nothing_of_the_primary(trained, tmp_path, monkeypatch):

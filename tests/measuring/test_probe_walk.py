@@ -234,11 +234,6 @@ def test_damaged_metadata_are_one_line(run, tmp_path):
         probed(run, tmp_path / "out")
 
 
-def test_globs_name_runs_once(run, tmp_path):
-    found = walk.run_directories([str(tmp_path / "seed*" / "*"), str(tmp_path / "seed3/continual/checkpoints")])
-    assert found == [files.path(run)]
-
-
 EIGHT = """
 import sys, json
 from helpers import small_material

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from helpers import small_material
 from helpers.changed import (
     CONFIG,
     NEURONS,
@@ -92,3 +93,13 @@ def test_programs_before_and_after():
 def test_a_program_cannot_be_written_with_another_rows_activations():
     with pytest.raises(UserError, match="choose another intervention"):
         program_change_rows(Subject(PARAMS, CONFIG), make_problems(), "php", {"a": NEURONS}, causes.Change("resample"))
+
+
+def test_a_subset_of_the_problems_is_judged_as_among_all():
+    problems, kept_Q = small_material().problems, np.arange(40) // 2 % 2 == 0
+    subset, answers_QxA = programs.subset_of(problems, kept_Q), problems.answer_QxA["php"].copy()
+    answers_QxA[::3] = 0
+    assert np.array_equal(subset.judge("php", answers_QxA[kept_Q]), problems.judge("php", answers_QxA)[kept_Q])
+    assert subset.judge("php", answers_QxA[kept_Q]).any() and len(subset.length_Q) == kept_Q.sum()
+    for name in ("prompt_QxT", "answer_QxA"):
+        assert np.array_equal(getattr(subset, name)["python"], getattr(problems, name)["python"][kept_Q])

@@ -57,9 +57,7 @@ def test_gradient_scores_are_those_of_all_gradients_written_out(naive, batch_siz
     for index, name in enumerate(["b", "a"]):
         a, g, inside_BxT = naive[name]
         product = (a * g)[:, inside_BxT]
-        assert got.tokens_K[index] == inside_BxT.sum() == product.shape[1]
-        np.testing.assert_allclose(got.absolute_LxFxK[..., index], np.abs(product).mean(1), rtol=1e-3, atol=1e-6)
-        np.testing.assert_allclose(got.signed_LxFxK[..., index], product.mean(1), rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(got[..., index], np.abs(product).mean(1), rtol=1e-3, atol=1e-6)
         assert np.abs(product).mean() > 1e-3
 
 
@@ -73,22 +71,18 @@ def test_the_order_of_languages_and_neurons_only_permutes():
     permuted = scores(neurons_in_order(order), ["a", "b"])
     rows = {name: {key: values[::-1] for key, values in held.items()} for name, held in HELDOUT.items()}
     backwards = scores(PARAMS, ["a", "b"], rows)
-    for name in ("absolute_LxFxK", "signed_LxFxK"):
-        np.testing.assert_allclose(getattr(swapped, name)[..., ::-1], getattr(want, name), rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(getattr(permuted, name), getattr(want, name)[:, order], rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(getattr(backwards, name), getattr(want, name), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(swapped[..., ::-1], want, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(permuted, want[:, order], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(backwards, want, rtol=1e-4, atol=1e-6)
 
 
 def test_targets_that_do_not_count_say_nothing():
-    """What stands behind the last counted target has no gradient, and still is a token that the mean is over."""
+    """What follows the last counted target has no gradient, and still is a token that the mean is over."""
     cut = {"tokens": HELDOUT["a"]["tokens"].copy(), "loss": HELDOUT["a"]["loss"].copy()}
     cut["loss"][:, 4:] = 0
     other = cut | {"tokens": cut["tokens"].copy()}
     other["tokens"][:, 5:] = np.where(cut["tokens"][:, 5:] == END, END, 9)
-    got = [
-        attribution.gradient_scores(Subject(PARAMS, CONFIG, END, 5), {"a": rows}, ["a"]).absolute_LxFxK
-        for rows in (cut, other)
-    ]
+    got = [attribution.gradient_scores(Subject(PARAMS, CONFIG, END, 5), {"a": rows}, ["a"]) for rows in (cut, other)]
     assert np.abs(got[0]).max() > 1e-3
     np.testing.assert_allclose(*got, rtol=1e-5, atol=1e-7)
 
@@ -109,10 +103,10 @@ print(json.dumps({name: np.asarray(values).tolist() for name, values in t.all_sc
 """
 
 
+@pytest.mark.processes
 def test_eight_devices_score_as_one():
     done = python("-c", SHARDED, devices=8)
     assert not done.returncode, done.stderr[-2000:]
     got, want = json.loads(done.stdout.splitlines()[-1]), all_scores(PARAMS)
-    assert got["tokens_K"] == want["tokens_K"].tolist() and got["neuron_Sx2"] == want["neuron_Sx2"].tolist()
-    for name in set(want) - {"z_LxF"}:
+    for name in want:
         np.testing.assert_allclose(got[name], want[name], rtol=1e-3, atol=1e-4, err_msg=name)
