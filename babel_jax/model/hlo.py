@@ -80,12 +80,8 @@ def _trips(loop: Instruction, computations: dict) -> int:
     try:
         compare = next(each for each in condition.values() if each.root)
         limit, counter = (
-            next(each for each in condition.values() if each.name in compare.operands and each.kind == "constant"),
-            next(
-                each
-                for each in condition.values()
-                if each.name in compare.operands and each.kind == "get-tuple-element"
-            ),
+            next(each for each in condition.values() if each.name in compare.operands and each.kind == kind)
+            for kind in ("constant", "get-tuple-element")
         )
         index = re.search(r"index=(\d+)", counter.rest).group(1)
         grown = body[next(each for each in body.values() if each.root).operands[int(index)]]
@@ -94,14 +90,11 @@ def _trips(loop: Instruction, computations: dict) -> int:
         steps = [int(body[name].rest.split(")")[0]) for name in grown.operands if body[name].kind == "constant"]
         before = [body[name] for name in grown.operands if body[name].kind == "add"]
         if before:  # an unrolled loop counts in several additions
-            steps += [
-                int(body[name].rest.split(")")[0]) for name in before[0].operands if body[name].kind == "constant"
-            ]
+            constants = [body[name] for name in before[0].operands if body[name].kind == "constant"]
+            steps += [int(each.rest.split(")")[0]) for each in constants]
         return -(-int(limit.rest.split(")")[0]) // sum(steps))
     except (StopIteration, AttributeError, KeyError, ZeroDivisionError) as error:
-        raise ValueError(
-            f"cannot tell how often the loop {loop.name} turns: it is not a counter < constant."
-        ) from error
+        raise ValueError(f"the loop {loop.name} is not a counter < constant, so its turns are unknown.") from error
 
 
 def times_run(computations: dict, entry: str) -> tuple[dict[str, int], set[str]]:
@@ -165,14 +158,8 @@ def collectives(text: str) -> list[Collective]:
             if each.kind == "all-gather-start":
                 shape = _SHAPE.sub("", each.shape, count=1)
             source = re.search(r'op_name="([^"]*)"', each.rest)
-            one = Collective(
-                kind,
-                _plain(shape),
-                shape_bytes(shape),
-                _group_size(each.rest),
-                count,
-                source.group(1) if source else "",
-            )
+            size, group = shape_bytes(shape), _group_size(each.rest)
+            one = Collective(kind, _plain(shape), size, group, count, source.group(1) if source else "")
             chained = re.search(r'chain_id="?(\d+)', each.rest)
             channel = re.search(r"channel_id=(\d+)", each.rest)
             key = ("chain", channel.group(1)) if chained and channel else (name, each.name)

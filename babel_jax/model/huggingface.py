@@ -41,9 +41,8 @@ IN_BLOCK = {
 }
 HEAD, TABLE = "lm_head.weight", "wte.weight"  # one and the same where the head is tied
 BLOCK = re.compile(r"h\.(\d+)\.")
-CAUSAL_MASK = re.compile(
-    r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)"
-)  # constants that old files hold beside the weights
+# Constants that old files hold beside the weights.
+CAUSAL_MASK = re.compile(r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)")
 LARGEST_SIZE, MOST_LAYERS = 10**8, 10**4  # beyond them a config is a mistake
 # What our decoder does of that which a GPT-2 config can ask for, and what is meant where it says nothing.
 ONLY = {
@@ -58,7 +57,7 @@ EXACT = {
     "F32": np.float32,
     "F16": np.float16,
     "BF16": ml_dtypes.bfloat16,
-}  # what float32 holds exactly, as files name it
+}  # what float32 holds exactly, by its name in files
 
 
 def from_gpt2(state: dict[str, np.ndarray], config: dict) -> tuple[DecoderConfig, dict]:

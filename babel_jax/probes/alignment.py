@@ -31,24 +31,6 @@ def _rivals(pivot_NxD, other_NxD):
     return rival_NxN
 
 
-def mexa(pivot_NxD, other_NxD) -> float:
-    """MEXA's score: the share of items whose two vectors are closer (cosine) to each other than to any other item's.
-
-    Closer means strictly greater than all other entries in its row and in its column of the cosine matrix. A pairing at
-    random scores at most 1/N on average.
-
-    Raises:
-      UserError: fewer than two items, or not the same number in both languages.
-    """
-    pivot_NxD, other_NxD = np.asarray(pivot_NxD), np.asarray(other_NxD)
-    if pivot_NxD.shape != other_NxD.shape or pivot_NxD.ndim != 2 or len(pivot_NxD) < 2:
-        raise UserError(
-            f"MEXA compares two arrays [items, width] of the same two or more items; got {pivot_NxD.shape} "
-            f"and {other_NxD.shape}."
-        )
-    return float((~_rivals(pivot_NxD, other_NxD).any(axis=1)).mean())
-
-
 def _without_each(rival_NxN):
     """The score of all N items, and the N scores without one item: `(score, score_N)`.
 
@@ -88,7 +70,8 @@ def item_places(item_N, language: str) -> dict:
 
 
 def mexa_rows(states_by_language: dict, item_by_language: dict, primary: str) -> list[dict]:
-    """MEXA of every other language with the primary one, per layer and averaged over layers (layer -1).
+    """MEXA of every other language with the primary one, per layer and averaged over layers (layer -1): the share of items whose
+    two vectors are closer (cosine) to each other than to any other item's, strictly, in row and column of the cosine matrix.
 
     Args:
       states_by_language: language -> sentence vectors [L, N, D] (`sentence_LxNxD` of `forward.measure`).

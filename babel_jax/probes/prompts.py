@@ -25,6 +25,7 @@ Letters as in `model/decoder.py`; N slots, M tokens of a set, S tokens of an ide
 
 import functools
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -62,11 +63,6 @@ def prefix_tokens(text: str, pieces: list[bytes]) -> set[int]:
 
 def _texts(pair):
     return tuple(identifier if isinstance(identifier, str) else identifier.text for identifier in pair)
-
-
-def _coincide(primary, new, common, tokenizer):
-    token = tokenizer.decode([min(common)])
-    return f"pair {primary}/{new} rejected: both may begin with the token {token!r} (id {min(common)})."
 
 
 def with_identifiers(slots: dict, pairs, tokenizer, mode: str) -> tuple[dict, list[str]]:
@@ -135,7 +131,8 @@ def _unreadable(primary, new, primary_ids, new_ids, tokenizer):
     """Why the sets of a pair cannot be read; None if they can."""
     common = set(primary_ids) & set(new_ids)
     if common:
-        return _coincide(primary, new, common, tokenizer)
+        token = tokenizer.decode([min(common)])
+        return f"pair {primary}/{new} rejected: both may begin with the token {token!r} (id {min(common)})."
     empty = [text for text, ids in ((primary, primary_ids), (new, new_ids)) if not ids]
     return f"pair {primary}/{new} rejected: no token is a beginning of {empty[0]}." if empty else None
 
@@ -220,15 +217,14 @@ def read_prompts(
         coincide; a language without a prompt.
     """
     check_mode(mode)
-    hint = "give --prompts a file of JSON Lines."
-    content = files.read_bytes(path, hint)
+    content = files.read_bytes(path, "give --prompts a file of JSON Lines.")
     pieces = tokenizer.pieces() if tokenizer else []
     if tokenizer and len(pieces) != vocab_size:
         raise UserError(f"the tokenizer has {len(pieces)} tokens and the model {vocab_size}; take the model's own.")
-    entries = []
+    entries, identifiers = [], _Identifiers(tokenizer, pieces, vocab_size, mode)
     for number, line in files.json_lines(content, path, 'write {"language": …, "text": …, "primary": …, "new": …}.'):
         try:
-            entries.append(_entry(line, number, languages, tokenizer, pieces, vocab_size, mode))
+            entries.append(_entry(line, number, languages, identifiers))
         except ValueError as error:
             raise UserError(f"{path}, line {number}: {error}") from error
     items = [entry["item"] is not None for entry in entries]
@@ -238,7 +234,8 @@ def read_prompts(
     missing = [language for language in languages if language not in {entry["language"] for entry in entries}]
     if missing:
         raise UserError(f"{path} has no prompt in {missing[0]}; both {' and '.join(languages)} need some.")
-    numbers = {name: _numbers(entry[name] for entry in entries) for name in ("pair", "prompt")}
+    by_appearance = {field: dict.fromkeys(entry[field] for entry in entries) for field in ("pair", "prompt")}
+    numbers = {field: {name: n for n, name in enumerate(names)} for field, names in by_appearance.items()}
     padding = tokenizer.padding if tokenizer else 0
     return {
         language: _slots([e for e in entries if e["language"] == language], numbers, max_length, padding, mode)
@@ -246,11 +243,21 @@ def read_prompts(
     }
 
 
-def _entry(line, number, languages, tokenizer, pieces, vocab_size, mode):
+class _Identifiers(NamedTuple):
+    """How identifiers are read in a file of prompts."""
+
+    tokenizer: object
+    pieces: list[bytes]
+    vocab_size: int
+    mode: str
+
+
+def _entry(line, number, languages, identifiers: _Identifiers):
     """One line as `language`, `tokens`, per side the identifier's tokens in order and what is read of it, and clusters.
 
     A ValueError says what is wrong with it.
     """
+    tokenizer, pieces, vocab_size, mode = identifiers
     for name in line:
         if name not in FIELDS:
             raise ValueError(str(unknown_name("field", name, FIELDS)))
@@ -352,11 +359,6 @@ def _read(identifier, sequence, tokenizer, pieces, mode):
     if not isinstance(identifier, str):
         return sequence[:1]
     return _tokens(identifier.strip(" "), sequence[0], tokenizer, pieces, mode)
-
-
-def _numbers(names):
-    """name -> number, in the order of first appearance."""
-    return {name: number for number, name in enumerate(dict.fromkeys(names))}
 
 
 def _slots(entries, numbers, max_length, padding, mode):

@@ -114,9 +114,8 @@ def _muon(optimizer) -> optax.GradientTransformation:
     )
 
     def labels(params):
-        return jax.tree.map(
-            lambda yes: "muon" if yes else "adam", _mask(params, lambda n: re.search(ORTHOGONALISED, n))
-        )
+        matrices = _mask(params, lambda name: re.search(ORTHOGONALISED, name))
+        return jax.tree.map({True: "muon", False: "adam"}.get, matrices)
 
     return optax.partition({"muon": muon, "adam": _adam(optimizer)}, labels)
 
