@@ -11,7 +11,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from babel_jax.cli import arguments as kinds
+from babel_jax.cli import kinds
 from babel_jax.common import limits, machine
 from babel_jax.common.errors import Parser, UserError, printable, refusal, shown, unknown_name
 

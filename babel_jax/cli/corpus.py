@@ -5,7 +5,7 @@ that a build must not contain, and draws the figure of what the cleaning left.
 import argparse
 import shlex
 
-from babel_jax.cli import arguments as kinds
+from babel_jax.cli import kinds
 from babel_jax.common.errors import Parser, UserError, printable
 from babel_jax.common.schema import explained
 from babel_jax.corpus import build, manifest

@@ -30,7 +30,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from babel_jax.cli import arguments as kinds
+from babel_jax.cli import kinds
 from babel_jax.common import files, limits
 from babel_jax.common.errors import (
     LONGEST_NAME,

@@ -5,7 +5,7 @@ A mixture file is JSON, see `MixtureFile`.
 
 import dataclasses
 
-from babel_jax.cli import arguments as kinds
+from babel_jax.cli import kinds
 from babel_jax.common import files, limits
 from babel_jax.common.errors import Parser, UserError, printable, unknown_name
 from babel_jax.common.files import read_json, write_json

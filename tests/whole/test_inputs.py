@@ -469,7 +469,7 @@ def test_an_argument_says_what_it_takes(capsys, arguments, message):
 
 
 def test_arguments_are_read_as_they_are_meant():
-    from babel_jax.cli import arguments as kinds
+    from babel_jax.cli import kinds
 
     assert kinds.count(1, 10**18)("2e9") == 2 * 10**9 and isinstance(kinds.count(1, 10**18)("2e9"), int)
     assert kinds.integers(0, "last")("640,0,640") == (640, 0) and kinds.integers(0, "last")("last") == "last"
