@@ -12,7 +12,9 @@ import pytest
 import safetensors.numpy
 from helpers import ROOT
 
-from babel_jax.__main__ import _OneLine, load_config, main
+from babel_jax.__main__ import main
+from babel_jax.cli.output import OneLine
+from babel_jax.cli.settings import load_config
 from babel_jax.common import errors, files, machine
 from babel_jax.common.errors import UserError, refusal
 from babel_jax.corpus.archives import Bomb
@@ -129,7 +131,7 @@ def test_the_log_is_printable():
     import logging
 
     record = logging.LogRecord("babel_jax.x", logging.WARNING, "", 0, "bad %s", (ESCAPES,), None)
-    assert _OneLine().format(record).isprintable()
+    assert OneLine().format(record).isprintable()
 
 
 @pytest.mark.parametrize(
