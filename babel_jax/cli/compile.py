@@ -1,6 +1,6 @@
 """Compiles a run's train step and probe for hardware that need not be here, and says what they cost.
 
-python -m babel_jax compile --config=configs/gpt2_1b3.py --topology=v5e:4x4
+python -m babel_jax compile --config=configs/gpt2.py:1b3 --topology=v5e:4x4
 """
 
 import os

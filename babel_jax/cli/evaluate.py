@@ -5,7 +5,7 @@ needs --out. Without, it measures what a study measures of a run, and needs --co
 
 python -m babel_jax evaluate --suite=world --checkpoints 'runs/tiny/seed*/continual' --steps=last --out=runs/results
 
-python -m babel_jax evaluate --config=configs/tiny.py --workdir=runs/tiny --run=continual
+python -m babel_jax evaluate --config=configs/organism.py:tiny --workdir=runs/tiny --run=continual
 """
 
 import contextlib

@@ -2,7 +2,7 @@
 
 It can be stopped at any time; the same command goes on where it stopped, and ends with the same numbers.
 
-python -m babel_jax study --config=configs/tiny.py --workdir=runs/tiny
+python -m babel_jax study --config=configs/organism.py:tiny --workdir=runs/tiny
 """
 
 import importlib.util

@@ -1,6 +1,6 @@
 """Trains one run of a study on all devices of this machine or of several hosts, and measures its checkpoints.
 
-python -m babel_jax train --config=configs/tiny.py --workdir=runs/tiny --run=primary_only
+python -m babel_jax train --config=configs/organism.py:tiny --workdir=runs/tiny --run=primary_only
 """
 
 from babel_jax.cli import environment, kinds, options
