@@ -248,6 +248,7 @@ print(json.dumps({"devices": jax.device_count(), "active": arrays["active_RxLxFx
 """
 
 
+@pytest.mark.processes
 def test_eight_devices_count_the_same_integers(run, tmp_path):
     probed(run, tmp_path / "one")
     done = python("-c", EIGHT, str(run), str(tmp_path / "eight"), devices=8)

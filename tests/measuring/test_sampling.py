@@ -225,6 +225,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.processes
 def test_eight_devices_write_the_same():
     config = dataclasses.replace(LONG, vocab_size=40)
     want = [written(config=config, **options) for options in ({}, SAMPLED)]

@@ -129,6 +129,7 @@ print(json.dumps([[one.kind, one.times, one.bytes, one.sent(8)] for one in hlo.c
 """
 
 
+@pytest.mark.processes
 def test_fsdp_gathers_a_layer_at_a_time():
     done = python("-c", SHARDED, devices=8)
     assert done.returncode == 0, done.stderr[-2000:]

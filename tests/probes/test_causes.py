@@ -206,6 +206,7 @@ print(json.dumps([jax.device_count(), t.values_of(params)]))
 """
 
 
+@pytest.mark.processes
 def test_devices_change_nothing():
     done = python("-c", FOUR_DEVICES, devices=4)
     assert done.returncode == 0, done.stderr[-2000:]

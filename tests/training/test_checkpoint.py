@@ -190,6 +190,7 @@ def test_a_workdir_of_another_config_is_refused(whole):
         (whole / "DONE.kept").rename(whole / "DONE")
 
 
+@pytest.mark.processes
 def test_a_full_disk_is_one_line_and_loses_no_checkpoint(tmp_path, whole):
     """The disk fills while a checkpoint is written; with room again, the same call goes on and ends the same."""
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
@@ -213,6 +214,7 @@ except UserError as error:
     assert ends_like(tmp_path, whole)
 
 
+@pytest.mark.processes
 def test_one_device_saves_and_eight_go_on(whole):
     """Restored onto another mesh, every leaf has the same bits."""
     script = f"""

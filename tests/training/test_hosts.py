@@ -32,6 +32,7 @@ HEARTBEAT = 10  # seconds where one is killed; JAX ends the others when a proces
 # --- who they are ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("processes, devices", [(2, 4), (4, 1)])
 def test_processes_are_one(tmp_path, processes, devices):
     """They wait, they agree, and the global batch is the one of a single host, of which each made its own rows only."""
@@ -47,6 +48,7 @@ def test_processes_are_one(tmp_path, processes, devices):
         assert np.array_equal(together, mixture().rows(np.arange(8 * step, 8 * step + 8)))
 
 
+@pytest.mark.processes
 def test_one_that_fails_ends_all():
     """The others wait for it in vain, and must not do so for ever: someone restarts what has ended."""
     running = start("fail_alone(1)", devices=1, leave=3)
@@ -98,6 +100,7 @@ def test_mistakes_are_one_line(flags, message, verb, monkeypatch, capfd):
     assert message in error and error.startswith("error: ") and error.count("\n") == 1
 
 
+@pytest.mark.processes
 def test_ctrl_c_ends_the_wait_for_the_others(tmp_path):
     """JAX's own wait would not hear it for the ten minutes that hosts of a pod may be apart."""
     run = ["--config=configs/organism.py:tiny", "--run=continual", f"--workdir={tmp_path}"]
@@ -181,6 +184,7 @@ def losses(run_dir) -> np.ndarray:
     return np.array([json.loads(line)["loss"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()])
 
 
+@pytest.mark.processes
 def test_two_processes_probe_as_one(tmp_path):
     """2 x 4 devices count the integers that one device counts."""
     run = tmp_path / "seed0" / "continual"
@@ -206,6 +210,7 @@ SUITE = {
 }
 
 
+@pytest.mark.processes
 def test_two_processes_evaluate_as_one(tmp_path):
     (tmp_path / "mine.jsonl").write_text(json.dumps(SUITE) + "\n")
     tokenizer = tokenizers.train([(SUITE["prompt"] + SUITE["solution"]) * 20], 300)
@@ -224,6 +229,7 @@ def test_two_processes_evaluate_as_one(tmp_path):
     assert results.verdicts_of(tmp_path / "two" / "given")[0].outcome == "passed"
 
 
+@pytest.mark.processes
 def test_two_processes_survive_a_kill_and_move_to_one(tmp_path):
     """2 x 4 devices, one process killed, both started again: the same bits. Then 1 x 2 devices go on from there."""
     whole, killed, moved = (tmp_path / name for name in ("whole", "killed", "moved"))
@@ -242,6 +248,7 @@ def test_two_processes_survive_a_kill_and_move_to_one(tmp_path):
     np.testing.assert_allclose(losses(moved), losses(whole), rtol=1e-5)  # sums in another order
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_two_processes_survive_twenty_kills(tmp_path):
     steps, chance = 240, random.Random(0)

@@ -211,6 +211,7 @@ def test_decay_and_multipliers_are_the_same_under_muon():
         np.testing.assert_allclose(times[path], plain[path] * (3 if "['ffn_in']['kernel']" in path else 1), rtol=1e-6)
 
 
+@pytest.mark.processes
 def test_muon_learns_and_eight_devices_give_the_losses_of_one():
     """On the mesh every leaf of Muon's state has a rule, or `make_trainer` would have refused it."""
     muon = dict(name="muon", mu_dtype="bfloat16")

@@ -159,6 +159,7 @@ def preempted(tmp_path, verb, *arguments, moment):
             os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.processes
 def test_the_verb_train_says_one_line_and_143(tmp_path):
     settings = ["--run=primary_only", "--config.runs.primary_only.steps=100000", "--config.common.checkpoint_every=10"]
     status, said, _ = preempted(tmp_path, "train", *settings, moment="seed0/primary_only/checkpoints/1?")
@@ -167,6 +168,7 @@ def test_the_verb_train_says_one_line_and_143(tmp_path):
     assert max(Checkpoints(run_dir).steps() + Checkpoints(run_dir, "resume").steps()) >= 10
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for orphans in /proc")
 def test_the_workers_of_a_study_save_themselves(tmp_path):
     settings = ["--jobs=2", "--config.common.steps=100000"]
@@ -176,6 +178,7 @@ def test_the_workers_of_a_study_save_themselves(tmp_path):
     assert left == [] and not list((tmp_path / "W").glob("seed0/*/DONE"))
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_hosts_save_together_whichever_is_warned(tmp_path):
     running = hosts_runs.start(f"live({str(tmp_path)!r}, 100000)")

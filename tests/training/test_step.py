@@ -128,6 +128,7 @@ np.savez(sys.argv[6], **by_path(state["params"]), loss=[seen["loss"] for seen in
 """
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("mesh, accumulation", [((1, 8, 1), 2), ((2, 2, 2), 1)])
 def test_tiles_on_a_mesh_are_one_device(tmp_path, mesh, accumulation):
     """FSDP over 8, and 2 x 2 x tensor 2: the tiled loss gathers, scatters and sums over the axes by hand."""
@@ -142,6 +143,7 @@ def test_tiles_on_a_mesh_are_one_device(tmp_path, mesh, accumulation):
         np.testing.assert_allclose(found[path], value, atol=2e-5, err_msg=path)
 
 
+@pytest.mark.processes
 def test_eight_devices_give_the_losses_of_one():
     meshes = [(8, 1, 1), (1, 8, 1), (2, 1, 4), (2, 2, 2)]
     script = (

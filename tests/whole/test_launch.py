@@ -309,6 +309,21 @@ def fake_python(place, project, *statuses):
     python.chmod(0o755)
 
 
+@pytest.mark.parametrize(
+    "option, marks",
+    [
+        ((), ("-m", "not slow")),
+        (("--quick",), ("-m", "not slow and not processes and not oracle")),
+        (("--slow",), ()),
+    ],
+)
+def test_tests_run_in_two_workers_and_other_arguments_go_to_pytest(place, option, marks):
+    fake_python(place, place.project, 0)
+    assert place.launch("test.sh", *option, "-n", "3", "tests/my room").returncode == 0
+    python = ["python", "-m", "pytest", "-n", "2", "--dist", "loadfile"]
+    assert place.calls() == [[*python, *marks, "-n", "3", "tests/my room"]]
+
+
 @pytest.mark.parametrize(("statuses", "state"), [([134, 143, 0], "done"), ([134, 2], "failed 2")])
 def test_worker_starts_the_command_until_it_has_ended(place, statuses, state):
     """The whole way: the archive unpacked, the command line of gcloud's ssh, the true worker.sh, a fake Python."""

@@ -42,6 +42,7 @@ def killed_at_random(run_dir, steps: int, chance: random.Random) -> bool:
     return True
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("kills, steps", [(3, 150), pytest.param(20, 1000, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_ends_the_same(tmp_path, kills, steps):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
