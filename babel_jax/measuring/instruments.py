@@ -50,10 +50,6 @@ def _slots_of_sequences(material: Material) -> dict:
 # --- losses and the working language --------------------------------------------------------------------------------------
 
 
-def _losses(reading: Reading) -> list[dict]:
-    return forward.loss_rows(reading.measured)
-
-
 def _bits_per_byte(reading: Reading) -> list[dict]:
     """Held-out loss in bits per byte of source text, per language; intervals over rows."""
     rows = []
@@ -184,14 +180,6 @@ def _functional(reading: Reading) -> list[dict]:
     return functional.functional_rows(reading.settings.base_LxNxF, now_LxNxF, reading.material.slots[new], new)
 
 
-def _sensitivity(reading: Reading) -> list[dict]:
-    return neuron_rows.sensitivity_rows(reading.measured, reading.material.primary)
-
-
-def _overlap(reading: Reading) -> list[dict]:
-    return drift.overlap_rows(reading.measured, reading.material.primary)
-
-
 def _tokens_needed(reading: Reading) -> list[dict]:
     several = len(reading.measured.tokens_RxK) > 1
     return drift.tokens_rows(reading.measured, reading.material.primary) if several else []
@@ -232,32 +220,25 @@ def _interventions(reading: Reading) -> list[dict]:
 # --- the sets of instruments ----------------------------------------------------------------------------------------------
 
 
-def _judged(material: Material, settings: Settings) -> bool:
-    return material.problems is not None
-
-
-def _not_judged(material: Material, settings: Settings) -> bool:
-    return material.problems is None
-
-
+LOSSES = Instrument("losses", lambda reading: forward.loss_rows(reading.measured))
 STUDY = (
-    Instrument("losses", _losses),
+    LOSSES,
     Instrument("bits per byte", _bits_per_byte),
     Instrument("working language", _share_curves),
-    Instrument("programs", _programs, _judged),
-    Instrument("call sites", _call_sites, _not_judged),
+    Instrument("programs", _programs, lambda material, _: material.problems is not None),
+    Instrument("call sites", _call_sites, lambda material, _: material.problems is None),
     Instrument("transferring neurons", _transferring),
     Instrument("functional neurons", _functional, lambda material, settings: settings.base_LxNxF is not None, ("ffn",)),
 )
 PROBE = (
-    Instrument("losses", _losses),
+    LOSSES,
     Instrument("working language", _working_language),
     Instrument("whole identifiers", _whole_identifiers, lambda material, _: bool(_slots_of_sequences(material))),
     Instrument("alignment", _alignment, _is_parallel, ("sentence",)),
     Instrument("tuned lens", _tuned_lens, lambda _, settings: settings.tuned_steps > 0, ("residual",)),
     Instrument("scores", _scores, lambda _, settings: bool(settings.definitions)),
-    Instrument("sensitivity", _sensitivity),
-    Instrument("overlap", _overlap),
+    Instrument("sensitivity", lambda reading: neuron_rows.sensitivity_rows(reading.measured, reading.material.primary)),
+    Instrument("overlap", lambda reading: drift.overlap_rows(reading.measured, reading.material.primary)),
     Instrument("tokens needed", _tokens_needed),
     Instrument("interventions", _interventions, lambda _, settings: bool(settings.interventions)),
 )

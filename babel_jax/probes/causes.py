@@ -60,17 +60,6 @@ def _drawn_means(values_N, cluster_N, weight_DxC):
     return statistics.ratio(*(weight_DxC @ sums_2xC.T).T)
 
 
-def _slot_clusters(slots: dict):
-    """Slots are resampled by pair, then by prompt; where they name none, each is on its own."""
-    numbers_N = np.arange(len(slots["position"]))
-    return statistics.two_level_weights(slots.get("pair", numbers_N), slots.get("prompt", numbers_N))
-
-
-def _slot_subsets(slots: dict, kept_N) -> dict:
-    subset_N = np.asarray(slots.get("subset", np.zeros(len(kept_N), int)))
-    return subsets(subset_N == 1, kept_N)
-
-
 def subsets(transfer_N, kept_N=None) -> dict:
     """All, and where there are both, those that the new language's own corpus explains and those that need the primary's."""
     kept_N = np.ones(len(transfer_N), bool) if kept_N is None else kept_N
@@ -212,10 +201,11 @@ def slot_change_rows(
     rows = slot_inputs(subject.config, slots, "primary" if language == primary else "new")
     tried = trials(subject, sets, change)
     before, scored = tried.by_set(score_rows(subject, rows, tried.edits))
-    differ_N = _differ(rows)
-    of_all = _slot_subsets(slots, np.ones_like(differ_N))
-    asked = {"logit_difference": _slot_subsets(slots, differ_N), "margin": of_all, "accuracy": of_all}
-    clusters = _slot_clusters(slots)
+    numbers_N = np.arange(len(slots["position"]))  # slots that name no pair or prompt are each on their own
+    clusters = statistics.two_level_weights(slots.get("pair", numbers_N), slots.get("prompt", numbers_N))
+    transfer_N = np.asarray(slots.get("subset", 0 * numbers_N)) == 1
+    of_all = subsets(transfer_N)
+    asked = {"logit_difference": subsets(transfer_N, _differ(rows)), "margin": of_all, "accuracy": of_all}
     return [
         row | {"language": language}
         for name, results in scored.items()

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from babel_jax.common.errors import UserError, unknown_name
+from babel_jax.common.errors import UserError
 from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params
 from babel_jax.probes.alignment import item_places
@@ -109,7 +109,7 @@ def transfer_scores(subject: Subject, slots_new: dict, slots_primary: dict | Non
         `item` [N]. Type 2 needs no primary slots.
 
     Raises:
-      UserError: an unknown kind, slots that are not parallel, an item that occurs twice, no slots, or a batch that does not
+      UserError: slots that are not parallel, an item that occurs twice, no slots, or a batch that does not
         divide among the devices.
     """
     texts = _texts(kind, slots_new, slots_primary)
@@ -139,8 +139,6 @@ def transfer_scores(subject: Subject, slots_new: dict, slots_primary: dict | Non
 
 def _texts(kind: str, slots_new: dict, slots_primary: dict | None) -> tuple:
     """The slots over which the centroid is taken, the new language's first: at those neurons are scored."""
-    if kind not in KINDS:
-        raise unknown_name("kind of transfer neurons", kind, KINDS)
     if kind == "centroid_type1":
         if slots_primary is None:
             raise UserError(

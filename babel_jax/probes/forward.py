@@ -24,8 +24,6 @@ from babel_jax.training.loss import segments, token_losses
 
 SHARDS = 20  # groups of neighbouring rows with counters of their own, for intervals of everything made of counts
 EXACT_TOKENS = 2**24  # a batch is counted in float32, whose integers end here
-
-
 AT_SLOTS = ("ffn", "residual", "sentence")  # what a pass can also return at its slots
 
 
