@@ -1,6 +1,6 @@
 """Completions of any length, in batches with a key-value cache: greedy or by nucleus sampling.
 
-Letters as in `model/decoder.py`; S positions of a cache, C tokens of a chunk, R prompts that are read together.
+Letters as in `model/decoder.py`; S positions of a cache, C tokens of a chunk, R prompts that are read at once.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ from babel_jax.probes.subject import Subject
 from babel_jax.training import preemption
 
 CHUNK = 32  # tokens that a row gets between two questions whether it is finished
-TOGETHER = 8  # prompts that are read side by side: neighbours in length, so that little of it is padding
+PROMPTS_AT_ONCE = 8  # prompts that are read side by side: neighbours in length, so that little of it is padding
 PIECE = 32  # tokens of a prompt that are read at a time
 SHORTEST = 64  # bucket of lengths
 
@@ -278,7 +278,7 @@ def write(
 
     A prompt is read once, however many samples it gets. A row that has ended makes room for the next completion at once, so
     give many prompts in one call. What is written does not depend on batch, order of prompts or number of devices, up to
-    floating-point rounding. Prompt and completion also fit the model's context together, and a prompt that leaves no room
+    floating-point rounding. Prompt and completion together fit the model's context, and a prompt that leaves no room
     gets completions without a token.
 
     Args:
@@ -320,7 +320,7 @@ class _Batch:
         devices = devices_of_rows(subject.params)
         enough = devices * (1 << max(0, -(-self.wanted // devices) - 1).bit_length())
         self.B = min(subject.batch_size, enough)
-        self.R = min(self.B, math.lcm(TOGETHER, devices))
+        self.R = min(self.B, math.lcm(PROMPTS_AT_ONCE, devices))
         params, self.rows, self.everywhere = dataclasses.replace(subject, batch_size=self.B).placed()
         how = float(sampling.temperature), float(sampling.top_p), self.stop_id
         self.parts = jitted_writing(subject.config, *how, self.rows, self.everywhere)

@@ -91,7 +91,7 @@ def reference(q_BxTxNxH, k_BxSxNxH, v_BxSxNxH, allowed_BxTxS):
 
 
 def cudnn(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, segment_BxT, mesh=None):
-    """cuDNN's fused attention; a mask keeps documents apart."""
+    """cuDNN's fused attention; a mask separates documents."""
     same_Bx1xTxT = (segment_BxT[:, :, None] == segment_BxT[:, None, :])[:, None]
     mixed = jax.nn.dot_product_attention(
         q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, mask=same_Bx1xTxT, is_causal=True, implementation="cudnn"

@@ -93,13 +93,13 @@ class Metrics:
             lines = (json.dumps(record, allow_nan=False) + "\n" for record in records)
             files.write_atomic(self.directory / name, "".join(lines))
         timed = {record["step"]: record for record in self.throughput}
-        together = [timed.get(record["step"], {}) | record for record in self.records]
-        files.write_atomic(self.directory / trackers.EVENTS_NAME, trackers.tensorboard_events(together, started))
-        if self.config.wandb_project and self._sent < len(together):
+        merged = [timed.get(record["step"], {}) | record for record in self.records]
+        files.write_atomic(self.directory / trackers.EVENTS_NAME, trackers.tensorboard_events(merged, started))
+        if self.config.wandb_project and self._sent < len(merged):
             run_name = "-".join(self.directory.parts[-3:])
             try:
-                trackers.wandb_log(self.config.wandb_project, run_name, together[self._sent :])
-                self._sent = len(together)
+                trackers.wandb_log(self.config.wandb_project, run_name, merged[self._sent :])
+                self._sent = len(merged)
             except Exception as error:  # a reporter that cannot be reached must not cost a checkpoint
                 log.warning("cannot reach Weights & Biases (%s); the next save sends these records too.", error)
 

@@ -67,7 +67,7 @@ def test_it_is_measured_once_and_again_with_the_same_bytes(trained, monkeypatch)
     assert frame.groupby("step")["tokens"].first().to_dict() == {s: s * 8 * MATERIAL.max_length for s in (0, 8, 24)}
 
 
-def test_what_cannot_be_ablated_is_said_and_a_control_is_not(trained, tmp_path):
+def test_a_peak_that_is_no_checkpoint_is_an_error_and_a_control_needs_none(trained, tmp_path):
     run, base_LxNxF = trained
     for place in ("checkpoints", "DONE", "config.json"):
         (tmp_path / place).symlink_to(run / place)

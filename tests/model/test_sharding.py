@@ -55,7 +55,7 @@ def test_a_rule_that_matches_nothing_is_refused(monkeypatch):
         make_trainer.__wrapped__(SMALL, OPTIMIZER, -1, mesh)
 
 
-def test_the_table_says_the_bytes_of_a_device():
+def test_the_table_holds_the_bytes_of_a_device():
     mesh = type("Mesh", (), {"shape": {"data": 1, "fsdp": 4, "tensor": 2}})
     state = {
         "params": {

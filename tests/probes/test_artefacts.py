@@ -77,7 +77,7 @@ def test_another_schema_is_refused(tmp_path):
         artefacts.load(path)
 
 
-def test_description_tells_models_apart():
+def test_descriptions_of_different_models_differ():
     other = helpers.DecoderConfig(
         **({n: getattr(helpers.SMALL, n) for n in helpers.SMALL.__dataclass_fields__} | {"heads": 2})
     )

@@ -76,7 +76,7 @@ def test_the_order_of_languages_and_neurons_only_permutes():
     np.testing.assert_allclose(backwards, want, rtol=1e-4, atol=1e-6)
 
 
-def test_targets_that_do_not_count_say_nothing():
+def test_targets_that_do_not_count_change_nothing():
     """What follows the last counted target has no gradient, and still is a token that the mean is over."""
     cut = {"tokens": HELDOUT["a"]["tokens"].copy(), "loss": HELDOUT["a"]["loss"].copy()}
     cut["loss"][:, 4:] = 0

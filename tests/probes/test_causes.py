@@ -179,14 +179,14 @@ def test_changes_at_slots_are_paired_over_slots():
             assert row["ci_low"] < row["ci_high"] and options["random_sd"] > 0
 
 
-def test_slots_whose_identifiers_are_the_same_say_nothing_of_their_difference():
+def test_slots_whose_identifiers_are_the_same_have_no_logit_difference():
     slots = SLOTS | {"new_ids": np.where(np.arange(14)[:, None] < 5, SLOTS["primary_ids"][:, ::-1], SLOTS["new_ids"])}
     found = causes.slot_change_rows(Subject(PARAMS, CONFIG, batch_size=4), slots, "php", "python", {"s": NEURONS})
     count = {row["metric"]: row["n"] for row in found if row["options"]["subset"] == "all"}
     assert count == {"logit_difference_change": 9, "margin_change": 14, "accuracy_change": 14}
 
 
-def test_an_empty_set_is_said_to_be_empty():
+def test_an_empty_set_is_a_warning():
     with pytest.warns(UserWarning, match="'a' is empty"):
         found = causes.loss_change_rows(Subject(PARAMS, CONFIG), {"a": heldout(0, 4)}, {"a": np.zeros_like(NEURONS)})
     assert found[0]["value"] == 0 and found[0]["options"]["p"] == 1 and found[0]["options"]["z"] is None

@@ -86,7 +86,7 @@ def test_transfer_scores_are_those_of_all_vectors_written_out(taps):
 
 
 def test_small_pushes_keep_their_digits():
-    """Neurons that move the state by a millionth are still told apart."""
+    """Neurons that move the state by a millionth are still distinguished."""
     rng = np.random.default_rng(3)
     h_BxD, a_BxF, c_D = rng.normal(size=(2, 64)), 1e-5 * rng.normal(size=(2, 256)), rng.normal(size=64)
     v_FxD = 0.05 * rng.normal(size=(256, 64))

@@ -172,7 +172,7 @@ def test_a_neuron_that_takes_another_language_switches():
     assert one(rows, "births", set="specific:c")["value"] == one(rows, "deaths", set="specific:b")["value"] == 1
 
 
-def test_layers_and_the_whole_say_the_same():
+def test_layers_add_up_to_the_whole():
     """What a study writes by layer adds up to what `probe` writes of all layers."""
     measured = run_of_checkpoints()
     whole = drift.drift_rows(measured, "a", draws=5)
@@ -276,7 +276,7 @@ def test_tokens_curve_is_what_each_order_gives():
     assert (curve_SxOxR[..., -1] == 1).all() and (curve_SxOxR[..., 0] < 1).any()
 
 
-def test_tokens_rows_say_how_many_are_needed():
+def test_tokens_rows_hold_how_many_are_needed():
     rng = np.random.default_rng(3)
     rows = drift.tokens_rows(run_of_checkpoints()[0], "a")  # so clear that one shard is enough
     check_rows(rows)

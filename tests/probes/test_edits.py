@@ -55,7 +55,7 @@ def test_what_each_kind_does_could_be_done_to_the_weights(kind, row, bias):
     np.testing.assert_allclose(got, do.run(Subject(edited_weights(row, bias), CONFIG), TOKENS), atol=2e-6, rtol=2e-6)
 
 
-def test_edits_hold_where_they_are_told_to():
+def test_edits_hold_at_the_chosen_tokens_only():
     last_layer = NEURONS & np.array([[False], [True]])
     where = np.zeros(TOKENS.shape, bool)
     where[:, 3] = True

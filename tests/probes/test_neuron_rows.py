@@ -25,7 +25,7 @@ from babel_jax.probes.attribution import pls
 from babel_jax.probes.definitions import neuron_sets
 
 
-def test_always_on_neurons_pass_nothing_and_say_so():
+def test_always_on_neurons_pass_nothing_with_a_warning():
     count = np.zeros((3, 1, 100, 2), int)
     count[:, :, :10] = 50  # 10 % of the values tie at the maximum: none is above the threshold
     with pytest.warns(UserWarning, match="0 of the 1 neurons"):

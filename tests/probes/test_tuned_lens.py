@@ -108,7 +108,7 @@ def test_training_brings_every_layer_closer_on_rows_it_has_not_seen():
     assert step._cache_size() == 1  # a second checkpoint compiles nothing
 
 
-def test_divergence_told_is_the_mean_over_the_rows_kept_for_the_test():
+def test_the_divergence_is_the_mean_over_the_rows_kept_for_the_test():
     """Also where they do not fill a batch and hold ends of documents."""
     params, tokens = loud(CONFIG), packed_rows(15)
     tokens[:, 4] = END

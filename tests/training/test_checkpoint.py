@@ -333,12 +333,12 @@ def test_what_is_not_what_was_saved_is_passed_over(judged, damage, caplog):
     assert judge() == "passed over"
     assert ["checkpoint 24" in warning and "is damaged" in warning for warning in ours(caplog)] == [True]
     trainer, model = trainer_of(RUN, MATERIAL), run_in(".", RUN, MATERIAL).model
-    with pytest.raises(UserError, match="checkpoint 24 in .* cannot be read") as error:  # who measures it is told
+    with pytest.raises(UserError, match="checkpoint 24 in .* cannot be read") as error:  # measuring it is an error
         restore_params(directory.parent, 24, trainer.abstract_state["params"], run_config.plain(model))
     assert "\n" not in str(error.value)
 
 
-def test_checkpoints_of_an_earlier_version_are_read_and_said_to_be_unchecked(judged, caplog):
+def test_checkpoints_of_an_earlier_version_are_read_with_a_warning(judged, caplog):
     directory, judge = judged
     for step in ("16", "24"):
         file = directory / step / "metadata" / "metadata"

@@ -186,7 +186,7 @@ def test_a_diverged_run_is_never_done(tmp_path):
 # --- weights that are chosen while the run trains --------------------------------------------------------------------------
 
 
-def test_a_run_draws_by_the_weights_that_it_is_told_as_it_goes(tmp_path):
+def test_a_run_draws_by_the_weights_chosen_while_it_trains(tmp_path):
     asked = []
 
     def next_stage(step, params, stages):
