@@ -103,7 +103,7 @@ class Weights(NamedTuple):
     head_VxD: jax.Array
 
 
-class Slots(NamedTuple):
+class Next(NamedTuple):
     """What each row is about to write.
 
     `index_B`: its next position; `left_B`: tokens that it may still get, none where the row is free; `sample_B`, `stream_B`:
@@ -119,7 +119,7 @@ class Slots(NamedTuple):
 class Writing(NamedTuple):
     """The jitted parts of `write`.
 
-    A state is `(cache, logits_BxV)`: all that a row's next token depends on, besides its slot. A cache is a list of layers,
+    A state is `(cache, logits_BxV)`: all that a row's next token depends on, besides its `Next`. A cache is a list of layers,
     each {"k", "v"} of [B, N, S, H], rows and heads split: an array a layer, so that each is changed in place.
     """
 
@@ -127,8 +127,8 @@ class Writing(NamedTuple):
     blank: Callable  # (B, S) -> state
     prefill: Callable  # (weights, prompts_BxT, length_B, S) -> state in which each prompt was read
     resize: Callable  # (cache, S) -> cache
-    place: Callable  # (state, read, slot_R, source_R) -> state: rows slot_R are rows source_R of the state `read`
-    decode: Callable  # (weights, state, slots, a random key's data) -> (state, tokens_BxC)
+    place: Callable  # (state, read, row_R, source_R) -> state: rows row_R become rows source_R of the state `read`
+    decode: Callable  # (weights, state, next_of, a random key's data) -> (state, tokens_BxC)
 
 
 @functools.cache
@@ -216,13 +216,13 @@ class _Parts:
 
         return jax.tree.map(one, cache)
 
-    def place(self, state, read, slot_R, source_R):
+    def place(self, state, read, row_R, source_R):
         read = self.resize(read[0], _positions(state[0])), read[1]
-        return jax.tree.map(lambda old, new: old.at[slot_R].set(new[source_R], mode="drop"), state, read)
+        return jax.tree.map(lambda old, new: old.at[row_R].set(new[source_R], mode="drop"), state, read)
 
-    def decode(self, weights: Weights, state, slots: Slots, key_data):
-        B, key = len(slots.left_B), jax.random.wrap_key_data(key_data)
-        key_B = jax.vmap(lambda *row: functools.reduce(jax.random.fold_in, row, key))(slots.stream_B, slots.sample_B)
+    def decode(self, weights: Weights, state, next_of: Next, key_data):
+        B, key = len(next_of.left_B), jax.random.wrap_key_data(key_data)
+        key_B = jax.vmap(lambda *row: functools.reduce(jax.random.fold_in, row, key))(next_of.stream_B, next_of.sample_B)
 
         def one_token(loop):
             step, (cache, logits_BxV), index_B, left_B, tokens_CxB = loop
@@ -234,7 +234,7 @@ class _Parts:
             left_B = jnp.where(token_B == self.stop_id, 0, left_B - writes_B)
             return step + 1, (cache, logits_BxV), index_B + writes_B, left_B, tokens_CxB.at[step].set(token_B)
 
-        loop = jnp.int32(0), state, slots.index_B, slots.left_B, jnp.zeros((CHUNK, B), jnp.int32)
+        loop = jnp.int32(0), state, next_of.index_B, next_of.left_B, jnp.zeros((CHUNK, B), jnp.int32)
         loop = jax.lax.while_loop(lambda loop: (loop[0] < CHUNK) & (loop[3] > 0).any(), one_token, loop)
         return loop[1], loop[4].T
 
@@ -340,12 +340,12 @@ class _Batch:
                 chosen = self.groups.popleft()
                 self.was_read = self._read([self.prompts[i] for i in chosen])
                 self.waiting.extend((row, i, sample) for row, i in enumerate(chosen) for sample in range(self.samples))
-            slot_R, source_R = np.full(self.R, self.B, np.int32), np.zeros(self.R, np.int32)
+            row_R, source_R = np.full(self.R, self.B, np.int32), np.zeros(self.R, np.int32)
             for row, b in enumerate(free[: min(self.R, len(self.waiting))]):  # others go to row B, outside: dropped
-                slot_R[row], (source_R[row], i, self.sample_B[b]) = b, self.waiting.popleft()
+                row_R[row], (source_R[row], i, self.sample_B[b]) = b, self.waiting.popleft()
                 self.prompt_B[b], self.index_B[b], self.left_B[b] = i, len(self.prompts[i]), self.limit[i]
             self._fit()
-            places = jax.device_put((slot_R, source_R), self.everywhere)
+            places = jax.device_put((row_R, source_R), self.everywhere)
             self.state = self.parts.place(self.state, self.was_read, *places)
 
     def _read(self, prompts: list):
@@ -366,9 +366,9 @@ class _Batch:
     def go_on(self, finished) -> None:
         """Writes the next chunk of every row; nothing is left of those that ended."""
         self._fit()
-        slots = Slots(self.index_B, self.left_B, self.sample_B, self.streams[self.prompt_B])
-        slots = jax.device_put(slots, self.rows)
-        self.state, tokens_BxC = self.parts.decode(self.weights, self.state, slots, self.key_data)
+        next_of = Next(self.index_B, self.left_B, self.sample_B, self.streams[self.prompt_B])
+        next_of = jax.device_put(next_of, self.rows)
+        self.state, tokens_BxC = self.parts.decode(self.weights, self.state, next_of, self.key_data)
         tokens_BxC = np.asarray(tokens_BxC)
         for b in np.flatnonzero(self.left_B):
             i, sample = int(self.prompt_B[b]), int(self.sample_B[b])

@@ -79,10 +79,10 @@ def _trips(loop: Instruction, computations: dict) -> int:
     body = {each.name: each for each in computations[loop.attribute("body")]}
     try:
         compare = next(each for each in condition.values() if each.root)
-        limit, counter = (
+        limit, counter = [  # a list: in a generator a StopIteration would become another error
             next(each for each in condition.values() if each.name in compare.operands and each.kind == kind)
             for kind in ("constant", "get-tuple-element")
-        )
+        ]
         index = re.search(r"index=(\d+)", counter.rest).group(1)
         grown = body[next(each for each in body.values() if each.root).operands[int(index)]]
         while grown.kind in ("copy", "bitcast"):

@@ -148,9 +148,9 @@ def test_rows_match_items_and_average_layers():
         measurements.row(run="r", seed=0, step=1, **row)
 
 
-def test_rows_refuse_an_item_that_stands_twice_and_a_missing_primary():
+def test_rows_refuse_an_item_that_occurs_twice_and_a_missing_primary():
     by_language, items = {"a": states(3), "b": states(3)}, {"a": np.arange(3), "b": np.array([0, 2, 2])}
-    with pytest.raises(UserError, match="item 2 stands twice in 'b'"):
+    with pytest.raises(UserError, match="item 2 occurs twice in 'b'"):
         alignment.mexa_rows(by_language, items, "a")
     with pytest.raises(UserError, match="primary language 'c'"):
         alignment.mexa_rows(by_language, items, "c")

@@ -178,7 +178,7 @@ def test_one_executable_for_all_checkpoints_and_kinds():
 def test_transfer_scores_refuse_what_cannot_be_scored():
     with pytest.raises(UserError, match="not parallel row by row"):
         score(primary={name: values[:3] for name, values in PRIMARY.items()})
-    with pytest.raises(UserError, match="item 4 stands twice in 'primary'"):
+    with pytest.raises(UserError, match="item 4 occurs twice in 'primary'"):
         score(NEW | {"item": np.arange(7)}, PRIMARY | {"item": np.array([0, 1, 4, 2, 3, 4, 5])})
     with pytest.raises(UserError, match="needs the primary language's parallel slots"):
         score(primary=None)

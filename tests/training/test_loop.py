@@ -245,7 +245,7 @@ def test_killed_while_it_chooses_it_ends_the_same_and_is_not_asked_twice(tmp_pat
         (dict(max_epochs=2.0), "max_epochs is 2 and online.every 10"),
         (dict(stop_every=5), "stop_every is 5 and online.every 10"),
         (dict(stages=({"tokens": 88, "weights": {"php": 1}}, {"tokens": 0, "weights": {"php": 1}})), "give one stage"),
-        (dict(), "nothing is there that chooses"),
+        (dict(), "nothing here chooses them"),
     ],
 )
 def test_what_cannot_go_with_weights_chosen_in_the_run(tmp_path, changes, message):
