@@ -13,10 +13,10 @@ from pathlib import Path
 
 from babel_jax.common.errors import UserError
 from babel_jax.languages.registry import LANGUAGES
-from babel_jax.suites import judge, promises, sandbox, toolchains
+from babel_jax.suites import judge, sandbox, toolchains
 from babel_jax.suites.outcomes import classify
 from babel_jax.suites.problems import Code
-from babel_jax.suites.sandbox import Isolation, Limits, SandboxError, temporary_folder
+from babel_jax.suites.sandbox import Isolation, Limits, SandboxError, promises, temporary_folder
 from babel_jax.suites.toolchains import Conditions, Toolchain
 
 QUICK = Limits(

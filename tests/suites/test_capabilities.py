@@ -9,9 +9,9 @@ from helpers.remote import without_libseccomp
 
 from babel_jax import __main__
 from babel_jax.languages.registry import LANGUAGES
-from babel_jax.suites import capabilities, sandbox, syscalls, toolchains
-from babel_jax.suites.promises import PROMISES
-from babel_jax.suites.sandbox import Finished, Isolation
+from babel_jax.suites import capabilities, sandbox, toolchains
+from babel_jax.suites.sandbox import Finished, Isolation, syscalls
+from babel_jax.suites.sandbox.promises import PROMISES
 from babel_jax.suites.toolchains import Execution
 
 TOOLS = {"python": "python3", "php": "php", "csharp": "mcs", "go": "go", "cpp": "g++"}

@@ -25,8 +25,8 @@ import pytest
 from helpers.remote import IN_MEMORY, PYTHON, QUICK, SERVER, SOMEBODY, Remote, without_libseccomp
 
 from babel_jax.common.errors import UserError
-from babel_jax.suites import problems, sandbox, syscalls, toolchains
-from babel_jax.suites.sandbox import LEVELS, Finished, Limits, Sandbox, SandboxError, Writable
+from babel_jax.suites import problems, sandbox, toolchains
+from babel_jax.suites.sandbox import LEVELS, Finished, Limits, Sandbox, SandboxError, Writable, syscalls
 
 NAMESPACES = ("bubblewrap", "unshare")
 

@@ -42,7 +42,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from babel_jax.common.errors import UserError, one_line, unknown_name
-from babel_jax.suites import syscalls
+from babel_jax.suites.sandbox import syscalls
 
 LEVELS = ("bubblewrap", "unshare", "rlimits")  # strongest first
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
