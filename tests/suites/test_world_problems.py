@@ -12,9 +12,8 @@ from babel_jax.organism import notations
 from babel_jax.organism.notations import DIALECTS, PRIMITIVES, TEST_INPUTS
 from babel_jax.organism.world import PROMPT_LENGTH, World
 from babel_jax.suites.judge import Sample, judge
-from babel_jax.suites.problems import Code
 from babel_jax.suites.sandbox import Limits
-from babel_jax.suites.toolchains import Conditions
+from babel_jax.suites.toolchains.toolchain import Code, Conditions
 from babel_jax.suites.world_problems import completions, problems
 
 FUNCTIONS = list(PRIMITIVES.values())
