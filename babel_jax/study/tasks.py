@@ -17,7 +17,6 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import babel_jax
-from babel_jax import report
 from babel_jax.common import machine, measurements, run_names
 from babel_jax.common.errors import UserError, printable
 from babel_jax.common.files import read_json, write_json
@@ -247,8 +246,8 @@ class Board:
             bar.close()
 
 
-def run(study: Study, jobs: int) -> report.Report:
-    """Runs, or goes on with, the whole study; returns its report."""
+def run(study: Study, jobs: int) -> None:
+    """Runs, or goes on with, the whole study, up to the measurements that its report is made from."""
     # Here, before anything is written or any process is started: all runs but those that are made from measurements.
     config, seed = study.config, study.config.seeds[0]
     _check_runs(study, _plain_runs(study), seed)
@@ -273,7 +272,6 @@ def run(study: Study, jobs: int) -> report.Report:
             _run_all(study, tasks, jobs, seconds)
         seconds.write()
         write_json(study.directory / "study.json", _description(study, tasks, seconds))
-        return report.build(study.directory)
 
 
 def _plain_runs(study: Study) -> list[RunName]:

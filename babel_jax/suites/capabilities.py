@@ -118,7 +118,7 @@ def _runs(word: str) -> bool:
 
 
 def _language(name: str, opened, cache) -> LanguageReport:
-    if name not in toolchains.TOOLCHAINS:
+    if LANGUAGES[name].toolchain not in toolchains.TOOLCHAINS:
         return LanguageReport(name, "no toolchain: its programs are not judged")
     try:
         toolchain = toolchains.find(name)

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from helpers import ROOT, SMALL_WORLD, environment, same, state_at
 
-from babel_jax.__main__ import load_config, main
+from babel_jax.__main__ import main
+from babel_jax.cli.settings import load_config
 from babel_jax.common import machine, measurements, run_names
 from babel_jax.common.errors import UserError
 from babel_jax.common.run_names import RunName
@@ -516,8 +517,8 @@ def test_a_patch_of_a_tied_head_is_one_of_the_embeddings():
 
 
 def test_two_studies_in_one_process_do_not_share_their_worlds():
-    one = load_config(str(ROOT / "configs" / "tiny.py"), ["--config.world.documents=64"])
-    other = load_config(str(ROOT / "configs" / "tiny.py"), ["--config.world.documents=128"])
+    one = load_config(str(ROOT / "configs" / "organism.py:tiny"), ["--config.world.documents=64"])
+    other = load_config(str(ROOT / "configs" / "organism.py:tiny"), ["--config.world.documents=128"])
     one, other = Study(one), Study(other)
     found = [made.materials(0)["php"] for made in (one, other, one)]
     assert found[2] is found[0]
@@ -557,7 +558,7 @@ def test_an_accelerator_is_not_shared_by_workers(monkeypatch):
     seen = {}
     monkeypatch.setattr(study, "run", lambda made, jobs: seen.update(jobs=jobs) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        main(["study", f"--config={ROOT / 'configs' / 'tiny.py'}", "--workdir=unused"])
+        main(["study", f"--config={ROOT / 'configs' / 'organism.py:tiny'}", "--workdir=unused"])
     assert seen == {"jobs": 1}
 
 

@@ -1,4 +1,4 @@
-"""What `suites/sandbox.py` promises at each level, shown by programs that try the opposite.
+"""What `suites/sandbox` promises at each level, shown by programs that try the opposite.
 
 Each attack runs as root and as an unprivileged user. Those that a level does not promise to stop run there too where they
 harm nothing, and must succeed: so it is the sandbox that stops them elsewhere, not a mistake in the attack.

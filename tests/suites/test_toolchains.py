@@ -738,7 +738,7 @@ def test_a_language_without_a_toolchain_is_refused_in_one_line(monkeypatch):
     monkeypatch.delitem(TOOLCHAINS, "php")
     for refused in (lambda: toolchains.find("php"), lambda: toolchains.kind("php")):
         with pytest.raises(
-            UserError, match="no toolchain for PHP, so its programs cannot be judged; leave it out with --lan"
+            UserError, match="no toolchain for PHP, so its programs cannot be judged; leave it out: --languages"
         ):
             refused()
 
@@ -799,11 +799,17 @@ def test_the_fingerprint_follows_version_options_and_shims(monkeypatch, tmp_path
     (shims / "assert.go").write_text("package assert\n")
     assert toolchains.find("php").fingerprint != first.fingerprint
 
-    class Bare(base.Toolchain):
+
+def test_the_fingerprint_follows_the_marks_of_the_language_and_not_its_pairs(monkeypatch):
+    class Tools(base.Toolchain):
         language = "php"
 
-    fingerprints = {Bare(*about).fingerprint for about in (("1", ()), ("2", ()), ("1", (), ("-O0",)))}
-    assert len(fingerprints) == 3
+    first = Tools("1", ()).fingerprint
+    assert len({first, Tools("2", ()).fingerprint, Tools("1", (), ("-O0",)).fingerprint}) == 3
+    monkeypatch.setattr(Tools, "record", dataclasses.replace(LANGUAGES["php"], pairs={}))
+    assert Tools("1", ()).fingerprint == first
+    monkeypatch.setattr(Tools, "record", dataclasses.replace(LANGUAGES["php"], line_comments=("//",)))
+    assert Tools("1", ()).fingerprint != first
 
 
 def test_unprepared_toolchains_say_so(sandboxed, ready):

@@ -12,7 +12,9 @@ import pytest
 import safetensors.numpy
 from helpers import ROOT
 
-from babel_jax.__main__ import _OneLine, load_config, main
+from babel_jax.__main__ import main
+from babel_jax.cli.output import OneLine
+from babel_jax.cli.settings import load_config
 from babel_jax.common import errors, files, machine
 from babel_jax.common.errors import UserError, refusal
 from babel_jax.corpus.archives import Bomb
@@ -23,7 +25,7 @@ from babel_jax.suites import harness, suite_files
 from babel_jax.suites.completions import Completion
 from babel_jax.training.checkpoint import Unreadable
 
-TINY = f"--config={ROOT / 'configs' / 'tiny.py'}"
+TINY = f"--config={ROOT / 'configs' / 'organism.py:tiny'}"
 OWN = dict(suite="mine", language="python", task_id="a", number=1, prompt="def f():\n", tests="assert f()\n")
 ESCAPES = "a\nb\r\x1b[31mred\x07\x9b2J\u202eabc\u2028\udcff\0"
 
@@ -129,7 +131,7 @@ def test_the_log_is_printable():
     import logging
 
     record = logging.LogRecord("babel_jax.x", logging.WARNING, "", 0, "bad %s", (ESCAPES,), None)
-    assert _OneLine().format(record).isprintable()
+    assert OneLine().format(record).isprintable()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_a_run_stays_in_its_folder(capsys, tmp_path):
     line = refused(capsys, "train", TINY, f"--workdir={workdir}", "--run=mix_../../../x")
     assert "the run's name is 'mix_../../../x'" in line and not workdir.exists()
     with pytest.raises(UserError, match="the run's name"):
-        plan.Study(load_config(str(ROOT / "configs" / "tiny.py"), [])).name("mix_0.5\n")
+        plan.Study(load_config(str(ROOT / "configs" / "organism.py:tiny"), [])).name("mix_0.5\n")
 
 
 @pytest.mark.parametrize("part", ["../other/model.safetensors", "/etc/passwd", "..", 3, None, ["a"]])
@@ -469,7 +471,7 @@ def test_an_argument_says_what_it_takes(capsys, arguments, message):
 
 
 def test_arguments_are_read_as_they_are_meant():
-    from babel_jax.cli import arguments as kinds
+    from babel_jax.cli import kinds
 
     assert kinds.count(1, 10**18)("2e9") == 2 * 10**9 and isinstance(kinds.count(1, 10**18)("2e9"), int)
     assert kinds.integers(0, "last")("640,0,640") == (640, 0) and kinds.integers(0, "last")("last") == "last"

@@ -5,6 +5,7 @@ from babel_jax.languages.registry import language as language_record
 from babel_jax.suites.toolchains import cpp, csharp, go, php, python
 from babel_jax.suites.toolchains.toolchain import Toolchain
 
+# By the names that the languages' files give them under `toolchain`.
 TOOLCHAINS: dict[str, type[Toolchain]] = {
     "python": python.Python,
     "php": php.PHP,
@@ -16,13 +17,13 @@ TOOLCHAINS: dict[str, type[Toolchain]] = {
 
 def kind(language: str) -> type[Toolchain]:
     """The class of a language's toolchain; `UserError`: the language is unknown, or has none."""
-    title = language_record(language).title
-    if language not in TOOLCHAINS:
+    record = language_record(language)
+    if record.toolchain not in TOOLCHAINS:
         raise UserError(
-            f"there is no toolchain for {title}, so its programs cannot be judged; leave it out with --languages, which may "
-            f"name {', '.join(TOOLCHAINS)}."
+            f"there is no toolchain for {record.title}, so its programs cannot be judged; leave it out: --languages names "
+            "the ones that are wanted."
         )
-    return TOOLCHAINS[language]
+    return TOOLCHAINS[record.toolchain]
 
 
 def find(language: str) -> Toolchain:

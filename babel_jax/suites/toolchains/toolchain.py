@@ -23,8 +23,9 @@ from pathlib import Path
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
 from babel_jax.languages import lexical
+from babel_jax.languages.language import Language
 from babel_jax.languages.lexical import code_and_end
-from babel_jax.languages.registry import LANGUAGES, Language
+from babel_jax.languages.registry import LANGUAGES
 from babel_jax.suites.sandbox import PATH, Finished, Limits, Sandbox, Writable
 
 SHIMS = Path(__file__).with_name("shims")
@@ -129,13 +130,9 @@ class Toolchain:
         self._tools: Path | None = None
         deciding = map(Path, (__file__, inspect.getfile(type(self)), lexical.__file__))
         sources = [*deciding, *sorted(path for path in SHIMS.iterdir() if path.is_file())]
+        marks = repr(dataclasses.replace(self.record, pairs={}))
         self.fingerprint = files.content_hash(
-            [
-                version,
-                list(options),
-                dataclasses.asdict(self.record),
-                [files.content_hash(source.read_bytes()) for source in sources],
-            ]
+            [version, list(options), marks, [files.content_hash(source.read_bytes()) for source in sources]]
         )
 
     @property
