@@ -15,6 +15,8 @@ from babel_jax.suites.sandbox.promises import PROMISES
 from babel_jax.suites.toolchains import TOOLCHAINS, cpp, python, toolchain
 from babel_jax.suites.toolchains.toolchain import Execution
 
+pytestmark = pytest.mark.processes
+
 TOOLS = {"python": "python3", "php": "php", "csharp": "mcs", "go": "go", "cpp": "g++"}
 
 

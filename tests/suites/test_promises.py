@@ -15,12 +15,14 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 from helpers.remote import PYTHON, SOMEBODY, Remote
-from test_sandbox import alive, gone, need
+from helpers.sandboxes import alive, gone, need
 
 from babel_jax.common.errors import UserError
 from babel_jax.suites import sandbox
 from babel_jax.suites.sandbox import LEVELS, Limits, promises, syscalls
 from babel_jax.suites.sandbox.promises import HELD, LIMIT, PROMISES
+
+pytestmark = pytest.mark.processes
 
 HELPERS = ROOT / "tests" / "helpers"
 as_two_users = pytest.mark.skipif(
