@@ -10,7 +10,6 @@ from babel_jax.common.errors import Parser, UserError, printable
 from babel_jax.common.schema import explained
 from babel_jax.corpus import build, manifest
 from babel_jax.corpus.records import SPLITS, LanguageStats
-from babel_jax.languages.registry import language
 
 COMMANDS = {
     "build": "source files to token rows",
@@ -180,7 +179,7 @@ def _shard(text: str) -> tuple[int, int]:
 def _figures(corpus):
     from babel_jax.report import funnel  # it loads pandas and matplotlib
 
-    return funnel.build(corpus.directory)
+    return funnel.build(corpus.directory, lambda name: corpus.language(name).title)
 
 
 def _stats_arguments(parser):
@@ -225,13 +224,15 @@ def _verify(options):
 def report(corpus: build.Corpus) -> str:
     """What was kept and what was dropped, in lines for the terminal."""
     stats = corpus.stats
-    lines = [line for name, of in stats.languages.items() for line in _language_lines(language(name).title, of)]
+    lines = [line for name, of in stats.languages.items() for line in _language_lines(corpus.language(name).title, of)]
     for pair, sites in stats.call_sites.items():
         lines.append(f"call sites {pair}:")
         for names, *counts in zip(sites.pairs, *sites.prompts.values(), strict=True):
             given = [f"{count} in {name}" for name, count in zip(sites.prompts, counts, strict=True)]
             lines.append(f"  {names}: {', '.join(given)}")
         lines += [f"  {message}" for message in sites.messages]
+    primary, *new = stats.languages
+    lines += [few for name in new if (few := corpus.too_few_pairs(primary, name))]
     return "\n".join(lines)
 
 
