@@ -114,7 +114,7 @@ FILE = Section(
         "global_mark": Key(Text(), "", "may stand before the name of a built-in without changing what it means"),
         "line_ends": Key(Pattern(), "", "what else than a line break ends a line for its compiler"),
         "joins_lines": Key(Flag(), False, "a backslash at the end of a line joins it to the next one"),
-        "toolchain": Key(Text(), "", "what compiles and runs its programs, of suites/toolchains.py; empty: nothing"),
+        "toolchain": Key(Text(), "", "what compiles and runs its programs, of suites/toolchains; empty: nothing"),
         "pairs": Key(
             Table(Many(_Two(_Identifier()))),
             {},
