@@ -64,7 +64,7 @@ def cleaned(text):
     document = Document(text, text.encode() + b"generated", len(text), (text,))
     clean.unfit(document, LANGUAGES["python"], everything)
     clean.permitted(text, ("MIT",))
-    clean.poor(text)
+    clean.poor(text, LANGUAGES["python"])
     decontaminate.Index([("a", text)]).find(text)
 
 
