@@ -200,7 +200,7 @@ def test_the_attacks_are_real():
 
 def test_the_table_is_the_readme_s():
     """To mend it: python -c 'from babel_jax.suites.sandbox import promises; print(promises.table())'."""
-    readme = (Path(promises.__file__).parents[1] / "README.md").read_text()
+    readme = Path(promises.__file__).with_name("README.md").read_text()
     assert promises.table() in readme and f"against {len(PROMISES)} attacks" in readme
     for result, meaning in promises.MEANING.items():
         assert f"* **{result}**: {meaning}" in readme
