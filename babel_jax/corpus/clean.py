@@ -86,19 +86,21 @@ def unfit(document: Document, language: Language, steps: Cleaning) -> str | None
     """Why the steps from `licence` to `vendored` drop a document, or None.
 
     What was not read, is larger than LARGEST_FILE or does not survive being tokenised is dropped whatever the steps say:
-    of the encoding rules, a manifest can only switch off the share of ASCII.
+    of the encoding rules, a manifest can only switch off the share of ASCII. That one, `generated` and `vendored` judge code
+    alone, no text of a natural language.
 
     Args:
       steps: `clean` of the manifest; a step that is false is passed over.
     """
     if document.size < 0:
         return "unsafe_path"
+    is_code = language.kind == "code"
     return (
         (_licence(document.licences, steps.licence) if steps.licence else None)
         or _size(document, steps.size)
-        or _encoding(document.content, steps.encoding)
-        or (_generated(document, language) if steps.generated else None)
-        or (_vendored(document.path) if steps.vendored else None)
+        or _encoding(document.content, steps.encoding and is_code)
+        or (_generated(document, language) if steps.generated and is_code else None)
+        or (_vendored(document.path) if steps.vendored and is_code else None)
     )
 
 
@@ -167,13 +169,15 @@ def _vendored(path):
     return next((reason for reason, folder in FOLDERS.items() if folder.search(below)), None)
 
 
-def poor(text: str) -> str | None:
+def poor(text: str, language: Language) -> str | None:
     """Why the step `quality` drops a text, or None: a line longer than 1,000 characters, lines of more than 100 on
-    average, or less than a quarter of letters and digits (the basic rules of BigCode's corpora)."""
-    if _has_long_line(text):
-        return "long_line"
-    if len(text) > MEAN_LINE * (text.count("\n") + 1):
-        return "long_lines"
+    average, or less than a quarter of letters and digits (the basic rules of BigCode's corpora). A paragraph of a natural
+    language may be one line of any length."""
+    if language.kind == "code":
+        if _has_long_line(text):
+            return "long_line"
+        if len(text) > MEAN_LINE * (text.count("\n") + 1):
+            return "long_lines"
     if _alphanumeric(text) < ALPHANUMERIC_SHARE * len(text):
         return "few_letters"
     return None

@@ -88,7 +88,7 @@ def benchmark_index(file, content):
 def _clean(work, plan, task):
     """Writes the documents that the rules before duplicates keep, with what the later rules need to know of them."""
     piece = read_record(work / "pieces" / f"{task}.json", sources.Piece, anew(work))
-    language, steps = registry.language(piece.language), plan.manifest.clean
+    language, steps = plan.manifest.language(piece.language), plan.manifest.clean
     benchmarks = plan.wanted.benchmarks
     index = benchmark_index(work / "benchmarks.json", benchmarks) if benchmarks else None
     counts, licences, read = clean.Counts(), Counter(), hashlib.sha256()
@@ -112,7 +112,7 @@ def _clean(work, plan, task):
                 bytes=len(text.encode()),
                 digest=b"".join(duplicates.digests(document.content, original, language)),
                 contaminated=index and index.find(text),
-                poor=clean.poor(text) if steps.quality else None,
+                poor=clean.poor(text, language) if steps.quality else None,
                 redacted=json.dumps(redacted) if redacted else None,
                 content=text,
             )
@@ -231,8 +231,7 @@ def _select(work, plan, name):
         bytes_of_project[project] += count
     held_out = held_out_projects(bytes_of_project, VALIDATION_SHARE)
     if not held_out:
-        title = registry.language(name).title
-        raise UserError(f"only {len(kept)} {title} files are fit to train on, too few to hold some out; give more.")
+        raise _too_few(work, plan, name, len(kept), Counter(FATES[k] for k in fate[fate > 0]))
     splits = ["validation" if project in held_out else "train" for project in projects]
     begin = 0
     for piece, rows in zip(plan.pieces[name], documents.by_piece(kept), strict=True):
@@ -259,6 +258,19 @@ def _select(work, plan, name):
         contaminated=dict(sorted(problems.items())),
         projects=Divided(len(bytes_of_project) - len(held_out), tuple(sorted(held_out))),
         amount=(len(documents), int(size.sum())),
+    )
+
+
+def _too_few(work, plan, name, kept: int, dropped: Counter) -> UserError:
+    """`dropped`: by the rules that `select` goes by."""
+    for piece in plan.pieces[name]:
+        counts = said(work, "clean", piece).counts
+        dropped.update({reason: amount.files for reason, amount in counts.items() if reason not in ("found", *FATES)})
+    reason, most = max(dropped.items(), key=lambda item: item[1], default=("", 0))
+    steps = [step for step, reasons in REASONS.items() if reason in reasons]
+    why = f" ({most} were dropped as {reason.replace('_', ' ')}, see `clean.{steps[0]}`)" if most else ""
+    return UserError(
+        f"only {kept} {plan.manifest.language(name).title} files are fit to train on, too few to hold some out{why}; give more."
     )
 
 
@@ -518,13 +530,10 @@ def heldout(directory, language):
 
 
 def _pair_tasks(work, plan):
-    known = plan.pieces
+    known = [name for name in registry.LANGUAGES if name in plan.pieces]
+    known += [name for name in plan.pieces if name not in known]
     return [
-        f"{primary}-{new}"
-        for new, record in registry.LANGUAGES.items()
-        if new in known
-        for primary in record.pairs
-        if primary in known
+        f"{primary}-{new}" for new in known for primary in plan.manifest.language(new).pairs if primary in plan.pieces
     ]
 
 
@@ -532,11 +541,11 @@ def _call_sites(work, plan, task):
     """The prompts of a pair in both languages, and how many there are."""
     manifest, model = plan.manifest, _tokenizer(work)
     primary, new = task.split("-")
-    pairs = registry.language(new).pairs[primary]
+    pairs = manifest.language(new).pairs[primary]
     arrays, messages, counts = {}, [], {}
     for side, name in enumerate((primary, new)):
         mined = [(pair[side], pair[1 - side]) for pair in pairs]
-        documents, language = heldout(work / "corpus", name), registry.language(name)
+        documents, language = heldout(work / "corpus", name), manifest.language(name)
         prompts, rejected = call_sites.mine(
             documents, language, mined, model, manifest.max_length, manifest.prompts_per_pair
         )

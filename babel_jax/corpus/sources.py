@@ -18,7 +18,6 @@ from babel_jax.common.errors import UserError
 from babel_jax.corpus import archives, places, tabular
 from babel_jax.corpus.manifest import FORMATS, Manifest
 from babel_jax.corpus.places import LARGEST_FILE
-from babel_jax.languages import registry
 from babel_jax.languages.language import Language
 
 PIECE_BYTES = 16_000_000  # of input; about half a minute of work
@@ -70,7 +69,7 @@ def pieces(manifest: Manifest, language: str) -> list[Piece]:
             for place, part in _parts(Source.of(manifest, language, number)):
                 found.append(Piece(language, len(found), number, place, part))
         if len(found) == before:
-            raise _none(registry.language(language), source)
+            raise _none(manifest.language(language), source)
     return found
 
 
@@ -158,7 +157,7 @@ class Source:
 
     @classmethod
     def of(cls, manifest: Manifest, name: str, number: int) -> "Source":
-        language, given = registry.language(name), manifest.languages[name].sources[number]
+        language, given = manifest.language(name), manifest.languages[name].sources[number]
         path = places.absolute(given.path) if places.is_url(given.path) else given.path.rstrip("/")
         root = path
         if _WILDCARD.search(path) and (places.is_url(path) or not places.exists(path)):

@@ -128,7 +128,7 @@ def test_spdx_expressions(expression, answer):
     ],
 )
 def test_quality(reason, text):
-    assert poor(text) == reason
+    assert poor(text, language("python")) == reason
 
 
 def test_counts_add_up_and_come_back_from_their_table():
