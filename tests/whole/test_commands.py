@@ -81,9 +81,11 @@ ROOMS = {path.parent.name for path in (ROOT / "babel_jax").glob("*/__init__.py")
 
 
 def dead_paths(document: Path) -> list[str]:
-    """Of the paths between backticks, those of the project that do not exist; what a recipe creates aside."""
+    """Of the paths between backticks, those of the project that do not exist; but for placeholders, and what a recipe creates."""
     text = re.sub(r"(?ms)^```.*?^```$", "", document.read_text())
-    created = set(re.findall(r"Create `([^`]+)`", text))
+    created = set(
+        re.findall(r"Create `([^`]+)`", text) + re.findall(r"`([^`\s]*\b[A-Z]{3,}\b[^`\s]*)`", text)
+    )  # ROOM/MODULE.py
     dead = []
     for path in set(re.findall(r"`((?:\.\./)*[\w.{},*-]+(?:/[\w.{},*-]*)*)(?::\w+)?`", text)) - created:
         if path.split("/")[0] not in (TOP | ROOMS | {".."} if "/" in path else ()) and not path.endswith(
