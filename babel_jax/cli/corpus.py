@@ -8,7 +8,9 @@ import shlex
 from babel_jax.cli import arguments as kinds
 from babel_jax.common.errors import Parser, UserError, printable
 from babel_jax.common.schema import explained
-from babel_jax.corpus import build, manifest
+from babel_jax.corpus import build, corpus_files, manifest, verify
+from babel_jax.corpus.build_folder import shared_work
+from babel_jax.corpus.phases.order import PHASES
 from babel_jax.corpus.records import SPLITS, LanguageStats
 from babel_jax.languages.registry import language
 
@@ -91,7 +93,7 @@ def _build_arguments(parser):
     )
     shards.add_argument(
         "--phase",
-        choices=["start", *build.PHASES, "finish"],
+        choices=["start", *PHASES, "finish"],
         help="do this phase alone; start: divide the sources into pieces (shards that run at once need that first); finish: "
         "give --out its name",
     )
@@ -105,7 +107,7 @@ def _check_build(parser, options):
     if options.phase and options.beam is not None:
         raise UserError("--beam does all phases; leave --phase out.")
     parser.only_with(
-        options.phase in (None, *build.PHASES), "a phase that has shards, not with start or finish", "shard"
+        options.phase in (None, *PHASES), "a phase that has shards, not with start or finish", "shard"
     )
     parser.only_with(options.beam is None, "a build on this machine, not with --beam, whose runner decides", "jobs")
 
@@ -116,8 +118,8 @@ def _build(options):
     if options.phase:
         # A source that was touched meanwhile must not cost what hours of shards have done.
         work = build.start(asked, options.out, benchmarks, anew=options.phase == "start")
-        with build.shared_work(work):
-            if options.phase in build.PHASES:
+        with shared_work(work):
+            if options.phase in PHASES:
                 first, step = options.shard or (0, 1)
                 build.run_tasks(work, options.phase, build.tasks(work, options.phase)[first::step], options.jobs)
             if options.phase != "finish":
@@ -129,7 +131,7 @@ def _build(options):
         beam.build(asked, options.out, benchmarks=benchmarks, options=shlex.split(options.beam))
     else:
         build.build(asked, options.out, benchmarks=benchmarks, jobs=options.jobs)
-    corpus = build.load(options.out)
+    corpus = corpus_files.load(options.out)
     print(report(corpus))
     for figure in _figures(corpus):
         print(f"figure: {printable(figure)}")
@@ -188,7 +190,7 @@ def _stats_arguments(parser):
 
 
 def _stats(options):
-    corpus = build.load(options.corpus)
+    corpus = corpus_files.load(options.corpus)
     print(report(corpus))
     for figure in _figures(corpus):
         print(f"figure: {printable(figure)}")
@@ -212,7 +214,7 @@ def _verify(options):
         if problems:
             raise UserError(f"{options.run} was not trained on what its stages say; do not use it as if it were.")
         return
-    problems = build.verify(options.corpus)
+    problems = verify.faults(options.corpus)
     for problem in problems:
         print(printable(problem))
     if problems:
@@ -222,7 +224,7 @@ def _verify(options):
     )
 
 
-def report(corpus: build.Corpus) -> str:
+def report(corpus: corpus_files.Corpus) -> str:
     """What was kept and what was dropped, in lines for the terminal."""
     stats = corpus.stats
     lines = [line for name, of in stats.languages.items() for line in _language_lines(language(name).title, of)]

@@ -157,9 +157,9 @@ def add_max_epochs(parser) -> None:
 def main(arguments: list[str]) -> None:
     """`corpus mix CORPUS --policy=P --tokens=N …`: prints the mixture and writes it to --out."""
     parsed = options(arguments)
-    from babel_jax.corpus import build  # loads TFDS
+    from babel_jax.corpus import corpus_files
 
-    corpus = build.load(parsed.corpus)
+    corpus = corpus_files.load(parsed.corpus)
     row_tokens = next(iter(corpus.train.values())).rows([0]).shape[1] - 1
     available = {name: len(rows) * row_tokens for name, rows in corpus.train.items()}
     before = read(parsed.after) if parsed.after else None

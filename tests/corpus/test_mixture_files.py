@@ -10,7 +10,7 @@ from babel_jax.__main__ import load_config, main
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import ArrayRows
 from babel_jax.common.run_names import RunName
-from babel_jax.corpus import build, mixture_files
+from babel_jax.corpus import corpus_files, mixture_files
 from babel_jax.study import plan, tasks
 from babel_jax.training import loop, runs
 from babel_jax.training.sampler import mixture_of
@@ -23,7 +23,7 @@ TOKENS = {"python": 4_000, "php": 1_000, "go": 100}  # in rows of 10 tokens
 def corpus(monkeypatch):
     """A corpus of three languages where `corpus mix` looks for one."""
     train = {name: ArrayRows(np.zeros((count // 10, 11), np.int32)) for name, count in TOKENS.items()}
-    monkeypatch.setattr(build, "load", lambda directory: SimpleNamespace(train=train))
+    monkeypatch.setattr(corpus_files, "load", lambda directory: SimpleNamespace(train=train))
     return "C"
 
 

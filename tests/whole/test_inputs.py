@@ -15,7 +15,7 @@ from helpers import ROOT
 from babel_jax.__main__ import _OneLine, load_config, main
 from babel_jax.common import errors, files, machine
 from babel_jax.common.errors import UserError, refusal
-from babel_jax.corpus.archives import Bomb
+from babel_jax.corpus.readers.unpacking import Bomb
 from babel_jax.model import huggingface
 from babel_jax.probes import prompts
 from babel_jax.study import plan
