@@ -10,6 +10,7 @@ class StringLiteral:
 
     `escape`: what shields the closing mark ("" if nothing does). `prefixes`: it is this literal only right behind one of
     these. `holes`: marks in it behind which an expression stands, up to its closing brace; one character doubled is none.
+    `character`: it is this literal only if it holds one character or begins with `escape`.
     """
 
     open: str
@@ -18,6 +19,7 @@ class StringLiteral:
     multiline: bool = False
     prefixes: tuple[str, ...] = ()
     holes: tuple[str, ...] = ()
+    character: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Language:
     global_mark: str = ""
     line_ends: str = ""
     joins_lines: bool = False
+    comments_nest: bool = False
     kind: str = "code"
     toolchain: str = ""
     # Another language -> pairs of (its identifier, the one of this language).

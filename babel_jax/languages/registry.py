@@ -67,6 +67,11 @@ STRING = Section(
         "holes": Key(
             Many(MARK), (), "marks in it behind which an expression stands, up to its closing brace; doubled it is none"
         ),
+        "character": Key(
+            Flag(),
+            False,
+            "it is this literal only if it holds one character or an escape: 'a' of Rust, not its lifetime 'a",
+        ),
     }
 )
 DELIMITED = Section(
@@ -93,6 +98,7 @@ FILE = Section(
         "line_comments": Key(Many(MARK), (), "marks of comments that end with their line"),
         "not_comments": Key(Many(MARK), (), "marks that begin like a line comment and are none"),
         "block_comments": Key(Many(_Two(MARK)), (), "[open, close] of comments that may go over several lines"),
+        "comments_nest": Key(Flag(), False, "a block comment may stand inside of another one"),
         "strings": Key(
             Many(Either((MARK, STRING))),
             (),
@@ -135,15 +141,18 @@ def record(name: str, data: object, where: str) -> Language:
         known["delimited"] = DelimitedLiteral(**known["delimited"])
     else:
         known["delimited"] = None
-    known["strings"] = tuple(map(_string, known["strings"]))
+    known["strings"] = tuple(_string(one, at / "strings" / number) for number, one in enumerate(known["strings"]))
     for other, pairs in known["pairs"].items():
         _check_pairs(name, other, pairs, at / "pairs" / other)
     return Language(name=name, **known)
 
 
-def _string(given: str | dict) -> StringLiteral:
+def _string(given: str | dict, at: Place) -> StringLiteral:
     found = STRING.complete({"open": given} if isinstance(given, str) else given)
-    return StringLiteral(**found | {"close": found["close"] or found["open"]})
+    found["close"] = found["close"] or found["open"]
+    if found["character"] and len(found["open"] + found["close"]) != 2:
+        raise at.error("holds one character, and can have marks of one character only.")
+    return StringLiteral(**found)
 
 
 def _check_pairs(name: str, other: str, pairs: Pairs, at: Place) -> None:
