@@ -144,10 +144,10 @@ def _benchmarks(manifest) -> list[tuple[str, str]]:
     """(name, text) of every prompt and solution of the suites that the manifest wants kept out, in its languages."""
     texts = []
     if manifest.clean.decontaminate:
-        from babel_jax.suites import problems
+        from babel_jax.suites import suite_files
 
         for spec in manifest.clean.decontaminate:
-            for problem in problems.load(spec, tuple(manifest.languages)).problems:
+            for problem in suite_files.load(spec, tuple(manifest.languages)).problems:
                 name = "/".join(problem.key)
                 texts.append((f"{name} prompt", problem.prompt))
                 if problem.solution:

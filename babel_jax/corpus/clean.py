@@ -53,7 +53,7 @@ def size(document: Document, language: Language, step: bool) -> str | None:
 
 
 def encoding(document: Document, language: Language, step: bool) -> str | None:
-    """What was not read or would not survive being tokenised is dropped even without the step."""
+    """What was not read or would not survive being tokenised is dropped even without the step; only code must be ASCII."""
     content = document.content
     if content is None:
         return "unreadable"
@@ -67,12 +67,14 @@ def encoding(document: Document, language: Language, step: bool) -> str | None:
         return "not_utf8"
     if WHITESPACE_MARK in text:
         return "whitespace_mark"
-    if step and len(text.encode("ascii", "ignore")) < ASCII_SHARE * len(text):
+    if step and language.kind == "code" and len(text.encode("ascii", "ignore")) < ASCII_SHARE * len(text):
         return "not_ascii"
     return None
 
 
 def generated(document: Document, language: Language, step: bool) -> str | None:
+    if language.kind != "code":
+        return None
     folder, slash, name = document.path.rpartition("/")
     if GENERATED_NAME.search(name) or GENERATED_FOLDER.search(folder + slash):
         return "generated"
@@ -89,18 +91,21 @@ def generated(document: Document, language: Language, step: bool) -> str | None:
 
 
 def vendored(document: Document, language: Language, step: bool) -> str | None:
+    if language.kind != "code":
+        return None
     below = document.path.partition("/")[2]  # the name of the source itself says nothing
     return next((reason for reason, folder in FOLDERS.items() if folder.search(below)), None)
 
 
 def quality(document: Document, language: Language, step: bool) -> str | None:
     """The basic rules of BigCode's corpora: no line longer than 1,000 characters, lines of at most 100 on average, and at least a
-    quarter of letters and digits."""
+    quarter of letters and digits. A paragraph of a natural language may be one line of any length."""
     text = document.text
-    if _has_long_line(text):
-        return "long_line"
-    if len(text) > MEAN_LINE * (text.count("\n") + 1):
-        return "long_lines"
+    if language.kind == "code":
+        if _has_long_line(text):
+            return "long_line"
+        if len(text) > MEAN_LINE * (text.count("\n") + 1):
+            return "long_lines"
     if _alphanumeric(text) < ALPHANUMERIC_SHARE * len(text):
         return "few_letters"
     return None

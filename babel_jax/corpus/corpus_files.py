@@ -16,12 +16,16 @@ from babel_jax.common.errors import UserError
 from babel_jax.common.files import read_json, read_record, typed
 from babel_jax.corpus import tokenizer
 from babel_jax.corpus.document import Document
+from babel_jax.corpus.manifest import language_of
 from babel_jax.corpus.records import REBUILD, SPLITS, Contents, Statistics
+from babel_jax.languages import registry
+from babel_jax.languages.language import Language
 
 if TYPE_CHECKING:  # it loads TFDS, which few of the worker processes need
     from babel_jax.corpus.token_rows import RowSource
 
 FORMAT = 2  # of the directory; a corpus of another one is built again
+FEWEST_PAIRS = 2  # with prompts, of two languages: intervals are drawn over pairs
 # Files that are compared at each opening.
 SMALL = ("tokenizer.model", "tokenizer.json", "dataset_info.json", "features.json")
 
@@ -40,17 +44,54 @@ class Corpus:
     def stats(self) -> Statistics:
         return typed(Statistics, json.loads(_as_built(self.directory, self.manifest, "stats.json")))
 
+    def language(self, name: str) -> Language:
+        """What is known of one of its languages: as it was built with, where it is not one of the package.
+
+        Raises:
+          UserError: it is one of another version of the package.
+        """
+        if name not in registry.LANGUAGES and not self.manifest.definition(name):
+            raise UserError(
+                f"{self.directory} was built with the language '{name}', which this version of the package does not have; "
+                "take the version that built it, or build it again with a `definition` of the language."
+            )
+        return language_of(name, self.manifest.definition(name), str(self.directory))
+
     def slots(self, primary: str, new: str) -> dict[str, dict[str, np.ndarray]]:
-        """Language -> call sites of the identifier pairs in its held-out files (see `call_sites.slots`)."""
-        file = f"call_sites/{primary}-{new}.npz"
-        if file not in self.manifest.files:
-            raise UserError(f"the corpus {self.directory} has no call sites of {primary} and {new}; build one of both.")
-        with np.load(io.BytesIO(_as_built(self.directory, self.manifest, file))) as arrays:
-            slots = {primary: {}, new: {}}
+        """Language -> call sites of the identifier pairs in its held-out files (see `call_sites.slots`).
+
+        Raises:
+          UserError: there are fewer than FEWEST_PAIRS with prompts in either language.
+        """
+        if few := self.too_few_pairs(primary, new):
+            raise UserError(few)
+        turned = f"call_sites/{primary}-{new}.npz" not in self.manifest.files
+        first, second = (new, primary) if turned else (primary, new)
+        columns = {"primary_id": "new_id", "new_id": "primary_id"} if turned else {}
+        arrays_of = {primary: {}, new: {}}
+        with np.load(
+            io.BytesIO(_as_built(self.directory, self.manifest, f"call_sites/{first}-{second}.npz"))
+        ) as arrays:
             for name in arrays.files:
                 language, _, column = name.partition("/")
-                slots[language][column] = arrays[name]
-        return slots
+                arrays_of[language][columns.get(column, column)] = arrays[name]
+        return arrays_of
+
+    def too_few_pairs(self, primary: str, new: str) -> str:
+        """Why no study can be made of two of its languages, and what to do; "" if it can."""
+        sites = self.stats.call_sites
+        known = sites.get(f"{primary}-{new}") or sites.get(f"{new}-{primary}")
+        pairs = len(known.pairs) if known else 0
+        usable = {name: sum(map(bool, known.prompts[name])) if known else 0 for name in (primary, new)}
+        if min(usable.values()) >= FEWEST_PAIRS:
+            return ""
+        titles = [self.language(name).title for name in (primary, new)]
+        there = " and ".join(f"{count} in {title}" for title, count in zip(titles, usable.values(), strict=True))
+        return (
+            f"{self.directory} is not for a study of {' and '.join(titles)}: it needs prompts of at least {FEWEST_PAIRS} pairs "
+            f"of their built-ins, and of the {pairs} that are known has those of {there}; write further `pairs` in the file of "
+            "one of them, or build the corpus of more files."
+        )
 
     def heldout(self, language: str) -> Iterator[Document]:
         """The documents of the validation split."""

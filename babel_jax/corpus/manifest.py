@@ -11,7 +11,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from babel_jax.common import files, strict_yaml
-from babel_jax.common.errors import UserError, one_line
+from babel_jax.common.errors import UserError, one_line, unknown_name
 from babel_jax.common.schema import (
     REQUIRED,
     Choice,
@@ -29,7 +29,8 @@ from babel_jax.common.schema import (
 from babel_jax.corpus.licences import PERMISSIVE
 from babel_jax.corpus.readers.formats import FORMATS
 from babel_jax.corpus.rules import LICENCE, LICENCES, NEAR_DUPLICATES, RULES, Cleaning, NearDuplicates
-from babel_jax.languages.registry import LANGUAGES
+from babel_jax.languages import registry
+from babel_jax.languages.language import Language
 
 COLUMNS = {  # what a column of a table holds
     "content": "a file's text",
@@ -39,6 +40,7 @@ COLUMNS = {  # what a column of a table holds
     "language": "its language",
 }
 _NAME = Text("a name", filled=True)
+_LANGUAGE_NAME = Text(f"one of {', '.join(registry.LANGUAGES)} or a language of your own", filled=True)
 SOURCE = Section(
     {
         "path": Key(Text("a folder, an archive or a data file", filled=True), REQUIRED, "where the files are"),
@@ -62,6 +64,9 @@ SOURCE = Section(
 )
 LANGUAGE = Section(
     {
+        "definition": Key(
+            registry.Definition(), None, "for a language that the package does not have: the file that describes it"
+        ),
         "max_megabytes": Key(Number(above=0), None, "how much is kept at most, drawn evenly"),
         "sources": Key(
             Many(Either((Text("a path", filled=True), SOURCE)), least=1), REQUIRED, "where its files come from"
@@ -75,9 +80,7 @@ MANIFEST = Section(
         "vocab_size": Key(Number(low=1, whole=True), 16384, "tokens of the vocabulary that is learned"),
         "tokenizer": Key(Text("a file", filled=True), None, "a given tokenizer instead, which has its own size"),
         "max_length": Key(Number(low=1, whole=True), 1024, "tokens that a model sees at once; a row holds one more"),
-        "languages": Key(
-            Table(LANGUAGE, Choice("language", LANGUAGES), least=1), REQUIRED, "the languages, the primary one first"
-        ),
+        "languages": Key(Table(LANGUAGE, _LANGUAGE_NAME, least=1), REQUIRED, "the languages, the primary one first"),
         "clean": Key(CLEAN, {}, "the steps of the cleaning"),
         "prompts_per_pair": Key(
             Number(low=0, whole=True), 50, "the most call sites of a pair of identifiers that become prompts"
@@ -105,8 +108,11 @@ class GivenSource:
 
 @dataclasses.dataclass(frozen=True)
 class GivenLanguage:
+    """definition: what the file of the user's own language holds; None for a language of the package."""
+
     max_megabytes: float | None
     sources: tuple[GivenSource, ...]
+    definition: dict | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +128,15 @@ class Manifest:
 
     def record(self) -> dict:
         """As plain data, which `check` takes."""
-        return dataclasses.asdict(self)
+        languages = {name: dataclasses.asdict(given) for name, given in self.languages.items()}
+        for given in languages.values():
+            if given["definition"] is None:  # a corpus of the package's languages says nothing of them
+                del given["definition"]
+        return dataclasses.asdict(self) | {"languages": languages}
+
+    def language(self, name: str) -> Language:
+        """What is known of one of its languages."""
+        return language_of(name, self.languages[name].definition, "the manifest")
 
 
 def load(file: str | Path, **sizes: int) -> Manifest:
@@ -171,7 +185,7 @@ def check(raw: dict, where: str) -> Manifest:
     given = MANIFEST.check(raw, at)
     if "tokenizer" in given and "vocab_size" in given:
         raise at.error("has both vocab_size and tokenizer; a given tokenizer has its size, so take one of them out.")
-    languages = {name: _language(value, at / "languages" / name) for name, value in given["languages"].items()}
+    languages = {name: _language(name, value, at / "languages" / name) for name, value in given["languages"].items()}
     sources = [source for language in languages.values() for source in language.sources]
     steps = _clean(given.get("clean", {}), any(map(_tells_licence, sources)))
     found = Manifest(**MANIFEST.complete(given) | {"languages": languages, "clean": steps})
@@ -180,9 +194,22 @@ def check(raw: dict, where: str) -> Manifest:
     return dataclasses.replace(found, vocab_size=None, tokenizer=_absolute(found.tokenizer, at / "tokenizer"))
 
 
-def _language(given, at) -> GivenLanguage:
+def language_of(name: str, definition: dict | None, where: str) -> Language:
+    """A language by what a manifest or a corpus says of it. `where`: what errors call either."""
+    if definition is None:
+        return registry.language(name)
+    return registry.record(name, definition, Place(where) / "languages" / name / "definition")
+
+
+def _language(name, given, at) -> GivenLanguage:
     sources = [_source(source, at / "sources" / number) for number, source in enumerate(given["sources"])]
-    return GivenLanguage(LANGUAGE.complete(given)["max_megabytes"], tuple(_named(sources, at / "sources")))
+    definition = given.get("definition")
+    if definition is not None:
+        definition = registry.definition(name, definition, at / "definition")
+    elif name not in registry.LANGUAGES:
+        unknown = unknown_name("language", name, registry.LANGUAGES)
+        raise at.error(f"{unknown} A language of your own has a `definition`, the file that describes it.")
+    return GivenLanguage(LANGUAGE.complete(given)["max_megabytes"], tuple(_named(sources, at / "sources")), definition)
 
 
 def _source(given, at) -> GivenSource:

@@ -192,3 +192,7 @@ class Contents:
     @property
     def row_length(self) -> int:
         return self.settings["max_length"] + 1
+
+    def definition(self, language: str) -> dict | None:
+        """What the file of the user's own language held; None for a language of the package."""
+        return self.settings.get("languages", {}).get(language, {}).get("definition")

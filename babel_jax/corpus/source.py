@@ -6,7 +6,6 @@ import re
 from babel_jax.corpus.document import Document
 from babel_jax.corpus.manifest import Manifest
 from babel_jax.corpus.readers import places
-from babel_jax.languages import registry
 from babel_jax.languages.language import Language
 
 _WILDCARD = re.compile(r"[*?\[]")
@@ -30,7 +29,7 @@ class Source:
 
     @classmethod
     def of(cls, manifest: Manifest, name: str, number: int) -> "Source":
-        language, given = registry.language(name), manifest.languages[name].sources[number]
+        language, given = manifest.language(name), manifest.languages[name].sources[number]
         path = places.absolute(given.path) if places.is_url(given.path) else given.path.rstrip("/")
         root = path
         if _WILDCARD.search(path) and (places.is_url(path) or not places.exists(path)):

@@ -15,7 +15,6 @@ from babel_jax.corpus.manifest import Manifest
 from babel_jax.corpus.readers import places, plain_files
 from babel_jax.corpus.readers.formats import FORMATS, OF_KIND, READERS
 from babel_jax.corpus.source import Source
-from babel_jax.languages import registry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +46,7 @@ def pieces(manifest: Manifest, language: str) -> list[Piece]:
             for place, part in _parts(Source.of(manifest, language, number)):
                 cut.append(Piece(language, len(cut), number, place, part))
         if len(cut) == before:
-            raise _none(registry.language(language), source)
+            raise _none(manifest.language(language), source)
     return cut
 
 

@@ -36,7 +36,7 @@ from babel_jax.__main__ import main
 from babel_jax.common import files, measurements
 from babel_jax.corpus import corpus_files, mixture_files, verify
 from babel_jax.corpus.corpus_material import material
-from babel_jax.suites import problems, results
+from babel_jax.suites import results, suite_files
 
 FOLDER = ROOT / "tests" / "before"
 SUITE = ROOT / "tests" / "samples" / "mxeval"
@@ -90,7 +90,7 @@ def test_a_mixture_file_is_read(before):
 def test_results_are_summed_up_and_compared(before, tmp_path):
     folder = shutil.copytree(before, tmp_path / "copy")  # `compared` writes beside what it compares
     assert "macro_pass@2" in results.summary(folder / "completions")
-    suites = [problems.load(f"mxeval:{SUITE}")]
+    suites = [suite_files.load(f"mxeval:{SUITE}")]
     said = results.compared(folder / "completions", folder / "solutions", suites)
     assert "McNemar p" in said and "humaneval" in said
     rows = json.loads((folder / "completions" / "against.json").read_text())["rows"]

@@ -14,13 +14,10 @@ from babel_jax.languages import registry
 
 
 def tasks(work, plan):
-    known = plan.pieces
+    known = [name for name in registry.LANGUAGES if name in plan.pieces]
+    known += [name for name in plan.pieces if name not in known]
     return [
-        f"{primary}-{new}"
-        for new, record in registry.LANGUAGES.items()
-        if new in known
-        for primary in record.pairs
-        if primary in known
+        f"{primary}-{new}" for new in known for primary in plan.manifest.language(new).pairs if primary in plan.pieces
     ]
 
 
@@ -28,11 +25,11 @@ def run(work, plan, task):
     """The prompts of a pair in both languages, and how many there are."""
     manifest, model = plan.manifest, corpus_tokenizer(work)
     primary, new = task.split("-")
-    pairs = registry.language(new).pairs[primary]
+    pairs = manifest.language(new).pairs[primary]
     arrays, messages, counts = {}, [], {}
     for side, name in enumerate((primary, new)):
         mined = [(pair[side], pair[1 - side]) for pair in pairs]
-        documents, language = heldout(work / "corpus", name), registry.language(name)
+        documents, language = heldout(work / "corpus", name), manifest.language(name)
         prompts, rejected = call_sites.mine(
             documents, language, mined, model, manifest.max_length, manifest.prompts_per_pair
         )

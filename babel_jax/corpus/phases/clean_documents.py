@@ -11,7 +11,6 @@ from babel_jax.corpus import decontaminate, duplicates, redact, rules, sources
 from babel_jax.corpus.build_folder import begin_anew
 from babel_jax.corpus.phases.document_tables import document_file
 from babel_jax.corpus.records import Amount, Cleaned
-from babel_jax.languages import registry
 
 
 @functools.lru_cache(maxsize=1)
@@ -21,7 +20,7 @@ def benchmark_index(file, content):
 
 def run(work, plan, task):
     piece = read_record(work / "pieces" / f"{task}.json", sources.Piece, begin_anew(work))
-    language, steps = registry.language(piece.language), plan.manifest.clean
+    language, steps = plan.manifest.language(piece.language), plan.manifest.clean
     benchmarks = plan.wanted.benchmarks
     index = benchmark_index(work / "benchmarks.json", benchmarks) if benchmarks else None
     counts, licences, read = dict.fromkeys(rules.OUTCOMES, Amount(0, 0)), Counter(), hashlib.sha256()

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 from babel_jax.common.errors import UserError
 from babel_jax.common.files import whole
 from babel_jax.corpus import duplicates, projects
+from babel_jax.corpus.build_folder import result
 from babel_jax.corpus.phases.document_tables import Documents
-from babel_jax.corpus.records import Amount, Divided, Selected
+from babel_jax.corpus.records import Amount, Cleaned, Divided, Selected
 from babel_jax.corpus.rules import LATER, REASONS, NearDuplicates
-from babel_jax.languages import registry
 
 VALIDATION_SHARE = 0.05  # of a language's bytes
 FATES = ("kept", *(reason for step in LATER for reason in REASONS[step]))
@@ -31,8 +31,7 @@ def run(work, plan, name):
         bytes_of_project[project] += count
     held_out = projects.held_out(bytes_of_project, VALIDATION_SHARE)
     if not held_out:
-        title = registry.language(name).title
-        raise UserError(f"only {len(kept)} {title} files are fit to train on, too few to hold some out; give more.")
+        raise _too_few(work, plan, name, len(kept), Counter(FATES[k] for k in fate[fate > 0]))
     splits = ["validation" if project in held_out else "train" for project in project_of_kept]
     begin = 0
     for piece, rows in zip(plan.pieces[name], documents.by_piece(kept), strict=True):
@@ -59,6 +58,19 @@ def run(work, plan, name):
         contaminated=dict(sorted(problems.items())),
         projects=Divided(len(bytes_of_project) - len(held_out), tuple(sorted(held_out))),
         amount=(len(documents), int(size.sum())),
+    )
+
+
+def _too_few(work, plan, name, kept: int, dropped: Counter) -> UserError:
+    """`dropped`: by the steps of this phase."""
+    for piece in plan.pieces[name]:
+        counts = result(work, "clean", piece, Cleaned).counts
+        dropped.update({reason: amount.files for reason, amount in counts.items() if reason not in ("found", *FATES)})
+    reason, most = max(dropped.items(), key=lambda item: item[1], default=("", 0))
+    steps = [step for step, reasons in REASONS.items() if reason in reasons]
+    why = f" ({most} were dropped as {reason.replace('_', ' ')}, see `clean.{steps[0]}`)" if most else ""
+    return UserError(
+        f"only {kept} {plan.manifest.language(name).title} files are fit to train on, too few to hold some out{why}; give more."
     )
 
 
