@@ -17,7 +17,7 @@ from babel_jax.cli.output import OneLine
 from babel_jax.cli.settings import load_config
 from babel_jax.common import errors, files, machine
 from babel_jax.common.errors import UserError, refusal
-from babel_jax.corpus.archives import Bomb
+from babel_jax.corpus.readers.unpacking import Bomb
 from babel_jax.model import huggingface
 from babel_jax.probes import prompts
 from babel_jax.study import plan
