@@ -8,9 +8,9 @@ from helpers import ROOT
 from babel_jax.common.errors import UserError
 from babel_jax.languages.registry import LANGUAGES
 from babel_jax.suites import judge, problems, suite_files
-from babel_jax.suites.formats import FORMATS
 from babel_jax.suites.outcomes import classify
 from babel_jax.suites.stops import cut
+from babel_jax.suites.suite_formats import FORMATS
 from babel_jax.suites.toolchains import TOOLCHAINS
 from babel_jax.suites.toolchains.toolchain import Conditions
 
