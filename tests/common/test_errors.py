@@ -5,7 +5,7 @@ from helpers.commands import ESCAPES
 
 from babel_jax.common import errors
 from babel_jax.common.errors import UserError, unknown_name
-from babel_jax.corpus.archives import Bomb
+from babel_jax.corpus.readers.unpacking import Bomb
 from babel_jax.training.checkpoint import Unreadable
 
 
