@@ -293,7 +293,9 @@ def _literal(kind: str, close: _Close, escape="", inner=(), multiline=True, deli
         closes = close.pattern.replace("{}", f"(?P<delimiter>{delimiter})")
         ends = f"(?P<close>{closes})|(?P<inner>{either(opening)})|(?P<stretch>{stretches})|(?P<newline>{newline})"
         ends = f"(?P<wait>(?={wait}))|{ends}"
-        stay = f"(?!{wait}|{close.pattern.replace('{}', delimiter)}|{either([*opening, stretches])}|{newline})[{special}]"
+        stay = (
+            f"(?!{wait}|{close.pattern.replace('{}', delimiter)}|{either([*opening, stretches])}|{newline})[{special}]"
+        )
         return f"(?:[^{special}]+|{units_here}|{stay}){{0,{MOST_SKIPPED}}}(?:{_unless(doubles, wait)}(?:{ends}))?"
 
     return _Literal(

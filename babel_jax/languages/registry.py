@@ -75,10 +75,14 @@ STRING = Section(
             "it is this literal only if it holds one character or an escape: 'a' of Rust, not its lifetime 'a",
         ),
         "stretch": Key(
-            _Two(Text("a character", filled=True)), None, "[open, close] of what stands in it as plain text: [/] in /[/]/"
+            _Two(Text("a character", filled=True)),
+            None,
+            "[open, close] of what stands in it as plain text: [/] in /[/]/",
         ),
         "not_behind": Key(
-            Pattern(), "", "code at whose end, whitespace and comments left aside, the mark opens nothing; ends with \\Z"
+            Pattern(),
+            "",
+            "code at whose end, whitespace and comments left aside, the mark opens nothing; ends with \\Z",
         ),
     }
 )
