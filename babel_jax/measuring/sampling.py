@@ -222,7 +222,9 @@ class _Parts:
 
     def decode(self, weights: Weights, state, next_of: Next, key_data):
         B, key = len(next_of.left_B), jax.random.wrap_key_data(key_data)
-        key_B = jax.vmap(lambda *row: functools.reduce(jax.random.fold_in, row, key))(next_of.stream_B, next_of.sample_B)
+        key_B = jax.vmap(lambda *row: functools.reduce(jax.random.fold_in, row, key))(
+            next_of.stream_B, next_of.sample_B
+        )
 
         def one_token(loop):
             step, (cache, logits_BxV), index_B, left_B, tokens_CxB = loop

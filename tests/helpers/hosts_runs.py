@@ -14,7 +14,7 @@ from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.corpus.mixture import Mixture, stages_from_config
 from babel_jax.measuring import probe_walk
 from babel_jax.model.sharding import make_mesh
-from babel_jax.suites import completions, harness, judge, problems
+from babel_jax.suites import completions, harness, judge, suite_files
 from babel_jax.training import hosts, metrics, runs
 from babel_jax.training.step import Trainer
 from helpers import environment, make_run, small_material, train
@@ -132,7 +132,7 @@ def look(run_dir: str, out: str) -> None:
 def ask(folder: str, out: str) -> None:
     """Two samples a problem of the run in `folder`, judged by the first process."""
     folder = Path(folder)
-    suites = [problems.load(f"own:{folder / 'mine.jsonl'}")]
+    suites = [suite_files.load(f"own:{folder / 'mine.jsonl'}")]
     writer = completions.TextWriter(tokenizers.load(folder))
     options = harness.Options(samples=2, temperature=0.8, new_tokens=8, likelihood=True)
     bench = judge.Bench("rlimits", 1, folder / "cache") if hosts.is_first() else None

@@ -15,15 +15,16 @@ def found(name, texts):
     """What a module finds in texts: {language or "secrets": [text]}."""
     module = importlib.import_module(f"babel_jax.{name}")
     languages = importlib.import_module("babel_jax.languages.registry")
-    each = [(languages.language(name), text) for name in languages.LANGUAGES for text in texts[name]]
+    each = [(languages.language(name), text) for name in texts if name in languages.LANGUAGES for text in texts[name]]
     if name == "languages.lexical":
         return [list(map(list, module.not_code(text, language))) for language, text in each]
     if name == "suites.stops":
         halves = [(language.name, text[: len(text) // 2], text[len(text) // 2 :]) for language, text in each]
         return [module.cut(*half, ("\n\n", "//"), block) for half in halves for block in (False, True)]
-    if name == "suites.toolchains":
-        go, cpp = (["package main\n" + text for text in texts["go"]], texts["cpp"])
-        return [list(map(module.repaired_imports, go)), list(map(module.includes_all_headers_first, cpp))]
+    if name == "suites.toolchains.go":
+        return [module.repaired_imports("package main\n" + text) for text in texts["go"]]
+    if name == "suites.toolchains.cpp":
+        return [module.includes_all_headers_first(text) for text in texts["cpp"]]
     if name == "corpus.addresses":
         return [list(module.public_addresses(text)) for text in texts["secrets"]]
     if name == "corpus.redact":
@@ -35,7 +36,8 @@ def found(name, texts):
 MODULES = (
     "languages.lexical",
     "suites.stops",
-    "suites.toolchains",
+    "suites.toolchains.go",
+    "suites.toolchains.cpp",
     "corpus.addresses",
     "corpus.redact",
     "corpus.call_sites",
@@ -44,13 +46,15 @@ MODULES = (
 
 def digests(texts):
     """Module -> {"digest"}, or {"not run": why}."""
-    said = {}
+    by_module = {}
     for name in MODULES:
         try:
-            said[name] = {"digest": hashlib.sha256(json.dumps(found(name, texts)).encode()).hexdigest()}
+            by_module[name] = {"digest": hashlib.sha256(json.dumps(found(name, texts)).encode()).hexdigest()}
         except ImportError as error:
-            said[name] = {"not run": f"not run, a package is not built for it ({' '.join(str(error).split())[:60]})"}
-    return said
+            by_module[name] = {
+                "not run": f"not run, a package is not built for it ({' '.join(str(error).split())[:60]})"
+            }
+    return by_module
 
 
 def watched(made):
@@ -69,4 +73,4 @@ def watched(made):
 if __name__ == "__main__":
     atomic = []
     watched(atomic)
-    print(json.dumps({"found": digests(json.load(sys.stdin)), "atomic": atomic}))
+    print(json.dumps({"digests": digests(json.load(sys.stdin)), "atomic": atomic}))

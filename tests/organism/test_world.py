@@ -118,7 +118,7 @@ def test_tokens_are_aligned_between_languages(primary, new):
     assert not same[:, own[0]].any()
     assert same[:, own[1]].all() == (notation_of(primary).end == notation_of(new).end)
     shared = set(notation_of(primary).identifiers) & set(notation_of(new).identifiers)
-    assert len(both.tokens) == len(set(both.tokens)) and len(shared) <= 4
+    assert len(both.tokens) == len(set(both.tokens)) and len(shared) < 8  # most words are a language's own
     assert (both.identifier_ids[primary] == both.identifier_ids[new]).sum() == len(shared)
 
 

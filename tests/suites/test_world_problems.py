@@ -13,9 +13,8 @@ from babel_jax.organism.notation import NOTATIONS, notation_of
 from babel_jax.organism.primitives import PRIMITIVES, TEST_INPUTS, results
 from babel_jax.organism.world import World
 from babel_jax.suites.judge import Sample, judge
-from babel_jax.suites.problems import Code
 from babel_jax.suites.sandbox import Limits
-from babel_jax.suites.toolchains import Conditions
+from babel_jax.suites.toolchains.toolchain import Code, Conditions
 from babel_jax.suites.world_problems import completions, problems
 
 PRINTABLE = "".join(map(chr, range(32, 127)))
