@@ -247,7 +247,7 @@ def _study_arguments(verb: str, arguments: list[str]):
 
 def _one_run(parsed, study):
     """The study and the task that `train` and `evaluate` name."""
-    from babel_jax.study.tasks import Task
+    from babel_jax.study.jobs import Task
 
     name = study.name(parsed.run)
     return study.with_mixture(name, parsed.mixture) if parsed.mixture else study, Task(parsed.seed, name)
@@ -268,7 +268,7 @@ def study(arguments: list[str]) -> None:
     _use_cpu_well(threads=1)
     parsed, asked = _study_arguments("study", arguments)
     from babel_jax import report as folder
-    from babel_jax.study import tasks as room
+    from babel_jax.study import jobs as room
     from babel_jax.training import hosts, preemption
 
     if parsed.jobs > 1 and hosts.several():
@@ -289,7 +289,7 @@ def corpus(arguments: list[str]) -> None:
 def train(arguments: list[str]) -> None:
     _use_cpu_well(threads=None)
     parsed, asked = _study_arguments("train", arguments)
-    from babel_jax.study import tasks as room
+    from babel_jax.study import jobs as room
     from babel_jax.training import preemption
 
     preemption.install()
@@ -481,7 +481,7 @@ def evaluate(arguments: list[str]) -> None:
         _evaluate_suites(arguments)
         return
     parsed, asked = _study_arguments("evaluate", arguments)
-    from babel_jax.study import tasks as room
+    from babel_jax.study import jobs as room
     from babel_jax.training import preemption
 
     preemption.install()

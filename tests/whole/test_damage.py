@@ -21,7 +21,7 @@ from babel_jax.corpus import manifest, mixture, mixture_files
 from babel_jax.evolution import mechanism
 from babel_jax.model import huggingface
 from babel_jax.probes import artefacts
-from babel_jax.study import findings, tasks, texts
+from babel_jax.study import findings, jobs, texts
 from babel_jax.suites import harness
 from babel_jax.training import loop, runs
 
@@ -118,7 +118,7 @@ READERS = {
     "study.json": lambda place: main(["report", f"--workdir={place}"]),
     "mixtures/unimax.json": lambda place: main(["report", f"--workdir={place}"]),
     "config.json": lambda place: texts.study_config(place / RUN_DIR, "--corpus=DIR"),
-    "seconds.json": tasks._Seconds,
+    "seconds.json": jobs._Seconds,
     "about.json": in_work,
     "completions.jsonl": lambda place: harness.CompletionLog(place / "completions.jsonl", 1),
     "step.npz": lambda place: artefacts.load(place / "step.npz"),

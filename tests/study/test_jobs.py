@@ -20,7 +20,7 @@ from babel_jax.common.errors import UserError
 from babel_jax.common.run_names import RunName
 from babel_jax.corpus import mixture_files
 from babel_jax.study import candidates, plan
-from babel_jax.study import tasks as study
+from babel_jax.study import jobs as study
 from babel_jax.study.plan import Study
 from babel_jax.training import runs
 
@@ -371,10 +371,10 @@ def sleep_for_ever(ready) -> None:
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for orphans in /proc")
 def test_a_worker_ends_with_its_parent_whatever_it_does(tmp_path):
     script = (
-        "import multiprocessing, pathlib, test_study\n"
+        "import multiprocessing, pathlib, test_jobs\n"
         "if __name__ == '__main__':\n"
         f"    ready = pathlib.Path({str(tmp_path / 'ready')!r})\n"
-        "    worker = multiprocessing.get_context('spawn').Process(target=test_tasks.sleep_for_ever, args=(ready,))\n"
+        "    worker = multiprocessing.get_context('spawn').Process(target=test_jobs.sleep_for_ever, args=(ready,))\n"
         "    worker.start(), worker.join()\n"
     )
     (tmp_path / "parent.py").write_text(script)
