@@ -246,11 +246,11 @@ def _study_arguments(verb: str, arguments: list[str]):
 
 
 def _one_run(parsed, study):
-    """The study and the task that `train` and `evaluate` name."""
-    from babel_jax.study.jobs import Task
+    """The study and the job that `train` and `evaluate` name."""
+    from babel_jax.study.jobs import Job
 
     name = study.name(parsed.run)
-    return study.with_mixture(name, parsed.mixture) if parsed.mixture else study, Task(parsed.seed, name)
+    return study.with_mixture(name, parsed.mixture) if parsed.mixture else study, Job(parsed.seed, name)
 
 
 def _several_hosts(parser) -> None:
