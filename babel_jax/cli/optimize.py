@@ -145,9 +145,9 @@ def main(arguments: list[str]) -> None:
 
 def _of_study(parsed) -> mixture_files.MixtureFile | None:
     """Prints what a study proposes; the mixture file's content where one is wanted."""
-    from babel_jax.study import findings  # not for a table of losses: it reads Parquet
+    from babel_jax.study import analysis  # not for a table of losses: it reads Parquet
 
-    found = findings.of_study(parsed.workdir)
+    found = analysis.of_study(parsed.workdir)
     if parsed.source == SCHEDULE:
         return _of_schedule(parsed, found)
     proposals = {language: here.proposals for language, here in found.languages.items()}

@@ -362,6 +362,11 @@ def _asked(changed: dict[str, Proposal], primary: str, original: dict, reading: 
     return tokens, ci
 
 
+def finite(asked: dict[str, float], original: dict[str, float]) -> dict[str, float]:
+    """The amounts asked for; a language that asks for tokens without end keeps what it has."""
+    return {name: asked[name] if np.isfinite(asked[name]) else amount for name, amount in original.items()}
+
+
 def _feasible(wanted: dict, kept: set, original: dict, limits: Constraints) -> tuple[dict, list[str]]:
     """(tokens nearest to `wanted` that meet the constraints, names of those that bind)."""
     names = list(wanted)

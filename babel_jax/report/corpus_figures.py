@@ -7,7 +7,6 @@ from matplotlib.ticker import MaxNLocator
 from babel_jax.common import run_names
 from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.optimum import algorithm1
-from babel_jax.optimum import rivals as searches
 from babel_jax.optimum.algorithm1 import Proposal
 from babel_jax.optimum.compare import Comparison, Guard
 from babel_jax.optimum.schedules import Schedule
@@ -34,6 +33,7 @@ from babel_jax.report.drawing import (
     step_axis,
     table,
 )
+from babel_jax.study import candidates
 from babel_jax.study.findings import Findings
 from babel_jax.study.words import language_name, mix_title, names, source_name
 
@@ -250,16 +250,6 @@ def _pairs(panel: Panel, findings: Findings, mix: Mix, pair: Comparison, y: int)
         panel.record(f"optimised, seed {seed}", value=two)
 
 
-def searched(name: str) -> tuple[str, ...]:
-    """The searches that a mix cannot be had without, as `rivals.flops` names them."""
-    mix = run_names.mix(name)
-    if mix.source or mix.candidate in ("shuffled", "same_primary"):
-        return (searches.ALGORITHM1,)
-    if mix.candidate == "schedule":
-        return (searches.ALGORITHM1, searches.SCHEDULES)
-    return (searches.SWARM, searches.SWEEP) if mix.candidate in ("law", "regression") else ()
-
-
 def rivals(findings: Findings):
     """Every named mix against the original, in all and by language, and what finding it costs."""
     pairs = {
@@ -279,7 +269,8 @@ def rivals(findings: Findings):
         held, colour = findings.guard(name), _colour(name)
         Panel(main, score, rows).point(name, y, pairs[name], colour)
         _guarded(each, rows, name, y, held)
-        costs.append(sum(part.final_runs for part in findings.costs if part.what in searched(name)))
+        searches = candidate.searches if (candidate := candidates.candidate_of(name)) else ()
+        costs.append(sum(part.final_runs for part in findings.costs if part.what in searches))
         _cost(Panel(cost, "search cost", rows), name, y, costs[-1], colour)
         labels.append(mix_title(name) + (" (fails the guard)" if held.passes is False else ""))
     for ax in axes[0]:

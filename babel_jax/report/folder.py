@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from babel_jax.common import files
 from babel_jax.report import drawing, figures, page, summary, tables, terminal
 from babel_jax.report.drawing import Drawn
-from babel_jax.study import findings, verdicts
+from babel_jax.study import analysis, verdicts
 from babel_jax.study.findings import Findings
 
 
@@ -33,7 +33,7 @@ def build(study_dir) -> Report:
       UserError: no study there, no measurements, or the continual run was not evaluated.
     """
     study_dir = files.path(study_dir)
-    found = findings.of_study(study_dir)
+    found = analysis.of_study(study_dir)
     judged, drawn = verdicts.verdicts(found), draw(found)
     folder = study_dir / "report"
     for figure in drawn:

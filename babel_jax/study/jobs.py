@@ -31,7 +31,7 @@ from babel_jax.model.flops import flops_per_token
 from babel_jax.optimum import ado
 from babel_jax.organism import world
 from babel_jax.probes import forward
-from babel_jax.study import candidates, findings, plan
+from babel_jax.study import analysis, candidates, plan
 from babel_jax.study.plan import Study
 from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
@@ -264,7 +264,7 @@ def run(study: Study, workers: int) -> None:
         write_json(study.directory / "study.json", _description(study, jobs, seconds))
         wanted = [name for name in config.candidates if candidates.is_measured(name)]
         if wanted and "mix" in config.runs:
-            study.mixtures = candidates.measured(findings.of_study(study.directory), wanted, _original(study))
+            study.mixtures = candidates.measured(analysis.of_study(study.directory), wanted, _original(study))
             _write_mixtures(study)
             mixes = [run_names.mix(name) for name in study.mixtures]
             _check_runs(study, mixes, seed)
@@ -326,11 +326,11 @@ def _write_mixtures(study: Study) -> None:
     """Mixture files of the study; one that stands stays, for runs may have been trained on it."""
     material = study.materials_of(RunName("mix"), study.config.seeds[0])[0]  # amounts do not depend on the seed
     available = {name: len(rows) * material.max_length for name, rows in material.sources.items()}
-    for name, candidate in study.mixtures.items():
+    for name, mix in study.mixtures.items():
         file = study.directory / "mixtures" / f"{name}.json"
         if not file.exists():
-            made = mixture_files.compose(candidate.made, candidate.stages, available, candidate.tokens)
-            mixture_files.write(file, dataclasses.replace(made, steps=candidate.steps))
+            composed = mixture_files.compose(mix.made, mix.stages, available, mix.tokens)
+            mixture_files.write(file, dataclasses.replace(composed, steps=mix.steps))
 
 
 def _run_all(study: Study, jobs: list[Job], workers: int, seconds: "_Seconds") -> None:

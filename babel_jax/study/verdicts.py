@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from babel_jax.common.run_names import ALGORITHM1, SCHEDULE
 from babel_jax.common.statistics import Estimate
 from babel_jax.evolution import stages
 from babel_jax.evolution.continual import Curves
@@ -18,6 +19,7 @@ from babel_jax.evolution.stages import Stages
 from babel_jax.optimum import algorithm1
 from babel_jax.optimum import rivals as searches
 from babel_jax.optimum.calibration import Link
+from babel_jax.study import candidates
 from babel_jax.study.findings import Findings, LanguageFindings
 from babel_jax.study.words import (
     NBSP,
@@ -38,7 +40,6 @@ SUPPORTED, REFUTED, OPEN, NOT_TESTED, MISSING = "supported", "not supported", "u
 CALIBRATED = 0.1  # mean error up to which P(l) counts as following a measured share
 PREDICTS = 0.5  # part of the trivial prediction's error that a law may keep and still count as predicting
 NEGLIGIBLE = 0.02  # a proposal surely this near to the best mix is a hit; a loss surely smaller than this is no harm
-RIVALS = ("shuffled", "same_primary", "equal_small", "unimax", "temperature", "law", "regression", "ado")
 LAWS = {"log_linear": "log-linear mixing law", "quadratic": "quadratic regression"}
 UNTESTED = (
     "The best checkpoint is the first or the last one, where Eq. 1 gives 1 or 0 by construction: "
@@ -455,7 +456,7 @@ def proposal(findings: Findings, language: str) -> Judged:
 
 
 def optimum(findings: Findings) -> Judged:
-    gap = findings.behind_best(f"algorithm1_{algorithm1.DEFAULT_SOURCE}")
+    gap = findings.behind_best(f"{ALGORITHM1}{algorithm1.DEFAULT_SOURCE}")
     if gap is None:
         return missing("The proposed mix, or others to compare it with, was not trained.")
     mix, best = (findings.mix_named(name) for name in (gap.first, gap.second))
@@ -501,7 +502,8 @@ def original(findings: Findings) -> Judged:
 def rivals(findings: Findings) -> Judged:
     """Against each rival by name; supported only where every one of them is beaten."""
     name = findings.optimised_name
-    pairs = {rival: pair for rival in RIVALS if name and (pair := findings.between(rival, name))}
+    rivals = [candidate.name for candidate in candidates.CANDIDATES if candidate.is_rival]
+    pairs = {rival: pair for rival in rivals if name and (pair := findings.between(rival, name))}
     if not pairs:
         return missing("No rival of the optimised mix was trained.")
     if reason := _no_contest(findings, [findings.mix_named(each) for each in (name, *pairs)]):
@@ -537,14 +539,14 @@ def guard(findings: Findings) -> Judged:
 
 
 def schedule(findings: Findings) -> Judged:
-    mixes = findings.static_rivals("schedule")
+    mixes = findings.static_rivals(SCHEDULE)
     if not mixes:
         return missing("No schedule was trained from scratch, or no equally long mix beside it.")
-    if reason := _no_contest(findings, [findings.mix_named("schedule"), *mixes]):
+    if reason := _no_contest(findings, [findings.mix_named(SCHEDULE), *mixes]):
         return not_tested(reason)
     score = findings.main_score
     best = max(mixes, key=lambda mix: mix.estimate(score).value)
-    pair = findings.between(best.name, "schedule")
+    pair = findings.between(best.name, SCHEDULE)
     number = points(pair, "+")
     sentence = (
         f"The schedule reaches {percent(pair.second_value, 1)}, the best of {len(mixes)} mixes with constant shares "

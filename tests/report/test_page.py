@@ -10,8 +10,7 @@ from helpers.synthetic_study import changed
 
 from babel_jax.report import figures, glossary, page, sections, theme
 from babel_jax.report.folder import draw
-from babel_jax.study import facts, verdicts
-from babel_jax.study import findings as found_in
+from babel_jax.study import analysis, facts, verdicts
 
 NEW = ("php", "csharp")
 FEW = ("story", "performance", "tokens", "drift", "optimum")
@@ -46,7 +45,7 @@ def grid(steps, layers=2) -> dict:
 def written(tmp_path_factory):
     """index.html of a study of two new languages, with the figures that the page's own work shows on."""
     frame = synthetic_study.planted(seeds=2, problems=40, layers=2, steps=synthetic_study.STEPS[::3], new=NEW)
-    findings = found_in.of_rows(
+    findings = analysis.of_rows(
         facts.of(synthetic_study.description(frame, new=NEW)), frame, synthetic_study.mixture_files(NEW)
     )
     languages = {

@@ -628,11 +628,11 @@ def test_runs_with_replay_need_their_role(config_file):
 def test_a_mixture_file_of_the_study_gives_a_mix_its_stages_and_steps(config_file, tmp_path):
     made, name = Study(several(config_file), tmp_path), run_names.mix("unimax")
     stages = [{"tokens": 0, "weights": {"go": 1.0}}]
-    made.mixtures = {"unimax": candidates.Candidate({"by": "unimax"}, stages, steps=7, tokens=7 * 176)}
+    made.mixtures = {"unimax": candidates.PlannedMix({"by": "unimax"}, stages, steps=7, tokens=7 * 176)}
     study._write_mixtures(made)
     run = made.config_of(name, 0)
     assert run.steps == 7 and run.stages[0]["weights"] == {"go": 1.0}
-    made.mixtures["unimax"] = candidates.Candidate({"by": "unimax"}, stages, steps=9, tokens=9 * 176)
+    made.mixtures["unimax"] = candidates.PlannedMix({"by": "unimax"}, stages, steps=9, tokens=9 * 176)
     study._write_mixtures(made)  # runs may have been trained on it
     assert made.config_of(name, 0).steps == 7
     with pytest.raises(UserError, match="'mix_unimax' names neither a share nor a mixture of the study"):
