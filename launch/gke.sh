@@ -2,7 +2,7 @@
 # Trains on TPU slices of a Google Kubernetes Engine cluster, as a JobSet (https://jobset.sigs.k8s.io, installed in it).
 #
 #   launch/gke.sh [--dry-run] run NAME --accelerator=tpu-v5p-slice --topology=4x4x4 --image=IMAGE [FLAGS] \
-#       -- train --config=configs/gpt2_6b7.py --workdir=gs://bucket/run --run=continual
+#       -- train --config=configs/gpt2.py:6b7 --workdir=gs://bucket/run --run=continual
 #   launch/gke.sh [--dry-run] status NAME
 #   launch/gke.sh [--dry-run] logs NAME [--worker=0|all] [--follow]
 #   launch/gke.sh [--dry-run] delete NAME

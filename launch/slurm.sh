@@ -2,7 +2,7 @@
 # Trains on nodes of a SLURM cluster, one process a node with all its devices, through time limits and preemption.
 #
 #   launch/slurm.sh [--dry-run] run NAME --nodes=4 --gpus-per-node=8 --time=24:00:00 [SBATCH FLAGS] \
-#       -- train --config=configs/gpt2_6b7.py --workdir=/shared/run --run=continual
+#       -- train --config=configs/gpt2.py:6b7 --workdir=/shared/run --run=continual
 #   launch/slurm.sh [--dry-run] status NAME
 #   launch/slurm.sh [--dry-run] logs NAME [--follow]
 #   launch/slurm.sh [--dry-run] cancel NAME

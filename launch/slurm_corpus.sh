@@ -36,7 +36,9 @@ manifest=$1 out=${2%/} shards=$3
 shift 3
 case $shards in '' | 0* | *[!0-9]*) fail "the number of shards is '$shards'; give a number of at least 1." ;; esac
 file=$manifest
-case $file in *.py:*) file=${file%%.py:*}.py ;; esac # the rest is what its get_config is given
+if [ ! -f "$file" ]; then
+  case $file in *.py:*) file=${file%%.py:*}.py ;; esac # the rest is what its get_config is given
+fi
 [ -f "$file" ] || fail "there is no manifest $manifest."
 for flag in "$@"; do
   case $flag in

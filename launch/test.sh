@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Runs every test, in .venv (made if needed). --slow: also those that take minutes. Other arguments go to pytest.
+# Runs the tests, in .venv (made if needed), in two workers. --quick: minutes less, without the tests that start other
+# processes or need torch. --slow: also the tests that take minutes. Other arguments go to pytest (-n 8: eight workers;
+# tests/probes: one room).
 set -euo pipefail
 # shellcheck source=launch/common.sh
 . "$(dirname "$0")/common.sh"
@@ -8,8 +10,9 @@ cd "$(dirname "$0")/.."
 # shellcheck source=launch/venv.sh
 . launch/venv.sh
 selection=(-m "not slow")
-if [ "${1:-}" = --slow ]; then
-  selection=()
-  shift
-fi
-exec python -m pytest ${selection[@]+"${selection[@]}"} "$@"
+case "${1:-}" in
+  --quick) selection=(-m "not slow and not processes and not oracle") ;;
+  --slow) selection=() ;;
+esac
+case "${1:-}" in --quick | --slow) shift ;; esac
+exec python -m pytest -n 2 --dist loadfile ${selection[@]+"${selection[@]}"} "$@"

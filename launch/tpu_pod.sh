@@ -2,7 +2,7 @@
 # Trains on Cloud TPU VMs that are asked for as a queued resource, on every worker, through every preemption.
 #
 #   launch/tpu_pod.sh [--dry-run] run NAME --accelerator-type=TYPE [--zone=Z] [--project=P] [--spot | --reserved] [FLAGS] \
-#       -- train --config=configs/gpt2_6b7.py --workdir=gs://bucket/run --run=continual
+#       -- train --config=configs/gpt2.py:6b7 --workdir=gs://bucket/run --run=continual
 #   launch/tpu_pod.sh [--dry-run] create NAME …                     only asks for the machines, and waits until they are there
 #   launch/tpu_pod.sh [--dry-run] status NAME [--zone=Z]            of the queued resource, and of the process on each worker
 #   launch/tpu_pod.sh [--dry-run] logs NAME [--zone=Z] [--worker=0|all] [--node=0|all] [--follow]

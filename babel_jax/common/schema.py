@@ -12,13 +12,14 @@ section, beside the ConfigDict; JSON Schema takes NaN for a number and true for 
 import dataclasses
 import inspect
 import numbers
+import os
 import re
 import runpy
 import shutil
 import textwrap
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from ml_collections import ConfigDict
@@ -416,40 +417,63 @@ def _plain(table) -> dict:
 def from_python(place: str, what: str, examples: str):
     """What `get_config()` of a Python file returns; FILE.py:ARGUMENT hands it the text behind the colon.
 
+    A file of several studies names them in `VARIANTS`, and takes no other argument.
+
     Args:
       what: "config" or "manifest", `examples`: where some lie; for errors.
 
     Raises:
       UserError: there is no such file, or it cannot be read or run, or has no get_config; in one line.
     """
-    path, _, argument = str(place).partition(":") if ".py:" in str(place) else (str(place), "", None)
+    path, argument = split_argument(place)
     hint = f"{examples} holds those of this project."
-    found = files.path(path)
-    if not files.is_local(found):
+    file = files.path(path)
+    if not files.is_local(file):
         raise UserError(f"the {what} {path} is in a bucket; copy it to a disk of this machine.")
-    if not found.exists():
+    if not file.exists():
         raise UserError(f"there is no {what} {path}; {hint}")
     files.read_bytes(path, hint)  # what may not be read, or would never end
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its syntax: they are printed, and it is the user's own file
-            get_config = runpy.run_path(path).get("get_config")
+            module = runpy.run_path(path)
+            get_config = module.get("get_config")
             if not callable(get_config):
                 raise UserError(f"{path} has no get_config(); write one that returns the {what}.")
-            given = () if argument is None else (argument,)
-            try:
-                inspect.signature(get_config).bind(*given)
-            except TypeError as error:
-                told = f"is given '{argument}'" if given else "is given nothing"
-                raise UserError(
-                    f"get_config() of {path} {told}, and cannot be called so ({one_line(error)}); FILE.py:ARGUMENT hands it a "
-                    "text, FILE.py nothing."
-                ) from error
-            return _resolved(get_config(*given))
+            arguments = () if argument is None else (argument,)
+            _check_argument(path, get_config, arguments, module.get("VARIANTS"))
+            return _resolved(get_config(*arguments))
     except (UserError, KeyboardInterrupt):
         raise
     except BaseException as error:  # whatever the user's file raises, SystemExit too
         raise UserError(f"the {what} {path} cannot be run: {_raised(error, path)}; correct it.") from error
+
+
+def split_argument(place: str | os.PathLike) -> tuple[str, str | None]:
+    """The file and the argument of FILE.py:ARGUMENT; the argument of FILE.py is None. A file's own name may hold colons."""
+    text = os.fspath(place)
+    if os.path.exists(text):
+        return text, None
+    ends = [found.end() - 1 for found in re.finditer(r"\.py:", text)]
+    end = next((end for end in reversed(ends) if os.path.exists(text[:end])), ends[0] if ends else None)
+    return (text, None) if end is None else (text[:end], text[end + 1 :])
+
+
+def _check_argument(
+    path: str, get_config: Callable, arguments: tuple[str, ...], variants: Iterable[str] | None
+) -> None:
+    if variants is not None and arguments and arguments[0] not in variants:
+        raise unknown_name(f"variant of {path}:", arguments[0], variants)
+    try:
+        inspect.signature(get_config).bind(*arguments)
+    except TypeError as error:
+        if variants is not None and not arguments:
+            raise UserError(f"{path} has several variants; choose one: {path}:{', :'.join(variants)}.") from error
+        problem = f"is given '{arguments[0]}'" if arguments else "is given nothing"
+        raise UserError(
+            f"get_config() of {path} {problem}, and cannot be called so ({one_line(error)}); FILE.py:ARGUMENT hands it a "
+            "text, FILE.py nothing."
+        ) from error
 
 
 def _resolved(found):

@@ -12,8 +12,8 @@ import numpy as np
 
 from babel_jax.corpus.sources import Document
 from babel_jax.corpus.tokenizer import Tokenizer
+from babel_jax.languages.language import Identifier, Language
 from babel_jax.languages.lexical import code_only
-from babel_jax.languages.registry import Identifier, Language
 
 FEWEST_TOKENS = 16  # of context; the first lines of a file say too little
 BEFORE, BEHIND = 2000, 100  # characters around the identifier that decide how it is tokenised

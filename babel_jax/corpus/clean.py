@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from babel_jax.corpus.manifest import Cleaning
 from babel_jax.corpus.records import Amount
 from babel_jax.corpus.sources import LARGEST_FILE, Document
+from babel_jax.languages.language import Language
 from babel_jax.languages.lexical import not_code
-from babel_jax.languages.registry import Language
 
 # Step of the cleaning -> its reasons to drop a document, both in the funnel's order.
 REASONS = {

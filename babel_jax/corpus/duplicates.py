@@ -13,8 +13,8 @@ import numpy as np
 import rensa
 
 from babel_jax.common import machine
+from babel_jax.languages.language import Language
 from babel_jax.languages.lexical import without_comments
-from babel_jax.languages.registry import Language
 
 SHINGLE = 5  # words
 PERMUTATIONS = 128

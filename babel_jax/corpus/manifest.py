@@ -8,10 +8,9 @@ import re
 from collections import Counter
 from pathlib import Path
 
-import yaml
 from ml_collections import ConfigDict
 
-from babel_jax.common import files
+from babel_jax.common import files, strict_yaml
 from babel_jax.common.errors import UserError, one_line
 from babel_jax.common.schema import (
     REQUIRED,
@@ -26,6 +25,7 @@ from babel_jax.common.schema import (
     Table,
     Text,
     from_python,
+    split_argument,
 )
 from babel_jax.languages.registry import LANGUAGES
 
@@ -204,7 +204,7 @@ def load(file: str | Path, **sizes: int) -> Manifest:
     Raises:
       UserError: no such file, not of these kinds, or `check` finds something in it.
     """
-    if re.search(r"\.py(:|$)", str(file)):
+    if split_argument(file)[0].endswith(".py"):
         raw = from_python(file, "manifest", "configs/corpora/")
         if isinstance(raw, ConfigDict):  # it would put the primary language anywhere
             raise UserError(
@@ -320,43 +320,12 @@ def _clean(given, licences_told: bool) -> Cleaning:
     )
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses what it would silently take for something else.
-
-    A key given twice, of which the first would be lost (one that `<<` brings may be given anew); 010, which would be 8, and
-    1:30, which would be 90.
-    """
-
-    def construct_mapping(self, node, deep=False):
-        own = [key for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        files.once([(self.construct_object(key, True), None) for key in own])
-        return super().construct_mapping(node, deep=True)
-
-    def flatten_mapping(self, node):
-        """Each key once: tables that merge the same tables again and again would grow without end."""
-        super().flatten_mapping(node)
-        named = {key.value if isinstance(key, yaml.ScalarNode) else id(key): (key, value) for key, value in node.value}
-        node.value = list(named.values())
-
-    def construct_number(self, node):
-        if re.fullmatch(r"[-+]?(0[0-9_]+|.*:.*)", node.value):
-            raise ValueError(
-                f"{node.value} is a number of base 8 or 60 in YAML; write it in base 10, or as text in quotes"
-            )
-        return self.yaml_constructors[f"{node.tag} as in YAML"](self, node)
-
-
-for _tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
-    _Loader.add_constructor(f"{_tag} as in YAML", _Loader.yaml_constructors[_tag])
-    _Loader.add_constructor(_tag, _Loader.construct_number)
-
-
 def _parse(file):
     hint = "configs/corpora/ holds those of this project."
     if not (path := files.path(file)).exists():
         raise UserError(f"there is no manifest {file}; {hint}")
     text = files.read_text(file, hint)
     try:
-        return files.parse_json(text) if path.suffix == ".json" else yaml.load(text, _Loader)
-    except (ValueError, TypeError, AttributeError, RecursionError, yaml.YAMLError) as error:
+        return files.parse_json(text) if path.suffix == ".json" else strict_yaml.parse(text)
+    except strict_yaml.ERRORS as error:
         raise UserError(f"cannot read the manifest {file} ({one_line(error)}); correct it and run again.") from error

@@ -519,14 +519,20 @@ def heldout(directory, language):
 
 def _pair_tasks(work, plan):
     known = plan.pieces
-    return [f"{primary}-{new}" for primary, new in registry.IDENTIFIER_PAIRS if primary in known and new in known]
+    return [
+        f"{primary}-{new}"
+        for new, record in registry.LANGUAGES.items()
+        if new in known
+        for primary in record.pairs
+        if primary in known
+    ]
 
 
 def _call_sites(work, plan, task):
     """The prompts of a pair in both languages, and how many there are."""
     manifest, model = plan.manifest, _tokenizer(work)
     primary, new = task.split("-")
-    pairs = registry.IDENTIFIER_PAIRS[primary, new]
+    pairs = registry.language(new).pairs[primary]
     arrays, messages, counts = {}, [], {}
     for side, name in enumerate((primary, new)):
         mined = [(pair[side], pair[1 - side]) for pair in pairs]

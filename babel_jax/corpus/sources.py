@@ -19,6 +19,7 @@ from babel_jax.corpus import archives, places, tabular
 from babel_jax.corpus.manifest import FORMATS, Manifest
 from babel_jax.corpus.places import LARGEST_FILE
 from babel_jax.languages import registry
+from babel_jax.languages.language import Language
 
 PIECE_BYTES = 16_000_000  # of input; about half a minute of work
 
@@ -146,7 +147,7 @@ def _folders(path):
 class Source:
     """A source as its readers see it. `root`: what stands before a place's own name; `wanted`: the language's names."""
 
-    language: registry.Language
+    language: Language
     name: str
     path: str
     root: str

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from babel_jax.languages.registry import Language
+from babel_jax.languages.language import Language, StringLiteral
 
 NEVER = r"(?!)"
 # Parts that one call of a pattern skips, which Python remembers until the call ends. Behind so many may stand one more.
@@ -157,10 +157,12 @@ class Scanner:
 
     def _within(self, event, text):
         """What a mark inside of a literal does; `self.at` is behind it."""
-        open, (_, depth, ends) = self._open, self._open[-1]
+        open, (literal, depth, ends) = self._open, self._open[-1]
         if event == "close":
             open.pop()
-        elif event == "hole":
+        elif event == "inner" and literal.kind == "comment":
+            self._push(literal)
+        elif event == "inner":
             open[-1][1] = 0
         elif event == "bracket":
             open[-1][1] += 1
@@ -237,8 +239,9 @@ def _closed_by(mark: str) -> _Close:
     return _Close(re.escape(mark), re.escape(mark[0]), begun(mark))
 
 
-def _literal(kind: str, close: _Close, escape="", holes=(), multiline=True, delimiter="") -> _Literal:
-    """`escape`, `holes`, `multiline`: see `languages.StringLiteral`; `delimiter`: see `languages.DelimitedLiteral`."""
+def _literal(kind: str, close: _Close, escape="", inner=(), multiline=True, delimiter="") -> _Literal:
+    """`escape`, `multiline`: see `language.StringLiteral`; `delimiter`: see `language.DelimitedLiteral`; `inner`: marks that
+    open something inside of it, in a string a hole, in a comment a further comment."""
     units, doubles, waits, special = [], [], [close.begun], close.first
     if escape:
         doubled = escape == close.first
@@ -246,11 +249,12 @@ def _literal(kind: str, close: _Close, escape="", holes=(), multiline=True, deli
         waits.append(rf"{re.escape(escape)}\Z")
         special += re.escape(escape)
     opening = []
-    for mark in holes:
+    for mark in inner:
         opening.append(re.escape(mark))
-        waits.append(begun(mark + mark[0]))
         special += re.escape(mark[0])
-        if len(mark) == 1:
+        doubled = kind == "string" and len(mark) == 1
+        waits.append(begun(mark + mark[0] * doubled))
+        if doubled:
             doubles.append(re.escape(mark + mark))
     newline = NEVER if multiline else r"(?=\n)"
     special += "" if multiline else r"\n"
@@ -258,14 +262,14 @@ def _literal(kind: str, close: _Close, escape="", holes=(), multiline=True, deli
     def pattern(wait):
         units_here = either([f"(?!{wait})(?:{unit})" for unit in units + doubles])
         closes = close.pattern.replace("{}", f"(?P<delimiter>{delimiter})")
-        ends = f"(?P<wait>(?={wait}))|(?P<close>{closes})|(?P<hole>{either(opening)})|(?P<newline>{newline})"
+        ends = f"(?P<wait>(?={wait}))|(?P<close>{closes})|(?P<inner>{either(opening)})|(?P<newline>{newline})"
         stay = f"(?!{wait}|{close.pattern.replace('{}', delimiter)}|{either(opening)}|{newline})[{special}]"
         return f"(?:[^{special}]+|{units_here}|{stay}){{0,{MOST_SKIPPED}}}(?:{_unless(doubles, wait)}(?:{ends}))?"
 
     return _Literal(kind, multiline, _both(pattern, waits))
 
 
-_FORMAT = _literal("string", _closed_by("}"), holes=("{",), multiline=False)
+_FORMAT = _literal("string", _closed_by("}"), inner=("{",), multiline=False)
 
 
 def _behind(prefixes, pattern):
@@ -315,12 +319,27 @@ def _comments(language: Language, outside: _Literal | None) -> list[_Opening]:
         found.append(_opening(close, outside))
         # It ends a line comment, too.
         line_end = _Close(rf"(?=\n|{re.escape(close)})", r"\n" + re.escape(close[0]), begun(close))
-    found += [_opening(open, _literal("comment", _closed_by(close))) for open, close in language.block_comments]
+    for open, close in language.block_comments:
+        inner = (open,) if language.comments_nest else ()
+        found.append(_opening(open, _literal("comment", _closed_by(close), inner=inner)))
     return found + [_opening(open, _literal("comment", line_end)) for open in language.line_comments]
 
 
 def _opening(mark: str, literal: _Literal, prefixes: tuple[str, ...] = ()) -> _Opening:
-    return _Opening(_behind(prefixes, re.escape(mark)), begun(mark), mark[0], lambda _: literal)
+    ends_word = _is_word(mark[-1])
+    pattern = (r"\b" * _is_word(mark[0])) + re.escape(mark) + (r"\b" * ends_word)
+    return _Opening(_behind(prefixes, pattern), begun(mark + " " * ends_word), mark[0], lambda _: literal)
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def _one_character(string: StringLiteral, literal: _Literal) -> _Opening:
+    """Where a literal opens that holds one character: by its mark alone it could be something else."""
+    mark, close, escape = map(re.escape, (string.open, string.close, string.escape))
+    opens = f"{mark}(?=.{close}{f'|{escape}' if escape else ''})"
+    return _Opening(_behind(string.prefixes, opens), rf"{mark}.?\Z", string.open, lambda _: literal)
 
 
 def _strings(language: Language) -> list[_Opening]:
@@ -338,7 +357,8 @@ def _strings(language: Language) -> list[_Opening]:
         )
     for string in language.strings:
         inside = _literal("string", _closed_by(string.close), string.escape, string.holes, string.multiline)
-        found.append(_opening(string.open, inside, string.prefixes))
+        opening = _one_character(string, inside) if string.character else _opening(string.open, inside, string.prefixes)
+        found.append(opening)
     return found
 
 
@@ -355,12 +375,13 @@ def _between_literals(language: Language, openings: dict[str, _Opening], more: s
     waits.append(rf"{number}(?:{mark})?\Z" if mark else NEVER)
     digits = r"\d" if mark else ""
     special = re.escape("".join(sorted({opening.first for opening in openings.values()} | set(more)))) + digits
+    plain, other = (f"[{special}]", f"[^{special}]") if special else (NEVER, ".")  # a language may have no marks at all
     opening = either(f"(?P<{name}>{one.pattern})" for name, one in openings.items())
 
     def pattern(wait):
         units_here = either(f"(?!{wait})(?:{unit})" for unit in units)
         number_part = rf"|(?!{wait})\d" if digits else ""
-        ends = f"(?P<wait>(?={wait}))|{opening}{events}|(?P<plain>[{special}])"
-        return f"(?:[^{special}]+|{units_here}{number_part}){{0,{MOST_SKIPPED}}}(?:{_unless(units, wait)}(?:{ends}))?"
+        ends = f"(?P<wait>(?={wait}))|{opening}{events}|(?P<plain>{plain})"
+        return f"(?:{other}+|{units_here}{number_part}){{0,{MOST_SKIPPED}}}(?:{_unless(units, wait)}(?:{ends}))?"
 
     return _both(pattern, waits)

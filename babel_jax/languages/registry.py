@@ -1,164 +1,215 @@
-"""One record a language: extensions, comment and string marks, and pairs of built-ins of the same meaning.
+"""Languages are data: a file each beside this one, read into the records of `language.py` when first asked for."""
 
-A further language is a further record here, a toolchain in `suites/toolchains.py` if its programs are to be run, and
-a renderer in `organism/` if the embedded world is to speak it: no other module names one.
-"""
+import functools
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-from dataclasses import dataclass
+from babel_jax.common import files, strict_yaml
+from babel_jax.common.errors import UserError, one_line, unknown_name
+from babel_jax.common.schema import (
+    REQUIRED,
+    Choice,
+    Either,
+    Flag,
+    Key,
+    Kind,
+    Many,
+    Pattern,
+    Place,
+    Section,
+    Table,
+    Text,
+)
+from babel_jax.languages.language import DelimitedLiteral, Identifier, Language, Pairs, StringLiteral, identifier
 
-from babel_jax.common.errors import UserError, unknown_name
+
+class _Identifier:
+    wants = "an identifier and its use, such as 'method join not of path'"
+
+    def takes(self, value) -> bool:
+        return isinstance(value, str)
+
+    def check(self, value, at: Place) -> Identifier:
+        if not self.takes(value):
+            raise at.wrong(value, self.wants)
+        try:
+            return identifier(value)
+        except ValueError as error:
+            raise at.error(f"says '{value}': {error}.") from error
 
 
-@dataclass(frozen=True)
-class StringLiteral:
-    """How a string literal opens and closes. The first of a language's literals that fits is the one that opens.
+class _Two:
+    """A list of two texts: an opening and a closing mark, or a pair of identifiers."""
 
-    `escape`: what shields the closing mark ("" if nothing does). `prefixes`: it is this literal only right behind one of
-    these. `holes`: marks in it behind which an expression stands, up to its closing brace; one character doubled is none.
+    def __init__(self, of: Kind):
+        self.of, self.wants = of, f"a list of two, each {of.wants}"
+
+    def takes(self, value) -> bool:
+        return isinstance(value, list | tuple) and len(value) == 2
+
+    def check(self, value, at: Place) -> tuple:
+        if not self.takes(value):
+            raise at.wrong(value, self.wants)
+        return tuple(self.of.check(item, at / number) for number, item in enumerate(value))
+
+
+MARK = Text("a mark", filled=True)
+_WORD = Text("a word", filled=True)
+_PREFIXES = Key(Many(_WORD, once=True), (), "it is this literal only right behind one of these")
+STRING = Section(
+    {
+        "open": Key(MARK, REQUIRED, "the mark that opens it"),
+        "close": Key(MARK, None, "the mark that closes it (without it: the same)"),
+        "escape": Key(Text(), "\\", "what shields the closing mark; empty: nothing does"),
+        "multiline": Key(Flag(), False, "it may go beyond the end of a line"),
+        "prefixes": _PREFIXES,
+        "holes": Key(
+            Many(MARK), (), "marks in it behind which an expression stands, up to its closing brace; doubled it is none"
+        ),
+        "character": Key(
+            Flag(),
+            False,
+            "it is this literal only if it holds one character or an escape: 'a' of Rust, not its lifetime 'a",
+        ),
+    }
+)
+DELIMITED = Section(
+    {
+        "open": Key(Pattern(), REQUIRED, "what opens it, with {} for its delimiter; begins with a plain character"),
+        "open_begun": Key(
+            Pattern(), REQUIRED, "what may still become `open` when more text follows; of bounded length"
+        ),
+        "close": Key(
+            Pattern(), REQUIRED, "what closes it, with {} for its delimiter; begins with an escaped character"
+        ),
+        "close_begun": Key(Pattern(), REQUIRED, "what may still become `close` when more text follows"),
+        "delimiter": Key(Pattern(), REQUIRED, "a delimiter, of bounded length"),
+        "prefixes": _PREFIXES,
+    }
+)
+FILE = Section(
+    {
+        "title": Key(Text("a name", filled=True), REQUIRED, "how the language is written in text"),
+        "kind": Key(Choice("kind", ("code", "natural")), "code", "a programming language, or one that people speak"),
+        "extensions": Key(
+            Many(Text("an extension", filled=True), least=1, once=True), REQUIRED, "how the names of its files end"
+        ),
+        "line_comments": Key(Many(MARK), (), "marks of comments that end with their line"),
+        "not_comments": Key(Many(MARK), (), "marks that begin like a line comment and are none"),
+        "block_comments": Key(Many(_Two(MARK)), (), "[open, close] of comments that may go over several lines"),
+        "comments_nest": Key(Flag(), False, "a block comment may stand inside of another one"),
+        "strings": Key(
+            Many(Either((MARK, STRING))),
+            (),
+            "its string literals, in the order in which they are tried; see `strings.N`",
+        ),
+        "delimited": Key(DELIMITED, None, "a string literal that chooses its own closing mark"),
+        "code_marks": Key(_Two(MARK), None, "[open, close] where code stands inside other text"),
+        "members": Key(Many(MARK), (".",), "marks between an object, class or package and its member"),
+        "declares": Key(Many(_WORD), (), "words after which a name is declared or imported, not used"),
+        "digit_separator": Key(Text(), "", "a mark inside of numbers that opens a literal elsewhere"),
+        "global_mark": Key(Text(), "", "may stand before the name of a built-in without changing what it means"),
+        "line_ends": Key(Pattern(), "", "what else than a line break ends a line for its compiler"),
+        "joins_lines": Key(Flag(), False, "a backslash at the end of a line joins it to the next one"),
+        "toolchain": Key(Text(), "", "what compiles and runs its programs, of suites/toolchains.py; empty: nothing"),
+        "pairs": Key(
+            Table(Many(_Two(_Identifier()))),
+            {},
+            "another language -> [its identifier, this language's one] of the same meaning; a pair's place is its number in "
+            "the prompts of corpora, so further pairs go to the end",
+        ),
+    }
+)
+FOLDER = Path(__file__).parent
+FIRST = ("python", "php", "csharp", "go", "cpp")  # in the order of what corpora say; all others follow by name
+
+
+def record(name: str, data: object, where: str) -> Language:
+    """The language that a file's data describes. `where`: what errors call the file.
+
+    Raises:
+      UserError: a key or value that cannot be, in one line that names its place.
     """
-
-    open: str
-    close: str
-    escape: str = "\\"
-    multiline: bool = False
-    prefixes: tuple[str, ...] = ()
-    holes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class DelimitedLiteral:
-    """A string literal that chooses its own closing mark; all but `prefixes` are regular expressions.
-
-    {} in `open` and `close` is where `delimiter` fits, the same text in both, as much of it as fits. `open` begins with a
-    plain character, `close` with an escaped one. `open_begun`, `close_begun`: what may still become them when more text
-    follows; of bounded length, for it is read again with each piece of text that comes.
-    """
-
-    open: str
-    open_begun: str
-    close: str
-    close_begun: str
-    delimiter: str
-    prefixes: tuple[str, ...] = ()
+    at = Place(where)
+    given = FILE.check(data, at)
+    known = FILE.complete(given)
+    for number, extension in enumerate(known["extensions"]):
+        if not extension.startswith("."):
+            raise (at / "extensions" / number).error(f"is '{extension}'; an extension begins with a dot.")
+    if known["delimited"] is not None and "delimited" in given:
+        known["delimited"] = DelimitedLiteral(**known["delimited"])
+    else:
+        known["delimited"] = None
+    known["strings"] = tuple(_string(one, at / "strings" / number) for number, one in enumerate(known["strings"]))
+    for other, pairs in known["pairs"].items():
+        _check_pairs(name, other, pairs, at / "pairs" / other)
+    return Language(name=name, **known)
 
 
-@dataclass(frozen=True)
-class Language:
-    """What the project must know about a programming language; what compiles and runs it is `suites/toolchains.py`."""
-
-    name: str
-    title: str
-    extensions: tuple[str, ...]
-    line_comments: tuple[str, ...]
-    block_comments: tuple[tuple[str, str], ...]
-    strings: tuple[StringLiteral, ...]
-    not_comments: tuple[str, ...] = ()  # marks that begin like a line comment and are none
-    code_marks: tuple[str, str] | None = None  # (open, close) where code stands inside other text
-    members: tuple[str, ...] = (".",)  # marks between an object, class or package and its member
-    declares: tuple[str, ...] = ()  # words after which a name is declared or imported, not used
-    delimited: DelimitedLiteral | None = None
-    digit_separator: str = ""  # a mark inside of numbers that opens a literal elsewhere
-    global_mark: str = ""  # may stand before the name of a built-in without changing what it means
-    line_ends: str = ""  # a pattern of what else than a line break ends a line for its compiler
-    joins_lines: bool = False  # a backslash at the end of a line joins it to the next one
+def _string(given: str | dict, at: Place) -> StringLiteral:
+    found = STRING.complete({"open": given} if isinstance(given, str) else given)
+    found["close"] = found["close"] or found["open"]
+    if found["character"] and len(found["open"] + found["close"]) != 2:
+        raise at.error("holds one character, and can have marks of one character only.")
+    return StringLiteral(**found)
 
 
-C_COMMENTS = (("/*", "*/"),)
-QUOTES = (StringLiteral('"', '"'), StringLiteral("'", "'"))
-FORMAT_PREFIXES = ("f", "F", "fr", "fR", "Fr", "FR", "rf", "rF", "Rf", "RF")
+def _check_pairs(name: str, other: str, pairs: Pairs, at: Place) -> None:
+    if other == name:
+        raise at.error("are pairs with itself; name another language.")
+    seen = {}
+    for number, pair in enumerate(pairs):
+        texts = tuple(one.text for one in pair)
+        if texts in seen:
+            raise (at / number).error(f"is {' and '.join(texts)}, as pair {seen[texts]} is; give each once.")
+        seen[texts] = number
 
-LANGUAGES = {
-    language.name: language
-    for language in (
-        Language(
-            name="python",
-            title="Python",
-            extensions=(".py",),
-            line_comments=("#",),
-            block_comments=(),
-            strings=(
-                *(
-                    StringLiteral(mark, mark, multiline=len(mark) == 3, prefixes=prefixes, holes=holes)
-                    for prefixes, holes in ((FORMAT_PREFIXES, ("{",)), ((), ()))
-                    for mark in ('"""', "'''", '"', "'")
-                ),
-            ),
-            declares=("def", "class", "import", "as", "lambda"),
-        ),
-        Language(
-            name="php",
-            title="PHP",
-            extensions=(".php",),
-            line_comments=("//", "#"),
-            not_comments=("#[",),
-            block_comments=C_COMMENTS,
-            strings=(
-                StringLiteral('"', '"', multiline=True, holes=("{$", "${")),
-                StringLiteral("'", "'", multiline=True),
-                StringLiteral("`", "`", multiline=True),
-            ),
-            delimited=DelimitedLiteral(
-                r"""<<<[ \t]{0,200}(?P<quote>["']?){}(?P=quote)(?=\r?\n)""",
-                r"""<(?:<(?:<[ \t]{0,200}["']?\w{0,200}["']?\r?)?)?""",
-                r"\n[ \t]{0,200}{}(?!\w)",
-                r"\n[ \t]{0,200}\w{0,200}",
-                r"[A-Za-z_]\w{0,199}",
-            ),
-            code_marks=("<?", "?>"),
-            members=("->", "::"),
-            line_ends="\r\n?",
-            declares=("function", "class", "new", "use", "const", "fn"),
-            global_mark="\\",
-        ),
-        Language(
-            name="csharp",
-            title="C#",
-            extensions=(".cs",),
-            line_comments=("//",),
-            block_comments=C_COMMENTS,
-            strings=(
-                StringLiteral('"', '"', escape='"', multiline=True, prefixes=("$@", "@$"), holes=("{",)),
-                StringLiteral('"', '"', escape='"', multiline=True, prefixes=("@",)),
-                StringLiteral('"', '"', prefixes=("$",), holes=("{",)),
-                *QUOTES,
-            ),
-            members=(".",),
-            line_ends="\r\n?|[\u2028\u2029]",
-            declares=("new", "class", "void"),
-        ),
-        Language(
-            name="go",
-            title="Go",
-            extensions=(".go",),
-            line_comments=("//",),
-            block_comments=C_COMMENTS,
-            strings=(StringLiteral("`", "`", escape="", multiline=True), *QUOTES),
-            line_ends="\r\n",
-            declares=("func", "type"),
-        ),
-        Language(
-            name="cpp",
-            title="C++",
-            extensions=(".cc", ".cpp", ".cxx", ".hpp", ".hh", ".hxx", ".h"),
-            line_comments=("//",),
-            block_comments=C_COMMENTS,
-            strings=QUOTES,
-            delimited=DelimitedLiteral(
-                r'"{}\(',
-                r'"[^\s()\\"]{0,16}',
-                r'\){}"',
-                r'\)[^\s()\\"]{0,16}',
-                r'[^\s()\\"]{0,16}',
-                prefixes=("R", "LR", "uR", "UR", "u8R"),
-            ),
-            digit_separator="'",
-            line_ends="\r\n?",
-            joins_lines=True,
-            members=(".", "->", "::"),
-            declares=("class", "struct", "new", "void", "auto"),
-        ),
-    )
-}
+
+def read(name: str, file: str | os.PathLike) -> Language:
+    """The language that a file describes; `UserError` as of `record`, or where the file cannot be read."""
+    return record(name, data_of(file), str(file))
+
+
+def data_of(file: str | os.PathLike):
+    """What a language's file holds, as yet unchecked."""
+    hint = f"{FOLDER / 'php.yaml'} is an example."
+    text = files.read_text(file, hint)
+    try:
+        return strict_yaml.parse(text)
+    except strict_yaml.ERRORS as error:
+        raise UserError(f"cannot read {file} ({one_line(error)}); correct it and run again.") from error
+
+
+@functools.cache
+def _shipped(name: str) -> Language:
+    return read(name, FOLDER / f"{name}.yaml")
+
+
+class _Languages(Mapping):
+    """Name -> language, of the files of this folder; each is read when it is first asked for."""
+
+    @functools.cached_property
+    def _names(self) -> tuple[str, ...]:
+        names = {path.stem for path in FOLDER.glob("*.yaml")}
+        return (*FIRST, *sorted(names.difference(FIRST)))
+
+    def __getitem__(self, name: str) -> Language:
+        if name not in self._names:
+            raise KeyError(name)
+        return _shipped(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+LANGUAGES = _Languages()
 
 
 def language(name: str) -> Language:
@@ -168,157 +219,13 @@ def language(name: str) -> Language:
     return LANGUAGES[name]
 
 
-@dataclass(frozen=True)
-class Identifier:
-    """A built-in of a language, and how its uses are recognised in source code.
-
-    `use`: "function" (`name(`, not a member), "method" (a member that is called), "property" (a member that is not
-    called), "word" (neither a member nor a call: a statement or a constant). `not_of`: receivers whose member of this
-    name is another function (`path.join`); a receiver that ends in one of them counts.
-    """
-
-    text: str
-    use: str
-    not_of: tuple[str, ...] = ()
-
-
-def function(text):
-    return Identifier(text, "function")
-
-
-def method(text, *not_of):
-    return Identifier(text, "method", not_of)
-
-
-def member(text):
-    return Identifier(text, "property")
-
-
-def word(text):
-    return Identifier(text, "word")
-
-
-# (primary, new) -> pairs of built-ins of the same meaning whose names differ, from the languages' references: the Python
-# Language and Library Reference, the PHP Manual, the .NET API reference, the Go specification and standard library, the
-# C++ standard. Names that are the same word in both (abs, range of Python and PHP; append of Go) cannot tell the
-# languages apart, nor can one whose first token is a name of the other language (str_replace, is_a, property_exists and
-# Python's str, is, property; makedirs and Go's make), nor two that begin alike (pop and pop_back, any and any_of).
-# A pair's place is its number in the corpora's prompts: further pairs go to the end.
-PYTHON_JOIN = method("join", "path")
-PYTHON_SPLIT = method("split", "path", "re", "regex", "shlex")
-PYTHON_FIND = method("find", "root", "tree", "element")
-PYTHON_REPLACE = method("replace", "os", "dataclasses", "copy", "date", "time", "datetime")
-IDENTIFIER_PAIRS: dict[tuple[str, str], tuple[tuple[Identifier, Identifier], ...]] = {
-    ("python", "php"): (
-        (function("len"), function("strlen")),
-        (function("len"), function("count")),
-        (function("print"), word("echo")),
-        (PYTHON_JOIN, function("implode")),
-        (PYTHON_SPLIT, function("explode")),
-        (method("lower"), function("strtolower")),
-        (method("upper"), function("strtoupper")),
-        (method("strip"), function("trim")),
-        (method("lstrip"), function("ltrim")),
-        (method("rstrip"), function("rtrim")),
-        (method("format"), function("sprintf")),
-        (method("capitalize"), function("ucfirst")),
-        (method("append"), function("array_push")),
-        (method("keys"), function("array_keys")),
-        (method("values"), function("array_values")),
-        (function("map"), function("array_map")),
-        (function("open"), function("fopen")),
-        (function("type"), function("gettype")),
-        (word("del"), function("unset")),
-        (word("raise"), word("throw")),
-        (word("None"), word("null")),
-    ),
-    ("python", "csharp"): (
-        (function("len"), member("Length")),
-        (function("print"), method("WriteLine")),
-        (function("input"), method("ReadLine")),
-        (function("str"), method("ToString")),
-        (method("append"), method("Add")),
-        (method("strip"), method("Trim")),
-        (method("lower"), method("ToLower")),
-        (method("upper"), method("ToUpper")),
-        (word("raise"), word("throw")),
-        (word("None"), word("null")),
-        (method("lstrip"), method("TrimStart")),
-        (method("rstrip"), method("TrimEnd")),
-        (method("ljust"), method("PadRight")),
-        (method("rjust"), method("PadLeft")),
-        (PYTHON_FIND, method("IndexOf")),
-        (method("rfind"), method("LastIndexOf")),
-        (method("encode", "codecs", "base64", "encoder", "tokenizer"), method("GetBytes")),
-        (method("decode", "codecs", "base64", "decoder", "tokenizer"), method("GetString", "reader", "Reader")),
-        (method("extend"), method("AddRange")),
-        (function("map"), method("Select")),
-        (function("filter"), method("Where")),
-        (function("type"), method("GetType", "assembly", "Assembly")),
-        (function("super"), word("base")),
-        (word("except"), word("catch")),
-        (method("dirname"), method("GetDirectoryName")),
-        (method("makedirs"), method("CreateDirectory")),
-    ),
-    ("python", "go"): (
-        (function("print"), method("Println")),
-        (function("str"), method("Itoa")),
-        (method("strip"), method("TrimSpace")),
-        (method("lower"), method("ToLower")),
-        (method("upper"), method("ToUpper")),
-        (method("startswith"), method("HasPrefix")),
-        (method("endswith"), method("HasSuffix")),
-        (PYTHON_REPLACE, method("ReplaceAll")),
-        (word("raise"), function("panic")),
-        (word("None"), word("nil")),
-        (method("lstrip"), method("TrimLeft")),
-        (method("rstrip"), method("TrimRight")),
-        (PYTHON_FIND, method("Index")),
-        (method("rfind"), method("LastIndex")),
-        (method("format", "formatter", "Formatter"), method("Sprintf")),
-        (method("dumps", "pickle", "marshal", "yaml"), method("Marshal", "xml", "yaml", "proto", "asn1")),
-        (method("loads", "pickle", "marshal", "yaml"), method("Unmarshal", "xml", "yaml", "proto", "asn1")),
-        (method("compile"), method("MustCompile")),
-        (method("acquire"), method("Lock")),
-        (method("release"), method("Unlock")),
-        (method("listdir"), method("ReadDir")),
-        (method("rmtree"), method("RemoveAll")),
-    ),
-    ("python", "cpp"): (
-        (function("len"), method("size")),
-        (function("print"), member("cout")),
-        (function("input"), member("cin")),
-        (function("str"), method("to_string")),
-        (method("append"), method("push_back")),
-        (word("raise"), word("throw")),
-        (word("None"), word("nullptr")),
-        (method("append"), method("emplace_back")),
-        (word("except"), word("catch")),
-        (function("sum"), method("accumulate")),
-        (method("discard"), method("erase")),
-        (method("acquire"), method("lock")),
-        (method("sub"), method("regex_replace")),
-        (method("heappush"), method("push_heap")),
-        (method("heappop"), method("pop_heap")),
-        (method("heapify"), method("make_heap")),
-        (method("bisect_left"), method("lower_bound")),
-        (method("bisect_right"), method("upper_bound")),
-        (method("makedirs"), method("create_directories")),
-        (method("basename"), method("filename")),
-        (method("dirname"), method("parent_path")),
-        (method("getsize"), method("file_size")),
-        (method("cpu_count"), method("hardware_concurrency")),
-    ),
-}
-
-
-def identifier_pairs(primary: str, new: str) -> tuple[tuple[Identifier, Identifier], ...]:
+def identifier_pairs(primary: Language, new: Language) -> Pairs:
     """The (primary's, new language's) identifiers of the same meaning; `UserError` where none are written down."""
-    language(primary), language(new)
-    if (primary, new) in IDENTIFIER_PAIRS:
-        return IDENTIFIER_PAIRS[primary, new]
-    if (new, primary) in IDENTIFIER_PAIRS:
-        return tuple((there, here) for here, there in IDENTIFIER_PAIRS[new, primary])
+    if primary.name in new.pairs:
+        return new.pairs[primary.name]
+    if new.name in primary.pairs:
+        return tuple((here, there) for there, here in primary.pairs[new.name])
     raise UserError(
-        f"no identifier pairs of {primary} and {new} are known; write them into IDENTIFIER_PAIRS of languages.py."
+        f"no built-ins of {primary.title} and {new.title} are known to mean the same; write them under `pairs` in the file of "
+        f"one of them."
     )

@@ -14,7 +14,7 @@ from babel_jax.common.material import Material
 from babel_jax.common.schema import Place
 from babel_jax.corpus.build import load as load_corpus
 from babel_jax.corpus.corpus_material import several
-from babel_jax.languages.registry import identifier_pairs
+from babel_jax.languages import registry
 from babel_jax.measuring import probe_walk
 from babel_jax.organism import world
 from babel_jax.probes import prompts
@@ -85,7 +85,8 @@ class ProbeTexts:
             raise UserError(f"--identifiers={self.identifiers} needs a tokenizer, and the embedded world has none.")
         slots = {}
         for language, here in found.slots.items():
-            pairs = identifier_pairs(found.primary, found.new if language == found.primary else language)
+            new = found.new if language == found.primary else language
+            pairs = registry.identifier_pairs(registry.language(found.primary), registry.language(new))
             slots[language], messages = prompts.with_identifiers(here, pairs, tokenizer, self.identifiers)
             for message in messages:
                 print(message, file=sys.stderr)

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
-from babel_jax.languages import lexical, registry
+from babel_jax.languages import lexical
+from babel_jax.languages.language import Language
 from babel_jax.languages.lexical import blanked, code_and_end, identifiers, substituted
 from babel_jax.languages.registry import LANGUAGES
 from babel_jax.languages.registry import language as language_record
@@ -94,14 +95,15 @@ class Toolchain:
         self.version = version
         self._found = tools
         self._tools: Path | None = None
-        deciding = map(Path, (__file__, lexical.__file__, registry.__file__))
+        deciding = map(Path, (__file__, lexical.__file__))
         sources = [*deciding, *sorted(path for path in SHIMS.iterdir() if path.is_file())]
+        marks = repr(dataclasses.replace(self.record, pairs={}))
         self.fingerprint = files.content_hash(
-            [version, list(options), [files.content_hash(s.read_bytes()) for s in sources]]
+            [version, list(options), marks, [files.content_hash(s.read_bytes()) for s in sources]]
         )
 
     @property
-    def record(self) -> registry.Language:
+    def record(self) -> Language:
         return LANGUAGES[self.language]
 
     def prepare(self, cache) -> None:

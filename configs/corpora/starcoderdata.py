@@ -20,7 +20,7 @@ or, the same to the byte, on SLURM, with the data in a folder that all nodes see
 A mixture for the paper's 89B tokens, and a run of it (steps x 256 rows x 2048 tokens):
   python -m babel_jax corpus mix runs/corpora/starcoderdata --policy=tokens --tokens=89e9 --max_epochs=4 \\
     --out=runs/starcoderdata_mix.json
-  python -m babel_jax train --config=configs/gpt2_1b3.py --config.corpus=/mnt/corpora/starcoderdata --run=multilingual \\
+  python -m babel_jax train --config=configs/gpt2.py:1b3 --config.corpus=/mnt/corpora/starcoderdata --run=multilingual \\
     --mixture=runs/starcoderdata_mix.json --workdir=gs://BUCKET/starcoderdata
 """
 

@@ -14,12 +14,23 @@ from ml_collections import ConfigDict
 from babel_jax.__main__ import load_config, main
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
-from babel_jax.common.schema import REQUIRED, Key, Number, Place, Section, Table, explained, merged, walk
+from babel_jax.common.schema import (
+    REQUIRED,
+    Key,
+    Number,
+    Place,
+    Section,
+    Table,
+    explained,
+    merged,
+    split_argument,
+    walk,
+)
 from babel_jax.corpus import manifest, mixture_files
 from babel_jax.study import plan
 from babel_jax.training import config as run_config
 
-TINY = f"{ROOT}/configs/tiny.py"
+TINY = f"{ROOT}/configs/organism.py:tiny"
 WRONG = {  # for whatever key
     "none": None,
     "dots": ...,
@@ -291,6 +302,7 @@ def test_what_is_no_file_is_told_in_one_line(tmp_path):
     (tmp_path / "folder.py").mkdir()
     (tmp_path / "folder.py" / "__main__.py").write_text("1 / 0")
     os.mkfifo(tmp_path / "fifo.py")
+    (tmp_path / "lookup.py").write_text("def get_config(language):\n    return {}[language]")
     for path, message in (
         (tmp_path / "folder.py", "cannot read .*folder.py: it is a folder; configs/ holds those"),
         (tmp_path / "fifo.py", "cannot read .*fifo.py: it is not a plain file"),
@@ -299,14 +311,59 @@ def test_what_is_no_file_is_told_in_one_line(tmp_path):
         ("a" * 300 + ".py", "is too long"),
         ("\0.py", "holds a NUL character"),
         ("gs://bucket/c.py", "is in a bucket; copy it to a disk"),
-        (f"{TINY}:php", "is given 'php', and cannot be called so"),
-        (f"{ROOT}/configs/gpt2_1b3.py:cobol", r"KeyError: 'cobol' \(line \d+\)"),
+        (f"{ROOT}/configs/real_code.py:php", "is given 'php', and cannot be called so"),
+        (f"{ROOT}/configs/gpt2.py:1b3_gp", "unknown variant of .*gpt2.py: '1b3_gp'; did you mean '1b3_go'?"),
+        (f"{tmp_path}/lookup.py:cobol", r"KeyError: 'cobol' \(line 2\)"),
     ):
         with pytest.raises(UserError, match=message):
             load_config(str(path), [])
     (tmp_path / "c.py").write_text("raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         load_config(str(tmp_path / "c.py"), [])
+
+
+VARIANTS = """
+from ml_collections import ConfigDict
+VARIANTS = {"small": (0,), "large": (0, 1)}
+def get_config(variant%s):
+    return ConfigDict(dict(kind="organism", seeds=VARIANTS[variant]))
+"""
+
+
+def test_variants_of_a_config_are_chosen_by_the_argument(tmp_path):
+    (tmp_path / "c.py").write_text(VARIANTS % "")
+    (tmp_path / "d.py").write_text(VARIANTS % '="small"')
+    assert load_config(f"{tmp_path}/c.py:large", []).seeds == load_config(f"{tmp_path}/d.py:large", []).seeds == (0, 1)
+    assert load_config(f"{tmp_path}/d.py", []).seeds == (0,)
+    for place, message in (
+        ("c.py", "c.py has several variants; choose one: .*/c.py:small, :large."),
+        ("c.py:larg", "unknown variant of .*/c.py: 'larg'; did you mean 'large'?"),
+        ("d.py:", "unknown variant of .*/d.py: ''; known: large, small."),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_config(f"{tmp_path}/{place}", [])
+
+
+def test_the_argument_begins_behind_the_file_whatever_colons_its_name_holds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("c.py", "c.py:d.py", "e:f.py"):
+        (tmp_path / name).write_text("")
+    for place, expected in {
+        "c.py": ("c.py", None),
+        "c.py:small": ("c.py", "small"),
+        "c.py:/data:x.py:y": ("c.py", "/data:x.py:y"),
+        "c.py:d.py": ("c.py:d.py", None),
+        "c.py:d.py:small": ("c.py:d.py", "small"),
+        "e:f.py": ("e:f.py", None),
+        "e:f.py:small": ("e:f.py", "small"),
+        "absent.py:small": ("absent.py", "small"),
+        r"C:\configs\absent.py": (r"C:\configs\absent.py", None),
+        r"C:\configs\absent.py:small": (r"C:\configs\absent.py", "small"),
+        "gs://bucket/c.py:small": ("gs://bucket/c.py", "small"),
+        "gs://bucket/c.py": ("gs://bucket/c.py", None),
+        "corpus.yaml": ("corpus.yaml", None),
+    }.items():
+        assert split_argument(place) == expected, place
 
 
 # --- seeds on the command line ----------------------------------------------------------------------------------------------

@@ -1,38 +1,19 @@
 """corpus/beam.py: the local runner of Apache Beam makes the corpus that a plain build makes."""
 
 import importlib.util
-import random
 import sys
 
 import pytest
+from helpers.corpora import contents, write_sources
 
 from babel_jax.common.errors import UserError
-from babel_jax.corpus import beam, build, manifest
+from babel_jax.corpus import beam, build
 
 needs_beam = pytest.mark.skipif(
     importlib.util.find_spec("apache_beam") is None,
     reason="Apache Beam is not installed (pip install apache-beam==2.77.0): no corpus was built by it",
 )
 OPTIONS = ["--runner=BundleBasedDirectRunner"]  # in this process
-
-
-def write_sources(folder):
-    """A manifest of two small languages under `folder`, some files of which cleaning drops; complete."""
-    for extension, line in ((".py", "    {a} = len({a}) + {n}\n"), (".php", "    ${a} = strlen(${a}) + {n};\n")):
-        chosen = random.Random(extension)
-        for number in range(48):
-            path = folder / extension[1:] / f"project{number // 2}" / f"file{number}{extension}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            names = ["".join(chosen.choices("etaoinshrdlu", k=4)) for _ in range(25)]
-            lines = [line.format(a=name, n=chosen.randint(0, 10**9)) for name in names]
-            path.write_text(("<?php\n" if extension == ".php" else "") + "".join(lines))
-        (folder / extension[1:] / f"copy{extension}").write_bytes(path.read_bytes())
-    places = {"python": [folder / "py"], "php": [folder / "php"]}
-    return manifest.of_sources(places, vocab_size=420, max_length=32)
-
-
-def contents(directory):
-    return {str(file.relative_to(directory)): file.read_bytes() for file in directory.rglob("*") if file.is_file()}
 
 
 @pytest.fixture(scope="module")

@@ -8,42 +8,67 @@ from helpers import byte_level
 
 from babel_jax.corpus import call_sites, tokenizer
 from babel_jax.corpus.sources import Document
+from babel_jax.languages.language import Identifier, identifier
 from babel_jax.languages.lexical import code_only
-from babel_jax.languages.registry import Identifier, function, language, method, word
+from babel_jax.languages.registry import language
 
 PYTHON, PHP, CPP, GO, CSHARP = map(language, ("python", "php", "cpp", "go", "csharp"))
 LINES = "".join(f"first_{i} = second({i}) + {i}\n" for i in range(60))
 CODE = LINES + "size = len(name)\nprint(len(other), strlen)\nprint('strlen(1) len(2)')\n# len(3)\n"
 
 
+def pair(here, there):
+    return identifier(here), identifier(there)
+
+
 @pytest.mark.parametrize(
     ("record", "identifier", "text", "found"),
     [
-        (PYTHON, function("len"), "x = len(a) + (len)(b) + my_len(c) + len (d) + o.len(e)", ["len(a)", "len (d)"]),
-        (PYTHON, function("len"), "def len(a): pass\nfrom x import len\n'len(b)' # len(c)\nlen(d)", ["len(d)"]),
-        (PYTHON, method("join", "path"), "os.path.join(a); posixpath.join(b); ','.join(c); join(d)", ["join(c)"]),
-        (PYTHON, method("format"), "'{}'.format(a); x.format(b); format(c)", ["format(a)", "format(b)"]),
-        (PYTHON, word("None"), "x = None; f(None=1); o.None; NoneType; return None", ["None; f", "None"]),
+        (
+            PYTHON,
+            identifier("function len"),
+            "x = len(a) + (len)(b) + my_len(c) + len (d) + o.len(e)",
+            ["len(a)", "len (d)"],
+        ),
+        (
+            PYTHON,
+            identifier("function len"),
+            "def len(a): pass\nfrom x import len\n'len(b)' # len(c)\nlen(d)",
+            ["len(d)"],
+        ),
+        (
+            PYTHON,
+            identifier("method join not of path"),
+            "os.path.join(a); posixpath.join(b); ','.join(c); join(d)",
+            ["join(c)"],
+        ),
+        (PYTHON, identifier("method format"), "'{}'.format(a); x.format(b); format(c)", ["format(a)", "format(b)"]),
+        (PYTHON, identifier("word None"), "x = None; f(None=1); o.None; NoneType; return None", ["None; f", "None"]),
         (
             PHP,
-            function("strlen"),
+            identifier("function strlen"),
             "<?php strlen(1); \\strlen(2); A\\strlen(3); $x->strlen(4)",
             ["strlen(1)", "strlen(2)"],
         ),
         (
             PHP,
-            function("count"),
+            identifier("function count"),
             "<?php A::count(1); function count(); function &count(); $count(); count(3)",
             ["count(3)"],
         ),
-        (PHP, word("echo"), "echo 0; <?php echo 1; $echo = 2; $o->echo; echo(3) ?> echo 4", ["echo 1", "echo(3)"]),
         (
             PHP,
-            word("null"),
+            identifier("word echo"),
+            "echo 0; <?php echo 1; $echo = 2; $o->echo; echo(3) ?> echo 4",
+            ["echo 1", "echo(3)"],
+        ),
+        (
+            PHP,
+            identifier("word null"),
             "<?php f(null: 1); $a = null; X::null; $b ? null : 1; case null::X",
             ["null; X", "null::X"],
         ),
-        (GO, method("ToLower"), "strings.ToLower(a); ToLower(b); x.ToLower", ["ToLower(a)"]),
+        (GO, identifier("method ToLower"), "strings.ToLower(a); ToLower(b); x.ToLower", ["ToLower(a)"]),
         (
             CSHARP,
             Identifier("Length", "property"),
@@ -72,7 +97,7 @@ def planted(count=3):
 
 
 def mine(trained, documents, **options):
-    pairs = [(function("len"), function("strlen")), (function("print"), word("echo"))]
+    pairs = [pair("function len", "function strlen"), pair("function print", "word echo")]
     return call_sites.mine(documents, PYTHON, pairs, trained, **{"max_length": 24, "per_pair": 50, **options})
 
 
@@ -104,7 +129,7 @@ def test_prompts_are_spread_over_files_and_do_not_depend_on_what_is_left_out(tra
 
 
 def test_a_pair_that_begins_with_the_same_token_is_rejected_with_a_message(trained):
-    same = [(function("len"), function("lenient"))]
+    same = [pair("function len", "function lenient")]
     trained_on_both = tokenizer.train([inspect.getsource(argparse) + "lenient(1) " * 5], 420)
     prompts, messages = call_sites.mine(planted(), PYTHON, same, trained_on_both, 24, 50)
     assert not prompts
@@ -140,7 +165,7 @@ def test_too_little_context_is_left_out():
 
 
 def test_pairs_with_the_same_identifier_share_its_sites(trained):
-    pairs = [(function("len"), function("strlen")), (function("len"), function("count"))]
+    pairs = [pair("function len", "function strlen"), pair("function len", "function count")]
     prompts, _ = call_sites.mine(planted(4), PYTHON, pairs, trained, 24, 50)
     assert sorted(prompt.pair for prompt in prompts) == [0] * 4 + [1] * 4
     assert len({(prompt.path, prompt.tokens.tobytes()) for prompt in prompts}) == 8

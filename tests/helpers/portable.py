@@ -28,7 +28,7 @@ def found(name, texts):
         return [list(module.public_addresses(text)) for text in texts["secrets"]]
     if name == "corpus.redact":
         return [module.redact(text) for text in texts["secrets"]]
-    uses = [pair[0] for pair in languages.identifier_pairs("python", "cpp")]
+    uses = [pair[0] for pair in languages.language("cpp").pairs["python"]]
     return [module.sites(text, use, languages.language("python")) for text in texts["python"] for use in uses]
 
 

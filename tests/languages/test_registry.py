@@ -22,9 +22,9 @@ def test_records_are_complete():
 
 
 def test_pairs_are_many_distinct_and_differ():
-    for new in ("php", "csharp", "go", "cpp"):
-        assert len(registry.identifier_pairs("python", new)) >= 15
-    for pairs in registry.IDENTIFIER_PAIRS.values():
+    every = [pairs for language in registry.LANGUAGES.values() for pairs in language.pairs.values()]
+    assert len(every) >= 4 and all(len(pairs) >= 15 for pairs in every)
+    for pairs in every:
         assert len({tuple(identifier.text for identifier in pair) for pair in pairs}) == len(pairs)
         for pair in pairs:
             assert pair[0].text.lower() != pair[1].text.lower()
@@ -35,10 +35,13 @@ def test_pairs_are_many_distinct_and_differ():
 
 
 def test_pairs_in_the_other_direction_are_turned_round():
-    forward = registry.identifier_pairs("python", "php")
-    assert registry.identifier_pairs("php", "python") == tuple((new, primary) for primary, new in forward)
-    with pytest.raises(UserError, match="IDENTIFIER_PAIRS"):
-        registry.identifier_pairs("go", "cpp")
+    python, php, go, cpp = map(registry.language, ("python", "php", "go", "cpp"))
+    forward = registry.identifier_pairs(python, php)
+    assert registry.identifier_pairs(php, python) == tuple((new, primary) for primary, new in forward)
+    with pytest.raises(
+        UserError, match=r"no built-ins of Go and C\+\+ are known to mean the same; write them under `pairs`"
+    ):
+        registry.identifier_pairs(go, cpp)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,7 @@ USES = {
 
 @pytest.mark.parametrize("new", ["csharp", "go", "cpp"])
 def test_the_miner_finds_every_identifier_of_the_pairs(new):
-    for pair in registry.identifier_pairs("python", new):
+    for pair in registry.language(new).pairs["python"]:
         for name, identifier in zip(("python", new), pair, strict=True):
             record = registry.language(name)
             code = code_only(USES[name], record)
@@ -129,9 +132,7 @@ def test_the_miner_finds_every_identifier_of_the_pairs(new):
 )
 def test_what_is_another_function_of_the_name_is_no_use(name, identifier, text):
     record = registry.language(name)
-    sides = {
-        (primary, new): pairs for (primary, new), pairs in registry.IDENTIFIER_PAIRS.items() if name in (primary, new)
-    }
-    known = {pair[key.index(name)] for key, pairs in sides.items() for pair in pairs}
+    known = {pair[1] for pairs in record.pairs.values() for pair in pairs}
+    known |= {pair[0] for other in registry.LANGUAGES.values() for pair in other.pairs.get(name, ())}
     chosen = [one for one in known if one.text == identifier]
     assert chosen and not any(call_sites.sites(code_only(text, record), one, record) for one in chosen)

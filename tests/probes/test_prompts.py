@@ -8,10 +8,15 @@ from helpers import byte_level, loud
 
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import tokenizer
-from babel_jax.languages.registry import function, word
+from babel_jax.languages.language import identifier
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest
 from babel_jax.probes import forward, lens, prompts
 from babel_jax.probes.subject import Subject
+
+
+def pair(here, there):
+    return identifier(here), identifier(there)
+
 
 LANGUAGES = ("python", "php")
 CODE = """size = len(name)
@@ -27,7 +32,7 @@ throw
 str lower pattern
 """
 V = 362  # so small that " strlen" is two tokens, so large that the other identifiers are one
-PAIRS = [(function("len"), function("strlen")), (word("raise"), word("throw"))]
+PAIRS = [pair("function len", "function strlen"), pair("word raise", "word throw")]
 CONFIG = DecoderConfig(vocab_size=V, width=8, layers=3, heads=2, ffn_width=16, max_length=12)
 
 
@@ -76,9 +81,9 @@ def test_sets_of_a_byte_level_tokenizer():
     assert text_of(prompts.first_tokens("raise", other), pieces) == {b"raise", b" raise"}
     prefix = text_of(prompts.prefix_tokens("strlen", pieces), pieces)
     assert {b"s", b"str"} <= prefix and b" " not in prefix and b"n" not in prefix and b"" not in prefix
-    slots = make_slots(other, ["if name:"], [(word("raise"), word("throw"))])
+    slots = make_slots(other, ["if name:"], [pair("word raise", "word throw")])
     slots = {name: np.asarray(values) for name, values in slots.items()}
-    chosen, messages = prompts.with_identifiers(slots, [(word("raise"), word("throw"))], other, "sequence")
+    chosen, messages = prompts.with_identifiers(slots, [pair("word raise", "word throw")], other, "sequence")
     assert not messages and b"".join(pieces[i] for i in chosen["primary_sequence"][0]) == b"raise"
 
 
@@ -87,19 +92,19 @@ def test_slots_get_the_sets_of_their_pair(trained, pieces, mode):
     slots = make_slots(trained, ["a = (", "if name:\n"])
     chosen, messages = prompts.with_identifiers(slots, PAIRS, trained, mode)
     assert not messages and len(chosen["pair"]) == 4
-    for n, pair in enumerate(slots["pair"]):
-        for side, identifier in zip(("primary", "new"), PAIRS[pair], strict=True):
+    for n, number in enumerate(slots["pair"]):
+        for side, one in zip(("primary", "new"), PAIRS[number], strict=True):
             ids = chosen[f"{side}_ids"][n]
             ids = ids[ids >= 0]
             want = {
-                "first": prompts.first_tokens(identifier.text, trained) | {int(slots[f"{side}_id"][n])},
-                "prefix": prompts.prefix_tokens(identifier.text, pieces),
+                "first": prompts.first_tokens(one.text, trained) | {int(slots[f"{side}_id"][n])},
+                "prefix": prompts.prefix_tokens(one.text, pieces),
             }[mode]
             assert set(ids.tolist()) == want and len(ids) == len(want)
 
 
 def test_a_pair_whose_sets_meet_is_left_out_with_a_message(trained):
-    pairs = [*PAIRS, (function("len"), function("lower"))]  # both begin with l
+    pairs = [*PAIRS, pair("function len", "function lower")]  # both begin with l
     slots = make_slots(trained, ["a = (", "if name:\n"], pairs)
     chosen, messages = prompts.with_identifiers(slots, pairs, trained, "prefix")
     assert chosen["pair"].tolist() == [0, 1, 0, 1]

@@ -84,7 +84,7 @@ def test_unknown_topologies_say_what_to_do():
         aot.devices_of("v99:1x1")
 
 
-COMPILE = ("-m", "babel_jax", "compile", "--config=configs/tiny.py")
+COMPILE = ("-m", "babel_jax", "compile", "--config=configs/organism.py:tiny")
 
 
 def test_the_verb_compiles_for_eight_devices(tmp_path):

@@ -516,8 +516,8 @@ def test_a_patch_of_a_tied_head_is_one_of_the_embeddings():
 
 
 def test_two_studies_in_one_process_do_not_share_their_worlds():
-    one = load_config(str(ROOT / "configs" / "tiny.py"), ["--config.world.documents=64"])
-    other = load_config(str(ROOT / "configs" / "tiny.py"), ["--config.world.documents=128"])
+    one = load_config(str(ROOT / "configs" / "organism.py:tiny"), ["--config.world.documents=64"])
+    other = load_config(str(ROOT / "configs" / "organism.py:tiny"), ["--config.world.documents=128"])
     one, other = Study(one), Study(other)
     found = [made.materials(0)["php"] for made in (one, other, one)]
     assert found[2] is found[0]
@@ -557,7 +557,7 @@ def test_an_accelerator_is_not_shared_by_workers(monkeypatch):
     seen = {}
     monkeypatch.setattr(study, "run", lambda made, workers: seen.update(workers=workers) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        main(["study", f"--config={ROOT / 'configs' / 'tiny.py'}", "--workdir=unused"])
+        main(["study", f"--config={ROOT / 'configs' / 'organism.py:tiny'}", "--workdir=unused"])
     assert seen == {"workers": 1}
 
 

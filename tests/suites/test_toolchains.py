@@ -784,8 +784,18 @@ def test_the_fingerprint_follows_version_options_and_shims(monkeypatch, tmp_path
     assert toolchains.find("php").fingerprint == first.fingerprint
     (shims / "assert.go").write_text("package assert\n")
     assert toolchains.find("php").fingerprint != first.fingerprint
-    made = [toolchains.Toolchain(*made).fingerprint for made in (("1", ()), ("2", ()), ("1", (), ("-O0",)))]
-    assert len(set(made)) == 3
+
+
+def test_the_fingerprint_follows_the_marks_of_the_language_and_not_its_pairs(monkeypatch):
+    class Tools(toolchains.Toolchain):
+        language = "php"
+
+    first = Tools("1", ()).fingerprint
+    assert len({first, Tools("2", ()).fingerprint, Tools("1", (), ("-O0",)).fingerprint}) == 3
+    monkeypatch.setattr(Tools, "record", dataclasses.replace(LANGUAGES["php"], pairs={}))
+    assert Tools("1", ()).fingerprint == first
+    monkeypatch.setattr(Tools, "record", dataclasses.replace(LANGUAGES["php"], line_comments=("//",)))
+    assert Tools("1", ()).fingerprint != first
 
 
 def test_unprepared_toolchains_say_so(sandboxed, ready):

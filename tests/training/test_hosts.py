@@ -182,14 +182,14 @@ def test_one_host_does_nothing(monkeypatch):
 def test_mistakes_are_one_line(flags, message, verb, monkeypatch, capfd):
     monkeypatch.setattr(hosts, "CONNECT_SECONDS", 0.3)
     run = [] if verb == "study" else ["--run=continual"]
-    assert main([verb, "--config=configs/tiny.py", "--workdir=/nowhere", *run, *flags]) == 2
+    assert main([verb, "--config=configs/organism.py:tiny", "--workdir=/nowhere", *run, *flags]) == 2
     error = capfd.readouterr().err
     assert message in error and error.startswith("error: ") and error.count("\n") == 1
 
 
 def test_ctrl_c_ends_the_wait_for_the_others(tmp_path):
     """JAX's own wait would not hear it for the ten minutes that hosts of a pod may be apart."""
-    run = ["--config=configs/tiny.py", "--run=continual", f"--workdir={tmp_path}"]
+    run = ["--config=configs/organism.py:tiny", "--run=continual", f"--workdir={tmp_path}"]
     flags = [f"--coordinator={free_address()}", "--processes=2", "--process=0"]
     command = [sys.executable, "-m", "babel_jax", "train", *run, *flags]
     with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as waiting:
@@ -205,7 +205,7 @@ def test_ctrl_c_ends_the_wait_for_the_others(tmp_path):
 def test_a_study_on_several_hosts_runs_one_job(monkeypatch, capfd):
     monkeypatch.setattr(hosts, "initialize", lambda *given: None)
     monkeypatch.setattr(hosts, "several", lambda: True)
-    assert main(["study", "--config=configs/tiny.py", "--workdir=/nowhere", "--jobs=2"]) == 2
+    assert main(["study", "--config=configs/organism.py:tiny", "--workdir=/nowhere", "--jobs=2"]) == 2
     assert "add --jobs=1" in capfd.readouterr().err
 
 

@@ -29,6 +29,7 @@ import helpers  # its model preset "test"
 import numpy as np
 import pytest
 from helpers import ROOT
+from helpers.corpora import contents
 
 import babel_jax
 from babel_jax.__main__ import main
@@ -110,11 +111,6 @@ def verb(*arguments) -> None:
     assert main(list(map(str, arguments))) == 0
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Of all files but locks, by their paths."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("[!.]*") if path.is_file()}
-
-
 def summary_of(workdir: Path) -> dict:
     summary = json.loads((workdir / "report" / "summary.json").read_text())
     return {name: value for name, value in summary.items() if name not in ("wall_seconds", "versions")}
@@ -141,9 +137,9 @@ def test_its_report_says_the_same(story):
 
 
 def test_a_study_that_is_done_is_not_done_again(story, capsys):
-    wanted, before = summary_of(story / "study"), contents(story / "study" / "seed0")
+    wanted, before = summary_of(story / "study"), contents(story / "study" / "seed0", "[!.]*")
     verb("study", f"--config={FOLDER}/study.py", f"--workdir={story}/study", "--jobs=1")
-    assert contents(story / "study" / "seed0") == before
+    assert contents(story / "study" / "seed0", "[!.]*") == before
     assert unequal(wanted, summary_of(story / "study")) == []
     printed = capsys.readouterr().out
     assert "accuracy: start, peak, end" in printed and "report/index.html" in printed
@@ -180,9 +176,9 @@ def test_its_checkpoints_are_probed_with_the_same_values(story):
 
 def test_its_counters_are_gone_on_with(story):
     """The checkpoints' passes are not made again: `probe` into the folder that the version before has filled."""
-    before = contents(story / "probed")
+    before = contents(story / "probed", "[!.]*")
     verb("probe", "--checkpoints", story / "study" / "seed0" / "continual", f"--out={story}/probed")
-    after = contents(story / "probed")
+    after = contents(story / "probed", "[!.]*")
     kept = [name for name in before if name.endswith(".npz")]
     assert len(kept) == 2 and all(after[name] == before[name] for name in kept)
 

@@ -63,7 +63,7 @@ def test_every_command_of_a_document_can_be_given(document, options):
 @pytest.mark.parametrize(
     "line, missing",
     [
-        ("study --config=configs/tiny.py --config.common.steps=3 --config.runs.mix.steps=4 --workdir=W", []),
+        ("study --config=configs/organism.py:tiny --config.common.steps=3 --config.runs.mix.steps=4 --workdir=W", []),
         ("studdy --config=c.py", ["studdy"]),
         ("corpus bild --out=C", ["corpus bild"]),
         (

@@ -1,5 +1,7 @@
+import ast
 import dataclasses
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from babel_jax.study.plan import Study
 from babel_jax.training import config as run_config
 from babel_jax.training.config import kept_steps
 
-CONFIGS = sorted(path.name for path in Path(ROOT, "configs").glob("*.py"))
+FILES = sorted(path.name for path in Path(ROOT, "configs").glob("*.py"))
+VARIANTS = {name: tuple(runpy.run_path(f"{ROOT}/configs/{name}").get("VARIANTS", ())) for name in FILES}
+CONFIGS = sorted(f"{name}:{variant}" for name in FILES for variant in VARIANTS[name]) + ["organism.py", "real_code.py"]
 CORPORA = sorted(path.stem for path in Path(ROOT, "configs", "corpora").glob("*.py"))
 NEW = ("php", "csharp", "go", "cpp")
 PAPER = dict(python=11e9, php=23e9, csharp=16e9, go=11e9, cpp=28e9)
@@ -34,9 +38,35 @@ def test_every_config_is_a_study_of_valid_runs(name):
         run_config.decoder_config(settings, 1024, 128, 0)
     unplanned = {name.role for name in planned} ^ set(config.runs)
     assert unplanned == set(), "every role has a run"
-    document = Path(ROOT, "configs", name).read_text()
-    commands = re.findall(r"--config=(configs/\w+\.py)", document)
-    assert commands and set(commands) == {f"configs/{name}"}, "a config's docstring gives its own command"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_config_gives_the_cost_and_the_command_of_each_variant(file):
+    document = ast.get_docstring(ast.parse(Path(ROOT, "configs", file).read_text()))
+    commands = set(re.findall(r"--config=configs/([\w.:]+)", document))
+    assert all(command.split(":")[0] == file and load_config(f"{ROOT}/configs/{command}", []) for command in commands)
+    variants = dict(re.findall(r"(?m)^  (\w+)(?: \(or no variant\))?: (.*(?:\n    .*)*)", document))
+    for variant, about in variants.items() or [("", document)]:
+        assert (
+            "Cost:" in about and f"--config=configs/{file}{f':{variant}' * (variant not in ('', 'demo'))} " in about
+        ), variant
+        assert "Expected:" in (document if file == "gpt2.py" else about), variant
+    assert set(variants) <= set(VARIANTS[file]) <= set(re.findall(r"\w+", document))
+    assert set(variants) == set(VARIANTS[file]) or file == "gpt2.py"
+
+
+def test_the_variants_of_a_study_differ_and_a_plain_file_is_the_demo():
+    configs = {name: load_config(f"{ROOT}/configs/{name}", []).to_json() for name in CONFIGS}
+    assert configs["organism.py"] == configs["organism.py:demo"]
+    assert configs["gpt2.py:1b3"] == configs["gpt2.py:1b3_php"] and configs["gpt2.py:6b7"] == configs["gpt2.py:6b7_php"]
+    assert len(set(configs.values())) == len(configs) - 3
+
+
+def test_a_variant_is_named_where_there_is_none_or_another():
+    with pytest.raises(UserError, match="gpt2.py has several variants; choose one: .*gpt2.py:1b3, :6b7, :1b3_php"):
+        load_config(f"{ROOT}/configs/gpt2.py", [])
+    with pytest.raises(UserError, match="unknown variant of .*organism.py: 'porer'; did you mean 'poorer'"):
+        load_config(f"{ROOT}/configs/organism.py:porer", [])
 
 
 @pytest.mark.parametrize("name", CORPORA)
@@ -65,7 +95,7 @@ def test_every_corpus_recipe_is_a_manifest_with_the_commands_of_its_story(name):
 @pytest.mark.parametrize("new", NEW)
 @pytest.mark.parametrize("size, layers, width", [("1b3", 24, 2048), ("6b7", 32, 4096)])
 def test_the_papers_models_see_the_papers_tokens(size, layers, width, new):
-    config = load_config(f"{ROOT}/configs/gpt2_{size}.py:{new}", [])
+    config = load_config(f"{ROOT}/configs/gpt2.py:{size}_{new}", [])
     study = Study(config)
     assert (config.primary, config.new) == ("python", new)
 
@@ -90,16 +120,16 @@ def test_the_papers_models_see_the_papers_tokens(size, layers, width, new):
 
 
 def test_a_corpus_of_another_vocabulary_is_refused(monkeypatch):
-    config = load_config(f"{ROOT}/configs/gpt2_1b3.py", ["--config.corpus=somewhere"])
+    config = load_config(f"{ROOT}/configs/gpt2.py:1b3", ["--config.corpus=somewhere"])
     found = dataclasses.replace(small_material(), vocab_size=8192, max_length=2048)
     monkeypatch.setattr(plan, "corpus_material", lambda *arguments: found)
     with pytest.raises(UserError, match="wants vocab_size=50304 and the corpus somewhere has 8192"):
         plan.load_materials(config, 0)
-    other = load_config(f"{ROOT}/configs/gpt2_1b3.py", ["--config.corpus=c", "--config.vocab_size=8192"])
+    other = load_config(f"{ROOT}/configs/gpt2.py:1b3", ["--config.corpus=c", "--config.vocab_size=8192"])
     assert plan.load_materials(other, 0)[other.new] is found
 
 
 def test_a_corpus_in_a_bucket_is_refused():
-    config = load_config(f"{ROOT}/configs/gpt2_1b3.py", ["--config.corpus=gs://bucket/corpus"])
+    config = load_config(f"{ROOT}/configs/gpt2.py:1b3", ["--config.corpus=gs://bucket/corpus"])
     with pytest.raises(UserError, match="copy it to a disk of every host, or mount it"):
         plan.load_materials(config, 0)

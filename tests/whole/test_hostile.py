@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from test_judge import problem
+from helpers.openers import EVERYWHERE, MARKS, SECRETS
 
 from babel_jax.corpus import clean, decontaminate, manifest
 from babel_jax.corpus.redact import redact
@@ -20,15 +20,6 @@ from babel_jax.suites.toolchains import Execution
 LENGTH = 32_000  # characters; here a pattern that takes time with the square of the length takes 1 to 80 seconds,
 SECONDS = 1  # of processor time; a linear one takes some hundredths
 
-# The first of each opens what may be opened again within it.
-MARKS = {
-    "python": ['f"""{', '"', "'", '"""', 'f"', 'f"{', "{", "}", "\\", "#", "(", ":"],
-    "php": ['"{$', '"', "`", "{$", "<<<A\n", "<<<A", "\nA", "/*", "*", "#", "<?", "?>", "<"],
-    "csharp": ['$@"{', '"', '@"', '$"{', "{", "}", "/*", "*", "\\"],
-    "go": ["import (\n", '"', "`", "/*", "*", "//", 'import "a"\n', "import ", "a.B", ";"],
-    "cpp": ['R"ab(', '"', 'R"(', ")ab", "'", "1'", "1", "/*", "*", "#include <map>\n", "#", "// "],
-}
-EVERYWHERE = ["a", "\n", " ", "a.", "a b\n"]
 SAID = {
     "python": ["Traceback (most", "SyntaxError", "a.", "Error", "AssertionError\n", "Exception: "],
     "php": ["Fatal error: ", "Parse error: ", "Uncaught a", ": ", " in ", "eval()'d code"],
@@ -44,8 +35,6 @@ SAID = {
         "a: fatal error: ",
     ],
 }
-SECRETS = ["eyJa.eyJb.", "ghp_" + "a" * 36, "AKIA", "a@b.cc", "@", "1.1.", "8.8.8.8-", "8.8.8.8,", "2600::1-", "::ffff:",
-           "version ", "-----BEGIN PRIVATE KEY-----", "-----", "xoxb-1-", "://a:", "aws key '"]  # fmt: skip
 
 
 def texts(pieces, openers):
@@ -79,7 +68,7 @@ def cleaned(text):
     decontaminate.Index([("a", text)]).find(text)
 
 
-GO = problem("go", prefix="package main\n", prompt="")
+GO = problems.Problem("mbxp", "go", "go/0", 0, "", "", "f", None, (), block=False, prefix="package main\n")
 READERS = (
     [(f"marks of {name}", marks, lambda text, name=name: list(not_code(text, LANGUAGES[name]))) for name, marks in MARKS.items()]
     + [(f"pieces of {name}", marks, lambda text, name=name: fed(name, text)) for name, marks in MARKS.items()]

@@ -23,7 +23,7 @@ from babel_jax.suites import harness, problems
 from babel_jax.suites.completions import Completion
 from babel_jax.training.checkpoint import Unreadable
 
-TINY = f"--config={ROOT / 'configs' / 'tiny.py'}"
+TINY = f"--config={ROOT / 'configs' / 'organism.py:tiny'}"
 OWN = dict(suite="mine", language="python", task_id="a", number=1, prompt="def f():\n", tests="assert f()\n")
 ESCAPES = "a\nb\r\x1b[31mred\x07\x9b2J\u202eabc\u2028\udcff\0"
 
@@ -177,7 +177,7 @@ def test_a_run_stays_in_its_folder(capsys, tmp_path):
     line = refused(capsys, "train", TINY, f"--workdir={workdir}", "--run=mix_../../../x")
     assert "the run's name is 'mix_../../../x'" in line and not workdir.exists()
     with pytest.raises(UserError, match="the run's name"):
-        plan.Study(load_config(str(ROOT / "configs" / "tiny.py"), [])).name("mix_0.5\n")
+        plan.Study(load_config(str(ROOT / "configs" / "organism.py:tiny"), [])).name("mix_0.5\n")
 
 
 @pytest.mark.parametrize("part", ["../other/model.safetensors", "/etc/passwd", "..", 3, None, ["a"]])

@@ -12,7 +12,7 @@ import time
 import pytest
 import yaml
 from helpers import ROOT
-from test_beam import contents, write_sources
+from helpers.corpora import contents, write_sources
 
 from babel_jax.common.files import write_json
 from babel_jax.corpus import build
@@ -307,6 +307,21 @@ def fake_python(place, project, *statuses):
     wait = 'python*babel_jax*) while [ -e "$ANSWERS/hold" ]; do sleep 0.02; done;'
     python.write_text(FAKE.replace("srun*)", wait))
     python.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "option, marks",
+    [
+        ((), ("-m", "not slow")),
+        (("--quick",), ("-m", "not slow and not processes and not oracle")),
+        (("--slow",), ()),
+    ],
+)
+def test_tests_run_in_two_workers_and_other_arguments_go_to_pytest(place, option, marks):
+    fake_python(place, place.project, 0)
+    assert place.launch("test.sh", *option, "-n", "3", "tests/my room").returncode == 0
+    python = ["python", "-m", "pytest", "-n", "2", "--dist", "loadfile"]
+    assert place.calls() == [[*python, *marks, "-n", "3", "tests/my room"]]
 
 
 @pytest.mark.parametrize(("statuses", "state"), [([134, 143, 0], "done"), ([134, 2], "failed 2")])

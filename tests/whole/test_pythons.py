@@ -12,7 +12,7 @@ import sysconfig
 
 import pytest
 from helpers import ROOT
-from test_hostile import EVERYWHERE, MARKS, SECRETS
+from helpers.openers import EVERYWHERE, MARKS, SECRETS
 
 from babel_jax.languages.registry import LANGUAGES
 

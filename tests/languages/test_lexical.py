@@ -1,0 +1,51 @@
+"""Marks of languages beyond the five, each in a text that is scanned whole and in pieces of every length."""
+
+import pytest
+
+from babel_jax.languages import registry
+from babel_jax.languages.lexical import Scanner, code_only, not_code, without_comments
+
+NESTED = {"block_comments": [["/*", "*/"]], "comments_nest": True}
+
+
+def language(**data):
+    return registry.record("x", {"title": "X", "extensions": [".x"], **data}, "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("data", "text", "want"),
+    [
+        ({}, "a 'b' \"c\" // d # größe", []),
+        (NESTED, "a /* b /* c */ d */ e /* f /* g */", ["/* b /* c */ d */", "/* f /* g */"]),
+        ({"block_comments": [["/*", "*/"]]}, "a /* b /* c */ d */ e", ["/* b /* c */"]),
+        ({"block_comments": [["{", "}"]], "comments_nest": True}, "a { b {{ c } d } } e", ["{ b {{ c } d } }"]),
+        (NESTED | {"strings": ['"']}, 'a "/*" /* "*/ b "*/" c', ['"/*"', '/* "*/', '"*/"']),
+        ({"line_comments": ["--"], "block_comments": [["{-", "-}"]]}, "a {- b\n -} c -- d\ne", ["{- b\n -}", "-- d"]),
+        ({"line_comments": ["REM"]}, "REMOVE REM x\nREMx aREM REM\ny", ["REM x", "REM"]),
+        ({"strings": [{"open": "'", "escape": "'"}]}, "a 'it''s' b", ["'it''s'"]),
+        ({"strings": [{"open": "«", "close": "»"}]}, "größe «ä\\»» ß", ["«ä\\»»"]),
+        (
+            {"strings": ['"', {"open": "'", "character": True}]},
+            "f<'a>(x: &'a str) 'x' + '\\'' + '\\u{1F}' + '\"'",
+            ["'x'", "'\\''", "'\\u{1F}'", "'\"'"],
+        ),
+    ],
+)
+def test_what_is_not_code_is_found_by_the_marks_of_the_language(data, text, want):
+    record = language(**data)
+
+    def texts(spans):
+        return [text[span.start : span.end] for span in spans]
+
+    assert texts(not_code(text, record)) == want
+    for size in range(1, len(text)):
+        scanner, spans = Scanner(record), []
+        for begin in range(0, len(text), size):
+            scanner.text += text[begin : begin + size]
+            spans += scanner.scan(final=False)
+        assert texts([*spans, *scanner.scan(final=True)]) == want, size
+
+
+def test_a_text_in_a_language_without_marks_is_all_code():
+    text = "Ein Satz, \"wörtlich\" // und '#' noch einer.\n" * 100
+    assert code_only(text, language(kind="natural")) == without_comments(text, language()) == text
