@@ -108,7 +108,7 @@ def law(mixes: list[Mix], languages: list[str], natural: dict[str, float]) -> La
     reason = (
         "the regression's squared error on held-out mixes is smaller by more than its standard error"
         if better
-        else "the regression does not foretell held-out mixes better by more than a standard error"
+        else "the regression does not predict held-out mixes better by more than a standard error"
     )
     return Law("quadratic" if better else "log_linear", reason, found)
 

@@ -21,7 +21,7 @@ from babel_jax.corpus import manifest, mixture, mixture_files
 from babel_jax.evolution import mechanism
 from babel_jax.model import huggingface
 from babel_jax.probes import artefacts
-from babel_jax.study import findings, jobs, texts
+from babel_jax.study import analysis, jobs, texts
 from babel_jax.suites import harness
 from babel_jax.training import loop, runs
 
@@ -132,7 +132,7 @@ def test_damage_is_one_line_that_names_the_file_or_is_recovered(
 ):
     place = shutil.copytree(left, tmp_path / "left", ignore=shutil.ignore_patterns("checkpoints"))
     DAMAGES[damage](place / file)
-    monkeypatch.setattr(findings, "of_rows", lambda *rest: pytest.fail("read as if it were whole"))
+    monkeypatch.setattr(analysis, "of_rows", lambda *rest: pytest.fail("read as if it were whole"))
     try:
         found = READERS[file](place)
     except UserError as error:

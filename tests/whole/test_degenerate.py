@@ -18,8 +18,9 @@ from babel_jax.evolution import stages
 from babel_jax.report import page, summary, tables
 from babel_jax.report.terminal import terminal_table
 from babel_jax.study import analysis, facts
+from babel_jax.study.claim import MISSING, NOT_TESTED, REFUTED, SUPPORTED
 from babel_jax.study.findings import Findings
-from babel_jax.study.verdicts import MISSING, NOT_TESTED, REFUTED, SUPPORTED, verdicts
+from babel_jax.study.verdicts import verdicts
 
 pytestmark = pytest.mark.filterwarnings("error")
 STEPS = synthetic_study.STEPS[::2]
