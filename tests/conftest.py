@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from babel_jax.__main__ import _use_cpu_well
+from babel_jax.cli.environment import configure_jax
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-_use_cpu_well(threads=1)
+configure_jax(threads=1)
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,9 @@
-"""The one error a user is meant to see: one line of printable text, always. And command lines whose mistakes are such errors."""
+"""The one error a user is meant to see: one line of printable text, always."""
 
-import argparse
 import difflib
 import errno
 import os
-import re
 import reprlib
-import sys
 from collections.abc import Iterable
 
 # What the system says of the machine and not of a file: disks and tables that are full.
@@ -92,54 +89,3 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UserError:
 def one_line(error: BaseException | str) -> str:
     """What an error of a library says, or what a program printed: the beginning of it, in one line."""
     return printable(" ".join(str(error).split()))[:LONGEST_REASON] or type(error).__name__
-
-
-class Parser(argparse.ArgumentParser):
-    """Command lines whose mistakes are a `UserError`, also an option that is empty, or given twice: one would be lost.
-
-    Attributes:
-      given: after parsing, the options and arguments that stood there, by their names in the result.
-    """
-
-    def __init__(self, *arguments, **settings):
-        super().__init__(*arguments, **settings)
-        self.given: set[str] = set()
-        for name in (None, "store"):
-            self.register("action", name, _Once)
-
-    def parse_known_args(self, args=None, namespace=None):
-        self.given = set()
-        for argument in args or ():  # argparse takes this for the end of all options, and then lacks a value
-            if argument.startswith("-") and argument.endswith("=--"):
-                self.error(f"{argument[:-3]} is '--'; give it a value")
-        return super().parse_known_args(args, namespace)
-
-    def error(self, message):
-        message = re.sub(r"^argument (\S+): (?=is |names )", r"\1 ", message)  # a sentence, where it goes on as one
-        raise UserError(f"{message}; `{self.prog} --help` explains.")
-
-    def exit(self, status=0, message=None):
-        sys.stdout.flush()  # --help has printed
-        super().exit(status, message)
-
-    def only_with(self, condition: object, what: str, *names: str) -> None:
-        """Refuses options of these names where nothing would read them: without `condition`, which an error calls `what`."""
-        for name in names:
-            if not condition and name in self.given:
-                raise UserError(f"--{name} goes with {what}; leave it out.")
-
-
-class _Once(argparse.Action):
-    """Stores a value, as argparse does by itself, but never over another one."""
-
-    def __init__(self, option_strings, dest, const=None, **settings):
-        super().__init__(option_strings, dest, const=const, **settings)
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        if self.option_strings and self.dest in parser.given:
-            raise argparse.ArgumentError(self, "is given twice; leave one out")
-        if values == "" and self.const != "":
-            raise argparse.ArgumentError(self, "is empty; give a value, or leave it out")
-        if values != self.default or option_string:  # argparse hands a missing argument its default
-            parser.given.add(self.dest)
-        setattr(namespace, self.dest, values)

@@ -11,7 +11,8 @@ import pytest
 from helpers import ROOT
 from ml_collections import ConfigDict
 
-from babel_jax.__main__ import load_config, main
+from babel_jax.__main__ import main
+from babel_jax.cli.settings import load_config
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
 from babel_jax.common.schema import (

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from helpers import SMALL_WORLD, make_run, run_in, small_material, train
 
-from babel_jax.__main__ import load_config, main
+from babel_jax.__main__ import main
+from babel_jax.cli.settings import load_config
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import ArrayRows
 from babel_jax.common.run_names import RunName
 from babel_jax.corpus import build, mixture_files
 from babel_jax.study import jobs, plan
-from babel_jax.training import loop, runs
+from babel_jax.training import drawn, loop, runs
 from babel_jax.training.sampler import mixture_of
 
 MATERIAL = small_material()
@@ -190,12 +191,12 @@ def test_train_reads_the_file_as_it_is(trained, mixture_file):
     written = json.loads(mixture_file.read_text())
     assert json.loads((run_dir / "config.json").read_text())["config"]["stages"] == written["stages"]
     done = json.loads((run_dir / "DONE").read_text())
-    drawn = {name: source["drawn"] for name, source in done["sources"].items()}
-    assert sum(drawn.values()) == 160 and 60 < drawn["python"] < 90 and drawn["php_control"] == 0
+    rows = {name: source["drawn"] for name, source in done["sources"].items()}
+    assert sum(rows.values()) == 160 and 60 < rows["python"] < 90 and rows["php_control"] == 0
     assert {name: source["rows"] for name, source in done["sources"].items()} == {
         name: len(rows) for name, rows in MATERIAL.sources.items()
     }
-    epochs = {name: drawn[name] / len(MATERIAL.sources[name]) for name in ("php", "python")}
+    epochs = {name: rows[name] / len(MATERIAL.sources[name]) for name in ("php", "python")}
     assert lines == [f"seed 0 mix: epochs at its end: php {epochs['php']:.2f}, python {epochs['python']:.2f}"]
 
 
@@ -205,15 +206,15 @@ def test_a_finished_run_is_verified_from_its_own_counts(trained, capsys, tmp_pat
     header, *lines, last = capsys.readouterr().out.splitlines()
     table = {line.split()[0]: line.split() for line in lines}
     done = json.loads((run_dir / "DONE").read_text())
-    drawn, share = done["sources"]["php"]["drawn"], 0.877 * 100
-    assert table["php"][1:5] == [str(drawn), f"{drawn * 11:,d}", f"{drawn / 160:.2%}", f"{share / 160:.2%}"]
-    assert table["php"][6] == f"{drawn - share:.1f}" and f"largest deviation: {abs(drawn - share):.1f} of 160" in last
+    count, share = done["sources"]["php"]["drawn"], 0.877 * 100
+    assert table["php"][1:5] == [str(count), f"{count * 11:,d}", f"{count / 160:.2%}", f"{share / 160:.2%}"]
+    assert table["php"][6] == f"{count - share:.1f}" and f"largest deviation: {abs(count - share):.1f} of 160" in last
 
     (tmp_path / "config.json").write_text((run_dir / "config.json").read_text())
     done["sources"]["php"]["drawn"] += 1  # as if a row had come twice
     (tmp_path / "DONE").write_text(json.dumps(done))
-    (problem,) = mixture_files.verify_run(tmp_path)
-    assert f"{drawn + 1} rows of php were drawn; its stages and seed give {drawn}" in problem
+    _, (problem,) = drawn.compare(tmp_path)
+    assert f"{count + 1} rows of php were drawn; its stages and seed give {count}" in problem
     for change, message in (({"sources": None}, "has not counted the rows"), ({"step": 0}, "has not counted the rows")):
         (tmp_path / "DONE").write_text(json.dumps(done | change))
         assert message in error_of(capsys, "corpus", "verify", f"--run={tmp_path}")
@@ -231,7 +232,7 @@ def test_an_interrupted_run_counts_every_row_once(tmp_path, mixture_file):
     with pytest.raises(KeyboardInterrupt):
         train(run, MATERIAL, tmp_path, progress=stop)
     train(run, MATERIAL, tmp_path)  # goes on from step 32
-    assert mixture_files.verify_run(tmp_path) == []
+    assert drawn.compare(tmp_path)[1] == []
     done = json.loads((tmp_path / "DONE").read_text())
     assert sum(source["drawn"] for source in done["sources"].values()) == 480
 
@@ -254,7 +255,7 @@ def test_a_run_that_an_earlier_version_began_is_not_said_to_be_wrong(tmp_path, m
     monkeypatch.setattr(loop, "restore_newest", restored)
     train(run, MATERIAL, tmp_path)
     with pytest.raises(UserError, match="has not counted the rows it drew: .* an earlier version"):
-        mixture_files.verify_run(tmp_path)
+        drawn.compare(tmp_path)
 
 
 def test_a_mixture_goes_with_runs_that_have_no_share_in_their_name(capsys, config_file, mixture_file, tmp_path):

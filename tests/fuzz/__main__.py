@@ -28,7 +28,7 @@ import time
 from pathlib import Path
 
 import babel_jax
-from babel_jax import __main__ as program
+from babel_jax.cli.environment import configure_jax
 
 from . import cases
 from .cases import EXAMPLES, Case
@@ -82,7 +82,6 @@ def become(case_in, base: Path, place: Path) -> None:
 
     signal.signal(signal.SIGINT, interrupted)
     sys.argv = ["babel_jax", *case.words, *case.arguments]
-    del sys.modules["babel_jax.__main__"]  # a command has it as __main__ alone
     runpy.run_module("babel_jax", run_name="__main__", alter_sys=True)
     sys.exit()
 
@@ -228,5 +227,5 @@ def main() -> int:
 
 if __name__ == "__main__":
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    program._use_cpu_well(threads=1)
+    configure_jax(threads=1)
     sys.exit(main())

@@ -15,10 +15,8 @@ import re
 import shlex
 import shutil
 from pathlib import Path
-from unittest import mock
 
-import babel_jax
-from babel_jax import __main__ as program
+from babel_jax.cli import verbs
 from babel_jax.common import schema
 from babel_jax.study import plan
 
@@ -59,38 +57,18 @@ class Case:
         return line[:600] + f"   # with {self.damage}" * bool(self.damage)
 
 
-class Found(BaseException):
-    """Carries the parser that a verb was about to use."""
-
-
 def forms() -> list[Form]:
-    """Every parser of the program; those that a certain option leads to are found by trying all options that its code has."""
-
-    def stop(parser, *_):
-        raise Found(parser)
-
-    def parser_of(*words: str) -> argparse.ArgumentParser:
-        with mock.patch.object(argparse.ArgumentParser, "parse_known_args", stop), mock.patch.dict(os.environ):
-            try:
-                program.main(list(words))
-            except Found as found:
-                return found.args[0]
-        return argparse.ArgumentParser()  # a verb that reads no arguments
-
-    code = "".join(file.read_text() for file in Path(babel_jax.__file__).parent.rglob("*.py"))
-    found = {}
-    for verb in program.VERBS:
-        first = parser_of(verb)
+    """Every way to call the program, asked of the parser of each verb."""
+    found = []
+    for verb in verbs.VERBS:
+        parser = verbs.parser_of(verb)
         below = next(
-            (action.choices for action in first._actions if isinstance(action, argparse._SubParsersAction)), {}
+            (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)), {}
         )
-        for words in [(verb, name) for name in below] or [(verb,)]:
-            for option in ("", *re.findall(r'"(--[a-z_]+)"', code)):
-                parser = parser_of(*words, *([f"{option}=1"] if option else []))
-                parser = below[words[1]] if below and parser.prog == first.prog else parser
-                options = tuple(filter(None, map(_option, parser._actions)))
-                found[words, options] = Form(words, options)
-    return list(found.values())
+        parsers = {(verb, name): of_command for name, of_command in below.items()} or {(verb,): parser}
+        for words, one in parsers.items():
+            found.append(Form(words, tuple(filter(None, map(_option, one._actions)))))
+    return found
 
 
 def _option(action: argparse.Action) -> Option | None:

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from helpers import ROOT, SMALL_WORLD, environment, same, state_at
 
-from babel_jax.__main__ import load_config, main
+from babel_jax.__main__ import main
+from babel_jax.cli.settings import load_config
 from babel_jax.common import machine, measurements, run_names
 from babel_jax.common.errors import UserError
 from babel_jax.common.run_names import RunName

@@ -28,14 +28,13 @@ from ml_collections import ConfigDict
 
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import ArrayRows
-from babel_jax.corpus import mixture_files
 from babel_jax.measuring import instruments, walk
 from babel_jax.measuring import study_walk as measure
 from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig
 from babel_jax.model.sharding import check_batch, make_mesh, shardings
 from babel_jax.training import config as run_config
-from babel_jax.training import loop, runs
+from babel_jax.training import drawn, loop, runs
 from babel_jax.training.checkpoint import Seen
 from babel_jax.training.loss import segments, target_weight, token_loss
 from babel_jax.training.optimizer import learning_rate, static_settings, transformation
@@ -340,10 +339,10 @@ def test_a_run_draws_by_the_weights_that_it_is_told_as_it_goes(tmp_path):
     ]
     drawn = {name: counts["drawn"] for name, counts in json.loads((tmp_path / "DONE").read_text())["sources"].items()}
     assert (drawn["python"], drawn["php"]) == (64 + 14 * 8, 16 + 80)
-    assert mixture_files.verify_run(tmp_path) == []
+    assert drawn.compare(tmp_path)[1] == []
     stages[1]["weights"] = {"python": 0.5, "php": 0.5}
     (tmp_path / "stages.json").write_text(json.dumps(stages))
-    assert len(mixture_files.verify_run(tmp_path)) == 2  # both sources
+    assert len(drawn.compare(tmp_path)[1]) == 2  # both sources
 
 
 def live_online(run_dir, kill_at: int, answered: bool) -> None:
@@ -377,7 +376,7 @@ def test_killed_while_it_chooses_it_ends_the_same_and_is_not_asked_twice(tmp_pat
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
     for step in (20, 34):
         assert same(state_at(killed, step, trainer), state_at(whole, step, trainer))
-    assert mixture_files.verify_run(killed) == []
+    assert drawn.compare(killed)[1] == []
     weights = [stage["weights"]["php"] for stage in json.loads((whole / "stages.json").read_text())]
     assert len(set(weights)) == 4
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from helpers import ROOT, small_material
 
-from babel_jax.__main__ import load_config
+from babel_jax.cli.settings import load_config
+from babel_jax.cli.verbs import parser_of
 from babel_jax.common.errors import UserError
-from babel_jax.corpus import manifest, mixture_files
+from babel_jax.corpus import manifest
 from babel_jax.study import plan
 from babel_jax.study.plan import Study
 from babel_jax.training import config as run_config
@@ -77,7 +78,7 @@ def test_every_corpus_recipe_is_a_manifest_with_the_commands_of_its_story(name):
     assert "python" in recipe.languages and all(source.path.startswith("/elsewhere/") for source in sources)
     document = Path(ROOT, file).read_text().split('"""')[1].replace("\\\\\n", "")
     commands = [shlex.split(line) for line in document.splitlines() if line.startswith("  ")]
-    mix = next(mixture_files.options(command[5:]) for command in commands if command[3:5] == ["corpus", "mix"])
+    mix = next(parser_of("corpus").parse(command[4:]) for command in commands if command[3:5] == ["corpus", "mix"])
     assert ["python", "-m", "babel_jax", "corpus", "build"] in [command[:5] for command in commands]
     build, slurm = (next(command for command in commands if word in " ".join(command)) for word in ("build", "slurm"))
     assert f"--manifest={file}" in build[5].split(":")[0] and f"--out={mix.corpus}" in build

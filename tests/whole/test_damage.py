@@ -17,13 +17,13 @@ from babel_jax.__main__ import main
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import build as corpus_build
-from babel_jax.corpus import manifest, mixture, mixture_files
+from babel_jax.corpus import manifest, mixture
 from babel_jax.evolution import mechanism
 from babel_jax.model import huggingface
 from babel_jax.probes import artefacts
 from babel_jax.study import analysis, jobs, texts
 from babel_jax.suites import harness
-from babel_jax.training import loop, runs
+from babel_jax.training import drawn, loop, runs
 
 MATERIAL = small_material()
 RUN = make_run(steps=40, checkpoint_steps=(16, 32))
@@ -357,7 +357,7 @@ def test_a_finished_run_whose_books_are_damaged_is_not_verified(left, tmp_path, 
         assert main(["corpus", "verify", f"--run={run}"]) == 2
         error = capsys.readouterr().err
         assert str(run / file) in error and error.count("\n") == 1
-    assert mixture_files.verify_run(left / RUN_DIR) == []
+    assert drawn.compare(left / RUN_DIR)[1] == []
 
 
 @pytest.mark.parametrize(

@@ -9,39 +9,46 @@ from fuzz.__main__ import Outcome, fault
 from fuzz.cases import Case
 from helpers import ROOT
 
-PLANTED = """
-def planted_traceback(arguments):
-    parser = _parser("planted_traceback")
-    parser.add_argument("--depth", type=int, required=True)
-    print(1 / max(parser.parse_args(arguments).depth, 0))
-
-
-def planted_two_lines(arguments):
-    parser = _parser("planted_two_lines")
-    parser.add_argument("place")
-    place = ascii(parser.parse_args(arguments).place)
+# New verbs, by what `run` does with the value of their one argument.
+PLANTED = {
+    "planted_traceback": ('"--depth", type=int, required=True', "print(1 / max(arguments.depth, 0))"),
+    "planted_two_lines": (
+        '"place"',
+        """
+    place = ascii(arguments.place)
     print("error: once", file=sys.stderr)
-    raise UserError(f"no {place}")
-
-
-def planted_control(arguments):
-    parser = _parser("planted_control")
-    parser.add_argument("--name", required=True)
-    print(parser.parse_args(arguments).name, file=sys.stderr)
-
-
-def planted_marks(arguments):
-    parser = _parser("planted_marks")
-    parser.add_argument("--name", required=True)
+    raise UserError(f"no {place}")""",
+    ),
+    "planted_control": ('"--name", required=True', "print(arguments.name, file=sys.stderr)"),
+    "planted_marks": (
+        '"--name", required=True',
+        """
     Path("marked").touch()
-    raise UserError(f"no {ascii(parser.parse_args(arguments).name)}")
-
-
-def planted_loop(arguments):
-    _parser("planted_loop").parse_known_args(arguments)
+    raise UserError(f"no {ascii(arguments.name)}")""",
+    ),
+    "planted_loop": (
+        '"--name"',
+        """
     while True:
-        pass
+        pass""",
+    ),
+}
+VERB = '''"""Planted."""
 
+import sys
+from pathlib import Path
+
+from babel_jax.common.errors import UserError
+
+
+def add_arguments(parser):
+    parser.add_argument({})
+
+
+def run(arguments):
+    {}
+'''
+CONFIG = """
 
 def _planted(config_of):
     def load(*arguments):
@@ -53,7 +60,6 @@ def _planted(config_of):
 
 
 load_config = _planted(load_config)
-VERBS |= {name: "planted" for name in list(globals()) if name.startswith("planted")}
 """
 
 
@@ -82,20 +88,21 @@ def test_planted_faults_are_found(root, tmp_path):
     """New verbs and new keys, none of which the fuzzing names, each with a fault of its own."""
     for name in ("babel_jax", "tests/fuzz"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    main, plan = tmp_path / "babel_jax/__main__.py", tmp_path / "babel_jax/study/plan.py"
-    main.write_text(
-        main.read_text().replace('\nif __name__ == "__main__":', f'{PLANTED}\n\nif __name__ == "__main__":')
-    )
+    cli, plan = tmp_path / "babel_jax/cli", tmp_path / "babel_jax/study/plan.py"
+    for name, (argument, body) in PLANTED.items():
+        (cli / f"{name}.py").write_text(VERB.format(argument, body.strip()))
+    (cli / "verbs.py").write_text(f"{(cli / 'verbs.py').read_text()}\n\nVERBS += {tuple(PLANTED)}\n")
+    (cli / "settings.py").write_text((cli / "settings.py").read_text() + CONFIG)
     keys = "{f'planted{i}': schema.Key(schema.Anything(), 1, 'unchecked') for i in range(10)}"
     plan.write_text(f"{plan.read_text()}\n\nfrom babel_jax.common import schema\n\nSTUDY.keys.update({keys})\n")
     found = fuzz(root, tmp_path, "--cases=400", "--patience=20")
     for line in (
-        "planted_traceback: ZeroDivisionError",
+        "run: ZeroDivisionError",
         "load: TypeError",
         "status 2 and 2 lines of error: error: once",
         "raw '\\x1b'",
         "refused, and wrote marked",
-        "hangs reading in planted_loop",
+        "hangs reading in run",
     ):
         assert line in found, line
 

@@ -7,7 +7,7 @@ from collections import namedtuple
 import pytest
 from helpers import ROOT
 
-from babel_jax.__main__ import load_config
+from babel_jax.cli.settings import load_config
 from babel_jax.common import measurements
 from babel_jax.study import jobs
 from babel_jax.study.plan import Study

@@ -12,7 +12,9 @@ import pytest
 import safetensors.numpy
 from helpers import ROOT
 
-from babel_jax.__main__ import _OneLine, load_config, main
+from babel_jax.__main__ import main
+from babel_jax.cli.output import OneLine
+from babel_jax.cli.settings import load_config
 from babel_jax.common import errors, files, machine
 from babel_jax.common.errors import UserError, refusal
 from babel_jax.corpus.archives import Bomb
@@ -129,7 +131,7 @@ def test_the_log_is_printable():
     import logging
 
     record = logging.LogRecord("babel_jax.x", logging.WARNING, "", 0, "bad %s", (ESCAPES,), None)
-    assert _OneLine().format(record).isprintable()
+    assert OneLine().format(record).isprintable()
 
 
 @pytest.mark.parametrize(
@@ -469,7 +471,7 @@ def test_an_argument_says_what_it_takes(capsys, arguments, message):
 
 
 def test_arguments_are_read_as_they_are_meant():
-    from babel_jax.cli import arguments as kinds
+    from babel_jax.cli import kinds
 
     assert kinds.count(1, 10**18)("2e9") == 2 * 10**9 and isinstance(kinds.count(1, 10**18)("2e9"), int)
     assert kinds.integers(0, "last")("640,0,640") == (640, 0) and kinds.integers(0, "last")("last") == "last"

@@ -1,7 +1,4 @@
-"""Kinds of command-line arguments: what `type=` of a parser's argument is. Each says in its error what it would take.
-
-And one action, `Explain`.
-"""
+"""Kinds of command-line arguments: what `type=` of a parser's argument is. Each says in its error what it would take."""
 
 import argparse
 import math
@@ -108,15 +105,3 @@ def local(text: str) -> Path:
     if not files.is_local(found):
         raise UserError(f"'{text}' is in a bucket; give a folder or a file on a disk of this machine.")
     return Path(place(text))
-
-
-class Explain(argparse.Action):
-    """An option that prints what `text()` returns and ends the command, as --help does."""
-
-    def __init__(self, option_strings, dest, text: Callable[[], str], help: str):
-        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, help=help)
-        self.text = text
-
-    def __call__(self, parser, *_):
-        print(self.text())
-        parser.exit()

@@ -1,0 +1,66 @@
+"""Says what of a corpus was read, dropped and kept, and how many tokens it has.
+
+python -m babel_jax corpus stats corpora/mine
+"""
+
+from babel_jax.cli import kinds
+from babel_jax.cli.parser import Arguments
+from babel_jax.common.errors import printable
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("corpus", type=kinds.local, help="a folder that `corpus build` made")
+
+
+def run(arguments: Arguments) -> None:
+    print_stats(arguments.corpus)
+
+
+def print_stats(directory) -> None:
+    """Prints what was kept and dropped, and draws the figure of it."""
+    from babel_jax.corpus import build
+    from babel_jax.report import funnel  # it loads pandas and matplotlib
+
+    corpus = build.load(directory)
+    print(stats_table(corpus))
+    for figure in funnel.build(corpus.directory):
+        print(f"figure: {printable(figure)}")
+
+
+def stats_table(corpus) -> str:
+    """What was kept and what was dropped, in lines for the terminal."""
+    from babel_jax.languages.registry import language
+
+    stats = corpus.stats
+    lines = [line for name, of in stats.languages.items() for line in _language_lines(language(name).title, of)]
+    for pair, sites in stats.call_sites.items():
+        lines.append(f"call sites {pair}:")
+        for names, *counts in zip(sites.pairs, *sites.prompts.values(), strict=True):
+            amounts = [f"{count} in {name}" for name, count in zip(sites.prompts, counts, strict=True)]
+            lines.append(f"  {names}: {', '.join(amounts)}")
+        lines += [f"  {message}" for message in sites.messages]
+    return "\n".join(lines)
+
+
+def _language_lines(title: str, stats) -> list[str]:
+    from babel_jax.corpus.records import SPLITS
+
+    read = stats.cleaning["found"]
+    lines = [f"{title}: {read.files} files, {read.bytes / 1e6:.1f} MB found"]
+    for reason, amount in stats.cleaning.items():
+        if amount.files and reason != "found":
+            reason = reason if reason in ("kept", "redacted") else f"dropped: {reason.replace('_', ' ')}"
+            lines.append(f"  {reason}: {amount.files} files, {amount.bytes / 1e6:.2f} MB")
+    if stats.redactions:
+        redacted = ", ".join(f"{count} x {kind.replace('_', ' ')}" for kind, count in stats.redactions.items())
+        lines.append(f"  redacted in what is kept: {redacted}")
+    if stats.contaminated:
+        names = list(map(printable, stats.contaminated))
+        lines.append(f"  {len(names)} benchmark problems found: {', '.join(names[:5] + ['…'] * (len(names) > 5))}")
+    for split in SPLITS:
+        part = stats.of(split)
+        lines.append(
+            f"  {split}: {part.documents} files, {part.bytes / 1e6:.2f} MB, {part.tokens / 1e6:.3f} M tokens "
+            f"({part.bytes_per_token:.2f} bytes each), {part.rows} rows"
+        )
+    return lines

@@ -1,0 +1,170 @@
+"""Measures any checkpoints with all probes: losses, lens, neurons, alignment, interventions.
+
+The texts that they read are those of the study that a run belongs to, unless others are given. Checkpoints already measured
+are skipped.
+
+python -m babel_jax probe --checkpoints 'runs/tiny/seed*/continual' --out=runs/probes
+"""
+
+from babel_jax.cli import environment, kinds, options
+from babel_jax.cli.output import progress_bar
+from babel_jax.cli.parser import Arguments
+from babel_jax.common import limits
+from babel_jax.common.errors import printable
+
+
+def add_arguments(parser) -> None:
+    options.add_checkpoints(parser, required=True)
+    parser.add_argument("--out", type=kinds.place, required=True, help="where counters and measurements are kept")
+    _add_texts(parser)
+    options.add_steps(parser)
+    _add_neurons(parser)
+    _add_causes(parser)
+    parser.add_argument("--follow", action="store_true", help="wait for further checkpoints until each run is done")
+    options.add_several_hosts(parser)
+
+
+def _add_texts(parser) -> None:
+    texts = parser.add_argument_group("what is read", "by default the texts of the study that a run belongs to")
+    options.add_config(texts, "of another study", required=False)
+    options.add_seed(texts, "of the embedded world; by default each run's own", default=None)
+    texts.add_argument("--corpus", type=kinds.local, help="a directory that `corpus build` made")
+    texts.add_argument("--languages", type=kinds.names, default=(), help="the primary first, then at least one other")
+    texts.add_argument(
+        "--rows",
+        type=kinds.integer(1),
+        default=64,
+        help="with --corpus: held-out rows a language (default: %(default)s)",
+    )
+    texts.add_argument(
+        "--prompt_tokens",
+        type=kinds.integer(1),
+        default=64,
+        help="with --corpus or --prompts: context (default: %(default)s)",
+    )
+    texts.add_argument(
+        "--prompts", type=kinds.place, help="a file of prompts of your own (JSON Lines, see probes/prompts.py)"
+    )
+    texts.add_argument(
+        "--identifiers",
+        default="first",
+        help="which tokens stand for an identifier: first, prefix or sequence (default: %(default)s)",
+    )
+
+
+def _add_neurons(parser) -> None:
+    parser.add_argument(
+        "--layers",
+        type=kinds.integers(0, "inner", "middle"),
+        default="inner",
+        help="inner, middle, or a list: 2,3 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threshold_scope",
+        default="per_checkpoint",
+        help="where LAPE's thresholds come from: per_checkpoint (default), pooled or reference_checkpoint",
+    )
+    parser.add_argument(
+        "--reference_step",
+        type=kinds.integer(0, limits.LARGEST_STEP),
+        help="the checkpoint of --threshold_scope=reference_checkpoint",
+    )
+    parser.add_argument(
+        "--definitions",
+        type=kinds.names,
+        default=(),
+        help="also find neurons by pls, centroid_type1, centroid_type2 or causal; each takes passes of its own",
+    )
+    parser.add_argument(
+        "--tuned_lens",
+        type=kinds.integer(0, 10**6),
+        default=0,
+        metavar="STEPS",
+        help="train a tuned lens with so many steps for each checkpoint (default: none)",
+    )
+
+
+def _add_causes(parser) -> None:
+    parser.add_argument(
+        "--interventions", type=kinds.names, default=(), help="change each language's neurons: zero, mean or both"
+    )
+    parser.add_argument(
+        "--random_sets",
+        type=kinds.integer(1, 10**4),
+        default=20,
+        help="random sets of neurons to compare --interventions with (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--restore",
+        type=_parts,
+        default=(),
+        help="take these parts of the parameters from --restore_step, such as embed_table;head[3]",
+    )
+    parser.add_argument(
+        "--restore_step",
+        type=kinds.integer(0, limits.LARGEST_STEP),
+        help="the step of the same run that --restore takes them from",
+    )
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(";") if part.strip())  # commas stand inside brackets
+
+
+def run(arguments: Arguments) -> None:
+    _refuse_contradictions(arguments)
+    environment.configure_jax()
+    from babel_jax.measuring import probe_walk, walk
+    from babel_jax.training import preemption
+
+    options.join_hosts(arguments)
+    preemption.install()
+    texts, measured = _texts(arguments), _measured(arguments)
+    runs = walk.run_directories(arguments.checkpoints)
+    with progress_bar("probe", "checkpoint") as (bar, progress):
+
+        def at_checkpoint(message: dict) -> None:
+            progress(message["run"], message["checkpoint"], message["checkpoints"])
+
+        for place in probe_walk.probe(runs, texts, arguments.out, measured, arguments.follow, at_checkpoint):
+            bar.write(f"measurements: {printable(place)}/measurements")
+
+
+def _refuse_contradictions(arguments: Arguments) -> None:
+    corpus, prompts = arguments.corpus, arguments.prompts
+    arguments.only_with(not corpus, "the texts of a study, not with those of --corpus", "config", "seed")
+    arguments.only_with(corpus, "--corpus", "rows")
+    arguments.only_with(corpus or prompts, "--corpus or --prompts", "prompt_tokens")
+    arguments.only_with(arguments.interventions, "--interventions", "random_sets")
+
+
+def _texts(arguments: Arguments):
+    from babel_jax.cli.settings import load_config
+    from babel_jax.study.texts import ProbeTexts
+
+    names = ("seed", "corpus", "languages", "rows", "prompt_tokens", "prompts", "identifiers")
+    return ProbeTexts(
+        config=load_config(arguments.config, arguments.settings) if arguments.config else None,
+        **{name: getattr(arguments, name) for name in names},
+    )
+
+
+def _measured(arguments: Arguments):
+    from babel_jax.measuring.probe_walk import Options
+
+    names = (
+        "languages",
+        "steps",
+        "layers",
+        "threshold_scope",
+        "reference_step",
+        "definitions",
+        "interventions",
+        "restore",
+    )
+    return Options(
+        **{name: getattr(arguments, name) for name in names},
+        tuned_steps=arguments.tuned_lens,
+        draws=arguments.random_sets,
+        restore_step=arguments.restore_step,
+    )
