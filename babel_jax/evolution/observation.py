@@ -23,7 +23,7 @@ class Observation:
       solved: one array [C, Q] of 0/1 a seed; score_SxC: accuracies.
       losses, loss_errors: {source: [S, C]}; standard errors, NaN: unknown.
       shares: {source: [S, C]} of the primary, as they were measured. What was not measured everywhere is absent.
-      residuals: {source: [C, P]}, of several primaries: see `algorithm1.merge_primaries`.
+      residuals: {source: [C, P]}, of several primaries: see `best_corpus.merge_primaries`.
     """
 
     language: str

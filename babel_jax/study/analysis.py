@@ -20,8 +20,9 @@ from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.mixes import Mix, mixes
 from babel_jax.evolution.observation import Observation, observation
 from babel_jax.evolution.selection import select, solved, view
-from babel_jax.optimum import algorithm1, compare, laws, rivals, schedules, share_sources
-from babel_jax.optimum.algorithm1 import Amounts, Corpus
+from babel_jax.optimum import best_corpus, compare, eq3, laws, rivals, schedules, share_sources
+from babel_jax.optimum.algorithm1 import Amounts
+from babel_jax.optimum.best_corpus import Corpus
 from babel_jax.optimum.laws import Law
 from babel_jax.optimum.schedules import Phase, Schedule, Surface
 from babel_jax.optimum.share_sources import CALIBRATED, Proposals
@@ -162,7 +163,7 @@ def _by_source(languages: dict[str, LanguageFindings]) -> dict[str, dict]:
 
 def _corpora(languages: dict[str, LanguageFindings], primary: str, original: dict, attempt) -> dict[str, Corpus]:
     found = {
-        source: attempt(f"corpus from {source}", lambda p=proposals: algorithm1.corpus(p, primary, original))
+        source: attempt(f"corpus from {source}", lambda p=proposals: best_corpus.corpus(p, primary, original))
         for source, proposals in _by_source(languages).items()
     }
     return {source: corpus for source, corpus in found.items() if corpus is not None}
@@ -173,7 +174,7 @@ def _joint(languages, primary: str, original: dict, pairwise: dict[str, Corpus])
 
     def joint(proposals) -> Corpus | None:
         try:
-            return algorithm1.corpus(proposals, primary, original, "joint")
+            return best_corpus.corpus(proposals, primary, original, "joint")
         except UserError:  # the languages ask for more than there is
             return None
 
@@ -247,7 +248,7 @@ def predicted_shares(measured: list[Mix], primary: str) -> list[PredictedShare]:
             if not share + of_primary or np.isnan(measured_S).all():
                 continue
             mean, low, high = (float(value) for value in statistics.student(measured_S))
-            predicted = float(algorithm1.pairwise_share(share, of_primary))
+            predicted = float(eq3.pairwise_share(share, of_primary))
             ci = tuple(np.clip([low, high], 0, 1).tolist())
             rows.append(PredictedShare(mix.run, mix.name, language, predicted, mean, ci, measured_S))
     return rows

@@ -14,7 +14,7 @@ from babel_jax.common import run_names
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.run_names import ADO, ALGORITHM1, SCHEDULE, RunName
 from babel_jax.optimum import rivals
-from babel_jax.optimum.algorithm1 import finite
+from babel_jax.optimum.best_corpus import finite
 from babel_jax.optimum.schedules import Schedule
 from babel_jax.optimum.share_sources import CALIBRATED
 from babel_jax.study.findings import Findings

@@ -12,8 +12,8 @@ from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.mechanism import Causes, Drift
 from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.evolution.stages import Stages
-from babel_jax.optimum import algorithm1, compare
-from babel_jax.optimum.algorithm1 import Corpus
+from babel_jax.optimum import algorithm1, best_corpus, compare
+from babel_jax.optimum.best_corpus import Corpus
 from babel_jax.optimum.compare import Comparison, Guard
 from babel_jax.optimum.laws import Law
 from babel_jax.optimum.rivals import Cost
@@ -198,7 +198,7 @@ class Findings:
             if all(np.isnan(proposal.p_star) for proposal in proposals):
                 continue  # it asks for nothing
             tokens = corpus.tokens if source == CALIBRATED else corpus.as_written or corpus.unconstrained
-            tokens = algorithm1.finite(tokens, self.study.original)
+            tokens = best_corpus.finite(tokens, self.study.original)
             interval = None
             if len(self.languages) == 1 and (source != CALIBRATED or proposals[0].decision == algorithm1.CHANGE):
                 interval = proposals[0].share_ci

@@ -13,7 +13,7 @@ from babel_jax.__main__ import main
 from babel_jax.common.run_names import RunName, parse
 from babel_jax.corpus import mixture_files
 from babel_jax.evolution import stages
-from babel_jax.optimum import algorithm1, share_sources, table
+from babel_jax.optimum import algorithm1, eq3, share_sources, table
 from babel_jax.optimum.algorithm1 import Amounts
 from babel_jax.optimum.schedules import Schedule
 from babel_jax.study import facts, findings, plan
@@ -439,8 +439,8 @@ def proposal(p_star: float, decision=algorithm1.CHANGE) -> algorithm1.Proposal:
         calibrated=None,
         best_step=64,
         best_tokens=64_000,
-        tokens=algorithm1.pairwise_tokens(p_star, 11.0),
-        tokens_ci=tuple(algorithm1.pairwise_tokens([p_star + 0.01, p_star - 0.01], 11.0)),
+        tokens=eq3.pairwise_tokens(p_star, 11.0),
+        tokens_ci=tuple(eq3.pairwise_tokens([p_star + 0.01, p_star - 0.01], 11.0)),
         pairwise_share=1 - p_star,
         share_ci=(0.99 - p_star, 1.01 - p_star),
         slope=-np.inf,
