@@ -135,11 +135,11 @@ def _known(table: dict) -> dict:
 def _stages_by_seed(judged: Solved | None) -> dict[int, dict | None]:
     if judged is None:
         return {}
-    found = {
+    stages_of = {
         seed: stages.find(judged.steps, [solved_CxQ])
         for seed, solved_CxQ in zip(judged.seeds, judged.solved, strict=True)
     }
-    return {seed: one and one.stages for seed, one in found.items()}
+    return {seed: one and one.stages for seed, one in stages_of.items()}
 
 
 def _accuracy(light: pd.DataFrame, primary: str, new: str) -> dict[tuple, Curve]:

@@ -77,7 +77,7 @@ class Amounts:
 def propose(
     observation: Observation,
     share: Share,
-    found: Stages,
+    continual: Stages,
     dependence: Dependence | None,
     calibration: Calibration | None = None,
     amounts: Amounts = Amounts(),
@@ -91,12 +91,12 @@ def propose(
     Args:
       observation: what was measured of the language.
       share: the primary's share at the same checkpoints.
-      found: its stages, where the peak is.
+      continual: its stages, where the peak is.
       dependence: whether the language depends on the primary; None: not tested.
       calibration: link from P(l) to a measured share; None: P(l) as it is.
     """
-    best = found.peak.index
-    best_R = np.resize(found.best_R, len(share.replicates_RxC))
+    best = continual.peak.index
+    best_R = np.resize(continual.best_R, len(share.replicates_RxC))
     share_R = share.replicates_RxC[np.arange(len(best_R)), best_R]
     best_S = [(stages.smoothing_CxC(len(score_C)) @ score_C).argmax() for score_C in observation.score_SxC]
     by_seed, p_star = share.value_SxC[np.arange(len(best_S)), best_S], share.pooled[best]
@@ -104,13 +104,13 @@ def propose(
         p_star, by_seed = calibration.link.apply(p_star), calibration.link.apply(by_seed)
         noise_R = np.random.default_rng(1).normal(0, calibration.link.loo_error, len(share_R))  # not share.py's stream
         share_R = np.clip(calibration.link.apply(share_R) + noise_R, 0, 1)
-    if not found.rises:
+    if not continual.rises:
         p_star, by_seed, share_R = np.nan, np.full(len(best_S), np.nan), np.full(len(share_R), np.nan)
     low, high = percentiles(share_R)
     tokens, least, most = (float(eq3.pairwise_tokens(part, amounts.primary)) for part in (p_star, high, low))
     language = observation.language
-    if not found.rises:
-        decision, reason = NOT_TESTED, f"{language}: P* is not determined: {stages.no_peak(found)}."
+    if not continual.rises:
+        decision, reason = NOT_TESTED, f"{language}: P* is not determined: {stages.no_peak(continual)}."
     elif np.isnan(p_star):
         decision, reason = NOT_TESTED, f"{language}: P* is not determined: {no_share(share.source)}."
     else:

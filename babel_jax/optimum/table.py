@@ -64,16 +64,16 @@ def of_observation(observation: Observation, amounts: Amounts, assumed: bool = F
 
     `assumed`: that it depends on the primary is taken for granted.
     """
-    found = stages.find(observation.steps, observation.solved)
-    shares = {name: value_SxC[:, found.peak.index].tolist() for name, value_SxC in observation.shares.items()}
+    continual = stages.find(observation.steps, observation.solved)
+    shares = {name: value_SxC[:, continual.peak.index].tolist() for name, value_SxC in observation.shares.items()}
     tested = None
     if assumed:
         tested = Dependence(False, True, "It is assumed to depend on the primary.", math.nan, None)
     elif shares:
-        solved = [solved_CxQ[found.peak.index].sum() for solved_CxQ in observation.solved]
-        tested = dependence.dependence(found, shares, {"knowledge_share": solved})
+        solved = [solved_CxQ[continual.peak.index].sum() for solved_CxQ in observation.solved]
+        tested = dependence.dependence(continual, shares, {"knowledge_share": solved})
     curves = share_sources.shares_of(observation, SOURCES)
-    return share_sources.proposals(observation, curves, found, tested, amounts).proposals
+    return share_sources.proposals(observation, curves, continual, tested, amounts).proposals
 
 
 def read_csv(file, primaries: dict[str, float]) -> dict[str, Observation]:

@@ -40,11 +40,11 @@ def of_study(study_dir) -> Findings:
     study_dir = files.path(study_dir)
     study = facts.read(study_dir)
     grids = {language: _lens_grid(study_dir, study, language) for language in study.new}
-    found = of_rows(study, measurements.read(study_dir), _stages_of_mixes(study_dir, study))
+    findings = of_rows(study, measurements.read(study_dir), _stages_of_mixes(study_dir, study))
     languages = {
-        language: dataclasses.replace(here, lens_grid=grids[language]) for language, here in found.languages.items()
+        language: dataclasses.replace(here, lens_grid=grids[language]) for language, here in findings.languages.items()
     }
-    return dataclasses.replace(found, languages=languages)
+    return dataclasses.replace(findings, languages=languages)
 
 
 def _lens_grid(study_dir, study: StudyFacts, language: str) -> dict | None:
@@ -55,11 +55,13 @@ def _lens_grid(study_dir, study: StudyFacts, language: str) -> dict | None:
 
 def _stages_of_mixes(study_dir, study: StudyFacts) -> dict[str, mixture_files.MixtureFile]:
     """By the name of a mix its stages and who made it, where a file of the study or of its run says so."""
-    found = {file.stem: mixture_files.read(file) for file in sorted((study_dir / "mixtures").glob("*.json"))}
+    stages_of = {file.stem: mixture_files.read(file) for file in sorted((study_dir / "mixtures").glob("*.json"))}
     online = study_dir / f"seed{study.seeds[0]}" / str(run_names.mix(run_names.ADO))
     if (online / "stages.json").exists():
-        found[run_names.ADO] = mixture_files.MixtureFile(tuple(mixture.read_stages(online)), made={"by": run_names.ADO})
-    return found
+        stages_of[run_names.ADO] = mixture_files.MixtureFile(
+            tuple(mixture.read_stages(online)), made={"by": run_names.ADO}
+        )
+    return stages_of
 
 
 def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, mixture_files.MixtureFile] | None = None) -> Findings:
@@ -154,19 +156,19 @@ def _dependence(seen: Observation, curves: Curves) -> Dependence:
 
 def _by_source(languages: dict[str, LanguageFindings]) -> dict[str, dict]:
     """{source: {language: its proposal}}, without sources that propose nothing."""
-    found = {
+    by_source = {
         source: {name: here.proposals[source] for name, here in languages.items() if source in here.proposals}
         for source in (*share_sources.SOURCES, CALIBRATED)
     }
-    return {source: proposals for source, proposals in found.items() if proposals}
+    return {source: proposals for source, proposals in by_source.items() if proposals}
 
 
 def _corpora(languages: dict[str, LanguageFindings], primary: str, original: dict, attempt) -> dict[str, Corpus]:
-    found = {
+    corpora = {
         source: attempt(f"corpus from {source}", lambda p=proposals: best_corpus.corpus(p, primary, original))
         for source, proposals in _by_source(languages).items()
     }
-    return {source: corpus for source, corpus in found.items() if corpus is not None}
+    return {source: corpus for source, corpus in corpora.items() if corpus is not None}
 
 
 def _joint(languages, primary: str, original: dict, pairwise: dict[str, Corpus]) -> dict[str, Corpus | None]:

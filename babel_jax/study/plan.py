@@ -290,8 +290,8 @@ class Study:
         run_config.validate(settings)
         if config.kind == "real_code" and config.vocab_size and config.context:
             return settings, Shapes(config.vocab_size, config.context, frozen_rows=0, document_end=0)
-        found = self.materials_of(name, seed)[0]
-        return settings, Shapes(found.vocab_size, found.max_length, found.frozen_rows, found.document_end)
+        material = self.materials_of(name, seed)[0]
+        return settings, Shapes(material.vocab_size, material.max_length, material.frozen_rows, material.document_end)
 
     # --- what it trains on, and measures with ---------------------------------------------------------------------------
 
