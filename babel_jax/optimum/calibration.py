@@ -80,7 +80,12 @@ class Isotonic:
         return np.interp(share, self.x, self.y)
 
 
-LINKS = {"identity": Identity, "affine": Affine, "logit": Logit, "isotonic": Isotonic}  # the simplest first
+LINKS = {  # the simplest first
+    "identity": Identity,
+    "affine": Affine,
+    "logit": Logit,
+    "isotonic": Isotonic,
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,7 @@ from babel_jax.report.drawing import (
 from babel_jax.report.report_figure import ReportFigure, interval_note
 from babel_jax.study import words
 from babel_jax.study.findings import Findings, LanguageFindings
-from babel_jax.study.words import SOURCE_NAMES, language_name, source_name
+from babel_jax.study.words import language_name, source_name
 
 LOSS_TITLES = {  # metric -> (title, unit)
     "loss": ("Loss, all tokens", "nats per token"),
@@ -120,7 +120,7 @@ def calibration(findings: Findings, language: str):
         for source, colour, marker in (("loss", NEW, "o"), ("loss_knowledge", KNOWLEDGE, "D")):
             if name in here.calibration.get(source, {}):
                 _calibrated(Panel(ax, name, rows), here, source, colour, marker)
-        ax.set_title(SOURCE_NAMES[name].capitalize())
+        ax.set_title(source_name(name).capitalize())
         ax.set_xlabel("P(l), Eq. 1")
         ax.grid(True, axis="both")
         percent_axis(ax, top=1.03)
@@ -138,7 +138,7 @@ def _calibrated(panel: Panel, here: LanguageFindings, source: str, colour: str, 
     common, left, right = np.intersect1d(share.steps, curve.steps, return_indices=True)
     x, y = share.pooled[left], curve.mean[right]
     ax.plot(x, y, marker, color=colour, markersize=4.5, markeredgecolor="white", markeredgewidth=0.6, clip_on=False,
-            label=f"P(l) from {SOURCE_NAMES[source]}")  # fmt: skip
+            label=f"P(l) from {source_name(source)}")  # fmt: skip
     ax.text(0.97, 0.04 + 0.065 * (source == "loss"), f"best link: {fit.best}", transform=ax.transAxes, ha="right",
             fontsize=7.5, color=colour)  # fmt: skip
     if fit.best != "identity":
