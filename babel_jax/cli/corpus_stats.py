@@ -18,27 +18,29 @@ def run(arguments: Arguments) -> None:
 
 def print_stats(directory) -> None:
     """Prints what was kept and dropped, and draws the figure of it."""
-    from babel_jax.corpus import build
+    from babel_jax.corpus import corpus_files
     from babel_jax.report import funnel  # it loads pandas and matplotlib
 
-    corpus = build.load(directory)
+    corpus = corpus_files.load(directory)
     print(stats_table(corpus))
-    for figure in funnel.build(corpus.directory):
+    for figure in funnel.build(corpus.directory, lambda name: corpus.language(name).title):
         print(f"figure: {printable(figure)}")
 
 
 def stats_table(corpus) -> str:
     """What was kept and what was dropped, in lines for the terminal."""
-    from babel_jax.languages.registry import language
-
     stats = corpus.stats
-    lines = [line for name, of in stats.languages.items() for line in _language_lines(language(name).title, of)]
+    lines = [
+        line for name, of in stats.languages.items() for line in _language_lines(corpus.language(name).title, of)
+    ]
     for pair, sites in stats.call_sites.items():
         lines.append(f"call sites {pair}:")
         for names, *counts in zip(sites.pairs, *sites.prompts.values(), strict=True):
             amounts = [f"{count} in {name}" for name, count in zip(sites.prompts, counts, strict=True)]
             lines.append(f"  {names}: {', '.join(amounts)}")
         lines += [f"  {message}" for message in sites.messages]
+    primary, *new = stats.languages
+    lines += [few for name in new if (few := corpus.too_few_pairs(primary, name))]
     return "\n".join(lines)
 
 

@@ -11,12 +11,11 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from babel_jax.common import files, strict_yaml
-from babel_jax.common.errors import UserError, one_line
+from babel_jax.common.errors import UserError, one_line, unknown_name
 from babel_jax.common.schema import (
     REQUIRED,
     Choice,
     Either,
-    Flag,
     Key,
     Many,
     Number,
@@ -27,9 +26,12 @@ from babel_jax.common.schema import (
     from_python,
     split_argument,
 )
-from babel_jax.languages.registry import LANGUAGES
+from babel_jax.corpus.licences import PERMISSIVE
+from babel_jax.corpus.readers.formats import FORMATS
+from babel_jax.corpus.rules import LICENCE, LICENCES, NEAR_DUPLICATES, RULES, Cleaning, NearDuplicates
+from babel_jax.languages import registry
+from babel_jax.languages.language import Language
 
-FORMATS = ("auto", "files", "jsonl", "parquet", "huggingface", "tfds")
 COLUMNS = {  # what a column of a table holds
     "content": "a file's text",
     "path": "its path",
@@ -37,31 +39,14 @@ COLUMNS = {  # what a column of a table holds
     "licence": "its licence, or a list of them",
     "language": "its language",
 }
-# SPDX identifiers of licences that ask for little more than their notice to be kept, and of two dedications to the public.
-PERMISSIVE = (
-    *("0BSD", "AFL-2.1", "AFL-3.0", "Apache-1.1", "Apache-2.0", "Artistic-2.0", "BlueOak-1.0.0", "BSD-1-Clause"),
-    *(
-        "BSD-2-Clause",
-        "BSD-2-Clause-Patent",
-        "BSD-3-Clause",
-        "BSD-3-Clause-Clear",
-        "BSD-4-Clause",
-        "BSL-1.0",
-        "CC0-1.0",
-    ),
-    *("ECL-2.0", "FSFAP", "FTL", "HPND", "ICU", "ISC", "JasPer-2.0", "Libpng", "libpng-2.0", "MIT", "MIT-0", "MIT-CMU"),
-    *("MIT-Modern-Variant", "MulanPSL-2.0", "MS-PL", "NCSA", "NTP", "OLDAP-2.8", "OpenSSL", "PHP-3.01", "PostgreSQL"),
-    *("PSF-2.0", "Python-2.0", "Ruby", "Unicode-3.0", "Unicode-DFS-2016", "Unlicense", "UPL-1.0", "W3C", "X11", "Zlib"),
-    *("zlib-acknowledgement", "ZPL-2.1"),
-)
 _NAME = Text("a name", filled=True)
-_LICENCE = Text("the name of a licence", filled=True)
+_LANGUAGE_NAME = Text(f"one of {', '.join(registry.LANGUAGES)} or a language of your own", filled=True)
 SOURCE = Section(
     {
         "path": Key(Text("a folder, an archive or a data file", filled=True), REQUIRED, "where the files are"),
         "format": Key(Choice("format", FORMATS), "auto", "the format of the files"),
         "name": Key(_NAME, None, "what leads the paths of its documents (without it: the last part of its path)"),
-        "licence": Key(Either((_LICENCE, Many(_LICENCE, least=1))), None, "the licence of all that it holds"),
+        "licence": Key(Either((LICENCE, LICENCES)), None, "the licence of all that it holds"),
         "columns": Key(
             Section(
                 {
@@ -79,6 +64,9 @@ SOURCE = Section(
 )
 LANGUAGE = Section(
     {
+        "definition": Key(
+            registry.Definition(), None, "for a language that the package does not have: the file that describes it"
+        ),
         "max_megabytes": Key(Number(above=0), None, "how much is kept at most, drawn evenly"),
         "sources": Key(
             Many(Either((Text("a path", filled=True), SOURCE)), least=1), REQUIRED, "where its files come from"
@@ -86,44 +74,13 @@ LANGUAGE = Section(
     },
     none_is_absent=True,
 )
-NEAR_DUPLICATES = Section(
-    {
-        "threshold": Key(Number(above=0, high=1), 0.7, "the share of common shingles from which two files are alike"),
-        "by": Key(Choice("method", ("rensa", "datatrove")), "rensa", "the method: in memory, or on disk"),
-    },
-    none_is_absent=True,
-)
-CLEAN = Section(  # the steps in their order
-    {
-        "licence": Key(
-            Either((Flag(), Many(_LICENCE, least=1))),
-            False,
-            "the licences that are kept; true: the permissive ones (without it: those, if any source says its licence)",
-        ),
-        "size": Key(Flag(), True, "drops files that are too small or too large"),
-        "encoding": Key(Flag(), True, "drops what is not text, or hardly ASCII"),
-        "generated": Key(Flag(), True, "drops generated files"),
-        "vendored": Key(Flag(), True, "drops other people's code, translations and test data"),
-        "exact_duplicates": Key(Flag(), True, "keeps one of equal files, also but for comments and whitespace"),
-        "near_duplicates": Key(Either((Flag(), NEAR_DUPLICATES)), True, "keeps one of files that are alike"),
-        "decontaminate": Key(
-            Either((Flag((False,)), Many(Text("a suite, such as mxeval:FOLDER", filled=True)))),
-            (),
-            "the problem suites whose problems are kept out",
-        ),
-        "redact": Key(Flag(), True, "hides addresses and keys"),
-        "quality": Key(Flag(), True, "drops files of long lines or few letters"),
-    },
-    none_is_absent=True,
-)
+CLEAN = Section({rule.step: rule.key for rule in RULES}, none_is_absent=True)  # the steps in their order
 MANIFEST = Section(
     {
         "vocab_size": Key(Number(low=1, whole=True), 16384, "tokens of the vocabulary that is learned"),
         "tokenizer": Key(Text("a file", filled=True), None, "a given tokenizer instead, which has its own size"),
         "max_length": Key(Number(low=1, whole=True), 1024, "tokens that a model sees at once; a row holds one more"),
-        "languages": Key(
-            Table(LANGUAGE, Choice("language", LANGUAGES), least=1), REQUIRED, "the languages, the primary one first"
-        ),
+        "languages": Key(Table(LANGUAGE, _LANGUAGE_NAME, least=1), REQUIRED, "the languages, the primary one first"),
         "clean": Key(CLEAN, {}, "the steps of the cleaning"),
         "prompts_per_pair": Key(
             Number(low=0, whole=True), 50, "the most call sites of a pair of identifiers that become prompts"
@@ -131,7 +88,6 @@ MANIFEST = Section(
     },
     none_is_absent=True,
 )
-CLEANING = tuple(CLEAN.keys)
 _TABLE_SUFFIX = re.compile(
     r"(\.tar)?(\.(tar|tgz|tbz2|txz|zip|whl|jsonl|ndjson|json|parquet|arrow))?(\.(gz|bz2|xz|zst))?$", re.IGNORECASE
 )
@@ -152,31 +108,11 @@ class GivenSource:
 
 @dataclasses.dataclass(frozen=True)
 class GivenLanguage:
+    """definition: what the file of the user's own language holds; None for a language of the package."""
+
     max_megabytes: float | None
     sources: tuple[GivenSource, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class NearDuplicates:
-    threshold: float
-    by: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Cleaning:
-    """The steps of the cleaning, see CLEAN. licence: those that are kept; it and near_duplicates are false where the step is
-    left out."""
-
-    licence: tuple[str, ...] | bool
-    size: bool
-    encoding: bool
-    generated: bool
-    vendored: bool
-    exact_duplicates: bool
-    near_duplicates: NearDuplicates | bool
-    decontaminate: tuple[str, ...]
-    redact: bool
-    quality: bool
+    definition: dict | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +128,15 @@ class Manifest:
 
     def record(self) -> dict:
         """As plain data, which `check` takes."""
-        return dataclasses.asdict(self)
+        languages = {name: dataclasses.asdict(given) for name, given in self.languages.items()}
+        for given in languages.values():
+            if given["definition"] is None:  # a corpus of the package's languages says nothing of them
+                del given["definition"]
+        return dataclasses.asdict(self) | {"languages": languages}
+
+    def language(self, name: str) -> Language:
+        """What is known of one of its languages."""
+        return language_of(name, self.languages[name].definition, "the manifest")
 
 
 def load(file: str | Path, **sizes: int) -> Manifest:
@@ -241,7 +185,7 @@ def check(raw: dict, where: str) -> Manifest:
     given = MANIFEST.check(raw, at)
     if "tokenizer" in given and "vocab_size" in given:
         raise at.error("has both vocab_size and tokenizer; a given tokenizer has its size, so take one of them out.")
-    languages = {name: _language(value, at / "languages" / name) for name, value in given["languages"].items()}
+    languages = {name: _language(name, value, at / "languages" / name) for name, value in given["languages"].items()}
     sources = [source for language in languages.values() for source in language.sources]
     steps = _clean(given.get("clean", {}), any(map(_tells_licence, sources)))
     found = Manifest(**MANIFEST.complete(given) | {"languages": languages, "clean": steps})
@@ -250,9 +194,22 @@ def check(raw: dict, where: str) -> Manifest:
     return dataclasses.replace(found, vocab_size=None, tokenizer=_absolute(found.tokenizer, at / "tokenizer"))
 
 
-def _language(given, at) -> GivenLanguage:
+def language_of(name: str, definition: dict | None, where: str) -> Language:
+    """A language by what a manifest or a corpus says of it. `where`: what errors call either."""
+    if definition is None:
+        return registry.language(name)
+    return registry.record(name, definition, Place(where) / "languages" / name / "definition")
+
+
+def _language(name, given, at) -> GivenLanguage:
     sources = [_source(source, at / "sources" / number) for number, source in enumerate(given["sources"])]
-    return GivenLanguage(LANGUAGE.complete(given)["max_megabytes"], tuple(_named(sources, at / "sources")))
+    definition = given.get("definition")
+    if definition is not None:
+        definition = registry.definition(name, definition, at / "definition")
+    elif name not in registry.LANGUAGES:
+        unknown = unknown_name("language", name, registry.LANGUAGES)
+        raise at.error(f"{unknown} A language of your own has a `definition`, the file that describes it.")
+    return GivenLanguage(LANGUAGE.complete(given)["max_megabytes"], tuple(_named(sources, at / "sources")), definition)
 
 
 def _source(given, at) -> GivenSource:

@@ -14,6 +14,9 @@ class Amount:
     files: int
     bytes: int
 
+    def __add__(self, other: "Amount") -> "Amount":
+        return Amount(self.files + other.files, self.bytes + other.bytes)
+
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
@@ -189,3 +192,7 @@ class Contents:
     @property
     def row_length(self) -> int:
         return self.settings["max_length"] + 1
+
+    def definition(self, language: str) -> dict | None:
+        """What the file of the user's own language held; None for a language of the package."""
+        return self.settings.get("languages", {}).get(language, {}).get("definition")

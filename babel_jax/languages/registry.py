@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from babel_jax.common.schema import (
     Table,
     Text,
 )
-from babel_jax.languages.language import DelimitedLiteral, Identifier, Language, Pairs, StringLiteral, identifier
+from babel_jax.languages.language import DelimitedLiteral, Language, Pairs, StringLiteral, identifier
 
 
 class _Identifier:
@@ -30,13 +31,14 @@ class _Identifier:
     def takes(self, value) -> bool:
         return isinstance(value, str)
 
-    def check(self, value, at: Place) -> Identifier:
+    def check(self, value, at: Place) -> str:
         if not self.takes(value):
             raise at.wrong(value, self.wants)
         try:
-            return identifier(value)
+            identifier(value)
         except ValueError as error:
             raise at.error(f"says '{value}': {error}.") from error
+        return value
 
 
 class _Two:
@@ -112,7 +114,7 @@ FILE = Section(
         "global_mark": Key(Text(), "", "may stand before the name of a built-in without changing what it means"),
         "line_ends": Key(Pattern(), "", "what else than a line break ends a line for its compiler"),
         "joins_lines": Key(Flag(), False, "a backslash at the end of a line joins it to the next one"),
-        "toolchain": Key(Text(), "", "what compiles and runs its programs, of suites/toolchains.py; empty: nothing"),
+        "toolchain": Key(Text(), "", "what compiles and runs its programs, of suites/toolchains; empty: nothing"),
         "pairs": Key(
             Table(Many(_Two(_Identifier()))),
             {},
@@ -125,54 +127,48 @@ FOLDER = Path(__file__).parent
 FIRST = ("python", "php", "csharp", "go", "cpp")  # in the order of what corpora say; all others follow by name
 
 
-def record(name: str, data: object, where: str) -> Language:
+def record(name: str, data: object, where: str | Place) -> Language:
     """The language that a file's data describes. `where`: what errors call the file.
 
     Raises:
       UserError: a key or value that cannot be, in one line that names its place.
     """
-    at = Place(where)
+    at = where if isinstance(where, Place) else Place(where)
     given = FILE.check(data, at)
     known = FILE.complete(given)
     for number, extension in enumerate(known["extensions"]):
-        if not extension.startswith("."):
-            raise (at / "extensions" / number).error(f"is '{extension}'; an extension begins with a dot.")
-    if known["delimited"] is not None and "delimited" in given:
-        known["delimited"] = DelimitedLiteral(**known["delimited"])
-    else:
-        known["delimited"] = None
+        if not extension.startswith(".") or extension != extension.lower():
+            raise (at / "extensions" / number).error(
+                f"is '{extension}'; write it with its dot and in lower case, which stands for either."
+            )
+    known["delimited"] = DelimitedLiteral(**known["delimited"]) if "delimited" in given else None
     known["strings"] = tuple(_string(one, at / "strings" / number) for number, one in enumerate(known["strings"]))
-    for other, pairs in known["pairs"].items():
-        _check_pairs(name, other, pairs, at / "pairs" / other)
+    known["pairs"] = {other: _pairs(pairs, at / "pairs" / other) for other, pairs in known["pairs"].items()}
+    if name in known["pairs"]:
+        raise (at / "pairs" / name).error("has pairs with the language itself; name another one.")
     return Language(name=name, **known)
 
 
 def _string(given: str | dict, at: Place) -> StringLiteral:
-    found = STRING.complete({"open": given} if isinstance(given, str) else given)
-    found["close"] = found["close"] or found["open"]
-    if found["character"] and len(found["open"] + found["close"]) != 2:
+    known = STRING.complete({"open": given} if isinstance(given, str) else given)
+    known["close"] = known["close"] or known["open"]
+    if known["character"] and len(known["open"] + known["close"]) != 2:
         raise at.error("holds one character, and can have marks of one character only.")
-    return StringLiteral(**found)
+    return StringLiteral(**known)
 
 
-def _check_pairs(name: str, other: str, pairs: Pairs, at: Place) -> None:
-    if other == name:
-        raise at.error("are pairs with itself; name another language.")
-    seen = {}
+def _pairs(given: tuple[tuple[str, str], ...], at: Place) -> Pairs:
+    pairs = tuple((identifier(there), identifier(here)) for there, here in given)
+    first = {}
     for number, pair in enumerate(pairs):
         texts = tuple(one.text for one in pair)
-        if texts in seen:
-            raise (at / number).error(f"is {' and '.join(texts)}, as pair {seen[texts]} is; give each once.")
-        seen[texts] = number
-
-
-def read(name: str, file: str | os.PathLike) -> Language:
-    """The language that a file describes; `UserError` as of `record`, or where the file cannot be read."""
-    return record(name, data_of(file), str(file))
+        if first.setdefault(texts, number) != number:
+            raise (at / number).error(f"is {' and '.join(texts)}, as pair {first[texts]} is; give each once.")
+    return pairs
 
 
 def data_of(file: str | os.PathLike):
-    """What a language's file holds, as yet unchecked."""
+    """What a language's file holds, as yet unchecked. Raises a `UserError` where it cannot be read."""
     hint = f"{FOLDER / 'php.yaml'} is an example."
     text = files.read_text(file, hint)
     try:
@@ -181,9 +177,39 @@ def data_of(file: str | os.PathLike):
         raise UserError(f"cannot read {file} ({one_line(error)}); correct it and run again.") from error
 
 
+class Definition:
+    """A language of the user's own: its file, or what such a file holds, which is what corpora and studies keep of it."""
+
+    wants = "the file of a language (babel_jax/languages/README.md), or what such a file holds"
+
+    def takes(self, value) -> bool:
+        return isinstance(value, str) or FILE.takes(value)
+
+    def check(self, value, at: Place) -> str | dict:
+        if not self.takes(value):
+            raise at.wrong(value, self.wants)
+        return Text(self.wants, filled=True).check(value, at) if isinstance(value, str) else FILE.check(value, at)
+
+
+def definition(name: str, given: str | dict, at: Place) -> dict:
+    """What a `Definition` holds, read from its file where it names one.
+
+    Raises:
+      UserError: it cannot be read or is not that of a language, or its name is that of another language of the package.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):  # files and tasks are called by it
+        raise at.error(f"is called '{name}'; a language's name has lower-case letters, digits and underscores only.")
+    data, where = (data_of(given), Place(given)) if isinstance(given, str) else (given, at)
+    found = record(name, data, where)
+    if name in LANGUAGES and found != LANGUAGES[name]:
+        raise at.error(f"is another language than the package's {LANGUAGES[name].title}; call yours otherwise.")
+    return FILE.check(data, where)
+
+
 @functools.cache
 def _shipped(name: str) -> Language:
-    return read(name, FOLDER / f"{name}.yaml")
+    file = FOLDER / f"{name}.yaml"
+    return record(name, data_of(file), str(file))
 
 
 class _Languages(Mapping):

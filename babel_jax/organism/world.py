@@ -1,4 +1,4 @@
-"""The embedded world: facts, programs that state them, problems that need them (a model organism of the tower).
+"""The embedded world: facts, programs that state them, problems that need them (a model organism of what the paper describes).
 
 Knowledge is a set of facts `concept word -> primitive`. A program names two concept words in a comment and composes
 their primitives. The primary language's corpus covers all T words; a new language's covers the first `shared_words` of
@@ -7,7 +7,7 @@ solving them there needs the primary's knowledge. A language whose S is all of T
 """
 
 import dataclasses
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
@@ -15,13 +15,9 @@ from babel_jax.common.errors import UserError
 from babel_jax.common.files import content_hash
 from babel_jax.common.material import ArrayRows, Material, Problems
 from babel_jax.common.schema import Either, Key, Kind, Number, Place, Section, Table
-from babel_jax.organism.notations import PRIMITIVES, TEST_INPUTS, dialect_of
-
-# The frame of a program. "define" and "end" are the language's own tokens; the four slots are filled per program.
-FRAME = ("#", "word 1", "word 2", "\n", "define", "f(x):", "return", "name 1", "(", "name 2", "(x))", "end")
-WORD_1, WORD_2, NAME_1, NAME_2 = (FRAME.index(slot) for slot in ("word 1", "word 2", "name 1", "name 2"))
-PROMPT_LENGTH = NAME_1  # a problem's prompt ends before the first identifier
-FRAME_TOKENS = ("#", "\n", "f(x):", "return", "(", "(x))")
+from babel_jax.organism.frame import FRAME, NAME_1, NAME_2, PROMPT_LENGTH, SHARED_TOKENS, WORD_1, WORD_2
+from babel_jax.organism.notation import notation_of
+from babel_jax.organism.primitives import PRIMITIVES, meanings
 
 
 def _key(kind: Kind, default, meaning: str):
@@ -70,7 +66,7 @@ class WorldConfig:
         self._check_pairs(min(shared.values()))
 
     def _check_pairs(self, smallest: int) -> None:
-        """Documents need pairs that are no problem's: at least half of all, so that drawing them comes to an end."""
+        """At least half of all pairs must be left for documents, so that drawing them comes to an end."""
         beyond = self.words**2 - (smallest**2 if smallest < self.words else self.shared_problems)
         for what, wanted, pairs in (
             ("shared_problems", self.shared_problems, smallest**2),
@@ -92,10 +88,10 @@ class World:
     def __init__(self, config: WorldConfig, seed: int):
         self.config, self.seed = config, seed
         self.languages = (config.primary, *config.new)
-        names = list(FRAME_TOKENS)
+        names = list(SHARED_TOKENS)
         for language in self.languages:
-            dialect = dialect_of(language)
-            names += [dialect.define, dialect.end, *dialect.identifiers]
+            notation = notation_of(language)
+            names += [notation.define, notation.end, *notation.identifiers]
         self.tokens = list(dict.fromkeys(names))  # identifiers that both languages share are one token
         self.first_word = len(self.tokens)
         total_words = config.words + config.new_only_words
@@ -107,7 +103,7 @@ class World:
             PRIMITIVES
         )
         self.identifier_ids = {
-            language: np.array([self.ids[name] for name in dialect_of(language).identifiers])
+            language: np.array([self.ids[name] for name in notation_of(language).identifiers])
             for language in self.languages
         }
 
@@ -120,8 +116,8 @@ class World:
 
     def programs(self, language: str, word_Nx2: np.ndarray, fact_Nx2: np.ndarray) -> np.ndarray:
         """Token rows [n, 12] that name the words and compose the facts' primitives."""
-        dialect = dialect_of(language)
-        own = {"define": dialect.define, "end": dialect.end}
+        notation = notation_of(language)
+        own = {"define": notation.define, "end": notation.end}
         rows = np.zeros((len(word_Nx2), len(FRAME)), np.int32)
         for position, slot in enumerate(FRAME):
             if position not in (WORD_1, WORD_2, NAME_1, NAME_2):
@@ -199,16 +195,16 @@ class World:
         frame_QxA[:, [0, NAME_2 - NAME_1]] = names_Qx2
         well_formed_Q = (frame_QxA == completion_QxA).all(1)
         fact_Qx2 = self._fact_of_name_V(language)[names_Qx2]
-        meaning_FxF = program_meanings()
+        meaning_FxF = meanings()
         truth_Qx2 = self.fact_W[self.problem_word_Qx2]
         same_Q = meaning_FxF[fact_Qx2[:, 0], fact_Qx2[:, 1]] == meaning_FxF[truth_Qx2[:, 0], truth_Qx2[:, 1]]
         return well_formed_Q & (fact_Qx2 >= 0).all(1) & same_Q
 
     def _fact_of_name_V(self, language: str) -> np.ndarray:
         """The primitive that each token names in a language, -1 if none."""
-        dialect = dialect_of(language)
-        fold = str.lower if dialect.ignores_case else str
-        facts = {fold(name): fact for fact, name in enumerate(dialect.identifiers)}
+        notation = notation_of(language)
+        fold = str.lower if notation.ignores_case else str
+        facts = {fold(name): fact for fact, name in enumerate(notation.identifiers)}
         return np.array([facts.get(fold(token), -1) for token in self.tokens])
 
     def text(self, language: str, ids: np.ndarray) -> str:
@@ -216,25 +212,12 @@ class World:
 
         A token that only the other language has is written as it is; concept words stand apart, as in the comment.
         """
-        written = dialect_of(language).written
+        written = notation_of(language).written
         tokens = [self.tokens[index] for index in ids]
         return "".join(
             f" {token}" if index >= self.first_word else written.get(token, token)
             for index, token in zip(ids, tokens, strict=True)
         )
-
-
-@lru_cache(maxsize=1)
-def program_meanings() -> np.ndarray:
-    """A number for each composition of two primitives [16, 16]; equal numbers: equal results on all test inputs."""
-    functions = list(PRIMITIVES.values())
-    numbers = {}
-    meanings = np.zeros((len(functions),) * 2, np.int64)
-    for i, outer in enumerate(functions):
-        for j, inner in enumerate(functions):
-            results = tuple(outer(inner(text)) for text in TEST_INPUTS)
-            meanings[i, j] = numbers.setdefault(results, len(numbers))
-    return meanings
 
 
 def materials(config: WorldConfig, seed: int) -> dict[str, Material]:

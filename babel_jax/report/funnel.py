@@ -1,5 +1,6 @@
 """The funnel of a corpus: what each step of the cleaning left of each language, as a figure beside its table."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -13,10 +14,11 @@ from babel_jax.study.words import language_name
 COLUMNS = 3  # languages beside each other
 
 
-def build(directory) -> list[Path]:
+def build(directory, title: Callable[[str], str] = language_name) -> list[Path]:
     """Draws `directory`/funnel.csv as funnel.svg and funnel.png beside it; returns their paths.
 
     funnel.csv: language, step, documents_in, bytes_in, documents_out, bytes_out; a row a step, in order.
+    `title`: how a language is written.
     """
     file, names = Path(directory, "funnel.csv"), ("documents_in", "bytes_in", "documents_out", "bytes_out")
     try:
@@ -26,14 +28,14 @@ def build(directory) -> list[Path]:
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"cannot read {file} ({one_line(error)}); copy the corpus again, or build it again.") from error
     with matplotlib.rc_context(STYLE):
-        figure = draw(table)
+        figure = draw(table, title)
         paths = [Path(directory, "funnel.svg"), Path(directory, "funnel.png")]
         for path, content in zip(paths, (svg(figure, "funnel"), png(figure)), strict=True):
             files.write_atomic(path, content)
     return paths
 
 
-def draw(table: pd.DataFrame):
+def draw(table: pd.DataFrame, title: Callable[[str], str] = language_name):
     """A panel a language: from top to bottom what was found and what was left after each step that dropped anything.
 
     A step is shown in all panels if it changed any language; what a step took is the light end of its bar.
@@ -60,7 +62,7 @@ def draw(table: pd.DataFrame):
             ax.annotate(
                 text, (before[place], place), (4, 0), textcoords="offset points", va="center", fontsize=7, color=INK
             )
-        ax.set_title(language_name(language))
+        ax.set_title(title(language))
         ax.set_yticks(range(len(names)), names)
         ax.set_xlim(0, 1.55 * max(left[0], 1e-9))
         ax.set_xlabel("MB left · documents left", color=FAINT)

@@ -18,13 +18,13 @@ from babel_jax.corpus.corpus_material import material as corpus_material
 from babel_jax.languages.registry import LANGUAGES
 from babel_jax.measuring import study_walk as measuring
 from babel_jax.organism import world
-from babel_jax.organism.notations import DIALECTS
+from babel_jax.organism.notation import NOTATIONS
 from babel_jax.study import candidates
 from babel_jax.training import config as run_config
 from babel_jax.training.runs import Run
 
 # What a study trains on, and the languages that there are of it.
-KINDS = {"organism": ("language of the embedded world", DIALECTS), "real_code": ("language", LANGUAGES)}
+KINDS = {"organism": ("language of the embedded world", NOTATIONS), "real_code": ("language", LANGUAGES)}
 
 _SHARES = Many(Number(low=0, high=1), once=True)
 # Every key of a study's config; configs/organism.py shows how they are used.

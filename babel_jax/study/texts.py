@@ -12,14 +12,14 @@ from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.files import content_hash, read_json
 from babel_jax.common.material import Material
 from babel_jax.common.schema import Place
-from babel_jax.corpus.build import load as load_corpus
+from babel_jax.corpus.corpus_files import load as load_corpus
 from babel_jax.corpus.corpus_material import several
 from babel_jax.languages import registry
 from babel_jax.measuring import probe_walk
 from babel_jax.organism import world
 from babel_jax.probes import prompts
 from babel_jax.study import plan
-from babel_jax.suites import completions, problems, world_problems
+from babel_jax.suites import completions, problems, suite_files, world_problems
 from babel_jax.training.runs import seed_of
 
 STUDY = {
@@ -101,7 +101,7 @@ class ProbeTexts:
 class SuiteTexts:
     """What the verb `evaluate` asks: called with a run directory, gives (the suites, the writer of its completions).
 
-    `specs` are FORMAT:PATH (see suites/problems.py), or "world" for the embedded world of the run's study. The
+    `specs` are FORMAT:PATH (see suites/formats.py), or "world" for the embedded world of the run's study. The
     tokenizer is that of `corpus`, or of the study that the run lies in.
     """
 
@@ -144,7 +144,7 @@ class SuiteTexts:
 
 @functools.lru_cache(maxsize=1)  # all runs are asked the same
 def _given(specs, languages):
-    suites = [problems.load(spec, languages) for spec in specs]
+    suites = [suite_files.load(spec, languages) for spec in specs]
     seen = {}
     for spec, suite in zip(specs, suites, strict=True):
         for problem in suite.problems:

@@ -13,18 +13,16 @@ from pathlib import Path
 
 from babel_jax.common.errors import UserError
 from babel_jax.languages.registry import LANGUAGES
-from babel_jax.suites import judge, promises, sandbox, toolchains
+from babel_jax.suites import judge, sandbox, toolchains
 from babel_jax.suites.outcomes import classify
-from babel_jax.suites.problems import Code
-from babel_jax.suites.sandbox import Isolation, Limits, SandboxError, temporary_folder
-from babel_jax.suites.toolchains import Conditions, Toolchain
+from babel_jax.suites.sandbox import Isolation, Limits, SandboxError, promises, temporary_folder
+from babel_jax.suites.toolchains.toolchain import Code, Conditions, Toolchain
 
 QUICK = Limits(
     cpu_seconds=1, wall_seconds=60, memory_bytes=512 << 20, processes=20, tmp_bytes=4 << 20, file_bytes=1 << 20
 )
 IMPATIENT = Limits(cpu_seconds=10, wall_seconds=0.5)
 TITLES = ("passes", "fails", "times out")
-ENDLESS = {"python": "while True: pass", "go": "for {\n\t}"}  # of the others: while (true) {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,16 +34,16 @@ class Trial:
 
 
 @dataclasses.dataclass(frozen=True)
-class LanguageFound:
+class LanguageReport:
     """What there is of a language.
 
-    found: the tools' version, or what installs them.
+    tools: their version, or what installs them, or that there is no toolchain.
     needs: what installs what some problems need; "" where all is there.
     trials: TITLES -> how such a program was judged; empty where none could be run.
     """
 
     language: str
-    found: str
+    tools: str
     needs: str = ""
     trials: Mapping[str, Trial] = dataclasses.field(default_factory=dict)
 
@@ -64,7 +62,7 @@ class Examination:
     sandbox: Isolation | None
     contained: Mapping[str, bool]
     not_promised: list[str]
-    languages: list[LanguageFound]
+    languages: list[LanguageReport]
 
 
 def examine(cache) -> Examination:
@@ -119,26 +117,27 @@ def _runs(word: str) -> bool:
     return False
 
 
-def _language(name: str, opened, cache) -> LanguageFound:
+def _language(name: str, opened, cache) -> LanguageReport:
+    if LANGUAGES[name].toolchain not in toolchains.TOOLCHAINS:
+        return LanguageReport(name, "no toolchain: its programs are not judged")
     try:
         toolchain = toolchains.find(name)
-        needs = "; ".join(f"{need}: {toolchains.INSTALL_NEED[need]}" for need in toolchain.missing)
+        needs = "; ".join(f"{need}: {toolchain.installs[need]}" for need in toolchain.missing)
         if opened is None:
-            return LanguageFound(name, toolchain.version, needs)
+            return LanguageReport(name, toolchain.version, needs)
         toolchain.prepare(cache)
-        return LanguageFound(name, toolchain.version, needs, trials(toolchain, opened))
+        return LanguageReport(name, toolchain.version, needs, trials(toolchain, opened))
     except UserError as error:
-        return LanguageFound(name, str(error).removeprefix(f"{LANGUAGES[name].title}: "))
+        return LanguageReport(name, str(error).removeprefix(f"{LANGUAGES[name].title}: "))
 
 
 def trials(toolchain: Toolchain, opened) -> dict[str, Trial]:
     """Whether a right program passes, a wrong one fails and an endless one is stopped."""
-    body, tests = judge.CONTROLS[toolchain.language]
-    endless = ENDLESS.get(toolchain.language, "while (true) {}")
+    body, tests = toolchain.control
     programs = (
         (body, ("passed",)),
         (body.replace("return 1", "return 2"), ("failed_assert", "runtime_error")),
-        (body.replace("return 1", endless), ("timeout",)),
+        (body.replace("return 1", toolchain.endless), ("timeout",)),
     )
     rule = judge.RULES[None]
     conditions = Conditions(f"{time.time_ns():x}", rule.compile_limits, Limits(cpu_seconds=1, wall_seconds=60))
@@ -154,41 +153,41 @@ def trials(toolchain: Toolchain, opened) -> dict[str, Trial]:
     return done
 
 
-def table(found: Examination) -> str:
-    """What `examine` found, for a terminal."""
-    return "\n".join([*_sandbox_lines(found), *_language_lines(found.languages)])
+def table(examination: Examination) -> str:
+    """An examination for a terminal."""
+    return "\n".join([*_sandbox_lines(examination), *_language_lines(examination.languages)])
 
 
-def _sandbox_lines(found: Examination) -> list[str]:
-    about = found.sandbox
+def _sandbox_lines(examination: Examination) -> list[str]:
+    about = examination.sandbox
     lines = [f"sandbox: {about.level if about else 'none works here, so no program is run'}"]
     if about:
         users = "each program has a user of its own" if about.own_users else "programs run as this user"
         lines += [f"  {users}; control groups: {', '.join(about.groups) or f'none: {about.without_groups}'}"]
         lines += [f"  filter of system calls: {about.filter or f'none: {about.without_filter}'}"]
-    lines += [f"  not {level}: {why_not}" for level, why_not in found.levels.items() if why_not]
+    lines += [f"  not {level}: {why_not}" for level, why_not in examination.levels.items() if why_not]
     if about and about.level != "bubblewrap":
         lines += ["  bubblewrap is the strongest: apt-get install bubblewrap, where user namespaces are allowed"]
-    if found.contained:
-        held = [name for name, is_held in found.contained.items() if is_held]
-        not_held = [name for name, is_held in found.contained.items() if not is_held]
-        lines += [f"  contained, {len(held)} of {len(found.contained)} attacks: {', '.join(held)}"]
+    if examination.contained:
+        held = [name for name, is_held in examination.contained.items() if is_held]
+        not_held = [name for name, is_held in examination.contained.items() if not is_held]
+        lines += [f"  contained, {len(held)} of {len(examination.contained)} attacks: {', '.join(held)}"]
         lines += [f"  NOT contained: {', '.join(not_held)}"] if not_held else []
     if about:
-        known, missing = len(promises.PROMISES), found.not_promised
+        known, missing = len(promises.PROMISES), examination.not_promised
         text = f"held back by this level, as tested: {known - len(missing)} of {known} attacks"
         text += f"; not: {'; '.join(missing)}" if missing else ""
         lines += textwrap.wrap(text, 118, initial_indent="  ", subsequent_indent="    ")
     return lines
 
 
-def _language_lines(languages: list[LanguageFound]) -> list[str]:
-    width = max((len(one.found) for one in languages if one.trials), default=0)
-    lines = ["", f"{'language':10s}{'found':{width + 2}s}" + "  ".join(TITLES)] if width else [""]
+def _language_lines(languages: list[LanguageReport]) -> list[str]:
+    width = max((len(one.tools) for one in languages if one.trials), default=0)
+    lines = ["", f"{'language':12s}{'tools':{width + 2}s}" + "  ".join(TITLES)] if width else [""]
     for one in languages:
-        line = f"{LANGUAGES[one.language].title:10s}{one.found:{width + 2}s}"
+        line = f"{LANGUAGES[one.language].title:12s}{one.tools:{width + 2}s}"
         marks = [f"{'yes' if trial.right else 'NO':{len(title)}s}" for title, trial in one.trials.items()]
         lines.append((line + "  ".join(marks)).rstrip())
-        lines += [f"{'':10s}{title}: {trial.detail}" for title, trial in one.trials.items() if trial.detail]
-        lines += [f"{'':10s}for problems that need {one.needs}"] if one.needs else []
+        lines += [f"{'':12s}{title}: {trial.detail}" for title, trial in one.trials.items() if trial.detail]
+        lines += [f"{'':12s}for problems that need {one.needs}"] if one.needs else []
     return lines

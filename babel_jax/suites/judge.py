@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterable, Sequence
 from babel_jax.common import files
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.suites import problems, toolchains
-from babel_jax.suites.outcomes import COMPILER_MEMORY, SIGNS, classify, shown
-from babel_jax.suites.problems import Code, Problem
+from babel_jax.suites.outcomes import COMPILER_MEMORY, classify, shown
+from babel_jax.suites.problems import Problem
 from babel_jax.suites.sandbox import Limits, SandboxError, open_sandbox
-from babel_jax.suites.toolchains import Conditions, Toolchain
+from babel_jax.suites.toolchains.toolchain import Code, Conditions, Toolchain
 from babel_jax.suites.verdict_log import Ending, Seconds, Submission, Verdict, VerdictLog
 
 
@@ -60,8 +60,8 @@ class Rule:
 
     @property
     def hash(self) -> str:
-        """Of all that decides: another rule, another verdict."""
-        return files.content_hash([dataclasses.asdict(self), SIGNS, COMPILER_MEMORY.pattern])
+        """Of all that decides besides the toolchain: another rule, another verdict."""
+        return files.content_hash([dataclasses.asdict(self), COMPILER_MEMORY.pattern])
 
 
 def _limits(cpu: float, wall: float, **more) -> Limits:
@@ -75,21 +75,6 @@ RULES = {
     "multipl_e": Rule(False, False, _limits(15, 15, **COMPILING), _limits(15, 15), patient=False),
 }
 COMPAT = tuple(name for name in RULES if name is not None)
-
-# A correct program a language. It is run at the end: if it fails, then what failed before it says nothing.
-CONTROLS = {
-    "python": ("def f():\n    return 1\n", "assert f() == 1\n"),
-    "php": ("<?php\nfunction f() { return 1; }\n", 'if (f() !== 1) { throw new Exception("wrong"); }\n'),
-    "csharp": (
-        "using System;\npublic class Program\n{\n    public static int F() { return 1; }\n",
-        '    public static void Main(string[] args) { if (F() != 1) { throw new Exception("wrong"); } }\n}\n',
-    ),
-    "go": (
-        "package main\n\nfunc f() int { return 1 }\n",
-        'func main() {\n\tif f() != 1 {\n\t\tpanic("wrong")\n\t}\n}\n',
-    ),
-    "cpp": ("#include <vector>\nint f() { return 1; }\n", "int main() { return f() == 1 ? 0 : 1; }\n"),
-}
 
 
 class Bench:
@@ -242,7 +227,7 @@ class _Runner:
         )
 
     def _repairs(self, language: str) -> bool:
-        return self.rule.repair_imports and language == "go"
+        return self.rule.repair_imports and toolchains.kind(language).repairs_imports
 
     def each(self, groups: list[_Group], record: Callable, tell: Callable) -> None:
         """Calls `record(group, ending)`, then `tell` likewise, in this thread as programs end.
@@ -311,5 +296,5 @@ class _Runner:
 
     def broken(self, language: str) -> str:
         """Why a correct program of the language does not pass, "" if it does."""
-        ending = self._run(Code(language, *CONTROLS[language]), slot=0)
+        ending = self._run(Code(language, *toolchains.kind(language).control), slot=0)
         return "" if ending.outcome == "passed" else f"{ending.outcome}, {ending.detail}"

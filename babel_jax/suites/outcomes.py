@@ -1,10 +1,10 @@
-"""How a program ended, as one of ten outcomes: from what the compiler and the program said, and what ended them."""
+"""How a program ended, as one of ten outcomes: from what the compiler and the program printed, and what ended them."""
 
 import re
 from typing import Literal, get_args
 
-from babel_jax.suites.problems import Code
-from babel_jax.suites.toolchains import Execution
+from babel_jax.suites import toolchains
+from babel_jax.suites.toolchains.toolchain import Code, Execution
 
 Outcome = Literal[
     "passed",
@@ -20,42 +20,6 @@ Outcome = Literal[
 ]
 OUTCOMES = get_args(Outcome)
 
-# What a language says when a program ends badly: what stands last in standard error decides, then what stands last in
-# standard output; of two signs at one place the first here. "message": a failed assertion if the tests hold the message
-# as a literal, else a runtime error.
-SIGNS = {
-    "python": (
-        ("oom", r"^MemoryError\b.*"),
-        ("compile_error", r"\A(?!(?:.*\n)*Traceback \(most)(?:.*\n)*?(?P<line>(?:Syntax|Indentation|Tab)Error\b.*)"),
-        ("failed_assert", r"^AssertionError\b.*"),
-        ("message", r"^(?:\w+\.)*\w*(?:Error|Exception)\b(?:: (?P<message>.*))?"),
-    ),
-    "php": (
-        ("oom", r"^(?:PHP )?Fatal error: +(?:Allowed memory size|Out of memory).*"),
-        ("compile_error", r"^(?:PHP )?Parse error: (?!.*eval\(\)'d code).*"),
-        ("failed_assert", r"^(?:PHP )?Fatal error: +Uncaught AssertionError\b.*"),
-        ("message", r"^(?:PHP )?Fatal error: +Uncaught [\w\\]+(?:: (?P<message>.*?))? in .*"),
-        ("runtime_error", r"^(?:PHP )?Fatal error: .*"),
-    ),
-    "csharp": (
-        ("oom", r"(?P<line>System\.OutOfMemoryException\b.*|Garbage collector could not allocate.*)"),
-        ("compile_error", r"\Aerror: the program defines .*"),  # shims/Launcher.cs, before the program runs
-        ("failed_assert", r"^(?P<line>Fail: Debug\.Assert.*|Fail:.*(?=\n.*DefaultTraceListener\.Fail ))"),
-        ("message", r"^\[ERROR\] FATAL UNHANDLED EXCEPTION: (?P<line>[^\s:]+(?:: (?P<message>.*))?)"),
-    ),
-    "go": (
-        ("oom", r"^(?:fatal error: |runtime: )(?:.*out of memory|cannot allocate memory).*"),
-        ("message", r"^panic: (?P<message>.*?)(?: \[recovered\])?$"),
-        ("runtime_error", r"^fatal error: .*"),
-        ("failed_assert", r"^ *--- FAIL: .*"),
-    ),
-    "cpp": (
-        ("oom", r"^terminate called after throwing an instance of 'std::bad_(?:array_new_length|alloc)'.*"),
-        ("failed_assert", r"^.*Assertion `.*' failed\.$"),
-        ("message", r"^terminate called .*\n  what\(\):  (?P<message>.*)"),
-        ("runtime_error", r"^terminate called .*"),
-    ),
-}
 # What compilers say of themselves: not in a line about the program, nor in one quoted from it.
 COMPILER_MEMORY = re.compile(
     r"^(?!\s|.*\bprogram\.\w+[:(]).*(?:out of memory|virtual memory exhausted|cannot allocate memory|OutOfMemory|bad_alloc)",
@@ -68,15 +32,16 @@ def classify(code: Code, execution: Execution, compat: str | None = None) -> tup
     """(one of OUTCOMES, one line that says why), from how compiling and running ended; see the module's docstring."""
     compiled, ran = execution.compiled, execution.ran
     if ran is None:
-        return _compiler_said(compiled)
+        return _compiler_says(compiled)
     texts = _text(ran.stderr), _text(ran.stdout)
     limit = {"cpu": "timeout", "wall": "timeout", "output": "output_limit", "memory": "oom"}.get(ran.ended_by)
     if limit:
         return limit, f"ended by its {ran.ended_by} limit"
-    outcome, detail = _program_said(code, texts)
+    outcome, detail = _program_says(code, texts)
     if ran.status == 0:
-        if outcome == "failed_assert" and code.language == "csharp" and compat != "mxeval":
-            return outcome, detail  # Debug.Assert only writes, and the program goes on
+        goes_on = toolchains.kind(code.language).assertions_go_on
+        if outcome == "failed_assert" and goes_on and compat != "mxeval":
+            return outcome, detail
         if execution.sentinel_seen or compat:
             return "passed", ""
         return "no_sentinel", "left with status 0 before the tests came to their end, or took their effect away"
@@ -85,14 +50,14 @@ def classify(code: Code, execution: Execution, compat: str | None = None) -> tup
     return outcome, detail
 
 
-def _compiler_said(compiled) -> tuple[str, str]:
+def _compiler_says(compiled) -> tuple[str, str]:
     if compiled is None:
         return "infra_error", "neither compiled nor run"
     text = _text(compiled.stderr) + "\n" + _text(compiled.stdout)
     if compiled.ended_by in ("cpu", "wall"):
         return "timeout", f"the compiler was ended by its {compiled.ended_by} limit"
     if compiled.ended_by == "output":
-        return "output_limit", "the compiler said too much"
+        return "output_limit", "the compiler printed too much"
     if compiled.ended_by == "memory" or COMPILER_MEMORY.search(text):
         return "oom", "the compiler ran out of memory"
     if COMPILER_KILLED.search(text):  # g++ goes on when the limit of processor time has killed a part of it
@@ -101,19 +66,22 @@ def _compiler_said(compiled) -> tuple[str, str]:
     return "compile_error", shown(errors[0] if errors else _last_line(text))
 
 
-def _program_said(code: Code, texts: tuple[str, ...]) -> tuple[str | None, str]:
+def _program_says(code: Code, texts: tuple[str, ...]) -> tuple[str | None, str]:
+    """By the signs of the language: the one that stands last in standard error decides, then the last in standard output; of
+    two at one place the first. "message": a failed assertion if the tests hold the message as a literal, else a runtime
+    error."""
     for text in texts:
-        found = []
-        for order, (outcome, pattern) in enumerate(SIGNS.get(code.language, ())):
+        seen = []
+        for order, (outcome, pattern) in enumerate(toolchains.kind(code.language).signs):
             for match in re.finditer(pattern, text, re.MULTILINE):
                 named = match.groupdict()
                 where = match.start("line") if "line" in named else match.start()
-                found.append((where, -order, outcome, named.get("line") or match[0], named.get("message")))
-        if found:
-            *_, outcome, line, message = max(found)
+                seen.append((where, -order, outcome, named.get("line") or match[0], named.get("message")))
+        if seen:
+            *_, outcome, line, message = max(seen)
             if outcome == "message":
-                told = message and any(f"{mark}{message.strip()}{mark}" in code.tests for mark in "\"'")
-                outcome = "failed_assert" if told else "runtime_error"
+                of_the_tests = message and any(f"{mark}{message.strip()}{mark}" in code.tests for mark in "\"'")
+                outcome = "failed_assert" if of_the_tests else "runtime_error"
             return outcome, shown(line)
     return None, ""
 
@@ -129,5 +97,5 @@ def _last_line(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """What a program said, as one line that a terminal shows as it is."""
+    """What a program printed, as one line that a terminal shows as it is."""
     return "".join(c if c.isprintable() else " " for c in text).strip()[:200]

@@ -8,8 +8,10 @@ problem asks for `f(f(x))` and f twice is f once.
 import numpy as np
 
 from babel_jax.common.errors import unknown_name
-from babel_jax.organism.notations import PRIMITIVES, TEST_INPUTS, dialect_of, tests
-from babel_jax.organism.world import PROMPT_LENGTH, World
+from babel_jax.organism.frame import PROMPT_LENGTH
+from babel_jax.organism.notation import notation_of
+from babel_jax.organism.primitives import TEST_INPUTS, results
+from babel_jax.organism.world import World
 from babel_jax.suites.problems import Problem
 
 
@@ -24,8 +26,7 @@ def problems(world: World, language: str) -> list[Problem]:
     """
     if language not in world.languages:
         raise unknown_name("language of this world", language, world.languages)
-    prefix = dialect_of(language).prelude
-    functions = list(PRIMITIVES.values())
+    notation = notation_of(language)
     word_Qx2 = world.problem_word_Qx2
     fact_Qx2 = world.fact_W[word_Qx2]
     solution_QxT = world.programs(language, word_Qx2, fact_Qx2)
@@ -36,10 +37,10 @@ def problems(world: World, language: str) -> list[Problem]:
             language=language,
             task_id=str(number),
             number=number,
-            prefix=prefix,
+            prefix=notation.prelude,
             prompt=world.text(language, solution_QxT[number, :PROMPT_LENGTH]),
             solution=solutions[number],
-            tests=tests(language, [functions[outer](functions[inner](given)) for given in TEST_INPUTS]),
+            tests=notation.test_file(map(notation.assertion, TEST_INPUTS, results(outer, inner))),
             entry_point="f",
             stops=(),
             block=True,

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from babel_jax.languages.lexical import code_only
 from babel_jax.languages.registry import LANGUAGES
-from babel_jax.suites import judge, problems
+from babel_jax.suites import judge, problems, suite_files
 from babel_jax.suites.outcomes import OUTCOMES
 from babel_jax.suites.verdict_log import Verdict
 
@@ -91,9 +91,9 @@ def tell(doing: str, done: int, of: int) -> None:
 
 
 def load(options) -> list[problems.Problem]:
-    found = list(problems.load(f"mxeval:{options.mbxp}").problems)
+    found = list(suite_files.load(f"mxeval:{options.mbxp}").problems)
     if options.humaneval_x:
-        found += problems.load(f"humaneval_x:{options.humaneval_x}", ("go", "cpp")).problems
+        found += suite_files.load(f"humaneval_x:{options.humaneval_x}", ("go", "cpp")).problems
     return found
 
 

@@ -16,7 +16,7 @@ from babel_jax.evolution import stages
 from babel_jax.optimum import algorithm1, eq3, share_sources, table
 from babel_jax.optimum.algorithm1 import Amounts
 from babel_jax.optimum.schedules import Schedule
-from babel_jax.study import facts, findings, plan
+from babel_jax.study import analysis, facts, plan
 
 STEPS = np.array([0, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512])
 PEAK = 6
@@ -470,7 +470,7 @@ def finished(monkeypatch, tmp_path):
     sources = {"php": {"rows": 16, "drawn": 40}, "python": {"rows": 64, "drawn": 40}}
     (run_dir / "DONE").write_text(json.dumps({"step": 10, "tokens": 880, "sources": sources}))
     (run_dir / "config.json").write_text(json.dumps({"config": {"batch_size": 8}}))
-    monkeypatch.setattr(findings, "of_study", lambda workdir: found)
+    monkeypatch.setattr(analysis, "of_study", lambda workdir: found)
     return found
 
 

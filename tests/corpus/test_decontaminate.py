@@ -6,7 +6,7 @@ from helpers import ROOT
 
 from babel_jax.corpus import decontaminate
 from babel_jax.corpus.decontaminate import Index
-from babel_jax.suites import problems
+from babel_jax.suites import suite_files
 
 SUITES = ROOT / "tests" / "samples"
 SPECS = [f"{name}:{SUITES / name}" for name in ("mxeval", "multipl_e", "humaneval_x", "openai", "mbpp")]
@@ -15,7 +15,7 @@ BEFORE, BEHIND = "class Host:\n    value = 3\n\n\n", "\n\n\ndef other(value):\n 
 
 @pytest.fixture(scope="module")
 def suites():
-    return [problem for spec in SPECS for problem in problems.load(spec).problems]
+    return [problem for spec in SPECS for problem in suite_files.load(spec).problems]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from babel_jax.cli.settings import load_config
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import ArrayRows
 from babel_jax.common.run_names import RunName
-from babel_jax.corpus import build, mixture_files
+from babel_jax.corpus import corpus_files, mixture_files
 from babel_jax.study import jobs, plan
 from babel_jax.training import drawn, loop, runs
 from babel_jax.training.sampler import mixture_of
@@ -24,7 +24,7 @@ TOKENS = {"python": 4_000, "php": 1_000, "go": 100}  # in rows of 10 tokens
 def corpus(monkeypatch):
     """A corpus of three languages where `corpus mix` looks for one."""
     train = {name: ArrayRows(np.zeros((count // 10, 11), np.int32)) for name, count in TOKENS.items()}
-    monkeypatch.setattr(build, "load", lambda directory: SimpleNamespace(train=train))
+    monkeypatch.setattr(corpus_files, "load", lambda directory: SimpleNamespace(train=train))
     return "C"
 
 
@@ -81,7 +81,9 @@ def test_stages_come_one_after_another_under_one_cap(corpus, capsys, tmp_path):
     assert last == pytest.approx({"python": 0.45, "php": 0.45, "go": 0.1})
     assert found.sources["go"].epochs == 4 and found.sources["python"].tokens == 2700 + 450
     run = make_run(steps=50, batch_size=8, stages=found.stages)
-    epochs = mixture_of(run_in(".", run, SimpleNamespace(sources=build.load("C").train, max_length=10))).epochs(400)
+    epochs = mixture_of(run_in(".", run, SimpleNamespace(sources=corpus_files.load("C").train, max_length=10))).epochs(
+        400
+    )
     assert epochs == pytest.approx({name: source.epochs for name, source in found.sources.items()}, abs=0.3)
 
 

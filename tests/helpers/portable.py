@@ -21,9 +21,10 @@ def found(name, texts):
     if name == "suites.stops":
         halves = [(language.name, text[: len(text) // 2], text[len(text) // 2 :]) for language, text in each]
         return [module.cut(*half, ("\n\n", "//"), block) for half in halves for block in (False, True)]
-    if name == "suites.toolchains":
-        go, cpp = (["package main\n" + text for text in texts["go"]], texts["cpp"])
-        return [list(map(module.repaired_imports, go)), list(map(module.includes_all_headers_first, cpp))]
+    if name == "suites.toolchains.go":
+        return [module.repaired_imports("package main\n" + text) for text in texts["go"]]
+    if name == "suites.toolchains.cpp":
+        return [module.includes_all_headers_first(text) for text in texts["cpp"]]
     if name == "corpus.addresses":
         return [list(module.public_addresses(text)) for text in texts["secrets"]]
     if name == "corpus.redact":
@@ -35,7 +36,8 @@ def found(name, texts):
 MODULES = (
     "languages.lexical",
     "suites.stops",
-    "suites.toolchains",
+    "suites.toolchains.go",
+    "suites.toolchains.cpp",
     "corpus.addresses",
     "corpus.redact",
     "corpus.call_sites",

@@ -7,8 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from babel_jax.suites import sandbox, syscalls
-from babel_jax.suites.sandbox import Finished, Isolation, Limits, Writable
+from babel_jax.suites import sandbox
+from babel_jax.suites.sandbox import Finished, Isolation, Limits, Writable, syscalls
 
 PYTHON = "/usr/bin/python3"
 SOMEBODY = 61500  # an unprivileged user, none of a sandbox's own
@@ -18,7 +18,8 @@ IN_MEMORY = {"TMPDIR": "/dev/shm"}  # a disk may take seconds to remove 1,500 fo
 
 SERVER = """
 import base64, ctypes, dataclasses, json, os, platform, sys
-from babel_jax.suites import sandbox, syscalls
+from babel_jax.suites import sandbox
+from babel_jax.suites.sandbox import syscalls
 if sys.argv[1] == "available":
     print(json.dumps(sandbox.available()))
     try:
@@ -70,14 +71,10 @@ class Remote:
         self.home = home
         code = home / "code"
         if not code.exists():
-            for room in ("common", "suites"):
-                (code / "babel_jax" / room).mkdir(parents=True)
-            package = Path(sandbox.__file__).parent.parent
-            for name in (
-                "__init__.py",
-                *(f"common/{m}.py" for m in ("__init__", "errors")),
-                *(f"suites/{m}.py" for m in ("__init__", "sandbox", "syscalls")),
-            ):
+            package = Path(sandbox.__file__).parents[2]
+            shutil.copytree(package / "suites" / "sandbox", code / "babel_jax" / "suites" / "sandbox")
+            (code / "babel_jax" / "common").mkdir()
+            for name in ("__init__.py", "common/__init__.py", "common/errors.py", "suites/__init__.py"):
                 shutil.copy(package / name, code / "babel_jax" / name)
         become = ["setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", "--"] if user else []
         self.process = subprocess.Popen(

@@ -6,7 +6,6 @@ import pytest
 from babel_jax.common.errors import UserError
 from babel_jax.optimum import algorithm1, best_corpus
 
-
 ORIGINAL = {"python": 11e9, "php": 23e9, "csharp": 16e9, "go": 11e9, "cpp": 28e9}  # the paper's
 
 

@@ -7,12 +7,13 @@ from helpers import world_config
 
 from babel_jax.common.errors import UserError
 from babel_jax.organism import world
-from babel_jax.organism.notations import DIALECTS
-from babel_jax.organism.world import FRAME, NAME_1, NAME_2, PROMPT_LENGTH, WORD_1, WORD_2, World, WorldConfig
+from babel_jax.organism.frame import FRAME, NAME_1, NAME_2, PROMPT_LENGTH, WORD_1, WORD_2
+from babel_jax.organism.notation import NOTATIONS, notation_of
+from babel_jax.organism.world import World, WorldConfig
 
 FULL = World(WorldConfig(primary="python", new="php"), seed=0)
 CORPORA = {name: FULL.corpus(name, 20_000, "train") for name in ("python", "php", "php_control")}
-PAIRS = list(itertools.permutations(DIALECTS, 2))
+PAIRS = list(itertools.permutations(NOTATIONS, 2))
 
 
 def words_of(rows):
@@ -25,7 +26,7 @@ def answers(language, embedded=FULL):
 
 
 def clean(rows, language):
-    """Documents that are no noise: the frame stands where it must."""
+    """Documents without noise: the frame stands where it must."""
     frame = FULL.programs(language, np.zeros((1, 2), int), np.zeros((1, 2), int))[0]
     fixed = [i for i in range(len(FRAME)) if i not in (WORD_1, WORD_2, NAME_1, NAME_2)]
     return (rows[:, fixed] == frame[fixed]).all(1)
@@ -57,13 +58,13 @@ def test_another_seed_is_another_world_and_the_same_seed_the_same():
 def test_a_world_that_studies_have_used_stays_as_it_was_to_the_last_bit(primary, new, wrong_share, seed, draws):
     config = WorldConfig(primary=primary, new=new, wrong_share=wrong_share)
     drawn = World(config, seed)
-    found = hashlib.sha256("\n".join(drawn.tokens).encode())
+    digest = hashlib.sha256("\n".join(drawn.tokens).encode())
     for array in (drawn.fact_W, drawn.wrong_fact_W, drawn.problem_word_Qx2):
-        found.update(array.astype("<i8").tobytes())
+        digest.update(array.astype("<i8").tobytes())
     for source in (primary, new, f"{new}_control"):
         for purpose in ("train", "heldout"):
-            found.update(drawn.corpus(source, 2000, purpose).astype("<i4").tobytes())
-    assert found.hexdigest() == draws
+            digest.update(drawn.corpus(source, 2000, purpose).astype("<i4").tobytes())
+    assert digest.hexdigest() == draws
 
 
 def test_the_primary_covers_all_words_and_the_new_language_never_those_beyond_s():
@@ -115,20 +116,10 @@ def test_tokens_are_aligned_between_languages(primary, new):
     same = rows[primary] == rows[new]
     assert same[:, [i for i in range(len(FRAME)) if i not in own]].all()
     assert not same[:, own[0]].any()
-    assert same[:, own[1]].all() == (DIALECTS[primary].end == DIALECTS[new].end)
-    shared = set(DIALECTS[primary].identifiers) & set(DIALECTS[new].identifiers)
-    assert len(both.tokens) == len(set(both.tokens)) and len(shared) <= 4
+    assert same[:, own[1]].all() == (notation_of(primary).end == notation_of(new).end)
+    shared = set(notation_of(primary).identifiers) & set(notation_of(new).identifiers)
+    assert len(both.tokens) == len(set(both.tokens)) and len(shared) < 8  # most words are a language's own
     assert (both.identifier_ids[primary] == both.identifier_ids[new]).sum() == len(shared)
-
-
-def test_a_word_that_two_languages_share_means_the_same_in_both():
-    seen = {}
-    for name, dialect in DIALECTS.items():
-        assert len(dialect.identifiers) == 16 == len(set(dialect.identifiers)), name
-        for fact, identifier in enumerate(dialect.identifiers):
-            assert identifier.isidentifier() and not identifier.startswith("word")
-            assert seen.setdefault(identifier.lower(), fact) == fact, identifier  # PHP ignores case
-    assert len({dialect.define for dialect in DIALECTS.values()}) == len(DIALECTS)
 
 
 def test_material_agrees_with_the_world():
@@ -142,15 +133,15 @@ def test_material_agrees_with_the_world():
     for language in material.heldout:
         rows = np.concatenate([problems.prompt_QxT[language], problems.answer_QxA[language]], axis=1)
         slots, index = material.slots[language], np.arange(40)
-        found = rows[index, slots["position"] + 1]
-        assert np.array_equal(found, slots["primary_id" if language == "python" else "new_id"])
+        names = rows[index, slots["position"] + 1]
+        assert np.array_equal(names, slots["primary_id" if language == "python" else "new_id"])
         held = material.heldout[language]
         assert held["knowledge"].sum(1).tolist() == [2] * 16 and held["loss"].sum(1).tolist() == [9] * 16
     assert material.fingerprint != world.materials(world_config(), 1)["php"].fingerprint
 
 
 @pytest.mark.parametrize("changes", [dict(shared_words=21), dict(shared_words=0), dict(shared_problems=40)])
-def test_numbers_that_make_no_world_are_refused(changes):
+def test_numbers_that_do_not_make_a_world_are_refused(changes):
     with pytest.raises(UserError, match="must lie between|world.shared_words must be a whole number from 1"):
         world_config(**changes)
     with pytest.raises(UserError, match="must give words for php, go; it gives php"):
@@ -166,13 +157,15 @@ def test_several_new_languages_know_each_their_own_part_of_the_primarys_words():
         assert set(np.unique(words)) == {*range(known), *range(20, 30)}
     materials = world.materials(config, 0)
     assert list(materials) == list(shared)
-    transfer = {new: found.problems.transfer_Q.mean() for new, found in materials.items()}
-    assert transfer["php"] == 0.6 > transfer["go"] > transfer["cpp"] == 0  # what it knows itself it need not take over
-    prompts = [found.problems.prompt_QxT["python"] for found in materials.values()]
+    transfer = {new: material.problems.transfer_Q.mean() for new, material in materials.items()}
+    assert (
+        transfer["php"] == 0.6 > transfer["go"] > transfer["cpp"] == 0
+    )  # what a language covers it need not take over
+    prompts = [material.problems.prompt_QxT["python"] for material in materials.values()]
     assert np.array_equal(prompts[0], prompts[2])
     assert set(materials["go"].heldout) == set(materials["go"].slots) == {"python", "go"}
     assert materials["go"].sources is materials["php"].sources and len(materials["go"].sources) == 7
-    judged = {new: several.judge(new, found.problems.answer_QxA[new]).all() for new, found in materials.items()}
+    judged = {new: several.judge(new, material.problems.answer_QxA[new]).all() for new, material in materials.items()}
     assert all(judged.values())
 
 
@@ -210,7 +203,7 @@ def test_every_two_languages_make_a_world_whose_answers_are_right(primary, new):
 def test_only_php_knows_a_function_however_its_letters_are_cased():
     both = World(world_config(primary="php", new="csharp"), 0)
     assert {"trim", "Trim", "md5", "MD5"} <= set(both.ids)
-    fact = np.full(len(both.problem_word_Qx2), list(DIALECTS["php"].identifiers).index("trim"))
+    fact = np.full(len(both.problem_word_Qx2), notation_of("php").identifiers.index("trim"))
     both.fact_W = np.full(len(both.fact_W), fact[0])
     for language, other in (("php", "csharp"), ("csharp", "php")):
         written = answers(language, both)

@@ -9,16 +9,17 @@ from helpers.remote import without_libseccomp
 
 from babel_jax import __main__
 from babel_jax.languages.registry import LANGUAGES
-from babel_jax.suites import capabilities, sandbox, syscalls, toolchains
-from babel_jax.suites.promises import PROMISES
-from babel_jax.suites.sandbox import Finished, Isolation
-from babel_jax.suites.toolchains import Execution
+from babel_jax.suites import capabilities, sandbox, toolchains
+from babel_jax.suites.sandbox import Finished, Isolation, syscalls
+from babel_jax.suites.sandbox.promises import PROMISES
+from babel_jax.suites.toolchains import TOOLCHAINS, cpp, python, toolchain
+from babel_jax.suites.toolchains.toolchain import Execution
 
 TOOLS = {"python": "python3", "php": "php", "csharp": "mcs", "go": "go", "cpp": "g++"}
 
 
 def installed(language: str) -> bool:
-    return shutil.which(TOOLS[language], path=toolchains.SEARCHED) is not None
+    return shutil.which(TOOLS[language], path=toolchain.SEARCHED) is not None
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +31,11 @@ def printed(tmp_path_factory):
     return out.getvalue()
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", TOOLCHAINS)
 def test_each_language(printed, language):
-    (line,) = [line for line in printed.splitlines() if line.startswith(LANGUAGES[language].title.ljust(10))]
+    (line,) = [line for line in printed.splitlines() if line.startswith(LANGUAGES[language].title.ljust(12))]
     if not installed(language):
-        assert toolchains.INSTALL[language] in line
+        assert TOOLCHAINS[language].install in line
         pytest.skip(f"{LANGUAGES[language].title} is not installed")
     assert line.split()[-3:] == ["yes", "yes", "yes"] and toolchains.find(language).version in line
 
@@ -52,19 +53,19 @@ def test_this_machine(printed):
 
 
 def test_nothing_is_installed(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(toolchains, "SEARCHED", str(tmp_path))
+    monkeypatch.setattr(toolchain, "SEARCHED", str(tmp_path))
     monkeypatch.setattr(sandbox, "available", lambda: dict.fromkeys(sandbox.LEVELS, "not found"))
     assert __main__.main(["doctor"]) == 0
     text = capsys.readouterr().out
     assert "sandbox: none works here" in text and text.count("not found") == 3 and "passes" not in text
-    for install in toolchains.INSTALL.values():
-        assert install in text
+    for kind in TOOLCHAINS.values():
+        assert kind.install in text
 
 
 def test_a_weak_sandbox(tmp_path, monkeypatch):
     """What a level does not hold back is said: at the level of rlimits, the network and what all may read."""
     monkeypatch.setattr(sandbox, "_why_not", lambda level: "" if level == "rlimits" else "switched off")
-    monkeypatch.setattr(toolchains, "SEARCHED", str(tmp_path))
+    monkeypatch.setattr(toolchain, "SEARCHED", str(tmp_path))
     found = capabilities.examine(tmp_path)
     held = found.contained
     assert not held["reads a file outside"] and not held["writes a file outside"]
@@ -78,7 +79,7 @@ def test_a_weak_sandbox(tmp_path, monkeypatch):
 def test_without_libseccomp(tmp_path, monkeypatch):
     """The level is still there, and what it no longer promises is said, with the line that mends it."""
     monkeypatch.setattr(syscalls, "_library", without_libseccomp)
-    monkeypatch.setattr(toolchains, "SEARCHED", str(tmp_path))
+    monkeypatch.setattr(toolchain, "SEARCHED", str(tmp_path))
     text = capabilities.table(capabilities.examine(tmp_path))
     assert "  filter of system calls: none: libseccomp.so.2 not found; apt-get install libseccomp2\n" in text
     unwrapped = " ".join(text.split())
@@ -86,10 +87,10 @@ def test_without_libseccomp(tmp_path, monkeypatch):
     assert max(map(len, text.partition("held back")[2].partition("\n\n")[0].splitlines())) <= 118
 
 
-class Careless:
+class Careless(python.Python):
     """A toolchain with which every program passes, and one more that fails to run at all."""
 
-    language, version, missing = "python", "0", ("boost",)
+    version, missing, installs = "0", ("boost",), cpp.Cpp.installs
 
     def __init__(self, status=0):
         self.status = status
@@ -119,3 +120,10 @@ def test_a_toolchain_that_does_not_judge(monkeypatch, tmp_path):
     assert lines[-3].split() == ["fails:", "passed"] and "libboost-dev" in lines[-1]
     gone = capabilities.trials(Careless(status=1), None)
     assert gone["passes"] == capabilities.Trial(False, "infra_error: it is gone")
+
+
+def test_a_language_without_a_toolchain_is_listed_as_one(monkeypatch, tmp_path):
+    monkeypatch.delitem(TOOLCHAINS, "go")
+    row = capabilities._language("go", "a sandbox", tmp_path)
+    lines = capabilities.table(capabilities.Examination({}, None, {}, [], [row])).splitlines()
+    assert lines[-1] == "Go          no toolchain: its programs are not judged"

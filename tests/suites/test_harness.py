@@ -18,7 +18,7 @@ from babel_jax.measuring import generate, programs, walk
 from babel_jax.measuring.instruments import subject_of
 from babel_jax.organism import world
 from babel_jax.study import texts
-from babel_jax.suites import completions, harness, judge, problems, results
+from babel_jax.suites import completions, harness, judge, results, suite_files
 from babel_jax.training.checkpoint import Checkpoints, Metadata
 from babel_jax.training.config import plain
 
@@ -76,7 +76,7 @@ def bench(tmp_path_factory, ready):
 
 
 def evaluate(run_dir, tokenizer, spec, out, bench, **options):
-    suites = [problems.load(spec)]
+    suites = [suite_files.load(spec)]
     session = harness.Session(out, harness.Options(**options), bench)
     places = harness.evaluate_runs([run_dir], lambda run: (suites, completions.TextWriter(tokenizer)), (), session)
     return [(place.folder, place.suites) for place in places]
@@ -84,7 +84,7 @@ def evaluate(run_dir, tokenizer, spec, out, bench, **options):
 
 def solving(monkeypatch, tokenizer, spec, right):
     """The model writes the reference solution where `right(step, number)`, and nothing but spaces elsewhere."""
-    suite = problems.load(spec)
+    suite = suite_files.load(spec)
     calls = []
 
     def write(subject, prompts, sampling, *, streams, **_):
@@ -265,10 +265,10 @@ def test_results_elsewhere_are_found_and_taken_in_part(tmp_path, run_dir, tokeni
     about = json.loads((tmp_path / "both" / "about.json").read_text())
     assert [list(suite["files"]) for suite in about["suites"]] == [["mine.jsonl"], ["second.jsonl"]]
     assert main("--suite", first, "--solutions", "--out", tmp_path / "deep" / "seed0" / "one") == 0
-    suites = [problems.load(first)]
+    suites = [suite_files.load(first)]
     assert "McNemar p = 1" in results.compared(tmp_path / "deep" / "seed0" / "one", tmp_path / "both", suites)
     assert "McNemar p = 1" in results.compared(tmp_path / "deep" / "seed0" / "one", tmp_path / "deep", suites)
-    both = [problems.load(spec) for spec in (first, second)]
+    both = [suite_files.load(spec) for spec in (first, second)]
     with pytest.raises(UserError, match="holds no verdicts on second python"):
         results.compared(tmp_path / "both", tmp_path / "deep", both)
     shutil.copytree(tmp_path / "deep" / "seed0" / "one", tmp_path / "deep" / "seed0" / "two")
@@ -347,7 +347,7 @@ def test_the_share_of_the_primarys_knowledge(tmp_path, run_dir, tokenizer, bench
 
 def test_a_machine_that_fails_is_told_and_loses_nothing(tmp_path, bench, monkeypatch, capsys):
     spec = own_suite(tmp_path / "mine.jsonl")
-    suites = [problems.load(spec)]
+    suites = [suite_files.load(spec)]
     given = harness.solutions(suites, "raw")
     bench.ready(["python"])
     whole = bench.toolchains["python"].execute

@@ -13,9 +13,10 @@ import pytest
 from babel_jax.common.errors import UserError
 from babel_jax.suites import judge, verdict_log
 from babel_jax.suites.outcomes import classify
-from babel_jax.suites.problems import Code, Problem
+from babel_jax.suites.problems import Problem
 from babel_jax.suites.sandbox import Finished, Limits, SandboxError
-from babel_jax.suites.toolchains import Execution
+from babel_jax.suites.toolchains import TOOLCHAINS
+from babel_jax.suites.toolchains.toolchain import Code, Execution
 from babel_jax.suites.verdict_log import Seconds, VerdictLog
 
 # What stands before a completion, and the tests: those of MBXP's style, whose messages are their own.
@@ -622,11 +623,11 @@ def test_every_outcome_of_real_programs(language, sandboxed, ready, tmp_path, sh
     assert {row.first_outcome for row in rows} <= {"timeout", None}
 
 
-@pytest.mark.parametrize("language", judge.CONTROLS)
+@pytest.mark.parametrize("language", TOOLCHAINS)
 def test_controls_pass_and_count_for_something(language, sandboxed, ready):
     runner = judge._Runner(real(sandboxed, {language: ready(language)}), None)
     assert runner.broken(language) == ""
-    body, tests = judge.CONTROLS[language]
+    body, tests = TOOLCHAINS[language].control
     assert runner._run(Code(language, body.replace("return 1", "return 2"), tests), 0).outcome != "passed"
 
 

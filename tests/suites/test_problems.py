@@ -7,13 +7,15 @@ from helpers import ROOT
 
 from babel_jax.common.errors import UserError
 from babel_jax.languages.registry import LANGUAGES
-from babel_jax.suites import judge, problems
+from babel_jax.suites import judge, problems, suite_files
+from babel_jax.suites.formats import FORMATS
 from babel_jax.suites.outcomes import classify
 from babel_jax.suites.stops import cut
-from babel_jax.suites.toolchains import Conditions
+from babel_jax.suites.toolchains import TOOLCHAINS
+from babel_jax.suites.toolchains.toolchain import Conditions
 
 SUITES = ROOT / "tests" / "samples"
-SPECS = {name: f"{name}:{SUITES / name}" for name in problems.ADAPTERS}
+SPECS = {name: f"{name}:{SUITES / name}" for name in FORMATS}
 SUMS = {
     "python": "    return sum(map(int, str(n)))\n\n\ndef more():\n",
     "php": "    return array_sum(str_split((string) $n));\n}\nfunction more() {\n",
@@ -43,7 +45,7 @@ def write(path, *records):
 
 
 def first(spec, language):
-    return problems.load(spec, [language]).problems[0]
+    return suite_files.load(spec, [language]).problems[0]
 
 
 def counts(suite):
@@ -55,7 +57,7 @@ def counts(suite):
 
 
 def test_mxeval_is_read_as_it_is_distributed():
-    suite = problems.load(SPECS["mxeval"])
+    suite = suite_files.load(SPECS["mxeval"])
     languages = {"python": 7, "php": 5, "csharp": 6, "go": 5, "cpp": 5}
     few = {("humaneval", name): 3 for name in ("python", "php", "csharp", "go")}
     assert counts(suite) == {("mbxp", name): n for name, n in languages.items()} | few
@@ -76,9 +78,9 @@ def test_mxeval_is_read_as_it_is_distributed():
 
 
 def test_the_other_suites_are_read():
-    openai, x = problems.load(SPECS["openai"]), problems.load(SPECS["humaneval_x"])
+    openai, x = suite_files.load(SPECS["openai"]), suite_files.load(SPECS["humaneval_x"])
     assert counts(openai) == {("humaneval", "python"): 3}
-    same = {p.number: p for p in problems.load(f"{SPECS['mxeval']}/multilingual_humaneval/HumanEval.jsonl").problems}
+    same = {p.number: p for p in suite_files.load(f"{SPECS['mxeval']}/multilingual_humaneval/HumanEval.jsonl").problems}
     assert all(
         (p.prompt, p.tests, p.solution) == (q.prompt, q.tests, q.solution)
         for p in openai.problems
@@ -96,12 +98,12 @@ def test_the_other_suites_are_read():
         first(SPECS["humaneval_x"], "cpp"), "}"
     ).body  # as its own harness, with what prompts leave out
     assert program.index("#include <bits/stdc++.h>") < program.index("#include<stdio.h>")
-    mbpp = problems.load(SPECS["mbpp"])
+    mbpp = suite_files.load(SPECS["mbpp"])
     assert [p.number for p in mbpp.problems] == [2, 3, 5, 6, 7, 8, 927]
     assert mbpp.problems[0].prompt.endswith('== (4, 5)\n"""\n') and "\r" not in mbpp.problems[0].solution
-    multipl_e = problems.load(SPECS["multipl_e"])
+    multipl_e = suite_files.load(SPECS["multipl_e"])
     assert problems.common(multipl_e.problems) == {"multipl_e_sample": {7}}
-    assert {p.language: p.harness for p in multipl_e.problems} == dict.fromkeys(LANGUAGES, "main") | {"go": "go_test"}
+    assert {p.language: p.harness for p in multipl_e.problems} == dict.fromkeys(TOOLCHAINS, "main") | {"go": "go_test"}
     assert first(SPECS["multipl_e"], "csharp").stops == ("\n    }\n",)
     for suite in (openai, x, mbpp, multipl_e):
         assert all(source.licence != "not stated" for source in suite.sources.values())
@@ -112,7 +114,7 @@ def test_number_and_suite_come_from_multipl_e_names(tmp_path):
     file = write(
         tmp_path / "a.jsonl", line | {"name": "HumanEval_0_has_close_elements"}, line | {"name": "mbpp_3_is_not_prime"}
     )
-    found = problems.load(f"multipl_e:{file}").problems
+    found = suite_files.load(f"multipl_e:{file}").problems
     assert [(p.suite, p.number, p.entry_point) for p in found] == [
         ("multipl_e_humaneval", 0, "has_close_elements"),
         ("multipl_e_mbpp", 3, "is_not_prime"),
@@ -120,7 +122,7 @@ def test_number_and_suite_come_from_multipl_e_names(tmp_path):
 
 
 def test_own_problems_have_the_fields_names_and_some_defaults():
-    twice, _, half = problems.load(SPECS["own"]).problems
+    twice, _, half = suite_files.load(SPECS["own"]).problems
     assert (twice.block, twice.stops, twice.harness, twice.entry_point) == (True, (), "main", "")
     assert (half.block, half.stops, half.solution, half.prefix) == (False, ("\n}",), None, "<?php\n")
 
@@ -134,7 +136,7 @@ def test_own_problems_have_the_fields_names_and_some_defaults():
     ],
 )
 def test_reference_solutions_run_and_pass(suite, language, passes):
-    found = [p for p in problems.load(SPECS[suite]).problems if p.language == language and p.solution is not None]
+    found = [p for p in suite_files.load(SPECS[suite]).problems if p.language == language and p.solution is not None]
     found = [p for p in found if not p.known_bad and "boost" not in p.needs][:2]
     assert found
     for problem in found:
@@ -153,7 +155,7 @@ def test_reference_solutions_run_and_pass(suite, language, passes):
             assert not passes(wrong, compat), problem.task_id
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", TOOLCHAINS)
 def test_multipl_e_programs_are_closed_by_their_tests(language, passes):
     problem = first(SPECS["multipl_e"], language)
     kept, why = cut(language, problem.prompt, SUMS[language], problem.stops, problem.block)
@@ -166,7 +168,7 @@ def test_multipl_e_programs_are_closed_by_their_tests(language, passes):
 
 
 def test_imports_of_a_go_program_are_those_it_uses():
-    suite = {p.number: p for p in problems.load(SPECS["humaneval_x"], ["go"]).problems}
+    suite = {p.number: p for p in suite_files.load(SPECS["humaneval_x"], ["go"]).problems}
 
     def imports(number, completion):
         body = problems.code(suite[number], completion).body
@@ -209,12 +211,12 @@ def test_a_variant_takes_away_what_it_says(suite, language, variant, lost):
 
 
 def test_known_bad_reasons_are_of_the_closed_set():
-    for suite, languages in problems.known_bad().items():
+    for suite, languages in suite_files.known_bad().items():
         assert suite in ("mbxp", "humaneval", "humaneval_x", "mbpp") and languages.keys() <= LANGUAGES.keys()
         for reasons in languages.values():
             for task_id, reason in reasons.items():
                 word, separator, text = reason.partition(": ")
-                assert word in problems.KNOWN_BAD and separator and text, task_id
+                assert word in suite_files.KNOWN_BAD and separator and text, task_id
 
 
 OWN = {"suite": "s", "language": "python", "task_id": "a", "number": 1, "prompt": "p", "tests": "t"}
@@ -222,10 +224,10 @@ GO = json.loads((SUITES / "multipl_e/sample-go.jsonl").read_text())
 
 
 @pytest.mark.parametrize(
-    ("adapter", "records", "message"),
+    ("name", "records", "message"),
     [
         ("own", [OWN, OWN | {"task_id": "b", "tests": " \n"}], ".*, line 2, b, has no tests"),
-        ("own", [OWN | {"language": "java"}], "line 1 is in 'java', no known language"),
+        ("own", [OWN | {"language": "klingon"}], "line 1 is in 'klingon', which is not a known language"),
         ("own", [{**OWN, "promt": "x"}], "unknown field 'promt'; did you mean 'prompt'"),
         ("own", [OWN | {"number": "1"}], "line 1: 'number' must be a number, not '1'"),
         ("own", [OWN | {"number": True}], "'number' must be a number"),
@@ -240,17 +242,17 @@ GO = json.loads((SUITES / "multipl_e/sample-go.jsonl").read_text())
         ("mxeval", [dict(OWN, test="x", entry_point="f")], "no task number in the id 'a'"),
         ("multipl_e", [GO | {"stop_tokens": None}], "'stop_tokens' must be a list"),
         ("multipl_e", [GO | {"tests": ""}], "has no tests"),
-        ("multipl_e", [GO | {"language": "rs"}], "in 'rs', no known language"),
+        ("multipl_e", [GO | {"language": "rs"}], "in 'rs', which is not a known language"),
         ("multipl_e", [GO | {"name": "noname"}], "no task number in the id 'noname'"),
         ("mbpp", [{"task_id": 1, "text": "x", "test_list": [], "code": "x"}], "has no tests"),
         ("openai", [{"task_id": "HumanEval/0", "prompt": "", "test": "", "entry_point": "f"}], "has no tests"),
-        ("humaneval_x", [{"task_id": "Rust/0", "prompt": "", "test": "x"}], "in 'Rust', no known language"),
+        ("humaneval_x", [{"task_id": "Rust/0", "prompt": "", "test": "x"}], "in 'Rust', which is not a known language"),
     ],
 )
-def test_a_bad_line_is_named(adapter, records, message, tmp_path):
+def test_a_bad_line_is_named(name, records, message, tmp_path):
     file = write(tmp_path / "a.jsonl", *records)
     with pytest.raises(UserError, match=message) as error:
-        problems.load(f"{adapter}:{file}")
+        suite_files.load(f"{name}:{file}")
     assert "\n" not in str(error.value)
 
 
@@ -267,14 +269,14 @@ def test_a_bad_line_is_named(adapter, records, message, tmp_path):
 def test_a_broken_file_is_named(name, content, message, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message):
-        problems.load(f"own:{tmp_path}")
+        suite_files.load(f"own:{tmp_path}")
 
 
 @pytest.mark.parametrize(
     ("spec", "languages", "message"),
     [
-        ("mxevl:x", [], "unknown adapter 'mxevl'; did you mean 'mxeval'"),
-        ("mxeval", [], "write ADAPTER:FILE"),
+        ("mxevl:x", [], "unknown format 'mxevl'; did you mean 'mxeval'"),
+        ("mxeval", [], "write FORMAT:PLACE"),
         ("own:/no/such/place", [], "no .jsonl or .jsonl.gz file at /no/such/place"),
         (SPECS["own"], ["pyton"], "unknown language 'pyton'; did you mean 'python'"),
         (SPECS["own"], ["cpp"], "has no problem in cpp"),
@@ -282,12 +284,12 @@ def test_a_broken_file_is_named(name, content, message, tmp_path):
 )
 def test_a_bad_request_is_answered(spec, languages, message):
     with pytest.raises(UserError, match=message):
-        problems.load(spec, languages)
+        suite_files.load(spec, languages)
 
 
 def test_other_languages_are_left_out_where_languages_are_named(tmp_path):
-    file = write(tmp_path / "a.jsonl", OWN, OWN | {"language": "java"})
-    assert [p.language for p in problems.load(f"own:{file}", ["python"]).problems] == ["python"]
+    file = write(tmp_path / "a.jsonl", OWN, OWN | {"language": "klingon"})
+    assert [p.language for p in suite_files.load(f"own:{file}", ["python"]).problems] == ["python"]
 
 
 def test_a_program_declares_what_its_prompt_and_its_entry_point_name(tmp_path):

@@ -1,4 +1,4 @@
-"""Every attack of `attacks.py` at every level, by root's programs and a user's, ends as `suites/promises.py` says."""
+"""Every attack of `attacks.py` at every level, by root's programs and a user's, ends as `suites/sandbox/promises.py` says."""
 
 import contextlib
 import json
@@ -18,9 +18,9 @@ from helpers.remote import PYTHON, SOMEBODY, Remote
 from test_sandbox import alive, gone, need
 
 from babel_jax.common.errors import UserError
-from babel_jax.suites import promises, sandbox, syscalls
-from babel_jax.suites.promises import HELD, LIMIT, PROMISES
-from babel_jax.suites.sandbox import LEVELS, Limits
+from babel_jax.suites import sandbox
+from babel_jax.suites.sandbox import LEVELS, Limits, promises, syscalls
+from babel_jax.suites.sandbox.promises import HELD, LIMIT, PROMISES
 
 HELPERS = ROOT / "tests" / "helpers"
 as_two_users = pytest.mark.skipif(
@@ -197,8 +197,8 @@ def test_the_attacks_are_real():
 
 
 def test_the_table_is_the_readme_s():
-    """To mend it: python -c 'from babel_jax.suites import promises; print(promises.table())'."""
-    readme = Path(promises.__file__).with_name("README.md").read_text()
+    """To mend it: python -c 'from babel_jax.suites.sandbox import promises; print(promises.table())'."""
+    readme = (Path(promises.__file__).parents[1] / "README.md").read_text()
     assert promises.table() in readme and f"against {len(PROMISES)} attacks" in readme
     for result, meaning in promises.MEANING.items():
         assert f"* **{result}**: {meaning}" in readme

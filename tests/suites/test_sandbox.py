@@ -1,4 +1,4 @@
-"""What `suites/sandbox.py` promises at each level, shown by programs that try the opposite.
+"""What `suites/sandbox` promises at each level, shown by programs that try the opposite.
 
 Each attack runs as root and as an unprivileged user. Those that a level does not promise to stop run there too where they
 harm nothing, and must succeed: so it is the sandbox that stops them elsewhere, not a mistake in the attack.
@@ -25,8 +25,21 @@ import pytest
 from helpers.remote import IN_MEMORY, PYTHON, QUICK, SERVER, SOMEBODY, Remote, without_libseccomp
 
 from babel_jax.common.errors import UserError
-from babel_jax.suites import problems, sandbox, syscalls, toolchains
-from babel_jax.suites.sandbox import LEVELS, Finished, Limits, Sandbox, SandboxError, Writable
+from babel_jax.suites import sandbox
+from babel_jax.suites.sandbox import (
+    LEVELS,
+    Finished,
+    Limits,
+    Sandbox,
+    SandboxError,
+    Writable,
+    control_groups,
+    levels,
+    other_users,
+    syscalls,
+    untrusted_files,
+)
+from babel_jax.suites.toolchains import toolchain
 
 NAMESPACES = ("bubblewrap", "unshare")
 
@@ -35,7 +48,7 @@ pytestmark = pytest.mark.skipif(not Path(PYTHON).exists(), reason=f"Python: ther
 
 def need(level: str) -> None:
     """Skips where this machine lacks what a level is made of; a level that fails all the same is a failure of ours."""
-    missing = [tool for tool in sandbox._tools(level) if sandbox._tool(tool) is None]
+    missing = [tool for tool in levels.tools(level) if levels.find_tool(tool) is None]
     if missing:
         pytest.skip(f"{level}: {', '.join(missing)} not installed")
     if level != "rlimits" and subprocess.run(["unshare", "--user", "true"], capture_output=True).returncode:
@@ -341,7 +354,7 @@ def test_user_of_each_slot(opened, outside):
         assert made.status == 0, made
         owners.append((outside.open / str(slot)).stat().st_uid)
     if opened.user == "root":
-        assert len(set(owners)) == 2 and min(owners) >= sandbox.FIRST_UID
+        assert len(set(owners)) == 2 and min(owners) >= other_users.FIRST_UID
     else:
         assert set(owners) == {outside.closed.stat().st_uid}
 
@@ -374,9 +387,9 @@ with Sandbox({level!r}, 1) as opened:
     process.kill()
     process.communicate()
     assert gone(word)
-    for place in sandbox._group_places():  # what was killed cannot tidy up
+    for place in control_groups.group_places():  # what was killed cannot tidy up
         for group in place[1].glob(f"{directory.name}_*"):
-            sandbox._remove_group(group)
+            control_groups.remove(group)
     shutil.rmtree(directory)
 
 
@@ -599,7 +612,7 @@ def test_root_leaves_files_with_other_names_alone(open_directory):
     (place / "pointing").symlink_to(secret)
     (place / "own").write_text("x")
     (place / "own").chmod(0o700)
-    sandbox._let_others_read(place)
+    other_users.let_others_read(place)
     assert secret.stat().st_mode & 0o777 == 0o600 and (place / "own").stat().st_mode & 0o777 == 0o755
 
 
@@ -620,26 +633,26 @@ def in_memory(monkeypatch):
 def test_a_deep_tree_is_read_and_removed(in_memory):
     """Deeper than Python's recursion, than a path may be long, and than files may be open."""
     with sandbox.temporary_folder("test_sandbox_") as place:
-        folder, names = sandbox._folder(place, None), ["d" * 200 if n % 2 else "d" for n in range(2500)]
+        folder, names = untrusted_files.open_folder(place, None), ["d" * 200 if n % 2 else "d" for n in range(2500)]
         for name in names:
             os.mkdir(name, 0o700, dir_fd=folder)
             os.close(os.open("file", os.O_CREAT, 0o600, dir_fd=folder))
-            folder = sandbox._folder(name, folder)
+            folder = untrusted_files.open_folder(name, folder)
         os.close(folder)
         opened = len(os.listdir("/proc/self/fd"))
-        at_a_time = [len(os.listdir("/proc/self/fd")) for _ in sandbox._folders(place)]
+        at_a_time = [len(os.listdir("/proc/self/fd")) for _ in untrusted_files.folders(place)]
         assert len(at_a_time) == 2501 and max(at_a_time) <= opened + 1
-        sandbox._let_others_read(place)
-        folder = sandbox._folder(place, None)
+        other_users.let_others_read(place)
+        folder = untrusted_files.open_folder(place, None)
         for name in names:
             assert os.fstat(folder).st_mode & 0o777 == 0o755
             assert os.stat("file", dir_fd=folder).st_mode & 0o777 == 0o644
-            folder = sandbox._folder(name, folder)
+            folder = untrusted_files.open_folder(name, folder)
         os.close(folder)
     assert not place.exists()
 
 
-class Digging(toolchains.Toolchain):
+class Digging(toolchain.Toolchain):
     """Its compiler leaves nested folders where it may write."""
 
     language = "python"
@@ -649,15 +662,15 @@ class Digging(toolchains.Toolchain):
 
     def _recipe(self, code, sentinel, repair_imports):
         source = "import os\nos.chdir('{build}')\nfor n in range(1500): os.mkdir('d' * 99); os.chdir('d' * 99)\nos.chmod('.', 0)"
-        return toolchains.Recipe({}, (PYTHON, "-I", "-S", "-c", source), ("sh", "-c", "echo {build}"))
+        return toolchain.Recipe({}, (PYTHON, "-I", "-S", "-c", source), ("sh", "-c", "echo {build}"))
 
 
 def test_nested_folders_of_a_program_do_not_end_the_evaluation(here, in_memory, tmp_path):
     with here.reachable(tmp_path / "cache") as cache:
-        toolchain = Digging()
-        toolchain.prepare(cache)
-        conditions = toolchains.Conditions(None, QUICK, QUICK)
-        execution = toolchain.execute(here, problems.Code("python", "", ""), conditions)
+        digging = Digging()
+        digging.prepare(cache)
+        conditions = toolchain.Conditions(None, QUICK, QUICK)
+        execution = digging.execute(here, toolchain.Code("python", "", ""), conditions)
     assert execution.compiled.status == execution.ran.status == 0, execution
     assert not Path(execution.ran.stdout.decode().strip()).exists()
 
@@ -766,7 +779,7 @@ def test_orphans_of_one_program_do_not_hinder_the_next(here):
 def leftovers(directory) -> dict:
     """What may pile up: children not waited for, open files, temporary files, control groups."""
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    groups = [place for places in sandbox._group_places() for place in places[1].glob("babel_jax_sandbox_*")]
+    groups = [place for places in control_groups.group_places() for place in places[1].glob("babel_jax_sandbox_*")]
     return {
         "children": len(children),
         "files": len(os.listdir("/proc/self/fd")),
@@ -784,7 +797,7 @@ def test_nothing_piles_up(here):
     assert leftovers(here._directory) == before and gone("piles.up", 0)
     here.close()
     assert not here._directory.exists() and not [
-        group for _, place in sandbox._group_places() for group in place.glob(f"{here._directory.name}*")
+        group for _, place in control_groups.group_places() for group in place.glob(f"{here._directory.name}*")
     ]
 
 
@@ -794,8 +807,8 @@ def test_nothing_piles_up(here):
 def test_without_bubblewrap(monkeypatch):
     need("unshare")
     assert set(sandbox.available().values()) <= {"", "bwrap not found"}
-    found = sandbox._tool
-    monkeypatch.setattr(sandbox, "_tool", lambda name: None if name == "bwrap" else found(name))
+    found = levels.find_tool
+    monkeypatch.setattr(levels, "find_tool", lambda name: None if name == "bwrap" else found(name))
     with pytest.raises(UserError, match=r"bubblewrap: bwrap not found.*apt-get install bubblewrap.*unshare, rlimits"):
         sandbox.open_sandbox()
     with sandbox.open_sandbox("unshare") as opened:
@@ -845,7 +858,7 @@ def test_without_user_namespaces(open_directory):
 
 def test_what_killed_runs_left_is_removed_by_the_next_sandbox(monkeypatch, open_directory):
     """But not a folder of a sandbox that is open, also in another process, nor one that was made just now."""
-    monkeypatch.setattr(sandbox.tempfile, "tempdir", str(open_directory))
+    monkeypatch.setattr(tempfile, "tempdir", str(open_directory))
     held = Sandbox("rlimits", 1)
     source = f"""
 import tempfile
@@ -860,7 +873,7 @@ input()
     ) as process:
         theirs = Path(process.stdout.readline().strip())
         (theirs / "program_x").mkdir()
-        fresh = open_directory / f"{sandbox.PREFIX}fresh"
+        fresh = open_directory / f"{untrusted_files.PREFIX}fresh"
         fresh.mkdir()
         for place in (held._directory, theirs):
             os.utime(place, (0, 0))
@@ -871,7 +884,7 @@ input()
     assert held._directory.exists() and fresh.exists() and not theirs.exists()
     held.close()
     fresh.rmdir()
-    assert not list(open_directory.glob(f"{sandbox.PREFIX}*"))
+    assert not list(open_directory.glob(f"{untrusted_files.PREFIX}*"))
 
 
 def test_interrupted_it_leaves_nothing(here):
@@ -950,15 +963,17 @@ def test_a_temporary_folder_that_others_cannot_reach(monkeypatch, tmp_path):
 def test_more_workers_than_users_leave_nothing(monkeypatch):
     if os.geteuid() != 0:
         pytest.skip("the tests do not run as root")
-    monkeypatch.setattr(sandbox, "LAST_UID", sandbox.FIRST_UID + 30)
-    known = {place for _, place in sandbox._group_places() for place in place.glob("babel_jax_sandbox_*")}
+    monkeypatch.setattr(other_users, "LAST_UID", other_users.FIRST_UID + 30)
+    known = {place for _, place in control_groups.group_places() for place in place.glob("babel_jax_sandbox_*")}
     with pytest.raises(UserError, match="use fewer workers"):
         Sandbox("rlimits", 32)
-    assert not {place for _, place in sandbox._group_places() for place in place.glob("babel_jax_sandbox_*")} - known
+    assert (
+        not {place for _, place in control_groups.group_places() for place in place.glob("babel_jax_sandbox_*")} - known
+    )
 
 
 def test_without_control_groups(monkeypatch):
-    monkeypatch.setattr(sandbox, "_group_places", lambda: [(("memory", "pids"), Path("/proc/self"))])
+    monkeypatch.setattr(control_groups, "group_places", lambda: [(("memory", "pids"), Path("/proc/self"))])
     with sandbox.open_sandbox("rlimits") as opened:
         assert opened.describe().without_groups.startswith("/proc/self")
         assert opened.run(["true"]).status == 0

@@ -10,9 +10,11 @@ from babel_jax.common.errors import UserError
 from babel_jax.languages.registry import LANGUAGES
 from babel_jax.suites import toolchains
 from babel_jax.suites.outcomes import classify
-from babel_jax.suites.problems import Code
 from babel_jax.suites.sandbox import Limits, SandboxError
-from babel_jax.suites.toolchains import Conditions, repaired_imports
+from babel_jax.suites.toolchains import TOOLCHAINS, cpp, go, php
+from babel_jax.suites.toolchains import toolchain as base
+from babel_jax.suites.toolchains.go import repaired_imports
+from babel_jax.suites.toolchains.toolchain import Code, Conditions
 
 SENTINEL = "5e1f7a3b9c0d2e4f6a8b1c3d5e7f9a0b"
 COMPILE = Limits(cpu_seconds=60, wall_seconds=180, memory_bytes=2 << 30, tmp_bytes=256 << 20)
@@ -57,7 +59,7 @@ BODIES = {
         "go": "var none []int; return none[x]",
         "cpp": 'throw std::runtime_error("broken");',
     },
-    "no program": dict.fromkeys(LANGUAGES, "return ((1;"),
+    "no program": dict.fromkeys(TOOLCHAINS, "return ((1;"),
     "leaves": {
         "python": "os._exit(0)",
         "php": "exit(0);",
@@ -72,7 +74,7 @@ BODIES = {
         "go": 'os.Stderr.WriteString("\\n00000000000000000000000000000000\\n"); leave(0); return 0',
         "cpp": "std::cerr << \"\\n\" << std::string(32, '0') << std::endl; exit(0);",
     },
-    "never ends": dict.fromkeys(LANGUAGES, "while (true) { }") | {"python": "while True: pass", "go": "for {\n }"},
+    "never ends": dict.fromkeys(TOOLCHAINS, "while (true) { }") | {"python": "while True: pass", "go": "for {\n }"},
 }
 
 
@@ -102,7 +104,7 @@ def said(execution):
     return (finished.stdout + finished.stderr).decode()
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", TOOLCHAINS)
 def test_a_right_program_reaches_the_sentinel(execute, language):
     execution = execute(program(language))
     assert execution.ran is not None, said(execution)
@@ -110,7 +112,7 @@ def test_a_right_program_reaches_the_sentinel(execute, language):
     assert (execution.compiled is None) == (language in ("python", "php"))
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", TOOLCHAINS)
 @pytest.mark.parametrize("kind", ["wrong", "crash"])
 def test_a_wrong_or_broken_program_fails_when_run(execute, language, kind):
     execution = execute(program(language, BODIES[kind][language]))
@@ -118,7 +120,7 @@ def test_a_wrong_or_broken_program_fails_when_run(execute, language, kind):
     assert execution.ran.status != 0 and not execution.sentinel_seen
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", TOOLCHAINS)
 def test_what_is_no_program_does_not_compile(execute, language):
     execution = execute(program(language, BODIES["no program"][language]))
     assert not execution.sentinel_seen
@@ -129,7 +131,7 @@ def test_what_is_no_program_does_not_compile(execute, language):
         assert execution.compiled.ended_by == "itself" and "rror" in said(execution) + "rror" * (language == "go")
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", TOOLCHAINS)
 @pytest.mark.parametrize("kind", ["leaves", "forges"])
 def test_leaving_before_the_tests_shows_no_sentinel(execute, language, kind):
     code = program(language, BODIES[kind][language])
@@ -150,7 +152,7 @@ NOISE = {
 }
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", TOOLCHAINS)
 def test_a_right_but_noisy_program_is_seen_to_end(execute, language):
     quiet = program(language)
     execution = execute(dataclasses.replace(quiet, body=quiet.body + NOISE[language]))
@@ -167,7 +169,7 @@ def test_noise_that_tells_of_errors_does_not_hide_the_sentinel(execute):
     assert execution.ran.status == 0 and execution.sentinel_seen, said(execution)[:500]
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", TOOLCHAINS)
 def test_what_failed_is_found_in_noise(execute, language):
     """Also where nothing but the text tells it: a failed Debug.Assert leaves the status at 0 in mono."""
     wrong = program(language, BODIES["wrong"][language])
@@ -176,7 +178,7 @@ def test_what_failed_is_found_in_noise(execute, language):
         assert classify(code, execute(code, sentinel), "multipl_e")[0] == "failed_assert"
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", TOOLCHAINS)
 @pytest.mark.parametrize("sign", ["\0", "\x1a", "\x04", "\f", "\u2028", "\u202e"])
 def test_no_character_hides_what_stands_behind_it(execute, language, sign):
     code = program(language, PROGRAMS[language][1] + f"{sign} this is no program")
@@ -190,7 +192,7 @@ def test_python_with_a_nul_character_is_no_program_whatever_the_version(execute,
         assert classify(code, execute(code, sentinel), None if sentinel else "mxeval")[0] == "compile_error"
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", TOOLCHAINS)
 def test_a_loop_is_ended_by_its_limit(execute, language):
     code = program(language, BODIES["never ends"][language])
     execution = execute(code, run_limits=dataclasses.replace(RUN, cpu_seconds=1))
@@ -198,7 +200,7 @@ def test_a_loop_is_ended_by_its_limit(execute, language):
     assert execution.ran.ended_by == "cpu" and not execution.sentinel_seen
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", TOOLCHAINS)
 def test_without_a_sentinel_the_program_runs_as_it_stands(execute, language):
     leaves = execute(program(language, BODIES["leaves"][language]), sentinel=None)
     assert (leaves.ran.status, leaves.sentinel_seen) == (0, False)
@@ -206,7 +208,7 @@ def test_without_a_sentinel_the_program_runs_as_it_stands(execute, language):
     assert crashes.ran.status != 0
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", TOOLCHAINS)
 def test_text_beyond_ascii_reaches_the_program(execute, language):
     texts = {
         "python": ("", 'assert len("é€") == 2\n'),
@@ -367,8 +369,8 @@ def test_a_failed_assertion_of_php_throws_also_where_that_is_not_the_default(san
     old = tmp_path / "php"
     old.write_text(f'#!/bin/sh\nexec {ready("php")._php} -d assert.exception=0 "$@"\n')
     old.chmod(0o755)
-    monkeypatch.setattr(toolchains, "_tool", lambda language, name: old)
-    options = toolchains.PHP()._options
+    monkeypatch.setattr(php.PHP, "_tool", lambda self, name: old)
+    options = php.PHP()._options
     assert toolchains.find("php")._options == options
     command = [str(ready("php")._php), "-n", "-d", "assert.exception=0", *options, "-r", "assert(1 === 2);"]
     assert sandboxed.run(command).status == 255
@@ -444,7 +446,7 @@ def test_the_precompiled_header_changes_no_verdict(execute, ready, monkeypatch, 
         assert (execution.ran and execution.ran.status, execution.sentinel_seen) == (status, status == 0), said(
             execution
         )
-        monkeypatch.setattr(toolchains, "includes_all_headers_first", lambda program: False)
+        monkeypatch.setattr(cpp, "includes_all_headers_first", lambda program: False)
     assert "-include" not in toolchain._recipe(code, SENTINEL, False).compile
 
 
@@ -695,7 +697,7 @@ def test_a_prepared_file_that_vanishes_is_no_verdict(sandboxed, ready, place, la
         toolchain.execute(sandboxed, program(language), Conditions(SENTINEL, COMPILE, RUN))
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", TOOLCHAINS)
 def test_a_tool_that_vanishes_is_no_verdict(sandboxed, ready, monkeypatch, tmp_path, language):
     toolchain = ready(language)
     names = {"python": "_python", "php": "_php", "csharp": "_mono", "go": "_compiler", "cpp": "_compiler"}
@@ -706,10 +708,10 @@ def test_a_tool_that_vanishes_is_no_verdict(sandboxed, ready, monkeypatch, tmp_p
         toolchain.execute(sandboxed, program(language), Conditions(SENTINEL, COMPILE, RUN))
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", TOOLCHAINS)
 def test_what_is_not_installed_is_named_with_the_line_that_installs_it(monkeypatch, language):
-    monkeypatch.setattr(toolchains, "SEARCHED", "/nowhere")
-    with pytest.raises(UserError, match=f"not installed below /usr; {toolchains.INSTALL[language]}"):
+    monkeypatch.setattr(base, "SEARCHED", "/nowhere")
+    with pytest.raises(UserError, match=f"not installed below /usr; {TOOLCHAINS[language].install}"):
         toolchains.find(language)
 
 
@@ -720,9 +722,9 @@ def test_a_tool_that_programs_would_not_see_is_refused(monkeypatch, tmp_path, la
     tool.write_text("#!/bin/sh\n")
     tool.chmod(0o755)
     (tmp_path / name).symlink_to(tool)
-    monkeypatch.setattr(toolchains, "SEARCHED", str(tmp_path))
+    monkeypatch.setattr(base, "SEARCHED", str(tmp_path))
     with pytest.raises(
-        UserError, match=f"{tool}, which programs in the sandbox do not see.*{toolchains.INSTALL[language]}"
+        UserError, match=f"{tool}, which programs in the sandbox do not see.*{TOOLCHAINS[language].install}"
     ):
         toolchains.find(language)
 
@@ -732,8 +734,19 @@ def test_an_unknown_language_names_the_nearest():
         toolchains.find("pyhton")
 
 
-def test_every_language_has_a_toolchain():
-    assert set(toolchains.TOOLCHAINS) == set(toolchains.INSTALL) == set(LANGUAGES)
+def test_a_language_without_a_toolchain_is_refused_in_one_line(monkeypatch):
+    monkeypatch.delitem(TOOLCHAINS, "php")
+    for refused in (lambda: toolchains.find("php"), lambda: toolchains.kind("php")):
+        with pytest.raises(
+            UserError, match="no toolchain for PHP, so its programs cannot be judged; leave it out: --languages"
+        ):
+            refused()
+
+
+def test_every_toolchain_is_of_a_language_and_says_what_it_must():
+    for language, kind in TOOLCHAINS.items():
+        assert kind.language == language in LANGUAGES and kind.install and kind.declaring
+        assert "return 1" in kind.control[0] and "f" in kind.control[1].lower()
 
 
 def test_shims_in_home_folders_are_not_taken(monkeypatch, tmp_path, ready):
@@ -768,7 +781,7 @@ def test_what_was_prepared_is_used_again(ready, tmp_path):
 def test_preparing_that_fails_leaves_nothing(ready, tmp_path, monkeypatch):
     ready("go")
     toolchain = toolchains.find("go")
-    monkeypatch.setattr(toolchains, "SHIMS", tmp_path / "nothing")
+    monkeypatch.setattr(go, "SHIMS", tmp_path / "nothing")
     with pytest.raises(UserError, match="fails"):
         toolchain.prepare(tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
@@ -779,15 +792,16 @@ def test_the_fingerprint_follows_version_options_and_shims(monkeypatch, tmp_path
     first = toolchains.find("php")
     assert first.fingerprint == toolchains.find("php").fingerprint != ready("python").fingerprint
     shims = tmp_path / "shims"
-    shutil.copytree(toolchains.SHIMS, shims)
-    monkeypatch.setattr(toolchains, "SHIMS", shims)
+    shutil.copytree(base.SHIMS, shims)
+    for module in (base, go):
+        monkeypatch.setattr(module, "SHIMS", shims)
     assert toolchains.find("php").fingerprint == first.fingerprint
     (shims / "assert.go").write_text("package assert\n")
     assert toolchains.find("php").fingerprint != first.fingerprint
 
 
 def test_the_fingerprint_follows_the_marks_of_the_language_and_not_its_pairs(monkeypatch):
-    class Tools(toolchains.Toolchain):
+    class Tools(base.Toolchain):
         language = "php"
 
     first = Tools("1", ()).fingerprint

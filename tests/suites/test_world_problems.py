@@ -8,18 +8,17 @@ import pytest
 from helpers import world_config
 
 from babel_jax.common.errors import UserError
-from babel_jax.organism import notations
-from babel_jax.organism.notations import DIALECTS, PRIMITIVES, TEST_INPUTS
-from babel_jax.organism.world import PROMPT_LENGTH, World
+from babel_jax.organism.frame import PROMPT_LENGTH
+from babel_jax.organism.notation import NOTATIONS, notation_of
+from babel_jax.organism.primitives import PRIMITIVES, TEST_INPUTS, results
+from babel_jax.organism.world import World
 from babel_jax.suites.judge import Sample, judge
-from babel_jax.suites.problems import Code
 from babel_jax.suites.sandbox import Limits
-from babel_jax.suites.toolchains import Conditions
+from babel_jax.suites.toolchains.toolchain import Code, Conditions
 from babel_jax.suites.world_problems import completions, problems
 
-FUNCTIONS = list(PRIMITIVES.values())
 PRINTABLE = "".join(map(chr, range(32, 127)))
-each_language = pytest.mark.parametrize("language", list(DIALECTS))
+each_language = pytest.mark.parametrize("language", NOTATIONS)
 
 
 def embedded(language):
@@ -27,29 +26,22 @@ def embedded(language):
     return World(world_config(primary=language, new="csharp" if language == "php" else "php"), seed=0)
 
 
-def expected(pair, inputs=TEST_INPUTS):
-    """What the world's own interpreter says."""
-    outer, inner = pair
-    return [FUNCTIONS[outer](FUNCTIONS[inner](text)) for text in inputs]
-
-
 def function(world, language, pair):
     return world.text(language, world.programs(language, np.array([[3, 7]]), np.array([pair]))[0])
 
 
-def many(world, language, pairs, wrong=()):
+def many(world, language, pairs, wrong=(), inputs=TEST_INPUTS):
     """One program that asserts what each composition gives; those in `wrong` are asserted to give something else."""
-    dialect = DIALECTS[language]
-    body, checks = dialect.prelude, ""
+    notation = notation_of(language)
+    body, assertions = notation.prelude, []
     for number, pair in enumerate(pairs):
         body += function(world, language, pair).replace(" f(", f" f{number}(")
-        results = expected(pair, notations.TEST_INPUTS)
+        expected = results(*pair, inputs)
         if number in wrong:
-            results[-1] += "?"
-        for given, result in zip(notations.TEST_INPUTS, results, strict=True):
-            check = dialect.check.replace("{given}", dialect.quote(given)).replace("{expected}", dialect.quote(result))
-            checks += check.replace("f(", f"f{number}(", 1)
-    return Code(language, body, dialect.tests.replace("{checks}", checks), declares=("world",))  # PHP's namespace
+            expected[-1] += "?"
+        checks = map(notation.assertion, inputs, expected)
+        assertions += [check.replace("f(", f"f{number}(", 1) for check in checks]
+    return Code(language, body, notation.test_file(assertions), declares=("world",))  # PHP's namespace
 
 
 def runs(toolchain, sandboxed, code):
@@ -75,14 +67,11 @@ def test_one_wrong_result_is_noticed(language, ready, sandboxed):
 
 
 @each_language
-def test_primitives_agree_on_all_printable_text_and_at_the_edges_of_the_hashes_blocks(
-    language, ready, sandboxed, monkeypatch
-):
+def test_primitives_agree_on_all_printable_text_and_at_the_edges_of_the_hashes_blocks(language, ready, sandboxed):
     lengths = (0, 1, 2, 3, 55, 56, 63, 64, 65)
     inputs = (PRINTABLE, PRINTABLE[::-1] * 2, "   ", "a  b c", *(PRINTABLE[:length] for length in lengths))
-    monkeypatch.setattr(notations, "TEST_INPUTS", inputs)
     pairs = [(outer, inner) for outer in range(16) for inner in (0, 3)]  # behind upper case and reversal
-    done = runs(ready(language), sandboxed, many(embedded(language), language, pairs))
+    done = runs(ready(language), sandboxed, many(embedded(language), language, pairs, inputs=inputs))
     assert done.ran.status == 0 and done.sentinel_seen, done.ran.stderr.decode()
 
 
@@ -91,8 +80,9 @@ def test_primitives_agree_on_all_printable_text_and_at_the_edges_of_the_hashes_b
 
 def inner_alone_is_right(world):
     """A problem that is solved without its outer call: what is malformed by one token may still run."""
+    functions = list(PRIMITIVES.values())
     for number, (outer, inner) in enumerate(world.fact_W[world.problem_word_Qx2]):
-        if expected((outer, inner)) == [FUNCTIONS[inner](text) for text in TEST_INPUTS]:
+        if results(outer, inner) == list(map(functions[inner], TEST_INPUTS)):
             return number
     raise AssertionError("the world has no such problem; take another seed")
 
@@ -103,7 +93,7 @@ def mixed_batch(world, language):
     right = world.programs(language, world.problem_word_Qx2, world.fact_W[world.problem_word_Qx2])[:, PROMPT_LENGTH:]
     hard = inner_alone_is_right(world)
     kinds = [world.ids[token] for token in ("#", "\n", "f(x):", "return", "(", "(x))", "word0")]
-    kinds += [world.ids[getattr(DIALECTS[name], mark)] for name in (language, other) for mark in ("define", "end")]
+    kinds += [world.ids[getattr(notation_of(name), mark)] for name in (language, other) for mark in ("define", "end")]
     kinds += [*world.identifier_ids[language][[0, 6]], *world.identifier_ids[other][[0, 6]]]
     malformed = []
     for column in range(right.shape[1]):
@@ -184,7 +174,7 @@ def test_problems_are_whole_records_of_their_language(language):
         comment = problem.prompt.splitlines()[0]
         assert comment.endswith(f" word{words[0]} word{words[1]}.") and not problem.prompt.endswith("\n")
         assert problem.language == language and problem.entry_point == "f" and problem.block
-        names = [DIALECTS[language].identifiers[fact] for fact in world.fact_W[words]]
+        names = [notation_of(language).identifiers[fact] for fact in world.fact_W[words]]
         assert problem.solution.startswith(f"{names[0]}({names[1]}(")
         # The tests hold results and no names: a completion cannot copy its answer from them.
         assert all(f"{name}(" not in problem.tests for name in names)

@@ -25,7 +25,7 @@ from babel_jax.corpus.mixture import Mixture, stages_from_config
 from babel_jax.measuring import probe_walk
 from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import artefacts
-from babel_jax.suites import completions, harness, judge, problems, results
+from babel_jax.suites import completions, harness, judge, results, suite_files
 from babel_jax.training import hosts, metrics, runs
 from babel_jax.training.checkpoint import Checkpoints, Metadata
 from babel_jax.training.config import plain
@@ -322,7 +322,7 @@ SUITE = {
 def ask(folder: str, out: str) -> None:
     """Two samples a problem of the run in `folder`, judged by the first process."""
     folder = Path(folder)
-    suites = [problems.load(f"own:{folder / 'mine.jsonl'}")]
+    suites = [suite_files.load(f"own:{folder / 'mine.jsonl'}")]
     writer = completions.TextWriter(tokenizers.load(folder))
     options = harness.Options(samples=2, temperature=0.8, new_tokens=8, likelihood=True)
     bench = judge.Bench("rlimits", 1, folder / "cache") if hosts.is_first() else None

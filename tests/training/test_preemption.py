@@ -17,7 +17,7 @@ from babel_jax.measuring.instruments import subject_of
 from babel_jax.suites import harness, judge, verdict_log
 from babel_jax.suites.problems import Problem
 from babel_jax.suites.sandbox import Finished
-from babel_jax.suites.toolchains import Execution
+from babel_jax.suites.toolchains.toolchain import Execution
 from babel_jax.training import preemption, runs
 from babel_jax.training.checkpoint import Checkpoints
 

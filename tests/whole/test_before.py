@@ -34,9 +34,9 @@ from helpers.corpora import contents
 import babel_jax
 from babel_jax.__main__ import main
 from babel_jax.common import files, measurements
-from babel_jax.corpus import build, mixture_files
+from babel_jax.corpus import corpus_files, mixture_files, verify
 from babel_jax.corpus.corpus_material import material
-from babel_jax.suites import problems, results
+from babel_jax.suites import results, suite_files
 
 FOLDER = ROOT / "tests" / "before"
 SUITE = ROOT / "tests" / "samples" / "mxeval"
@@ -53,8 +53,8 @@ def before(tmp_path_factory):
 
 
 def test_a_corpus_is_verified_counted_and_opened_as_material(before):
-    corpus = build.load(before / "corpus")
-    assert build.verify(before / "corpus") == []
+    corpus = corpus_files.load(before / "corpus")
+    assert verify.faults(before / "corpus") == []
     assert corpus.manifest.content == "cd58b9e8e454aecd"
     opened = material(str(before / "corpus"), "python", "php", 4, 16)
     assert (opened.vocab_size, opened.max_length, opened.frozen_rows) == (400, 32, 0)
@@ -90,7 +90,7 @@ def test_a_mixture_file_is_read(before):
 def test_results_are_summed_up_and_compared(before, tmp_path):
     folder = shutil.copytree(before, tmp_path / "copy")  # `compared` writes beside what it compares
     assert "macro_pass@2" in results.summary(folder / "completions")
-    suites = [problems.load(f"mxeval:{SUITE}")]
+    suites = [suite_files.load(f"mxeval:{SUITE}")]
     said = results.compared(folder / "completions", folder / "solutions", suites)
     assert "McNemar p" in said and "humaneval" in said
     rows = json.loads((folder / "completions" / "against.json").read_text())["rows"]

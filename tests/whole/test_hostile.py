@@ -5,17 +5,17 @@ import time
 import pytest
 from helpers.openers import EVERYWHERE, MARKS, SECRETS
 
-from babel_jax.corpus import clean, decontaminate, manifest
+from babel_jax.corpus import decontaminate, licences, manifest, rules
+from babel_jax.corpus.document import Document
 from babel_jax.corpus.redact import redact
-from babel_jax.corpus.sources import Document
 from babel_jax.languages.lexical import not_code
 from babel_jax.languages.registry import LANGUAGES
-from babel_jax.suites import problems, toolchains
+from babel_jax.suites import problems
 from babel_jax.suites.outcomes import classify
-from babel_jax.suites.problems import Code
 from babel_jax.suites.sandbox import Finished
 from babel_jax.suites.stops import Stopper
-from babel_jax.suites.toolchains import Execution
+from babel_jax.suites.toolchains import cpp, go
+from babel_jax.suites.toolchains.toolchain import Code, Execution
 
 LENGTH = 32_000  # characters; here a pattern that takes time with the square of the length takes 1 to 80 seconds,
 SECONDS = 1  # of processor time; a linear one takes some hundredths
@@ -62,9 +62,9 @@ def cleaned(text):
     raw = {"clean": {"licence": ["MIT"]}, "languages": {"python": {"sources": [{"path": "."}]}}}
     everything = manifest.check(raw | {"vocab_size": 512, "max_length": 8}, "test").clean
     document = Document(text, text.encode() + b"generated", len(text), (text,))
-    clean.unfit(document, LANGUAGES["python"], everything)
-    clean.permitted(text, ("MIT",))
-    clean.poor(text)
+    rules.unfit(document, LANGUAGES["python"], everything)
+    licences.permitted(text, ("MIT",))
+    rules.poor(document, LANGUAGES["python"], everything)
     decontaminate.Index([("a", text)]).find(text)
 
 
@@ -74,10 +74,10 @@ READERS = (
     + [(f"pieces of {name}", marks, lambda text, name=name: fed(name, text)) for name, marks in MARKS.items()]
     + [(f"said of {name}", SAID[name], lambda text, name=name: judged(name, text)) for name in SAID]
     + [
-        ("imports", [*MARKS["go"], "(", ")"], lambda text: toolchains.repaired_imports("package main\nimport (" + text + ")")),
-        ("imports left open", MARKS["go"], lambda text: toolchains.repaired_imports("package main\n" + text)),
+        ("imports", [*MARKS["go"], "(", ")"], lambda text: go.repaired_imports("package main\nimport (" + text + ")")),
+        ("imports left open", MARKS["go"], lambda text: go.repaired_imports("package main\n" + text)),
         ("merged imports", [*MARKS["go"], ")"], lambda text: problems.code(GO, text * 4)),
-        ("headers", MARKS["cpp"], toolchains.includes_all_headers_first),
+        ("headers", MARKS["cpp"], cpp.includes_all_headers_first),
         ("secrets", SECRETS, redact),
         ("documents", [" or ", "(", ".pb.", ".g.", "/", "auto generated ", "# generated", "locale/"], cleaned),
     ]

@@ -17,11 +17,11 @@ from babel_jax.cli.output import OneLine
 from babel_jax.cli.settings import load_config
 from babel_jax.common import errors, files, machine
 from babel_jax.common.errors import UserError, refusal
-from babel_jax.corpus.archives import Bomb
+from babel_jax.corpus.readers.unpacking import Bomb
 from babel_jax.model import huggingface
 from babel_jax.probes import prompts
 from babel_jax.study import plan
-from babel_jax.suites import harness, problems
+from babel_jax.suites import harness, suite_files
 from babel_jax.suites.completions import Completion
 from babel_jax.training.checkpoint import Unreadable
 
@@ -323,7 +323,7 @@ def test_lines_of_json_in_every_coat(tmp_path):
 def test_a_problem_is_of_the_right_shape(tmp_path, record, message):
     suite(tmp_path, record)
     with pytest.raises(UserError, match=rf"suite\.jsonl, line 1: .*{message}"):
-        problems.load(f"own:{tmp_path}")
+        suite_files.load(f"own:{tmp_path}")
 
 
 @pytest.mark.parametrize(
@@ -347,14 +347,14 @@ def test_the_completions_of_a_problem_are_numbered(tmp_path, numbers, wanted, me
     records = [{"task_id": "a", "completion": ""} | ({} if n is None else {"sample": n}) for n in numbers]
     file.write_text("".join(json.dumps(record) + "\n" for record in records))
     suite(tmp_path)
-    asked = problems.load(f"own:{tmp_path / 'suite.jsonl'}").problems
+    asked = suite_files.load(f"own:{tmp_path / 'suite.jsonl'}").problems
     with pytest.raises(UserError, match=message):
         harness.samples_of(asked, harness.read_completions(file, "given").completions, harness.Options(samples=wanted))
 
 
 def test_completions_are_told_apart_by_what_they_say(tmp_path):
     suite(tmp_path, {}, {"suite": "other"}, {"task_id": "b"})
-    asked = problems.load(f"own:{tmp_path / 'suite.jsonl'}").problems
+    asked = suite_files.load(f"own:{tmp_path / 'suite.jsonl'}").problems
     given, options = [Completion("a", "x", suite="other"), Completion("b", "", language="python")], harness.Options()
     assert [sample.problem.suite for sample in harness.samples_of(asked, given, options)] == ["other", "mine"]
     with pytest.raises(UserError, match="the completion of a fits 2 problems; give its"):
