@@ -388,7 +388,7 @@ def _side_by_side(study: Study, waiting: list[Job], done: set[Job], workers: int
                         pool.give(job)
                 preemption.check()
                 try:
-                    for job, message in pool.said(timeout=1):
+                    for job, message in pool.messages(timeout=1):
                         record(job, message)
                 except UserError:
                     preemption.check()  # where all processes are told to go, a worker may be the first
