@@ -137,9 +137,9 @@ class Corpus:
         titles = [self.language(name).title for name in (primary, new)]
         there = " and ".join(f"{count} in {title}" for title, count in zip(titles, usable.values(), strict=True))
         return (
-            f"{self.directory} is not for a study of {' and '.join(titles)}: it needs prompts of at least {FEWEST_PAIRS} pairs "
-            f"of their built-ins, and of the {pairs} that are known has those of {there}; write further `pairs` in the file of "
-            "one of them, or build the corpus of more files."
+            f"{self.directory} has too few prompts to study {' and '.join(titles)}: that takes those of at least {FEWEST_PAIRS} "
+            f"pairs of their built-ins, and of the {pairs} that are known there are those of {there}; write further `pairs` in "
+            "the file of one of them, or build the corpus of more files."
         )
 
     def heldout(self, language: str) -> Iterator[sources.Document]:
@@ -156,7 +156,7 @@ def load(directory: Path, vocab_size: int | None = None) -> Corpus:
     from babel_jax.corpus import token_rows
 
     directory = Path(directory)
-    manifest = _read_manifest(directory)
+    manifest = contents(directory)
     for file in manifest.files:
         if Path(file).name in SMALL:
             _as_built(directory, manifest, file)
@@ -173,7 +173,8 @@ def load(directory: Path, vocab_size: int | None = None) -> Corpus:
     return Corpus(directory, manifest, model, train, validation)
 
 
-def _read_manifest(directory: Path) -> Contents:
+def contents(directory: Path) -> Contents:
+    """What a corpus says of itself. Raises a `UserError`: it is none, of another version, or damaged."""
     if not (directory / "manifest.json").exists():
         raise UserError(f"{directory} holds no corpus; make one with `python -m babel_jax corpus build`.")
     manifest = read_json(directory / "manifest.json", {"settings?": dict}, REBUILD)
@@ -252,7 +253,7 @@ def tasks(work: Path, phase: str) -> list[str]:
     Raises:
       UserError: the phase before is not complete.
     """
-    if _is_corpus(work):
+    if is_corpus(work):
         return []
     if phase not in PHASES:
         raise UserError(f"--phase is {phase}; phases are {', '.join(PHASES)}.")
@@ -296,7 +297,7 @@ def finish(work: Path, out: Path) -> Corpus:
     Raises:
       UserError: tasks are still to be done.
     """
-    if _is_corpus(work):
+    if is_corpus(work):
         return load(work)
     missing = _undone(work, PHASES[-1], tasks(work, PHASES[-1]))
     if missing:
@@ -383,7 +384,7 @@ def _work(out: Path) -> Path:
     return out.parent / f".{out.name}.partial"
 
 
-def _is_corpus(directory):
+def is_corpus(directory) -> bool:
     return (directory / "manifest.json").exists()
 
 
@@ -416,7 +417,7 @@ def shared_work(work: Path):
     Raises:
       UserError: a whole build is at work in it.
     """
-    return contextlib.nullcontext() if _is_corpus(work) else _locked(work, shared=True)
+    return contextlib.nullcontext() if is_corpus(work) else _locked(work, shared=True)
 
 
 def _wanted(manifest: Manifest, benchmarks) -> Wanted:
@@ -445,9 +446,9 @@ def _differences(wanted: Wanted, there: Wanted) -> list[str]:
 
 
 def _found(out, wanted):
-    if not _is_corpus(out) or not (out / "inputs.json").exists():
+    if not is_corpus(out) or not (out / "inputs.json").exists():
         raise UserError(f"{out} exists and is not a corpus; give --out a folder that is not there yet.")
-    manifest = _read_manifest(out)
+    manifest = contents(out)
     differs = _differences(wanted, Wanted(manifest.settings, read_json(out / "inputs.json", dict, REBUILD)))
     if differs:
         raise UserError(f"{out} holds another corpus (it differs in {', '.join(differs)}); choose another --out.")
@@ -601,7 +602,7 @@ def verify(directory: Path) -> list[str]:
     documents, no project may stand in both splits, and the counts must be those of stats.json.
     """
     directory, problems = Path(directory), []
-    for file, digest in _read_manifest(directory).files.items():
+    for file, digest in contents(directory).files.items():
         path = directory / file
         if not path.is_file():
             problems.append(f"{file} is missing.")

@@ -12,6 +12,7 @@ from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.files import content_hash, read_json
 from babel_jax.common.material import Material
 from babel_jax.common.schema import Place
+from babel_jax.corpus.build import Corpus
 from babel_jax.corpus.build import load as load_corpus
 from babel_jax.corpus.corpus_material import several
 from babel_jax.languages import registry
@@ -53,7 +54,7 @@ class ProbeTexts:
             plan.default() if self.corpus else study_config(run_dir, "--corpus=DIR or --config=FILE")
         )
         directory = self.corpus or (config.corpus if config.kind == "real_code" else "")
-        tokenizer = load_corpus(Path(directory)).tokenizer if directory else None
+        corpus = load_corpus(Path(directory)) if directory else None
         if self.rows < 1 or self.prompt_tokens < 1:
             raise UserError("--rows and --prompt_tokens are at least 1.")
         if self.corpus:
@@ -63,10 +64,12 @@ class ProbeTexts:
         else:
             seed = seed_of(run_dir) if self.seed is None else self.seed
             found = plan.load_material(config, seed, files.path(run_dir).name)
-        return self._prompted(probe_walk.chosen(found, self.languages), tokenizer), tokenizer.sha if tokenizer else None
+        found = self._prompted(probe_walk.chosen(found, self.languages), corpus)
+        return found, corpus.tokenizer.sha if corpus else None
 
-    def _prompted(self, found: Material, tokenizer) -> Material:
+    def _prompted(self, found: Material, corpus: Corpus | None) -> Material:
         prompts.check_mode(self.identifiers)
+        tokenizer = corpus.tokenizer if corpus else None
         if self.prompts:
             if len(found.heldout) > 2:
                 raise UserError("a file of prompts holds two languages; name them: --languages=PRIMARY,NEW.")
@@ -86,7 +89,7 @@ class ProbeTexts:
         slots = {}
         for language, here in found.slots.items():
             new = found.new if language == found.primary else language
-            pairs = registry.identifier_pairs(registry.language(found.primary), registry.language(new))
+            pairs = registry.identifier_pairs(corpus.language(found.primary), corpus.language(new))
             slots[language], messages = prompts.with_identifiers(here, pairs, tokenizer, self.identifiers)
             for message in messages:
                 print(message, file=sys.stderr)

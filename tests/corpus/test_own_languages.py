@@ -137,7 +137,7 @@ def test_code_that_is_not_ascii_and_has_no_marks(folder, tmp_path):
     wanted = asked(folder, "python", "wenyan", clean={"near_duplicates": False, "encoding": False})
     corpus = build.build(wanted, tmp_path / "corpus", jobs=1, progress=False)
     assert corpus.stats.languages["wenyan"].cleaning["kept"].files == 40 and corpus.stats.call_sites == {}
-    few = "it needs prompts of at least 2 pairs of their built-ins, and of the 0 that are known has those of 0 in Python and 0"
+    few = "takes those of at least 2 pairs of their built-ins, and of the 0 that are known there are those of 0 in Python and 0"
     assert few in corpus.too_few_pairs("python", "wenyan")
     with pytest.raises(UserError, match=re.escape(few)):
         corpus_material.material(corpus.directory, "python", "wenyan", 4, 16)
@@ -148,7 +148,7 @@ def test_the_statistics_say_that_pairs_are_too_few(folder, tmp_path, capsys):
     wanted = asked(folder, "python", "kotlin", definitions={"kotlin": one})
     build.build(wanted, tmp_path / "corpus", jobs=1, progress=False)
     assert main(["corpus", "stats", str(tmp_path / "corpus")]) == 0
-    assert "and of the 1 that are known has those of 1 in Python and 1 in Kotlin; write" in capsys.readouterr().out
+    assert "and of the 1 that are known there are those of 1 in Python and 1 in Kotlin; write" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
