@@ -14,7 +14,7 @@ from babel_jax.common.errors import UserError, printable
 
 
 def add_arguments(parser) -> None:
-    from babel_jax.corpus import build
+    from babel_jax.corpus.phases.order import PHASES
 
     what = parser.add_argument_group("what of what").add_mutually_exclusive_group(required=True)
     what.add_argument(
@@ -58,7 +58,7 @@ def add_arguments(parser) -> None:
     )
     shards.add_argument(
         "--phase",
-        choices=["start", *build.PHASES, "finish"],
+        choices=["start", *PHASES, "finish"],
         help="do this phase alone; start: divide the sources into pieces (shards that run at once need that first); finish: "
         "give --out its name",
     )
@@ -84,15 +84,17 @@ def _shard(text: str) -> tuple[int, int]:
 
 def run(arguments: Arguments) -> None:
     from babel_jax.corpus import build
+    from babel_jax.corpus.build_folder import shared_work
+    from babel_jax.corpus.phases.order import PHASES
 
-    _refuse_contradictions(arguments, build.PHASES)
+    _refuse_contradictions(arguments, PHASES)
     manifest = _manifest(arguments)
     benchmarks = _benchmarks(manifest)
     if arguments.phase:
         # A source that was touched meanwhile must not cost what hours of shards have done.
         work = build.start(manifest, arguments.out, benchmarks, anew=arguments.phase == "start")
-        with build.shared_work(work):
-            if arguments.phase in build.PHASES:
+        with shared_work(work):
+            if arguments.phase in PHASES:
                 first, step = arguments.shard or (0, 1)
                 tasks = build.tasks(work, arguments.phase)[first::step]
                 build.run_tasks(work, arguments.phase, tasks, arguments.jobs)

@@ -34,9 +34,9 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments: Arguments) -> None:
-    from babel_jax.corpus import build, mixture, mixture_files
+    from babel_jax.corpus import corpus_files, mixture, mixture_files
 
-    corpus = build.load(arguments.corpus)
+    corpus = corpus_files.load(arguments.corpus)
     row_tokens = next(iter(corpus.train.values())).rows([0]).shape[1] - 1
     available = {name: len(rows) * row_tokens for name, rows in corpus.train.items()}
     before = mixture_files.read(arguments.after) if arguments.after else None

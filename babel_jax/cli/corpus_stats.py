@@ -18,10 +18,10 @@ def run(arguments: Arguments) -> None:
 
 def print_stats(directory) -> None:
     """Prints what was kept and dropped, and draws the figure of it."""
-    from babel_jax.corpus import build
+    from babel_jax.corpus import corpus_files
     from babel_jax.report import funnel  # it loads pandas and matplotlib
 
-    corpus = build.load(directory)
+    corpus = corpus_files.load(directory)
     print(stats_table(corpus))
     for figure in funnel.build(corpus.directory, lambda name: corpus.language(name).title):
         print(f"figure: {printable(figure)}")

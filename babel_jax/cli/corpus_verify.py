@@ -36,9 +36,9 @@ def _verify_run(run_dir) -> None:
 
 
 def _verify_corpus(directory) -> None:
-    from babel_jax.corpus import build
+    from babel_jax.corpus import verify
 
-    faults = build.verify(directory)
+    faults = verify.faults(directory)
     _print_faults(faults)
     if faults:
         raise UserError(f"{directory} is not as it was built ({len(faults)} faults); build it again.")

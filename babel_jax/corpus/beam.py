@@ -13,12 +13,15 @@ from pathlib import Path
 from babel_jax.common.errors import UserError, refusal
 from babel_jax.common.files import read_json, write_json
 from babel_jax.corpus import build as builds
+from babel_jax.corpus.build_folder import shared_work
+from babel_jax.corpus.corpus_files import Corpus
 from babel_jax.corpus.manifest import Manifest
+from babel_jax.corpus.phases.order import PHASES
 
 
 def build(
     manifest: Manifest, out: Path, *, benchmarks: Iterable[tuple[str, str]] = (), options: Sequence[str] = ()
-) -> builds.Corpus:
+) -> Corpus:
     """Builds a corpus as `corpus.build.build` does, a pipeline a phase; it is the same to the byte.
 
     Args:
@@ -31,8 +34,8 @@ def build(
     _apache_beam()  # before anything is done
     out = Path(out).absolute()
     work = builds.start(manifest, out, list(benchmarks))
-    with builds.shared_work(work):
-        for phase in builds.PHASES:
+    with shared_work(work):
+        for phase in PHASES:
             run(work, phase, options)
         return builds.finish(work, out)
 
@@ -58,13 +61,13 @@ def run(work: Path, phase: str, options: Sequence[str] = ()) -> None:
             | "to all workers" >> beam.Reshuffle()
             | phase >> beam.Map(functools.partial(_attempt, str(work), phase))
             | "failed" >> beam.Filter(bool)
-            | "together" >> beam.combiners.ToList()
-            | "told" >> beam.Map(functools.partial(_tell, str(mistakes)))
+            | "gathered" >> beam.combiners.ToList()
+            | "written" >> beam.Map(functools.partial(write_json, str(mistakes)))
         )
-    found = read_json(mistakes)
+    messages = read_json(mistakes)
     mistakes.unlink()
-    if found:
-        raise UserError(min(found)[1])
+    if messages:
+        raise UserError(min(messages)[1])
 
 
 def _attempt(work, phase, task):
@@ -76,10 +79,6 @@ def _attempt(work, phase, task):
             raise
         return [task, str(refused)]
     return []
-
-
-def _tell(file, mistakes):
-    write_json(file, mistakes)
 
 
 def _apache_beam():

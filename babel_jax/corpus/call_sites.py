@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from babel_jax.corpus.sources import Document
+from babel_jax.corpus.document import Document
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.languages.language import Identifier, Language
 from babel_jax.languages.lexical import code_only

@@ -1,28 +1,16 @@
-"""Which documents are fit to train on: the rules that look at one document alone, and a count for every reason to drop one."""
+"""The rules of the cleaning that look at one document alone; `rules.RULES` says which step each belongs to.
+
+Each takes a document, its language and what the manifest says of its step, and returns a reason to drop the document, or None.
+"""
 
 import re
-from collections import Counter
-from collections.abc import Iterable
 
-from babel_jax.corpus.manifest import Cleaning
-from babel_jax.corpus.records import Amount
-from babel_jax.corpus.sources import LARGEST_FILE, Document
+from babel_jax.corpus.document import Document
+from babel_jax.corpus.licences import permitted
+from babel_jax.corpus.readers.places import LARGEST_FILE
 from babel_jax.languages.language import Language
 from babel_jax.languages.lexical import not_code
 
-# Step of the cleaning -> its reasons to drop a document, both in the funnel's order.
-REASONS = {
-    "licence": ("no_licence", "licence"),
-    "size": ("size",),
-    "encoding": ("unsafe_path", "unreadable", "nul_byte", "not_utf8", "whitespace_mark", "not_ascii"),
-    "generated": ("generated",),
-    "vendored": ("vendored", "locale", "test_data"),
-    "exact_duplicates": ("duplicate", "duplicate_without_comments"),
-    "near_duplicates": ("near_duplicate",),
-    "decontaminate": ("contaminated",),
-    "quality": ("long_line", "long_lines", "few_letters"),
-    "cap": ("cap",),
-}
 SMALLEST_FILE = 64  # bytes
 ASCII_SHARE = 0.95  # of the characters; below it a file is mostly translations or data
 WHITESPACE_MARK = "\u2581"  # SentencePiece writes a space as this character and cannot give it back
@@ -43,7 +31,6 @@ FOLDERS = {
     "locale": re.compile(r"(^|/)(i18n|l10n|locales?|translations?|[Ii]ntl/[Rr]esources/data)/"),
     "test_data": re.compile(r"(^|/)(test[-_]?data|mcs/tests)/"),
 }
-# The basic rules of BigCode's corpora.
 LONGEST_LINE = 1000  # characters
 MEAN_LINE = 100  # characters
 ALPHANUMERIC_SHARE = 0.25  # of the characters
@@ -51,86 +38,23 @@ _ASCII = bytes(range(128))
 _NO_ALPHANUMERIC = bytes(byte for byte in range(256) if byte >= 128 or not chr(byte).isalnum())
 
 
-class Counts:
-    """Files and bytes by what became of them: "found", one of REASONS, "kept"; "redacted" are among the kept."""
-
-    NAMES = ("found", *(reason for reasons in REASONS.values() for reason in reasons), "kept", "redacted")
-
-    def __init__(self):
-        self.files, self.bytes = Counter(), Counter()
-
-    def add(self, reason: str, size: int) -> None:
-        """Counts one document of `size` bytes; an unsafe path's size is not known and counts as none."""
-        if reason not in self.NAMES:
-            raise ValueError(f"'{reason}' is not a reason of clean.REASONS")
-        self.files[reason] += 1
-        self.bytes[reason] += max(0, size)
-
-    def merge(self, other: "Counts") -> None:
-        self.files.update(other.files)
-        self.bytes.update(other.bytes)
-
-    def table(self) -> dict[str, Amount]:
-        """Every reason, in a fixed order."""
-        return {name: Amount(self.files[name], self.bytes[name]) for name in self.NAMES}
-
-    @classmethod
-    def from_table(cls, table: dict[str, Amount]) -> "Counts":
-        counts = cls()
-        for name, amount in table.items():
-            counts.files[name], counts.bytes[name] = amount.files, amount.bytes
-        return counts
-
-
-def unfit(document: Document, language: Language, steps: Cleaning) -> str | None:
-    """Why the steps from `licence` to `vendored` drop a document, or None.
-
-    What was not read, is larger than LARGEST_FILE or does not survive being tokenised is dropped whatever the steps say:
-    of the encoding rules, a manifest can only switch off the share of ASCII. That one, `generated` and `vendored` judge code
-    alone, no text of a natural language.
-
-    Args:
-      steps: `clean` of the manifest; a step that is false is passed over.
-    """
-    if document.size < 0:
-        return "unsafe_path"
-    is_code = language.kind == "code"
-    return (
-        (_licence(document.licences, steps.licence) if steps.licence else None)
-        or _size(document, steps.size)
-        or _encoding(document.content, steps.encoding and is_code)
-        or (_generated(document, language) if steps.generated and is_code else None)
-        or (_vendored(document.path) if steps.vendored and is_code else None)
-    )
-
-
-def permitted(licence: str, allowed: Iterable[str]) -> bool:
-    """Whether an SPDX expression lets its user choose among the allowed licences: "MIT OR GPL-2.0" does where MIT is one.
-
-    Expressions with brackets inside are not taken apart and count as not permitted.
-    """
-    allowed = {name.lower() for name in allowed}
-    expression = re.sub(r"^\((.*)\)$", r"\1", licence.strip().lower())
-    if "(" in expression or ")" in expression:
-        return False
-    choices = (choice.split(" and ") for choice in " ".join(expression.split()).split(" or "))
-    return any(all(name in allowed for name in names) for names in choices)
-
-
-def _licence(licences, allowed):
-    licences = [licence for licence in licences if licence.strip()]
+def licence(document: Document, language: Language, allowed: tuple[str, ...]) -> str | None:
+    """Several licences hold for parts of a project: each must be allowed."""
+    licences = [each for each in document.licences if each.strip()]
     if not licences:
         return "no_licence"
-    # Several licences hold for parts of a project: each must be allowed.
-    return None if all(permitted(licence, allowed) for licence in licences) else "licence"
+    return None if all(permitted(each, allowed) for each in licences) else "licence"
 
 
-def _size(document, step):
+def size(document: Document, language: Language, step: bool) -> str | None:
+    """A file that is too large to be read is dropped even without the step."""
     is_small = step and document.content is not None and document.size < SMALLEST_FILE
     return "size" if is_small or document.size > LARGEST_FILE else None
 
 
-def _encoding(content, step):
+def encoding(document: Document, language: Language, step: bool) -> str | None:
+    """What was not read or would not survive being tokenised is dropped even without the step; only code must be ASCII."""
+    content = document.content
     if content is None:
         return "unreadable"
     if b"\0" in content:
@@ -143,12 +67,14 @@ def _encoding(content, step):
         return "not_utf8"
     if WHITESPACE_MARK in text:
         return "whitespace_mark"
-    if step and len(text.encode("ascii", "ignore")) < ASCII_SHARE * len(text):
+    if step and language.kind == "code" and len(text.encode("ascii", "ignore")) < ASCII_SHARE * len(text):
         return "not_ascii"
     return None
 
 
-def _generated(document, language):
+def generated(document: Document, language: Language, step: bool) -> str | None:
+    if language.kind != "code":
+        return None
     folder, slash, name = document.path.rpartition("/")
     if GENERATED_NAME.search(name) or GENERATED_FOLDER.search(folder + slash):
         return "generated"
@@ -164,15 +90,17 @@ def _generated(document, language):
     return None
 
 
-def _vendored(path):
-    below = path.partition("/")[2]  # what the user calls his own folder says nothing
+def vendored(document: Document, language: Language, step: bool) -> str | None:
+    if language.kind != "code":
+        return None
+    below = document.path.partition("/")[2]  # the name of the source itself says nothing
     return next((reason for reason, folder in FOLDERS.items() if folder.search(below)), None)
 
 
-def poor(text: str, language: Language) -> str | None:
-    """Why the step `quality` drops a text, or None: a line longer than 1,000 characters, lines of more than 100 on
-    average, or less than a quarter of letters and digits (the basic rules of BigCode's corpora). A paragraph of a natural
-    language may be one line of any length."""
+def quality(document: Document, language: Language, step: bool) -> str | None:
+    """The basic rules of BigCode's corpora: no line longer than 1,000 characters, lines of at most 100 on average, and at least a
+    quarter of letters and digits. A paragraph of a natural language may be one line of any length."""
+    text = document.text
     if language.kind == "code":
         if _has_long_line(text):
             return "long_line"

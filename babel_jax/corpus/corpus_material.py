@@ -10,7 +10,7 @@ from babel_jax.common import files
 from babel_jax.common.errors import UserError
 from babel_jax.common.files import content_hash
 from babel_jax.common.material import Material
-from babel_jax.corpus import build
+from babel_jax.corpus import corpus_files
 
 
 @functools.lru_cache(maxsize=1)
@@ -28,13 +28,13 @@ def material(directory: str | Path, primary: str, new: str, heldout_rows: int, p
         raise UserError(
             f"the corpus {directory} is a bucket's; rows are read at random: copy it to a disk of every host, or mount it."
         )
-    corpus = build.load(Path(directory))
+    corpus = corpus_files.load(Path(directory))
     for language in (primary, new):
         if language not in corpus.train:
             raise UserError(
                 f"the corpus {directory} has no {language}, only {', '.join(corpus.train)}; build it with both."
             )
-    slots = {language: _shortened(found, prompt_tokens) for language, found in corpus.slots(primary, new).items()}
+    slots = {language: _shortened(prompts, prompt_tokens) for language, prompts in corpus.slots(primary, new).items()}
     identifier_ids = np.unique(
         np.concatenate([slots[k][name] for k in (primary, new) for name in ("primary_id", "new_id")])
     )
@@ -73,13 +73,13 @@ def several(directory: str | Path, languages: tuple[str, ...], heldout_rows: int
 
     Each new language's prompts are those of its own pairs; the primary's are those of its pairs with the first of them.
     """
-    found = [material(directory, languages[0], new, heldout_rows, prompt_tokens) for new in languages[1:]]
+    of_pairs = [material(directory, languages[0], new, heldout_rows, prompt_tokens) for new in languages[1:]]
     merged = {
-        part: {name: values for each in reversed(found) for name, values in getattr(each, part).items()}
+        part: {name: values for each in reversed(of_pairs) for name, values in getattr(each, part).items()}
         for part in ("heldout", "slots")
     }
-    fingerprint = content_hash([found[0].fingerprint, list(languages)])
-    return dataclasses.replace(found[0], fingerprint=fingerprint, **merged)
+    fingerprint = content_hash([of_pairs[0].fingerprint, list(languages)])
+    return dataclasses.replace(of_pairs[0], fingerprint=fingerprint, **merged)
 
 
 def _shortened(slots: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:

@@ -10,13 +10,12 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from babel_jax.common import files, strict_yaml
+from babel_jax.common import files, python_files, strict_yaml
 from babel_jax.common.errors import UserError, one_line, unknown_name
 from babel_jax.common.schema import (
     REQUIRED,
     Choice,
     Either,
-    Flag,
     Key,
     Many,
     Number,
@@ -24,13 +23,13 @@ from babel_jax.common.schema import (
     Section,
     Table,
     Text,
-    from_python,
-    split_argument,
 )
+from babel_jax.corpus.licences import PERMISSIVE
+from babel_jax.corpus.readers.formats import FORMATS
+from babel_jax.corpus.rules import LICENCE, LICENCES, NEAR_DUPLICATES, RULES, Cleaning, NearDuplicates
 from babel_jax.languages import registry
 from babel_jax.languages.language import Language
 
-FORMATS = ("auto", "files", "jsonl", "parquet", "huggingface", "tfds")
 COLUMNS = {  # what a column of a table holds
     "content": "a file's text",
     "path": "its path",
@@ -38,32 +37,14 @@ COLUMNS = {  # what a column of a table holds
     "licence": "its licence, or a list of them",
     "language": "its language",
 }
-# SPDX identifiers of licences that ask for little more than their notice to be kept, and of two dedications to the public.
-PERMISSIVE = (
-    *("0BSD", "AFL-2.1", "AFL-3.0", "Apache-1.1", "Apache-2.0", "Artistic-2.0", "BlueOak-1.0.0", "BSD-1-Clause"),
-    *(
-        "BSD-2-Clause",
-        "BSD-2-Clause-Patent",
-        "BSD-3-Clause",
-        "BSD-3-Clause-Clear",
-        "BSD-4-Clause",
-        "BSL-1.0",
-        "CC0-1.0",
-    ),
-    *("ECL-2.0", "FSFAP", "FTL", "HPND", "ICU", "ISC", "JasPer-2.0", "Libpng", "libpng-2.0", "MIT", "MIT-0", "MIT-CMU"),
-    *("MIT-Modern-Variant", "MulanPSL-2.0", "MS-PL", "NCSA", "NTP", "OLDAP-2.8", "OpenSSL", "PHP-3.01", "PostgreSQL"),
-    *("PSF-2.0", "Python-2.0", "Ruby", "Unicode-3.0", "Unicode-DFS-2016", "Unlicense", "UPL-1.0", "W3C", "X11", "Zlib"),
-    *("zlib-acknowledgement", "ZPL-2.1"),
-)
 _NAME = Text("a name", filled=True)
 _LANGUAGE_NAME = Text(f"one of {', '.join(registry.LANGUAGES)} or a language of your own", filled=True)
-_LICENCE = Text("the name of a licence", filled=True)
 SOURCE = Section(
     {
         "path": Key(Text("a folder, an archive or a data file", filled=True), REQUIRED, "where the files are"),
         "format": Key(Choice("format", FORMATS), "auto", "the format of the files"),
         "name": Key(_NAME, None, "what leads the paths of its documents (without it: the last part of its path)"),
-        "licence": Key(Either((_LICENCE, Many(_LICENCE, least=1))), None, "the licence of all that it holds"),
+        "licence": Key(Either((LICENCE, LICENCES)), None, "the licence of all that it holds"),
         "columns": Key(
             Section(
                 {
@@ -91,36 +72,7 @@ LANGUAGE = Section(
     },
     none_is_absent=True,
 )
-NEAR_DUPLICATES = Section(
-    {
-        "threshold": Key(Number(above=0, high=1), 0.7, "the share of common shingles from which two files are alike"),
-        "by": Key(Choice("method", ("rensa", "datatrove")), "rensa", "the method: in memory, or on disk"),
-    },
-    none_is_absent=True,
-)
-CLEAN = Section(  # the steps in their order
-    {
-        "licence": Key(
-            Either((Flag(), Many(_LICENCE, least=1))),
-            False,
-            "the licences that are kept; true: the permissive ones (without it: those, if any source says its licence)",
-        ),
-        "size": Key(Flag(), True, "drops files that are too small or too large"),
-        "encoding": Key(Flag(), True, "drops what is not text, or hardly ASCII"),
-        "generated": Key(Flag(), True, "drops generated files"),
-        "vendored": Key(Flag(), True, "drops other people's code, translations and test data"),
-        "exact_duplicates": Key(Flag(), True, "keeps one of equal files, also but for comments and whitespace"),
-        "near_duplicates": Key(Either((Flag(), NEAR_DUPLICATES)), True, "keeps one of files that are alike"),
-        "decontaminate": Key(
-            Either((Flag((False,)), Many(Text("a suite, such as mxeval:FOLDER", filled=True)))),
-            (),
-            "the problem suites whose problems are kept out",
-        ),
-        "redact": Key(Flag(), True, "hides addresses and keys"),
-        "quality": Key(Flag(), True, "drops files of long lines or few letters"),
-    },
-    none_is_absent=True,
-)
+CLEAN = Section({rule.step: rule.key for rule in RULES}, none_is_absent=True)  # the steps in their order
 MANIFEST = Section(
     {
         "vocab_size": Key(Number(low=1, whole=True), 16384, "tokens of the vocabulary that is learned"),
@@ -134,7 +86,6 @@ MANIFEST = Section(
     },
     none_is_absent=True,
 )
-CLEANING = tuple(CLEAN.keys)
 _TABLE_SUFFIX = re.compile(
     r"(\.tar)?(\.(tar|tgz|tbz2|txz|zip|whl|jsonl|ndjson|json|parquet|arrow))?(\.(gz|bz2|xz|zst))?$", re.IGNORECASE
 )
@@ -160,29 +111,6 @@ class GivenLanguage:
     max_megabytes: float | None
     sources: tuple[GivenSource, ...]
     definition: dict | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class NearDuplicates:
-    threshold: float
-    by: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Cleaning:
-    """The steps of the cleaning, see CLEAN. licence: those that are kept; it and near_duplicates are false where the step is
-    left out."""
-
-    licence: tuple[str, ...] | bool
-    size: bool
-    encoding: bool
-    generated: bool
-    vendored: bool
-    exact_duplicates: bool
-    near_duplicates: NearDuplicates | bool
-    decontaminate: tuple[str, ...]
-    redact: bool
-    quality: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,8 +146,8 @@ def load(file: str | Path, **sizes: int) -> Manifest:
     Raises:
       UserError: no such file, not of these kinds, or `check` finds something in it.
     """
-    if split_argument(file)[0].endswith(".py"):
-        raw = from_python(file, "manifest", "configs/corpora/")
+    if python_files.split_argument(file)[0].endswith(".py"):
+        raw = python_files.read(file, "manifest", "configs/corpora/")
         if isinstance(raw, ConfigDict):  # it would put the primary language anywhere
             raise UserError(
                 f"get_config() of {file} returns a ConfigDict, which sorts the languages; return a plain dict."

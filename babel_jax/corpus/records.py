@@ -14,6 +14,9 @@ class Amount:
     files: int
     bytes: int
 
+    def __add__(self, other: "Amount") -> "Amount":
+        return Amount(self.files + other.files, self.bytes + other.bytes)
+
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:

@@ -14,7 +14,8 @@ from babel_jax.common.limits import MOST_TOKENS
 from babel_jax.common.material import Material, Shapes
 from babel_jax.common.run_names import PER_LANGUAGE, ROLES, RunName
 from babel_jax.common.schema import SEED, TOP, Choice, Key, Many, Number, Place, Section, Table, Text
-from babel_jax.corpus import build, mixture_files
+from babel_jax.corpus import corpus_files, mixture_files
+from babel_jax.corpus.build_folder import is_corpus
 from babel_jax.corpus.corpus_material import material as corpus_material
 from babel_jax.languages.registry import LANGUAGES, Definition, definition
 from babel_jax.measuring import study_walk as measuring
@@ -140,9 +141,9 @@ def validate(config: ConfigDict) -> None:
 
 def _with_definitions_of_its_corpus(config: ConfigDict) -> ConfigDict:
     """The config with what its corpus was built with of languages that the package does not have, for who reads it without."""
-    if config.kind != "real_code" or not config.corpus or not build.is_corpus(files.path(config.corpus)):
+    if config.kind != "real_code" or not config.corpus or not is_corpus(Path(config.corpus)):
         return config
-    contents, definitions = build.contents(Path(config.corpus)), run_config.plain(config.definitions or {})
+    contents, definitions = corpus_files.read_contents(Path(config.corpus)), run_config.plain(config.definitions or {})
     for name in (config.primary, *new_languages(config)):
         if (built_with := contents.definition(name)) and definitions.setdefault(name, built_with) != built_with:
             raise UserError(

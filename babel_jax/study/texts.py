@@ -12,8 +12,8 @@ from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.files import content_hash, read_json
 from babel_jax.common.material import Material
 from babel_jax.common.schema import Place
-from babel_jax.corpus.build import Corpus
-from babel_jax.corpus.build import load as load_corpus
+from babel_jax.corpus.corpus_files import Corpus
+from babel_jax.corpus.corpus_files import load as load_corpus
 from babel_jax.corpus.corpus_material import several
 from babel_jax.languages import registry
 from babel_jax.measuring import probe_walk

@@ -20,6 +20,8 @@ from pathlib import Path
 import sentencepiece
 
 from babel_jax.corpus import build, manifest, token_rows  # noqa: F401 what a worker has loaded before its first task
+from babel_jax.corpus.corpus_files import Corpus
+from babel_jax.corpus.phases.order import PHASES
 
 TARGETS = {"mb_per_s": 3.0, "ratio": 0.6, "mb_per_s_near": 1.5}
 COUNTED = ("clean", "select", "tokens", "rows")
@@ -36,20 +38,20 @@ def copy_sources(source: Path, target: Path, megabytes: int) -> None:
             size += file.stat().st_size
 
 
-def build_once(sources: Path, out: Path, vocab_size: int, near: bool) -> tuple[build.Corpus, dict]:
+def build_once(sources: Path, out: Path, vocab_size: int, near: bool) -> tuple[Corpus, dict]:
     """(the corpus, processor seconds by phase)."""
     asked = manifest.of_sources({"python": [sources]}, vocab_size=vocab_size, max_length=1024)
     clean = asked.record()["clean"] | {"near_duplicates": near}
     asked = manifest.check(asked.record() | {"clean": clean}, "bench")
     work, seconds = build.start(asked, out, []), {}
-    for phase in build.PHASES:
+    for phase in PHASES:
         begin = time.process_time()
         build.run_tasks(work, phase, build.tasks(work, phase), jobs=1, progress=False)
         seconds[phase] = time.process_time() - begin
     return build.finish(work, out), seconds
 
 
-def encode_speed(corpus: build.Corpus, sources: Path) -> float:
+def encode_speed(corpus: Corpus, sources: Path) -> float:
     """MB per second of processor time at which SentencePiece itself encodes the source files."""
     processor = sentencepiece.SentencePieceProcessor(model_file=str(corpus.directory / "tokenizer.model"))
     texts = [file.read_bytes().decode(errors="replace") for file in sorted(sources.rglob("*.py"))]
@@ -71,10 +73,10 @@ def main() -> int:
         copy_sources(options.source, sources, options.megabytes)
         for name, near in (("", False), ("_near", True)):
             corpus, seconds = build_once(sources, Path(folder, f"corpus{name}"), options.vocab_size, near)
-            kept = corpus.stats["languages"]["python"]["cleaning"]["kept"]["bytes"] / 1e6
+            kept = corpus.stats.languages["python"].cleaning["kept"].bytes / 1e6
             result[f"mb{name}"] = round(kept, 1)
             result[f"mb_per_s{name}"] = round(kept / sum(seconds[phase] for phase in COUNTED), 2)
-            result[f"ms_per_mb{name}"] = {phase: round(1000 * seconds[phase] / kept) for phase in build.PHASES}
+            result[f"ms_per_mb{name}"] = {phase: round(1000 * seconds[phase] / kept) for phase in PHASES}
         speed = encode_speed(corpus, sources)
     result["sentencepiece_mb_per_s"] = round(speed, 2)
     result["ratio"], result["ratio_near"] = (round(result[f"mb_per_s{name}"] / speed, 3) for name in ("", "_near"))

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from babel_jax.__main__ import main
-from babel_jax.corpus import build
+from babel_jax.corpus import corpus_files, describe
+from babel_jax.corpus.phases.order import PHASES
 from babel_jax.report import funnel
 
 SOLUTION = "def interleave(first, second):\n    return [x for pair in zip(first, second) for x in pair] + first[len(second):]\n"
@@ -60,7 +61,7 @@ def test_build_by_sources(built, capsys):
     assert "Python: 74 files, 0.1 MB found" in said
     assert "  dropped: duplicate: 1 files" in said
     assert f"figure: {built / 'funnel.png'}" in said
-    assert build.load(built).manifest.settings["max_length"] == 32
+    assert corpus_files.load(built).manifest.settings["max_length"] == 32
 
 
 def test_build_by_manifest_keeps_the_suites_out(folder, suite, tmp_path, capsys):
@@ -70,7 +71,7 @@ def test_build_by_manifest_keeps_the_suites_out(folder, suite, tmp_path, capsys)
     (tmp_path / "m.yaml").write_text(f"vocab_size: 420\nmax_length: 64\n{languages}\n{clean}\n")
     arguments = ["corpus", "build", f"--manifest={tmp_path / 'm.yaml'}", f"--out={tmp_path / 'c'}", "--jobs=1"]
     assert main([*arguments, "--max_length=32"]) == 0
-    corpus = build.load(tmp_path / "c")
+    corpus = corpus_files.load(tmp_path / "c")
     assert corpus.manifest.settings["max_length"] == 32
     stats = corpus.stats.languages["python"]
     assert list(stats.contaminated) == ["own/python/own/1 solution"]
@@ -83,7 +84,7 @@ def test_build_by_manifest_keeps_the_suites_out(folder, suite, tmp_path, capsys)
 def test_build_in_shards(built, folder, tmp_path, capsys):
     """Phase by phase and shard by shard, as an array of jobs does it."""
     arguments = ["corpus", "build", f"--source=python={folder}", f"--out={tmp_path / 'c'}", *SMALL]
-    for phase in build.PHASES:
+    for phase in PHASES:
         for shard in range(2):
             assert main([*arguments, f"--phase={phase}", f"--shard={shard}/2"]) == 0
     assert not (tmp_path / "c").exists()
@@ -155,7 +156,7 @@ def test_the_funnel_of_several_languages_is_the_same_twice(tmp_path):
         for language in ("python", "php", "go", "cpp")
         for i, step in enumerate(("size", "encoding"))
     ]
-    pd.DataFrame(rows, columns=build.FUNNEL_COLUMNS).to_csv(tmp_path / "funnel.csv", index=False)
+    pd.DataFrame(rows, columns=describe.FUNNEL_COLUMNS).to_csv(tmp_path / "funnel.csv", index=False)
     first = [path.read_bytes() for path in funnel.build(tmp_path)]
     assert [path.read_bytes() for path in funnel.build(tmp_path)] == first
     assert first[0].startswith(b"<?xml") or b"<svg" in first[0][:300]

@@ -20,8 +20,22 @@ import pytest
 from helpers import ROOT
 
 from babel_jax.common.errors import UserError
+from babel_jax.corpus import (
+    begin,
+    build_folder,
+    corpus_files,
+    manifest,
+    projects,
+    rules,
+    sources,
+    token_rows,
+    tokenizer,
+    verify,
+)
 from babel_jax.corpus import build as corpus_build
-from babel_jax.corpus import manifest, phases, sources, token_rows
+from babel_jax.corpus.phases import document_tables, select_documents, vocabulary
+from babel_jax.corpus.phases.order import PHASES
+from babel_jax.corpus.readers import reader
 
 SIZES = dict(vocab_size=420, max_length=32)
 QUIET = dict(jobs=1, progress=False)
@@ -94,16 +108,16 @@ def test_two_processes_and_one_build_the_same_bytes(built, folders, tmp_path, mo
 
 def test_shards_build_the_same_bytes(built, folders, tmp_path, monkeypatch):
     """Two shards a phase, in whatever order; a phase begins when the one before is complete."""
-    monkeypatch.setattr(sources, "PIECE_BYTES", 20_000)  # several pieces a language
+    monkeypatch.setattr(reader, "PIECE_BYTES", 20_000)  # several pieces a language
     out, benchmarks = tmp_path / "corpus", BENCHMARKS
-    for phase in corpus_build.PHASES:
+    for phase in PHASES:
         for shard in (1, 0):
             work = corpus_build.start(asked(folders), out, benchmarks)
             names = corpus_build.tasks(work, phase)
             for task in names[shard::2]:
                 corpus_build.run_task(work, phase, task)
             if shard and len(names) > 1:
-                following = (*corpus_build.PHASES, None)[corpus_build.PHASES.index(phase) + 1]
+                following = (*PHASES, None)[[*PHASES].index(phase) + 1]
                 with pytest.raises(UserError, match=f"tasks of the phase {phase} are still to be done"):
                     corpus_build.tasks(work, following) if following else corpus_build.finish(work, out)
         assert phase != "clean" or len(names) > 6
@@ -127,7 +141,7 @@ def in_another_process(folders, out, *lines, **changes):
     script = out.parent / "script.py"
     program = [
         "import sys",
-        "from babel_jax.corpus import build, manifest, phases",
+        "from babel_jax.corpus import build, duplicates, manifest",
         *lines,
         "if __name__ == '__main__':",
         f"    asked = manifest.load({str(out.parent / 'manifest.json')!r})",
@@ -161,7 +175,7 @@ def test_a_build_that_was_killed_goes_on(built, folders, tmp_path):
         if process.poll() is not None:
             break
         kill(process)
-        phases_begun |= {phase for phase in corpus_build.PHASES if (work / phase).exists()}
+        phases_begun |= {phase for phase in PHASES if (work / phase).exists()}
         assert not out.exists()
     assert len(phases_begun) > 1, "the build was not killed before its end"
     again = make(folders, out)
@@ -171,7 +185,7 @@ def test_a_build_that_was_killed_goes_on(built, folders, tmp_path):
 
 def test_workers_die_with_their_parent(folders, tmp_path):
     """In the middle of a task, too, that would go on for long."""
-    slow = "phases.PHASES['clean'] = phases.PHASES['clean']._replace(run=lambda *_: __import__('time').sleep(100))"
+    slow = "build.PHASES['clean'] = build.PHASES['clean']._replace(run=lambda *_: __import__('time').sleep(100))"
     command, environment = in_another_process(folders, tmp_path / "corpus", slow)
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     while (
@@ -203,11 +217,11 @@ def test_a_killed_worker_is_an_error_that_says_so(folders, tmp_path, monkeypatch
 
 def test_what_is_done_is_not_done_again(folders, tmp_path, monkeypatch):
     """A build that fails in its third phase has the first two behind it when it is called again."""
-    train = phases.tokenizer.train
-    monkeypatch.setattr(phases.tokenizer, "train", lambda *_: (_ for _ in ()).throw(UserError("too few texts")))
+    train = tokenizer.train
+    monkeypatch.setattr(tokenizer, "train", lambda *_: (_ for _ in ()).throw(UserError("too few texts")))
     with pytest.raises(UserError, match="too few texts"):
         make(folders, tmp_path / "corpus")
-    monkeypatch.setattr(phases.tokenizer, "train", train)
+    monkeypatch.setattr(tokenizer, "train", train)
     monkeypatch.setattr(sources, "read", None)  # must not be called
     corpus_build.run_task(tmp_path / ".corpus.partial", "clean", "python-00000")
     assert make(folders, tmp_path / "corpus").manifest.languages == ("python", "php")
@@ -225,7 +239,7 @@ def test_another_manifest_begins_anew(built, folders, tmp_path, capsys):
 
 def test_two_builds_at_once_are_refused(folders, tmp_path):
     work = corpus_build.start(asked(folders), tmp_path / "corpus", BENCHMARKS)
-    with corpus_build.shared_work(work), corpus_build.shared_work(work):  # shards do not mind each other
+    with build_folder.shared_work(work), build_folder.shared_work(work):  # shards do not mind each other
         with pytest.raises(UserError, match="another build is at work in"):
             make(folders, tmp_path / "corpus")
         with pytest.raises(UserError, match="another build is at work in"):  # its plan would be removed
@@ -274,7 +288,7 @@ def test_projects_that_a_source_names_are_not_divided(tmp_path):
     (held_out,) = corpus.stats.languages["python"].projects.validation
     assert held_out.startswith("someone/")
     assert {document.project for document in corpus.heldout("python")} == {held_out}
-    assert corpus_build.verify(corpus.directory) == []
+    assert verify.faults(corpus.directory) == []
 
 
 def test_every_step_counts_what_it_drops(built):
@@ -293,7 +307,7 @@ def test_every_step_counts_what_it_drops(built):
     assert stats.redactions == {"email": 1}
     lines = [line.split(",") for line in (built.directory / "funnel.csv").read_text().splitlines()]
     steps = {row[1]: tuple(map(int, row[2:])) for row in lines[1:] if row[0] == "python"}
-    assert tuple(steps) == (*manifest.CLEANING, "cap")
+    assert tuple(steps) == rules.STEPS
     outs = [(documents, size) for _, _, documents, size in steps.values()]
     assert [ins[:2] for ins in steps.values()] == [(84, stats.sources[0].bytes), *outs[:-1]]
     assert outs[-1] == (73, stats.cleaning["kept"].bytes)
@@ -303,7 +317,7 @@ def test_every_step_counts_what_it_drops(built):
 
 
 def test_steps_can_be_switched_off(folders, tmp_path):
-    off = {step: False for step in manifest.CLEANING}
+    off = {step: False for step in rules.STEPS[:-1]}
     stats = make(folders, tmp_path / "corpus", benchmarks=(), clean=off).stats.languages["python"].cleaning
     assert {reason: count.files for reason, count in stats.items() if count.files} == {
         "found": 84,
@@ -348,7 +362,7 @@ def test_slots_of_both_languages(built):
 
 
 def test_a_second_build_finds_the_first_and_refuses_another(built, folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus_build, "_begin", None)  # must not be called
+    monkeypatch.setattr(begin, "begin", None)  # must not be called
     left = built.directory.parent / f".{built.directory.name}.partial"
     left.mkdir()
     assert make(folders, built.directory).manifest == built.manifest
@@ -408,9 +422,9 @@ def test_errors_say_what_to_do(folders, built, tmp_path):
     with pytest.raises(UserError, match="--jobs is 0"):
         make(folders, tmp_path / "corpus", jobs=0)
     with pytest.raises(UserError, match="holds no corpus"):
-        corpus_build.load(tmp_path)
+        corpus_files.load(tmp_path)
     with pytest.raises(UserError, match="has 420 tokens, not 512"):
-        corpus_build.load(built.directory, vocab_size=512)
+        corpus_files.load(built.directory, vocab_size=512)
 
 
 def damaged(built, tmp_path, change):
@@ -425,7 +439,7 @@ def damaged(built, tmp_path, change):
 def test_a_tokenizer_of_another_corpus_is_refused(built, tmp_path):
     place = damaged(built, tmp_path, lambda there, _: there["tokenizer"].update(sha="0" * 16))
     with pytest.raises(UserError, match="not the one that made the rows"):
-        corpus_build.load(place)
+        corpus_files.load(place)
 
 
 def test_a_tokenizer_of_ones_own(built, folders, tmp_path):
@@ -436,7 +450,7 @@ def test_a_tokenizer_of_ones_own(built, folders, tmp_path):
 
 
 def test_verify_finds_nothing_in_what_was_built(built):
-    assert corpus_build.verify(built.directory) == []
+    assert verify.faults(built.directory) == []
 
 
 def test_verify_finds_a_changed_byte_and_a_lost_file(built, tmp_path):
@@ -447,7 +461,7 @@ def test_verify_finds_a_changed_byte_and_a_lost_file(built, tmp_path):
         shard.write_bytes(content)
         (copy / "call_sites" / "python-php.npz").unlink()
 
-    found = corpus_build.verify(damaged(built, tmp_path, change))
+    found = verify.faults(damaged(built, tmp_path, change))
     assert found[0] == "call_sites/python-php.npz is missing."
     assert "validation.array_record" in found[1] and "is not the file that was built" in found[1]
     assert len(found) == 2
@@ -502,32 +516,32 @@ def test_verify_reads_the_content(built, tmp_path, change, expected):
         place = change(copy, built)
         there["files"][place.relative_to(copy).as_posix()] = hashlib.sha256(place.read_bytes()).hexdigest()
 
-    (problem,) = corpus_build.verify(damaged(built, tmp_path, with_its_digest))
+    (problem,) = verify.faults(damaged(built, tmp_path, with_its_digest))
     assert re.search(expected, problem)
 
 
 def test_held_out_projects_meet_the_share():
     sizes = {f"project{i}": 10 for i in range(100)} | {f"huge{i}": 400 for i in range(50)}
-    held_out = phases.held_out_projects(sizes, 0.01)
+    held_out = projects.held_out(sizes, 0.01)
     share = sum(sizes[project] for project in held_out) / sum(sizes.values())
     assert 0.01 <= share <= 0.015
     assert not any(project.startswith("huge") for project in held_out)
-    assert phases.held_out_projects({"a": 100, "b": 90}, 0.05) == {"b"}
-    assert phases.held_out_projects({"a": 100}, 0.05) == set()
+    assert projects.held_out({"a": 100, "b": 90}, 0.05) == {"b"}
+    assert projects.held_out({"a": 100}, 0.05) == set()
 
 
 def test_sample_is_bounded_and_spread():
     size_N = np.full(1000, 100)
-    taken = np.flatnonzero(phases._sample(size_N, 10_000))
+    taken = np.flatnonzero(vocabulary._sample(size_N, 10_000))
     assert 90 <= len(taken) <= 100
     assert np.ptp(taken) > 950
-    assert phases._sample(size_N[:10], 10_000).all()
+    assert vocabulary._sample(size_N[:10], 10_000).all()
 
 
 def test_what_a_kill_left_does_not_come_into_the_corpus(built, folders, tmp_path, monkeypatch):
     """Killed while a file of the corpus was half there, and again when all was written but the corpus had no name yet."""
     out, work = tmp_path / "corpus", tmp_path / ".corpus.partial"
-    monkeypatch.setattr(corpus_build.Path, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(Path, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         make(folders, out)
     monkeypatch.undo()
@@ -563,8 +577,11 @@ def test_a_writer_that_fails_leaves_no_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     monkeypatch.setattr(pq.ParquetWriter, "close", full)
-    with pytest.raises(OSError, match="No space"), phases._document_file(tmp_path / "d.parquet", signed=False) as file:
-        file.add(**dict.fromkeys(phases._DocumentFile.SCHEMA) | {"bytes": 1, "content": "x"})
+    with (
+        pytest.raises(OSError, match="No space"),
+        document_tables.document_file(tmp_path / "d.parquet", signed=False) as file,
+    ):
+        file.add(**dict.fromkeys(document_tables.DocumentFile.SCHEMA) | {"bytes": 1, "content": "x"})
     monkeypatch.undo()
     assert not list(tmp_path.iterdir())
 
@@ -587,7 +604,7 @@ def test_sources_that_were_moved_are_found_again(built, folders, tmp_path):
 def test_a_build_of_another_version_begins_anew(folders, tmp_path, monkeypatch):
     work = corpus_build.start(asked(folders), tmp_path / "corpus", BENCHMARKS)
     corpus_build.run_task(work, "clean", "python-00000")
-    monkeypatch.setattr(corpus_build.babel_jax, "__version__", "next")
+    monkeypatch.setattr(begin.babel_jax, "__version__", "next")
     corpus_build.start(asked(folders), tmp_path / "corpus", BENCHMARKS)
     assert not (work / "clean").exists()
 
@@ -598,7 +615,7 @@ def test_any_error_of_a_worker_is_told(folders, tmp_path):
         "def fail(*_):",
         "    class Local(Exception): pass",
         "    raise Local('what happened')",
-        "phases.PHASES['clean'] = phases.PHASES['clean']._replace(run=fail)",
+        "build.PHASES['clean'] = build.PHASES['clean']._replace(run=fail)",
     ]
     command, environment = in_another_process(folders, out, *failing)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
@@ -610,13 +627,13 @@ BY_DATATROVE = {"near_duplicates": {"threshold": 0.7, "by": "datatrove"}}
 
 def test_datatroves_processes_die_with_a_build(folders, tmp_path):
     """And do not hold its lock."""
-    slow = "phases.duplicates._Reader.__call__ = lambda *_: __import__('time').sleep(100)"
+    slow = "duplicates._Reader.__call__ = lambda *_: __import__('time').sleep(100)"
     command, environment = in_another_process(folders, tmp_path / "corpus", slow, clean=BY_DATATROVE)
     process, work = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL), tmp_path / ".corpus.partial"
     while not list(work.glob("select/*/logs/signatures/logs/*")) and process.poll() is None:
         time.sleep(0.05)
     assert len(kill(process)) >= 3
-    with corpus_build._locked(work):
+    with build_folder.locked(work):
         pass
 
 
@@ -630,7 +647,7 @@ def test_a_kill_while_datatroves_files_are_removed(built, folders, tmp_path, mon
             raise KeyboardInterrupt
         remove(folder, **options)
 
-    monkeypatch.setattr(phases.shutil, "rmtree", killed)
+    monkeypatch.setattr(select_documents.shutil, "rmtree", killed)
     with pytest.raises(KeyboardInterrupt):
         make(folders, tmp_path / "corpus", clean=BY_DATATROVE)
     monkeypatch.undo()

@@ -7,7 +7,7 @@ import pytest
 from helpers import byte_level
 
 from babel_jax.corpus import call_sites, tokenizer
-from babel_jax.corpus.sources import Document
+from babel_jax.corpus.document import Document
 from babel_jax.languages.language import Identifier, identifier
 from babel_jax.languages.lexical import code_only
 from babel_jax.languages.registry import language

@@ -2,17 +2,18 @@ import dataclasses
 
 import pytest
 
-from babel_jax.corpus import clean, manifest
-from babel_jax.corpus.clean import REASONS, Counts, permitted, poor, unfit
-from babel_jax.corpus.records import Amount
-from babel_jax.corpus.sources import LARGEST_FILE, Document
+from babel_jax.corpus import clean
+from babel_jax.corpus.document import Document
+from babel_jax.corpus.licences import permitted
+from babel_jax.corpus.readers.places import LARGEST_FILE
+from babel_jax.corpus.rules import REASONS, RULES, Cleaning, unfit
 from babel_jax.languages.lexical import code_only, without_comments
 from babel_jax.languages.registry import language
 
 PYTHON, PHP, CSHARP, GO = map(language, ("python", "php", "csharp", "go"))
 GOOD = b"def add(first, second):\n    # the sum\n    return first + second\n" + b"value = add(1, 2)\n" * 3
-OFF = manifest.Cleaning(**dict.fromkeys(manifest.CLEANING, False))
-ON = manifest.Cleaning(**dict.fromkeys(manifest.CLEANING, True) | {"licence": False})
+OFF = Cleaning(*(False for _ in RULES))
+ON = dataclasses.replace(Cleaning(*(True for _ in RULES)), licence=False)
 
 
 def document(content, path="root/project/file.py", licences=()):
@@ -128,27 +129,7 @@ def test_spdx_expressions(expression, answer):
     ],
 )
 def test_quality(reason, text):
-    assert poor(text, language("python")) == reason
-
-
-def test_counts_add_up_and_come_back_from_their_table():
-    one, other = Counts(), Counts()
-    for counts, reason, size in ((one, "kept", 5), (one, "kept", 7), (other, "kept", 1), (other, "unsafe_path", -1)):
-        counts.add("found", size)
-        counts.add(reason, size)
-    one.merge(other)
-    table = one.table()
-    assert table["found"] == Amount(4, 13)
-    assert table["kept"] == Amount(3, 13)
-    assert table["unsafe_path"] == Amount(1, 0)
-    assert list(table) == ["found", *sum(REASONS.values(), ()), "kept", "redacted"]
-    assert Counts.from_table(table).table() == table
-    with pytest.raises(ValueError, match="path"):
-        one.add("path", 3)
-
-
-def test_the_steps_are_the_manifests_and_the_cap():
-    assert [*(step for step in manifest.CLEANING if step != "redact"), "cap"] == list(clean.REASONS)
+    assert clean.quality(document(text.encode()), PYTHON, True) == reason
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 from helpers import ROOT
 
 from babel_jax.common.errors import UserError
-from babel_jax.corpus import manifest
+from babel_jax.corpus import manifest, rules
+from babel_jax.corpus.licences import PERMISSIVE
 
 YAML = """
 vocab_size: 512
@@ -47,7 +48,7 @@ def test_a_manifest_is_complete_and_stays_itself(tmp_path, monkeypatch):
     assert folder.name == "php" and local.path == "/data/php" and local.name == "web"
     assert made.languages["php"].max_megabytes is None
     steps = dataclasses.asdict(made.clean)
-    assert tuple(steps) == manifest.CLEANING
+    assert (*steps, "cap") == rules.STEPS
     assert steps | {"licence": None} == {
         "licence": None,
         **dict.fromkeys(("size", "encoding", "generated", "vendored", "exact_duplicates"), True),
@@ -102,9 +103,9 @@ def test_licences_count_where_sources_tell_them():
         return manifest.check(raw, "m").clean.licence
 
     assert licences({}) is False
-    assert licences({}, licence="MIT") == manifest.PERMISSIVE == licences({}, columns={"licence": "license"})
+    assert licences({}, licence="MIT") == PERMISSIVE == licences({}, columns={"licence": "license"})
     assert licences({"licence": False}, licence="MIT") is False
-    assert licences({"licence": ["GPL-3.0"]}) == ("GPL-3.0",) and licences({"licence": True}) == manifest.PERMISSIVE
+    assert licences({"licence": ["GPL-3.0"]}) == ("GPL-3.0",) and licences({"licence": True}) == PERMISSIVE
 
 
 def test_sources_of_the_command_line():

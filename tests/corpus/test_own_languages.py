@@ -10,7 +10,7 @@ import yaml
 
 from babel_jax.__main__ import main
 from babel_jax.common.errors import UserError
-from babel_jax.corpus import build, corpus_material, manifest
+from babel_jax.corpus import build, corpus_files, corpus_material, manifest
 
 LINES = {
     "python": ["def f{n}(x):\n    print(len(x.lower()), {n})  # {m}", "{m}{n} = len([{n}]) + 1"],
@@ -79,7 +79,7 @@ def kotlin(folder, tmp_path_factory):
 
 
 def test_a_corpus_keeps_the_language_it_was_built_with(kotlin, capsys):
-    corpus = build.load(kotlin)
+    corpus = corpus_files.load(kotlin)
     assert corpus.language("kotlin").comments_nest and corpus.language("python").toolchain == "python"
     assert main(["corpus", "stats", str(kotlin)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -91,7 +91,7 @@ def test_a_corpus_keeps_the_language_it_was_built_with(kotlin, capsys):
 
 
 def test_call_sites_serve_both_directions(kotlin):
-    corpus = build.load(kotlin)
+    corpus = corpus_files.load(kotlin)
     forward, back = corpus.slots("python", "kotlin"), corpus.slots("kotlin", "python")
     for name in ("python", "kotlin"):
         np.testing.assert_array_equal(forward[name]["primary_id"], back[name]["new_id"])
@@ -119,7 +119,7 @@ def test_a_corpus_of_a_language_that_nobody_describes_says_so(kotlin, tmp_path):
     with pytest.raises(
         UserError, match="was built with the language 'kotlin', which this version of the package does not"
     ):
-        build.load(place).language("kotlin")
+        corpus_files.load(place).language("kotlin")
 
 
 def test_natural_languages_are_not_judged_as_code(folder, tmp_path):

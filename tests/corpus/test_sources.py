@@ -24,8 +24,10 @@ from pyarrow import parquet
 
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
-from babel_jax.corpus import manifest, places, sources, tabular
-from babel_jax.corpus.sources import Document, Piece
+from babel_jax.corpus import manifest, projects, sources
+from babel_jax.corpus.document import Document
+from babel_jax.corpus.readers import json_lines, places, reader
+from babel_jax.corpus.sources import Piece
 
 FILES = {
     "alpha/deep/a.py": b"a = 1\n",
@@ -41,14 +43,14 @@ ROWS = [
     {"text": "<?php 1;", "name": "a.php", "repo": "me/one", "spdx": ["MIT"], "lang": "PHP"},
     {"text": "é = 2\n", "name": "b/c.py", "repo": "you/two", "spdx": [], "lang": "python"},
     {"text": None, "name": "none.py", "repo": "you/two", "spdx": None, "lang": "PYTHON"},
-    {"text": "x" * (sources.LARGEST_FILE + 1), "name": "large.py", "repo": None, "spdx": ["MIT"], "lang": "Python"},
+    {"text": "x" * (places.LARGEST_FILE + 1), "name": "large.py", "repo": None, "spdx": ["MIT"], "lang": "Python"},
 ]
 COLUMNS = {"content": "text", "path": "name", "project": "repo", "licence": "spdx", "language": "lang"}
 PYTHON_ROWS = [
     Document("t/me/one/a.py", b"a = 1\n", 6, ("MIT", "0BSD"), "me/one"),
     Document("t/you/two/b/c.py", "é = 2\n".encode(), 7, ("ISC",), "you/two"),
     Document("t/you/two/none.py", None, 0, ("ISC",), "you/two"),
-    Document("t/large.py", None, sources.LARGEST_FILE + 1, ("MIT",)),
+    Document("t/large.py", None, places.LARGEST_FILE + 1, ("MIT",)),
 ]
 PHP_ROWS = [Document("t/me/one/a.php", b"<?php 1;", 8, ("MIT",), "me/one")]
 
@@ -122,7 +124,7 @@ def test_pieces_of_a_folder_are_its_listing_whatever_their_size(tmp_path_factory
     files = {path: content for path, content in files.items() if not any(p.startswith(path + "/") for p in files)}
     made = of(write(root, files))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "PIECE_BYTES", piece_bytes)
+        patch.setattr(reader, "PIECE_BYTES", piece_bytes)
         assert read(made) == documents(files)
         found = sources.pieces(made, "python")
         for piece in found:
@@ -133,7 +135,7 @@ def test_pieces_of_a_folder_are_its_listing_whatever_their_size(tmp_path_factory
 
 def test_a_file_that_comes_later_is_in_exactly_one_piece(folder, monkeypatch):
     shutil.rmtree(folder / ".git")
-    monkeypatch.setattr(sources, "PIECE_BYTES", 1)
+    monkeypatch.setattr(reader, "PIECE_BYTES", 1)
     made = of(folder)
     found = sources.pieces(made, "python")
     write(folder, {"a.py": b"", "alpha/z.py": b"", "zz/z.py": b""})
@@ -188,7 +190,7 @@ def test_a_checkout_gives_the_files_that_git_knows(tmp_path, monkeypatch):
     # What a checkout's own settings name must not be run.
     git(folder, "config", "core.fsmonitor", f"touch {tmp_path}/ran; false")
     expected = documents({name: content for name, content in SEEN.items() if name != "alpha.py"})
-    monkeypatch.setattr(sources, "PIECE_BYTES", 10)
+    monkeypatch.setattr(reader, "PIECE_BYTES", 10)
     assert read(of(folder)) == expected and len(sources.pieces(of(folder), "python")) == 3
     assert read(of(f"{tmp_path}/co*", name="code")) == [
         document._replace(path=document.path.replace("code/", "code/code/", 1)) for document in expected
@@ -236,7 +238,7 @@ def test_patterns_and_single_files(tmp_path, monkeypatch):
     for pattern in ("x/*", "x/**", "x/**/*.py", "x/**/*"):
         assert [d[:2] for d in read(of(tmp_path / pattern))] == expected
     assert len(sources.pieces(of(tmp_path / "x/**/*.py"), "python")) == 1  # not one a file
-    monkeypatch.setattr(sources, "PIECE_BYTES", 2)
+    monkeypatch.setattr(reader, "PIECE_BYTES", 2)
     assert len(sources.pieces(of(tmp_path / "x/**/*.py"), "python")) == 2
     write(tmp_path, {"y[1]/a.py": b"6"})
     assert [d[:2] for d in read(of(tmp_path / "y[1]", name="y"))] == [("y/a.py", b"6")]
@@ -308,7 +310,7 @@ def test_archives_give_the_documents_of_the_folder(tmp_path, ending, monkeypatch
     in_zip(path, entries) if ending == ".zip" else tar(path, entries)
     assert read(of(path)) == documents(SEEN)
     assert [d.path for d in read(of(tmp_path / "*" if ending == ".zip" else path, name="n"))][0].startswith("n/")
-    monkeypatch.setattr(sources, "PIECE_BYTES", 12)
+    monkeypatch.setattr(reader, "PIECE_BYTES", 12)
     assert read(of(path)) == documents(SEEN)
     assert len(sources.pieces(of(path), "python")) == (3 if ending == ".zip" else 1)
 
@@ -358,7 +360,7 @@ def test_numbers_of_a_tar_header_that_are_none(tmp_path):
 
 
 def test_large_entries_are_not_loaded_and_archives_inside_stay_closed(tmp_path):
-    large = os.urandom(sources.LARGEST_FILE + 1)
+    large = os.urandom(places.LARGEST_FILE + 1)
     inner = tar(tmp_path / "inner.tar", [("b.py", b"no")]).read_bytes()
     entries = [("large.py", large), ("inner.tar", inner), ("a.py", b"a")]
     expected = [Document("code/large.py", None, len(large)), Document("code/a.py", b"a", 1)]
@@ -515,7 +517,7 @@ def test_tables_give_the_rows_of_a_language(rows_on_disk):
 
 
 def test_tables_are_cut_where_they_can_be(rows_on_disk, monkeypatch):
-    monkeypatch.setattr(sources, "PIECE_BYTES", 20_000)
+    monkeypatch.setattr(reader, "PIECE_BYTES", 20_000)
     made = table(rows_on_disk, columns={"content": "text"})
     whole = [document for piece in sources.pieces(made, "python") for document in sources.read(piece, made)]
     monkeypatch.undo()
@@ -552,7 +554,7 @@ def test_pieces_of_json_lines_are_the_file_whatever_their_size(tmp_path_factory,
     text = "\n".join(("\n" if blank else "") + json.dumps({"content": row}) for row, blank in rows)
     path.write_text(text, newline="")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "PIECE_BYTES", piece_bytes)
+        patch.setattr(reader, "PIECE_BYTES", piece_bytes)
         made = of(path)
         found = sources.pieces(made, "python")
         read_ = [document for piece in found for document in sources.read(piece, made)]
@@ -573,7 +575,7 @@ def test_pieces_of_json_lines_are_the_file_whatever_their_size(tmp_path_factory,
 )
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_line_that_is_no_row_is_named(tmp_path, line, message, packed, monkeypatch):
-    monkeypatch.setattr(sources, "PIECE_BYTES", 40)
+    monkeypatch.setattr(reader, "PIECE_BYTES", 40)
     content = b'{"content": "a"}\n\n' * 9 + line + b'\n{"content": "a"}\n'
     path = tmp_path / ("rows.jsonl.gz" if packed else "rows.jsonl")
     path.write_bytes(gzip.compress(content) if packed else content)
@@ -620,7 +622,7 @@ def test_damaged_and_packed_lines_are_an_error(tmp_path, ending):
 
 def test_a_piece_does_not_read_far_beyond_its_end():
     file = io.BytesIO(bytes(8 * places.BLOCK) + b"\n{}\n")
-    assert list(tabular._lines(file, places.BLOCK, 2 * places.BLOCK)) == [] and file.tell() <= 3 * places.BLOCK
+    assert list(json_lines._lines(file, places.BLOCK, 2 * places.BLOCK)) == [] and file.tell() <= 3 * places.BLOCK
 
 
 LIMITED = """
@@ -778,7 +780,7 @@ def test_tfds_directories(tfds_directory, monkeypatch):
     assert found(table(tfds_directory, "php")) == PHP_ROWS
     plain = {"content": "text"}
     before = read(table(tfds_directory, columns=plain))
-    monkeypatch.setattr(sources, "PIECE_BYTES", 1)
+    monkeypatch.setattr(reader, "PIECE_BYTES", 1)
     assert read(table(tfds_directory, columns=plain)) == before
     assert len(sources.pieces(table(tfds_directory, columns=plain), "python")) == 3
     with pytest.raises(UserError, match="unknown column 'txt'; did you mean 'text'"):
@@ -813,7 +815,7 @@ def test_sources_behind_a_url(memory, tmp_path, folder, monkeypatch):
         for name in ("rows.jsonl", "rows.parquet", "saved"):
             assert read(table(f"{scheme}/{name}")) == PYTHON_ROWS
     assert len(read(of("memory://bucket/co*/**/*.py"))) == 3  # .PY is another name there
-    monkeypatch.setattr(sources, "PIECE_BYTES", 12)
+    monkeypatch.setattr(reader, "PIECE_BYTES", 12)
     assert read(of("memory://bucket/code")) == documents(SEEN)
     assert len(sources.pieces(of("memory://bucket/code"), "python")) == 3
     before = sources.fingerprint(of("memory://bucket/code"), "python")
@@ -892,10 +894,10 @@ def test_projects_are_the_first_folders_unless_one_is_most_of_the_corpus():
     files = [(f"root/small{i}/x/a.py", 10) for i in range(40)]
     files += [(f"root/large/{part}/{i}.py", 30) for part in "ab" for i in range(2)]
     files += [("root/large/one.py", 200)]
-    projects = sources.Projects(iter(files), share=0.1)
-    assert projects.project("root/small3/x/a.py") == "root/small3"
-    assert projects.project("root/large/a/0.py") == "root/large/a"
-    assert projects.project("root/large/one.py") == "root/large/one.py"
+    divided = projects.Projects(iter(files), share=0.1)
+    assert divided.project("root/small3/x/a.py") == "root/small3"
+    assert divided.project("root/large/a/0.py") == "root/large/a"
+    assert divided.project("root/large/one.py") == "root/large/one.py"
 
 
 def test_what_workers_load_is_small():

@@ -34,7 +34,7 @@ from helpers.corpora import contents
 import babel_jax
 from babel_jax.__main__ import main
 from babel_jax.common import files, measurements
-from babel_jax.corpus import build, mixture_files
+from babel_jax.corpus import corpus_files, mixture_files, verify
 from babel_jax.corpus.corpus_material import material
 from babel_jax.suites import results, suite_files
 
@@ -53,8 +53,8 @@ def before(tmp_path_factory):
 
 
 def test_a_corpus_is_verified_counted_and_opened_as_material(before):
-    corpus = build.load(before / "corpus")
-    assert build.verify(before / "corpus") == []
+    corpus = corpus_files.load(before / "corpus")
+    assert verify.faults(before / "corpus") == []
     assert corpus.manifest.content == "cd58b9e8e454aecd"
     opened = material(str(before / "corpus"), "python", "php", 4, 16)
     assert (opened.vocab_size, opened.max_length, opened.frozen_rows) == (400, 32, 0)

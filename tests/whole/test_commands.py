@@ -1,5 +1,6 @@
 """Every command that the documents show is one that the program reads: its verb, its options, its config's keys and files."""
 
+import functools
 import re
 import shlex
 from pathlib import Path
@@ -8,10 +9,14 @@ import pytest
 from fuzz import cases
 from helpers import ROOT
 
-DOCUMENTS = sorted(
+from babel_jax.common import python_files
+from babel_jax.common.errors import UserError
+
+READMES = sorted(
     str(path.relative_to(ROOT))
-    for path in (*Path(ROOT).glob("*.md"), *Path(ROOT, "babel_jax").rglob("*.md"), *Path(ROOT, "configs").rglob("*.py"))
+    for path in (*ROOT.glob("*.md"), *ROOT.glob(".github/*.md"), *(ROOT / "babel_jax").rglob("*.md"))
 )
+DOCUMENTS = sorted([*READMES, *(str(path.relative_to(ROOT)) for path in (ROOT / "configs").rglob("*.py"))])
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +43,93 @@ def wrong(words: list[str], options: dict) -> list[str]:
     named = [word.partition("=")[0] for word in words if word.startswith("--")]
     keys = {key.replace("NAME", role) for key in cases.config_keys() for role in cases.plan.ROLES}
     known = options[form] | {f"--config.{key}" for key in keys} | {"--help"}
-    files = [
-        word.partition("=")[2].partition(":")[0] for word in words if re.match(r"--(config|manifest)=configs/", word)
-    ]
-    return [name for name in named if name not in known] + [file for file in files if not Path(ROOT, file).exists()]
+    places = [word.partition("=")[2] for word in words if re.match(r"--(config|manifest)=configs/", word)]
+    return [name for name in named if name not in known] + [place for place in places if not is_config(place)]
+
+
+@functools.cache
+def is_config(place: str) -> bool:
+    """FILE.py or FILE.py:VARIANT stands in configs/ and can be read as a config or a manifest."""
+    try:
+        return python_files.read(f"{ROOT}/{place}", "config", "configs/") is not None
+    except UserError:
+        return False
+
+
+# --- links and paths ------------------------------------------------------------------------------------------------------
+
+
+def anchors(text: str) -> set[str]:
+    """What a link of GitHub can point to in a document."""
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"(?m)^#+ (.*)$", text)}
+
+
+def dead_links(document: Path) -> list[str]:
+    dead = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text()):
+        if re.match(r"https?://", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (document.parent / file) if file else document
+        if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+            dead.append(link)
+    return dead
+
+
+TOP = {path.name for path in ROOT.iterdir()}
+ROOMS = {path.parent.name for path in (ROOT / "babel_jax").glob("*/__init__.py")}
+
+
+def dead_paths(document: Path) -> list[str]:
+    """Of the paths between backticks, those of the project that do not exist; but for placeholders, and what a recipe creates."""
+    text = re.sub(r"(?ms)^```.*?^```$", "", document.read_text())
+    created = set(
+        re.findall(r"Create `([^`]+)`", text) + re.findall(r"`([^`\s]*\b[A-Z]{3,}\b[^`\s]*)`", text)
+    )  # ROOM/MODULE.py
+    dead = []
+    for path in set(re.findall(r"`((?:\.\./)*[\w.{},*-]+(?:/[\w.{},*-]*)*)(?::\w+)?`", text)) - created:
+        if path.split("/")[0] not in (TOP | ROOMS | {".."} if "/" in path else ()) and not path.endswith(
+            (".py", ".sh")
+        ):
+            continue
+        folders = (document.parent, ROOT, ROOT / "babel_jax")
+        if not all(
+            any(next(folder.glob(name), None) for folder in folders)
+            or ("/" not in name and next(ROOT.rglob(name), None))
+            for name in spelled_out(path.rstrip("/"))
+        ):
+            dead.append(path)
+    return dead
+
+
+def spelled_out(path: str) -> list[str]:
+    """a/{b,c}.py -> a/b.py, a/c.py."""
+    before, brace, rest = path.partition("{")
+    inside, _, after = rest.partition("}")
+    return [before + part + more for part in inside.split(",") for more in spelled_out(after)] if brace else [path]
+
+
+@pytest.mark.parametrize("document", [name for name in READMES if "suites" not in name])
+def test_links_and_paths_of_a_document_lead_somewhere(document):
+    assert dead_links(ROOT / document) == [] and dead_paths(ROOT / document) == []
+
+
+def test_dead_links_and_paths_are_found(tmp_path):
+    (tmp_path / "there.md").write_text("# Title, first\n")
+    document = tmp_path / "README.md"
+    document.write_text(
+        "[a](there.md) [b](there.md#title-first) [c](there.md#second) [d](gone.md) [e](#here) [f](https://x.y/z)\n## Here\n"
+        "`babel_jax/__main__.py` `model/{decoder,flops}.py` "
+        " `model/{decoder,gone}.py` `configs/organism.py:tiny` `launch/gone.sh`\n"
+        "`gone.py` `decoder.py` `tests/bench/` `runs/gone/x` `word/word` `*.parquet`\nCreate `babel_jax/report/new.py`:\n"
+    )
+    assert dead_links(document) == ["there.md#second", "gone.md"]
+    assert sorted(dead_paths(document)) == ["gone.py", "launch/gone.sh", "model/{decoder,gone}.py"]
 
 
 def test_the_layout_names_every_room_and_no_other():
-    layout = Path(ROOT, "README.md").read_text().split("## Layout")[1].split("```")[1]
-    named = set(re.findall(r"\b\w+(?:\.py|/)(?!\w)", layout)) - {"babel_jax/", "configs/", "launch/", "tests/"}
+    layout = (ROOT / "README.md").read_text().split("## Layout")[1].split("```")[1]
+    named = set(re.findall(r"(?m)^  ([\w.]+/?)", layout))
     rooms = {path.parent.name + "/" for path in Path(ROOT, "babel_jax").glob("*/__init__.py")}
     modules = {path.name for path in Path(ROOT, "babel_jax").glob("*.py")} - {"__init__.py"}
     assert named == rooms | modules
@@ -70,6 +153,8 @@ def test_every_command_of_a_document_can_be_given(document, options):
             "train --config=configs/no.py --config.common.stepps=3 --wokdir=W",
             ["--config.common.stepps", "--wokdir", "configs/no.py"],
         ),
+        ("train --config=configs/organism.py:ful --workdir=W --run=mix", ["configs/organism.py:ful"]),
+        ("corpus build --manifest=configs/corpora/local.py:my/code --out=W", []),
     ],
 )
 def test_what_cannot_be_given_is_found(options, line, missing):

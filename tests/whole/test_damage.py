@@ -4,6 +4,7 @@ Checkpoints are damaged in test_checkpoint.py.
 """
 
 import contextlib
+import itertools
 import json
 import random
 import shutil
@@ -17,7 +18,8 @@ from babel_jax.__main__ import main
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import build as corpus_build
-from babel_jax.corpus import manifest, mixture
+from babel_jax.corpus import corpus_files, manifest, mixture
+from babel_jax.corpus.phases.order import PHASES
 from babel_jax.evolution import mechanism
 from babel_jax.model import huggingface
 from babel_jax.probes import artefacts
@@ -224,7 +226,7 @@ def corpus(tmp_path_factory):
 
 def read_all(place):
     """All that a study reads of a corpus."""
-    found = corpus_build.load(place)
+    found = corpus_files.load(place)
     found.slots(*SITES.split("-"))
     return found.stats, [source.rows(range(len(source))) for source in found.train.values()]
 
@@ -252,7 +254,7 @@ def test_a_build_that_was_killed_and_damaged_is_one_line(corpus, tmp_path, phase
         {"python": [corpus.parent / "py"], "php": [corpus.parent / "php"]}, vocab_size=420, max_length=32
     )
     work = corpus_build.start(asked, tmp_path / "built", [])
-    for earlier in corpus_build.PHASES[: corpus_build.PHASES.index(phase)]:
+    for earlier in itertools.takewhile(phase.__ne__, PHASES):
         corpus_build.run_tasks(work, earlier, corpus_build.tasks(work, earlier), 1, progress=False)
     whole = (work / file).read_bytes()
     for damage, change in DAMAGES.items():

@@ -5,9 +5,9 @@ import time
 import pytest
 from helpers.openers import EVERYWHERE, MARKS, SECRETS
 
-from babel_jax.corpus import clean, decontaminate, manifest
+from babel_jax.corpus import decontaminate, licences, manifest, rules
+from babel_jax.corpus.document import Document
 from babel_jax.corpus.redact import redact
-from babel_jax.corpus.sources import Document
 from babel_jax.languages.lexical import not_code
 from babel_jax.languages.registry import LANGUAGES
 from babel_jax.suites import problems
@@ -62,9 +62,9 @@ def cleaned(text):
     raw = {"clean": {"licence": ["MIT"]}, "languages": {"python": {"sources": [{"path": "."}]}}}
     everything = manifest.check(raw | {"vocab_size": 512, "max_length": 8}, "test").clean
     document = Document(text, text.encode() + b"generated", len(text), (text,))
-    clean.unfit(document, LANGUAGES["python"], everything)
-    clean.permitted(text, ("MIT",))
-    clean.poor(text, LANGUAGES["python"])
+    rules.unfit(document, LANGUAGES["python"], everything)
+    licences.permitted(text, ("MIT",))
+    rules.poor(document, LANGUAGES["python"], everything)
     decontaminate.Index([("a", text)]).find(text)
 
 

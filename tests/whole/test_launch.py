@@ -16,7 +16,8 @@ from helpers.corpora import contents, write_sources
 
 from babel_jax.common.files import write_json
 from babel_jax.corpus import build
-from babel_jax.corpus.manifest import PERMISSIVE
+from babel_jax.corpus.licences import PERMISSIVE
+from babel_jax.corpus.phases.order import PHASES
 
 NASTY = [
     "train",
@@ -423,7 +424,7 @@ def test_slurm_logs(place):
 def test_slurm_corpus_jobs(place):
     """A job or an array a phase, each after the one before; the first after what is left of an earlier build."""
     done = place.launch("slurm_corpus.sh", *RUNS["slurm_corpus.sh"])
-    calls, phases = place.calls(), ["start", *build.PHASES, "finish"]
+    calls, phases = place.calls(), ["start", *PHASES, "finish"]
     assert done.stdout == "".join(f"{phase}: job {41 + k};cluster\n" for k, phase in enumerate(phases))
     script, log = f"{place.project}/launch/slurm_corpus.sh", f"{place.project}/runs/slurm/corpus-my $corpus"
     for k, (call, phase) in enumerate(zip(calls, phases, strict=True)):

@@ -1,0 +1,119 @@
+"""What is known of a corpus when all tasks are done: stats.json, funnel.csv, inputs.json and manifest.json."""
+
+import csv
+import dataclasses
+import hashlib
+import io
+from collections import Counter
+from pathlib import Path
+
+from babel_jax.common.files import content_hash, write_atomic, write_json
+from babel_jax.corpus.build_folder import digests, result
+from babel_jax.corpus.phases import vocabulary
+from babel_jax.corpus.phases.order import PHASES
+from babel_jax.corpus.records import (
+    SPLITS,
+    Amount,
+    Cleaned,
+    Contents,
+    LanguageStats,
+    Mined,
+    Plan,
+    Selected,
+    SourceStats,
+    SplitStats,
+    Statistics,
+    Tokenised,
+    Vocabulary,
+)
+from babel_jax.corpus.rules import OUTCOMES, REASONS, STEPS
+
+FUNNEL_COLUMNS = ("language", "step", "documents_in", "bytes_in", "documents_out", "bytes_out")
+
+
+def describe(work: Path, plan: Plan) -> None:
+    """Writes these files into the corpus of a build."""
+    corpus = work / "corpus"
+    for left in [*corpus.rglob(".*"), corpus / "manifest.json"]:  # by who was killed while writing it
+        left.unlink(missing_ok=True)
+    learnt = result(work, "vocabulary", vocabulary.TASK, Vocabulary)
+    of_language = {name: _statistics(work, plan, name) for name in plan.pieces}
+    for name, stats in of_language.items():
+        _write_row_info(corpus, plan, name, stats, learnt.vocab_size)
+    pairs = PHASES["call_sites"].tasks(work, plan)
+    sites = {pair: result(work, "call_sites", pair, Mined).summary for pair in pairs}
+    write_json(corpus / "stats.json", dataclasses.asdict(Statistics(of_language, sites)))
+    table = io.StringIO()
+    funnel = [line for name, stats in of_language.items() for line in _funnel(work, name, stats.cleaning)]
+    csv.writer(table, lineterminator="\n").writerows([FUNNEL_COLUMNS, *funnel])
+    write_atomic(corpus / "funnel.csv", table.getvalue())
+    write_json(corpus / "inputs.json", plan.wanted.inputs)
+    sums = {}
+    for phase in ("rows", "call_sites"):
+        for task in PHASES[phase].tasks(work, plan):
+            sums |= result(work, phase, task, PHASES[phase].record).files
+    known = {corpus / file for file in sums} | {corpus / "inputs.json"}  # which holds times, too
+    sums |= digests(work, [file for file in corpus.rglob("*") if file.is_file() and file not in known])
+    contents = Contents(plan.wanted.settings, tuple(plan.pieces), learnt, dict(sorted(sums.items())), "")
+    record = dataclasses.asdict(contents)
+    del record["content"]
+    write_json(corpus / "manifest.json", record | {"content": content_hash(record)})
+
+
+def _write_row_info(corpus, plan: Plan, name: str, stats: LanguageStats, vocab_size: int) -> None:
+    from babel_jax.corpus import token_rows
+
+    number = {split: stats.of(split).rows for split in SPLITS}
+    token_rows.write_info(corpus / "rows", name, number, plan.row_length, token_rows.token_dtype(vocab_size))
+
+
+def _statistics(work, plan: Plan, name: str) -> LanguageStats:
+    cleaned = [result(work, "clean", piece, Cleaned) for piece in plan.pieces[name]]
+    selected = result(work, "select", name, Selected)
+    counts = {reason: sum((piece.counts[reason] for piece in cleaned), Amount(0, 0)) for reason in OUTCOMES}
+    given = plan.manifest.languages[name].sources
+    return LanguageStats(
+        sources=tuple(
+            _source(source.name, [piece for piece in cleaned if piece.source == k]) for k, source in enumerate(given)
+        ),
+        cleaning=counts | selected.counts,
+        redactions=selected.redactions,
+        contaminated=selected.contaminated,
+        projects=selected.projects,
+        **{split: _split(work, plan, name, split) for split in SPLITS},
+    )
+
+
+def _split(work, plan: Plan, name: str, split: str) -> SplitStats:
+    parts = [result(work, "tokens", piece, Tokenised).of(split) for piece in plan.pieces[name]]
+    documents, size, tokens = (sum(getattr(part, key) for part in parts) for key in ("documents", "bytes", "tokens"))
+    # The marks that end documents stand for no text.
+    bytes_per_token = round(size / max(1, tokens - documents), 4)
+    return SplitStats(documents, size, tokens, tokens // plan.row_length, bytes_per_token)
+
+
+def _source(name: str, pieces: list[Cleaned]) -> SourceStats:
+    licences = Counter()
+    for piece in pieces:
+        licences.update(piece.licences)
+    read = sum((piece.counts["found"] for piece in pieces), Amount(0, 0))
+    return SourceStats(
+        name,
+        documents=read.files,
+        bytes=read.bytes,
+        sha256=hashlib.sha256("".join(piece.sha256 for piece in pieces).encode()).hexdigest(),
+        licences=dict(sorted(licences.items())),
+    )
+
+
+def _funnel(work, name: str, cleaning: dict[str, Amount]) -> list[tuple]:
+    """The language's rows of funnel.csv."""
+    redacted_bytes = result(work, "select", name, Selected).redacted_bytes
+    lines, documents, size = [], cleaning["found"].files, cleaning["found"].bytes
+    for step in STEPS:
+        dropped = [cleaning[reason] for reason in REASONS[step]]
+        after = documents - sum(amount.files for amount in dropped)
+        left = size - sum(amount.bytes for amount in dropped) - (redacted_bytes if step == "redact" else 0)
+        lines.append((name, step, documents, size, after, left))
+        documents, size = after, left
+    return lines

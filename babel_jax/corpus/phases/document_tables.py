@@ -1,0 +1,115 @@
+"""Documents between the phases: Parquet files, written a row group at a time and read a column or a row group at a time."""
+
+import contextlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from babel_jax.common.files import whole
+from babel_jax.corpus import duplicates
+from babel_jax.corpus.records import SPLITS
+
+ROW_GROUP_BYTES = 1_000_000  # of documents held at a time, and read again to look at one of them
+
+
+class DocumentFile:
+    """A Parquet file of documents, written a row group at a time; see `document_file`."""
+
+    SCHEMA = {
+        "path": pa.string(),
+        "project": pa.string(),
+        "licences": pa.list_(pa.string()),
+        "size": pa.int64(),  # as it was found; `bytes` is what redaction left
+        "bytes": pa.int64(),
+        "digest": pa.binary(32),
+        "contaminated": pa.string(),
+        "poor": pa.string(),
+        "redacted": pa.string(),
+        "content": pa.string(),
+    }
+
+    def __init__(self, writer, signed):
+        self._writer, self._signed = writer, signed
+        self._rows, self._size = [], 0
+
+    def add(self, **row):
+        self._rows.append(row)
+        self._size += row["bytes"]
+        if self._size >= ROW_GROUP_BYTES:
+            self.flush()
+
+    def flush(self):
+        if self._rows:
+            columns = {name: [row[name] for row in self._rows] for name in self.SCHEMA}
+            if self._signed:
+                columns["signature"] = [row.tobytes() for row in duplicates.signatures(columns["content"])]
+            self._writer.write_table(pa.table(columns, self._writer.schema))
+            self._rows, self._size = [], 0
+
+
+@contextlib.contextmanager
+def document_file(path, signed):
+    fields = DocumentFile.SCHEMA | ({"signature": pa.binary(4 * duplicates.PERMUTATIONS)} if signed else {})
+    schema = pa.schema(list(fields.items()))
+    with whole(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
+        file = DocumentFile(writer, signed)
+        yield file
+        file.flush()
+
+
+class Documents:
+    """The documents of pieces that `clean` left: columns at once, texts on request.
+
+    files: the Parquet files, one a piece. first: the number of each one's first document, and at last their number.
+    """
+
+    def __init__(self, work, pieces):
+        self.files = [work / "clean" / f"{piece}.parquet" for piece in pieces]
+        # (file, number) of every row group; documents of each, and of each file
+        self._groups, rows, pieces = [], [], []
+        for file in self.files:
+            metadata = pq.read_metadata(file)
+            self._groups += [(file, group) for group in range(metadata.num_row_groups)]
+            rows += [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+            pieces.append(metadata.num_rows)
+        self._group_first, self.first = (np.cumsum([0, *counts], dtype=np.int64) for counts in (rows, pieces))
+
+    def __len__(self):
+        return int(self.first[-1])
+
+    def column(self, name):
+        """One column of all documents."""
+        return pa.concat_tables([pq.read_table(file, columns=[name]) for file in self.files])[0]
+
+    def bytes_column(self, name, width):
+        """A column of so many bytes a document, uint8 [D, width]."""
+        array = np.empty((len(self), width), np.uint8)
+        for file, first in zip(self.files, self.first, strict=False):
+            values = pq.read_table(file, columns=[name])[0].to_pylist()
+            array[first : first + len(values)] = np.frombuffer(b"".join(values), np.uint8).reshape(-1, width)
+        return array
+
+    def rows(self, indices, columns):
+        """Dicts of the columns of the documents at `indices`, which are sorted; one row group at a time is in memory."""
+        groups = np.searchsorted(self._group_first, indices, side="right") - 1
+        for group in np.unique(groups):
+            file, number = self._groups[group]
+            with pq.ParquetFile(file) as parquet:
+                table = parquet.read_row_group(number, columns=columns)
+            yield from table.take(indices[groups == group] - self._group_first[group]).to_pylist()
+
+    def texts(self, indices):
+        return (row["content"] for row in self.rows(indices, ["content"]))
+
+    def by_piece(self, indices):
+        """Of sorted indices those into each piece, counted from its first document."""
+        bounds = np.searchsorted(indices, self.first)
+        return [indices[begin:end] - first for begin, end, first in zip(bounds, bounds[1:], self.first, strict=False)]
+
+
+def rows_by_split(work, piece):
+    """split -> the rows of a piece's documents in it."""
+    table = pq.read_table(work / "select" / f"{piece}.parquet", columns=["row", "split"])
+    split = np.array(table["split"].to_pylist())
+    return {each: table["row"].to_numpy()[split == each] for each in SPLITS}

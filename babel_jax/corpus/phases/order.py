@@ -1,0 +1,40 @@
+"""The phases of a build, in their order: what each is called, its tasks, what does one, and the record that it leaves."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from babel_jax.corpus.phases import (
+    call_site_prompts,
+    clean_documents,
+    row_shards,
+    select_documents,
+    token_files,
+    vocabulary,
+)
+from babel_jax.corpus.records import Cleaned, Mined, Plan, Selected, Tokenised, Vocabulary, Written
+
+
+class Phase(NamedTuple):
+    """tasks(work, plan): the names of its tasks, which do not depend on each other; the phases before are done.
+
+    run(work, plan, task): does one in the folder of the build, and returns what the next phases need to know, a `record`.
+    """
+
+    tasks: Callable[[Path, Plan], Iterable[str]]
+    run: Callable[[Path, Plan, str], object]
+    record: type
+
+
+def _pieces(work, plan):
+    return [piece for pieces in plan.pieces.values() for piece in pieces]
+
+
+PHASES = {
+    "clean": Phase(_pieces, clean_documents.run, Cleaned),
+    "select": Phase(lambda work, plan: plan.pieces, select_documents.run, Selected),
+    "vocabulary": Phase(lambda work, plan: [vocabulary.TASK], vocabulary.run, Vocabulary),
+    "tokens": Phase(_pieces, token_files.run, Tokenised),
+    "rows": Phase(row_shards.tasks, row_shards.run, Written),
+    "call_sites": Phase(call_site_prompts.tasks, call_site_prompts.run, Mined),
+}

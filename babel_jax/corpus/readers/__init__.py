@@ -1,0 +1,1 @@
+"""Files of every kind -> documents: a module a kind, a line each in `formats.READERS`."""
