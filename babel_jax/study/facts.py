@@ -17,7 +17,7 @@ STUDY = {  # of study.json
     "original": {str: float},
     "original_share": float,
     "runs": [{"run": str, "seed": SEEDS, "flops?": float}],
-    "config": {"candidates?": [str], "definitions?": object},
+    "config": {"candidates?": [str], "definitions?": {str: dict}},
     "wall_seconds?": {str: float},
     "versions?": {str: str},
 }
@@ -97,7 +97,7 @@ def read(study_dir) -> StudyFacts:
     content = files.read_json(study_dir / "study.json", STUDY, AGAIN)
     if wrong := _contradiction(content):
         raise UserError(f"{study_dir}/study.json is damaged: {wrong}; {AGAIN}.")
-    for name, data in (content["config"].get("definitions") or {}).items():
+    for name, data in content["config"].get("definitions", {}).items():
         registry.add_title(registry.record(name, data, f"{study_dir}/study.json"))
     return of(content)
 

@@ -42,7 +42,7 @@ STUDY = Section(
         "seeds": Key(Many(SEED, least=1, once=True), (0,), "every run is trained once with each"),
         "definitions": Key(
             Table(Definition()),
-            None,
+            {},
             "language -> the file that describes it, of those that neither package nor corpus has",
         ),
         "world": Key(world.SECTION, {}, "the embedded world (kind='organism')"),
@@ -107,7 +107,10 @@ def from_changes(changes: dict, at: Place = TOP) -> ConfigDict:
         changes["definitions"] = {
             name: definition(name, each, at / "definitions" / name) for name, each in definitions.items()
         }
-    return ConfigDict({name: changes.get(name, key.default) for name, key in STUDY.keys.items()})
+    config = ConfigDict({name: changes.get(name, key.default) for name, key in STUDY.keys.items()})
+    if not definitions:  # config.json says nothing of the package's languages
+        del config["definitions"]
+    return config
 
 
 def validate(config: ConfigDict) -> None:
@@ -115,7 +118,7 @@ def validate(config: ConfigDict) -> None:
     languages = new_languages(config)
     (noun, known), hint = KINDS[config.kind], ""
     if config.kind == "real_code":
-        known = {*known, *(config.definitions or ())}
+        known = {*known, *config.get("definitions", ())}
         hint = " One of your own comes with the corpus, if that is there, or has its file in `definitions`."
     for key, name in (("primary", config.primary), *(("new", name) for name in languages)):
         if name not in known:
@@ -143,7 +146,10 @@ def _with_definitions_of_its_corpus(config: ConfigDict) -> ConfigDict:
     """The config with what its corpus was built with of languages that the package does not have, for who reads it without."""
     if config.kind != "real_code" or not config.corpus or not is_corpus(Path(config.corpus)):
         return config
-    contents, definitions = corpus_files.read_contents(Path(config.corpus)), run_config.plain(config.definitions or {})
+    contents, definitions = (
+        corpus_files.read_contents(Path(config.corpus)),
+        run_config.plain(config.get("definitions", {})),
+    )
     for name in (config.primary, *new_languages(config)):
         if (built_with := contents.definition(name)) and definitions.setdefault(name, built_with) != built_with:
             raise UserError(
