@@ -168,7 +168,7 @@ class Study:
       config: see `STUDY`.
       directory: where its runs lie, as `files.path` gives it; None for one that is only looked at.
       languages: the new ones.
-      mixtures: {name: candidate} of those whose mixture files are still to be written to the directory.
+      mixtures: {name: mix} of those whose mixture files are still to be written to the directory.
     """
 
     def __init__(self, config: ConfigDict, directory: str | os.PathLike | None = None):
@@ -177,7 +177,7 @@ class Study:
         self.config = config
         self.directory = None if directory is None else files.path(directory)
         self.languages = new_languages(config)
-        self.mixtures: Mapping[str, candidates.Candidate] = {}
+        self.mixtures: Mapping[str, candidates.PlannedMix] = {}
         self._materials: dict[int, dict[str, Material]] = {}
         self._bases: dict[int, np.ndarray] = {}
 
@@ -269,8 +269,8 @@ class Study:
                     f"{file} does not say for how many steps it is; add `steps`, or delete it to have it made again."
                 )
             return {"stages": made.stages, "steps": made.steps}
-        if candidate := self.mixtures.get(name.mix):
-            return {"stages": candidate.stages, "steps": candidate.steps}
+        if planned := self.mixtures.get(name.mix):
+            return {"stages": planned.stages, "steps": planned.steps}
         share, amounts = _share_of(name), self.original
         of_new = sum(amounts.values()) - amounts[self.config.primary]
         weights = {language: share * amount / of_new for language, amount in amounts.items()}
@@ -290,8 +290,8 @@ class Study:
         run_config.validate(settings)
         if config.kind == "real_code" and config.vocab_size and config.context:
             return settings, Shapes(config.vocab_size, config.context, frozen_rows=0, document_end=0)
-        found = self.materials_of(name, seed)[0]
-        return settings, Shapes(found.vocab_size, found.max_length, found.frozen_rows, found.document_end)
+        material = self.materials_of(name, seed)[0]
+        return settings, Shapes(material.vocab_size, material.max_length, material.frozen_rows, material.document_end)
 
     # --- what it trains on, and measures with ---------------------------------------------------------------------------
 

@@ -59,45 +59,49 @@ class ProbeTexts:
         if self.corpus:
             if len(set(self.languages)) < 2:
                 raise UserError("--corpus needs --languages: the primary, then at least one other.")
-            found = several(self.corpus, self.languages, self.rows, self.prompt_tokens)
+            material = several(self.corpus, self.languages, self.rows, self.prompt_tokens)
         else:
             seed = seed_of(run_dir) if self.seed is None else self.seed
-            found = plan.load_material(config, seed, files.path(run_dir).name)
-        return self._prompted(probe_walk.chosen(found, self.languages), tokenizer), tokenizer.sha if tokenizer else None
+            material = plan.load_material(config, seed, files.path(run_dir).name)
+        return self._prompted(
+            probe_walk.chosen(material, self.languages), tokenizer
+        ), tokenizer.sha if tokenizer else None
 
-    def _prompted(self, found: Material, tokenizer) -> Material:
+    def _prompted(self, material: Material, tokenizer) -> Material:
         prompts.check_mode(self.identifiers)
         if self.prompts:
-            if len(found.heldout) > 2:
+            if len(material.heldout) > 2:
                 raise UserError("a file of prompts holds two languages; name them: --languages=PRIMARY,NEW.")
-            length = min(self.prompt_tokens, found.max_length)
+            length = min(self.prompt_tokens, material.max_length)
             slots = prompts.read_prompts(
-                self.prompts, (found.primary, found.new), tokenizer, found.vocab_size, length, self.identifiers
+                self.prompts, (material.primary, material.new), tokenizer, material.vocab_size, length, self.identifiers
             )
             return dataclasses.replace(
-                found,
+                material,
                 slots=slots,
-                fingerprint=content_hash([found.fingerprint, _text(self.prompts), self.identifiers, length]),
+                fingerprint=content_hash([material.fingerprint, _text(self.prompts), self.identifiers, length]),
             )
         if self.identifiers == "first":
-            return found
+            return material
         if tokenizer is None:
             raise UserError(f"--identifiers={self.identifiers} needs a tokenizer, and the embedded world has none.")
         slots = {}
-        for language, here in found.slots.items():
-            new = found.new if language == found.primary else language
-            pairs = registry.identifier_pairs(registry.language(found.primary), registry.language(new))
+        for language, here in material.slots.items():
+            new = material.new if language == material.primary else language
+            pairs = registry.identifier_pairs(registry.language(material.primary), registry.language(new))
             slots[language], messages = prompts.with_identifiers(here, pairs, tokenizer, self.identifiers)
             for message in messages:
                 print(message, file=sys.stderr)
-        return dataclasses.replace(found, slots=slots, fingerprint=content_hash([found.fingerprint, self.identifiers]))
+        return dataclasses.replace(
+            material, slots=slots, fingerprint=content_hash([material.fingerprint, self.identifiers])
+        )
 
 
 @dataclasses.dataclass
 class SuiteTexts:
     """What the verb `evaluate` asks: called with a run directory, gives (the suites, the writer of its completions).
 
-    `specs` are FORMAT:PATH (see suites/formats.py), or "world" for the embedded world of the run's study. The
+    `specs` are FORMAT:PATH (see suites/suite_formats.py), or "world" for the embedded world of the run's study. The
     tokenizer is that of `corpus`, or of the study that the run lies in.
     """
 

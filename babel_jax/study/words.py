@@ -9,6 +9,7 @@ from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.dependence import Dependence
 from babel_jax.languages.registry import LANGUAGES
 from babel_jax.optimum.algorithm1 import Proposal
+from babel_jax.study import candidates
 
 NBSP = "\N{NO-BREAK SPACE}"
 SOURCE_NAMES = {
@@ -18,15 +19,6 @@ SOURCE_NAMES = {
     "working_language": "working language",
     "functional_neurons": "functional neurons",
     "calibrated": "calibrated share",
-}
-MIX_TITLES = {
-    "unimax": "UniMax",
-    "shuffled": "shuffled cuts",
-    "same_primary": "same primary share",
-    "equal_small": "same little of each",
-    "law": "mixing law",
-    "regression": "regression on a swarm",
-    "ado": "ADO",
 }
 
 
@@ -114,7 +106,8 @@ def mix_title(name: str) -> str:
     mix = run_names.mix(name)
     if mix.share is not None:
         return f"{percent(mix.share, 1)} new"
-    title = MIX_TITLES.get(mix.candidate, mix.candidate.replace("_", " "))
+    candidate = candidates.candidate_of(name)
+    title = candidate and candidate.title or mix.candidate.replace("_", " ")
     if mix.source:
         title = f"Algorithm 1, {source_name(mix.source)}"
     return title + ", equal epochs" * mix.equal_epochs

@@ -23,7 +23,7 @@ from babel_jax.corpus.phases.order import PHASES
 from babel_jax.evolution import mechanism
 from babel_jax.model import huggingface
 from babel_jax.probes import artefacts
-from babel_jax.study import findings, tasks, texts
+from babel_jax.study import analysis, jobs, texts
 from babel_jax.suites import harness
 from babel_jax.training import drawn, loop, runs
 
@@ -120,7 +120,7 @@ READERS = {
     "study.json": lambda place: main(["report", f"--workdir={place}"]),
     "mixtures/unimax.json": lambda place: main(["report", f"--workdir={place}"]),
     "config.json": lambda place: texts.study_config(place / RUN_DIR, "--corpus=DIR"),
-    "seconds.json": tasks._Seconds,
+    "seconds.json": jobs._Seconds,
     "about.json": in_work,
     "completions.jsonl": lambda place: harness.CompletionLog(place / "completions.jsonl", 1),
     "step.npz": lambda place: artefacts.load(place / "step.npz"),
@@ -134,7 +134,7 @@ def test_damage_is_one_line_that_names_the_file_or_is_recovered(
 ):
     place = shutil.copytree(left, tmp_path / "left", ignore=shutil.ignore_patterns("checkpoints"))
     DAMAGES[damage](place / file)
-    monkeypatch.setattr(findings, "of_rows", lambda *rest: pytest.fail("read as if it were whole"))
+    monkeypatch.setattr(analysis, "of_rows", lambda *rest: pytest.fail("read as if it were whole"))
     try:
         found = READERS[file](place)
     except UserError as error:

@@ -21,7 +21,7 @@ from babel_jax.common.errors import UserError
 from babel_jax.common.run_names import RunName
 from babel_jax.corpus import mixture_files
 from babel_jax.study import candidates, plan
-from babel_jax.study import tasks as study
+from babel_jax.study import jobs as study
 from babel_jax.study.plan import Study
 from babel_jax.training import runs
 
@@ -167,7 +167,7 @@ def test_a_run_is_called_as_its_folder_is(config_file):
 
 def test_no_run_waits_for_one_that_the_study_does_not_train(config_file):
     made = study_of(config_file, None, "--config.runs.continual.init_from=mix_0.7500")
-    continual, base = (study.Task(0, RunName(role)) for role in ("continual", "primary_only"))
+    continual, base = (study.Job(0, RunName(role)) for role in ("continual", "primary_only"))
     assert not study._ready(made, continual, set())
     assert study._ready(made, continual, {base})
 
@@ -175,7 +175,7 @@ def test_no_run_waits_for_one_that_the_study_does_not_train(config_file):
 def test_a_skipped_step_without_a_loss_is_shown(capsys):
     board = study.Board(STEPS, 1, 1)
     message = {"step": 16, "steps": STEPS, "loss": None, "tokens_per_second": 5.0}
-    board.update(study.Task(0, RunName("continual")), message)
+    board.update(study.Job(0, RunName("continual")), message)
     board.close()
     assert "loss not finite, 5 tokens/s" in capsys.readouterr().err
 
@@ -372,10 +372,10 @@ def sleep_for_ever(ready) -> None:
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for orphans in /proc")
 def test_a_worker_ends_with_its_parent_whatever_it_does(tmp_path):
     script = (
-        "import multiprocessing, pathlib, test_study\n"
+        "import multiprocessing, pathlib, test_jobs\n"
         "if __name__ == '__main__':\n"
         f"    ready = pathlib.Path({str(tmp_path / 'ready')!r})\n"
-        "    worker = multiprocessing.get_context('spawn').Process(target=test_tasks.sleep_for_ever, args=(ready,))\n"
+        "    worker = multiprocessing.get_context('spawn').Process(target=test_jobs.sleep_for_ever, args=(ready,))\n"
         "    worker.start(), worker.join()\n"
     )
     (tmp_path / "parent.py").write_text(script)
@@ -405,8 +405,8 @@ def test_interrupted_between_two_starts_no_worker_stays(monkeypatch, config_file
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", interrupted)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     with pytest.raises(KeyboardInterrupt):
-        tasks = [study.Task(0, RunName("primary_only"))]
-        study._side_by_side(study_of(config_file, tmp_path), tasks, set(), 2, None)
+        waiting = [study.Job(0, RunName("primary_only"))]
+        study._side_by_side(study_of(config_file, tmp_path), waiting, set(), 2, None)
     assert len(started) == 1 and not started[0].is_alive() and multiprocessing.active_children() == []
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
@@ -433,7 +433,7 @@ def as_if_trained(config_file, workdir, name):
     run = made.run(made.name(name), 0)
     (run.directory / "checkpoints").mkdir(parents=True)
     run.check_config()
-    return made, study.Task(0, run.name)
+    return made, study.Job(0, run.name)
 
 
 def tree(directory) -> dict:
@@ -497,7 +497,7 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
     (tmp_path / "seed0" / "continual" / "checkpoints").mkdir(parents=True)  # it goes on: its start is taken
     for name in ("continual", "new_only", "primary_only"):
         with contextlib.suppress(ZeroDivisionError):
-            study.train_one(made, study.Task(0, RunName(name)), probing=True)
+            study.train_one(made, study.Job(0, RunName(name)), probing=True)
     seed0 = tmp_path / "seed0"
     assert given == [
         *[("continual", True), (seed0 / "continual", 0, "base", "seen", "params"), "at the end"],
@@ -505,7 +505,7 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
         *[("primary_only", False), "at the end"],
     ]
     given.clear()
-    study.train_one(made, study.Task(0, RunName("new_only")))
+    study.train_one(made, study.Job(0, RunName("new_only")))
     assert given == [("new_only", False), "at the end"]
 
 
@@ -556,10 +556,10 @@ def test_an_accelerator_is_not_shared_by_workers(monkeypatch):
     monkeypatch.delenv("JAX_PLATFORMS")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "libtpu")
     seen = {}
-    monkeypatch.setattr(study, "run", lambda made, jobs: seen.update(jobs=jobs) or 1 / 0)
+    monkeypatch.setattr(study, "run", lambda made, workers: seen.update(workers=workers) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["study", f"--config={ROOT / 'configs' / 'organism.py:tiny'}", "--workdir=unused"])
-    assert seen == {"jobs": 1}
+    assert seen == {"workers": 1}
 
 
 # --- several new languages ------------------------------------------------------------------------------------------------
@@ -614,7 +614,7 @@ def test_each_new_language_has_its_runs_and_a_mix_has_all(config_file):
 )
 def test_what_several_languages_and_candidates_need_is_said_at_the_start(config_file, tmp_path, setting, message):
     with pytest.raises(UserError, match=re.escape(message)):
-        study.run(Study(several(config_file, f"--config.{setting}"), tmp_path / "W"), jobs=1)
+        study.run(Study(several(config_file, f"--config.{setting}"), tmp_path / "W"), workers=1)
     assert not (tmp_path / "W").exists()
 
 
@@ -629,11 +629,11 @@ def test_runs_with_replay_need_their_role(config_file):
 def test_a_mixture_file_of_the_study_gives_a_mix_its_stages_and_steps(config_file, tmp_path):
     made, name = Study(several(config_file), tmp_path), run_names.mix("unimax")
     stages = [{"tokens": 0, "weights": {"go": 1.0}}]
-    made.mixtures = {"unimax": candidates.Candidate({"by": "unimax"}, stages, steps=7, tokens=7 * 176)}
+    made.mixtures = {"unimax": candidates.PlannedMix({"by": "unimax"}, stages, steps=7, tokens=7 * 176)}
     study._write_mixtures(made)
     run = made.config_of(name, 0)
     assert run.steps == 7 and run.stages[0]["weights"] == {"go": 1.0}
-    made.mixtures["unimax"] = candidates.Candidate({"by": "unimax"}, stages, steps=9, tokens=9 * 176)
+    made.mixtures["unimax"] = candidates.PlannedMix({"by": "unimax"}, stages, steps=9, tokens=9 * 176)
     study._write_mixtures(made)  # runs may have been trained on it
     assert made.config_of(name, 0).steps == 7
     with pytest.raises(UserError, match="'mix_unimax' names neither a share nor a mixture of the study"):
