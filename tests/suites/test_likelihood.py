@@ -223,6 +223,7 @@ print(json.dumps([(loss.bits, loss.bytes) for loss in t.losses_of(t.PROBLEMS + t
 """
 
 
+@pytest.mark.processes
 def test_eight_devices_find_the_same():
     done = python("-c", SHARDED, devices=8)
     assert done.returncode == 0, done.stderr[-3000:]

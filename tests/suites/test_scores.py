@@ -153,7 +153,7 @@ def test_a_task_brings_its_languages_along():
     assert five.ci_high - five.ci_low == pytest.approx(alone.ci_high - alone.ci_low)
 
 
-@pytest.mark.parametrize("chance, problems, samples", [(0.3, 154, 1), (0.06, 154, 1), (0.3, 829, 1), (0.25, 100, 10)])
+@pytest.mark.parametrize("chance, problems, samples", [(0.3, 154, 1), (0.06, 154, 1), (0.25, 100, 10)])
 def test_the_interval_covers_the_truth(chance, problems, samples):
     rng = np.random.default_rng(1)
     task = rng.beta(2 * chance, 2 * (1 - chance), (400, problems))
