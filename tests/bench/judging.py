@@ -24,6 +24,7 @@ import tempfile
 from pathlib import Path
 
 from babel_jax.languages.lexical import code_only
+from babel_jax.languages.registry import LANGUAGES
 from babel_jax.suites import judge, problems, suite_files
 from babel_jax.suites.outcomes import OUTCOMES
 from babel_jax.suites.toolchains import TOOLCHAINS
@@ -182,7 +183,7 @@ def mutants(bench: Bench, asked) -> dict:
 def mutable(problem: problems.Problem) -> list[re.Match]:
     """The operators and constants of the solution's code."""
     whole = problem.prompt + problem.solution
-    code = code_only(whole, TOOLCHAINS[problem.language])
+    code = code_only(whole, LANGUAGES[problem.language])
     assert len(code) == len(whole)
     return [match for match in MUTABLE.finditer(code) if match.start() >= len(problem.prompt)]
 

@@ -14,8 +14,8 @@ from babel_jax import __main__ as cli
 from babel_jax.common import files, measurements
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import tokenizer as tokenizers
-from babel_jax.measuring import generate, programs, walk
-from babel_jax.measuring.instruments import subject_of
+from babel_jax.measuring import programs, sampling, walk
+from babel_jax.measuring.reading import subject_of
 from babel_jax.organism import world
 from babel_jax.study import texts
 from babel_jax.suites import completions, harness, judge, results, suite_files
@@ -99,7 +99,7 @@ def solving(monkeypatch, tokenizer, spec, right):
             written.append([tokenizer.encode(text)[len(prompt) :]] * sampling.samples)
         return written
 
-    monkeypatch.setattr(generate, "write", write)
+    monkeypatch.setattr(sampling, "write", write)
     return calls
 
 
