@@ -30,9 +30,7 @@ def print_stats(directory) -> None:
 def stats_table(corpus) -> str:
     """What was kept and what was dropped, in lines for the terminal."""
     stats = corpus.stats
-    lines = [
-        line for name, of in stats.languages.items() for line in _language_lines(corpus.language(name).title, of)
-    ]
+    lines = [line for name, of in stats.languages.items() for line in _language_lines(corpus.language(name).title, of)]
     for pair, sites in stats.call_sites.items():
         lines.append(f"call sites {pair}:")
         for names, *counts in zip(sites.pairs, *sites.prompts.values(), strict=True):
