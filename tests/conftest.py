@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from babel_jax.cli.environment import configure_jax
+from babel_jax.cli.environment import cache_directory, configure_jax
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 configure_jax(threads=1)
@@ -20,24 +20,24 @@ def sandboxed():
 
 
 @pytest.fixture(scope="session")
-def ready(tmp_path_factory, sandboxed):
-    """language -> its toolchain, made ready once for all tests; a test of a language that is not installed is skipped."""
+def ready(sandboxed):
+    """language -> its toolchain, prepared in the cache directory; a test of a language that is not installed is skipped."""
     from babel_jax.common.errors import UserError
     from babel_jax.languages.registry import LANGUAGES
     from babel_jax.suites import toolchains
 
-    found = {}
+    prepared = {}
 
-    with sandboxed.reachable(tmp_path_factory.mktemp("toolchains")) as cache:
+    with sandboxed.reachable(cache_directory() / "toolchains") as cache:
 
         def get(language):
-            if language not in found:
+            if language not in prepared:
                 try:
-                    found[language] = toolchains.find(language)
+                    prepared[language] = toolchains.find(language)
                 except UserError as missing:
                     pytest.skip(f"no program in {LANGUAGES[language].title} was run: {missing}")
-                found[language].prepare(cache)
-            return found[language]
+                prepared[language].prepare(cache)
+            return prepared[language]
 
         yield get
 

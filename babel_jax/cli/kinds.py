@@ -63,27 +63,27 @@ def integers(low: int, *words: str) -> Callable[[str], tuple[int, ...] | str]:
         if text in words:
             return text
         try:
-            found = tuple(one(part) for part in text.split(","))
+            numbers = tuple(one(part) for part in text.split(","))
         except argparse.ArgumentTypeError as error:
             or_word = f", or {' or '.join(words)}" if words else ""
             raise argparse.ArgumentTypeError(f"{error}; write several with commas: 2,3{or_word}") from None
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(numbers))
 
     return convert
 
 
 def steps(text: str) -> tuple[int, ...]:
     """Steps of checkpoints with commas between them; -1 for `last`."""
-    found = integers(0, "last")(text)
-    return (-1,) if found == "last" else found
+    numbers = integers(0, "last")(text)
+    return (-1,) if numbers == "last" else numbers
 
 
 def names(text: str) -> tuple[str, ...]:
     """Names with commas between them, each once."""
-    found = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if not found:
+    listed = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not listed:
         raise argparse.ArgumentTypeError("names nothing; give a name, or several with commas between them")
-    return found
+    return listed
 
 
 def place(text: str) -> str:
@@ -101,7 +101,7 @@ def place(text: str) -> str:
 
 def local(text: str) -> Path:
     """A path on a disk of this machine."""
-    found = files.path(place(text))
-    if not files.is_local(found):
+    local_place = place(text)
+    if not files.is_local(files.path(local_place)):
         raise UserError(f"'{text}' is in a bucket; give a folder or a file on a disk of this machine.")
-    return Path(place(text))
+    return Path(local_place)

@@ -115,14 +115,14 @@ def _of_study(arguments: Arguments):
     from babel_jax.optimum import algorithm1, share_sources
     from babel_jax.study import findings
 
-    found = findings.of_study(arguments.workdir)
+    of_study = findings.of_study(arguments.workdir)
     if arguments.source == SCHEDULE:
-        return _of_schedule(arguments, found)
-    proposals = {language: here.proposals for language, here in found.languages.items()}
+        return _of_schedule(arguments, of_study)
+    proposals = {language: here.proposals for language, here in of_study.languages.items()}
     if not any(proposals.values()):
-        raise UserError(f"the study in {arguments.workdir} has no proposal: {' '.join(found.missing)}")
+        raise UserError(f"the study in {arguments.workdir} has no proposal: {' '.join(of_study.missing)}")
     chosen = _chosen(proposals, arguments.source, SCHEDULE)
-    study, available, tokens = found.study, {}, None
+    study, available, tokens = of_study.study, {}, None
     if arguments.out or arguments.max_epochs:
         available, tokens = _mix_of(arguments.workdir, study)
     constraints = _constraints(arguments, available, tokens if arguments.budget is None else arguments.budget)
@@ -133,7 +133,7 @@ def _of_study(arguments: Arguments):
     calibrated = share_sources.CALIBRATED
     if arguments.source != calibrated and any(calibrated in of for of in proposals.values()):
         print("The calibrated share predicts the measured one better at checkpoints left out: --source=calibrated.")
-    if found.schedules and found.schedules.proposal:
+    if of_study.schedules and of_study.schedules.proposal:
         print("The continual runs with replay propose an order of training, too: --source=schedule.")
     return arguments.out and mixture(arguments.source, chosen, corpus, available)
 
@@ -155,10 +155,10 @@ def _chosen(proposals: dict[str, dict], source: str, *others: str) -> dict:
     return by_source[source]
 
 
-def _of_schedule(arguments: Arguments, found):
+def _of_schedule(arguments: Arguments, of_study):
     from babel_jax.corpus import mixture_files
 
-    schedule = found.schedules and found.schedules.proposal
+    schedule = of_study.schedules and of_study.schedules.proposal
     if not schedule:
         raise UserError(f"the study in {arguments.workdir} has no schedule; it needs continual runs with `replay`.")
     constrained = arguments.budget is not None or arguments.max_epochs or arguments.min_share
@@ -173,7 +173,7 @@ def _of_schedule(arguments: Arguments, found):
     print(schedule.reason)
     if not arguments.out:
         return None
-    available, tokens = _mix_of(arguments.workdir, found.study)
+    available, tokens = _mix_of(arguments.workdir, of_study.study)
     made = {"by": "optimize", "source": SCHEDULE, "proposal": _plain(schedule)}
     return mixture_files.compose(made, schedule.stages, available, tokens)
 

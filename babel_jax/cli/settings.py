@@ -14,10 +14,10 @@ def load_config(path: str, settings: list[str]):
     """
     from ml_collections import ConfigDict
 
-    from babel_jax.common import schema
+    from babel_jax.common import python_files, schema
     from babel_jax.study import plan
 
-    config = schema.from_python(path, "config", "configs/")
+    config = python_files.read(path, "config", "configs/")
     if not isinstance(config, ConfigDict):
         raise UserError(f"get_config() of {path} returns {shown(config)}; it must return a ConfigDict.")
     changes = plan.STUDY.check(config)

@@ -30,7 +30,7 @@ from babel_jax.common.errors import UserError, one_line
 # Private names of these are replaced below. In another version that could go unnoticed: s3:// would be taken for a folder.
 VERSIONS = {"orbax-checkpoint": "0.12.8", "etils": "1.15.0"}
 SCHEMES = ("gs://", "s3://")
-# An outage of half a minute is sat out; a longer one is told to the user.
+# An outage of half a minute is waited out; a longer one is an error.
 RETRIES = {"max_retries": 6, "initial_delay": "500ms", "max_delay": "16s"}
 PATIENCE = {"gcs_request_retries": RETRIES, "s3_request_retries": RETRIES}
 
@@ -51,9 +51,9 @@ def _register() -> None:
     is written last, and asks Google's own package, which we do without, whether a bucket has real folders when it deletes.
     """
     for package, version in VERSIONS.items():
-        if (found := importlib.metadata.version(package)) != version:
+        if (installed := importlib.metadata.version(package)) != version:
             raise UserError(
-                f"a bucket needs {package} {version} and this is {found}: run `pip install {package}=={version}`, or work in "
+                f"a bucket needs {package} {version} and this is {installed}: run `pip install {package}=={version}`, or work in "
                 "a folder."
             )
     from orbax.checkpoint._src.path import gcs_utils
@@ -140,10 +140,10 @@ class Buckets(backend.Backend):
             return file if "b" in mode else io.TextIOWrapper(file, "utf-8", write_through=True)
         if mode not in ("r", "rb"):
             raise io.UnsupportedOperation(f"{path}: objects are read or written whole, not opened as '{mode}'.")
-        found = self._call(path, "read", self._key(path))
-        if found.state != "value":
+        result = self._call(path, "read", self._key(path))
+        if result.state != "value":
             raise FileNotFoundError(f"there is no {path}")
-        return io.BytesIO(found.value) if "b" in mode else io.StringIO(found.value.decode())
+        return io.BytesIO(result.value) if "b" in mode else io.StringIO(result.value.decode())
 
     def exists(self, path):
         return self._is_file(path) or self.isdir(path)
@@ -153,10 +153,10 @@ class Buckets(backend.Backend):
         return prefix == "/" or bool(self._call(path, "list", ts.KvStore.KeyRange(prefix, _after(prefix))))
 
     def listdir(self, path):
-        found = sorted({key.split("/")[0] for key in self._below(path)})
-        if not found and not self.isdir(path):
+        names = sorted({key.split("/")[0] for key in self._below(path)})
+        if not names and not self.isdir(path):
             raise FileNotFoundError(f"there is no {path}")
-        return found
+        return names
 
     def glob(self, path):
         """Places that match, `*` not crossing a slash; read from one list of all that lies below the fixed part."""

@@ -164,11 +164,11 @@ def read_bytes(place: str | os.PathLike, hint: str = "check the path.") -> bytes
     Raises:
       UserError: it is not there, is a folder, a pipe or a device (which might never end), or may not be read; with `hint`.
     """
-    found = path(place)
+    file = path(place)
     try:
-        if is_local(found) and (kind := _no_plain_file(found)):
+        if is_local(file) and (kind := _no_plain_file(file)):
             raise UserError(f"cannot read {place}: it is {kind}; {hint}")
-        return found.read_bytes()
+        return file.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read {place} ({error.strerror or error}); {hint}") from error
 
@@ -229,12 +229,12 @@ def _refuse_half_characters(line: str, value) -> None:
 
 def once(pairs: list[tuple]) -> dict:
     """The table of these pairs. ValueError: a key is there twice, and one of its values would be lost."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    table = dict(pairs)
+    if len(table) < len(pairs):
         seen = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))
         raise ValueError(f"the key {quoted(twice)} is there twice")
-    return found
+    return table
 
 
 def _no_number(text: str):
@@ -399,13 +399,13 @@ def records(content: bytes, place, kind: type, mend: str) -> list:
     Raises:
       UserError: a line is damaged, as `FILE, line N, is damaged: …; mend.`
     """
-    found, shape = [], shape_of(kind)
+    lines, shape = [], shape_of(kind)
     for number, line in enumerate(content.split(b"\n")[:-1], 1):
         try:
-            found.append(typed(kind, parse_json(line, shape)))
+            lines.append(typed(kind, parse_json(line, shape)))
         except ValueError as error:
             raise UserError(f"{place}, line {number}, is damaged: {one_line(error)}; {mend}.") from error
-    return found
+    return lines
 
 
 def _unpacked(content: bytes, place, hint: str) -> bytes:
@@ -413,12 +413,12 @@ def _unpacked(content: bytes, place, hint: str) -> bytes:
         return content
     try:
         with gzip.open(io.BytesIO(content)) as file:
-            found = file.read(LARGEST_UNPACKED + 1)
+            unpacked = file.read(LARGEST_UNPACKED + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"cannot read {place} ({error}); {hint}") from error
-    if len(found) > LARGEST_UNPACKED:
+    if len(unpacked) > LARGEST_UNPACKED:
         raise UserError(f"{place} is more than {LARGEST_UNPACKED >> 30} GiB when it is unpacked; divide it.")
-    return found
+    return unpacked
 
 
 def differences(old, new, where: str = "") -> Iterator[tuple[str, object, object]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from babel_jax.common.errors import UserError, refusal
 
-DONE = object()  # what `Workers.said` gives when a task is done
+DONE = object()  # the message that ends a task, see `Workers.messages`
 
 
 def cores() -> int:
@@ -46,8 +46,8 @@ class Workers:
     ):
         """`count` processes, in each of which `begin(*arguments)` gives what does a task, `do(task, say)`.
 
-        `say(message)` sends what the parent finds in `said`. All of these, tasks and messages must be picklable. `method`: how
-        processes start; `preload`: modules that are loaded once for all, with "forkserver".
+        `say(message)` sends a message to the parent's `messages`. All of these, tasks and messages must be picklable.
+        `method`: how processes start; `preload`: modules that are loaded once for all, with "forkserver".
         """
         self._context = multiprocessing.get_context(method)
         if preload:
@@ -94,14 +94,14 @@ class Workers:
         """Has an idle worker do a task."""
         connection = next(connection for connection in self._workers if connection not in self._tasks)
         self._tasks[connection] = task
-        with contextlib.suppress(BrokenPipeError):  # it was killed, which its end of the connection will tell
+        with contextlib.suppress(BrokenPipeError):  # it was killed, which its end of the connection will show
             connection.send(task)
 
-    def said(self, timeout: float | None = None) -> Iterator[tuple[object, object]]:
-        """(task, message) of what workers have said, as soon as there is some; the message `DONE` ends a task.
+    def messages(self, timeout: float | None = None) -> Iterator[tuple[object, object]]:
+        """(task, message) of what workers have sent, as soon as there is any; the message `DONE` ends a task.
 
         Args:
-          timeout: seconds after which nothing is given.
+          timeout: seconds after which nothing is yielded.
 
         Raises:
           UserError: a worker was killed, or a task was refused. Any other error of a task is a `RuntimeError` with its traceback.
@@ -120,7 +120,7 @@ class Workers:
             yield (self._tasks.pop(connection), DONE) if kind == "done" else (self._tasks[connection], content)
 
     def terminate(self) -> None:
-        """Tells all to save what they do and end (SIGTERM), and waits until they have; what they still say is not heard."""
+        """Tells all to save what they do and end (SIGTERM), and waits until they have; what they still send is not read."""
         busy = list(self._tasks)
         for connection, worker in self._workers.items():
             if connection in busy:
@@ -134,7 +134,7 @@ class Workers:
                 except (EOFError, OSError):
                     busy.remove(connection)  # it has ended
                     continue
-                if kind != "said":  # it had finished, and waits for a task
+                if kind != "message":  # it had finished, and waits for a task
                     busy.remove(connection)
                     connection.close()
         for worker in self._workers.values():
@@ -148,7 +148,7 @@ def _serve(connection, begin, arguments) -> None:
     with contextlib.suppress(EOFError, ConnectionResetError, BrokenPipeError):
         while True:
             task = connection.recv()
-            connection.send(_answer(do, task, lambda message: connection.send(("said", message))))
+            connection.send(_answer(do, task, lambda message: connection.send(("message", message))))
 
 
 def _answer(do: Callable, task, say: Callable) -> tuple[str, object]:

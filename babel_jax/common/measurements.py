@@ -49,8 +49,8 @@ def table(rows: list[dict]) -> pd.DataFrame:
 
 def option(frame: pd.DataFrame, name: str, default="") -> pd.Series:
     """One entry of the rows' `options`, `default` where a row has none; each of the few different texts is decoded once."""
-    found = {text: json.loads(text).get(name, default) for text in frame["options"].unique()}
-    return frame["options"].map(found)
+    values = {text: json.loads(text).get(name, default) for text in frame["options"].unique()}
+    return frame["options"].map(values)
 
 
 # Where measurements lie below a run, below a seed's folder and below a study.
@@ -67,11 +67,11 @@ def write(path, frame: pd.DataFrame) -> None:
 def read(path) -> pd.DataFrame:
     """Reads one Parquet file, or all of a run or a study directory (see `PLACES`), in a fixed order."""
     path = files.path(path)
-    found = [path] if path.suffix == ".parquet" else sorted(file for place in PLACES for file in path.glob(place))
-    if not found:
+    tables = [path] if path.suffix == ".parquet" else sorted(file for place in PLACES for file in path.glob(place))
+    if not tables:
         raise UserError(f"no measurements under {path}; run the study (or `probe` and `evaluate`) first.")
     frames = []
-    for file in found:
+    for file in tables:
         try:
             frame = pd.read_parquet(io.BytesIO(file.read_bytes()))
             frames.append(frame[list(COLUMNS)].astype({name: dtype for name, (dtype, _) in COLUMNS.items()}))

@@ -10,21 +10,16 @@ section, beside the ConfigDict; JSON Schema takes NaN for a number and true for 
 """
 
 import dataclasses
-import inspect
 import numbers
-import os
 import re
-import runpy
 import shutil
 import textwrap
-import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from ml_collections import ConfigDict
 
-from babel_jax.common import files
 from babel_jax.common.errors import UserError, one_line, shown, unknown_name, written
 from babel_jax.common.limits import LARGEST_SEED
 
@@ -184,7 +179,7 @@ class Text:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One of some names."""
+    """One of a few names."""
 
     noun: str
     names: Iterable[str]
@@ -242,11 +237,11 @@ class Many:
     def check(self, value, at: Place) -> tuple:
         if not self.takes(value) or len(value) < self.least:
             raise at.wrong(value, self.wants)
-        found = tuple(self.of.check(item, at / number) for number, item in enumerate(value))
-        if self.once and len(set(found)) < len(found):
-            twice = next(item for number, item in enumerate(found) if item in found[:number])
+        items = tuple(self.of.check(item, at / number) for number, item in enumerate(value))
+        if self.once and len(set(items)) < len(items):
+            twice = next(item for number, item in enumerate(items) if item in items[:number])
             raise at.error(f"has {shown(twice)} twice; give each once.")
-        return found
+        return items
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,13 +262,13 @@ class Table:
     def check(self, value, at: Place) -> dict:
         if not self.takes(value) or len(value) < self.least:
             raise at.wrong(value, self.wants)
-        found = {}
+        checked = {}
         for key, item in _plain(value).items():
             key = self.name.check(key, at / key)
             if "." in key:  # a ConfigDict cannot hold it
                 raise at.error(rf"has the name {shown(key)}; names have no dots (in a regular expression, write \S).")
-            found[key] = self.of.check(item, at / key)
-        return found
+            checked[key] = self.of.check(item, at / key)
+        return checked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -326,27 +321,27 @@ class Section:
     def check(self, value, at: Place = TOP) -> dict:
         if not self.takes(value):
             raise at.wrong(value, self.wants)
-        found = {}
+        checked = {}
         for key, item in _plain(value).items():
             if not isinstance(key, str) or key not in self.keys:
                 raise at.unknown_key(key, self.keys)
             if item is not None or not self.none_is_absent:
-                found[key] = self.keys[key].kind.check(item, at / key)
+                checked[key] = self.keys[key].kind.check(item, at / key)
         for key, about in self.keys.items():
-            if about.default is REQUIRED and key not in found:
+            if about.default is REQUIRED and key not in checked:
                 raise at.error(f"must have the key '{key}': {about.meaning}.")
-        return found
+        return checked
 
-    def complete(self, given: dict) -> dict:
+    def complete(self, checked: dict) -> dict:
         """What `check` has returned with the defaults of all other keys; 1 is 1.0 where the default is a float."""
-        found = {}
+        completed = {}
         for key, about in self.keys.items():
             if isinstance(about.kind, Section):
-                found[key] = about.kind.complete(given.get(key, {}))
+                completed[key] = about.kind.complete(checked.get(key, {}))
             else:
-                value = given.get(key, about.default)
-                found[key] = float(value) if isinstance(about.default, float) else value
-        return found
+                value = checked.get(key, about.default)
+                completed[key] = float(value) if isinstance(about.default, float) else value
+        return completed
 
 
 def walk(kind: Kind, path: str = "") -> Iterator[tuple[str, Key]]:
@@ -377,16 +372,16 @@ def explained(section: Section) -> str:
     for name, about in walk(section):
         if name.startswith(repeated):
             continue
-        inner, said = about.kind, [about.meaning, about.kind.wants]
+        inner, sentences = about.kind, [about.meaning, about.kind.wants]
         if isinstance(inner, Table) and isinstance(inner.of, Section):
-            inner, said[1] = inner.of, f"NAME is {inner.name.wants}"
+            inner, sentences[1] = inner.of, f"NAME is {inner.name.wants}"
         elif isinstance(inner, Section):
-            said.pop()  # its keys follow
+            sentences.pop()  # its keys follow
         if isinstance(inner, Section) and (other := first.setdefault(id(inner), name)) != name:
-            said.append(f"the keys are those of {other}")
+            sentences.append(f"the keys are those of {other}")
             repeated = (*repeated, f"{name}.")
         lines.append(f"{name}{_default(about)}")
-        text = " ".join(f"{part[:1].upper()}{part[1:]}." for part in said)
+        text = " ".join(f"{part[:1].upper()}{part[1:]}." for part in sentences)
         lines += textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join(lines)
 
@@ -399,11 +394,11 @@ def _default(about: Key) -> str:
 
 def merged(base: dict, more: dict) -> dict:
     """`base` with the values of `more`; tables within both are merged, all else is replaced."""
-    found = dict(base)
+    result = dict(base)
     for key, value in more.items():
-        both = isinstance(value, dict) and isinstance(found.get(key), dict)
-        found[key] = merged(found[key], value) if both else value
-    return found
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result
 
 
 def _name(key) -> str:
@@ -412,82 +407,3 @@ def _name(key) -> str:
 
 def _plain(table) -> dict:
     return table.to_dict() if isinstance(table, ConfigDict) else table
-
-
-def from_python(place: str, what: str, examples: str):
-    """What `get_config()` of a Python file returns; FILE.py:ARGUMENT hands it the text behind the colon.
-
-    A file of several studies names them in `VARIANTS`, and takes no other argument.
-
-    Args:
-      what: "config" or "manifest", `examples`: where some lie; for errors.
-
-    Raises:
-      UserError: there is no such file, or it cannot be read or run, or has no get_config; in one line.
-    """
-    path, argument = split_argument(place)
-    hint = f"{examples} holds those of this project."
-    file = files.path(path)
-    if not files.is_local(file):
-        raise UserError(f"the {what} {path} is in a bucket; copy it to a disk of this machine.")
-    if not file.exists():
-        raise UserError(f"there is no {what} {path}; {hint}")
-    files.read_bytes(path, hint)  # what may not be read, or would never end
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its syntax: they are printed, and it is the user's own file
-            module = runpy.run_path(path)
-            get_config = module.get("get_config")
-            if not callable(get_config):
-                raise UserError(f"{path} has no get_config(); write one that returns the {what}.")
-            arguments = () if argument is None else (argument,)
-            _check_argument(path, get_config, arguments, module.get("VARIANTS"))
-            return _resolved(get_config(*arguments))
-    except (UserError, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # whatever the user's file raises, SystemExit too
-        raise UserError(f"the {what} {path} cannot be run: {_raised(error, path)}; correct it.") from error
-
-
-def split_argument(place: str | os.PathLike) -> tuple[str, str | None]:
-    """The file and the argument of FILE.py:ARGUMENT; the argument of FILE.py is None. A file's own name may hold colons."""
-    text = os.fspath(place)
-    if os.path.exists(text):
-        return text, None
-    ends = [found.end() - 1 for found in re.finditer(r"\.py:", text)]
-    end = next((end for end in reversed(ends) if os.path.exists(text[:end])), ends[0] if ends else None)
-    return (text, None) if end is None else (text[:end], text[end + 1 :])
-
-
-def _check_argument(
-    path: str, get_config: Callable, arguments: tuple[str, ...], variants: Iterable[str] | None
-) -> None:
-    if variants is not None and arguments and arguments[0] not in variants:
-        raise unknown_name(f"variant of {path}:", arguments[0], variants)
-    try:
-        inspect.signature(get_config).bind(*arguments)
-    except TypeError as error:
-        if variants is not None and not arguments:
-            raise UserError(f"{path} has several variants; choose one: {path}:{', :'.join(variants)}.") from error
-        problem = f"is given '{arguments[0]}'" if arguments else "is given nothing"
-        raise UserError(
-            f"get_config() of {path} {problem}, and cannot be called so ({one_line(error)}); FILE.py:ARGUMENT hands it a "
-            "text, FILE.py nothing."
-        ) from error
-
-
-def _resolved(found):
-    """A ConfigDict as a dict, so that placeholders are filled, or missed, here."""
-    return found if not isinstance(found, ConfigDict) else ConfigDict(found.to_dict())
-
-
-def _raised(error: BaseException, path: str) -> str:
-    """Type, text and line of what a file has raised."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-    line = error.lineno if isinstance(error, SyntaxError) and error.filename == path else lines[-1] if lines else None
-    try:
-        text = one_line(error)
-    except Exception:  # of a class of the user's own, whose text cannot be had
-        text = ""
-    name = type(error).__name__
-    return f"{name}{f': {text[:200]}' if text not in ('', name) else ''}{f' (line {line})' if line else ''}"

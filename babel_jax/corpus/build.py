@@ -197,7 +197,7 @@ def _side_by_side(work, phase, waiting, jobs):
         while waiting or workers.busy:
             while waiting and workers.idle:
                 workers.give(waiting.pop())
-            for task, _ in workers.said():
+            for task, _ in workers.messages():
                 yield task
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from babel_jax.common import files, strict_yaml
+from babel_jax.common import files, python_files, strict_yaml
 from babel_jax.common.errors import UserError, one_line, unknown_name
 from babel_jax.common.schema import (
     REQUIRED,
@@ -23,8 +23,6 @@ from babel_jax.common.schema import (
     Section,
     Table,
     Text,
-    from_python,
-    split_argument,
 )
 from babel_jax.corpus.licences import PERMISSIVE
 from babel_jax.corpus.readers.formats import FORMATS
@@ -148,8 +146,8 @@ def load(file: str | Path, **sizes: int) -> Manifest:
     Raises:
       UserError: no such file, not of these kinds, or `check` finds something in it.
     """
-    if split_argument(file)[0].endswith(".py"):
-        raw = from_python(file, "manifest", "configs/corpora/")
+    if python_files.split_argument(file)[0].endswith(".py"):
+        raw = python_files.read(file, "manifest", "configs/corpora/")
         if isinstance(raw, ConfigDict):  # it would put the primary language anywhere
             raise UserError(
                 f"get_config() of {file} returns a ConfigDict, which sorts the languages; return a plain dict."

@@ -10,7 +10,9 @@ class StringLiteral:
 
     `escape`: what shields the closing mark ("" if nothing does). `prefixes`: it is this literal only right behind one of
     these. `holes`: marks in it behind which an expression stands, up to its closing brace; one character doubled is none.
-    `character`: it is this literal only if it holds one character or begins with `escape`.
+    `character`: it is this literal only if it holds one character or begins with `escape`. `stretch`: (open, close) of what
+    stands in it as plain text, a closing mark of the literal too; one character each. `not_behind`: a regular expression of
+    the code at whose end, whitespace and comments left aside, the mark opens nothing.
     """
 
     open: str
@@ -20,6 +22,8 @@ class StringLiteral:
     prefixes: tuple[str, ...] = ()
     holes: tuple[str, ...] = ()
     character: bool = False
+    stretch: tuple[str, str] | None = None
+    not_behind: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +97,7 @@ class Language:
     line_ends: str = ""
     joins_lines: bool = False
     comments_nest: bool = False
+    comments_in_holes: bool = False
     kind: str = "code"
     toolchain: str = ""
     # Another language -> pairs of (its identifier, the one of this language).

@@ -1,7 +1,7 @@
 """Where the code of a text is: outside of comments, strings and surrounding text.
 
-A scanner by the marks of a language's record, not a parser: a regular-expression literal or a preprocessor line can
-mislead it. It reads a text whole or in pieces, each character once.
+A scanner by the marks of a language's record, not a parser: a preprocessor line, or a slash that only a parser knows to
+begin a regular expression, can mislead it. It reads a text whole or in pieces, each character once.
 
 Its patterns have neither possessive repeats nor atomic groups: those of Python 3.11.0 to 3.11.4 match too much (gh-100061)
 or leave groups behind (gh-106052). None is needed: what a pattern skips, it can skip in one way only, and what it then looks
@@ -18,6 +18,7 @@ from babel_jax.languages.language import Language, StringLiteral
 NEVER = r"(?!)"
 # Parts that one call of a pattern skips, which Python remembers until the call ends. Behind so many may stand one more.
 MOST_SKIPPED = 1000
+LONGEST_WORD = 40  # as much of the code before a mark as `StringLiteral.not_behind` is shown
 
 
 class Span(NamedTuple):
@@ -107,8 +108,9 @@ class Scanner:
         self.text, self.at, self.start = "", 0, None
         self._marks = _marks(language)
         # The open literals, the outermost first: [literal, depth of brackets in its hole or -1 outside of one, number of
-        # the outermost of them that ends with its line].
+        # the outermost of them that ends with its line, where it begins].
         self._open = []
+        self._comments = (0, 0)  # (start, end) of the last comments that only whitespace separates
         if language.code_marks and not in_code:
             self._enter(self._marks.outside, 0)
 
@@ -135,7 +137,8 @@ class Scanner:
             elif event == "wait":
                 break
             elif event in marks.literals:
-                self._enter(marks.literals[event](match), match.start(event))
+                if event not in marks.not_behind or self._opens(marks.not_behind[event], match.start(event)):
+                    self._enter(marks.literals[event](match), match.start(event))
             elif event != "plain" and (event != "close" or open[-1][0].closed_by(match)):
                 self._within(event, text)
                 if not open:
@@ -149,28 +152,45 @@ class Scanner:
     def _enter(self, literal, start):
         if not self._open:
             self.start, self._kind = start, literal.kind
-        self._push(literal)
+        self._push(literal, start)
 
-    def _push(self, literal):
+    def _push(self, literal, start):
         ends = self._open[-1][2] if self._open else None
-        self._open.append([literal, -1, len(self._open) if ends is None and not literal.multiline else ends])
+        self._open.append([literal, -1, len(self._open) if ends is None and not literal.multiline else ends, start])
+
+    def _opens(self, not_behind, start) -> bool:
+        """Whether the code before a mark lets it open its literal."""
+        at = self._before_whitespace(start)
+        if at == self._comments[1]:
+            at = self._before_whitespace(self._comments[0])
+        return not_behind.search(self.text, max(0, at - LONGEST_WORD), at) is None
+
+    def _before_whitespace(self, at):
+        while at and self.text[at - 1].isspace():
+            at -= 1
+        return at
 
     def _within(self, event, text):
         """What a mark inside of a literal does; `self.at` is behind it."""
-        open, (literal, depth, ends) = self._open, self._open[-1]
+        open, (literal, depth, ends, start) = self._open, self._open[-1]
         if event == "close":
             open.pop()
+            if literal.kind == "comment" and self._marks.not_behind:
+                first, last = self._comments
+                self._comments = (first if last == start or text[last:start].isspace() else start, self.at)
         elif event == "inner" and literal.kind == "comment":
-            self._push(literal)
+            self._push(literal, self.at)
         elif event == "inner":
             open[-1][1] = 0
+        elif event == "stretch":
+            self._push(literal.stretch, self.at)
         elif event == "bracket":
             open[-1][1] += 1
         elif event == "closing" and (depth > 0 or text[self.at - 1] == "}"):
             open[-1][1] -= 1
-        elif event == "format" and depth == 0:
+        elif event == "format" and depth == 0 and literal.formats:
             open[-1][1] = -1
-            self._push(_FORMAT)
+            self._push(_FORMAT, self.at)
         elif event == "newline":
             # The end of a line ends every literal that must not go beyond it, with all that is open in it.
             if ends is None:
@@ -183,23 +203,30 @@ class _Literal(NamedTuple):
     """`inside`: (with more text to come, at the text's end) -> the pattern from a place in it to the next mark that matters.
 
     `delimiter`: what the group of this name must be where the pattern finds the close; None: nothing in particular.
+    `formats`: a colon in its holes begins a format. `stretch`: see `language.StringLiteral`.
     """
 
     kind: str
     multiline: bool
     inside: tuple[re.Pattern, re.Pattern]
     delimiter: str | None = None
+    formats: bool = False
+    stretch: "_Literal | None" = None
 
     def closed_by(self, match: re.Match) -> bool:
         return self.delimiter is None or match["delimiter"] == self.delimiter
 
 
 class _Marks(NamedTuple):
-    """A language's patterns; `literals`: group of `code` and `hole` -> the literal that it opens, from the match."""
+    """A language's patterns; `literals`: group of `code` and `hole` -> the literal that it opens, from the match.
+
+    `not_behind`: group -> the code behind which it opens nothing.
+    """
 
     code: tuple[re.Pattern, re.Pattern]
     hole: tuple[re.Pattern, re.Pattern]
     literals: dict[str, Callable[[re.Match], _Literal]]
+    not_behind: dict[str, re.Pattern]
     outside: _Literal | None
 
 
@@ -239,9 +266,9 @@ def _closed_by(mark: str) -> _Close:
     return _Close(re.escape(mark), re.escape(mark[0]), begun(mark))
 
 
-def _literal(kind: str, close: _Close, escape="", inner=(), multiline=True, delimiter="") -> _Literal:
-    """`escape`, `multiline`: see `language.StringLiteral`; `delimiter`: see `language.DelimitedLiteral`; `inner`: marks that
-    open something inside of it, in a string a hole, in a comment a further comment."""
+def _literal(kind: str, close: _Close, escape="", inner=(), multiline=True, delimiter="", stretch=()) -> _Literal:
+    """`escape`, `multiline`, `stretch`: see `language.StringLiteral`; `delimiter`: see `language.DelimitedLiteral`; `inner`:
+    marks that open something inside of it, in a string a hole, in a comment a further comment."""
     units, doubles, waits, special = [], [], [close.begun], close.first
     if escape:
         doubled = escape == close.first
@@ -256,17 +283,28 @@ def _literal(kind: str, close: _Close, escape="", inner=(), multiline=True, deli
         waits.append(begun(mark + mark[0] * doubled))
         if doubled:
             doubles.append(re.escape(mark + mark))
+    stretches = re.escape(stretch[0]) if stretch else NEVER
+    special += re.escape(stretch[0]) if stretch else ""
     newline = NEVER if multiline else r"(?=\n)"
     special += "" if multiline else r"\n"
 
     def pattern(wait):
         units_here = either([f"(?!{wait})(?:{unit})" for unit in units + doubles])
         closes = close.pattern.replace("{}", f"(?P<delimiter>{delimiter})")
-        ends = f"(?P<wait>(?={wait}))|(?P<close>{closes})|(?P<inner>{either(opening)})|(?P<newline>{newline})"
-        stay = f"(?!{wait}|{close.pattern.replace('{}', delimiter)}|{either(opening)}|{newline})[{special}]"
+        ends = f"(?P<close>{closes})|(?P<inner>{either(opening)})|(?P<stretch>{stretches})|(?P<newline>{newline})"
+        ends = f"(?P<wait>(?={wait}))|{ends}"
+        stay = (
+            f"(?!{wait}|{close.pattern.replace('{}', delimiter)}|{either([*opening, stretches])}|{newline})[{special}]"
+        )
         return f"(?:[^{special}]+|{units_here}|{stay}){{0,{MOST_SKIPPED}}}(?:{_unless(doubles, wait)}(?:{ends}))?"
 
-    return _Literal(kind, multiline, _both(pattern, waits))
+    return _Literal(
+        kind,
+        multiline,
+        _both(pattern, waits),
+        formats=any(len(mark) == 1 for mark in inner),
+        stretch=_literal(kind, _closed_by(stretch[1]), escape, multiline=multiline) if stretch else None,
+    )
 
 
 _FORMAT = _literal("string", _closed_by("}"), inner=("{",), multiline=False)
@@ -281,12 +319,14 @@ def _behind(prefixes, pattern):
 
 
 class _Opening(NamedTuple):
-    """Where a literal opens. begun: see `begun`; first: the character that it begins with; literal: which one, by the match."""
+    """Where a literal opens. begun: see `begun`; first: the character that it begins with; literal: which one, by the match;
+    not_behind: see `language.StringLiteral`."""
 
     pattern: str
     begun: str
     first: str
     literal: Callable[[re.Match], _Literal]
+    not_behind: str = ""
 
 
 @functools.cache
@@ -294,12 +334,13 @@ def _marks(language: Language) -> _Marks:
     outside = _outside(language)
     comments, strings = _comments(language, outside), _strings(language)
     named = {f"literal{number}": opening for number, opening in enumerate([*comments, *strings])}
-    in_hole = {name: opening for name, opening in named.items() if opening in strings}
+    in_hole = {name: opening for name, opening in named.items() if language.comments_in_holes or opening in strings}
     events = r"|(?P<bracket>[(\[{])|(?P<closing>[)\]}])|(?P<format>:)|(?P<newline>(?=\n))"
     return _Marks(
         code=_between_literals(language, named),
         hole=_between_literals(language, in_hole, "([{}]):\n", events),
         literals={name: opening.literal for name, opening in named.items()},
+        not_behind={name: re.compile(opening.not_behind) for name, opening in named.items() if opening.not_behind},
         outside=outside,
     )
 
@@ -356,9 +397,10 @@ def _strings(language: Language) -> list[_Opening]:
             )
         )
     for string in language.strings:
-        inside = _literal("string", _closed_by(string.close), string.escape, string.holes, string.multiline)
+        close, (escape, holes) = _closed_by(string.close), (string.escape, string.holes)
+        inside = _literal("string", close, escape, holes, string.multiline, stretch=string.stretch or ())
         opening = _one_character(string, inside) if string.character else _opening(string.open, inside, string.prefixes)
-        found.append(opening)
+        found.append(opening._replace(not_behind=string.not_behind))
     return found
 
 

@@ -74,6 +74,16 @@ STRING = Section(
             False,
             "it is this literal only if it holds one character or an escape: 'a' of Rust, not its lifetime 'a",
         ),
+        "stretch": Key(
+            _Two(Text("a character", filled=True)),
+            None,
+            "[open, close] of what stands in it as plain text: [/] in /[/]/",
+        ),
+        "not_behind": Key(
+            Pattern(),
+            "",
+            "code at whose end, whitespace and comments left aside, the mark opens nothing; ends with \\Z",
+        ),
     }
 )
 DELIMITED = Section(
@@ -101,6 +111,7 @@ FILE = Section(
         "not_comments": Key(Many(MARK), (), "marks that begin like a line comment and are none"),
         "block_comments": Key(Many(_Two(MARK)), (), "[open, close] of comments that may go over several lines"),
         "comments_nest": Key(Flag(), False, "a block comment may stand inside of another one"),
+        "comments_in_holes": Key(Flag(), False, "comments may stand in the holes of strings"),
         "strings": Key(
             Many(Either((MARK, STRING))),
             (),

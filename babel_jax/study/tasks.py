@@ -388,7 +388,7 @@ def _side_by_side(study: Study, waiting: list[Task], done: set[Task], jobs: int,
                         workers.give(task)
                 preemption.check()
                 try:
-                    for task, message in workers.said(timeout=1):
+                    for task, message in workers.messages(timeout=1):
                         record(task, message)
                 except UserError:
                     preemption.check()  # where all processes are told to go, a worker may be the first

@@ -97,7 +97,7 @@ class ProbeTexts:
 class SuiteTexts:
     """What the verb `evaluate` asks: called with a run directory, gives (the suites, the writer of its completions).
 
-    `specs` are FORMAT:PATH (see suites/formats.py), or "world" for the embedded world of the run's study. The
+    `specs` are FORMAT:PATH (see suites/suite_formats.py), or "world" for the embedded world of the run's study. The
     tokenizer is that of `corpus`, or of the study that the run lies in.
     """
 

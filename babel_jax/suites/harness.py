@@ -61,13 +61,13 @@ class Place:
         bench, options = self.session.bench, self.session.options
         bench.ready(sample.problem.language for sample in samples)
 
-        def tell(*message):
+        def report(*message):
             self.session.progress(*message)
             if not hosts.several():  # they ask equally often, and only this one judges
                 preemption.check()
 
         path, cache = self.folder / "verdicts" / f"{name}.jsonl", self.folder / "cache"
-        return judge.judge(samples, bench, path, compat=options.compat, cache=cache, progress=tell)
+        return judge.judge(samples, bench, path, compat=options.compat, cache=cache, progress=report)
 
     def keep(self, name: str, rows: list[dict], verdicts: list[Verdict]) -> None:
         """Writes the measurements of a checkpoint.
@@ -300,11 +300,11 @@ def work_in(place: Place, more: dict):
         yield
 
 
-def _differences(found: dict, about: dict) -> list[str]:
+def _differences(kept: dict, about: dict) -> list[str]:
     """The names of what differs; of the options, with what they were."""
-    before, now = found.get("options", {}), about["options"]
+    before, now = kept.get("options", {}), about["options"]
     options = [f"{name} ({before.get(name)})" for name in now if before.get(name) != now[name]]
-    return [name for name in about if name != "options" and found.get(name) != about[name]] + (
+    return [name for name in about if name != "options" and kept.get(name) != about[name]] + (
         [f"options: {', '.join(options)}"] if options else []
     )
 

@@ -78,7 +78,7 @@ COMPAT = tuple(name for name in RULES if name is not None)
 
 
 class Bench:
-    """What programs are run with: one sandbox, and toolchains that are found and made ready when they are first asked for.
+    """What programs are run with: one sandbox, and toolchains that are prepared when they are first asked for.
 
     jobs: programs at a time.
     """
@@ -183,19 +183,19 @@ def _run(groups: list[_Group], runner: "_Runner", log: VerdictLog, progress: Cal
         if ending.outcome == "timeout":
             again.append(group)
 
-    def tell(doing, group):
+    def report(doing, group):
         nonlocal done
         done += len(group.submissions)
         progress(doing, done)
 
-    def tell_first(group, ending):
+    def report_first(group, ending):
         if ending.outcome != "timeout":
-            tell("judging", group)
+            report("judging", group)
 
-    runner.each(first, record_first, tell_first)
+    runner.each(first, record_first, report_first)
     for group in again:
         record(group, dataclasses.replace(runner.ending(group.sample, slot=0), first_outcome="timeout"))
-        tell("judging alone what timed out", group)
+        report("judging alone what timed out", group)
 
 
 class _Runner:
@@ -229,8 +229,8 @@ class _Runner:
     def _repairs(self, language: str) -> bool:
         return self.rule.repair_imports and toolchains.kind(language).repairs_imports
 
-    def each(self, groups: list[_Group], record: Callable, tell: Callable) -> None:
-        """Calls `record(group, ending)`, then `tell` likewise, in this thread as programs end.
+    def each(self, groups: list[_Group], record: Callable, report: Callable) -> None:
+        """Calls `record(group, ending)`, then `report` likewise, in this thread as programs end.
 
         Where one of them raises, what still ran is recorded as well.
         """
@@ -253,7 +253,7 @@ class _Runner:
                     ending = future.result()
                     recorded.add(future)
                     record(futures[future], ending)
-                    tell(futures[future], ending)
+                    report(futures[future], ending)
             finally:
                 pool.shutdown(cancel_futures=True)
                 for future in futures.keys() - recorded:

@@ -158,15 +158,15 @@ def windows(tokens: int, first: int, context: int) -> list[tuple[int, int, int]]
 
     Its targets from `counted` on count. At most `context` ids are read before a target; no more windows than needed.
     """
-    found = []
+    rows = []
     end = tokens
     while end > first:
         start = max(0, end - 1 - context)
         # Where an earlier window is needed anyway, targets with less than half a context before them are left to it.
         counted = first if first > start else start + 1 + context // 2
-        found.append((start, counted, end))
+        rows.append((start, counted, end))
         end = counted
-    return found
+    return rows
 
 
 def rows(losses: list[SolutionLoss], variant: str) -> list[dict]:

@@ -61,7 +61,7 @@ class Problem:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What tells a problem from all others, also in files of completions and of verdicts."""
+        """What distinguishes a problem from all others, also in files of completions and of verdicts."""
         return self.suite, self.language, self.task_id
 
 

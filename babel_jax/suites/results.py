@@ -21,11 +21,11 @@ def summary(place, name: str | None = None, folder: str = "measurements") -> str
     judged_there = (place / "verdicts" / f"{table.stem}.jsonl").exists()
     notes = _notes(frame, verdicts_of(place, table.stem) if judged_there else [])
     lines = [printable(f"{place} {table.stem}")]
-    told = set()
+    shown = set()
     for row in frame[frame["metric"].str.contains("pass@|bits_per_byte")].itertuples():
-        if (row.suite, row.language, row.metric, row.n) in told:
+        if (row.suite, row.language, row.metric, row.n) in shown:
             continue  # the common subset is all there is
-        told.add((row.suite, row.language, row.metric, row.n))
+        shown.add((row.suite, row.language, row.metric, row.n))
         note = f"{row.truncated} longer than the context" if row.truncated else ""
         if "pass@" in row.metric:
             note = notes.pop((row.suite, row.language), "")
@@ -60,11 +60,11 @@ def place_of(folder):
       UserError: there is none, or several.
     """
     folder = files.path(folder)
-    found = sorted(path.parent for depth in ("", "*/", "*/*/") for path in folder.glob(f"{depth}about.json"))
-    if len(found) != 1:
-        among = f"; name one of {', '.join(map(str, found))}." if found else "; evaluate into it first."
-        raise UserError(f"{folder} holds the results of {len(found)} evaluations{among}")
-    return found[0]
+    places = sorted(path.parent for depth in ("", "*/", "*/*/") for path in folder.glob(f"{depth}about.json"))
+    if len(places) != 1:
+        among = f"; name one of {', '.join(map(str, places))}." if places else "; evaluate into it first."
+        raise UserError(f"{folder} holds the results of {len(places)} evaluations{among}")
+    return places[0]
 
 
 def verdicts_of(place, step: str | None = None) -> list[Verdict]:
@@ -73,10 +73,10 @@ def verdicts_of(place, step: str | None = None) -> list[Verdict]:
     Raises:
       UserError: there are none.
     """
-    found = sorted((files.path(place) / "verdicts").glob(f"{step or '*'}.jsonl"))
-    if not found:
+    paths = sorted((files.path(place) / "verdicts").glob(f"{step or '*'}.jsonl"))
+    if not paths:
         raise UserError(f"{place} holds no verdicts{f' of {step}' if step else ''}; evaluate into it first.")
-    return sorted(verdict_log.read(found[-1]), key=lambda v: (v.suite, v.language, v.number, v.task_id, v.sample))
+    return sorted(verdict_log.read(paths[-1]), key=lambda v: (v.suite, v.language, v.number, v.task_id, v.sample))
 
 
 def compared(place, other, suites: list[Suite]) -> str:
@@ -129,12 +129,12 @@ def knowledge(place, primary_only, new_only, suites: list[Suite], primary: str, 
             share = scores.knowledge_share(of_primary, of_new, solved(place, new, file.stem), hardness)
             about = measurements.read(file).iloc[0]
             common = {key: about[key] for key in ("run", "seed", "step", "tokens", "tokens_by_language")}
-            found = scores.knowledge_rows(share, new, {"suite": name, "primary": primary})
-            rows += [measurements.row(**common, **row) for row in found]
+            of_file = scores.knowledge_rows(share, new, {"suite": name, "primary": primary})
+            rows += [measurements.row(**common, **row) for row in of_file]
             lines += [
                 f"  {name:20s} {file.stem:14s} {row['metric']:18s} {row['value']:.3f} "
                 f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}] n={row['n']}"
-                for row in found
+                for row in of_file
             ]
     measurements.write(place / "measurements" / "knowledge_share.parquet", measurements.table(rows))
     return "\n".join(lines)

@@ -13,6 +13,7 @@ import collections
 import dataclasses
 import functools
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -110,40 +111,41 @@ def rows(verdicts: Iterable[Verdict], problems: Iterable[Problem], ks=(1,)) -> l
       UserError: a problem has fewer than k samples, the verdicts were not made alike, or see `tally`.
     """
     verdicts, problems = list(verdicts), list(problems)
-    found = []
+    rows = []
     in_all, table = common(problems), tally(verdicts, problems)
-    for suite, here in _grouped(table, _suite).items():
-        made = {"suite": suite, **_made(verdicts), "samples": min(entry.samples for entry in here)}
+    for suite, here in _grouped(table, operator.attrgetter("suite")).items():
+        about = {"suite": suite, **_rule(verdicts), "samples": min(entry.samples for entry in here)}
         shared = [entry for entry in here if entry.number in in_all[suite]]
         for subset, entries in (("all", here), ("common", shared)):
             for k in ks:
-                found += _pass_rows(entries, k, {**made, "subset": subset})
-        for language, entries in _grouped(here, _language).items():
-            found += _sample_rows(language, entries, in_all[suite], made)
-    return [dict(probe="evaluation") | row for row in found]
+                rows += _pass_rows(entries, k, {**about, "subset": subset})
+        for language, entries in _grouped(here, operator.attrgetter("language")).items():
+            rows += _sample_rows(language, entries, in_all[suite], about)
+    return [dict(probe="evaluation") | row for row in rows]
 
 
-def _made(verdicts: list[Verdict]) -> dict:
-    made = {(verdict.variant, verdict.compat) for verdict in verdicts}
-    if len(made) > 1:
+def _rule(verdicts: list[Verdict]) -> dict:
+    """The prompt variant and the rule that verdicts have in common."""
+    rules = {(verdict.variant, verdict.compat) for verdict in verdicts}
+    if len(rules) > 1:
         raise UserError(
             "verdicts on several prompt variants or by several rules cannot be one score; score each alone."
         )
-    return {name: value for values in made for name, value in zip(("variant", "compat"), values, strict=True)}
+    return {name: value for values in rules for name, value in zip(("variant", "compat"), values, strict=True)}
 
 
 def _pass_rows(entries: list[Tally], k: int, about: dict) -> list[dict]:
-    found, pooled = [], []
-    for language, group in _grouped(entries, _language).items():
+    rows, pooled = [], []
+    for language, group in _grouped(entries, operator.attrgetter("language")).items():
         usable = _usable(group, k)
         value_P = [pass_at_k(entry.judged, entry.passed, k) for entry in usable]
         score = estimate(value_P, [entry.number for entry in usable])
-        found.append(dict(language=language, metric=f"pass@{k}", options=about) | dataclasses.asdict(score))
+        rows.append(dict(language=language, metric=f"pass@{k}", options=about) | dataclasses.asdict(score))
         pooled += [(value, entry.number, language) for value, entry in zip(value_P, usable, strict=True)]
-    if found and all(row["n"] for row in found):
+    if rows and all(row["n"] for row in rows):
         macro = estimate(*zip(*pooled, strict=True))
-        found.append(dict(metric=f"macro_pass@{k}", options=about) | dataclasses.asdict(macro))
-    return found
+        rows.append(dict(metric=f"macro_pass@{k}", options=about) | dataclasses.asdict(macro))
+    return rows
 
 
 def _usable(entries: list[Tally], k: int) -> list[Tally]:
@@ -159,15 +161,15 @@ def _usable(entries: list[Tally], k: int) -> list[Tally]:
 
 def _sample_rows(language: str, entries: list[Tally], in_all: set[int], about: dict) -> list[dict]:
     counts = sum((collections.Counter(entry.outcomes) for entry in entries), collections.Counter())
-    found = [
+    rows = [
         dict(metric="outcome", value=count / counts.total(), n=counts.total(), options={**about, "outcome": outcome})
         for outcome, count in sorted(counts.items())
     ]
     for entry in entries:
         if entry.judged:
             options = {**about, "subset": "common" if entry.number in in_all else "all"}
-            found.append(dict(metric="solved", item=entry.number, value=entry.share, n=entry.judged, options=options))
-    return [dict(language=language) | row for row in found]
+            rows.append(dict(metric="solved", item=entry.number, value=entry.share, n=entry.judged, options=options))
+    return [dict(language=language) | row for row in rows]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -264,16 +266,16 @@ def compare(first: Iterable[Verdict], second: Iterable[Verdict], problems: Itera
     for one, other in pairs:
         if (one.samples == 0) != (other.samples == 0):
             raise UserError(f"only one model was judged on {' '.join(one.problem.key)}; judge both on all.")
-    found = []
+    differences = []
     for suite, here in _grouped(pairs, lambda pair: pair[0].suite).items():
         shared = [pair for pair in here if pair[0].number in in_all[suite]]
         for subset, chosen in (("all", here), ("common", shared)):
-            found += _differences(suite, subset, chosen)
-    return found
+            differences += _differences(suite, subset, chosen)
+    return differences
 
 
 def _differences(suite: str, subset: str, pairs: list[tuple[Tally, Tally]]) -> list[Difference]:
-    found, pooled = [], []
+    differences, pooled = [], []
     for language, group in _grouped(pairs, lambda pair: pair[0].language).items():
         judged = [pair for pair in group if all(entry.judged for entry in pair)]
         share_Px2 = np.array([[entry.share for entry in pair] for pair in judged]).reshape(-1, 2)
@@ -282,15 +284,15 @@ def _differences(suite: str, subset: str, pairs: list[tuple[Tally, Tally]]) -> l
         gain_P, number_P = (share_Px2[:, 1] - share_Px2[:, 0]).tolist(), [one.number for one, _ in judged]
         score = estimate(gain_P, number_P, span=(-1, 1))
         about = (suite, subset, language, len(group) - len(judged))
-        found.append(
+        differences.append(
             Difference(*about, **vars(score), only_first=alone[0], only_second=alone[1], mcnemar_p=mcnemar(*alone))
         )
         pooled += [(gain, number, language) for gain, number in zip(gain_P, number_P, strict=True)]
-    if found and all(difference.n for difference in found):
-        unjudged = sum(difference.unjudged for difference in found)
+    if differences and all(difference.n for difference in differences):
+        unjudged = sum(difference.unjudged for difference in differences)
         macro = estimate(*zip(*pooled, strict=True), span=(-1, 1))
-        found.append(Difference(suite, subset, "", unjudged, **vars(macro)))
-    return found
+        differences.append(Difference(suite, subset, "", unjudged, **vars(macro)))
+    return differences
 
 
 def solved(table: Iterable[Tally], suite: str, language: str) -> dict[int, bool]:
@@ -397,14 +399,6 @@ def knowledge_rows(share: KnowledgeShare, language: str, options: Mapping = {}) 
         for metric, part in parts.items()
         if part is not None
     ]
-
-
-def _suite(entry: Tally) -> str:
-    return entry.suite
-
-
-def _language(entry: Tally) -> str:
-    return entry.language
 
 
 def _grouped(entries: Iterable, name: Callable[..., str]) -> dict[str, list]:

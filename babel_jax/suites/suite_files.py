@@ -12,9 +12,9 @@ from pathlib import Path
 from babel_jax.common import files
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.languages.registry import LANGUAGES, language
-from babel_jax.suites.formats import FORMATS
 from babel_jax.suites.lines import Line
 from babel_jax.suites.problems import Problem, Suite, SuiteFile
+from babel_jax.suites.suite_formats import FORMATS
 
 # Reasons in known_bad.json begin with one of these words.
 KNOWN_BAD = {

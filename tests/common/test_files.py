@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import gzip
 import json
 import os
 import resource
@@ -8,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from helpers.commands import odd_places
 
 from babel_jax.common import files
-from babel_jax.common.errors import UserError, unknown_name
+from babel_jax.common.errors import UserError
 
 
 @contextlib.contextmanager
@@ -135,12 +137,91 @@ def test_records_of_whole_lines():
     assert files.records(files.whole_lines(line), "f", Whole, "mend it") == []
 
 
-def test_unknown_name_says_the_nearest():
-    assert str(unknown_name("verb", "stduy", ["study", "report"])) == "unknown verb 'stduy'; did you mean 'study'?"
-    assert str(unknown_name("verb", "zzz", ["study", "a"])) == "unknown verb 'zzz'; known: a, study."
-
-
 def test_content_hash_ignores_the_order_of_keys_only():
     assert files.content_hash({"a": 1, "b": 2}) == files.content_hash({"b": 2, "a": 1})
     assert files.content_hash([1, 2]) != files.content_hash([2, 1])
     assert len(files.content_hash(b"")) == 16
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", ".", "..", "../x", "a/b", "/a", "a\0b", "a\nb", "\udcff", "x" * 200, 3, None]
+)
+def test_a_name_that_leads_elsewhere_or_cannot_be_shown_is_refused(name):
+    with pytest.raises(UserError, match="the suite is .*as the name of a file"):
+        files.safe_name(name, "the suite")
+    assert files.safe_name("HumanEval.v2 é", "the suite") == "HumanEval.v2 é"
+
+
+@pytest.mark.parametrize(
+    "place, message",
+    [
+        ("", "a path is empty"),
+        ("a\0b", r"a\\x00b holds a NUL"),
+        ("\udcff", "not UTF-8"),
+        ("x" * 300, "is too long"),
+        ("é" * 128, "is too long"),
+        ("x/" * 2100, "is too long"),
+        ("http://x/y", "cannot work in"),
+        ("gs://", "cannot work in"),
+    ],
+)
+def test_a_path_that_can_be_none(place, message):
+    with pytest.raises(UserError, match=message) as error:
+        files.path(place)
+    assert len(str(error.value)) < 500
+
+
+def test_only_plain_files_are_read_and_written(tmp_path):
+    for name in odd_places(tmp_path):
+        with pytest.raises(UserError, match="cannot read .*; check the path"):
+            files.read_bytes(tmp_path / name)
+    for name in ("pipe", "."):
+        with pytest.raises(UserError, match="cannot write .*; name a file"):
+            files.write_atomic(tmp_path / name, "x")
+    assert (tmp_path / "pipe").is_fifo(), "a pipe or a device is not replaced by a file"
+
+
+BENT = {
+    "[" * 100_000: "too many brackets",
+    '{"a":' * 100_000: "too many brackets",
+    '{"a": ' + "9" * 400 + "}": "a whole number of 400 digits",
+    '{"a": ' + "9" * 5000 + "}": "a whole number of 5000 digits",
+    '{"a": 1e999}': "1e999 is too large",
+    '{"a": NaN}': "NaN is not a number",
+    '{"a": -Infinity}': "-Infinity is not a number",
+    '{"a": 1, "a": 2}': "the key 'a' is there twice",
+    '{"a": 1': "Expecting",
+    "": "Expecting value",
+}
+
+
+@pytest.mark.parametrize("text", BENT, ids=lambda text: text[:12])
+def test_json_that_no_program_can_rely_on(tmp_path, text):
+    with pytest.raises(ValueError, match=BENT[text]) as error:
+        files.parse_json(text)
+    assert len(str(error.value)) < 100
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(UserError, match=f"cannot read .*a.json as JSON .*{BENT[text]}"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_lines_of_json_in_every_coat(tmp_path):
+    lines = '\ufeff{"a": 1}\r\n\r\n \t\n\ufeff{"a": "\u2028\\u0000"}'
+    wanted = [(1, {"a": 1}), (4, {"a": "\u2028\0"})]
+    for content in (lines.encode(), gzip.compress(lines.encode())):
+        assert list(files.json_lines(content, "f", "mend it.")) == wanted
+    for content, message in {
+        '{"a": 1}\n{"a"': r"^f, line 2: not JSON \(.*\) \(the file ends here: was it cut off\?\); mend it",
+        '{"a": "\\ud800"}': r"line 1: not JSON \(it holds half a character, \\ud800\)",
+        "{}\n\0": "line 2: not JSON",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            list(files.json_lines(content.encode(), "f", "mend it."))
+    for content, message in {
+        "{}".encode("utf-16"): "it is UTF-16; save it as UTF-8",
+        b"{}\xff": "its byte 3 is not UTF-8",
+        gzip.compress(b"{}" * 99)[:-9]: "cannot read f",
+        b"\x1f\x8b": "cannot read f",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            list(files.json_lines(content, "f", "mend it."))

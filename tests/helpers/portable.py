@@ -15,7 +15,7 @@ def found(name, texts):
     """What a module finds in texts: {language or "secrets": [text]}."""
     module = importlib.import_module(f"babel_jax.{name}")
     languages = importlib.import_module("babel_jax.languages.registry")
-    each = [(languages.language(name), text) for name in languages.LANGUAGES for text in texts[name]]
+    each = [(languages.language(name), text) for name in texts if name in languages.LANGUAGES for text in texts[name]]
     if name == "languages.lexical":
         return [list(map(list, module.not_code(text, language))) for language, text in each]
     if name == "suites.stops":
@@ -46,13 +46,15 @@ MODULES = (
 
 def digests(texts):
     """Module -> {"digest"}, or {"not run": why}."""
-    said = {}
+    by_module = {}
     for name in MODULES:
         try:
-            said[name] = {"digest": hashlib.sha256(json.dumps(found(name, texts)).encode()).hexdigest()}
+            by_module[name] = {"digest": hashlib.sha256(json.dumps(found(name, texts)).encode()).hexdigest()}
         except ImportError as error:
-            said[name] = {"not run": f"not run, a package is not built for it ({' '.join(str(error).split())[:60]})"}
-    return said
+            by_module[name] = {
+                "not run": f"not run, a package is not built for it ({' '.join(str(error).split())[:60]})"
+            }
+    return by_module
 
 
 def watched(made):
@@ -71,4 +73,4 @@ def watched(made):
 if __name__ == "__main__":
     atomic = []
     watched(atomic)
-    print(json.dumps({"found": digests(json.load(sys.stdin)), "atomic": atomic}))
+    print(json.dumps({"digests": digests(json.load(sys.stdin)), "atomic": atomic}))

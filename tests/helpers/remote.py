@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ from babel_jax.suites import sandbox
 from babel_jax.suites.sandbox import Finished, Isolation, Limits, Writable, syscalls
 
 PYTHON = "/usr/bin/python3"
-SOMEBODY = 61500  # an unprivileged user, none of a sandbox's own
+SOMEBODY = 61500 + os.getpid() % 3000  # an unprivileged user, none of a sandbox's own, and of this process alone
 QUICK = Limits(cpu_seconds=2, wall_seconds=20)
 
 IN_MEMORY = {"TMPDIR": "/dev/shm"}  # a disk may take seconds to remove 1,500 folders

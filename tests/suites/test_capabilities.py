@@ -15,6 +15,8 @@ from babel_jax.suites.sandbox.promises import PROMISES
 from babel_jax.suites.toolchains import TOOLCHAINS, cpp, python, toolchain
 from babel_jax.suites.toolchains.toolchain import Execution
 
+pytestmark = pytest.mark.processes
+
 TOOLS = {"python": "python3", "php": "php", "csharp": "mcs", "go": "go", "cpp": "g++"}
 
 
@@ -23,10 +25,9 @@ def installed(language: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def printed(tmp_path_factory):
+def printed():
     """What the verb prints on this machine."""
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    with contextlib.redirect_stdout(io.StringIO()) as out:
         assert __main__.main(["doctor"]) == 0
     return out.getvalue()
 

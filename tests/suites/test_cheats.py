@@ -9,7 +9,9 @@ from babel_jax.suites.outcomes import OUTCOMES, classify
 from babel_jax.suites.sandbox import Limits
 from babel_jax.suites.toolchains.toolchain import Code, Conditions
 
-README = Path(toolchains.__file__).parents[1] / "README.md"
+pytestmark = pytest.mark.processes
+
+README = Path(toolchains.__file__).with_name("README.md")
 COMPILE = Limits(cpu_seconds=60, wall_seconds=180, memory_bytes=2 << 30, tmp_bytes=256 << 20)
 RUN = Limits(cpu_seconds=10, wall_seconds=60)
 

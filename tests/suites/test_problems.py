@@ -8,9 +8,9 @@ from helpers import ROOT
 from babel_jax.common.errors import UserError
 from babel_jax.languages.registry import LANGUAGES
 from babel_jax.suites import judge, problems, suite_files
-from babel_jax.suites.formats import FORMATS
 from babel_jax.suites.outcomes import classify
 from babel_jax.suites.stops import cut
+from babel_jax.suites.suite_formats import FORMATS
 from babel_jax.suites.toolchains import TOOLCHAINS
 from babel_jax.suites.toolchains.toolchain import Conditions
 
@@ -149,10 +149,9 @@ def test_reference_solutions_run_and_pass(suite, language, passes):
             assert problems.prompt_text(problem, variant) + problems.reference(problem, variant) == (
                 problems.prompt_text(problem, variant.replace("strip_newline", "raw")) + problem.solution
             )
-        wrong = problems.code(problem, "\n" if language == "python" else "}")
         for compat in (None, "mxeval"):
             assert passes(problems.code(problem, kept), compat), problem.task_id
-            assert not passes(wrong, compat), problem.task_id
+    assert not passes(problems.code(problem, "\n" if language == "python" else "}")), problem.task_id
 
 
 @pytest.mark.parametrize("language", TOOLCHAINS)

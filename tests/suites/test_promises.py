@@ -15,12 +15,14 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 from helpers.remote import PYTHON, SOMEBODY, Remote
-from test_sandbox import alive, gone, need
+from helpers.sandboxes import alive, gone, need
 
 from babel_jax.common.errors import UserError
 from babel_jax.suites import sandbox
 from babel_jax.suites.sandbox import LEVELS, Limits, promises, syscalls
 from babel_jax.suites.sandbox.promises import HELD, LIMIT, PROMISES
+
+pytestmark = pytest.mark.processes
 
 HELPERS = ROOT / "tests" / "helpers"
 as_two_users = pytest.mark.skipif(
@@ -198,7 +200,7 @@ def test_the_attacks_are_real():
 
 def test_the_table_is_the_readme_s():
     """To mend it: python -c 'from babel_jax.suites.sandbox import promises; print(promises.table())'."""
-    readme = (Path(promises.__file__).parents[1] / "README.md").read_text()
+    readme = Path(promises.__file__).with_name("README.md").read_text()
     assert promises.table() in readme and f"against {len(PROMISES)} attacks" in readme
     for result, meaning in promises.MEANING.items():
         assert f"* **{result}**: {meaning}" in readme

@@ -337,8 +337,8 @@ def test_a_run_draws_by_the_weights_that_it_is_told_as_it_goes(tmp_path):
         (20, 10.0, 10 * 8 * 11),
         (30, 15.0, 0),
     ]
-    drawn = {name: counts["drawn"] for name, counts in json.loads((tmp_path / "DONE").read_text())["sources"].items()}
-    assert (drawn["python"], drawn["php"]) == (64 + 14 * 8, 16 + 80)
+    rows = {name: counts["drawn"] for name, counts in json.loads((tmp_path / "DONE").read_text())["sources"].items()}
+    assert (rows["python"], rows["php"]) == (64 + 14 * 8, 16 + 80)
     assert drawn.compare(tmp_path)[1] == []
     stages[1]["weights"] = {"python": 0.5, "php": 0.5}
     (tmp_path / "stages.json").write_text(json.dumps(stages))

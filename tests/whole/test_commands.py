@@ -9,7 +9,7 @@ import pytest
 from fuzz import cases
 from helpers import ROOT
 
-from babel_jax.common import schema
+from babel_jax.common import python_files
 from babel_jax.common.errors import UserError
 
 READMES = sorted(
@@ -51,7 +51,7 @@ def wrong(words: list[str], options: dict) -> list[str]:
 def is_config(place: str) -> bool:
     """FILE.py or FILE.py:VARIANT stands in configs/ and can be read as a config or a manifest."""
     try:
-        return schema.from_python(f"{ROOT}/{place}", "config", "configs/") is not None
+        return python_files.read(f"{ROOT}/{place}", "config", "configs/") is not None
     except UserError:
         return False
 

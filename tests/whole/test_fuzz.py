@@ -77,12 +77,14 @@ def root(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz")
 
 
+@pytest.mark.processes
 def test_no_case_ends_in_a_traceback(root, pytestconfig):
     count, seed = pytestconfig.getoption("fuzz_cases"), pytestconfig.getoption("fuzz_seed")
     found = fuzz(root, ROOT, f"--cases={count}", f"--seed={seed}", f"--patience={2 if count <= 300 else 60}")
     assert f"{count} cases, 0 at fault" in found, found
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_planted_faults_are_found(root, tmp_path):
     """New verbs and new keys, none of which the fuzzing names, each with a fault of its own."""

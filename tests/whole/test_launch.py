@@ -19,6 +19,8 @@ from babel_jax.corpus import build
 from babel_jax.corpus.licences import PERMISSIVE
 from babel_jax.corpus.phases.order import PHASES
 
+pytestmark = pytest.mark.processes
+
 NASTY = [
     "train",
     "--config=my configs/it's.py",

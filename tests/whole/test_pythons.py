@@ -14,12 +14,12 @@ import pytest
 from helpers import ROOT
 from helpers.openers import EVERYWHERE, MARKS, SECRETS
 
-from babel_jax.languages.registry import LANGUAGES
+pytestmark = pytest.mark.processes
 
 # The tests of all that has patterns which once were wrong; those of speed and the long ones aside.
-TESTS = (
-    *(f"tests/test_{name}.py" for name in ("languages", "stops", "redact", "call_sites")),
-    "tests/samples/test_toolchains.py::test_go_imports_are_those_used",
+TESTS = tuple(
+    f"tests/{name}.py"
+    for name in ("languages/test_lexical", "suites/test_stops", "corpus/test_redact", "corpus/test_call_sites")
 )
 ASIDE = "not (time or long or fast or reference or twice)"
 ASK = "import json, sys; print(json.dumps([sys.version.split()[0], sys.implementation.cache_tag, sys.executable]))"
@@ -37,12 +37,12 @@ def others():
         programs += sorted(glob.glob(f"{glob.escape(root)}/versions/3.*/bin/python3"))
     known = {}
     for program in dict.fromkeys(filter(None, programs)):
-        said = subprocess.run([program, "-I", "-c", ASK], capture_output=True, text=True)
-        if said.returncode == 0:  # a stand-in of pyenv may have nothing behind it
-            version, tag, itself = json.loads(said.stdout)
+        answer = subprocess.run([program, "-I", "-c", ASK], capture_output=True, text=True)
+        if answer.returncode == 0:  # a stand-in of pyenv may have nothing behind it
+            version, tag, itself = json.loads(answer.stdout)
             known.setdefault(version, (tag, itself))
     here = sys.version.split()[0]
-    return {v: found for v, found in known.items() if v != here and tuple(map(int, v.split(".")[:2])) >= (3, 11)}
+    return {v: about for v, about in known.items() if v != here and tuple(map(int, v.split(".")[:2])) >= (3, 11)}
 
 
 def run(program, *arguments, **options):
@@ -53,34 +53,37 @@ def run(program, *arguments, **options):
     return subprocess.run([program, *arguments], env=environment, cwd=ROOT, capture_output=True, text=True, **options)
 
 
-def made(pieces, count, random):
+def drawn(pieces, count, random):
     return ["".join(random.choices(pieces, k=random.randrange(1, 25))) for _ in range(count)]
 
 
 def test_other_pythons_find_the_same(capsys):
     chance = random.Random(0)
-    texts = {name: made(MARKS[name] + EVERYWHERE, 150, chance) for name in LANGUAGES}
-    texts["python"] += ["for x in y: print(len(x), str ( None ))\n", (ROOT / "babel_jax" / "lexical.py").read_text()]
-    texts["secrets"] = made(
+    texts = {name: drawn(MARKS[name] + EVERYWHERE, 150, chance) for name in MARKS}
+    texts["python"] += [
+        "for x in y: print(len(x), str ( None ))\n",
+        (ROOT / "babel_jax" / "languages" / "lexical.py").read_text(),
+    ]
+    texts["secrets"] = drawn(
         [*SECRETS, *EVERYWHERE, "-----END PRIVATE KEY-----", "A" * 64, "2a00:1450::", "Version ", "v"], 400, chance
     )
 
     def asked(program):
-        done = run(program, "-m", "portable", input=json.dumps(texts))
+        done = run(program, ROOT / "tests" / "helpers" / "portable.py", input=json.dumps(texts))
         assert done.returncode == 0, done.stderr
-        said = json.loads(done.stdout)
-        assert not said["atomic"]  # what 3.11.0 to 3.11.4 get wrong
-        return said["found"]
+        answer = json.loads(done.stdout)
+        assert not answer["atomic"]  # what 3.11.0 to 3.11.4 get wrong
+        return answer["digests"]
 
     here = asked(sys.executable)
-    assert all("digest" in said for said in here.values()), here
+    assert all("digest" in digest for digest in here.values()), here
     for version, (_, program) in others().items():
         there = asked(program)
-        for name, said in there.items():
+        for name, digest in there.items():
             with capsys.disabled():
-                print(f"\nPython {version}: {name}: " + said.get("not run", "finds the same"), end="")
-            assert said == here[name] or "not run" in said, (version, name)
-        assert "digest" in there["lexical"] and "digest" in there["corpus.addresses"]
+                print(f"\nPython {version}: {name}: " + digest.get("not run", "finds the same"), end="")
+            assert digest == here[name] or "not run" in digest, (version, name)
+        assert "digest" in there["languages.lexical"] and "digest" in there["corpus.addresses"]
     if not others():
         pytest.skip("no other Python from 3.11 on is at hand; this one makes no pattern that one of them gets wrong")
 
@@ -91,7 +94,8 @@ def test_tests_of_the_patterns_pass_on_other_pythons(capsys):
     if not same:
         pytest.skip(f"no other Python with the compiled packages of {sys.implementation.cache_tag} is at hand")
     for version, program in same.items():
-        done = run(program, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-k", ASIDE, *TESTS)
+        options = ("-q", "-p", "no:cacheprovider", "-m", "not slow", "-k", ASIDE)
+        done = run(program, "-m", "pytest", *options, *TESTS)
         assert done.returncode == 0, done.stdout[-3000:]
         with capsys.disabled():
             print(f"\nPython {version}: {done.stdout.strip().splitlines()[-1]}", end="")

@@ -5,9 +5,9 @@ program that ends itself before (`exit(0)`) is not taken for one that passed. PH
 others: what calls the program's `main`, or its tests, receives it as an argument and prints it once they have returned.
 
 Where there is a sentinel, the tests are also kept apart from the program as far as its language allows: it cannot swallow
-them, switch them off, or give another meaning to the names in them. The room's README.md says, attack by attack, what is
-closed and what a program that is written to deceive can still do: above all, find the sentinel. It cannot guess it, and it
-cannot print it by accident. Without a sentinel a program runs as it stands, as the peers run it.
+them, switch them off, or give another meaning to the names in them. README.md says, attack by attack, what is closed and
+what a program that is written to deceive can still do: above all, find the sentinel. It cannot guess it, and it cannot
+print it by accident. Without a sentinel a program runs as it stands, as the peers run it.
 """
 
 import dataclasses
