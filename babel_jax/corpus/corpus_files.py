@@ -17,7 +17,7 @@ from babel_jax.common.files import read_json, read_record, typed
 from babel_jax.corpus import tokenizer
 from babel_jax.corpus.document import Document
 from babel_jax.corpus.manifest import language_of
-from babel_jax.corpus.records import REBUILD, SPLITS, CallSites, Contents, Statistics
+from babel_jax.corpus.records import REBUILD, SPLITS, Contents, Statistics
 from babel_jax.languages import registry
 from babel_jax.languages.language import Language
 
@@ -61,10 +61,10 @@ class Corpus:
         """Language -> call sites of the identifier pairs in its held-out files (see `call_sites.slots`).
 
         Raises:
-          UserError: there is none in one of the languages.
+          UserError: there are fewer than FEWEST_PAIRS with prompts in either language.
         """
-        if not min(self._usable_pairs(primary, new).values()):
-            raise UserError(self.too_few_pairs(primary, new))
+        if few := self.too_few_pairs(primary, new):
+            raise UserError(few)
         turned = f"call_sites/{primary}-{new}.npz" not in self.manifest.files
         first, second = (new, primary) if turned else (primary, new)
         columns = {"primary_id": "new_id", "new_id": "primary_id"} if turned else {}
@@ -79,8 +79,9 @@ class Corpus:
 
     def too_few_pairs(self, primary: str, new: str) -> str:
         """Why no study can be made of two of its languages, and what to do; "" if it can."""
-        usable, sites = self._usable_pairs(primary, new), self._sites(primary, new)
+        sites = self.stats.call_sites.get(f"{primary}-{new}") or self.stats.call_sites.get(f"{new}-{primary}")
         pairs = len(sites.pairs) if sites else 0
+        usable = {name: sum(map(bool, sites.prompts[name])) if sites else 0 for name in (primary, new)}
         if min(usable.values()) >= FEWEST_PAIRS:
             return ""
         titles = [self.language(name).title for name in (primary, new)]
@@ -90,15 +91,6 @@ class Corpus:
             f"of their built-ins, and of the {pairs} that are known has those of {there}; write further `pairs` in the file of "
             "one of them, or build the corpus of more files."
         )
-
-    def _sites(self, primary, new) -> CallSites | None:
-        of_pair = self.stats.call_sites
-        return of_pair.get(f"{primary}-{new}") or of_pair.get(f"{new}-{primary}")
-
-    def _usable_pairs(self, primary, new) -> dict[str, int]:
-        """Language -> pairs of identifiers that have prompts in it."""
-        sites = self._sites(primary, new)
-        return {name: sum(map(bool, sites.prompts[name])) if sites else 0 for name in (primary, new)}
 
     def heldout(self, language: str) -> Iterator[Document]:
         """The documents of the validation split."""

@@ -2,13 +2,12 @@
 
 import dataclasses
 import functools
-import sys
 from pathlib import Path
 
 import numpy as np
 
 from babel_jax.common import files
-from babel_jax.common.errors import UserError, printable
+from babel_jax.common.errors import UserError
 from babel_jax.common.files import content_hash
 from babel_jax.common.material import Material
 from babel_jax.corpus import corpus_files
@@ -35,8 +34,6 @@ def material(directory: str | Path, primary: str, new: str, heldout_rows: int, p
             raise UserError(
                 f"the corpus {directory} has no {language}, only {', '.join(corpus.train)}; build it with both."
             )
-    if few := corpus.too_few_pairs(primary, new):
-        print(f"warning: {printable(few)}", file=sys.stderr)
     slots = {language: _shortened(prompts, prompt_tokens) for language, prompts in corpus.slots(primary, new).items()}
     identifier_ids = np.unique(
         np.concatenate([slots[k][name] for k in (primary, new) for name in ("primary_id", "new_id")])

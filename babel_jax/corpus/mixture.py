@@ -244,6 +244,11 @@ class Mixture:
             result[chosen] = tokens
         return result
 
+    def drawn(self, places: np.ndarray) -> dict[str, int]:
+        """How many of the rows at `places` come from each source, counted one by one."""
+        counts = np.bincount(self.locate(places)[0], minlength=len(self.names))
+        return dict(zip(self.names, counts.tolist(), strict=True))
+
     def rows_seen(self, place: int) -> dict[str, int]:
         """How many rows of each source stand before `place`."""
         totals = np.zeros(len(self.names), np.int64)
@@ -257,6 +262,10 @@ class Mixture:
         for stage, rows in self._before(place):
             totals += [float(Fraction(rows * weight, sum(stage.weights))) for weight in stage.weights]
         return dict(zip(self.names, totals.tolist(), strict=True))
+
+    def epochs(self, place: int) -> dict[str, float]:
+        """How often each source that is drawn from has been seen before `place`."""
+        return {name: rows / len(self.sources[name]) for name, rows in self.rows_seen(place).items() if rows}
 
     def _before(self, place: int) -> list[tuple[_Blocks, int]]:
         """The stages that have begun before `place`, with their rows before it."""

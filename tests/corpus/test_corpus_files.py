@@ -20,7 +20,8 @@ def test_rows_decode_to_the_documents(built):
         assert built.tokenizer.token_bytes_V[ids].sum() == len(decoded.encode())
 
 
-def test_slots_of_both_languages(built):
+def test_slots_of_both_languages(built, monkeypatch):
+    monkeypatch.setattr(corpus_files, "FEWEST_PAIRS", 1)
     slots = built.slots("python", "php")
     assert set(slots) == {"python", "php"}
     for language, identifier in (("python", b"len"), ("php", b"strlen")):

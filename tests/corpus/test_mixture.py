@@ -237,7 +237,8 @@ def test_rows_seen_are_the_rows_that_came():
     names = names_at(MIXTURE, range(6000))
     for place in (0, 1, 999, 1000, 1500, 1501, 3499, 3500, 3501, 5999):
         expected = {name: int((names[:place] == name).sum()) for name in "abc"}
-        assert MIXTURE.rows_seen(place) == expected
+        assert MIXTURE.rows_seen(place) == expected == MIXTURE.drawn(np.arange(place))
+    assert MIXTURE.epochs(3500) == {"a": 375 / 700, "b": 1125 / 5000, "c": 2000 / 30}
     assert MIXTURE.shares_seen(2000) == {"a": 375, "b": 1125, "c": 500}
 
 
