@@ -132,12 +132,12 @@ def _measure_run(arguments: Arguments) -> None:
         raise UserError(
             f"{' and '.join(missing)} must be given to measure a run of a study; for problem suites give --suite."
         )
-    study, task = options.open_run(arguments)
-    from babel_jax.study import tasks
+    study, job = options.open_run(arguments)
+    from babel_jax.study import jobs
     from babel_jax.training import preemption
 
     preemption.install()
-    tasks.measure_one(study, task)
+    jobs.measure_one(study, job)
 
 
 def _refuse_contradictions(arguments: Arguments) -> None:

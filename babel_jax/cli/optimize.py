@@ -21,7 +21,7 @@ WORTH_SAYING = 0.01  # how far a share of several primaries is off their proport
 
 
 def add_arguments(parser) -> None:
-    from babel_jax.optimum import algorithm1
+    from babel_jax.optimum import eq3
 
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--workdir", "--study", type=kinds.place, help="a study's directory")
@@ -46,7 +46,7 @@ def add_arguments(parser) -> None:
         help="the share's: loss (default), loss_knowledge, knowledge_share, working_language (--csv) or calibrated, where "
         "they were measured; or, of a study, schedule",
     )
-    parser.add_argument("--reading", default="pairwise", choices=algorithm1.READINGS, help="of Eq. 2 and 3")
+    parser.add_argument("--reading", default="pairwise", choices=eq3.READINGS, help="of Eq. 2 and 3")
     constraints = parser.add_argument_group("constraints")
     constraints.add_argument(
         "--budget",
@@ -112,10 +112,10 @@ def _refuse_contradictions(arguments: Arguments) -> None:
 
 def _of_study(arguments: Arguments):
     """Prints what a study proposes; the mixture file where one is wanted."""
-    from babel_jax.optimum import algorithm1, share_sources
-    from babel_jax.study import findings
+    from babel_jax.optimum import best_corpus, share_sources
+    from babel_jax.study import analysis
 
-    of_study = findings.of_study(arguments.workdir)
+    of_study = analysis.of_study(arguments.workdir)
     if arguments.source == SCHEDULE:
         return _of_schedule(arguments, of_study)
     proposals = {language: here.proposals for language, here in of_study.languages.items()}
@@ -128,7 +128,7 @@ def _of_study(arguments: Arguments):
     constraints = _constraints(arguments, available, tokens if arguments.budget is None else arguments.budget)
     whole = sum(study.original.values())  # in any unit, such as billions; the corpus is in tokens of the run
     original = {language: amount / whole * (constraints.budget or whole) for language, amount in study.original.items()}
-    corpus = algorithm1.corpus(chosen, study.primary, original, arguments.reading, constraints)
+    corpus = best_corpus.corpus(chosen, study.primary, original, arguments.reading, constraints)
     print(f"{arguments.source}\n{table(chosen)}\n\n{corpus_table(corpus, original)}")
     calibrated = share_sources.CALIBRATED
     if arguments.source != calibrated and any(calibrated in of for of in proposals.values()):
@@ -192,7 +192,7 @@ def _mix_of(workdir, study) -> tuple[dict[str, int], int]:
 
 
 def _constraints(arguments: Arguments, available: dict[str, float], budget: float | None):
-    from babel_jax.optimum.algorithm1 import Constraints
+    from babel_jax.optimum.best_corpus import Constraints
 
     if not arguments.max_epochs:
         return Constraints(budget=budget, min_share=arguments.min_share)
@@ -204,7 +204,7 @@ def _constraints(arguments: Arguments, available: dict[str, float], budget: floa
 
 def _of_csv(arguments: Arguments):
     """Prints what a table of losses and scores proposes; the mixture file where one is wanted."""
-    from babel_jax.optimum import algorithm1
+    from babel_jax.optimum import algorithm1, best_corpus
     from babel_jax.optimum import table as losses
 
     original, primaries, assumed = arguments.original, arguments.primary, arguments.assume
@@ -224,8 +224,8 @@ def _of_csv(arguments: Arguments):
         proposals[language] = losses.of_observation(observation, amounts, language in assumed)
     chosen = _chosen(proposals, arguments.source)
     constraints = _constraints(arguments, sizes, arguments.budget)
-    corpus = algorithm1.corpus(chosen, merged, sizes, arguments.reading, constraints)
-    corpus = algorithm1.split_primaries(corpus, merged, of_primaries)
+    corpus = best_corpus.corpus(chosen, merged, sizes, arguments.reading, constraints)
+    corpus = best_corpus.split_primaries(corpus, merged, of_primaries)
     print(f"{arguments.source}\n{table(chosen)}\n\n{corpus_table(corpus, original)}")
     for language, proposal in chosen.items():
         _print_residuals(observed[language], proposal.best_step, primaries)

@@ -87,11 +87,11 @@ def open_study(arguments: Arguments):
 
 
 def open_run(arguments: Arguments):
-    """(the study, the task) of one run: --run with --seed, on --mixture where it is given."""
+    """(the study, the job) of one run: --run with --seed, on --mixture where it is given."""
     study = open_study(arguments)
-    from babel_jax.study.tasks import Task
+    from babel_jax.study.jobs import Job
 
     name = study.name(arguments.run)
     if arguments.mixture:
         study = study.with_mixture(name, arguments.mixture)
-    return study, Task(arguments.seed, name)
+    return study, Job(arguments.seed, name)

@@ -35,13 +35,13 @@ def run(arguments: Arguments) -> None:
     environment.configure_jax(threads=1)
     study = options.open_study(arguments)
     from babel_jax import report
-    from babel_jax.study import tasks
+    from babel_jax.study import jobs
     from babel_jax.training import hosts, preemption
 
     if arguments.jobs > 1 and hosts.several():
         raise UserError(f"--jobs is {arguments.jobs}; several hosts train one run at a time: add --jobs=1.")
     preemption.install()
-    tasks.run(study, arguments.jobs)
+    jobs.run(study, arguments.jobs)
     built = report.build(arguments.workdir)
     print(built.table)
     print(f"\nreport: {printable(built.page)}")

@@ -24,9 +24,9 @@ def add_arguments(parser) -> None:
 
 def run(arguments: Arguments) -> None:
     environment.configure_jax()
-    study, task = options.open_run(arguments)
-    from babel_jax.study import tasks
+    study, job = options.open_run(arguments)
+    from babel_jax.study import jobs
     from babel_jax.training import preemption
 
     preemption.install()
-    tasks.train_one(study, task, arguments.profile, arguments.probe)
+    jobs.train_one(study, job, arguments.profile, arguments.probe)

@@ -72,19 +72,20 @@ class Curves:
 
     @functools.cached_property
     def measured_shares(self) -> dict[str, Curve]:
-        """The primary system's share as it was measured over the continual run: {name: curve in [0, 1]}.
+        """The primary system's share as it was measured over the continual run: {name: curve in [0, 1]}."""
+        return _known({name: share_of(self) for name, share_of in MEASURED_SHARES.items()})
 
-        knowledge_share; working_language (mean of the intermediate layers, pairwise); functional_neurons (of all neurons).
-        """
-        count = self.neurons.get(("continual", "functional"))
-        parts = count and {name: getattr(count, name) / count.n for name in ("value_SxC", "mean", "low", "high")}
-        return _known(
-            {
-                "knowledge_share": self.knowledge.get("continual"),
-                "working_language": self.working_language.get("continual"),
-                "functional_neurons": count and dataclasses.replace(count, **parts),
-            }
-        )
+
+def _functional_share(curves: Curves) -> Curve | None:
+    count = curves.neurons.get(("continual", "functional"))
+    return count and count.as_share()
+
+
+MEASURED_SHARES = {  # name -> what takes it from the curves
+    "knowledge_share": lambda curves: curves.knowledge.get("continual"),
+    "working_language": lambda curves: curves.working_language.get("continual"),
+    "functional_neurons": _functional_share,
+}
 
 
 def curves(frame: pd.DataFrame, primary: str, new: str) -> Curves:
@@ -135,11 +136,11 @@ def _known(table: dict) -> dict:
 def _stages_by_seed(judged: Solved | None) -> dict[int, dict | None]:
     if judged is None:
         return {}
-    found = {
+    stages_of = {
         seed: stages.find(judged.steps, [solved_CxQ])
         for seed, solved_CxQ in zip(judged.seeds, judged.solved, strict=True)
     }
-    return {seed: one and one.stages for seed, one in found.items()}
+    return {seed: one and one.stages for seed, one in stages_of.items()}
 
 
 def _accuracy(light: pd.DataFrame, primary: str, new: str) -> dict[tuple, Curve]:

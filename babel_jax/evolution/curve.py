@@ -73,6 +73,11 @@ class Curve:
         index = int(np.flatnonzero(self.steps == step)[0])
         return _point(self.mean[index], self.low[index], self.high[index], self.value_SxC[:, index], self.seeds)
 
+    def as_share(self) -> "Curve":
+        """Counts as shares of `n`."""
+        values = {name: getattr(self, name) / self.n for name in ("value_SxC", "mean", "low", "high")}
+        return dataclasses.replace(self, **values)
+
     def first(self) -> Point:
         return self.at(self.steps[0])
 

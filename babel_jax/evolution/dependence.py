@@ -41,7 +41,7 @@ class Dependence:
     share: ShareAtPeak | None
 
 
-def dependence(found: Stages, shares: dict[str, list | None], counts: dict[str, list] | None = None) -> Dependence:
+def dependence(continual: Stages, shares: dict[str, list | None], counts: dict[str, list] | None = None) -> Dependence:
     """Whether the language lives off the primary and then loses that: what Algorithm 1 presupposes.
 
     It depends if accuracy has an interior peak (the verdict "transition": paired decline, p < 0.05) *and* the share of
@@ -50,16 +50,16 @@ def dependence(found: Stages, shares: dict[str, list | None], counts: dict[str, 
     upper bound below THRESHOLD. A language that does not surely rise has no peak to ask at, and is not tested.
 
     Args:
-      found: the stages of continual pre-training.
+      continual: the stages of continual pre-training.
       shares: {"knowledge_share", "working_language"}: the share at the peak, a list with one value per seed (NaN:
         undefined there), or None. The working language counts only where the knowledge share was not measured.
       counts: {the same}: observations behind each value. Only where seeds do not differ, as one does not: the interval is
         then Wilson's over all their observations, and without them there is none. Else Student t over seeds.
     """
-    if not found.rises:
-        return Dependence(False, None, f"Not tested: {stages.no_peak(found)}.", float("nan"), None)
-    share, fall = _share(shares, counts or {}), found.decline
-    declines = {"transition": True, "rises and stays": False}.get(found.verdict)
+    if not continual.rises:
+        return Dependence(False, None, f"Not tested: {stages.no_peak(continual)}.", float("nan"), None)
+    share, fall = _share(shares, counts or {}), continual.decline
+    declines = {"transition": True, "rises and stays": False}.get(continual.verdict)
     needs = None if share is None else _side(share.ci)
     depends = False if declines is False or needs is False else True if declines and needs else None
     p_decline = fall.p if fall.value > 0 else 1.0

@@ -110,11 +110,11 @@ def causes(frame: pd.DataFrame, language: str) -> Causes | None:
     rows = pd.concat([rows.drop(columns="options"), options], axis=1)
     metric = rows["metric"].str.rpartition("_")[0]
     keys = [rows["set"], rows["kind"], rows["checkpoint"], metric, rows["subset"]]
-    found = {key: group.sort_values("seed") for key, group in rows.groupby(keys, sort=False)}
-    sets = {key: _ablation(key, group) for key, group in found.items()}
+    groups = {key: group.sort_values("seed") for key, group in rows.groupby(keys, sort=False)}
+    sets = {key: _ablation(key, group) for key, group in groups.items()}
     matters, specific = (sets.get((*MAIN, "pass", subset)) for subset in ("transfer", DIFFERENCE))
     own, other = (
-        found.get((neurons, *MAIN[1:], "pass", DIFFERENCE)) for neurons in ("functional", "functional_shared")
+        groups.get((neurons, *MAIN[1:], "pass", DIFFERENCE)) for neurons in ("functional", "functional_shared")
     )
     verdict = CausesVerdict(
         matters=matters and matters.difference,
@@ -181,13 +181,13 @@ def drift(frame: pd.DataFrame, language: str) -> Drift | None:
     That of the `functional` neurons of the continual run, or of `lape_target` where these have no meaning; `others` are
     the same for the other definition and for the control.
     """
-    found = [
+    drifts = [
         one
         for run in ("continual", "control")
         for definition in ("functional", "lape_target")
         if (one := _drift_of(frame, language, run, definition)) is not None
     ]
-    return dataclasses.replace(found[0], others=found[1:]) if found else None
+    return dataclasses.replace(drifts[0], others=drifts[1:]) if drifts else None
 
 
 def _drift_of(frame, language: str, run: str, definition: str) -> Drift | None:
@@ -215,9 +215,9 @@ def read_lens_grid(file) -> dict:
       UserError: it is damaged.
     """
     mend = "delete it and evaluate that run again, which writes it anew"
-    found = files.read_json(file, GRID, mend)
+    grid = files.read_json(file, GRID, mend)
     try:
-        return lens_grid(found)
+        return lens_grid(grid)
     except ValueError as error:  # lists of unequal lengths
         raise UserError(f"{file} is damaged: {error}; {mend}.") from error
 

@@ -71,7 +71,7 @@ def mixes(frame: pd.DataFrame, languages: list[str], files_of: dict[str, Mixture
       languages: the primary, then the new ones.
       files_of: by name, the mixture file of a mix: its stages, and who made them.
     """
-    found = []
+    measured = []
     for run, rows in frame.groupby("run", observed=True):
         name = run_names.parse(str(run))
         if name.role != "mix" or not name.mix:
@@ -79,8 +79,8 @@ def mixes(frame: pd.DataFrame, languages: list[str], files_of: dict[str, Mixture
         rows = rows[(rows["step"] == rows.groupby("seed")["step"].transform("max")).to_numpy(bool)]
         judged = {language: solved(rows, run, language) for language in languages}
         if _judged_alike(list(judged.values())):
-            found.append(_mix(str(run), name.mix, rows, judged, (files_of or {}).get(name.mix)))
-    return found
+            measured.append(_mix(str(run), name.mix, rows, judged, (files_of or {}).get(name.mix)))
+    return measured
 
 
 def _judged_alike(judged: list[Solved | None]) -> bool:

@@ -23,7 +23,7 @@ class Observation:
       solved: one array [C, Q] of 0/1 a seed; score_SxC: accuracies.
       losses, loss_errors: {source: [S, C]}; standard errors, NaN: unknown.
       shares: {source: [S, C]} of the primary, as they were measured. What was not measured everywhere is absent.
-      residuals: {source: [C, P]}, of several primaries: see `algorithm1.merge_primaries`.
+      residuals: {source: [C, P]}, of several primaries: see `best_corpus.merge_primaries`.
     """
 
     language: str
@@ -46,16 +46,16 @@ def observation(frame: pd.DataFrame, curves: Curves) -> Observation | None:
         return None
     steps, seeds = judged.steps, judged.seeds
 
-    def on_steps(found: Curve | None) -> np.ndarray | None:
-        if found is None or found.seeds != seeds or not set(steps) <= set(found.steps):
+    def on_steps(curve: Curve | None) -> np.ndarray | None:
+        if curve is None or curve.seeds != seeds or not set(steps) <= set(curve.steps):
             return None
-        return found.value_SxC[:, np.searchsorted(found.steps, steps)]
+        return curve.value_SxC[:, np.searchsorted(curve.steps, steps)]
 
     rows = select(frame[frame["metric"] != "solved"], run="continual", language=new, layer=-1)
     seen = rows.drop_duplicates("step").set_index("step")["tokens_by_language"]
     losses = {metric: on_steps(curve(rows, metric=metric)) for metric in ("loss", "loss_knowledge")}
     losses = {metric: loss_SxC for metric, loss_SxC in losses.items() if loss_SxC is not None}
-    shares = {name: on_steps(found) for name, found in curves.measured_shares.items()}
+    shares = {name: on_steps(curve) for name, curve in curves.measured_shares.items()}
     return Observation(
         language=new,
         steps=steps,

@@ -241,11 +241,11 @@ def _verdict(decline: Effect, rise: Effect, seen: bool, checkpoints: int) -> str
     return "rises and stays" if stays else "undecided"
 
 
-def no_peak(found: Stages) -> str:
+def no_peak(run: Stages) -> str:
     """Why stages that do not rise have no best checkpoint to read anything at: a clause for a sentence."""
     return (
-        f"accuracy does not surely rise by {100 * MINIMUM_CHANGE:.0f} points (it starts at {100 * found.start:.0f} % and "
-        f"reaches {100 * found.peak.value:.0f} % at best), so no checkpoint can be called the best"
+        f"accuracy does not surely rise by {100 * MINIMUM_CHANGE:.0f} points (it starts at {100 * run.start:.0f} % and "
+        f"reaches {100 * run.peak.value:.0f} % at best), so no checkpoint can be called the best"
     )
 
 

@@ -56,8 +56,8 @@ class Logit:
     @classmethod
     def fit(cls, x_C, y_C) -> "Logit":
         logit_C = _logit(x_C)  # least squares of the share itself, so that all links minimise the same error
-        found = optimize.least_squares(lambda p: special.expit(p[0] + p[1] * logit_C) - y_C, [0.0, 1.0], max_nfev=200)
-        return cls(float(found.x[0]), float(found.x[1]))
+        fitted = optimize.least_squares(lambda p: special.expit(p[0] + p[1] * logit_C) - y_C, [0.0, 1.0], max_nfev=200)
+        return cls(float(fitted.x[0]), float(fitted.x[1]))
 
     def __call__(self, share):
         return special.expit(self.intercept + self.slope * _logit(share))
@@ -80,7 +80,12 @@ class Isotonic:
         return np.interp(share, self.x, self.y)
 
 
-LINKS = {"identity": Identity, "affine": Affine, "logit": Logit, "isotonic": Isotonic}  # the simplest first
+LINKS = {  # the simplest first
+    "identity": Identity,
+    "affine": Affine,
+    "logit": Logit,
+    "isotonic": Isotonic,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,13 +186,13 @@ def choose(fits: dict[str, dict[str, Calibration]]) -> Chosen | None:
     `fits`: {source: {measured share: …}}. None where no source predicts any measured share better than the share's own
     mean does.
     """
-    found = [
+    links = [
         Chosen(source, measured, fit.best, fit.link.loo_r2)
         for source, by_measured in fits.items()
         for measured, fit in by_measured.items()
         if fit.link.loo_r2 > 0
     ]
-    return max(found, key=lambda chosen: chosen.loo_r2, default=None)
+    return max(links, key=lambda chosen: chosen.loo_r2, default=None)
 
 
 def _predict(fitted, share) -> np.ndarray:

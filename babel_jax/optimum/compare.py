@@ -158,18 +158,18 @@ def comparisons(mixes: list[Mix], original: str) -> list[Comparison]:
     seeds = set(named(mixes, original).seeds)
     mixes = [mix for mix in mixes if seeds <= set(mix.seeds)]
     languages = sorted(set.intersection(*(set(mix.score) for mix in mixes)))
-    found = []
+    pairs = []
     for score in (MACRO, *languages):
         against = [compare(mixes, original, mix.name, score) for mix in mixes if mix.name != original]
         against = [comparison for comparison in against if comparison]
         adjusted = statistics.holm([comparison.p for comparison in against])
-        found += [
+        pairs += [
             dataclasses.replace(comparison, kind="mix", p_holm=p)
             for comparison, p in zip(against, adjusted, strict=True)
         ]
         if against and (best := gap_to_best(mixes, original, score)):
-            found.append(dataclasses.replace(best, kind="best"))
-    return found
+            pairs.append(dataclasses.replace(best, kind="best"))
+    return pairs
 
 
 def guard(mixes: list[Mix], original: str, name: str) -> Guard:
@@ -180,8 +180,8 @@ def guard(mixes: list[Mix], original: str, name: str) -> Guard:
     pair = [named(mixes, each) for each in (original, name)]
     languages = {}
     for language in sorted(pair[0].score.keys() & pair[1].score.keys()):
-        found = compare(mixes, original, name, language) or Effect(np.nan, (np.nan, np.nan), np.nan)
-        languages[language] = Harm(found.value, found.ci, found.p, any(learned(mix, language) for mix in pair))
+        change = compare(mixes, original, name, language) or Effect(np.nan, (np.nan, np.nan), np.nan)
+        languages[language] = Harm(change.value, change.ci, change.p, any(learned(mix, language) for mix in pair))
     high = np.array([harm.ci[1] for harm in languages.values()])
     known = len(high) > 0 and not np.isnan(high).any() and all(harm.tested for harm in languages.values())
     return Guard(False if (high < 0).any() else True if known else None, languages)

@@ -100,17 +100,17 @@ def law(mixes: list[Mix], languages: list[str], natural: dict[str, float]) -> La
     """
     if len(_measured(mixes, languages)[0]) < len(languages) + 2:
         return None
-    found = {}
+    kinds = {}
     for kind in KINDS:
         fitted = fit(mixes, languages, kind)
-        found[kind] = dataclasses.replace(fitted, best=best(fitted, natural))
-    better = clearly_better(*(found[kind].loo.macro_error_M for kind in ("quadratic", "log_linear")))
+        kinds[kind] = dataclasses.replace(fitted, best=best(fitted, natural))
+    better = clearly_better(*(kinds[kind].loo.macro_error_M for kind in ("quadratic", "log_linear")))
     reason = (
         "the regression's squared error on held-out mixes is smaller by more than its standard error"
         if better
-        else "the regression does not foretell held-out mixes better by more than a standard error"
+        else "the regression does not predict held-out mixes better by more than a standard error"
     )
-    return Law("quadratic" if better else "log_linear", reason, found)
+    return Law("quadratic" if better else "log_linear", reason, kinds)
 
 
 def clearly_better(error_M, than_M) -> bool:
@@ -287,8 +287,8 @@ def _fit_log_linear(share_MxK, y_M, weight_M, start) -> np.ndarray:
     for part in _FLOORS if start is None else ():
         logarithm_M = np.log(np.maximum(y_M - part * floor, smallest))
         starts.append([np.sqrt(part * floor), *np.linalg.lstsq(share_MxK, logarithm_M, rcond=None)[0]])
-    found = [optimize.least_squares(residuals, p, jacobian, method="lm", max_nfev=300) for p in starts]
-    return min(found, key=lambda result: result.cost).x
+    fits = [optimize.least_squares(residuals, p, jacobian, method="lm", max_nfev=300) for p in starts]
+    return min(fits, key=lambda result: result.cost).x
 
 
 def _predict_log_linear(parameters_KxP, share_NxK) -> np.ndarray:
@@ -352,7 +352,7 @@ def _minimum(kind: str, parameters_KxP, natural_K, kl: float) -> np.ndarray:
 
     points_NxK = np.random.default_rng(0).dirichlet(np.full(K, 0.7), 500)
     points_NxK = np.concatenate([natural_K[None], points_NxK])
-    found = optimize.minimize(
+    minimum = optimize.minimize(
         lambda share_K: value(share_K[None])[0],
         np.clip(points_NxK[value(points_NxK).argmin()], LEAST_SHARE, 1),
         jac=slope,
@@ -361,4 +361,4 @@ def _minimum(kind: str, parameters_KxP, natural_K, kl: float) -> np.ndarray:
         constraints={"type": "eq", "fun": lambda share_K: share_K.sum() - 1, "jac": lambda share_K: np.ones(K)},
         options={"ftol": 1e-9},
     )
-    return found.x / found.x.sum()
+    return minimum.x / minimum.x.sum()

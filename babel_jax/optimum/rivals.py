@@ -125,12 +125,12 @@ def swarm(original: dict[str, float], count: int, seed: int = 0) -> list[dict[st
         raise UserError(f"a swarm of {count} over {len(original)} language(s) says nothing; it needs at least 1 and 2.")
     generator, total = np.random.default_rng(seed), sum(original.values())
     centre_K = np.array(list(policies.by_temperature(original, TEMPERATURE).values()))
-    found = []
+    corpora = []
     for factor in np.geomspace(0.25, 4.0, count):
         share_K = generator.dirichlet(factor * len(centre_K) * centre_K)
         thousandths = mixture.apportion([int(share * 1e9) for share in share_K], 1000)
-        found.append({name: total * part / 1000 for name, part in zip(original, thousandths, strict=True)})
-    return found
+        corpora.append({name: total * part / 1000 for name, part in zip(original, thousandths, strict=True)})
+    return corpora
 
 
 def flops(runs: list[tuple[RunName, int, float]]) -> list[Cost]:

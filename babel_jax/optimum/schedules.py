@@ -151,7 +151,7 @@ def surface(new: dict[str, dict[float, Phase]], primary: dict[str, dict[float, P
     )
 
 
-def propose(found: Surface, primary: str, total_tokens: int) -> Schedule:
+def propose(surface: Surface, primary: str, total_tokens: int) -> Schedule:
     """The schedule of `total_tokens` tokens with the best score: primary first, then the new languages with replay.
 
     There is one replay share; each new language gets as many tokens as are best for it at that share, so the phase mixes
@@ -165,14 +165,14 @@ def propose(found: Surface, primary: str, total_tokens: int) -> Schedule:
     Raises:
       UserError: no phase that was measured fits into the run.
     """
-    fit_KxRxC = _fits(found, total_tokens)
-    r, c_K = _choose(found.score_KxRxC, fit_KxRxC)
-    drawn_N, drawn_NxK = _choose(found.replicates_NxKxRxC, fit_KxRxC)
-    new_K, new_NxK = _new_tokens(found, r, c_K), _new_tokens(found, drawn_N, drawn_NxK)
-    replay, replay_N = float(found.replay[r]), np.array(found.replay)[drawn_N]
-    predicted, low, high = _predicted(found, fit_KxRxC)
+    fit_KxRxC = _fits(surface, total_tokens)
+    r, c_K = _choose(surface.score_KxRxC, fit_KxRxC)
+    drawn_N, drawn_NxK = _choose(surface.replicates_NxKxRxC, fit_KxRxC)
+    new_K, new_NxK = _new_tokens(surface, r, c_K), _new_tokens(surface, drawn_N, drawn_NxK)
+    replay, replay_N = float(surface.replay[r]), np.array(surface.replay)[drawn_N]
+    predicted, low, high = _predicted(surface, fit_KxRxC)
     return Schedule(
-        stages=_stages(primary, total_tokens, dict(zip(found.languages, new_K.tolist(), strict=True)), replay),
+        stages=_stages(primary, total_tokens, dict(zip(surface.languages, new_K.tolist(), strict=True)), replay),
         replay=replay,
         replay_ci=_percentiles(replay_N),
         phase_tokens=float(new_K.sum() / (1 - replay)),
@@ -181,12 +181,12 @@ def propose(found: Surface, primary: str, total_tokens: int) -> Schedule:
         new_tokens_ci=_percentiles(new_NxK.sum(1)),
         by_language={
             language: LanguageTokens(float(new_K[k]), _percentiles(new_NxK[:, k]))
-            for k, language in enumerate(found.languages)
+            for k, language in enumerate(surface.languages)
         },
         predicted=predicted,
         predicted_ci=(low, high),
-        active=_active(found, fit_KxRxC, r),
-        reason=_reason(found, c_K),
+        active=_active(surface, fit_KxRxC, r),
+        reason=_reason(surface, c_K),
     )
 
 
@@ -218,22 +218,22 @@ def _resampled(solved) -> tuple[np.ndarray, np.ndarray]:
         replicates_K.append(statistics.replicated_curves(flat))
     shape = solved[0][0].shape[:2]
     return tuple(
-        np.stack(found, -2).reshape(*found[0].shape[:-1], len(solved), *shape) for found in (halves_K, replicates_K)
+        np.stack(arrays, -2).reshape(*arrays[0].shape[:-1], len(solved), *shape) for arrays in (halves_K, replicates_K)
     )
 
 
 # --- the proposal ---------------------------------------------------------------------------------------------------------
 
 
-def _fits(found: Surface, total_tokens: float) -> np.ndarray:
+def _fits(surface: Surface, total_tokens: float) -> np.ndarray:
     """Which phases may be proposed, [K, R, C]: those that are shorter than their part of the run."""
-    short_C = found.tokens < total_tokens / len(found.languages)
+    short_C = surface.tokens < total_tokens / len(surface.languages)
     if not short_C.any():
         raise UserError(
             f"no phase that was measured fits into {total_tokens:,.0f} tokens; measure earlier checkpoints, or allow "
             "more tokens."
         )
-    return np.broadcast_to(short_C, found.score_KxRxC.shape)
+    return np.broadcast_to(short_C, surface.score_KxRxC.shape)
 
 
 def _choose(score_xKxRxC, fit_KxRxC) -> tuple[np.ndarray, np.ndarray]:
@@ -250,19 +250,19 @@ def _value(score_xKxRxC, r_x, c_xK) -> np.ndarray:
     return np.take_along_axis(score_xKxC, c_xK[..., None], -1)[..., 0].mean(-1)
 
 
-def _new_tokens(found: Surface, r_x, c_xK) -> np.ndarray:
+def _new_tokens(surface: Surface, r_x, c_xK) -> np.ndarray:
     """Tokens of each new language, [..., K]."""
-    return found.tokens[c_xK] * (1 - np.array(found.replay)[r_x][..., None])
+    return surface.tokens[c_xK] * (1 - np.array(surface.replay)[r_x][..., None])
 
 
-def _predicted(found: Surface, fit_KxRxC) -> tuple[float, float, float]:
-    score_SxKxRxC = found.score_SxKxRxC
+def _predicted(surface: Surface, fit_KxRxC) -> tuple[float, float, float]:
+    score_SxKxRxC = surface.score_SxKxRxC
     seeds = len(score_SxKxRxC)
     if seeds > 1:
         others = np.array([np.delete(score_SxKxRxC, s, axis=0).mean(0) for s in range(seeds)])
         value, low, high = statistics.student(_value(score_SxKxRxC, *_choose(others, fit_KxRxC)))
         return float(value), *(float(bound) for bound in np.clip([low, high], 0, 1))
-    halves = found.halves_2xNxKxRxC
+    halves = surface.halves_2xNxKxRxC
     value_N = _value(halves, *_choose(halves[::-1], fit_KxRxC)).mean(0)
     return float(value_N.mean()), *_percentiles(value_N)
 
@@ -280,21 +280,21 @@ def _stages(primary: str, total_tokens: int, tokens: dict[str, float], replay: f
     return [first, {"tokens": 0, "weights": ({primary: replay} if replay else {}) | share}]
 
 
-def _active(found: Surface, fit_KxRxC, r) -> dict[str, str]:
+def _active(surface: Surface, fit_KxRxC, r) -> dict[str, str]:
     """What each language would take more of than it may."""
-    free_K = found.score_KxRxC[:, r].argmax(-1)
+    free_K = surface.score_KxRxC[:, r].argmax(-1)
     return {
-        language: f"a phase of {found.tokens[free_K[k]]:,.0f} tokens scores best and is too long"
-        for k, language in enumerate(found.languages)
+        language: f"a phase of {surface.tokens[free_K[k]]:,.0f} tokens scores best and is too long"
+        for k, language in enumerate(surface.languages)
         if not fit_KxRxC[k, r, free_K[k]]
     }
 
 
-def _reason(found: Surface, c_K) -> str:
-    tokens_K, last = found.tokens[c_K], len(found.tokens) - 1
+def _reason(surface: Surface, c_K) -> str:
+    tokens_K, last = surface.tokens[c_K], len(surface.tokens) - 1
     if not tokens_K.any():
         return "no phase of a new language scores better than the primary alone"
-    rising = [language for language, c in zip(found.languages, c_K, strict=True) if c == last > 0]
+    rising = [language for language, c in zip(surface.languages, c_K, strict=True) if c == last > 0]
     if rising:
         return f"{' and '.join(rising)}: the score still rises at the longest phase that was measured; a longer one may be better"
     return "the score is highest inside what was measured"

@@ -116,12 +116,12 @@ def own_loss(tokens_C, loss_SxC, errors_SxC=None) -> OwnLoss:
     tokens_C, loss_SxC = np.asarray(tokens_C, float), np.atleast_2d(np.asarray(loss_SxC, float))
     _check(tokens_C, loss_SxC)
     mean_C, (noise_NxC, df) = loss_SxC.mean(0), _noise(loss_SxC, errors_SxC)
-    found = _asymptote(tokens_C, mean_C, errors_SxC, noise_NxC)
-    own_R = _draw_own(found, mean_C, _draw(mean_C, noise_NxC, df))
+    end = _asymptote(tokens_C, mean_C, errors_SxC, noise_NxC)
+    own_R = _draw_own(end, mean_C, _draw(mean_C, noise_NxC, df))
     return OwnLoss(
         ci=tuple(np.quantile(own_R, statistics.TAILS).tolist()),
-        by_seed=found.value + (loss_SxC - mean_C) @ found.weights_C,
-        **vars(found),
+        by_seed=end.value + (loss_SxC - mean_C) @ end.weights_C,
+        **vars(end),
     )
 
 
@@ -140,10 +140,10 @@ def share_curve(observation: Observation, source: str) -> Share:
     """
     if source not in {*observation.losses, *observation.shares}:
         raise unknown_name("source of the share", source, {*observation.losses, *observation.shares})
-    found = (_of_loss if source in observation.losses else _as_measured)(observation, source)
-    replicates_RxC = np.where(np.isnan(found.pooled), np.nan, found.replicates_RxC)
+    curve = (_of_loss if source in observation.losses else _as_measured)(observation, source)
+    replicates_RxC = np.where(np.isnan(curve.pooled), np.nan, curve.replicates_RxC)
     low, high = np.quantile(replicates_RxC, statistics.TAILS, axis=0)
-    return dataclasses.replace(found, low=low, high=high, replicates_RxC=replicates_RxC)
+    return dataclasses.replace(curve, low=low, high=high, replicates_RxC=replicates_RxC)
 
 
 def _of_loss(observation: Observation, source: str) -> Share:
@@ -338,9 +338,9 @@ def _fit(x_T, loss_T, precision_T) -> _Fit:
     best = ((own_G[:, None] + to_come_G[:, None] * shape_GxT - loss_T) ** 2 @ weight_T).argmin()
     start = [own_G[best], to_come_G[best], np.log(b_G[best, 0]), t0_G[best, 0]]
     bounds = list(zip((-np.inf, np.inf), (0, np.inf), np.log(EXPONENTS), OFFSETS, strict=True))
-    found = optimize.least_squares(residual_T, start, slopes_Tx4, bounds=bounds, x_scale="jac", max_nfev=300)
+    fitted = optimize.least_squares(residual_T, start, slopes_Tx4, bounds=bounds, x_scale="jac", max_nfev=300)
     return _Fit(
-        *map(float, found.x[:2]),
-        converged=found.status > 0,
-        weights_2xT=np.linalg.pinv(found.jac)[:2] * precision_T,
+        *map(float, fitted.x[:2]),
+        converged=fitted.status > 0,
+        weights_2xT=np.linalg.pinv(fitted.jac)[:2] * precision_T,
     )

@@ -42,7 +42,7 @@ class Proposals:
 def proposals(
     observation: Observation,
     shares: dict[str, Share],
-    found: Stages,
+    continual: Stages,
     depends: Dependence | None,
     amounts: Amounts,
 ) -> Proposals:
@@ -57,7 +57,7 @@ def proposals(
         fits,
         chosen,
         {
-            source: algorithm1.propose(observation, curve, found, depends, link, amounts)
+            source: algorithm1.propose(observation, curve, continual, depends, link, amounts)
             for source, (curve, link) in links.items()
         },
     )
@@ -68,17 +68,17 @@ def shares_of(observation: Observation, names=SOURCES, attempt=lambda what, comp
 
     `attempt`: called with a name and a function to compute it by; may return None in place of raising.
     """
-    found = {
+    curves = {
         name: attempt(f"share from {name}", lambda name=name: share.share_curve(observation, name))
         for name in names
         if name in observation.losses or name in observation.shares
     }
-    return {name: curve for name, curve in found.items() if curve is not None}
+    return {name: curve for name, curve in curves.items() if curve is not None}
 
 
 def _calibrations(shares: dict[str, Share], observation: Observation) -> dict[str, dict[str, Calibration]]:
     """Every loss's P(l) against every measured share, its mean over seeds."""
-    found = {
+    fits = {
         source: {
             name: calibration.calibrate(predicted.pooled, np.mean(value_SxC, axis=0))
             for name, value_SxC in observation.shares.items()
@@ -88,7 +88,7 @@ def _calibrations(shares: dict[str, Share], observation: Observation) -> dict[st
     }
     return {
         source: {name: fit for name, fit in by_measured.items() if fit is not None}
-        for source, by_measured in found.items()
+        for source, by_measured in fits.items()
     }
 
 

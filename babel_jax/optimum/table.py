@@ -15,7 +15,7 @@ and, where they were measured, `loss_error` (standard error of the loss; without
 primary's share in what the model does, 0 to 1: `knowledge_share`, `working_language`. Without one of these two, whether
 a language depends on the primary cannot be tested, and it keeps its tokens unless that is assumed (--assume).
 
-Several primaries, on all of which the first model was trained, count together (`algorithm1.merge_primaries`): the loss gives the
+Several primaries, on all of which the first model was trained, count together (`best_corpus.merge_primaries`): the loss gives the
 share of them all; a measured share has a column for each, such as `working_language_python` and `working_language_cpp`, or
 one column for all.
 """
@@ -34,7 +34,7 @@ from babel_jax.common.errors import LONGEST_NAME, UserError, one_line, quoted, s
 from babel_jax.evolution import dependence, stages
 from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.observation import Observation
-from babel_jax.optimum import algorithm1, share_sources
+from babel_jax.optimum import best_corpus, share_sources
 from babel_jax.optimum.algorithm1 import Amounts, Proposal
 
 COLUMNS = ("language", "seed", "step", "tokens", "loss", "score", "n")
@@ -64,16 +64,16 @@ def of_observation(observation: Observation, amounts: Amounts, assumed: bool = F
 
     `assumed`: that it depends on the primary is taken for granted.
     """
-    found = stages.find(observation.steps, observation.solved)
-    shares = {name: value_SxC[:, found.peak.index].tolist() for name, value_SxC in observation.shares.items()}
+    continual = stages.find(observation.steps, observation.solved)
+    shares = {name: value_SxC[:, continual.peak.index].tolist() for name, value_SxC in observation.shares.items()}
     tested = None
     if assumed:
         tested = Dependence(False, True, "It is assumed to depend on the primary.", math.nan, None)
     elif shares:
-        solved = [solved_CxQ[found.peak.index].sum() for solved_CxQ in observation.solved]
-        tested = dependence.dependence(found, shares, {"knowledge_share": solved})
+        solved = [solved_CxQ[continual.peak.index].sum() for solved_CxQ in observation.solved]
+        tested = dependence.dependence(continual, shares, {"knowledge_share": solved})
     curves = share_sources.shares_of(observation, SOURCES)
-    return share_sources.proposals(observation, curves, found, tested, amounts).proposals
+    return share_sources.proposals(observation, curves, continual, tested, amounts).proposals
 
 
 def read_csv(file, primaries: dict[str, float]) -> dict[str, Observation]:
@@ -184,7 +184,7 @@ def _merge(frame: pd.DataFrame, source: str, columns: list[str], primaries: dict
         raise UserError(
             f"{name}, line {over.idxmax()}: {' + '.join(columns)} is above 1; they are shares of one whole."
         )
-    frame[source], residual_NxP = algorithm1.merge_primaries(frame[columns].to_numpy(), list(primaries.values()))
+    frame[source], residual_NxP = best_corpus.merge_primaries(frame[columns].to_numpy(), list(primaries.values()))
     return pd.DataFrame(residual_NxP, frame.index)
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from babel_jax.common import files
 from babel_jax.report import drawing, figures, page, summary, tables, terminal
 from babel_jax.report.drawing import Drawn
-from babel_jax.study import findings, verdicts
+from babel_jax.study import analysis, verdicts
 from babel_jax.study.findings import Findings
 
 
@@ -33,39 +33,36 @@ def build(study_dir) -> Report:
       UserError: no study there, no measurements, or the continual run was not evaluated.
     """
     study_dir = files.path(study_dir)
-    found = findings.of_study(study_dir)
-    judged, drawn = verdicts.verdicts(found), draw(found)
+    findings = analysis.of_study(study_dir)
+    judged, drawn = verdicts.verdicts(findings), draw(findings)
     folder = study_dir / "report"
     for figure in drawn:
         for suffix, content in (("svg", figure.svg), ("png", figure.png), ("csv", figure.csv)):
             files.write_atomic(folder / "figures" / f"{figure.stem}.{suffix}", content)
         if figure.stem == "story":
             files.write_atomic(folder / "story.png", figure.png)
-    files.write_json(folder / "summary.json", summary.summary(found, judged))
-    for name, content in tables.results(found, judged).items():
+    files.write_json(folder / "summary.json", summary.summary(findings, judged))
+    for name, content in tables.results(findings, judged).items():
         files.write_atomic(folder / name, content)
     index = folder / "index.html"
-    files.write_atomic(index, page.page(found, judged, drawn))
-    return Report(index, terminal.terminal_table(found))
+    files.write_atomic(index, page.page(findings, judged, drawn))
+    return Report(index, terminal.terminal_table(findings))
 
 
-def draw(found: Findings) -> list[Drawn]:
+def draw(findings: Findings) -> list[Drawn]:
     """Every figure that a study's measurements allow; of several new languages also the story of each."""
-    several = len(found.languages) > 1
+    several = len(findings.languages) > 1
+    drawn = []
     with matplotlib.rc_context(drawing.STYLE):
-        made = [(name, None, figure(found)) for name, figure in figures.OF_THE_STUDY.items()]
-        made += [
-            (name, language, figure(found, language))
-            for name, figure in figures.OF_A_LANGUAGE.items()
-            for language in found.languages
-        ]
-        if several:
-            made += [("story", language, figures.story(found, language)) for language in found.languages]
-    return [
-        _drawn(name, language, f"{name}_{language}" if language and several else name, *figure)
-        for name, language, figure in made
-        if figure is not None
-    ]
+        for figure in figures.FIGURES:
+            languages = () if figure.of_study and not (several and figure.name == "story") else findings.languages
+            results = [(None, figure.draw(findings))] if figure.of_study else []
+            results += [(language, figure.draw(findings, language)) for language in languages]
+            for language, result in results:
+                stem = f"{figure.name}_{language}" if language and several else figure.name
+                if result is not None:
+                    drawn.append(_drawn(figure.name, language, stem, *result))
+    return drawn
 
 
 def _drawn(name: str, language: str | None, stem: str, figure: Figure, table: pd.DataFrame) -> Drawn:

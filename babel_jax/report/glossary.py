@@ -209,11 +209,11 @@ def mark(body: str) -> str:
     open_terms = list(TERMS)
 
     def marked(text: str) -> str:
-        found = ((term, re.search(term.pattern, text)) for term in open_terms)
-        found = [(match.start(), match.end(), term) for term, match in found if match]
-        if not found:
+        matches = ((term, re.search(term.pattern, text)) for term in open_terms)
+        matches = [(match.start(), match.end(), term) for term, match in matches if match]
+        if not matches:
             return text
-        start, end, term = min(found, key=lambda each: (each[0], -each[1]))
+        start, end, term = min(matches, key=lambda each: (each[0], -each[1]))
         open_terms.remove(term)
         return f"{text[:start]}{_link(term, text[start:end])}{marked(text[end:])}"
 

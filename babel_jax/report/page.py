@@ -10,12 +10,13 @@ import html
 import json
 from pathlib import Path
 
-from babel_jax.report import drawing, explorer, figures, glossary, sections, theme
+from babel_jax.report import drawing, explorer, figures, glossary, theme
 from babel_jax.report.drawing import Drawn
-from babel_jax.report.sections import Section
+from babel_jax.report.report_figure import ReportFigure
 from babel_jax.study import words
+from babel_jax.study.claim import MISSING
 from babel_jax.study.findings import Findings
-from babel_jax.study.verdicts import MISSING, Verdict
+from babel_jax.study.verdicts import Verdict
 
 HERE = Path(__file__).parent
 OTHER_CURVES = {  # verdict on the stages, where it is no transition: (heading, what is seen)
@@ -23,6 +24,7 @@ OTHER_CURVES = {  # verdict on the stages, where it is no transition: (heading, 
     "no rise": ("It does not rise", "no transition is seen"),
     "undecided": ("Undecided", "the data cannot tell a transition from none"),
 }
+CORPUS_VERDICTS = ("schedule", "original", "optimum")  # the first one measured closes the story
 
 
 # --- the page -------------------------------------------------------------------------------------------------------
@@ -41,7 +43,7 @@ def page(findings: Findings, verdicts: list[Verdict], drawn: list[Drawn]) -> str
         _chapter("explorer", "Explore", explorer.BODY),
         *(
             _chapter(chapter, heading, f"<p>{_text(intro)}</p>" + _sections(chapter, findings, verdicts, pictures))
-            for chapter, heading, intro in sections.CHAPTERS
+            for chapter, heading, intro in figures.CHAPTERS
         ),
         _chapter("glossary", "Terms", glossary.glossary(), "glossary"),
         _method(findings),
@@ -82,7 +84,7 @@ def _chapter(name: str, heading: str, body: str, more: str = "") -> str:
 
 def _bar(findings: Findings) -> str:
     links = [("story", "Story"), ("claims", "Claims"), ("explorer", "Explore")]
-    links += [(name, heading) for name, heading, _ in sections.CHAPTERS]
+    links += [(name, heading) for name, heading, _ in figures.CHAPTERS]
     links += [("glossary", "Terms"), ("method", "Method")]
     anchors = "".join(f'<a href="#{name}">{heading}</a>' for name, heading in links)
     return (
@@ -115,10 +117,13 @@ def _panels(findings: Findings, body) -> str:
 
 def _picture(drawn: Drawn, findings: Findings, verdicts: list[Verdict], colours: set[str]) -> str:
     """One figure: the drawing, its caption, and its data a click away."""
-    section, language = sections.BY_NAME[drawn.name], drawn.language
-    caption, said = section.caption(findings, language), [one.sentence for one in _under(section, verdicts, language)]
-    title = section.title + (f" of {words.language_name(language)}" if language else "")
-    label = f"{title}. {' '.join(said) or caption}"
+    figure, language = figures.BY_NAME[drawn.name], drawn.language
+    caption, sentences = (
+        figure.caption_of(findings, language),
+        [one.sentence for one in _under(figure, verdicts, language)],
+    )
+    title = figure.title + (f" of {words.language_name(language)}" if language else "")
+    label = f"{title}. {' '.join(sentences) or caption}"
     data = base64.b64encode(drawn.csv.encode()).decode()
     return (
         f'<figure><div class="plot" role="group" tabindex="0" aria-label="{html.escape(title)}">'
@@ -127,8 +132,8 @@ def _picture(drawn: Drawn, findings: Findings, verdicts: list[Verdict], colours:
     )
 
 
-def _under(section: Section, verdicts: list[Verdict], language: str | None) -> list[Verdict]:
-    return [entry for entry in verdicts if entry.name in section.verdicts and entry.language == language]
+def _under(figure: ReportFigure, verdicts: list[Verdict], language: str | None) -> list[Verdict]:
+    return [entry for entry in verdicts if entry.name in figure.verdicts and entry.language == language]
 
 
 # --- the story ------------------------------------------------------------------------------------------------------
@@ -228,7 +233,7 @@ def _dependence(findings: Findings, language: str) -> list[tuple[str, str, str]]
 
 def _corpus(verdicts: list[Verdict]) -> list[tuple[str, str, str]]:
     """What follows for the corpus: the first of these claims that was measured."""
-    verdict = next((e for name in sections.CORPUS_VERDICTS for e in verdicts if e.name == name and e.number), None)
+    verdict = next((e for name in CORPUS_VERDICTS for e in verdicts if e.name == name and e.number), None)
     return [("corpus", f"{verdict.claim}: {verdict.verdict}", verdict.sentence)] if verdict else []
 
 
@@ -285,9 +290,9 @@ def _claim_table(verdicts: list[Verdict]) -> str:
 
 
 def _claim_link(entry: Verdict) -> str:
-    section = next((section for section in sections.SECTIONS if entry.name in section.verdicts), None)
+    figure = next((figure for figure in figures.FIGURES if entry.name in figure.verdicts), None)
     claim = _text(entry.claim)
-    return f'<a href="#{section.name}">{claim}</a>' if section else claim
+    return f'<a href="#{figure.name}">{claim}</a>' if figure else claim
 
 
 def _cell(entry: Verdict | None) -> str:
@@ -305,42 +310,39 @@ def _badge(verdict: str) -> str:
 
 def _sections(chapter: str, findings: Findings, verdicts: list[Verdict], pictures: dict[tuple, str]) -> str:
     parts, absent = [], []
-    for section in sections.SECTIONS:
-        if section.chapter != chapter:
-            continue
-        drawn = any(name == section.name for name, _ in pictures)
-        under = [entry for entry in verdicts if entry.name in section.verdicts]
+    for figure in (figure for figure in figures.FIGURES if figure.chapter == chapter):
+        drawn = any(name == figure.name for name, _ in pictures)
+        under = [entry for entry in verdicts if entry.name in figure.verdicts]
         if drawn or any(entry.verdict != MISSING for entry in under):
-            parts.append(_section(section, findings, verdicts, pictures))
+            parts.append(_section(figure, findings, verdicts, pictures))
             continue
         reasons = " ".join(dict.fromkeys(entry.sentence for entry in under)) or "Not measured."
-        title = section.title if section.title.endswith("?") else f"{section.title}."
-        absent.append(f'<li id="{section.name}"><b>{title}</b> {_text(reasons)}</li>')
+        title = figure.title if figure.title.endswith("?") else f"{figure.title}."
+        absent.append(f'<li id="{figure.name}"><b>{title}</b> {_text(reasons)}</li>')
     if absent:
         parts.append(f'<div class="part"><h3>Not in this study</h3><ul class="said quiet">{"".join(absent)}</ul></div>')
     return "".join(parts)
 
 
-def _section(section: Section, findings: Findings, verdicts: list[Verdict], pictures: dict[tuple, str]) -> str:
+def _section(figure: ReportFigure, findings: Findings, verdicts: list[Verdict], pictures: dict[tuple, str]) -> str:
     """What the data say, the figure, and what the paper shows there; of each new language where it is about one."""
-    each = section.name in figures.OF_A_LANGUAGE
 
     def picture(language: str | None) -> str:
-        return pictures.get((section.name, language), f'<p class="quiet">No figure: {section.without}.</p>')
+        return pictures.get((figure.name, language), f'<p class="quiet">No figure: {figure.without}.</p>')
 
     def of(language: str) -> str:
-        return _said(section, verdicts, language) + (picture(language) if each else "")
+        return _said(figure, verdicts, language) + ("" if figure.of_study else picture(language))
 
-    body = _said(section, verdicts, None)
-    if each or any(entry.language for entry in verdicts if entry.name in section.verdicts):
+    body = _said(figure, verdicts, None)
+    if not figure.of_study or any(entry.language for entry in verdicts if entry.name in figure.verdicts):
         body += _panels(findings, of)
-    body += "" if each else picture(None)
-    paper = f'<p class="paper"><b>In the paper.</b> {_text(section.paper)}</p>' if section.paper else ""
-    return f'<div class="part" id="{section.name}"><h3>{_text(section.title)}</h3>{body}{paper}{section.table(findings)}</div>'
+    body += picture(None) if figure.of_study else ""
+    paper = f'<p class="paper"><b>In the paper.</b> {_text(figure.paper)}</p>' if figure.paper else ""
+    return f'<div class="part" id="{figure.name}"><h3>{_text(figure.title)}</h3>{body}{paper}{figure.table(findings)}</div>'
 
 
-def _said(section: Section, verdicts: list[Verdict], language: str | None) -> str:
-    under = _under(section, verdicts, language)
+def _said(figure: ReportFigure, verdicts: list[Verdict], language: str | None) -> str:
+    under = _under(figure, verdicts, language)
     return (
         '<ul class="said">' + "".join(f"<li>{_text(entry.sentence)}</li>" for entry in under) + "</ul>" if under else ""
     )
@@ -357,7 +359,7 @@ def _method(findings: Findings) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in study.versions.items())
     return (
         '<footer id="method"><h2>How these numbers were made</h2>'
-        + "".join(f"<p>{_text(paragraph)}</p>" for paragraph in sections.METHOD)
+        + "".join(f"<p>{_text(paragraph)}</p>" for paragraph in figures.METHOD)
         + f"<p>{_text(total)}Summed over all runs: {_text(times) or 'not recorded'}. "
         f"Versions: {_text(versions) or 'not recorded'}. All numbers: "
         '<a href="summary.json">summary.json</a>; tables: <a href="results.md">Markdown</a>, '

@@ -60,8 +60,8 @@ def draw(frame, suite: str):
 
 
 def _by_language(frame, metric: str, options: dict) -> dict[str, Curve]:
-    found = {name: curves.curve(frame, options, metric=metric, language=name) for name in LANGUAGE_COLOURS}
-    return {name: each for name, each in found.items() if each is not None}
+    by_language = {name: curves.curve(frame, options, metric=metric, language=name) for name in LANGUAGE_COLOURS}
+    return {name: each for name, each in by_language.items() if each is not None}
 
 
 def _draw_curves(panel: Panel, by_language: dict[str, Curve]) -> None:

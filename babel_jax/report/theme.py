@@ -84,7 +84,7 @@ def inline(svg: str, label: str, colours: set[str]) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r"-?\d+\.\d{3,}", lambda number: _short(float(number[0])), svg)
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
-    svg = re.sub(r' id="([^"]+)"', lambda found: found[0] if found[1] in used else "", svg)
+    svg = re.sub(r' id="([^"]+)"', lambda match: match[0] if match[1] in used else "", svg)
     svg = re.sub(
         r"font-family: [^;\"]+(?:; )?|font: ([\d.]+px)[^;\"]*", lambda f: f"font-size: {f[1]}" if f[1] else "", svg
     )
@@ -92,8 +92,8 @@ def inline(svg: str, label: str, colours: set[str]) -> str:
     def coloured(tag) -> str:
         kind = "t" if tag[0].startswith("<text") or tag[0].startswith("<tspan") else "c"
 
-        def variable(found) -> str:
-            name = f"{kind}{found[1].lower()}"
+        def variable(match) -> str:
+            name = f"{kind}{match[1].lower()}"
             colours.add(name)
             return f"var(--{name})"
 

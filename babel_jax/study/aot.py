@@ -334,12 +334,12 @@ def _roofline_lines(report: Report) -> list[str]:
 
 def _by_kind(collectives: list[hlo.Collective], devices: int) -> dict:
     """{(kind, shape): (times, bytes of one, bytes sent in all)}, the dearest first; what is tiny is one line a kind."""
-    found: dict = {}
+    kinds: dict = {}
     for one in collectives:
         key = (one.kind, one.shape if one.bytes >= 1e6 else "small")
-        times, size, sent = found.get(key, (0, 0.0, 0.0))
-        found[key] = (times + one.times, max(size, one.bytes), sent + one.sent(devices))
-    return dict(sorted(found.items(), key=lambda item: -item[1][2]))
+        times, size, sent = kinds.get(key, (0, 0.0, 0.0))
+        kinds[key] = (times + one.times, max(size, one.bytes), sent + one.sent(devices))
+    return dict(sorted(kinds.items(), key=lambda item: -item[1][2]))
 
 
 def _gigabytes(count: float) -> str:

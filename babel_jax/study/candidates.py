@@ -1,37 +1,27 @@
 """The corpora that a study trains on from scratch: what Algorithm 1 asks for, schedules, and their rivals.
 
-The study writes a candidate as a mixture file that `train` reads. All take as many steps as the original mix; one with equal
-epochs (`RunName.equal_epochs`) sees the primary as often as the original mix does, and so may be shorter or longer (as in the
-paper, whose optimised corpus is smaller).
+`CANDIDATES` names them all. The study writes each as a mixture file that `train` reads. All take as many steps as the
+original mix; one with equal epochs (`RunName.equal_epochs`) sees the primary as often as the original mix does, and so may
+be shorter or longer (as in the paper, whose optimised corpus is smaller).
 """
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 
 from babel_jax.common import run_names
 from babel_jax.common.errors import UserError, unknown_name
-from babel_jax.common.run_names import ADO, RunName
+from babel_jax.common.run_names import ADO, ALGORITHM1, SCHEDULE, RunName
 from babel_jax.optimum import rivals
+from babel_jax.optimum.best_corpus import finite
+from babel_jax.optimum.schedules import Schedule
+from babel_jax.optimum.share_sources import CALIBRATED
+from babel_jax.study.findings import Findings
 
-UNMEASURED = ("temperature", "unimax", "equal_small", ADO)
-ALGORITHM1 = ("loss", "loss_knowledge", "knowledge_share", "calibrated")
-RIVALS = ("shuffled", "same_primary")
-FITTED = {"law": "log_linear", "regression": "quadratic"}  # candidate -> kind of mixing law
-SCHEDULE = run_names.SCHEDULE
-WHOLE = (ADO, SCHEDULE)  # as long as the other mixes, always
 ADO_EVERY = 40  # steps between two updates of the online mixture
 LONGEST = 10.0  # times the original mix's steps: a candidate of equal epochs that would take more is left out
 SMALL = 2.0  # the trivial rule's amount, in units of the original corpus (billions of tokens in the paper)
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """A from-scratch mix: by what it was made, and from what; its stages as a config has them; its length."""
-
-    made: dict
-    stages: list[dict]
-    steps: int
-    tokens: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,67 +41,182 @@ class Original:
         return self.amounts[self.primary] / sum(self.amounts.values())
 
 
-def algorithm1(source: str) -> str:
-    """The candidate that Algorithm 1 makes from a source of the primary's share."""
-    return f"{run_names.ALGORITHM1}{source}"
+# What of a study a candidate is made from.
+ORIGINAL, FINDINGS, MIXES, REPLAY = "the original corpus", "findings", "mixes", "continual runs with replay"
 
 
-MEASURED = (*map(algorithm1, ALGORITHM1), *RIVALS, *FITTED, SCHEDULE)
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A corpus that a study can train on from scratch.
+
+    Attributes:
+      name: in a study's config, and among the mixes.
+      corpus: `(original, findings) -> {language: tokens}` in any unit, or a schedule; it returns None where what it needs is
+        missing, or nothing would change. `findings` is None where it needs only the original corpus. No function: the mix
+        chooses its weights while it trains.
+      title: what it is called in text; "": its name.
+      needs: ORIGINAL, FINDINGS, MIXES or REPLAY.
+      is_rival: whether it is among those that the optimised mix must beat.
+      answers: whether it is a rival of one corpus, the one that is on trial (`source_on_trial`).
+      searches: whose cost it has, as `optimum.rivals` names them.
+      equal_epochs: whether there is one of equal epochs, too; otherwise it is always as long as the other mixes.
+    """
+
+    name: str
+    corpus: Callable[[Original, Findings | None], dict[str, float] | Schedule | None] | None
+    title: str = ""
+    needs: str = ORIGINAL
+    is_rival: bool = True
+    answers: bool = False
+    searches: tuple[str, ...] = ()
+    equal_epochs: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class PlannedMix:
+    """A from-scratch mix to train: by what it was made, and from what; its stages as a config has them; its length."""
+
+    made: dict
+    stages: list[dict]
+    steps: int
+    tokens: int
+
+
+# --- the corpora ----------------------------------------------------------------------------------------------------------
+
+
+def _asked(original: Original, findings: Findings, source: str) -> dict[str, float] | None:
+    """What Algorithm 1 asks the corpus to be: as the paper writes it, for every language; calibrated, as our tests allow.
+
+    A best checkpoint that is the last one asks for tokens without end: such a language keeps what it has, as C++ does in
+    the paper. None where nothing changes: that is the original mix.
+    """
+    corpus = findings.corpora.get(source)
+    asked = corpus and (corpus.tokens if source == CALIBRATED else corpus.as_written)
+    if not asked:
+        return None
+    amounts = finite(asked, original.amounts)
+    return None if all(math.isclose(amounts[name], amount) for name, amount in original.amounts.items()) else amounts
+
+
+def source_on_trial(original: Original, findings: Findings) -> str:
+    """The source of the corpus that is on trial: the calibrated share, or the paper's where that changes nothing."""
+    return CALIBRATED if _asked(original, findings, CALIBRATED) else "loss"
+
+
+def _answer(original: Original, findings: Findings, rival: Callable) -> dict[str, float] | None:
+    """A rival made from the corpus that is on trial."""
+    optimised = _asked(original, findings, source_on_trial(original, findings))
+    return optimised and rival(original.amounts, optimised, original.primary)
+
+
+def _fitted(original: Original, findings: Findings, kind: str) -> dict[str, float] | None:
+    """The best mix by a mixing law of this kind."""
+    return findings.laws and findings.laws.kinds[kind].best.shares
+
+
+def _scheduled(original: Original, findings: Findings) -> Schedule | None:
+    return findings.schedules and findings.schedules.proposal
+
+
+def _algorithm1(source: str) -> Candidate:
+    corpus = functools.partial(_asked, source=source)
+    return Candidate(f"{ALGORITHM1}{source}", corpus, needs=FINDINGS, is_rival=False, searches=(rivals.ALGORITHM1,))
+
+
+def _answering(name: str, title: str, rival: Callable) -> Candidate:
+    corpus = functools.partial(_answer, rival=rival)
+    return Candidate(name, corpus, title, FINDINGS, answers=True, searches=(rivals.ALGORITHM1,))
+
+
+def _law(name: str, title: str, kind: str) -> Candidate:
+    return Candidate(name, functools.partial(_fitted, kind=kind), title, MIXES, searches=(rivals.SWARM, rivals.SWEEP))
+
+
+CANDIDATES = (
+    *map(_algorithm1, ("loss", "loss_knowledge", "knowledge_share", CALIBRATED)),
+    _answering("shuffled", "shuffled cuts", rivals.shuffled),
+    _answering("same_primary", "same primary share", rivals.same_primary),
+    Candidate(
+        "equal_small",
+        lambda original, findings: rivals.equal_small(original.amounts, original.primary, SMALL),
+        "same little of each",
+    ),
+    Candidate("unimax", lambda original, findings: rivals.unimax(original.amounts), "UniMax"),
+    Candidate("temperature", lambda original, findings: rivals.temperature(original.amounts)),
+    _law("law", "mixing law", "log_linear"),
+    _law("regression", "regression on a swarm", "quadratic"),
+    Candidate(ADO, None, "ADO", equal_epochs=False),
+    Candidate(
+        SCHEDULE,
+        _scheduled,
+        needs=REPLAY,
+        is_rival=False,
+        searches=(rivals.ALGORITHM1, rivals.SCHEDULES),
+        equal_epochs=False,
+    ),
+)
+
+
+def candidate_of(name: str) -> Candidate | None:
+    """The candidate that a mix is of, such as "unimax_equal_epochs"; None for a plain share, or a mix of the swarm."""
+    wanted = run_names.mix(name).candidate
+    return next((candidate for candidate in CANDIDATES if candidate.name == wanted), None)
+
+
+# --- what a study trains ---------------------------------------------------------------------------------------------------
 
 
 def is_measured(name: str) -> bool:
     """Whether a candidate is made from what the study has measured before."""
-    return run_names.mix(name).candidate in MEASURED
+    return candidate_of(name).needs != ORIGINAL
 
 
 def validate(names, replay=(), swarm: int = 0, sweep=()) -> None:
     """Raises a `UserError` for an unknown candidate, or one that lacks the runs it is made from."""
     for name in names:
-        parsed = run_names.mix(name)
-        candidate = parsed.candidate
-        if candidate not in UNMEASURED + MEASURED or (candidate in WHOLE and parsed.equal_epochs):
-            raise unknown_name("candidate", name, UNMEASURED + MEASURED)
-        if candidate in FITTED and not swarm and len(sweep) < 4:
+        candidate = candidate_of(name)
+        if candidate is None or (run_names.mix(name).equal_epochs and not candidate.equal_epochs):
+            raise unknown_name("candidate", name, [each.name for each in CANDIDATES])
+        if candidate.needs == MIXES and not swarm and len(sweep) < 4:
             raise UserError(f"candidate '{name}' is fitted to mixes; set `swarm`, or at least 4 shares in `sweep`.")
-        if candidate == SCHEDULE and not replay:
+        if candidate.needs == REPLAY and not replay:
             raise UserError(
-                "candidate 'schedule' is read off continual runs with replay; set `replay`, such as (0.25,)."
+                f"candidate '{name}' is read off continual runs with replay; set `replay`, such as (0.25,)."
             )
 
 
-def unmeasured(names, swarm: int, original: Original) -> dict[str, Candidate]:
+def unmeasured(names, swarm: int, original: Original) -> dict[str, PlannedMix]:
     """The candidates that need no measurement, and `swarm` random mixes, by their names among the mixes."""
-    amounts = {
-        "temperature": lambda: rivals.temperature(original.amounts),
-        "unimax": lambda: rivals.unimax(original.amounts),
-        "equal_small": lambda: rivals.equal_small(original.amounts, original.primary, SMALL),
+    names = [name for name in names if not is_measured(name) and candidate_of(name).corpus]
+    random = rivals.swarm(original.amounts, swarm) if swarm else ()
+    return _planned(names, original, None) | {
+        run_names.swarm(number).mix: _constant(run_names.swarm(number), corpus, original)
+        for number, corpus in enumerate(random)
     }
-    found = {}
-    for name in map(run_names.mix, names):
-        if name.candidate in amounts:
-            found[name.mix] = _static(name, amounts[name.candidate](), original)
-    for number, corpus in enumerate(rivals.swarm(original.amounts, swarm) if swarm else ()):
-        name = run_names.swarm(number)
-        found[name.mix] = _static(name, corpus, original)
-    return found
 
 
-def measured(findings, names, original: Original) -> dict[str, Candidate]:
+def measured(findings: Findings, names, original: Original) -> dict[str, PlannedMix]:
     """The candidates that are made from a study's findings; those that the findings do not give are left out."""
-    found = {}
+    return _planned(names, original, findings)
+
+
+def _planned(names, original: Original, findings: Findings | None) -> dict[str, PlannedMix]:
+    mixes = {}
     for name in map(run_names.mix, names):
-        if name.candidate == SCHEDULE:
-            schedule = findings.schedules and findings.schedules.proposal
-            if schedule:
-                made = {"by": SCHEDULE, "reason": schedule.reason}
-                found[name.mix] = _candidate(made, schedule.stages, original.steps, original)
+        candidate = candidate_of(name.mix)
+        corpus = candidate.corpus(original, findings)
+        if not corpus or (name.equal_epochs and not _within_reach(corpus, original)):
             continue
-        amounts = _amounts(findings, name.candidate, original)
-        if not amounts or (name.equal_epochs and not _within_reach(amounts, original)):
-            continue
-        answers_to = {"answers_to": algorithm1(rivals_of(findings, original))} if name.candidate in RIVALS else {}
-        found[name.mix] = _static(name, amounts, original, **answers_to)
-    return found
+        if candidate.answers:
+            answers_to = {"answers_to": f"{ALGORITHM1}{source_on_trial(original, findings)}"}
+            mixes[name.mix] = _constant(name, corpus, original, **answers_to)
+        elif isinstance(corpus, dict):
+            mixes[name.mix] = _constant(name, corpus, original)
+        else:
+            made = {"by": candidate.name, "reason": corpus.reason}
+            mixes[name.mix] = _mix(made, corpus.stages, original.steps, original)
+    return mixes
 
 
 def _within_reach(amounts: dict[str, float], original: Original) -> bool:
@@ -119,44 +224,7 @@ def _within_reach(amounts: dict[str, float], original: Original) -> bool:
     return amounts[original.primary] / sum(amounts.values()) * LONGEST >= original.primary_share
 
 
-def _amounts(findings, candidate: str, original: Original) -> dict[str, float] | None:
-    asked = {algorithm1(source): source for source in ALGORITHM1}
-    if candidate in asked:
-        return _asked(findings, asked[candidate], original)
-    if candidate in FITTED:
-        return findings.laws and findings.laws.kinds[FITTED[candidate]].best.shares
-    optimised = _asked(findings, rivals_of(findings, original), original)
-    if not optimised:
-        return None
-    rival = {"shuffled": rivals.shuffled, "same_primary": rivals.same_primary}[candidate]
-    return rival(original.amounts, optimised, original.primary)
-
-
-def rivals_of(findings, original: Original) -> str:
-    """The source of the corpus that `shuffled` and `same_primary` answer to: ours, or the paper's where ours changes nothing."""
-    return "calibrated" if _asked(findings, "calibrated", original) else "loss"
-
-
-def _asked(findings, source: str, original: Original) -> dict[str, float] | None:
-    """What Algorithm 1 asks the corpus to be: as the paper writes it, for every language; calibrated, as our tests allow.
-
-    A best checkpoint that is the last one asks for tokens without end: such a language keeps what it has, as C++ does in
-    the paper. None where nothing changes: that is the original mix.
-    """
-    corpus = findings.corpora.get(source)
-    asked = corpus and (corpus.tokens if source == "calibrated" else corpus.as_written)
-    if not asked:
-        return None
-    amounts = finite(asked, original.amounts)
-    return None if all(math.isclose(amounts[name], amount) for name, amount in original.amounts.items()) else amounts
-
-
-def finite(asked: dict[str, float], original: dict[str, float]) -> dict[str, float]:
-    """The amounts asked for; a language that asks for tokens without end keeps what it has."""
-    return {name: asked[name] if math.isfinite(asked[name]) else amount for name, amount in original.items()}
-
-
-def _static(name: RunName, amounts: dict[str, float], original: Original, **made) -> Candidate:
+def _constant(name: RunName, amounts: dict[str, float], original: Original, **made) -> PlannedMix:
     """One stage with the proportions of `amounts`, in whole ten-thousandths, so that a mixture's blocks are short."""
     total, steps = sum(amounts.values()), original.steps
     weights = {language: round(amount / total, 4) for language, amount in amounts.items()}
@@ -164,8 +232,8 @@ def _static(name: RunName, amounts: dict[str, float], original: Original, **made
         share = weights[original.primary] / sum(weights.values())
         steps = round(steps * original.amounts[original.primary] / sum(original.amounts.values()) / share)
     stages = [{"tokens": 0, "weights": {language: weight for language, weight in weights.items() if weight}}]
-    return _candidate({"by": name.mix, "amounts": amounts} | made, stages, steps, original)
+    return _mix({"by": name.mix, "amounts": amounts} | made, stages, steps, original)
 
 
-def _candidate(made: dict, stages: list[dict], steps: int, original: Original) -> Candidate:
-    return Candidate(made, stages, steps, steps * original.step_tokens)
+def _mix(made: dict, stages: list[dict], steps: int, original: Original) -> PlannedMix:
+    return PlannedMix(made, stages, steps, steps * original.step_tokens)

@@ -21,35 +21,35 @@ def of_study(study: StudyFacts, frame) -> list[str]:
     for run in study.runs:
         if run.name.role != "primary_climb":
             planned[str(run.name)].add(run.seed)
-    found = []
+    sentences = []
     for run, seeds in planned.items():
         if gone := sorted(seeds - there[run]):
-            found.append(f"Run {run} has no measurements of seed {', '.join(map(str, gone))}; run the study again.")
-    found += _untrained(study, planned)
+            sentences.append(f"Run {run} has no measurements of seed {', '.join(map(str, gone))}; run the study again.")
+    sentences += _untrained(study, planned)
     for language in study.new:
         for role, what in (("control", "what the decline is owed to"), ("new_only", "the knowledge share")):
             if study.run_name(role, language) not in there:
-                found.append(f"There is no {role} run in {language}, so nothing is known of {what}.")
-        found += _checkpoints(frame, study.run_name("continual", language), language)
+                sentences.append(f"There is no {role} run in {language}, so nothing is known of {what}.")
+        sentences += _checkpoints(frame, study.run_name("continual", language), language)
     losses = frame[frame["metric"].isin(["loss", "loss_knowledge"]).to_numpy(bool)]
     for run in losses.loc[~np.isfinite(losses["value"].to_numpy(float)), "run"].unique():
-        found.append(f"Run {run} has a loss that is no number; it has diverged.")
+        sentences.append(f"Run {run} has a loss that is no number; it has diverged.")
     if len(study.seeds) == 1:
-        found.append("There is one seed: intervals speak about its problems, not about other seeds.")
-    return found
+        sentences.append("There is one seed: intervals speak about its problems, not about other seeds.")
+    return sentences
 
 
 def _untrained(study: StudyFacts, planned) -> list[str]:
     """The candidates of which no mix was trained, in sentences."""
-    found = []
+    sentences = []
     for name in map(run_names.mix, study.candidates):
         if str(name) in planned:
             continue
         reason = "it changes nothing, or what it is made from is missing"
         if name.equal_epochs and str(dataclasses.replace(name, equal_epochs=False)) in planned:
             reason = f"to show {study.primary} as often, it would take {candidates.LONGEST:g} times the steps or more"
-        found.append(f"Mix {name.mix} was not trained: {reason}.")
-    return found
+        sentences.append(f"Mix {name.mix} was not trained: {reason}.")
+    return sentences
 
 
 def _checkpoints(frame, run: str, language: str) -> list[str]:
@@ -60,15 +60,17 @@ def _checkpoints(frame, run: str, language: str) -> list[str]:
     steps_of = {seed: set(part["step"]) for seed, part in judged.groupby("seed")}
     common = set.intersection(*steps_of.values()) if steps_of else set()
     every = set().union(*steps_of.values())
-    found = [
+    sentences = [
         f"Run {run} of seed {seed} lacks checkpoints that another seed has: {', '.join(map(str, sorted(every - steps)))}; "
         "they are left out of all."
         for seed, steps in steps_of.items()
         if every - steps
     ]
     if len(common) < 3:
-        found.append(f"The continual run in {language} has {len(common)} measured checkpoints; stages need at least 3.")
-    return found
+        sentences.append(
+            f"The continual run in {language} has {len(common)} measured checkpoints; stages need at least 3."
+        )
+    return sentences
 
 
 def mixes_left_out(frame, measured: list[Mix]) -> list[str]:

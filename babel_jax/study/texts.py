@@ -12,6 +12,7 @@ from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.files import content_hash, read_json
 from babel_jax.common.material import Material
 from babel_jax.common.schema import Place
+from babel_jax.corpus.corpus_files import Corpus
 from babel_jax.corpus.corpus_files import load as load_corpus
 from babel_jax.corpus.corpus_material import several
 from babel_jax.languages import registry
@@ -53,44 +54,48 @@ class ProbeTexts:
             plan.default() if self.corpus else study_config(run_dir, "--corpus=DIR or --config=FILE")
         )
         directory = self.corpus or (config.corpus if config.kind == "real_code" else "")
-        tokenizer = load_corpus(Path(directory)).tokenizer if directory else None
+        corpus = load_corpus(Path(directory)) if directory else None
         if self.rows < 1 or self.prompt_tokens < 1:
             raise UserError("--rows and --prompt_tokens are at least 1.")
         if self.corpus:
             if len(set(self.languages)) < 2:
                 raise UserError("--corpus needs --languages: the primary, then at least one other.")
-            found = several(self.corpus, self.languages, self.rows, self.prompt_tokens)
+            material = several(self.corpus, self.languages, self.rows, self.prompt_tokens)
         else:
             seed = seed_of(run_dir) if self.seed is None else self.seed
-            found = plan.load_material(config, seed, files.path(run_dir).name)
-        return self._prompted(probe_walk.chosen(found, self.languages), tokenizer), tokenizer.sha if tokenizer else None
+            material = plan.load_material(config, seed, files.path(run_dir).name)
+        material = self._prompted(probe_walk.chosen(material, self.languages), corpus)
+        return material, corpus.tokenizer.sha if corpus else None
 
-    def _prompted(self, found: Material, tokenizer) -> Material:
+    def _prompted(self, material: Material, corpus: Corpus | None) -> Material:
         prompts.check_mode(self.identifiers)
+        tokenizer = corpus.tokenizer if corpus else None
         if self.prompts:
-            if len(found.heldout) > 2:
+            if len(material.heldout) > 2:
                 raise UserError("a file of prompts holds two languages; name them: --languages=PRIMARY,NEW.")
-            length = min(self.prompt_tokens, found.max_length)
+            length = min(self.prompt_tokens, material.max_length)
             slots = prompts.read_prompts(
-                self.prompts, (found.primary, found.new), tokenizer, found.vocab_size, length, self.identifiers
+                self.prompts, (material.primary, material.new), tokenizer, material.vocab_size, length, self.identifiers
             )
             return dataclasses.replace(
-                found,
+                material,
                 slots=slots,
-                fingerprint=content_hash([found.fingerprint, _text(self.prompts), self.identifiers, length]),
+                fingerprint=content_hash([material.fingerprint, _text(self.prompts), self.identifiers, length]),
             )
         if self.identifiers == "first":
-            return found
+            return material
         if tokenizer is None:
             raise UserError(f"--identifiers={self.identifiers} needs a tokenizer, and the embedded world has none.")
         slots = {}
-        for language, here in found.slots.items():
-            new = found.new if language == found.primary else language
-            pairs = registry.identifier_pairs(registry.language(found.primary), registry.language(new))
+        for language, here in material.slots.items():
+            new = material.new if language == material.primary else language
+            pairs = registry.identifier_pairs(corpus.language(material.primary), corpus.language(new))
             slots[language], messages = prompts.with_identifiers(here, pairs, tokenizer, self.identifiers)
             for message in messages:
                 print(message, file=sys.stderr)
-        return dataclasses.replace(found, slots=slots, fingerprint=content_hash([found.fingerprint, self.identifiers]))
+        return dataclasses.replace(
+            material, slots=slots, fingerprint=content_hash([material.fingerprint, self.identifiers])
+        )
 
 
 @dataclasses.dataclass

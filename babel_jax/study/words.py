@@ -7,8 +7,9 @@ import numpy as np
 from babel_jax.common import run_names
 from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.dependence import Dependence
-from babel_jax.languages.registry import LANGUAGES
+from babel_jax.languages import registry
 from babel_jax.optimum.algorithm1 import Proposal
+from babel_jax.study import candidates
 
 NBSP = "\N{NO-BREAK SPACE}"
 SOURCE_NAMES = {
@@ -19,15 +20,6 @@ SOURCE_NAMES = {
     "functional_neurons": "functional neurons",
     "calibrated": "calibrated share",
 }
-MIX_TITLES = {
-    "unimax": "UniMax",
-    "shuffled": "shuffled cuts",
-    "same_primary": "same primary share",
-    "equal_small": "same little of each",
-    "law": "mixing law",
-    "regression": "regression on a swarm",
-    "ado": "ADO",
-}
 
 
 def source_name(source: str) -> str:
@@ -37,7 +29,7 @@ def source_name(source: str) -> str:
 
 def language_name(language: str) -> str:
     """How a language is written in text; a role that is no known language (a corpus of its own) keeps its name."""
-    return LANGUAGES[language].title if language in LANGUAGES else language
+    return registry.title(language)
 
 
 def names(languages) -> str:
@@ -114,7 +106,8 @@ def mix_title(name: str) -> str:
     mix = run_names.mix(name)
     if mix.share is not None:
         return f"{percent(mix.share, 1)} new"
-    title = MIX_TITLES.get(mix.candidate, mix.candidate.replace("_", " "))
+    candidate = candidates.candidate_of(name)
+    title = candidate and candidate.title or mix.candidate.replace("_", " ")
     if mix.source:
         title = f"Algorithm 1, {source_name(mix.source)}"
     return title + ", equal epochs" * mix.equal_epochs

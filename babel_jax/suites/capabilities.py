@@ -26,26 +26,18 @@ TITLES = ("passes", "fails", "times out")
 
 
 @dataclasses.dataclass(frozen=True)
-class Trial:
-    """Whether a program's verdict was the right one; `detail`: what happened instead."""
-
-    right: bool
-    detail: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
 class LanguageReport:
     """What there is of a language.
 
     tools: their version, or what installs them, or that there is no toolchain.
     needs: what installs what some problems need; "" where all is there.
-    trials: TITLES -> how such a program was judged; empty where none could be run.
+    trials: TITLES -> "" where the verdict on such a program was right, else what it was; empty where none could be run.
     """
 
     language: str
     tools: str
     needs: str = ""
-    trials: Mapping[str, Trial] = dataclasses.field(default_factory=dict)
+    trials: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,8 +123,8 @@ def _language(name: str, opened, cache) -> LanguageReport:
         return LanguageReport(name, str(error).removeprefix(f"{LANGUAGES[name].title}: "))
 
 
-def trials(toolchain: Toolchain, opened) -> dict[str, Trial]:
-    """Whether a right program passes, a wrong one fails and an endless one is stopped."""
+def trials(toolchain: Toolchain, opened) -> dict[str, str]:
+    """TITLES -> "" where a right program passes, a wrong one fails and an endless one is stopped; else what happened."""
     body, tests = toolchain.control
     programs = (
         (body, ("passed",)),
@@ -148,8 +140,7 @@ def trials(toolchain: Toolchain, opened) -> dict[str, Trial]:
             outcome, detail = classify(code, toolchain.execute(opened, code, conditions))
         except (OSError, SandboxError) as error:
             outcome, detail = "infra_error", str(error)
-        right = outcome in expected
-        done[title] = Trial(right, "" if right else f"{outcome}: {detail}".rstrip(": "))
+        done[title] = "" if outcome in expected else f"{outcome}: {detail}".rstrip(": ")
     return done
 
 
@@ -186,8 +177,8 @@ def _language_lines(languages: list[LanguageReport]) -> list[str]:
     lines = ["", f"{'language':12s}{'tools':{width + 2}s}" + "  ".join(TITLES)] if width else [""]
     for one in languages:
         line = f"{LANGUAGES[one.language].title:12s}{one.tools:{width + 2}s}"
-        marks = [f"{'yes' if trial.right else 'NO':{len(title)}s}" for title, trial in one.trials.items()]
+        marks = [f"{'NO' if wrong else 'yes':{len(title)}s}" for title, wrong in one.trials.items()]
         lines.append((line + "  ".join(marks)).rstrip())
-        lines += [f"{'':12s}{title}: {trial.detail}" for title, trial in one.trials.items() if trial.detail]
+        lines += [f"{'':12s}{title}: {wrong}" for title, wrong in one.trials.items() if wrong]
         lines += [f"{'':12s}for problems that need {one.needs}"] if one.needs else []
     return lines

@@ -54,18 +54,6 @@ class Tally:
     outcomes: Mapping[str, int]
 
     @property
-    def suite(self) -> str:
-        return self.problem.suite
-
-    @property
-    def language(self) -> str:
-        return self.problem.language
-
-    @property
-    def number(self) -> int:
-        return self.problem.number
-
-    @property
     def samples(self) -> int:
         return sum(self.outcomes.values())
 
@@ -113,13 +101,13 @@ def rows(verdicts: Iterable[Verdict], problems: Iterable[Problem], ks=(1,)) -> l
     verdicts, problems = list(verdicts), list(problems)
     rows = []
     in_all, table = common(problems), tally(verdicts, problems)
-    for suite, here in _grouped(table, operator.attrgetter("suite")).items():
+    for suite, here in _grouped(table, operator.attrgetter("problem.suite")).items():
         about = {"suite": suite, **_rule(verdicts), "samples": min(entry.samples for entry in here)}
-        shared = [entry for entry in here if entry.number in in_all[suite]]
+        shared = [entry for entry in here if entry.problem.number in in_all[suite]]
         for subset, entries in (("all", here), ("common", shared)):
             for k in ks:
                 rows += _pass_rows(entries, k, {**about, "subset": subset})
-        for language, entries in _grouped(here, operator.attrgetter("language")).items():
+        for language, entries in _grouped(here, operator.attrgetter("problem.language")).items():
             rows += _sample_rows(language, entries, in_all[suite], about)
     return [dict(probe="evaluation") | row for row in rows]
 
@@ -136,12 +124,12 @@ def _rule(verdicts: list[Verdict]) -> dict:
 
 def _pass_rows(entries: list[Tally], k: int, about: dict) -> list[dict]:
     rows, pooled = [], []
-    for language, group in _grouped(entries, operator.attrgetter("language")).items():
+    for language, group in _grouped(entries, operator.attrgetter("problem.language")).items():
         usable = _usable(group, k)
         value_P = [pass_at_k(entry.judged, entry.passed, k) for entry in usable]
-        score = estimate(value_P, [entry.number for entry in usable])
+        score = estimate(value_P, [entry.problem.number for entry in usable])
         rows.append(dict(language=language, metric=f"pass@{k}", options=about) | dataclasses.asdict(score))
-        pooled += [(value, entry.number, language) for value, entry in zip(value_P, usable, strict=True)]
+        pooled += [(value, entry.problem.number, language) for value, entry in zip(value_P, usable, strict=True)]
     if rows and all(row["n"] for row in rows):
         macro = estimate(*zip(*pooled, strict=True))
         rows.append(dict(metric=f"macro_pass@{k}", options=about) | dataclasses.asdict(macro))
@@ -167,8 +155,10 @@ def _sample_rows(language: str, entries: list[Tally], in_all: set[int], about: d
     ]
     for entry in entries:
         if entry.judged:
-            options = {**about, "subset": "common" if entry.number in in_all else "all"}
-            rows.append(dict(metric="solved", item=entry.number, value=entry.share, n=entry.judged, options=options))
+            options = {**about, "subset": "common" if entry.problem.number in in_all else "all"}
+            rows.append(
+                dict(metric="solved", item=entry.problem.number, value=entry.share, n=entry.judged, options=options)
+            )
     return [dict(language=language) | row for row in rows]
 
 
@@ -267,8 +257,8 @@ def compare(first: Iterable[Verdict], second: Iterable[Verdict], problems: Itera
         if (one.samples == 0) != (other.samples == 0):
             raise UserError(f"only one model was judged on {' '.join(one.problem.key)}; judge both on all.")
     differences = []
-    for suite, here in _grouped(pairs, lambda pair: pair[0].suite).items():
-        shared = [pair for pair in here if pair[0].number in in_all[suite]]
+    for suite, here in _grouped(pairs, lambda pair: pair[0].problem.suite).items():
+        shared = [pair for pair in here if pair[0].problem.number in in_all[suite]]
         for subset, chosen in (("all", here), ("common", shared)):
             differences += _differences(suite, subset, chosen)
     return differences
@@ -276,12 +266,12 @@ def compare(first: Iterable[Verdict], second: Iterable[Verdict], problems: Itera
 
 def _differences(suite: str, subset: str, pairs: list[tuple[Tally, Tally]]) -> list[Difference]:
     differences, pooled = [], []
-    for language, group in _grouped(pairs, lambda pair: pair[0].language).items():
+    for language, group in _grouped(pairs, lambda pair: pair[0].problem.language).items():
         judged = [pair for pair in group if all(entry.judged for entry in pair)]
         share_Px2 = np.array([[entry.share for entry in pair] for pair in judged]).reshape(-1, 2)
         solved_Px2 = share_Px2 > 0.5
         alone = [int((solved_Px2[:, i] & ~solved_Px2[:, 1 - i]).sum()) for i in (0, 1)]
-        gain_P, number_P = (share_Px2[:, 1] - share_Px2[:, 0]).tolist(), [one.number for one, _ in judged]
+        gain_P, number_P = (share_Px2[:, 1] - share_Px2[:, 0]).tolist(), [one.problem.number for one, _ in judged]
         score = estimate(gain_P, number_P, span=(-1, 1))
         about = (suite, subset, language, len(group) - len(judged))
         differences.append(
@@ -298,9 +288,9 @@ def _differences(suite: str, subset: str, pairs: list[tuple[Tally, Tally]]) -> l
 def solved(table: Iterable[Tally], suite: str, language: str) -> dict[int, bool]:
     """Task number -> does more than half of its judged samples pass? Without problems that nobody judged."""
     return {
-        entry.number: entry.passed > entry.judged / 2
+        entry.problem.number: entry.passed > entry.judged / 2
         for entry in table
-        if (entry.suite, entry.language) == (suite, language) and entry.judged
+        if (entry.problem.suite, entry.problem.language) == (suite, language) and entry.judged
     }
 
 

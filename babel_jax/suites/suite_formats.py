@@ -39,7 +39,7 @@ def _mxeval(line: Line) -> Problem:
         task_id=task_id,
         number=line.number(r"(?:MB\w+|HumanEval\w*)/(\d+)", task_id),
         prompt=prompt,
-        tests=_checked(test, entry_point) if language == "python" else test,
+        tests=f"{test}\ncheck({entry_point})\n" if language == "python" and test else test,
         entry_point=entry_point,
         solution=line.get("canonical_solution", str, None),
         stops=(),
@@ -50,23 +50,7 @@ def _mxeval(line: Line) -> Problem:
 
 def _openai(line: Line) -> Problem:
     """HumanEval as first published: mxeval's Python file without the language."""
-    task_id, entry_point = line.text("task_id"), line.text("entry_point")
-    return Problem(
-        suite="humaneval",
-        language="python",
-        task_id=task_id,
-        number=line.number(r"HumanEval/(\d+)", task_id),
-        prompt=line.text("prompt"),
-        tests=_checked(line.text("test"), entry_point),
-        entry_point=entry_point,
-        solution=line.get("canonical_solution", str, None),
-        stops=(),
-        block=True,
-    )
-
-
-def _checked(test, entry_point):
-    return test and f"{test}\ncheck({entry_point})\n"
+    return _mxeval(Line(line.fields | {"language": "python"}, line.where))
 
 
 MULTIPL_E_LANGUAGES = {"py": "python", "cs": "csharp", "go_test.go": "go"}

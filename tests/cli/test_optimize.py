@@ -12,9 +12,9 @@ from ml_collections import ConfigDict
 from babel_jax.__main__ import main
 from babel_jax.common.run_names import RunName, parse
 from babel_jax.corpus import mixture_files
-from babel_jax.optimum import algorithm1, table
+from babel_jax.optimum import algorithm1, eq3, table
 from babel_jax.optimum.schedules import Schedule
-from babel_jax.study import facts, findings, plan
+from babel_jax.study import analysis, facts, plan
 
 
 @pytest.fixture(scope="module", name="planted")
@@ -261,8 +261,8 @@ def proposal(p_star: float, decision=algorithm1.CHANGE) -> algorithm1.Proposal:
         calibrated=None,
         best_step=64,
         best_tokens=64_000,
-        tokens=algorithm1.pairwise_tokens(p_star, 11.0),
-        tokens_ci=tuple(algorithm1.pairwise_tokens([p_star + 0.01, p_star - 0.01], 11.0)),
+        tokens=eq3.pairwise_tokens(p_star, 11.0),
+        tokens_ci=tuple(eq3.pairwise_tokens([p_star + 0.01, p_star - 0.01], 11.0)),
         pairwise_share=1 - p_star,
         share_ci=(0.99 - p_star, 1.01 - p_star),
         slope=-np.inf,
@@ -292,7 +292,7 @@ def finished(monkeypatch, tmp_path):
     sources = {"php": {"rows": 16, "drawn": 40}, "python": {"rows": 64, "drawn": 40}}
     (run_dir / "DONE").write_text(json.dumps({"step": 10, "tokens": 880, "sources": sources}))
     (run_dir / "config.json").write_text(json.dumps({"config": {"batch_size": 8}}))
-    monkeypatch.setattr(findings, "of_study", lambda workdir: found)
+    monkeypatch.setattr(analysis, "of_study", lambda workdir: found)
     return found
 
 

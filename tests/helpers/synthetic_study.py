@@ -10,7 +10,7 @@ import pandas as pd
 from babel_jax.common import files, measurements
 from babel_jax.corpus import mixture_files as mixtures
 from babel_jax.evolution.mixes import Mix
-from babel_jax.study import facts, findings
+from babel_jax.study import analysis, facts
 from babel_jax.study.findings import Findings
 
 STEPS = np.array([0, 4, 8, 16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 640, 768])
@@ -307,7 +307,7 @@ def _found(new) -> Findings:
     replay = (0.05, 0.2) if len(new) == 1 else ()
     frame = planted(problems=60, layers=2, steps=STEPS[::2], new=new, replay=replay)
     described = description(frame, new=new, original_share=0.6765 if len(new) == 1 else 0.876)
-    return findings.of_rows(facts.of(described), frame, mixture_files(new))
+    return analysis.of_rows(facts.of(described), frame, mixture_files(new))
 
 
 def _fill(frame: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from scipy import optimize
 
 from babel_jax.common.errors import UserError
 from babel_jax.evolution.mixes import Mix
-from babel_jax.optimum import algorithm1, laws, rivals, share
+from babel_jax.optimum import eq3, laws, rivals, share
 
 NATURAL = dict(python=11, php=23, go=11)
 # 1 - accuracy_i = floor + exp(level + sum_j slope_ij r_j): every language gains most from itself, and something from Python.
@@ -110,7 +110,7 @@ def continual(gamma):
 
 def algorithm1_tokens(loss_C, score_C, primary_tokens):
     p_star, _ = share.primary_share(loss_C[score_C.argmax()], loss_C[0], loss_C[-1])
-    return algorithm1.pairwise_tokens(p_star, primary_tokens)
+    return eq3.pairwise_tokens(p_star, primary_tokens)
 
 
 def test_algorithm1_is_right_where_the_loss_is_linear_in_the_primarys_share():

@@ -8,21 +8,19 @@ from helpers.synthetic_study import changed, mix_named
 from PIL import Image
 
 from babel_jax.report import drawing, figures
-from babel_jax.study import facts
-from babel_jax.study import findings as found_in
+from babel_jax.study import analysis, facts
 
 SEVERAL = ("php", "cpp")
 
 
 PROPOSAL = ("languages", "php", "proposals", "loss")
-FIGURES = (*figures.OF_A_LANGUAGE, *figures.OF_THE_STUDY)
 
 
 def drawn(findings, name, language=None):
     with matplotlib.rc_context(drawing.STYLE):
-        if name in figures.OF_THE_STUDY:
-            return figures.OF_THE_STUDY[name](findings)
-        return figures.OF_A_LANGUAGE[name](findings, language or next(iter(findings.languages)))
+        figure = figures.BY_NAME[name]
+        about = () if figure.of_study else (language or next(iter(findings.languages)),)
+        return figure.draw(findings, *about)
 
 
 @pytest.fixture
@@ -31,7 +29,7 @@ def findings():
 
 
 def test_every_figure_is_drawn_with_the_table_of_what_it_draws(findings):
-    for name in FIGURES:
+    for name in figures.BY_NAME:
         made = drawn(findings, name)
         if name == "languages":
             assert made is None, "one language has nothing to be compared with"
@@ -135,7 +133,7 @@ def test_the_calibration_shows_the_link_that_was_chosen(findings):
 
 def test_what_was_not_measured_is_not_drawn(findings):
     empty = synthetic_study.empty(findings)
-    for name in FIGURES:
+    for name in figures.BY_NAME:
         assert drawn(empty, name) is None, name
 
 
@@ -160,7 +158,7 @@ def test_parts_may_be_missing(missing, findings):
         findings = changed(findings, "languages", "php", "curves", "continual", stages=None)
     else:
         findings = changed(findings, "schedules", proposal=None)
-    for name in FIGURES:
+    for name in figures.BY_NAME:
         if name != "languages":
             assert drawn(findings, name) is not None, name
 
@@ -168,8 +166,8 @@ def test_parts_may_be_missing(missing, findings):
 def test_a_single_checkpoint_is_no_curve():
     frame = synthetic_study.planted(seeds=2, problems=20, layers=2, steps=np.array([0]))
     frame = frame[~frame["run"].str.startswith("mix_") & ~frame["probe"].isin(["intervention", "patch"])]
-    findings = found_in.of_rows(facts.of(synthetic_study.description(frame)), frame)
-    for name in (*figures.OF_A_LANGUAGE, "story"):
+    findings = analysis.of_rows(facts.of(synthetic_study.description(frame)), frame)
+    for name in ("story", *(figure.name for figure in figures.FIGURES if not figure.of_study)):
         assert drawn(findings, name) is None, name
 
 

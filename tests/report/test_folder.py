@@ -11,16 +11,15 @@ from helpers.synthetic_study import changed
 from babel_jax import report
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
-from babel_jax.report import figures, page, sections, summary
-from babel_jax.study import facts, verdicts
-from babel_jax.study import findings as found_in
+from babel_jax.report import figures, page, summary
+from babel_jax.study import analysis, claim, facts, verdicts
 
 STEPS = synthetic_study.STEPS[::2]
 
 
 def text_of(frame, **described) -> str:
     """The page of a study's rows, without its figures: what it says does not hang on them."""
-    findings = found_in.of_rows(facts.of(synthetic_study.description(frame, **described)), frame)
+    findings = analysis.of_rows(facts.of(synthetic_study.description(frame, **described)), frame)
     return page.page(findings, verdicts.verdicts(findings), [])
 
 
@@ -49,7 +48,7 @@ def test_every_figure_lies_beside_its_data(organism):
     folder, text = organism
     drawn = {file.stem for file in (folder / "figures").glob("*.svg")}
     assert {"story", "performance", "stages", "patches", "working_language", "neurons", "losses", "optimum"} <= drawn
-    assert drawn <= {*figures.OF_A_LANGUAGE, *figures.OF_THE_STUDY}
+    assert drawn <= set(figures.BY_NAME)
     assert len(list((folder / "figures").iterdir())) == 3 * len(drawn)
     for name in drawn:
         header, *lines = (folder / "figures" / f"{name}.csv").read_text().splitlines()
@@ -66,7 +65,7 @@ def test_every_figure_lies_beside_its_data(organism):
 def test_a_run_that_is_missing_in_some_seed_leaves_a_whole_report(rows, gone):
     """Whole, also where two runs have other seeds than each other: these are compared over the seeds that both have."""
     kept = [(seed not in gone.get(run, ())) for run, seed in zip(rows["run"], rows["seed"], strict=True)]
-    findings = found_in.of_rows(facts.of(synthetic_study.description(rows)), rows[kept])
+    findings = analysis.of_rows(facts.of(synthetic_study.description(rows)), rows[kept])
     judged = verdicts.verdicts(findings)
     text = plain(page.page(findings, judged, []))
     assert summary.summary(findings, judged)["verdicts"] == [dataclasses.asdict(one) for one in judged]
@@ -74,7 +73,7 @@ def test_a_run_that_is_missing_in_some_seed_leaves_a_whole_report(rows, gone):
         assert f"Run {run} has no measurements of seed {', '.join(map(str, seeds))}" in text
     if gone.get("control") and gone.get("continual"):  # only seed 0 has both
         (found,) = (one for one in judged if one.name == "functional")
-        assert found.verdict == verdicts.OPEN and "[" not in found.number
+        assert found.verdict == claim.OPEN and "[" not in found.number
 
 
 def test_both_readings_of_eq_3_stand_on_the_page_of_several_languages():
@@ -103,9 +102,8 @@ def test_summary_and_tables_lie_beside_the_page(organism):
 
 
 def test_the_same_rows_give_the_same_bytes(poor_rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "OF_A_LANGUAGE", {"performance": figures.performance})
-    kept = {name: figures.OF_THE_STUDY[name] for name in ("story", "optimum")}
-    monkeypatch.setattr(figures, "OF_THE_STUDY", kept)
+    kept = tuple(figures.BY_NAME[name] for name in ("story", "performance", "optimum"))
+    monkeypatch.setattr(figures, "FIGURES", kept)
     for name in ("one", "other"):
         synthetic_study.write_study(tmp_path / name, poor_rows)
         report.build(tmp_path / name)
@@ -122,8 +120,8 @@ def test_the_story_is_told_by_the_data(organism):
     for heading in ("Translation", "Transition", "Stabilisation", "PHP depends on Python"):
         assert heading in said
     assert "It falls in the control too" in said and "draw no conclusion" in said
-    for section in sections.SECTIONS:
-        assert f'id="{section.name}"' in organism[1] or section.chapter == "story"
+    for figure in figures.FIGURES:
+        assert f'id="{figure.name}"' in organism[1] or figure.chapter == "story"
 
 
 def test_names_of_the_code_are_not_shown(organism):
@@ -134,14 +132,14 @@ def test_names_of_the_code_are_not_shown(organism):
 def test_each_claim_leads_to_its_sentence(organism):
     folder, text = organism
     for entry in json.loads((folder / "summary.json").read_text())["verdicts"]:
-        (section,) = (section for section in sections.SECTIONS[1:] if entry["name"] in section.verdicts)
-        here = text[text.index(f'id="{section.name}"') :]
+        (figure,) = (figure for figure in figures.FIGURES[1:] if entry["name"] in figure.verdicts)
+        here = text[text.index(f'id="{figure.name}"') :]
         here = here[: here.index('class="part"')] if 'class="part"' in here else here
         assert entry["sentence"] in html.unescape(plain(here)), entry["name"]
 
 
 def test_an_undecided_curve_is_not_called_one_without_a_transition(poor_rows):
-    findings = found_in.of_rows(facts.of(synthetic_study.description(poor_rows)), poor_rows)
+    findings = analysis.of_rows(facts.of(synthetic_study.description(poor_rows)), poor_rows)
     findings = changed(findings, "languages", "php", "curves", "continual", verdict="undecided")
     said = page.page(findings, [], [])
     assert said.count("the data cannot tell a transition from none") >= 2 and "no transition is seen" not in said
@@ -185,14 +183,14 @@ POOR = {
 @pytest.mark.parametrize("what", POOR)
 def test_a_poor_study_says_what_is_missing(what, poor_rows):
     rows = POOR[what](poor_rows)
-    findings = found_in.of_rows(facts.of(synthetic_study.description(rows)), rows)
+    findings = analysis.of_rows(facts.of(synthetic_study.description(rows)), rows)
     judged = verdicts.verdicts(findings)
     text = page.page(findings, judged, [])
     said = plain(text[text.index('id="story"') : text.index("</main>")])
     assert "</html>" in text and not re.search(r".{60}\b(nan|None|NaN)\b", said)
-    absent = {one.claim for one in judged if one.verdict == verdicts.MISSING}
+    absent = {one.claim for one in judged if one.verdict == claim.MISSING}
     assert absent or what == "one seed"
-    assert all(claim.replace("&", "&amp;") in said for claim in absent)
+    assert all(text.replace("&", "&amp;") in said for text in absent)
 
 
 def test_a_study_without_measurements_says_so(tmp_path, rows):

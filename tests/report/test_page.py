@@ -8,10 +8,9 @@ from helpers import synthetic_study
 from helpers.browser import COMMAND, browser
 from helpers.synthetic_study import changed
 
-from babel_jax.report import figures, glossary, page, sections, theme
+from babel_jax.report import figures, glossary, page, theme
 from babel_jax.report.folder import draw
-from babel_jax.study import facts, verdicts
-from babel_jax.study import findings as found_in
+from babel_jax.study import analysis, facts, verdicts
 
 NEW = ("php", "csharp")
 FEW = ("story", "performance", "tokens", "drift", "optimum")
@@ -46,7 +45,7 @@ def grid(steps, layers=2) -> dict:
 def written(tmp_path_factory):
     """index.html of a study of two new languages, with the figures that the page's own work shows on."""
     frame = synthetic_study.planted(seeds=2, problems=40, layers=2, steps=synthetic_study.STEPS[::3], new=NEW)
-    findings = found_in.of_rows(
+    findings = analysis.of_rows(
         facts.of(synthetic_study.description(frame, new=NEW)), frame, synthetic_study.mixture_files(NEW)
     )
     languages = {
@@ -56,9 +55,7 @@ def written(tmp_path_factory):
     missing = ["run continual_go of seed 2 is missing; run the study again."]
     findings = changed(findings, languages=languages, missing=missing)
     with pytest.MonkeyPatch.context() as patch:
-        for registry in ("OF_A_LANGUAGE", "OF_THE_STUDY"):
-            few = {name: figure for name, figure in getattr(figures, registry).items() if name in FEW}
-            patch.setattr(figures, registry, few)
+        patch.setattr(figures, "FIGURES", tuple(figures.BY_NAME[name] for name in FEW))
         drawn = draw(findings)
     index = tmp_path_factory.mktemp("report") / "index.html"
     index.write_text(page.page(findings, verdicts.verdicts(findings), drawn))
@@ -75,9 +72,10 @@ def tab():
 
 
 def test_every_figure_has_its_section_and_every_verdict_its_place(written):
-    assert set(sections.BY_NAME) == {*figures.OF_A_LANGUAGE, *figures.OF_THE_STUDY}
-    placed = {name for section in sections.SECTIONS for name in section.verdicts}
-    assert placed == {claim.name for claim in (*verdicts.OF_A_LANGUAGE, *verdicts.OF_THE_STUDY)}
+    assert len(figures.BY_NAME) == len(figures.FIGURES)
+    assert {figure.chapter for figure in figures.FIGURES} == {"story", *(name for name, *_ in figures.CHAPTERS)}
+    placed = {name for figure in figures.FIGURES for name in figure.verdicts}
+    assert placed == {claim.name for claim in verdicts.CLAIMS}
     text = written.read_text()
     assert len(text) < 5e6 and not re.search(r'(?:src|href)="(?!#|data:|summary\.json|results\.)', text)
     ids = re.findall(r' id="([^"]+)"', text)

@@ -13,7 +13,7 @@ from babel_jax.common.errors import UserError
 from babel_jax.evolution.mixes import mixes
 from babel_jax.evolution.observation import observation
 from babel_jax.evolution.selection import view
-from babel_jax.study import facts, findings
+from babel_jax.study import analysis, facts
 
 SEVERAL = tuple(synthetic_study.COVERED)
 STEPS = synthetic_study.STEPS[::2]
@@ -59,7 +59,7 @@ def test_a_view_is_a_study_of_one_language(alone):
 
 def test_an_observation_holds_what_the_rows_say(alone):
     _, frame = alone
-    curves = findings.of_language(frame, "python", "php", {"python": 1.0, "php": 1.0}, print).curves
+    curves = analysis.of_language(frame, "python", "php", {"python": 1.0, "php": 1.0}, print).curves
     seen = observation(frame, curves)
     row = frame[(frame["run"] == "continual") & (frame["metric"] == "loss") & (frame["language"] == "php")]
     row = row[(row["seed"] == 1) & (row["step"] == STEPS[3])].iloc[0]
@@ -146,7 +146,7 @@ def test_mixes_are_compared_and_predicted(found):
 
 def test_a_schedule_is_read_off_the_runs_with_replay(alone):
     study, frame = alone
-    schedules = findings.of_rows(study, frame).schedules
+    schedules = analysis.of_rows(study, frame).schedules
     assert schedules.surface.replay == [0, 0.25]
     first, second = schedules.proposal.stages
     assert first["weights"] == {"python": 1.0} and second["tokens"] == 0 and second["weights"]["php"] > 0
@@ -158,7 +158,7 @@ def test_a_schedule_is_read_off_the_runs_with_replay(alone):
 
 
 def said(study, frame, *words):
-    found = findings.of_rows(study, frame)
+    found = analysis.of_rows(study, frame)
     sentences = [sentence for sentence in found.missing if all(word in sentence for word in words)]
     assert sentences, found.missing
     return found
@@ -211,7 +211,7 @@ def test_runs_without_judged_problems_are_said(alone):
 def test_a_mix_that_is_compared_is_not_said_to_be_left_out(alone):
     """Whatever its share is written like."""
     study, frame = alone
-    found = findings.of_rows(study, frame.assign(run=frame["run"].replace("mix_0.5000", "mix_0.5")))
+    found = analysis.of_rows(study, frame.assign(run=frame["run"].replace("mix_0.5000", "mix_0.5")))
     assert "mix_0.5" in {mix.run for mix in found.mixes}
     assert not any("left out of the comparisons" in sentence for sentence in found.missing)
 
@@ -234,7 +234,7 @@ def test_one_seed_says_what_its_intervals_are(alone):
 
 def test_a_folder_without_a_study_is_refused(tmp_path):
     with pytest.raises(UserError, match="is not a study: it has no study.json; run `study` first"):
-        findings.of_study(tmp_path)
+        analysis.of_study(tmp_path)
 
 
 def test_a_study_of_an_earlier_version_is_refused(tmp_path, alone):
@@ -242,7 +242,7 @@ def test_a_study_of_an_earlier_version_is_refused(tmp_path, alone):
     synthetic_study.write_study(tmp_path, frame)
     (tmp_path / "study.json").write_text(json.dumps(synthetic_study.description(frame) | {"new": "php"}))
     with pytest.raises(UserError, match="of an earlier version; run the study again"):
-        findings.of_study(tmp_path)
+        analysis.of_study(tmp_path)
 
 
 def test_what_lies_on_disk_is_what_the_rows_say(tmp_path, alone):
@@ -252,8 +252,8 @@ def test_what_lies_on_disk_is_what_the_rows_say(tmp_path, alone):
     grid.parent.mkdir()
     slot = {"top": [[[3]]], "top_probability": [[[250]]], "probability": [[[250]]]}
     grid.write_text(json.dumps({"steps": [0], "slots": [slot]}))
-    found = findings.of_study(tmp_path)
+    found = analysis.of_study(tmp_path)
     (read,) = found.languages["php"].lens_grid["slots"]
     assert read["probability_CxLxM"].tolist() == [[[0.25]]]
-    again = findings.of_rows(study, measurements.read(tmp_path))
+    again = analysis.of_rows(study, measurements.read(tmp_path))
     assert again.languages["php"].proposals["loss"].p_star == found.languages["php"].proposals["loss"].p_star

@@ -9,7 +9,8 @@ from babel_jax.common.statistics import Effect, Estimate
 from babel_jax.evolution.curve import Point
 from babel_jax.evolution.mechanism import Causes, CausesVerdict
 from babel_jax.study import words
-from babel_jax.study.verdicts import MISSING, NOT_TESTED, OPEN, REFUTED, SUPPORTED, UNTESTED, verdicts
+from babel_jax.study.claim import MISSING, NOT_TESTED, OPEN, REFUTED, SUPPORTED, UNTESTED
+from babel_jax.study.verdicts import verdicts
 
 PHP = ("languages", "php")
 CURVES = (*PHP, "curves")

@@ -93,3 +93,11 @@ def execute(sandboxed, ready):
         return ready(code.language).execute(sandboxed, code, conditions)
 
     return run
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What runs programs in a sandbox starts other processes."""
+    for item in items:
+        if {"sandboxed", "opened", "here"}.intersection(item.fixturenames):
+            item.add_marker("processes")

@@ -8,8 +8,6 @@ from helpers.programs import SENTINEL, output, program
 from babel_jax.suites.toolchains import cpp
 from babel_jax.suites.toolchains.toolchain import Code
 
-pytestmark = pytest.mark.processes
-
 
 def test_a_right_program_may_use_the_names_of_the_tests_for_itself(execute):
     """A comparator called compare, macros, operators of its own types: nothing of it is a cheat."""

@@ -2,12 +2,9 @@
 
 import dataclasses
 
-import pytest
 from helpers.programs import output, program
 
 from babel_jax.suites.toolchains.toolchain import Code
-
-pytestmark = pytest.mark.processes
 
 
 def test_csharp_keeps_the_exit_code_that_the_program_set(execute):

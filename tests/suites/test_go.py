@@ -9,9 +9,6 @@ from babel_jax.common.errors import UserError
 from babel_jax.suites.toolchains.go import repaired_imports
 from babel_jax.suites.toolchains.toolchain import Code
 
-pytestmark = pytest.mark.processes
-
-
 GO_TESTED = 'package main\n\nimport (\n\t"testing"\n\t"github.com/stretchr/testify/assert"\n)\n\n'
 
 

@@ -1,13 +1,10 @@
 """PHP programs: extensions and assertions."""
 
-import pytest
 from helpers.programs import output
 
 from babel_jax.suites import toolchains
 from babel_jax.suites.toolchains import php
 from babel_jax.suites.toolchains.toolchain import Code
-
-pytestmark = pytest.mark.processes
 
 
 def test_php_has_the_usual_extensions(execute):

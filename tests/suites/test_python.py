@@ -6,8 +6,6 @@ from helpers.programs import BODIES, SENTINEL, output, program
 from babel_jax.suites.outcomes import classify
 from babel_jax.suites.toolchains.toolchain import Code
 
-pytestmark = pytest.mark.processes
-
 
 @pytest.mark.parametrize("sentinel", [SENTINEL, None])
 def test_python_with_a_nul_character_is_no_program_whatever_the_version(execute, sentinel):

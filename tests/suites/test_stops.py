@@ -1,5 +1,4 @@
 import functools
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -120,38 +119,6 @@ def test_the_end_is_told_as_soon_as_it_is_certain():
 def test_an_empty_stop_is_refused():
     with pytest.raises(ValueError, match="empty stop"):
         cut("go", "", "x", ("",), False)
-
-
-@pytest.mark.parametrize(
-    ("language", "repeated"),
-    [
-        ("python", '"" '),
-        ("python", "f'{a}' "),
-        ("python", '"""'),
-        ("python", "'''\"\\"),
-        ("php", "<<<A\nA B"),
-        ("php", '"{$a'),
-        ("csharp", '$"{'),
-        ("go", '`"//\\'),
-        ("cpp", 'R"(" '),
-        ("cpp", "1'0 "),
-        ("cpp", "(}\n{"),
-    ],
-)
-def test_the_time_is_linear_in_the_length(language, repeated):
-    def seconds(length):
-        completion = (repeated * length)[:length]
-        stops = ("\nnever", "()()()(")
-        begin = time.process_time()
-        cut(language, HEADS[language], completion, stops, block=language == "python")
-        stopper = Stopper(language, HEADS[language], stops, block=language == "python")
-        for start in range(0, length, 16):
-            stopper.feed(completion[start : start + 16])
-        return time.process_time() - begin
-
-    seconds(100)  # compiles the patterns
-    short, long = min(seconds(5_000) for _ in range(3)), min(seconds(40_000) for _ in range(3))
-    assert long < 24 * short + 0.05, (short, long)
 
 
 # The slow reference: it reads the text by hand, character by character, and from its beginning for every character.

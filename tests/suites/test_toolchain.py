@@ -16,8 +16,6 @@ from babel_jax.suites.toolchains import TOOLCHAINS, csharp
 from babel_jax.suites.toolchains import toolchain as base
 from babel_jax.suites.toolchains.toolchain import Code, Conditions
 
-pytestmark = pytest.mark.processes
-
 
 @pytest.mark.parametrize("language", TOOLCHAINS)
 def test_a_right_program_reaches_the_sentinel(execute, language):

@@ -12,7 +12,7 @@ from babel_jax.cli.settings import load_config
 from babel_jax.common.errors import UserError
 from babel_jax.common.run_names import RunName
 from babel_jax.corpus import mixture_files
-from babel_jax.study import plan, tasks
+from babel_jax.study import jobs, plan
 from babel_jax.training import drawn, loop, runs
 from babel_jax.training.sampler import mixture_of
 
@@ -55,7 +55,7 @@ def trained(config_file, mixture_file, tmp_path_factory):
     """The run that `train --mixture` makes, and what it printed."""
     workdir = tmp_path_factory.mktemp("W")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks.measure, "measure_run", lambda *rest: None)
+        patch.setattr(jobs.measure, "measure_run", lambda *rest: None)
         lines = []
         patch.setattr("tqdm.tqdm.write", lambda bar, line, **rest: lines.append(line))
         command = ["train", f"--config={config_file}", f"--workdir={workdir}", "--run=mix", f"--mixture={mixture_file}"]

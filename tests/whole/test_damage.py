@@ -23,7 +23,7 @@ from babel_jax.corpus.phases.order import PHASES
 from babel_jax.evolution import mechanism
 from babel_jax.model import huggingface
 from babel_jax.probes import artefacts
-from babel_jax.study import findings, tasks, texts
+from babel_jax.study import analysis, jobs, texts
 from babel_jax.suites import harness
 from babel_jax.training import drawn, loop, runs
 
@@ -120,7 +120,7 @@ READERS = {
     "study.json": lambda place: main(["report", f"--workdir={place}"]),
     "mixtures/unimax.json": lambda place: main(["report", f"--workdir={place}"]),
     "config.json": lambda place: texts.study_config(place / RUN_DIR, "--corpus=DIR"),
-    "seconds.json": tasks._Seconds,
+    "seconds.json": jobs._Seconds,
     "about.json": in_work,
     "completions.jsonl": lambda place: harness.CompletionLog(place / "completions.jsonl", 1),
     "step.npz": lambda place: artefacts.load(place / "step.npz"),
@@ -134,7 +134,7 @@ def test_damage_is_one_line_that_names_the_file_or_is_recovered(
 ):
     place = shutil.copytree(left, tmp_path / "left", ignore=shutil.ignore_patterns("checkpoints"))
     DAMAGES[damage](place / file)
-    monkeypatch.setattr(findings, "of_rows", lambda *rest: pytest.fail("read as if it were whole"))
+    monkeypatch.setattr(analysis, "of_rows", lambda *rest: pytest.fail("read as if it were whole"))
     try:
         found = READERS[file](place)
     except UserError as error:
@@ -178,9 +178,7 @@ def test_a_run_that_chose_its_stages_does_not_go_on_without_them(tmp_path):
         train(run, MATERIAL, tmp_path, next_stage=next_stage)
     (tmp_path / "stages.json").unlink()
     for _ in range(2):
-        with pytest.raises(
-            UserError, match="stages.json tells the rows of 1 stages and the run is at step 24; put back"
-        ):
+        with pytest.raises(UserError, match="stages.json has 1 stages and the run is at step 24; put back"):
             train(run, MATERIAL, tmp_path, next_stage=next_stage)
 
 

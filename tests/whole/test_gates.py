@@ -9,7 +9,7 @@ from helpers import ROOT
 
 from babel_jax.cli.settings import load_config
 from babel_jax.common import measurements
-from babel_jax.study import tasks
+from babel_jax.study import jobs
 from babel_jax.study.plan import Study
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ def frame(tmp_path_factory):
         config.runs = {role: config.runs[role] for role in ROLES}
         config.runs.new_only.steps = 8  # a study has it; no gate reads it
     workdir = tmp_path_factory.mktemp("gates")
-    tasks.run(Study(config, workdir), jobs=os.cpu_count())
+    jobs.run(Study(config, workdir), workers=os.cpu_count())
     return measurements.read(workdir)
 
 

@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import ROOT, SMALL_WORLD, environment, same, state_at
+from helpers import ROOT, environment, same, state_at
+from helpers.small_study import CONFIG, PATIENCE, STEPS, wait_until_gone, workers_in
 
 from babel_jax.__main__ import main
 from babel_jax.cli.settings import load_config
@@ -21,36 +21,9 @@ from babel_jax.common.errors import UserError
 from babel_jax.common.run_names import RunName
 from babel_jax.corpus import mixture_files
 from babel_jax.study import candidates, plan
-from babel_jax.study import tasks as study
+from babel_jax.study import jobs as study
 from babel_jax.study.plan import Study
 from babel_jax.training import runs
-
-STEPS = 24
-PATIENCE = 600  # seconds that another process may take to get somewhere; a busy machine takes a tenth of it
-CONFIG = f"""
-from ml_collections import ConfigDict
-
-def get_config():
-    def run(source, **changes):
-        return dict(steps={STEPS}, stages=({{"tokens": 0, "weights": {{source: 1.0}}}},), **changes)
-
-    return ConfigDict(dict(
-        kind="organism", primary="python", new="php", seeds=(0,), world={SMALL_WORLD},
-        common=dict(batch_size=16, model=dict(preset="tiny", tied_head=False), optimizer=dict(learning_rate=4e-3)),
-        runs=dict(
-            primary_only=run("primary"),
-            new_only=run("new"),
-            continual=run("new", init_from="primary_only", checkpoint_steps=(0, 4, 8, 16)),
-            control=run("new_control", init_from="primary_only", checkpoint_steps=(0, 16)),
-            replay=run("new", init_from="primary_only", checkpoint_steps=(0, 4, 8, 16)),
-            mix=dict(steps={STEPS}),
-        ),
-        original=dict(python=11, php=23),
-        sweep=(0.5,),
-        replay=(0.25,),
-        candidates=("unimax", "schedule"),
-    ))
-"""
 
 
 def study_of(config_file, workdir=None, *settings) -> Study:
@@ -167,7 +140,7 @@ def test_a_run_is_called_as_its_folder_is(config_file):
 
 def test_no_run_waits_for_one_that_the_study_does_not_train(config_file):
     made = study_of(config_file, None, "--config.runs.continual.init_from=mix_0.7500")
-    continual, base = (study.Task(0, RunName(role)) for role in ("continual", "primary_only"))
+    continual, base = (study.Job(0, RunName(role)) for role in ("continual", "primary_only"))
     assert not study._ready(made, continual, set())
     assert study._ready(made, continual, {base})
 
@@ -175,7 +148,7 @@ def test_no_run_waits_for_one_that_the_study_does_not_train(config_file):
 def test_a_skipped_step_without_a_loss_is_shown(capsys):
     board = study.Board(STEPS, 1, 1)
     message = {"step": 16, "steps": STEPS, "loss": None, "tokens_per_second": 5.0}
-    board.update(study.Task(0, RunName("continual")), message)
+    board.update(study.Job(0, RunName("continual")), message)
     board.close()
     assert "loss not finite, 5 tokens/s" in capsys.readouterr().err
 
@@ -312,33 +285,6 @@ def test_a_second_call_starts_no_run_and_changes_nothing(config_file, whole):
     assert_same_results(results(config_file, workdir), before)
 
 
-def processes_in(group: int) -> dict[int, str]:
-    """The processes of a process group that have not ended, with their command lines (Linux).
-
-    One that is about to end has no command line any more. `multiprocessing` has a process of its own beside the workers, which
-    ends when it notices that they and their parent have.
-    """
-    found = {}
-    for entry in os.listdir("/proc"):
-        with contextlib.suppress(OSError, ValueError):
-            state, _, its_group = Path(f"/proc/{int(entry)}/stat").read_text().rsplit(")", 1)[1].split()[:3]
-            if int(its_group) == group and state != "Z":
-                found[int(entry)] = Path(f"/proc/{entry}/cmdline").read_text().replace("\0", " ").strip()
-    return found
-
-
-def workers_in(group: int) -> list[str]:
-    return [command for command in processes_in(group).values() if "spawn_main" in command]
-
-
-def wait_until_gone(group: int) -> None:
-    """All processes of a group end, sooner or later."""
-    deadline = time.monotonic() + PATIENCE
-    while left := processes_in(group):
-        assert time.monotonic() < deadline, f"outlive their parent: {left}"
-        time.sleep(0.05)
-
-
 def start_and_kill(config_file, workdir, moment):
     """SIGKILL to the study's parent process as soon as a file matches `moment`; its workers must end by themselves."""
     process = subprocess.Popen(
@@ -372,10 +318,10 @@ def sleep_for_ever(ready) -> None:
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for orphans in /proc")
 def test_a_worker_ends_with_its_parent_whatever_it_does(tmp_path):
     script = (
-        "import multiprocessing, pathlib, test_study\n"
+        "import multiprocessing, pathlib, test_jobs\n"
         "if __name__ == '__main__':\n"
         f"    ready = pathlib.Path({str(tmp_path / 'ready')!r})\n"
-        "    worker = multiprocessing.get_context('spawn').Process(target=test_tasks.sleep_for_ever, args=(ready,))\n"
+        "    worker = multiprocessing.get_context('spawn').Process(target=test_jobs.sleep_for_ever, args=(ready,))\n"
         "    worker.start(), worker.join()\n"
     )
     (tmp_path / "parent.py").write_text(script)
@@ -405,8 +351,8 @@ def test_interrupted_between_two_starts_no_worker_stays(monkeypatch, config_file
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", interrupted)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     with pytest.raises(KeyboardInterrupt):
-        tasks = [study.Task(0, RunName("primary_only"))]
-        study._side_by_side(study_of(config_file, tmp_path), tasks, set(), 2, None)
+        waiting = [study.Job(0, RunName("primary_only"))]
+        study._side_by_side(study_of(config_file, tmp_path), waiting, set(), 2, None)
     assert len(started) == 1 and not started[0].is_alive() and multiprocessing.active_children() == []
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
@@ -433,7 +379,7 @@ def as_if_trained(config_file, workdir, name):
     run = made.run(made.name(name), 0)
     (run.directory / "checkpoints").mkdir(parents=True)
     run.check_config()
-    return made, study.Task(0, run.name)
+    return made, study.Job(0, run.name)
 
 
 def tree(directory) -> dict:
@@ -497,7 +443,7 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
     (tmp_path / "seed0" / "continual" / "checkpoints").mkdir(parents=True)  # it goes on: its start is taken
     for name in ("continual", "new_only", "primary_only"):
         with contextlib.suppress(ZeroDivisionError):
-            study.train_one(made, study.Task(0, RunName(name)), probing=True)
+            study.train_one(made, study.Job(0, RunName(name)), probing=True)
     seed0 = tmp_path / "seed0"
     assert given == [
         *[("continual", True), (seed0 / "continual", 0, "base", "seen", "params"), "at the end"],
@@ -505,7 +451,7 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
         *[("primary_only", False), "at the end"],
     ]
     given.clear()
-    study.train_one(made, study.Task(0, RunName("new_only")))
+    study.train_one(made, study.Job(0, RunName("new_only")))
     assert given == [("new_only", False), "at the end"]
 
 
@@ -556,10 +502,10 @@ def test_an_accelerator_is_not_shared_by_workers(monkeypatch):
     monkeypatch.delenv("JAX_PLATFORMS")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "libtpu")
     seen = {}
-    monkeypatch.setattr(study, "run", lambda made, jobs: seen.update(jobs=jobs) or 1 / 0)
+    monkeypatch.setattr(study, "run", lambda made, workers: seen.update(workers=workers) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["study", f"--config={ROOT / 'configs' / 'organism.py:tiny'}", "--workdir=unused"])
-    assert seen == {"jobs": 1}
+    assert seen == {"workers": 1}
 
 
 # --- several new languages ------------------------------------------------------------------------------------------------
@@ -614,7 +560,7 @@ def test_each_new_language_has_its_runs_and_a_mix_has_all(config_file):
 )
 def test_what_several_languages_and_candidates_need_is_said_at_the_start(config_file, tmp_path, setting, message):
     with pytest.raises(UserError, match=re.escape(message)):
-        study.run(Study(several(config_file, f"--config.{setting}"), tmp_path / "W"), jobs=1)
+        study.run(Study(several(config_file, f"--config.{setting}"), tmp_path / "W"), workers=1)
     assert not (tmp_path / "W").exists()
 
 
@@ -629,11 +575,11 @@ def test_runs_with_replay_need_their_role(config_file):
 def test_a_mixture_file_of_the_study_gives_a_mix_its_stages_and_steps(config_file, tmp_path):
     made, name = Study(several(config_file), tmp_path), run_names.mix("unimax")
     stages = [{"tokens": 0, "weights": {"go": 1.0}}]
-    made.mixtures = {"unimax": candidates.Candidate({"by": "unimax"}, stages, steps=7, tokens=7 * 176)}
+    made.mixtures = {"unimax": candidates.PlannedMix({"by": "unimax"}, stages, steps=7, tokens=7 * 176)}
     study._write_mixtures(made)
     run = made.config_of(name, 0)
     assert run.steps == 7 and run.stages[0]["weights"] == {"go": 1.0}
-    made.mixtures["unimax"] = candidates.Candidate({"by": "unimax"}, stages, steps=9, tokens=9 * 176)
+    made.mixtures["unimax"] = candidates.PlannedMix({"by": "unimax"}, stages, steps=9, tokens=9 * 176)
     study._write_mixtures(made)  # runs may have been trained on it
     assert made.config_of(name, 0).steps == 7
     with pytest.raises(UserError, match="'mix_unimax' names neither a share nor a mixture of the study"):

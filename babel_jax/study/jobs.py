@@ -1,7 +1,7 @@
 """The paper's story as a list of runs, each resumable, in the order in which they depend on each other.
 
 A study is a directory: `seed<k>/<run>/` for every run, `study.json` (which run needs which), `report/`. Runs that do not
-wait for each other go side by side, one thread each, in `jobs` worker processes that share nothing but the directory.
+wait for each other go side by side, one thread each, in worker processes that share nothing but the directory.
 """
 
 import collections
@@ -26,12 +26,12 @@ from babel_jax.evolution import stages
 from babel_jax.evolution.selection import solved
 from babel_jax.measuring import diagnostics, programs, walk
 from babel_jax.measuring import study_walk as measure
-from babel_jax.measuring.instruments import subject_of
+from babel_jax.measuring.reading import subject_of
 from babel_jax.model.flops import flops_per_token
 from babel_jax.optimum import ado
 from babel_jax.organism import world
 from babel_jax.probes import forward
-from babel_jax.study import candidates, findings, plan
+from babel_jax.study import analysis, candidates, plan
 from babel_jax.study.plan import Study
 from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
@@ -44,7 +44,7 @@ from babel_jax.training.sampler import OnlineSampler, mixture_of
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class Job:
     """One run of a study that is to be trained and measured."""
 
     seed: int
@@ -54,12 +54,12 @@ class Task:
         return f"seed {self.seed} {self.name}"
 
 
-def execute(study: Study, task: Task, progress, profile_dir=None, probing: bool = False) -> None:
+def execute(study: Study, job: Job, progress, profile_dir=None, probing: bool = False) -> None:
     """Trains one run and measures all its checkpoints; `profile_dir`: see `train`.
 
     `probing`: checkpoints are measured while the run trains, as soon as they are written; the numbers are the same.
     """
-    run = study.run(task.name, task.seed)
+    run = study.run(job.name, job.seed)
     if run.is_done():
         run.check_trained_as()
     else:
@@ -129,13 +129,13 @@ def _prober(study: Study, run: Run):
 
 
 def _begin(config: ConfigDict, directory):
-    """What a worker process does first; returns what it does with each task until it is killed, or preempted."""
+    """What a worker process does first; returns what it does with each job until it is killed, or preempted."""
     preemption.install()
     study = Study(config, directory)
 
-    def do(task: Task, say) -> None:
+    def do(job: Job, say) -> None:
         try:
-            execute(study, task, say)
+            execute(study, job, say)
         except preemption.Preempted:
             sys.exit(preemption.EXIT_STATUS)  # what it trained is saved
 
@@ -145,20 +145,20 @@ def _begin(config: ConfigDict, directory):
 # --- one run, by itself ---------------------------------------------------------------------------------------------------
 
 
-def train_one(study: Study, task: Task, profile_dir=None, probing: bool = False) -> None:
+def train_one(study: Study, job: Job, profile_dir=None, probing: bool = False) -> None:
     """Trains and measures one run of a study in this process, on all its devices and all hosts (the verb `train`).
 
     `probing`: see `execute`.
     """
-    _check_runs(study, [task.name], task.seed)
-    _check_runs(study, [name for name in _plain_runs(study) if name != task.name], task.seed, here=False)
-    run = study.run(task.name, task.seed)
+    _check_runs(study, [job.name], job.seed)
+    _check_runs(study, [name for name in _plain_runs(study) if name != job.name], job.seed, here=False)
+    run = study.run(job.name, job.seed)
     run.check_source()
     check_same_config(study.directory, run_config.plain(study.config), hosts.is_first())
     _say_length(run)
     board = Board(run.config.steps, 1, 1)
     try:
-        execute(study, task, lambda message: board.update(task, message), profile_dir, probing)
+        execute(study, job, lambda message: board.update(job, message), profile_dir, probing)
     finally:
         board.close()
 
@@ -176,16 +176,16 @@ def _say_length(run: Run) -> None:
         )
 
 
-def measure_one(study: Study, task: Task) -> None:
+def measure_one(study: Study, job: Job) -> None:
     """Measures whatever checkpoints a run has so far, also while it trains (the verb `evaluate`).
 
     Checkpoints already measured are skipped: it is all that the study measures, but for the primary-only run before its end.
     """
-    directory = study.directory_of(task.name, task.seed)
+    directory = study.directory_of(job.name, job.seed)
     if not (directory / "checkpoints").exists() or not (study.directory / "config.json").exists():
         raise UserError(f"{directory} is not a run of a study, or has no checkpoint yet; train it first.")
     check_same_config(study.directory, run_config.plain(study.config), writer=False)
-    run = study.run(task.name, task.seed)
+    run = study.run(job.name, job.seed)
     run.check_trained_as()
     base = _base(study, run) if run.name.role != "primary_only" or run.is_done() else None
     measure.measure_run(run, base)
@@ -197,28 +197,28 @@ def measure_one(study: Study, task: Task) -> None:
 class Board:
     """The progress bars: one for the study (in optimiser steps), one a worker."""
 
-    def __init__(self, total_steps: int, runs: int, jobs: int):
+    def __init__(self, total_steps: int, runs: int, workers: int):
         style = dict(dynamic_ncols=True, file=sys.stderr, mininterval=0.5 if sys.stderr.isatty() else 15)
         layout = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed}<{remaining}{postfix}"
         self.study = tqdm(total=total_steps, desc="study", bar_format=layout, **style)
-        self.rows = [tqdm(total=1, position=1 + i, leave=False, bar_format=layout, **style) for i in range(jobs)]
-        self.row_of: dict[Task, int] = {}
+        self.rows = [tqdm(total=1, position=1 + i, leave=False, bar_format=layout, **style) for i in range(workers)]
+        self.row_of: dict[Job, int] = {}
         self.runs, self.done = runs, 0
-        self.steps: dict[Task, int] = collections.defaultdict(int)
+        self.steps: dict[Job, int] = collections.defaultdict(int)
 
-    def update(self, task: Task, message: dict) -> None:
-        row = self.rows[self.row_of.setdefault(task, self._free_row())]
+    def update(self, job: Job, message: dict) -> None:
+        row = self.rows[self.row_of.setdefault(job, self._free_row())]
         if "epochs" in message and self.runs == 1:  # those of a study are in each run's DONE
             epochs = ", ".join(f"{source} {count:.2f}" for source, count in message["epochs"].items())
-            self.study.write(f"{task}: epochs at its end: {epochs}", file=sys.stderr)
+            self.study.write(f"{job}: epochs at its end: {epochs}", file=sys.stderr)
         elif "step" in message:
-            self.advance(task, message["step"])
+            self.advance(job, message["step"])
             loss = "not finite" if message["loss"] is None else f"{message['loss']:.3f}"  # of a step that was skipped
             detail = f"loss {loss}, {message['tokens_per_second']:,.0f} tokens/s"
-            self._show(row, f"  {task}: training", message["step"], message["steps"], detail)
+            self._show(row, f"  {job}: training", message["step"], message["steps"], detail)
         elif "checkpoint" in message:
             done, total = message["checkpoint"], message["checkpoints"]
-            self._show(row, f"  {task}: measuring", done, total, f"checkpoint {done} of {total}")
+            self._show(row, f"  {job}: measuring", done, total, f"checkpoint {done} of {total}")
 
     def _show(self, row: tqdm, what: str, done: int, total: int, detail: str) -> None:
         if row.desc != what:  # another run or phase: its time left is its own
@@ -227,15 +227,15 @@ class Board:
         row.n = done
         row.set_postfix_str(detail)
 
-    def advance(self, task: Task, step: int) -> None:
-        if step > self.steps[task]:
-            self.study.update(step - self.steps[task])
-            self.steps[task] = step
+    def advance(self, job: Job, step: int) -> None:
+        if step > self.steps[job]:
+            self.study.update(step - self.steps[job])
+            self.steps[job] = step
 
-    def finish(self, task: Task, planned: int) -> None:
+    def finish(self, job: Job, planned: int) -> None:
         self.done += 1
-        self.advance(task, planned)
-        self.row_of.pop(task, None)
+        self.advance(job, planned)
+        self.row_of.pop(job, None)
         self.study.set_postfix_str(f"run {self.done} of {self.runs}")
 
     def _free_row(self) -> int:
@@ -246,7 +246,7 @@ class Board:
             bar.close()
 
 
-def run(study: Study, jobs: int) -> None:
+def run(study: Study, workers: int) -> None:
     """Runs, or goes on with, the whole study, up to the measurements that its report is made from."""
     # Here, before anything is written or any process is started: all runs but those that are made from measurements.
     config, seed = study.config, study.config.seeds[0]
@@ -259,19 +259,19 @@ def run(study: Study, jobs: int) -> None:
         check_same_config(study.directory, run_config.plain(config))
         seconds = _Seconds(study.directory)
         _write_mixtures(study)
-        tasks = _in_order(study)
-        _run_all(study, tasks, jobs, seconds)
-        write_json(study.directory / "study.json", _description(study, tasks, seconds))
+        jobs = _in_order(study)
+        _run_all(study, jobs, workers, seconds)
+        write_json(study.directory / "study.json", _description(study, jobs, seconds))
         wanted = [name for name in config.candidates if candidates.is_measured(name)]
         if wanted and "mix" in config.runs:
-            study.mixtures = candidates.measured(findings.of_study(study.directory), wanted, _original(study))
+            study.mixtures = candidates.measured(analysis.of_study(study.directory), wanted, _original(study))
             _write_mixtures(study)
             mixes = [run_names.mix(name) for name in study.mixtures]
             _check_runs(study, mixes, seed)
-            tasks += [Task(seed, name) for name in mixes for seed in config.seeds]
-            _run_all(study, tasks, jobs, seconds)
+            jobs += [Job(seed, name) for name in mixes for seed in config.seeds]
+            _run_all(study, jobs, workers, seconds)
         seconds.write()
-        write_json(study.directory / "study.json", _description(study, tasks, seconds))
+        write_json(study.directory / "study.json", _description(study, jobs, seconds))
 
 
 def _plain_runs(study: Study) -> list[RunName]:
@@ -309,11 +309,11 @@ def _check_start(study: Study, name: RunName, seed: int) -> None:
             )
 
 
-def _in_order(study: Study) -> list[Task]:
+def _in_order(study: Study) -> list[Job]:
     """All planned runs, the longest chain of every seed first."""
     names_of = {seed: study.planned(seed) for seed in study.config.seeds}
     names = dict.fromkeys(name for names in names_of.values() for name in names)
-    return [Task(seed, name) for name in names for seed in names_of if name in names_of[seed]]
+    return [Job(seed, name) for name in names for seed in names_of if name in names_of[seed]]
 
 
 def _original(study: Study) -> candidates.Original:
@@ -326,85 +326,85 @@ def _write_mixtures(study: Study) -> None:
     """Mixture files of the study; one that stands stays, for runs may have been trained on it."""
     material = study.materials_of(RunName("mix"), study.config.seeds[0])[0]  # amounts do not depend on the seed
     available = {name: len(rows) * material.max_length for name, rows in material.sources.items()}
-    for name, candidate in study.mixtures.items():
+    for name, mix in study.mixtures.items():
         file = study.directory / "mixtures" / f"{name}.json"
         if not file.exists():
-            made = mixture_files.compose(candidate.made, candidate.stages, available, candidate.tokens)
-            mixture_files.write(file, dataclasses.replace(made, steps=candidate.steps))
+            composed = mixture_files.compose(mix.made, mix.stages, available, mix.tokens)
+            mixture_files.write(file, dataclasses.replace(composed, steps=mix.steps))
 
 
-def _run_all(study: Study, tasks: list[Task], jobs: int, seconds: "_Seconds") -> None:
-    planned = {task: study.config_of(task.name, task.seed).steps for task in tasks}
-    done = {task for task in tasks if _mark(study, task).exists()}
-    waiting = [task for task in tasks if task not in done]
+def _run_all(study: Study, jobs: list[Job], workers: int, seconds: "_Seconds") -> None:
+    planned = {job: study.config_of(job.name, job.seed).steps for job in jobs}
+    done = {job for job in jobs if _mark(study, job).exists()}
+    waiting = [job for job in jobs if job not in done]
     if not waiting:
         return
-    board = Board(sum(planned.values()), len(tasks), min(jobs, len(waiting)))
+    board = Board(sum(planned.values()), len(jobs), min(workers, len(waiting)))
 
-    def finish(task):
-        done.add(task)
-        board.finish(task, planned[task])
+    def finish(job):
+        done.add(job)
+        board.finish(job, planned[job])
 
-    def record(task, message):
+    def record(job, message):
         """Takes what a run says of itself."""
         if message is machine.DONE:
-            write_json(_mark(study, task), True)
-            finish(task)
+            write_json(_mark(study, job), True)
+            finish(job)
         elif "seconds" in message:
             seconds.update(message["seconds"])
             seconds.write()
         else:
-            board.update(task, message)
+            board.update(job, message)
 
-    for task in list(done):
-        finish(task)
+    for job in list(done):
+        finish(job)
     try:
-        if jobs == 1:  # here, with all devices of this process; the plan's order respects what a run needs
-            for task in waiting:
-                execute(study, task, functools.partial(record, task))
-                record(task, machine.DONE)
+        if workers == 1:  # here, with all devices of this process; the plan's order respects what a run needs
+            for job in waiting:
+                execute(study, job, functools.partial(record, job))
+                record(job, machine.DONE)
         else:
-            _side_by_side(study, waiting, done, min(jobs, len(waiting)), record)
+            _side_by_side(study, waiting, done, min(workers, len(waiting)), record)
     finally:
         board.close()
 
 
-def _mark(study: Study, task: Task):
-    return study.directory_of(task.name, task.seed) / "MEASURED"
+def _mark(study: Study, job: Job):
+    return study.directory_of(job.name, job.seed) / "MEASURED"
 
 
-def _side_by_side(study: Study, waiting: list[Task], done: set[Task], jobs: int, record) -> None:
-    """Does the tasks in worker processes, none of which outlives this call.
+def _side_by_side(study: Study, waiting: list[Job], done: set[Job], workers: int, record) -> None:
+    """Does the jobs in worker processes, none of which outlives this call.
 
     Preempted, they save what they train, and are waited for; otherwise they are killed, and what is half done is done again
     by the next call.
     """
-    with machine.Workers(jobs, _begin, (study.config, study.directory)) as workers:
+    with machine.Workers(workers, _begin, (study.config, study.directory)) as pool:
         try:
-            while waiting or workers.busy:
-                for task in list(waiting):
-                    if workers.idle and _ready(study, task, done):
-                        waiting.remove(task)
-                        workers.give(task)
+            while waiting or pool.busy:
+                for job in list(waiting):
+                    if pool.idle and _ready(study, job, done):
+                        waiting.remove(job)
+                        pool.give(job)
                 preemption.check()
                 try:
-                    for task, message in workers.messages(timeout=1):
-                        record(task, message)
+                    for job, message in pool.messages(timeout=1):
+                        record(job, message)
                 except UserError:
                     preemption.check()  # where all processes are told to go, a worker may be the first
                     raise
         except preemption.Preempted:
-            workers.terminate()
+            pool.terminate()
             raise
 
 
-def _ready(study: Study, task: Task, done: set[Task]) -> bool:
+def _ready(study: Study, job: Job, done: set[Job]) -> bool:
     """True when all that a run needs is done; continual runs are measured against the primary-only run's neurons."""
-    needed, planned = study.needs(task.name), study.planned(task.seed)
-    if task.name.role in ("continual", "control"):
+    needed, planned = study.needs(job.name), study.planned(job.seed)
+    if job.name.role in ("continual", "control"):
         needed = [*needed, RunName("primary_only")]
     # What the study does not plan it does not wait for: it was finished before, as `_check_start` has seen.
-    return all(name not in planned or Task(task.seed, name) in done for name in needed)
+    return all(name not in planned or Job(job.seed, name) in done for name in needed)
 
 
 class _Seconds(collections.Counter):
@@ -422,7 +422,7 @@ class _Seconds(collections.Counter):
         write_json(self._path, dict(self))
 
 
-def _description(study: Study, tasks: list[Task], seconds: _Seconds) -> dict:
+def _description(study: Study, jobs: list[Job], seconds: _Seconds) -> dict:
     """The content of study.json."""
     packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     return {
@@ -432,7 +432,7 @@ def _description(study: Study, tasks: list[Task], seconds: _Seconds) -> dict:
         "seeds": list(study.config.seeds),
         "original": study.original,
         "original_share": study.original_share,
-        "runs": [_run_description(study, task) for task in tasks],
+        "runs": [_run_description(study, job) for job in jobs],
         "wall_seconds": {phase: round(value, 1) for phase, value in seconds.items()},
         "versions": {"babel_jax": babel_jax.__version__, "python": sys.version.split()[0]}
         | {package: importlib.metadata.version(package) for package in packages},
@@ -440,15 +440,15 @@ def _description(study: Study, tasks: list[Task], seconds: _Seconds) -> dict:
     }
 
 
-def _run_description(study: Study, task: Task) -> dict:
+def _run_description(study: Study, job: Job) -> dict:
     """A finished run: its name, also in parts, its steps and tokens, and the operations to train it (not to measure it)."""
-    done = read_done(study.directory_of(task.name, task.seed))
-    model = study.run(task.name, study.config.seeds[0]).model  # which does not depend on the seed
+    done = read_done(study.directory_of(job.name, job.seed))
+    model = study.run(job.name, study.config.seeds[0]).model  # which does not depend on the seed
     return {
-        "seed": task.seed,
-        "run": str(task.name),
-        **dataclasses.asdict(task.name),
-        "needs": [str(name) for name in study.needs(task.name)],
+        "seed": job.seed,
+        "run": str(job.name),
+        **dataclasses.asdict(job.name),
+        "needs": [str(name) for name in study.needs(job.name)],
         "steps": done.step,
         "tokens": done.tokens,
         "flops": flops_per_token(model) * done.tokens,

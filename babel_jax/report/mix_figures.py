@@ -1,4 +1,4 @@
-"""The figures of the corpora: what the optimiser asks for, and what from-scratch models make of it (see figures.py)."""
+"""Figures of from-scratch mixes: the optimum, the original, the rivals, predicted shares, schedules."""
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -6,16 +6,13 @@ from matplotlib.ticker import MaxNLocator
 
 from babel_jax.common import run_names
 from babel_jax.evolution.mixes import MACRO, Mix
-from babel_jax.optimum import algorithm1
-from babel_jax.optimum import rivals as searches
-from babel_jax.optimum.algorithm1 import Proposal
 from babel_jax.optimum.compare import Comparison, Guard
 from babel_jax.optimum.schedules import Schedule
+from babel_jax.report import html_tables
 from babel_jax.report.drawing import (
     CONTROL,
     FAINT,
     INK,
-    KNOWLEDGE,
     NEW,
     PROPOSAL,
     Label,
@@ -34,81 +31,20 @@ from babel_jax.report.drawing import (
     step_axis,
     table,
 )
+from babel_jax.report.report_figure import ReportFigure, unit_note
+from babel_jax.study import candidates, words
 from babel_jax.study.findings import Findings
 from babel_jax.study.words import language_name, mix_title, names, source_name
 
-# Billions of tokens in the paper's optimised corpus; what it left alone is not listed.
-PAPER_OPTIMISED = {"php": 5.0, "csharp": 10.0}
-PAPER_PRIMARY = "python"
-SOURCE_COLOURS = {"loss": NEW, "loss_knowledge": KNOWLEDGE, "knowledge_share": PROPOSAL}
-MANY = 20.0  # an interval that goes on beyond so many times the original is cut off with an arrow
 
-
-def tokens(findings: Findings):
-    """Tokens of each new language: the original corpus, and what each source of P asks for, by Eq. 3."""
-    original, primary = findings.study.original, findings.study.primary
-    sources = list(dict.fromkeys(source for here in findings.languages.values() for source in here.proposals))
-    if not sources:
-        return None
-    figure, axes = make_axes(1, 0.21 * (len(sources) + 2) * len(findings.languages) + 1.0)
-    ax, rows, labels, y = axes[0, 0], [], [], 0.0
-    amounts = [original[name] for name in findings.languages]
-    limits = min(amounts) / MANY, MANY * max(amounts)
-    ax.set_xscale("log")
-    for name, here in findings.languages.items():
-        panel = Panel(ax, name, rows)
-        labels.append((y - 0.5 * len(sources), language_name(name)))
-        _original_size(panel, original[name], y)
-        if primary == PAPER_PRIMARY and name in PAPER_OPTIMISED:
-            _paper(panel, PAPER_OPTIMISED[name], y)
-        for source in sources:
-            y -= 1
-            if proposal := here.proposals.get(source):
-                _asked(panel, source, proposal, y, original[name], limits)
-        y -= 1.6
-    dot_axes(ax, *zip(*labels, strict=True))
-    ax.set_ylim(y + 0.8, 0.8)
-    ax.set_xlim(limits[0] / 1.5, 12 * limits[1])
-    ticks = [tick for tick in (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000) if ax.get_xlim()[0] <= tick <= limits[1]]
-    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.minorticks_off()
-    ax.set_xlabel(f"tokens, in the unit in which {language_name(primary)} has {original[primary]:g}")
-    return figure, table(rows)
-
-
-def _original_size(panel: Panel, amount: float, y: float) -> None:
-    """What the original corpus has of a language."""
-    panel.ax.plot(amount, y, "o", color="white", markeredgecolor=INK, markersize=7, zorder=3)
-    beside(panel.ax, (amount, y), "original", INK, va="center")
-    panel.record("original", value=amount)
-
-
-def _paper(panel: Panel, amount: float, y: float) -> None:
-    """What the paper's corpus has of it."""
-    panel.ax.plot(amount, y, "D", color=FAINT, markersize=5, markeredgewidth=0)
-    beside(panel.ax, (amount, y), "the paper's", FAINT, (-8, 0), ha="right", va="center")
-    panel.record("optimised in the paper", value=amount)
-
-
-def _asked(panel: Panel, source: str, proposal: Proposal, y: float, original: float, limits: tuple) -> None:
-    """What a source's proposal asks for, with its interval; beyond the limits of the axis an arrow stands for it."""
-    ax, (least, largest) = panel.ax, limits
-    colour, series = SOURCE_COLOURS.get(source, INK), f"asked from {source}: {proposal.decision}"
-    if np.isnan(proposal.tokens):
-        beside(ax, (original, y), f"{source_name(source)}: P* not determined", colour, va="center")
-        panel.record(series)
-        return
-    low, high = proposal.tokens_ci
-    changes = proposal.decision == algorithm1.CHANGE
-    shown, *ends = np.clip([proposal.tokens, low, high], least, largest)
-    ax.plot(ends, [y, y], color=colour, linewidth=2, solid_capstyle="butt", alpha=1 if changes else 0.45)
-    for beyond, edge, mark in ((low < least, least, "<"), (high > largest, largest, ">")):
-        if beyond:
-            ax.plot(edge, y, mark, color=colour, markersize=5, markeredgewidth=0, alpha=1 if changes else 0.45)
-    face, edge = (colour, "white") if changes else ("white", colour)
-    ax.plot(shown, y, {least: "<", largest: ">"}.get(shown, "o"), color=face, markersize=6, markeredgecolor=edge)
-    beside(ax, (np.fmax(shown, ends[1]), y), f"{source_name(source)}: {proposal.decision}", colour, va="center")
-    panel.record(series, value=proposal.tokens, ci=(low, high))
+def _epochs_note(findings: Findings) -> str:
+    """What is to be said of the mixes that are longer or shorter than the others; "" without such."""
+    if len(findings.equally_long) == len(findings.mixes):
+        return ""
+    return (
+        " With equal epochs: as many tokens of the primary as the original mix has, and so another total; such a mix is shown "
+        "beside the others, but not ranked among them."
+    )
 
 
 def optimum(findings: Findings):
@@ -211,6 +147,24 @@ def _proposal_lines(panel: Panel, findings: Findings) -> list[float]:
     return [mark.share for mark in marks]
 
 
+OPTIMUM = ReportFigure(
+    name="optimum",
+    title="Predicted and actual optimum",
+    chapter="corpus",
+    draw=optimum,
+    caption=lambda findings, language: (
+        "Models from scratch, trained for equally many steps; small dots are seeds, the ring is the original mix, diamonds "
+        "are other mixes, stars those whose shares change on the way. Band: 95 %, "
+        f"{'Student t over seeds' if len(findings.study.seeds) > 1 else 'over problems, one seed'}. "
+        "Lines: what Algorithm 1 asks for as it is written, from the calibrated share as the tests allow; strips, with one "
+        "new language: its 95 % interval."
+    ),
+    verdicts=("optimum",),
+    paper="Four points of one language, no seeds.",
+    of_study=True,
+)
+
+
 def original_optimised(findings: Findings):
     """The original mix against each that Algorithm 1 asks for, paired over seeds."""
     asked = [mix for mix in findings.mixes if mix.run_name.source]
@@ -250,14 +204,22 @@ def _pairs(panel: Panel, findings: Findings, mix: Mix, pair: Comparison, y: int)
         panel.record(f"optimised, seed {seed}", value=two)
 
 
-def searched(name: str) -> tuple[str, ...]:
-    """The searches that a mix cannot be had without, as `rivals.flops` names them."""
-    mix = run_names.mix(name)
-    if mix.source or mix.candidate in ("shuffled", "same_primary"):
-        return (searches.ALGORITHM1,)
-    if mix.candidate == "schedule":
-        return (searches.ALGORITHM1, searches.SCHEDULES)
-    return (searches.SWARM, searches.SWEEP) if mix.candidate in ("law", "regression") else ()
+def _paired_caption(findings: Findings, language: str | None) -> str:
+    seeds = words.seeds(len(findings.study.seeds))
+    return f"{seeds.capitalize()}. Bars: 95 %, {unit_note(findings)}.{_epochs_note(findings)}"
+
+
+ORIGINAL_OPTIMISED = ReportFigure(
+    name="original_optimised",
+    title="Original against optimised mix",
+    chapter="corpus",
+    draw=original_optimised,
+    caption=_paired_caption,
+    verdicts=("original",),
+    paper="The optimised models average 26.61 on HumanEval at 1.3B parameters and 41.96 at 6.7B. Go at 1.3B falls "
+    "from 21.43 to 16.88 and is not discussed.",
+    of_study=True,
+)
 
 
 def rivals(findings: Findings):
@@ -279,7 +241,8 @@ def rivals(findings: Findings):
         held, colour = findings.guard(name), _colour(name)
         Panel(main, score, rows).point(name, y, pairs[name], colour)
         _guarded(each, rows, name, y, held)
-        costs.append(sum(part.final_runs for part in findings.costs if part.what in searched(name)))
+        searches = candidate.searches if (candidate := candidates.candidate_of(name)) else ()
+        costs.append(sum(part.final_runs for part in findings.costs if part.what in searches))
         _cost(Panel(cost, "search cost", rows), name, y, costs[-1], colour)
         labels.append(mix_title(name) + (" (fails the guard)" if held.passes is False else ""))
     for ax in axes[0]:
@@ -318,6 +281,22 @@ def _cost(panel: Panel, name: str, y: float, runs: float, colour: str) -> None:
     panel.record(name, value=runs)
 
 
+RIVALS = ReportFigure(
+    name="rivals",
+    title="Against the rivals",
+    chapter="corpus",
+    draw=rivals,
+    caption=lambda findings, language: (
+        f"Difference to the original mix. Bars: 95 %, {unit_note(findings)}. A cross: the guard fails, the "
+        f"interval of a language is wholly below zero.{_epochs_note(findings)}"
+    ),
+    verdicts=("rivals", "guard", "law", "cost"),
+    paper="No other optimised mix is compared.",
+    table=html_tables.costs,
+    of_study=True,
+)
+
+
 def predicted(findings: Findings):
     """The primary's share that the tokens predict (Eq. 2) against the lens of the from-scratch run itself."""
     shares = [row for row in findings.predicted if np.isfinite(row.predicted) and np.isfinite(row.measured)]
@@ -344,6 +323,21 @@ def predicted(findings: Findings):
         percent_axis(ax, "x", top=1.03)
     axes[0, 0].set_ylabel(f"measured share of {language_name(findings.study.primary)}")
     return figure, table(rows)
+
+
+PREDICTED = ReportFigure(
+    name="predicted",
+    title="Predicted and measured shares, from scratch",
+    chapter="corpus",
+    draw=predicted,
+    caption=(
+        "One mark a from-scratch mix: the share that Eq. 2 predicts from its tokens, and the one its probes measure. "
+        "Bars: 95 %, Student t over seeds."
+    ),
+    verdicts=("predicted",),
+    paper="From-scratch models are not probed.",
+    of_study=True,
+)
 
 
 def schedule(findings: Findings):
@@ -383,3 +377,19 @@ def _proposed(ax, rows: list, proposal: Schedule) -> None:
         ax.plot(x, y, "D", color=colour, markersize=7, markeredgecolor="white")
         beside(ax, (max(x, ends[1]), y), f"best for {language_name(name)}", colour, va="center")
         panel.record(f"{name}: tokens", value=x, ci=ends)
+
+
+SCHEDULE = ReportFigure(
+    name="schedule",
+    title="Schedules: the order matters",
+    chapter="corpus",
+    draw=schedule,
+    caption=(
+        "The primary first, then a phase of the new languages: what a phase of this length reaches, a curve for each share "
+        "of replay. Diamonds: the length proposed for each language, with its 95 % interval; their height means nothing. "
+        "Dotted: the score predicted for the whole schedule."
+    ),
+    verdicts=("schedule",),
+    paper="Only static mixes are considered.",
+    of_study=True,
+)

@@ -1,0 +1,364 @@
+"""Figures of what happens inside the model: working language, neurons, ablations, patches."""
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from babel_jax.common.statistics import Estimate
+from babel_jax.evolution.continual import Curves
+from babel_jax.evolution.curve import Curve
+from babel_jax.evolution.mechanism import Drift
+from babel_jax.report.drawing import (
+    CONTROL,
+    FAINT,
+    NEW,
+    PROPOSAL,
+    Panel,
+    depth_colour,
+    dot_axes,
+    is_curve,
+    label_ends,
+    make_axes,
+    percent_axis,
+    points_axis,
+    reference,
+    shade,
+    step_axis,
+    table,
+)
+from babel_jax.report.report_figure import ReportFigure, interval_note
+from babel_jax.study import words
+from babel_jax.study.findings import Findings
+
+MOST_LAYERS = 6  # of a lens in one panel
+MOST_COLUMNS = 3
+SETS = {"functional": "functional", "functional_shared": "functional, of shared problems", "lape_target": "LAPE"}
+ABLATED_ON = {
+    "transfer": "Problems that need the primary",
+    "shared": "Problems that do not",
+    "transfer - shared": "Difference of the two",
+}
+DEFINITION_NAMES = {
+    "functional": "Functional: active as on the primary",
+    "pair_shared": "LAPE, of both languages",
+    "lape_target": "LAPE, of the new language (as in the paper)",
+}
+LENSES = {
+    "primary_share_pair": "by pairs",
+    "primary_share_prob": "by probability",
+    "primary_share_argmax": "by argmax",
+}
+PATCHED = {
+    "none": "nothing (the end as it is)",
+    "embeddings": "embeddings",
+    "ffn": "feed-forward layers",
+    "blocks": "all blocks",
+}
+
+
+def working_language(findings: Findings, language: str):
+    """Share of the primary's identifiers in the lens of each layer; the control in a row of its own."""
+    curves = findings.languages[language].curves
+    runs = [
+        run
+        for run in ("continual", "control")
+        if any(is_curve(layer) for key, layers in curves.lens.items() for layer in layers if key[0] == run)
+    ]
+    if not runs:
+        return None
+    figure, axes = make_axes(len(LENSES), 2.7 * len(runs) + 0.3, rows=len(runs), sharey=True)
+    rows = []
+    for row, run in enumerate(runs):
+        for column, (metric, name) in enumerate(LENSES.items()):
+            panel = Panel(axes[row, column], f"{run}, {metric}", rows)
+            labels = _layers(panel, curves.lens.get((run, metric), []))
+            percent_axis(panel.ax, top=1.02)
+            if run == "continual":
+                shade(panel.ax, curves.stages, names=False)
+            panel.ax.set_title(f"{run.capitalize()}, {name}")
+            if row < len(runs) - 1:
+                panel.ax.set_xlabel("")
+            label_ends(panel.ax, labels, gap=0.085)
+    return figure, table(rows)
+
+
+def _layers(panel: Panel, layers: list[Curve | None]) -> list[tuple]:
+    """One line a layer, of evenly spread ones where all would be too many; returns what `label_ends` writes."""
+    shown = np.linspace(0, len(layers) - 1, min(len(layers), MOST_LAYERS)).round().astype(int).tolist()
+    labels = []
+    for index in dict.fromkeys(shown):
+        if (layer := layers[index]) is None:
+            continue
+        if index == shown[0]:
+            step_axis(panel.ax, layer.steps)
+        colour, name = depth_colour(index, len(layers)), f"layer {index + 1}"
+        panel.curve(name, layer, colour, width=1.6)
+        labels.append((layer.mean[-1], name, colour))
+    return labels
+
+
+def _working_language_caption(findings: Findings, language: str) -> str:
+    curves = findings.languages[language].curves
+    lens = curves.lens.get(("continual", "primary_share_pair"), [None])[0]
+    if lens is None:
+        return ""
+    where = "words of S" if curves.lens_subset == "shared" else "call sites"
+    primary, new = words.language_name(findings.study.primary), words.language_name(language)
+    coverage = [layer.end().value for layer in curves.lens.get(("continual", "argmax_coverage"), [])]
+    covered = (
+        f" ({words.percent(min(coverage))} to {words.percent(max(coverage))} of them at the end, by layer)"
+        if coverage
+        else ""
+    )
+    return (
+        f"Logit lens at {lens.n:,} places ({where}) of {new} prompts where an identifier must come. {interval_note(lens)}"
+        f"By pairs: share of places where {primary}’s name is more probable than {new}’s; by probability: mean of its part in "
+        f"the sum of both; by argmax: its share among the places whose most probable token is one of the two{covered}. "
+        + (
+            "The lower row is the control."
+            if any(run == "control" for run, _ in curves.lens)
+            else "No control was run."
+        )
+    )
+
+
+WORKING_LANGUAGE = ReportFigure(
+    name="working_language",
+    title="Working language",
+    chapter="tower",
+    draw=working_language,
+    caption=_working_language_caption,
+    verdicts=("working_language",),
+    paper="The share of Python’s built-ins that the intermediate layers decode to falls and the new language’s rises: five "
+    "pairs a language, ten prompts an identifier, no control.",
+)
+
+
+def neurons(findings: Findings, language: str):
+    """Transferring neurons by three definitions with the control, and the LAPE count's sensitivity to its cut."""
+    curves = findings.languages[language].curves
+    definitions = [name for name in DEFINITION_NAMES if is_curve(curves.neurons.get(("continual", name)))]
+    if not definitions:
+        return None
+    panels = len(definitions) + bool(curves.sensitivity)
+    columns = panels if panels <= MOST_COLUMNS else 2
+    lines = -(-panels // columns)
+    figure, axes = make_axes(columns, 2.75 * lines, rows=lines)
+    rows, places = [], list(axes.flat)
+    for ax, definition in zip(places, definitions, strict=False):
+        _counts(Panel(ax, definition, rows), curves)
+    if curves.sensitivity:
+        _sensitivity(Panel(places[len(definitions)], "sensitivity", rows), curves)
+    for ax in places[panels:]:
+        ax.set_visible(False)
+    return figure, table(rows)
+
+
+def _counts(panel: Panel, curves: Curves) -> None:
+    """The neurons by the definition that the panel is named by."""
+    ax, labels, tops = panel.ax, [], []
+    step_axis(ax, curves.neurons["continual", panel.name].steps)
+    for run, colour, dash in (("control", CONTROL, "--"), ("continual", NEW, "-")):
+        if curve := curves.neurons.get((run, panel.name)):
+            panel.curve(run, curve, colour, dash)
+            labels.append((curve.mean[-1], run, colour))
+            tops.append(np.nanmax(np.fmax(curve.mean, curve.high)))
+    ax.set_ylim(0, 1.12 * max(tops) or 1)  # none at all: still an axis
+    shade(ax, curves.stages, names=False)
+    ax.set_title(DEFINITION_NAMES[panel.name])
+    ax.set_ylabel("neurons")
+    label_ends(ax, labels, gap=0.09)
+
+
+def _sensitivity(panel: Panel, curves: Curves) -> None:
+    """The change of the LAPE count from peak to end, for each share of neurons that may be selected."""
+    ax = panel.ax
+    rates = np.array([100 * cut.top_rate for cut in curves.sensitivity])
+    change = np.array([cut.value for cut in curves.sensitivity])
+    bounds = np.array([cut.ci for cut in curves.sensitivity])
+    ax.axhline(0, color=FAINT, linewidth=0.9)
+    ax.vlines(rates, *bounds.T, color=PROPOSAL, linewidth=1.4, alpha=0.6)
+    ax.plot(rates, change, "o-", color=PROPOSAL, markersize=5, linewidth=1.2, markeredgecolor="white")
+    ax.set_xscale("log")
+    ax.set_xticks(rates, [f"{rate:g} %" for rate in rates], minor=False)
+    ax.minorticks_off()
+    ax.set_xlabel("cut: share of neurons that LAPE selects")
+    ax.set_ylabel("change, peak to end")
+    ax.set_title("LAPE: change for each cut")
+    for cut in curves.sensitivity:
+        panel.record("change from peak to end", cut.top_rate, cut.value, cut.ci)
+
+
+def _neurons_caption(findings: Findings, language: str) -> str:
+    curve = next(iter(findings.languages[language].curves.neurons.values()), None)
+    if curve is None:
+        return ""
+    return (
+        f"Counts over {curve.n:,} feed-forward neurons. {interval_note(curve)}LAPE’s count is shown for every cut because its "
+        "number of selected neurons is fixed by the cut itself."
+    )
+
+
+NEURONS = ReportFigure(
+    name="neurons",
+    title="Transferring neurons",
+    chapter="tower",
+    draw=neurons,
+    caption=_neurons_caption,
+    verdicts=("functional", "lape"),
+    paper="The number of language transferring neurons for the new language, found by LAPE, falls. The thresholds are not "
+    "stated.",
+)
+
+
+def drift(findings: Findings, language: str):
+    """Neurons that enter and leave the transferring ones between checkpoints, and how many there are by layer."""
+    followed = findings.languages[language].drift
+    if not is_curve(followed):
+        return None
+    shown = [followed, *(other for other in followed.others if other.run == followed.run)]
+    figure, axes = make_axes(2, 2.9 * len(shown), rows=len(shown))
+    rows = []
+    for (flow, sizes), here in zip(axes, shown, strict=True):
+        _come_and_go(flow, sizes, rows, here)
+    return figure, table(rows)
+
+
+def _come_and_go(flow, sizes, rows: list, here: Drift) -> None:
+    """Births and deaths of one set of neurons as bars on `flow`, its size as lines on `sizes`; one shade a layer."""
+    steps, layers, labels = here.steps, here.layers, []
+    places, up, down = np.arange(len(steps)), np.zeros(len(steps)), np.zeros(len(steps))
+    step_axis(sizes, steps)
+    for index, layer in enumerate(layers):
+        colour, panel = depth_colour(index, len(layers)), Panel(sizes, f"{here.definition}, layer {layer}", rows)
+        births, deaths, size = (
+            values_CxL[:, index] for values_CxL in (here.births_CxL, here.deaths_CxL, here.size_CxL)
+        )
+        flow.bar(places, births, bottom=up, color=colour, width=0.75)
+        flow.bar(places, -deaths, bottom=-down, color=colour, width=0.75, alpha=0.55)
+        up, down = up + np.nan_to_num(births), down + np.nan_to_num(deaths)
+        sizes.plot(steps, size, color=colour, linewidth=1.6)
+        labels.append((size[-1], f"layer {layer}", colour))
+        for series, values in (("births", births), ("deaths", deaths), ("size", size)):
+            for step, value in zip(steps, values, strict=True):
+                panel.record(series, step, value)
+    flow.axhline(0, color=FAINT, linewidth=0.9)
+    every = max(1, len(steps) // 8)
+    flow.set_xticks(places[::every], [f"{step:,}" for step in steps[::every]])
+    flow.set_xlabel("optimiser steps")
+    flow.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
+    for ax in (flow, sizes):
+        ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    name = SETS.get(here.definition, here.definition)
+    flow.set_title(f"{name[0].upper()}{name[1:]}: births (up) and deaths (down)")
+    sizes.set_ylim(0, None)
+    sizes.set_title(f"{name[0].upper()}{name[1:]}: neurons of a layer")
+    label_ends(sizes, labels, gap=0.085)
+
+
+DRIFT = ReportFigure(
+    name="drift",
+    title="Births and deaths of neurons",
+    chapter="tower",
+    draw=drift,
+    caption=(
+        "Neurons that enter or leave the set from one checkpoint to the next, mean over seeds; one shade a layer, as named "
+        "on the right."
+    ),
+    paper="Their number is followed, not which ones they are.",
+)
+
+
+def causes(findings: Findings, language: str):
+    """What ablating neurons at the peak changes, beside random sets of as many in the same layers."""
+    ablated = findings.languages[language].causes
+    shown = [each for each in ablated.sets if (each.metric, each.checkpoint) == ("pass", "peak")] if ablated else []
+    measured_on = {each.subset for each in shown if np.isfinite(each.value)}
+    subsets = {subset: title for subset, title in ABLATED_ON.items() if subset in measured_on}
+    if not subsets:
+        return None
+    kinds = list(dict.fromkeys((each.neurons, each.kind) for each in shown))
+    labels = [f"{SETS.get(neurons, neurons)},\n{kind}-ablated" for neurons, kind in kinds]
+    figure, axes = make_axes(len(subsets), 0.46 * len(kinds) + 1.5, sharey=True)
+    rows, places = [], np.arange(len(kinds))[::-1]
+    for ax, (subset, title) in zip(axes[0], subsets.items(), strict=True):
+        panel = Panel(ax, subset, rows)
+        for each in (each for each in shown if each.subset == subset):
+            y, name = places[kinds.index((each.neurons, each.kind))], f"{each.neurons}, {each.kind}"
+            panel.point(f"{name}, random sets", y - 0.16, Estimate(each.random_mean, each.random_ci), CONTROL, size=5)
+            panel.point(name, y + 0.12, each, NEW)
+        dot_axes(ax, places, labels)
+        points_axis(ax)
+        ax.set_title(title)
+        ax.set_xlabel("change of problems solved, in points")
+    handles = [
+        Line2D([], [], marker="o", color=colour, label=label)
+        for colour, label in ((NEW, "these neurons"), (CONTROL, "random sets of as many"))
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8, handlelength=1)
+    return figure, table(rows)
+
+
+CAUSES = ReportFigure(
+    name="causes",
+    title="Do these neurons cause the transfer?",
+    chapter="tower",
+    draw=causes,
+    caption=(
+        "The neurons with the highest correlation are ablated at the peak’s checkpoint and accuracy is measured again, on "
+        "problems that need the primary’s knowledge and on those that do not; they are chosen on one half of the problems "
+        "and ablated on the other. Beside each, random sets of as many neurons in every layer. Bars: 95 % intervals."
+    ),
+    verdicts=("causes",),
+    paper="Not tested: the authors name this ablation as a next step.",
+)
+
+
+def patches(findings: Findings, language: str):
+    """Word accuracy on T\\S at the end with one part of the parameters put back to the peak."""
+    curves = findings.languages[language].curves
+    points = {part: curves.patches[part].last() for part in PATCHED if part in curves.patches}
+    if not points:
+        return None
+    figure, axes = make_axes(1, 0.42 * len(points) + 1.1)
+    ax = axes[0, 0]
+    panel, places = Panel(ax, "patches", []), np.arange(len(points))[::-1]
+    for y, (part, point) in zip(places, points.items(), strict=True):
+        colour = CONTROL if part == "none" else NEW
+        ax.plot(point.ci, [y, y], color=colour, linewidth=6, alpha=0.2, solid_capstyle="butt")
+        seeds = [y] * len(point.by_seed)
+        ax.plot(point.by_seed, seeds, "o", color=colour, markersize=4, alpha=0.45, markeredgewidth=0)
+        ax.plot(point.value, y, "o", color=colour, markersize=8, markeredgecolor="white")
+        ax.annotate(f"{100 * point.value:.0f} %", (point.value, y), xytext=(0, 8), textcoords="offset points", ha="center",
+                    fontsize=8, color=colour)  # fmt: skip
+        panel.record(part, value=point.value, ci=point.ci)
+    if peak := curves.word_accuracy and curves.word_accuracy.at(curves.peak_step):
+        reference(ax, x=peak.value)
+        ax.annotate("at the peak", (peak.value, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
+                    textcoords="offset points", ha="center", fontsize=7.5, color=FAINT)  # fmt: skip
+        panel.named("reference").record("peak", value=peak.value, ci=peak.ci)
+    dot_axes(ax, places, [PATCHED[part] for part in points])
+    ax.set_ylim(-0.5, len(points) - 0.4)
+    percent_axis(ax, "x", top=1.02)
+    ax.set_xlabel("accuracy per T\\S word at the end, with this part put back to the peak")
+    return figure, table(panel.rows)
+
+
+def _patches_caption(findings: Findings, language: str) -> str:
+    curve = next(iter(findings.languages[language].curves.patches.values()), None)
+    return (
+        ""
+        if curve is None
+        else f"{curve.n:,} word slots per seed; small dots are seeds. {interval_note(curve, 'Bars')}"
+    )
+
+
+PATCHES = ReportFigure(
+    name="patches",
+    title="Representation patches",
+    chapter="tower",
+    draw=patches,
+    caption=_patches_caption,
+    verdicts=("patches",),
+    paper="There is no such check.",
+)

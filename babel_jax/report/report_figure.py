@@ -1,0 +1,52 @@
+"""What a figure of the report is: how it is drawn, and what its section of the page says."""
+
+import dataclasses
+from collections.abc import Callable
+
+from babel_jax.evolution.curve import Curve
+from babel_jax.study.findings import Findings
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportFigure:
+    """A figure, its caption and its section of the page.
+
+    Attributes:
+      name: of its files, and of its section; title: the section's heading; chapter: of the page.
+      draw: `(findings, language) -> (figure, table)`, or `(findings)` of a figure of the whole study; None where its
+        measurements are missing. The table holds exactly what is drawn: columns panel, series, x, value, low, high.
+      caption: text, or `(findings, language) -> text`: sentences from the findings, nothing computed.
+      verdicts: names of the claims that it bears on.
+      paper: what the paper shows there.
+      without: why there is no figure, where there is none.
+      table: `(findings) -> HTML` under the figure.
+      of_study: whether it is about the whole study, not about each new language.
+    """
+
+    name: str
+    title: str
+    chapter: str
+    draw: Callable
+    caption: str | Callable[[Findings, str | None], str]
+    verdicts: tuple[str, ...] = ()
+    paper: str = ""
+    without: str = "what it would show was not measured"
+    table: Callable[[Findings], str] = lambda findings: ""
+    of_study: bool = False
+
+    def caption_of(self, findings: Findings, language: str | None) -> str:
+        return self.caption if isinstance(self.caption, str) else self.caption(findings, language)
+
+
+def interval_note(curve: Curve | None, mark: str = "Bands") -> str:
+    """What a curve's interval is, as a sentence and a blank."""
+    return "" if curve is None else f"{mark}: 95 %, {curve.interval}. "
+
+
+def unit_note(findings: Findings) -> str:
+    """What the intervals of paired differences are over."""
+    return (
+        "Student t over the seeds’ differences"
+        if len(findings.study.seeds) > 1
+        else "Student t over the one seed’s problems"
+    )
