@@ -130,9 +130,9 @@ class _File:
         """
         code = code_only(self.text, self.language)
         for identifier, same in _by_identifier(pairs).items():
-            found = sites(code, identifier, self.language)
-            byte_of = _bytes_before(self.text, found)
-            for i, site in enumerate(sorted(found, key=lambda site: _hash(self.path, site))):
+            uses = sites(code, identifier, self.language)
+            byte_of = _bytes_before(self.text, uses)
+            for i, site in enumerate(sorted(uses, key=lambda site: _hash(self.path, site))):
                 yield site, byte_of[site], same[(i + number) % len(same)]
 
     @functools.cached_property
