@@ -118,8 +118,13 @@ def verb(*arguments) -> None:
 
 
 def summary_of(workdir: Path) -> dict:
+    """Without what changes from run to run, and without the wording of verdicts."""
     summary = json.loads((workdir / "report" / "summary.json").read_text())
-    return {name: value for name, value in summary.items() if name not in ("wall_seconds", "versions")}
+    wording = ("claim", "sentence")
+    verdicts = [{key: value for key, value in row.items() if key not in wording} for row in summary["verdicts"]]
+    return {name: value for name, value in summary.items() if name not in ("wall_seconds", "versions")} | {
+        "verdicts": verdicts
+    }
 
 
 def unequal(old, new) -> list[tuple]:
