@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import test_hosts
 from helpers import environment, make_run, run_in, same, small_material, state_at, train, trainer_of
-from test_jobs import CONFIG, PATIENCE, wait_until_gone, workers_in
+from helpers.small_study import CONFIG, PATIENCE, wait_until_gone, workers_in
 
 from babel_jax.measuring import programs
 from babel_jax.measuring import study_walk as measure
