@@ -82,7 +82,7 @@ def test_a_loss_that_is_no_number_is_said_and_the_rest_still_stands(alone):
     broken = frame.copy()
     here = (broken["run"] == "continual") & (broken["metric"] == "loss") & (broken["step"] == STEPS[-1])
     broken.loc[here, "value"] = np.nan
-    found = said(study, broken, "Run continual has a loss that is no number")
+    found = said(study, broken, "Run continual has a loss that is not a number")
     proposals = found.languages["php"].proposals
     assert "loss" not in proposals and "knowledge_share" in proposals
 
