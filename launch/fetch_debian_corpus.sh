@@ -8,10 +8,10 @@
 # ones are unpacked with it), size and SHA-256. The minimal set, at least 30 MB of code a language after cleaning, is
 # permissive; --full adds more, with packages under the GPL, LGPL and MPL among them: --dry-run shows which.
 #
-# Needs apt-get and dpkg-deb, no root: apt's state lives in a folder of its own, nothing is installed, no package script
+# Needs apt-get and dpkg-deb, not root: apt's state lives in a folder of its own, nothing is installed, no package script
 # runs. apt checks every file against the signed index, this script against the table. A package of which Debian has
 # another version than the table is left out; --accept-new takes it. What is missing is skipped; the status is then 1 and
-# the last lines say what. What is there already is not fetched again. OUT/packages.tsv lists what came.
+# the last lines name it. What is there already is not fetched again. OUT/packages.tsv lists what was fetched.
 # To fetch: 16 MB for python and php (175 MB unpacked, 10 seconds at 30 MB/s), 175 MB for all five; with --full 556 MB.
 set -euo pipefail
 
@@ -32,7 +32,7 @@ while [[ ${1:-} == -* ]]; do
   shift
 done
 if [ -z "$pin" ] && [ $# -eq 0 ]; then
-  fail "say where to: $(basename "$0") [--full] [--accept-new] [--dry-run] OUT [LANGUAGE …]; --help explains."
+  fail "say where: $(basename "$0") [--full] [--accept-new] [--dry-run] OUT [LANGUAGE …]; --help explains."
 fi
 out=${1:-}
 [ $# -eq 0 ] || shift

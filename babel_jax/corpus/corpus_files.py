@@ -88,9 +88,9 @@ class Corpus:
         titles = [self.language(name).title for name in (primary, new)]
         there = " and ".join(f"{count} in {title}" for title, count in zip(titles, usable.values(), strict=True))
         return (
-            f"{self.directory} is not for a study of {' and '.join(titles)}: it needs prompts of at least {FEWEST_PAIRS} pairs "
-            f"of their built-ins, and of the {pairs} that are known has those of {there}; write further `pairs` in the file of "
-            "one of them, or build the corpus of more files."
+            f"{self.directory} has too few prompts to study {' and '.join(titles)}: that takes those of at least {FEWEST_PAIRS} "
+            f"pairs of their built-ins, and of the {pairs} that are known there are those of {there}; write further `pairs` in "
+            "the file of one of them, or build the corpus of more files."
         )
 
     def heldout(self, language: str) -> Iterator[Document]:

@@ -26,7 +26,7 @@ from babel_jax.evolution import stages
 from babel_jax.evolution.selection import solved
 from babel_jax.measuring import diagnostics, programs, walk
 from babel_jax.measuring import study_walk as measure
-from babel_jax.measuring.instruments import subject_of
+from babel_jax.measuring.reading import subject_of
 from babel_jax.model.flops import flops_per_token
 from babel_jax.optimum import ado
 from babel_jax.organism import world

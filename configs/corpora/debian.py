@@ -8,15 +8,15 @@ Cost: 175 MB to fetch, then minutes of two CPU cores and less than 3 GiB of memo
 README has what the cleaning left and the bytes per token.
   bash launch/fetch_debian_corpus.sh runs/sources python php csharp go cpp
   python -m babel_jax corpus build --manifest=configs/corpora/debian.py --out=runs/corpora/debian
-or, the same to the byte, on SLURM with runs/ on a file system that all nodes see:
+or, with the same bytes, on SLURM with runs/ on a file system that all nodes see:
   launch/slurm_corpus.sh configs/corpora/debian.py runs/corpora/debian 4 --cpus-per-task=4 --mem=8G
-What came of it; a mixture for the run below (256 steps of 8 rows of 256 tokens); the run; and whether it kept to it:
+Its statistics; a mixture for the run below (256 steps of 8 rows of 256 tokens); the run; and whether it kept to the mixture:
   python -m babel_jax corpus stats runs/corpora/debian
   python -m babel_jax corpus mix runs/corpora/debian --policy=unimax --tokens=524288 --max_epochs=4 --out=runs/debian_mix.json
   python -m babel_jax train --config=configs/real_code.py --config.corpus=runs/corpora/debian --run=mix \\
     --mixture=runs/debian_mix.json --workdir=runs/debian
   python -m babel_jax corpus verify --run=runs/debian/seed0/mix
-To keep problems out that you evaluate on, name their suites in clean.decontaminate, as `evaluate --suite` takes them.
+To exclude the problems that you evaluate on, name their suites in clean.decontaminate, as `evaluate --suite` takes them.
 """
 
 from pathlib import Path
@@ -36,5 +36,5 @@ def get_config(sources: str = "runs/sources") -> dict:
     return dict(
         vocab_size=8192,
         max_length=256,
-        languages={language: found for language, found in languages.items() if found["sources"]},
+        languages={language: about for language, about in languages.items() if about["sources"]},
     )

@@ -1,20 +1,16 @@
 """A workdir in a bucket: the whole path of a run through the HTTP interfaces of Cloud Storage and S3, on an emulator."""
 
 import signal
-import subprocess
-import sys
 
 import pytest
-from helpers import bucket_server, environment, make_run, run_in, same, small_material, state_at, train, trainer_of
+from helpers import bucket_server, python, run_in, same, state_at, train, trainer_of
+from helpers.bucket_runs import MATERIAL, RUN
 
 from babel_jax.common import buckets, files, measurements
 from babel_jax.common.errors import UserError
 from babel_jax.measuring import study_walk as measure
 from babel_jax.training import runs
 from babel_jax.training.checkpoint import Checkpoints
-
-MATERIAL = small_material()
-RUN = make_run({"learning_rate": 5e-3}, steps=40, checkpoint_steps=(0, 16), resume_every=10)
 
 
 class Stop(Exception):
@@ -56,21 +52,20 @@ def test_a_run_in_a_bucket_is_the_run_on_a_disk(server, whole, scheme):
     assert same(state_at(run_dir, 40, trainer), state_at(whole, 40, trainer))
     assert (run_dir / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     measure.measure_run(run_in(run_dir, RUN, MATERIAL))
-    found, wanted = measurements.read(run_dir.parent), measurements.read(whole)
-    assert found.equals(wanted) and len(found) > 100
+    in_bucket, on_disk = measurements.read(run_dir.parent), measurements.read(whole)
+    assert in_bucket.equals(on_disk) and len(in_bucket) > 100
 
 
+def in_another_process(how: str, place: str):
+    """The process of a run that ends badly, see `bucket_runs`."""
+    return python("-c", f"from helpers import bucket_runs; bucket_runs.{how}({place!r})")
+
+
+@pytest.mark.processes
 @pytest.mark.parametrize("scheme", ["gs", pytest.param("s3", marks=pytest.mark.slow)])
 def test_killed_it_goes_on(server, whole, scheme):
     place = f"{scheme}://{scheme}-killed/run"
-    script = f"""
-import os, test_buckets as t
-def kill(message):
-    if message["step"] == 16:
-        os.kill(os.getpid(), 9)
-t.train(t.RUN, t.MATERIAL, {place!r}, progress=kill)
-"""
-    assert subprocess.run([sys.executable, "-c", script], env=environment()).returncode == -signal.SIGKILL
+    assert in_another_process("killed", place).returncode == -signal.SIGKILL
     assert any(name.startswith(f"{scheme}-killed/run/checkpoints/0/") for name in server.objects)
     train(RUN, MATERIAL, place)
     trainer = trainer_of(RUN, MATERIAL)
@@ -88,22 +83,13 @@ def test_an_unfinished_checkpoint_is_never_listed(server, scheme):
     assert Checkpoints(run_dir).steps() == [0, 16]
 
 
-# Forbidden at once; what may pass (unavailable) is tried again for half a minute.
-@pytest.mark.parametrize("scheme", ["gs", "s3"])
-@pytest.mark.parametrize("status", [403, pytest.param(503, marks=pytest.mark.slow)])
+@pytest.mark.processes
+@pytest.mark.parametrize("scheme, status", [("gs", 503), ("s3", 403)])  # unavailable, which may pass, and forbidden
 def test_a_lost_bucket_is_one_line_and_the_run_goes_on_later(server, whole, scheme, status):
-    place = f"{scheme}://{scheme}-lost-{status}/run"
-    script = f"""
-import os, test_buckets as t
-try:
-    t.train(t.RUN, t.MATERIAL, {place!r})
-except t.UserError as error:
-    print(error, flush=True)
-os._exit(0)
-"""
+    place = f"{scheme}://{scheme}-lost/run"
     server.limit, server.fails = server.writes + 60, status  # in the middle of a checkpoint
     try:
-        done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True)
+        done = in_another_process("refused", place)
     finally:
         server.fails = None
     assert done.stdout.count("\n") == 1 and "mend the" in done.stdout
@@ -129,7 +115,7 @@ def test_files_are_objects(server):
     assert not place.exists()
 
 
-def test_another_orbax_is_said(monkeypatch):
+def test_another_version_of_orbax_is_refused(monkeypatch):
     monkeypatch.setitem(buckets.VERSIONS, "orbax-checkpoint", "9.9")
     buckets._register.cache_clear()
     with pytest.raises(UserError, match="a bucket needs orbax-checkpoint 9.9 and this is .*pip install"):

@@ -67,11 +67,11 @@ def test_a_weak_sandbox(tmp_path, monkeypatch):
     """What a level does not hold back is said: at the level of rlimits, the network and what all may read."""
     monkeypatch.setattr(sandbox, "_why_not", lambda level: "" if level == "rlimits" else "switched off")
     monkeypatch.setattr(toolchain, "SEARCHED", str(tmp_path))
-    found = capabilities.examine(tmp_path)
-    held = found.contained
+    examination = capabilities.examine(tmp_path)
+    held = examination.contained
     assert not held["reads a file outside"] and not held["writes a file outside"]
     assert all(held[name] for name in ("200 processes", "3 GB of memory", "never ends", "sleeps", "stays behind"))
-    text = capabilities.table(found)
+    text = capabilities.table(examination)
     assert "not bubblewrap: switched off" in text and "apt-get install bubblewrap" in text
     assert "NOT contained: reads a file outside, writes a file outside\n" in text
     assert "writes to a named pipe outside" in text and "System V" not in text
@@ -115,8 +115,8 @@ def test_a_toolchain_that_does_not_judge(monkeypatch, tmp_path):
     monkeypatch.setattr(toolchains, "find", lambda name: Careless())
     row = capabilities._language("python", "a sandbox", tmp_path)
     about = Isolation("bubblewrap", True, ("pids",), "", without_filter="not installed")
-    found = capabilities.Examination({}, about, {}, [], [row])
-    lines = capabilities.table(found).splitlines()
+    examination = capabilities.Examination({}, about, {}, [], [row])
+    lines = capabilities.table(examination).splitlines()
     assert lines[-4].split() == ["Python", "0", "yes", "NO", "NO"]
     assert lines[-3].split() == ["fails:", "passed"] and "libboost-dev" in lines[-1]
     gone = capabilities.trials(Careless(status=1), None)

@@ -26,8 +26,8 @@ pytestmark = [pytest.mark.processes, needs_python]
 def test_without_bubblewrap(monkeypatch):
     need("unshare")
     assert set(sandbox.available().values()) <= {"", "bwrap not found"}
-    found = levels.find_tool
-    monkeypatch.setattr(levels, "find_tool", lambda name: None if name == "bwrap" else found(name))
+    find_tool = levels.find_tool
+    monkeypatch.setattr(levels, "find_tool", lambda name: None if name == "bwrap" else find_tool(name))
     with pytest.raises(UserError, match=r"bubblewrap: bwrap not found.*apt-get install bubblewrap.*unshare, rlimits"):
         sandbox.open_sandbox()
     with sandbox.open_sandbox("unshare") as opened:

@@ -68,14 +68,14 @@ def losses_of(problems, params=None, config=CONFIG, variant="raw", end=END):
 
 def test_it_is_a_full_forward_of_each_problem():
     params = loud(CONFIG)
-    found = losses_of(PROBLEMS, params)
-    assert [loss.problem.number for loss in found] == [0, 1, 2, 3, 4, 6, 7, 8]
-    for loss in found:
+    losses = losses_of(PROBLEMS, params)
+    assert [loss.problem.number for loss in losses] == [0, 1, 2, 3, 4, 6, 7, 8]
+    for loss in losses:
         texts = [text.replace("\u2581", " ") for text in (loss.problem.prompt, loss.problem.solution)]
         bits, count = slow_bits(params, CONFIG, *texts)
         assert (loss.bytes, loss.truncated) == (count, False)
         assert loss.bits == pytest.approx(bits, rel=1e-5)
-    assert found[0].bits > 50 and found[5].bits == found[5].bytes == 0
+    assert losses[0].bits > 50 and losses[5].bits == losses[5].bytes == 0
 
 
 def test_a_token_across_the_border_is_counted_whole():
@@ -111,19 +111,19 @@ def test_batch_buckets_and_company_change_nothing(monkeypatch):
     ]
     monkeypatch.setattr(placement, "BATCH_ROWS", {True: 3, False: 3})
     others.append(losses_of(PROBLEMS + TOO_LONG, params))
-    for found in others:
-        for loss, again in zip(together, found, strict=True):
+    for losses in others:
+        for loss, again in zip(together, losses, strict=True):
             assert again.bits == pytest.approx(loss.bits, rel=1e-5)
             assert dataclasses.replace(again, bits=loss.bits) == loss
 
 
 def test_progress_is_told_after_each_batch():
-    told = []
+    calls = []
     subject = Subject(loud(CONFIG), CONFIG, END)
     solution_losses(
-        subject, TOKENIZER, [problem(n, "x = ", "y\n") for n in range(40)], "raw", lambda *all: told.append(all)
+        subject, TOKENIZER, [problem(n, "x = ", "y\n") for n in range(40)], "raw", lambda *all: calls.append(all)
     )
-    assert told == [("reading solutions", 32, 40), ("reading solutions", 40, 40)]
+    assert calls == [("reading solutions", 32, 40), ("reading solutions", 40, 40)]
 
 
 def test_lengths_share_executables():
@@ -179,8 +179,8 @@ def test_bits_per_byte_with_an_interval_over_problems():
         for n, bits in ((n, n * max(0.1, rng.normal(2, noise))) for n in rng.integers(10, 100, 200))
     ]
     losses.append(SolutionLoss(dataclasses.replace(PROBLEMS[3], suite="other"), 30.0, 10, True))
-    found = likelihood.rows(losses, "raw")
-    narrow, wide, single = found[:3]
+    rows = likelihood.rows(losses, "raw")
+    narrow, wide, single = rows[:3]
     assert [(row["options"]["suite"], row["language"], row["n"]) for row in (narrow, wide, single)] == [
         ("s", "python", 200),
         ("s", "php", 200),
@@ -195,8 +195,8 @@ def test_bits_per_byte_with_an_interval_over_problems():
     assert 0.2 < wide["ci_high"] - wide["ci_low"] < 0.45
     assert narrow["ci_high"] - narrow["ci_low"] < 0.06
     assert single["value"] == 3.0
-    assert [row["metric"] for row in found[3:]] == ["solution_bits"] * 401
-    last = found[-1]
+    assert [row["metric"] for row in rows[3:]] == ["solution_bits"] * 401
+    last = rows[-1]
     assert (last["language"], last["item"], last["value"], last["n"]) == ("php", 3, 30.0, 10)
     assert last["options"] == {"suite": "other", "variant": "raw", "truncated": True}
     assert likelihood.rows([], "raw") == []

@@ -44,22 +44,22 @@ except OSError as error: print(type(error).__name__)
 
 
 def test_secrets(opened, outside):
-    found = printed(attack(opened, READ, outside.secret))
+    result = printed(attack(opened, READ, outside.secret))
     if opened.level == "bubblewrap":
-        assert found == "FileNotFoundError"
+        assert result == "FileNotFoundError"
     elif opened.user == "root":
-        assert found in ("PermissionError", "FileNotFoundError")
+        assert result in ("PermissionError", "FileNotFoundError")
     elif opened.level == "rlimits":
-        assert found == "secret"
+        assert result == "secret"
     assert printed(attack(opened, READ, "/etc/shadow")) in ("PermissionError", "FileNotFoundError")
 
 
 def test_only_the_system_is_seen(opened):
     source = "import os; print(*sorted(os.listdir('/')), *sorted(os.listdir('/etc')))"
-    found = set(printed(attack(opened, source)).split())
+    result = set(printed(attack(opened, source)).split())
     known = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "tmp", "usr"}
     known |= {"alternatives", "ld.so.cache", "mono", "php"}
-    assert found <= known if opened.level == "bubblewrap" else not found <= known
+    assert result <= known if opened.level == "bubblewrap" else not result <= known
     source = "import os, sys; print([p for p in sys.argv[1:] if os.path.exists(p)])"
     repository, home = Path(sandbox.__file__), Path.home()
     if opened.level == "bubblewrap":
@@ -73,12 +73,12 @@ for place in (*sys.argv[1:], "/", "/usr", "/etc", "/dev", "/var/tmp", "/mnt", "/
     try: open(place if os.path.isfile(place) else f"{place}/left_by_a_test", "w").write("x"); print(place)
     except OSError: pass
 """
-    found = printed(attack(opened, source, outside.open))
+    result = printed(attack(opened, source, outside.open))
     if opened.level == "rlimits":
-        assert str(outside.open) in found
+        assert str(outside.open) in result
         Path("/var/tmp/left_by_a_test").unlink(missing_ok=True)
     else:
-        assert found == "" and not os.listdir(outside.open)
+        assert result == "" and not os.listdir(outside.open)
 
 
 def test_namespaces_inside_open_nothing(opened, outside):

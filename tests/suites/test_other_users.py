@@ -22,10 +22,10 @@ pytestmark = [pytest.mark.processes, needs_python]
 def test_user_of_each_slot(opened, outside):
     owners = []
     for slot in (0, 1):
-        made = opened.run(
+        finished = opened.run(
             ["sh", "-c", f"echo > {{out}}/{slot}"], directories={"out": Writable(str(outside.open))}, slot=slot
         )
-        assert made.status == 0, made
+        assert finished.status == 0, finished
         owners.append((outside.open / str(slot)).stat().st_uid)
     if opened.user == "root":
         assert len(set(owners)) == 2 and min(owners) >= other_users.FIRST_UID

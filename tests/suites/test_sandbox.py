@@ -52,10 +52,10 @@ def test_what_cannot_start(here, tmp_path):
 
 
 def test_threads(here):
-    found = {}
+    by_slot = {}
 
     def work(slot):
-        found[slot] = [
+        by_slot[slot] = [
             printed(attack(here, "import sys; print(sys.argv[1])", slot * 100 + i, slot=slot)) for i in range(5)
         ]
 
@@ -64,7 +64,7 @@ def test_threads(here):
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == {slot: [str(slot * 100 + i) for i in range(5)] for slot in range(4)}
+    assert by_slot == {slot: [str(slot * 100 + i) for i in range(5)] for slot in range(4)}
 
 
 def leftovers(directory) -> dict:

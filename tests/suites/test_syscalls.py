@@ -33,11 +33,11 @@ import ctypes
 PTRACE_SEIZE = 0x4206  # unlike PTRACE_ATTACH it does not stop the process, were it to succeed
 if ctypes.CDLL(None).ptrace(PTRACE_SEIZE, pid, 0, 0) == 0: print("traced")
 """
-    found = printed(attack(opened, source, opened.pid))
+    result = printed(attack(opened, source, opened.pid))
     if opened.level == "rlimits" and opened.user == "unprivileged":
-        assert "killable" in found and "environment read" in found
+        assert "killable" in result and "environment read" in result
     else:
-        assert found == ""
+        assert result == ""
 
 
 def test_no_capabilities(opened):
@@ -60,8 +60,8 @@ def test_network_of_this_machine(opened):
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_UNIX) as local:
         local.bind(f"\0{name}")
         local.listen()
-        found = printed(attack(opened, CONNECT, listener.getsockname()[1], f"@{name}")).split()
-    assert found == []
+        result = printed(attack(opened, CONNECT, listener.getsockname()[1], f"@{name}")).split()
+    assert result == []
 
 
 def test_network_outside(opened):
