@@ -31,7 +31,7 @@ def test_slots_of_both_languages(built, monkeypatch):
         piece = built.tokenizer.pieces()[arrays[column][0]].lstrip(b" ")
         assert piece and identifier.startswith(piece)
         assert (arrays["primary_id"] != arrays["new_id"]).all()
-    with pytest.raises(UserError, match="of the 0 that are known has those of 0 in Python and 0 in Go"):
+    with pytest.raises(UserError, match="of the 0 that are known there are those of 0 in Python and 0 in Go"):
         built.slots("python", "go")
 
 
