@@ -173,7 +173,7 @@ def test_what_no_sandbox_is_needed_for_needs_none(tmp_path, run_dir, tokenizer):
     assert {"bits_per_byte", "solution_bits"} == set(measurements.read(place)["metric"])
 
 
-def test_prompts_that_fill_the_context_are_told(tmp_path, run_dir, tokenizer, bench):
+def test_prompts_that_fill_the_context_are_reported(tmp_path, run_dir, tokenizer, bench):
     spec = own_suite(tmp_path / "mine.jsonl", [("long", "word " * 80, "    return x\n", 2), TASKS[0]])
     ((place, _),) = evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench, likelihood=True, new_tokens=8)
     text = results.summary(place)
@@ -204,7 +204,7 @@ def test_results_of_another_suite_or_other_options_are_refused(tmp_path, run_dir
         evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench)
 
 
-def test_options_that_contradict_each_other():
+def test_options_that_contradict_each_other_are_refused():
     with pytest.raises(UserError, match="pass@10 needs 10 samples"):
         harness.Options(k=(1, 10))
     for options, message in (
@@ -256,7 +256,7 @@ def test_completions_of_some_problems_and_several_samples(tmp_path, capsys):
     assert "pass@1           0.500" in text and "pass@2           1.000" in text
 
 
-def test_results_elsewhere_are_found_and_taken_in_part(tmp_path, run_dir, tokenizer, bench, monkeypatch):
+def test_results_elsewhere_are_compared_as_far_as_they_go(tmp_path, run_dir, tokenizer, bench, monkeypatch):
     """Two suites in one place, one in the other; a folder of one place stands for it, a folder of two for none."""
     first, second = own_suite(tmp_path / "mine.jsonl"), own_suite(tmp_path / "second.jsonl", TASKS[:1])
     text = (tmp_path / "second.jsonl").read_text()
@@ -290,7 +290,7 @@ def test_results_elsewhere_are_found_and_taken_in_part(tmp_path, run_dir, tokeni
         ("not JSON", "line 1: not JSON (Expecting value"),
     ],
 )
-def test_completions_that_cannot_be_used(tmp_path, line, message, capsys):
+def test_completions_that_cannot_be_used_are_refused(tmp_path, line, message, capsys):
     spec = own_suite(tmp_path / "mine.jsonl")
     (tmp_path / "given.jsonl").write_text(line + "\n")
     assert main("--suite", spec, "--completions", tmp_path / "given.jsonl", "--out", tmp_path / "out") == 2
@@ -314,7 +314,7 @@ def test_completions_that_cannot_be_used(tmp_path, line, message, capsys):
         (["--against=nowhere"], "holds the results of 0 evaluations"),
     ],
 )
-def test_arguments_that_cannot_be_used(tmp_path, arguments, message, capsys):
+def test_arguments_that_cannot_be_used_are_refused(tmp_path, arguments, message, capsys):
     arguments = ["--suite", own_suite(tmp_path / "mine.jsonl"), "--solutions", *arguments]
     for option, value in (("--out", tmp_path / "out"), ("--sandbox", "rlimits")):
         if not any(str(argument).startswith(option) for argument in arguments):
@@ -345,7 +345,7 @@ def test_the_share_of_the_primarys_knowledge(tmp_path, run_dir, tokenizer, bench
     assert "knowledge_share" in text
 
 
-def test_a_machine_that_fails_is_told_and_loses_nothing(tmp_path, bench, monkeypatch, capsys):
+def test_a_machine_that_fails_is_reported_and_loses_nothing(tmp_path, bench, monkeypatch, capsys):
     spec = own_suite(tmp_path / "mine.jsonl")
     suites = [suite_files.load(spec)]
     solutions = harness.solutions(suites, "raw")

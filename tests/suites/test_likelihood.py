@@ -7,45 +7,16 @@ import jax
 import numpy as np
 import pytest
 from helpers import byte_level, loud, python
+from helpers.solutions import CONFIG, END, PROBLEMS, TEXTS, TOKENIZER, TOO_LONG, losses_of, problem
 
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import tokenizer
 from babel_jax.model import placement
-from babel_jax.model.decoder import Decoder, DecoderConfig
+from babel_jax.model.decoder import Decoder
 from babel_jax.probes.subject import Subject
 from babel_jax.suites import likelihood
 from babel_jax.suites.likelihood import SolutionLoss, encode, solution_losses, windows
-from babel_jax.suites.problems import Problem
 from babel_jax.training.loss import token_loss
-
-TEXTS = [
-    f"def add_{i}(a, b):\n    return a + b + {i}\n\n\nfor x in range({i}):\n    print(x * x, 'größe {i % 7}')\n"
-    for i in range(60)
-]
-TOKENIZER = tokenizer.train(TEXTS, 368)
-END = TOKENIZER.document_end
-CONFIG = DecoderConfig(vocab_size=368, width=16, layers=2, heads=2, ffn_width=32, max_length=130, tied_head=False)
-
-
-def problem(number, prompt, solution, language="python"):
-    return Problem("own", language, f"own/{number}", number, prompt, "", "f", solution, (), False)
-
-
-PROBLEMS = [
-    problem(0, "def add_1(a, b):\n", "    return a + b\n"),
-    problem(1, "def add_1(a, b):\n    ", "return a\n"),  # four spaces are one token, the border is a token's
-    problem(2, "def add_1(a, b):\n  ", "  return a\n"),  # …which here holds bytes of both sides
-    problem(3, "# 日本 größe €\ndef f():\n", "    return '日€𝄞' + x\n", "php"),  # bytes, not characters
-    problem(4, "", "x = 1\n"),  # nothing predicts a document's first token
-    problem(5, "for x in range(3):\n", None),
-    problem(6, "for x in range(3):\n", ""),
-    problem(7, "def f(x):\n    # \u2581 is a block\n", "    return '\u2581\u2581' + x\n", "php"),
-    problem(8, "x = 1\n" * 11, "y = 2\n" * 5),
-]
-TOO_LONG = [
-    problem(20, TEXTS[3] * 6, "    return b\n"),  # a prompt that does not fit
-    problem(21, "x\n", TEXTS[5] * 12),  # nor does a solution
-]
 
 
 def slow_bits(params, config, prompt, solution):
@@ -59,11 +30,6 @@ def slow_bits(params, config, prompt, solution):
     logits = jax.jit(lambda tokens: Decoder(config).apply({"params": params}, tokens)[0])(ids[None, :-1])
     losses = np.asarray(token_loss(logits, ids[None, 1:]), np.float64)[0, first - 1 :]
     return losses.sum() / math.log(2), ends[-1] - ends[first - 1]
-
-
-def losses_of(problems, params=None, config=CONFIG, variant="raw", end=END):
-    subject = Subject(loud(config) if params is None else params, config, end)
-    return solution_losses(subject, TOKENIZER, problems, variant)
 
 
 def test_it_is_a_full_forward_of_each_problem():
@@ -117,7 +83,7 @@ def test_batch_buckets_and_company_change_nothing(monkeypatch):
             assert dataclasses.replace(again, bits=loss.bits) == loss
 
 
-def test_progress_is_told_after_each_batch():
+def test_progress_is_reported_after_each_batch():
     calls = []
     subject = Subject(loud(CONFIG), CONFIG, END)
     solution_losses(
@@ -166,7 +132,7 @@ def test_windows_count_each_target_once_with_enough_before_it():
     assert windows(20, 15, 10) == [(9, 15, 20)]
 
 
-def test_a_stripped_line_break_is_part_of_what_is_foretold():
+def test_a_stripped_line_break_is_part_of_what_is_predicted():
     raw, stripped = (losses_of(PROBLEMS[:1], variant=variant)[0] for variant in ("raw", "strip_newline"))
     assert stripped.bytes > raw.bytes
 
@@ -213,13 +179,13 @@ def test_wrong_models_are_refused():
 SHARDED = """
 import json
 import jax
-import test_likelihood as t
+from helpers import loud, solutions
 from babel_jax.model import sharding
 
 mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
-params = t.loud(t.CONFIG)
+params = loud(solutions.CONFIG)
 params = jax.device_put(params, sharding.shardings(mesh, params))
-print(json.dumps([(loss.bits, loss.bytes) for loss in t.losses_of(t.PROBLEMS + t.TOO_LONG, params)]))
+print(json.dumps([(loss.bits, loss.bytes) for loss in solutions.losses_of(solutions.PROBLEMS + solutions.TOO_LONG, params)]))
 """
 
 

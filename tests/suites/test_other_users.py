@@ -19,7 +19,7 @@ from babel_jax.suites.sandbox import (
 pytestmark = [pytest.mark.processes, needs_python]
 
 
-def test_user_of_each_slot(opened, outside):
+def test_each_slot_has_a_user_of_its_own(opened, outside):
     owners = []
     for slot in (0, 1):
         finished = opened.run(

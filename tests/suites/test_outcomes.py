@@ -102,14 +102,14 @@ def test_a_go_test_that_fails_is_a_failed_assertion_and_one_that_panics_is_not()
 @pytest.mark.parametrize(
     "ended_by, outcome", [("cpu", "timeout"), ("wall", "timeout"), ("output", "output_limit"), ("memory", "oom")]
 )
-def test_limits(ended_by, outcome):
+def test_the_limit_that_ended_a_program_is_its_outcome(ended_by, outcome):
     code = Code("cpp", *AROUND["cpp"])
     ran = finished(-9, ended_by=ended_by, stderr="program: p.cpp:8: int main(): Assertion `1==2' failed.\n")
     for execution in (Execution(None, ran, True), Execution(ran, None, False)):
         assert classify(code, execution)[0] == outcome
 
 
-def test_compiling():
+def test_what_a_compiler_prints_becomes_an_outcome():
     code = Code("cpp", *AROUND["cpp"])
     text = "p.cpp: In function 'int f(int)':\np.cpp:3:21: error: 'x' was not declared\n"
     assert classify(code, Execution(finished(1, text), None, False)) == ("compile_error", text.splitlines()[1])

@@ -180,7 +180,7 @@ def test_all_of_one_language_and_nothing_of_the_other_is_not_known_either():
     assert [macro.ci_low, macro.ci_high] == pytest.approx([0.5 - reach / 2, 0.5 + reach / 2])
 
 
-def test_two_models_by_hand():
+def test_two_models_are_compared_as_by_hand():
     asked, first = judged({"python": [1, 1, 0, 0, 0, 0, 1, 1], "php": [0] * 8})
     _, second = judged({"python": [1, 1, 1, 1, 1, 1, 0, 1], "php": [0] * 6 + [1, 1]})
     result = {(row.subset, row.language): row for row in scores.compare(first, second, asked)}
@@ -314,7 +314,7 @@ def test_partners_are_failed_by_both_monolingual_models():
 
 
 @pytest.mark.parametrize("alone", [[1, 1, 1], [1, 1, 0], [0, 0, 0]])
-def test_a_share_without_members_or_partners_has_no_control_and_is_told(alone):
+def test_a_share_without_members_or_partners_has_no_control_and_says_so(alone):
     """One side of the control is empty: no member of P, or no problem that both monolingual models fail."""
     all_solved = numbered([1, 1, 1])
     result = scores.knowledge_share(all_solved, numbered(alone), all_solved, {0: 1.0, 1: 2.0, 2: 3.0})
@@ -322,7 +322,7 @@ def test_a_share_without_members_or_partners_has_no_control_and_is_told(alone):
     assert (result.matched.n, result.matched.unmatched) == (0, 3 - sum(alone))
 
 
-def test_matching_needs_a_measure_that_tells_tasks_apart():
+def test_matching_needs_a_measure_that_distinguishes_tasks():
     primary, alone, now, _ = simulated(np.random.default_rng(0), 50, 0)
     with pytest.raises(UserError, match="equally hard"):
         scores.knowledge_share(primary, alone, now, dict.fromkeys(primary, 1.0))

@@ -40,7 +40,7 @@ if ctypes.CDLL(None).ptrace(PTRACE_SEIZE, pid, 0, 0) == 0: print("traced")
         assert result == ""
 
 
-def test_no_capabilities(opened):
+def test_a_program_has_no_capabilities(opened):
     capabilities = (
         "print([line.split()[1] for line in open('/proc/self/status') if line[:6] in ('CapEff', 'CapPrm', 'CapAmb')])"
     )
@@ -55,7 +55,7 @@ for family, address in ((socket.AF_INET, ("127.0.0.1", int(sys.argv[1]))), (sock
 """
 
 
-def test_network_of_this_machine(opened):
+def test_servers_of_this_machine_cannot_be_reached(opened):
     name = f"babel_jax_test_{os.getpid()}"
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_UNIX) as local:
         local.bind(f"\0{name}")
@@ -64,7 +64,7 @@ def test_network_of_this_machine(opened):
     assert result == []
 
 
-def test_network_outside(opened):
+def test_there_is_no_network_outside(opened):
     if opened.level == "rlimits":
         pytest.skip("rlimits: not promised")
     source = """
