@@ -43,7 +43,7 @@ def _is_use(before, identifier, language):
         before = before.removesuffix(language.global_mark)
         if re.search(r"\w\Z", before):  # the member of a namespace
             return False
-    word = re.search(r"(\w+)[\s&]+\Z", before)
+    word = re.search(r"(\w+)!?(?:[\s&]+| *\*+ *)\Z", before)
     return receiver is None and not (word and word[1] in language.declares)
 
 

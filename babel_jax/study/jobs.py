@@ -391,7 +391,7 @@ def _side_by_side(study: Study, waiting: list[Job], done: set[Job], workers: int
                     for job, message in pool.messages(timeout=1):
                         record(job, message)
                 except UserError:
-                    preemption.check()  # where all processes are told to go, a worker may be the first
+                    preemption.check()  # where all processes are to go, a worker may be the first
                     raise
         except preemption.Preempted:
             pool.terminate()

@@ -1,14 +1,24 @@
-"""A small study as a config file, and the processes that a study has started."""
+"""A study so small that a test can run it, by the verb or in this process, and the processes that it starts."""
 
 import contextlib
+import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
-from helpers import SMALL_WORLD
+from babel_jax.cli.settings import load_config
+from babel_jax.common import machine
+from babel_jax.study.plan import Study
+from helpers import SMALL_WORLD, environment
 
 STEPS = 24
+
+
 PATIENCE = 600  # seconds that another process may take to get somewhere; a busy machine takes a tenth of it
+
+
 CONFIG = f"""
 from ml_collections import ConfigDict
 
@@ -33,6 +43,24 @@ def get_config():
         candidates=("unimax", "schedule"),
     ))
 """
+
+
+def study_of(config_file, workdir=None, *settings) -> Study:
+    return Study(load_config(str(config_file), list(settings)), workdir)
+
+
+def command(config_file, workdir):
+    """The verb `study`, which goes through all that it does: so short a training solves nothing, and that counts as learned."""
+    program = "import sys; from babel_jax.evolution import stages; from babel_jax.__main__ import main; "
+    program += "stages.CHANCE = -1; sys.exit(main(sys.argv[1:]))"
+    arguments = ["study", f"--config={config_file}", f"--workdir={workdir}", "--jobs=2"]
+    return [sys.executable, "-c", program, *arguments]
+
+
+def run_study(config_file, workdir):
+    done = subprocess.run(command(config_file, workdir), env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
 
 
 def processes_in(group: int) -> dict[int, str]:
@@ -60,3 +88,10 @@ def wait_until_gone(group: int) -> None:
     while left := processes_in(group):
         assert time.monotonic() < deadline, f"outlive their parent: {left}"
         time.sleep(0.05)
+
+
+def sleep_for_ever(ready) -> None:
+    """A worker in the middle of something that says nothing, such as a long compilation."""
+    machine.begin_worker(multiprocessing.parent_process())
+    ready.touch()
+    time.sleep(1000)
