@@ -55,7 +55,7 @@ def before(tmp_path_factory):
 
 def test_a_corpus_is_verified_counted_and_opened_as_material(before, monkeypatch):
     """Prompts of a single pair of built-ins are too few for a study, which the version before did not say."""
-    with pytest.raises(UserError, match="needs prompts of at least 2 pairs of their built-ins"):
+    with pytest.raises(UserError, match="takes those of at least 2 pairs of their built-ins"):
         material(str(before / "corpus"), "python", "php", 4, 16)
     monkeypatch.setattr(corpus_files, "FEWEST_PAIRS", 1)
     corpus = corpus_files.load(before / "corpus")
