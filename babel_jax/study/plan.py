@@ -50,12 +50,12 @@ STUDY = Section(
         "vocab_size": Key(
             Number(low=0, whole=True),
             0,
-            "what the corpus must have, and what `compile` takes without a corpus (0: not said)",
+            "what the corpus must have, and what `compile` takes without a corpus (0: not given)",
         ),
         "context": Key(
             Number(low=0, whole=True),
             0,
-            "tokens that a model sees at once: what the corpus must have, and what `compile` takes (0: not said)",
+            "tokens that a model sees at once: what the corpus must have, and what `compile` takes (0: not given)",
         ),
         "heldout_rows": Key(
             Number(low=1, whole=True), 64, "validation rows of each language that are measured on (kind='real_code')"

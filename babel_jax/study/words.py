@@ -28,7 +28,7 @@ def source_name(source: str) -> str:
 
 
 def language_name(language: str) -> str:
-    """How a language is written in text; a role that is no known language (a corpus of its own) keeps its name."""
+    """How a language is written in text; a role that is not a known language (a corpus of its own) keeps its name."""
     return registry.title(language)
 
 

@@ -297,6 +297,7 @@ def test_errors_say_what_to_do(trained, byte_level_json, tmp_path):
         tokenizer.load(tmp_path)
 
 
+@pytest.mark.processes
 def test_a_worker_that_encodes_loads_nothing_large():
     heavy = ("jax", "tensorflow", "tensorflow_datasets", "pandas", "matplotlib")
     code = f"import sys, babel_jax.corpus.tokenizer; print([name for name in {heavy} if name in sys.modules])"

@@ -52,7 +52,7 @@ def absolute(url: str) -> str:
 
 
 def opened(place: str):
-    """The file as a binary one that can be read and sought; the caller closes it."""
+    """The file as a binary one that can be read and seeked; the caller closes it."""
     if is_url(place):
         system, path = _filesystem(place)
         with understood(place):
@@ -84,15 +84,15 @@ def matches(pattern: str, root: str) -> list[str]:
     if is_url(pattern):
         system, path = _filesystem(pattern)
         with understood(pattern):
-            found = [system.unstrip_protocol(name) for name in system.glob(path)]
+            names = [system.unstrip_protocol(name) for name in system.glob(path)]
     else:
         try:
-            found = {str(place) for place in Path(root or "/").glob(pattern[len(root) + 1 :]) if exists(str(place))}
+            names = {str(place) for place in Path(root or "/").glob(pattern[len(root) + 1 :]) if exists(str(place))}
         except ValueError as error:
             raise UserError(f"cannot look for {pattern} ({one_line(error)}); ** stands for whole folders.") from error
-        found = [place for place in found if "**" not in pattern or not _is_behind_link(place, root)]
-    found = [place for place in found if "/." not in place[len(root) :]]
-    return sorted(found, key=lambda place: place.split("/"))
+        names = [place for place in names if "**" not in pattern or not _is_behind_link(place, root)]
+    names = [place for place in names if "/." not in place[len(root) :]]
+    return sorted(names, key=lambda place: place.split("/"))
 
 
 def _is_behind_link(place, root):
@@ -160,14 +160,14 @@ def _entries(root, folder, endings):
 def _files_below_url(folder, endings):
     system, path = _filesystem(folder)
     with understood(folder):
-        found = {name[len(path) :].strip("/"): about for name, about in system.find(path, detail=True).items()}
-    for name in sorted(found, key=lambda name: name.split("/")):
+        about_of = {name[len(path) :].strip("/"): about for name, about in system.find(path, detail=True).items()}
+    for name in sorted(about_of, key=lambda name: name.split("/")):
         if name.lower().endswith(endings) and not is_hidden(name):
-            yield name, found[name].get("size") or 0
+            yield name, about_of[name].get("size") or 0
 
 
 def is_checkout(folder: str) -> bool:
-    """Whether git can tell what of a folder it knows; without git, a checkout is a folder like others."""
+    """Whether git can list the files of a folder that it tracks; without git, a checkout is a folder like others."""
     return not is_url(folder) and os.path.exists(f"{folder}/.git") and shutil.which("git") is not None
 
 
