@@ -13,7 +13,7 @@ usage() {
   exit "$1"
 }
 
-# Explains the script and ends, before anything is done, where a word before -- asks for it.
+# Prints the usage and ends, before anything is done, if a word before -- asks for it.
 answer_help() {
   local word
   for word in "$@"; do
@@ -59,7 +59,7 @@ parse() {
             ;;
         esac
         ;;
-      *) fail "cannot read '$1'; flags are written --flag=value, and what is to be run stands after --." ;;
+      *) fail "cannot read '$1'; flags are written --flag=value, and the command to run stands after --." ;;
     esac
     shift
   done

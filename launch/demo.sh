@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The whole story in one command: makes .venv, runs the study of the embedded world, prints where its report lies.
-# Interrupted at any point, the same command goes on where it stopped. Arguments go to `python -m babel_jax study`,
-# whose own are listed by `python -m babel_jax study --help`.
+# The whole story in one command: makes .venv, runs the study of the embedded world, prints the path of its report.
+# Interrupted at any point, the same command goes on where it stopped. Arguments go to `python -m babel_jax study`;
+# `python -m babel_jax study --help` lists them.
 set -euo pipefail
 # shellcheck source=launch/common.sh
 . "$(dirname "$0")/common.sh"

@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Fetches source code of Debian 12 packages as a corpus: OUT/<language>/<package>/…, for `python -m babel_jax corpus build`.
 #
-#   launch/fetch_debian_corpus.sh [--full] [--accept-new] [--dry-run] OUT [LANGUAGE …]   (default: python php; also csharp go cpp)
+#   launch/fetch_debian_corpus.sh [--full] [--accept-new] [--dry-run] OUT [LANGUAGE …]   (default: python php; also csharp go cpp
+#                                                             javascript typescript java c rust)
 #   launch/fetch_debian_corpus.sh --pin                       (prints the table of packages with what Debian has today)
 #
 # debian_packages.tsv, beside this script, says for each package its licence (SPDX; that of most of its files: the exact
-# ones are unpacked with it), size and SHA-256. The minimal set, at least 30 MB of code a language after cleaning, is
-# permissive; --full adds more, with packages under the GPL, LGPL and MPL among them: --dry-run shows which.
+# ones are unpacked with it), size and SHA-256. The minimal set is permissive: at least 30 MB of code a language after
+# cleaning in the first five, 14 to 51 MB in the others. --full adds more to the first five, with packages under the GPL,
+# LGPL and MPL among them: --dry-run shows which.
 #
-# Needs apt-get and dpkg-deb, no root: apt's state lives in a folder of its own, nothing is installed, no package script
+# Needs apt-get and dpkg-deb, not root: apt's state lives in a folder of its own, nothing is installed, no package script
 # runs. apt checks every file against the signed index, this script against the table. A package of which Debian has
 # another version than the table is left out; --accept-new takes it. What is missing is skipped; the status is then 1 and
-# the last lines say what. What is there already is not fetched again. OUT/packages.tsv lists what came.
-# To fetch: 16 MB for python and php (175 MB unpacked, 10 seconds at 30 MB/s), 175 MB for all five; with --full 556 MB.
+# the last lines name it. What is there already is not fetched again. OUT/packages.tsv lists what was fetched.
+# To fetch: 16 MB for python and php (175 MB unpacked, 10 seconds at 30 MB/s), 175 MB for the first five, 60 MB for the
+# other five; with --full 615 MB.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -32,7 +35,7 @@ while [[ ${1:-} == -* ]]; do
   shift
 done
 if [ -z "$pin" ] && [ $# -eq 0 ]; then
-  fail "say where to: $(basename "$0") [--full] [--accept-new] [--dry-run] OUT [LANGUAGE …]; --help explains."
+  fail "say where: $(basename "$0") [--full] [--accept-new] [--dry-run] OUT [LANGUAGE …]; --help explains."
 fi
 out=${1:-}
 [ $# -eq 0 ] || shift

@@ -13,7 +13,7 @@
 #   --spot                 on spot nodes
 #   --service-account=S    the Kubernetes service account that may write to the bucket
 #   --restarts=100         after a preemption or a crash, all hosts start again and go on from the workdir
-# An error that its user must mend (status 2) ends the JobSet at once. --namespace and --context go to every kubectl.
+# An error that the user must mend (status 2) ends the JobSet at once. --namespace and --context go to every kubectl.
 # IMAGE holds the project and JAX for TPU: docker build --file launch/Dockerfile --tag IMAGE . && docker push IMAGE
 # --dry-run prints the commands, the manifest included, and does nothing.
 set -euo pipefail

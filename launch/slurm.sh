@@ -11,7 +11,7 @@
 # for GPUs make it first: bash launch/test.sh, then .venv/bin/pip install "jax[cuda13]==VERSION of requirements.txt".
 # Flags are sbatch's long ones and override what stands here. 120 seconds before the time limit (override with --signal) the
 # processes get SIGTERM, save and end with status 143; the job then puts itself into the queue again and goes on where it
-# stopped. A crash of one process ends all, and they start again, 20 times at most; an error that its user must mend
+# stopped. A crash of one process ends all, and they start again, 20 times at most; an error that the user must mend
 # (status 2) ends the job. The log is runs/slurm/NAME.log.
 set -euo pipefail
 if [ "${1:-}" = job ]; then # this is what sbatch runs, from its own copy of this file, in the project's folder

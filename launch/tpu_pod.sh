@@ -15,7 +15,7 @@
 # itself be stopped and started again: it finds what is running. FLAGS that are not named here go to
 # `gcloud compute tpus queued-resources create` (--node-count=N for several slices, --network, --service-account, …);
 # --internal-ip and --tunnel-through-iap to its ssh and scp. --dry-run prints the commands of a first run without
-# preemption and does nothing. POLL_SECONDS (60) lie between two looks. It waits as long as Google has no capacity (the flag
+# preemption and does nothing. It looks every POLL_SECONDS (60). It waits as long as Google has no capacity (the flag
 # --valid-until-duration bounds that), and ends with an error where gcloud is not set up, or nothing answers 60 times in a row.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -54,7 +54,7 @@ describe_start() { # -> pack copy start
   local commit place
   take commit HEAD || true
   commit=$(git -C "$here" rev-parse --verify --quiet "$value^{commit}") || fail "there is no commit '$value' here."
-  [ -z "$(git -C "$here" status --porcelain)" ] || echo "note: changes that are not committed are not taken along." >&2
+  [ -z "$(git -C "$here" status --porcelain)" ] || echo "note: changes that are not committed are not copied." >&2
   place=babel_jax-${commit:0:12}
   pack=(git -C "$here/.." archive --format=tar.gz -o "${TMPDIR:-/tmp}/$place.tar.gz" "$commit")
   copy=("${gcloud[@]}" scp "${TMPDIR:-/tmp}/$place.tar.gz" "$name:" "${where[@]}" ${ssh_flags[@]+"${ssh_flags[@]}"})

@@ -4,7 +4,7 @@
 #   worker.sh start ARGUMENTS     starts `python -m babel_jax ARGUMENTS` in the background, unless something runs already
 #   worker.sh state               prints "babel_jax: running", "… done", "… failed STATUS", or "… gone" after a reboot
 #
-# Whatever ends the command but an error that its user must mend (status 2) is followed by another try: when one worker of
+# Whatever ends the command, except an error that the user must mend (status 2), is followed by another try: when one worker of
 # a pod dies, JAX ends the processes of all others, and all meet again. The log is ~/babel_jax_run/log.
 set -euo pipefail
 run=$HOME/babel_jax_run

@@ -12,7 +12,7 @@ configure_jax(threads=1)
 
 @pytest.fixture(scope="session")
 def sandboxed():
-    """The strongest sandbox that works here, for two workers; test_sandbox.py tells what each level holds back."""
+    """The strongest sandbox that works here, for two workers; tests/suites has what each level blocks."""
     from babel_jax.suites.sandbox import open_sandbox
 
     with open_sandbox("rlimits", workers=2) as opened:

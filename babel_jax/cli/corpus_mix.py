@@ -8,12 +8,12 @@ from babel_jax.cli.parser import Arguments
 from babel_jax.common import limits
 from babel_jax.common.errors import UserError, printable, unknown_name
 
-POLICIES = ("tokens", "shares", "temperature", "unimax")
-
 
 def add_arguments(parser) -> None:
+    from babel_jax.corpus.policies import POLICIES
+
     parser.add_argument("corpus", type=kinds.local, help="a directory that `corpus build` made")
-    parser.add_argument("--policy", required=True, choices=POLICIES, help="what the weights follow")
+    parser.add_argument("--policy", required=True, choices=tuple(POLICIES), help="what the weights follow")
     parser.add_argument(
         "--tokens", required=True, type=kinds.count(1, limits.MOST_TOKENS), help="tokens of the run, such as 2e9"
     )
@@ -68,9 +68,9 @@ def plan(arguments: Arguments, available: dict[str, int], before) -> tuple[list[
 
     `before`: the mixture file whose stages come first, or None.
     """
-    from babel_jax.corpus import mixture, mixture_files
+    from babel_jax.corpus import mixture_files, policies
 
-    weights = _weights(arguments, available)
+    weights = policies.weights(available, arguments)
     stages, used = [], {}
     if before:
         stages, used = [dict(stage) for stage in before.stages], mixture_files.amounts(before.stages, before.tokens)
@@ -82,42 +82,8 @@ def plan(arguments: Arguments, available: dict[str, int], before) -> tuple[list[
     capped = []
     if arguments.max_epochs:
         most = {name: max(arguments.max_epochs * count - used.get(name, 0), 0) for name, count in available.items()}
-        share = mixture.capped(weights, most, arguments.tokens)
+        share = policies.capped(weights, most, arguments.tokens)
         wanted = [name for name in weights if weights[name]]
         capped = [name for name in wanted if share[name] * arguments.tokens >= most[name] * (1 - 1e-9)]
         weights = share
     return [*stages, {"tokens": 0, "weights": weights}], capped
-
-
-def _weights(arguments: Arguments, available: dict[str, int]) -> dict[str, float]:
-    """What the policy alone wants, before any cap."""
-    from babel_jax.corpus import mixture
-
-    policy, temperature = arguments.policy, arguments.temperature
-    if bool(arguments.shares) != (policy == "shares"):
-        raise UserError("--shares goes with --policy=shares, and that needs it: --shares=python=2,php=1.")
-    if (temperature is not None) != (policy == "temperature"):
-        raise UserError("--temperature goes with --policy=temperature, and that needs one above 0, such as 2.")
-    if policy == "unimax":
-        if arguments.max_epochs <= 0:
-            raise UserError("--policy=unimax needs --max_epochs: how often a language may be seen, such as 4.")
-        return dict.fromkeys(available, 1 / len(available))
-    if policy == "shares":
-        return _shares(arguments.shares, available)
-    return mixture.by_temperature(available, temperature or 1.0)
-
-
-def _shares(text: str, available) -> dict[str, float]:
-    from babel_jax.corpus import mixture
-
-    weights = {}
-    for part in text.split(","):
-        name, _, weight = part.partition("=")
-        if name not in available:
-            raise unknown_name("language of the corpus", name, available)
-        try:
-            weights[name] = float(weight)
-        except ValueError:
-            raise UserError(f"--shares has '{part}'; write NAME=WEIGHT, such as python=2.") from None
-    mixture.stages_from_config([{"tokens": 0, "weights": weights}], 1)
-    return {name: weight / sum(weights.values()) for name, weight in weights.items()}

@@ -1,6 +1,6 @@
-"""Public IP addresses in source code, told from what looks like them: versions, sections of a text, object identifiers.
+"""Public IP addresses in source code, distinguished from what looks like them: versions, sections, object identifiers.
 
-Which addresses are public is `ipaddress`'s to say; where one begins and ends, and what is none, is told here.
+`ipaddress` says which addresses are public; this module says where one begins and ends, and what is not an address.
 """
 
 import ipaddress
@@ -29,7 +29,7 @@ _V6_START = re.compile(
 )
 _SLICE = re.compile(r"[\w)\]]\[|[^\[]\]\Z")  # around the 2000::2 of x[2000::2]
 
-# Words before a number of four parts that is no address.
+# Words before a number of four parts that is not an address.
 _OTHER_NUMBER = re.compile(
     r"""(?:
     (?:
@@ -59,7 +59,7 @@ _OBJECTS = ("2.5.", "2.23.140.", "1.3.6.1", "1.3.14.", "1.3.36.", "1.3.101.", "1
 def public_addresses(text: str) -> Iterator[tuple[int, int]]:
     """Where the public IPv4 and IPv6 addresses of a text stand, in order, as (start, end); ports and prefixes are not in it.
 
-    An IPv4 address that ends in .0 is none: it is a network's, and nearly always a version number in truth. Not public are
+    An IPv4 address that ends in .0 does not count: it is a network's, and nearly always a version number in truth. Not public are
     private, reserved and multicast addresses and those that are set aside for documentation.
     """
     end = 0
@@ -71,12 +71,12 @@ def public_addresses(text: str) -> Iterator[tuple[int, int]]:
 
 def _v4(text):
     last, is_address = 0, False  # of the number of four parts before: its end, and what it was
-    for found in _V4.finditer(text):
-        first = _V4_FIRST.search(text, max(0, found.start() - 3), found.start())
-        address = first and _parsed(text[first.start() : found.end()])
+    for match in _V4.finditer(text):
+        first = _V4_FIRST.search(text, max(0, match.start() - 3), match.start())
+        address = first and _parsed(text[first.start() : match.end()])
         if address is None:
             continue
-        start, stop = first.start(), found.end()
+        start, stop = first.start(), match.end()
         if last == 0 or start - last > 32 or _AND.match(text[last:start]) is None:
             is_address = not _OTHER_NUMBER.search(text, max(0, start - 60), start) and not _OTHER_SUFFIX.match(
                 text, stop
@@ -93,11 +93,11 @@ def _v4(text):
 
 
 def _v6(text):
-    for found in _V6.finditer(text):
-        start, stop = found.span()
+    for match in _V6.finditer(text):
+        start, stop = match.span()
         start = _V6_FIRST.search(text, max(0, start - 4), start).start()
         if text[stop - 1] == ":" and text[stop - 2] != ":":
-            stop -= 1  # what follows is said of the address
+            stop -= 1  # the colon behind an address is punctuation
         address = _parsed(text[start:stop])
         if address is None or not _is_public(address) or not _V6_START.search(text, max(0, start - 8), start):
             continue

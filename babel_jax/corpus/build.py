@@ -2,7 +2,7 @@
 
 A build is a sequence of phases (`phases/order.py`), each a list of tasks that do not depend on each other: `clean` and `tokens`
 have a task a piece of the sources, `select` one a language, `rows` one a shard. A pool of processes, the jobs of an array on
-a cluster and Beam do the same: `for task in tasks(work, phase): run_task(work, phase, task)`. All work stands in a folder beside
+a cluster and Beam do the same: `for task in tasks(work, phase): run_task(work, phase, task)`. All work is kept in a folder beside
 the corpus, .NAME.partial. A task that is done is not done again, and its result depends neither on who did it nor on when, so a
 build that was killed goes on, and the corpus is the same to the byte.
 """
@@ -70,7 +70,7 @@ def build(
 
 
 def start(manifest: Manifest, out: Path, benchmarks: list[tuple[str, str]], anew: bool = True) -> Path:
-    """The folder that the tasks work in: made, or found as it was left. `out` itself if the corpus is there already.
+    """The folder that the tasks work in: made, or as it was left. `out` itself if the corpus is there already.
 
     What another manifest or other sources left there is removed, with a message; without `anew` it is an error.
 
@@ -128,11 +128,11 @@ def run_task(work: Path, phase: str, task: str) -> None:
                 left = PHASES[phase].run(work, read_plan(work), task)
                 write_json(done, dataclasses.asdict(left))
             except pa.ArrowException as error:  # of a table that an earlier phase wrote
-                raise UserError(f"what stands in {work} is damaged ({one_line(error)}); {begin_anew(work)}.") from error
+                raise UserError(f"the build in {work} is damaged ({one_line(error)}); {begin_anew(work)}.") from error
 
 
 def finish(work: Path, out: Path) -> Corpus:
-    """Writes what is known when all tasks are done, and gives the corpus its name.
+    """Describes the corpus when all tasks are done, and gives it its name.
 
     Raises:
       UserError: tasks are still to be done.

@@ -43,7 +43,7 @@ def _is_use(before, identifier, language):
         before = before.removesuffix(language.global_mark)
         if re.search(r"\w\Z", before):  # the member of a namespace
             return False
-    word = re.search(r"(\w+)[\s&]+\Z", before)
+    word = re.search(r"(\w+)!?(?:[\s&]+| *\*+ *)\Z", before)
     return receiver is None and not (word and word[1] in language.declares)
 
 
@@ -130,9 +130,9 @@ class _File:
         """
         code = code_only(self.text, self.language)
         for identifier, same in _by_identifier(pairs).items():
-            found = sites(code, identifier, self.language)
-            byte_of = _bytes_before(self.text, found)
-            for i, site in enumerate(sorted(found, key=lambda site: _hash(self.path, site))):
+            uses = sites(code, identifier, self.language)
+            byte_of = _bytes_before(self.text, uses)
+            for i, site in enumerate(sorted(uses, key=lambda site: _hash(self.path, site))):
                 yield site, byte_of[site], same[(i + number) % len(same)]
 
     @functools.cached_property

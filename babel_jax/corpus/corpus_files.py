@@ -32,7 +32,7 @@ SMALL = ("tokenizer.model", "tokenizer.json", "dataset_info.json", "features.jso
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """A corpus on disk. `train` and `validation`: language -> RowSource, in the order the languages were given in."""
+    """A corpus on disk. `train` and `validation`: language -> RowSource, in the order of the manifest."""
 
     directory: Path
     manifest: Contents
@@ -79,18 +79,17 @@ class Corpus:
 
     def too_few_pairs(self, primary: str, new: str) -> str:
         """Why no study can be made of two of its languages, and what to do; "" if it can."""
-        sites = self.stats.call_sites
-        known = sites.get(f"{primary}-{new}") or sites.get(f"{new}-{primary}")
-        pairs = len(known.pairs) if known else 0
-        usable = {name: sum(map(bool, known.prompts[name])) if known else 0 for name in (primary, new)}
+        sites = self.stats.call_sites.get(f"{primary}-{new}") or self.stats.call_sites.get(f"{new}-{primary}")
+        pairs = len(sites.pairs) if sites else 0
+        usable = {name: sum(map(bool, sites.prompts[name])) if sites else 0 for name in (primary, new)}
         if min(usable.values()) >= FEWEST_PAIRS:
             return ""
         titles = [self.language(name).title for name in (primary, new)]
         there = " and ".join(f"{count} in {title}" for title, count in zip(titles, usable.values(), strict=True))
         return (
-            f"{self.directory} is not for a study of {' and '.join(titles)}: it needs prompts of at least {FEWEST_PAIRS} pairs "
-            f"of their built-ins, and of the {pairs} that are known has those of {there}; write further `pairs` in the file of "
-            "one of them, or build the corpus of more files."
+            f"{self.directory} has too few prompts to study {' and '.join(titles)}: that takes those of at least {FEWEST_PAIRS} "
+            f"pairs of their built-ins, and of the {pairs} that are known there are those of {there}; write further `pairs` in "
+            "the file of one of them, or build the corpus of more files."
         )
 
     def heldout(self, language: str) -> Iterator[Document]:
@@ -98,11 +97,11 @@ class Corpus:
         return heldout(self.directory, language)
 
 
-def load(directory: Path, vocab_size: int | None = None) -> Corpus:
+def load(directory: Path) -> Corpus:
     """Opens a corpus that `build` made.
 
     Raises:
-      UserError: there is none, it is damaged, or its vocabulary is not the one asked for.
+      UserError: there is none, or it is damaged.
     """
     from babel_jax.corpus import token_rows
 
@@ -114,11 +113,6 @@ def load(directory: Path, vocab_size: int | None = None) -> Corpus:
     model = tokenizer.load(directory)
     if model.sha != manifest.tokenizer.sha:
         raise UserError(f"the tokenizer in {directory} is not the one that made the rows beside it; build it again.")
-    if vocab_size is not None and vocab_size != model.vocab_size:
-        raise UserError(
-            f"the vocabulary of {directory} has {model.vocab_size} tokens, not {vocab_size}; "
-            f"set vocab_size to {model.vocab_size} or build another corpus."
-        )
     splits = {language: token_rows.read(directory / "rows", language) for language in manifest.languages}
     train, validation = ({language: rows[split] for language, rows in splits.items()} for split in SPLITS)
     return Corpus(directory, manifest, model, train, validation)

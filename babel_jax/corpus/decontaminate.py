@@ -3,8 +3,8 @@
 A text is cut into chunks of at least CHUNK code tokens; those that many texts share, or that everybody writes, are left
 out. The others are looked for in the document, all whitespace removed on both sides. It holds the text where at least
 SHARE of them stand in it, and FEWEST or all: all do in a copy with other indentation and line breaks, most do where a line
-was left out or comments were put between the lines. Not found are copies with renamed variables, translations, and texts
-that are too short to tell (SHORTEST).
+was left out or comments were put between the lines. Copies with renamed variables, translations, and
+texts that are too short (SHORTEST) are missed.
 """
 
 import re
@@ -38,14 +38,14 @@ class Index:
         named = [(name, _chunks(text)) for name, text in texts]
         common = max(COMMON_TEXTS, COMMON_SHARE * len(named))
         commonplace = [_squeezed(text) for text in COMMONPLACE]
-        telling = {
+        distinctive = {
             chunk
             for chunk, count in Counter(chunk for _, chunks in named for chunk in chunks).items()
             if count <= common and not any(chunk in text for text in commonplace)
         }
         self._names, self._enough, holders = [], [], defaultdict(list)
         for name, chunks in named:
-            chunks &= telling
+            chunks &= distinctive
             if sum(map(len, chunks)) >= SHORTEST:
                 for chunk in chunks:
                     holders[chunk].append(len(self._names))

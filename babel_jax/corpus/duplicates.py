@@ -133,8 +133,8 @@ def jaccard(first: np.ndarray, second: np.ndarray) -> float:
 def _sets(documents, texts):
     sets = {}
     for begin in range(0, len(documents), TEXTS):
-        some = documents[begin : begin + TEXTS]
-        sets.update(zip(some, map(np.unique, _shingles(texts(some))), strict=True))
+        batch = documents[begin : begin + TEXTS]
+        sets.update(zip(batch, map(np.unique, _shingles(texts(batch))), strict=True))
     return sets
 
 
@@ -250,7 +250,7 @@ def _firsts_of_clusters(folder, counts):
 
 
 def _begin_worker():
-    """What a process of datatrove's stages does first: it tells its log files alone of its tasks, and dies with its parent."""
+    """What a process of datatrove's stages does first: it logs to its files alone, and will die with its parent."""
     import multiprocess
     from loguru import logger
 

@@ -1,6 +1,6 @@
 """The manifest of a corpus: languages, their sources and the cleaning, from YAML, JSON, a config file or --source.
 
-`check` turns what a user wrote, plain data, into a `Manifest`: every key is there, None or false where nothing was said.
+`check` turns what a user wrote, plain data, into a `Manifest`: every key is there, None or false where the user left it out.
 """
 
 import dataclasses
@@ -138,7 +138,7 @@ class Manifest:
 
 
 def load(file: str | Path, **sizes: int) -> Manifest:
-    """Reads a manifest: .yaml, .json, or a .py whose `get_config()` returns one as a dict (FILE.py:ARGUMENT hands it that).
+    """Reads a manifest: .yaml, .json, or a .py whose `get_config()` returns one as a dict, also as FILE.py:ARGUMENT.
 
     Args:
       sizes: vocab_size and max_length, which count before what the file says of them.
@@ -155,9 +155,9 @@ def load(file: str | Path, **sizes: int) -> Manifest:
     elif Path(file).suffix in (".yaml", ".yml", ".json"):
         raw = _parse(file)
     else:
-        raise UserError(f"cannot tell what {file} is; a manifest is a .yaml, a .json or a .py file.")
-    found = check(raw, str(file))
-    return check(found.record() | sizes, str(file)) if sizes else found
+        raise UserError(f"{file} is not a manifest; a manifest is a .yaml, a .json or a .py file.")
+    manifest = check(raw, str(file))
+    return check(manifest.record() | sizes, str(file)) if sizes else manifest
 
 
 def of_sources(paths: dict[str, list[str | Path]], *, vocab_size: int, max_length: int) -> Manifest:
@@ -170,7 +170,7 @@ def check(raw: dict, where: str) -> Manifest:
     """The complete manifest that `raw` stands for; `check` of the record of a complete one is itself.
 
     Local paths become absolute (they are seen from the current folder, file:// is local), sources get their names.
-    clean.licence: unless it is said, the permissive licences where any source tells its own. A column that is not named is
+    clean.licence: by default the permissive licences if any source names its own. A column that is not named is
     None, but for content ("content").
 
     Args:
@@ -185,11 +185,11 @@ def check(raw: dict, where: str) -> Manifest:
         raise at.error("has both vocab_size and tokenizer; a given tokenizer has its size, so take one of them out.")
     languages = {name: _language(name, value, at / "languages" / name) for name, value in given["languages"].items()}
     sources = [source for language in languages.values() for source in language.sources]
-    steps = _clean(given.get("clean", {}), any(map(_tells_licence, sources)))
-    found = Manifest(**MANIFEST.complete(given) | {"languages": languages, "clean": steps})
-    if not found.tokenizer:
-        return found
-    return dataclasses.replace(found, vocab_size=None, tokenizer=_absolute(found.tokenizer, at / "tokenizer"))
+    steps = _clean(given.get("clean", {}), any(map(_names_licence, sources)))
+    manifest = Manifest(**MANIFEST.complete(given) | {"languages": languages, "clean": steps})
+    if not manifest.tokenizer:
+        return manifest
+    return dataclasses.replace(manifest, vocab_size=None, tokenizer=_absolute(manifest.tokenizer, at / "tokenizer"))
 
 
 def language_of(name: str, definition: dict | None, where: str) -> Language:
@@ -211,14 +211,14 @@ def _language(name, given, at) -> GivenLanguage:
 
 
 def _source(given, at) -> GivenSource:
-    """The source, as yet without a name where none was given."""
-    found = GivenSource(**SOURCE.complete({"path": given} if isinstance(given, str) else given))
-    if "/" in (found.name or ""):
-        raise (at / "name").error(f"is '{found.name}'; a source's name leads the paths of its documents: no '/'.")
-    if found.language is not None and found.columns["language"] is None:
-        raise (at / "language").error("says which rows count, but columns.language does not say which column tells.")
-    licence = (found.licence,) if isinstance(found.licence, str) else found.licence and tuple(found.licence)
-    return dataclasses.replace(found, path=_absolute(found.path, at / "path"), licence=licence)
+    """The source, still without a name if it has none of its own."""
+    source = GivenSource(**SOURCE.complete({"path": given} if isinstance(given, str) else given))
+    if "/" in (source.name or ""):
+        raise (at / "name").error(f"is '{source.name}'; a source's name leads the paths of its documents: no '/'.")
+    if source.language is not None and source.columns["language"] is None:
+        raise (at / "language").error("says which rows count, but columns.language does not say which column holds it.")
+    licence = (source.licence,) if isinstance(source.licence, str) else source.licence and tuple(source.licence)
+    return dataclasses.replace(source, path=_absolute(source.path, at / "path"), licence=licence)
 
 
 def _named(sources: list[GivenSource], at):
@@ -256,14 +256,14 @@ def _absolute(path, at):
         raise at.error(f"is {path}, whose ~ stands for no user's folder; write the folder's name.") from error
 
 
-def _tells_licence(source: GivenSource) -> bool:
+def _names_licence(source: GivenSource) -> bool:
     return bool(source.licence or source.columns["licence"])
 
 
-def _clean(given, licences_told: bool) -> Cleaning:
+def _clean(given, names_licences: bool) -> Cleaning:
     steps = Cleaning(**CLEAN.complete(given))
     licence, near = steps.licence, steps.near_duplicates
-    if licence is True or (licences_told and "licence" not in given):
+    if licence is True or (names_licences and "licence" not in given):
         licence = PERMISSIVE
     if near is not False:
         near = NearDuplicates(**NEAR_DUPLICATES.complete({} if near is True else near))

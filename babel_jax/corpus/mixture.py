@@ -1,11 +1,9 @@
 """Staged mixtures: which row of which source stands at which place of a run, as a pure function of (seed, place).
 
-The whole data state of a run is one integer, the number of rows seen. Weights may change at given places, a weight may
+The whole data state of a run is one integer, the number of rows seen. Weights may change at certain places, a weight may
 be zero, and counts are exact: after every whole block of a stage, and at its end, the rows of each source differ by less
 than one from its exact share of the stage so far. Inside a block the order is random, and no row of a source comes a
 second time before all of them came once.
-
-Below: policies that turn the languages' token counts into weights.
 """
 
 import dataclasses
@@ -78,13 +76,13 @@ def read_stages(run_dir) -> list[dict]:
     Raises:
       UserError: the file is missing or damaged.
     """
-    found = read_json(run_dir / "stages.json", CHOSEN, LOST_STAGES)
+    stages = read_json(run_dir / "stages.json", CHOSEN, LOST_STAGES)
     try:
-        if not stages_from_config(found, 1):
+        if not stages_from_config(stages, 1):
             raise UserError("it is empty")
     except UserError as error:
         raise UserError(f"{run_dir}/stages.json is damaged: {str(error).rstrip('.')}; {LOST_STAGES}.") from error
-    return found
+    return stages
 
 
 def apportion(weights: Sequence[int], total: int) -> list[int]:
@@ -182,15 +180,15 @@ class Mixture:
 
     @functools.cached_property
     def _stages(self) -> list[_Blocks]:
-        found, first, consumed = [], 0, np.zeros(len(self.names), np.int64)
+        stages, first, consumed = [], 0, np.zeros(len(self.names), np.int64)
         for number, stage in enumerate(self.stages):
             weights = _integers([dict(stage.weights).get(name, 0.0) for name in self.names])
             blocks = _Blocks(number, first, stage.rows, weights, tuple(consumed.tolist()))
-            found.append(blocks)
+            stages.append(blocks)
             if stage.rows is not None:
                 first += stage.rows
                 consumed += apportion(weights, stage.rows)
-        return found
+        return stages
 
     @functools.cached_property
     def _orders(self) -> dict[str, tuple[int, np.ndarray]]:
@@ -295,39 +293,3 @@ def _block_order(seed: int, stage: int, block: int, counts: tuple[int, ...]) -> 
 
 def _epoch_order(seed: int, name: str, epoch: int, size: int) -> np.ndarray:
     return np.random.default_rng([seed, 2, int(content_hash(name), 16), epoch]).permutation(size)
-
-
-# --- policies: what each language is to weigh -----------------------------------------------------------------------------
-
-
-def by_temperature(tokens: dict[str, float], temperature: float) -> dict[str, float]:
-    """Weights p_i ~ tokens_i^(1/T), which sum to 1: in proportion to the tokens at T = 1, equal as T grows."""
-    most = max(tokens.values())  # a power of what is at most 1 does not overflow
-    powers = {name: (count / most) ** (1 / temperature) for name, count in tokens.items()}
-    return {name: power / sum(powers.values()) for name, power in powers.items()}
-
-
-def capped(weights: dict[str, float], most: dict[str, float], budget: float) -> dict[str, float]:
-    """Weights, which sum to 1, of a mixture of `budget` tokens in which no language gives more than `most` tokens.
-
-    Who would give more is held there, and the others share what it gives up in proportion to their own weights. With
-    equal weights, and `most` = N times each language's tokens, this is UniMax with N epochs (Chung et al. 2023, Algorithm
-    1), but for a budget that cannot be met, which is an error here.
-
-    Raises:
-      UserError: all languages with a weight together may not give `budget` tokens.
-    """
-    amounts, free = {name: 0.0 for name in weights}, {name: weight for name, weight in weights.items() if weight > 0}
-    if sum(most[name] for name in free) < budget:
-        raise UserError(
-            f"{budget:,.0f} tokens are more than {sum(most[name] for name in free):,.0f}, which is all that "
-            f"{', '.join(free)} may give; lower --tokens, or raise --max_epochs."
-        )
-    left = budget
-    while free:
-        share = left / sum(free.values())
-        over = [name for name, weight in free.items() if weight * share > most[name]]
-        for name in over or list(free):
-            amounts[name] = min(free.pop(name) * share, most[name])
-            left -= amounts[name]
-    return {name: amount / sum(amounts.values()) for name, amount in amounts.items()}

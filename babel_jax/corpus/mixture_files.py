@@ -67,21 +67,21 @@ def read(file) -> MixtureFile:
 
 
 def _checked(content, at: Place) -> MixtureFile:
-    given = FILE.check(content, at)
+    checked = FILE.check(content, at)
     try:
-        mixture.stages_from_config(given["stages"], 1)
+        mixture.stages_from_config(checked["stages"], 1)
     except UserError as error:
         raise at.error(str(error)) from error
-    sources = given.get("sources")
+    sources = checked.get("sources")
     if sources is not None:
         sources = {name: SourceUse(**use) for name, use in sources.items()}
-    return MixtureFile(**given | {"sources": sources})
+    return MixtureFile(**checked | {"sources": sources})
 
 
 def write(file, content: MixtureFile) -> None:
-    said = {name: value for name, value in dataclasses.asdict(content).items() if value is not None}
+    record = {name: value for name, value in dataclasses.asdict(content).items() if value is not None}
     order = ("made", "stages", "tokens", "sources", "steps")
-    write_json(file, {name: said[name] for name in order if name in said})
+    write_json(file, {name: record[name] for name in order if name in record})
 
 
 def compose(made: dict, stages, available: dict[str, int], tokens: int) -> MixtureFile:
@@ -95,13 +95,13 @@ def compose(made: dict, stages, available: dict[str, int], tokens: int) -> Mixtu
 
 def amounts(stages, tokens: int) -> dict[str, float]:
     """Tokens of each source in a run of `tokens` tokens."""
-    given: dict[str, float] = {}
+    tokens_of: dict[str, float] = {}
     for stage in stages:
         size = stage["tokens"] or tokens
         tokens -= size
         for name, weight in stage["weights"].items():
-            given[name] = given.get(name, 0.0) + size * weight / sum(stage["weights"].values())
-    return given
+            tokens_of[name] = tokens_of.get(name, 0.0) + size * weight / sum(stage["weights"].values())
+    return tokens_of
 
 
 def table(content: MixtureFile) -> str:

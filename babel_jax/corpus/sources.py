@@ -111,8 +111,8 @@ def _places(source) -> Iterator[tuple[str, str]]:
         kinds = list(_inside(source, place) if folder else _file(source, place))
         if not kinds and len(matches) == 1:
             if source.format != "auto":
-                raise UserError(f"{place} holds nothing of the format {source.format}; say another one.")
-            raise UserError(f"cannot tell what {place} is; say its format: {', '.join(FORMATS[1:])}.")
+                raise UserError(f"{place} holds nothing of the format {source.format}; name another one.")
+            raise UserError(f"cannot recognise {place}; name its format: {', '.join(FORMATS[1:])}.")
         is_empty = is_empty and not kinds
         yield from kinds
     if is_empty:

@@ -103,7 +103,7 @@ def write_shard(
       length: tokens of a row, T + 1.
 
     Raises:
-      UserError: a file has fewer tokens than said.
+      UserError: a file has fewer tokens than stated.
       OSError: the disk is full.
     """
     features = _features(length, dtype)
@@ -122,19 +122,10 @@ def write_shard(
 
 
 def write_info(directory: Path, language: str, rows_by_split: dict[str, int], length: int, dtype: np.dtype) -> None:
-    """Writes what TFDS needs to open the shards of one language, all of which are there by now.
-
-    Raises:
-      UserError: a split has not even one row.
-    """
+    """Writes what TFDS needs to open the shards of one language, all of which are there by now; no split is empty."""
     infos = []
     for split, rows in rows_by_split.items():
         shards = -(-rows // ROWS_PER_SHARD)
-        if not shards:
-            raise UserError(
-                f"the {split} split of {language} has less than one row of {length} tokens; give more files, "
-                "or a smaller --max_length."
-            )
         lengths = [min(ROWS_PER_SHARD, rows - first) for first in range(0, rows, ROWS_PER_SHARD)]
         size = sum(shard_path(directory, language, split, shard, shards).stat().st_size for shard in range(shards))
         infos.append(tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=size))

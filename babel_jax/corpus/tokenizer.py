@@ -1,4 +1,4 @@
-"""Text <-> token ids, exactly: SentencePiece BPE learnt from the corpus, or a tokenizer of one's own that loses nothing."""
+"""Text <-> token ids, exactly: SentencePiece BPE learnt from the corpus, or a given tokenizer that loses nothing."""
 
 import contextlib
 import functools
@@ -51,7 +51,7 @@ END_MARKS = (
     *("<EOS_TOKEN>", "<EOS>", "[EOS]"),
 )
 LARGEST_ID = 10_000_000  # no vocabulary has as many tokens; a larger id would cost memory for nothing
-# What a tokenizer that loses text loses: whitespace, case, accents, ligatures, rare characters, what looks like a mark.
+# What tokenizers lose where they lose text: whitespace, case, accents, ligatures, rare characters, what looks like a mark.
 HARD = (
     *("", " ", "\n\n\n\t \r\n", "  leading and trailing  \n", " x", "x ", "\tx\t", "a\r\nb\rc\n", "\x00\x01\x1b\x7f"),
     "def f(x):\n    if x:\n\treturn  x ** 2   # no  normal   form\n" + "\n" * 7 + " " * 37 + "\t" * 9 + "end",
@@ -238,7 +238,7 @@ def _take_text_as_it_is(settings) -> None:
 
 
 def _without(normalizer, kinds: tuple[str, ...]):
-    """A normaliser, or a sequence of them in each other, without those of some kinds; None where nothing is left.
+    """A normaliser, or a sequence of them in each other, without those of the given kinds; None where nothing is left.
 
     They are taken out whole: a Prepend of nothing is still one, whose offsets the library's ByteLevel then looks up and
     does not find.
@@ -282,12 +282,12 @@ def load(place: Path) -> Tokenizer:
     """
     place = Path(place)
     if place.is_dir():
-        found = [place / kind.file for kind in (SentencePiece, HuggingFace) if (place / kind.file).exists()]
-        if len(found) != 1:
+        files = [place / kind.file for kind in (SentencePiece, HuggingFace) if (place / kind.file).exists()]
+        if len(files) != 1:
             raise UserError(
-                f"{place} holds {'two tokenizers' if found else 'no tokenizer.model and no tokenizer.json'}; name the file."
+                f"{place} holds {'two tokenizers' if files else 'no tokenizer.model and no tokenizer.json'}; name the file."
             )
-        place = found[0]
+        place = files[0]
     content = read_bytes(place, "check the path of the tokenizer.")
     kind = HuggingFace if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" else SentencePiece
     with _hushed(), _understood(f"cannot read {place} as a {kind.__name__} tokenizer"):
@@ -304,7 +304,7 @@ def load(place: Path) -> Tokenizer:
 
 @contextlib.contextmanager
 def _understood(what: str) -> Iterator[None]:
-    """Turns what the libraries raise into a `UserError`, panics of Rust among it, which are no `Exception`."""
+    """Turns what the libraries raise into a `UserError`, even panics of Rust, which are not an `Exception`."""
     try:
         yield
     except UserError:

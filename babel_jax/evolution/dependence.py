@@ -104,7 +104,8 @@ def _reason(depends, declines, needs, fall: Effect, share: ShareAtPeak | None) -
     if depends is False:
         refuted = []
         if declines is False:
-            refuted.append(f"it rises and stays ({change}; a decline below {100 * stages.MINIMUM_CHANGE:.0f} is none)")
+            least = f"{100 * stages.MINIMUM_CHANGE:.0f} points"
+            refuted.append(f"it rises and stays ({change}; a decline below {least} does not count)")
         if needs is False:
             refuted.append(
                 f"little of what it solves needs the primary ({part}; below {100 * THRESHOLD:.0f} % is little)"

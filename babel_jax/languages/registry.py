@@ -256,6 +256,19 @@ def language(name: str) -> Language:
     return LANGUAGES[name]
 
 
+_titles: dict[str, str] = {}  # of languages of the user's own
+
+
+def add_title(own: Language) -> None:
+    """Makes the title of a language of the user's own known, for `title`; nothing else looks a language up here."""
+    _titles[own.name] = own.title
+
+
+def title(name: str) -> str:
+    """How a language is written in text; what is no known language is called by its name."""
+    return LANGUAGES[name].title if name in LANGUAGES else _titles.get(name, name)
+
+
 def identifier_pairs(primary: Language, new: Language) -> Pairs:
     """The (primary's, new language's) identifiers of the same meaning; `UserError` where none are written down."""
     if primary.name in new.pairs:

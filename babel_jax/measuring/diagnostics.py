@@ -18,15 +18,17 @@ from babel_jax.common import files
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import Material
 from babel_jax.measuring import walk
-from babel_jax.measuring.instruments import subject_of
 from babel_jax.measuring.lens_grid import grid_slots, lens_grid
-from babel_jax.measuring.programs import pass_change_rows, some_of
+from babel_jax.measuring.programs import pass_change_rows, subset_of
+from babel_jax.measuring.reading import subject_of
 from babel_jax.measuring.study_walk import checkpoints
 from babel_jax.model.decoder import unembed
 from babel_jax.model.placement import jitted
-from babel_jax.probes import drift, forward, functional, lape, neurons
+from babel_jax.probes import drift, forward, functional, lape
+from babel_jax.probes.by_counts import LAPE_TARGET
+from babel_jax.probes.by_scores import top_scores
 from babel_jax.probes.causes import Change
-from babel_jax.probes.interventions import means
+from babel_jax.probes.edits import means
 from babel_jax.probes.subject import Subject
 from babel_jax.training import hosts
 from babel_jax.training.runs import Run
@@ -37,7 +39,7 @@ ABLATIONS = (("mean", ("functional", "functional_shared", "lape_target")), ("zer
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Look:
+class View:
     """One pass over a checkpoint.
 
     Attributes:
@@ -76,13 +78,13 @@ def measure(run: Run, base_LxNxF: np.ndarray | None, peak_step: int | None, name
     rows, sets_before, probability_C = [], None, []
     for checkpoint in checkpoints(run):
         subject = subject_of(walk.params_at(checkpoint, checkpoint.step), run.model, material)
-        look = read(subject, material, slots)
-        probability_C.append(look.probability_LxNxV)
-        sets = drifting_sets(look, base_LxNxF, material)
+        view = read(subject, material, slots)
+        probability_C.append(view.probability_LxNxV)
+        sets = drifting_sets(view, base_LxNxF, material)
         rows += walk.completed(checkpoint, drift.layer_rows(sets_before, sets, material.new))
         sets_before = sets
         if checkpoint.step == peak_step:
-            causes = cause_rows(subject, material, look, base_LxNxF)
+            causes = cause_rows(subject, material, view, base_LxNxF)
             walk.write(paths["causes"], walk.completed(checkpoint, causes))
     walk.write(paths["drift"], rows)
     if hosts.is_first():
@@ -90,7 +92,7 @@ def measure(run: Run, base_LxNxF: np.ndarray | None, peak_step: int | None, name
         files.write_atomic(grid_path, json.dumps(grid, separators=(",", ":"), allow_nan=False))
 
 
-def read(subject: Subject, material: Material, slots: dict) -> Look:
+def read(subject: Subject, material: Material, slots: dict) -> View:
     """`slots`: the grid's."""
     own = material.slots[material.new]
     position_N = np.concatenate([own["position"], slots["position"]])
@@ -100,11 +102,11 @@ def read(subject: Subject, material: Material, slots: dict) -> Look:
         "candidates": np.full((len(position_N), 1, 2), -1, np.int32),  # nothing is asked of the pass's own lens
     }
     measured = forward.measure(subject, material.heldout, {material.new: asked}, ("ffn", "residual"))
-    found, count = measured.slots[material.new], len(own["position"])
+    at_slots, count = measured.slots[material.new], len(own["position"])
     params, _, everywhere = subject.placed()
-    residual_LxNxD = found["residual_LxNxPxD"][:, count:, 0]
+    residual_LxNxD = at_slots["residual_LxNxPxD"][:, count:, 0]
     probability_LxNxV = np.asarray(jitted_lens(subject.config, everywhere)(params, residual_LxNxD))
-    return Look(measured, found["ffn_LxNxPxF"][:, :count, 0], probability_LxNxV)
+    return View(measured, at_slots["ffn_LxNxPxF"][:, :count, 0], probability_LxNxV)
 
 
 @functools.cache
@@ -124,7 +126,7 @@ def choosing_problems(count: int) -> np.ndarray:
     return np.arange(count) // 2 % 2 == 0
 
 
-def ablated_sets(look: Look, base_LxNxF: np.ndarray | None, material: Material) -> dict[str, np.ndarray]:
+def ablated_sets(view: View, base_LxNxF: np.ndarray | None, material: Material) -> dict[str, np.ndarray]:
     """The sets of neurons that are ablated, masks [L, F]; empty ones are left out.
 
     functional: those whose activation on the new language's prompts correlates most with the base model's on the
@@ -132,25 +134,25 @@ def ablated_sets(look: Look, base_LxNxF: np.ndarray | None, material: Material) 
     functional_shared: as many by the same over slots whose knowledge the new language's own corpus has, too;
     lape_target: the new language's by LAPE.
     """
-    slots, sets = material.slots[material.new], {"lape_target": _lape_target(look, material)}
+    slots, sets = material.slots[material.new], {"lape_target": _lape_target(view, material)}
     if base_LxNxF is not None:
         choosing_N = choosing_problems(len(material.problems.length_Q))[slots["item"]]
         for name, subset in (("functional", 1), ("functional_shared", 0)):
             kept_N = choosing_N & (np.asarray(slots["subset"]) == subset)
             if kept_N.any():
-                score_LxF = functional.correlation(base_LxNxF[:, kept_N], look.ffn_LxNxF[:, kept_N])
-                sets[name] = neurons.top_scores(score_LxF, round(SHARE * score_LxF.size))
+                score_LxF = functional.correlation(base_LxNxF[:, kept_N], view.ffn_LxNxF[:, kept_N])
+                sets[name] = top_scores(score_LxF, round(SHARE * score_LxF.size))
     return {name: mask_LxF for name, mask_LxF in sets.items() if mask_LxF.any()}
 
 
-def cause_rows(subject: Subject, material: Material, look: Look, base_LxNxF: np.ndarray | None) -> list[dict]:
+def cause_rows(subject: Subject, material: Material, view: View, base_LxNxF: np.ndarray | None) -> list[dict]:
     """What becomes of the new language's problems when neurons are ablated at the peak, beside random sets.
 
     Mean ablation puts in the mean over the new language's held-out tokens.
     """
-    sets = ablated_sets(look, base_LxNxF, material)
-    mean_LxF = means(look.measured)[look.measured.languages.index(material.new)]
-    tested = some_of(material.problems, ~choosing_problems(len(material.problems.length_Q)))
+    sets = ablated_sets(view, base_LxNxF, material)
+    mean_LxF = means(view.measured)[view.measured.languages.index(material.new)]
+    tested = subset_of(material.problems, ~choosing_problems(len(material.problems.length_Q)))
     at_once = subject.batch_size * -(-len(tested.length_Q) // subject.batch_size)
     subject = dataclasses.replace(subject, batch_size=at_once)  # all of them: they are short, and asked 21 times a set
     rows = []
@@ -165,16 +167,16 @@ def cause_rows(subject: Subject, material: Material, look: Look, base_LxNxF: np.
 # ---- Drift ----------------------------------------------------------------------------------------------------------------
 
 
-def drifting_sets(look: Look, base_LxNxF: np.ndarray | None, material: Material) -> dict[str, np.ndarray]:
+def drifting_sets(view: View, base_LxNxF: np.ndarray | None, material: Material) -> dict[str, np.ndarray]:
     """The transferring neurons at a checkpoint by definition, masks [L, F], as the curves of a study count them."""
-    sets = {"lape_target": _lape_target(look, material)}
+    sets = {"lape_target": _lape_target(view, material)}
     transfer_N = np.asarray(material.slots[material.new]["subset"]) == 1
     if base_LxNxF is not None and transfer_N.any():
-        sets["functional"] = functional.functional(base_LxNxF[:, transfer_N], look.ffn_LxNxF[:, transfer_N])
+        sets["functional"] = functional.functional(base_LxNxF[:, transfer_N], view.ffn_LxNxF[:, transfer_N])
     return sets
 
 
-def _lape_target(look: Look, material: Material) -> np.ndarray:
-    selection = lape.lape(*look.measured.whole())
-    indices = (look.measured.languages.index(name) for name in (material.primary, material.new))
-    return neurons.DEFINITIONS["lape_target"](selection, *indices)
+def _lape_target(view: View, material: Material) -> np.ndarray:
+    selection = lape.lape(*view.measured.whole())
+    indices = (view.measured.languages.index(name) for name in (material.primary, material.new))
+    return LAPE_TARGET.mask(selection, *indices)

@@ -1,12 +1,10 @@
-"""Instruments: each reads one checkpoint through one shared pass, and says what it found in rows of the tidy table.
+"""Instruments: each reads one checkpoint through one shared pass, and returns rows of the tidy table (without run, seed, step).
 
-A study, `probe` and `train --probe` measure with a tuple of instruments each. To add one, write a function from a `Reading` to
-rows (without run, seed, step and tokens) and put it into a tuple: `STUDY`, whose rows a figure, a table or a verdict of the
-report reads, or `PROBE`, whose rows are for whoever runs that verb (README.md says what there is).
+A study, `probe` and `train --probe` measure with a tuple of instruments each: the rows of `STUDY` are read by a figure, a
+table or a verdict of the report, those of `PROBE` by whoever runs that verb. This room's README.md shows how to add one.
 """
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -15,81 +13,26 @@ from babel_jax.common import statistics
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import Material
 from babel_jax.measuring import programs
+from babel_jax.measuring.reading import Instrument, Reading, Settings, slots_of_one_token, subject_of
 from babel_jax.measuring.walk import Checkpoint
-from babel_jax.model import placement
 from babel_jax.probes import (
     alignment,
-    attribution,
     causes,
     drift,
+    edits,
     forward,
     functional,
     lape,
     lens,
-    neurons,
+    neuron_rows,
     prompts,
     tuned_lens,
 )
-from babel_jax.probes import interventions as do
-from babel_jax.probes.subject import Subject
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How instruments read.
-
-    Attributes:
-      layers: over which the working language's scalars are taken, see `lens.chosen_layers`.
-      definitions: readings of transferring neurons that need passes of their own (`neurons.SCORE_DEFINITIONS`).
-      tuned_steps: steps of training a tuned lens for each checkpoint (0: none).
-      interventions: kinds to apply to each language's neurons ("zero", "mean"), beside random sets (causes.py).
-      draws: random sets a set of neurons is compared with.
-      base_LxNxF: the base model's FFN activations at the primary's slots, by which functional neurons are identified; None:
-        they are not.
-    """
-
-    layers: str | tuple[int, ...] = "inner"
-    definitions: tuple[str, ...] = ()
-    tuned_steps: int = 0
-    interventions: tuple[str, ...] = ()
-    draws: int = do.DRAWS
-    base_LxNxF: np.ndarray | None = None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Reading:
-    """What an instrument reads.
-
-    Attributes:
-      subject: the checkpoint's model.
-      measured: what the one pass counted, and found at the slots of one token.
-      kept: arrays that are worth keeping beside the pass's own; instruments add to them.
-    """
-
-    subject: Subject
-    material: Material
-    measured: forward.Pass
-    settings: Settings
-    kept: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Instrument:
-    """`rows`: a `Reading` -> rows. `applies`: whether it has anything to read. `at_slots`: what the pass must return for it."""
-
-    name: str
-    rows: Callable[[Reading], list[dict]]
-    applies: Callable[[Material, Settings], bool] = lambda material, settings: True
-    at_slots: tuple[str, ...] = ()
-
-
-def subject_of(params: dict, model, material: Material) -> Subject:
-    """A model as it is probed with a material: what ends its documents, and rows of its length."""
-    return Subject(params, model, material.document_end, placement.batch_rows(params, material.max_length))
+from babel_jax.probes.definitions import BY_SCORES
 
 
 def measure(
-    checkpoint: Checkpoint, material: Material, instruments: tuple[Instrument, ...], settings: Settings = Settings()
+    checkpoint: Checkpoint, material: Material, instruments: tuple[Instrument, ...], settings: Settings
 ) -> tuple[Reading, list[dict]]:
     """One pass over a restored checkpoint, and all that the instruments make of it."""
     chosen = [one for one in instruments if one.applies(material, settings)]
@@ -100,20 +43,11 @@ def measure(
     return reading, [row for one in chosen for row in one.rows(reading)]
 
 
-def slots_of_one_token(material: Material) -> dict:
-    """Language -> slots at which a token, or one of a set of them, stands for an identifier."""
-    return {name: slots for name, slots in material.slots.items() if "primary_sequence" not in slots}
-
-
 def _slots_of_sequences(material: Material) -> dict:
     return {name: slots for name, slots in material.slots.items() if "primary_sequence" in slots}
 
 
 # --- losses and the working language --------------------------------------------------------------------------------------
-
-
-def _losses(reading: Reading) -> list[dict]:
-    return forward.loss_rows(reading.measured)
 
 
 def _bits_per_byte(reading: Reading) -> list[dict]:
@@ -151,10 +85,10 @@ def _whole_identifiers(reading: Reading) -> list[dict]:
     """The working language where an identifier is read token by token."""
     slots = _slots_of_sequences(reading.material)
     asked = {name: prompts.sequence_rows(here) for name, here in slots.items()}
-    found = forward.measure(reading.subject, {}, asked).slots
+    at_slots = forward.measure(reading.subject, {}, asked).slots
     rows = []
     for language, here in slots.items():
-        primary_LxN, new_LxN = prompts.sequence_log_probs(found[language]["log_prob_LxNxPxC"], here)
+        primary_LxN, new_LxN = prompts.sequence_log_probs(at_slots[language]["log_prob_LxNxPxC"], here)
         readings = lens.SlotReadings(primary_log_prob_LxN=primary_LxN, new_log_prob_LxN=new_LxN)
         rows += lens.working_language(readings, here, language, reading.settings.layers)
     return rows
@@ -175,8 +109,8 @@ def _tuned_lens(reading: Reading) -> list[dict]:
     ]
     for language, slots in slots_of_one_token(material).items():
         readings = _through(tuned, reading, language, slots)
-        found = lens.working_language(readings, slots, language, settings.layers)
-        rows += [row | {"options": row["options"] | {"lens": "tuned"}} for row in found]
+        through = lens.working_language(readings, slots, language, settings.layers)
+        rows += [row | {"options": row["options"] | {"lens": "tuned"}} for row in through]
     return rows
 
 
@@ -222,7 +156,7 @@ def _programs(reading: Reading) -> list[dict]:
 
 
 def _call_sites(reading: Reading) -> list[dict]:
-    """Where no program can be judged: is the most probable token at a held-out call site the identifier that stands there?"""
+    """Where no program can be judged: is the most probable token at a held-out call site its identifier?"""
     material, rows = reading.material, []
     for language in (material.primary, material.new):
         wanted_N = material.slots[language]["primary_id" if language == material.primary else "new_id"]
@@ -237,21 +171,13 @@ def _call_sites(reading: Reading) -> list[dict]:
 
 
 def _transferring(reading: Reading) -> list[dict]:
-    return neurons.transferring_rows(reading.measured, reading.material.primary, reading.material.new)
+    return neuron_rows.transferring_rows(reading.measured, reading.material.primary, reading.material.new)
 
 
 def _functional(reading: Reading) -> list[dict]:
     new = reading.material.new
     now_LxNxF = reading.measured.slots[new].ffn_LxNxF
     return functional.functional_rows(reading.settings.base_LxNxF, now_LxNxF, reading.material.slots[new], new)
-
-
-def _sensitivity(reading: Reading) -> list[dict]:
-    return neurons.sensitivity_rows(reading.measured, reading.material.primary)
-
-
-def _overlap(reading: Reading) -> list[dict]:
-    return drift.overlap_rows(reading.measured, reading.material.primary)
 
 
 def _tokens_needed(reading: Reading) -> list[dict]:
@@ -261,21 +187,14 @@ def _tokens_needed(reading: Reading) -> list[dict]:
 
 def _scores(reading: Reading) -> list[dict]:
     """Transferring neurons by scores that the one pass does not give, each for every new language."""
-    subject, material, languages = reading.subject, reading.material, reading.measured.languages
-    slots, rows = slots_of_one_token(material), []
-    for definition in reading.settings.definitions:
-        if definition == "pls":
-            of_all_LxFxK = attribution.gradient_scores(subject, material.heldout, languages).absolute_LxFxK
-        for new in neurons.new_languages(languages, material.primary):
-            if definition == "pls":
-                found = of_all_LxFxK
-            elif definition == "causal":
-                found = attribution.causal_scores(subject, slots[new]).score_LxF
-            else:
-                found = alignment.transfer_scores(subject, slots[new], slots[material.primary], definition)
-            reading.kept[f"{definition}.{new}"] = found
-            rows += neurons.score_rows(definition, found, new, languages)
-            rows += neurons.score_sensitivity_rows(definition, found, new, languages)
+    languages, rows = reading.measured.languages, []
+    material = dataclasses.replace(reading.material, slots=slots_of_one_token(reading.material))
+    new = lape.new_languages(languages, material.primary)
+    for name in reading.settings.definitions:
+        definition = BY_SCORES[name]
+        for language, scores in definition.scores(reading.subject, material, new).items():
+            reading.kept[f"{name}.{language}"] = scores
+            rows += neuron_rows.score_rows(definition, scores, language, languages)
     return rows
 
 
@@ -287,7 +206,7 @@ def _interventions(reading: Reading) -> list[dict]:
     rows = []
     for kind in reading.settings.interventions if sets else ():
         # The mean activation over all languages' tokens stands for "what the neuron usually does".
-        options = {"mean_LxF": do.means(measured).mean(axis=0)} if kind == "mean" else {}
+        options = {"mean_LxF": edits.means(measured).mean(axis=0)} if kind == "mean" else {}
         change = causes.Change(kind, options, reading.settings.draws)
         rows += causes.loss_change_rows(subject, material.heldout, sets, change)
         for language, slots in slots_of_one_token(material).items():
@@ -301,32 +220,25 @@ def _interventions(reading: Reading) -> list[dict]:
 # --- the sets of instruments ----------------------------------------------------------------------------------------------
 
 
-def _judged(material: Material, settings: Settings) -> bool:
-    return material.problems is not None
-
-
-def _not_judged(material: Material, settings: Settings) -> bool:
-    return material.problems is None
-
-
+LOSSES = Instrument("losses", lambda reading: forward.loss_rows(reading.measured))
 STUDY = (
-    Instrument("losses", _losses),
+    LOSSES,
     Instrument("bits per byte", _bits_per_byte),
     Instrument("working language", _share_curves),
-    Instrument("programs", _programs, _judged),
-    Instrument("call sites", _call_sites, _not_judged),
+    Instrument("programs", _programs, lambda material, _: material.problems is not None),
+    Instrument("call sites", _call_sites, lambda material, _: material.problems is None),
     Instrument("transferring neurons", _transferring),
     Instrument("functional neurons", _functional, lambda material, settings: settings.base_LxNxF is not None, ("ffn",)),
 )
 PROBE = (
-    Instrument("losses", _losses),
+    LOSSES,
     Instrument("working language", _working_language),
     Instrument("whole identifiers", _whole_identifiers, lambda material, _: bool(_slots_of_sequences(material))),
     Instrument("alignment", _alignment, _is_parallel, ("sentence",)),
     Instrument("tuned lens", _tuned_lens, lambda _, settings: settings.tuned_steps > 0, ("residual",)),
     Instrument("scores", _scores, lambda _, settings: bool(settings.definitions)),
-    Instrument("sensitivity", _sensitivity),
-    Instrument("overlap", _overlap),
+    Instrument("sensitivity", lambda reading: neuron_rows.sensitivity_rows(reading.measured, reading.material.primary)),
+    Instrument("overlap", lambda reading: drift.overlap_rows(reading.measured, reading.material.primary)),
     Instrument("tokens needed", _tokens_needed),
     Instrument("interventions", _interventions, lambda _, settings: bool(settings.interventions)),
 )
@@ -334,10 +246,7 @@ PROBE = (
 
 def check_definitions(material: Material, settings: Settings) -> None:
     """Refuses definitions by scores that the material has no slots for."""
-    languages = sorted(set(material.heldout) | set(material.slots))
-    for language in neurons.new_languages(languages, material.primary):
-        lacking = [
-            name for name in settings.definitions if name != "pls" and language not in slots_of_one_token(material)
-        ]
-        if lacking:
-            raise UserError(f"{lacking[0]} needs prompts of {language} with identifiers of one token; leave it out.")
+    for language in lape.new_languages(sorted({*material.heldout, *material.slots}), material.primary):
+        for name in settings.definitions:
+            if BY_SCORES[name].at_slots and language not in slots_of_one_token(material):
+                raise UserError(f"{name} needs prompts of {language} with identifiers of one token; leave it out.")

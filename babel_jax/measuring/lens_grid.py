@@ -22,7 +22,7 @@ def grid_slots(model, material: Material) -> dict[str, np.ndarray]:
 
     Returns:
       `tokens` [N, T], `position` [N] (predicts the identifier), `new_id`, `primary_id` [N] (the right one in either
-      language), `problem` [N], `transfer` [N] (its word's meaning does not stand in the new language's corpus).
+      language), `problem` [N], `transfer` [N] (the new language's corpus lacks its word's meaning).
     """
     problems = material.problems
     rows, problem_N, transfer_N = answer_rows(model, problems, material.new)
@@ -53,12 +53,12 @@ def lens_grid(steps, probability_CxLxNxV, slots: dict, material: Material, names
       top_probability, tokens: `default_tokens`, probability: [C][L][their number]}]; names: {id: text} of all of these,
       empty where no names are known.
     """
-    found = []
+    entries = []
     for n in range(len(slots["problem"])):
         probability_CxLxV = probability_CxLxNxV[:, :, n]
         top_CxLx5 = np.argsort(-probability_CxLxV, axis=-1, kind="stable")[..., :GRID_TOP]
         tokens = default_tokens(probability_CxLxV)
-        found.append(
+        entries.append(
             {key: slots[key][n].item() for key in ("problem", "position", "transfer", "primary_id", "new_id")}
             | {
                 "top": top_CxLx5.tolist(),
@@ -69,7 +69,7 @@ def lens_grid(steps, probability_CxLxNxV, slots: dict, material: Material, names
         )
     prompts = _prompts(material, np.unique(slots["problem"]).tolist())
     used = {token for prompt in prompts for token in prompt["tokens"]}
-    for slot in found:
+    for slot in entries:
         used |= {slot["primary_id"], slot["new_id"], *slot["tokens"], *np.unique(slot["top"]).tolist()}
     return {
         "primary": material.primary,
@@ -77,7 +77,7 @@ def lens_grid(steps, probability_CxLxNxV, slots: dict, material: Material, names
         "steps": [int(step) for step in steps],
         "layers": probability_CxLxNxV.shape[1],
         "prompts": prompts,
-        "slots": found,
+        "slots": entries,
         "names": {} if names is None else {str(token): names[token] for token in sorted(used)},
     }
 

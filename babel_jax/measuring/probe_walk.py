@@ -1,8 +1,8 @@
-"""All probes over any checkpoints: each is measured once, in one pass; then all of them together.
+"""`probe`: all probes over any checkpoints. Each checkpoint is measured once, in one pass; then all of them together.
 
-`out/<run>/step_<n>.npz` holds what the pass counted (see `artefacts.py`), `out/<run>/measurements/` the tables: one a
-checkpoint, and `across.parquet`, which is made again whenever a checkpoint has been added. What is measured is skipped;
-a run that still trains can be followed.
+`out/<seed>/<run>/step_<n>.npz` holds what the pass counted (see `artefacts.py`), `…/measurements/` the tables: one a
+checkpoint, and `across.parquet`, which is written anew whenever a checkpoint has been added. Checkpoints already measured
+are skipped; a run that still trains can be followed.
 """
 
 import dataclasses
@@ -15,11 +15,13 @@ from babel_jax.common import files, measurements
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.material import Material
 from babel_jax.measuring import instruments, walk
-from babel_jax.measuring.instruments import PROBE, Reading, Settings
+from babel_jax.measuring.instruments import PROBE
+from babel_jax.measuring.reading import Reading, Settings
 from babel_jax.model.decoder import DecoderConfig
-from babel_jax.probes import artefacts, drift, lape, neurons
-from babel_jax.probes import interventions as do
+from babel_jax.probes import artefacts, drift, edits, lape, neuron_rows, parts
+from babel_jax.probes.definitions import BY_SCORES
 from babel_jax.probes.lape import Counts
+from babel_jax.probes.thresholds import SCOPES, scope_of
 from babel_jax.training import hosts
 from babel_jax.training.checkpoint import Seen
 from babel_jax.training.runs import is_done, seed_of
@@ -32,8 +34,8 @@ class Options(Settings):
     Attributes:
       languages: names, the primary first; () for all of the material's.
       steps: which checkpoints; () for all, `walk.LAST` for the last.
-      threshold_scope, reference_step: see `lape.scope_of`; the step is the reference checkpoint's.
-      restore, restore_step: parts of the parameters (`interventions.restore`) that are taken from another step of the run.
+      threshold_scope, reference_step: see `thresholds.scope_of`; the step is the reference checkpoint's.
+      restore, restore_step: parts of the parameters (`parts.restore`) that are taken from another step of the run.
     """
 
     languages: tuple[str, ...] = ()
@@ -57,6 +59,7 @@ class Probed:
     def about(self, model: DecoderConfig) -> dict:
         """What all artefacts of this run have in common."""
         material, options = self.material, self.options
+        how = [str(options.layers), list(options.definitions), options.tuned_steps]
         return artefacts.describe(
             model,
             sorted(set(material.heldout) | set(material.slots)),
@@ -65,13 +68,7 @@ class Probed:
             primary=material.primary,
             restored=[list(options.restore), options.restore_step],
             thresholds={"top_rate": lape.TOP_RATE, "filter_rate": lape.FILTER_RATE},
-            options=[
-                str(options.layers),
-                list(options.definitions),
-                options.tuned_steps,
-                list(options.interventions),
-                options.draws,
-            ],
+            options=[*how, list(options.interventions), options.draws],
         )
 
     def paths(self, step: int) -> tuple:
@@ -80,7 +77,7 @@ class Probed:
         return self.place / f"{name}.npz", self.place / "measurements" / f"{name}.parquet"
 
 
-KINDS = ("zero", "mean")  # interventions that need nothing but the set and what the pass has counted
+INTERVENTIONS = ("zero", "mean")  # those that need nothing but the set and what the pass has counted
 
 
 def probe(
@@ -115,13 +112,13 @@ def probe(
 
 def _check(options: Options) -> None:
     for kind in options.interventions:
-        if kind not in KINDS:
-            raise unknown_name("intervention", kind, KINDS)
+        if kind not in INTERVENTIONS:
+            raise unknown_name("intervention", kind, INTERVENTIONS)
     for definition in options.definitions:
-        if definition not in neurons.SCORE_DEFINITIONS:
-            raise unknown_name("definition with scores", definition, neurons.SCORE_DEFINITIONS)
-    if options.interventions and options.draws < do.DRAWS:
-        raise UserError(f"{options.draws} random sets are too few to tell chance by; draw at least {do.DRAWS}.")
+        if definition not in BY_SCORES:
+            raise unknown_name("definition with scores", definition, BY_SCORES)
+    if options.interventions and options.draws < edits.DRAWS:
+        raise UserError(f"{options.draws} random sets are too few to compare with chance; draw at least {edits.DRAWS}.")
     if options.tuned_steps < 0:
         raise UserError(f"a tuned lens cannot be trained for {options.tuned_steps} steps; give 0 for none.")
     if (options.threshold_scope == "reference_checkpoint") != (options.reference_step is not None):
@@ -130,8 +127,8 @@ def _check(options: Options) -> None:
         )
     if bool(options.restore) != (options.restore_step is not None):
         raise UserError("what to restore and from which step belong together; give both, or neither.")
-    if options.threshold_scope not in lape.SCOPES:
-        raise unknown_name("threshold scope", options.threshold_scope, lape.SCOPES)
+    if options.threshold_scope not in SCOPES:
+        raise unknown_name("threshold scope", options.threshold_scope, SCOPES)
 
 
 def chosen(material: Material, languages: tuple[str, ...]) -> Material:
@@ -154,7 +151,7 @@ def chosen(material: Material, languages: tuple[str, ...]) -> Material:
                 f"the prompts' identifiers are those of {material.primary} and one other language; name {material.primary} "
                 f"first, or {languages[0]},{material.primary} alone."
             )
-        keep["slots"] = {name: _turned(found) for name, found in keep["slots"].items()}
+        keep["slots"] = {name: _turned(of_language) for name, of_language in keep["slots"].items()}
     return dataclasses.replace(material, primary=languages[0], new=languages[1], **keep)
 
 
@@ -185,7 +182,7 @@ def _probe_run(probed: Probed, follow: bool, progress) -> None:
 
 
 def _is_measured(probed: Probed, checkpoint: walk.Checkpoint) -> bool:
-    """Whether a checkpoint is measured; a `UserError` if what stands there is of another run, model or of other options."""
+    """Whether a checkpoint is measured already; a `UserError` if its file is of another run or model, or of other options."""
     paths = probed.paths(checkpoint.step)
     there = all(hosts.agree(path.exists()) for path in paths)
     if there and hosts.is_first():
@@ -200,7 +197,7 @@ def _measure(probed: Probed, checkpoint: walk.Checkpoint) -> bool:
         return False
     if options.restore:
         other = walk.params_at(checkpoint, options.restore_step)
-        here = dataclasses.replace(here, params=do.restore(here.params, other, options.restore))
+        here = dataclasses.replace(here, params=parts.restore(here.params, other, options.restore))
     reading, rows = instruments.measure(here, probed.material, PROBE, options)
     if hosts.is_first():
         about = probed.about(here.model) | _of_checkpoint(here)
@@ -234,7 +231,7 @@ def _check_material(probed: Probed, model: DecoderConfig) -> None:
 
 
 def _arrays(reading: Reading) -> dict:
-    """What is kept of a pass: counters, and what the lens said at each slot (for pages that show single prompts)."""
+    """What is kept of a pass: counters, and what the lens read at each slot (for pages that show single prompts)."""
     measured = reading.measured
     arrays = {name: getattr(measured, name) for name in ("active_RxLxFxK", "activation_sum_RxLxFxK", "tokens_RxK")}
     arrays["active_RxLxFxK"] = arrays["active_RxLxFxK"].astype(np.int32)  # as they were counted
@@ -245,7 +242,7 @@ def _arrays(reading: Reading) -> dict:
 
 
 def _load(path, expect: dict) -> tuple[Counts, dict]:
-    """What the pass counted at a checkpoint that is measured already, and the description of it."""
+    """What the pass counted at a checkpoint that is measured already, and the file's description."""
     known = {name: value for name, value in expect.items() if value is not None or name == "tokenizer"}
     arrays, about = artefacts.load(path, known)
     return Counts(about["languages"], arrays["active_RxLxFxK"], arrays["tokens_RxK"]), about
@@ -261,8 +258,8 @@ def _across(probed: Probed, last: walk.Checkpoint, coming: bool) -> None:
         expect = probed.about(last.model) | _of_checkpoint(last)
         for name in ("parameters", "step", "tokens"):  # in these, checkpoints of one run differ
             del expect[name]
-        found = [_load(path, expect) for path in sorted(probed.place.glob("step_*.npz"))]
-        counts_C, about_C = zip(*found, strict=True)
+        stored = [_load(path, expect) for path in sorted(probed.place.glob("step_*.npz"))]
+        counts_C, about_C = zip(*stored, strict=True)
         steps = [about["step"] for about in about_C]
         if options.reference_step is not None and options.reference_step not in steps:
             if coming:
@@ -271,18 +268,18 @@ def _across(probed: Probed, last: walk.Checkpoint, coming: bool) -> None:
                 f"the reference step {options.reference_step} is not a measured checkpoint; there are {steps}."
             )
         reference = steps.index(options.reference_step) if options.reference_step is not None else None
-        scope = lape.scope_of(counts_C, options.threshold_scope, reference)
+        scope = scope_of(counts_C, options.threshold_scope, reference)
         rows = []
         for about, counts, moved in zip(about_C, counts_C, drift.drift_rows(counts_C, primary, scope), strict=True):
             at = Seen(about["step"], about["tokens"], about["tokens_by_language"])
-            here = neurons.count_rows(counts, primary, scope) + moved
+            here = neuron_rows.count_rows(counts, primary, scope) + moved
             rows += walk.completed(dataclasses.replace(last, seen=at), here)
         walk.write(probed.place / "measurements" / "across.parquet", rows)
     hosts.barrier(f"probed {probed.run_dir}")
 
 
 def _across_seeds(places: dict, out) -> None:
-    """How alike the neurons of the same run with other seeds are, at steps that all have: `out`/seeds/measurements/."""
+    """How alike the neurons of a run's seeds are, at steps that all of them have: `out`/seeds/measurements/."""
     groups: dict[str, dict] = {}
     for run_dir, place in places.items():
         groups.setdefault(run_dir.name, {}).setdefault(seed_of(run_dir), place)

@@ -10,7 +10,7 @@ import numpy as np
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import Problems
-from babel_jax.measuring.generate import generate
+from babel_jax.measuring.greedy import generate
 from babel_jax.model.decoder import DecoderConfig, Edit
 from babel_jax.probes.causes import Change, change_rows, specificity_rows, subsets, trials
 from babel_jax.probes.interventions import checked_tokens, score_rows
@@ -18,7 +18,7 @@ from babel_jax.probes.subject import Subject
 
 
 def completions(subject: Subject, problems: Problems, language: str, change: Edit | None = None) -> np.ndarray:
-    """Greedy completions of all problems in one language, [Q, A], under a change of neurons if one is given."""
+    """Greedy completions of all problems in one language, [Q, A], under a change of neurons if there is one."""
     return generate(subject, problems.prompt_QxT[language], problems.length_Q, problems.new_tokens, edit=change)
 
 
@@ -54,8 +54,8 @@ def program_rows(subject: Subject, problems: Problems, language: str) -> list[di
     return [dict(probe="evaluation", language=language) | row for row in rows]
 
 
-def some_of(problems: Problems, kept_Q: np.ndarray) -> Problems:
-    """Some of the problems, as problems of their own."""
+def subset_of(problems: Problems, kept_Q: np.ndarray) -> Problems:
+    """The problems that are kept, as problems of their own."""
 
     def judge(language: str, completion_QxA: np.ndarray) -> np.ndarray:
         all_QxA = np.zeros((len(kept_Q), completion_QxA.shape[1]), completion_QxA.dtype)
@@ -85,15 +85,15 @@ def pass_change_rows(subject: Subject, problems: Problems, language: str, sets: 
     solved = [problems.judge(language, completions(subject, problems, language, edit)) for edit in tried.edits]
     before, scored = tried.by_set([{"pass": np.asarray(solved_Q, np.float64)} for solved_Q in solved])
     asked, clusters = {"pass": subsets(problems.transfer_Q)}, _by_problem(problems, np.arange(len(problems.length_Q)))
-    found = []
+    rows = []
     for name, results in scored.items():
         changed = change_rows(before, results, asked, clusters, tried.about[name])
         for row, kept_Q in zip(changed, asked["pass"].values(), strict=True):
             was_Q, is_Q = before["pass"][kept_Q], results[0]["pass"][kept_Q]
             gained, lost = int((is_Q > was_Q).sum()), int((is_Q < was_Q).sum())
             row["options"] |= {"gained": gained, "lost": lost, "p_mcnemar": statistics.mcnemar(gained, lost)}
-        found += changed + specificity_rows(before, results, asked, clusters, tried.about[name])
-    return [row | {"language": language} for row in found]
+        rows += changed + specificity_rows(before, results, asked, clusters, tried.about[name])
+    return [row | {"language": language} for row in rows]
 
 
 def answer_change_rows(subject: Subject, problems: Problems, language: str, sets: dict, change: Change) -> list[dict]:
@@ -106,14 +106,14 @@ def answer_change_rows(subject: Subject, problems: Problems, language: str, sets
     """
     subject = dataclasses.replace(subject, document_end=-1)
     tried = trials(subject, sets, change)
-    rows, problem_N, transfer_N = answer_rows(subject.config, problems, language)
-    before, scored = tried.by_set(score_rows(subject, rows, tried.edits))
+    inputs, problem_N, transfer_N = answer_rows(subject.config, problems, language)
+    before, scored = tried.by_set(score_rows(subject, inputs, tried.edits))
     asked, clusters = dict.fromkeys(("margin", "accuracy"), subsets(transfer_N)), _by_problem(problems, problem_N)
-    found = []
+    rows = []
     for name, results in scored.items():
         at_answers = (before, results, asked, clusters, tried.about[name] | {"at": "answers"})
-        found += change_rows(*at_answers) + specificity_rows(*at_answers)
-    return [row | {"language": language} for row in found]
+        rows += change_rows(*at_answers) + specificity_rows(*at_answers)
+    return [row | {"language": language} for row in rows]
 
 
 def _by_problem(problems: Problems, problem_N) -> tuple:

@@ -6,24 +6,26 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from babel_jax.common.errors import UserError
 from babel_jax.common.material import Material
 from babel_jax.measuring import instruments, programs, walk
-from babel_jax.measuring.instruments import STUDY, Settings, subject_of
+from babel_jax.measuring.instruments import STUDY
+from babel_jax.measuring.reading import Settings, subject_of
 from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import forward
-from babel_jax.probes.interventions import restore
+from babel_jax.probes.parts import restore
 from babel_jax.training import hosts
 from babel_jax.training.runs import Run
 
-# Parts of the parameters that a representation patch restores from another checkpoint, see `interventions.restore`.
+# Parts of the parameters that a representation patch restores from another checkpoint, see `parts.restore`.
 PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), "ffn": ("blocks/ffn_",)}
 
 
 def base_activations(run: Run) -> np.ndarray:
     """The last checkpoint's FFN activations at the primary language's slots, [L, N, F]."""
-    material, (last,) = run.material, checkpoints(run, (run.last_step(),))
+    material, last = run.material, _last(run)
     subject = subject_of(walk.params_at(last, last.step), last.model, material)
-    # All slots, of which some are not wanted: the same executable as at every checkpoint.
+    # All slots, not only those that are wanted: the same executable as at every checkpoint.
     return forward.measure(subject, {}, material.slots, ("ffn",)).slots[material.primary].ffn_LxNxF
 
 
@@ -32,6 +34,16 @@ def checkpoints(run: Run, steps=(), **how) -> Iterator[walk.Checkpoint]:
     mesh = make_mesh(**run.config.mesh.to_dict())
     for checkpoint in walk.checkpoints(run.directory, steps, **how):
         yield dataclasses.replace(checkpoint, model=run.model, mesh=mesh)
+
+
+def _last(run: Run) -> walk.Checkpoint:
+    """The last checkpoint of a finished run, not restored yet."""
+    step = run.last_step()
+    if last := next(checkpoints(run, (step,)), None):
+        return last
+    raise UserError(
+        f"checkpoint {step} of {run.directory} is gone; put back a copy of it, or delete that folder and run the study again."
+    )
 
 
 def measure_run(
@@ -48,7 +60,7 @@ def measure_run(
 def measure_checkpoint(
     checkpoint: walk.Checkpoint, materials: Sequence[Material], base_LxNxF: np.ndarray | None
 ) -> None:
-    """Writes what is measured at a checkpoint to `measurements/step_*.parquet` of its run, unless that stands there.
+    """Writes what is measured at a checkpoint to `measurements/step_*.parquet` of its run, unless it is there.
 
     Args:
       checkpoint: with its parameters.
@@ -59,15 +71,15 @@ def measure_checkpoint(
         return
     rows = []
     for number, material in enumerate(materials):
-        _, found = instruments.measure(checkpoint, material, STUDY, Settings(base_LxNxF=base_LxNxF))
+        _, measured = instruments.measure(checkpoint, material, STUDY, Settings(base_LxNxF=base_LxNxF))
         if len(materials) > 1:
-            found = [row for row in found if row["language"] != material.primary or (not number and _of_all(row))]
-        rows += found
+            measured = [row for row in measured if row["language"] != material.primary or (not number and _of_all(row))]
+        rows += measured
     walk.write(_path(checkpoint.run_dir, checkpoint.step), walk.completed(checkpoint, rows))
 
 
 def _of_all(row: dict) -> bool:
-    """Whether a row about the primary says the same whichever new language stands beside it: no part of the problems."""
+    """Whether a row about the primary is the same whatever the new language: it is not of a part of the problems."""
     return row["metric"] == "solved" or row.get("options", {}).get("subset", "all") == "all"
 
 
@@ -84,7 +96,7 @@ def measure_patches(run: Run, from_step: int) -> None:
     path = run.directory / "measurements" / "patches.parquet"
     if hosts.agree(path.exists()):
         return
-    material, (last,) = run.material, checkpoints(run, (run.last_step(),))
+    material, last = run.material, _last(run)
     end, peak = walk.params_at(last, last.step), walk.params_at(last, from_step)
     rows = []
     for patched, prefixes in PATCHES.items():

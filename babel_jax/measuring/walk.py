@@ -1,8 +1,8 @@
-"""The one walk over checkpoints: find runs, choose steps, restore each where it is to be read, write what it was measured to be.
+"""The one walk over checkpoints: find runs, choose steps, restore parameters, write measurements.
 
-A study measures its runs, `probe` and `evaluate` look at any run's checkpoints, `train --probe` at those that it has just
-saved: all of them get a `Checkpoint`, and write its rows by `write`, whole, from the first host. What is measured is
-skipped, a run that still trains can be followed, and a checkpoint that is deleted under way is left out.
+A study measures its runs, `probe` and `evaluate` any run's checkpoints, `train --probe` those that it has just saved: each
+gets a `Checkpoint` and writes its rows by `write`, whole, from the first host. Checkpoints already measured are skipped, a
+run that still trains can be followed, and a checkpoint that is deleted meanwhile is left out.
 """
 
 import contextlib
@@ -70,12 +70,12 @@ def file_name(step: int) -> str:
 
 
 def run_directories(patterns) -> list:
-    """The runs that lists or globs of run directories, or of their `checkpoints` folders, name; in order, each once.
+    """The runs named by directories or globs (of runs, or of their `checkpoints` folders), in order, each once.
 
     Raises:
       UserError: a pattern matches no run.
     """
-    found = {}
+    run_dirs = {}
     for pattern in patterns:
         matches = (
             [pattern] if "://" in str(pattern) else sorted(map(os.path.abspath, glob.glob(os.path.expanduser(pattern))))
@@ -87,12 +87,12 @@ def run_directories(patterns) -> list:
             raise UserError(
                 f"'{pattern}' matches no run with checkpoints; give run directories, such as 'W/seed*/continual'."
             )
-        found |= dict.fromkeys(runs)
-    return list(found)
+        run_dirs |= dict.fromkeys(runs)
+    return list(run_dirs)
 
 
 def places_of(run_dirs, out, doing: str) -> dict:
-    """{run directory: its folder below `out`}; `doing` is what is done there, in the error when two runs have one."""
+    """{run directory: its folder below `out`}; `doing`: the verb of the error where two runs would share a folder."""
     places = {}
     for run_dir in run_dirs:
         place = files.path(out) / run_dir.parent.name / run_dir.name
@@ -122,7 +122,7 @@ def chosen_steps(steps: list[int], chosen: tuple[int, ...], run_dir, more_to_com
 
 
 def restored(checkpoint: Checkpoint) -> Checkpoint | None:
-    """The checkpoint with its parameters, on its mesh; None, and says so: it was deleted meanwhile.
+    """The checkpoint with its parameters, on its mesh; None, with a message: it was deleted meanwhile.
 
     Raises:
       UserError: it cannot be read, or is of another model.
@@ -140,10 +140,9 @@ def params_at(checkpoint: Checkpoint, step: int) -> dict:
 def stored_model(metadata: Metadata) -> DecoderConfig:
     """The decoder of a checkpoint, computed as this machine can: that does not change what its parameters mean."""
     stored = metadata.model
-    backend = attention.resolve(
-        "auto", jax.default_backend(), stored["width"] // stored["heads"], stored["max_length"], stored["dtype"]
-    )
-    return DecoderConfig(**stored | {"attention": backend, "remat": "none"})
+    head_width = stored["width"] // stored["heads"]
+    shapes = attention.Shapes(jax.default_backend(), head_width, stored["max_length"], stored["dtype"])
+    return DecoderConfig(**stored | {"attention": attention.resolve("auto", shapes), "remat": "none"})
 
 
 def _opened(run_dir, step: int) -> Checkpoint | None:
@@ -156,13 +155,13 @@ def _opened(run_dir, step: int) -> Checkpoint | None:
 
 @contextlib.contextmanager
 def _unless_deleted(run_dir, step: int):
-    """Swallows the error of reading a checkpoint that is there no more."""
+    """Swallows the error of reading a checkpoint that no longer exists."""
     try:
         yield
     except (UserError, OSError):
         if step in steps_of(run_dir):
             raise
-        print(f"checkpoint {step} of {printable(run_dir)} was deleted while it was walked to; it is left out.")
+        print(f"checkpoint {step} of {printable(run_dir)} was deleted meanwhile; it is left out.")
 
 
 # --- the walk -----------------------------------------------------------------------------------------------------------------
@@ -190,7 +189,7 @@ def looks(
     Args:
       steps: which checkpoints; () for all, `LAST` for the last. They come in order.
       needs: a step that must have been saved before any of them is looked at.
-      skip: whether nothing is left to do at a step, whose checkpoint is then not even opened; the first host decides.
+      skip: whether nothing is left to do at a step; its checkpoint is then not opened. The first host decides.
       progress: called after each step with {"run", "checkpoint", "checkpoints"}.
 
     Raises:

@@ -1,8 +1,10 @@
 """Causal attention within documents: one meaning, three back ends, resolved by name before anything is compiled.
 
-A back end takes q, k, v [B, T, N, H] and the document number of each token [B, T]. None falls back to another one: what
-cannot run here is an error at the start, never a slow surprise.
+None falls back to another one: what cannot run here is an error at the start, never a slow surprise.
 """
+
+import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,55 +15,64 @@ from jax.sharding import PartitionSpec as P
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.model.sharding import BATCH_AXES
 
-BACKENDS = ("reference", "cudnn", "splash")
-SAVED = "attention"  # the name under which remat policies may keep what attention hands to its backward pass
+SAVED = "attention"  # under this name remat policies may keep what attention passes to its backward pass
 
 
-def resolve(name: str, platform: str, head_width: int, length: int, dtype: str) -> str:
-    """The back end that `name` ("auto" or one of `BACKENDS`) means on `platform` ("cpu", "gpu", "tpu").
+@dataclasses.dataclass(frozen=True)
+class Shapes:
+    """What decides whether a back end can run: the platform ("cpu", "gpu", "tpu"), and the shapes and dtype of its arguments."""
+
+    platform: str
+    head_width: int
+    length: int
+    dtype: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Backend:
+    """One implementation.
+
+    Attributes:
+      attend: (q, k, v [B, T, N, H], document number of each token [B, T], mesh or None) -> [B, T, N, H]: each token looks at
+        itself and at earlier tokens of its document.
+      obstacle: (shapes) -> why it cannot run them; None: it can.
+    """
+
+    attend: Callable
+    obstacle: Callable[[Shapes], str | None]
+
+
+def resolve(name: str, shapes: Shapes) -> str:
+    """The back end that `name` ("auto" or one of `BACKENDS`) means.
 
     Raises:
       UserError: the named back end cannot run these shapes there; the message says why.
     """
-    if name != "auto" and name not in BACKENDS:
-        raise unknown_name("attention back end", name, ("auto", *BACKENDS))
-    obstacle = {
-        "reference": None,
-        "cudnn": _cudnn_obstacle(platform, head_width, dtype),
-        "splash": _splash_obstacle(platform, length),
-    }
     if name == "auto":
-        return next(backend for backend in ("splash", "cudnn", "reference") if obstacle[backend] is None)
-    if obstacle[name]:
-        raise UserError(f"attention '{name}' cannot be used: {obstacle[name]}; set model.attention='auto'.")
+        return next(name for name, backend in BACKENDS.items() if backend.obstacle(shapes) is None)
+    if name not in BACKENDS:
+        raise unknown_name("attention back end", name, ("auto", *BACKENDS))
+    if obstacle := BACKENDS[name].obstacle(shapes):
+        raise UserError(f"attention '{name}' cannot be used: {obstacle}; set model.attention='auto'.")
     return name
 
 
-def _cudnn_obstacle(platform, head_width, dtype):
-    if platform != "gpu":
-        return f"it needs an NVIDIA GPU and this is a {platform}"
-    if dtype != "bfloat16":
-        return f"it computes in bfloat16 and the model in {dtype}"
-    if head_width > 128 or head_width % 8:
-        return f"heads must be a multiple of 8 and at most 128 wide, not {head_width}"
+def _cudnn_obstacle(shapes: Shapes) -> str | None:
+    if shapes.platform != "gpu":
+        return f"it needs an NVIDIA GPU and this is a {shapes.platform}"
+    if shapes.dtype != "bfloat16":
+        return f"it computes in bfloat16 and the model in {shapes.dtype}"
+    if shapes.head_width > 128 or shapes.head_width % 8:
+        return f"heads must be a multiple of 8 and at most 128 wide, not {shapes.head_width}"
     return None
 
 
-def _splash_obstacle(platform, length):
-    if platform != "tpu":
-        return f"it is a TPU kernel and this is a {platform}"
-    if length % 128:
-        return f"rows must be a multiple of 128 tokens, not {length}"
+def _splash_obstacle(shapes: Shapes) -> str | None:
+    if shapes.platform != "tpu":
+        return f"it is a TPU kernel and this is a {shapes.platform}"
+    if shapes.length % 128:
+        return f"rows must be a multiple of 128 tokens, not {shapes.length}"
     return None
-
-
-def attend(backend: str, mesh: Mesh | None, q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, segment_BxT):
-    """Each token looks at itself and at earlier tokens of its document: [B, T, N, H]."""
-    if backend == "splash":
-        return splash(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, segment_BxT, mesh)
-    if backend == "cudnn":
-        return cudnn(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, segment_BxT)
-    return reference(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, allowed_pairs(segment_BxT))
 
 
 def allowed_pairs(segment_BxT):
@@ -79,8 +90,8 @@ def reference(q_BxTxNxH, k_BxSxNxH, v_BxSxNxH, allowed_BxTxS):
     return jnp.einsum("bnts,bsnh->btnh", weights_BxNxTxS, v_BxSxNxH)
 
 
-def cudnn(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, segment_BxT):
-    """cuDNN's fused attention; a mask keeps documents apart."""
+def cudnn(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, segment_BxT, mesh=None):
+    """cuDNN's fused attention; a mask separates documents."""
     same_Bx1xTxT = (segment_BxT[:, :, None] == segment_BxT[:, None, :])[:, None]
     mixed = jax.nn.dot_product_attention(
         q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, mask=same_Bx1xTxT, is_causal=True, implementation="cudnn"
@@ -98,7 +109,7 @@ def splash(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, segment_BxT, mesh: Mesh | None, inte
         by_head = (x.swapaxes(1, 2) for x in (q * H**-0.5, k, v))  # the kernel wants [N, T, H], and does not scale
         return jax.vmap(kernel)(*by_head, _segment_ids(segment_BxT)).swapaxes(1, 2)
 
-    if mesh is not None:  # a kernel is one device's business: it is told which part is its own
+    if mesh is not None:  # a kernel runs on one device: it gets that device's part
         heads_spec, rows_spec = P(BATCH_AXES, None, "tensor", None), P(BATCH_AXES, None)
         local = jax.shard_map(
             local, mesh=mesh, in_specs=(heads_spec,) * 3 + (rows_spec,), out_specs=heads_spec, check_vma=False
@@ -136,3 +147,15 @@ def _splash_kernel(length: int, heads: int, interpret: bool):
     return kernel.make_splash_mha(
         mask, block_sizes=sizes, head_shards=1, q_seq_shards=1, residual_checkpoint_name=SAVED, interpret=interpret
     )
+
+
+def _reference(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, segment_BxT, mesh):
+    return reference(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, allowed_pairs(segment_BxT))
+
+
+# "auto" is the first one that can run.
+BACKENDS = {
+    "splash": Backend(splash, _splash_obstacle),
+    "cudnn": Backend(cudnn, _cudnn_obstacle),
+    "reference": Backend(_reference, lambda shapes: None),
+}

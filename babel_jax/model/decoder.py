@@ -1,6 +1,6 @@
 """A GPT-2 decoder in Flax Linen that exposes what happens inside it.
 
-Shapes stand in names. The letters are the config's fields:
+Names hold shapes. The letters are the config's fields:
 
   B batch   T positions   V vocab_size   D width   L layers   N heads   H head width (D / N)   F ffn_width
   P chosen positions per row   K languages
@@ -117,7 +117,7 @@ class Edit:
       swap_LxF, source_B: where true, a first becomes the activation of row `source_B[b]` of the batch at the same position.
       where_BxT: the tokens at which the three above hold; None: all.
       positions_BxP, residual_LxBxPxD, replace_LxBxP: where `replace` is true, the residual stream after block l at that
-        position becomes the given one.
+        position becomes `residual`.
       watch_LxFxKx2, watch_BxTxK: changes nothing; the gradient with respect to the former, all zeros, is the sum over tokens
         of watch_BxTxK * |a * dL/da| ([..., 0]) and of watch_BxTxK * a * dL/da ([..., 1]), with no array of all activations.
     """
@@ -233,7 +233,7 @@ class LayerNorm(nn.Module):
 
 
 class Shared(NamedTuple):
-    """What all blocks of a pass are given alike. write_BxT: the positions of the tokens; edit: `Edit.shared`."""
+    """The arguments that all blocks of a pass share. write_BxT: the positions of the tokens; edit: `Edit.shared`."""
 
     segment_BxT: Any
     write_BxT: Any
@@ -264,11 +264,11 @@ class Block(nn.Module):
             for part in jnp.split(dense(3 * D, "qkv")(x_BxTxD), 3, axis=-1)
         )
         if cache is None:
-            mixed_BxTxNxH = attention.attend(config.attention, self.mesh, q, k, v, shared.segment_BxT)
+            mixed_BxTxNxH = attention.BACKENDS[config.attention].attend(q, k, v, shared.segment_BxT, self.mesh)
         else:
             cache = {name: _remember(cache[name], x, shared.write_BxT, self.mesh) for name, x in (("k", k), ("v", v))}
             k, v = (x_BxNxSxH.swapaxes(1, 2) for x_BxNxSxH in (cache["k"], cache["v"]))
-            # Whatever stands in the cache beyond a row's own position is padding that later steps overwrite.
+            # Beyond a row's own position the cache holds padding that later steps overwrite.
             allowed_BxTxS = jnp.arange(k.shape[1]) <= shared.write_BxT[:, :, None]
             mixed_BxTxNxH = attention.reference(q, k, v, allowed_BxTxS)
         mixed_BxTxD = dense(D, "attention_out", residual_scale)(mixed_BxTxNxH.reshape(B, T, D))
@@ -427,7 +427,7 @@ def _remember(cache_BxNxSxH, x_BxTxNxH, write_BxT, mesh):
 def empty_cache(config: DecoderConfig, batch: int, length: int) -> dict:
     """A key-value cache for `batch` rows of at most `length` positions, [L, B, N, S, H].
 
-    Heads stand before positions because attention reads all of it at every step, head by head.
+    Heads come before positions because attention reads all of it at every step, head by head.
     """
     shape = (config.layers, batch, config.heads, length, config.width // config.heads)
     return {name: jnp.zeros(shape, config.dtype) for name in ("k", "v")}

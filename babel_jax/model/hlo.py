@@ -40,8 +40,8 @@ class Instruction:
         raise ValueError(f"the operands of {self.name} have no end.")
 
     def attribute(self, name: str) -> str | None:
-        found = re.search(rf"\b{name}=%?([\w.-]+)", self.rest)
-        return found.group(1) if found else None
+        match = re.search(rf"\b{name}=%?([\w.-]+)", self.rest)
+        return match.group(1) if match else None
 
 
 def shape_bytes(shape: str, memory_only: bool = False) -> float:
@@ -63,8 +63,8 @@ def parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
             entry = header.group(2) if header.group(1) else entry
         elif line.rstrip() == "}":
             current = None
-        elif current is not None and (found := _INSTRUCTION.match(line)):  # other lines go on with a long attribute
-            root, name, shape, kind, rest = found.groups()
+        elif current is not None and (match := _INSTRUCTION.match(line)):  # other lines go on with a long attribute
+            root, name, shape, kind, rest = match.groups()
             current.append(Instruction(name, shape, kind, rest, bool(root)))
     if not entry:
         raise ValueError("this is not the text of a compiled program: it has no ENTRY.")
@@ -79,14 +79,10 @@ def _trips(loop: Instruction, computations: dict) -> int:
     body = {each.name: each for each in computations[loop.attribute("body")]}
     try:
         compare = next(each for each in condition.values() if each.root)
-        limit, counter = (
-            next(each for each in condition.values() if each.name in compare.operands and each.kind == "constant"),
-            next(
-                each
-                for each in condition.values()
-                if each.name in compare.operands and each.kind == "get-tuple-element"
-            ),
-        )
+        limit, counter = [  # a list: in a generator a StopIteration would become another error
+            next(each for each in condition.values() if each.name in compare.operands and each.kind == kind)
+            for kind in ("constant", "get-tuple-element")
+        ]
         index = re.search(r"index=(\d+)", counter.rest).group(1)
         grown = body[next(each for each in body.values() if each.root).operands[int(index)]]
         while grown.kind in ("copy", "bitcast"):
@@ -94,14 +90,11 @@ def _trips(loop: Instruction, computations: dict) -> int:
         steps = [int(body[name].rest.split(")")[0]) for name in grown.operands if body[name].kind == "constant"]
         before = [body[name] for name in grown.operands if body[name].kind == "add"]
         if before:  # an unrolled loop counts in several additions
-            steps += [
-                int(body[name].rest.split(")")[0]) for name in before[0].operands if body[name].kind == "constant"
-            ]
+            constants = [body[name] for name in before[0].operands if body[name].kind == "constant"]
+            steps += [int(each.rest.split(")")[0]) for each in constants]
         return -(-int(limit.rest.split(")")[0]) // sum(steps))
     except (StopIteration, AttributeError, KeyError, ZeroDivisionError) as error:
-        raise ValueError(
-            f"cannot tell how often the loop {loop.name} turns: it is not a counter < constant."
-        ) from error
+        raise ValueError(f"the loop {loop.name} is not a counter < constant, so its turns are unknown.") from error
 
 
 def times_run(computations: dict, entry: str) -> tuple[dict[str, int], set[str]]:
@@ -152,7 +145,7 @@ def collectives(text: str) -> list[Collective]:
     """All collectives that a program runs. One that is started, carried on and ended in several fusions counts once."""
     computations, entry = parse(text)
     times, _ = times_run(computations, entry)
-    found: dict[tuple, Collective] = {}
+    by_instruction: dict[tuple, Collective] = {}
     for name, count in times.items():
         by_name = {each.name: each for each in computations[name]}
         for each in computations[name]:
@@ -165,20 +158,14 @@ def collectives(text: str) -> list[Collective]:
             if each.kind == "all-gather-start":
                 shape = _SHAPE.sub("", each.shape, count=1)
             source = re.search(r'op_name="([^"]*)"', each.rest)
-            one = Collective(
-                kind,
-                _plain(shape),
-                shape_bytes(shape),
-                _group_size(each.rest),
-                count,
-                source.group(1) if source else "",
-            )
+            size, group = shape_bytes(shape), _group_size(each.rest)
+            one = Collective(kind, _plain(shape), size, group, count, source.group(1) if source else "")
             chained = re.search(r'chain_id="?(\d+)', each.rest)
             channel = re.search(r"channel_id=(\d+)", each.rest)
             key = ("chain", channel.group(1)) if chained and channel else (name, each.name)
-            if key not in found or found[key].times < count:
-                found[key] = one
-    return list(found.values())
+            if key not in by_instruction or by_instruction[key].times < count:
+                by_instruction[key] = one
+    return list(by_instruction.values())
 
 
 def _plain(shape: str) -> str:
@@ -186,13 +173,13 @@ def _plain(shape: str) -> str:
 
 
 def _group_size(rest: str) -> int:
-    if found := re.search(r"replica_groups=\{\{([\d,]+)\}", rest):
-        return len(found.group(1).split(","))
-    if found := re.search(r"replica_groups=\[(\d+),(\d+)\]", rest):
-        return int(found.group(2))
-    if found := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", rest):
-        sizes = dict(re.findall(r"'([\w.]+)'=(\d+)", found.group(1)))
-        return math.prod(int(sizes[axis]) for axis in re.findall(r"'([\w.]+)'", found.group(2)))
+    if match := re.search(r"replica_groups=\{\{([\d,]+)\}", rest):
+        return len(match.group(1).split(","))
+    if match := re.search(r"replica_groups=\[(\d+),(\d+)\]", rest):
+        return int(match.group(2))
+    if match := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", rest):
+        sizes = dict(re.findall(r"'([\w.]+)'=(\d+)", match.group(1)))
+        return math.prod(int(sizes[axis]) for axis in re.findall(r"'([\w.]+)'", match.group(2)))
     return 0
 
 
@@ -253,8 +240,8 @@ def _is_passed_on(each: Instruction) -> bool:
 
 
 def _parts(shape: str, count: int) -> list[str]:
-    found = [match.group(0) for match in _SHAPE.finditer(shape)]
-    return found if len(found) == count else [shape] + [""] * (count - 1)
+    shapes = [match.group(0) for match in _SHAPE.finditer(shape)]
+    return shapes if len(shapes) == count else [shape] + [""] * (count - 1)
 
 
 def _read(parameter: Instruction, inside: list[Instruction], computations: dict) -> float:

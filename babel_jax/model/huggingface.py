@@ -41,9 +41,8 @@ IN_BLOCK = {
 }
 HEAD, TABLE = "lm_head.weight", "wte.weight"  # one and the same where the head is tied
 BLOCK = re.compile(r"h\.(\d+)\.")
-CAUSAL_MASK = re.compile(
-    r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)"
-)  # constants that old files hold beside the weights
+# Constants that old files hold beside the weights.
+CAUSAL_MASK = re.compile(r"(transformer\.)?h\.\d+\.attn\.(bias|masked_bias)")
 LARGEST_SIZE, MOST_LAYERS = 10**8, 10**4  # beyond them a config is a mistake
 # What our decoder does of that which a GPT-2 config can ask for, and what is meant where it says nothing.
 ONLY = {
@@ -58,7 +57,7 @@ EXACT = {
     "F32": np.float32,
     "F16": np.float16,
     "BF16": ml_dtypes.bfloat16,
-}  # what float32 holds exactly, as files name it
+}  # what float32 holds exactly, by its name in files
 
 
 def from_gpt2(state: dict[str, np.ndarray], config: dict) -> tuple[DecoderConfig, dict]:
@@ -189,7 +188,7 @@ def _their_names(config: DecoderConfig) -> set[str]:
 
 
 def _check_names(state: dict, config: DecoderConfig) -> None:
-    layers = len({found[1] for found in map(BLOCK.match, state) if found})
+    layers = len({match[1] for match in map(BLOCK.match, state) if match})
     if layers and layers != config.layers:
         raise UserError(
             f"the model's tensors are of {layers} layers and its config has n_layer = {config.layers}; check that {CONFIG} is "
@@ -279,7 +278,7 @@ def write_huggingface(directory, config: DecoderConfig, params: dict) -> None:
     """Writes config.json and model.safetensors, which `GPT2LMHeadModel.from_pretrained(directory)` reads.
 
     Raises:
-      UserError: a model stands there already.
+      UserError: there is a model already.
     """
     directory = files.path(directory)
     for name in (CONFIG, WEIGHTS, INDEX):

@@ -1,6 +1,6 @@
-"""Where rows, parameters and results lie on the devices at hand: what everything that runs a model without training it asks.
+"""Where rows, parameters and results lie on the devices at hand, for whatever runs a model without training it.
 
-Parameters may lie on a mesh or on one device; whatever reads them follows them.
+Parameters may lie on a mesh or on one device; rows follow them.
 """
 
 import math
@@ -55,7 +55,7 @@ def batch_rows(params, length: int) -> int:
 
 
 def abstract_params(config: DecoderConfig, mesh: Mesh) -> dict:
-    """Shapes, types and shardings of a model's parameters on a mesh: what a restore or a compilation is told."""
+    """Shapes, types and shardings of a model's parameters on a mesh: what a restore or a compilation needs."""
     abstract = jax.eval_shape(lambda: init_params(config, 0))
     return jax.tree.map(
         lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),

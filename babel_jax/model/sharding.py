@@ -14,7 +14,7 @@ AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")
 BATCH = P(BATCH_AXES)  # rows of a batch
 
-# First match wins. Adam's moments, an average of parameters and the like have the same paths below a prefix of their own.
+# First match wins. Adam's moments have the same paths below a prefix of their own.
 RULES = (
     (r"embed_table$", P("tensor", "fsdp")),
     (r"embed_frozen$", P("tensor", "fsdp")),
@@ -40,7 +40,7 @@ ACTIVATIONS = {
 }
 
 
-# What the compiler of TPUs is told, for steps and probes. 1. A matrix product whose operand is spread over devices is not cut
+# Options of the TPU compiler, for steps and probes. 1. A matrix product whose operand is spread over devices is not cut
 # into a product per device: each part would read and write the whole sum (twice the memory traffic of a step). 2. All-gathers
 # overlap with computing. 3. They are all-gathers: over a torus of three dimensions the default is a sum of mostly zeros, whose
 # result stays in memory from the forward to the backward pass.
@@ -59,7 +59,7 @@ COMPILER_OPTIONS = {
 def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> Mesh:
     """A mesh over `devices` (default: all); one axis may be -1 and is filled in. Axes are Auto: the compiler places the rest.
 
-    Several TPU slices stand side by side along the axis `data`, whose traffic is one sum of gradients a step: everything
+    Several TPU slices lie side by side along the axis `data`, whose traffic is one sum of gradients a step: everything
     else stays within a slice.
     """
     devices = jax.devices() if devices is None else list(devices)

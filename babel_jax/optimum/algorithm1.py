@@ -161,7 +161,8 @@ def readable(tokens: float) -> str:
 def no_share(source: str) -> str:
     """Why a source has no share at the best checkpoint: a clause."""
     if source.startswith("loss"):
-        return f"the {source.replace('_', ' ')} does not fall in the run, so it tells no system of the primary from an own one"
+        name = source.replace("_", " ")
+        return f"the {name} does not fall in the run, so it does not distinguish the primary's system from an own one"
     return f"the {source.replace('_', ' ')} has no value at the best checkpoint"
 
 

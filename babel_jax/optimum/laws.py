@@ -120,7 +120,7 @@ def clearly_better(error_M, than_M) -> bool:
 
 
 def fit(mixes: list[Mix], languages: list[str], kind: str = "log_linear") -> Fitted:
-    """Fits one kind of law to the static mixes; mixes of several stages are left out, as shares do not tell their order.
+    """Fits one kind of law to the static mixes; mixes of several stages are left out, as shares do not say their order.
 
     Args:
       mixes: all of as many tokens.

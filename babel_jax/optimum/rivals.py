@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.run_names import RunName
-from babel_jax.corpus import mixture
+from babel_jax.corpus import mixture, policies
 
 TEMPERATURE = 2.0
 MAX_EPOCHS = 4.0
@@ -94,14 +94,14 @@ def same_primary(original: dict[str, float], optimised: dict[str, float], primar
 def temperature(original: dict[str, float]) -> dict[str, float]:
     """The original flattened: shares ~ tokens^(1/T), with the original's total (Devlin et al. 2019; Conneau et al. 2020)."""
     total = sum(original.values())
-    return {name: weight * total for name, weight in mixture.by_temperature(original, TEMPERATURE).items()}
+    return {name: weight * total for name, weight in policies.by_temperature(original, TEMPERATURE).items()}
 
 
 def unimax(original: dict[str, float]) -> dict[str, float]:
     """Equal shares, but no language more than MAX_EPOCHS times what there is; the original's total (Chung et al. 2023)."""
     total = sum(original.values())
     most = {name: MAX_EPOCHS * tokens for name, tokens in original.items()}
-    weights = mixture.capped(dict.fromkeys(original, 1.0), most, total)
+    weights = policies.capped(dict.fromkeys(original, 1.0), most, total)
     return {name: weight * total for name, weight in weights.items()}
 
 
@@ -124,7 +124,7 @@ def swarm(original: dict[str, float], count: int, seed: int = 0) -> list[dict[st
     if count < 1 or len(original) < 2:
         raise UserError(f"a swarm of {count} over {len(original)} language(s) says nothing; it needs at least 1 and 2.")
     generator, total = np.random.default_rng(seed), sum(original.values())
-    centre_K = np.array(list(mixture.by_temperature(original, TEMPERATURE).values()))
+    centre_K = np.array(list(policies.by_temperature(original, TEMPERATURE).values()))
     corpora = []
     for factor in np.geomspace(0.25, 4.0, count):
         share_K = generator.dirichlet(factor * len(centre_K) * centre_K)

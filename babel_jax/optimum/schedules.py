@@ -2,7 +2,7 @@
 
 What is known of such schedules are the continual runs: a checkpoint after n tokens is a phase of n tokens, a run that replays
 the primary with share r is a phase with replay share r. `surface` makes of them the score over both, `propose` the best of it
-as stages that `train` takes. A proposal takes two things for granted, which its from-scratch run tests: that the first phase
+as stages that `train` takes. A proposal presupposes two things, which its from-scratch run tests: that the first phase
 comes as far as the model that the continual runs began with, and that new languages in one phase do not disturb each other.
 
 Letters: K new languages, R replay shares, C checkpoints (phase lengths), S seeds, Q problems, N replicates.

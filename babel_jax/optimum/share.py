@@ -23,7 +23,7 @@ from babel_jax.evolution.observation import Observation
 
 TAIL = 6  # checkpoints at least, for the four parameters of the power law
 EXPONENTS, OFFSETS = (0.02, 30.0), (1e-3, 30.0)  # bounds of b, and of t0 in units of the run's tokens
-LEAST_FALL = 0.01  # nats per token: a loss that falls by less in the whole run tells nothing of the share
+LEAST_FALL = 0.01  # nats per token: a loss that falls by less in the whole run says nothing about the share
 SETTLED = 0.01  # part of the whole fall of the loss that makes no difference to P
 
 
@@ -84,7 +84,7 @@ class Share:
 def primary_share(loss, loss_primary, loss_own) -> tuple[np.ndarray, np.ndarray]:
     """Eq. 1: share of the primary system, P(l) = (l - loss_own) / (loss_primary - loss_own), clipped to [0, 1].
 
-    Any broadcastable shapes, losses in nats per token. Returns (share, out_of_range); the flag tells where clipping
+    Any broadcastable shapes, losses in nats per token. Returns (share, out_of_range); the flag says where clipping
     took something away. Where the loss of the primary is not above the own one the share is NaN: such a run says nothing.
     """
     loss, loss_primary, loss_own = np.broadcast_arrays(*(np.asarray(x, float) for x in (loss, loss_primary, loss_own)))

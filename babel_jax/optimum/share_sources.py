@@ -19,7 +19,7 @@ from babel_jax.optimum.share import Share
 
 SOURCES = ("loss", "loss_knowledge", "knowledge_share")  # of a study; the first is the paper's
 CALIBRATED = "calibrated"
-CALIBRATED_BY = dependence.SHARES  # the first that was measured; the neurons are no share of a system
+CALIBRATED_BY = dependence.SHARES  # the first that was measured; the neurons are not a share of a system
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,20 +39,19 @@ def parameter_fingerprint(params: dict) -> str:
     return digest.hexdigest()[:16]
 
 
-def describe(config, languages, *, params: dict | None = None, **fields) -> dict:
+def describe(config, languages, **fields) -> dict:
     """The description of an artefact: what `save` writes and `load` compares.
 
     Args:
       config: the `DecoderConfig` of the measured model.
       languages: their names in the order of axis K.
-      params: its parameters; None: their fingerprint is null.
       fields: what else it depends on: `tokenizer` (its hash), `thresholds`, `step`, `run`, `tokens`, …; all JSON.
     """
     shape = {name: getattr(config, name) for name in config.__dataclass_fields__}
     computed_by = {name: shape.pop(name) for name in ("remat", "attention", "dtype")}
     return {
         "model": files.content_hash(shape),
-        "parameters": None if params is None else parameter_fingerprint(params),
+        "parameters": None,
         "layers": config.layers,
         "ffn_width": config.ffn_width,
         "languages": list(languages),
@@ -125,10 +124,10 @@ def load(path, expect: dict | None = None) -> tuple[dict, dict]:
 def _check(path, about: dict, expect: dict) -> None:
     for field, wanted in expect.items():
         wanted = json.loads(json.dumps(wanted))  # as it would come back: tuples are lists
-        found = about.get(field)
-        if found != wanted:
+        there = about.get(field)
+        if there != wanted:
             raise UserError(
-                f"{path} does not fit: its {field} is {json.dumps(found)} and {json.dumps(wanted)} is needed; probe again, "
+                f"{path} does not fit: its {field} is {json.dumps(there)} and {json.dumps(wanted)} is needed; probe again, "
                 "or name the file that was made for it."
             )
 

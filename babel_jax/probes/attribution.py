@@ -1,11 +1,9 @@
-"""What a neuron's activation is worth to the loss and to an identifier: gradient times activation, and exact ablation.
+"""What a neuron's activation is worth to the loss: gradient times activation.
 
 Gradients of all neurons come from one backward pass a batch through `Edit.watch` (see `model/decoder.py`), which sums
-over tokens inside every layer: no array of ours is of the size L x B x T x F. Letters as in `model/decoder.py`; N slots,
-S ablated neurons, M ids of an identifier.
+over tokens inside every layer: no array of ours is of the size L x B x T x F. Letters as in `model/decoder.py`.
 """
 
-import dataclasses
 import functools
 
 import jax
@@ -13,17 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from babel_jax.common import statistics
-from babel_jax.common.errors import UserError, unknown_name
-from babel_jax.model import decoder, placement
-from babel_jax.model.decoder import Decoder, DecoderConfig, Edit, TapRequest, compute_params
-from babel_jax.probes.prompts import SIDES, identifier_set
+from babel_jax.common.errors import UserError
+from babel_jax.model import placement
+from babel_jax.model.decoder import Decoder, DecoderConfig, Edit, compute_params
+from babel_jax.probes.by_scores import ByScores, top_scores
+from babel_jax.probes.lape import TOP_RATE
 from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training.loss import segments, token_loss
 
-ABLATIONS = 32  # neurons that one call ablates one after the other: fewer calls, and the memory of one forward pass
+PLS_RATIO = 1.5  # how much larger than the second best score a neuron's best one must be
 
 
-def _watch_gradient(loss, config: DecoderConfig, weight_BxTxK):
+def watch_gradient(loss, config: DecoderConfig, weight_BxTxK):
     """The sums of w |a dL/da| and of w a dL/da over tokens, [L, F, K, 2]; `loss` is a function of an `Edit`."""
     watch_LxFxKx2 = jnp.zeros((config.layers, config.ffn_width, weight_BxTxK.shape[2], 2), jnp.float32)
     return jax.grad(lambda watch: loss(Edit(watch_LxFxKx2=watch, watch_BxTxK=weight_BxTxK)))(watch_LxFxKx2)
@@ -46,30 +45,15 @@ def _gradient_pass(config: DecoderConfig, document_end: int, everywhere):
             return (token_loss(logits_BxTxV, batch["targets"]) * batch["loss"] * inside_BxT).sum()
 
         return {
-            "sum_LxFxKx2": sums["sum_LxFxKx2"] + _watch_gradient(loss, config, weight_BxTxK),
+            "sum_LxFxKx2": sums["sum_LxFxKx2"] + watch_gradient(loss, config, weight_BxTxK),
             "tokens_K": sums["tokens_K"] + weight_BxTxK.sum(axis=(0, 1)).astype(jnp.int32),
         }
 
     return placement.jitted(step, everywhere, donate_argnums=1)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class GradientScores:
-    """Gradient times activation of every neuron for every language.
-
-    Attributes:
-      absolute_LxFxK: mean over tokens of |a| |dL/da|, in nats; what `pls` selects by.
-      signed_LxFxK: mean of a dL/da: to first order, what the row's loss falls by per token when the activation is removed.
-      tokens_K: tokens counted.
-    """
-
-    absolute_LxFxK: np.ndarray
-    signed_LxFxK: np.ndarray
-    tokens_K: np.ndarray
-
-
-def gradient_scores(subject: Subject, heldout: dict, languages: list) -> GradientScores:
-    """One backward pass over all held-out rows.
+def gradient_scores(subject: Subject, heldout: dict, languages: list) -> np.ndarray:
+    """The mean over each language's tokens of |a| |dL/da|, in nats, [L, F, K]: one backward pass over all held-out rows.
 
     L is the sum of the losses of a row's counted targets, so that a token's gradient depends on its own row alone: neither
     the size of the batch nor the other rows change it. A token's activation counts through all later tokens that read it.
@@ -102,172 +86,49 @@ def gradient_scores(subject: Subject, heldout: dict, languages: list) -> Gradien
         }
         for _, batch in row_batches(held, subject.batch_size, language=-1):
             sums = step(params, sums, jax.device_put(batch, rows))
-    tokens_K = np.asarray(sums["tokens_K"]).astype(np.int64)
-    mean_LxFxKx2 = statistics.ratio(np.asarray(sums["sum_LxFxKx2"]), tokens_K[:, None])
-    return GradientScores(mean_LxFxKx2[..., 0], mean_LxFxKx2[..., 1], tokens_K)
+    return statistics.ratio(np.asarray(sums["sum_LxFxKx2"])[..., 0], np.asarray(sums["tokens_K"]).astype(np.int64))
 
 
-@functools.cache
-def _causal_passes(config: DecoderConfig, document_end: int, everywhere):
-    """Two jitted passes over batches of `tokens` [B, T], `positions` [B, 1], `ids` [B, M] and `weight` [B]:
+def pls(score_xLxFxK, top_rate: float = TOP_RATE):
+    """Neurons by gradient times activation, member_KxxLxF (arXiv 2512.19980).
 
-    `attribute(params, sum_LxF, batch)` adds -a dlog p/da, the first-order effect of removing a neuron;
-    `ablate(params, batch, neuron_Sx2)` is log p of every slot, [S, B], without neuron (layer, index); nothing is removed
-    for a layer that does not exist.
-    """
-    mesh = getattr(everywhere, "mesh", None)
-
-    def log_prob(params, batch, edit):
-        segment_BxT = segments(batch["tokens"], document_end)
-        request = TapRequest(positions_BxP=batch["positions"])
-        _, taps = Decoder(config, mesh).apply(
-            {"params": params}, batch["tokens"], segment_BxT, request=request, edit=edit
-        )
-        # The last state at the slot, not all logits: nothing of T x V is made.
-        logits_BxV = decoder.unembed(params, config, taps["residual_LxBxPxD"][-1])[:, 0]
-        chosen_BxM = jnp.take_along_axis(logits_BxV, jnp.maximum(batch["ids"], 0), axis=1)
-        chosen_BxM = jnp.where(batch["ids"] >= 0, chosen_BxM, -jnp.inf)
-        return jax.nn.logsumexp(chosen_BxM, axis=1) - jax.nn.logsumexp(logits_BxV, axis=1)
-
-    def attribute(params, sum_LxF, batch):
-        params = compute_params(params, config.dtype)
-        weight_BxTxK = jnp.broadcast_to(batch["weight"][:, None, None], (*batch["tokens"].shape, 1))
-
-        gradient = _watch_gradient(lambda edit: log_prob(params, batch, edit).sum(), config, weight_BxTxK)
-        return sum_LxF - gradient[:, :, 0, 1]
-
-    def ablate(params, batch, neuron_Sx2):
-        params = compute_params(params, config.dtype)
-        ones_LxF = jnp.ones((config.layers, config.ffn_width), jnp.float32)
-
-        def without(neuron_2):
-            multiply_LxF = ones_LxF.at[neuron_2[0], neuron_2[1]].set(0, mode="drop")
-            return log_prob(params, batch, Edit(multiply_LxF=multiply_LxF))
-
-        return jax.lax.map(without, neuron_Sx2)
-
-    return placement.jitted(attribute, everywhere, donate_argnums=1), placement.jitted(ablate, everywhere)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class CausalScores:
-    """Changes of the mean log-probability over slots in nats; negative: the neuron carries the identifier.
-
-    Attributes:
-      score_LxF: change when the neuron is removed, minus the mean change of the layer's random neurons; NaN outside the
-        shortlist.
-      z_LxF: the same in standard deviations of the layer's random neurons.
-      attribution_LxF: change to first order, of all neurons.
-      random_mean_L, random_deviation_L: of the random neurons' changes.
-      log_prob_N: of the whole model.
-      neuron_Sx2, effect_SxN: neurons (layer, index) that were removed, and the change at each slot, for intervals.
-    """
-
-    score_LxF: np.ndarray
-    z_LxF: np.ndarray
-    attribution_LxF: np.ndarray
-    random_mean_L: np.ndarray
-    random_deviation_L: np.ndarray
-    log_prob_N: np.ndarray
-    neuron_Sx2: np.ndarray
-    effect_SxN: np.ndarray
-
-
-def causal_scores(
-    subject: Subject, slots: dict, shortlist: int = 256, random: int = 32, answer: str = "new", seed: int = 0
-) -> CausalScores:
-    """What removing one neuron does to the log-probability of the identifier, against random neurons of its layer.
-
-    A neuron is removed by setting its activation to zero at all tokens of the prompt. One backward pass ranks all neurons
-    to first order; those with the largest effects, and `random` neurons a layer drawn from all of it, are then removed in
-    truth, one at a time, by one executable. With a shortlist of all neurons the answer is exact for all.
+    A neuron belongs to the language of its largest score if that is positive and at least `PLS_RATIO` times the second
+    largest; of those the `top_rate` of ALL neurons with the largest scores is kept. Warns when there are fewer.
 
     Args:
-      slots: one language's slots: `tokens` [N, T] right-padded, `position` [N], and `new_ids` [N, M] (a set of ids, padded
-        with -1, whose probabilities are added) or `new_id` [N]. Choose the slots beforehand: those of problems that are
-        solved in both languages, or those with subset 1.
-      shortlist: neurons of the largest first-order effect, of all layers together, to remove in truth.
-      random: neurons a layer for the baseline; 2 or more.
-      answer: "new" or "primary": whose identifier.
-      seed: of the random neurons.
-
-    Raises:
-      UserError: no slots, a slot without an identifier, an unknown answer, too few random neurons, or a batch that does not
-        divide among the devices.
+      score_xLxFxK: mean over the tokens of each language of |a| |dL/da|; x as in `lape.lape`.
     """
-    L, F = subject.config.layers, subject.config.ffn_width
-    held = _causal_rows(slots, answer, random)
-    params, rows, everywhere = subject.placed()
-    attribute, ablate = _causal_passes(subject.config, subject.document_end, everywhere)
-
-    sum_LxF = jax.device_put(np.zeros((L, F), np.float32), everywhere)
-    for _, batch in row_batches(held, subject.batch_size, ids=0):
-        sum_LxF = attribute(params, sum_LxF, jax.device_put(batch, rows))
-    attribution_LxF = np.asarray(sum_LxF, np.float64) / len(held["tokens"])
-
-    drawn_LxF, listed_LxF = _to_remove(attribution_LxF, shortlist, random, seed)
-    neuron_Sx2 = np.argwhere(drawn_LxF | listed_LxF).astype(np.int32)
-    # The first is no neuron: the whole model, by the same executable. So are those that fill up the last call.
-    removed_Sx2 = np.concatenate([[[L, 0]], neuron_Sx2]).astype(np.int32)
-    removed_Sx2 = np.concatenate([removed_Sx2, np.repeat([[L, 0]], -len(removed_Sx2) % ABLATIONS, axis=0)])
-    calls = [
-        jax.device_put(removed_Sx2[start : start + ABLATIONS].astype(np.int32), everywhere)
-        for start in range(0, len(removed_Sx2), ABLATIONS)
-    ]
-    parts_SxN = []
-    for kept, batch in row_batches(held, subject.batch_size, ids=0):
-        batch = jax.device_put(batch, rows)
-        parts = [ablate(params, batch, neurons) for neurons in calls]
-        parts_SxN.append(np.concatenate([np.asarray(part)[:, :kept] for part in parts]))
-    log_prob_SxN = np.concatenate(parts_SxN, axis=1).astype(np.float64)
-    effect_SxN = log_prob_SxN[1 : 1 + len(neuron_Sx2)] - log_prob_SxN[0]
-
-    return _against_random(neuron_Sx2, log_prob_SxN[0], effect_SxN, attribution_LxF, drawn_LxF, listed_LxF)
+    score_xLxFxK = np.asarray(score_xLxFxK)
+    if score_xLxFxK.shape[-1] < 2:
+        raise UserError("pls compares languages; score at least two.")
+    ordered = np.sort(score_xLxFxK, axis=-1)
+    best_xLxF, second_xLxF = ordered[..., -1], ordered[..., -2]
+    own_xLxF = (best_xLxF >= PLS_RATIO * second_xLxF) & (best_xLxF > 0)
+    wanted = round(best_xLxF.shape[-1] * best_xLxF.shape[-2] * top_rate)
+    kept_xLxF = top_scores(np.where(own_xLxF, best_xLxF, 0), wanted)
+    return kept_xLxF & (np.moveaxis(score_xLxFxK, -1, 0) == best_xLxF)
 
 
-def _against_random(neuron_Sx2, log_prob_N, effect_SxN, attribution_LxF, drawn_LxF, listed_LxF) -> CausalScores:
-    """`drawn_LxF`: the random neurons that a layer's others are compared with; `listed_LxF`: those that get a score."""
-    change_LxF = np.full(attribution_LxF.shape, np.nan)
-    change_LxF[tuple(neuron_Sx2.T)] = effect_SxN.mean(axis=1)
-    random_LxR = change_LxF[drawn_LxF].reshape(len(change_LxF), -1)
-    mean_L, deviation_L = random_LxR.mean(axis=1), random_LxR.std(axis=1, ddof=1)
-    score_LxF = np.where(listed_LxF, change_LxF - mean_L[:, None], np.nan)
-    return CausalScores(
-        score_LxF=score_LxF,
-        z_LxF=statistics.ratio(score_LxF, deviation_L[:, None]),
-        attribution_LxF=attribution_LxF,
-        random_mean_L=mean_L,
-        random_deviation_L=deviation_L,
-        log_prob_N=log_prob_N,
-        neuron_Sx2=neuron_Sx2,
-        effect_SxN=effect_SxN,
-    )
+class _Pls(ByScores):
+    """Its scores are score_LxFxK of all languages: what is compared is a neuron's score for one with that for the others."""
+
+    def mask(self, scores, language, languages, count):
+        return pls(scores)[languages.index(language)]
+
+    def options(self, languages, count):
+        return {"top_rate": TOP_RATE, "ratio": PLS_RATIO, "languages": ",".join(languages)}
+
+    def curve(self, scores, language, languages):
+        """Neurons whose score is at least `ratio` times the second best, of all neurons and not of the top 1 %."""
+        score_LxFxK, new = np.asarray(scores, np.float64), languages.index(language)
+        own_LxF, other_LxF = score_LxFxK[..., new], np.delete(score_LxFxK, new, axis=-1).max(axis=-1)
+        values = np.linspace(1, 3, 21).round(6)
+        return "ratio", values, [((own_LxF > 0) & (own_LxF >= at * other_LxF)).sum() for at in values]
 
 
-def _causal_rows(slots: dict, answer: str, random: int) -> dict:
-    """Rows of `_causal_passes`, checked."""
-    if answer not in SIDES:
-        raise unknown_name("answer", answer, SIDES)
-    if random < 2:
-        raise UserError(f"{random} random neurons a layer have no spread; take 2 or more.")
-    held = {
-        "tokens": np.asarray(slots["tokens"], np.int32),
-        "positions": np.asarray(slots["position"], np.int32)[:, None],
-        "ids": identifier_set(slots, answer),
-        "weight": np.ones(len(slots["tokens"]), np.float32),
-    }
-    if not len(held["tokens"]):
-        raise UserError("no slots to remove neurons at; choose slots, such as those with subset 1.")
-    if not (held["ids"] >= 0).any(axis=1).all():
-        raise UserError(f"some slots have no identifier in `{answer}_ids`; leave them out.")
-    return held
+def _scores_of_all(subject: Subject, material, new: list[str]) -> dict:
+    scores = gradient_scores(subject, material.heldout, sorted([material.primary, *new]))
+    return dict.fromkeys(new, scores)
 
 
-def _to_remove(attribution_LxF, shortlist: int, random: int, seed: int) -> tuple:
-    """Two masks [L, F]: random neurons of each layer, and those of the largest effect to first order."""
-    rng, F = np.random.default_rng(seed), attribution_LxF.shape[1]
-    drawn_LxF, listed_LxF = np.zeros((2, *attribution_LxF.shape), bool)
-    for drawn_F in drawn_LxF:
-        drawn_F[rng.choice(F, min(random, F), replace=False)] = True
-    listed_LxF.flat[np.argsort(-np.abs(attribution_LxF), axis=None, kind="stable")[:shortlist]] = True
-    return drawn_LxF, listed_LxF
+PLS = _Pls("pls", _scores_of_all, at_slots=False)

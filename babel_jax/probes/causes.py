@@ -1,7 +1,7 @@
 """Scores of causes: how much a change of neurons matters, always against chance.
 
 All functions write measurement rows (probe "intervention", without run, seed and step). A score of a set of
-neurons is paired (the same rows, slots or problems before and after) and stands beside the same score of at least `DRAWS`
+neurons is paired (the same rows, slots or problems before and after) and compared with the same score of at least `DRAWS`
 random sets with as many neurons in each layer: `z`, `p` and `direction` in the row's options. Letters as in
 `model/decoder.py`; R random sets, N rows or slots.
 """
@@ -14,21 +14,15 @@ import numpy as np
 
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError
-from babel_jax.probes.interventions import (
-    DRAWS,
-    edit,
-    loss_inputs,
-    random_sets,
-    score_rows,
-    slot_inputs,
-)
+from babel_jax.probes.edits import DRAWS, edit, random_sets
+from babel_jax.probes.interventions import loss_inputs, score_rows, slot_inputs
 from babel_jax.probes.subject import Subject
 
 # ---- Statistics -------------------------------------------------------------------------------------------------------
 
 
 def against_random(observed: float, random_R) -> dict:
-    """How a score stands among those of random sets.
+    """How a score compares with those of random sets.
 
     Returns:
       `z`: distance from the random sets' mean in their standard deviations; None where they do not differ (JSON has no
@@ -59,24 +53,11 @@ def against_random(observed: float, random_R) -> dict:
     }
 
 
-def _cluster_mean(values_N, cluster_N, weight_DxC):
-    """The mean and its 95 % interval when clusters are resampled: `(mean, low, high)`."""
+def _drawn_means(values_N, cluster_N, weight_DxC):
+    """The mean in each draw of clusters, [D]."""
     values_2xN = np.stack([values_N, np.ones(len(values_N))])
     sums_2xC = statistics.cluster_sums(values_2xN, cluster_N, weight_DxC.shape[1])
-    drawn_Dx1 = statistics.ratio(*(weight_DxC @ sums_2xC.T).T)[:, None]
-    low, high = statistics.interval(drawn_Dx1)
-    return float(np.mean(values_N)), float(low[0]), float(high[0])
-
-
-def _slot_clusters(slots: dict):
-    """Slots are resampled by pair, then by prompt; where they name none, each is on its own."""
-    numbers_N = np.arange(len(slots["position"]))
-    return statistics.two_level_weights(slots.get("pair", numbers_N), slots.get("prompt", numbers_N))
-
-
-def _slot_subsets(slots: dict, kept_N) -> dict:
-    subset_N = np.asarray(slots.get("subset", np.zeros(len(kept_N), int)))
-    return subsets(subset_N == 1, kept_N)
+    return statistics.ratio(*(weight_DxC @ sums_2xC.T).T)
 
 
 def subsets(transfer_N, kept_N=None) -> dict:
@@ -93,7 +74,7 @@ def subsets(transfer_N, kept_N=None) -> dict:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Change:
-    """What is done to each set of neurons: a kind of `interventions.edit` with its options; and to how many random sets."""
+    """What is done to each set of neurons: a kind of `edits.edit` with its options; and to how many random sets."""
 
     kind: str = "zero"
     options: dict = dataclasses.field(default_factory=dict)
@@ -124,7 +105,7 @@ def trials(subject: Subject, sets: dict, change: Change) -> Trials:
     """
     config, options = subject.config, change.options
     if change.kind == "resample" or "where_BxT" in options:
-        raise UserError("a change with source_B or where_BxT belongs to one batch; make it by `interventions.edit`.")
+        raise UserError("a change with source_B or where_BxT belongs to one batch; make it by `edits.edit`.")
     _check_sets(config, sets)
     edits, about = [edit(change.kind, np.zeros((config.layers, config.ffn_width), bool), **options)], {}
     for name, neurons_LxF in sets.items():
@@ -166,20 +147,17 @@ def loss_change_rows(subject: Subject, heldout: dict, sets: dict, change: Change
       sets: name -> mask [L, F]; a language's own set has its name.
     """
     tried = trials(subject, sets, change)
-    changes, counts, before = (
-        {},
-        {},
-        {},
-    )  # language -> set -> [the changes [N] of it and of its random sets]; tokens; loss
+    # language -> set -> [the changes [N] of it and of its random sets]; tokens; loss
+    changes, counts, before = {}, {}, {}
     for language, values in heldout.items():
-        rows = loss_inputs(subject.config, values, subject.document_end)
-        plain, scored = tried.by_set(score_rows(subject, rows, tried.edits))
+        inputs = loss_inputs(subject.config, values, subject.document_end)
+        plain, scored = tried.by_set(score_rows(subject, inputs, tried.edits))
         counts[language] = plain["loss_count"]
         before[language] = plain["loss_sum"].sum() / plain["loss_count"].sum()
         changes[language] = {
             name: [result["loss_sum"] - plain["loss_sum"] for result in results] for name, results in scored.items()
         }
-    found = []
+    rows = []
     for name, about in tried.about.items():
         of_set = {language: changes[language][name] for language in heldout}
         mean = {language: np.sum(of_set[language], axis=1) / counts[language].sum() for language in heldout}
@@ -191,10 +169,10 @@ def loss_change_rows(subject: Subject, heldout: dict, sets: dict, change: Change
             options = about | against_random(value, mean[language][1:]) | {"before": before[language]}
             options |= {"after": before[language] + value, "perplexity_ratio": np.exp(value)}
             row = _row("loss_change", interval[language], counts[language].sum(), options)
-            found.append(row | {"language": language})
+            rows.append(row | {"language": language})
         if name in heldout and len(heldout) > 1:
-            found.append(_selectivity_row(name, mean, interval, counts[name].sum(), about))
-    return found
+            rows.append(_selectivity_row(name, mean, interval, counts[name].sum(), about))
+    return rows
 
 
 def _selectivity_row(own: str, mean: dict, interval: dict, n: int, about: dict) -> dict:
@@ -202,7 +180,7 @@ def _selectivity_row(own: str, mean: dict, interval: dict, n: int, about: dict) 
     others = [language for language in mean if language != own]
     selectivity_1R = mean[own] - np.mean([mean[language] for language in others], axis=0)
     half = {language: (high - low) / 2 for language, (_, low, high) in interval.items()}
-    # Rows of different languages are drawn apart from each other: variances add up.
+    # Rows of different languages are drawn independently: variances add up.
     width = np.sqrt(half[own] ** 2 + sum(half[language] ** 2 for language in others) / len(others) ** 2)
     value = float(selectivity_1R[0])
     options = about | {"others": ",".join(others)} | against_random(value, selectivity_1R[1:])
@@ -223,10 +201,11 @@ def slot_change_rows(
     rows = slot_inputs(subject.config, slots, "primary" if language == primary else "new")
     tried = trials(subject, sets, change)
     before, scored = tried.by_set(score_rows(subject, rows, tried.edits))
-    differ_N = _differ(rows)
-    of_all = _slot_subsets(slots, np.ones_like(differ_N))
-    asked = {"logit_difference": _slot_subsets(slots, differ_N), "margin": of_all, "accuracy": of_all}
-    clusters = _slot_clusters(slots)
+    numbers_N = np.arange(len(slots["position"]))  # slots that name no pair or prompt are each on their own
+    clusters = statistics.two_level_weights(slots.get("pair", numbers_N), slots.get("prompt", numbers_N))
+    transfer_N = np.asarray(slots.get("subset", 0 * numbers_N)) == 1
+    of_all = subsets(transfer_N)
+    asked = {"logit_difference": subsets(transfer_N, _differ(rows)), "margin": of_all, "accuracy": of_all}
     return [
         row | {"language": language}
         for name, results in scored.items()
@@ -249,16 +228,20 @@ def change_rows(before: dict, results: list[dict], asked: dict, clusters: tuple,
       about: the rows' options.
     """
     cluster_N, weight_DxC = clusters
-    found = []
+    rows = []
     for metric, parts in asked.items():
         change_RxN = np.stack([result[metric] for result in results]) - before[metric]
         for subset, kept_N in parts.items():
-            interval = _cluster_mean(change_RxN[0, kept_N], cluster_N[kept_N], weight_DxC)
-            options = about | {"subset": subset, "before": float(before[metric][kept_N].mean())}
-            options |= {"after": options["before"] + interval[0]}
-            options |= against_random(interval[0], change_RxN[1:, kept_N].mean(axis=1))
-            found.append(_row(f"{metric}_change", interval, kept_N.sum(), options))
-    return found
+            value_R = change_RxN[:, kept_N].mean(axis=1)
+            value = float(np.mean(change_RxN[0, kept_N]))
+            drawn_D = _drawn_means(change_RxN[0, kept_N], cluster_N[kept_N], weight_DxC)
+            low, high = statistics.interval(drawn_D[:, None])
+            was = float(before[metric][kept_N].mean())
+            options = (
+                about | {"subset": subset, "before": was, "after": was + value} | against_random(value, value_R[1:])
+            )
+            rows.append(_row(f"{metric}_change", (value, low[0], high[0]), kept_N.sum(), options))
+    return rows
 
 
 def specificity_rows(before: dict, results: list[dict], asked: dict, clusters: tuple, about: dict) -> list[dict]:
@@ -267,7 +250,7 @@ def specificity_rows(before: dict, results: list[dict], asked: dict, clusters: t
     What makes the one kind more fragile than the other does so for the random sets, too: they say what is to be expected.
     """
     cluster_N, weight_DxC = clusters
-    found = []
+    rows = []
     for metric, parts in asked.items():
         if "transfer" not in parts:
             continue
@@ -276,11 +259,9 @@ def specificity_rows(before: dict, results: list[dict], asked: dict, clusters: t
         for subset, sign in (("transfer", 1), ("shared", -1)):
             kept_N = parts[subset]
             value_R = value_R + sign * change_RxN[:, kept_N].mean(axis=1)
-            values_2xN = np.stack([change_RxN[0, kept_N], np.ones(kept_N.sum())])
-            sums_2xC = statistics.cluster_sums(values_2xN, cluster_N[kept_N], weight_DxC.shape[1])
-            drawn_D = drawn_D + sign * statistics.ratio(*(weight_DxC @ sums_2xC.T).T)
+            drawn_D = drawn_D + sign * _drawn_means(change_RxN[0, kept_N], cluster_N[kept_N], weight_DxC)
         low, high = statistics.interval(drawn_D[:, None])
         options = about | {"subset": "transfer - shared"} | against_random(float(value_R[0]), value_R[1:])
         n = (parts["transfer"] | parts["shared"]).sum()
-        found.append(_row(f"{metric}_specificity", (value_R[0], low[0], high[0]), n, options))
-    return found
+        rows.append(_row(f"{metric}_specificity", (value_R[0], low[0], high[0]), n, options))
+    return rows

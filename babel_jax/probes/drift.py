@@ -1,6 +1,6 @@
 """How sets of neurons overlap, between languages, definitions, checkpoints and seeds, and how many tokens they need.
 
-A set is a mask of neurons [L, F]; which sets there are is `neurons.neuron_sets`. Overlap is compared with chance: two sets
+A set is a mask of neurons [L, F]; which sets there are is `definitions.neuron_sets`. Overlap is compared with chance: two sets
 of their sizes drawn at random, out of all neurons (hypergeometric), or in every layer as many as they have there (the sum
 of one hypergeometric a layer), because two sets that prefer the same layers overlap by that alone.
 
@@ -16,12 +16,13 @@ from scipy import stats
 
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError
-from babel_jax.probes import lape, neurons
-from babel_jax.probes.lape import PER_CHECKPOINT, Counts, Scope
+from babel_jax.probes import lape
+from babel_jax.probes.definitions import definitions_by_counts, neuron_sets
+from babel_jax.probes.lape import Counts, new_languages
+from babel_jax.probes.thresholds import PER_CHECKPOINT, Scope, check_comparable, select
 
 FRACTIONS = tuple(n / 20 for n in range(1, 21))  # of the shards
 STABLE = 0.95  # the Jaccard index from which on a selection counts as the full stream's
-KINDS = ("births", "deaths", "switches", "stays")
 
 
 def jaccard(a_xLxF, b_xLxF):
@@ -133,16 +134,16 @@ class _Sets:
 
     def __init__(self, counts: Counts, primary: str, scope: Scope):
         self.languages, self.primary, self.scope = list(counts.languages), primary, scope
-        new, definitions = neurons.new_languages(self.languages, primary), neurons.definitions_for(self.languages)
         self.names = [("specific", name) for name in self.languages]
-        self.names += [(definition, name) for name in new for definition in definitions]
+        for language in new_languages(self.languages, primary):
+            self.names += [(definition.name, language) for definition in definitions_by_counts(self.languages)]
         self.options = {"languages": ",".join(self.languages), "primary": primary, "threshold_scope": scope.name}
 
     def __call__(self, count_xLxFxK, tokens_xK, draws_x=None):
         """mask_SxxLxF of the sets."""
-        selection = lape.selection(lape.probabilities(count_xLxFxK, tokens_xK), self.scope, draws_x)
-        found = neurons.neuron_sets(selection, self.languages, self.primary)
-        return np.stack([found[name] for name in self.names])
+        selection = select(lape.probabilities(count_xLxFxK, tokens_xK), self.scope, draws_x)
+        sets = neuron_sets(selection, self.languages, self.primary)
+        return np.stack([sets[name] for name in self.names])
 
 
 def layer_rows(before: dict | None, now: dict, language: str) -> list[dict]:
@@ -186,7 +187,7 @@ def overlap_rows(counts: Counts, primary: str, draws: int = 200) -> list[dict]:
 
 
 def _overlap_rows(names, mask_SxLxF, drawn: dict, options: dict) -> list[dict]:
-    found = overlap(mask_SxLxF)
+    pairs = overlap(mask_SxLxF)
     metrics = {
         "overlap": "intersection_SxS",
         "overlap_jaccard": "jaccard_SxS",
@@ -198,7 +199,7 @@ def _overlap_rows(names, mask_SxLxF, drawn: dict, options: dict) -> list[dict]:
     return [
         _row(
             metric,
-            found[part][a, b],
+            pairs[part][a, b],
             (mask_SxLxF[a] | mask_SxLxF[b]).sum(),
             drawn_D=drawn[part][:, a, b] if part in drawn else None,
             a=_label(names[a]),
@@ -223,7 +224,7 @@ def drift_rows(counts_C, primary: str, scope: Scope = PER_CHECKPOINT, draws: int
       counts_C: of checkpoints with the same languages and held-out rows, in order; any sequence, each element is read
         once for a block of draws.
     """
-    lape.check_comparable(counts_C)
+    check_comparable(counts_C)
     sets, C = _Sets(counts_C[0], primary, scope), len(counts_C)
     weight_DxR = statistics.shard_weights(len(counts_C[0].tokens_RxK), draws)
     block = lape.draws_at_a_time(counts_C[0])
@@ -234,15 +235,15 @@ def drift_rows(counts_C, primary: str, scope: Scope = PER_CHECKPOINT, draws: int
             ((draws_B, count_BxLxFxK, tokens_BxK),) = lape.resampled(counts_C[c], weight_DxR[start : start + block])
             return sets(count_BxLxFxK, tokens_BxK, start + draws_B)
 
-        for c, (found, _, _) in enumerate(_along(sets, C, sets_at)):
-            for key, value in found.items():
+        for c, (numbers, _, _) in enumerate(_along(sets, C, sets_at)):
+            for key, value in numbers.items():
                 drawn_C[c].setdefault(key, []).append(value)
 
     rows_C = []
-    for c, (found, before_SxLxF, now_SxLxF) in enumerate(_along(sets, C, lambda c: sets(*counts_C[c].whole()))):
+    for c, (numbers, before_SxLxF, now_SxLxF) in enumerate(_along(sets, C, lambda c: sets(*counts_C[c].whole()))):
         in_set = {name: now_SxLxF[s].sum() for s, name in enumerate(sets.names)}
         rows = []
-        for (metric, name), value in found.items():
+        for (metric, name), value in numbers.items():
             n = in_set[name] if metric.startswith("jaccard") else now_SxLxF[0].size
             drawn_D = np.concatenate(drawn_C[c][metric, name])
             rows.append(_row(metric, value, n, name[1], drawn_D, set=_label(name), **sets.options))
@@ -269,21 +270,21 @@ def _along(sets: _Sets, C: int, sets_at):
     for c in range(C):
         now_SxxLxF = last_SxxLxF if c == C - 1 else sets_at(c)
         first_SxxLxF = now_SxxLxF if c == 0 else first_SxxLxF
-        found = {}
+        numbers = {}
         for name, part in groups.items():
-            found["size", name] = now_SxxLxF[part].any(axis=0).sum(axis=(-1, -2))
+            numbers["size", name] = now_SxxLxF[part].any(axis=0).sum(axis=(-1, -2))
             kinds = {} if before_SxxLxF is None else changes(before_SxxLxF[part], now_SxxLxF[part])
             if part != all_languages:
                 kinds.pop("switches", None)
-            found |= {(kind, name): value for kind, value in kinds.items()}
+            numbers |= {(kind, name): value for kind, value in kinds.items()}
         compared = {"previous": before_SxxLxF, "first": first_SxxLxF, "last": last_SxxLxF}
         for s, name in enumerate(sets.names):
-            found |= {
+            numbers |= {
                 (f"jaccard_{which}", name): jaccard(other[s], now_SxxLxF[s])
                 for which, other in compared.items()
                 if other is not None
             }
-        yield found, before_SxxLxF, now_SxxLxF
+        yield numbers, before_SxxLxF, now_SxxLxF
         before_SxxLxF = now_SxxLxF
 
 
@@ -300,7 +301,7 @@ def seed_rows(counts_S: dict[int, Counts], primary: str, draws: int = 100) -> li
     rows = []
     for index, a in enumerate(seeds):
         for b in seeds[index + 1 :]:
-            lape.check_comparable([counts_S[a], counts_S[b]])
+            check_comparable([counts_S[a], counts_S[b]])
             sets = _Sets(counts_S[a], primary, PER_CHECKPOINT)
             a_SxLxF, b_SxLxF = (sets(*counts_S[seed].whole()) for seed in (a, b))
             weight_DxR = statistics.shard_weights(len(counts_S[a].tokens_RxK), draws)

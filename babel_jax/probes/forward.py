@@ -24,8 +24,6 @@ from babel_jax.training.loss import segments, token_losses
 
 SHARDS = 20  # groups of neighbouring rows with counters of their own, for intervals of everything made of counts
 EXACT_TOKENS = 2**24  # a batch is counted in float32, whose integers end here
-
-
 AT_SLOTS = ("ffn", "residual", "sentence")  # what a pass can also return at its slots
 
 
@@ -60,11 +58,8 @@ def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, .
         results = lens.read_candidates(params, config, taps["residual_LxBxPxD"], batch["candidates"], mesh)
         results |= {name: value for name, value in taps.items() if name.partition("_")[0] in at_slots}
         loss_BxT = token_losses(params, config, taps["final_BxTxD"], batch["targets"], mesh)
-        for name, mask_BxT in (
-            ("loss", batch["loss"]),
-            ("knowledge", batch["knowledge"]),
-        ):
-            mask_BxT = mask_BxT * inside_BxT
+        for name in ("loss", "knowledge"):
+            mask_BxT = batch[name] * inside_BxT
             results[f"{name}_sum_B"] = (loss_BxT * mask_BxT).sum(axis=1)
             results[f"{name}_count_B"] = mask_BxT.sum(axis=1)
         added = {
@@ -115,7 +110,7 @@ def input_shapes(config: DecoderConfig, languages: int, batch_size: int, slots: 
 def position_weights(tokens_BxT, position_B):
     """Weights of tokens in a sentence's vector, float32 [B, T], for `TapRequest.sentence_BxT`.
 
-    1, 2, 3, … up to and at `position_B`: what stands behind it (padding, or the identifier that is to come) weighs nothing.
+    1, 2, 3, … up to and at `position_B`: what follows (padding, or the identifier) weighs nothing.
     Works on NumPy arrays and inside `jit`.
     """
     t_T, position_Bx1 = np.arange(tokens_BxT.shape[1]), position_B[:, None]
@@ -152,7 +147,7 @@ def _heldout_rows(heldout: dict, languages: list, slots: tuple):
 
 
 def _candidates(slots: dict):
-    """What a lens is to read at each slot, [N, P, C]: `candidates` as given, or both languages' identifiers."""
+    """What a lens is to read at each slot, [N, P, C]: the slots' own `candidates`, or both languages' identifiers."""
     if "candidates" in slots:
         return np.asarray(slots["candidates"], np.int32)
     return lens.slot_candidates(slots)[:, None]
@@ -222,7 +217,7 @@ def measure(subject: Subject, heldout: dict, slots: dict, at_slots: tuple[str, .
             f"keep it under {EXACT_TOKENS}."
         )
     languages = sorted(set(heldout) | set(slots))
-    sizes = [_candidates(given).shape[1:] for given in slots.values()] or [(1, 2)]
+    sizes = [_candidates(here).shape[1:] for here in slots.values()] or [(1, 2)]
     shape = tuple(int(size) for size in np.max(sizes, axis=0))  # the same for all: one executable
     run = _Running(subject, len(languages), tuple(at_slots))
 
@@ -230,12 +225,12 @@ def measure(subject: Subject, heldout: dict, slots: dict, at_slots: tuple[str, .
     batches = -(-len(counted["tokens"]) // subject.batch_size) if heldout else 0
     shards = max(1, min(SHARDS, batches))
     per_row = run.through(counted, "of_rows", lambda index: index * shards // batches) if heldout else []
-    at_slots = {name: run.through(_slot_rows(given, shape), "at_slots") for name, given in slots.items()}
+    at_slots = {name: run.through(_slot_rows(here, shape), "at_slots") for name, here in slots.items()}
     return Pass(
         languages=languages,
         **run.counters(shards),
         rows=_row_sums(per_row, counted["language"], languages, heldout) if heldout else {},
-        slots={name: _at_slots(_merged(found, axis=1), slots[name]) for name, found in at_slots.items() if found},
+        slots={name: _at_slots(_merged(parts, axis=1), slots[name]) for name, parts in at_slots.items() if parts},
     )
 
 
@@ -257,14 +252,16 @@ class _Running:
           wanted: "of_rows": the sums of each row; "at_slots": what was read at its positions.
           shard_of: a batch's number -> whose counters it adds to.
         """
-        found = []
+        kept_results = []
         for index, (kept, batch) in enumerate(row_batches(rows, self.batch_size, language=-1)):
             shard = jax.device_put(np.int32(shard_of(index)), self.everywhere)
             batch = jax.device_put(batch, self.rows) | {"shard": shard}
             self._counters, results = self.step(self.params, self._counters, batch)
             of_rows = wanted == "of_rows"
-            found.append((kept, {name: value for name, value in results.items() if name.endswith("_B") == of_rows}))
-        return found
+            kept_results.append(
+                (kept, {name: value for name, value in results.items() if name.endswith("_B") == of_rows})
+            )
+        return kept_results
 
     def counters(self, shards: int) -> dict:
         """Always SHARDS of them on the device: how many rows there are must not change a shape."""
@@ -298,16 +295,16 @@ def _row_sums(batches: list, language_N, languages: list, heldout: dict) -> dict
 
 
 def _at_slots(raw: dict, slots: dict):
-    """What a pass found at slots, without the filling: of identifiers, or of `candidates` as they were given."""
+    """What a pass read at slots, without the filling: of identifiers, or of the slots' own `candidates`."""
     N, P, C = _candidates(slots).shape
-    found = {
+    arrays = {
         name: value[:, :, :P, :C] if "PxC" in name else value[:, :, :P] if "xP" in name else value
         for name, value in raw.items()
     }
     if "candidates" in slots:
-        return {name.replace("xB", "xN"): value for name, value in found.items()}
+        return {name.replace("xB", "xN"): value for name, value in arrays.items()}
     one = {
-        name.replace("xBxP", "xN").replace("xB", "xN"): v[:, :, 0] if "xP" in name else v for name, v in found.items()
+        name.replace("xBxP", "xN").replace("xB", "xN"): v[:, :, 0] if "xP" in name else v for name, v in arrays.items()
     }
     return lens.slot_readings(one, slots)
 

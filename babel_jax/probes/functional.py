@@ -46,23 +46,6 @@ def _functional_draws(base_LxNxF, now_LxNxF, weight_DxN, threshold):
     return (varies & (xy - x * y > threshold * scale)).reshape(-1, L, F)
 
 
-def _transfer_slots(base_LxNxF, now_LxNxF, slots: dict, draws: int):
-    """Activations at the transfer slots, and their weights [D, N] when prompts are resampled (None: there is no slot)."""
-    transfer_N = np.asarray(slots["subset"]) == 1
-    base, now = (np.asarray(a)[:, transfer_N] for a in (base_LxNxF, now_LxNxF))
-    if not transfer_N.any():
-        return base, now, None
-    names = np.stack(
-        [
-            np.asarray(slots["pair"])[transfer_N],
-            np.asarray(slots["prompt"])[transfer_N],
-        ],
-        axis=1,
-    )
-    cluster_N = np.unique(names, axis=0, return_inverse=True)[1].reshape(-1)
-    return base, now, statistics.shard_weights(cluster_N.max() + 1, draws)[:, cluster_N]
-
-
 def functional_rows(base_LxNxF, now_LxNxF, slots: dict, language: str, draws: int = 100) -> list[dict]:
     """The number of `functional` neurons over the transfer slots (subset 1), in all layers: a row without run, seed and step.
 
@@ -74,21 +57,17 @@ def functional_rows(base_LxNxF, now_LxNxF, slots: dict, language: str, draws: in
     Returns:
       One row with metric "functional"; none when there is no transfer slot.
     """
-    base, now, weight_DxN = _transfer_slots(base_LxNxF, now_LxNxF, slots, draws)
-    if weight_DxN is None:
+    transfer_N = np.asarray(slots["subset"]) == 1
+    if not transfer_N.any():
         return []
-    found_LxF = functional(base, now)
+    base, now = (np.asarray(a)[:, transfer_N] for a in (base_LxNxF, now_LxNxF))
+    names = np.stack([np.asarray(slots[name])[transfer_N] for name in ("pair", "prompt")], axis=1)
+    cluster_N = np.unique(names, axis=0, return_inverse=True)[1].reshape(-1)
+    weight_DxN = statistics.shard_weights(cluster_N.max() + 1, draws)[:, cluster_N]
+    mask_LxF = functional(base, now)
     drawn_D = _functional_draws(base, now, weight_DxN, FUNCTIONAL_CORRELATION).sum(axis=(-1, -2))
     low, high = statistics.interval(drawn_D.astype(np.float64)[:, None])
-    return [
-        dict(
-            probe="neurons",
-            language=language,
-            metric="functional",
-            value=float(found_LxF.sum()),
-            n=found_LxF.size,
-            ci_low=float(low[0]),
-            ci_high=float(high[0]),
-            options={"correlation": FUNCTIONAL_CORRELATION, "subset": "transfer"},
-        )
-    ]
+    about = dict(probe="neurons", language=language, metric="functional")
+    options = {"correlation": FUNCTIONAL_CORRELATION, "subset": "transfer"}
+    numbers = dict(value=float(mask_LxF.sum()), n=mask_LxF.size, ci_low=float(low[0]), ci_high=float(high[0]))
+    return [about | numbers | {"options": options}]

@@ -2,29 +2,28 @@
 
 In a notebook, on parameters and their decoder's config:
 
-    from babel_jax.probes import causes, interventions as do
+    from babel_jax.probes import causes, edits, interventions as do
 
     model = do.Subject(params, config)
-    without = do.edit("zero", do.neuron_set(config, [(0, 5), (1, 70)]))  # (layer, index), both from 0; a mask will do, too
+    without = edits.edit("zero", edits.neuron_set(config, [(0, 5), (1, 70)]))  # (layer, index), both from 0; a mask will do, too
     logits_BxTxV = do.run(model, tokens_BxT, without)
     change = do.loss(model, tokens_BxT1, without) - do.loss(model, tokens_BxT1)  # nats a token
     found_BxTxV = do.patch(model, source_BxT, tokens_BxT, layer=1, positions_BxP=positions_BxP)
     rows = causes.loss_change_rows(model, heldout, {"python": neurons_LxF})  # beside 20 random sets
 
-Parameters may lie on a mesh; what such changes are worth is said in `causes.py`. Letters as in
+Parameters may lie on a mesh; `causes.py` scores such changes. Letters as in
 `model/decoder.py`; R random sets, N rows, M identifiers of a slot. Layers and neurons count from 0 in all arguments; only
 the column `layer` of measurement rows counts from 1, as for all probes.
 """
 
 import dataclasses
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from babel_jax.common.errors import UserError, unknown_name
+from babel_jax.common.errors import UserError
 from babel_jax.model.decoder import (
     Decoder,
     DecoderConfig,
@@ -36,127 +35,12 @@ from babel_jax.model.decoder import (
     unembed,
 )
 from babel_jax.model.placement import jitted
-from babel_jax.model.sharding import constrain, path_name
-from babel_jax.probes.forward import Pass
+from babel_jax.model.sharding import constrain
 from babel_jax.probes.prompts import SIDES, identifier_set
 from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training.loss import segments, token_losses
 
-DRAWS = 20  # random sets that a score is compared with: the least with which an empirical p can be below 0.05
-
-# kind -> (options that `edit` needs for it, options that it may have)
-KINDS = {
-    "zero": ((), ()),
-    "value": (("value",), ()),
-    "mean": (("mean_LxF",), ()),
-    "resample": ((), ("source_B",)),
-    "scale": (("factor",), ()),
-    "add": (("mean_LxF",), ("factor",)),
-    "replace": (("mean_LxF",), ()),
-    "diffmean": (("mean_LxF", "other_KxLxF"), ("factor",)),
-}
-
-
 # ---- Sets of neurons and what is done to them -------------------------------------------------------------------------
-
-
-def neuron_set(config: DecoderConfig, places) -> np.ndarray:
-    """The mask [L, F] of neurons given as (layer, index) pairs, both counted from 0.
-
-    Raises:
-      UserError: a pair that the model does not have.
-    """
-    pairs_Nx2 = np.asarray(list(places))
-    neurons_LxF = np.zeros((config.layers, config.ffn_width), bool)
-    if not pairs_Nx2.size:
-        return neurons_LxF
-    if pairs_Nx2.ndim != 2 or pairs_Nx2.shape[1] != 2 or pairs_Nx2.dtype.kind not in "iu":
-        raise UserError(
-            "a set of neurons is a list of (layer, index) pairs of whole numbers, such as [(0, 5), (1, 70)]."
-        )
-    outside = (pairs_Nx2 < 0).any(1) | (pairs_Nx2 >= neurons_LxF.shape).any(1)
-    if outside.any():
-        layer, index = pairs_Nx2[outside][0]
-        raise UserError(
-            f"neuron ({layer}, {index}) is not in this model of {config.layers} layers with {config.ffn_width} neurons; "
-            "this is a neuron set of another model."
-        )
-    neurons_LxF[tuple(pairs_Nx2.T)] = True
-    return neurons_LxF
-
-
-def means(measured: Pass) -> np.ndarray:
-    """The mean FFN activation of each neuron over each language's tokens, [K, L, F].
-
-    Raises:
-      UserError: a language of which nothing was measured.
-    """
-    tokens_K = measured.tokens_RxK.sum(axis=0)
-    without = [name for name, tokens in zip(measured.languages, tokens_K, strict=True) if not tokens]
-    if without:
-        raise UserError(
-            f"no token of {', '.join(without)} was measured, so it has no mean; measure held-out rows of it."
-        )
-    sum_LxFxK = np.asarray(measured.activation_sum_RxLxFxK, np.float64).sum(axis=0)
-    return np.moveaxis(sum_LxFxK / tokens_K, -1, 0)
-
-
-def edit(kind: str, neurons_LxF, where_BxT=None, **options) -> Edit:
-    """What is done to the FFN activations a of a set of neurons, as data of a forward pass.
-
-    zero      a = 0                      value     a = `value` (a number, or one a neuron [L, F])
-    mean      a = `mean_LxF`             replace   the same, with the mean of the language that is steered to
-    scale     a = `factor` * a           add       a + `factor` * `mean_LxF` (factor 1 unless given)
-    resample  a of row `source_B[b]` of the same batch at the same position
-    diffmean  a + `factor` * (`mean_LxF` - the mean of `other_KxLxF` over its languages)
-
-    Args:
-      neurons_LxF: mask of true and false.
-      where_BxT: the tokens at which it is done; None: at all.
-      options: those that the kind needs (see `KINDS`), and those it may have; means are rows of `means(measured)`.
-
-    Raises:
-      UserError: an unknown kind, something that the kind needs or does not take, a mask that is not one.
-    """
-    if kind not in KINDS:
-        raise unknown_name("intervention", kind, KINDS)
-    required, optional = KINDS[kind]
-    if missing := [name for name in required if options.get(name) is None]:
-        raise UserError(f"intervention '{kind}' needs {' and '.join(missing)}.")
-    if idle := [name for name in options if name not in required + optional]:
-        raise UserError(f"intervention '{kind}' does not take {' and '.join(idle)}; leave it out.")
-    on_LxF = np.asarray(neurons_LxF)
-    if on_LxF.dtype != bool or on_LxF.ndim != 2:
-        raise UserError(
-            "a set of neurons is a mask of true and false [layers, ffn_width]; neuron_set makes one of pairs."
-        )
-    for name in {"mean_LxF", "other_KxLxF"} & options.keys():
-        if np.shape(options[name])[-2:] != on_LxF.shape:
-            raise UserError(
-                f"{name} {np.shape(options[name])} and the set of neurons {on_LxF.shape} are of different models."
-            )
-    if kind == "resample":
-        return Edit(swap_LxF=on_LxF, source_B=options.get("source_B"), where_BxT=where_BxT)
-    multiply, add = _factor_and_addend(kind, **options)
-    return Edit(
-        multiply_LxF=np.where(on_LxF, multiply, 1.0).astype(np.float32),
-        add_LxF=np.where(on_LxF, add, 0.0).astype(np.float32),
-        where_BxT=where_BxT,
-    )
-
-
-def _factor_and_addend(kind: str, value=None, mean_LxF=0.0, other_KxLxF=0.0, factor=1.0) -> tuple:
-    """An activation a becomes the first times a plus the second."""
-    target = np.asarray(mean_LxF, np.float64)
-    return {
-        "zero": lambda: (0.0, 0.0),
-        "value": lambda: (0.0, value),
-        "mean": lambda: (0.0, target),
-        "replace": lambda: (0.0, target),
-        "scale": lambda: (factor, 0.0),
-        "add": lambda: (1.0, factor * target),
-        "diffmean": lambda: (1.0, factor * (target - np.asarray(other_KxLxF, np.float64).mean(axis=0))),
-    }[kind]()
 
 
 def put(config: DecoderConfig, state_BxPxD, layer: int, positions_BxP) -> Edit:
@@ -177,30 +61,11 @@ def put(config: DecoderConfig, state_BxPxD, layer: int, positions_BxP) -> Edit:
     return Edit(positions_BxP=positions_BxP, residual_LxBxPxD=residual_LxBxPxD, replace_LxBxP=replace_LxBxP)
 
 
-def random_sets(neurons_LxF, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """Random sets with as many neurons in each layer as `neurons_LxF`: bool [R, L, F]; deterministic.
-
-    They are drawn from the neurons outside the set. Where a layer has too few of those, the rest comes from the set itself.
-
-    Raises:
-      UserError: fewer than `DRAWS` draws.
-    """
-    if draws < DRAWS:
-        raise UserError(f"{draws} random sets are too few to tell chance by; draw at least {DRAWS}.")
-    neurons_LxF = np.asarray(neurons_LxF, bool)
-    rng = np.random.default_rng(seed)
-    drawn_RxLxF = np.zeros((draws, *neurons_LxF.shape), bool)
-    for layer, own_F in enumerate(neurons_LxF):
-        order_RxF = np.argsort(rng.random((draws, own_F.size)) + own_F.astype(float), axis=1)
-        np.put_along_axis(drawn_RxLxF[:, layer], order_RxF[:, : own_F.sum()], True, axis=1)
-    return drawn_RxLxF
-
-
 # ---- In a notebook ----------------------------------------------------------------------------------------------------
 
 
 def run(subject: Subject, tokens_BxT, change: Edit | None = None):
-    """Logits [B, T, V] of all tokens, under an edit if one is given; all rows are one batch.
+    """Logits [B, T, V] of all tokens, under an edit if there is one; all rows are one batch.
 
     Raises:
       UserError: tokens or an edit of another model.
@@ -209,7 +74,7 @@ def run(subject: Subject, tokens_BxT, change: Edit | None = None):
 
 
 def loss(subject: Subject, tokens_BxT1, change: Edit | None = None, weight_BxT=None):
-    """Mean loss in nats a token of `tokens_BxT1[:, 1:]`, each predicted by what stands before it; a float.
+    """Mean loss in nats a token of `tokens_BxT1[:, 1:]`, each predicted by what comes before it; a float.
 
     `weight_BxT`: which of these targets count (or how much); by default all that do not follow a document's end.
     """
@@ -221,7 +86,7 @@ def loss(subject: Subject, tokens_BxT1, change: Edit | None = None, weight_BxT=N
 
 
 def slot_scores(subject: Subject, slots: dict, right: str, change: Edit | None = None) -> dict:
-    """What the model says where an identifier must come, [N] each, under a change of neurons if one is given.
+    """What the model says where an identifier must come, [N] each, under a change of neurons if there is one.
 
     `logit_difference`: log p(new language's identifier) - log p(primary's), of sets the sums of their probabilities;
     `margin`: log p(right identifier) - log p of the most probable other token, in nats; `accuracy`: 1 where the most
@@ -344,12 +209,12 @@ def score_rows(subject: Subject, rows: dict, edits: list) -> list[dict]:
     params, of_rows, everywhere = subject.placed()
     step = jitted_scores(subject.config, subject.document_end, everywhere)
     edits = jax.device_put(edits, everywhere)
-    found = [[] for _ in edits]
+    results_by_edit = [[] for _ in edits]
     for kept, batch in row_batches(rows, subject.batch_size):
         batch = jax.device_put(batch, of_rows)
-        for results, change in zip(found, edits, strict=True):
+        for results, change in zip(results_by_edit, edits, strict=True):
             results.append((kept, step(params, batch, change)))
-    return [_joined(results) for results in found]
+    return [_joined(results) for results in results_by_edit]
 
 
 def _joined(results: list) -> dict:
@@ -375,10 +240,10 @@ def checked_tokens(config: DecoderConfig, tokens_NxT) -> np.ndarray:
 
 
 def checked_positions(tokens_BxT, positions_BxP) -> np.ndarray:
-    """Positions that stand in the tokens: out of range, JAX would silently take the last one."""
+    """Positions that exist in the tokens: out of range, JAX would silently take the last one."""
     positions_BxP, (B, T) = np.asarray(positions_BxP), np.shape(tokens_BxT)
     if positions_BxP.ndim != 2 or len(positions_BxP) != B or (positions_BxP < 0).any() or (positions_BxP >= T).any():
-        raise UserError(f"positions must be [{B}, P], each from 0 to {T - 1}: some for every row of tokens.")
+        raise UserError(f"positions must be [{B}, P], each from 0 to {T - 1}, for every row of tokens.")
     return positions_BxP.astype(np.int32)
 
 
@@ -433,72 +298,3 @@ def slot_inputs(config: DecoderConfig, slots: dict, right: str) -> dict:
 
 
 # ---- Patches of the parameters ----------------------------------------------------------------------------------------
-
-
-def restore(params: dict, other: dict, parts) -> dict:
-    """`params` with the named parts of the parameters taken from another checkpoint: lost knowledge, or lost access to it?
-
-    A part is the beginning of parameters' paths, and may choose rows of their first axis, counted from 0 (of `blocks/…`
-    that axis is the layers): "embed_table", "embed_table[5,7,10:20]", "head[3]", "blocks", "blocks/ffn_",
-    "blocks/ffn_[2]", "blocks/attention_out[0:2]". The result lies where `params` do.
-
-    Raises:
-      UserError: a part that matches nothing or that cannot be read, a row that does not exist, a checkpoint of another model.
-    """
-    ours, theirs = ({path_name(path): leaf for path, leaf in _leaves(tree)} for tree in (params, other))
-    for name in sorted(ours.keys() | theirs.keys()):
-        shapes = [np.shape(tree[name]) if name in tree else "missing" for tree in (ours, theirs)]
-        if shapes[0] != shapes[1]:
-            raise UserError(
-                f"this is a checkpoint of another model: '{name}' is {shapes[0]} here and {shapes[1]} there."
-            )
-    chosen = {}  # path -> rows [n] that are restored
-    for part in [parts] if isinstance(parts, str) else parts:
-        for name, rows_n in _chosen(part, ours).items():
-            chosen[name] = chosen.get(name, False) | rows_n
-
-    def choose(path, leaf):
-        name = path_name(path)
-        if name not in chosen:
-            return leaf
-        mask = chosen[name].reshape(-1, *(1,) * (np.ndim(leaf) - 1))
-        if not isinstance(leaf, jax.Array):
-            return np.where(mask, theirs[name], leaf)
-        source = jax.device_put(theirs[name], leaf.sharding)
-        return source if mask.all() else jax.device_put(jnp.where(mask, source, leaf), leaf.sharding)
-
-    return jax.tree_util.tree_map_with_path(choose, params)
-
-
-def _leaves(tree) -> list:
-    return jax.tree_util.tree_leaves_with_path(tree)
-
-
-def _chosen(part: str, leaves: dict) -> dict:
-    """Path -> mask [n] over the first axis of what `part` names."""
-    match = re.fullmatch(r"([^\[\]]+)(?:\[([^\[\]]*)\])?", part)
-    if not match:
-        raise UserError(f"cannot read the part '{part}'; write it like embed_table, blocks/ffn_[2] or head[3,10:20].")
-    prefix, selection = match.groups()
-    found = {name: len(leaf) for name, leaf in leaves.items() if name.startswith(prefix)}
-    if not found:
-        folders = {"/".join(name.split("/")[:depth]) for name in leaves for depth in range(1, name.count("/") + 2)}
-        raise unknown_name("part of the parameters", prefix, folders)
-    if selection is None:
-        return {name: np.ones(size, bool) for name, size in found.items()}
-    if len(set(found.values())) > 1:
-        raise UserError(
-            f"'{part}' chooses rows of parameters of different lengths ({', '.join(found)}); name one of them."
-        )
-    size = next(iter(found.values()))
-    mask_n = np.zeros(size, bool)
-    for item in selection.split(","):
-        bounds = re.fullmatch(r"\s*(\d+)\s*(?::\s*(\d+)\s*)?", item)
-        if not bounds:
-            raise UserError(f"cannot read '{item}' in '{part}'; write rows like 5,7,10:20.")
-        start = int(bounds[1])
-        stop = start + 1 if bounds[2] is None else int(bounds[2])
-        if not start < stop <= size:
-            raise UserError(f"rows {item.strip()} of '{part}' do not exist; '{prefix}' has rows 0 to {size - 1}.")
-        mask_n[start:stop] = True
-    return dict.fromkeys(found, mask_n)

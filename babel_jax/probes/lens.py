@@ -115,15 +115,15 @@ class SlotReadings:
 def slot_readings(raw: dict, slots: dict) -> SlotReadings:
     """What the lens says about the two identifiers of each slot, from what it says about `slot_candidates`.
 
-    `raw`: `log_prob_LxNxC`, `rank_LxNxC`, of which the first C are those of `slot_candidates`; the rest is handed on.
+    `raw`: `log_prob_LxNxC`, `rank_LxNxC`, of which the first C are those of `slot_candidates`; the rest is passed on.
     """
-    found = {name: values for name, values in raw.items() if name not in ("log_prob_LxNxC", "rank_LxNxC")}
+    fields = {name: values for name, values in raw.items() if name not in ("log_prob_LxNxC", "rank_LxNxC")}
     log_prob_LxNxC, rank_LxNxC = np.asarray(raw["log_prob_LxNxC"]), np.asarray(raw["rank_LxNxC"])
     M = slot_candidates(slots).shape[1] // 2
     for side, chosen in (("primary", slice(0, M)), ("new", slice(M, 2 * M))):
-        found[f"{side}_log_prob_LxN"] = _log_sum(log_prob_LxNxC[..., chosen])
-        found[f"{side}_rank_LxN"] = rank_LxNxC[..., chosen].min(axis=-1)
-    return SlotReadings(**found)
+        fields[f"{side}_log_prob_LxN"] = _log_sum(log_prob_LxNxC[..., chosen])
+        fields[f"{side}_rank_LxN"] = rank_LxNxC[..., chosen].min(axis=-1)
+    return SlotReadings(**fields)
 
 
 def _log_sum(log_prob_LxNxM):
@@ -154,7 +154,7 @@ def chosen_layers(layers, count: int) -> list[int]:
 
 
 def layers_text(layers: list[int]) -> str:
-    """A choice of layers as it stands in the options of a row: "1..3", "2", "1,3"."""
+    """A choice of layers as in the options of a row: "1..3", "2", "1,3"."""
     if len(layers) > 1 and layers == list(range(layers[0], layers[-1] + 1)):
         return f"{layers[0]}..{layers[-1]}"
     return ",".join(map(str, layers))
@@ -219,7 +219,7 @@ def share_curves(readings: SlotReadings, slots: dict, language: str) -> list[dic
 
 def _rows(parts, readings, slots, about: dict, layers, options=None) -> list[dict]:
     """Rows of the shares `parts`, [places, N] each, per subset of the slots; `layers`: of the places."""
-    kept_N = _told_apart(slots, whole=readings.argmax_LxN is None)
+    kept_N = _distinguished(slots, whole=readings.argmax_LxN is None)
     if not kept_N.any() or not parts:
         return []
     subset_N = np.asarray(slots["subset"])
@@ -234,7 +234,7 @@ def _rows(parts, readings, slots, about: dict, layers, options=None) -> list[dic
     ]
 
 
-def _told_apart(slots, whole):
+def _distinguished(slots, whole):
     """[N]: both languages have an identifier here, and no token of one's set (no whole identifier) is the other's."""
     if whole and "primary_sequence" in slots:
         primary_NxS, new_NxS = slots["primary_sequence"], slots["new_sequence"]
@@ -285,13 +285,5 @@ def _intervals(parts, kept_N, cluster_N, weight_DxC):
     low, high = statistics.interval(drawn_DxM.reshape(len(drawn_DxM), -1))
     shares = statistics.ratio(totals[:, 0], totals[:, 1])
     for index, (metric, place) in enumerate((metric, place) for metric in range(len(parts)) for place in range(places)):
-        yield (
-            list(parts)[metric],
-            place,
-            dict(
-                value=float(shares[metric, place]),
-                n=int(totals[metric, 1, place]),
-                ci_low=float(low[index]),
-                ci_high=float(high[index]),
-            ),
-        )
+        share = dict(value=float(shares[metric, place]), n=int(totals[metric, 1, place]))
+        yield list(parts)[metric], place, share | dict(ci_low=float(low[index]), ci_high=float(high[index]))

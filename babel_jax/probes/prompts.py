@@ -1,11 +1,11 @@
 """Which tokens stand for an identifier, and prompts of one's own.
 
 Three modes:
-  first     the identifier's first token: the one that stands in this context, and the ones that the tokenizer begins it
+  first     the identifier's first token: the one in this context, and the ones that the tokenizer begins it
             with, with and without a space before it;
   prefix    every item of the vocabulary that the identifier begins with, with and without the space mark; a pair is
             left out where a set is empty or the two have an item in common;
-  sequence  all its tokens, each read where the ones before it stand in the row (one row an identifier): the mean log
+  sequence  all its tokens, each read after the ones before it (one row an identifier): the mean log
             probability of a token. `pair` and `prob` are defined (prob compares the geometric means of the tokens'
             probabilities), `argmax` and `topk` are not.
 Where there is no tokenizer (the embedded world) an identifier is one token, and every mode is that token.
@@ -25,6 +25,7 @@ Letters as in `model/decoder.py`; N slots, M tokens of a set, S tokens of an ide
 
 import functools
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,13 +45,13 @@ def check_mode(mode: str) -> None:
 
 def first_tokens(text: str, tokenizer) -> set[int]:
     """The ids that an identifier begins with, with and without a space before it (never a lone space)."""
-    found = set()
+    ids = set()
     for written in (text, " " + text):
         first = int(tokenizer.encode(written)[0])
         piece = tokenizer.decode([first]).strip(" ")
         if piece and text.startswith(piece):
-            found.add(first)
-    return found
+            ids.add(first)
+    return ids
 
 
 def prefix_tokens(text: str, pieces: list[bytes]) -> set[int]:
@@ -64,13 +65,8 @@ def _texts(pair):
     return tuple(identifier if isinstance(identifier, str) else identifier.text for identifier in pair)
 
 
-def _coincide(primary, new, common, tokenizer):
-    token = tokenizer.decode([min(common)])
-    return f"pair {primary}/{new} rejected: both may begin with the token {token!r} (id {min(common)})."
-
-
 def with_identifiers(slots: dict, pairs, tokenizer, mode: str) -> tuple[dict, list[str]]:
-    """Slots of which every one says which tokens stand for its two identifiers.
+    """Slots with the tokens that stand for their two identifiers.
 
     Args:
       slots: as in `material.Material`, of one language; `pair` is the place in `pairs`.
@@ -90,15 +86,15 @@ def with_identifiers(slots: dict, pairs, tokenizer, mode: str) -> tuple[dict, li
     first_Nx2 = np.stack([np.asarray(slots[f"{side}_id"], np.int32) for side in SIDES], axis=1)
     kept, messages = np.ones(len(first_Nx2), bool), []
     if tokenizer is None:
-        found = [[[token] for token in first_N] for first_N in first_Nx2.T.tolist()]
+        ids_of_sides = [[[token] for token in first_N] for first_N in first_Nx2.T.tolist()]
     else:
         pieces = tokenizer.pieces()
         tokens_of = functools.cache(lambda text, first: _tokens(text, first, tokenizer, pieces, mode))
-        found, reasons = [[], []], {}
+        ids_of_sides, reasons = [[], []], {}
         for n, (pair, first_2) in enumerate(zip(np.asarray(slots["pair"]).tolist(), first_Nx2.tolist(), strict=True)):
             ids_2 = [tokens_of(text, first) for text, first in zip(_texts(pairs[pair]), first_2, strict=True)]
             for side in (0, 1):
-                found[side].append(ids_2[side])
+                ids_of_sides[side].append(ids_2[side])
             if mode == "sequence":  # in its context another token may stand first: one that reaches beyond
                 kept[n] = all(ids[0] == first for ids, first in zip(ids_2, first_2, strict=True))
             elif reason := _unreadable(*_texts(pairs[pair]), *ids_2, tokenizer):
@@ -116,8 +112,8 @@ def with_identifiers(slots: dict, pairs, tokenizer, mode: str) -> tuple[dict, li
         )
     names = [f"{side}_sequence" if mode == "sequence" else f"{side}_ids" for side in SIDES]
     chosen = {name: np.asarray(values)[kept] for name, values in slots.items()}
-    width = max(len(ids) for side in found for ids, keep in zip(side, kept, strict=True) if keep)
-    for name, side in zip(names, found, strict=True):
+    width = max(len(ids) for side in ids_of_sides for ids, keep in zip(side, kept, strict=True) if keep)
+    for name, side in zip(names, ids_of_sides, strict=True):
         chosen[name] = _padded([ids for ids, keep in zip(side, kept, strict=True) if keep], width)
     return chosen, messages
 
@@ -135,7 +131,8 @@ def _unreadable(primary, new, primary_ids, new_ids, tokenizer):
     """Why the sets of a pair cannot be read; None if they can."""
     common = set(primary_ids) & set(new_ids)
     if common:
-        return _coincide(primary, new, common, tokenizer)
+        token = tokenizer.decode([min(common)])
+        return f"pair {primary}/{new} rejected: both may begin with the token {token!r} (id {min(common)})."
     empty = [text for text, ids in ((primary, primary_ids), (new, new_ids)) if not ids]
     return f"pair {primary}/{new} rejected: no token is a beginning of {empty[0]}." if empty else None
 
@@ -220,15 +217,14 @@ def read_prompts(
         coincide; a language without a prompt.
     """
     check_mode(mode)
-    hint = "give --prompts a file of JSON Lines."
-    content = files.read_bytes(path, hint)
+    content = files.read_bytes(path, "give --prompts a file of JSON Lines.")
     pieces = tokenizer.pieces() if tokenizer else []
     if tokenizer and len(pieces) != vocab_size:
         raise UserError(f"the tokenizer has {len(pieces)} tokens and the model {vocab_size}; take the model's own.")
-    entries = []
-    for number, given in files.json_lines(content, path, 'write {"language": …, "text": …, "primary": …, "new": …}.'):
+    entries, identifiers = [], _Identifiers(tokenizer, pieces, vocab_size, mode)
+    for number, line in files.json_lines(content, path, 'write {"language": …, "text": …, "primary": …, "new": …}.'):
         try:
-            entries.append(_entry(given, number, languages, tokenizer, pieces, vocab_size, mode))
+            entries.append(_entry(line, number, languages, identifiers))
         except ValueError as error:
             raise UserError(f"{path}, line {number}: {error}") from error
     items = [entry["item"] is not None for entry in entries]
@@ -238,7 +234,8 @@ def read_prompts(
     missing = [language for language in languages if language not in {entry["language"] for entry in entries}]
     if missing:
         raise UserError(f"{path} has no prompt in {missing[0]}; both {' and '.join(languages)} need some.")
-    numbers = {name: _numbers(entry[name] for entry in entries) for name in ("pair", "prompt")}
+    by_appearance = {field: dict.fromkeys(entry[field] for entry in entries) for field in ("pair", "prompt")}
+    numbers = {field: {name: n for n, name in enumerate(names)} for field, names in by_appearance.items()}
     padding = tokenizer.padding if tokenizer else 0
     return {
         language: _slots([e for e in entries if e["language"] == language], numbers, max_length, padding, mode)
@@ -246,24 +243,34 @@ def read_prompts(
     }
 
 
-def _entry(given, number, languages, tokenizer, pieces, vocab_size, mode):
+class _Identifiers(NamedTuple):
+    """How identifiers are read in a file of prompts."""
+
+    tokenizer: object
+    pieces: list[bytes]
+    vocab_size: int
+    mode: str
+
+
+def _entry(line, number, languages, identifiers: _Identifiers):
     """One line as `language`, `tokens`, per side the identifier's tokens in order and what is read of it, and clusters.
 
     A ValueError says what is wrong with it.
     """
-    for name in given:
+    tokenizer, pieces, vocab_size, mode = identifiers
+    for name in line:
         if name not in FIELDS:
             raise ValueError(str(unknown_name("field", name, FIELDS)))
     for name in ("language", *SIDES):
-        if name not in given:
+        if name not in line:
             raise ValueError(f"no '{name}'; write it.")
-    if given["language"] not in languages:
-        raise ValueError(f"language {quoted(given['language'])} is not {' or '.join(languages)}.")
-    if ("text" in given) == ("tokens" in given):
+    if line["language"] not in languages:
+        raise ValueError(f"language {quoted(line['language'])} is not {' or '.join(languages)}.")
+    if ("text" in line) == ("tokens" in line):
         raise ValueError("write either 'text' or 'tokens'.")
-    prompt, sequences = _in_context(given, tokenizer, vocab_size)
-    sides = [_read(given[side], ids, tokenizer, pieces, mode) for side, ids in zip(SIDES, sequences, strict=True)]
-    names = [given[side] if isinstance(given[side], str) else str(given[side]) for side in SIDES]
+    prompt, sequences = _in_context(line, tokenizer, vocab_size)
+    sides = [_read(line[side], ids, tokenizer, pieces, mode) for side, ids in zip(SIDES, sequences, strict=True)]
+    names = [line[side] if isinstance(line[side], str) else str(line[side]) for side in SIDES]
     if mode == "sequence":
         reason = f"{names[0]} and {names[1]} are the same tokens." if sides[0] == sides[1] else None
     elif tokenizer is None:
@@ -272,22 +279,22 @@ def _entry(given, number, languages, tokenizer, pieces, vocab_size, mode):
         reason = _unreadable(*names, *sides, tokenizer)
     if reason:
         raise ValueError(reason)
-    cluster = {name: given.get(name, default) for name, default in (("pair", tuple(names)), ("prompt", (number,)))}
+    cluster = {name: line.get(name, default) for name, default in (("pair", tuple(names)), ("prompt", (number,)))}
     for name, value in cluster.items():
         if not isinstance(value, tuple) and (isinstance(value, bool) or not isinstance(value, str | int)):
             raise ValueError(f"'{name}' must be a name or a number.")
-    if given.get("subset", 0) not in (0, 1):
+    if line.get("subset", 0) not in (0, 1):
         raise ValueError("'subset' must be 0 or 1.")
-    item = given.get("item")
+    item = line.get("item")
     if item is not None and not (_is_id(item) and item < 2**31):
         raise ValueError("'item' must be a number from 0 on, below 2^31.")
     return {
         "number": number,
-        "language": given["language"],
+        "language": line["language"],
         "tokens": prompt,
         "first": [ids[0] for ids in sequences],
         "sides": sides,
-        "subset": int(given.get("subset", 0)),
+        "subset": int(line.get("subset", 0)),
         "item": item,
     } | cluster
 
@@ -297,7 +304,7 @@ def _is_id(value):
 
 
 def _ids(value, name, vocab_size):
-    """Token ids that stand in a line, as a list."""
+    """Token ids of a line, as a list."""
     ids = value if isinstance(value, list) else [value]
     if not ids or not all(map(_is_id, ids)):
         raise ValueError(f"'{name}' must be token ids.")
@@ -306,57 +313,52 @@ def _ids(value, name, vocab_size):
     return ids
 
 
-def _in_context(given, tokenizer, vocab_size):
-    """(prompt tokens, [the primary's, the new identifier's tokens]) as they stand one after the other.
+def _in_context(line, tokenizer, vocab_size):
+    """(prompt tokens, [the primary's, the new identifier's tokens]) in context, one after the other.
 
     One space at the end of a prompt belongs to the identifier's first token where the tokenizer says so.
     """
-    texts = [name for name in ("text", *SIDES) if isinstance(given.get(name), str)]
+    texts = [name for name in ("text", *SIDES) if isinstance(line.get(name), str)]
     if texts and tokenizer is None:
         raise ValueError(f"'{texts[0]}' is text and there is no tokenizer; give token ids.")
     for name in texts:
-        if not given[name]:
+        if not line[name]:
             raise ValueError(f"'{name}' is empty.")
 
     def alone(side):
-        if isinstance(given[side], str):
-            return tokenizer.encode(given[side]).tolist()
-        return _ids(given[side], side, vocab_size)
+        if isinstance(line[side], str):
+            return tokenizer.encode(line[side]).tolist()
+        return _ids(line[side], side, vocab_size)
 
-    if "tokens" in given:
-        return _ids(given["tokens"], "tokens", vocab_size), [alone(side) for side in SIDES]
-    text = given["text"]
+    if "tokens" in line:
+        return _ids(line["tokens"], "tokens", vocab_size), [alone(side) for side in SIDES]
+    text = line["text"]
     if not isinstance(text, str):
         raise ValueError("'text' must be text; give token ids as 'tokens'.")
     for cut in (text, text.removesuffix(" ")):
         prompt = tokenizer.encode(cut).tolist()
-        found = []
+        sequences = []
         for side in SIDES:
-            if isinstance(given[side], str):
-                whole = tokenizer.encode(text + given[side]).tolist()
-                found.append(whole[len(prompt) :] if whole[: len(prompt)] == prompt else [])
+            if isinstance(line[side], str):
+                whole = tokenizer.encode(text + line[side]).tolist()
+                sequences.append(whole[len(prompt) :] if whole[: len(prompt)] == prompt else [])
             else:
-                found.append(alone(side) if cut == text else [])
+                sequences.append(alone(side) if cut == text else [])
         # A lone space as an identifier's first token would say nothing about the identifier.
-        if prompt and all(ids and tokenizer.decode(ids[:1]).strip(" ") for ids in found):
-            return prompt, found
+        if prompt and all(ids and tokenizer.decode(ids[:1]).strip(" ") for ids in sequences):
+            return prompt, sequences
     raise ValueError(
         "the tokenizer cuts the end of 'text' otherwise before an identifier; end it elsewhere or take another pair."
     )
 
 
 def _read(identifier, sequence, tokenizer, pieces, mode):
-    """The tokens that stand for an identifier in a mode, given its tokens in context."""
+    """The tokens that stand for an identifier in a mode, line its tokens in context."""
     if mode == "sequence":
         return sequence
     if not isinstance(identifier, str):
         return sequence[:1]
     return _tokens(identifier.strip(" "), sequence[0], tokenizer, pieces, mode)
-
-
-def _numbers(names):
-    """name -> number, in the order of first appearance."""
-    return {name: number for number, name in enumerate(dict.fromkeys(names))}
 
 
 def _slots(entries, numbers, max_length, padding, mode):

@@ -37,11 +37,7 @@ def row_batches(rows: dict, batch_size: int, **padding):
         preemption.check()  # between the batches of every measurement
         kept = min(batch_size, total - start)
         batch = {name: values[start : start + kept] for name, values in rows.items()}
-        if kept < batch_size:
-            batch = {name: _filled(values, batch_size, padding.get(name, 0)) for name, values in batch.items()}
+        for name, values in batch.items() if kept < batch_size else ():
+            missing = np.full((batch_size - kept, *values.shape[1:]), padding.get(name, 0), values.dtype)
+            batch[name] = np.concatenate([values, missing])
         yield kept, batch
-
-
-def _filled(values, batch_size: int, value):
-    missing = np.full((batch_size - len(values), *values.shape[1:]), value, values.dtype)
-    return np.concatenate([values, missing])

@@ -119,25 +119,10 @@ def identity(config: decoder.DecoderConfig) -> dict:
     return {"A_LxDxD": np.zeros((L, D, D), np.float32), "b_LxD": np.zeros((L, D), np.float32)}
 
 
-def read(
-    params: dict, config: decoder.DecoderConfig, translators: dict, residual_LxBxPxD, candidate_BxPxC, mesh=None
-) -> dict:
-    """What the tuned lens says about candidate tokens: as `lens.read_candidates`, with the states translated.
-
-    Raises:
-      UserError: the translators are those of a model of another shape.
-    """
-    wanted = {name: values.shape for name, values in identity(config).items()}
-    found = {name: np.shape(translators[name]) for name in wanted}
-    if found != wanted:
-        raise UserError(f"translators {found} do not fit this model, {wanted}; train them on its own checkpoint.")
-    return lens.read_candidates(params, config, residual_LxBxPxD, candidate_BxPxC, mesh, translators)
-
-
 @functools.cache
 def jitted_read(config: decoder.DecoderConfig):
-    """`(params, translators, residual_LxBxPxD, candidate_BxPxC) -> results` of `read`, jitted once for all checkpoints."""
-    return jax.jit(lambda params, translators, h, ids: read(params, config, translators, h, ids))
+    """`(params, translators, residual_LxBxPxD, candidate_BxPxC) -> results` of `lens.read_candidates`, jitted once."""
+    return jax.jit(lambda params, translators, h, ids: lens.read_candidates(params, config, h, ids, None, translators))
 
 
 def _optimizer(steps, learning_rate):

@@ -1,4 +1,4 @@
-"""A curve in three numbers, as summary.json and the terminal tell it."""
+"""A curve in three numbers, as summary.json and the terminal give it."""
 
 import dataclasses
 

@@ -42,7 +42,7 @@ METHOD = (
     "of the checkpoints the end level. A transition is seen if the peak lies before that quarter and both the rise"
     " to it and the decline from it are large enough, with a 95 % interval above zero: Student t over seeds, or over the "
     "problems of one seed. The peak is chosen on the other seeds (on the other fifths of the problems), so that a maximum picked "
-    "from noise is no decline. Where a curve does not surely rise by 5 points, no checkpoint is the best one but by chance: what "
+    "from noise is no decline. Where a curve does not surely rise by 5 points, a best checkpoint is best by chance: what "
     "is read there, P* among it, is not determined, and claims that start from it are not tested.",
     "Mixes. All start from random parameters, with equal total steps and tokens unless they are named otherwise. Differences are "
     "paired over seeds; the best of several mixes is chosen on the other seeds, so that noise does not choose the winner it then "

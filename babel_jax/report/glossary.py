@@ -72,7 +72,7 @@ TERMS = (
         "LAPE",
         r"LAPE",
         "Language activation probability entropy: neurons that are active for few languages are called specific to those. Which "
-        "they are hangs on thresholds.",
+        "they are depends on thresholds.",
     ),
     Term(
         "transferring neurons",
@@ -93,7 +93,7 @@ TERMS = (
     Term(
         "representation patch",
         r"[Rr]epresentation patch(?:es)?",
-        "Part of the parameters is put back to an earlier checkpoint. What then returns was lost in that part.",
+        "Part of the parameters is restored from an earlier checkpoint. What then returns was lost in that part.",
     ),
     Term(
         "ablation",
@@ -183,25 +183,8 @@ TERMS = (
 )
 
 # Text in these elements keeps as it is.
-_SKIPPED = (
-    "svg",
-    "a",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "script",
-    "style",
-    "button",
-    "select",
-    "label",
-    "dl",
-    "code",
-    "noscript",
-    "table",
-    "b",
-)
-_SKIP = re.compile(rf"<({'|'.join(_SKIPPED)})\b.*?</\1>|<[^>]+>", re.DOTALL)
+_SKIPPED = "svg|a|h1|h2|h3|h4|script|style|button|select|label|dl|code|noscript|table|b"
+_SKIP = re.compile(rf"<({_SKIPPED})\b.*?</\1>|<[^>]+>", re.DOTALL)
 
 
 def mark(body: str) -> str:

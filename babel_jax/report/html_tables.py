@@ -45,11 +45,7 @@ def proposals(findings: Findings) -> str:
                     proposal.decision,
                 ]
             )
-    return html_table(
-        "What Algorithm 1 proposes",
-        ["P* from", "P*, 95 % interval", "new share", "decision "],
-        rows,
-    )
+    return html_table("What Algorithm 1 proposes", ["P* from", "P*, 95 % interval", "new share", "decision "], rows)
 
 
 def corpora(findings: Findings) -> str:

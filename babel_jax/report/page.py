@@ -182,7 +182,8 @@ def _story(findings: Findings, verdicts: list[Verdict], pictures: dict[tuple, st
 
 def _cards(kind: str, cards: list[tuple[str, str, str]]) -> str:
     items = "".join(
-        f'<li class="{name}"><h3>{_text(heading)}</h3><p>{_text(said)}</p></li>' for name, heading, said in cards
+        f'<li class="{name}"><h3>{_text(heading)}</h3><p>{_text(sentence)}</p></li>'
+        for name, heading, sentence in cards
     )
     return f'<ul class="{kind}">{items}</ul>' if items else ""
 
@@ -245,7 +246,7 @@ def _claims(findings: Findings, verdicts: list[Verdict]) -> str:
     known = [entry for entry in verdicts if entry.verdict != MISSING]
     intro = (
         "<p>Where a claim is about a difference, it is supported if the 95 % interval lies on its side of zero, not supported "
-        "if it lies on the other, undecided otherwise; it is not tested where something that it takes for granted does not "
+        "if it lies on the other, undecided otherwise; it is not tested where something that it presupposes does not "
         "hold, such as a model that has learned the language. Other claims go by a rule, such as a threshold; each one’s "
         "sentence, a click away, says so. Nothing is corrected for the number of claims.</p>"
     )

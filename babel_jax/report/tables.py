@@ -43,7 +43,7 @@ def results(findings: Findings, verdicts: list[Verdict]) -> dict[str, str]:
 
 
 def continual(findings: Findings) -> Table:
-    """One row a new language: accuracy over continual pre-training, what it leans on, whether it depends on the primary."""
+    """One row a new language: accuracy over continual pre-training, its knowledge share, whether it depends on the primary."""
     rows = []
     for name, here in findings.languages.items():
         run = here.stages

@@ -59,7 +59,7 @@ def proposal(findings: Findings, language: str) -> Judged:
     here = findings.languages[language]
     proposed = here.proposals.get(algorithm1.DEFAULT_SOURCE)
     if not proposed:
-        reason = next((said for said in here.gaps if said.startswith("Share from loss: ")), "")
+        reason = next((gap for gap in here.gaps if gap.startswith("Share from loss: ")), "")
         if reason:
             return not_tested(f"There is no proposal. {reason}")
         return missing("There is no proposal: loss or accuracy was not measured.")
@@ -74,14 +74,14 @@ def proposal(findings: Findings, language: str) -> Judged:
         algorithm1.NO_CHANGE: REFUTED,
         algorithm1.ALONE: REFUTED,
     }.get(decision, OPEN)
-    said = "" if reason.lower().startswith(decision) else f": {decision}"
-    return Judged(verdict, number, f"{number}{said}. {reason}")
+    change = "" if reason.lower().startswith(decision) else f": {decision}"
+    return Judged(verdict, number, f"{number}{change}. {reason}")
 
 
 def law(findings: Findings) -> Judged:
     fitted_law = findings.laws
     if not fitted_law:
-        reason = next((said for said in findings.missing if said.startswith("Mixing law: ")), "")
+        reason = next((gap for gap in findings.missing if gap.startswith("Mixing law: ")), "")
         return not_tested(reason) if reason else missing("There are too few mixes to fit a law to.")
     held_out = fitted_law.fitted.loo
     error, trivial = held_out.macro_rmse, held_out.baseline_rmse

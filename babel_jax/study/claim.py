@@ -1,7 +1,7 @@
 """What a claim is, what can be said to it, and the rules that several claims go by.
 
-The sentences are chosen by the data, not by the hypothesis; what was not measured is said to be so. A claim takes something
-for granted, such as a model that has learned the language: where that does not hold it was measured, but not tested.
+The sentences are chosen by the data, not by the hypothesis; what was not measured is said to be so. A claim
+presupposes something, such as a model that has learned the language: where that does not hold it was measured, not tested.
 """
 
 import dataclasses
@@ -21,10 +21,10 @@ SUPPORTED, REFUTED, OPEN, NOT_TESTED, MISSING = "supported", "not supported", "u
 CLOSE = 0.1  # mean error up to which P(l), or a predicted share, counts as following a measured one
 UNTESTED = (
     "The best checkpoint is the first or the last one, where Eq. 1 gives 1 or 0 by construction: "
-    "this is no test of Algorithm 1."
+    "this does not test Algorithm 1."
 )
-UNDETERMINED = "P* is not determined in any language: this is no test of Algorithm 1."
-# What a claim takes for granted of the continual run.
+UNDETERMINED = "P* is not determined in any language: this does not test Algorithm 1."
+# What a claim presupposes of the continual run.
 NOTHING, A_PEAK, A_DECLINE = "nothing", "a best checkpoint", "a best checkpoint, and checkpoints behind it"
 
 
@@ -116,7 +116,7 @@ def no_contest(findings: Findings, mixes: list[Mix]) -> str:
 
 
 def untested_proposals(findings: Findings) -> str:
-    """Why the proposals from the loss are no test of Algorithm 1, a sentence; "" where they are."""
+    """Why the proposals from the loss do not test Algorithm 1, a sentence; "" where they do."""
     proposals = [here.proposals.get(algorithm1.DEFAULT_SOURCE) for here in findings.languages.values()]
     p_star_K = np.array([proposal.p_star for proposal in proposals if proposal is not None])
     if not p_star_K.size or np.isnan(p_star_K).all():

@@ -1,4 +1,4 @@
-"""Claims about the course of continual pre-training: it rises, declines, and hangs on the primary."""
+"""Claims about the course of continual pre-training: it rises, declines, and depends on the primary."""
 
 import dataclasses
 
@@ -67,11 +67,11 @@ def control(findings: Findings, language: str) -> Judged:
     number = _declines(run)
     sentence = f"The control {number} and ends at {share(run.plateau)}"
     if run.verdict == "transition":
-        why = "It declines too, so the decline is not owed to what the control leaves out."
+        why = "It declines too, so what the control leaves out does not cause the decline."
         return Judged(REFUTED, number, f"{sentence}. {why}")
     if run.verdict == "undecided":
         return Judged(OPEN, number, f"{sentence}; the data cannot tell a transition from none.")
-    least = f"a decline of less than {100 * stages.MINIMUM_CHANGE:.0f} points is none"
+    least = f"a decline of less than {100 * stages.MINIMUM_CHANGE:.0f} points does not count"
     return Judged(SUPPORTED, number, f"{sentence}; no transition seen ({least}).")
 
 

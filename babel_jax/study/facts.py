@@ -6,6 +6,7 @@ from babel_jax.common import files, run_names
 from babel_jax.common.errors import UserError
 from babel_jax.common.limits import SEEDS
 from babel_jax.common.run_names import RunName
+from babel_jax.languages import registry
 
 AGAIN = "run the study again, which writes it anew from what stands there"
 STUDY = {  # of study.json
@@ -16,7 +17,7 @@ STUDY = {  # of study.json
     "original": {str: float},
     "original_share": float,
     "runs": [{"run": str, "seed": SEEDS, "flops?": float}],
-    "config": {"candidates?": [str]},
+    "config": {"candidates?": [str], "definitions?": {str: dict}},
     "wall_seconds?": {str: float},
     "versions?": {str: str},
 }
@@ -96,6 +97,8 @@ def read(study_dir) -> StudyFacts:
     content = files.read_json(study_dir / "study.json", STUDY, AGAIN)
     if wrong := _contradiction(content):
         raise UserError(f"{study_dir}/study.json is damaged: {wrong}; {AGAIN}.")
+    for name, data in content["config"].get("definitions", {}).items():
+        registry.add_title(registry.record(name, data, f"{study_dir}/study.json"))
     return of(content)
 
 

@@ -26,7 +26,7 @@ from babel_jax.evolution import stages
 from babel_jax.evolution.selection import solved
 from babel_jax.measuring import diagnostics, programs, walk
 from babel_jax.measuring import study_walk as measure
-from babel_jax.measuring.instruments import subject_of
+from babel_jax.measuring.reading import subject_of
 from babel_jax.model.flops import flops_per_token
 from babel_jax.optimum import ado
 from babel_jax.organism import world
@@ -391,7 +391,7 @@ def _side_by_side(study: Study, waiting: list[Job], done: set[Job], workers: int
                     for job, message in pool.messages(timeout=1):
                         record(job, message)
                 except UserError:
-                    preemption.check()  # where all processes are told to go, a worker may be the first
+                    preemption.check()  # where all processes are to go, a worker may be the first
                     raise
         except preemption.Preempted:
             pool.terminate()

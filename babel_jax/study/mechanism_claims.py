@@ -21,7 +21,7 @@ def patches(findings: Findings, language: str) -> Judged:
     )
     judged = {above(gain.ci) for gain in (over_end, over_embeddings)}
     verdict = judged.pop() if len(judged) == 1 else OPEN
-    return Judged(verdict, f"the peak's blocks: {points(over_end, '+')}", sentence)
+    return Judged(verdict, f"restoring the peak's blocks: {points(over_end, '+')}", sentence)
 
 
 def working_language(findings: Findings, language: str) -> Judged:
@@ -46,7 +46,7 @@ def working_language(findings: Findings, language: str) -> Judged:
     if declines and not control_declines and control_fall > 0.5 * fall > 0:
         sentence += (
             f" It falls in the control too, to {share(control_end)}, where no transition is seen: "
-            f"the change is real, but no marker of the decline."
+            f"the change is real, but it does not mark the decline."
         )
         return Judged(REFUTED, number, sentence)
     return Judged(OPEN, number, f"{sentence} In the control it ends at {share(control_end)}.")

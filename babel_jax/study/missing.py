@@ -27,13 +27,13 @@ def of_study(study: StudyFacts, frame) -> list[str]:
             sentences.append(f"Run {run} has no measurements of seed {', '.join(map(str, gone))}; run the study again.")
     sentences += _untrained(study, planned)
     for language in study.new:
-        for role, what in (("control", "what the decline is owed to"), ("new_only", "the knowledge share")):
+        for role, what in (("control", "what causes the decline"), ("new_only", "the knowledge share")):
             if study.run_name(role, language) not in there:
-                sentences.append(f"There is no {role} run in {language}, so nothing is known of {what}.")
+                sentences.append(f"There is no {role} run in {language}, so nothing is known about {what}.")
         sentences += _checkpoints(frame, study.run_name("continual", language), language)
     losses = frame[frame["metric"].isin(["loss", "loss_knowledge"]).to_numpy(bool)]
     for run in losses.loc[~np.isfinite(losses["value"].to_numpy(float)), "run"].unique():
-        sentences.append(f"Run {run} has a loss that is no number; it has diverged.")
+        sentences.append(f"Run {run} has a loss that is not a number; it has diverged.")
     if len(study.seeds) == 1:
         sentences.append("There is one seed: intervals speak about its problems, not about other seeds.")
     return sentences

@@ -104,7 +104,7 @@ def guard(findings: Findings) -> Judged:
     worst = min(by_language, key=lambda language: by_language[language].value)
     harmless = all(each.ci[0] > -NEGLIGIBLE for each in by_language.values())
     verdict = REFUTED if guarded.passes is False else SUPPORTED if harmless else OPEN
-    rule = f"One interval wholly below 0 is harm; all above \N{MINUS SIGN}{100 * NEGLIGIBLE:.0f} points are none"
+    rule = f"One interval wholly below 0 counts as harm; all above \N{MINUS SIGN}{100 * NEGLIGIBLE:.0f} points count as none"
     sentence = f"Against the original mix: {', '.join(changes.values())}{one_seed_note(findings)}. {rule}."
     return Judged(verdict, changes[worst], sentence)
 

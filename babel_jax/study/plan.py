@@ -3,6 +3,7 @@
 import collections
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -13,9 +14,10 @@ from babel_jax.common.limits import MOST_TOKENS
 from babel_jax.common.material import Material, Shapes
 from babel_jax.common.run_names import PER_LANGUAGE, ROLES, RunName
 from babel_jax.common.schema import SEED, TOP, Choice, Key, Many, Number, Place, Section, Table, Text
-from babel_jax.corpus import mixture_files
+from babel_jax.corpus import corpus_files, mixture_files
+from babel_jax.corpus.build_folder import is_corpus
 from babel_jax.corpus.corpus_material import material as corpus_material
-from babel_jax.languages.registry import LANGUAGES
+from babel_jax.languages.registry import LANGUAGES, Definition, definition
 from babel_jax.measuring import study_walk as measuring
 from babel_jax.organism import world
 from babel_jax.organism.notation import NOTATIONS
@@ -38,17 +40,22 @@ STUDY = Section(
             "the language that is learned after it, or several",
         ),
         "seeds": Key(Many(SEED, least=1, once=True), (0,), "every run is trained once with each"),
+        "definitions": Key(
+            Table(Definition()),
+            {},
+            "language -> the file that describes it, of those that neither package nor corpus has",
+        ),
         "world": Key(world.SECTION, {}, "the embedded world (kind='organism')"),
         "corpus": Key(Text(), "", "the directory that `corpus build` made (kind='real_code')"),
         "vocab_size": Key(
             Number(low=0, whole=True),
             0,
-            "what the corpus must have, and what `compile` takes without a corpus (0: not said)",
+            "what the corpus must have, and what `compile` takes without a corpus (0: not given)",
         ),
         "context": Key(
             Number(low=0, whole=True),
             0,
-            "tokens that a model sees at once: what the corpus must have, and what `compile` takes (0: not said)",
+            "tokens that a model sees at once: what the corpus must have, and what `compile` takes (0: not given)",
         ),
         "heldout_rows": Key(
             Number(low=1, whole=True), 64, "validation rows of each language that are measured on (kind='real_code')"
@@ -96,16 +103,26 @@ def from_changes(changes: dict, at: Place = TOP) -> ConfigDict:
       UserError: an unknown key, or a value that it cannot have, in one line that names the key (below `at`).
     """
     changes = STUDY.check(changes, at)
-    return ConfigDict({name: changes.get(name, key.default) for name, key in STUDY.keys.items()})
+    if definitions := changes.get("definitions"):
+        changes["definitions"] = {
+            name: definition(name, each, at / "definitions" / name) for name, each in definitions.items()
+        }
+    config = ConfigDict({name: changes.get(name, key.default) for name, key in STUDY.keys.items()})
+    if not definitions:  # config.json says nothing of the package's languages
+        del config["definitions"]
+    return config
 
 
 def validate(config: ConfigDict) -> None:
     """Raises a `UserError` where the values of several keys do not make a study."""
     languages = new_languages(config)
-    noun, known = KINDS[config.kind]
+    (noun, known), hint = KINDS[config.kind], ""
+    if config.kind == "real_code":
+        known = {*known, *config.get("definitions", ())}
+        hint = " One of your own comes with the corpus, if that is there, or has its file in `definitions`."
     for key, name in (("primary", config.primary), *(("new", name) for name in languages)):
         if name not in known:
-            raise UserError(f"{key}: {unknown_name(noun, name, known)}")
+            raise UserError(f"{key}: {unknown_name(noun, name, known)}{hint}")
     if config.primary in languages or len(set(languages)) < len(languages):
         raise UserError(f"new={config.new} names {config.primary} or a language twice; each new language stands once.")
     for role in ("primary_only", "continual", "new_only", *(("replay",) if config.replay else ())):
@@ -123,6 +140,23 @@ def validate(config: ConfigDict) -> None:
     if config.kind == "organism":
         world_config(config)
     original_tokens(config)
+
+
+def _with_definitions_of_its_corpus(config: ConfigDict) -> ConfigDict:
+    """The config with what its corpus was built with of languages that the package does not have, for who reads it without."""
+    if config.kind != "real_code" or not config.corpus or not is_corpus(Path(config.corpus)):
+        return config
+    contents, definitions = (
+        corpus_files.read_contents(Path(config.corpus)),
+        run_config.plain(config.get("definitions", {})),
+    )
+    for name in (config.primary, *new_languages(config)):
+        if (built_with := contents.definition(name)) and definitions.setdefault(name, built_with) != built_with:
+            raise UserError(
+                f"definitions.{name} is not the one that the corpus {config.corpus} was built with; leave it out, or build "
+                "the corpus again."
+            )
+    return from_changes(run_config.plain(config) | {"definitions": definitions}) if definitions else config
 
 
 def _check_chain(config: ConfigDict, role: str) -> None:
@@ -173,6 +207,7 @@ class Study:
 
     def __init__(self, config: ConfigDict, directory: str | os.PathLike | None = None):
         """Raises a `UserError` where the values of several keys of the config do not make a study."""
+        config = _with_definitions_of_its_corpus(config)
         validate(config)
         self.config = config
         self.directory = None if directory is None else files.path(directory)

@@ -12,6 +12,7 @@ from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.files import content_hash, read_json
 from babel_jax.common.material import Material
 from babel_jax.common.schema import Place
+from babel_jax.corpus.corpus_files import Corpus
 from babel_jax.corpus.corpus_files import load as load_corpus
 from babel_jax.corpus.corpus_material import several
 from babel_jax.languages import registry
@@ -53,7 +54,7 @@ class ProbeTexts:
             plan.default() if self.corpus else study_config(run_dir, "--corpus=DIR or --config=FILE")
         )
         directory = self.corpus or (config.corpus if config.kind == "real_code" else "")
-        tokenizer = load_corpus(Path(directory)).tokenizer if directory else None
+        corpus = load_corpus(Path(directory)) if directory else None
         if self.rows < 1 or self.prompt_tokens < 1:
             raise UserError("--rows and --prompt_tokens are at least 1.")
         if self.corpus:
@@ -63,12 +64,12 @@ class ProbeTexts:
         else:
             seed = seed_of(run_dir) if self.seed is None else self.seed
             material = plan.load_material(config, seed, files.path(run_dir).name)
-        return self._prompted(
-            probe_walk.chosen(material, self.languages), tokenizer
-        ), tokenizer.sha if tokenizer else None
+        material = self._prompted(probe_walk.chosen(material, self.languages), corpus)
+        return material, corpus.tokenizer.sha if corpus else None
 
-    def _prompted(self, material: Material, tokenizer) -> Material:
+    def _prompted(self, material: Material, corpus: Corpus | None) -> Material:
         prompts.check_mode(self.identifiers)
+        tokenizer = corpus.tokenizer if corpus else None
         if self.prompts:
             if len(material.heldout) > 2:
                 raise UserError("a file of prompts holds two languages; name them: --languages=PRIMARY,NEW.")
@@ -88,7 +89,7 @@ class ProbeTexts:
         slots = {}
         for language, here in material.slots.items():
             new = material.new if language == material.primary else language
-            pairs = registry.identifier_pairs(registry.language(material.primary), registry.language(new))
+            pairs = registry.identifier_pairs(corpus.language(material.primary), corpus.language(new))
             slots[language], messages = prompts.with_identifiers(here, pairs, tokenizer, self.identifiers)
             for message in messages:
                 print(message, file=sys.stderr)

@@ -87,7 +87,11 @@ def _no_test(here: LanguageFindings, needs: str) -> str:
         return ""
     run = here.stages
     if run is None:
-        return "" if here.curves.peak_step is None else "One problem of one seed is no curve. Judge more problems."
+        return (
+            ""
+            if here.curves.peak_step is None
+            else "One problem of one seed does not make a curve. Judge more problems."
+        )
     if not run.rises:
         return as_sentence(stages.no_peak(run)) + ("" if run.learned else " Train for longer.")
     if needs == A_DECLINE and run.ends_at_peak:

@@ -7,7 +7,7 @@ import numpy as np
 from babel_jax.common import run_names
 from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.dependence import Dependence
-from babel_jax.languages.registry import LANGUAGES
+from babel_jax.languages import registry
 from babel_jax.optimum.algorithm1 import Proposal
 from babel_jax.study import candidates
 
@@ -28,8 +28,8 @@ def source_name(source: str) -> str:
 
 
 def language_name(language: str) -> str:
-    """How a language is written in text; a role that is no known language (a corpus of its own) keeps its name."""
-    return LANGUAGES[language].title if language in LANGUAGES else language
+    """How a language is written in text; a role that is not a known language (a corpus of its own) keeps its name."""
+    return registry.title(language)
 
 
 def names(languages) -> str:

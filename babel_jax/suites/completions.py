@@ -9,8 +9,8 @@ import numpy as np
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.material import Material
 from babel_jax.corpus.tokenizer import Tokenizer
-from babel_jax.measuring import generate, programs
-from babel_jax.measuring.instruments import subject_of
+from babel_jax.measuring import programs, sampling
+from babel_jax.measuring.reading import subject_of
 from babel_jax.model import placement
 from babel_jax.probes.subject import Subject
 from babel_jax.suites import judge, likelihood, world_problems
@@ -22,7 +22,7 @@ KEPT_AT_ONCE = 256  # problems whose completions are written to the file togethe
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(generate.Sampling):
+class Options(sampling.Sampling):
     """How problems are posed, how completions are drawn and judged; all of it stands in `about.json`.
 
     Attributes:
@@ -120,7 +120,7 @@ class TextWriter:
             return stopper.feed(text[fed:])
 
         streams = [stream(problem) for problem in asked]
-        drawn = generate.write(subject, prompts, options, finished=finished, streams=streams, progress=progress)
+        drawn = sampling.write(subject, prompts, options, finished=finished, streams=streams, progress=progress)
         completions = []
         for which, (problem, samples) in enumerate(zip(asked, drawn, strict=True)):
             for sample, ids in enumerate(samples):

@@ -16,7 +16,7 @@ import numpy as np
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError
 from babel_jax.corpus.tokenizer import Tokenizer
-from babel_jax.measuring.generate import bucket
+from babel_jax.measuring.sampling import bucket
 from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
 from babel_jax.model.placement import batch_rows, jitted
 from babel_jax.probes.subject import Subject, row_batches

@@ -3,8 +3,8 @@
 A checkpoint of step n holds the state after n updates. Directories that Orbax has not finished are never listed, so a
 kill at any moment costs at most the work since the last one. On several hosts, saving and restoring is done by all.
 
-Beside the state stands, in the same checkpoint, what the run says of it, with a checksum of every array and a hash of all
-that: whatever is read is compared with them. Checkpoints of earlier versions have neither; they are read, and that is said.
+Beside the state, in the same checkpoint, lie its metadata with a checksum of every array, and a hash of all that: whatever is
+read is compared with them. Checkpoints of earlier versions have neither; they are read with a warning.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ class Seen:
 
 @dataclasses.dataclass(frozen=True)
 class Metadata(Seen):
-    """What a run says of itself beside a checkpoint's state.
+    """A run's metadata beside a checkpoint's state.
 
     Attributes:
       model: the `DecoderConfig` that the parameters are of, as JSON values.
@@ -81,7 +81,7 @@ class Metadata(Seen):
 
 @functools.cache
 def _hush_orbax() -> None:
-    """What Orbax logs as an error, or leaves behind, it raises too, and we say in one line."""
+    """What Orbax logs as an error, it raises too, and we report it in one line."""
     for noisy in ("absl", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     # Reads that were under way when another one failed end after Orbax's event loop; TensorStore would print each.
@@ -189,19 +189,19 @@ class Checkpoints:
 
     def _sealed(self, step: int) -> dict:
         try:
-            found = json.loads((self.directory / str(step) / "metadata" / "metadata").read_text())
+            stored = json.loads((self.directory / str(step) / "metadata" / "metadata").read_text())
         except (OSError, ValueError, RecursionError) as error:
             raise self._unreadable(step, one_line(error)) from error
-        if fault := files.fault(found, METADATA):
+        if fault := files.fault(stored, METADATA):
             raise self._unreadable(step, f"of its metadata, {fault}")
-        if unknown := sorted(found["model"].keys() - {field.name for field in dataclasses.fields(DecoderConfig)}):
+        if unknown := sorted(stored["model"].keys() - {field.name for field in dataclasses.fields(DecoderConfig)}):
             raise self._unreadable(step, f"its model has '{unknown[0]}', which this version does not know")
-        rest = {name: value for name, value in found.items() if name != "hash"}
-        if not found.keys().isdisjoint(SEAL) and found.get("hash") != files.content_hash(rest):
+        rest = {name: value for name, value in stored.items() if name != "hash"}
+        if not stored.keys().isdisjoint(SEAL) and stored.get("hash") != files.content_hash(rest):
             raise self._unreadable(step, "its metadata is not what was saved")
-        if found["step"] != step:
-            raise self._unreadable(step, f"it is the one of step {found['step']}")
-        return found
+        if stored["step"] != step:
+            raise self._unreadable(step, f"it is the one of step {stored['step']}")
+        return stored
 
     def restore(self, step: int, abstract_state: dict, model: dict | None = None) -> dict:
         """The state (or the part of it that `abstract_state` names) at `step`, laid out as `abstract_state` says.
@@ -238,11 +238,11 @@ class Checkpoints:
         if "checksums" in sealed:
             self._compare(step, checksums.of_tree(state), sealed["checksums"])
         else:
-            _say_unchecked(self.directory.parent)
+            _warn_unchecked(self.directory.parent)
         return state, Metadata.from_json(sealed)
 
-    def _compare(self, step: int, found: dict[str, str], saved: dict[str, str]) -> None:
-        for name, checksum in found.items():
+    def _compare(self, step: int, read: dict[str, str], saved: dict[str, str]) -> None:
+        for name, checksum in read.items():
             if saved.get(name) != checksum:
                 raise self._unreadable(step, f"{name} is not what was saved")
 
@@ -272,8 +272,8 @@ def restore_newest(stores: list[Checkpoints], abstract_state: dict, model: dict)
       UserError: there are checkpoints, but none can be read: nobody but the user may decide to start again.
     """
     reason = None
-    found = [(step, store) for store in stores for step in store.steps()]
-    for step, store in sorted(found, key=lambda pair: pair[0], reverse=True):
+    saved = [(step, store) for store in stores for step in store.steps()]
+    for step, store in sorted(saved, key=lambda pair: pair[0], reverse=True):
         try:
             return store.read(step, abstract_state, model)
         except Unreadable as error:
@@ -291,7 +291,7 @@ def restore_newest(stores: list[Checkpoints], abstract_state: dict, model: dict)
 
 
 @functools.cache
-def _say_unchecked(run_dir) -> None:
+def _warn_unchecked(run_dir) -> None:
     """Once for a run."""
     log.warning(
         "the checkpoints of %s are of an earlier version: they have no checksums and are read unchecked.", run_dir

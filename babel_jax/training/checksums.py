@@ -26,9 +26,9 @@ def of_tree(tree) -> dict[str, str]:
             if not shard.replica_id:
                 held[shard.device].append((number, shard))
     # All devices are started before the first is waited for.
-    found = [_of_shards([(shard, leaves[number][1].shape) for number, shard in parts]) for parts in held.values()]
+    sums = [_of_shards([(shard, leaves[number][1].shape) for number, shard in parts]) for parts in held.values()]
     sums_Nx2 = np.zeros((len(leaves), 2), np.uint32)
-    for parts, sums_Px2 in zip(held.values(), jax.device_get(found), strict=True):
+    for parts, sums_Px2 in zip(held.values(), jax.device_get(sums), strict=True):
         np.add.at(sums_Nx2, [number for number, _ in parts], sums_Px2)
     if jax.process_count() > 1:
         everywhere = multihost_utils.process_allgather(sums_Nx2).sum(axis=0, dtype=np.uint32)

@@ -19,7 +19,7 @@ class Clock:
     Args:
       tokens_per_step: tokens of a step over all devices.
       flops_per_token: from model/flops.py; None: no MFU.
-      totals: what `totals` gave when the checkpoint was written that the run goes on from.
+      totals: what `totals` was in the checkpoint that the run resumes from.
       now: source of time in seconds.
     """
 

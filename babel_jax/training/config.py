@@ -11,7 +11,7 @@ from babel_jax.common.schema import SEED, TOP, Choice, Flag, Key, Many, Number, 
 from babel_jax.corpus.mixture import STAGES
 from babel_jax.model import attention
 from babel_jax.model.decoder import DTYPES, PRESETS, REMAT_POLICIES, DecoderConfig
-from babel_jax.training.optimizer import DECAYED, MOMENT_DTYPES, NAMES, SCHEDULES
+from babel_jax.training.optimizer import DECAYED, DIRECTIONS, MOMENT_DTYPES, SCHEDULES
 from babel_jax.training.trackers import check_wandb
 
 BAD_STEPS = ("stop", "skip")
@@ -22,7 +22,7 @@ _MOST_RATE = 1e30  # what float32 can hold, with room for a factor
 OPTIMIZER = Section(
     {
         "name": Key(
-            Choice("optimizer", NAMES),
+            Choice("optimizer", tuple(DIRECTIONS)),
             "adamw",
             "Adam with decoupled weight decay; or Muon for the blocks' matrices and Adam for all else, at the same rate",
         ),
@@ -57,7 +57,6 @@ OPTIMIZER = Section(
             {},
             "regular expression of parameters' paths -> factor on their learning rate",
         ),
-        "ema_decay": Key(_BELOW_ONE, 0.0, "decay of an average of the parameters that is kept beside them (0: none)"),
     }
 )
 _AXIS = Number(low=1, whole=True, also=(-1,))
@@ -240,9 +239,8 @@ def decoder_config(
     """The decoder of a run on a material with these sizes; attention is resolved for `platform` (default: this process's)."""
     model = config.model
     shape = PRESETS[model.preset]
-    backend = attention.resolve(
-        model.attention, platform or jax.default_backend(), shape["width"] // shape["heads"], max_length, model.dtype
-    )
+    head_width = shape["width"] // shape["heads"]
+    shapes = attention.Shapes(platform or jax.default_backend(), head_width, max_length, model.dtype)
     return DecoderConfig(
         **shape,
         vocab_size=vocab_size,
@@ -251,7 +249,7 @@ def decoder_config(
         tied_head=model.tied_head,
         dtype=model.dtype,
         remat=default_remat(shape) if model.remat == "auto" else model.remat,
-        attention=backend,
+        attention=attention.resolve(model.attention, shapes),
     )
 
 

@@ -1,4 +1,4 @@
-"""A folder of a Hugging Face model becomes a finished run of ours, and a checkpoint of ours becomes such a folder."""
+"""`convert`: a Hugging Face GPT-2 into a finished run, and a checkpoint into a Hugging Face folder."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from babel_jax.training.runs import locked
 
 
 def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike) -> None:
-    """Makes a finished run of a model of Hugging Face: its parameters are the run's only checkpoint, at step 0.
+    """Converts a Hugging Face GPT-2 into a finished run: its parameters are the run's only checkpoint, at step 0.
 
     Raises:
       UserError: as `read_huggingface`; or `run_dir` is a run already.
@@ -60,10 +60,10 @@ def _or_nothing(place):
 
 
 def export_run(run_dir: str | os.PathLike, step: int, hf_dir: str | os.PathLike) -> None:
-    """Writes the checkpoint of one step of a run as a folder of Hugging Face.
+    """Writes the checkpoint of one step of a run as a Hugging Face folder.
 
     Raises:
-      UserError: there is no such checkpoint, it cannot be read, or a model stands in `hf_dir` already.
+      UserError: there is no such checkpoint, it cannot be read, or `hf_dir` holds a model already.
     """
     checkpoints = Checkpoints(run_dir, create=False)
     try:

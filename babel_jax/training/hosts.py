@@ -1,7 +1,7 @@
-"""Several processes as one: who they are, who is the first, waiting for each other, agreeing on a number.
+"""Several processes as one run: who they are, who is the first, waiting for each other, agreeing on a number.
 
-Each host runs the same command. `initialize` joins them, from flags or from what the cluster says of itself; with one host
-it does nothing and the other functions cost nothing. They talk through JAX's coordination service, not through the
+Each host runs the same command. `initialize` joins them, by flags or by the cluster's own variables; with one host it does
+nothing and the other functions cost nothing. They talk through JAX's coordination service, not through the
 devices: a question to the other hosts must not wait until the queued training steps have run.
 
 When a process dies the others cannot go on: JAX ends them (SIGABRT), at once if it was process 0, else when its heartbeat
@@ -9,7 +9,6 @@ has been missing. The launch scripts then start all of them again.
 """
 
 import contextlib
-import dataclasses
 import itertools
 import os
 import re
@@ -31,17 +30,7 @@ LEAVE_SECONDS = 20  # a process that ends with an error waits so long for the ot
 WAIT_SECONDS = 3600  # for processes that are alive but behind: one of them may be measuring, or writing much
 FLAGS = "--coordinator=HOST:PORT --processes=N --process=I"
 
-_questions = itertools.count()  # of `agree`: the same on all processes
-
-
-@dataclasses.dataclass(frozen=True)
-class _Members:
-    """Who takes part, as `jax.distributed.initialize` wants it. `local_device_ids`: None for all of the node."""
-
-    coordinator_address: str
-    num_processes: int
-    process_id: int
-    local_device_ids: list[int] | None = None
+_questions = itertools.count()  # of `agree`, counted alike on all processes
 
 
 def initialize(coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
@@ -55,14 +44,14 @@ def initialize(coordinator: str | None = None, processes: int | None = None, pro
     Raises:
       UserError: flags that are incomplete or contradict each other; process 0 cannot be reached.
     """
-    members = _given(coordinator, processes, process) or _found()
-    if members is None or members.num_processes == 1:
+    members = _from_flags(coordinator, processes, process) or _from_cluster()
+    if members is None or members["num_processes"] == 1:
         return
-    _wait_for(members.coordinator_address, members.process_id, members.num_processes)
+    _wait_for(members["coordinator_address"], members["process_id"], members["num_processes"])
     with _ctrl_c_ends_at_once():
         jax.distributed.initialize(
-            **vars(members),
-            cluster_detection_method="deactivate",  # `_found` has asked already
+            **members,
+            cluster_detection_method="deactivate",  # `_from_cluster` has asked already
             initialization_timeout=CONNECT_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=LEAVE_SECONDS,
@@ -82,17 +71,18 @@ def _ctrl_c_ends_at_once():
         signal.signal(signal.SIGINT, before)
 
 
-def _given(coordinator, processes, process) -> _Members | None:
-    given = [value is not None for value in (coordinator, processes, process)]
-    if not any(given):
+def _from_flags(coordinator, processes, process) -> dict | None:
+    """Arguments of `jax.distributed.initialize`; None: no flag was given."""
+    are_set = [value is not None for value in (coordinator, processes, process)]
+    if not any(are_set):
         return None
-    if not all(given):
+    if not all(are_set):
         raise UserError(f"several processes need all three of {FLAGS}.")
     if not _is_address(coordinator):
         raise UserError(f"--coordinator is {coordinator!r}; give host and port of process 0, such as 10.0.0.1:8476.")
     if not 0 <= process < processes:
         raise UserError(f"--process is {process} and --processes {processes}; processes are counted from 0.")
-    return _Members(coordinator, processes, process)
+    return dict(coordinator_address=coordinator, num_processes=processes, process_id=process)
 
 
 def _is_address(text: str) -> bool:
@@ -104,8 +94,8 @@ def _is_address(text: str) -> bool:
     return named and host.isprintable() and re.fullmatch("[0-9]{1,5}", port) is not None and 0 < int(port) < 2**16
 
 
-def _found() -> _Members | None:
-    """What the cluster says of this process; None where there is none, or only this one."""
+def _from_cluster() -> dict | None:
+    """The same from the cluster that this process is of; None where there is none, or only this process."""
     for cluster in (clusters.SlurmCluster, clusters.GkeTpuCluster, clusters.GceTpuCluster):
         on_tpu = cluster is not clusters.SlurmCluster
         if on_tpu and "tpu" not in (os.environ.get("JAX_PLATFORMS") or "tpu"):
@@ -118,13 +108,14 @@ def _found() -> _Members | None:
     return None
 
 
-def _described(cluster, on_tpu: bool) -> _Members:
+def _described(cluster, on_tpu: bool) -> dict:
     coordinator = cluster.get_coordinator_address(CONNECT_SECONDS, os.environ.get("JAX_COORDINATOR_PORT"))
     count = cluster.get_process_count()
     # One process a node takes all its devices (JAX by itself would take the first); several take one each.
     several = not on_tpu and count > int(os.environ["SLURM_STEP_NUM_NODES"])
     devices = [cluster.get_local_process_id()] if several else None
-    return _Members(coordinator, count, cluster.get_process_id(), devices)
+    members = dict(coordinator_address=coordinator, num_processes=count, process_id=cluster.get_process_id())
+    return members | {"local_device_ids": devices}
 
 
 def _wait_for(address: str, process: int, processes: int) -> None:
@@ -166,7 +157,7 @@ def barrier(name: str) -> None:
 
 
 def agree(value: float) -> float:
-    """The value that process 0 gave, on all processes; all must ask, in the same order."""
+    """Process 0's value, on all processes; all must call this, in the same order."""
     if not several():
         return value
     number, client = next(_questions), global_state.client

@@ -37,13 +37,13 @@ PROFILED = range(4, 10)  # steps of a process whose trace `profile_dir` gets: af
 
 @dataclasses.dataclass(frozen=True)
 class Hooks:
-    """Whom a run tells, and whom it asks; nothing here may change its parameters.
+    """Called by a run as it goes; nothing here may change its parameters.
 
     Attributes:
       progress: called every `LOG_EVERY` steps with {"step", "steps", "loss", "tokens_per_second", ...}.
       stop_when: `params -> bool`, asked every `config.stop_every` steps.
       at_checkpoint: called with (what the run has seen, params) when a kept checkpoint is on disk, also with the one that a
-        run goes on from.
+        run resumes from.
       profile_dir: where to write a profiler's trace of a few steps.
     """
 
@@ -83,7 +83,7 @@ def train(run: Run, hooks: Hooks = Hooks(), sampler: Sampler | None = None) -> N
 
 
 def _check_before(run: Run, hooks: Hooks, sampler: Sampler | None) -> None:
-    """What a run can be refused for is found before its directory is marked with its config."""
+    """Refuses what cannot run, before the directory is marked with the run's config."""
     _ = run.trainer, sampler or Sampler(run)
     run.check_source()
     if hooks.profile_dir and (left := run.config.steps - _newest_step(run)) < PROFILED.stop:
@@ -101,7 +101,7 @@ def _newest_step(run: Run) -> int:
 
 
 class _Training:
-    """A run under way: its `state` on the devices after `step` updates, and what goes on beside."""
+    """A run in progress: its `state` on the devices after `step` updates."""
 
     def __init__(self, run: Run, hooks: Hooks, sampler: Sampler, kept: Checkpoints, resume: Checkpoints):
         self.run, self.config, self.trainer, self.hooks, self.sampler = run, run.config, run.trainer, hooks, sampler
@@ -199,7 +199,7 @@ class _Training:
 
     def save(self, store: Checkpoints) -> None:
         with self.clock.phase("checkpoint"):
-            # One after the other: two stores that save at once meet at the same barriers of Orbax, which then fail.
+            # One after the other: two stores that save at once would use the same barriers of Orbax, which then fail.
             self.kept.wait()
             self.resume.wait()
             # The metrics first: a checkpoint that exists has its metrics, and a resumed run writes the same file again.
@@ -225,7 +225,7 @@ class _Training:
             raise preemption.Preempted
 
     def keep(self) -> None:
-        """Saves a checkpoint that stays, and has it measured where that is wanted."""
+        """Saves a checkpoint that stays, and has it measured if there is a hook."""
         self.read_metrics()
         self.save(self.kept)
         if self.hooks.at_checkpoint:

@@ -16,7 +16,7 @@ WHOLE_BYTES = 2**22  # below this it is not worth the trouble, and all logits ar
 
 
 def segments(tokens_BxT, document_end: int):
-    """Document number of each token in its row: how many `document_end` tokens stand before it."""
+    """Document number of each token in its row: how many `document_end` tokens come before it."""
     ends_BxT = (tokens_BxT == document_end).astype(jnp.int32)
     return jnp.cumsum(ends_BxT, axis=1) - ends_BxT
 

@@ -1,4 +1,4 @@
-"""A run's log: what each logged step measured, how fast it went, and which rows a bad step was made of.
+"""A run's log: the loss and gradient norm of logged steps, their speed, and the rows of bad steps.
 
 Metrics of a step are read while the next one runs, so the device never waits for the host. Files are written whole, at
 saves: metrics.jsonl (the same bits however often the run was interrupted), throughput.jsonl (times and memory, which are
@@ -39,7 +39,7 @@ class Metrics:
     """Takes the metrics of started steps (`add`), reads them when they are there (`read`), writes the files (`write`)."""
 
     def __init__(self, run: Run, sampler: Sampler, clock: Clock, start: int, progress: Callable[[dict], None]):
-        """`start`: the step that the run goes on from; `progress`: called every `LOG_EVERY` steps, see `loop.Hooks`."""
+        """`start`: the step that the run resumes from; `progress`: called every `LOG_EVERY` steps, see `loop.Hooks`."""
         self.directory, self.config = run.directory, run.config
         self.sampler, self.clock, self.progress = sampler, clock, progress
         self.records = _records_until(self.directory / "metrics.jsonl", start, RECORD)
@@ -49,7 +49,7 @@ class Metrics:
         clock.window(start)
 
     def add(self, step: int, metrics: dict) -> None:
-        """Takes what the step function gave for the update that made `step` of `step - 1`; it may still be computed."""
+        """Takes the metrics of the update from `step - 1` to `step`; they may still be in computation."""
         self._unread.append((step, metrics))
 
     def read(self, leave: int = 0) -> list[dict]:
@@ -93,13 +93,13 @@ class Metrics:
             lines = (json.dumps(record, allow_nan=False) + "\n" for record in records)
             files.write_atomic(self.directory / name, "".join(lines))
         timed = {record["step"]: record for record in self.throughput}
-        together = [timed.get(record["step"], {}) | record for record in self.records]
-        files.write_atomic(self.directory / trackers.EVENTS_NAME, trackers.tensorboard_events(together, started))
-        if self.config.wandb_project and self._sent < len(together):
+        merged = [timed.get(record["step"], {}) | record for record in self.records]
+        files.write_atomic(self.directory / trackers.EVENTS_NAME, trackers.tensorboard_events(merged, started))
+        if self.config.wandb_project and self._sent < len(merged):
             run_name = "-".join(self.directory.parts[-3:])
             try:
-                trackers.wandb_log(self.config.wandb_project, run_name, together[self._sent :])
-                self._sent = len(together)
+                trackers.wandb_log(self.config.wandb_project, run_name, merged[self._sent :])
+                self._sent = len(merged)
             except Exception as error:  # a reporter that cannot be reached must not cost a checkpoint
                 log.warning("cannot reach Weights & Biases (%s); the next save sends these records too.", error)
 
@@ -122,7 +122,7 @@ def offending_rows(sampler: Sampler, step: int, row_loss_B: np.ndarray) -> list[
 def _records_until(path, step: int, shape: dict) -> list[dict]:
     """Rows of a file up to `step`; later ones belong to work that will be done again.
 
-    What is torn or gone is lost, for only training again would tell it: that is said, and the run goes on.
+    Torn or missing rows cannot be recovered without training again: that is a warning, and the run goes on.
     """
     try:
         lines = path.read_bytes().split(b"\n") if path.exists() else []

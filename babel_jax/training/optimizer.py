@@ -11,7 +11,6 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from babel_jax.common.errors import unknown_name
 from babel_jax.model.sharding import path_name
 
-NAMES = ("adamw", "muon")
 SCHEDULES = ("constant", "cosine", "wsd")
 MOMENT_DTYPES = ("float32", "bfloat16")
 # Keys of the config that are data of a step, or make such data on the host: they do not make another executable.
@@ -98,23 +97,27 @@ def transformation(optimizer) -> optax.GradientTransformation:
 def _direction(optimizer) -> optax.GradientTransformation:
     if optimizer.mu_dtype not in MOMENT_DTYPES:
         raise unknown_name("optimizer.mu_dtype", optimizer.mu_dtype, MOMENT_DTYPES)
+    if optimizer.name not in DIRECTIONS:
+        raise unknown_name("optimizer", optimizer.name, DIRECTIONS)
+    return DIRECTIONS[optimizer.name](optimizer)
+
+
+def _adam(optimizer) -> optax.GradientTransformation:
     mu_dtype = jnp.dtype(optimizer.mu_dtype)
-    adam = optax.scale_by_adam(b1=optimizer.b1, b2=optimizer.b2, eps=optimizer.epsilon, mu_dtype=mu_dtype)
-    if optimizer.name == "adamw":
-        return adam
-    if optimizer.name != "muon":
-        raise unknown_name("optimizer", optimizer.name, NAMES)
+    return optax.scale_by_adam(b1=optimizer.b1, b2=optimizer.b2, eps=optimizer.epsilon, mu_dtype=mu_dtype)
+
+
+def _muon(optimizer) -> optax.GradientTransformation:
     muon = optax.chain(
-        optax.trace(optimizer.momentum, nesterov=True, accumulator_dtype=mu_dtype),
+        optax.trace(optimizer.momentum, nesterov=True, accumulator_dtype=jnp.dtype(optimizer.mu_dtype)),
         optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(_orthogonal_step, updates)),
     )
 
     def labels(params):
-        return jax.tree.map(
-            lambda yes: "muon" if yes else "adam", _mask(params, lambda n: re.search(ORTHOGONALISED, n))
-        )
+        matrices = _mask(params, lambda name: re.search(ORTHOGONALISED, name))
+        return jax.tree.map({True: "muon", False: "adam"}.get, matrices)
 
-    return optax.partition({"muon": muon, "adam": adam}, labels)
+    return optax.partition({"muon": muon, "adam": _adam(optimizer)}, labels)
 
 
 def _orthogonal_step(path, momentum_LxIxO):
@@ -145,6 +148,13 @@ def orthogonalise(matrix):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x.T if tall else x
+
+
+# Name of the config -> (its section `optimizer`) -> the direction of a step, before decay and the factor -learning rate.
+DIRECTIONS = {
+    "adamw": _adam,
+    "muon": _muon,
+}
 
 
 def _mask(params, chosen):

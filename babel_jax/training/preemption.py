@@ -1,6 +1,6 @@
-"""Leaving in time: a host that is taken away says so (SIGTERM), and the run saves itself before it goes.
+"""Leaving in time: a host that is about to be taken away gets SIGTERM, and the run saves itself before it ends.
 
-On one host a signal handler sets a flag. On several, JAX's preemption service tells all of them, whichever host was
+On one host a signal handler sets a flag. On several, JAX's preemption service reaches all of them, whichever host was
 warned, and makes them stop at the same poll: they must poll equally often, which a program that is the same everywhere does.
 """
 
@@ -15,7 +15,7 @@ EXIT_STATUS = 128 + signal.SIGTERM  # what a shell reports of a process that SIG
 
 
 class Preempted(Exception):
-    """The run has saved itself and ends; the same command goes on where this one stopped."""
+    """The run has saved itself and ends; the same command resumes it."""
 
 
 _warned = threading.Event()
@@ -36,6 +36,6 @@ def reached() -> bool:
 
 
 def check() -> None:
-    """Raises `Preempted` when it is time to go: for work that is simply done again, such as a measurement."""
+    """Raises `Preempted` when it is time to end: for work that is simply repeated, such as a measurement."""
     if reached():
         raise Preempted

@@ -1,11 +1,11 @@
-"""A run and its directory: which config and material it belongs to, how far it is, and who may write there.
+"""A run and its directory: its config and material, how far it is, and who may write there.
 
 | in the directory | what it is |
 |---|---|
-| `config.json` | the run's config and its material's fingerprint; an imported model's says so |
-| `checkpoints/`, `resume/` | what is kept and measured; what only serves to go on (see training/checkpoint.py) |
+| `config.json` | the run's config and its material's fingerprint; of an imported model, its shape |
+| `checkpoints/`, `resume/` | checkpoints that are measured; those that only serve to resume (see checkpoint.py) |
 | `metrics.jsonl`, `throughput.jsonl`, … | see training/metrics.py |
-| `stages.json`, `stopped.json` | the weights that it chose while it trained; why a bad step stopped it |
+| `stages.json`, `stopped.json` | the weights chosen while it trained; the bad step that stopped it |
 | `measurements/` | what is measured at its checkpoints |
 | `DONE` | written last: how far it came, and how often it drew from each source |
 """
@@ -34,9 +34,9 @@ from babel_jax.training.config import decoder_config, default, plain, validate
 from babel_jax.training.optimizer import static_settings
 from babel_jax.training.step import Trainer, make_trainer
 
-# Config keys that may change when a run goes on: how often it saves itself, what it does at the next bad step, whom it
-# tells, and how the same sums are laid out on the devices at hand (which may move the last bits of what comes). The file of
-# the mixture and its cap may, too: the stages themselves stand in the config.
+# Config keys that may change when a run is resumed: how often it saves itself, what it does at the next bad step, where
+# metrics go, and how the same sums are laid out on the devices at hand (which may move the last bits of what comes). The file of
+# the mixture and its cap may, too: the stages themselves are in the config. `ema_decay` was a key of earlier versions.
 MAY_CHANGE = (
     "mixture",
     "max_epochs",
@@ -48,6 +48,7 @@ MAY_CHANGE = (
     "accumulation",
     "remat",
     "attention",
+    "ema_decay",
 )
 DONE = {  # the shape of the file; a run of an earlier version, or an imported one, has not counted its rows
     "step": COUNTS,
@@ -117,7 +118,7 @@ class Run:
         return _beside(self.directory, self.config.init_from) if self.config.init_from else None
 
     def check_source(self) -> None:
-        """Refuses to start from a run that is not done; a run that goes on has taken its start already."""
+        """Refuses to start from a run that is not done; a run that is resumed has started already."""
         if self.source and not (self.directory / "checkpoints").exists():
             last_step(self.source)
 
@@ -134,7 +135,7 @@ class Run:
     def check_trained_as(self) -> None:
         """Refuses to measure a run as what it is not: of other stages, another world or corpus. An imported run is of none.
 
-        What a run of an earlier version does not say of itself is as by default.
+        Keys that a run of an earlier version lacks have their defaults.
         """
         stored = read_json(self.directory / "config.json", {"config": dict, "material": object})
         if stored["material"] is None:
@@ -161,7 +162,7 @@ class Drawn:
 
 @dataclasses.dataclass(frozen=True)
 class Done(Seen):
-    """What a finished run says of itself. `sources`: None where it has not counted the rows it drew."""
+    """The contents of DONE. `sources`: None where the run has not counted the rows it drew."""
 
     sources: dict[str, Drawn] | None
 
@@ -172,7 +173,7 @@ def is_done(run_dir) -> bool:
 
 
 def read_done(run_dir) -> Done:
-    """What a finished run says of itself.
+    """The DONE of a finished run.
 
     Raises:
       UserError: the run is not done, or its DONE is damaged.

@@ -44,8 +44,8 @@ class Sampler:
     def __init__(self, run: Run):
         if run.config.online.every:
             raise UserError(
-                f"{run.directory} chooses its weights while it trains (online.every={run.config.online.every}), and nothing is "
-                "there that chooses; train it as a run of a study."
+                f"{run.directory} chooses its weights while it trains (online.every={run.config.online.every}), and nothing here "
+                "chooses them; train it as a run of a study."
             )
         self._run, self._mixture = run, mixture_of(run)
         self._drawn: collections.Counter | None = None
@@ -88,7 +88,7 @@ class Sampler:
 
 
 class OnlineSampler(Sampler):
-    """Weights that are chosen every `online.every` steps. They stand in the run's stages.json, so none is chosen twice."""
+    """Weights that are chosen every `online.every` steps. They are kept in the run's stages.json, so none is chosen twice."""
 
     def __init__(self, run: Run, choose: Choose):
         self._run, self._choose, self._mixture = run, choose, mixture_of(run)
@@ -100,7 +100,7 @@ class OnlineSampler(Sampler):
         self._mixture = mixture_of(self._run, self._closed(self._stages))
         if len(self._stages) * self._every < about.step:
             raise UserError(
-                f"{self._run.directory}/stages.json tells the rows of {len(self._stages)} stages and the run is at step "
+                f"{self._run.directory}/stages.json has {len(self._stages)} stages and the run is at step "
                 f"{about.step}; {LOST_STAGES}."
             )
 
@@ -116,7 +116,7 @@ class OnlineSampler(Sampler):
     def _closed(self, stages: list[dict]) -> list[dict]:
         """Stages with the end of the last one, where another will be chosen there.
 
-        The order of the rows within a stage depends on its length, so the length must stand before its first row is drawn.
+        The order of the rows within a stage depends on its length, so the length must be fixed before its first row is drawn.
         """
         if len(stages) * self._every >= self._run.config.steps:
             return stages

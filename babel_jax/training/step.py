@@ -25,9 +25,9 @@ SPIKE_WARMUP = 50  # good steps before a loss can be called a spike
 class Trainer:
     """What a run needs on the device: jitted `init(seed)`, `fresh(params)` and `step(state, tokens, weights, hyper)`.
 
-    The state is a plain dict {"params", "opt_state", "step", "spike"} and, where wanted, "ema"; every leaf is placed by
-    model/sharding.py. A step returns {"loss", "grad_norm", "bad", "row_loss_B"}; a bad one (not finite, or a spike)
-    changes nothing but the step counter.
+    The state is a plain dict {"params", "opt_state", "step", "spike"}; every leaf is placed by model/sharding.py.
+    A step returns {"loss", "grad_norm", "bad", "row_loss_B"}; a bad one (not finite, or a spike) changes nothing but the step
+    counter.
     """
 
     mesh: Mesh
@@ -94,7 +94,7 @@ class _Functions:
 
     def __init__(self, model, optimizer, document_end: int, mesh: Mesh, accumulation: int):
         self.model, self.document_end, self.mesh, self.accumulation = model, document_end, mesh, accumulation
-        self.update, self.ema_decay = transformation(optimizer), optimizer.ema_decay
+        self.update = transformation(optimizer)
         self.decoder = Decoder(model, mesh)
         self.abstract = jax.eval_shape(self.init, 0)
         self.placed = shardings(mesh, self.abstract, complete=True)
@@ -103,10 +103,11 @@ class _Functions:
         return self.fresh(init_params(self.model, seed))
 
     def fresh(self, params):
-        start = {name: jnp.zeros((), jnp.float32) for name in ("mean", "variance")}
-        state = {"params": params, "opt_state": self.update.init(params), "step": jnp.zeros((), jnp.int32)}
-        state["spike"] = start | {"count": jnp.zeros((), jnp.int32)}
-        return state | ({"ema": jax.tree.map(jnp.copy, params)} if self.ema_decay else {})
+        spike = {name: jnp.zeros((), jnp.float32) for name in ("mean", "variance")} | {
+            "count": jnp.zeros((), jnp.int32)
+        }
+        step = jnp.zeros((), jnp.int32)
+        return {"params": params, "opt_state": self.update.init(params), "step": step, "spike": spike}
 
     def step(self, state, tokens_BxT1, loss_weight_V, hyper):
         loss, row_loss_B, grads = self.loss_and_grads(
@@ -117,8 +118,6 @@ class _Functions:
         params = jax.tree.map(lambda p, u: p - hyper["learning_rate"] * u, state["params"], updates)
         bad, spike = judge_loss(state["spike"], loss, grad_norm, hyper["spike_factor"])
         new = {"params": params, "opt_state": opt_state, "spike": spike}
-        if decay := self.ema_decay:
-            new["ema"] = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state["ema"], params)
         new_state = jax.tree.map(lambda old, new: jnp.where(bad, old, new), {name: state[name] for name in new}, new)
         new_state["step"] = state["step"] + 1
         return new_state, {"loss": loss, "grad_norm": grad_norm, "bad": bad, "row_loss_B": row_loss_B}

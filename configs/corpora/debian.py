@@ -1,6 +1,7 @@
 """Five languages from Debian's source packages: the largest corpus that one script fetches, and that a laptop builds.
 
-Python, PHP, C#, Go and C++ of the packages that launch/fetch_debian_corpus.sh fetched, each with its licence; at most 60 MB
+Python, PHP, C#, Go and C++ of the packages that launch/fetch_debian_corpus.sh fetched, or the languages that the argument
+names, the primary one first (JavaScript, TypeScript, Java, C and Rust are there, too); each with its licence; at most 60 MB
 of each, drawn evenly, so that C# (mono) does not outweigh the rest. Packages under other than permissive licences (`--full`
 fetches some) are dropped. Vocabulary and context fit configs/real_code.py.
 
@@ -8,33 +9,46 @@ Cost: 175 MB to fetch, then minutes of two CPU cores and less than 3 GiB of memo
 README has what the cleaning left and the bytes per token.
   bash launch/fetch_debian_corpus.sh runs/sources python php csharp go cpp
   python -m babel_jax corpus build --manifest=configs/corpora/debian.py --out=runs/corpora/debian
-or, the same to the byte, on SLURM with runs/ on a file system that all nodes see:
+or of other languages (31 MB to fetch), and of packages that lie elsewhere than in runs/sources:
+  bash launch/fetch_debian_corpus.sh runs/sources python javascript java rust
+  python -m babel_jax corpus build --manifest=configs/corpora/debian.py:python,javascript,java,rust --out=runs/corpora/four
+  python -m babel_jax corpus build --manifest=configs/corpora/debian.py:my/sources,python,c --out=runs/corpora/python_c
+or, with the same bytes as the first, on SLURM with runs/ on a file system that all nodes see:
   launch/slurm_corpus.sh configs/corpora/debian.py runs/corpora/debian 4 --cpus-per-task=4 --mem=8G
-What came of it; a mixture for the run below (256 steps of 8 rows of 256 tokens); the run; and whether it kept to it:
+Its statistics; a mixture for the run below (256 steps of 8 rows of 256 tokens); the run; and whether it kept to the mixture:
   python -m babel_jax corpus stats runs/corpora/debian
   python -m babel_jax corpus mix runs/corpora/debian --policy=unimax --tokens=524288 --max_epochs=4 --out=runs/debian_mix.json
   python -m babel_jax train --config=configs/real_code.py --config.corpus=runs/corpora/debian --run=mix \\
     --mixture=runs/debian_mix.json --workdir=runs/debian
   python -m babel_jax corpus verify --run=runs/debian/seed0/mix
-To keep problems out that you evaluate on, name their suites in clean.decontaminate, as `evaluate --suite` takes them.
+To exclude the problems that you evaluate on, name their suites in clean.decontaminate, as `evaluate --suite` takes them.
 """
 
 from pathlib import Path
 
 LANGUAGES = ("python", "php", "csharp", "go", "cpp")
+FURTHER = ("javascript", "typescript", "java", "c", "rust")
 PACKAGES = Path(__file__).parents[2] / "launch" / "debian_packages.tsv"
 
 
-def get_config(sources: str = "runs/sources") -> dict:
-    """The packages that were fetched, each with its licence; the minimal set as long as none was."""
-    languages = {language: dict(max_megabytes=60, sources=[]) for language in LANGUAGES}
+def get_config(argument: str = "") -> dict:
+    """The packages that were fetched, each with its licence; the minimal set as long as none was.
+
+    `argument`: languages, and the folder of the packages if it is not runs/sources, with commas between them.
+    """
+    words = [word for word in argument.split(",") if word]
+    chosen = [word for word in words if word in LANGUAGES + FURTHER] or LANGUAGES
+    sources, *more = [word for word in words if word not in LANGUAGES + FURTHER] or ["runs/sources"]
+    if more:
+        raise ValueError(f"'{sources}' and '{more[0]}' are no languages of it, and only one can be the folder")
+    languages = {language: dict(max_megabytes=60, sources=[]) for language in chosen}
     for line in PACKAGES.read_text().splitlines()[2:]:
         which, language, package, licence, *_ = line.split("\t")
         folder = Path(sources, language, package.removeprefix("src:"))
-        if folder.is_dir() if Path(sources).is_dir() else which == "minimal":
+        if language in chosen and (folder.is_dir() if Path(sources).is_dir() else which == "minimal"):
             languages[language]["sources"].append(dict(path=str(folder), licence=licence))
     return dict(
         vocab_size=8192,
         max_length=256,
-        languages={language: found for language, found in languages.items() if found["sources"]},
+        languages={language: about for language, about in languages.items() if about["sources"]},
     )

@@ -1,9 +1,8 @@
 """Your own source code: a folder with one folder for each language, named as the language is.
 
 A language's folder holds source trees. A source may also be a git checkout (of which tracked files alone count), an archive
-(.zip, .tar.gz, …), a file of JSON Lines or Parquet, or a pattern for many of these: see babel_jax/corpus/manifest.py. What
-is the first part of the path below the language's folder counts as a project: no project stands on both sides of the
-split, so give several.
+(.zip, .tar.gz, …), a file of JSON Lines or Parquet, or a pattern for many of these: see babel_jax/corpus/manifest.py. The
+first folder below the language's counts as a project: no project stands on both sides of the split, so give several.
 
 Cost: seconds to minutes of a CPU for megabytes. Expected: some millions of tokens; below a megabyte a language, the
 vocabulary may be too large for the files, and the build says so.

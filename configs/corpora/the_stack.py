@@ -13,7 +13,7 @@ trains on only with repetition; `corpus mix` says how much.
   huggingface-cli download bigcode/the-stack-dedup --repo-type=dataset --local-dir=runs/the_stack \\
     --include "data/python/*" "data/php/*" "data/c-sharp/*" "data/go/*" "data/c++/*"
   python -m babel_jax corpus build --manifest=configs/corpora/the_stack.py --out=runs/corpora/the_stack --jobs=32
-or, the same to the byte, on SLURM, with the data in a folder that all nodes see:
+or, with the same bytes, on SLURM, with the data in a folder that all nodes see:
   launch/slurm_corpus.sh configs/corpora/the_stack.py:/shared/the_stack /shared/corpora/the_stack 64 --cpus-per-task=8 --mem=64G
 A mixture for the paper's 89B tokens, and a run of it (steps x 256 rows x 2048 tokens):
   python -m babel_jax corpus mix runs/corpora/the_stack --policy=unimax --tokens=89e9 --max_epochs=4 --out=runs/the_stack_mix.json

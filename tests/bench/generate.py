@@ -1,7 +1,7 @@
 """How fast completions are written: prints one JSON line of tokens per CPU-second; one thread for all.
 
 Greedy, `--batch` prompts of mixed lengths side by side, `--new_tokens` each, the same float32 weights of random numbers:
-  ours: `measuring.generate.write`, prompts included, compilation not;
+  ours: `measuring.sampling.write`, prompts included, compilation not;
   sampled: the same with temperature 0.8 and top_p 0.95;
   huggingface: `GPT2LMHeadModel.generate` with its key-value cache and left padding (null without torch and transformers);
   again: a loop that runs the whole forward pass for each token, over a few tokens of the same prompts in full length;
@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from babel_jax.measuring import generate
+from babel_jax.measuring import sampling
 from babel_jax.model import huggingface as convert
 from babel_jax.model.decoder import Decoder, DecoderConfig, at_positions, init_params, unembed
 from babel_jax.probes.subject import Subject
@@ -111,7 +111,7 @@ def main():
 
     def ours(**options):
         subject = Subject(params, config, batch_size=asked.batch)
-        return lambda: generate.write(subject, prompts, generate.Sampling(asked.new_tokens, **options))
+        return lambda: sampling.write(subject, prompts, sampling.Sampling(asked.new_tokens, **options))
 
     runs = {"ours": ours(), "sampled": ours(temperature=0.8, top_p=0.95)}
     runs["again"] = again(params, config, prompts, asked.new_tokens)
@@ -129,7 +129,7 @@ def main():
         {} if "huggingface" in runs else {"huggingface": None}
     )
     params, rows, everywhere = Subject(params, config, batch_size=asked.batch).placed()
-    parts = generate.jitted_writing(config, 0.0, 1.0, -1, rows, everywhere)
+    parts = sampling.jitted_writing(config, 0.0, 1.0, -1, rows, everywhere)
     agree = None
     if "huggingface" in runs:
         agree = float(np.mean(np.stack([samples[0] for samples in first["ours"]]) == first["huggingface"]))

@@ -27,6 +27,7 @@ from babel_jax.languages.lexical import code_only
 from babel_jax.languages.registry import LANGUAGES
 from babel_jax.suites import judge, problems, suite_files
 from babel_jax.suites.outcomes import OUTCOMES
+from babel_jax.suites.toolchains import TOOLCHAINS
 from babel_jax.suites.verdict_log import Verdict
 
 TARGET_CORE_MINUTES = 25
@@ -71,7 +72,7 @@ class Bench:
         self.out = Path(options.out or stack.enter_context(tempfile.TemporaryDirectory()))
         self.judging = judge.Bench("bubblewrap", options.jobs, self.out / "cache")
         stack.callback(self.judging.close)
-        self.judging.ready(LANGUAGES)
+        self.judging.ready(TOOLCHAINS)
         self.toolchains = self.judging.toolchains
 
     def verdicts(self, name: str, pairs, compat=None) -> list[Verdict]:
@@ -82,19 +83,19 @@ class Bench:
             samples.append(judge.Sample(problem, seen[problem], completion, "given"))
             seen[problem] += 1
         path = self.out / f"{name}.jsonl"
-        return judge.judge(samples, self.judging, path, compat=compat, progress=tell)
+        return judge.judge(samples, self.judging, path, compat=compat, progress=report)
 
 
-def tell(doing: str, done: int, of: int) -> None:
+def report(doing: str, done: int, of: int) -> None:
     if done % 100 == 0:
         print(f"{doing}: {done} of {of}", file=sys.stderr, flush=True)
 
 
 def load(options) -> list[problems.Problem]:
-    found = list(suite_files.load(f"mxeval:{options.mbxp}").problems)
+    loaded = list(suite_files.load(f"mxeval:{options.mbxp}").problems)
     if options.humaneval_x:
-        found += suite_files.load(f"humaneval_x:{options.humaneval_x}", ("go", "cpp")).problems
-    return found
+        loaded += suite_files.load(f"humaneval_x:{options.humaneval_x}", ("go", "cpp")).problems
+    return loaded
 
 
 def runnable(bench: Bench, asked, suite=None, language=None) -> list[problems.Problem]:
@@ -115,18 +116,18 @@ def of(asked, suite, language) -> list[problems.Problem]:
 
 def cost(bench: Bench, asked, options) -> dict:
     """The whole pass, or a sample of it scaled up."""
-    chosen = {language: spread(of(asked, "mbxp", language), options.sample) for language in LANGUAGES}
-    scale = {language: len(of(asked, "mbxp", language)) / len(some) for language, some in chosen.items()}
+    chosen = {language: spread(of(asked, "mbxp", language), options.sample) for language in TOOLCHAINS}
+    scale = {language: len(of(asked, "mbxp", language)) / len(sample) for language, sample in chosen.items()}
     minutes, own, outcomes = {}, 0.0, {}
-    for language, some in chosen.items():
-        pairs = [(p, p.solution if p.solution is not None else GIVES_UP[language]) for p in some]
+    for language, sample in chosen.items():
+        pairs = [(p, p.solution if p.solution is not None else GIVES_UP[language]) for p in sample]
         before = [cpu_seconds(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         rows = bench.verdicts(f"cost_{language}", pairs)
         after = [cpu_seconds(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         minutes[language] = round((sum(after) - sum(before)) * scale[language] / 60, 2)
         own += (after[0] - before[0]) * scale[language]
         outcomes[language] = {name: sum(row.outcome == name for row in rows) for name in OUTCOMES}
-    programs = sum(len(of(asked, "mbxp", language)) for language in LANGUAGES)
+    programs = sum(len(of(asked, "mbxp", language)) for language in TOOLCHAINS)
     total = round(sum(minutes.values()), 2)
     return {
         "core_minutes": total,
@@ -135,31 +136,31 @@ def cost(bench: Bench, asked, options) -> dict:
         "by_language": minutes,
         "judge_ms_per_program": round(1e3 * own / programs, 2),
         "programs": programs,
-        "run": {language: len(some) for language, some in chosen.items()},
+        "run": {language: len(sample) for language, sample in chosen.items()},
         "outcomes": {language: {k: v for k, v in counts.items() if v} for language, counts in outcomes.items()},
     }
 
 
 def conformance(bench: Bench, asked) -> dict:
-    found = {}
+    by_suite = {}
     for (suite, language), (least, expected) in LEAST.items():
-        some = spread(runnable(bench, asked, suite, language), expected)
-        if some:
-            rows = bench.verdicts(f"conformance_{suite}_{language}", [(p, p.solution) for p in some], compat="mxeval")
+        sample = spread(runnable(bench, asked, suite, language), expected)
+        if sample:
+            rows = bench.verdicts(f"conformance_{suite}_{language}", [(p, p.solution) for p in sample], compat="mxeval")
             failed = {row.task_id: f"{row.outcome}: {row.detail}" for row in rows if row.outcome != "passed"}
-            unlisted = [p.task_id for p in some if p.task_id in failed and not p.known_bad]
-            passed = len(some) - len(failed)
-            found[f"{suite} {language}"] = {
-                "passed": passed, "of": len(some), "least": least, "holds": passed >= least and not unlisted,
+            unlisted = [p.task_id for p in sample if p.task_id in failed and not p.known_bad]
+            passed = len(sample) - len(failed)
+            by_suite[f"{suite} {language}"] = {
+                "passed": passed, "of": len(sample), "least": least, "holds": passed >= least and not unlisted,
                 "unlisted": unlisted, "failed": failed,
             }  # fmt: skip
-    return {"holds": all(part["holds"] for part in found.values()), "suites": found}
+    return {"holds": all(part["holds"] for part in by_suite.values()), "suites": by_suite}
 
 
 def mutants(bench: Bench, asked) -> dict:
     """Of each language's passing solutions the same number; which change is made where is drawn from a fixed seed."""
     draw = random.Random(0)
-    found, killed, judged = {}, 0, 0
+    by_language, killed, judged = {}, 0, 0
     languages = list(dict.fromkeys(p.language for p in runnable(bench, asked)))
     each = MUTANTS // len(languages)
     for language in languages:
@@ -169,14 +170,14 @@ def mutants(bench: Bench, asked) -> dict:
         changed = [(p, mutant(p, draw)) for p in passing]
         outcomes = [row.outcome for row in bench.verdicts(f"mutants_{language}", changed)]
         survived = [p.task_id for p, outcome in zip(passing, outcomes, strict=True) if outcome == "passed"]
-        found[language] = {
+        by_language[language] = {
             "mutants": len(outcomes),
             "killed": round(1 - len(survived) / len(outcomes), 3),
             "compile_error": outcomes.count("compile_error"),
             "survived": survived,
         }
         killed, judged = killed + len(outcomes) - len(survived), judged + len(outcomes)
-    return {"killed": round(killed / judged, 3), "mutants": judged, "by_language": found}
+    return {"killed": round(killed / judged, 3), "mutants": judged, "by_language": by_language}
 
 
 def mutable(problem: problems.Problem) -> list[re.Match]:
@@ -198,23 +199,23 @@ def mutant(problem: problems.Problem, draw: random.Random) -> str:
 def same_under_load(bench: Bench, asked) -> dict:
     """Of each language ten reference solutions, and as many bodies that give up; alone, then beside three busy programs."""
     pairs = []
-    for language in LANGUAGES:
-        some = spread(runnable(bench, asked, language=language), 10)
-        pairs += [(p, p.solution) for p in some] + [(p, GIVES_UP[language]) for p in some]
-    found = {}
+    for language in TOOLCHAINS:
+        sample = spread(runnable(bench, asked, language=language), 10)
+        pairs += [(p, p.solution) for p in sample] + [(p, GIVES_UP[language]) for p in sample]
+    by_load = {}
     for busy in (0, 3):
         with contextlib.ExitStack() as stack:
             for _ in range(busy):
                 process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
                 stack.callback(process.wait)
                 stack.callback(process.kill)
-            found[busy] = bench.verdicts(f"load_{busy}", pairs)
+            by_load[busy] = bench.verdicts(f"load_{busy}", pairs)
     different = [
         [one.task_id, one.outcome, other.outcome]
-        for one, other in zip(*found.values(), strict=True)
+        for one, other in zip(*by_load.values(), strict=True)
         if (one.outcome, one.first_outcome) != (other.outcome, other.first_outcome)
     ]
-    outcomes = [row.outcome for row in found[0]]
+    outcomes = [row.outcome for row in by_load[0]]
     return {
         "programs": len(pairs),
         "different": different,

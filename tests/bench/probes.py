@@ -35,7 +35,7 @@ import numpy as np
 
 from babel_jax.model import huggingface, placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, init_params
-from babel_jax.probes import alignment, forward, lens
+from babel_jax.probes import centroid, forward, lens
 from babel_jax.probes.subject import Subject
 from babel_jax.training.loss import segments, token_loss
 
@@ -238,7 +238,7 @@ def transfer(params, repeats: int, slots: int = 64) -> dict:
             score_F += after_F - h_D @ c_D / (np.linalg.norm(h_D) * np.linalg.norm(c_D))
         return score_F / slots
 
-    push = jax.jit(lambda h, a, v, c: alignment.push(h, a, v, c).mean(axis=0))
+    push = jax.jit(lambda h, a, v, c: centroid.push(h, a, v, c).mean(axis=0))
     arrays = jax.device_put((h_NxD, a_NxF, v_FxD, c_D))
     np.testing.assert_allclose(push(*arrays), materialised(), atol=1e-5)
     seconds = fastest({"ours": lambda: push(*arrays), "theirs": materialised}, repeats)

@@ -4,10 +4,8 @@ import pytest
 
 from babel_jax.corpus import clean
 from babel_jax.corpus.document import Document
-from babel_jax.corpus.licences import permitted
 from babel_jax.corpus.readers.places import LARGEST_FILE
 from babel_jax.corpus.rules import REASONS, RULES, Cleaning, unfit
-from babel_jax.languages.lexical import code_only, without_comments
 from babel_jax.languages.registry import language
 
 PYTHON, PHP, CSHARP, GO = map(language, ("python", "php", "csharp", "go"))
@@ -95,24 +93,6 @@ def test_licences(licences, reason):
 
 
 @pytest.mark.parametrize(
-    ("expression", "answer"),
-    [
-        ("MIT", True),
-        ("(GPL-2.0 or ISC)", True),
-        ("MIT AND GPL-2.0", False),
-        ("MIT AND ISC OR GPL-2.0", True),
-        ("GPL-2.0 OR MIT AND GPL-3.0", False),
-        ("(MIT OR GPL-2.0) AND GPL-3.0", False),
-        ("GPL-3.0 AND (MIT OR ISC)", False),
-        ("GPL-3.0 AND (GPL-2.0 OR MIT OR ISC)", False),
-        ("MITNFA", False),
-    ],
-)
-def test_spdx_expressions(expression, answer):
-    assert permitted(expression, ("MIT", "isc")) == answer
-
-
-@pytest.mark.parametrize(
     ("reason", "text"),
     [
         (None, GOOD.decode()),
@@ -130,25 +110,3 @@ def test_spdx_expressions(expression, answer):
 )
 def test_quality(reason, text):
     assert clean.quality(document(text.encode()), PYTHON, True) == reason
-
-
-@pytest.mark.parametrize(
-    ("record", "text", "bare"),
-    [
-        (PYTHON, 'a = "#"  # b\nc = """ # d\n"""  # e', 'a = "#"  \nc = """ # d\n"""  '),
-        (PYTHON, r"a = '\'#' # b", r"a = '\'#' "),
-        (PYTHON, "it = 'open # still\nnext # gone", "it = 'open # still\nnext "),
-        (PHP, "<?php // a\n#[Keep] # b\n/* c */ '//' ?>it's //<?php # d", "<?php \n#[Keep] \n '//' ?>it's //<?php "),
-        (CSHARP, 'a = @"\\"; // b\nc = @"""// d";', 'a = @"\\"; \nc = @"""// d";'),
-        (GO, "a := `\\` // b\n", "a := `\\` \n"),
-    ],
-)
-def test_without_comments(record, text, bare):
-    assert without_comments(text, record) == bare
-
-
-def test_code_only_keeps_the_length_and_blanks_all_else():
-    text = "<b>it's</b><?php echo 'len(' . strlen($a); /* count( */ ?> count( <?= count($b)"
-    code = code_only(text, PHP)
-    assert len(code) == len(text)
-    assert code.replace("\0", "") == "<?php echo  . strlen($a);  <?= count($b)"

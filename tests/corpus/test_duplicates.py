@@ -228,6 +228,7 @@ def pieces(tmp_path):
     return files, [*rows, np.zeros(0, np.int64)], texts
 
 
+@pytest.mark.processes
 def test_datatrove_finds_the_same_clear_copies(pieces, tmp_path):
     files, rows, texts = pieces
     near_D = near_datatrove(files, rows, THRESHOLD, tmp_path / "stages")
@@ -239,6 +240,7 @@ def test_datatrove_finds_the_same_clear_copies(pieces, tmp_path):
     assert np.array_equal(near_datatrove(files, rows, THRESHOLD, tmp_path / "stages"), near_D)  # goes on: nothing to do
 
 
+@pytest.mark.processes
 def test_a_worker_imports_little():
     heavy = "{'jax', 'pandas', 'matplotlib', 'datatrove', 'tensorflow_datasets', 'pyarrow'}"
     code = f"import sys, babel_jax.corpus.duplicates; print(sorted({heavy} & set(sys.modules)))"

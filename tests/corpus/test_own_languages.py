@@ -1,69 +1,23 @@
 """Languages that the package does not have: described by a file of the user's own, kept by the corpus that is built with it."""
 
 import json
-import random
 import re
 
 import numpy as np
 import pytest
-import yaml
+from helpers import own_languages
+from helpers.own_languages import FILES, asked
 
 from babel_jax.__main__ import main
 from babel_jax.common.errors import UserError
-from babel_jax.corpus import build, corpus_files, corpus_material, manifest
-
-LINES = {
-    "python": ["def f{n}(x):\n    print(len(x.lower()), {n})  # {m}", "{m}{n} = len([{n}]) + 1"],
-    "kotlin": ["fun f{n}(x: Int) {{ println(x.size) }} /* a /* {m} */ b */", 'val {m}{n} = "{n}".lowercase() // {n}'],
-    "english": ["The river {n} flows over {m} and through the height but not {n}.", "Size {n} and measure {m}."],
-    "german": ["Der Fluß {n} fließt über {m} und durch die Höhe, aber nicht {n}. " * 9, "Größe {n} und Maß {m}."],
-    "wenyan": ["吾有一數。曰{n}。名之曰「{m}」。", "書之「{m}」也。加{n}以三。"],
-}
-FILES = {
-    "kotlin": {
-        "title": "Kotlin",
-        "extensions": [".kt"],
-        "line_comments": ["//"],
-        "block_comments": [["/*", "*/"]],
-        "comments_nest": True,
-        "strings": ['"'],
-        "pairs": {"python": [["function len", "property size"], ["method lower", "method lowercase"]]},
-    },
-    "english": {"title": "English", "kind": "natural", "extensions": [".txt"]},
-    "german": {
-        "title": "Deutsch",
-        "kind": "natural",
-        "extensions": [".txt"],
-        "pairs": {"english": [["word and", "word und"], ["word but", "word aber"], ["word not", "word nicht"]]},
-    },
-    "wenyan": {"title": "文言", "extensions": [".wy"], "members": []},
-}
-SUFFIX = {"python": ".py"} | {name: data["extensions"][0] for name, data in FILES.items()}
+from babel_jax.corpus import build, corpus_files, corpus_material
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Sources of every language in projects of their own, and the files that describe the languages."""
-    place, chance = tmp_path_factory.mktemp("languages"), random.Random(0)
-    for name, lines in LINES.items():
-        for number in range(40):
-            file = place / name / f"project{number % 10}" / f"file{number}{SUFFIX[name]}"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            numbers = [{"n": chance.randrange(10**6), "m": chance.choice("abcdefgh")} for _ in range(30)]
-            file.write_text("".join(chance.choice(lines).format(**each) + "\n" for each in numbers))
-    for name, data in FILES.items():
-        (place / f"{name}.yaml").write_text(yaml.safe_dump(data, allow_unicode=True))
+    place = tmp_path_factory.mktemp("languages")
+    own_languages.write(place)
     return place
-
-
-def asked(folder, *names, definitions=None, **more):
-    definitions = definitions or {name: str(folder / f"{name}.yaml") for name in FILES}
-    languages = {
-        name: {"sources": [str(folder / name)]} | ({"definition": definitions[name]} if name in definitions else {})
-        for name in names
-    }
-    raw = {"vocab_size": 360, "max_length": 32, "languages": languages, "clean": {"near_duplicates": False}}
-    return manifest.check(raw | more, "m.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +91,7 @@ def test_code_that_is_not_ascii_and_has_no_marks(folder, tmp_path):
     wanted = asked(folder, "python", "wenyan", clean={"near_duplicates": False, "encoding": False})
     corpus = build.build(wanted, tmp_path / "corpus", jobs=1, progress=False)
     assert corpus.stats.languages["wenyan"].cleaning["kept"].files == 40 and corpus.stats.call_sites == {}
-    few = "it needs prompts of at least 2 pairs of their built-ins, and of the 0 that are known has those of 0 in Python and 0"
+    few = "takes those of at least 2 pairs of their built-ins, and of the 0 that are known there are those of 0 in Python and 0"
     assert few in corpus.too_few_pairs("python", "wenyan")
     with pytest.raises(UserError, match=re.escape(few)):
         corpus_material.material(corpus.directory, "python", "wenyan", 4, 16)
@@ -148,7 +102,9 @@ def test_the_statistics_say_that_pairs_are_too_few(folder, tmp_path, capsys):
     wanted = asked(folder, "python", "kotlin", definitions={"kotlin": one})
     build.build(wanted, tmp_path / "corpus", jobs=1, progress=False)
     assert main(["corpus", "stats", str(tmp_path / "corpus")]) == 0
-    assert "and of the 1 that are known has those of 1 in Python and 1 in Kotlin; write" in capsys.readouterr().out
+    assert (
+        "and of the 1 that are known there are those of 1 in Python and 1 in Kotlin; write" in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(

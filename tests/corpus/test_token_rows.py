@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from helpers import byte_level, python
+from helpers.corpora import write_rows
 
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import token_rows, tokenizer
@@ -29,18 +30,6 @@ def token_file(path, trained, texts):
     return path, file.tokens
 
 
-def write(directory, files, length, dtype=DTYPE, order=reversed):
-    """All of a language's rows; each split from the same token files."""
-    number, shards = token_rows.count(sum(tokens for _, tokens in files), length)
-    for split in ("train", "validation"):
-        for shard in order(range(shards)):
-            first = shard * token_rows.ROWS_PER_SHARD
-            target = token_rows.shard_path(directory, "python", split, shard, shards)
-            token_rows.write_shard(target, files, dtype, first, min(token_rows.ROWS_PER_SHARD, number - first), length)
-    token_rows.write_info(directory, "python", dict.fromkeys(("train", "validation"), number), length, dtype)
-    return number, shards
-
-
 def digests(directory):
     return {
         str(file.relative_to(directory)): hashlib.sha256(file.read_bytes()).hexdigest()
@@ -59,7 +48,7 @@ def test_rows_are_the_documents_one_after_another(trained, tmp_path, monkeypatch
         token_file(tmp_path / "short", trained, ["x"]),
         token_file(tmp_path / "last", trained, texts[3:]),
     ]
-    number, shards = write(tmp_path / "rows", files, 33)
+    number, shards = write_rows(tmp_path / "rows", files, 33, DTYPE)
     read = token_rows.read(tmp_path / "rows", "python")
     stream = np.concatenate(
         [np.append(trained.encode(text), trained.document_end) for text in [*texts[:3], "x", *texts[3:]]]
@@ -108,21 +97,22 @@ def test_a_tokenizer_that_loses_or_ends_a_text_is_noticed(trained, tmp_path):
     assert file.tokens == 0 and not (tmp_path / "tokens").read_bytes()
 
 
+@pytest.mark.processes
 def test_bytes_do_not_depend_on_who_writes_what_when(tmp_path, monkeypatch):
     monkeypatch.setattr(token_rows, "ROWS_PER_SHARD", 300)
     tokens = np.random.default_rng(0).integers(0, 60_000, 50_000).astype(DTYPE)
     for part in (tokens[:20_000], tokens[20_000:]):
         part.tofile(tmp_path / str(len(part)))
     files = [(tmp_path / "20000", 20_000), (tmp_path / "30000", 30_000)]
-    _, shards = write(tmp_path / "one", files, 65)
+    _, shards = write_rows(tmp_path / "one", files, 65, DTYPE)
     assert shards == 3
     code = f"""
 import pathlib, numpy as np
 from babel_jax.corpus import token_rows
-import test_token_rows
-rows.ROWS_PER_SHARD, rows.ROWS_AT_ONCE = 300, 7
+from helpers.corpora import write_rows
+token_rows.ROWS_PER_SHARD, token_rows.ROWS_AT_ONCE = 300, 7
 place = pathlib.Path({str(tmp_path)!r})
-test_token_rows.write(place / "two", [(place / "20000", 20_000), (place / "30000", 30_000)], 65, order=list)
+write_rows(place / "two", [(place / "20000", 20_000), (place / "30000", 30_000)], 65, dtype=np.dtype(np.uint16), order=list)
 """
     done = python("-c", code)
     assert not done.returncode, done.stderr
@@ -143,7 +133,7 @@ def test_two_bytes_a_token_where_they_suffice(tmp_path):
     assert wide.itemsize == 4
     tokens = np.array([70_000, 1 << 16, 3, 2**31 - 1], wide)
     tokens.tofile(tmp_path / "tokens")
-    write(tmp_path / "rows", [(tmp_path / "tokens", 4)], 2, wide)
+    write_rows(tmp_path / "rows", [(tmp_path / "tokens", 4)], 2, wide)
     np.testing.assert_array_equal(
         token_rows.read(tmp_path / "rows", "python")["train"].rows([1, 0])[::-1].ravel(), tokens
     )
@@ -165,10 +155,6 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path):
 
 
 def test_errors_say_what_to_do(trained, tmp_path):
-    with pytest.raises(
-        UserError, match="the train split of python has less than one row of 33 tokens; give more files"
-    ):
-        token_rows.write_info(tmp_path / "rows", "python", {"train": 0, "validation": 5}, 33, DTYPE)
     with pytest.raises(UserError, match="cannot read token rows"):
         token_rows.read(tmp_path / "nowhere", "python")
     path, tokens = token_file(tmp_path / "tokens", trained, [TEXT])

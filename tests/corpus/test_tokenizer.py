@@ -131,10 +131,10 @@ def every(trained, byte_level_json, tmp_path_factory):
 
 
 def check_exact(found, text):
-    ids = found.encode(text)
+    ids, pieces = found.encode(text), found.pieces()
     assert ids.dtype == np.int32 and (ids < found.vocab_size).all()
     assert found.decode(ids) == text
-    assert b"".join(found.pieces()[i] for i in ids) == text.encode()
+    assert b"".join(pieces[i] for i in ids) == text.encode()
     assert found.token_bytes_V[ids].sum() == len(text.encode())
     assert not (ids == found.document_end).any()
 
@@ -297,6 +297,7 @@ def test_errors_say_what_to_do(trained, byte_level_json, tmp_path):
         tokenizer.load(tmp_path)
 
 
+@pytest.mark.processes
 def test_a_worker_that_encodes_loads_nothing_large():
     heavy = ("jax", "tensorflow", "tensorflow_datasets", "pandas", "matplotlib")
     code = f"import sys, babel_jax.corpus.tokenizer; print([name for name in {heavy} if name in sys.modules])"

@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from test_stages import STEPS, planted
+from helpers.synthetic_study import STEPS, judged
 
 from babel_jax.common.statistics import Effect
 from babel_jax.evolution import stages
@@ -11,7 +11,7 @@ from babel_jax.evolution.dependence import THRESHOLD, dependence
 
 @pytest.fixture(scope="module")
 def verdicts():
-    found = {kind: stages.find(STEPS, planted(kind, problems=400)) for kind in ("fall", "stay")}
+    found = {kind: stages.find(STEPS, judged(kind, problems=400)) for kind in ("fall", "stay")}
     return found | {"undecided": dataclasses.replace(found["fall"], verdict="undecided")}
 
 

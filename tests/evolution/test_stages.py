@@ -1,16 +1,12 @@
 import numpy as np
 import pytest
 from helpers import synthetic_study
-from helpers.synthetic_study import STEPS, answers, curve_of
+from helpers.synthetic_study import STEPS, answers, curve_of, judged
 from scipy import special
 
 from babel_jax.evolution import stages
 
 DRAWS = 500
-
-
-def planted(kind, seeds=3, problems=200, steps=STEPS):
-    return [answers(curve_of(kind, steps), problems, np.random.default_rng(seed)) for seed in range(seeds)]
 
 
 def found_stages(steps, solved):
@@ -19,7 +15,7 @@ def found_stages(steps, solved):
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_rise_and_fall_has_three_stages_that_touch(seeds):
-    found = found_stages(STEPS, planted("fall", seeds))
+    found = found_stages(STEPS, judged("fall", seeds))
     assert found["translation"][0] == 0 and found["stabilisation"][1] == 768
     assert found["translation"][1] == found["transition"][0] and found["transition"][1] == found["stabilisation"][0]
     assert 64 <= found["transition"][0] <= 96, "the planted peak is at step 80"
@@ -29,7 +25,7 @@ def test_rise_and_fall_has_three_stages_that_touch(seeds):
 @pytest.mark.parametrize("kind", ["stay", "monotone", "flat"])
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_no_transition_where_none_was_planted(kind, seeds):
-    assert found_stages(STEPS, planted(kind, seeds)) is None
+    assert found_stages(STEPS, judged(kind, seeds)) is None
 
 
 def test_noise_alone_is_no_transition():
@@ -41,7 +37,7 @@ def test_noise_alone_is_no_transition():
 
 def test_a_fall_without_a_rise_is_no_transition():
     """Noise puts the highest checkpoint of the plateau anywhere; nothing rose to it."""
-    assert found_stages(STEPS, [s[::-1] for s in planted("stay")]) is None
+    assert found_stages(STEPS, [s[::-1] for s in judged("stay")]) is None
 
 
 def test_a_decline_below_the_minimum_does_not_count_however_sure():
@@ -76,7 +72,7 @@ def test_seeds_may_have_different_problems_and_few_checkpoints_are_not_smoothed(
 
 
 def test_the_answer_is_the_same_every_time():
-    first, second = (stages.find(STEPS, planted("fall")) for _ in range(2))
+    first, second = (stages.find(STEPS, judged("fall")) for _ in range(2))
     assert (first.decline, first.rise, first.settles) == (second.decline, second.rise, second.settles)
     np.testing.assert_array_equal(first.best_R, second.best_R)
 
@@ -162,7 +158,7 @@ def test_no_transition_in_what_rises_is_flat_or_is_noise(kind, seeds):
 
 def test_the_verdicts_in_words():
     kinds = ("fall", "stay", "monotone")
-    verdict = {kind: stages.find(STEPS, planted(kind, problems=400)).verdict for kind in kinds}
+    verdict = {kind: stages.find(STEPS, judged(kind, problems=400)).verdict for kind in kinds}
     assert verdict == {"fall": "transition", "stay": "rises and stays", "monotone": "undecided"}, (
         "who still rises has not stayed"
     )
@@ -172,15 +168,15 @@ def test_the_verdicts_in_words():
         answers(curve_of("stay"), 200, np.random.default_rng(1)),
     ]
     assert stages.find(STEPS, few).verdict == "undecided", "one seed falls, the other does not"
-    assert stages.find(STEPS, [s[:, :3] for s in planted("stay", 1)]).verdict == "undecided", "three problems"
+    assert stages.find(STEPS, [s[:, :3] for s in judged("stay", 1)]).verdict == "undecided", "three problems"
 
 
 def test_the_parts_of_a_verdict_agree_with_each_other():
-    found = stages.find(STEPS, planted("fall"))
+    found = stages.find(STEPS, judged("fall"))
     peak, curve, best_R = found.peak, found.curve, found.best_R
     assert STEPS[peak.step_probability.argmax()] == peak.step == found.stages["translation"][1]
     np.testing.assert_allclose(peak.step_probability, np.bincount(best_R, minlength=len(STEPS)) / len(best_R))
-    np.testing.assert_allclose(curve.mean_C, stages.pooled_curve_C(planted("fall")))
+    np.testing.assert_allclose(curve.mean_C, stages.pooled_curve_C(judged("fall")))
     assert (curve.low_C <= curve.mean_C).all() and (curve.mean_C <= curve.high_C).all()
     assert found.settles.step == found.stages["stabilisation"][0]
     low, high = found.settles.step_ci
@@ -198,9 +194,9 @@ def test_a_sharp_peak_keeps_its_height():
 
 @pytest.mark.parametrize("checkpoints", [1, 2])
 def test_one_or_two_checkpoints_decide_nothing(checkpoints):
-    found = stages.find(STEPS[:checkpoints], [s[-checkpoints:] for s in planted("fall")])
+    found = stages.find(STEPS[:checkpoints], [s[-checkpoints:] for s in judged("fall")])
     assert found.verdict == "undecided" and found.stages is None and found.settles is None
-    assert stages.find(STEPS, [s[:, :1] for s in planted("fall", 1)]) is None
+    assert stages.find(STEPS, [s[:, :1] for s in judged("fall", 1)]) is None
 
 
 def exact(accuracy_C, problems=100) -> np.ndarray:

@@ -204,10 +204,10 @@ def read_by_process():
 def read_descriptors():
     for name in os.listdir("/proc/self/fd"):
         try:
-            found = os.readlink(f"/proc/self/fd/{name}")
+            target = os.readlink(f"/proc/self/fd/{name}")
         except FileNotFoundError:  # the one that listed them
             continue
-        if int(name) > 2 and not found.startswith("pipe:"):  # `apart` has pipes
+        if int(name) > 2 and not target.startswith("pipe:"):  # `apart` has pipes
             return True
     return False
 
@@ -300,8 +300,8 @@ def handle():
 
 @attack
 def terminal():
-    with open(os.open(ABOUT["terminal"], os.O_WRONLY | os.O_NOCTTY), "w") as found:
-        found.write("\x1b]0;secret\x07")
+    with open(os.open(ABOUT["terminal"], os.O_WRONLY | os.O_NOCTTY), "w") as terminal:
+        terminal.write("\x1b]0;secret\x07")
     return True
 
 
@@ -933,9 +933,9 @@ def apart(name):
         os._exit(0)
     os.close(write)
     with open(read, "rb") as pipe:
-        said = pipe.read(1 << 16)
+        printed = pipe.read(1 << 16)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return json.loads(said) if said else f"ended with {status}"
+    return json.loads(printed) if printed else f"ended with {status}"
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ PYTHON = 'Traceback (most recent call last):\n  File "/code/program.py", line 9,
 
 def problem(language="python", number=0, **changes):
     prompt, tests = AROUND[language]
-    made = Problem("mbxp", language, f"{language}/{number}", number, prompt, tests, "f", None, (), False)
-    return dataclasses.replace(made, **changes)
+    one = Problem("mbxp", language, f"{language}/{number}", number, prompt, tests, "f", None, (), False)
+    return dataclasses.replace(one, **changes)
 
 
 def sample(completion, language="python", number=0, index=0, **changes):

@@ -11,7 +11,7 @@ import re
 import sys
 
 
-def found(name, texts):
+def matches(name, texts):
     """What a module finds in texts: {language or "secrets": [text]}."""
     module = importlib.import_module(f"babel_jax.{name}")
     languages = importlib.import_module("babel_jax.languages.registry")
@@ -49,7 +49,7 @@ def digests(texts):
     by_module = {}
     for name in MODULES:
         try:
-            by_module[name] = {"digest": hashlib.sha256(json.dumps(found(name, texts)).encode()).hexdigest()}
+            by_module[name] = {"digest": hashlib.sha256(json.dumps(matches(name, texts)).encode()).hexdigest()}
         except ImportError as error:
             by_module[name] = {
                 "not run": f"not run, a package is not built for it ({' '.join(str(error).split())[:60]})"
@@ -57,14 +57,14 @@ def digests(texts):
     return by_module
 
 
-def watched(made):
+def watched(atomic):
     """Notes every pattern from now on that has a possessive repeat or an atomic group."""
     compile = re._compiler.compile
 
     def noted(pattern, flags=0):
         parts = repr(re._parser.parse(pattern, flags).data) if isinstance(pattern, str) else ""
         if "POSSESSIVE_REPEAT" in parts or "ATOMIC_GROUP" in parts:
-            made.append(pattern)
+            atomic.append(pattern)
         return compile(pattern, flags)
 
     re._compiler.compile = noted

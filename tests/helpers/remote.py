@@ -86,9 +86,9 @@ class Remote:
             cwd="/",
             env={"PATH": sandbox.PATH, "PYTHONPATH": str(code), "SECRET": "in the environment"} | IN_MEMORY,
         )
-        said = json.loads(self.process.stdout.readline())
-        self._directory = Path(said.pop("directory"))
-        self.level, self.pid, self.description = level, self.process.pid, Isolation(**said)
+        about = json.loads(self.process.stdout.readline())
+        self._directory = Path(about.pop("directory"))
+        self.level, self.pid, self.description = level, self.process.pid, Isolation(**about)
 
     def describe(self):
         return self.description

@@ -35,12 +35,12 @@ def printed(finished: Finished) -> str:
 
 def alive(word: str) -> list[int]:
     """Processes of this machine with this word among their arguments."""
-    found = []
+    pids = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             if word.encode() in Path("/proc", name, "cmdline").read_bytes().split(b"\0"):
-                found.append(int(name))
-    return found
+                pids.append(int(name))
+    return pids
 
 
 def gone(word: str, seconds: float = 60) -> bool:

@@ -6,10 +6,12 @@ import json
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from babel_jax.common import files, measurements
 from babel_jax.corpus import mixture_files as mixtures
 from babel_jax.evolution.mixes import Mix
+from babel_jax.optimum import laws
 from babel_jax.study import analysis, facts
 from babel_jax.study.findings import Findings
 
@@ -41,6 +43,11 @@ def answers(accuracy_C, problems: int, generator) -> np.ndarray:
     difficulty_Q = generator.permutation(problems) / problems
     noise_CxQ = generator.normal(0, 0.08, (len(accuracy_C), problems))
     return (difficulty_Q + noise_CxQ < np.asarray(accuracy_C)[:, None]).astype(float)
+
+
+def judged(kind: str, seeds: int = 3, problems: int = 200, steps=STEPS) -> list[np.ndarray]:
+    """Answers of every seed with a planted accuracy."""
+    return [answers(curve_of(kind, steps), problems, np.random.default_rng(seed)) for seed in range(seeds)]
 
 
 # How much of the primary's words a new language's corpus covers, and the mix share that is best for it: the more a
@@ -307,7 +314,21 @@ def _found(new) -> Findings:
     replay = (0.05, 0.2) if len(new) == 1 else ()
     frame = planted(problems=60, layers=2, steps=STEPS[::2], new=new, replay=replay)
     described = description(frame, new=new, original_share=0.6765 if len(new) == 1 else 0.876)
-    return analysis.of_rows(facts.of(described), frame, mixture_files(new))
+    return analysed(facts.of(described), frame, mixture_files(new))
+
+
+def analysed(study: facts.StudyFacts, frame: pd.DataFrame, files_of_mixes: dict | None = None) -> Findings:
+    """As `analysis.of_rows`, with few replicates of the mixing laws, which are half of the work."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(laws, "REPLICATES", 20)
+        return analysis.of_rows(study, frame, files_of_mixes)
+
+
+@functools.cache
+def alone() -> tuple[facts.StudyFacts, pd.DataFrame]:
+    """(facts, rows) of a small planted study of one new language, with replay; not to be changed."""
+    frame = planted(problems=60, layers=2, steps=STEPS[::2], replay=(0.25,))
+    return facts.of(description(frame)), frame
 
 
 def _fill(frame: pd.DataFrame) -> pd.DataFrame:

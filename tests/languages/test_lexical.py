@@ -49,3 +49,25 @@ def test_what_is_not_code_is_found_by_the_marks_of_the_language(data, text, want
 def test_a_text_in_a_language_without_marks_is_all_code():
     text = "Ein Satz, \"wörtlich\" // und '#' noch einer.\n" * 100
     assert code_only(text, language(kind="natural")) == without_comments(text, language()) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "bare"),
+    [
+        ("python", 'a = "#"  # b\nc = """ # d\n"""  # e', 'a = "#"  \nc = """ # d\n"""  '),
+        ("python", r"a = '\'#' # b", r"a = '\'#' "),
+        ("python", "it = 'open # still\nnext # gone", "it = 'open # still\nnext "),
+        ("php", "<?php // a\n#[Keep] # b\n/* c */ '//' ?>it's //<?php # d", "<?php \n#[Keep] \n '//' ?>it's //<?php "),
+        ("csharp", 'a = @"\\"; // b\nc = @"""// d";', 'a = @"\\"; \nc = @"""// d";'),
+        ("go", "a := `\\` // b\n", "a := `\\` \n"),
+    ],
+)
+def test_without_comments(name, text, bare):
+    assert without_comments(text, registry.language(name)) == bare
+
+
+def test_code_only_keeps_the_length_and_blanks_all_else():
+    text = "<b>it's</b><?php echo 'len(' . strlen($a); /* count( */ ?> count( <?= count($b)"
+    code = code_only(text, registry.language("php"))
+    assert len(code) == len(text)
+    assert code.replace("\0", "") == "<?php echo  . strlen($a);  <?= count($b)"

@@ -13,9 +13,10 @@ from babel_jax.common.errors import UserError
 from babel_jax.evolution import mechanism as reading
 from babel_jax.measuring import diagnostics, instruments, lens_grid, programs, walk
 from babel_jax.measuring import study_walk as measure
-from babel_jax.measuring.instruments import Settings, subject_of
+from babel_jax.measuring.reading import Settings, subject_of
 from babel_jax.measuring.study_walk import checkpoints
 from babel_jax.organism import world
+from babel_jax.probes import edits
 from babel_jax.probes import interventions as do
 from babel_jax.probes.subject import Subject
 
@@ -66,7 +67,7 @@ def test_it_is_measured_once_and_again_with_the_same_bytes(trained, monkeypatch)
     assert frame.groupby("step")["tokens"].first().to_dict() == {s: s * 8 * MATERIAL.max_length for s in (0, 8, 24)}
 
 
-def test_what_cannot_be_ablated_is_said_and_a_control_is_not(trained, tmp_path):
+def test_a_peak_that_is_no_checkpoint_is_an_error_and_a_control_needs_none(trained, tmp_path):
     run, base_LxNxF = trained
     for place in ("checkpoints", "DONE", "config.json"):
         (tmp_path / place).symlink_to(run / place)
@@ -96,7 +97,7 @@ def test_neurons_that_come_and_go_add_up_to_the_counts_of_the_curves(trained, at
 
 def test_neurons_are_chosen_by_correlation_and_not_by_the_problems_they_are_tested_on(trained, at_peak):
     _, base_LxNxF = trained
-    _, look, _ = at_peak
+    _, view, _ = at_peak
     slots, rng = MATERIAL.slots["php"], np.random.default_rng(0)
     L, N, F = base_LxNxF.shape
     planted = {"functional": [(0, 1), (1, 5), (1, 9)], "functional_shared": [(0, 2), (0, 30), (1, 0)]}
@@ -108,7 +109,7 @@ def test_neurons_are_chosen_by_correlation_and_not_by_the_problems_they_are_test
             now_LxNxF[layer, kept_N, neuron] = 3 * base_LxNxF[layer, kept_N, neuron] + 1
     tested_N = ~diagnostics.choosing_problems(40)[slots["item"]]
     now_LxNxF[:, tested_N] = -base_LxNxF[:, tested_N]
-    sets = diagnostics.ablated_sets(dataclasses.replace(look, ffn_LxNxF=now_LxNxF), base_LxNxF, MATERIAL)
+    sets = diagnostics.ablated_sets(dataclasses.replace(view, ffn_LxNxF=now_LxNxF), base_LxNxF, MATERIAL)
     for name, places in planted.items():
         assert sorted(zip(*np.nonzero(sets[name]), strict=True)) == places
     both = slots["position"][~tested_N]
@@ -117,7 +118,7 @@ def test_neurons_are_chosen_by_correlation_and_not_by_the_problems_they_are_test
 
 def test_a_cause_is_the_change_of_the_tested_problems_beside_random_sets(trained, at_peak, monkeypatch):
     run, base_LxNxF = trained
-    checkpoint, look, _ = at_peak
+    checkpoint, view, _ = at_peak
     frame = measurements.read(run / PLACES[0])
     options = frame["options"].map(json.loads)
     done = {(o["checkpoint"], o["kind"], o["set"]) for o in options}
@@ -133,9 +134,9 @@ def test_a_cause_is_the_change_of_the_tested_problems_beside_random_sets(trained
     )
     material = dataclasses.replace(MATERIAL, problems=problems)
     subject = subject_of(checkpoint.params, checkpoint.model, MATERIAL)
-    rows = diagnostics.cause_rows(subject, material, look, base_LxNxF)
-    mean_LxF = do.means(look.measured)[look.measured.languages.index("php")]
-    neurons_LxF = diagnostics.ablated_sets(look, base_LxNxF, MATERIAL)["functional"]
+    rows = diagnostics.cause_rows(subject, material, view, base_LxNxF)
+    mean_LxF = edits.means(view.measured)[view.measured.languages.index("php")]
+    neurons_LxF = diagnostics.ablated_sets(view, base_LxNxF, MATERIAL)["functional"]
     tested_Q = ~diagnostics.choosing_problems(40)
 
     def solved_Q(change):
@@ -143,8 +144,8 @@ def test_a_cause_is_the_change_of_the_tested_problems_beside_random_sets(trained
 
     moved = 0
     for kind, options in (("mean", {"mean_LxF": mean_LxF}), ("zero", {})):
-        sets = [neurons_LxF, *do.random_sets(neurons_LxF)]
-        change_RxQ = [solved_Q(do.edit(kind, one_LxF, **options)) - 1.0 * solved_Q(None) for one_LxF in sets]
+        sets = [neurons_LxF, *edits.random_sets(neurons_LxF)]
+        change_RxQ = [solved_Q(edits.edit(kind, one_LxF, **options)) - 1.0 * solved_Q(None) for one_LxF in sets]
         for subset, chosen_Q in (
             ("transfer", problems.transfer_Q),
             ("shared", ~problems.transfer_Q),
@@ -164,21 +165,10 @@ def test_a_cause_is_the_change_of_the_tested_problems_beside_random_sets(trained
     assert moved > 0
 
 
-def test_some_problems_are_judged_as_among_all():
-    problems, kept_Q = MATERIAL.problems, diagnostics.choosing_problems(40)
-    assert kept_Q[:8].tolist() == [True, True, False, False] * 2
-    some, answers_QxA = programs.some_of(problems, kept_Q), problems.answer_QxA["php"].copy()
-    answers_QxA[::3] = 0
-    assert np.array_equal(some.judge("php", answers_QxA[kept_Q]), problems.judge("php", answers_QxA)[kept_Q])
-    assert some.judge("php", answers_QxA[kept_Q]).any() and len(some.length_Q) == kept_Q.sum()
-    for name in ("prompt_QxT", "answer_QxA"):
-        assert np.array_equal(getattr(some, name)["python"], getattr(problems, name)["python"][kept_Q])
-
-
 def test_the_lens_grid_holds_what_the_layers_would_write(trained, at_peak):
     run, _ = trained
-    checkpoint, look, slots = at_peak
-    probability_LxNxV = look.probability_LxNxV
+    checkpoint, view, slots = at_peak
+    probability_LxNxV = view.probability_LxNxV
     grid = reading.lens_grid(files.read_json(run / PLACES[2]))
     assert grid["steps"] == [0, 8, 24] and grid["layers"] == 2 and len(grid["slots"]) == 12
     assert [prompt["transfer"] for prompt in grid["prompts"]].count(True) == 3 and len(grid["prompts"]) == 6
@@ -197,26 +187,6 @@ def test_the_lens_grid_holds_what_the_layers_would_write(trained, at_peak):
         used = {*prompt["tokens"], slot["primary_id"], *slot["tokens"], *slot["top_CxLx5"].ravel().tolist()}
         assert all(grid["names"][str(token)] == NAMES[token] for token in used)
         assert slot["primary_id"] != slot["new_id"]  # there are problems enough that tell the languages apart
-
-
-def test_default_tokens_are_those_ranked_first_the_most_frequent_first():
-    first_CxL = np.concatenate([[7] * 5, [3] * 9, np.arange(20, 40)]).reshape(17, 2)
-    tokens = lens_grid.default_tokens(np.eye(64)[first_CxL])
-    assert tokens == [3, 7, *range(20, 30)] and len(tokens) == lens_grid.GRID_TOKENS
-
-
-def test_a_grid_of_a_study_is_small():
-    slots = {
-        "problem": np.repeat(np.arange(6), 2),
-        "position": np.tile([6, 8], 6),
-        "transfer": np.zeros(12, bool),
-        "primary_id": np.full(12, 600),
-        "new_id": np.full(12, 601),
-    }
-    probability_CxLxNxV = np.random.default_rng(0).dirichlet(np.full(640, 0.01), (22, 4, 12))
-    grid = lens_grid.lens_grid(range(22), probability_CxLxNxV, slots, MATERIAL, [f"token{i}" for i in range(640)])
-    assert {len(slot["tokens"]) for slot in grid["slots"]} == {12}
-    assert 5e4 < len(json.dumps(grid, separators=(",", ":"))) < 1.5e5
 
 
 def test_a_language_that_needs_nothing_of_the_primary(trained, tmp_path, monkeypatch):
@@ -238,8 +208,8 @@ def test_a_language_that_needs_nothing_of_the_primary(trained, tmp_path, monkeyp
 
 
 def test_a_set_that_is_empty_is_left_out(at_peak, trained):
-    _, look, _ = at_peak
-    measured = dataclasses.replace(look.measured, active_RxLxFxK=look.measured.active_RxLxFxK * 0)
-    silent = dataclasses.replace(look, measured=measured)
+    _, view, _ = at_peak
+    measured = dataclasses.replace(view.measured, active_RxLxFxK=view.measured.active_RxLxFxK * 0)
+    silent = dataclasses.replace(view, measured=measured)
     assert "lape_target" not in diagnostics.ablated_sets(silent, trained[1], MATERIAL)
     assert diagnostics.ablated_sets(silent, None, MATERIAL) == {}

@@ -16,7 +16,8 @@ from babel_jax.common import files, measurements
 from babel_jax.common.errors import UserError
 from babel_jax.measuring import instruments, probe_walk, walk
 from babel_jax.model import placement
-from babel_jax.probes import artefacts, forward, lape, neurons, tuned_lens
+from babel_jax.probes import artefacts, forward, lape, tuned_lens
+from babel_jax.probes.definitions import BY_SCORES
 from babel_jax.training.checkpoint import Metadata
 
 MATERIAL = small_material()
@@ -46,9 +47,9 @@ def tables(out):
 
 def test_every_checkpoint_is_measured_once_by_one_executable(run, tmp_path, monkeypatch):
     forward.jitted_pass.cache_clear()
-    said = []
-    (place,) = probed(run, tmp_path / "out", progress=said.append)
-    assert [message["checkpoint"] for message in said] == [1, 2, 3]
+    messages = []
+    (place,) = probed(run, tmp_path / "out", progress=messages.append)
+    assert [message["checkpoint"] for message in messages] == [1, 2, 3]
     assert forward.jitted_pass.cache_info().currsize == 1
     everywhere = jax.tree.leaves(walk.restored(next(walk.checkpoints(files.path(run)))).params)[0].sharding
     _, everywhere = placement.layout({"w": jax.device_put(np.zeros(2), everywhere)}, 32)
@@ -140,7 +141,7 @@ def test_scopes_of_thresholds_and_causes(run, tmp_path):
         steps=(0, 6),
         threshold_scope="reference_checkpoint",
         reference_step=0,
-        definitions=tuple(neurons.SCORE_DEFINITIONS),
+        definitions=tuple(BY_SCORES),
         interventions=("zero", "mean"),
         tuned_steps=3,
     )
@@ -156,7 +157,7 @@ def test_scopes_of_thresholds_and_causes(run, tmp_path):
     numbers = frame[(frame["probe"] == "neurons") & (frame["metric"] == "lape_target")]
     assert len(numbers) and all("reference_checkpoint" in text for text in numbers["options"])
     arrays, about = artefacts.load(tmp_path / "out/seed3/continual/step_00000006.npz")
-    assert {*neurons.SCORE_DEFINITIONS, "causal_sensitivity", "pls_sensitivity"} <= set(frame["metric"])
+    assert {*BY_SCORES, "causal_sensitivity", "pls_sensitivity"} <= set(frame["metric"])
     assert set(frame["step"]) == {0, 6} and "pass_change" in set(frame["metric"])
     assert {"A_LxDxD", "b_LxD", "active_RxLxFxK", "causal.php"} <= arrays.keys() and about["languages"] == [
         "php",
@@ -233,25 +234,21 @@ def test_damaged_metadata_are_one_line(run, tmp_path):
         probed(run, tmp_path / "out")
 
 
-def test_globs_name_runs_once(run, tmp_path):
-    found = walk.run_directories([str(tmp_path / "seed*" / "*"), str(tmp_path / "seed3/continual/checkpoints")])
-    assert found == [files.path(run)]
-
-
 EIGHT = """
 import sys, json
-import test_probe_walk as t
+from helpers import small_material
 from babel_jax.common import files
 from babel_jax.probes import artefacts
 from babel_jax.measuring import probe_walk
 import jax, pathlib
 run, out = sys.argv[1:]
-t.probed(pathlib.Path(run), out)
+probe_walk.probe([files.path(run)], lambda run_dir: (small_material(), None), out)
 arrays, _ = artefacts.load(pathlib.Path(out) / "seed3/continual/step_00000006.npz")
 print(json.dumps({"devices": jax.device_count(), "active": arrays["active_RxLxFxK"].tolist()}))
 """
 
 
+@pytest.mark.processes
 def test_eight_devices_count_the_same_integers(run, tmp_path):
     probed(run, tmp_path / "one")
     done = python("-c", EIGHT, str(run), str(tmp_path / "eight"), devices=8)
@@ -271,7 +268,7 @@ def of_study(run, tmp_path):
     return run
 
 
-def said(capfd, *arguments):
+def error_of(capfd, *arguments):
     """The one line of an error that a verb ends with."""
     assert main(list(arguments)) == 2
     error = capfd.readouterr().err.strip().splitlines()[-1]
@@ -299,15 +296,15 @@ def test_the_verb_reads_the_studys_texts_or_prompts_of_ones_own(of_study, tmp_pa
     assert set(lens["n"]) == {3}
 
     (tmp_path / "prompts.jsonl").write_text('{"language": "php"}')
-    assert "line 1" in said(capfd, *arguments, *own)
-    assert "needs a tokenizer" in said(capfd, *arguments, "--identifiers=prefix", f"--out={tmp_path / 'p'}")
-    assert "--layers is 'two'" in said(capfd, *arguments[:-1], "--layers=two", f"--out={tmp_path / 'q'}")
-    assert "no checkpoint 5" in said(capfd, *arguments[:3], "--steps=5", f"--out={tmp_path / 'r'}")
-    assert "cannot read the argument" in said(capfd, *arguments, "--layer=1", f"--out={tmp_path / 's'}")
+    assert "line 1" in error_of(capfd, *arguments, *own)
+    assert "needs a tokenizer" in error_of(capfd, *arguments, "--identifiers=prefix", f"--out={tmp_path / 'p'}")
+    assert "--layers is 'two'" in error_of(capfd, *arguments[:-1], "--layers=two", f"--out={tmp_path / 'q'}")
+    assert "no checkpoint 5" in error_of(capfd, *arguments[:3], "--steps=5", f"--out={tmp_path / 'r'}")
+    assert "cannot read the argument" in error_of(capfd, *arguments, "--layer=1", f"--out={tmp_path / 's'}")
     files.write_json(tmp_path / "config.json", {"kind": "organism", "primary": "python", "new": "php"})
-    assert "is one language" in said(capfd, *arguments, "--languages=php", f"--out={tmp_path / 'u'}")
+    assert "is one language" in error_of(capfd, *arguments, "--languages=php", f"--out={tmp_path / 'u'}")
     (tmp_path / "config.json").unlink()
-    assert "lies in no study" in said(capfd, *arguments, f"--out={tmp_path / 't'}")
+    assert "lies in no study" in error_of(capfd, *arguments, f"--out={tmp_path / 't'}")
 
 
 def test_a_model_goes_out_and_comes_in_by_the_verb(of_study, tmp_path, capfd):
@@ -318,4 +315,4 @@ def test_a_model_goes_out_and_comes_in_by_the_verb(of_study, tmp_path, capfd):
     assert main(["probe", "--checkpoints", *both, f"--out={tmp_path / 'out'}", "--steps=last", "--seed=0"]) == 0
     losses = measurements.read(tmp_path / "out").query("probe == 'loss'").groupby("run")["value"].apply(list)
     np.testing.assert_allclose(losses["continual"], losses["imported"], rtol=1e-6)
-    assert "holds a run already" in said(capfd, "convert", there, back)
+    assert "holds a run already" in error_of(capfd, "convert", there, back)

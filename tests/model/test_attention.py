@@ -42,7 +42,7 @@ def by_loops(q, k, v, segment_BxT):
 
 def test_the_reference_is_the_definition():
     q, k, v, segment = inputs()
-    mixed = attention.attend("reference", None, q, k, v, segment)
+    mixed = attention.BACKENDS["reference"].attend(q, k, v, segment, None)
     np.testing.assert_allclose(mixed, by_loops(q, k, v, segment), atol=1e-5)
 
 
@@ -50,7 +50,7 @@ def test_splash_is_the_reference():
     """The TPU kernel in interpret mode, forward and backward, documents included."""
     arguments = inputs()
     splash = with_gradients(lambda *x: attention.splash(*x, mesh=None, interpret=True), *arguments)
-    reference = with_gradients(lambda *x: attention.attend("reference", None, *x), *arguments)
+    reference = with_gradients(lambda *x: attention.BACKENDS["reference"].attend(*x, None), *arguments)
     for one, other in zip(splash, reference, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-4)
 
@@ -58,19 +58,19 @@ def test_splash_is_the_reference():
 @pytest.mark.skipif(jax.default_backend() != "gpu", reason="cuDNN needs an NVIDIA GPU")
 def test_cudnn_is_the_reference():
     arguments = inputs(jnp.bfloat16)
-    cudnn = with_gradients(lambda *x: attention.attend("cudnn", None, *x), *arguments)
-    reference = with_gradients(lambda *x: attention.attend("reference", None, *x), *arguments)
+    cudnn = with_gradients(lambda *x: attention.BACKENDS["cudnn"].attend(*x, None), *arguments)
+    reference = with_gradients(lambda *x: attention.BACKENDS["reference"].attend(*x, None), *arguments)
     for one, other in zip(cudnn, reference, strict=True):
         np.testing.assert_allclose(one, other, atol=0.05)
 
 
 def test_auto_takes_what_the_machine_has():
-    assert attention.resolve("auto", "tpu", 128, 2048, "bfloat16") == "splash"
-    assert attention.resolve("auto", "tpu", 128, 100, "bfloat16") == "reference"
-    assert attention.resolve("auto", "gpu", 64, 100, "bfloat16") == "cudnn"
-    assert attention.resolve("auto", "gpu", 64, 100, "float32") == "reference"
-    assert attention.resolve("auto", "cpu", 64, 2048, "bfloat16") == "reference"
-    assert attention.resolve("reference", "tpu", 64, 2048, "float32") == "reference"
+    assert attention.resolve("auto", attention.Shapes("tpu", 128, 2048, "bfloat16")) == "splash"
+    assert attention.resolve("auto", attention.Shapes("tpu", 128, 100, "bfloat16")) == "reference"
+    assert attention.resolve("auto", attention.Shapes("gpu", 64, 100, "bfloat16")) == "cudnn"
+    assert attention.resolve("auto", attention.Shapes("gpu", 64, 100, "float32")) == "reference"
+    assert attention.resolve("auto", attention.Shapes("cpu", 64, 2048, "bfloat16")) == "reference"
+    assert attention.resolve("reference", attention.Shapes("tpu", 64, 2048, "float32")) == "reference"
 
 
 @pytest.mark.parametrize(
@@ -86,4 +86,4 @@ def test_auto_takes_what_the_machine_has():
 )
 def test_what_cannot_run_is_an_error(arguments, message):
     with pytest.raises(UserError, match=message):
-        attention.resolve(*arguments)
+        attention.resolve(arguments[0], attention.Shapes(*arguments[1:]))

@@ -4,10 +4,16 @@ import re
 import jax
 import numpy as np
 import pytest
-from helpers import SMALL
+from helpers import (
+    PRESETS,
+    SMALL,
+)
+from jax.sharding import PartitionSpec as P
 
 from babel_jax.common.errors import UserError
 from babel_jax.model import sharding
+from babel_jax.model.decoder import DecoderConfig
+from babel_jax.model.sharding import check_batch, make_mesh, shardings
 from babel_jax.training import config as run_config
 from babel_jax.training.optimizer import static_settings
 from babel_jax.training.step import make_trainer
@@ -49,7 +55,7 @@ def test_a_rule_that_matches_nothing_is_refused(monkeypatch):
         make_trainer.__wrapped__(SMALL, OPTIMIZER, -1, mesh)
 
 
-def test_the_table_says_the_bytes_of_a_device():
+def test_the_table_holds_the_bytes_of_a_device():
     mesh = type("Mesh", (), {"shape": {"data": 1, "fsdp": 4, "tensor": 2}})
     state = {
         "params": {
@@ -72,3 +78,32 @@ def test_micro_batches_must_divide_too():
     sharding.check_batch(mesh, 16, accumulation=4)
     with pytest.raises(UserError, match="batch_size 16 is not divisible by the 4 devices .* times 8 micro-batches"):
         sharding.check_batch(mesh, 16, accumulation=8)
+
+
+def test_batches_and_meshes_that_do_not_divide_are_refused():
+    mesh = type("Mesh", (), {"shape": {"data": 4, "fsdp": 2, "tensor": 1}})
+    check_batch(mesh, 16)
+    with pytest.raises(UserError, match="batch_size 12 is not divisible by the 8 devices"):
+        check_batch(mesh, 12)
+    for axes in (dict(data=3), dict(data=-1, fsdp=-1), dict(data=-1, tensor=2)):
+        with pytest.raises(UserError, match="does not fit 1 devices"):
+            make_mesh(**axes)
+
+
+def test_every_leaf_of_every_state_has_a_rule():
+    for preset in PRESETS.values():
+        for tied in (True, False):
+            model = DecoderConfig(**preset, vocab_size=256, max_length=8, tied_head=tied, frozen_rows=64)
+            placed = make_trainer(model, OPTIMIZER, -1, make_mesh()).state_shardings
+            matrices = [s.spec for path, s in jax.tree_util.tree_leaves_with_path(placed) if "kernel" in str(path)]
+            assert len(matrices) == 12 and all("fsdp" in spec and "tensor" in spec for spec in matrices)
+
+
+def test_a_leaf_without_a_rule_or_that_does_not_divide_is_refused():
+    leaf = jax.ShapeDtypeStruct((6, 4), np.float32)
+    with pytest.raises(ValueError, match="no sharding rule matches the leaf 'blocks/router'"):
+        shardings(make_mesh(), {"blocks": {"router": leaf}})
+    assert shardings(make_mesh(), {"head": leaf})["head"].spec == P("tensor", "fsdp")
+    mesh = type("Mesh", (), {"shape": {"data": 1, "fsdp": 1, "tensor": 4}})
+    with pytest.raises(UserError, match=r"'head' \(6, 4\) is not divisible by the mesh"):
+        shardings(mesh, {"head": leaf})

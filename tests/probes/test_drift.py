@@ -8,9 +8,12 @@ from hypothesis.extra import numpy as arrays
 
 from babel_jax.common import measurements
 from babel_jax.common.errors import UserError
-from babel_jax.probes import drift, lape, neurons
+from babel_jax.probes import drift, lape, neuron_rows, thresholds
+from babel_jax.probes.definitions import neuron_sets
 
 quick = settings(max_examples=25, deadline=None, derandomize=True)
+
+KINDS = ("births", "deaths", "switches", "stays")
 
 
 def measured_from(p_LxFxK, rng, R=6, tokens=300):
@@ -33,7 +36,7 @@ def run_of_checkpoints(C=3, K=3, L=2, F=200):
 
 
 def sets_at(measured):
-    return neurons.neuron_sets(lape.lape(*measured.whole()), measured.languages, "a")
+    return neuron_sets(lape.lape(*measured.whole()), measured.languages, "a")
 
 
 def one(rows, metric, **options):
@@ -122,7 +125,7 @@ def test_many_neurons_in_common_keep_a_small_p():
 @given(arrays.arrays(bool, (2, 3, 2, 6)))
 def test_changes_and_flows_follow_every_neuron(mask):
     before, after = mask
-    want = dict.fromkeys(drift.KINDS, 0)
+    want = dict.fromkeys(KINDS, 0)
     moved = {}
     for place in np.ndindex(before.shape[1:]):
         was, now = ("".join(k for k, on in zip("abc", one[:, *place], strict=True) if on) for one in (before, after))
@@ -141,7 +144,7 @@ def test_drift_rows_follow_a_planted_run():
     assert len(rows) == 3
     for now in rows:
         check_rows(now)
-    assert not any(row["metric"] in (*drift.KINDS, "flow", "jaccard_previous") for row in rows[0])
+    assert not any(row["metric"] in (*KINDS, "flow", "jaccard_previous") for row in rows[0])
     for now in rows[1:]:
         for metric, value in {"size": 4, "births": 2, "deaths": 2, "stays": 2}.items():
             row = one(now, metric, set="lape_target:b")
@@ -164,12 +167,12 @@ def test_a_neuron_that_takes_another_language_switches():
     after[0, :3, 1] = 0.8
     after[0, 3, 2] = 0.8
     rows = drift.drift_rows([measured_from(p, rng) for p in (before, after)], "a", draws=5)[1]
-    assert [one(rows, kind, set="specific:")["value"] for kind in drift.KINDS] == [0, 0, 1, 3]
+    assert [one(rows, kind, set="specific:")["value"] for kind in KINDS] == [0, 0, 1, 3]
     assert one(rows, "flow", **{"from": "b", "to": "c"})["value"] == 1
     assert one(rows, "births", set="specific:c")["value"] == one(rows, "deaths", set="specific:b")["value"] == 1
 
 
-def test_layers_and_the_whole_say_the_same():
+def test_layers_add_up_to_the_whole():
     """What a study writes by layer adds up to what `probe` writes of all layers."""
     measured = run_of_checkpoints()
     whole = drift.drift_rows(measured, "a", draws=5)
@@ -195,15 +198,15 @@ def test_drift_intervals_resample_both_checkpoints_alike():
 
 def test_the_size_of_a_block_of_draws_changes_nothing(monkeypatch):
     measured = run_of_checkpoints()
-    fixed = lape.scope_of(measured, "pooled", draws=12)
+    fixed = thresholds.scope_of(measured, "pooled", draws=12)
 
     def everything():
         return [
             drift.drift_rows(measured, "a", scope=fixed, draws=12),
             drift.overlap_rows(measured[0], "a", draws=12),
             drift.tokens_rows(measured[0], "a"),
-            neurons.count_rows(measured[1], "a", scope=fixed, draws=12),
-            neurons.sensitivity_rows(measured[1], "a", draws=12),
+            neuron_rows.count_rows(measured[1], "a", scope=fixed, draws=12),
+            neuron_rows.sensitivity_rows(measured[1], "a", draws=12),
         ]
 
     in_one = everything()
@@ -213,12 +216,12 @@ def test_the_size_of_a_block_of_draws_changes_nothing(monkeypatch):
 
 def test_drift_takes_thresholds_of_other_checkpoints():
     measured = run_of_checkpoints()
-    fixed = lape.scope_of(measured, "reference_checkpoint", 0, draws=10)
+    fixed = thresholds.scope_of(measured, "reference_checkpoint", 0, draws=10)
     rows = drift.drift_rows(measured, "a", scope=fixed, draws=10)
     assert rows[1][0]["options"]["threshold_scope"] == "reference_checkpoint 0"
     for now, m in zip(rows, measured, strict=True):
         p = lape.probabilities(m.active_RxLxFxK.sum(0), m.tokens_RxK.sum(0))
-        chosen = lape.selection(p, fixed)
+        chosen = thresholds.select(p, fixed)
         want = (chosen.chosen_xLxF & chosen.above_KxxLxF[1]).sum()
         assert one(now, "jaccard_last", set="specific:b")["n"] == want
 
@@ -256,7 +259,7 @@ def test_tokens_curve_is_what_each_order_gives():
     measured = measured_from(np.random.default_rng(0).uniform(0.05, 0.3, (1, 120, 2)), np.random.default_rng(1), R=4)
 
     def sets(count, tokens):
-        return lape.selection(lape.probabilities(count, tokens)).above_KxxLxF
+        return thresholds.select(lape.probabilities(count, tokens)).above_KxxLxF
 
     tokens_R, curve_SxOxR = drift.tokens_curve(measured, sets, orders=3)
     assert tokens_R.tolist() == [600, 1200, 1800, 2400]
@@ -273,7 +276,7 @@ def test_tokens_curve_is_what_each_order_gives():
     assert (curve_SxOxR[..., -1] == 1).all() and (curve_SxOxR[..., 0] < 1).any()
 
 
-def test_tokens_rows_say_how_many_are_needed():
+def test_tokens_rows_hold_how_many_are_needed():
     rng = np.random.default_rng(3)
     rows = drift.tokens_rows(run_of_checkpoints()[0], "a")  # so clear that one shard is enough
     check_rows(rows)

@@ -1,61 +1,53 @@
 import json
-import os
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import python
+from helpers.passes import (
+    CONFIG,
+    END,
+    HELDOUT,
+    PLANTED,
+    PLANTED_CONFIG,
+    SLOTS,
+    loud,
+    on_these_devices,
+    pass_of,
+    planted_params,
+)
 
 from babel_jax.common.errors import UserError
-from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, init_params
+from babel_jax.model.decoder import Decoder, TapRequest
 from babel_jax.probes import forward, lape
 from babel_jax.probes.subject import Subject
 from babel_jax.training.loss import segments
-
-CONFIG = DecoderConfig(vocab_size=23, width=16, layers=2, heads=2, ffn_width=24, max_length=8)
-END = 3
-
-
-def loud(seed=0):
-    """Parameters so large that neurons and layers differ."""
-    rng = np.random.default_rng(seed)
-    shapes = jax.eval_shape(lambda: init_params(CONFIG, 0))
-    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.3, leaf.shape), jnp.float32), shapes)
-
-
-def make_heldout(seed, n):
-    rng = np.random.default_rng(seed)
-    loss = rng.random((n, 8)) < 0.7
-    return {
-        "tokens": rng.integers(0, 23, (n, 9)).astype(np.int32),
-        "loss": loss,
-        "knowledge": loss & (rng.random((n, 8)) < 0.3),
-    }
-
-
-HELDOUT = {"a": make_heldout(1, 11), "b": make_heldout(2, 18)}
-
-
-def make_slots(seed, n):
-    rng = np.random.default_rng(seed)
-    ids = {name: rng.integers(0, 23, n) for name in ("primary_id", "new_id")}
-    return {
-        "tokens": rng.integers(0, 23, (n, 8)).astype(np.int32),
-        "position": rng.integers(0, 8, n),
-    } | ids
-
-
-SLOTS = {"a": make_slots(3, 5), "b": make_slots(4, 9)}
-
-
-def pass_of(params, batch_size=6, document_end=END):
-    return forward.measure(Subject(params, CONFIG, document_end, batch_size), HELDOUT, SLOTS)
 
 
 def test_segments():
     tokens = np.array([[3, 1, 3, 3, 2], [1, 1, 1, 1, 1]])
     assert segments(tokens, 3).tolist() == [[0, 1, 1, 2, 3], [0, 0, 0, 0, 0]]
+
+
+def test_position_weights():
+    tokens, position = np.zeros((3, 4), int), np.array([0, 2, 3])
+    want = [[1, 0, 0, 0], [1, 2, 3, 0], [1, 2, 3, 4]]
+    assert forward.position_weights(tokens, position).tolist() == want
+    assert jax.jit(forward.position_weights)(tokens, position).tolist() == want
+
+
+def test_sentence_vectors_are_weighted_means_of_all_states():
+    slots = SLOTS["b"]
+    weight_BxT = forward.position_weights(slots["tokens"], slots["position"])
+    everywhere = np.broadcast_to(np.arange(8), slots["tokens"].shape)
+    request = TapRequest(positions_BxP=everywhere, sentence_BxT=weight_BxT)
+    _, taps = Decoder(CONFIG).apply({"params": loud()}, slots["tokens"], None, request)
+    h_LxBxTxD = np.asarray(taps["residual_LxBxPxD"], np.float64)
+    for row, position in enumerate(slots["position"]):
+        t = np.arange(1, position + 2)
+        want_LxD = (t[:, None] * h_LxBxTxD[:, row, : position + 1]).sum(axis=1) / t.sum()
+        np.testing.assert_allclose(taps["sentence_LxBxD"][:, row], want_LxD, atol=1e-5)
 
 
 def test_losses_are_those_of_the_naive_loop():
@@ -194,52 +186,6 @@ def test_a_batch_too_large_to_count_is_refused(monkeypatch):
         pass_of(loud())
 
 
-# A decoder with one layer and no attention whose FFN neurons are set by hand: language k's tokens have the embedding
-# in_k, its neurons fire on in_k alone and write out_k, and the head reads out_k as "one of k's tokens".
-PLANTED = {0: [5], 1: [70], 2: [33, 250]}  # 4 neurons, 1 % of 400
-PLANTED_CONFIG = DecoderConfig(
-    vocab_size=12,
-    width=16,
-    layers=1,
-    heads=1,
-    ffn_width=400,
-    max_length=6,
-    tied_head=False,
-)
-
-
-def planted_params(ablate=()):
-    params = jax.tree.map(jnp.zeros_like, init_params(PLANTED_CONFIG, 0))
-    axes = np.eye(16, dtype=np.float32)
-    into, out_of = axes[0:3] - axes[4:7], axes[8:11] - axes[12:15]
-    language_of_token = np.arange(12) // 4
-    kernel, bias, out = (
-        np.zeros((16, 400), np.float32),
-        np.full(400, -1, np.float32),
-        np.zeros((400, 16), np.float32),
-    )
-    for k, places in PLANTED.items():
-        for place in places:
-            kernel[:, place], bias[place] = (
-                4 * into[k],
-                -10,
-            )  # 12 on k's tokens; so far below 0 elsewhere that GELU is 0
-            if place not in ablate:
-                out[place] = out_of[k]
-    bias[[1, 2, 3]] = 1  # always on
-    kernel[:, 100:115], bias[100:115] = into.sum(0)[:, None], 0  # in every language
-    params["embed_table"] = jnp.asarray(into[language_of_token])
-    params["blocks"]["ln_2"]["scale"] = jnp.ones((1, 16))
-    params["blocks"]["ffn_in"] = {
-        "kernel": jnp.asarray(kernel[None]),
-        "bias": jnp.asarray(bias[None]),
-    }
-    params["blocks"]["ffn_out"]["kernel"] = jnp.asarray(out[None])
-    params["ln_f_scale"] = jnp.ones(16)
-    params["head"] = jnp.asarray(out_of[language_of_token])
-    return params
-
-
 def test_planted_neurons_are_found_exactly():
     rng = np.random.default_rng(0)
     heldout = {
@@ -263,53 +209,24 @@ def test_planted_neurons_are_found_exactly():
 
 
 EIGHT_DEVICES = """
-import sys, json, jax, numpy as np
-sys.path[:0] = {paths!r}
-import test_forward as t
-from babel_jax.measuring.generate import generate, jitted_generation
-from babel_jax.common.errors import UserError
-from babel_jax.model import placement, sharding
-from babel_jax.probes import forward
-from babel_jax.probes.subject import Subject
-params = t.loud()
-if jax.device_count() > 1:
-    mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
-    abstract = jax.eval_shape(lambda: params)
-    specs = {{**abstract, "embed_table": jax.ShapeDtypeStruct((24, 16), "float32")}}
-    params = jax.device_put(params, sharding.shardings(mesh, specs) | {{
-        "embed_table": jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "fsdp"))}})
-    jax.set_mesh(mesh)
-for _ in range(2):
-    measured = t.pass_of(params, batch_size=8)
-lengths = np.array([1, 2, 3, 4, 4, 3, 2, 1, 1])
-written = generate(Subject(params, t.CONFIG, batch_size=8), t.SLOTS["b"]["tokens"][:, :4], lengths, 3)
-_, everywhere = placement.layout(params, 8)
-refused = None
-try:
-    t.pass_of(params, batch_size=6)
-except UserError as error:
-    refused = str(error)
-print(json.dumps({{
-    "active": measured.active_RxLxFxK.tolist(), "tokens": measured.tokens_RxK.tolist(),
-    "sums": measured.activation_sum_RxLxFxK.tolist(),
-    "loss": {{k: v.loss_sum.tolist() for k, v in measured.rows.items()}},
-    "lens": {{k: v.primary_log_prob_LxN.tolist() for k, v in measured.slots.items()}},
-    "written": written.tolist(), "devices": jax.device_count(), "refused": refused,
-    "executables": [forward.jitted_pass(t.CONFIG, t.END, (), everywhere)._cache_size(),
-                    jitted_generation(t.CONFIG, 3, -1, everywhere)._cache_size()],
-}}))
+import json, jax
+from helpers import passes
+from babel_jax.model import sharding
+params = passes.loud()
+mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
+specs = {**jax.eval_shape(lambda: params), "embed_table": jax.ShapeDtypeStruct((24, 16), "float32")}
+params = jax.device_put(params, sharding.shardings(mesh, specs) | {
+    "embed_table": jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "fsdp"))})
+jax.set_mesh(mesh)
+print(json.dumps(passes.on_these_devices(params)))
 """
 
 
-def run_on(devices):
-    here = os.path.dirname(os.path.abspath(__file__))
-    result = python("-c", EIGHT_DEVICES.format(paths=[here, os.path.dirname(here)]), devices=devices)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return json.loads(result.stdout.splitlines()[-1])
-
-
+@pytest.mark.processes
 def test_eight_devices_count_the_same_integers():
-    one, eight = run_on(1), run_on(8)
+    done = python("-c", EIGHT_DEVICES, devices=8)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, eight = on_these_devices(loud()), json.loads(done.stdout.splitlines()[-1])
     assert (one["devices"], eight["devices"]) == (1, 8)
     for name in ("active", "tokens", "written"):
         assert one[name] == eight[name]
@@ -318,5 +235,5 @@ def test_eight_devices_count_the_same_integers():
             np.testing.assert_allclose(one[name][language], eight[name][language], atol=1e-4)
     np.testing.assert_allclose(one["sums"], eight["sums"], rtol=1e-4, atol=1e-4)
     assert one["refused"] is None and "not divisible by the 4 devices" in eight["refused"]
-    assert one["executables"][0] == 2  # batches of 8 and of 6
+    assert one["executables"] == [2, 1]  # passes over batches of 8 and of 6, greedy writing
     assert eight["executables"] == [1, 1]

@@ -164,7 +164,7 @@ def naive_share(metric, p_V, primary, new):
     return (float(first[0]), 1) if first else (0, 0)
 
 
-def test_curves_and_numbers_of_sets_are_what_the_probabilities_say():
+def test_curves_and_numbers_of_sets_follow_from_the_probabilities():
     slots, results, p_LxNxV = read_with_sets(np.random.default_rng(12))
     slots["new_ids"][0, 1] = slots["primary_ids"][0, 2]  # one token cannot stand for both
     slots["primary_ids"][1] = -1  # nothing stands for the primary's
@@ -221,7 +221,7 @@ def test_a_number_over_one_layer_is_that_layers_point():
 
 
 def test_what_studies_have_written_so_far_stays_as_it_is():
-    """The four first metrics: names, order, numbers and draws, whatever else is told beside them."""
+    """The four first metrics: names, order, numbers and draws, whatever else there is."""
     rng = np.random.default_rng(8)
     slots = make_slots(rng, n=30)
     candidates = make_candidates(rng, slots)

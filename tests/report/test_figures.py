@@ -8,7 +8,7 @@ from helpers.synthetic_study import changed, mix_named
 from PIL import Image
 
 from babel_jax.report import drawing, figures
-from babel_jax.study import analysis, facts
+from babel_jax.study import facts
 
 SEVERAL = ("php", "cpp")
 
@@ -166,7 +166,7 @@ def test_parts_may_be_missing(missing, findings):
 def test_a_single_checkpoint_is_no_curve():
     frame = synthetic_study.planted(seeds=2, problems=20, layers=2, steps=np.array([0]))
     frame = frame[~frame["run"].str.startswith("mix_") & ~frame["probe"].isin(["intervention", "patch"])]
-    findings = analysis.of_rows(facts.of(synthetic_study.description(frame)), frame)
+    findings = synthetic_study.analysed(facts.of(synthetic_study.description(frame)), frame)
     for name in ("story", *(figure.name for figure in figures.FIGURES if not figure.of_study)):
         assert drawn(findings, name) is None, name
 

@@ -12,14 +12,14 @@ from babel_jax import report
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
 from babel_jax.report import figures, page, summary
-from babel_jax.study import analysis, claim, facts, verdicts
+from babel_jax.study import claim, facts, verdicts
 
 STEPS = synthetic_study.STEPS[::2]
 
 
 def text_of(frame, **described) -> str:
     """The page of a study's rows, without its figures: what it says does not hang on them."""
-    findings = analysis.of_rows(facts.of(synthetic_study.description(frame, **described)), frame)
+    findings = synthetic_study.analysed(facts.of(synthetic_study.description(frame, **described)), frame)
     return page.page(findings, verdicts.verdicts(findings), [])
 
 
@@ -65,7 +65,7 @@ def test_every_figure_lies_beside_its_data(organism):
 def test_a_run_that_is_missing_in_some_seed_leaves_a_whole_report(rows, gone):
     """Whole, also where two runs have other seeds than each other: these are compared over the seeds that both have."""
     kept = [(seed not in gone.get(run, ())) for run, seed in zip(rows["run"], rows["seed"], strict=True)]
-    findings = analysis.of_rows(facts.of(synthetic_study.description(rows)), rows[kept])
+    findings = synthetic_study.analysed(facts.of(synthetic_study.description(rows)), rows[kept])
     judged = verdicts.verdicts(findings)
     text = plain(page.page(findings, judged, []))
     assert summary.summary(findings, judged)["verdicts"] == [dataclasses.asdict(one) for one in judged]
@@ -139,7 +139,7 @@ def test_each_claim_leads_to_its_sentence(organism):
 
 
 def test_an_undecided_curve_is_not_called_one_without_a_transition(poor_rows):
-    findings = analysis.of_rows(facts.of(synthetic_study.description(poor_rows)), poor_rows)
+    findings = synthetic_study.analysed(facts.of(synthetic_study.description(poor_rows)), poor_rows)
     findings = changed(findings, "languages", "php", "curves", "continual", verdict="undecided")
     said = page.page(findings, [], [])
     assert said.count("the data cannot tell a transition from none") >= 2 and "no transition is seen" not in said
@@ -183,7 +183,7 @@ POOR = {
 @pytest.mark.parametrize("what", POOR)
 def test_a_poor_study_says_what_is_missing(what, poor_rows):
     rows = POOR[what](poor_rows)
-    findings = analysis.of_rows(facts.of(synthetic_study.description(rows)), rows)
+    findings = synthetic_study.analysed(facts.of(synthetic_study.description(rows)), rows)
     judged = verdicts.verdicts(findings)
     text = page.page(findings, judged, [])
     said = plain(text[text.index('id="story"') : text.index("</main>")])

@@ -10,11 +10,15 @@ from helpers.synthetic_study import changed
 
 from babel_jax.report import figures, glossary, page, theme
 from babel_jax.report.folder import draw
-from babel_jax.study import analysis, facts, verdicts
+from babel_jax.study import facts, verdicts
 
 NEW = ("php", "csharp")
 FEW = ("story", "performance", "tokens", "drift", "optimum")
-needs_chromium = pytest.mark.skipif(COMMAND is None, reason="no Chromium is installed, so the page cannot be opened")
+
+
+def needs_chromium(test):
+    absent = pytest.mark.skipif(COMMAND is None, reason="no Chromium is installed, so the page cannot be opened")
+    return pytest.mark.processes(absent(test))
 
 
 def grid(steps, layers=2) -> dict:
@@ -45,7 +49,7 @@ def grid(steps, layers=2) -> dict:
 def written(tmp_path_factory):
     """index.html of a study of two new languages, with the figures that the page's own work shows on."""
     frame = synthetic_study.planted(seeds=2, problems=40, layers=2, steps=synthetic_study.STEPS[::3], new=NEW)
-    findings = analysis.of_rows(
+    findings = synthetic_study.analysed(
         facts.of(synthetic_study.description(frame, new=NEW)), frame, synthetic_study.mixture_files(NEW)
     )
     languages = {

@@ -87,6 +87,7 @@ def test_unknown_topologies_say_what_to_do():
 COMPILE = ("-m", "babel_jax", "compile", "--config=configs/organism.py:tiny")
 
 
+@pytest.mark.processes
 def test_the_verb_compiles_for_eight_devices(tmp_path):
     """FSDP over 8: no array of a whole parameter stack, sharded or not, is ever held by one device."""
     done = python(*COMPILE, "--topology=cpu:8", "--config.common.mesh.data=1", "--config.common.mesh.fsdp=8")
@@ -111,12 +112,14 @@ print([shape for shape in whole if shape in report.compiled.text], len(report.co
 """
 
 
+@pytest.mark.processes
 def test_no_parameter_is_replicated_by_accident():
     done = python("-c", REPLICATED, devices=8)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines()[-1] == "[] True"
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is None, reason="libtpu (pip install 'jax[tpu]') is not installed"
 )

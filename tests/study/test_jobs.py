@@ -1,70 +1,24 @@
+"""Mistakes that are refused before a run begins, and what a worker does with one run."""
+
 import contextlib
 import json
-import multiprocessing
-import os
 import re
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from helpers import ROOT, SMALL_WORLD, environment, same, state_at
+from helpers import ROOT
+from helpers.small_study import STEPS, study_of
 
 from babel_jax.__main__ import main
 from babel_jax.cli.settings import load_config
-from babel_jax.common import machine, measurements, run_names
+from babel_jax.common import run_names
 from babel_jax.common.errors import UserError
 from babel_jax.common.run_names import RunName
 from babel_jax.corpus import mixture_files
-from babel_jax.study import candidates, plan
+from babel_jax.study import candidates
 from babel_jax.study import jobs as study
 from babel_jax.study.plan import Study
 from babel_jax.training import runs
-
-STEPS = 24
-PATIENCE = 600  # seconds that another process may take to get somewhere; a busy machine takes a tenth of it
-CONFIG = f"""
-from ml_collections import ConfigDict
-
-def get_config():
-    def run(source, **changes):
-        return dict(steps={STEPS}, stages=({{"tokens": 0, "weights": {{source: 1.0}}}},), **changes)
-
-    return ConfigDict(dict(
-        kind="organism", primary="python", new="php", seeds=(0,), world={SMALL_WORLD},
-        common=dict(batch_size=16, model=dict(preset="tiny", tied_head=False), optimizer=dict(learning_rate=4e-3)),
-        runs=dict(
-            primary_only=run("primary"),
-            new_only=run("new"),
-            continual=run("new", init_from="primary_only", checkpoint_steps=(0, 4, 8, 16)),
-            control=run("new_control", init_from="primary_only", checkpoint_steps=(0, 16)),
-            replay=run("new", init_from="primary_only", checkpoint_steps=(0, 4, 8, 16)),
-            mix=dict(steps={STEPS}),
-        ),
-        original=dict(python=11, php=23),
-        sweep=(0.5,),
-        replay=(0.25,),
-        candidates=("unimax", "schedule"),
-    ))
-"""
-
-
-def study_of(config_file, workdir=None, *settings) -> Study:
-    return Study(load_config(str(config_file), list(settings)), workdir)
-
-
-@pytest.fixture(scope="module")
-def config_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("config") / "small.py"
-    path.write_text(CONFIG)
-    return path
-
-
-# --- mistakes on the command line -----------------------------------------------------------------------------------------
 
 
 def error_of(capsys, *arguments):
@@ -153,18 +107,6 @@ def test_a_run_that_is_refused_can_be_mended_where_it_is(capsys, config_file, tm
     assert runs.last_step(tmp_path / "seed0" / "new_only") == 2
 
 
-def test_a_run_is_called_as_its_folder_is(config_file):
-    """However the user writes its share; and what is not a run of the study is refused before anything else is asked."""
-    made = study_of(config_file)
-    assert str(made.name("mix_0.5")) == "mix_0.5000" and str(made.name("replay_0.25")) == "replay_0.2500"
-    for text in ("continual_php", "new_only_0.5", "mixx"):
-        with pytest.raises(UserError, match=f"unknown run '{text}'"):
-            made.name(text)
-    for text in ("mix_0.12345", "replay_2", "mix"):
-        with pytest.raises(UserError, match=f"run '{text}' names neither a share nor a mixture of the study"):
-            made.config_of(made.name(text), 0)
-
-
 def test_no_run_waits_for_one_that_the_study_does_not_train(config_file):
     made = study_of(config_file, None, "--config.runs.continual.init_from=mix_0.7500")
     continual, base = (study.Job(0, RunName(role)) for role in ("continual", "primary_only"))
@@ -201,15 +143,6 @@ def test_an_unknown_language_of_the_world(capsys, config_file, tmp_path):
     assert not (tmp_path / "W").exists()
 
 
-def test_settings_reach_what_the_file_leaves_open(config_file):
-    """A section such as `common` may be given keys that the file does not set."""
-    settings = ["--config.common.optimizer.schedule=cosine", "--config.runs.continual.steps=7", "--config.seeds=(4, 5)"]
-    config = load_config(str(config_file), settings)
-    run = Study(config).config_of(RunName("continual"), 4)
-    assert run.optimizer.schedule == "cosine" and run.optimizer.learning_rate == 4e-3 and run.steps == 7
-    assert config.seeds == (4, 5) and config.runs.new_only.steps == STEPS
-
-
 def test_a_missing_corpus(capsys, tmp_path):
     config = ROOT / "configs" / "real_code.py"
     workdir = tmp_path / "W"
@@ -225,205 +158,6 @@ def test_a_workdir_of_another_config(capsys, config_file, tmp_path):
     message = error_of(capsys, "study", f"--config={config_file}", f"--workdir={tmp_path}")
     assert "seeds was [1] and is now [0]" in message
     assert (tmp_path / "config.json").read_text() == before and not (tmp_path / "seed0").exists()
-
-
-# --- a whole study, undisturbed and killed --------------------------------------------------------------------------------
-
-
-def command(config_file, workdir):
-    """The verb `study`, which goes through all that it does: so short a training solves nothing, and that counts as learned."""
-    program = "import sys; from babel_jax.evolution import stages; from babel_jax.__main__ import main; "
-    program += "stages.CHANCE = -1; sys.exit(main(sys.argv[1:]))"
-    arguments = ["study", f"--config={config_file}", f"--workdir={workdir}", "--jobs=2"]
-    return [sys.executable, "-c", program, *arguments]
-
-
-def run_study(config_file, workdir):
-    done = subprocess.run(command(config_file, workdir), env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done
-
-
-@pytest.fixture(scope="module")
-def whole(config_file, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("whole")
-    return workdir, run_study(config_file, workdir).stdout
-
-
-def results(config_file, workdir) -> dict:
-    """All that a study finds out: parameters of every run, measurement rows, the summary but for its times."""
-    made = study_of(config_file, workdir)
-    found = {"summary": json.loads((workdir / "report" / "summary.json").read_text())}
-    del found["summary"]["wall_seconds"]
-    for run_dir in sorted((workdir / "seed0").iterdir()):
-        found[run_dir.name] = state_at(run_dir, STEPS, made.run(made.name(run_dir.name), 0).trainer)
-        found[run_dir.name]["metrics"] = np.frombuffer((run_dir / "metrics.jsonl").read_bytes(), np.uint8)
-        for file in sorted((run_dir / "measurements").glob("*.parquet")):  # not what a kill left of a file half written
-            found[run_dir.name, file.name] = pd.read_parquet(file)
-    return found
-
-
-def assert_same_results(found, wanted):
-    assert found.keys() == wanted.keys()
-    for key, value in wanted.items():
-        if key == "summary":
-            assert found[key] == value
-        elif isinstance(value, dict):
-            assert same(found[key], value), key
-        else:
-            pd.testing.assert_frame_equal(found[key], value, check_exact=True, obj=str(key))
-
-
-def test_a_small_study_from_end_to_end(config_file, whole):
-    workdir, printed = whole
-    assert "Python to PHP, 1 seed" in printed and str(workdir / "report" / "index.html") in printed
-    summary = json.loads((workdir / "report" / "summary.json").read_text())
-    about = summary["languages"]["php"]
-    assert summary["primary"] == "python" and summary["new"] == ["php"]
-    assert set(about["accuracy"]["peak"]) == {"step", "value", "ci"}
-    assert len(about["working_language"]["layers"]) == 4
-    assert {"loss", "loss_knowledge", "knowledge_share"} <= set(about["proposals"])
-    assert all(0 <= about["accuracy"][part]["value"] <= 1 for part in ("peak", "end"))
-    runs = {path.name for path in (workdir / "seed0").iterdir()}
-    mixes = {"mix_0.5000", "mix_0.6765", "mix_unimax", "mix_schedule"}
-    assert runs >= {"primary_only", "new_only", "continual", "control", "replay_0.2500"} | mixes
-    assert {mix["name"] for mix in summary["mixes"]} >= {"0.5000", "0.6765", "unimax", "schedule"}
-    described = json.loads((workdir / "study.json").read_text())
-    (replayed,) = (run for run in described["runs"] if run["run"] == "replay_0.2500")
-    assert (replayed["role"], replayed["share"], replayed["candidate"]) == ("replay", 0.25, "")
-    assert {run["run"] for run in described["runs"]} == runs and all(run["flops"] > 0 for run in described["runs"])
-    schedule = json.loads((workdir / "mixtures" / "schedule.json").read_text())
-    made = study_of(config_file, workdir)
-    assert made.config_of(made.name("mix_schedule"), 0).stages == tuple(schedule["stages"])
-    frame = measurements.read(workdir)
-    assert sorted(frame.query("run == 'continual' and probe == 'loss'").step.unique()) == [0, 4, 8, 16, STEPS]
-    assert set(frame.probe) == {
-        *("evaluation", "loss", "lens", "neurons", "patch", "intervention", "drift"),
-    }
-
-
-def test_a_second_call_starts_no_run_and_changes_nothing(config_file, whole):
-    workdir, _ = whole
-    before, stamps = results(config_file, workdir), {p: p.stat().st_mtime_ns for p in workdir.glob("seed0/**/*")}
-    assert "seed 0" not in run_study(config_file, workdir).stderr
-    after = {p: p.stat().st_mtime_ns for p in workdir.glob("seed0/**/*")}
-    assert {p.relative_to(workdir) for p in stamps.keys() ^ after.keys()} == set()
-    assert [p for p in stamps if p.is_file() and stamps[p] != after[p]] == []
-    assert_same_results(results(config_file, workdir), before)
-
-
-def processes_in(group: int) -> dict[int, str]:
-    """The processes of a process group that have not ended, with their command lines (Linux).
-
-    One that is about to end has no command line any more. `multiprocessing` has a process of its own beside the workers, which
-    ends when it notices that they and their parent have.
-    """
-    found = {}
-    for entry in os.listdir("/proc"):
-        with contextlib.suppress(OSError, ValueError):
-            state, _, its_group = Path(f"/proc/{int(entry)}/stat").read_text().rsplit(")", 1)[1].split()[:3]
-            if int(its_group) == group and state != "Z":
-                found[int(entry)] = Path(f"/proc/{entry}/cmdline").read_text().replace("\0", " ").strip()
-    return found
-
-
-def workers_in(group: int) -> list[str]:
-    return [command for command in processes_in(group).values() if "spawn_main" in command]
-
-
-def wait_until_gone(group: int) -> None:
-    """All processes of a group end, sooner or later."""
-    deadline = time.monotonic() + PATIENCE
-    while left := processes_in(group):
-        assert time.monotonic() < deadline, f"outlive their parent: {left}"
-        time.sleep(0.05)
-
-
-def start_and_kill(config_file, workdir, moment):
-    """SIGKILL to the study's parent process as soon as a file matches `moment`; its workers must end by themselves."""
-    process = subprocess.Popen(
-        command(config_file, workdir),
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while not any(workdir.glob(moment)):
-            assert process.poll() is None, f"the study ended before {moment} came"
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        wait_until_gone(process.pid)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def sleep_for_ever(ready) -> None:
-    """A worker in the middle of something that says nothing, such as a long compilation."""
-    machine.begin_worker(multiprocessing.parent_process())
-    ready.touch()
-    time.sleep(1000)
-
-
-@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for orphans in /proc")
-def test_a_worker_ends_with_its_parent_whatever_it_does(tmp_path):
-    script = (
-        "import multiprocessing, pathlib, test_jobs\n"
-        "if __name__ == '__main__':\n"
-        f"    ready = pathlib.Path({str(tmp_path / 'ready')!r})\n"
-        "    worker = multiprocessing.get_context('spawn').Process(target=test_jobs.sleep_for_ever, args=(ready,))\n"
-        "    worker.start(), worker.join()\n"
-    )
-    (tmp_path / "parent.py").write_text(script)
-    process = subprocess.Popen([sys.executable, tmp_path / "parent.py"], env=environment(), start_new_session=True)
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while not (tmp_path / "ready").exists():
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
-        assert len(workers_in(process.pid)) == 1
-        process.kill(), process.wait()
-        wait_until_gone(process.pid)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def test_interrupted_between_two_starts_no_worker_stays(monkeypatch, config_file, tmp_path):
-    start, started = multiprocessing.process.BaseProcess.start, []
-
-    def interrupted(worker):
-        if started:
-            raise KeyboardInterrupt
-        start(worker)
-        started.append(worker)
-
-    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", interrupted)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    with pytest.raises(KeyboardInterrupt):
-        waiting = [study.Job(0, RunName("primary_only"))]
-        study._side_by_side(study_of(config_file, tmp_path), waiting, set(), 2, None)
-    assert len(started) == 1 and not started[0].is_alive() and multiprocessing.active_children() == []
-    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
-
-
-@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for orphans in /proc")
-def test_killed_at_any_moment_it_ends_the_same(config_file, whole, tmp_path):
-    moments = (
-        "seed0/continual/checkpoints/4*",  # a checkpoint is being written
-        "seed0/continual/measurements/*_00000000.parquet",  # one of several is measured
-        "seed0/mix_*/checkpoints/*",
-        "mixtures/schedule.json",  # made from what was measured before
-    )
-    for moment in moments:
-        start_and_kill(config_file, tmp_path, moment)
-        assert not (tmp_path / "report" / "summary.json").exists()
-    run_study(config_file, tmp_path)
-    assert_same_results(results(config_file, tmp_path), results(config_file, whole[0]))
 
 
 def as_if_trained(config_file, workdir, name):
@@ -516,15 +250,6 @@ def test_a_patch_of_a_tied_head_is_one_of_the_embeddings():
         assert study.measure.present(parts, params | {"head": np.zeros(2)}) == list(parts)
 
 
-def test_two_studies_in_one_process_do_not_share_their_worlds():
-    one = load_config(str(ROOT / "configs" / "organism.py:tiny"), ["--config.world.documents=64"])
-    other = load_config(str(ROOT / "configs" / "organism.py:tiny"), ["--config.world.documents=128"])
-    one, other = Study(one), Study(other)
-    found = [made.materials(0)["php"] for made in (one, other, one)]
-    assert found[2] is found[0]
-    assert [len(material.sources["python"]) for material in found] == [64, 128, 64]
-
-
 def test_the_seconds_of_a_study_survive_its_death(tmp_path, monkeypatch):
     """Each call adds what it has waited when it last wrote; what a run says of itself is summed."""
     clock = iter((100.0, 104.0, 107.0, 500.0, 502.0))
@@ -562,41 +287,11 @@ def test_an_accelerator_is_not_shared_by_workers(monkeypatch):
     assert seen == {"workers": 1}
 
 
-# --- several new languages ------------------------------------------------------------------------------------------------
-
-
 def several(config_file, *settings):
     return load_config(
         str(config_file),
         ["--config.new=php,go", "--config.original.go=16", "--config.world.shared_words={'php':8,'go':20}", *settings],
     )
-
-
-def test_each_new_language_has_its_runs_and_a_mix_has_all(config_file):
-    config = several(config_file, "--config.replay=(0.25,)", "--config.swarm=2", "--config.seeds=(5,7)")
-    with config.unlocked():
-        config.runs.replay = config.runs.continual
-        config.candidates = ("unimax", "algorithm1_loss")
-    made = Study(config)
-    assert [str(name) for name in made.planned(7)] == [
-        "primary_only",
-        *[f"{role}_{language}" for role in ("continual", "control", "new_only") for language in ("php", "go")],
-        *["replay_0.2500_php", "replay_0.2500_go"],
-        *["mix_0.7800", "mix_0.5000", "mix_swarm_02", "mix_swarm_03", "mix_unimax"],
-    ]
-    weights = {
-        "primary_only": {"python": 1.0},
-        "continual_go": {"go": 1.0},
-        "control_go": {"go_control": 1.0},
-        "replay_0.2500_php": {"python": 0.25, "php": 0.75},
-        "mix_0.5000": {"python": 0.5, "php": 0.5 * 23 / 39, "go": 0.5 * 16 / 39},
-    }
-    for name, wanted in weights.items():
-        assert made.config_of(made.name(name), 5).stages[0]["weights"] == pytest.approx(wanted), name
-    measured_with = {name: [m.new for m in made.materials_of(made.name(name), 5)] for name in weights}
-    assert measured_with["continual_go"] == ["go"] and measured_with["mix_0.5000"] == ["php", "go"]
-    with pytest.raises(UserError, match="unknown run 'continual'; did you mean 'continual_"):
-        made.name("continual")
 
 
 @pytest.mark.parametrize(
@@ -616,14 +311,6 @@ def test_what_several_languages_and_candidates_need_is_said_at_the_start(config_
     with pytest.raises(UserError, match=re.escape(message)):
         study.run(Study(several(config_file, f"--config.{setting}"), tmp_path / "W"), workers=1)
     assert not (tmp_path / "W").exists()
-
-
-def test_runs_with_replay_need_their_role(config_file):
-    config = several(config_file)
-    with config.unlocked():
-        del config.runs.replay
-    with pytest.raises(UserError, match="the study has no run 'replay'"):
-        plan.validate(config)
 
 
 def test_a_mixture_file_of_the_study_gives_a_mix_its_stages_and_steps(config_file, tmp_path):

@@ -5,10 +5,8 @@ import pytest
 from helpers import synthetic_study
 from helpers.synthetic_study import changed, mix_named, with_mix
 
-from babel_jax.common.statistics import Effect, Estimate
-from babel_jax.evolution.curve import Point
+from babel_jax.common.statistics import Effect
 from babel_jax.evolution.mechanism import Causes, CausesVerdict
-from babel_jax.study import words
 from babel_jax.study.claim import MISSING, NOT_TESTED, OPEN, REFUTED, SUPPORTED, UNTESTED
 from babel_jax.study.verdicts import verdicts
 
@@ -86,16 +84,6 @@ def test_differences_are_told_with_their_intervals(findings):
     assert low < fall < high
     end = curves.working_language["continual"].end()
     assert f"to {100 * end.value:.0f}\N{NO-BREAK SPACE}%" in judged(findings, "working_language").number
-
-
-def test_only_seeds_that_have_both_are_compared():
-    one = Point(2.0, (0, 4), np.array([1.0, 3.0]), [0, 1])
-    two = Point(15.0, (0, 30), np.array([10.0, 20.0]), [1, 2])
-    found = two.minus(one)
-    assert found.value == 7 and found.seeds == [1] and np.isnan(found.ci).all()
-    assert np.isnan(changed(two, seeds=[5, 6]).minus(one).value)
-    both = changed(two, seeds=[1, 0]).minus(one)
-    assert both.by_seed.tolist() == [19, 7] and both.ci[0] < 13 < both.ci[1]
 
 
 def test_what_was_not_measured_is_said_to_be_missing(findings):
@@ -210,25 +198,6 @@ def test_a_control_that_falls_a_little_is_said_to(findings):
     assert found.claim == "The control shows no transition" and "less than 5 points" in found.sentence
 
 
-def test_a_reason_becomes_a_sentence():
-    assert words.as_sentence("a decline of -4 points [-100, 99] in T-S") == "A decline of −4 points [−100, 99] in T-S."
-
-
 def test_one_seed_speaks_of_itself_alone(findings):
     alone = changed(findings, "study", seeds=[0])
     assert "one seed: nothing is known about others" in judged(alone, "patches").sentence
-
-
-@pytest.mark.parametrize(
-    "text, expected", [("-0.0", "0.0"), ("-0.5", "−0.5"), ("+0.0", "+0.0"), ("-10", "−10"), ("-0", "0")]
-)
-def test_minus_signs(text, expected):
-    assert words.minus(text) == expected
-
-
-def test_intervals_are_left_out_where_there_are_none():
-    assert words.points(Estimate(-0.1234, (-0.2, 0.0))) == f"−12.3{words.NBSP}points [−20.0,{words.NBSP}0.0]"
-    assert words.points(Estimate(0.1, (np.nan, np.nan))) == f"10.0{words.NBSP}points"
-    assert words.bounds([1, np.inf], digits=0) == f" [1,{words.NBSP}∞]"
-    assert words.names(["php"]) == "PHP" and words.names(["php", "go", "cpp"]) == "PHP, Go and C++"
-    assert words.mix_title("algorithm1_loss_equal_epochs") == "Algorithm 1, loss, equal epochs"

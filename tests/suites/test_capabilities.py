@@ -33,7 +33,7 @@ def printed():
 
 
 @pytest.mark.parametrize("language", TOOLCHAINS)
-def test_each_language(printed, language):
+def test_every_installed_language_is_judged_rightly(printed, language):
     (line,) = [line for line in printed.splitlines() if line.startswith(LANGUAGES[language].title.ljust(12))]
     if not installed(language):
         assert TOOLCHAINS[language].install in line
@@ -41,7 +41,7 @@ def test_each_language(printed, language):
     assert line.split()[-3:] == ["yes", "yes", "yes"] and toolchains.find(language).version in line
 
 
-def test_this_machine(printed):
+def test_the_strongest_sandbox_of_this_machine_is_named(printed):
     assert printed.startswith("jax ")
     levels = sandbox.available()
     for level, why_not in levels.items():
@@ -53,7 +53,7 @@ def test_this_machine(printed):
         assert f"held back by this level, as tested: {len(PROMISES) - 1} of {len(PROMISES)} attacks; not:" in printed
 
 
-def test_nothing_is_installed(tmp_path, monkeypatch, capsys):
+def test_where_nothing_is_installed_each_line_says_what_installs_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(toolchain, "SEARCHED", str(tmp_path))
     monkeypatch.setattr(sandbox, "available", lambda: dict.fromkeys(sandbox.LEVELS, "not found"))
     assert __main__.main(["doctor"]) == 0
@@ -63,21 +63,21 @@ def test_nothing_is_installed(tmp_path, monkeypatch, capsys):
         assert kind.install in text
 
 
-def test_a_weak_sandbox(tmp_path, monkeypatch):
+def test_what_a_weak_sandbox_does_not_hold_back_is_listed(tmp_path, monkeypatch):
     """What a level does not hold back is said: at the level of rlimits, the network and what all may read."""
     monkeypatch.setattr(sandbox, "_why_not", lambda level: "" if level == "rlimits" else "switched off")
     monkeypatch.setattr(toolchain, "SEARCHED", str(tmp_path))
-    found = capabilities.examine(tmp_path)
-    held = found.contained
+    examination = capabilities.examine(tmp_path)
+    held = examination.contained
     assert not held["reads a file outside"] and not held["writes a file outside"]
     assert all(held[name] for name in ("200 processes", "3 GB of memory", "never ends", "sleeps", "stays behind"))
-    text = capabilities.table(found)
+    text = capabilities.table(examination)
     assert "not bubblewrap: switched off" in text and "apt-get install bubblewrap" in text
     assert "NOT contained: reads a file outside, writes a file outside\n" in text
     assert "writes to a named pipe outside" in text and "System V" not in text
 
 
-def test_without_libseccomp(tmp_path, monkeypatch):
+def test_without_libseccomp_what_needs_it_is_listed(tmp_path, monkeypatch):
     """The level is still there, and what it no longer promises is said, with the line that mends it."""
     monkeypatch.setattr(syscalls, "_library", without_libseccomp)
     monkeypatch.setattr(toolchain, "SEARCHED", str(tmp_path))
@@ -115,8 +115,8 @@ def test_a_toolchain_that_does_not_judge(monkeypatch, tmp_path):
     monkeypatch.setattr(toolchains, "find", lambda name: Careless())
     row = capabilities._language("python", "a sandbox", tmp_path)
     about = Isolation("bubblewrap", True, ("pids",), "", without_filter="not installed")
-    found = capabilities.Examination({}, about, {}, [], [row])
-    lines = capabilities.table(found).splitlines()
+    examination = capabilities.Examination({}, about, {}, [], [row])
+    lines = capabilities.table(examination).splitlines()
     assert lines[-4].split() == ["Python", "0", "yes", "NO", "NO"]
     assert lines[-3].split() == ["fails:", "passed"] and "libboost-dev" in lines[-1]
     gone = capabilities.trials(Careless(status=1), None)

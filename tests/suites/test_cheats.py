@@ -279,20 +279,20 @@ def promised() -> dict[tuple[str, str], tuple[str, set[str]]]:
         [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line.startswith("|")
     ]
     assert rows[0] == ["attack", "language", "", "seen"] and set("".join(rows[1])) <= set("-: ")
-    found = {(attack, language): (kind, set(seen.split(", "))) for attack, language, kind, seen in rows[2:]}
-    assert len(found) == len(rows) - 2, "a row stands twice"
-    return found
+    by_cheat = {(attack, language): (kind, set(seen.split(", "))) for attack, language, kind, seen in rows[2:]}
+    assert len(by_cheat) == len(rows) - 2, "a row stands twice"
+    return by_cheat
 
 
 def outcomes(language, programs, sandboxed, toolchain):
-    found = []
+    endings = []
     for number, ((before, tests), written) in enumerate(programs):
         harness = "go_test" if "testing.T" in tests else "main"
         needs = ("compare_net_objects",) if "CompareLogic" in tests else ()
         code = Code(language, f"{before}{written}\n", tests, harness, needs, declares=("f", "F"))
         execution = toolchain.execute(sandboxed, code, Conditions(f"{number:032x}", COMPILE, RUN))
-        found.append(classify(code, execution)[0])
-    return found
+        endings.append(classify(code, execution)[0])
+    return endings
 
 
 def test_the_table_names_every_cheat_and_no_other():
@@ -304,6 +304,6 @@ def test_the_table_names_every_cheat_and_no_other():
 
 @pytest.mark.parametrize("attack, language", CHEATS)
 def test_a_cheat_becomes_what_is_promised(attack, language, sandboxed, ready):
-    found = outcomes(language, CHEATS[attack, language], sandboxed, ready(language))
+    endings = outcomes(language, CHEATS[attack, language], sandboxed, ready(language))
     kind, seen = promised()[attack, language]
-    assert set(found) == seen, found
+    assert set(endings) == seen, endings

@@ -14,8 +14,8 @@ from babel_jax import __main__ as cli
 from babel_jax.common import files, measurements
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import tokenizer as tokenizers
-from babel_jax.measuring import generate, programs, walk
-from babel_jax.measuring.instruments import subject_of
+from babel_jax.measuring import programs, sampling, walk
+from babel_jax.measuring.reading import subject_of
 from babel_jax.organism import world
 from babel_jax.study import texts
 from babel_jax.suites import completions, harness, judge, results, suite_files
@@ -92,14 +92,14 @@ def solving(monkeypatch, tokenizer, spec, right):
         by_stream = {completions.stream(problem): problem for problem in suite.problems}
         first = jax.tree.leaves(loud(subject.config, seed=0))[0]
         step = 0 if np.array_equal(jax.tree.leaves(subject.params)[0], first) else 8
-        found = []
+        written = []
         for prompt, stream in zip(prompts, streams, strict=True):
             problem = by_stream[stream]
             text = problem.prompt + (problem.solution if right(step, problem.number) else "    return None\n")
-            found.append([tokenizer.encode(text)[len(prompt) :]] * sampling.samples)
-        return found
+            written.append([tokenizer.encode(text)[len(prompt) :]] * sampling.samples)
+        return written
 
-    monkeypatch.setattr(generate, "write", write)
+    monkeypatch.setattr(sampling, "write", write)
     return calls
 
 
@@ -118,8 +118,8 @@ def test_a_run_is_written_judged_and_scored(tmp_path, run_dir, tokenizer, bench,
     about = json.loads((place / "about.json").read_text())
     assert about["suites"][0]["files"]["mine.jsonl"]["problems"] == 2 and len(about["texts"]) == 16
     assert "pass@1" in results.summary(place) and "50% passed" in results.summary(place)
-    made = len(calls)
-    assert evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench) and len(calls) == made  # nothing is done twice
+    before = len(calls)
+    assert evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench) and len(calls) == before  # nothing is done twice
 
 
 def test_the_model_itself_writes_and_its_likelihood_is_measured(tmp_path, run_dir, tokenizer, bench):
@@ -173,11 +173,11 @@ def test_what_no_sandbox_is_needed_for_needs_none(tmp_path, run_dir, tokenizer):
     assert {"bits_per_byte", "solution_bits"} == set(measurements.read(place)["metric"])
 
 
-def test_prompts_that_fill_the_context_are_told(tmp_path, run_dir, tokenizer, bench):
+def test_prompts_that_fill_the_context_are_reported(tmp_path, run_dir, tokenizer, bench):
     spec = own_suite(tmp_path / "mine.jsonl", [("long", "word " * 80, "    return x\n", 2), TASKS[0]])
     ((place, _),) = evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench, likelihood=True, new_tokens=8)
-    said = results.summary(place)
-    assert "1 not written: the prompt fills the context" in said and "1 longer than the context" in said
+    text = results.summary(place)
+    assert "1 not written: the prompt fills the context" in text and "1 longer than the context" in text
 
 
 def test_results_of_another_suite_or_other_options_are_refused(tmp_path, run_dir, tokenizer, bench, monkeypatch):
@@ -204,7 +204,7 @@ def test_results_of_another_suite_or_other_options_are_refused(tmp_path, run_dir
         evaluate(run_dir, tokenizer, spec, tmp_path / "out", bench)
 
 
-def test_options_that_contradict_each_other():
+def test_options_that_contradict_each_other_are_refused():
     with pytest.raises(UserError, match="pass@10 needs 10 samples"):
         harness.Options(k=(1, 10))
     for options, message in (
@@ -230,12 +230,12 @@ def test_the_verb_judges_solutions_and_completions_of_others(tmp_path, capsys):
     spec = own_suite(tmp_path / "mine.jsonl")
     assert main("--suite", spec, "--solutions", "--out", tmp_path / "solutions") == 0
     assert "pass@1           1.000" in capsys.readouterr().out
-    given = [{"task_id": "mine/0", "completion": "    return 3\n"}, {"task_id": "mine/1", "completion": TASKS[1][2]}]
-    (tmp_path / "given.jsonl").write_text("".join(json.dumps(record) + "\n" for record in given))
+    records = [{"task_id": "mine/0", "completion": "    return 3\n"}, {"task_id": "mine/1", "completion": TASKS[1][2]}]
+    (tmp_path / "given.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     more = ("--completions", tmp_path / "given.jsonl", "--out", tmp_path / "given", "--against", tmp_path / "solutions")
     assert main("--suite", spec, *more) == 0
-    said = capsys.readouterr().out
-    assert "pass@1           0.500" in said and "-0.500" in said and "McNemar p = 1" in said
+    text = capsys.readouterr().out
+    assert "pass@1           0.500" in text and "-0.500" in text and "McNemar p = 1" in text
     assert (tmp_path / "given" / "figures" / "mine.svg").exists()
     rows = json.loads((tmp_path / "given" / "against.json").read_text())["rows"]
     assert rows[0]["only_first"] == 1 and rows[0]["only_second"] == 0
@@ -244,19 +244,19 @@ def test_the_verb_judges_solutions_and_completions_of_others(tmp_path, capsys):
 @pytest.mark.usefixtures("bench")  # Python is there
 def test_completions_of_some_problems_and_several_samples(tmp_path, capsys):
     spec = own_suite(tmp_path / "mine.jsonl")
-    given = [{"task_id": "mine/0", "completion": f"    return {x} * x  # a\u2028b\n"} for x in (2, 3)]
-    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in given)
+    records = [{"task_id": "mine/0", "completion": f"    return {x} * x  # a\u2028b\n"} for x in (2, 3)]
+    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     (tmp_path / "given.jsonl").write_text(lines)
     arguments = ("--suite", spec, "--completions", tmp_path / "given.jsonl", "--samples=2")
     assert main(*arguments, "--k=2", "--out", tmp_path / "two") == 0
     assert (tmp_path / "two" / "figures" / "mine.csv").read_text().splitlines()[1].startswith("pass@2,Python,0.0,1.0,")
     assert main(*arguments, "--k=1,2", "--out", tmp_path / "given") == 0
-    said = capsys.readouterr().out
-    assert "1 problems have no completion among given" in said
-    assert "pass@1           0.500" in said and "pass@2           1.000" in said
+    text = capsys.readouterr().out
+    assert "1 problems have no completion among given" in text
+    assert "pass@1           0.500" in text and "pass@2           1.000" in text
 
 
-def test_results_elsewhere_are_found_and_taken_in_part(tmp_path, run_dir, tokenizer, bench, monkeypatch):
+def test_results_elsewhere_are_compared_as_far_as_they_go(tmp_path, run_dir, tokenizer, bench, monkeypatch):
     """Two suites in one place, one in the other; a folder of one place stands for it, a folder of two for none."""
     first, second = own_suite(tmp_path / "mine.jsonl"), own_suite(tmp_path / "second.jsonl", TASKS[:1])
     text = (tmp_path / "second.jsonl").read_text()
@@ -276,8 +276,8 @@ def test_results_elsewhere_are_found_and_taken_in_part(tmp_path, run_dir, tokeni
         results.compared(tmp_path / "both", tmp_path / "deep", both)
     with pytest.raises(UserError, match="0 evaluations; evaluate into it first"):
         results.compared(tmp_path / "both", tmp_path / "nowhere", both)
-    said = results.knowledge(tmp_path / "both", tmp_path / "both", tmp_path / "both", suites, "python", "python")
-    assert "knowledge_share    0.000" in said
+    text = results.knowledge(tmp_path / "both", tmp_path / "both", tmp_path / "both", suites, "python", "python")
+    assert "knowledge_share    0.000" in text
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_results_elsewhere_are_found_and_taken_in_part(tmp_path, run_dir, tokeni
         ("not JSON", "line 1: not JSON (Expecting value"),
     ],
 )
-def test_completions_that_cannot_be_used(tmp_path, line, message, capsys):
+def test_completions_that_cannot_be_used_are_refused(tmp_path, line, message, capsys):
     spec = own_suite(tmp_path / "mine.jsonl")
     (tmp_path / "given.jsonl").write_text(line + "\n")
     assert main("--suite", spec, "--completions", tmp_path / "given.jsonl", "--out", tmp_path / "out") == 2
@@ -314,7 +314,7 @@ def test_completions_that_cannot_be_used(tmp_path, line, message, capsys):
         (["--against=nowhere"], "holds the results of 0 evaluations"),
     ],
 )
-def test_arguments_that_cannot_be_used(tmp_path, arguments, message, capsys):
+def test_arguments_that_cannot_be_used_are_refused(tmp_path, arguments, message, capsys):
     arguments = ["--suite", own_suite(tmp_path / "mine.jsonl"), "--solutions", *arguments]
     for option, value in (("--out", tmp_path / "out"), ("--sandbox", "rlimits")):
         if not any(str(argument).startswith(option) for argument in arguments):
@@ -338,17 +338,17 @@ def test_the_share_of_the_primarys_knowledge(tmp_path, run_dir, tokenizer, bench
         solving(monkeypatch, tokenizer, spec, lambda step, number, right=right: step == 8 and number in right)
         ((places[name], suites),) = evaluate(run_dir, tokenizer, spec, tmp_path / name, bench)
     (places["both"] / "verdicts" / "step_00000004.jsonl").write_text("")  # judging of it was broken off
-    said = results.knowledge(places["both"], places["primary"], places["new"], suites, "python", "python")
+    text = results.knowledge(places["both"], places["primary"], places["new"], suites, "python", "python")
     frame = measurements.read(places["both"])
     share = frame[frame["metric"] == "knowledge_share"].set_index("step")
     assert np.isnan(share["value"][0]) and share["value"][8] == 0.5 and share["n"][8] == 2
-    assert "knowledge_share" in said
+    assert "knowledge_share" in text
 
 
-def test_a_machine_that_fails_is_told_and_loses_nothing(tmp_path, bench, monkeypatch, capsys):
+def test_a_machine_that_fails_is_reported_and_loses_nothing(tmp_path, bench, monkeypatch, capsys):
     spec = own_suite(tmp_path / "mine.jsonl")
     suites = [suite_files.load(spec)]
-    given = harness.solutions(suites, "raw")
+    solutions = harness.solutions(suites, "raw")
     bench.ready(["python"])
     whole = bench.toolchains["python"].execute
     calls = []
@@ -361,12 +361,12 @@ def test_a_machine_that_fails_is_told_and_loses_nothing(tmp_path, bench, monkeyp
 
     monkeypatch.setattr(bench.toolchains["python"], "execute", execute)
     with pytest.raises(UserError, match=r"1 of 2 programs could not be judged \(.*python3 is gone"):
-        harness.evaluate_completions(suites, given, harness.Session(tmp_path / "out", harness.Options(), bench))
-    said = capsys.readouterr().out
-    assert said.startswith("incomplete: ") and "1.000" in said and "n=1 " in said  # the scores of what was judged
+        harness.evaluate_completions(suites, solutions, harness.Session(tmp_path / "out", harness.Options(), bench))
+    text = capsys.readouterr().out
+    assert text.startswith("incomplete: ") and "1.000" in text and "n=1 " in text  # the scores of what was judged
     assert not (tmp_path / "out" / "measurements").exists()
     monkeypatch.undo()
-    harness.evaluate_completions(suites, given, harness.Session(tmp_path / "out", harness.Options(), bench))
+    harness.evaluate_completions(suites, solutions, harness.Session(tmp_path / "out", harness.Options(), bench))
     assert {verdict.outcome for verdict in results.verdicts_of(tmp_path / "out")} == {"passed"}
 
 

@@ -271,7 +271,7 @@ def test_verdicts_do_not_depend_on_the_load(sandboxed, ready, tmp_path):
     second = int(1000000 / (time.process_time() - start))
     texts = [work.format(second), COMPLETIONS["python"]["failed_assert"], COMPLETIONS["python"]["passed"]]
     samples = [sample(text, number=number) for number, text in enumerate(texts)]
-    found = []
+    by_load = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(pytest.MonkeyPatch.context()).setitem(
             judge.RULES,
@@ -285,5 +285,5 @@ def test_verdicts_do_not_depend_on_the_load(sandboxed, ready, tmp_path):
                 stack.callback(process.kill)
             bench = real(sandboxed, {"python": ready("python")}, 2)
             rows = judge.judge(samples, bench, tmp_path / f"{busy}.jsonl")
-            found.append([(row.outcome, row.first_outcome) for row in rows])
-    assert found[0] == found[1] == [("passed", None), ("failed_assert", None), ("passed", None)]
+            by_load.append([(row.outcome, row.first_outcome) for row in rows])
+    assert by_load[0] == by_load[1] == [("passed", None), ("failed_assert", None), ("passed", None)]

@@ -23,11 +23,11 @@ from babel_jax.suites.sandbox import (
 pytestmark = [pytest.mark.processes, needs_python]
 
 
-def test_without_bubblewrap(monkeypatch):
+def test_without_bubblewrap_the_next_level_is_taken_where_it_may_be(monkeypatch):
     need("unshare")
     assert set(sandbox.available().values()) <= {"", "bwrap not found"}
-    found = levels.find_tool
-    monkeypatch.setattr(levels, "find_tool", lambda name: None if name == "bwrap" else found(name))
+    find_tool = levels.find_tool
+    monkeypatch.setattr(levels, "find_tool", lambda name: None if name == "bwrap" else find_tool(name))
     with pytest.raises(UserError, match=r"bubblewrap: bwrap not found.*apt-get install bubblewrap.*unshare, rlimits"):
         sandbox.open_sandbox()
     with sandbox.open_sandbox("unshare") as opened:
@@ -38,7 +38,7 @@ def test_without_bubblewrap(monkeypatch):
         sandbox.open_sandbox("bubblewarp")
 
 
-def test_without_user_namespaces(open_directory):
+def test_without_user_namespaces_only_rlimits_works(open_directory):
     """A namespace that has all users but allows no further namespace stands for a machine that has them switched off."""
     if os.geteuid() != 0:
         pytest.skip("the tests do not run as root")
@@ -75,7 +75,7 @@ def test_without_user_namespaces(open_directory):
     assert "level bubblewrap" in refusal and "rlimits" in refusal
 
 
-def test_a_kernel_without_some_calls(monkeypatch):
+def test_a_kernel_without_some_calls_is_reported(monkeypatch):
     need("bubblewrap")
     read = Path.read_text
 
@@ -98,7 +98,7 @@ def test_a_kernel_without_some_calls(monkeypatch):
         sandbox.open_sandbox()
 
 
-def test_without_control_groups(monkeypatch):
+def test_without_control_groups_programs_still_run(monkeypatch):
     monkeypatch.setattr(control_groups, "group_places", lambda: [(("memory", "pids"), Path("/proc/self"))])
     with sandbox.open_sandbox("rlimits") as opened:
         assert opened.describe().without_groups.startswith("/proc/self")

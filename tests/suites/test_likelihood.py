@@ -7,45 +7,16 @@ import jax
 import numpy as np
 import pytest
 from helpers import byte_level, loud, python
+from helpers.solutions import CONFIG, END, PROBLEMS, TEXTS, TOKENIZER, TOO_LONG, losses_of, problem
 
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import tokenizer
 from babel_jax.model import placement
-from babel_jax.model.decoder import Decoder, DecoderConfig
+from babel_jax.model.decoder import Decoder
 from babel_jax.probes.subject import Subject
 from babel_jax.suites import likelihood
 from babel_jax.suites.likelihood import SolutionLoss, encode, solution_losses, windows
-from babel_jax.suites.problems import Problem
 from babel_jax.training.loss import token_loss
-
-TEXTS = [
-    f"def add_{i}(a, b):\n    return a + b + {i}\n\n\nfor x in range({i}):\n    print(x * x, 'größe {i % 7}')\n"
-    for i in range(60)
-]
-TOKENIZER = tokenizer.train(TEXTS, 368)
-END = TOKENIZER.document_end
-CONFIG = DecoderConfig(vocab_size=368, width=16, layers=2, heads=2, ffn_width=32, max_length=130, tied_head=False)
-
-
-def problem(number, prompt, solution, language="python"):
-    return Problem("own", language, f"own/{number}", number, prompt, "", "f", solution, (), False)
-
-
-PROBLEMS = [
-    problem(0, "def add_1(a, b):\n", "    return a + b\n"),
-    problem(1, "def add_1(a, b):\n    ", "return a\n"),  # four spaces are one token, the border is a token's
-    problem(2, "def add_1(a, b):\n  ", "  return a\n"),  # …which here holds bytes of both sides
-    problem(3, "# 日本 größe €\ndef f():\n", "    return '日€𝄞' + x\n", "php"),  # bytes, not characters
-    problem(4, "", "x = 1\n"),  # nothing predicts a document's first token
-    problem(5, "for x in range(3):\n", None),
-    problem(6, "for x in range(3):\n", ""),
-    problem(7, "def f(x):\n    # \u2581 is a block\n", "    return '\u2581\u2581' + x\n", "php"),
-    problem(8, "x = 1\n" * 11, "y = 2\n" * 5),
-]
-TOO_LONG = [
-    problem(20, TEXTS[3] * 6, "    return b\n"),  # a prompt that does not fit
-    problem(21, "x\n", TEXTS[5] * 12),  # nor does a solution
-]
 
 
 def slow_bits(params, config, prompt, solution):
@@ -61,21 +32,16 @@ def slow_bits(params, config, prompt, solution):
     return losses.sum() / math.log(2), ends[-1] - ends[first - 1]
 
 
-def losses_of(problems, params=None, config=CONFIG, variant="raw", end=END):
-    subject = Subject(loud(config) if params is None else params, config, end)
-    return solution_losses(subject, TOKENIZER, problems, variant)
-
-
 def test_it_is_a_full_forward_of_each_problem():
     params = loud(CONFIG)
-    found = losses_of(PROBLEMS, params)
-    assert [loss.problem.number for loss in found] == [0, 1, 2, 3, 4, 6, 7, 8]
-    for loss in found:
+    losses = losses_of(PROBLEMS, params)
+    assert [loss.problem.number for loss in losses] == [0, 1, 2, 3, 4, 6, 7, 8]
+    for loss in losses:
         texts = [text.replace("\u2581", " ") for text in (loss.problem.prompt, loss.problem.solution)]
         bits, count = slow_bits(params, CONFIG, *texts)
         assert (loss.bytes, loss.truncated) == (count, False)
         assert loss.bits == pytest.approx(bits, rel=1e-5)
-    assert found[0].bits > 50 and found[5].bits == found[5].bytes == 0
+    assert losses[0].bits > 50 and losses[5].bits == losses[5].bytes == 0
 
 
 def test_a_token_across_the_border_is_counted_whole():
@@ -111,19 +77,19 @@ def test_batch_buckets_and_company_change_nothing(monkeypatch):
     ]
     monkeypatch.setattr(placement, "BATCH_ROWS", {True: 3, False: 3})
     others.append(losses_of(PROBLEMS + TOO_LONG, params))
-    for found in others:
-        for loss, again in zip(together, found, strict=True):
+    for losses in others:
+        for loss, again in zip(together, losses, strict=True):
             assert again.bits == pytest.approx(loss.bits, rel=1e-5)
             assert dataclasses.replace(again, bits=loss.bits) == loss
 
 
-def test_progress_is_told_after_each_batch():
-    told = []
+def test_progress_is_reported_after_each_batch():
+    calls = []
     subject = Subject(loud(CONFIG), CONFIG, END)
     solution_losses(
-        subject, TOKENIZER, [problem(n, "x = ", "y\n") for n in range(40)], "raw", lambda *all: told.append(all)
+        subject, TOKENIZER, [problem(n, "x = ", "y\n") for n in range(40)], "raw", lambda *all: calls.append(all)
     )
-    assert told == [("reading solutions", 32, 40), ("reading solutions", 40, 40)]
+    assert calls == [("reading solutions", 32, 40), ("reading solutions", 40, 40)]
 
 
 def test_lengths_share_executables():
@@ -166,7 +132,7 @@ def test_windows_count_each_target_once_with_enough_before_it():
     assert windows(20, 15, 10) == [(9, 15, 20)]
 
 
-def test_a_stripped_line_break_is_part_of_what_is_foretold():
+def test_a_stripped_line_break_is_part_of_what_is_predicted():
     raw, stripped = (losses_of(PROBLEMS[:1], variant=variant)[0] for variant in ("raw", "strip_newline"))
     assert stripped.bytes > raw.bytes
 
@@ -179,8 +145,8 @@ def test_bits_per_byte_with_an_interval_over_problems():
         for n, bits in ((n, n * max(0.1, rng.normal(2, noise))) for n in rng.integers(10, 100, 200))
     ]
     losses.append(SolutionLoss(dataclasses.replace(PROBLEMS[3], suite="other"), 30.0, 10, True))
-    found = likelihood.rows(losses, "raw")
-    narrow, wide, single = found[:3]
+    rows = likelihood.rows(losses, "raw")
+    narrow, wide, single = rows[:3]
     assert [(row["options"]["suite"], row["language"], row["n"]) for row in (narrow, wide, single)] == [
         ("s", "python", 200),
         ("s", "php", 200),
@@ -195,8 +161,8 @@ def test_bits_per_byte_with_an_interval_over_problems():
     assert 0.2 < wide["ci_high"] - wide["ci_low"] < 0.45
     assert narrow["ci_high"] - narrow["ci_low"] < 0.06
     assert single["value"] == 3.0
-    assert [row["metric"] for row in found[3:]] == ["solution_bits"] * 401
-    last = found[-1]
+    assert [row["metric"] for row in rows[3:]] == ["solution_bits"] * 401
+    last = rows[-1]
     assert (last["language"], last["item"], last["value"], last["n"]) == ("php", 3, 30.0, 10)
     assert last["options"] == {"suite": "other", "variant": "raw", "truncated": True}
     assert likelihood.rows([], "raw") == []
@@ -213,13 +179,13 @@ def test_wrong_models_are_refused():
 SHARDED = """
 import json
 import jax
-import test_likelihood as t
+from helpers import loud, solutions
 from babel_jax.model import sharding
 
 mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
-params = t.loud(t.CONFIG)
+params = loud(solutions.CONFIG)
 params = jax.device_put(params, sharding.shardings(mesh, params))
-print(json.dumps([(loss.bits, loss.bytes) for loss in t.losses_of(t.PROBLEMS + t.TOO_LONG, params)]))
+print(json.dumps([(loss.bits, loss.bytes) for loss in solutions.losses_of(solutions.PROBLEMS + solutions.TOO_LONG, params)]))
 """
 
 

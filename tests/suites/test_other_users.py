@@ -19,13 +19,13 @@ from babel_jax.suites.sandbox import (
 pytestmark = [pytest.mark.processes, needs_python]
 
 
-def test_user_of_each_slot(opened, outside):
+def test_each_slot_has_a_user_of_its_own(opened, outside):
     owners = []
     for slot in (0, 1):
-        made = opened.run(
+        finished = opened.run(
             ["sh", "-c", f"echo > {{out}}/{slot}"], directories={"out": Writable(str(outside.open))}, slot=slot
         )
-        assert made.status == 0, made
+        assert finished.status == 0, finished
         owners.append((outside.open / str(slot)).stat().st_uid)
     if opened.user == "root":
         assert len(set(owners)) == 2 and min(owners) >= other_users.FIRST_UID

@@ -81,13 +81,13 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize("language, status, said, outcome", SAID)
-def test_what_a_program_says_becomes_an_outcome(language, status, said, outcome):
+@pytest.mark.parametrize("language, status, text, outcome", SAID)
+def test_what_a_program_says_becomes_an_outcome(language, status, text, outcome):
     """Texts as the real tools of Debian 12 print them; PHP writes to standard output."""
-    streams = {"stdout": said} if language == "php" else {"stderr": said}
+    streams = {"stdout": text} if language == "php" else {"stderr": text}
     execution = Execution(None, finished(status, **streams), sentinel_seen=status == 0)
-    found, detail = classify(Code(language, *AROUND[language]), execution)
-    assert found == outcome
+    got, detail = classify(Code(language, *AROUND[language]), execution)
+    assert got == outcome
     assert detail and "\n" not in detail and len(detail) <= 200
 
 
@@ -102,23 +102,23 @@ def test_a_go_test_that_fails_is_a_failed_assertion_and_one_that_panics_is_not()
 @pytest.mark.parametrize(
     "ended_by, outcome", [("cpu", "timeout"), ("wall", "timeout"), ("output", "output_limit"), ("memory", "oom")]
 )
-def test_limits(ended_by, outcome):
+def test_the_limit_that_ended_a_program_is_its_outcome(ended_by, outcome):
     code = Code("cpp", *AROUND["cpp"])
     ran = finished(-9, ended_by=ended_by, stderr="program: p.cpp:8: int main(): Assertion `1==2' failed.\n")
     for execution in (Execution(None, ran, True), Execution(ran, None, False)):
         assert classify(code, execution)[0] == outcome
 
 
-def test_compiling():
+def test_what_a_compiler_prints_becomes_an_outcome():
     code = Code("cpp", *AROUND["cpp"])
-    said = "p.cpp: In function 'int f(int)':\np.cpp:3:21: error: 'x' was not declared\n"
-    assert classify(code, Execution(finished(1, said), None, False)) == ("compile_error", said.splitlines()[1])
+    text = "p.cpp: In function 'int f(int)':\np.cpp:3:21: error: 'x' was not declared\n"
+    assert classify(code, Execution(finished(1, text), None, False)) == ("compile_error", text.splitlines()[1])
     memory = finished(1, "\ncc1plus: out of memory allocating 65536 bytes after a total of 9 bytes\n")
     assert classify(code, Execution(memory, None, False))[0] == "oom"
-    said = (
+    text = (
         "/code/program.cpp:3:5: error: 'g' was not declared\n    3 | catch (bad_alloc& e) { g(e); }\n      |        ^\n"
     )
-    assert classify(code, Execution(finished(1, said), None, False))[0] == "compile_error"
+    assert classify(code, Execution(finished(1, text), None, False))[0] == "compile_error"
     killed = "g++: fatal error: Killed signal terminated program cc1plus\ncompilation terminated.\n"
     assert classify(code, Execution(finished(1, killed), None, False))[0] == "timeout"
 

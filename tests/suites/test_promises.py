@@ -115,28 +115,28 @@ def carried_out(level: str, user: int | None) -> tuple[dict, dict]:
         together = [row.name for row in PROMISES if row.name not in (*ALONE, *LEAVE)]
         finished = run(*together)
         assert finished.status == 0, finished
-        found = json.loads(finished.stdout)
+        ended = json.loads(finished.stdout)
         for name in LEAVE:
             finished = run(name, leaves=True)
             assert json.loads(finished.stdout) == {name: None}, finished
             closed = outside.secret.stat().st_mode & 0o777 == 0o600
-            found[name] = HELD if closed and outside.secret.parent.stat().st_mode & 0o777 == 0o700 else LIMIT
+            ended[name] = HELD if closed and outside.secret.parent.stat().st_mode & 0o777 == 0o700 else LIMIT
         for name, (limits, end) in ALONE.items():
             finished = run(name, limits=limits)
-            found[name] = HELD if finished.ended_by == end else json.loads(finished.stdout or "{}").get(name, finished)
+            ended[name] = HELD if finished.ended_by == end else json.loads(finished.stdout or "{}").get(name, finished)
         for name in ("daemon", "bare_daemon"):
             word = f"{outside.word}.{name}"
-            found[name] = HELD if gone(word, 0) else LIMIT
+            ended[name] = HELD if gone(word, 0) else LIMIT
             for pid in alive(word):
                 os.kill(pid, signal.SIGKILL)
         for name, folder in (("leave_shm", "/dev/shm"), ("leave_tmp", "/tmp")):
             left = Path(folder, f"{outside.word}.{name}")
-            found[name] = LIMIT if left.exists() else HELD
+            ended[name] = LIMIT if left.exists() else HELD
             sandbox.remove_tree(left)
         assert json.loads(run("read_environment").stdout) == {"read_environment": HELD}  # it goes on
         described = opened.describe()
         there = {"filter": bool(described.filter), "groups": bool(described.groups)}
-    return found, {row.name: row.at(level, root=user is None, **there) for row in PROMISES}
+    return ended, {row.name: row.at(level, root=user is None, **there) for row in PROMISES}
 
 
 COMBINATIONS = [(user, level) for user in (None, SOMEBODY) for level in LEVELS]
@@ -155,8 +155,8 @@ def results():
 )
 def test_each_attack_ends_as_promised(results, user, level):
     need(level)
-    found, promised = results[user, level].result()
-    assert {name: (found[name], promised[name]) for name in promised if found[name] != promised[name]} == {}
+    ended, promised = results[user, level].result()
+    assert {name: (ended[name], promised[name]) for name in promised if ended[name] != promised[name]} == {}
 
 
 SUCCEED_OUTSIDE = (  # where no container forbids it

@@ -17,7 +17,7 @@ from babel_jax.suites.sandbox import (
 pytestmark = [pytest.mark.processes, needs_python]
 
 
-def test_nothing_to_read(opened):
+def test_standard_input_is_empty(opened):
     assert printed(attack(opened, "import sys; print(repr(sys.stdin.read()))")) == "''"
 
 
@@ -43,7 +43,7 @@ def test_what_right_programs_use(opened):
     assert printed(attack(opened, RIGHT)) == "[1, 4] [9] [1, 0] 4 b'5' 6\n7"
 
 
-def test_what_cannot_start(here, tmp_path):
+def test_what_cannot_start_is_an_error_of_the_sandbox(here, tmp_path):
     with pytest.raises(SandboxError, match="cannot start"):
         here.run(["/usr/bin/there_is_no_such_program"])
     with pytest.raises(UserError, match="is not there"):
@@ -51,11 +51,11 @@ def test_what_cannot_start(here, tmp_path):
     assert here.run(["sh", "-c", "echo 'prlimit: failed to execute'; exit 127"]).status == 127
 
 
-def test_threads(here):
-    found = {}
+def test_slots_run_programs_side_by_side(here):
+    by_slot = {}
 
     def work(slot):
-        found[slot] = [
+        by_slot[slot] = [
             printed(attack(here, "import sys; print(sys.argv[1])", slot * 100 + i, slot=slot)) for i in range(5)
         ]
 
@@ -64,7 +64,7 @@ def test_threads(here):
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == {slot: [str(slot * 100 + i) for i in range(5)] for slot in range(4)}
+    assert by_slot == {slot: [str(slot * 100 + i) for i in range(5)] for slot in range(4)}
 
 
 def leftovers(directory) -> dict:

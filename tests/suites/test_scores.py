@@ -29,23 +29,23 @@ def judged(solved_LxQ: dict, **changes):
     """Problems, numbered from 0, and one verdict for each: language -> a list of whether it passed."""
     problems = [problem(q, language) for language, solved in solved_LxQ.items() for q in range(len(solved))]
     flat = itertools.chain(*solved_LxQ.values())
-    found = [
+    result = [
         verdicts(p, ["passed" if solved else "failed_assert"], **changes)
         for p, solved in zip(problems, flat, strict=True)
     ]
-    return problems, list(itertools.chain(*found))
+    return problems, list(itertools.chain(*result))
 
 
 def only(rows, **columns):
     options = columns.pop("options", {})
-    found = [
+    result = [
         row
         for row in rows
         if all(row.get(name) == value for name, value in columns.items())
         and all(row["options"].get(name) == value for name, value in options.items())
     ]
-    assert len(found) == 1, found
-    return found[0]
+    assert len(result) == 1, result
+    return result[0]
 
 
 def test_pass_at_k_is_the_share_of_all_choices_with_a_pass():
@@ -133,15 +133,15 @@ def test_the_interval_is_the_bootstraps():
     rng = np.random.default_rng(3)
     value_P = rng.choice([0, 0.2, 1], 164)
     expected = stats.bootstrap((value_P,), np.mean, n_resamples=5000, method="percentile", rng=rng)
-    found = scores.estimate(value_P, np.arange(164))
+    result = scores.estimate(value_P, np.arange(164))
     np.testing.assert_allclose(
-        [found.ci_low, found.ci_high], list(expected.confidence_interval), atol=0.25 * value_P.std() / 164**0.5
+        [result.ci_low, result.ci_high], list(expected.confidence_interval), atol=0.25 * value_P.std() / 164**0.5
     )
     task_Q = rng.random(60)
     solved_2xQ = (rng.random((2, 60)) < task_Q).astype(float)
     drawn = [solved_2xQ[:, rng.integers(0, 60, 60)].mean() for _ in range(5000)]
-    found = scores.estimate(solved_2xQ.ravel(), np.tile(np.arange(60), 2), np.repeat([0, 1], 60))
-    np.testing.assert_allclose([found.ci_low, found.ci_high], np.quantile(drawn, [0.025, 0.975]), atol=0.015)
+    result = scores.estimate(solved_2xQ.ravel(), np.tile(np.arange(60), 2), np.repeat([0, 1], 60))
+    np.testing.assert_allclose([result.ci_low, result.ci_high], np.quantile(drawn, [0.025, 0.975]), atol=0.015)
 
 
 def test_a_task_brings_its_languages_along():
@@ -158,16 +158,16 @@ def test_the_interval_covers_the_truth(chance, problems, samples):
     rng = np.random.default_rng(1)
     task = rng.beta(2 * chance, 2 * (1 - chance), (400, problems))
     value = rng.binomial(samples, task) / samples
-    found = [scores.estimate(value_P, np.arange(problems)) for value_P in value]
-    covered = np.mean([row.ci_low <= chance <= row.ci_high for row in found])
+    result = [scores.estimate(value_P, np.arange(problems)) for value_P in value]
+    covered = np.mean([row.ci_low <= chance <= row.ci_high for row in result])
     assert 0.915 < covered < 0.985
 
 
 def test_nothing_solved_is_not_known_to_be_nothing():
     for values in ([0] * 154, [1] * 154):
-        found = scores.estimate(values, np.arange(154))
+        result = scores.estimate(values, np.arange(154))
         expected = stats.binomtest(sum(values), 154).proportion_ci(method="exact")
-        np.testing.assert_allclose([found.ci_low, found.ci_high], list(expected))
+        np.testing.assert_allclose([result.ci_low, result.ci_high], list(expected))
     macro = scores.estimate([0] * 20, list(range(10)) * 2, [0] * 10 + [1] * 10)
     assert macro.ci_high == pytest.approx(stats.binomtest(0, 10).proportion_ci().high), "ten tasks, not twenty"
     assert math.isnan(scores.estimate([], []).value)
@@ -180,15 +180,15 @@ def test_all_of_one_language_and_nothing_of_the_other_is_not_known_either():
     assert [macro.ci_low, macro.ci_high] == pytest.approx([0.5 - reach / 2, 0.5 + reach / 2])
 
 
-def test_two_models_by_hand():
+def test_two_models_are_compared_as_by_hand():
     asked, first = judged({"python": [1, 1, 0, 0, 0, 0, 1, 1], "php": [0] * 8})
     _, second = judged({"python": [1, 1, 1, 1, 1, 1, 0, 1], "php": [0] * 6 + [1, 1]})
-    found = {(row.subset, row.language): row for row in scores.compare(first, second, asked)}
-    python = found["all", "python"]
+    result = {(row.subset, row.language): row for row in scores.compare(first, second, asked)}
+    python = result["all", "python"]
     assert python.value == pytest.approx(3 / 8) and (python.only_first, python.only_second) == (1, 4)
     assert python.mcnemar_p == pytest.approx(2 * (1 + 5) / 32)
-    assert found["all", ""].value == pytest.approx((3 / 8 + 2 / 8) / 2)
-    assert found["all", "php"].ci_low <= 0.25 <= found["all", "php"].ci_high
+    assert result["all", ""].value == pytest.approx((3 / 8 + 2 / 8) / 2)
+    assert result["all", "php"].ci_low <= 0.25 <= result["all", "php"].ci_high
     same = scores.compare(first, first, asked)[0]
     assert same.value == 0 and same.ci_low < 0 < same.ci_high and same.mcnemar_p == 1
 
@@ -211,8 +211,8 @@ def test_the_paired_interval_covers_the_difference(gain):
     for _ in range(300):
         task_Q = rng.beta(0.5, 1, 160)
         first, second = rng.random(160) < task_Q * (1 - gain), rng.random(160) < task_Q * (1 - gain) + gain
-        found = scores.estimate(second.astype(float) - first, np.arange(160), span=(-1, 1))
-        covered.append(found.ci_low <= gain <= found.ci_high)
+        result = scores.estimate(second.astype(float) - first, np.arange(160), span=(-1, 1))
+        covered.append(result.ci_low <= gain <= result.ci_high)
         significant.append(statistics.mcnemar(int((first & ~second).sum()), int((second & ~first).sum())) < 0.05)
     assert 0.91 < np.mean(covered) < 0.99
     assert np.mean(significant) < 0.06 if gain == 0 else np.mean(significant) > 0.5
@@ -237,9 +237,9 @@ def test_knowledge_share_on_a_table_done_by_hand():
     """The same numbers as the plain share of evolution/knowledge.py has in its test."""
     primary, alone = numbered([1, 1, 1, 0, 0]), numbered([0, 0, 1, 0, 1])
     for now, share, solved in (([1] * 5, 2 / 5, 5), ([1, 0, 1, 1, 0], 1 / 3, 3), ([0, 0, 0, 0, 1], 0, 1)):
-        found = scores.knowledge_share(primary, alone, numbered(now))
-        assert found.value == pytest.approx(share) and found.n == solved
-        assert found.ci_low <= share <= found.ci_high
+        result = scores.knowledge_share(primary, alone, numbered(now))
+        assert result.value == pytest.approx(share) and result.n == solved
+        assert result.ci_low <= share <= result.ci_high
     assert math.isnan(scores.knowledge_share(primary, alone, numbered([0] * 5)).value)
     assert scores.knowledge_share(primary, {0: False, 9: True}, numbered([1] * 5)).n == 1
     with pytest.raises(UserError, match="no task was judged in all three"):
@@ -264,13 +264,13 @@ def test_difficulty_alone_makes_a_share_but_no_matched_difference():
     share, naive, matched, covered, alarms = [], [], [], [], []
     for _ in range(100):
         primary, alone, now, hard = simulated(rng, 500, transfer=0)
-        found = scores.knowledge_share(primary, alone, now, hard)
-        share.append(found.value)
+        result = scores.knowledge_share(primary, alone, now, hard)
+        share.append(result.value)
         needs, rest = ([now[q] for q in now if not alone[q] and primary[q] == side] for side in (True, False))
         naive.append(np.mean(needs) - np.mean(rest))
-        matched.append(found.matched.value)
-        covered.append(found.matched.ci_low <= 0 <= found.matched.ci_high)
-        alarms.append(found.matched.p < 0.05)
+        matched.append(result.matched.value)
+        covered.append(result.matched.ci_low <= 0 <= result.matched.ci_high)
+        alarms.append(result.matched.p < 0.05)
     assert np.mean(share) > 0.15 and np.mean(naive) > 0.1
     assert abs(np.mean(matched)) < 0.02
     assert np.mean(covered) > 0.91 and np.mean(alarms) < 0.08
@@ -281,10 +281,10 @@ def test_the_matched_difference_finds_what_was_planted():
     matched, significant = [], []
     for _ in range(40):
         primary, alone, now, hard = simulated(rng, 500, transfer=0.3)
-        found = scores.knowledge_share(primary, alone, now, hard).matched
-        matched.append(found.value)
-        significant.append(found.p < 0.05)
-        assert found.n + found.unmatched == sum(primary[q] and not alone[q] for q in now)
+        result = scores.knowledge_share(primary, alone, now, hard).matched
+        matched.append(result.value)
+        significant.append(result.p < 0.05)
+        assert result.n + result.unmatched == sum(primary[q] and not alone[q] for q in now)
     assert np.mean(matched) == pytest.approx(0.3, abs=0.03) and np.mean(significant) > 0.8
 
 
@@ -298,31 +298,31 @@ def test_the_pairs_are_as_many_and_as_close_as_can_be():
         best = 0
         for order in itertools.permutations(range(4, 8)):
             best = max(best, sum(abs(hard_P[i] - hard_P[j]) <= caliper for i, j in zip(range(4), order, strict=True)))
-        found = scores._matched(needs_P, ~needs_P, needs_P, hard_P)
-        assert found.n == best and found.unmatched == 4 - best
-        assert not best or found.value == 1
+        result = scores._matched(needs_P, ~needs_P, needs_P, hard_P)
+        assert result.n == best and result.unmatched == 4 - best
+        assert not best or result.value == 1
 
 
 def test_partners_are_failed_by_both_monolingual_models():
     """What the new-only model solves is no partner, however alike in difficulty; nor is what is far from it."""
     primary, alone, now = numbered([1, 1, 0, 0, 0, 1]), numbered([0, 0, 1, 1, 0, 1]), numbered([1, 1, 0, 0, 0, 1])
     hard = dict(enumerate([1.0, 1.1, 1.0, 1.1, 1.05, 5.0]))
-    found = scores.knowledge_share(primary, alone, now, hard).matched
-    assert (found.n, found.unmatched, found.value) == (0, 2, pytest.approx(math.nan, nan_ok=True))
-    found = scores.knowledge_share(primary, alone, now, hard | {4: 1.1}).matched
-    assert (found.n, found.unmatched, found.value) == (1, 1, 1.0)
+    result = scores.knowledge_share(primary, alone, now, hard).matched
+    assert (result.n, result.unmatched, result.value) == (0, 2, pytest.approx(math.nan, nan_ok=True))
+    result = scores.knowledge_share(primary, alone, now, hard | {4: 1.1}).matched
+    assert (result.n, result.unmatched, result.value) == (1, 1, 1.0)
 
 
 @pytest.mark.parametrize("alone", [[1, 1, 1], [1, 1, 0], [0, 0, 0]])
-def test_a_share_without_members_or_partners_has_no_control_and_is_told(alone):
+def test_a_share_without_members_or_partners_has_no_control_and_says_so(alone):
     """One side of the control is empty: no member of P, or no problem that both monolingual models fail."""
     all_solved = numbered([1, 1, 1])
-    found = scores.knowledge_share(all_solved, numbered(alone), all_solved, {0: 1.0, 1: 2.0, 2: 3.0})
-    assert found.value == pytest.approx(1 - sum(alone) / 3)
-    assert (found.matched.n, found.matched.unmatched) == (0, 3 - sum(alone))
+    result = scores.knowledge_share(all_solved, numbered(alone), all_solved, {0: 1.0, 1: 2.0, 2: 3.0})
+    assert result.value == pytest.approx(1 - sum(alone) / 3)
+    assert (result.matched.n, result.matched.unmatched) == (0, 3 - sum(alone))
 
 
-def test_matching_needs_a_measure_that_tells_tasks_apart():
+def test_matching_needs_a_measure_that_distinguishes_tasks():
     primary, alone, now, _ = simulated(np.random.default_rng(0), 50, 0)
     with pytest.raises(UserError, match="equally hard"):
         scores.knowledge_share(primary, alone, now, dict.fromkeys(primary, 1.0))
@@ -346,8 +346,8 @@ def test_the_knowledge_interval_covers_the_share():
     truth = (base & ~alone & now).sum() / now.sum()
     covered = []
     for _ in range(200):
-        found = scores.knowledge_share(*simulated(rng, 160, transfer=0.4)[:3])
-        covered.append(found.ci_low <= truth <= found.ci_high)
+        result = scores.knowledge_share(*simulated(rng, 160, transfer=0.4)[:3])
+        covered.append(result.ci_low <= truth <= result.ci_high)
     assert 0.90 < np.mean(covered) < 0.99
 
 

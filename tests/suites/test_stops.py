@@ -99,7 +99,7 @@ def test_the_first_end_counts(language, prompt, completion, stops, block, expect
     assert cut(language, prompt, completion, stops, block) == expected
 
 
-def test_the_end_is_told_as_soon_as_it_is_certain():
+def test_the_end_is_reported_as_soon_as_it_is_certain():
     brace = Stopper("go", HEADS["go"], (), block=True)
     assert [brace.feed(piece) for piece in ("return 1", "\n", "}")] == [False, False, True]
     line = Stopper("python", HEADS["python"], (), block=True)

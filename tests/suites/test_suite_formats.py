@@ -37,11 +37,11 @@ def passes(ready, sandboxed):
 
 
 def counts(suite):
-    found = {}
+    counted = {}
     for problem in suite.problems:
         key = (problem.suite, problem.language)
-        found[key] = found.get(key, 0) + 1
-    return found
+        counted[key] = counted.get(key, 0) + 1
+    return counted
 
 
 def test_mxeval_is_read_as_it_is_distributed():
@@ -102,8 +102,8 @@ def test_number_and_suite_come_from_multipl_e_names(tmp_path):
     file = write(
         tmp_path / "a.jsonl", line | {"name": "HumanEval_0_has_close_elements"}, line | {"name": "mbpp_3_is_not_prime"}
     )
-    found = suite_files.load(f"multipl_e:{file}").problems
-    assert [(p.suite, p.number, p.entry_point) for p in found] == [
+    chosen = suite_files.load(f"multipl_e:{file}").problems
+    assert [(p.suite, p.number, p.entry_point) for p in chosen] == [
         ("multipl_e_humaneval", 0, "has_close_elements"),
         ("multipl_e_mbpp", 3, "is_not_prime"),
     ]
@@ -124,10 +124,10 @@ def test_own_problems_have_the_fields_names_and_some_defaults():
     ],
 )
 def test_reference_solutions_run_and_pass(suite, language, passes):
-    found = [p for p in suite_files.load(SPECS[suite]).problems if p.language == language and p.solution is not None]
-    found = [p for p in found if not p.known_bad and "boost" not in p.needs][:2]
-    assert found
-    for problem in found:
+    chosen = [p for p in suite_files.load(SPECS[suite]).problems if p.language == language and p.solution is not None]
+    chosen = [p for p in chosen if not p.known_bad and "boost" not in p.needs][:2]
+    assert chosen
+    for problem in chosen:
         kept, why = cut(
             language, problem.prompt, problem.solution + "\nmore" * problem.block, problem.stops, problem.block
         )

@@ -22,14 +22,14 @@ from babel_jax.suites.sandbox import (
 pytestmark = [pytest.mark.processes, needs_python]
 
 
-def test_a_program_s_words_status_and_time(opened):
+def test_output_status_and_time_of_a_program_are_returned(opened):
     finished = attack(opened, "import os, sys; os.write(1, b'\\xff\\0x'); os.write(2, b'e'); sys.exit(7)")
     assert (finished.status, finished.ended_by, finished.stdout, finished.stderr) == (7, "itself", b"\xff\0x", b"e")
     finished = attack(opened, "import time\nwhile time.process_time() < .3: pass")
     assert 0.25 < finished.cpu_seconds < 0.8 and finished.cpu_seconds <= finished.wall_seconds + 0.1
 
 
-def test_processor_time(opened):
+def test_processor_time_is_bounded(opened):
     spin = (
         "import os, signal; signal.signal(signal.SIGXCPU, signal.SIG_IGN); os.close(1); os.close(2)\nwhile True: pass"
     )
@@ -38,7 +38,7 @@ def test_processor_time(opened):
     assert (finished.status, finished.ended_by) == (-signal.SIGKILL, "cpu") and 0.5 < finished.cpu_seconds < 1.5
 
 
-def test_sleeping(opened):
+def test_a_program_that_sleeps_ends_with_its_wall_time(opened):
     finished = attack(
         opened, "import time; print('here', flush=True); time.sleep(1000)", limits=Limits(wall_seconds=0.5)
     )
@@ -51,12 +51,12 @@ def test_many_that_spin_end_by_the_wall(opened):
     assert finished.ended_by == "wall" and gone(f"spin.everywhere.{os.getpid()}", 0)
 
 
-def test_memory(opened):
+def test_memory_of_a_process_is_bounded(opened):
     finished = attack(opened, "x = bytearray(4 << 30)", limits=Limits(memory_bytes=1 << 30))
     assert finished.status != 0 and (finished.ended_by == "memory" or b"MemoryError" in finished.stderr)
 
 
-def test_memory_of_many_processes(opened):
+def test_memory_of_all_processes_together_is_bounded(opened):
     if "memory" not in opened.describe().groups:
         pytest.skip(f"control groups: {opened.describe()}")
     source = """
@@ -82,7 +82,7 @@ for name in ("AS", "CPU", "NPROC", "FSIZE"):
     assert printed(attack(opened, source)) == ""
 
 
-def test_output(opened):
+def test_too_much_output_ends_a_program(opened):
     source = """
 import os
 os.write(1, b"first"), os.write(2, b"FIRST")
@@ -122,18 +122,18 @@ for part in (b"x" * 100000 + b"\\nse", b"ntinel\\n" + b"y" * 100000):
     assert len(many) < 2000 + 20 * 600
 
 
-def test_a_large_file(opened):
+def test_the_size_of_a_file_is_bounded(opened):
     source = "f = open('large', 'wb')\nfor _ in range(1024): f.write(bytes(1 << 20))"
     finished = attack(opened, source, limits=Limits(file_bytes=4 << 20))
     assert finished.status != 0 and b"File too large" in finished.stderr
 
 
-def test_deep_recursion(opened):
+def test_deep_recursion_ends_by_a_signal(opened):
     source = "import sys, _thread; sys.setrecursionlimit(10**9)\nclass A:\n  def __repr__(s): return repr(s)\nrepr(A())"
     assert attack(opened, source).status == -signal.SIGSEGV
 
 
-def test_fork_bomb(opened):
+def test_the_number_of_processes_is_bounded(opened):
     source = """
 import os, time
 count = 0
@@ -164,12 +164,12 @@ else: os.wait()
 """
 
 
-def test_daemon(opened):
+def test_a_daemon_does_not_outlive_the_program(opened):
     finished = attack(opened, DAEMON % "os.environ", f"stays.behind.{os.getpid()}")
     assert finished.status == 0 and gone(f"stays.behind.{os.getpid()}", 0)
 
 
-def test_daemon_without_our_mark(opened):
+def test_a_daemon_without_our_mark_does_not_outlive_the_program(opened):
     if opened.level == "rlimits" and opened.user == "unprivileged":
         pytest.skip("rlimits without root: not promised")
     assert attack(opened, DAEMON % "{}", f"stays.unmarked.{os.getpid()}").status == 0 and gone(
@@ -193,7 +193,7 @@ def test_the_first_process_is_bounded_too(level):
     )
 
 
-def test_kill_all(opened):
+def test_killing_all_processes_harms_nothing_outside(opened):
     if opened.level == "rlimits" and opened.user == "unprivileged":
         pytest.skip("rlimits without root: not promised")
     finished = attack(

@@ -33,14 +33,14 @@ import ctypes
 PTRACE_SEIZE = 0x4206  # unlike PTRACE_ATTACH it does not stop the process, were it to succeed
 if ctypes.CDLL(None).ptrace(PTRACE_SEIZE, pid, 0, 0) == 0: print("traced")
 """
-    found = printed(attack(opened, source, opened.pid))
+    result = printed(attack(opened, source, opened.pid))
     if opened.level == "rlimits" and opened.user == "unprivileged":
-        assert "killable" in found and "environment read" in found
+        assert "killable" in result and "environment read" in result
     else:
-        assert found == ""
+        assert result == ""
 
 
-def test_no_capabilities(opened):
+def test_a_program_has_no_capabilities(opened):
     capabilities = (
         "print([line.split()[1] for line in open('/proc/self/status') if line[:6] in ('CapEff', 'CapPrm', 'CapAmb')])"
     )
@@ -55,16 +55,16 @@ for family, address in ((socket.AF_INET, ("127.0.0.1", int(sys.argv[1]))), (sock
 """
 
 
-def test_network_of_this_machine(opened):
+def test_servers_of_this_machine_cannot_be_reached(opened):
     name = f"babel_jax_test_{os.getpid()}"
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_UNIX) as local:
         local.bind(f"\0{name}")
         local.listen()
-        found = printed(attack(opened, CONNECT, listener.getsockname()[1], f"@{name}")).split()
-    assert found == []
+        result = printed(attack(opened, CONNECT, listener.getsockname()[1], f"@{name}")).split()
+    assert result == []
 
 
-def test_network_outside(opened):
+def test_there_is_no_network_outside(opened):
     if opened.level == "rlimits":
         pytest.skip("rlimits: not promised")
     source = """

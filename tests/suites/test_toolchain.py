@@ -292,7 +292,7 @@ def test_unprepared_toolchains_say_so(sandboxed, ready):
         toolchains.find("python").execute(sandboxed, program("python"), Conditions(None, COMPILE, RUN))
 
 
-def test_noise_that_tells_of_errors_does_not_hide_the_sentinel(execute):
+def test_noise_that_speaks_of_errors_does_not_hide_the_sentinel(execute):
     """More of it behind the sentinel than what is kept of such lines."""
     quiet = program("python")
     noise = NOISE["python"].replace("noise\\n", "ValueError: noise\\n")

@@ -60,7 +60,7 @@ def test_files_left_where_all_may_write_are_removed_but_not_what_was_there(open_
     """At the level rlimits, of programs of root: also what belongs to the same user, and was there before."""
     if os.geteuid() != 0:
         pytest.skip("the tests do not run as root")
-    given = Path(tempfile.mkdtemp(prefix="test_sandbox_given_", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="test_sandbox_given_", dir="/tmp"))
     word = f"left_by_a_test_{os.getpid()}"
     source = """
 import os, sys
@@ -71,12 +71,12 @@ open("{out}/kept", "w")
 """
     try:
         with Sandbox("rlimits", 1) as opened:
-            assert attack(opened, source, word, directories={"out": Writable(given)}).status == 0
+            assert attack(opened, source, word, directories={"out": Writable(folder)}).status == 0
             assert opened.run(["true"]).status == 0
-        assert os.listdir(given) == ["kept"] and Path("/etc/passwd").exists()
+        assert os.listdir(folder) == ["kept"] and Path("/etc/passwd").exists()
         assert not [place for folder in ("/tmp", "/var/tmp", "/dev/shm") for place in Path(folder).glob(f"{word}*")]
     finally:
-        sandbox.remove_tree(given)
+        sandbox.remove_tree(folder)
 
 
 def test_a_deep_tree_is_read_and_removed(in_memory):
@@ -110,7 +110,7 @@ class Digging(toolchain.Toolchain):
         super().__init__("0", ())
 
     def _recipe(self, code, sentinel, repair_imports):
-        source = "import os\nos.chdir('{build}')\nfor n in range(1500): os.mkdir('d' * 99); os.chdir('d' * 99)\nos.chmod('.', 0)"
+        source = "import os\nos.chdir('{build}')\nfor n in range(1100): os.mkdir('d' * 99); os.chdir('d' * 99)\nos.chmod('.', 0)"
         return toolchain.Recipe({}, (PYTHON, "-I", "-S", "-c", source), ("sh", "-c", "echo {build}"))
 
 

@@ -127,7 +127,7 @@ def test_two_processes_do_not_cut_each_other_s_lines(tmp_path, monkeypatch):
     assert len(verdict_log._lines(cache / "verdicts.jsonl")) == lines_then + 2
 
 
-def test_a_file_of_verdicts_is_one_process_s(tmp_path):
+def test_a_file_of_verdicts_belongs_to_one_process(tmp_path):
     with (
         VerdictLog._opened(tmp_path / "verdicts.jsonl"),
         pytest.raises(UserError, match="another process judges into"),

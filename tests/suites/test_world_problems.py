@@ -121,8 +121,8 @@ def verdicts(world, language, batch, toolchain, sandboxed, path):
         places[number] += 1
     bench = SimpleNamespace(sandbox=sandboxed, toolchains={language: toolchain}, jobs=2)
     judged = judge(samples, bench, path)
-    found = {(verdict.task_id, verdict.sample): verdict for verdict in judged}
-    return [found[sample.problem.task_id, sample.index].outcome for sample in samples]
+    by_sample = {(verdict.task_id, verdict.sample): verdict for verdict in judged}
+    return [by_sample[sample.problem.task_id, sample.index].outcome for sample in samples]
 
 
 def by_the_interpreter(world, language, batch):

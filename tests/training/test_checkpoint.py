@@ -5,19 +5,17 @@ import logging
 import random
 import shutil
 
-import jax
 import numpy as np
 import pytest
-from helpers import by_path, make_run, python, run_in, same, small_material, state_at, train, trainer_of
+from helpers import by_path, make_run, python, run_in, same, state_at, train, trainer_of
+from helpers.killed_runs import MATERIAL
+from helpers.killed_runs import SAVING as RUN
 
 from babel_jax.common.errors import UserError
 from babel_jax.measuring import study_walk as measure
-from babel_jax.training import checksums, runs
 from babel_jax.training import config as run_config
+from babel_jax.training import runs
 from babel_jax.training.checkpoint import Checkpoints, restore_newest, restore_params
-
-MATERIAL = small_material()
-RUN = make_run({"learning_rate": 5e-3}, steps=40, checkpoint_steps=(0, 16, 24))
 
 
 class Stop(Exception):
@@ -192,6 +190,7 @@ def test_a_workdir_of_another_config_is_refused(whole):
         (whole / "DONE.kept").rename(whole / "DONE")
 
 
+@pytest.mark.processes
 def test_a_full_disk_is_one_line_and_loses_no_checkpoint(tmp_path, whole):
     """The disk fills while a checkpoint is written; with room again, the same call goes on and ends the same."""
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
@@ -199,11 +198,13 @@ def test_a_full_disk_is_one_line_and_loses_no_checkpoint(tmp_path, whole):
     for step in (24, 40):
         shutil.rmtree(tmp_path / "checkpoints" / str(step))
     script = f"""
-import resource, test_checkpoint as t
+import resource
+from helpers import killed_runs, train
+from babel_jax.common.errors import UserError
 resource.setrlimit(resource.RLIMIT_FSIZE, (8192, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 try:
-    t.train(t.RUN, t.MATERIAL, {str(tmp_path)!r})
-except t.UserError as error:
+    train(killed_runs.SAVING, killed_runs.MATERIAL, {str(tmp_path)!r})
+except UserError as error:
     print(error)
 """
     message = python("-c", script).stdout
@@ -213,13 +214,14 @@ except t.UserError as error:
     assert ends_like(tmp_path, whole)
 
 
+@pytest.mark.processes
 def test_one_device_saves_and_eight_go_on(whole):
     """Restored onto another mesh, every leaf has the same bits."""
     script = f"""
-import jax, numpy as np, test_checkpoint as t
-from helpers import make_run, state_at
+import jax, numpy as np
+from helpers import make_run, small_material, state_at, trainer_of
 run = make_run(mesh=dict(data=4, fsdp=2, tensor=1))
-trainer = t.trainer_of(run, t.MATERIAL)
+trainer = trainer_of(run, small_material())
 assert jax.device_count() == 8
 kernel = trainer.abstract_state["params"]["blocks"]["ffn_in"]["kernel"]
 assert len(kernel.sharding.device_set) == 8 and not kernel.sharding.is_fully_replicated
@@ -331,12 +333,12 @@ def test_what_is_not_what_was_saved_is_passed_over(judged, damage, caplog):
     assert judge() == "passed over"
     assert ["checkpoint 24" in warning and "is damaged" in warning for warning in ours(caplog)] == [True]
     trainer, model = trainer_of(RUN, MATERIAL), run_in(".", RUN, MATERIAL).model
-    with pytest.raises(UserError, match="checkpoint 24 in .* cannot be read") as error:  # who measures it is told
+    with pytest.raises(UserError, match="checkpoint 24 in .* cannot be read") as error:  # measuring it is an error
         restore_params(directory.parent, 24, trainer.abstract_state["params"], run_config.plain(model))
     assert "\n" not in str(error.value)
 
 
-def test_checkpoints_of_an_earlier_version_are_read_and_said_to_be_unchecked(judged, caplog):
+def test_checkpoints_of_an_earlier_version_are_read_with_a_warning(judged, caplog):
     directory, judge = judged
     for step in ("16", "24"):
         file = directory / step / "metadata" / "metadata"
@@ -349,33 +351,3 @@ def test_checkpoints_of_an_earlier_version_are_read_and_said_to_be_unchecked(jud
         shutil.copytree(directory / "16" / "metadata", directory / "24" / "metadata"),
     )
     assert judge() == "passed over"  # its step is known without a hash
-
-
-def test_checksums_are_of_the_bits_and_their_places():
-    array = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
-    swapped, negated, sign = array.copy(), array.copy(), np.zeros(3, np.float32)
-    swapped[0, 0, 0], swapped[2, 3, 4] = array[2, 3, 4], array[0, 0, 0]
-    negated[1, :2, 0] *= -1  # two flips of the same, highest bit
-    sign[1] = -0.0
-    nan = np.array([0x7FC00000, 0x7FC00001], np.uint32).view(np.float32)
-    different = {
-        "array": [array, swapped, negated, array.transpose(2, 1, 0), array.reshape(4, 3, 5).swapaxes(0, 1)],
-        "zeros": [np.zeros(3, np.float32), sign],
-        "nan": [nan, nan[::-1]],
-        "half": [array.astype(jax.numpy.bfloat16), np.nextafter(array.astype(jax.numpy.bfloat16), 9)],
-        "flags": [np.eye(3, dtype=bool), ~np.eye(3, dtype=bool)],
-        "count": [np.int32(7), np.int32(8), np.uint8(9)],
-    }
-    for name, values in different.items():
-        found = {checksums.of_tree({name: jax.numpy.asarray(value)})[name] for value in values}
-        assert len(found) == len(values), name
-    # As the docstring has it, in exact integers.
-    words = enumerate(array.view(np.uint32).ravel().tolist())
-    first = sum(murmur3(word ^ place * 0x9E3779B9 % 2**32) for place, word in words) % 2**32
-    assert checksums.of_tree({"a": {"b": jax.numpy.asarray(array)}})["a/b"].startswith(f"{first:08x}")
-
-
-def murmur3(x: int) -> int:
-    x = (x ^ x >> 16) * 0x85EBCA6B % 2**32
-    x = (x ^ x >> 13) * 0xC2B2AE35 % 2**32
-    return x ^ x >> 16

@@ -1,4 +1,4 @@
-"""Several processes that are one run, on loopback with forced CPU devices: joining, agreeing, dying, going on."""
+"""Several processes that are one run: joining, agreeing, dying, going on."""
 
 import contextlib
 import dataclasses
@@ -6,114 +6,33 @@ import json
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from helpers import SMALL, environment, loud, make_run, python, same, small_material, state_at, train, trainer_of
+from helpers import SMALL, environment, loud, make_run, python, same, state_at, train, trainer_of
+from helpers.hosts_runs import MATERIAL, STEPS, ask, finish, free_address, look, mixture, run_of_two, start
 from jax._src import clusters
 
 from babel_jax.__main__ import main
 from babel_jax.common import files, measurements
 from babel_jax.corpus import tokenizer as tokenizers
-from babel_jax.corpus.mixture import Mixture, stages_from_config
-from babel_jax.measuring import probe_walk
-from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import artefacts
-from babel_jax.suites import completions, harness, judge, results, suite_files
-from babel_jax.training import hosts, metrics, runs
+from babel_jax.suites import results
+from babel_jax.training import hosts, runs
 from babel_jax.training.checkpoint import Checkpoints, Metadata
 from babel_jax.training.config import plain
-from babel_jax.training.step import Trainer
 
 HEARTBEAT = 10  # seconds where one is killed; JAX ends the others when a process was not heard for two thirds of it
-STEPS = 12
-MATERIAL = small_material()
-
-
-def free_address() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
-
-
-def start(
-    call: str,
-    processes: int = 2,
-    devices: int = 4,
-    leave: int = 6 * hosts.LEAVE_SECONDS,
-    heartbeat: int = 2 * hosts.HEARTBEAT_SECONDS,  # on a busy machine one is not heard for long, and lives
-) -> list[subprocess.Popen]:
-    """The same call of a function of this module in several processes that are one run, with `devices` each.
-
-    `leave`: seconds that one which fails alone waits for the others. `heartbeat`: seconds after which one that is not heard
-    is dead.
-    """
-    address = free_address()
-    scripts = [
-        f"from babel_jax.training import hosts; hosts.HEARTBEAT_SECONDS = {heartbeat}; hosts.LEAVE_SECONDS = {leave}; "
-        f"hosts.initialize('{address}', {processes}, {i}); import test_hosts; test_hosts.{call}"
-        for i in range(processes)
-    ]
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(devices))
-    return [subprocess.Popen([sys.executable, "-c", script], **pipes) for script in scripts]
-
-
-def finish(running: list[subprocess.Popen], timeout: float = 600) -> list[str]:
-    """Waits for all; their outputs. None of them outlives this."""
-    try:
-        said = [process.communicate(timeout=timeout) for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    errors = "\n\n".join(error[:3000] for _, error in said)  # what came first is the cause
-    assert [process.returncode for process in running] == [0] * len(running), errors
-    return [out for out, _ in said]
 
 
 # --- who they are ---------------------------------------------------------------------------------------------------------
 
 
-def mixture() -> Mixture:
-    stages = (
-        {"tokens": 24 * MATERIAL.max_length, "weights": {"python": 1.0, "php": 1.0}},
-        {"tokens": 0, "weights": {"php": 1}},
-    )
-    return Mixture(MATERIAL.sources, stages_from_config(stages, MATERIAL.max_length), seed=5)
-
-
-def meet(out_dir: str) -> None:
-    """What each process of `test_processes_are_one` does."""
-    assert (hosts.several(), hosts.is_first()) == (True, jax.process_index() == 0)
-    last = Path(out_dir) / "last"
-    if jax.process_index() == jax.process_count() - 1:
-        time.sleep(0.3)
-        last.touch()
-    hosts.barrier("here")
-    waited = last.exists()
-    hosts.barrier("here")
-    with runs.locked(Path(out_dir)):  # the first one holds it for all
-        hosts.barrier("all are in")
-    answers = [hosts.agree(jax.process_index() + i + 1 / 3) for i in range(1100)]  # more than are kept
-    asked, batches = [], []
-    for step in range(4):
-
-        def rows(offsets, first=8 * step):
-            asked.append(offsets.tolist())
-            return mixture().rows(first + offsets)
-
-        batch = Trainer(make_mesh(data=-1), *[None] * 5).put_batch(rows, 8)
-        assert batch.shape == (8, MATERIAL.max_length + 1) and not batch.is_fully_addressable
-        batches.append({shard.index[0].start: shard.data.tolist() for shard in batch.addressable_shards})
-    found = {"waited": waited, "answers": answers, "asked": asked, "batches": batches}
-    (Path(out_dir) / f"{jax.process_index()}.json").write_text(json.dumps(found))
-
-
+@pytest.mark.processes
 @pytest.mark.parametrize("processes, devices", [(2, 4), (4, 1)])
 def test_processes_are_one(tmp_path, processes, devices):
     """They wait, they agree, and the global batch is the one of a single host, of which each made its own rows only."""
@@ -129,13 +48,7 @@ def test_processes_are_one(tmp_path, processes, devices):
         assert np.array_equal(together, mixture().rows(np.arange(8 * step, 8 * step + 8)))
 
 
-def fail_alone(which: int) -> None:
-    """What each process of `test_one_that_fails_ends_all` does."""
-    if jax.process_index() == which:
-        raise SystemExit(2)
-    hosts.barrier("never")
-
-
+@pytest.mark.processes
 def test_one_that_fails_ends_all():
     """The others wait for it in vain, and must not do so for ever: someone restarts what has ended."""
     running = start("fail_alone(1)", devices=1, leave=3)
@@ -187,6 +100,7 @@ def test_mistakes_are_one_line(flags, message, verb, monkeypatch, capfd):
     assert message in error and error.startswith("error: ") and error.count("\n") == 1
 
 
+@pytest.mark.processes
 def test_ctrl_c_ends_the_wait_for_the_others(tmp_path):
     """JAX's own wait would not hear it for the ten minutes that hosts of a pod may be apart."""
     run = ["--config=configs/organism.py:tiny", "--run=continual", f"--workdir={tmp_path}"]
@@ -241,32 +155,13 @@ def test_clusters_are_found(variables, expected, monkeypatch):
 # --- a run on two hosts ---------------------------------------------------------------------------------------------------
 
 
-def run_of_two(steps: int = STEPS, **mesh):
-    """Everything is divided over all devices; saved all the time."""
-    mesh = mesh or dict(fsdp=-1, data=1)
-    return make_run({"learning_rate": 3e-3}, steps=steps, resume_every=3, checkpoint_every=4, mesh=mesh)
-
-
-def live(run_dir: str, steps: int, hold: int | None = None) -> None:
-    """Trains; from step `hold` on it goes no further, so that there is time to kill it."""
-    metrics.LOG_EVERY = 2
-
-    def progress(message):
-        print("step", message["step"], flush=True)
-        if hold is not None and message["step"] >= hold:
-            time.sleep(1000)
-
-    train(run_of_two(steps), MATERIAL, run_dir, progress=progress)
-    hosts.barrier("end")
-
-
 def kill_one(run_dir, steps: int, victim: int, lines: int, wait: float = 0.0, hold: int | None = None) -> None:
     """Starts the run and kills one process `wait` seconds after so many lines of progress; the other must then end."""
     running = start(f"live({str(run_dir)!r}, {steps}, {hold})", heartbeat=HEARTBEAT)
     try:
-        said = iter(running[0].stdout.readline, "")  # gloo talks too
+        lines = iter(running[0].stdout.readline, "")  # gloo talks too
         for _ in range(lines):
-            assert any(line.startswith("step") for line in said), running[0].stderr.read()[:3000]
+            assert any(line.startswith("step") for line in lines), running[0].stderr.read()[:3000]
         time.sleep(wait)
         assert [process.poll() for process in running] == [None, None]
         running[victim].kill()
@@ -289,11 +184,7 @@ def losses(run_dir) -> np.ndarray:
     return np.array([json.loads(line)["loss"] for line in (run_dir / "metrics.jsonl").read_text().splitlines()])
 
 
-def look(run_dir: str, out: str) -> None:
-    probe_walk.probe([files.path(run_dir)], lambda run_dir: (MATERIAL, None), out, probe_walk.Options(steps=(4,)))
-    hosts.barrier("end")
-
-
+@pytest.mark.processes
 def test_two_processes_probe_as_one(tmp_path):
     """2 x 4 devices count the integers that one device counts."""
     run = tmp_path / "seed0" / "continual"
@@ -319,22 +210,7 @@ SUITE = {
 }
 
 
-def ask(folder: str, out: str) -> None:
-    """Two samples a problem of the run in `folder`, judged by the first process."""
-    folder = Path(folder)
-    suites = [suite_files.load(f"own:{folder / 'mine.jsonl'}")]
-    writer = completions.TextWriter(tokenizers.load(folder))
-    options = harness.Options(samples=2, temperature=0.8, new_tokens=8, likelihood=True)
-    bench = judge.Bench("rlimits", 1, folder / "cache") if hosts.is_first() else None
-    session = harness.Session(out, options, bench)
-    harness.evaluate_runs([folder / "seed0" / "continual"], lambda run: (suites, writer), (), session)
-    given = harness.solutions(suites, "raw")
-    harness.evaluate_completions(suites, given, harness.Session(f"{out}/given", harness.Options(), bench))
-    if bench:
-        bench.close()
-    hosts.barrier("end")
-
-
+@pytest.mark.processes
 def test_two_processes_evaluate_as_one(tmp_path):
     (tmp_path / "mine.jsonl").write_text(json.dumps(SUITE) + "\n")
     tokenizer = tokenizers.train([(SUITE["prompt"] + SUITE["solution"]) * 20], 300)
@@ -353,6 +229,7 @@ def test_two_processes_evaluate_as_one(tmp_path):
     assert results.verdicts_of(tmp_path / "two" / "given")[0].outcome == "passed"
 
 
+@pytest.mark.processes
 def test_two_processes_survive_a_kill_and_move_to_one(tmp_path):
     """2 x 4 devices, one process killed, both started again: the same bits. Then 1 x 2 devices go on from there."""
     whole, killed, moved = (tmp_path / name for name in ("whole", "killed", "moved"))
@@ -364,13 +241,14 @@ def test_two_processes_survive_a_kill_and_move_to_one(tmp_path):
 
     shutil.copytree(whole, moved, ignore=shutil.ignore_patterns("DONE", "8", str(STEPS)))
     assert Checkpoints(moved).steps() == [4]
-    done = python("-c", f"import test_hosts; test_hosts.live({str(moved)!r}, {STEPS})", devices=2)
+    done = python("-c", f"from helpers import hosts_runs; hosts_runs.live({str(moved)!r}, {STEPS})", devices=2)
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(losses(moved)) == STEPS // 2
     assert np.array_equal(losses(moved)[:2], losses(whole)[:2])
     np.testing.assert_allclose(losses(moved), losses(whole), rtol=1e-5)  # sums in another order
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_two_processes_survive_twenty_kills(tmp_path):
     steps, chance = 240, random.Random(0)

@@ -1,66 +1,33 @@
 import dataclasses
 import json
 import math
-import os
 import signal
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
 from helpers import (
-    PRESETS,
-    SMALL,
-    by_path,
-    loud,
     make_run,
     python,
     random_rows,
     run_in,
     same,
-    small_material,
     state_at,
     train,
     trainer_of,
 )
-from jax.sharding import PartitionSpec as P
-from ml_collections import ConfigDict
+from helpers.killed_runs import MATERIAL, by_head, online_run
 
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import ArrayRows
 from babel_jax.measuring import instruments, walk
 from babel_jax.measuring import study_walk as measure
-from babel_jax.model import placement
-from babel_jax.model.decoder import Decoder, DecoderConfig
-from babel_jax.model.sharding import check_batch, make_mesh, shardings
 from babel_jax.training import config as run_config
-from babel_jax.training import drawn, loop, runs
+from babel_jax.training import drawn, runs
 from babel_jax.training.checkpoint import Seen
-from babel_jax.training.loss import segments, target_weight, token_loss
-from babel_jax.training.optimizer import learning_rate, static_settings, transformation
-from babel_jax.training.step import make_trainer
+from babel_jax.training.optimizer import learning_rate, static_settings
 
-MATERIAL = small_material()
 OPTIMIZER = static_settings(run_config.default().optimizer)
-
-
-# --- schedules ------------------------------------------------------------------------------------------------------------
-
-
-def schedule(steps, **changes):
-    settings = dict(learning_rate=1.0, warmup_steps=4, schedule="constant", decay_steps=0, final_learning_rate=0.1)
-    return [learning_rate(ConfigDict(settings | changes), step, steps) for step in range(steps + 1)]
-
-
-def test_schedules():
-    assert schedule(8) == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1]
-    cosine = schedule(12, schedule="cosine")
-    assert cosine[4] == 1 and cosine[8] == pytest.approx(0.55) and cosine[12] == pytest.approx(0.1)
-    assert sorted(cosine[4:], reverse=True) == cosine[4:]
-    late = schedule(12, schedule="cosine", decay_steps=4)
-    assert late[4:9] == [1] * 5 and late[10] == pytest.approx(0.55) and late[12] == pytest.approx(0.1)
-    with pytest.raises(UserError, match="did you mean 'cosine'"):
-        schedule(12, schedule="cosin")
 
 
 def test_the_run_follows_its_schedule(tmp_path):
@@ -74,91 +41,6 @@ def test_the_run_follows_its_schedule(tmp_path):
     moved = [np.abs(after - before).max() for before, after in zip(head, head[1:], strict=False)]
     wanted = [learning_rate(run.optimizer, step, 6) for step in range(6)]
     assert moved == pytest.approx(wanted, rel=1e-3) and len(set(wanted)) > 3
-
-
-# --- the loss -------------------------------------------------------------------------------------------------------------
-
-
-def test_label_smoothing_is_the_mixed_cross_entropy():
-    rng = np.random.default_rng(0)
-    logits, targets = rng.normal(size=(2, 3, 7)).astype(np.float32), rng.integers(0, 7, (2, 3))
-    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-    for smoothing in (0.0, 0.1):
-        law = (1 - smoothing) * np.eye(7)[targets] + smoothing / 7
-        np.testing.assert_allclose(token_loss(logits, targets, smoothing), -(law * log_p).sum(-1), rtol=1e-5)
-
-
-def test_targets_count_by_class_and_not_across_documents():
-    tokens = np.array([[5, 9, 1, 7, 9, 9, 2]])
-    weight = np.ones(10, np.float32)
-    weight[7] = 0
-    assert target_weight(tokens, weight, 9).tolist() == [[1, 0, 0, 1, 0, 0]]
-    assert target_weight(tokens, weight, -1).tolist() == [[1, 1, 0, 1, 1, 1]]
-    assert segments(tokens, 9).tolist() == [[0, 0, 1, 1, 1, 2, 3]]
-
-
-def hyper(rate=0.0, smoothing=0.0, spike=0.0):
-    return {
-        "learning_rate": np.float32(rate),
-        "label_smoothing": np.float32(smoothing),
-        "spike_factor": np.float32(spike),
-    }
-
-
-def first_loss(tokens, weight, document_end=3, smoothing=0.0):
-    trainer = make_trainer(SMALL, OPTIMIZER, document_end, make_mesh())
-    state, batch = trainer.fresh(loud(SMALL)), trainer.put_batch(lambda offsets: tokens[offsets], len(tokens))
-    return float(trainer.step(state, batch, trainer.put(weight), trainer.put(hyper(smoothing=smoothing)))[1]["loss"])
-
-
-def test_the_step_masks_and_weighs():
-    tokens = random_rows(8, 8, SMALL.max_length)  # few tokens: many document ends
-    weight = np.linspace(0, 2, SMALL.vocab_size).astype(np.float32)
-    inputs, targets = tokens[:, :-1], tokens[:, 1:]
-    logits, _ = jax.jit(Decoder(SMALL).apply)({"params": loud(SMALL)}, inputs, segments(inputs, 3))
-    each = np.asarray(token_loss(logits, targets, 0.1))
-    counts = np.where(inputs == 3, 0, weight[targets])
-    assert first_loss(tokens, weight, smoothing=0.1) == pytest.approx((each * counts).sum() / counts.sum(), rel=1e-5)
-    assert (inputs == 3).any() and first_loss(tokens, np.zeros_like(weight)) == 0
-
-
-# --- the optimiser --------------------------------------------------------------------------------------------------------
-
-
-def updates(optimizer, gradient):
-    params = loud(SMALL)
-    transform = transformation(ConfigDict(OPTIMIZER.to_dict() | optimizer))
-    grads = jax.tree.map(lambda leaf: np.full(leaf.shape, gradient, np.float32), params)
-    return by_path(transform.update(grads, transform.init(params), params)[0]), by_path(params)
-
-
-def test_weight_decay_acts_on_block_matrices_only():
-    update, params = updates({}, gradient=0.0)
-    for path in params:
-        decayed = "blocks" in path and "kernel" in path
-        np.testing.assert_allclose(update[path], params[path] * (0.1 if decayed else 0), rtol=1e-6)
-    assert sum("kernel" in path for path in params) == 4
-
-
-def test_multipliers_scale_the_leaves_they_name():
-    plain, _ = updates({"weight_decay": 0.0}, gradient=1.0)
-    times, _ = updates({"weight_decay": 0.0, "multipliers": {"embed_table$|head$": 6.0}}, gradient=1.0)
-    for path in plain:
-        factor = 6 if path in ("['embed_table']", "['head']") else 1
-        np.testing.assert_allclose(times[path], factor * plain[path], rtol=1e-6)
-
-
-def test_a_pattern_that_matches_nothing_is_refused():
-    with pytest.raises(UserError, match="unknown parameter pattern in optimizer.multipliers 'hed'"):
-        updates({"multipliers": {"hed": 6.0}}, gradient=1.0)
-
-
-def test_clipping_is_by_the_global_norm():
-    small, _ = updates({"b1": 0.0, "b2": 0.0, "epsilon": 1.0, "weight_decay": 0.0}, gradient=1e-4)
-    large, _ = updates({"b1": 0.0, "b2": 0.0, "epsilon": 1.0, "weight_decay": 0.0}, gradient=1e4)
-    n = sum(leaf.size for leaf in small.values())
-    assert small["['head']"][0, 0] == pytest.approx(1e-4, rel=1e-3)
-    assert large["['head']"][0, 0] == pytest.approx(n**-0.5 / (1 + n**-0.5), rel=1e-3)
 
 
 # --- a run ----------------------------------------------------------------------------------------------------------------
@@ -304,19 +186,7 @@ def test_a_diverged_run_is_never_done(tmp_path):
 # --- weights that are chosen while the run trains --------------------------------------------------------------------------
 
 
-def online_run(**changes):
-    stages = ({"tokens": 0, "weights": {"python": 0.8, "php": 0.2}},)
-    settings = dict(steps=34, online=dict(every=10), stages=stages, resume_every=4, checkpoint_steps=(0, 20))
-    return make_run({"learning_rate": 1e-2}, **(settings | changes))
-
-
-def by_head(step, params, stages):
-    """Weights that hang on every bit of the parameters, and the stages that it was told of."""
-    share = float(np.abs(params["head"][:, 0]).mean() % 1e-3 * 1e3)
-    return {"weights": {"python": share, "php": 1 - share}, "told": len(stages)}
-
-
-def test_a_run_draws_by_the_weights_that_it_is_told_as_it_goes(tmp_path):
+def test_a_run_draws_by_the_weights_chosen_while_it_trains(tmp_path):
     asked = []
 
     def next_stage(step, params, stages):
@@ -337,35 +207,22 @@ def test_a_run_draws_by_the_weights_that_it_is_told_as_it_goes(tmp_path):
         (20, 10.0, 10 * 8 * 11),
         (30, 15.0, 0),
     ]
-    rows = {name: counts["drawn"] for name, counts in json.loads((tmp_path / "DONE").read_text())["sources"].items()}
-    assert (rows["python"], rows["php"]) == (64 + 14 * 8, 16 + 80)
+    counted = {name: counts["drawn"] for name, counts in json.loads((tmp_path / "DONE").read_text())["sources"].items()}
+    assert (counted["python"], counted["php"]) == (64 + 14 * 8, 16 + 80)
     assert drawn.compare(tmp_path)[1] == []
     stages[1]["weights"] = {"python": 0.5, "php": 0.5}
     (tmp_path / "stages.json").write_text(json.dumps(stages))
     assert len(drawn.compare(tmp_path)[1]) == 2  # both sources
 
 
-def live_online(run_dir, kill_at: int, answered: bool) -> None:
-    """A process that is killed while it chooses at `kill_at`; `answered`: two steps after the answer was written."""
-
-    def kill():
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def next_stage(step, params, stages):
-        if step == kill_at and not answered:
-            kill()
-        return by_head(step, params, stages)
-
-    add = loop.Metrics.add
-    loop.Metrics.add = lambda self, step, found: kill() if answered and step == kill_at + 2 else add(self, step, found)
-    train(online_run(), MATERIAL, run_dir, next_stage=next_stage)
-
-
+@pytest.mark.processes
 def test_killed_while_it_chooses_it_ends_the_same_and_is_not_asked_twice(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train(online_run(resume_every=0), MATERIAL, whole, next_stage=by_head)
     for kill_at, answered in ((10, False), (30, True)):
-        done = python("-c", f"import test_loop as t; t.live_online({str(killed)!r}, {kill_at}, {answered})")
+        done = python(
+            "-c", f"from helpers import killed_runs; killed_runs.live_online({str(killed)!r}, {kill_at}, {answered})"
+        )
         assert done.returncode == -signal.SIGKILL, done.stderr
         assert len(json.loads((killed / "stages.json").read_text())) == kill_at // 10 + answered
     asked = []
@@ -388,7 +245,7 @@ def test_killed_while_it_chooses_it_ends_the_same_and_is_not_asked_twice(tmp_pat
         (dict(max_epochs=2.0), "max_epochs is 2 and online.every 10"),
         (dict(stop_every=5), "stop_every is 5 and online.every 10"),
         (dict(stages=({"tokens": 88, "weights": {"php": 1}}, {"tokens": 0, "weights": {"php": 1}})), "give one stage"),
-        (dict(), "nothing is there that chooses"),
+        (dict(), "nothing here chooses them"),
     ],
 )
 def test_what_cannot_go_with_weights_chosen_in_the_run(tmp_path, changes, message):
@@ -403,71 +260,6 @@ def test_an_answer_that_is_no_mixture_stops_the_run_and_is_not_kept(tmp_path):
     with pytest.raises(UserError, match="did you mean 'php'"):
         train(online_run(), MATERIAL, tmp_path, next_stage=lambda *given: {"weights": {"phpp": 1.0}})
     assert len(json.loads((tmp_path / "stages.json").read_text())) == 1
-
-
-# --- meshes ---------------------------------------------------------------------------------------------------------------
-
-
-def losses(data=1, fsdp=1, tensor=1) -> list[float]:
-    """Losses of five steps on a mesh."""
-    trainer = make_trainer(SMALL, OPTIMIZER, 3, make_mesh(data, fsdp, tensor))
-    state, found = trainer.fresh(loud(SMALL)), []
-    settings = trainer.put(hyper(rate=1e-2, smoothing=0.1))
-    for step in range(5):
-        rows = random_rows(8, SMALL.vocab_size, SMALL.max_length, seed=step)
-        tokens = trainer.put_batch(lambda offsets, rows=rows: rows[offsets], len(rows))
-        state, metrics = trainer.step(state, tokens, trainer.put(np.ones(SMALL.vocab_size, np.float32)), settings)
-        jax.block_until_ready(state)  # forced CPU devices that are steps apart can lock up
-        found.append(float(metrics["loss"]))
-    assert trainer.step._cache_size() == 1
-    return found
-
-
-def test_eight_devices_give_the_losses_of_one():
-    meshes = [(8, 1, 1), (1, 8, 1), (2, 1, 4), (2, 2, 2)]
-    script = f"import json, test_loop as t; print(json.dumps([t.losses(*mesh) for mesh in {meshes}]))"
-    done = python("-c", script, devices=8)
-    assert done.returncode == 0, done.stderr
-    one = losses()
-    for mesh, found in zip(meshes, json.loads(done.stdout.splitlines()[-1]), strict=True):
-        assert found == pytest.approx(one, abs=1e-5), mesh
-    assert one[-1] != one[0]
-
-
-def test_batches_and_meshes_that_do_not_divide_are_refused():
-    mesh = type("Mesh", (), {"shape": {"data": 4, "fsdp": 2, "tensor": 1}})
-    check_batch(mesh, 16)
-    with pytest.raises(UserError, match="batch_size 12 is not divisible by the 8 devices"):
-        check_batch(mesh, 12)
-    for axes in (dict(data=3), dict(data=-1, fsdp=-1), dict(data=-1, tensor=2)):
-        with pytest.raises(UserError, match="does not fit 1 devices"):
-            make_mesh(**axes)
-
-
-@pytest.mark.parametrize("length, shape, rows", [(64, (1, 1, 1), 32), (2048, (2, 32, 2), 64), (2048, (1, 24, 1), 48)])
-def test_measurements_divide_over_the_devices_of_a_pod(length, shape, rows):
-    mesh = jax.sharding.AbstractMesh(shape, ("data", "fsdp", "tensor"))
-    params = {"w": jax.ShapeDtypeStruct((8, 8), np.float32, sharding=jax.sharding.NamedSharding(mesh, P()))}
-    assert placement.batch_rows(params, length) == rows
-
-
-def test_every_leaf_of_every_state_has_a_rule():
-    for preset in PRESETS.values():
-        for tied in (True, False):
-            model = DecoderConfig(**preset, vocab_size=256, max_length=8, tied_head=tied, frozen_rows=64)
-            placed = make_trainer(model, OPTIMIZER, -1, make_mesh()).state_shardings
-            matrices = [s.spec for path, s in jax.tree_util.tree_leaves_with_path(placed) if "kernel" in str(path)]
-            assert len(matrices) == 12 and all("fsdp" in spec and "tensor" in spec for spec in matrices)
-
-
-def test_a_leaf_without_a_rule_or_that_does_not_divide_is_refused():
-    leaf = jax.ShapeDtypeStruct((6, 4), np.float32)
-    with pytest.raises(ValueError, match="no sharding rule matches the leaf 'blocks/router'"):
-        shardings(make_mesh(), {"blocks": {"router": leaf}})
-    assert shardings(make_mesh(), {"head": leaf})["head"].spec == P("tensor", "fsdp")
-    mesh = type("Mesh", (), {"shape": {"data": 1, "fsdp": 1, "tensor": 4}})
-    with pytest.raises(UserError, match=r"'head' \(6, 4\) is not divisible by the mesh"):
-        shardings(mesh, {"head": leaf})
 
 
 def test_materials_differ_in_fingerprint_and_so_do_their_runs(tmp_path):

@@ -2,8 +2,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import (
+    SMALL,
+    loud,
+    random_rows,
+)
 
+from babel_jax.model.decoder import Decoder
+from babel_jax.model.sharding import make_mesh
+from babel_jax.training import config as run_config
 from babel_jax.training import loss
+from babel_jax.training.loss import segments, target_weight, token_loss
+from babel_jax.training.optimizer import static_settings
+from babel_jax.training.step import make_trainer
+
+OPTIMIZER = static_settings(run_config.default().optimizer)
 
 B, T, D, V = 3, 8, 5, 11
 
@@ -65,3 +78,46 @@ def test_a_length_that_does_not_divide_keeps_larger_tiles(monkeypatch):
     monkeypatch.setattr(loss, "TILE_BYTES", 1)
     monkeypatch.setattr(loss, "WHOLE_BYTES", 0)
     assert loss.tiles_for(2, 12, 100) == 4 and loss.tiles_for(2, 7, 100) == 1
+
+
+def test_label_smoothing_is_the_mixed_cross_entropy():
+    rng = np.random.default_rng(0)
+    logits, targets = rng.normal(size=(2, 3, 7)).astype(np.float32), rng.integers(0, 7, (2, 3))
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    for smoothing in (0.0, 0.1):
+        law = (1 - smoothing) * np.eye(7)[targets] + smoothing / 7
+        np.testing.assert_allclose(token_loss(logits, targets, smoothing), -(law * log_p).sum(-1), rtol=1e-5)
+
+
+def test_targets_count_by_class_and_not_across_documents():
+    tokens = np.array([[5, 9, 1, 7, 9, 9, 2]])
+    weight = np.ones(10, np.float32)
+    weight[7] = 0
+    assert target_weight(tokens, weight, 9).tolist() == [[1, 0, 0, 1, 0, 0]]
+    assert target_weight(tokens, weight, -1).tolist() == [[1, 1, 0, 1, 1, 1]]
+    assert segments(tokens, 9).tolist() == [[0, 0, 1, 1, 1, 2, 3]]
+
+
+def hyper(rate=0.0, smoothing=0.0, spike=0.0):
+    return {
+        "learning_rate": np.float32(rate),
+        "label_smoothing": np.float32(smoothing),
+        "spike_factor": np.float32(spike),
+    }
+
+
+def first_loss(tokens, weight, document_end=3, smoothing=0.0):
+    trainer = make_trainer(SMALL, OPTIMIZER, document_end, make_mesh())
+    state, batch = trainer.fresh(loud(SMALL)), trainer.put_batch(lambda offsets: tokens[offsets], len(tokens))
+    return float(trainer.step(state, batch, trainer.put(weight), trainer.put(hyper(smoothing=smoothing)))[1]["loss"])
+
+
+def test_the_step_masks_and_weighs():
+    tokens = random_rows(8, 8, SMALL.max_length)  # few tokens: many document ends
+    weight = np.linspace(0, 2, SMALL.vocab_size).astype(np.float32)
+    inputs, targets = tokens[:, :-1], tokens[:, 1:]
+    logits, _ = jax.jit(Decoder(SMALL).apply)({"params": loud(SMALL)}, inputs, segments(inputs, 3))
+    each = np.asarray(token_loss(logits, targets, 0.1))
+    counts = np.where(inputs == 3, 0, weight[targets])
+    assert first_loss(tokens, weight, smoothing=0.1) == pytest.approx((each * counts).sum() / counts.sum(), rel=1e-5)
+    assert (inputs == 3).any() and first_loss(tokens, np.zeros_like(weight)) == 0

@@ -5,7 +5,15 @@ import jax
 import numpy as np
 import optax
 import pytest
-from helpers import PRESETS, SMALL, by_path, loud, make_run, python, random_rows
+from helpers import (
+    PRESETS,
+    SMALL,
+    by_path,
+    loud,
+    make_run,
+    python,
+)
+from helpers.steps import DEFAULT, losses_of, settings
 from ml_collections import ConfigDict
 
 from babel_jax.common.errors import UserError
@@ -23,13 +31,7 @@ from babel_jax.training.optimizer import (
 )
 from babel_jax.training.step import make_trainer
 
-DEFAULT = run_config.default().optimizer
 MATRICES = ("attention_out", "ffn_in", "ffn_out", "qkv")
-NO_SPIKES = {"spike_factor": np.float32(0)}
-
-
-def settings(**changes) -> ConfigDict:
-    return ConfigDict(static_settings(DEFAULT).to_dict() | changes)
 
 
 def gradients(seed: int, scale: float = 1e-3) -> dict:
@@ -51,6 +53,22 @@ def is_matrix(path: str) -> bool:
 
 
 # --- schedules ------------------------------------------------------------------------------------------------------------
+
+
+def schedule(steps, **changes):
+    settings = dict(learning_rate=1.0, warmup_steps=4, schedule="constant", decay_steps=0, final_learning_rate=0.1)
+    return [learning_rate(ConfigDict(settings | changes), step, steps) for step in range(steps + 1)]
+
+
+def test_schedules():
+    assert schedule(8) == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1]
+    cosine = schedule(12, schedule="cosine")
+    assert cosine[4] == 1 and cosine[8] == pytest.approx(0.55) and cosine[12] == pytest.approx(0.1)
+    assert sorted(cosine[4:], reverse=True) == cosine[4:]
+    late = schedule(12, schedule="cosine", decay_steps=4)
+    assert late[4:9] == [1] * 5 and late[10] == pytest.approx(0.55) and late[12] == pytest.approx(0.1)
+    with pytest.raises(UserError, match="did you mean 'cosine'"):
+        schedule(12, schedule="cosin")
 
 
 def test_wsd_warms_up_stays_and_decays():
@@ -193,27 +211,14 @@ def test_decay_and_multipliers_are_the_same_under_muon():
         np.testing.assert_allclose(times[path], plain[path] * (3 if "['ffn_in']['kernel']" in path else 1), rtol=1e-6)
 
 
-def losses(data=1, fsdp=1, tensor=1, **changes) -> list[float]:
-    """Losses of six steps on one batch."""
-    trainer = make_trainer(SMALL, static_settings(settings(**changes)), 3, make_mesh(data, fsdp, tensor))
-    state, found = trainer.fresh(loud(SMALL)), []
-    hyper = trainer.put({name: np.float32(0.02) for name in ("learning_rate", "label_smoothing")} | NO_SPIKES)
-    tokens = random_rows(8, SMALL.vocab_size, SMALL.max_length)
-    for _ in range(6):
-        batch = trainer.put_batch(lambda offsets: tokens[offsets], len(tokens))
-        state, metrics = trainer.step(state, batch, trainer.put(np.ones(SMALL.vocab_size, np.float32)), hyper)
-        jax.block_until_ready(state)  # forced CPU devices that are steps apart can lock up
-        found.append(float(metrics["loss"]))
-    assert trainer.step._cache_size() == 1
-    return found
-
-
+@pytest.mark.processes
 def test_muon_learns_and_eight_devices_give_the_losses_of_one():
     """On the mesh every leaf of Muon's state has a rule, or `make_trainer` would have refused it."""
-    script = "import json, test_optimizer as t; print(json.dumps(t.losses(2, 2, 2, name='muon', mu_dtype='bfloat16')))"
+    muon = dict(name="muon", mu_dtype="bfloat16")
+    script = f"import json; from helpers.steps import losses_of; print(json.dumps(losses_of(2, 2, 2, **{muon})))"
     done = python("-c", script, devices=8)
     assert done.returncode == 0, done.stderr
-    one = losses(name="muon", mu_dtype="bfloat16")
+    one = losses_of(**muon)
     assert json.loads(done.stdout.splitlines()[-1]) == pytest.approx(one, abs=2e-3)
     assert one[-1] < one[0] - 0.3
 
@@ -237,7 +242,6 @@ def test_every_leaf_of_muons_state_has_a_rule_in_every_preset():
         (dict(mu_dtype="bfloat"), "unknown optimizer.mu_dtype 'bfloat'; did you mean 'bfloat16'?"),
         (dict(schedule="wds"), "unknown schedule 'wds'; did you mean 'wsd'?"),
         (dict(schedule="wsd"), "optimizer.schedule 'wsd' needs decay_steps of at least 1"),
-        (dict(ema_decay=1.0), "optimizer.ema_decay must be a number of at least 0 and below 1, not 1.0"),
         (dict(momentum=-0.1), "optimizer.momentum must be a number of at least 0 and below 1, not -0.1"),
         (dict(decayed="blocks/("), "optimizer.decayed must be a regular expression, and 'blocks/(' is not one"),
     ],
@@ -252,3 +256,39 @@ def test_unknown_names_are_refused_without_validation_too():
     for changes in (dict(name="mun"), dict(mu_dtype="bfloat")):
         with pytest.raises(UserError, match="did you mean"):
             transformation(settings(**changes))
+
+
+def updates_of(optimizer, gradient):
+    params = loud(SMALL)
+    transform = transformation(settings(**optimizer))
+    grads = jax.tree.map(lambda leaf: np.full(leaf.shape, gradient, np.float32), params)
+    return by_path(transform.update(grads, transform.init(params), params)[0]), by_path(params)
+
+
+def test_weight_decay_acts_on_block_matrices_only():
+    update, params = updates_of({}, gradient=0.0)
+    for path in params:
+        decayed = "blocks" in path and "kernel" in path
+        np.testing.assert_allclose(update[path], params[path] * (0.1 if decayed else 0), rtol=1e-6)
+    assert sum("kernel" in path for path in params) == 4
+
+
+def test_multipliers_scale_the_leaves_they_name():
+    plain, _ = updates_of({"weight_decay": 0.0}, gradient=1.0)
+    times, _ = updates_of({"weight_decay": 0.0, "multipliers": {"embed_table$|head$": 6.0}}, gradient=1.0)
+    for path in plain:
+        factor = 6 if path in ("['embed_table']", "['head']") else 1
+        np.testing.assert_allclose(times[path], factor * plain[path], rtol=1e-6)
+
+
+def test_a_pattern_that_matches_nothing_is_refused():
+    with pytest.raises(UserError, match="unknown parameter pattern in optimizer.multipliers 'hed'"):
+        updates_of({"multipliers": {"hed": 6.0}}, gradient=1.0)
+
+
+def test_clipping_is_by_the_global_norm():
+    small, _ = updates_of({"b1": 0.0, "b2": 0.0, "epsilon": 1.0, "weight_decay": 0.0}, gradient=1e-4)
+    large, _ = updates_of({"b1": 0.0, "b2": 0.0, "epsilon": 1.0, "weight_decay": 0.0}, gradient=1e4)
+    n = sum(leaf.size for leaf in small.values())
+    assert small["['head']"][0, 0] == pytest.approx(1e-4, rel=1e-3)
+    assert large["['head']"][0, 0] == pytest.approx(n**-0.5 / (1 + n**-0.5), rel=1e-3)

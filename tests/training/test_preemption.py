@@ -7,13 +7,12 @@ import time
 from types import SimpleNamespace
 
 import pytest
-import test_hosts
-from helpers import environment, make_run, run_in, same, small_material, state_at, train, trainer_of
-from test_jobs import CONFIG, PATIENCE, wait_until_gone, workers_in
+from helpers import environment, hosts_runs, make_run, run_in, same, small_material, state_at, train, trainer_of
+from helpers.small_study import CONFIG, PATIENCE, wait_until_gone, workers_in
 
 from babel_jax.measuring import programs
 from babel_jax.measuring import study_walk as measure
-from babel_jax.measuring.instruments import subject_of
+from babel_jax.measuring.reading import subject_of
 from babel_jax.suites import harness, judge, verdict_log
 from babel_jax.suites.problems import Problem
 from babel_jax.suites.sandbox import Finished
@@ -115,7 +114,7 @@ def test_the_criterion_is_left_in_the_middle(tmp_path, caught):
     assert len(asked) == 1 and answers == [] and Checkpoints(tmp_path).steps() == [4]
 
 
-def test_waiting_for_another_process_ends_when_told_to(tmp_path, caught):
+def test_waiting_for_another_process_ends_at_a_sigterm(tmp_path, caught):
     with runs.locked(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(preemption.Preempted):
@@ -138,7 +137,7 @@ def test_measuring_stops_between_batches_and_goes_on(tmp_path, caught):
 
 
 def preempted(tmp_path, verb, *arguments, moment):
-    """Status and error output of a verb that is told to go as soon as a file matches `moment`, and workers that it left."""
+    """Status and error output of a verb that gets SIGTERM as soon as a file matches `moment`, and workers that it left."""
     config = tmp_path / "config.py"
     config.write_text(CONFIG)
     command = [sys.executable, "-m", "babel_jax", verb, f"--config={config}", f"--workdir={tmp_path / 'W'}"]
@@ -151,38 +150,41 @@ def preempted(tmp_path, verb, *arguments, moment):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.01)
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=PATIENCE)
+        _, error = process.communicate(timeout=PATIENCE)
         left = workers_in(process.pid)
         wait_until_gone(process.pid)
-        return process.returncode, said, left
+        return process.returncode, error, left
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_the_verb_train_says_one_line_and_143(tmp_path):
+@pytest.mark.processes
+def test_the_verb_train_prints_one_line_and_returns_143(tmp_path):
     settings = ["--run=primary_only", "--config.runs.primary_only.steps=100000", "--config.common.checkpoint_every=10"]
-    status, said, _ = preempted(tmp_path, "train", *settings, moment="seed0/primary_only/checkpoints/1?")
-    assert status == 143 and said.splitlines()[-1].startswith("preempted; ") and "Traceback" not in said
+    status, error, _ = preempted(tmp_path, "train", *settings, moment="seed0/primary_only/checkpoints/1?")
+    assert status == 143 and error.splitlines()[-1].startswith("preempted; ") and "Traceback" not in error
     run_dir = tmp_path / "W" / "seed0" / "primary_only"
     assert max(Checkpoints(run_dir).steps() + Checkpoints(run_dir, "resume").steps()) >= 10
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for orphans in /proc")
 def test_the_workers_of_a_study_save_themselves(tmp_path):
     settings = ["--jobs=2", "--config.common.steps=100000"]
     settings += [f"--config.runs.{run}.steps=100000" for run in ("primary_only", "new_only")]
-    status, said, left = preempted(tmp_path, "study", *settings, moment="seed0/*/resume")
-    assert status == 143 and said.splitlines()[-1].startswith("preempted; ") and "Traceback" not in said
+    status, error, left = preempted(tmp_path, "study", *settings, moment="seed0/*/resume")
+    assert status == 143 and error.splitlines()[-1].startswith("preempted; ") and "Traceback" not in error
     assert left == [] and not list((tmp_path / "W").glob("seed0/*/DONE"))
 
 
+@pytest.mark.processes
 @pytest.mark.slow
 def test_hosts_save_together_whichever_is_warned(tmp_path):
-    running = test_hosts.start(f"live({str(tmp_path)!r}, 100000)")
+    running = hosts_runs.start(f"live({str(tmp_path)!r}, 100000)")
     try:
-        said = iter(running[0].stdout.readline, "")
-        assert any(line.startswith("step 10") for line in said), running[0].stderr.read()[-3000:]
+        lines = iter(running[0].stdout.readline, "")
+        assert any(line.startswith("step 10") for line in lines), running[0].stderr.read()[-3000:]
         running[1].send_signal(signal.SIGTERM)
         errors = [process.communicate(timeout=PATIENCE)[1] for process in running]
     finally:

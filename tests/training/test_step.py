@@ -1,36 +1,16 @@
 import dataclasses
+import json
 
 import jax
 import numpy as np
 import pytest
-from helpers import SMALL, by_path, loud, python, random_rows, same
+from helpers import SMALL, by_path, loud, python, same
+from helpers.steps import PLAIN, ROWS, WEIGHTS, losses_of, steps
 
 from babel_jax.model.decoder import Block, Decoder, Shared, TapRequest, layer_norm
 from babel_jax.model.sharding import make_mesh
-from babel_jax.training import config as run_config
 from babel_jax.training import loss as losses
-from babel_jax.training.optimizer import static_settings
 from babel_jax.training.step import SPIKE_WARMUP, judge_loss, make_trainer
-
-# A large epsilon: Adam then does not blow rounding up where a gradient is almost zero.
-PLAIN = static_settings(run_config.override(run_config.default(), {"optimizer": {"epsilon": 1e-2}}).optimizer)
-WEIGHTS = np.linspace(0.5, 1.5, SMALL.vocab_size).astype(np.float32)
-ROWS = random_rows(16, 12, SMALL.max_length)
-
-
-def steps(model=SMALL, mesh=None, optimizer=PLAIN, accumulation=1, rows=ROWS, count=3, spike_factor=0.0):
-    """(state, metrics of each step) after training on the same batch again and again."""
-    trainer = make_trainer(model, optimizer, 3, mesh or make_mesh(), accumulation)
-    state, metrics = trainer.fresh(jax.device_put(loud(SMALL, scale=0.1), trainer.state_shardings["params"])), []
-    hyper = {"learning_rate": np.float32(1e-2), "label_smoothing": np.float32(0.1)}
-    hyper["spike_factor"] = np.float32(spike_factor)
-    for _ in range(count):
-        batch = trainer.put_batch(lambda offsets: rows[offsets], len(rows))
-        with jax.transfer_guard("disallow"):
-            state, seen = trainer.step(state, batch, trainer.put(WEIGHTS), trainer.put(hyper))
-        metrics.append(jax.device_get(seen))
-    assert trainer.step._cache_size() == 1
-    return state, metrics
 
 
 def close(a: dict, b: dict, tolerance: float):
@@ -136,36 +116,43 @@ def test_a_spike_is_far_above_the_running_mean():
     assert not judge_loss(young, np.float32(9), np.float32(1), np.float32(6))[0]
 
 
-def test_the_average_follows_the_parameters():
-    optimizer = static_settings(run_config.override(run_config.default(), {"optimizer": {"ema_decay": 0.9}}).optimizer)
-    expected = loud(SMALL, scale=0.1)
-    for count in (1, 2, 3):
-        state, _ = steps(optimizer=optimizer, count=count)
-        expected = jax.tree.map(lambda e, p: 0.9 * e + 0.1 * np.asarray(p), expected, state["params"])
-    close(expected, state["ema"], 1e-6)
-    assert "ema" not in steps(count=1)[0]
-
-
-ON_A_MESH = """
-import sys, numpy as np, test_step as t
+MESHES = [(8, 1, 1), (1, 8, 1), (2, 1, 4), (2, 2, 2)]
+TILED = {(1, 8, 1): 2, (2, 2, 2): 1}  # mesh -> micro-batches
+ON_EIGHT_DEVICES = f"""
+import json, sys, numpy as np
+from helpers import by_path, steps
 from babel_jax.model.sharding import make_mesh
 from babel_jax.training import loss
-data, fsdp, tensor, tile_bytes, accumulation = map(int, sys.argv[1:6])
-loss.TILE_BYTES, loss.WHOLE_BYTES = tile_bytes, 0
-state, metrics = t.steps(mesh=make_mesh(data, fsdp, tensor), accumulation=accumulation, count=2)
-np.savez(sys.argv[6], **t.by_path(state["params"]), loss=[seen["loss"] for seen in metrics])
+print(json.dumps([steps.losses_of(*mesh) for mesh in {MESHES}]))
+loss.TILE_BYTES, loss.WHOLE_BYTES = {4 * 2 * 3 * SMALL.vocab_size}, 0
+for number, (mesh, accumulation) in enumerate({TILED}.items()):
+    state, metrics = steps.steps(mesh=make_mesh(*mesh), accumulation=accumulation, count=2)
+    np.savez(f"{{sys.argv[1]}}/{{number}}.npz", **by_path(state["params"]), loss=[seen["loss"] for seen in metrics])
 """
 
 
-@pytest.mark.parametrize("mesh, accumulation", [((1, 8, 1), 2), ((2, 2, 2), 1)])
-def test_tiles_on_a_mesh_are_one_device(tmp_path, mesh, accumulation):
-    """FSDP over 8, and 2 x 2 x tensor 2: the tiled loss gathers, scatters and sums over the axes by hand."""
-    tile_bytes = 4 * 2 * 3 * SMALL.vocab_size
-    arguments = [str(value) for value in (*mesh, tile_bytes, accumulation)]
-    done = python("-c", ON_A_MESH, *arguments, str(tmp_path / "out.npz"), devices=8)
+@pytest.fixture(scope="module")
+def on_eight_devices(tmp_path_factory):
+    """(losses on each of `MESHES`, parameters and losses on each of `TILED`), from one process."""
+    out = tmp_path_factory.mktemp("meshes")
+    done = python("-c", ON_EIGHT_DEVICES, str(out), devices=8)
     assert done.returncode == 0, done.stderr[-2000:]
-    found = dict(np.load(tmp_path / "out.npz"))
+    return json.loads(done.stdout.splitlines()[-1]), [dict(np.load(out / f"{n}.npz")) for n in range(len(TILED))]
+
+
+@pytest.mark.processes
+def test_tiles_on_a_mesh_are_one_device(on_eight_devices):
+    """FSDP over 8, and 2 x 2 x tensor 2: the tiled loss gathers, scatters and sums over the axes by hand."""
     state, metrics = steps(count=2)
-    assert found.pop("loss") == pytest.approx([float(seen["loss"]) for seen in metrics], abs=1e-5)
-    for path, value in by_path(state["params"]).items():
-        np.testing.assert_allclose(found[path], value, atol=2e-5, err_msg=path)
+    for mesh, arrays in zip(TILED, on_eight_devices[1], strict=True):
+        assert arrays["loss"] == pytest.approx([float(seen["loss"]) for seen in metrics], abs=1e-5), mesh
+        for path, value in by_path(state["params"]).items():
+            np.testing.assert_allclose(arrays[path], value, atol=2e-5, err_msg=f"{mesh} {path}")
+
+
+@pytest.mark.processes
+def test_eight_devices_give_the_losses_of_one(on_eight_devices):
+    one = losses_of()
+    for mesh, several in zip(MESHES, on_eight_devices[0], strict=True):
+        assert several == pytest.approx(one, abs=1e-5), mesh
+    assert one[-1] != one[0]

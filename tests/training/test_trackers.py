@@ -106,7 +106,7 @@ def test_weights_and_biases_gets_what_it_lacks(monkeypatch):
     assert scalars(RECORDS[0]) == {"loss": 2.5, "grad_norm": 1e-3, "bad": 0.0}
 
 
-def test_weights_and_biases_that_is_not_installed_is_said_at_the_start():
+def test_a_missing_wandb_is_an_error_at_the_start():
     config = run_config.override(run_config.default(), {"wandb_project": "mine"})
     run_config.validate(run_config.default())
     with pytest.raises(UserError, match="wandb_project is 'mine' but the package wandb is not installed"):

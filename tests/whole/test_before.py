@@ -10,7 +10,7 @@ records took the place of keyed tables, with these commands (PY and PHP: 12 fold
 
 completions.jsonl holds each reference solution as the first sample of its problem, and it or a broken one as the second.
 
-`tests/before/study.tar.gz` was made by the same version from tests/before/study.py, with the model preset "test" of helpers.py:
+`tests/before/study.tar.gz` was made by the same version from tests/before/study.py, with the preset "test" of tests/helpers:
 
   study --config=tests/before/study.py --workdir=study --jobs=1
   probe --checkpoints study/seed0/continual --out=probed
@@ -55,7 +55,7 @@ def before(tmp_path_factory):
 
 def test_a_corpus_is_verified_counted_and_opened_as_material(before, monkeypatch):
     """Prompts of a single pair of built-ins are too few for a study, which the version before did not say."""
-    with pytest.raises(UserError, match="needs prompts of at least 2 pairs of their built-ins"):
+    with pytest.raises(UserError, match="that takes those of at least 2 pairs of their built-ins"):
         material(str(before / "corpus"), "python", "php", 4, 16)
     monkeypatch.setattr(corpus_files, "FEWEST_PAIRS", 1)
     corpus = corpus_files.load(before / "corpus")
@@ -80,8 +80,8 @@ def test_the_verb_corpus_reads_it(before, tmp_path):
     assert "train: 23 files" in run("corpus", "stats", before / "corpus")
     assert "every file is as it was built" in run("corpus", "verify", before / "corpus")
     mixed = tmp_path / "mixture.json"
-    given = ("--policy=shares", "--shares=python=2,php=1", "--tokens=30000", "--max_epochs=4", f"--out={mixed}")
-    run("corpus", "mix", before / "corpus", *given)
+    options = ("--policy=shares", "--shares=python=2,php=1", "--tokens=30000", "--max_epochs=4", f"--out={mixed}")
+    run("corpus", "mix", before / "corpus", *options)
     old, new = (json.loads(path.read_text()) for path in (before / "mixture.json", mixed))
     for content in (old, new):
         content["made"].pop("corpus")  # where it stood
@@ -89,16 +89,16 @@ def test_the_verb_corpus_reads_it(before, tmp_path):
 
 
 def test_a_mixture_file_is_read(before):
-    found = mixture_files.read(before / "mixture.json")
-    assert found.tokens == 30000 and found.sources["php"].epochs == 2.2315
+    mixture = mixture_files.read(before / "mixture.json")
+    assert mixture.tokens == 30000 and mixture.sources["php"].epochs == 2.2315
 
 
-def test_results_are_summed_up_and_compared(before, tmp_path):
+def test_results_are_summarised_and_compared(before, tmp_path):
     folder = shutil.copytree(before, tmp_path / "copy")  # `compared` writes beside what it compares
     assert "macro_pass@2" in results.summary(folder / "completions")
     suites = [suite_files.load(f"mxeval:{SUITE}")]
-    said = results.compared(folder / "completions", folder / "solutions", suites)
-    assert "McNemar p" in said and "humaneval" in said
+    report = results.compared(folder / "completions", folder / "solutions", suites)
+    assert "McNemar p" in report and "humaneval" in report
     rows = json.loads((folder / "completions" / "against.json").read_text())["rows"]
     (one,) = [row for row in rows if (row["suite"], row["language"], row["subset"]) == ("mbxp", "python", "all")]
     assert (one["n"], one["only_first"], one["only_second"]) == (7, 2, 0)
@@ -118,8 +118,13 @@ def verb(*arguments) -> None:
 
 
 def summary_of(workdir: Path) -> dict:
+    """Without what changes from run to run, and without the wording of verdicts."""
     summary = json.loads((workdir / "report" / "summary.json").read_text())
-    return {name: value for name, value in summary.items() if name not in ("wall_seconds", "versions")}
+    wording = ("claim", "sentence")
+    verdicts = [{key: value for key, value in row.items() if key not in wording} for row in summary["verdicts"]]
+    return {name: value for name, value in summary.items() if name not in ("wall_seconds", "versions")} | {
+        "verdicts": verdicts
+    }
 
 
 def unequal(old, new) -> list[tuple]:
@@ -180,7 +185,7 @@ def test_its_checkpoints_are_probed_with_the_same_values(story):
     check_values(measurements.read(story / "probed"), measurements.read(story / "again"))
 
 
-def test_its_counters_are_gone_on_with(story):
+def test_its_counters_are_used_again(story):
     """The checkpoints' passes are not made again: `probe` into the folder that the version before has filled."""
     before = contents(story / "probed", "[!.]*")
     verb("probe", "--checkpoints", story / "study" / "seed0" / "continual", f"--out={story}/probed")

@@ -22,10 +22,10 @@ DOCUMENTS = sorted([*READMES, *(str(path.relative_to(ROOT)) for path in (ROOT / 
 @pytest.fixture(scope="module")
 def options() -> dict[tuple[str, ...], set[str]]:
     """(verb, …) -> names of all options that it may take."""
-    found = {}
+    names = {}
     for form in cases.forms():
-        found.setdefault(form.words, set()).update(option.name for option in form.options)
-    return found
+        names.setdefault(form.words, set()).update(option.name for option in form.options)
+    return names
 
 
 def commands(text: str) -> list[list[str]]:
@@ -109,7 +109,7 @@ def spelled_out(path: str) -> list[str]:
     return [before + part + more for part in inside.split(",") for more in spelled_out(after)] if brace else [path]
 
 
-@pytest.mark.parametrize("document", [name for name in READMES if "suites" not in name])
+@pytest.mark.parametrize("document", READMES)
 def test_links_and_paths_of_a_document_lead_somewhere(document):
     assert dead_links(ROOT / document) == [] and dead_paths(ROOT / document) == []
 
@@ -137,10 +137,10 @@ def test_the_layout_names_every_room_and_no_other():
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_command_of_a_document_can_be_given(document, options):
-    found = commands(Path(ROOT, document).read_text())
-    assert {" ".join(words): wrong(words, options) for words in found if wrong(words, options)} == {}
+    shown = commands(Path(ROOT, document).read_text())
+    assert {" ".join(words): wrong(words, options) for words in shown if wrong(words, options)} == {}
     if document == "README.md":
-        assert {words[0] for words in found} >= {"study", "corpus", "train", "probe", "evaluate", "compile", "optimize"}
+        assert {words[0] for words in shown} >= {"study", "corpus", "train", "probe", "evaluate", "compile", "optimize"}
 
 
 @pytest.mark.parametrize(

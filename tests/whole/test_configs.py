@@ -122,12 +122,12 @@ def test_the_papers_models_see_the_papers_tokens(size, layers, width, new):
 
 def test_a_corpus_of_another_vocabulary_is_refused(monkeypatch):
     config = load_config(f"{ROOT}/configs/gpt2.py:1b3", ["--config.corpus=somewhere"])
-    found = dataclasses.replace(small_material(), vocab_size=8192, max_length=2048)
-    monkeypatch.setattr(plan, "corpus_material", lambda *arguments: found)
+    opened = dataclasses.replace(small_material(), vocab_size=8192, max_length=2048)
+    monkeypatch.setattr(plan, "corpus_material", lambda *arguments: opened)
     with pytest.raises(UserError, match="wants vocab_size=50304 and the corpus somewhere has 8192"):
         plan.load_materials(config, 0)
     other = load_config(f"{ROOT}/configs/gpt2.py:1b3", ["--config.corpus=c", "--config.vocab_size=8192"])
-    assert plan.load_materials(other, 0)[other.new] is found
+    assert plan.load_materials(other, 0)[other.new] is opened
 
 
 def test_a_corpus_in_a_bucket_is_refused():

@@ -178,9 +178,7 @@ def test_a_run_that_chose_its_stages_does_not_go_on_without_them(tmp_path):
         train(run, MATERIAL, tmp_path, next_stage=next_stage)
     (tmp_path / "stages.json").unlink()
     for _ in range(2):
-        with pytest.raises(
-            UserError, match="stages.json tells the rows of 1 stages and the run is at step 24; put back"
-        ):
+        with pytest.raises(UserError, match="stages.json has 1 stages and the run is at step 24; put back"):
             train(run, MATERIAL, tmp_path, next_stage=next_stage)
 
 

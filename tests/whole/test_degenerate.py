@@ -17,7 +17,7 @@ from babel_jax.__main__ import main
 from babel_jax.evolution import stages
 from babel_jax.report import page, summary, tables
 from babel_jax.report.terminal import terminal_table
-from babel_jax.study import analysis, facts
+from babel_jax.study import facts
 from babel_jax.study.claim import MISSING, NOT_TESTED, REFUTED, SUPPORTED
 from babel_jax.study.findings import Findings
 from babel_jax.study.verdicts import verdicts
@@ -46,7 +46,9 @@ def planted(change, seeds=2) -> pd.DataFrame:
 
 
 def analysed(frame) -> Findings:
-    return analysis.of_rows(facts.of(synthetic_study.description(frame)), frame, synthetic_study.mixture_files())
+    return synthetic_study.analysed(
+        facts.of(synthetic_study.description(frame)), frame, synthetic_study.mixture_files()
+    )
 
 
 def answers(value, run="", language=None):

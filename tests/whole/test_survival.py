@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 from helpers import environment, make_run, run_in, same, small_material, state_at, train, trainer_of
+from helpers.killed_runs import MATERIAL, long_run
 
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import ArrayRows
@@ -22,26 +23,12 @@ from babel_jax.training.config import kept_steps
 from babel_jax.training.runs import Run
 from babel_jax.training.sampler import mixture_of
 
-MATERIAL = small_material()
-
-
-def long_run(steps: int, **changes):
-    """A run that is nearly always saving."""
-    settings = dict(steps=steps, resume_every=4, checkpoint_every=25)
-    return make_run({"learning_rate": 3e-3, "ema_decay": 0.9}, **(settings | changes))
-
-
 # --- kills ----------------------------------------------------------------------------------------------------------------
-
-
-def live(run_dir, steps: int) -> None:
-    """What the process that is killed does."""
-    train(long_run(steps), MATERIAL, run_dir, progress=lambda message: print(message["step"], flush=True))
 
 
 def killed_at_random(run_dir, steps: int, chance: random.Random) -> bool:
     """Goes on with the run and kills it: while it starts, or anywhere in its work. False: it was done before."""
-    script = f"import test_survival as t; t.live({str(run_dir)!r}, {steps})"
+    script = f"from helpers import killed_runs; killed_runs.live({str(run_dir)!r}, {steps})"
     process = subprocess.Popen([sys.executable, "-c", script], env=environment(), stdout=subprocess.PIPE, text=True)
     with process:
         if chance.random() < 0.2:
@@ -55,6 +42,7 @@ def killed_at_random(run_dir, steps: int, chance: random.Random) -> bool:
     return True
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("kills, steps", [(3, 150), pytest.param(20, 1000, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_it_ends_the_same(tmp_path, kills, steps):
     whole, killed = tmp_path / "whole", tmp_path / "killed"

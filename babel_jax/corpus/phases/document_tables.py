@@ -20,7 +20,7 @@ class DocumentFile:
         "path": pa.string(),
         "project": pa.string(),
         "licences": pa.list_(pa.string()),
-        "size": pa.int64(),  # as it was found; `bytes` is what redaction left
+        "size": pa.int64(),  # as its source has it; `bytes` is what redaction left
         "bytes": pa.int64(),
         "digest": pa.binary(32),
         "contaminated": pa.string(),

@@ -47,7 +47,7 @@ def run(work, plan, name):
     redactions = Counter()
     for kinds in redacted.values():
         redactions.update(kinds)
-    # Until redaction a document counts as it was found, from there on as that left it.
+    # Until redaction a document counts as its source has it, from there on as redaction left it.
     counted = np.where(after_redaction, left, size)
     counts = {reason: Amount(int((fate == k).sum()), int(counted[fate == k].sum())) for k, reason in enumerate(FATES)}
     counts["redacted"] = Amount(len(redacted), int(left[list(redacted)].sum()))
@@ -75,7 +75,7 @@ def _too_few(work, plan, name, kept: int, dropped: Counter) -> UserError:
 
 
 def _judge(work, plan, name, documents):
-    """(numbers of FATES [D], bool [D]: was still there when redaction came, Counter of the benchmark problems found)."""
+    """(numbers of FATES [D], bool [D]: was still there when redaction came, Counter of the benchmark problems in them)."""
     steps, digest_Dx2x16 = plan.manifest.clean, documents.bytes_column("digest", 32).reshape(-1, 2, 16)
     fate = np.zeros(len(documents), np.uint8)
 

@@ -45,6 +45,13 @@ def _filesystem(place):
         ) from error
 
 
+def _ask(url: str, method: str, *arguments):
+    """What a URL's file system answers."""
+    system, path = _filesystem(url)
+    with understood(url):
+        return getattr(system, method)(path, *arguments)
+
+
 def absolute(url: str) -> str:
     """A URL as its file system writes it, so that one place has one name."""
     system, path = _filesystem(url)
@@ -52,28 +59,18 @@ def absolute(url: str) -> str:
 
 
 def opened(place: str):
-    """The file as a binary one that can be read and sought; the caller closes it."""
-    if is_url(place):
-        system, path = _filesystem(place)
-        with understood(place):
-            return system.open(path, "rb")
-    return open(place, "rb")
+    """The file as a binary one that can be read and seeked; the caller closes it."""
+    return _ask(place, "open", "rb") if is_url(place) else open(place, "rb")
 
 
 def exists(place: str) -> bool:
     if is_url(place):
-        system, path = _filesystem(place)
-        with understood(place):
-            return system.exists(path)
+        return _ask(place, "exists")
     return os.path.isfile(place) or os.path.isdir(place)  # a pipe would never end
 
 
 def is_folder(place: str) -> bool:
-    if is_url(place):
-        system, path = _filesystem(place)
-        with understood(place):
-            return system.isdir(path)
-    return os.path.isdir(place)
+    return _ask(place, "isdir") if is_url(place) else os.path.isdir(place)
 
 
 def matches(pattern: str, root: str) -> list[str]:
@@ -84,15 +81,15 @@ def matches(pattern: str, root: str) -> list[str]:
     if is_url(pattern):
         system, path = _filesystem(pattern)
         with understood(pattern):
-            found = [system.unstrip_protocol(name) for name in system.glob(path)]
+            names = [system.unstrip_protocol(name) for name in system.glob(path)]
     else:
         try:
-            found = {str(place) for place in Path(root or "/").glob(pattern[len(root) + 1 :]) if exists(str(place))}
+            names = {str(place) for place in Path(root or "/").glob(pattern[len(root) + 1 :]) if exists(str(place))}
         except ValueError as error:
             raise UserError(f"cannot look for {pattern} ({one_line(error)}); ** stands for whole folders.") from error
-        found = [place for place in found if "**" not in pattern or not _is_behind_link(place, root)]
-    found = [place for place in found if "/." not in place[len(root) :]]
-    return sorted(found, key=lambda place: place.split("/"))
+        names = [place for place in names if "**" not in pattern or not _is_behind_link(place, root)]
+    names = [place for place in names if "/." not in place[len(root) :]]
+    return sorted(names, key=lambda place: place.split("/"))
 
 
 def _is_behind_link(place, root):
@@ -106,19 +103,13 @@ def is_hidden(name: str) -> bool:
 
 
 def size(place: str) -> int:
-    if is_url(place):
-        system, path = _filesystem(place)
-        with understood(place):
-            return system.size(path)
-    return os.stat(place).st_size
+    return _ask(place, "size") if is_url(place) else os.stat(place).st_size
 
 
 def state(place: str) -> str:
     """What changes when the file does: its size, and its time or tag."""
     if is_url(place):
-        system, path = _filesystem(place)
-        with understood(place):
-            about = system.info(path)
+        about = _ask(place, "info")
         return f"{about['size']} {next((about[key] for key in _CHANGED if about.get(key)), '')}"
     about = os.stat(place)
     return f"{about.st_size} {about.st_mtime_ns}"
@@ -160,14 +151,14 @@ def _entries(root, folder, endings):
 def _files_below_url(folder, endings):
     system, path = _filesystem(folder)
     with understood(folder):
-        found = {name[len(path) :].strip("/"): about for name, about in system.find(path, detail=True).items()}
-    for name in sorted(found, key=lambda name: name.split("/")):
+        about_of = {name[len(path) :].strip("/"): about for name, about in system.find(path, detail=True).items()}
+    for name in sorted(about_of, key=lambda name: name.split("/")):
         if name.lower().endswith(endings) and not is_hidden(name):
-            yield name, found[name].get("size") or 0
+            yield name, about_of[name].get("size") or 0
 
 
 def is_checkout(folder: str) -> bool:
-    """Whether git can tell what of a folder it knows; without git, a checkout is a folder like others."""
+    """Whether git can list the files of a folder that it tracks; without git, a checkout is a folder like others."""
     return not is_url(folder) and os.path.exists(f"{folder}/.git") and shutil.which("git") is not None
 
 

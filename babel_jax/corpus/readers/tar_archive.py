@@ -13,7 +13,7 @@ ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".
 
 
 class _Tape:
-    """What `tarfile` needs of a file: goes forward alone, and gives out no more at once than a header or a document."""
+    """What `tarfile` needs of a file: only goes forward, and returns no more at once than a header or a document."""
 
     def __init__(self, file, skips_by_reading):
         self._file, self._skips_by_reading, self._at, self._last = file, skips_by_reading, 0, b""

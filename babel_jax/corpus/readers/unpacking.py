@@ -22,7 +22,7 @@ LARGEST_RATIO, RATIO_FROM = 100, 10_000_000
 
 
 class Bomb(UserError):
-    """What is unpacked grows as no source code does."""
+    """A packed file that grows as no source code does."""
 
     def __init__(self, place: str, name: str = ""):
         what = f"the entry {name} of {place}" if name else place
@@ -56,6 +56,6 @@ def is_packed(place: str) -> bool:
 @contextlib.contextmanager
 def unpacked(place: str):
     """A file to be read from its beginning, unpacked if its name says that it is packed."""
-    unpacker = next((made for endings, made in UNPACKERS.items() if place.lower().endswith(endings)), None)
+    unpacker = next((unpack for endings, unpack in UNPACKERS.items() if place.lower().endswith(endings)), None)
     with opened(place) as file:
         yield io.BufferedReader(_Unpacked(file, place, unpacker), BLOCK) if unpacker else file

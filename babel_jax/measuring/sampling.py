@@ -1,6 +1,6 @@
-"""Writing in batches with a key-value cache: greedy programs of one length, and samples of any length by nucleus sampling.
+"""Completions of any length, in batches with a key-value cache: greedy or by nucleus sampling.
 
-Letters as in `model/decoder.py`; S positions of a cache, C tokens of a chunk, R prompts that are read together.
+Letters as in `model/decoder.py`; S positions of a cache, C tokens of a chunk, R prompts that are read at once.
 """
 
 import dataclasses
@@ -19,9 +19,7 @@ from jax.sharding import Mesh, NamedSharding
 from babel_jax.common.errors import UserError
 from babel_jax.model.decoder import (
     Block,
-    Decoder,
     DecoderConfig,
-    Edit,
     Shared,
     at_positions,
     compute_params,
@@ -32,80 +30,13 @@ from babel_jax.model.decoder import (
 )
 from babel_jax.model.placement import devices_of_rows, jitted
 from babel_jax.model.sharding import ACTIVATIONS, constrain
-from babel_jax.probes.subject import Subject, row_batches
+from babel_jax.probes.subject import Subject
 from babel_jax.training import preemption
 
 CHUNK = 32  # tokens that a row gets between two questions whether it is finished
-TOGETHER = 8  # prompts that are read side by side: neighbours in length, so that little of it is padding
+PROMPTS_AT_ONCE = 8  # prompts that are read side by side: neighbours in length, so that little of it is padding
 PIECE = 32  # tokens of a prompt that are read at a time
 SHORTEST = 64  # bucket of lengths
-
-
-@functools.cache
-def jitted_generation(config: DecoderConfig, new_tokens: int, stop_id: int, everywhere):
-    """The jitted generator `(params, prompts_BxT, length_B, edit) -> tokens_BxS`, made once per shape of the model."""
-
-    def generate_batch(params, prompts_BxT, length_B, edit):
-        B, T = prompts_BxT.shape
-        decoder = Decoder(config)
-
-        def advance(cache, tokens_Bxt, index_B, last_Bx1):
-            _, taps = decoder.apply({"params": params}, tokens_Bxt, cache=cache, index_B=index_B, edit=edit)
-            # Only one position's logits are wanted, so the head is applied there and the model's own are never made.
-            logits_BxV = unembed(params, config, at_positions(taps["final_BxTxD"], last_Bx1))[:, 0]
-            return taps["cache"], jnp.argmax(logits_BxV, axis=-1).astype(jnp.int32)
-
-        def one_token(state, _):
-            cache, token_B, index_B = state
-            cache, next_B = advance(cache, token_B[:, None], index_B, jnp.zeros((B, 1), jnp.int32))
-            next_B = jnp.where(token_B == stop_id, stop_id, next_B)
-            return (cache, next_B, index_B + 1), next_B
-
-        cache = empty_cache(config, B, min(T + new_tokens, config.max_length))
-        cache, first_B = advance(cache, prompts_BxT, jnp.zeros(B, jnp.int32), length_B[:, None] - 1)
-        _, later_SxB = jax.lax.scan(one_token, (cache, first_B, length_B), length=new_tokens - 1)
-        return jnp.concatenate([first_B[:, None], later_SxB.T], axis=1)
-
-    return jitted(generate_batch, everywhere)
-
-
-def generate(subject: Subject, prompts_NxT, length_N, new_tokens: int, stop_id: int = -1, edit: Edit | None = None):
-    """The most probable continuation, token by token, of each prompt: int32 [N, new_tokens].
-
-    Args:
-      subject: `batch_size` prompts are read at a time; the last batch is filled up.
-      prompts_NxT: right-padded prompts; what stands in the padding does not matter.
-      length_N: tokens of each prompt, at least 1.
-      new_tokens: how many tokens to write.
-      stop_id: once this token is written, only it follows. -1: never.
-      edit: what to change in the FFNs while reading and writing (`multiply_LxF`, `add_LxF`).
-
-    Raises:
-      UserError: a prompt is empty, or does not leave room for the new tokens in the model's context.
-    """
-    prompts_NxT, length_N = (
-        np.asarray(prompts_NxT, np.int32),
-        np.asarray(length_N, np.int32),
-    )
-    if not len(prompts_NxT):
-        return np.zeros((0, new_tokens), np.int32)
-    if length_N.min() < 1 or length_N.max() > prompts_NxT.shape[1]:
-        raise UserError(f"prompt lengths must be between 1 and {prompts_NxT.shape[1]}; leave out empty prompts.")
-    # The last new token is written but never read.
-    if length_N.max() + new_tokens - 1 > subject.config.max_length:
-        raise UserError(
-            f"a prompt of {length_N.max()} tokens and {new_tokens} new ones do not fit a context of "
-            f"{subject.config.max_length}; shorten the prompt."
-        )
-    params, rows, everywhere = subject.placed()
-    edit = jax.device_put(edit, everywhere)
-    step = jitted_generation(subject.config, new_tokens, stop_id, everywhere)
-    written = []
-    prompts = {"prompts": prompts_NxT, "length": length_N}
-    for kept, batch in row_batches(prompts, subject.batch_size, length=1):
-        batch = jax.device_put(batch, rows)
-        written.append((kept, step(params, batch["prompts"], batch["length"], edit)))
-    return np.concatenate([np.asarray(tokens)[:kept] for kept, tokens in written])
 
 
 def bucket(length: int, longest: int) -> int:
@@ -172,7 +103,7 @@ class Weights(NamedTuple):
     head_VxD: jax.Array
 
 
-class Slots(NamedTuple):
+class Next(NamedTuple):
     """What each row is about to write.
 
     `index_B`: its next position; `left_B`: tokens that it may still get, none where the row is free; `sample_B`, `stream_B`:
@@ -188,17 +119,16 @@ class Slots(NamedTuple):
 class Writing(NamedTuple):
     """The jitted parts of `write`.
 
-    A state is `(cache, logits_BxV)`: all that a row's next token depends on, besides its slot. A cache is a list of layers,
-    each {"k", "v"} of [B, N, S, H], rows and heads split: layers stand side by side, not in one array, so that each is
-    changed where it lies.
+    A state is `(cache, logits_BxV)`: all that a row's next token depends on, besides its `Next`. A cache is a list of layers,
+    each {"k", "v"} of [B, N, S, H], rows and heads split: an array a layer, so that each is changed in place.
     """
 
     weights: Callable  # params -> Weights
     blank: Callable  # (B, S) -> state
     prefill: Callable  # (weights, prompts_BxT, length_B, S) -> state in which each prompt was read
     resize: Callable  # (cache, S) -> cache
-    place: Callable  # (state, read, slot_R, source_R) -> state: rows slot_R are rows source_R of the state `read`
-    decode: Callable  # (weights, state, slots, a random key's data) -> (state, tokens_BxC)
+    place: Callable  # (state, read, row_R, source_R) -> state: rows row_R become rows source_R of the state `read`
+    decode: Callable  # (weights, state, next_of, a random key's data) -> (state, tokens_BxC)
 
 
 @functools.cache
@@ -286,13 +216,15 @@ class _Parts:
 
         return jax.tree.map(one, cache)
 
-    def place(self, state, read, slot_R, source_R):
+    def place(self, state, read, row_R, source_R):
         read = self.resize(read[0], _positions(state[0])), read[1]
-        return jax.tree.map(lambda old, new: old.at[slot_R].set(new[source_R], mode="drop"), state, read)
+        return jax.tree.map(lambda old, new: old.at[row_R].set(new[source_R], mode="drop"), state, read)
 
-    def decode(self, weights: Weights, state, slots: Slots, key_data):
-        B, key = len(slots.left_B), jax.random.wrap_key_data(key_data)
-        key_B = jax.vmap(lambda *row: functools.reduce(jax.random.fold_in, row, key))(slots.stream_B, slots.sample_B)
+    def decode(self, weights: Weights, state, next_of: Next, key_data):
+        B, key = len(next_of.left_B), jax.random.wrap_key_data(key_data)
+        key_B = jax.vmap(lambda *row: functools.reduce(jax.random.fold_in, row, key))(
+            next_of.stream_B, next_of.sample_B
+        )
 
         def one_token(loop):
             step, (cache, logits_BxV), index_B, left_B, tokens_CxB = loop
@@ -300,11 +232,11 @@ class _Parts:
             token_B = choose(logits_BxV, token_key_B, self.temperature, self.top_p)
             cache, h_Bx1xD = self.advance(weights, cache, token_B[:, None], index_B[:, None])
             logits_BxV = self.logits(weights, h_Bx1xD[:, 0])
-            writes_B = left_B > 0  # a row that has ended stands still
+            writes_B = left_B > 0  # a row that has ended stays where it is
             left_B = jnp.where(token_B == self.stop_id, 0, left_B - writes_B)
             return step + 1, (cache, logits_BxV), index_B + writes_B, left_B, tokens_CxB.at[step].set(token_B)
 
-        loop = jnp.int32(0), state, slots.index_B, slots.left_B, jnp.zeros((CHUNK, B), jnp.int32)
+        loop = jnp.int32(0), state, next_of.index_B, next_of.left_B, jnp.zeros((CHUNK, B), jnp.int32)
         loop = jax.lax.while_loop(lambda loop: (loop[0] < CHUNK) & (loop[3] > 0).any(), one_token, loop)
         return loop[1], loop[4].T
 
@@ -348,11 +280,11 @@ def write(
 
     A prompt is read once, however many samples it gets. A row that has ended makes room for the next completion at once, so
     give many prompts in one call. What is written does not depend on batch, order of prompts or number of devices, up to
-    floating-point rounding. Prompt and completion also fit the model's context together, and a prompt that leaves no room
+    floating-point rounding. Prompt and completion together fit the model's context, and a prompt that leaves no room
     gets completions without a token.
 
     Args:
-      subject: `batch_size` completions stand side by side at most; `document_end` ends a completion, itself no part of it.
+      subject: at most `batch_size` completions are written side by side; `document_end` ends a completion, itself no part of it.
       finished: `(number of the prompt, number of the sample, ids so far) -> bool`, asked for every row that goes on, after
         each `CHUNK` of its tokens: what a completion holds behind its true end is the caller's to cut.
       streams: a number below 2^32 for the randomness of each prompt; None: its place in the list. Give them where a call
@@ -390,7 +322,7 @@ class _Batch:
         devices = devices_of_rows(subject.params)
         enough = devices * (1 << max(0, -(-self.wanted // devices) - 1).bit_length())
         self.B = min(subject.batch_size, enough)
-        self.R = min(self.B, math.lcm(TOGETHER, devices))
+        self.R = min(self.B, math.lcm(PROMPTS_AT_ONCE, devices))
         params, self.rows, self.everywhere = dataclasses.replace(subject, batch_size=self.B).placed()
         how = float(sampling.temperature), float(sampling.top_p), self.stop_id
         self.parts = jitted_writing(subject.config, *how, self.rows, self.everywhere)
@@ -410,12 +342,12 @@ class _Batch:
                 chosen = self.groups.popleft()
                 self.was_read = self._read([self.prompts[i] for i in chosen])
                 self.waiting.extend((row, i, sample) for row, i in enumerate(chosen) for sample in range(self.samples))
-            slot_R, source_R = np.full(self.R, self.B, np.int32), np.zeros(self.R, np.int32)
+            row_R, source_R = np.full(self.R, self.B, np.int32), np.zeros(self.R, np.int32)
             for row, b in enumerate(free[: min(self.R, len(self.waiting))]):  # others go to row B, outside: dropped
-                slot_R[row], (source_R[row], i, self.sample_B[b]) = b, self.waiting.popleft()
+                row_R[row], (source_R[row], i, self.sample_B[b]) = b, self.waiting.popleft()
                 self.prompt_B[b], self.index_B[b], self.left_B[b] = i, len(self.prompts[i]), self.limit[i]
             self._fit()
-            places = jax.device_put((slot_R, source_R), self.everywhere)
+            places = jax.device_put((row_R, source_R), self.everywhere)
             self.state = self.parts.place(self.state, self.was_read, *places)
 
     def _read(self, prompts: list):
@@ -436,9 +368,9 @@ class _Batch:
     def go_on(self, finished) -> None:
         """Writes the next chunk of every row; nothing is left of those that ended."""
         self._fit()
-        slots = Slots(self.index_B, self.left_B, self.sample_B, self.streams[self.prompt_B])
-        slots = jax.device_put(slots, self.rows)
-        self.state, tokens_BxC = self.parts.decode(self.weights, self.state, slots, self.key_data)
+        next_of = Next(self.index_B, self.left_B, self.sample_B, self.streams[self.prompt_B])
+        next_of = jax.device_put(next_of, self.rows)
+        self.state, tokens_BxC = self.parts.decode(self.weights, self.state, next_of, self.key_data)
         tokens_BxC = np.asarray(tokens_BxC)
         for b in np.flatnonzero(self.left_B):
             i, sample = int(self.prompt_B[b]), int(self.sample_B[b])

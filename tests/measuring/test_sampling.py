@@ -8,121 +8,13 @@ import numpy as np
 import pytest
 from helpers import loud as loud_params
 from helpers import python
+from helpers.written import LENGTHS, LONG, SAMPLED, ragged, written
 
 from babel_jax.common.errors import UserError
-from babel_jax.measuring import generate as generation
-from babel_jax.measuring.generate import CHUNK, bucket, choose, generate, jitted_generation, write
-from babel_jax.model import placement
-from babel_jax.model.decoder import Decoder, DecoderConfig, init_params
+from babel_jax.measuring import sampling
+from babel_jax.measuring.sampling import CHUNK, Sampling, bucket, choose, write
+from babel_jax.model.decoder import Decoder
 from babel_jax.probes.subject import Subject
-
-CONFIG = DecoderConfig(
-    vocab_size=37,
-    width=16,
-    layers=2,
-    heads=2,
-    ffn_width=32,
-    max_length=12,
-    tied_head=False,
-)
-
-
-def loud(seed=0):
-    rng = np.random.default_rng(seed)
-    shapes = jax.eval_shape(lambda: init_params(CONFIG, 0))
-    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.4, leaf.shape), jnp.float32), shapes)
-
-
-@jax.jit
-def all_logits(params, tokens):
-    return Decoder(CONFIG).apply({"params": params}, tokens)[0]
-
-
-def naive(params, prompt, new_tokens):
-    """One prompt, the whole sequence read anew for every token."""
-    tokens = list(prompt)
-    for _ in range(new_tokens):
-        padded = np.array([tokens + [0] * (12 - len(tokens))])
-        tokens.append(int(np.argmax(all_logits(params, padded)[0, len(tokens) - 1])))
-    return tokens[len(prompt) :]
-
-
-def make_prompts(n=7, longest=8):
-    rng = np.random.default_rng(0)
-    length = rng.integers(1, longest + 1, n)
-    length[0] = longest
-    return rng.integers(0, 37, (n, longest)), length
-
-
-def test_cache_changes_nothing():
-    params, (prompts, length) = loud(), make_prompts()
-    got = generate(Subject(params, CONFIG, batch_size=3), prompts, length, new_tokens=5)
-    want = [naive(params, prompt[:n], 5) for prompt, n in zip(prompts, length, strict=True)]
-    assert got.dtype == np.int32 and got.tolist() == want
-    assert len({tuple(tokens) for tokens in want}) > 3  # the model says different things to different prompts
-
-
-def test_padding_and_batch_change_nothing():
-    params, (prompts, length) = loud(), make_prompts()
-    first = generate(Subject(params, CONFIG, batch_size=7), prompts, length, 5)
-    prompts[np.arange(prompts.shape[1]) >= length[:, None]] = 5
-    assert np.array_equal(first, generate(Subject(params, CONFIG, batch_size=3), prompts, length, 5))
-    assert np.array_equal(first[:, :1], generate(Subject(params, CONFIG, batch_size=3), prompts, length, 1))
-
-
-def test_nothing_but_the_stop_follows_the_stop():
-    params, (prompts, length) = loud(), make_prompts()
-    free = generate(Subject(params, CONFIG, batch_size=7), prompts, length, 5)
-    stop = int(free[0, 1])
-    stopped = generate(Subject(params, CONFIG, batch_size=7), prompts, length, 5, stop_id=stop)
-    for was, now in zip(free.tolist(), stopped.tolist(), strict=True):
-        end = was.index(stop) if stop in was else 5
-        assert now == was[:end] + [stop] * (5 - end)
-
-
-def test_one_executable_for_all_checkpoints():
-    jitted_generation.cache_clear()
-    prompts, length = make_prompts()
-    for seed in range(3):
-        params = loud(seed)
-        generate(Subject(params, CONFIG, batch_size=4), prompts, length, 4)
-    sharding = jax.tree.leaves(params)[0].sharding
-    assert jitted_generation(CONFIG, 4, -1, sharding)._cache_size() == 1
-
-
-def test_what_does_not_fit_is_refused():
-    params, (prompts, length) = loud(), make_prompts()
-    with pytest.raises(UserError, match="do not fit a context of 12"):
-        generate(Subject(params, CONFIG, batch_size=4), prompts, length, new_tokens=6)
-    with pytest.raises(UserError, match="between 1 and 8"):
-        generate(Subject(params, CONFIG, batch_size=4), prompts, length * 0, new_tokens=2)
-    assert generate(Subject(params, CONFIG, batch_size=4), prompts[:0], length[:0], 3).shape == (
-        0,
-        3,
-    )
-
-
-LONG = dataclasses.replace(CONFIG, max_length=150, heads=4)
-LENGTHS = (100, 3, 70, 1, 150, 140, 64, 20, 32, 33)  # around pieces and buckets; one leaves no room, one not enough
-
-
-def ragged(seed=0):
-    rng = np.random.default_rng(seed)
-    return [rng.integers(0, 37, length) for length in LENGTHS]
-
-
-def written(params=None, prompts=None, new_tokens=40, config=LONG, **options):
-    """What `write` returns, as lists."""
-    params = loud_params(config, 0, 0.4) if params is None else params
-    batch_size = options.pop("batch_size", None) or placement.batch_rows(params, 1)
-    rest = {name: options.pop(name) for name in ("finished", "streams", "progress") if name in options}
-    subject = Subject(params, config, options.pop("stop_id", -1), batch_size)
-    found = write(subject, prompts or ragged(), generation.Sampling(new_tokens, **options), **rest)
-    assert all(ids.dtype == np.int32 for samples in found for ids in samples)
-    return [[ids.tolist() for ids in samples] for samples in found]
-
-
-SAMPLED = dict(samples=3, temperature=0.8, top_p=0.9, seed=5)
 
 
 @pytest.mark.parametrize("change", [{}, {"tied_head": True, "frozen_rows": 5}])
@@ -201,7 +93,7 @@ def drawn(logits_BxV, temperature, top_p, draws=300):
 def test_the_nucleus_is_that_of_a_sorted_list(top_p):
     logits_BxV = np.random.default_rng(0).normal(0, 3, (64, 500))
     probability_BxV = np.asarray(jax.nn.softmax(logits_BxV.astype(np.float32), axis=-1))
-    least_B = generation.least_of_nucleus(jnp.asarray(probability_BxV), top_p)
+    least_B = sampling.least_of_nucleus(jnp.asarray(probability_BxV), top_p)
     compared = 0
     for probability_V, least in zip(probability_BxV, np.asarray(least_B), strict=True):
         mass_V = np.cumsum(-np.sort(-probability_V.astype(np.float64)))
@@ -255,7 +147,7 @@ def test_finished_is_asked_of_each_row_and_ends_it_alone():
 
 
 def test_a_prompt_is_read_once_and_lengths_share_executables(monkeypatch):
-    jitted = generation.jitted_writing
+    jitted = sampling.jitted_writing
     jitted.cache_clear()
     calls = collections.Counter()
 
@@ -271,9 +163,9 @@ def test_a_prompt_is_read_once_and_lengths_share_executables(monkeypatch):
 
             return call
 
-        return generation.Writing(**{name: counted(name) for name in parts._fields})
+        return sampling.Writing(**{name: counted(name) for name in parts._fields})
 
-    monkeypatch.setattr(generation, "jitted_writing", counting)
+    monkeypatch.setattr(sampling, "jitted_writing", counting)
     rng = np.random.default_rng(0)
     for seed in range(3):  # three checkpoints, other prompts each time
         prompts = [rng.integers(0, 37, length) for length in rng.integers(1, 140, 40)]
@@ -304,24 +196,26 @@ def test_writing_refuses_what_cannot_be():
     ):
         with pytest.raises(UserError, match=message):
             written(params, **change)
-    assert write(Subject(params, LONG), [], generation.Sampling(5)) == []
+    assert write(Subject(params, LONG), [], Sampling(5)) == []
     assert written(params, [np.zeros(150, int)], samples=2, temperature=1.0) == [[[], []]]
 
 
 SHARDED = """
-import json, sys
+import dataclasses, json
 import jax
-import test_generate as t
+from helpers import loud, written as t
 from babel_jax.common.errors import UserError
+from babel_jax.measuring import sampling
 from babel_jax.model import sharding
+from babel_jax.probes.subject import Subject
 
-config = t.dataclasses.replace(t.LONG, vocab_size=40)
+config = dataclasses.replace(t.LONG, vocab_size=40)
 mesh = sharding.make_mesh(data=2, fsdp=2, tensor=2)
-params = t.loud_params(config, 0, 0.4)
+params = loud(config, 0, 0.4)
 params = jax.device_put(params, sharding.shardings(mesh, params))
 found = {"written": [t.written(params, config=config, batch_size=8, **options) for options in ({}, t.SAMPLED)]}
-params, rows, everywhere = t.Subject(params, config, batch_size=8).placed()
-cache, _ = t.generation.jitted_writing(config, 0.0, 1.0, -1, rows, everywhere).blank(8, 64)
+params, rows, everywhere = Subject(params, config, batch_size=8).placed()
+cache, _ = sampling.jitted_writing(config, 0.0, 1.0, -1, rows, everywhere).blank(8, 64)
 found["shard"] = cache[0]["k"].addressable_shards[0].data.shape
 try:
     t.written(params, config=config, batch_size=3)
@@ -331,6 +225,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.processes
 def test_eight_devices_write_the_same():
     config = dataclasses.replace(LONG, vocab_size=40)
     want = [written(config=config, **options) for options in ({}, SAMPLED)]

@@ -1,0 +1,122 @@
+"""JSON Lines."""
+
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from helpers.source_files import lines, of, read, zstd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from babel_jax.common.errors import UserError
+from babel_jax.corpus import sources
+from babel_jax.corpus.readers import json_lines, places, reader
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.text("a\n\r\u2028é", max_size=9), st.booleans()), min_size=1, max_size=12), st.integers(1, 70)
+)
+def test_pieces_of_json_lines_are_the_file_whatever_their_size(tmp_path_factory, rows, piece_bytes):
+    path = tmp_path_factory.mktemp("jsonl") / "rows.jsonl"
+    text = "\n".join(("\n" if blank else "") + json.dumps({"content": row}) for row, blank in rows)
+    path.write_text(text, newline="")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader, "PIECE_BYTES", piece_bytes)
+        made = of(path)
+        found = sources.pieces(made, "python")
+        read_ = [document for piece in found for document in sources.read(piece, made)]
+    assert [document.content.decode() for document in read_] == [row for row, _ in rows]
+    assert len(found) == -(-len(text.encode()) // piece_bytes)
+    assert read_ == read(made)
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        (b'{"content": "a"', "is not a row of a table .*write one JSON object a line"),
+        (b"[1]", "is not a row of a table .it is a list"),
+        (b"[" * 100_000, "is not a row of a table"),
+        (b'{"content": ["a"]}', "column 'content' holds list, not text"),
+        (b'{"contents": "a"}', "unknown column 'content'; did you mean 'contents'"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_line_that_is_no_row_is_named(tmp_path, line, message, packed, monkeypatch):
+    monkeypatch.setattr(reader, "PIECE_BYTES", 40)
+    content = b'{"content": "a"}\n\n' * 9 + line + b'\n{"content": "a"}\n'
+    path = tmp_path / ("rows.jsonl.gz" if packed else "rows.jsonl")
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(UserError, match=f"line 19 of .*rows.jsonl.*{message}") as caught:
+        read(of(path))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 700
+
+
+def test_text_that_is_not_utf8_is_handed_on(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [
+        b'\xef\xbb\xbf{"content": "bom"}',
+        b'{"content": "\xe9"}',
+        b'{"content": "\\ud800", "repo": "\\udcff"}',
+        b'{"content": "ok"}',
+    ]
+    path.write_bytes(b"\n".join(rows).replace(b'"}', b'", "repo": ""}'))
+    found = read(of(path, columns={"project": "repo"}))
+    assert [document.content for document in found[::3]] == [b"bom", b"ok"]
+    for document in found[1:3]:
+        with pytest.raises(UnicodeDecodeError):
+            document.content.decode()
+    assert all("".join((document.path, document.project)).encode() for document in found)
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_damaged_and_packed_lines_are_an_error(tmp_path, ending):
+    rows = [{"content": os.urandom(3000).hex()} for _ in range(60)]
+    path, pack = tmp_path / f"rows.jsonl{ending}", {".gz": gzip.compress, ".zst": zstd}[ending]
+    packed = pack(lines(rows))
+    path.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(UserError, match="cannot read .*rows.jsonl.*get it again"):
+        read(of(path))
+    path.write_bytes(packed[: len(packed) // 2] + b"\xff\0\xff\0" + packed[len(packed) // 2 + 4 :])
+    if ending == ".gz":
+        with pytest.raises(UserError, match="rows.jsonl"):
+            read(of(path))
+    path.write_bytes(packed + packed)  # packed one behind another
+    assert len(read(of(path))) == 120
+    path.write_bytes(pack(b'{"content": "a"}\n' + bytes(15_000_000)))
+    with pytest.raises(UserError, match="rows.jsonl.* unpacks to more than 100 times its size"):
+        read(of(path))
+
+
+def test_a_piece_does_not_read_far_beyond_its_end():
+    file = io.BytesIO(bytes(8 * places.BLOCK) + b"\n{}\n")
+    assert list(json_lines._lines(file, places.BLOCK, 2 * places.BLOCK)) == [] and file.tell() <= 3 * places.BLOCK
+
+
+LONG = 400 << 20  # bytes; a process that loaded it would need four times what the test allows
+LIMITED = """
+import resource, sys
+from babel_jax.corpus import manifest, sources
+made = manifest.of_sources({"python": [sys.argv[1]]}, vocab_size=300, max_length=8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = [d for p in sources.pieces(made, "python") for d in sources.read(p, made)]
+print([(d.content, d.size) for d in found], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.processes
+def test_a_line_of_hundreds_of_megabytes_is_not_loaded(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    with open(path, "wb") as file:
+        file.write(b'{"content": "a"}\n')
+        file.truncate(LONG)  # sparse: a line of zeros
+        file.seek(0, 2)
+        file.write(b'\n{"content": "b"}\n')
+    done = subprocess.run([sys.executable, "-c", LIMITED, path], capture_output=True, text=True, check=True)
+    found, _, more = done.stdout.rpartition(" ")
+    assert found == str([(b"a", 1), (None, LONG - 16), (b"b", 1)])
+    assert int(more) < 100_000, f"{more} kB"

@@ -1,0 +1,94 @@
+"""The findings of planted studies: what was planted is found."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers import synthetic_study
+
+from babel_jax.common import measurements
+from babel_jax.study import analysis
+
+SEVERAL = ("php", "cpp")
+
+
+@pytest.fixture(scope="module")
+def found():
+    return synthetic_study.found(SEVERAL)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """(facts, rows) of a planted study of one new language, with replay."""
+    return synthetic_study.alone()
+
+
+def test_each_language_is_judged_by_itself(found):
+    depends = {language: about.dependence.depends for language, about in found.languages.items()}
+    assert depends[SEVERAL[0]] is True and depends[SEVERAL[-1]] is False
+    first, last = (found.languages[SEVERAL[place]] for place in (0, -1))
+    assert first.stages.verdict == "transition" != last.stages.verdict
+    assert first.control.verdict != "transition"
+    assert all(
+        about.proposals[source].decision.startswith("leave alone") for about in [last] for source in about.proposals
+    )
+
+
+def test_the_corpus_changes_only_what_depends(found):
+    original = found.study.original
+    for source, corpus in found.corpora.items():
+        for language, about in found.languages.items():
+            if source not in about.proposals:  # a share that stays the same calibrates nothing
+                assert (source, language) == ("calibrated", SEVERAL[-1]) and corpus.tokens[language] == original[
+                    language
+                ]
+                continue
+            changes = about.proposals[source].decision == "change"
+            assert (corpus.tokens[language] != original[language]) == changes, (source, language)
+        assert corpus.tokens[SEVERAL[-1]] == original[SEVERAL[-1]], source
+    assert "calibrated" in found.corpora
+    assert any(about.proposals["knowledge_share"].decision == "change" for about in found.languages.values())
+
+
+def test_the_calibrated_share_is_nearer_to_what_was_measured(found):
+    about = found.languages[SEVERAL[0]]
+    chosen = about.chosen
+    links = about.calibration[chosen.source][chosen.measured].links
+    assert links[chosen.link].loo_error <= links["identity"].loo_error
+    at_peak = about.measured["knowledge_share"].at(about.curves.peak_step).value
+    as_written, calibrated = (about.proposals[source].p_star for source in ("loss", "calibrated"))
+    assert abs(calibrated - at_peak) < abs(as_written - at_peak)
+
+
+def test_mixes_are_compared_and_predicted(found):
+    assert {pair.kind for pair in found.comparisons} == {"mix", "best"}
+    row = next(row for row in found.predicted if row.language == SEVERAL[0])
+    mix = next(mix for mix in found.mixes if mix.run == row.run)
+    assert row.predicted == mix.shares["python"] / (mix.shares["python"] + mix.shares[SEVERAL[0]])
+    assert np.array_equal(row.by_seed, mix.primary_share[SEVERAL[0]])
+
+
+def test_a_schedule_is_read_off_the_runs_with_replay(alone):
+    study, frame = alone
+    schedules = synthetic_study.analysed(study, frame).schedules
+    assert schedules.surface.replay == [0, 0.25]
+    first, second = schedules.proposal.stages
+    assert first["weights"] == {"python": 1.0} and second["tokens"] == 0 and second["weights"]["php"] > 0
+    without = frame[~((frame["run"] == "replay_0.2500") & (frame["language"] == "python"))]
+    lacking = synthetic_study.analysed(study, without)
+    assert lacking.schedules is None
+    assert any("'replay_0.2500' was not judged in python" in sentence for sentence in lacking.missing)
+
+
+def test_what_lies_on_disk_is_what_the_rows_say(tmp_path, alone):
+    study, frame = alone
+    synthetic_study.write_study(tmp_path, frame)
+    grid = tmp_path / "seed0" / "continual" / "diagnostics" / "lens_grid.json"
+    grid.parent.mkdir()
+    slot = {"top": [[[3]]], "top_probability": [[[250]]], "probability": [[[250]]]}
+    grid.write_text(json.dumps({"steps": [0], "slots": [slot]}))
+    found = analysis.of_study(tmp_path)
+    (read,) = found.languages["php"].lens_grid["slots"]
+    assert read["probability_CxLxM"].tolist() == [[[0.25]]]
+    again = synthetic_study.analysed(study, measurements.read(tmp_path))
+    assert again.languages["php"].proposals["loss"].p_star == found.languages["php"].proposals["loss"].p_star
