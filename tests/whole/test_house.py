@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import itertools
 
 from helpers import ROOT
 
@@ -17,6 +18,7 @@ MODULES = {  # dotted name -> file
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 
 
@@ -88,3 +90,22 @@ def test_what_begins_with_an_underscore_is_used_in_its_own_module_alone():
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
                 private += [f"{name}: {node.value.id}.{node.attr}"] * (node.attr[0] == "_" != node.attr[:2][-1:])
     assert private == []
+
+
+def test_files_of_tests_do_not_import_each_other():
+    names = {path.stem for path in TESTS if path.name.startswith("test_")}
+    bad = []
+    for path in TESTS:
+        words = itertools.chain.from_iterable(
+            [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        )
+        bad += [f"{path.relative_to(ROOT)} imports {word}" for word in words if word.split(".")[-1] in names]
+        texts = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+        bad += [
+            f"{path.relative_to(ROOT)} runs code that imports {name}"
+            for name in names
+            if any(isinstance(text, str) and f"import {name}" in text for text in texts)
+        ]
+    assert bad == []
