@@ -26,20 +26,20 @@ def judged(findings, name, language="php"):
     return found
 
 
-def test_the_planted_story_is_told(findings):
-    told = {one.name: one for one in verdicts(findings)}
+def test_the_verdicts_are_those_of_the_planted_story(findings):
+    by_name = {one.name: one for one in verdicts(findings)}
     expected = {
         "transition": SUPPORTED, "dependence": SUPPORTED, "knowledge": SUPPORTED, "patches": SUPPORTED,
         "working_language": REFUTED, "functional": SUPPORTED, "lape": OPEN, "causes": SUPPORTED, "calibration": REFUTED,
         "optimum": REFUTED, "guard": REFUTED, "rivals": REFUTED, "schedule": SUPPORTED, "predicted": SUPPORTED,
         "cost": MISSING,
     }  # fmt: skip
-    assert {name: told[name].verdict for name in expected} == expected
-    assert told["transition"].sentence.startswith("From the peak at step 64 [")
-    assert "misses the optimum" in told["optimum"].sentence
-    assert "schedule" not in told["optimum"].sentence, "the best mix is one with constant shares"
-    assert "It falls in the control too" in told["working_language"].sentence
-    for one in told.values():
+    assert {name: by_name[name].verdict for name in expected} == expected
+    assert by_name["transition"].sentence.startswith("From the peak at step 64 [")
+    assert "misses the optimum" in by_name["optimum"].sentence
+    assert "schedule" not in by_name["optimum"].sentence, "the best mix is one with constant shares"
+    assert "It falls in the control too" in by_name["working_language"].sentence
+    for one in by_name.values():
         assert one.sentence.endswith(".") and "nan" not in one.sentence
 
 
@@ -71,16 +71,16 @@ def test_a_laws_search_is_its_swarm_and_its_sweep():
         assert judged(changed(findings, costs=[ours, swarm, sweep]), "cost").verdict == expected
 
 
-def test_differences_are_told_with_their_intervals(findings):
+def test_differences_have_their_intervals(findings):
     curves = findings.languages["php"].curves
     last = {part: curves.patches[part].last() for part in ("none", "embeddings", "blocks")}
     over = {part: last["blocks"].minus(last[part]).value for part in ("none", "embeddings")}
-    told = judged(findings, "patches").sentence.replace("\N{NO-BREAK SPACE}", " ")
+    sentence = judged(findings, "patches").sentence.replace("\N{NO-BREAK SPACE}", " ")
     assert abs(over["none"] - over["embeddings"]) > 0.05
-    assert f"The blocks add +{100 * over['none']:.1f} points" in told
-    assert f"+{100 * over['embeddings']:.1f} points" in told[told.index("The blocks") + 30 :]
-    told = judged(findings, "functional").sentence.replace("\N{NO-BREAK SPACE}", " ")
-    fall, low, high = map(int, re.search(r"by (\d+) \[(\d+), (\d+)\]; in", told).groups())
+    assert f"The blocks add +{100 * over['none']:.1f} points" in sentence
+    assert f"+{100 * over['embeddings']:.1f} points" in sentence[sentence.index("The blocks") + 30 :]
+    sentence = judged(findings, "functional").sentence.replace("\N{NO-BREAK SPACE}", " ")
+    fall, low, high = map(int, re.search(r"by (\d+) \[(\d+), (\d+)\]; in", sentence).groups())
     assert low < fall < high
     end = curves.working_language["continual"].end()
     assert f"to {100 * end.value:.0f}\N{NO-BREAK SPACE}%" in judged(findings, "working_language").number

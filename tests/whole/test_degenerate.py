@@ -1,4 +1,4 @@
-"""Studies in which nothing was learned, or nothing can be told: planted, and followed from the rows to the page.
+"""Studies in which nothing was learned, or nothing can be concluded: planted, and followed from the rows to the page.
 
 Whatever lies in the rows: nothing warns, no claim is judged that was not tested, and the numbers agree as they are printed.
 """
@@ -142,22 +142,22 @@ CASES = {
 def test_nothing_is_claimed_that_was_not_tested(case, seeds):
     change, untested = CASES[case]
     findings = analysed(planted(change, seeds))
-    told = verdicts(findings)
-    for one in told:
+    judged = verdicts(findings)
+    for one in judged:
         assert one.sentence.endswith(".") and "nan" not in f"{one.number} {one.sentence}".split(), one
         if one.name in untested:
             assert one.verdict not in JUDGED, one
         if one.verdict == NOT_TESTED:
             assert "P* " not in one.number
     if case in NOTHING:
-        assert {one.verdict for one in told} == {NOT_TESTED, MISSING}
+        assert {one.verdict for one in judged} == {NOT_TESTED, MISSING}
         assert findings.languages["php"].dependence.tested is False and findings.schedules.proposal is None
     p_stars = [proposal.p_star for proposal in findings.languages["php"].proposals.values()]
     if "proposal" in untested and case != "the best is the last" and not case.startswith(("the loss", "two check")):
         assert np.isnan(p_stars).all() and all(corpus.as_written is None for corpus in findings.corpora.values())
-    json.dumps(summary.summary(findings, told), allow_nan=False)
+    json.dumps(summary.summary(findings, judged), allow_nan=False)
     shown = terminal_table(findings)
-    texts = (shown, *tables.results(findings, told).values(), page.page(findings, told, []))
+    texts = (shown, *tables.results(findings, judged).values(), page.page(findings, judged, []))
     assert not any(re.search(r"(?<![-\w])(nan|None)(?![-\w])", text) for text in (shown, texts[1], texts[2]))
     assert max(map(len, shown.splitlines())) <= 80
     agree(shown)
@@ -178,7 +178,10 @@ def test_a_decline_that_is_not_from_the_peak_is_said_not_to_be():
     shown = terminal_table(findings)
     assert re.search(r"accuracy: start, peak, end +0.000  0.032  0.0", shown)
     assert re.search(r"decline from an earlier checkpoint +-0.0", shown)
-    assert "(before the last quarter, in which the peak lies)" in tables.results(findings, verdicts(findings))["results.md"]
+    assert (
+        "(before the last quarter, in which the peak lies)"
+        in tables.results(findings, verdicts(findings))["results.md"]
+    )
 
 
 @pytest.mark.parametrize("draw", range(20))
