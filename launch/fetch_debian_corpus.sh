@@ -7,7 +7,7 @@
 #
 # debian_packages.tsv, beside this script, says for each package its licence (SPDX; that of most of its files: the exact
 # ones are unpacked with it), size and SHA-256. The minimal set is permissive: at least 30 MB of code a language after
-# cleaning in the first five, 6 to 45 MB in the others. --full adds more to the first five, with packages under the GPL,
+# cleaning in the first five, 14 to 51 MB in the others. --full adds more to the first five, with packages under the GPL,
 # LGPL and MPL among them: --dry-run shows which.
 #
 # Needs apt-get and dpkg-deb, not root: apt's state lives in a folder of its own, nothing is installed, no package script

@@ -321,7 +321,7 @@ def knowledge_share(
     """|P & C| / |C|: how much of what is solved in the new language needs the primary language's knowledge.
 
     C are the problems that the model solves in the new language; P those that the primary-only model solves in the
-    primary language and the new-only model does not solve in the new one (Babel Tower paper). P cannot tell "needs the
+    primary language and the new-only model does not solve in the new one (Babel Tower paper). P does not separate "needs the
     primary's knowledge" from "hard": only problems that the new-only model fails can be in it.
 
     So with `hardness` there is a control at the same difficulty. Among the problems that the new-only model fails, each

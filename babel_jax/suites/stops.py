@@ -99,7 +99,7 @@ class Stopper:
                 self._at = place + 1
 
     def _mark(self, mark, place, final) -> bool:
-        """What a mark in code means; false if only what follows can tell."""
+        """What a mark in code means; false if only what follows can decide."""
         text = self._scanner.text
         if mark == "stop":
             self._end = place, "stop"

@@ -35,12 +35,14 @@ TEMPLATES = {
     "`a ${x ? '}' : \"`\"} b` + c": ["`a ${x ? '}' : \"`\"} b`"],
     "`$${a}$` + `\\`${b // }\n}` + `{c}`": ["`$${a}$`", "`\\`${b // }\n}`", "`{c}`"],
     "`${a.replace(/[}`]/g, '')}` / 2": ["`${a.replace(/[}`]/g, '')}`"],
+    "`${a ? 1 : '}`'}` + b": ["`${a ? 1 : '}`'}`"],
     "`open ${a": ["`open ${a"],
 }
 QUOTES = {
     "#!/usr/bin/env node\nx('a')": ["#!/usr/bin/env node", "'a'"],
     "'it\\'s' + \"a\\\n b\" + 'open\nnext": ["'it\\'s'", '"a\\\n b"', "'open"],
     "a // b /* c\nd /* e // f */ g": ["// b /* c", "/* e // f */"],
+    'a = "b\n  c = d;': ['"b'],
 }
 NOT_CODE = {
     "javascript": SLASHES | TEMPLATES | QUOTES,
@@ -52,7 +54,7 @@ NOT_CODE = {
         'a = """\n  b "c" \\""" d\n  """ + "e"; // it\'s': ['"""\n  b "c" \\""" d\n  """', '"e"', "// it's"],
         "c = '\\'' + '\"' + \"\\\"\" + \"\" + '\\u0041'; i = 1_000 / 2": ["'\\''", "'\"'", '"\\""', '""', "'\\u0041'"],
         "/** a * / ' */ b /* /* c */ d */": ["/** a * / ' */", "/* /* c */"],
-        '@A("b") List<C<D>> e = f::g;': ['"b"'],
+        '@A("b") List<C<D>> e = f::g; h("i\n j = \'k\n l': ['"b"', '"i', "'k"],
     },
     "c": {
         "s = \"a\\\n// b\" \"c\"; x = '\"' + L'\\'' / 2; /* d */ // e": [
@@ -65,6 +67,7 @@ NOT_CODE = {
         ],
         "#include <a//b.h>\n#if 0 // it's\n#error it's not\nx = 'a'": ["//b.h>", "// it's", "'s not", "'a'"],
         "x = 1'000 + 'a' + 0xA'B; y = a */* b */ c": ["'a'", "/* b */"],
+        'a = "b\n  c = d;': ['"b'],
     },
     "rust": {
         "fn f<'a, 'b: 'a>(x: &'a str) -> &'static str { 'c: loop { break 'c } }": [],
@@ -74,6 +77,7 @@ NOT_CODE = {
         'a = r#"b "c" // d"# + r"e\\" + br##"f"# g"## + "h\\"" + r#type + "i': [
             *('#"b "c" // d"#', '"e\\"', '##"f"# g"##', '"h\\""', '"i'),
         ],
+        'a = r"b\n\\" + br"c" + x': ['"b\n\\"', '"c"'],
         "/* a /* b */ c */ d /** e */ // f 'g\nh": ["/* a /* b */ c */", "/** e */", "// f 'g"],
         '#[doc = "a"] #![b] x("c\n d", c"e")': ['"a"', '"c\n d"', '"e"'],
     },
@@ -217,3 +221,19 @@ def test_a_corpus_of_own_files_has_prompts_of_many_pairs(name, tmp_path):
     sites = built.stats.call_sites[f"python-{name}"]
     usable = {one: sum(map(bool, counts)) for one, counts in sites.prompts.items()}
     assert min(usable.values()) >= 10, usable
+
+
+def test_languages_that_share_an_ending_may_share_a_folder(tmp_path):
+    """A header may be C or C++; a folder that both name counts its headers in both."""
+    draw = random.Random(0)
+    for number in range(60):
+        words = ["".join(draw.choices("etaoinshrdlu", k=6)) for _ in range(20)]
+        path = tmp_path / "own" / f"project{number // 3}" / f"file{number}{('.c', '.cpp', '.h')[number % 3]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"int {word}(int {word[:3]});\n" for word in words))
+    asked = manifest.of_sources({"c": [tmp_path / "own"], "cpp": [tmp_path / "own"]}, vocab_size=400, max_length=32)
+    raw = asked.record()
+    raw["clean"] |= dict(near_duplicates=False)
+    built = build.build(manifest.check(raw, "test"), tmp_path / "out", jobs=1, progress=False)
+    for name in ("c", "cpp"):
+        assert built.stats.languages[name].cleaning["kept"].files == 40, name

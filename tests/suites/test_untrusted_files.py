@@ -110,7 +110,7 @@ class Digging(toolchain.Toolchain):
         super().__init__("0", ())
 
     def _recipe(self, code, sentinel, repair_imports):
-        source = "import os\nos.chdir('{build}')\nfor n in range(1500): os.mkdir('d' * 99); os.chdir('d' * 99)\nos.chmod('.', 0)"
+        source = "import os\nos.chdir('{build}')\nfor n in range(1100): os.mkdir('d' * 99); os.chdir('d' * 99)\nos.chmod('.', 0)"
         return toolchain.Recipe({}, (PYTHON, "-I", "-S", "-c", source), ("sh", "-c", "echo {build}"))
 
 

@@ -31,7 +31,7 @@ DEFAULT_LIMITS = Limits()
 class Finished:
     """How a program ended: exit status, or -N for signal N; `ended_by`: itself, wall, cpu, output or memory.
 
-    In a namespace an exit status above 128 cannot be told from a signal, and is given as one.
+    In a namespace an exit status above 128 cannot be distinguished from a signal, and is reported as one.
     """
 
     status: int
