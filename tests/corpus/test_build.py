@@ -219,7 +219,7 @@ def test_a_file_is_on_the_disk_before_it_counts_as_done(folders, tmp_path, monke
 
 
 @pytest.mark.processes
-def test_any_error_of_a_worker_is_told(folders, tmp_path):
+def test_any_error_of_a_worker_is_reported(folders, tmp_path):
     out = tmp_path / "corpus"
     failing = [
         "def fail(*_):",

@@ -103,7 +103,7 @@ def test_what_all_prompts_share_does_not_count():
     assert index.find(frame + tasks[7]) == "7"
 
 
-def test_a_share_of_a_text_is_no_copy_and_most_of_it_is():
+def test_a_part_of_a_text_is_not_a_copy_and_most_of_it_is():
     lines = [f"    value{i} = table[{i}].column(name{i}) + offset * {i}\n" for i in range(20)]
     index = Index([("long", "".join(lines))])
     assert index.find("".join(lines[:12])) is None

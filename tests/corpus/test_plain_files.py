@@ -41,13 +41,13 @@ def test_pieces_of_a_folder_are_its_listing_whatever_their_size(tmp_path_factory
     root = tmp_path_factory.mktemp("code") / "code"
     files = {"/".join([*folders, f"{name}.py"]): b"#" * size for folders, name, size in paths}
     files = {path: content for path, content in files.items() if not any(p.startswith(path + "/") for p in files)}
-    made = of(write(root, files))
+    wanted = of(write(root, files))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader, "PIECE_BYTES", piece_bytes)
-        assert read(made) == documents(files)
-        found = sources.pieces(made, "python")
+        assert read(wanted) == documents(files)
+        found = sources.pieces(wanted, "python")
         for piece in found:
-            assert sum(d.size for d in sources.read(piece, made)) <= max(piece_bytes, 9)
+            assert sum(d.size for d in sources.read(piece, wanted)) <= max(piece_bytes, 9)
     if sum(map(len, files.values())) > 4 * max(piece_bytes, 9):
         assert len(found) > 2
 
@@ -55,10 +55,10 @@ def test_pieces_of_a_folder_are_its_listing_whatever_their_size(tmp_path_factory
 def test_a_file_that_comes_later_is_in_exactly_one_piece(folder, monkeypatch):
     shutil.rmtree(folder / ".git")
     monkeypatch.setattr(reader, "PIECE_BYTES", 1)
-    made = of(folder)
-    found = sources.pieces(made, "python")
+    wanted = of(folder)
+    found = sources.pieces(wanted, "python")
     write(folder, {"a.py": b"", "alpha/z.py": b"", "zz/z.py": b""})
-    seen = [document.path for piece in found for document in sources.read(piece, made)]
+    seen = [document.path for piece in found for document in sources.read(piece, wanted)]
     assert len(found) == 4 and sorted(seen) == sorted(
         [f"code/{name}" for name in (*SEEN, "a.py", "alpha/z.py", "zz/z.py")]
     )

@@ -30,9 +30,9 @@ from babel_jax.corpus.readers import reader
 
 def test_several_sources_go_one_after_another(tmp_path):
     write(tmp_path, {"b/x.py": b"1", "a/x.py": b"2"})
-    made = manifest.of_sources({"python": [tmp_path / "b", tmp_path / "a"]}, vocab_size=300, max_length=8)
-    assert [(piece.number, piece.source) for piece in sources.pieces(made, "python")] == [(0, 0), (1, 1)]
-    assert [document.path for document in read(made)] == ["b/x.py", "a/x.py"]
+    wanted = manifest.of_sources({"python": [tmp_path / "b", tmp_path / "a"]}, vocab_size=300, max_length=8)
+    assert [(piece.number, piece.source) for piece in sources.pieces(wanted, "python")] == [(0, 0), (1, 1)]
+    assert [document.path for document in read(wanted)] == ["b/x.py", "a/x.py"]
 
 
 @pytest.mark.parametrize("name", ["rows.parquet", "rows.arrow", "code.zip", "code.tar", "code.tar.gz"])

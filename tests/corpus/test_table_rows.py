@@ -43,10 +43,10 @@ def test_tables_give_the_rows_of_a_language(rows_on_disk):
 
 def test_tables_are_cut_where_they_can_be(rows_on_disk, monkeypatch):
     monkeypatch.setattr(reader, "PIECE_BYTES", 20_000)
-    made = table(rows_on_disk, columns={"content": "text"})
-    whole = [document for piece in sources.pieces(made, "python") for document in sources.read(piece, made)]
+    wanted = table(rows_on_disk, columns={"content": "text"})
+    whole = [document for piece in sources.pieces(wanted, "python") for document in sources.read(piece, wanted)]
     monkeypatch.undo()
-    assert read(made) == whole and len({document.path for document in whole}) == 5
+    assert read(wanted) == whole and len({document.path for document in whole}) == 5
 
 
 def test_a_table_without_the_column_is_an_error(rows_on_disk):

@@ -24,7 +24,7 @@ def test_unsafe_entries_of_tar_are_counted_and_not_read(tmp_path):
     assert [(document.content, document.size) for document in found] == [(None, -1)] * 9 + [(b"ok", 2)]
 
 
-def test_numbers_of_a_tar_header_that_are_none(tmp_path):
+def test_a_tar_header_whose_numbers_are_not_numbers(tmp_path):
     for number, before in enumerate(([], [("a.py", b"1")])):
         path = tmp_path / f"code{number}.tar"
         with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
