@@ -11,23 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from helpers.corpora import (
-    BENCHMARKS,
-    asked,
-    contents,
-    in_another_process,
-    kill,
-    make,
-)
+from helpers.corpora import BENCHMARKS, asked, contents, in_another_process, kill, make
 
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import build as corpus_build
-from babel_jax.corpus import (
-    corpus_files,
-    sources,
-    token_rows,
-    tokenizer,
-)
+from babel_jax.corpus import corpus_files, sources, token_rows, tokenizer
 from babel_jax.corpus.phases.order import PHASES
 from babel_jax.corpus.readers import reader
 

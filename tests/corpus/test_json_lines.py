@@ -28,10 +28,10 @@ def test_pieces_of_json_lines_are_the_file_whatever_their_size(tmp_path_factory,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader, "PIECE_BYTES", piece_bytes)
         wanted = of(path)
-        found = sources.pieces(wanted, "python")
-        documents = [document for piece in found for document in sources.read(piece, wanted)]
+        pieces = sources.pieces(wanted, "python")
+        documents = [document for piece in pieces for document in sources.read(piece, wanted)]
     assert [document.content.decode() for document in documents] == [row for row, _ in rows]
-    assert len(found) == -(-len(text.encode()) // piece_bytes)
+    assert len(pieces) == -(-len(text.encode()) // piece_bytes)
     assert documents == read(wanted)
 
 
@@ -65,12 +65,12 @@ def test_text_that_is_not_utf8_is_passed_on(tmp_path):
         b'{"content": "ok"}',
     ]
     path.write_bytes(b"\n".join(rows).replace(b'"}', b'", "repo": ""}'))
-    found = read(of(path, columns={"project": "repo"}))
-    assert [document.content for document in found[::3]] == [b"bom", b"ok"]
-    for document in found[1:3]:
+    documents = read(of(path, columns={"project": "repo"}))
+    assert [document.content for document in documents[::3]] == [b"bom", b"ok"]
+    for document in documents[1:3]:
         with pytest.raises(UnicodeDecodeError):
             document.content.decode()
-    assert all("".join((document.path, document.project)).encode() for document in found)
+    assert all("".join((document.path, document.project)).encode() for document in documents)
 
 
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
@@ -103,8 +103,8 @@ import resource, sys
 from babel_jax.corpus import manifest, sources
 wanted = manifest.of_sources({"python": [sys.argv[1]]}, vocab_size=300, max_length=8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-found = [d for p in sources.pieces(wanted, "python") for d in sources.read(p, wanted)]
-print([(d.content, d.size) for d in found], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+documents = [d for p in sources.pieces(wanted, "python") for d in sources.read(p, wanted)]
+print([(d.content, d.size) for d in documents], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
@@ -117,6 +117,6 @@ def test_a_line_of_hundreds_of_megabytes_is_not_loaded(tmp_path):
         file.seek(0, 2)
         file.write(b'\n{"content": "b"}\n')
     done = subprocess.run([sys.executable, "-c", LIMITED, path], capture_output=True, text=True, check=True)
-    found, _, more = done.stdout.rpartition(" ")
-    assert found == str([(b"a", 1), (None, LONG - 16), (b"b", 1)])
+    documents, _, more = done.stdout.rpartition(" ")
+    assert documents == str([(b"a", 1), (None, LONG - 16), (b"b", 1)])
     assert int(more) < 100_000, f"{more} kB"

@@ -7,14 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers.source_files import (
-    FILES,
-    SEEN,
-    documents,
-    of,
-    read,
-    write,
-)
+from helpers.source_files import FILES, SEEN, documents, of, read, write
 
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import sources

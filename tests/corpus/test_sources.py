@@ -46,8 +46,8 @@ def test_what_is_not_what_its_name_says_is_an_error(tmp_path, name):
 def test_a_folder_of_tables_by_its_format(tmp_path):
     for i in range(3):
         write(tmp_path, {f"rows/{i % 2}/{i}.jsonl": lines([{"content": str(i)}])})
-    found = read(of(tmp_path / "rows", format="jsonl"))
-    assert [(d.path, d.content) for d in found] == [
+    documents_read = read(of(tmp_path / "rows", format="jsonl"))
+    assert [(d.path, d.content) for d in documents_read] == [
         ("rows/0/0.jsonl/0", b"0"),
         ("rows/0/2.jsonl/0", b"2"),
         ("rows/1/1.jsonl/0", b"1"),

@@ -87,5 +87,5 @@ def test_columns_that_are_there_twice_or_asked_for_twice_or_empty(tmp_path):
         with pytest.raises(UserError, match="has several columns 'content'"):
             read(of(paths[0]))
         assert [d.project for d in read(of(paths[1], columns=roles))] == ["me/a.py"]
-        found = read(of(paths[2], columns=roles | {"licence": "spdx"}))
-        assert [d[1:] for d in found] == [(b"a", 1, (), "")]
+        documents = read(of(paths[2], columns=roles | {"licence": "spdx"}))
+        assert [d[1:] for d in documents] == [(b"a", 1, (), "")]
