@@ -33,13 +33,17 @@ FUNNEL_COLUMNS = ("language", "step", "documents_in", "bytes_in", "documents_out
 
 def describe(work: Path, plan: Plan) -> None:
     """Writes these files into the corpus of a build."""
+    from babel_jax.corpus import token_rows  # it loads TFDS, which few of the worker processes need
+
     corpus = work / "corpus"
     for left in [*corpus.rglob(".*"), corpus / "manifest.json"]:  # by who was killed while writing it
         left.unlink(missing_ok=True)
     learnt = result(work, "vocabulary", vocabulary.TASK, Vocabulary)
     of_language = {name: _statistics(work, plan, name) for name in plan.pieces}
+    dtype = token_rows.token_dtype(learnt.vocab_size)
     for name, stats in of_language.items():
-        _write_row_info(corpus, plan, name, stats, learnt.vocab_size)
+        rows = {split: stats.of(split).rows for split in SPLITS}
+        token_rows.write_info(corpus / "rows", name, rows, plan.row_length, dtype)
     pairs = PHASES["call_sites"].tasks(work, plan)
     sites = {pair: result(work, "call_sites", pair, Mined).summary for pair in pairs}
     write_json(corpus / "stats.json", dataclasses.asdict(Statistics(of_language, sites)))
@@ -58,13 +62,6 @@ def describe(work: Path, plan: Plan) -> None:
     record = dataclasses.asdict(contents)
     del record["content"]
     write_json(corpus / "manifest.json", record | {"content": content_hash(record)})
-
-
-def _write_row_info(corpus, plan: Plan, name: str, stats: LanguageStats, vocab_size: int) -> None:
-    from babel_jax.corpus import token_rows
-
-    number = {split: stats.of(split).rows for split in SPLITS}
-    token_rows.write_info(corpus / "rows", name, number, plan.row_length, token_rows.token_dtype(vocab_size))
 
 
 def _statistics(work, plan: Plan, name: str) -> LanguageStats:

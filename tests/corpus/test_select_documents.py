@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import time
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -53,15 +54,6 @@ def test_projects_that_a_source_names_are_not_divided(tmp_path):
     assert verify.faults(corpus.directory) == []
 
 
-@pytest.mark.processes
-def test_near_duplicates_by_datatrove(built, folders, tmp_path):
-    """The extra's stages read what `clean` left, and find what the usual way finds."""
-    near_duplicates = {"threshold": 0.7, "by": "datatrove"}
-    corpus = make(folders, tmp_path / "corpus", clean={"near_duplicates": near_duplicates})
-    assert corpus.stats.languages == built.stats.languages
-    assert contents(corpus.directory / "rows") == contents(built.directory / "rows")
-
-
 def test_a_cap_draws_documents_evenly(folders, tmp_path):
     languages = asked(folders).record()["languages"]
     corpus = make(
@@ -92,8 +84,8 @@ def test_datatroves_processes_die_with_a_build(folders, tmp_path):
 
 
 @pytest.mark.processes
-def test_a_kill_while_datatroves_files_are_removed(built, folders, tmp_path, monkeypatch):
-    """What stages have done is known by their logs, which must not outlive the files."""
+def test_datatrove_finds_what_the_usual_way_finds_even_after_a_kill(built, folders, tmp_path, monkeypatch):
+    """Killed while its files are removed: its logs, by which it knows what is done, must not outlive them."""
     remove = shutil.rmtree
 
     def killed(folder, **options):
@@ -102,9 +94,10 @@ def test_a_kill_while_datatroves_files_are_removed(built, folders, tmp_path, mon
             raise KeyboardInterrupt
         remove(folder, **options)
 
-    monkeypatch.setattr(select_documents.shutil, "rmtree", killed)
+    monkeypatch.setattr(select_documents, "shutil", SimpleNamespace(rmtree=killed))
     with pytest.raises(KeyboardInterrupt):
         make(folders, tmp_path / "corpus", clean=BY_DATATROVE)
     monkeypatch.undo()
     corpus = make(folders, tmp_path / "corpus", clean=BY_DATATROVE)
     assert corpus.stats.languages == built.stats.languages
+    assert contents(corpus.directory / "rows") == contents(built.directory / "rows")

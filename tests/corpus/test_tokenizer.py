@@ -131,10 +131,10 @@ def every(trained, byte_level_json, tmp_path_factory):
 
 
 def check_exact(found, text):
-    ids = found.encode(text)
+    ids, pieces = found.encode(text), found.pieces()
     assert ids.dtype == np.int32 and (ids < found.vocab_size).all()
     assert found.decode(ids) == text
-    assert b"".join(found.pieces()[i] for i in ids) == text.encode()
+    assert b"".join(pieces[i] for i in ids) == text.encode()
     assert found.token_bytes_V[ids].sum() == len(text.encode())
     assert not (ids == found.document_end).any()
 

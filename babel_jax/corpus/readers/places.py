@@ -45,6 +45,13 @@ def _filesystem(place):
         ) from error
 
 
+def _ask(url: str, method: str, *arguments):
+    """What a URL's file system answers."""
+    system, path = _filesystem(url)
+    with understood(url):
+        return getattr(system, method)(path, *arguments)
+
+
 def absolute(url: str) -> str:
     """A URL as its file system writes it, so that one place has one name."""
     system, path = _filesystem(url)
@@ -53,27 +60,17 @@ def absolute(url: str) -> str:
 
 def opened(place: str):
     """The file as a binary one that can be read and seeked; the caller closes it."""
-    if is_url(place):
-        system, path = _filesystem(place)
-        with understood(place):
-            return system.open(path, "rb")
-    return open(place, "rb")
+    return _ask(place, "open", "rb") if is_url(place) else open(place, "rb")
 
 
 def exists(place: str) -> bool:
     if is_url(place):
-        system, path = _filesystem(place)
-        with understood(place):
-            return system.exists(path)
+        return _ask(place, "exists")
     return os.path.isfile(place) or os.path.isdir(place)  # a pipe would never end
 
 
 def is_folder(place: str) -> bool:
-    if is_url(place):
-        system, path = _filesystem(place)
-        with understood(place):
-            return system.isdir(path)
-    return os.path.isdir(place)
+    return _ask(place, "isdir") if is_url(place) else os.path.isdir(place)
 
 
 def matches(pattern: str, root: str) -> list[str]:
@@ -106,19 +103,13 @@ def is_hidden(name: str) -> bool:
 
 
 def size(place: str) -> int:
-    if is_url(place):
-        system, path = _filesystem(place)
-        with understood(place):
-            return system.size(path)
-    return os.stat(place).st_size
+    return _ask(place, "size") if is_url(place) else os.stat(place).st_size
 
 
 def state(place: str) -> str:
     """What changes when the file does: its size, and its time or tag."""
     if is_url(place):
-        system, path = _filesystem(place)
-        with understood(place):
-            about = system.info(path)
+        about = _ask(place, "info")
         return f"{about['size']} {next((about[key] for key in _CHANGED if about.get(key)), '')}"
     about = os.stat(place)
     return f"{about.st_size} {about.st_mtime_ns}"
