@@ -50,8 +50,8 @@ def folder(file):
 def nulls(file):
     """The same names, and nothing behind them."""
     with contextlib.suppress(ValueError):
-        found = json.loads(file.read_bytes())
-        file.write_text(json.dumps(dict.fromkeys(found) if isinstance(found, dict) else [None]))
+        content = json.loads(file.read_bytes())
+        file.write_text(json.dumps(dict.fromkeys(content) if isinstance(content, dict) else [None]))
         return
     file.write_text("null")
 
@@ -136,19 +136,19 @@ def test_damage_is_one_line_that_names_the_file_or_is_recovered(
     DAMAGES[damage](place / file)
     monkeypatch.setattr(analysis, "of_rows", lambda *rest: pytest.fail("read as if it were whole"))
     try:
-        found = READERS[file](place)
+        result = READERS[file](place)
     except UserError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = capsys.readouterr().err.removeprefix("error: ").strip()
-        if found != 2:  # recovered
+        message = capsys.readouterr().err.removeprefix("error: ").strip()
+        if result != 2:  # recovered
             assert file.endswith(".jsonl")
             if "completions" in file:  # a last line that is torn was never finished
-                assert damage in ("cut", "empty", "torn", "junk", "nested", "nulls") and len(found.completions) < 3
+                assert damage in ("cut", "empty", "torn", "junk", "nested", "nulls") and len(result.completions) < 3
                 return
-            said = caplog.text
-            assert "is lost; the run goes on without" in said
-    assert "\n" not in said.strip() and str(place / file) in said and ";" in said
+            message = caplog.text
+            assert "is lost; the run goes on without" in message
+    assert "\n" not in message.strip() and str(place / file) in message and ";" in message
 
 
 def test_a_run_goes_on_without_the_metrics_that_are_lost(left, tmp_path, caplog):
@@ -209,24 +209,27 @@ def test_what_may_not_be_read_is_one_line(left, monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     root = tmp_path_factory.mktemp("corpus")
-    for extension, template in ((".py", "    {a} = len({a}) + {n}\n"), (".php", "    ${a} = strlen(${a}) + {n};\n")):
+    for extension, templates in {
+        ".py": ("    {a} = len({a}) + {n}\n", "    {a} = type({a})  # {n}\n"),
+        ".php": ("    ${a} = strlen(${a}) + {n};\n", "    ${a} = gettype(${a}); // {n}\n"),
+    }.items():
         chosen = random.Random(extension)
         for number in range(24):
             names = ["".join(chosen.choices("etaoinshrdlu", k=4)) for _ in range(25)]
-            lines = [template.format(a=name, n=chosen.randint(0, 10**9)) for name in names]
+            lines = [templates[i % 2].format(a=name, n=chosen.randint(0, 10**9)) for i, name in enumerate(names)]
             path = root / extension[1:] / f"project{number}" / f"file{extension}"
             path.parent.mkdir(parents=True)
             path.write_text(("<?php\n" if extension == ".php" else "") + "".join(lines))
-    asked = manifest.of_sources({"python": [root / "py"], "php": [root / "php"]}, vocab_size=420, max_length=32)
-    corpus_build.build(asked, root / "built", jobs=1, progress=False)
+    sources = manifest.of_sources({"python": [root / "py"], "php": [root / "php"]}, vocab_size=420, max_length=32)
+    corpus_build.build(sources, root / "built", jobs=1, progress=False)
     return root / "built"
 
 
 def read_all(place):
     """All that a study reads of a corpus."""
-    found = corpus_files.load(place)
-    found.slots(*SITES.split("-"))
-    return found.stats, [source.rows(range(len(source))) for source in found.train.values()]
+    read = corpus_files.load(place)
+    read.slots(*SITES.split("-"))
+    return read.stats, [source.rows(range(len(source))) for source in read.train.values()]
 
 
 def test_a_damaged_funnel_is_one_line(corpus, tmp_path, capsys):
@@ -248,10 +251,10 @@ def test_a_damaged_funnel_is_one_line(corpus, tmp_path, capsys):
     ],
 )
 def test_a_build_that_was_killed_and_damaged_is_one_line(corpus, tmp_path, phase, file):
-    asked = manifest.of_sources(
+    sources = manifest.of_sources(
         {"python": [corpus.parent / "py"], "php": [corpus.parent / "php"]}, vocab_size=420, max_length=32
     )
-    work = corpus_build.start(asked, tmp_path / "built", [])
+    work = corpus_build.start(sources, tmp_path / "built", [])
     for earlier in itertools.takewhile(phase.__ne__, PHASES):
         corpus_build.run_tasks(work, earlier, corpus_build.tasks(work, earlier), 1, progress=False)
     whole = (work / file).read_bytes()
@@ -296,20 +299,22 @@ def test_a_shard_that_is_gone_cut_or_changed(corpus, tmp_path, capsys):
     changed = bytearray(content)
     changed[len(changed) // 2] ^= 1
 
-    def said(*command):
+    def run(*command):
         status = main(["corpus", *command])
         return status, capsys.readouterr()
 
     mix = ("mix", str(place), "--policy=tokens", "--tokens=1000")
-    assert said(*mix)[0] == 0
+    assert run(*mix)[0] == 0
     (place / SHARD).unlink()
-    status, found = said(*mix)
-    assert status == 2 and found.err.startswith(f"error: there is no {place / SHARD}; ") and found.err.count("\n") == 1
+    status, printed = run(*mix)
+    assert (
+        status == 2 and printed.err.startswith(f"error: there is no {place / SHARD}; ") and printed.err.count("\n") == 1
+    )
     (place / SHARD).write_bytes(content[:-100])
-    status, found = said(*mix)
-    assert status == 2 and "shards in" in found.err and found.err.count("\n") == 1
-    status, found = said("verify", str(place))
-    assert status == 2 and f"{SHARD} is not the file that was built" in found.out
+    status, printed = run(*mix)
+    assert status == 2 and "shards in" in printed.err and printed.err.count("\n") == 1
+    status, printed = run("verify", str(place))
+    assert status == 2 and f"{SHARD} is not the file that was built" in printed.out
     (place / SHARD).write_bytes(changed)  # of the same size: found where the row is read
     with pytest.raises(UserError, match="cannot read token rows from .*php"):
         read_all(place)
@@ -319,7 +324,7 @@ def test_a_shard_that_is_gone_cut_or_changed(corpus, tmp_path, capsys):
 
 
 def test_a_convert_that_fails_leaves_nothing(tmp_path, capsys, monkeypatch):
-    def said(*more):
+    def refused(*more):
         assert main(["convert", *map(str, more)]) == 2
         return capsys.readouterr().err
 
@@ -327,8 +332,8 @@ def test_a_convert_that_fails_leaves_nothing(tmp_path, capsys, monkeypatch):
     huggingface.write_huggingface(hf, SMALL, loud(SMALL))
     content = (hf / "model.safetensors").read_bytes()
     (hf / "model.safetensors").write_bytes(content[:100])
-    assert "model.safetensors" in said("--huggingface", hf, "--run", run)
-    assert "has no finished checkpoint" in said("--huggingface", tmp_path / "c", "--run", run, "--step=3")
+    assert "model.safetensors" in refused("--huggingface", hf, "--run", run)
+    assert "has no finished checkpoint" in refused("--huggingface", tmp_path / "c", "--run", run, "--step=3")
     (hf / "model.safetensors").write_bytes(content)
 
     def full(place, value):
@@ -336,21 +341,21 @@ def test_a_convert_that_fails_leaves_nothing(tmp_path, capsys, monkeypatch):
 
     write_json = files.write_json
     monkeypatch.setattr(files, "write_json", full)
-    said("--huggingface", hf, "--run", run)
+    refused("--huggingface", hf, "--run", run)
     (tmp_path / "mine").mkdir(), (tmp_path / "mine" / "kept").write_text("")
-    said("--huggingface", hf, "--run", tmp_path / "mine")
+    refused("--huggingface", hf, "--run", tmp_path / "mine")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hf", "mine"]
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["kept"]
     monkeypatch.setattr(files, "write_json", write_json)
     assert main(["convert", f"--huggingface={hf}", f"--run={run}"]) == 0
     monkeypatch.setattr(files, "write_json", full)
-    said("--huggingface", tmp_path / "back", "--run", run, "--step=0")
+    refused("--huggingface", tmp_path / "back", "--run", run, "--step=0")
     assert not (tmp_path / "back").exists()
     shutil.rmtree(run / "checkpoints" / "0" / "metadata")  # half copied
-    assert "checkpoint 0 in" in said("--huggingface", tmp_path / "back", "--run", run, "--step=0")
+    assert "checkpoint 0 in" in refused("--huggingface", tmp_path / "back", "--run", run, "--step=0")
 
 
-def test_a_finished_run_whose_books_are_damaged_is_not_verified(left, tmp_path, capsys):
+def test_a_finished_run_whose_record_is_damaged_is_not_verified(left, tmp_path, capsys):
     for number, (file, damage) in enumerate((file, damage) for file in ("DONE", "config.json") for damage in DAMAGES):
         run = shutil.copytree(left / RUN_DIR, tmp_path / str(number), ignore=shutil.ignore_patterns("checkpoints"))
         DAMAGES[damage](run / file)
@@ -377,12 +382,12 @@ def test_a_finished_run_whose_books_are_damaged_is_not_verified(left, tmp_path, 
 )
 def test_a_number_that_no_run_has_is_damage(left, tmp_path, capsys, file, path, value):
     run = shutil.copytree(left / RUN_DIR, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
-    found = table = json.loads((run / file).read_text())
+    content = table = json.loads((run / file).read_text())
     for name in path[:-1]:
         table = table[name]
     assert path[-1] in table
     table[path[-1]] = value
-    (run / file).write_text(json.dumps(found))
+    (run / file).write_text(json.dumps(content))
     assert main(["corpus", "verify", f"--run={run}"]) == 2
     error = capsys.readouterr().err
     assert f"{run / file} is damaged" in error and error.count("\n") == 1
@@ -405,9 +410,9 @@ def test_a_number_that_no_run_has_is_damage(left, tmp_path, capsys, file, path, 
     ids=str,
 )
 @pytest.mark.parametrize("verb", ["report", "optimize"])
-def test_what_no_study_says_of_itself_is_damage(left, tmp_path, capsys, verb, change):
-    found = json.loads((left / "study.json").read_text())
-    (tmp_path / "study.json").write_text(json.dumps(found | change))
+def test_a_description_that_no_study_has_is_damage(left, tmp_path, capsys, verb, change):
+    described = json.loads((left / "study.json").read_text())
+    (tmp_path / "study.json").write_text(json.dumps(described | change))
     assert main([verb, f"--workdir={tmp_path}"]) == 2
     error = capsys.readouterr().err
     assert "study.json is damaged" in error and error.count("\n") == 1

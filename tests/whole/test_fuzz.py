@@ -78,6 +78,7 @@ def root(tmp_path_factory):
 
 
 @pytest.mark.processes
+@pytest.mark.processes
 def test_no_case_ends_in_a_traceback(root, pytestconfig):
     count, seed = pytestconfig.getoption("fuzz_cases"), pytestconfig.getoption("fuzz_seed")
     found = fuzz(root, ROOT, f"--cases={count}", f"--seed={seed}", f"--patience={2 if count <= 300 else 60}")
@@ -86,6 +87,7 @@ def test_no_case_ends_in_a_traceback(root, pytestconfig):
 
 @pytest.mark.processes
 @pytest.mark.slow
+@pytest.mark.processes
 def test_planted_faults_are_found(root, tmp_path):
     """New verbs and new keys, none of which the fuzzing names, each with a fault of its own."""
     for name in ("babel_jax", "tests/fuzz"):
@@ -138,6 +140,6 @@ def test_what_is_a_fault(status, said, wrote, wrong):
 @pytest.mark.parametrize(
     "ended, patience, wrong", [("at work in f", 60, False), ("reading in f", 2, False), ("killed", 2, True)]
 )
-def test_what_is_ended_by_ctrl_c_is_no_fault_unless_it_goes_on(ended, patience, wrong):
+def test_a_case_that_ctrl_c_ends_is_not_a_fault_unless_it_goes_on(ended, patience, wrong):
     assert bool(fault(Outcome(Case((), []), 130, "interrupted\n", ended, ()), patience)) == wrong
     assert fault(Outcome(Case((), []), 130, "", "reading in f", ()), 60)

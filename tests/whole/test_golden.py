@@ -19,7 +19,7 @@ from babel_jax.probes import forward, lens
 from babel_jax.probes.subject import Subject
 
 ROWS = list(KEPT_ROWS)
-MARGIN = 1e-3  # in log-probability, between the two most probable tokens: argmax is told apart from there on
+MARGIN = 1e-3  # in log-probability, between the two most probable tokens: from there on argmax is the same
 
 
 def stored():
@@ -40,7 +40,7 @@ def live():
     return text | make_gpt2.measured(model, text), huggingface.from_gpt2(*make_gpt2.state_and_config(model))
 
 
-@pytest.fixture(scope="module", params=[stored, live], ids=["stored", "live"])
+@pytest.fixture(scope="module", params=[stored, pytest.param(live, marks=pytest.mark.oracle)], ids=["stored", "live"])
 def both(request):
     """Theirs (`golden`), and what the decoder says about the same tokens (`logits_BxTxV`, `taps` at all positions)."""
     golden, (config, params) = request.param()

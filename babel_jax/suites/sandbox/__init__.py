@@ -38,15 +38,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from babel_jax.common.errors import UserError, one_line, unknown_name
-from babel_jax.suites.sandbox import (
-    control_groups,
-    levels,
-    mounts,
-    other_users,
-    supervision,
-    syscalls,
-    untrusted_files,
-)
+from babel_jax.suites.sandbox import control_groups, levels, mounts, other_users, supervision, syscalls, untrusted_files
 from babel_jax.suites.sandbox.bounds import DEFAULT_LIMITS, PATH, Finished, Isolation, Limits, SandboxError, Writable
 from babel_jax.suites.sandbox.levels import LEVELS
 from babel_jax.suites.sandbox.untrusted_files import PREFIX, remove_tree, temporary_folder
