@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from babel_jax.common.errors import UserError
-from babel_jax.study import candidates
+from babel_jax.study import candidates, words
 
 ORIGINAL = dict(python=11.0, php=23.0, csharp=16.0, go=11.0, cpp=28.0)
 STEPS, STEP_TOKENS = 1000, 704
@@ -83,6 +83,8 @@ def test_rivals_answer_to_the_corpus_that_is_on_trial():
     assert sum(mixes["shuffled"].made["amounts"].values()) != pytest.approx(89) and weights(
         mixes["shuffled"]
     ) != shares(CUT)
+    answers_to = {name: mix.made.get("answers_to") for name, mix in mixes.items()}
+    assert answers_to == dict.fromkeys(names) | dict.fromkeys(names[:2], "algorithm1_calibrated")
     assert weights(mixes["law"]) == shares(LAWS[0]) and weights(mixes["regression"]) == shares(LAWS[1])
     assert mixes["schedule"].stages[0]["weights"] == {"python": 1.0} and mixes["schedule"].steps == STEPS
     nothing = SimpleNamespace(corpora={}, laws=None, schedules=None)
@@ -112,3 +114,15 @@ def test_unknown_candidates_and_those_without_their_runs_are_refused(names, more
     with pytest.raises(UserError, match=message):
         candidates.validate(names, **more)
     candidates.validate(("law", "schedule", "unimax_equal_epochs"), swarm=1, replay=(0.1,))
+
+
+def test_a_candidate_is_known_by_its_record_alone(monkeypatch):
+    """The config takes it, the study makes it, and the text calls it by its title."""
+    halves = candidates.Candidate("halves", lambda original, findings: {"python": 1.0, "php": 1.0}, "half and half")
+    with pytest.raises(UserError, match="unknown candidate 'halves'"):
+        candidates.validate(("halves",))
+    monkeypatch.setattr(candidates, "CANDIDATES", (*candidates.CANDIDATES, halves))
+    candidates.validate(("halves", "halves_equal_epochs"))
+    assert weights(candidates.unmeasured(("halves",), 0, LENGTHS)["halves"]) == {"python": 0.5, "php": 0.5}
+    assert words.mix_title("halves_equal_epochs") == "half and half, equal epochs"
+    assert len({candidate.name for candidate in candidates.CANDIDATES}) == len(candidates.CANDIDATES)
