@@ -6,11 +6,11 @@ from babel_jax.common.errors import UserError
 
 @pytest.fixture
 def parser():
-    made = Parser(prog="verb")
-    made.add_argument("--config")
-    made.add_argument("--rows", default="64")
-    made.add_argument("--fast", action="store_true")
-    return made
+    verb_parser = Parser(prog="verb")
+    verb_parser.add_argument("--config")
+    verb_parser.add_argument("--rows", default="64")
+    verb_parser.add_argument("--fast", action="store_true")
+    return verb_parser
 
 
 def test_arguments_know_which_of_them_stood_on_the_command_line(parser):
