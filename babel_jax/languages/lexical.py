@@ -1,11 +1,11 @@
-"""Where the code of a text is: outside of comments, strings and surrounding text.
+"""Finds the code of a text: all that is not a comment, a string or text around the code.
 
-A scanner by the marks of a language's record, not a parser: a preprocessor line, or a slash that only a parser knows to
+A scanner that knows the marks of a language, not a parser: a preprocessor line, or a slash that only a parser knows to
 begin a regular expression, can mislead it. It reads a text whole or in pieces, each character once.
 
-Its patterns have neither possessive repeats nor atomic groups: those of Python 3.11.0 to 3.11.4 match too much (gh-100061)
-or leave groups behind (gh-106052). None is needed: what a pattern skips, it can skip in one way only, and what it then looks
-for may be missing, so that it never goes back.
+Its patterns have neither possessive repeats nor atomic groups, which Python 3.11.0 to 3.11.4 gets wrong (gh-100061,
+gh-106052). They need none: there is one way only to match what a pattern skips, and all that follows is optional, so that
+it never backtracks.
 """
 
 import functools
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from babel_jax.languages.language import Language, StringLiteral
 
 NEVER = r"(?!)"
-# Parts that one call of a pattern skips, which Python remembers until the call ends. Behind so many may stand one more.
+# The most parts that one call of a pattern skips, as Python keeps each of them in memory until the call ends.
 MOST_SKIPPED = 1000
 LONGEST_WORD = 40  # as much of the code before a mark as `StringLiteral.not_behind` is shown
 
@@ -30,7 +30,7 @@ class Span(NamedTuple):
 
 
 def not_code(text: str, language: Language) -> Iterator[Span]:
-    """The comments and strings of a source file, and what stands outside of its code marks, in order."""
+    """The comments and strings of a text, and what stands outside of its code marks, in order."""
     scanner = Scanner(language)
     scanner.text = text
     return scanner.scan(final=True)
@@ -54,17 +54,17 @@ def blanked(text: str, language: Language, kinds: tuple[str, ...]) -> str:
 
 
 def substituted(text: str, language: Language, pattern: str, new: str) -> str:
-    """A text that begins in code, in which what `pattern` finds outside of comments and strings becomes `new`."""
+    """A text that begins in code, with `new` in place of what `pattern` matches outside of comments and strings."""
     scanner = Scanner(language, in_code=True)
     scanner.text = text
     return _mapped(text, scanner.scan(final=True), lambda span, inside: inside, lambda code: re.sub(pattern, new, code))
 
 
 def code_and_end(text: str, language: Language, in_code: bool = True) -> tuple[str, str]:
-    """(a text as its compiler reads it, with comments, strings and surroundings as spaces; what of these is open at its end, or
-    "").
+    """(a text as its compiler reads it, with comments, strings and surroundings as spaces; the kind of the span that is open
+    at its end, or "").
 
-    Its length stays, but where a backslash at the end of a line joins it to the next one. `in_code`: see `Scanner`.
+    Its length stays, but for each backslash that joins a line to the next one. `in_code`: see `Scanner`.
     """
     if language.line_ends:
         text = re.sub(language.line_ends, lambda end: "\n".rjust(len(end[0])), text)
@@ -96,11 +96,11 @@ def _spaces(text: str) -> str:
 
 
 class Scanner:
-    """Tells code from what is none, in a text to whose end pieces are added.
+    """Separates code from all else, in a text to whose end pieces are added.
 
-    text: what is there so far.
-    at: up to here `scan` has told what is code, whatever may follow.
-    start: where the span began that is still open; None in code.
+    text: what has come so far.
+    at: `scan` has separated the text up to here, whatever may follow.
+    start: where the span begins that is still open; None in code.
     """
 
     def __init__(self, language: Language, in_code: bool = False):
@@ -231,7 +231,7 @@ class _Marks(NamedTuple):
 
 
 def begun(mark: str) -> str:
-    """A pattern of the text's end where a mark (no pattern) has begun and is not complete."""
+    """A pattern of the text's end where a mark (literal text) has begun and is not complete."""
     pattern = ""
     for character in reversed(mark[:-1]):
         pattern = re.escape(character) + (f"(?:{pattern})?" if pattern else "")
@@ -239,36 +239,38 @@ def begun(mark: str) -> str:
 
 
 def either(patterns: Iterable[str]) -> str:
-    """A pattern that any of the patterns fits, the first first; of none: one that nothing fits."""
+    """A pattern that matches what any of the patterns matches, tried in order; without any, nothing."""
     return "|".join(patterns) or NEVER
 
 
 def _both(pattern: Callable[[str], str], waits: Iterable[str]) -> tuple[re.Pattern, re.Pattern]:
-    """`pattern` for a text that may go on, where `waits` tell that its end may become something else, and for one that ends."""
+    """`pattern` for a text that may go on, whose end may become something else where one of `waits` matches, and for one that
+    ends."""
     return re.compile(pattern(either(waits)), re.S), re.compile(pattern(NEVER), re.S)
 
 
 def _unless(units: list[str], wait: str) -> str:
-    """A pattern of where no unit stands: behind MOST_SKIPPED others, one could be taken for what it begins like."""
+    """A pattern of a place where no unit stands: behind MOST_SKIPPED others, one could be mistaken for what it begins with."""
     return f"(?!(?!{wait})(?:{either(units)}))" if units else ""
 
 
 class _Close(NamedTuple):
-    """What ends a literal. pattern: {} in it is where the literal's delimiter fits. first: what it begins with, as in a
-    character class. begun: see `begun`."""
+    """What ends a literal. pattern: {} in it is where `delimiter` fits. first: what it begins with, as in a character class.
+    begun: see `begun`."""
 
     pattern: str
     first: str
     begun: str
+    delimiter: str = ""
 
 
 def _closed_by(mark: str) -> _Close:
     return _Close(re.escape(mark), re.escape(mark[0]), begun(mark))
 
 
-def _literal(kind: str, close: _Close, escape="", inner=(), multiline=True, delimiter="", stretch=()) -> _Literal:
-    """`escape`, `multiline`, `stretch`: see `language.StringLiteral`; `delimiter`: see `language.DelimitedLiteral`; `inner`:
-    marks that open something inside of it, in a string a hole, in a comment a further comment."""
+def _literal(kind: str, close: _Close, escape="", inner=(), multiline=True, stretch=()) -> _Literal:
+    """`escape`, `multiline`, `stretch`: see `language.StringLiteral`; `inner`: marks that open something inside of it, in a
+    string a hole, in a comment a further comment."""
     units, doubles, waits, special = [], [], [close.begun], close.first
     if escape:
         doubled = escape == close.first
@@ -290,12 +292,10 @@ def _literal(kind: str, close: _Close, escape="", inner=(), multiline=True, deli
 
     def pattern(wait):
         units_here = either([f"(?!{wait})(?:{unit})" for unit in units + doubles])
-        closes = close.pattern.replace("{}", f"(?P<delimiter>{delimiter})")
+        closes = close.pattern.replace("{}", f"(?P<delimiter>{close.delimiter})")
         ends = f"(?P<close>{closes})|(?P<inner>{either(opening)})|(?P<stretch>{stretches})|(?P<newline>{newline})"
         ends = f"(?P<wait>(?={wait}))|{ends}"
-        stay = (
-            f"(?!{wait}|{close.pattern.replace('{}', delimiter)}|{either([*opening, stretches])}|{newline})[{special}]"
-        )
+        stay = f"(?!{wait}|{close.pattern.replace('{}', close.delimiter)}|{either([*opening, stretches])}|{newline})[{special}]"
         return f"(?:[^{special}]+|{units_here}|{stay}){{0,{MOST_SKIPPED}}}(?:{_unless(doubles, wait)}(?:{ends}))?"
 
     return _Literal(
@@ -354,16 +354,16 @@ def _outside(language: Language) -> _Literal | None:
 
 
 def _comments(language: Language, outside: _Literal | None) -> list[_Opening]:
-    found, line_end = [], _Close(r"(?=\n)", r"\n", NEVER)
+    openings, line_end = [], _Close(r"(?=\n)", r"\n", NEVER)
     if outside:
         _, close = language.code_marks
-        found.append(_opening(close, outside))
+        openings.append(_opening(close, outside))
         # It ends a line comment, too.
         line_end = _Close(rf"(?=\n|{re.escape(close)})", r"\n" + re.escape(close[0]), begun(close))
     for open, close in language.block_comments:
         inner = (open,) if language.comments_nest else ()
-        found.append(_opening(open, _literal("comment", _closed_by(close), inner=inner)))
-    return found + [_opening(open, _literal("comment", line_end)) for open in language.line_comments]
+        openings.append(_opening(open, _literal("comment", _closed_by(close), inner=inner)))
+    return openings + [_opening(open, _literal("comment", line_end)) for open in language.line_comments]
 
 
 def _opening(mark: str, literal: _Literal, prefixes: tuple[str, ...] = ()) -> _Opening:
@@ -384,11 +384,11 @@ def _one_character(string: StringLiteral, literal: _Literal) -> _Opening:
 
 
 def _strings(language: Language) -> list[_Opening]:
-    found = []
+    openings = []
     if record := language.delimited:
-        close = _Close(record.close, record.close[:2], rf"{record.close_begun}\Z")
-        literal = _literal("string", close, delimiter=record.delimiter)
-        found.append(
+        close = _Close(record.close, record.close[:2], rf"{record.close_begun}\Z", record.delimiter)
+        literal = _literal("string", close)
+        openings.append(
             _Opening(
                 _behind(record.prefixes, record.open.replace("{}", f"(?P<delimiter>{record.delimiter})")),
                 _behind(record.prefixes, rf"{record.open_begun}\Z"),
@@ -400,8 +400,8 @@ def _strings(language: Language) -> list[_Opening]:
         close, (escape, holes) = _closed_by(string.close), (string.escape, string.holes)
         inside = _literal("string", close, escape, holes, string.multiline, stretch=string.stretch or ())
         opening = _one_character(string, inside) if string.character else _opening(string.open, inside, string.prefixes)
-        found.append(opening._replace(not_behind=string.not_behind))
-    return found
+        openings.append(opening._replace(not_behind=string.not_behind))
+    return openings
 
 
 def _between_literals(language: Language, openings: dict[str, _Opening], more: str = "", events: str = ""):

@@ -211,8 +211,8 @@ def definition(name: str, given: str | dict, at: Place) -> dict:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):  # files and tasks are called by it
         raise at.error(f"is called '{name}'; a language's name has lower-case letters, digits and underscores only.")
     data, where = (data_of(given), Place(given)) if isinstance(given, str) else (given, at)
-    found = record(name, data, where)
-    if name in LANGUAGES and found != LANGUAGES[name]:
+    own = record(name, data, where)
+    if name in LANGUAGES and own != LANGUAGES[name]:
         raise at.error(f"is another language than the package's {LANGUAGES[name].title}; call yours otherwise.")
     return FILE.check(data, where)
 

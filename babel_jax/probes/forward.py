@@ -84,8 +84,8 @@ def counter_shardings(everywhere) -> dict:
     return {name: split if "F" in name.rpartition("_")[2] else sharding for name, sharding in place.items()}
 
 
-def input_shapes(config: DecoderConfig, languages: int, batch_size: int, slots: tuple = (1, 2)) -> tuple[dict, dict]:
-    """(shape, dtype) of all counters and of all parts of a batch of the pass; `slots`: (P, C) of a row."""
+def input_shapes(config: DecoderConfig, languages: int, batch_size: int) -> tuple[dict, dict]:
+    """(shape, dtype) of all counters and of all parts of a batch of the pass, with one slot of two candidates a row."""
     B, T = batch_size, config.max_length
     neurons = (SHARDS, config.layers, config.ffn_width, languages)
     counters = {
@@ -100,8 +100,8 @@ def input_shapes(config: DecoderConfig, languages: int, batch_size: int, slots: 
         "knowledge": ((B, T), np.float32),
         "sentence": ((B, T), np.float32),
         "language": ((B,), np.int32),
-        "positions": ((B, slots[0]), np.int32),
-        "candidates": ((B, *slots), np.int32),
+        "positions": ((B, 1), np.int32),
+        "candidates": ((B, 1, 2), np.int32),
         "shard": ((), np.int32),
     }
     return counters, batch

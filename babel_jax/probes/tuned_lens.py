@@ -57,7 +57,6 @@ def train(
     tokens_NxT: np.ndarray,
     steps: int = STEPS,
     positions_per_row: int = POSITIONS,
-    seed: int = 0,
     learning_rate: float = LEARNING_RATE,
 ) -> TunedLens:
     """Trains the translators of one checkpoint; one executable serves all checkpoints of a run.
@@ -66,7 +65,7 @@ def train(
     time. Nothing is read where a document ends.
 
     Args:
-      tokens_NxT: packed rows the model was not trained on; a fifth of them, chosen by `seed`, is kept for the test.
+      tokens_NxT: packed rows the model was not trained on; a fifth of them, drawn at random, is kept for the test.
       learning_rate: of the first step, before the factor 1 - MOMENTUM that undoes what momentum adds up.
 
     Raises:
@@ -79,7 +78,7 @@ def train(
     rows, everywhere = placement.layout(subject.params, batch_size)
     step, divergence = jitted_steps(subject.config, end, steps, learning_rate, everywhere)
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     order_N = rng.permutation(len(tokens_NxT))
     tested = max(1, round(len(tokens_NxT) * HELD_OUT_SHARE))
     test_NxT, train_NxT = tokens_NxT[order_N[:tested]], tokens_NxT[order_N[tested:]]

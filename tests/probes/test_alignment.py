@@ -80,7 +80,7 @@ def test_mexa_does_not_depend_on_order_length_or_direction():
 
 def test_a_random_pairing_scores_at_most_one_in_n():
     pivot, other = noisy(n=6, noise=0.3)
-    scores = [mexa(pivot, other[RNG.permutation(6)]) for _ in range(3000)]
+    scores = [mexa(pivot, other[RNG.permutation(6)]) for _ in range(1000)]
     assert 0.5 / 6 < np.mean(scores) < 1 / 6 + 0.01
 
 
