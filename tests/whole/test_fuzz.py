@@ -11,7 +11,7 @@ from helpers import ROOT
 
 # New verbs, by what `run` does with the value of their one argument.
 PLANTED = {
-    "planted_traceback": ('"--depth", type=int, required=True', "print(1 / max(arguments.depth, 0))"),
+    "planted_traceback": ('"--depth", type=int, default=0', "print(1 / max(arguments.depth, 0))"),
     "planted_two_lines": (
         '"place"',
         """
@@ -78,14 +78,12 @@ def root(tmp_path_factory):
 
 
 @pytest.mark.processes
-@pytest.mark.processes
 def test_no_case_ends_in_a_traceback(root, pytestconfig):
     count, seed = pytestconfig.getoption("fuzz_cases"), pytestconfig.getoption("fuzz_seed")
     printed = fuzz(root, ROOT, f"--cases={count}", f"--seed={seed}", f"--patience={2 if count <= 300 else 60}")
     assert f"{count} cases, 0 at fault" in printed, printed
 
 
-@pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.processes
 def test_planted_faults_are_found(root, tmp_path):
