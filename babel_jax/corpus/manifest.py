@@ -12,18 +12,7 @@ from ml_collections import ConfigDict
 
 from babel_jax.common import files, python_files, strict_yaml
 from babel_jax.common.errors import UserError, one_line, unknown_name
-from babel_jax.common.schema import (
-    REQUIRED,
-    Choice,
-    Either,
-    Key,
-    Many,
-    Number,
-    Place,
-    Section,
-    Table,
-    Text,
-)
+from babel_jax.common.schema import REQUIRED, Choice, Either, Key, Many, Number, Place, Section, Table, Text
 from babel_jax.corpus.licences import PERMISSIVE
 from babel_jax.corpus.readers.formats import FORMATS
 from babel_jax.corpus.rules import LICENCE, LICENCES, NEAR_DUPLICATES, RULES, Cleaning, NearDuplicates

@@ -39,7 +39,7 @@ class Problem:
     prefix: stands before the prompt in the program and is no part of what a model reads. Go: if it is no
       more than a package clause and imports, these are merged with the prompt's.
     harness, needs: see `Code`.
-    known_bad: a word of KNOWN_BAD and why; "" otherwise.
+    known_bad: a word of `suite_files.KNOWN_BAD` and why; "" otherwise.
     source: key into `Suite.sources`.
     """
 

@@ -34,7 +34,7 @@ def test_beam_builds_the_same_corpus(asked, tmp_path):
 
 
 @needs_beam
-def test_mistakes_of_tasks_are_told(asked, tmp_path, monkeypatch):
+def test_mistakes_of_tasks_are_reported(asked, tmp_path, monkeypatch):
     """What users can mend in a task comes back as it is, once the others are done; anything else is a bug and ends it."""
     work = build.start(asked, tmp_path / "corpus", [])
     done, first, *_ = build.tasks(work, "clean")

@@ -6,9 +6,7 @@ import pytest
 from helpers.corpora import BENCHMARKS, asked, contents, make, write_projects
 
 from babel_jax.common.errors import UserError
-from babel_jax.corpus import (
-    begin,
-)
+from babel_jax.corpus import begin
 from babel_jax.corpus import build as corpus_build
 
 

@@ -11,23 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from helpers.corpora import (
-    BENCHMARKS,
-    asked,
-    contents,
-    in_another_process,
-    kill,
-    make,
-)
+from helpers.corpora import BENCHMARKS, asked, contents, in_another_process, kill, make
 
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import build as corpus_build
-from babel_jax.corpus import (
-    corpus_files,
-    sources,
-    token_rows,
-    tokenizer,
-)
+from babel_jax.corpus import corpus_files, sources, token_rows, tokenizer
 from babel_jax.corpus.phases.order import PHASES
 from babel_jax.corpus.readers import reader
 
@@ -219,7 +207,7 @@ def test_a_file_is_on_the_disk_before_it_counts_as_done(folders, tmp_path, monke
 
 
 @pytest.mark.processes
-def test_any_error_of_a_worker_is_told(folders, tmp_path):
+def test_any_error_of_a_worker_is_reported(folders, tmp_path):
     out = tmp_path / "corpus"
     failing = [
         "def fail(*_):",

@@ -5,9 +5,7 @@ from helpers.corpora import BENCHMARKS, asked, make
 
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import build as corpus_build
-from babel_jax.corpus import (
-    build_folder,
-)
+from babel_jax.corpus import build_folder
 
 
 def test_two_builds_at_once_are_refused(folders, tmp_path):

@@ -22,7 +22,7 @@ def pair(here, there):
 
 
 @pytest.mark.parametrize(
-    ("record", "identifier", "text", "found"),
+    ("record", "identifier", "text", "uses"),
     [
         (
             PYTHON,
@@ -78,10 +78,10 @@ def pair(here, there):
         (CPP, Identifier("cout", "property"), "std::cout << a; cout << b;", ["cout << a"]),
     ],
 )
-def test_sites(record, identifier, text, found):
+def test_sites(record, identifier, text, uses):
     offsets = call_sites.sites(code_only(text, record), identifier, record)
-    assert len(offsets) == len(found)
-    assert all(text[offset:].startswith(start) for offset, start in zip(offsets, found, strict=True))
+    assert len(offsets) == len(uses)
+    assert all(text[offset:].startswith(start) for offset, start in zip(offsets, uses, strict=True))
 
 
 @pytest.fixture(scope="module", params=["sentencepiece", "huggingface"])
@@ -154,10 +154,10 @@ def cut_behind(head):
 @pytest.mark.parametrize(("before", "cut"), [("", True), (" ", True), ("(", False), ("  ", False), ("   ", False)])
 def test_a_site_within_a_token_is_left_out(before, cut):
     head = "abcd" * call_sites.FEWEST_TOKENS + before
-    found = cut_behind(head)
-    assert (found is not None) == cut
+    prompt = cut_behind(head)
+    assert (prompt is not None) == cut
     if cut:
-        np.testing.assert_array_equal(found[0], FourBytes().encode(head)[: call_sites.FEWEST_TOKENS])
+        np.testing.assert_array_equal(prompt[0], FourBytes().encode(head)[: call_sites.FEWEST_TOKENS])
 
 
 def test_too_little_context_is_left_out():

@@ -4,10 +4,7 @@ import pytest
 from helpers.corpora import damaged
 
 from babel_jax.common.errors import UserError
-from babel_jax.corpus import (
-    corpus_files,
-    manifest,
-)
+from babel_jax.corpus import corpus_files, manifest
 
 
 def test_rows_decode_to_the_documents(built):

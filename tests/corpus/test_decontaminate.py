@@ -55,15 +55,15 @@ def test_every_prompt_is_found_alone(suites, index):
 
 
 def test_most_survive_comments_between_lines_and_a_lost_line(suites, index):
-    found = {"comments": 0, "lost": 0}
+    hits = {"comments": 0, "lost": 0}
     for problem in suites:
         lines = (problem.prompt + (problem.solution or "")).split("\n")
         commented = "".join(f"{line}\n# step {number}\n" for number, line in enumerate(lines))
         lost = "\n".join(lines[: len(lines) // 2] + lines[len(lines) // 2 + 1 :])
-        found["comments"] += index.find(commented) is not None
-        found["lost"] += index.find(lost) is not None
-    assert found["comments"] >= 0.6 * len(suites)
-    assert found["lost"] >= 0.9 * len(suites)
+        hits["comments"] += index.find(commented) is not None
+        hits["lost"] += index.find(lost) is not None
+    assert hits["comments"] >= 0.6 * len(suites)
+    assert hits["lost"] >= 0.9 * len(suites)
 
 
 def test_the_name_is_that_of_the_problem():
@@ -103,7 +103,7 @@ def test_what_all_prompts_share_does_not_count():
     assert index.find(frame + tasks[7]) == "7"
 
 
-def test_a_share_of_a_text_is_no_copy_and_most_of_it_is():
+def test_a_part_of_a_text_is_not_a_copy_and_most_of_it_is():
     lines = [f"    value{i} = table[{i}].column(name{i}) + offset * {i}\n" for i in range(20)]
     index = Index([("long", "".join(lines))])
     assert index.find("".join(lines[:12])) is None

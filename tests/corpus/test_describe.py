@@ -1,8 +1,6 @@
 """What a corpus says of itself."""
 
-from babel_jax.corpus import (
-    rules,
-)
+from babel_jax.corpus import rules
 
 
 def test_every_step_counts_what_it_drops(built):

@@ -62,7 +62,7 @@ def digest_table(texts):
     return np.array([digests(text.encode(), text, PYTHON) for text in texts], "S16").reshape(-1, 2)
 
 
-def test_copies_are_told_byte_for_byte_from_those_without_comments():
+def test_copies_byte_for_byte_are_distinguished_from_those_without_comments():
     text = "def add(a, b):\n    # the sum\n    return a + b\n"
     comment = text.replace("sum", "difference").replace("    return", "\treturn")
     string = text + "c = '# no comment'\n"

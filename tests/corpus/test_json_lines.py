@@ -27,12 +27,12 @@ def test_pieces_of_json_lines_are_the_file_whatever_their_size(tmp_path_factory,
     path.write_text(text, newline="")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader, "PIECE_BYTES", piece_bytes)
-        made = of(path)
-        found = sources.pieces(made, "python")
-        read_ = [document for piece in found for document in sources.read(piece, made)]
-    assert [document.content.decode() for document in read_] == [row for row, _ in rows]
-    assert len(found) == -(-len(text.encode()) // piece_bytes)
-    assert read_ == read(made)
+        wanted = of(path)
+        pieces = sources.pieces(wanted, "python")
+        documents = [document for piece in pieces for document in sources.read(piece, wanted)]
+    assert [document.content.decode() for document in documents] == [row for row, _ in rows]
+    assert len(pieces) == -(-len(text.encode()) // piece_bytes)
+    assert documents == read(wanted)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_pieces_of_json_lines_are_the_file_whatever_their_size(tmp_path_factory,
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_line_that_is_no_row_is_named(tmp_path, line, message, packed, monkeypatch):
+def test_a_line_that_is_not_a_row_is_named(tmp_path, line, message, packed, monkeypatch):
     monkeypatch.setattr(reader, "PIECE_BYTES", 40)
     content = b'{"content": "a"}\n\n' * 9 + line + b'\n{"content": "a"}\n'
     path = tmp_path / ("rows.jsonl.gz" if packed else "rows.jsonl")
@@ -56,7 +56,7 @@ def test_a_line_that_is_no_row_is_named(tmp_path, line, message, packed, monkeyp
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 700
 
 
-def test_text_that_is_not_utf8_is_handed_on(tmp_path):
+def test_text_that_is_not_utf8_is_passed_on(tmp_path):
     path = tmp_path / "rows.jsonl"
     rows = [
         b'\xef\xbb\xbf{"content": "bom"}',
@@ -65,12 +65,12 @@ def test_text_that_is_not_utf8_is_handed_on(tmp_path):
         b'{"content": "ok"}',
     ]
     path.write_bytes(b"\n".join(rows).replace(b'"}', b'", "repo": ""}'))
-    found = read(of(path, columns={"project": "repo"}))
-    assert [document.content for document in found[::3]] == [b"bom", b"ok"]
-    for document in found[1:3]:
+    documents = read(of(path, columns={"project": "repo"}))
+    assert [document.content for document in documents[::3]] == [b"bom", b"ok"]
+    for document in documents[1:3]:
         with pytest.raises(UnicodeDecodeError):
             document.content.decode()
-    assert all("".join((document.path, document.project)).encode() for document in found)
+    assert all("".join((document.path, document.project)).encode() for document in documents)
 
 
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
@@ -101,10 +101,10 @@ LONG = 400 << 20  # bytes; a process that loaded it would need four times what t
 LIMITED = """
 import resource, sys
 from babel_jax.corpus import manifest, sources
-made = manifest.of_sources({"python": [sys.argv[1]]}, vocab_size=300, max_length=8)
+wanted = manifest.of_sources({"python": [sys.argv[1]]}, vocab_size=300, max_length=8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-found = [d for p in sources.pieces(made, "python") for d in sources.read(p, made)]
-print([(d.content, d.size) for d in found], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+documents = [d for p in sources.pieces(wanted, "python") for d in sources.read(p, wanted)]
+print([(d.content, d.size) for d in documents], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
@@ -117,6 +117,6 @@ def test_a_line_of_hundreds_of_megabytes_is_not_loaded(tmp_path):
         file.seek(0, 2)
         file.write(b'\n{"content": "b"}\n')
     done = subprocess.run([sys.executable, "-c", LIMITED, path], capture_output=True, text=True, check=True)
-    found, _, more = done.stdout.rpartition(" ")
-    assert found == str([(b"a", 1), (None, LONG - 16), (b"b", 1)])
+    documents, _, more = done.stdout.rpartition(" ")
+    assert documents == str([(b"a", 1), (None, LONG - 16), (b"b", 1)])
     assert int(more) < 100_000, f"{more} kB"

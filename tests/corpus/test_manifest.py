@@ -236,7 +236,7 @@ def test_two_sources_cannot_lead_paths_with_one_name():
         ),
     ],
 )
-def test_files_that_are_no_manifest(tmp_path, name, text, message):
+def test_files_that_are_not_manifests(tmp_path, name, text, message):
     (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=message) as caught:
         manifest.load(tmp_path / name)
@@ -246,7 +246,7 @@ def test_files_that_are_no_manifest(tmp_path, name, text, message):
 
 
 @pytest.mark.parametrize("name", ["m.yaml", "m.json", "m.py"])
-def test_what_would_never_end_is_no_manifest(tmp_path, name):
+def test_a_file_that_would_never_end_is_not_a_manifest(tmp_path, name):
     os.mkfifo(tmp_path / name)
     with pytest.raises(UserError, match="it is not a plain file"):
         manifest.load(tmp_path / name)

@@ -85,8 +85,8 @@ def test_a_million_draws_of_any_schedule_are_exact_to_the_row():
                 assert np.abs(count_SxN[:, end - 1] - exact_S).max() < 1 - 1e-9, (stage, end)
                 exact += 1
             seen = [mixed.rows_seen(place) for place in (first, first + rows // 3, first + rows)]
-            for found, rows_before in zip(seen[1:], (rows // 3, rows), strict=True):
-                grown_S = [found[name] - seen[0][name] for name in mixed.names]
+            for later, rows_before in zip(seen[1:], (rows // 3, rows), strict=True):
+                grown_S = [later[name] - seen[0][name] for name in mixed.names]
                 assert grown_S == (count_SxN[:, rows_before - 1].tolist() if rows_before else [0] * len(grown_S))
             first, drawn = first + rows, drawn + rows
     assert exact > 500

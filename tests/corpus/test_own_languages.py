@@ -127,7 +127,7 @@ def test_the_statistics_say_that_pairs_are_too_few(folder, tmp_path, capsys):
         ("python", {"pairs": {}}, "is another language than the package's Python; call yours otherwise"),
     ],
 )
-def test_what_is_wrong_in_a_definition_is_said_with_its_place(folder, name, change, message):
+def test_what_is_wrong_in_a_definition_is_reported_with_its_place(folder, name, change, message):
     with pytest.raises(UserError, match=re.escape(message)) as error:
         asked(folder, name, definitions={name: FILES["kotlin"] | change})
     assert str(error.value).startswith(f"m.yaml: languages.{name}.definition")

@@ -7,14 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers.source_files import (
-    FILES,
-    SEEN,
-    documents,
-    of,
-    read,
-    write,
-)
+from helpers.source_files import FILES, SEEN, documents, of, read, write
 
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import sources
@@ -33,7 +26,7 @@ def test_a_checkout_gives_the_files_that_git_knows(tmp_path, monkeypatch):
     git(folder, "init", "-q")
     git(folder, "add", ".")
     git(folder, "commit", "-qm", "one")
-    write(folder, {"build/made.py": b"no\n"})
+    write(folder, {"build/wanted.py": b"no\n"})
     (folder / "alpha.py").unlink()
     # What a checkout's own settings name must not be run.
     git(folder, "config", "core.fsmonitor", f"touch {tmp_path}/ran; false")
@@ -50,7 +43,7 @@ def test_a_checkout_gives_the_files_that_git_knows(tmp_path, monkeypatch):
     assert before["commits"] != after["commits"] and len(after["commits"][0]) == 40
     assert before["sha256"] == after["sha256"] and after["files"] == 3
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert "code/build/made.py" in [document.path for document in read(of(folder))]
+    assert "code/build/wanted.py" in [document.path for document in read(of(folder))]
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
@@ -91,7 +84,7 @@ def test_patterns_leave_out_links_and_hidden_names(tmp_path):
         sources.pieces(of(tmp_path / "x/a**.py"), "python")
 
 
-def test_a_pipe_is_no_file(tmp_path):
+def test_a_pipe_is_not_a_file(tmp_path):
     write(tmp_path, {"a.py": b"1"})
     os.mkfifo(tmp_path / "pipe.py")
     assert [piece.part for piece in sources.pieces(of(tmp_path / "*.py"), "python")] == [("files", "a.py")]
@@ -112,7 +105,7 @@ def test_urls_that_cannot_be_opened(memory, monkeypatch):
             sources.pieces(of(f"{scheme}://bucket/code"), "python")
 
 
-def test_a_place_that_refuses_is_told_from_a_broken_file():
+def test_a_place_that_refuses_is_distinguished_from_a_broken_file():
     refusal = type("NoCredentialsError", (Exception,), {"__module__": "botocore.exceptions"})
     for error in (refusal("no\nentry"), PermissionError("no entry")):
         with (

@@ -41,25 +41,25 @@ def test_pieces_of_a_folder_are_its_listing_whatever_their_size(tmp_path_factory
     root = tmp_path_factory.mktemp("code") / "code"
     files = {"/".join([*folders, f"{name}.py"]): b"#" * size for folders, name, size in paths}
     files = {path: content for path, content in files.items() if not any(p.startswith(path + "/") for p in files)}
-    made = of(write(root, files))
+    wanted = of(write(root, files))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader, "PIECE_BYTES", piece_bytes)
-        assert read(made) == documents(files)
-        found = sources.pieces(made, "python")
-        for piece in found:
-            assert sum(d.size for d in sources.read(piece, made)) <= max(piece_bytes, 9)
+        assert read(wanted) == documents(files)
+        pieces = sources.pieces(wanted, "python")
+        for piece in pieces:
+            assert sum(d.size for d in sources.read(piece, wanted)) <= max(piece_bytes, 9)
     if sum(map(len, files.values())) > 4 * max(piece_bytes, 9):
-        assert len(found) > 2
+        assert len(pieces) > 2
 
 
 def test_a_file_that_comes_later_is_in_exactly_one_piece(folder, monkeypatch):
     shutil.rmtree(folder / ".git")
     monkeypatch.setattr(reader, "PIECE_BYTES", 1)
-    made = of(folder)
-    found = sources.pieces(made, "python")
+    wanted = of(folder)
+    pieces = sources.pieces(wanted, "python")
     write(folder, {"a.py": b"", "alpha/z.py": b"", "zz/z.py": b""})
-    seen = [document.path for piece in found for document in sources.read(piece, made)]
-    assert len(found) == 4 and sorted(seen) == sorted(
+    seen = [document.path for piece in pieces for document in sources.read(piece, wanted)]
+    assert len(pieces) == 4 and sorted(seen) == sorted(
         [f"code/{name}" for name in (*SEEN, "a.py", "alpha/z.py", "zz/z.py")]
     )
 
@@ -87,9 +87,9 @@ def test_a_large_and_an_unreadable_file_are_not_loaded(folder, monkeypatch):
 
     monkeypatch.setattr(places, "opened", refuse)
     assert len(sources.pieces(of(folder), "python")) == 1  # what is not read costs nothing
-    found = {document.path: document for document in read(of(folder))}
-    assert found["code/zeta.py"] == Document("code/zeta.py", None, 2 << 30)
-    assert found["code/alpha.py"].content is None and found["code/alpha-b/x.PY"].content
+    documents_by_path = {document.path: document for document in read(of(folder))}
+    assert documents_by_path["code/zeta.py"] == Document("code/zeta.py", None, 2 << 30)
+    assert documents_by_path["code/alpha.py"].content is None and documents_by_path["code/alpha-b/x.PY"].content
 
 
 def test_patterns_and_single_files(tmp_path, monkeypatch):

@@ -2,9 +2,7 @@
 
 from helpers.corpora import make
 
-from babel_jax.corpus import (
-    rules,
-)
+from babel_jax.corpus import rules
 
 
 def test_steps_can_be_switched_off(folders, tmp_path):

@@ -11,11 +11,7 @@ import pytest
 from helpers.corpora import QUIET, asked, contents, in_another_process, kill, make, write_projects
 
 from babel_jax.corpus import build as corpus_build
-from babel_jax.corpus import (
-    build_folder,
-    manifest,
-    verify,
-)
+from babel_jax.corpus import build_folder, manifest, verify
 from babel_jax.corpus.phases import select_documents
 
 

@@ -30,9 +30,9 @@ from babel_jax.corpus.readers import reader
 
 def test_several_sources_go_one_after_another(tmp_path):
     write(tmp_path, {"b/x.py": b"1", "a/x.py": b"2"})
-    made = manifest.of_sources({"python": [tmp_path / "b", tmp_path / "a"]}, vocab_size=300, max_length=8)
-    assert [(piece.number, piece.source) for piece in sources.pieces(made, "python")] == [(0, 0), (1, 1)]
-    assert [document.path for document in read(made)] == ["b/x.py", "a/x.py"]
+    wanted = manifest.of_sources({"python": [tmp_path / "b", tmp_path / "a"]}, vocab_size=300, max_length=8)
+    assert [(piece.number, piece.source) for piece in sources.pieces(wanted, "python")] == [(0, 0), (1, 1)]
+    assert [document.path for document in read(wanted)] == ["b/x.py", "a/x.py"]
 
 
 @pytest.mark.parametrize("name", ["rows.parquet", "rows.arrow", "code.zip", "code.tar", "code.tar.gz"])
@@ -46,8 +46,8 @@ def test_what_is_not_what_its_name_says_is_an_error(tmp_path, name):
 def test_a_folder_of_tables_by_its_format(tmp_path):
     for i in range(3):
         write(tmp_path, {f"rows/{i % 2}/{i}.jsonl": lines([{"content": str(i)}])})
-    found = read(of(tmp_path / "rows", format="jsonl"))
-    assert [(d.path, d.content) for d in found] == [
+    documents_read = read(of(tmp_path / "rows", format="jsonl"))
+    assert [(d.path, d.content) for d in documents_read] == [
         ("rows/0/0.jsonl/0", b"0"),
         ("rows/0/2.jsonl/0", b"2"),
         ("rows/1/1.jsonl/0", b"1"),

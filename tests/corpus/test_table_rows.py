@@ -43,10 +43,10 @@ def test_tables_give_the_rows_of_a_language(rows_on_disk):
 
 def test_tables_are_cut_where_they_can_be(rows_on_disk, monkeypatch):
     monkeypatch.setattr(reader, "PIECE_BYTES", 20_000)
-    made = table(rows_on_disk, columns={"content": "text"})
-    whole = [document for piece in sources.pieces(made, "python") for document in sources.read(piece, made)]
+    wanted = table(rows_on_disk, columns={"content": "text"})
+    whole = [document for piece in sources.pieces(wanted, "python") for document in sources.read(piece, wanted)]
     monkeypatch.undo()
-    assert read(made) == whole and len({document.path for document in whole}) == 5
+    assert read(wanted) == whole and len({document.path for document in whole}) == 5
 
 
 def test_a_table_without_the_column_is_an_error(rows_on_disk):
@@ -87,5 +87,5 @@ def test_columns_that_are_there_twice_or_asked_for_twice_or_empty(tmp_path):
         with pytest.raises(UserError, match="has several columns 'content'"):
             read(of(paths[0]))
         assert [d.project for d in read(of(paths[1], columns=roles))] == ["me/a.py"]
-        found = read(of(paths[2], columns=roles | {"licence": "spdx"}))
-        assert [d[1:] for d in found] == [(b"a", 1, (), "")]
+        documents = read(of(paths[2], columns=roles | {"licence": "spdx"}))
+        assert [d[1:] for d in documents] == [(b"a", 1, (), "")]

@@ -20,11 +20,11 @@ def test_unsafe_entries_of_tar_are_counted_and_not_read(tmp_path):
     bad = [("../up.py", b"1"), ("/abs.py", b"1"), ("a/../../up.py", b"1"), ("C:\\x.py", b"1"), ("..\\x.py", b"1")]
     kinds = (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE)
     links = [special(f"link{i}.py", kind) for i, kind in enumerate(kinds)]
-    found = read(of(tar(tmp_path / "code.tar", [*bad, *links, ("ok.py", b"ok")])))
-    assert [(document.content, document.size) for document in found] == [(None, -1)] * 9 + [(b"ok", 2)]
+    documents = read(of(tar(tmp_path / "code.tar", [*bad, *links, ("ok.py", b"ok")])))
+    assert [(document.content, document.size) for document in documents] == [(None, -1)] * 9 + [(b"ok", 2)]
 
 
-def test_numbers_of_a_tar_header_that_are_none(tmp_path):
+def test_a_tar_header_whose_numbers_are_not_numbers(tmp_path):
     for number, before in enumerate(([], [("a.py", b"1")])):
         path = tmp_path / f"code{number}.tar"
         with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:

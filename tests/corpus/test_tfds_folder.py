@@ -39,11 +39,11 @@ def tfds_directory(tmp_path_factory):
 
 
 def test_tfds_directories(tfds_directory, monkeypatch):
-    def found(made):
+    def sorted_documents(made):
         return sorted(read(made))
 
-    assert found(table(tfds_directory)) == PYTHON_ROWS[:2]
-    assert found(table(tfds_directory, "php")) == PHP_ROWS
+    assert sorted_documents(table(tfds_directory)) == PYTHON_ROWS[:2]
+    assert sorted_documents(table(tfds_directory, "php")) == PHP_ROWS
     plain = {"content": "text"}
     before = read(table(tfds_directory, columns=plain))
     monkeypatch.setattr(reader, "PIECE_BYTES", 1)

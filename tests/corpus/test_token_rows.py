@@ -59,9 +59,9 @@ def test_rows_are_the_documents_one_after_another(trained, tmp_path, monkeypatch
     for source in read.values():
         np.testing.assert_array_equal(source.rows(range(len(expected))), expected)
     shuffled = np.random.default_rng(0).permutation(len(expected))
-    found = read["train"].rows(shuffled)
-    np.testing.assert_array_equal(found, expected[shuffled])
-    assert found.dtype == np.int32
+    rows = read["train"].rows(shuffled)
+    np.testing.assert_array_equal(rows, expected[shuffled])
+    assert rows.dtype == np.int32
     assert read["train"].rows([]).shape == (0, 33)
     with pytest.raises(ValueError, match="num_records"):
         read["train"].rows([len(expected)])

@@ -130,21 +130,21 @@ def every(trained, byte_level_json, tmp_path_factory):
     return {name: tokenizer.load(saved(folder / name, content)) for name, content in kinds.items()}
 
 
-def check_exact(found, text):
-    ids, pieces = found.encode(text), found.pieces()
-    assert ids.dtype == np.int32 and (ids < found.vocab_size).all()
-    assert found.decode(ids) == text
+def check_exact(each, text):
+    ids, pieces = each.encode(text), each.pieces()
+    assert ids.dtype == np.int32 and (ids < each.vocab_size).all()
+    assert each.decode(ids) == text
     assert b"".join(pieces[i] for i in ids) == text.encode()
-    assert found.token_bytes_V[ids].sum() == len(text.encode())
-    assert not (ids == found.document_end).any()
+    assert each.token_bytes_V[ids].sum() == len(text.encode())
+    assert not (ids == each.document_end).any()
 
 
 def test_every_kind_gives_texts_back_and_never_writes_the_end(every):
-    for found in every.values():
+    for each in every.values():
         for text in [TEXT, *ODD, *tokenizer.HARD]:
-            check_exact(found, text)
-        assert found.token_bytes_V[found.document_end] == 0 and found.token_bytes_V.shape == (found.vocab_size,)
-        assert found.decode([found.document_end, *found.encode("x"), found.padding]) == "x"
+            check_exact(each, text)
+        assert each.token_bytes_V[each.document_end] == 0 and each.token_bytes_V.shape == (each.vocab_size,)
+        assert each.decode([each.document_end, *each.encode("x"), each.padding]) == "x"
     assert every["byte_level"].document_end == 0 and every["fallback"].document_end == 2
     assert every["byte_level_whitespace"].encode("\n        ").tolist() == [500]
     np.testing.assert_array_equal(every["byte_level_padded"].encode(TEXT), every["byte_level"].encode(TEXT))
@@ -154,14 +154,14 @@ def test_every_kind_gives_texts_back_and_never_writes_the_end(every):
 @settings(deadline=None, max_examples=60)
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581")))
 def test_any_text_comes_back(every, text):
-    for found in every.values():
-        check_exact(found, text)
+    for each in every.values():
+        check_exact(each, text)
 
 
 def test_nothing_stands_before_a_text_that_is_not_in_it(every):
     for name in ("bpe", "unigram", "byte_level_prefixed", "fallback", "fallback_metaspace"):
-        found = every[name]
-        assert found.pieces()[found.encode("def x")[0]].startswith(b"d"), name
+        each = every[name]
+        assert each.pieces()[each.encode("def x")[0]].startswith(b"d"), name
 
 
 def test_sentencepiece_reads_one_character_as_a_space(trained):
@@ -190,10 +190,10 @@ def test_ids_of_words_are_the_ids_of_the_text(trained, monkeypatch):
 )
 def test_a_vocabulary_that_joins_words_encodes_whole_texts(changes):
     content = sentencepiece_model(**changes)
-    found = tokenizer.SentencePiece(content)
-    assert not found._by_words
+    each = tokenizer.SentencePiece(content)
+    assert not each._by_words
     for text in ("x y", "a =  b", TEXT):
-        np.testing.assert_array_equal(found.encode(text), whole(content, text))
+        np.testing.assert_array_equal(each.encode(text), whole(content, text))
 
 
 def test_decoding_goes_on_where_a_character_is_not_complete(trained):
@@ -205,12 +205,12 @@ def test_same_texts_same_tokenizer_and_other_texts_another(trained, every, tmp_p
     again = tokenizer.train([TEXT], 400)
     assert again.content == trained.content
     assert tokenizer.train([TEXT[::-1]], 400).sha != trained.sha
-    for name, found in every.items():
-        found.save(tmp_path / name)
-        assert [file.name for file in (tmp_path / name).iterdir()] == [found.file]
+    for name, each in every.items():
+        each.save(tmp_path / name)
+        assert [file.name for file in (tmp_path / name).iterdir()] == [each.file]
         loaded = tokenizer.load(tmp_path / name)
-        assert loaded.sha == found.sha and loaded.document_end == found.document_end
-        np.testing.assert_array_equal(loaded.encode(TEXT), found.encode(TEXT))
+        assert loaded.sha == each.sha and loaded.document_end == each.document_end
+        np.testing.assert_array_equal(loaded.encode(TEXT), each.encode(TEXT))
 
 
 def test_training_pieces_are_short_and_complete():

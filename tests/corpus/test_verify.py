@@ -10,10 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from helpers.corpora import damaged
 
-from babel_jax.corpus import (
-    token_rows,
-    verify,
-)
+from babel_jax.corpus import token_rows, verify
 
 
 def test_verify_finds_nothing_in_what_was_built(built):
@@ -28,10 +25,10 @@ def test_verify_finds_a_changed_byte_and_a_lost_file(built, tmp_path):
         shard.write_bytes(content)
         (copy / "call_sites" / "python-php.npz").unlink()
 
-    found = verify.faults(damaged(built, tmp_path, change))
-    assert found[0] == "call_sites/python-php.npz is missing."
-    assert "validation.array_record" in found[1] and "is not the file that was built" in found[1]
-    assert len(found) == 2
+    faults = verify.faults(damaged(built, tmp_path, change))
+    assert faults[0] == "call_sites/python-php.npz is missing."
+    assert "validation.array_record" in faults[1] and "is not the file that was built" in faults[1]
+    assert len(faults) == 2
 
 
 def change_stats(copy, built):

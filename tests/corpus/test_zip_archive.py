@@ -15,8 +15,8 @@ def test_unsafe_entries_of_zip_are_counted_and_not_read(tmp_path):
     link = zipfile.ZipInfo("link.py")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     bad = [("../up.py", b"1"), ("/abs.py", b"1"), ("..\\x.py", b"1"), (link, b"/etc/passwd")]
-    found = read(of(in_zip(tmp_path / "code.zip", [*bad, ("ok.py", b"ok")])))
-    assert [(document.content, document.size) for document in found] == [(None, -1)] * 4 + [(b"ok", 2)]
+    documents = read(of(in_zip(tmp_path / "code.zip", [*bad, ("ok.py", b"ok")])))
+    assert [(document.content, document.size) for document in documents] == [(None, -1)] * 4 + [(b"ok", 2)]
 
 
 def test_a_bomb_in_zip_is_named(tmp_path):

@@ -60,13 +60,13 @@ def table(path, language="python", called=None, **source):
     return manifest.check({"languages": {language: {"sources": [source]}}}, "test")
 
 
-def read(made, language=None):
+def read(wanted, language=None):
     """All documents, of pieces that went through JSON."""
-    language = language or next(iter(made.languages))
-    written = [json.dumps(dataclasses.asdict(piece)) for piece in sources.pieces(made, language)]
-    found = [files.typed(Piece, json.loads(text)) for text in written]
-    assert found == sources.pieces(made, language) and [piece.number for piece in found] == list(range(len(found)))
-    return [document for piece in found for document in sources.read(piece, made)]
+    language = language or next(iter(wanted.languages))
+    written = [json.dumps(dataclasses.asdict(piece)) for piece in sources.pieces(wanted, language)]
+    cut = [files.typed(Piece, json.loads(text)) for text in written]
+    assert cut == sources.pieces(wanted, language) and [piece.number for piece in cut] == list(range(len(cut)))
+    return [document for piece in cut for document in sources.read(piece, wanted)]
 
 
 def documents(files, name="code"):

@@ -16,7 +16,7 @@ from babel_jax.common import files, measurements
 from babel_jax.common.errors import UserError
 from babel_jax.measuring import instruments, probe_walk, walk
 from babel_jax.model import placement
-from babel_jax.probes import artefacts, forward, lape, tuned_lens
+from babel_jax.probes import artefacts, forward, tuned_lens
 from babel_jax.probes.definitions import BY_SCORES
 from babel_jax.training.checkpoint import Metadata
 
@@ -257,7 +257,6 @@ def test_eight_devices_count_the_same_integers(run, tmp_path):
     arrays, _ = artefacts.load(tmp_path / "one/seed3/continual/step_00000006.npz")
     assert found["devices"] == 8
     assert found["active"] == arrays["active_RxLxFxK"].tolist()
-    assert lape.SCOPES[0] == QUICK.threshold_scope
 
 
 @pytest.fixture

@@ -286,6 +286,16 @@ def test_the_fingerprint_follows_the_marks_of_the_language_and_not_its_pairs(mon
     assert Tools("1", ()).fingerprint != first
 
 
+def test_the_fingerprint_follows_the_file_of_the_toolchain_itself(monkeypatch, tmp_path):
+    class Tools(base.Toolchain):
+        language = "php"
+
+    first = Tools("1", ()).fingerprint
+    (tmp_path / "tools.py").write_text("OPTIONS = ()\n")
+    monkeypatch.setattr(base.inspect, "getfile", lambda kind: str(tmp_path / "tools.py"))
+    assert Tools("1", ()).fingerprint != first
+
+
 def test_unprepared_toolchains_say_so(sandboxed, ready):
     ready("python")
     with pytest.raises(RuntimeError, match="prepare"):
