@@ -211,6 +211,7 @@ def test_a_trained_run_is_exported(tmp_path):
         foreign.export_run(tmp_path / "run", 1, tmp_path / "other")
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("tied", [True, False])
 def test_hugging_face_reads_and_writes_the_same_model(tied, tmp_path):
     """Live, where torch and transformers are installed: folders of save_pretrained, whole and in parts, and of ours."""

@@ -175,7 +175,8 @@ def test_the_pickle_is_torchs(tmp_path):
     assert own == theirs
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is no part of this project")
+@pytest.mark.oracle
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not part of this project")
 def test_torch_reads_what_is_written(tmp_path):
     import torch
 
