@@ -91,25 +91,25 @@ def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, mixture_files.M
     )
 
 
-def _attempt(say, what: str, compute):
-    """What `compute` returns; None where it cannot be computed, and then the reason is said."""
+def _attempt(report, what: str, compute):
+    """What `compute` returns; None where it cannot be computed, and then the reason is reported."""
     try:
         return compute()
     except UserError as error:
-        say(f"{what[0].upper()}{what[1:]}: {error}")
+        report(f"{what[0].upper()}{what[1:]}: {error}")
         return None
 
 
 # --- one new language -----------------------------------------------------------------------------------------------------
 
 
-def of_language(rows, primary: str, language: str, original: dict[str, float], say) -> LanguageFindings:
+def of_language(rows, primary: str, language: str, original: dict[str, float], report) -> LanguageFindings:
     """What the rows about the primary and one new language say.
 
     Args:
       rows: from `evolution.rows.view`.
       original: {language: tokens} of the original corpus.
-      say: called with a sentence about what could not be computed.
+      report: called with a sentence about what could not be computed.
     """
     gaps = []
     curves, proposals, depends = evolution.curves(rows, primary, language), Proposals(), None
@@ -125,7 +125,7 @@ def of_language(rows, primary: str, language: str, original: dict[str, float], s
         runs = " and ".join(run.replace("_", "-") for run in curves.unlearned)
         gaps.append(f"There is no knowledge share: the {runs} model has not learned to solve anything.")
     for sentence in gaps:
-        say(f"{language}: {sentence}")
+        report(f"{language}: {sentence}")
     return LanguageFindings(
         **vars(proposals),
         curves=curves,

@@ -133,9 +133,9 @@ def _begin(config: ConfigDict, directory):
     preemption.install()
     study = Study(config, directory)
 
-    def do(job: Job, say) -> None:
+    def do(job: Job, report) -> None:
         try:
-            execute(study, job, say)
+            execute(study, job, report)
         except preemption.Preempted:
             sys.exit(preemption.EXIT_STATUS)  # what it trained is saved
 
@@ -155,7 +155,7 @@ def train_one(study: Study, job: Job, profile_dir=None, probing: bool = False) -
     run = study.run(job.name, job.seed)
     run.check_source()
     check_same_config(study.directory, run_config.plain(study.config), hosts.is_first())
-    _say_length(run)
+    _warn_of_length(run)
     board = Board(run.config.steps, 1, 1)
     try:
         execute(study, job, lambda message: board.update(job, message), profile_dir, probing)
@@ -163,8 +163,8 @@ def train_one(study: Study, job: Job, profile_dir=None, probing: bool = False) -
         board.close()
 
 
-def _say_length(run: Run) -> None:
-    """Says so where a mixture file is for another number of tokens than its run takes: the config sets the length."""
+def _warn_of_length(run: Run) -> None:
+    """Warns where a mixture file is for another number of tokens than its run takes: the config sets the length."""
     if not run.config.mixture or not hosts.is_first():
         return
     meant, takes = mixture_files.read(run.config.mixture).tokens, run.config.steps * run.step_tokens
@@ -346,7 +346,7 @@ def _run_all(study: Study, jobs: list[Job], workers: int, seconds: "_Seconds") -
         board.finish(job, planned[job])
 
     def record(job, message):
-        """Takes what a run says of itself."""
+        """Keeps and shows what a run reports."""
         if message is machine.DONE:
             write_json(_mark(study, job), True)
             finish(job)

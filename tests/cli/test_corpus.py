@@ -57,10 +57,10 @@ SMALL = ["--vocab_size=420", "--max_length=32", "--jobs=1"]
 def test_build_by_sources(built, capsys):
     """The command of the README; and what `stats` says of it later."""
     assert main(["corpus", "stats", str(built)]) == 0
-    said = capsys.readouterr().out
-    assert "Python: 74 files, 0.1 MB found" in said
-    assert "  dropped: duplicate: 1 files" in said
-    assert f"figure: {built / 'funnel.png'}" in said
+    printed = capsys.readouterr().out
+    assert "Python: 74 files, 0.1 MB found" in printed
+    assert "  dropped: duplicate: 1 files" in printed
+    assert f"figure: {built / 'funnel.png'}" in printed
     assert corpus_files.load(built).manifest.settings["max_length"] == 32
 
 
@@ -117,9 +117,9 @@ def test_verify(built, capsys, tmp_path):
         assert main(["corpus", "verify", str(built)]) == 2
     finally:
         heldout.write_bytes(content)
-    said = capsys.readouterr()
-    assert "heldout/python.parquet is not the file that was built" in said.out
-    assert "(1 faults); build it again" in said.err
+    printed = capsys.readouterr()
+    assert "heldout/python.parquet is not the file that was built" in printed.out
+    assert "(1 faults); build it again" in printed.err
 
 
 def test_wrong_arguments(folder, tmp_path, capsys):
@@ -173,8 +173,8 @@ def test_a_phase_never_begins_anew(folder, tmp_path, capsys):
     next(sources.rglob("*.py")).touch()
     capsys.readouterr()
     assert main([*arguments, "--phase=select"]) == 2
-    said = capsys.readouterr().err
-    assert "differs in inputs.python." in said and "--phase=start" in said and said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert "differs in inputs.python." in printed and "--phase=start" in printed and printed.count("\n") == 1
     assert done and all(file.exists() for file in done)
     assert main([*arguments, "--phase=start"]) == 0
     assert not any(file.exists() for file in done)

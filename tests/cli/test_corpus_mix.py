@@ -39,35 +39,35 @@ def mix(*arguments):
 def test_a_policy_becomes_a_file_with_tokens_and_epochs(corpus, capsys, tmp_path, arguments, weights):
     file = tmp_path / "mixture.json"
     mix(*arguments, "--tokens=2e3", f"--out={file}")
-    found = mixture_files.read(file)
-    (stage,) = found.stages
-    assert stage["tokens"] == 0 and stage["weights"] == pytest.approx(weights, abs=1e-5) and found.tokens == 2000
+    mixture = mixture_files.read(file)
+    (stage,) = mixture.stages
+    assert stage["tokens"] == 0 and stage["weights"] == pytest.approx(weights, abs=1e-5) and mixture.tokens == 2000
     printed = capsys.readouterr().out
     for name, weight in weights.items():
-        source = found.sources[name]
+        source = mixture.sources[name]
         assert source.available == TOKENS[name] and source.tokens == pytest.approx(2000 * weight, abs=1)
         assert source.epochs == pytest.approx(2000 * weight / TOKENS[name], abs=1e-3)
         line = next(line for line in printed.splitlines() if line.startswith(f"{name} "))
         assert f"{source.tokens / 2000:.2%}" in line and line.endswith(f"{source.epochs:.2f}")
     held = "--max_epochs=4" in arguments and weights["go"] == 0.2
     assert ("go is held at 4 epochs; what it gives up goes to the others" in printed) == held
-    assert found.made["by"] == "corpus mix" and found.made["policy"] in arguments[0]
+    assert mixture.made["by"] == "corpus mix" and mixture.made["policy"] in arguments[0]
 
 
 def test_stages_come_one_after_another_under_one_cap(corpus, capsys, tmp_path):
     first, second = tmp_path / "bulk.json", tmp_path / "both.json"
     mix("--policy=shares", "--shares=python=0.9,go=0.1", "--tokens=3000", f"--out={first}")
     mix("--policy=unimax", "--max_epochs=4", "--tokens=1000", f"--after={first}", f"--out={second}")
-    found = mixture_files.read(second)
-    assert [stage["tokens"] for stage in found.stages] == [3000, 0] and found.tokens == 4000
-    last = found.stages[1]["weights"]  # of go, 300 tokens of the 400 of four epochs are used
+    mixture = mixture_files.read(second)
+    assert [stage["tokens"] for stage in mixture.stages] == [3000, 0] and mixture.tokens == 4000
+    last = mixture.stages[1]["weights"]  # of go, 300 tokens of the 400 of four epochs are used
     assert last == pytest.approx({"python": 0.45, "php": 0.45, "go": 0.1})
-    assert found.sources["go"].epochs == 4 and found.sources["python"].tokens == 2700 + 450
-    run = make_run(steps=50, batch_size=8, stages=found.stages)
+    assert mixture.sources["go"].epochs == 4 and mixture.sources["python"].tokens == 2700 + 450
+    run = make_run(steps=50, batch_size=8, stages=mixture.stages)
     epochs = mixture_of(run_in(".", run, SimpleNamespace(sources=corpus_files.load("C").train, max_length=10))).epochs(
         400
     )
-    assert epochs == pytest.approx({name: source.epochs for name, source in found.sources.items()}, abs=0.3)
+    assert epochs == pytest.approx({name: source.epochs for name, source in mixture.sources.items()}, abs=0.3)
 
 
 @pytest.mark.parametrize(

@@ -48,15 +48,15 @@ def test_a_table_becomes_the_papers_corpus_without_any_framework(planted, tmp_pa
     assert done.returncode == 0, done.stderr
     assert "php" in done.stdout and "95 % interval" in done.stdout and "change" in done.stdout
     assert max(map(len, done.stdout.splitlines()[:9])) <= 80
-    found = mixture_files.read(out)
+    mixture = mixture_files.read(out)
     for language, tokens in {"php": 5e9, "csharp": 10e9}.items():
-        low, high = found.made["corpus"]["ci"][language]
+        low, high = mixture.made["corpus"]["ci"][language]
         assert low <= tokens <= high < 1.5 * low
-        assert found.made["proposals"][language]["best_step"] == 48
-        assert found.sources[language].tokens == pytest.approx(tokens, rel=0.15)
-    (stage,) = found.stages
-    assert stage["weights"]["go"] == pytest.approx(11e9 / found.tokens, abs=1e-4), "nobody measured Go: it stays"
-    assert sum(source.tokens for source in found.sources.values()) == pytest.approx(found.tokens, abs=5)
+        assert mixture.made["proposals"][language]["best_step"] == 48
+        assert mixture.sources[language].tokens == pytest.approx(tokens, rel=0.15)
+    (stage,) = mixture.stages
+    assert stage["weights"]["go"] == pytest.approx(11e9 / mixture.tokens, abs=1e-4), "nobody measured Go: it stays"
+    assert sum(source.tokens for source in mixture.sources.values()) == pytest.approx(mixture.tokens, abs=5)
 
 
 def test_the_mixture_of_a_table_is_what_a_run_reads(planted, tmp_path):
@@ -180,7 +180,7 @@ def test_help_says_what_a_table_needs(capsys):
 def test_every_source_that_a_table_has_can_be_asked_for(planted, tmp_path, capsys):
     """The planted knowledge share is 0.6 at the peak; P(l) is 0.69 there, and is calibrated against it."""
     file, out = written(planted[planted["language"] == "php"], tmp_path), tmp_path / "m.json"
-    found = {}
+    p_stars = {}
     for source in ("loss", "knowledge_share", "calibrated"):
         assert optimize(file, f"--source={source}", f"--out={out}", original="python=11e9,php=23e9") == 0
         printed = capsys.readouterr().out
@@ -189,11 +189,11 @@ def test_every_source_that_a_table_has_can_be_asked_for(planted, tmp_path, capsy
             printed.index(f"{other}\nlanguage") <= printed.index(f"{source}\nlanguage") for other in ("loss", source)
         )
         made = mixture_files.read(out).made
-        found[source] = made["proposals"]["php"]["p_star"]
+        p_stars[source] = made["proposals"]["php"]["p_star"]
         assert made["source"] == source and made["proposals"]["php"]["calibrated"] == (
             "isotonic" if source == "calibrated" else None
         )
-    assert found == pytest.approx({"loss": 11 / 16, "knowledge_share": 0.6, "calibrated": 0.6}, abs=0.05)
+    assert p_stars == pytest.approx({"loss": 11 / 16, "knowledge_share": 0.6, "calibrated": 0.6}, abs=0.05)
     without = written(planted.drop(columns="knowledge_share"), tmp_path)
     assert optimize(without, "--source=calibrated") == 2 and "unknown source" in capsys.readouterr().err
 
@@ -277,7 +277,7 @@ def proposal(p_star: float, decision=algorithm1.CHANGE) -> algorithm1.Proposal:
 @pytest.fixture
 def finished(monkeypatch, tmp_path):
     """A study with one finished mix of 880 tokens, and what it found; change `found` before the verb is called."""
-    found = SimpleNamespace(
+    of_study = SimpleNamespace(
         study=SimpleNamespace(
             primary="python",
             original={"python": 11.0, "php": 23.0},
@@ -292,8 +292,8 @@ def finished(monkeypatch, tmp_path):
     sources = {"php": {"rows": 16, "drawn": 40}, "python": {"rows": 64, "drawn": 40}}
     (run_dir / "DONE").write_text(json.dumps({"step": 10, "tokens": 880, "sources": sources}))
     (run_dir / "config.json").write_text(json.dumps({"config": {"batch_size": 8}}))
-    monkeypatch.setattr(analysis, "of_study", lambda workdir: found)
-    return found
+    monkeypatch.setattr(analysis, "of_study", lambda workdir: of_study)
+    return of_study
 
 
 def test_a_study_becomes_a_mixture_for_as_many_tokens_as_its_mixes(finished, tmp_path, capsys):
@@ -302,11 +302,11 @@ def test_a_study_becomes_a_mixture_for_as_many_tokens_as_its_mixes(finished, tmp
     printed = capsys.readouterr().out
     assert "knowledge_share\n" in printed and printed.index("knowledge_share\n") < printed.index("loss\n")
     assert sizes(printed)["php"] == ["595", "190", "352"], "all in tokens of the run"
-    found = mixture_files.read(out)
-    assert found.stages == ({"tokens": 0, "weights": {"python": 0.6, "php": 0.4}},) and found.tokens == 880
-    assert found.sources["php"] == mixture_files.SourceUse(16 * 11, 352, 2.0)
-    assert found.made["source"] == "loss" and found.made["proposals"]["php"]["slope"] is None
-    assert "replicates_R" not in found.made["proposals"]["php"]
+    mixture = mixture_files.read(out)
+    assert mixture.stages == ({"tokens": 0, "weights": {"python": 0.6, "php": 0.4}},) and mixture.tokens == 880
+    assert mixture.sources["php"] == mixture_files.SourceUse(16 * 11, 352, 2.0)
+    assert mixture.made["source"] == "loss" and mixture.made["proposals"]["php"]["slope"] is None
+    assert "replicates_R" not in mixture.made["proposals"]["php"]
     assert main(["optimize", f"--workdir={tmp_path}", f"--out={out}", "--source=knowledge_share"]) == 0
     assert mixture_files.read(out).stages[0]["weights"] == {"python": 0.7, "php": 0.3}
     assert main(["optimize", f"--workdir={tmp_path}", f"--out={out}", "--max_epochs=1.5"]) == 0
@@ -329,8 +329,8 @@ def test_a_schedule_becomes_a_staged_mixture(finished, tmp_path, capsys):
     schedule = Schedule(stages, 0.05, nothing, 280.0, nothing, 266.0, nothing, {}, 0.5, nothing, {}, "PHP last.")
     finished.schedules = SimpleNamespace(proposal=schedule)
     assert main(optimize) == 0 and "PHP last." in capsys.readouterr().out
-    found = mixture_files.read(tmp_path / "m.json")
-    assert found.stages == tuple(stages) and found.sources["php"].tokens == round(280 * 0.95)
+    mixture = mixture_files.read(tmp_path / "m.json")
+    assert mixture.stages == tuple(stages) and mixture.sources["php"].tokens == round(280 * 0.95)
     for option in ("--budget=5", "--reading=joint"):
         assert main([*optimize, option]) == 2 and "leave --budget" in capsys.readouterr().err
 

@@ -26,8 +26,8 @@ def test_what_is_quoted_is_short_and_in_one_line():
     assert (errors.shown({"a": 1}), errors.shown(None), errors.shown((0, 0))) == ("{'a': 1}", "None", "(0, 0)")
     for value in ("x" * 10**6, [[["\n"] * 99] * 99] * 99, Broken(), 10**5000):
         assert len(errors.shown(value)) <= errors.LONGEST_NAME and "\n" not in errors.shown(value)
-    told = errors.one_line(ValueError("two\nlines \x1b " + "x" * 1000))
-    assert told.startswith("two lines \\x1b xx") and len(told) == errors.LONGEST_REASON
+    line = errors.one_line(ValueError("two\nlines \x1b " + "x" * 1000))
+    assert line.startswith("two lines \\x1b xx") and len(line) == errors.LONGEST_REASON
     assert (errors.one_line(ValueError()), errors.one_line("a\nb")) == ("ValueError", "a b")
     assert [errors.written(bound) for bound in (1000, 1e6, 0.5, 10**18, 1e-20)] == [
         "1000",
@@ -40,8 +40,8 @@ def test_what_is_quoted_is_short_and_in_one_line():
 
 @pytest.mark.parametrize("error", [Unreadable("checkpoint 3 is torn.", "torn"), Bomb("x.gz"), UserError(ESCAPES)])
 def test_a_worker_process_sends_an_error_as_it_is(error):
-    found = pickle.loads(pickle.dumps(error))
-    assert type(found) is UserError and str(found) == str(error)
+    received = pickle.loads(pickle.dumps(error))
+    assert type(received) is UserError and str(received) == str(error)
 
 
 def test_unknown_name_says_the_nearest():

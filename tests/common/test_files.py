@@ -105,7 +105,7 @@ def test_a_dataclass_comes_back_from_json_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change, said",
+    "change, fault",
     [
         ({"part": None}, "part is null"),
         ({"part": {}}, "part has no 'name'"),
@@ -116,15 +116,15 @@ def test_a_dataclass_comes_back_from_json_as_it_was(tmp_path):
         ({"by_name": {"q": {"name": 3}}}, "by_name.q.name is 3"),
     ],
 )
-def test_json_of_another_shape_than_a_dataclass_is_told(tmp_path, change, said):
+def test_json_of_another_shape_than_a_dataclass_is_an_error(tmp_path, change, fault):
     value = dataclasses.asdict(WHOLE) | change
     files.write_json(tmp_path / "whole.json", value)
-    with pytest.raises(UserError, match=f"whole.json is damaged, or not what should stand there: {said}; put it back"):
+    with pytest.raises(UserError, match=f"whole.json is damaged, or not what should stand there: {fault}; put it back"):
         files.read_record(tmp_path / "whole.json", Whole, "put it back")
     lines = "".join(json.dumps(line) + "\n" for line in (dataclasses.asdict(WHOLE), value)).encode()
-    with pytest.raises(UserError, match=f"w.jsonl, line 2, is damaged: {said}; delete it"):
+    with pytest.raises(UserError, match=f"w.jsonl, line 2, is damaged: {fault}; delete it"):
         files.records(lines, "w.jsonl", Whole, "delete it")
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=fault):
         files.parse_json(json.dumps(value), files.shape_of(Whole))
 
 

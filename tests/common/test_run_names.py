@@ -51,8 +51,8 @@ def test_a_mix_belongs_to_no_language_even_if_its_name_ends_like_one():
     "text", ["2.0000", "0.12345", "1.5", "x", "-0.5", "1e-1", "0.5\n", "\N{ARABIC-INDIC DIGIT ONE}"]
 )
 def test_what_is_no_share_of_four_digits_is_the_name_of_a_candidate(text):
-    found = run_names.parse(f"mix_{text}")
-    assert found.share is None and found.candidate == text and not found.is_share
+    name = run_names.parse(f"mix_{text}")
+    assert name.share is None and name.candidate == text and not name.is_share
 
 
 def test_shares_are_named_by_four_digits():

@@ -99,14 +99,14 @@ def help_of(capsys, *command: str) -> dict[str, str]:
 )
 def test_every_key_is_in_the_help(capsys, command, section):
     """One that a section has at a second place, as runs have those of `common`, by the name of the first."""
-    told = help_of(capsys, *command.split())
+    explanations = help_of(capsys, *command.split())
     for key, about in walk(section):
         head, _, below = key.partition(".NAME.")
-        if below and (same := re.search(r"The keys are those of (\S+)\.$", told[head])):
+        if below and (same := re.search(r"The keys are those of (\S+)\.$", explanations[head])):
             key = f"{same[1]}.{below}"
         meaning = " ".join(about.meaning.split())
-        assert told[key].lower().startswith(f"{meaning}.".lower()), key
-    assert len(told) == len(list(walk(section))) - ("runs" in told) * len(list(walk(run_config.RUN)))
+        assert explanations[key].lower().startswith(f"{meaning}.".lower()), key
+    assert len(explanations) == len(list(walk(section))) - ("runs" in explanations) * len(list(walk(run_config.RUN)))
 
 
 def test_the_help_says_what_a_key_must_be_and_its_default():
@@ -242,5 +242,5 @@ def test_what_is_left_out_is_as_by_default_and_whole_numbers_become_floats_where
 
 
 def test_a_number_of_many_digits_can_be_stored_and_read_again():
-    (found,) = Section({"minutes": Key(Number(low=0), 0.0, "")}).check({"minutes": 10**30}).values()
-    assert found == 1e30 and files.parse_json(json.dumps(found)) == found
+    (minutes,) = Section({"minutes": Key(Number(low=0), 0.0, "")}).check({"minutes": 10**30}).values()
+    assert minutes == 1e30 and files.parse_json(json.dumps(minutes)) == minutes

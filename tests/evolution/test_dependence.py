@@ -16,21 +16,21 @@ def verdicts():
 
 
 def test_a_language_that_falls_and_needs_the_primary_depends_on_it(verdicts):
-    found = dependence(verdicts["fall"], {"knowledge_share": [0.52, 0.57, 0.49], "working_language": [0, 0, 0]})
-    assert found.depends is True and found.p < 0.05
-    assert found.share.name == "knowledge_share" and found.share.ci[0] > THRESHOLD
-    assert f"{100 * verdicts['fall'].decline.value:.0f} points" in found.reason and "53 %" in found.reason
+    answer = dependence(verdicts["fall"], {"knowledge_share": [0.52, 0.57, 0.49], "working_language": [0, 0, 0]})
+    assert answer.depends is True and answer.p < 0.05
+    assert answer.share.name == "knowledge_share" and answer.share.ci[0] > THRESHOLD
+    assert f"{100 * verdicts['fall'].decline.value:.0f} points" in answer.reason and "53 %" in answer.reason
 
 
 @pytest.mark.parametrize("share", [[0.0, 0.0, 0.0], [0.01, 0.02, 0.0]])
 def test_a_language_that_needs_nothing_of_the_primary_does_not_depend_though_it_falls(verdicts, share):
-    found = dependence(verdicts["fall"], {"knowledge_share": share}, {"knowledge_share": [150, 140, 160]})
-    assert found.depends is False and found.p == 1 and "knowledge share" in found.reason
+    answer = dependence(verdicts["fall"], {"knowledge_share": share}, {"knowledge_share": [150, 140, 160]})
+    assert answer.depends is False and answer.p == 1 and "knowledge share" in answer.reason
 
 
 def test_a_language_that_stays_does_not_depend_whatever_it_needs(verdicts):
-    found = dependence(verdicts["stay"], {"knowledge_share": [0.56, 0.58, 0.56]})
-    assert found.depends is False and "rises and stays" in found.reason
+    answer = dependence(verdicts["stay"], {"knowledge_share": [0.56, 0.58, 0.56]})
+    assert answer.depends is False and "rises and stays" in answer.reason
     assert dependence(verdicts["stay"], {"knowledge_share": None}).depends is False
 
 
@@ -44,21 +44,21 @@ def test_no_evidence_either_way_is_undecided(verdicts):
 
 def test_the_working_language_counts_where_the_knowledge_share_is_missing(verdicts):
     shares = {"knowledge_share": [np.nan] * 3, "working_language": [0.4, 0.42, np.nan]}
-    found = dependence(verdicts["fall"], shares)
-    assert found.share.name == "working_language" and found.depends is True
+    answer = dependence(verdicts["fall"], shares)
+    assert answer.share.name == "working_language" and answer.depends is True
 
 
 def test_one_seed_needs_the_number_of_observations_behind_its_share(verdicts):
     shares = {"knowledge_share": [0.5]}
     assert dependence(verdicts["fall"], shares).depends is None
-    found = dependence(verdicts["fall"], shares, counts={"knowledge_share": [300]})
-    assert found.depends is True and found.share.ci == pytest.approx((0.44, 0.56), abs=0.01)
+    answer = dependence(verdicts["fall"], shares, counts={"knowledge_share": [300]})
+    assert answer.depends is True and answer.share.ci == pytest.approx((0.44, 0.56), abs=0.01)
 
 
 def test_seeds_that_agree_by_chance_are_not_certain(verdicts):
     """Two seeds that solve five problems each, none of which needs the primary: an interval of width 0 would decide."""
-    found = dependence(verdicts["fall"], {"knowledge_share": [0.0, 0.0]}, {"knowledge_share": [5, 5]})
-    assert found.depends is None and found.share.ci == pytest.approx((0, 0.278), abs=0.001)
+    answer = dependence(verdicts["fall"], {"knowledge_share": [0.0, 0.0]}, {"knowledge_share": [5, 5]})
+    assert answer.depends is None and answer.share.ci == pytest.approx((0, 0.278), abs=0.001)
     for counts in (None, {"knowledge_share": [0, 0]}):
         unknown = dependence(verdicts["fall"], {"knowledge_share": [0.0, 0.0]}, counts)
         assert unknown.depends is None and np.isnan(unknown.share.ci).all()

@@ -63,8 +63,8 @@ def planted() -> pd.DataFrame:
 
 
 def test_an_ablation_is_told_with_its_random_sets_paired_over_seeds():
-    found = mechanism.causes(planted(), "php")
-    entry = entry_of(found, "functional", "transfer")
+    causes = mechanism.causes(planted(), "php")
+    entry = entry_of(causes, "functional", "transfer")
     want = stats.ttest_1samp(HURT, 0).confidence_interval(0.95)
     assert entry.value == pytest.approx(np.mean(HURT)) and entry.ci == pytest.approx(list(want))
     difference = np.subtract(HURT, RANDOM)
@@ -75,14 +75,14 @@ def test_an_ablation_is_told_with_its_random_sets_paired_over_seeds():
     spread = 0.01 / np.sqrt(3)
     assert entry.random_mean == pytest.approx(-0.05)
     assert entry.random_ci == pytest.approx([-0.05 - 1.96 * spread, -0.05 + 1.96 * spread], abs=1e-4)
-    assert entry_of(found, "functional", "transfer", kind="zero").value == pytest.approx(-0.01)
-    assert entry_of(found, "functional", "transfer", checkpoint="last").value == pytest.approx(-0.02)
+    assert entry_of(causes, "functional", "transfer", kind="zero").value == pytest.approx(-0.01)
+    assert entry_of(causes, "functional", "transfer", checkpoint="last").value == pytest.approx(-0.02)
 
 
 def test_the_verdict_is_about_transfer_and_beyond_random_sets():
-    found = mechanism.causes(planted(), "php")
-    verdict = found.verdict
-    assert verdict.matters == entry_of(found, "functional", "transfer").difference
+    causes = mechanism.causes(planted(), "php")
+    verdict = causes.verdict
+    assert verdict.matters == entry_of(causes, "functional", "transfer").difference
     assert verdict.specific.value == pytest.approx(np.mean(HURT) + 0.1) and verdict.specific.ci[1] < 0
     want = np.add(HURT, 0.1) - (np.array([0.2, 0.21, 0.22]) - 0.03)
     assert verdict.crossover.value == pytest.approx(want.mean())
@@ -100,9 +100,9 @@ def test_seeds_that_agree_by_luck_do_not_narrow_an_interval():
 def test_one_seed_and_what_was_not_measured():
     assert mechanism.causes(planted(), "go") is None
     assert mechanism.causes(planted().iloc[:0], "php") is None
-    found = mechanism.causes(frame_of([cause(0, "functional_shared", "all", -0.2, half=0.049)]), "php")
-    assert found.verdict == mechanism.CausesVerdict(None, None, None)
-    (entry,) = found.sets
+    causes = mechanism.causes(frame_of([cause(0, "functional_shared", "all", -0.2, half=0.049)]), "php")
+    assert causes.verdict == mechanism.CausesVerdict(None, None, None)
+    (entry,) = causes.sets
     assert entry.ci == pytest.approx([-0.249, -0.151])
     error = np.hypot(0.025, 0.01 * np.sqrt(1.05))
     assert entry.difference.p == pytest.approx(2 * stats.norm.sf(0.15 / error), rel=1e-3)
@@ -147,13 +147,13 @@ def test_drift_is_a_table_of_steps_by_layers():
                     rows.append(drift_row(seed, step, "births", layer, 10 * layer + seed))
                     rows.append(drift_row(seed, step, "deaths", layer, layer + step))
     rows.append(drift_row(4, 0, "size", 1, 3, run="control"))
-    found = mechanism.drift(frame_of(rows), "php")
-    assert (found.run, found.definition, found.seeds) == ("continual", "functional", [4, 7])
-    assert found.steps.tolist() == [0, 8, 16] and found.layers.tolist() == [1, 2]
-    assert found.size_CxL.tolist() == [[105.5, 205.5], [113.5, 213.5], [121.5, 221.5]]
-    assert np.isnan(found.births_CxL[0]).all() and found.births_CxL[1:].tolist() == [[15.5, 25.5]] * 2
-    assert found.deaths_CxL[1:].tolist() == [[9, 10], [17, 18]]
-    (control,) = found.others
+    drift = mechanism.drift(frame_of(rows), "php")
+    assert (drift.run, drift.definition, drift.seeds) == ("continual", "functional", [4, 7])
+    assert drift.steps.tolist() == [0, 8, 16] and drift.layers.tolist() == [1, 2]
+    assert drift.size_CxL.tolist() == [[105.5, 205.5], [113.5, 213.5], [121.5, 221.5]]
+    assert np.isnan(drift.births_CxL[0]).all() and drift.births_CxL[1:].tolist() == [[15.5, 25.5]] * 2
+    assert drift.deaths_CxL[1:].tolist() == [[9, 10], [17, 18]]
+    (control,) = drift.others
     assert control.run == "control" and control.size_CxL.tolist() == [[3]]
     assert mechanism.drift(frame_of(rows), "go") is None
 

@@ -15,11 +15,11 @@ def found_stages(steps, solved):
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_rise_and_fall_has_three_stages_that_touch(seeds):
-    found = found_stages(STEPS, judged("fall", seeds))
-    assert found["translation"][0] == 0 and found["stabilisation"][1] == 768
-    assert found["translation"][1] == found["transition"][0] and found["transition"][1] == found["stabilisation"][0]
-    assert 64 <= found["transition"][0] <= 96, "the planted peak is at step 80"
-    assert 256 <= found["transition"][1] <= 512, "the planted fall has lost 90 % by step 335"
+    bounds = found_stages(STEPS, judged("fall", seeds))
+    assert bounds["translation"][0] == 0 and bounds["stabilisation"][1] == 768
+    assert bounds["translation"][1] == bounds["transition"][0] and bounds["transition"][1] == bounds["stabilisation"][0]
+    assert 64 <= bounds["transition"][0] <= 96, "the planted peak is at step 80"
+    assert 256 <= bounds["transition"][1] <= 512, "the planted fall has lost 90 % by step 335"
 
 
 @pytest.mark.parametrize("kind", ["stay", "monotone", "flat"])
@@ -43,29 +43,29 @@ def test_a_fall_without_a_rise_is_no_transition():
 def test_a_decline_below_the_minimum_does_not_count_however_sure():
     accuracy = curve_of("stay") - 0.03 * synthetic_study.fall(STEPS)
     solved = [answers(accuracy, 4000, np.random.default_rng(0))]
-    found = stages.find(STEPS, solved)
-    assert found.decline.ci[0] > 0 and found.verdict != "transition"
+    run = stages.find(STEPS, solved)
+    assert run.decline.ci[0] > 0 and run.verdict != "transition"
 
 
 def test_a_decline_that_two_problems_make_does_not_count_however_large():
     solved_CxQ = np.zeros((12, 16))
     solved_CxQ[1:, :8] = 1
     solved_CxQ[9:, 6:] = 0
-    found = stages.find(range(12), [solved_CxQ])
-    assert found.decline.value > stages.MINIMUM_CHANGE and found.decline.ci[0] <= 0 and found.verdict != "transition"
+    run = stages.find(range(12), [solved_CxQ])
+    assert run.decline.value > stages.MINIMUM_CHANGE and run.decline.ci[0] <= 0 and run.verdict != "transition"
 
 
 def test_a_curve_that_still_falls_has_not_settled():
     accuracy = np.concatenate([np.linspace(0, 0.9, 10), np.linspace(0.9, 0.1, 11)[1:]])
-    found = found_stages(STEPS, [answers(accuracy, 400, np.random.default_rng(0))])
-    assert found["stabilisation"] is None and found["transition"][1] == 768
+    bounds = found_stages(STEPS, [answers(accuracy, 400, np.random.default_rng(0))])
+    assert bounds["stabilisation"] is None and bounds["transition"][1] == 768
 
 
 def test_seeds_may_have_different_problems_and_few_checkpoints_are_not_smoothed():
     generator = np.random.default_rng(0)
     steps, accuracy = [0, 100, 200, 400, 800, 1200], [0.05, 0.9, 0.7, 0.6, 0.6, 0.6]
-    found = found_stages(steps, [answers(accuracy, problems, generator) for problems in (150, 90, 120)])
-    assert found["transition"][0] == 100
+    bounds = found_stages(steps, [answers(accuracy, problems, generator) for problems in (150, 90, 120)])
+    assert bounds["transition"][0] == 100
     np.testing.assert_array_equal(stages.smoothing_CxC(6), np.eye(6))
     np.testing.assert_allclose(stages.smoothing_CxC(20).sum(1), 1)
     np.testing.assert_allclose(stages.smoothing_CxC(20)[0, :3], [2 / 3, 1 / 3, 0])
@@ -172,30 +172,30 @@ def test_the_verdicts_in_words():
 
 
 def test_the_parts_of_a_verdict_agree_with_each_other():
-    found = stages.find(STEPS, judged("fall"))
-    peak, curve, best_R = found.peak, found.curve, found.best_R
-    assert STEPS[peak.step_probability.argmax()] == peak.step == found.stages["translation"][1]
+    run = stages.find(STEPS, judged("fall"))
+    peak, curve, best_R = run.peak, run.curve, run.best_R
+    assert STEPS[peak.step_probability.argmax()] == peak.step == run.stages["translation"][1]
     np.testing.assert_allclose(peak.step_probability, np.bincount(best_R, minlength=len(STEPS)) / len(best_R))
     np.testing.assert_allclose(curve.mean_C, stages.pooled_curve_C(judged("fall")))
     assert (curve.low_C <= curve.mean_C).all() and (curve.mean_C <= curve.high_C).all()
-    assert found.settles.step == found.stages["stabilisation"][0]
-    low, high = found.settles.step_ci
-    assert peak.step < low <= found.settles.step and not high < found.settles.step
-    assert found.decline.p < 0.05 and found.decline.value == pytest.approx(0.4, abs=0.05)
+    assert run.settles.step == run.stages["stabilisation"][0]
+    low, high = run.settles.step_ci
+    assert peak.step < low <= run.settles.step and not high < run.settles.step
+    assert run.decline.p < 0.05 and run.decline.value == pytest.approx(0.4, abs=0.05)
 
 
 def test_a_sharp_peak_keeps_its_height():
     """Smoothing chooses the checkpoint; were it also the measure, a peak of one checkpoint would lose a fifth."""
     accuracy = np.where(np.arange(20) == 8, 0.9, 0.5)
     accuracy[:5] = 0.1
-    found = stages.find(STEPS, [answers(accuracy, 400, np.random.default_rng(seed)) for seed in range(3)])
-    assert found.peak.step == STEPS[8] and found.peak.value == pytest.approx(0.9, abs=0.02)
+    run = stages.find(STEPS, [answers(accuracy, 400, np.random.default_rng(seed)) for seed in range(3)])
+    assert run.peak.step == STEPS[8] and run.peak.value == pytest.approx(0.9, abs=0.02)
 
 
 @pytest.mark.parametrize("checkpoints", [1, 2])
 def test_one_or_two_checkpoints_decide_nothing(checkpoints):
-    found = stages.find(STEPS[:checkpoints], [s[-checkpoints:] for s in judged("fall")])
-    assert found.verdict == "undecided" and found.stages is None and found.settles is None
+    run = stages.find(STEPS[:checkpoints], [s[-checkpoints:] for s in judged("fall")])
+    assert run.verdict == "undecided" and run.stages is None and run.settles is None
     assert stages.find(STEPS, [s[:, :1] for s in judged("fall", 1)]) is None
 
 
@@ -206,16 +206,16 @@ def exact(accuracy_C, problems=100) -> np.ndarray:
 
 def test_it_settles_where_the_curve_reaches_its_end_level():
     accuracy = [0.1, 0.9, 0.7, 0.5, 0.5, 0.5, 0.5, 0.5]
-    found = found_stages(range(8), [exact(accuracy), exact(accuracy, 90), exact(accuracy, 110)])
-    assert found == {"translation": [0, 1], "transition": [1, 3], "stabilisation": [3, 7]}
+    bounds = found_stages(range(8), [exact(accuracy), exact(accuracy, 90), exact(accuracy, 110)])
+    assert bounds == {"translation": [0, 1], "transition": [1, 3], "stabilisation": [3, 7]}
 
 
 def test_a_curve_that_is_best_in_its_last_quarter_has_no_transition():
     """The fall in between is real, but the run ends at its best: nothing says that it would have stayed down."""
     accuracy = np.array([0.1, 0.9, 0.9, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.3, 1.0])
-    found = stages.find(range(12), [exact(accuracy - shift) for shift in (0, 0.01, 0.02)])
-    assert found.decline.p < 0.05 and found.decline.value > stages.MINIMUM_CHANGE
-    assert found.verdict == "undecided" and found.stages is None
+    run = stages.find(range(12), [exact(accuracy - shift) for shift in (0, 0.01, 0.02)])
+    assert run.decline.p < 0.05 and run.decline.value > stages.MINIMUM_CHANGE
+    assert run.verdict == "undecided" and run.stages is None
 
 
 def test_a_wide_interval_is_neither_no_rise_nor_no_decline():
@@ -224,5 +224,5 @@ def test_a_wide_interval_is_neither_no_rise_nor_no_decline():
     assert stages.find(range(8), [exact(stay), exact(stay), exact(fall)]).verdict == "undecided"
     risen = flat + 0.12 * (np.arange(8) > 2)
     # Chosen without the third seed, no checkpoint stands above the first one; that is no evidence that there is none.
-    found = stages.find(range(8), [exact(flat), exact(flat), exact(risen)])
-    assert found.rise.value < stages.MINIMUM_CHANGE and found.verdict == "undecided"
+    run = stages.find(range(8), [exact(flat), exact(flat), exact(risen)])
+    assert run.rise.value < stages.MINIMUM_CHANGE and run.verdict == "undecided"

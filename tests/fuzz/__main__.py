@@ -44,7 +44,7 @@ FOLDER = (
     "stdout",
     "stderr",
     ".cache",
-)  # the last in HOME, for what can be made again
+)  # the last is HOME's cache directory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Outcome:
 
     case: Case
     status: int
-    said: str
+    stderr: str
     ended: str
     wrote: tuple[str, ...]
 
@@ -87,11 +87,11 @@ def become(case_in, base: Path, place: Path) -> None:
 
 
 def snapshot(folder: Path) -> dict[str, tuple]:
-    found = {}
+    state = {}
     for path in folder.rglob("*"):
         about = path.lstat()
-        found[str(path.relative_to(folder))] = (about.st_size, about.st_mtime_ns) if path.is_file() else ()
-    return found
+        state[str(path.relative_to(folder))] = (about.st_size, about.st_mtime_ns) if path.is_file() else ()
+    return state
 
 
 def run_all(base: Path, root: Path, cases: dict[int, object], jobs: int, patience: float):
@@ -132,30 +132,30 @@ def _outcome(place: Path, status: int) -> Outcome:
     after = snapshot(place / "cwd")
     wrote = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
     wrote |= {f"../{path.name}" for path in (*place.iterdir(), *(place / "home").iterdir()) if path.name not in FOLDER}
-    said = (place / "stderr").read_bytes().decode(errors="backslashreplace")
+    stderr = (place / "stderr").read_bytes().decode(errors="backslashreplace")
     ended = (place / "ended").read_text() if (place / "ended").exists() else ""
-    return Outcome(case, status if status >= 0 else 128 - status, said, ended, tuple(sorted(wrote)))
+    return Outcome(case, status if status >= 0 else 128 - status, stderr, ended, tuple(sorted(wrote)))
 
 
 def fault(outcome: Outcome, patience: float) -> str | None:
     """The class of what is wrong with an outcome; None if nothing is."""
-    said, status = outcome.said.replace("\r", "\n").replace("\x1b[A", ""), outcome.status
-    where = re.findall(r'File ".*/(babel_jax/.*)", line (\d+),? in (.*)', said)
-    errors = [line for line in said.split("\n") if line.startswith("error:")]
+    stderr, status = outcome.stderr.replace("\r", "\n").replace("\x1b[A", ""), outcome.status
+    where = re.findall(r'File ".*/(babel_jax/.*)", line (\d+),? in (.*)', stderr)
+    errors = [line for line in stderr.split("\n") if line.startswith("error:")]
     if outcome.ended == "killed":
-        return f"Ctrl-C does not end it: {':'.join(where[0]) if where else _class(said[-300:])}"
+        return f"Ctrl-C does not end it: {':'.join(where[0]) if where else _class(stderr[-300:])}"
     if outcome.ended:
         return f"hangs {outcome.ended}" if "reading" in outcome.ended and patience >= STILL_READING else None
-    if "Traceback" in said:
-        message = re.findall(r"^(?!File|Traceback|During|The above)([A-Za-z_][\w.]*.*)", said, re.MULTILINE)
+    if "Traceback" in stderr:
+        message = re.findall(r"^(?!File|Traceback|During|The above)([A-Za-z_][\w.]*.*)", stderr, re.MULTILINE)
         return f"traceback: {':'.join(where[-1]) if where else ''}: {_class(message[-1] if message else '')}"
     if status not in (0, 2, 130):
-        return f"status {status}: {_class(said[-200:])}"
-    if len(errors) != (status == 2) or errors and not said.endswith(f"{errors[0]}\n"):
-        return f"status {status} and {len(errors)} lines of error: {_class(said[-200:])}"
-    if raw := sorted(mark for mark in said if not mark.isprintable() and mark != "\n"):
-        return f"raw {ascii(raw[0])}: {_class(said)}"
-    if warning := re.search(r"\w+Warning: .*", said):
+        return f"status {status}: {_class(stderr[-200:])}"
+    if len(errors) != (status == 2) or errors and not stderr.endswith(f"{errors[0]}\n"):
+        return f"status {status} and {len(errors)} lines of error: {_class(stderr[-200:])}"
+    if raw := sorted(mark for mark in stderr if not mark.isprintable() and mark != "\n"):
+        return f"raw {ascii(raw[0])}: {_class(stderr)}"
+    if warning := re.search(r"\w+Warning: .*", stderr):
         return f"warning: {_class(warning[0])}"
     if outside := [path for path in outcome.wrote if path.startswith("..")]:
         return f"wrote outside of its folder: {outside}"
@@ -213,11 +213,11 @@ def main() -> int:
     for number, outcome in run_all(base, root / "cases", makers, asked.jobs, asked.patience):
         ends[outcome.ended or outcome.status] += 1
         if asked.only is not None:
-            print(outcome.said, outcome, sep="\n")
-        if found := fault(outcome, asked.patience):
-            faults[found].append(f"--seed={asked.seed} --only={number}: {outcome.case}")
-    for found, lines in sorted(faults.items(), key=lambda item: -len(item[1])):
-        print(f"{len(lines)} x {found}", *lines[:3], sep="\n    ")
+            print(outcome.stderr, outcome, sep="\n")
+        if wrong := fault(outcome, asked.patience):
+            faults[wrong].append(f"--seed={asked.seed} --only={number}: {outcome.case}")
+    for wrong, lines in sorted(faults.items(), key=lambda item: -len(item[1])):
+        print(f"{len(lines)} x {wrong}", *lines[:3], sep="\n    ")
     print(
         f"{len(known)} forms, {len(keys)} keys, {len(makers)} cases, {sum(map(len, faults.values()))} at fault in {len(faults)} "
         f"classes; {made - started:.0f} s for the base, {time.monotonic() - made:.0f} s for the cases; ends: {dict(ends)}"

@@ -59,7 +59,7 @@ class Case:
 
 def forms() -> list[Form]:
     """Every way to call the program, asked of the parser of each verb."""
-    found = []
+    every_form = []
     for verb in verbs.VERBS:
         parser = verbs.parser_of(verb)
         below = next(
@@ -67,8 +67,8 @@ def forms() -> list[Form]:
         )
         parsers = {(verb, name): of_command for name, of_command in below.items()} or {(verb,): parser}
         for words, one in parsers.items():
-            found.append(Form(words, tuple(filter(None, map(_option, one._actions)))))
-    return found
+            every_form.append(Form(words, tuple(filter(None, map(_option, one._actions)))))
+    return every_form
 
 
 def _option(action: argparse.Action) -> Option | None:
@@ -173,9 +173,9 @@ def _damage(rng, case: Case, folder: Path) -> bool:
     names = [
         name for argument in case.arguments for name in re.split("[=,:]", argument) if name and name[0] not in "/.~"
     ]
-    if not (found := sorted({path for name in names for path in folder.glob(name)})):
+    if not (paths := sorted({path for name in names for path in folder.glob(name)})):
         return False
-    path = rng.choice(found)
+    path = rng.choice(paths)
     while path.is_dir() and rng.random() < 0.95 and (below := sorted(path.iterdir())):
         path = rng.choice(below)
     others = [other.read_bytes() for other in sorted(path.parent.iterdir()) if other.is_file()]
@@ -186,8 +186,8 @@ def _damage(rng, case: Case, folder: Path) -> bool:
     if after is not None:
         path.mkdir() if rng.random() < 0.05 else path.write_bytes(after)
     at = len(os.path.commonprefix([before, after or b""]))
-    told = f"{path.relative_to(folder)}: {name} at byte {at}, {before[at:][:30]} -> {(after or b'')[at:][:30]}"
-    case.damage += ", " * bool(case.damage) + told
+    description = f"{path.relative_to(folder)}: {name} at byte {at}, {before[at:][:30]} -> {(after or b'')[at:][:30]}"
+    case.damage += ", " * bool(case.damage) + description
     return True
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from babel_jax.languages import registry
-from babel_jax.languages.lexical import Scanner, code_only, not_code, without_comments
+from babel_jax.languages.lexical import MOST_SKIPPED, Scanner, code_only, not_code, without_comments
 
 NESTED = {"block_comments": [["/*", "*/"]], "comments_nest": True}
 
@@ -71,3 +71,25 @@ def test_code_only_keeps_the_length_and_blanks_all_else():
     code = code_only(text, registry.language("php"))
     assert len(code) == len(text)
     assert code.replace("\0", "") == "<?php echo  . strlen($a);  <?= count($b)"
+
+
+@pytest.mark.parametrize(
+    ("name", "open", "part", "close"),
+    [
+        ("cpp", "/*", "*a", "*/"),
+        ("cpp", 'R"(', ")a", ')"'),
+        ("python", '"""', '"a', '"""'),
+        ("python", "'", "\\'", "'"),
+        ("php", "<?php\n$a = <<<A", "\nAB", "\nA"),
+        ("csharp", '@"', '""', '"'),
+        ("csharp", '$"', "{{", '"'),
+        ("go", "`", "\\\n", "`"),
+    ],
+)
+def test_a_literal_may_be_of_any_length(name, open, part, close):
+    """What is skipped at once is bounded; the literal is not."""
+    before = "x = 1  " if name != "php" else ""
+    for count in (MOST_SKIPPED - 1, MOST_SKIPPED, 3 * MOST_SKIPPED + 1):
+        text = before + open + part * count + close + ";x(1'000)"
+        spans = [span for span in not_code(text, registry.language(name)) if span.end > len(before) + 6]
+        assert spans[0].end == len(before + open + part * count + close), (count, spans)

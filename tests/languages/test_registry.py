@@ -6,7 +6,7 @@ import pytest
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import call_sites
 from babel_jax.languages import registry
-from babel_jax.languages.lexical import MOST_SKIPPED, code_only, not_code
+from babel_jax.languages.lexical import code_only
 
 
 def test_unknown_language_names_the_nearest():
@@ -42,28 +42,6 @@ def test_pairs_in_the_other_direction_are_turned_round():
         UserError, match=r"no built-ins of Go and C\+\+ are known to mean the same; write them under `pairs`"
     ):
         registry.identifier_pairs(go, cpp)
-
-
-@pytest.mark.parametrize(
-    ("name", "open", "part", "close"),
-    [
-        ("cpp", "/*", "*a", "*/"),
-        ("cpp", 'R"(', ")a", ')"'),
-        ("python", '"""', '"a', '"""'),
-        ("python", "'", "\\'", "'"),
-        ("php", "<?php\n$a = <<<A", "\nAB", "\nA"),
-        ("csharp", '@"', '""', '"'),
-        ("csharp", '$"', "{{", '"'),
-        ("go", "`", "\\\n", "`"),
-    ],
-)
-def test_a_literal_may_be_of_any_length(name, open, part, close):
-    """What is skipped at once is bounded; the literal is not."""
-    before = "x = 1  " if name != "php" else ""
-    for count in (MOST_SKIPPED - 1, MOST_SKIPPED, 3 * MOST_SKIPPED + 1):
-        text = before + open + part * count + close + ";x(1'000)"
-        spans = [span for span in not_code(text, registry.language(name)) if span.end > len(before) + 6]
-        assert spans[0].end == len(before + open + part * count + close), (count, spans)
 
 
 # Every identifier of the pairs as its language's reference writes it.

@@ -25,10 +25,10 @@ def planted(steps, weights=None):
 @pytest.mark.parametrize("own, scale, exponent", [(0.5, 4.0, 0.4), (0.0, 2.0, 0.1), (2.0, 30.0, 1.5)])
 def test_a_planted_law_is_found(own, scale, exponent):
     n = np.arange(1, 11) * 40.0
-    found = ado.fit(n, own + scale * n**-exponent)
-    assert vars(found) == pytest.approx({"own": own, "scale": scale, "exponent": exponent}, rel=1e-3, abs=1e-3)
+    fitted = ado.fit(n, own + scale * n**-exponent)
+    assert vars(fitted) == pytest.approx({"own": own, "scale": scale, "exponent": exponent}, rel=1e-3, abs=1e-3)
     speed = exponent * scale * 400**-exponent / 400
-    assert found.learning_speed(400.0) == pytest.approx(speed, rel=1e-3)
+    assert fitted.learning_speed(400.0) == pytest.approx(speed, rel=1e-3)
     noisy = own + scale * n**-exponent + 0.01 * np.random.default_rng(0).normal(size=10)
     step = (ado.fit(n, noisy).learning_speed(400.0) - speed) / speed
     assert abs(step) < 0.5
@@ -73,9 +73,9 @@ def test_no_source_is_given_up_and_one_without_a_prior_is_not_taken_up():
     done = [
         ado.Choice(step, {"python": 2.0 / step, "php": 1.0, "go": 1.0}, {"python": 1.0}) for step in (40, 80, 120, 160)
     ]
-    found = ado.next_weights(done, PRIOR | {"go": 0.0})  # the prior for 120 steps, then Python alone but for LEAST
+    weights = ado.next_weights(done, PRIOR | {"go": 0.0})  # the prior for 120 steps, then Python alone but for LEAST
     mean = 0.75 * 23 / 34 + 0.25 * 0.01
-    assert found == pytest.approx({"python": 0.999 - 0.9 * mean, "php": 0.001 + 0.9 * mean, "go": 0.0}, abs=1e-4)
+    assert weights == pytest.approx({"python": 0.999 - 0.9 * mean, "php": 0.001 + 0.9 * mean, "go": 0.0}, abs=1e-4)
     np.testing.assert_allclose(
         ado.at_least([0.005, 0.009, 0.011, 0.975], 0.01), [0.01, 0.01, 0.010933, 0.969067], rtol=1e-4
     )

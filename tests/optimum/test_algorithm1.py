@@ -58,13 +58,13 @@ DEPENDS = depends(True)
 
 
 def test_a_proposal_is_the_share_at_the_best_checkpoint_and_eq3():
-    found = algorithm1.propose(*evidence(), DEPENDS, amounts=Amounts(11e9, 23e9))
-    assert found.p_star == 0.6875 and found.best_step == 20 and found.best_tokens == 2000
-    assert found.tokens == pytest.approx(5e9) and found.tokens_ci == pytest.approx((5e9, 5e9))
-    assert found.pairwise_share == pytest.approx(5 / 16)
-    assert found.out_of_range and found.source == "loss" and found.calibrated is None
-    np.testing.assert_allclose(found.by_seed, [0.6875, 0.3], err_msg="each seed at its own best checkpoint")
-    assert found.decision == algorithm1.CHANGE and "has 23B" in found.reason and found.reason.endswith(".")
+    proposal = algorithm1.propose(*evidence(), DEPENDS, amounts=Amounts(11e9, 23e9))
+    assert proposal.p_star == 0.6875 and proposal.best_step == 20 and proposal.best_tokens == 2000
+    assert proposal.tokens == pytest.approx(5e9) and proposal.tokens_ci == pytest.approx((5e9, 5e9))
+    assert proposal.pairwise_share == pytest.approx(5 / 16)
+    assert proposal.out_of_range and proposal.source == "loss" and proposal.calibrated is None
+    np.testing.assert_allclose(proposal.by_seed, [0.6875, 0.3], err_msg="each seed at its own best checkpoint")
+    assert proposal.decision == algorithm1.CHANGE and "has 23B" in proposal.reason and proposal.reason.endswith(".")
 
 
 def test_every_source_of_error_widens_the_interval():
@@ -92,9 +92,9 @@ def test_the_interval_of_the_tokens_covers_the_truth_at_its_rate():
 
 
 def test_a_link_moves_the_share_and_is_named():
-    found = algorithm1.propose(*evidence(), DEPENDS, link(Affine(0.1, 0.5), 0.0))
-    assert found.p_star == pytest.approx(0.44375) and found.calibrated == "one"
-    assert found.p_star_ci == pytest.approx((0.44375, 0.44375)) and found.by_seed[0] == pytest.approx(0.44375)
+    proposal = algorithm1.propose(*evidence(), DEPENDS, link(Affine(0.1, 0.5), 0.0))
+    assert proposal.p_star == pytest.approx(0.44375) and proposal.calibrated == "one"
+    assert proposal.p_star_ci == pytest.approx((0.44375, 0.44375)) and proposal.by_seed[0] == pytest.approx(0.44375)
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_a_link_moves_the_share_and_is_named():
     ],
 )
 def test_nothing_is_changed_without_dependence_and_evidence(dependence, original, decision):
-    found = algorithm1.propose(*evidence(noise=0.02), dependence, amounts=Amounts(11e9, original))
-    assert found.decision == decision
-    assert dependence is None or dependence.depends or dependence.reason in found.reason
+    proposal = algorithm1.propose(*evidence(noise=0.02), dependence, amounts=Amounts(11e9, original))
+    assert proposal.decision == decision
+    assert dependence is None or dependence.depends or dependence.reason in proposal.reason
 
 
 def test_a_share_of_zero_or_none_is_said_plainly():

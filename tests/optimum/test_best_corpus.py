@@ -21,21 +21,21 @@ def papers(**changes):
 
 def test_the_papers_corpus():
     """Python 11B with P* 0.6875 and 0.5238: PHP 5B, C# 10B, the others as they were."""
-    found = best_corpus.corpus(papers(), "python", ORIGINAL)
-    assert found.tokens == pytest.approx({"python": 11e9, "php": 5e9, "csharp": 10e9, "go": 11e9, "cpp": 28e9})
-    assert found.unconstrained == pytest.approx(found.tokens) and found.active == []
-    assert found.total == pytest.approx(65e9) and found.shares["python"] == pytest.approx(11 / 65)
-    assert found.as_written["cpp"] == pytest.approx(44e9), "without the test of dependence"
-    assert found.ci["cpp"] == (28e9, 28e9) and found.ci["php"] == pytest.approx((5e9, 5e9))
-    assert found.decisions["php"] == algorithm1.CHANGE and found.decisions["cpp"] == algorithm1.ALONE
-    assert "asks for 5B tokens [5B, 5B], the original has 23B" in found.reasons["php"]
+    corpus = best_corpus.corpus(papers(), "python", ORIGINAL)
+    assert corpus.tokens == pytest.approx({"python": 11e9, "php": 5e9, "csharp": 10e9, "go": 11e9, "cpp": 28e9})
+    assert corpus.unconstrained == pytest.approx(corpus.tokens) and corpus.active == []
+    assert corpus.total == pytest.approx(65e9) and corpus.shares["python"] == pytest.approx(11 / 65)
+    assert corpus.as_written["cpp"] == pytest.approx(44e9), "without the test of dependence"
+    assert corpus.ci["cpp"] == (28e9, 28e9) and corpus.ci["php"] == pytest.approx((5e9, 5e9))
+    assert corpus.decisions["php"] == algorithm1.CHANGE and corpus.decisions["cpp"] == algorithm1.ALONE
+    assert "asks for 5B tokens [5B, 5B], the original has 23B" in corpus.reasons["php"]
 
 
 def test_the_joint_corpus_has_each_changed_languages_own_share():
-    found = best_corpus.corpus(papers(php=proposal(0.9), csharp=proposal(0.85)), "python", ORIGINAL, "joint")
-    assert found.shares["php"] == pytest.approx(0.1) and found.shares["csharp"] == pytest.approx(0.15)
-    assert found.tokens["cpp"] == 28e9 and found.as_written is None, "go and cpp would ask for 1.6 of all tokens"
-    assert found.unconstrained["php"] == pytest.approx(0.1 * 50e9 / 0.75) and "joint" in found.reasons["php"]
+    corpus = best_corpus.corpus(papers(php=proposal(0.9), csharp=proposal(0.85)), "python", ORIGINAL, "joint")
+    assert corpus.shares["php"] == pytest.approx(0.1) and corpus.shares["csharp"] == pytest.approx(0.15)
+    assert corpus.tokens["cpp"] == 28e9 and corpus.as_written is None, "go and cpp would ask for 1.6 of all tokens"
+    assert corpus.unconstrained["php"] == pytest.approx(0.1 * 50e9 / 0.75) and "joint" in corpus.reasons["php"]
     with pytest.raises(UserError, match="no solution"):
         best_corpus.corpus(papers(php=proposal(0.4), csharp=proposal(0.5)), "python", ORIGINAL, "joint")
     with pytest.raises(UserError, match="did you mean 'pairwise'"):
@@ -54,9 +54,9 @@ def test_the_corpus_decides_by_the_interval_of_its_own_reading():
 
 
 def test_the_corpus_carries_the_intervals():
-    found = best_corpus.corpus(papers(php=proposal(11 / 16, spread=0.03)), "python", ORIGINAL)
-    assert found.ci["php"][0] == pytest.approx(11e9 * (1 / (11 / 16 + 0.0588) - 1), rel=0.05)
-    assert found.ci["php"][1] == pytest.approx(11e9 * (1 / (11 / 16 - 0.0588) - 1), rel=0.05)
+    corpus = best_corpus.corpus(papers(php=proposal(11 / 16, spread=0.03)), "python", ORIGINAL)
+    assert corpus.ci["php"][0] == pytest.approx(11e9 * (1 / (11 / 16 + 0.0588) - 1), rel=0.05)
+    assert corpus.ci["php"][1] == pytest.approx(11e9 * (1 / (11 / 16 - 0.0588) - 1), rel=0.05)
     joint = best_corpus.corpus(
         papers(php=proposal(0.6, spread=0.15), csharp=proposal(0.6)), "python", ORIGINAL, "joint"
     )
@@ -64,47 +64,47 @@ def test_the_corpus_carries_the_intervals():
 
 
 def test_a_budget_scales_all_languages_alike():
-    found = best_corpus.corpus(papers(), "python", ORIGINAL, constraints=best_corpus.Constraints(budget=130e9))
-    assert found.tokens == pytest.approx({"python": 22e9, "php": 10e9, "csharp": 20e9, "go": 22e9, "cpp": 56e9})
-    assert found.active == ["budget"] and found.unconstrained["php"] == pytest.approx(5e9), "both are shown"
+    corpus = best_corpus.corpus(papers(), "python", ORIGINAL, constraints=best_corpus.Constraints(budget=130e9))
+    assert corpus.tokens == pytest.approx({"python": 22e9, "php": 10e9, "csharp": 20e9, "go": 22e9, "cpp": 56e9})
+    assert corpus.active == ["budget"] and corpus.unconstrained["php"] == pytest.approx(5e9), "both are shown"
 
 
 def test_what_a_bound_takes_goes_to_the_nearest_corpus():
     """PHP is held at 2B of its 5B: the 3B go to Python and C# as 11 to 10, C++ and Go stay."""
     limits = best_corpus.Constraints(budget=65e9, available={"php": 2e9})
-    found = best_corpus.corpus(papers(), "python", ORIGINAL, constraints=limits)
+    corpus = best_corpus.corpus(papers(), "python", ORIGINAL, constraints=limits)
     factor = (65 - 39 - 2) / 21
     expected = {"python": 11e9 * factor, "php": 2e9, "csharp": 10e9 * factor, "go": 11e9, "cpp": 28e9}
-    assert found.tokens == pytest.approx(expected) and found.active == ["budget", "available tokens of php"]
+    assert corpus.tokens == pytest.approx(expected) and corpus.active == ["budget", "available tokens of php"]
 
     def divergence(tokens):
-        return sum(amount * np.log(amount / found.unconstrained[name]) for name, amount in tokens.items())
+        return sum(amount * np.log(amount / corpus.unconstrained[name]) for name, amount in tokens.items())
 
     for moved in (-1e9, 1e9):
         other = expected | {"python": expected["python"] - moved, "csharp": expected["csharp"] + moved}
-        assert divergence(other) > divergence(found.tokens)
+        assert divergence(other) > divergence(corpus.tokens)
 
 
 def test_availability_epochs_and_minimum_share_bind_and_are_named():
     available = {"php": 2e9, "go": 5e9}
     limits = best_corpus.Constraints(available=available, max_epochs=2.0)
-    found = best_corpus.corpus(papers(), "python", ORIGINAL, constraints=limits)
-    assert found.tokens == pytest.approx({"python": 11e9, "php": 4e9, "csharp": 10e9, "go": 10e9, "cpp": 28e9})
-    assert found.active == ["available tokens of php", "available tokens of go"]
+    corpus = best_corpus.corpus(papers(), "python", ORIGINAL, constraints=limits)
+    assert corpus.tokens == pytest.approx({"python": 11e9, "php": 4e9, "csharp": 10e9, "go": 10e9, "cpp": 28e9})
+    assert corpus.active == ["available tokens of php", "available tokens of go"]
     limits = best_corpus.Constraints(min_share=0.1)
-    found = best_corpus.corpus(papers(), "python", ORIGINAL, constraints=limits)
-    assert found.shares["php"] == pytest.approx(0.1) and found.active == ["minimum share of php"]
-    assert found.total == pytest.approx(65e9) and found.tokens["cpp"] == pytest.approx(28e9)
-    assert found.tokens["csharp"] / found.tokens["python"] == pytest.approx(10 / 11)
+    corpus = best_corpus.corpus(papers(), "python", ORIGINAL, constraints=limits)
+    assert corpus.shares["php"] == pytest.approx(0.1) and corpus.active == ["minimum share of php"]
+    assert corpus.total == pytest.approx(65e9) and corpus.tokens["cpp"] == pytest.approx(28e9)
+    assert corpus.tokens["csharp"] / corpus.tokens["python"] == pytest.approx(10 / 11)
 
 
 def test_tokens_without_end_stop_at_what_there_is():
     endless = papers(php=proposal(0.0))
     assert best_corpus.corpus(endless, "python", ORIGINAL).tokens["php"] == 23e9, "nothing ends them: as they were"
     limits = best_corpus.Constraints(available=ORIGINAL, max_epochs=2.0)
-    found = best_corpus.corpus(endless, "python", ORIGINAL, constraints=limits)
-    assert found.tokens["php"] == 46e9 and found.active == ["available tokens of php"]
-    assert np.isinf(found.unconstrained["php"])
+    corpus = best_corpus.corpus(endless, "python", ORIGINAL, constraints=limits)
+    assert corpus.tokens["php"] == 46e9 and corpus.active == ["available tokens of php"]
+    assert np.isinf(corpus.unconstrained["php"])
 
 
 @pytest.mark.parametrize(

@@ -66,17 +66,17 @@ def test_left_out_errors_are_those_of_fits_without_the_checkpoint():
 def test_agreement_at_the_ends_is_no_evidence():
     measured = np.full(SHARE.size, 0.5) + np.random.default_rng(0).normal(0, 0.05, SHARE.size)
     measured[[0, -1]] = 1, 0
-    found = calibration.calibrate(np.where(np.arange(SHARE.size) == 0, 1.0, SHARE), measured)
-    assert found.links["identity"].loo_r2 < 0
-    assert calibration.choose({"loss": {"working language": found}}) is None
+    fit = calibration.calibrate(np.where(np.arange(SHARE.size) == 0, 1.0, SHARE), measured)
+    assert fit.links["identity"].loo_r2 < 0
+    assert calibration.choose({"loss": {"working language": fit}}) is None
 
 
 def test_checkpoints_without_a_measured_share_are_left_out():
     measured = TRUTH["affine"].copy()
     measured[:3] = np.nan
-    found = calibration.calibrate(SHARE, measured)
-    assert found.n == SHARE.size - 3 and found.best == "affine"
-    assert np.isnan(found.link.apply(np.nan)), "NaN stays NaN"
+    fit = calibration.calibrate(SHARE, measured)
+    assert fit.n == SHARE.size - 3 and fit.best == "affine"
+    assert np.isnan(fit.link.apply(np.nan)), "NaN stays NaN"
 
 
 def test_few_checkpoints_and_flat_shares_keep_the_identity():
@@ -103,9 +103,9 @@ def test_the_best_pair_of_source_and_measured_share():
         "loss": {"working language": calibration.calibrate(SHARE, noisy("affine", 4, 0.1))},
         "loss_knowledge": {"working language": calibration.calibrate(SHARE, noisy("affine", 6, 0.01))},
     }
-    found = calibration.choose(fits)
-    assert (found.source, found.measured, found.link) == ("loss_knowledge", "working language", "affine")
-    assert found.loo_r2 > 0.9
+    chosen = calibration.choose(fits)
+    assert (chosen.source, chosen.measured, chosen.link) == ("loss_knowledge", "working language", "affine")
+    assert chosen.loo_r2 > 0.9
 
 
 def test_curves_that_do_not_belong_together_are_refused():

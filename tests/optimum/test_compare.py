@@ -34,11 +34,11 @@ def judged(name, solved_by_language, seeds=(4,)):
 
 
 def test_mixes_are_compared_within_seeds():
-    found = compare.compare(mixes([[0.1, 0.5, 0.9], [0.2, 0.62, 0.98]]), "m0", "m1")
-    assert found.value == pytest.approx(0.1) and found.ci[0] > 0 and 0.005 < found.p < 0.05
-    assert found.first_value == pytest.approx(0.5) and found.second_value == pytest.approx(0.6)
-    assert found.n == 3 and found.interval == "seeds"
-    np.testing.assert_allclose(found.by_seed, [0.1, 0.12, 0.08])
+    pair = compare.compare(mixes([[0.1, 0.5, 0.9], [0.2, 0.62, 0.98]]), "m0", "m1")
+    assert pair.value == pytest.approx(0.1) and pair.ci[0] > 0 and 0.005 < pair.p < 0.05
+    assert pair.first_value == pytest.approx(0.5) and pair.second_value == pytest.approx(0.6)
+    assert pair.n == 3 and pair.interval == "seeds"
+    np.testing.assert_allclose(pair.by_seed, [0.1, 0.12, 0.08])
 
 
 def test_only_seeds_that_both_have_count():
@@ -55,9 +55,9 @@ def test_the_interval_covers_the_planted_difference():
     for _ in range(500):
         seed_S = generator.normal(0, 0.2, 3)  # what is easy in a seed is easy for every mix
         score_MxS = 0.5 + seed_S + generator.normal(0, 0.03, (2, 3)) + [[0], [0.1]]
-        found = compare.compare(mixes(score_MxS), "m0", "m1")
-        hits += found.ci[0] <= 0.1 <= found.ci[1]
-        low_p += (found.p < 0.05) == (not found.ci[0] <= 0 <= found.ci[1])
+        pair = compare.compare(mixes(score_MxS), "m0", "m1")
+        hits += pair.ci[0] <= 0.1 <= pair.ci[1]
+        low_p += (pair.p < 0.05) == (not pair.ci[0] <= 0 <= pair.ci[1])
     assert 0.92 <= hits / 500 <= 0.98
     assert low_p == 500, "p-value and interval say the same"
 
@@ -121,13 +121,13 @@ def test_every_mix_is_compared_with_the_original_and_the_p_values_corrected():
     score = np.full((4, 2, 3), 0.5) + np.array([0.0, 0.01, -0.01])
     score[1, 0] += [0.1, 0.11, 0.12]
     score[2, 1] -= [0.1, 0.3, 0.15]
-    found = compare.comparisons(mixes(score, ("go", "php"), ["natural", "a", "b", "c"]), "natural")
-    assert [(row.score, row.second) for row in found if row.kind == "mix"] == [
+    pairs = compare.comparisons(mixes(score, ("go", "php"), ["natural", "a", "b", "c"]), "natural")
+    assert [(row.score, row.second) for row in pairs if row.kind == "mix"] == [
         (score, name) for score in ("macro", "go", "php") for name in "abc"
     ]
-    best = {row.score: row.second for row in found if row.kind == "best"}
+    best = {row.score: row.second for row in pairs if row.kind == "best"}
     assert best["go"] == best["macro"] == "a"
-    row = next(row for row in found if row.score == "go" and row.second == "a")
+    row = next(row for row in pairs if row.score == "go" and row.second == "a")
     assert row.p_holm == pytest.approx(3 * row.p)
     assert compare.comparisons(mixes(score, ("go", "php")), "natural") == []
     assert compare.comparisons(mixes(score[:1], ("go", "php")), "m0") == [], "nothing to compare with"
@@ -137,9 +137,9 @@ def test_the_guard_fails_if_one_language_is_harmed():
     """Macro rises, Go falls: the paper's own corpus."""
     score = np.array([[[0.2, 0.22, 0.21], [0.2, 0.21, 0.2]], [[0.5, 0.53, 0.52], [0.16, 0.165, 0.158]]])
     pair = mixes(score, ("php", "go"))
-    found = compare.guard(pair, "m0", "m1")
-    assert compare.compare(pair, "m0", "m1").ci[0] > 0 and found.passes is False
-    assert found.languages["go"].ci[1] < 0 < found.languages["php"].ci[0]
+    guarded = compare.guard(pair, "m0", "m1")
+    assert compare.compare(pair, "m0", "m1").ci[0] > 0 and guarded.passes is False
+    assert guarded.languages["go"].ci[1] < 0 < guarded.languages["php"].ci[0]
     pair[1].score["go"] = np.array([0.1, 0.3, 0.2])
     assert compare.guard(pair, "m0", "m1").passes is True, "noise is no harm"
     pair[1].score["go"] = np.array([0.1, np.nan, np.nan])
@@ -163,5 +163,5 @@ def test_random_mixes_of_one_seed_are_no_candidates():
     def mix(name, seeds):
         return Mix(name, seeds, {"php": np.array([0.5 + 0.01 * s for s in seeds])}, np.full(len(seeds), 0.5), tokens=1)
 
-    found = compare.comparisons([mix("o", [0, 1, 2]), mix("law", [0, 1, 2]), mix("swarm_00", [1])], "o")
-    assert {pair.second for pair in found if pair.kind == "mix"} == {"law"}
+    pairs = compare.comparisons([mix("o", [0, 1, 2]), mix("law", [0, 1, 2]), mix("swarm_00", [1])], "o")
+    assert {pair.second for pair in pairs if pair.kind == "mix"} == {"law"}

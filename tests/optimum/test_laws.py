@@ -127,8 +127,8 @@ def test_algorithm1_misses_where_most_of_the_loss_falls_before_the_primary_gives
     """
     python, php = true_optimum(2)
     assert algorithm1_tokens(*continual(gamma=4), 11.0) > 2 * 11 * php / python
-    found = laws.best(laws.fit(swarm(2, 12, 0.002), ["python", "php"]), natural(2))
-    assert 11 * found.shares["php"] / found.shares["python"] == pytest.approx(11 * php / python, rel=0.1)
+    best = laws.best(laws.fit(swarm(2, 12, 0.002), ["python", "php"]), natural(2))
+    assert 11 * best.shares["php"] / best.shares["python"] == pytest.approx(11 * php / python, rel=0.1)
 
 
 def bent(share_NxK, K):
@@ -139,10 +139,10 @@ def bent(share_NxK, K):
 
 
 def test_only_the_regression_bends_back(few):
-    found = laws.law(swarm(2, 20, 0.002, y=bent), ["python", "php"], natural(2))
-    assert found.chosen == "quadratic"
-    assert found.kinds["quadratic"].best.shares["php"] == pytest.approx(0.2, abs=0.03)
-    simple, flexible = (found.kinds[kind].loo.macro_rmse for kind in ("log_linear", "quadratic"))
+    law = laws.law(swarm(2, 20, 0.002, y=bent), ["python", "php"], natural(2))
+    assert law.chosen == "quadratic"
+    assert law.kinds["quadratic"].best.shares["php"] == pytest.approx(0.2, abs=0.03)
+    simple, flexible = (law.kinds[kind].loo.macro_rmse for kind in ("log_linear", "quadratic"))
     assert simple > 3 * flexible
     assert laws.law(swarm(2, 20, 0.002), ["python", "php"], natural(2)).chosen == "log_linear"
 

@@ -38,9 +38,9 @@ def test_shuffled_does_not_exist_where_no_other_language_could_take_the_cut():
 
 def test_same_primary_is_the_confound_of_the_papers_corpus():
     """Cutting 89B to 65B raises Python from 12.4 % to 16.9 % of the tokens (computed from the paper's sizes)."""
-    found = rivals.same_primary(ORIGINAL, OPTIMISED, "python")
-    assert sum(found.values()) == pytest.approx(89) and found["python"] / 89 == pytest.approx(11 / 65)
-    assert found["php"] / found["cpp"] == pytest.approx(23 / 28) and found["go"] / found["csharp"] == pytest.approx(
+    corpus = rivals.same_primary(ORIGINAL, OPTIMISED, "python")
+    assert sum(corpus.values()) == pytest.approx(89) and corpus["python"] / 89 == pytest.approx(11 / 65)
+    assert corpus["php"] / corpus["cpp"] == pytest.approx(23 / 28) and corpus["go"] / corpus["csharp"] == pytest.approx(
         11 / 16
     )
 

@@ -62,11 +62,11 @@ def truth_at(step, replay):
 
 
 def test_the_planted_schedule_is_found():
-    found = schedules.surface(*runs())
-    assert found.replay == [0.0, 0.1, 0.25] and list(found.tokens) == list(STEPS * 1000)
-    assert found.score_RxC.shape == (3, 8) and found.score_KxRxC.shape == (1, 3, 8)
-    assert ((found.low_RxC <= found.score_RxC) & (found.score_RxC <= found.high_RxC)).all()
-    proposal = schedules.propose(found, "python", TOTAL)
+    surface = schedules.surface(*runs())
+    assert surface.replay == [0.0, 0.1, 0.25] and list(surface.tokens) == list(STEPS * 1000)
+    assert surface.score_RxC.shape == (3, 8) and surface.score_KxRxC.shape == (1, 3, 8)
+    assert ((surface.low_RxC <= surface.score_RxC) & (surface.score_RxC <= surface.high_RxC)).all()
+    proposal = schedules.propose(surface, "python", TOTAL)
     assert (proposal.phase_tokens / 1000, proposal.replay) == PEAK
     assert proposal.new_tokens == 60_000 == proposal.by_language["php"].tokens
     assert proposal.stages == [
@@ -84,8 +84,8 @@ def test_the_planted_schedule_is_found():
 
 def test_the_band_of_one_seed_is_that_of_its_problems():
     new, primary = runs((0,))
-    found = schedules.surface(new, primary)
-    width_RxC = found.high_RxC - found.low_RxC
+    surface = schedules.surface(new, primary)
+    width_RxC = surface.high_RxC - surface.low_RxC
     accuracy_2xRxC = np.array([means(new)[0], means(primary)[0]])
     error_RxC = np.sqrt((accuracy_2xRxC * (1 - accuracy_2xRxC)).sum(0) / 200) / 2
     np.testing.assert_allclose(width_RxC, 2 * 1.96 * error_RxC, rtol=0.3)
@@ -121,9 +121,9 @@ def test_the_best_of_equals_is_no_better_than_the_others(seeds):
                 by["php"][r] = dataclasses.replace(
                     run, solved=[(rng.random((8, 30)) < 0.5).astype(float) for _ in seeds]
                 )
-        found = schedules.surface(new, primary)
-        flat.append(schedules.propose(found, "python", TOTAL).predicted)
-        highest.append(found.score_RxC.max())
+        surface = schedules.surface(new, primary)
+        flat.append(schedules.propose(surface, "python", TOTAL).predicted)
+        highest.append(surface.score_RxC.max())
     assert np.mean(highest) > 0.54 and abs(np.mean(flat) - 0.5) < 0.02
 
 
@@ -137,12 +137,12 @@ def test_no_phase_and_the_longest_one_can_be_best():
 
 
 def test_a_phase_is_held_by_the_run():
-    found = schedules.surface(*runs())
-    short = schedules.propose(found, "python", 50_000)
+    surface = schedules.surface(*runs())
+    short = schedules.propose(surface, "python", 50_000)
     assert short.phase_tokens == 40_000 and short.stages[0]["tokens"] == 10_000
     assert "a phase of 80,000 tokens scores best and is too long" in short.active["php"]
     with pytest.raises(UserError, match="no phase that was measured fits into 0 tokens"):
-        schedules.propose(found, "python", 0)
+        schedules.propose(surface, "python", 0)
 
 
 def test_several_languages_share_the_phase_in_proportion_to_their_own_best():
@@ -151,27 +151,27 @@ def test_several_languages_share_the_phase_in_proportion_to_their_own_best():
 
     new, primary = runs(languages=("php", "go"))
     new["go"] = runs(new=later)[0]["php"]
-    found = schedules.surface(new, primary)
-    assert found.score_KxRxC.shape == (2, 3, 8)
+    surface = schedules.surface(new, primary)
+    assert surface.score_KxRxC.shape == (2, 3, 8)
     mean = (means(new).sum(0) + means(primary).mean(0)) / 3
     smooth = mean @ schedules.stages.smoothing_CxC(8).T
-    np.testing.assert_allclose(found.score_RxC, smooth)  # the mean over all three languages
-    proposal = schedules.propose(found, "python", TOTAL)
+    np.testing.assert_allclose(surface.score_RxC, smooth)  # the mean over all three languages
+    proposal = schedules.propose(surface, "python", TOTAL)
     assert {name: part.tokens for name, part in proposal.by_language.items()} == {"php": 60_000, "go": 240_000}
     assert proposal.phase_tokens == 400_000
     assert proposal.stages[1]["weights"] == {"python": 0.25, "php": 0.15, "go": 0.6}
     # Half of a run is 250,000 tokens: go may not have its 320,000.
-    held = schedules.propose(found, "python", 500_000)
+    held = schedules.propose(surface, "python", 500_000)
     assert held.by_language["go"].tokens == 120_000 and list(held.active) == ["go"]
 
 
 def test_three_seeds_are_not_taken_for_many():
     """The band over seeds is Student's: drawing three seeds with replacement would give a third of it."""
     new, primary = runs()
-    found = schedules.surface(new, primary)
-    value_S = found.score_SxKxRxC[:, 0, 1, 4]
+    surface = schedules.surface(new, primary)
+    value_S = surface.score_SxKxRxC[:, 0, 1, 4]
     low, high = statistics.student(value_S)[1:]
-    width = found.high_RxC[1, 4] - found.low_RxC[1, 4]
+    width = surface.high_RxC[1, 4] - surface.low_RxC[1, 4]
     assert width == pytest.approx(high - low, rel=0.25)
 
 
@@ -183,10 +183,10 @@ def test_only_what_all_runs_have_is_compared():
     new["php"][0.1], primary["php"][0.1] = shorter[0]["php"][0.1], shorter[1]["php"][0.1]
     fewer = runs((1, 2))
     new["php"][0.0], primary["php"][0.0] = fewer[0]["php"][0.0], fewer[1]["php"][0.0]
-    found = schedules.surface(new, primary)
-    assert found.steps == STEPS[:6].tolist() and found.seeds == [1, 2]
+    surface = schedules.surface(new, primary)
+    assert surface.steps == STEPS[:6].tolist() and surface.seeds == [1, 2]
     of_both = [np.mean(by["php"][0.25].solved[1:], axis=(0, 2))[:6] for by in (new, primary)]
-    np.testing.assert_allclose(found.score_KxRxC[0, 2], np.mean(of_both, axis=0))
+    np.testing.assert_allclose(surface.score_KxRxC[0, 2], np.mean(of_both, axis=0))
 
 
 def test_runs_that_do_not_fit_together_are_errors_of_one_line():

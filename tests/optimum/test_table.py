@@ -159,8 +159,8 @@ def test_the_first_share_that_was_measured_calibrates():
 
 def by_all_sources(observation, shares):
     observation = dataclasses.replace(observation, shares=shares)
-    found = stages.find(observation.steps, observation.solved)
-    return share_sources.proposals(observation, share_sources.shares_of(observation), found, None, Amounts(11e9, 23e9))
+    run = stages.find(observation.steps, observation.solved)
+    return share_sources.proposals(observation, share_sources.shares_of(observation), run, None, Amounts(11e9, 23e9))
 
 
 @pytest.mark.slow

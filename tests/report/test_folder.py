@@ -77,8 +77,8 @@ def test_a_run_that_is_missing_in_some_seed_leaves_a_whole_report(rows, gone):
 
 
 def test_both_readings_of_eq_3_stand_on_the_page_of_several_languages():
-    found = synthetic_study.found(("php", "cpp"))
-    text = plain(page.page(found, verdicts.verdicts(found), []))
+    findings = synthetic_study.found(("php", "cpp"))
+    text = plain(page.page(findings, verdicts.verdicts(findings), []))
     assert "from the loss, pairwise" in text and ("from the loss, joint" in text or "no solution" in text)
     assert "from the loss, pairwise, as the paper writes it" in text, "where C++ changes, too"
     one = synthetic_study.found()

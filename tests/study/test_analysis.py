@@ -87,8 +87,8 @@ def test_what_lies_on_disk_is_what_the_rows_say(tmp_path, alone):
     grid.parent.mkdir()
     slot = {"top": [[[3]]], "top_probability": [[[250]]], "probability": [[[250]]]}
     grid.write_text(json.dumps({"steps": [0], "slots": [slot]}))
-    found = analysis.of_study(tmp_path)
-    (read,) = found.languages["php"].lens_grid["slots"]
+    findings = analysis.of_study(tmp_path)
+    (read,) = findings.languages["php"].lens_grid["slots"]
     assert read["probability_CxLxM"].tolist() == [[[0.25]]]
     again = synthetic_study.analysed(study, measurements.read(tmp_path))
-    assert again.languages["php"].proposals["loss"].p_star == found.languages["php"].proposals["loss"].p_star
+    assert again.languages["php"].proposals["loss"].p_star == findings.languages["php"].proposals["loss"].p_star

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from babel_jax.common.errors import UserError
-from babel_jax.study import candidates
+from babel_jax.study import candidates, words
 
 ORIGINAL = dict(python=11.0, php=23.0, csharp=16.0, go=11.0, cpp=28.0)
 STEPS, STEP_TOKENS = 1000, 704
@@ -43,11 +43,11 @@ def shares(amounts):
 
 def test_what_needs_no_measurement_is_made_at_once_and_nothing_else():
     names = ("unimax", "ado", "temperature_equal_epochs", "algorithm1_loss", "equal_small")
-    found = candidates.unmeasured(names, 2, LENGTHS)
-    assert list(found) == ["unimax", "temperature_equal_epochs", "equal_small", "swarm_00", "swarm_01"]
-    assert weights(found["equal_small"]) == shares(dict(python=11, php=2, csharp=2, go=2, cpp=2))
-    assert weights(found["swarm_00"]) != weights(found["swarm_01"])
-    longer = found["temperature_equal_epochs"]
+    mixes = candidates.unmeasured(names, 2, LENGTHS)
+    assert list(mixes) == ["unimax", "temperature_equal_epochs", "equal_small", "swarm_00", "swarm_01"]
+    assert weights(mixes["equal_small"]) == shares(dict(python=11, php=2, csharp=2, go=2, cpp=2))
+    assert weights(mixes["swarm_00"]) != weights(mixes["swarm_01"])
+    longer = mixes["temperature_equal_epochs"]
     of_python = longer.steps * weights(longer)["python"]
     assert of_python == pytest.approx(STEPS * 11 / 89, rel=0.01) and longer.steps < STEPS
 
@@ -55,14 +55,14 @@ def test_what_needs_no_measurement_is_made_at_once_and_nothing_else():
 def test_the_papers_corpus_as_written_and_ours_as_the_tests_allow():
     as_written = CUT | dict(cpp=math.inf)  # its best checkpoint is the last one
     names = ("algorithm1_loss", "algorithm1_calibrated", "algorithm1_loss_equal_epochs", "algorithm1_knowledge_share")
-    found = candidates.measured(
+    mixes = candidates.measured(
         findings(loss=corpus(ORIGINAL, as_written), calibrated=corpus(CUT | dict(csharp=16.0), as_written)),
         *(names, LENGTHS),
     )
-    assert list(found) == list(names[:3])
-    assert weights(found["algorithm1_loss"]) == shares(CUT)
-    assert weights(found["algorithm1_calibrated"]) == shares(ORIGINAL | dict(php=5.0))
-    assert found["algorithm1_loss_equal_epochs"].steps == pytest.approx(
+    assert list(mixes) == list(names[:3])
+    assert weights(mixes["algorithm1_loss"]) == shares(CUT)
+    assert weights(mixes["algorithm1_calibrated"]) == shares(ORIGINAL | dict(php=5.0))
+    assert mixes["algorithm1_loss_equal_epochs"].steps == pytest.approx(
         STEPS * 65 / 89, abs=1
     )  # the paper's 65B of 89B
 
@@ -77,14 +77,16 @@ def test_a_corpus_that_changes_nothing_is_the_original_mix_and_is_not_trained_ag
 def test_rivals_answer_to_the_corpus_that_is_on_trial():
     trial = findings(calibrated=corpus(CUT), loss=corpus(ORIGINAL | dict(go=1.0)))
     names = ("shuffled", "same_primary", "law", "regression", "schedule")
-    found = candidates.measured(trial, names, LENGTHS)
-    assert list(found) == list(names)
-    assert weights(found["same_primary"])["python"] == pytest.approx(11 / 65, abs=1e-4)
-    assert sum(found["shuffled"].made["amounts"].values()) != pytest.approx(89) and weights(
-        found["shuffled"]
+    mixes = candidates.measured(trial, names, LENGTHS)
+    assert list(mixes) == list(names)
+    assert weights(mixes["same_primary"])["python"] == pytest.approx(11 / 65, abs=1e-4)
+    assert sum(mixes["shuffled"].made["amounts"].values()) != pytest.approx(89) and weights(
+        mixes["shuffled"]
     ) != shares(CUT)
-    assert weights(found["law"]) == shares(LAWS[0]) and weights(found["regression"]) == shares(LAWS[1])
-    assert found["schedule"].stages[0]["weights"] == {"python": 1.0} and found["schedule"].steps == STEPS
+    answers_to = {name: mix.made.get("answers_to") for name, mix in mixes.items()}
+    assert answers_to == dict.fromkeys(names) | dict.fromkeys(names[:2], "algorithm1_calibrated")
+    assert weights(mixes["law"]) == shares(LAWS[0]) and weights(mixes["regression"]) == shares(LAWS[1])
+    assert mixes["schedule"].stages[0]["weights"] == {"python": 1.0} and mixes["schedule"].steps == STEPS
     nothing = SimpleNamespace(corpora={}, laws=None, schedules=None)
     assert candidates.measured(nothing, names, LENGTHS) == {}
 
@@ -94,8 +96,8 @@ def test_a_corpus_with_next_to_nothing_of_the_primary_is_not_made_as_long_as_it_
     names = ("regression", "regression_equal_epochs")
     for share, made in ((0.0, names[:1]), (0.001, names[:1]), (0.02, names)):
         monkeypatch.setitem(LAWS[1], "python", share)
-        found = candidates.measured(findings(), names, LENGTHS)
-        assert tuple(found) == made, share
+        mixes = candidates.measured(findings(), names, LENGTHS)
+        assert tuple(mixes) == made, share
 
 
 @pytest.mark.parametrize(
@@ -112,3 +114,15 @@ def test_unknown_candidates_and_those_without_their_runs_are_refused(names, more
     with pytest.raises(UserError, match=message):
         candidates.validate(names, **more)
     candidates.validate(("law", "schedule", "unimax_equal_epochs"), swarm=1, replay=(0.1,))
+
+
+def test_a_candidate_is_known_by_its_record_alone(monkeypatch):
+    """The config takes it, the study makes it, and the text calls it by its title."""
+    halves = candidates.Candidate("halves", lambda original, findings: {"python": 1.0, "php": 1.0}, "half and half")
+    with pytest.raises(UserError, match="unknown candidate 'halves'"):
+        candidates.validate(("halves",))
+    monkeypatch.setattr(candidates, "CANDIDATES", (*candidates.CANDIDATES, halves))
+    candidates.validate(("halves", "halves_equal_epochs"))
+    assert weights(candidates.unmeasured(("halves",), 0, LENGTHS)["halves"]) == {"python": 0.5, "php": 0.5}
+    assert words.mix_title("halves_equal_epochs") == "half and half, equal epochs"
+    assert len({candidate.name for candidate in candidates.CANDIDATES}) == len(candidates.CANDIDATES)

@@ -211,7 +211,7 @@ def test_evaluate_measures_what_the_study_would(monkeypatch, config_file, tmp_pa
 def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own_end(
     monkeypatch, config_file, tmp_path
 ):
-    """The neurons of the primary-only run are told by its last checkpoint."""
+    """The neurons of the primary-only run are identified by its last checkpoint."""
     made, given = study_of(config_file, tmp_path), []
 
     def train(run, hooks, sampler):
@@ -265,7 +265,7 @@ def test_the_seconds_of_a_study_survive_its_death(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "seconds.json").read_text()) == {"training": 4.0, "total": 9.0}
 
 
-def test_a_run_says_so_when_its_mixture_is_for_another_number_of_tokens(config_file, tmp_path, capsys):
+def test_a_run_warns_when_its_mixture_is_for_another_number_of_tokens(config_file, tmp_path, capsys):
     made, file = study_of(config_file), tmp_path / "m.json"
     step_tokens = 16 * made.materials(0)["php"].max_length
     for steps, says in ((made.config.runs.mix.steps, False), (3, True)):
@@ -273,7 +273,7 @@ def test_a_run_says_so_when_its_mixture_is_for_another_number_of_tokens(config_f
         mixture_files.write(file, mixture_files.MixtureFile(stages, tokens=steps * step_tokens))
         run = made.with_mixture(RunName("mix"), str(file)).run(RunName("mix"), 0)
         assert run.config.batch_size == 16
-        study._say_length(run)
+        study._warn_of_length(run)
         assert ("for as many set --config.runs.mix.steps=3." in capsys.readouterr().err) == says
 
 

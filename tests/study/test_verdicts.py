@@ -26,20 +26,20 @@ def judged(findings, name, language="php"):
     return found
 
 
-def test_the_planted_story_is_told(findings):
-    told = {one.name: one for one in verdicts(findings)}
+def test_the_verdicts_are_those_of_the_planted_story(findings):
+    by_name = {one.name: one for one in verdicts(findings)}
     expected = {
         "transition": SUPPORTED, "dependence": SUPPORTED, "knowledge": SUPPORTED, "patches": SUPPORTED,
         "working_language": REFUTED, "functional": SUPPORTED, "lape": OPEN, "causes": SUPPORTED, "calibration": REFUTED,
         "optimum": REFUTED, "guard": REFUTED, "rivals": REFUTED, "schedule": SUPPORTED, "predicted": SUPPORTED,
         "cost": MISSING,
     }  # fmt: skip
-    assert {name: told[name].verdict for name in expected} == expected
-    assert told["transition"].sentence.startswith("From the peak at step 64 [")
-    assert "misses the optimum" in told["optimum"].sentence
-    assert "schedule" not in told["optimum"].sentence, "the best mix is one with constant shares"
-    assert "It falls in the control too" in told["working_language"].sentence
-    for one in told.values():
+    assert {name: by_name[name].verdict for name in expected} == expected
+    assert by_name["transition"].sentence.startswith("From the peak at step 64 [")
+    assert "misses the optimum" in by_name["optimum"].sentence
+    assert "schedule" not in by_name["optimum"].sentence, "the best mix is one with constant shares"
+    assert "It falls in the control too" in by_name["working_language"].sentence
+    for one in by_name.values():
         assert one.sentence.endswith(".") and "nan" not in one.sentence
 
 
@@ -71,16 +71,16 @@ def test_a_laws_search_is_its_swarm_and_its_sweep():
         assert judged(changed(findings, costs=[ours, swarm, sweep]), "cost").verdict == expected
 
 
-def test_differences_are_told_with_their_intervals(findings):
+def test_differences_have_their_intervals(findings):
     curves = findings.languages["php"].curves
     last = {part: curves.patches[part].last() for part in ("none", "embeddings", "blocks")}
     over = {part: last["blocks"].minus(last[part]).value for part in ("none", "embeddings")}
-    told = judged(findings, "patches").sentence.replace("\N{NO-BREAK SPACE}", " ")
+    sentence = judged(findings, "patches").sentence.replace("\N{NO-BREAK SPACE}", " ")
     assert abs(over["none"] - over["embeddings"]) > 0.05
-    assert f"The blocks add +{100 * over['none']:.1f} points" in told
-    assert f"+{100 * over['embeddings']:.1f} points" in told[told.index("The blocks") + 30 :]
-    told = judged(findings, "functional").sentence.replace("\N{NO-BREAK SPACE}", " ")
-    fall, low, high = map(int, re.search(r"by (\d+) \[(\d+), (\d+)\]; in", told).groups())
+    assert f"The blocks add +{100 * over['none']:.1f} points" in sentence
+    assert f"+{100 * over['embeddings']:.1f} points" in sentence[sentence.index("The blocks") + 30 :]
+    sentence = judged(findings, "functional").sentence.replace("\N{NO-BREAK SPACE}", " ")
+    fall, low, high = map(int, re.search(r"by (\d+) \[(\d+), (\d+)\]; in", sentence).groups())
     assert low < fall < high
     end = curves.working_language["continual"].end()
     assert f"to {100 * end.value:.0f}\N{NO-BREAK SPACE}%" in judged(findings, "working_language").number
@@ -135,8 +135,8 @@ def with_scores(findings, name, change):
 
 
 def test_a_mix_that_hits_is_not_called_a_miss(findings):
-    found = judged(with_scores(findings, "algorithm1_loss", 0.5), "optimum")
-    assert found.verdict == SUPPORTED and "misses" not in found.sentence
+    verdict = judged(with_scores(findings, "algorithm1_loss", 0.5), "optimum")
+    assert verdict.verdict == SUPPORTED and "misses" not in verdict.sentence
 
 
 def test_a_best_checkpoint_at_the_end_is_no_test_of_algorithm_1(findings):
@@ -154,13 +154,13 @@ def test_the_schedule_is_judged_against_the_best_static_mix(findings, change, ex
     findings = with_scores(findings, "0.2000", change)
     if expected == REFUTED:
         findings = with_scores(findings, "schedule", -0.5)
-    found = judged(findings, "schedule")
-    assert found.verdict == expected and "constant shares" in found.sentence
+    verdict = judged(findings, "schedule")
+    assert verdict.verdict == expected and "constant shares" in verdict.sentence
 
 
 def test_the_guard_names_the_harmed_language(findings):
-    found = judged(findings, "guard")
-    assert found.verdict == REFUTED and found.number.startswith("Python")
+    verdict = judged(findings, "guard")
+    assert verdict.verdict == REFUTED and verdict.number.startswith("Python")
 
 
 @pytest.mark.parametrize("change, expected", [([0.3, -0.3, 0.0], OPEN), ([0.01, 0.011, 0.012], SUPPORTED)])
@@ -188,14 +188,14 @@ def test_a_share_that_is_worse_than_a_mean_has_no_number_for_it(findings):
     for r2, said in ((-3145.5, "(R2 below 0, "), (0.5, "(R2 0.50, ")):
         assert said in judged(changed(findings, *IDENTITY, r2=r2), "calibration").sentence
     # The share stays the same: P(l) may be near it, and follows nothing.
-    found = judged(changed(findings, *IDENTITY, r2=np.nan), "calibration")
-    assert found.verdict == "undecided" and found.number == "" and "nothing to follow" in found.sentence
+    verdict = judged(changed(findings, *IDENTITY, r2=np.nan), "calibration")
+    assert verdict.verdict == "undecided" and verdict.number == "" and "nothing to follow" in verdict.sentence
 
 
 def test_a_control_that_falls_a_little_is_said_to(findings):
     """The number may lie surely above 0 and still be no transition: the threshold is named."""
-    found = judged(findings, "control")
-    assert found.claim == "The control shows no transition" and "less than 5 points" in found.sentence
+    verdict = judged(findings, "control")
+    assert verdict.claim == "The control shows no transition" and "less than 5 points" in verdict.sentence
 
 
 def test_one_seed_speaks_of_itself_alone(findings):

@@ -78,16 +78,16 @@ def test_train_reads_the_file_as_it_is(trained, mixture_file):
 
 
 def test_a_mixture_goes_with_runs_that_have_no_share_in_their_name(capsys, config_file, mixture_file, tmp_path):
-    made = plan.Study(load_config(str(config_file), []))
+    study = plan.Study(load_config(str(config_file), []))
     command = ["train", f"--config={config_file}", f"--workdir={tmp_path / 'W'}", f"--mixture={mixture_file}"]
     assert "has its mixture in its name" in refused(capsys, *command, "--run=mix_0.5000")
     assert "did you mean 'mix'" in refused(capsys, *command, "--run=mixx")
     assert "names neither a share nor a mixture of the study" in refused(capsys, *command[:-1], "--run=mix")
     assert "names neither a share nor a mixture of the study" in refused(capsys, *command[:-1], "--run=mix_half")
     assert not (tmp_path / "W").exists()
-    other = made.with_mixture(RunName("new_only"), str(mixture_file))
+    other = study.with_mixture(RunName("new_only"), str(mixture_file))
     assert len(other.config_of(RunName("new_only"), 0).stages) == 2
-    assert len(other.config_of(RunName("continual"), 0).stages) == 1 == len(made.config.runs.new_only.stages)
+    assert len(other.config_of(RunName("continual"), 0).stages) == 1 == len(study.config.runs.new_only.stages)
 
 
 def test_a_run_that_repeats_too_much_is_refused_before_it_is_trained(capsys, config_file, tmp_path):

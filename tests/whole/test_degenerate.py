@@ -1,4 +1,4 @@
-"""Studies in which nothing was learned, or nothing can be told: planted, and followed from the rows to the page.
+"""Studies in which nothing was learned, or nothing can be concluded: planted, and followed from the rows to the page.
 
 Whatever lies in the rows: nothing warns, no claim is judged that was not tested, and the numbers agree as they are printed.
 """
@@ -141,23 +141,23 @@ CASES = {
 )
 def test_nothing_is_claimed_that_was_not_tested(case, seeds):
     change, untested = CASES[case]
-    found = analysed(planted(change, seeds))
-    told = verdicts(found)
-    for one in told:
+    findings = analysed(planted(change, seeds))
+    judged = verdicts(findings)
+    for one in judged:
         assert one.sentence.endswith(".") and "nan" not in f"{one.number} {one.sentence}".split(), one
         if one.name in untested:
             assert one.verdict not in JUDGED, one
         if one.verdict == NOT_TESTED:
             assert "P* " not in one.number
     if case in NOTHING:
-        assert {one.verdict for one in told} == {NOT_TESTED, MISSING}
-        assert found.languages["php"].dependence.tested is False and found.schedules.proposal is None
-    p_stars = [proposal.p_star for proposal in found.languages["php"].proposals.values()]
+        assert {one.verdict for one in judged} == {NOT_TESTED, MISSING}
+        assert findings.languages["php"].dependence.tested is False and findings.schedules.proposal is None
+    p_stars = [proposal.p_star for proposal in findings.languages["php"].proposals.values()]
     if "proposal" in untested and case != "the best is the last" and not case.startswith(("the loss", "two check")):
-        assert np.isnan(p_stars).all() and all(corpus.as_written is None for corpus in found.corpora.values())
-    json.dumps(summary.summary(found, told), allow_nan=False)
-    shown = terminal_table(found)
-    texts = (shown, *tables.results(found, told).values(), page.page(found, told, []))
+        assert np.isnan(p_stars).all() and all(corpus.as_written is None for corpus in findings.corpora.values())
+    json.dumps(summary.summary(findings, judged), allow_nan=False)
+    shown = terminal_table(findings)
+    texts = (shown, *tables.results(findings, judged).values(), page.page(findings, judged, []))
     assert not any(re.search(r"(?<![-\w])(nan|None)(?![-\w])", text) for text in (shown, texts[1], texts[2]))
     assert max(map(len, shown.splitlines())) <= 80
     agree(shown)
@@ -174,11 +174,14 @@ def agree(shown: str) -> None:
 
 def test_a_decline_that_is_not_from_the_peak_is_said_not_to_be():
     """0.032 at the peak and 0.016 at the end, and yet a rise of 0.016: the peak lies within the end."""
-    found = analysed(planted(NOTHING["two of 62 problems"]))
-    shown = terminal_table(found)
+    findings = analysed(planted(NOTHING["two of 62 problems"]))
+    shown = terminal_table(findings)
     assert re.search(r"accuracy: start, peak, end +0.000  0.032  0.0", shown)
     assert re.search(r"decline from an earlier checkpoint +-0.0", shown)
-    assert "(before the last quarter, in which the peak lies)" in tables.results(found, verdicts(found))["results.md"]
+    assert (
+        "(before the last quarter, in which the peak lies)"
+        in tables.results(findings, verdicts(findings))["results.md"]
+    )
 
 
 @pytest.mark.parametrize("draw", range(20))
@@ -186,9 +189,9 @@ def test_the_peak_minus_the_end_is_the_decline(draw):
     generator = np.random.default_rng(draw)
     height_C = generator.uniform(0, 1, 10) if draw % 2 else np.full(10, 0.5)
     solved = [(generator.uniform(size=(10, 20)) < height_C[:, None]).astype(float) for _ in range(1 + draw % 3)]
-    found = stages.find(range(10), solved)
-    if not found.peak_in_end:
-        assert found.peak.value - found.plateau.value == pytest.approx(found.decline.value)
+    run = stages.find(range(10), solved)
+    if not run.peak_in_end:
+        assert run.peak.value - run.plateau.value == pytest.approx(run.decline.value)
 
 
 def test_a_study_that_solves_nothing_has_a_report_and_no_corpus(tmp_path, capsys):

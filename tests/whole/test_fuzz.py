@@ -11,7 +11,7 @@ from helpers import ROOT
 
 # New verbs, by what `run` does with the value of their one argument.
 PLANTED = {
-    "planted_traceback": ('"--depth", type=int, required=True', "print(1 / max(arguments.depth, 0))"),
+    "planted_traceback": ('"--depth", type=int, default=0', "print(1 / max(arguments.depth, 0))"),
     "planted_two_lines": (
         '"place"',
         """
@@ -78,14 +78,12 @@ def root(tmp_path_factory):
 
 
 @pytest.mark.processes
-@pytest.mark.processes
 def test_no_case_ends_in_a_traceback(root, pytestconfig):
     count, seed = pytestconfig.getoption("fuzz_cases"), pytestconfig.getoption("fuzz_seed")
-    found = fuzz(root, ROOT, f"--cases={count}", f"--seed={seed}", f"--patience={2 if count <= 300 else 60}")
-    assert f"{count} cases, 0 at fault" in found, found
+    printed = fuzz(root, ROOT, f"--cases={count}", f"--seed={seed}", f"--patience={2 if count <= 300 else 60}")
+    assert f"{count} cases, 0 at fault" in printed, printed
 
 
-@pytest.mark.processes
 @pytest.mark.slow
 @pytest.mark.processes
 def test_planted_faults_are_found(root, tmp_path):
@@ -99,7 +97,7 @@ def test_planted_faults_are_found(root, tmp_path):
     (cli / "settings.py").write_text((cli / "settings.py").read_text() + CONFIG)
     keys = "{f'planted{i}': schema.Key(schema.Anything(), 1, 'unchecked') for i in range(10)}"
     plan.write_text(f"{plan.read_text()}\n\nfrom babel_jax.common import schema\n\nSTUDY.keys.update({keys})\n")
-    found = fuzz(root, tmp_path, "--cases=400", "--patience=20")
+    printed = fuzz(root, tmp_path, "--cases=400", "--patience=20")
     for line in (
         "run: ZeroDivisionError",
         "load: TypeError",
@@ -108,7 +106,7 @@ def test_planted_faults_are_found(root, tmp_path):
         "refused, and wrote marked",
         "hangs reading in run",
     ):
-        assert line in found, line
+        assert line in printed, line
 
 
 @pytest.mark.parametrize(
@@ -133,8 +131,8 @@ def test_planted_faults_are_found(root, tmp_path):
     ],
 )  # fmt: skip
 def test_what_is_a_fault(status, said, wrote, wrong):
-    found = fault(Outcome(Case(("report",), []), status, said, "", wrote), patience=2)
-    assert found is None if wrong is None else wrong in found
+    wrong_with_it = fault(Outcome(Case(("report",), []), status, said, "", wrote), patience=2)
+    assert wrong_with_it is None if wrong is None else wrong in wrong_with_it
 
 
 @pytest.mark.parametrize(

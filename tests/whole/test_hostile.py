@@ -53,8 +53,8 @@ def fed(language, text):
 
 
 def judged(language, text):
-    said = Finished(1, "itself", text.encode(), text.encode(), 0, 0)
-    for compiled, ran in ((said, None), (None, said)):
+    output = Finished(1, "itself", text.encode(), text.encode(), 0, 0)
+    for compiled, ran in ((output, None), (None, output)):
         classify(Code(language, "", ""), Execution(compiled, ran, False))
 
 

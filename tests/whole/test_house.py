@@ -4,9 +4,11 @@ import ast
 import collections
 import itertools
 import re
+import subprocess
+import sys
 
 import pytest
-from helpers import ROOT
+from helpers import ROOT, environment
 
 PACKAGE = ROOT / "babel_jax"
 # From the bottom up: a room may import itself and those before it.
@@ -167,3 +169,13 @@ def test_files_of_tests_do_not_import_each_other():
             if any(isinstance(text, str) and f"import {name}" in text for text in texts)
         ]
     assert bad == []
+
+
+@pytest.mark.processes
+def test_the_quick_tests_touch_every_room():
+    marks = re.search(r'--quick\) selection=\(-m "([^"]+)"\)', (ROOT / "launch" / "test.sh").read_text())[1]
+    collect = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "-m", marks]
+    collected = subprocess.run(collect, cwd=ROOT, env=environment(), capture_output=True, text=True).stdout.splitlines()
+    tests = collections.Counter(line.split("/")[1] for line in collected if line.startswith("tests/"))
+    assert min(tests[room] for room in ROOMS) >= 5
+    assert not any("test_a_recipe_followed" in line for line in collected)

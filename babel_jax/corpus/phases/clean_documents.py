@@ -24,7 +24,7 @@ def run(work, plan, task):
     benchmarks = plan.wanted.benchmarks
     index = benchmark_index(work / "benchmarks.json", benchmarks) if benchmarks else None
     counts, licences, read = dict.fromkeys(rules.OUTCOMES, Amount(0, 0)), Counter(), hashlib.sha256()
-    with document_file(work / "clean" / f"{task}.parquet", signed=bool(steps.near_duplicates)) as file:
+    with document_file(work / "clean" / f"{task}.parquet", signed=bool(steps.near_duplicates)) as append:
         for document in sources.read(piece, plan.manifest):
             size = max(document.size, 0)
             read.update(f"{document.path}\0{size}\0".encode("utf-8", "replace") + (document.content or b""))
@@ -37,7 +37,7 @@ def run(work, plan, task):
             original = document.content.decode()
             text, redacted = redact.redact(original) if steps.redact else (original, {})
             content = text.encode()
-            file.add(
+            append(
                 path=document.path,
                 project=document.project,
                 licences=list(document.licences),

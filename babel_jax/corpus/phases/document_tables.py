@@ -11,51 +11,59 @@ from babel_jax.corpus import duplicates
 from babel_jax.corpus.records import SPLITS
 
 ROW_GROUP_BYTES = 1_000_000  # of documents held at a time, and read again to look at one of them
+COLUMNS = {  # of a document that `clean` keeps
+    "path": pa.string(),
+    "project": pa.string(),
+    "licences": pa.list_(pa.string()),
+    "size": pa.int64(),  # as its source has it; `bytes` is what redaction left
+    "bytes": pa.int64(),
+    "digest": pa.binary(32),
+    "contaminated": pa.string(),
+    "poor": pa.string(),
+    "redacted": pa.string(),
+    "content": pa.string(),
+}
 
 
-class DocumentFile:
-    """A Parquet file of documents, written a row group at a time; see `document_file`."""
+@contextlib.contextmanager
+def row_groups(target, schema, table_of=pa.concat_tables):
+    """A function that appends (item, its bytes) to a Parquet file: `table_of` makes of a list of items each row group, of about
+    ROW_GROUP_BYTES."""
+    held, size = [], 0
+    with whole(target) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
 
-    SCHEMA = {
-        "path": pa.string(),
-        "project": pa.string(),
-        "licences": pa.list_(pa.string()),
-        "size": pa.int64(),  # as its source has it; `bytes` is what redaction left
-        "bytes": pa.int64(),
-        "digest": pa.binary(32),
-        "contaminated": pa.string(),
-        "poor": pa.string(),
-        "redacted": pa.string(),
-        "content": pa.string(),
-    }
+        def append(item, item_bytes):
+            nonlocal size
+            held.append(item)
+            size += item_bytes
+            if size >= ROW_GROUP_BYTES:
+                flush()
 
-    def __init__(self, writer, signed):
-        self._writer, self._signed = writer, signed
-        self._rows, self._size = [], 0
+        def flush():
+            nonlocal size
+            if held:
+                writer.write_table(table_of(held))
+                held.clear()
+                size = 0
 
-    def add(self, **row):
-        self._rows.append(row)
-        self._size += row["bytes"]
-        if self._size >= ROW_GROUP_BYTES:
-            self.flush()
-
-    def flush(self):
-        if self._rows:
-            columns = {name: [row[name] for row in self._rows] for name in self.SCHEMA}
-            if self._signed:
-                columns["signature"] = [row.tobytes() for row in duplicates.signatures(columns["content"])]
-            self._writer.write_table(pa.table(columns, self._writer.schema))
-            self._rows, self._size = [], 0
+        yield append
+        flush()
 
 
 @contextlib.contextmanager
 def document_file(path, signed):
-    fields = DocumentFile.SCHEMA | ({"signature": pa.binary(4 * duplicates.PERMUTATIONS)} if signed else {})
+    """A function that appends a document, given by its COLUMNS; `signed`: with its MinHash signature."""
+    fields = COLUMNS | ({"signature": pa.binary(4 * duplicates.PERMUTATIONS)} if signed else {})
     schema = pa.schema(list(fields.items()))
-    with whole(path) as partial, pq.ParquetWriter(partial, schema, compression="zstd") as writer:
-        file = DocumentFile(writer, signed)
-        yield file
-        file.flush()
+
+    def table_of(rows):
+        columns = {name: [row[name] for row in rows] for name in COLUMNS}
+        if signed:
+            columns["signature"] = [row.tobytes() for row in duplicates.signatures(columns["content"])]
+        return pa.table(columns, schema)
+
+    with row_groups(path, schema, table_of) as append:
+        yield lambda **row: append(row, row["bytes"])
 
 
 class Documents:

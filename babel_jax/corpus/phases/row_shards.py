@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from babel_jax.common.errors import UserError
-from babel_jax.common.files import content_hash, whole
+from babel_jax.common.files import content_hash
 from babel_jax.corpus.build_folder import digests, result
-from babel_jax.corpus.phases.document_tables import ROW_GROUP_BYTES, Documents
+from babel_jax.corpus.phases.document_tables import Documents, row_groups
 from babel_jax.corpus.phases.vocabulary import corpus_tokenizer
 from babel_jax.corpus.records import SPLITS, Tokenised, Written
 
@@ -81,23 +81,7 @@ def _write_documents(work, plan, name):
 
 @contextlib.contextmanager
 def _writer(target, fields):
-    """A function that appends tables to a Parquet file, in row groups of about ROW_GROUP_BYTES."""
-    schema, held, size = pa.schema(list(fields.items())), [], 0
-    with whole(target) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
-
-        def append(table):
-            nonlocal size
-            held.append(table.select(schema.names).cast(schema))
-            size += table.nbytes
-            if size >= ROW_GROUP_BYTES:
-                flush()
-
-        def flush():
-            nonlocal size
-            writer.write_table(pa.concat_tables(held))
-            held.clear()
-            size = 0
-
-        yield append
-        if held:
-            flush()
+    """A function that appends tables to a Parquet file."""
+    schema = pa.schema(list(fields.items()))
+    with row_groups(target, schema) as append:
+        yield lambda table: append(table.select(schema.names).cast(schema), table.nbytes)
