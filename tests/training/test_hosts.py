@@ -159,9 +159,9 @@ def kill_one(run_dir, steps: int, victim: int, lines: int, wait: float = 0.0, ho
     """Starts the run and kills one process `wait` seconds after so many lines of progress; the other must then end."""
     running = start(f"live({str(run_dir)!r}, {steps}, {hold})", heartbeat=HEARTBEAT)
     try:
-        lines = iter(running[0].stdout.readline, "")  # gloo talks too
+        printed = iter(running[0].stdout.readline, "")  # gloo talks too
         for _ in range(lines):
-            assert any(line.startswith("step") for line in lines), running[0].stderr.read()[:3000]
+            assert any(line.startswith("step") for line in printed), running[0].stderr.read()[:3000]
         time.sleep(wait)
         assert [process.poll() for process in running] == [None, None]
         running[victim].kill()

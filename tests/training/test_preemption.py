@@ -183,8 +183,8 @@ def test_the_workers_of_a_study_save_themselves(tmp_path):
 def test_hosts_save_together_whichever_is_warned(tmp_path):
     running = hosts_runs.start(f"live({str(tmp_path)!r}, 100000)")
     try:
-        lines = iter(running[0].stdout.readline, "")
-        assert any(line.startswith("step 10") for line in lines), running[0].stderr.read()[-3000:]
+        printed = iter(running[0].stdout.readline, "")
+        assert any(line.startswith("step 10") for line in printed), running[0].stderr.read()[-3000:]
         running[1].send_signal(signal.SIGTERM)
         errors = [process.communicate(timeout=PATIENCE)[1] for process in running]
     finally:
