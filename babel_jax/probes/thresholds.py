@@ -70,7 +70,7 @@ def scope_of(counts_C, name: str, reference: int | None = None, draws: int = 200
       name: "per_checkpoint": the reference implementation's, a constant number of neurons at every checkpoint;
         "pooled": thresholds of all checkpoints together; "reference_checkpoint": those of the one at index `reference`.
         With the latter two the number of neurons can rise and fall.
-      draws: the thresholds are found again in as many bootstrap draws of shards, the draws of `neuron_rows.count_rows`.
+      draws: the thresholds are computed anew in as many bootstrap draws of shards, the draws of `neuron_rows.count_rows`.
 
     Raises:
       UserError: an unknown scope, a reference that is missing or not needed, checkpoints that cannot be compared.

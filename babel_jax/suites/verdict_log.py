@@ -93,7 +93,7 @@ class Verdict(Submission):
 
     @property
     def settled(self) -> bool:
-        """Is it a verdict that need not be found again? Neither the machine failed, nor is a second run to come."""
+        """Is it a verdict that need not be judged again? Neither the machine failed, nor is a second run to come."""
         return self.outcome != "infra_error" and (self.outcome != "timeout" or self.first_outcome is not None)
 
 

@@ -3,7 +3,7 @@
     python tests/bench/near_duplicates.py [--sources DIR] [--threshold 0.7]
 
 Takes Python files (by default of the standard library) and plants copies of them: 5 to 40 % of their lines replaced, a
-block of lines deleted or inserted, or words changed. What is near is told by the exact Jaccard similarity of the sets of
+block of lines deleted or inserted, or words changed. What is near is decided by the exact Jaccard similarity of the sets of
 word runs, computed here from the texts alone. Prints one JSON line: by share of edits how many of the copies are near,
 precision and recall; the cost of signatures and of the search; memory a document, at 100,000 documents.
 Exits with 1 if a precision, a recall or the cost of signatures misses its target. About a minute on one core.
