@@ -105,7 +105,7 @@ from babel_jax.study import aot
 from babel_jax.common.material import Shapes
 import jax, re
 run = make_run(model=dict(preset="test"), mesh=dict(data=1, fsdp=8, tensor=1))
-report = ahead.compile_step(run, Shapes(80, 24, 0, 3), jax.devices())
+report = aot.compile_step(run, Shapes(80, 24, 0, 3), jax.devices())
 L, D, F = report.program.model.layers, report.program.model.width, report.program.model.ffn_width
 whole = [f"f32[{L},{D},{3 * D}]", f"f32[{L},{D},{F}]", f"f32[{L},{F},{D}]", f"f32[{L},{D},{D}]"]
 print([shape for shape in whole if shape in report.compiled.text], len(report.compiled.collectives) > 0)

@@ -20,6 +20,7 @@ Of its checkpoints three are kept, of its report summary.json alone; event files
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -118,13 +119,15 @@ def verb(*arguments) -> None:
 
 
 def summary_of(workdir: Path) -> dict:
-    """Without what changes from run to run, and without the wording of verdicts."""
+    """Without what changes from run to run, and without the wording of verdicts: of `number`, the figures in it."""
     summary = json.loads((workdir / "report" / "summary.json").read_text())
-    wording = ("claim", "sentence")
-    verdicts = [{key: value for key, value in row.items() if key not in wording} for row in summary["verdicts"]]
-    return {name: value for name, value in summary.items() if name not in ("wall_seconds", "versions")} | {
-        "verdicts": verdicts
-    }
+    verdicts = [
+        {key: row.get(key) for key in ("name", "verdict", "language")}
+        | {"number": re.findall(r"\d[\d.]*", row["number"])}
+        for row in summary["verdicts"]
+    ]
+    kept = {name: value for name, value in summary.items() if name not in ("wall_seconds", "versions")}
+    return kept | {"verdicts": verdicts}
 
 
 def unequal(old, new) -> list[tuple]:
