@@ -392,7 +392,7 @@ def _strings(language: Language) -> list[_Opening]:
             _Opening(
                 _behind(record.prefixes, record.open.replace("{}", f"(?P<delimiter>{record.delimiter})")),
                 _behind(record.prefixes, rf"{record.open_begun}\Z"),
-                record.open[0],
+                record.open.removeprefix("\\")[0],
                 lambda match: literal._replace(delimiter=match["delimiter"]),
             )
         )

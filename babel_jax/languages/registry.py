@@ -88,7 +88,9 @@ STRING = Section(
 )
 DELIMITED = Section(
     {
-        "open": Key(Pattern(), REQUIRED, "what opens it, with {} for its delimiter; begins with a plain character"),
+        "open": Key(
+            Pattern(), REQUIRED, "what opens it, with {} for its delimiter; begins with a character, plain or escaped"
+        ),
         "open_begun": Key(
             Pattern(), REQUIRED, "what may still become `open` when more text follows; of bounded length"
         ),
@@ -152,12 +154,22 @@ def record(name: str, data: object, where: str | Place) -> Language:
             raise (at / "extensions" / number).error(
                 f"is '{extension}'; write it with its dot and in lower case, which stands for either."
             )
-    known["delimited"] = DelimitedLiteral(**known["delimited"]) if "delimited" in given else None
+    known["delimited"] = _delimited(given["delimited"], at / "delimited") if "delimited" in given else None
     known["strings"] = tuple(_string(one, at / "strings" / number) for number, one in enumerate(known["strings"]))
     known["pairs"] = {other: _pairs(pairs, at / "pairs" / other) for other, pairs in known["pairs"].items()}
     if name in known["pairs"]:
         raise (at / "pairs" / name).error("has pairs with the language itself; name another one.")
     return Language(name=name, **known)
+
+
+def _delimited(given: dict, at: Place) -> DelimitedLiteral:
+    """The scanner looks for the first characters of both marks, so these must be characters and not patterns."""
+    literal = DelimitedLiteral(**DELIMITED.complete(given))
+    if not re.match(r"\\[^\w\s]|[^\\\[\](){}.*+?^$|]", literal.open):
+        raise (at / "open").error(rf"is '{literal.open}'; begin it with a character, such as a or \[.")
+    if not literal.close.startswith("\\"):
+        raise (at / "close").error(rf"is '{literal.close}'; begin it with an escaped character, such as \].")
+    return literal
 
 
 def _string(given: str | dict, at: Place) -> StringLiteral:

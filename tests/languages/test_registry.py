@@ -5,7 +5,7 @@ import pytest
 
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import call_sites
-from babel_jax.languages import registry
+from babel_jax.languages import lexical, registry
 from babel_jax.languages.lexical import code_only
 
 
@@ -114,3 +114,18 @@ def test_what_is_another_function_of_the_name_is_no_use(name, identifier, text):
     known |= {pair[0] for other in registry.LANGUAGES.values() for pair in other.pairs.get(name, ())}
     chosen = [one for one in known if one.text == identifier]
     assert chosen and not any(call_sites.sites(code_only(text, record), one, record) for one in chosen)
+
+
+DELIMITED = dict(open=r"\[{}\[", open_begun=r"\[=*", close=r"\]{}\]", close_begun=r"\]=*", delimiter="=*")
+
+
+def test_a_delimited_literal_may_begin_with_a_bracket():
+    lua = registry.record("lua", dict(title="Lua", extensions=[".lua"], delimited=DELIMITED), "lua.yaml")
+    text = "a = [==[ not ]] code ]==] .. b[1]"
+    assert [text[span.start : span.end] for span in lexical.not_code(text, lua)] == ["[==[ not ]] code ]==]"]
+
+
+@pytest.mark.parametrize(("key", "pattern"), [("open", "[=]{}"), ("open", "(a|b){}"), ("close", "]{}]")])
+def test_a_delimited_literal_that_could_never_match_is_refused(key, pattern):
+    with pytest.raises(UserError, match=rf"lua.yaml: delimited.{key} is '.*'; begin it with a"):
+        registry.record("lua", dict(title="Lua", extensions=[".lua"], delimited=DELIMITED | {key: pattern}), "lua.yaml")
