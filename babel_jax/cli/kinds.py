@@ -74,6 +74,8 @@ def integers(low: int, *words: str) -> Callable[[str], tuple[int, ...] | str]:
 
 def steps(text: str) -> tuple[int, ...]:
     """Steps of checkpoints with commas between them; -1 for `last`."""
+    if "last" in (words := text.split(",")) and len(words) > 1:
+        raise argparse.ArgumentTypeError(f"is {shortened(text, 40)}; `last` stands alone")
     numbers = integers(0, "last")(text)
     return (-1,) if numbers == "last" else numbers
 

@@ -21,7 +21,7 @@ class ByCounts:
     Attributes:
       name: the metric of its rows.
       mask: (selection, index of the primary, index of the new language) -> mask [..., L, F].
-      depends_on: what its number is drawn against, of `count_rows.CURVES`; with "entropy" `mask` also takes `evenness`.
+      depends_on: what its number is drawn against, of `neuron_rows.CURVES`; with "entropy" `mask` also takes `evenness`.
       languages: how many must be compared for it to mean something.
     """
 

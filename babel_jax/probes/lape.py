@@ -179,9 +179,6 @@ def tang(counts: Counts, top_rate: float = TOP_RATE):
     return selection.above_KxxLxF & selection.chosen_xLxF
 
 
-# --- thresholds as data -----------------------------------------------------------------------------------------------
-
-
 # --- resampling -----------------------------------------------------------------------------------------------------------
 
 

@@ -40,6 +40,7 @@ TABLE = ["optimize", "--csv=F", "--primary=python"]
         ([*SUITE, "--checkpoints=R", "--k=1,,2"], "--k is ''; give a whole number"),
         ([*SUITE, "--checkpoints=R", "--steps=first"], "write several with commas: 2,3, or last"),
         ([*PROBE, "--steps=-640"], "--steps is -640; give a whole number of at least 0"),
+        ([*PROBE, "--steps=0,last"], "--steps is 0,last; `last` stands alone"),
         ([*PROBE, "--layers=outer"], "--layers is 'outer'"),
         ([*PROBE, "--tuned_lens=-1"], "--tuned_lens is -1"),
         ([*PROBE, "--corpus=C", "--languages=,"], "--languages names nothing"),
