@@ -41,6 +41,7 @@ def stop_at(step):
 
 
 @pytest.mark.parametrize("scheme", ["gs", "s3"])
+@pytest.mark.long
 def test_a_run_in_a_bucket_is_the_run_on_a_disk(server, whole, scheme):
     run_dir = files.path(f"{scheme}://{scheme}-whole/study/run")
     with pytest.raises(Stop):

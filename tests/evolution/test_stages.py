@@ -128,6 +128,7 @@ def test_intervals_of_three_seeds_cover_the_planted_truth_at_the_nominal_rate():
     assert np.mean([f.verdict == "transition" for f in found]) > 0.9
 
 
+@pytest.mark.long
 def test_intervals_of_one_seed_cover_its_own_accuracies():
     """One curve for all draws: the interval speaks about other problems for that model."""
     mean_C, end = curve_of("fall"), stages.end_C(len(STEPS))

@@ -48,6 +48,7 @@ def at_peak(trained):
     return checkpoint, diagnostics.read(subject, MATERIAL, slots), slots
 
 
+@pytest.mark.long
 def test_it_is_measured_once_and_again_with_the_same_bytes(trained, monkeypatch):
     run, base_LxNxF = trained
     written = {place: (run / place).read_bytes() for place in PLACES}

@@ -135,6 +135,7 @@ def test_restoring_all_parts_is_the_other_checkpoint(run, tmp_path):
     assert (losses["at 6"] != losses["restored"]).any()
 
 
+@pytest.mark.long
 def test_scopes_of_thresholds_and_causes(run, tmp_path):
     options = dataclasses.replace(
         QUICK,

@@ -85,6 +85,7 @@ def test_each_seed_has_its_own_asymptote():
     np.testing.assert_allclose(by_seed_S, (1 + STEPS[BEST] / OFFSET) ** -EXPONENT, atol=1e-3)
 
 
+@pytest.mark.long
 def test_the_asymptote_and_the_share_cover_the_truth_at_three_seeds():
     own, at_best, methods, width = [], [], [], []
     for observation, true_own, true_C in draws_of_a_study(seeds=3, error=0.005):
@@ -100,6 +101,7 @@ def test_the_asymptote_and_the_share_cover_the_truth_at_three_seeds():
     assert np.mean(np.array(methods) == "power law") > 0.95 and np.median(width) < 0.15, "covering by saying nothing"
 
 
+@pytest.mark.long
 def test_the_asymptote_and_the_share_cover_the_truth_at_one_seed():
     """The fall still to come is as large as its error here: on a plain scale the asymptote is covered 87 % of the time."""
     own, at_best = [], []

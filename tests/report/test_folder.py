@@ -101,6 +101,7 @@ def test_summary_and_tables_lie_beside_the_page(organism):
         assert f'href="{name}"' in text
 
 
+@pytest.mark.long
 def test_the_same_rows_give_the_same_bytes(poor_rows, tmp_path, monkeypatch):
     kept = tuple(figures.BY_NAME[name] for name in ("story", "performance", "optimum"))
     monkeypatch.setattr(figures, "FIGURES", kept)

@@ -25,6 +25,7 @@ def said(study, frame, *words):
     return findings
 
 
+@pytest.mark.long
 def test_a_missing_run_is_named(alone):
     study, frame = alone
     missing = facts.StudyRun(run_names.parse("mix_gone"), 2)

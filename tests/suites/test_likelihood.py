@@ -32,6 +32,7 @@ def slow_bits(params, config, prompt, solution):
     return losses.sum() / math.log(2), ends[-1] - ends[first - 1]
 
 
+@pytest.mark.long
 def test_it_is_a_full_forward_of_each_problem():
     params = loud(CONFIG)
     losses = losses_of(PROBLEMS, params)

@@ -258,6 +258,7 @@ def simulated(rng, tasks, transfer):
     return numbered(primary_Q), numbered(alone_Q), numbered(now_Q), dict(enumerate(hard_Q.tolist()))
 
 
+@pytest.mark.long
 def test_difficulty_alone_makes_a_share_but_no_matched_difference():
     """m1: with no transfer at all the plain share is large, and P is solved more often than the rest; matching says no."""
     rng = np.random.default_rng(4)

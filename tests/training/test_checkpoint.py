@@ -259,6 +259,7 @@ def judged(tmp_path, whole):
     return tmp_path / "checkpoints", judge
 
 
+@pytest.mark.long
 def test_no_flipped_bit_goes_unnoticed(judged, caplog):
     """160 of them in any files of a checkpoint: it is read right, or passed over with a warning."""
     directory, judge = judged

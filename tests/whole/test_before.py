@@ -40,6 +40,8 @@ from babel_jax.corpus import corpus_files, mixture_files, verify
 from babel_jax.corpus.corpus_material import material
 from babel_jax.suites import results, suite_files
 
+pytestmark = pytest.mark.long
+
 FOLDER = ROOT / "tests" / "before"
 SUITE = ROOT / "tests" / "samples" / "mxeval"
 

@@ -27,6 +27,8 @@ from babel_jax.study import analysis, jobs, texts
 from babel_jax.suites import harness
 from babel_jax.training import drawn, loop, runs
 
+pytestmark = pytest.mark.long
+
 MATERIAL = small_material()
 RUN = make_run(steps=40, checkpoint_steps=(16, 32))
 SITES = "python-php"

@@ -22,7 +22,7 @@ from babel_jax.study.claim import MISSING, NOT_TESTED, REFUTED, SUPPORTED
 from babel_jax.study.findings import Findings
 from babel_jax.study.verdicts import verdicts
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.long]
 STEPS = synthetic_study.STEPS[::2]
 PROBLEMS = 62
 MIXES = ("0.0500", "0.2000", "0.5000", "0.6765", "0.8000", "algorithm1_loss", "unimax", "schedule")

@@ -17,6 +17,8 @@ from babel_jax.suites.stops import Stopper
 from babel_jax.suites.toolchains import cpp, go
 from babel_jax.suites.toolchains.toolchain import Code, Execution
 
+pytestmark = pytest.mark.long
+
 LENGTH = 32_000  # characters; here a pattern that takes time with the square of the length takes 1 to 80 seconds,
 SECONDS = 1  # of processor time; a linear one takes some hundredths
 
