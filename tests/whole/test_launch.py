@@ -317,7 +317,7 @@ def fake_python(place, project, *statuses):
     "option, marks",
     [
         ((), ("-m", "not slow")),
-        (("--quick",), ("-m", "not slow and not processes and not oracle")),
+        (("--quick",), ("-m", "not slow and not long and not processes and not oracle")),
         (("--slow",), ()),
     ],
 )
