@@ -19,20 +19,10 @@ from babel_jax.common.errors import UserError, printable
 
 OF_A_RUN = ("config", "workdir", "run")
 OF_CHECKPOINTS = ("steps", "corpus", "temperature", "top_p", "seed", "new_tokens")
+OF_JUDGING = ("k", "compat", "sandbox", "jobs")
 OF_SUITES = (
-    *(
-        "languages",
-        "out",
-        "checkpoints",
-        "completions",
-        "solutions",
-        "steps",
-        "corpus",
-        "variant",
-        "samples",
-        "temperature",
-    ),
-    *("top_p", "new_tokens", "likelihood", "k", "compat", "sandbox", "jobs", "against", "primary_only", "new_only"),
+    *("languages", "out", "checkpoints", "completions", "solutions", "steps", "corpus", "variant", "samples"),
+    *("temperature", "top_p", "new_tokens", "likelihood", *OF_JUDGING, "against", "primary_only", "new_only"),
 )
 
 
@@ -149,8 +139,7 @@ def _refuse_contradictions(arguments: Arguments) -> None:
     arguments.only_with(arguments.checkpoints, "--checkpoints", *OF_CHECKPOINTS)
     arguments.only_with(not arguments.solutions, "--checkpoints or --completions", "samples")
     arguments.only_with("temperature" in arguments.given, "--temperature", "top_p", "seed")
-    judging = ("k", "compat", "sandbox", "jobs")
-    arguments.only_with(arguments.samples, "completions to judge, not with --samples=0", *judging)
+    arguments.only_with(arguments.samples, "completions to judge, not with --samples=0", *OF_JUDGING)
     if bool(arguments.primary_only) != bool(arguments.new_only):
         raise UserError("the share of the primary's knowledge needs both models: --primary_only and --new_only.")
     if arguments.primary_only and len(arguments.languages) != 2:

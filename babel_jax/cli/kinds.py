@@ -62,8 +62,11 @@ def integers(low: int, *words: str) -> Callable[[str], tuple[int, ...] | str]:
     def convert(text: str):
         if text in words:
             return text
+        parts = text.split(",")
+        if word := next((word for word in words if word in parts), None):
+            raise argparse.ArgumentTypeError(f"is {shortened(text, 40)}; `{word}` stands alone")
         try:
-            numbers = tuple(one(part) for part in text.split(","))
+            numbers = tuple(map(one, parts))
         except argparse.ArgumentTypeError as error:
             or_word = f", or {' or '.join(words)}" if words else ""
             raise argparse.ArgumentTypeError(f"{error}; write several with commas: 2,3{or_word}") from None
@@ -74,8 +77,6 @@ def integers(low: int, *words: str) -> Callable[[str], tuple[int, ...] | str]:
 
 def steps(text: str) -> tuple[int, ...]:
     """Steps of checkpoints with commas between them; -1 for `last`."""
-    if "last" in (words := text.split(",")) and len(words) > 1:
-        raise argparse.ArgumentTypeError(f"is {shortened(text, 40)}; `last` stands alone")
     numbers = integers(0, "last")(text)
     return (-1,) if numbers == "last" else numbers
 

@@ -42,6 +42,7 @@ TABLE = ["optimize", "--csv=F", "--primary=python"]
         ([*PROBE, "--steps=-640"], "--steps is -640; give a whole number of at least 0"),
         ([*PROBE, "--steps=0,last"], "--steps is 0,last; `last` stands alone"),
         ([*PROBE, "--layers=outer"], "--layers is 'outer'"),
+        ([*PROBE, "--layers=2,inner"], "--layers is 2,inner; `inner` stands alone"),
         ([*PROBE, "--tuned_lens=-1"], "--tuned_lens is -1"),
         ([*PROBE, "--corpus=C", "--languages=,"], "--languages names nothing"),
         ([*PROBE, "--corpus=C", "--rows=0"], "--rows is 0; give a whole number of at least 1"),
