@@ -161,10 +161,11 @@ class Anything:
 
 @dataclasses.dataclass(frozen=True)
 class Text:
-    """Text of one line; `filled`: not empty."""
+    """Text of one line; `filled`: not empty; `lines`: of any number of lines, with whatever is in them."""
 
     wants: str = "text"
     filled: bool = False
+    lines: bool = False
 
     def takes(self, value) -> bool:
         return isinstance(value, str)
@@ -172,7 +173,7 @@ class Text:
     def check(self, value, at: Place) -> str:
         if not self.takes(value) or (self.filled and not value.strip()):
             raise at.wrong(value, self.wants)
-        if _UNPRINTABLE.search(value):
+        if not self.lines and _UNPRINTABLE.search(value):
             raise at.wrong(value, f"{self.wants} without control characters")
         return str(value)
 

@@ -25,19 +25,7 @@ QUOTES = {
 }
 
 
-class _Code:
-    wants = "source code"
-
-    def takes(self, value) -> bool:
-        return isinstance(value, str)
-
-    def check(self, value, at: Place) -> str:
-        if not self.takes(value):
-            raise at.wrong(value, self.wants)
-        return value
-
-
-_TOKEN = Text("a token", filled=True)
+_TOKEN, _CODE = Text("a token", filled=True), Text("source code", lines=True)
 FILE = Section(
     {
         "identifiers": Key(
@@ -48,15 +36,15 @@ FILE = Section(
         "define": Key(_TOKEN, REQUIRED, "the token that opens a function, unlike that of any other language"),
         "end": Key(_TOKEN, REQUIRED, "the token that ends a function"),
         "written": Key(
-            Section({token: Key(_Code(), None, "its text") for token in (*SHARED_TOKENS, "define", "end")}),
+            Section({token: Key(_CODE, None, "its text") for token in (*SHARED_TOKENS, "define", "end")}),
             REQUIRED,
             # The comment ends with a full stop, so that the token that ends it is no mere white space elsewhere: a program
             # is right where its tokens are.
             "the text of each token whose text is not the token itself",
         ),
-        "prelude": Key(_Code(), REQUIRED, "what stands before the function: the primitives under their names"),
-        "check": Key(_Code(), REQUIRED, "an assertion that f gives {expected} for {given}"),
-        "tests": Key(_Code(), REQUIRED, "what stands behind the function in a file that makes the assertions {checks}"),
+        "prelude": Key(_CODE, REQUIRED, "what stands before the function: the primitives under their names"),
+        "check": Key(_CODE, REQUIRED, "an assertion that f gives {expected} for {given}"),
+        "tests": Key(_CODE, REQUIRED, "what stands behind the function in a file that makes the assertions {checks}"),
         "quotes": Key(Choice("kind of quotes", QUOTES), "double", "how a string literal is written"),
         "ignores_case": Key(Flag(), False, "the language knows a function whatever the case of its letters"),
     }

@@ -45,6 +45,14 @@ def get_config():
 """
 
 
+def several(config_file, *settings):
+    """The config of a study of two new languages."""
+    return load_config(
+        str(config_file),
+        ["--config.new=php,go", "--config.original.go=16", "--config.world.shared_words={'php':8,'go':20}", *settings],
+    )
+
+
 def study_of(config_file, workdir=None, *settings) -> Study:
     return Study(load_config(str(config_file), list(settings)), workdir)
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from helpers import ROOT
-from helpers.small_study import STEPS, study_of
+from helpers.small_study import STEPS, several, study_of
 
 from babel_jax.__main__ import main
 from babel_jax.cli.settings import load_config
@@ -285,13 +285,6 @@ def test_an_accelerator_is_not_shared_by_workers(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         main(["study", f"--config={ROOT / 'configs' / 'organism.py:tiny'}", "--workdir=unused"])
     assert seen == {"workers": 1}
-
-
-def several(config_file, *settings):
-    return load_config(
-        str(config_file),
-        ["--config.new=php,go", "--config.original.go=16", "--config.world.shared_words={'php':8,'go':20}", *settings],
-    )
 
 
 @pytest.mark.parametrize(

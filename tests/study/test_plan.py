@@ -4,7 +4,7 @@ import json
 
 import pytest
 from helpers import ROOT, own_languages
-from helpers.small_study import STEPS, study_of
+from helpers.small_study import STEPS, several, study_of
 from ml_collections import ConfigDict
 
 from babel_jax.__main__ import main
@@ -45,13 +45,6 @@ def test_two_studies_in_one_process_do_not_share_their_worlds():
     found = [made.materials(0)["php"] for made in (one, other, one)]
     assert found[2] is found[0]
     assert [len(material.sources["python"]) for material in found] == [64, 128, 64]
-
-
-def several(config_file, *settings):
-    return load_config(
-        str(config_file),
-        ["--config.new=php,go", "--config.original.go=16", "--config.world.shared_words={'php':8,'go':20}", *settings],
-    )
 
 
 def test_each_new_language_has_its_runs_and_a_mix_has_all(config_file):
