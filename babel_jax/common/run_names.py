@@ -4,6 +4,7 @@
 |---|---|
 | `primary_climb`, `primary_only`, `multilingual`, … | a role alone |
 | `continual`, `continual_php` | a role in a new language; with several new languages the name says which |
+| `predictor_primary`, `predictor_php` | as `primary_only` and `continual`, but trained as the mixes are: what predicts them |
 | `replay_0.2500`, `replay_0.2500_php` | a continual run with that share of the primary |
 | `mix_0.3500` | a from-scratch mix with that share of the new languages |
 | `mix_algorithm1_loss`, `mix_unimax_equal_epochs`, `mix_swarm_03` | a from-scratch mix of a candidate, see candidates.py |
@@ -14,8 +15,15 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-PER_LANGUAGE = ("continual", "control", "new_only", "replay")  # with several new languages there is one of each
-ROLES = ("primary_climb", "primary_only", *PER_LANGUAGE, "multilingual", "multilingual_optimized", "mix")
+PER_LANGUAGE = (
+    "continual",
+    "control",
+    "new_only",
+    "predictor",
+    "replay",
+)  # with several new languages there is one of each
+OF_PRIMARY = ("primary_climb", "primary_only", "predictor_primary")
+ROLES = (*OF_PRIMARY, *PER_LANGUAGE, "multilingual", "multilingual_optimized", "mix")
 EQUAL_EPOCHS = "_equal_epochs"
 SWARM = "swarm_"
 ALGORITHM1 = "algorithm1_"
@@ -87,6 +95,8 @@ def parse(name: str, languages: Sequence[str] = ()) -> RunName:
 
     `languages`: the new languages of its study; where there are several, names end in one of them.
     """
+    if name in OF_PRIMARY:
+        return RunName(name)
     role = next((role for role in ("mix", *PER_LANGUAGE) if name == role or name.startswith(f"{role}_")), None)
     if role is None:
         return RunName(name)

@@ -32,6 +32,7 @@ class Mix:
       shares: {language: of the tokens seen, mean of the seeds}.
       primary_share: {new language: [S]}, the mean pairwise lens of the intermediate layers.
       learning: when its runs had learned the primary; None where it is not known what that takes.
+      loss: {language: [S]}, of held-out text in nats a token, NaN where a seed has none; {}: not measured.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Mix:
     solved: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict)
     primary_share: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     learning: Learning | None = None
+    loss: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def run_name(self) -> RunName:
@@ -133,7 +135,18 @@ def _mix(run: str, name: str, rows: pd.DataFrame, judged: dict[str, Solved], fil
         shares=shares,
         solved={language: part.at_end for language, part in judged.items()},
         primary_share={language: _lens_by_seed(light, seeds, language) for language in languages[1:]},
+        loss=_losses_by_seed(light, seeds, languages),
     )
+
+
+def _losses_by_seed(frame: pd.DataFrame, seeds: list, languages: list[str]) -> dict[str, np.ndarray]:
+    rows = select(frame, probe="loss", metric="loss")
+    by_language = {language: select(rows, language=language) for language in languages}
+    return {
+        language: here.groupby("seed")["value"].mean().reindex(seeds).to_numpy(float)
+        for language, here in by_language.items()
+        if not here.empty
+    }
 
 
 def _lens_by_seed(frame: pd.DataFrame, seeds: list, language: str) -> np.ndarray:

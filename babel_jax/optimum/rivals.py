@@ -18,11 +18,14 @@ TEMPERATURE = 2.0
 MAX_EPOCHS = 4.0
 # What a run is part of.
 ALGORITHM1, SCHEDULES, SWARM, SWEEP = "Algorithm 1's search", "schedule search", "swarm", "sweep of shares"
+PREDICTION = "runs trained as the mixes are"  # one continual run, and the primary that it starts from
 FINAL, CHECKS = "one from-scratch run", "controls and new-only models"
 PART_OF_ROLE = {
     "primary_climb": ALGORITHM1,
     "primary_only": ALGORITHM1,
     "continual": ALGORITHM1,
+    "predictor_primary": PREDICTION,
+    "predictor": PREDICTION,
     "replay": SCHEDULES,
     "control": CHECKS,
     "new_only": CHECKS,

@@ -17,6 +17,7 @@ from babel_jax.optimum import algorithm1, best_corpus, compare
 from babel_jax.optimum.best_corpus import Corpus
 from babel_jax.optimum.compare import Comparison, Guard
 from babel_jax.optimum.laws import Law
+from babel_jax.optimum.loss_laws import LossLaw
 from babel_jax.optimum.rivals import Cost
 from babel_jax.optimum.schedules import Schedule, Surface
 from babel_jax.optimum.share_sources import CALIBRATED, Proposals
@@ -109,6 +110,7 @@ class Findings:
       laws, schedules: None where there are too few runs.
       predicted: the primary's share in from-scratch runs.
       costs: of the searches.
+      loss_laws: {name: …} of the rivals that are fitted to the mixes' held-out losses.
     """
 
     study: StudyFacts
@@ -123,6 +125,7 @@ class Findings:
     schedules: Schedules | None
     predicted: list[PredictedShare]
     costs: list[Cost]
+    loss_laws: dict[str, LossLaw] = dataclasses.field(default_factory=dict)
 
     @property
     def main_score(self) -> str:

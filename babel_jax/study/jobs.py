@@ -31,7 +31,7 @@ from babel_jax.model.flops import flops_per_token
 from babel_jax.optimum import ado
 from babel_jax.organism import world
 from babel_jax.probes import forward
-from babel_jax.study import analysis, candidates, plan
+from babel_jax.study import analysis, candidates, plan, predictions
 from babel_jax.study.plan import Study
 from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
@@ -266,6 +266,7 @@ def run(study: Study, workers: int) -> None:
         if wanted and "mix" in config.runs:
             study.mixtures = candidates.measured(analysis.of_study(study.directory), wanted, _original(study))
             _write_mixtures(study)
+            predictions.write(study.directory, list(study.mixtures))
             mixes = [run_names.mix(name) for name in study.mixtures]
             _check_runs(study, mixes, seed)
             jobs += [Job(seed, name) for name in mixes for seed in config.seeds]

@@ -130,6 +130,10 @@ def validate(config: ConfigDict) -> None:
             raise UserError(f"the study has no run '{role}'; add it to `runs`.")
     for role in config.runs:
         _check_chain(config, role)
+    if "mix" not in config.runs:
+        for key in ("sweep", "swarm", "candidates"):
+            if config[key]:
+                raise UserError(f"{key} asks for from-scratch mixes, and the study has no run 'mix'; add it to `runs`.")
     candidates.validate(config.candidates, replay=config.replay, swarm=config.swarm, sweep=config.sweep)
     for key in ("sweep", "replay"):
         names = collections.Counter(f"{share:.4f}" for share in config[key])
