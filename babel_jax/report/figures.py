@@ -7,6 +7,7 @@ from babel_jax.report import accuracy_figures, mechanism_figures, mix_figures, s
 
 FIGURES = (
     accuracy_figures.STORY,
+    mix_figures.BETTER,
     accuracy_figures.STAGES,
     accuracy_figures.PERFORMANCE,
     accuracy_figures.LANGUAGES,
