@@ -20,7 +20,7 @@ from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.mixes import Mix, mixes
 from babel_jax.evolution.observation import Observation, observation
 from babel_jax.evolution.selection import select, solved, view
-from babel_jax.optimum import best_corpus, compare, eq3, laws, rivals, schedules, share_sources
+from babel_jax.optimum import best_corpus, compare, eq3, laws, peak_tokens, rivals, schedules, share_sources
 from babel_jax.optimum.algorithm1 import Amounts
 from babel_jax.optimum.best_corpus import Corpus
 from babel_jax.optimum.laws import Law
@@ -113,7 +113,7 @@ def of_language(rows, primary: str, language: str, original: dict[str, float], r
     """
     gaps = []
     curves, proposals, depends = evolution.curves(rows, primary, language), Proposals(), None
-    seen = observation(rows, curves)
+    seen, predictor = observation(rows, curves), observation(rows, curves, "predictor")
     if seen and curves.continual:
         depends = _dependence(seen, curves)
         shares = share_sources.shares_of(seen, attempt=functools.partial(_attempt, gaps.append))
@@ -133,6 +133,9 @@ def of_language(rows, primary: str, language: str, original: dict[str, float], r
         gaps=gaps,
         causes=mechanism.causes(rows, language),
         drift=mechanism.drift(rows, language),
+        observation=seen,
+        predictor=predictor,
+        peak_tokens=peak_tokens.of_observation(predictor or seen) if predictor or seen else None,
     )
 
 
