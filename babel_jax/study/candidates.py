@@ -15,6 +15,7 @@ from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.run_names import ADO, ALGORITHM1, SCHEDULE, RunName
 from babel_jax.optimum import rivals
 from babel_jax.optimum.best_corpus import finite
+from babel_jax.optimum.loss_laws import EQUAL_BENEFIT, NO_INTERACTION
 from babel_jax.optimum.schedules import Schedule
 from babel_jax.optimum.share_sources import CALIBRATED
 from babel_jax.study.findings import Findings
@@ -119,6 +120,12 @@ def _fitted(original: Original, findings: Findings, kind: str) -> dict[str, floa
     return findings.laws and findings.laws.kinds[kind].best.shares
 
 
+def _of_loss(original: Original, findings: Findings, name: str) -> dict[str, float] | None:
+    """The best mix by a law of the loss."""
+    law = findings.loss_laws.get(name)
+    return law and law.shares
+
+
 def _scheduled(original: Original, findings: Findings) -> Schedule | None:
     return findings.schedules and findings.schedules.proposal
 
@@ -133,8 +140,8 @@ def _answering(name: str, title: str, rival: Callable) -> Candidate:
     return Candidate(name, corpus, title, FINDINGS, answers=True, searches=(rivals.ALGORITHM1,))
 
 
-def _law(name: str, title: str, kind: str) -> Candidate:
-    return Candidate(name, functools.partial(_fitted, kind=kind), title, MIXES, searches=(rivals.SWARM, rivals.SWEEP))
+def _law(name: str, title: str, corpus: Callable) -> Candidate:
+    return Candidate(name, corpus, title, MIXES, searches=(rivals.SWARM, rivals.SWEEP))
 
 
 CANDIDATES = (
@@ -148,8 +155,10 @@ CANDIDATES = (
     ),
     Candidate("unimax", lambda original, findings: rivals.unimax(original.amounts), "UniMax"),
     Candidate("temperature", lambda original, findings: rivals.temperature(original.amounts)),
-    _law("law", "mixing law", "log_linear"),
-    _law("regression", "regression on a swarm", "quadratic"),
+    _law("law", "mixing law", functools.partial(_fitted, kind="log_linear")),
+    _law("regression", "regression on a swarm", functools.partial(_fitted, kind="quadratic")),
+    _law(NO_INTERACTION, "law without interaction", functools.partial(_of_loss, name=NO_INTERACTION)),
+    _law(EQUAL_BENEFIT, "equal marginal benefits", functools.partial(_of_loss, name=EQUAL_BENEFIT)),
     Candidate(ADO, None, "ADO", equal_epochs=False),
     Candidate(
         SCHEDULE,

@@ -23,7 +23,10 @@ def findings(**corpora):
     stages = [{"tokens": 600_000, "weights": {"python": 1.0}}, {"tokens": 0, "weights": {"php": 1.0}}]
     proposal = SimpleNamespace(reason="the peak", stages=stages)
     return SimpleNamespace(
-        corpora=corpora, laws=SimpleNamespace(kinds=kinds), schedules=SimpleNamespace(proposal=proposal)
+        corpora=corpora,
+        laws=SimpleNamespace(kinds=kinds),
+        loss_laws={name: SimpleNamespace(shares=LAWS[1]) for name in ("no_interaction", "equal_benefit")},
+        schedules=SimpleNamespace(proposal=proposal),
     )
 
 
@@ -76,7 +79,7 @@ def test_a_corpus_that_changes_nothing_is_the_original_mix_and_is_not_trained_ag
 
 def test_rivals_answer_to_the_corpus_that_is_on_trial():
     trial = findings(calibrated=corpus(CUT), loss=corpus(ORIGINAL | dict(go=1.0)))
-    names = ("shuffled", "same_primary", "law", "regression", "schedule")
+    names = ("shuffled", "same_primary", "law", "regression", "no_interaction", "equal_benefit", "schedule")
     mixes = candidates.measured(trial, names, LENGTHS)
     assert list(mixes) == list(names)
     assert weights(mixes["same_primary"])["python"] == pytest.approx(11 / 65, abs=1e-4)
@@ -86,8 +89,9 @@ def test_rivals_answer_to_the_corpus_that_is_on_trial():
     answers_to = {name: mix.made.get("answers_to") for name, mix in mixes.items()}
     assert answers_to == dict.fromkeys(names) | dict.fromkeys(names[:2], "algorithm1_calibrated")
     assert weights(mixes["law"]) == shares(LAWS[0]) and weights(mixes["regression"]) == shares(LAWS[1])
+    assert weights(mixes["no_interaction"]) == weights(mixes["equal_benefit"]) == shares(LAWS[1])
     assert mixes["schedule"].stages[0]["weights"] == {"python": 1.0} and mixes["schedule"].steps == STEPS
-    nothing = SimpleNamespace(corpora={}, laws=None, schedules=None)
+    nothing = SimpleNamespace(corpora={}, laws=None, loss_laws={}, schedules=None)
     assert candidates.measured(nothing, names, LENGTHS) == {}
 
 
