@@ -134,3 +134,14 @@ def test_what_lies_on_disk_is_what_the_rows_say(tmp_path, alone):
     assert read["probability_CxLxM"].tolist() == [[[0.25]]]
     again = synthetic_study.analysed(study, measurements.read(tmp_path))
     assert again.languages["php"].proposals["loss"].p_star == findings.languages["php"].proposals["loss"].p_star
+
+
+def test_laws_of_the_loss_are_fitted_to_the_swarm_and_the_sweep():
+    """Planted: every loss falls with its own share alone, alike in all languages."""
+    found = synthetic_study.found(("php", "cpp"))
+    assert set(found.loss_laws) == {"no_interaction", "equal_benefit"}
+    for law in found.loss_laws.values():
+        assert set(law.names) == {mix.name for mix in found.mixes if mix.run_name.is_swarm or mix.run_name.is_share}
+        assert law.runs == 3 * len(law.names) and law.held_out_rmse < law.baseline_rmse
+    alone = found.loss_laws["no_interaction"]
+    assert (alone.gamma_K > 0).all() and alone.shares["php"] == pytest.approx(alone.shares["cpp"], abs=0.1)

@@ -26,7 +26,10 @@ def findings(**corpora):
     stages = [{"tokens": 600_000, "weights": {"python": 1.0}}, {"tokens": 0, "weights": {"php": 1.0}}]
     proposal = SimpleNamespace(reason="the peak", stages=stages)
     return SimpleNamespace(
-        corpora=corpora, laws=SimpleNamespace(kinds=kinds), schedules=SimpleNamespace(proposal=proposal)
+        corpora=corpora,
+        laws=SimpleNamespace(kinds=kinds),
+        loss_laws={name: SimpleNamespace(shares=LAWS[1]) for name in ("no_interaction", "equal_benefit")},
+        schedules=SimpleNamespace(proposal=proposal),
     )
 
 
@@ -111,7 +114,7 @@ def test_a_corpus_that_changes_nothing_is_the_original_mix_and_is_not_trained_ag
 
 def test_rivals_answer_to_the_corpus_that_is_on_trial():
     trial = findings(calibrated=corpus(CUT), loss=corpus(ORIGINAL | dict(go=1.0)))
-    names = ("shuffled", "same_primary", "law", "regression", "schedule")
+    names = ("shuffled", "same_primary", "law", "regression", "no_interaction", "equal_benefit", "schedule")
     mixes = candidates.measured(trial, names, LENGTHS)
     assert list(mixes) == list(names)
     assert weights(mixes["same_primary"])["python"] == pytest.approx(11 / 65, abs=1e-4)
@@ -121,8 +124,9 @@ def test_rivals_answer_to_the_corpus_that_is_on_trial():
     answers_to = {name: mix.made.get("answers_to") for name, mix in mixes.items()}
     assert answers_to == dict.fromkeys(names) | dict.fromkeys(names[:2], "algorithm1_calibrated")
     assert weights(mixes["law"]) == shares(LAWS[0]) and weights(mixes["regression"]) == shares(LAWS[1])
+    assert weights(mixes["no_interaction"]) == weights(mixes["equal_benefit"]) == shares(LAWS[1])
     assert mixes["schedule"].stages[0]["weights"] == {"python": 1.0} and mixes["schedule"].steps == STEPS
-    nothing = SimpleNamespace(corpora={}, laws=None, schedules=None)
+    nothing = SimpleNamespace(corpora={}, laws=None, loss_laws={}, schedules=None)
     assert candidates.measured(nothing, names, LENGTHS) == {}
 
 
@@ -161,3 +165,12 @@ def test_a_candidate_is_known_by_its_record_alone(monkeypatch):
     assert weights(candidates.unmeasured(("halves",), 0, LENGTHS)["halves"]) == {"python": 0.5, "php": 0.5}
     assert words.mix_title("halves_equal_epochs") == "half and half, equal epochs"
     assert len({candidate.name for candidate in candidates.CANDIDATES}) == len(candidates.CANDIDATES)
+
+
+def test_on_a_grid_proposals_that_nearly_agree_are_one():
+    grid = candidates.Original(dict(python=11.0, php=23.0), STEPS, STEP_TOKENS, share_grid=4)
+    asked = [dict(python=1 - share, php=share) for share in (0.0625, 0.058, 0.067, 0.075, 0.93)]
+    rounded = [candidates.on_grid(shares, grid)["php"] for shares in asked]
+    assert rounded == pytest.approx([2**-4, 2**-4, 2**-4, 2**-3.75, 1 - 2**-3.75])
+    assert all(sum(candidates.on_grid(shares, grid).values()) == pytest.approx(1) for shares in asked)
+    assert candidates.on_grid(asked[1], LENGTHS) is asked[1]
