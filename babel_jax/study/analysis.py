@@ -20,7 +20,7 @@ from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.mixes import Mix, mixes
 from babel_jax.evolution.observation import Observation, observation
 from babel_jax.evolution.selection import select, solved, view
-from babel_jax.optimum import best_corpus, compare, eq3, laws, loss_laws, rivals, schedules, share_sources
+from babel_jax.optimum import best_corpus, compare, eq3, laws, loss_laws, peak_tokens, rivals, schedules, share_sources
 from babel_jax.optimum.algorithm1 import Amounts
 from babel_jax.optimum.best_corpus import Corpus
 from babel_jax.optimum.loss_laws import LossLaw
@@ -117,7 +117,8 @@ def of_language(rows, primary: str, language: str, original: dict[str, float], r
     """
     gaps = []
     curves, proposals, depends = evolution.curves(rows, primary, language), Proposals(), None
-    seen = observation(rows, curves)
+    seen, predictor = observation(rows, curves), observation(rows, curves, "predictor")
+    predicting = predictor or (seen if curves.above_chance else None)
     if curves.above_chance is False:
         gaps.append("No score is above chance, so there is no P* and no proposal.")
     elif seen and curves.continual:
@@ -139,6 +140,9 @@ def of_language(rows, primary: str, language: str, original: dict[str, float], r
         gaps=gaps,
         causes=mechanism.causes(rows, language),
         drift=mechanism.drift(rows, language),
+        observation=seen,
+        predictor=predictor,
+        peak_tokens=peak_tokens.of_observation(predicting) if predicting else None,
     )
 
 
