@@ -14,7 +14,7 @@ from babel_jax.common import files, measurements, run_names, statistics
 from babel_jax.common.errors import UserError
 from babel_jax.common.run_names import RunName
 from babel_jax.corpus import mixture, mixture_files
-from babel_jax.evolution import dependence, mechanism, stages
+from babel_jax.evolution import dependence, learning, mechanism, stages
 from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.mixes import Mix, mixes
@@ -72,7 +72,8 @@ def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, mixture_files.M
     languages = {
         language: of_language(rows, primary, language, study.original, lacks.append) for language, rows in views.items()
     }
-    measured = mixes(frame, [primary, *new], stages_of_mixes)
+    bar = learning.bar(frame, primary, by_loss=study.kind == "real_code")
+    measured = mixes(frame, [primary, *new], stages_of_mixes, bar)
     lacks += missing.mixes_left_out(frame, measured)
     attempt = functools.partial(_attempt, lacks.append)
     corpora = _corpora(languages, primary, study.original, attempt)
@@ -84,6 +85,7 @@ def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, mixture_files.M
         corpora=corpora,
         corpora_joint=_joint(languages, primary, study.original, corpora) if len(new) > 1 else {},
         mixes=measured,
+        bar=bar,
         comparisons=compare.comparisons(measured, study.original_mix),
         laws=attempt("mixing law", lambda: laws.law(searched, [primary, *new], study.original)),
         schedules=_schedules(views, study, measured, attempt),

@@ -27,11 +27,15 @@ SMALL = 2.0  # the trivial rule's amount, in units of the original corpus (billi
 
 @dataclasses.dataclass(frozen=True)
 class Original:
-    """What candidates are made from: the original corpus {language: tokens}, the primary first, and its mix's length."""
+    """What candidates are made from: the original corpus {language: tokens}, the primary first, and its mix's length.
+
+    `share_grid`: of the study's config, see `on_grid`.
+    """
 
     amounts: dict[str, float]
     steps: int
     step_tokens: int
+    share_grid: int = 0
 
     @property
     def primary(self) -> str:
@@ -236,12 +240,32 @@ def _within_reach(amounts: dict[str, float], original: Original) -> bool:
 def _constant(name: RunName, amounts: dict[str, float], original: Original, **made) -> PlannedMix:
     """One stage with the proportions of `amounts`, in whole ten-thousandths, so that a mixture's blocks are short."""
     total, steps = sum(amounts.values()), original.steps
-    weights = {language: round(amount / total, 4) for language, amount in amounts.items()}
+    shares = on_grid({language: amount / total for language, amount in amounts.items()}, original)
+    weights = {language: round(share, 4) for language, share in shares.items()}
     if name.equal_epochs:
         share = weights[original.primary] / sum(weights.values())
         steps = round(steps * original.amounts[original.primary] / sum(original.amounts.values()) / share)
     stages = [{"tokens": 0, "weights": {language: weight for language, weight in weights.items() if weight}}]
     return _mix({"by": name.mix, "amounts": amounts} | made, stages, steps, original)
+
+
+def on_grid(shares: dict[str, float], original: Original) -> dict[str, float]:
+    """Shares of which those of the new languages are rounded to a grid, so that proposals which nearly agree are one mix.
+
+    The grid has `share_grid` steps in each factor of two, from 1/2 down for what is less than half, and for what is left of 1
+    otherwise; the primary takes what remains. 0: no grid.
+    """
+    if not original.share_grid:
+        return shares
+    rounded = {name: _on_grid(share, original.share_grid) for name, share in shares.items() if name != original.primary}
+    rest = 1 - sum(rounded.values())
+    return shares if rest < 0 else {name: rounded.get(name, rest) for name in shares}
+
+
+def _on_grid(share: float, steps: int) -> float:
+    if share > 0.5:
+        return 1 - _on_grid(1 - share, steps)
+    return 2 ** (round(steps * math.log2(share)) / steps) if share > 0 else 0.0
 
 
 def _mix(made: dict, stages: list[dict], steps: int, original: Original) -> PlannedMix:

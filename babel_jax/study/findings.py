@@ -9,6 +9,7 @@ from babel_jax.common.run_names import ALGORITHM1
 from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.curve import Curve
 from babel_jax.evolution.dependence import Dependence
+from babel_jax.evolution.learning import Bar
 from babel_jax.evolution.mechanism import Causes, Drift
 from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.evolution.stages import Stages
@@ -105,6 +106,7 @@ class Findings:
       corpora: {source: …}; corpora_joint: the same in the joint reading, None where that has no solution; {} with one
         new language, where both readings are one.
       mixes: from-scratch runs; comparisons: of them.
+      bar: what a from-scratch run must reach to have learned the primary; None: it is not known.
       laws, schedules: None where there are too few runs.
       predicted: the primary's share in from-scratch runs.
       costs: of the searches.
@@ -117,6 +119,7 @@ class Findings:
     corpora: dict[str, Corpus]
     corpora_joint: dict[str, Corpus | None]
     mixes: list[Mix]
+    bar: Bar | None
     comparisons: list[Comparison]
     laws: Law | None
     schedules: Schedules | None
@@ -179,9 +182,18 @@ class Findings:
         return [other for other in chosen if other is not mix and other.is_static and {*mix.seeds} <= {*other.seeds}]
 
     def behind_best(self, name: str) -> Comparison | None:
-        """How far a mix stays behind the best in the main score, among its `static_rivals` and itself."""
-        others = self.static_rivals(name)
+        """How far a mix stays behind the best in the main score, among itself and its `static_rivals` that can be compared."""
+        others = self.comparable(self.static_rivals(name))
         return compare.gap_to_best([self.mix_named(name), *others], name, self.main_score) if others else None
+
+    def comparable(self, mixes: list[Mix]) -> list[Mix]:
+        """Those of which every run has learned the primary: the others' scores tell who has left a plateau, and no more."""
+        return [mix for mix in mixes if mix.learned_primary_S.all()]
+
+    def unlearned(self, mixes: list[Mix]) -> tuple[int, int]:
+        """(k, n): of the mixes' n runs those k that had not learned the primary at their end."""
+        learned_N = np.concatenate([mix.learned_primary_S for mix in mixes])
+        return int((~learned_N).sum()), len(learned_N)
 
     def learned(self, mixes: list[Mix]) -> bool:
         """Whether any of some mixes has learned any new language."""

@@ -130,3 +130,12 @@ def test_a_candidate_is_known_by_its_record_alone(monkeypatch):
     assert weights(candidates.unmeasured(("halves",), 0, LENGTHS)["halves"]) == {"python": 0.5, "php": 0.5}
     assert words.mix_title("halves_equal_epochs") == "half and half, equal epochs"
     assert len({candidate.name for candidate in candidates.CANDIDATES}) == len(candidates.CANDIDATES)
+
+
+def test_on_a_grid_proposals_that_nearly_agree_are_one():
+    grid = candidates.Original(dict(python=11.0, php=23.0), STEPS, STEP_TOKENS, share_grid=4)
+    asked = [dict(python=1 - share, php=share) for share in (0.0625, 0.058, 0.067, 0.075, 0.93)]
+    rounded = [candidates.on_grid(shares, grid)["php"] for shares in asked]
+    assert rounded == pytest.approx([2**-4, 2**-4, 2**-4, 2**-3.75, 1 - 2**-3.75])
+    assert all(sum(candidates.on_grid(shares, grid).values()) == pytest.approx(1) for shares in asked)
+    assert candidates.on_grid(asked[1], LENGTHS) is asked[1]
