@@ -49,6 +49,11 @@ class TokenCurve:
         if not (np.asarray(self.tokens_C) > 0).any():
             raise UserError(f"run '{self.run}' has seen no {self.language} at any checkpoint; train it for longer.")
 
+    def over_seeds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(mean_C, low_C, high_C) by Student t over seeds, within what an accuracy can be; NaN bounds for one seed."""
+        mean_C, low_C, high_C = statistics.student(self.score_SxC)
+        return mean_C, np.clip(low_C, 0, 1), np.clip(high_C, 0, 1)
+
     def __call__(self, tokens) -> np.ndarray:
         """The mean score over seeds at these numbers of tokens; the last one beyond what the run has seen.
 
