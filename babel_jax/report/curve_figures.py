@@ -9,7 +9,7 @@ from babel_jax.report.drawing import (
     KNOWLEDGE,
     NEW,
     Panel,
-    beside,
+    label_ends,
     language_colour,
     make_axes,
     percent_axis,
@@ -36,12 +36,13 @@ def foretold(findings: Findings):
     figure, axes = make_axes(2, 3.8, width_ratios=[1.2, 1])
     rows, (left, right) = [], axes[0]
     for law in laws:
-        colour = NEW if len(laws) == 1 else language_colour(law.curve.language)
-        _over_tokens(Panel(left, "over tokens", rows), findings, law, colour)
+        _over_tokens(Panel(left, "over tokens", rows), findings, law, _colour(laws, law))
     left.set_xscale("log")
     left.set_xlabel("tokens of the new language")
     left.set_title("A continual run, and mixes from scratch")
     percent_axis(left, top=1.05)
+    ends = [(float(law.curve(np.inf)), language_name(law.curve.language), _colour(laws, law)) for law in laws]
+    label_ends(left, ends)
     for name, (colour, mark, title) in _LAWS.items():
         for law in laws:
             kind = law.chosen if name == "curve" else name
@@ -56,6 +57,10 @@ def foretold(findings: Findings):
     right.set_title("Measured against foretold")
     right.legend(loc="upper left", frameon=False, fontsize=7.5, handlelength=1)
     return figure, table(rows)
+
+
+def _colour(laws: list[CurveLaw], law: CurveLaw) -> str:
+    return NEW if len(laws) == 1 else language_colour(law.curve.language)
 
 
 def _over_tokens(panel: Panel, findings: Findings, law: CurveLaw, colour: str) -> None:
@@ -76,7 +81,6 @@ def _over_tokens(panel: Panel, findings: Findings, law: CurveLaw, colour: str) -
         if tokens > 0:
             panel.ax.plot([tokens, tokens], ci, color=colour, linewidth=1.2, alpha=0.5)
             panel.ax.plot(tokens, score.value, "D", color=colour, markersize=5.5, markeredgecolor="white")
-    beside(panel.ax, (tokens_N[-1], curve(tokens_N[-1])), f"{name}, {curve.run}", colour, (-4, 6), ha="right")
     if law.beyond:
         reference(panel.ax, x=curve.tokens_C.max(), colour=FAINT)
 

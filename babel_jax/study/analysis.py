@@ -20,7 +20,18 @@ from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.mixes import Mix, mixes
 from babel_jax.evolution.observation import Observation, observation
 from babel_jax.evolution.selection import select, solved, view
-from babel_jax.optimum import best_corpus, compare, curve_law, eq3, laws, loss_laws, rivals, schedules, share_sources
+from babel_jax.optimum import (
+    best_corpus,
+    compare,
+    curve_law,
+    eq3,
+    laws,
+    loss_laws,
+    peak_tokens,
+    rivals,
+    schedules,
+    share_sources,
+)
 from babel_jax.optimum.algorithm1 import Amounts
 from babel_jax.optimum.best_corpus import Corpus
 from babel_jax.optimum.curve_law import CurveLaw, TokenCurve
@@ -95,7 +106,7 @@ def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, mixture_files.M
         predicted=predicted_shares(measured, primary),
         costs=rivals.flops([(run.name, run.seed, run.flops) for run in study.runs if run.flops]),
         loss_laws=_loss_laws(searched, [primary, *new], attempt),
-        curve_laws=_curve_laws(views, searched, primary, law, attempt),
+        curve_laws=_curve_laws(languages, searched, primary, law, attempt),
     )
 
 
@@ -121,7 +132,7 @@ def of_language(rows, primary: str, language: str, original: dict[str, float], r
     """
     gaps = []
     curves, proposals, depends = evolution.curves(rows, primary, language), Proposals(), None
-    seen = observation(rows, curves)
+    seen, predictor = observation(rows, curves), observation(rows, curves, "predictor")
     if seen and curves.continual:
         depends = _dependence(seen, curves)
         shares = share_sources.shares_of(seen, attempt=functools.partial(_attempt, gaps.append))
@@ -141,6 +152,9 @@ def of_language(rows, primary: str, language: str, original: dict[str, float], r
         gaps=gaps,
         causes=mechanism.causes(rows, language),
         drift=mechanism.drift(rows, language),
+        observation=seen,
+        predictor=predictor,
+        peak_tokens=peak_tokens.of_observation(predictor or seen) if predictor or seen else None,
     )
 
 
@@ -212,32 +226,30 @@ def _loss_laws(searched: list[Mix], languages: list[str], attempt) -> dict[str, 
     return {name: law for name, law in fitted.items() if law is not None}
 
 
-def _curve_laws(views: dict, searched: list[Mix], primary: str, law: Law | None, attempt) -> dict[str, CurveLaw]:
-    """By new language; {} where there are too few mixes to test a curve on.
-
-    `views`: the rows about each new language.
-    """
+def _curve_laws(
+    languages: dict[str, LanguageFindings], searched: list[Mix], primary: str, law: Law | None, attempt
+) -> dict[str, CurveLaw]:
+    """By new language; {} where there are too few mixes to test a curve on."""
     if len(searched) < curve_law.LEAST_MIXES:
         return {}
     fitted = {
         language: attempt(
             f"curve as a law in {language}",
-            lambda language=language, rows=rows: curve_law.fit(
-                _token_curve(rows, language), searched, [primary, *views], law
-            ),
+            lambda here=here: curve_law.fit(_token_curve(here), searched, [primary, *languages], law),
         )
-        for language, rows in views.items()
+        for language, here in languages.items()
+        if here.predicting
     }
     return {language: one for language, one in fitted.items() if one is not None}
 
 
-def _token_curve(rows, language: str) -> TokenCurve:
-    """Of the run that is trained as the mixes are, where the study has it, or else of the continual run."""
-    run = "predictor" if (rows["run"] == "predictor").any() else "continual"
-    phase = _phase(rows, run, language)
-    if not any(stages.learned(at_once) for at_once in zip(*phase.solved, strict=True)):
-        raise UserError(f"run '{run}' has not learned {language}, so its curve foretells nothing; train it for longer.")
-    return TokenCurve(language, run, phase.tokens, statistics.accuracies(phase.solved))
+def _token_curve(here: LanguageFindings) -> TokenCurve:
+    seen, run = here.predicting, "predictor" if here.predictor else "continual"
+    if not any(stages.learned(at_once) for at_once in zip(*seen.solved, strict=True)):
+        raise UserError(
+            f"run '{run}' has not learned {seen.language}, so its curve foretells nothing; train it for longer."
+        )
+    return TokenCurve(seen.language, run, seen.tokens, seen.score_SxC)
 
 
 def _schedules(views: dict, study: StudyFacts, measured: list[Mix], attempt) -> Schedules | None:

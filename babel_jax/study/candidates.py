@@ -13,11 +13,11 @@ from collections.abc import Callable
 from babel_jax.common import run_names
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.run_names import ADO, ALGORITHM1, SCHEDULE, RunName
-from babel_jax.optimum import curve_law, rivals
-from babel_jax.optimum.best_corpus import finite
+from babel_jax.optimum import curve_law, peak_tokens, rivals
+from babel_jax.optimum.best_corpus import Constraints, finite
 from babel_jax.optimum.loss_laws import EQUAL_BENEFIT, NO_INTERACTION
 from babel_jax.optimum.schedules import Schedule
-from babel_jax.optimum.share_sources import CALIBRATED
+from babel_jax.optimum.share_sources import CALIBRATED, SOURCES
 from babel_jax.study.findings import Findings
 
 ADO_EVERY = 40  # steps between two updates of the online mixture
@@ -36,6 +36,11 @@ class Original:
     steps: int
     step_tokens: int
     share_grid: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Of its mix."""
+        return self.steps * self.step_tokens
 
     @property
     def primary(self) -> str:
@@ -101,7 +106,23 @@ def _asked(original: Original, findings: Findings, source: str) -> dict[str, flo
     if not asked:
         return None
     amounts = finite(asked, original.amounts)
-    return None if all(math.isclose(amounts[name], amount) for name, amount in original.amounts.items()) else amounts
+    return _changed(amounts, original)
+
+
+def _changed(amounts: dict[str, float], original: Original) -> dict[str, float] | None:
+    """The amounts, in any unit; None where they have the proportions of the original corpus, whose mix there is already."""
+    scale = sum(amounts.values()) / sum(original.amounts.values())
+    same = all(math.isclose(amounts[name], scale * amount) for name, amount in original.amounts.items())
+    return None if same else amounts
+
+
+def _peak_tokens(original: Original, findings: Findings) -> dict[str, float] | None:
+    """The tokens at the peak of each language that falls after it, whatever the interval holds; the rest is the primary's."""
+    if not findings.peaks:
+        return None
+    budget = Constraints(budget=original.tokens)
+    corpus = peak_tokens.corpus(findings.peaks, original.primary, original.amounts, budget)
+    return corpus.as_written and _changed(corpus.as_written, original)
 
 
 def source_on_trial(original: Original, findings: Findings) -> str:
@@ -153,7 +174,15 @@ def _law(name: str, title: str, corpus: Callable) -> Candidate:
 
 
 CANDIDATES = (
-    *map(_algorithm1, ("loss", "loss_knowledge", "knowledge_share", CALIBRATED)),
+    *map(_algorithm1, (*SOURCES, CALIBRATED)),
+    Candidate(
+        peak_tokens.SOURCE,
+        _peak_tokens,
+        needs=FINDINGS,
+        is_rival=False,
+        searches=(rivals.ALGORITHM1,),
+        equal_epochs=False,  # its amounts are absolute
+    ),
     _answering("shuffled", "shuffled cuts", rivals.shuffled),
     _answering("same_primary", "same primary share", rivals.same_primary),
     Candidate(

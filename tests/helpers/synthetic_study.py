@@ -309,6 +309,7 @@ def empty(findings: Findings) -> Findings:
     here = changed(
         findings.languages[NEW],
         curves=curves, dependence=None, causes=None, drift=None, chosen=None, shares={}, calibration={}, proposals={},
+        observation=None, predictor=None, peak_tokens=None,
     )  # fmt: skip
     return changed(
         findings,

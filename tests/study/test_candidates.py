@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from babel_jax.common.errors import UserError
-from babel_jax.optimum import curve_law
+from babel_jax.optimum import algorithm1, curve_law, peak_tokens
+from babel_jax.optimum.peak_tokens import PeakTokens
 from babel_jax.study import candidates, words
 
 ORIGINAL = dict(python=11.0, php=23.0, csharp=16.0, go=11.0, cpp=28.0)
@@ -70,6 +71,38 @@ def test_the_papers_corpus_as_written_and_ours_as_the_tests_allow():
     assert mixes["algorithm1_loss_equal_epochs"].steps == pytest.approx(
         STEPS * 65 / 89, abs=1
     )  # the paper's 65B of 89B
+
+
+def peaks(**tokens):
+    """Findings with these tokens at the peaks; a language without a decline after it has a decision instead."""
+
+    def peak(language, asked):
+        known = isinstance(asked, int)
+        decision, number = (algorithm1.CHANGE, float(asked)) if known else (asked, np.nan)
+        return PeakTokens(
+            language, number, (number, number), 64, np.array([number]), np.full(9, number), decision, "so."
+        )
+
+    return SimpleNamespace(peaks={language: peak(language, asked) for language, asked in tokens.items()})
+
+
+def test_peak_tokens_are_absolute_and_the_rest_of_the_budget_is_the_primarys():
+    (mix,) = candidates.measured(
+        peaks(php=35_200, csharp=70_400, cpp=peak_tokens.KEEP), ("peak_tokens",), LENGTHS
+    ).values()
+    kept = {"go": 11 / 89, "cpp": 28 / 89}
+    wanted = {"php": 0.05, "csharp": 0.1} | kept
+    assert weights(mix) == shares({"python": 1 - sum(wanted.values())} | wanted)
+    longer = candidates.Original(ORIGINAL, 2 * STEPS, STEP_TOKENS)
+    (mix,) = candidates.measured(peaks(php=35_200), ("peak_tokens",), longer).values()
+    assert weights(mix)["php"] == 0.025, "half of the share of twice the budget"
+    assert words.mix_title("peak_tokens") == "peak tokens"
+
+
+def test_peaks_after_which_nothing_falls_or_that_are_not_known_give_no_mix():
+    for decision in (peak_tokens.KEEP, algorithm1.UNDECIDED, algorithm1.NOT_TESTED):
+        assert candidates.measured(peaks(php=decision, cpp=decision), ("peak_tokens",), LENGTHS) == {}
+    assert candidates.measured(peaks(), ("peak_tokens",), LENGTHS) == {}
 
 
 def test_a_corpus_that_changes_nothing_is_the_original_mix_and_is_not_trained_again():
