@@ -34,21 +34,26 @@ def run(arguments: Arguments) -> None:
     print(table(rows))
     print(f"\nshuffled labels: p {regret.shuffled_labels(found):.3f} (small: the optimisers differ)")
     if arguments.out:
-        from babel_jax.report import regret_figure
+        from babel_jax.report import drawing, regret_figure
 
-        out = files.path(arguments.out)
-        files.write_atomic(out / "regret.csv", regret.frame(rows).to_csv(index=False))
-        files.write_atomic(out / "regret_cells.csv", regret.frame_of_cells(found).to_csv(index=False))
-        files.write_atomic(out / "regret.png", regret_figure.png(found))
+        out, tables = files.path(arguments.out), (regret.frame(rows), regret.frame_of_cells(found))
+        for name, frame in zip(("regret.csv", "regret_cells.csv"), tables, strict=True):
+            files.write_atomic(out / name, frame.to_csv(index=False))
+        figure, _ = regret_figure.draw(*tables)
+        files.write_atomic(out / "regret.png", drawing.png(figure))
         print(f"written to {printable(out)}")
 
 
 def table(rows) -> str:
     """Optimisers in the order of their regret, in lines for the terminal."""
-    lines = [f"{'optimiser':30} {'regret':>7}  {'95 % over cells':18} {'cells':>5} {'seeds':>5}  behind the first (p, Holm)"]
+    lines = [
+        f"{'optimiser':30} {'regret':>7}  {'95 % over cells':18} {'cells':>5} {'seeds':>5}  behind the first (p, Holm)"
+    ]
     for row in rows:
         behind = "" if row.behind is None else f"{row.behind.value:+.3f} ({row.p_holm:.2g})"
         low, high = row.effect.ci
         interval = f"{low:+.3f} to {high:+.3f}"
-        lines.append(f"{row.optimiser:30} {row.effect.value:+7.3f}  {interval:18} {row.cells:5} {row.seeds:5}  {behind}".rstrip())
+        lines.append(
+            f"{row.optimiser:30} {row.effect.value:+7.3f}  {interval:18} {row.cells:5} {row.seeds:5}  {behind}".rstrip()
+        )
     return "\n".join(lines)

@@ -1,9 +1,9 @@
 """Regret: how far the corpora that optimisers ask for stay behind the best one, over worlds and budgets.
 
-A *cell* is one study: a world at one budget. In it an optimiser's regret is the score of the best mix of the sweep minus the score
-of the mix that the optimiser asked for. The best is chosen, for each seed, on the other seeds, so that noise does not choose
-the winner that it then measures; so a regret may be below 0. An optimiser that asks for nothing keeps the original corpus. Over cells
-each counts once, whatever its seeds: the intervals speak about other worlds and budgets of this kind.
+A *cell* is one study: a world at one budget. In it an optimiser's regret is the score of the best mix of the sweep minus that of
+the mix that the optimiser asked for. The best is chosen, for each seed, on the other seeds, so that noise does not choose
+the winner that it then measures; so a regret may be below 0. An optimiser that asks for nothing keeps the original corpus.
+Each cell counts once, whatever its seeds: the intervals speak about other worlds and budgets of this kind.
 Letters: S seeds, M mixes of the sweep, O optimisers, C cells.
 """
 
@@ -115,7 +115,10 @@ def table(found: Sequence[Regret]) -> list[Row]:
     An optimiser that was tested in few cells may have been tested in easy ones.
     """
     value_OxC, optimisers = _by_cell(found)
-    seeds = {name: sum(len(each.by_seed) for each in found if each.optimiser == name and not each.missing) for name in optimisers}
+    seeds = {
+        name: sum(len(each.by_seed) for each in found if each.optimiser == name and not each.missing)
+        for name in optimisers
+    }
     cells = {name: int((~np.isnan(row_C)).sum()) for name, row_C in zip(optimisers, value_OxC, strict=True)}
     most = max(cells.values(), default=0)
     mean = {name: float(np.nanmean(row_C)) for name, row_C in zip(optimisers, value_OxC, strict=True) if cells[name]}

@@ -1,6 +1,5 @@
 """A finished study as a cell of the regrets: its sweep, and the mix that every optimiser asked for."""
 
-from babel_jax.common.run_names import SCHEDULE
 from babel_jax.optimum.regret import ORIGINAL, Cell
 from babel_jax.study import analysis, candidates
 from babel_jax.study.findings import Findings
@@ -17,7 +16,9 @@ def of_study(study_dir) -> Cell | str:
     names = [name for name in findings.study.candidates if not name.endswith("_equal_epochs")]
     if not findings.predictions and any(candidates.is_measured(name) for name in names):
         return "it has not proposed any corpus yet"
-    planned = {run.name.mix for run in findings.study.runs if run.name.role == "mix" and run.name.mix} | set(findings.predictions)
+    planned = {run.name.mix for run in findings.study.runs if run.name.role == "mix" and run.name.mix} | set(
+        findings.predictions
+    )
     if gone := sorted(name for name in planned if not _is_whole(findings, name)):
         return f"mix {gone[0]} is not trained and measured in all seeds yet"
     if original is None:
