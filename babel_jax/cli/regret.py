@@ -18,7 +18,7 @@ def add_arguments(parser) -> None:
 
 def run(arguments: Arguments) -> None:
     from babel_jax.common import files
-    from babel_jax.optimum import regret
+    from babel_jax.optimum import cell_regrets
     from babel_jax.study import cells
 
     found = []
@@ -27,16 +27,16 @@ def run(arguments: Arguments) -> None:
         if isinstance(cell, str):
             print(f"{printable(workdir)} is left out: {cell}")
         else:
-            found += regret.regrets(cell)
+            found += cell_regrets.regrets(cell)
     if not found:
         raise UserError("no study here is finished; run `study` on one of them to its end.")
-    rows = regret.table(found)
+    rows = cell_regrets.table(found)
     print(table(rows))
-    print(f"\nshuffled labels: p {regret.shuffled_labels(found):.3f} (small: the optimisers differ)")
+    print(f"\nshuffled labels: p {cell_regrets.shuffled_labels(found):.3f} (small: the optimisers differ)")
     if arguments.out:
         from babel_jax.report import drawing, regret_figure
 
-        out, tables = files.path(arguments.out), (regret.frame(rows), regret.frame_of_cells(found))
+        out, tables = files.path(arguments.out), (cell_regrets.frame(rows), cell_regrets.frame_of_cells(found))
         for name, frame in zip(("regret.csv", "regret_cells.csv"), tables, strict=True):
             files.write_atomic(out / name, frame.to_csv(index=False))
         figure, _ = regret_figure.draw(*tables)

@@ -3,7 +3,14 @@
 Figures are deterministic: same findings, same bytes.
 """
 
-from babel_jax.report import accuracy_figures, mechanism_figures, mix_figures, regret_figure, share_figures
+from babel_jax.report import (
+    accuracy_figures,
+    curve_figures,
+    mechanism_figures,
+    mix_figures,
+    regret_figure,
+    share_figures,
+)
 
 FIGURES = (
     accuracy_figures.STORY,
@@ -19,6 +26,7 @@ FIGURES = (
     share_figures.CALIBRATION,
     share_figures.TOKENS,
     mix_figures.OPTIMUM,
+    curve_figures.FORETOLD,
     mix_figures.ORIGINAL_OPTIMISED,
     mix_figures.RIVALS,
     mix_figures.PREDICTED,

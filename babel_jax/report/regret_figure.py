@@ -25,7 +25,7 @@ def draw(rows: pd.DataFrame, cells: pd.DataFrame):
     """(figure, table): mean regrets with their intervals over cells, a small dot for each cell.
 
     Args:
-      rows, cells: as `regret.frame` and `regret.frame_of_cells` make them.
+      rows, cells: as `cell_regrets.frame` and `cell_regrets.frame_of_cells` make them.
     """
     with matplotlib.rc_context(STYLE):
         figure, axes = make_axes(1, 0.3 * len(rows) + 1.2)

@@ -1,6 +1,6 @@
 """A finished study as a cell of the regrets: its sweep, and the mix that every optimiser asked for."""
 
-from babel_jax.optimum.regret import ORIGINAL, Cell
+from babel_jax.optimum.cell_regrets import ORIGINAL, Cell
 from babel_jax.study import analysis, candidates
 from babel_jax.study.findings import Findings
 

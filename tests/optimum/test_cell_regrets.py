@@ -5,7 +5,7 @@ import pytest
 
 from babel_jax.evolution.learning import Learning
 from babel_jax.evolution.mixes import Mix
-from babel_jax.optimum import regret
+from babel_jax.optimum import cell_regrets as regret
 
 SEEDS = [0, 1, 2]
 
