@@ -265,7 +265,9 @@ def _schedules(views: dict, study: StudyFacts, measured: list[Mix], attempt) -> 
     tokens = [mix.tokens for mix in measured if mix.name == study.original_mix]
     if not shares or not tokens:
         return None
-    runs = {0.0: "continual"} | {share: str(RunName("replay", share=share)) for share in shares}
+    # Replays are trained as the continual run is that predicts mixes, where a study has one of its own.
+    alone = "predictor" if any(name.role == "predictor" for name in names) else "continual"
+    runs = {0.0: alone} | {share: str(RunName("replay", share=share)) for share in shares}
     surface = attempt("schedules", lambda: _surface(views, study.primary, runs))
     if surface is None:
         return None
