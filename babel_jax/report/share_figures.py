@@ -100,6 +100,7 @@ LOSSES = ReportFigure(
     draw=losses,
     caption=_losses_caption,
     without="the loss was measured at fewer than two checkpoints",
+    no_value="the losses are not numbers, as those of a run that has diverged",
     paper="The loss stands for the share of the primary’s system (Eq. 1); no error is given.",
 )
 

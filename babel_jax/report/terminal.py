@@ -111,13 +111,13 @@ def _of_mixes(findings: Findings) -> list[str]:
         pair = findings.against_original(mix.name)
         difference = f"{pair.value:+.3f} {_ci(pair.ci)}" if pair else ""
         if findings.unlearned([mix, *filter(None, [findings.mix_named(findings.original_name)])])[0]:
-            difference = "not tested: primary not learned"
+            difference = "primary not learned"
         title = words.mix_title(mix.name).replace(words.NBSP, " ")
         lines.append(f"  {title:<35.35} {_number(mix.estimate(score).value):<14} {difference}".rstrip()[:WIDTH])
     for name, title in ((findings.original_name, "original"), (findings.optimised_name, "better corpus")):
         if mix := findings.mix_named(name):
             told = (
-                f"{title}: {words.ratios(mix.shares, findings.study.primary)}; primary learned {words.learned_by(mix)}"
+                f"{title}: {words.ratios(mix.shares, findings.study.primary)}; primary learned: {words.learned_by(mix)}"
             )
             lines += textwrap.wrap(
                 told.replace(words.NBSP, " "), WIDTH - 2, initial_indent="  ", subsequent_indent="    "
