@@ -3,10 +3,18 @@
 Figures are deterministic: same findings, same bytes.
 """
 
-from babel_jax.report import accuracy_figures, curve_figures, mechanism_figures, mix_figures, share_figures
+from babel_jax.report import (
+    accuracy_figures,
+    curve_figures,
+    mechanism_figures,
+    mix_figures,
+    regret_figure,
+    share_figures,
+)
 
 FIGURES = (
     accuracy_figures.STORY,
+    mix_figures.BETTER,
     accuracy_figures.STAGES,
     accuracy_figures.PERFORMANCE,
     accuracy_figures.LANGUAGES,
@@ -24,6 +32,7 @@ FIGURES = (
     mix_figures.RIVALS,
     mix_figures.PREDICTED,
     mix_figures.SCHEDULE,
+    regret_figure.REGRET,
 )
 BY_NAME = {figure.name: figure for figure in FIGURES}
 CHAPTERS = (
