@@ -77,8 +77,9 @@ class Curves:
 
 
 def _functional_share(curves: Curves) -> Curve | None:
+    """Of the functional transferring neurons at step 0, where the model is the primary's alone, those that are left."""
     count = curves.neurons.get(("continual", "functional"))
-    return count and count.as_share()
+    return count and count.relative_to_first()
 
 
 MEASURED_SHARES = {  # name -> what takes it from the curves

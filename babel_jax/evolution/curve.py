@@ -78,6 +78,18 @@ class Curve:
         values = {name: getattr(self, name) / self.n for name in ("value_SxC", "mean", "low", "high")}
         return dataclasses.replace(self, **values)
 
+    def relative_to_first(self) -> "Curve | None":
+        """Each seed's values as a share of its own at step 0, at most 1; None where step 0 was not measured, or is 0.
+
+        One seed: the bounds are scaled as its values are.
+        """
+        if self.steps[0] != 0 or not (self.value_SxC[:, 0] > 0).all():
+            return None
+        start_Sx1 = self.value_SxC[:, :1]
+        share_SxC = np.minimum(self.value_SxC / start_Sx1, 1)
+        own = (self.low / start_Sx1[0], self.high / start_Sx1[0])
+        return over_seeds(self.steps, share_SxC, np.full(share_SxC.shape, self.n), self.seeds, True, own)
+
     def first(self) -> Point:
         return self.at(self.steps[0])
 

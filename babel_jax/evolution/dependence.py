@@ -93,7 +93,7 @@ def _side(ci) -> bool | None:
 
 
 def _reason(depends, declines, needs, fall: Effect, share: ShareAtPeak | None) -> str:
-    change = _change(fall)
+    change = described(fall)
     if share is None:
         part = "how much of it needs the primary was not measured"
     else:
@@ -114,8 +114,11 @@ def _reason(depends, declines, needs, fall: Effect, share: ShareAtPeak | None) -
     return f"Undecided: {change}, and {part}."
 
 
-def _change(fall: Effect) -> str:
-    """The decline in words; below 0 it is a rise from the best checkpoint before the last quarter, which is no peak."""
+def described(fall: Effect) -> str:
+    """The decline of `Stages` in words.
+
+    Below 0 it is a rise from the best checkpoint before the last quarter, which is no peak.
+    """
     declines = fall.value >= 0
     value, *ci = (100 * number if declines else -100 * number for number in (fall.value, *fall.ci))
     interval = ", ".join(f"{bound:.0f}" for bound in sorted(ci))

@@ -1,4 +1,4 @@
-"""The from-scratch mixes of a study at their last step."""
+"""The from-scratch mixes of a study at their last step, and when they had learned the primary."""
 
 import dataclasses
 import json
@@ -10,6 +10,7 @@ from babel_jax.common import run_names, statistics
 from babel_jax.common.run_names import RunName
 from babel_jax.common.statistics import Estimate
 from babel_jax.corpus.mixture_files import MixtureFile
+from babel_jax.evolution.learning import Bar, Learning, learning
 from babel_jax.evolution.selection import Solved, select, solved
 
 MACRO = "macro"  # the mean score of all languages
@@ -30,6 +31,8 @@ class Mix:
       tokens, steps: of the run.
       shares: {language: of the tokens seen, mean of the seeds}.
       primary_share: {new language: [S]}, the mean pairwise lens of the intermediate layers.
+      learning: when its runs had learned the primary; None where it is not known what that takes.
+      loss: {language: [S]}, of held-out text in nats a token, NaN where a seed has none; {}: not measured.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Mix:
     shares: dict[str, float] = dataclasses.field(default_factory=dict)
     solved: dict[str, list[np.ndarray]] = dataclasses.field(default_factory=dict)
     primary_share: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    learning: Learning | None = None
+    loss: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def run_name(self) -> RunName:
@@ -53,6 +58,14 @@ class Mix:
     def is_static(self) -> bool:
         """Whether it has the same shares from its first step to its last."""
         return len(self.stages) <= 1 and not self.run_name.is_online
+
+    @property
+    def learned_primary_S(self) -> np.ndarray:
+        """Whether each of its runs had learned the primary at its end, [S]; False where that is not known."""
+        if self.learning is None:
+            return np.zeros(len(self.seeds), bool)
+        learned = dict(zip(self.learning.seeds, self.learning.at_end_S, strict=True))
+        return np.array([learned.get(seed, False) for seed in self.seeds], bool)
 
     def score_S(self, score: str) -> np.ndarray:
         """Its accuracy in each seed, in a language or on average over all of them (MACRO); NaN where it was not judged."""
@@ -64,22 +77,30 @@ class Mix:
         return Estimate(value, tuple(ci))
 
 
-def mixes(frame: pd.DataFrame, languages: list[str], files_of: dict[str, MixtureFile] | None = None) -> list[Mix]:
+def mixes(
+    frame: pd.DataFrame,
+    languages: list[str],
+    files_of: dict[str, MixtureFile] | None = None,
+    bar: Bar | None = None,
+) -> list[Mix]:
     """The from-scratch mixes, in the order of their names; only what is measured in every seed that has begun.
 
     Args:
       languages: the primary, then the new ones.
       files_of: by name, the mixture file of a mix: its stages, and who made them.
+      bar: what a run that has learned the primary reaches; None: it is not known.
     """
     measured = []
     for run, rows in frame.groupby("run", observed=True):
         name = run_names.parse(str(run))
         if name.role != "mix" or not name.mix:
             continue
-        rows = rows[(rows["step"] == rows.groupby("seed")["step"].transform("max")).to_numpy(bool)]
-        judged = {language: solved(rows, run, language) for language in languages}
+        last = rows[(rows["step"] == rows.groupby("seed")["step"].transform("max")).to_numpy(bool)]
+        judged = {language: solved(last, run, language) for language in languages}
         if _judged_alike(list(judged.values())):
-            measured.append(_mix(str(run), name.mix, rows, judged, (files_of or {}).get(name.mix)))
+            mix = _mix(str(run), name.mix, last, judged, (files_of or {}).get(name.mix))
+            learned = bar and learning(rows, str(run), languages[0], bar)
+            measured.append(dataclasses.replace(mix, learning=learned))
     return measured
 
 
@@ -114,7 +135,18 @@ def _mix(run: str, name: str, rows: pd.DataFrame, judged: dict[str, Solved], fil
         shares=shares,
         solved={language: part.at_end for language, part in judged.items()},
         primary_share={language: _lens_by_seed(light, seeds, language) for language in languages[1:]},
+        loss=_losses_by_seed(light, seeds, languages),
     )
+
+
+def _losses_by_seed(frame: pd.DataFrame, seeds: list, languages: list[str]) -> dict[str, np.ndarray]:
+    rows = select(frame, probe="loss", metric="loss")
+    by_language = {language: select(rows, language=language) for language in languages}
+    return {
+        language: here.groupby("seed")["value"].mean().reindex(seeds).to_numpy(float)
+        for language, here in by_language.items()
+        if not here.empty
+    }
 
 
 def _lens_by_seed(frame: pd.DataFrame, seeds: list, language: str) -> np.ndarray:

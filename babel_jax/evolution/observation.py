@@ -14,7 +14,7 @@ from babel_jax.evolution.selection import select, solved
 
 @dataclasses.dataclass(frozen=True)
 class Observation:
-    """One new language's continual run, or several of them.
+    """One new language's continual run, with one seed or several.
 
     Attributes:
       language: its name.
@@ -38,10 +38,14 @@ class Observation:
     residuals: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
-def observation(frame: pd.DataFrame, curves: Curves) -> Observation | None:
-    """The continual run of a view (`rows.view`); None where no problem was judged."""
+def observation(frame: pd.DataFrame, curves: Curves, run: str = "continual") -> Observation | None:
+    """A run of a view (`selection.view`) that goes on from the primary's model; None where no problem was judged in it.
+
+    `run`: "continual", or "predictor", which is trained as the mixes are. The shares are those of the continual run: another
+    has none.
+    """
     new = curves.new
-    judged = solved(frame, "continual", new)
+    judged = solved(frame, run, new)
     if judged is None:
         return None
     steps, seeds = judged.steps, judged.seeds
@@ -51,11 +55,12 @@ def observation(frame: pd.DataFrame, curves: Curves) -> Observation | None:
             return None
         return curve.value_SxC[:, np.searchsorted(curve.steps, steps)]
 
-    rows = select(frame[frame["metric"] != "solved"], run="continual", language=new, layer=-1)
+    rows = select(frame[frame["metric"] != "solved"], run=run, language=new, layer=-1)
     seen = rows.drop_duplicates("step").set_index("step")["tokens_by_language"]
     losses = {metric: on_steps(curve(rows, metric=metric)) for metric in ("loss", "loss_knowledge")}
     losses = {metric: loss_SxC for metric, loss_SxC in losses.items() if loss_SxC is not None}
-    shares = {name: on_steps(curve) for name, curve in curves.measured_shares.items()}
+    measured = curves.measured_shares if run == "continual" else {}
+    shares = {name: on_steps(curve) for name, curve in measured.items()}
     return Observation(
         language=new,
         steps=steps,

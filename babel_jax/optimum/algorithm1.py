@@ -173,7 +173,7 @@ def _decide(
     if np.isnan(ci).any():
         reason = "P* has no interval at the best checkpoint; one seed needs the errors of its losses."
         return UNDECIDED, f"{language}: {reason}"
-    decision, reason = sized(language, tokens, ci, original_tokens, "pairwise")
+    decision, reason = sized(language, tokens, ci, original_tokens, "Eq. 3 (pairwise)")
     if dependence is None:
         return UNDECIDED, f"{reason} Whether it depends on the primary was not tested."
     if dependence.depends:
@@ -181,9 +181,12 @@ def _decide(
     return UNDECIDED if dependence.depends is None else ALONE, f"{language}: {dependence.reason}"
 
 
-def sized(language: str, tokens: float, ci: tuple, original_tokens: float | None, reading: str) -> tuple[str, str]:
-    """The decision on the tokens alone: a change is supported where the interval does not hold the original size."""
-    asks = f"{language}: Eq. 3 ({reading}) asks for {readable(tokens)} tokens [{', '.join(map(readable, ci))}]"
+def sized(language: str, tokens: float, ci: tuple, original_tokens: float | None, asker: str) -> tuple[str, str]:
+    """The decision on the tokens alone: a change is supported where the interval does not hold the original size.
+
+    `asker`: what asks for the tokens, for the sentence.
+    """
+    asks = f"{language}: {asker} asks for {readable(tokens)} tokens [{', '.join(map(readable, ci))}]"
     if original_tokens is None:
         return CHANGE, f"{asks}."
     if ci[0] <= original_tokens <= ci[1]:

@@ -97,12 +97,14 @@ def corpus(
     movable = {name: proposal for name, proposal in known.items() if proposal.decision in (CHANGE, NO_CHANGE)}
     asked, asked_ci = _asked(movable, primary, original, reading)
     decided = {name: (proposal.decision, proposal.reason) for name, proposal in proposals.items()}
-    decided |= {name: sized(name, asked[name], asked_ci[name], original[name], reading) for name in movable}
+    decided |= {
+        name: sized(name, asked[name], asked_ci[name], original[name], f"Eq. 3 ({reading})") for name in movable
+    }
     changed = {name: proposal for name, proposal in movable.items() if decided[name][0] == CHANGE}
     if reading == "joint":
         eq3.joint_tokens([proposal.p_star for proposal in changed.values()], 1.0)  # says so where there is no solution
     unconstrained, ci = _asked(changed, primary, original, reading)
-    tokens, active = _feasible(unconstrained, set(original) - {primary, *changed}, original, constraints)
+    tokens, active = feasible(unconstrained, set(original) - {primary, *changed}, original, constraints)
     total = sum(tokens.values())
     return Corpus(
         reading=reading,
@@ -141,8 +143,8 @@ def finite(asked: dict[str, float], original: dict[str, float]) -> dict[str, flo
     return {name: asked[name] if np.isfinite(asked[name]) else amount for name, amount in original.items()}
 
 
-def _feasible(wanted: dict, kept: set, original: dict, limits: Constraints) -> tuple[dict, list[str]]:
-    """(tokens nearest to `wanted` that meet the constraints, names of those that bind)."""
+def feasible(wanted: dict, kept: set, original: dict, limits: Constraints) -> tuple[dict, list[str]]:
+    """(tokens nearest to `wanted` that meet the constraints, names of those that bind); `kept`: languages that do not change."""
     names = list(wanted)
     most_K = np.array([limits.max_epochs * limits.available.get(name, np.inf) for name in names])
     # P* = 0 asks for tokens without end: as many as there are, or where nothing ends them those of the original

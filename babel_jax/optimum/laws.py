@@ -19,6 +19,7 @@ from babel_jax.common import statistics
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.mixes import Mix
+from babel_jax.optimum import mix_table
 
 REPLICATES = 200
 LEAST_SHARE = 1e-6  # of a language in a proposal, so that its logarithm is finite
@@ -31,10 +32,12 @@ class HeldOut:
     """How far a law is off each mix, predicted from the others.
 
     Attributes:
+      predicted_MxK: accuracies, each from the other mixes.
       macro_error_M: of the mean accuracy over the languages; macro_rmse: its root mean square.
       baseline_rmse: the same, predicted by the others' mean.
     """
 
+    predicted_MxK: np.ndarray
     macro_error_M: np.ndarray
     macro_rmse: float
     baseline_rmse: float
@@ -61,7 +64,7 @@ class Fitted:
     """One kind of law fitted to static mixes.
 
     Attributes:
-      kind, languages: what was fitted; names: of the mixes [M].
+      kind, languages: what was fitted; names: of the mixes [M]; runs: of all of them and all seeds.
       parameters_KxP; replicates: [R, K, P], by a Bayesian bootstrap over mixes and seeds.
       loo: from leaving out one mix at a time.
       best: the mix that it predicts to be best (of `law` alone).
@@ -70,6 +73,7 @@ class Fitted:
     kind: str
     languages: list[str]
     names: list[str]
+    runs: int
     parameters_KxP: np.ndarray
     replicates: np.ndarray
     loo: HeldOut
@@ -98,7 +102,7 @@ def law(mixes: list[Mix], languages: list[str], natural: dict[str, float]) -> La
     Returns:
       None with fewer than K + 2 static mixes that were judged in all languages.
     """
-    if len(_measured(mixes, languages)[0]) < len(languages) + 2:
+    if len(mix_table.error_rates(mixes, languages).names) < len(languages) + 2:
         return None
     kinds = {}
     for kind in KINDS:
@@ -131,14 +135,15 @@ def fit(mixes: list[Mix], languages: list[str], kind: str = "log_linear") -> Fit
     """
     if kind not in KINDS:
         raise unknown_name("kind of mixing law", kind, KINDS)
-    names, share_MxK, y_MxKxS = _measured(mixes, languages)
+    table = mix_table.error_rates(mixes, languages)
+    share_MxK, y_MxKxS = table.share_MxK, table.value_MxKxS
     M, K = share_MxK.shape
     if M < K + 2:
         raise UserError(
             f"a mixing law of {K} languages needs {K + 2} static mixes or more with their score; there are {M}."
         )
     fit_one, _ = KINDS[kind]
-    ones_M, mean_MxK = np.ones(M), np.nanmean(y_MxKxS, -1)
+    ones_M, mean_MxK = np.ones(M), table.mean_MxK
     parameters_KxP = np.array([fit_one(share_MxK, y_M, ones_M, None) for y_M in mean_MxK.T])
 
     def refit(weight_M, y_MxK):
@@ -152,7 +157,8 @@ def fit(mixes: list[Mix], languages: list[str], kind: str = "log_linear") -> Fit
     return Fitted(
         kind=kind,
         languages=list(languages),
-        names=names,
+        names=table.names,
+        runs=table.runs,
         parameters_KxP=parameters_KxP,
         replicates=np.array([refit(*drawn) for drawn in _bootstrap(y_MxKxS)]),
         loo=_held_out(mean_MxK, held_out),
@@ -178,7 +184,7 @@ def best(fitted: Fitted, natural: dict[str, float]) -> Best:
     """
     languages, M = fitted.languages, len(fitted.names)
     kl = fitted.loo.macro_rmse * np.sqrt((len(languages) + 1) / M)
-    natural_K = _shares(natural, languages)
+    natural_K = mix_table.shares_of(natural, languages)
     share_K, *share_RxK = (
         _minimum(fitted.kind, p_KxP, natural_K, kl) for p_KxP in (fitted.parameters_KxP, *fitted.replicates)
     )
@@ -206,29 +212,6 @@ def _gain(fitted: Fitted, natural_K, share_K) -> Estimate:
 # --- the data -------------------------------------------------------------------------------------------------------------
 
 
-def _measured(mixes: list[Mix], languages: list[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """(names [M], share_MxK, y_MxKxS): the static mixes judged in all languages; y is 1 - accuracy, NaN: no such seed."""
-    mixes = [mix for mix in mixes if len(mix.stages) == 1 and set(languages) <= set(mix.score)]
-    seeds = sorted(set().union(*(mix.seeds for mix in mixes)))
-    names, shares, values = [], [], []
-    for mix in mixes:
-        score_KxS = np.full((len(languages), len(seeds)), np.nan)
-        score_KxS[:, [seeds.index(seed) for seed in mix.seeds]] = [mix.score[name] for name in languages]
-        if (~np.isnan(score_KxS)).any(1).all():
-            names.append(mix.name)
-            shares.append(_shares(dict.fromkeys(languages, 0.0) | mix.shares, languages))
-            values.append(1 - score_KxS)
-    M, K, S = len(names), len(languages), len(seeds)
-    return names, np.array(shares).reshape(M, K), np.array(values).reshape(M, K, S)
-
-
-def _shares(given: dict[str, float], languages: list[str]) -> np.ndarray:
-    if missing := [name for name in languages if name not in given]:
-        raise UserError(f"no share of {missing[0]} is given; give one of every language of the law, 0 included.")
-    share_K = np.array([given[name] for name in languages], float)
-    return share_K / share_K.sum()
-
-
 def _accuracy(y):
     """An accuracy lies in [0, 1], whatever a law predicts beyond the mixes that it has seen."""
     return np.clip(1 - y, 0, 1)
@@ -250,10 +233,10 @@ def _bootstrap(y_MxKxS):
 
 
 def _held_out(y_MxK, held_out_MxK) -> HeldOut:
-    error_MxK = np.clip(held_out_MxK, 0, 1) - y_MxK  # an error rate, see `_accuracy`
-    macro_M, M = y_MxK.mean(1), len(y_MxK)
+    predicted_MxK = _accuracy(held_out_MxK)
+    macro_error_M, macro_M, M = (1 - y_MxK - predicted_MxK).mean(1), y_MxK.mean(1), len(y_MxK)
     baseline_M = (macro_M.sum() - macro_M) / (M - 1) - macro_M
-    return HeldOut(error_MxK.mean(1), _rms(error_MxK.mean(1)), _rms(baseline_M))
+    return HeldOut(predicted_MxK, macro_error_M, _rms(macro_error_M), _rms(baseline_M))
 
 
 def _rms(error) -> float:
@@ -287,7 +270,8 @@ def _fit_log_linear(share_MxK, y_M, weight_M, start) -> np.ndarray:
     for part in _FLOORS if start is None else ():
         logarithm_M = np.log(np.maximum(y_M - part * floor, smallest))
         starts.append([np.sqrt(part * floor), *np.linalg.lstsq(share_MxK, logarithm_M, rcond=None)[0]])
-    fits = [optimize.least_squares(residuals, p, jacobian, method="lm", max_nfev=300) for p in starts]
+    # Not method="lm": MINPACK's end point depends on how the machine is loaded.
+    fits = [optimize.least_squares(residuals, p, jacobian, method="trf", x_scale="jac", max_nfev=300) for p in starts]
     return min(fits, key=lambda result: result.cost).x
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 from babel_jax.evolution import dependence
+from babel_jax.evolution.continual import MEASURED_SHARES
 from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.observation import Observation
 from babel_jax.evolution.stages import Stages
@@ -17,7 +18,7 @@ from babel_jax.optimum.algorithm1 import Amounts, Proposal
 from babel_jax.optimum.calibration import Calibration, Chosen
 from babel_jax.optimum.share import Share
 
-SOURCES = ("loss", "loss_knowledge", "knowledge_share")  # of a study; the first is the paper's
+SOURCES = ("loss", "loss_knowledge", *MEASURED_SHARES)  # of a study; the first is the paper's
 CALIBRATED = "calibrated"
 CALIBRATED_BY = dependence.SHARES  # the first that was measured; the neurons are not a share of a system
 

@@ -21,7 +21,8 @@ Keys, null where something was not measured or has no interval; numbers have 6 d
 | `corpora_joint` | the same in the joint reading; null: no solution; empty with one new language |
 | `mixes` | from-scratch runs: `name`, `shares`, `score` by language and `macro` {value, ci}, … |
 | `comparisons` | mixes with the original: `first`, `second`, `score`, `value`, `ci`, `p`, `p_holm` |
-| `laws` | the fitted law: `chosen`, `shares` and `ci` of its best mix, held-out errors |
+| `laws` | the fitted law: `chosen`, on how many `mixes` and `runs`, `shares` and `ci` of its best mix, held-out errors |
+| `loss_laws` | by rival, the law of the losses: on how many `mixes` and `runs`, `shares` of its best mix, held-out errors |
 | `schedules` | the proposed schedule: `stages`, `replay`, `phase_tokens`, `predicted`, intervals |
 | `predicted` | the primary's share in from-scratch runs: `predicted` (Eq. 2), `measured`, `ci` |
 | `costs` | search costs: `what`, `flops`, `runs`, `final_runs` |
@@ -39,6 +40,7 @@ from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.evolution.stages import Stages
 from babel_jax.optimum.laws import Law
+from babel_jax.optimum.loss_laws import LossLaw
 from babel_jax.report.course import Course, course
 from babel_jax.report.plain import plain
 from babel_jax.study.findings import Findings, LanguageFindings
@@ -70,6 +72,7 @@ def summary(findings: Findings, verdicts: list[Verdict]) -> dict:
         "mixes": [_mix(mix) for mix in findings.mixes],
         "comparisons": [_some(each, COMPARISON) for each in findings.comparisons],
         "laws": findings.laws and _law(findings.laws),
+        "loss_laws": {name: _loss_law(law) for name, law in findings.loss_laws.items()},
         "schedules": findings.schedules and findings.schedules.proposal,
         "predicted": [_some(each, PREDICTED) for each in findings.predicted],
         "costs": findings.costs,
@@ -144,7 +147,11 @@ def _mix(mix: Mix) -> dict:
 def _law(law: Law) -> dict:
     best, held_out = law.fitted.best, law.fitted.loo
     shown = _some(best, ("shares", "ci", "predicted", "gain")) | _some(held_out, ("macro_rmse", "baseline_rmse"))
-    return {"chosen": law.chosen} | shown
+    return {"chosen": law.chosen, "mixes": len(law.fitted.names), "runs": law.fitted.runs} | shown
+
+
+def _loss_law(law: LossLaw) -> dict:
+    return {"mixes": len(law.names), "runs": law.runs} | _some(law, ("shares", "held_out_rmse", "baseline_rmse"))
 
 
 def _some(record, names) -> dict:

@@ -12,10 +12,12 @@ from babel_jax.study.claim import (
     SUPPORTED,
     UNTESTED,
     Judged,
+    left_out,
     missing,
     no_contest,
     no_knowledge,
     not_tested,
+    unlearned,
 )
 from babel_jax.study.findings import Findings
 from babel_jax.study.words import NBSP, as_sentence, bounds, flops, minus
@@ -83,6 +85,9 @@ def law(findings: Findings) -> Judged:
     if not fitted_law:
         reason = next((gap for gap in findings.missing if gap.startswith("Mixing law: ")), "")
         return not_tested(reason) if reason else missing("There are too few mixes to fit a law to.")
+    fitted_to = [mix for mix in findings.mixes if mix.run_name.is_swarm or mix.run_name.is_share]
+    if reason := unlearned(findings, fitted_to):
+        return not_tested(reason)
     held_out = fitted_law.fitted.loo
     error, trivial = held_out.macro_rmse, held_out.baseline_rmse
     number = f"off by {100 * error:.1f} points, without it {100 * trivial:.1f}"
@@ -100,13 +105,17 @@ def predicted(findings: Findings) -> Judged:
     rows = [row for row in findings.predicted if np.isfinite(row.predicted) and np.isfinite(row.measured)]
     if not rows:
         return missing("The from-scratch runs were not probed.")
-    if not findings.learned(findings.mixes):
-        return not_tested(no_contest(findings, findings.mixes))
+    shown = [mix for mix in findings.mixes if mix.name in {row.name for row in rows}]
+    comparable = findings.comparable(shown)
+    if not findings.learned(comparable):
+        return not_tested(no_contest(findings, comparable or shown))
+    rows = [row for row in rows if row.name in {mix.name for mix in comparable}]
     error = np.abs([row.measured - row.predicted for row in rows])
     number = f"off by {100 * error.mean():.0f} points on average"
     sentence = (
         f"Over {len(rows)} pairs of a mix and a language the measured working-language share is {number} from the predicted one, "
         f"and by up to {100 * error.max():.0f}; it counts as predicted up to {100 * CLOSE:.0f} points on average."
+        f"{left_out(findings, shown)}"
     )
     return Judged(SUPPORTED if error.mean() <= CLOSE else REFUTED, number, sentence)
 

@@ -14,16 +14,16 @@ from babel_jax.common import files, measurements, run_names, statistics
 from babel_jax.common.errors import UserError
 from babel_jax.common.run_names import RunName
 from babel_jax.corpus import mixture, mixture_files
-from babel_jax.evolution import dependence, mechanism, stages
+from babel_jax.evolution import dependence, learning, mechanism, stages
 from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.mixes import Mix, mixes
 from babel_jax.evolution.observation import Observation, observation
 from babel_jax.evolution.selection import select, solved, view
-from babel_jax.optimum import best_corpus, compare, eq3, laws, rivals, schedules, share_sources
+from babel_jax.optimum import best_corpus, compare, eq3, laws, loss_laws, peak_tokens, rivals, schedules, share_sources
 from babel_jax.optimum.algorithm1 import Amounts
 from babel_jax.optimum.best_corpus import Corpus
-from babel_jax.optimum.laws import Law
+from babel_jax.optimum.loss_laws import LossLaw
 from babel_jax.optimum.schedules import Phase, Schedule, Surface
 from babel_jax.optimum.share_sources import CALIBRATED, Proposals
 from babel_jax.study import facts, missing
@@ -72,10 +72,12 @@ def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, mixture_files.M
     languages = {
         language: of_language(rows, primary, language, study.original, lacks.append) for language, rows in views.items()
     }
-    measured = mixes(frame, [primary, *new], stages_of_mixes)
+    bar = learning.bar(frame, primary, by_loss=study.kind == "real_code")
+    measured = mixes(frame, [primary, *new], stages_of_mixes, bar)
     lacks += missing.mixes_left_out(frame, measured)
     attempt = functools.partial(_attempt, lacks.append)
     corpora = _corpora(languages, primary, study.original, attempt)
+    searched = attempt("mixing law", lambda: _searched(measured, new)) or []
     return Findings(
         study=study,
         missing=lacks,
@@ -83,11 +85,13 @@ def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, mixture_files.M
         corpora=corpora,
         corpora_joint=_joint(languages, primary, study.original, corpora) if len(new) > 1 else {},
         mixes=measured,
+        bar=bar,
         comparisons=compare.comparisons(measured, study.original_mix),
-        laws=attempt("mixing law", lambda: _law(measured, study)),
+        laws=attempt("mixing law", lambda: laws.law(searched, [primary, *new], study.original)),
         schedules=_schedules(views, study, measured, attempt),
         predicted=predicted_shares(measured, primary),
         costs=rivals.flops([(run.name, run.seed, run.flops) for run in study.runs if run.flops]),
+        loss_laws=_loss_laws(searched, [primary, *new], attempt),
     )
 
 
@@ -113,7 +117,7 @@ def of_language(rows, primary: str, language: str, original: dict[str, float], r
     """
     gaps = []
     curves, proposals, depends = evolution.curves(rows, primary, language), Proposals(), None
-    seen = observation(rows, curves)
+    seen, predictor = observation(rows, curves), observation(rows, curves, "predictor")
     if seen and curves.continual:
         depends = _dependence(seen, curves)
         shares = share_sources.shares_of(seen, attempt=functools.partial(_attempt, gaps.append))
@@ -133,6 +137,9 @@ def of_language(rows, primary: str, language: str, original: dict[str, float], r
         gaps=gaps,
         causes=mechanism.causes(rows, language),
         drift=mechanism.drift(rows, language),
+        observation=seen,
+        predictor=predictor,
+        peak_tokens=peak_tokens.of_observation(predictor or seen) if predictor or seen else None,
     )
 
 
@@ -183,14 +190,25 @@ def _joint(languages, primary: str, original: dict, pairwise: dict[str, Corpus])
     return {source: joint(proposals) for source, proposals in _by_source(languages).items() if source in pairwise}
 
 
-def _law(measured: list[Mix], study: StudyFacts) -> Law | None:
-    """A law of the mean score; none is fitted to noise."""
+def _searched(measured: list[Mix], new: list[str]) -> list[Mix]:
+    """The mixes of a swarm and a sweep, which laws are fitted to; none is fitted to noise."""
     searched = [mix for mix in measured if mix.run_name.is_swarm or mix.run_name.is_share]
-    if searched and not any(compare.learned(mix, language) for mix in searched for language in study.new):
+    if searched and not any(compare.learned(mix, language) for mix in searched for language in new):
         raise UserError("no mix has learned a new language, so there is nothing to predict; train for longer.")
     if searched and np.ptp([mix.macro.mean() for mix in searched]) == 0:
         raise UserError("every mix has the same mean score, so there is nothing to predict.")
-    return laws.law(searched, [study.primary, *study.new], study.original)
+    return searched
+
+
+def _loss_laws(searched: list[Mix], languages: list[str], attempt) -> dict[str, LossLaw]:
+    """Those that can be fitted, by name; {} where there are no more mixes than a law has parameters."""
+    if len(searched) < len(languages) + 2:
+        return {}
+    fitted = {
+        name: attempt(f"rival {name}", functools.partial(law, searched, languages))
+        for name, law in loss_laws.LAWS.items()
+    }
+    return {name: law for name, law in fitted.items() if law is not None}
 
 
 def _schedules(views: dict, study: StudyFacts, measured: list[Mix], attempt) -> Schedules | None:

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from babel_jax.common import run_names
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.run_names import ADO, ALGORITHM1, SCHEDULE, RunName
-from babel_jax.optimum import rivals
-from babel_jax.optimum.best_corpus import finite
+from babel_jax.optimum import peak_tokens, rivals
+from babel_jax.optimum.best_corpus import Constraints, finite
+from babel_jax.optimum.loss_laws import EQUAL_BENEFIT, NO_INTERACTION
 from babel_jax.optimum.schedules import Schedule
-from babel_jax.optimum.share_sources import CALIBRATED
+from babel_jax.optimum.share_sources import CALIBRATED, SOURCES
 from babel_jax.study.findings import Findings
 
 ADO_EVERY = 40  # steps between two updates of the online mixture
@@ -26,11 +27,20 @@ SMALL = 2.0  # the trivial rule's amount, in units of the original corpus (billi
 
 @dataclasses.dataclass(frozen=True)
 class Original:
-    """What candidates are made from: the original corpus {language: tokens}, the primary first, and its mix's length."""
+    """What candidates are made from: the original corpus {language: tokens}, the primary first, and its mix's length.
+
+    `share_grid`: of the study's config, see `on_grid`.
+    """
 
     amounts: dict[str, float]
     steps: int
     step_tokens: int
+    share_grid: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Of its mix."""
+        return self.steps * self.step_tokens
 
     @property
     def primary(self) -> str:
@@ -96,7 +106,23 @@ def _asked(original: Original, findings: Findings, source: str) -> dict[str, flo
     if not asked:
         return None
     amounts = finite(asked, original.amounts)
-    return None if all(math.isclose(amounts[name], amount) for name, amount in original.amounts.items()) else amounts
+    return _changed(amounts, original)
+
+
+def _changed(amounts: dict[str, float], original: Original) -> dict[str, float] | None:
+    """The amounts, in any unit; None where they have the proportions of the original corpus, whose mix there is already."""
+    scale = sum(amounts.values()) / sum(original.amounts.values())
+    same = all(math.isclose(amounts[name], scale * amount) for name, amount in original.amounts.items())
+    return None if same else amounts
+
+
+def _peak_tokens(original: Original, findings: Findings) -> dict[str, float] | None:
+    """The tokens at the peak of each language that falls after it, whatever the interval holds; the rest is the primary's."""
+    if not findings.peaks:
+        return None
+    budget = Constraints(budget=original.tokens)
+    corpus = peak_tokens.corpus(findings.peaks, original.primary, original.amounts, budget)
+    return corpus.as_written and _changed(corpus.as_written, original)
 
 
 def source_on_trial(original: Original, findings: Findings) -> str:
@@ -115,6 +141,12 @@ def _fitted(original: Original, findings: Findings, kind: str) -> dict[str, floa
     return findings.laws and findings.laws.kinds[kind].best.shares
 
 
+def _of_loss(original: Original, findings: Findings, name: str) -> dict[str, float] | None:
+    """The best mix by a law of the loss."""
+    law = findings.loss_laws.get(name)
+    return law and law.shares
+
+
 def _scheduled(original: Original, findings: Findings) -> Schedule | None:
     return findings.schedules and findings.schedules.proposal
 
@@ -129,12 +161,20 @@ def _answering(name: str, title: str, rival: Callable) -> Candidate:
     return Candidate(name, corpus, title, FINDINGS, answers=True, searches=(rivals.ALGORITHM1,))
 
 
-def _law(name: str, title: str, kind: str) -> Candidate:
-    return Candidate(name, functools.partial(_fitted, kind=kind), title, MIXES, searches=(rivals.SWARM, rivals.SWEEP))
+def _law(name: str, title: str, corpus: Callable) -> Candidate:
+    return Candidate(name, corpus, title, MIXES, searches=(rivals.SWARM, rivals.SWEEP))
 
 
 CANDIDATES = (
-    *map(_algorithm1, ("loss", "loss_knowledge", "knowledge_share", CALIBRATED)),
+    *map(_algorithm1, (*SOURCES, CALIBRATED)),
+    Candidate(
+        peak_tokens.SOURCE,
+        _peak_tokens,
+        needs=FINDINGS,
+        is_rival=False,
+        searches=(rivals.ALGORITHM1,),
+        equal_epochs=False,  # its amounts are absolute
+    ),
     _answering("shuffled", "shuffled cuts", rivals.shuffled),
     _answering("same_primary", "same primary share", rivals.same_primary),
     Candidate(
@@ -144,8 +184,10 @@ CANDIDATES = (
     ),
     Candidate("unimax", lambda original, findings: rivals.unimax(original.amounts), "UniMax"),
     Candidate("temperature", lambda original, findings: rivals.temperature(original.amounts)),
-    _law("law", "mixing law", "log_linear"),
-    _law("regression", "regression on a swarm", "quadratic"),
+    _law("law", "mixing law", functools.partial(_fitted, kind="log_linear")),
+    _law("regression", "regression on a swarm", functools.partial(_fitted, kind="quadratic")),
+    _law(NO_INTERACTION, "law without interaction", functools.partial(_of_loss, name=NO_INTERACTION)),
+    _law(EQUAL_BENEFIT, "equal marginal benefits", functools.partial(_of_loss, name=EQUAL_BENEFIT)),
     Candidate(ADO, None, "ADO", equal_epochs=False),
     Candidate(
         SCHEDULE,
@@ -227,12 +269,32 @@ def _within_reach(amounts: dict[str, float], original: Original) -> bool:
 def _constant(name: RunName, amounts: dict[str, float], original: Original, **made) -> PlannedMix:
     """One stage with the proportions of `amounts`, in whole ten-thousandths, so that a mixture's blocks are short."""
     total, steps = sum(amounts.values()), original.steps
-    weights = {language: round(amount / total, 4) for language, amount in amounts.items()}
+    shares = on_grid({language: amount / total for language, amount in amounts.items()}, original)
+    weights = {language: round(share, 4) for language, share in shares.items()}
     if name.equal_epochs:
         share = weights[original.primary] / sum(weights.values())
         steps = round(steps * original.amounts[original.primary] / sum(original.amounts.values()) / share)
     stages = [{"tokens": 0, "weights": {language: weight for language, weight in weights.items() if weight}}]
     return _mix({"by": name.mix, "amounts": amounts} | made, stages, steps, original)
+
+
+def on_grid(shares: dict[str, float], original: Original) -> dict[str, float]:
+    """Shares of which those of the new languages are rounded to a grid, so that proposals which nearly agree are one mix.
+
+    The grid has `share_grid` steps in each factor of two, from 1/2 down for what is less than half, and for what is left of 1
+    otherwise; the primary takes what remains. 0: no grid.
+    """
+    if not original.share_grid:
+        return shares
+    rounded = {name: _on_grid(share, original.share_grid) for name, share in shares.items() if name != original.primary}
+    rest = 1 - sum(rounded.values())
+    return shares if rest < 0 else {name: rounded.get(name, rest) for name in shares}
+
+
+def _on_grid(share: float, steps: int) -> float:
+    if share > 0.5:
+        return 1 - _on_grid(1 - share, steps)
+    return 2 ** (round(steps * math.log2(share)) / steps) if share > 0 else 0.0
 
 
 def _mix(made: dict, stages: list[dict], steps: int, original: Original) -> PlannedMix:

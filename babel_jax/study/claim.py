@@ -10,12 +10,12 @@ from collections.abc import Callable
 import numpy as np
 
 from babel_jax.common.statistics import Estimate
-from babel_jax.evolution import stages
+from babel_jax.evolution import learning, stages
 from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.mixes import Mix
 from babel_jax.optimum import algorithm1
 from babel_jax.study.findings import Findings
-from babel_jax.study.words import names, percent
+from babel_jax.study.words import language_name, mix_title, names, percent
 
 SUPPORTED, REFUTED, OPEN, NOT_TESTED, MISSING = "supported", "not supported", "undecided", "not tested", "not measured"
 CLOSE = 0.1  # mean error up to which P(l), or a predicted share, counts as following a measured one
@@ -100,8 +100,40 @@ def no_knowledge(curves: Curves) -> str:
     )
 
 
+def unlearned(findings: Findings, mixes: list[Mix]) -> str:
+    """Why from-scratch runs cannot be compared, sentences; "" where every one of them has learned the primary."""
+    bar, (missed, runs), primary = findings.bar, findings.unlearned(mixes), language_name(findings.study.primary)
+    if not missed:
+        return ""
+    if bar is None:
+        return (
+            f"It is not known whether these runs had learned {primary}: no run of {primary} alone was measured. Run the study "
+            "again."
+        )
+    asked = (
+        f"at least {percent(learning.PART)} of the accuracy that {bar.source} has in the same seed"
+        if bar.measure == learning.ACCURACY
+        else f"at most {learning.LOSS_FACTOR:g} times the held-out loss that {bar.source} has in the same seed"
+    )
+    return f"{missed} of {runs} runs had not learned {primary}; train longer. A run that has learned it has {asked}."
+
+
+def left_out(findings: Findings, mixes: list[Mix]) -> str:
+    """Which of some rivals a comparison leaves out, and why, as the end of a text; "" where it takes in all."""
+    gone = [mix for mix in mixes if not mix.learned_primary_S.all()]
+    counted = [
+        f"{mix_title(mix.name)} ({missed} of {runs} runs)"
+        for mix in gone
+        for missed, runs in [findings.unlearned([mix])]
+    ]
+    primary = language_name(findings.study.primary)
+    return f" Left out, for they had not learned {primary}: {', '.join(counted)}." if gone else ""
+
+
 def no_contest(findings: Findings, mixes: list[Mix]) -> str:
     """Why mixes cannot be ranked by what they solve, a sentence; "" where they can."""
+    if reason := unlearned(findings, mixes):
+        return reason
     new = names(findings.study.new)
     if not findings.learned(mixes):
         best = max(mix.estimate(language).value for mix in mixes for language in findings.study.new)

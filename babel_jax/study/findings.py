@@ -9,13 +9,17 @@ from babel_jax.common.run_names import ALGORITHM1
 from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.curve import Curve
 from babel_jax.evolution.dependence import Dependence
+from babel_jax.evolution.learning import Bar
 from babel_jax.evolution.mechanism import Causes, Drift
 from babel_jax.evolution.mixes import MACRO, Mix
+from babel_jax.evolution.observation import Observation
 from babel_jax.evolution.stages import Stages
-from babel_jax.optimum import algorithm1, best_corpus, compare
-from babel_jax.optimum.best_corpus import Corpus
+from babel_jax.optimum import algorithm1, best_corpus, compare, peak_tokens
+from babel_jax.optimum.best_corpus import Constraints, Corpus
 from babel_jax.optimum.compare import Comparison, Guard
 from babel_jax.optimum.laws import Law
+from babel_jax.optimum.loss_laws import LossLaw
+from babel_jax.optimum.peak_tokens import PeakTokens
 from babel_jax.optimum.rivals import Cost
 from babel_jax.optimum.schedules import Schedule, Surface
 from babel_jax.optimum.share_sources import CALIBRATED, Proposals
@@ -32,6 +36,9 @@ class LanguageFindings(Proposals):
       gaps: sentences about what could not be computed.
       causes, drift: None where not measured.
       lens_grid: of the first seed's continual run, as arrays (`diagnostics.lens_grid`).
+      observation: the continual run as the optimisers of the corpus read it; None where no problem was judged.
+      predictor: the same of the run that is trained as the mixes are; None where the study has none.
+      peak_tokens: what the peak of `predicting` asks for; None where that has no stages.
     """
 
     curves: Curves
@@ -40,6 +47,14 @@ class LanguageFindings(Proposals):
     causes: Causes | None
     drift: Drift | None
     lens_grid: dict | None = None
+    observation: Observation | None = None
+    predictor: Observation | None = None
+    peak_tokens: PeakTokens | None = None
+
+    @property
+    def predicting(self) -> Observation | None:
+        """The run that predicts mixes: the predictor, or the continual run of a study without one."""
+        return self.predictor or self.observation
 
     @property
     def stages(self) -> Stages | None:
@@ -104,9 +119,11 @@ class Findings:
       corpora: {source: …}; corpora_joint: the same in the joint reading, None where that has no solution; {} with one
         new language, where both readings are one.
       mixes: from-scratch runs; comparisons: of them.
+      bar: what a from-scratch run must reach to have learned the primary; None: it is not known.
       laws, schedules: None where there are too few runs.
       predicted: the primary's share in from-scratch runs.
       costs: of the searches.
+      loss_laws: {name: …} of the rivals that are fitted to the mixes' held-out losses.
     """
 
     study: StudyFacts
@@ -115,11 +132,13 @@ class Findings:
     corpora: dict[str, Corpus]
     corpora_joint: dict[str, Corpus | None]
     mixes: list[Mix]
+    bar: Bar | None
     comparisons: list[Comparison]
     laws: Law | None
     schedules: Schedules | None
     predicted: list[PredictedShare]
     costs: list[Cost]
+    loss_laws: dict[str, LossLaw] = dataclasses.field(default_factory=dict)
 
     @property
     def main_score(self) -> str:
@@ -176,19 +195,42 @@ class Findings:
         return [other for other in chosen if other is not mix and other.is_static and {*mix.seeds} <= {*other.seeds}]
 
     def behind_best(self, name: str) -> Comparison | None:
-        """How far a mix stays behind the best in the main score, among its `static_rivals` and itself."""
-        others = self.static_rivals(name)
+        """How far a mix stays behind the best in the main score, among itself and its `static_rivals` that can be compared."""
+        others = self.comparable(self.static_rivals(name))
         return compare.gap_to_best([self.mix_named(name), *others], name, self.main_score) if others else None
+
+    def comparable(self, mixes: list[Mix]) -> list[Mix]:
+        """Those of which every run has learned the primary: the others' scores tell who has left a plateau, and no more."""
+        return [mix for mix in mixes if mix.learned_primary_S.all()]
+
+    def unlearned(self, mixes: list[Mix]) -> tuple[int, int]:
+        """(k, n): of the mixes' n runs those k that had not learned the primary at their end."""
+        learned_N = np.concatenate([mix.learned_primary_S for mix in mixes])
+        return int((~learned_N).sum()), len(learned_N)
 
     def learned(self, mixes: list[Mix]) -> bool:
         """Whether any of some mixes has learned any new language."""
         return any(compare.learned(mix, language) for mix in mixes for language in self.study.new)
 
     @property
-    def asked(self) -> list[Asked]:
-        """What Algorithm 1 asks for by each source, as the mixes are made from it.
+    def peaks(self) -> dict[str, PeakTokens]:
+        """{new language: what its peak asks for}, of those whose stages can be read."""
+        return {language: here.peak_tokens for language, here in self.languages.items() if here.peak_tokens}
 
-        The losses and the measured share as the paper writes the rule (a language that asks for tokens without end keeps what
+    @property
+    def peak_corpus(self) -> Corpus | None:
+        """The corpus by the peaks, in tokens of the original mix; None where that was not trained, or nothing was judged."""
+        original = self.mix_named(self.original_name)
+        if original is None or not self.peaks:
+            return None
+        budget = Constraints(budget=original.tokens)
+        return peak_tokens.corpus(self.peaks, self.study.primary, self.study.original, budget)
+
+    @property
+    def asked(self) -> list[Asked]:
+        """What Algorithm 1 asks for by each source, and the peak tokens, as the mixes are made from it.
+
+        The losses and the measured shares as the paper writes the rule (a language that asks for tokens without end keeps what
         it has); the calibrated share as the tests allow. An interval with one new language alone, where its proposal is what
         is asked.
         """
@@ -203,4 +245,15 @@ class Findings:
             if len(self.languages) == 1 and (source != CALIBRATED or proposals[0].decision == algorithm1.CHANGE):
                 interval = proposals[0].share_ci
             asked.append(Asked(source, 1 - tokens[self.study.primary] / sum(tokens.values()), interval))
-        return asked
+        return asked + self._asked_by_peak()
+
+    def _asked_by_peak(self) -> list[Asked]:
+        corpus = self.peak_corpus
+        if corpus is None or corpus.as_written is None:
+            return []
+        interval, (language, *others) = None, self.study.new
+        if not others and self.peaks[language].decision == algorithm1.CHANGE:
+            # The mix never has more of the new language than the original (`peak_tokens.corpus`).
+            interval = tuple(min(bound / corpus.total, self.study.original_share) for bound in corpus.ci[language])
+        share = 1 - corpus.as_written[self.study.primary] / corpus.total
+        return [Asked(peak_tokens.SOURCE, share, interval)]

@@ -8,6 +8,7 @@ import collections
 import dataclasses
 import functools
 import importlib.metadata
+import json
 import sys
 import time
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import babel_jax
-from babel_jax.common import machine, measurements, run_names
+from babel_jax.common import files, machine, measurements, run_names
 from babel_jax.common.errors import UserError, printable
 from babel_jax.common.files import read_json, write_json
 from babel_jax.common.run_names import RunName
@@ -37,7 +38,7 @@ from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
 from babel_jax.training.checkpoint import Seen
 from babel_jax.training.loop import Hooks, train
-from babel_jax.training.runs import Run, check_same_config, is_done, locked, read_done
+from babel_jax.training.runs import Run, check_same_config, is_done, locked, read_done, take_over
 from babel_jax.training.sampler import OnlineSampler, mixture_of
 
 # --- what a worker does ---------------------------------------------------------------------------------------------------
@@ -45,10 +46,15 @@ from babel_jax.training.sampler import OnlineSampler, mixture_of
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One run of a study that is to be trained and measured."""
+    """One run of a study that is to be trained and measured.
+
+    Attributes:
+      twin: a job that comes before it and trains on the very same, so that this one takes over what that one has trained.
+    """
 
     seed: int
     name: RunName
+    twin: "Job | None" = dataclasses.field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"seed {self.seed} {self.name}"
@@ -60,6 +66,8 @@ def execute(study: Study, job: Job, progress, profile_dir=None, probing: bool = 
     `probing`: checkpoints are measured while the run trains, as soon as they are written; the numbers are the same.
     """
     run = study.run(job.name, job.seed)
+    if job.twin and not run.is_done():
+        take_over(study.directory_of(job.twin.name, job.twin.seed), run.directory)
     if run.is_done():
         run.check_trained_as()
     else:
@@ -259,7 +267,7 @@ def run(study: Study, workers: int) -> None:
         check_same_config(study.directory, run_config.plain(config))
         seconds = _Seconds(study.directory)
         _write_mixtures(study)
-        jobs = _in_order(study)
+        jobs = _with_twins(study, _in_order(study))
         _run_all(study, jobs, workers, seconds)
         write_json(study.directory / "study.json", _description(study, jobs, seconds))
         wanted = [name for name in config.candidates if candidates.is_measured(name)]
@@ -269,7 +277,7 @@ def run(study: Study, workers: int) -> None:
             predictions.write(study.directory, list(study.mixtures))
             mixes = [run_names.mix(name) for name in study.mixtures]
             _check_runs(study, mixes, seed)
-            jobs += [Job(seed, name) for name in mixes for seed in config.seeds]
+            jobs = _with_twins(study, [*jobs, *(Job(seed, name) for name in mixes for seed in config.seeds)])
             _run_all(study, jobs, workers, seconds)
         seconds.write()
         write_json(study.directory / "study.json", _description(study, jobs, seconds))
@@ -317,10 +325,26 @@ def _in_order(study: Study) -> list[Job]:
     return [Job(seed, name) for name in names for seed in names_of if name in names_of[seed]]
 
 
+def _with_twins(study: Study, jobs: list[Job]) -> list[Job]:
+    """The jobs, each with the first of its seed that trains on the same: several optimisers may ask for one corpus.
+
+    A mix that chooses its weights while it trains has no twin, for its config does not say what it trains on. Nor has a run
+    in a bucket, where a folder cannot be copied as a whole.
+    """
+    first, result = {}, []
+    for job in jobs:
+        if job.name.role == "mix" and not job.name.is_online and files.is_local(study.directory):
+            settings = json.dumps(run_config.plain(study.config_of(job.name, job.seed)))
+            twin = first.setdefault((job.seed, settings), job)
+            job = dataclasses.replace(job, twin=twin) if twin != job else job
+        result.append(job)
+    return result
+
+
 def _original(study: Study) -> candidates.Original:
     """What candidates are made from."""
     run = study.run(run_names.mix_of_share(study.original_share), study.config.seeds[0])
-    return candidates.Original(study.original, run.config.steps, run.step_tokens)
+    return candidates.Original(study.original, run.config.steps, run.step_tokens, study.config.share_grid)
 
 
 def _write_mixtures(study: Study) -> None:
@@ -401,6 +425,8 @@ def _side_by_side(study: Study, waiting: list[Job], done: set[Job], workers: int
 
 def _ready(study: Study, job: Job, done: set[Job]) -> bool:
     """True when all that a run needs is done; continual runs are measured against the primary-only run's neurons."""
+    if job.twin and job.twin not in done:
+        return False
     needed, planned = study.needs(job.name), study.planned(job.seed)
     if job.name.role in ("continual", "control"):
         needed = [*needed, RunName("primary_only")]

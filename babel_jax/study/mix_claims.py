@@ -11,11 +11,13 @@ from babel_jax.study.claim import (
     SUPPORTED,
     Judged,
     above,
+    left_out,
     missing,
     no_contest,
     not_tested,
     one_seed_note,
     opposite,
+    unlearned,
     untested_proposals,
 )
 from babel_jax.study.findings import Findings
@@ -25,12 +27,14 @@ NEGLIGIBLE = 0.02  # a proposal surely this near to the best mix is a hit; a los
 
 
 def optimum(findings: Findings) -> Judged:
-    gap = findings.behind_best(f"{ALGORITHM1}{algorithm1.DEFAULT_SOURCE}")
-    if gap is None:
+    name = f"{ALGORITHM1}{algorithm1.DEFAULT_SOURCE}"
+    others = findings.static_rivals(name)
+    if not others:
         return missing("The proposed mix, or others to compare it with, was not trained.")
-    mix, best = (findings.mix_named(name) for name in (gap.first, gap.second))
-    if reason := no_contest(findings, [mix, best, *findings.static_rivals(mix.name)]):
+    mix, rivals, gap = findings.mix_named(name), findings.comparable(others), findings.behind_best(name)
+    if reason := no_contest(findings, [mix, *(rivals or others)]):
         return not_tested(reason)
+    best = findings.mix_named(gap.second)
     if np.isnan(gap.value):
         return not_tested("One seed's problems are too few to choose the best mix on some and measure it on others.")
     number = f"{points(gap)} behind the best mix"
@@ -44,13 +48,13 @@ def optimum(findings: Findings) -> Judged:
     )
     if untested := untested_proposals(findings):
         return not_tested(f"{sentence}. {untested}", number)
-    if gap.ci[0] > 0:
-        return Judged(
-            REFUTED, number, f"{sentence}: Algorithm 1 as written misses the optimum{one_seed_note(findings)}."
-        )
-    if gap.ci[1] <= NEGLIGIBLE:
-        return Judged(SUPPORTED, number, f"{sentence}{one_seed_note(findings)}.")
-    return Judged(OPEN, number, f"{sentence}: the data cannot tell a hit from a miss{one_seed_note(findings)}.")
+    verdict = REFUTED if gap.ci[0] > 0 else SUPPORTED if gap.ci[1] <= NEGLIGIBLE else OPEN
+    said = {
+        REFUTED: ": Algorithm 1 as written misses the optimum",
+        SUPPORTED: "",
+        OPEN: ": the data cannot tell a hit from a miss",
+    }[verdict]
+    return Judged(verdict, number, f"{sentence}{said}{one_seed_note(findings)}.{left_out(findings, others)}")
 
 
 def original(findings: Findings) -> Judged:
@@ -77,21 +81,26 @@ def rivals(findings: Findings) -> Judged:
     pairs = {rival: pair for rival in rivals if name and (pair := findings.between(rival, name))}
     if not pairs:
         return missing("No rival of the optimised mix was trained.")
-    if reason := no_contest(findings, [findings.mix_named(each) for each in (name, *pairs)]):
+    optimised, others = findings.mix_named(name), [findings.mix_named(rival) for rival in pairs]
+    comparable = [mix.name for mix in findings.comparable(others)]
+    if reason := no_contest(findings, [optimised, *(findings.mix_named(each) for each in comparable or pairs)]):
         return not_tested(reason)
+    pairs = {rival: pair for rival, pair in pairs.items() if rival in comparable}
     judged = [above(pair.ci) for pair in pairs.values()]
     sentence = f"The optimised mix ({mix_title(name)}) minus " + ", ".join(
         f"{mix_title(rival)}: {points(pair, '+')}" for rival, pair in pairs.items()
     )
     number = f"ahead of {judged.count(SUPPORTED)}, behind {judged.count(REFUTED)}, of {len(pairs)}"
     verdict = SUPPORTED if set(judged) == {SUPPORTED} else REFUTED if REFUTED in judged else OPEN
-    return Judged(verdict, number, f"{sentence}{one_seed_note(findings)}.")
+    return Judged(verdict, number, f"{sentence}{one_seed_note(findings)}.{left_out(findings, others)}")
 
 
 def guard(findings: Findings) -> Judged:
     name = findings.optimised_name
     if not name or not findings.original_name:
         return missing("The original or the optimised mix was not trained.")
+    if reason := unlearned(findings, [findings.mix_named(each) for each in (findings.original_name, name)]):
+        return not_tested(reason)
     guarded = findings.guard(name)
     by_language = guarded.languages
     untested = [language for language, each in by_language.items() if not each.tested]
@@ -110,10 +119,11 @@ def guard(findings: Findings) -> Judged:
 
 
 def schedule(findings: Findings) -> Judged:
-    mixes = findings.static_rivals(SCHEDULE)
-    if not mixes:
+    others = findings.static_rivals(SCHEDULE)
+    if not others:
         return missing("No schedule was trained from scratch, or no equally long mix beside it.")
-    if reason := no_contest(findings, [findings.mix_named(SCHEDULE), *mixes]):
+    mixes = findings.comparable(others)
+    if reason := no_contest(findings, [findings.mix_named(SCHEDULE), *(mixes or others)]):
         return not_tested(reason)
     score = findings.main_score
     best = max(mixes, key=lambda mix: mix.estimate(score).value)
@@ -123,4 +133,8 @@ def schedule(findings: Findings) -> Judged:
         f"The schedule reaches {percent(pair.second_value, 1)}, the best of {len(mixes)} mixes with constant shares "
         f"({mix_title(best.name)}) {percent(pair.first_value, 1)}: a difference of {number}{one_seed_note(findings)}"
     )
-    return Judged(above(pair.ci), number, f"{sentence}. The best was picked on these seeds, which favours it.")
+    return Judged(
+        above(pair.ci),
+        number,
+        f"{sentence}. The best was picked on these seeds, which favours it." + left_out(findings, others),
+    )

@@ -86,6 +86,11 @@ STUDY = Section(
             (),
             "corpora to train from scratch: Algorithm 1's, schedules, and their rivals (see candidates.py)",
         ),
+        "share_grid": Key(
+            Number(low=0, high=100, whole=True),
+            0,
+            "rounds what candidates ask for to so many shares in each factor of two, for those that nearly agree to be one mix (0: no)",
+        ),
         "replay": Key(_SHARES, (), "further continual runs: their shares of the primary, for the candidate `schedule`"),
     }
 )

@@ -19,6 +19,7 @@ SOURCE_NAMES = {
     "working_language": "working language",
     "functional_neurons": "functional neurons",
     "calibrated": "calibrated share",
+    "peak_tokens": "peak tokens",
 }
 
 

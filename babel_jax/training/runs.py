@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import fcntl
 import functools
+import shutil
 import sys
 import time
 
@@ -190,6 +191,17 @@ def read_done(run_dir) -> Done:
 def last_step(run_dir) -> int:
     """The step at which a finished run ended; raises as `read_done`."""
     return read_done(run_dir).step
+
+
+def take_over(source, target) -> None:
+    """Gives a run what another of the same config, on this machine, has trained, but not what was measured of it.
+
+    A target that is not done is replaced; like any run's, its DONE is written last.
+    """
+    read_done(source)
+    files.remove_tree(target)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("DONE", "measurements", "MEASURED", ".lock"))
+    files.write_atomic(target / "DONE", files.read_bytes(source / "DONE"))
 
 
 def seed_of(run_dir) -> int:

@@ -31,6 +31,11 @@ def test_a_mix_is_read_at_its_last_step_in_every_language(found, alone):
     assert {mix.name for mix in found.mixes if len(mix.stages) > 1} == {"schedule"}
     _, frame = alone
     assert "unimax" in [mix.name for mix in mixes(frame, ["python", "php"])]
+    loss = next(mix.loss for mix in mixes(frame, ["python", "php"]) if mix.name == "0.8000")
+    assert loss.keys() == {"python", "php"} and loss["php"].shape == (3,)
+    assert (loss["php"] < loss["python"]).all(), "planted: it falls with the share"
+    without = frame[frame["metric"] != "loss"]
+    assert all(mix.loss == {} for mix in mixes(without, ["python", "php"]))
     gone = frame[~((frame["run"] == "mix_unimax") & (frame["language"] == "php"))]
     assert "unimax" not in [mix.name for mix in mixes(gone, ["python", "php"])]
 

@@ -68,6 +68,7 @@ def planted(seeds=3, problems=200, layers=4, steps=STEPS, control=True, new=(NEW
         for language in new:
             _continual(writer, language, f"_{language}" if len(new) > 1 else "", layers, steps, control, replay)
         writer.judge("primary_only", [MIX_STEPS], PRIMARY, answers([0.995], problems, writer.generator))
+        writer.add("primary_only", MIX_STEPS, "loss", "loss", 0.75, PRIMARY, 9000)
     for name, stages in mixes(new).items():
         shares = shares_of(stages)
         for writer in writers:
@@ -247,12 +248,12 @@ def _mix(writer: Writer, run: str, shares: dict[str, float], layers: int, ordere
     for language, share in shares.items():
         shared_Q = np.arange(writer.problems) < round(COVERED.get(language, 1.0) * writer.problems)
         if language == PRIMARY:
-            accuracy = 0.45 + 0.5 * rise(60 * share)
+            accuracy = 1.1  # every mix has learned it, beyond doubt
         else:
             wide = share * others  # as if it were the only one
             accuracy = 0.3 + 0.32 * np.exp(-((wide - 0.22) ** 2) / 0.02) + 0.15 * rise(1000 * wide)
             accuracy += 0.15 * (COVERED[language] - 0.4) + 0.3 * ordered
-        accuracy = np.clip(accuracy + generator.normal(0, 0.03), 0.02, 0.99)
+            accuracy = np.clip(accuracy + generator.normal(0, 0.03), 0.02, 0.99)
         solved = answers([accuracy], writer.problems, generator)
         writer.judge(run, [MIX_STEPS], language, solved, shared_Q)
         for metric, height in (("loss", 0.6), ("loss_knowledge", 1.5)):
@@ -281,6 +282,23 @@ def with_mix(findings: Findings, name: str, **changes) -> Findings:
     return changed(findings, mixes=mixes)
 
 
+def harmed(findings: Findings, name: str, language: str, part: float) -> Findings:
+    """The same study, but one mix fails on the first part of one language's problems, in every seed."""
+    mix = mix_named(findings, name)
+    solved = [
+        np.where(np.arange(len(solved_Q)) < part * len(solved_Q), 0.0, solved_Q) for solved_Q in mix.solved[language]
+    ]
+    score = mix.score | {language: np.array([solved_Q.mean() for solved_Q in solved])}
+    return with_mix(findings, name, solved=mix.solved | {language: solved}, score=score)
+
+
+def unlearned(findings: Findings, name: str, seeds=(0,)) -> Findings:
+    """The same study, but in these of its seeds one mix has not learned the primary."""
+    learning = mix_named(findings, name).learning
+    learned_SxC = learning.learned_SxC & ~np.isin(learning.seeds, seeds)[:, None]
+    return with_mix(findings, name, learning=changed(learning, learned_SxC=learned_SxC))
+
+
 def empty(findings: Findings) -> Findings:
     """The same study of one language, but nothing of it was measured."""
     nothing = {name: {} for name in ("accuracy", "knowledge", "patches", "lens", "working_language", "neurons", "loss")}
@@ -291,6 +309,7 @@ def empty(findings: Findings) -> Findings:
     here = changed(
         findings.languages[NEW],
         curves=curves, dependence=None, causes=None, drift=None, chosen=None, shares={}, calibration={}, proposals={},
+        observation=None, predictor=None, peak_tokens=None,
     )  # fmt: skip
     return changed(
         findings,

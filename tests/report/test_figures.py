@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 from helpers import synthetic_study
-from helpers.synthetic_study import changed, mix_named
+from helpers.synthetic_study import changed, harmed, mix_named
 from PIL import Image
 
 from babel_jax.report import drawing, figures
@@ -98,13 +98,13 @@ def test_no_name_covers_another_where_many_points_meet():
 
 
 def test_rivals_mark_who_is_harmed_and_what_the_search_costs(findings):
-    figure, table = drawn(findings, "rivals")
+    figure, table = drawn(harmed(findings, "algorithm1_loss", "python", 0.2), "rivals")
     text = drawing.svg(figure, "rivals")
     assert "Algorithm 1, loss (fails the guard)" in text and "UniMax (fails the guard)" not in text
     costs = table[table["panel"] == "search cost"].set_index("series")["value"]
     assert costs["unimax"] == 0 and costs["algorithm1_loss"] > 0
-    harmed = table[(table["panel"] == "by language: python") & (table["series"] == "algorithm1_loss")]
-    assert harmed["high"].item() < 0
+    loss = table[(table["panel"] == "by language: python") & (table["series"] == "algorithm1_loss")]
+    assert loss["high"].item() < 0
 
 
 def test_a_longer_mix_is_shown_apart_from_those_of_equal_length(findings):

@@ -24,7 +24,7 @@ LANGUAGE = {
     "causes": 0, "calibration": 0, "proposals": 0,
 }  # fmt: skip
 KEYS = {
-    "primary", "new", "seeds", "languages", "corpora", "corpora_joint", "mixes", "comparisons", "laws", "schedules",
+    "primary", "new", "seeds", "languages", "corpora", "corpora_joint", "mixes", "comparisons", "laws", "loss_laws", "schedules",
     "predicted", "costs", "missing", "verdicts", "wall_seconds", "versions",
 }  # fmt: skip
 

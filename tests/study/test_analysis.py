@@ -3,10 +3,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import synthetic_study
 
 from babel_jax.common import measurements
+from babel_jax.optimum import peak_tokens
 from babel_jax.study import analysis
 
 SEVERAL = ("php", "cpp")
@@ -80,6 +82,46 @@ def test_a_schedule_is_read_off_the_runs_with_replay(alone):
     assert any("'replay_0.2500' was not judged in python" in sentence for sentence in lacking.missing)
 
 
+def test_every_measured_share_is_a_source_and_asks_for_a_corpus(found):
+    about = found.languages[SEVERAL[0]]
+    assert {"working_language", "functional_neurons"} < {*about.proposals, *found.corpora}
+    neurons = about.proposals["functional_neurons"]
+    left = about.measured["functional_neurons"].at(about.curves.peak_step)
+    assert neurons.p_star == pytest.approx(left.value) and about.shares["functional_neurons"].pooled[0] == 1
+    asked = {mark.source: mark.share for mark in found.asked}
+    assert {*found.corpora, "peak_tokens"} == set(asked) and 0 < asked[
+        "functional_neurons"
+    ] < found.study.original_share
+
+
+def test_the_peak_asks_for_the_tokens_seen_by_then(found):
+    """Of the language that falls; the other, which stays, keeps what it has."""
+    first, last = (found.languages[language] for language in SEVERAL)
+    low, high = first.peak_tokens.tokens_ci
+    assert low <= 100 * first.curves.peak_step <= high and first.peak_tokens.decision == "change"
+    assert last.peak_tokens.decision == peak_tokens.KEEP
+    corpus, original = found.peak_corpus, found.study.original
+    assert corpus.tokens[SEVERAL[0]] == first.peak_tokens.tokens
+    assert corpus.shares[SEVERAL[1]] == pytest.approx(original[SEVERAL[1]] / sum(original.values()))
+    assert corpus.total == pytest.approx(synthetic_study.MIX_TOKENS)
+
+
+def test_a_run_trained_as_the_mixes_are_is_read_in_place_of_the_continual_run(alone):
+    """The predictor of this study peaks at half as many tokens; shares and proposals stay those of the continual run."""
+    study, frame = alone
+    rows = frame[(frame["run"] == "continual") & frame["probe"].isin(["evaluation", "loss"])]
+    earlier = {step: step // 2 for step in rows["step"].unique()}
+    seen = rows["tokens_by_language"].map(lambda text: json.dumps({k: v // 2 for k, v in json.loads(text).items()}))
+    predictor = rows.assign(run="predictor", step=rows["step"].map(earlier), tokens_by_language=seen)
+    before = synthetic_study.analysed(study, frame).languages["php"]
+    after = synthetic_study.analysed(study, pd.concat([frame, predictor], ignore_index=True)).languages["php"]
+    assert before.predictor is None and before.predicting is before.observation
+    assert after.predicting is after.predictor and after.predictor.shares == {} and after.predictor.losses
+    assert after.peak_tokens.tokens == pytest.approx(before.peak_tokens.tokens / 2, rel=0.01)
+    assert after.proposals["loss"].p_star == before.proposals["loss"].p_star
+    assert after.observation.tokens.tolist() == before.observation.tokens.tolist()
+
+
 def test_what_lies_on_disk_is_what_the_rows_say(tmp_path, alone):
     study, frame = alone
     synthetic_study.write_study(tmp_path, frame)
@@ -92,3 +134,14 @@ def test_what_lies_on_disk_is_what_the_rows_say(tmp_path, alone):
     assert read["probability_CxLxM"].tolist() == [[[0.25]]]
     again = synthetic_study.analysed(study, measurements.read(tmp_path))
     assert again.languages["php"].proposals["loss"].p_star == findings.languages["php"].proposals["loss"].p_star
+
+
+def test_laws_of_the_loss_are_fitted_to_the_swarm_and_the_sweep():
+    """Planted: every loss falls with its own share alone, alike in all languages."""
+    found = synthetic_study.found(("php", "cpp"))
+    assert set(found.loss_laws) == {"no_interaction", "equal_benefit"}
+    for law in found.loss_laws.values():
+        assert set(law.names) == {mix.name for mix in found.mixes if mix.run_name.is_swarm or mix.run_name.is_share}
+        assert law.runs == 3 * len(law.names) and law.held_out_rmse < law.baseline_rmse
+    alone = found.loss_laws["no_interaction"]
+    assert (alone.gamma_K > 0).all() and alone.shares["php"] == pytest.approx(alone.shares["cpp"], abs=0.1)

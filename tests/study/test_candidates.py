@@ -1,9 +1,12 @@
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from babel_jax.common.errors import UserError
+from babel_jax.optimum import algorithm1, peak_tokens
+from babel_jax.optimum.peak_tokens import PeakTokens
 from babel_jax.study import candidates, words
 
 ORIGINAL = dict(python=11.0, php=23.0, csharp=16.0, go=11.0, cpp=28.0)
@@ -23,7 +26,10 @@ def findings(**corpora):
     stages = [{"tokens": 600_000, "weights": {"python": 1.0}}, {"tokens": 0, "weights": {"php": 1.0}}]
     proposal = SimpleNamespace(reason="the peak", stages=stages)
     return SimpleNamespace(
-        corpora=corpora, laws=SimpleNamespace(kinds=kinds), schedules=SimpleNamespace(proposal=proposal)
+        corpora=corpora,
+        laws=SimpleNamespace(kinds=kinds),
+        loss_laws={name: SimpleNamespace(shares=LAWS[1]) for name in ("no_interaction", "equal_benefit")},
+        schedules=SimpleNamespace(proposal=proposal),
     )
 
 
@@ -67,6 +73,38 @@ def test_the_papers_corpus_as_written_and_ours_as_the_tests_allow():
     )  # the paper's 65B of 89B
 
 
+def peaks(**tokens):
+    """Findings with these tokens at the peaks; a language without a decline after it has a decision instead."""
+
+    def peak(language, asked):
+        known = isinstance(asked, int)
+        decision, number = (algorithm1.CHANGE, float(asked)) if known else (asked, np.nan)
+        return PeakTokens(
+            language, number, (number, number), 64, np.array([number]), np.full(9, number), decision, "so."
+        )
+
+    return SimpleNamespace(peaks={language: peak(language, asked) for language, asked in tokens.items()})
+
+
+def test_peak_tokens_are_absolute_and_the_rest_of_the_budget_is_the_primarys():
+    (mix,) = candidates.measured(
+        peaks(php=35_200, csharp=70_400, cpp=peak_tokens.KEEP), ("peak_tokens",), LENGTHS
+    ).values()
+    kept = {"go": 11 / 89, "cpp": 28 / 89}
+    wanted = {"php": 0.05, "csharp": 0.1} | kept
+    assert weights(mix) == shares({"python": 1 - sum(wanted.values())} | wanted)
+    longer = candidates.Original(ORIGINAL, 2 * STEPS, STEP_TOKENS)
+    (mix,) = candidates.measured(peaks(php=35_200), ("peak_tokens",), longer).values()
+    assert weights(mix)["php"] == 0.025, "half of the share of twice the budget"
+    assert words.mix_title("peak_tokens") == "peak tokens"
+
+
+def test_peaks_after_which_nothing_falls_or_that_are_not_known_give_no_mix():
+    for decision in (peak_tokens.KEEP, algorithm1.UNDECIDED, algorithm1.NOT_TESTED):
+        assert candidates.measured(peaks(php=decision, cpp=decision), ("peak_tokens",), LENGTHS) == {}
+    assert candidates.measured(peaks(), ("peak_tokens",), LENGTHS) == {}
+
+
 def test_a_corpus_that_changes_nothing_is_the_original_mix_and_is_not_trained_again():
     unchanged = findings(calibrated=corpus(ORIGINAL))
     names = ("algorithm1_calibrated", "shuffled", "same_primary")
@@ -76,7 +114,7 @@ def test_a_corpus_that_changes_nothing_is_the_original_mix_and_is_not_trained_ag
 
 def test_rivals_answer_to_the_corpus_that_is_on_trial():
     trial = findings(calibrated=corpus(CUT), loss=corpus(ORIGINAL | dict(go=1.0)))
-    names = ("shuffled", "same_primary", "law", "regression", "schedule")
+    names = ("shuffled", "same_primary", "law", "regression", "no_interaction", "equal_benefit", "schedule")
     mixes = candidates.measured(trial, names, LENGTHS)
     assert list(mixes) == list(names)
     assert weights(mixes["same_primary"])["python"] == pytest.approx(11 / 65, abs=1e-4)
@@ -86,8 +124,9 @@ def test_rivals_answer_to_the_corpus_that_is_on_trial():
     answers_to = {name: mix.made.get("answers_to") for name, mix in mixes.items()}
     assert answers_to == dict.fromkeys(names) | dict.fromkeys(names[:2], "algorithm1_calibrated")
     assert weights(mixes["law"]) == shares(LAWS[0]) and weights(mixes["regression"]) == shares(LAWS[1])
+    assert weights(mixes["no_interaction"]) == weights(mixes["equal_benefit"]) == shares(LAWS[1])
     assert mixes["schedule"].stages[0]["weights"] == {"python": 1.0} and mixes["schedule"].steps == STEPS
-    nothing = SimpleNamespace(corpora={}, laws=None, schedules=None)
+    nothing = SimpleNamespace(corpora={}, laws=None, loss_laws={}, schedules=None)
     assert candidates.measured(nothing, names, LENGTHS) == {}
 
 
@@ -126,3 +165,12 @@ def test_a_candidate_is_known_by_its_record_alone(monkeypatch):
     assert weights(candidates.unmeasured(("halves",), 0, LENGTHS)["halves"]) == {"python": 0.5, "php": 0.5}
     assert words.mix_title("halves_equal_epochs") == "half and half, equal epochs"
     assert len({candidate.name for candidate in candidates.CANDIDATES}) == len(candidates.CANDIDATES)
+
+
+def test_on_a_grid_proposals_that_nearly_agree_are_one():
+    grid = candidates.Original(dict(python=11.0, php=23.0), STEPS, STEP_TOKENS, share_grid=4)
+    asked = [dict(python=1 - share, php=share) for share in (0.0625, 0.058, 0.067, 0.075, 0.93)]
+    rounded = [candidates.on_grid(shares, grid)["php"] for shares in asked]
+    assert rounded == pytest.approx([2**-4, 2**-4, 2**-4, 2**-3.75, 1 - 2**-3.75])
+    assert all(sum(candidates.on_grid(shares, grid).values()) == pytest.approx(1) for shares in asked)
+    assert candidates.on_grid(asked[1], LENGTHS) is asked[1]

@@ -11,7 +11,7 @@ from helpers.small_study import STEPS, several, study_of
 
 from babel_jax.__main__ import main
 from babel_jax.cli.settings import load_config
-from babel_jax.common import run_names
+from babel_jax.common import measurements, run_names
 from babel_jax.common.errors import UserError
 from babel_jax.common.run_names import RunName
 from babel_jax.corpus import mixture_files
@@ -318,3 +318,31 @@ def test_a_mixture_file_of_the_study_gives_a_mix_its_stages_and_steps(config_fil
     assert made.config_of(name, 0).steps == 7
     with pytest.raises(UserError, match="'mix_unimax' names neither a share nor a mixture of the study"):
         Study(made.config).config_of(name, 0)
+
+
+def test_a_mix_that_another_name_has_trained_is_taken_over_bit_for_bit(config_file, tmp_path):
+    """UniMax asks for half of each here, which the sweep trains; what is measured bears the name that was asked for."""
+    small = study_of(config_file, tmp_path)
+    small.mixtures = candidates.unmeasured(["unimax"], 0, study._original(small))
+    study._write_mixtures(small)
+    names = [run_names.parse(name) for name in ("mix_0.5000", "mix_unimax", "mix_0.6765")]
+    share, unimax, original = study._with_twins(small, [study.Job(0, name) for name in names])
+    assert (share.twin, unimax.twin, original.twin) == (None, share, None)
+    for job in (share, unimax):
+        study.execute(small, job, lambda message: None)
+    first, second = (tmp_path / "seed0" / str(job.name) for job in (share, unimax))
+    assert (first / "metrics.jsonl").read_bytes() == (second / "metrics.jsonl").read_bytes()
+    measured = [measurements.read(place).drop(columns="run") for place in (first, second)]
+    assert measured[0].equals(measured[1])
+    assert set(measurements.read(second)["run"].astype(str)) == {"mix_unimax"}
+
+
+def test_a_half_copied_twin_is_copied_again(config_file, tmp_path):
+    small = study_of(config_file, tmp_path)
+    share = study.Job(0, run_names.parse("mix_0.5000"))
+    study.execute(small, share, lambda message: None)
+    source, target = (tmp_path / "seed0" / name for name in ("mix_0.5000", "mix_unimax"))
+    (target / "checkpoints" / "9").mkdir(parents=True)
+    runs.take_over(source, target)
+    assert runs.is_done(target) and not (target / "checkpoints" / "9").exists()
+    assert not (target / "measurements").exists()

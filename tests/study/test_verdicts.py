@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 from helpers import synthetic_study
-from helpers.synthetic_study import changed, mix_named, with_mix
+from helpers.synthetic_study import changed, harmed, mix_named, unlearned, with_mix
 
 from babel_jax.common.statistics import Effect
 from babel_jax.evolution.mechanism import Causes, CausesVerdict
@@ -31,7 +31,7 @@ def test_the_verdicts_are_those_of_the_planted_story(findings):
     expected = {
         "transition": SUPPORTED, "dependence": SUPPORTED, "knowledge": SUPPORTED, "patches": SUPPORTED,
         "working_language": REFUTED, "functional": SUPPORTED, "lape": OPEN, "causes": SUPPORTED, "calibration": REFUTED,
-        "optimum": REFUTED, "guard": REFUTED, "rivals": REFUTED, "schedule": SUPPORTED, "predicted": SUPPORTED,
+        "optimum": REFUTED, "guard": OPEN, "rivals": REFUTED, "schedule": SUPPORTED, "predicted": SUPPORTED,
         "cost": MISSING,
     }  # fmt: skip
     assert {name: by_name[name].verdict for name in expected} == expected
@@ -159,7 +159,7 @@ def test_the_schedule_is_judged_against_the_best_static_mix(findings, change, ex
 
 
 def test_the_guard_names_the_harmed_language(findings):
-    verdict = judged(findings, "guard")
+    verdict = judged(harmed(findings, "algorithm1_loss", "python", 0.2), "guard")
     assert verdict.verdict == REFUTED and verdict.number.startswith("Python")
 
 
@@ -182,6 +182,49 @@ def test_only_mixes_of_equal_length_and_with_all_seeds_are_ranked(findings):
     lucky = changed(lucky, score={language: np.ones(1) for language in best.score})
     findings = changed(findings, mixes=[*findings.mixes, longer, lucky])
     assert {name: judged(findings, name) for name in before} == before
+
+
+FROM_SCRATCH = ("optimum", "original", "rivals", "guard", "schedule")
+
+
+@pytest.mark.parametrize("name", FROM_SCRATCH)
+def test_a_mix_that_has_not_learned_the_primary_is_not_compared(findings, name):
+    """Where the one run on trial has not left the plateau, the verdict is that nothing was tested."""
+    mix = "schedule" if name == "schedule" else "algorithm1_loss"
+    found = judged(unlearned(findings, mix, seeds=(1,)), name)
+    assert found.verdict == NOT_TESTED and found.number == ""
+    assert re.search(r"^1 of \d+ runs had not learned Python; train longer\. ", found.sentence)
+    assert "95\N{NO-BREAK SPACE}% of the accuracy that the primary-only run has in the same seed" in found.sentence
+
+
+def test_rivals_that_have_not_learned_the_primary_are_left_out(findings):
+    before, poor = judged(findings, "rivals"), unlearned(findings, "unimax", seeds=(0, 2))
+    after = judged(poor, "rivals")
+    assert "UniMax" not in before.sentence.split("Left out")[0] or before.number != after.number
+    assert after.sentence.endswith("Left out, for they had not learned Python: UniMax (2 of 3 runs).")
+    assert judged(poor, "original") == judged(findings, "original"), "it needs two mixes alone"
+    assert "UniMax (2 of 3 runs)" in judged(poor, "optimum").sentence
+    assert "UniMax (2 of 3 runs)" in judged(poor, "schedule").sentence
+    for rival in ("unimax", "law", "ado"):
+        findings = unlearned(findings, rival)
+    assert judged(findings, "rivals").verdict == NOT_TESTED, "no rival is left"
+
+
+def test_laws_and_shares_go_by_mixes_that_have_learned_the_primary():
+    findings = synthetic_study.found(("php", "cpp"))
+    assert judged(findings, "law").verdict != NOT_TESTED
+    poor = unlearned(findings, "0.3500")
+    assert judged(poor, "law").verdict == NOT_TESTED and "1 of 21 runs" in judged(poor, "law").sentence
+    assert "Left out" in judged(poor, "predicted").sentence
+    for mix in findings.mixes:
+        poor = unlearned(poor, mix.name, mix.seeds)
+    assert judged(poor, "predicted").verdict == NOT_TESTED
+
+
+def test_without_a_run_of_the_primary_alone_nothing_is_compared(findings):
+    mixes = [changed(mix, learning=None) for mix in findings.mixes]
+    found = judged(changed(findings, mixes=mixes, bar=None), "original")
+    assert found.verdict == NOT_TESTED and found.sentence.startswith("It is not known whether")
 
 
 def test_a_share_that_is_worse_than_a_mean_has_no_number_for_it(findings):
