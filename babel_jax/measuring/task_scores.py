@@ -43,9 +43,14 @@ def right_choices(subject: Subject, tasks: dict[str, Choices]) -> dict[str, np.n
     """
     if not tasks:
         return {}
-    rows_NxT1 = np.concatenate([task.tokens_QxCxT1.reshape(-1, task.tokens_QxCxT1.shape[-1]) for task in tasks.values()])
+    rows_NxT1 = np.concatenate(
+        [task.tokens_QxCxT1.reshape(-1, task.tokens_QxCxT1.shape[-1]) for task in tasks.values()]
+    )
     scored_NxT = np.concatenate(
-        [np.broadcast_to(task.scored_T, (task.tokens_QxCxT1[..., 0].size, len(task.scored_T))) for task in tasks.values()]
+        [
+            np.broadcast_to(task.scored_T, (task.tokens_QxCxT1[..., 0].size, len(task.scored_T)))
+            for task in tasks.values()
+        ]
     )
     once, place_N = np.unique(np.concatenate([rows_NxT1, scored_NxT], axis=1), axis=0, return_inverse=True)
     T1 = rows_NxT1.shape[1]

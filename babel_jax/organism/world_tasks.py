@@ -17,7 +17,9 @@ from babel_jax.organism.primitives import PRIMITIVES, same_meaning
 from babel_jax.organism.world import World
 
 CHOICES = 4  # of comments and of returned values; of programs there are two
-MOST_QUESTIONS = 100  # of those with a choice: they are to cost a third of writing programs; beside seeds, few are enough
+MOST_QUESTIONS = (
+    100  # of those with a choice: they are to cost a third of writing programs; beside seeds, few are enough
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Task:
     """Something that a model is asked beside writing programs.
 
     Attributes:
-      name: of its rows, figures and claims; title: what is done, as the end of a sentence.
+      name: of its rows, figures and claims; title: what is done, as a part of a sentence; short: the same over a panel.
       chance: the share of right answers of a model that knows nothing.
       ask: `(world, new language) -> Choices` or `Problems`.
       needs_documents: whether only a world with a `task_share` teaches what is asked.
@@ -33,6 +35,7 @@ class Task:
 
     name: str
     title: str
+    short: str
     chance: float
     ask: Callable[[World, str], Problems | Choices]
     needs_documents: bool = False
@@ -136,8 +139,8 @@ def ask_ported(world: World, new: str) -> Problems:
 
 
 TASKS = (
-    Task("port", "translating a program from the primary", 0.0, ask_ported, needs_documents=True),
-    Task("returns", "saying what a program returns", 1 / 4, ask_returned, needs_documents=True),
-    Task("comment", "choosing the comment that a program answers", 1 / 4, ask_comment),
-    Task("changed", "telling a program from one with a changed identifier", 1 / 2, ask_changed),
+    Task("port", "translating a program from the primary", "translating", 0.0, ask_ported, needs_documents=True),
+    Task("returns", "saying what a program returns", "returned value", 1 / CHOICES, ask_returned, needs_documents=True),
+    Task("comment", "choosing the comment that a program answers", "choosing the comment", 1 / CHOICES, ask_comment),
+    Task("changed", "telling a program from one with a changed identifier", "changed program", 1 / 2, ask_changed),
 )

@@ -14,6 +14,7 @@ from babel_jax.evolution.mechanism import Causes, Drift
 from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.evolution.observation import Observation
 from babel_jax.evolution.stages import Stages
+from babel_jax.evolution.tasks import Tasks
 from babel_jax.optimum import algorithm1, best_corpus, compare, peak_tokens
 from babel_jax.optimum.best_corpus import Constraints, Corpus
 from babel_jax.optimum.compare import Comparison, Guard
@@ -124,6 +125,7 @@ class Findings:
       predicted: the primary's share in from-scratch runs.
       costs: of the searches.
       loss_laws: {name: …} of the rivals that are fitted to the mixes' held-out losses.
+      tasks: scores by task, of writing and what is asked beside it.
     """
 
     study: StudyFacts
@@ -139,6 +141,7 @@ class Findings:
     predicted: list[PredictedShare]
     costs: list[Cost]
     loss_laws: dict[str, LossLaw] = dataclasses.field(default_factory=dict)
+    tasks: Tasks = Tasks()
 
     @property
     def main_score(self) -> str:
