@@ -20,12 +20,13 @@ WRITING = "writing"
 NAMES = (WRITING, *(task.name for task in TASKS))
 METRICS = {WRITING: "accuracy"} | {task.name: METRIC + task.name for task in TASKS}
 CHANCE = {WRITING: stages.CHANCE} | {task.name: task.chance for task in TASKS}
+SHORT = {WRITING: "writing a program"} | {task.name: task.short for task in TASKS}
 SUBSETS = ("all", "shared", "transfer")
 RUNS = ("continual", "control")
 
 
 @dataclasses.dataclass(frozen=True)
-class Course:
+class RiseAndFall:
     """How a task's score changes from a curve's first checkpoint to another one, and from there to its end."""
 
     rise: Estimate
@@ -49,7 +50,9 @@ class MixScore:
     @property
     def estimate(self) -> Estimate:
         """Over seeds; of one seed, over its questions."""
-        return statistics.mean_over_seeds(list(self.score.values()), list(self.error.values()))
+        found = statistics.mean_over_seeds(list(self.score.values()), list(self.error.values()))
+        low, high = np.clip(found.ci, 0, 1)
+        return Estimate(found.value, (float(low), float(high)))
 
     def is_above(self, chance: float) -> bool:
         return self.estimate.ci[0] > chance
@@ -101,7 +104,7 @@ def tasks(frame: pd.DataFrame, views: dict[str, pd.DataFrame]) -> Tasks:
     return Tasks(curves, _mixes(_of_tasks(frame), list(views)))
 
 
-def course(of_task: Curve, step: int) -> Course | None:
+def rise_and_fall(of_task: Curve, step: int) -> RiseAndFall | None:
     """How a task's score changes up to a step and from there to the end; None where that step was not measured.
 
     One seed: the bounds come from the bounds of both values, which is wider than a paired interval would be.
@@ -112,7 +115,7 @@ def course(of_task: Curve, step: int) -> Course | None:
     rise = there.minus(start)
     if len(of_task.seeds) == 1:
         rise = dataclasses.replace(rise, ci=(there.ci[0] - start.ci[1], there.ci[1] - start.ci[0]))
-    return Course(rise, fall)
+    return RiseAndFall(rise, fall)
 
 
 def _of_tasks(frame: pd.DataFrame) -> pd.DataFrame:

@@ -141,6 +141,6 @@ def ask_ported(world: World, new: str) -> Problems:
 TASKS = (
     Task("port", "translating a program from the primary", "translating", 0.0, ask_ported, needs_documents=True),
     Task("returns", "saying what a program returns", "returned value", 1 / CHOICES, ask_returned, needs_documents=True),
-    Task("comment", "choosing the comment that a program answers", "choosing the comment", 1 / CHOICES, ask_comment),
+    Task("comment", "choosing the comment that a program answers", "chosen comment", 1 / CHOICES, ask_comment),
     Task("changed", "telling a program from one with a changed identifier", "changed program", 1 / 2, ask_changed),
 )

@@ -3,13 +3,14 @@
 Figures are deterministic: same findings, same bytes.
 """
 
-from babel_jax.report import accuracy_figures, mechanism_figures, mix_figures, share_figures
+from babel_jax.report import accuracy_figures, mechanism_figures, mix_figures, share_figures, task_figures
 
 FIGURES = (
     accuracy_figures.STORY,
     accuracy_figures.STAGES,
     accuracy_figures.PERFORMANCE,
     accuracy_figures.LANGUAGES,
+    task_figures.TASK_STORY,
     mechanism_figures.WORKING_LANGUAGE,
     mechanism_figures.NEURONS,
     mechanism_figures.DRIFT,
@@ -21,6 +22,7 @@ FIGURES = (
     mix_figures.OPTIMUM,
     mix_figures.ORIGINAL_OPTIMISED,
     mix_figures.RIVALS,
+    task_figures.TASK_MIXES,
     mix_figures.PREDICTED,
     mix_figures.SCHEDULE,
 )

@@ -2,10 +2,9 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from babel_jax.evolution.mixes import Mix
-from babel_jax.evolution.tasks import CHANCE, RUNS, WRITING
+from babel_jax.evolution.tasks import CHANCE, RUNS, SHORT, WRITING
 from babel_jax.organism.world_tasks import TASKS
 from babel_jax.report.drawing import (
     CONTROL,
@@ -27,7 +26,6 @@ from babel_jax.report.report_figure import ReportFigure, interval_note
 from babel_jax.study.findings import Findings
 from babel_jax.study.words import mix_title, names
 
-SHORT = {WRITING: "writing a program"} | {task.name: task.short for task in TASKS}
 MOST_COLUMNS = 3
 LINES = (  # (run, subset, what it is called, colour, dash, width), those in front last
     ("control", "all", "control", CONTROL, "--", 1.5),
@@ -40,9 +38,7 @@ def task_story(findings: Findings, language: str):
     """A panel a task: its score over continual pre-training, with that of what the corpus lacks, the control and chance."""
     curves, stages = findings.tasks.curves, findings.languages[language].curves.stages
     shown = [
-        task
-        for task in (WRITING, *findings.tasks.asked)
-        if is_curve(curves.get((language, "continual", task, "all")))
+        task for task in (WRITING, *findings.tasks.asked) if is_curve(curves.get((language, "continual", task, "all")))
     ]
     if shown in ([], [WRITING]):
         return None
@@ -63,11 +59,11 @@ def task_story(findings: Findings, language: str):
     return figure, table(rows)
 
 
-def _panels(count: int, height: float, **keywords) -> tuple[Figure, list]:
+def _panels(count: int, height: float) -> tuple[Figure, list]:
     """A figure with so many axes, in rows of at most MOST_COLUMNS; what a row has too many is taken away."""
     columns = min(count, MOST_COLUMNS)
     lines = -(-count // columns)
-    figure, axes = make_axes(columns, 0.5 + height * lines, rows=lines, **keywords)
+    figure, axes = make_axes(columns, 0.5 + height * lines, rows=lines)
     for ax in axes.flat[count:]:
         ax.remove()
     return figure, list(axes.flat[:count])
@@ -107,19 +103,21 @@ def task_mixes(findings: Findings):
     tasks = [task for task in (WRITING, *findings.tasks.asked) if _scored(findings, task)]
     if tasks in ([], [WRITING]):
         return None
-    shown = sorted(_scored(findings, WRITING), key=lambda mix: findings.tasks.mixes[mix.name, WRITING, "all"].estimate.value)
+    shown = sorted(
+        _scored(findings, WRITING), key=lambda mix: findings.tasks.mixes[mix.name, WRITING, "all"].estimate.value
+    )
     places = np.arange(len(shown))
-    figure, axes = _panels(len(tasks), 0.26 * len(shown) + 0.9, sharey=True)
+    figure, axes = make_axes(len(tasks), 0.26 * len(shown) + 1.1, sharey=True)
     rows = []
-    for ax, task in zip(axes, tasks, strict=True):
+    for ax, task in zip(axes[0], tasks, strict=True):
         panel = Panel(ax, SHORT[task], rows)
         for y, mix in zip(places, shown, strict=True):
             if score := findings.tasks.mixes.get((mix.name, task, "all")):
                 marker = "D" if mix.is_static else "*"
                 panel.point(mix.name, y, score.estimate, _colour(findings, mix), marker, 5 if mix.is_static else 9)
         dot_axes(ax, places, [_label(findings, mix) for mix in shown])
-        ax.xaxis.set_major_locator(MaxNLocator(4))
-        ax.xaxis.set_major_formatter(lambda value, _: f"{round(100 * value, 1):g} %")
+        ax.set_xlim(0, 1.03)
+        ax.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
         ax.set_title(SHORT[task])
         _chance(panel, task, across=True)
     return figure, table(rows)
@@ -150,7 +148,7 @@ TASK_MIXES = ReportFigure(
         "black: the original mix, stars: shares that change on the way, dotted: chance; * behind a name: not every run of it had "
         "learned the primary. Bars: 95 %, over seeds (of one seed: over its questions)."
     ),
-    verdicts=("original", *(f"task_{task.name}" for task in TASKS)),
+    verdicts=tuple(f"task_{task.name}" for task in TASKS),
     paper="Generation alone is scored.",
     without=WITHOUT,
     of_study=True,

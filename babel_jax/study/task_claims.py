@@ -7,7 +7,7 @@ import numpy as np
 from babel_jax.common import statistics
 from babel_jax.common.statistics import Effect
 from babel_jax.evolution import stages
-from babel_jax.evolution.tasks import WRITING, MixScore, course
+from babel_jax.evolution.tasks import WRITING, MixScore, rise_and_fall
 from babel_jax.organism.world_tasks import TASKS, Task
 from babel_jax.study.claim import (
     A_DECLINE,
@@ -61,7 +61,7 @@ def helps(findings: Findings, task: Task) -> Judged:
         return missing("The original and the optimised mix have no seed in common.")
     compared, p_holm = _corrected(findings, task)
     number = points(difference, "+")
-    sentence = f"{reached}: a difference of {number}{p_value(p_holm)} (Holm over {compared} tasks)"
+    sentence = f"{reached}: a difference of {number}{p_value(p_holm)} (Holm over {compared} task{'s' * (compared > 1)})"
     sentence += _beyond(findings, task) + one_seed_note(findings)
     if untested := untested_proposals(findings):
         return not_tested(f"{sentence}. {untested}", number)
@@ -78,8 +78,9 @@ def _pair(findings: Findings, task: Task, subset: str = "all") -> tuple[MixScore
 
 def _no_contest(task: Task, pair: tuple[MixScore, MixScore]) -> str:
     """Why a task cannot tell two mixes apart, a sentence; "" where it can."""
-    if not any(score.is_above(task.chance) for score in pair):
-        return "Neither is surely above chance, so no difference could show. Train for longer."
+    least = stages.MINIMUM_CHANGE
+    if not any(score.is_above(task.chance + least) for score in pair):
+        return f"Neither is surely more than {100 * least:.0f} points above chance, so none can be better. Train for longer."
     if all(value == 1 for score in pair for value in score.score.values()):
         return "Every answer is right: no corpus can be better. Ask harder questions."
     return ""
@@ -100,8 +101,10 @@ def _beyond(findings: Findings, task: Task) -> str:
     """The difference on what the new languages' corpora lack, as a part of a sentence; "" where they lack nothing."""
     pair = _pair(findings, task, "transfer")
     difference: Effect | None = pair and pair[1].minus(pair[0])
-    return f"; where the corpus of {names(findings.study.new)} lacks what is asked, {points(difference, '+')}" * bool(
-        difference
+    return (
+        f"; where the corpus of {names(findings.study.new)} lacks what is asked, {points(difference, '+')}"
+        if difference
+        else ""
     )
 
 
@@ -117,13 +120,15 @@ def goes_as_writing(findings: Findings, language: str, task: Task) -> Judged:
         return missing(not_asked(task))
     if here.stages.verdict != "transition":
         return not_tested(f"Writing programs in {language_name(language)} does not surely rise and fall here.")
-    peak, changes = here.curves.peak_step, course(of_task, here.curves.peak_step)
+    peak, changes = here.curves.peak_step, rise_and_fall(of_task, here.curves.peak_step)
     if changes is None:
         return missing(f"The task was not asked at step {peak:,}, the best checkpoint in writing.")
     start, best, end = of_task.first(), of_task.at(peak), of_task.end()
-    if not max(start.ci[0], best.ci[0], end.ci[0]) > task.chance:
-        return not_tested(f"It is never surely above chance: {share(best)} at the best checkpoint in writing.")
     least = stages.MINIMUM_CHANGE
+    if not max(point.ci[0] for point in (start, best, end)) > task.chance + least:
+        return not_tested(
+            f"It is never surely more than {100 * least:.0f} points above chance: {share(best)} where writing is best."
+        )
     rise, fall = (np.array([each.value, *each.ci]) for each in (changes.rise, changes.fall))
     number = f"{points(changes.rise, '+')}, then {points(changes.fall, '+')}"
     sentence = (
