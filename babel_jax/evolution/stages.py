@@ -29,7 +29,7 @@ from babel_jax.common.statistics import Effect, Estimate
 
 MINIMUM_CHANGE = 0.05
 BAND, BAND_SHARE = 0.02, 0.1
-CHANCE = 0.0  # of a problem that is solved without having learned anything: no program is written by luck
+CHANCE = 0.0  # of a program that is right without having learned anything: none is written by luck
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,16 +93,18 @@ class Stages:
     best_R: np.ndarray
 
 
-def learned(solved) -> bool:
-    """Whether runs have learned to solve such problems: surely more than MINIMUM_CHANGE above CHANCE of all of them.
+def learned(solved, chance: float | None = None) -> bool:
+    """Whether runs have learned to solve such problems: surely more than MINIMUM_CHANGE above chance of all of them.
 
     It speaks about these runs, not about other seeds, so all their problems count alike.
 
     Args:
       solved: one array of 0/1 per seed, any shape.
+      chance: the part that is solved without having learned anything; None: CHANCE.
     """
+    chance = CHANCE if chance is None else chance
     answers = np.concatenate([np.ravel(array) for array in solved])
-    return bool(answers.size and statistics.wilson(answers.mean(), answers.size)[0] > CHANCE + MINIMUM_CHANGE)
+    return bool(answers.size and statistics.wilson(answers.mean(), answers.size)[0] > chance + MINIMUM_CHANGE)
 
 
 def window(checkpoints: int) -> int:

@@ -3,10 +3,19 @@
 Figures are deterministic: same findings, same bytes.
 """
 
-from babel_jax.report import accuracy_figures, mechanism_figures, mix_figures, share_figures, task_figures
+from babel_jax.report import (
+    accuracy_figures,
+    curve_figures,
+    mechanism_figures,
+    mix_figures,
+    regret_figure,
+    share_figures,
+    task_figures,
+)
 
 FIGURES = (
     accuracy_figures.STORY,
+    mix_figures.BETTER,
     accuracy_figures.STAGES,
     accuracy_figures.PERFORMANCE,
     accuracy_figures.LANGUAGES,
@@ -20,11 +29,13 @@ FIGURES = (
     share_figures.CALIBRATION,
     share_figures.TOKENS,
     mix_figures.OPTIMUM,
+    curve_figures.FORETOLD,
     mix_figures.ORIGINAL_OPTIMISED,
     mix_figures.RIVALS,
     task_figures.TASK_MIXES,
     mix_figures.PREDICTED,
     mix_figures.SCHEDULE,
+    regret_figure.REGRET,
 )
 BY_NAME = {figure.name: figure for figure in FIGURES}
 CHAPTERS = (

@@ -333,7 +333,7 @@ def empty(findings: Findings) -> Findings:
     return changed(
         findings,
         languages={NEW: here}, mixes=[], comparisons=[], corpora={}, corpora_joint={}, laws=None, schedules=None,
-        predicted=[], costs=[], tasks=Tasks(),
+        predicted=[], costs=[], loss_laws={}, curve_laws={}, tasks=Tasks(),
     )  # fmt: skip
 
 
