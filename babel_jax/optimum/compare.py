@@ -111,9 +111,10 @@ def gap_to_best(mixes: list[Mix], name: str, score: str = MACRO, others_only: bo
     `others_only`: behind the best of the others, which it may be ahead of.
 
     The best mix for a seed is chosen on the *other* seeds and measured on that seed, so that noise does not choose the
-    winner it then measures; Student t over seeds. One seed: chosen on one half of the problems, measured on the other
-    (statistics.cross_fitted_gap), without a p-value. "second" is the best over all seeds; "second_value" is the
-    cross-fitted one.
+    winner it then measures; Student t over seeds. That gap is too small where it is uncertain which mix is the best, and none
+    at all where the choice falls on the mix itself, so its upper bound is at least that of the best other mix on all seeds.
+    One seed: chosen on one half of the problems, measured on the other (statistics.cross_fitted_gap), without a p-value.
+    "second" is the best over all seeds; "second_value" is the cross-fitted one.
 
     Only mixes of as many tokens take part, and of these only those that were measured in all of this mix's seeds: a random
     mix of a swarm is trained in one.
@@ -129,6 +130,10 @@ def gap_to_best(mixes: list[Mix], name: str, score: str = MACRO, others_only: bo
         chosen = [choice_K[np.delete(score_MxS, s, axis=1).mean(1)[choice_K].argmax()] for s in range(len(seeds))]
         difference_S, n, unit = score_MxS[chosen, range(len(seeds))] - score_MxS[here], len(seeds), "seeds"
         effect = statistics.mean_difference([difference_S])
+        if len(mixes) > 1:
+            rival = mixes[np.where(np.arange(len(mixes)) == here, -np.inf, score_MxS.mean(1)).argmax()]
+            most = max(effect.ci[1], compare(mixes, name, rival.name, score).ci[1])
+            effect = dataclasses.replace(effect, ci=(effect.ci[0], most))
     else:
         answers = _answers(mixes, score, seeds[0])
         chosen, n, unit = (
