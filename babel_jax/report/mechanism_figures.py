@@ -164,8 +164,8 @@ def _counts(panel: Panel, curves: Curves) -> None:
         if curve := curves.neurons.get((run, panel.name)):
             panel.curve(run, curve, colour, dash)
             labels.append((curve.mean[-1], run, colour))
-            tops.append(np.nanmax(np.fmax(curve.mean, curve.high)))
-    ax.set_ylim(0, 1.12 * max(tops) or 1)  # none at all: still an axis
+            tops += [value for value in np.fmax(curve.mean, curve.high) if np.isfinite(value)]
+    ax.set_ylim(0, 1.12 * max(tops, default=0) or 1)  # none at all: still an axis
     shade(ax, curves.stages, names=False)
     ax.set_title(DEFINITION_NAMES[panel.name])
     ax.set_ylabel("neurons")
