@@ -18,6 +18,7 @@ VERBS = (
     "probe",
     "evaluate",
     "optimize",
+    "regret",
     "compile",
     "convert",
     "report",

@@ -71,6 +71,7 @@ class DecoderConfig:
 # The paper names "GPT-2 1.3B and 6.7B" without widths; these are the GPT-3 table's shapes of the same size.
 PRESETS = {
     "tiny": dict(width=64, layers=4, heads=2, ffn_width=256),
+    "wide": dict(width=128, layers=4, heads=4, ffn_width=512),
     "5m": dict(width=256, layers=4, heads=4, ffn_width=1024),
     "7m": dict(width=256, layers=6, heads=4, ffn_width=1024),
     "124m": dict(width=768, layers=12, heads=12, ffn_width=3072),

@@ -3,7 +3,14 @@
 Figures are deterministic: same findings, same bytes.
 """
 
-from babel_jax.report import accuracy_figures, mechanism_figures, mix_figures, share_figures
+from babel_jax.report import (
+    accuracy_figures,
+    curve_figures,
+    mechanism_figures,
+    mix_figures,
+    regret_figure,
+    share_figures,
+)
 
 FIGURES = (
     accuracy_figures.STORY,
@@ -19,10 +26,12 @@ FIGURES = (
     share_figures.CALIBRATION,
     share_figures.TOKENS,
     mix_figures.OPTIMUM,
+    curve_figures.FORETOLD,
     mix_figures.ORIGINAL_OPTIMISED,
     mix_figures.RIVALS,
     mix_figures.PREDICTED,
     mix_figures.SCHEDULE,
+    regret_figure.REGRET,
 )
 BY_NAME = {figure.name: figure for figure in FIGURES}
 CHAPTERS = (

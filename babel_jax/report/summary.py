@@ -23,6 +23,7 @@ Keys, null where something was not measured or has no interval; numbers have 6 d
 | `comparisons` | mixes with the original: `first`, `second`, `score`, `value`, `ci`, `p`, `p_holm` |
 | `laws` | the fitted law: `chosen`, on how many `mixes` and `runs`, `shares` and `ci` of its best mix, held-out errors |
 | `loss_laws` | by rival, the law of the losses: on how many `mixes` and `runs`, `shares` of its best mix, held-out errors |
+| `curve_laws` | by new language, the curve as a law: `run`, `mixes`, `runs`, `order`, `distance`, held-out errors, … |
 | `schedules` | the proposed schedule: `stages`, `replay`, `phase_tokens`, `predicted`, intervals |
 | `predicted` | the primary's share in from-scratch runs: `predicted` (Eq. 2), `measured`, `ci` |
 | `costs` | search costs: `what`, `flops`, `runs`, `final_runs` |
@@ -39,6 +40,7 @@ import itertools
 from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.evolution.stages import Stages
+from babel_jax.optimum.curve_law import CurveLaw
 from babel_jax.optimum.laws import Law
 from babel_jax.optimum.loss_laws import LossLaw
 from babel_jax.report.course import Course, course
@@ -73,6 +75,7 @@ def summary(findings: Findings, verdicts: list[Verdict]) -> dict:
         "comparisons": [_some(each, COMPARISON) for each in findings.comparisons],
         "laws": findings.laws and _law(findings.laws),
         "loss_laws": {name: _loss_law(law) for name, law in findings.loss_laws.items()},
+        "curve_laws": {language: _curve_law(law) for language, law in findings.curve_laws.items()},
         "schedules": findings.schedules and findings.schedules.proposal,
         "predicted": [_some(each, PREDICTED) for each in findings.predicted],
         "costs": findings.costs,
@@ -152,6 +155,12 @@ def _law(law: Law) -> dict:
 
 def _loss_law(law: LossLaw) -> dict:
     return {"mixes": len(law.names), "runs": law.runs} | _some(law, ("shares", "held_out_rmse", "baseline_rmse"))
+
+
+def _curve_law(law: CurveLaw) -> dict:
+    shown = _some(law, ("runs", "chosen", "rmse", "baseline_rmse", "beyond"))
+    about = {"run": law.curve.run, "mixes": len(law.names)}
+    return about | {"order": _with_ci(law.order), "distance": _with_ci(law.distance)} | shown
 
 
 def _some(record, names) -> dict:

@@ -93,8 +93,9 @@ def law(findings: Findings) -> Judged:
     number = f"off by {100 * error:.1f} points, without it {100 * trivial:.1f}"
     sentence = (
         f"The {LAWS[fitted_law.chosen]} misses the mean score of a mix left out by {100 * error:.1f} points (root "
-        f"mean square over {len(held_out.macro_error_M)} mixes), the mean of the others by {100 * trivial:.1f}; it counts as "
-        f"predicting if it removes {100 * (1 - PREDICTS):.0f}{NBSP}% of that. This law was chosen because {fitted_law.reason}"
+        f"mean square over {len(held_out.macro_error_M)} mixes, {fitted_law.fitted.runs} runs), the mean of the others by "
+        f"{100 * trivial:.1f}; it counts as predicting if it removes {100 * (1 - PREDICTS):.0f}{NBSP}% of that. This law was "
+        f"chosen because {fitted_law.reason}"
     )
     verdict = SUPPORTED if error <= PREDICTS * trivial else REFUTED if error >= trivial else OPEN
     return Judged(verdict, number, as_sentence(sentence))

@@ -20,9 +20,22 @@ from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.mixes import Mix, mixes
 from babel_jax.evolution.observation import Observation, observation
 from babel_jax.evolution.selection import select, solved, view
-from babel_jax.optimum import best_corpus, compare, eq3, laws, loss_laws, peak_tokens, rivals, schedules, share_sources
+from babel_jax.optimum import (
+    best_corpus,
+    compare,
+    curve_law,
+    eq3,
+    laws,
+    loss_laws,
+    peak_tokens,
+    rivals,
+    schedules,
+    share_sources,
+)
 from babel_jax.optimum.algorithm1 import Amounts
 from babel_jax.optimum.best_corpus import Corpus
+from babel_jax.optimum.curve_law import CurveLaw, TokenCurve
+from babel_jax.optimum.laws import Law
 from babel_jax.optimum.loss_laws import LossLaw
 from babel_jax.optimum.schedules import Phase, Schedule, Surface
 from babel_jax.optimum.share_sources import CALIBRATED, Proposals
@@ -78,6 +91,7 @@ def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, mixture_files.M
     attempt = functools.partial(_attempt, lacks.append)
     corpora = _corpora(languages, primary, study.original, attempt)
     searched = attempt("mixing law", lambda: _searched(measured, new)) or []
+    law = attempt("mixing law", lambda: laws.law(searched, [primary, *new], study.original))
     return Findings(
         study=study,
         missing=lacks,
@@ -87,11 +101,12 @@ def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, mixture_files.M
         mixes=measured,
         bar=bar,
         comparisons=compare.comparisons(measured, study.original_mix),
-        laws=attempt("mixing law", lambda: laws.law(searched, [primary, *new], study.original)),
+        laws=law,
         schedules=_schedules(views, study, measured, attempt),
         predicted=predicted_shares(measured, primary),
         costs=rivals.flops([(run.name, run.seed, run.flops) for run in study.runs if run.flops]),
         loss_laws=_loss_laws(searched, [primary, *new], attempt),
+        curve_laws=_curve_laws(languages, searched, primary, law, attempt),
     )
 
 
@@ -211,6 +226,32 @@ def _loss_laws(searched: list[Mix], languages: list[str], attempt) -> dict[str, 
     return {name: law for name, law in fitted.items() if law is not None}
 
 
+def _curve_laws(
+    languages: dict[str, LanguageFindings], searched: list[Mix], primary: str, law: Law | None, attempt
+) -> dict[str, CurveLaw]:
+    """By new language; {} where there are too few mixes to test a curve on."""
+    if len(searched) < curve_law.LEAST_MIXES:
+        return {}
+    fitted = {
+        language: attempt(
+            f"curve as a law in {language}",
+            lambda here=here: curve_law.fit(_token_curve(here), searched, [primary, *languages], law),
+        )
+        for language, here in languages.items()
+        if here.predicting
+    }
+    return {language: one for language, one in fitted.items() if one is not None}
+
+
+def _token_curve(here: LanguageFindings) -> TokenCurve:
+    seen, run = here.predicting, "predictor" if here.predictor else "continual"
+    if not any(stages.learned(at_once) for at_once in zip(*seen.solved, strict=True)):
+        raise UserError(
+            f"run '{run}' has not learned {seen.language}, so its curve foretells nothing; train it for longer."
+        )
+    return TokenCurve(seen.language, run, seen.tokens, seen.score_SxC)
+
+
 def _schedules(views: dict, study: StudyFacts, measured: list[Mix], attempt) -> Schedules | None:
     """The surface of continual runs with replay and the schedule that it proposes, of as many tokens as a mix has.
 
@@ -221,7 +262,9 @@ def _schedules(views: dict, study: StudyFacts, measured: list[Mix], attempt) -> 
     tokens = [mix.tokens for mix in measured if mix.name == study.original_mix]
     if not shares or not tokens:
         return None
-    runs = {0.0: "continual"} | {share: str(RunName("replay", share=share)) for share in shares}
+    # Replays are trained as the continual run is that predicts mixes, where a study has one of its own.
+    alone = "predictor" if any(name.role == "predictor" for name in names) else "continual"
+    runs = {0.0: alone} | {share: str(RunName("replay", share=share)) for share in shares}
     surface = attempt("schedules", lambda: _surface(views, study.primary, runs))
     if surface is None:
         return None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from babel_jax.common import run_names
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.run_names import ADO, ALGORITHM1, SCHEDULE, RunName
-from babel_jax.optimum import peak_tokens, rivals
+from babel_jax.optimum import curve_law, peak_tokens, rivals
 from babel_jax.optimum.best_corpus import Constraints, finite
 from babel_jax.optimum.loss_laws import EQUAL_BENEFIT, NO_INTERACTION
 from babel_jax.optimum.schedules import Schedule
@@ -147,6 +147,14 @@ def _of_loss(original: Original, findings: Findings, name: str) -> dict[str, flo
     return law and law.shares
 
 
+def _by_curve(original: Original, findings: Findings) -> dict[str, float] | None:
+    """The best mix by the continual runs' curves, where there is one in every new language."""
+    if {original.primary, *findings.curve_laws} != set(original.amounts):
+        return None
+    budget = original.steps * original.step_tokens
+    return curve_law.corpus(list(findings.curve_laws.values()), original.primary, budget, original.primary_share)
+
+
 def _scheduled(original: Original, findings: Findings) -> Schedule | None:
     return findings.schedules and findings.schedules.proposal
 
@@ -188,6 +196,14 @@ CANDIDATES = (
     _law("regression", "regression on a swarm", functools.partial(_fitted, kind="quadratic")),
     _law(NO_INTERACTION, "law without interaction", functools.partial(_of_loss, name=NO_INTERACTION)),
     _law(EQUAL_BENEFIT, "equal marginal benefits", functools.partial(_of_loss, name=EQUAL_BENEFIT)),
+    Candidate(
+        "curve_law",
+        _by_curve,
+        "curve as a law",
+        MIXES,
+        is_rival=False,
+        searches=(rivals.PREDICTION, rivals.SWARM, rivals.SWEEP),
+    ),
     Candidate(ADO, None, "ADO", equal_epochs=False),
     Candidate(
         SCHEDULE,

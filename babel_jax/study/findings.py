@@ -17,6 +17,7 @@ from babel_jax.evolution.stages import Stages
 from babel_jax.optimum import algorithm1, best_corpus, compare, peak_tokens
 from babel_jax.optimum.best_corpus import Constraints, Corpus
 from babel_jax.optimum.compare import Comparison, Guard
+from babel_jax.optimum.curve_law import CurveLaw
 from babel_jax.optimum.laws import Law
 from babel_jax.optimum.loss_laws import LossLaw
 from babel_jax.optimum.peak_tokens import PeakTokens
@@ -124,6 +125,7 @@ class Findings:
       predicted: the primary's share in from-scratch runs.
       costs: of the searches.
       loss_laws: {name: …} of the rivals that are fitted to the mixes' held-out losses.
+      curve_laws: {new language: …} of the continual run's curve as a law.
     """
 
     study: StudyFacts
@@ -139,6 +141,7 @@ class Findings:
     predicted: list[PredictedShare]
     costs: list[Cost]
     loss_laws: dict[str, LossLaw] = dataclasses.field(default_factory=dict)
+    curve_laws: dict[str, CurveLaw] = dataclasses.field(default_factory=dict)
 
     @property
     def main_score(self) -> str:

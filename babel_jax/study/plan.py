@@ -89,7 +89,7 @@ STUDY = Section(
         "share_grid": Key(
             Number(low=0, high=100, whole=True),
             0,
-            "rounds what candidates ask for to so many shares in each factor of two, for those that nearly agree to be one mix (0: no)",
+            "rounds what candidates ask for to so many shares in each factor of two, so that near ones are one mix (0: no)",
         ),
         "replay": Key(_SHARES, (), "further continual runs: their shares of the primary, for the candidate `schedule`"),
     }

@@ -6,7 +6,7 @@
 import dataclasses
 
 from babel_jax.evolution import stages
-from babel_jax.study import algorithm_claims, course_claims, mechanism_claims, mix_claims
+from babel_jax.study import algorithm_claims, course_claims, law_claims, mechanism_claims, mix_claims
 from babel_jax.study.claim import A_DECLINE, A_PEAK, MISSING, NOTHING, Claim, Judged, not_tested
 from babel_jax.study.findings import Findings, LanguageFindings
 from babel_jax.study.words import as_sentence
@@ -33,6 +33,12 @@ CLAIMS = (
     Claim("guard", "The optimised mix harms no language", mix_claims.guard, of_study=True),
     Claim("schedule", "A schedule beats every mix that keeps its shares", mix_claims.schedule, of_study=True),
     Claim("law", "A mixing law predicts mixes it has not seen", algorithm_claims.law, of_study=True),
+    Claim(
+        "curve_law",
+        "A continual run's curve foretells from-scratch mixes (the curve as a law)",
+        law_claims.curve,
+        of_study=True,
+    ),
     Claim(
         "predicted",
         "Token shares predict the primary's share in from-scratch runs (Eq. 2)",

@@ -314,7 +314,7 @@ def empty(findings: Findings) -> Findings:
     return changed(
         findings,
         languages={NEW: here}, mixes=[], comparisons=[], corpora={}, corpora_joint={}, laws=None, schedules=None,
-        predicted=[], costs=[],
+        predicted=[], costs=[], loss_laws={}, curve_laws={},
     )  # fmt: skip
 
 

@@ -24,8 +24,8 @@ LANGUAGE = {
     "causes": 0, "calibration": 0, "proposals": 0,
 }  # fmt: skip
 KEYS = {
-    "primary", "new", "seeds", "languages", "corpora", "corpora_joint", "mixes", "comparisons", "laws", "loss_laws", "schedules",
-    "predicted", "costs", "missing", "verdicts", "wall_seconds", "versions",
+    "primary", "new", "seeds", "languages", "corpora", "corpora_joint", "mixes", "comparisons", "laws", "loss_laws",
+    "curve_laws", "schedules", "predicted", "costs", "missing", "verdicts", "wall_seconds", "versions",
 }  # fmt: skip
 
 

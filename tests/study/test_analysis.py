@@ -145,3 +145,21 @@ def test_laws_of_the_loss_are_fitted_to_the_swarm_and_the_sweep():
         assert law.runs == 3 * len(law.names) and law.held_out_rmse < law.baseline_rmse
     alone = found.loss_laws["no_interaction"]
     assert (alone.gamma_K > 0).all() and alone.shares["php"] == pytest.approx(alone.shares["cpp"], abs=0.1)
+
+
+def test_a_curve_that_is_trained_as_the_mixes_are_goes_before_the_continual_run(alone):
+    study, frame = alone
+    rows = frame[(frame["run"] == "continual").to_numpy(bool)]
+    both = pd.concat([frame.astype({"run": str}), rows.assign(run="predictor")], ignore_index=True)
+    law = synthetic_study.analysed(study, both).curve_laws["php"]
+    assert law.curve.run == "predictor" and set(law.rmse) >= {"none", "constant", "primary", "log_linear"}
+
+
+def test_a_run_that_has_learned_nothing_foretells_nothing(alone):
+    study, frame = alone
+    failed = frame.assign(
+        value=frame["value"].where(~((frame["run"] == "continual") & (frame["metric"] == "solved")), 0.0)
+    )
+    found = synthetic_study.analysed(study, failed)
+    assert found.curve_laws == {}
+    assert any("run 'continual' has not learned php" in sentence for sentence in found.missing)

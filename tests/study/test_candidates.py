@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from babel_jax.common.errors import UserError
-from babel_jax.optimum import algorithm1, peak_tokens
+from babel_jax.optimum import algorithm1, curve_law, peak_tokens
 from babel_jax.optimum.peak_tokens import PeakTokens
 from babel_jax.study import candidates, words
 
@@ -128,6 +128,18 @@ def test_rivals_answer_to_the_corpus_that_is_on_trial():
     assert mixes["schedule"].stages[0]["weights"] == {"python": 1.0} and mixes["schedule"].steps == STEPS
     nothing = SimpleNamespace(corpora={}, laws=None, loss_laws={}, schedules=None)
     assert candidates.measured(nothing, names, LENGTHS) == {}
+
+
+def test_the_curves_ask_for_what_is_best_in_every_language_or_for_nothing():
+    """Each curve is highest at 20,000 tokens; the original has 704,000, the primary's part of which is 11 of 89."""
+    tokens_C, score_C = np.array([0.0, 10_000, 20_000, 40_000]), np.array([[0, 0.5, 0.9, 0.6]])
+    curves = {name: curve_law.TokenCurve(name, "predictor", tokens_C, score_C) for name in list(ORIGINAL)[1:]}
+    laws = {name: SimpleNamespace(curve=curve, chosen="constant") for name, curve in curves.items()}
+    made = candidates.measured(SimpleNamespace(curve_laws=laws), ("curve_law",), LENGTHS)
+    asked = dict.fromkeys(list(ORIGINAL)[1:], 20_000 / 704_000)
+    assert weights(made["curve_law"]) == pytest.approx(asked | {"python": 1 - sum(asked.values())}, abs=1e-4)
+    del laws["go"]
+    assert candidates.measured(SimpleNamespace(curve_laws=laws), ("curve_law",), LENGTHS) == {}
 
 
 def test_a_corpus_with_next_to_nothing_of_the_primary_is_not_made_as_long_as_it_takes_to_see_it(monkeypatch):
