@@ -18,7 +18,7 @@ from babel_jax.common.errors import UserError, printable, unknown_name
 
 SCHEDULE = "schedule"
 LEGEND = """P*: the primary's share in the model at its best checkpoint, which is `step`.
-tokens: of the language, by Eq. 3 from P*, or those that it had seen at its peak.
+tokens: of the language, by Eq. 3 from P*, or those seen at its peak.
 asked: the same where the decision is `change`; else what the corpus has.
 corpus: what was asked for, within the constraints.
 decision: whether the data support a change; only `change` makes one."""

@@ -89,8 +89,7 @@ def propose(
     NaN throughout where accuracy does not rise: it is read at the best checkpoint, and there is none.
 
     Args:
-      observation: what was measured of the language.
-      share: the primary's share at the same checkpoints.
+      observation, share: what was measured of the language, and the primary's share at the same checkpoints.
       continual: its stages, where the peak is.
       dependence: whether the language depends on the primary; None: not tested.
       calibration: link from P(l) to a measured share; None: P(l) as it is.
@@ -104,8 +103,7 @@ def propose(
         p_star, by_seed = calibration.link.apply(p_star), calibration.link.apply(by_seed)
         noise_R = np.random.default_rng(1).normal(0, calibration.link.loo_error, len(share_R))  # not share.py's stream
         share_R = np.clip(calibration.link.apply(share_R) + noise_R, 0, 1)
-    if not observation.has_intervals:
-        share_R = np.full(len(share_R), np.nan)
+    share_R = share_R if observation.has_intervals else share_R * np.nan
     if not continual.rises:
         p_star, by_seed, share_R = np.nan, np.full(len(best_S), np.nan), np.full(len(share_R), np.nan)
     low, high = percentiles(share_R)

@@ -96,7 +96,7 @@ def peak_of(curve_xC, tokens_C) -> np.ndarray:
     if len(tokens_C) < 3:
         return at_best_x
     middle_x = np.clip(best_x, 1, len(tokens_C) - 2)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         left_x, right_x = (np.log(tokens_C[middle_x + side] / tokens_C[middle_x]) for side in (-1, 1))
         below_x, above_x = (
             np.take_along_axis(curve_xC, (middle_x + side)[..., None], -1)[..., 0]

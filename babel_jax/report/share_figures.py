@@ -246,7 +246,9 @@ def _paper(panel: Panel, amount: float, y: float) -> None:
     panel.record("optimised in the paper", value=amount)
 
 
-def _asked(panel: Panel, source: str, proposal: Proposal | PeakTokens, y: float, original: float, limits: tuple) -> None:
+def _asked(
+    panel: Panel, source: str, proposal: Proposal | PeakTokens, y: float, original: float, limits: tuple
+) -> None:
     """What a source's proposal asks for, with its interval; beyond the limits of the axis an arrow stands for it."""
     ax, (least, largest) = panel.ax, limits
     colour, series = SOURCE_COLOURS.get(source, INK), f"asked from {source}: {proposal.decision}"
