@@ -28,6 +28,7 @@ EQUAL_EPOCHS = "_equal_epochs"
 SWARM = "swarm_"
 ALGORITHM1 = "algorithm1_"
 SCHEDULE = "schedule"
+PEAK_TOKENS = "peak_tokens"
 ADO = "ado"
 _SHARE = re.compile(r"[01](\.[0-9]{1,4})?")  # names have four digits
 
@@ -82,8 +83,8 @@ class RunName:
 
     @property
     def is_optimised(self) -> bool:
-        """Whether it is what the optimiser asks for: a mix of Algorithm 1, or a schedule."""
-        return bool(self.source) or self.candidate == SCHEDULE
+        """Whether it is what the optimiser asks for: by tokens at the peak, by Algorithm 1, or a schedule."""
+        return bool(self.source) or self.candidate in (PEAK_TOKENS, SCHEDULE)
 
     def in_language(self, language: str) -> "RunName":
         """The same run in one of several new languages; "": as in a study of one."""

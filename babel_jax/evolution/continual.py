@@ -35,6 +35,8 @@ class Curves:
       problems: of each seed; None where none was judged.
       peak_step: of the best checkpoint of the continual run (`stages.peak`); None where no problem was judged.
       continual, control: the stages of the two runs.
+      chance: the part of the problems that is solved without having learned anything.
+      above_chance: whether the continual run surely solves more at its best checkpoint; None where no problem was judged.
       stages_by_seed: {seed: its steps by stage, or None where no transition is seen}.
       accuracy: {(run, language, subset): curve}; word_accuracy: of the words that need the primary.
       loss: {(run, language, metric): curve}.
@@ -52,6 +54,8 @@ class Curves:
     peak_step: int | None
     continual: Stages | None
     control: Stages | None
+    chance: float
+    above_chance: bool | None
     stages_by_seed: dict[int, dict | None]
     accuracy: dict[tuple[str, str, str], Curve]
     word_accuracy: Curve | None
@@ -96,6 +100,7 @@ def curves(frame: pd.DataFrame, primary: str, new: str) -> Curves:
     judged = {run: solved(frame, run, new) for run in RUNS}
     continual = judged["continual"]
     peak_step = continual and int(continual.steps[stages.peak(continual.solved)])
+    chance = chance_of(frame, new)
     lens, neurons = select(light, probe="lens", language=new), select(light, probe="neurons", layer=-1)
     lens_subset, of_layers = _lens(lens)
     return Curves(
@@ -105,6 +110,8 @@ def curves(frame: pd.DataFrame, primary: str, new: str) -> Curves:
         problems=continual and [solved_CxQ.shape[1] for solved_CxQ in continual.solved],
         peak_step=peak_step,
         **{run: of and stages.find(of.steps, of.solved) for run, of in judged.items()},
+        chance=chance,
+        above_chance=continual and _above(continual, chance),
         stages_by_seed=_stages_by_seed(continual),
         accuracy=_accuracy(light, primary, new),
         word_accuracy=curve(
@@ -128,6 +135,17 @@ def curves(frame: pd.DataFrame, primary: str, new: str) -> Curves:
         unlearned=knowledge.unlearned(frame, primary, new),
         patches=_patches(light, new),
     )
+
+
+def chance_of(frame: pd.DataFrame, language: str) -> float:
+    """The part of a language's problems that is solved without having learned anything, as its rows say; or stages.CHANCE."""
+    rows = select(frame, probe="evaluation", language=language, metric="chance")
+    return stages.CHANCE if rows.empty else float(rows["value"].max())
+
+
+def _above(judged: Solved, chance: float) -> bool:
+    best = stages.peak(judged.solved)
+    return stages.learned([solved_CxQ[best] for solved_CxQ in judged.solved], chance)
 
 
 def _known(table: dict) -> dict:

@@ -9,7 +9,8 @@ The rule:
      to the end level. A transition is seen if both are at least MINIMUM_CHANGE with a 95 % interval above 0. Both are
      paired: a seed, and within it a problem, is compared with itself. The checkpoint is chosen on the other seeds (one
      seed: on other problems), so that a maximum picked from noise is no decline, and its accuracy is measured without
-     smoothing, which would blunt a sharp peak (statistics.cross_fitted, two_level).
+     smoothing, which would blunt a sharp peak (statistics.cross_fitted, two_level). Where the peak may lie at a neighbour
+     as well, the lower bounds are the neighbour's if these are lower.
   3. Whether there is anything to find: accuracy `rises` where the runs at hand rise surely, by at least MINIMUM_CHANGE over
      all their problems. Without that the best checkpoint is picked by noise, or is the first one, and nothing is read there.
   4. In words: "transition" (rule 2); "rises and stays" (the rise counts, and the decline's upper bound lies below
@@ -29,12 +30,18 @@ from babel_jax.common.statistics import Effect, Estimate
 
 MINIMUM_CHANGE = 0.05
 BAND, BAND_SHARE = 0.02, 0.1
-CHANCE = 0.0  # of a problem that is solved without having learned anything: no program is written by luck
+# The interval of the best checkpoint leaves out this part of the replicates on either side, half of what one of 95 % may: few
+# seeds lack a late one more often than replicates of them show, and what is read at the best checkpoint errs once more.
+UNLIKELY = 0.0125
+CHANCE = 0.0  # of a program that is right without having learned anything: none is written by luck
 
 
 @dataclasses.dataclass(frozen=True)
 class Peak(Estimate):
-    """The best checkpoint: its accuracy, index and step, and how often each checkpoint is the best in replicates [C]."""
+    """The best checkpoint: its accuracy, index and step, and how often each checkpoint is the best in replicates [C].
+
+    `step_ci` is an interval of steps that were measured, from the first to the last one that may be the best.
+    """
 
     index: int
     step: int
@@ -93,16 +100,18 @@ class Stages:
     best_R: np.ndarray
 
 
-def learned(solved) -> bool:
-    """Whether runs have learned to solve such problems: surely more than MINIMUM_CHANGE above CHANCE of all of them.
+def learned(solved, chance: float | None = None) -> bool:
+    """Whether runs have learned to solve such problems: surely more than MINIMUM_CHANGE above chance of all of them.
 
     It speaks about these runs, not about other seeds, so all their problems count alike.
 
     Args:
       solved: one array of 0/1 per seed, any shape.
+      chance: the part that is solved without having learned anything; None: CHANCE.
     """
+    chance = CHANCE if chance is None else chance
     answers = np.concatenate([np.ravel(array) for array in solved])
-    return bool(answers.size and statistics.wilson(answers.mean(), answers.size)[0] > CHANCE + MINIMUM_CHANGE)
+    return bool(answers.size and statistics.wilson(answers.mean(), answers.size)[0] > chance + MINIMUM_CHANGE)
 
 
 def window(checkpoints: int) -> int:
@@ -138,6 +147,11 @@ def peak(solved) -> int:
     return int(pooled_curve_C(solved).argmax())
 
 
+def plausible(best_R) -> list[int]:
+    """[first, last] of the checkpoints that may be the best, by their indices in replicates."""
+    return statistics.interval_R(best_R, UNLIKELY)
+
+
 def find(steps, solved) -> Stages | None:
     """The stages of one run by the rule above; None for one seed with one problem, which is no curve.
 
@@ -160,7 +174,7 @@ def find(steps, solved) -> Stages | None:
     smooth_RxC = curve_RxC @ smoothing_CxC(len(steps)).T
     best_R = smooth_RxC.argmax(1)
     in_end = bool(end_C(len(steps))[best] > 0)
-    height, plateau, decline, rise, least_rise = _levels_and_changes(solved, in_end)
+    height, plateau, decline, rise, least_rise = _levels_and_changes(solved, in_end, curve_RxC)
     counts = all(change.value >= MINIMUM_CHANGE and change.ci[0] > 0 for change in (decline, rise))
     verdict = _verdict(decline, rise, counts and not in_end, len(steps))
     bounds = settles = None
@@ -174,7 +188,7 @@ def find(steps, solved) -> Stages | None:
             *height,
             index=best,
             step=int(steps[best]),
-            step_ci=statistics.interval_R(steps[best_R]),
+            step_ci=steps[plausible(best_R)].tolist(),
             step_probability=np.bincount(best_R, minlength=len(steps)) / len(best_R),
         ),
         plateau=plateau,
@@ -192,24 +206,28 @@ def find(steps, solved) -> Stages | None:
     )
 
 
-def _levels_and_changes(solved, peak_in_end: bool) -> tuple[tuple, Estimate, Effect, Effect, float]:
+def _levels_and_changes(solved, peak_in_end: bool, curve_RxC) -> tuple[tuple, Estimate, Effect, Effect, float]:
     """(the peak's value and interval, end level, decline, rise, lower bound of the rise for these runs alone)."""
     checkpoints = len(solved[0])
     end, smoothing = end_C(checkpoints), smoothing_CxC(checkpoints)
     before = smoothing[: max(int(np.count_nonzero(end == 0)), 1)]
-    height, _ = _best_above(np.zeros(checkpoints), solved, smoothing if peak_in_end else before)
-    rise, least_rise = _best_above(np.eye(checkpoints)[0], solved, smoothing)
-    decline, _ = _best_above(end, solved, before)
+    height, _ = _best_above(np.zeros(checkpoints), solved, smoothing if peak_in_end else before, curve_RxC)
+    rise, least_rise = _best_above(np.eye(checkpoints)[0], solved, smoothing, curve_RxC)
+    decline, _ = _best_above(end, solved, before, curve_RxC)
     value, low, high, _ = statistics.two_level([end @ solved_CxQ for solved_CxQ in solved], 0)
     return (height.value, height.ci), Estimate(value, (low, high)), decline, rise, least_rise
 
 
-def _best_above(baseline_C, solved, candidate_MxC) -> tuple[Effect, float]:
+def _best_above(baseline_C, solved, candidate_MxC, curve_RxC) -> tuple[Effect, float]:
     """How far the best checkpoint stands above a baseline, and the lower bound of that for these runs alone.
 
     Value, lower bound and p are of the checkpoint chosen on other data, which is too low if anything. The upper bound is
     of the checkpoint chosen on the same data, which is too high if anything: "there is no decline" rests on it. The
     bound for these runs alone takes all their problems as one sample.
+
+    Smoothing chooses and does not measure, so two neighbours that are as good when smoothed may differ in height; of those that
+    may be the best the least lower bound and the largest p count. A checkpoint further off is the best only where noise
+    lifts it as high.
     """
     lead = [solved_CxQ - baseline_C @ solved_CxQ for solved_CxQ in solved]
     least = -1 if np.any(baseline_C) else 0
@@ -219,6 +237,12 @@ def _best_above(baseline_C, solved, candidate_MxC) -> tuple[Effect, float]:
     best = (candidate_MxC @ statistics.accuracies(solved).mean(0)).argmax()
     high = statistics.two_level([lead_CxQ[best] for lead_CxQ in lead], least)[2]
     low_here = statistics.two_level([np.concatenate(fair)], least)[1]
+    best_R = (curve_RxC @ candidate_MxC.T).argmax(1)
+    reach = window(len(baseline_C)) // 2
+    for rival in range(max(best - reach, 0), min(best + reach + 1, len(candidate_MxC))):
+        if rival != best and np.mean(best_R == rival) > UNLIKELY:
+            mean, its_low, _, its_p = statistics.two_level([lead_CxQ[rival] for lead_CxQ in lead], least)
+            low, p = min(low, its_low), max(p, its_p if mean * value > 0 else 1.0)
     return Effect(value, (low, max(value, high)), p), low_here
 
 

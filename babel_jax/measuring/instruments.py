@@ -164,6 +164,9 @@ def _call_sites(reading: Reading) -> list[dict]:
         about = dict(probe="evaluation", language=language, options={"subset": "all"})
         rows += [about | dict(metric="solved", item=item, value=float(solved)) for item, solved in enumerate(solved_N)]
         rows.append(about | programs.accuracy_row(solved_N, metric="accuracy"))
+        # Who always says the commonest identifier is right as often as this, and knows nothing of the site.
+        commonest = float(np.unique(wanted_N, return_counts=True)[1].max() / len(wanted_N))
+        rows.append(about | dict(metric="chance", value=commonest, n=len(wanted_N)))
     return rows
 
 

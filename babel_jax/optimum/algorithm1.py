@@ -84,8 +84,8 @@ def propose(
 ) -> Proposal:
     """Algorithm 1 for one new language: P* at its best checkpoint and the tokens that follow, with intervals.
 
-    The interval of P* is the percentile interval of replicates that each take the best checkpoint of a resampled
-    accuracy curve, P there of a resampled loss curve and, with a calibration, its error at a checkpoint left out. P* is
+    The interval of P* spans those of P at every checkpoint that may be the best (statistics.envelope): there it is the
+    percentile interval of resampled loss curves and, with a calibration, of its error at checkpoints left out nearby. P* is
     NaN throughout where accuracy does not rise: it is read at the best checkpoint, and there is none.
 
     Args:
@@ -95,15 +95,19 @@ def propose(
       calibration: link from P(l) to a measured share; None: P(l) as it is.
     """
     best = continual.peak.index
-    best_R = np.resize(continual.best_R, len(share.replicates_RxC))
-    share_R = share.replicates_RxC[np.arange(len(best_R)), best_R]
+    first, last = stages.plausible(continual.best_R)
+    defined_K = [c for c in range(first, last + 1) if np.isfinite(share.pooled[c])] or [best]
+    share_RxK = share.replicates_RxC[:, defined_K]
     best_S = [(stages.smoothing_CxC(len(score_C)) @ score_C).argmax() for score_C in observation.score_SxC]
     by_seed, p_star = share.value_SxC[np.arange(len(best_S)), best_S], share.pooled[best]
     if calibration is not None:
+        error = calibration.link.error_near(p_star)
         p_star, by_seed = calibration.link.apply(p_star), calibration.link.apply(by_seed)
-        noise_R = np.random.default_rng(1).normal(0, calibration.link.loo_error, len(share_R))  # not share.py's stream
-        share_R = np.clip(calibration.link.apply(share_R) + noise_R, 0, 1)
-    share_R = share_R if observation.has_intervals else share_R * np.nan
+        noise_Rx1 = np.random.default_rng(1).normal(0, error, (len(share_RxK), 1))  # not share.py's stream
+        share_RxK = np.clip(calibration.link.apply(share_RxK) + noise_Rx1, 0, 1)
+    share_R = statistics.envelope(share_RxK)
+    if np.isnan(p_star) or not observation.has_intervals:
+        share_R = np.full(len(share_R), np.nan)
     if not continual.rises:
         p_star, by_seed, share_R = np.nan, np.full(len(best_S), np.nan), np.full(len(share_R), np.nan)
     low, high = percentiles(share_R)

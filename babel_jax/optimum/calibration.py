@@ -15,6 +15,7 @@ from scipy import optimize, special
 from babel_jax.common.errors import UserError
 
 FEWEST = 6  # checkpoints, below which nothing but the identity is tried
+NEAR = 5  # checkpoints around a share, whose errors say how far a link errs there
 EDGE = 0.01  # shares nearer to 0 or 1 are moved there before their logit is taken
 
 
@@ -97,6 +98,7 @@ class Link:
       mean_error, largest_error: absolute.
       loo_error, loo_r2: root mean square error and R2 of checkpoints left out, over those between the ends.
       parameters: the map itself.
+      left_out_2xC: P(l) at those checkpoints, and the error there.
     """
 
     r2: float
@@ -106,10 +108,20 @@ class Link:
     loo_error: float
     loo_r2: float
     parameters: Identity | Affine | Logit | Isotonic
+    left_out_2xC: np.ndarray
 
     def apply(self, share) -> np.ndarray:
         """The calibrated share, in [0, 1], for shares P(l) of any shape."""
         return _predict(self.parameters, share)
+
+    def error_near(self, share: float) -> float:
+        """Root mean square error of checkpoints left out, over the NEAR ones with P(l) nearest to a share.
+
+        The first checkpoints, where hardly anything is solved, say little about the error at the best one.
+        """
+        predicted_C, error_C = self.left_out_2xC
+        near = np.abs(predicted_C - share).argsort(kind="stable")[:NEAR]
+        return float(np.sqrt(np.mean(error_C[near] ** 2))) if len(near) else float("nan")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,6 +184,7 @@ def calibrate(predicted_C, measured_C) -> Calibration | None:
             *_describe(_predict(fitted, predicted_C), measured_C),
             *_describe_left_out(errors[name], measured_C[inner_C]),
             fitted,
+            np.stack([predicted_C[inner_C], errors[name]]),
         )
     best, reason = _choose(errors) if enough else (
         "identity", f"identity: another link takes {FEWEST} checkpoints at which P(l) differs, and there are "

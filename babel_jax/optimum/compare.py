@@ -4,6 +4,8 @@ Letters: S seeds, M mixes, Q problems.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -42,11 +44,19 @@ class Comparison(Effect):
     chosen: list[str] | None = None
 
 
+TOLERANCE = 0.02  # a loss surely smaller than this is no harm
+
+
 @dataclasses.dataclass(frozen=True)
 class Harm(Effect):
     """What a mix changes in one language, against the original; `tested` is False where neither has learned it."""
 
     tested: bool
+
+    @property
+    def is_harm(self) -> bool:
+        """Whether it is surely worse, and not surely by less than TOLERANCE."""
+        return bool(self.ci[1] < 0 and self.ci[0] <= -TOLERANCE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,13 +105,16 @@ def compare(mixes: list[Mix], first: str, second: str, score: str = MACRO) -> Co
     )
 
 
-def gap_to_best(mixes: list[Mix], name: str, score: str = MACRO) -> Comparison | None:
+def gap_to_best(mixes: list[Mix], name: str, score: str = MACRO, others_only: bool = False) -> Comparison | None:
     """How far a mix stays behind the best of all: as `compare`, with "second" the best mix and "chosen" by seed.
 
+    `others_only`: behind the best of the others, which it may be ahead of.
+
     The best mix for a seed is chosen on the *other* seeds and measured on that seed, so that noise does not choose the
-    winner it then measures; Student t over seeds. One seed: chosen on one half of the problems, measured on the other
-    (statistics.cross_fitted_gap), without a p-value. "second" is the best over all seeds; "second_value" is the
-    cross-fitted one.
+    winner it then measures; Student t over seeds. That gap is too small where it is uncertain which mix is the best, and none
+    at all where the choice falls on the mix itself, so its upper bound is at least that of the best other mix on all seeds.
+    One seed: chosen on one half of the problems, measured on the other (statistics.cross_fitted_gap), without a p-value.
+    "second" is the best over all seeds; "second_value" is the cross-fitted one.
 
     Only mixes of as many tokens take part, and of these only those that were measured in all of this mix's seeds: a random
     mix of a swarm is trained in one.
@@ -112,14 +125,23 @@ def gap_to_best(mixes: list[Mix], name: str, score: str = MACRO) -> Comparison |
     seeds, score_MxS = _scores(mixes, score)
     if not seeds:
         return None
+    choice_K = [index for index in range(len(mixes)) if index != here or not others_only]
     if len(seeds) > 1:
-        chosen = [int(np.delete(score_MxS, s, axis=1).mean(1).argmax()) for s in range(len(seeds))]
+        chosen = [choice_K[np.delete(score_MxS, s, axis=1).mean(1)[choice_K].argmax()] for s in range(len(seeds))]
         difference_S, n, unit = score_MxS[chosen, range(len(seeds))] - score_MxS[here], len(seeds), "seeds"
         effect = statistics.mean_difference([difference_S])
+        if len(mixes) > 1:
+            rival = mixes[np.where(np.arange(len(mixes)) == here, -np.inf, score_MxS.mean(1)).argmax()]
+            most = max(effect.ci[1], compare(mixes, name, rival.name, score).ci[1])
+            effect = dataclasses.replace(effect, ci=(effect.ci[0], most))
     else:
         answers = _answers(mixes, score, seeds[0])
-        chosen, n, unit = [int(score_MxS[:, 0].argmax())], sum(part.shape[1] for part in answers), "problems"
-        gap, *ci = _gap_in_halves(answers, here) if answers else [np.nan] * 3
+        chosen, n, unit = (
+            [choice_K[score_MxS[choice_K, 0].argmax()]],
+            sum(part.shape[1] for part in answers),
+            "problems",
+        )
+        gap, *ci = _gap_in_halves(answers, choice_K, here) if answers else [np.nan] * 3
         difference_S, effect = np.array([gap]), Effect(gap, tuple(ci), float("nan"))
     value, first_value = float(difference_S.mean()), float(score_MxS[here].mean())
     return Comparison(
@@ -127,7 +149,7 @@ def gap_to_best(mixes: list[Mix], name: str, score: str = MACRO) -> Comparison |
         effect.ci,
         effect.p,
         first=name,
-        second=mixes[int(score_MxS.mean(1).argmax())].name,
+        second=mixes[choice_K[score_MxS.mean(1)[choice_K].argmax()]].name,
         score=score,
         first_value=first_value,
         second_value=first_value + value,
@@ -139,9 +161,9 @@ def gap_to_best(mixes: list[Mix], name: str, score: str = MACRO) -> Comparison |
     )
 
 
-def _gap_in_halves(answers: list[np.ndarray], here: int) -> tuple[float, float, float]:
+def _gap_in_halves(answers: list[np.ndarray], choice_K: list[int], here: int) -> tuple[float, float, float]:
     identity = np.eye(len(answers[0]))
-    return statistics.cross_fitted_gap(statistics.resampled_halves(answers), identity, identity[here])
+    return statistics.cross_fitted_gap(statistics.resampled_halves(answers), identity[choice_K], identity[here])
 
 
 def comparisons(mixes: list[Mix], original: str) -> list[Comparison]:
@@ -172,26 +194,29 @@ def comparisons(mixes: list[Mix], original: str) -> list[Comparison]:
     return pairs
 
 
-def guard(mixes: list[Mix], original: str, name: str) -> Guard:
-    """Does a mix harm a language, be it one that it leaves alone? It fails if any paired interval is wholly below 0.
+def guard(mixes: list[Mix], original: str, name: str, chance: Mapping[str, float] = MappingProxyType({})) -> Guard:
+    """Does a mix harm a language, be it one that it leaves alone? It fails if it is surely worse in any (`Harm.is_harm`).
 
-    A language that neither mix has learned cannot be harmed: nothing was tested.
+    A language that neither mix has learned cannot be harmed: nothing was tested. `chance`: as in `learned`, by language.
     """
     pair = [named(mixes, each) for each in (original, name)]
     languages = {}
     for language in sorted(pair[0].score.keys() & pair[1].score.keys()):
         change = compare(mixes, original, name, language) or Effect(np.nan, (np.nan, np.nan), np.nan)
-        languages[language] = Harm(change.value, change.ci, change.p, any(learned(mix, language) for mix in pair))
-    high = np.array([harm.ci[1] for harm in languages.values()])
-    known = len(high) > 0 and not np.isnan(high).any() and all(harm.tested for harm in languages.values())
-    return Guard(False if (high < 0).any() else True if known else None, languages)
+        languages[language] = Harm(
+            change.value, change.ci, change.p, any(learned(mix, language, chance.get(language)) for mix in pair)
+        )
+    known = bool(languages) and all(harm.tested and not np.isnan(harm.ci).any() for harm in languages.values())
+    harmed = any(harm.is_harm for harm in languages.values())
+    return Guard(False if harmed else True if known else None, languages)
 
 
-def learned(mix: Mix, language: str) -> bool:
+def learned(mix: Mix, language: str, chance: float | None = None) -> bool:
     """Whether a mix's models have learned a language (stages.learned); by their scores alone where no answers are kept."""
     if language in mix.solved:
-        return stages.learned(mix.solved[language])
-    return bool(np.mean(mix.score[language]) > stages.CHANCE + stages.MINIMUM_CHANGE)
+        return stages.learned(mix.solved[language], chance)
+    chance = stages.CHANCE if chance is None else chance
+    return bool(np.mean(mix.score[language]) > chance + stages.MINIMUM_CHANGE)
 
 
 def named(mixes: list[Mix], name: str) -> Mix:

@@ -28,7 +28,8 @@ from babel_jax.optimum import mix_table
 
 NO_INTERACTION, EQUAL_BENEFIT = "no_interaction", "equal_benefit"
 LEAST_WORTH, MOST_WORTH = 1e-6, 10.0  # bounds of a_ij; above 0, so that the loss of a language without tokens is finite
-STEEPEST = 10.0  # bound of gamma
+# The largest gamma: a loss falls no faster than in inverse proportion. Without a bound a worth near 1 stands in for a steep fall.
+STEEPEST = 1.0
 _STARTS = (0.01, 0.1, 0.5, 1.0)  # of all a_ij
 
 

@@ -11,6 +11,7 @@ import dataclasses
 import numpy as np
 
 from babel_jax.common import statistics
+from babel_jax.common.run_names import PEAK_TOKENS
 from babel_jax.evolution import dependence, stages
 from babel_jax.evolution.observation import Observation
 from babel_jax.evolution.stages import Stages
@@ -18,7 +19,7 @@ from babel_jax.optimum import best_corpus
 from babel_jax.optimum.algorithm1 import CHANGE, NOT_TESTED, UNDECIDED, percentiles, sized
 from babel_jax.optimum.best_corpus import Constraints, Corpus
 
-SOURCE = "peak_tokens"
+SOURCE = PEAK_TOKENS
 KEEP = "nothing to gain from cutting"  # the score does not fall after its peak
 
 

@@ -14,6 +14,7 @@ from babel_jax.report import (
 
 FIGURES = (
     accuracy_figures.STORY,
+    mix_figures.BETTER,
     accuracy_figures.STAGES,
     accuracy_figures.PERFORMANCE,
     accuracy_figures.LANGUAGES,

@@ -149,11 +149,37 @@ TERMS = (
         r"from-scratch|from scratch",
         "Trained from random parameters on one mix of all languages, at equal total steps.",
     ),
+    Term(
+        "learned the primary",
+        r"learn(?:ed|s) the primary|had not learned",
+        "A from-scratch run has if its accuracy in the primary language is at least 95 % of the primary-only run's (on real "
+        "code: its held-out loss at most 1.1 times that run's). Runs that have not are not compared: their scores tell who has "
+        "left the first plateau, not which corpus is better.",
+    ),
+    Term(
+        "chance",
+        r"(?:above|at) chance",
+        "The part of the problems that is solved without having learned anything: no program is written by luck; at a call site "
+        "of real code, who always says the commonest identifier is right as often as that one stands there.",
+    ),
+    Term(
+        "peak tokens",
+        r"[Pp]eak tokens|tokens at the peak",
+        "A corpus with as many tokens of each new language as its continual run had seen at its best checkpoint; the rest of the "
+        "budget is the primary's.",
+    ),
+    Term(
+        "prediction",
+        r"\b[Pp]redicted on\b|\bPredictions\b",
+        "A mix that the study wrote down, with the digest of its mixture file and the time, before the runs that test it were "
+        "trained.",
+    ),
     Term("original mix", r"[Oo]riginal mix", "The token shares that the corpus had before anything was optimised."),
     Term(
         "guard",
         r"\bguard\b",
-        "A mix fails it if one language's paired interval against the original mix lies wholly below zero.",
+        "A mix fails it if one language's paired interval against the original mix lies wholly below zero and reaches beyond "
+        "2 points, the tolerance.",
     ),
     Term("UniMax", r"UniMax", "Equal tokens for every language, up to a cap on how often its texts are repeated."),
     Term(

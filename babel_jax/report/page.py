@@ -10,7 +10,7 @@ import html
 import json
 from pathlib import Path
 
-from babel_jax.report import drawing, explorer, figures, glossary, theme
+from babel_jax.report import drawing, explorer, figures, glossary, story, theme
 from babel_jax.report.drawing import Drawn
 from babel_jax.report.report_figure import ReportFigure
 from babel_jax.study import words
@@ -19,12 +19,6 @@ from babel_jax.study.findings import Findings
 from babel_jax.study.verdicts import Verdict
 
 HERE = Path(__file__).parent
-OTHER_CURVES = {  # verdict on the stages, where it is no transition: (heading, what is seen)
-    "rises and stays": ("It rises and stays", "no transition is seen"),
-    "no rise": ("It does not rise", "no transition is seen"),
-    "undecided": ("Undecided", "the data cannot tell a transition from none"),
-}
-CORPUS_VERDICTS = ("schedule", "original", "optimum")  # the first one measured closes the story
 
 
 # --- the page -------------------------------------------------------------------------------------------------------
@@ -36,9 +30,9 @@ def page(findings: Findings, verdicts: list[Verdict], drawn: list[Drawn]) -> str
     colours: set[str] = set()
     pictures = {(each.name, each.language): _picture(each, findings, verdicts, colours) for each in drawn}
     chapters = [
-        f'<header><h1>{_text(title)}</h1><p class="lead">{_text(_lead(findings))}</p></header>',
-        _missing(findings),
+        f'<header><h1>{_text(title)}</h1><p class="lead">{_text(story.lead(findings))}</p></header>',
         _chapter("story", "The story", _story(findings, verdicts, pictures)),
+        _missing(findings),
         _chapter("claims", "What the data say", _claims(findings, verdicts)),
         _chapter("explorer", "Explore", explorer.BODY),
         *(
@@ -57,7 +51,7 @@ def page(findings: Findings, verdicts: list[Verdict], drawn: list[Drawn]) -> str
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<meta name="description" content="{html.escape(_lead(findings))}">'
+        f'<meta name="description" content="{html.escape(story.lead(findings))}">'
         f'<link rel="icon" href="data:,"><title>{_text(title)}</title><style>{style}</style></head><body>\n'
         '<a class="skip" href="#story">To the story</a>'
         + _bar(findings)
@@ -139,28 +133,6 @@ def _under(figure: ReportFigure, verdicts: list[Verdict], language: str | None) 
 # --- the story ------------------------------------------------------------------------------------------------------
 
 
-def _lead(findings: Findings) -> str:
-    study, languages = findings.study, findings.languages
-    where = "in the embedded world" if study.kind == "organism" else "on real source code"
-    text = (
-        f"A model that knows {_primary(findings)} goes on with {words.names(languages)} alone"
-        f"{', one at a time' if len(languages) > 1 else ''}, {where}, {words.seeds(len(study.seeds))}. "
-    )
-    falling = [name for name, here in languages.items() if here.stages and here.stages.verdict == "transition"]
-    if len(languages) > 1:
-        text += f"A transition is seen in {words.names(falling)}." if falling else "No transition is seen."
-        open_ = [name for name, here in languages.items() if here.stages and here.stages.verdict == "undecided"]
-        return text + (f" In {words.names(open_)} the data cannot tell." if open_ else "")
-    ((language, here),) = languages.items()
-    accuracy, stages = here.curves.accuracy.get(("continual", language, "all")), here.stages
-    if accuracy is None or stages is None:
-        return text + "Its accuracy was not measured."
-    first, end = words.percent(accuracy.mean[0]), words.percent(stages.plateau.value)
-    if not falling:
-        return text + f"Its accuracy goes from {first} to {end}; {OTHER_CURVES[stages.verdict][1]}."
-    return text + f"Its accuracy rises from {first} to {words.percent(stages.peak.value)} and falls to {end}."
-
-
 def _missing(findings: Findings) -> str:
     if not findings.missing:
         return ""
@@ -172,70 +144,28 @@ def _story(findings: Findings, verdicts: list[Verdict], pictures: dict[tuple, st
     def of(language: str) -> str:
         return (
             pictures.get(("story", language), "")
-            + _cards("stages", _stage_cards(findings, language))
-            + _cards("stages so", _dependence(findings, language))
+            + _cards("stages", story.stage_cards(findings, language))
+            + _cards("stages so", story.dependence_cards(findings, language))
         )
 
-    story = pictures.get(("story", None), "") + _language_buttons(findings) + _panels(findings, of)
-    return story + _cards("stages so", _corpus(verdicts))
+    whole = _four(findings, verdicts) + "".join(pictures.get((name, None), "") for name in ("story", "better"))
+    return (
+        whole + _language_buttons(findings) + _panels(findings, of) + _cards("stages so", story.corpus_cards(verdicts))
+    )
 
 
-def _cards(kind: str, cards: list[tuple[str, str, str]]) -> str:
+def _four(findings: Findings, verdicts: list[Verdict]) -> str:
+    """The paper's story in four sentences."""
+    told = story.four(findings, verdicts)
+    items = "".join(f"<li><b>{_text(heading)}.</b> {_text(sentence)}</li>" for heading, sentence in told)
+    return f'<ol class="four">{items}</ol>'
+
+
+def _cards(kind: str, cards: list[story.Card]) -> str:
     items = "".join(
-        f'<li class="{name}"><h3>{_text(heading)}</h3><p>{_text(sentence)}</p></li>'
-        for name, heading, sentence in cards
+        f'<li class="{card.kind}"><h3>{_text(card.heading)}</h3><p>{_text(card.sentence)}</p></li>' for card in cards
     )
     return f'<ul class="{kind}">{items}</ul>' if items else ""
-
-
-def _stage_cards(findings: Findings, language: str) -> list[tuple[str, str, str]]:
-    """(stage, heading, sentence) of each stage that the data show; of the curve as a whole where they show none."""
-    here = findings.languages[language]
-    run, curves = here.stages, here.curves
-    name, primary = words.language_name(language), _primary(findings)
-    if run is None:
-        return [("translation", "The curve", f"The accuracy of {name} was not measured over training.")]
-    peak, level = run.peak, f"{words.share(run.plateau)} at the end"
-    if run.verdict != "transition":
-        heading, seen = OTHER_CURVES[run.verdict]
-        reaches = f"{name} reaches {words.share(peak)} at step {peak.step:,}, and has {level}; {seen}."
-        return [("translation", heading, reaches)]
-    knowledge = curves.knowledge.get("continual")
-    at_peak = knowledge and knowledge.at(peak.step)
-    start = words.percent(curves.accuracy["continual", language, "all"].mean[0])
-    rises = f"{name} rises from {start} to {words.share(peak)} at step {peak.step:,}."
-    falls = f"It declines by {words.points(run.decline)}{words.p_value(run.decline.p)}"
-    if at_peak:
-        rises += f" Of what it solves there, {words.percent(at_peak.value)} needs {primary}’s knowledge."
-        falls += f". The knowledge share goes to {words.percent(knowledge.end().value)}"
-    settles = run.settles
-    last = (
-        ("stabilisation", "Stabilisation", f"It settles from step {settles.step:,} on, with {level}.")
-        if settles
-        else ("stabilisation", "No stabilisation yet", f"It has not settled by the last step, with {level}.")
-    )
-    return [("translation", "Translation", rises), ("transition", "Transition", f"{falls}."), last]
-
-
-def _dependence(findings: Findings, language: str) -> list[tuple[str, str, str]]:
-    """What follows for the language."""
-    test = findings.languages[language].dependence
-    if not test:
-        return []
-    name, primary = words.language_name(language), _primary(findings)
-    heading = {
-        "yes": f"{name} depends on {primary}",
-        "no": f"{name} does not depend on {primary}",
-        "undecided": f"Whether {name} depends on {primary} is undecided",
-        "not tested": f"Whether {name} depends on {primary} was not tested",
-    }[words.depends(test)]
-    return [("dependence", heading, words.as_sentence(test.reason))]
-
-
-def _corpus(verdicts: list[Verdict]) -> list[tuple[str, str, str]]:
-    """What follows for the corpus: the first of these claims that was measured."""
-    verdict = next((e for name in CORPUS_VERDICTS for e in verdicts if e.name == name and e.number), None)
-    return [("corpus", f"{verdict.claim}: {verdict.verdict}", verdict.sentence)] if verdict else []
 
 
 # --- the claims -----------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ class ReportFigure:
       caption: text, or `(findings, language) -> text`: sentences from the findings, nothing computed.
       verdicts: names of the claims that it bears on.
       paper: what the paper shows there.
-      without: why there is no figure, where there is none.
+      without: why there is no figure, where there is none: a clause, or `(findings, language) -> clause`.
       table: `(findings) -> HTML` under the figure.
       of_study: whether it is about the whole study, not about each new language.
     """
@@ -30,12 +30,17 @@ class ReportFigure:
     caption: str | Callable[[Findings, str | None], str]
     verdicts: tuple[str, ...] = ()
     paper: str = ""
-    without: str = "what it would show was not measured"
+    without: str | Callable[[Findings, str | None], str] = "what it would show was not measured"
     table: Callable[[Findings], str] = lambda findings: ""
     of_study: bool = False
 
     def caption_of(self, findings: Findings, language: str | None) -> str:
         return self.caption if isinstance(self.caption, str) else self.caption(findings, language)
+
+    def why_without(self, findings: Findings, language: str | None) -> str:
+        """Why it is not drawn, as a sentence."""
+        clause = self.without if isinstance(self.without, str) else self.without(findings, language)
+        return f"No figure: {clause}."
 
 
 def interval_note(curve: Curve | None, mark: str = "Bands") -> str:

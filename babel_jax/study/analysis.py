@@ -39,7 +39,7 @@ from babel_jax.optimum.laws import Law
 from babel_jax.optimum.loss_laws import LossLaw
 from babel_jax.optimum.schedules import Phase, Schedule, Surface
 from babel_jax.optimum.share_sources import CALIBRATED, Proposals
-from babel_jax.study import facts, missing
+from babel_jax.study import facts, missing, predictions
 from babel_jax.study.facts import StudyFacts
 from babel_jax.study.findings import Findings, LanguageFindings, PredictedShare, Schedules
 
@@ -57,7 +57,7 @@ def of_study(study_dir) -> Findings:
     languages = {
         language: dataclasses.replace(here, lens_grid=grids[language]) for language, here in findings.languages.items()
     }
-    return dataclasses.replace(findings, languages=languages)
+    return dataclasses.replace(findings, languages=languages, predictions=predictions.read(study_dir))
 
 
 def _lens_grid(study_dir, study: StudyFacts, language: str) -> dict | None:
@@ -133,7 +133,10 @@ def of_language(rows, primary: str, language: str, original: dict[str, float], r
     gaps = []
     curves, proposals, depends = evolution.curves(rows, primary, language), Proposals(), None
     seen, predictor = observation(rows, curves), observation(rows, curves, "predictor")
-    if seen and curves.continual:
+    predicting = predictor or (seen if curves.above_chance else None)
+    if curves.above_chance is False:
+        gaps.append("No score is above chance, so there is no P* and no proposal.")
+    elif seen and curves.continual:
         depends = _dependence(seen, curves)
         shares = share_sources.shares_of(seen, attempt=functools.partial(_attempt, gaps.append))
         amounts = Amounts(original[primary], original[language])
@@ -154,7 +157,7 @@ def of_language(rows, primary: str, language: str, original: dict[str, float], r
         drift=mechanism.drift(rows, language),
         observation=seen,
         predictor=predictor,
-        peak_tokens=peak_tokens.of_observation(predictor or seen) if predictor or seen else None,
+        peak_tokens=peak_tokens.of_observation(predicting) if predicting else None,
     )
 
 

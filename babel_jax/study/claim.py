@@ -14,6 +14,7 @@ from babel_jax.evolution import learning, stages
 from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.mixes import Mix
 from babel_jax.optimum import algorithm1
+from babel_jax.optimum.compare import Comparison
 from babel_jax.study.findings import Findings
 from babel_jax.study.words import language_name, mix_title, names, percent
 
@@ -72,6 +73,20 @@ def not_tested(sentence: str, number: str = "") -> Judged:
 
 def one_seed_note(findings: Findings) -> str:
     return "" if len(findings.study.seeds) > 1 else " (one seed: nothing is known about others)"
+
+
+def seeds_note(pair: Comparison) -> str:
+    """How many seeds a comparison is over, behind its last number."""
+    return f", {len(pair.seeds)} seeds" if len(pair.seeds) > 1 else " (one seed: nothing is known about others)"
+
+
+def predicted_before(findings: Findings, name: str) -> str:
+    """That a mix was written down before its runs were trained, as the end of a text; "" where the study kept no such file."""
+    prediction = findings.predictions.get(name)
+    if prediction is None:
+        return ""
+    day, digest = prediction.written[:10], prediction.sha256[:8]
+    return f" Predicted on {day} (sha256 {digest}\N{HORIZONTAL ELLIPSIS}), before the mix was trained."
 
 
 def above(ci) -> str:

@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 
-from babel_jax.common.run_names import ALGORITHM1
+from babel_jax.common.run_names import ALGORITHM1, PEAK_TOKENS
 from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.curve import Curve
 from babel_jax.evolution.dependence import Dependence
@@ -25,6 +25,10 @@ from babel_jax.optimum.rivals import Cost
 from babel_jax.optimum.schedules import Schedule, Surface
 from babel_jax.optimum.share_sources import CALIBRATED, Proposals
 from babel_jax.study.facts import StudyFacts
+from babel_jax.study.predictions import Prediction
+
+# The optimised mix that verdicts and the page's story are about: the first of these that was trained.
+OPTIMISED = (PEAK_TOKENS, f"{ALGORITHM1}{CALIBRATED}", f"{ALGORITHM1}{algorithm1.DEFAULT_SOURCE}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,6 +128,7 @@ class Findings:
       laws, schedules: None where there are too few runs.
       predicted: the primary's share in from-scratch runs.
       costs: of the searches.
+      predictions: {name of a mix: that it was written down before its runs were trained}.
       loss_laws: {name: …} of the rivals that are fitted to the mixes' held-out losses.
       curve_laws: {new language: …} of the continual run's curve as a law.
     """
@@ -141,6 +146,7 @@ class Findings:
     predicted: list[PredictedShare]
     costs: list[Cost]
     loss_laws: dict[str, LossLaw] = dataclasses.field(default_factory=dict)
+    predictions: dict[str, Prediction] = dataclasses.field(default_factory=dict)
     curve_laws: dict[str, CurveLaw] = dataclasses.field(default_factory=dict)
 
     @property
@@ -158,17 +164,16 @@ class Findings:
 
     @property
     def optimised_name(self) -> str | None:
-        """The mix that the optimiser stands for: Algorithm 1's with the calibrated share, or else with the paper's."""
-        wanted = (f"{ALGORITHM1}{source}" for source in (CALIBRATED, algorithm1.DEFAULT_SOURCE))
-        return next((name for name in wanted if self.mix_named(name)), None)
+        """The better corpus, as the study has it: the first of OPTIMISED that was trained; None where none was."""
+        return next((name for name in OPTIMISED if self.mix_named(name)), None)
 
     def new_share(self, mix: Mix) -> float:
         """The new languages' share of a mix's tokens."""
         return 1 - mix.shares.get(self.study.primary, 0.0)
 
-    def against_original(self, name: str) -> Comparison | None:
-        """A mix against the original one in the main score, both trained."""
-        wanted = ("mix", self.original_name, name, self.main_score)
+    def against_original(self, name: str, score: str = "") -> Comparison | None:
+        """A mix against the original one, both trained. `score`: MACRO or a language; "": the main score."""
+        wanted = ("mix", self.original_name, name, score or self.main_score)
         pairs = (pair for pair in self.comparisons if (pair.kind, pair.first, pair.second, pair.score) == wanted)
         return next(pairs, None)
 
@@ -182,7 +187,7 @@ class Findings:
         """Whether a mix harms a language, against the original one; None where one of them was not trained."""
         if self.original_name is None or self.mix_named(name) is None:
             return None
-        return compare.guard(self.mixes, self.original_name, name)
+        return compare.guard(self.mixes, self.original_name, name, self.chance)
 
     @property
     def equally_long(self) -> list[Mix]:
@@ -213,7 +218,14 @@ class Findings:
 
     def learned(self, mixes: list[Mix]) -> bool:
         """Whether any of some mixes has learned any new language."""
-        return any(compare.learned(mix, language) for mix in mixes for language in self.study.new)
+        return any(
+            compare.learned(mix, language, self.chance[language]) for mix in mixes for language in self.languages
+        )
+
+    @property
+    def chance(self) -> dict[str, float]:
+        """By new language, the part of its problems that is solved without having learned anything."""
+        return {language: here.curves.chance for language, here in self.languages.items()}
 
     @property
     def peaks(self) -> dict[str, PeakTokens]:

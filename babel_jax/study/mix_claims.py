@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from babel_jax.common import run_names, statistics
 from babel_jax.common.run_names import ALGORITHM1, SCHEDULE
-from babel_jax.optimum import algorithm1
+from babel_jax.evolution.mixes import Mix
+from babel_jax.optimum import algorithm1, compare
 from babel_jax.study import candidates
 from babel_jax.study.claim import (
     OPEN,
@@ -11,19 +13,23 @@ from babel_jax.study.claim import (
     SUPPORTED,
     Judged,
     above,
+    below,
     left_out,
     missing,
+    negative,
     no_contest,
     not_tested,
-    one_seed_note,
     opposite,
+    predicted_before,
+    seeds_note,
     unlearned,
     untested_proposals,
 )
 from babel_jax.study.findings import Findings
-from babel_jax.study.words import language_name, mix_title, names, percent, points
+from babel_jax.study.words import bounds, language_name, minus, mix_title, names, percent, points, ratios
 
-NEGLIGIBLE = 0.02  # a proposal surely this near to the best mix is a hit; a loss surely smaller than this is no harm
+NEGLIGIBLE = 0.02  # a proposal surely this near to the best mix is a hit
+LEVEL = 0.05  # of the p-values, corrected for the number of rivals
 
 
 def optimum(findings: Findings) -> Judged:
@@ -34,17 +40,14 @@ def optimum(findings: Findings) -> Judged:
     mix, rivals, gap = findings.mix_named(name), findings.comparable(others), findings.behind_best(name)
     if reason := no_contest(findings, [mix, *(rivals or others)]):
         return not_tested(reason)
-    best = findings.mix_named(gap.second)
     if np.isnan(gap.value):
         return not_tested("One seed's problems are too few to choose the best mix on some and measure it on others.")
-    number = f"{points(gap)} behind the best mix"
+    best, number = findings.mix_named(gap.second), f"{points(gap)} behind the best mix"
     if gap.value < 0:
         number = f"{points(opposite(gap))} ahead of what the other seeds find best"
-    primary, new = findings.study.primary, names(findings.study.new)
     sentence = (
-        f"Algorithm 1 as written asks for {percent(findings.new_share(mix), 1)} {new}; the best mix trained "
-        f"({mix_title(best.name)}) has {percent(findings.new_share(best), 1)} and "
-        f"{percent(best.shares.get(primary, 0), 1)} {language_name(primary)}. The proposal is {number}"
+        f"Algorithm 1 as written asks for {_asks(findings, mix)}; the best of the {len(rivals) + 1} mixes compared "
+        f"({mix_title(best.name)}) has {_asks(findings, best)}. The proposal is {number}"
     )
     if untested := untested_proposals(findings):
         return not_tested(f"{sentence}. {untested}", number)
@@ -54,7 +57,13 @@ def optimum(findings: Findings) -> Judged:
         SUPPORTED: "",
         OPEN: ": the data cannot tell a hit from a miss",
     }[verdict]
-    return Judged(verdict, number, f"{sentence}{said}{one_seed_note(findings)}.{left_out(findings, others)}")
+    told = f"{sentence}{said}{seeds_note(gap)}.{left_out(findings, others)}"
+    return Judged(verdict, number, told + predicted_before(findings, name))
+
+
+def _asks(findings: Findings, mix: Mix) -> str:
+    """A mix's amounts beside those of the primary."""
+    return ratios(mix.shares, findings.study.primary)
 
 
 def original(findings: Findings) -> Judged:
@@ -62,16 +71,45 @@ def original(findings: Findings) -> Judged:
     pair = name and findings.against_original(name)
     if not pair:
         return missing("The original or the optimised mix was not trained.")
-    if reason := no_contest(findings, [findings.mix_named(each) for each in (pair.first, pair.second)]):
+    first, second = (findings.mix_named(each) for each in (pair.first, pair.second))
+    if reason := no_contest(findings, [first, second]):
         return not_tested(reason)
     number = points(pair, "+")
     sentence = (
-        f"The original mix reaches {percent(pair.first_value, 1)}, the optimised one ({mix_title(name)}) "
-        f"{percent(pair.second_value, 1)}: a difference of {number}{one_seed_note(findings)}."
+        f"The original mix ({_asks(findings, first)}) reaches {percent(pair.first_value, 1)}, the optimised one "
+        f"({mix_title(name)}: {_asks(findings, second)}) {percent(pair.second_value, 1)}: a difference of "
+        f"{number}{seeds_note(pair)}."
     )
-    if untested := untested_proposals(findings):
+    # What another source proposes from the loss is no matter of theirs.
+    if run_names.mix(name).source and (untested := untested_proposals(findings)):
         return not_tested(f"{sentence} {untested}", number)
-    return Judged(above(pair.ci), number, sentence)
+    return Judged(above(pair.ci), number, sentence + predicted_before(findings, name))
+
+
+def sooner(findings: Findings) -> Judged:
+    """How soon the optimised mix learns the primary, against the original: an outcome of its own."""
+    name, of_original = findings.optimised_name, findings.original_name
+    if not name or not of_original:
+        return missing("The original or the optimised mix was not trained.")
+    pair = [findings.mix_named(each) for each in (of_original, name)]
+    if any(mix.learning is None or not mix.learning.is_followed for mix in pair):
+        return missing("Of the mixes only the last checkpoint was measured, so it is not known how soon they learn.")
+    first, second = (dict(zip(mix.learning.seeds, mix.learning.first_S, strict=True)) for mix in pair)
+    seeds = [seed for seed in first if seed in second and not np.isnan(first[seed]) * np.isnan(second[seed])]
+    if not seeds:
+        return not_tested(unlearned(findings, pair))
+    last = max(mix.steps for mix in pair)
+    censored = sum(np.isnan(step) for seed in seeds for step in (first[seed], second[seed]))
+    first_S, second_S = (np.nan_to_num([of[seed] for seed in seeds], nan=last) for of in (first, second))
+    value, *ci = statistics.paired_difference(first_S, second_S)
+    number = f"{minus(format(value, '+,.0f'))} steps{bounds(ci, digits=0, sign='+')}"
+    told = [f"by step {np.mean(steps):,.0f}" for steps in (first_S, second_S)]
+    sentence = (
+        f"On average the original mix has learned {language_name(findings.study.primary)} {told[0]}, the optimised one "
+        f"({mix_title(name)}) {told[1]}: a difference of {number}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
+    )
+    note = f"; {censored} that had not by its last step count as that step" if censored else ""
+    return Judged(below(ci), number, f"{sentence}{note}.")
 
 
 def rivals(findings: Findings) -> Judged:
@@ -86,13 +124,16 @@ def rivals(findings: Findings) -> Judged:
     if reason := no_contest(findings, [optimised, *(findings.mix_named(each) for each in comparable or pairs)]):
         return not_tested(reason)
     pairs = {rival: pair for rival, pair in pairs.items() if rival in comparable}
-    judged = [above(pair.ci) for pair in pairs.values()]
+    corrected = statistics.holm([pair.p for pair in pairs.values()])
+    judged = [above(pair.ci) if p < LEVEL else OPEN for pair, p in zip(pairs.values(), corrected, strict=True)]
     sentence = f"The optimised mix ({mix_title(name)}) minus " + ", ".join(
         f"{mix_title(rival)}: {points(pair, '+')}" for rival, pair in pairs.items()
     )
     number = f"ahead of {judged.count(SUPPORTED)}, behind {judged.count(REFUTED)}, of {len(pairs)}"
     verdict = SUPPORTED if set(judged) == {SUPPORTED} else REFUTED if REFUTED in judged else OPEN
-    return Judged(verdict, number, f"{sentence}{one_seed_note(findings)}.{left_out(findings, others)}")
+    counted = f" {len(pairs)} comparison{'s' * (len(pairs) > 1)}, corrected for their number (Holm)."
+    told = f"{sentence}{seeds_note(next(iter(pairs.values())))}.{counted}{left_out(findings, others)}"
+    return Judged(verdict, number, told + predicted_before(findings, name))
 
 
 def guard(findings: Findings) -> Judged:
@@ -111,11 +152,14 @@ def guard(findings: Findings) -> Judged:
         )
     changes = {language: f"{language_name(language)} {points(each, '+')}" for language, each in by_language.items()}
     worst = min(by_language, key=lambda language: by_language[language].value)
-    harmless = all(each.ci[0] > -NEGLIGIBLE for each in by_language.values())
+    harmless = all(each.ci[0] > -compare.TOLERANCE for each in by_language.values())
     verdict = REFUTED if guarded.passes is False else SUPPORTED if harmless else OPEN
-    rule = f"One interval wholly below 0 counts as harm; all above \N{MINUS SIGN}{100 * NEGLIGIBLE:.0f} points count as none"
-    sentence = f"Against the original mix: {', '.join(changes.values())}{one_seed_note(findings)}. {rule}."
-    return Judged(verdict, changes[worst], sentence)
+    tolerated = f"\N{MINUS SIGN}{100 * compare.TOLERANCE:.0f} points"
+    sentence = (
+        f"Against the original mix: {', '.join(changes.values())}{seeds_note(findings.against_original(name))}. An interval "
+        f"wholly below 0 that reaches beyond {tolerated} counts as harm; all above {tolerated} count as none."
+    )
+    return Judged(verdict, f"{changes[worst]}; tolerated: {tolerated}", sentence)
 
 
 def schedule(findings: Findings) -> Judged:
@@ -125,16 +169,13 @@ def schedule(findings: Findings) -> Judged:
     mixes = findings.comparable(others)
     if reason := no_contest(findings, [findings.mix_named(SCHEDULE), *(mixes or others)]):
         return not_tested(reason)
-    score = findings.main_score
-    best = max(mixes, key=lambda mix: mix.estimate(score).value)
-    pair = findings.between(best.name, SCHEDULE)
-    number = points(pair, "+")
+    gap = compare.gap_to_best([findings.mix_named(SCHEDULE), *mixes], SCHEDULE, findings.main_score, others_only=True)
+    if np.isnan(gap.value):
+        return not_tested("One seed's problems are too few to choose the best mix on some and measure it on others.")
+    number = points(opposite(gap), "+")
     sentence = (
-        f"The schedule reaches {percent(pair.second_value, 1)}, the best of {len(mixes)} mixes with constant shares "
-        f"({mix_title(best.name)}) {percent(pair.first_value, 1)}: a difference of {number}{one_seed_note(findings)}"
+        f"The schedule reaches {percent(gap.first_value, 1)}, the best of {len(mixes)} mixes with constant shares "
+        f"({mix_title(gap.second)}) {percent(gap.second_value, 1)}: a difference of {number}{seeds_note(gap)}. The best is "
+        "chosen on other seeds, or other problems, than it is measured on."
     )
-    return Judged(
-        above(pair.ci),
-        number,
-        f"{sentence}. The best was picked on these seeds, which favours it." + left_out(findings, others),
-    )
+    return Judged(above(negative(gap.ci)), number, sentence + left_out(findings, others))

@@ -7,6 +7,7 @@ import dataclasses
 
 from babel_jax.evolution import stages
 from babel_jax.study import algorithm_claims, course_claims, law_claims, mechanism_claims, mix_claims
+from babel_jax.study.chance import at_chance
 from babel_jax.study.claim import A_DECLINE, A_PEAK, MISSING, NOTHING, Claim, Judged, not_tested
 from babel_jax.study.findings import Findings, LanguageFindings
 from babel_jax.study.words import as_sentence
@@ -29,6 +30,7 @@ CLAIMS = (
     ),
     Claim("optimum", "Algorithm 1 (from the loss) finds the best mix", mix_claims.optimum, of_study=True),
     Claim("original", "The optimised mix beats the original one", mix_claims.original, of_study=True),
+    Claim("sooner", "The optimised mix learns the primary sooner than the original", mix_claims.sooner, of_study=True),
     Claim("rivals", "The optimised mix beats its rivals", mix_claims.rivals, of_study=True),
     Claim("guard", "The optimised mix harms no language", mix_claims.guard, of_study=True),
     Claim("schedule", "A schedule beats every mix that keeps its shares", mix_claims.schedule, of_study=True),
@@ -77,6 +79,8 @@ def verdicts(findings: Findings) -> list[Verdict]:
 
 
 def _of_language(claim: Claim, findings: Findings, language: str) -> Verdict:
+    if reason := at_chance(findings.languages[language]):
+        return _verdict(claim, not_tested(reason), language)
     judged = claim.judge(findings, language)
     if judged.verdict != MISSING and (reason := _no_test(findings.languages[language], claim.needs)):
         judged = not_tested(reason)

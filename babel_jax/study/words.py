@@ -97,6 +97,34 @@ def seeds(count: int) -> str:
     return f"{count} seed{'s' * (count != 1)}"
 
 
+def ratio(language: str, amount: float, primary: str, of_primary: float) -> str:
+    """How many tokens of a language there are beside those of the primary: "1 PHP token for every 20 of Python"."""
+    new, of = language_name(language), language_name(primary)
+    if amount == 0:
+        return f"no {new}"
+    if of_primary == 0 or amount == np.inf:
+        return f"{new} without {of}"
+    if amount < of_primary:
+        return f"1 {new} token for every {_short(of_primary / amount)} of {of}"
+    count = _short(amount / of_primary)
+    return f"{count} {new} token{'s' * (count != '1')} for every one of {of}"
+
+
+def ratios(amounts: dict[str, float], primary: str) -> str:
+    """The same of a whole corpus {language: tokens, or its share of them}; the primary is named once."""
+    of_primary, told = amounts.get(primary, 0.0), []
+    for language, amount in amounts.items():
+        if language != primary:
+            one = ratio(language, amount, primary, of_primary)
+            told.append(one.removesuffix(f" of {language_name(primary)}") if told else one)
+    return ", ".join(told)
+
+
+def _short(value: float) -> str:
+    """A factor of 1 or more with two digits at least: 1, 2.1, 20, 126."""
+    return f"{value:.1f}".removesuffix(".0") if value < 9.95 else f"{value:,.0f}"
+
+
 def flops(value: float) -> str:
     """Floating-point operations, such as "1.2e15"."""
     return "" if np.isnan(value) else f"{value:.1e}".replace("e+", "e")

@@ -315,22 +315,23 @@ def test_what_could_not_be_tested_is_offered_as_an_assumption(planted, tmp_path,
     assert sizes(capsys.readouterr().out)["php"][1] == "43k"
 
 
-@pytest.mark.parametrize("room", ["optimum"])
-def test_the_documented_examples_run(room, capsys, monkeypatch):
-    """Each command of the README about an example: PHP is cut, C++ is not."""
+def test_the_documented_examples_run(capsys, monkeypatch, tmp_path):
+    """Each command of the README about an example: by its peak PHP is cut and C++ is not; the losses support no change."""
     monkeypatch.chdir(ROOT)
-    lines = (ROOT / "babel_jax" / room / "README.md").read_text().splitlines()
+    monkeypatch.setattr(regret_table, "FILE", tmp_path / "none.csv")
+    lines = (ROOT / "babel_jax" / "optimum" / "README.md").read_text().splitlines()
     commands = [
         line.split()[3:] for line in lines if line.startswith("python -m babel_jax optimize --csv=configs/examples")
     ]
-    assert len(commands) == 2
+    amounts = []
     for words in commands:
         assert main(words) == 0
         printed = capsys.readouterr().out
-        assert sizes(printed)["cpp"] == ["28B", "28B", "28B"] and sizes(printed)["php"][1] in ("4.5B", "11B")
         assert "php             -                   " in printed and "4.5B  [3.5B, 5.4B]" in printed, (
             "the peak, in both"
         )
+        amounts.append([sizes(printed)[language][1] for language in ("php", "cpp")])
+    assert amounts == [["4.5B", "28B"], ["23B", "28B"]]
 
 
 # --- a study --------------------------------------------------------------------------------------------------------------

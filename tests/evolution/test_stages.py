@@ -4,6 +4,7 @@ from helpers import synthetic_study
 from helpers.synthetic_study import STEPS, answers, curve_of, judged
 from scipy import special
 
+from babel_jax.common import statistics
 from babel_jax.evolution import stages
 
 DRAWS = 500
@@ -120,7 +121,8 @@ def test_intervals_of_three_seeds_cover_the_planted_truth_at_the_nominal_rate():
     found = [stages.find(STEPS, runs("fall", 3, 60, draw)) for draw in range(DRAWS)]
     for name, value in truth.items():
         covered = np.mean([getattr(f, name).ci[0] <= value <= getattr(f, name).ci[1] for f in found])
-        assert 0.92 <= covered <= 0.98, f"{name}: {covered:.3f} of the intervals cover"
+        most = 0.98 if name == "plateau" else 0.995  # their bounds span those of the neighbours that may be the best
+        assert 0.92 <= covered <= most, f"{name}: {covered:.3f} of the intervals cover"
         assert np.mean([getattr(f, name).value for f in found]) == pytest.approx(value, abs=0.015), name
     low, high = np.transpose([f.peak.step_ci for f in found])
     assert np.mean((low <= best) & (best <= high)) >= 0.92
@@ -191,6 +193,23 @@ def test_a_sharp_peak_keeps_its_height():
     accuracy[:5] = 0.1
     run = stages.find(STEPS, [answers(accuracy, 400, np.random.default_rng(seed)) for seed in range(3)])
     assert run.peak.step == STEPS[8] and run.peak.value == pytest.approx(0.9, abs=0.02)
+
+
+def test_a_neighbour_that_may_be_the_best_lowers_the_lower_bounds():
+    """Smoothed, step 64 is ahead of step 80 by a hair in every seed; unsmoothed, 80 is six points lower, and may be the peak."""
+    accuracy_C = np.concatenate([[0.05] * 7, [0.8, 0.96, 0.9, 0.86], np.linspace(0.84, 0.5, 9)])
+    ahead_S, height_S = np.array([0.005, 0.01, 0.02, 0.04]), np.array([-0.01, 0.01, 0.01, -0.01])
+    accuracy_SxC = np.tile(accuracy_C, (4, 1))
+    accuracy_SxC[:, 7] += ahead_S
+    accuracy_SxC[:, [8, 10]] += height_S[:, None]
+    accuracy_SxC[:, [9, 7]] += height_S[:, None]
+    run = stages.find(STEPS, [exact(accuracy_C, 400) for accuracy_C in accuracy_SxC])
+    assert run.peak.step == STEPS[8] == 64 and run.peak.value == pytest.approx(0.96)
+    assert run.peak.step_probability[9] > stages.UNLIKELY and run.peak.step_ci == [64, 80]
+    assert run.peak.ci[0] == pytest.approx(statistics.student(accuracy_SxC[:, 9])[1]), "of the neighbour"
+    end_S = accuracy_SxC @ stages.end_C(20)
+    assert run.decline.ci[0] == pytest.approx(statistics.student(accuracy_SxC[:, 9] - end_S)[1])
+    assert run.peak.ci[1] == pytest.approx(statistics.student(accuracy_SxC[:, 8])[2]), "of the best one"
 
 
 @pytest.mark.parametrize("checkpoints", [1, 2])

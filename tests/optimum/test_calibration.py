@@ -61,6 +61,10 @@ def test_left_out_errors_are_those_of_fits_without_the_checkpoint():
         errors.append(measured[c] - np.clip(np.polyval(line, SHARE[c]), 0, 1))
     assert found.loo_error == pytest.approx(np.sqrt(np.mean(np.square(errors))))
     assert found.loo_error > np.sqrt(np.mean((measured - 0.3 - 0.5 * SHARE)[1:-1] ** 2))
+    nearest = np.abs(SHARE[1:-1] - SHARE[7]).argsort()[: calibration.NEAR]
+    near = np.sqrt(np.mean(np.square(errors)[nearest]))
+    assert found.error_near(SHARE[7]) == pytest.approx(near), "how far it errs at one end says nothing about the other"
+    assert np.isnan(calibration.calibrate(SHARE[:2], measured[:2]).link.error_near(0.5)), "nothing was left out"
 
 
 def test_agreement_at_the_ends_is_no_evidence():

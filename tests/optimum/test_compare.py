@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers import simulated_studies
 
 from babel_jax.common.errors import UserError
 from babel_jax.evolution.mixes import Mix
@@ -105,6 +106,22 @@ def test_the_best_is_sought_among_mixes_of_as_many_tokens_measured_in_the_same_s
     gap = compare.gap_to_best(given, "natural")
     assert gap.second == "best" and gap.value == pytest.approx(0.2) and gap.seeds == [0, 1, 2]
     assert [row.second for row in compare.comparisons(given, "natural") if row.kind == "best"] == ["best"] * 2
+
+
+def test_a_mix_that_is_chosen_itself_may_still_stay_behind_another():
+    """It is the best whichever seed is left out, so no gap was measured; three seeds do not prove that there is none."""
+    pair = mixes([[0.5, 0.52, 0.54], [0.49, 0.53, 0.5]])
+    gap, ahead = compare.gap_to_best(pair, "m0"), compare.compare(pair, "m0", "m1")
+    assert gap.value == 0 and gap.chosen == ["m0"] * 3
+    assert gap.ci == (0, ahead.ci[1]) and ahead.ci[1] > 0
+    alone = compare.gap_to_best(pair[:1], "m0")
+    assert alone.ci == (0, 0), "nothing else was trained"
+
+
+def test_intervals_of_differences_are_not_far_too_narrow():
+    """The whole simulation is tests/bench/coverage.py; few studies see whether a bootstrap over three seeds is back."""
+    for found in simulated_studies.coverage("from scratch", seeds=3, replications=80):
+        assert found["covered"] >= 0.88, found
 
 
 def test_the_best_of_equals_is_not_ahead():

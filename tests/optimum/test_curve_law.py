@@ -82,11 +82,13 @@ def test_the_primarys_share_counts_only_where_it_clearly_helps():
 
 
 def test_the_best_amount_is_what_brute_force_finds():
-    law = fitted(lambda tokens, primary: curve()(tokens) - 1.5 + 1.4 * primary)
-    constant, slope = law.coefficients("primary")
+    law = fitted(lambda tokens, primary: curve()(tokens))
+    law = dataclasses.replace(law, measured_M=law.measured_M + 6 * law.primary_M - 6, chosen="primary")
     tokens_N = np.linspace(2_000, BUDGET, 100_000)
-    score_N = law.curve(tokens_N) + constant + slope * (1 - tokens_N / BUDGET)
+    score_N = law.curve(tokens_N) - 6 * tokens_N / BUDGET
     assert curve_law.best_tokens(law, BUDGET) == pytest.approx(tokens_N[score_N.argmax()], rel=0.02)
+    assert curve_law.best_tokens(law, BUDGET) < 25_000
+    assert curve_law.best_tokens(dataclasses.replace(law, chosen="constant"), BUDGET) == 32_000
     rises = dataclasses.replace(law, curve=curve(np.linspace(0, 0.9, len(TOKENS_C))), chosen="constant")
     assert curve_law.best_tokens(rises, 100_000) == 100_000, "no more than the budget"
     assert curve_law.best_tokens(rises, 1_000) == 1_000

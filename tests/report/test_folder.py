@@ -144,7 +144,8 @@ def test_an_undecided_curve_is_not_called_one_without_a_transition(poor_rows):
     findings = changed(findings, "languages", "php", "curves", "continual", verdict="undecided")
     said = page.page(findings, [], [])
     assert said.count("the data cannot tell a transition from none") >= 2 and "no transition is seen" not in said
-    findings = changed(findings, languages=dict.fromkeys(("php", "go"), findings.languages["php"]))
+    findings = changed(findings, languages=dict.fromkeys(("php", "go"), findings.languages["php"]), corpora={})
+    findings = changed(findings, "study", new=["php", "go"], original=findings.study.original | {"go": 11.0})
     assert "No transition is seen. In PHP and Go the data cannot tell." in page.page(findings, [], [])
 
 

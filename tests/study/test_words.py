@@ -22,3 +22,24 @@ def test_intervals_are_left_out_where_there_are_none():
     assert words.bounds([1, np.inf], digits=0) == f" [1,{words.NBSP}∞]"
     assert words.names(["php"]) == "PHP" and words.names(["php", "go", "cpp"]) == "PHP, Go and C++"
     assert words.mix_title("algorithm1_loss_equal_epochs") == "Algorithm 1, loss, equal epochs"
+
+
+@pytest.mark.parametrize(
+    "new, primary, said",
+    [
+        (1, 20, "1 PHP token for every 20 of Python"),
+        (23, 11, "2.1 PHP tokens for every one of Python"),
+        (5, 5, "1 PHP token for every one of Python"),
+        (2, 3, "1 PHP token for every 1.5 of Python"),
+        (0, 3, "no PHP"),
+        (1, 0, "PHP without Python"),
+        (float("inf"), 11, "PHP without Python"),
+    ],
+)
+def test_amounts_are_told_beside_the_primary(new, primary, said):
+    assert words.ratio("php", new, "python", primary) == said
+
+
+def test_a_whole_corpus_names_the_primary_once():
+    told = words.ratios({"python": 0.5, "php": 0.025, "cpp": 1.0}, "python")
+    assert told == "1 PHP token for every 20 of Python, 2 C++ tokens for every one"
