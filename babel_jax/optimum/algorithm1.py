@@ -95,19 +95,12 @@ def propose(
       calibration: link from P(l) to a measured share; None: P(l) as it is.
     """
     best = continual.peak.index
-    first, last = stages.plausible(continual.best_R)
-    defined_K = [c for c in range(first, last + 1) if np.isfinite(share.pooled[c])] or [best]
-    share_RxK = share.replicates_RxC[:, defined_K]
     best_S = [(stages.smoothing_CxC(len(score_C)) @ score_C).argmax() for score_C in observation.score_SxC]
     by_seed, p_star = share.value_SxC[np.arange(len(best_S)), best_S], share.pooled[best]
     if calibration is not None:
-        error = calibration.link.error_near(p_star)
         p_star, by_seed = calibration.link.apply(p_star), calibration.link.apply(by_seed)
-        noise_Rx1 = np.random.default_rng(1).normal(0, error, (len(share_RxK), 1))  # not share.py's stream
-        share_RxK = np.clip(calibration.link.apply(share_RxK) + noise_Rx1, 0, 1)
-    share_R = statistics.envelope(share_RxK)
-    if np.isnan(p_star) or not observation.has_intervals:
-        share_R = np.full(len(share_R), np.nan)
+    share_R = _replicates(share, continual, calibration)
+    share_R = share_R if observation.has_intervals else share_R * np.nan
     if not continual.rises:
         p_star, by_seed, share_R = np.nan, np.full(len(best_S), np.nan), np.full(len(share_R), np.nan)
     low, high = percentiles(share_R)
@@ -138,6 +131,19 @@ def propose(
         decision=decision,
         reason=reason,
     )
+
+
+def _replicates(share: Share, continual: Stages, calibration: Calibration | None) -> np.ndarray:
+    """P* [R] with intervals that span those at every checkpoint that may be the best; NaN where P has no value there."""
+    best, (first, last) = continual.peak.index, stages.plausible(continual.best_R)
+    if np.isnan(share.pooled[best]):
+        return np.full(len(share.replicates_RxC), np.nan)
+    share_RxK = share.replicates_RxC[:, [c for c in range(first, last + 1) if np.isfinite(share.pooled[c])]]
+    if calibration is not None:
+        error = calibration.link.error_near(share.pooled[best])
+        noise_Rx1 = np.random.default_rng(1).normal(0, error, (len(share_RxK), 1))  # not share.py's stream
+        share_RxK = np.clip(calibration.link.apply(share_RxK) + noise_Rx1, 0, 1)
+    return statistics.envelope(share_RxK)
 
 
 def percentiles(value_R) -> tuple[float, float]:

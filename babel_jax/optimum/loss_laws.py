@@ -7,12 +7,14 @@ share that counts for it, so that what one gains on the other is due to interact
                    that of r_i^-gamma_i and depends on the exponents alone. Ours: languages in the place of language families
                    (the paper groups languages because it expects transfer within a family, which is what is tested
                    here), and least squares in logarithms.
-  equal_benefit    e_i = r_i + sum_j a_ij r_j, after Climb (Guo et al. 2025, arXiv:2509.15556): an interaction-aware share, read
-                   off runs of varied proportions, and two steps: the direction in which a further unit of e_i lowers the loss
-                   of every language alike, then the greatest length in it that shares summing to 1 can reach. Ours: e_i is
-                   linear in the shares with a_ij >= 0 (a token of j is worth a_ij tokens of i), which has as many parameters
-                   as the log-linear mixing law; and it is fitted together with the law, as a search has no
-                   monolingual runs. A language may end up with more than its direction asks for, if others bring it along.
+  equal_benefit    e_i = r_i + sum_j a_ij r_j, after Climb (Guo et al. 2025, arXiv:2509.15556) as its abstract states it: an
+                   interaction-aware share, read off runs of varied proportions, and two steps: the direction in which a
+                   further unit of e_i lowers the loss of every language alike, then the greatest length in it that shares
+                   summing to 1 can reach. The forms are ours: e_i is linear in the shares with a_ij >= 0 (a token of j
+                   is worth a_ij tokens of i), which has as many parameters as the log-linear mixing law; and it is
+                   fitted together with the law, as a search has no monolingual runs. A language may end up with more than
+                   its direction asks for, if others bring it along. Where a loss hardly depends on the shares, gamma
+                   and a_ij stand in for each other, and few mixes do not tell them apart: the direction is unsure then.
 
 Letters: M mixes, K languages.
 """
@@ -28,8 +30,7 @@ from babel_jax.optimum import mix_table
 
 NO_INTERACTION, EQUAL_BENEFIT = "no_interaction", "equal_benefit"
 LEAST_WORTH, MOST_WORTH = 1e-6, 10.0  # bounds of a_ij; above 0, so that the loss of a language without tokens is finite
-# The largest gamma: a loss falls no faster than in inverse proportion. Without a bound a worth near 1 stands in for a steep fall.
-STEEPEST = 1.0
+STEEPEST = 10.0  # bound of gamma
 _STARTS = (0.01, 0.1, 0.5, 1.0)  # of all a_ij
 
 

@@ -18,6 +18,12 @@ from babel_jax.optimum.schedules import Schedule
 from babel_jax.study import analysis, facts, plan
 
 
+@pytest.fixture(autouse=True)
+def nothing_stored(monkeypatch, tmp_path):
+    """No table of regrets, so that the default is the paper's source."""
+    monkeypatch.setattr(regret_table, "FILE", tmp_path / "none.csv")
+
+
 @pytest.fixture(scope="module", name="planted")
 def planted_table():
     return planted()
@@ -39,7 +45,14 @@ def sizes(printed: str) -> dict[str, list[str]]:
 def test_a_table_becomes_the_papers_corpus_without_any_framework(planted, tmp_path):
     """A planted PHP and C# with the paper's shares: 5B and 10B within the intervals; neither jax nor flax is loaded."""
     file, out = written(planted, tmp_path), tmp_path / "mixture.json"
-    arguments = ["optimize", f"--csv={file}", "--primary=python", f"--original={ORIGINAL}", f"--out={out}"]
+    arguments = [
+        "optimize",
+        f"--csv={file}",
+        "--primary=python",
+        f"--original={ORIGINAL}",
+        "--source=loss",
+        f"--out={out}",
+    ]
     code = (
         "import sys; from babel_jax.__main__ import main\n"
         "assert main(sys.argv[1:]) == 0\n"
@@ -315,10 +328,9 @@ def test_what_could_not_be_tested_is_offered_as_an_assumption(planted, tmp_path,
     assert sizes(capsys.readouterr().out)["php"][1] == "43k"
 
 
-def test_the_documented_examples_run(capsys, monkeypatch, tmp_path):
+def test_the_documented_examples_run(capsys, monkeypatch):
     """Each command of the README about an example: by its peak PHP is cut and C++ is not; the losses support no change."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(regret_table, "FILE", tmp_path / "none.csv")
     lines = (ROOT / "babel_jax" / "optimum" / "README.md").read_text().splitlines()
     commands = [
         line.split()[3:] for line in lines if line.startswith("python -m babel_jax optimize --csv=configs/examples")

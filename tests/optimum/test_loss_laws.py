@@ -94,15 +94,6 @@ def test_a_language_that_others_carry_gets_no_tokens_of_its_own():
     np.testing.assert_allclose(share_K, [1, 0], atol=1e-9)
 
 
-def test_an_exponent_stays_within_what_a_loss_can_do():
-    """Python's loss grows a little, evenly, with PHP's share: as a steep fall in a share that PHP nearly counts for."""
-    found = mixes(2, worth_KxK=WORTH_KxK)
-    for mix in found:
-        mix.loss["python"] = np.full(2, 0.1 * np.exp(0.45 * mix.shares["php"]))
-    law = loss_laws.equal_benefit(found, LANGUAGES[:2])
-    assert law.gamma_K[0] == pytest.approx(1, abs=1e-3) and law.held_out_rmse < 0.005
-
-
 def test_noise_does_not_lead_far_away():
     true = loss_laws.no_interaction(mixes(2), LANGUAGES[:2]).shares
     noisy = loss_laws.no_interaction(mixes(2, noise=0.01), LANGUAGES[:2]).shares
