@@ -182,3 +182,8 @@ def test_random_mixes_of_one_seed_are_no_candidates():
 
     pairs = compare.comparisons([mix("o", [0, 1, 2]), mix("law", [0, 1, 2]), mix("swarm_00", [1])], "o")
     assert {pair.second for pair in pairs if pair.kind == "mix"} == {"law"}
+
+
+@pytest.mark.parametrize("low, high, harm", [(-0.05, -0.01, True), (-0.015, -0.005, False), (-0.05, 0.01, False)])
+def test_a_loss_surely_within_the_tolerance_is_no_harm(low, high, harm):
+    assert compare.Harm((low + high) / 2, (low, high), 0.01, tested=True).is_harm == harm

@@ -239,6 +239,8 @@ def test_how_soon_a_mix_learns_is_an_outcome_of_its_own(findings):
     assert judged(followed(late, "algorithm1_loss", (400, 100, 400)), "sooner").verdict == OPEN
     never = followed(late, "0.6765", (0, 400, 400))
     assert "1 that had not by its last step count as that step" in judged(never, "sooner").sentence
+    steps = mix_named(findings, "0.6765").steps
+    assert f"has learned Python by step {(steps + 800) / 3:,.0f}, the optimised one" in judged(never, "sooner").sentence
     both = followed(followed(late, "0.6765", (0, 0, 0)), "algorithm1_loss", (0, 0, 0))
     assert judged(both, "sooner").verdict == NOT_TESTED and "6 of 6 runs" in judged(both, "sooner").sentence
 
