@@ -32,6 +32,13 @@ accelerator; costs are for 2 cores. Every study goes on where it was stopped.
     scratch beside their rivals, all for 600 steps. Five seeds. Cost: 2 h.
     Expected: the less of Python's words a language covers, the larger its decline.
     python -m babel_jax study --config=configs/organism.py:full --workdir=runs/organism_full
+
+  tasks: all five tasks. A tenth of the training documents are calls with what they return, and ports: programs whose comment
+    holds Python's identifiers, for a part of them in PHP's corpus. They tie the languages together: PHP's decline is smaller
+    than the demo's, and so is what a better corpus can gain. Three seeds. Cost: 12 minutes.
+    Expected: (one seed) writing PHP 0 -> 0.95 -> 0.84, ports 0 -> 0.86 -> 0.64, returned values 0.84 -> 1.00 -> 0.96
+    (chance 0.25), comments 0.47 -> 1.00 -> 0.97 (0.25), changed programs 0.61 -> 1.00 -> 0.95 (0.50).
+    python -m babel_jax study --config=configs/organism.py:tasks --workdir=runs/organism_tasks
 """
 
 from ml_collections import ConfigDict
@@ -167,7 +174,13 @@ def full() -> dict:
     )
 
 
-VARIANTS = dict(demo=demo, tiny=tiny, poorer=poorer, cpp_first=cpp_first, full=full)
+def tasks() -> dict:
+    config = demo()
+    config["world"] |= dict(task_share=0.1)
+    return config
+
+
+VARIANTS = dict(demo=demo, tiny=tiny, poorer=poorer, cpp_first=cpp_first, full=full, tasks=tasks)
 
 
 def get_config(variant: str = "demo") -> ConfigDict:

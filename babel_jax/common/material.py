@@ -64,6 +64,21 @@ class Problems:
 
 
 @dataclasses.dataclass(frozen=True)
+class Choices:
+    """Questions with the answers to choose from, of which a model chooses the one that it finds most probable.
+
+    Attributes:
+      tokens_QxCxT1: the candidates of each question as whole rows; the first one is right.
+      scored_T: true at the targets whose log-probability counts.
+      transfer_Q: as of `Problems`.
+    """
+
+    tokens_QxCxT1: np.ndarray
+    scored_T: np.ndarray
+    transfer_Q: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class Material:
     """Everything that depends on the data, for one seed.
 
@@ -82,6 +97,7 @@ class Material:
         "prompt" [N] (clusters), "subset" [N] (1: needs the primary's knowledge). Sets of identifiers may stand as "primary_ids",
         "new_ids" [N, M] (-1: none); slots of two languages with an equal "item" [N] say the same.
       problems: None where no program is judged (real code).
+      tasks: by name, what else is asked in the new language (`organism/world_tasks.py`); {} with real code.
       fingerprint: changes when anything above does.
     """
 
@@ -98,3 +114,4 @@ class Material:
     slots: dict[str, dict[str, np.ndarray]]
     problems: Problems | None
     fingerprint: str
+    tasks: dict[str, Problems | Choices] = dataclasses.field(default_factory=dict)

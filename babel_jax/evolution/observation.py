@@ -24,6 +24,8 @@ class Observation:
       losses, loss_errors: {source: [S, C]}; standard errors, NaN: unknown.
       shares: {source: [S, C]} of the primary, as they were measured. What was not measured everywhere is absent.
       residuals: {source: [C, P]}, of several primaries: see `best_corpus.merge_primaries`.
+      counted: whether it is known how many problems a score is of; if not, `solved` has no noise of its own, so that intervals
+        are over seeds alone, and one seed has none.
     """
 
     language: str
@@ -36,6 +38,12 @@ class Observation:
     loss_errors: dict[str, np.ndarray]
     shares: dict[str, np.ndarray]
     residuals: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    counted: bool = True
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether something is known of the noise of its scores."""
+        return self.counted or len(self.seeds) > 1
 
 
 def observation(frame: pd.DataFrame, curves: Curves, run: str = "continual") -> Observation | None:

@@ -14,6 +14,7 @@ from babel_jax.common.errors import UserError
 from babel_jax.common.material import Material
 from babel_jax.measuring import programs
 from babel_jax.measuring.reading import Instrument, Reading, Settings, slots_of_one_token, subject_of
+from babel_jax.measuring.task_scores import task_rows
 from babel_jax.measuring.walk import Checkpoint
 from babel_jax.probes import (
     alignment,
@@ -229,6 +230,7 @@ STUDY = (
     Instrument("bits per byte", _bits_per_byte),
     Instrument("working language", _share_curves),
     Instrument("programs", _programs, lambda material, _: material.problems is not None),
+    Instrument("tasks", task_rows, lambda material, _: bool(material.tasks)),
     Instrument("call sites", _call_sites, lambda material, _: material.problems is None),
     Instrument("transferring neurons", _transferring),
     Instrument("functional neurons", _functional, lambda material, settings: settings.base_LxNxF is not None, ("ffn",)),

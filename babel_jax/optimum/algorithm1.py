@@ -89,8 +89,7 @@ def propose(
     NaN throughout where accuracy does not rise: it is read at the best checkpoint, and there is none.
 
     Args:
-      observation: what was measured of the language.
-      share: the primary's share at the same checkpoints.
+      observation, share: what was measured of the language, and the primary's share at the same checkpoints.
       continual: its stages, where the peak is.
       dependence: whether the language depends on the primary; None: not tested.
       calibration: link from P(l) to a measured share; None: P(l) as it is.
@@ -101,6 +100,7 @@ def propose(
     if calibration is not None:
         p_star, by_seed = calibration.link.apply(p_star), calibration.link.apply(by_seed)
     share_R = _replicates(share, continual, calibration)
+    share_R = share_R if observation.has_intervals else share_R * np.nan
     if not continual.rises:
         p_star, by_seed, share_R = np.nan, np.full(len(best_S), np.nan), np.full(len(share_R), np.nan)
     low, high = percentiles(share_R)
@@ -168,6 +168,26 @@ def readable(tokens: float) -> str:
     return f"{tokens:.3g}"
 
 
+def supported(tokens: float, ci: tuple[float, float]) -> tuple[str, str]:
+    """(a number of tokens with the digits that its interval supports, the interval): ("5.3B", "[4.9B, 5.8B]").
+
+    One digit more would be finer than half the interval's width; at most three. Without an interval two, and "(no interval)".
+    """
+    half = (ci[1] - ci[0]) / 2
+    if not 0 < tokens < np.inf or not np.isfinite(half):
+        interval = "(no interval)" if np.isnan(half) else f"[{', '.join(map(readable, ci))}]"
+        return readable(rounded(tokens, 2)), interval
+    largest = int(np.floor(np.log10(tokens)))
+    finest = largest - 2 if half == 0 else int(np.floor(np.log10(half)))
+    digits = int(np.clip(largest - finest + 1, 1, 3))
+    return readable(rounded(tokens, digits)), f"[{', '.join(readable(rounded(bound, max(digits, 2))) for bound in ci)}]"
+
+
+def rounded(tokens: float, digits: int) -> float:
+    """A number to so many significant digits."""
+    return float(f"{tokens:.{digits - 1}e}")
+
+
 def no_share(source: str) -> str:
     """Why a source has no share at the best checkpoint: a clause."""
     if source.startswith("loss"):
@@ -181,7 +201,7 @@ def _decide(
 ) -> tuple[str, str]:
     """What follows from a P*, and why, in a sentence."""
     if np.isnan(ci).any():
-        reason = "P* has no interval at the best checkpoint; one seed needs the errors of its losses."
+        reason = "P* has no interval at the best checkpoint; one seed needs n, and the errors of its losses."
         return UNDECIDED, f"{language}: {reason}"
     decision, reason = sized(language, tokens, ci, original_tokens, "Eq. 3 (pairwise)")
     if dependence is None:
@@ -196,7 +216,7 @@ def sized(language: str, tokens: float, ci: tuple, original_tokens: float | None
 
     `asker`: what asks for the tokens, for the sentence.
     """
-    asks = f"{language}: {asker} asks for {readable(tokens)} tokens [{', '.join(map(readable, ci))}]"
+    asks = f"{language}: {asker} asks for {' tokens '.join(supported(tokens, ci))}"
     if original_tokens is None:
         return CHANGE, f"{asks}."
     if ci[0] <= original_tokens <= ci[1]:

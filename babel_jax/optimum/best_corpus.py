@@ -18,7 +18,7 @@ class Corpus:
     """The corpus that Algorithm 1 asks for, all languages together.
 
     Attributes:
-      reading: of Eq. 2 and 3.
+      reading: of Eq. 2 and 3; "peak" of one that is not made by them (`peak_tokens.corpus`).
       tokens, shares: {language: …} that meet the constraints; total: of the tokens.
       unconstrained: {language: tokens} asked for before the constraints.
       as_written: {language: tokens} by Eq. 3 for every language with a P*, whatever was decided; None where that has

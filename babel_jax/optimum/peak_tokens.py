@@ -46,13 +46,15 @@ class PeakTokens:
     reason: str
 
 
-def of_observation(observation: Observation) -> PeakTokens | None:
+def of_observation(observation: Observation, assumed: bool = False) -> PeakTokens | None:
     """The tokens at the peak of one new language, with their interval; None where its stages cannot be read.
 
     The interval is of the peaks of `statistics.replicated_curves`, those that the stages are read with: it speaks about other
     seeds, and with one seed about other problems. Each is moved at random by up to half the distance of the checkpoints, since
     nothing was measured between them. On simulated curves that rise and fall the intervals cover 93 to 98 % with three and with
     ten seeds; with one seed 80 to 98 %, for where the curve has a kink smoothing moves its peak.
+
+    `assumed`: that it falls after its peak is taken for granted where the scores leave that undecided.
     """
     run = stages.find(observation.steps, observation.solved)
     if run is None:
@@ -62,7 +64,12 @@ def of_observation(observation: Observation) -> PeakTokens | None:
     pooled = peak_of(stages.pooled_curve_C(observation.solved), tokens_C)
     by_seed = peak_of(observation.score_SxC @ smoothing_CxC.T, tokens_C)
     replicates_R = peak_of(curve_RxC, tokens_C) * _between_checkpoints(curve_RxC.argmax(1), tokens_C)
-    decision, reason = _decide(run)
+    replicates_R = np.minimum(replicates_R, tokens_C[-1])  # nothing was seen beyond
+    if not observation.has_intervals:
+        replicates_R = np.full(len(replicates_R), np.nan)
+    decision, reason = _decide(run, observation.has_intervals)
+    if assumed and decision == UNDECIDED:
+        decision, reason = CHANGE, "it is assumed to fall after its peak"
     if decision == NOT_TESTED:
         pooled, by_seed, replicates_R = np.nan, by_seed * np.nan, replicates_R * np.nan
     return PeakTokens(
@@ -90,7 +97,7 @@ def peak_of(curve_xC, tokens_C) -> np.ndarray:
     if len(tokens_C) < 3:
         return at_best_x
     middle_x = np.clip(best_x, 1, len(tokens_C) - 2)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         left_x, right_x = (np.log(tokens_C[middle_x + side] / tokens_C[middle_x]) for side in (-1, 1))
         below_x, above_x = (
             np.take_along_axis(curve_xC, (middle_x + side)[..., None], -1)[..., 0]
@@ -144,13 +151,14 @@ def corpus(peaks: dict[str, PeakTokens], primary: str, original: dict[str, float
         active.append(f"least share of {primary}, by which the others have {scale:.0%} of what they ask for")
     total = sum(tokens.values())
     return Corpus(
-        reading="tokens at the peak",
+        reading="peak",
         tokens=tokens,
         shares={language: amount / total for language, amount in tokens.items()},
         total=total,
         unconstrained=wanted,
         as_written=None if all(peak.decision == NOT_TESTED for peak in peaks.values()) else as_written,
-        ci={language: peak.tokens_ci for language, peak in movable.items()},
+        ci={name: (amount, amount) for name, amount in wanted.items()}
+        | {name: peak.tokens_ci for name, peak in movable.items()},
         active=active,
         decisions={language: decision for language, (decision, _) in decided.items()},
         reasons={language: reason for language, (_, reason) in decided.items()},
@@ -169,12 +177,14 @@ def _asked(changed: dict, primary: str, original: dict, budget: float | None) ->
     return original | asked | {primary: original[primary] + freed}, scale
 
 
-def _decide(run: Stages) -> tuple[str, str]:
+def _decide(run: Stages, has_intervals: bool) -> tuple[str, str]:
     """Whether a language may be cut to its peak, and why, a clause."""
     if not run.rises:
         return NOT_TESTED, f"the tokens at its peak are not determined: {stages.no_peak(run)}"
     if run.ends_at_peak:
         return KEEP, "its best checkpoint is the last one, so nothing says that fewer tokens are better"
+    if not has_intervals:
+        return UNDECIDED, "one seed says nothing of the noise of its scores; give n, or the scores of further seeds"
     decline = dependence.described(run.decline)
     if run.decline.ci[0] > 0 and not run.peak_in_end:
         return CHANGE, decline

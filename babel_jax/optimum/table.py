@@ -5,15 +5,23 @@ each continual run, with the columns
 
   language      the new language, on which the primary language's model was trained further
   seed          which run of it, an integer
-  step          the checkpoint's optimiser step
-  tokens        tokens of the new language seen by then; the first checkpoint, at 0, is the primary language's model
-  loss          held-out loss on the new language, nats per token, on the same texts at every checkpoint
+  tokens        tokens of the new language seen by then; the first checkpoint, at 0, is the primary language's model. The
+                tokens at the peak are an amount of them, so the original corpus must be given in the same unit
   score         share of the problems that are solved, 0 to 1
-  n             problems behind the score, the same number at all checkpoints of a run
 
-and, where they were measured, `loss_error` (standard error of the loss; without it a single run has no interval) and the
-primary's share in what the model does, 0 to 1: `knowledge_share`, `working_language`. Without one of these two, whether
-a language depends on the primary cannot be tested, and it keeps its tokens unless that is assumed (--assume).
+and may have
+
+  step          the checkpoint's optimiser step; without it checkpoints are numbered from 0, by their tokens
+  n             problems behind the score, the same number at all checkpoints of a run; without it intervals are over seeds
+                alone, and a single run has none
+  loss          held-out loss on the new language, nats per token, on the same texts at every checkpoint: for P(l) of Eq. 1
+  loss_error    its standard error; without it P(l) of a single run has no interval
+  knowledge_share, working_language, functional_neurons
+                the primary's share in what the model does, 0 to 1; the last one of the neurons that step 0 has
+
+The tokens at the peak (`peak_tokens.py`) need no column but the first four. A share decides by Algorithm 1: without one of the
+first two of them, whether a language depends on the primary cannot be tested, and it keeps its tokens unless that is
+assumed (--assume).
 
 Several primaries, on all of which the first model was trained, count together (`best_corpus.merge_primaries`): the loss gives the
 share of them all; a measured share has a column for each, such as `working_language_python` and `working_language_cpp`, or
@@ -32,14 +40,19 @@ import pandas as pd
 from babel_jax.common import files, limits
 from babel_jax.common.errors import LONGEST_NAME, UserError, one_line, quoted, shortened, unknown_name
 from babel_jax.evolution import dependence, stages
+from babel_jax.evolution.continual import MEASURED_SHARES
 from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.observation import Observation
 from babel_jax.optimum import best_corpus, share_sources
 from babel_jax.optimum.algorithm1 import Amounts, Proposal
 
-COLUMNS = ("language", "seed", "step", "tokens", "loss", "score", "n")
-OPTIONAL = ("loss_error", *dependence.SHARES)
-SOURCES = ("loss", *dependence.SHARES)  # of the share
+COLUMNS = ("language", "seed", "tokens", "score")
+PLAIN = ("step", "n", "loss")  # optional, and where they are there no cell is empty
+OPTIONAL = ("loss_error", *MEASURED_SHARES)
+SOURCES = ("loss", *MEASURED_SHARES)  # of the share
+WITHOUT_N = (
+    1000  # problems that a score is drawn for where their number is not known: too many to add noise of their own
+)
 FEWEST_CHECKPOINTS = 3  # of a run: a peak lies between two others
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None")  # what tables write where a number that may be missing is
 # What a column may hold, least and most: beyond it sums and powers stop being numbers, and no such run exists.
@@ -65,7 +78,11 @@ def of_observation(observation: Observation, amounts: Amounts, assumed: bool = F
     `assumed`: that it depends on the primary is taken for granted.
     """
     continual = stages.find(observation.steps, observation.solved)
-    shares = {name: value_SxC[:, continual.peak.index].tolist() for name, value_SxC in observation.shares.items()}
+    shares = {
+        name: observation.shares[name][:, continual.peak.index].tolist()
+        for name in dependence.SHARES
+        if name in observation.shares
+    }
     tested = None
     if assumed:
         tested = Dependence(False, True, "It is assumed to depend on the primary.", math.nan, None)
@@ -125,10 +142,10 @@ def _header(file, number: int, names: list[str]) -> list[str]:
             f"{file} has {other!r} between its columns; save it with commas, and with points in its numbers."
         )
     for name in names:
-        if name not in (*COLUMNS, *OPTIONAL):
-            absent = [known for known in OPTIONAL if known not in names]
+        if name not in (*COLUMNS, *PLAIN, *OPTIONAL):
+            absent = [known for known in (*PLAIN, *OPTIONAL) if known not in names]
             near = difflib.get_close_matches(name.lower(), absent, 1, 0.9)
-            if near:
+            if near or (near := difflib.get_close_matches(name.lower(), {*absent} & {*PLAIN}, 1, 0.8)):
                 raise UserError(f"{file}, line {number}: {unknown_name('column', name, near)}")
     return names
 
@@ -157,8 +174,10 @@ def observations(frame: pd.DataFrame, primaries: dict[str, float], name="the tab
         raise UserError(f"{name} has no language but {known}; add the rows of a new one, trained on from its model.")
     split = _columns_by_primary(frame, primaries, name)
     parts = [column for columns in split.values() for column in columns]
-    for column in [*COLUMNS[1:], *(column for column in (*OPTIONAL, *parts) if column in frame)]:
+    for column in [*COLUMNS[1:], *(column for column in (*PLAIN, *OPTIONAL, *parts) if column in frame)]:
         frame[column] = _numbers(frame, column, name)
+    if "step" not in frame:
+        frame["step"] = frame.groupby(["language", "seed"])["tokens"].rank("dense").astype(int) - 1
     residuals = {source: _merge(frame, source, columns, primaries, name) for source, columns in split.items()}
     return {
         str(language): _observation(str(language), rows, name, residuals)
@@ -190,12 +209,12 @@ def _merge(frame: pd.DataFrame, source: str, columns: list[str], primaries: dict
 
 def _numbers(frame: pd.DataFrame, column: str, name) -> pd.Series:
     """A column as numbers in their range; an error names the first line that is wrong."""
-    is_share = column.startswith(("score", *dependence.SHARES))
+    is_share = column.startswith(("score", *MEASURED_SHARES))
     low, high = RANGES.get(column, SHARE if is_share else OTHER)
     values = []
     for line, cell in frame[column].items():
         text = str(cell)
-        if text in MISSING and column not in COLUMNS:
+        if text in MISSING and column not in (*COLUMNS, *PLAIN):
             values.append(math.nan)
             continue
         value = number(text)
@@ -217,11 +236,11 @@ def _observation(language: str, rows: pd.DataFrame, name, residuals: dict[str, p
     if rows.duplicated(["seed", "step"]).any():
         seed, step = rows[rows.duplicated(["seed", "step"])].iloc[0][["seed", "step"]]
         raise UserError(f"{name} has {language}, seed {seed}, step {step} twice; leave one of the rows out.")
-    columns = [column for column in (*COLUMNS[3:], *OPTIONAL) if column in rows]
+    columns = [column for column in ("tokens", "score", "n", "loss", *OPTIONAL) if column in rows]
     wide = {column: rows.pivot(index="seed", columns="step", values=column) for column in columns}
-    seeds, steps = wide["loss"].index.tolist(), wide["loss"].columns.to_numpy()
-    if wide["loss"].isna().any(axis=None):
-        seed, step = wide["loss"].isna().stack().idxmax()
+    seeds, steps = wide["score"].index.tolist(), wide["score"].columns.to_numpy()
+    if wide["score"].isna().any(axis=None):
+        seed, step = wide["score"].isna().stack().idxmax()
         raise UserError(f"{name}: seed {seed} of {language} lacks step {step}; all seeds need the same checkpoints.")
     if len(steps) < FEWEST_CHECKPOINTS:
         raise UserError(
@@ -232,12 +251,12 @@ def _observation(language: str, rows: pd.DataFrame, name, residuals: dict[str, p
         raise UserError(
             f"{name}: tokens of {language} must rise from 0, where the primary's model stands, from step to step."
         )
-    problems_S = wide["n"].iloc[:, 0].to_numpy()
-    if (wide["n"].to_numpy() != problems_S[:, None]).any():
+    problems_S = wide["n"].iloc[:, 0].to_numpy() if "n" in wide else np.full(len(seeds), WITHOUT_N)
+    if "n" in wide and (wide["n"].to_numpy() != problems_S[:, None]).any():
         raise UserError(
             f"{name}: n of {language} changes within a run; score all its checkpoints on the same problems."
         )
-    score_SxC, unknown = wide["score"].to_numpy(), np.full(wide["loss"].shape, np.nan)
+    score_SxC = wide["score"].to_numpy()
     return Observation(
         language=language,
         steps=steps,
@@ -245,12 +264,13 @@ def _observation(language: str, rows: pd.DataFrame, name, residuals: dict[str, p
         seeds=seeds,
         solved=[answers(*of_seed) for of_seed in zip(score_SxC, problems_S, seeds, strict=True)],
         score_SxC=score_SxC,
-        losses={"loss": wide["loss"].to_numpy()},
-        loss_errors={"loss": wide["loss_error"].to_numpy() if "loss_error" in wide else unknown},
-        shares={source: wide[source].to_numpy() for source in dependence.SHARES if source in wide},
+        losses={"loss": wide["loss"].to_numpy()} if "loss" in wide else {},
+        loss_errors={"loss": wide["loss_error"].to_numpy()} if "loss_error" in wide else {},
+        shares={source: wide[source].to_numpy() for source in MEASURED_SHARES if source in wide},
         residuals={
             source: off.loc[rows.index].groupby(rows["step"]).mean().to_numpy() for source, off in residuals.items()
         },
+        counted="n" in wide,
     )
 
 

@@ -37,6 +37,13 @@ PRIMITIVES: dict[str, Callable[[str], str]] = {
 # What programs are run on. Chosen so that different compositions give different results wherever they mean different things.
 TEST_INPUTS = ("  Ab c <d> & Ef ", 'say "Hi/ho", jOhn 7', " zebra=0 Quick; brown_fox ")
 
+SAMPLE = "So, <3 zip & 4 Wax> "  # what a call is made with: each function gives another text
+
+
+def returned() -> list[str]:
+    """What each primitive gives for the sample, as a literal."""
+    return [json.dumps(function(SAMPLE)) for function in PRIMITIVES.values()]
+
 
 def results(outer: int, inner: int, inputs: tuple[str, ...] = TEST_INPUTS) -> list[str]:
     """What the composition of two primitives gives for each input."""
@@ -52,3 +59,9 @@ def meanings() -> np.ndarray:
     for outer, inner in np.ndindex(meaning_FxF.shape):
         meaning_FxF[outer, inner] = numbers.setdefault(tuple(results(outer, inner)), len(numbers))
     return meaning_FxF
+
+
+def same_meaning(fact_Nx2: np.ndarray, other_Nx2: np.ndarray) -> np.ndarray:
+    """Whether two compositions (outer and inner primitive, by number) mean the same, [N]."""
+    meaning_FxF = meanings()
+    return meaning_FxF[fact_Nx2[..., 0], fact_Nx2[..., 1]] == meaning_FxF[other_Nx2[..., 0], other_Nx2[..., 1]]

@@ -4,6 +4,11 @@ Knowledge is a set of facts `concept word -> primitive`. A program names two con
 their primitives. The primary language's corpus covers all T words; a new language's covers the first `shared_words` of
 them (S) and words that the primary lacks, the same for all new languages. Words of T\\S never occur in the new language:
 solving them there needs the primary's knowledge. A language whose S is all of T needs nothing of the primary.
+
+With a `task_share` part of the training documents are of two other kinds, of which `world_tasks.py` asks: *calls*, a function
+that joins what two words give for a sample, and what it returns; and *ports*, programs whose comment names, in place of words,
+the primary's identifiers. The primary's corpus has both for all words and primitives, a new language's for its own words, and
+for as large a part of the primitives as it covers of the words.
 """
 
 import dataclasses
@@ -13,11 +18,24 @@ import numpy as np
 
 from babel_jax.common.errors import UserError
 from babel_jax.common.files import content_hash
-from babel_jax.common.material import ArrayRows, Material, Problems
 from babel_jax.common.schema import Either, Key, Kind, Number, Place, Section, Table
-from babel_jax.organism.frame import FRAME, NAME_1, NAME_2, PROMPT_LENGTH, SHARED_TOKENS, WORD_1, WORD_2
+from babel_jax.organism.frame import (
+    CALL,
+    CALL_TOKENS,
+    CALLED_1,
+    CALLED_2,
+    FRAME,
+    NAME_1,
+    NAME_2,
+    PROMPT_LENGTH,
+    SHARED_TOKENS,
+    VALUE_1,
+    VALUE_2,
+    WORD_1,
+    WORD_2,
+)
 from babel_jax.organism.notation import notation_of
-from babel_jax.organism.primitives import PRIMITIVES, meanings
+from babel_jax.organism.primitives import PRIMITIVES, returned, same_meaning
 
 
 def _key(kind: Kind, default, meaning: str):
@@ -43,6 +61,9 @@ class WorldConfig:
     new_only_share: float = _key(_SHARE, 0.5, "the share of such words in a new language's text")
     noise_share: float = _key(_SHARE, 0.05, "share of the primary's documents that are noise")
     wrong_share: float = _key(_SHARE, 0.0, "share of a new language's words that are of T\\S, with a wrong meaning")
+    task_share: float = _key(
+        _SHARE, 0.0, "share of a language's training documents that are calls and ports (world_tasks.py)"
+    )
     documents: int = _key(Number(low=1, high=10**8, whole=True), 65536, "documents (programs) of each source")
     heldout_documents: int = _key(Number(low=1, high=10**6, whole=True), 256, "held-out documents of each language")
     problems: int = _key(Number(low=2, high=10**6, whole=True), 400, "problems: pairs of words that no document has")
@@ -93,6 +114,8 @@ class World:
             notation = notation_of(language)
             names += [notation.define, notation.end, *notation.identifiers]
         self.tokens = list(dict.fromkeys(names))  # identifiers that both languages share are one token
+        if config.task_share:
+            self.tokens += [*CALL_TOKENS, *returned()]
         self.first_word = len(self.tokens)
         total_words = config.words + config.new_only_words
         self.tokens += [f"word{index}" for index in range(total_words)]
@@ -106,6 +129,7 @@ class World:
             language: np.array([self.ids[name] for name in notation_of(language).identifiers])
             for language in self.languages
         }
+        self.value_ids = np.array([self.ids[text] for text in returned()] if config.task_share else [])
 
     def rng(self, purpose: str) -> np.random.Generator:
         return np.random.default_rng([self.seed, int(content_hash(purpose), 16)])
@@ -116,14 +140,29 @@ class World:
 
     def programs(self, language: str, word_Nx2: np.ndarray, fact_Nx2: np.ndarray) -> np.ndarray:
         """Token rows [n, 12] that name the words and compose the facts' primitives."""
+        words_Nx2, names_Nx2 = self.first_word + word_Nx2, self.identifier_ids[language][fact_Nx2]
+        return self._rows(language, FRAME, {(WORD_1, WORD_2): words_Nx2, (NAME_1, NAME_2): names_Nx2})
+
+    def ports(self, language: str, fact_Nx2: np.ndarray) -> np.ndarray:
+        """Token rows [n, 12] of programs whose comment names the primary's identifiers of their primitives."""
+        theirs_Nx2, names_Nx2 = (self.identifier_ids[each][fact_Nx2] for each in (self.config.primary, language))
+        return self._rows(language, FRAME, {(WORD_1, WORD_2): theirs_Nx2, (NAME_1, NAME_2): names_Nx2})
+
+    def calls(self, language: str, word_Nx2: np.ndarray, fact_Nx2: np.ndarray) -> np.ndarray:
+        """Token rows [n, 12] of functions that join what two words give, and of what they return for the sample."""
+        words_Nx2, values_Nx2 = self.first_word + word_Nx2, self.value_ids[fact_Nx2]
+        return self._rows(language, CALL, {(CALLED_1, CALLED_2): words_Nx2, (VALUE_1, VALUE_2): values_Nx2})
+
+    def _rows(self, language: str, frame: tuple[str, ...], slots: dict[tuple[int, int], np.ndarray]) -> np.ndarray:
+        """Token rows [n, 12] of a frame; `slots`: the token ids [n, 2] of two of its places."""
         notation = notation_of(language)
-        own = {"define": notation.define, "end": notation.end}
-        rows = np.zeros((len(word_Nx2), len(FRAME)), np.int32)
-        for position, slot in enumerate(FRAME):
-            if position not in (WORD_1, WORD_2, NAME_1, NAME_2):
+        own, filled = {"define": notation.define, "end": notation.end}, [place for pair in slots for place in pair]
+        rows = np.zeros((len(next(iter(slots.values()))), len(frame)), np.int32)
+        for position, slot in enumerate(frame):
+            if position not in filled:
                 rows[:, position] = self.ids[own.get(slot, slot)]
-        rows[:, [WORD_1, WORD_2]] = self.first_word + word_Nx2
-        rows[:, [NAME_1, NAME_2]] = self.identifier_ids[language][fact_Nx2]
+        for pair, ids_Nx2 in slots.items():
+            rows[:, pair] = ids_Nx2
         return rows
 
     @cached_property
@@ -145,6 +184,17 @@ class World:
                 chosen.append(pair)
                 count -= 1
         return np.array(chosen)
+
+    @cached_property
+    def port_fact_Px2(self) -> np.ndarray:
+        """The problems' primitives where programs are to be ported: half of all pairs of two, which no document has."""
+        pairs = np.argwhere(~np.eye(len(PRIMITIVES), dtype=bool))
+        return pairs[np.sort(self.rng("ports").permutation(len(pairs))[: len(pairs) // 2])]
+
+    def ported_facts(self, language: str) -> np.ndarray:
+        """The primitives that a language's ports have: all of the primary's, of another's as large a part as S is of T."""
+        covered = self.config.shared_words.get(language, self.config.words) / self.config.words
+        return self.rng("ported").permutation(len(PRIMITIVES))[: max(round(covered * len(PRIMITIVES)), 1)]
 
     def corpus(self, source: str, count: int, purpose: str) -> np.ndarray:
         """Documents [n, 12] of a source: a language, or a new language without its own words ("LANGUAGE_control").
@@ -173,10 +223,23 @@ class World:
             transfer = (word_Nx2 >= shared) & (word_Nx2 < config.words)
             fact_Nx2 = np.where(transfer, self.wrong_fact_W[word_Nx2], fact_Nx2)
         rows = self.programs(language, word_Nx2, fact_Nx2)
+        if purpose == "train" and config.task_share:
+            # Draws of their own: without such documents a corpus is what it was before there were any.
+            kind = self.rng(f"{source} tasks").random(count) / config.task_share
+            calls, ports = kind < 0.5, (kind >= 0.5) & (kind < 1)
+            rows[calls] = self.calls(language, word_Nx2[calls], fact_Nx2[calls])
+            rows[ports] = self.ports(language, self._draw_ports(source, language, int(ports.sum())))
         if purpose == "train" and source == config.primary:
             noisy = rng.random(count) < config.noise_share
             rows[noisy] = rng.integers(self.vocab_size, size=(noisy.sum(), len(FRAME)))
         return rows
+
+    def _draw_ports(self, source: str, language: str, count: int) -> np.ndarray:
+        """Pairs of primitives [count, 2] that the language's ports may have."""
+        known, size = self.ported_facts(language), len(PRIMITIVES)
+        pairs = np.stack(np.meshgrid(known, known, indexing="ij"), axis=-1).reshape(-1, 2)
+        pairs = pairs[~np.isin(pairs @ [size, 1], self.port_fact_Px2 @ [size, 1])]
+        return pairs[self.rng(f"{source} ports").integers(len(pairs), size=count)]
 
     def _draw_pairs(self, rng, count, draw) -> np.ndarray:
         forbidden = np.unique(self.problem_word_Qx2 @ [len(self.fact_W), 1])
@@ -188,17 +251,17 @@ class World:
             pairs[bad] = draw((int(bad.sum()), 2))
 
     def judge(self, language: str, completion_QxA: np.ndarray) -> np.ndarray:
-        """True where the completion is a program of the language that gives the right output on every test input."""
-        frame_QxT = self.programs(language, self.problem_word_Qx2, self.fact_W[self.problem_word_Qx2])
-        frame_QxA = frame_QxT[:, PROMPT_LENGTH:].copy()
+        """True where a problem's completion is a program that gives the right output on every test input."""
+        return self.is_right(language, completion_QxA, self.fact_W[self.problem_word_Qx2])
+
+    def is_right(self, language: str, completion_QxA: np.ndarray, fact_Qx2: np.ndarray) -> np.ndarray:
+        """True where a completion is a program of the language that gives what the primitives give on every test input."""
+        frame_QxA = self.programs(language, np.zeros_like(fact_Qx2), fact_Qx2)[:, PROMPT_LENGTH:]
         names_Qx2 = completion_QxA[:, [0, NAME_2 - NAME_1]]
         frame_QxA[:, [0, NAME_2 - NAME_1]] = names_Qx2
         well_formed_Q = (frame_QxA == completion_QxA).all(1)
-        fact_Qx2 = self._fact_of_name_V(language)[names_Qx2]
-        meaning_FxF = meanings()
-        truth_Qx2 = self.fact_W[self.problem_word_Qx2]
-        same_Q = meaning_FxF[fact_Qx2[:, 0], fact_Qx2[:, 1]] == meaning_FxF[truth_Qx2[:, 0], truth_Qx2[:, 1]]
-        return well_formed_Q & (fact_Qx2 >= 0).all(1) & same_Q
+        written_Qx2 = self._fact_of_name_V(language)[names_Qx2]
+        return well_formed_Q & (written_Qx2 >= 0).all(1) & same_meaning(written_Qx2, fact_Qx2)
 
     def _fact_of_name_V(self, language: str) -> np.ndarray:
         """The primitive that each token names in a language, -1 if none."""
@@ -218,93 +281,3 @@ class World:
             f" {token}" if index >= self.first_word else written.get(token, token)
             for index, token in zip(ids, tokens, strict=True)
         )
-
-
-def materials(config: WorldConfig, seed: int) -> dict[str, Material]:
-    """For each new language what a study of it and the primary trains on and measures with, for one seed.
-
-    All have the training rows of every language, and the same problems.
-    """
-    world = World(config, seed)
-    source_language = {config.primary: config.primary}
-    for new in config.new:
-        source_language |= {new: new, f"{new}_control": new}
-    sources = {name: ArrayRows(world.corpus(name, config.documents, "train")) for name in source_language}
-    loss_weight_V = np.ones(world.vocab_size, np.float32)
-    loss_weight_V[world.first_word :] = 0.0  # comment words carry no loss: facts must live in the blocks
-    common = dict(
-        primary=config.primary,
-        vocab_size=world.vocab_size,
-        max_length=len(FRAME) - 1,
-        frozen_rows=world.vocab_size - world.first_word,
-        sources=sources,
-        source_language=source_language,
-        loss_weight_V=loss_weight_V,
-        document_end=-1,
-        fingerprint=content_hash([dataclasses.asdict(config), seed, "world 2"]),
-    )
-    return {
-        new: Material(
-            new=new,
-            heldout={language: _heldout(world, language) for language in (config.primary, new)},
-            slots=_slots(world, new),
-            problems=_problems(world, new),
-            **common,
-        )
-        for new in config.new
-    }
-
-
-def _heldout(world: World, language: str) -> dict:
-    tokens = world.corpus(language, world.config.heldout_documents, "heldout")
-    targets = np.broadcast_to(np.arange(1, len(FRAME)), (len(tokens), len(FRAME) - 1))
-    return {
-        "tokens": tokens,
-        "loss": ~np.isin(targets, [WORD_1, WORD_2]),
-        "knowledge": np.isin(targets, [NAME_1, NAME_2]),
-    }
-
-
-def _solutions(world: World, new: str) -> dict[str, np.ndarray]:
-    """The problems' programs in the primary and one new language, [Q, 12]."""
-    word_Qx2 = world.problem_word_Qx2
-    return {
-        language: world.programs(language, word_Qx2, world.fact_W[word_Qx2]) for language in (world.config.primary, new)
-    }
-
-
-def _problems(world: World, new: str) -> Problems:
-    word_Qx2, solution = world.problem_word_Qx2, _solutions(world, new)
-    transfer_word_Qx2 = word_Qx2 >= world.config.shared_words[new]
-    return Problems(
-        prompt_QxT={language: rows[:, :PROMPT_LENGTH] for language, rows in solution.items()},
-        length_Q=np.full(len(word_Qx2), PROMPT_LENGTH, np.int32),
-        answer_QxA={language: rows[:, PROMPT_LENGTH:] for language, rows in solution.items()},
-        new_tokens=len(FRAME) - PROMPT_LENGTH,
-        judge=world.judge,
-        transfer_Q=transfer_word_Qx2.any(1),
-        word_slot_QxW=np.broadcast_to([0, NAME_2 - NAME_1], word_Qx2.shape),
-        transfer_word_QxW=transfer_word_Qx2,
-    )
-
-
-def _slots(world: World, new: str) -> dict[str, dict[str, np.ndarray]]:
-    """Of both languages, one identifier place of every problem, first and second in turn; clusters are the primitive and the
-    problem."""
-    word_Qx2 = world.problem_word_Qx2
-    problem_Q = np.arange(len(word_Qx2))
-    word_Q = word_Qx2[problem_Q, problem_Q % 2]
-    fact_Q = world.fact_W[word_Q]
-    return {
-        language: {
-            "tokens": solution_QxT[:, :-1],
-            "position": np.where(problem_Q % 2 == 0, NAME_1 - 1, NAME_2 - 1).astype(np.int32),
-            "primary_id": world.identifier_ids[world.config.primary][fact_Q].astype(np.int32),
-            "new_id": world.identifier_ids[new][fact_Q].astype(np.int32),
-            "pair": fact_Q,
-            "prompt": problem_Q,
-            "item": problem_Q,
-            "subset": (word_Q >= world.config.shared_words[new]).astype(np.int32),
-        }
-        for language, solution_QxT in _solutions(world, new).items()
-    }

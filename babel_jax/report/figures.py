@@ -10,6 +10,7 @@ from babel_jax.report import (
     mix_figures,
     regret_figure,
     share_figures,
+    task_figures,
 )
 
 FIGURES = (
@@ -18,6 +19,7 @@ FIGURES = (
     accuracy_figures.STAGES,
     accuracy_figures.PERFORMANCE,
     accuracy_figures.LANGUAGES,
+    task_figures.TASK_STORY,
     mechanism_figures.WORKING_LANGUAGE,
     mechanism_figures.NEURONS,
     mechanism_figures.DRIFT,
@@ -30,6 +32,7 @@ FIGURES = (
     curve_figures.FORETOLD,
     mix_figures.ORIGINAL_OPTIMISED,
     mix_figures.RIVALS,
+    task_figures.TASK_MIXES,
     mix_figures.PREDICTED,
     mix_figures.SCHEDULE,
     regret_figure.REGRET,

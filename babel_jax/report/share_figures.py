@@ -1,10 +1,13 @@
 """Figures of the primary's share: the losses, Eq. 1 against what was measured, and what Algorithm 1 asks for."""
 
+import dataclasses
+
 import numpy as np
 
 from babel_jax.evolution.continual import Curves
-from babel_jax.optimum import algorithm1
+from babel_jax.optimum import algorithm1, peak_tokens
 from babel_jax.optimum.algorithm1 import Proposal
+from babel_jax.optimum.peak_tokens import PeakTokens
 from babel_jax.report import html_tables
 from babel_jax.report.drawing import (
     CONTROL,
@@ -39,7 +42,7 @@ LOSS_TITLES = {  # metric -> (title, unit)
 # Billions of tokens in the paper's optimised corpus; what it left alone is not listed.
 PAPER_OPTIMISED = {"php": 5.0, "csharp": 10.0}
 PAPER_PRIMARY = "python"
-SOURCE_COLOURS = {"loss": NEW, "loss_knowledge": KNOWLEDGE, "knowledge_share": PROPOSAL}
+SOURCE_COLOURS = {"loss": NEW, "loss_knowledge": KNOWLEDGE, "knowledge_share": PROPOSAL, peak_tokens.SOURCE: PROPOSAL}
 MANY = 20.0  # an interval that goes on beyond so many times the original is cut off with an arrow
 
 
@@ -180,9 +183,10 @@ CALIBRATION = ReportFigure(
 
 
 def tokens(findings: Findings):
-    """Tokens of each new language: the original corpus, and what each source of P asks for, by Eq. 3."""
-    original, primary = findings.study.original, findings.study.primary
+    """Tokens of each new language: the original corpus, what each source of P asks for by Eq. 3, and those at its peak."""
+    original, primary, peaks = findings.study.original, findings.study.primary, _peaks(findings)
     sources = list(dict.fromkeys(source for here in findings.languages.values() for source in here.proposals))
+    sources += [peak_tokens.SOURCE] * bool(peaks)
     if not sources:
         return None
     figure, axes = make_axes(1, 0.21 * (len(sources) + 2) * len(findings.languages) + 1.0)
@@ -198,7 +202,7 @@ def tokens(findings: Findings):
             _paper(panel, PAPER_OPTIMISED[name], y)
         for source in sources:
             y -= 1
-            if proposal := here.proposals.get(source):
+            if proposal := peaks.get(name) if source == peak_tokens.SOURCE else here.proposals.get(source):
                 _asked(panel, source, proposal, y, original[name], limits)
         y -= 1.6
     dot_axes(ax, *zip(*labels, strict=True))
@@ -209,6 +213,23 @@ def tokens(findings: Findings):
     ax.minorticks_off()
     ax.set_xlabel(f"tokens, in the unit in which {language_name(primary)} has {original[primary]:g}")
     return figure, table(rows)
+
+
+def _peaks(findings: Findings) -> dict[str, PeakTokens]:
+    """What the peaks ask for, in the unit of the original corpus, as the budget of its mix has it; {} where that is not known."""
+    corpus = findings.peak_corpus
+    if corpus is None:
+        return {}
+    unit = sum(findings.study.original.values()) / corpus.total
+    return {
+        language: dataclasses.replace(
+            peak,
+            tokens=unit * peak.tokens,
+            tokens_ci=tuple(unit * bound for bound in peak.tokens_ci),
+            decision=corpus.decisions[language],
+        )
+        for language, peak in findings.peaks.items()
+    }
 
 
 def _original_size(panel: Panel, amount: float, y: float) -> None:
@@ -225,12 +246,15 @@ def _paper(panel: Panel, amount: float, y: float) -> None:
     panel.record("optimised in the paper", value=amount)
 
 
-def _asked(panel: Panel, source: str, proposal: Proposal, y: float, original: float, limits: tuple) -> None:
+def _asked(
+    panel: Panel, source: str, proposal: Proposal | PeakTokens, y: float, original: float, limits: tuple
+) -> None:
     """What a source's proposal asks for, with its interval; beyond the limits of the axis an arrow stands for it."""
     ax, (least, largest) = panel.ax, limits
     colour, series = SOURCE_COLOURS.get(source, INK), f"asked from {source}: {proposal.decision}"
     if np.isnan(proposal.tokens):
-        beside(ax, (original, y), f"{source_name(source)}: P* not determined", colour, va="center")
+        what = "peak" if source == peak_tokens.SOURCE else "P*"
+        beside(ax, (original, y), f"{source_name(source)}: {what} not determined", colour, va="center")
         panel.record(series)
         return
     low, high = proposal.tokens_ci

@@ -27,6 +27,7 @@ Keys, null where something was not measured or has no interval; numbers have 6 d
 | `schedules` | the proposed schedule: `stages`, `replay`, `phase_tokens`, `predicted`, intervals |
 | `predicted` | the primary's share in from-scratch runs: `predicted` (Eq. 2), `measured`, `ci` |
 | `costs` | search costs: `what`, `flops`, `runs`, `final_runs` |
+| `tasks` | by task: in `languages.<new>` its `start`, `peak` (of writing), `end`, `control_end`; in `mixes` by name {value, ci} |
 | `verdicts` | every claim: `name`, `claim`, `verdict`, `number`, `sentence`, `language` |
 | `missing` | what the study lacks, in sentences |
 | `wall_seconds`, `versions` | seconds by phase; versions of libraries |
@@ -40,6 +41,7 @@ import itertools
 from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.evolution.stages import Stages
+from babel_jax.evolution.tasks import WRITING
 from babel_jax.optimum.curve_law import CurveLaw
 from babel_jax.optimum.laws import Law
 from babel_jax.optimum.loss_laws import LossLaw
@@ -79,6 +81,7 @@ def summary(findings: Findings, verdicts: list[Verdict]) -> dict:
         "schedules": findings.schedules and findings.schedules.proposal,
         "predicted": [_some(each, PREDICTED) for each in findings.predicted],
         "costs": findings.costs,
+        "tasks": _tasks(findings),
         "missing": findings.missing,
         "verdicts": verdicts,
         "wall_seconds": study.wall_seconds,
@@ -138,6 +141,29 @@ def _neurons(here: LanguageFindings, definition: str) -> dict:
         course(here.curves.neurons.get((run, definition)), here.curves.peak_step) for run in ("continual", "control")
     )
     return {"peak": continual.peak, "end": continual.end, "control_end": control.end}
+
+
+def _tasks(findings: Findings) -> dict:
+    scores, asked = findings.tasks, (WRITING, *findings.tasks.asked)
+
+    def of(language: str, here: LanguageFindings, task: str) -> dict:
+        continual, control = (
+            course(scores.curves.get((language, run, task, "all")), here.curves.peak_step)
+            for run in ("continual", "control")
+        )
+        return dataclasses.asdict(continual) | {"control_end": control.end}
+
+    return {
+        "languages": {
+            name: {task: of(name, here, task) for task in asked} for name, here in findings.languages.items()
+        },
+        "mixes": {
+            mix.name: {
+                task: _with_ci(score.estimate) for task in asked if (score := scores.mixes.get((mix.name, task, "all")))
+            }
+            for mix in findings.mixes
+        },
+    }
 
 
 def _mix(mix: Mix) -> dict:

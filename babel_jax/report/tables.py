@@ -8,6 +8,7 @@ import numpy as np
 from babel_jax.common import run_names
 from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.mixes import MACRO
+from babel_jax.evolution.tasks import CHANCE, SHORT, WRITING
 from babel_jax.study.findings import Findings, LanguageFindings
 from babel_jax.study.verdicts import Verdict
 from babel_jax.study.words import (
@@ -37,7 +38,9 @@ class Table:
 
 def results(findings: Findings, verdicts: list[Verdict]) -> dict[str, str]:
     """The tables of a study as files: {"results.md", "results.tex"}. What was not measured is an empty cell."""
-    made = [table(findings) for table in (continual, proposals, mixes, predicted)] + [claims(findings, verdicts)]
+    made = [table(findings) for table in (continual, tasks, proposals, mixes, task_mixes, predicted)] + [
+        claims(findings, verdicts)
+    ]
     made = [table for table in made if table.rows]
     return {"results.md": "\n".join(map(markdown, made)), "results.tex": "\n".join(map(latex, made))}
 
@@ -130,6 +133,40 @@ def predicted(findings: Findings) -> Table:
     )
     head = ("predicted: measured share of the primary", *map(language_name, languages))
     return Table("Shares in from-scratch models", head, rows)
+
+
+def tasks(findings: Findings) -> Table:
+    """One row a new language and task: what is right over continual pre-training, by the checkpoints of writing."""
+    rows, curves = [], findings.tasks.curves
+    for name, here in findings.languages.items():
+        for task in (WRITING, *findings.tasks.asked):
+            curve = curves.get((name, "continual", task, "all"))
+            best = curve and here.curves.peak_step is not None and curve.at(here.curves.peak_step)
+            if best:
+                control = curves.get((name, "control", task, "all"))
+                ends = [share(each.end()) if each else "" for each in (curve, control)]
+                rows.append(
+                    (language_name(name), SHORT[task], percent(CHANCE[task]), share(curve.first()), share(best), *ends)
+                )
+    head = ("language", "task", "chance", "first checkpoint", "best in writing", "end", "control, end")
+    return Table("Tasks over continual pre-training", head, tuple(rows) if findings.tasks.asked else ())
+
+
+def task_mixes(findings: Findings) -> Table:
+    """One row a from-scratch mix (without the swarm): what is right by task, the mean over the new languages."""
+    scores, asked = findings.tasks.mixes, (WRITING, *findings.tasks.asked)
+    rows = tuple(
+        (
+            "original" if mix.name == findings.original_name else mix_title(mix.name),
+            *(
+                share(scores[mix.name, task, "all"].estimate) if (mix.name, task, "all") in scores else ""
+                for task in asked
+            ),
+        )
+        for mix in findings.mixes
+        if not mix.run_name.is_swarm and any((mix.name, task, "all") in scores for task in asked[1:])
+    )
+    return Table("Tasks in from-scratch mixes", ("mix", *(SHORT[task] for task in asked)), rows)
 
 
 def claims(findings: Findings, verdicts: list[Verdict]) -> Table:

@@ -20,6 +20,7 @@ from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.mixes import Mix, mixes
 from babel_jax.evolution.observation import Observation, observation
 from babel_jax.evolution.selection import select, solved, view
+from babel_jax.evolution.tasks import tasks
 from babel_jax.optimum import (
     best_corpus,
     compare,
@@ -106,6 +107,7 @@ def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, mixture_files.M
         predicted=predicted_shares(measured, primary),
         costs=rivals.flops([(run.name, run.seed, run.flops) for run in study.runs if run.flops]),
         loss_laws=_loss_laws(searched, [primary, *new], attempt),
+        tasks=tasks(frame, views),
         curve_laws=_curve_laws(languages, searched, primary, law, attempt),
     )
 

@@ -180,7 +180,7 @@ CANDIDATES = (
         _peak_tokens,
         needs=FINDINGS,
         is_rival=False,
-        searches=(rivals.ALGORITHM1,),
+        searches=(rivals.ALGORITHM1, rivals.PREDICTION),  # of one of them its continual run
         equal_epochs=False,  # its amounts are absolute
     ),
     _answering("shuffled", "shuffled cuts", rivals.shuffled),

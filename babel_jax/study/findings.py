@@ -14,6 +14,7 @@ from babel_jax.evolution.mechanism import Causes, Drift
 from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.evolution.observation import Observation
 from babel_jax.evolution.stages import Stages
+from babel_jax.evolution.tasks import Tasks
 from babel_jax.optimum import algorithm1, best_corpus, compare, peak_tokens
 from babel_jax.optimum.best_corpus import Constraints, Corpus
 from babel_jax.optimum.compare import Comparison, Guard
@@ -130,6 +131,7 @@ class Findings:
       costs: of the searches.
       predictions: {name of a mix: that it was written down before its runs were trained}.
       loss_laws: {name: …} of the rivals that are fitted to the mixes' held-out losses.
+      tasks: scores by task, of writing and what is asked beside it.
       curve_laws: {new language: …} of the continual run's curve as a law.
     """
 
@@ -146,6 +148,7 @@ class Findings:
     predicted: list[PredictedShare]
     costs: list[Cost]
     loss_laws: dict[str, LossLaw] = dataclasses.field(default_factory=dict)
+    tasks: Tasks = Tasks()
     predictions: dict[str, Prediction] = dataclasses.field(default_factory=dict)
     curve_laws: dict[str, CurveLaw] = dataclasses.field(default_factory=dict)
 

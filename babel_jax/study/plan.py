@@ -19,7 +19,7 @@ from babel_jax.corpus.build_folder import is_corpus
 from babel_jax.corpus.corpus_material import material as corpus_material
 from babel_jax.languages.registry import LANGUAGES, Definition, definition
 from babel_jax.measuring import study_walk as measuring
-from babel_jax.organism import world
+from babel_jax.organism import world, world_material
 from babel_jax.organism.notation import NOTATIONS
 from babel_jax.study import candidates
 from babel_jax.training import config as run_config
@@ -387,7 +387,7 @@ def load_material(config: ConfigDict, seed: int, run: str) -> Material:
 def load_materials(config: ConfigDict, seed: int) -> dict[str, Material]:
     """For each new language what a study of this config trains on and measures it with, for one seed."""
     if config.kind == "organism":
-        return world.materials(world_config(config), seed)
+        return world_material.materials(world_config(config), seed)
     materials = {
         new: corpus_material(config.corpus, config.primary, new, config.heldout_rows, config.prompt_tokens)
         for new in new_languages(config)

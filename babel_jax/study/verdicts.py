@@ -1,12 +1,12 @@
 """What the data say to each claim: one verdict a claim, in words, with its main number and interval.
 
-`CLAIMS` holds all of them. Nothing is corrected for their number.
+`CLAIMS` holds all of them. Nothing is corrected for their number but where a claim says so.
 """
 
 import dataclasses
 
 from babel_jax.evolution import stages
-from babel_jax.study import algorithm_claims, course_claims, law_claims, mechanism_claims, mix_claims
+from babel_jax.study import algorithm_claims, course_claims, law_claims, mechanism_claims, mix_claims, task_claims
 from babel_jax.study.chance import at_chance
 from babel_jax.study.claim import A_DECLINE, A_PEAK, MISSING, NOTHING, Claim, Judged, not_tested
 from babel_jax.study.findings import Findings, LanguageFindings
@@ -48,6 +48,7 @@ CLAIMS = (
         of_study=True,
     ),
     Claim("cost", "Algorithm 1's search costs less than a mixing law's", algorithm_claims.cost, of_study=True),
+    *task_claims.CLAIMS,
 )
 
 

@@ -6,15 +6,22 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import ROOT
 from helpers.losses import ORIGINAL, planted, written
 from ml_collections import ConfigDict
 
 from babel_jax.__main__ import main
 from babel_jax.common.run_names import RunName, parse
 from babel_jax.corpus import mixture_files
-from babel_jax.optimum import algorithm1, eq3, table
+from babel_jax.optimum import algorithm1, eq3, peak_tokens, regret_table, table
 from babel_jax.optimum.schedules import Schedule
 from babel_jax.study import analysis, facts, plan
+
+
+@pytest.fixture(autouse=True)
+def nothing_stored(monkeypatch, tmp_path):
+    """No table of regrets, so that the default is the paper's source."""
+    monkeypatch.setattr(regret_table, "FILE", tmp_path / "none.csv")
 
 
 @pytest.fixture(scope="module", name="planted")
@@ -38,7 +45,14 @@ def sizes(printed: str) -> dict[str, list[str]]:
 def test_a_table_becomes_the_papers_corpus_without_any_framework(planted, tmp_path):
     """A planted PHP and C# with the paper's shares: 5B and 10B within the intervals; neither jax nor flax is loaded."""
     file, out = written(planted, tmp_path), tmp_path / "mixture.json"
-    arguments = ["optimize", f"--csv={file}", "--primary=python", f"--original={ORIGINAL}", f"--out={out}"]
+    arguments = [
+        "optimize",
+        f"--csv={file}",
+        "--primary=python",
+        f"--original={ORIGINAL}",
+        "--source=loss",
+        f"--out={out}",
+    ]
     code = (
         "import sys; from babel_jax.__main__ import main\n"
         "assert main(sys.argv[1:]) == 0\n"
@@ -98,7 +112,7 @@ def test_without_a_measured_share_nothing_is_changed_unless_it_is_assumed(plante
     file = written(planted.drop(columns="knowledge_share"), tmp_path)
     assert optimize(file, "--assume=php") == 0
     printed = capsys.readouterr().out
-    assert sizes(printed)["csharp"] == ["16B", "16B", "16B"] and sizes(printed)["php"] == ["23B", "4.95B", "4.95B"]
+    assert sizes(printed)["csharp"] == ["16B", "16B", "16B"] and sizes(printed)["php"] == ["23B", "4.9B", "4.9B"]
     assert (
         "csharp: Eq. 3 (pairwise) asks for" in printed
         and "Whether it depends on the primary was not tested." in printed
@@ -138,7 +152,7 @@ def test_a_language_is_called_as_it_is(planted, tmp_path, capsys, name):
 
 def test_a_table_that_does_not_fit_is_one_line(planted, tmp_path, capsys):
     lua = planted.assign(language=planted["language"].replace("php", "lua"))
-    for frame, message in ((lua, "--original has no lua"), (planted.drop(columns="loss"), "lacks the column loss")):
+    for frame, message in ((lua, "--original has no lua"), (planted.drop(columns="score"), "lacks the column score")):
         assert optimize(written(frame, tmp_path)) == 2
         printed = capsys.readouterr()
         assert message in printed.err and printed.err.count("\n") == 1 and not printed.out
@@ -249,6 +263,89 @@ def test_a_language_without_the_source_keeps_its_tokens_and_is_named(planted, tm
     assert "csharp: it has no calibrated, and keeps its tokens." in printed and sizes(printed)["csharp"][1] == "16B"
 
 
+def stored(monkeypatch, tmp_path, **regrets):
+    """A stored table with these regrets."""
+    file = tmp_path / "regret.csv"
+    lines = [f"{name},8,40,{regret},{regret - 0.01},{regret + 0.01}" for name, regret in regrets.items()]
+    file.write_text("\n".join(["optimiser,cells,seeds,regret,low,high", *lines]) + "\n")
+    monkeypatch.setattr(regret_table, "FILE", file)
+
+
+def test_the_default_source_is_the_one_of_least_regret_and_each_says_how_it_fared(
+    planted, tmp_path, capsys, monkeypatch
+):
+    stored(monkeypatch, tmp_path, algorithm1_loss=0.12, peak_tokens=0.02, algorithm1_functional_neurons=0.01)
+    file = written(planted, tmp_path)
+    small = "python=11e4,php=23e4,csharp=16e4,go=11e4"
+    assert optimize(file, original=small) == 0
+    printed = capsys.readouterr().out
+    assert "peak_tokens has the least mean regret of those tested, but for functional_neurons, which" in printed
+    assert "mean regret 12.0 points [11.0, 13.0] over 8 cells, 40 seeds" in printed
+    assert "not among those whose regret is known" in printed, "the knowledge share"
+    assert sizes(printed)["php"][1] == "43k" and sizes(printed)["python"][2] == "110k"
+    assert (
+        "\nP*: the primary's share" in printed and max(map(len, printed[printed.index("\nP*:") :].splitlines())) <= 80
+    )
+    assert optimize(file, "--source=loss", original=small) == 0
+    printed = capsys.readouterr().out
+    assert "least mean regret" not in printed and printed.rindex("loss\nlanguage") > printed.index(
+        "peak_tokens\nlanguage"
+    )
+    assert optimize(file, "--reading=joint", original=small) == 0
+    assert "The source loss has the least mean regret" in capsys.readouterr().out, "a peak has no joint reading"
+    assert optimize(file, "--reading=joint", "--source=peak_tokens", original=small) == 2
+    assert "leave --reading out" in capsys.readouterr().err
+
+
+def test_scores_alone_become_a_mixture_within_a_budget(planted, tmp_path, capsys):
+    frame, out = planted[["language", "seed", "tokens", "score"]], tmp_path / "m.json"
+    small = "python=11e4,php=23e4,csharp=16e4,go=11e4"
+    assert optimize(written(frame, tmp_path), "--budget=610e3", f"--out={out}", original=small) == 0
+    assert "takes the place of the paper's, loss" in capsys.readouterr().out
+    made = mixture_files.read(out)
+    assert made.made["source"] == "peak_tokens" and "replicates_R" not in made.made["proposals"]["php"]
+    assert made.sources["php"].tokens == pytest.approx(43_000, rel=0.05)
+    assert made.sources["go"].tokens == pytest.approx(110_000, rel=1e-3)
+    assert made.sources["python"].tokens == pytest.approx(610_000 - 110_000 - 2 * 43_000, rel=0.02), "the rest"
+    assert optimize(written(frame, tmp_path)) == 0
+    assert "php: its peak is at 4" in capsys.readouterr().out, "43 thousand tokens of 23 billion are another unit"
+
+
+def test_what_could_not_be_tested_is_offered_as_an_assumption(planted, tmp_path, capsys):
+    losses = planted.drop(columns="knowledge_share")
+    assert optimize(written(losses, tmp_path), "--source=loss") == 0
+    assert "csharp, php: nothing here can tell whether they depend on the primary" in (
+        printed := capsys.readouterr().out
+    )
+    assert "--assume=csharp,php." in printed
+    assert optimize(written(planted, tmp_path), "--source=loss") == 0 and "--assume" not in capsys.readouterr().out
+    scores = planted[(planted["language"] == "php") & (planted["seed"] == 0)][["language", "seed", "tokens", "score"]]
+    small = "python=11e4,php=23e4"
+    assert optimize(file := written(scores, tmp_path), original=small) == 0
+    assert "php: nothing here can tell whether they fall after their peak" in (printed := capsys.readouterr().out)
+    assert "(no interval)" in printed and sizes(printed)["php"] == ["230k", "230k", "230k"]
+    assert optimize(file, "--assume=php", original=small) == 0
+    assert sizes(capsys.readouterr().out)["php"][1] == "43k"
+
+
+def test_the_documented_examples_run(capsys, monkeypatch):
+    """Each command of the README about an example: by its peak PHP is cut and C++ is not; the losses support no change."""
+    monkeypatch.chdir(ROOT)
+    lines = (ROOT / "babel_jax" / "optimum" / "README.md").read_text().splitlines()
+    commands = [
+        line.split()[3:] for line in lines if line.startswith("python -m babel_jax optimize --csv=configs/examples")
+    ]
+    amounts = []
+    for words in commands:
+        assert main(words) == 0
+        printed = capsys.readouterr().out
+        assert "php             -                   " in printed and "4.5B  [3.5B, 5.4B]" in printed, (
+            "the peak, in both"
+        )
+        amounts.append([sizes(printed)[language][1] for language in ("php", "cpp")])
+    assert amounts == [["4.5B", "28B"], ["23B", "28B"]]
+
+
 # --- a study --------------------------------------------------------------------------------------------------------------
 
 
@@ -285,6 +382,9 @@ def finished(monkeypatch, tmp_path):
         ),
         missing=["run 'continual' is missing."],
         languages={"php": SimpleNamespace(proposals={"loss": proposal(0.6), "knowledge_share": proposal(0.7)})},
+        peaks={},
+        original_name=None,
+        mix_named=lambda name: None,
         schedules=None,
     )
     run_dir = tmp_path / "seed3" / "mix_0.5000"
@@ -311,6 +411,25 @@ def test_a_study_becomes_a_mixture_for_as_many_tokens_as_its_mixes(finished, tmp
     assert mixture_files.read(out).stages[0]["weights"] == {"python": 0.7, "php": 0.3}
     assert main(["optimize", f"--workdir={tmp_path}", f"--out={out}", "--max_epochs=1.5"]) == 0
     assert mixture_files.read(out).sources["php"] == mixture_files.SourceUse(176, 264, 1.5)
+
+
+def test_a_study_asks_for_the_tokens_at_its_peaks(finished, tmp_path, capsys):
+    """264 of the mix's 880 tokens; a study without a mix, and without a budget, has no number of tokens to take them from."""
+    replicates_R = np.linspace(250.0, 280.0, 101)
+    interval = algorithm1.percentiles(replicates_R)
+    finished.peaks = {
+        "php": peak_tokens.PeakTokens(
+            "php", 264.0, interval, 64, replicates_R[:1], replicates_R, algorithm1.CHANGE, "so."
+        )
+    }
+    study, out = f"--study={tmp_path}", tmp_path / "m.json"
+    assert main(["optimize", study, "--source=peak_tokens", f"--out={out}"]) == 0
+    assert mixture_files.read(out).stages[0]["weights"] == {"python": 0.7, "php": 0.3}
+    assert sizes(capsys.readouterr().out) == {"python": ["285", "616", "616"], "php": ["595", "260", "260"]}
+    assert main(["optimize", study, "--source=peak_tokens"]) == 2 and "unknown source" in capsys.readouterr().err
+    finished.mix_named = lambda name: SimpleNamespace(tokens=880)
+    assert main(["optimize", study, "--source=peak_tokens"]) == 0 and "616" in capsys.readouterr().out
+    assert main(["optimize", study]) == 0 and sizes(capsys.readouterr().out)["php"][0] == "23", "shares of any unit"
 
 
 def test_what_a_study_does_not_support_leaves_its_mix_as_it_is(finished, tmp_path, capsys):

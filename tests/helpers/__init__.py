@@ -15,7 +15,7 @@ from babel_jax.common import files
 from babel_jax.common.material import ArrayRows, Material
 from babel_jax.common.run_names import parse
 from babel_jax.model.decoder import PRESETS, DecoderConfig, init_params
-from babel_jax.organism import world
+from babel_jax.organism import world, world_material
 from babel_jax.training import config as run_config
 from babel_jax.training import loop
 from babel_jax.training.checkpoint import Checkpoints
@@ -36,7 +36,7 @@ def world_config(**changes) -> world.WorldConfig:
 
 def small_material(**changes) -> Material:
     """The small world, with some fields of its material changed."""
-    return dataclasses.replace(world.materials(world_config(), 0)["php"], **changes)
+    return dataclasses.replace(world_material.materials(world_config(), 0)["php"], **changes)
 
 
 def random_rows(n: int, vocab_size: int, length: int, seed: int = 0) -> np.ndarray:

@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from babel_jax.optimum import table
-
+COLUMNS = ("language", "seed", "step", "tokens", "loss", "score", "n")
 STEPS = np.array([0, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512])
 PEAK = 6
 PAPER = {"php": 11 / 16, "csharp": 11 / 21}  # P* that gives 5B and 10B tokens beside 11B of Python
@@ -26,7 +25,7 @@ def continual_runs(language: str, p_star: float, seeds: int = 3, problems: int =
         share = 0.6 - 0.3 * fall + generator.normal(0, 0.02, len(STEPS))
         columns = zip(STEPS, tokens, loss, solved / problems, share, strict=True)
         rows += [(language, seed, *row[:4], problems, row[4]) for row in columns]
-    return pd.DataFrame(rows, columns=[*table.COLUMNS, "knowledge_share"])
+    return pd.DataFrame(rows, columns=[*COLUMNS, "knowledge_share"])
 
 
 def planted() -> pd.DataFrame:

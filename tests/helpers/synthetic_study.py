@@ -11,7 +11,9 @@ import pytest
 from babel_jax.common import files, measurements
 from babel_jax.corpus import mixture_files as mixtures
 from babel_jax.evolution.mixes import Mix
+from babel_jax.evolution.tasks import Tasks
 from babel_jax.optimum import laws
+from babel_jax.organism.world_tasks import TASKS
 from babel_jax.study import analysis, facts
 from babel_jax.study.findings import Findings
 
@@ -158,6 +160,20 @@ class Writer:
             self.add(run, at, "evaluation", "accuracy", value, language, options={"subset": "all"})
 
 
+def _tasks(writer: Writer, run: str, steps, language: str, written_C) -> None:
+    """Scores in all tasks beside writing: what is chosen goes as writing does from chance on, what a call returns only falls."""
+    generator = np.random.default_rng([writer.seed, len(run)])
+    for task in TASKS:
+        for at, written in zip(steps, written_C, strict=True):
+            right = 0.6 + 0.4 * written if task.name == "returns" else task.chance + (1 - task.chance) * written
+            if task.name == "returns" and at < 60:
+                right = 0.98
+            for subset, lower in (("all", 0.0), ("shared", -0.02), ("transfer", 0.03)):
+                value = np.clip(right - lower + generator.normal(0, 0.01), 0, 1)
+                about = {"options": {"subset": subset}, "half": 0.05}
+                writer.add(run, at, "evaluation", f"task_{task.name}", value, language, 100, **about)
+
+
 def _continual(writer: Writer, new: str, suffix: str, layers: int, steps, control: bool, replays) -> None:
     """`continual` and `control` of one new language, `new_only`, and the patches at the end."""
     generator, add, problems = writer.generator, writer.add, writer.problems
@@ -172,6 +188,7 @@ def _continual(writer: Writer, new: str, suffix: str, layers: int, steps, contro
         transfer_C = 0.04 + (0.91 + jitter) * rise(steps) - (0.94 - end) * down
         transfer = answers(transfer_C, int((~shared_Q).sum()), generator)
         writer.judge(name, steps, new, np.concatenate([shared, transfer], axis=1), shared_Q)
+        _tasks(writer, name, steps, new, np.clip(transfer_C, 0, 1))
         forget = 0.25 * rise(steps, 300) * (1.6 if run == "continual" else 1)
         writer.judge(name, steps, PRIMARY, answers(0.99 - forget, problems, generator), shared_Q)
         for c, at in enumerate(steps):
@@ -256,6 +273,8 @@ def _mix(writer: Writer, run: str, shares: dict[str, float], layers: int, ordere
             accuracy = np.clip(accuracy + generator.normal(0, 0.03), 0.02, 0.99)
         solved = answers([accuracy], writer.problems, generator)
         writer.judge(run, [MIX_STEPS], language, solved, shared_Q)
+        if language != PRIMARY:
+            _tasks(writer, run, [MIX_STEPS], language, [accuracy])
         for metric, height in (("loss", 0.6), ("loss_knowledge", 1.5)):
             loss = height + 0.9 * np.exp(-6 * share) + generator.normal(0, 0.01)
             writer.add(run, MIX_STEPS, "loss", metric, loss, language, 9000)
@@ -314,7 +333,7 @@ def empty(findings: Findings) -> Findings:
     return changed(
         findings,
         languages={NEW: here}, mixes=[], comparisons=[], corpora={}, corpora_joint={}, laws=None, schedules=None,
-        predicted=[], costs=[], loss_laws={}, curve_laws={},
+        predicted=[], costs=[], loss_laws={}, curve_laws={}, tasks=Tasks(),
     )  # fmt: skip
 
 

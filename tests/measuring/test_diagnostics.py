@@ -15,7 +15,7 @@ from babel_jax.measuring import diagnostics, instruments, lens_grid, programs, w
 from babel_jax.measuring import study_walk as measure
 from babel_jax.measuring.reading import Settings, subject_of
 from babel_jax.measuring.study_walk import checkpoints
-from babel_jax.organism import world
+from babel_jax.organism import world, world_material
 from babel_jax.probes import edits
 from babel_jax.probes import interventions as do
 from babel_jax.probes.subject import Subject
@@ -192,7 +192,7 @@ def test_the_lens_grid_holds_what_the_layers_would_write(trained, at_peak):
 
 def test_a_language_that_needs_nothing_of_the_primary(trained, tmp_path, monkeypatch):
     run, base_LxNxF = trained
-    material = world.materials(world_config(shared_words=20), 0)["php"]
+    material = world_material.materials(world_config(shared_words=20), 0)["php"]
     assert not material.problems.transfer_Q.any()
     there = tmp_path / "continual"
     there.mkdir()

@@ -67,6 +67,7 @@ def test_a_language_that_does_not_fall_after_its_peak_is_not_cut(kind, decision,
     found = peak(kind)
     assert found.decision == decision and because in found.reason and found.reason.startswith("php: ")
     assert np.isnan(found.tokens) == (decision == algorithm1.NOT_TESTED)
+    assert not found.tokens_ci[1] > 768 * 704, "nothing was seen beyond"
     corpus = peak_tokens.corpus({"php": found}, "python", ORIGINAL, Constraints(budget=BUDGET))
     assert corpus.tokens == pytest.approx({"python": 110_000, "php": 230_000, "cpp": 280_000})
     assert corpus.as_written is None if decision == algorithm1.NOT_TESTED else corpus.as_written == corpus.tokens
@@ -97,6 +98,10 @@ def test_a_peak_between_checkpoints_is_the_vertex_of_a_parabola_in_log_tokens():
     assert peak_tokens.peak_of(second_C, tokens_C) == 10, "no logarithm of the 0 tokens before it"
     assert peak_tokens.peak_of([1.0, 1.0, 1.0], [1.0, 2.0, 4.0]) == 1, "the first of equals"
     assert peak_tokens.peak_of([0.0, 1.0], [0.0, 5.0]) == 5
+    with np.errstate(all="raise"):
+        assert peak_tokens.peak_of([1.0, 0.5, 1e-10], [1.0, 2.0, 4.0]) == 1, (
+            "the vertex of what is nearly a line is far away"
+        )
 
 
 def test_between_checkpoints_the_peak_is_nearer_to_the_truth():

@@ -8,7 +8,7 @@ from helpers.losses import PAPER, PEAK, continual_runs, planted
 
 from babel_jax.common.errors import UserError
 from babel_jax.evolution import stages
-from babel_jax.optimum import share_sources, table
+from babel_jax.optimum import algorithm1, peak_tokens, share_sources, table
 from babel_jax.optimum.algorithm1 import Amounts
 
 
@@ -38,7 +38,7 @@ def test_scores_become_answers_that_keep_them():
 @pytest.mark.parametrize(
     "change, message",
     [
-        (lambda t: t.drop(columns=["loss", "n"]), "lacks the column loss, n"),
+        (lambda t: t.drop(columns=["tokens", "score"]), "lacks the column tokens, score"),
         (lambda t: t.assign(loss=t["loss"].where(t["step"] != 96)), "line 10: loss is missing"),
         (lambda t: t.assign(loss=t["loss"].astype(str).where(t["step"] != 4, "abc")), "line 3: loss is abc"),
         (lambda t: t.assign(score=t["score"] * 100), "must be from 0 to 1"),
@@ -109,7 +109,8 @@ def test_a_table_means_the_same_in_every_coat(planted, read, coat):
         (lambda t: t.replace(",", ";"), "has ';' between its columns; save it with commas"),
         (lambda t: t.replace(",", "\t"), r"has '\t' between its columns"),
         (lambda t: t.replace("score", "loss", 1), "line 1: the column 'loss' is there twice"),
-        (lambda t: t.replace("loss", "Loss", 1), "separated by commas (it has 'Loss')"),
+        (lambda t: t.replace("score", "Score", 1), "separated by commas (it has 'Score')"),
+        (lambda t: t.replace("loss", "losses", 1), "unknown column 'losses'; did you mean 'loss'"),
         (lambda t: t.replace("knowledge_share", "knowlege_share", 1), "unknown column 'knowlege_share'; did you mean"),
         (lambda t: t.replace("php", "ph\x1bp", 1), r"line 2: language is 'ph\x1bp'; give it a short, printable name"),
         (lambda t: t.replace("php", '"ph\np"', 1), r"line 2: language is 'ph\np'"),
@@ -173,3 +174,44 @@ def test_the_tokens_interval_covers_the_truth_at_its_rate():
         low, high = table.of_observation(observation, Amounts(11e9, 23e9))["loss"].tokens_ci
         inside += low <= 5e9 <= high
     assert 0.92 <= inside / 500 <= 0.98
+
+
+# --- a table of scores alone ----------------------------------------------------------------------------------------------
+
+
+def test_scores_and_tokens_are_enough_for_the_peak(planted):
+    """Without step, loss and n: the planted peak has seen 48,000 tokens; the interval is over the three seeds."""
+    frame = planted[planted["language"] == "php"][["language", "seed", "tokens", "score"]]
+    (seen,) = table.observations(frame, {"python": 11e9}).values()
+    assert seen.steps.tolist() == list(range(14)) and seen.losses == {} and not seen.counted and seen.has_intervals
+    found = peak_tokens.of_observation(seen)
+    low, high = found.tokens_ci
+    assert found.decision == algorithm1.CHANGE and low < 48_000 < high < 100_000
+    assert table.of_observation(seen, Amounts(11e9, 23e9)) == {}
+    (shuffled,) = table.observations(frame.sample(frac=1, random_state=0), {"python": 11e9}).values()
+    np.testing.assert_array_equal(shuffled.score_SxC, seen.score_SxC)
+    np.testing.assert_array_equal(shuffled.tokens, seen.tokens)
+
+
+def test_one_seed_without_n_has_no_interval(planted):
+    one = planted[(planted["language"] == "php") & (planted["seed"] == 0)].drop(columns="n").assign(loss_error=0.004)
+    (seen,) = table.observations(one, {"python": 11e9}).values()
+    assert not seen.has_intervals
+    found = peak_tokens.of_observation(seen)
+    assert found.tokens == pytest.approx(48_000, rel=0.2) and np.isnan(found.tokens_ci).all()
+    assert found.decision == algorithm1.UNDECIDED and "give n" in found.reason
+    assert peak_tokens.of_observation(seen, assumed=True).decision == algorithm1.CHANGE
+    by_loss = table.of_observation(seen, Amounts(11e9, 23e9), assumed=True)["loss"]
+    assert by_loss.decision == algorithm1.UNDECIDED and np.isnan(by_loss.tokens_ci).all() and by_loss.p_star > 0
+
+
+def test_functional_neurons_are_a_source_where_their_column_stands(planted):
+    frame = planted[planted["language"] == "php"].assign(functional_neurons=lambda rows: rows["knowledge_share"] / 2)
+    (seen,) = table.observations(frame, {"python": 11e9}).values()
+    proposals = table.of_observation(seen, Amounts(11e9, 23e9))
+    assert proposals["functional_neurons"].p_star == pytest.approx(proposals["knowledge_share"].p_star / 2)
+    (alone,) = table.observations(frame.drop(columns="knowledge_share"), {"python": 11e9}).values()
+    untested = table.of_observation(alone, Amounts(11e9, 23e9))["functional_neurons"]
+    assert untested.decision == algorithm1.UNDECIDED and "was not tested" in untested.reason, (
+        "no share of what is solved"
+    )

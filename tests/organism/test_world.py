@@ -6,7 +6,7 @@ import pytest
 from helpers import world_config
 
 from babel_jax.common.errors import UserError
-from babel_jax.organism import world
+from babel_jax.organism import world_material
 from babel_jax.organism.frame import FRAME, NAME_1, NAME_2, PROMPT_LENGTH, WORD_1, WORD_2
 from babel_jax.organism.notation import NOTATIONS, notation_of
 from babel_jax.organism.world import World, WorldConfig
@@ -123,7 +123,7 @@ def test_tokens_are_aligned_between_languages(primary, new):
 
 
 def test_material_agrees_with_the_world():
-    material = world.materials(world_config(), 0)["php"]
+    material = world_material.materials(world_config(), 0)["php"]
     small = World(world_config(), 0)
     assert material.vocab_size == small.vocab_size and material.frozen_rows == 40
     assert material.max_length == len(FRAME) - 1
@@ -137,7 +137,7 @@ def test_material_agrees_with_the_world():
         assert np.array_equal(names, slots["primary_id" if language == "python" else "new_id"])
         held = material.heldout[language]
         assert held["knowledge"].sum(1).tolist() == [2] * 16 and held["loss"].sum(1).tolist() == [9] * 16
-    assert material.fingerprint != world.materials(world_config(), 1)["php"].fingerprint
+    assert material.fingerprint != world_material.materials(world_config(), 1)["php"].fingerprint
 
 
 @pytest.mark.parametrize("changes", [dict(shared_words=21), dict(shared_words=0), dict(shared_problems=40)])
@@ -155,7 +155,7 @@ def test_several_new_languages_know_each_their_own_part_of_the_primarys_words():
     for new, known in shared.items():
         words = several.corpus(new, 4000, "train")[:, [WORD_1, WORD_2]] - several.first_word
         assert set(np.unique(words)) == {*range(known), *range(20, 30)}
-    materials = world.materials(config, 0)
+    materials = world_material.materials(config, 0)
     assert list(materials) == list(shared)
     transfer = {new: material.problems.transfer_Q.mean() for new, material in materials.items()}
     assert (
@@ -196,7 +196,7 @@ def test_every_two_languages_make_a_world_whose_answers_are_right(primary, new):
         wrong = right.copy()
         wrong[:, 0] = np.roll(both.identifier_ids[language], 1)[both.fact_W[both.problem_word_Qx2[:, 0]]]
         assert both.judge(language, wrong).mean() < 0.2
-    material = world.materials(both.config, 0)[new]
+    material = world_material.materials(both.config, 0)[new]
     assert set(material.problems.prompt_QxT) == {primary, new}
 
 

@@ -76,6 +76,12 @@ def test_tokens_show_every_proposal_beside_the_original(findings):
     assert by_series["original"] == 23 and by_series["optimised in the paper"] == 5
     asked = by_series[by_series.index.str.startswith("asked from loss:")]
     assert asked.iloc[0] == pytest.approx(findings.languages["php"].proposals["loss"].tokens)
+    peak = table[table["series"].str.startswith("asked from peak_tokens: change")].iloc[0]
+    unit = sum(findings.study.original.values()) / findings.mix_named(findings.original_name).tokens
+    assert peak["value"] == pytest.approx(unit * findings.languages["php"].peak_tokens.tokens)
+    assert peak["low"] < peak["value"] < peak["high"] < findings.study.original["php"]
+    without = changed(findings, mixes=[])
+    assert not drawn(without, "tokens")[1]["series"].str.contains("peak_tokens").any(), "no budget is known"
     endless = changed(findings, *PROPOSAL, tokens=np.inf, tokens_ci=(40.0, np.inf))
     assert drawn(endless, "tokens") is not None, "P* = 0 asks for tokens without end"
     none = changed(findings, *PROPOSAL, tokens=0.0, tokens_ci=(0.0, 0.0))

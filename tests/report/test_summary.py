@@ -25,7 +25,7 @@ LANGUAGE = {
 }  # fmt: skip
 KEYS = {
     "primary", "new", "seeds", "languages", "corpora", "corpora_joint", "mixes", "comparisons", "laws", "loss_laws",
-    "curve_laws", "schedules", "predicted", "costs", "missing", "verdicts", "wall_seconds", "versions",
+    "curve_laws", "schedules", "predicted", "costs", "tasks", "missing", "verdicts", "wall_seconds", "versions",
 }  # fmt: skip
 
 
@@ -44,6 +44,14 @@ def summed(findings):
 @pytest.fixture
 def findings():
     return synthetic_study.found()
+
+
+def test_tasks_have_their_three_numbers_and_mixes_their_scores(findings):
+    tasks, curve = summed(findings)["tasks"], findings.tasks.curves["php", "continual", "comment", "all"]
+    told = tasks["languages"]["php"]["comment"]
+    assert told["start"] == round(curve.mean[0], 6) and told["peak"] > told["end"] < told["control_end"]
+    assert set(tasks["mixes"]["unimax"]) == {"writing", "port", "returns", "comment", "changed"}
+    assert tasks["mixes"]["unimax"]["port"]["ci"]
 
 
 @pytest.mark.parametrize("languages", [("php",), ("php", "cpp")])

@@ -16,7 +16,7 @@ from babel_jax.common.errors import UserError
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.measuring import programs, sampling, walk
 from babel_jax.measuring.reading import subject_of
-from babel_jax.organism import world
+from babel_jax.organism import world, world_material
 from babel_jax.study import texts
 from babel_jax.suites import completions, harness, judge, results, suite_files
 from babel_jax.training.checkpoint import Checkpoints, Metadata
@@ -375,7 +375,7 @@ def test_the_worlds_problems_run_as_every_suites_do(tmp_path, bench):
     if shutil.which("php", path="/usr/bin:/usr/local/bin") is None:
         pytest.skip("PHP: 'php' is not installed, so PHP's programs were not run")
     embedded = world.World(world_config(), 0)
-    material = world.materials(world_config(), 0)["php"]
+    material = world_material.materials(world_config(), 0)["php"]
     config = dataclasses.replace(SMALL, vocab_size=material.vocab_size, frozen_rows=material.frozen_rows)
     run = save_run(tmp_path / "seed0" / "continual", config, steps=(0,))
     study = {"kind": "organism", "primary": "python", "new": "php", "world": SMALL_WORLD}

@@ -200,7 +200,7 @@ def test_a_study_that_solves_nothing_has_a_report_and_no_corpus(tmp_path, capsys
     written = report.build(tmp_path).page.read_text()
     assert 'class="v not-tested">not tested<' in written and 'class="v supported"' not in written
     assert "Whether PHP depends on Python was not tested" in written and "P* not determined" in written
-    assert main(["optimize", f"--workdir={tmp_path}"]) == 0
+    assert main(["optimize", f"--workdir={tmp_path}", "--source=loss"]) == 0
     printed = capsys.readouterr().out
     assert "not determined" in printed and "php: P* is not determined: accuracy does not surely rise" in printed
     assert not re.search(r"\bnan\b", printed)
@@ -224,7 +224,7 @@ def test_a_table_that_tells_nothing_keeps_its_corpus(tmp_path, capsys, score, lo
     frame.to_csv(tmp_path / "table.csv", index=False)
     out = tmp_path / "mix.json"
     table = [f"--csv={tmp_path / 'table.csv'}", "--primary=python", "--original=python=11,php=23", f"--out={out}"]
-    assert main(["optimize", *table, "--assume=php"]) == 0
+    assert main(["optimize", *table, "--assume=php", "--source=loss"]) == 0
     printed = capsys.readouterr().out
     assert p_star in printed and not re.search(r"\bnan\b", printed)
     made = json.loads(out.read_text())["made"]
