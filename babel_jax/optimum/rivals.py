@@ -144,7 +144,7 @@ def flops(runs: list[tuple[RunName, int, float]]) -> list[Cost]:
     Returns:
       One from-scratch run (the mean of all) first, then the other parts that there are.
     """
-    parts = {what: [] for what in (ALGORITHM1, SCHEDULES, SWARM, SWEEP, FINAL, CHECKS)}
+    parts = {what: [] for what in (ALGORITHM1, PREDICTION, SCHEDULES, SWARM, SWEEP, FINAL, CHECKS)}
     for name, seed, operations in runs:
         parts[_part(name)].append((seed, operations))
     scratch = [operations for what in (SWARM, SWEEP, FINAL) for _, operations in parts[what]]
