@@ -109,6 +109,7 @@ STORY = ReportFigure(
     chapter="story",
     draw=story,
     caption=_story_caption,
+    without="the continual run was judged at fewer than two checkpoints",
     verdicts=("transition", "control", "knowledge"),
     of_study=True,
 )
@@ -173,6 +174,7 @@ STAGES = ReportFigure(
         "replicates of the curve that other seeds might have given."
     ),
     verdicts=("transition", "control"),
+    without="the continual run was judged at fewer than two checkpoints, or on one problem",
     paper="Curves are smoothed with a sliding window; there are no intervals and no test.",
 )
 
@@ -257,7 +259,16 @@ def _performance_caption(findings: Findings, language: str) -> str:
     if curves.stages:
         parts.append("Tints: the stages found; the dot: the checkpoint of the peak.")
     parts.append(f"{primary}’s own accuracy is measured on the same checkpoints.")
+    if not curves.knowledge:
+        parts.append(f"No knowledge share: {_no_knowledge(curves)}.")
     return " ".join(filter(None, parts))
+
+
+def _no_knowledge(curves: Curves) -> str:
+    """Why there is no knowledge share, a clause."""
+    if curves.unlearned:
+        return f"the {' and '.join(run.replace('_', '-') for run in curves.unlearned)} model has not learned to solve anything"
+    return "it takes the same problems in both languages, and models of each language alone"
 
 
 PERFORMANCE = ReportFigure(
@@ -267,6 +278,7 @@ PERFORMANCE = ReportFigure(
     draw=performance,
     caption=_performance_caption,
     verdicts=("knowledge",),
+    without="the continual run was judged at fewer than two checkpoints",
     paper="On HumanEval and MBXP a 1.3B model’s new language rises fast, declines from its peak and settles (Figure "
     "2); the knowledge share falls from about 60 % to about 0 on PHP and C#. Python’s own curve is not shown.",
 )

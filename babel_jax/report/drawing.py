@@ -19,6 +19,7 @@ from babel_jax.study.words import minus
 # Colours keep their meaning on every figure. Okabe-Ito hues, darkened where thin lines need it.
 NEW, PRIMARY, CONTROL, KNOWLEDGE, PROPOSAL = "#0B6FB8", "#D4800A", "#7D8590", "#00846B", "#B3417A"
 NEW_LIGHT, INK, FAINT, GRID = "#6FB4E3", "#24292F", "#57606A", "#E6E9ED"
+NO_VALUE = "no value at any checkpoint"
 STAGE_TINT = {"translation": "#EEF5FB", "transition": "#FDF1E4", "stabilisation": "#EEF6F1"}
 DEPTHS = ("#5AA5DC", "#0A2A47")  # first and last layer
 STYLE = {
@@ -105,6 +106,8 @@ class Panel:
         if band:
             self.ax.fill_between(steps, low, high, color=colour, alpha=0.13, linewidth=0)
         self.ax.plot(steps, mean, dash, color=colour, linewidth=width)
+        if np.isnan(mean).all() and not any(text.get_text() == NO_VALUE for text in self.ax.texts):
+            self.ax.text(0.5, 0.5, NO_VALUE, transform=self.ax.transAxes, ha="center", color=FAINT, fontsize=8)
         for x, value, *ci in zip(steps, mean, low, high, strict=True):
             self.record(series, x, value, ci)
 
@@ -291,6 +294,7 @@ class Drawn:
       name: of the figure; language: the new language that it is about; None: the whole study.
       stem: of its files' names.
       svg, png, csv: their contents; the last is the table of what is drawn.
+      empty: names of its panels that have nothing but curves without a value.
     """
 
     name: str
@@ -299,6 +303,7 @@ class Drawn:
     svg: str
     png: bytes
     csv: str
+    empty: tuple[str, ...] = ()
 
 
 def svg(figure: Figure, name: str) -> str:

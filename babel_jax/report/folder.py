@@ -42,7 +42,7 @@ def build(study_dir) -> Report:
         if figure.stem == "story":
             files.write_atomic(folder / "story.png", figure.png)
     files.write_json(folder / "summary.json", summary.summary(findings, judged))
-    for name, content in tables.results(findings, judged).items():
+    for name, content in tables.results(findings, judged, drawn).items():
         files.write_atomic(folder / name, content)
     index = folder / "index.html"
     files.write_atomic(index, page.page(findings, judged, drawn))
@@ -67,4 +67,9 @@ def draw(findings: Findings) -> list[Drawn]:
 
 def _drawn(name: str, language: str | None, stem: str, figure: Figure, table: pd.DataFrame) -> Drawn:
     csv = table.to_csv(index=False, float_format="%.6g")
-    return Drawn(name, language, stem, drawing.svg(figure, stem), drawing.png(figure), csv)
+    empty = [
+        str(panel)
+        for panel, part in table.groupby("panel", sort=False)
+        if part["value"].isna().all() and part["series"].duplicated().any()  # curves, not marks on the other axis
+    ]
+    return Drawn(name, language, stem, drawing.svg(figure, stem), drawing.png(figure), csv, tuple(empty))

@@ -51,7 +51,15 @@ def proposals(findings: Findings) -> str:
 def corpora(findings: Findings) -> str:
     """One row a corpus, the original first; what a constraint changed stands beside the corpus without it."""
     original = findings.study.original
-    rows = [["original", *(words.number(amount) for amount in original.values()), ""]] if findings.corpora else []
+    primary, new = findings.study.primary, findings.study.new
+    whole = sum(original.values())
+
+    def cells(tokens: dict[str, float]) -> list[str]:
+        beside = [words.per_primary(tokens[language], tokens[primary]) for language in new]
+        total = sum(tokens.values())
+        return [*beside, "\N{INFINITY}" if np.isinf(total) else f"{total / whole:.2f}"]
+
+    rows = [["original", *cells(original), ""]] if findings.corpora else []
     joint = findings.corpora_joint
     readings = [(source, corpus, joint and ", pairwise") for source, corpus in findings.corpora.items()]
     readings += [(source, corpus, ", joint") for source, corpus in joint.items() if corpus]
@@ -59,19 +67,19 @@ def corpora(findings: Findings) -> str:
         name = f"from the {words.source_name(source)}{reading or ''}"
         written = corpus.as_written
         if written and source != CALIBRATED and reading != ", joint" and written != corpus.unconstrained:
-            amounts = [words.number(written[language]) for language in original]
-            rows.append([f"{name}, as the paper writes it", *amounts, "no language is tested, none is left alone"])
+            rows.append(
+                [f"{name}, as the paper writes it", *cells(written), "no language is tested, none is left alone"]
+            )
         kinds = [(name, corpus.tokens, "; ".join(corpus.active) or "no constraint binds")]
         if corpus.active:
             kinds.append((f"{name}, unconstrained", corpus.unconstrained, ""))
-        rows += [
-            [title, *(words.number(tokens[language]) for language in original), note] for title, tokens, note in kinds
-        ]
+        rows += [[title, *cells(tokens), note] for title, tokens, note in kinds]
     if unsolved := [f"the {words.source_name(source)}" for source, corpus in joint.items() if not corpus]:
         name = f"from {words.names(unsolved)}, joint"
         rows.append([name, *("–" for _ in original), "no solution: the new languages ask for all tokens or more"])
-    heads = [words.language_name(language) for language in original]
-    return html_table("Tokens of each corpus, in the unit of the original", ["Corpus", *heads, "constraints "], rows)
+    heads = [words.language_name(language) for language in new]
+    label = f"Tokens of each new language for those of {words.language_name(primary)}, and the whole corpus beside the original"
+    return html_table(label, ["Corpus", *heads, "size, of the original’s", "constraints "], rows)
 
 
 def costs(findings: Findings) -> str:

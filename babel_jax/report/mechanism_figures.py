@@ -129,6 +129,8 @@ WORKING_LANGUAGE = ReportFigure(
     draw=working_language,
     caption=_working_language_caption,
     verdicts=("working_language",),
+    without="the lens was run at fewer than two checkpoints",
+    no_value="the most probable token is never one of the two names",
     paper="The share of Python’s built-ins that the intermediate layers decode to falls and the new language’s rises: five "
     "pairs a language, ten prompts an identifier, no control.",
 )
@@ -162,8 +164,8 @@ def _counts(panel: Panel, curves: Curves) -> None:
         if curve := curves.neurons.get((run, panel.name)):
             panel.curve(run, curve, colour, dash)
             labels.append((curve.mean[-1], run, colour))
-            tops.append(np.nanmax(np.fmax(curve.mean, curve.high)))
-    ax.set_ylim(0, 1.12 * max(tops) or 1)  # none at all: still an axis
+            tops += [value for value in np.fmax(curve.mean, curve.high) if np.isfinite(value)]
+    ax.set_ylim(0, 1.12 * max(tops, default=0) or 1)  # none at all: still an axis
     shade(ax, curves.stages, names=False)
     ax.set_title(DEFINITION_NAMES[panel.name])
     ax.set_ylabel("neurons")
@@ -206,6 +208,7 @@ NEURONS = ReportFigure(
     draw=neurons,
     caption=_neurons_caption,
     verdicts=("functional", "lape"),
+    without="neurons were counted at fewer than two checkpoints",
     paper="The number of language transferring neurons for the new language, found by LAPE, falls. The thresholds are not "
     "stated.",
 )
@@ -265,6 +268,7 @@ DRIFT = ReportFigure(
         "Neurons that enter or leave the set from one checkpoint to the next, mean over seeds; one shade a layer, as named "
         "on the right."
     ),
+    without="no set of neurons was followed over two checkpoints or more",
     paper="Their number is followed, not which ones they are.",
 )
 
@@ -310,6 +314,7 @@ CAUSES = ReportFigure(
         "and ablated on the other. Beside each, random sets of as many neurons in every layer. Bars: 95 % intervals."
     ),
     verdicts=("causes",),
+    without="no neurons were ablated at the best checkpoint",
     paper="Not tested: the authors name this ablation as a next step.",
 )
 
@@ -353,6 +358,14 @@ def _patches_caption(findings: Findings, language: str) -> str:
     )
 
 
+def _no_patches(findings: Findings, language: str) -> str:
+    share = findings.languages[language].curves.knowledge.get("continual")
+    new, primary = words.language_name(language), words.language_name(findings.study.primary)
+    if share and share.ceiling == 0:
+        return f"no problem in {new} needs {primary}, so there is no transferred word to look at"
+    return "the last checkpoint was not measured with parts of the best one put back"
+
+
 PATCHES = ReportFigure(
     name="patches",
     title="Representation patches",
@@ -360,5 +373,6 @@ PATCHES = ReportFigure(
     draw=patches,
     caption=_patches_caption,
     verdicts=("patches",),
+    without=_no_patches,
     paper="There is no such check.",
 )

@@ -170,6 +170,7 @@ OPTIMUM = ReportFigure(
         "new language: its 95 % interval."
     ),
     verdicts=("optimum",),
+    without="fewer than two equally long mixes were trained",
     paper="Four points of one language, no seeds.",
     of_study=True,
 )
@@ -277,6 +278,7 @@ ORIGINAL_OPTIMISED = ReportFigure(
     draw=original_optimised,
     caption=_paired_caption,
     verdicts=("original", "sooner"),
+    without="the original mix, or one that the optimiser asks for, was not trained",
     paper="The optimised models average 26.61 on HumanEval at 1.3B parameters and 41.96 at 6.7B. Go at 1.3B falls "
     "from 21.43 to 16.88 and is not discussed.",
     of_study=True,
@@ -353,6 +355,7 @@ RIVALS = ReportFigure(
         f"interval of a language is wholly below zero and reaches beyond {100 * TOLERANCE:.0f} points.{_epochs_note(findings)}"
     ),
     verdicts=("rivals", "guard", "law", "cost"),
+    without="the original mix, or others beside it that are more than a share, were not trained",
     paper="No other optimised mix is compared.",
     table=html_tables.costs,
     of_study=True,
@@ -397,6 +400,7 @@ PREDICTED = ReportFigure(
         "Bars: 95 %, Student t over seeds."
     ),
     verdicts=("predicted",),
+    without="the lens was not run on from-scratch models",
     paper="From-scratch models are not probed.",
     of_study=True,
 )
@@ -452,6 +456,7 @@ SCHEDULE = ReportFigure(
         "Dotted: the score predicted for the whole schedule."
     ),
     verdicts=("schedule",),
+    without="no continual run with replay was judged, or there is no original mix whose length a schedule could have",
     paper="Only static mixes are considered.",
     of_study=True,
 )

@@ -121,7 +121,7 @@ def _picture(drawn: Drawn, findings: Findings, verdicts: list[Verdict], colours:
     data = base64.b64encode(drawn.csv.encode()).decode()
     return (
         f'<figure><div class="plot" role="group" tabindex="0" aria-label="{html.escape(title)}">'
-        f"{theme.inline(drawn.svg, label, colours)}</div><figcaption>{_text(caption)} "
+        f"{theme.inline(drawn.svg, label, colours)}</div><figcaption>{_text(caption)} {_text(figure.why_empty(drawn.empty))} "
         f'<a class="data" download="{drawn.stem}.csv" href="data:text/csv;base64,{data}">Data (CSV)</a></figcaption></figure>'
     )
 
@@ -148,10 +148,10 @@ def _story(findings: Findings, verdicts: list[Verdict], pictures: dict[tuple, st
             + _cards("stages so", story.dependence_cards(findings, language))
         )
 
-    whole = _four(findings, verdicts) + "".join(pictures.get((name, None), "") for name in ("story", "better"))
-    return (
-        whole + _language_buttons(findings) + _panels(findings, of) + _cards("stages so", story.corpus_cards(verdicts))
-    )
+    of_all = (figure for figure in figures.FIGURES if figure.chapter == "story")
+    shown = (pictures.get((figure.name, None)) or _no_figure(figure, findings, None) for figure in of_all)
+    below = _language_buttons(findings) + _panels(findings, of) + _cards("stages so", story.corpus_cards(verdicts))
+    return _four(findings, verdicts) + "".join(shown) + below
 
 
 def _four(findings: Findings, verdicts: list[Verdict]) -> str:
@@ -178,7 +178,9 @@ def _claims(findings: Findings, verdicts: list[Verdict]) -> str:
         "<p>Where a claim is about a difference, it is supported if the 95 % interval lies on its side of zero, not supported "
         "if it lies on the other, undecided otherwise; it is not tested where something that it presupposes does not "
         "hold, such as a model that has learned the language. Other claims go by a rule, such as a threshold; each one’s "
-        "sentence, a click away, says so. Nothing is corrected for the number of claims.</p>"
+        "sentence, a click away, says so. From-scratch mixes are compared only where every run has learned the primary language. "
+        "A claim that compares with several, or with the best of several, is corrected for their number; nothing is corrected "
+        "for the number of claims.</p>"
     )
     absent = dict.fromkeys(entry.claim for entry in verdicts if entry not in known)
     absent = [claim for claim in absent if claim not in {entry.claim for entry in known}]
@@ -247,7 +249,9 @@ def _sections(chapter: str, findings: Findings, verdicts: list[Verdict], picture
         if drawn or any(entry.verdict != MISSING for entry in under):
             parts.append(_section(figure, findings, verdicts, pictures))
             continue
-        reasons = " ".join(dict.fromkeys(entry.sentence for entry in under)) or "Not measured."
+        languages = [None] if figure.of_study else list(findings.languages)
+        why = [figure.why_without(findings, language) for language in languages]
+        reasons = " ".join(dict.fromkeys([*why, *(entry.sentence for entry in under)]))
         title = figure.title if figure.title.endswith("?") else f"{figure.title}."
         absent.append(f'<li id="{figure.name}"><b>{title}</b> {_text(reasons)}</li>')
     if absent:
@@ -259,7 +263,7 @@ def _section(figure: ReportFigure, findings: Findings, verdicts: list[Verdict], 
     """What the data say, the figure, and what the paper shows there; of each new language where it is about one."""
 
     def picture(language: str | None) -> str:
-        return pictures.get((figure.name, language), f'<p class="quiet">No figure: {figure.without}.</p>')
+        return pictures.get((figure.name, language)) or _no_figure(figure, findings, language)
 
     def of(language: str) -> str:
         return _said(figure, verdicts, language) + ("" if figure.of_study else picture(language))
@@ -270,6 +274,10 @@ def _section(figure: ReportFigure, findings: Findings, verdicts: list[Verdict], 
     body += picture(None) if figure.of_study else ""
     paper = f'<p class="paper"><b>In the paper.</b> {_text(figure.paper)}</p>' if figure.paper else ""
     return f'<div class="part" id="{figure.name}"><h3>{_text(figure.title)}</h3>{body}{paper}{figure.table(findings)}</div>'
+
+
+def _no_figure(figure: ReportFigure, findings: Findings, language: str | None) -> str:
+    return f'<p class="quiet">{_text(figure.why_without(findings, language))}</p>'
 
 
 def _said(figure: ReportFigure, verdicts: list[Verdict], language: str | None) -> str:

@@ -1,7 +1,7 @@
 """What a figure of the report is: how it is drawn, and what its section of the page says."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from babel_jax.evolution.curve import Curve
 from babel_jax.study.findings import Findings
@@ -19,6 +19,7 @@ class ReportFigure:
       verdicts: names of the claims that it bears on.
       paper: what the paper shows there.
       without: why there is no figure, where there is none: a clause, or `(findings, language) -> clause`.
+      no_value: why a panel's curves can have no value, a clause.
       table: `(findings) -> HTML` under the figure.
       of_study: whether it is about the whole study, not about each new language.
     """
@@ -31,6 +32,7 @@ class ReportFigure:
     verdicts: tuple[str, ...] = ()
     paper: str = ""
     without: str | Callable[[Findings, str | None], str] = "what it would show was not measured"
+    no_value: str = "nothing that it counts was found at any checkpoint"
     table: Callable[[Findings], str] = lambda findings: ""
     of_study: bool = False
 
@@ -41,6 +43,11 @@ class ReportFigure:
         """Why it is not drawn, as a sentence."""
         clause = self.without if isinstance(self.without, str) else self.without(findings, language)
         return f"No figure: {clause}."
+
+    def why_empty(self, panels: Sequence[str]) -> str:
+        """Why panels of it have no value, as a sentence; "" without such."""
+        names = "; ".join(panel.replace("_", " ") for panel in panels)
+        return f"No value ({names}): {self.no_value}." if panels else ""
 
 
 def interval_note(curve: Curve | None, mark: str = "Bands") -> str:

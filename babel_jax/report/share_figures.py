@@ -102,6 +102,8 @@ LOSSES = ReportFigure(
     chapter="tower",
     draw=losses,
     caption=_losses_caption,
+    without="the loss was measured at fewer than two checkpoints",
+    no_value="the losses are not numbers, as those of a run that has diverged",
     paper="The loss stands for the share of the primary’s system (Eq. 1); no error is given.",
 )
 
@@ -177,6 +179,7 @@ CALIBRATION = ReportFigure(
     chapter="corpus",
     draw=calibration,
     caption=_calibration_caption,
+    without="no loss stands beside a share that was measured at the same checkpoints, or no checkpoint is surely the best",
     verdicts=("calibration",),
     paper="Eq. 1 is assumed to be linear, and is never compared with the share that was measured.",
 )
@@ -280,6 +283,7 @@ TOKENS = ReportFigure(
         "marks: the corpus is not changed by them. Arrowheads: beyond the axis."
     ),
     verdicts=("proposal",),
+    without="no source proposes anything: no score is above chance, or no loss and share were measured",
     paper="With 11B tokens of Python: PHP 23B to 5B (P* 0.69), C# 16B to 10B (P* 0.52); Go 11B and C++ 28B are kept.",
     table=lambda findings: html_tables.proposals(findings) + html_tables.corpora(findings),
     of_study=True,

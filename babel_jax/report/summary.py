@@ -19,8 +19,13 @@ Keys, null where something was not measured or has no interval; numbers have 6 d
 | `….proposals` | by source: `p_star` (null: not determined), `tokens`, `pairwise_share`, each with its interval, `decision`, … |
 | `corpora` | by source: what Algorithm 1 asks for of all languages: `tokens`, `ci`, `shares`, … |
 | `corpora_joint` | the same in the joint reading; null: no solution; empty with one new language |
-| `mixes` | from-scratch runs: `name`, `shares`, `score` by language and `macro` {value, ci}, … |
-| `comparisons` | mixes with the original: `first`, `second`, `score`, `value`, `ci`, `p`, `p_holm` |
+| `….chance` | `level`: the part solved without having learned anything; `above`: whether the continual run surely solves more |
+| `bar` | what a run that has learned the primary reaches: `measure`, `source`, `level` by seed; null: not known |
+| `mixes` | from-scratch runs: `name`, `shares`, `score` by language and `macro` {value, ci}, `learned`, … |
+| `mixes….learned` | the primary: in how many `runs` `of` all, by which `step`, `by_seed` (null: at none), `checkpoints` |
+| `comparisons` | mixes with the original: `first`, `second`, `score`, `value`, `ci`, `p`, `p_holm`, … |
+| `comparisons….tested` | whether every run of both had learned the primary: without that it compares no corpora |
+| `predictions` | by mix, that it was written before its runs were trained: `written`, `sha256`, `config_sha256` |
 | `laws` | the fitted law: `chosen`, on how many `mixes` and `runs`, `shares` and `ci` of its best mix, held-out errors |
 | `loss_laws` | by rival, the law of the losses: on how many `mixes` and `runs`, `shares` of its best mix, held-out errors |
 | `curve_laws` | by new language, the curve as a law: `run`, `mixes`, `runs`, `order`, `distance`, held-out errors, … |
@@ -42,6 +47,7 @@ from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.evolution.stages import Stages
 from babel_jax.evolution.tasks import WRITING
+from babel_jax.optimum.compare import Comparison
 from babel_jax.optimum.curve_law import CurveLaw
 from babel_jax.optimum.laws import Law
 from babel_jax.optimum.loss_laws import LossLaw
@@ -73,8 +79,10 @@ def summary(findings: Findings, verdicts: list[Verdict]) -> dict:
         "languages": {name: _language(here) for name, here in findings.languages.items()},
         "corpora": findings.corpora,
         "corpora_joint": findings.corpora_joint,
+        "bar": findings.bar,
         "mixes": [_mix(mix) for mix in findings.mixes],
-        "comparisons": [_some(each, COMPARISON) for each in findings.comparisons],
+        "comparisons": [_comparison(findings, each) for each in findings.comparisons],
+        "predictions": findings.predictions,
         "laws": findings.laws and _law(findings.laws),
         "loss_laws": {name: _loss_law(law) for name, law in findings.loss_laws.items()},
         "curve_laws": {language: _curve_law(law) for language, law in findings.curve_laws.items()},
@@ -101,6 +109,7 @@ def _language(here: LanguageFindings) -> dict:
             "end": _with_ci(continual and continual.plateau),
             "decline": _with_ci(continual and continual.decline),
         },
+        "chance": {"level": curves.chance, "above": curves.above_chance},
         "control": {"end": _with_ci(control and control.plateau), "stages": control and control.stages},
         "stages": continual and continual.stages,
         "stages_verdict": continual and _stages(continual),
@@ -170,7 +179,24 @@ def _mix(mix: Mix) -> dict:
     return _some(mix, ("run", "name", "shares", "tokens", "steps", "stages")) | {
         "score": {language: _with_ci(mix.estimate(language)) for language in mix.score},
         "macro": _with_ci(mix.estimate(MACRO)),
+        "learned": _learned(mix),
     }
+
+
+def _learned(mix: Mix) -> dict:
+    learning = mix.learning
+    return {
+        "runs": int(mix.learned_primary_S.sum()),
+        "of": len(mix.seeds),
+        "step": _with_ci(learning and learning.soon),
+        "by_seed": learning and dict(zip(learning.seeds, learning.first_S.tolist(), strict=True)),
+        "checkpoints": learning and learning.steps,
+    }
+
+
+def _comparison(findings: Findings, pair: Comparison) -> dict:
+    mixes = [findings.mix_named(name) for name in (pair.first, pair.second)]
+    return _some(pair, COMPARISON) | {"tested": findings.unlearned(mixes)[0] == 0}
 
 
 def _law(law: Law) -> dict:

@@ -7,20 +7,28 @@ import numpy as np
 
 from babel_jax.common import run_names
 from babel_jax.common.statistics import Estimate
-from babel_jax.evolution.mixes import MACRO
+from babel_jax.evolution.curve import Curve
+from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.evolution.tasks import CHANCE, SHORT, WRITING
+from babel_jax.report import figures
+from babel_jax.report.drawing import Drawn
+from babel_jax.study import chance
+from babel_jax.study.claim import NOT_TESTED
 from babel_jax.study.findings import Findings, LanguageFindings
 from babel_jax.study.verdicts import Verdict
 from babel_jax.study.words import (
     bounds,
     depends,
     language_name,
+    learned_by,
     mix_title,
     number,
     p_star,
     p_value,
+    per_primary,
     percent,
     points,
+    ratios,
     share,
     source_name,
 )
@@ -36,13 +44,49 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def results(findings: Findings, verdicts: list[Verdict]) -> dict[str, str]:
-    """The tables of a study as files: {"results.md", "results.tex"}. What was not measured is an empty cell."""
-    made = [table(findings) for table in (continual, tasks, proposals, mixes, task_mixes, predicted)] + [
-        claims(findings, verdicts)
-    ]
+def results(findings: Findings, verdicts: list[Verdict], drawn: list[Drawn] | None = None) -> dict[str, str]:
+    """The tables of a study as files: {"results.md", "results.tex"}. What was not measured is an empty cell.
+
+    `drawn`: its figures, for a table of those that are not drawn, and why; None: without that table.
+    """
+    of_findings = (at_chance, continual, tasks, proposals, mixes, amounts, predictions, task_mixes, predicted)
+    made = [table(findings) for table in of_findings] + [claims(findings, verdicts)]
+    made += [] if drawn is None else [not_drawn(findings, drawn)]
     made = [table for table in made if table.rows]
     return {"results.md": "\n".join(map(markdown, made)), "results.tex": "\n".join(map(latex, made))}
+
+
+def at_chance(findings: Findings) -> Table:
+    """One row a new language of which no score is above chance: what leads in place of its scores."""
+    rows = []
+    for name, here in findings.languages.items():
+        if not chance.at_chance(here):
+            continue
+        unit, text = chance.text_loss(here) or ("", None)
+        lens = here.curves.working_language.get("continual")
+        rows.append(
+            (
+                language_name(name),
+                percent(here.curves.chance),
+                share(here.stages.peak) if here.stages else "",
+                f"{unit}: {_from_to(text, number)}" if text else "",
+                _from_to(lens, percent) if lens else "",
+            )
+        )
+    head = (
+        "language",
+        "chance",
+        "best score",
+        "held-out texts",
+        f"{language_name(findings.study.primary)} in the lens",
+    )
+    return Table("No score above chance: no verdict and no proposal", head, tuple(rows))
+
+
+def _from_to(curve: Curve, written) -> str:
+    first, last = curve.first(), curve.last()
+    scale, digits = (100, 0) if curve.unit else (1, 2)
+    return f"{written(first.value)} to {written(last.value)}{bounds(last.ci, scale, digits)}"
 
 
 def continual(findings: Findings) -> Table:
@@ -50,7 +94,7 @@ def continual(findings: Findings) -> Table:
     rows = []
     for name, here in findings.languages.items():
         run = here.stages
-        if run is None:
+        if run is None or chance.at_chance(here):
             continue
         rows.append(
             (
@@ -79,19 +123,21 @@ def _knowledge(here: LanguageFindings) -> str:
 
 def proposals(findings: Findings) -> Table:
     """One row a language and source of P: what Algorithm 1 asks for beside the original corpus."""
+    original, primary = findings.study.original, findings.study.primary
     rows = [
         (
             language_name(name),
             source_name(source),
             p_star(proposal),
-            f"{number(proposal.tokens, 1)}{bounds(proposal.tokens_ci, digits=1)}",
-            number(findings.study.original[name], 1),
+            per_primary(proposal.tokens, original[primary], proposal.tokens_ci),
+            per_primary(original[name], original[primary]),
             proposal.decision,
         )
         for name, here in findings.languages.items()
         for source, proposal in here.proposals.items()
     ]
-    return Table("Algorithm 1", ("language", "P from", "P*", "tokens asked for", "original", "decision"), tuple(rows))
+    head = ("language", "P from", "P*", f"tokens for those of {language_name(primary)}", "original", "decision")
+    return Table("Algorithm 1", head, tuple(rows))
 
 
 def mixes(findings: Findings) -> Table:
@@ -103,20 +149,78 @@ def mixes(findings: Findings) -> Table:
     rows = []
     for mix in shown:
         pair = findings.against_original(mix.name)
-        held = findings.guard(mix.name).passes if pair else None
+        if pair and findings.unlearned([mix, findings.mix_named(reference)])[0]:
+            pair, held = None, NOT_TESTED
+        else:
+            held = {True: "passes", False: "fails", None: ""}[findings.guard(mix.name).passes] if pair else ""
         rows.append(
             (
-                "original" if mix.name == reference else mix_title(mix.name),
+                _title(findings, mix),
                 percent(findings.new_share(mix), 1),
+                learned_by(mix),
                 *(percent(mix.estimate(each).value, 1) for each in (*languages, MACRO)),
                 points(pair, "+") if pair else "",
                 p_value(pair.p_holm).removeprefix(", p ").removeprefix("= ") if pair else "",
-                {True: "passes", False: "fails", None: ""}[held],
+                held,
             )
         )
     of = "mean" if score == MACRO else language_name(score)
-    head = ("mix", "new share", *map(language_name, languages), "mean", f"{of} minus original", "p (Holm)", "guard")
+    learned = f"{language_name(findings.study.primary)} learned"
+    head = (
+        "mix",
+        "new share",
+        learned,
+        *map(language_name, languages),
+        "mean",
+        f"{of} minus original",
+        "p (Holm)",
+        "guard",
+    )
     return Table("From-scratch mixes", head, tuple(rows))
+
+
+def _title(findings: Findings, mix: Mix) -> str:
+    return "original" if mix.name == findings.original_name else mix_title(mix.name)
+
+
+def amounts(findings: Findings) -> Table:
+    """One row a from-scratch mix (without the swarm): its tokens of each new language for those of the primary."""
+    primary, new = findings.study.primary, findings.study.new
+    rows = [
+        (_title(findings, mix), *(per_primary(mix.shares.get(one, 0.0), mix.shares.get(primary, 0.0)) for one in new))
+        for mix in findings.mixes
+        if not mix.run_name.is_swarm
+    ]
+    return Table(f"Tokens for those of {language_name(primary)}", ("mix", *map(language_name, new)), tuple(rows))
+
+
+def predictions(findings: Findings) -> Table:
+    """One row a mix that was written down before its runs were trained."""
+    rows = [
+        (
+            mix_title(name),
+            ratios(mix.shares, findings.study.primary) if (mix := findings.mix_named(name)) else "",
+            one.written,
+            one.sha256,
+            one.config_sha256,
+        )
+        for name, one in findings.predictions.items()
+    ]
+    head = ("mix", "asked for", "written, UTC", "sha256 of its mixture file", "sha256 of the config")
+    return Table("Predictions, written before the mixes were trained", head, tuple(rows))
+
+
+def not_drawn(findings: Findings, drawn: list[Drawn]) -> Table:
+    """One row a figure that is not drawn, or has an empty panel, and why."""
+    there = {(each.name, each.language): each for each in drawn}
+    rows = []
+    for figure in figures.FIGURES:
+        for language in [None] if figure.of_study else findings.languages:
+            each = there.get((figure.name, language))
+            why = figure.why_empty(each.empty) if each else figure.why_without(findings, language)
+            if why:
+                rows.append((figure.title, language_name(language) if language else "", why))
+    return Table("Not drawn", ("figure", "language", "why"), tuple(rows))
 
 
 def predicted(findings: Findings) -> Table:

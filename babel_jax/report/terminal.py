@@ -1,12 +1,14 @@
 """The study's main numbers as a table for the terminal, of at most 80 columns."""
 
 import math
+import textwrap
 
 from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.mixes import MACRO
 from babel_jax.evolution.stages import Stages
 from babel_jax.report.course import course
 from babel_jax.study import words
+from babel_jax.study.chance import at_chance, text_loss
 from babel_jax.study.findings import Findings, LanguageFindings
 
 WIDTH = 80
@@ -20,7 +22,8 @@ def terminal_table(findings: Findings) -> str:
     lines = [title[:WIDTH], "-" * 78]
     for name, here in findings.languages.items():
         lines += [words.language_name(name)] * (len(findings.languages) > 1)
-        lines += [_line(*line) for line in _of_language(here)]
+        reading = _at_chance if at_chance(here) else _of_language
+        lines += [_line(*line) for line in reading(here)]
     if findings.mixes:
         lines += _of_mixes(findings)
     return "\n".join(lines)
@@ -72,6 +75,20 @@ def _of_language(here: LanguageFindings) -> list[tuple]:
     ]
 
 
+def _at_chance(here: LanguageFindings) -> list[tuple]:
+    """What leads where no score is above chance, in place of all that rests on scores."""
+    curves, run = here.curves, here.stages
+    lens, of_text = course(curves.working_language.get("continual"), curves.peak_step), text_loss(here)
+    lines = [("no score above chance", f"chance {_number(curves.chance)}", f"best {_number(run and run.peak.value)}")]
+    if of_text:
+        unit, curve = of_text
+        lines.append((f"{unit}: start, end", _join(curve.first().value, curve.last().value), _ci(curve.last().ci)))
+    return [
+        *lines,
+        ("working language: start, peak, end", _join(lens.start, lens.peak, lens.end), "the primary's share"),
+    ]
+
+
 def _stages(run: Stages | None) -> str:
     if run is None:
         return "not measured"
@@ -93,8 +110,18 @@ def _of_mixes(findings: Findings) -> list[str]:
             continue
         pair = findings.against_original(mix.name)
         difference = f"{pair.value:+.3f} {_ci(pair.ci)}" if pair else ""
+        if findings.unlearned([mix, *filter(None, [findings.mix_named(findings.original_name)])])[0]:
+            difference = "primary not learned"
         title = words.mix_title(mix.name).replace(words.NBSP, " ")
-        lines.append(f"  {title:<35.35} {_number(mix.estimate(score).value):<14} {difference}".rstrip())
+        lines.append(f"  {title:<35.35} {_number(mix.estimate(score).value):<14} {difference}".rstrip()[:WIDTH])
+    for name, title in ((findings.original_name, "original"), (findings.optimised_name, "better corpus")):
+        if mix := findings.mix_named(name):
+            told = (
+                f"{title}: {words.ratios(mix.shares, findings.study.primary)}; primary learned: {words.learned_by(mix)}"
+            )
+            lines += textwrap.wrap(
+                told.replace(words.NBSP, " "), WIDTH - 2, initial_indent="  ", subsequent_indent="    "
+            )
     return lines
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from babel_jax.optimum import algorithm1
 from babel_jax.optimum import rivals as searches
+from babel_jax.optimum.algorithm1 import Proposal
 from babel_jax.optimum.calibration import Link
 from babel_jax.study.claim import (
     CLOSE,
@@ -20,7 +21,7 @@ from babel_jax.study.claim import (
     unlearned,
 )
 from babel_jax.study.findings import Findings
-from babel_jax.study.words import NBSP, as_sentence, bounds, flops, minus
+from babel_jax.study.words import NBSP, as_sentence, bounds, flops, language_name, minus, per_primary
 
 PREDICTS = 0.5  # part of the trivial prediction's error that a law may keep and still count as predicting
 LAWS = {"log_linear": "log-linear mixing law", "quadratic": "quadratic regression"}
@@ -65,7 +66,7 @@ def proposal(findings: Findings, language: str) -> Judged:
         if reason:
             return not_tested(f"There is no proposal. {reason}")
         return missing("There is no proposal: loss or accuracy was not measured.")
-    reason, decision = as_sentence(proposed.reason.removeprefix(f"{language}: ")), proposed.decision
+    reason, decision = as_sentence(_beside_primary(findings, language, proposed)), proposed.decision
     if np.isnan(proposed.p_star):
         return not_tested(reason)
     if proposed.p_star in (0, 1):
@@ -78,6 +79,20 @@ def proposal(findings: Findings, language: str) -> Judged:
     }.get(decision, OPEN)
     change = "" if reason.lower().startswith(decision) else f": {decision}"
     return Judged(verdict, number, f"{number}{change}. {reason}")
+
+
+def _beside_primary(findings: Findings, language: str, proposed: Proposal) -> str:
+    """A proposal's reason, with amounts told beside the primary's in place of bare tokens."""
+    reason, original = proposed.reason.removeprefix(f"{language}: "), findings.study.original
+    asks, _, rest = reason.partition(". ")
+    if not asks.startswith("Eq. 3"):
+        return reason
+    of_primary, primary = original[findings.study.primary], language_name(findings.study.primary)
+    asked = per_primary(proposed.tokens, of_primary, proposed.tokens_ci)
+    return (
+        f"Eq. 3 (pairwise) asks for tokens of {language_name(language)} to those of {primary} as {asked}; the original has "
+        f"{per_primary(original[language], of_primary)}. {rest}"
+    )
 
 
 def law(findings: Findings) -> Judged:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from babel_jax.common import run_names
 from babel_jax.common.statistics import Estimate
 from babel_jax.evolution import learning, stages
 from babel_jax.evolution.continual import Curves
@@ -162,8 +163,10 @@ def no_contest(findings: Findings, mixes: list[Mix]) -> str:
     return ""
 
 
-def untested_proposals(findings: Findings) -> str:
-    """Why the proposals from the loss do not test Algorithm 1, a sentence; "" where they do."""
+def untested_proposals(findings: Findings, name: str) -> str:
+    """Why the proposals from the loss do not test Algorithm 1, a sentence; "" where they do, or a mix is not of Algorithm 1."""
+    if not run_names.mix(name).source:
+        return ""
     proposals = [here.proposals.get(algorithm1.DEFAULT_SOURCE) for here in findings.languages.values()]
     p_star_K = np.array([proposal.p_star for proposal in proposals if proposal is not None])
     if not p_star_K.size or np.isnan(p_star_K).all():

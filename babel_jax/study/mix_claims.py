@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from babel_jax.common import run_names, statistics
+from babel_jax.common import statistics
 from babel_jax.common.run_names import ALGORITHM1, SCHEDULE
 from babel_jax.evolution.mixes import Mix
 from babel_jax.optimum import algorithm1, compare
@@ -49,7 +49,7 @@ def optimum(findings: Findings) -> Judged:
         f"Algorithm 1 as written asks for {_asks(findings, mix)}; the best of the {len(rivals) + 1} mixes compared "
         f"({mix_title(best.name)}) has {_asks(findings, best)}. The proposal is {number}"
     )
-    if untested := untested_proposals(findings):
+    if untested := untested_proposals(findings, name):
         return not_tested(f"{sentence}. {untested}", number)
     verdict = REFUTED if gap.ci[0] > 0 else SUPPORTED if gap.ci[1] <= NEGLIGIBLE else OPEN
     said = {
@@ -80,8 +80,7 @@ def original(findings: Findings) -> Judged:
         f"({mix_title(name)}: {_asks(findings, second)}) {percent(pair.second_value, 1)}: a difference of "
         f"{number}{seeds_note(pair)}."
     )
-    # What another source proposes from the loss is no matter of theirs.
-    if run_names.mix(name).source and (untested := untested_proposals(findings)):
+    if untested := untested_proposals(findings, name):
         return not_tested(f"{sentence} {untested}", number)
     return Judged(above(pair.ci), number, sentence + predicted_before(findings, name))
 

@@ -63,7 +63,7 @@ def helps(findings: Findings, task: Task) -> Judged:
     number = points(difference, "+")
     sentence = f"{reached}: a difference of {number}{p_value(p_holm)} (Holm over {compared} task{'s' * (compared > 1)})"
     sentence += _beyond(findings, task) + one_seed_note(findings)
-    if untested := untested_proposals(findings):
+    if untested := untested_proposals(findings, name):
         return not_tested(f"{sentence}. {untested}", number)
     verdict = OPEN if not p_holm < SIGNIFICANT else SUPPORTED if difference.value > 0 else REFUTED
     return Judged(verdict, number, f"{sentence}.")

@@ -1,6 +1,6 @@
 """What the data say to each claim: one verdict a claim, in words, with its main number and interval.
 
-`CLAIMS` holds all of them. Nothing is corrected for their number but where a claim says so.
+`CLAIMS` holds all of them. A claim about several comparisons is corrected for those; nothing for the number of claims.
 """
 
 import dataclasses

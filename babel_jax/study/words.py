@@ -7,6 +7,7 @@ import numpy as np
 from babel_jax.common import run_names
 from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.dependence import Dependence
+from babel_jax.evolution.mixes import Mix
 from babel_jax.languages import registry
 from babel_jax.optimum.algorithm1 import Proposal
 from babel_jax.study import candidates
@@ -97,6 +98,28 @@ def seeds(count: int) -> str:
     return f"{count} seed{'s' * (count != 1)}"
 
 
+def per_primary(amount: float, of_primary: float, ci=(np.nan, np.nan)) -> str:
+    """Tokens for those of the primary, with their interval: "1 for every 20 [15, 30]", "2.1 for every one"; "" for NaN."""
+    if np.isnan(amount):
+        return ""
+    if amount == 0:
+        return "none"
+    if of_primary == 0 or amount == np.inf:
+        return "without the primary"
+    with np.errstate(divide="ignore"):  # an interval may reach to no tokens at all
+        if amount < of_primary:
+            ends = [of_primary / np.asarray(bound, float) for bound in ci[::-1]]
+            return f"1 for every {_short(of_primary / amount)}{_ends(ends)}"
+    return f"{_short(amount / of_primary)} for every one{_ends([bound / of_primary for bound in ci])}"
+
+
+def _ends(ci) -> str:
+    if np.isnan(ci).any():
+        return ""
+    low, high = ("\N{INFINITY}" if np.isinf(bound) else _short(bound) for bound in ci)
+    return f" [{low},{NBSP}{high}]"
+
+
 def ratio(language: str, amount: float, primary: str, of_primary: float) -> str:
     """How many tokens of a language there are beside those of the primary: "1 PHP token for every 20 of Python"."""
     new, of = language_name(language), language_name(primary)
@@ -121,8 +144,23 @@ def ratios(amounts: dict[str, float], primary: str) -> str:
 
 
 def _short(value: float) -> str:
-    """A factor of 1 or more with two digits at least: 1, 2.1, 20, 126."""
+    """A factor as a reader wants it: 0.35, 1, 2.1, 20, 126."""
+    if value < 0.95:
+        return f"{value:.2g}"
     return f"{value:.1f}".removesuffix(".0") if value < 9.95 else f"{value:,.0f}"
+
+
+def learned_by(mix: Mix) -> str:
+    """How soon a mix's runs had learned the primary: "by step 400 [250, 455]", or how many had not."""
+    missed, runs = int((~mix.learned_primary_S).sum()), len(mix.seeds)
+    if mix.learning is None:
+        return "not known"
+    if missed:
+        return f"{missed} of {runs} runs not"
+    if not mix.learning.is_followed:
+        return "by its last step, the only one measured"
+    soon = mix.learning.soon
+    return "yes" if np.isnan(soon.value) else f"by step {soon.value:,.0f}{bounds(soon.ci, digits=0)}"
 
 
 def flops(value: float) -> str:

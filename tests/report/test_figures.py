@@ -4,13 +4,15 @@ import matplotlib
 import numpy as np
 import pytest
 from helpers import synthetic_study
-from helpers.synthetic_study import changed, harmed, mix_named
+from helpers.synthetic_study import changed, harmed, mix_named, unlearned
 from PIL import Image
 
 from babel_jax.report import drawing, figures
 from babel_jax.study import facts
 
 SEVERAL = ("php", "cpp")
+# All but the regrets, which are a table of the package, whatever the study.
+OF_STUDY = tuple(name for name in figures.BY_NAME if name != "regret")
 
 
 PROPOSAL = ("languages", "php", "proposals", "loss")
@@ -29,7 +31,7 @@ def findings():
 
 
 def test_every_figure_is_drawn_with_the_table_of_what_it_draws(findings):
-    for name in figures.BY_NAME:
+    for name in OF_STUDY:
         made = drawn(findings, name)
         if name == "languages":
             assert made is None, "one language has nothing to be compared with"
@@ -53,6 +55,32 @@ def test_several_languages_have_a_figure_of_all_and_one_each():
         assert drawn(findings, name) is not None, name
     assert set(drawn(findings, "story")[1]["series"]) >= {"PHP", "C++", "PHP, control"}
     assert drawn(findings, "patches", "cpp") is None and drawn(findings, "patches", "php") is not None
+
+
+def test_the_better_corpus_stands_beside_the_original_in_every_language():
+    findings = synthetic_study.found(SEVERAL)
+    name = findings.optimised_name
+    _, table = drawn(findings, "better")
+    assert set(table["panel"]) == {"python", *SEVERAL, "macro"}
+    for score in ("php", "macro"):
+        (row,) = table[(table["panel"] == score) & (table["series"] == "difference")].itertuples()
+        pair = findings.against_original(name, score)
+        assert (row.value, row.low, row.high) == (pair.value, *pair.ci)
+    assert drawn(unlearned(findings, name), "better") is None, "nothing is compared that has not learned the primary"
+    text = drawing.svg(drawn(unlearned(findings, "unimax"), "rivals")[0], "rivals")
+    assert "UniMax (not tested: primary not learned)" in text
+
+
+def test_curves_without_a_value_are_said_to_have_none(findings):
+    neurons = findings.languages["php"].curves.neurons
+    nothing = {
+        key: changed(curve, mean=curve.mean * np.nan, low=curve.low * np.nan, high=curve.high * np.nan)
+        if key[1] == "functional"
+        else curve
+        for key, curve in neurons.items()
+    }
+    findings = changed(findings, "languages", "php", "curves", neurons=nothing)
+    assert drawing.NO_VALUE in drawing.svg(drawn(findings, "neurons")[0], "neurons")
 
 
 def test_the_same_findings_give_the_same_bytes(findings):
@@ -139,7 +167,7 @@ def test_the_calibration_shows_the_link_that_was_chosen(findings):
 
 def test_what_was_not_measured_is_not_drawn(findings):
     empty = synthetic_study.empty(findings)
-    for name in figures.BY_NAME:
+    for name in OF_STUDY:
         assert drawn(empty, name) is None, name
 
 
@@ -164,7 +192,7 @@ def test_parts_may_be_missing(missing, findings):
         findings = changed(findings, "languages", "php", "curves", "continual", stages=None)
     else:
         findings = changed(findings, "schedules", proposal=None)
-    for name in figures.BY_NAME:
+    for name in OF_STUDY:
         if name != "languages":
             assert drawn(findings, name) is not None, name
 

@@ -5,8 +5,9 @@ import re
 import numpy as np
 import pytest
 from helpers import synthetic_study
-from helpers.synthetic_study import changed
+from helpers.synthetic_study import changed, mix_named, unlearned, with_mix
 
+from babel_jax.evolution.learning import Learning
 from babel_jax.report import summary
 from babel_jax.report.terminal import terminal_table
 from babel_jax.study.verdicts import verdicts
@@ -14,6 +15,7 @@ from babel_jax.study.verdicts import verdicts
 LANGUAGE = {
     "accuracy": {"start": 0, "peak": {"step": 0, "value": 0, "ci": 0}, "end": {"value": 0, "ci": 0},
                  "decline": {"value": 0, "ci": 0}},
+    "chance": {"level": 0, "above": 0},
     "control": {"end": {"value": 0, "ci": 0}, "stages": 0},
     "stages": 0, "stages_verdict": 0, "dependence": 0,
     "knowledge_share": {"ceiling": 0, "at_peak": 0, "end": 0},
@@ -24,8 +26,9 @@ LANGUAGE = {
     "causes": 0, "calibration": 0, "proposals": 0,
 }  # fmt: skip
 KEYS = {
-    "primary", "new", "seeds", "languages", "corpora", "corpora_joint", "mixes", "comparisons", "laws", "loss_laws",
-    "curve_laws", "schedules", "predicted", "costs", "tasks", "missing", "verdicts", "wall_seconds", "versions",
+    "primary", "new", "seeds", "languages", "bar", "predictions", "corpora", "corpora_joint", "mixes", "comparisons",
+    "laws", "loss_laws", "curve_laws",
+    "schedules", "predicted", "costs", "tasks", "missing", "verdicts", "wall_seconds", "versions",
 }  # fmt: skip
 
 
@@ -87,6 +90,29 @@ def test_nothing_measured_is_null_under_the_same_keys(findings):
     assert result["languages"]["php"]["accuracy"]["peak"] == {"step": None, "value": None, "ci": None}
     table = terminal_table(empty)
     assert "not measured" in table and "not tested" in table and "from scratch" not in table
+
+
+def test_what_was_learned_how_soon_is_there_for_each_mix(findings):
+    seeds = mix_named(findings, "unimax").seeds
+    learning = Learning(seeds, np.array([200, 400]), np.array([[False, True], [True, True], [False, False]]))
+    findings = with_mix(findings, "unimax", learning=learning)
+    result = summed(findings)
+    (mix,) = (mix for mix in result["mixes"] if mix["name"] == "unimax")
+    by_seed = dict(zip(map(str, seeds), (400, 200, None), strict=True))
+    assert mix["learned"] == {
+        "runs": 2, "of": 3, "step": {"value": None, "ci": None}, "by_seed": by_seed, "checkpoints": [200, 400],
+    }  # fmt: skip
+    assert result["bar"]["source"] == "the primary-only run" and result["bar"]["measure"] == "accuracy"
+    tested = {pair["second"]: pair["tested"] for pair in result["comparisons"] if pair["kind"] == "mix"}
+    assert not tested["unimax"] and tested["law"]
+    assert " primary not learned" in terminal_table(unlearned(findings, "algorithm1_loss"))
+
+
+def test_the_terminal_leads_with_text_and_lens_where_no_score_is_above_chance(findings):
+    low = changed(findings, "languages", "php", "curves", above_chance=False)
+    lines = terminal_table(low).split("from scratch")[0]
+    assert "no score above chance" in lines and "loss in nats a token: start, end" in lines
+    assert "working language: start" in lines and "P*" not in lines and "decline" not in lines
 
 
 def test_numbers_without_a_value_become_null(findings):

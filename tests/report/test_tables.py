@@ -2,9 +2,12 @@ import re
 
 import pytest
 from helpers import synthetic_study
+from helpers.synthetic_study import changed
 
 from babel_jax.evolution.tasks import Tasks
-from babel_jax.report import tables
+from babel_jax.report import figures, tables
+from babel_jax.report.drawing import Drawn
+from babel_jax.study.predictions import Prediction
 from babel_jax.study.verdicts import verdicts
 
 LANGUAGES = ("php", "cpp")
@@ -21,7 +24,7 @@ def made():
 
 def test_markdown_rows_have_as_many_cells_as_their_head(made):
     blocks = made["results.md"].strip().split("\n\n")
-    assert len(blocks) == 14, "a title and a table each"
+    assert len(blocks) == 16, "a title and a table each"
     for block in blocks[1::2]:
         assert len({line.count("|") for line in block.splitlines()}) == 1
     for title in (
@@ -60,7 +63,7 @@ def test_predicted_shares_stand_beside_measured_ones(made):
 
 def test_latex_is_balanced_and_escaped(made):
     text = made["results.tex"]
-    assert text.count(r"\begin{") == text.count(r"\end{") == 14
+    assert text.count(r"\begin{") == text.count(r"\end{") == 16
     assert not re.search(r"(?<!\\)[%#_]", text), "a bare special character"
     for table in text.split(r"\end{table}")[:-1]:
         columns = len(re.search(r"\\begin\{tabular\}\{(l+)\}", table)[1])
@@ -71,6 +74,52 @@ def test_latex_is_balanced_and_escaped(made):
 def test_nothing_measured_makes_a_table_of_missing_claims():
     text = results(synthetic_study.empty(synthetic_study.found()))["results.md"]
     assert "From-scratch" not in text and "not measured" in text
+
+
+def test_mixes_that_have_not_learned_the_primary_have_no_test(made):
+    findings = synthetic_study.unlearned(synthetic_study.found(LANGUAGES), "unimax")
+    (row,) = (line for line in results(findings)["results.md"].splitlines() if line.startswith("| UniMax | 66"))
+    assert "1 of 3 runs not" in row and row.endswith("|  |  | not tested |")
+    (row,) = (line for line in made["results.md"].splitlines() if line.startswith("| UniMax | 66"))
+    assert "by its last step, the only one measured" in row and not row.endswith("not tested |")
+
+
+def test_amounts_stand_beside_the_primarys(made):
+    lines = made["results.md"][made["results.md"].index("**Tokens for those of Python**") :].splitlines()
+    assert lines[2] == "| mix | PHP | C++ |"
+    assert "| UniMax | 1 for every one | 1 for every one |" in lines
+    assert "| PHP | loss |" in made["results.md"] and "| tokens for those of Python |" in made["results.md"]
+
+
+def test_what_is_not_drawn_has_a_reason():
+    empty = synthetic_study.empty(synthetic_study.found())
+    text = tables.results(empty, verdicts(empty), [])["results.md"]
+    rows = [line for line in text[text.index("**Not drawn**") :].splitlines() if "No figure: " in line]
+    assert len(rows) == len(figures.FIGURES), "one language: each figure once"
+    assert all(re.search(r"No figure: .{15,}\. \|$", row) and "it would show" not in row for row in rows)
+
+
+def test_a_panel_without_a_value_says_why(made):
+    found = synthetic_study.found()
+    drawn = [Drawn("working_language", "php", "working_language", "", b"", "", ("continual, primary_share_argmax",))]
+    text = tables.results(found, verdicts(found), drawn)["results.md"]
+    why = "No value (continual, primary share argmax): the most probable token is never one of the two names."
+    assert f"| Working language | PHP | {why} |" in text
+
+
+def test_predictions_stand_beside_what_they_predicted(made):
+    prediction = Prediction("unimax", "ab" * 32, "cd" * 32, "2026-11-30T15:09:20Z")
+    findings = changed(synthetic_study.found(LANGUAGES), predictions={"unimax": prediction})
+    (row,) = (line for line in results(findings)["results.md"].splitlines() if "2026-11-30T15:09:20Z" in line)
+    assert row.startswith("| UniMax | 1 PHP token for every one of Python, 1 C++ token for every one | 2026")
+    assert "ab" * 32 in row and "cd" * 32 in row and "Predictions" not in made["results.md"]
+
+
+def test_where_no_score_is_above_chance_the_text_and_the_lens_lead():
+    findings = changed(synthetic_study.found(), "languages", "php", "curves", above_chance=False)
+    text = results(findings)["results.md"]
+    assert text.startswith("**No score above chance: no verdict and no proposal**")
+    assert "loss in nats a token: 3." in text and "Continual pre-training" not in text
 
 
 def test_tex_escapes():

@@ -6,8 +6,10 @@ from helpers import synthetic_study
 from helpers.synthetic_study import changed, harmed, mix_named, unlearned, with_mix
 
 from babel_jax.common.statistics import Effect
+from babel_jax.evolution.learning import Learning
 from babel_jax.evolution.mechanism import Causes, CausesVerdict
 from babel_jax.study.claim import MISSING, NOT_TESTED, OPEN, REFUTED, SUPPORTED, UNTESTED
+from babel_jax.study.predictions import Prediction
 from babel_jax.study.verdicts import verdicts
 
 PHP = ("languages", "php")
@@ -219,6 +221,63 @@ def test_laws_and_shares_go_by_mixes_that_have_learned_the_primary():
     for mix in findings.mixes:
         poor = unlearned(poor, mix.name, mix.seeds)
     assert judged(poor, "predicted").verdict == NOT_TESTED
+
+
+def followed(findings, name, first):
+    """The same study, with checkpoints of a mix that say when each seed had learned the primary (0: at none)."""
+    steps = np.array([100, 200, 400])
+    learned_SxC = np.array([[0 < step <= at for at in steps] for step in first])
+    return with_mix(findings, name, learning=Learning(mix_named(findings, name).seeds, steps, learned_SxC))
+
+
+def test_how_soon_a_mix_learns_is_an_outcome_of_its_own(findings):
+    assert judged(findings, "sooner").verdict == MISSING, "only the last checkpoint was measured"
+    late = followed(followed(findings, "0.6765", (400, 400, 400)), "algorithm1_loss", (200, 200, 100))
+    found = judged(late, "sooner")
+    assert found.verdict == SUPPORTED and found.number.startswith("−233 steps [")
+    assert "has learned Python by step 400, the optimised one" in found.sentence and "3 seeds" in found.sentence
+    assert judged(followed(late, "algorithm1_loss", (400, 100, 400)), "sooner").verdict == OPEN
+    never = followed(late, "0.6765", (0, 400, 400))
+    assert "1 that had not by its last step count as that step" in judged(never, "sooner").sentence
+    both = followed(followed(late, "0.6765", (0, 0, 0)), "algorithm1_loss", (0, 0, 0))
+    assert judged(both, "sooner").verdict == NOT_TESTED and "6 of 6 runs" in judged(both, "sooner").sentence
+
+
+def test_a_mix_that_was_predicted_says_so(findings):
+    prediction = Prediction("algorithm1_loss", "1a2b3c4d" * 8, "0" * 64, "2026-11-30T15:09:20Z")
+    cited = "Predicted on 2026-11-30 (sha256 1a2b3c4d…), before the mix was trained."
+    told = changed(findings, predictions={"algorithm1_loss": prediction})
+    for name in ("original", "rivals", "optimum"):
+        assert judged(told, name).sentence.endswith(cited) and cited not in judged(findings, name).sentence
+
+
+def test_rivals_are_corrected_for_their_number(findings):
+    """Each alone would be ahead; of so many one may be by luck."""
+    pairs = [mix.name for mix in findings.mixes if mix.name in ("unimax", "law", "ado")]
+    before = judged(findings, "rivals")
+    assert f"{len(pairs)} comparisons, corrected for their number (Holm)" in before.sentence
+    noisy = findings
+    for name in pairs:  # ahead of each by 20 points, with an interval that hardly leaves zero out
+        first = mix_named(findings, "algorithm1_loss")
+        score = {language: score_S - np.array([0.12, 0.2, 0.28]) for language, score_S in first.score.items()}
+        noisy = with_mix(noisy, name, score=score, solved=first.solved)
+    pair = noisy.between("unimax", "algorithm1_loss")
+    assert pair.ci[0] > 0 and 0.05 / 3 < pair.p < 0.05
+    assert judged(noisy, "rivals").verdict == OPEN and judged(noisy, "rivals").number.startswith("ahead of 0")
+
+
+def test_the_optimised_mix_is_the_first_that_was_trained(findings):
+    assert findings.optimised_name == "algorithm1_loss"
+    for name in ("algorithm1_calibrated", "peak_tokens"):
+        findings = changed(findings, mixes=[*findings.mixes, changed(mix_named(findings, "unimax"), name=name)])
+        assert findings.optimised_name == name
+
+
+def test_no_score_above_chance_means_no_verdict(findings):
+    low = changed(findings, *CURVES, above_chance=False, chance=0.25)
+    of_language = [one for one in verdicts(low) if one.language]
+    assert {one.verdict for one in of_language} == {NOT_TESTED}
+    assert all("chance, which is 25" in one.sentence for one in of_language)
 
 
 def test_without_a_run_of_the_primary_alone_nothing_is_compared(findings):
