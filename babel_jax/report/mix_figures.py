@@ -7,6 +7,7 @@ from matplotlib.ticker import MaxNLocator
 from babel_jax.common import run_names
 from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.optimum.compare import TOLERANCE, Comparison, Guard
+from babel_jax.optimum.rivals import final_runs
 from babel_jax.optimum.schedules import Schedule
 from babel_jax.report import html_tables
 from babel_jax.report.drawing import (
@@ -305,7 +306,7 @@ def rivals(findings: Findings):
         Panel(main, score, rows).point(name, y, pairs[name], colour)
         _guarded(each, rows, name, y, held)
         searches = candidate.searches if (candidate := candidates.candidate_of(name)) else ()
-        costs.append(sum(part.final_runs for part in findings.costs if part.what in searches))
+        costs.append(final_runs(findings.costs, searches))
         _cost(Panel(cost, "search cost", rows), name, y, costs[-1], colour)
         untested = _untested(findings.mix_named(name))
         labels.append(mix_title(name) + (untested or (" (fails the guard)" if held.passes is False else "")))
