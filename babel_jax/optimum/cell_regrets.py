@@ -138,17 +138,30 @@ def table(found: Sequence[Regret]) -> list[Row]:
 def shuffled_labels(found: Sequence[Regret]) -> float:
     """The negative control: the chance of optimisers that differ so much if names had been dealt at random in each cell.
 
-    The spread is the variance over optimisers of their mean regrets, over the cells where all have one. NaN without such a
-    cell. Real differences make it small; names that mean nothing give any value from 0 to 1.
+    The spread is the variance over optimisers of their mean regrets; in each cell the regrets are dealt among the optimisers that
+    have one there. Real differences make the chance small; names that mean nothing give any value from 0 to 1, and one cell
+    gives 1, for whatever is dealt has its spread. NaN without a regret.
     """
     value_OxC, _ = _by_cell(found)
-    value_OxC = value_OxC[:, ~np.isnan(value_OxC).any(0)]
-    if not value_OxC.size:
+    if np.isnan(value_OxC).all():
         return float("nan")
-    generator = np.random.default_rng(0)
-    spread = value_OxC.mean(1).var()
-    drawn = [generator.permuted(value_OxC, axis=0).mean(1).var() for _ in range(DRAWS)]
+    generator, spread = np.random.default_rng(0), _spread(value_OxC)
+    drawn = [_spread(_dealt(value_OxC, generator)) for _ in range(DRAWS)]
     return float((1 + np.sum(np.array(drawn) >= spread - 1e-12)) / (1 + DRAWS))
+
+
+def _spread(value_OxC: np.ndarray) -> float:
+    tested_OxC = ~np.isnan(value_OxC)
+    there_O = tested_OxC.any(1)
+    return float((np.nansum(value_OxC, 1)[there_O] / tested_OxC.sum(1)[there_O]).var())
+
+
+def _dealt(value_OxC: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    dealt_OxC = value_OxC.copy()
+    for c in range(value_OxC.shape[1]):
+        tested_O = ~np.isnan(value_OxC[:, c])
+        dealt_OxC[tested_O, c] = generator.permutation(value_OxC[tested_O, c])
+    return dealt_OxC
 
 
 def _by_cell(found: Sequence[Regret]) -> tuple[np.ndarray, list[str]]:

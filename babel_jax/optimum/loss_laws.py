@@ -3,7 +3,7 @@
 Both say of language i, N parameters and D tokens being fixed within a study: L_i = c_i e_i^-gamma_i. They differ in e_i, the
 share that counts for it, so that what one gains on the other is due to interaction alone.
   no_interaction   e_i = r_i, its own share (He et al. 2024, arXiv:2410.12883: L_i = (E_i + A_i / N^a_i + B_i / D^b_i)
-                   r_i^-gamma_i). As there, the losses count relative to L_i at r_i = 1, so that the sum to be minimised is
+                   r_i^-gamma_i). Losses count relative to L_i at r_i = 1, our reading of its normalised sum, which then is
                    that of r_i^-gamma_i and depends on the exponents alone. Ours: languages in the place of language families
                    (the paper groups languages because it expects transfer within a family, which is what is tested
                    here), and least squares in logarithms.

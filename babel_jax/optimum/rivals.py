@@ -20,6 +20,7 @@ MAX_EPOCHS = 4.0
 ALGORITHM1, SCHEDULES, SWARM, SWEEP = "Algorithm 1's search", "schedule search", "swarm", "sweep of shares"
 PREDICTION = "runs trained as the mixes are"  # one continual run, and the primary that it starts from
 FINAL, CHECKS = "one from-scratch run", "controls and new-only models"
+CONTINUAL = (PREDICTION, ALGORITHM1)  # what is read off a continual run takes the first of these that a study has
 PART_OF_ROLE = {
     "primary_climb": ALGORITHM1,
     "primary_only": ALGORITHM1,
@@ -144,7 +145,7 @@ def flops(runs: list[tuple[RunName, int, float]]) -> list[Cost]:
     Returns:
       One from-scratch run (the mean of all) first, then the other parts that there are.
     """
-    parts = {what: [] for what in (ALGORITHM1, SCHEDULES, SWARM, SWEEP, FINAL, CHECKS)}
+    parts = {what: [] for what in (ALGORITHM1, PREDICTION, SCHEDULES, SWARM, SWEEP, FINAL, CHECKS)}
     for name, seed, operations in runs:
         parts[_part(name)].append((seed, operations))
     scratch = [operations for what in (SWARM, SWEEP, FINAL) for _, operations in parts[what]]
@@ -156,6 +157,14 @@ def flops(runs: list[tuple[RunName, int, float]]) -> list[Cost]:
             cost = sum(operations for _, operations in members) / seeds
             rows.append(Cost(what, cost, len(members) / seeds, cost / one))
     return rows
+
+
+def final_runs(costs: list[Cost], searches: tuple[str, ...]) -> float:
+    """What some searches cost together, in from-scratch runs; of CONTINUAL only the first part that there is."""
+    there = {cost.what: cost.final_runs for cost in costs}
+    continual = [what for what in CONTINUAL if what in searches and what in there]
+    counted = [what for what in searches if what not in CONTINUAL] + continual[:1]
+    return sum(there.get(what, 0.0) for what in counted)
 
 
 def _part(name: RunName) -> str:

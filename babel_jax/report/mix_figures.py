@@ -7,6 +7,7 @@ from matplotlib.ticker import MaxNLocator
 from babel_jax.common import run_names
 from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.optimum.compare import TOLERANCE, Comparison, Guard
+from babel_jax.optimum.rivals import final_runs
 from babel_jax.optimum.schedules import Schedule
 from babel_jax.report import html_tables
 from babel_jax.report.drawing import (
@@ -141,15 +142,17 @@ def _continual_peak(panel: Panel, findings: Findings) -> None:
 
 
 def _proposal_lines(panel: Panel, findings: Findings) -> list[float]:
-    """Vertical lines where Algorithm 1's corpora lie; with one new language also the proposal's interval. Returns their x."""
+    """Vertical lines where the corpora lie that are asked for, returns their x; with one new language also the intervals of those
+    that were trained."""
     marks, ends = sorted(findings.asked, key=lambda mark: mark.share), []
+    trained = {mix.run_name.source or mix.name for mix in findings.mixes}  # strips of all would cover each other
     for mark in marks:
         x, text = mark.share, f"asked from {source_name(mark.source)}"
         half = 0.0042 * len(text)
         level = next((i for i, end in enumerate(ends) if x - half > end), len(ends))
         ends[level : level + 1] = [x + half]
         panel.ax.axvline(x, color=PROPOSAL, linewidth=1.2)
-        if mark.ci and np.isfinite(mark.ci).all():
+        if mark.ci and np.isfinite(mark.ci).all() and mark.source in trained:
             panel.ax.axvspan(*mark.ci, color=PROPOSAL, alpha=0.06, linewidth=0)
         beside(panel.ax, (min(max(x, half), 1 - half), 1.02), text, PROPOSAL, (0, 11 * level),
                xycoords=("data", "axes fraction"), ha="center", va="bottom")  # fmt: skip
@@ -211,7 +214,7 @@ def _better_caption(findings: Findings, language: str | None) -> str:
     optimised, original = (findings.mix_named(name) for name in (findings.optimised_name, findings.original_name))
     primary, seeds = findings.study.primary, words.seeds(len(findings.study.seeds)).capitalize()
     return (
-        f"{mix_title(optimised.name)}: {words.ratios(optimised.shares, primary)}; the original has "
+        f"The better corpus, {mix_title(optimised.name)}: {words.ratios(optimised.shares, primary)}; the original has "
         f"{words.ratios(original.shares, primary)}. {seeds}. Bars: 95 %, {unit_note(findings)}."
     )
 
@@ -305,7 +308,7 @@ def rivals(findings: Findings):
         Panel(main, score, rows).point(name, y, pairs[name], colour)
         _guarded(each, rows, name, y, held)
         searches = candidate.searches if (candidate := candidates.candidate_of(name)) else ()
-        costs.append(sum(part.final_runs for part in findings.costs if part.what in searches))
+        costs.append(final_runs(findings.costs, searches))
         _cost(Panel(cost, "search cost", rows), name, y, costs[-1], colour)
         untested = _untested(findings.mix_named(name))
         labels.append(mix_title(name) + (untested or (" (fails the guard)" if held.passes is False else "")))

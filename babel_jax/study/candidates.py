@@ -180,7 +180,7 @@ CANDIDATES = (
         _peak_tokens,
         needs=FINDINGS,
         is_rival=False,
-        searches=(rivals.ALGORITHM1, rivals.PREDICTION),  # of one of them its continual run
+        searches=rivals.CONTINUAL,
         equal_epochs=False,  # its amounts are absolute
     ),
     _answering("shuffled", "shuffled cuts", rivals.shuffled),
@@ -202,7 +202,7 @@ CANDIDATES = (
         "curve as a law",
         MIXES,
         is_rival=False,
-        searches=(rivals.PREDICTION, rivals.SWARM, rivals.SWEEP),
+        searches=(*rivals.CONTINUAL, rivals.SWARM, rivals.SWEEP),
     ),
     Candidate(ADO, None, "ADO", equal_epochs=False),
     Candidate(
@@ -210,7 +210,7 @@ CANDIDATES = (
         _scheduled,
         needs=REPLAY,
         is_rival=False,
-        searches=(rivals.ALGORITHM1, rivals.SCHEDULES),
+        searches=(*rivals.CONTINUAL, rivals.SCHEDULES),
         equal_epochs=False,
     ),
 )

@@ -73,6 +73,13 @@ def test_shuffled_labels_tell_a_difference_from_none():
     assert 0.25 < np.mean(without) < 0.75  # as uniform as twenty values can be
 
 
+def test_one_cell_cannot_tell_and_an_optimiser_that_was_not_tested_everywhere_counts_where_it_was():
+    assert regret.shuffled_labels(of_cells([[0.5], [0.0], [0.2]])) == 1.0
+    differing = np.linspace(0, 0.5, 8)[:, None] + np.zeros(4)
+    differing[0, 0] = np.nan
+    assert regret.shuffled_labels(of_cells(differing)) < 0.01
+
+
 def test_the_stored_tables_are_of_the_shape_that_is_written():
     found = of_cells([[0.3, 0.5], [0.0, 0.1]])
     assert list(regret.frame(regret.table(found))) == [

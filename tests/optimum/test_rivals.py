@@ -105,3 +105,18 @@ def test_costs_are_those_of_one_seed_beside_one_from_scratch_run():
 def test_what_cannot_be_made_says_why(call, message):
     with pytest.raises(UserError, match=message):
         call()
+
+
+def test_a_search_on_the_runs_that_predict_mixes_does_not_pay_for_algorithm_1s_own():
+    runs = [
+        ("mix_0.5000", 10.0),
+        ("primary_only", 7.0),
+        ("continual", 4.0),
+        ("predictor_primary", 3.0),
+        ("predictor", 2.0),
+    ]
+    with_predictor = rivals.flops([(parse(name), 0, operations) for name, operations in runs])
+    without = rivals.flops([(parse(name), 0, operations) for name, operations in runs[:3]])
+    assert rivals.final_runs(with_predictor, rivals.CONTINUAL) == pytest.approx(0.5)
+    assert rivals.final_runs(with_predictor, (rivals.ALGORITHM1,)) == pytest.approx(1.1)
+    assert rivals.final_runs(without, rivals.CONTINUAL) == pytest.approx(1.1)
