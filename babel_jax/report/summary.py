@@ -47,6 +47,7 @@ from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.mixes import MACRO, Mix
 from babel_jax.evolution.stages import Stages
 from babel_jax.evolution.tasks import WRITING
+from babel_jax.optimum.calibration import Calibration
 from babel_jax.optimum.compare import Comparison
 from babel_jax.optimum.curve_law import CurveLaw
 from babel_jax.optimum.laws import Law
@@ -65,6 +66,7 @@ PROPOSAL = (
 )  # fmt: skip
 COMPARISON = ("kind", "first", "second", "score", "value", "ci", "p", "p_holm", "n")
 PREDICTED = ("run", "language", "predicted", "measured", "ci")
+LINK = ("r2", "slope", "mean_error", "largest_error", "loo_error", "loo_r2", "parameters")
 NEURONS = ("lape_target", "pair_shared", "functional")
 PATCHES = ("embeddings", "blocks", "ffn")
 
@@ -120,11 +122,14 @@ def _language(here: LanguageFindings) -> dict:
         "patches": {part: curves.patches[part].last().value if part in curves.patches else None for part in PATCHES},
         "causes": here.causes and here.causes.verdict,
         "calibration": {
-            source: {name: _some(fit, ("best", "links")) for name, fit in fits.items()}
-            for source, fits in here.calibration.items()
+            source: {name: _calibration(fit) for name, fit in fits.items()} for source, fits in here.calibration.items()
         },
         "proposals": {source: _some(proposal, PROPOSAL) for source, proposal in here.proposals.items()},
     }
+
+
+def _calibration(fit: Calibration) -> dict:
+    return {"best": fit.best, "links": {name: _some(link, LINK) for name, link in fit.links.items()}}
 
 
 def _stages(run: Stages) -> dict:

@@ -344,7 +344,7 @@ def _with_twins(study: Study, jobs: list[Job]) -> list[Job]:
 def _original(study: Study) -> candidates.Original:
     """What candidates are made from."""
     run = study.run(run_names.mix_of_share(study.original_share), study.config.seeds[0])
-    return candidates.Original(study.original, run.config.steps, run.step_tokens, study.config.share_grid)
+    return candidates.Original(study.original, run.config.steps, run.step_tokens, study.config.get("share_grid", 0))
 
 
 def _write_mixtures(study: Study) -> None:

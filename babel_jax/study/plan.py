@@ -113,8 +113,10 @@ def from_changes(changes: dict, at: Place = TOP) -> ConfigDict:
             name: definition(name, each, at / "definitions" / name) for name, each in definitions.items()
         }
     config = ConfigDict({name: changes.get(name, key.default) for name, key in STUDY.keys.items()})
-    if not definitions:  # config.json says nothing of the package's languages
-        del config["definitions"]
+    # config.json says nothing of the package's languages, and is as of a version that knew no grid.
+    for name in ("definitions", "share_grid"):
+        if not config[name]:
+            del config[name]
     return config
 
 

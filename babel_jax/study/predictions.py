@@ -9,7 +9,7 @@ import datetime
 import hashlib
 from collections.abc import Sequence
 
-from babel_jax.common import files
+from babel_jax.common import files, run_names
 from babel_jax.common.errors import UserError
 
 MEND = "put back a copy of it; a prediction that was written after its test is none"
@@ -32,12 +32,16 @@ class Prediction:
 
 
 def write(study_dir, names: Sequence[str]) -> None:
-    """Writes the prediction of each mix whose mixture file stands in the study's directory, where it is not written yet."""
+    """Writes the prediction of each mix whose mixture file stands in the study's directory, where it is not written yet.
+
+    A mix that a run was begun on, as in a study of an earlier version, has none: that would not be a prediction.
+    """
     study_dir = files.path(study_dir)
     config_sha256 = _digest(study_dir / "config.json")
     for name in names:
         file = study_dir / "predictions" / f"{name}.json"
-        if not file.exists():
+        begun = any(study_dir.glob(f"seed*/{run_names.mix(name)}/config.json"))
+        if not file.exists() and not begun:
             written = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             prediction = Prediction(name, _digest(_mixture_file(study_dir, name)), config_sha256, written)
             files.write_json(file, dataclasses.asdict(prediction))

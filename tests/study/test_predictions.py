@@ -40,3 +40,10 @@ def test_of_another_mixture_is_refused(tmp_path):
 
 def test_a_study_without_predictions_has_none(tmp_path):
     assert predictions.read(tmp_path) == {}
+
+
+def test_a_mix_that_was_trained_before_is_not_predicted(tmp_path):
+    place = study(tmp_path)
+    write_json(place / "seed0/mix_peak_tokens/config.json", {})
+    predictions.write(place, ["peak_tokens"])
+    assert predictions.read(place) == {}

@@ -16,7 +16,9 @@ completions.jsonl holds each reference solution as the first sample of its probl
   probe --checkpoints study/seed0/continual --out=probed
   optimize --workdir=study --source=loss --out=optimized.json
 
-Of its checkpoints three are kept, of its report summary.json alone; event files and throughput are left out.
+Of its checkpoints three are kept, of its report summary.json alone; event files and throughput are left out. summary.json was
+made anew when reports came to say whether the primary was learned, what tasks and laws of the loss give, and counted functional
+neurons relative to step 0; what else it says is as the version before said it.
 """
 
 import json
