@@ -52,7 +52,7 @@ WORLD = dict(
     problems=400,
     shared_problems=160,
 )
-# What each world changes: of `world`, or of the whole config.
+# What each world changes, of the world itself or of the study.
 WORLDS = dict(
     s40=dict(),
     s20=dict(world=dict(shared_words=40)),

@@ -20,8 +20,8 @@ def configure_jax(threads: int | None = None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # For the workers that a study starts: glibc may hand the buffers of a step back to the system and fault them in again at the
     # next one, which has cost a worker a third of its time.
-    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**30))
-    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**28))
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**28))
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**25))
     if threads:
         os.environ["NPROC"] = str(threads)
         if "xla_cpu_multi_thread_eigen" not in os.environ.get("XLA_FLAGS", ""):

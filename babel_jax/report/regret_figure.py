@@ -18,7 +18,10 @@ WIDEST = 1.0  # an interval over few worlds may go on beyond what a difference o
 def stored(name: str) -> pd.DataFrame | None:
     """A table of `optimum/` that configs/regret.py's cells gave; None before there was one."""
     file = resources.files("babel_jax.optimum") / name
-    return pd.read_csv(file.open()) if file.is_file() else None
+    if not file.is_file():
+        return None
+    with file.open() as lines:
+        return pd.read_csv(lines)
 
 
 def draw(rows: pd.DataFrame, cells: pd.DataFrame):

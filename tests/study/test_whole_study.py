@@ -33,6 +33,8 @@ def results(config_file, workdir) -> dict:
     made = study_of(config_file, workdir)
     found = {"summary": json.loads((workdir / "report" / "summary.json").read_text())}
     del found["summary"]["wall_seconds"]
+    for prediction in found["summary"]["predictions"].values():
+        del prediction["written"]
     for run_dir in sorted((workdir / "seed0").iterdir()):
         found[run_dir.name] = state_at(run_dir, STEPS, made.run(made.name(run_dir.name), 0).trainer)
         found[run_dir.name]["metrics"] = np.frombuffer((run_dir / "metrics.jsonl").read_bytes(), np.uint8)
