@@ -136,3 +136,14 @@ def test_a_corpus_in_a_bucket_is_refused():
     config = load_config(f"{ROOT}/configs/gpt2.py:1b3", ["--config.corpus=gs://bucket/corpus"])
     with pytest.raises(UserError, match="copy it to a disk of every host, or mount it"):
         plan.load_materials(config, 0)
+
+
+def test_no_seed_of_the_regret_study_is_in_two_cells_or_was_a_prototypes():
+    """And its sweep brackets what the prototypes' continual runs peaked at, at every budget."""
+    module = runpy.run_path(f"{ROOT}/configs/regret.py")
+    seeds = [seed for variant in module["VARIANTS"].values() for seed in module["seeds"](*variant)]
+    assert len(set(seeds)) == len(seeds) == 33 * 5 and min(seeds) >= 3000
+    assert set(module["FIRST"]) <= set(module["VARIANTS"]) and len(module["FIRST"]) >= 8
+    for steps in module["BUDGETS"]:
+        tokens = [share * steps * module["STEP_TOKENS"] for share in module["sweep"](steps)]
+        assert tokens == sorted(tokens) and min(tokens) < module["PEAK"] / 2 and max(tokens) > 2 * module["PEAK"]
