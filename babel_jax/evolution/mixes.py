@@ -11,7 +11,7 @@ from babel_jax.common.run_names import RunName
 from babel_jax.common.statistics import Estimate
 from babel_jax.corpus.mixture_files import MixtureFile
 from babel_jax.evolution.learning import Bar, Learning, learning
-from babel_jax.evolution.selection import Solved, select, solved
+from babel_jax.evolution.selection import Solved, at_last_step, select, solved
 
 MACRO = "macro"  # the mean score of all languages
 
@@ -95,7 +95,7 @@ def mixes(
         name = run_names.parse(str(run))
         if name.role != "mix" or not name.mix:
             continue
-        last = rows[(rows["step"] == rows.groupby("seed")["step"].transform("max")).to_numpy(bool)]
+        last = at_last_step(rows)
         judged = {language: solved(last, run, language) for language in languages}
         if _judged_alike(list(judged.values())):
             mix = _mix(str(run), name.mix, last, judged, (files_of or {}).get(name.mix))

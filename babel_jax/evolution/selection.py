@@ -24,6 +24,11 @@ def select(frame: pd.DataFrame, options: dict | None = None, **columns) -> pd.Da
     return frame
 
 
+def at_last_step(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of one run's rows those of each seed's last step."""
+    return rows[(rows["step"] == rows.groupby("seed")["step"].transform("max")).to_numpy(bool)]
+
+
 def view(frame: pd.DataFrame, primary: str, new: str, languages) -> pd.DataFrame:
     """The rows about the primary and one of the new `languages`, run names as in a study of that language alone."""
     frame = frame[frame["language"].isin(["", primary, new]).to_numpy(bool)]

@@ -12,7 +12,7 @@ from babel_jax.common import run_names, statistics
 from babel_jax.common.statistics import Effect, Estimate
 from babel_jax.evolution import stages
 from babel_jax.evolution.curve import Curve, curve
-from babel_jax.evolution.selection import select
+from babel_jax.evolution.selection import at_last_step, select
 from babel_jax.measuring.task_scores import METRIC
 from babel_jax.organism.world_tasks import TASKS
 
@@ -129,7 +129,7 @@ def _mixes(frame: pd.DataFrame, new: list[str]) -> dict[tuple[str, str, str], Mi
         name = run_names.parse(str(run))
         if name.role != "mix" or not name.mix:
             continue
-        rows = rows[(rows["step"] == rows.groupby("seed")["step"].transform("max")).to_numpy(bool)]
+        rows = at_last_step(rows)
         rows = rows[rows["language"].isin(new).to_numpy(bool)]
         for task, metric in METRICS.items():
             for subset in SUBSETS:

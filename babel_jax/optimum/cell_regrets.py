@@ -16,6 +16,7 @@ import pandas as pd
 from babel_jax.common import statistics
 from babel_jax.common.statistics import Effect
 from babel_jax.evolution.mixes import Mix
+from babel_jax.optimum import compare
 
 ORIGINAL = "original"  # the optimiser that leaves the corpus as it is
 DRAWS = 2000  # of shuffled labels
@@ -81,7 +82,7 @@ def _best(score_MxS: np.ndarray) -> np.ndarray:
     seeds = score_MxS.shape[1]
     if seeds == 1:
         return score_MxS.max(0)
-    return np.array([score_MxS[np.delete(score_MxS, s, axis=1).mean(1).argmax(), s] for s in range(seeds)])
+    return score_MxS[compare.best_on_others(score_MxS), range(seeds)]
 
 
 def _over(value_N: np.ndarray) -> Effect:
@@ -110,21 +111,16 @@ class Row:
 
 
 def table(found: Sequence[Regret]) -> list[Row]:
-    """All optimisers with a regret in any cell, those that have one in most cells first, then by mean regret.
-
-    An optimiser that was tested in few cells may have been tested in easy ones.
-    """
+    """All optimisers with a regret in any cell, as `in_order` has them."""
     value_OxC, optimisers = _by_cell(found)
     seeds = {
         name: sum(len(each.by_seed) for each in found if each.optimiser == name and not each.missing)
         for name in optimisers
     }
     cells = {name: int((~np.isnan(row_C)).sum()) for name, row_C in zip(optimisers, value_OxC, strict=True)}
-    most = max(cells.values(), default=0)
     mean = {name: float(np.nanmean(row_C)) for name, row_C in zip(optimisers, value_OxC, strict=True) if cells[name]}
-    order = sorted(mean, key=lambda name: (2 * cells[name] < most, mean[name]))
     row_of = dict(zip(optimisers, value_OxC, strict=True))
-    rows = [Row(name, cells[name], seeds[name], _over(_known(row_of[name]))) for name in order]
+    rows = [Row(name, cells[name], seeds[name], _over(_known(row_of[name]))) for name in in_order(mean, cells)]
     if len(rows) < 2:
         return rows
     behind = [_over(_known(row_of[row.optimiser] - row_of[rows[0].optimiser])) for row in rows[1:]]
@@ -133,6 +129,12 @@ def table(found: Sequence[Regret]) -> list[Row]:
         dataclasses.replace(row, behind=effect, p_holm=p)
         for row, effect, p in zip(rows[1:], behind, corrected, strict=True)
     ]
+
+
+def in_order(regret: dict[str, float], cells: dict[str, int]) -> list[str]:
+    """Names by mean regret, those last that were tested in less than half as many cells as most: these may be the easy ones."""
+    most = max((cells[name] for name in regret), default=0)
+    return sorted(regret, key=lambda name: (2 * cells[name] < most, regret[name]))
 
 
 def shuffled_labels(found: Sequence[Regret]) -> float:

@@ -127,7 +127,7 @@ def gap_to_best(mixes: list[Mix], name: str, score: str = MACRO, others_only: bo
         return None
     choice_K = [index for index in range(len(mixes)) if index != here or not others_only]
     if len(seeds) > 1:
-        chosen = [choice_K[np.delete(score_MxS, s, axis=1).mean(1)[choice_K].argmax()] for s in range(len(seeds))]
+        chosen = [choice_K[index] for index in best_on_others(score_MxS[choice_K])]
         difference_S, n, unit = score_MxS[chosen, range(len(seeds))] - score_MxS[here], len(seeds), "seeds"
         effect = statistics.mean_difference([difference_S])
         if len(mixes) > 1:
@@ -159,6 +159,11 @@ def gap_to_best(mixes: list[Mix], name: str, score: str = MACRO, others_only: bo
         interval=unit,
         chosen=[mixes[index].name for index in chosen],
     )
+
+
+def best_on_others(score_MxS: np.ndarray) -> list[int]:
+    """For each of two seeds or more the mix that is best on the other seeds."""
+    return [int(np.delete(score_MxS, s, axis=1).mean(1).argmax()) for s in range(score_MxS.shape[1])]
 
 
 def _gap_in_halves(answers: list[np.ndarray], choice_K: list[int], here: int) -> tuple[float, float, float]:

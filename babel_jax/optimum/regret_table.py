@@ -15,6 +15,7 @@ from babel_jax.common.errors import UserError
 from babel_jax.common.run_names import ALGORITHM1
 from babel_jax.optimum import peak_tokens, share_sources
 from babel_jax.optimum.algorithm1 import DEFAULT_SOURCE
+from babel_jax.optimum.cell_regrets import in_order
 
 FILE = Path(__file__).with_name("regret.csv")
 COLUMNS = ("optimiser", "cells", "seeds", "regret", "low", "high")
@@ -64,10 +65,10 @@ def optimiser_of(source: str) -> str:
 
 
 def ranked(rows: dict[str, Row]) -> list[str]:
-    """The sources in the table, the least regret first; those last that were tested in less than half as many cells as most."""
+    """The sources in the table, as `cell_regrets.in_order` has them."""
     of_source = {source: rows[optimiser_of(source)] for source in SOURCES if optimiser_of(source) in rows}
-    most = max((row.cells for row in of_source.values()), default=0)
-    return sorted(of_source, key=lambda source: (2 * of_source[source].cells < most, of_source[source].regret))
+    regret, cells = ({source: getattr(row, of) for source, row in of_source.items()} for of in ("regret", "cells"))
+    return in_order(regret, cells)
 
 
 def choose(available: Collection[str], rows: dict[str, Row]) -> tuple[str, str]:

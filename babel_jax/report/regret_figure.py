@@ -1,12 +1,11 @@
 """The regret of every optimiser over worlds and budgets, drawn from its tables: those that the package holds, or new ones."""
 
-from importlib import resources
-
 import matplotlib
 import numpy as np
 import pandas as pd
 
 from babel_jax.common.statistics import Estimate
+from babel_jax.optimum import regret_table
 from babel_jax.report.drawing import CONTROL, FAINT, PROPOSAL, STYLE, Panel, dot_axes, make_axes, points_axis, table
 from babel_jax.report.report_figure import ReportFigure
 from babel_jax.study.candidates import candidate_of
@@ -17,11 +16,8 @@ WIDEST = 1.0  # an interval over few worlds may go on beyond what a difference o
 
 def stored(name: str) -> pd.DataFrame | None:
     """A table of `optimum/` that configs/regret.py's cells gave; None before there was one."""
-    file = resources.files("babel_jax.optimum") / name
-    if not file.is_file():
-        return None
-    with file.open() as lines:
-        return pd.read_csv(lines)
+    file = regret_table.FILE.with_name(name)
+    return pd.read_csv(file) if file.exists() else None
 
 
 def draw(rows: pd.DataFrame, cells: pd.DataFrame):
@@ -35,7 +31,7 @@ def draw(rows: pd.DataFrame, cells: pd.DataFrame):
         panel, places = Panel(axes[0, 0], "regret", []), np.arange(len(rows))[::-1]
         for y, row in zip(places, rows.itertuples(), strict=True):
             here = cells[(cells["optimiser"] == row.optimiser).to_numpy(bool) & cells["regret"].notna().to_numpy(bool)]
-            panel.ax.plot(here["regret"], np.full(len(here), y + 0.0), "o", color=FAINT, alpha=0.35, markersize=3.5)
+            panel.ax.plot(here["regret"], np.full(len(here), y), "o", color=FAINT, alpha=0.35, markersize=3.5)
             for one in here.itertuples():
                 panel.named("cells").record(f"{row.optimiser}, {one.cell}", value=one.regret, ci=(one.low, one.high))
             interval = tuple(np.clip((row.low, row.high), -WIDEST, WIDEST))

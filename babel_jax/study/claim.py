@@ -20,6 +20,7 @@ from babel_jax.study.findings import Findings
 from babel_jax.study.words import language_name, mix_title, names, percent
 
 SUPPORTED, REFUTED, OPEN, NOT_TESTED, MISSING = "supported", "not supported", "undecided", "not tested", "not measured"
+LEVEL = 0.05  # of p-values that are corrected for how many comparisons a claim makes
 CLOSE = 0.1  # mean error up to which P(l), or a predicted share, counts as following a measured one
 UNTESTED = (
     "The best checkpoint is the first or the last one, where Eq. 1 gives 1 or 0 by construction: "

@@ -8,6 +8,7 @@ from babel_jax.evolution.mixes import Mix
 from babel_jax.optimum import algorithm1, compare
 from babel_jax.study import candidates
 from babel_jax.study.claim import (
+    LEVEL,
     OPEN,
     REFUTED,
     SUPPORTED,
@@ -29,7 +30,6 @@ from babel_jax.study.findings import Findings
 from babel_jax.study.words import bounds, language_name, minus, mix_title, names, percent, points, ratios
 
 NEGLIGIBLE = 0.02  # a proposal surely this near to the best mix is a hit
-LEVEL = 0.05  # of the p-values, corrected for the number of rivals
 
 
 def optimum(findings: Findings) -> Judged:

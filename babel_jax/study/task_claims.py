@@ -11,6 +11,7 @@ from babel_jax.evolution.tasks import WRITING, MixScore, rise_and_fall
 from babel_jax.organism.world_tasks import TASKS, Task
 from babel_jax.study.claim import (
     A_DECLINE,
+    LEVEL,
     OPEN,
     REFUTED,
     SUPPORTED,
@@ -24,8 +25,6 @@ from babel_jax.study.claim import (
 )
 from babel_jax.study.findings import Findings
 from babel_jax.study.words import language_name, mix_title, names, p_value, percent, points, share
-
-SIGNIFICANT = 0.05
 
 
 def not_asked(task: Task) -> str:
@@ -65,7 +64,7 @@ def helps(findings: Findings, task: Task) -> Judged:
     sentence += _beyond(findings, task) + one_seed_note(findings)
     if untested := untested_proposals(findings, name):
         return not_tested(f"{sentence}. {untested}", number)
-    verdict = OPEN if not p_holm < SIGNIFICANT else SUPPORTED if difference.value > 0 else REFUTED
+    verdict = OPEN if not p_holm < LEVEL else SUPPORTED if difference.value > 0 else REFUTED
     return Judged(verdict, number, f"{sentence}.")
 
 
