@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from babel_jax.common.errors import UserError
-from babel_jax.model.decoder import Decoder, DecoderConfig, Edit, at_positions, empty_cache, unembed
+from babel_jax.model.decoder import Decoder, DecoderConfig, empty_cache, unembed
 from babel_jax.model.placement import jitted
+from babel_jax.model.taps import Edit, at_positions
 from babel_jax.probes.subject import Subject, row_batches
 
 

@@ -11,7 +11,8 @@ from babel_jax.common import statistics
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import Problems
 from babel_jax.measuring.greedy import generate
-from babel_jax.model.decoder import DecoderConfig, Edit
+from babel_jax.model.decoder import DecoderConfig
+from babel_jax.model.taps import Edit
 from babel_jax.probes.causes import Change, change_rows, specificity_rows, subsets, trials
 from babel_jax.probes.interventions import checked_tokens, score_rows
 from babel_jax.probes.subject import Subject

@@ -21,7 +21,6 @@ from babel_jax.model.decoder import (
     Block,
     DecoderConfig,
     Shared,
-    at_positions,
     compute_params,
     empty_cache,
     head_table,
@@ -30,6 +29,7 @@ from babel_jax.model.decoder import (
 )
 from babel_jax.model.placement import devices_of_rows, jitted
 from babel_jax.model.sharding import ACTIVATIONS, constrain
+from babel_jax.model.taps import at_positions
 from babel_jax.probes.subject import Subject
 from babel_jax.training import preemption
 

@@ -20,6 +20,7 @@ from jax.sharding import Mesh
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.model import attention
 from babel_jax.model.sharding import constrain, path_name
+from babel_jax.model.taps import Edit, TapRequest, at_positions, edit_ffn, edit_residual, reduce_taps
 
 LAYER_NORM_EPSILON = 1e-5
 DTYPES = ("float32", "bfloat16")  # of the computation
@@ -79,142 +80,6 @@ PRESETS = {
     "1b3": dict(width=2048, layers=24, heads=16, ffn_width=8192),
     "6b7": dict(width=4096, layers=32, heads=32, ffn_width=16384),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class TapRequest:
-    """What a forward pass is to return besides its output. The arrays are data; which of them are None is static.
-
-    Attributes:
-      weight_BxTxK: 0/1 (or any weight) of each token for each language: asks for `active_LxFxK`, the weighted number of
-        tokens with a positive FFN pre-activation (LAPE's count), and `activation_sum_LxFxK`, the sum of activations.
-      positions_BxP: positions per row: asks for the residual stream there, `residual_LxBxPxD` after each block and
-        `embedded_BxPxD` before the first.
-      sentence_BxT: weight of each token: asks for `sentence_LxBxD`, the weighted mean of the residual stream after each block.
-      ffn_at_positions: also return the FFN activations `ffn_LxBxPxF` at those positions.
-      middle_at_positions: also return `middle_LxBxPxD`, the residual stream that the FFN reads and adds to.
-    """
-
-    weight_BxTxK: Any = None
-    positions_BxP: Any = None
-    sentence_BxT: Any = None
-    ffn_at_positions: bool = False
-    middle_at_positions: bool = False
-
-
-jax.tree_util.register_dataclass(
-    TapRequest,
-    data_fields=["weight_BxTxK", "positions_BxP", "sentence_BxT"],
-    meta_fields=["ffn_at_positions", "middle_at_positions"],
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Edit:
-    """What is changed inside a forward pass. All is data, so that one executable serves all sets of neurons.
-
-    Attributes:
-      multiply_LxF, add_LxF: the FFN activation a (after GELU, before the second matrix) becomes a * multiply + add.
-      swap_LxF, source_B: where true, a first becomes the activation of row `source_B[b]` of the batch at the same position.
-      where_BxT: the tokens at which the three above hold; None: all.
-      positions_BxP, residual_LxBxPxD, replace_LxBxP: where `replace` is true, the residual stream after block l at that
-        position becomes `residual`.
-      watch_LxFxKx2, watch_BxTxK: changes nothing; the gradient with respect to the former, all zeros, is the sum over tokens
-        of watch_BxTxK * |a * dL/da| ([..., 0]) and of watch_BxTxK * a * dL/da ([..., 1]), with no array of all activations.
-    """
-
-    multiply_LxF: Any = None
-    add_LxF: Any = None
-    swap_LxF: Any = None
-    source_B: Any = None
-    where_BxT: Any = None
-    positions_BxP: Any = None
-    residual_LxBxPxD: Any = None
-    replace_LxBxP: Any = None
-    watch_LxFxKx2: Any = None
-    watch_BxTxK: Any = None
-
-    def by_layer(self) -> dict:
-        """The fields that the scan over layers cuts into layers."""
-        return {name: value for name, value in vars(self).items() if "_L" in name}
-
-    def shared(self) -> dict:
-        return {name: value for name, value in vars(self).items() if "_L" not in name}
-
-
-jax.tree_util.register_dataclass(Edit, data_fields=[field.name for field in dataclasses.fields(Edit)], meta_fields=[])
-
-
-def at_positions(x_BxTxC, positions_BxP):
-    """Gathers chosen positions of each row: [B, P, C]."""
-    return jnp.take_along_axis(x_BxTxC, positions_BxP[:, :, None], axis=1)
-
-
-@jax.custom_vjp
-def _watched(a_BxTxF, watch_FxKx2, weight_BxTxK):
-    return a_BxTxF
-
-
-def _watched_backward(kept, d_BxTxF):
-    a_BxTxF, weight_BxTxK = kept
-    product_BxTxF = a_BxTxF.astype(jnp.float32) * d_BxTxF.astype(jnp.float32)
-    sums = [
-        jnp.einsum("btk,btf->bfk", weight_BxTxK, x_BxTxF).sum(axis=0)
-        for x_BxTxF in (jnp.abs(product_BxTxF), product_BxTxF)
-    ]
-    return d_BxTxF, jnp.stack(sums, axis=-1), jnp.zeros_like(weight_BxTxK)
-
-
-_watched.defvjp(lambda a_BxTxF, _, weight_BxTxK: (a_BxTxF, (a_BxTxF, weight_BxTxK)), _watched_backward)
-
-
-def _edit_ffn(edit: dict, a_BxTxF):
-    edited_BxTxF = a_BxTxF
-    if edit.get("swap_LxF") is not None:
-        edited_BxTxF = jnp.where(edit["swap_LxF"], a_BxTxF[edit["source_B"]], a_BxTxF)
-    if edit.get("multiply_LxF") is not None:
-        edited_BxTxF = edited_BxTxF * edit["multiply_LxF"].astype(a_BxTxF.dtype)
-    if edit.get("add_LxF") is not None:
-        edited_BxTxF = edited_BxTxF + edit["add_LxF"].astype(a_BxTxF.dtype)
-    if edit.get("where_BxT") is not None:
-        edited_BxTxF = jnp.where(edit["where_BxT"][:, :, None], edited_BxTxF, a_BxTxF)
-    if edit.get("watch_LxFxKx2") is not None:
-        edited_BxTxF = _watched(edited_BxTxF, edit["watch_LxFxKx2"], edit["watch_BxTxK"].astype(jnp.float32))
-    return edited_BxTxF
-
-
-def _edit_residual(edit: dict, h_BxTxD):
-    if edit.get("replace_LxBxP") is None:
-        return h_BxTxD
-    B, T, _ = h_BxTxD.shape
-    place_BxP = jnp.where(edit["replace_LxBxP"], edit["positions_BxP"], T)  # T lies outside: dropped
-    return h_BxTxD.at[jnp.arange(B)[:, None], place_BxP].set(
-        edit["residual_LxBxPxD"].astype(h_BxTxD.dtype), mode="drop"
-    )
-
-
-def _reduce_taps(request: TapRequest | None, h_BxTxD, middle_BxTxD, z_BxTxF, a_BxTxF) -> dict:
-    taps = {}
-    if request is None:
-        return taps
-    if request.weight_BxTxK is not None:
-        weight_BxTxK = request.weight_BxTxK.astype(jnp.float32)
-        # A dot with the mask is as cheap as the comparison; exact in float32 while a batch holds fewer than 2^24 tokens.
-        # Row by row first: one dot over B x T would transpose all activations (on CPU 1.7x a whole forward pass).
-        for name, x_BxTxF in (("active_LxFxK", z_BxTxF > 0), ("activation_sum_LxFxK", a_BxTxF)):
-            per_row_BxKxF = jnp.einsum("btk,btf->bkf", weight_BxTxK, x_BxTxF.astype(jnp.float32))
-            taps[name] = per_row_BxKxF.sum(axis=0).T
-    if request.positions_BxP is not None:
-        taps["residual_LxBxPxD"] = at_positions(h_BxTxD, request.positions_BxP)
-        if request.ffn_at_positions:
-            taps["ffn_LxBxPxF"] = at_positions(a_BxTxF, request.positions_BxP)
-        if request.middle_at_positions:
-            taps["middle_LxBxPxD"] = at_positions(middle_BxTxD, request.positions_BxP)
-    if request.sentence_BxT is not None:
-        weight_BxT = request.sentence_BxT.astype(jnp.float32)
-        sum_BxD = jnp.einsum("bt,btd->bd", weight_BxT, h_BxTxD.astype(jnp.float32))
-        taps["sentence_LxBxD"] = sum_BxD / jnp.maximum(weight_BxT.sum(axis=1, keepdims=True), 1e-30)
-    return taps
 
 
 def layer_norm(x, scale, bias):
@@ -277,10 +142,10 @@ class Block(nn.Module):
         middle_BxTxD = constrain(h_BxTxD + mixed_BxTxD, "residual", self.mesh)
         z_BxTxF = dense(config.ffn_width, "ffn_in")(LayerNorm(name="ln_2")(middle_BxTxD))
         z_BxTxF = constrain(z_BxTxF, "ffn", self.mesh)
-        a_BxTxF = _edit_ffn(edit, jax.nn.gelu(z_BxTxF, approximate=True))
+        a_BxTxF = edit_ffn(edit, jax.nn.gelu(z_BxTxF, approximate=True))
         h_BxTxD = constrain(middle_BxTxD + dense(D, "ffn_out", residual_scale)(a_BxTxF), "residual", self.mesh)
-        h_BxTxD = _edit_residual(edit, h_BxTxD)
-        return h_BxTxD, (cache, _reduce_taps(shared.request, h_BxTxD, middle_BxTxD, z_BxTxF, a_BxTxF))
+        h_BxTxD = edit_residual(edit, h_BxTxD)
+        return h_BxTxD, (cache, reduce_taps(shared.request, h_BxTxD, middle_BxTxD, z_BxTxF, a_BxTxF))
 
 
 class Decoder(nn.Module):

@@ -12,7 +12,8 @@ import numpy as np
 
 from babel_jax.common.errors import UserError
 from babel_jax.model import decoder, placement
-from babel_jax.model.decoder import Decoder, DecoderConfig, Edit, TapRequest, compute_params
+from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
+from babel_jax.model.taps import Edit, TapRequest
 from babel_jax.probes.attribution import watch_gradient
 from babel_jax.probes.by_scores import ByScores
 from babel_jax.probes.prompts import identifier_set

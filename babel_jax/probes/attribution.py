@@ -13,7 +13,8 @@ import numpy as np
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError
 from babel_jax.model import placement
-from babel_jax.model.decoder import Decoder, DecoderConfig, Edit, compute_params
+from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
+from babel_jax.model.taps import Edit
 from babel_jax.probes.by_scores import ByScores, top_scores
 from babel_jax.probes.lape import TOP_RATE
 from babel_jax.probes.subject import Subject, row_batches

@@ -12,7 +12,8 @@ import numpy as np
 
 from babel_jax.common.errors import UserError
 from babel_jax.model import placement
-from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params
+from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
+from babel_jax.model.taps import TapRequest
 from babel_jax.probes.alignment import item_places
 from babel_jax.probes.by_scores import ByScores
 from babel_jax.probes.subject import Subject, row_batches

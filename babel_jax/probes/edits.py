@@ -6,7 +6,8 @@ Letters as in `model/decoder.py`; R random sets. Layers and neurons count from 0
 import numpy as np
 
 from babel_jax.common.errors import UserError, unknown_name
-from babel_jax.model.decoder import DecoderConfig, Edit
+from babel_jax.model.decoder import DecoderConfig
+from babel_jax.model.taps import Edit
 from babel_jax.probes.forward import Pass
 
 DRAWS = 20  # random sets that a score is compared with: the least with which an empirical p can be below 0.05

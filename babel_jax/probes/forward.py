@@ -16,7 +16,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError
 from babel_jax.model import placement
-from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, compute_params
+from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
+from babel_jax.model.taps import TapRequest
 from babel_jax.probes import lens
 from babel_jax.probes.lape import Counts
 from babel_jax.probes.subject import Subject, row_batches

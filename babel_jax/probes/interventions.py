@@ -24,18 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from babel_jax.common.errors import UserError
-from babel_jax.model.decoder import (
-    Decoder,
-    DecoderConfig,
-    Edit,
-    TapRequest,
-    at_positions,
-    compute_params,
-    head_table,
-    unembed,
-)
+from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params, head_table, unembed
 from babel_jax.model.placement import jitted
 from babel_jax.model.sharding import constrain
+from babel_jax.model.taps import Edit, TapRequest, at_positions
 from babel_jax.probes.prompts import SIDES, identifier_set
 from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training.loss import segments, token_losses

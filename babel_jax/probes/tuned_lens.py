@@ -16,6 +16,7 @@ import optax
 from babel_jax.common.errors import UserError
 from babel_jax.model import decoder, placement
 from babel_jax.model.sharding import constrain
+from babel_jax.model.taps import TapRequest
 from babel_jax.probes import lens
 from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training.loss import segments
@@ -152,7 +153,7 @@ def jitted_steps(config: decoder.DecoderConfig, document_end: int, steps: int, l
     def inner_layers(params, state, batch, function):
         """`function(layer, kl_sum)` of each layer but the last, one at a time."""
         segment_BxT = segments(batch["tokens"], document_end)
-        request = decoder.TapRequest(positions_BxP=batch["positions"])
+        request = TapRequest(positions_BxP=batch["positions"])
         cast = decoder.compute_params(params, config.dtype)
         _, taps = decoder.Decoder(config, mesh).apply({"params": cast}, batch["tokens"], segment_BxT, request)
         h_LxBxPxD = taps["residual_LxBxPxD"]

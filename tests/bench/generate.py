@@ -30,7 +30,8 @@ import numpy as np
 
 from babel_jax.measuring import sampling
 from babel_jax.model import huggingface as convert
-from babel_jax.model.decoder import Decoder, DecoderConfig, at_positions, init_params, unembed
+from babel_jax.model.decoder import Decoder, DecoderConfig, init_params, unembed
+from babel_jax.model.taps import at_positions
 from babel_jax.probes.subject import Subject
 
 AGAIN_TOKENS = 4

@@ -34,7 +34,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from babel_jax.model import huggingface, placement
-from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest, init_params
+from babel_jax.model.decoder import Decoder, DecoderConfig, init_params
+from babel_jax.model.taps import TapRequest
 from babel_jax.probes import centroid, forward, lens
 from babel_jax.probes.subject import Subject
 from babel_jax.training.loss import segments, token_loss

@@ -13,11 +13,11 @@ from babel_jax.model.decoder import (
     REMAT_POLICIES,
     Decoder,
     DecoderConfig,
-    TapRequest,
     empty_cache,
     init_params,
     unembed,
 )
+from babel_jax.model.taps import TapRequest
 
 TOKENS = random_rows(3, SMALL.vocab_size, SMALL.max_length - 1)
 TIED = dataclasses.replace(SMALL, tied_head=True, frozen_rows=10)

@@ -5,7 +5,8 @@ import pytest
 from helpers import loud
 
 from babel_jax.common.errors import UserError
-from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest
+from babel_jax.model.decoder import Decoder, DecoderConfig
+from babel_jax.model.taps import TapRequest
 from babel_jax.probes import centroid
 from babel_jax.probes.subject import Subject
 

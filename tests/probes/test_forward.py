@@ -19,7 +19,8 @@ from helpers.passes import (
 )
 
 from babel_jax.common.errors import UserError
-from babel_jax.model.decoder import Decoder, TapRequest
+from babel_jax.model.decoder import Decoder
+from babel_jax.model.taps import TapRequest
 from babel_jax.probes import forward, lape
 from babel_jax.probes.subject import Subject
 from babel_jax.training.loss import segments

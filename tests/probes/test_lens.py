@@ -7,13 +7,8 @@ import pytest
 
 from babel_jax.common import measurements, statistics
 from babel_jax.common.errors import UserError
-from babel_jax.model.decoder import (
-    Decoder,
-    DecoderConfig,
-    TapRequest,
-    init_params,
-    unembed,
-)
+from babel_jax.model.decoder import Decoder, DecoderConfig, init_params, unembed
+from babel_jax.model.taps import TapRequest
 from babel_jax.probes import forward, lens
 from babel_jax.probes.subject import Subject
 

@@ -9,7 +9,8 @@ from helpers import byte_level, loud
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import tokenizer
 from babel_jax.languages.language import identifier
-from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest
+from babel_jax.model.decoder import Decoder, DecoderConfig
+from babel_jax.model.taps import TapRequest
 from babel_jax.probes import forward, lens, prompts
 from babel_jax.probes.subject import Subject
 

@@ -6,7 +6,8 @@ from helpers import loud
 
 from babel_jax.common.errors import UserError
 from babel_jax.model import placement
-from babel_jax.model.decoder import Decoder, DecoderConfig, TapRequest
+from babel_jax.model.decoder import Decoder, DecoderConfig
+from babel_jax.model.taps import TapRequest
 from babel_jax.probes import lens, tuned_lens
 from babel_jax.probes.subject import Subject
 from babel_jax.training.loss import segments

@@ -7,8 +7,9 @@ import pytest
 from helpers import SMALL, by_path, loud, python, same
 from helpers.steps import PLAIN, ROWS, WEIGHTS, losses_of, steps
 
-from babel_jax.model.decoder import Block, Decoder, Shared, TapRequest, layer_norm
+from babel_jax.model.decoder import Block, Decoder, Shared, layer_norm
 from babel_jax.model.sharding import make_mesh
+from babel_jax.model.taps import TapRequest
 from babel_jax.training import loss as losses
 from babel_jax.training.step import SPIKE_WARMUP, judge_loss, make_trainer
 

@@ -14,7 +14,8 @@ from golden import make_gpt2
 from golden.make_gpt2 import KEPT_ROWS, LANGUAGES, PAD, POSITIONS
 
 from babel_jax.model import huggingface
-from babel_jax.model.decoder import Decoder, TapRequest, layer_norm, unembed
+from babel_jax.model.decoder import Decoder, layer_norm, unembed
+from babel_jax.model.taps import TapRequest
 from babel_jax.probes import forward, lens
 from babel_jax.probes.subject import Subject
 
