@@ -17,14 +17,16 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
 from babel_jax.common.errors import UserError
+from babel_jax.model.architecture import rope_tables
 from babel_jax.model.decoder import (
+    FINAL_NORM,
     Block,
     DecoderConfig,
     Shared,
     compute_params,
+    embed,
     empty_cache,
     head_table,
-    look_up,
     unembed,
 )
 from babel_jax.model.placement import devices_of_rows, jitted
@@ -97,7 +99,7 @@ class Weights(NamedTuple):
     """
 
     layers: list[dict]
-    position_TxD: jax.Array
+    position_TxD: jax.Array | None
     norm: dict
     table_VxD: jax.Array
     head_VxD: jax.Array
@@ -120,7 +122,7 @@ class Writing(NamedTuple):
     """The jitted parts of `write`.
 
     A state is `(cache, logits_BxV)`: all that a row's next token depends on, besides its `Next`. A cache is a list of layers,
-    each {"k", "v"} of [B, N, S, H], rows and heads split: an array a layer, so that each is changed in place.
+    each {"k", "v"} of [B, M, S, H], rows and heads split: an array a layer, so that each is changed in place.
     """
 
     weights: Callable  # params -> Weights
@@ -167,8 +169,8 @@ class _Parts:
         params, config = compute_params(params, self.config.dtype), self.config
         return Weights(
             layers=[jax.tree.map(operator.itemgetter(layer), params["blocks"]) for layer in range(config.layers)],
-            position_TxD=params["embed_position"],
-            norm={name: params[name] for name in ("ln_f_scale", "ln_f_bias")},
+            position_TxD=params.get("embed_position"),
+            norm={name: leaf for name, leaf in params.items() if name.startswith(FINAL_NORM)},
             # What a tied head would be is what tokens are looked up in.
             table_VxD=head_table({name: leaf for name, leaf in params.items() if name != "head"}),
             head_VxD=constrain(head_table(params).astype(config.dtype), "head", self.mesh),
@@ -180,13 +182,13 @@ class _Parts:
 
     def advance(self, weights: Weights, cache, tokens_BxT, position_BxT):
         """Reads tokens: the cache with them, and the residual stream after the last block."""
-        dtype, block = self.config.dtype, Block(self.config, self.mesh)
-        place_BxTxD = jnp.take(weights.position_TxD, position_BxT, axis=0, mode="clip")
-        h_BxTxD = look_up(weights.table_VxD, tokens_BxT, dtype).astype(jnp.float32) + place_BxTxD
-        h_BxTxD = constrain(h_BxTxD.astype(dtype), "residual", self.mesh)
-        new_cache, shared = [], Shared(None, position_BxT, None, {})
-        for params, old in zip(weights.layers, cache, strict=True):
-            h_BxTxD, (new, _) = block.apply({"params": params}, h_BxTxD, old, {}, shared)
+        block, kinds = Block(self.config, self.mesh), self.config.architecture.kind_of_layer
+        h_BxTxD = embed(self.config, weights.table_VxD, weights.position_TxD, tokens_BxT, position_BxT, self.mesh)
+        new_cache = []
+        shared = Shared(None, position_BxT, rope_tables(self.config.architecture, position_BxT), None, {})
+        for layer, (params, old) in enumerate(zip(weights.layers, cache, strict=True)):
+            kind = kinds[layer] if kinds else 0
+            h_BxTxD, (new, _) = block.apply({"params": params}, h_BxTxD, old, {}, kind, shared)
             new_cache.append(new)
         return new_cache, h_BxTxD
 
@@ -211,8 +213,8 @@ class _Parts:
         return cache, self.logits(weights, last_BxD)
 
     def resize(self, cache, size: int):
-        def one(x_BxNxSxH):
-            return jnp.pad(x_BxNxSxH[:, :, :size], ((0, 0), (0, 0), (0, max(0, size - x_BxNxSxH.shape[2])), (0, 0)))
+        def one(x_BxMxSxH):
+            return jnp.pad(x_BxMxSxH[:, :, :size], ((0, 0), (0, 0), (0, max(0, size - x_BxMxSxH.shape[2])), (0, 0)))
 
         return jax.tree.map(one, cache)
 

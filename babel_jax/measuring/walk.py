@@ -22,7 +22,6 @@ from babel_jax.model.decoder import DecoderConfig
 from babel_jax.model.sharding import make_mesh
 from babel_jax.training import hosts, preemption
 from babel_jax.training.checkpoint import Checkpoints, Metadata, Seen, restore_params
-from babel_jax.training.config import plain
 from babel_jax.training.runs import is_done, seed_of
 
 POLL_SECONDS = 5
@@ -134,15 +133,15 @@ def restored(checkpoint: Checkpoint) -> Checkpoint | None:
 def params_at(checkpoint: Checkpoint, step: int) -> dict:
     """The parameters of the same run at any step, laid out as `restored` does it."""
     abstract = placement.abstract_params(checkpoint.model, checkpoint.mesh)
-    return restore_params(checkpoint.run_dir, step, abstract, plain(checkpoint.model))
+    return restore_params(checkpoint.run_dir, step, abstract, checkpoint.model.to_json())
 
 
 def stored_model(metadata: Metadata) -> DecoderConfig:
     """The decoder of a checkpoint, computed as this machine can: that does not change what its parameters mean."""
-    stored = metadata.model
-    head_width = stored["width"] // stored["heads"]
-    shapes = attention.Shapes(jax.default_backend(), head_width, stored["max_length"], stored["dtype"])
-    return DecoderConfig(**stored | {"attention": attention.resolve("auto", shapes), "remat": "none"})
+    model = DecoderConfig.from_json(metadata.model | {"attention": "reference", "remat": "none"})
+    return dataclasses.replace(
+        model, attention=attention.resolve("auto", model.attention_shapes(jax.default_backend()))
+    )
 
 
 def _opened(run_dir, step: int) -> Checkpoint | None:

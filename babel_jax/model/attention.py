@@ -5,6 +5,7 @@ None falls back to another one: what cannot run here is an error at the start, n
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from babel_jax.common.errors import UserError, unknown_name
+from babel_jax.model.architecture import capped
 from babel_jax.model.sharding import BATCH_AXES
 
 SAVED = "attention"  # under this name remat policies may keep what attention passes to its backward pass
@@ -20,12 +22,29 @@ SAVED = "attention"  # under this name remat policies may keep what attention pa
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
-    """What decides whether a back end can run: the platform ("cpu", "gpu", "tpu"), and the shapes and dtype of its arguments."""
+    """What decides whether a back end can run.
+
+    Attributes:
+      platform: "cpu", "gpu" or "tpu".
+      head_width, length, dtype: of its arguments.
+      windows: the window of each kind of layer, 0 where there is none; `capped`: whether scores are.
+    """
 
     platform: str
     head_width: int
     length: int
     dtype: str
+    windows: tuple[int, ...] = (0,)
+    capped: bool = False
+
+
+class Mixing(NamedTuple):
+    """How one layer mixes: `Architecture.score_width` and `.score_cap`, and the window of the layer (0: none), which is data
+    where layers differ."""
+
+    score_width: float = 0.0
+    score_cap: float = 0.0
+    window: int | jax.Array = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +52,8 @@ class Backend:
     """One implementation.
 
     Attributes:
-      attend: (q, k, v [B, T, N, H], document number of each token [B, T], mesh or None) -> [B, T, N, H]: each token looks at
-        itself and at earlier tokens of its document.
+      attend: (q [B, T, N, H], k, v [B, T, M, H], document number of each token [B, T], `Mixing`, mesh or None) -> [B, T, N, H]:
+        each token looks at itself and at earlier tokens of its document; M divides N, and neighbouring queries share a key.
       obstacle: (shapes) -> why it cannot run them; None: it can.
     """
 
@@ -64,7 +83,9 @@ def _cudnn_obstacle(shapes: Shapes) -> str | None:
         return f"it computes in bfloat16 and the model in {shapes.dtype}"
     if shapes.head_width > 128 or shapes.head_width % 8:
         return f"heads must be a multiple of 8 and at most 128 wide, not {shapes.head_width}"
-    return None
+    if shapes.capped:
+        return "it cannot cap scores, as this model does"
+    return _windows_obstacle(shapes)
 
 
 def _splash_obstacle(shapes: Shapes) -> str | None:
@@ -72,41 +93,68 @@ def _splash_obstacle(shapes: Shapes) -> str | None:
         return f"it is a TPU kernel and this is a {shapes.platform}"
     if shapes.length % 128:
         return f"rows must be a multiple of 128 tokens, not {shapes.length}"
+    return _windows_obstacle(shapes)
+
+
+def _windows_obstacle(shapes: Shapes) -> str | None:
+    if len(set(shapes.windows)) > 1:
+        return f"its window is fixed when it is compiled and the layers of this model have {len(set(shapes.windows))}"
     return None
 
 
-def allowed_pairs(segment_BxT):
+def seen(distance, window):
+    """Whether a token sees one that lies so many tokens before it (negative: behind it)."""
+    near = True if isinstance(window, int) and not window else (distance < window) | (window == 0)
+    return (distance >= 0) & near
+
+
+def allowed_pairs(segment_BxT, window=0):
     """[B, T, T], true where a position may look."""
-    causal_TxT = jnp.tril(jnp.ones((segment_BxT.shape[1],) * 2, bool))
-    return causal_TxT & (segment_BxT[:, :, None] == segment_BxT[:, None, :])
+    place_T = jnp.arange(segment_BxT.shape[1])
+    seen_TxT = seen(place_T[:, None] - place_T, window)
+    return seen_TxT & (segment_BxT[:, :, None] == segment_BxT[:, None, :])
 
 
-def reference(q_BxTxNxH, k_BxSxNxH, v_BxSxNxH, allowed_BxTxS):
-    """Attention as it is written down; the softmax is taken in float32."""
-    scores_BxNxTxS = jnp.einsum("btnh,bsnh->bnts", q_BxTxNxH, k_BxSxNxH).astype(jnp.float32)
-    scores_BxNxTxS = scores_BxNxTxS / jnp.sqrt(jnp.float32(q_BxTxNxH.shape[-1]))
-    scores_BxNxTxS = jnp.where(allowed_BxTxS[:, None], scores_BxNxTxS, -1e30)
-    weights_BxNxTxS = jax.nn.softmax(scores_BxNxTxS, axis=-1).astype(q_BxTxNxH.dtype)
-    return jnp.einsum("bnts,bsnh->btnh", weights_BxNxTxS, v_BxSxNxH)
+def reference(q_BxTxNxH, k_BxSxMxH, v_BxSxMxH, allowed_BxTxS, mixing: Mixing):
+    """Attention as it is written down; the softmax is taken in float32. Each of M keys serves G = N / M queries."""
+    B, T, N, H = q_BxTxNxH.shape
+    M = k_BxSxMxH.shape[2]
+    q_BxTxMxGxH = q_BxTxNxH.reshape(B, T, M, N // M, H)
+    scores_BxMxGxTxS = jnp.einsum("btmgh,bsmh->bmgts", q_BxTxMxGxH, k_BxSxMxH).astype(jnp.float32)
+    scores_BxMxGxTxS = capped(scores_BxMxGxTxS / jnp.sqrt(jnp.float32(mixing.score_width or H)), mixing.score_cap)
+    scores_BxMxGxTxS = jnp.where(allowed_BxTxS[:, None, None], scores_BxMxGxTxS, -1e30)
+    weights_BxMxGxTxS = jax.nn.softmax(scores_BxMxGxTxS, axis=-1).astype(q_BxTxNxH.dtype)
+    return jnp.einsum("bmgts,bsmh->btmgh", weights_BxMxGxTxS, v_BxSxMxH).reshape(B, T, N, H)
 
 
-def cudnn(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, segment_BxT, mesh=None):
+def cudnn(q_BxTxNxH, k_BxTxMxH, v_BxTxMxH, segment_BxT, mixing: Mixing, mesh=None):
     """cuDNN's fused attention; a mask separates documents."""
     same_Bx1xTxT = (segment_BxT[:, :, None] == segment_BxT[:, None, :])[:, None]
     mixed = jax.nn.dot_product_attention(
-        q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, mask=same_Bx1xTxT, is_causal=True, implementation="cudnn"
+        q_BxTxNxH,
+        k_BxTxMxH,
+        v_BxTxMxH,
+        mask=same_Bx1xTxT,
+        scale=(mixing.score_width or q_BxTxNxH.shape[-1]) ** -0.5,
+        is_causal=True,
+        local_window_size=(mixing.window - 1, 0) if mixing.window else None,
+        implementation="cudnn",
     )
     return checkpoint_name(mixed, SAVED)
 
 
-def splash(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, segment_BxT, mesh: Mesh | None, interpret: bool = False):
+def splash(q_BxTxNxH, k_BxTxMxH, v_BxTxMxH, segment_BxT, mixing: Mixing, mesh: Mesh | None, interpret: bool = False):
     """The TPU's splash attention: blocks above the diagonal are never touched. Rows and heads lie on the mesh's axes."""
     _, T, N, H = q_BxTxNxH.shape
-    heads = N // mesh.shape["tensor"] if mesh is not None else N
-    kernel = _splash_kernel(T, heads, interpret)
+    M = k_BxTxMxH.shape[2]
+    parts = mesh.shape["tensor"] if mesh is not None else 1
+    if M % parts:  # a device's queries are to find their keys beside them
+        k_BxTxMxH, v_BxTxMxH = (jnp.repeat(x, N // M, axis=2) for x in (k_BxTxMxH, v_BxTxMxH))
+    kernel = _splash_kernel(T, N // parts, mixing._replace(window=int(mixing.window)), interpret)
 
     def local(q, k, v, segment_BxT):
-        by_head = (x.swapaxes(1, 2) for x in (q * H**-0.5, k, v))  # the kernel wants [N, T, H], and does not scale
+        scaled = q * (mixing.score_width or H) ** -0.5
+        by_head = (x.swapaxes(1, 2) for x in (scaled, k, v))  # the kernel wants [N, T, H], and does not scale
         return jax.vmap(kernel)(*by_head, _segment_ids(segment_BxT)).swapaxes(1, 2)
 
     if mesh is not None:  # a kernel runs on one device: it gets that device's part
@@ -114,7 +162,7 @@ def splash(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, segment_BxT, mesh: Mesh | None, inte
         local = jax.shard_map(
             local, mesh=mesh, in_specs=(heads_spec,) * 3 + (rows_spec,), out_specs=heads_spec, check_vma=False
         )
-    return local(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, segment_BxT)
+    return local(q_BxTxNxH, k_BxTxMxH, v_BxTxMxH, segment_BxT)
 
 
 def _segment_ids(segment_BxT):
@@ -128,7 +176,7 @@ def splash_block(length: int) -> int:
     return 512 if length % 512 == 0 else 128
 
 
-def _splash_kernel(length: int, heads: int, interpret: bool):
+def _splash_kernel(length: int, heads: int, mixing: Mixing, interpret: bool):
     # Imported here: Pallas' TPU kernels are nothing that a CPU run should wait for.
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
@@ -143,14 +191,21 @@ def _splash_kernel(length: int, heads: int, interpret: bool):
         block_kv_dkv_compute=block,
         use_fused_bwd_kernel=True,
     )
-    mask = masks.MultiHeadMask([masks.CausalMask((length, length))] * heads)
+    square = (length, length)
+    mask = masks.LocalMask(square, (mixing.window - 1, 0), 0) if mixing.window else masks.CausalMask(square)
     return kernel.make_splash_mha(
-        mask, block_sizes=sizes, head_shards=1, q_seq_shards=1, residual_checkpoint_name=SAVED, interpret=interpret
+        masks.MultiHeadMask([mask] * heads),
+        block_sizes=sizes,
+        head_shards=1,
+        q_seq_shards=1,
+        attn_logits_soft_cap=mixing.score_cap or None,
+        residual_checkpoint_name=SAVED,
+        interpret=interpret,
     )
 
 
-def _reference(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, segment_BxT, mesh):
-    return reference(q_BxTxNxH, k_BxTxNxH, v_BxTxNxH, allowed_pairs(segment_BxT))
+def _reference(q_BxTxNxH, k_BxTxMxH, v_BxTxMxH, segment_BxT, mixing: Mixing, mesh):
+    return reference(q_BxTxNxH, k_BxTxMxH, v_BxTxMxH, allowed_pairs(segment_BxT, mixing.window), mixing)
 
 
 # "auto" is the first one that can run.

@@ -1,8 +1,8 @@
-"""A GPT-2 decoder in Flax Linen that exposes what happens inside it.
+"""A decoder in Flax Linen that exposes what happens inside it. What its blocks are made of is data: `Architecture`.
 
 Names hold shapes. The letters are the config's fields:
 
-  B batch   T positions   V vocab_size   D width   L layers   N heads   H head width (D / N)   F ffn_width
+  B batch   T positions   V vocab_size   D width   L layers   N heads   M kv_heads   H head_width   F ffn_width
   P chosen positions per row   K languages
 
 `Decoder.apply` returns `(logits_BxTxV, taps)`: a plain dict of what a `TapRequest` asked for, reduced inside the scan
@@ -10,6 +10,7 @@ over layers, so that nothing of size B x T x F survives a layer. What nobody rea
 """
 
 import dataclasses
+import json
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -19,11 +20,14 @@ from jax.sharding import Mesh
 
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.model import attention
+from babel_jax.model.architecture import ACTIVATIONS, NORMS, Architecture, capped, rms_factor, rope_tables, turn
+from babel_jax.model.attention import Shapes
 from babel_jax.model.sharding import constrain, path_name
-from babel_jax.model.taps import Edit, TapRequest, at_positions, edit_ffn, edit_residual, reduce_taps
+from babel_jax.model.taps import Edit, Seen, TapRequest, at_positions, edit_ffn, edit_residual, reduce_taps
 
-LAYER_NORM_EPSILON = 1e-5
 DTYPES = ("float32", "bfloat16")  # of the computation
+INIT_STD = 0.02  # GPT-2's, of all matrices
+FINAL_NORM = "ln_f_"  # what the names of its parameters begin with
 # What the backward pass keeps of a block instead of computing it again: everything, the results of its matrix products, nothing.
 REMAT_POLICIES = {
     "none": None,
@@ -37,7 +41,15 @@ REMAT_POLICIES = {
 
 @dataclasses.dataclass(frozen=True)
 class DecoderConfig:
-    """The shape of a decoder. `frozen_rows`: the last rows of the vocabulary keep their random input embedding for ever."""
+    """The shape of a decoder.
+
+    Attributes:
+      frozen_rows: the last rows of the vocabulary keep their random input embedding for ever.
+      dtype: of the computation; parameters are always float32.
+      kv_heads: keys and values; each serves heads / kv_heads queries (arXiv:2305.13245). 0: as many as queries.
+      head_width: 0: width / heads.
+      architecture: what a block is made of.
+    """
 
     vocab_size: int
     width: int
@@ -48,14 +60,24 @@ class DecoderConfig:
     tied_head: bool = True
     frozen_rows: int = 0
     frozen_std: float = 0.1
-    dtype: str = "float32"  # of the computation; parameters are always float32
+    dtype: str = "float32"
     remat: str = "none"
     attention: str = "reference"
+    kv_heads: int = 0
+    head_width: int = 0
+    architecture: Architecture = Architecture()
 
     def __post_init__(self):
-        if self.width % self.heads:
+        if not self.head_width and self.width % self.heads:
             raise UserError(
                 f"width {self.width} is not divisible by {self.heads} heads; choose another number of heads."
+            )
+        # A frozen record's own way to fill in what was left open.
+        object.__setattr__(self, "kv_heads", self.kv_heads or self.heads)
+        object.__setattr__(self, "head_width", self.head_width or self.width // self.heads)
+        if self.heads % self.kv_heads:
+            raise UserError(
+                f"{self.heads} heads are not divisible by kv_heads {self.kv_heads}; choose another number of them."
             )
         if self.remat not in REMAT_POLICIES:
             raise unknown_name("remat policy", self.remat, REMAT_POLICIES)
@@ -67,7 +89,40 @@ class DecoderConfig:
             raise UserError(
                 f"frozen_rows {self.frozen_rows} must be between 0 and vocab_size - 1 ({self.vocab_size - 1})."
             )
+        self._check_architecture()
 
+    def _check_architecture(self) -> None:
+        parts = self.architecture
+        if parts.fused_qkv and (self.kv_heads != self.heads or self.heads * self.head_width != self.width):
+            raise UserError(
+                f"a fused matrix of queries, keys and values has heads x head_width = width and kv_heads = heads, not "
+                f"{self.heads} x {self.head_width}, {self.width} and {self.kv_heads}; choose a family without it."
+            )
+        if parts.rope_width > self.head_width:
+            raise UserError(f"rope_width {parts.rope_width} is more than the head width {self.head_width}; lower it.")
+        if parts.kind_of_layer and len(parts.kind_of_layer) != self.layers:
+            raise UserError(f"kind_of_layer names {len(parts.kind_of_layer)} layers and there are {self.layers}.")
+
+    def to_json(self) -> dict:
+        """What `from_json` reads. Fields that later versions have added are left out where they say nothing new."""
+        stored = json.loads(json.dumps(dataclasses.asdict(self)))
+        plain = {"kv_heads": self.heads, "head_width": self.width // self.heads, "architecture": GPT2}
+        return {name: value for name, value in stored.items() if name not in plain or value != plain[name]}
+
+    @classmethod
+    def from_json(cls, stored: dict) -> "DecoderConfig":
+        """The config that `to_json`, and JSON, have made of one."""
+        if "architecture" in stored:
+            stored = stored | {"architecture": Architecture.from_json(stored["architecture"])}
+        return cls(**stored)
+
+    def attention_shapes(self, platform: str) -> Shapes:
+        """What decides which attention back end can run on "cpu", "gpu" or "tpu"."""
+        parts = self.architecture
+        return Shapes(platform, self.head_width, self.max_length, self.dtype, parts.windows, bool(parts.score_cap))
+
+
+GPT2 = json.loads(json.dumps(dataclasses.asdict(Architecture())))  # as it is stored
 
 # The paper names "GPT-2 1.3B and 6.7B" without widths; these are the GPT-3 table's shapes of the same size.
 PRESETS = {
@@ -82,74 +137,126 @@ PRESETS = {
 }
 
 
-def layer_norm(x, scale, bias):
-    """LayerNorm in float32, epsilon 1e-5, as GPT-2."""
-    x32 = x.astype(jnp.float32)
-    mean = x32.mean(-1, keepdims=True)
-    variance = jnp.square(x32 - mean).mean(-1, keepdims=True)
-    return ((x32 - mean) * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON) * scale + bias).astype(x.dtype)
-
-
-class LayerNorm(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
-        return layer_norm(x, scale, bias)
-
-
 class Shared(NamedTuple):
-    """The arguments that all blocks of a pass share. write_BxT: the positions of the tokens; edit: `Edit.shared`."""
+    """The arguments that all blocks of a pass share. write_BxT: the positions of the tokens; rope: `rope_tables` of them;
+    edit: `Edit.shared`."""
 
     segment_BxT: Any
     write_BxT: Any
+    rope: Any
     request: TapRequest | None
     edit: dict
 
 
 class Block(nn.Module):
-    """One pre-LN block. With `cache` (keys and values, [B, N, S, H]) it decodes: new keys are written at `write_BxT`."""
+    """One block. With `cache` (keys and values, [B, M, S, H]) it decodes: new keys are written at `write_BxT`.
+
+    `kind`: which of `Architecture.kinds` the layer is; data where there are several, so that one trace serves all layers.
+    """
 
     config: DecoderConfig
     mesh: Mesh | None = None
 
     @nn.compact
-    def __call__(self, h_BxTxD, cache, layer_edit: dict, shared: Shared):
-        config = self.config
-        B, T, D = h_BxTxD.shape
-        N = config.heads
+    def __call__(self, h_BxTxD, cache, layer_edit: dict, kind, shared: Shared):
+        parts = self.config.architecture
+        edit = layer_edit | shared.edit
+        x_BxTxD = self._norm("ln_1", h_BxTxD) if parts.input_norms else h_BxTxD
+        mixed_BxTxD, cache = self._attention(x_BxTxD, cache, kind, shared)
+        if parts.output_norms:
+            mixed_BxTxD = self._norm("ln_1_out", mixed_BxTxD)
+        after_BxTxD = constrain(h_BxTxD + mixed_BxTxD, "residual", self.mesh)
+        middle_BxTxD = h_BxTxD if parts.parallel else after_BxTxD
+        x_BxTxD = self._norm("ln_2", middle_BxTxD) if parts.input_norms else middle_BxTxD
+        z_BxTxF, a_BxTxF = self._neurons(x_BxTxD)
+        a_BxTxF = edit_ffn(edit, a_BxTxF)
+        written_BxTxD = self._dense(self.config.width, "ffn_out", parts.ffn_bias, self._residual_std)(a_BxTxF)
+        seen = Seen(middle_BxTxD, z_BxTxF, a_BxTxF, None)
+        if parts.output_norms:
+            seen = seen._replace(factor_BxTx1=rms_factor(written_BxTxD, parts.norm_epsilon))
+            written_BxTxD = self._norm("ln_2_out", written_BxTxD)
+        h_BxTxD = edit_residual(edit, constrain(after_BxTxD + written_BxTxD, "residual", self.mesh))
+        return h_BxTxD, (cache, reduce_taps(shared.request, h_BxTxD, seen))
 
-        def dense(features, name, scale=1.0):
-            init = nn.initializers.normal(0.02 * scale)
-            return nn.Dense(features, kernel_init=init, dtype=jnp.dtype(config.dtype), name=name)
+    @property
+    def _residual_std(self) -> float:
+        return INIT_STD * (2 * self.config.layers) ** -0.5  # GPT-2: what writes to the residual stream starts smaller
 
-        residual_scale = (2 * config.layers) ** -0.5  # GPT-2: what writes to the residual stream starts smaller
-        x_BxTxD = LayerNorm(name="ln_1")(h_BxTxD)
-        q, k, v = (
-            constrain(part.reshape(B, T, N, D // N), "heads", self.mesh)
-            for part in jnp.split(dense(3 * D, "qkv")(x_BxTxD), 3, axis=-1)
-        )
+    def _dense(self, features, name: str, bias: bool, std: float = INIT_STD):
+        init = nn.initializers.normal(std)
+        dtype = jnp.dtype(self.config.dtype)
+        return nn.DenseGeneral(features, kernel_init=init, dtype=dtype, use_bias=bias, name=name)
+
+    def _norm(self, name: str, x):
+        return ModelNorm(self.config.architecture, name=name)(x)
+
+    def _attention(self, x_BxTxD, cache, kind, shared: Shared):
+        """(what attention writes [B, T, D], the cache with the new keys and values)."""
+        config, parts = self.config, self.config.architecture
+        q, k, v = self._queries_keys_values(x_BxTxD)
+        if parts.rope_width:
+            tables = [table_KxBxTxr[kind] for table_KxBxTxr in shared.rope]
+            q, k = turn(q, *tables), turn(k, *tables)
+        window = jnp.array(parts.windows)[kind] if len(set(parts.windows)) > 1 else parts.windows[0]
+        mixing = attention.Mixing(parts.score_width, parts.score_cap, window)
         if cache is None:
-            mixed_BxTxNxH = attention.BACKENDS[config.attention].attend(q, k, v, shared.segment_BxT, self.mesh)
+            backend = attention.BACKENDS[config.attention]
+            mixed_BxTxNxH = backend.attend(q, k, v, shared.segment_BxT, mixing, self.mesh)
         else:
             cache = {name: _remember(cache[name], x, shared.write_BxT, self.mesh) for name, x in (("k", k), ("v", v))}
-            k, v = (x_BxNxSxH.swapaxes(1, 2) for x_BxNxSxH in (cache["k"], cache["v"]))
+            k, v = (x_BxMxSxH.swapaxes(1, 2) for x_BxMxSxH in (cache["k"], cache["v"]))
             # Beyond a row's own position the cache holds padding that later steps overwrite.
-            allowed_BxTxS = jnp.arange(k.shape[1]) <= shared.write_BxT[:, :, None]
-            mixed_BxTxNxH = attention.reference(q, k, v, allowed_BxTxS)
-        mixed_BxTxD = dense(D, "attention_out", residual_scale)(mixed_BxTxNxH.reshape(B, T, D))
-        edit = layer_edit | shared.edit
-        middle_BxTxD = constrain(h_BxTxD + mixed_BxTxD, "residual", self.mesh)
-        z_BxTxF = dense(config.ffn_width, "ffn_in")(LayerNorm(name="ln_2")(middle_BxTxD))
-        z_BxTxF = constrain(z_BxTxF, "ffn", self.mesh)
-        a_BxTxF = edit_ffn(edit, jax.nn.gelu(z_BxTxF, approximate=True))
-        h_BxTxD = constrain(middle_BxTxD + dense(D, "ffn_out", residual_scale)(a_BxTxF), "residual", self.mesh)
-        h_BxTxD = edit_residual(edit, h_BxTxD)
-        return h_BxTxD, (cache, reduce_taps(shared.request, h_BxTxD, middle_BxTxD, z_BxTxF, a_BxTxF))
+            allowed_BxTxS = attention.seen(shared.write_BxT[:, :, None] - jnp.arange(k.shape[1]), window)
+            mixed_BxTxNxH = attention.reference(q, k, v, allowed_BxTxS, mixing)
+        mixed = mixed_BxTxNxH.reshape(*x_BxTxD.shape[:2], -1)
+        return self._dense(config.width, "attention_out", parts.attention_out_bias, self._residual_std)(mixed), cache
+
+    def _queries_keys_values(self, x_BxTxD):
+        config, parts = self.config, self.config.architecture
+        heads = {"q": config.heads, "k": config.kv_heads, "v": config.kv_heads}
+        if parts.fused_qkv:
+            qkv = jnp.split(self._dense(3 * config.width, "qkv", parts.qkv_bias)(x_BxTxD), 3, axis=-1)
+            qkv = [part.reshape(*part.shape[:2], config.heads, config.head_width) for part in qkv]
+        else:
+            qkv = [self._dense((n, config.head_width), name, parts.qkv_bias)(x_BxTxD) for name, n in heads.items()]
+        if parts.qk_norm != "none":
+            qkv[:2] = self._normed("ln_q", qkv[0]), self._normed("ln_k", qkv[1])
+        if parts.qkv_clip:
+            qkv = [jnp.clip(part, -parts.qkv_clip, parts.qkv_clip) for part in qkv]
+        return [
+            constrain(part, name, self.mesh) for name, part in zip(("heads", "kv_heads", "kv_heads"), qkv, strict=True)
+        ]
+
+    def _normed(self, name: str, x_BxTxNxH):
+        if self.config.architecture.qk_norm == "head":
+            return self._norm(name, x_BxTxNxH)
+        return self._norm(name, x_BxTxNxH.reshape(*x_BxTxNxH.shape[:2], -1)).reshape(x_BxTxNxH.shape)
+
+    def _neurons(self, x_BxTxD):
+        """What decides whether a neuron is active, before its activation function, and its value: what `ffn_out` reads."""
+        config, parts = self.config, self.config.architecture
+        into = constrain(self._dense(config.ffn_width, "ffn_in", parts.ffn_bias)(x_BxTxD), "ffn", self.mesh)
+        act = ACTIVATIONS[parts.activation]
+        if not parts.gated:
+            return into, act(into)
+        gate = constrain(self._dense(config.ffn_width, "ffn_gate", parts.ffn_bias)(x_BxTxD), "ffn", self.mesh)
+        return gate, act(gate) * into
+
+
+class ModelNorm(nn.Module):
+    """The norm that the architecture names, with parameters of its own."""
+
+    architecture: Architecture
+
+    @nn.compact
+    def __call__(self, x):
+        norm = NORMS[self.architecture.norm]
+        parameters = {name: self.param(name, init, x.shape[-1:], jnp.float32) for name, init in norm.start.items()}
+        return norm.apply(x, parameters, self.architecture.norm_epsilon)
 
 
 class Decoder(nn.Module):
-    """The whole model. Parameters: `embed/{table,frozen,position}`, `blocks/…` with a leading layer axis, `ln_f`, `head`."""
+    """The whole model. Parameters: `embed_{table,frozen,position}`, `blocks/…` with a leading layer axis, `ln_f_…`, `head`."""
 
     config: DecoderConfig
     mesh: Mesh | None = None  # where activations are to lie; None: one device, or the compiler's choice
@@ -175,7 +282,7 @@ class Decoder(nn.Module):
           edit: what to change inside.
 
         Returns:
-          `(logits_BxTxV in float32, taps)`; taps also hold `final_BxTxD`, the residual stream before the last LayerNorm.
+          `(logits_BxTxV in float32, taps)`; taps also hold `final_BxTxD`, the residual stream before the last norm.
         """
         table_VxD, position_TxD = self._tables()
         position_BxT = jnp.broadcast_to(jnp.arange(tokens_BxT.shape[1]), tokens_BxT.shape)
@@ -183,13 +290,11 @@ class Decoder(nn.Module):
             position_BxT = position_BxT + index_B[:, None]
         elif segment_BxT is None:
             segment_BxT = jnp.zeros(tokens_BxT.shape, jnp.int32)
-        embedded_BxTxD = (
-            look_up(table_VxD, tokens_BxT, self.config.dtype).astype(jnp.float32) + position_TxD[position_BxT]
-        )
-        embedded_BxTxD = constrain(embedded_BxTxD.astype(self.config.dtype), "residual", self.mesh)
+        embedded_BxTxD = embed(self.config, table_VxD, position_TxD, tokens_BxT, position_BxT, self.mesh)
         layer_edit, shared_edit = (edit.by_layer(), edit.shared()) if edit else ({}, {})
-        shared = Shared(segment_BxT, position_BxT, request, shared_edit)
-        h_BxTxD, (cache, taps) = self._blocks()(embedded_BxTxD, cache, layer_edit, shared)
+        rope = rope_tables(self.config.architecture, position_BxT)
+        shared = Shared(segment_BxT, position_BxT, rope, request, shared_edit)
+        h_BxTxD, (cache, taps) = self._blocks()(embedded_BxTxD, cache, layer_edit, self._kinds(), shared)
         taps["final_BxTxD"] = h_BxTxD
         if request is not None and request.positions_BxP is not None:
             taps["embedded_BxPxD"] = at_positions(embedded_BxTxD, request.positions_BxP)
@@ -198,7 +303,7 @@ class Decoder(nn.Module):
         return self._logits(h_BxTxD, table_VxD), taps
 
     def _tables(self):
-        """The token and the position embeddings, (table_VxD, position_TxD)."""
+        """The token and the position embeddings, (table_VxD, position_TxD or None)."""
         config = self.config
         trainable = config.vocab_size - config.frozen_rows
         table_VxD = self.param("embed_table", nn.initializers.normal(0.02), (trainable, config.width), jnp.float32)
@@ -206,11 +311,18 @@ class Decoder(nn.Module):
             init = nn.initializers.normal(config.frozen_std)
             frozen = self.param("embed_frozen", init, (config.frozen_rows, config.width), jnp.float32)
             table_VxD = jnp.concatenate([table_VxD, jax.lax.stop_gradient(frozen)])
+        if not config.architecture.learned_positions:
+            return table_VxD, None
         init, shape = nn.initializers.normal(0.01), (config.max_length, config.width)
         return table_VxD, self.param("embed_position", init, shape, jnp.float32)
 
+    def _kinds(self):
+        """The kind of each layer, int32 [L]; 0 where all layers are alike."""
+        kinds = self.config.architecture.kind_of_layer
+        return jnp.array(kinds, jnp.int32) if kinds else jnp.zeros(self.config.layers, jnp.int32)
+
     def _blocks(self) -> nn.Module:
-        """All blocks, one after another: `(h_BxTxD, cache, layer_edit, shared) -> (h_BxTxD, (cache, taps))`."""
+        """All blocks, one after another: `(h_BxTxD, cache, layer_edit, kind_L, shared) -> (h_BxTxD, (cache, taps))`."""
         config, block = self.config, Block
         if config.remat != "none":
             block = nn.remat(Block, policy=REMAT_POLICIES[config.remat], prevent_cse=False)
@@ -218,25 +330,39 @@ class Decoder(nn.Module):
             block,
             variable_axes={"params": 0},
             split_rngs={"params": True},
-            in_axes=(0, 0, nn.broadcast),
+            in_axes=(0, 0, 0, nn.broadcast),
             length=config.layers,
         )
         return scanned(config, self.mesh, name="blocks")
 
     def _logits(self, h_BxTxD, table_VxD):
         config = self.config
-        scale = self.param("ln_f_scale", nn.initializers.ones, (config.width,), jnp.float32)
-        bias = self.param("ln_f_bias", nn.initializers.zeros, (config.width,), jnp.float32)
+        norm = {
+            FINAL_NORM + name: self.param(FINAL_NORM + name, init, (config.width,), jnp.float32)
+            for name, init in NORMS[config.architecture.norm].start.items()
+        }
         if config.tied_head:
             head_VxD = table_VxD
         else:
             head_VxD = self.param("head", nn.initializers.normal(0.02), (config.vocab_size, config.width), jnp.float32)
-        return _unembed(h_BxTxD, scale, bias, head_VxD, config.dtype)
+        return unembed(norm, config, h_BxTxD, head_VxD)
 
 
-def _unembed(h, scale, bias, head_VxD, dtype):
-    x = layer_norm(h, scale, bias)
-    return jnp.einsum("...d,vd->...v", x, head_VxD.astype(dtype), preferred_element_type=jnp.float32)
+def embed(config: DecoderConfig, table_VxD, position_TxD, tokens_BxT, position_BxT, mesh: Mesh | None):
+    """The residual stream before the first block. Positions beyond a learned table, which only padding has, take its last."""
+    h_BxTxD = look_up(table_VxD, tokens_BxT, config.dtype).astype(jnp.float32)
+    if config.architecture.embedding_scale != 1:
+        h_BxTxD = h_BxTxD * config.architecture.embedding_scale
+    if position_TxD is not None:
+        h_BxTxD = h_BxTxD + jnp.take(position_TxD, position_BxT, axis=0, mode="clip")
+    return constrain(h_BxTxD.astype(config.dtype), "residual", mesh)
+
+
+def final_norm(params: dict, config: DecoderConfig, h):
+    """What the output embedding is applied to: any residual stream h [..., D], normed as after the last block."""
+    parts = config.architecture
+    own = {name: params[FINAL_NORM + name] for name in NORMS[parts.norm].start}
+    return NORMS[parts.norm].apply(h, own, parts.norm_epsilon)
 
 
 def look_up(table_VxD, tokens_BxT, dtype: str):
@@ -272,7 +398,9 @@ def unembed(params: dict, config: DecoderConfig, h, head_VxD=None):
     `head_VxD`: the output embedding, where it is at hand; by default the parameters' own.
     """
     head_VxD = head_table(params) if head_VxD is None else head_VxD
-    return _unembed(h, params["ln_f_scale"], params["ln_f_bias"], head_VxD, config.dtype)
+    x = final_norm(params, config, h)
+    logits = jnp.einsum("...d,vd->...v", x, head_VxD.astype(config.dtype), preferred_element_type=jnp.float32)
+    return capped(logits, config.architecture.logit_cap)
 
 
 def compute_params(params: dict, dtype: str) -> dict:
@@ -284,18 +412,18 @@ def compute_params(params: dict, dtype: str) -> dict:
     return jax.tree_util.tree_map_with_path(cast, params)
 
 
-def _remember(cache_BxNxSxH, x_BxTxNxH, write_BxT, mesh):
+def _remember(cache_BxMxSxH, x_BxTxMxH, write_BxT, mesh):
     """The cache with new keys or values written at their positions; what lies outside of it is dropped."""
     write = jax.vmap(lambda cache, x, at: cache.at[:, at].set(x.swapaxes(0, 1), mode="drop"))
-    return constrain(write(cache_BxNxSxH, x_BxTxNxH, write_BxT), "cache", mesh)
+    return constrain(write(cache_BxMxSxH, x_BxTxMxH, write_BxT), "cache", mesh)
 
 
 def empty_cache(config: DecoderConfig, batch: int, length: int) -> dict:
-    """A key-value cache for `batch` rows of at most `length` positions, [L, B, N, S, H].
+    """A key-value cache for `batch` rows of at most `length` positions, [L, B, M, S, H].
 
     Heads come before positions because attention reads all of it at every step, head by head.
     """
-    shape = (config.layers, batch, config.heads, length, config.width // config.heads)
+    shape = (config.layers, batch, config.kv_heads, length, config.head_width)
     return {name: jnp.zeros(shape, config.dtype) for name in ("k", "v")}
 
 

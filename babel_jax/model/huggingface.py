@@ -15,7 +15,7 @@ import safetensors.numpy
 
 from babel_jax.common import files
 from babel_jax.common.errors import UserError, one_line, quoted
-from babel_jax.model.decoder import LAYER_NORM_EPSILON, DecoderConfig, init_params
+from babel_jax.model.decoder import DecoderConfig, init_params
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 PREFIX = "transformer."
@@ -48,7 +48,7 @@ LARGEST_SIZE, MOST_LAYERS = 10**8, 10**4  # beyond them a config is a mistake
 ONLY = {
     "model_type": "gpt2",
     "activation_function": "gelu_new",
-    "layer_norm_epsilon": LAYER_NORM_EPSILON,
+    "layer_norm_epsilon": 1e-5,
     "scale_attn_weights": True,
     "scale_attn_by_inverse_layer_idx": False,
     "add_cross_attention": False,

@@ -21,19 +21,27 @@ RULES = (
     (r"embed_position$", P(None, "fsdp")),
     (r"head$", P("tensor", "fsdp")),
     (r"ln_f_(scale|bias)$", P()),
-    (r"ln_[12]/(scale|bias)$", P()),
-    (r"(qkv|ffn_in)/kernel$", P(None, "fsdp", "tensor")),
-    (r"(qkv|ffn_in)/bias$", P(None, "tensor")),
+    (r"ln_([12]|[12]_out|q|k)/(scale|bias)$", P()),
+    (r"(qkv|ffn_in|ffn_gate)/kernel$", P(None, "fsdp", "tensor")),
+    (r"(qkv|ffn_in|ffn_gate)/bias$", P(None, "tensor")),
+    (r"/q/kernel$", P(None, "fsdp", "tensor", None)),
+    (r"/q/bias$", P(None, "tensor", None)),
+    (r"/[kv]/kernel$", P(None, "fsdp", "tensor", None)),
+    (r"/[kv]/bias$", P(None, "tensor", None)),
     (r"(attention_out|ffn_out)/kernel$", P(None, "tensor", "fsdp")),
     (r"(attention_out|ffn_out)/bias$", P()),
     (r"(count|step|spike/mean|spike/variance)$", P()),
 )
-MAY_BE_UNUSED = (r"embed_frozen$", r"head$")  # models without frozen rows, models with a tied head
+# Parts that not every model has: without them a rule may match no leaf.
+MAY_BE_UNUSED = ("embed_frozen", "embed_position", "head", "ln_", "qkv", "/q/", "/[kv]/", "bias")
+# Fewer keys and values than devices on the axis: each of these has all of them.
+WHERE_THEY_DIVIDE = ("/[kv]/", "kv_heads", "cache")
 
 # Where activations lie; every other dimension is whole on each device.
 ACTIVATIONS = {
     "residual": P(BATCH_AXES, None, None),
     "heads": P(BATCH_AXES, None, "tensor", None),
+    "kv_heads": P(BATCH_AXES, None, "tensor", None),
     "cache": P(BATCH_AXES, "tensor", None, None),  # keys and values of earlier tokens
     "ffn": P(BATCH_AXES, None, "tensor"),
     "head": P("tensor", None),  # an output embedding that is about to be used
@@ -97,6 +105,14 @@ def _parts(mesh: Mesh, axes) -> int:
     return int(np.prod([mesh.shape[axis] for axis in np.atleast_1d(axes) if axis is not None], dtype=int))
 
 
+def _dividing(mesh: Mesh, name: str, spec: P, shape) -> P:
+    """The place of a leaf or an activation: axes that do not divide it are left out for those that `WHERE_THEY_DIVIDE` names."""
+    if not any(part in name for part in WHERE_THEY_DIVIDE):
+        return spec
+    spec = (*spec, *(None,) * (len(shape) - len(spec)))
+    return P(*(None if size % _parts(mesh, axes) else axes for size, axes in zip(shape, spec, strict=True)))
+
+
 def shardings(mesh: Mesh, abstract_tree, complete: bool = False):
     """NamedSharding of every leaf. `complete`: it is a whole training state, so that every rule must be of use.
 
@@ -110,7 +126,7 @@ def shardings(mesh: Mesh, abstract_tree, complete: bool = False):
         name = path_name(path)
         rule = _rule(name)
         used.add(rule)
-        spec = RULES[rule][1]
+        spec = _dividing(mesh, *RULES[rule], leaf.shape)
         for size, axes in zip(leaf.shape, spec, strict=False):
             if size % _parts(mesh, axes):
                 raise UserError(
@@ -120,7 +136,11 @@ def shardings(mesh: Mesh, abstract_tree, complete: bool = False):
         return NamedSharding(mesh, spec)
 
     placed = jax.tree_util.tree_map_with_path(place, abstract_tree)
-    unused = [pattern for i, (pattern, _) in enumerate(RULES) if i not in used and pattern not in MAY_BE_UNUSED]
+    unused = [
+        pattern
+        for index, (pattern, _) in enumerate(RULES)
+        if index not in used and not any(part in pattern for part in MAY_BE_UNUSED)
+    ]
     if unused and complete:
         raise ValueError(f"the sharding rules {unused} match no leaf; correct or delete them in model/sharding.py.")
     return placed
@@ -157,7 +177,12 @@ def constrain(x, kind: str, mesh: Mesh | None):
     """An activation laid out as `ACTIVATIONS[kind]`; without a mesh, as it is."""
     if mesh is None or mesh.size == 1:
         return x
-    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, ACTIVATIONS[kind]))
+    return jax.lax.with_sharding_constraint(x, activation_sharding(mesh, kind, x.shape))
+
+
+def activation_sharding(mesh: Mesh, kind: str, shape) -> NamedSharding:
+    """Where an activation of this shape lies, see `ACTIVATIONS`."""
+    return NamedSharding(mesh, _dividing(mesh, kind, ACTIVATIONS[kind], shape))
 
 
 def constrain_rows(x, mesh: Mesh, axis: int):

@@ -2,10 +2,15 @@
 serves all of them. Letters as in `model/decoder.py`."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+# When a neuron is active. A neuron's value is what the FFN's last matrix reads: its activation, times its input where the FFN is
+# gated. "activation" is LAPE's reading (arXiv:2402.16438): the activation is positive, which is to say that what the activation
+# function is applied to is (of a gated FFN, the gate). "value": the value is positive.
+ACTIVE = ("activation", "value")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,12 +19,14 @@ class TapRequest:
 
     Attributes:
       weight_BxTxK: 0/1 (or any weight) of each token for each language: asks for `active_LxFxK`, the weighted number of
-        tokens with a positive FFN pre-activation (LAPE's count), and `activation_sum_LxFxK`, the sum of activations.
+        tokens at which a neuron is active (LAPE's count), and `activation_sum_LxFxK`, the sum of its values.
       positions_BxP: positions per row: asks for the residual stream there, `residual_LxBxPxD` after each block and
         `embedded_BxPxD` before the first.
       sentence_BxT: weight of each token: asks for `sentence_LxBxD`, the weighted mean of the residual stream after each block.
-      ffn_at_positions: also return the FFN activations `ffn_LxBxPxF` at those positions.
-      middle_at_positions: also return `middle_LxBxPxD`, the residual stream that the FFN reads and adds to.
+      ffn_at_positions: also return the neurons' values `ffn_LxBxPxF` at those positions.
+      middle_at_positions: also return `middle_LxBxPxD`, the residual stream that the FFN reads, and, of a model that norms what
+        an FFN writes, `write_factor_LxBxP`: what this norm multiplies it by at the position, besides its scale.
+      active: when a neuron counts as active, one of `ACTIVE`.
     """
 
     weight_BxTxK: Any = None
@@ -27,12 +34,13 @@ class TapRequest:
     sentence_BxT: Any = None
     ffn_at_positions: bool = False
     middle_at_positions: bool = False
+    active: str = "activation"
 
 
 jax.tree_util.register_dataclass(
     TapRequest,
     data_fields=["weight_BxTxK", "positions_BxP", "sentence_BxT"],
-    meta_fields=["ffn_at_positions", "middle_at_positions"],
+    meta_fields=["ffn_at_positions", "middle_at_positions", "active"],
 )
 
 
@@ -41,7 +49,7 @@ class Edit:
     """What is changed inside a forward pass. All is data, so that one executable serves all sets of neurons.
 
     Attributes:
-      multiply_LxF, add_LxF: the FFN activation a (after GELU, before the second matrix) becomes a * multiply + add.
+      multiply_LxF, add_LxF: the value a of a neuron (what the FFN's last matrix reads) becomes a * multiply + add.
       swap_LxF, source_B: where true, a first becomes the activation of row `source_B[b]` of the batch at the same position.
       where_BxT: the tokens at which the three above hold; None: all.
       positions_BxP, residual_LxBxPxD, replace_LxBxP: where `replace` is true, the residual stream after block l at that
@@ -120,15 +128,26 @@ def edit_residual(edit: dict, h_BxTxD):
     )
 
 
-def reduce_taps(request: TapRequest | None, h_BxTxD, middle_BxTxD, z_BxTxF, a_BxTxF) -> dict:
-    taps = {}
+class Seen(NamedTuple):
+    """What a block has computed of its FFN: what it reads, its neurons before the activation function, their values, and what
+    the norm of its output multiplies by (None: there is none)."""
+
+    middle_BxTxD: Any
+    z_BxTxF: Any
+    a_BxTxF: Any
+    factor_BxTx1: Any
+
+
+def reduce_taps(request: TapRequest | None, h_BxTxD, seen: Seen) -> dict:
+    taps, (middle_BxTxD, z_BxTxF, a_BxTxF, factor_BxTx1) = {}, seen
     if request is None:
         return taps
     if request.weight_BxTxK is not None:
         weight_BxTxK = request.weight_BxTxK.astype(jnp.float32)
         # A dot with the mask is as cheap as the comparison; exact in float32 while a batch holds fewer than 2^24 tokens.
         # Row by row first: one dot over B x T would transpose all activations (on CPU 1.7x a whole forward pass).
-        for name, x_BxTxF in (("active_LxFxK", z_BxTxF > 0), ("activation_sum_LxFxK", a_BxTxF)):
+        active_BxTxF = (z_BxTxF if request.active == "activation" else a_BxTxF) > 0
+        for name, x_BxTxF in (("active_LxFxK", active_BxTxF), ("activation_sum_LxFxK", a_BxTxF)):
             per_row_BxKxF = jnp.einsum("btk,btf->bkf", weight_BxTxK, x_BxTxF.astype(jnp.float32))
             taps[name] = per_row_BxKxF.sum(axis=0).T
     if request.positions_BxP is not None:
@@ -137,6 +156,8 @@ def reduce_taps(request: TapRequest | None, h_BxTxD, middle_BxTxD, z_BxTxF, a_Bx
             taps["ffn_LxBxPxF"] = at_positions(a_BxTxF, request.positions_BxP)
         if request.middle_at_positions:
             taps["middle_LxBxPxD"] = at_positions(middle_BxTxD, request.positions_BxP)
+            if factor_BxTx1 is not None:
+                taps["write_factor_LxBxP"] = at_positions(factor_BxTx1, request.positions_BxP)[:, :, 0]
     if request.sentence_BxT is not None:
         weight_BxT = request.sentence_BxT.astype(jnp.float32)
         sum_BxD = jnp.einsum("bt,btd->bd", weight_BxT, h_BxTxD.astype(jnp.float32))

@@ -47,7 +47,7 @@ def describe(config, languages, **fields) -> dict:
       languages: their names in the order of axis K.
       fields: what else it depends on: `tokenizer` (its hash), `thresholds`, `step`, `run`, `tokens`, …; all JSON.
     """
-    shape = {name: getattr(config, name) for name in config.__dataclass_fields__}
+    shape = config.to_json()
     computed_by = {name: shape.pop(name) for name in ("remat", "attention", "dtype")}
     return {
         "model": files.content_hash(shape),

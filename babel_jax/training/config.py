@@ -239,9 +239,7 @@ def decoder_config(
     """The decoder of a run on a material with these sizes; attention is resolved for `platform` (default: this process's)."""
     model = config.model
     shape = PRESETS[model.preset]
-    head_width = shape["width"] // shape["heads"]
-    shapes = attention.Shapes(platform or jax.default_backend(), head_width, max_length, model.dtype)
-    return DecoderConfig(
+    decoder = DecoderConfig(
         **shape,
         vocab_size=vocab_size,
         max_length=max_length,
@@ -249,8 +247,9 @@ def decoder_config(
         tied_head=model.tied_head,
         dtype=model.dtype,
         remat=default_remat(shape) if model.remat == "auto" else model.remat,
-        attention=attention.resolve(model.attention, shapes),
     )
+    shapes = decoder.attention_shapes(platform or jax.default_backend())
+    return dataclasses.replace(decoder, attention=attention.resolve(model.attention, shapes))
 
 
 def default_remat(shape: dict) -> str:

@@ -13,7 +13,6 @@ from babel_jax.common.errors import UserError
 from babel_jax.model.decoder import DecoderConfig, init_params
 from babel_jax.model.huggingface import read_huggingface, write_huggingface
 from babel_jax.training.checkpoint import Checkpoints, Metadata, restore_params
-from babel_jax.training.config import plain
 from babel_jax.training.runs import locked
 
 
@@ -26,7 +25,7 @@ def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike) -> None:
     run_dir = files.path(run_dir)
     _refuse_run(run_dir)
     config, params = read_huggingface(hf_dir)
-    about = Metadata(0, 0, {}, plain(config), time.time(), version=babel_jax.__version__)
+    about = Metadata(0, 0, {}, config.to_json(), time.time(), version=babel_jax.__version__)
     with _or_nothing(run_dir), locked(run_dir):
         _refuse_run(run_dir)  # another process may have begun one
         checkpoints = Checkpoints(run_dir)
@@ -34,7 +33,7 @@ def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike) -> None:
             checkpoints.save({"params": jax.device_put(params, jax.local_devices()[0])}, about)
         finally:
             checkpoints.close()
-        files.write_json(run_dir / "config.json", {"config": {"imported": plain(config)}, "material": None})
+        files.write_json(run_dir / "config.json", {"config": {"imported": config.to_json()}, "material": None})
         files.write_json(run_dir / "DONE", {"step": 0, "tokens": 0, "tokens_by_language": {}, "seconds": {}})
 
 
@@ -73,12 +72,12 @@ def export_run(run_dir: str | os.PathLike, step: int, hf_dir: str | os.PathLike)
     finally:
         checkpoints.close()
     # Parameters do not depend on how they were computed with; not every machine has that attention kernel.
-    config = DecoderConfig(**model | {"attention": "reference"})
+    config = DecoderConfig.from_json(model | {"attention": "reference"})
     here = SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
         jax.eval_shape(lambda: init_params(config, 0)),
     )
-    params = restore_params(run_dir, step, abstract, plain(config))
+    params = restore_params(run_dir, step, abstract, config.to_json())
     with _or_nothing(files.path(hf_dir)):
         write_huggingface(hf_dir, config, params)

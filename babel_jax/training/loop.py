@@ -19,7 +19,7 @@ from babel_jax.model.flops import flops_per_token
 from babel_jax.training import hosts, preemption
 from babel_jax.training.checkpoint import Checkpoints, Metadata, Seen, restore_newest, restore_params
 from babel_jax.training.clock import Clock
-from babel_jax.training.config import kept_steps, plain
+from babel_jax.training.config import kept_steps
 from babel_jax.training.metrics import LOG_EVERY, OFFENDERS, Metrics
 from babel_jax.training.optimizer import learning_rate
 from babel_jax.training.runs import Run, last_step, locked
@@ -130,7 +130,7 @@ class _Training:
 
         1. its newest readable checkpoint, 2. the last parameters of `init_from`, 3. its seed.
         """
-        model = plain(self.run.model)
+        model = self.run.model.to_json()
         if restored := restore_newest([self.kept, self.resume], self.trainer.abstract_state, model):
             state, about = restored
             return state, dataclasses.replace(about, model=model, version=babel_jax.__version__), about.step

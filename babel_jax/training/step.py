@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from ml_collections import FrozenConfigDict
 
-from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params, head_table, init_params, layer_norm
+from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params, final_norm, head_table, init_params
 from babel_jax.model.sharding import BATCH, COMPILER_OPTIONS, constrain_rows, row_devices, shardings
 from babel_jax.training.loss import Targets, segments, target_weight, tiled_loss, tiles_for, token_loss
 from babel_jax.training.optimizer import transformation
@@ -162,7 +162,7 @@ class _Functions:
         if not tiles:
             loss_BxT = token_loss(logits_BxTxV, targets_BxT, label_smoothing)
             return (loss_BxT * weight_BxT).sum(), loss_BxT
-        x_BxTxD = layer_norm(taps["final_BxTxD"], params["ln_f_scale"], params["ln_f_bias"])
+        x_BxTxD = final_norm(params, self.model, taps["final_BxTxD"])
         targets = Targets(targets_BxT, weight_BxT, label_smoothing)
         return tiled_loss(x_BxTxD, head_table(params), targets, tiles, self.mesh)
 

@@ -8,6 +8,8 @@ from babel_jax.model import attention
 
 B, T, N, H = 2, 256, 2, 64
 
+PLAIN = attention.Mixing()
+
 
 def inputs(dtype=np.float32):
     rng = np.random.default_rng(0)
@@ -42,15 +44,15 @@ def by_loops(q, k, v, segment_BxT):
 
 def test_the_reference_is_the_definition():
     q, k, v, segment = inputs()
-    mixed = attention.BACKENDS["reference"].attend(q, k, v, segment, None)
+    mixed = attention.BACKENDS["reference"].attend(q, k, v, segment, PLAIN, None)
     np.testing.assert_allclose(mixed, by_loops(q, k, v, segment), atol=1e-5)
 
 
 def test_splash_is_the_reference():
     """The TPU kernel in interpret mode, forward and backward, documents included."""
     arguments = inputs()
-    splash = with_gradients(lambda *x: attention.splash(*x, mesh=None, interpret=True), *arguments)
-    reference = with_gradients(lambda *x: attention.BACKENDS["reference"].attend(*x, None), *arguments)
+    splash = with_gradients(lambda *x: attention.splash(*x, PLAIN, mesh=None, interpret=True), *arguments)
+    reference = with_gradients(lambda *x: attention.BACKENDS["reference"].attend(*x, PLAIN, None), *arguments)
     for one, other in zip(splash, reference, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-4)
 
@@ -58,8 +60,8 @@ def test_splash_is_the_reference():
 @pytest.mark.skipif(jax.default_backend() != "gpu", reason="cuDNN needs an NVIDIA GPU")
 def test_cudnn_is_the_reference():
     arguments = inputs(jnp.bfloat16)
-    cudnn = with_gradients(lambda *x: attention.BACKENDS["cudnn"].attend(*x, None), *arguments)
-    reference = with_gradients(lambda *x: attention.BACKENDS["reference"].attend(*x, None), *arguments)
+    cudnn = with_gradients(lambda *x: attention.BACKENDS["cudnn"].attend(*x, PLAIN, None), *arguments)
+    reference = with_gradients(lambda *x: attention.BACKENDS["reference"].attend(*x, PLAIN, None), *arguments)
     for one, other in zip(cudnn, reference, strict=True):
         np.testing.assert_allclose(one, other, atol=0.05)
 

@@ -174,7 +174,7 @@ def test_presets_have_their_size(preset, millions):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (dict(heads=3), "not divisible by 3 heads"),
+        (dict(heads=3, head_width=0), "not divisible by 3 heads"),
         (dict(remat="dot"), "did you mean 'dots'"),
         (dict(dtype="float16"), "unknown compute dtype"),
         (dict(frozen_rows=48), "frozen_rows 48"),

@@ -7,7 +7,7 @@ import pytest
 from helpers import SMALL, by_path, loud, python, same
 from helpers.steps import PLAIN, ROWS, WEIGHTS, losses_of, steps
 
-from babel_jax.model.decoder import Block, Decoder, Shared, layer_norm
+from babel_jax.model.decoder import Block, Decoder, Shared, final_norm
 from babel_jax.model.sharding import make_mesh
 from babel_jax.model.taps import TapRequest
 from babel_jax.training import loss as losses
@@ -65,9 +65,9 @@ def test_the_scan_is_the_loop():
     h = params["embed_table"][rows] + params["embed_position"][np.arange(SMALL.max_length)]
     for layer in range(SMALL.layers):
         mine = jax.tree.map(lambda leaf, layer=layer: leaf[layer], params["blocks"])
-        h, _ = Block(SMALL).apply({"params": mine}, h, None, {}, Shared(segment, None, None, {}))
+        h, _ = Block(SMALL).apply({"params": mine}, h, None, {}, 0, Shared(segment, None, None, None, {}))
         np.testing.assert_allclose(h[:, 0], taps["residual_LxBxPxD"][layer][:, 0], atol=1e-5)
-    x = layer_norm(h, params["ln_f_scale"], params["ln_f_bias"])
+    x = final_norm(params, SMALL, h)
     np.testing.assert_allclose(x @ params["head"].T, logits, atol=1e-4)
 
 

@@ -14,7 +14,8 @@ from golden import make_gpt2
 from golden.make_gpt2 import KEPT_ROWS, LANGUAGES, PAD, POSITIONS
 
 from babel_jax.model import huggingface
-from babel_jax.model.decoder import Decoder, layer_norm, unembed
+from babel_jax.model.architecture import layer_norm
+from babel_jax.model.decoder import Decoder, unembed
 from babel_jax.model.taps import TapRequest
 from babel_jax.probes import forward, lens
 from babel_jax.probes.subject import Subject
@@ -81,7 +82,8 @@ def test_activations_before_and_after_gelu(both):
     middle_LxSxQxD, block = chosen(both.taps["middle_LxBxPxD"]), both.params["blocks"]
     with jax.default_matmul_precision("highest"):
         for layer, middle_SxQxD in enumerate(middle_LxSxQxD):
-            x_SxQxD = layer_norm(middle_SxQxD, block["ln_2"]["scale"][layer], block["ln_2"]["bias"][layer])
+            norm = {name: values[layer] for name, values in block["ln_2"].items()}
+            x_SxQxD = layer_norm(middle_SxQxD, norm, 1e-5)
             z_SxQxF = x_SxQxD @ block["ffn_in"]["kernel"][layer] + block["ffn_in"]["bias"][layer]
             near(z_SxQxF, both.golden["z_LxSxQxF"][layer], atol=1e-5)
     near(chosen(both.taps["ffn_LxBxPxF"]), both.golden["a_LxSxQxF"], atol=1e-5)
