@@ -53,7 +53,7 @@ def test_every_checkpoint_is_measured_once_by_one_executable(run, tmp_path, monk
     assert forward.jitted_pass.cache_info().currsize == 1
     everywhere = jax.tree.leaves(walk.restored(next(walk.checkpoints(files.path(run)))).params)[0].sharding
     _, everywhere = placement.layout({"w": jax.device_put(np.zeros(2), everywhere)}, 32)
-    step = forward.jitted_pass(walk.stored_model(metadata(run)), -1, ("sentence",), everywhere)
+    step = forward.jitted_pass(walk.stored_model(metadata(run)), -1, ("sentence",), everywhere, "activation")
     assert step._cache_size() == 1
 
     frame = measurements.read(tmp_path / "out")
