@@ -32,7 +32,9 @@ def test_the_table_is_printed_and_written_and_what_is_not_finished_is_named(tmp_
     rows = pd.read_csv(tmp_path / "table/regret.csv")
     assert set(rows["optimiser"]) == {"original", "algorithm1_loss", "unimax"} and (rows["cells"] == 2).all()
     assert len(pd.read_csv(tmp_path / "table/regret_cells.csv")) == 6
-    assert not (tmp_path / "table/regret_curves.csv").exists()  # these studies have no curve
+    curves = pd.read_csv(tmp_path / "table/regret_curves.csv")
+    assert list(zip(curves["fitted_on"], curves["tested_on"], strict=True)) == [("a", "b"), ("b", "a")]
+    assert "the curve of one cell for the mixes of another (2 pairs" in printed
     assert (tmp_path / "table/regret.png").read_bytes().startswith(b"\x89PNG")
 
 
