@@ -14,7 +14,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-
 from golden.family_cases import CASES, LENGTH, NO_SPECIAL, VOCAB, Case, config_4
 
 FOLDER = Path(__file__).with_name("families")
