@@ -4,6 +4,7 @@ None falls back to another one: what cannot run here is an error at the start, n
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -116,15 +117,19 @@ def allowed_pairs(segment_BxT, window=0):
 
 
 def reference(q_BxTxNxH, k_BxSxMxH, v_BxSxMxH, allowed_BxTxS, mixing: Mixing):
-    """Attention as it is written down; the softmax is taken in float32. Each of M keys serves G = N / M queries."""
+    """Attention as it is written down; the softmax is taken in float32.
+
+    The G = N / M queries that share a key stand below one another as rows of it: R = G T of them.
+    """
     B, T, N, H = q_BxTxNxH.shape
     M = k_BxSxMxH.shape[2]
-    q_BxTxMxGxH = q_BxTxNxH.reshape(B, T, M, N // M, H)
-    scores_BxMxGxTxS = jnp.einsum("btmgh,bsmh->bmgts", q_BxTxMxGxH, k_BxSxMxH).astype(jnp.float32)
-    scores_BxMxGxTxS = capped(scores_BxMxGxTxS / jnp.sqrt(jnp.float32(mixing.score_width or H)), mixing.score_cap)
-    scores_BxMxGxTxS = jnp.where(allowed_BxTxS[:, None, None], scores_BxMxGxTxS, -1e30)
-    weights_BxMxGxTxS = jax.nn.softmax(scores_BxMxGxTxS, axis=-1).astype(q_BxTxNxH.dtype)
-    return jnp.einsum("bmgts,bsmh->btmgh", weights_BxMxGxTxS, v_BxSxMxH).reshape(B, T, N, H)
+    q_BxGxTxMxH = jnp.moveaxis(q_BxTxNxH.reshape(B, T, M, N // M, H), 3, 1)
+    scores_BxMxRxS = jnp.einsum("brmh,bsmh->bmrs", q_BxGxTxMxH.reshape(B, -1, M, H), k_BxSxMxH).astype(jnp.float32)
+    scores_BxMxRxS = capped(scores_BxMxRxS / jnp.sqrt(jnp.float32(mixing.score_width or H)), mixing.score_cap)
+    allowed_BxRxS = jnp.tile(allowed_BxTxS, (1, N // M, 1))
+    weights_BxMxRxS = jax.nn.softmax(jnp.where(allowed_BxRxS[:, None], scores_BxMxRxS, -1e30), axis=-1)
+    mixed_BxRxMxH = jnp.einsum("bmrs,bsmh->brmh", weights_BxMxRxS.astype(q_BxTxNxH.dtype), v_BxSxMxH)
+    return jnp.moveaxis(mixed_BxRxMxH.reshape(B, N // M, T, M, H), 1, 3).reshape(B, T, N, H)
 
 
 def cudnn(q_BxTxNxH, k_BxTxMxH, v_BxTxMxH, segment_BxT, mixing: Mixing, mesh=None):
@@ -148,8 +153,8 @@ def splash(q_BxTxNxH, k_BxTxMxH, v_BxTxMxH, segment_BxT, mixing: Mixing, mesh: M
     _, T, N, H = q_BxTxNxH.shape
     M = k_BxTxMxH.shape[2]
     parts = mesh.shape["tensor"] if mesh is not None else 1
-    if M % parts:  # a device's queries are to find their keys beside them
-        k_BxTxMxH, v_BxTxMxH = (jnp.repeat(x, N // M, axis=2) for x in (k_BxTxMxH, v_BxTxMxH))
+    # A device's queries are to find their keys beside them: where keys do not divide, devices get copies.
+    k_BxTxMxH, v_BxTxMxH = (jnp.repeat(x, math.lcm(M, parts) // M, axis=2) for x in (k_BxTxMxH, v_BxTxMxH))
     kernel = _splash_kernel(T, N // parts, mixing._replace(window=int(mixing.window)), interpret)
 
     def local(q, k, v, segment_BxT):
