@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from babel_jax.common.errors import UserError
 from babel_jax.model.architecture import rope_tables
@@ -30,7 +30,7 @@ from babel_jax.model.decoder import (
     unembed,
 )
 from babel_jax.model.placement import devices_of_rows, jitted
-from babel_jax.model.sharding import ACTIVATIONS, constrain
+from babel_jax.model.sharding import activation_sharding, constrain, row_devices
 from babel_jax.model.taps import at_positions
 from babel_jax.probes.subject import Subject
 from babel_jax.training import preemption
@@ -137,7 +137,9 @@ class Writing(NamedTuple):
 def jitted_writing(config: DecoderConfig, temperature: float, top_p: float, stop_id: int, rows, everywhere) -> Writing:
     """Made once per shape of the model and way of sampling; one executable of each part per bucket of lengths."""
     mesh = getattr(everywhere, "mesh", None)
-    cache_place = NamedSharding(mesh, ACTIVATIONS["cache"]) if mesh else everywhere
+    cache_place = everywhere
+    if mesh:  # rows always divide
+        cache_place = activation_sharding(mesh, "cache", (row_devices(mesh), config.kv_heads, 1, config.head_width))
     parts = _Parts(config, mesh, temperature, top_p, stop_id)
     jit = functools.partial(jitted, everywhere=everywhere)
     state_place = (cache_place, rows)

@@ -4,6 +4,7 @@ None falls back to another one: what cannot run here is an error at the start, n
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -152,8 +153,8 @@ def splash(q_BxTxNxH, k_BxTxMxH, v_BxTxMxH, segment_BxT, mixing: Mixing, mesh: M
     _, T, N, H = q_BxTxNxH.shape
     M = k_BxTxMxH.shape[2]
     parts = mesh.shape["tensor"] if mesh is not None else 1
-    if M % parts:  # a device's queries are to find their keys beside them
-        k_BxTxMxH, v_BxTxMxH = (jnp.repeat(x, N // M, axis=2) for x in (k_BxTxMxH, v_BxTxMxH))
+    # A device's queries are to find their keys beside them: where keys do not divide, devices get copies.
+    k_BxTxMxH, v_BxTxMxH = (jnp.repeat(x, math.lcm(M, parts) // M, axis=2) for x in (k_BxTxMxH, v_BxTxMxH))
     kernel = _splash_kernel(T, N // parts, mixing._replace(window=int(mixing.window)), interpret)
 
     def local(q, k, v, segment_BxT):

@@ -147,18 +147,27 @@ def shardings(mesh: Mesh, abstract_tree, complete: bool = False):
 
 
 def table(mesh: Mesh, abstract_tree) -> str:
-    """How a state lies on the mesh: a line a rule, with the bytes of all its leaves and the bytes on one device."""
-    leaves = [(path_name(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(abstract_tree)]
-    lines = [("rule", "placed as", "leaves", "bytes", "a device")]
-    total = on_device = 0
-    for index, (pattern, spec) in enumerate(RULES):
-        mine = [leaf for name, leaf in leaves if _rule(name) == index]
-        bytes_ = sum(leaf.size * leaf.dtype.itemsize for leaf in mine)
+    """How a state lies on the mesh: a line a rule, with the bytes of all its leaves and the bytes on one device.
+
+    A rule has a further line for leaves that are whole along an axis because it does not divide them.
+    """
+    placed: dict[tuple, list] = {}
+    leaves = jax.tree_util.tree_leaves_with_path(abstract_tree)
+    for path, leaf in leaves:
+        index = _rule(path_name(path))
+        spec = tuple(_dividing(mesh, *RULES[index], leaf.shape))
+        bytes_ = leaf.size * leaf.dtype.itemsize
         here = bytes_ // int(np.prod([_parts(mesh, axes) for axes in spec], dtype=int))
-        total, on_device = total + bytes_, on_device + here
-        if mine:
-            lines.append((pattern, f"P{tuple(spec)}", str(len(mine)), _megabytes(bytes_), _megabytes(here)))
-    lines.append(("all", f"mesh {dict(mesh.shape)}", str(len(leaves)), _megabytes(total), _megabytes(on_device)))
+        placed.setdefault((index, spec), []).append((bytes_, here))
+    lines = [("rule", "placed as", "leaves", "bytes", "a device")]
+    for (index, spec), sizes in sorted(placed.items(), key=lambda item: item[0][0]):
+        pattern, wanted = RULES[index]
+        whole = [str(axes) for axes, axis in zip(wanted, spec, strict=False) if axes != axis]
+        remark = f", not over {' and '.join(whole)}: it does not divide" if whole else ""
+        total, here = (sum(column) for column in zip(*sizes, strict=True))
+        lines.append((pattern, f"P{spec}{remark}", str(len(sizes)), _megabytes(total), _megabytes(here)))
+    total, here = (sum(column) for column in zip(*(size for sizes in placed.values() for size in sizes), strict=True))
+    lines.append(("all", f"mesh {dict(mesh.shape)}", str(len(leaves)), _megabytes(total), _megabytes(here)))
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
     return "\n".join(
         "  ".join(

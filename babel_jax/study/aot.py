@@ -238,7 +238,8 @@ def _bytes_on_device(tree) -> int:
 
 def _compile(program: Program, function, arguments, devices) -> Report:
     traced = function.trace(*arguments)
-    flops, hardware = executed_flops(traced.jaxpr.jaxpr, len(devices)), Hardware.of(devices)
+    window = max(program.model.architecture.windows)  # kernels have the same one in all layers
+    flops, hardware = executed_flops(traced.jaxpr.jaxpr, len(devices), window), Hardware.of(devices)
     try:
         compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
@@ -257,10 +258,11 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def executed_flops(jaxpr, devices: int) -> float:
+def executed_flops(jaxpr, devices: int, window: int = 0) -> float:
     """Operations of all matrix products that one device executes, loops and rematerialisation counted as often as they run.
 
-    What stands outside `shard_map` is taken to be split evenly; attention kernels count the blocks that they visit.
+    What stands outside `shard_map` is taken to be split evenly; attention kernels, whose window is given (0: none), count the
+    blocks that they visit.
     """
     total = 0.0
     for equation in jaxpr.eqns:
@@ -270,7 +272,7 @@ def executed_flops(jaxpr, devices: int) -> float:
             inner = math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
             total += 2 * inner * equation.outvars[0].aval.size / devices
         elif name == "pallas_call":
-            total += _kernel_flops(equation) / devices
+            total += _kernel_flops(equation, window) / devices
         else:
             times = params["length"] if name == "scan" else 1
             inside = devices if name != "shard_map" else 1  # shapes in a shard_map are one device's own
@@ -278,16 +280,20 @@ def executed_flops(jaxpr, devices: int) -> float:
                 for inner in value if isinstance(value, tuple | list) else (value,):
                     inner = getattr(inner, "jaxpr", inner)
                     if hasattr(inner, "eqns"):
-                        total += times * executed_flops(inner, inside)
+                        total += times * executed_flops(inner, inside, window)
     return total
 
 
-def _kernel_flops(equation) -> float:
-    """Of a splash attention kernel: two products forward, five backward, in the blocks at and below the diagonal."""
-    *batch, T, H = max((each.aval.shape for each in equation.invars), key=math.prod)
-    blocks = T // splash_block(T)
+def _kernel_flops(equation, window: int) -> float:
+    """Of a splash attention kernel: two products forward, five backward, in the blocks that hold pairs that see each other."""
+    *batch, T, H = max((each.aval.shape for each in equation.invars), key=math.prod)  # of queries, whatever the keys
+    block = splash_block(T)
+    blocks = T // block
+    # The nearest pair of a block that lies d below the diagonal is (d - 1) * block + 1 apart.
+    below = min(blocks - 1, (window - 2) // block + 1) if window else blocks - 1
+    visited = sum(blocks - d for d in range(below + 1))
     products = 2 if "fwd" in equation.params["name"] else 5
-    return products * 2 * math.prod(batch) * T * T * H * (blocks + 1) / (2 * blocks)
+    return products * 2 * math.prod(batch) * visited * block * block * H
 
 
 def describe(report: Report) -> str:

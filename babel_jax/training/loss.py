@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from babel_jax.model.architecture import capped
 from babel_jax.model.decoder import DecoderConfig, head_table, unembed
 from babel_jax.model.sharding import BATCH_AXES, constrain, row_devices
 
@@ -73,7 +74,7 @@ class Targets(NamedTuple):
     label_smoothing: jax.Array | float
 
 
-def tiled_loss(x_BxTxD, head_VxD, targets: Targets, tiles: int, mesh: Mesh | None):
+def tiled_loss(x_BxTxD, head_VxD, targets: Targets, tiles: int, mesh: Mesh | None, cap: float = 0.0):
     """Sum of weight x loss over a batch, and the losses [B, T] (no gradient flows through those).
 
     The same as `token_loss` of all logits, in `tiles` parts of the positions. A part's gradient is taken where its logits
@@ -83,8 +84,9 @@ def tiled_loss(x_BxTxD, head_VxD, targets: Targets, tiles: int, mesh: Mesh | Non
       x_BxTxD: what the output embedding is applied to, in the dtype of the computation.
       head_VxD: the output embedding in float32; its gradient is summed in float32.
       tiles: divides T.
+      cap: `Architecture.logit_cap`.
     """
-    local = functools.partial(_local_loss, tiles=tiles, vocab_size=head_VxD.shape[0], mesh=mesh)
+    local = functools.partial(_local_loss, tiles=tiles, vocab_size=head_VxD.shape[0], mesh=mesh, cap=cap)
     if mesh is not None:
         rows, vectors, table = P(BATCH_AXES, None), P(BATCH_AXES, None, None), P("tensor", "fsdp")
         local = jax.shard_map(
@@ -112,7 +114,7 @@ def tiled_loss(x_BxTxD, head_VxD, targets: Targets, tiles: int, mesh: Mesh | Non
     return loss(x_BxTxD, head_VxD)
 
 
-def _local_loss(x_BxTxD, head_VxD, targets: Targets, *, tiles, vocab_size, mesh):
+def _local_loss(x_BxTxD, head_VxD, targets: Targets, *, tiles, vocab_size, mesh, cap):
     """One device's rows (and its part of the vocabulary): (sum over all devices, losses, gradients of that sum)."""
     B, T, D = x_BxTxD.shape
     targets_BxT, weight_BxT, label_smoothing = targets
@@ -125,6 +127,7 @@ def _local_loss(x_BxTxD, head_VxD, targets: Targets, *, tiles, vocab_size, mesh)
     def tile(dhead_DxV, parts):
         x_nxD, target_n, weight_n = parts
         logits_nxV = jnp.einsum("nd,vd->nv", x_nxD, head_VxD, preferred_element_type=jnp.float32)
+        logits_nxV = capped(logits_nxV, cap)
         top_n = logits_nxV.max(-1)
         if mesh is not None:
             top_n = jax.lax.pmax(top_n, "tensor")
@@ -136,6 +139,8 @@ def _local_loss(x_BxTxD, head_VxD, targets: Targets, *, tiles, vocab_size, mesh)
         loss_n = top_n + jnp.log(sum_n) - (1 - label_smoothing) * target_logit_n - label_smoothing * mean_n
         wanted_nxV = (1 - label_smoothing) * is_target_nxV + label_smoothing / vocab_size
         dlogits_nxV = weight_n[:, None] * (exp_nxV / sum_n[:, None] - wanted_nxV)
+        if cap:  # the derivative of cap * tanh(x / cap)
+            dlogits_nxV = dlogits_nxV * (1 - jnp.square(logits_nxV / cap))
         dlogits_nxV = dlogits_nxV.astype(x_nxD.dtype)
         dx_nxD = over_vocabulary(jnp.einsum("nv,vd->nd", dlogits_nxV, head_VxD, preferred_element_type=jnp.float32))
         # Vocabulary last: on a CPU the other way round takes twice as long.

@@ -23,7 +23,7 @@ SCHEDULE_KEYS = (
     "label_smoothing",
 )
 DECAYED = r"blocks/.*kernel$"  # decoupled weight decay acts on block matrices only
-ORTHOGONALISED = r"blocks/.*kernel$"  # what Muon steps: [L, rows, columns], a matrix a layer
+ORTHOGONALISED = r"blocks/.*kernel$"  # what Muon steps: [L, rows, columns] or [L, rows, heads, columns of a head]
 FROZEN = r"embed_frozen$"  # never decayed, whatever `decayed` says: these rows keep their values for ever
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of Muon's author (kellerjordan.github.io/posts/muon): steepest at zero
 NEWTON_SCHULZ_STEPS = 5
@@ -120,17 +120,19 @@ def _muon(optimizer) -> optax.GradientTransformation:
     return optax.partition({"muon": muon, "adam": _adam(optimizer)}, labels)
 
 
-def _orthogonal_step(path, momentum_LxIxO):
+def _orthogonal_step(path, momentum):
     """The Muon step of the stacked matrices of one kind, one layer after the other so that memory holds one's products.
 
-    Queries, keys and values are three matrices that lie side by side: each is orthogonalised on its own, as its author
-    advises, and else the largest of the three would rule the step of all.
+    Queries, keys and values are three matrices, whether they have a kernel each or lie side by side in one: each is
+    orthogonalised on its own, as its author advises, and else the largest of the three would rule the step of all. The heads of
+    one kernel [L, rows, heads, columns] are one matrix, as side by side.
     """
+    momentum_LxIxO = momentum.reshape(*momentum.shape[:2], -1)
     L, rows, columns = momentum_LxIxO.shape
     parts = 3 if "qkv" in path_name(path) else 1
     split = momentum_LxIxO.reshape(L, rows, parts, columns // parts).swapaxes(1, 2)
     steps = jax.lax.map(orthogonalise, split.reshape(L * parts, rows, columns // parts))
-    steps = steps.reshape(split.shape).swapaxes(1, 2).reshape(momentum_LxIxO.shape)
+    steps = steps.reshape(split.shape).swapaxes(1, 2).reshape(momentum.shape)
     # An orthogonal matrix has entries of size max(rows, columns) ** -0.5.
     return steps * (MUON_RMS * max(rows, columns // parts) ** 0.5)
 

@@ -164,7 +164,7 @@ class _Functions:
             return (loss_BxT * weight_BxT).sum(), loss_BxT
         x_BxTxD = final_norm(params, self.model, taps["final_BxTxD"])
         targets = Targets(targets_BxT, weight_BxT, label_smoothing)
-        return tiled_loss(x_BxTxD, head_table(params), targets, tiles, self.mesh)
+        return tiled_loss(x_BxTxD, head_table(params), targets, tiles, self.mesh, self.model.architecture.logit_cap)
 
 
 def judge_loss(spike: dict, loss, grad_norm, factor):

@@ -4,6 +4,7 @@ import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from helpers import make_run, python
 
@@ -33,13 +34,25 @@ def test_work_is_counted_as_often_as_it_runs():
     assert plain.compiled.peak_bytes > plain.program.state_bytes["params"]
 
 
-def test_kernels_count_the_blocks_that_they_visit():
-    from babel_jax.model.attention import splash
+@pytest.mark.parametrize("window, visited", [(0, 10), (1, 4), (2, 7), (513, 7), (514, 9), (2048, 10)])
+def test_kernels_count_the_blocks_that_they_visit(window, visited):
+    """Of 4 x 4 blocks of 512; two queries share a key. That so many hold a pair is counted by hand, pair by pair."""
+    from babel_jax.model.attention import Mixing, splash
 
-    B, T, N, H = 2, 1024, 2, 64
-    q = jax.ShapeDtypeStruct((B, T, N, H), jnp.bfloat16)
-    jaxpr = jax.make_jaxpr(lambda q, s: splash(q, q, q, s, None))(q, jax.ShapeDtypeStruct((B, T), jnp.int32))
-    assert aot.executed_flops(jaxpr.jaxpr, 1) == 2 * 2 * B * N * T * T * H * 3 / 4  # 3 of 4 blocks of 512
+    B, T, N, H = 2, 2048, 4, 64
+    distance = np.arange(T)[:, None] - np.arange(T)
+    seen = (distance >= 0) & (distance < (window or T))
+    assert seen.reshape(4, 512, 4, 512).any((1, 3)).sum() == visited
+    q, k = (jax.ShapeDtypeStruct((B, T, heads, H), jnp.bfloat16) for heads in (N, N // 2))
+    document = jax.ShapeDtypeStruct((B, T), jnp.int32)
+
+    def attend(q, k, document):
+        return splash(q, k, k, document, Mixing(window=window), None).astype(jnp.float32).sum()
+
+    product, small = 2 * B * N * H * 512 * 512 * visited, 2 * B * N * H * T  # small: what is written times its gradient
+    for function, wanted in ((attend, 2 * product), (jax.grad(attend, (0, 1)), (2 + 5) * product + small)):
+        jaxpr = jax.make_jaxpr(function)(q, k, document)
+        assert aot.executed_flops(jaxpr.jaxpr, 1, window) == wanted
 
 
 def test_the_roofline_is_the_slowest_part(monkeypatch):
