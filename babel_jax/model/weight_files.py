@@ -21,13 +21,25 @@ from babel_jax.common import files
 from babel_jax.common.errors import UserError, one_line, quoted
 from babel_jax.model import torch_files
 
-CONFIG = "config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 BIN, BIN_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 # What float32 holds exactly, by its name in files.
 EXACT = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": np.dtype(ml_dtypes.bfloat16)}
-OTHER_SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "U16": 2, "I16": 2}
-OTHER_SIZES |= {"U32": 4, "I32": 4, "F64": 8, "U64": 8, "I64": 8, "C64": 8}
+# What else may stand there, which is no weight of ours: constants, and quantised weights, which are refused by name.
+OTHERS = {
+    "BOOL": "?",
+    "U8": "u1",
+    "I8": "i1",
+    "U16": "<u2",
+    "I16": "<i2",
+    "U32": "<u4",
+    "I32": "<i4",
+    "U64": "<u8",
+    "I64": "<i8",
+}
+OTHERS |= {"F64": "<f8", "C64": "<c8", "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2}
+OTHERS |= {"F8_E8M0": ml_dtypes.float8_e8m0fnu}
+DTYPES = EXACT | {name: np.dtype(dtype) for name, dtype in OTHERS.items()}
 LARGEST_HEADER = 100_000_000  # bytes, of the format's own reader
 SHARD_BYTES = 5 * 10**9
 AGAIN = "copy the model's folder again"
@@ -35,20 +47,16 @@ AGAIN = "copy the model's folder again"
 
 @dataclasses.dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in a file. `dtype`: its name as safetensors writes it.
-
-    `view()` is a read-only array of it; `release()` gives back the memory that pages of the file took.
-    """
+    """A tensor in a file. `view()` is a read-only array of it; `release()` gives back the memory that pages of the file took."""
 
     name: str
-    place: object
     shape: tuple[int, ...]
-    dtype: str
+    dtype: np.dtype
     view: Callable[[], np.ndarray]
-    release: Callable[[], None] = lambda: None
+    release: Callable[[], None]
 
-    def __post_init__(self):
-        object.__setattr__(self, "shape", tuple(self.shape))
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.view(), dtype, copy=copy)
 
 
 def read_folder(directory) -> dict[str, StoredTensor]:
@@ -63,10 +71,13 @@ def read_folder(directory) -> dict[str, StoredTensor]:
             return read(directory / whole)
         if (directory / index).exists():
             return _of_parts(directory, index, read)
-    raise _no_weights(directory)
+    raise other_kind(directory) or UserError(
+        f"there is no {WEIGHTS} in {directory}, nor its {INDEX}, nor a {BIN}; give a folder that save_pretrained wrote."
+    )
 
 
-def _no_weights(directory) -> UserError:
+def other_kind(directory) -> UserError | None:
+    """What a folder holds in place of a model's weights, where that is known."""
     names = sorted(place.name for place in directory.iterdir()) if directory.is_dir() else []
     if "adapter_config.json" in names:
         return UserError(
@@ -74,9 +85,7 @@ def _no_weights(directory) -> UserError:
         )
     if any(name.endswith(".gguf") for name in names):
         return UserError(f"{directory} holds weights as GGUF only; give the model's folder with safetensors.")
-    return UserError(
-        f"there is no {WEIGHTS} in {directory}, nor its {INDEX}, nor a {BIN}; give a folder that save_pretrained wrote."
-    )
+    return None
 
 
 def _of_parts(directory, index: str, read: Callable) -> dict[str, StoredTensor]:
@@ -124,11 +133,11 @@ class _Bytes:
             return np.frombuffer(self._map, np.uint8)
         return np.frombuffer(files.read_bytes(self.place, f"{AGAIN}."), np.uint8)
 
-    def release(self, start: int, stop: int) -> None:
-        """Gives back the pages between; they are read again where they are looked at again."""
+    def release(self, start: int = 0, stop: int | None = None) -> None:
+        """Gives back the pages between, or all; they are read again where they are looked at again."""
         if self._map is not None:
             first = start // mmap.PAGESIZE * mmap.PAGESIZE
-            self._map.madvise(mmap.MADV_DONTNEED, first, stop - first)
+            self._map.madvise(mmap.MADV_DONTNEED, first, (stop or len(self._map)) - first)
 
 
 def _of_bucket(place, start: int, stop: int) -> bytes:
@@ -164,34 +173,20 @@ TENSOR = {"dtype": str, "shape": [range(2**48)], "data_offsets": [range(2**62)]}
 def _described(content: _Bytes, first: int, name: str, about: dict) -> StoredTensor:
     if wrong := files.fault(about, TENSOR):
         raise ValueError(f"{name}: {wrong}")
-    dtype, shape, offsets = about["dtype"], about["shape"], about["data_offsets"]
-    size = EXACT[dtype].itemsize if dtype in EXACT else OTHER_SIZES.get(dtype)
-    if len(offsets) != 2 or size is not None and offsets[1] - offsets[0] != size * math.prod(shape):
-        raise ValueError(f"{name} has not as many bytes as its shape {tuple(shape)} asks for")
+    if about["dtype"] not in DTYPES:
+        raise inexact(name, about["dtype"])
+    dtype, shape, offsets = DTYPES[about["dtype"]], tuple(about["shape"]), about["data_offsets"]
+    if len(offsets) != 2 or offsets[1] - offsets[0] != dtype.itemsize * math.prod(shape):
+        raise ValueError(f"{name} has not as many bytes as its shape {shape} asks for")
     start, stop = first + offsets[0], first + offsets[1]
 
     def view():
-        if dtype not in EXACT:
-            raise inexact(name, dtype)
         try:
-            return content.view(start, stop).view(EXACT[dtype]).reshape(shape)
+            return content.view(start, stop).view(dtype).reshape(shape)
         except ValueError as error:
             raise _broken(content.place, error) from error
 
-    return StoredTensor(name, content.place, shape, dtype, view, lambda: content.release(start, stop))
-
-
-NAMES = {
-    "f4": "F32",
-    "f2": "F16",
-    "f8": "F64",
-    "i8": "I64",
-    "i4": "I32",
-    "i2": "I16",
-    "i1": "I8",
-    "u1": "U8",
-    "b1": "BOOL",
-}
+    return StoredTensor(name, shape, dtype, view, lambda: content.release(start, stop))
 
 
 def _torch(place) -> dict[str, StoredTensor]:
@@ -209,13 +204,9 @@ def _torch(place) -> dict[str, StoredTensor]:
     if not isinstance(state, dict) or not all(isinstance(one, np.ndarray) for one in state.values()):
         raise UserError(f"{place} is not a state dict of tensors; save the model with save_pretrained.")
     return {
-        str(name): StoredTensor(str(name), place, array.shape, _name_of(array.dtype), lambda array=array: array)
+        str(name): StoredTensor(str(name), array.shape, array.dtype, lambda array=array: array, content.release)
         for name, array in state.items()
     }
-
-
-def _name_of(dtype: np.dtype) -> str:
-    return "BF16" if dtype == ml_dtypes.bfloat16 else NAMES[dtype.str[1:]]
 
 
 def inexact(name: str, dtype: str) -> UserError:
