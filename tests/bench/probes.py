@@ -257,7 +257,7 @@ def torch_hooks(layers: int, rows: int, length: int, positions: int, languages: 
         transformers.GPT2Config(n_layer=layers, n_positions=length, bos_token_id=None, eos_token_id=None)
     ).eval()
     state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    config, params = huggingface.from_gpt2(state, model.config.to_dict())
+    config, params = huggingface.from_huggingface(state, model.config.to_dict())
     ours = Ours(config, jax.device_put(params, jax.devices()[0]), rows, positions, languages)
 
     batch = {name: torch.from_numpy(np.asarray(values).astype(np.int64)) for name, values in ours.batch.items()}

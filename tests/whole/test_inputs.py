@@ -207,9 +207,9 @@ def test_prompts_of_another_shape(tmp_path):
     ],
 )
 def test_a_models_config_is_of_the_right_shape(change, message):
-    config = dict(vocab_size=8, n_embd=8, n_layer=1, n_head=2, n_positions=8)
+    config = dict(model_type="gpt2", vocab_size=8, n_embd=8, n_layer=1, n_head=2, n_positions=8)
     with pytest.raises(UserError, match=message):
-        huggingface.from_gpt2({}, config | change)
+        huggingface.from_huggingface({}, config | change)
 
 
 def test_a_suite_without_solutions_says_so(capsys, tmp_path):
