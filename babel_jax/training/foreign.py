@@ -11,7 +11,7 @@ import babel_jax
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
 from babel_jax.model.decoder import DecoderConfig, init_params
-from babel_jax.model.huggingface import read_huggingface, write_huggingface
+from babel_jax.model.model_folders import read_model, write_model
 from babel_jax.training.checkpoint import Checkpoints, Metadata, restore_params
 from babel_jax.training.runs import locked
 
@@ -20,17 +20,17 @@ def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike) -> None:
     """Converts a Hugging Face GPT-2 into a finished run: its parameters are the run's only checkpoint, at step 0.
 
     Raises:
-      UserError: as `read_huggingface`; or `run_dir` is a run already.
+      UserError: as `read_model`; or `run_dir` is a run already.
     """
     run_dir = files.path(run_dir)
     _refuse_run(run_dir)
-    config, params = read_huggingface(hf_dir)
+    config, params = read_model(hf_dir)
     about = Metadata(0, 0, {}, config.to_json(), time.time(), version=babel_jax.__version__)
     with _or_nothing(run_dir), locked(run_dir):
         _refuse_run(run_dir)  # another process may have begun one
         checkpoints = Checkpoints(run_dir)
         try:
-            checkpoints.save({"params": jax.device_put(params, jax.local_devices()[0])}, about)
+            checkpoints.save({"params": params}, about)
         finally:
             checkpoints.close()
         files.write_json(run_dir / "config.json", {"config": {"imported": config.to_json()}, "material": None})
@@ -80,4 +80,4 @@ def export_run(run_dir: str | os.PathLike, step: int, hf_dir: str | os.PathLike)
     )
     params = restore_params(run_dir, step, abstract, config.to_json())
     with _or_nothing(files.path(hf_dir)):
-        write_huggingface(hf_dir, config, params)
+        write_model(hf_dir, config, params)
