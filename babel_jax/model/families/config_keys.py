@@ -144,9 +144,9 @@ def activation(keys: dict, name: str) -> str:
     return ACTIVATIONS[value]
 
 
-def their_activation(config: DecoderConfig) -> str:
-    """What transformers calls the activation of a config."""
-    names = {"gelu_tanh": "gelu_pytorch_tanh"}
+def their_activation(config: DecoderConfig, gelu_tanh: str = "gelu_pytorch_tanh") -> str:
+    """What transformers calls the activation of a config. It has several of `gelu_tanh`, which round differently."""
+    names = {"gelu_tanh": gelu_tanh}
     return names.get(config.architecture.activation, config.architecture.activation)
 
 

@@ -83,7 +83,7 @@ def _write(config: DecoderConfig) -> dict:
         share = math.nextafter(share, 2)
     rope = rope_keys.their_rope(config)
     return config_keys.their_shape(config, SIZES) | {
-        "hidden_act": config_keys.their_activation(config),
+        "hidden_act": config_keys.their_activation(config, "gelu_fast"),  # GPT-NeoX-20B's
         "layer_norm_eps": parts.norm_epsilon,
         "use_parallel_residual": parts.parallel,
         "attention_bias": parts.qkv_bias,
