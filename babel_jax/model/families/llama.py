@@ -60,7 +60,9 @@ def _biases(config: DecoderConfig) -> dict:
 
 
 def _read_llama(keys: dict) -> DecoderConfig:
-    config_keys.check_heads_divide(keys)
+    config_keys.check_divides(
+        keys, "hidden_size", "num_attention_heads"
+    )  # transformers demands it, whatever head_dim is
     kinds = [LayerKind(rope=rope_keys.rope(keys, 10000.0))]
     return rope_keys.of_kinds(keys, kinds, block(keys, **config_keys.biases(keys, "attention_bias", "mlp_bias")))
 
