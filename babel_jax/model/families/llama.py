@@ -73,7 +73,7 @@ LLAMA = Family(
     "model.",
     ROWS,
     KEYS | BIASES,
-    {},
+    {"activation": ("swiglu",)},  # Falcon 3 says it beside hidden_act
     _read_llama,
     lambda config: write(config) | _biases(config),
     lambda *_: {"rms_norm_eps": 1e-5},  # Llama 2, arXiv:2307.09288
