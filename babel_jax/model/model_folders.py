@@ -5,9 +5,10 @@ written last: a folder without it is not a model, however the writing ended.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import jax
+from jax.sharding import Mesh
 
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
@@ -17,24 +18,24 @@ from babel_jax.model.families import catalogue
 from babel_jax.model.families.config_keys import CONFIG
 from babel_jax.model.leaf_buffers import LeafBuffers
 from babel_jax.model.sharding import make_mesh
+from babel_jax.model.tokenizer_files import TokenizerFiles
 from babel_jax.model.weight_files import SHARD_BYTES
 
 GENERATION = "generation_config.json"
-TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")  # keys of config.json that are of the tokenizer
 
 
-def read_model(directory, mesh=None) -> tuple[DecoderConfig, dict]:
+def read_model(directory, mesh_of: Callable[[DecoderConfig], Mesh] | None = None) -> tuple[DecoderConfig, dict]:
     """Config and parameters (float32) of a folder with config.json and weights.
 
     Args:
-      mesh: where the parameters are to lie; by default on the first device.
+      mesh_of: where the parameters of such a model are to lie; by default on the first device.
 
     Raises:
       UserError: a file is missing or broken; or as `huggingface.moves`.
     """
     hf_config = read_config(directory)
     config, wanted = huggingface.moves(weight_files.read_folder(directory), hf_config)
-    mesh = mesh or make_mesh(devices=jax.local_devices()[:1])
+    mesh = mesh_of(config) if mesh_of else make_mesh(devices=jax.local_devices()[:1])
     buffers = LeafBuffers(placement.abstract_params(config, mesh))
     for move in wanted:
         for name, view in move.views(config):
@@ -61,15 +62,13 @@ def write_model(
     directory,
     config: DecoderConfig,
     params: dict,
-    tokenizer: Mapping[str, bytes] | None = None,
-    tokens: Mapping[str, object] | None = None,
+    tokenizer: TokenizerFiles | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
     """Writes a folder that AutoModelForCausalLM and AutoTokenizer of transformers read.
 
     Args:
-      tokenizer: files of `tokenizer_files`, by name.
-      tokens: the keys `TOKENS` of config.json, where they are known.
+      tokenizer: the model's own, where it is known.
       shard_bytes: how large a file of weights may be.
 
     Raises:
@@ -80,8 +79,9 @@ def write_model(
         if (directory / name).exists():
             raise UserError(f"{directory / name} exists already; give a new folder.")
     family = catalogue.of(config)
-    known = {name: value for name, value in (tokens or {}).items() if name in TOKENS}
+    tokenizer = tokenizer or TokenizerFiles({}, {})
+    tokenizer_files.check_belongs(tokenizer.contents, config.vocab_size, "to be written")
     weight_files.write_weights(directory, huggingface.their_tensors(family, config, params), shard_bytes)
-    generation = json.dumps({"_from_model_config": True} | known, indent=2) + "\n"
-    tokenizer_files.write(directory, {GENERATION: generation.encode()} | dict(tokenizer or {}))
-    files.write_json(directory / CONFIG, catalogue.written(family, config) | known)
+    generation = json.dumps({"_from_model_config": True} | dict(tokenizer.tokens), indent=2) + "\n"
+    tokenizer_files.write(directory, {GENERATION: generation.encode()} | dict(tokenizer.contents))
+    files.write_json(directory / CONFIG, catalogue.written(family, config) | dict(tokenizer.tokens))

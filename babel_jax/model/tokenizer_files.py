@@ -5,6 +5,7 @@ granted: `of_tokenizer` compares them on hard texts and on texts of the corpus, 
 """
 
 import collections
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 
@@ -24,9 +25,17 @@ KEPT = (
     *(JSON, SETTINGS, "special_tokens_map.json", "added_tokens.json", "tokenizer.model", "vocab.json", "merges.txt"),
     *("chat_template.jinja", "chat_template.json", "generation_config.json"),
 )
+TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")  # of config.json, but of the tokenizer
 PIECE = sentencepiece_model_pb2.ModelProto.SentencePiece
-MOST_MERGES = 10**6
 SEPARATOR = "\t"  # between the words of an embedded world; some of them hold spaces
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerFiles:
+    """A tokenizer as files by name, and its keys of config.json (`TOKENS`)."""
+
+    contents: Mapping[str, bytes]
+    tokens: Mapping[str, object]
 
 
 def read(directory) -> dict[str, bytes]:
@@ -45,22 +54,22 @@ def write(directory, contents: Mapping[str, bytes]) -> None:
         files.write_atomic(files.path(directory) / name, content)
 
 
-def check_belongs(contents: Mapping[str, bytes], vocab_size: int, place) -> None:
+def check_belongs(contents: Mapping[str, bytes], vocab_size: int, where: str) -> None:
     """Refuses a tokenizer that has ids which the model's table of embeddings has no rows for.
 
     Raises:
-      UserError: it has; or its files are broken. The message names `place`, the folder.
+      UserError: it has; or its files are broken. `where`: which one it is, for the message.
     """
     try:
         ids = _most_ids(contents)
     except Exception as error:  # the tokenizers library raises nothing more special
         raise UserError(
-            f"cannot read the tokenizer in {place} ({one_line(error)}); copy the model's folder again."
+            f"cannot read the tokenizer {where} ({one_line(error)}); copy the model's folder again."
         ) from error
     if ids > vocab_size:
         raise UserError(
-            f"the tokenizer in {place} has ids up to {ids - 1} and the model's table has {vocab_size} rows; give the folder the "
-            "model's own tokenizer, or none."
+            f"the tokenizer {where} has ids up to {ids - 1} and the model's table has {vocab_size} rows; give the model's "
+            "own, or none."
         )
 
 
@@ -81,7 +90,7 @@ def _most_ids(contents: Mapping[str, bytes]) -> int:
 # --- made from ours -----------------------------------------------------------------------------------------------------------
 
 
-def of_tokenizer(tokenizer: Tokenizer, max_length: int, texts: Iterable[str]) -> dict[str, bytes]:
+def of_tokenizer(tokenizer: Tokenizer, max_length: int, texts: Iterable[str]) -> TokenizerFiles:
     """The files that transformers' AutoTokenizer reads as a tokenizer of a corpus.
 
     Args:
@@ -91,18 +100,19 @@ def of_tokenizer(tokenizer: Tokenizer, max_length: int, texts: Iterable[str]) ->
     Raises:
       UserError: it cannot be written as a tokenizer.json, or that gives other ids for a text, which the error quotes.
     """
-    theirs = _converted(tokenizer) if isinstance(tokenizer, SentencePiece) else tokenizer.library_tokenizer()
+    theirs = _converted(tokenizer) if isinstance(tokenizer, SentencePiece) else tokenizer.library()
     theirs.encode_special_tokens = True
     for text in (*HARD, *texts):
         if difference := _difference(tokenizer.encode(text), theirs, text):
             raise UserError(
                 f"the corpus's tokenizer cannot be written as {JSON}: {difference}; export without --corpus."
             )
-    end, padding = (theirs.id_to_token(i) for i in (tokenizer.document_end, tokenizer.padding))
-    return _files(theirs, max_length, eos_token=end, pad_token=padding)
+    return _files(theirs, max_length, tokenizer.document_end, tokenizer.padding)
 
 
-def _files(theirs: tokenizers.Tokenizer, max_length: int, **marks) -> dict[str, bytes]:
+def _files(theirs: tokenizers.Tokenizer, max_length: int, end: int | None, padding: int | None) -> TokenizerFiles:
+    marks = {"eos_token": end, "pad_token": padding}
+    marks = {name: theirs.id_to_token(i) for name, i in marks.items() if i is not None}
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,
@@ -110,11 +120,13 @@ def _files(theirs: tokenizers.Tokenizer, max_length: int, **marks) -> dict[str, 
         "split_special_tokens": True,  # a mark's name in a text is text
         **marks,
     }
-    return {
-        JSON: theirs.to_str(pretty=False).encode(),
-        SETTINGS: (json.dumps(settings, indent=2, ensure_ascii=False) + "\n").encode(),
-        "special_tokens_map.json": (json.dumps(marks, indent=2, ensure_ascii=False) + "\n").encode(),
+    contents = {
+        JSON: theirs.to_str(pretty=False),
+        SETTINGS: json.dumps(settings, indent=2, ensure_ascii=False) + "\n",
+        "special_tokens_map.json": json.dumps(marks, indent=2, ensure_ascii=False) + "\n",
     }
+    tokens = {"bos_token_id": None, "eos_token_id": end, "pad_token_id": padding}
+    return TokenizerFiles({name: text.encode() for name, text in contents.items()}, tokens)
 
 
 def _difference(ids: np.ndarray, theirs: tokenizers.Tokenizer, text: str) -> str | None:
@@ -162,7 +174,7 @@ def _converted(tokenizer: SentencePiece) -> tokenizers.Tokenizer:
     return theirs
 
 
-def of_words(words: list[str], max_length: int) -> dict[str, bytes]:
+def of_words(words: list[str], max_length: int) -> TokenizerFiles:
     """The files of a tokenizer whose tokens are given words, with `SEPARATOR` between them in a text.
 
     Raises:
@@ -177,4 +189,4 @@ def of_words(words: list[str], max_length: int) -> dict[str, bytes]:
     theirs.decoder = decoders.Sequence(
         [decoders.Replace(tokenizers.Regex(r"\z"), SEPARATOR), decoders.Fuse(), decoders.Strip(SEPARATOR, 0, 1)]
     )
-    return _files(theirs, max_length)
+    return _files(theirs, max_length, None, None)
