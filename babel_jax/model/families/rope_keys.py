@@ -73,26 +73,29 @@ def _rope(settings: dict, length: int, where: str) -> Rope:
             f"the model's config has {more[0]} in {where}, which a RoPE of type {kind} does not have here; if it is of no "
             f"effect, delete it from {CONFIG}."
         )
-    if settings.get("truncate", True) is not True:
-        raise UserError(
-            f"the model's config has truncate = false in {where} and this decoder does true only; convert another."
-        )
-    theta = number(settings, "rope_theta")
+    for name, only in (("truncate", True), ("partial_rotary_factor", 1.0)):
+        if settings.get(name, only) != only:
+            raise UserError(
+                f"the model's config has {name} = {quoted(settings[name])} in {where} and this decoder does {quoted(only)} only; "
+                "convert another."
+            )
+    theta = number(settings, "rope_theta", above=1)
     if kind == "default":
         return Rope(theta)
-    settings = {"original_max_position_embeddings": length} | settings
     if kind == "linear":
         return Rope(theta, "linear", number(_with(settings, "factor", where), "factor"))
+    settings = {"original_max_position_embeddings": length} | settings
     original = size(settings, "original_max_position_embeddings")
     if kind == "llama3":
-        values = [
-            number(_with(settings, name, where), name) for name in ("factor", "low_freq_factor", "high_freq_factor")
-        ]
-        return Rope(theta, "llama3", values[0], original, values[1], values[2])
-    settings = {"factor": length / original, "beta_fast": 32.0, "beta_slow": 1.0} | settings
-    factor = number(settings, "factor")
-    turns = number(settings, "beta_slow"), number(settings, "beta_fast")
-    return Rope(theta, "yarn", factor, original, *turns, _attention_factor(settings, factor))
+        for name in ("factor", "low_freq_factor", "high_freq_factor"):
+            _with(settings, name, where)
+        slow, fast = "low_freq_factor", "high_freq_factor"
+    else:
+        settings = {"factor": length / original, "beta_fast": 32.0, "beta_slow": 1.0} | settings
+        slow, fast = "beta_slow", "beta_fast"
+    factor, slow = number(settings, "factor"), number(settings, slow)
+    attention_factor = _attention_factor(settings, factor) if kind == "yarn" else 1.0
+    return Rope(theta, kind, factor, original, slow, number(settings, fast, above=slow), attention_factor)
 
 
 def _with(settings: dict, name: str, where: str) -> dict:
@@ -139,6 +142,39 @@ def their_rope(config: DecoderConfig) -> dict:
     """The keys that `rope` reads."""
     rope = next((kind.rope for kind in config.architecture.kinds if kind.rope), Rope())
     return {"rope_theta": rope.theta, "rope_scaling": scaling(rope), "rope_parameters": parameters(rope)}
+
+
+# --- a part of each head -----------------------------------------------------------------------------------------------------
+
+
+def turned(keys: dict, default: float, names: tuple[str, ...] = ("partial_rotary_factor",)) -> tuple[int, dict]:
+    """How many numbers of each head are turned, and the keys without it in the settings of RoPE.
+
+    `default`: the share of a head that is turned where the file says nothing; `names`: what it is called beside the settings.
+    """
+    settings = {name: keys[name] for name in (OLD, NEW) if isinstance(keys[name], dict)}
+    places = [*((keys, name) for name in names), *((place, "partial_rotary_factor") for place in settings.values())]
+    shares = {number(place, name) for place, name in places if place.get(name) is not None} or {default}
+    if len(shares) > 1 or max(shares) > 1:
+        raise UserError(
+            f"the model's config has {' or '.join(names)} = {', '.join(map(str, sorted(shares)))}; leave one of them in "
+            f"{CONFIG}, of at most 1."
+        )
+    rest = {
+        name: {key: value for key, value in place.items() if key != "partial_rotary_factor"}
+        for name, place in settings.items()
+    }
+    (share,) = shares
+    width = int(head_width(shape(keys)) * share)
+    if not width:
+        raise UserError(f"the model's config has {names[0]} = {share}, which turns nothing; check {CONFIG}.")
+    return width, keys | rest
+
+
+def share_of_heads(width: int, whole: int) -> float:
+    """The share of a head that `turned` reads as `width`: its product with the whole head is rounded down."""
+    share = width / whole
+    return share if int(whole * share) == width else math.nextafter(share, 2)
 
 
 # --- a RoPE for layers with a window, and another for the rest -----------------------------------------------------------------
