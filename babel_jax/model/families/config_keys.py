@@ -86,8 +86,8 @@ def complete(hf_config: dict, known: Mapping[str, Any], only: Mapping[str, tuple
         sets_nothing = value is None or name.startswith("_")
         if name not in harmless and not sets_nothing:
             raise UserError(
-                f"the model's config has {shortened(name, LONGEST_NAME)} = {quoted(value)}, which is not known here and may change "
-                f"what the model computes; if it does not, delete it from {CONFIG}."
+                f"the model's config has {shortened(name, LONGEST_NAME)} = {quoted(value)}, which is not known here and may "
+                f"change what the model computes; if it does not, delete it from {CONFIG}."
             )
     return {name: hf_config.get(name, default) for name, default in known.items()}
 
