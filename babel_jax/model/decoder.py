@@ -124,7 +124,8 @@ class DecoderConfig:
 
 GPT2 = json.loads(json.dumps(dataclasses.asdict(Architecture())))  # as it is stored
 
-# The paper names "GPT-2 1.3B and 6.7B" without widths; these are the GPT-3 table's shapes of the same size.
+# The paper names "GPT-2 1.3B and 6.7B" without widths; these are the GPT-3 table's shapes of the same size. 1b7 and 8b are those of
+# SmolLM2 1.7B (arXiv:2502.02737) and Llama 3 8B (arXiv:2407.21783), whose FFNs are gated.
 PRESETS = {
     "tiny": dict(width=64, layers=4, heads=2, ffn_width=256),
     "wide": dict(width=128, layers=4, heads=4, ffn_width=512),
@@ -134,6 +135,8 @@ PRESETS = {
     "350m": dict(width=1024, layers=24, heads=16, ffn_width=4096),
     "1b3": dict(width=2048, layers=24, heads=16, ffn_width=8192),
     "6b7": dict(width=4096, layers=32, heads=32, ffn_width=16384),
+    "1b7": dict(width=2048, layers=24, heads=32, ffn_width=8192),
+    "8b": dict(width=4096, layers=32, heads=32, kv_heads=8, ffn_width=14336),
 }
 
 

@@ -4,7 +4,8 @@ import json
 import jax
 import numpy as np
 import pytest
-from helpers import SMALL, by_path, loud, python, same
+from helpers import SMALL, by_path, loud, python, same, several_devices
+from helpers.decoders import SMALL_ONES
 from helpers.steps import PLAIN, ROWS, WEIGHTS, losses_of, steps
 
 from babel_jax.model.decoder import Block, Decoder, Shared, final_norm
@@ -85,6 +86,20 @@ def test_bfloat16_learns_as_float32_does():
     assert losses_[0] != losses_[1] and losses_[0][-1] < losses_[0][0] - 0.05
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("family", SMALL_ONES)
+def test_of_every_family_remat_changes_no_step_and_bfloat16_little(family):
+    model = SMALL_ONES[family]
+    plain, again, low = (
+        steps(dataclasses.replace(model, **changes))
+        for changes in ({}, dict(remat="full"), dict(remat="dots", dtype="bfloat16"))
+    )
+    close(plain[0]["params"], again[0]["params"], 1e-6)
+    exact, rounded = ([float(seen["loss"]) for seen in run[1]] for run in (plain, low))
+    np.testing.assert_allclose(rounded, exact, rtol=0.02)
+    assert rounded != exact and exact[-1] < exact[0]
+
+
 def test_a_bad_step_changes_nothing_but_its_number():
     good, _ = steps(count=2)
     before = by_path({name: good[name] for name in good if name != "step"})
@@ -157,3 +172,21 @@ def test_eight_devices_give_the_losses_of_one(on_eight_devices):
     for mesh, several in zip(MESHES, on_eight_devices[0], strict=True):
         assert several == pytest.approx(one, abs=1e-5), mesh
     assert one[-1] != one[0]
+
+
+FAMILIES_ON_EIGHT_DEVICES = """
+import json
+from helpers.several_devices import MODELS, everything
+meshes = {"fsdp 8": (1, 8, 1), "2 x tensor 4": (2, 1, 4)}
+print(json.dumps({f: {name: everything(f, *mesh) for name, mesh in meshes.items()} for f in MODELS}))
+"""
+
+
+@pytest.mark.processes
+def test_families_on_eight_devices_are_those_on_one():
+    done = python("-c", FAMILIES_ON_EIGHT_DEVICES, devices=8)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for family, meshes in json.loads(done.stdout.splitlines()[-1]).items():
+        one = several_devices.everything(family)
+        for mesh, several in meshes.items():
+            several_devices.compare(one, several, f"{family} {mesh}")
