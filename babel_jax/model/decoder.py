@@ -106,7 +106,7 @@ class DecoderConfig:
     def to_json(self) -> dict:
         """What `from_json` reads. Fields that later versions have added are left out where they say nothing new."""
         stored = json.loads(json.dumps(dataclasses.asdict(self)))
-        plain = {"kv_heads": self.heads, "head_width": self.width // self.heads, "architecture": GPT2}
+        plain = {"kv_heads": self.heads, "head_width": self.width / self.heads, "architecture": GPT2}
         return {name: value for name, value in stored.items() if name not in plain or value != plain[name]}
 
     @classmethod

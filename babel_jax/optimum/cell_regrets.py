@@ -17,6 +17,7 @@ from babel_jax.common import statistics
 from babel_jax.common.statistics import Effect
 from babel_jax.evolution.mixes import Mix
 from babel_jax.optimum import compare
+from babel_jax.optimum.curve_law import CurveLaw
 
 ORIGINAL = "original"  # the optimiser that leaves the corpus as it is
 DRAWS = 2000  # of shuffled labels
@@ -46,13 +47,17 @@ class Regret:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A cell's mixes, all of equal length: those of the sweep with the original, and {optimiser: mix that it asked for}."""
+    """A cell's mixes, all of equal length: those of the sweep with the original, and {optimiser: mix that it asked for}.
+
+    `law`: its curve as a law, where it has one new language and a run that such a law takes.
+    """
 
     name: str
     sweep: list[Mix]
     asked: dict[str, Mix]
     score: Callable[[Mix], np.ndarray]
     new_share: Callable[[Mix], float]
+    law: CurveLaw | None = None
 
 
 def regrets(cell: Cell) -> list[Regret]:

@@ -13,6 +13,7 @@ A law that costs one continual run; its rivals (`laws.py`) cost a swarm. Letters
 import dataclasses
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from babel_jax.common import statistics
@@ -242,6 +243,28 @@ def across(laws: dict[str, CurveLaw]) -> list[Transfer]:
         for other in laws
         if one != other and laws[one].curve.language == laws[other].curve.language
     ]
+
+
+def frame(transfers: list[Transfer]) -> pd.DataFrame:
+    """Transfers as a table, a row each: `order` with its interval, and root mean square errors: of the curve (`none`), with the
+    distance that the first study chose (`fitted`), and of the mean of the first study's mixes (`baseline`)."""
+    return pd.DataFrame(
+        [
+            {
+                "fitted_on": each.fitted_on,
+                "tested_on": each.tested_on,
+                "mixes": each.mixes,
+                "runs": each.runs,
+                "order": round(each.order.value, 3),
+                "order_low": round(each.order.ci[0], 3),
+                "order_high": round(each.order.ci[1], 3),
+                "none": round(each.rmse[NONE], 4),
+                "fitted": round(each.rmse[each.chosen], 4),
+                "baseline": round(each.baseline_rmse, 4),
+            }
+            for each in transfers
+        ]
+    )
 
 
 def _transfer(fitted_on: str, tested_on: str, law: CurveLaw, other: CurveLaw) -> Transfer:

@@ -29,6 +29,7 @@ def of_study(study_dir) -> Cell | str:
         asked=asked,
         score=lambda mix: mix.score_S(findings.main_score),
         new_share=findings.new_share,
+        law=next(iter(findings.curve_laws.values())) if len(findings.curve_laws) == 1 else None,
     )
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import math
 
 import jax
@@ -8,6 +9,7 @@ import pytest
 from helpers import SMALL, loud, random_rows
 
 from babel_jax.common.errors import UserError
+from babel_jax.model.architecture import Architecture, LayerKind, Rope
 from babel_jax.model.decoder import (
     PRESETS,
     REMAT_POLICIES,
@@ -183,3 +185,25 @@ def test_presets_have_their_size(preset, millions):
 def test_shapes_that_cannot_be_are_refused(changes, message):
     with pytest.raises(UserError, match=message):
         dataclasses.replace(SMALL, **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(),
+        dict(heads=3, kv_heads=1, head_width=10, architecture=Architecture(fused_qkv=False)),
+        dict(heads=3, head_width=5, architecture=Architecture(fused_qkv=False)),  # 5 is 16 // 3
+        dict(
+            architecture=Architecture(
+                rope_width=4,
+                kinds=(LayerKind(), LayerKind(window=7, rope=Rope(scaling="linear"))),
+                kind_of_layer=(0, 1),
+            )
+        ),
+    ],
+)
+def test_a_config_is_stored_and_read(changes):
+    config = dataclasses.replace(SMALL, layers=2, width=16, **changes)
+    stored = json.loads(json.dumps(config.to_json()))
+    assert DecoderConfig.from_json(stored) == config
+    assert stored == config.to_json() and ("architecture" in stored) == ("architecture" in changes)

@@ -128,6 +128,8 @@ def test_a_law_of_one_budget_is_tested_on_another():
     assert there.rmse["constant"] == pytest.approx(0.1) and there.rmse["none"] == pytest.approx(0.1)
     assert back.rmse["constant"] == pytest.approx(0.1) and back.rmse["none"] == pytest.approx(0.2)
     assert there.order.value == pytest.approx(1) and there.baseline_rmse > 0.1
+    row = curve_law.frame([there, back]).iloc[1]
+    assert (row["fitted_on"], row["tested_on"], row["none"], row["fitted"]) == ("large", "small", 0.2, 0.1)
     other = dataclasses.replace(large, curve=curve(language="go"))
     assert curve_law.across({"small": small, "other": other}) == []
 
