@@ -131,7 +131,7 @@ def look(run_dir: str, out: str) -> None:
 
 def families(out: str) -> None:
     """What two hosts of a mesh of all their devices find, see `several_devices`."""
-    found = {family: several_devices.everything(family, fsdp=jax.device_count()) for family in several_devices.MODELS}
+    found = {family: several_devices.everything(family, fsdp=jax.device_count()) for family in several_devices.FAMILIES}
     if hosts.is_first():
         Path(out).write_text(json.dumps(found))
     hosts.barrier("end")

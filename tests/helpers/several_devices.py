@@ -15,19 +15,15 @@ from helpers.decoders import small
 from helpers.passes import END, HELDOUT, SLOTS
 from helpers.steps import NO_SPIKES, settings
 
-# Two queries share a key of Llama's and OLMo 2's, so that on four devices of the axis `tensor` each holds both keys.
-MODELS = {
-    "gpt2": small("gpt2", max_length=8),
-    "llama": small("llama", max_length=8),
-    "gpt_neox": small("gpt_neox", max_length=8, kv_heads=4),
-    "olmo2": small("olmo2", max_length=8),
-}
+FAMILIES = ("gpt2", "llama", "gpt_neox", "olmo2")
 OPTIMIZER = static_settings(settings(epsilon=1e-2))  # then Adam does not blow rounding up where a gradient is almost zero
 
 
 def everything(family: str, data: int = 1, fsdp: int = 1, tensor: int = 1) -> dict:
     """As JSON values: losses of three steps, what is counted and read, and what is written."""
-    config, mesh = MODELS[family], make_mesh(data, fsdp, tensor)
+    # Two queries share a key of Llama's and OLMo 2's, so that on four devices of the axis `tensor` each holds both keys.
+    config = small(family, max_length=8, **{"kv_heads": 4} if family == "gpt_neox" else {})
+    mesh = make_mesh(data, fsdp, tensor)
     trainer = make_trainer(config, OPTIMIZER, END, mesh)
     state = trainer.fresh(jax.device_put(loud(config, scale=0.2), trainer.state_shardings["params"]))
     hyper = trainer.put({name: np.float32(0.02) for name in ("learning_rate", "label_smoothing")} | NO_SPIKES)

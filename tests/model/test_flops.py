@@ -10,6 +10,7 @@ from helpers.decoders import SMALL_ONES
 from babel_jax.model.architecture import Architecture, LayerKind
 from babel_jax.model.decoder import PRESETS, Decoder, DecoderConfig, init_params
 from babel_jax.model.flops import attention_flops, block_parameters, flops_per_token, matmul_parameters, tokens_seen
+from babel_jax.model.sharding import path_name
 
 
 def test_the_papers_sizes():
@@ -45,8 +46,8 @@ def test_the_formula_counts_the_products_of_forward_and_backward(family, tied_he
 
     found = products(jax.make_jaxpr(jax.grad(loss))(params).jaxpr)
     assert found == tokens.size * (6 * matmul_parameters(config) + attention_flops(config))
-    matrices = [leaf for leaf in jax.tree.leaves(params["blocks"]) if leaf.size > leaf.shape[0] * config.ffn_width]
-    assert block_parameters(config) == sum(leaf.size for leaf in matrices)
+    leaves = jax.tree_util.tree_leaves_with_path(params["blocks"])
+    assert block_parameters(config) == sum(leaf.size for path, leaf in leaves if path_name(path).endswith("kernel"))
     windowless = all(window == 0 for window in config.architecture.windows)
     assert (flops_per_token(config) == 6 * matmul_parameters(config) + attention_flops(config) / 2) == windowless
 
