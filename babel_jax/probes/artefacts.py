@@ -8,7 +8,6 @@ A RUCAIBox neuron file (`*.neuron.pth`) is a list [K][L] of sorted int64 tensors
 a zip with one pickle and the tensors' bytes. It is read and written here without torch, and nothing in it is executed.
 """
 
-import collections
 import hashlib
 import io
 import json
@@ -22,6 +21,9 @@ import numpy as np
 import babel_jax
 from babel_jax.common import files
 from babel_jax.common.errors import UserError, one_line
+from babel_jax.model import torch_files
+from babel_jax.model.architecture import Architecture
+from babel_jax.model.taps import ACTIVE
 
 SCHEMA = "babel_jax.probes"
 VERSION = 1
@@ -45,7 +47,8 @@ def describe(config, languages, **fields) -> dict:
     Args:
       config: the `DecoderConfig` of the measured model.
       languages: their names in the order of axis K.
-      fields: what else it depends on: `tokenizer` (its hash), `thresholds`, `step`, `run`, `tokens`, …; all JSON.
+      fields: what else it depends on: `tokenizer` (its hash), `thresholds`, `active` (when a neuron counts as active, one of
+        `taps.ACTIVE`), `step`, `run`, `tokens`, …; all JSON.
     """
     shape = config.to_json()
     computed_by = {name: shape.pop(name) for name in ("remat", "attention", "dtype")}
@@ -57,12 +60,26 @@ def describe(config, languages, **fields) -> dict:
         "languages": list(languages),
         "tokenizer": None,
         "thresholds": None,
+        "active": fields.get("active", ACTIVE[0]),
+        "neuron": neuron(config.architecture, fields.get("active", ACTIVE[0])),
         "dtype": computed_by["dtype"],
         "matmul_precision": str(jax.config.jax_default_matmul_precision or "default"),
         "run": None,
         "step": None,
         "tokens": None,
     } | fields
+
+
+def neuron(parts: Architecture, active: str) -> str:
+    """What a neuron of such a model is, and when it counts as active by the rule `active`: a line to read."""
+    inputs = "gate" if parts.gated else "in"
+    value = f"{parts.activation}({inputs})" + (" * in" if parts.gated else "")
+    written = f", written through a norm ({parts.norm})" if parts.output_norms else ""
+    return f"{value}{written}; active where {inputs if active == 'activation' else value} > 0"
+
+
+UNSAID = {"active": ACTIVE[0]}  # what descriptions mean that do not say it: those of earlier versions
+TO_READ = ("neuron",)  # follows from other fields, so that it may be worded anew
 
 
 def save(path, arrays: dict, about: dict) -> None:
@@ -105,7 +122,7 @@ def load(path, expect: dict | None = None) -> tuple[dict, dict]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(files.path(path).read_bytes())) as archive:
-            about = json.loads(archive.read(ABOUT))
+            about = UNSAID | json.loads(archive.read(ABOUT))
             _check(path, about, {"schema": SCHEMA, "schema_version": VERSION} | (expect or {}))
             arrays = {
                 name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
@@ -123,6 +140,8 @@ def load(path, expect: dict | None = None) -> tuple[dict, dict]:
 
 def _check(path, about: dict, expect: dict) -> None:
     for field, wanted in expect.items():
+        if field in TO_READ:
+            continue
         wanted = json.loads(json.dumps(wanted))  # as it would come back: tuples are lists
         there = about.get(field)
         if there != wanted:
@@ -185,43 +204,6 @@ def _pickled(lists) -> bytes:
     return pickle.PROTO + b"\x02" + content + pickle.STOP
 
 
-INTEGERS = {"LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "ByteStorage": "<u1"}
-
-
-class _Tensors(pickle.Unpickler):
-    """Unpickles lists of integer tensors and nothing else: no other name is looked up, so nothing can be executed."""
-
-    def __init__(self, archive: zipfile.ZipFile, root: str):
-        super().__init__(io.BytesIO(archive.read(f"{root}/data.pkl")), encoding="utf-8")
-        self._archive, self._root = archive, root
-
-    def find_class(self, module, name):
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _tensor
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        if module == "torch" and name in INTEGERS:
-            return INTEGERS[name]
-        raise pickle.UnpicklingError(f"it holds {module}.{name}, which no neuron file needs")
-
-    def persistent_load(self, pid):
-        kind, dtype, key, _, size = pid
-        if kind != "storage" or dtype not in INTEGERS.values():
-            raise pickle.UnpicklingError("it holds something that is not an integer tensor")
-        values = np.frombuffer(self._archive.read(f"{self._root}/data/{int(key)}"), dtype)
-        if values.size < size:
-            raise pickle.UnpicklingError(f"tensor {key} is cut short")
-        return values[:size]
-
-
-def _tensor(storage, offset, size, stride, *_):
-    if not isinstance(storage, np.ndarray) or len(size) != 1 or tuple(stride) != (1,):
-        raise pickle.UnpicklingError("a neuron file holds one-dimensional tensors")
-    if offset < 0 or size[0] < 0 or offset + size[0] > storage.size:
-        raise pickle.UnpicklingError("a tensor reaches out of its storage")
-    return storage[offset : offset + size[0]].astype(np.int64)
-
-
 def read_neuron_file(path, layers: int, ffn_width: int, languages=None):
     """Reads a RUCAIBox neuron file as masks member_KxLxF for a model of this shape, without torch.
 
@@ -233,14 +215,8 @@ def read_neuron_file(path, layers: int, ffn_width: int, languages=None):
       UserError: not such a file, a damaged one, one of another model or of another number of languages.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(files.path(path).read_bytes())) as archive:
-            # Stored, never compressed, as torch does it: what is read is no larger than the file.
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise pickle.UnpicklingError("its parts are compressed")
-            (root,) = (name.removesuffix("/data.pkl") for name in archive.namelist() if name.endswith("/data.pkl"))
-            if f"{root}/byteorder" in archive.namelist() and archive.read(f"{root}/byteorder") != b"little":
-                raise pickle.UnpicklingError("its numbers are big-endian")
-            lists = _Tensors(archive, root).load()
+        content = np.frombuffer(files.path(path).read_bytes(), np.uint8)
+        lists = torch_files.load(content, torch_files.INTEGERS, "neuron file")
     except Exception as error:  # a damaged pickle can raise anything
         raise UserError(
             f"cannot read {path} as a neuron file ({one_line(error)}); it must be a list [languages][layers] of integer "
@@ -251,7 +227,7 @@ def read_neuron_file(path, layers: int, ffn_width: int, languages=None):
 
 def _masks(path, lists, layers: int, ffn_width: int, languages):
     nested = isinstance(lists, list) and lists and all(isinstance(one, list) for one in lists)
-    if not nested or not all(isinstance(indices, np.ndarray) for one in lists for indices in one):
+    if not nested or not all(isinstance(indices, np.ndarray) and indices.ndim == 1 for one in lists for indices in one):
         raise UserError(f"{path} is not a neuron file: it must hold a list [languages][layers] of index tensors.")
     if languages is not None and len(lists) != len(languages):
         raise UserError(

@@ -203,7 +203,7 @@ def test_shapes_that_cannot_be_are_refused(changes, message):
     [
         dict(),
         dict(heads=3, kv_heads=1, head_width=10, architecture=Architecture(fused_qkv=False)),
-        dict(heads=3, head_width=5, architecture=Architecture(fused_qkv=False)),  # 5 is 16 // 3
+        dict(heads=3, kv_heads=0, head_width=5, architecture=Architecture(fused_qkv=False)),  # 5 is 16 // 3
         dict(
             architecture=Architecture(
                 rope_width=4,

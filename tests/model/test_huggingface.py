@@ -11,11 +11,10 @@ import safetensors.numpy
 from helpers import SMALL, by_path, loud, make_run, same, small_material, train
 
 from babel_jax.common.errors import UserError
-from babel_jax.model import huggingface
+from babel_jax.model import huggingface, model_folders
 from babel_jax.model.decoder import Decoder
 from babel_jax.training import foreign
 from babel_jax.training.checkpoint import Checkpoints, restore_params
-from babel_jax.training.config import plain
 from babel_jax.training.runs import is_done, last_step
 
 # A ffn_width that is not four times the width, two heads tied and not: every field of the config matters.
@@ -24,17 +23,17 @@ TIED = dataclasses.replace(SMALL, tied_head=True, ffn_width=48)
 
 def theirs(config=TIED):
     """A state dict and config of theirs, of which every number is another."""
-    return huggingface.to_gpt2(config, loud(config))
+    return huggingface.to_huggingface(config, loud(config))
 
 
 @pytest.mark.parametrize("config", [TIED, SMALL])
 def test_there_and_back_is_bit_identical(config):
     params = loud(config)
-    state, hf_config = huggingface.to_gpt2(config, params)
-    back_config, back = huggingface.from_gpt2(state, hf_config)
+    state, hf_config = huggingface.to_huggingface(config, params)
+    back_config, back = huggingface.from_huggingface(state, hf_config)
     assert back_config == config
     assert same(by_path(params), by_path(back))
-    again, again_config = huggingface.to_gpt2(back_config, back)
+    again, again_config = huggingface.to_huggingface(back_config, back)
     assert same(state, again) and hf_config == again_config
     assert ("lm_head.weight" in state) == (not config.tied_head) == (not hf_config["tie_word_embeddings"])
 
@@ -65,20 +64,20 @@ def test_names_and_shapes_are_those_of_gpt2lmheadmodel():
 
 def test_what_stands_in_files_beside_the_weights_is_no_matter():
     state, hf_config = theirs()
-    _, params = huggingface.from_gpt2(state, hf_config)
+    _, params = huggingface.from_huggingface(state, hf_config)
     bare = {name.removeprefix("transformer."): tensor for name, tensor in state.items()}
-    assert same(by_path(huggingface.from_gpt2(bare, hf_config)[1]), by_path(params))
+    assert same(by_path(huggingface.from_huggingface(bare, hf_config)[1]), by_path(params))
     masks = {"transformer.h.0.attn.bias": np.ones((1, 1, 4, 4), bool), "h.1.attn.masked_bias": np.float32(-1e4)}
     tied = {"lm_head.weight": state["transformer.wte.weight"]}
-    assert same(by_path(huggingface.from_gpt2(state | masks | tied, hf_config)[1]), by_path(params))
+    assert same(by_path(huggingface.from_huggingface(state | masks | tied, hf_config)[1]), by_path(params))
     with pytest.raises(UserError, match="tie_word_embeddings"):
-        huggingface.from_gpt2(state | {"lm_head.weight": 1 + tied["lm_head.weight"]}, hf_config)
+        huggingface.from_huggingface(state | {"lm_head.weight": 1 + tied["lm_head.weight"]}, hf_config)
 
 
 def test_frozen_rows_are_the_last_rows_of_the_exported_table():
     config = dataclasses.replace(TIED, frozen_rows=10)
     params = loud(config)
-    plain_config, merged = huggingface.from_gpt2(*huggingface.to_gpt2(config, params))
+    plain_config, merged = huggingface.from_huggingface(*huggingface.to_huggingface(config, params))
     assert plain_config == TIED and "embed_frozen" not in merged
     assert (merged["embed_table"][-10:] == params["embed_frozen"]).all()
     tokens_BxT = np.arange(24, dtype=np.int32).reshape(2, 12) * 2
@@ -96,18 +95,19 @@ def test_half_precision_is_read_exactly(dtype, tmp_path):
     safetensors.numpy.save_file(half, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(hf_config))
     exact = {name: tensor.astype(np.float32) for name, tensor in half.items()}
-    _, params = huggingface.read_huggingface(tmp_path)
-    assert same(by_path(params), by_path(huggingface.from_gpt2(exact, hf_config)[1]))
+    _, params = model_folders.read_model(tmp_path)
+    assert same(by_path(params), by_path(huggingface.from_huggingface(exact, hf_config)[1]))
 
 
 @pytest.mark.parametrize(
     "field, value",
     [
-        ("activation_function", "relu"),
+        ("activation_function", "quick_gelu"),
         ("scale_attn_by_inverse_layer_idx", True),
         ("scale_attn_weights", False),
-        ("layer_norm_epsilon", 1e-6),
+        ("layer_norm_epsilon", 0),
         ("add_cross_attention", True),
+        ("a_new_key", 1),
         ("model_type", "llama"),
         ("n_layer", None),
         ("n_head", 3),
@@ -121,7 +121,7 @@ def test_half_precision_is_read_exactly(dtype, tmp_path):
 def test_what_the_decoder_does_not_do_is_refused_in_one_line(field, value):
     state, hf_config = theirs()
     with pytest.raises(UserError) as refused:
-        huggingface.from_gpt2(state, hf_config | {field: value})
+        huggingface.from_huggingface(state, hf_config | {field: value})
     assert "\n" not in str(refused.value)
 
 
@@ -141,20 +141,20 @@ def test_wrong_tensors_are_named(change, message):
     state, hf_config = theirs()
     change(state)
     with pytest.raises(UserError, match=message):
-        huggingface.from_gpt2(state, hf_config)
+        huggingface.from_huggingface(state, hf_config)
 
 
 def test_folders_there_and_back(tmp_path):
     params = loud(TIED)
     # Leaves in another order of memory, as a transposed matrix of another program is.
     strided = jax.tree.map(np.asfortranarray, params)
-    huggingface.write_huggingface(tmp_path / "whole", TIED, strided)
-    config, back = huggingface.read_huggingface(tmp_path / "whole")
+    model_folders.write_model(tmp_path / "whole", TIED, strided)
+    config, back = model_folders.read_model(tmp_path / "whole")
     assert config == TIED and same(by_path(params), by_path(back))
     with pytest.raises(UserError, match="exists already"):
-        huggingface.write_huggingface(tmp_path / "whole", TIED, params)
+        model_folders.write_model(tmp_path / "whole", TIED, params)
 
-    parts, (state, hf_config) = tmp_path / "parts", huggingface.to_gpt2(TIED, params)
+    parts, (state, hf_config) = tmp_path / "parts", huggingface.to_huggingface(TIED, params)
     parts.mkdir()
     names = sorted(state)
     where = {name: f"model-0000{1 + index % 2}-of-00002.safetensors" for index, name in enumerate(names)}
@@ -163,24 +163,24 @@ def test_folders_there_and_back(tmp_path):
         safetensors.numpy.save_file(mine, parts / part)
     (parts / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
     (parts / "config.json").write_text(json.dumps(hf_config))
-    assert same(by_path(huggingface.read_huggingface(parts)[1]), by_path(params))
+    assert same(by_path(model_folders.read_model(parts)[1]), by_path(params))
 
     (parts / "model-00002-of-00002.safetensors").write_bytes(b"cut short")
     with pytest.raises(UserError, match="cannot read .*model-00002"):
-        huggingface.read_huggingface(parts)
+        model_folders.read_model(parts)
     (parts / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(UserError, match="cannot read .*model-00002"):
-        huggingface.read_huggingface(parts)
+        model_folders.read_model(parts)
     (parts / "model.safetensors.index.json").unlink()
     with pytest.raises(UserError, match="no model.safetensors"):
-        huggingface.read_huggingface(parts)
+        model_folders.read_model(parts)
     with pytest.raises(UserError, match="no config.json"):
-        huggingface.read_huggingface(tmp_path)
+        model_folders.read_model(tmp_path)
 
 
 def test_an_imported_model_is_a_finished_run_with_one_checkpoint(tmp_path):
     params = loud(TIED)
-    huggingface.write_huggingface(tmp_path / "hf", TIED, params)
+    model_folders.write_model(tmp_path / "hf", TIED, params)
     run = tmp_path / "run"
     foreign.import_run(tmp_path / "hf", run)
     assert is_done(run) and last_step(run) == 0
@@ -188,8 +188,8 @@ def test_an_imported_model_is_a_finished_run_with_one_checkpoint(tmp_path):
     assert checkpoints.steps() == [0]
     about = checkpoints.metadata(0)
     checkpoints.close()
-    assert (about.step, about.tokens, about.tokens_by_language, about.model) == (0, 0, {}, plain(TIED))
-    restored = restore_params(run, 0, jax.tree.map(jax.numpy.zeros_like, params), plain(TIED))
+    assert (about.step, about.tokens, about.tokens_by_language, about.model) == (0, 0, {}, TIED.to_json())
+    restored = restore_params(run, 0, jax.tree.map(jax.numpy.zeros_like, params), TIED.to_json())
     assert same(by_path(restored), by_path(params))
     with pytest.raises(UserError, match="holds a run already"):
         foreign.import_run(tmp_path / "hf", run)
@@ -201,7 +201,7 @@ def test_an_imported_model_is_a_finished_run_with_one_checkpoint(tmp_path):
 def test_a_trained_run_is_exported(tmp_path):
     train(make_run(steps=2), small_material(), tmp_path / "run")
     foreign.export_run(tmp_path / "run", 2, tmp_path / "hf")
-    config, params = huggingface.read_huggingface(tmp_path / "hf")
+    config, params = model_folders.read_model(tmp_path / "hf")
     checkpoints = Checkpoints(tmp_path / "run")
     model = checkpoints.metadata(2).model
     checkpoints.close()
@@ -227,18 +227,18 @@ def test_hugging_face_reads_and_writes_the_same_model(tied, tmp_path):
     model.save_pretrained(tmp_path / "whole")
     model.save_pretrained(tmp_path / "parts", max_shard_size="8KB")
     assert len(list((tmp_path / "parts").glob("*.safetensors"))) > 1
-    config, params = huggingface.read_huggingface(tmp_path / "whole")
+    config, params = model_folders.read_model(tmp_path / "whole")
     assert config.tied_head == tied
-    assert same(by_path(params), by_path(huggingface.read_huggingface(tmp_path / "parts")[1]))
+    assert same(by_path(params), by_path(model_folders.read_model(tmp_path / "parts")[1]))
     logits, _ = Decoder(config).apply({"params": params}, np.arange(12)[None])
     np.testing.assert_allclose(logits, expected, atol=2e-5)
 
-    huggingface.write_huggingface(tmp_path / "ours", config, params)
+    model_folders.write_model(tmp_path / "ours", config, params)
     again = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "ours").eval()
     assert torch.equal(again(torch.arange(12)[None]).logits, torch.from_numpy(expected))
     # Wider FFN than GPT-2's, and rows that were frozen here: what only our decoder has.
     own = dataclasses.replace(SMALL, tied_head=tied, frozen_rows=10, ffn_width=48)
-    huggingface.write_huggingface(tmp_path / "own", own, loud(own))
+    model_folders.write_model(tmp_path / "own", own, loud(own))
     theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "own").eval()
     logits, _ = Decoder(own).apply({"params": loud(own)}, np.arange(30, 42)[None])
     np.testing.assert_allclose(theirs(torch.arange(30, 42)[None]).logits.detach(), logits, atol=2e-5, rtol=1e-4)
@@ -250,7 +250,7 @@ def test_hugging_face_reads_and_writes_the_same_model(tied, tmp_path):
 def test_a_tied_table_may_stand_under_either_of_its_names():
     state, hf_config = theirs()
     table = state.pop("transformer.wte.weight")
-    config, params = huggingface.from_gpt2(state | {"lm_head.weight": table}, hf_config)
+    config, params = huggingface.from_huggingface(state | {"lm_head.weight": table}, hf_config)
     assert config == TIED and same(by_path(params), by_path(loud(TIED)))
 
 
@@ -324,7 +324,7 @@ def test_an_advice_that_is_followed_leads_to_the_model(case):
     state, hf_config = theirs(config)
     state, hf_config = change(state), hf_config | settings
     with pytest.raises(UserError, match=advice) as error:
-        huggingface.from_gpt2(state, hf_config)
+        huggingface.from_huggingface(state, hf_config)
     assert "\n" not in str(error.value)
-    found, params = huggingface.from_gpt2(follow(state), hf_config | corrected)
+    found, params = huggingface.from_huggingface(follow(state), hf_config | corrected)
     assert found == config and same(by_path(params), by_path(loud(config)))

@@ -30,8 +30,8 @@ def stored():
         golden = dict(file)
     state = {name: golden.pop(name) for name in list(golden) if name.startswith("weights/")}
     state = {name.removeprefix("weights/"): tensor for name, tensor in state.items()}
-    hf_config = make_gpt2.SHAPE | {"activation_function": "gelu_new", "layer_norm_epsilon": 1e-5}
-    return golden, huggingface.from_gpt2(state, hf_config)
+    hf_config = make_gpt2.SHAPE | {"model_type": "gpt2", "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5}
+    return golden, huggingface.from_huggingface(state, hf_config)
 
 
 def live():
@@ -39,7 +39,7 @@ def live():
     for package in ("torch", "transformers"):
         pytest.importorskip(package, reason=f"no {package} here to compare with live; the stored arrays are compared")
     model, text = make_gpt2.random_model(seed=1), make_gpt2.texts(seed=1)
-    return text | make_gpt2.measured(model, text), huggingface.from_gpt2(*make_gpt2.state_and_config(model))
+    return text | make_gpt2.measured(model, text), huggingface.from_huggingface(*make_gpt2.state_and_config(model))
 
 
 @pytest.fixture(scope="module", params=[stored, pytest.param(live, marks=pytest.mark.oracle)], ids=["stored", "live"])
