@@ -16,7 +16,9 @@ from helpers.passes import END, HELDOUT, SLOTS
 from helpers.steps import NO_SPIKES, settings
 
 FAMILIES = ("gpt2", "llama", "gpt_neox", "olmo2")
-OPTIMIZER = static_settings(settings(epsilon=1e-2))  # then Adam does not blow rounding up where a gradient is almost zero
+OPTIMIZER = static_settings(
+    settings(epsilon=1e-2)
+)  # then Adam does not blow rounding up where a gradient is almost zero
 
 
 def everything(family: str, data: int = 1, fsdp: int = 1, tensor: int = 1) -> dict:

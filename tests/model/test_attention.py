@@ -81,10 +81,11 @@ def test_the_window_of_a_layer_may_be_data():
 
 
 @pytest.mark.parametrize("keys, mixing", VARIANTS.values(), ids=VARIANTS)
-def test_splash_is_the_reference(keys, mixing):
+def test_splash_is_the_reference(keys, mixing, monkeypatch):
     """The TPU kernel in interpret mode, forward and backward, documents included."""
+    monkeypatch.setattr(attention, "INTERPRET", True)
     arguments = inputs(keys)
-    splash = with_gradients(lambda *x: attention.splash(*x, mixing, mesh=None, interpret=True), *arguments)
+    splash = with_gradients(lambda *x: attention.splash(*x, mixing, mesh=None), *arguments)
     for one, other in zip(splash, with_gradients(reference(mixing), *arguments), strict=True):
         np.testing.assert_allclose(one, other, atol=2e-4)
 

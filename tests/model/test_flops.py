@@ -48,7 +48,7 @@ def test_the_formula_counts_the_products_of_forward_and_backward(family, tied_he
     assert found == tokens.size * (6 * matmul_parameters(config) + attention_flops(config))
     leaves = jax.tree_util.tree_leaves_with_path(params["blocks"])
     assert block_parameters(config) == sum(leaf.size for path, leaf in leaves if path_name(path).endswith("kernel"))
-    windowless = all(window == 0 for window in config.architecture.windows)
+    windowless = all(window == 0 for window in config.windows)
     assert (flops_per_token(config) == 6 * matmul_parameters(config) + attention_flops(config) / 2) == windowless
 
 

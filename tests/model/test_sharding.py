@@ -100,7 +100,9 @@ def test_every_leaf_of_every_family_has_a_rule_and_every_rule_is_used():
             placed = places(small(family, tied_head=tied, frozen_rows=16), make_mesh())
             used |= {sharding._rule(name) for name in placed}
             matrices = {name: spec for name, spec in placed.items() if "kernel" in name}
-            assert len(matrices) >= 12 and all("fsdp" in spec and "tensor" in spec for spec in matrices.values()), family
+            assert len(matrices) >= 12 and all("fsdp" in spec and "tensor" in spec for spec in matrices.values()), (
+                family
+            )
     assert used == set(range(len(sharding.RULES)))
 
 

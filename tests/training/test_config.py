@@ -25,6 +25,15 @@ def test_a_family_is_what_its_blocks_are_made_of():
         decoder(preset="test", kv_heads=1)
 
 
+def test_windows_that_no_row_outgrows_leave_every_kernel():
+    """Gemma 2 has windows of 4,096 in every other layer, and caps scores."""
+    run = make_run(model=dict(preset="1b7", family="gemma2", dtype="bfloat16"))
+    short, long = (run_config.decoder_config(run, 1024, length, 0, "tpu") for length in (4096, 8192))
+    assert (short.windows, short.attention) == ((0, 0), "splash")
+    assert (set(long.windows), long.attention) == ({4096, 0}, "reference")
+    assert run_config.decoder_config(run, 1024, 4096, 0, "gpu").attention == "reference"
+
+
 def test_the_true_number_of_parameters_decides_what_is_kept_for_the_backward_pass():
     """A gated block of the same width has a matrix more."""
     assert [decoder(preset=preset).remat for preset in ("wide", "5m", "1b3", "6b7")] == ["none", "dots", "dots", "full"]
