@@ -150,7 +150,7 @@ def cudnn(q_BxTxNxH, k_BxTxMxH, v_BxTxMxH, segment_BxT, mixing: Mixing, mesh=Non
 
 
 def splash(q_BxTxNxH, k_BxTxMxH, v_BxTxMxH, segment_BxT, mixing: Mixing, mesh: Mesh | None):
-    """The TPU's splash attention: blocks above the diagonal or beyond the window are never touched. Rows and heads lie on the mesh."""
+    """The TPU's splash attention: blocks beyond the diagonal and the window are never touched. Rows and heads lie on the mesh."""
     _, T, N, H = q_BxTxNxH.shape
     M = k_BxTxMxH.shape[2]
     parts = mesh.shape["tensor"] if mesh is not None else 1
