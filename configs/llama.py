@@ -8,15 +8,15 @@ paper's languages, tokens and batches of 0.5M tokens with GPT-3's learning rates
     python -m babel_jax study --config=configs/llama.py:tiny --workdir=runs/llama_tiny
 
   1b: SmolLM2-1.7B's shape (24 layers of 2048, 32 heads, gated FFN of 8192, tied head) with configs/gpt2.py's vocabulary of 50,304
-    and context of 2048. 1b_php, 1b_csharp, 1b_go and 1b_cpp name the new language; 1b alone means PHP, and the run `multilingual`
-    has all five. Hardware: from 16 chips of v5e on. Cost: TODO (a bound and no measurement: the compiled step's roofline).
+    and context of 2048. The new language is PHP; that of 1b_csharp, 1b_go and 1b_cpp is another, and the run `multilingual` has
+    all five. Hardware: from 16 chips of v5e on. Cost: TODO (a bound and no measurement: the compiled step's roofline).
     Expected: as in the paper; nothing of it has been trained here.
     python -m babel_jax compile --config=configs/llama.py:1b --topology=v5e:4x4
     python -m babel_jax train --config=configs/llama.py:1b --config.corpus=/mnt/corpus --run=primary_only \\
       --workdir=gs://BUCKET/llama_1b_php
 
   8b: Llama 3 8B's shape (32 layers of 4096, 32 heads, 8 keys, gated FFN of 14,336, untied head), its vocabulary of 128,256
-    and context of 8192; 8b_php, 8b_csharp, 8b_go, 8b_cpp as above. Hardware: from 64 chips of v5p on. Cost: TODO.
+    and context of 8192; 8b_csharp, 8b_go, 8b_cpp as above. Hardware: from 64 chips of v5p on. Cost: TODO.
     Expected: as in the paper; nothing of it has been trained here.
     python -m babel_jax compile --config=configs/llama.py:8b --topology=v5p:4x4x4
     python -m babel_jax train --config=configs/llama.py:8b --config.corpus=/mnt/corpus --run=primary_only \\
@@ -38,12 +38,10 @@ SIZES = {
         dict(preset="8b", tied_head=False),
     ),
 }
-NEW = ("php", "csharp", "go", "cpp")
-VARIANTS = (
-    {"tiny": ()}
-    | {size: (size, "php") for size in SIZES}
-    | {f"{size}_{new}": (size, new) for size in SIZES for new in NEW}
-)
+NEW = ("csharp", "go", "cpp")  # besides PHP
+VARIANTS = {"tiny": ()} | {
+    size + end: (size, new) for size in SIZES for end, new in (("", "php"), *((f"_{new}", new) for new in NEW))
+}
 
 
 def beside(file: str, variant: str) -> ConfigDict:
