@@ -142,7 +142,8 @@ def test_the_cache_changes_nothing(family):
 
 @pytest.mark.parametrize("family", SMALL_ONES)
 def test_bfloat16_is_near_float32(family):
-    """Tolerance: 5 % of the logits' spread; bfloat16 has 8 bits, and some blocks and a head add up."""
+    """Tolerance: 2.5 % of the logits' spread in the mean square (it is 0.5 % of GPT-2's and 1.8 % of Gemma 3's, which has twice
+    the norms); bfloat16 has 8 bits, and some blocks and a head add up."""
     config = SMALL_ONES[family]
     half = dataclasses.replace(config, dtype="bfloat16")
     shapes = jax.eval_shape(lambda: init_params(half, 0))
@@ -150,8 +151,8 @@ def test_bfloat16_is_near_float32(family):
     params = loud(config, scale=0.1)
     full, low = logits_of(config, params), logits_of(half, params)
     assert low.dtype == jnp.float32
-    error = np.abs(full - low).max()
-    assert 0 < error < 0.05 * np.std(full)
+    error = np.sqrt(np.square(full - low).mean())
+    assert 0 < error < 0.025 * np.std(full)
 
 
 @pytest.mark.parametrize("config", [SMALL, TIED], ids=["untied", "tied"])
