@@ -70,6 +70,19 @@ def _register() -> None:
     tensorstore_utils._normalize_path = lambda path: re.sub(r"^(gs|s3):/+", r"\1://", posixpath.normpath(path))
 
 
+def read_range(place: epath.Path, start: int, stop: int) -> bytes:
+    """The bytes of an object from `start` to `stop`, fetched without the others.
+
+    Raises:
+      UserError: there is no such object, it is shorter, or it cannot be read.
+    """
+    reader = Buckets()
+    result = reader._call(place, "read", reader._key(place), byte_range=slice(start, stop))
+    if result.state != "value":
+        raise UserError(f"there is no {place}; check the path.")
+    return result.value
+
+
 def store_spec(place: str) -> dict:
     """TensorStore's key-value store of a place in a bucket."""
     scheme, _, rest = os.fspath(place).partition("://")
@@ -110,10 +123,10 @@ class _Object(io.BytesIO):
 class Buckets(backend.Backend):
     """What etils asks of a file system, on objects."""
 
-    def _call(self, place, method: str, *arguments):
+    def _call(self, place, method: str, *arguments, **options):
         """Calls the bucket's store; whatever goes wrong there is the user's to mend."""
         try:
-            return getattr(_store("/".join(os.fspath(place).split("/")[:3])), method)(*arguments).result()
+            return getattr(_store("/".join(os.fspath(place).split("/")[:3])), method)(*arguments, **options).result()
         except ValueError as error:
             raise UserError(
                 f"cannot {method} in {place}: {one_line(error)}; what was saved is intact: mend the "

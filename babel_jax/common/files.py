@@ -164,11 +164,19 @@ def read_bytes(place: str | os.PathLike, hint: str = "check the path.") -> bytes
     Raises:
       UserError: it is not there, is a folder, a pipe or a device (which might never end), or may not be read; with `hint`.
     """
+    with opened(place, hint) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def opened(place: str | os.PathLike, hint: str = "check the path."):
+    """A file that a user has named, open to be read as bytes; raises as `read_bytes`, also for what fails while it is read."""
     file = path(place)
     try:
         if is_local(file) and (kind := _no_plain_file(file)):
             raise UserError(f"cannot read {place}: it is {kind}; {hint}")
-        return file.read_bytes()
+        with file.open("rb") as content:
+            yield content
     except OSError as error:
         raise UserError(f"cannot read {place} ({error.strerror or error}); {hint}") from error
 

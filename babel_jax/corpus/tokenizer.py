@@ -189,6 +189,10 @@ class HuggingFace(Tokenizer):
                 pieces[i] = token.encode()
         super().__init__(content, pieces, ends[0], ends[0], [token.content for token in added.values()])
 
+    def library(self) -> tokenizers.Tokenizer:
+        """What gives the same ids, as an object of the library, and a new one."""
+        return tokenizers.Tokenizer.from_str(self._tokenizer.to_str())
+
     def encode(self, text: str) -> np.ndarray:
         with _understood(f"cannot encode a text by {self.file}"):
             return np.array(self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids, np.int32)

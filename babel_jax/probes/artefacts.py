@@ -8,7 +8,6 @@ A RUCAIBox neuron file (`*.neuron.pth`) is a list [K][L] of sorted int64 tensors
 a zip with one pickle and the tensors' bytes. It is read and written here without torch, and nothing in it is executed.
 """
 
-import collections
 import hashlib
 import io
 import json
@@ -22,6 +21,7 @@ import numpy as np
 import babel_jax
 from babel_jax.common import files
 from babel_jax.common.errors import UserError, one_line
+from babel_jax.model import torch_files
 
 SCHEMA = "babel_jax.probes"
 VERSION = 1
@@ -185,43 +185,6 @@ def _pickled(lists) -> bytes:
     return pickle.PROTO + b"\x02" + content + pickle.STOP
 
 
-INTEGERS = {"LongStorage": "<i8", "IntStorage": "<i4", "ShortStorage": "<i2", "ByteStorage": "<u1"}
-
-
-class _Tensors(pickle.Unpickler):
-    """Unpickles lists of integer tensors and nothing else: no other name is looked up, so nothing can be executed."""
-
-    def __init__(self, archive: zipfile.ZipFile, root: str):
-        super().__init__(io.BytesIO(archive.read(f"{root}/data.pkl")), encoding="utf-8")
-        self._archive, self._root = archive, root
-
-    def find_class(self, module, name):
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _tensor
-        if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
-        if module == "torch" and name in INTEGERS:
-            return INTEGERS[name]
-        raise pickle.UnpicklingError(f"it holds {module}.{name}, which no neuron file needs")
-
-    def persistent_load(self, pid):
-        kind, dtype, key, _, size = pid
-        if kind != "storage" or dtype not in INTEGERS.values():
-            raise pickle.UnpicklingError("it holds something that is not an integer tensor")
-        values = np.frombuffer(self._archive.read(f"{self._root}/data/{int(key)}"), dtype)
-        if values.size < size:
-            raise pickle.UnpicklingError(f"tensor {key} is cut short")
-        return values[:size]
-
-
-def _tensor(storage, offset, size, stride, *_):
-    if not isinstance(storage, np.ndarray) or len(size) != 1 or tuple(stride) != (1,):
-        raise pickle.UnpicklingError("a neuron file holds one-dimensional tensors")
-    if offset < 0 or size[0] < 0 or offset + size[0] > storage.size:
-        raise pickle.UnpicklingError("a tensor reaches out of its storage")
-    return storage[offset : offset + size[0]].astype(np.int64)
-
-
 def read_neuron_file(path, layers: int, ffn_width: int, languages=None):
     """Reads a RUCAIBox neuron file as masks member_KxLxF for a model of this shape, without torch.
 
@@ -233,14 +196,8 @@ def read_neuron_file(path, layers: int, ffn_width: int, languages=None):
       UserError: not such a file, a damaged one, one of another model or of another number of languages.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(files.path(path).read_bytes())) as archive:
-            # Stored, never compressed, as torch does it: what is read is no larger than the file.
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise pickle.UnpicklingError("its parts are compressed")
-            (root,) = (name.removesuffix("/data.pkl") for name in archive.namelist() if name.endswith("/data.pkl"))
-            if f"{root}/byteorder" in archive.namelist() and archive.read(f"{root}/byteorder") != b"little":
-                raise pickle.UnpicklingError("its numbers are big-endian")
-            lists = _Tensors(archive, root).load()
+        content = np.frombuffer(files.path(path).read_bytes(), np.uint8)
+        lists = torch_files.load(content, torch_files.INTEGERS, "neuron file")
     except Exception as error:  # a damaged pickle can raise anything
         raise UserError(
             f"cannot read {path} as a neuron file ({one_line(error)}); it must be a list [languages][layers] of integer "
@@ -251,7 +208,7 @@ def read_neuron_file(path, layers: int, ffn_width: int, languages=None):
 
 def _masks(path, lists, layers: int, ffn_width: int, languages):
     nested = isinstance(lists, list) and lists and all(isinstance(one, list) for one in lists)
-    if not nested or not all(isinstance(indices, np.ndarray) for one in lists for indices in one):
+    if not nested or not all(isinstance(indices, np.ndarray) and indices.ndim == 1 for one in lists for indices in one):
         raise UserError(f"{path} is not a neuron file: it must hold a list [languages][layers] of index tensors.")
     if languages is not None and len(lists) != len(languages):
         raise UserError(

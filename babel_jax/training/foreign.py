@@ -1,45 +1,104 @@
-"""`convert`: a Hugging Face GPT-2 into a finished run, and a checkpoint into a Hugging Face folder."""
+"""`convert`: models of Hugging Face's transformers into finished runs, and checkpoints into folders for others.
+
+An imported run has no training state: a checkpoint for each model that was imported, in `tokenizer/` the files of the tokenizer
+that came with the first one, and its keys in config.json. DONE names the last step.
+"""
 
 import contextlib
 import os
 import time
 
 import jax
-from jax.sharding import SingleDeviceSharding
 
 import babel_jax
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
-from babel_jax.model.decoder import DecoderConfig, init_params
-from babel_jax.model.huggingface import read_huggingface, write_huggingface
+from babel_jax.model import maxtext, model_folders, placement, tokenizer_files
+from babel_jax.model.decoder import DecoderConfig
+from babel_jax.model.model_folders import read_model, write_model
+from babel_jax.model.sharding import make_mesh
+from babel_jax.model.tokenizer_files import TOKENS, TokenizerFiles
 from babel_jax.training.checkpoint import Checkpoints, Metadata, restore_params
-from babel_jax.training.runs import locked
+from babel_jax.training.runs import locked, read_done
+
+TOKENIZER = "tokenizer"
+IMPORTED = {"config": {"imported": dict, "tokens?": dict}}  # of the config.json of an imported run
 
 
-def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike) -> None:
-    """Converts a Hugging Face GPT-2 into a finished run: its parameters are the run's only checkpoint, at step 0.
+def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike, step: int = 0, tokens: int = 0) -> None:
+    """Makes a finished run of a model, or adds a checkpoint to a run that was made so.
+
+    Args:
+      step, tokens: of the model's training so far.
 
     Raises:
-      UserError: as `read_huggingface`; or `run_dir` is a run already.
+      UserError: as `read_model`; the tokenizer is not the model's; or `run_dir` is another run, has a checkpoint of this step,
+        or is of another model.
     """
     run_dir = files.path(run_dir)
-    _refuse_run(run_dir)
-    config, params = read_huggingface(hf_dir)
-    about = Metadata(0, 0, {}, config.to_json(), time.time(), version=babel_jax.__version__)
+    _check_free(run_dir, step)
+    config, params = read_model(hf_dir, _mesh)
+    tokenizer = _tokenizer_beside(hf_dir, config)
+    about = Metadata(step, tokens, {}, config.to_json(), time.time(), version=babel_jax.__version__)
     with _or_nothing(run_dir), locked(run_dir):
-        _refuse_run(run_dir)  # another process may have begun one
+        is_new = _check_free(run_dir, step)  # another process may have begun one
+        if not is_new:
+            _check_same_model(run_dir, config, tokenizer)
         checkpoints = Checkpoints(run_dir)
         try:
-            checkpoints.save({"params": jax.device_put(params, jax.local_devices()[0])}, about)
+            checkpoints.save({"params": params}, about)
         finally:
             checkpoints.close()
-        files.write_json(run_dir / "config.json", {"config": {"imported": config.to_json()}, "material": None})
-        files.write_json(run_dir / "DONE", {"step": 0, "tokens": 0, "tokens_by_language": {}, "seconds": {}})
+        if is_new:
+            tokenizer_files.write(run_dir / TOKENIZER, tokenizer.contents)
+            stored = {"imported": config.to_json(), "tokens": dict(tokenizer.tokens)}
+            files.write_json(run_dir / "config.json", {"config": stored, "material": None})
+        if is_new or read_done(run_dir).step < step:
+            done = {"step": step, "tokens": tokens, "tokens_by_language": {}, "seconds": {}}
+            files.write_json(run_dir / "DONE", done)
 
 
-def _refuse_run(run_dir) -> None:
-    if any((run_dir / name).exists() for name in ("config.json", "checkpoints")):
-        raise UserError(f"{run_dir} holds a run already, or a part of one; give a new folder, or delete that one.")
+def _tokenizer_beside(hf_dir, config: DecoderConfig) -> TokenizerFiles:
+    """What lies beside a model of the tokenizer, which must not have more ids than the model has rows."""
+    contents = tokenizer_files.read(hf_dir)
+    tokenizer_files.check_belongs(contents, config.vocab_size, f"in {hf_dir}")
+    hf_config = model_folders.read_config(hf_dir)
+    return TokenizerFiles(contents, {name: hf_config[name] for name in TOKENS if name in hf_config})
+
+
+def _check_free(run_dir, step: int) -> bool:
+    """Whether there is no run yet; False: there is an imported one that has no checkpoint of this step."""
+    if not any((run_dir / name).exists() for name in ("config.json", "checkpoints")):
+        return True
+    again = "give a new folder, or delete that one"
+    if not (run_dir / "DONE").exists() or _imported(run_dir) is None:
+        raise UserError(f"{run_dir} holds a run already, or a part of one; {again}.")
+    with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
+        if step in checkpoints.steps():
+            raise UserError(
+                f"{run_dir} holds a run already, with a checkpoint {step}; give another --step, or {again}."
+            )
+    return False
+
+
+def _imported(run_dir) -> dict | None:
+    """What config.json says of an imported run: its model and its tokenizer's keys. None: the run is not imported."""
+    place = run_dir / "config.json"
+    if not place.exists():
+        return None
+    stored = files.read_json(place, dict, "put back a copy of it")
+    return stored["config"] if files.fault(stored, IMPORTED) is None else None
+
+
+def _check_same_model(run_dir, config: DecoderConfig, tokenizer: TokenizerFiles) -> None:
+    """All checkpoints of a run are of one model, whose tokens mean the same."""
+    other = "import it into a run of its own"
+    for name, old, new in files.differences(_imported(run_dir)["imported"], config.to_json()):
+        raise UserError(f"{run_dir} is of another model: {name} is {old} there and {new} here; {other}.")
+    kept = tokenizer_files.read(run_dir / TOKENIZER)
+    name = tokenizer_files.JSON
+    if name in kept and name in tokenizer.contents and kept[name] != tokenizer.contents[name]:
+        raise UserError(f"{run_dir} has another {name} than this model; {other}.")
 
 
 @contextlib.contextmanager
@@ -58,26 +117,52 @@ def _or_nothing(place):
         raise
 
 
-def export_run(run_dir: str | os.PathLike, step: int, hf_dir: str | os.PathLike) -> None:
+def kept_tokenizer(run_dir) -> TokenizerFiles | None:
+    """The tokenizer that came with the model of an imported run. None: the run is not imported."""
+    run_dir = files.path(run_dir)
+    stored = _imported(run_dir)
+    return stored and TokenizerFiles(tokenizer_files.read(run_dir / TOKENIZER), stored.get("tokens", {}))
+
+
+def export_run(run_dir, step: int, hf_dir, tokenizer: TokenizerFiles | None = None) -> None:
     """Writes the checkpoint of one step of a run as a Hugging Face folder.
+
+    Args:
+      tokenizer: the run's; by default the one that came with an imported model.
 
     Raises:
       UserError: there is no such checkpoint, it cannot be read, or `hf_dir` holds a model already.
     """
-    checkpoints = Checkpoints(run_dir, create=False)
-    try:
+    config, params = _checkpoint(run_dir, step)
+    with _or_nothing(files.path(hf_dir)):
+        write_model(hf_dir, config, params, tokenizer or kept_tokenizer(run_dir))
+
+
+def export_maxtext(run_dir, step: int, directory) -> None:
+    """Writes the checkpoint of one step of a run as parameters of MaxText, see `model/maxtext.py`; raises as `export_run`."""
+    config, params = _checkpoint(run_dir, step)
+    with _or_nothing(files.path(directory)):
+        maxtext.write(directory, config, params)
+
+
+def _checkpoint(run_dir, step: int) -> tuple[DecoderConfig, dict]:
+    """Config and parameters of a run at one step, spread over the devices here."""
+    with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
         if step not in checkpoints.steps():
             raise UserError(f"no checkpoint {step} in {checkpoints.directory}; there are {checkpoints.steps()}.")
         model = checkpoints.metadata(step).model
-    finally:
-        checkpoints.close()
     # Parameters do not depend on how they were computed with; not every machine has that attention kernel.
     config = DecoderConfig.from_json(model | {"attention": "reference"})
-    here = SingleDeviceSharding(jax.local_devices()[0])
-    abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
-        jax.eval_shape(lambda: init_params(config, 0)),
-    )
-    params = restore_params(run_dir, step, abstract, config.to_json())
-    with _or_nothing(files.path(hf_dir)):
-        write_huggingface(hf_dir, config, params)
+    abstract = placement.abstract_params(config, _mesh(config))
+    return config, restore_params(run_dir, step, abstract, config.to_json())
+
+
+def _mesh(config: DecoderConfig):
+    """As many devices of this process as the model's matrices can be split over."""
+    devices = jax.local_devices()
+    for count in range(len(devices), 1, -1):
+        mesh = make_mesh(data=1, fsdp=count, devices=devices[:count])
+        with contextlib.suppress(UserError):
+            placement.abstract_params(config, mesh)
+            return mesh
+    return make_mesh(devices=devices[:1])

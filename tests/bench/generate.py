@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from babel_jax.measuring import sampling
-from babel_jax.model import huggingface as convert
+from babel_jax.model import model_folders
 from babel_jax.model.decoder import Decoder, DecoderConfig, init_params, unembed
 from babel_jax.model.taps import at_positions
 from babel_jax.probes.subject import Subject
@@ -75,7 +75,7 @@ def huggingface(params, config: DecoderConfig, prompts, new_tokens: int):
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as directory:
-        convert.write_huggingface(Path(directory) / "model", config, params)
+        model_folders.write_model(Path(directory) / "model", config, params)
         model = transformers.GPT2LMHeadModel.from_pretrained(Path(directory) / "model").eval()
     longest = max(map(len, prompts))
     ids, mask = (torch.zeros((len(prompts), longest), dtype=torch.long) for _ in range(2))

@@ -46,6 +46,12 @@ def rope(theta: float, kind: str = "default", **more) -> dict:
 
 
 CASES = {
+    "gpt2": Case(
+        "gpt2",
+        "GPT2LMHeadModel",
+        dict(n_embd=24, n_layer=3, n_head=4, n_inner=37),
+        dict(n_ctx=128, summary_first_dropout=0.1, resid_pdrop=0.1, embd_pdrop=0.1, attn_pdrop=0.1),
+    ),
     # SmolLM2-1.7B: two keys of its own, both without effect; `type` beside or instead of `rope_type` is the older spelling.
     "llama_linear": Case(
         "llama",

@@ -21,7 +21,7 @@ ROWS, LANGUAGES = 3, 2
 POSITIONS = np.array([0, 1, 9, 21, LENGTH - 1], np.int32)
 PROMPT, WRITTEN = 9, 20  # longer together than any window
 NEAR_ZERO = 1e-5  # of a pre-activation: its sign, and so a count, may differ between two correct programs
-# An FFN's matrices: of the gate (of what the activation function is applied to), of the other factor, back to the residual stream.
+# An FFN's matrices: of the gate (what the activation function is applied to), of the other factor; back to the residual stream.
 FFN = {"gate_proj": "up_proj", "dense_h_to_4h": None, "c_fc": None}
 BACK = ("down_proj", "dense_4h_to_h", "c_proj")
 
@@ -35,9 +35,12 @@ def random_model(case: Case, seed: int):
     config = transformers.AutoConfig.for_model(case.family, **case.config_5)
     model = fresh(config)
     model.generation_config = transformers.GenerationConfig(**NO_SPECIAL)
+    # A head that is tied to loud embeddings would repeat each token that it reads.
+    quiet = 2 if config.tie_word_embeddings else 5
+    loud = {"norm": 1, ".ln_": 1, "embed": quiet, "wte": quiet}
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            weight.mul_(1 if "norm" in name else 5)
+            weight.mul_(next((factor for part, factor in loud.items() if part in name), 5))
             if (
                 name.endswith("bias") or "norm" in name
             ):  # at their start 0 and 1, so that nobody would see them mixed up
@@ -91,7 +94,7 @@ class Watch:
     def __init__(self, model):
         self.seen = {"before": [], "after": [], "gate": [], "up": [], "product": []}
         base = getattr(model, model.base_model_prefix)
-        for block in base.layers:
+        for block in base.h if hasattr(base, "h") else base.layers:
             block.register_forward_pre_hook(self._keep_input("before"))
             block.register_forward_hook(self._keep_output("after"))
             gate, up = next((gate, up) for gate, up in FFN.items() if hasattr(block.mlp, gate))
@@ -118,7 +121,7 @@ def lens(model, h):
     import torch
 
     base = getattr(model, model.base_model_prefix)
-    norm = next(getattr(base, name) for name in ("norm", "final_layer_norm") if hasattr(base, name))
+    norm = next(getattr(base, name) for name in ("norm", "final_layer_norm", "ln_f") if hasattr(base, name))
     logits = model.get_output_embeddings()(norm(h))
     cap = getattr(model.config, "final_logit_softcapping", None)
     return torch.tanh(logits / cap) * cap if cap else logits
@@ -229,9 +232,8 @@ def main():
         file = FOLDER / f"{name}.npz"
         np.savez_compressed(file, **found, **weights, **configs)
         spread = f"logits {found['logits_BxTxV'].std():.2f}, last state {found['state_JxBxTxD'][-1].std():.2f}"
-        print(
-            f"{file.name}: {file.stat().st_size / 1e3:.0f} kB, {spread}, least margin {found['margin_BxW'].min():.1e}"
-        )
+        written = f"{len(np.unique(found['written_BxW']))} tokens written, least margin {found['margin_BxW'].min():.1e}"
+        print(f"{file.name}: {file.stat().st_size / 1e3:.0f} kB, {spread}, {written}")
 
 
 if __name__ == "__main__":

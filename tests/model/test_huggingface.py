@@ -11,7 +11,7 @@ import safetensors.numpy
 from helpers import SMALL, by_path, loud, make_run, same, small_material, train
 
 from babel_jax.common.errors import UserError
-from babel_jax.model import huggingface
+from babel_jax.model import huggingface, model_folders
 from babel_jax.model.decoder import Decoder
 from babel_jax.training import foreign
 from babel_jax.training.checkpoint import Checkpoints, restore_params
@@ -95,7 +95,7 @@ def test_half_precision_is_read_exactly(dtype, tmp_path):
     safetensors.numpy.save_file(half, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(hf_config))
     exact = {name: tensor.astype(np.float32) for name, tensor in half.items()}
-    _, params = huggingface.read_huggingface(tmp_path)
+    _, params = model_folders.read_model(tmp_path)
     assert same(by_path(params), by_path(huggingface.from_huggingface(exact, hf_config)[1]))
 
 
@@ -148,11 +148,11 @@ def test_folders_there_and_back(tmp_path):
     params = loud(TIED)
     # Leaves in another order of memory, as a transposed matrix of another program is.
     strided = jax.tree.map(np.asfortranarray, params)
-    huggingface.write_huggingface(tmp_path / "whole", TIED, strided)
-    config, back = huggingface.read_huggingface(tmp_path / "whole")
+    model_folders.write_model(tmp_path / "whole", TIED, strided)
+    config, back = model_folders.read_model(tmp_path / "whole")
     assert config == TIED and same(by_path(params), by_path(back))
     with pytest.raises(UserError, match="exists already"):
-        huggingface.write_huggingface(tmp_path / "whole", TIED, params)
+        model_folders.write_model(tmp_path / "whole", TIED, params)
 
     parts, (state, hf_config) = tmp_path / "parts", huggingface.to_huggingface(TIED, params)
     parts.mkdir()
@@ -163,24 +163,24 @@ def test_folders_there_and_back(tmp_path):
         safetensors.numpy.save_file(mine, parts / part)
     (parts / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
     (parts / "config.json").write_text(json.dumps(hf_config))
-    assert same(by_path(huggingface.read_huggingface(parts)[1]), by_path(params))
+    assert same(by_path(model_folders.read_model(parts)[1]), by_path(params))
 
     (parts / "model-00002-of-00002.safetensors").write_bytes(b"cut short")
     with pytest.raises(UserError, match="cannot read .*model-00002"):
-        huggingface.read_huggingface(parts)
+        model_folders.read_model(parts)
     (parts / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(UserError, match="cannot read .*model-00002"):
-        huggingface.read_huggingface(parts)
+        model_folders.read_model(parts)
     (parts / "model.safetensors.index.json").unlink()
     with pytest.raises(UserError, match="no model.safetensors"):
-        huggingface.read_huggingface(parts)
+        model_folders.read_model(parts)
     with pytest.raises(UserError, match="no config.json"):
-        huggingface.read_huggingface(tmp_path)
+        model_folders.read_model(tmp_path)
 
 
 def test_an_imported_model_is_a_finished_run_with_one_checkpoint(tmp_path):
     params = loud(TIED)
-    huggingface.write_huggingface(tmp_path / "hf", TIED, params)
+    model_folders.write_model(tmp_path / "hf", TIED, params)
     run = tmp_path / "run"
     foreign.import_run(tmp_path / "hf", run)
     assert is_done(run) and last_step(run) == 0
@@ -201,7 +201,7 @@ def test_an_imported_model_is_a_finished_run_with_one_checkpoint(tmp_path):
 def test_a_trained_run_is_exported(tmp_path):
     train(make_run(steps=2), small_material(), tmp_path / "run")
     foreign.export_run(tmp_path / "run", 2, tmp_path / "hf")
-    config, params = huggingface.read_huggingface(tmp_path / "hf")
+    config, params = model_folders.read_model(tmp_path / "hf")
     checkpoints = Checkpoints(tmp_path / "run")
     model = checkpoints.metadata(2).model
     checkpoints.close()
@@ -227,18 +227,18 @@ def test_hugging_face_reads_and_writes_the_same_model(tied, tmp_path):
     model.save_pretrained(tmp_path / "whole")
     model.save_pretrained(tmp_path / "parts", max_shard_size="8KB")
     assert len(list((tmp_path / "parts").glob("*.safetensors"))) > 1
-    config, params = huggingface.read_huggingface(tmp_path / "whole")
+    config, params = model_folders.read_model(tmp_path / "whole")
     assert config.tied_head == tied
-    assert same(by_path(params), by_path(huggingface.read_huggingface(tmp_path / "parts")[1]))
+    assert same(by_path(params), by_path(model_folders.read_model(tmp_path / "parts")[1]))
     logits, _ = Decoder(config).apply({"params": params}, np.arange(12)[None])
     np.testing.assert_allclose(logits, expected, atol=2e-5)
 
-    huggingface.write_huggingface(tmp_path / "ours", config, params)
+    model_folders.write_model(tmp_path / "ours", config, params)
     again = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "ours").eval()
     assert torch.equal(again(torch.arange(12)[None]).logits, torch.from_numpy(expected))
     # Wider FFN than GPT-2's, and rows that were frozen here: what only our decoder has.
     own = dataclasses.replace(SMALL, tied_head=tied, frozen_rows=10, ffn_width=48)
-    huggingface.write_huggingface(tmp_path / "own", own, loud(own))
+    model_folders.write_model(tmp_path / "own", own, loud(own))
     theirs = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "own").eval()
     logits, _ = Decoder(own).apply({"params": loud(own)}, np.arange(30, 42)[None])
     np.testing.assert_allclose(theirs(torch.arange(30, 42)[None]).logits.detach(), logits, atol=2e-5, rtol=1e-4)

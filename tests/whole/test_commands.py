@@ -40,7 +40,7 @@ def commands(text: str) -> list[list[str]]:
 
 def wrong(words: list[str], options: dict) -> list[str]:
     """What of a command does not exist."""
-    form = tuple(words[: 2 if words[0] == "corpus" else 1])
+    form = tuple(words[: 2 if words[0] in ("corpus", "convert") else 1])
     if form not in options:
         return [" ".join(form)]
     named = [word.partition("=")[0] for word in words if word.startswith("--")]

@@ -21,7 +21,7 @@ from babel_jax.corpus import build as corpus_build
 from babel_jax.corpus import corpus_files, manifest, mixture
 from babel_jax.corpus.phases.order import PHASES
 from babel_jax.evolution import mechanism
-from babel_jax.model import huggingface
+from babel_jax.model import model_folders
 from babel_jax.probes import artefacts
 from babel_jax.study import analysis, jobs, texts
 from babel_jax.suites import harness
@@ -331,7 +331,7 @@ def test_a_convert_that_fails_leaves_nothing(tmp_path, capsys, monkeypatch):
         return capsys.readouterr().err
 
     hf, run = tmp_path / "hf", tmp_path / "a" / "b" / "run"
-    huggingface.write_huggingface(hf, SMALL, loud(SMALL))
+    model_folders.write_model(hf, SMALL, loud(SMALL))
     content = (hf / "model.safetensors").read_bytes()
     (hf / "model.safetensors").write_bytes(content[:100])
     assert "model.safetensors" in refused("--huggingface", hf, "--run", run)

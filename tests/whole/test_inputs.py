@@ -11,7 +11,7 @@ from helpers.commands import ESCAPES, odd_places, refused
 from babel_jax.cli.settings import load_config
 from babel_jax.common import files
 from babel_jax.common.errors import UserError, refusal
-from babel_jax.model import huggingface
+from babel_jax.model import huggingface, model_folders
 from babel_jax.probes import prompts
 from babel_jax.study import plan
 from babel_jax.suites import harness, suite_files
@@ -92,7 +92,7 @@ def test_a_model_is_read_from_its_folder_alone(tmp_path, part):
     (tmp_path / "hf" / "config.json").write_text(json.dumps(config))
     (tmp_path / "hf" / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"wte.weight": part}}))
     with pytest.raises(UserError, match="a file of 'wte.weight' is .*as the name of a file"):
-        huggingface.read_huggingface(tmp_path / "hf")
+        model_folders.read_model(tmp_path / "hf")
 
 
 @pytest.mark.parametrize("arguments", [
@@ -120,7 +120,7 @@ def test_every_path_may_be_anything(capsys, monkeypatch, tmp_path, arguments):
 def test_json_of_another_shape(tmp_path, text, said):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(UserError, match=f"config.json is damaged, or not what should stand there: it is {said}"):
-        huggingface.read_huggingface(tmp_path)
+        model_folders.read_model(tmp_path)
     hint = "mend it."
     with pytest.raises(UserError, match=f"^f, line 2: {said} is not a JSON object; mend it"):
         list(files.json_lines(f"{{}}\n{text}\n".encode(), "f", hint))

@@ -6,8 +6,13 @@ from babel_jax.common.errors import UserError, quoted, unknown_name
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.model.families.config_keys import CONFIG, NO_TOKENS, complete
 from babel_jax.model.families.family import Family
+from babel_jax.model.families.gemma import GEMMA, GEMMA2, GEMMA3
 from babel_jax.model.families.gpt2 import GPT2
+from babel_jax.model.families.gpt_neox import GPT_NEOX
 from babel_jax.model.families.llama import LLAMA, MISTRAL, SMOLLM3
+from babel_jax.model.families.olmo import OLMO, OLMO2, OLMO3
+from babel_jax.model.families.qwen import QWEN2, QWEN3
+from babel_jax.model.families.starcoder2 import STARCODER2
 
 # A model that several of them could hold is written as the first of these.
 FAMILIES = (
@@ -15,6 +20,16 @@ FAMILIES = (
     LLAMA,
     MISTRAL,
     SMOLLM3,
+    GPT_NEOX,
+    QWEN2,
+    QWEN3,
+    OLMO,
+    OLMO2,
+    OLMO3,
+    STARCODER2,
+    GEMMA,
+    GEMMA2,
+    GEMMA3,
 )
 BY_TYPE = {family.model_type: family for family in FAMILIES}
 # Why some that are asked for often are not read.

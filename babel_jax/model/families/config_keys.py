@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from babel_jax.common.errors import UserError, quoted
-from babel_jax.model.architecture import Architecture
 from babel_jax.model.decoder import DecoderConfig
 
 CONFIG = "config.json"
@@ -110,6 +109,11 @@ def size(keys: dict, name: str, most: int = LARGEST_SIZE) -> int:
     return value
 
 
+def whole(keys: dict, name: str) -> int:
+    """A whole number, 0 among them."""
+    return 0 if keys[name] == 0 and not isinstance(keys[name], bool) else size(keys, name)
+
+
 def number(keys: dict, name: str) -> float:
     """A number above 0."""
     value = keys[name]
@@ -185,7 +189,3 @@ def biases(keys: dict, attention: str, ffn: str | None = None) -> dict:
     """The biases of an `Architecture`: one flag for all four products of attention, one for those of the FFN (None: none)."""
     mixing = flag(keys, attention)
     return {"qkv_bias": mixing, "attention_out_bias": mixing, "ffn_bias": flag(keys, ffn) if ffn else False}
-
-
-# What the gated families that came after Llama have in common; each says what it has of its own.
-GATED = Architecture(norm="rms", fused_qkv=False, qkv_bias=False, attention_out_bias=False, ffn_bias=False, gated=True)

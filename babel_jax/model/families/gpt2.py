@@ -4,7 +4,7 @@ import dataclasses
 
 from babel_jax.model.architecture import Architecture
 from babel_jax.model.decoder import DecoderConfig
-from babel_jax.model.families import config_keys as own
+from babel_jax.model.families import config_keys
 from babel_jax.model.families.family import PLAIN, Family, Row
 
 ROWS = (
@@ -27,7 +27,7 @@ SIZES = {
     "heads": "n_head",
     "ffn_width": "n_inner",
 }
-KEYS = {name: own.NEEDED for name in SIZES.values()} | {
+KEYS = {name: config_keys.NEEDED for name in SIZES.values()} | {
     "n_inner": None,
     "activation_function": "gelu_new",
     "layer_norm_epsilon": 1e-5,
@@ -40,23 +40,29 @@ NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
 
 def _read(keys: dict) -> DecoderConfig:
     if keys["n_inner"] is None:
-        keys = keys | {"n_inner": 4 * own.size(keys, "n_embd")}
+        keys = keys | {"n_inner": 4 * config_keys.size(keys, "n_embd")}
     architecture = dataclasses.replace(
         Architecture(),
-        activation=own.activation(keys, "activation_function"),
-        norm_epsilon=own.number(keys, "layer_norm_epsilon"),
+        activation=config_keys.activation(keys, "activation_function"),
+        norm_epsilon=config_keys.number(keys, "layer_norm_epsilon"),
     )
-    return DecoderConfig(**own.shape(keys, SIZES), architecture=architecture)
+    return DecoderConfig(**config_keys.shape(keys, SIZES), architecture=architecture)
 
 
 def _write(config: DecoderConfig) -> dict:
-    activation = own.their_activation(config)
+    activation = config_keys.their_activation(config)
     names = {
         "activation_function": "gelu_new" if activation == "gelu_pytorch_tanh" else activation,
         "layer_norm_epsilon": config.architecture.norm_epsilon,
     }
     inner = {} if config.ffn_width != 4 * config.width else {"n_inner": None}
-    return names | {name: only[0] for name, only in ONLY.items()} | own.their_shape(config, SIZES) | inner | NO_DROPOUT
+    return (
+        names
+        | {name: only[0] for name, only in ONLY.items()}
+        | config_keys.their_shape(config, SIZES)
+        | inner
+        | NO_DROPOUT
+    )
 
 
 GPT2 = Family(
@@ -68,7 +74,7 @@ GPT2 = Family(
     ONLY,
     _read,
     _write,
-    lambda head_width, layers: {},
+    lambda *_: {},
     idle=(
         *("n_ctx", "reorder_and_upcast_attn", "summary_type", "summary_use_proj", "summary_activation"),
         *("summary_proj_to_labels", "summary_first_dropout"),

@@ -4,12 +4,13 @@ Version 4 wrote `rope_theta` and `rope_scaling` (null: none); version 5 writes a
 write have both. Where both are read and do not agree, the file is refused: versions differ in which of them they believe.
 """
 
+import dataclasses
 import math
 
 from babel_jax.common.errors import UserError, quoted
-from babel_jax.model.architecture import LayerKind, Rope
+from babel_jax.model.architecture import Architecture, LayerKind, Rope
 from babel_jax.model.decoder import DecoderConfig
-from babel_jax.model.families.config_keys import CONFIG, number, size, wrong
+from babel_jax.model.families.config_keys import CONFIG, head_width, number, shape, size, wrong
 
 ROPE_KEYS = {"rope_theta": None, "rope_scaling": None, "rope_parameters": None}
 OLD, NEW = "rope_scaling", "rope_parameters"
@@ -26,17 +27,18 @@ TYPES = {
 FULL, SLIDING = "full_attention", "sliding_attention"
 
 
-def rope(keys: dict, theta: float, length_key: str = "max_position_embeddings", theta_key: str = "rope_theta") -> Rope:
+def rope(keys: dict, theta: float, theta_key: str = "rope_theta") -> Rope:
     """The rotary positions of all layers; `theta` is the family's, where the file has none."""
+    length = size(keys, "max_position_embeddings")
     old, new = _settings(keys, OLD), _settings(keys, NEW)
     said = keys[theta_key] if keys[theta_key] is None else number(keys, theta_key)
     read = {
-        name: _rope({"rope_theta": theta if said is None else said} | settings, size(keys, length_key), name)
+        name: _rope({"rope_theta": theta if said is None else said} | settings, length, name)
         for name, settings in ((OLD, old), (NEW, new))
         if settings is not None
     }
     if not read:
-        return _rope({"rope_theta": theta if said is None else said}, size(keys, length_key), OLD)
+        return _rope({"rope_theta": theta if said is None else said}, length, OLD)
     disagree = len(set(read.values())) > 1 or (said is not None and said != next(iter(read.values())).theta)
     if disagree:
         raise UserError(
@@ -161,6 +163,15 @@ def ropes_by_type(keys: dict, theta: dict[str, float], theta_keys: dict[str, str
     return found
 
 
+def kinds_by_type(
+    keys: dict, default: list[str], theta: dict[str, float], theta_keys: dict[str, str]
+) -> list[LayerKind]:
+    """The kind of each layer, where its type decides its window and its RoPE; arguments as of `layer_types`, `ropes_by_type`."""
+    types, ropes = layer_types(keys, len(default), default), ropes_by_type(keys, theta, theta_keys)
+    width = window(keys, types)
+    return [LayerKind(width if kind == SLIDING else 0, ropes[kind]) for kind in types]
+
+
 def their_ropes_by_type(config: DecoderConfig, theta_keys: dict[str, str]) -> dict:
     """The keys that `ropes_by_type` reads."""
     ropes = {SLIDING if kind.window else FULL: kind.rope or Rope() for kind in config.architecture.kinds}
@@ -171,6 +182,11 @@ def their_ropes_by_type(config: DecoderConfig, theta_keys: dict[str, str]) -> di
 
 
 # --- layers -----------------------------------------------------------------------------------------------------------------
+
+
+def every(n: int, layers: int) -> list[str]:
+    """Types of layers of which all have a window but every n-th."""
+    return [SLIDING if (layer + 1) % n else FULL for layer in range(layers)]
 
 
 def layer_types(keys: dict, layers: int, default: list[str]) -> list[str]:
@@ -194,16 +210,23 @@ def window(keys: dict, types: list[str]) -> int:
     return size(keys, "sliding_window")
 
 
-def unlike_layers(kind_by_layer: list[LayerKind]) -> dict:
-    """`kinds` and `kind_of_layer` of an `Architecture`."""
-    kinds = tuple(dict.fromkeys(kind_by_layer))
-    if len(kinds) == 1:
-        return {"kinds": kinds}
-    return {"kinds": kinds, "kind_of_layer": tuple(map(kinds.index, kind_by_layer))}
+def of_kinds(keys: dict, kind_by_layer: list[LayerKind], architecture: Architecture, turned: int = 0) -> DecoderConfig:
+    """A model of that architecture and of the sizes that the keys say; its layers are of these kinds, one for all or one each.
+    Rotary positions turn so many numbers of each head (0: all)."""
+    sizes, kinds = shape(keys), tuple(dict.fromkeys(kind_by_layer))
+    turned = turned or head_width(sizes)
+    if turned % 2:
+        raise UserError(
+            f"the model's config has heads of which {turned} numbers are turned, and they are turned in pairs; check {CONFIG}."
+        )
+    parts = {"kinds": kinds, "rope_width": turned if any(kind.rope for kind in kinds) else 0}
+    if len(kinds) > 1:
+        parts["kind_of_layer"] = tuple(map(kinds.index, kind_by_layer))
+    return DecoderConfig(**sizes, architecture=dataclasses.replace(architecture, **parts))
 
 
 def kind_by_layer(config: DecoderConfig) -> list[LayerKind]:
-    """What `unlike_layers` was made of."""
+    """The kind of each layer."""
     parts = config.architecture
     return [parts.kinds[kind] for kind in parts.kind_of_layer or (0,) * config.layers]
 
