@@ -60,6 +60,12 @@ def _add_neurons(parser) -> None:
         help="inner, middle, or a list: 2,3 (default: %(default)s)",
     )
     parser.add_argument(
+        "--active",
+        default="activation",
+        help="a neuron is active where its activation (of a gated FFN its gate), or its value (gate times input), is "
+        "positive: activation (default) or value",
+    )
+    parser.add_argument(
         "--threshold_scope",
         default="per_checkpoint",
         help="where LAPE's thresholds come from: per_checkpoint (default), pooled or reference_checkpoint",
@@ -156,6 +162,7 @@ def _measured(arguments: Arguments):
         "languages",
         "steps",
         "layers",
+        "active",
         "threshold_scope",
         "reference_step",
         "definitions",

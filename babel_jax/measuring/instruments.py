@@ -39,7 +39,8 @@ def measure(
     chosen = [one for one in instruments if one.applies(material, settings)]
     subject = subject_of(checkpoint.params, checkpoint.model, material)
     at_slots = tuple(dict.fromkeys(name for one in chosen for name in one.at_slots))
-    measured = forward.measure(subject, material.heldout, slots_of_one_token(material), at_slots)
+    slots = slots_of_one_token(material)
+    measured = forward.measure(subject, material.heldout, slots, at_slots, settings.active)
     reading = Reading(subject, material, measured, settings)
     return reading, [row for one in chosen for row in one.rows(reading)]
 
@@ -86,7 +87,7 @@ def _whole_identifiers(reading: Reading) -> list[dict]:
     """The working language where an identifier is read token by token."""
     slots = _slots_of_sequences(reading.material)
     asked = {name: prompts.sequence_rows(here) for name, here in slots.items()}
-    at_slots = forward.measure(reading.subject, {}, asked).slots
+    at_slots = forward.measure(reading.subject, {}, asked, active=reading.settings.active).slots
     rows = []
     for language, here in slots.items():
         primary_LxN, new_LxN = prompts.sequence_log_probs(at_slots[language]["log_prob_LxNxPxC"], here)

@@ -18,6 +18,7 @@ from babel_jax.measuring import instruments, walk
 from babel_jax.measuring.instruments import PROBE
 from babel_jax.measuring.reading import Reading, Settings
 from babel_jax.model.decoder import DecoderConfig
+from babel_jax.model.taps import ACTIVE
 from babel_jax.probes import artefacts, drift, edits, lape, neuron_rows, parts
 from babel_jax.probes.definitions import BY_SCORES
 from babel_jax.probes.lape import Counts
@@ -68,6 +69,7 @@ class Probed:
             primary=material.primary,
             restored=[list(options.restore), options.restore_step],
             thresholds={"top_rate": lape.TOP_RATE, "filter_rate": lape.FILTER_RATE},
+            active=options.active,
             options=[*how, list(options.interventions), options.draws],
         )
 
@@ -114,6 +116,8 @@ def _check(options: Options) -> None:
     for kind in options.interventions:
         if kind not in INTERVENTIONS:
             raise unknown_name("intervention", kind, INTERVENTIONS)
+    if options.active not in ACTIVE:
+        raise unknown_name("rule of active neurons", options.active, ACTIVE)
     for definition in options.definitions:
         if definition not in BY_SCORES:
             raise unknown_name("definition with scores", definition, BY_SCORES)
@@ -245,7 +249,8 @@ def _load(path, expect: dict) -> tuple[Counts, dict]:
     """What the pass counted at a checkpoint that is measured already, and the file's description."""
     known = {name: value for name, value in expect.items() if value is not None or name == "tokenizer"}
     arrays, about = artefacts.load(path, known)
-    return Counts(about["languages"], arrays["active_RxLxFxK"], arrays["tokens_RxK"]), about
+    counted = Counts(about["languages"], arrays["active_RxLxFxK"], arrays["tokens_RxK"], active=about["active"])
+    return counted, about
 
 
 def _across(probed: Probed, last: walk.Checkpoint, coming: bool) -> None:

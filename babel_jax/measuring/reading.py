@@ -7,6 +7,7 @@ import numpy as np
 
 from babel_jax.common.material import Material
 from babel_jax.model import placement
+from babel_jax.model.taps import ACTIVE
 from babel_jax.probes import edits, forward
 from babel_jax.probes.subject import Subject
 
@@ -21,8 +22,9 @@ class Settings:
       tuned_steps: steps of training a tuned lens for each checkpoint (0: none).
       interventions: kinds to apply to each language's neurons ("zero", "mean"), beside random sets (causes.py).
       draws: random sets a set of neurons is compared with.
-      base_LxNxF: the base model's FFN activations at the primary's slots, by which functional neurons are identified; None:
-        they are not.
+      base_LxNxF: the values of the base model's neurons at the primary's slots, by which functional neurons are identified;
+        None: they are not.
+      active: when a neuron counts as active, one of `taps.ACTIVE`.
     """
 
     layers: str | tuple[int, ...] = "inner"
@@ -31,6 +33,7 @@ class Settings:
     interventions: tuple[str, ...] = ()
     draws: int = edits.DRAWS
     base_LxNxF: np.ndarray | None = None
+    active: str = ACTIVE[0]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

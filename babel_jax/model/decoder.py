@@ -171,7 +171,7 @@ class Block(nn.Module):
         z_BxTxF, a_BxTxF = self._neurons(x_BxTxD)
         a_BxTxF = edit_ffn(edit, a_BxTxF)
         written_BxTxD = self._dense(self.config.width, "ffn_out", parts.ffn_bias, self._residual_std)(a_BxTxF)
-        seen = Seen(middle_BxTxD, z_BxTxF, a_BxTxF, None)
+        seen = Seen(middle_BxTxD, after_BxTxD, z_BxTxF, a_BxTxF, None)
         if parts.output_norms:
             seen = seen._replace(factor_BxTx1=rms_factor(written_BxTxD, parts.norm_epsilon))
             written_BxTxD = self._norm("ln_2_out", written_BxTxD)

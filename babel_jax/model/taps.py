@@ -9,7 +9,9 @@ import jax.numpy as jnp
 
 # When a neuron is active. A neuron's value is what the FFN's last matrix reads: its activation, times its input where the FFN is
 # gated. "activation" is LAPE's reading (arXiv:2402.16438): the activation is positive, which is to say that what the activation
-# function is applied to is (of a gated FFN, the gate). "value": the value is positive.
+# function is applied to is (of a gated FFN, the gate): all of `architecture.ACTIVATIONS` have the sign of their input, though
+# silu and gelu fall before they rise. One that is positive for some negative inputs as well (xIELU, arXiv:2411.13010) needs a
+# rule of its own. "value": the value is positive; without a gate the two are the same.
 ACTIVE = ("activation", "value")
 
 
@@ -24,7 +26,8 @@ class TapRequest:
         `embedded_BxPxD` before the first.
       sentence_BxT: weight of each token: asks for `sentence_LxBxD`, the weighted mean of the residual stream after each block.
       ffn_at_positions: also return the neurons' values `ffn_LxBxPxF` at those positions.
-      middle_at_positions: also return `middle_LxBxPxD`, the residual stream that the FFN reads, and, of a model that norms what
+      middle_at_positions: also return `middle_LxBxPxD`, the residual stream that the FFN reads, `before_write_LxBxPxD`, the one
+        that what it writes is added to (another one where the halves of a block are parallel), and, of a model that norms what
         an FFN writes, `write_factor_LxBxP`: what this norm multiplies it by at the position, besides its scale.
       active: when a neuron counts as active, one of `ACTIVE`.
     """
@@ -50,7 +53,7 @@ class Edit:
 
     Attributes:
       multiply_LxF, add_LxF: the value a of a neuron (what the FFN's last matrix reads) becomes a * multiply + add.
-      swap_LxF, source_B: where true, a first becomes the activation of row `source_B[b]` of the batch at the same position.
+      swap_LxF, source_B: where true, a first becomes the value in row `source_B[b]` of the batch at the same position.
       where_BxT: the tokens at which the three above hold; None: all.
       positions_BxP, residual_LxBxPxD, replace_LxBxP: where `replace` is true, the residual stream after block l at that
         position becomes `residual`.
@@ -129,17 +132,18 @@ def edit_residual(edit: dict, h_BxTxD):
 
 
 class Seen(NamedTuple):
-    """What a block has computed of its FFN: what it reads, its neurons before the activation function, their values, and what
-    the norm of its output multiplies by (None: there is none)."""
+    """What a block has computed of its FFN: what it reads, what its output is added to, its neurons before the activation
+    function, their values, and what the norm of its output multiplies by (None: there is none)."""
 
     middle_BxTxD: Any
+    before_write_BxTxD: Any
     z_BxTxF: Any
     a_BxTxF: Any
     factor_BxTx1: Any
 
 
 def reduce_taps(request: TapRequest | None, h_BxTxD, seen: Seen) -> dict:
-    taps, (middle_BxTxD, z_BxTxF, a_BxTxF, factor_BxTx1) = {}, seen
+    taps, (middle_BxTxD, before_write_BxTxD, z_BxTxF, a_BxTxF, factor_BxTx1) = {}, seen
     if request is None:
         return taps
     if request.weight_BxTxK is not None:
@@ -156,6 +160,7 @@ def reduce_taps(request: TapRequest | None, h_BxTxD, seen: Seen) -> dict:
             taps["ffn_LxBxPxF"] = at_positions(a_BxTxF, request.positions_BxP)
         if request.middle_at_positions:
             taps["middle_LxBxPxD"] = at_positions(middle_BxTxD, request.positions_BxP)
+            taps["before_write_LxBxPxD"] = at_positions(before_write_BxTxD, request.positions_BxP)
             if factor_BxTx1 is not None:
                 taps["write_factor_LxBxP"] = at_positions(factor_BxTx1, request.positions_BxP)[:, :, 0]
     if request.sentence_BxT is not None:

@@ -22,6 +22,8 @@ import babel_jax
 from babel_jax.common import files
 from babel_jax.common.errors import UserError, one_line
 from babel_jax.model import torch_files
+from babel_jax.model.architecture import Architecture
+from babel_jax.model.taps import ACTIVE
 
 SCHEMA = "babel_jax.probes"
 VERSION = 1
@@ -45,7 +47,8 @@ def describe(config, languages, **fields) -> dict:
     Args:
       config: the `DecoderConfig` of the measured model.
       languages: their names in the order of axis K.
-      fields: what else it depends on: `tokenizer` (its hash), `thresholds`, `step`, `run`, `tokens`, …; all JSON.
+      fields: what else it depends on: `tokenizer` (its hash), `thresholds`, `active` (when a neuron counts as active, one of
+        `taps.ACTIVE`), `step`, `run`, `tokens`, …; all JSON.
     """
     shape = config.to_json()
     computed_by = {name: shape.pop(name) for name in ("remat", "attention", "dtype")}
@@ -57,12 +60,26 @@ def describe(config, languages, **fields) -> dict:
         "languages": list(languages),
         "tokenizer": None,
         "thresholds": None,
+        "active": fields.get("active", ACTIVE[0]),
+        "neuron": neuron(config.architecture, fields.get("active", ACTIVE[0])),
         "dtype": computed_by["dtype"],
         "matmul_precision": str(jax.config.jax_default_matmul_precision or "default"),
         "run": None,
         "step": None,
         "tokens": None,
     } | fields
+
+
+def neuron(parts: Architecture, active: str) -> str:
+    """What a neuron of such a model is, and when it counts as active by the rule `active`: a line to read."""
+    inputs = "gate" if parts.gated else "in"
+    value = f"{parts.activation}({inputs})" + (" * in" if parts.gated else "")
+    written = f", written through a norm ({parts.norm})" if parts.output_norms else ""
+    return f"{value}{written}; active where {inputs if active == 'activation' else value} > 0"
+
+
+UNSAID = {"active": ACTIVE[0]}  # what descriptions mean that do not say it: those of earlier versions
+TO_READ = ("neuron",)  # follows from other fields, so that it may be worded anew
 
 
 def save(path, arrays: dict, about: dict) -> None:
@@ -105,7 +122,7 @@ def load(path, expect: dict | None = None) -> tuple[dict, dict]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(files.path(path).read_bytes())) as archive:
-            about = json.loads(archive.read(ABOUT))
+            about = UNSAID | json.loads(archive.read(ABOUT))
             _check(path, about, {"schema": SCHEMA, "schema_version": VERSION} | (expect or {}))
             arrays = {
                 name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
@@ -123,6 +140,8 @@ def load(path, expect: dict | None = None) -> tuple[dict, dict]:
 
 def _check(path, about: dict, expect: dict) -> None:
     for field, wanted in expect.items():
+        if field in TO_READ:
+            continue
         wanted = json.loads(json.dumps(wanted))  # as it would come back: tuples are lists
         there = about.get(field)
         if there != wanted:

@@ -1,7 +1,7 @@
 """Transfer Neurons: neurons that move a state towards a centroid of one or of both languages' states.
 
 From the mathematics of Tezuka and Inoue 2025. Letters as in `model/decoder.py`; N slots. All states are the raw residual
-stream after a block, also the last one's: no layer has been through the model's last LayerNorm.
+stream after a block, also the last one's: no layer has been through the model's last norm.
 """
 
 import functools
@@ -14,6 +14,7 @@ from babel_jax.common.errors import UserError
 from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
 from babel_jax.model.taps import TapRequest
+from babel_jax.probes import writes
 from babel_jax.probes.alignment import item_places
 from babel_jax.probes.by_scores import ByScores
 from babel_jax.probes.subject import Subject, row_batches
@@ -44,17 +45,16 @@ def _passes(config: DecoderConfig, document_end: int, everywhere):
 
     def score(params, sum_LxF, centroid_LxD, batch):
         taps = taps_of(params, batch, ffn_at_positions=True, middle_at_positions=True)
-        layers = {
-            "h_BxD": taps["middle_LxBxPxD"][:, :, 0].astype(jnp.float32),
-            "a_BxF": taps["ffn_LxBxPxF"][:, :, 0].astype(jnp.float32),
-            "v_FxD": params["blocks"]["ffn_out"]["kernel"],
-            "c_D": centroid_LxD,
-        }
+        h_LxBxD = taps["before_write_LxBxPxD"][:, :, 0].astype(jnp.float32)
 
-        def one_layer(layer):  # products of B x F live for one layer only
-            return jnp.matmul(batch["weight"], push(**layer), precision="highest")
+        def one_layer(layer):  # products of B x F, and directions that a norm scales, live for one layer only
+            h_BxD, a_BxF, block, c_D = layer
+            pushed_BxF = push(h_BxD, a_BxF, writes.directions(block, config), c_D)
+            return jnp.matmul(batch["weight"], pushed_BxF, precision="highest")
 
-        return sum_LxF + jax.lax.map(one_layer, layers)
+        return sum_LxF + jax.lax.map(
+            one_layer, (h_LxBxD, writes.amounts(taps)[:, :, 0], params["blocks"], centroid_LxD)
+        )
 
     return tuple(placement.jitted(function, everywhere, donate_argnums=1) for function in (centroid, score))
 
@@ -98,9 +98,10 @@ def _parallel(slots_new: dict, slots_primary: dict):
 def transfer_scores(subject: Subject, slots_new: dict, slots_primary: dict | None, kind: str):
     """Transfer Neurons' score: how much closer to a centroid a neuron's output brings the state at the slots, [L, F].
 
-    The mean over the new language's slots of cos(h_mid + a_j v_j, c_l) - cos(h_mid, c_l): h_mid the residual stream that
-    layer l's FFN adds to, a_j the neuron's activation and v_j its row of the FFN's second matrix, all at the slot's
-    position. c_l is the mean of the raw states after block l at the slots:
+    The mean over the new language's slots of cos(h_mid + a_j v_j, c_l) - cos(h_mid, c_l): h_mid the residual stream that what
+    layer l's FFN writes is added to (with parallel halves, too, the block's input and what attention has written, as the
+    authors compute it for all models), a_j v_j what the neuron writes there (see `writes.py`), all at the slot's position.
+    c_l is the mean of the raw states after block l at the slots:
       "centroid_type1": of the mean of both languages' states, over parallel slots; slots without a parallel are left out
         (a shared space: neurons that move into it).
       "centroid_type2": of the new language's states (neurons that move back into the language's own space).
@@ -110,9 +111,10 @@ def transfer_scores(subject: Subject, slots_new: dict, slots_primary: dict | Non
         `item` [N]. Type 2 needs no primary slots.
 
     Raises:
-      UserError: slots that are not parallel, an item that occurs twice, no slots, or a batch that does not
-        divide among the devices.
+      UserError: slots that are not parallel, an item that occurs twice, no slots, a batch that does not divide among the
+        devices, or a model whose neurons write no direction of their own.
     """
+    writes.check(subject.config)
     texts = _texts(kind, slots_new, slots_primary)
     config = subject.config
     params, rows, everywhere = subject.placed()

@@ -138,6 +138,7 @@ class _Sets:
         for language in new_languages(self.languages, primary):
             self.names += [(definition.name, language) for definition in definitions_by_counts(self.languages)]
         self.options = {"languages": ",".join(self.languages), "primary": primary, "threshold_scope": scope.name}
+        self.options |= counts.rule
 
     def __call__(self, count_xLxFxK, tokens_xK, draws_x=None):
         """mask_SxxLxF of the sets."""

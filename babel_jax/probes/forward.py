@@ -14,10 +14,10 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from babel_jax.common import statistics
-from babel_jax.common.errors import UserError
+from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.model import placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
-from babel_jax.model.taps import TapRequest
+from babel_jax.model.taps import ACTIVE, TapRequest
 from babel_jax.probes import lens
 from babel_jax.probes.lape import Counts
 from babel_jax.probes.subject import Subject, row_batches
@@ -29,12 +29,12 @@ AT_SLOTS = ("ffn", "residual", "sentence")  # what a pass can also return at its
 
 
 @functools.cache
-def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, ...], everywhere):
+def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, ...], everywhere, active: str):
     """The jitted pass `(params, counters, batch) -> (counters, per row results)`, made once per shape of the model.
 
     `batch` holds `tokens`, `targets`, `loss`, `knowledge`, `sentence` [B, T], `language` [B] (-1: count nothing), `shard`
     [], `positions` [B, P] and `candidates` [B, P, C] (-1: none). `at_slots`: which of `AT_SLOTS` to return too.
-    `everywhere`: the sharding of the results; counters lie as `counter_shardings` says.
+    `everywhere`: the sharding of the results; counters lie as `counter_shardings` says. `active`: one of `taps.ACTIVE`.
     `jitted_pass(…)._cache_size()` is the number of executables: 1 however many checkpoints were measured.
     """
 
@@ -52,6 +52,7 @@ def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, .
             batch["positions"],
             batch["sentence"] if "sentence" in at_slots else None,
             ffn_at_positions="ffn" in at_slots,
+            active=active,
         )
         segment_BxT = segments(tokens_BxT, document_end)
         _, taps = Decoder(config, mesh).apply({"params": params}, tokens_BxT, segment_BxT, request)
@@ -188,7 +189,7 @@ class Pass(Counts):
     """Everything the probes are made of, from one pass over a checkpoint.
 
     Attributes:
-      activation_sum_RxLxFxK: sums of FFN activations over the counted tokens, float64.
+      activation_sum_RxLxFxK: sums of the neurons' values over the counted tokens, float64.
       rows: language -> sums of its held-out rows.
       slots: language -> what was read at its slots: `lens.SlotReadings`; of slots with candidates of their own
         `log_prob_LxNxPxC`, `rank_LxNxPxC`, … by name (see `lens.read_candidates`) and what else was asked for.
@@ -199,19 +200,24 @@ class Pass(Counts):
     slots: dict[str, "lens.SlotReadings | dict"]
 
 
-def measure(subject: Subject, heldout: dict, slots: dict, at_slots: tuple[str, ...] = ()) -> Pass:
+def measure(
+    subject: Subject, heldout: dict, slots: dict, at_slots: tuple[str, ...] = (), active: str = ACTIVE[0]
+) -> Pass:
     """Streams held-out rows and slots through the pass.
 
     Args:
       heldout: language -> `tokens` [N, T+1], `loss` [N, T] (weight of each target in the loss), `knowledge` [N, T].
       slots: language of the prompts -> `tokens` [N, T] right-padded, `position`, `primary_id`, `new_id` [N] (or sets
         `primary_ids`, `new_ids` [N, M]); or, instead of identifiers, `position` [N, P] and `candidates` [N, P, C].
-      at_slots: what else to return at the slots: "ffn" (activations), "residual" (stream after each block), "sentence"
+      at_slots: what else to return at the slots: "ffn" (the neurons' values), "residual" (stream after each block), "sentence"
         (its mean over the prompt, weighted by position).
+      active: when a neuron counts as active, one of `taps.ACTIVE`.
 
     Raises:
-      UserError: the batch does not divide among the devices, or is too large to be counted exactly.
+      UserError: an unknown rule of `active`; the batch does not divide among the devices, or is too large to be counted exactly.
     """
+    if active not in ACTIVE:
+        raise unknown_name("rule of active neurons", active, ACTIVE)
     if subject.batch_size * subject.config.max_length >= EXACT_TOKENS:
         raise UserError(
             f"a probe batch of {subject.batch_size * subject.config.max_length} tokens cannot be counted exactly; "
@@ -220,7 +226,7 @@ def measure(subject: Subject, heldout: dict, slots: dict, at_slots: tuple[str, .
     languages = sorted(set(heldout) | set(slots))
     sizes = [_candidates(here).shape[1:] for here in slots.values()] or [(1, 2)]
     shape = tuple(int(size) for size in np.max(sizes, axis=0))  # the same for all: one executable
-    run = _Running(subject, len(languages), tuple(at_slots))
+    run = _Running(subject, len(languages), tuple(at_slots), active)
 
     counted = _heldout_rows(heldout, languages, shape) if heldout else None
     batches = -(-len(counted["tokens"]) // subject.batch_size) if heldout else 0
@@ -229,6 +235,7 @@ def measure(subject: Subject, heldout: dict, slots: dict, at_slots: tuple[str, .
     at_slots = {name: run.through(_slot_rows(here, shape), "at_slots") for name, here in slots.items()}
     return Pass(
         languages=languages,
+        active=active,
         **run.counters(shards),
         rows=_row_sums(per_row, counted["language"], languages, heldout) if heldout else {},
         slots={name: _at_slots(_merged(parts, axis=1), slots[name]) for name, parts in at_slots.items() if parts},
@@ -238,10 +245,10 @@ def measure(subject: Subject, heldout: dict, slots: dict, at_slots: tuple[str, .
 class _Running:
     """The pass at work: the counters on the devices, and rows that go through it."""
 
-    def __init__(self, subject: Subject, languages: int, at_slots: tuple[str, ...]):
+    def __init__(self, subject: Subject, languages: int, at_slots: tuple[str, ...], active: str):
         self.batch_size = subject.batch_size
         self.params, self.rows, self.everywhere = subject.placed()
-        self.step = jitted_pass(subject.config, subject.document_end, at_slots, self.everywhere)
+        self.step = jitted_pass(subject.config, subject.document_end, at_slots, self.everywhere, active)
         shapes, _ = input_shapes(subject.config, languages, subject.batch_size)
         counters = {name: np.zeros(*shape) for name, shape in shapes.items()}
         self._counters = jax.device_put(counters, counter_shardings(self.everywhere))

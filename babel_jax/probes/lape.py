@@ -13,6 +13,7 @@ import numpy as np
 
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError, unknown_name
+from babel_jax.model.taps import ACTIVE
 
 TOP_RATE = 0.01
 FILTER_RATE = 0.95
@@ -25,13 +26,20 @@ class Counts:
 
     Attributes:
       languages: their names in the order of axis K.
-      active_RxLxFxK: tokens with a positive FFN pre-activation, int64.
+      active_RxLxFxK: tokens at which a neuron is active, int64.
       tokens_RxK: tokens counted, int64. R shards of neighbouring rows, at most one a batch.
+      active: the rule by which it is, one of `taps.ACTIVE`.
     """
 
     languages: list[str]
     active_RxLxFxK: np.ndarray
     tokens_RxK: np.ndarray
+    active: str = dataclasses.field(default=ACTIVE[0], kw_only=True)
+
+    @property
+    def rule(self) -> dict:
+        """What the options of all rows that are made of these counts say of the rule: nothing of the reference's."""
+        return {} if self.active == ACTIVE[0] else {"active": self.active}
 
     def whole(self) -> tuple:
         """Of all shards together: count_LxFxK, tokens_K."""

@@ -53,7 +53,7 @@ def _rows(counts: Counts, statistic: Callable, draws: int) -> list[dict]:
         metric, language, options = key
         low_M, high_M = statistics.interval(drawn[key].astype(np.float64))
         for index, (value, low, high) in enumerate(zip(count_M, low_M, high_M, strict=True)):
-            row = _value_row(metric, value, F if index else L * F, language, dict(options), index or -1)
+            row = _value_row(metric, value, F if index else L * F, language, dict(options) | counts.rule, index or -1)
             rows.append(row | dict(ci_low=float(low), ci_high=float(high)))
     return rows
 
@@ -142,20 +142,21 @@ def count_rows(counts: Counts, primary: str, scope: Scope = PER_CHECKPOINT, draw
     rows = _rows(counts, statistic, draws)
     p_KxLxF = lape.probabilities(*counts.whole())
     cut = (scope.thresholds or thresholds(p_KxLxF, scope.rates)).entropy
-    rows.append(_value_row("threshold", cut, p_KxLxF[0].size, "", of_all | {"name": "entropy"}))
-    return rows + _quantile_rows(p_KxLxF, languages)
+    rows.append(_value_row("threshold", cut, p_KxLxF[0].size, "", of_all | {"name": "entropy"} | counts.rule))
+    return rows + _quantile_rows(p_KxLxF, languages, counts.rule)
 
 
-def _quantile_rows(p_KxLxF, languages) -> list[dict]:
+def _quantile_rows(p_KxLxF, languages, rule: dict) -> list[dict]:
     p_KxM = p_KxLxF.reshape(len(p_KxLxF), -1)
     entropy_M = lape.entropy(p_KxM)[p_KxM.any(axis=0)]
     of = [("probability", name, p_M) for name, p_M in zip(languages, p_KxM, strict=True)]
     of += [("probability", "", p_KxM.reshape(-1)), ("entropy", "", entropy_M)]
     return [
-        _value_row("quantile", lape.kth_smallest(values_M, rate), values_M.size, name, {"of": kind, "quantile": rate})
+        _value_row("quantile", lape.kth_smallest(values_M, rate), values_M.size, name, about | rule)
         for kind, name, values_M in of
         if values_M.size
         for rate in QUANTILES
+        for about in ({"of": kind, "quantile": rate},)
     ]
 
 

@@ -109,12 +109,13 @@ def scope_of(counts_C, name: str, reference: int | None = None, draws: int = 200
 
 
 def check_comparable(counts_C) -> None:
-    """UserError unless all have the same languages, shape and shards, so that thresholds, draws and indices agree."""
-    kinds = {(tuple(one.languages), one.active_RxLxFxK.shape, one.tokens_RxK.tobytes()) for one in counts_C}
+    """UserError unless all have the same languages, shape, shards and rule of active neurons, so that thresholds, draws and
+    indices agree."""
+    kinds = {(tuple(one.languages), one.active_RxLxFxK.shape, one.tokens_RxK.tobytes(), one.active) for one in counts_C}
     if len(kinds) != 1:
         raise UserError(
-            "these measurements differ in their languages, shapes or counted tokens; measure all with the same languages "
-            "and held-out rows."
+            "these measurements differ in their languages, shapes, counted tokens or rule of active neurons; measure all "
+            "with the same languages, held-out rows and rule."
         )
 
 

@@ -24,6 +24,7 @@ from babel_jax.model.chips import CHIPS, Chip
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.model.flops import flops_per_token
 from babel_jax.model.sharding import BATCH, check_batch, make_mesh, row_devices, table
+from babel_jax.model.taps import ACTIVE
 from babel_jax.probes import forward
 from babel_jax.training.config import decoder_config, validate
 from babel_jax.training.optimizer import static_settings
@@ -220,7 +221,7 @@ def compile_probe(config, shapes: Shapes, devices) -> Report:
         name: jax.ShapeDtypeStruct(shape, dtype, sharding=rows if shape else everywhere)
         for name, (shape, dtype) in batch.items()
     }
-    function = forward.jitted_pass(model, shapes.document_end, (), everywhere)
+    function = forward.jitted_pass(model, shapes.document_end, (), everywhere, ACTIVE[0])
     tokens = batch_rows * model.max_length
     forward_flops = flops_per_token(model) / 3 * tokens / len(devices)
     program = Program("probe", model, tokens, forward_flops, {"params": _bytes_on_device(params)})

@@ -35,7 +35,7 @@ import numpy as np
 
 from babel_jax.model import huggingface, placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, init_params
-from babel_jax.model.taps import TapRequest
+from babel_jax.model.taps import ACTIVE, TapRequest
 from babel_jax.probes import centroid, forward, lens
 from babel_jax.probes.subject import Subject
 from babel_jax.training.loss import segments, token_loss
@@ -86,7 +86,7 @@ class Ours:
         self.weight_BxTxK = np.broadcast_to(
             np.eye(languages, dtype=np.float32)[np.asarray(self.batch["language"])][:, None], (B, T, languages)
         )
-        self.one_pass = forward.jitted_pass(config, DOCUMENT_END, (), self.everywhere)
+        self.one_pass = forward.jitted_pass(config, DOCUMENT_END, (), self.everywhere, ACTIVE[0])
 
     def decode(self, params, batch, request=None):
         segment_BxT = segments(batch["tokens"], DOCUMENT_END)

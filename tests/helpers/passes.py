@@ -8,6 +8,7 @@ from babel_jax.common.errors import UserError
 from babel_jax.measuring.greedy import generate, jitted_generation
 from babel_jax.model import placement
 from babel_jax.model.decoder import DecoderConfig, init_params
+from babel_jax.model.taps import ACTIVE
 from babel_jax.probes import forward
 from babel_jax.probes.subject import Subject
 
@@ -121,7 +122,7 @@ def on_these_devices(params) -> dict:
         "devices": jax.device_count(),
         "refused": refused,
         "executables": [
-            forward.jitted_pass(CONFIG, END, (), everywhere)._cache_size(),
+            forward.jitted_pass(CONFIG, END, (), everywhere, ACTIVE[0])._cache_size(),
             jitted_generation(CONFIG, 3, -1, everywhere)._cache_size(),
         ],
     }

@@ -53,7 +53,7 @@ def test_every_checkpoint_is_measured_once_by_one_executable(run, tmp_path, monk
     assert forward.jitted_pass.cache_info().currsize == 1
     everywhere = jax.tree.leaves(walk.restored(next(walk.checkpoints(files.path(run)))).params)[0].sharding
     _, everywhere = placement.layout({"w": jax.device_put(np.zeros(2), everywhere)}, 32)
-    step = forward.jitted_pass(walk.stored_model(metadata(run)), -1, ("sentence",), everywhere)
+    step = forward.jitted_pass(walk.stored_model(metadata(run)), -1, ("sentence",), everywhere, "activation")
     assert step._cache_size() == 1
 
     frame = measurements.read(tmp_path / "out")
@@ -185,6 +185,10 @@ def test_what_would_mislead_is_refused(run, tmp_path):
         "random sets are too few": lambda: probed(
             run, tmp_path / "h", dataclasses.replace(QUICK, interventions=("zero",), draws=3)
         ),
+        "did you mean 'value'": lambda: probed(run, tmp_path / "i", dataclasses.replace(QUICK, active="values")),
+        'active is "activation" and "value" is needed': lambda: probed(
+            run, tmp_path / "out", dataclasses.replace(QUICK, active="value")
+        ),
         "'zero'": lambda: probed(run, tmp_path / "f", dataclasses.replace(QUICK, interventions=("zeros",))),
         "two runs are called": lambda: probe_walk.probe(
             [files.path(run)] * 2, lambda run_dir: (MATERIAL, None), tmp_path / "out", QUICK
@@ -193,6 +197,18 @@ def test_what_would_mislead_is_refused(run, tmp_path):
     for message, case in cases.items():
         with pytest.raises(UserError, match=message):
             case()
+
+
+def test_the_rule_of_active_neurons_stands_in_what_is_kept(run, tmp_path):
+    counted = {}
+    for active in ("activation", "value"):
+        probed(run, tmp_path / active, dataclasses.replace(QUICK, steps=(6,), active=active))
+        arrays, about = artefacts.load(tmp_path / active / "seed3/continual/step_00000006.npz")
+        named = measurements.read(tmp_path / active).query("metric == 'lape_target'")["options"]
+        assert about["active"] == active and len(named)
+        assert {json.loads(text).get("active", "activation") for text in named} == {active}
+        counted[active] = arrays["active_RxLxFxK"]
+    assert np.array_equal(*counted.values())  # a GPT-2 has no gate
 
 
 def test_seeds_are_compared(run, tmp_path):

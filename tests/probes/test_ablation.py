@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import loud
+from helpers.architectures import FAMILIES, config_of, in_numpy, log_softmax, params_of
 from helpers.scored import (
     CONFIG,
     END,
@@ -152,3 +153,28 @@ def test_slots_that_cannot_be_scored_are_refused():
         causal({name: values[:0] for name, values in SLOTS.items()})
     with pytest.raises(UserError, match="no identifier in `new_ids`"):
         causal(SLOTS | {"new_ids": np.where(np.arange(6)[:, None] == 2, -1, SLOTS["new_ids"])})
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_causal_scores_of_every_kind_of_block(family):
+    config, params = config_of(family), params_of(family)
+    slots = {name: np.minimum(values, 22) for name, values in SLOTS.items()}
+    at = (np.arange(6), slots["position"])
+
+    def log_prob(without=None):
+        def ffn(layer, a):
+            a = a.copy()
+            if without is not None and layer == without[0]:
+                a[..., without[1]] = 0
+            return a
+
+        found = log_softmax(in_numpy(config, params, slots["tokens"], ffn=ffn)[0])[at]
+        return np.mean(
+            [np.logaddexp.reduce(row[ids[ids >= 0]]) for row, ids in zip(found, slots["new_ids"], strict=True)]
+        )
+
+    whole = log_prob()
+    want_LxF = np.array([[log_prob((layer, j)) - whole for j in range(20)] for layer in range(2)])
+    got = ablation.causal_scores(Subject(params, config, batch_size=6), slots, shortlist=256, random=20)
+    assert np.abs(want_LxF).max() > 1e-3
+    np.testing.assert_allclose(got.score_LxF, want_LxF - want_LxF.mean(1, keepdims=True), atol=1e-5)

@@ -10,8 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import ROOT
+from helpers.architectures import FAMILIES, config_of
 
 from babel_jax.common.errors import UserError
+from babel_jax.model.taps import ACTIVE
 from babel_jax.probes import artefacts
 
 GOLDEN = ROOT / "tests" / "golden" / "rucaibox_layout.pth"
@@ -70,6 +72,32 @@ def test_a_field_that_differs_is_named_with_both_values(tmp_path, field, other):
     assert "\n" not in message
 
 
+def test_what_a_neuron_is_stands_in_every_description(tmp_path):
+    path = tmp_path / "neurons.npz"
+    described = {
+        (family, active): artefacts.describe(config_of(family), ["a", "b"], active=active)["neuron"]
+        for family in FAMILIES
+        for active in ACTIVE
+    }
+    assert described["llama", "activation"] == "silu(gate) * in; active where gate > 0"
+    assert described["llama", "value"] == "silu(gate) * in; active where silu(gate) * in > 0"
+    assert described["gpt_neox", "activation"] == "gelu(in); active where in > 0"
+    assert described["olmo2", "activation"] == "silu(gate) * in, written through a norm (rms); active where gate > 0"
+    artefacts.save(path, arrays(), description(active="value"))
+    assert artefacts.load(path, description(active="value"))[1]["active"] == "value"
+    with pytest.raises(UserError, match='its active is "value" and "activation" is needed'):
+        artefacts.load(path, description())
+
+
+def test_a_description_of_an_earlier_version_means_the_references_rule(tmp_path):
+    path = tmp_path / "neurons.npz"
+    earlier = {name: value for name, value in description().items() if name not in ("active", "neuron")}
+    artefacts.save(path, arrays(), earlier)
+    assert artefacts.load(path, description())[1]["active"] == "activation"
+    with pytest.raises(UserError, match='its active is "activation" and "value" is needed'):
+        artefacts.load(path, description(active="value"))
+
+
 def test_another_schema_is_refused(tmp_path):
     path = tmp_path / "neurons.npz"
     artefacts.save(path, arrays(), description() | {"schema_version": 2})
@@ -79,7 +107,10 @@ def test_another_schema_is_refused(tmp_path):
 
 def test_descriptions_of_different_models_differ():
     other = helpers.DecoderConfig(
-        **({n: getattr(helpers.SMALL, n) for n in helpers.SMALL.__dataclass_fields__} | {"heads": 2})
+        **(
+            {n: getattr(helpers.SMALL, n) for n in helpers.SMALL.__dataclass_fields__}
+            | {"heads": 2, "kv_heads": 0, "head_width": 0}
+        )
     )
     faster = helpers.dataclasses.replace(helpers.SMALL, remat="full", dtype="bfloat16")
     ours, theirs, same = (artefacts.describe(config, ["a", "b"]) for config in (helpers.SMALL, other, faster))

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import jax
@@ -5,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import python
+from helpers.architectures import FAMILIES, config_of, in_numpy, log_softmax, params_of
 from helpers.scored import (
     CONFIG,
     END,
@@ -110,3 +112,33 @@ def test_eight_devices_score_as_one():
     got, want = json.loads(done.stdout.splitlines()[-1]), all_scores(PARAMS)
     for name in want:
         np.testing.assert_allclose(got[name], want[name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradient_scores_are_finite_differences_in_every_kind_of_block(family):
+    """Of the neuron's value: of a gated FFN the product, through the norm of what the FFN writes where there is one."""
+    config, params, rows = config_of(family), params_of(family), {name: held[:2] for name, held in HELDOUT["a"].items()}
+    inputs, targets = rows["tokens"][:, :-1], rows["tokens"][:, 1:]
+    segment, inside = np.asarray(segments(inputs, END)), inputs != END
+
+    def loss(ffn):
+        log_prob = log_softmax(in_numpy(config, params, inputs, segment, ffn)[0])
+        return -(np.take_along_axis(log_prob, targets[..., None], -1)[..., 0] * rows["loss"] * inside).sum(1)
+
+    a = in_numpy(config, params, inputs, segment)[1]["a"]
+    gradient, chosen = np.zeros_like(a), (0, 7, 13)
+    for layer, t, j in itertools.product(range(2), range(8), chosen):
+        at = {}
+        for step in (-1e-5, 1e-5):
+
+            def ffn(here, a, layer=layer, t=t, j=j, step=step):
+                a = a.copy()
+                a[:, t, j] += step * (here == layer)
+                return a
+
+            at[step] = loss(ffn)
+        gradient[layer, :, t, j] = (at[1e-5] - at[-1e-5]) / 2e-5
+    want_Lxj = np.abs(a * gradient)[:, inside].mean(1)[:, chosen]
+    got = attribution.gradient_scores(Subject(params, config, END, 2), {"a": rows}, ["a"])[..., 0]
+    assert want_Lxj.max() > 1e-2
+    np.testing.assert_allclose(got[:, chosen], want_Lxj, rtol=1e-3, atol=1e-6)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import python
+from helpers.architectures import FAMILIES, config_of, in_numpy, log_softmax, params_of
 from helpers.changed import (
     CONFIG,
     KINDS,
@@ -253,3 +254,19 @@ FEW = {"a": heldout(0, 4)}
 def test_a_change_that_cannot_be_scored_is_one_line(call, message):
     with pytest.raises(UserError, match=re.escape(message)):
         call()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_ablation_does_to_losses_in_every_kind_of_block(family):
+    config, params, rows = config_of(family), params_of(family), heldout(3, 10)
+    neurons = edits.neuron_set(config, [(0, 3), (0, 17), (1, 0), (1, 5)])
+    got = causes.loss_change_rows(Subject(params, config, batch_size=5), {"a": rows}, {"s": neurons})
+
+    def loss(ffn=lambda layer, a: a):
+        log_prob = log_softmax(in_numpy(config, params, rows["tokens"][:, :-1], ffn=ffn)[0])
+        picked = np.take_along_axis(log_prob, rows["tokens"][:, 1:, None], -1)[..., 0]
+        return -picked[rows["loss"]].mean()
+
+    want = loss(lambda layer, a: np.where(neurons[layer], 0, a)) - loss()
+    assert abs(want) > 5e-4 and got[0]["metric"] == "loss_change"
+    assert got[0]["value"] == pytest.approx(want, abs=1e-5)

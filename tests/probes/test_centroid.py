@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import loud
+from helpers.architectures import FAMILIES, config_of, in_numpy, params_of
 
 from babel_jax.common.errors import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig
@@ -185,3 +186,32 @@ def test_transfer_scores_refuse_what_cannot_be_scored():
         score(primary=None)
     with pytest.raises(UserError, match="no slots to score"):
         score(NEW | {"item": np.arange(7)}, PRIMARY | {"item": np.arange(7, 14)})
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_transfer_scores_of_every_kind_of_block(family):
+    """The state that the FFN's write is added to, and what a neuron adds to it, from the model written out in NumPy."""
+    config, params = config_of(family), params_of(family)
+    rng = np.random.default_rng(4)
+    new, primary = (
+        {"tokens": rng.integers(0, 23, (5, 8)).astype(np.int32), "position": rng.integers(0, 8, 5)} for _ in range(2)
+    )
+    at = [(np.arange(5), slots["position"]) for slots in (new, primary)]
+    inside, other = (in_numpy(config, params, slots["tokens"])[1] for slots in (new, primary))
+    kernel_LxFxD = np.asarray(params["blocks"]["ffn_out"]["kernel"], np.float64)
+    scale = {
+        "olmo2": lambda: np.asarray(params["blocks"]["ln_2_out"]["scale"], np.float64),
+        "gemma2": lambda: 1 + np.asarray(params["blocks"]["ln_2_out"]["scale"], np.float64),
+    }
+    want_LxF = np.zeros((2, 20))
+    for layer in range(2):
+        c_D = np.concatenate([inside["h"][layer][at[0]], other["h"][layer][at[1]]]).mean(0)
+        for h_D, a_F, factor in zip(*(inside[name][layer][at[0]] for name in ("before", "a", "factor")), strict=True):
+            for j in range(20):
+                wrote_D = a_F[j] * kernel_LxFxD[layer, j]
+                if family in scale:
+                    wrote_D = wrote_D * factor * scale[family]()[layer]
+                want_LxF[layer, j] += (cosine(h_D + wrote_D, c_D) - cosine(h_D, c_D)) / 5
+    got = centroid.transfer_scores(Subject(params, config, batch_size=3), new, primary, "centroid_type1")
+    assert np.abs(want_LxF).max() > 1e-2
+    np.testing.assert_allclose(got, want_LxF, atol=1e-5)

@@ -4,6 +4,7 @@ import re
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.architectures import FAMILIES, config_of, in_numpy, params_of
 from helpers.changed import (
     ACTIVATIONS,
     CONFIG,
@@ -125,3 +126,30 @@ def test_random_sets_of_most_of_a_layer_take_all_that_is_outside():
 def test_an_edit_that_cannot_be_is_one_line(call, message):
     with pytest.raises(UserError, match=re.escape(message)):
         call()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_edits_change_the_value_of_a_neuron_in_every_kind_of_block(family):
+    """What `ffn_out` reads: of a gated FFN the product, and not the gate."""
+    config, params, tokens = config_of(family), params_of(family), TOKENS
+    neurons = edits.neuron_set(config, [(0, 3), (0, 17), (1, 0), (1, 5)])
+    plain, inside = in_numpy(config, params, tokens)
+    mean_LxF = np.random.default_rng(7).normal(size=(2, 20))
+    source_B = np.array([2, 1, 2, 4, 4])
+    changes = {
+        "zero": ({}, lambda layer, a: 0 * a),
+        "value": ({"value": -2.5}, lambda layer, a: 0 * a - 2.5),
+        "mean": ({"mean_LxF": mean_LxF}, lambda layer, a: 0 * a + mean_LxF[layer]),
+        "scale": ({"factor": 3.0}, lambda layer, a: 3 * a),
+        "add": ({"mean_LxF": mean_LxF, "factor": 2.0}, lambda layer, a: a + 2 * mean_LxF[layer]),
+        "resample": ({"source_B": source_B}, lambda layer, a: inside["a"][layer][source_B]),
+    }
+    for kind, (options, change) in changes.items():
+
+        def ffn(layer, a, change=change):
+            return np.where(neurons[layer], change(layer, a), a)
+
+        want, _ = in_numpy(config, params, tokens, ffn=ffn)
+        assert np.abs(want - plain).max() > 1e-2
+        got = do.run(Subject(params, config), tokens, edits.edit(kind, neurons, **options))
+        np.testing.assert_allclose(got, want, atol=1e-4, err_msg=kind)

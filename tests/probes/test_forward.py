@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import python
+from helpers.architectures import FAMILIES, config_of, in_numpy, log_softmax, params_of
 from helpers.passes import (
     CONFIG,
     END,
@@ -19,8 +20,9 @@ from helpers.passes import (
 )
 
 from babel_jax.common.errors import UserError
+from babel_jax.model.architecture import ACTIVATIONS
 from babel_jax.model.decoder import Decoder
-from babel_jax.model.taps import TapRequest
+from babel_jax.model.taps import ACTIVE, TapRequest
 from babel_jax.probes import forward, lape
 from babel_jax.probes.subject import Subject
 from babel_jax.training.loss import segments
@@ -101,6 +103,42 @@ def test_counts_are_those_of_all_activations(batch_size):
     assert (measured.tokens_RxK.sum(1) > 0).all()
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_a_neuron_is_in_every_kind_of_block(family):
+    """Counts, sums, losses and what is read at slots, against the model written out: what is counted is the rule's, what is
+    summed and returned is the neuron's value."""
+    config, params = config_of(family), params_of(family)
+    subject = Subject(params, config, END, 6)
+    by_activation, by_value = (forward.measure(subject, HELDOUT, SLOTS, ("ffn", "sentence"), rule) for rule in ACTIVE)
+    for k, (language, rows) in enumerate(HELDOUT.items()):
+        inputs, targets = rows["tokens"][:, :-1], rows["tokens"][:, 1:]
+        logits, inside = in_numpy(config, params, inputs, segments(inputs, END))
+        counted = inputs != END
+        for measured, name in ((by_activation, "gate"), (by_value, "a")):
+            asked = inside[name][:, counted]
+            away = np.abs(measured.active_RxLxFxK.sum(0)[..., k] - (asked > 0).sum(1))
+            assert (away <= (np.abs(asked) < 1e-5).sum(1)).all() and away.sum() <= 1
+        sums = inside["a"][:, counted].sum(1)
+        np.testing.assert_allclose(by_value.activation_sum_RxLxFxK.sum(0)[..., k], sums, atol=1e-4)
+        loss = -np.take_along_axis(log_softmax(logits), targets[..., None], -1)[..., 0] * rows["loss"] * counted
+        np.testing.assert_allclose(by_value.rows[language].loss_sum, loss.sum(1), atol=1e-4)
+    for language, slots in SLOTS.items():
+        _, inside = in_numpy(config, params, slots["tokens"], segments(slots["tokens"], END))
+        at = (slice(None), np.arange(len(slots["position"])), slots["position"])
+        np.testing.assert_allclose(by_value.slots[language].ffn_LxNxF, inside["a"][at], atol=1e-4)
+        weight = forward.position_weights(slots["tokens"], slots["position"]).astype(np.float64)
+        means = np.einsum("bt,lbtd->lbd", weight / weight.sum(1, keepdims=True), inside["h"])
+        np.testing.assert_allclose(by_value.slots[language].sentence_LxNxD, means, atol=1e-4)
+    # The two rules differ where the FFN is gated, and only there.
+    assert np.array_equal(by_activation.active_RxLxFxK, by_value.active_RxLxFxK) == (family == "gpt_neox")
+    assert (by_activation.rule, by_value.rule) == ({}, {"active": "value"})
+
+
+def test_an_unknown_rule_is_refused():
+    with pytest.raises(UserError, match="unknown rule of active neurons 'values'; did you mean 'value'"):
+        forward.measure(Subject(loud(), CONFIG, END, 6), HELDOUT, {}, active="values")
+
+
 def test_every_shard_holds_every_language():
     measured = pass_of(loud(), batch_size=6)
     assert measured.tokens_RxK.shape == (5, 2) and (measured.tokens_RxK > 0).all()
@@ -129,14 +167,14 @@ def test_one_executable_for_all_checkpoints():
         pass_of(jax.device_put(params, jax.devices()[0]))
         forward.measure(Subject(params, CONFIG, END, 6), {}, SLOTS)  # slots alone
     everywhere = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    assert forward.jitted_pass(CONFIG, END, (), everywhere)._cache_size() == 1
+    assert forward.jitted_pass(CONFIG, END, (), everywhere, ACTIVE[0])._cache_size() == 1
     assert forward.jitted_pass.cache_info().currsize == 1
 
 
 def test_counters_are_exact_beyond_the_integers_of_float32():
     params = loud()
     everywhere = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    step = forward.jitted_pass(CONFIG, END, (), everywhere)
+    step = forward.jitted_pass(CONFIG, END, (), everywhere, ACTIVE[0])
     batch = {
         "tokens": HELDOUT["a"]["tokens"][:6, :-1],
         "targets": HELDOUT["a"]["tokens"][:6, 1:],
@@ -163,10 +201,11 @@ def test_counters_are_exact_beyond_the_integers_of_float32():
     assert all(np.array_equal(*pair) for pair in zip(small, large, strict=True))
 
 
-def test_gelu_is_positive_where_its_input_is():
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_is_positive_where_its_input_is(name):
     rng = np.random.default_rng(0)
     z = np.concatenate([rng.normal(size=10000) * 10.0 ** rng.integers(-30, 3, 10000), [0.0, -0.0]]).astype(np.float32)
-    assert np.array_equal(np.asarray(jax.nn.gelu(jnp.asarray(z), approximate=True)) > 0, z > 0)
+    assert np.array_equal(np.asarray(ACTIVATIONS[name](jnp.asarray(z))) > 0, z > 0)
 
 
 def test_loss_rows():

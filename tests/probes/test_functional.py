@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
+from helpers.architectures import FAMILIES, config_of, in_numpy, params_of
 from helpers.counted import as_sets
 
-from babel_jax.probes import functional
+from babel_jax.probes import forward, functional
+from babel_jax.probes.subject import Subject
 
 
 def functional_case(rng):
@@ -39,3 +42,22 @@ def test_functional_draws_with_equal_weights_are_the_estimate():
     base, now = functional_case(np.random.default_rng(8))
     drawn = functional._functional_draws(base, now, np.ones((3, 60)), 0.5)
     assert (drawn == functional.functional(base, now)).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_neurons_keep_their_function_by_their_values_in_every_kind_of_block(family):
+    """Of a gated FFN the products are correlated, not the gates."""
+    config, rng = config_of(family), np.random.default_rng(9)
+    slots = {"tokens": rng.integers(0, 23, (12, 8)).astype(np.int32), "position": rng.integers(2, 8, 12)}
+    slots |= {"primary_id": np.zeros(12, int), "new_id": np.ones(12, int)}
+    at = (slice(None), np.arange(12), slots["position"])
+    values = [
+        (
+            forward.measure(Subject(params, config, batch_size=12), {}, {"a": slots}, ("ffn",)).slots["a"].ffn_LxNxF,
+            in_numpy(config, params, slots["tokens"])[1]["a"][at],
+        )
+        for params in (params_of(family), params_of(family, seed=1))
+    ]
+    got, plain = zip(*values, strict=True)
+    want = [[np.corrcoef(*(one[layer, :, j] for one in plain))[0, 1] for j in range(20)] for layer in range(2)]
+    np.testing.assert_allclose(functional.correlation(*got), want, atol=1e-3)

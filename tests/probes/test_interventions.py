@@ -3,6 +3,7 @@ import textwrap
 
 import numpy as np
 import pytest
+from helpers.architectures import FAMILIES, config_of, in_numpy, params_of
 from helpers.changed import (
     ACTIVATIONS,
     CONFIG,
@@ -166,3 +167,21 @@ BIG = np.zeros((3, 24), bool)
 def test_what_cannot_be_run_is_one_line(call, message):
     with pytest.raises(UserError, match=re.escape(message)):
         call()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_states_are_read_and_patched_in_every_kind_of_block(family):
+    config, params = config_of(family), params_of(family)
+    subject, source = Subject(params, config), TOKENS[::-1].copy()
+    _, inside = in_numpy(config, params, source)
+    np.testing.assert_allclose(do.states(subject, source, EVERY), inside["h"], atol=1e-4)
+
+    def put(layer, h):
+        h = h.copy()
+        if layer == 0:
+            h[:, 4] = inside["h"][0][:, 4]
+        return h
+
+    want, _ = in_numpy(config, params, TOKENS, state=put)
+    np.testing.assert_allclose(do.patch(subject, source, TOKENS, 0, EVERY[:, 4:5]), want, atol=1e-4)
+    assert np.abs(want - in_numpy(config, params, TOKENS)[0]).max() > 1e-2

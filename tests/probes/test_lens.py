@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.architectures import ARCHITECTURES, FAMILIES, config_of, in_numpy, log_softmax, read
 
 from babel_jax.common import measurements, statistics
 from babel_jax.common.errors import UserError
@@ -392,3 +393,30 @@ def test_mean_with_interval_covers_nineteen_times_in_twenty():
         hits += low <= 2.0 <= high
     assert 0.91 <= hits / 400 <= 0.975
     assert np.isnan(statistics.mean_with_interval([1.0], [2.0])[1:]).all()
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "olmo"])
+def test_every_familys_last_lens_is_its_output_bit_for_bit(family):
+    """Its own last norm, epsilon, cap and head, at every layer."""
+    if family == "olmo":  # a LayerNorm without parameters
+        plain = dataclasses.replace(ARCHITECTURES["llama"], norm="layer_plain")
+        config = config_of("llama", architecture=plain)
+    else:
+        config = config_of(family)
+    params, tokens = loud(config), np.random.default_rng(0).integers(0, 23, (4, 8))
+    everywhere = np.broadcast_to(np.arange(8), tokens.shape)
+
+    @jax.jit
+    def both(params):
+        request = TapRequest(positions_BxP=everywhere)
+        logits, taps = Decoder(config).apply({"params": params}, tokens, None, request)
+        return logits, jax.lax.map(lambda h: unembed(params, config, h), taps["residual_LxBxPxD"]), taps
+
+    logits, lens_logits, taps = jax.tree.map(np.asarray, both(params))
+    assert np.array_equal(lens_logits[-1], logits)
+    assert not np.allclose(lens_logits[0], logits, atol=1e-2)
+    candidates = jnp.broadcast_to(jnp.arange(23), (4, 8, 23))
+    got = lens.read_candidates(params, config, taps["residual_LxBxPxD"], candidates)["log_prob_LxBxPxC"]
+    if family != "olmo":
+        want = log_softmax(read(config, params, in_numpy(config, params, tokens)[1]["h"]))
+        np.testing.assert_allclose(got, want, atol=1e-4)

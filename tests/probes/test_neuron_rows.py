@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from babel_jax.common import measurements
 from babel_jax.common.errors import UserError
-from babel_jax.probes import by_counts, lape, neuron_rows, thresholds
+from babel_jax.probes import by_counts, drift, lape, neuron_rows, thresholds
 from babel_jax.probes.attribution import pls
 from babel_jax.probes.definitions import neuron_sets
 
@@ -236,3 +236,18 @@ def test_lape_both_is_for_three_languages():
         warnings.simplefilter("error")
         assert not any(row["metric"] == "lape_both" for row in neuron_rows.count_rows(two, "a", draws=3))
         assert any(row["metric"] == "lape_both" for row in neuron_rows.count_rows(three, "a", draws=3))
+
+
+def test_rows_name_a_rule_that_is_not_the_references():
+    counts = run_of_checkpoints()[0]
+    rules = {
+        active: {
+            row["options"].get("active")
+            for rows in (neuron_rows.count_rows, neuron_rows.sensitivity_rows)
+            for row in rows(dataclasses.replace(counts, active=active), "a", draws=2)
+        }
+        for active in ("activation", "value")
+    }
+    assert rules == {"activation": {None}, "value": {"value"}}
+    named = drift.overlap_rows(dataclasses.replace(counts, active="value"), "a", draws=2)
+    assert {row["options"]["active"] for row in named} == {"value"}

@@ -5,6 +5,7 @@ import jax
 import numpy as np
 import pytest
 from helpers import by_path, loud, same
+from helpers.architectures import params_of
 from helpers.changed import (
     CONFIG,
     OTHER,
@@ -83,3 +84,12 @@ def test_a_checkpoint_of_another_model_is_refused():
         parts.restore(PARAMS, wider, "head")
     with pytest.raises(UserError, match="'head' is .* here and missing there"):
         parts.restore(PARAMS, loud(dataclasses.replace(CONFIG, tied_head=True)), "blocks")
+
+
+def test_the_ffn_of_a_gated_model_is_restored_with_its_gate():
+    ours, theirs = params_of("llama"), params_of("llama", seed=1)
+    restored = parts.restore(ours, theirs, "blocks/ffn_")
+    for name, block in restored["blocks"].items():
+        source = theirs if name.startswith("ffn_") else ours
+        assert all(np.array_equal(leaf, source["blocks"][name][part]) for part, leaf in block.items())
+    assert "ffn_gate" in restored["blocks"]

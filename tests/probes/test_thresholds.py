@@ -1,7 +1,10 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from helpers.counted import run_of_checkpoints, value
 
+from babel_jax.common.errors import UserError
 from babel_jax.probes import lape, neuron_rows, thresholds
 
 
@@ -65,3 +68,10 @@ def test_rates_hold_in_every_scope():
         p = (measured[2].active_RxLxFxK.sum(0) / measured[2].tokens_RxK.sum(0)).astype(np.float32)
         assert value(rows, "threshold", name="bar") == np.sort(p, None)[round(p.size * 0.92) - 1]
         assert value(rows, "threshold", name="probability") == np.sort(p, None)[round(p.size * 0.9) - 1]
+
+
+def test_counts_by_different_rules_are_not_compared():
+    first, *rest = run_of_checkpoints()
+    other = dataclasses.replace(first, active="value")
+    with pytest.raises(UserError, match="rule of active neurons"):
+        thresholds.scope_of([other, *rest], "pooled", draws=2)

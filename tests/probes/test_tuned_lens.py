@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import loud
+from helpers.architectures import FAMILIES, config_of, in_numpy, log_softmax, params_of, read
 
 from babel_jax.common.errors import UserError
 from babel_jax.model import placement
@@ -137,3 +138,18 @@ def test_bad_input():
     ):
         with pytest.raises(UserError, match=message):
             tuned_lens.train(Subject(params, config, END, 16), tokens, **options)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_lens_is_tuned_for_every_kind_of_block(family):
+    params, config = params_of(family), config_of(family)
+    tokens = np.random.default_rng(0).integers(0, 23, (30, 8)).astype(np.int32)
+    trained = tuned_lens.train(Subject(params, config, END, 8), tokens, steps=30, positions_per_row=6)
+    assert trained.kl_after_L[0] < 0.9 * trained.kl_before_L[0] and trained.kl_after_L[1] == 0
+    h = in_numpy(config, params, tokens[:4])[1]["h"].astype(np.float32)
+    everything = np.broadcast_to(np.arange(23), (4, 8, 23))
+    got = tuned_lens.jitted_read(config)(params, trained.translators, h, everything)["log_prob_LxBxPxC"]
+    want = log_softmax(
+        read(config, params, h + np.einsum("lbpd,lde->lbpe", h, trained.A_LxDxD) + trained.b_LxD[:, None, None])
+    )
+    np.testing.assert_allclose(got, want, atol=1e-4)
