@@ -27,15 +27,15 @@ WIDTH, HEAD_WIDTH, LAYERS = 1024, 64, 12  # of the models whose parts the page n
 
 def block(parts: Architecture) -> str:
     """What the blocks of a model are made of, in words."""
-    ropes = {kind.rope for kind in parts.kinds}
+    ropes, windows = {kind.rope for kind in parts.kinds}, [kind.window for kind in parts.kinds]
     words = {
         _where_normed(parts): True,
         "both halves read the block's input": parts.parallel,
         QK_NORMS.get(parts.qk_norm): parts.qk_norm != "none",
         "learned positions": parts.learned_positions,
         f"RoPE{_of_what(parts, ropes)}": ropes != {None},
-        "a window": all(parts.windows),
-        "a window in some layers": any(parts.windows) and not all(parts.windows),
+        "a window": all(windows),
+        "a window in some layers": any(windows) and not all(windows),
         f"{'gated' if parts.gated else 'ungated'} FFN with {parts.activation}": True,
         "biases": parts.qkv_bias and parts.attention_out_bias and parts.ffn_bias,
         "biases of queries, keys and values": parts.qkv_bias and not parts.attention_out_bias,
