@@ -3,8 +3,9 @@
 RMSNorm, rotary positions, gated SiLU, no biases (model/families/README.md). All that is not about the model is theirs: the
 paper's languages, tokens and batches of 0.5M tokens with GPT-3's learning rates for these sizes; the embedded world.
 
-  tiny: the smoke test. configs/organism.py:tiny with two queries that share a key. Hardware: CPU. Cost: TODO.
-    Expected: TODO.
+  tiny: the smoke test. configs/organism.py:tiny with two queries that share a key; trained with Muon where it starts from nothing,
+    since AdamW leaves a Llama on the plateau many times as long as a GPT-2. Hardware: CPU. Cost: at most 3 minutes on 2 cores.
+    Expected: PHP accuracy 0 -> 1.0 (steps 64 to 160) -> 0.9; control 1.00 at the end.
     python -m babel_jax study --config=configs/llama.py:tiny --workdir=runs/llama_tiny
 
   1b: SmolLM2-1.7B's shape (24 layers of 2048, 32 heads, gated FFN of 8192, tied head) with configs/gpt2.py's vocabulary of 50,304
@@ -53,7 +54,7 @@ def tiny() -> ConfigDict:
     config = beside("organism.py", "tiny")
     config.common.model.update(family="llama", kv_heads=1)
     for run in ("primary_climb", "primary_only", "new_only"):
-        config.runs[run].optimizer.update(name="muon")  # under AdamW the plateau takes many times as long as GPT-2's
+        config.runs[run].optimizer.update(name="muon")
     return config
 
 
