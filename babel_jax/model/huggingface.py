@@ -126,9 +126,7 @@ def _bare_names(state: Mapping, family: Family) -> dict:
         if re.fullmatch(family.constants, name):
             continue
         if bare in bare_state and not np.array_equal(bare_state[bare], tensor):
-            raise UserError(
-                f"the model's tensors hold two different {bare}, with {family.prefix} before it and without; delete one."
-            )
+            raise UserError(f"the model's tensors hold two different {bare}, under two of its names; delete one.")
         bare_state[bare] = tensor
     return bare_state
 

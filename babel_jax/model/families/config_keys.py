@@ -3,15 +3,14 @@
 `keys` is a family's `Family.keys` with what config.json says. Every refusal is one line that names the key and what to do.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from babel_jax.common.errors import UserError, quoted
+from babel_jax.common.errors import UserError, quoted, written
 from babel_jax.model.decoder import DecoderConfig
 
 CONFIG = "config.json"
-LARGEST_SIZE, MOST_LAYERS = 10**8, 10**4  # beyond them a config is a mistake
+LARGEST_SIZE, MOST_LAYERS, LARGEST_NUMBER = 10**8, 10**4, 1e30  # beyond them a config is a mistake
 NEEDED = object()  # stands for the default of a key that has none
 SIZES = {
     "vocab_size": "vocab_size",
@@ -59,8 +58,8 @@ ONLY_ANYWHERE = {
     "rope_interleaved": (False, None),
     "partial_rotary_factor": (1.0, None),
     "original_max_position_embeddings": (None,),
-    "quantization_config": (None,),
-    "compression_config": (None,),
+    "quantization_config": (None, {}),
+    "compression_config": (None, {}),
 }
 NO_TOKENS = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}  # theirs would be of another vocabulary
 
@@ -114,11 +113,10 @@ def whole(keys: dict, name: str) -> int:
     return 0 if keys[name] == 0 and not isinstance(keys[name], bool) else size(keys, name)
 
 
-def number(keys: dict, name: str) -> float:
-    """A number above 0."""
+def number(keys: dict, name: str, above: float = 0) -> float:
     value = keys[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise wrong(keys, name, "a number above 0")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not above < value < LARGEST_NUMBER:
+        raise wrong(keys, name, f"a number above {written(above)}")
     return float(value)
 
 
@@ -156,13 +154,10 @@ def shape(keys: dict, names: Mapping[str, str] = SIZES) -> dict:
     for ours, theirs in names.items():
         if ours not in ("kv_heads", "head_width") or keys[theirs] is not None:
             sizes[ours] = size(keys, theirs, MOST_LAYERS if ours == "layers" else LARGEST_SIZE)
-    for whole, part in (("width", "heads"), ("heads", "kv_heads")):
-        free = part == "heads" and "head_width" in sizes
-        if part in sizes and not free and sizes[whole] % sizes[part]:
-            raise UserError(
-                f"the model's config has {names[whole]} = {sizes[whole]}, which {names[part]} = {sizes[part]} does not divide; "
-                f"check that {CONFIG} is this model's."
-            )
+    if "head_width" not in sizes:
+        check_divides(keys, names["width"], names["heads"])
+    if "kv_heads" in sizes:
+        check_divides(keys, names["heads"], names["kv_heads"])
     return sizes | {"tied_head": flag(keys, "tie_word_embeddings")}
 
 
@@ -170,12 +165,11 @@ def head_width(sizes: dict) -> int:
     return sizes.get("head_width") or sizes["width"] // sizes["heads"]
 
 
-def check_heads_divide(keys: dict) -> None:
-    """transformers refuses models of this family whose heads do not divide their width, whatever head_dim is."""
-    if keys["hidden_size"] % keys["num_attention_heads"]:
+def check_divides(keys: dict, whole: str, part: str) -> None:
+    if size(keys, whole) % size(keys, part):
         raise UserError(
-            f"the model's config has hidden_size = {keys['hidden_size']}, which num_attention_heads = "
-            f"{keys['num_attention_heads']} does not divide; check that {CONFIG} is this model's."
+            f"the model's config has {whole} = {keys[whole]}, which {part} = {keys[part]} does not divide; check that {CONFIG} "
+            "is this model's."
         )
 
 

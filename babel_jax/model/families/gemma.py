@@ -57,7 +57,9 @@ GEMMA = Family(
 
 def _sandwiched(keys: dict, **parts) -> Architecture:
     """Gemma 2's block."""
-    config_keys.check_heads_divide(keys)
+    config_keys.check_divides(
+        keys, "hidden_size", "num_attention_heads"
+    )  # transformers demands it, whatever head_dim is
     score, own = config_keys.number(keys, "query_pre_attn_scalar"), config_keys.head_width(config_keys.shape(keys))
     norms = {"output_norms": True, "score_width": 0.0 if score == own else score}
     norms["logit_cap"] = config_keys.number_or_none(keys, "final_logit_softcapping")

@@ -76,12 +76,15 @@ def _share(keys: dict) -> tuple[float, dict]:
     return shares.pop(), keys | rest
 
 
+def _share_that_turns(turned: int, head_width: int) -> float:
+    """The share of a head of which its whole part is `turned`: a quotient may have been rounded down."""
+    share = turned / head_width
+    return share if int(head_width * share) == turned else math.nextafter(share, 2)
+
+
 def _write(config: DecoderConfig) -> dict:
-    parts, turned = config.architecture, config.architecture.rope_width
-    share = turned / config.head_width
-    if int(config.head_width * share) < turned:  # a quotient that was rounded down
-        share = math.nextafter(share, 2)
-    rope = rope_keys.their_rope(config)
+    parts, rope = config.architecture, rope_keys.their_rope(config)
+    share = _share_that_turns(parts.rope_width, config.head_width)
     return config_keys.their_shape(config, SIZES) | {
         "hidden_act": config_keys.their_activation(config),
         "layer_norm_eps": parts.norm_epsilon,
@@ -96,7 +99,7 @@ def _write(config: DecoderConfig) -> dict:
 
 def _pythia(head_width: int, _: int) -> dict:
     """Pythia's (arXiv:2304.01373): a quarter of a head, or the even number next to it."""
-    return {"rotary_pct": max(2, 2 * round(head_width * SHARE / 2)) / head_width}
+    return {"rotary_pct": _share_that_turns(max(2, 2 * round(head_width * SHARE / 2)), head_width)}
 
 
 GPT_NEOX = Family(

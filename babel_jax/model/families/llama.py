@@ -60,7 +60,9 @@ def _biases(config: DecoderConfig) -> dict:
 
 
 def _read_llama(keys: dict) -> DecoderConfig:
-    config_keys.check_heads_divide(keys)
+    config_keys.check_divides(
+        keys, "hidden_size", "num_attention_heads"
+    )  # transformers demands it, whatever head_dim is
     kinds = [LayerKind(rope=rope_keys.rope(keys, 10000.0))]
     return rope_keys.of_kinds(keys, kinds, block(keys, **config_keys.biases(keys, "attention_bias", "mlp_bias")))
 
@@ -71,7 +73,7 @@ LLAMA = Family(
     "model.",
     ROWS,
     KEYS | BIASES,
-    {},
+    {"activation": ("swiglu",)},  # Falcon 3 says it beside hidden_act
     _read_llama,
     lambda config: write(config) | _biases(config),
     lambda *_: {"rms_norm_eps": 1e-5},  # Llama 2, arXiv:2307.09288

@@ -73,26 +73,29 @@ def _rope(settings: dict, length: int, where: str) -> Rope:
             f"the model's config has {more[0]} in {where}, which a RoPE of type {kind} does not have here; if it is of no "
             f"effect, delete it from {CONFIG}."
         )
-    if settings.get("truncate", True) is not True:
-        raise UserError(
-            f"the model's config has truncate = false in {where} and this decoder does true only; convert another."
-        )
-    theta = number(settings, "rope_theta")
+    for name, only in (("truncate", True), ("partial_rotary_factor", 1.0)):
+        if settings.get(name, only) != only:
+            raise UserError(
+                f"the model's config has {name} = {quoted(settings[name])} in {where} and this decoder does {quoted(only)} only; "
+                "convert another."
+            )
+    theta = number(settings, "rope_theta", above=1)
     if kind == "default":
         return Rope(theta)
-    settings = {"original_max_position_embeddings": length} | settings
     if kind == "linear":
         return Rope(theta, "linear", number(_with(settings, "factor", where), "factor"))
+    settings = {"original_max_position_embeddings": length} | settings
     original = size(settings, "original_max_position_embeddings")
     if kind == "llama3":
-        values = [
-            number(_with(settings, name, where), name) for name in ("factor", "low_freq_factor", "high_freq_factor")
-        ]
-        return Rope(theta, "llama3", values[0], original, values[1], values[2])
-    settings = {"factor": length / original, "beta_fast": 32.0, "beta_slow": 1.0} | settings
-    factor = number(settings, "factor")
-    turns = number(settings, "beta_slow"), number(settings, "beta_fast")
-    return Rope(theta, "yarn", factor, original, *turns, _attention_factor(settings, factor))
+        for name in ("factor", "low_freq_factor", "high_freq_factor"):
+            _with(settings, name, where)
+        slow, fast = "low_freq_factor", "high_freq_factor"
+    else:
+        settings = {"factor": length / original, "beta_fast": 32.0, "beta_slow": 1.0} | settings
+        slow, fast = "beta_slow", "beta_fast"
+    factor, slow = number(settings, "factor"), number(settings, slow)
+    attention_factor = _attention_factor(settings, factor) if kind == "yarn" else 1.0
+    return Rope(theta, kind, factor, original, slow, number(settings, fast, above=slow), attention_factor)
 
 
 def _with(settings: dict, name: str, where: str) -> dict:
