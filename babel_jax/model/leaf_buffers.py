@@ -6,7 +6,8 @@ device turns it into float32 and writes it into its part of the leaf, whose memo
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ import numpy as np
 from babel_jax.model.sharding import path_name
 
 log = logging.getLogger(__name__)
-CHUNK = 8 << 20  # bytes of a slice that are on their way to a device at once
+CHUNK = 4 << 20  # bytes of a slice that are on their way to a device at once
 
 
 class LeafBuffers:
@@ -27,61 +28,62 @@ class LeafBuffers:
         self._abstract = {path_name(path): leaf for path, leaf in leaves}
         self._parts = {name: _empty(leaf) for name, leaf in self._abstract.items()}
 
-    @property
-    def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """The shape of each leaf by its name, such as "blocks/q/kernel"."""
-        return {name: leaf.shape for name, leaf in self._abstract.items()}
+    def put(
+        self, name: str, values: np.ndarray, layer: int | None = None, release: Callable[[], None] = lambda: None
+    ) -> None:
+        """Copies a whole leaf, or one layer of it, from an array of its shape; only what devices here hold is read.
 
-    def put(self, name: str, values: np.ndarray, layer: int | None = None) -> None:
-        """Copies a whole leaf, or one layer of it, from an array of its shape; only what devices here hold is read."""
+        `release`: called after each piece, to give back the memory that pages of a file took.
+        """
         leaf, parts = self._abstract[name], self._parts[name]
         where = leaf.sharding.addressable_devices_indices_map(leaf.shape)
         for device, part in parts.items():
             index = where[device] if layer is None else where[device][1:]
-            parts[device] = _filled(part, values[index], layer, device)
+            for start, chunk in _pieces(values[index]):
+                start = start if layer is None else (layer, *start)
+                part = _written(part, jax.device_put(chunk, device), start)
+                jax.block_until_ready(part)  # pieces that wait for the device would pile up on the host
+                release()
+            parts[device] = part
 
     def finished(self):
-        """The tree of arrays. Leaves that are not finite throughout are named in a warning."""
-        arrays = {
-            name: jax.make_array_from_single_device_arrays(
-                leaf.shape, leaf.sharding, list(self._parts.pop(name).values())
-            )
-            for name, leaf in self._abstract.items()
-        }
-        for name, finite in _all_finite(arrays).items():
-            if not finite:
+        """The tree of arrays. Leaves that are not finite throughout are named in a warning, by the host that holds the part."""
+        arrays = {}
+        for name, leaf in self._abstract.items():
+            parts = self._parts.pop(name).values()
+            if not all(bool(part.finite) for part in parts):
                 log.warning("the weights in %s are not all finite numbers: what the model computes may be NaN.", name)
+            filled = [part.values for part in parts]
+            arrays[name] = jax.make_array_from_single_device_arrays(leaf.shape, leaf.sharding, filled)
         return jax.tree_util.tree_unflatten(self._tree, list(arrays.values()))
+
+
+class _Part(NamedTuple):
+    """What one device holds of a leaf, and whether all that was written there is finite."""
+
+    values: jax.Array
+    finite: jax.Array
 
 
 def _empty(leaf) -> dict:
     """Zeros for the part of a leaf that each device of this process holds."""
-    shape = leaf.sharding.shard_shape(leaf.shape)
-    return {device: jnp.zeros(shape, leaf.dtype, device=device) for device in leaf.sharding.addressable_devices}
+    shape, devices = leaf.sharding.shard_shape(leaf.shape), leaf.sharding.addressable_devices
+    return {
+        device: _Part(jnp.zeros(shape, leaf.dtype, device=device), jnp.ones((), bool, device=device))
+        for device in devices
+    }
 
 
-def _filled(part: jax.Array, values: np.ndarray, layer: int | None, device) -> jax.Array:
-    """One device's part of a leaf with its slice of new values, written a few rows at a time."""
-    first = () if layer is None else (layer,)
+def _pieces(values: np.ndarray) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+    """A few rows at a time, in an array of their own if they lie apart: (where they begin, rows)."""
     rows = max(1, CHUNK // max(1, values[:1].nbytes))
     for row in range(0, len(values), rows):
-        chunk = np.ascontiguousarray(values[row : row + rows])
-        start = (*first, row, *(0,) * (values.ndim - 1))
-        part = _write(part, jax.device_put(chunk, device), start)
-        part.block_until_ready()  # chunks that wait for the device would pile up on the host
-    return part
+        yield (row, *(0,) * (values.ndim - 1)), np.ascontiguousarray(values[row : row + rows])
 
 
 @functools.partial(jax.jit, donate_argnums=0)
-def _write(part, chunk, start):
-    chunk = chunk.astype(part.dtype).reshape((1,) * (part.ndim - chunk.ndim) + chunk.shape)
-    return jax.lax.dynamic_update_slice(part, chunk, start)
-
-
-def _all_finite(arrays: Mapping[str, jax.Array]) -> dict[str, bool]:
-    return jax.device_get(_finite(arrays))
-
-
-@jax.jit
-def _finite(arrays):
-    return {name: jnp.isfinite(array).all() for name, array in arrays.items()}
+def _written(part: _Part, chunk, start) -> _Part:
+    chunk = chunk.astype(part.values.dtype)
+    chunk = chunk.reshape((1,) * (part.values.ndim - chunk.ndim) + chunk.shape)
+    values = jax.lax.dynamic_update_slice(part.values, chunk, start)
+    return _Part(values, part.finite & jnp.isfinite(chunk).all())

@@ -50,6 +50,7 @@ IN_BLOCK = {
     "ffn_in/kernel": "mlp/wi_1/kernel",
     "ffn_out/kernel": "mlp/wo/kernel",
 }
+BLOCKS = {("none", False): "llama2", ("none", True): "qwen2", ("head", False): "qwen3"}  # by qk_norm and qkv_bias
 LLAMA31 = Rope(
     scaling="llama3", factor=8.0, original_length=8192, slow_turns=1.0, fast_turns=4.0
 )  # the one that is built in
@@ -70,32 +71,15 @@ def options(config: DecoderConfig) -> Options:
       UserError: it has no such blocks.
     """
     parts = config.architecture
+    block = BLOCKS.get((parts.qk_norm, parts.qkv_bias))
     rope = parts.kinds[0].rope
-    plain = Architecture(
-        norm="rms",
-        norm_epsilon=parts.norm_epsilon,
-        fused_qkv=False,
-        qk_norm=parts.qk_norm,
-        qkv_bias=parts.qkv_bias,
-        attention_out_bias=False,
-        ffn_bias=False,
-        activation="silu",
-        gated=True,
-        learned_positions=False,
-        rope_width=config.head_width,
-        kinds=(LayerKind(0, rope),),
-        kind_of_layer=parts.kind_of_layer,
-    )
-    block = {("none", False): "llama2", ("none", True): "qwen2", ("head", False): "qwen3"}.get(
-        (parts.qk_norm, parts.qkv_bias)
-    )
-    if parts != plain or block is None:
+    if block is None or rope is None or parts != _llama_like(config):
         raise UserError(
             "MaxText has no block such as this model's that is written here; those of Llama, Mistral without a window, Qwen2 and "
             "Qwen3 are: export with --layout=huggingface."
         )
-    scaled = rope is not None and rope == dataclasses.replace(LLAMA31, theta=rope.theta)
-    if rope is None or not (rope.scaling == "none" or scaled and block == "llama2"):
+    scaled = rope == dataclasses.replace(LLAMA31, theta=rope.theta)
+    if not (rope.scaling == "none" or scaled and block == "llama2"):
         raise UserError(
             "MaxText has no RoPE such as this model's that is written here; plain ones and Llama 3.1's scaling by 8 are: export "
             "with --layout=huggingface."
@@ -119,6 +103,24 @@ def options(config: DecoderConfig) -> Options:
     if block == "llama2":
         return Options(True, keys | {"rope_type": "llama3.1", "rope_use_scale": scaled})
     return Options(False, keys | {"attention_bias": parts.qkv_bias, "use_qk_norm": parts.qk_norm == "head"})
+
+
+def _llama_like(config: DecoderConfig) -> Architecture:
+    """The same in everything that may differ between the blocks written here, and Llama's in all else."""
+    free = ("norm_epsilon", "qk_norm", "qkv_bias", "kind_of_layer")
+    parts = config.architecture
+    return Architecture(
+        norm="rms",
+        fused_qkv=False,
+        attention_out_bias=False,
+        ffn_bias=False,
+        activation="silu",
+        gated=True,
+        learned_positions=False,
+        rope_width=config.head_width,
+        kinds=(LayerKind(0, parts.kinds[0].rope),),
+        **{name: getattr(parts, name) for name in free},
+    )
 
 
 def parameters(config: DecoderConfig, params: dict) -> dict:

@@ -39,8 +39,7 @@ def read_model(directory, mesh_of: Callable[[DecoderConfig], Mesh] | None = None
     buffers = LeafBuffers(placement.abstract_params(config, mesh))
     for move in wanted:
         for name, view in move.views(config):
-            buffers.put(name, view, move.layer)
-        move.source.release()
+            buffers.put(name, view, move.layer, move.source.release)
     return config, buffers.finished()
 
 

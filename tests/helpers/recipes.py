@@ -44,7 +44,7 @@ class Recipe:
 def recipes() -> list[Recipe]:
     """The recipes of all rooms; a fenced block of a recipe that no step asks for is an error."""
     all_recipes = []
-    for readme in sorted(Path(ROOT, "babel_jax").glob("*/README.md")):
+    for readme in sorted(Path(ROOT, "babel_jax").rglob("README.md")):
         for title, text in SECTION.findall(readme.read_text()):
             steps = tuple((match["asks"], match["block"]) for match in BLOCK.finditer(text))
             assert 2 * len(steps) == len(re.findall(r"^```", text, re.M)), f"{readme}, {title}: a block without a step"

@@ -13,6 +13,7 @@ from helpers import SMALL, by_path, loud, make_run, same, small_material, train
 from babel_jax.common.errors import UserError
 from babel_jax.model import huggingface, model_folders
 from babel_jax.model.decoder import Decoder
+from babel_jax.model.families.catalogue import BY_TYPE
 from babel_jax.training import foreign
 from babel_jax.training.checkpoint import Checkpoints, restore_params
 from babel_jax.training.runs import is_done, last_step
@@ -328,3 +329,59 @@ def test_an_advice_that_is_followed_leads_to_the_model(case):
     assert "\n" not in str(error.value)
     found, params = huggingface.from_huggingface(follow(state), hf_config | corrected)
     assert found == config and same(by_path(params), by_path(loud(config)))
+
+
+# --- other families ---------------------------------------------------------------------------------------------------------
+
+
+def of(family: str, **changes):
+    """(config, state dict, config.json) of a small model of a family, of which no two numbers are alike."""
+    architecture = BY_TYPE[family].scratch(SMALL.width, 4, SMALL.layers)
+    config = dataclasses.replace(SMALL, architecture=architecture, **changes)
+    return config, *huggingface.to_huggingface(config, loud(config))
+
+
+def test_names_of_older_files_and_constants_in_them_are_no_matter():
+    config, state, hf_config = of("gpt_neox")
+    _, params = huggingface.from_huggingface(state, hf_config)
+    assert state["gpt_neox.layers.1.attention.query_key_value.weight"].shape == (48, 16) and "embed_out.weight" in state
+    newer = without(state, "embed_out.weight") | {"lm_head.weight": state["embed_out.weight"]}
+    constants = {
+        "gpt_neox.layers.0.attention.bias": np.ones((1, 1, 4, 4), bool),
+        "gpt_neox.layers.0.attention.masked_bias": np.float32(-1e9),
+        "layers.1.attention.rotary_emb.inv_freq": np.ones(2, np.float64),
+    }
+    assert same(by_path(huggingface.from_huggingface(newer | constants, hf_config)[1]), by_path(params))
+    with pytest.raises(UserError, match="two different embed_out.weight, under two of its names; delete one"):
+        huggingface.from_huggingface(state | {"lm_head.weight": 1 + state["embed_out.weight"]}, hf_config)
+    config, state, hf_config = of("llama")
+    state |= {"model.layers.0.self_attn.rotary_emb.inv_freq": np.ones(2, np.float64)}
+    assert huggingface.from_huggingface(state, hf_config)[0] == config
+
+
+def test_padded_rows_are_read_where_the_config_counts_them():
+    """transformers refuses a table with more rows than vocab_size, too."""
+    config, state, hf_config = of("llama")
+    with pytest.raises(
+        UserError, match="embed_tokens.weight has 48 rows and .* vocab_size = 45; set it to 48 in config.json"
+    ):
+        huggingface.from_huggingface(state, hf_config | {"vocab_size": 45})
+    assert huggingface.from_huggingface(state, hf_config | {"vocab_size": 48})[0] == config
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda state: without(state, "model.layers.0.mlp.up_proj.weight"), "lack layers.0.mlp.up_proj.weight; save the Llama"),
+        (lambda state: state | {"model.layers.0.self_attn.q_proj.bias": np.zeros(16, np.float32)}, "hold layers.0.*q_proj.bias"),
+        (
+            lambda state: {name: x.T if "mlp" in name else x for name, x in state.items()},
+            r"matrices of a LlamaForCausalLM are \[out, in\]: transpose",
+        ),
+        (lambda state: without(state, "lm_head.weight"), "lack lm_head.weight .* set tie_word_embeddings to true"),
+    ],
+)  # fmt: skip
+def test_wrong_tensors_of_any_family_are_named(change, message):
+    config, state, hf_config = of("llama")
+    with pytest.raises(UserError, match=message):
+        huggingface.from_huggingface(change(state), hf_config)

@@ -16,7 +16,7 @@ from golden.make_families import PROMPT, WRITTEN
 from helpers.family_oracle import at_positions, compared, live, of_tolerance, stored
 
 from babel_jax.measuring import greedy, sampling
-from babel_jax.model import huggingface
+from babel_jax.model import huggingface, model_folders
 from babel_jax.model.architecture import ACTIVATIONS, NORMS
 from babel_jax.model.decoder import Decoder, unembed
 from babel_jax.model.families.catalogue import BY_TYPE
@@ -123,6 +123,32 @@ def test_both_spellings_of_a_config_mean_the_same_decoder(both):
     older, params = huggingface.from_huggingface(both.state, both.config_4)
     assert older == both.config
     jax.tree.map(np.testing.assert_array_equal, params, both.params)
+
+
+def test_export_and_import_again_change_nothing(both, tmp_path):
+    model_folders.write_model(tmp_path / "first", both.config, both.params)
+    config, params = model_folders.read_model(tmp_path / "first")
+    assert config == both.config
+    model_folders.write_model(tmp_path / "second", config, params)
+    written = [{file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in ("first", "second")]
+    assert written[0] == written[1]
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", CASES)
+def test_transformers_computes_the_same_bits_of_what_we_export(name, tmp_path):
+    both = compared(live, name)
+    import torch
+    import transformers
+
+    model_folders.write_model(tmp_path, both.config, both.params)
+    how = dict(attn_implementation="eager", dtype=torch.float32)
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, **how).eval()
+    with torch.no_grad():
+        logits_BxTxV = model(
+            torch.from_numpy(both.golden["tokens_BxT"].astype(np.int64)), use_cache=False
+        ).logits.numpy()
+    assert np.array_equal(logits_BxTxV, both.golden["logits_BxTxV"])
 
 
 @pytest.mark.parametrize("source", sources(name for name, case in CASES.items() if case.gradients))

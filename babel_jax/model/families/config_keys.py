@@ -53,7 +53,7 @@ BOOKKEEPING = frozenset(_BOOKKEEPING.split())
 ONLY_ANYWHERE = {
     "add_cross_attention": (False, None),
     "cross_attention_hidden_size": (None,),
-    "pruned_heads": ({}, None),
+    "pruned_heads": (None, {}),
     "tie_encoder_decoder": (False, None),
     "rope_interleaved": (False, None),
     "partial_rotary_factor": (1.0, None),
@@ -142,17 +142,18 @@ def activation(keys: dict, name: str) -> str:
     return ACTIVATIONS[value]
 
 
-def their_activation(config: DecoderConfig) -> str:
-    """What transformers calls the activation of a config."""
-    names = {"gelu_tanh": "gelu_pytorch_tanh"}
-    return names.get(config.architecture.activation, config.architecture.activation)
+def their_activation(config: DecoderConfig, tanh: str = "gelu_pytorch_tanh") -> str:
+    """What transformers calls the activation of a config. `tanh`: the family's own name of GELU's approximation; computed under
+    another of its names, it is rounded otherwise."""
+    activation = config.architecture.activation
+    return tanh if activation == "gelu_tanh" else activation
 
 
 def shape(keys: dict, names: Mapping[str, str] = SIZES) -> dict:
     """The sizes of a `DecoderConfig`, by its fields; `names` as `Family.sizes`."""
     sizes = {}
     for ours, theirs in names.items():
-        if ours not in ("kv_heads", "head_width") or keys[theirs] is not None:
+        if ours not in ("kv_heads", "head_width") or keys.get(theirs) is not None:
             sizes[ours] = size(keys, theirs, MOST_LAYERS if ours == "layers" else LARGEST_SIZE)
     if "head_width" not in sizes:
         check_divides(keys, names["width"], names["heads"])

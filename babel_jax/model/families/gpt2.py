@@ -50,9 +50,8 @@ def _read(keys: dict) -> DecoderConfig:
 
 
 def _write(config: DecoderConfig) -> dict:
-    activation = config_keys.their_activation(config)
     names = {
-        "activation_function": "gelu_new" if activation == "gelu_pytorch_tanh" else activation,
+        "activation_function": config_keys.their_activation(config, "gelu_new"),
         "layer_norm_epsilon": config.architecture.norm_epsilon,
     }
     inner = {} if config.ffn_width != 4 * config.width else {"n_inner": None}

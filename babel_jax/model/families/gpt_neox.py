@@ -1,8 +1,5 @@
 """GPT-NeoX (arXiv:2204.06745), of which Pythia is: both halves of a block read its input, a part of each head is turned."""
 
-import math
-
-from babel_jax.common.errors import UserError
 from babel_jax.model.architecture import Architecture, LayerKind
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.model.families import config_keys, rope_keys
@@ -38,8 +35,7 @@ THETA, SHARE = 10000.0, 0.25
 
 
 def _read(keys: dict) -> DecoderConfig:
-    keys = keys | {"num_key_value_heads": None, "head_dim": None}
-    share, keys = _share(keys)
+    turned, keys = rope_keys.turned(keys, SHARE, ("rotary_pct", "partial_rotary_factor"))
     rope = rope_keys.rope(keys, THETA, "rotary_emb_base")
     if keys["rope_theta"] not in (None, rope.theta):
         raise config_keys.wrong(keys, "rope_theta", f"what rotary_emb_base says, {rope.theta}; delete one of the two")
@@ -53,40 +49,14 @@ def _read(keys: dict) -> DecoderConfig:
         activation=config_keys.activation(keys, "hidden_act"),
         learned_positions=False,
     )
-    turned = int(config_keys.head_width(config_keys.shape(keys)) * share)
-    if not turned:
-        raise config_keys.wrong(keys, "rotary_pct", "so large that two numbers or more of each head are turned")
     return rope_keys.of_kinds(keys, [LayerKind(rope=rope)], architecture, turned)
-
-
-def _share(keys: dict) -> tuple[float, dict]:
-    """How much of each head is turned, under whichever of its names, and the keys without it in the settings of RoPE."""
-    settings = {name: keys[name] for name in ("rope_scaling", "rope_parameters") if isinstance(keys[name], dict)}
-    places = [(keys, "rotary_pct"), *((place, "partial_rotary_factor") for place in (keys, *settings.values()))]
-    shares = {config_keys.number(place, name) for place, name in places if place.get(name) is not None} or {SHARE}
-    if len(shares) > 1 or max(shares) > 1:
-        raise UserError(
-            f"the model's config has rotary_pct or partial_rotary_factor = {', '.join(map(str, sorted(shares)))}; leave one of "
-            f"them in {config_keys.CONFIG}, of at most 1."
-        )
-    rest = {
-        name: {key: value for key, value in place.items() if key != "partial_rotary_factor"}
-        for name, place in settings.items()
-    }
-    return shares.pop(), keys | rest
-
-
-def _share_that_turns(turned: int, head_width: int) -> float:
-    """The share of a head of which its whole part is `turned`: a quotient may have been rounded down."""
-    share = turned / head_width
-    return share if int(head_width * share) == turned else math.nextafter(share, 2)
 
 
 def _write(config: DecoderConfig) -> dict:
     parts, rope = config.architecture, rope_keys.their_rope(config)
-    share = _share_that_turns(parts.rope_width, config.head_width)
+    share = rope_keys.share_of_heads(parts.rope_width, config.head_width)
     return config_keys.their_shape(config, SIZES) | {
-        "hidden_act": config_keys.their_activation(config),
+        "hidden_act": config_keys.their_activation(config, "gelu_fast"),
         "layer_norm_eps": parts.norm_epsilon,
         "use_parallel_residual": parts.parallel,
         "attention_bias": parts.qkv_bias,
@@ -99,7 +69,7 @@ def _write(config: DecoderConfig) -> dict:
 
 def _pythia(head_width: int, _: int) -> dict:
     """Pythia's (arXiv:2304.01373): a quarter of a head, or the even number next to it."""
-    return {"rotary_pct": _share_that_turns(max(2, 2 * round(head_width * SHARE / 2)), head_width)}
+    return {"rotary_pct": rope_keys.share_of_heads(max(2, 2 * round(head_width * SHARE / 2)), head_width)}
 
 
 GPT_NEOX = Family(

@@ -144,6 +144,39 @@ def their_rope(config: DecoderConfig) -> dict:
     return {"rope_theta": rope.theta, "rope_scaling": scaling(rope), "rope_parameters": parameters(rope)}
 
 
+# --- a part of each head -----------------------------------------------------------------------------------------------------
+
+
+def turned(keys: dict, default: float, names: tuple[str, ...] = ("partial_rotary_factor",)) -> tuple[int, dict]:
+    """How many numbers of each head are turned, and the keys without it in the settings of RoPE.
+
+    `default`: the share of a head that is turned where the file says nothing; `names`: what it is called beside the settings.
+    """
+    settings = {name: keys[name] for name in (OLD, NEW) if isinstance(keys[name], dict)}
+    places = [*((keys, name) for name in names), *((place, "partial_rotary_factor") for place in settings.values())]
+    shares = {number(place, name) for place, name in places if place.get(name) is not None} or {default}
+    if len(shares) > 1 or max(shares) > 1:
+        raise UserError(
+            f"the model's config has {' or '.join(names)} = {', '.join(map(str, sorted(shares)))}; leave one of them in "
+            f"{CONFIG}, of at most 1."
+        )
+    rest = {
+        name: {key: value for key, value in place.items() if key != "partial_rotary_factor"}
+        for name, place in settings.items()
+    }
+    (share,) = shares
+    width = int(head_width(shape(keys)) * share)
+    if not width:
+        raise UserError(f"the model's config has {names[0]} = {share}, which turns nothing; check {CONFIG}.")
+    return width, keys | rest
+
+
+def share_of_heads(width: int, whole: int) -> float:
+    """The share of a head that `turned` reads as `width`: its product with the whole head is rounded down."""
+    share = width / whole
+    return share if int(whole * share) == width else math.nextafter(share, 2)
+
+
 # --- a RoPE for layers with a window, and another for the rest -----------------------------------------------------------------
 
 

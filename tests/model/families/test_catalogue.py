@@ -5,11 +5,12 @@ import json
 
 import numpy as np
 import pytest
+from golden import make_families
 from golden.family_cases import CASES, config_4
 from helpers import SMALL, by_path, same
 
 from babel_jax.common.errors import UserError
-from babel_jax.model import huggingface
+from babel_jax.model import huggingface, model_folders
 from babel_jax.model.architecture import Architecture
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.model.families import catalogue
@@ -184,13 +185,13 @@ PUBLISHED = {
     "Llama 3.1 8B": (LLAMA_3_1, 8030, 128, lambda config: config.architecture.kinds[0].rope.scaling == "llama3"),
     "Pythia 160M": (PYTHIA, 162.3, 64, lambda config: config.architecture.rope_width == 16),
     "OLMo 2 1B": (OLMO_2, 1485, 128, lambda config: config.architecture.output_norms),
-    "Qwen 2.5 0.5B": (QWEN_2_5, 494, 64, lambda config: config.architecture.windows == (0,)),
+    "Qwen 2.5 0.5B": (QWEN_2_5, 494, 64, lambda config: config.architecture.kinds[0].window == 0),
     "Qwen 3 0.6B": (QWEN_3, 596, 128, lambda config: config.architecture.qk_norm == "head"),
     "StarCoder2 3B": (
         STARCODER_2,
         3030,
         128,
-        lambda config: config.tied_head and config.architecture.windows == (4096,),
+        lambda config: config.tied_head and config.architecture.kinds[0].window == 4096,
     ),
     "Gemma 2 9B": (GEMMA_2, 9242, 256, lambda config: config.architecture.score_width == 224),
     "Gemma 3 1B": (GEMMA_3, 1000, 256, lambda config: config.architecture.kind_of_layer[4:7] == (0, 1, 0)),
@@ -252,7 +253,7 @@ def test_what_is_refused_is_named(change, message):
         ("gpt_neox_parallel", {"head_dim": 8}, "head_dim = 8 and this decoder does null only"),
         ("gpt_neox_parallel", {"rotary_pct": 0.25}, "rotary_pct or partial_rotary_factor = 0.25, 0.5; leave one"),
         ("gpt_neox_parallel", {"rope_theta": 3.0}, "rope_theta = 3.0; check config.json: it is what rotary_emb_base says"),
-        ("gpt_neox_parallel", {"rope_parameters": {"partial_rotary_factor": 0.1}}, "rotary_pct = null; check"),
+        ("gpt_neox_parallel", {"rope_parameters": {"partial_rotary_factor": 0.1}}, "rotary_pct = 0.1, which turns nothing"),
         ("gpt_neox_parallel", {"rope_parameters": {"partial_rotary_factor": 0.4}}, "3 numbers are turned"),
         ("gpt_neox_parallel", {"rope_parameters": {"partial_rotary_factor": 1.5}}, "of at most 1"),
         ("qwen2", {"use_mrope": True}, "use_mrope = true"),
@@ -309,3 +310,32 @@ def test_any_value_of_any_key_is_read_or_refused_in_one_line(name):
             except UserError as error:
                 assert "\n" not in str(error)
     assert read_at_all > 5
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", CASES)
+def test_transformers_reads_what_is_written_as_the_same_model(name, tmp_path):
+    """Every tensor and every logit bit for bit, from a config in both spellings and in either."""
+    for package in ("torch", "transformers"):
+        pytest.importorskip(package, reason=f"no {package} here to read folders of ours")
+    import torch
+    import transformers
+
+    model = make_families.random_model(CASES[name], seed=2)
+    config, params = huggingface.from_huggingface(*make_families.saved(model))
+    model_folders.write_model(tmp_path / "ours", config, params)
+    tokens = torch.from_numpy(make_families.texts(seed=2)["tokens_BxT"].astype(np.int64))
+    written = json.loads((tmp_path / "ours" / "config.json").read_text())
+    for spelling in (
+        {},
+        {"rope_parameters"},
+        {"rope_theta", "rope_local_base_freq", "rope_scaling", "rotary_emb_base"},
+    ):
+        kept = {key: value for key, value in written.items() if key not in spelling}
+        (tmp_path / "ours" / "config.json").write_text(json.dumps(kept))
+        how = dict(attn_implementation="eager", dtype=torch.float32)
+        again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours", **how).eval()
+        theirs, ours = model.state_dict(), again.state_dict()
+        assert theirs.keys() == ours.keys() and all(torch.equal(theirs[tensor], ours[tensor]) for tensor in theirs)
+        with torch.no_grad():
+            assert torch.equal(model(tokens, use_cache=False).logits, again(tokens, use_cache=False).logits), spelling

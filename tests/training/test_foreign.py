@@ -1,0 +1,92 @@
+"""Imported runs: several checkpoints of one model, the tokenizer that came with it, and what is refused."""
+
+import dataclasses
+import json
+
+import pytest
+from helpers import SMALL, by_path, byte_level, loud, make_run, same, small_material, train
+
+from babel_jax.common.errors import UserError
+from babel_jax.model import tokenizer_files
+from babel_jax.model.model_folders import read_model, write_model
+from babel_jax.model.tokenizer_files import JSON, TokenizerFiles
+from babel_jax.training import foreign
+from babel_jax.training.checkpoint import Checkpoints
+from babel_jax.training.runs import read_done
+
+CONFIG = dataclasses.replace(SMALL, vocab_size=300)
+TEXT = ["def f(x):\n    return x + 1\n", "<?php echo 1; ?>"]
+
+
+def tokenizer(size=280):
+    contents = {
+        JSON: byte_level(TEXT, size).to_str().encode(),
+        "tokenizer_config.json": b'{"tokenizer_class": "PreTrainedTokenizerFast"}',
+        "generation_config.json": b'{"eos_token_id": 0, "temperature": 0.7}',
+    }
+    return TokenizerFiles(contents, {"eos_token_id": 0})
+
+
+def folder(place, seed=0, config=CONFIG, files=None):
+    write_model(place, config, loud(config, seed), files or tokenizer())
+    return place
+
+
+def steps(run):
+    checkpoints = Checkpoints(run)
+    try:
+        return {step: checkpoints.metadata(step).tokens for step in checkpoints.steps()}
+    finally:
+        checkpoints.close()
+
+
+def test_a_model_goes_through_a_run_with_all_its_files(tmp_path):
+    foreign.import_run(folder(tmp_path / "a"), tmp_path / "run")
+    foreign.export_run(tmp_path / "run", 0, tmp_path / "b")
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert {JSON, "generation_config.json", "config.json"} < set(files)
+    assert files == sorted(path.name for path in (tmp_path / "b").iterdir())
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in files)
+
+
+def test_checkpoints_of_one_model_are_one_run(tmp_path):
+    run = tmp_path / "run"
+    for step, seed in ((1000, 1), (3000, 3), (2000, 2)):
+        foreign.import_run(folder(tmp_path / str(step), seed), run, step, step * 512)
+    assert steps(run) == {1000: 512_000, 2000: 1_024_000, 3000: 1_536_000}
+    assert (read_done(run).step, read_done(run).tokens) == (3000, 1_536_000)
+    foreign.export_run(run, 2000, tmp_path / "out")
+    assert same(by_path(read_model(tmp_path / "out")[1]), by_path(loud(CONFIG, 2)))
+
+
+def test_what_is_of_another_model_is_refused_and_the_run_stays(tmp_path):
+    run = tmp_path / "run"
+    foreign.import_run(folder(tmp_path / "a"), run, 1)
+    wider = dataclasses.replace(CONFIG, ffn_width=64)
+    for place, message in (
+        (folder(tmp_path / "wide", config=wider), "is of another model: ffn_width is 32 there and 64 here"),
+        (folder(tmp_path / "words", files=tokenizer(290)), "has another tokenizer.json than this model"),
+    ):
+        with pytest.raises(UserError, match=message):
+            foreign.import_run(place, run, 2)
+    with pytest.raises(UserError, match="holds a run already, with a checkpoint 1"):
+        foreign.import_run(tmp_path / "a", run, 1)
+    assert list(steps(run)) == [1] and read_done(run).step == 1
+
+
+def test_a_run_that_was_trained_takes_no_other_models(tmp_path):
+    train(make_run(steps=2), small_material(), tmp_path / "run")
+    with pytest.raises(UserError, match="holds a run already"):
+        foreign.import_run(folder(tmp_path / "a"), tmp_path / "run", 7)
+    assert foreign.kept_tokenizer(tmp_path / "run") is None
+
+
+def test_a_tokenizer_with_more_ids_than_rows_is_refused(tmp_path):
+    folder(tmp_path / "a")
+    tokenizer_files.write(tmp_path / "a", {JSON: byte_level(TEXT * 9 + ["x y z w v u t s r q"], 300).to_str().encode()})
+    added = json.loads((tmp_path / "a" / JSON).read_text())
+    added["model"]["vocab"]["zz"] = 300
+    (tmp_path / "a" / JSON).write_text(json.dumps(added))
+    with pytest.raises(UserError, match="ids up to 300 and the model's table has 300 rows"):
+        foreign.import_run(tmp_path / "a", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
