@@ -34,7 +34,9 @@ def run(arguments: Arguments) -> None:
         raise UserError("convert does `import` or `export`; `convert --help` explains.")
     command = "import" if arguments.step is None else "export"
     vars(arguments).update(
-        {"import": dict(step=0, tokens=0), "export": dict(layout="huggingface", corpus=None)}[command]
+        {"import": dict(step=0, tokens=0), "export": dict(layout="huggingface", corpus=None, no_tokenizer=False)}[
+            command
+        ]
         | {name: value for name, value in vars(arguments).items() if value is not None}
     )
     COMMANDS[command].run(arguments)

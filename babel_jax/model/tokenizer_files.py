@@ -105,7 +105,7 @@ def of_tokenizer(tokenizer: Tokenizer, max_length: int, texts: Iterable[str]) ->
     for text in (*HARD, *texts):
         if difference := _difference(tokenizer.encode(text), theirs, text):
             raise UserError(
-                f"the corpus's tokenizer cannot be written as {JSON}: {difference}; export without --corpus."
+                f"the corpus's tokenizer cannot be written as {JSON}: {difference}; export with --no_tokenizer."
             )
     return _files(theirs, max_length, tokenizer.document_end, tokenizer.padding)
 
@@ -149,7 +149,7 @@ def _converted(tokenizer: SentencePiece) -> tokenizers.Tokenizer:
     proto = sentencepiece_model_pb2.ModelProto.FromString(tokenizer.content)
     if proto.trainer_spec.model_type != proto.trainer_spec.BPE:
         raise UserError(
-            f"the corpus's tokenizer is not a BPE and cannot be written as {JSON}; export without --corpus."
+            f"the corpus's tokenizer is not a BPE and cannot be written as {JSON}; export with --no_tokenizer."
         )
     pieces = {piece.piece: i for i, piece in enumerate(proto.pieces)}
     joined = {piece.piece: piece.score for piece in proto.pieces if piece.type == PIECE.NORMAL}

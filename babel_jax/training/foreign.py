@@ -22,6 +22,7 @@ from babel_jax.training.checkpoint import Checkpoints, Metadata, restore_params
 from babel_jax.training.runs import locked, read_done
 
 TOKENIZER = "tokenizer"
+NO_TOKENIZER = TokenizerFiles({}, {})
 IMPORTED = {"config": {"imported": dict, "tokens?": dict}}  # of the config.json of an imported run
 
 

@@ -1,4 +1,4 @@
-"""Writes babel_jax/model/families/verified.json: how far our decoder is from transformers, family by family.
+"""Writes babel_jax/model/families/verified.json, how far our decoder is from transformers, family by family, and the page of it.
 
 From the arrays in tests/golden/families/, over all cases of a family; tests/whole/test_golden_families.py holds them to the
 tolerance. Run in tests/: python -m golden.verify_families
@@ -11,6 +11,7 @@ from helpers.family_oracle import ABSOLUTE, RELATIVE, Compared, compared, of_tol
 
 from babel_jax.common import files
 from babel_jax.model import families
+from babel_jax.model.families import families_page
 
 RECORD = files.path(families.__path__[0]) / "verified.json"
 
@@ -61,6 +62,7 @@ def main():
         },
     }
     files.write_json(RECORD, record)
+    families_page.write()
     print(RECORD.read_text())
 
 

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import sys
+from pathlib import Path
 
 import pytest
-from helpers import SMALL, by_path, byte_level, loud, make_run, same, small_material, train
+from helpers import SMALL, by_path, byte_level, loud, make_run, python, same, small_material, train
 
 from babel_jax.common.errors import UserError
 from babel_jax.model import tokenizer_files
@@ -90,3 +92,77 @@ def test_a_tokenizer_with_more_ids_than_rows_is_refused(tmp_path):
     with pytest.raises(UserError, match="ids up to 300 and the model's table has 300 rows"):
         foreign.import_run(tmp_path / "a", tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.processes
+def test_on_several_devices_the_same_bytes_come_out(tmp_path):
+    """A process that sees three devices spreads over two: the model's width of 16 is not divisible by three."""
+    folder(tmp_path / "a")
+    done = python(__file__, str(tmp_path), devices=3)
+    assert done.returncode == 0 and done.stdout.split()[-1] == "2", done.stderr
+    for place in (tmp_path / "a").iterdir():
+        assert (tmp_path / "b" / place.name).read_bytes() == place.read_bytes(), place.name
+
+
+# --- transformers' own folders ------------------------------------------------------------------------------------------------
+
+SIZES = dict(
+    vocab_size=300,
+    hidden_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    intermediate_size=40,
+    max_position_embeddings=32,
+)
+FAMILIES = {
+    "llama": dict(num_key_value_heads=2, head_dim=6, rope_theta=1e5, tie_word_embeddings=False),
+    "gpt_neox": dict(rotary_pct=0.7, use_parallel_residual=True),
+    "qwen3": dict(num_key_value_heads=1, head_dim=8, tie_word_embeddings=True),
+    "gpt2": dict(n_positions=32, n_embd=24, n_layer=2, n_head=4),
+}
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("how", ["float32", "parts", "bfloat16", "bin"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_transformers_computes_the_same_before_and_after(family, how, tmp_path):
+    """Import, run, export, and AutoModelForCausalLM and AutoTokenizer of both folders: not a bit of the logits differs."""
+    torch = pytest.importorskip("torch", reason="no torch here to compare with")
+    transformers = pytest.importorskip("transformers", reason="no transformers here to compare with")
+    sizes = dict(vocab_size=300) if family == "gpt2" else SIZES
+    tokens = dict(bos_token_id=None, eos_token_id=0, pad_token_id=None)
+    torch.manual_seed(1)
+    config = transformers.AutoConfig.for_model(family, **sizes | FAMILIES[family] | tokens)
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    model = model.to(torch.bfloat16 if how == "bfloat16" else torch.float32)
+    for values in model.parameters():
+        values.data.mul_(5)
+    before, run, after = tmp_path / "before", tmp_path / "run", tmp_path / "after"
+    model.save_pretrained(before, max_shard_size="20KB" if how == "parts" else "1GB")
+    if how == "bin":
+        (before / "model.safetensors").unlink()
+        torch.save(model.state_dict(), before / "pytorch_model.bin")
+    tokenizer_files.write(before, {JSON: byte_level(TEXT, 280).to_str().encode()})
+    foreign.import_run(before, run)
+    foreign.export_run(run, 0, after)
+
+    inputs = transformers.AutoTokenizer.from_pretrained(before)(TEXT[0])["input_ids"]
+    assert transformers.AutoTokenizer.from_pretrained(after)(TEXT[0])["input_ids"] == inputs
+    read = [
+        transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32).eval()
+        for place in (before, after)
+    ]
+    assert read[1].generation_config.eos_token_id == read[1].config.eos_token_id == 0
+    logits = [each(torch.tensor([inputs])).logits for each in read]
+    assert torch.equal(*logits) and logits[0].std() > 0.1
+    foreign.import_run(after, tmp_path / "again")
+    foreign.export_run(tmp_path / "again", 0, tmp_path / "back")
+    for place in after.iterdir():
+        assert (tmp_path / "back" / place.name).read_bytes() == place.read_bytes(), place.name
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    foreign.import_run(place / "a", place / "run")
+    foreign.export_run(place / "run", 0, place / "b")
+    print(foreign._mesh(CONFIG).size)

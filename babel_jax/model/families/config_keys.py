@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from babel_jax.common.errors import UserError, quoted, written
+from babel_jax.common.errors import LONGEST_NAME, UserError, quoted, shortened, written
 from babel_jax.model.decoder import DecoderConfig
 
 CONFIG = "config.json"
@@ -81,14 +81,13 @@ def complete(hf_config: dict, known: Mapping[str, Any], only: Mapping[str, tuple
         raise UserError(
             f"the model's config lacks {', '.join(lacking)}; check that {CONFIG} is this model's, and whole."
         )
+    harmless = {*known, *only, *idle, *BOOKKEEPING}
     for name, value in hf_config.items():
-        # A key that is null or begins with "_" sets nothing.
-        if not (
-            name in known or name in only or name in idle or name in BOOKKEEPING or value is None or name[0] == "_"
-        ):
+        sets_nothing = value is None or name.startswith("_")
+        if name not in harmless and not sets_nothing:
             raise UserError(
-                f"the model's config has {name} = {quoted(value)}, which is not known here and may change what the model "
-                f"computes; if it does not, delete it from {CONFIG}."
+                f"the model's config has {shortened(name, LONGEST_NAME)} = {quoted(value)}, which is not known here and may "
+                f"change what the model computes; if it does not, delete it from {CONFIG}."
             )
     return {name: hf_config.get(name, default) for name, default in known.items()}
 

@@ -229,6 +229,7 @@ def test_configs_of_published_models_are_read(name):
         ({"quantization_config": {"bits": 4}}, "weights are quantised"),
         ({"compression_config": {"bits": 4}}, "weights are quantised"),
         ({"num_experts": 8}, "num_experts = 8, which is not known here and may change"),
+        ({"": 8}, "config has  = 8, which is not known here"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor = 0.5 and this decoder does 1.0 or null only"),
         ({"rope_interleaved": True}, "rope_interleaved = true and this decoder does false or null only"),
         ({"hidden_act": "quick_gelu"}, "hidden_act = 'quick_gelu' and this decoder does gelu_new, "),
