@@ -44,7 +44,7 @@ class View:
 
     Attributes:
       measured: counts and sums of the held-out rows.
-      ffn_LxNxF: activations at the new language's own slots.
+      ffn_LxNxF: the neurons' values at the new language's own slots.
       probability_LxNxV: what the logit lens gives each token at the grid's slots.
     """
 
@@ -57,7 +57,7 @@ def measure(run: Run, base_LxNxF: np.ndarray | None, peak_step: int | None, name
     """Measures a finished run whose problems are judged, unless that is done; what is written is written whole.
 
     Args:
-      base_LxNxF: the base model's FFN activations at the primary's slots, aligned with the new language's (`functional`
+      base_LxNxF: the values of the base model's neurons at the primary's slots, aligned with the new language's (`functional`
         neurons are identified by them); None: only LAPE's neurons are measured.
       peak_step: the checkpoint with the highest accuracy; None: no neurons are ablated (a control has no peak).
       names: the text of each token [V]; None: the lens grid holds ids alone.
@@ -129,7 +129,7 @@ def choosing_problems(count: int) -> np.ndarray:
 def ablated_sets(view: View, base_LxNxF: np.ndarray | None, material: Material) -> dict[str, np.ndarray]:
     """The sets of neurons that are ablated, masks [L, F]; empty ones are left out.
 
-    functional: those whose activation on the new language's prompts correlates most with the base model's on the
+    functional: those whose value on the new language's prompts correlates most with the base model's on the
       primary's, over slots whose knowledge only the primary has (the functional definition, by rank);
     functional_shared: as many by the same over slots whose knowledge the new language's own corpus has, too;
     lape_target: the new language's by LAPE.

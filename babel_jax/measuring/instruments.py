@@ -210,7 +210,7 @@ def _interventions(reading: Reading) -> list[dict]:
     sets = {name: mask for name, mask in zip(measured.languages, member_KxLxF, strict=True) if mask.any()}
     rows = []
     for kind in reading.settings.interventions if sets else ():
-        # The mean activation over all languages' tokens stands for "what the neuron usually does".
+        # The mean value over all languages' tokens stands for "what the neuron usually does".
         options = {"mean_LxF": edits.means(measured).mean(axis=0)} if kind == "mean" else {}
         change = causes.Change(kind, options, reading.settings.draws)
         rows += causes.loss_change_rows(subject, material.heldout, sets, change)

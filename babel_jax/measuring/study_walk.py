@@ -22,7 +22,7 @@ PATCHES = {"none": (), "embeddings": ("embed_", "head"), "blocks": ("blocks",), 
 
 
 def base_activations(run: Run) -> np.ndarray:
-    """The last checkpoint's FFN activations at the primary language's slots, [L, N, F]."""
+    """The values of the last checkpoint's neurons at the primary language's slots, [L, N, F]."""
     material, last = run.material, _last(run)
     subject = subject_of(walk.params_at(last, last.step), last.model, material)
     # All slots, not only those that are wanted: the same executable as at every checkpoint.

@@ -194,11 +194,6 @@ class Architecture:
         )
         return cls(**stored | {"kinds": kinds, "kind_of_layer": tuple(stored["kind_of_layer"])})
 
-    @property
-    def windows(self) -> tuple[int, ...]:
-        """The window of each kind of layer."""
-        return tuple(kind.window for kind in self.kinds)
-
 
 def rope_tables(architecture: Architecture, position_BxT):
     """Cosine and sine of every kind of layer, float32 [kinds, B, T, R / 2] each; None where no layer has rotary positions.

@@ -18,6 +18,7 @@ from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.model.architecture import capped
 from babel_jax.model.sharding import BATCH_AXES
 
+INTERPRET = False  # whether Pallas' kernels are run step by step, as tests do where there is no TPU
 SAVED = "attention"  # under this name remat policies may keep what attention passes to its backward pass
 
 
@@ -148,14 +149,14 @@ def cudnn(q_BxTxNxH, k_BxTxMxH, v_BxTxMxH, segment_BxT, mixing: Mixing, mesh=Non
     return checkpoint_name(mixed, SAVED)
 
 
-def splash(q_BxTxNxH, k_BxTxMxH, v_BxTxMxH, segment_BxT, mixing: Mixing, mesh: Mesh | None, interpret: bool = False):
-    """The TPU's splash attention: blocks above the diagonal are never touched. Rows and heads lie on the mesh's axes."""
+def splash(q_BxTxNxH, k_BxTxMxH, v_BxTxMxH, segment_BxT, mixing: Mixing, mesh: Mesh | None):
+    """The TPU's splash attention: blocks beyond the diagonal and the window are never touched. Rows and heads lie on the mesh."""
     _, T, N, H = q_BxTxNxH.shape
     M = k_BxTxMxH.shape[2]
     parts = mesh.shape["tensor"] if mesh is not None else 1
     # A device's queries are to find their keys beside them: where keys do not divide, devices get copies.
     k_BxTxMxH, v_BxTxMxH = (jnp.repeat(x, math.lcm(M, parts) // M, axis=2) for x in (k_BxTxMxH, v_BxTxMxH))
-    kernel = _splash_kernel(T, N // parts, mixing._replace(window=int(mixing.window)), interpret)
+    kernel = _splash_kernel(T, N // parts, mixing._replace(window=int(mixing.window)))
 
     def local(q, k, v, segment_BxT):
         scaled = q * (mixing.score_width or H) ** -0.5
@@ -181,7 +182,7 @@ def splash_block(length: int) -> int:
     return 512 if length % 512 == 0 else 128
 
 
-def _splash_kernel(length: int, heads: int, mixing: Mixing, interpret: bool):
+def _splash_kernel(length: int, heads: int, mixing: Mixing):
     # Imported here: Pallas' TPU kernels are nothing that a CPU run should wait for.
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel as kernel
     from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
@@ -205,7 +206,7 @@ def _splash_kernel(length: int, heads: int, mixing: Mixing, interpret: bool):
         q_seq_shards=1,
         attn_logits_soft_cap=mixing.score_cap or None,
         residual_checkpoint_name=SAVED,
-        interpret=interpret,
+        interpret=INTERPRET,
     )
 
 

@@ -116,15 +116,21 @@ class DecoderConfig:
             stored = stored | {"architecture": Architecture.from_json(stored["architecture"])}
         return cls(**stored)
 
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """The window of each kind of layer; one that no row outgrows is none."""
+        return tuple(kind.window if kind.window < self.max_length else 0 for kind in self.architecture.kinds)
+
     def attention_shapes(self, platform: str) -> Shapes:
         """What decides which attention back end can run on "cpu", "gpu" or "tpu"."""
-        parts = self.architecture
-        return Shapes(platform, self.head_width, self.max_length, self.dtype, parts.windows, bool(parts.score_cap))
+        capped = bool(self.architecture.score_cap)
+        return Shapes(platform, self.head_width, self.max_length, self.dtype, self.windows, capped)
 
 
 GPT2 = json.loads(json.dumps(dataclasses.asdict(Architecture())))  # as it is stored
 
-# The paper names "GPT-2 1.3B and 6.7B" without widths; these are the GPT-3 table's shapes of the same size.
+# The paper names "GPT-2 1.3B and 6.7B" without widths; these are the GPT-3 table's shapes of the same size. 1b7 and 8b are
+# SmolLM2 1.7B's (arXiv:2502.02737) and Llama 3 8B's (arXiv:2407.21783), whose FFNs are gated.
 PRESETS = {
     "tiny": dict(width=64, layers=4, heads=2, ffn_width=256),
     "wide": dict(width=128, layers=4, heads=4, ffn_width=512),
@@ -134,6 +140,8 @@ PRESETS = {
     "350m": dict(width=1024, layers=24, heads=16, ffn_width=4096),
     "1b3": dict(width=2048, layers=24, heads=16, ffn_width=8192),
     "6b7": dict(width=4096, layers=32, heads=32, ffn_width=16384),
+    "1b7": dict(width=2048, layers=24, heads=32, ffn_width=8192),
+    "8b": dict(width=4096, layers=32, heads=32, kv_heads=8, ffn_width=14336),
 }
 
 
@@ -197,7 +205,8 @@ class Block(nn.Module):
         if parts.rope_width:
             tables = [table_KxBxTxr[kind] for table_KxBxTxr in shared.rope]
             q, k = turn(q, *tables), turn(k, *tables)
-        window = jnp.array(parts.windows)[kind] if len(set(parts.windows)) > 1 else parts.windows[0]
+        windows = config.windows
+        window = jnp.array(windows)[kind] if len(set(windows)) > 1 else windows[0]
         mixing = attention.Mixing(parts.score_width, parts.score_cap, window)
         if cache is None:
             backend = attention.BACKENDS[config.attention]

@@ -35,7 +35,7 @@ def attention_flops(config: DecoderConfig) -> int:
 def flops_per_token(config: DecoderConfig) -> float:
     """Operations to train on one token of a full row: 6 for each of `matmul_parameters`, and 12 N H in each layer for each of
     `tokens_seen`, which without windows is half of `attention_flops`."""
-    windows = config.architecture.windows
+    windows = config.windows
     kinds = config.architecture.kind_of_layer or (0,) * config.layers
     seen = sum(tokens_seen(config.max_length, windows[kind]) for kind in kinds)
     return 6 * matmul_parameters(config) + 12 * config.heads * config.head_width * seen

@@ -86,7 +86,7 @@ class CausalScores:
 def causal_scores(subject: Subject, slots: dict, shortlist: int = 256, random: int = 32) -> CausalScores:
     """What removing one neuron does to the log-probability of the new language's identifier, against random neurons of its layer.
 
-    A neuron is removed by setting its activation to zero at all tokens of the prompt. One backward pass ranks all neurons
+    A neuron is removed by setting its value to zero at all tokens of the prompt. One backward pass ranks all neurons
     to first order; those with the largest effects, and random neurons of every layer, are then really removed, one at a
     time, by one executable. With a shortlist of all neurons the answer is exact for all.
 

@@ -3,7 +3,7 @@
 From the mathematics of Kargaran et al. 2024 (arXiv 2410.05873).
 
 Letters as in `model/decoder.py`; N items. All states are the raw residual stream after a block, also the last
-one's: no layer has been through the model's last LayerNorm. (Tools that read Hugging Face's `hidden_states[-1]` compare
+one's: no layer has been through the model's last norm. (Tools that read Hugging Face's `hidden_states[-1]` compare
 a normalised state with raw ones in the last layer; their numbers differ from ours there, and only there.)
 """
 

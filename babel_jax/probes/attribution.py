@@ -1,4 +1,4 @@
-"""What a neuron's activation is worth to the loss: gradient times activation.
+"""What a neuron's value is worth to the loss: gradient times value (of a gated FFN the value is the product, see README.md).
 
 Gradients of all neurons come from one backward pass a batch through `Edit.watch` (see `model/decoder.py`), which sums
 over tokens inside every layer: no array of ours is of the size L x B x T x F. Letters as in `model/decoder.py`.
@@ -57,7 +57,7 @@ def gradient_scores(subject: Subject, heldout: dict, languages: list) -> np.ndar
     """The mean over each language's tokens of |a| |dL/da|, in nats, [L, F, K]: one backward pass over all held-out rows.
 
     L is the sum of the losses of a row's counted targets, so that a token's gradient depends on its own row alone: neither
-    the size of the batch nor the other rows change it. A token's activation counts through all later tokens that read it.
+    the size of the batch nor the other rows change it. A token's value counts through all later tokens that read it.
 
     Args:
       heldout: language -> `tokens` [N, T+1] and `loss` [N, T] (weight of each target in the loss).
@@ -91,7 +91,7 @@ def gradient_scores(subject: Subject, heldout: dict, languages: list) -> np.ndar
 
 
 def pls(score_xLxFxK, top_rate: float = TOP_RATE):
-    """Neurons by gradient times activation, member_KxxLxF (arXiv 2512.19980).
+    """Neurons by gradient times value, member_KxxLxF (arXiv 2512.19980).
 
     A neuron belongs to the language of its largest score if that is positive and at least `PLS_RATIO` times the second
     largest; of those the `top_rate` of ALL neurons with the largest scores is kept. Warns when there are fewer.

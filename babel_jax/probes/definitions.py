@@ -1,7 +1,7 @@
 """All definitions of transferring neurons, and the sets of neurons that those by counts name.
 
 What is here is measured by `probe`: definitions by counts always, those by scores where `--definitions` names them. The
-functional definition (functional.py) needs the activations of the run's base model, so it is an instrument of its own.
+functional definition (functional.py) needs the values of neurons in the run's base model, so it is an instrument of its own.
 """
 
 from babel_jax.probes.ablation import CAUSAL

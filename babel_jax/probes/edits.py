@@ -1,4 +1,4 @@
-"""Sets of neurons, random ones of the same sizes, and what is done to their activations, as data of a forward pass.
+"""Sets of neurons, random ones of the same sizes, and what is done to their values, as data of a forward pass.
 
 Letters as in `model/decoder.py`; R random sets. Layers and neurons count from 0.
 """
@@ -11,7 +11,7 @@ from babel_jax.model.taps import Edit
 from babel_jax.probes.forward import Pass
 
 DRAWS = 20  # random sets that a score is compared with: the least with which an empirical p can be below 0.05
-# kind -> (options that it requires, optional ones); an activation a becomes factor * a + addend, see `_factor_and_addend`
+# kind -> (options that it requires, optional ones); a value a becomes factor * a + addend, see `_factor_and_addend`
 KINDS = {
     "zero": ((), ()),
     "value": (("value",), ()),
@@ -50,7 +50,7 @@ def neuron_set(config: DecoderConfig, places) -> np.ndarray:
 
 
 def means(measured: Pass) -> np.ndarray:
-    """The mean FFN activation of each neuron over each language's tokens, [K, L, F].
+    """The mean value of each neuron over each language's tokens, [K, L, F].
 
     Raises:
       UserError: a language of which nothing was measured.
@@ -66,7 +66,7 @@ def means(measured: Pass) -> np.ndarray:
 
 
 def edit(kind: str, neurons_LxF, where_BxT=None, **options) -> Edit:
-    """What is done to the FFN activations a of a set of neurons, as data of a forward pass.
+    """What is done to the values a of a set of neurons, as data of a forward pass.
 
     zero      a = 0                      value     a = `value` (a number, or one a neuron [L, F])
     mean      a = `mean_LxF`             replace   the same, with the mean of the language that is steered to
@@ -110,7 +110,7 @@ def edit(kind: str, neurons_LxF, where_BxT=None, **options) -> Edit:
 
 
 def _factor_and_addend(kind: str, value=None, mean_LxF=0.0, other_KxLxF=0.0, factor=1.0) -> tuple:
-    """An activation a becomes the first times a plus the second."""
+    """A value a becomes the first times a plus the second."""
     target = np.asarray(mean_LxF, np.float64)
     if kind in ("add", "diffmean"):
         other = np.asarray(other_KxLxF, np.float64).mean(axis=0) if kind == "diffmean" else 0.0

@@ -10,19 +10,19 @@ from babel_jax.common import statistics
 FUNCTIONAL_CORRELATION = 0.5
 
 
-def _standardised(activations_LxNxF):
-    """Activations over slots with mean 0 and variance 1, [N, L * F]; a neuron that is constant becomes 0."""
-    L, N, F = np.shape(activations_LxNxF)
-    x_NxM = np.moveaxis(np.asarray(activations_LxNxF, np.float64), 0, 1).reshape(N, L * F)
+def _standardised(value_LxNxF):
+    """Values over slots with mean 0 and variance 1, [N, L * F]; a neuron that is constant becomes 0."""
+    L, N, F = np.shape(value_LxNxF)
+    x_NxM = np.moveaxis(np.asarray(value_LxNxF, np.float64), 0, 1).reshape(N, L * F)
     mean_M, deviation_M = x_NxM.mean(axis=0), x_NxM.std(axis=0)
-    constant_M = deviation_M <= 1e-6 * np.abs(mean_M)  # what float32 activations that are equal may still differ by
+    constant_M = deviation_M <= 1e-6 * np.abs(mean_M)  # what float32 values that are equal may still differ by
     return np.divide(x_NxM - mean_M, deviation_M, out=np.zeros_like(x_NxM), where=~constant_M).astype(np.float32)
 
 
 def functional(base_primary_LxNxF, checkpoint_new_LxNxF, threshold: float = FUNCTIONAL_CORRELATION):
     """Neurons that still do in the new language what they did in the primary one: [L, F].
 
-    The correlation over aligned slots of the base model's activation on the primary's prompts with the checkpoint's on
+    The correlation over aligned slots of a neuron's value in the base model on the primary's prompts with the checkpoint's on
     the new language's prompts is above `threshold`. A neuron that is constant in one of them does not count.
     """
     return correlation(base_primary_LxNxF, checkpoint_new_LxNxF) > threshold
@@ -50,8 +50,8 @@ def functional_rows(base_LxNxF, now_LxNxF, slots: dict, language: str, draws: in
     """The number of `functional` neurons over the transfer slots (subset 1), in all layers: a row without run, seed and step.
 
     Args:
-      base_LxNxF: activations of the base checkpoint at the primary language's slots (`ffn_LxNxF` of a pass).
-      now_LxNxF: activations of a checkpoint at the new language's slots, aligned row by row with the former.
+      base_LxNxF: values of the base checkpoint's neurons at the primary language's slots (`ffn_LxNxF` of a pass).
+      now_LxNxF: values at a checkpoint, at the new language's slots, aligned row by row with the former.
       slots: the new language's slots: `subset`, `pair`, `prompt` [N]. Intervals resample prompts.
 
     Returns:

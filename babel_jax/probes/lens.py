@@ -1,7 +1,7 @@
 """Logit lens and working language: which language's identifier a layer would write, where one must come.
 
-The lens reads the residual stream after each block through the model's own last LayerNorm and head. The LayerNorm's
-statistics are those of the layer at hand; the last layer therefore gives the model's own logits.
+The lens reads the residual stream after each block through the model's own last norm, head and cap on logits. The norm's
+statistics are those of the layer at hand; the last layer therefore gives the model's own logits, whatever its family.
 Letters as in `model/decoder.py`; C candidate tokens, N slots, M tokens of an identifier's set.
 """
 

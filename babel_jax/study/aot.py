@@ -239,7 +239,7 @@ def _bytes_on_device(tree) -> int:
 
 def _compile(program: Program, function, arguments, devices) -> Report:
     traced = function.trace(*arguments)
-    window = max(program.model.architecture.windows)  # kernels have the same one in all layers
+    window = max(program.model.windows)  # kernels have the same one in all layers
     flops, hardware = executed_flops(traced.jaxpr.jaxpr, len(devices), window), Hardware.of(devices)
     try:
         compiled = traced.lower().compile()

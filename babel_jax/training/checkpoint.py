@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
 from babel_jax.common import files
-from babel_jax.common.errors import UserError, one_line
+from babel_jax.common.errors import LONGEST_NAME, UserError, one_line, shortened
 from babel_jax.common.limits import COUNTS
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.training import checksums
@@ -255,12 +255,20 @@ class Checkpoints:
 
     def _check_model(self, step: int, stored: dict, model: dict) -> None:
         """Raises when the checkpoint was made by another model; says which field differs."""
-        for name, value in model.items():
-            if stored.get(name) != value and name not in SAME_WEIGHTS:
-                raise UserError(
-                    f"checkpoint {step} in {self.directory} is of another model: {name} is {stored.get(name)} there and "
-                    f"{value} here; use the config it was trained with."
-                )
+        if not model:
+            return
+        for name, there, here in files.differences(_weights_of(stored), _weights_of(model)):
+            there, here = (shortened(str(value), LONGEST_NAME) for value in (there, here))
+            raise UserError(
+                f"checkpoint {step} in {self.directory} is of another model: {name} is {there} there and {here} here; use the "
+                "config it was trained with."
+            )
+
+
+def _weights_of(model: dict) -> dict:
+    """What decides what a model's parameters mean, in full: a stored model leaves out what says nothing new."""
+    fields = {name: value for name, value in model.items() if name not in SAME_WEIGHTS}
+    return dataclasses.asdict(DecoderConfig.from_json(fields))
 
 
 def restore_newest(stores: list[Checkpoints], abstract_state: dict, model: dict) -> tuple[dict, Metadata] | None:

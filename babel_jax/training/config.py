@@ -11,6 +11,8 @@ from babel_jax.common.schema import SEED, TOP, Choice, Flag, Key, Many, Number, 
 from babel_jax.corpus.mixture import STAGES
 from babel_jax.model import attention
 from babel_jax.model.decoder import DTYPES, PRESETS, REMAT_POLICIES, DecoderConfig
+from babel_jax.model.families.catalogue import BY_TYPE
+from babel_jax.model.flops import block_parameters
 from babel_jax.training.optimizer import DECAYED, DIRECTIONS, MOMENT_DTYPES, SCHEDULES
 from babel_jax.training.trackers import check_wandb
 
@@ -56,6 +58,31 @@ OPTIMIZER = Section(
             Table(Number(low=0, high=1e6), Pattern()),
             {},
             "regular expression of parameters' paths -> factor on their learning rate",
+        ),
+    }
+)
+MODEL = Section(
+    {
+        "preset": Key(Choice("model preset", PRESETS), "tiny", "the decoder's shape (see model/decoder.py)"),
+        "family": Key(
+            Choice("model family", BY_TYPE),
+            "gpt2",
+            "what its blocks are made of (see model/families/README.md)",
+        ),
+        "kv_heads": Key(
+            _STEPS, 0, "keys and values, each shared by as many queries (0: as the preset says, or one a query)"
+        ),
+        "tied_head": Key(Flag(), True, "whether the output embedding is the input embedding"),
+        "dtype": Key(Choice("compute dtype", DTYPES), "float32", "dtype of the computation; parameters are float32"),
+        "remat": Key(
+            Choice("remat policy", ("auto", *REMAT_POLICIES)),
+            "auto",
+            "what the backward pass computes again instead of keeping it",
+        ),
+        "attention": Key(
+            Choice("attention back end", ("auto", *attention.BACKENDS)),
+            "auto",
+            "the implementation of attention (see model/attention.py)",
         ),
     }
 )
@@ -108,27 +135,7 @@ RUN = Section(
             "a loss so many running deviations above the running mean is a spike (0: never)",
         ),
         "model": Key(
-            Section(
-                {
-                    "preset": Key(
-                        Choice("model preset", PRESETS), "tiny", "the decoder's shape (see model/decoder.py)"
-                    ),
-                    "tied_head": Key(Flag(), True, "whether the output embedding is the input embedding"),
-                    "dtype": Key(
-                        Choice("compute dtype", DTYPES), "float32", "dtype of the computation; parameters are float32"
-                    ),
-                    "remat": Key(
-                        Choice("remat policy", ("auto", *REMAT_POLICIES)),
-                        "auto",
-                        "what the backward pass computes again instead of keeping it",
-                    ),
-                    "attention": Key(
-                        Choice("attention back end", ("auto", *attention.BACKENDS)),
-                        "auto",
-                        "the implementation of attention (see model/attention.py)",
-                    ),
-                }
-            ),
+            MODEL,
             {},
             "the decoder",
         ),
@@ -237,8 +244,10 @@ def decoder_config(
     config: ConfigDict, vocab_size: int, max_length: int, frozen_rows: int, platform: str | None = None
 ) -> DecoderConfig:
     """The decoder of a run on a material with these sizes; attention is resolved for `platform` (default: this process's)."""
-    model = config.model
-    shape = PRESETS[model.preset]
+    model, shape = config.model, PRESETS[config.model.preset]
+    if model.kv_heads:
+        shape = shape | {"kv_heads": model.kv_heads}
+    head_width = shape.get("head_width") or shape["width"] // shape["heads"]
     decoder = DecoderConfig(
         **shape,
         vocab_size=vocab_size,
@@ -246,18 +255,33 @@ def decoder_config(
         frozen_rows=frozen_rows,
         tied_head=model.tied_head,
         dtype=model.dtype,
-        remat=default_remat(shape) if model.remat == "auto" else model.remat,
+        architecture=BY_TYPE[model.family].scratch(shape["width"], head_width, shape["layers"]),
     )
     shapes = decoder.attention_shapes(platform or jax.default_backend())
-    return dataclasses.replace(decoder, attention=attention.resolve(model.attention, shapes))
+    return dataclasses.replace(
+        decoder,
+        attention=attention.resolve(model.attention, shapes),
+        remat=default_remat(decoder) if model.remat == "auto" else model.remat,
+    )
 
 
-def default_remat(shape: dict) -> str:
+def default_remat(decoder: DecoderConfig) -> str:
     """Tiny models keep all activations, most keep what matrix products made, which costs next to no time, the largest nothing."""
-    block_parameters = shape["layers"] * shape["width"] * (4 * shape["width"] + 2 * shape["ffn_width"])
-    if block_parameters < 1e6:
+    if block_parameters(decoder) < 1e6:
         return "none"
-    return "dots" if block_parameters < 3e9 else "full"
+    return "dots" if block_parameters(decoder) < 3e9 else "full"
+
+
+def stored(config: ConfigDict) -> dict:
+    """A run's config as its config.json holds it: keys that earlier versions did not have are left out where they say nothing
+    new, so that their runs go on."""
+    result = plain(config)
+    result["model"] = {
+        name: value
+        for name, value in result["model"].items()
+        if name not in ("family", "kv_heads") or value != MODEL.keys[name].default
+    }
+    return result
 
 
 def plain(config) -> dict:

@@ -86,7 +86,7 @@ def tiled_loss(x_BxTxD, head_VxD, targets: Targets, tiles: int, mesh: Mesh | Non
       tiles: divides T.
       cap: `Architecture.logit_cap`.
     """
-    local = functools.partial(_local_loss, tiles=tiles, vocab_size=head_VxD.shape[0], mesh=mesh, cap=cap)
+    local = functools.partial(_local_loss, tiles=tiles, mesh=mesh, cap=cap)
     if mesh is not None:
         rows, vectors, table = P(BATCH_AXES, None), P(BATCH_AXES, None, None), P("tensor", "fsdp")
         local = jax.shard_map(
@@ -114,12 +114,13 @@ def tiled_loss(x_BxTxD, head_VxD, targets: Targets, tiles: int, mesh: Mesh | Non
     return loss(x_BxTxD, head_VxD)
 
 
-def _local_loss(x_BxTxD, head_VxD, targets: Targets, *, tiles, vocab_size, mesh, cap):
+def _local_loss(x_BxTxD, head_VxD, targets: Targets, *, tiles, mesh, cap):
     """One device's rows (and its part of the vocabulary): (sum over all devices, losses, gradients of that sum)."""
     B, T, D = x_BxTxD.shape
     targets_BxT, weight_BxT, label_smoothing = targets
     over_vocabulary = functools.partial(jax.lax.psum, axis_name="tensor") if mesh is not None else lambda x: x
     first = jax.lax.axis_index("tensor") * head_VxD.shape[0] if mesh is not None else 0
+    vocab_size = head_VxD.shape[0] * (mesh.shape["tensor"] if mesh is not None else 1)
     head_VxD = head_VxD.astype(x_BxTxD.dtype)
     if mesh is not None:
         head_VxD = jax.lax.all_gather(head_VxD, "fsdp", axis=1, tiled=True)

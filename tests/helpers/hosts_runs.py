@@ -17,7 +17,7 @@ from babel_jax.model.sharding import make_mesh
 from babel_jax.suites import completions, harness, judge, suite_files
 from babel_jax.training import hosts, metrics, runs
 from babel_jax.training.step import Trainer
-from helpers import environment, make_run, small_material, train
+from helpers import environment, make_run, several_devices, small_material, train
 
 STEPS = 12
 MATERIAL = small_material()
@@ -126,6 +126,14 @@ def live(run_dir: str, steps: int, hold: int | None = None) -> None:
 
 def look(run_dir: str, out: str) -> None:
     probe_walk.probe([files.path(run_dir)], lambda run_dir: (MATERIAL, None), out, probe_walk.Options(steps=(4,)))
+    hosts.barrier("end")
+
+
+def families(out: str) -> None:
+    """What two hosts of a mesh of all their devices find, see `several_devices`."""
+    found = {family: several_devices.everything(family, fsdp=jax.device_count()) for family in several_devices.FAMILIES}
+    if hosts.is_first():
+        Path(out).write_text(json.dumps(found))
     hosts.barrier("end")
 
 

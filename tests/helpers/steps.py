@@ -19,7 +19,7 @@ ROWS = random_rows(16, 12, SMALL.max_length)
 def steps(model=SMALL, mesh=None, optimizer=PLAIN, accumulation=1, rows=ROWS, count=3, spike_factor=0.0):
     """(state, metrics of each step) after training on the same batch again and again."""
     trainer = make_trainer(model, optimizer, 3, mesh or make_mesh(), accumulation)
-    state, metrics = trainer.fresh(jax.device_put(loud(SMALL, scale=0.1), trainer.state_shardings["params"])), []
+    state, metrics = trainer.fresh(jax.device_put(loud(model, scale=0.1), trainer.state_shardings["params"])), []
     hyper = {"learning_rate": np.float32(1e-2), "label_smoothing": np.float32(0.1)}
     hyper["spike_factor"] = np.float32(spike_factor)
     for _ in range(count):

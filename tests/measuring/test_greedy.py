@@ -1,11 +1,15 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.decoders import small
 
 from babel_jax.common.errors import UserError
 from babel_jax.measuring.greedy import generate, jitted_generation
 from babel_jax.model.decoder import Decoder, DecoderConfig, init_params
+from babel_jax.model.families.catalogue import BY_TYPE
 from babel_jax.probes.subject import Subject
 
 CONFIG = DecoderConfig(
@@ -19,23 +23,23 @@ CONFIG = DecoderConfig(
 )
 
 
-def loud(seed=0):
+def loud(seed=0, config=CONFIG):
     rng = np.random.default_rng(seed)
-    shapes = jax.eval_shape(lambda: init_params(CONFIG, 0))
+    shapes = jax.eval_shape(lambda: init_params(config, 0))
     return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.4, leaf.shape), jnp.float32), shapes)
 
 
-@jax.jit
-def all_logits(params, tokens):
-    return Decoder(CONFIG).apply({"params": params}, tokens)[0]
+@functools.partial(jax.jit, static_argnums=2)
+def all_logits(params, tokens, config=CONFIG):
+    return Decoder(config).apply({"params": params}, tokens)[0]
 
 
-def naive(params, prompt, new_tokens):
+def naive(params, prompt, new_tokens, config=CONFIG):
     """One prompt, the whole sequence read anew for every token."""
     tokens = list(prompt)
     for _ in range(new_tokens):
         padded = np.array([tokens + [0] * (12 - len(tokens))])
-        tokens.append(int(np.argmax(all_logits(params, padded)[0, len(tokens) - 1])))
+        tokens.append(int(np.argmax(all_logits(params, padded, config)[0, len(tokens) - 1])))
     return tokens[len(prompt) :]
 
 
@@ -46,10 +50,13 @@ def make_prompts(n=7, longest=8):
     return rng.integers(0, 37, (n, longest)), length
 
 
-def test_cache_changes_nothing():
-    params, (prompts, length) = loud(), make_prompts()
-    got = generate(Subject(params, CONFIG, batch_size=3), prompts, length, new_tokens=5)
-    want = [naive(params, prompt[:n], 5) for prompt, n in zip(prompts, length, strict=True)]
+@pytest.mark.parametrize("family", BY_TYPE)
+def test_cache_changes_nothing(family):
+    """Longer than the windows of those that have one."""
+    config = CONFIG if family == "gpt2" else small(family, vocab_size=37)
+    params, (prompts, length) = loud(0, config), make_prompts()
+    got = generate(Subject(params, config, batch_size=3), prompts, length, new_tokens=5)
+    want = [naive(params, prompt[:n], 5, config) for prompt, n in zip(prompts, length, strict=True)]
     assert got.dtype == np.int32 and got.tolist() == want
     assert len({tuple(tokens) for tokens in want}) > 3  # the model says different things to different prompts
 

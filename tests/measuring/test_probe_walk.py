@@ -9,15 +9,18 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import SMALL_WORLD, make_run, python, small_material, train
+from helpers import SMALL_WORLD, loud, make_run, python, small_material, train
+from helpers.architectures import config_of
 
 from babel_jax.__main__ import main
 from babel_jax.common import files, measurements
 from babel_jax.common.errors import UserError
 from babel_jax.measuring import instruments, probe_walk, walk
-from babel_jax.model import placement
+from babel_jax.model import model_folders, placement
 from babel_jax.probes import artefacts, forward, tuned_lens
 from babel_jax.probes.definitions import BY_SCORES
+from babel_jax.probes.subject import Subject
+from babel_jax.training import foreign
 from babel_jax.training.checkpoint import Metadata
 
 MATERIAL = small_material()
@@ -204,11 +207,33 @@ def test_the_rule_of_active_neurons_stands_in_what_is_kept(run, tmp_path):
     for active in ("activation", "value"):
         probed(run, tmp_path / active, dataclasses.replace(QUICK, steps=(6,), active=active))
         arrays, about = artefacts.load(tmp_path / active / "seed3/continual/step_00000006.npz")
-        named = measurements.read(tmp_path / active).query("metric == 'lape_target'")["options"]
-        assert about["active"] == active and len(named)
+        frame = measurements.read(tmp_path / active)  # rows of the pass, and of what it has kept
+        named = frame[frame["metric"].isin(["lape_target_sensitivity", "lape_target"])]["options"]
+        assert about["active"] == active and len(named) > 20
         assert {json.loads(text).get("active", "activation") for text in named} == {active}
         counted[active] = arrays["active_RxLxFxK"]
     assert np.array_equal(*counted.values())  # a GPT-2 has no gate
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_an_imported_model_of_another_family_is_probed_by_all_instruments(family, tmp_path):
+    """Of its artefact: what its neurons are, and counts by the rule that was asked for."""
+    config = config_of(family, vocab_size=MATERIAL.vocab_size, max_length=MATERIAL.max_length, ffn_width=80)
+    params = loud(config)
+    model_folders.write_model(tmp_path / "theirs", config, params)
+    run = tmp_path / "seed3" / "continual"
+    foreign.import_run(tmp_path / "theirs", run)
+    options = dataclasses.replace(QUICK, active="value", definitions=("centroid_type1", "pls"), tuned_steps=2)
+    probed(run, tmp_path / "out", options)
+    probed(run, tmp_path / "out", options)  # reads what it has kept
+    frame = measurements.read(tmp_path / "out")
+    assert {"loss", "lens", "tuned_lens", "alignment", "neurons", "drift"} <= set(frame["probe"])
+    assert {"centroid_type1", "pls", "lape_target"} <= set(frame["metric"])
+    arrays, about = artefacts.load(tmp_path / "out/seed3/continual/step_00000000.npz")
+    assert about["active"] == "value" and about["neuron"] == artefacts.neuron(config.architecture, "value")
+    want = forward.measure(Subject(params, config, MATERIAL.document_end), MATERIAL.heldout, {}, active="value")
+    assert np.array_equal(arrays["active_RxLxFxK"].sum(0), want.active_RxLxFxK.sum(0))
 
 
 def test_seeds_are_compared(run, tmp_path):

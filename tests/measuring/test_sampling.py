@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from helpers import loud as loud_params
 from helpers import python
+from helpers.decoders import small
 from helpers.written import LENGTHS, LONG, SAMPLED, ragged, written
 
 from babel_jax.common.errors import UserError
 from babel_jax.measuring import sampling
 from babel_jax.measuring.sampling import CHUNK, Sampling, bucket, choose, write
 from babel_jax.model.decoder import Decoder
+from babel_jax.model.families.catalogue import BY_TYPE
 from babel_jax.probes.subject import Subject
 
 
@@ -30,6 +32,22 @@ def test_greedy_is_the_argmax_of_a_full_forward_at_every_position(change):
         logits = np.asarray(forward(np.pad(row, (0, 150 - len(row)))[None])[0])
         assert ids == logits.argmax(-1)[len(prompt) - 1 : len(row) - 1].tolist()
     assert len({tuple(ids[:20]) for (ids,) in found}) > 6
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", BY_TYPE)
+def test_of_every_family_greedy_is_the_argmax_of_a_full_forward(family):
+    """Prompts that are read in one piece and in two, writing beyond every window."""
+    config = small(family, max_length=60)
+    params, rng = loud_params(config, 0, 0.4), np.random.default_rng(0)
+    prompts = [rng.integers(0, 48, length) for length in (40, 3, 33, 1)]
+    forward = jax.jit(lambda tokens: Decoder(config).apply({"params": params}, tokens)[0])
+    found = written(params, prompts, 24, config, batch_size=2)
+    for prompt, (ids,) in zip(prompts, found, strict=True):
+        row = np.concatenate([prompt, ids]).astype(np.int32)
+        logits = np.asarray(forward(np.pad(row, (0, 60 - len(row)))[None])[0])
+        assert ids == logits.argmax(-1)[len(prompt) - 1 : len(row) - 1].tolist() and len(ids) >= 20
+    assert len({tuple(ids[:20]) for (ids,) in found}) > 1
 
 
 @pytest.mark.parametrize("options", [{}, SAMPLED])

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import python
 
 from babel_jax.common.errors import UserError
 from babel_jax.model import attention
@@ -81,12 +82,41 @@ def test_the_window_of_a_layer_may_be_data():
 
 
 @pytest.mark.parametrize("keys, mixing", VARIANTS.values(), ids=VARIANTS)
-def test_splash_is_the_reference(keys, mixing):
+def test_splash_is_the_reference(keys, mixing, monkeypatch):
     """The TPU kernel in interpret mode, forward and backward, documents included."""
+    monkeypatch.setattr(attention, "INTERPRET", True)
     arguments = inputs(keys)
-    splash = with_gradients(lambda *x: attention.splash(*x, mixing, mesh=None, interpret=True), *arguments)
+    splash = with_gradients(lambda *x: attention.splash(*x, mixing, mesh=None), *arguments)
     for one, other in zip(splash, with_gradients(reference(mixing), *arguments), strict=True):
         np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+ON_A_MESH = """
+import sys
+import numpy as np
+from babel_jax.model import attention, sharding
+attention.INTERPRET = True
+given = np.load(sys.argv[1])
+mesh = sharding.make_mesh(data=1, fsdp=2, tensor=4)
+print(mesh.size)
+for keys in (1, 2, 4):
+    q, k, v, segment = (given[f"{name}{keys}"] for name in "qkvs")
+    mixed = attention.splash(q, k, v, segment, attention.Mixing(window=70), mesh)
+    np.testing.assert_allclose(mixed, given[f"wanted{keys}"], atol=1e-5)
+"""
+
+
+@pytest.mark.processes
+def test_queries_find_their_keys_on_devices_that_are_more_than_keys(tmp_path):
+    """Splash on 2 x 4 devices: each has one of four queries, and one, two or four keys serve them."""
+    arrays = {}
+    for keys in (1, 2, 4):
+        arguments = inputs(keys)
+        arrays |= {f"{name}{keys}": value for name, value in zip("qkvs", arguments, strict=True)}
+        arrays[f"wanted{keys}"] = reference(attention.Mixing(window=70))(*arguments)
+    np.savez(tmp_path / "given.npz", **arrays)
+    done = python("-c", ON_A_MESH, str(tmp_path / "given.npz"), devices=8)
+    assert done.returncode == 0 and done.stdout.split() == ["8"], done.stderr[-2000:]
 
 
 @pytest.mark.skipif(jax.default_backend() != "gpu", reason="cuDNN needs an NVIDIA GPU")

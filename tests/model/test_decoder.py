@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import SMALL, loud, random_rows
+from helpers.decoders import SMALL_ONES
 
 from babel_jax.common.errors import UserError
 from babel_jax.model.architecture import Architecture, LayerKind, Rope
@@ -89,17 +90,22 @@ def test_no_position_sees_another_document():
     assert np.array_equal(looks_at(segments), np.tri(12, dtype=bool) & (segments == segments.T))
 
 
-def test_remat_changes_nothing():
+@pytest.mark.long
+@pytest.mark.parametrize("family", SMALL_ONES)
+def test_remat_changes_nothing(family):
+    model = dataclasses.replace(SMALL_ONES[family], tied_head=True, frozen_rows=10)
+
     def value_and_grad(remat):
-        model = Decoder(dataclasses.replace(TIED, remat=remat))
-        loss = jax.jit(jax.value_and_grad(lambda p: jnp.square(model.apply({"params": p}, TOKENS)[0]).mean()))
-        return loss(loud(TIED))
+        decoder = Decoder(dataclasses.replace(model, remat=remat))
+        loss = jax.jit(jax.value_and_grad(lambda p: jnp.square(decoder.apply({"params": p}, TOKENS)[0]).mean()))
+        return loss(loud(model))
 
     want = value_and_grad("none")
-    for remat in set(REMAT_POLICIES) - {"none"}:
+    for remat in set(REMAT_POLICIES) - {"none"} if family in ("gpt2", "llama") else ("full",):
         got = value_and_grad(remat)
         for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
+    assert not want[1]["embed_frozen"].any() and want[1]["embed_table"].any()
 
 
 def test_frozen_rows_get_no_gradient_and_are_used():
@@ -111,18 +117,21 @@ def test_frozen_rows_get_no_gradient_and_are_used():
     assert np.abs(logits_of(TIED, params) - logits_of(TIED, moved)).max() > 0.1
 
 
-def test_the_cache_changes_nothing():
+@pytest.mark.parametrize("family", SMALL_ONES)
+def test_the_cache_changes_nothing(family):
     """A prompt of unequal lengths at once, then token by token, against the whole row at once."""
-    params = loud(SMALL)
-    want = logits_of(SMALL, params)
+    config = SMALL_ONES[family]
+    params = loud(config)
+    want = logits_of(config, params)
 
     @jax.jit
     def go_on(tokens, cache, index):
-        logits, taps = Decoder(SMALL).apply({"params": params}, tokens, cache=cache, index_B=index)
+        logits, taps = Decoder(config).apply({"params": params}, tokens, cache=cache, index_B=index)
         return logits, taps["cache"]
 
     length = np.array([2, 5, 1])
-    logits, cache = go_on(TOKENS[:, :5], empty_cache(SMALL, 3, 12), jnp.zeros(3, jnp.int32))
+    logits, cache = go_on(TOKENS[:, :5], empty_cache(config, 3, 12), jnp.zeros(3, jnp.int32))
+    assert cache["k"].shape == (config.layers, 3, config.kv_heads, 12, config.head_width)
     for row, n in enumerate(length):
         np.testing.assert_allclose(logits[row, :n], want[row, :n], atol=2e-4)
     for offset in range(7):
@@ -131,16 +140,19 @@ def test_the_cache_changes_nothing():
         np.testing.assert_allclose(logits[:, 0], want[np.arange(3), index], atol=2e-4)
 
 
-def test_bfloat16_is_near_float32():
-    """Tolerance: 5 % of the logits' spread; bfloat16 has 8 bits, and 2 blocks and a head add up."""
-    half = dataclasses.replace(SMALL, dtype="bfloat16")
+@pytest.mark.parametrize("family", SMALL_ONES)
+def test_bfloat16_is_near_float32(family):
+    """Tolerance: 2.5 % of the logits' spread in the mean square (it is 0.5 % of GPT-2's and 1.8 % of Gemma 3's, which has twice
+    the norms); bfloat16 has 8 bits, and some blocks and a head add up."""
+    config = SMALL_ONES[family]
+    half = dataclasses.replace(config, dtype="bfloat16")
     shapes = jax.eval_shape(lambda: init_params(half, 0))
     assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
-    params = loud(SMALL, scale=0.1)
-    full, low = logits_of(SMALL, params), logits_of(half, params)
+    params = loud(config, scale=0.1)
+    full, low = logits_of(config, params), logits_of(half, params)
     assert low.dtype == jnp.float32
-    error = np.abs(full - low).max()
-    assert 0 < error < 0.05 * np.std(full)
+    error = np.sqrt(np.square(full - low).mean())
+    assert 0 < error < 0.025 * np.std(full)
 
 
 @pytest.mark.parametrize("config", [SMALL, TIED], ids=["untied", "tied"])

@@ -5,9 +5,12 @@ import jax
 import numpy as np
 import pytest
 from helpers import SMALL
+from helpers.decoders import SMALL_ONES
 
+from babel_jax.model.architecture import Architecture, LayerKind
 from babel_jax.model.decoder import PRESETS, Decoder, DecoderConfig, init_params
-from babel_jax.model.flops import attention_flops, flops_per_token, matmul_parameters
+from babel_jax.model.flops import attention_flops, block_parameters, flops_per_token, matmul_parameters, tokens_seen
+from babel_jax.model.sharding import path_name
 
 
 def test_the_papers_sizes():
@@ -31,8 +34,10 @@ def products(jaxpr) -> int:
 
 
 @pytest.mark.parametrize("tied_head", [True, False])
-def test_the_formula_counts_the_products_of_forward_and_backward(tied_head):
-    config = dataclasses.replace(SMALL, tied_head=tied_head)
+@pytest.mark.parametrize("family", SMALL_ONES)
+def test_the_formula_counts_the_products_of_forward_and_backward(family, tied_head):
+    """The reference computes the pairs of tokens that a mask or a window hides, too."""
+    config = dataclasses.replace(SMALL_ONES[family], tied_head=tied_head)
     params = jax.eval_shape(lambda: init_params(config, 0))
     tokens = np.zeros((3, config.max_length), np.int32)
 
@@ -41,4 +46,25 @@ def test_the_formula_counts_the_products_of_forward_and_backward(tied_head):
 
     found = products(jax.make_jaxpr(jax.grad(loss))(params).jaxpr)
     assert found == tokens.size * (6 * matmul_parameters(config) + attention_flops(config))
-    assert flops_per_token(config) == 6 * matmul_parameters(config) + attention_flops(config) / 2
+    leaves = jax.tree_util.tree_leaves_with_path(params["blocks"])
+    assert block_parameters(config) == sum(leaf.size for path, leaf in leaves if path_name(path).endswith("kernel"))
+    windowless = all(window == 0 for window in config.windows)
+    assert (flops_per_token(config) == 6 * matmul_parameters(config) + attention_flops(config) / 2) == windowless
+
+
+@pytest.mark.parametrize("window", [0, 1, 60, 600, 5000])
+def test_a_token_sees_no_further_than_its_window(window):
+    """Half a token more or less: the convention counts half of the token itself."""
+    seen = np.mean([min(place + 1, window or 600) for place in range(600)])
+    assert tokens_seen(600, window) == pytest.approx(seen, abs=0.5)
+    assert tokens_seen(600, 0) == tokens_seen(600, 600) == 300
+
+
+def test_layers_count_with_their_own_windows():
+    kinds = (LayerKind(), LayerKind(window=4))
+    mixed, full = (
+        dataclasses.replace(SMALL, architecture=Architecture(kinds=kinds, kind_of_layer=of_layer))
+        for of_layer in ((0, 1), (0, 0))
+    )
+    less = tokens_seen(SMALL.max_length, 0) - tokens_seen(SMALL.max_length, 4)
+    assert flops_per_token(full) - flops_per_token(mixed) == 12 * SMALL.width * less

@@ -4,15 +4,13 @@ import re
 import jax
 import numpy as np
 import pytest
-from helpers import (
-    PRESETS,
-    SMALL,
-)
+from helpers import SMALL
+from helpers.decoders import SMALL_ONES, small
 from jax.sharding import PartitionSpec as P
 
 from babel_jax.common.errors import UserError
 from babel_jax.model import sharding
-from babel_jax.model.decoder import DecoderConfig
+from babel_jax.model.decoder import DecoderConfig, init_params
 from babel_jax.model.sharding import check_batch, make_mesh, shardings
 from babel_jax.training import config as run_config
 from babel_jax.training.optimizer import static_settings
@@ -90,13 +88,41 @@ def test_batches_and_meshes_that_do_not_divide_are_refused():
             make_mesh(**axes)
 
 
-def test_every_leaf_of_every_state_has_a_rule():
-    for preset in PRESETS.values():
+def places(model: DecoderConfig, mesh) -> dict:
+    placed = make_trainer(model, OPTIMIZER, -1, mesh).state_shardings
+    return {sharding.path_name(path): leaf.spec for path, leaf in jax.tree_util.tree_leaves_with_path(placed)}
+
+
+def test_every_leaf_of_every_family_has_a_rule_and_every_rule_is_used():
+    used = set()
+    for family in SMALL_ONES:
         for tied in (True, False):
-            model = DecoderConfig(**preset, vocab_size=256, max_length=8, tied_head=tied, frozen_rows=64)
-            placed = make_trainer(model, OPTIMIZER, -1, make_mesh()).state_shardings
-            matrices = [s.spec for path, s in jax.tree_util.tree_leaves_with_path(placed) if "kernel" in str(path)]
-            assert len(matrices) == 12 and all("fsdp" in spec and "tensor" in spec for spec in matrices)
+            placed = places(small(family, tied_head=tied, frozen_rows=16), make_mesh())
+            used |= {sharding._rule(name) for name in placed}
+            matrices = {name: spec for name, spec in placed.items() if "kernel" in name}
+            assert len(matrices) >= 12 and all("fsdp" in spec and "tensor" in spec for spec in matrices.values()), (
+                family
+            )
+    assert used == set(range(len(sharding.RULES)))
+
+
+def test_keys_that_do_not_divide_are_whole_and_the_table_says_so():
+    """2 keys of 4 queries on 4 devices of the axis `tensor`: each has both."""
+    mesh = type("Mesh", (), {"shape": {"data": 1, "fsdp": 2, "tensor": 4}})
+    model = small("llama")
+    state = {"params": jax.eval_shape(lambda: init_params(model, 0))}
+    lines = [re.split(r"  +", line) for line in sharding.table(mesh, state).splitlines()]
+    found = {line[0]: line[1:] for line in lines}
+    whole = "P(None, 'fsdp', None, None), not over tensor: it does not divide"
+    size = 4 * 4 * 16 * 2 * 8  # L, D, M, H
+    assert found[r"/[kv]/kernel$"] == [whole, "2", sharding._megabytes(2 * size), sharding._megabytes(size)]
+    assert found[r"/q/kernel$"][0] == "P(None, 'fsdp', 'tensor', None)"
+    shape = (4, model.max_length, model.kv_heads, model.head_width)
+    assert sharding._dividing(mesh, "kv_heads", sharding.ACTIVATIONS["kv_heads"], shape) == P(
+        sharding.BATCH_AXES, None, None, None
+    )
+    halved = type("Mesh", (), {"shape": {"data": 1, "fsdp": 2, "tensor": 2}})
+    assert "does not divide" not in sharding.table(halved, state)
 
 
 def test_a_leaf_without_a_rule_or_that_does_not_divide_is_refused():

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import python
+from helpers import python, torch_hooks
 from helpers.architectures import FAMILIES, config_of, in_numpy, log_softmax, params_of
 from helpers.scored import (
     CONFIG,
@@ -18,6 +18,7 @@ from helpers.scored import (
     no_change,
     written_out,
 )
+from helpers.torch_hooks import BLOCKS, pair
 
 from babel_jax.common.errors import UserError
 from babel_jax.model.decoder import Decoder
@@ -142,3 +143,18 @@ def test_gradient_scores_are_finite_differences_in_every_kind_of_block(family):
     got = attribution.gradient_scores(Subject(params, config, END, 2), {"a": rows}, ["a"])[..., 0]
     assert want_Lxj.max() > 1e-2
     np.testing.assert_allclose(got[:, chosen], want_Lxj, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", BLOCKS)
+def test_gradient_scores_are_those_of_torchs_autograd(name):
+    both = pair(name)
+    tokens = torch_hooks.TOKENS
+    rows = {"tokens": tokens, "loss": np.random.default_rng(3).random(tokens[:, 1:].shape).astype(np.float32)}
+    logits, values = both.run(tokens[:, :-1])
+    wanted = logits.log_softmax(-1).gather(-1, logits.new_tensor(tokens[:, 1:, None]).long())[..., 0]
+    (-wanted * logits.new_tensor(rows["loss"])).sum().backward()
+    want_LxF = np.stack([(a * a.grad).abs().mean((0, 1)).detach().numpy() for a in values])
+    got = attribution.gradient_scores(Subject(both.params, both.config, -1, 2), {"a": rows}, ["a"])[..., 0]
+    assert want_LxF.max() > 1e-2
+    np.testing.assert_allclose(got, want_LxF, rtol=2e-3, atol=2e-5)

@@ -2,8 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import loud
+from helpers import loud, torch_hooks
 from helpers.architectures import FAMILIES, config_of, in_numpy, params_of
+from helpers.torch_hooks import BLOCKS, pair
 
 from babel_jax.common.errors import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig
@@ -215,3 +216,21 @@ def test_transfer_scores_of_every_kind_of_block(family):
     got = centroid.transfer_scores(Subject(params, config, batch_size=3), new, primary, "centroid_type1")
     assert np.abs(want_LxF).max() > 1e-2
     np.testing.assert_allclose(got, want_LxF, atol=1e-5)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", BLOCKS)
+def test_transfer_scores_are_those_of_what_hooks_of_torch_see(name):
+    """Every neuron's own write is passed through the model's norm, whose factor is what torch multiplied the whole by."""
+    both, tokens = pair(name), torch_hooks.TOKENS
+    slots = {"tokens": tokens, "position": np.array([3, 11, 7, 5])}
+    at = (np.arange(4), slots["position"])
+    want_LxF = np.zeros((both.config.layers, both.config.ffn_width))
+    for layer, (a, before, after, through) in enumerate(both.writes(tokens)):
+        c_D, v_FxD = after[at].mean(0), both.columns(layer)
+        for a_F, h_D, through_D in zip(a[at], before[at], through[at], strict=True):
+            moved_FxD = h_D + a_F[:, None] * v_FxD * through_D
+            want_LxF[layer] += [(cosine(moved_D, c_D) - cosine(h_D, c_D)) / 4 for moved_D in moved_FxD]
+    got = centroid.transfer_scores(Subject(both.params, both.config, batch_size=4), slots, None, "centroid_type2")
+    assert np.abs(want_LxF).max() > 1e-2
+    np.testing.assert_allclose(got, want_LxF, atol=2e-5)

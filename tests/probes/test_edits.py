@@ -4,6 +4,7 @@ import re
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import torch_hooks
 from helpers.architectures import FAMILIES, config_of, in_numpy, params_of
 from helpers.changed import (
     ACTIVATIONS,
@@ -19,6 +20,8 @@ from helpers.changed import (
     hook,
     numpy_forward,
 )
+from helpers.family_oracle import of_tolerance
+from helpers.torch_hooks import BLOCKS, pair
 
 from babel_jax.common.errors import UserError
 from babel_jax.probes import edits, forward
@@ -153,3 +156,28 @@ def test_edits_change_the_value_of_a_neuron_in_every_kind_of_block(family):
         assert np.abs(want - plain).max() > 1e-2
         got = do.run(Subject(params, config), tokens, edits.edit(kind, neurons, **options))
         np.testing.assert_allclose(got, want, atol=1e-4, err_msg=kind)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", BLOCKS)
+def test_edits_are_what_hooks_of_torch_do(name):
+    both = pair(name)
+    L, F = both.config.layers, both.config.ffn_width
+    rng, source_B = np.random.default_rng(11), np.array([1, 0, 3, 3])
+    neurons, mean_LxF = rng.random((L, F)) < 0.2, rng.normal(size=(L, F)).astype(np.float32)
+    plain, _ = both.run(torch_hooks.TOKENS)
+    changes = {
+        "zero": ({}, lambda layer, a: 0 * a),
+        "mean": ({"mean_LxF": mean_LxF}, lambda layer, a: 0 * a + a.new_tensor(mean_LxF[layer])),
+        "add": ({"mean_LxF": mean_LxF}, lambda layer, a: a + a.new_tensor(mean_LxF[layer])),
+        "resample": ({"source_B": source_B}, lambda layer, a: a[source_B]),
+    }
+    for kind, (options, change) in changes.items():
+
+        def hook(layer, a, change=change):
+            return a.where(a.new_tensor(~neurons[layer]).bool(), change(layer, a))
+
+        want = both.run(torch_hooks.TOKENS, hook)[0].detach().numpy()
+        assert np.abs(want - plain.detach().numpy()).max() > 0.1
+        got = do.run(Subject(both.params, both.config), torch_hooks.TOKENS, edits.edit(kind, neurons, **options))
+        assert of_tolerance(np.asarray(got), want) <= 2, kind

@@ -11,23 +11,25 @@ from helpers import make_run, python
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import Shapes
 from babel_jax.model import chips
-from babel_jax.model.flops import attention_flops, matmul_parameters
+from babel_jax.model.flops import attention_flops, block_parameters, matmul_parameters
 from babel_jax.study import aot
 
 SHAPES = Shapes(vocab_size=64, max_length=16, frozen_rows=0, document_end=3)
 
 
-def test_work_is_counted_as_often_as_it_runs():
+@pytest.mark.parametrize("model", [dict(family="gpt2"), dict(family="llama", kv_heads=1)], ids=["gpt2", "llama"])
+def test_work_is_counted_as_often_as_it_runs(model):
     """Executed products of a step: the model's, plus what remat does again, plus the half of attention that is masked."""
     plain, full = (
-        aot.compile_step(make_run(model=dict(preset="test", remat=remat)), SHAPES, jax.devices())
+        aot.compile_step(make_run(model=dict(preset="test", remat=remat) | model), SHAPES, jax.devices())
         for remat in ("none", "full")
     )
     config = plain.program.model
     tokens, D, F, L, T = 8 * 16, config.width, config.ffn_width, config.layers, 16
     assert plain.flops == tokens * (6 * matmul_parameters(config) + attention_flops(config))
     # The backward pass does a block's forward products again, but for the last of them, which no gradient needs.
-    again = tokens * L * 2 * (4 * D * D + D * F + 2 * T * D)
+    scores_and_values = 2 * T * config.heads * config.head_width
+    again = tokens * L * 2 * (block_parameters(config) // L - D * F + scores_and_values)
     assert full.flops == plain.flops + again
     assert plain.fits and plain.hardware.memory_limit is None and plain.roofline is None
     assert plain.program.state_bytes["opt_state"] == pytest.approx(2 * plain.program.state_bytes["params"], abs=64)

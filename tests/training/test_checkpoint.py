@@ -172,6 +172,9 @@ def test_parameters_of_another_model_or_an_absent_step_are_refused(whole):
     params, model = trainer.abstract_state["params"], run_config.plain(model)
     with pytest.raises(UserError, match="vocab_size is 78 there and 79 here"):
         restore_params(whole, 40, params, model | {"vocab_size": 79})
+    llama = run_in(".", run_config.override(RUN, {"model": {"family": "llama"}}), MATERIAL).model.to_json()
+    with pytest.raises(UserError, match="architecture.activation is gelu_tanh there and silu here"):
+        restore_params(whole, 40, params, llama)
     with pytest.raises(UserError, match=r"no checkpoint 39 .* there are \[0, 16, 24, 40\]"):
         restore_params(whole, 39, params, model)
 

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import sys
+from pathlib import Path
 
 import pytest
-from helpers import SMALL, by_path, byte_level, loud, make_run, same, small_material, train
+from helpers import SMALL, by_path, byte_level, loud, make_run, python, same, small_material, train
 
 from babel_jax.common.errors import UserError
 from babel_jax.model import tokenizer_files
@@ -92,6 +94,16 @@ def test_a_tokenizer_with_more_ids_than_rows_is_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.processes
+def test_on_several_devices_the_same_bytes_come_out(tmp_path):
+    """A process that sees three devices spreads over two: the model's width of 16 is not divisible by three."""
+    folder(tmp_path / "a")
+    done = python(__file__, str(tmp_path), devices=3)
+    assert done.returncode == 0 and done.stdout.split()[-1] == "2", done.stderr
+    for place in (tmp_path / "a").iterdir():
+        assert (tmp_path / "b" / place.name).read_bytes() == place.read_bytes(), place.name
+
+
 # --- transformers' own folders ------------------------------------------------------------------------------------------------
 
 SIZES = dict(
@@ -147,3 +159,10 @@ def test_transformers_computes_the_same_before_and_after(family, how, tmp_path):
     foreign.export_run(tmp_path / "again", 0, tmp_path / "back")
     for place in after.iterdir():
         assert (tmp_path / "back" / place.name).read_bytes() == place.read_bytes(), place.name
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    foreign.import_run(place / "a", place / "run")
+    foreign.export_run(place / "run", 0, place / "b")
+    print(foreign._mesh(CONFIG).size)

@@ -13,7 +13,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from helpers import SMALL, environment, loud, make_run, python, same, state_at, train, trainer_of
+from helpers import SMALL, environment, loud, make_run, python, same, several_devices, state_at, train, trainer_of
 from helpers.hosts_runs import MATERIAL, STEPS, ask, finish, free_address, look, mixture, run_of_two, start
 from jax._src import clusters
 
@@ -197,6 +197,13 @@ def test_two_processes_probe_as_one(tmp_path):
     np.testing.assert_allclose(one["php.new_log_prob_LxN"], two["php.new_log_prob_LxN"], atol=1e-4)
     tables = [measurements.read(tmp_path / name) for name in ("one", "two")]
     assert len(tables[0]) == len(tables[1]) and (tables[0]["metric"] == tables[1]["metric"]).all()
+
+
+@pytest.mark.processes
+def test_families_on_two_processes_are_those_on_one(tmp_path):
+    finish(start(f"families({str(tmp_path / 'two.json')!r})", devices=2))
+    for family, two in json.loads((tmp_path / "two.json").read_text()).items():
+        several_devices.compare(several_devices.everything(family), two, family)
 
 
 SUITE = {

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import shutil
 import signal
 
 import numpy as np
@@ -22,6 +23,7 @@ from babel_jax.common.errors import UserError
 from babel_jax.common.material import ArrayRows
 from babel_jax.measuring import instruments, walk
 from babel_jax.measuring import study_walk as measure
+from babel_jax.model.families.catalogue import BY_TYPE
 from babel_jax.training import config as run_config
 from babel_jax.training import drawn, runs
 from babel_jax.training.checkpoint import Seen
@@ -69,6 +71,26 @@ def test_a_run_learns_keeps_its_log_and_frozen_rows(tmp_path):
     stamp = (tmp_path / "DONE").stat().st_mtime_ns
     train(run, MATERIAL, tmp_path)
     assert (tmp_path / "DONE").stat().st_mtime_ns == stamp  # done is done
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", BY_TYPE)
+def test_a_run_of_every_family_learns_and_goes_on_with_the_same_bits(tmp_path, family):
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    model = dict(preset="test", tied_head=False, family=family, kv_heads=1 if family != "gpt2" else 0)
+    run = make_run({"learning_rate": 1e-2}, steps=34, checkpoint_steps=(0, 20), model=model)
+    train(run, MATERIAL, whole)
+    trainer = trainer_of(run, MATERIAL)
+    before, after = (state_at(whole, step, trainer) for step in (0, 34))
+    frozen = "['params']['embed_frozen']"
+    assert same({"": before[frozen]}, {"": after[frozen]})
+    assert all((before[path] != after[path]).any() for path in before if "params" in path and path != frozen)
+    records = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [16, 32] and records[1]["loss"] < records[0]["loss"] - 0.1
+    shutil.copytree(whole, again, ignore=shutil.ignore_patterns("DONE", "34"))
+    train(run, MATERIAL, again)
+    assert same(state_at(again, 34, trainer), after)
+    assert (again / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
 
 
 def test_runs_of_the_same_shapes_share_one_executable(tmp_path):

@@ -7,6 +7,7 @@ from helpers import (
     loud,
     random_rows,
 )
+from helpers.decoders import small
 
 from babel_jax.model.decoder import Decoder
 from babel_jax.model.sharding import make_mesh
@@ -30,21 +31,22 @@ def arrays():
     return x, head, targets, weight
 
 
-def plain(x, head, targets, weight, smoothing):
-    each = loss.token_loss(jnp.einsum("btd,vd->btv", x, head), targets, smoothing)
+def plain(x, head, targets, weight, smoothing, cap=0.0):
+    logits = jnp.einsum("btd,vd->btv", x, head)
+    each = loss.token_loss(cap * jnp.tanh(logits / cap) if cap else logits, targets, smoothing)
     return (each * weight).sum(), each
 
 
 @pytest.mark.parametrize("tiles", [1, 2, 8])
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_tiles_change_nothing(tiles, smoothing):
+@pytest.mark.parametrize("smoothing, cap", [(0.0, 0.0), (0.1, 0.0), (0.1, 1.5)])
+def test_tiles_change_nothing(tiles, smoothing, cap):
     x, head, targets, weight = arrays()
 
     def tiled(x, head):
-        return loss.tiled_loss(x, head, loss.Targets(targets, weight, smoothing), tiles, mesh=None)
+        return loss.tiled_loss(x, head, loss.Targets(targets, weight, smoothing), tiles, None, cap)
 
     def whole(x, head):
-        return plain(x, head, targets, weight, smoothing)
+        return plain(x, head, targets, weight, smoothing, cap)
 
     for function in (tiled, whole):  # the gradient of something made of the loss, not of the loss itself
         scaled = jax.value_and_grad(
@@ -121,3 +123,15 @@ def test_the_step_masks_and_weighs():
     counts = np.where(inputs == 3, 0, weight[targets])
     assert first_loss(tokens, weight, smoothing=0.1) == pytest.approx((each * counts).sum() / counts.sum(), rel=1e-5)
     assert (inputs == 3).any() and first_loss(tokens, np.zeros_like(weight)) == 0
+
+
+def test_losses_in_tiles_are_capped_as_the_model_is(monkeypatch):
+    """What measurements read, of a model with capped logits."""
+    config = small("gemma2")
+    params, tokens = loud(config), random_rows(3, config.vocab_size, config.max_length)
+    logits, taps = jax.jit(Decoder(config).apply)({"params": params}, tokens[:, :-1])
+    assert config.architecture.logit_cap and np.abs(logits).max() < config.architecture.logit_cap
+    monkeypatch.setattr(loss, "TILE_BYTES", 4 * 3 * 3 * config.vocab_size)
+    monkeypatch.setattr(loss, "WHOLE_BYTES", 0)
+    found = loss.token_losses(params, config, taps["final_BxTxD"], tokens[:, 1:], None)
+    np.testing.assert_allclose(found, token_loss(logits, tokens[:, 1:]), atol=1e-5)

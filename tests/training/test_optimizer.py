@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import math
+import re
 
 import jax
 import numpy as np
@@ -13,14 +15,16 @@ from helpers import (
     make_run,
     python,
 )
+from helpers.decoders import SMALL_ONES
 from helpers.steps import DEFAULT, losses_of, settings
 from ml_collections import ConfigDict
 
 from babel_jax.common.errors import UserError
 from babel_jax.model.decoder import DecoderConfig
-from babel_jax.model.sharding import make_mesh
+from babel_jax.model.sharding import make_mesh, path_name
 from babel_jax.training import config as run_config
 from babel_jax.training.optimizer import (
+    DECAYED,
     MUON_RMS,
     NEWTON_SCHULZ,
     SCHEDULE_KEYS,
@@ -223,13 +227,31 @@ def test_muon_learns_and_eight_devices_give_the_losses_of_one():
     assert one[-1] < one[0] - 0.3
 
 
-def test_every_leaf_of_muons_state_has_a_rule_in_every_preset():
-    for preset in PRESETS.values():
-        model = DecoderConfig(**preset, vocab_size=256, max_length=8, frozen_rows=64)
-        placed = make_trainer(model, static_settings(settings(name="muon")), -1, make_mesh()).state_shardings
-        specs = {path: leaf.spec for path, leaf in jax.tree_util.tree_leaves_with_path(placed["opt_state"])}
-        trace = [spec for path, spec in specs.items() if "kernel" in str(path)]
-        assert len(trace) == 4 and all("fsdp" in spec and "tensor" in spec for spec in trace)
+@pytest.mark.parametrize("family", SMALL_ONES)
+def test_muon_and_decay_act_on_the_matrices_of_every_familys_blocks(family):
+    model = dataclasses.replace(SMALL_ONES[family], frozen_rows=16)
+    trainer = make_trainer(model, static_settings(settings(name="muon")), -1, make_mesh())
+    specs = {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(trainer.state_shardings)}
+    trace = {name for name in specs if "/trace/" in name}
+    params = {path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(trainer.abstract_state["params"])}
+    matrices = {name for name in params if name.startswith("blocks/") and "/ln_" not in name and "bias" not in name}
+    assert {name.partition("/trace/")[2] for name in trace} == matrices
+    assert {name for name in params if re.search(DECAYED, name)} == matrices
+    assert all("fsdp" in specs[name].spec and "tensor" in specs[name].spec for name in trace)
+
+
+def test_muon_takes_the_heads_of_a_kernel_as_one_matrix():
+    """Queries, keys, values, gates and inputs of a gated block: each layer's of each kind on its own."""
+    params = loud(SMALL_ONES["llama"], seed=100, scale=1e-3)
+    transform = transformation(settings(name="muon", weight_decay=0.0, clip_norm=1e9))
+    update, _ = transform.update(params, transform.init(params), params)
+    for name in ("q", "k", "v", "ffn_gate", "ffn_in", "ffn_out", "attention_out"):
+        kernel, found = (np.asarray(tree["blocks"][name]["kernel"]) for tree in (params, update))
+        assert kernel.ndim == 3 + (name in "qkv")
+        for momentum, step in zip(kernel, found, strict=True):
+            matrix = momentum.reshape(len(momentum), -1).astype(float)
+            wanted = newton_schulz(matrix) * MUON_RMS * max(matrix.shape) ** 0.5
+            np.testing.assert_allclose(step.reshape(matrix.shape), wanted, rtol=1e-3, atol=1e-4)
 
 
 # --- mistakes -------------------------------------------------------------------------------------------------------------

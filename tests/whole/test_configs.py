@@ -55,7 +55,7 @@ def test_a_config_gives_the_cost_and_the_command_of_each_variant(file):
         ), variant
         assert "Expected:" in (document if file == "gpt2.py" else about), variant
     assert set(variants) <= set(VARIANTS[file]) <= set(re.findall(r"\w+", document))
-    assert set(variants) == set(VARIANTS[file]) or file == "gpt2.py"
+    assert set(variants) == set(VARIANTS[file]) or file in ("gpt2.py", "llama.py")
 
 
 def test_the_variants_of_a_study_differ_and_a_plain_file_is_the_demo():
@@ -96,16 +96,26 @@ def test_every_corpus_recipe_is_a_manifest_with_the_commands_of_its_story(name):
 
 
 @pytest.mark.parametrize("new", NEW)
-@pytest.mark.parametrize("size, layers, width", [("1b3", 24, 2048), ("6b7", 32, 4096)])
-def test_the_papers_models_see_the_papers_tokens(size, layers, width, new):
-    config = load_config(f"{ROOT}/configs/gpt2.py:{size}_{new}", [])
+@pytest.mark.parametrize(
+    "size, family, shape",
+    [
+        ("gpt2.py:1b3", "gpt2", (24, 2048, 16, 2048)),
+        ("gpt2.py:6b7", "gpt2", (32, 4096, 32, 2048)),
+        ("llama.py:1b", "llama", (24, 2048, 32, 2048)),
+        ("llama.py:8b", "llama", (32, 4096, 8, 8192)),
+    ],
+)
+def test_the_papers_models_see_the_papers_tokens(size, family, shape, new):
+    of_php = size.startswith("llama") and new == "php"
+    config = load_config(f"{ROOT}/configs/{size}{'' if of_php else f'_{new}'}", [])
     study = Study(config)
     assert (config.primary, config.new) == ("python", new)
 
     def tokens(run):
         settings, shapes = study.shapes_of(study.name(run))
         model = run_config.decoder_config(settings, shapes.vocab_size, shapes.max_length, 0)
-        assert (model.layers, model.width, model.max_length, model.dtype) == (layers, width, 2048, "bfloat16")
+        assert (model.layers, model.width, model.kv_heads, model.max_length) == shape and model.dtype == "bfloat16"
+        assert (settings.model.family, model.architecture.gated) == (family, family == "llama")
         assert model.vocab_size % 128 == 0 and settings.batch_size * model.max_length >= 500_000
         return settings.steps * settings.batch_size * model.max_length
 
