@@ -17,10 +17,12 @@ several in CPU-seconds:
 The default shape is the paper's 1.3B model with an eighth of its width, FFN width and vocabulary, so that the output embedding
 has the same share of FLOPs (8 %) and of memory. Three passes cost less where that share is larger, since two of them do without
 it; the memory's limit holds while the vocabulary is a few times the FFN width (logits then hide the mask that is counted).
-Run: python tests/bench/probes.py [--width=256 --layers=24 --vocab=6144 --batch=4 --length=256 --positions=4]
+With --family=llama the same of a Llama, with a gated FFN of 8/3 of the width and two queries a key; rival.py has its rival.
+Run: python tests/bench/probes.py [--family=gpt2 --width=256 --layers=24 --vocab=6144 --batch=4 --length=256 --positions=4]
 """
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 import os
@@ -35,6 +37,7 @@ import numpy as np
 
 from babel_jax.model import huggingface, placement
 from babel_jax.model.decoder import Decoder, DecoderConfig, init_params
+from babel_jax.model.families import catalogue
 from babel_jax.model.taps import ACTIVE, TapRequest
 from babel_jax.probes import centroid, forward, lens
 from babel_jax.probes.subject import Subject
@@ -312,15 +315,20 @@ def main():
     shape = dict(width=256, layers=24, heads=4, vocab=6144, batch=4, length=256, positions=4, languages=5, repeats=20)
     for name, default in (shape | dict(torch_layers=12, torch_repeats=3)).items():
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--family", choices=("gpt2", "llama"), default="gpt2")
     size = parser.parse_args()
     config = DecoderConfig(size.vocab, size.width, size.layers, size.heads, 4 * size.width, size.length)
+    if size.family == "llama":
+        blocks = catalogue.family_of("llama").scratch(size.width, config.head_width, size.layers)
+        sizes = dict(ffn_width=size.width * 8 // 3, kv_heads=size.heads // 2, tied_head=False)
+        config = dataclasses.replace(config, architecture=blocks, **sizes)
     make = jax.jit(init_params, static_argnums=0)
     checkpoints = [jax.device_put(make(config, seed), jax.devices()[0]) for seed in range(3)]
     ours = Ours(config, checkpoints[0], size.batch, size.positions, size.languages)
     found = passes(ours, size.repeats) | memory(ours) | compiled_again(config, checkpoints, size.batch)
     found |= lens_by_prefixes(config, checkpoints[0], repeats=2) | transfer(checkpoints[0], size.repeats)
     installed = all(map(importlib.util.find_spec, ("torch", "transformers")))
-    if size.torch_layers and installed:
+    if size.torch_layers and installed and size.family == "gpt2":
         found |= torch_hooks(size.torch_layers, 8, 512, size.positions, size.languages, size.torch_repeats)
     found = {"torch_over_pass": None} | {name: round(value, 3) for name, value in found.items()}
     missed = [name for name in AT_MOST if found[name] > AT_MOST[name]]
