@@ -7,7 +7,7 @@ tolerance. Run in tests/: python -m golden.verify_families
 import numpy as np
 from golden.family_cases import CASES
 from golden.make_families import WRITTEN
-from helpers.family_oracle import ABSOLUTE, RELATIVE, Compared, compared, of_tolerance, stored
+from helpers.family_oracle import ABSOLUTE, RELATIVE, Compared, compared, of_tolerance, stored, written
 
 from babel_jax.common import files
 from babel_jax.model import families
@@ -28,7 +28,7 @@ def deviation(ours, theirs) -> dict:
 
 def deviations(case: Compared) -> dict:
     """What stands in the record of one case's family, if it is the only one."""
-    golden = case.golden
+    golden, (sure_BxW, ways) = case.golden, written(case)
     off_LxFxK = np.abs(np.asarray(case.taps["active_LxFxK"], np.int64) - golden["active_LxFxK"])
     return {
         "logits": deviation(case.rows("logits_BxTxV", case.logits_BxTxV), golden["logits_BxTxV"]),
@@ -36,6 +36,8 @@ def deviations(case: Compared) -> dict:
         "counts": off_LxFxK.size,
         "counts_differing": int((off_LxFxK > 0).sum()),
         "gates_near_zero": int(golden["near_zero_LxFxK"].sum()),
+        "tokens": int(sure_BxW.sum()) * len(ways),
+        "tokens_differing": sum(int((ours_BxW != golden["written_BxW"])[sure_BxW].sum()) for ours_BxW in ways),
     }
 
 

@@ -12,13 +12,16 @@ import jax
 import numpy as np
 import pytest
 from golden import make_families
-from golden.make_families import LANGUAGES, POSITIONS
+from golden.make_families import LANGUAGES, POSITIONS, PROMPT, WRITTEN
 
+from babel_jax.measuring import greedy, sampling
 from babel_jax.model import huggingface
 from babel_jax.model.decoder import Decoder, DecoderConfig
 from babel_jax.model.taps import TapRequest
+from babel_jax.probes.subject import Subject
 
 ABSOLUTE, RELATIVE = 2e-5, 1e-4  # how far logits and residual streams may be from transformers', in float32
+SURE = 1e-3  # margin of a greedy token, in logits, from which on two correct programs write the same
 LIVE_SEED = 1  # stored are those of seed 0
 
 
@@ -81,6 +84,20 @@ def compared(source, name: str) -> Compared:
 def of_tolerance(ours, theirs) -> float:
     """The largest deviation, as a multiple of what is allowed for the number that it is a deviation from."""
     return float((np.abs(ours - theirs) / (ABSOLUTE + RELATIVE * np.abs(theirs))).max())
+
+
+def written(case: Compared) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Where transformers is sure of the token that it writes [B, W], and what we write, by each of our two ways through a cache.
+
+    Once the best token's margin was below `SURE`, two correct programs may write different texts.
+    """
+    prompt_BxT = case.golden["tokens_BxT"][:, :PROMPT]
+    sure_BxW = np.cumprod(case.golden["margin_BxW"] > SURE, axis=1).astype(bool)
+    subject = Subject(case.params, case.config, batch_size=len(prompt_BxT))
+    with jax.default_matmul_precision("highest"):
+        ours_BxW = greedy.generate(subject, prompt_BxT, np.full(len(prompt_BxT), PROMPT), WRITTEN)
+        completions = sampling.write(subject, list(prompt_BxT), sampling.Sampling(new_tokens=WRITTEN))
+    return sure_BxW, [ours_BxW, np.stack([ids for (ids,) in completions])]
 
 
 def at_positions(x_LxBxTxC):
