@@ -80,12 +80,14 @@ def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None) -> M
         sizes[free[0]] = len(devices) // fixed
     shape = tuple(sizes.values())
     slices = len({getattr(device, "slice_index", 0) for device in devices})
-    if slices == 1:
-        return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
     if sizes["data"] % slices:
         raise UserError(f"mesh {sizes}: the axis data must be a multiple of the {slices} slices; set mesh.data.")
-    within = (sizes["data"] // slices, *shape[1:])
-    grid = mesh_utils.create_hybrid_device_mesh(within, (slices, 1, 1), devices)
+    split = dict(allow_split_physical_axes=True)  # where an axis of the chips' torus is longer than one of ours
+    if slices == 1:
+        grid = mesh_utils.create_device_mesh(shape, devices, **split)
+    else:
+        within = (sizes["data"] // slices, *shape[1:])
+        grid = mesh_utils.create_hybrid_device_mesh(within, (slices, 1, 1), devices, **split)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 

@@ -45,6 +45,15 @@ def test_slices_stand_side_by_side_along_data():
         sharding.make_mesh(data=1, fsdp=8, devices=slices(2, 4))
 
 
+def test_an_axis_may_be_a_part_of_one_of_the_torus():
+    """4 x 4 chips of v6e as 1 x 8 x 2: of four neighbours along one axis two by two share matrix products."""
+    chips = [Device(4 * y + x, 0, (x, y, 0), device_kind="TPU v6 lite") for y in range(4) for x in range(4)]
+    mesh = sharding.make_mesh(data=1, fsdp=8, tensor=2, devices=chips)
+    assert sorted(device.id for device in mesh.devices.flat) == list(range(16))
+    for one, other in mesh.devices[0]:
+        assert sum(abs(a - b) for a, b in zip(one.coords, other.coords, strict=True)) == 1
+
+
 def test_a_rule_that_matches_nothing_is_refused(monkeypatch):
     mesh = sharding.make_mesh()
     make_trainer.__wrapped__(SMALL, OPTIMIZER, -1, mesh)
