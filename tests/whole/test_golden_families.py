@@ -101,6 +101,7 @@ def test_the_last_layers_lens_is_the_output_bit_for_bit(both):
     assert np.asarray(last).tobytes() == both.logits_BxTxV.tobytes()
 
 
+@pytest.mark.long
 def test_greedy_continuations_through_both_caches(both):
     """Token by token, beyond every window, by the probes' greedy programs and by the evaluation's sampling."""
     theirs_BxW = both.golden["written_BxW"]
@@ -144,6 +145,7 @@ def test_transformers_computes_the_same_bits_of_what_we_export(name, tmp_path):
     assert np.array_equal(logits_BxTxV, both.golden["logits_BxTxV"])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", sources(name for name, case in CASES.items() if case.gradients))
 def test_gradients_of_the_loss(source):
     both = compared(*source)
