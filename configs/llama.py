@@ -21,6 +21,8 @@ paper's languages, tokens and batches of 0.5M tokens with GPT-3's learning rates
   8b: Llama 3 8B's shape (32 layers of 4096, 32 heads, 8 keys, gated FFN of 14,336, untied head), its vocabulary of 128,256
     and context of 8192; 8b_csharp, 8b_go, 8b_cpp as above. Hardware: from 64 chips of v5p on. Cost: by the roofline at least
     34 chip-hours of v5p for 1B tokens, so 375 for Python, 784 for PHP after it, 3,035 for the five languages from scratch.
+    On 256 chips of v6e with mesh.tensor=4; on 16 of v5e with mesh.tensor=4, accumulation=16, model.remat="full" and
+    optimizer.mu_dtype="bfloat16" it fits, too (all of them below --config.common).
     Expected: as in the paper; nothing of it has been trained here.
     python -m babel_jax compile --config=configs/llama.py:8b --topology=v5p:4x4x4
     python -m babel_jax train --config=configs/llama.py:8b --config.corpus=/mnt/corpus --run=primary_only \\
