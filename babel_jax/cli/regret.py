@@ -41,11 +41,8 @@ def run(arguments: Arguments) -> None:
     if arguments.out:
         from babel_jax.report import drawing, regret_figure
 
-        out, regrets, of_cells = (
-            files.path(arguments.out),
-            cell_regrets.frame(rows),
-            cell_regrets.frame_of_cells(found),
-        )
+        out = files.path(arguments.out)
+        regrets, of_cells = cell_regrets.frame(rows), cell_regrets.frame_of_cells(found)
         tables = {"regret.csv": regrets, "regret_cells.csv": of_cells, "regret_curves.csv": transfers}
         for name, frame in tables.items():
             if len(frame):

@@ -11,9 +11,8 @@ from babel_jax.model.decoder import DecoderConfig
 
 def block_parameters(config: DecoderConfig) -> int:
     """Parameters of all blocks' matrices, without biases and norms."""
-    attention = (
-        2 * (config.heads + config.kv_heads) * config.head_width
-    )  # columns of q, k and v, and rows of what is written
+    # Columns of queries, keys and values, and rows of what attention writes.
+    attention = 2 * (config.heads + config.kv_heads) * config.head_width
     ffn = (3 if config.architecture.gated else 2) * config.ffn_width
     return config.layers * config.width * (attention + ffn)
 

@@ -267,12 +267,13 @@ def decoder_config(
 
 def default_remat(decoder: DecoderConfig) -> str:
     """Tiny models keep all activations, most keep what matrix products made, which costs next to no time, the largest nothing."""
-    if block_parameters(decoder) < 1e6:
+    parameters = block_parameters(decoder)
+    if parameters < 1e6:
         return "none"
-    return "dots" if block_parameters(decoder) < 3e9 else "full"
+    return "dots" if parameters < 3e9 else "full"
 
 
-def stored(config: ConfigDict) -> dict:
+def as_stored(config: ConfigDict) -> dict:
     """A run's config as its config.json holds it: keys that earlier versions did not have are left out where they say nothing
     new, so that their runs go on."""
     result = plain(config)
@@ -286,8 +287,6 @@ def stored(config: ConfigDict) -> dict:
 
 def plain(config) -> dict:
     """A config as plain JSON values."""
-    if dataclasses.is_dataclass(config):
-        config = dataclasses.asdict(config)
     if isinstance(config, ConfigDict):
         config = config.to_dict()
     if isinstance(config, dict):

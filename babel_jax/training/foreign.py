@@ -15,7 +15,6 @@ from babel_jax.common import files
 from babel_jax.common.errors import UserError
 from babel_jax.model import maxtext, model_folders, placement, tokenizer_files
 from babel_jax.model.decoder import DecoderConfig
-from babel_jax.model.model_folders import read_model, write_model
 from babel_jax.model.sharding import make_mesh
 from babel_jax.model.tokenizer_files import TOKENS, TokenizerFiles
 from babel_jax.training.checkpoint import Checkpoints, Metadata, restore_params
@@ -33,12 +32,12 @@ def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike, step: int 
       step, tokens: of the model's training so far.
 
     Raises:
-      UserError: as `read_model`; the tokenizer is not the model's; or `run_dir` is another run, has a checkpoint of this step,
-        or is of another model.
+      UserError: as `model_folders.read_model`; the tokenizer is not the model's; or `run_dir` is another run, has a checkpoint
+        of this step, or is of another model.
     """
     run_dir = files.path(run_dir)
     _check_free(run_dir, step)
-    config, params = read_model(hf_dir, _mesh)
+    config, params = model_folders.read_model(hf_dir, _mesh)
     tokenizer = _tokenizer_beside(hf_dir, config)
     about = Metadata(step, tokens, {}, config.to_json(), time.time(), version=babel_jax.__version__)
     with _or_nothing(run_dir), locked(run_dir):
@@ -136,7 +135,7 @@ def export_run(run_dir, step: int, hf_dir, tokenizer: TokenizerFiles | None = No
     """
     config, params = _checkpoint(run_dir, step)
     with _or_nothing(files.path(hf_dir)):
-        write_model(hf_dir, config, params, tokenizer or kept_tokenizer(run_dir))
+        model_folders.write_model(hf_dir, config, params, tokenizer or kept_tokenizer(run_dir))
 
 
 def export_maxtext(run_dir, step: int, directory) -> None:

@@ -31,7 +31,7 @@ from babel_jax.model import sharding
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.training import hosts, preemption
 from babel_jax.training.checkpoint import Seen
-from babel_jax.training.config import decoder_config, default, plain, stored, validate
+from babel_jax.training.config import as_stored, decoder_config, default, plain, validate
 from babel_jax.training.optimizer import static_settings
 from babel_jax.training.step import Trainer, make_trainer
 
@@ -132,7 +132,7 @@ class Run:
     def check_config(self, writer: bool = True) -> None:
         """See `check_same_config`."""
         check_same_config(
-            self.directory, {"config": stored(self.config), "material": self.material.fingerprint}, writer
+            self.directory, {"config": as_stored(self.config), "material": self.material.fingerprint}, writer
         )
 
     def check_trained_as(self) -> None:

@@ -20,7 +20,6 @@ from babel_jax.model.sharding import make_mesh
 from babel_jax.training import checksums
 from babel_jax.training import config as run_config
 from babel_jax.training.checkpoint import Checkpoints, Metadata
-from babel_jax.training.config import plain
 from babel_jax.training.optimizer import static_settings
 from babel_jax.training.step import make_trainer
 
@@ -42,7 +41,7 @@ def main():
     model = DecoderConfig(**PRESETS[size.preset], vocab_size=size.vocab, max_length=size.length)
     trainer = make_trainer(model, static_settings(run_config.default().optimizer), 0, make_mesh())
     state = jax.block_until_ready(trainer.init(0))
-    about = Metadata(0, 0, {}, plain(model), started=0.0)
+    about = Metadata(0, 0, {}, model.to_json(), started=0.0)
     seconds = {"checksums": [], "save": [], "restore": []}
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(Checkpoints(folder)) as checkpoints:
         for step in range(size.repeats + 1):

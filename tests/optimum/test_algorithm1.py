@@ -107,11 +107,11 @@ def test_intervals_of_a_continual_run_are_not_far_too_narrow():
 @pytest.mark.parametrize("name", simulated_studies.STUDIES)
 def test_intervals_cover_at_their_rate(name, seeds):
     """400 studies: a rate of 95 % shows as 92 to 98 %. What is read at a best checkpoint that is not sure may cover more, and so
-    may a difference of mixes that are nearly perfect in three seeds (99 %)."""
+    does one other quantity, the difference of two mixes that are nearly perfect in three seeds (99 %)."""
     for found in simulated_studies.coverage(name, seeds, replications=400):
         searched = name != "from scratch" and found["quantity"] != "end level" or "best" in found["quantity"]
-        most = 1 if searched else 0.995 if seeds == 3 else 0.98
-        assert 0.92 <= found["covered"] <= most, found
+        too_wide = (found["quantity"], seeds) == ("nearly - full, macro", 3)
+        assert 0.92 <= found["covered"] <= (1 if searched else 0.995 if too_wide else 0.98), found
 
 
 def test_a_link_moves_the_share_and_is_named():

@@ -20,7 +20,6 @@ from babel_jax.organism import world, world_material
 from babel_jax.study import texts
 from babel_jax.suites import completions, harness, judge, results, suite_files
 from babel_jax.training.checkpoint import Checkpoints, Metadata
-from babel_jax.training.config import plain
 
 PROMPT = 'def {name}(x):\n    """{text}"""\n'
 TASKS = [("double", "Twice x.", "    return 2 * x\n", 4), ("next", "One more.", "    return x + 1\n", 3)]
@@ -53,7 +52,7 @@ def tokenizer():
 def save_run(run_dir, config, steps=(0, 8)):
     checkpoints = Checkpoints(run_dir)
     for step in steps:
-        about = Metadata(step, 10 * step, {}, plain(config), started=1.0, version="0")
+        about = Metadata(step, 10 * step, {}, config.to_json(), started=1.0, version="0")
         params = jax.device_put(loud(config, seed=step), jax.local_devices()[0])
         checkpoints.save({"params": params}, about)
     checkpoints.close()

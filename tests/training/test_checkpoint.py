@@ -108,7 +108,7 @@ def test_no_damage_goes_unnoticed(tmp_path, whole, kind):
             (copy / file).unlink()
         with contextlib.closing(Checkpoints(copy)) as checkpoints:
             try:
-                found = restore_newest([checkpoints], trainer.abstract_state, run_config.plain(model))
+                found = restore_newest([checkpoints], trainer.abstract_state, model.to_json())
             except UserError as error:
                 assert "none of the checkpoints" in str(error)
                 found, refused = None, refused + 1
@@ -169,7 +169,7 @@ def test_a_workdir_that_cannot_be_one_is_one_line(tmp_path):
 
 def test_parameters_of_another_model_or_an_absent_step_are_refused(whole):
     trainer, model = trainer_of(RUN, MATERIAL), run_in(".", RUN, MATERIAL).model
-    params, model = trainer.abstract_state["params"], run_config.plain(model)
+    params, model = trainer.abstract_state["params"], model.to_json()
     with pytest.raises(UserError, match="vocab_size is 78 there and 79 here"):
         restore_params(whole, 40, params, model | {"vocab_size": 79})
     llama = run_in(".", run_config.override(RUN, {"model": {"family": "llama"}}), MATERIAL).model.to_json()
@@ -253,7 +253,7 @@ def judged(tmp_path, whole):
         """`part`: of the state, which alone is read; all of it as a run does that goes on."""
         abstract = {part: trainer.abstract_state[part]} if part else trainer.abstract_state
         with contextlib.closing(Checkpoints(tmp_path)) as checkpoints:
-            state, metadata = restore_newest([checkpoints], abstract, run_config.plain(model))
+            state, metadata = restore_newest([checkpoints], abstract, model.to_json())
         right = {name: leaf for name, leaf in wanted.items() if name.startswith(f"['{part}" if part else "")}
         if metadata.step == 24:
             assert same(by_path(state), right) and metadata == about, "read as something else, without a word"
@@ -338,7 +338,7 @@ def test_what_is_not_what_was_saved_is_passed_over(judged, damage, caplog):
     assert ["checkpoint 24" in warning and "is damaged" in warning for warning in ours(caplog)] == [True]
     trainer, model = trainer_of(RUN, MATERIAL), run_in(".", RUN, MATERIAL).model
     with pytest.raises(UserError, match="checkpoint 24 in .* cannot be read") as error:  # measuring it is an error
-        restore_params(directory.parent, 24, trainer.abstract_state["params"], run_config.plain(model))
+        restore_params(directory.parent, 24, trainer.abstract_state["params"], model.to_json())
     assert "\n" not in str(error.value)
 
 

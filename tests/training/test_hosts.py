@@ -24,7 +24,6 @@ from babel_jax.probes import artefacts
 from babel_jax.suites import results
 from babel_jax.training import hosts, runs
 from babel_jax.training.checkpoint import Checkpoints, Metadata
-from babel_jax.training.config import plain
 
 HEARTBEAT = 10  # seconds where one is killed; JAX ends the others when a process was not heard for two thirds of it
 
@@ -225,7 +224,7 @@ def test_two_processes_evaluate_as_one(tmp_path):
     run, config = tmp_path / "seed0" / "continual", dataclasses.replace(SMALL, vocab_size=300, max_length=64)
     with contextlib.closing(Checkpoints(run)) as checkpoints:
         params = jax.device_put(loud(config), jax.local_devices()[0])
-        checkpoints.save({"params": params}, Metadata(0, 0, {}, plain(config), started=1.0))
+        checkpoints.save({"params": params}, Metadata(0, 0, {}, config.to_json(), started=1.0))
     files.write_json(run / "config.json", {"config": {"seed": 0}, "material": None})
     ask(str(tmp_path), str(tmp_path / "one"))
     finish(start(f"ask({str(tmp_path)!r}, {str(tmp_path / 'two')!r})", devices=1))
