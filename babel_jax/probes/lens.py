@@ -229,7 +229,7 @@ def working_language(readings: SlotReadings, slots: dict, language: str, layers=
     index = np.array(chosen) - 1
     curves = {"probe": "lens", "language": language}
     number, pooled = {"probe": "working_language", "language": language}, {"layers": layers_text(chosen)}
-    kept_N = _distinguished(slots, whole=readings.argmax_LxN is None)
+    kept_N = distinguished(slots, whole=readings.argmax_LxN is None)
     return (
         _curve_rows(shares, kept_N, slots, curves)
         # Each group is summed by itself: another group beside it must not change the last digit of its numbers.
@@ -252,7 +252,7 @@ def share_curves(readings: SlotReadings, slots: dict, language: str) -> list[dic
     """Of `working_language` what the report of a study shows: prob, pair and argmax with its coverage in each layer, and what
     stands beside pair and prob, over the slots that the new language's own corpus explains, where there are others as well."""
     about = {"probe": "lens", "language": language}
-    kept_N = _distinguished(slots, whole=readings.argmax_LxN is None)
+    kept_N = distinguished(slots, whole=readings.argmax_LxN is None)
     rows = _curve_rows(_shares(readings, slots), kept_N, slots, about) + _beside_rows(readings, slots, about)
     subsets = {row["options"]["subset"] for row in rows}
     return [row for row in rows if row["options"]["subset"] == ("shared" if "shared" in subsets else "all")]
@@ -279,7 +279,7 @@ def _rows(parts, kept_N, slots, about: dict, layers, options=None) -> list[dict]
     ]
 
 
-def _distinguished(slots, whole):
+def distinguished(slots, whole):
     """[N]: both languages have an identifier here, and no token of one's set (no whole identifier) is the other's."""
     if whole and "primary_sequence" in slots:
         primary_NxS, new_NxS = slots["primary_sequence"], slots["new_sequence"]
