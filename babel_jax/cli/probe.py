@@ -126,13 +126,13 @@ def run(arguments: Arguments) -> None:
     options.join_hosts(arguments)
     preemption.install()
     texts, measured = _texts(arguments), _measured(arguments)
-    runs = walk.run_directories(arguments.checkpoints)
+    sources = [walk.OwnRun(run_dir) for run_dir in walk.run_directories(arguments.checkpoints)]
     with progress_bar("probe", "checkpoint") as (bar, progress):
 
         def at_checkpoint(message: dict) -> None:
             progress(message["run"], message["checkpoint"], message["checkpoints"])
 
-        for place in probe_walk.probe(runs, texts, arguments.out, measured, arguments.follow, at_checkpoint):
+        for place in probe_walk.probe(sources, texts, arguments.out, measured, arguments.follow, at_checkpoint):
             bar.write(f"measurements: {printable(place)}/measurements")
 
 

@@ -16,7 +16,7 @@ from babel_jax.corpus.corpus_files import Corpus
 from babel_jax.corpus.corpus_files import load as load_corpus
 from babel_jax.corpus.corpus_material import several
 from babel_jax.languages import registry
-from babel_jax.measuring import probe_walk
+from babel_jax.measuring import probe_walk, walk
 from babel_jax.organism import world
 from babel_jax.probes import prompts
 from babel_jax.study import plan
@@ -34,7 +34,7 @@ STUDY = {
 
 @dataclasses.dataclass
 class ProbeTexts:
-    """What the verb `probe` reads: called with a run directory, gives (the material, the hash of its tokenizer or None).
+    """What the verb `probe` reads: called with a `walk.Source`, gives (the material, the hash of its tokenizer or None).
 
     By default these are the texts of the study that the run lies in; else of `config`, or of a `corpus`. `prompts` (a
     file) takes the place of the material's own.
@@ -49,10 +49,8 @@ class ProbeTexts:
     prompts: str | None = None
     identifiers: str = "first"
 
-    def __call__(self, run_dir) -> tuple[Material, str | None]:
-        config = self.config or (
-            plan.default() if self.corpus else study_config(run_dir, "--corpus=DIR or --config=FILE")
-        )
+    def __call__(self, source: walk.Source) -> tuple[Material, str | None]:
+        config = self.config or (plan.default() if self.corpus else _config_of(source))
         directory = self.corpus or (config.corpus if config.kind == "real_code" else "")
         corpus = load_corpus(Path(directory)) if directory else None
         if self.rows < 1 or self.prompt_tokens < 1:
@@ -62,8 +60,8 @@ class ProbeTexts:
                 raise UserError("--corpus needs --languages: the primary, then at least one other.")
             material = several(self.corpus, self.languages, self.rows, self.prompt_tokens)
         else:
-            seed = seed_of(run_dir) if self.seed is None else self.seed
-            material = plan.load_material(config, seed, files.path(run_dir).name)
+            seed = source.seed if self.seed is None else self.seed
+            material = plan.load_material(config, seed, source.name)
         material = self._prompted(probe_walk.chosen(material, self.languages), corpus)
         return material, corpus.tokenizer.sha if corpus else None
 
@@ -157,6 +155,14 @@ def _given(specs, languages):
         if name not in {language for _, language, _ in seen}:
             raise UserError(f"{' and '.join(specs)} hold no problem in {name}; leave it out, or name another suite.")
     return suites
+
+
+def _config_of(source: walk.Source) -> ConfigDict:
+    """The config of the study whose texts are read by default."""
+    instead = "--corpus=DIR or --config=FILE"
+    if source.directory is None:
+        raise UserError(f"{source} belongs to no study; say what to read: {instead}.")
+    return study_config(source.directory, instead)
 
 
 def study_config(run_dir, instead: str) -> ConfigDict:
