@@ -1,4 +1,4 @@
-"""What a neuron's value is worth to the loss: gradient times value (of a gated FFN the value is the product, see model/README.md).
+"""What a neuron's value is worth to the loss: gradient times value (of a gated FFN the value is the product: model/README.md).
 
 Gradients of all neurons come from one backward pass a batch through `Edit.watch` (see `model/decoder.py`), which sums
 over tokens inside every layer: no array of ours is of the size L x B x T x F. Letters as in `model/decoder.py`.
