@@ -16,8 +16,7 @@ import numpy as np
 
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError, unknown_name
-from babel_jax.model import decoder
-from babel_jax.model.sharding import constrain
+from babel_jax.model.protocol import Model
 from babel_jax.probes import other_pairs, slot_names
 from babel_jax.probes.prompts import SIDES, identifier_set
 from babel_jax.probes.slot_names import Names
@@ -42,9 +41,7 @@ def translate(h_BxPxD, A_DxD, b_D):
     return (h32 + h32 @ A_DxD + b_D).astype(h_BxPxD.dtype)
 
 
-def read_candidates(
-    params: dict, config: decoder.DecoderConfig, residual_LxBxPxD, asked, mesh=None, translators=None
-) -> dict:
+def read_candidates(params, model: Model, residual_LxBxPxD, asked, mesh=None, translators=None) -> dict:
     """What the lens says about candidate tokens, layer after layer, so that one layer's logits exist at a time.
 
     With a mesh the output embedding is gathered once, not once a layer.
@@ -60,13 +57,13 @@ def read_candidates(
       `unranked_log_prob_LxBxPxO`.
     """
     candidate_BxPxC, unranked_BxPxO = asked if isinstance(asked, Asked) else (asked, None)
-    head_VxD = constrain(decoder.head_table(params).astype(config.dtype), "head", mesh)
+    logits_of = model.readout(params, mesh)
     given_BxPxC = candidate_BxPxC >= 0
     id_BxPxC = jnp.where(given_BxPxC, candidate_BxPxC, 0)
 
     def one_layer(layer):
         h_BxPxD = layer["h"] if translators is None else translate(layer["h"], layer["A"], layer["b"])
-        logits_BxPxV = decoder.unembed(params, config, h_BxPxD, head_VxD)
+        logits_BxPxV = logits_of(h_BxPxD)
         logsumexp_BxP = jax.nn.logsumexp(logits_BxPxV, axis=-1)
         candidates_BxPxC = jnp.take_along_axis(logits_BxPxV, id_BxPxC, axis=-1)
         surprise_BxPxV = logsumexp_BxP[..., None] - logits_BxPxV
@@ -77,7 +74,7 @@ def read_candidates(
             unranked["unranked_log_prob_LxBxPxO"] = log_prob_BxPxO
         return unranked | {
             "log_prob_LxBxPxC": jnp.where(given_BxPxC, candidates_BxPxC - logsumexp_BxP[..., None], -jnp.inf),
-            "rank_LxBxPxC": jnp.where(given_BxPxC, _ranks(logits_BxPxV, candidates_BxPxC, id_BxPxC), config.vocab_size),
+            "rank_LxBxPxC": jnp.where(given_BxPxC, _ranks(logits_BxPxV, candidates_BxPxC, id_BxPxC), model.vocab_size),
             "argmax_LxBxP": jnp.argmax(logits_BxPxV, axis=-1).astype(jnp.int32),
             "logsumexp_LxBxP": logsumexp_BxP,
             "entropy_LxBxP": (jnp.exp(-surprise_BxPxV) * surprise_BxPxV).sum(axis=-1),
