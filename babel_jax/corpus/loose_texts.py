@@ -50,7 +50,7 @@ class Amounts:
     rows: int = 64
     row_tokens: int = 512
     prompt_tokens: int = 64
-    per_pair: int = 50
+    per_pair: int = 20
 
 
 def parsed(text: str) -> Manifest:
@@ -113,39 +113,47 @@ def material(
     check_belongs(tokenizer, vocab_size)
     for language in languages.values():
         registry.add_title(language)
-    primary, *news = languages
-    length = min(amounts.row_tokens, longest)
+    amounts = dataclasses.replace(
+        amounts,
+        row_tokens=min(amounts.row_tokens, longest),
+        prompt_tokens=min(amounts.prompt_tokens, amounts.row_tokens, longest),
+    )
     pairs_of, messages = _pairs(languages, amounts)
-    read = {}
-    for name, language in languages.items():
-        here = _Reader(language, tokenizer, pairs_of.get(name), length, amounts)
+    read = {name: _Reader(language, tokenizer, pairs_of.get(name), amounts) for name, language in languages.items()}
+    for here in read.values():
         here.read(texts)
-        read[name] = here
-    slots, of_pairs, said = _slots(read, primary, min(amounts.prompt_tokens, length))
-    heldout = _heldout({name: here.rows for name, here in read.items()}, slots, tokenizer)
+        messages += here.messages
+    slots, of_pairs, said = _slots(read, next(iter(languages)))
     about = {
-        "tokenizer": tokenizer.sha,
-        "row_tokens": length,
-        "prompt_tokens": min(amounts.prompt_tokens, length),
+        "row_tokens": amounts.row_tokens,
+        "prompt_tokens": amounts.prompt_tokens,
         "languages": {name: here.about(texts.languages[name].sources) for name, here in read.items()},
         "pairs": of_pairs,
-        "messages": [message for here in read.values() for message in here.messages] + messages + said,
+        "messages": messages + said,
     }
+    heldout = _heldout({name: here.rows for name, here in read.items()}, slots)
+    return bare(tuple(languages), tokenizer, vocab_size, amounts.row_tokens, heldout=heldout, slots=slots, about=about)
+
+
+def bare(languages: tuple[str, ...], tokenizer: Tokenizer | None, vocab_size: int, length: int, **parts) -> Material:
+    """A material for a model with a tokenizer of its own (None: its tokens are ids), without rows and prompts but for `parts`."""
+    if tokenizer:
+        check_belongs(tokenizer, vocab_size)
+    parts = {"heldout": {}, "slots": {}} | parts
     return Material(
-        primary=primary,
-        new=news[0],
+        primary=languages[0],
+        new=languages[1],
         vocab_size=vocab_size,
         max_length=length,
         frozen_rows=0,
         sources={},
         source_language={},
-        heldout=heldout,
         loss_weight_V=np.ones(vocab_size, np.float32),
-        document_end=tokenizer.document_end,
-        slots=slots,
+        document_end=tokenizer.document_end if tokenizer else -1,
         problems=None,
-        fingerprint=_fingerprint(tokenizer, heldout, slots),
-        about=about,
+        fingerprint=_fingerprint(tokenizer, parts["heldout"], parts["slots"]),
+        token_text=(lambda token: tokenizer.decode([token])) if tokenizer else None,
+        **parts,
     )
 
 
@@ -175,23 +183,21 @@ def _pairs(languages: dict[str, Language], amounts: Amounts) -> tuple[dict[str, 
 class _Reader:
     """Reads one language's texts into rows and prompts."""
 
-    def __init__(
-        self, language: Language, tokenizer: Tokenizer, pairs: tuple[str, Pairs] | None, length: int, amounts: Amounts
-    ):
-        self.language, self.tokenizer, self.length = language, tokenizer, length
+    def __init__(self, language: Language, tokenizer: Tokenizer, pairs: tuple[str, Pairs] | None, amounts: Amounts):
+        self.language, self._tokenizer, self._amounts = language, tokenizer, amounts
         self.other, self.pairs = pairs or (None, ())
-        self._wanted = amounts.rows
-        self._rows = _Rows(tokenizer, amounts.rows, length)
+        self._rows = _Rows(tokenizer, amounts.rows, amounts.row_tokens)
         turned = self.other == language.name
         mined = [pair[::-1] if turned else pair for pair in self.pairs]
-        context = min(amounts.prompt_tokens, length)
-        self._miner = call_sites.Miner(language, mined, tokenizer, context, amounts.per_pair) if mined else None
+        sizes = amounts.prompt_tokens, amounts.per_pair
+        self._miner = call_sites.Miner(language, mined, tokenizer, *sizes) if mined else None
         self._mined = 0  # bytes
         self._left_out = collections.Counter()
         self.files, self.messages = 0, []
+        self.rows: dict[str, np.ndarray] = {}
 
     def read(self, texts: Manifest) -> None:
-        """Reads as far as is needed; what came of it is in `rows`, `prompts()` and `about()`."""
+        """Reads as far as is needed; then `rows`, `slots()`, `about()` and `messages` say what came of it."""
         for number, document in enumerate(self._fit(texts)):
             self.files += 1
             is_mined = self._miner is None or self._miner.is_full or self._mined >= MOST_MINED
@@ -211,11 +217,13 @@ class _Reader:
         found = len(self.rows["tokens"])
         if found < FEWEST_ROWS:
             raise UserError(
-                f"the texts of {title} are too short: {self._rows.tokens} tokens make {found} rows of {self.length}, and "
-                f"{FEWEST_ROWS} are the least; give more, or ask for shorter rows."
+                f"the texts of {title} are too short: {self._rows.tokens} tokens make {found} rows of "
+                f"{self._amounts.row_tokens}, and {FEWEST_ROWS} are the least; give more, or ask for shorter rows."
             )
-        if found < self._wanted:
-            self.messages.append(f"{title} has {found} rows of the {self._wanted} that are asked for; give more texts.")
+        if found < self._amounts.rows:
+            self.messages.append(
+                f"{title} has {found} rows of the {self._amounts.rows} that are asked for; give more texts."
+            )
         if self._left_out:
             self.messages.append(f"{title}: {sum(self._left_out.values())} files left out ({self._reasons()}).")
 
@@ -237,8 +245,11 @@ class _Reader:
                 seen.add(digest)
                 yield document
 
-    def prompts(self) -> tuple[list[call_sites.Prompt], list[str]]:
-        return self._miner.found() if self._miner else ([], [])
+    def slots(self) -> tuple[dict[str, np.ndarray], list[str]]:
+        """(prompts as `call_sites.slots` has them, messages); to be asked of a language that has pairs."""
+        prompts, messages = self._miner.found()
+        is_primary = self.other != self.language.name
+        return call_sites.slots(prompts, is_primary, self._amounts.prompt_tokens, self._tokenizer.padding), messages
 
     def about(self, given: tuple[manifest.GivenSource, ...]) -> dict:
         counted = self.rows["bytes"] * self.rows["loss"]
@@ -302,19 +313,17 @@ class _Rows:
         }
 
 
-def _slots(read: dict[str, _Reader], primary: str, length: int) -> tuple[dict, dict, list[str]]:
+def _slots(read: dict[str, _Reader], primary: str) -> tuple[dict, dict, list[str]]:
     """(slots by language, what is said of the pairs, messages)."""
     slots, of_pairs, messages = {}, {}, []
     for name, here in read.items():
         if here.other is None:
             continue
-        prompts, said = here.prompts()
+        arrays, said = here.slots()
         messages += said
-        arrays = call_sites.slots(prompts, name == primary, length, here.tokenizer.padding)
         counts = np.bincount(arrays["pair"], minlength=len(here.pairs)).tolist()
-        about = of_pairs.setdefault(
-            f"{primary}-{here.other}", {"names": [f"{a.text}/{b.text}" for a, b in here.pairs], "prompts": {}}
-        )
+        names = [f"{first.text}/{second.text}" for first, second in here.pairs]
+        about = of_pairs.setdefault(f"{primary}-{here.other}", {"names": names, "prompts": {}})
         about["prompts"][name] = counts
         if (usable := sum(map(bool, counts))) >= FEWEST_PAIRS:
             slots[name] = arrays
@@ -326,7 +335,7 @@ def _slots(read: dict[str, _Reader], primary: str, length: int) -> tuple[dict, d
     return slots, of_pairs, messages
 
 
-def _heldout(rows: dict[str, dict], slots: dict[str, dict], tokenizer: Tokenizer) -> dict[str, dict]:
+def _heldout(rows: dict[str, dict], slots: dict[str, dict]) -> dict[str, dict]:
     """Rows with the targets that bear knowledge: those that begin an identifier of the prompts, as in a corpus."""
     identifiers = [here[side] for here in slots.values() for side in ("primary_id", "new_id")]
     known = np.unique(np.concatenate(identifiers)) if identifiers else np.zeros(0, np.int32)
@@ -335,8 +344,8 @@ def _heldout(rows: dict[str, dict], slots: dict[str, dict], tokenizer: Tokenizer
     }
 
 
-def _fingerprint(tokenizer: Tokenizer, heldout: dict, slots: dict) -> str:
-    digest = hashlib.sha256(json.dumps([tokenizer.sha, tokenizer.begin]).encode())
+def _fingerprint(tokenizer: Tokenizer | None, heldout: dict, slots: dict) -> str:
+    digest = hashlib.sha256(json.dumps([tokenizer.sha, tokenizer.begin] if tokenizer else None).encode())
     for part in (heldout, slots):
         for language, arrays in sorted(part.items()):
             for name, values in sorted(arrays.items()):

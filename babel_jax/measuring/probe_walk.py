@@ -1,8 +1,8 @@
 """`probe`: all probes over any checkpoints. Each checkpoint is measured once, in one pass; then all of them together.
 
 `out/<seed>/<run>/step_<n>.npz` holds what the pass counted (see `artefacts.py`), `…/measurements/` the tables: one a
-checkpoint, and `across.parquet`, which is written anew whenever a checkpoint has been added. Checkpoints already measured
-are skipped; a run that still trains can be followed.
+checkpoint, and `across.parquet`, which is written anew whenever a checkpoint has been added; `…/probed.json` says what was
+read and how (`probe_record.py`). Checkpoints already measured are skipped; a run that still trains can be followed.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import numpy as np
 from babel_jax.common import files, measurements
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.material import Material
-from babel_jax.measuring import instruments, walk
+from babel_jax.measuring import instruments, probe_record, walk
 from babel_jax.measuring.instruments import PROBE
 from babel_jax.measuring.reading import Reading, Settings
 from babel_jax.model.decoder import DecoderConfig
@@ -25,7 +25,6 @@ from babel_jax.probes.lape import Counts
 from babel_jax.probes.thresholds import SCOPES, scope_of
 from babel_jax.training import hosts
 from babel_jax.training.checkpoint import Seen
-from babel_jax.training.runs import is_done, seed_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Options(Settings):
 class Probed:
     """One run that is probed: with what material, and where its results go."""
 
-    run_dir: object
+    source: walk.Source
     place: object
     material: Material
     tokenizer: str | None
@@ -83,7 +82,7 @@ INTERVENTIONS = ("zero", "mean")  # those that need nothing but the set and what
 
 
 def probe(
-    run_dirs,
+    sources,
     texts: Callable,
     out,
     options: Options = Options(),
@@ -93,21 +92,21 @@ def probe(
     """Measures every checkpoint of every run; returns the runs' folders below `out`.
 
     Args:
-      run_dirs: from `walk.run_directories`.
-      texts: run directory -> (the `Material` to measure with, the hash of its tokenizer or None).
+      sources: see `walk.Source`; each needs a folder of its own.
+      texts: source -> (the `Material` to measure with, the hash of its tokenizer or None).
       follow: wait for further checkpoints until each run is done.
-      progress: see `walk.looks`.
+      progress: see `walk.OwnRun.looks`.
 
     Raises:
       UserError: a material of another vocabulary, an unknown language, a checkpoint that cannot be read, ….
     """
     _check(options)
-    places = walk.places_of(run_dirs, out, "probe")
-    for run_dir, place in places.items():
-        material, tokenizer = texts(run_dir)
+    places = walk.places_of(sources, out, "probe")
+    for source, place in places.items():
+        material, tokenizer = texts(source)
         material = chosen(material, options.languages)
         instruments.check_definitions(material, options)
-        _probe_run(Probed(run_dir, place, material, tokenizer, options), follow, progress)
+        _probe_run(Probed(source, place, material, tokenizer, options), follow, progress)
     _across_seeds(places, files.path(out))
     return list(places.values())
 
@@ -171,11 +170,11 @@ def _turned(slots: dict) -> dict:
 
 
 def _probe_run(probed: Probed, follow: bool, progress) -> None:
-    run_dir, options = probed.run_dir, probed.options
-    if hosts.several() and (follow or not is_done(run_dir)):
-        raise UserError(f"{run_dir} still trains; several hosts probe finished runs only: take one process.")
+    source, options = probed.source, probed.options
+    if hosts.several() and (follow or not source.is_done()):
+        raise UserError(f"{source} still trains; several hosts probe finished runs only: take one process.")
     needs = options.restore_step if options.restore else None
-    for look in walk.looks(run_dir, options.steps, follow=follow, needs=needs, progress=progress):
+    for look in source.looks(options.steps, follow=follow, needs=needs, progress=progress):
         last = None
         for checkpoint in look.checkpoints:
             _check_material(probed, checkpoint.model)
@@ -218,19 +217,24 @@ def _measure(probed: Probed, checkpoint: walk.Checkpoint) -> bool:
 def _of_checkpoint(checkpoint: walk.Checkpoint) -> dict:
     """What distinguishes a checkpoint from those of all other runs: when its run began, to the microsecond."""
     seen = checkpoint.seen
-    return {"run": checkpoint.name, "step": seen.step, "tokens": seen.tokens, "started": seen.started}
+    return checkpoint.about | {
+        "run": checkpoint.name,
+        "step": seen.step,
+        "tokens": seen.tokens,
+        "started": seen.started,
+    }
 
 
 def _check_material(probed: Probed, model: DecoderConfig) -> None:
     material = probed.material
     if model.vocab_size != material.vocab_size:
         raise UserError(
-            f"{probed.run_dir} has a vocabulary of {model.vocab_size} and the texts one of {material.vocab_size}; "
+            f"{probed.source} has a vocabulary of {model.vocab_size} and the texts one of {material.vocab_size}; "
             "probe it with texts of its own tokenizer."
         )
     if model.max_length < material.max_length:
         raise UserError(
-            f"{probed.run_dir} reads {model.max_length} tokens and the rows have {material.max_length}; make shorter rows."
+            f"{probed.source} reads {model.max_length} tokens and the rows have {material.max_length}; make shorter rows."
         )
 
 
@@ -280,14 +284,16 @@ def _across(probed: Probed, last: walk.Checkpoint, coming: bool) -> None:
             here = neuron_rows.count_rows(counts, primary, scope) + moved
             rows += walk.completed(dataclasses.replace(last, seen=at), here)
         walk.write(probed.place / "measurements" / "across.parquet", rows)
-    hosts.barrier(f"probed {probed.run_dir}")
+        about = probe_record.record(last.model, probed.material, options)
+        files.write_json(probed.place / probe_record.NAME, about)
+    hosts.barrier(f"probed {probed.source}")
 
 
 def _across_seeds(places: dict, out) -> None:
     """How alike the neurons of a run's seeds are, at steps that all of them have: `out`/seeds/measurements/."""
     groups: dict[str, dict] = {}
-    for run_dir, place in places.items():
-        groups.setdefault(run_dir.name, {}).setdefault(seed_of(run_dir), place)
+    for source, place in places.items():
+        groups.setdefault(source.name, {}).setdefault(source.seed, place)
     for name, place_of in groups.items():
         if len(place_of) < 2 or not hosts.is_first():
             continue

@@ -32,7 +32,7 @@ def base_activations(run: Run) -> np.ndarray:
 def checkpoints(run: Run, steps=(), **how) -> Iterator[walk.Checkpoint]:
     """The checkpoints of a study's run, as its model is computed there and on its own mesh; see `walk.checkpoints`."""
     mesh = make_mesh(**run.config.mesh.to_dict())
-    for checkpoint in walk.checkpoints(run.directory, steps, **how):
+    for checkpoint in walk.checkpoints(walk.OwnRun(run.directory), steps, **how):
         yield dataclasses.replace(checkpoint, model=run.model, mesh=mesh)
 
 
@@ -67,7 +67,7 @@ def measure_checkpoint(
       materials: one for each new language that is measured; what is about the primary alone is taken from the first.
       base_LxNxF: see `Settings`.
     """
-    if hosts.agree(_is_measured(checkpoint.run_dir, checkpoint.step)):
+    if hosts.agree(_is_measured(checkpoint.source.directory, checkpoint.step)):
         return
     rows = []
     for number, material in enumerate(materials):
@@ -75,7 +75,7 @@ def measure_checkpoint(
         if len(materials) > 1:
             measured = [row for row in measured if row["language"] != material.primary or (not number and _of_all(row))]
         rows += measured
-    walk.write(_path(checkpoint.run_dir, checkpoint.step), walk.completed(checkpoint, rows))
+    walk.write(_path(checkpoint.source.directory, checkpoint.step), walk.completed(checkpoint, rows))
 
 
 def _of_all(row: dict) -> bool:

@@ -3,6 +3,8 @@
 A study measures its runs, `probe` and `evaluate` any run's checkpoints, `train --probe` those that it has just saved: each
 gets a `Checkpoint` and writes its rows by `write`, whole, from the first host. Checkpoints already measured are skipped, a
 run that still trains can be followed, and a checkpoint that is deleted meanwhile is left out.
+
+Checkpoints come from a `Source`: a run of ours (`OwnRun`), or a series that others have published (series.py).
 """
 
 import contextlib
@@ -11,6 +13,7 @@ import glob
 import os
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import jax
 from jax.sharding import Mesh
@@ -20,7 +23,8 @@ from babel_jax.common.errors import UserError, printable
 from babel_jax.model import attention, placement
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.model.sharding import make_mesh
-from babel_jax.training import hosts, preemption
+from babel_jax.model.tokenizer_files import TokenizerFiles
+from babel_jax.training import foreign, hosts, preemption
 from babel_jax.training.checkpoint import Checkpoints, Metadata, Seen, restore_params
 from babel_jax.training.runs import is_done, seed_of
 
@@ -28,28 +32,64 @@ POLL_SECONDS = 5
 LAST = (-1,)  # a choice of steps: the last one
 
 
-@dataclasses.dataclass(frozen=True)
-class Checkpoint:
-    """One saved step of a run.
+class Source(Protocol):
+    """One training whose checkpoints are measured in order: what the walk asks of it.
 
     Attributes:
-      run_dir, seed: of the run; its name is that of its directory.
+      directory: of a run of ours; None: its checkpoints lie elsewhere.
+      group, name: folders that its results are kept in, one in the other; rows call the run `name`.
+      seed: of its rows.
+    """
+
+    directory: object | None
+    group: str
+    name: str
+    seed: int
+
+    def __str__(self) -> str:
+        """What errors call it."""
+
+    def is_done(self) -> bool:
+        """Whether no further checkpoint will come."""
+
+    def tokenizer(self) -> TokenizerFiles | None:
+        """The files of the tokenizer that came with an imported or published model; None: there are none."""
+
+    def looks(self, steps: tuple[int, ...] = (), **how) -> Iterator["Look"]:
+        """See `OwnRun.looks`, whose arguments it takes."""
+
+    def params_at(self, checkpoint: "Checkpoint", step: int) -> dict:
+        """The parameters of any step, for the model and mesh of one of its checkpoints."""
+
+    def restored(self, checkpoint: "Checkpoint") -> "Checkpoint | None":
+        """One of its checkpoints with its parameters; None, with a message: it was deleted meanwhile."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """One saved step of a training.
+
+    Attributes:
+      source: what it is a checkpoint of, which knows how to read its parameters.
+      seed: of the run; its name is that of the source.
       model: the decoder that its parameters are of, computed as this machine can.
       seen: how far the run was; of a saved checkpoint all that it says of itself (`Metadata`).
       mesh: where `restored` puts the parameters; None: they are here.
       params: None until `restored`.
+      about: what artefacts say of it besides: of a published one its repository and revision, its phase and parent.
     """
 
-    run_dir: object
+    source: Source
     seed: int
     model: DecoderConfig
     seen: Seen
     mesh: Mesh | None = None
     params: dict | None = None
+    about: dict = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        return self.run_dir.name
+        return self.source.name
 
     @property
     def step(self) -> int:
@@ -90,14 +130,14 @@ def run_directories(patterns) -> list:
     return list(run_dirs)
 
 
-def places_of(run_dirs, out, doing: str) -> dict:
-    """{run directory: its folder below `out`}; `doing`: the verb of the error where two runs would share a folder."""
+def places_of(sources, out, doing: str) -> dict:
+    """{source: its folder below `out`}; `doing`: the verb of the error where two runs would share a folder."""
     places = {}
-    for run_dir in run_dirs:
-        place = files.path(out) / run_dir.parent.name / run_dir.name
+    for source in sources:
+        place = files.path(out) / source.group / source.name
         if place in places.values():
             raise UserError(f"two runs are called {place.parent.name}/{place.name}; {doing} them into two folders.")
-        places[run_dir] = place
+        places[source] = place
     return places
 
 
@@ -126,19 +166,21 @@ def restored(checkpoint: Checkpoint) -> Checkpoint | None:
     Raises:
       UserError: it cannot be read, or is of another model.
     """
-    with _unless_deleted(checkpoint.run_dir, checkpoint.step):
-        return dataclasses.replace(checkpoint, params=params_at(checkpoint, checkpoint.step))
+    return checkpoint.source.restored(checkpoint)
 
 
 def params_at(checkpoint: Checkpoint, step: int) -> dict:
     """The parameters of the same run at any step, laid out as `restored` does it."""
-    abstract = placement.abstract_params(checkpoint.model, checkpoint.mesh)
-    return restore_params(checkpoint.run_dir, step, abstract, checkpoint.model.to_json())
+    return checkpoint.source.params_at(checkpoint, step)
 
 
 def stored_model(metadata: Metadata) -> DecoderConfig:
     """The decoder of a checkpoint, computed as this machine can: that does not change what its parameters mean."""
-    model = DecoderConfig.from_json(metadata.model | {"attention": "reference", "remat": "none"})
+    return as_computed_here(DecoderConfig.from_json(metadata.model | {"attention": "reference", "remat": "none"}))
+
+
+def as_computed_here(model: DecoderConfig) -> DecoderConfig:
+    """A model with the attention that this machine computes fastest."""
     return dataclasses.replace(
         model, attention=attention.resolve("auto", model.attention_shapes(jax.default_backend()))
     )
@@ -149,7 +191,8 @@ def _opened(run_dir, step: int) -> Checkpoint | None:
     with _unless_deleted(run_dir, step):
         with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
             metadata = checkpoints.metadata(step)
-        return Checkpoint(run_dir, seed_of(run_dir), stored_model(metadata), metadata, make_mesh(data=1, fsdp=-1))
+        mesh = make_mesh(data=1, fsdp=-1)
+        return Checkpoint(OwnRun(run_dir), seed_of(run_dir), stored_model(metadata), metadata, mesh)
 
 
 @contextlib.contextmanager
@@ -174,52 +217,87 @@ class Look:
     coming: bool
 
 
-def looks(
-    run_dir,
-    steps: tuple[int, ...] = (),
-    *,
-    follow: bool = False,
-    needs: int | None = None,
-    skip: Callable[[int], bool] = lambda step: False,
-    progress: Callable[[dict], None] = lambda message: None,
-) -> Iterator[Look]:
-    """Looks at a run once, or (`follow`) until it is done. Take all of a look's checkpoints before the next look.
+@dataclasses.dataclass(frozen=True)
+class OwnRun:
+    """A run's directory as a `Source`."""
 
-    Args:
-      steps: which checkpoints; () for all, `LAST` for the last. They come in order.
-      needs: a step that must have been saved before any of them is looked at.
-      skip: whether nothing is left to do at a step; its checkpoint is then not opened. The first host decides.
-      progress: called after each step with {"run", "checkpoint", "checkpoints"}.
+    directory: object
 
-    Raises:
-      UserError: there is no checkpoint, or not a chosen one, or one that cannot be read.
-    """
-    seen: set[int] = set()
+    @property
+    def group(self) -> str:
+        return self.directory.parent.name
 
-    def fresh(wanted: list[int]) -> Iterator[Checkpoint]:
-        for step in wanted:
-            if step not in seen:
-                if not hosts.agree(skip(step)) and (checkpoint := _opened(run_dir, step)):
-                    yield checkpoint
-                seen.add(step)
-                progress({"run": run_dir.name, "checkpoint": len(seen), "checkpoints": len(wanted)})
+    @property
+    def name(self) -> str:
+        return self.directory.name
 
-    while True:
-        coming = follow and not is_done(run_dir)  # asked first: what is saved after that is seen by the next look
-        there = steps_of(run_dir)
-        if not there and not follow:
-            raise UserError(f"{run_dir} has no finished checkpoint; train the run first.")
-        wanted = chosen_steps(there, steps, run_dir, coming)
-        yield Look(fresh([] if coming and needs is not None and needs not in there else wanted), coming)
-        if not coming:
-            return
-        preemption.check()
-        time.sleep(POLL_SECONDS)
+    @property
+    def seed(self) -> int:
+        return seed_of(self.directory)
+
+    def __str__(self) -> str:
+        return str(self.directory)
+
+    def is_done(self) -> bool:
+        return is_done(self.directory)
+
+    def tokenizer(self) -> TokenizerFiles | None:
+        return foreign.kept_tokenizer(self.directory)
+
+    def params_at(self, checkpoint: Checkpoint, step: int) -> dict:
+        abstract = placement.abstract_params(checkpoint.model, checkpoint.mesh)
+        return restore_params(self.directory, step, abstract, checkpoint.model.to_json())
+
+    def restored(self, checkpoint: Checkpoint) -> Checkpoint | None:
+        with _unless_deleted(self.directory, checkpoint.step):
+            return dataclasses.replace(checkpoint, params=self.params_at(checkpoint, checkpoint.step))
+
+    def looks(
+        self,
+        steps: tuple[int, ...] = (),
+        *,
+        follow: bool = False,
+        needs: int | None = None,
+        skip: Callable[[int], bool] = lambda step: False,
+        progress: Callable[[dict], None] = lambda message: None,
+    ) -> Iterator[Look]:
+        """Looks at a run once, or (`follow`) until it is done. Take all of a look's checkpoints before the next look.
+
+        Args:
+          steps: which checkpoints; () for all, `LAST` for the last. They come in order.
+          needs: a step that must have been saved before any of them is looked at.
+          skip: whether nothing is left to do at a step; its checkpoint is then not opened. The first host decides.
+          progress: called after each step with {"run", "checkpoint", "checkpoints"}.
+
+        Raises:
+          UserError: there is no checkpoint, or not a chosen one, or one that cannot be read.
+        """
+        seen: set[int] = set()
+
+        def fresh(wanted: list[int]) -> Iterator[Checkpoint]:
+            for step in wanted:
+                if step not in seen:
+                    if not hosts.agree(skip(step)) and (checkpoint := _opened(self.directory, step)):
+                        yield checkpoint
+                    seen.add(step)
+                    progress({"run": self.name, "checkpoint": len(seen), "checkpoints": len(wanted)})
+
+        while True:
+            coming = follow and not self.is_done()  # asked first: what is saved after that is seen by the next look
+            there = steps_of(self.directory)
+            if not there and not follow:
+                raise UserError(f"{self.directory} has no finished checkpoint; train the run first.")
+            wanted = chosen_steps(there, steps, self.directory, coming)
+            yield Look(fresh([] if coming and needs is not None and needs not in there else wanted), coming)
+            if not coming:
+                return
+            preemption.check()
+            time.sleep(POLL_SECONDS)
 
 
-def checkpoints(run_dir, steps: tuple[int, ...] = (), **how) -> Iterator[Checkpoint]:
-    """The chosen checkpoints that a run has now; arguments as of `looks`."""
-    for look in looks(run_dir, steps, **how):
+def checkpoints(source: Source, steps: tuple[int, ...] = (), **how) -> Iterator[Checkpoint]:
+    """The chosen checkpoints that a source has now; arguments as of its `looks`."""
+    for look in source.looks(steps, **how):
         yield from look.checkpoints
 
 

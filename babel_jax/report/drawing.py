@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from collections.abc import Callable
 
 import matplotlib
 import numpy as np
@@ -14,6 +15,7 @@ from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.curve import Curve
 from babel_jax.evolution.mechanism import Drift
 from babel_jax.languages.registry import LANGUAGES
+from babel_jax.study import words
 from babel_jax.study.words import minus
 
 # Colours keep their meaning on every figure. Okabe-Ito hues, darkened where thin lines need it.
@@ -128,7 +130,19 @@ def is_curve(curve: Curve | Drift | None) -> bool:
     return curve is not None and len(curve.steps) > 1
 
 
-def step_axis(ax, steps) -> None:
+@dataclasses.dataclass(frozen=True)
+class Unit:
+    """What an axis of checkpoints counts; `tick`: a number of it as text."""
+
+    name: str
+    tick: Callable[[float], str]
+
+
+STEPS = Unit("optimiser steps", lambda step: f"{step:,.0f}")
+TOKENS = Unit("tokens", words.amount)
+
+
+def step_axis(ax, steps, counted: Unit = STEPS) -> None:
     """Steps on an axis that begins at 0 and goes on logarithmically, as the checkpoints do."""
     unit = float(steps[1]) if len(steps) > 1 else 1.0
     ax.set_xscale("function", functions=(lambda x: np.log2(1 + np.maximum(x, 0) / unit), lambda y: unit * (2**y - 1)))
@@ -137,9 +151,9 @@ def step_axis(ax, steps) -> None:
     while ticks[-1] < last:
         ticks.append(max(2 * ticks[-1], 2 * unit))
     ticks = [tick for tick in ticks if tick < 0.75 * last][:: 1 if len(ticks) < 9 else 2] + [last]
-    ax.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks])
+    ax.set_xticks(ticks, [counted.tick(tick) for tick in ticks])
     ax.set_xlim(0, last or unit)  # one checkpoint at step 0 is a point
-    ax.set_xlabel("optimiser steps")
+    ax.set_xlabel(counted.name)
 
 
 def shade(ax, stages: dict | None, names: bool = True) -> None:

@@ -1,12 +1,9 @@
 """Figures of what happens inside the model: working language, neurons, ablations, patches."""
 
 import numpy as np
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.continual import Curves
-from babel_jax.evolution.curve import Curve
 from babel_jax.evolution.mechanism import Drift
 from babel_jax.report.drawing import (
     CONTROL,
@@ -17,20 +14,28 @@ from babel_jax.report.drawing import (
     depth_colour,
     dot_axes,
     is_curve,
-    label_ends,
     make_axes,
     percent_axis,
     points_axis,
     reference,
     shade,
-    step_axis,
     table,
+)
+from babel_jax.report.mechanism_drawing import (
+    Ablated,
+    Flow,
+    Series,
+    beside_random,
+    come_and_go,
+    counts,
+    layer_series,
+    series,
+    share_axis,
 )
 from babel_jax.report.report_figure import ReportFigure, interval_note
 from babel_jax.study import words
 from babel_jax.study.findings import Findings
 
-MOST_LAYERS = 6  # of a lens in one panel
 MOST_COLUMNS = 3
 SETS = {"functional": "functional", "functional_shared": "functional, of shared problems", "lape_target": "LAPE"}
 ABLATED_ON = {
@@ -71,30 +76,13 @@ def working_language(findings: Findings, language: str):
     for row, run in enumerate(runs):
         for column, (metric, name) in enumerate(LENSES.items()):
             panel = Panel(axes[row, column], f"{run}, {metric}", rows)
-            labels = _layers(panel, curves.lens.get((run, metric), []))
-            percent_axis(panel.ax, top=1.02)
+            series(panel, layer_series(curves.lens.get((run, metric), [])), share_axis, gap=0.085)
             if run == "continual":
                 shade(panel.ax, curves.stages, names=False)
             panel.ax.set_title(f"{run.capitalize()}, {name}")
             if row < len(runs) - 1:
                 panel.ax.set_xlabel("")
-            label_ends(panel.ax, labels, gap=0.085)
     return figure, table(rows)
-
-
-def _layers(panel: Panel, layers: list[Curve | None]) -> list[tuple]:
-    """One line a layer, of evenly spread ones where all would be too many; returns what `label_ends` writes."""
-    shown = np.linspace(0, len(layers) - 1, min(len(layers), MOST_LAYERS)).round().astype(int).tolist()
-    labels = []
-    for index in dict.fromkeys(shown):
-        if (layer := layers[index]) is None:
-            continue
-        if index == shown[0]:
-            step_axis(panel.ax, layer.steps)
-        colour, name = depth_colour(index, len(layers)), f"layer {index + 1}"
-        panel.curve(name, layer, colour, width=1.6)
-        labels.append((layer.mean[-1], name, colour))
-    return labels
 
 
 def _working_language_caption(findings: Findings, language: str) -> str:
@@ -158,18 +146,14 @@ def neurons(findings: Findings, language: str):
 
 def _counts(panel: Panel, curves: Curves) -> None:
     """The neurons by the definition that the panel is named by."""
-    ax, labels, tops = panel.ax, [], []
-    step_axis(ax, curves.neurons["continual", panel.name].steps)
-    for run, colour, dash in (("control", CONTROL, "--"), ("continual", NEW, "-")):
-        if curve := curves.neurons.get((run, panel.name)):
-            panel.curve(run, curve, colour, dash)
-            labels.append((curve.mean[-1], run, colour))
-            tops += [value for value in np.fmax(curve.mean, curve.high) if np.isfinite(value)]
-    ax.set_ylim(0, 1.12 * max(tops, default=0) or 1)  # none at all: still an axis
-    shade(ax, curves.stages, names=False)
-    ax.set_title(DEFINITION_NAMES[panel.name])
-    ax.set_ylabel("neurons")
-    label_ends(ax, labels, gap=0.09)
+    shown = [
+        Series(run, curve, colour, dash)
+        for run, colour, dash in (("control", CONTROL, "--"), ("continual", NEW, "-"))
+        if (curve := curves.neurons.get((run, panel.name)))
+    ]
+    counts(panel, shown)
+    shade(panel.ax, curves.stages, names=False)
+    panel.ax.set_title(DEFINITION_NAMES[panel.name])
 
 
 def _sensitivity(panel: Panel, curves: Curves) -> None:
@@ -223,40 +207,27 @@ def drift(findings: Findings, language: str):
     figure, axes = make_axes(2, 2.9 * len(shown), rows=len(shown))
     rows = []
     for (flow, sizes), here in zip(axes, shown, strict=True):
-        _come_and_go(flow, sizes, rows, here)
+        come_and_go(flow, sizes, rows, here.steps, _by_layer(here))
+        name = SETS.get(here.definition, here.definition)
+        name = f"{name[0].upper()}{name[1:]}"
+        flow.set_title(f"{name}: births (up) and deaths (down)")
+        sizes.set_title(f"{name}: neurons of a layer")
     return figure, table(rows)
 
 
-def _come_and_go(flow, sizes, rows: list, here: Drift) -> None:
-    """Births and deaths of one set of neurons as bars on `flow`, its size as lines on `sizes`; one shade a layer."""
-    steps, layers, labels = here.steps, here.layers, []
-    places, up, down = np.arange(len(steps)), np.zeros(len(steps)), np.zeros(len(steps))
-    step_axis(sizes, steps)
-    for index, layer in enumerate(layers):
-        colour, panel = depth_colour(index, len(layers)), Panel(sizes, f"{here.definition}, layer {layer}", rows)
-        births, deaths, size = (
-            values_CxL[:, index] for values_CxL in (here.births_CxL, here.deaths_CxL, here.size_CxL)
+def _by_layer(here: Drift) -> list[Flow]:
+    """One set of neurons, one shade a layer."""
+    return [
+        Flow(
+            panel=f"{here.definition}, layer {layer}",
+            name=f"layer {layer}",
+            colour=depth_colour(index, len(here.layers)),
+            births_C=here.births_CxL[:, index],
+            deaths_C=here.deaths_CxL[:, index],
+            size_C=here.size_CxL[:, index],
         )
-        flow.bar(places, births, bottom=up, color=colour, width=0.75)
-        flow.bar(places, -deaths, bottom=-down, color=colour, width=0.75, alpha=0.55)
-        up, down = up + np.nan_to_num(births), down + np.nan_to_num(deaths)
-        sizes.plot(steps, size, color=colour, linewidth=1.6)
-        labels.append((size[-1], f"layer {layer}", colour))
-        for series, values in (("births", births), ("deaths", deaths), ("size", size)):
-            for step, value in zip(steps, values, strict=True):
-                panel.record(series, step, value)
-    flow.axhline(0, color=FAINT, linewidth=0.9)
-    every = max(1, len(steps) // 8)
-    flow.set_xticks(places[::every], [f"{step:,}" for step in steps[::every]])
-    flow.set_xlabel("optimiser steps")
-    flow.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")
-    for ax in (flow, sizes):
-        ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-    name = SETS.get(here.definition, here.definition)
-    flow.set_title(f"{name[0].upper()}{name[1:]}: births (up) and deaths (down)")
-    sizes.set_ylim(0, None)
-    sizes.set_title(f"{name[0].upper()}{name[1:]}: neurons of a layer")
-    label_ends(sizes, labels, gap=0.085)
+        for index, layer in enumerate(here.layers)
+    ]
 
 
 DRIFT = ReportFigure(
@@ -281,25 +252,20 @@ def causes(findings: Findings, language: str):
     subsets = {subset: title for subset, title in ABLATED_ON.items() if subset in measured_on}
     if not subsets:
         return None
-    kinds = list(dict.fromkeys((each.neurons, each.kind) for each in shown))
-    labels = [f"{SETS.get(neurons, neurons)},\n{kind}-ablated" for neurons, kind in kinds]
-    figure, axes = make_axes(len(subsets), 0.46 * len(kinds) + 1.5, sharey=True)
-    rows, places = [], np.arange(len(kinds))[::-1]
-    for ax, (subset, title) in zip(axes[0], subsets.items(), strict=True):
-        panel = Panel(ax, subset, rows)
-        for each in (each for each in shown if each.subset == subset):
-            y, name = places[kinds.index((each.neurons, each.kind))], f"{each.neurons}, {each.kind}"
-            panel.point(f"{name}, random sets", y - 0.16, Estimate(each.random_mean, each.random_ci), CONTROL, size=5)
-            panel.point(name, y + 0.12, each, NEW)
-        dot_axes(ax, places, labels)
-        points_axis(ax)
-        ax.set_title(title)
-        ax.set_xlabel("change of problems solved, in points")
-    handles = [
-        Line2D([], [], marker="o", color=colour, label=label)
-        for colour, label in ((NEW, "these neurons"), (CONTROL, "random sets of as many"))
-    ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8, handlelength=1)
+    ablated = {
+        subset: [
+            Ablated(
+                row=f"{SETS.get(each.neurons, each.neurons)},\n{each.kind}-ablated",
+                name=f"{each.neurons}, {each.kind}",
+                change=each,
+                random=Estimate(each.random_mean, each.random_ci),
+            )
+            for each in shown
+            if each.subset == subset
+        ]
+        for subset in subsets
+    }
+    figure, rows = beside_random(subsets, ablated, points_axis, "change of problems solved, in points")
     return figure, table(rows)
 
 

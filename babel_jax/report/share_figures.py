@@ -8,7 +8,7 @@ from babel_jax.evolution.continual import Curves
 from babel_jax.optimum import algorithm1, peak_tokens
 from babel_jax.optimum.algorithm1 import Proposal
 from babel_jax.optimum.peak_tokens import PeakTokens
-from babel_jax.report import html_tables
+from babel_jax.report import html_tables, mechanism_drawing
 from babel_jax.report.drawing import (
     CONTROL,
     FAINT,
@@ -21,24 +21,18 @@ from babel_jax.report.drawing import (
     beside,
     dot_axes,
     is_curve,
-    label_ends,
     make_axes,
     percent_axis,
     reference,
     shade,
-    step_axis,
     table,
 )
+from babel_jax.report.mechanism_drawing import LOSS_TITLES, Series
 from babel_jax.report.report_figure import ReportFigure, interval_note
 from babel_jax.study import words
 from babel_jax.study.findings import Findings, LanguageFindings
 from babel_jax.study.words import language_name, source_name
 
-LOSS_TITLES = {  # metric -> (title, unit)
-    "loss": ("Loss, all tokens", "nats per token"),
-    "loss_knowledge": ("Loss, knowledge-bearing tokens", "nats per token"),
-    "bits_per_byte": ("Bits per byte", "bits per byte"),
-}
 # Billions of tokens in the paper's optimised corpus; what it left alone is not listed.
 PAPER_OPTIMISED = {"php": 5.0, "csharp": 10.0}
 PAPER_PRIMARY = "python"
@@ -65,26 +59,16 @@ def losses(findings: Findings, language: str):
 
 def _losses(panel: Panel, curves: Curves) -> None:
     """The curves of the metric that the panel is named by."""
-    ax, labels = panel.ax, []
+    shown = []
     for run in ("control", "continual"):
         for language, colour in ((curves.primary, PRIMARY), (curves.new, NEW)):
             curve, name = curves.loss.get((run, language, panel.name)), language_name(language)
-            if curve is None:
-                continue
-            if not labels:
-                step_axis(ax, curve.steps)
-            if run == "continual":
-                panel.curve(name, curve, colour, width=1.8)
-            else:
-                name, colour = f"control, {name}", CONTROL
-                panel.curve(name, curve, colour, "--", width=1.2)
-            labels.append((curve.mean[-1], name, colour))
-    ax.set_ylim(0, None)
-    shade(ax, curves.stages, names=False)
-    title, unit = LOSS_TITLES[panel.name]
-    ax.set_title(title)
-    ax.set_ylabel(unit)
-    label_ends(ax, labels, gap=0.075)
+            if curve is not None and run == "continual":
+                shown.append(Series(name, curve, colour, width=1.8))
+            elif curve is not None:
+                shown.append(Series(f"control, {name}", curve, CONTROL, "--", 1.2))
+    mechanism_drawing.losses(panel, shown)
+    shade(panel.ax, curves.stages, names=False)
 
 
 def _losses_caption(findings: Findings, language: str) -> str:

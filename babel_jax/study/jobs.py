@@ -130,7 +130,7 @@ def _prober(study: Study, run: Run):
     base_LxNxF = _base(study, run)
 
     def at_checkpoint(seen: Seen, params: dict) -> None:
-        here = walk.Checkpoint(run.directory, run.seed, run.model, seen, params=params)
+        here = walk.Checkpoint(walk.OwnRun(run.directory), run.seed, run.model, seen, params=params)
         measure.measure_checkpoint(here, run.materials, base_LxNxF)
 
     return at_checkpoint

@@ -163,6 +163,14 @@ def learned_by(mix: Mix) -> str:
     return "yes" if np.isnan(soon.value) else f"by step {soon.value:,.0f}{bounds(soon.ci, digits=0)}"
 
 
+def amount(value: float) -> str:
+    """A large number in three digits: "45,056", "300 M", "2.5 T"."""
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+        if value >= size:
+            return f"{value / size:.3g}{NBSP}{unit}"
+    return f"{value:,.0f}"
+
+
 def flops(value: float) -> str:
     """Floating-point operations, such as "1.2e15"."""
     return "" if np.isnan(value) else f"{value:.1e}".replace("e+", "e")

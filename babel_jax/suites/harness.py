@@ -102,7 +102,8 @@ def evaluate_runs(run_dirs, texts: Callable, steps, session: Session) -> list[Pl
     if options.samples > 1 and not options.temperature:
         raise UserError(f"{options.samples} greedy samples are all the same; add --temperature, such as 0.8.")
     places = []
-    for run_dir, folder in walk.places_of(run_dirs, session.out, "evaluate").items():
+    for source, folder in walk.places_of(map(walk.OwnRun, run_dirs), session.out, "evaluate").items():
+        run_dir = source.directory
         if folder == run_dir:
             raise UserError(f"--out={session.out} is where {run_dir} keeps its own measurements; give another folder.")
         suites, writer = texts(run_dir)
@@ -112,12 +113,12 @@ def evaluate_runs(run_dirs, texts: Callable, steps, session: Session) -> list[Pl
             _need_solutions(suites, "--likelihood", "leave it out")
         if session.bench:
             session.bench.ready(problem.language for problem in place.asked)
-        first = next(walk.checkpoints(run_dir, steps))
+        first = next(walk.checkpoints(source, steps))
         writer.check(options, first.model)
         # When a run began distinguishes it from another one of its name.
         about = {"run": run_dir.name, "began": first.seen.started, "texts": writer.fingerprint}
         with work_in(place, about):
-            for checkpoint in walk.checkpoints(run_dir, steps, skip=place.is_evaluated):
+            for checkpoint in walk.checkpoints(source, steps, skip=place.is_evaluated):
                 _evaluate_checkpoint(checkpoint, writer, place)
     return places
 
@@ -140,7 +141,7 @@ def _evaluate_checkpoint(checkpoint: walk.Checkpoint, writer, place: Place) -> N
         rows += scores.rows(verdicts, place.asked, options.k)
     if hosts.is_first():
         place.keep(name, walk.completed(checkpoint, rows), verdicts)
-    hosts.barrier(f"evaluated {checkpoint.run_dir} {checkpoint.step}")
+    hosts.barrier(f"evaluated {checkpoint.source} {checkpoint.step}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import jax
 from babel_jax.common import files
 from babel_jax.corpus import tokenizer as tokenizers
 from babel_jax.corpus.mixture import Mixture, stages_from_config
-from babel_jax.measuring import probe_walk
+from babel_jax.measuring import probe_walk, walk
 from babel_jax.model.sharding import make_mesh
 from babel_jax.suites import completions, harness, judge, suite_files
 from babel_jax.training import hosts, metrics, runs
@@ -125,7 +125,9 @@ def live(run_dir: str, steps: int, hold: int | None = None) -> None:
 
 
 def look(run_dir: str, out: str) -> None:
-    probe_walk.probe([files.path(run_dir)], lambda run_dir: (MATERIAL, None), out, probe_walk.Options(steps=(4,)))
+    probe_walk.probe(
+        [walk.OwnRun(files.path(run_dir))], lambda source: (MATERIAL, None), out, probe_walk.Options(steps=(4,))
+    )
     hosts.barrier("end")
 
 

@@ -41,7 +41,7 @@ def run(trained, tmp_path):
 
 
 def probed(run, out, options=QUICK, material=MATERIAL, tokenizer=None, **more):
-    return probe_walk.probe([files.path(run)], lambda run_dir: (material, tokenizer), out, options, **more)
+    return probe_walk.probe([walk.OwnRun(files.path(run))], lambda source: (material, tokenizer), out, options, **more)
 
 
 def tables(out):
@@ -54,7 +54,7 @@ def test_every_checkpoint_is_measured_once_by_one_executable(run, tmp_path, monk
     (place,) = probed(run, tmp_path / "out", progress=messages.append)
     assert [message["checkpoint"] for message in messages] == [1, 2, 3]
     assert forward.jitted_pass.cache_info().currsize == 1
-    everywhere = jax.tree.leaves(walk.restored(next(walk.checkpoints(files.path(run)))).params)[0].sharding
+    everywhere = jax.tree.leaves(walk.restored(next(walk.checkpoints(walk.OwnRun(files.path(run))))).params)[0].sharding
     _, everywhere = placement.layout({"w": jax.device_put(np.zeros(2), everywhere)}, 32)
     step = forward.jitted_pass(walk.stored_model(metadata(run)), -1, ("sentence",), everywhere, "activation")
     assert step._cache_size() == 1
@@ -194,7 +194,7 @@ def test_what_would_mislead_is_refused(run, tmp_path):
         ),
         "'zero'": lambda: probed(run, tmp_path / "f", dataclasses.replace(QUICK, interventions=("zeros",))),
         "two runs are called": lambda: probe_walk.probe(
-            [files.path(run)] * 2, lambda run_dir: (MATERIAL, None), tmp_path / "out", QUICK
+            [walk.OwnRun(files.path(run))] * 2, lambda source: (MATERIAL, None), tmp_path / "out", QUICK
         ),
     }
     for message, case in cases.items():
@@ -239,7 +239,12 @@ def test_an_imported_model_of_another_family_is_probed_by_all_instruments(family
 def test_seeds_are_compared(run, tmp_path):
     other = tmp_path / "seed4" / "continual"
     train(make_run(steps=6, seed=4, checkpoint_steps=(0, 6)), MATERIAL, other)
-    probe_walk.probe([files.path(run), files.path(other)], lambda run_dir: (MATERIAL, None), tmp_path / "out", QUICK)
+    probe_walk.probe(
+        [walk.OwnRun(files.path(run)), walk.OwnRun(files.path(other))],
+        lambda source: (MATERIAL, None),
+        tmp_path / "out",
+        QUICK,
+    )
     frame = measurements.read(tmp_path / "out")
     seeds = frame[frame["seed"] == -1]
     assert set(seeds["step"]) == {0, 6} and {"jaccard_seeds", "jaccard_seeds_expected"} == set(seeds["metric"])
@@ -281,10 +286,10 @@ import sys, json
 from helpers import small_material
 from babel_jax.common import files
 from babel_jax.probes import artefacts
-from babel_jax.measuring import probe_walk
+from babel_jax.measuring import probe_walk, walk
 import jax, pathlib
 run, out = sys.argv[1:]
-probe_walk.probe([files.path(run)], lambda run_dir: (small_material(), None), out)
+probe_walk.probe([walk.OwnRun(files.path(run))], lambda source: (small_material(), None), out)
 arrays, _ = artefacts.load(pathlib.Path(out) / "seed3/continual/step_00000006.npz")
 print(json.dumps({"devices": jax.device_count(), "active": arrays["active_RxLxFxK"].tolist()}))
 """

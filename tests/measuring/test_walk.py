@@ -25,9 +25,10 @@ def test_directories_and_globs_of_runs_or_their_checkpoints_name_each_run_once(r
 
 
 def test_two_runs_of_one_name_do_not_share_a_folder(runs, tmp_path):
+    runs = [walk.OwnRun(place) for place in runs]
     places = walk.places_of(runs, tmp_path / "out", "probe")
     assert places[runs[2]] == files.path(tmp_path / "out" / "seed1" / "continual") and len(set(places.values())) == 3
-    twin = files.path(tmp_path / "other" / "seed1" / "continual")
+    twin = walk.OwnRun(files.path(tmp_path / "other" / "seed1" / "continual"))
     with pytest.raises(UserError, match="two runs are called seed1/continual; probe them into two folders"):
         walk.places_of([*runs, twin], tmp_path / "out", "probe")
 
@@ -45,5 +46,5 @@ def test_steps_are_all_chosen_ones_or_the_last():
 def test_a_run_without_a_checkpoint_is_one_line(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(UserError, match="has no finished checkpoint; train the run first") as error:
-        list(walk.checkpoints(files.path(tmp_path)))
+        list(walk.checkpoints(walk.OwnRun(files.path(tmp_path))))
     assert "\n" not in str(error.value)

@@ -382,7 +382,7 @@ def test_the_worlds_problems_run_as_every_suites_do(tmp_path, bench):
     files.write_json(run / "config.json", {"config": {"seed": 0}, "material": None})
     read = texts.SuiteTexts(("world",), ("php",))
     (place,) = harness.evaluate_runs([run], read, (), harness.Session(tmp_path / "out", harness.Options(), bench))
-    subject = subject_of(walk.restored(next(walk.checkpoints(run))).params, config, material)
+    subject = subject_of(walk.restored(next(walk.checkpoints(walk.OwnRun(run)))).params, config, material)
     truth = material.problems.judge("php", programs.completions(subject, material.problems, "php"))
     verdicts = results.verdicts_of(place.folder)
     assert [verdict.outcome == "passed" for verdict in verdicts] == truth.tolist()

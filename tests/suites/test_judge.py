@@ -219,7 +219,7 @@ COMPLETIONS = {
         "failed_assert": "return 2; }",
         "runtime_error": "vector<int> v; return v.at(n + 3); }",
         "compile_error": "return ( }",
-        "oom": "vector<vector<char>> v; while (1) v.emplace_back(100000000, 1); }",
+        "oom": "vector<vector<char>> v; while (1) v.emplace_back().reserve(100000000); }",
         "timeout": "volatile int x = 0; while (true) x = x + 1; }",
         "output_limit": "while (true) puts(string(10000, 'x').c_str()); }",
         "no_sentinel": "exit(0); }",
@@ -233,8 +233,8 @@ def real(sandbox, toolchains, jobs=1):
 
 @pytest.fixture
 def short(monkeypatch):
-    """The strict rule with one processor second."""
-    limits = dict(run_limits=Limits(cpu_seconds=1, wall_seconds=20))
+    """The strict rule with two processor seconds."""
+    limits = dict(run_limits=Limits(cpu_seconds=2, wall_seconds=20))
     monkeypatch.setitem(judge.RULES, None, dataclasses.replace(judge.RULES[None], **limits))
 
 
@@ -264,7 +264,7 @@ def test_compat_passes_who_leaves_early_and_repairs_nothing(sandboxed, ready, tm
 
 
 def test_verdicts_do_not_depend_on_the_load(sandboxed, ready, tmp_path):
-    """A program that computes for about a second, with a limit of four, beside programs that fail and pass."""
+    """A program that computes for about a second, with a limit of eight, beside programs that fail and pass."""
     work = "    x = 0\n    for i in range({}): x += i\n    return 1\n"
     start = time.process_time()
     exec("x = 0\nfor i in range(1000000): x += i")
@@ -276,7 +276,7 @@ def test_verdicts_do_not_depend_on_the_load(sandboxed, ready, tmp_path):
         stack.enter_context(pytest.MonkeyPatch.context()).setitem(
             judge.RULES,
             None,
-            dataclasses.replace(judge.RULES[None], run_limits=Limits(cpu_seconds=4, wall_seconds=12)),
+            dataclasses.replace(judge.RULES[None], run_limits=Limits(cpu_seconds=8, wall_seconds=24)),
         )
         for busy in (0, 3):
             for _ in range(busy):

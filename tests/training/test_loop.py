@@ -164,7 +164,9 @@ def test_measuring_while_training_changes_nothing_and_is_the_same_as_afterwards(
         asked.append(seen.step)
         if asked == [0, 16]:
             raise KeyboardInterrupt
-        measure.measure_checkpoint(walk.Checkpoint(probed, 0, model, seen, params=params), [MATERIAL], base_LxNxF)
+        measure.measure_checkpoint(
+            walk.Checkpoint(walk.OwnRun(probed), 0, model, seen, params=params), [MATERIAL], base_LxNxF
+        )
 
     with pytest.raises(KeyboardInterrupt):
         train(run, MATERIAL, probed, at_checkpoint=at_checkpoint)
@@ -175,7 +177,7 @@ def test_measuring_while_training_changes_nothing_and_is_the_same_as_afterwards(
         assert same(state_at(probed, step, trainer), state_at(plain, step, trainer))
 
     measure.measure_run(run_in(probed, run, MATERIAL), base_LxNxF)
-    measure.measure_checkpoint(walk.Checkpoint(probed, 0, model, Seen(0, 0, {})), [MATERIAL], base_LxNxF)
+    measure.measure_checkpoint(walk.Checkpoint(walk.OwnRun(probed), 0, model, Seen(0, 0, {})), [MATERIAL], base_LxNxF)
     assert len(measured) == 3  # what is measured is not measured again
     measure.measure_run(run_in(plain, run, MATERIAL), base_LxNxF)
     files = [sorted((directory / "measurements").iterdir()) for directory in (probed, plain)]
