@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 
+import babel_jax
 from babel_jax.cli import output, verbs
 from babel_jax.common.errors import refusal
 
@@ -15,6 +16,9 @@ def main(words: list[str]) -> int:
         if not words or words[0] in ("-h", "--help"):
             print(verbs.overview(), flush=True)
             return 0 if words else 2
+        if words == ["--version"]:
+            print(f"babel_jax {babel_jax.__version__}", flush=True)
+            return 0
         verbs.run(words[0], words[1:])
         _wait_for_other_hosts()
         sys.stdout.flush()  # here, where a full disk is still an error that is reported
@@ -48,7 +52,8 @@ def _preempted() -> type[BaseException] | tuple:
     return module.Preempted if module else ()
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The program: `python -m babel_jax`, or `babel-jax` where the package is installed."""
     output.open_output()
     status = main(sys.argv[1:])
     if status == 2:  # threads that still wait for a lost disk or bucket would hold the process for minutes
@@ -56,3 +61,7 @@ if __name__ == "__main__":
             sys.stdout.flush()
         os._exit(status)
     sys.exit(status)
+
+
+if __name__ == "__main__":
+    command()

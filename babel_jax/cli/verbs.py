@@ -49,4 +49,5 @@ def run(verb: str, words: list[str]) -> None:
 def overview() -> str:
     """What `--help` without a verb prints."""
     lines = [f"  {verb:9s} {first_line(module_of(verb))}" for verb in VERBS]
-    return "\n".join(["usage: python -m babel_jax VERB …", "", *lines, "", "VERB --help explains a verb's options."])
+    end = "VERB --help explains a verb's options; --version says which version this is."
+    return "\n".join(["usage: python -m babel_jax VERB …", "", *lines, "", end])

@@ -12,6 +12,18 @@ LONGEST_MESSAGE = 1000  # characters; of a longer one the middle is left out
 LONGEST_NAME = 100  # of a name or value that a message quotes among other things
 LONGEST_REASON = 300  # of what a library says, likewise
 
+# What pyproject.toml asks for only as an extra: the name that is imported -> the extra.
+EXTRAS = {
+    "ahocorasick_rs": "corpus",
+    "array_record": "corpus",
+    "datatrove": "corpus",
+    "detect_secrets": "corpus",
+    "regex": "corpus",
+    "rensa": "corpus",
+    "tensorflow_datasets": "corpus",
+    "matplotlib": "report",
+}
+
 
 class UserError(Exception):
     """A mistake or a circumstance that the user can mend. Its message is one line that says what to do.
@@ -29,14 +41,19 @@ class UserError(Exception):
 
 
 def refusal(error: BaseException) -> UserError | None:
-    """The `UserError` that an exception amounts to: itself, or one for a file that cannot be used or memory that is short,
-    where no nearer place knew what to do about it. None: it is a bug of ours."""
+    """The `UserError` that an exception amounts to: itself, or one for a file that cannot be used, memory that is short or a
+    package that is not installed, where no nearer place knew what to do about it. None: it is a bug of ours."""
     if isinstance(error, UserError):
         return error
     if isinstance(error, OSError) and (error.filename or error.errno in _MACHINE):
         named = isinstance(error.filename, str | bytes | os.PathLike)
         place = f"{os.fsdecode(error.filename)}: " if named else ""
         return UserError(f"{place}{error.strerror}; mend the path, its permissions or the disk, and run again.")
+    if isinstance(error, ModuleNotFoundError) and (package := (error.name or "").partition(".")[0]) in EXTRAS:
+        extra = EXTRAS[package]
+        return UserError(
+            f"{package} is not installed; run: pip install 'babel_jax[{extra}]', from a clone: '.[{extra}]'."
+        )
     if isinstance(error, MemoryError):
         return UserError(f"there is too little memory ({one_line(error)}); ask for less at once, and run again.")
     return None

@@ -65,6 +65,7 @@ def material(directory: str | Path, primary: str, new: str, heldout_rows: int, p
         slots=slots,
         problems=None,
         fingerprint=content_hash([dataclasses.asdict(corpus.manifest), heldout_rows, prompt_tokens]),
+        token_text=lambda token: corpus.tokenizer.decode([token]),
     )
 
 

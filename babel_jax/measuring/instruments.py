@@ -226,9 +226,10 @@ def _interventions(reading: Reading) -> list[dict]:
 
 
 LOSSES = Instrument("losses", lambda reading: forward.loss_rows(reading.measured))
+BITS_PER_BYTE = Instrument("bits per byte", _bits_per_byte)
 STUDY = (
     LOSSES,
-    Instrument("bits per byte", _bits_per_byte),
+    BITS_PER_BYTE,
     Instrument("working language", _share_curves),
     Instrument("programs", _programs, lambda material, _: material.problems is not None),
     Instrument("tasks", task_rows, lambda material, _: bool(material.tasks)),
@@ -238,6 +239,7 @@ STUDY = (
 )
 PROBE = (
     LOSSES,
+    BITS_PER_BYTE,
     Instrument("working language", _working_language),
     Instrument("whole identifiers", _whole_identifiers, lambda material, _: bool(_slots_of_sequences(material))),
     Instrument("alignment", _alignment, _is_parallel, ("sentence",)),

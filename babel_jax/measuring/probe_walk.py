@@ -1,8 +1,8 @@
 """`probe`: all probes over any checkpoints. Each checkpoint is measured once, in one pass; then all of them together.
 
 `out/<seed>/<run>/step_<n>.npz` holds what the pass counted (see `artefacts.py`), `…/measurements/` the tables: one a
-checkpoint, and `across.parquet`, which is written anew whenever a checkpoint has been added. Checkpoints already measured
-are skipped; a run that still trains can be followed.
+checkpoint, and `across.parquet`, which is written anew whenever a checkpoint has been added; `…/probed.json` says what was
+read and how (`probe_record.py`). Checkpoints already measured are skipped; a run that still trains can be followed.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import numpy as np
 from babel_jax.common import files, measurements
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.material import Material
-from babel_jax.measuring import instruments, walk
+from babel_jax.measuring import instruments, probe_record, walk
 from babel_jax.measuring.instruments import PROBE
 from babel_jax.measuring.reading import Reading, Settings
 from babel_jax.model.decoder import DecoderConfig
@@ -290,6 +290,8 @@ def _across(probed: Probed, last: walk.Checkpoint, coming: bool) -> None:
             here = neuron_rows.count_rows(counts, primary, scope) + moved
             rows += walk.completed(dataclasses.replace(last, seen=at), here)
         walk.write(probed.place / "measurements" / "across.parquet", rows)
+        about = probe_record.record(last.model, probed.material, options)
+        files.write_json(probed.place / probe_record.NAME, about)
     hosts.barrier(f"probed {probed.source}")
 
 

@@ -33,6 +33,7 @@ def materials(config: WorldConfig, seed: int) -> dict[str, Material]:
         loss_weight_V=loss_weight_V,
         document_end=-1,
         fingerprint=_fingerprint(config, seed),
+        token_text=world.tokens.__getitem__,
     )
     return {
         new: Material(

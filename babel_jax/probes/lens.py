@@ -219,7 +219,7 @@ def share_curves(readings: SlotReadings, slots: dict, language: str) -> list[dic
 
 def _rows(parts, readings, slots, about: dict, layers, options=None) -> list[dict]:
     """Rows of the shares `parts`, [places, N] each, per subset of the slots; `layers`: of the places."""
-    kept_N = _distinguished(slots, whole=readings.argmax_LxN is None)
+    kept_N = distinguished(slots, whole=readings.argmax_LxN is None)
     if not kept_N.any() or not parts:
         return []
     subset_N = np.asarray(slots["subset"])
@@ -234,7 +234,7 @@ def _rows(parts, readings, slots, about: dict, layers, options=None) -> list[dic
     ]
 
 
-def _distinguished(slots, whole):
+def distinguished(slots, whole):
     """[N]: both languages have an identifier here, and no token of one's set (no whole identifier) is the other's."""
     if whole and "primary_sequence" in slots:
         primary_NxS, new_NxS = slots["primary_sequence"], slots["new_sequence"]
