@@ -317,6 +317,10 @@ class Published(walk.Source):
         found = dataclasses.replace(found, name=name)
         return hub.fetch(found, found.model, None if self.keep else self._place(step), stop)
 
+    def bytes_of(self, step: int) -> int:
+        """How much a checkpoint takes on the disk."""
+        return sum(hub.revision(hub.Name(self.repository, self._known[step][1])).model.values())
+
     def _place(self, step: int) -> Path:
         return self._folder / f"{walk.file_name(step)}-{self._known[step][1][:12]}"
 

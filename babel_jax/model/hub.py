@@ -114,11 +114,11 @@ def offline(name: Name) -> Path | None:
 
 def _cached(repository: str) -> dict[str, tuple[str, Path]]:
     """Revisions of a repository in the cache, by name and by commit: (commit, folder)."""
-    import huggingface_hub
+    from huggingface_hub import constants, errors, scan_cache_dir
 
     try:
-        repositories = huggingface_hub.scan_cache_dir().repos
-    except huggingface_hub.errors.CacheNotFound:
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
+    except errors.CacheNotFound:
         return {}
     found = {}
     for one in repositories:
@@ -134,9 +134,9 @@ def revisions(repository: str) -> dict[str, str]:
     Raises:
       UserError: there is no such repository, or it cannot be asked.
     """
-    import huggingface_hub
+    from huggingface_hub import constants
 
-    if huggingface_hub.constants.is_offline_mode():
+    if constants.is_offline_mode():
         return {name: commit for name, (commit, _) in _cached(repository).items() if name != commit}
     with explained(Name(repository)):
         refs = _api().list_repo_refs(repository)
@@ -166,21 +166,20 @@ def fetch(found: Revision, sizes: dict[str, int], into: Path | None = None, stop
     Raises:
       UserError: a file cannot be fetched, or the disk is too small for them.
     """
-    import huggingface_hub
-    from huggingface_hub import constants
+    from huggingface_hub import constants, hf_hub_download
 
     target = into or Path(constants.HF_HUB_CACHE)
     _check_room(found.name, {name: size for name, size in sizes.items() if not (target / name).exists()}, target)
     # Chunks that Xet would keep, to share them between files, would take the room of several checkpoints.
     os.environ.setdefault("HF_XET_CHUNK_CACHE_SIZE_BYTES", "0")
-    how = dict(endpoint=constants.ENDPOINT, local_dir=into, tqdm_class=_bar(stop) if stop else None)
+    how = dict(endpoint=constants.ENDPOINT, cache_dir=constants.HF_HUB_CACHE, local_dir=into, tqdm_class=_bar(stop) if stop else None)
     place = target
     for name in sizes:
         # By its name once, so that the cache knows it; by the commit, files that are there need no request.
         by = found.name.revision if into is None and name == CONFIG else found.commit
         for left in reversed(range(TRIES)):
             with explained(found.name, target, again=left > 0) as broke:
-                place = Path(huggingface_hub.hf_hub_download(found.name.repository, name, revision=by, **how)).parent
+                place = Path(hf_hub_download(found.name.repository, name, revision=by, **how)).parent
             if not broke:
                 break
     return place
@@ -224,11 +223,10 @@ def _bar(stop: threading.Event):
 
 
 def _api():
-    import huggingface_hub
+    from huggingface_hub import HfApi, constants, logging
 
-    # The library would print what it retries; what it gives up on, it raises.
-    huggingface_hub.utils.logging.set_verbosity_error()
-    return huggingface_hub.HfApi(endpoint=huggingface_hub.constants.ENDPOINT)
+    logging.set_verbosity_error()  # it would print what it retries; what it gives up on, it raises
+    return HfApi(endpoint=constants.ENDPOINT)
 
 
 # --- what can go wrong --------------------------------------------------------------------------------------------------------
@@ -242,10 +240,9 @@ def explained(name: Name, target: Path | None = None, again: bool = False) -> It
       target: where files are written.
       again: a broken connection is not raised but put into the list that this yields.
     """
-    import huggingface_hub
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
-    endpoint, broke = huggingface_hub.constants.ENDPOINT, []
+    endpoint, broke = constants.ENDPOINT, []
     try:
         yield broke
     except (UserError, Stopped):
