@@ -29,10 +29,16 @@ def add_arguments(parser) -> None:
 
 def _add_series(parser) -> None:
     series = parser.add_argument_group("a series elsewhere", "in place of --checkpoints")
-    series.add_argument("--series", type=kinds.place, metavar="FILE", help="a series file, such as those of configs/series/")
-    series.add_argument("--huggingface", metavar="NAME", help="a model of the hub, OWNER/NAME, whose revisions are probed")
     series.add_argument(
-        "--revisions", metavar="GLOB", help="with --huggingface: which; the first * stands for the step, such as 'step*'"
+        "--series", type=kinds.place, metavar="FILE", help="a series file, such as those of configs/series/"
+    )
+    series.add_argument(
+        "--huggingface", metavar="NAME", help="a model of the hub, OWNER/NAME, whose revisions are probed"
+    )
+    series.add_argument(
+        "--revisions",
+        metavar="GLOB",
+        help="with --huggingface: which; the first * stands for the step, such as 'step*'",
     )
     series.add_argument(
         "--tokens_per_step",
@@ -44,7 +50,9 @@ def _add_series(parser) -> None:
         "--keep_downloads", action="store_true", help="leave what is fetched in the hub's cache, where others find it"
     )
     series.add_argument(
-        "--dry_run", action="store_true", help="print revisions, steps, tokens, bytes, disk and time, and fetch no model"
+        "--dry_run",
+        action="store_true",
+        help="print revisions, steps, tokens, bytes, disk and time, and fetch no model",
     )
 
 
@@ -186,7 +194,9 @@ def _refuse_contradictions(arguments: Arguments) -> None:
     arguments.only_with(arguments.series, "--series", "runs")
     arguments.only_with(arguments.huggingface, "--huggingface", "revisions", "tokens_per_step")
     if arguments.huggingface and not (arguments.revisions and arguments.tokens_per_step):
-        raise UserError("--huggingface needs --revisions and --tokens_per_step; or give --series=FILE, which says them.")
+        raise UserError(
+            "--huggingface needs --revisions and --tokens_per_step; or give --series=FILE, which says them."
+        )
     corpus, prompts = arguments.corpus, arguments.prompts
     arguments.only_with(not corpus, "the texts of a study, not with those of --corpus", "config", "seed")
     arguments.only_with(corpus, "--corpus", "rows")

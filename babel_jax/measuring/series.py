@@ -15,7 +15,7 @@ A series file says where they are, and which step and how many tokens each revis
 
 `seeds: {0: NAME, 1: NAME}` in place of `repository` names the same training from several seeds. A run's `also: {main: 143000}`
 names revisions whose name does not tell their step. `last_step` of a run is the one at which it is not followed any longer.
-`tokenizer` is the model of the hub whose tokenizer it is, where the checkpoints come without. `source` says where all this stands.
+`tokenizer` is the model of the hub whose tokenizer it is, where the checkpoints come without. `source` says where this stands.
 """
 
 import contextlib
@@ -366,7 +366,9 @@ class Published(walk.Source):
         return dataclasses.replace(checkpoint, params=params)
 
     def params_at(self, checkpoint: walk.Checkpoint, step: int) -> dict:
-        raise UserError(f"{self} has one checkpoint here at a time; import both into a run to restore parts of one in another.")
+        raise UserError(
+            f"{self} has one checkpoint here at a time; import both into a run to restore parts of one in another."
+        )
 
 
 def _step(glob: str, revision: str) -> int | None:

@@ -229,7 +229,8 @@ class Source(abc.ABC):
         return contextlib.nullcontext()
 
     def expect(self, steps: list[int]) -> None:
-        """Says which checkpoints will be restored, in order; a source may fetch them ahead."""
+        """Says which checkpoints will be restored, in order. A source may fetch them ahead; here there is nothing to do."""
+        return
 
     def looks(
         self,

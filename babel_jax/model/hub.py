@@ -155,7 +155,9 @@ def revision(name: Name) -> Revision:
     return Revision(name, info.sha, sizes)
 
 
-def fetch(found: Revision, sizes: dict[str, int], into: Path | None = None, stop: threading.Event | None = None) -> Path:
+def fetch(
+    found: Revision, sizes: dict[str, int], into: Path | None = None, stop: threading.Event | None = None
+) -> Path:
     """Fetches files of a revision; returns their folder. Files that are there whole are not asked for again.
 
     Args:
@@ -172,14 +174,15 @@ def fetch(found: Revision, sizes: dict[str, int], into: Path | None = None, stop
     _check_room(found.name, {name: size for name, size in sizes.items() if not (target / name).exists()}, target)
     # Chunks that Xet would keep, to share them between files, would take the room of several checkpoints.
     os.environ.setdefault("HF_XET_CHUNK_CACHE_SIZE_BYTES", "0")
-    how = dict(endpoint=constants.ENDPOINT, cache_dir=constants.HF_HUB_CACHE, local_dir=into, tqdm_class=_bar(stop) if stop else None)
+    where = dict(endpoint=constants.ENDPOINT, cache_dir=constants.HF_HUB_CACHE, local_dir=into)
+    bar = _bar(stop) if stop else None
     place = target
     for name in sizes:
         # By its name once, so that the cache knows it; by the commit, files that are there need no request.
         by = found.name.revision if into is None and name == CONFIG else found.commit
         for left in reversed(range(TRIES)):
             with explained(found.name, target, again=left > 0) as broke:
-                place = Path(hf_hub_download(found.name.repository, name, revision=by, **how)).parent
+                place = Path(hf_hub_download(found.name.repository, name, revision=by, tqdm_class=bar, **where)).parent
             if not broke:
                 break
     return place
@@ -264,7 +267,9 @@ def explained(name: Name, target: Path | None = None, again: bool = False) -> It
             f"{name} lacks a file that it listed ({one_line(error)}); it was changed meanwhile: run the same command again."
         ) from error
     except errors.HFValidationError as error:
-        raise UserError(f"{name.repository} is not the name of a model ({one_line(error)}); give OWNER/NAME.") from error
+        raise UserError(
+            f"{name.repository} is not the name of a model ({one_line(error)}); give OWNER/NAME."
+        ) from error
     except errors.OfflineModeIsEnabled as error:
         raise UserError(f"HF_HUB_OFFLINE says not to use the network, and {name} needs it; unset it.") from error
     except (errors.HTTPError, OSError) as error:
@@ -287,8 +292,10 @@ def _unreachable(name: Name, endpoint: str, error: Exception) -> UserError:
     response = getattr(error, "response", None)
     if response is not None:
         return UserError(
-            f"{endpoint} answered {response.status_code} for {name} ({one_line(error)}); check the token and HF_ENDPOINT, or "
-            f"wait: {AGAIN}."
+            f"{endpoint} answered {response.status_code} for {name}; check the token and HF_ENDPOINT, or wait: {AGAIN}."
         )
     cause = error.__cause__ or error
-    return UserError(f"the connection to {endpoint} for {name} broke ({one_line(cause)}); {AGAIN}.")
+    return UserError(
+        f"the connection to {endpoint} for {name} broke ({one_line(cause)}); {AGAIN}, or with HF_HUB_OFFLINE=1 for what is in "
+        "the cache."
+    )
