@@ -127,10 +127,7 @@ def causes(frame: pd.DataFrame, language: str) -> Causes | None:
 def _ablation(key: tuple, group: pd.DataFrame) -> Ablation:
     """One set from its rows, one a seed."""
     neurons, kind, checkpoint, metric, subset = key
-    value_S, random_S = (group[name].to_numpy(float) for name in ("value", "random_mean"))
-    spread_S = group["random_sd"].to_numpy(float)
-    spread = float(np.linalg.norm(spread_S) / len(spread_S))  # of a random set's mean over these seeds
-    change = statistics.mean_over_seeds(value_S, _errors(group))
+    change, random, difference = beside_random(group)
     return Ablation(
         change.value,
         change.ci,
@@ -139,17 +136,24 @@ def _ablation(key: tuple, group: pd.DataFrame) -> Ablation:
         checkpoint=checkpoint,
         metric=metric,
         subset=subset,
-        random_mean=float(random_S.mean()),
-        random_ci=tuple(float(random_S.mean() + side * statistics.NORMAL * spread) for side in (-1, 1)),
-        difference=_difference(group),
+        random_mean=random.value,
+        random_ci=random.ci,
+        difference=difference,
     )
 
 
-def _difference(group: pd.DataFrame) -> Effect:
-    """A set's change beyond that of its random sets."""
-    return statistics.mean_over_seeds(
-        (group["value"] - group["random_mean"]).to_numpy(float), _difference_errors(group)
-    )
+def beside_random(group: pd.DataFrame) -> tuple[Effect, Estimate, Effect]:
+    """A set's change, where the random sets' mean over these seeds lies, and the difference of the two, paired by seed.
+
+    `group`: one row a seed, with `value`, its bounds, and `random_mean`, `random_sd`, `draws`.
+    """
+    value_S, random_S = (group[name].to_numpy(float) for name in ("value", "random_mean"))
+    spread_S = group["random_sd"].to_numpy(float)
+    spread = float(np.linalg.norm(spread_S) / len(spread_S))  # of a random set's mean over these seeds
+    mean = float(random_S.mean())
+    random = Estimate(mean, tuple(mean + side * statistics.NORMAL * spread for side in (-1, 1)))
+    difference = statistics.mean_over_seeds(value_S - random_S, _difference_errors(group))
+    return statistics.mean_over_seeds(value_S, _errors(group)), random, difference
 
 
 def _crossover(own: pd.DataFrame, other: pd.DataFrame) -> Effect:

@@ -119,7 +119,7 @@ def _tuned_lens(reading: Reading) -> list[dict]:
 def _through(tuned: tuned_lens.TunedLens, reading: Reading, language: str, slots: dict) -> lens.SlotReadings:
     """What a tuned lens reads at the slots of one language."""
     subject = reading.subject
-    read, size = tuned_lens.jitted_read(subject.config), subject.batch_size
+    read, size = tuned_lens.jitted_read(subject.model), subject.batch_size
     residual_LxNx1xD = reading.measured.slots[language].residual_LxNxD[:, :, None]
     ids_Nx1xC = lens.slot_candidates(slots)[:, None]
     parts = [

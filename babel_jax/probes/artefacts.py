@@ -14,6 +14,7 @@ import json
 import pickle
 import struct
 import zipfile
+from collections.abc import Container
 
 import jax
 import numpy as np
@@ -109,10 +110,11 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def load(path, expect: dict | None = None) -> tuple[dict, dict]:
+def load(path, expect: dict | None = None, names: Container[str] | None = None) -> tuple[dict, dict]:
     """The arrays and the description that `save` wrote: `(arrays, about)`.
 
     Args:
+      names: of the arrays that are read; None: all.
       expect: field -> value of the description that must hold, say `describe(…)` of the model at hand without what may
         differ. Checked before any array is read.
 
@@ -127,7 +129,7 @@ def load(path, expect: dict | None = None) -> tuple[dict, dict]:
             arrays = {
                 name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
                 for name in archive.namelist()
-                if name.endswith(".npy")
+                if name.endswith(".npy") and (names is None or name.removesuffix(".npy") in names)
             }
     except UserError:
         raise
@@ -136,6 +138,11 @@ def load(path, expect: dict | None = None) -> tuple[dict, dict]:
             f"cannot read {path} as probe results ({one_line(error)}); check the path, or delete it and probe again."
         ) from error
     return arrays, about
+
+
+def about(path) -> dict:
+    """The description alone of what `save` wrote; raises as `load` does."""
+    return load(path, names=())[1]
 
 
 def _check(path, about: dict, expect: dict) -> None:

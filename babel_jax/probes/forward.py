@@ -16,8 +16,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.model import placement
-from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
-from babel_jax.model.taps import ACTIVE, TapRequest
+from babel_jax.model.protocol import Model
+from babel_jax.model.taps import ACTIVE, Inside, TapRequest
 from babel_jax.probes import lens
 from babel_jax.probes.lape import Counts
 from babel_jax.probes.subject import Subject, row_batches
@@ -29,7 +29,7 @@ AT_SLOTS = ("ffn", "residual", "sentence")  # what a pass can also return at its
 
 
 @functools.cache
-def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, ...], everywhere, active: str):
+def jitted_pass(model: Model, document_end: int, at_slots: tuple[str, ...], everywhere, active: str):
     """The jitted pass `(params, counters, batch) -> (counters, per row results)`, made once per shape of the model.
 
     `batch` holds `tokens`, `targets`, `loss`, `knowledge`, `sentence` [B, T], `language` [B] (-1: count nothing), `shard`
@@ -41,7 +41,6 @@ def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, .
     mesh = getattr(everywhere, "mesh", None)
 
     def one_pass(params, counters, batch):
-        params = compute_params(params, config.dtype)
         tokens_BxT = batch["tokens"]
         inside_BxT = tokens_BxT != document_end  # an end of document predicts nothing and belongs to no language
         languages = counters["tokens_RxK"].shape[1]
@@ -55,11 +54,11 @@ def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, .
             active=active,
         )
         segment_BxT = segments(tokens_BxT, document_end)
-        _, taps = Decoder(config, mesh).apply({"params": params}, tokens_BxT, segment_BxT, request)
+        final_BxTxD, taps = model.forward(params, tokens_BxT, segment_BxT, Inside(request, mesh=mesh))
 
-        results = lens.read_candidates(params, config, taps["residual_LxBxPxD"], batch["candidates"], mesh)
+        results = lens.read_candidates(params, model, taps["residual_LxBxPxD"], batch["candidates"], mesh)
         results |= {name: value for name, value in taps.items() if name.partition("_")[0] in at_slots}
-        loss_BxT = token_losses(params, config, taps["final_BxTxD"], batch["targets"], mesh)
+        loss_BxT = token_losses(params, model, final_BxTxD, batch["targets"], mesh)
         for name in ("loss", "knowledge"):
             mask_BxT = batch[name] * inside_BxT
             results[f"{name}_sum_B"] = (loss_BxT * mask_BxT).sum(axis=1)
@@ -86,10 +85,10 @@ def counter_shardings(everywhere) -> dict:
     return {name: split if "F" in name.rpartition("_")[2] else sharding for name, sharding in place.items()}
 
 
-def input_shapes(config: DecoderConfig, languages: int, batch_size: int) -> tuple[dict, dict]:
+def input_shapes(model: Model, languages: int, batch_size: int) -> tuple[dict, dict]:
     """(shape, dtype) of all counters and of all parts of a batch of the pass, with one slot of two candidates a row."""
-    B, T = batch_size, config.max_length
-    neurons = (SHARDS, config.layers, config.ffn_width, languages)
+    B, T = batch_size, model.max_length
+    neurons = (SHARDS, model.layers, model.ffn_width, languages)
     counters = {
         "active_RxLxFxK": (neurons, np.int32),
         "activation_sum_RxLxFxK": (neurons, np.float32),
@@ -218,9 +217,9 @@ def measure(
     """
     if active not in ACTIVE:
         raise unknown_name("rule of active neurons", active, ACTIVE)
-    if subject.batch_size * subject.config.max_length >= EXACT_TOKENS:
+    if subject.batch_size * subject.model.max_length >= EXACT_TOKENS:
         raise UserError(
-            f"a probe batch of {subject.batch_size * subject.config.max_length} tokens cannot be counted exactly; "
+            f"a probe batch of {subject.batch_size * subject.model.max_length} tokens cannot be counted exactly; "
             f"keep it under {EXACT_TOKENS}."
         )
     languages = sorted(set(heldout) | set(slots))
@@ -248,8 +247,8 @@ class _Running:
     def __init__(self, subject: Subject, languages: int, at_slots: tuple[str, ...], active: str):
         self.batch_size = subject.batch_size
         self.params, self.rows, self.everywhere = subject.placed()
-        self.step = jitted_pass(subject.config, subject.document_end, at_slots, self.everywhere, active)
-        shapes, _ = input_shapes(subject.config, languages, subject.batch_size)
+        self.step = jitted_pass(subject.model, subject.document_end, at_slots, self.everywhere, active)
+        shapes, _ = input_shapes(subject.model, languages, subject.batch_size)
         counters = {name: np.zeros(*shape) for name, shape in shapes.items()}
         self._counters = jax.device_put(counters, counter_shardings(self.everywhere))
 

@@ -13,8 +13,7 @@ import numpy as np
 
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError, unknown_name
-from babel_jax.model import decoder
-from babel_jax.model.sharding import constrain
+from babel_jax.model.protocol import Model
 from babel_jax.probes.prompts import SIDES, identifier_set
 
 TOPK = (5, 10)
@@ -26,9 +25,7 @@ def translate(h_BxPxD, A_DxD, b_D):
     return (h32 + h32 @ A_DxD + b_D).astype(h_BxPxD.dtype)
 
 
-def read_candidates(
-    params: dict, config: decoder.DecoderConfig, residual_LxBxPxD, candidate_BxPxC, mesh=None, translators=None
-) -> dict:
+def read_candidates(params, model: Model, residual_LxBxPxD, candidate_BxPxC, mesh=None, translators=None) -> dict:
     """What the lens says about candidate tokens, layer after layer, so that one layer's logits exist at a time.
 
     With a mesh the output embedding is gathered once, not once a layer.
@@ -42,19 +39,19 @@ def read_candidates(
       candidate, 0 for the most probable one, V where there is none; among equals the lower id comes first, as in
       argmax), `argmax_LxBxP` (token ids), `logsumexp_LxBxP` of the logits and `entropy_LxBxP` (nats).
     """
-    head_VxD = constrain(decoder.head_table(params).astype(config.dtype), "head", mesh)
+    logits_of = model.readout(params, mesh)
     given_BxPxC = candidate_BxPxC >= 0
     id_BxPxC = jnp.where(given_BxPxC, candidate_BxPxC, 0)
 
     def one_layer(layer):
         h_BxPxD = layer["h"] if translators is None else translate(layer["h"], layer["A"], layer["b"])
-        logits_BxPxV = decoder.unembed(params, config, h_BxPxD, head_VxD)
+        logits_BxPxV = logits_of(h_BxPxD)
         logsumexp_BxP = jax.nn.logsumexp(logits_BxPxV, axis=-1)
         candidates_BxPxC = jnp.take_along_axis(logits_BxPxV, id_BxPxC, axis=-1)
         surprise_BxPxV = logsumexp_BxP[..., None] - logits_BxPxV
         return {
             "log_prob_LxBxPxC": jnp.where(given_BxPxC, candidates_BxPxC - logsumexp_BxP[..., None], -jnp.inf),
-            "rank_LxBxPxC": jnp.where(given_BxPxC, _ranks(logits_BxPxV, candidates_BxPxC, id_BxPxC), config.vocab_size),
+            "rank_LxBxPxC": jnp.where(given_BxPxC, _ranks(logits_BxPxV, candidates_BxPxC, id_BxPxC), model.vocab_size),
             "argmax_LxBxP": jnp.argmax(logits_BxPxV, axis=-1).astype(jnp.int32),
             "logsumexp_LxBxP": logsumexp_BxP,
             "entropy_LxBxP": (jnp.exp(-surprise_BxPxV) * surprise_BxPxV).sum(axis=-1),

@@ -1,83 +1,6 @@
-"use strict";
-// The explorer of the report's page, its tabs, its terms and its theme. Plain SVG; all numbers are in #data.
-const data = JSON.parse(document.getElementById("data").textContent);
-const at = (id) => document.getElementById(id);
+// The explorer of a study's page, and its tabs; page.js comes before it.
 const languages = Object.keys(data.languages);
 const state = { language: languages[0], place: 0, prompt: 0, slot: 0 };
-
-// --- drawing -----------------------------------------------------------------------------------------------------------
-
-function svg(tag, attributes, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "style") element.style.cssText = value; // the page's policy lets scripts set styles only so
-    else element.setAttribute(name, value);
-  }
-  element.append(...children);
-  return element;
-}
-
-function chart(id, height, label, children) {
-  const width = widthOf(id);
-  at(id).replaceChildren(svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, height }, ...children));
-}
-
-const widthOf = (id) => Math.max(300, at(id).clientWidth);
-const text = (x, y, shown, more = {}) => svg("text", { x, y, ...more }, shown);
-const line = (x1, y1, x2, y2, style) => svg("line", { x1, y1, x2, y2, style });
-const percent = (value, digits = 0) => (value == null ? "–" : `${(100 * value).toFixed(digits)}\u00a0%`);
-const count = (value, digits = 1) => (value == null ? "–" : value.toLocaleString("en", { maximumFractionDigits: digits }));
-const signed = (value, digits) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
-const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
-const known = (values) => values.filter((value) => value != null);
-
-// Steps stand as in the figures: from 0 on, then logarithmically, as the checkpoints do.
-function stepScale(steps, left, right) {
-  const unit = steps.length > 1 ? steps[1] - steps[0] || 1 : 1;
-  const put = (step) => Math.log2(1 + Math.max(step - steps[0], 0) / unit);
-  const last = put(steps[steps.length - 1]) || 1;
-  return (step) => left + ((right - left) * put(step)) / last;
-}
-
-function stepTicks(steps, x, y) {
-  const shown = [];
-  let before = -Infinity;
-  const last = steps[steps.length - 1];
-  for (const step of steps) {
-    if (x(step) - before < 46 || (step !== last && x(last) - x(step) < 62)) continue;
-    before = x(step);
-    const anchor = step === last ? "end" : step === steps[0] ? "start" : "middle";
-    shown.push(text(before, y, count(step), { "text-anchor": anchor }));
-  }
-  return shown;
-}
-
-function path(steps, values, x, y) {
-  let drawn = "";
-  let pen = "M";
-  steps.forEach((step, i) => {
-    if (values[i] == null) { pen = "M"; return; }
-    drawn += `${pen}${x(step).toFixed(1)} ${y(values[i]).toFixed(1)}`;
-    pen = "L";
-  });
-  return drawn;
-}
-
-function band(curve, x, y) {
-  const there = curve.steps.map((_, i) => i).filter((i) => curve.low[i] != null && curve.high[i] != null);
-  if (there.length < 2) return "";
-  const up = there.map((i) => `${x(curve.steps[i]).toFixed(1)} ${y(curve.high[i]).toFixed(1)}`);
-  const down = there.reverse().map((i) => `${x(curve.steps[i]).toFixed(1)} ${y(curve.low[i]).toFixed(1)}`);
-  return `M${up.join("L")}L${down.join("L")}Z`;
-}
-
-const tinted = (colour, part) => `fill:color-mix(in oklab, var(--${colour}) ${Math.round(4 + 50 * part)}%, var(--paper))`;
-
-function fill(select, entries) {
-  const before = select.value;
-  select.replaceChildren(...entries.map(([value, shown]) => new Option(shown, value)));
-  if (entries.some(([value]) => String(value) === before)) select.value = before;
-}
 
 // --- checkpoints ---------------------------------------------------------------------------------------------------------
 
@@ -144,26 +67,18 @@ function drawLens() {
   drawPrompt(grid, prompt, slots);
   legend("lens-legend", [["new", `${here().title}’s name`], ["primary", `${data.primary}’s name`], ["knowledge", "the same in both"], ["control", "another token"]]);
 
-  const [left, top, row] = [58, HEAD, 34];
-  const column = (widthOf("lens") - left) / slots.length;
-  const parts = slots.map((slot, p) => text(left + column * (p + 0.5), top - 8, clip(nameOf(grid, slot.new_id), column), { "text-anchor": "middle", class: p === state.slot ? "title" : "" }));
-  layers.forEach((l) => {
-    const y = top + row * (layers.length - 1 - l);
-    parts.push(text(0, y + 21, `layer ${l + 1}`));
-    slots.forEach((slot, p) => {
-      const [id, probability] = [slot.top_CxLx5[c][l][0], slot.top_probability_CxLx5[c][l][0]];
-      const token = nameOf(grid, id);
-      const edge = p === state.slot ? "stroke:var(--faint);stroke-width:1" : "";
-      parts.push(svg("g", { role: "button", tabindex: 0, "data-slot": p, "data-layer": l, "aria-label": `layer ${l + 1}, place of ${nameOf(grid, slot.new_id)}: ${token}, ${percent(probability)}` },
-        svg("rect", { x: left + column * p + 1, y: y + 1, width: column - 2, height: row - 2, rx: 3, style: `${tinted(colourOf(id, slot), probability)};${edge}` }),
-        text(left + column * (p + 0.5), y + 21, `${clip(token, column - 52)}  ${percent(probability)}`, { "text-anchor": "middle", class: "strong" })));
-    });
+  const row = 34;
+  const columns = slots.map((slot, p) => ({ title: nameOf(grid, slot.new_id), strong: p === state.slot }));
+  heatMap("lens", `First-ranked token of every layer at step ${count(grid.steps[c])}.`, columns, grid.layers, row, (l, p, width) => {
+    const slot = slots[p];
+    const [id, probability] = [slot.top_CxLx5[c][l][0], slot.top_probability_CxLx5[c][l][0]];
+    const token = nameOf(grid, id);
+    return {
+      label: `layer ${l + 1}, place of ${nameOf(grid, slot.new_id)}: ${token}, ${percent(probability)}`,
+      style: `${tinted(colourOf(id, slot), probability)};${p === state.slot ? "stroke:var(--faint);stroke-width:1" : ""}`,
+      shown: `${clip(token, width - 52)}  ${percent(probability)}`,
+    };
   });
-  const focus = document.activeElement && document.activeElement.closest("#lens [role=button]");
-  const key = focus && `[data-slot="${focus.dataset.slot}"][data-layer="${focus.dataset.layer}"]`;
-  chart("lens", top + row * layers.length + 4, `First-ranked token of every layer at step ${count(grid.steps[c])}.`, parts);
-  at("lens").firstChild.setAttribute("role", "group");
-  if (key) at("lens").querySelector(key).focus();
 
   drawDefaults(grid, chosen, c, layers, row);
   const last = layers.length - 1;
@@ -183,9 +98,7 @@ function drawPrompt(grid, prompt, slots) {
   at("prompt-text").replaceChildren(...shown);
 }
 
-const HEAD = 92; // room above both maps for the tilted names of `drawDefaults`
 const TILTED = 58; // room to the right of its last column for the last one's
-const clip = (token, width) => (token.length * 7 > width ? `${token.slice(0, Math.max(2, Math.floor(width / 7) - 1))}…` : token);
 
 function drawDefaults(grid, slot, c, layers, row) {
   const width = widthOf("defaults");
@@ -203,16 +116,6 @@ function drawDefaults(grid, slot, c, layers, row) {
     });
   });
   chart("defaults", HEAD + row * layers.length + 4, `Probability, in per cent, of ${slot.tokens.length} tokens in every layer where ${nameOf(grid, slot.new_id)} must come.`, parts);
-}
-
-function legend(id, entries) {
-  at(id).replaceChildren(...entries.map(([colour, shown]) => {
-    const entry = document.createElement("span");
-    const box = document.createElement("i");
-    box.style.background = `var(--${colour})`;
-    entry.append(box, shown);
-    return entry;
-  }));
 }
 
 // --- neurons -------------------------------------------------------------------------------------------------------------
@@ -426,15 +329,7 @@ function show(language) {
 at("step").addEventListener("input", () => { state.place = Number(at("step").value); draw(); });
 at("prompt").addEventListener("change", () => { state.prompt = Number(at("prompt").value); drawLens(); });
 for (const [id, drawn] of [["definition", drawDrift], ["score", drawSweep], ["metric", drawCompare], ["first", drawCompare], ["second", drawCompare]]) at(id).addEventListener("change", drawn);
-for (const event of ["click", "keydown"]) {
-  at("lens").addEventListener(event, (happened) => {
-    const cell = happened.target.closest("[role=button]");
-    if (!cell || (event === "keydown" && happened.key !== "Enter" && happened.key !== " ")) return;
-    happened.preventDefault();
-    state.slot = Number(cell.dataset.slot);
-    drawLens();
-  });
-}
+chooseIn("lens", (column) => { state.slot = column; drawLens(); });
 document.querySelectorAll("[data-show]").forEach((button) => button.addEventListener("click", () => show(button.dataset.show)));
 
 let drawnWidth = 0;
@@ -443,35 +338,5 @@ new ResizeObserver(() => {
   drawnWidth = at("explorer").clientWidth;
   draw();
 }).observe(at("explorer"));
-
-// Theme: the system's until the button is pressed.
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const theme = () => document.documentElement.dataset.theme || (dark.matches ? "dark" : "light");
-const nameTheme = () => { at("theme").textContent = theme() === "dark" ? "Light" : "Dark"; at("theme").setAttribute("aria-label", `Switch to the ${theme() === "dark" ? "light" : "dark"} theme`); };
-at("theme").addEventListener("click", () => { document.documentElement.dataset.theme = theme() === "dark" ? "light" : "dark"; nameTheme(); });
-dark.addEventListener("change", nameTheme);
-nameTheme();
-
-// Terms: their definition on hover and focus; Escape puts it away, and it stays while the pointer is on it.
-const tip = at("tip");
-let leaving = 0;
-function define(term) {
-  clearTimeout(leaving);
-  tip.textContent = term.dataset.tip;
-  tip.hidden = false;
-  const box = term.getBoundingClientRect();
-  const left = Math.max(12, Math.min(box.left, innerWidth - tip.offsetWidth - 12));
-  const above = box.top > tip.offsetHeight + 70;
-  tip.style.left = `${left + scrollX}px`;
-  tip.style.top = `${scrollY + (above ? box.top - tip.offsetHeight - 7 : box.bottom + 7)}px`;
-}
-const leave = () => { leaving = setTimeout(() => { tip.hidden = true; }, 120); };
-document.querySelectorAll(".term").forEach((term) => {
-  for (const event of ["pointerenter", "focus"]) term.addEventListener(event, () => define(term));
-  for (const event of ["pointerleave", "blur"]) term.addEventListener(event, leave);
-});
-tip.addEventListener("pointerenter", () => clearTimeout(leaving));
-tip.addEventListener("pointerleave", leave);
-document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
 
 show(state.language);

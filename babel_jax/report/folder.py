@@ -1,6 +1,7 @@
 """The report of a study: its figures, its tables, its numbers, and the page that shows them."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from babel_jax.common import files
 from babel_jax.report import drawing, figures, page, summary, tables, terminal
 from babel_jax.report.drawing import Drawn
+from babel_jax.report.report_figure import ReportFigure
 from babel_jax.study import analysis, verdicts
 from babel_jax.study.findings import Findings
 
@@ -36,9 +38,8 @@ def build(study_dir) -> Report:
     findings = analysis.of_study(study_dir)
     judged, drawn = verdicts.verdicts(findings), draw(findings)
     folder = study_dir / "report"
+    write_figures(folder, drawn)
     for figure in drawn:
-        for suffix, content in (("svg", figure.svg), ("png", figure.png), ("csv", figure.csv)):
-            files.write_atomic(folder / "figures" / f"{figure.stem}.{suffix}", content)
         if figure.stem == "story":
             files.write_atomic(folder / "story.png", figure.png)
     files.write_json(folder / "summary.json", summary.summary(findings, judged))
@@ -52,17 +53,34 @@ def build(study_dir) -> Report:
 def draw(findings: Findings) -> list[Drawn]:
     """Every figure that a study's measurements allow; of several new languages also the story of each."""
     several = len(findings.languages) > 1
+    wanted = []
+    for figure in figures.FIGURES:
+        wanted += [(figure, None)] if figure.of_study else []
+        if not figure.of_study or (several and figure.name == "story"):
+            wanted += [(figure, language) for language in findings.languages]
+    return draw_all(wanted, findings, several)
+
+
+def draw_all(wanted: Iterable[tuple[ReportFigure, str | None]], findings, several: bool) -> list[Drawn]:
+    """Those of the figures, each of one language or of all (None), that the findings allow.
+
+    `several`: whether files are called by the language that they are of, too.
+    """
     drawn = []
     with matplotlib.rc_context(drawing.STYLE):
-        for figure in figures.FIGURES:
-            languages = () if figure.of_study and not (several and figure.name == "story") else findings.languages
-            results = [(None, figure.draw(findings))] if figure.of_study else []
-            results += [(language, figure.draw(findings, language)) for language in languages]
-            for language, result in results:
-                stem = f"{figure.name}_{language}" if language and several else figure.name
-                if result is not None:
-                    drawn.append(_drawn(figure.name, language, stem, *result))
+        for figure, language in wanted:
+            result = figure.draw(findings, language) if language else figure.draw(findings)
+            stem = f"{figure.name}_{language}" if language and several else figure.name
+            if result is not None:
+                drawn.append(_drawn(figure.name, language, stem, *result))
     return drawn
+
+
+def write_figures(folder, drawn: list[Drawn]) -> None:
+    """An SVG, a PNG and a CSV of every figure."""
+    for figure in drawn:
+        for suffix, content in (("svg", figure.svg), ("png", figure.png), ("csv", figure.csv)):
+            files.write_atomic(folder / "figures" / f"{figure.stem}.{suffix}", content)
 
 
 def _drawn(name: str, language: str | None, stem: str, figure: Figure, table: pd.DataFrame) -> Drawn:

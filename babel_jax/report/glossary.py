@@ -6,6 +6,7 @@ they still lead to the glossary.
 
 import html
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -213,9 +214,9 @@ _SKIPPED = "svg|a|h1|h2|h3|h4|script|style|button|select|label|dl|code|noscript|
 _SKIP = re.compile(rf"<({_SKIPPED})\b.*?</\1>|<[^>]+>", re.DOTALL)
 
 
-def mark(body: str) -> str:
+def mark(body: str, terms: Sequence[Term] = TERMS) -> str:
     """HTML in which the first place of every term is a link to the glossary. One section at a time."""
-    open_terms = list(TERMS)
+    open_terms = list(terms)
 
     def marked(text: str) -> str:
         matches = ((term, re.search(term.pattern, text)) for term in open_terms)
@@ -238,9 +239,9 @@ def _link(term: Term, shown: str) -> str:
     return f'<a class="term" href="#{term.key}" aria-describedby="{term.key}" data-tip="{tip}">{shown}</a>'
 
 
-def glossary() -> str:
+def glossary(terms: Sequence[Term] = TERMS) -> str:
     """The entries as a description list."""
-    entries = sorted(TERMS, key=lambda term: term.title.lower())
+    entries = sorted(terms, key=lambda term: term.title.lower())
     return "<dl>" + "".join(
         f'<div><dt>{html.escape(term.title)}</dt><dd id="{term.key}">{html.escape(term.text)}</dd></div>'
         for term in entries

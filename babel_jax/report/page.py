@@ -4,87 +4,47 @@ It shows the findings and verdicts of a study, and computes nothing. The story c
 then an explorer, then each figure with what the paper shows in its place.
 """
 
-import base64
-import hashlib
-import html
-import json
-from pathlib import Path
-
-from babel_jax.report import drawing, explorer, figures, glossary, story, theme
+from babel_jax.report import explorer, figures, glossary, page_shell, story
 from babel_jax.report.drawing import Drawn
+from babel_jax.report.page_shell import text
 from babel_jax.report.report_figure import ReportFigure
 from babel_jax.study import words
 from babel_jax.study.claim import MISSING
 from babel_jax.study.findings import Findings
 from babel_jax.study.verdicts import Verdict
 
-HERE = Path(__file__).parent
-
-
 # --- the page -------------------------------------------------------------------------------------------------------
 
 
 def page(findings: Findings, verdicts: list[Verdict], drawn: list[Drawn]) -> str:
     """The whole page as HTML."""
-    title = f"{_primary(findings)} to {words.names(findings.languages)}: the tower, measured"
     colours: set[str] = set()
     pictures = {(each.name, each.language): _picture(each, findings, verdicts, colours) for each in drawn}
     chapters = [
-        f'<header><h1>{_text(title)}</h1><p class="lead">{_text(story.lead(findings))}</p></header>',
-        _chapter("story", "The story", _story(findings, verdicts, pictures)),
-        _missing(findings),
-        _chapter("claims", "What the data say", _claims(findings, verdicts)),
-        _chapter("explorer", "Explore", explorer.BODY),
+        page_shell.chapter("story", "The story", _story(findings, verdicts, pictures)),
+        page_shell.missing(findings.missing, "What is missing"),
+        page_shell.chapter("claims", "What the data say", _claims(findings, verdicts)),
+        page_shell.chapter("explorer", "Explore", explorer.BODY),
         *(
-            _chapter(chapter, heading, f"<p>{_text(intro)}</p>" + _sections(chapter, findings, verdicts, pictures))
+            page_shell.chapter(
+                chapter, heading, f"<p>{text(intro)}</p>" + _sections(chapter, findings, verdicts, pictures)
+            )
             for chapter, heading, intro in figures.CHAPTERS
         ),
-        _chapter("glossary", "Terms", glossary.glossary(), "glossary"),
+        page_shell.chapter("glossary", "Terms", glossary.glossary(), "glossary"),
         _method(findings),
     ]
-    style = (HERE / "page.css").read_text() + _palette() + theme.variables(colours)
-    script = (HERE / "explorer.js").read_text()
-    data = json.dumps(explorer.data(findings), separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<meta name="description" content="{html.escape(story.lead(findings))}">'
-        f'<link rel="icon" href="data:,"><title>{_text(title)}</title><style>{style}</style></head><body>\n'
-        '<a class="skip" href="#story">To the story</a>'
-        + _bar(findings)
-        + "<main>\n"
-        + "\n".join(chapters)
-        + f'\n</main><div class="tip" id="tip" role="tooltip" hidden></div>'
-        f'<script type="application/json" id="data">{data}</script><script>{script}</script></body></html>\n'
-    )
-
-
-def _palette() -> str:
-    """The figures' main colours under names, for the parts that page.css and explorer.js draw."""
-    named = {name.lower(): getattr(drawing, name) for name in ("NEW", "PRIMARY", "CONTROL", "KNOWLEDGE", "PROPOSAL")}
-    return ":root{" + "".join(f"--{name}:{theme.both('c' + colour[1:])};" for name, colour in named.items()) + "}"
-
-
-def _chapter(name: str, heading: str, body: str, more: str = "") -> str:
-    marked = body if name in ("glossary", "explorer") else glossary.mark(body)
-    return (
-        f'<section class="chapter {more}" id="{name}" aria-labelledby="{name}-heading">'
-        f'<h2 id="{name}-heading">{heading}</h2>{marked}</section>'
-    )
-
-
-def _bar(findings: Findings) -> str:
     links = [("story", "Story"), ("claims", "Claims"), ("explorer", "Explore")]
     links += [(name, heading) for name, heading, _ in figures.CHAPTERS]
-    links += [("glossary", "Terms"), ("method", "Method")]
-    anchors = "".join(f'<a href="#{name}">{heading}</a>' for name, heading in links)
-    return (
-        f'<div class="bar"><div><nav aria-label="Chapters">{anchors}</nav>{_language_buttons(findings)}'
-        '<button type="button" class="theme" id="theme">Dark</button></div></div>'
+    shell = page_shell.Shell(
+        title=f"{_primary(findings)} to {words.names(findings.languages)}: the tower, measured",
+        lead=story.lead(findings),
+        links=[*links, ("glossary", "Terms"), ("method", "Method")],
+        scripts=("explorer.js",),
+        data=explorer.data(findings),
+        controls=_language_buttons(findings),
     )
+    return page_shell.document(shell, chapters, colours)
 
 
 def _language_buttons(findings: Findings) -> str:
@@ -92,7 +52,7 @@ def _language_buttons(findings: Findings) -> str:
         return ""
     buttons = "".join(
         f'<button type="button" data-show="{language}" aria-pressed="{str(i == 0).lower()}">'
-        f"{_text(words.language_name(language))}</button>"
+        f"{text(words.language_name(language))}</button>"
         for i, language in enumerate(findings.languages)
     )
     return f'<div class="languages" role="group" aria-label="New language shown">{buttons}</div>'
@@ -103,7 +63,7 @@ def _panels(findings: Findings, body) -> str:
     several = len(findings.languages) > 1
     return "".join(
         f'<div class="panel" data-language="{language}">'
-        + (f'<p class="which"><b>{_text(words.language_name(language))}</b></p>' if several else "")
+        + (f'<p class="which"><b>{text(words.language_name(language))}</b></p>' if several else "")
         + f"{body(language)}</div>"
         for language in findings.languages
     )
@@ -118,12 +78,8 @@ def _picture(drawn: Drawn, findings: Findings, verdicts: list[Verdict], colours:
     )
     title = figure.title + (f" of {words.language_name(language)}" if language else "")
     label = f"{title}. {' '.join(sentences) or caption}"
-    data = base64.b64encode(drawn.csv.encode()).decode()
-    return (
-        f'<figure><div class="plot" role="group" tabindex="0" aria-label="{html.escape(title)}">'
-        f"{theme.inline(drawn.svg, label, colours)}</div><figcaption>{_text(caption)} {_text(figure.why_empty(drawn.empty))} "
-        f'<a class="data" download="{drawn.stem}.csv" href="data:text/csv;base64,{data}">Data (CSV)</a></figcaption></figure>'
-    )
+    below = f"{text(caption)} {text(figure.why_empty(drawn.empty))}"
+    return page_shell.picture(drawn, title, label, below, colours)
 
 
 def _under(figure: ReportFigure, verdicts: list[Verdict], language: str | None) -> list[Verdict]:
@@ -131,13 +87,6 @@ def _under(figure: ReportFigure, verdicts: list[Verdict], language: str | None) 
 
 
 # --- the story ------------------------------------------------------------------------------------------------------
-
-
-def _missing(findings: Findings) -> str:
-    if not findings.missing:
-        return ""
-    items = "".join(f"<li>{_text(sentence)}</li>" for sentence in findings.missing)
-    return f'<aside class="missing" aria-label="What is missing"><p><b>What is missing.</b></p><ul>{items}</ul></aside>'
 
 
 def _story(findings: Findings, verdicts: list[Verdict], pictures: dict[tuple, str]) -> str:
@@ -151,19 +100,12 @@ def _story(findings: Findings, verdicts: list[Verdict], pictures: dict[tuple, st
     of_all = (figure for figure in figures.FIGURES if figure.chapter == "story")
     shown = (pictures.get((figure.name, None)) or _no_figure(figure, findings, None) for figure in of_all)
     below = _language_buttons(findings) + _panels(findings, of) + _cards("stages so", story.corpus_cards(verdicts))
-    return _four(findings, verdicts) + "".join(shown) + below
-
-
-def _four(findings: Findings, verdicts: list[Verdict]) -> str:
-    """The paper's story in four sentences."""
-    told = story.four(findings, verdicts)
-    items = "".join(f"<li><b>{_text(heading)}.</b> {_text(sentence)}</li>" for heading, sentence in told)
-    return f'<ol class="four">{items}</ol>'
+    return page_shell.told(story.four(findings, verdicts)) + "".join(shown) + below
 
 
 def _cards(kind: str, cards: list[story.Card]) -> str:
     items = "".join(
-        f'<li class="{card.kind}"><h3>{_text(card.heading)}</h3><p>{_text(card.sentence)}</p></li>' for card in cards
+        f'<li class="{card.kind}"><h3>{text(card.heading)}</h3><p>{text(card.sentence)}</p></li>' for card in cards
     )
     return f'<ul class="{kind}">{items}</ul>' if items else ""
 
@@ -184,14 +126,14 @@ def _claims(findings: Findings, verdicts: list[Verdict]) -> str:
     )
     absent = dict.fromkeys(entry.claim for entry in verdicts if entry not in known)
     absent = [claim for claim in absent if claim not in {entry.claim for entry in known}]
-    rest = f'<p class="quiet"><b>Not measured in this study:</b> {_text("; ".join(absent))}.</p>' if absent else ""
+    rest = f'<p class="quiet"><b>Not measured in this study:</b> {text("; ".join(absent))}.</p>' if absent else ""
     if len(languages) < 2:
         return intro + _claim_table(known) + rest
     by_claim: dict[str, dict[str, Verdict]] = {}
     for entry in known:
         if entry.language:
             by_claim.setdefault(entry.name, {})[entry.language] = entry
-    head = "".join(f'<th scope="col">{_text(words.language_name(language))}</th>' for language in languages)
+    head = "".join(f'<th scope="col">{text(words.language_name(language))}</th>' for language in languages)
     rows = "".join(
         f'<tr><th scope="row">{_claim_link(next(iter(row.values())))}</th>'
         + "".join(f"<td>{_cell(row.get(language))}</td>" for language in languages)
@@ -211,7 +153,7 @@ def _claims(findings: Findings, verdicts: list[Verdict]) -> str:
 def _claim_table(verdicts: list[Verdict]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{_claim_link(entry)}</th><td>{_badge(entry.verdict)}</td>'
-        f"<td>{_text(entry.number)}</td></tr>"
+        f"<td>{text(entry.number)}</td></tr>"
         for entry in verdicts
     )
     return (
@@ -224,14 +166,14 @@ def _claim_table(verdicts: list[Verdict]) -> str:
 
 def _claim_link(entry: Verdict) -> str:
     figure = next((figure for figure in figures.FIGURES if entry.name in figure.verdicts), None)
-    claim = _text(entry.claim)
+    claim = text(entry.claim)
     return f'<a href="#{figure.name}">{claim}</a>' if figure else claim
 
 
 def _cell(entry: Verdict | None) -> str:
     if entry is None:
         return _badge(MISSING)
-    return _badge(entry.verdict) + (f"<small>{_text(entry.number)}</small>" if entry.number else "")
+    return _badge(entry.verdict) + (f"<small>{text(entry.number)}</small>" if entry.number else "")
 
 
 def _badge(verdict: str) -> str:
@@ -253,7 +195,7 @@ def _sections(chapter: str, findings: Findings, verdicts: list[Verdict], picture
         why = [figure.why_without(findings, language) for language in languages]
         reasons = " ".join(dict.fromkeys([*why, *(entry.sentence for entry in under)]))
         title = figure.title if figure.title.endswith("?") else f"{figure.title}."
-        absent.append(f'<li id="{figure.name}"><b>{title}</b> {_text(reasons)}</li>')
+        absent.append(f'<li id="{figure.name}"><b>{title}</b> {text(reasons)}</li>')
     if absent:
         parts.append(f'<div class="part"><h3>Not in this study</h3><ul class="said quiet">{"".join(absent)}</ul></div>')
     return "".join(parts)
@@ -272,18 +214,20 @@ def _section(figure: ReportFigure, findings: Findings, verdicts: list[Verdict], 
     if not figure.of_study or any(entry.language for entry in verdicts if entry.name in figure.verdicts):
         body += _panels(findings, of)
     body += picture(None) if figure.of_study else ""
-    paper = f'<p class="paper"><b>In the paper.</b> {_text(figure.paper)}</p>' if figure.paper else ""
-    return f'<div class="part" id="{figure.name}"><h3>{_text(figure.title)}</h3>{body}{paper}{figure.table(findings)}</div>'
+    paper = f'<p class="paper"><b>In the paper.</b> {text(figure.paper)}</p>' if figure.paper else ""
+    return (
+        f'<div class="part" id="{figure.name}"><h3>{text(figure.title)}</h3>{body}{paper}{figure.table(findings)}</div>'
+    )
 
 
 def _no_figure(figure: ReportFigure, findings: Findings, language: str | None) -> str:
-    return f'<p class="quiet">{_text(figure.why_without(findings, language))}</p>'
+    return f'<p class="quiet">{text(figure.why_without(findings, language))}</p>'
 
 
 def _said(figure: ReportFigure, verdicts: list[Verdict], language: str | None) -> str:
     under = _under(figure, verdicts, language)
     return (
-        '<ul class="said">' + "".join(f"<li>{_text(entry.sentence)}</li>" for entry in under) + "</ul>" if under else ""
+        '<ul class="said">' + "".join(f"<li>{text(entry.sentence)}</li>" for entry in under) + "</ul>" if under else ""
     )
 
 
@@ -298,9 +242,9 @@ def _method(findings: Findings) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in study.versions.items())
     return (
         '<footer id="method"><h2>How these numbers were made</h2>'
-        + "".join(f"<p>{_text(paragraph)}</p>" for paragraph in figures.METHOD)
-        + f"<p>{_text(total)}Summed over all runs: {_text(times) or 'not recorded'}. "
-        f"Versions: {_text(versions) or 'not recorded'}. All numbers: "
+        + "".join(f"<p>{text(paragraph)}</p>" for paragraph in figures.METHOD)
+        + f"<p>{text(total)}Summed over all runs: {text(times) or 'not recorded'}. "
+        f"Versions: {text(versions) or 'not recorded'}. All numbers: "
         '<a href="summary.json">summary.json</a>; tables: <a href="results.md">Markdown</a>, '
         '<a href="results.tex">LaTeX</a>; every figure as SVG, PNG and CSV in figures/, beside this page.</p></footer>'
     )
@@ -308,7 +252,3 @@ def _method(findings: Findings) -> str:
 
 def _primary(findings: Findings) -> str:
     return words.language_name(findings.study.primary)
-
-
-def _text(text: str) -> str:
-    return html.escape(text, quote=False)
