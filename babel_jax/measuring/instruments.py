@@ -27,6 +27,7 @@ from babel_jax.probes import (
     lens,
     neuron_rows,
     prompts,
+    slot_names,
     tuned_lens,
 )
 from babel_jax.probes.definitions import BY_SCORES
@@ -121,13 +122,13 @@ def _through(tuned: tuned_lens.TunedLens, reading: Reading, language: str, slots
     subject = reading.subject
     read, size = tuned_lens.jitted_read(subject.model), subject.batch_size
     residual_LxNx1xD = reading.measured.slots[language].residual_LxNxD[:, :, None]
-    ids_Nx1xC = lens.slot_candidates(slots)[:, None]
-    parts = [
-        jax.device_get(
-            read(subject.params, tuned.translators, residual_LxNx1xD[:, i : i + size], ids_Nx1xC[i : i + size])
-        )
-        for i in range(0, len(ids_Nx1xC), size)
-    ]
+    asked = (lens.slot_candidates(slots)[:, None], slot_names.unranked_candidates(slots)[:, None])
+
+    def read_from(i: int):
+        part = lens.Asked(*(ids_Nx1xC[i : i + size] for ids_Nx1xC in asked))
+        return read(subject.params, tuned.translators, residual_LxNx1xD[:, i : i + size], part)
+
+    parts = [jax.device_get(read_from(i)) for i in range(0, len(asked[0]), size)]
     raw = {
         name.replace("xBxP", "xN"): np.concatenate([part[name] for part in parts], axis=1)[:, :, 0] for name in parts[0]
     }
@@ -170,6 +171,11 @@ def _call_sites(reading: Reading) -> list[dict]:
         commonest = float(np.unique(wanted_N, return_counts=True)[1].max() / len(wanted_N))
         rows.append(about | dict(metric="chance", value=commonest, n=len(wanted_N)))
     return rows
+
+
+def _has_rows(material: Material, settings: Settings) -> bool:
+    """Whether neurons can be counted: prompts of one's own may stand without rows."""
+    return bool(material.heldout)
 
 
 # --- neurons --------------------------------------------------------------------------------------------------------------
@@ -245,15 +251,28 @@ PROBE = (
     Instrument("alignment", _alignment, _is_parallel, ("sentence",)),
     Instrument("tuned lens", _tuned_lens, lambda _, settings: settings.tuned_steps > 0, ("residual",)),
     Instrument("scores", _scores, lambda _, settings: bool(settings.definitions)),
-    Instrument("sensitivity", lambda reading: neuron_rows.sensitivity_rows(reading.measured, reading.material.primary)),
-    Instrument("overlap", lambda reading: drift.overlap_rows(reading.measured, reading.material.primary)),
-    Instrument("tokens needed", _tokens_needed),
+    Instrument(
+        "sensitivity",
+        lambda reading: neuron_rows.sensitivity_rows(reading.measured, reading.material.primary),
+        _has_rows,
+    ),
+    Instrument("overlap", lambda reading: drift.overlap_rows(reading.measured, reading.material.primary), _has_rows),
+    Instrument("tokens needed", _tokens_needed, _has_rows),
     Instrument("interventions", _interventions, lambda _, settings: bool(settings.interventions)),
 )
 
 
 def check_definitions(material: Material, settings: Settings) -> None:
-    """Refuses definitions by scores that the material has no slots for."""
+    """Refuses what the material has no rows, and definitions by scores that it has no slots for."""
+    asked = {
+        "definitions": settings.definitions,
+        "tuned_lens": settings.tuned_steps,
+        "interventions": settings.interventions,
+    }
+    for option in [name for name, value in asked.items() if value and not material.heldout]:
+        raise UserError(
+            f"--{option} needs rows of text beside the prompts; name them by --texts or --corpus, or leave it out."
+        )
     for language in lape.new_languages(sorted({*material.heldout, *material.slots}), material.primary):
         for name in settings.definitions:
             if BY_SCORES[name].at_slots and language not in slots_of_one_token(material):

@@ -43,7 +43,6 @@ def import_run(place: str | os.PathLike, run_dir: str | os.PathLike, step: int =
     hf_dir = hub.folder(place)
     config, params = model_folders.read_model(hf_dir, _mesh)
     tokenizer = _tokenizer_beside(hf_dir, config)
-    about = Metadata(step, tokens, {}, config.to_json(), time.time(), version=babel_jax.__version__)
     with _or_nothing(run_dir), locked(run_dir):
         _check_free(run_dir, step)  # another process may have begun one
         if _imported(run_dir) is None:
@@ -54,6 +53,9 @@ def import_run(place: str | os.PathLike, run_dir: str | os.PathLike, step: int =
             _check_same_model(run_dir, config, tokenizer)
             files.remove_tree(run_dir / "checkpoints" / str(step))  # of an import that was killed before DONE said so
         with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
+            there = checkpoints.steps()  # all checkpoints of a run say the same of when it began
+            started = checkpoints.metadata(there[0]).started if there else time.time()
+            about = Metadata(step, tokens, {}, config.to_json(), started, version=babel_jax.__version__)
             checkpoints.save({"params": params}, about)
         if not is_done(run_dir) or read_done(run_dir).step < step:
             done = {"step": step, "tokens": tokens, "tokens_by_language": {}, "seconds": {}}
