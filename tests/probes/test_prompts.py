@@ -256,15 +256,15 @@ def test_slots_of_a_file_go_through_the_pass(tmp_path, trained):
 
 
 def test_names_in_further_languages_are_read_like_the_two(tmp_path, trained):
-    names = {"names": {"go": "lower", "c": 7}}
-    path = write(tmp_path, GOOD | names, GOOD | {"language": "php", "text": "for "} | {"names": {"go": "lower"}})
+    names = {"names": {"go": "raise", "c": 41}}
+    path = write(tmp_path, GOOD | names, GOOD | {"language": "php", "text": "for "} | {"names": {"go": "raise"}})
     slots = read(path, trained)
     python, php = slots["python"], slots["php"]
     for here in (python, php):
         assert np.array_equal(here["ids.python"][:, : here["primary_ids"].shape[1]], here["primary_ids"])
         assert np.array_equal(here["ids.php"][:, : here["new_ids"].shape[1]], here["new_ids"])
-    assert set(python["ids.go"][0]) - {-1} == prompts.first_tokens("lower", trained)
-    assert python["ids.c"].tolist() == [[7]] and php["ids.c"].tolist() == [[-1]]
+    assert set(python["ids.go"][0]) - {-1} == prompts.first_tokens("raise", trained)
+    assert python["ids.c"].tolist() == [[41]] and php["ids.c"].tolist() == [[-1]]
     assert python["spaced"].tolist() == [0] and php["spaced"].tolist() == [1]
     assert slot_names.language_names(python).languages == ("c", "go", "php", "python")
     assert not any(name.startswith("ids.") for name in read(path, trained, mode="sequence")["php"])
