@@ -29,18 +29,36 @@ def _add_texts(parser) -> None:
     options.add_config(texts, "of another study", required=False)
     options.add_seed(texts, "of the embedded world; by default each run's own", default=None)
     texts.add_argument("--corpus", type=kinds.local, help="a directory that `corpus build` made")
+    texts.add_argument(
+        "--texts",
+        metavar="NAME=DIR,NAME=DIR…",
+        help="files of each language (folders, archives, tables), the primary first, read with the model's own tokenizer; or "
+        "the file of a manifest, which names columns of tables and languages of your own too",
+    )
     texts.add_argument("--languages", type=kinds.names, default=(), help="the primary first, then at least one other")
     texts.add_argument(
         "--rows",
         type=kinds.integer(1),
         default=64,
-        help="with --corpus: held-out rows a language (default: %(default)s)",
+        help="with --corpus or --texts: held-out rows a language (default: %(default)s)",
+    )
+    texts.add_argument(
+        "--row_tokens",
+        type=kinds.integer(2),
+        default=512,
+        help="with --texts: tokens of a row, at most as many as the model reads (default: %(default)s)",
+    )
+    texts.add_argument(
+        "--prompts_per_pair",
+        type=kinds.integer(1),
+        default=20,
+        help="with --texts: the most prompts of a pair of identifiers in a language (default: %(default)s)",
     )
     texts.add_argument(
         "--prompt_tokens",
         type=kinds.integer(1),
         default=64,
-        help="with --corpus or --prompts: context (default: %(default)s)",
+        help="with --corpus, --texts or --prompts: context (default: %(default)s)",
     )
     texts.add_argument(
         "--prompts", type=kinds.place, help="a file of prompts of your own (JSON Lines, see probes/prompts.py)"
@@ -137,20 +155,27 @@ def run(arguments: Arguments) -> None:
 
 
 def _refuse_contradictions(arguments: Arguments) -> None:
-    corpus, prompts = arguments.corpus, arguments.prompts
+    corpus, texts, prompts = arguments.corpus, arguments.texts, arguments.prompts
     arguments.only_with(not corpus, "the texts of a study, not with those of --corpus", "config", "seed")
-    arguments.only_with(corpus, "--corpus", "rows")
-    arguments.only_with(corpus or prompts, "--corpus or --prompts", "prompt_tokens")
+    arguments.only_with(not corpus, "the model's own tokenizer, not with that of --corpus", "texts")
+    arguments.only_with(not texts, "the texts of a study, not with --texts", "config", "seed")
+    arguments.only_with(corpus or texts, "--corpus or --texts", "rows")
+    arguments.only_with(texts, "--texts", "row_tokens")
+    arguments.only_with(texts and not prompts, "--texts and no --prompts", "prompts_per_pair")
+    arguments.only_with(corpus or texts or prompts, "--corpus, --texts or --prompts", "prompt_tokens")
     arguments.only_with(arguments.interventions, "--interventions", "random_sets")
 
 
 def _texts(arguments: Arguments):
     from babel_jax.cli.settings import load_config
+    from babel_jax.corpus import loose_texts
     from babel_jax.study.texts import ProbeTexts
 
-    names = ("seed", "corpus", "languages", "rows", "prompt_tokens", "prompts", "identifiers")
+    names = ("seed", "corpus", "languages", "rows", "row_tokens", "prompts_per_pair", "prompt_tokens")
+    names += ("prompts", "identifiers")
     return ProbeTexts(
         config=load_config(arguments.config, arguments.settings) if arguments.config else None,
+        texts=loose_texts.parsed(arguments.texts) if arguments.texts else None,
         **{name: getattr(arguments, name) for name in names},
     )
 
