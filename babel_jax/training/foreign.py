@@ -37,7 +37,7 @@ def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike, step: int 
     """
     run_dir = files.path(run_dir)
     _check_free(run_dir, step)
-    config, params = model_folders.read_model(hf_dir, _mesh)
+    config, params = model_folders.read_model(hf_dir, mesh_of)
     tokenizer = _tokenizer_beside(hf_dir, config)
     about = Metadata(step, tokens, {}, config.to_json(), time.time(), version=babel_jax.__version__)
     with _or_nothing(run_dir), locked(run_dir):
@@ -153,11 +153,11 @@ def _checkpoint(run_dir, step: int) -> tuple[DecoderConfig, dict]:
         model = checkpoints.metadata(step).model
     # Parameters do not depend on how they were computed with; not every machine has that attention kernel.
     config = DecoderConfig.from_json(model | {"attention": "reference"})
-    abstract = placement.abstract_params(config, _mesh(config))
+    abstract = placement.abstract_params(config, mesh_of(config))
     return config, restore_params(run_dir, step, abstract, config.to_json())
 
 
-def _mesh(config: DecoderConfig):
+def mesh_of(config: DecoderConfig):
     """As many devices of this process as the model's matrices can be split over."""
     devices = jax.local_devices()
     for count in range(len(devices), 1, -1):
