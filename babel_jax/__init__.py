@@ -5,7 +5,7 @@ In a notebook: `load` a model from anywhere, `probe` it with texts, single out `
 """
 
 __version__ = "0.1.0"
-NOTEBOOK = ("LoadedModel", "ablate", "load", "neurons", "patch", "probe")
+NOTEBOOK = ("LoadedModel", "ablate", "load", "neurons", "patch", "probe", "steps")
 
 
 def __getattr__(name: str):

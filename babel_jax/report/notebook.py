@@ -30,6 +30,7 @@ from babel_jax.corpus.loose_texts import Amounts
 from babel_jax.corpus.tokenizer import HuggingFace, SentencePiece, Tokenizer, of_files
 from babel_jax.measuring import greedy, instruments, probe_walk, walk
 from babel_jax.measuring.probe_walk import Options
+from babel_jax.measuring.reading import subject_of
 from babel_jax.measuring.walk import OwnRun
 from babel_jax.model import hub, model_folders, placement, tokenizer_files
 from babel_jax.model.edited import EditedParams, edited
@@ -104,9 +105,10 @@ class LoadedModel:
         Raises:
           UserError: ids of another vocabulary, rows longer than the model reads.
         """
-        if isinstance(tokens_BxT, str):
-            tokens_BxT = self.tokens(tokens_BxT)[None]
-        return np.asarray(interventions.run(self.subject(), tokens_BxT))
+        tokens_BxT = self.tokens(tokens_BxT)[None] if isinstance(tokens_BxT, str) else np.asarray(tokens_BxT)
+        missing = -len(tokens_BxT) % placement.devices_of_rows(self.params)
+        filled = np.pad(tokens_BxT, ((0, missing), (0, 0)))  # one row is too few for several devices
+        return np.asarray(interventions.run(self.subject(), filled))[: len(tokens_BxT)]
 
     def losses(self, texts, **amounts) -> pd.DataFrame:
         """Held-out losses by language: `loss` in nats a token and, where the texts' bytes are known, `bits_per_byte`.
@@ -117,11 +119,11 @@ class LoadedModel:
         Returns:
           A row a language; `n` tokens that count.
         """
-        heldout = _material(self, texts, **amounts).heldout
-        rows = {}
-        for language, here in heldout.items():
-            inputs = interventions.loss_inputs(self.model, here, self.document_end)
-            nats = interventions.score_rows(self.subject(), inputs, [None])[0]["loss_sum"].sum()
+        material, rows = _material(self, texts, **amounts), {}
+        subject = subject_of(self.params, self.model, material)
+        for language, here in material.heldout.items():
+            inputs = interventions.loss_inputs(self.model, here, material.document_end)
+            nats = interventions.score_rows(subject, inputs, [None])[0]["loss_sum"].sum()
             rows[language] = {"loss": nats / inputs["loss"].sum(), "n": int(inputs["loss"].sum())}
             if "bytes" in here:
                 rows[language]["bits_per_byte"] = nats / np.log(2) / (here["bytes"] * inputs["loss"]).sum()
@@ -146,7 +148,7 @@ class LoadedModel:
         prompt_NxT = np.zeros((len(ids), length_N.max()), np.int32)
         for row, one in zip(prompt_NxT, ids, strict=True):
             row[: len(one)] = one
-        subject = self.subject(len(ids))
+        subject = self.subject(len(ids) + -len(ids) % placement.devices_of_rows(self.params))
         written_NxS = greedy.generate(subject, prompt_NxT, length_N, new_tokens, stop_id=self.document_end)
         written = []
         for asked, tokens_S in zip(listed, written_NxS, strict=True):
@@ -213,6 +215,16 @@ def _tokenizer(kept: TokenizerFiles, where: str) -> Tokenizer | None:
     return of_files(kept.contents, kept.tokens.get("eos_token_id"), f"the tokenizer of {where}")
 
 
+def steps(place: str | os.PathLike) -> list[int]:
+    """The steps of a run's checkpoints, ascending: what `load` takes.
+
+    Raises:
+      UserError: it is not a run.
+    """
+    (run,) = walk.run_directories([os.fspath(place)])
+    return walk.steps_of(run)
+
+
 # --- reading ---------------------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +263,14 @@ def probe(model: LoadedModel, texts=None, prompts=None, **how) -> Probed:
 
 def _material(model: LoadedModel, texts, prompts=None, languages: Sequence[str] = (), **amounts) -> Material:
     """The rows and prompts that a model reads; see `probe`."""
+    if (
+        idle := [name for name in amounts if name != "prompt_tokens"]
+        if texts is None or isinstance(texts, Probed)
+        else []
+    ):
+        raise UserError(
+            f"{' and '.join(idle)} say how texts are read, and none are given; give texts, or leave it out."
+        )
     if isinstance(texts, Probed):
         material = texts.material
     elif texts is not None:
