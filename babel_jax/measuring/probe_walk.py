@@ -278,13 +278,13 @@ def _across(probed: Probed, last: walk.Checkpoint, coming: bool) -> None:
                 f"the reference step {options.reference_step} is not a measured checkpoint; there are {steps}."
             )
         reference = steps.index(options.reference_step) if options.reference_step is not None else None
-        scope = scope_of(counts_C, options.threshold_scope, reference)
-        rows = []
-        for about, counts, moved in zip(about_C, counts_C, drift.drift_rows(counts_C, primary, scope), strict=True):
-            at = Seen(about["step"], about["tokens"], about["tokens_by_language"])
-            here = neuron_rows.count_rows(counts, primary, scope) + moved
-            rows += walk.completed(dataclasses.replace(last, seen=at), here)
-        walk.write(probed.place / "measurements" / "across.parquet", rows)
+        if probed.material.heldout:  # prompts alone have no tokens in which neurons are counted
+            scope, rows = scope_of(counts_C, options.threshold_scope, reference), []
+            for about, counts, moved in zip(about_C, counts_C, drift.drift_rows(counts_C, primary, scope), strict=True):
+                at = Seen(about["step"], about["tokens"], about["tokens_by_language"])
+                here = neuron_rows.count_rows(counts, primary, scope) + moved
+                rows += walk.completed(dataclasses.replace(last, seen=at), here)
+            walk.write(probed.place / "measurements" / "across.parquet", rows)
         about = probe_record.record(last.model, probed.material, options)
         files.write_json(probed.place / probe_record.NAME, about)
     hosts.barrier(f"probed {probed.source}")
@@ -302,6 +302,8 @@ def _across_seeds(places: dict, out) -> None:
         rows = []
         for step in sorted(steps):
             stored = {seed: _load(place / step, {}) for seed, place in place_of.items()}
+            if not all(counts.tokens_RxK.any() for counts, _ in stored.values()):
+                continue
             about = next(iter(stored.values()))[1]
             rows += [
                 measurements.row(run=name, seed=-1, step=about["step"], tokens=about["tokens"], **row)

@@ -1,42 +1,28 @@
 """Texts without a corpus as the material that a model is probed on."""
 
-import argparse
-import inspect
 import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from helpers import byte_level
+from helpers import loose_files
+from helpers.loose_files import BODY, php, python
 
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import loose_texts, sources, tokenizer
 from babel_jax.corpus.loose_texts import Amounts
 
 SMALL = Amounts(rows=30, row_tokens=24, prompt_tokens=20, per_pair=8)
-BODY = "".join(f"first_{i} = second({i}) + {i}\n" for i in range(12))
-
-
-def python(number):
-    return f"start_{number} = {number}\n{BODY}size_{number} = len(name)\nprint(other, {number})\nx = None\n"
-
-
-def php(number):
-    return f"<?php\n$start_{number} = {number};\n{BODY}$size_{number} = strlen($name);\necho {number};\n$x = null;\n"
 
 
 @pytest.fixture(scope="module")
 def model():
-    return tokenizer.HuggingFace(byte_level([python(1), php(2), inspect.getsource(argparse)], 500).to_str().encode())
+    return tokenizer.HuggingFace(loose_files.vocabulary().to_str().encode())
 
 
 @pytest.fixture
 def folders(tmp_path):
-    for name, ending, text in (("py", ".py", python), ("php", ".php", php)):
-        (tmp_path / name / "sub").mkdir(parents=True)
-        for number in range(20):
-            (tmp_path / name / ("sub" if number % 2 else "") / f"{number}{ending}").write_text(text(number))
-    return {"python": tmp_path / "py", "php": tmp_path / "php"}
+    return loose_files.write(tmp_path)
 
 
 def read(texts, model, amounts=SMALL, **shape):
