@@ -18,9 +18,6 @@ from babel_jax.model.protocol import Model
 from babel_jax.probes import forward, neuron_rows
 from babel_jax.probes.definitions import DEFINITIONS
 
-# With prompts alone there is no text to count on.
-OF_PROMPTS = ("working language", "whole identifiers", "alignment")
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Probed:
@@ -91,10 +88,7 @@ def measured(model, material: Material, settings: Settings) -> Probed:
     Args:
       model: with `params`, `model`, `name` and `step` (a `LoadedModel`).
     """
-    chosen = instruments.PROBE
-    if not material.heldout:
-        chosen = tuple(one for one in chosen if one.name in OF_PROMPTS)
-    reading, rows = instruments.measure(model, material, chosen, settings)
+    reading, rows = instruments.measure(model, material, instruments.PROBE, settings)
     if material.heldout:
         rows += neuron_rows.count_rows(reading.measured, material.primary)
     common = dict(run=model.name, seed=0, step=model.step)
