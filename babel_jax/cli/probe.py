@@ -1,20 +1,23 @@
 """Measures any checkpoints with all probes: losses, lens, neurons, alignment, interventions.
 
-The texts that they read are those of the study that a run belongs to, unless others are given. Checkpoints already measured
-are skipped.
+Checkpoints are those of runs, or a series that others have published: each is fetched, probed and deleted. The texts that they
+read are those of the study that a run belongs to, unless others are given. Checkpoints already measured are skipped.
 
 python -m babel_jax probe --checkpoints 'runs/tiny/seed*/continual' --out=runs/probes
+
+python -m babel_jax probe --series=configs/series/pythia_160m.yaml --out=runs/pythia --corpus=corpora/two --languages=python,php
 """
 
 from babel_jax.cli import environment, kinds, options
 from babel_jax.cli.output import progress_bar
 from babel_jax.cli.parser import Arguments
 from babel_jax.common import limits
-from babel_jax.common.errors import printable
+from babel_jax.common.errors import UserError, printable
 
 
 def add_arguments(parser) -> None:
-    options.add_checkpoints(parser, required=True)
+    options.add_checkpoints(parser)
+    _add_series(parser)
     parser.add_argument("--out", type=kinds.place, required=True, help="where counters and measurements are kept")
     _add_texts(parser)
     options.add_steps(parser)
@@ -22,6 +25,35 @@ def add_arguments(parser) -> None:
     _add_causes(parser)
     parser.add_argument("--follow", action="store_true", help="wait for further checkpoints until each run is done")
     options.add_several_hosts(parser)
+
+
+def _add_series(parser) -> None:
+    series = parser.add_argument_group("a series elsewhere", "in place of --checkpoints")
+    series.add_argument(
+        "--series", type=kinds.place, metavar="FILE", help="a series file, such as those of configs/series/"
+    )
+    series.add_argument(
+        "--huggingface", metavar="NAME", help="a model of the hub, OWNER/NAME, whose revisions are probed"
+    )
+    series.add_argument(
+        "--revisions",
+        metavar="GLOB",
+        help="with --huggingface: which; the first * stands for the step, such as 'step*'",
+    )
+    series.add_argument(
+        "--tokens_per_step",
+        type=kinds.count(1, limits.MOST_TOKENS),
+        help="with --huggingface: tokens that the model sees in an update",
+    )
+    series.add_argument("--runs", type=kinds.names, default=(), help="which runs of --series (default: all)")
+    series.add_argument(
+        "--keep_downloads", action="store_true", help="leave what is fetched in the hub's cache, where others find it"
+    )
+    series.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="print revisions, steps, tokens, bytes, disk and time, and fetch no model",
+    )
 
 
 def _add_texts(parser) -> None:
@@ -138,13 +170,17 @@ def _parts(text: str) -> tuple[str, ...]:
 def run(arguments: Arguments) -> None:
     _refuse_contradictions(arguments)
     environment.configure_jax()
-    from babel_jax.measuring import probe_walk, walk
+    from babel_jax.measuring import probe_walk, series_plan
     from babel_jax.training import preemption
 
     options.join_hosts(arguments)
     preemption.install()
     texts, measured = _texts(arguments), _measured(arguments)
-    sources = [walk.OwnRun(run_dir) for run_dir in walk.run_directories(arguments.checkpoints)]
+    sources = _sources(arguments)
+    if arguments.dry_run:
+        for line in series_plan.lines(sources, texts, arguments.out, arguments.steps):
+            print(printable(line))
+        return
     with progress_bar("probe", "checkpoint") as (bar, progress):
 
         def at_checkpoint(message: dict) -> None:
@@ -154,7 +190,31 @@ def run(arguments: Arguments) -> None:
             bar.write(f"measurements: {printable(place)}/measurements")
 
 
+def _sources(arguments: Arguments) -> list:
+    from babel_jax.measuring import series, walk
+
+    if arguments.checkpoints:
+        return [walk.OwnRun(run_dir) for run_dir in walk.run_directories(arguments.checkpoints)]
+    if arguments.series:
+        named = series.read(arguments.series)
+    else:
+        named = series.of_model(arguments.huggingface, arguments.revisions, arguments.tokens_per_step)
+    return series.sources(named, arguments.out, arguments.runs, arguments.keep_downloads)
+
+
 def _refuse_contradictions(arguments: Arguments) -> None:
+    given = [name for name in ("checkpoints", "series", "huggingface") if getattr(arguments, name)]
+    if len(given) != 1:
+        raise UserError("give --checkpoints of runs, --series=FILE or --huggingface=NAME: exactly one of them.")
+    elsewhere = "a series elsewhere (--series or --huggingface)"
+    arguments.only_with(not arguments.checkpoints, elsewhere, "keep_downloads", "dry_run")
+    arguments.only_with(arguments.checkpoints, "--checkpoints", "restore", "restore_step")
+    arguments.only_with(arguments.series, "--series", "runs")
+    arguments.only_with(arguments.huggingface, "--huggingface", "revisions", "tokens_per_step")
+    if arguments.huggingface and not (arguments.revisions and arguments.tokens_per_step):
+        raise UserError(
+            "--huggingface needs --revisions and --tokens_per_step; or give --series=FILE, which says them."
+        )
     corpus, texts, prompts = arguments.corpus, arguments.texts, arguments.prompts
     arguments.only_with(not corpus, "the texts of a study, not with those of --corpus", "config", "seed")
     arguments.only_with(not corpus, "the model's own tokenizer, not with that of --corpus", "texts")

@@ -175,22 +175,28 @@ def _probe_run(probed: Probed, follow: bool, progress) -> None:
     if hosts.several() and (follow or not source.is_done()):
         raise UserError(f"{source} still trains; several hosts probe finished runs only: take one process.")
     needs = options.restore_step if options.restore else None
-    for look in source.looks(options.steps, follow=follow, needs=needs, progress=progress):
-        last = None
-        for checkpoint in look.checkpoints:
-            _check_material(probed, checkpoint.model)
-            if _is_measured(probed, checkpoint) or _measure(probed, checkpoint):
-                last = checkpoint
-        if last:
-            _across(probed, last, look.coming)
+    with source.at_work():
+        for look in source.looks(options.steps, follow=follow, needs=needs, progress=progress):
+            source.expect([step for step in look.steps if not _is_there(probed, step)])
+            last = None
+            for checkpoint in look.checkpoints:
+                _check_material(probed, checkpoint.model)
+                if _is_measured(probed, checkpoint) or _measure(probed, checkpoint):
+                    last = checkpoint
+            if last:
+                _across(probed, last, look.coming)
+
+
+def _is_there(probed: Probed, step: int) -> bool:
+    """Whether both files of a step are there, on all hosts alike."""
+    return all(hosts.agree(path.exists()) for path in probed.paths(step))
 
 
 def _is_measured(probed: Probed, checkpoint: walk.Checkpoint) -> bool:
     """Whether a checkpoint is measured already; a `UserError` if its file is of another run or model, or of other options."""
-    paths = probed.paths(checkpoint.step)
-    there = all(hosts.agree(path.exists()) for path in paths)
+    there = _is_there(probed, checkpoint.step)
     if there and hosts.is_first():
-        _load(paths[0], probed.about(checkpoint.model) | _of_checkpoint(checkpoint))
+        _load(probed.paths(checkpoint.step)[0], probed.about(checkpoint.model) | _of_checkpoint(checkpoint))
     return there
 
 
@@ -266,8 +272,8 @@ def _across(probed: Probed, last: walk.Checkpoint, coming: bool) -> None:
     if hosts.is_first():
         options, primary = probed.options, probed.material.primary
         expect = probed.about(last.model) | _of_checkpoint(last)
-        for name in ("parameters", "step", "tokens"):  # in these, checkpoints of one run differ
-            del expect[name]
+        for name in ("parameters", "step", "tokens", "revision", "commit"):  # in these, checkpoints of one run differ
+            expect.pop(name, None)
         stored = [_load(path, expect) for path in sorted(probed.place.glob("step_*.npz"))]
         counts_C, about_C = zip(*stored, strict=True)
         steps = [about["step"] for about in about_C]
