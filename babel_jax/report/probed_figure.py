@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from babel_jax.common.errors import UserError
 from babel_jax.report.drawing import STYLE, Line, Panel, label_ends, language_colour, percent_axis
-from babel_jax.report.probed import Probed
 
 # metric -> (how it is drawn, what stands beside its end, behind the prompts' language)
 SHARES = {"primary_share_pair": ("-", "prompts"), "concept_share": ("--", "less other pairs")}
@@ -26,8 +25,8 @@ class Shown(Figure):
         return buffer.getvalue()
 
 
-def figure(result: Probed) -> Figure:
-    """What of shares, neurons and losses was measured, a panel each.
+def figure(result) -> Figure:
+    """What of shares, neurons and losses was measured, a panel each. `result`: a `probed.Probed`.
 
     Raises:
       UserError: nothing of them was.
@@ -56,7 +55,7 @@ def _layer_axis(ax, layers: int, title: str, ends: list) -> None:
     label_ends(ax, ends, gap=0.09)
 
 
-def _shares(result: Probed) -> Callable | None:
+def _shares(result) -> Callable | None:
     rows = result.working_language
     rows = rows[(rows["layer"] > 0).to_numpy() & rows["metric"].isin(SHARES).to_numpy(bool)]
     for option, wanted in (("subset", "all"), ("lens", None)):
@@ -76,7 +75,7 @@ def _shares(result: Probed) -> Callable | None:
     return draw if len(rows) else None
 
 
-def _neurons(result: Probed) -> Callable | None:
+def _neurons(result) -> Callable | None:
     rows = result.neurons
     rows = rows[((rows["layer"] > 0) & (rows["metric"] == "lape_target")).to_numpy(bool)]
 
@@ -93,7 +92,7 @@ def _neurons(result: Probed) -> Callable | None:
     return draw if len(rows) else None
 
 
-def _losses(result: Probed) -> Callable | None:
+def _losses(result) -> Callable | None:
     there = result.losses
     metric = next((name for name in LOSSES if (there["metric"] == name).any()), None)
 

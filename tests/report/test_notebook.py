@@ -187,7 +187,9 @@ def test_texts_of_ones_own_and_prompts(public):
     assert len(alone.plot().axes) == 1
     both = babel_jax.probe(public, TEXTS, PROMPTS, rows=8, row_tokens=64)
     assert len(both.material.slots["php"]["position"]) == 3
-    np.testing.assert_array_equal(both.measured.active_RxLxFxK, read.measured.active_RxLxFxK)
+    assert (
+        both.measured.tokens_RxK.sum() == read.measured.tokens_RxK.sum()
+    )  # rows of other files: none is kept for prompts
 
 
 @pytest.mark.parametrize(
