@@ -189,10 +189,10 @@ def _check_same_tokenizer(source: walk.Source, corpus: Corpus) -> None:
 
 def _model_of(source: walk.Source) -> DecoderConfig:
     """The model of a source's first checkpoint, of which nothing but its description is read."""
-    for look in source.looks():
-        for checkpoint in look.checkpoints:
+    for step in source.steps():
+        if checkpoint := source.opened(step):
             return checkpoint.model
-    raise UserError(f"{source} has no checkpoint; name another one.")
+    raise UserError(f"{source} has no finished checkpoint; {source.none_yet}.")
 
 
 def _new_of(material: Material) -> str:
