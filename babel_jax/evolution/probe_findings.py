@@ -47,14 +47,15 @@ class Flow:
 class Overlap:
     """Two sets of neurons, each "definition:language", at the last checkpoint, first seed.
 
-    `expected`: neurons that two random sets with as many in every layer have in common; `p`: of at least as many as these have.
+    `random`: the Jaccard index of two random sets with as many neurons in every layer, from the number that they are expected
+    to have in common; `p`: how often such sets have at least as many in common as these.
     """
 
     first: str
     second: str
     common: float
     jaccard: Estimate
-    expected: float
+    random: float
     p: float
 
 
@@ -393,11 +394,16 @@ def _overlaps(rows: pd.DataFrame) -> list[Overlap]:
                 second,
                 common=of["overlap"]["value"],
                 jaccard=Estimate(jaccard["value"], (jaccard["ci_low"], jaccard["ci_high"])),
-                expected=of["overlap_expected_layers"]["value"],
+                random=_jaccard(of["overlap_expected_layers"]["value"], jaccard["n"] + of["overlap"]["value"]),
                 p=of["overlap_p_layers"]["value"],
             )
         )
     return overlaps
+
+
+def _jaccard(common: float, sizes: float) -> float:
+    """The Jaccard index of two sets, from what they have in common and the sum of their sizes."""
+    return common / (sizes - common) if sizes > common else float("nan")
 
 
 def _causes(rows: pd.DataFrame) -> list[Cause]:

@@ -132,14 +132,15 @@ def is_curve(curve: Curve | Drift | None) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """What an axis of checkpoints counts; `tick`: a number of it as text."""
+    """What an axis of checkpoints counts; `tick`: a number of it as text; `most_ticks`: more are thinned out."""
 
     name: str
     tick: Callable[[float], str]
+    most_ticks: int
 
 
-STEPS = Unit("optimiser steps", lambda step: f"{step:,.0f}")
-TOKENS = Unit("tokens", words.amount)
+STEPS = Unit("optimiser steps", lambda step: f"{step:,.0f}", most_ticks=8)
+TOKENS = Unit("tokens", words.short_amount, most_ticks=4)
 
 
 def step_axis(ax, steps, counted: Unit = STEPS) -> None:
@@ -150,7 +151,8 @@ def step_axis(ax, steps, counted: Unit = STEPS) -> None:
     ticks = [0.0]
     while ticks[-1] < last:
         ticks.append(max(2 * ticks[-1], 2 * unit))
-    ticks = [tick for tick in ticks if tick < 0.75 * last][:: 1 if len(ticks) < 9 else 2] + [last]
+    every = 1 if len(ticks) <= counted.most_ticks else max(2, -(-len(ticks) // (2 * counted.most_ticks)))
+    ticks = [tick for tick in ticks if tick < 0.75 * last][::every] + [last]
     ax.set_xticks(ticks, [counted.tick(tick) for tick in ticks])
     ax.set_xlim(0, last or unit)  # one checkpoint at step 0 is a point
     ax.set_xlabel(counted.name)
