@@ -95,7 +95,9 @@ class Material:
       slots: language -> places where an identifier must come: "tokens" int32 [N, T] (right-padded prompts), "position"
         [N] (predicts the identifier), "primary_id", "new_id" [N] (first token of either language's identifier), "pair",
         "prompt" [N] (clusters), "subset" [N] (1: needs the primary's knowledge). Sets of identifiers may stand as "primary_ids",
-        "new_ids" [N, M] (-1: none); slots of two languages with an equal "item" [N] say the same.
+        "new_ids" [N, M] (-1: none); slots of two languages with an equal "item" [N] say the same. "spaced" [N]: 1 where the
+        identifier's first token begins with the space before it. "ids.LANGUAGE" [N, M]: the first tokens of the identifier's
+        name in every language of three or more.
       problems: None where no program is judged (real code).
       tasks: by name, what else is asked in the new language (`organism/world_tasks.py`); {} with real code.
       fingerprint: changes when anything above does.

@@ -22,7 +22,6 @@ from babel_jax.measuring.lens_grid import grid_slots, lens_grid
 from babel_jax.measuring.programs import pass_change_rows, subset_of
 from babel_jax.measuring.reading import subject_of
 from babel_jax.measuring.study_walk import checkpoints
-from babel_jax.model.decoder import unembed
 from babel_jax.model.placement import jitted
 from babel_jax.probes import drift, forward, functional, lape
 from babel_jax.probes.by_counts import LAPE_TARGET
@@ -105,14 +104,14 @@ def read(subject: Subject, material: Material, slots: dict) -> View:
     at_slots, count = measured.slots[material.new], len(own["position"])
     params, _, everywhere = subject.placed()
     residual_LxNxD = at_slots["residual_LxNxPxD"][:, count:, 0]
-    probability_LxNxV = np.asarray(jitted_lens(subject.config, everywhere)(params, residual_LxNxD))
+    probability_LxNxV = np.asarray(jitted_lens(subject.model, everywhere)(params, residual_LxNxD))
     return View(measured, at_slots["ffn_LxNxPxF"][:, :count, 0], probability_LxNxV)
 
 
 @functools.cache
-def jitted_lens(config, everywhere):
+def jitted_lens(model, everywhere):
     """The jitted `(params, residual_LxNxD) -> probability_LxNxV` of the logit lens, made once per shape of the model."""
-    return jitted(lambda params, h: jax.nn.softmax(unembed(params, config, h)), everywhere)
+    return jitted(lambda params, h: jax.nn.softmax(model.readout(params)(h)), everywhere)
 
 
 # ---- Causes ---------------------------------------------------------------------------------------------------------------

@@ -7,25 +7,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from babel_jax.common.errors import UserError
-from babel_jax.model.decoder import Decoder, DecoderConfig, empty_cache, unembed
 from babel_jax.model.placement import jitted
-from babel_jax.model.taps import Edit, at_positions
+from babel_jax.model.protocol import Model
+from babel_jax.model.taps import Edit, Inside, at_positions
 from babel_jax.probes.subject import Subject, row_batches
 
 
 @functools.cache
-def jitted_generation(config: DecoderConfig, new_tokens: int, stop_id: int, everywhere):
+def jitted_generation(model: Model, new_tokens: int, stop_id: int, everywhere):
     """The jitted generator `(params, prompts_BxT, length_B, edit) -> tokens_BxS`, made once per shape of the model."""
 
     def generate_batch(params, prompts_BxT, length_B, edit):
         B, T = prompts_BxT.shape
-        decoder = Decoder(config)
+        weights = model.weights(params)
+        logits_of = model.readout(weights)
 
         def advance(cache, tokens_Bxt, index_B, last_Bx1):
-            _, taps = decoder.apply({"params": params}, tokens_Bxt, cache=cache, index_B=index_B, edit=edit)
-            # Only one position's logits are wanted, so the head is applied there and the model's own are never made.
-            logits_BxV = unembed(params, config, at_positions(taps["final_BxTxD"], last_Bx1))[:, 0]
-            return taps["cache"], jnp.argmax(logits_BxV, axis=-1).astype(jnp.int32)
+            position_Bxt = index_B[:, None] + jnp.arange(tokens_Bxt.shape[1])
+            cache, h_BxtxD = model.advance(weights, cache, tokens_Bxt, position_Bxt, Inside(edit=edit))
+            # Only one position's logits are wanted, so the head is applied there alone.
+            logits_BxV = logits_of(at_positions(h_BxtxD, last_Bx1))[:, 0]
+            return cache, jnp.argmax(logits_BxV, axis=-1).astype(jnp.int32)
 
         def one_token(state, _):
             cache, token_B, index_B = state
@@ -33,7 +35,7 @@ def jitted_generation(config: DecoderConfig, new_tokens: int, stop_id: int, ever
             next_B = jnp.where(token_B == stop_id, stop_id, next_B)
             return (cache, next_B, index_B + 1), next_B
 
-        cache = empty_cache(config, B, min(T + new_tokens, config.max_length))
+        cache = model.empty_cache(B, min(T + new_tokens, model.max_length))
         cache, first_B = advance(cache, prompts_BxT, jnp.zeros(B, jnp.int32), length_B[:, None] - 1)
         _, later_SxB = jax.lax.scan(one_token, (cache, first_B, length_B), length=new_tokens - 1)
         return jnp.concatenate([first_B[:, None], later_SxB.T], axis=1)
@@ -61,14 +63,14 @@ def generate(subject: Subject, prompts_NxT, length_N, new_tokens: int, stop_id: 
     if length_N.min() < 1 or length_N.max() > prompts_NxT.shape[1]:
         raise UserError(f"prompt lengths must be between 1 and {prompts_NxT.shape[1]}; leave out empty prompts.")
     # The last new token is written but never read.
-    if length_N.max() + new_tokens - 1 > subject.config.max_length:
+    if length_N.max() + new_tokens - 1 > subject.model.max_length:
         raise UserError(
             f"a prompt of {length_N.max()} tokens and {new_tokens} new ones do not fit a context of "
-            f"{subject.config.max_length}; shorten the prompt."
+            f"{subject.model.max_length}; shorten the prompt."
         )
     params, rows, everywhere = subject.placed()
     edit = jax.device_put(edit, everywhere)
-    step = jitted_generation(subject.config, new_tokens, stop_id, everywhere)
+    step = jitted_generation(subject.model, new_tokens, stop_id, everywhere)
     written = []
     prompts = {"prompts": prompts_NxT, "length": length_N}
     for kept, batch in row_batches(prompts, subject.batch_size, length=1):

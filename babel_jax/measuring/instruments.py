@@ -27,6 +27,7 @@ from babel_jax.probes import (
     lens,
     neuron_rows,
     prompts,
+    slot_names,
     tuned_lens,
 )
 from babel_jax.probes.definitions import BY_SCORES
@@ -119,15 +120,15 @@ def _tuned_lens(reading: Reading) -> list[dict]:
 def _through(tuned: tuned_lens.TunedLens, reading: Reading, language: str, slots: dict) -> lens.SlotReadings:
     """What a tuned lens reads at the slots of one language."""
     subject = reading.subject
-    read, size = tuned_lens.jitted_read(subject.config), subject.batch_size
+    read, size = tuned_lens.jitted_read(subject.model), subject.batch_size
     residual_LxNx1xD = reading.measured.slots[language].residual_LxNxD[:, :, None]
-    ids_Nx1xC = lens.slot_candidates(slots)[:, None]
-    parts = [
-        jax.device_get(
-            read(subject.params, tuned.translators, residual_LxNx1xD[:, i : i + size], ids_Nx1xC[i : i + size])
-        )
-        for i in range(0, len(ids_Nx1xC), size)
-    ]
+    asked = (lens.slot_candidates(slots)[:, None], slot_names.unranked_candidates(slots)[:, None])
+
+    def read_from(i: int):
+        part = lens.Asked(*(ids_Nx1xC[i : i + size] for ids_Nx1xC in asked))
+        return read(subject.params, tuned.translators, residual_LxNx1xD[:, i : i + size], part)
+
+    parts = [jax.device_get(read_from(i)) for i in range(0, len(asked[0]), size)]
     raw = {
         name.replace("xBxP", "xN"): np.concatenate([part[name] for part in parts], axis=1)[:, :, 0] for name in parts[0]
     }

@@ -107,7 +107,7 @@ def answer_change_rows(subject: Subject, problems: Problems, language: str, sets
     """
     subject = dataclasses.replace(subject, document_end=-1)
     tried = trials(subject, sets, change)
-    inputs, problem_N, transfer_N = answer_rows(subject.config, problems, language)
+    inputs, problem_N, transfer_N = answer_rows(subject.model, problems, language)
     before, scored = tried.by_set(score_rows(subject, inputs, tried.edits))
     asked, clusters = dict.fromkeys(("margin", "accuracy"), subsets(transfer_N)), _by_problem(problems, problem_N)
     rows = []

@@ -6,7 +6,6 @@ Letters as in `model/decoder.py`; S positions of a cache, C tokens of a chunk, R
 import dataclasses
 import functools
 import math
-import operator
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -17,21 +16,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from babel_jax.common.errors import UserError
-from babel_jax.model.architecture import rope_tables
-from babel_jax.model.decoder import (
-    FINAL_NORM,
-    Block,
-    DecoderConfig,
-    Shared,
-    compute_params,
-    embed,
-    empty_cache,
-    head_table,
-    unembed,
-)
 from babel_jax.model.placement import devices_of_rows, jitted
-from babel_jax.model.sharding import activation_sharding, constrain, row_devices
-from babel_jax.model.taps import at_positions
+from babel_jax.model.protocol import Model
+from babel_jax.model.sharding import activation_sharding, row_devices
+from babel_jax.model.taps import Inside, at_positions
 from babel_jax.probes.subject import Subject
 from babel_jax.training import preemption
 
@@ -92,19 +80,6 @@ def least_of_nucleus(probability_BxV, top_p: float):
     return jax.lax.bitcast_convert_type(jax.lax.fori_loop(0, 31, halve, bounds)[0], jnp.float32)
 
 
-class Weights(NamedTuple):
-    """A model's parameters as `write` reads them, see `_Parts.weights`.
-
-    `norm` is that after the last block; `table_VxD` is looked up in, `head_VxD` scores.
-    """
-
-    layers: list[dict]
-    position_TxD: jax.Array | None
-    norm: dict
-    table_VxD: jax.Array
-    head_VxD: jax.Array
-
-
 class Next(NamedTuple):
     """What each row is about to write.
 
@@ -121,11 +96,11 @@ class Next(NamedTuple):
 class Writing(NamedTuple):
     """The jitted parts of `write`.
 
-    A state is `(cache, logits_BxV)`: all that a row's next token depends on, besides its `Next`. A cache is a list of layers,
-    each {"k", "v"} of [B, M, S, H], rows and heads split: an array a layer, so that each is changed in place.
+    A state is `(cache, logits_BxV)`: all that a row's next token depends on, besides its `Next`. A cache is the model's, a tree
+    of arrays [B, heads, S, …], rows and heads split.
     """
 
-    weights: Callable  # params -> Weights
+    weights: Callable  # params -> what `Model.advance` reads
     blank: Callable  # (B, S) -> state
     prefill: Callable  # (weights, prompts_BxT, length_B, S) -> state in which each prompt was read
     resize: Callable  # (cache, S) -> cache
@@ -134,17 +109,18 @@ class Writing(NamedTuple):
 
 
 @functools.cache
-def jitted_writing(config: DecoderConfig, temperature: float, top_p: float, stop_id: int, rows, everywhere) -> Writing:
+def jitted_writing(model: Model, temperature: float, top_p: float, stop_id: int, rows, everywhere) -> Writing:
     """Made once per shape of the model and way of sampling; one executable of each part per bucket of lengths."""
     mesh = getattr(everywhere, "mesh", None)
     cache_place = everywhere
     if mesh:  # rows always divide
-        cache_place = activation_sharding(mesh, "cache", (row_devices(mesh), config.kv_heads, 1, config.head_width))
-    parts = _Parts(config, mesh, temperature, top_p, stop_id)
+        one_position = jax.eval_shape(lambda: model.empty_cache(row_devices(mesh), 1))
+        cache_place = activation_sharding(mesh, "cache", jax.tree.leaves(one_position)[0].shape)
+    parts = _Parts(model, mesh, temperature, top_p, stop_id)
     jit = functools.partial(jitted, everywhere=everywhere)
     state_place = (cache_place, rows)
     return Writing(
-        weights=jax.jit(parts.weights),  # they stay as they lie
+        weights=jax.jit(functools.partial(model.weights, mesh=mesh)),  # they stay as they lie
         blank=jit(parts.blank, static_argnums=(0, 1), out_shardings=state_place),
         prefill=jit(parts.prefill, static_argnums=3, out_shardings=state_place),
         resize=jit(parts.resize, static_argnums=1, out_shardings=cache_place),
@@ -161,43 +137,23 @@ def _positions(cache) -> int:
 class _Parts:
     """What `Writing` is made of, for one shape of the model and way of sampling; none share executables."""
 
-    config: DecoderConfig
+    model: Model
     mesh: Mesh | None
     temperature: float
     top_p: float
     stop_id: int
 
-    def weights(self, params) -> Weights:
-        params, config = compute_params(params, self.config.dtype), self.config
-        return Weights(
-            layers=[jax.tree.map(operator.itemgetter(layer), params["blocks"]) for layer in range(config.layers)],
-            position_TxD=params.get("embed_position"),
-            norm={name: leaf for name, leaf in params.items() if name.startswith(FINAL_NORM)},
-            # What a tied head would be is what tokens are looked up in.
-            table_VxD=head_table({name: leaf for name, leaf in params.items() if name != "head"}),
-            head_VxD=constrain(head_table(params).astype(config.dtype), "head", self.mesh),
-        )
-
     def blank(self, B: int, size: int):
-        layer = jax.tree.map(lambda leaf: constrain(leaf[0], "cache", self.mesh), empty_cache(self.config, B, size))
-        return [layer] * self.config.layers, jnp.zeros((B, self.config.vocab_size), jnp.float32)
+        cache = self.model.empty_cache(B, size, self.mesh)
+        return cache, jnp.zeros((B, self.model.vocab_size), jnp.float32)
 
-    def advance(self, weights: Weights, cache, tokens_BxT, position_BxT):
-        """Reads tokens: the cache with them, and the residual stream after the last block."""
-        block, kinds = Block(self.config, self.mesh), self.config.architecture.kind_of_layer
-        h_BxTxD = embed(self.config, weights.table_VxD, weights.position_TxD, tokens_BxT, position_BxT, self.mesh)
-        new_cache = []
-        shared = Shared(None, position_BxT, rope_tables(self.config.architecture, position_BxT), None, {})
-        for layer, (params, old) in enumerate(zip(weights.layers, cache, strict=True)):
-            kind = kinds[layer] if kinds else 0
-            h_BxTxD, (new, _) = block.apply({"params": params}, h_BxTxD, old, {}, kind, shared)
-            new_cache.append(new)
-        return new_cache, h_BxTxD
+    def advance(self, weights, cache, tokens_BxT, position_BxT):
+        return self.model.advance(weights, cache, tokens_BxT, position_BxT, Inside(mesh=self.mesh))
 
-    def logits(self, weights: Weights, h_BxD):
-        return unembed(weights.norm, self.config, h_BxD, weights.head_VxD)
+    def logits(self, weights, h_BxD):
+        return self.model.readout(weights)(h_BxD)
 
-    def prefill(self, weights: Weights, prompts_BxT, length_B, size: int):
+    def prefill(self, weights, prompts_BxT, length_B, size: int):
         B = len(length_B)
 
         def read(state):
@@ -210,7 +166,9 @@ class _Parts:
             inside_B = (here_B >= 0) & (here_B < PIECE)
             return start + PIECE, cache, jnp.where(inside_B[:, None], here_BxD, last_BxD)
 
-        nothing = jnp.int32(0), self.blank(B, size)[0], jnp.zeros((B, self.config.width), self.config.dtype)
+        cache = self.blank(B, size)[0]
+        _, h = jax.eval_shape(self.advance, weights, cache, prompts_BxT[:, :PIECE], prompts_BxT[:, :PIECE])
+        nothing = jnp.int32(0), cache, jnp.zeros((B, self.model.width), h.dtype)
         _, cache, last_BxD = jax.lax.while_loop(lambda state: state[0] < length_B.max(), read, nothing)
         return cache, self.logits(weights, last_BxD)
 
@@ -224,7 +182,7 @@ class _Parts:
         read = self.resize(read[0], _positions(state[0])), read[1]
         return jax.tree.map(lambda old, new: old.at[row_R].set(new[source_R], mode="drop"), state, read)
 
-    def decode(self, weights: Weights, state, next_of: Next, key_data):
+    def decode(self, weights, state, next_of: Next, key_data):
         B, key = len(next_of.left_B), jax.random.wrap_key_data(key_data)
         key_B = jax.vmap(lambda *row: functools.reduce(jax.random.fold_in, row, key))(
             next_of.stream_B, next_of.sample_B
@@ -317,7 +275,7 @@ class _Batch:
 
     def __init__(self, subject: Subject, prompts: list, sampling: Sampling, streams: np.ndarray):
         self.prompts, self.samples, self.streams = prompts, sampling.samples, streams
-        self.longest, self.stop_id = subject.config.max_length, subject.document_end
+        self.longest, self.stop_id = subject.model.max_length, subject.document_end
         self.limit = [min(sampling.new_tokens, self.longest - len(prompt)) for prompt in prompts]
         order = [i for i in np.argsort([len(prompt) for prompt in prompts], kind="stable") if self.limit[i] > 0]
         self.done, self.wanted = 0, len(order) * self.samples
@@ -329,7 +287,7 @@ class _Batch:
         self.R = min(self.B, math.lcm(PROMPTS_AT_ONCE, devices))
         params, self.rows, self.everywhere = dataclasses.replace(subject, batch_size=self.B).placed()
         how = float(sampling.temperature), float(sampling.top_p), self.stop_id
-        self.parts = jitted_writing(subject.config, *how, self.rows, self.everywhere)
+        self.parts = jitted_writing(subject.model, *how, self.rows, self.everywhere)
         self.weights = self.parts.weights(params)
         # As plain numbers: of several hosts, none can put a key on the devices of the others.
         key_data = np.asarray(jax.random.key_data(jax.random.key(sampling.seed)))
@@ -391,7 +349,7 @@ class _Batch:
 
 
 def _check(subject: Subject, prompts: list, sampling: Sampling, streams) -> None:
-    vocab_size, samples = subject.config.vocab_size, sampling.samples
+    vocab_size, samples = subject.model.vocab_size, sampling.samples
     for number, prompt in enumerate(prompts):
         if not prompt.size:
             raise UserError(f"prompt {number} is empty; leave it out, or give it a first token.")

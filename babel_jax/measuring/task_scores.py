@@ -54,7 +54,7 @@ def right_choices(subject: Subject, tasks: dict[str, Choices]) -> dict[str, np.n
     )
     once, place_N = np.unique(np.concatenate([rows_NxT1, scored_NxT], axis=1), axis=0, return_inverse=True)
     T1 = rows_NxT1.shape[1]
-    inputs = loss_inputs(subject.config, {"tokens": once[:, :T1], "loss": once[:, T1:]}, subject.document_end)
+    inputs = loss_inputs(subject.model, {"tokens": once[:, :T1], "loss": once[:, T1:]}, subject.document_end)
     nats_N = score_rows(subject, inputs, [None])[0]["loss_sum"][place_N.reshape(-1)]
     right, start = {}, 0
     for name, task in tasks.items():

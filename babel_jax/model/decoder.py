@@ -11,6 +11,8 @@ over layers, so that nothing of size B x T x F survives a layer. What nobody rea
 
 import dataclasses
 import json
+import operator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -19,11 +21,22 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from babel_jax.common.errors import UserError, unknown_name
-from babel_jax.model import attention
+from babel_jax.model import attention, writes
 from babel_jax.model.architecture import ACTIVATIONS, NORMS, Architecture, capped, rms_factor, rope_tables, turn
 from babel_jax.model.attention import Shapes
+from babel_jax.model.protocol import Model
 from babel_jax.model.sharding import constrain, path_name
-from babel_jax.model.taps import Edit, Seen, TapRequest, at_positions, edit_ffn, edit_residual, reduce_taps
+from babel_jax.model.taps import (
+    NOTHING,
+    Edit,
+    Inside,
+    Seen,
+    TapRequest,
+    at_positions,
+    edit_ffn,
+    edit_residual,
+    reduce_taps,
+)
 
 DTYPES = ("float32", "bfloat16")  # of the computation
 INIT_STD = 0.02  # GPT-2's, of all matrices
@@ -40,8 +53,8 @@ REMAT_POLICIES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class DecoderConfig:
-    """The shape of a decoder.
+class DecoderConfig(Model):
+    """The shape of a decoder, and the functions of its parameters that probes and generation call (see `Model`).
 
     Attributes:
       frozen_rows: the last rows of the vocabulary keep their random input embedding for ever.
@@ -125,6 +138,56 @@ class DecoderConfig:
         """What decides which attention back end can run on "cpu", "gpu" or "tpu"."""
         capped = bool(self.architecture.score_cap)
         return Shapes(platform, self.head_width, self.max_length, self.dtype, self.windows, capped)
+
+    # ---- As a `Model` ----
+
+    def forward(self, params, tokens_BxT, segment_BxT, inside: Inside = NOTHING):
+        # The TPU's kernel takes rows of whole blocks; what is shorter is small enough to be written out.
+        short = tokens_BxT.shape[1] % 128 and self.attention == "splash"
+        decoder = Decoder(dataclasses.replace(self, attention="reference") if short else self, inside.mesh)
+        params = {"params": compute_params(params, self.dtype)}
+        _, taps = decoder.apply(params, tokens_BxT, segment_BxT, inside.request, edit=inside.edit)
+        return taps["final_BxTxD"], taps
+
+    def readout(self, params, mesh: Mesh | None = None) -> Callable:
+        head_VxD = constrain(head_table(params).astype(self.dtype), "head", mesh)
+        return lambda h: unembed(params, self, h, head_VxD)
+
+    def directions(self, params, layer):
+        writes.check(self.architecture)
+        block = jax.tree.map(operator.itemgetter(layer), params["blocks"])
+        return writes.directions(block, self.architecture)
+
+    def weights(self, params, mesh: Mesh | None = None) -> dict:
+        """The parameters with each layer's for itself (`layers`), the whole table, and the head in the computation's dtype."""
+        params = compute_params(params, self.dtype)
+        return {name: leaf for name, leaf in params.items() if name.startswith((FINAL_NORM, "embed_position"))} | {
+            "layers": [jax.tree.map(operator.itemgetter(layer), params["blocks"]) for layer in range(self.layers)],
+            # What a tied head would be is what tokens are looked up in.
+            "embed_table": head_table({name: leaf for name, leaf in params.items() if name != "head"}),
+            "head": constrain(head_table(params).astype(self.dtype), "head", mesh),
+        }
+
+    def empty_cache(self, batch: int, length: int, mesh: Mesh | None = None) -> list[dict]:
+        """Keys and values of each layer, [B, M, S, H]: an array a layer, so that each is changed in place.
+
+        Heads come before positions because attention reads all of it at every step, head by head.
+        """
+        shape = (batch, self.kv_heads, length, self.head_width)
+        return [{name: constrain(jnp.zeros(shape, self.dtype), "cache", mesh) for name in ("k", "v")}] * self.layers
+
+    def advance(self, weights, cache, tokens_BxT, position_BxT, inside: Inside = NOTHING):
+        block, kinds = Block(self, inside.mesh), self.architecture.kind_of_layer
+        by_layer, shared_edit = inside.edits()
+        tables = weights["embed_table"], weights.get("embed_position")
+        h_BxTxD = embed(self, *tables, tokens_BxT, position_BxT, inside.mesh)
+        shared = Shared(None, position_BxT, rope_tables(self.architecture, position_BxT), None, shared_edit)
+        new_cache = []
+        for layer, (params, old) in enumerate(zip(weights["layers"], cache, strict=True)):
+            edit, kind = jax.tree.map(operator.itemgetter(layer), by_layer), kinds[layer] if kinds else 0
+            h_BxTxD, (new, _) = block.apply({"params": params}, h_BxTxD, old, edit, kind, shared)
+            new_cache.append(new)
+        return new_cache, h_BxTxD
 
 
 GPT2 = json.loads(json.dumps(dataclasses.asdict(Architecture())))  # as it is stored
@@ -276,8 +339,6 @@ class Decoder(nn.Module):
         tokens_BxT,
         segment_BxT=None,
         request: TapRequest | None = None,
-        cache=None,
-        index_B=None,
         edit: Edit | None = None,
     ):
         """Runs the decoder.
@@ -286,8 +347,6 @@ class Decoder(nn.Module):
           tokens_BxT: token ids.
           segment_BxT: document number of each token; tokens see their own document only. None: one document a row.
           request: what to tap.
-          cache: from `empty_cache`; then `index_B` is the position of each row's first token, and the new cache is
-            returned as `taps["cache"]`.
           edit: what to change inside.
 
         Returns:
@@ -295,20 +354,16 @@ class Decoder(nn.Module):
         """
         table_VxD, position_TxD = self._tables()
         position_BxT = jnp.broadcast_to(jnp.arange(tokens_BxT.shape[1]), tokens_BxT.shape)
-        if cache is not None:
-            position_BxT = position_BxT + index_B[:, None]
-        elif segment_BxT is None:
+        if segment_BxT is None:
             segment_BxT = jnp.zeros(tokens_BxT.shape, jnp.int32)
         embedded_BxTxD = embed(self.config, table_VxD, position_TxD, tokens_BxT, position_BxT, self.mesh)
-        layer_edit, shared_edit = (edit.by_layer(), edit.shared()) if edit else ({}, {})
+        layer_edit, shared_edit = Inside(edit=edit).edits()
         rope = rope_tables(self.config.architecture, position_BxT)
         shared = Shared(segment_BxT, position_BxT, rope, request, shared_edit)
-        h_BxTxD, (cache, taps) = self._blocks()(embedded_BxTxD, cache, layer_edit, self._kinds(), shared)
+        h_BxTxD, (_, taps) = self._blocks()(embedded_BxTxD, None, layer_edit, self._kinds(), shared)
         taps["final_BxTxD"] = h_BxTxD
         if request is not None and request.positions_BxP is not None:
             taps["embedded_BxPxD"] = at_positions(embedded_BxTxD, request.positions_BxP)
-        if cache is not None:
-            taps["cache"] = cache
         return self._logits(h_BxTxD, table_VxD), taps
 
     def _tables(self):
@@ -425,15 +480,6 @@ def _remember(cache_BxMxSxH, x_BxTxMxH, write_BxT, mesh):
     """The cache with new keys or values written at their positions; what lies outside of it is dropped."""
     write = jax.vmap(lambda cache, x, at: cache.at[:, at].set(x.swapaxes(0, 1), mode="drop"))
     return constrain(write(cache_BxMxSxH, x_BxTxMxH, write_BxT), "cache", mesh)
-
-
-def empty_cache(config: DecoderConfig, batch: int, length: int) -> dict:
-    """A key-value cache for `batch` rows of at most `length` positions, [L, B, M, S, H].
-
-    Heads come before positions because attention reads all of it at every step, head by head.
-    """
-    shape = (config.layers, batch, config.kv_heads, length, config.head_width)
-    return {name: jnp.zeros(shape, config.dtype) for name in ("k", "v")}
 
 
 def init_params(config: DecoderConfig, seed: int) -> dict:

@@ -2,10 +2,12 @@
 serves all of them. Letters as in `model/decoder.py`."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 # When a neuron is active. A neuron's value is what the FFN's last matrix reads: its activation, times its input where the FFN is
 # gated. "activation" is LAPE's reading (arXiv:2402.16438): the activation is positive, which is to say that what the activation
@@ -168,3 +170,77 @@ def reduce_taps(request: TapRequest | None, h_BxTxD, seen: Seen) -> dict:
         sum_BxD = jnp.einsum("bt,btd->bd", weight_BxT, h_BxTxD.astype(jnp.float32))
         taps["sentence_LxBxD"] = sum_BxD / jnp.maximum(weight_BxT.sum(axis=1, keepdims=True), 1e-30)
     return taps
+
+
+class Hook:
+    """What a block of any model is given by `Inside.through`, to call `neurons` once."""
+
+    def __init__(self, edit: dict, request: TapRequest | None):
+        self._edit, self._request, self._seen = edit, request, None
+
+    def neurons(self, middle_BxTxD, z_BxTxF, a_BxTxF, before_write_BxTxD=None):
+        """The values that the FFN's last matrix is to read, [B, T, F]: `a_BxTxF`, edited.
+
+        Args:
+          middle_BxTxD: the residual stream that the FFN reads (its norm is the block's own business).
+          z_BxTxF: what the activation function is applied to (of a gated FFN, the gate): positive where a neuron is active.
+          a_BxTxF: the values: of an ungated FFN act(z), of a gated one act(z) times its input.
+          before_write_BxTxD: what the FFN's output is added to, where that is not `middle_BxTxD` (parallel halves).
+        """
+        before_write_BxTxD = middle_BxTxD if before_write_BxTxD is None else before_write_BxTxD
+        a_BxTxF = edit_ffn(self._edit, a_BxTxF)
+        self._seen = Seen(middle_BxTxD, before_write_BxTxD, z_BxTxF, a_BxTxF, None)
+        return a_BxTxF
+
+    def leave(self, h_BxTxD) -> tuple:
+        """The residual stream after the block, edited, and the block's taps."""
+        if self._seen is None:
+            raise TypeError("the block has not called `hook.neurons`, so there is nothing to tap; call it once.")
+        h_BxTxD = edit_residual(self._edit, h_BxTxD)
+        return h_BxTxD, reduce_taps(self._request, h_BxTxD, self._seen)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inside:
+    """What one forward pass is asked for inside: what to return, what to change, and the mesh, which a model may ignore."""
+
+    request: TapRequest | None = None
+    edit: Edit | None = None
+    mesh: Mesh | None = None
+
+    def edits(self) -> tuple[dict, dict]:
+        """The edit as the scan over layers cuts it into layers, and the rest of it."""
+        return (self.edit.by_layer(), self.edit.shared()) if self.edit else ({}, {})
+
+    def through(self, block: Callable, h_BxTxD, layers) -> tuple:
+        """Runs the blocks of any model one after another: (the residual stream after the last one, the taps).
+
+        Args:
+          block: `(h_BxTxD, weights, hook) -> h_BxTxD`, which calls `hook.neurons` once.
+          h_BxTxD: before the first block.
+          layers: the blocks' weights: a list, which is gone through as it stands, or a tree of arrays with a leading axis L,
+            which is scanned.
+        """
+        by_layer, shared = self.edits()
+
+        def one(h_BxTxD, layer):
+            weights, own = layer
+            hook = Hook(own | shared, self.request)
+            return hook.leave(block(h_BxTxD, weights, hook))
+
+        embedded_BxTxD = h_BxTxD
+        if isinstance(layers, (list, tuple)):
+            taps_L = []
+            for index, weights in enumerate(layers):
+                own = jax.tree.map(lambda leaf, index=index: leaf[index], by_layer)
+                h_BxTxD, taps = one(h_BxTxD, (weights, own))
+                taps_L.append(taps)
+            taps = jax.tree.map(lambda *leaves: jnp.stack(leaves), *taps_L)
+        else:
+            h_BxTxD, taps = jax.lax.scan(one, h_BxTxD, (layers, by_layer))
+        if self.request is not None and self.request.positions_BxP is not None:
+            taps["embedded_BxPxD"] = at_positions(embedded_BxTxD, self.request.positions_BxP)
+        return h_BxTxD, taps
+
+
+NOTHING = Inside()

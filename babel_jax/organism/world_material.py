@@ -106,6 +106,14 @@ def _slots(world: World, new: str) -> dict[str, dict[str, np.ndarray]]:
             "prompt": problem_Q,
             "item": problem_Q,
             "subset": (word_Q >= world.config.shared_words[new]).astype(np.int32),
+            **_names(world, fact_Q),
         }
         for language, solution_QxT in _solutions(world, new).items()
     }
+
+
+def _names(world: World, fact_Q) -> dict[str, np.ndarray]:
+    """What the primitives are called in all of the world's languages, where these are more than the two of a slot."""
+    if len(world.languages) < 3:
+        return {}
+    return {f"ids.{name}": ids[fact_Q][:, None].astype(np.int32) for name, ids in world.identifier_ids.items()}

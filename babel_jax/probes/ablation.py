@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from babel_jax.common.errors import UserError
-from babel_jax.model import decoder, placement
-from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
-from babel_jax.model.taps import Edit, TapRequest
+from babel_jax.model import placement
+from babel_jax.model.protocol import Model
+from babel_jax.model.taps import Edit, Inside, TapRequest
 from babel_jax.probes.attribution import watch_gradient
 from babel_jax.probes.by_scores import ByScores
 from babel_jax.probes.prompts import identifier_set
@@ -26,7 +26,7 @@ REMOVED_AT_ONCE = (
 
 
 @functools.cache
-def _causal_passes(config: DecoderConfig, document_end: int, everywhere):
+def _causal_passes(model: Model, document_end: int, everywhere):
     """Two jitted passes over batches of `tokens` [B, T], `positions` [B, 1], `ids` [B, M] and `weight` [B]:
 
     `attribute(params, sum_LxF, batch)` adds -a dlog p/da, the first-order effect of removing a neuron;
@@ -38,25 +38,21 @@ def _causal_passes(config: DecoderConfig, document_end: int, everywhere):
     def log_prob(params, batch, edit):
         segment_BxT = segments(batch["tokens"], document_end)
         request = TapRequest(positions_BxP=batch["positions"])
-        _, taps = Decoder(config, mesh).apply(
-            {"params": params}, batch["tokens"], segment_BxT, request=request, edit=edit
-        )
+        _, taps = model.forward(params, batch["tokens"], segment_BxT, Inside(request, edit, mesh))
         # The last state at the slot, not all logits: nothing of T x V is made.
-        logits_BxV = decoder.unembed(params, config, taps["residual_LxBxPxD"][-1])[:, 0]
+        logits_BxV = model.readout(params)(taps["residual_LxBxPxD"][-1])[:, 0]
         chosen_BxM = jnp.take_along_axis(logits_BxV, jnp.maximum(batch["ids"], 0), axis=1)
         chosen_BxM = jnp.where(batch["ids"] >= 0, chosen_BxM, -jnp.inf)
         return jax.nn.logsumexp(chosen_BxM, axis=1) - jax.nn.logsumexp(logits_BxV, axis=1)
 
     def attribute(params, sum_LxF, batch):
-        params = compute_params(params, config.dtype)
         weight_BxTxK = jnp.broadcast_to(batch["weight"][:, None, None], (*batch["tokens"].shape, 1))
 
-        gradient = watch_gradient(lambda edit: log_prob(params, batch, edit).sum(), config, weight_BxTxK)
+        gradient = watch_gradient(lambda edit: log_prob(params, batch, edit).sum(), model, weight_BxTxK)
         return sum_LxF - gradient[:, :, 0, 1]
 
     def ablate(params, batch, neuron_Sx2):
-        params = compute_params(params, config.dtype)
-        ones_LxF = jnp.ones((config.layers, config.ffn_width), jnp.float32)
+        ones_LxF = jnp.ones((model.layers, model.ffn_width), jnp.float32)
 
         def without(neuron_2):
             multiply_LxF = ones_LxF.at[neuron_2[0], neuron_2[1]].set(0, mode="drop")
@@ -99,10 +95,10 @@ def causal_scores(subject: Subject, slots: dict, shortlist: int = 256, random: i
     Raises:
       UserError: no slots, a slot without an identifier, or a batch that does not divide among the devices.
     """
-    L, F = subject.config.layers, subject.config.ffn_width
+    L, F = subject.model.layers, subject.model.ffn_width
     held = _causal_rows(slots)
     params, rows, everywhere = subject.placed()
-    attribute, ablate = _causal_passes(subject.config, subject.document_end, everywhere)
+    attribute, ablate = _causal_passes(subject.model, subject.document_end, everywhere)
 
     sum_LxF = jax.device_put(np.zeros((L, F), np.float32), everywhere)
     for _, batch in row_batches(held, subject.batch_size, ids=0):

@@ -1,4 +1,4 @@
-"""What a neuron's value is worth to the loss: gradient times value (of a gated FFN the value is the product, see README.md).
+"""What a neuron's value is worth to the loss: gradient times value (of a gated FFN the value is the product: model/README.md).
 
 Gradients of all neurons come from one backward pass a batch through `Edit.watch` (see `model/decoder.py`), which sums
 over tokens inside every layer: no array of ours is of the size L x B x T x F. Letters as in `model/decoder.py`.
@@ -13,8 +13,8 @@ import numpy as np
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError
 from babel_jax.model import placement
-from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
-from babel_jax.model.taps import Edit
+from babel_jax.model.protocol import Model
+from babel_jax.model.taps import Edit, Inside
 from babel_jax.probes.by_scores import ByScores, top_scores
 from babel_jax.probes.lape import TOP_RATE
 from babel_jax.probes.subject import Subject, row_batches
@@ -23,30 +23,30 @@ from babel_jax.training.loss import segments, token_loss
 PLS_RATIO = 1.5  # how much larger than the second best score a neuron's best one must be
 
 
-def watch_gradient(loss, config: DecoderConfig, weight_BxTxK):
+def watch_gradient(loss, model: Model, weight_BxTxK):
     """The sums of w |a dL/da| and of w a dL/da over tokens, [L, F, K, 2]; `loss` is a function of an `Edit`."""
-    watch_LxFxKx2 = jnp.zeros((config.layers, config.ffn_width, weight_BxTxK.shape[2], 2), jnp.float32)
+    watch_LxFxKx2 = jnp.zeros((model.layers, model.ffn_width, weight_BxTxK.shape[2], 2), jnp.float32)
     return jax.grad(lambda watch: loss(Edit(watch_LxFxKx2=watch, watch_BxTxK=weight_BxTxK)))(watch_LxFxKx2)
 
 
 @functools.cache
-def _gradient_pass(config: DecoderConfig, document_end: int, everywhere):
+def _gradient_pass(model: Model, document_end: int, everywhere):
     """Jitted `(params, sums, batch) -> sums`; a batch holds `tokens`, `targets`, `loss` [B, T] and `language` [B]."""
     mesh = getattr(everywhere, "mesh", None)
 
     def step(params, sums, batch):
-        params = compute_params(params, config.dtype)
         inside_BxT = batch["tokens"] != document_end  # as in LAPE's count: it belongs to no language, predicts nothing
         language_BxK = jax.nn.one_hot(batch["language"], sums["tokens_K"].shape[0], dtype=jnp.float32)
         weight_BxTxK = inside_BxT[:, :, None] * language_BxK[:, None, :]
 
         def loss(edit):
             segment_BxT = segments(batch["tokens"], document_end)
-            logits_BxTxV, _ = Decoder(config, mesh).apply({"params": params}, batch["tokens"], segment_BxT, edit=edit)
+            final_BxTxD, _ = model.forward(params, batch["tokens"], segment_BxT, Inside(edit=edit, mesh=mesh))
+            logits_BxTxV = model.readout(params)(final_BxTxD)
             return (token_loss(logits_BxTxV, batch["targets"]) * batch["loss"] * inside_BxT).sum()
 
         return {
-            "sum_LxFxKx2": sums["sum_LxFxKx2"] + watch_gradient(loss, config, weight_BxTxK),
+            "sum_LxFxKx2": sums["sum_LxFxKx2"] + watch_gradient(loss, model, weight_BxTxK),
             "tokens_K": sums["tokens_K"] + weight_BxTxK.sum(axis=(0, 1)).astype(jnp.int32),
         }
 
@@ -69,11 +69,11 @@ def gradient_scores(subject: Subject, heldout: dict, languages: list) -> np.ndar
     missing = [name for name in languages if name not in heldout or not len(heldout[name]["tokens"])]
     if missing or not languages:
         raise UserError(f"no held-out rows of {missing}; give `gradient_scores` languages that have some.")
-    config = subject.config
+    model = subject.model
     params, rows, everywhere = subject.placed()
-    step = _gradient_pass(config, subject.document_end, everywhere)
+    step = _gradient_pass(model, subject.document_end, everywhere)
     sums = {
-        "sum_LxFxKx2": np.zeros((config.layers, config.ffn_width, len(languages), 2), np.float32),
+        "sum_LxFxKx2": np.zeros((model.layers, model.ffn_width, len(languages), 2), np.float32),
         "tokens_K": np.zeros(len(languages), np.int32),
     }
     sums = jax.device_put(sums, everywhere)

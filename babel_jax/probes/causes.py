@@ -14,6 +14,7 @@ import numpy as np
 
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError
+from babel_jax.model.protocol import Model
 from babel_jax.probes.edits import DRAWS, edit, random_sets
 from babel_jax.probes.interventions import loss_inputs, score_rows, slot_inputs
 from babel_jax.probes.subject import Subject
@@ -103,11 +104,11 @@ def trials(subject: Subject, sets: dict, change: Change) -> Trials:
     Raises:
       UserError: no set, one of another model, a change that belongs to one batch.
     """
-    config, options = subject.config, change.options
+    model, options = subject.model, change.options
     if change.kind == "resample" or "where_BxT" in options:
         raise UserError("a change with source_B or where_BxT belongs to one batch; make it by `edits.edit`.")
-    _check_sets(config, sets)
-    edits, about = [edit(change.kind, np.zeros((config.layers, config.ffn_width), bool), **options)], {}
+    _check_sets(model, sets)
+    edits, about = [edit(change.kind, np.zeros((model.layers, model.ffn_width), bool), **options)], {}
     for name, neurons_LxF in sets.items():
         if not np.any(neurons_LxF):
             warnings.warn(f"the set of neurons '{name}' is empty: its scores are 0", stacklevel=3)
@@ -119,14 +120,14 @@ def trials(subject: Subject, sets: dict, change: Change) -> Trials:
     return Trials(jax.device_put(edits, everywhere), about)
 
 
-def _check_sets(config, sets: dict) -> None:
+def _check_sets(model: Model, sets: dict) -> None:
     if not sets:
         raise UserError("there is no set of neurons to change; give at least one by name.")
     for name, neurons_LxF in sets.items():
-        if np.shape(neurons_LxF) != (config.layers, config.ffn_width):
+        if np.shape(neurons_LxF) != (model.layers, model.ffn_width):
             raise UserError(
                 f"'{name}' {np.shape(neurons_LxF)} is a neuron set of another model; this one has "
-                f"{config.layers} layers of {config.ffn_width} neurons."
+                f"{model.layers} layers of {model.ffn_width} neurons."
             )
 
 
@@ -150,7 +151,7 @@ def loss_change_rows(subject: Subject, heldout: dict, sets: dict, change: Change
     # language -> set -> [the changes [N] of it and of its random sets]; tokens; loss
     changes, counts, before = {}, {}, {}
     for language, values in heldout.items():
-        inputs = loss_inputs(subject.config, values, subject.document_end)
+        inputs = loss_inputs(subject.model, values, subject.document_end)
         plain, scored = tried.by_set(score_rows(subject, inputs, tried.edits))
         counts[language] = plain["loss_count"]
         before[language] = plain["loss_sum"].sum() / plain["loss_count"].sum()
@@ -198,7 +199,7 @@ def slot_change_rows(
     Args:
       slots: prompts in `language`; `pair`, `prompt`, `subset` [N] where known.
     """
-    rows = slot_inputs(subject.config, slots, "primary" if language == primary else "new")
+    rows = slot_inputs(subject.model, slots, "primary" if language == primary else "new")
     tried = trials(subject, sets, change)
     before, scored = tried.by_set(score_rows(subject, rows, tried.edits))
     numbers_N = np.arange(len(slots["position"]))  # slots that name no pair or prompt are each on their own

@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from babel_jax.common.errors import UserError
-from babel_jax.model import placement
-from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
-from babel_jax.model.taps import TapRequest
-from babel_jax.probes import writes
+from babel_jax.model import placement, writes
+from babel_jax.model.protocol import Model
+from babel_jax.model.taps import Inside, TapRequest
 from babel_jax.probes.alignment import item_places
 from babel_jax.probes.by_scores import ByScores
 from babel_jax.probes.subject import Subject, row_batches
@@ -25,7 +24,7 @@ FIRST_LAYERS = 20 / 32  # of all layers: where neurons of type 1 are looked for,
 
 
 @functools.cache
-def _passes(config: DecoderConfig, document_end: int, everywhere):
+def _passes(model: Model, document_end: int, everywhere):
     """Two jitted passes over batches of `tokens` [B, T], `positions` [B, 1] and `weight` [B], made once per shape:
 
     `centroid(params, sum_LxD, batch)` adds the states after each block at the positions;
@@ -34,10 +33,9 @@ def _passes(config: DecoderConfig, document_end: int, everywhere):
     mesh = getattr(everywhere, "mesh", None)
 
     def taps_of(params, batch, **request):
-        params = compute_params(params, config.dtype)
         segment_BxT = segments(batch["tokens"], document_end)
         request = TapRequest(positions_BxP=batch["positions"], **request)
-        return Decoder(config, mesh).apply({"params": params}, batch["tokens"], segment_BxT, request)[1]
+        return model.forward(params, batch["tokens"], segment_BxT, Inside(request, mesh=mesh))[1]
 
     def centroid(params, sum_LxD, batch):
         state_LxBxD = taps_of(params, batch)["residual_LxBxPxD"][:, :, 0].astype(jnp.float32)
@@ -48,12 +46,12 @@ def _passes(config: DecoderConfig, document_end: int, everywhere):
         h_LxBxD = taps["before_write_LxBxPxD"][:, :, 0].astype(jnp.float32)
 
         def one_layer(layer):  # products of B x F, and directions that a norm scales, live for one layer only
-            h_BxD, a_BxF, block, c_D = layer
-            pushed_BxF = push(h_BxD, a_BxF, writes.directions(block, config), c_D)
+            h_BxD, a_BxF, number, c_D = layer
+            pushed_BxF = push(h_BxD, a_BxF, model.directions(params, number), c_D)
             return jnp.matmul(batch["weight"], pushed_BxF, precision="highest")
 
         return sum_LxF + jax.lax.map(
-            one_layer, (h_LxBxD, writes.amounts(taps)[:, :, 0], params["blocks"], centroid_LxD)
+            one_layer, (h_LxBxD, writes.amounts(taps)[:, :, 0], jnp.arange(model.layers), centroid_LxD)
         )
 
     return tuple(placement.jitted(function, everywhere, donate_argnums=1) for function in (centroid, score))
@@ -100,7 +98,7 @@ def transfer_scores(subject: Subject, slots_new: dict, slots_primary: dict | Non
 
     The mean over the new language's slots of cos(h_mid + a_j v_j, c_l) - cos(h_mid, c_l): h_mid the residual stream that what
     layer l's FFN writes is added to (with parallel halves, too, the block's input and what attention has written, as the
-    authors compute it for all models), a_j v_j what the neuron writes there (see `writes.py`), all at the slot's position.
+    authors compute it for all models), a_j v_j what the neuron writes there (see `model/writes.py`), all at the slot's position.
     c_l is the mean of the raw states after block l at the slots:
       "centroid_type1": of the mean of both languages' states, over parallel slots; slots without a parallel are left out
         (a shared space: neurons that move into it).
@@ -114,11 +112,11 @@ def transfer_scores(subject: Subject, slots_new: dict, slots_primary: dict | Non
       UserError: slots that are not parallel, an item that occurs twice, no slots, a batch that does not divide among the
         devices, or a model whose neurons write no direction of their own.
     """
-    writes.check(subject.config)
+    model = subject.model
+    jax.eval_shape(model.directions, subject.params, 0)  # refuses before anything is read
     texts = _texts(kind, slots_new, slots_primary)
-    config = subject.config
     params, rows, everywhere = subject.placed()
-    centroid_pass, score_pass = _passes(config, subject.document_end, everywhere)
+    centroid_pass, score_pass = _passes(model, subject.document_end, everywhere)
 
     def batches(slots):
         held = {
@@ -129,12 +127,12 @@ def transfer_scores(subject: Subject, slots_new: dict, slots_primary: dict | Non
         for _, batch in row_batches(held, subject.batch_size):
             yield jax.device_put(batch, rows)
 
-    sum_LxD = jax.device_put(np.zeros((config.layers, config.width), np.float32), everywhere)
+    sum_LxD = jax.device_put(np.zeros((model.layers, model.width), np.float32), everywhere)
     for slots in texts:
         for batch in batches(slots):
             sum_LxD = centroid_pass(params, sum_LxD, batch)
     # A direction is all that a cosine needs: the sum will do for the mean.
-    sum_LxF = jax.device_put(np.zeros((config.layers, config.ffn_width), np.float32), everywhere)
+    sum_LxF = jax.device_put(np.zeros((model.layers, model.ffn_width), np.float32), everywhere)
     for batch in batches(texts[0]):
         sum_LxF = score_pass(params, sum_LxF, sum_LxD, batch)
     return np.asarray(sum_LxF) / len(texts[0]["tokens"])

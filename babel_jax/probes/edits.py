@@ -6,7 +6,7 @@ Letters as in `model/decoder.py`; R random sets. Layers and neurons count from 0
 import numpy as np
 
 from babel_jax.common.errors import UserError, unknown_name
-from babel_jax.model.decoder import DecoderConfig
+from babel_jax.model.protocol import Model
 from babel_jax.model.taps import Edit
 from babel_jax.probes.forward import Pass
 
@@ -24,14 +24,14 @@ KINDS = {
 }
 
 
-def neuron_set(config: DecoderConfig, places) -> np.ndarray:
+def neuron_set(model: Model, places) -> np.ndarray:
     """The mask [L, F] of neurons given as (layer, index) pairs, both counted from 0.
 
     Raises:
       UserError: a pair that the model does not have.
     """
     pairs_Nx2 = np.asarray(list(places))
-    neurons_LxF = np.zeros((config.layers, config.ffn_width), bool)
+    neurons_LxF = np.zeros((model.layers, model.ffn_width), bool)
     if not pairs_Nx2.size:
         return neurons_LxF
     if pairs_Nx2.ndim != 2 or pairs_Nx2.shape[1] != 2 or pairs_Nx2.dtype.kind not in "iu":
@@ -42,7 +42,7 @@ def neuron_set(config: DecoderConfig, places) -> np.ndarray:
     if outside.any():
         layer, index = pairs_Nx2[outside][0]
         raise UserError(
-            f"neuron ({layer}, {index}) is not in this model of {config.layers} layers with {config.ffn_width} neurons; "
+            f"neuron ({layer}, {index}) is not in this model of {model.layers} layers with {model.ffn_width} neurons; "
             "this is a neuron set of another model."
         )
     neurons_LxF[tuple(pairs_Nx2.T)] = True

@@ -16,10 +16,12 @@ from jax.sharding import NamedSharding, PartitionSpec
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.model import placement
-from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
-from babel_jax.model.taps import ACTIVE, TapRequest
+from babel_jax.model.protocol import Model
+from babel_jax.model.taps import ACTIVE, Inside, TapRequest
 from babel_jax.probes import lens
 from babel_jax.probes.lape import Counts
+from babel_jax.probes.other_pairs import OTHERS
+from babel_jax.probes.slot_names import unranked_candidates
 from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training.loss import segments, token_losses
 
@@ -29,19 +31,19 @@ AT_SLOTS = ("ffn", "residual", "sentence")  # what a pass can also return at its
 
 
 @functools.cache
-def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, ...], everywhere, active: str):
+def jitted_pass(model: Model, document_end: int, at_slots: tuple[str, ...], everywhere, active: str):
     """The jitted pass `(params, counters, batch) -> (counters, per row results)`, made once per shape of the model.
 
     `batch` holds `tokens`, `targets`, `loss`, `knowledge`, `sentence` [B, T], `language` [B] (-1: count nothing), `shard`
-    [], `positions` [B, P] and `candidates` [B, P, C] (-1: none). `at_slots`: which of `AT_SLOTS` to return too.
-    `everywhere`: the sharding of the results; counters lie as `counter_shardings` says. `active`: one of `taps.ACTIVE`.
+    [], `positions` [B, P], `candidates` [B, P, C] and `unranked` [B, P, O] (-1: none). `at_slots`: which of
+    `AT_SLOTS` to return too. `everywhere`: the sharding of the results; counters lie as `counter_shardings` says. `active`: one
+    of `taps.ACTIVE`.
     `jitted_pass(…)._cache_size()` is the number of executables: 1 however many checkpoints were measured.
     """
 
     mesh = getattr(everywhere, "mesh", None)
 
     def one_pass(params, counters, batch):
-        params = compute_params(params, config.dtype)
         tokens_BxT = batch["tokens"]
         inside_BxT = tokens_BxT != document_end  # an end of document predicts nothing and belongs to no language
         languages = counters["tokens_RxK"].shape[1]
@@ -55,11 +57,12 @@ def jitted_pass(config: DecoderConfig, document_end: int, at_slots: tuple[str, .
             active=active,
         )
         segment_BxT = segments(tokens_BxT, document_end)
-        _, taps = Decoder(config, mesh).apply({"params": params}, tokens_BxT, segment_BxT, request)
+        final_BxTxD, taps = model.forward(params, tokens_BxT, segment_BxT, Inside(request, mesh=mesh))
 
-        results = lens.read_candidates(params, config, taps["residual_LxBxPxD"], batch["candidates"], mesh)
+        asked = lens.Asked(batch["candidates"], batch["unranked"])
+        results = lens.read_candidates(params, model, taps["residual_LxBxPxD"], asked, mesh)
         results |= {name: value for name, value in taps.items() if name.partition("_")[0] in at_slots}
-        loss_BxT = token_losses(params, config, taps["final_BxTxD"], batch["targets"], mesh)
+        loss_BxT = token_losses(params, model, final_BxTxD, batch["targets"], mesh)
         for name in ("loss", "knowledge"):
             mask_BxT = batch[name] * inside_BxT
             results[f"{name}_sum_B"] = (loss_BxT * mask_BxT).sum(axis=1)
@@ -86,10 +89,11 @@ def counter_shardings(everywhere) -> dict:
     return {name: split if "F" in name.rpartition("_")[2] else sharding for name, sharding in place.items()}
 
 
-def input_shapes(config: DecoderConfig, languages: int, batch_size: int) -> tuple[dict, dict]:
-    """(shape, dtype) of all counters and of all parts of a batch of the pass, with one slot of two candidates a row."""
-    B, T = batch_size, config.max_length
-    neurons = (SHARDS, config.layers, config.ffn_width, languages)
+def input_shapes(model: Model, languages: int, batch_size: int) -> tuple[dict, dict]:
+    """(shape, dtype) of all counters and of all parts of a batch of the pass, with one slot a row: its two identifiers, and those
+    of other pairs."""
+    B, T = batch_size, model.max_length
+    neurons = (SHARDS, model.layers, model.ffn_width, languages)
     counters = {
         "active_RxLxFxK": (neurons, np.int32),
         "activation_sum_RxLxFxK": (neurons, np.float32),
@@ -104,6 +108,7 @@ def input_shapes(config: DecoderConfig, languages: int, batch_size: int) -> tupl
         "language": ((B,), np.int32),
         "positions": ((B, 1), np.int32),
         "candidates": ((B, 1, 2), np.int32),
+        "unranked": ((B, 1, 2 * OTHERS), np.int32),
         "shard": ((), np.int32),
     }
     return counters, batch
@@ -144,23 +149,32 @@ def _heldout_rows(heldout: dict, languages: list, slots: tuple):
         "sentence": np.zeros(rows["loss"].shape, np.float32),
         "language": language[order],
         "positions": np.zeros((len(tokens), slots[0]), np.int32),
-        "candidates": np.full((len(tokens), *slots), -1, np.int32),
+        "candidates": np.full((len(tokens), *slots[:2]), -1, np.int32),
+        "unranked": np.full((len(tokens), slots[0], slots[2]), -1, np.int32),
     }
 
 
-def _candidates(slots: dict):
-    """What a lens is to read at each slot, [N, P, C]: the slots' own `candidates`, or both languages' identifiers."""
+def _candidates(slots: dict) -> tuple:
+    """What a lens is to read at each slot, [N, P, C] and [N, P, O]: the slots' own `candidates` and no more, or both languages'
+    identifiers and what is compared with them."""
     if "candidates" in slots:
-        return np.asarray(slots["candidates"], np.int32)
-    return lens.slot_candidates(slots)[:, None]
+        own_NxPxC = np.asarray(slots["candidates"], np.int32)
+        return own_NxPxC, np.zeros((*own_NxPxC.shape[:2], 0), np.int32)
+    return lens.slot_candidates(slots)[:, None], unranked_candidates(slots)[:, None]
+
+
+def _sizes(slots: dict) -> tuple[int, int, int]:
+    """P, C and O."""
+    candidates_NxPxC, unranked_NxPxO = _candidates(slots)
+    return (*candidates_NxPxC.shape[1:], unranked_NxPxO.shape[2])
 
 
 def _slot_rows(slots: dict, shape: tuple):
-    """Prompts as rows that count nothing; positions and candidates are filled up to `shape` (P, C)."""
+    """Prompts as rows that count nothing; positions and candidates are filled up to `shape` (P, C, O)."""
     tokens = np.asarray(slots["tokens"], np.int32)
     position_NxP = np.asarray(slots["position"], np.int32).reshape(len(tokens), -1)
-    candidates_NxPxC = _candidates(slots)
-    missing = [wanted - size for wanted, size in zip(shape, candidates_NxPxC.shape[1:], strict=True)]
+    candidates_NxPxC, unranked_NxPxO = _candidates(slots)
+    missing = [wanted - size for wanted, size in zip(shape, _sizes(slots), strict=True)]
     nothing = np.zeros(tokens.shape, np.float32)
     return {
         "tokens": tokens,
@@ -171,6 +185,7 @@ def _slot_rows(slots: dict, shape: tuple):
         "language": np.full(len(tokens), -1, np.int32),
         "positions": np.pad(position_NxP, ((0, 0), (0, missing[0]))),
         "candidates": np.pad(candidates_NxPxC, ((0, 0), (0, missing[0]), (0, missing[1])), constant_values=-1),
+        "unranked": np.pad(unranked_NxPxO, ((0, 0), (0, missing[0]), (0, missing[2])), constant_values=-1),
     }
 
 
@@ -218,13 +233,13 @@ def measure(
     """
     if active not in ACTIVE:
         raise unknown_name("rule of active neurons", active, ACTIVE)
-    if subject.batch_size * subject.config.max_length >= EXACT_TOKENS:
+    if subject.batch_size * subject.model.max_length >= EXACT_TOKENS:
         raise UserError(
-            f"a probe batch of {subject.batch_size * subject.config.max_length} tokens cannot be counted exactly; "
+            f"a probe batch of {subject.batch_size * subject.model.max_length} tokens cannot be counted exactly; "
             f"keep it under {EXACT_TOKENS}."
         )
     languages = sorted(set(heldout) | set(slots))
-    sizes = [_candidates(here).shape[1:] for here in slots.values()] or [(1, 2)]
+    sizes = [_sizes(here) for here in slots.values()] or [(1, 2, 0)]
     shape = tuple(int(size) for size in np.max(sizes, axis=0))  # the same for all: one executable
     run = _Running(subject, len(languages), tuple(at_slots), active)
 
@@ -248,8 +263,8 @@ class _Running:
     def __init__(self, subject: Subject, languages: int, at_slots: tuple[str, ...], active: str):
         self.batch_size = subject.batch_size
         self.params, self.rows, self.everywhere = subject.placed()
-        self.step = jitted_pass(subject.config, subject.document_end, at_slots, self.everywhere, active)
-        shapes, _ = input_shapes(subject.config, languages, subject.batch_size)
+        self.step = jitted_pass(subject.model, subject.document_end, at_slots, self.everywhere, active)
+        shapes, _ = input_shapes(subject.model, languages, subject.batch_size)
         counters = {name: np.zeros(*shape) for name, shape in shapes.items()}
         self._counters = jax.device_put(counters, counter_shardings(self.everywhere))
 
@@ -304,13 +319,14 @@ def _row_sums(batches: list, language_N, languages: list, heldout: dict) -> dict
 
 def _at_slots(raw: dict, slots: dict):
     """What a pass read at slots, without the filling: of identifiers, or of the slots' own `candidates`."""
-    N, P, C = _candidates(slots).shape
+    P, *sizes = _sizes(slots)
+    end = dict(zip(("PxC", "PxO"), sizes, strict=True))
     arrays = {
-        name: value[:, :, :P, :C] if "PxC" in name else value[:, :, :P] if "xP" in name else value
+        name: value[:, :, :P, : end.get(name[-3:])] if name[-3:] in end else value[:, :, :P] if "xP" in name else value
         for name, value in raw.items()
     }
     if "candidates" in slots:
-        return {name.replace("xB", "xN"): value for name, value in arrays.items()}
+        return {name.replace("xB", "xN"): value for name, value in arrays.items() if not name.startswith("unranked")}
     one = {
         name.replace("xBxP", "xN").replace("xB", "xN"): v[:, :, 0] if "xP" in name else v for name, v in arrays.items()
     }

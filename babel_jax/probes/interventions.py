@@ -24,10 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from babel_jax.common.errors import UserError
-from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params, head_table, unembed
 from babel_jax.model.placement import jitted
-from babel_jax.model.sharding import constrain
-from babel_jax.model.taps import Edit, TapRequest, at_positions
+from babel_jax.model.protocol import Model
+from babel_jax.model.taps import Edit, Inside, TapRequest, at_positions
 from babel_jax.probes.prompts import SIDES, identifier_set
 from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training.loss import segments, token_losses
@@ -35,20 +34,20 @@ from babel_jax.training.loss import segments, token_losses
 # ---- Sets of neurons and what is done to them -------------------------------------------------------------------------
 
 
-def put(config: DecoderConfig, state_BxPxD, layer: int, positions_BxP) -> Edit:
+def put(model: Model, state_BxPxD, layer: int, positions_BxP) -> Edit:
     """The residual stream after block `layer` (from 0) becomes `state_BxPxD` at `positions_BxP` of each row.
 
     Raises:
       UserError: a layer that the model does not have, or states of another model.
     """
     state_BxPxD, positions_BxP = np.asarray(state_BxPxD), np.asarray(positions_BxP, np.int32)
-    _check_layer(config, layer)
-    if state_BxPxD.shape != (*positions_BxP.shape, config.width):
+    _check_layer(model, layer)
+    if state_BxPxD.shape != (*positions_BxP.shape, model.width):
         raise UserError(
-            f"states {state_BxPxD.shape} do not fit {positions_BxP.shape} positions of a model of width {config.width}."
+            f"states {state_BxPxD.shape} do not fit {positions_BxP.shape} positions of a model of width {model.width}."
         )
-    residual_LxBxPxD = np.zeros((config.layers, *state_BxPxD.shape), state_BxPxD.dtype)
-    replace_LxBxP = np.zeros((config.layers, *positions_BxP.shape), bool)
+    residual_LxBxPxD = np.zeros((model.layers, *state_BxPxD.shape), state_BxPxD.dtype)
+    replace_LxBxP = np.zeros((model.layers, *positions_BxP.shape), bool)
     residual_LxBxPxD[layer], replace_LxBxP[layer] = state_BxPxD, True
     return Edit(positions_BxP=positions_BxP, residual_LxBxPxD=residual_LxBxPxD, replace_LxBxP=replace_LxBxP)
 
@@ -72,7 +71,7 @@ def loss(subject: Subject, tokens_BxT1, change: Edit | None = None, weight_BxT=N
     """
     tokens_BxT1 = np.asarray(tokens_BxT1)
     weight_BxT = np.ones(tokens_BxT1[:, 1:].shape) if weight_BxT is None else np.asarray(weight_BxT)
-    rows = loss_inputs(subject.config, {"tokens": tokens_BxT1, "loss": weight_BxT}, subject.document_end)
+    rows = loss_inputs(subject.model, {"tokens": tokens_BxT1, "loss": weight_BxT}, subject.document_end)
     result = score_rows(subject, rows, [change])[0]
     return float(result["loss_sum"].sum() / result["loss_count"].sum())
 
@@ -88,7 +87,7 @@ def slot_scores(subject: Subject, slots: dict, right: str, change: Edit | None =
       slots: `tokens` [N, T], `position` [N], `primary_ids` and `new_ids` [N, M] (-1: none) or `primary_id` and `new_id` [N].
       right: whose identifier is right here: "primary" or "new".
     """
-    return score_rows(subject, slot_inputs(subject.config, slots, right), [change])[0]
+    return score_rows(subject, slot_inputs(subject.model, slots, right), [change])[0]
 
 
 def states(subject: Subject, tokens_BxT, positions_BxP):
@@ -111,10 +110,10 @@ def patchscope(subject: Subject, source: Place, target: Place):
 
     With equal layers this is activation patching.
     """
-    _check_layer(subject.config, source.layer)
+    _check_layer(subject.model, source.layer)
     positions_BxP = checked_positions(target.tokens_BxT, target.positions_BxP)
     found_LxBxPxD = states(subject, source.tokens_BxT, source.positions_BxP)
-    change = put(subject.config, found_LxBxPxD[source.layer], target.layer, positions_BxP)
+    change = put(subject.model, found_LxBxPxD[source.layer], target.layer, positions_BxP)
     return run(subject, target.tokens_BxT, change)
 
 
@@ -127,7 +126,7 @@ def patch(subject: Subject, source_BxT, target_BxT, layer: int, positions_BxP):
 
 
 @functools.cache
-def jitted_scores(config: DecoderConfig, document_end: int, everywhere):
+def jitted_scores(model: Model, document_end: int, everywhere):
     """The jitted `(params, batch, edit) -> results`, made once per shape of the model.
 
     What `batch` holds beside `tokens` [B, T] says what is wanted: `targets` and `loss` [B, T]: the sum of the losses and
@@ -138,35 +137,30 @@ def jitted_scores(config: DecoderConfig, document_end: int, everywhere):
     mesh = getattr(everywhere, "mesh", None)
 
     def scores(params, batch, edit):
-        params = compute_params(params, config.dtype)
         tokens_BxT = batch["tokens"]
         request = TapRequest(positions_BxP=batch["read"]) if "read" in batch else None
         segment_BxT = segments(tokens_BxT, document_end)
-        logits_BxTxV, taps = Decoder(config, mesh).apply(
-            {"params": params}, tokens_BxT, segment_BxT, request, edit=edit
-        )
-        final_BxTxD = taps["final_BxTxD"]
+        final_BxTxD, taps = model.forward(params, tokens_BxT, segment_BxT, Inside(request, edit, mesh))
         if "targets" in batch:
-            loss_BxT = token_losses(params, config, final_BxTxD, batch["targets"], mesh)
+            loss_BxT = token_losses(params, model, final_BxTxD, batch["targets"], mesh)
             return {"loss_sum": (loss_BxT * batch["loss"]).sum(1), "loss_count": batch["loss"].sum(1)}
         if "position" in batch:
-            return _slot_scores(params, config, final_BxTxD, batch, mesh)
+            return _slot_scores(params, model, final_BxTxD, batch, mesh)
         if "read" in batch:
             return {"residual_LxBxPxD": taps["residual_LxBxPxD"]}
-        return {"logits_BxTxV": logits_BxTxV}
+        return {"logits_BxTxV": model.readout(params)(final_BxTxD)}
 
     return jitted(scores, everywhere)
 
 
-def _slot_scores(params, config, final_BxTxD, batch, mesh):
+def _slot_scores(params, model, final_BxTxD, batch, mesh):
     """What the model says at one position a row: see `slot_scores`."""
-    head_VxD = constrain(head_table(params).astype(config.dtype), "head", mesh)
     h_BxD = at_positions(final_BxTxD, batch["position"][:, None])[:, 0]
-    log_prob_BxV = jax.nn.log_softmax(unembed(params, config, h_BxD, head_VxD))
+    log_prob_BxV = jax.nn.log_softmax(model.readout(params, mesh)(h_BxD))
     rows_Bx1 = jnp.arange(len(h_BxD))[:, None]
 
     def members(ids_BxM):
-        ids_BxM = jnp.where(ids_BxM < 0, config.vocab_size, ids_BxM)  # -1 is no token: dropped
+        ids_BxM = jnp.where(ids_BxM < 0, model.vocab_size, ids_BxM)  # -1 is no token: dropped
         return jnp.zeros(log_prob_BxV.shape, bool).at[rows_Bx1, ids_BxM].set(True, mode="drop")
 
     def of_set(inside_BxV):
@@ -185,21 +179,21 @@ def _slot_scores(params, config, final_BxTxD, batch, mesh):
 
 def _one_batch(subject: Subject, batch: dict, change: Edit | None) -> dict:
     """The results of all rows as one batch."""
-    batch = batch | {"tokens": checked_tokens(subject.config, batch["tokens"])}
-    _check_edit(subject.config, change, batch)
+    batch = batch | {"tokens": checked_tokens(subject.model, batch["tokens"])}
+    _check_edit(subject.model, change, batch)
     params, rows, everywhere = dataclasses.replace(subject, batch_size=len(batch["tokens"])).placed()
-    step = jitted_scores(subject.config, subject.document_end, everywhere)
+    step = jitted_scores(subject.model, subject.document_end, everywhere)
     return step(params, jax.device_put(batch, rows), jax.device_put(change, everywhere))
 
 
 def score_rows(subject: Subject, rows: dict, edits: list) -> list[dict]:
     """The results [N] of all rows under each of the edits, which all have the same structure."""
-    _check_edit(subject.config, edits[0], rows)
+    _check_edit(subject.model, edits[0], rows)
     of_single_rows = ("where_BxT", "source_B", "positions_BxP")
     if any(getattr(edits[0], name, None) is not None for name in of_single_rows):
         subject = dataclasses.replace(subject, batch_size=len(rows["tokens"]))  # they speak of all rows as one batch
     params, of_rows, everywhere = subject.placed()
-    step = jitted_scores(subject.config, subject.document_end, everywhere)
+    step = jitted_scores(subject.model, subject.document_end, everywhere)
     edits = jax.device_put(edits, everywhere)
     results_by_edit = [[] for _ in edits]
     for kept, batch in row_batches(rows, subject.batch_size):
@@ -217,16 +211,16 @@ def _joined(results: list) -> dict:
     }
 
 
-def checked_tokens(config: DecoderConfig, tokens_NxT) -> np.ndarray:
+def checked_tokens(model: Model, tokens_NxT) -> np.ndarray:
     tokens_NxT = np.asarray(tokens_NxT)
     if tokens_NxT.ndim != 2 or not tokens_NxT.size or tokens_NxT.dtype.kind not in "iu":
         raise UserError(f"tokens must be a table of whole numbers, rows by positions; these are {tokens_NxT.shape}.")
-    if tokens_NxT.shape[1] > config.max_length:
-        raise UserError(f"{tokens_NxT.shape[1]} tokens do not fit a context of {config.max_length}; shorten the rows.")
-    if tokens_NxT.min() < 0 or tokens_NxT.max() >= config.vocab_size:
+    if tokens_NxT.shape[1] > model.max_length:
+        raise UserError(f"{tokens_NxT.shape[1]} tokens do not fit a context of {model.max_length}; shorten the rows.")
+    if tokens_NxT.min() < 0 or tokens_NxT.max() >= model.vocab_size:
         raise UserError(
             f"token {tokens_NxT.max() if tokens_NxT.min() >= 0 else tokens_NxT.min()} is not in this model's vocabulary of "
-            f"{config.vocab_size}; use its own tokenizer."
+            f"{model.vocab_size}; use its own tokenizer."
         )
     return tokens_NxT.astype(np.int32)
 
@@ -239,16 +233,16 @@ def checked_positions(tokens_BxT, positions_BxP) -> np.ndarray:
     return positions_BxP.astype(np.int32)
 
 
-def _check_layer(config: DecoderConfig, layer: int) -> None:
-    if not 0 <= layer < config.layers:
-        raise UserError(f"layer {layer} is not in this model; it has layers 0 to {config.layers - 1}.")
+def _check_layer(model: Model, layer: int) -> None:
+    if not 0 <= layer < model.layers:
+        raise UserError(f"layer {layer} is not in this model; it has layers 0 to {model.layers - 1}.")
 
 
-def _check_edit(config: DecoderConfig, change: Edit | None, rows: dict) -> None:
+def _check_edit(model: Model, change: Edit | None, rows: dict) -> None:
     """An edit must be made for this model and for these rows."""
     if change is None:
         return
-    model, (B, T) = (config.layers, config.ffn_width), rows["tokens"].shape
+    model, (B, T) = (model.layers, model.ffn_width), rows["tokens"].shape
     for neurons_LxF in (change.multiply_LxF, change.swap_LxF):
         if neurons_LxF is not None and np.shape(neurons_LxF) != model:
             raise UserError(
@@ -264,11 +258,11 @@ def _check_edit(config: DecoderConfig, change: Edit | None, rows: dict) -> None:
             raise UserError(f"'resample' needs source_B: for each of the {B} rows of the batch, the row it takes from.")
 
 
-def loss_inputs(config: DecoderConfig, heldout: dict, document_end: int) -> dict:
+def loss_inputs(model: Model, heldout: dict, document_end: int) -> dict:
     """Rows of the loss pass from `tokens` [N, T + 1] and `loss` [N, T]; nothing predicts a document's first token."""
     tokens_NxT1 = np.asarray(heldout["tokens"])
-    inputs_NxT = checked_tokens(config, tokens_NxT1[:, :-1])
-    targets_NxT = checked_tokens(config, tokens_NxT1[:, 1:])
+    inputs_NxT = checked_tokens(model, tokens_NxT1[:, :-1])
+    targets_NxT = checked_tokens(model, tokens_NxT1[:, 1:])
     weight_NxT = np.asarray(heldout["loss"])
     if weight_NxT.shape != inputs_NxT.shape:
         raise UserError(f"weights {weight_NxT.shape} do not fit the {inputs_NxT.shape} targets; give one a target.")
@@ -278,13 +272,13 @@ def loss_inputs(config: DecoderConfig, heldout: dict, document_end: int) -> dict
     return {"tokens": inputs_NxT, "targets": targets_NxT, "loss": weight_NxT}
 
 
-def slot_inputs(config: DecoderConfig, slots: dict, right: str) -> dict:
+def slot_inputs(model: Model, slots: dict, right: str) -> dict:
     """Rows of the slot pass. `right`: whose identifier is the right one, "primary" or "new"."""
     sets = {side: identifier_set(slots, side) for side in SIDES}
     for side, ids_NxM in sets.items():
         if not (ids_NxM >= 0).any(axis=1).all():
             raise UserError(f"a slot has no identifier of the {side} language; leave such slots out.")
-    tokens_NxT = checked_tokens(config, slots["tokens"])
+    tokens_NxT = checked_tokens(model, slots["tokens"])
     position_N = checked_positions(tokens_NxT, np.asarray(slots["position"])[:, None])[:, 0]
     return {"tokens": tokens_NxT, "position": position_N, "right": sets[right]} | sets
 

@@ -2,10 +2,13 @@
 
 The lens reads the residual stream after each block through the model's own last norm, head and cap on logits. The norm's
 statistics are those of the layer at hand; the last layer therefore gives the model's own logits, whatever its family.
-Letters as in `model/decoder.py`; C candidate tokens, N slots, M tokens of an identifier's set.
+Beside every share stands that of other pairs' identifiers at the same prompts (`other_pairs.py`); where names in more than two
+languages are known, each has a share. Letters as in `model/decoder.py`; C candidate tokens, O more of which only the probability
+is read, N slots, M tokens of an identifier's set, J other pairs, K languages.
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +16,23 @@ import numpy as np
 
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError, unknown_name
-from babel_jax.model import decoder
-from babel_jax.model.sharding import constrain
+from babel_jax.model.protocol import Model
+from babel_jax.probes import other_pairs, slot_names
 from babel_jax.probes.prompts import SIDES, identifier_set
+from babel_jax.probes.slot_names import Names
 
 TOPK = (5, 10)
+
+
+class Asked(NamedTuple):
+    """Candidates of which all is read, and others of which only the probability is: a rank compares with all the vocabulary.
+
+    Attributes:
+      ranked_BxPxC, unranked_BxPxO: token ids; -1 where there is none.
+    """
+
+    ranked_BxPxC: np.ndarray | jax.Array
+    unranked_BxPxO: np.ndarray | jax.Array
 
 
 def translate(h_BxPxD, A_DxD, b_D):
@@ -26,35 +41,40 @@ def translate(h_BxPxD, A_DxD, b_D):
     return (h32 + h32 @ A_DxD + b_D).astype(h_BxPxD.dtype)
 
 
-def read_candidates(
-    params: dict, config: decoder.DecoderConfig, residual_LxBxPxD, candidate_BxPxC, mesh=None, translators=None
-) -> dict:
+def read_candidates(params, model: Model, residual_LxBxPxD, asked, mesh=None, translators=None) -> dict:
     """What the lens says about candidate tokens, layer after layer, so that one layer's logits exist at a time.
 
     With a mesh the output embedding is gathered once, not once a layer.
 
     Args:
-      candidate_BxPxC: token ids; -1 where there is none.
+      asked: token ids [B, P, C], -1 where there is none; or `Asked`.
       translators: `A_LxDxD`, `b_LxD` of `tuned_lens.train`; None: the logit lens.
 
     Returns:
       `log_prob_LxBxPxC` (nats; -inf where there is no candidate), `rank_LxBxPxC` (tokens that come before the
       candidate, 0 for the most probable one, V where there is none; among equals the lower id comes first, as in
-      argmax), `argmax_LxBxP` (token ids), `logsumexp_LxBxP` of the logits and `entropy_LxBxP` (nats).
+      argmax), `argmax_LxBxP` (token ids), `logsumexp_LxBxP` of the logits and `entropy_LxBxP` (nats); of `Asked` also
+      `unranked_log_prob_LxBxPxO`.
     """
-    head_VxD = constrain(decoder.head_table(params).astype(config.dtype), "head", mesh)
+    candidate_BxPxC, unranked_BxPxO = asked if isinstance(asked, Asked) else (asked, None)
+    logits_of = model.readout(params, mesh)
     given_BxPxC = candidate_BxPxC >= 0
     id_BxPxC = jnp.where(given_BxPxC, candidate_BxPxC, 0)
 
     def one_layer(layer):
         h_BxPxD = layer["h"] if translators is None else translate(layer["h"], layer["A"], layer["b"])
-        logits_BxPxV = decoder.unembed(params, config, h_BxPxD, head_VxD)
+        logits_BxPxV = logits_of(h_BxPxD)
         logsumexp_BxP = jax.nn.logsumexp(logits_BxPxV, axis=-1)
         candidates_BxPxC = jnp.take_along_axis(logits_BxPxV, id_BxPxC, axis=-1)
         surprise_BxPxV = logsumexp_BxP[..., None] - logits_BxPxV
-        return {
+        unranked = {}
+        if unranked_BxPxO is not None:
+            values_BxPxO = jnp.take_along_axis(logits_BxPxV, jnp.maximum(unranked_BxPxO, 0), axis=-1)
+            log_prob_BxPxO = jnp.where(unranked_BxPxO >= 0, values_BxPxO - logsumexp_BxP[..., None], -jnp.inf)
+            unranked["unranked_log_prob_LxBxPxO"] = log_prob_BxPxO
+        return unranked | {
             "log_prob_LxBxPxC": jnp.where(given_BxPxC, candidates_BxPxC - logsumexp_BxP[..., None], -jnp.inf),
-            "rank_LxBxPxC": jnp.where(given_BxPxC, _ranks(logits_BxPxV, candidates_BxPxC, id_BxPxC), config.vocab_size),
+            "rank_LxBxPxC": jnp.where(given_BxPxC, _ranks(logits_BxPxV, candidates_BxPxC, id_BxPxC), model.vocab_size),
             "argmax_LxBxP": jnp.argmax(logits_BxPxV, axis=-1).astype(jnp.int32),
             "logsumexp_LxBxP": logsumexp_BxP,
             "entropy_LxBxP": (jnp.exp(-surprise_BxPxV) * surprise_BxPxV).sum(axis=-1),
@@ -97,6 +117,9 @@ class SlotReadings:
       primary_rank_LxN, new_rank_LxN: the rank of the set's most probable token, 0 for the most probable of all.
       argmax_LxN, logsumexp_LxN, entropy_LxN: of the whole distribution, see `read_candidates`. These and the ranks are None
         where whole identifiers of several tokens are read.
+      other_log_prob_LxNxJx2: of the primary's and the new language's identifier of other pairs (`slot_names.pair_names`).
+      name_log_prob_LxNxK, other_name_log_prob_LxNxJxK: of the names in all languages, and of other pairs'
+        (`slot_names.language_names`). These three are None where they were not read.
       ffn_LxNxF, residual_LxNxD, sentence_LxNxD: None unless they were asked for.
     """
 
@@ -110,28 +133,27 @@ class SlotReadings:
     primary_rank_LxN: np.ndarray | None = None
     new_log_prob_LxN: np.ndarray | None = None
     new_rank_LxN: np.ndarray | None = None
+    other_log_prob_LxNxJx2: np.ndarray | None = None
+    name_log_prob_LxNxK: np.ndarray | None = None
+    other_name_log_prob_LxNxJxK: np.ndarray | None = None
 
 
 def slot_readings(raw: dict, slots: dict) -> SlotReadings:
-    """What the lens says about the two identifiers of each slot, from what it says about `slot_candidates`.
+    """What the lens says about the identifiers of each slot, from what it says about its candidates.
 
-    `raw`: `log_prob_LxNxC`, `rank_LxNxC`, of which the first C are those of `slot_candidates`; the rest is passed on.
+    `raw`: `log_prob_LxNxC`, `rank_LxNxC`, of which the first C are those of `slot_candidates`; `unranked_log_prob_LxNxO`, where
+    `slot_names.unranked_candidates` were read; the rest is passed on.
     """
-    fields = {name: values for name, values in raw.items() if name not in ("log_prob_LxNxC", "rank_LxNxC")}
+    read = ("log_prob_LxNxC", "rank_LxNxC", "unranked_log_prob_LxNxO")
+    fields = {name: values for name, values in raw.items() if name not in read}
+    if read[2] in raw:
+        fields |= slot_names.readings(np.asarray(raw[read[2]]), slots)
     log_prob_LxNxC, rank_LxNxC = np.asarray(raw["log_prob_LxNxC"]), np.asarray(raw["rank_LxNxC"])
     M = slot_candidates(slots).shape[1] // 2
     for side, chosen in (("primary", slice(0, M)), ("new", slice(M, 2 * M))):
-        fields[f"{side}_log_prob_LxN"] = _log_sum(log_prob_LxNxC[..., chosen])
+        fields[f"{side}_log_prob_LxN"] = slot_names.log_sum(log_prob_LxNxC[..., chosen])
         fields[f"{side}_rank_LxN"] = rank_LxNxC[..., chosen].min(axis=-1)
     return SlotReadings(**fields)
-
-
-def _log_sum(log_prob_LxNxM):
-    """log sum exp over the last axis; of one number that number bit for bit, of none -inf."""
-    top_LxN = log_prob_LxNxM.max(axis=-1)
-    finite_LxN = np.where(np.isneginf(top_LxN), 0, top_LxN)
-    with np.errstate(divide="ignore"):
-        return finite_LxN + np.log(np.exp(log_prob_LxNxM - finite_LxN[..., None]).sum(axis=-1))
 
 
 def chosen_layers(layers, count: int) -> list[int]:
@@ -171,6 +193,15 @@ def working_language(readings: SlotReadings, slots: dict, language: str, layers=
         many slots those are;
       primary_share_top5, …: A's share among the slots with a token of A or B among the 5 most probable: the more
         probable of those decides; top5_coverage says how many slots those are.
+    and, where other pairs' identifiers were read at the same prompts (`other_pairs.py`), over the slots that have some:
+      primary_share_others, primary_share_others_prob: pair and prob of the other pairs' identifiers;
+      concept_share, concept_share_prob: pair and prob of the right identifiers minus those. 0: the share says what the
+        layer likes to write, whatever it is asked for.
+    With names in more than two languages, each in options {"identifier": LANGUAGE}, over the slots where all are known and
+    no token stands for two:
+      language_share_prob: mean of p(its name) / p(a name in any language): they sum to 1;
+      language_share_first: share of slots where its name is more probable than those in all other languages;
+      language_share_others, language_concept_share: of language_share_first, as above.
     Each as a curve (probe "lens", a row a layer) and as a number (probe "working_language": numerators and denominators
     are summed over slots and chosen layers), per subset of slots. `entropy` (bits, probe "lens") is the
     mean over the same slots. Slots where no token distinguishes the languages say nothing and are left out.
@@ -191,35 +222,46 @@ def working_language(readings: SlotReadings, slots: dict, language: str, layers=
     if readings.entropy_LxN is not None:
         bits_LxN = np.asarray(readings.entropy_LxN, np.float64) / np.log(2)
         entropy["entropy"] = (bits_LxN, np.ones_like(bits_LxN))
-    L = len(readings.primary_log_prob_LxN)
-    chosen = chosen_layers(layers, L)
+    chosen = chosen_layers(layers, len(readings.primary_log_prob_LxN))
     index = np.array(chosen) - 1
-    pooled = {
-        metric: tuple(values_LxN[index].sum(axis=0, keepdims=True, dtype=np.float64) for values_LxN in parts)
-        for metric, parts in (shares | ranked).items()
-    }
     curves = {"probe": "lens", "language": language}
-    number = {"probe": "working_language", "language": language}
+    number, pooled = {"probe": "working_language", "language": language}, {"layers": layers_text(chosen)}
+    kept_N = distinguished(slots, whole=readings.argmax_LxN is None)
     return (
-        _rows(shares, readings, slots, curves, range(1, L + 1))
+        _curve_rows(shares, kept_N, slots, curves)
         # Each group is summed by itself: another group beside it must not change the last digit of its numbers.
-        + _rows(ranked | entropy, readings, slots, curves, range(1, L + 1))
-        + _rows(pooled, readings, slots, number, [-1], {"layers": layers_text(chosen)})
+        + _curve_rows(ranked | entropy, kept_N, slots, curves)
+        + _rows(_pooled(shares | ranked, index), kept_N, slots, number, [-1], pooled)
+        + _beside_rows(readings, slots, curves)
+        + _beside_rows(readings, slots, number, index, pooled)
     )
 
 
+def _pooled(parts: dict, index) -> dict:
+    """Numerators and denominators summed over layers, [1, N] each."""
+    return {
+        metric: tuple(values_LxN[index].sum(axis=0, keepdims=True, dtype=np.float64) for values_LxN in both)
+        for metric, both in parts.items()
+    }
+
+
 def share_curves(readings: SlotReadings, slots: dict, language: str) -> list[dict]:
-    """Of `working_language` what the report of a study shows: prob, pair and argmax with its coverage in each layer, over the
-    slots that the new language's own corpus explains, where there are others as well."""
-    about, layers = {"probe": "lens", "language": language}, range(1, len(readings.primary_log_prob_LxN) + 1)
-    rows = _rows(_shares(readings, slots), readings, slots, about, layers)
+    """Of `working_language` what the report of a study shows: prob, pair and argmax with its coverage in each layer, and what
+    stands beside pair and prob, over the slots that the new language's own corpus explains, where there are others as well."""
+    about = {"probe": "lens", "language": language}
+    kept_N = distinguished(slots, whole=readings.argmax_LxN is None)
+    rows = _curve_rows(_shares(readings, slots), kept_N, slots, about) + _beside_rows(readings, slots, about)
     subsets = {row["options"]["subset"] for row in rows}
     return [row for row in rows if row["options"]["subset"] == ("shared" if "shared" in subsets else "all")]
 
 
-def _rows(parts, readings, slots, about: dict, layers, options=None) -> list[dict]:
-    """Rows of the shares `parts`, [places, N] each, per subset of the slots; `layers`: of the places."""
-    kept_N = distinguished(slots, whole=readings.argmax_LxN is None)
+def _curve_rows(parts, kept_N, slots, about: dict, options=None) -> list[dict]:
+    layers = len(next(iter(parts.values()))[0]) if parts else 0
+    return _rows(parts, kept_N, slots, about, range(1, layers + 1), options)
+
+
+def _rows(parts, kept_N, slots, about: dict, layers, options=None) -> list[dict]:
+    """Rows of the shares `parts`, [places, N] each, per subset of the slots `kept_N`; `layers`: of the places."""
     if not kept_N.any() or not parts:
         return []
     subset_N = np.asarray(slots["subset"])
@@ -239,9 +281,7 @@ def distinguished(slots, whole):
     if whole and "primary_sequence" in slots:
         primary_NxS, new_NxS = slots["primary_sequence"], slots["new_sequence"]
         return (primary_NxS[:, 0] >= 0) & (new_NxS[:, 0] >= 0) & (primary_NxS != new_NxS).any(axis=1)
-    primary_NxM, new_NxM = identifier_set(slots, "primary"), identifier_set(slots, "new")
-    both_N = ((primary_NxM[:, :, None] == new_NxM[:, None]) & (primary_NxM >= 0)[:, :, None]).any(axis=(1, 2))
-    return ~both_N & (primary_NxM >= 0).any(axis=1) & (new_NxM >= 0).any(axis=1)
+    return slot_names.distinct([identifier_set(slots, side) for side in SIDES])
 
 
 def _shares(readings: SlotReadings, slots):
@@ -261,6 +301,62 @@ def _shares(readings: SlotReadings, slots):
         parts["primary_share_argmax"] = (is_primary_LxN, is_primary_LxN | is_new_LxN)
         parts["argmax_coverage"] = (is_primary_LxN | is_new_LxN, ones_LxN)
     return parts
+
+
+def _beside_rows(readings: SlotReadings, slots, about: dict, index=None, options=None) -> list[dict]:
+    """What stands beside the shares: other pairs' identifiers, and names in more than two languages.
+
+    `index`: of the layers that are summed over; None: a row a layer.
+    """
+    rows = []
+    for kept_N, parts, own in _beside(readings, slots):
+        more = (options or {}) | own
+        if index is None:
+            rows += _curve_rows(parts, kept_N, slots, about, more)
+        else:
+            rows += _rows(_pooled(parts, index), kept_N, slots, about, [-1], more)
+    return rows
+
+
+def _beside(readings: SlotReadings, slots):
+    """Yields `(kept_N, {metric: (numerator, denominator)}, options)`."""
+    if readings.other_log_prob_LxNxJx2 is not None:
+        pair = slot_names.pair_names(slots)
+        own_LxNx2 = np.stack([readings.primary_log_prob_LxN, readings.new_log_prob_LxN], axis=-1)
+        parts = {}
+        for how, suffix in ((_first, ""), (_odds, "_prob")):
+            names = f"primary_share_others{suffix}", f"concept_share{suffix}"
+            parts |= _compared(pair, names, how(own_LxNx2, 0), how(readings.other_log_prob_LxNxJx2, 0))
+        if parts:
+            yield pair.distinct_N & pair.others.compared_N, parts, {}
+    if readings.name_log_prob_LxNxK is not None:
+        names = slot_names.language_names(slots)
+        for k, language in enumerate(names.languages):
+            first_LxN, prob_LxN = (how(readings.name_log_prob_LxNxK, k) for how in (_first, _odds))
+            ones_LxN, others = np.ones(first_LxN.shape), _first(readings.other_name_log_prob_LxNxJxK, k)
+            parts = {"language_share_prob": (prob_LxN, ones_LxN), "language_share_first": (first_LxN, ones_LxN)}
+            yield names.distinct_N, parts, {"identifier": language}
+            if beside := _compared(names, ("language_share_others", "language_concept_share"), first_LxN, others):
+                yield names.distinct_N & names.others.compared_N, beside, {"identifier": language}
+
+
+def _compared(names: Names, metrics: tuple[str, str], right_LxN, other_LxNxJ) -> dict:
+    if names.others is None:
+        return {}
+    return dict(zip(metrics, other_pairs.concept_parts(right_LxN, other_LxNxJ, names.others), strict=True))
+
+
+def _first(log_prob_xK, k: int):
+    """Whether name k is more probable than all others."""
+    return log_prob_xK[..., k] > np.delete(log_prob_xK, k, axis=-1).max(axis=-1)
+
+
+def _odds(log_prob_xK, k: int):
+    """p(name k) / p(any name), with every probability of a slot by its largest."""
+    log_prob_xK = np.asarray(log_prob_xK, np.float64)
+    top_x1 = log_prob_xK.max(axis=-1, keepdims=True)
+    p_xK = np.exp(log_prob_xK - np.where(np.isneginf(top_x1), 0, top_x1))
+    return statistics.ratio(p_xK[..., k], p_xK.sum(axis=-1))
 
 
 def _ranked_shares(readings: SlotReadings):

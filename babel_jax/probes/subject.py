@@ -1,11 +1,12 @@
 """The model that probes look into, and rows that go through it in batches of one size."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from babel_jax.model import placement
-from babel_jax.model.decoder import DecoderConfig
+from babel_jax.model.protocol import Model
 from babel_jax.training import preemption
 
 
@@ -15,13 +16,13 @@ class Subject:
 
     Attributes:
       params: parameters on any mesh (or none); rows follow them.
-      config: the decoder that they are of.
+      model: what they are the parameters of; our decoder is a `DecoderConfig`.
       document_end: id of the token that ends a document, or -1. It predicts nothing and belongs to no language.
       batch_size: rows a pass, a multiple of the devices that share them.
     """
 
-    params: dict
-    config: DecoderConfig
+    params: Any
+    model: Model
     document_end: int = -1
     batch_size: int = 32
 

@@ -14,9 +14,9 @@ import numpy as np
 import optax
 
 from babel_jax.common.errors import UserError
-from babel_jax.model import decoder, placement
-from babel_jax.model.sharding import constrain
-from babel_jax.model.taps import TapRequest
+from babel_jax.model import placement
+from babel_jax.model.protocol import Model
+from babel_jax.model.taps import Inside, TapRequest
 from babel_jax.probes import lens
 from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.training.loss import segments
@@ -74,10 +74,10 @@ def train(
         layer, a training that diverged.
     """
     tokens_NxT = np.asarray(tokens_NxT, np.int32)
-    _check(subject.config, tokens_NxT, positions_per_row)
+    _check(subject.model, tokens_NxT, positions_per_row)
     end, batch_size = subject.document_end, subject.batch_size
     rows, everywhere = placement.layout(subject.params, batch_size)
-    step, divergence = jitted_steps(subject.config, end, steps, learning_rate, everywhere)
+    step, divergence = jitted_steps(subject.model, end, steps, learning_rate, everywhere)
 
     rng = np.random.default_rng(0)
     order_N = rng.permutation(len(tokens_NxT))
@@ -85,7 +85,7 @@ def train(
     test_NxT, train_NxT = tokens_NxT[order_N[:tested]], tokens_NxT[order_N[tested:]]
     test = _at_positions(rng, test_NxT, positions_per_row, end)
 
-    state = jax.device_put(initial_state(subject.config, steps, learning_rate), everywhere)
+    state = jax.device_put(initial_state(subject.model, steps, learning_rate), everywhere)
     kl_before_L = _mean_divergence(divergence, subject, state, test, rows)
     for _ in range(steps):
         drawn = train_NxT[rng.integers(len(train_NxT), size=batch_size)]
@@ -101,28 +101,28 @@ def train(
     return TunedLens(**translators, kl_before_L=kl_before_L, kl_after_L=kl_after_L)
 
 
-def _check(config: decoder.DecoderConfig, tokens_NxT, positions_per_row: int) -> None:
+def _check(model: Model, tokens_NxT, positions_per_row: int) -> None:
     N, T = tokens_NxT.shape
-    if config.layers < 2:
+    if model.layers < 2:
         raise UserError("a model of one layer has no inner layer to translate; use the logit lens.")
     if N < 2:
         raise UserError(f"a tuned lens needs rows to train on and others to test on, not {N} in all; give more.")
-    if config.max_length < T:
-        raise UserError(f"rows of {T} tokens are longer than the model's {config.max_length}; cut them.")
+    if model.max_length < T:
+        raise UserError(f"rows of {T} tokens are longer than the model's {model.max_length}; cut them.")
     if not 1 <= positions_per_row <= T:
         raise UserError(f"positions_per_row {positions_per_row} must be between 1 and the {T} tokens of a row.")
 
 
-def identity(config: decoder.DecoderConfig) -> dict:
+def identity(model: Model) -> dict:
     """Translators that return what they are given: the tuned lens before training, which is the logit lens."""
-    L, D = config.layers, config.width
+    L, D = model.layers, model.width
     return {"A_LxDxD": np.zeros((L, D, D), np.float32), "b_LxD": np.zeros((L, D), np.float32)}
 
 
 @functools.cache
-def jitted_read(config: decoder.DecoderConfig):
+def jitted_read(model: Model):
     """`(params, translators, residual_LxBxPxD, candidate_BxPxC) -> results` of `lens.read_candidates`, jitted once."""
-    return jax.jit(lambda params, translators, h, ids: lens.read_candidates(params, config, h, ids, None, translators))
+    return jax.jit(lambda params, translators, h, ids: lens.read_candidates(params, model, h, ids, None, translators))
 
 
 def _optimizer(steps, learning_rate):
@@ -134,14 +134,14 @@ def _optimizer(steps, learning_rate):
     )
 
 
-def initial_state(config: decoder.DecoderConfig, steps: int, learning_rate: float) -> dict:
+def initial_state(model: Model, steps: int, learning_rate: float) -> dict:
     """Identity translators of all layers but the last, and the state of each one's optimiser."""
-    translators = {name: jnp.asarray(values[:-1]) for name, values in identity(config).items()}
+    translators = {name: jnp.asarray(values[:-1]) for name, values in identity(model).items()}
     return {"translators": translators, "optimizer": jax.vmap(_optimizer(steps, learning_rate).init)(translators)}
 
 
 @functools.cache
-def jitted_steps(config: decoder.DecoderConfig, document_end: int, steps: int, learning_rate: float, everywhere):
+def jitted_steps(model: Model, document_end: int, steps: int, learning_rate: float, everywhere):
     """`(step, divergence)`, jitted: `step(params, state, batch) -> state` trains the translators of all layers at once,
     `divergence(params, state, batch) -> sums over the batch [L] of weighted KL in nats`, 0 in the last layer.
 
@@ -154,13 +154,12 @@ def jitted_steps(config: decoder.DecoderConfig, document_end: int, steps: int, l
         """`function(layer, kl_sum)` of each layer but the last, one at a time."""
         segment_BxT = segments(batch["tokens"], document_end)
         request = TapRequest(positions_BxP=batch["positions"])
-        cast = decoder.compute_params(params, config.dtype)
-        _, taps = decoder.Decoder(config, mesh).apply({"params": cast}, batch["tokens"], segment_BxT, request)
+        _, taps = model.forward(params, batch["tokens"], segment_BxT, Inside(request, mesh=mesh))
         h_LxBxPxD = taps["residual_LxBxPxD"]
-        head_VxD = constrain(decoder.head_table(params).astype(config.dtype), "head", mesh)
+        logits_of = model.readout(params, mesh)
 
         def log_probs(h_BxPxD):
-            return jax.nn.log_softmax(decoder.unembed(params, config, h_BxPxD, head_VxD))
+            return jax.nn.log_softmax(logits_of(h_BxPxD))
 
         final_BxPxV = log_probs(h_LxBxPxD[-1])
 

@@ -126,7 +126,7 @@ class TextWriter:
             for sample, ids in enumerate(samples):
                 written = text_of(which, ids)
                 kept, why = cut(problem.language, texts[which], written, problem.stops, problem.block)
-                limit = min(options.new_tokens, subject.config.max_length - len(prompts[which]))
+                limit = min(options.new_tokens, subject.model.max_length - len(prompts[which]))
                 ended = why or ("no_room" if limit < 1 else "length" if len(ids) >= limit else "document_end")
                 about = (problem.suite, problem.language, sample, ended, len(ids))
                 completions.append(Completion(problem.task_id, kept, *about))

@@ -17,25 +17,22 @@ from babel_jax.common import statistics
 from babel_jax.common.errors import UserError
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.measuring.sampling import bucket
-from babel_jax.model.decoder import Decoder, DecoderConfig, compute_params
 from babel_jax.model.placement import batch_rows, jitted
+from babel_jax.model.protocol import Model
+from babel_jax.model.taps import Inside
 from babel_jax.probes.subject import Subject, row_batches
 from babel_jax.suites.problems import Problem, prompt_text, reference
 from babel_jax.training.loss import segments, token_losses
 
 
 @functools.cache
-def jitted_nats(config: DecoderConfig, document_end: int, everywhere):
+def jitted_nats(model: Model, document_end: int, everywhere):
     """The jitted `(params, tokens_BxT, targets_BxT, weight_BxT) -> nats_B`, one executable per bucket of lengths."""
     mesh = getattr(everywhere, "mesh", None)
 
     def nats(params, tokens_BxT, targets_BxT, weight_BxT):
-        params = compute_params(params, config.dtype)
-        # The TPU's kernel takes rows of whole blocks; what is shorter is small enough to be written out.
-        short = tokens_BxT.shape[1] % 128 and config.attention == "splash"
-        decoder = Decoder(dataclasses.replace(config, attention="reference") if short else config, mesh)
-        _, taps = decoder.apply({"params": params}, tokens_BxT, segments(tokens_BxT, document_end))
-        return (token_losses(params, config, taps["final_BxTxD"], targets_BxT, mesh) * weight_BxT).sum(axis=1)
+        final_BxTxD, _ = model.forward(params, tokens_BxT, segments(tokens_BxT, document_end), Inside(mesh=mesh))
+        return (token_losses(params, model, final_BxTxD, targets_BxT, mesh) * weight_BxT).sum(axis=1)
 
     return jitted(nats, everywhere)
 
@@ -91,7 +88,7 @@ def solution_losses(
     Raises:
       UserError: the tokenizer is not the model's or cannot spell a text.
     """
-    vocab_size, context = subject.config.vocab_size, subject.config.max_length
+    vocab_size, context = subject.model.vocab_size, subject.model.max_length
     if tokenizer.vocab_size > vocab_size:
         raise UserError(
             f"the tokenizer has {tokenizer.vocab_size} tokens and the model {vocab_size}; give the model's own."
@@ -119,11 +116,11 @@ def _read(subject: Subject, rows: list[Row]) -> Iterator[tuple[list[Row], np.nda
     """Yields rows of one bucket of lengths that were read side by side, and the nats of their counted targets."""
     by_length: dict[int, list[Row]] = {}
     for row in rows:
-        by_length.setdefault(bucket(len(row.ids) - 1, subject.config.max_length), []).append(row)
+        by_length.setdefault(bucket(len(row.ids) - 1, subject.model.max_length), []).append(row)
     for length, alike in sorted(by_length.items()):
         batch_size = batch_rows(subject.params, length)
         params, place, everywhere = dataclasses.replace(subject, batch_size=batch_size).placed()
-        step = jitted_nats(subject.config, subject.document_end, everywhere)
+        step = jitted_nats(subject.model, subject.document_end, everywhere)
         remaining = iter(alike)
         for kept, batch in row_batches(_padded(alike, length, subject.document_end), batch_size):
             nats_B = np.asarray(step(params, **jax.device_put(batch, place)))[:kept]

@@ -9,8 +9,8 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from babel_jax.model.architecture import capped
-from babel_jax.model.decoder import DecoderConfig, head_table, unembed
-from babel_jax.model.sharding import BATCH_AXES, constrain, row_devices
+from babel_jax.model.protocol import Model
+from babel_jax.model.sharding import BATCH_AXES, row_devices
 
 TILE_BYTES = 2**28  # of float32 logits that one device holds at a time
 WHOLE_BYTES = 2**22  # below this it is not worth the trouble, and all logits are made at once
@@ -48,15 +48,15 @@ def tiles_for(rows: int, length: int, vocab_size: int) -> int:
     return tiles
 
 
-def token_losses(params, config: DecoderConfig, final_BxTxD, targets_BxT, mesh):
+def token_losses(params, model: Model, final_BxTxD, targets_BxT, mesh):
     """Cross-entropy per target in nats, [B, T]; where logits are large, those of one part of the positions exist at a time."""
     B, T = targets_BxT.shape
-    tiles = max(1, tiles_for(B // (row_devices(mesh) if mesh else 1), T, config.vocab_size))
-    head_VxD = constrain(head_table(params).astype(config.dtype), "head", mesh)
+    tiles = max(1, tiles_for(B // (row_devices(mesh) if mesh else 1), T, model.vocab_size))
+    logits_of = model.readout(params, mesh)
 
     def one_tile(part):
         h_BxtxD, target_Bxt = part
-        return token_loss(unembed(params, config, h_BxtxD, head_VxD), target_Bxt)
+        return token_loss(logits_of(h_BxtxD), target_Bxt)
 
     def cut(x):  # [B, T, …] -> [tiles, B, T / tiles, …]
         return x.reshape(B, tiles, T // tiles, *x.shape[2:]).swapaxes(0, 1)

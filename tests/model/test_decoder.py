@@ -16,7 +16,6 @@ from babel_jax.model.decoder import (
     REMAT_POLICIES,
     Decoder,
     DecoderConfig,
-    empty_cache,
     init_params,
     unembed,
 )
@@ -126,12 +125,14 @@ def test_the_cache_changes_nothing(family):
 
     @jax.jit
     def go_on(tokens, cache, index):
-        logits, taps = Decoder(config).apply({"params": params}, tokens, cache=cache, index_B=index)
-        return logits, taps["cache"]
+        weights = config.weights(params)
+        position = index[:, None] + jnp.arange(tokens.shape[1])
+        cache, h = config.advance(weights, cache, tokens, position)
+        return config.readout(weights)(h), cache
 
     length = np.array([2, 5, 1])
-    logits, cache = go_on(TOKENS[:, :5], empty_cache(config, 3, 12), jnp.zeros(3, jnp.int32))
-    assert cache["k"].shape == (config.layers, 3, config.kv_heads, 12, config.head_width)
+    logits, cache = go_on(TOKENS[:, :5], config.empty_cache(3, 12), jnp.zeros(3, jnp.int32))
+    assert len(cache) == config.layers and cache[0]["k"].shape == (3, config.kv_heads, 12, config.head_width)
     for row, n in enumerate(length):
         np.testing.assert_allclose(logits[row, :n], want[row, :n], atol=2e-4)
     for offset in range(7):

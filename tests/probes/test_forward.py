@@ -184,6 +184,7 @@ def test_counters_are_exact_beyond_the_integers_of_float32():
         "shard": np.int32(0),
         "positions": np.zeros((6, 1), np.int32),
         "candidates": np.zeros((6, 1, 2), np.int32),
+        "unranked": np.zeros((6, 1, 0), np.int32),
     }
 
     def counted_from(start):

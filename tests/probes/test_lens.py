@@ -10,7 +10,7 @@ from babel_jax.common import measurements, statistics
 from babel_jax.common.errors import UserError
 from babel_jax.model.decoder import Decoder, DecoderConfig, init_params, unembed
 from babel_jax.model.taps import TapRequest
-from babel_jax.probes import forward, lens
+from babel_jax.probes import forward, lens, slot_names
 from babel_jax.probes.subject import Subject
 
 CONFIG = DecoderConfig(vocab_size=29, width=16, layers=3, heads=2, ffn_width=32, max_length=10)
@@ -420,3 +420,133 @@ def test_every_familys_last_lens_is_its_output_bit_for_bit(family):
     if family != "olmo":
         want = log_softmax(read(config, params, in_numpy(config, params, tokens)[1]["h"]))
         np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+def slots_with_names(rng, n=40, vocab=29):
+    """Slots of six pairs, two subsets and two forms, whose identifiers have names in three languages; some in two only."""
+    pair = rng.integers(0, 6, n)
+    names = rng.permutation(vocab)[:24].reshape(6, 4)  # two tokens for the primary's, one each for "new" and "more"
+    names[5, 2] = names[4, 2]  # two pairs with one identifier
+    ids = {
+        "primary": names[pair, :2],
+        "new": names[pair, 2:3],
+        "more": np.where(pair == 3, -1, names[pair, 3])[:, None],
+    }
+    slots = make_slots(rng, n=n) | {"pair": pair, "prompt": np.arange(n), "spaced": np.arange(n) // 2 % 2}
+    return slots | {"primary_ids": ids["primary"], "new_ids": ids["new"]} | {f"ids.{k}": v for k, v in ids.items()}
+
+
+def naive_others(slots, names, n, kept):
+    """The slots, one of each other pair, with which slot `n` is compared, by name of the pair."""
+    own = {int(t) for name in names for t in slots[name][n]}
+    found = {}
+    for m in range(len(slots["pair"])):
+        tokens = {int(t) for name in names for t in slots[name][m]}
+        same = all(slots[name][m] == slots[name][n] for name in ("subset", "spaced"))
+        if kept[m] and same and slots["pair"][m] != slots["pair"][n] and not (own & tokens) - {-1}:
+            found.setdefault(int(slots["pair"][m]), m)
+    return found
+
+
+def naive_weights(slots, names, kept):
+    """{slot: {another pair's slot: weight}}: a pair counts among the others as often as among the right ones."""
+    found = {n: naive_others(slots, names, n, kept) for n in range(len(kept)) if kept[n]}
+    weight = {n: {m: 1.0 for m in others.values()} for n, others in found.items() if others}
+    block = {n: (slots["subset"][n], slots["spaced"][n], slots["pair"][n]) for n in weight}
+    for _ in range(2000):
+        for n in weight:
+            total = sum(weight[n].values())
+            weight[n] = {m: w / total for m, w in weight[n].items()}
+        used = {}
+        for n in weight:
+            for m, w in weight[n].items():
+                used[block[m]] = used.get(block[m], 0) + w
+        for n in weight:
+            for m in weight[n]:
+                weight[n][m] *= list(block.values()).count(block[m]) / used[block[m]]
+    return {n: {m: w / sum(of_n.values()) for m, w in of_n.items()} for n, of_n in weight.items()}
+
+
+def test_control_and_languages_are_those_of_a_double_loop():
+    """Over slots, layers and other pairs, from the probabilities of all tokens."""
+    rng = np.random.default_rng(21)
+    slots = slots_with_names(rng)
+    logits = rng.normal(0, 2, (3, 40, 29))
+    p_LxNxV = np.exp(logits - np.log(np.exp(logits).sum(-1, keepdims=True)))
+    asked = np.concatenate([lens.slot_candidates(slots), slot_names.unranked_candidates(slots)], axis=1)
+    log_prob = np.where(asked < 0, -np.inf, np.log(np.take_along_axis(p_LxNxV, np.maximum(asked, 0)[None], -1)))
+    C = lens.slot_candidates(slots).shape[1]
+    raw = {"log_prob_LxNxC": log_prob[..., :C], "rank_LxNxC": np.zeros((3, 40, C), int)}
+    readings = lens.slot_readings(raw | {"unranked_log_prob_LxNxO": log_prob[..., C:]}, slots)
+    rows = lens.working_language(readings, slots, "new", layers=[1, 2])
+    got = {
+        (row["metric"], row["options"].get("identifier"), row["options"]["subset"], row["layer"]): row
+        for row in rows
+        if "others" in row["metric"] or "concept" in row["metric"] or row["metric"].startswith("language")
+    }
+
+    def probabilities(names, layer, n, m):
+        return [sum(p_LxNxV[layer, n, t] for t in slots[name][m] if t >= 0) for name in names]
+
+    def scores(kind, names, layer, n, m, k):
+        p = probabilities(names, layer, n, m)
+        return p[k] / sum(p) if kind == "prob" else float(all(p[k] > other for i, other in enumerate(p) if i != k))
+
+    checked = 0
+    asked_of = [(("primary_ids", "new_ids"), 0, None, [("pair", "primary_share_others", "concept_share")])]
+    asked_of[0][3].append(("prob", "primary_share_others_prob", "concept_share_prob"))
+    names = ("ids.more", "ids.new", "ids.primary")
+    for k, language in enumerate(("more", "new", "primary")):
+        asked_of.append((names, k, language, [("pair", "language_share_others", "language_concept_share")]))
+    for names, k, language, kinds in asked_of:
+        kept = np.array([all((slots[name][n] >= 0).any() for name in names) for n in range(40)])
+        weight = naive_weights(slots, names, kept)
+        for kind, others_metric, concept_metric in kinds:
+            for subset in ("all", "shared", "transfer"):
+                for layers in ((0,), (1,), (2,), (0, 1)):
+                    here = [n for n in weight if subset == "all" or slots["subset"][n] == (subset == "transfer")]
+                    right, others = [], []
+                    for layer in layers:
+                        for n in here:
+                            right.append(scores(kind, names, layer, n, n, k))
+                            others.append(sum(w * scores(kind, names, layer, n, m, k) for m, w in weight[n].items()))
+                    place = -1 if len(layers) > 1 else layers[0] + 1
+                    for metric, want in (
+                        (others_metric, np.mean(others)),
+                        (concept_metric, np.mean(right) - np.mean(others)),
+                    ):
+                        row = got[metric, language, subset, place]
+                        assert row["value"] == pytest.approx(want, abs=1e-7), (metric, language, subset, place)
+                        assert row["n"] == len(others) and row["ci_low"] < row["ci_high"]
+                        checked += 1
+    for language_share, kind in (("language_share_prob", "prob"), ("language_share_first", "pair")):
+        for k, language in enumerate(("more", "new", "primary")):
+            here = [n for n in range(40) if slots["pair"][n] != 3]
+            want = np.mean([scores(kind, names, 1, n, n, k) for n in here])
+            row = got[language_share, language, "all", 2]
+            assert row["value"] == pytest.approx(want) and row["n"] == len(here)
+            checked += 3 * 4
+    assert checked == len(got)
+    sums = sum(got["language_share_prob", language, "all", 3]["value"] for language in ("more", "new", "primary"))
+    assert sums == pytest.approx(1)
+    assert len({repr(row) for row in lens.share_curves(readings, slots, "new")}) == 3 * (2 + 4 + 3 * 4)
+
+
+def test_a_pass_reads_other_pairs_as_if_they_were_asked_alone():
+    """The same numbers as those of slots with all these tokens as candidates of their own, and none where nothing is."""
+    rng, params = np.random.default_rng(22), loud(CONFIG)
+    slots = slots_with_names(rng, n=11)
+    subject = Subject(params, CONFIG, batch_size=4)
+    got = forward.measure(subject, {}, {"b": slots, "alone": {name: v[:1] for name, v in slots.items()}}).slots
+    ids = slot_names.unranked_candidates(slots)
+    asked = {"tokens": slots["tokens"], "position": slots["position"][:, None], "candidates": ids[:, None]}
+    raw = forward.measure(subject, {}, {"b": asked}).slots["b"]
+    want = slot_names.readings(raw["log_prob_LxNxPxC"][:, :, 0], slots)
+    for name, values in want.items():
+        np.testing.assert_allclose(getattr(got["b"], name), values, atol=1e-5)
+        assert values.size and getattr(got["alone"], name).shape[1] == 1
+    assert got["alone"].other_log_prob_LxNxJx2.shape[2] == 0
+    assert not any(
+        "others" in row["metric"] or "concept" in row["metric"]
+        for row in lens.working_language(got["alone"], {name: v[:1] for name, v in slots.items()}, "alone")
+    )

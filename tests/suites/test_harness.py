@@ -89,7 +89,7 @@ def solving(monkeypatch, tokenizer, spec, right):
     def write(subject, prompts, sampling, *, streams, **_):
         calls.append(len(prompts))
         by_stream = {completions.stream(problem): problem for problem in suite.problems}
-        first = jax.tree.leaves(loud(subject.config, seed=0))[0]
+        first = jax.tree.leaves(loud(subject.model, seed=0))[0]
         step = 0 if np.array_equal(jax.tree.leaves(subject.params)[0], first) else 8
         written = []
         for prompt, stream in zip(prompts, streams, strict=True):

@@ -11,7 +11,7 @@ writes does not depend on who else is looked at. That is not what removing the n
 import jax.numpy as jnp
 
 from babel_jax.common.errors import UserError
-from babel_jax.model.decoder import DecoderConfig
+from babel_jax.model.architecture import Architecture
 
 # norm -> what it multiplies each number by beside the factor. A LayerNorm first takes away the mean of what all neurons write.
 SCALES = {
@@ -20,9 +20,8 @@ SCALES = {
 }
 
 
-def check(config: DecoderConfig) -> None:
+def check(parts: Architecture) -> None:
     """UserError unless each neuron of such a model writes a direction of its own."""
-    parts = config.architecture
     if parts.output_norms and parts.norm not in SCALES:
         raise UserError(
             f"this model norms what its FFNs write with '{parts.norm}', which mixes neurons, so none writes a direction of its "
@@ -30,15 +29,15 @@ def check(config: DecoderConfig) -> None:
         )
 
 
-def directions(blocks: dict, config: DecoderConfig):
+def directions(blocks: dict, parts: Architecture):
     """What each neuron adds to the residual stream per unit of its amount, float32 [L, F, D]; of one layer's parameters [F, D].
 
     `blocks`: the parameters of that name. The model is one that `check` lets pass.
     """
     v_xFxD = blocks["ffn_out"]["kernel"]
-    if not config.architecture.output_norms:
+    if not parts.output_norms:
         return v_xFxD
-    return v_xFxD * SCALES[config.architecture.norm](blocks["ln_2_out"])[..., None, :]
+    return v_xFxD * SCALES[parts.norm](blocks["ln_2_out"])[..., None, :]
 
 
 def amounts(taps: dict):

@@ -7,9 +7,10 @@ from helpers import SMALL, loud
 from helpers.architectures import FAMILIES, config_of, in_numpy, params_of
 
 from babel_jax.common.errors import UserError
+from babel_jax.model import writes
 from babel_jax.model.decoder import Decoder
 from babel_jax.model.taps import Edit, TapRequest
-from babel_jax.probes import centroid, writes
+from babel_jax.probes import centroid
 from babel_jax.probes.subject import Subject
 
 TOKENS = np.random.default_rng(0).integers(0, 23, (3, 8))
@@ -25,7 +26,7 @@ def taps_of(config, params, edit=None):
 def all_written(config, params, taps):
     """Amounts times directions, and the bias as the norm lets it through: [L, B, P, D]."""
     blocks = params["blocks"]
-    direction_LxFxD = np.asarray(writes.directions(blocks, config), np.float64)
+    direction_LxFxD = np.asarray(writes.directions(blocks, config.architecture), np.float64)
     total = np.einsum("lbpf,lfd->lbpd", np.asarray(writes.amounts(taps), np.float64), direction_LxFxD)
     bias_LxD = np.asarray(blocks["ffn_out"].get("bias", np.zeros((config.layers, config.width))), np.float64)
     return total + bias_LxD[:, None, None]  # the families with a bias have no norm here
@@ -57,11 +58,13 @@ def test_what_is_added_to_one_neuron_moves_the_state_along_its_direction(family,
     moved = (after["residual_LxBxPxD"][layer] - base) * factor[0] / factor[1] - (
         before["residual_LxBxPxD"][layer] - base
     )
-    direction_D = np.asarray(writes.directions(params["blocks"], config), np.float64)[layer, neuron]
+    direction_D = np.asarray(writes.directions(params["blocks"], config.architecture), np.float64)[layer, neuron]
     np.testing.assert_allclose(moved, 0.5 * factor[0] * direction_D, atol=2e-5 * np.abs(moved).max() + 1e-6)
     assert np.abs(moved).max() > 1e-2
     of_one = jax.tree.map(lambda leaf: leaf[layer], params["blocks"])
-    np.testing.assert_allclose(np.asarray(writes.directions(of_one, config))[neuron], direction_D, rtol=1e-6)
+    np.testing.assert_allclose(
+        np.asarray(writes.directions(of_one, config.architecture))[neuron], direction_D, rtol=1e-6
+    )
 
 
 def test_the_factor_is_that_of_the_model_written_out():
