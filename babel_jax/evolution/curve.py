@@ -10,7 +10,13 @@ from babel_jax.common.statistics import Estimate
 from babel_jax.evolution import stages
 from babel_jax.evolution.selection import select
 
-UNIT_INTERVAL = {"accuracy", "share", "coverage", "task"}  # metrics with one of these words in their name lie in [0, 1]
+UNIT_INTERVAL = {
+    "accuracy",
+    "share",
+    "coverage",
+    "mexa",
+    "task",
+}  # metrics with one of these words in their name lie in [0, 1]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -344,10 +344,20 @@ def _neurons(rows: pd.DataFrame, layers: int) -> dict[tuple[str, str], list[Curv
     rows = select(rows, probe="neurons")
     rows = rows[~(rows["metric"].isin(NOT_DEFINITIONS) | rows["metric"].str.endswith("_sensitivity")).to_numpy(bool)]
     return {
-        key: [curves.curve(rows, layer=-1, metric=key[0], language=key[1])]
-        + _layers(rows, layers, metric=key[0], language=key[1])
+        key: [
+            one and _count(one)
+            for one in (
+                curves.curve(rows, layer=-1, metric=key[0], language=key[1]),
+                *_layers(rows, layers, metric=key[0], language=key[1]),
+            )
+        ]
         for key in _keys(rows, rows["metric"].unique())
     }
+
+
+def _count(one: Curve) -> Curve:
+    """A curve of numbers of things: no interval reaches below 0."""
+    return dataclasses.replace(one, low=np.maximum(one.low, 0))
 
 
 def _sensitivity(rows: pd.DataFrame, at_C) -> dict[tuple[str, str, str], list[Curve]]:
@@ -359,7 +369,7 @@ def _sensitivity(rows: pd.DataFrame, at_C) -> dict[tuple[str, str, str], list[Cu
         here = rows[(rows[["metric", "language", "varied"]] == key).all(axis=1).to_numpy(bool)]
         here = here.assign(at=here["step"], step=measurements.option(here, key[2]).astype(float))
         of_at = [curves.curve(here, at=at) for at in at_C.tolist()]
-        found[key[0].removesuffix("_sensitivity"), *key[1:]] = [one for one in of_at if one]
+        found[key[0].removesuffix("_sensitivity"), *key[1:]] = [_count(one) for one in of_at if one]
     return found
 
 

@@ -236,25 +236,22 @@ WORKING_LANGUAGE = ReportFigure(
 def layer_map(findings: ProbeFindings, language: str):
     """The working language by layer and checkpoint as a map: orange where the primary's name leads, blue where the other's."""
     metrics = [metric for metric in ("primary_share_pair", "concept_share") if metric in _readings(findings, language)]
-    shown = [
-        (branch, metric)
-        for branch in findings.branches
-        for metric in metrics
-        if branch.is_followed and any(branch.lens.get((metric, language), []))
+    branches = [
+        b for b in findings.branches if b.is_followed and any((metric, language) in b.lens for metric in metrics)
     ]
-    if not shown:
+    if not branches:
         return None
-    most = max(branch.layers for branch, _ in shown)
-    figure, places = grid(len(shown), min(5.0, 1.3 + 0.16 * most))
+    height = min(5.0, 1.3 + 0.16 * max(branch.layers for branch in branches))
+    figure, axes = make_axes(len(metrics), height * len(branches), rows=len(branches))
     rows = []
-    for ax, (branch, metric) in zip(places, shown, strict=True):
-        _map(
-            Panel(ax, f"{branch.name}, {metric}", rows),
-            branch.lens[metric, language],
-            metric == "concept_share",
-            findings,
-        )
-        ax.set_title(branch_title(findings, branch, READINGS[metric][0]))
+    for row, branch in enumerate(branches):
+        for ax, metric in zip(axes[row], metrics, strict=True):
+            layers, signed = branch.lens.get((metric, language), []), metric == "concept_share"
+            if any(layers):
+                _map(Panel(ax, f"{branch.name}, {metric}", rows), layers, signed, findings)
+                ax.set_title(branch_title(findings, branch, READINGS[metric][0]))
+            else:
+                ax.set_visible(False)
     return figure, table(rows)
 
 

@@ -83,7 +83,7 @@ NEURONS = ReportFigure(
     chapter="neurons",
     draw=neurons,
     caption=_neurons_caption,
-    without="there is one checkpoint; the neurons of its layers stand in the next figure",
+    without="there is one checkpoint; its neurons stand in the next figure, by layer",
 )
 
 
@@ -163,6 +163,12 @@ def _sensitivity_lines(findings: ProbeFindings, key: tuple) -> list[Series]:
     ]
 
 
+def _whose_lines(findings: ProbeFindings) -> str:
+    if len(findings.branches) > 1:
+        return " One line a run, at its last checkpoint."
+    return f" One line a checkpoint, in {unit_of(findings).name}." if findings.branches[0].is_followed else ""
+
+
 SENSITIVITY = ReportFigure(
     name="sensitivity",
     title="What their number depends on",
@@ -170,8 +176,7 @@ SENSITIVITY = ReportFigure(
     draw=sensitivity,
     caption=lambda findings, language: (
         f"Neurons of {language_name(language)} that each definition would count at other cuts; dotted: the cut of the other "
-        f"figures. One line a {'run, at its last checkpoint' if len(findings.branches) > 1 else 'checkpoint, in '}"
-        f"{'' if len(findings.branches) > 1 else unit_of(findings).name}."
+        f"figures.{_whose_lines(findings)}"
     ),
     without="no neurons were counted",
 )
