@@ -2,7 +2,7 @@
 
 python -m babel_jax convert import --huggingface=llama --run=runs/llama
 
-python -m babel_jax convert import --huggingface=llama-1000 --run=runs/llama --step=1000 --tokens=2e9
+python -m babel_jax convert import --huggingface=EleutherAI/pythia-70m@step1000 --run=runs/pythia --step=1000 --tokens=2e9
 """
 
 from babel_jax.cli import kinds
@@ -15,8 +15,9 @@ def add_arguments(parser) -> None:
         "--huggingface",
         type=kinds.place,
         required=True,
-        metavar="DIR",
-        help="a folder with config.json, weights as safetensors or .bin, and a tokenizer's files if there is one",
+        metavar="PLACE",
+        help="a folder with config.json, weights as safetensors or .bin, and a tokenizer's files if there is one; or a "
+        "model of the hub, OWNER/NAME or OWNER/NAME@REVISION",
     )
     parser.add_argument("--run", type=kinds.place, required=True, metavar="DIR", help="a run's directory")
     parser.add_argument(

@@ -101,6 +101,7 @@ class Material:
       problems: None where no program is judged (real code).
       tasks: by name, what else is asked in the new language (`organism/world_tasks.py`); {} with real code.
       fingerprint: changes when anything above does.
+      about: what a page says of the texts, plain data as `corpus/loose_texts.py` writes it; {}: nothing.
       token_text: a token's id -> its text, for what people read; None: not known.
     """
 
@@ -118,4 +119,5 @@ class Material:
     problems: Problems | None
     fingerprint: str
     tasks: dict[str, Problems | Choices] = dataclasses.field(default_factory=dict)
+    about: dict = dataclasses.field(default_factory=dict)
     token_text: Callable[[int], str] | None = None

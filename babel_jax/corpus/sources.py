@@ -6,6 +6,7 @@ stands for and asks its readers.
 
 import dataclasses
 import hashlib
+import heapq
 import itertools
 from collections.abc import Iterator
 
@@ -15,6 +16,11 @@ from babel_jax.corpus.manifest import Manifest
 from babel_jax.corpus.readers import places, plain_files
 from babel_jax.corpus.readers.formats import FORMATS, OF_KIND, READERS
 from babel_jax.corpus.source import Source
+
+MOST_DRAWN = 20_000  # files, or pieces of tables and archives, of a language: what `drawn` looks into
+AT_ONCE = (
+    16_000_000  # bytes of documents of a table or an archive that are in memory and given in the order of their hashes
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +66,58 @@ def read(piece: Piece, manifest: Manifest) -> Iterator[Document]:
     source = Source.of(manifest, piece.language, piece.source)
     with places.understood(piece.place):
         yield from OF_KIND[kind].read(source, piece.place, *part)
+
+
+def drawn(manifest: Manifest, language: str) -> Iterator[Document]:
+    """A language's documents in the order of a hash of their paths, read only as far as they are asked for.
+
+    Files are drawn one by one; of tables and archives pieces, whose documents stay together. All names are listed, and the
+    first MOST_DRAWN are kept: neither memory nor time grows with what the files hold.
+
+    Raises:
+      UserError: as `pieces` and `read`.
+    """
+
+    def units():
+        for number, given in enumerate(manifest.languages[language].sources):
+            source, none = Source.of(manifest, language, number), True
+            with places.understood(source.path):
+                for place, part in _units(source):
+                    none = False
+                    yield _hash(f"{source.shown(source.relative(place))}\t{part}"), number, place, part
+            if none:
+                raise _none(manifest.language(language), given)
+
+    for number, (_, of, place, part) in enumerate(heapq.nsmallest(MOST_DRAWN, units())):
+        yield from _by_hash(read(Piece(language, number, of, place, part), manifest))
+
+
+def _units(source) -> Iterator[tuple[str, tuple]]:
+    """As `_parts`, but a part for each file of a folder."""
+    for kind, place in _places(source):
+        with places.understood(place):
+            if kind == "folder":
+                yield from ((place, ("files", name)) for name, _ in plain_files.source_files(source, place))
+            elif kind == "files":
+                yield from plain_files.cut_files(source, [place])
+            else:
+                yield from ((place, part) for part in OF_KIND[kind].cut(source, place))
+
+
+def _by_hash(documents: Iterator[Document]) -> Iterator[Document]:
+    """Documents in the order of the hashes of their paths, as many at once as fit AT_ONCE."""
+    chunk, size = [], 0
+    for document in documents:
+        chunk.append(document)
+        size += len(document.content or b"")
+        if size > AT_ONCE:
+            yield from sorted(chunk, key=lambda one: _hash(one.path))
+            chunk, size = [], 0
+    yield from sorted(chunk, key=lambda one: _hash(one.path))
+
+
+def _hash(text):
+    return hashlib.sha256(text.encode()).digest()
 
 
 def fingerprint(manifest: Manifest, language: str) -> dict[str, dict]:

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,7 @@ END_MARKS = (
     *("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "<|end▁of▁sentence|>", "<｜end▁of▁sentence｜>"),
     *("<EOS_TOKEN>", "<EOS>", "[EOS]"),
 )
+SETTINGS_FILE = "tokenizer_config.json"
 LARGEST_ID = 10_000_000  # no vocabulary has as many tokens; a larger id would cost memory for nothing
 # What tokenizers lose where they lose text: whitespace, case, accents, ligatures, rare characters, what looks like a mark.
 HARD = (
@@ -77,10 +78,12 @@ class Tokenizer:
       document_end: the id that ends a document; no text has it, whatever stands in it.
       padding: the id that fills up prompts.
       marks: how its marks and other tokens that were added by hand are written.
+      begin: the id that a model expects before a text, where `of_files` finds one; None: none, as with all tokenizers of corpora.
       file: what its file is called.
     """
 
     file: str
+    begin: int | None = None
 
     def __init__(self, content: bytes, pieces: list[bytes], document_end: int, padding: int, marks: list[str]):
         self.content, self.marks = content, marks
@@ -133,6 +136,7 @@ class SentencePiece(Tokenizer):
         end = processor.eos_id()
         if end < 0:
             raise UserError("it has no token that ends a document; train it with an eos_id.")
+        self.begin_id = processor.bos_id()
         padding = processor.pad_id() if processor.pad_id() >= 0 else end
         super().__init__(content, pieces, end, padding, [names[i] for i in marks])
         # BPE, whose scores are the ranks of its merges, joins what stands side by side by rank alone. Where no piece goes on
@@ -164,7 +168,8 @@ class HuggingFace(Tokenizer):
 
     file = "tokenizer.json"
 
-    def __init__(self, content: bytes):
+    def __init__(self, content: bytes, end: int | None = None):
+        """`end`: the id that its model's config says ends a text, for a vocabulary with several known ends or with none."""
         settings = _checked(parse_json(content.decode("utf-8-sig")))
         _take_text_as_it_is(settings)
         self._tokenizer = model = tokenizers.Tokenizer.from_str(json.dumps(settings))
@@ -174,6 +179,8 @@ class HuggingFace(Tokenizer):
         added = model.get_added_tokens_decoder()
         ids = model.get_vocab(with_added_tokens=True)
         ends = [ids[mark] for mark in END_MARKS if mark in ids and ids[mark] in added and added[ids[mark]].special]
+        if end in ends or (not ends and end in added and added[end].special):
+            ends = [end]
         if not ends:
             raise UserError(
                 f"it has no special token that ends a document; add one of {', '.join(END_MARKS[:4])} as a special token."
@@ -293,17 +300,71 @@ def load(place: Path) -> Tokenizer:
             )
         place = files[0]
     content = read_bytes(place, "check the path of the tokenizer.")
+    return _proven(content, str(place), "take one that loses nothing, such as a byte-level one.")
+
+
+def _proven(content: bytes, place: str, instead: str, **how) -> Tokenizer:
+    """The tokenizer of a file's content. `place`, `instead`: for errors, the file and what to do where it loses text."""
     kind = HuggingFace if content.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" else SentencePiece
     with _hushed(), _understood(f"cannot read {place} as a {kind.__name__} tokenizer"):
         try:
-            tokenizer = kind(content)
+            tokenizer = kind(content, **(how if kind is HuggingFace else {}))
             texts = (*HARD, *(text for mark in tokenizer.marks for text in (mark, f"x {mark} {mark}\ty")))
             reason = next(filter(None, (_loss(tokenizer, text) for text in texts)), None)
         except UserError as error:
             raise UserError(f"{place} cannot be used: {error}") from error
     if reason:
-        raise UserError(f"{place} cannot be used: {reason}; take one that loses nothing, such as a byte-level one.")
+        raise UserError(f"{place} cannot be used: {reason}; {instead}")
     return tokenizer
+
+
+def of_files(contents: Mapping[str, bytes], eos: object = None, where: str = "its tokenizer") -> Tokenizer:
+    """The tokenizer of a foreign model, from files that lie beside its weights: tokenizer.json, else tokenizer.model.
+
+    Args:
+      contents: files by name.
+      eos: what config.json says of `eos_token_id`: an id, a list of them, or None.
+      where: what errors call the place of the files.
+
+    Returns:
+      With `begin` as the model's own library would put it before a text.
+
+    Raises:
+      UserError: there is none of the two, or it is broken or loses text.
+    """
+    file = next((kind.file for kind in (HuggingFace, SentencePiece) if kind.file in contents), None)
+    if file is None:
+        raise UserError(
+            f"{where} holds no {HuggingFace.file} and no {SentencePiece.file}; have transformers' AutoTokenizer save one there, "
+            "or give prompts of token ids."
+        )
+    end = eos[0] if isinstance(eos, list) and eos else eos
+    tokenizer = _proven(
+        contents[file],
+        f"{where}/{file}",
+        "its texts cannot be measured in bits per byte; give prompts of token ids.",
+        end=end if isinstance(end, int) else None,
+    )
+    with _understood(f"cannot read {where}/{SETTINGS_FILE}"):
+        says = json.loads(contents.get(SETTINGS_FILE, b"{}"))  # as it is: its model_max_length may have 31 digits
+        tokenizer.begin = _begin(tokenizer, says if isinstance(says, dict) else {})
+    return tokenizer
+
+
+def _begin(tokenizer, says: dict) -> int | None:
+    """The mark that a model's library puts before a text. `says`: its tokenizer_config.json, which counts before the file."""
+    if says.get("add_bos_token") is False:
+        return None
+    if isinstance(tokenizer, SentencePiece):
+        begin = tokenizer.begin_id
+        return begin if begin >= 0 else None
+    plain = tokenizers.Tokenizer.from_str(tokenizer.content.decode("utf-8-sig"))
+    marked = plain.encode("x").ids
+    if marked[0] in plain.get_added_tokens_decoder() and marked != plain.encode("x", add_special_tokens=False).ids:
+        return marked[0]
+    name = says.get("bos_token")
+    name = name.get("content") if isinstance(name, dict) else name
+    return plain.token_to_id(name) if says.get("add_bos_token") and isinstance(name, str) else None
 
 
 @contextlib.contextmanager

@@ -99,6 +99,7 @@ class Language:
     comments_nest: bool = False
     comments_in_holes: bool = False
     kind: str = "code"
+    prompts: str = "call_sites"
     toolchain: str = ""
     # Another language -> pairs of (its identifier, the one of this language).
     pairs: dict[str, Pairs] = dataclasses.field(default_factory=dict, hash=False)

@@ -106,6 +106,11 @@ FILE = Section(
     {
         "title": Key(Text("a name", filled=True), REQUIRED, "how the language is written in text"),
         "kind": Key(Choice("kind", ("code", "natural")), "code", "a programming language, or one that people speak"),
+        "prompts": Key(
+            Choice("kind of prompts", ("call_sites", "cloze")),
+            "call_sites",
+            "where a prompt ends: where a built-in is used; or, in running text, before a word as it stands in a pair",
+        ),
         "extensions": Key(
             Many(Text("an extension", filled=True), least=1, once=True), REQUIRED, "how the names of its files end"
         ),

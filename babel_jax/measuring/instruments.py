@@ -173,6 +173,11 @@ def _call_sites(reading: Reading) -> list[dict]:
     return rows
 
 
+def _has_rows(material: Material, settings: Settings) -> bool:
+    """Whether neurons can be counted: prompts of one's own may stand without rows."""
+    return bool(material.heldout)
+
+
 # --- neurons --------------------------------------------------------------------------------------------------------------
 
 
@@ -246,15 +251,28 @@ PROBE = (
     Instrument("alignment", _alignment, _is_parallel, ("sentence",)),
     Instrument("tuned lens", _tuned_lens, lambda _, settings: settings.tuned_steps > 0, ("residual",)),
     Instrument("scores", _scores, lambda _, settings: bool(settings.definitions)),
-    Instrument("sensitivity", lambda reading: neuron_rows.sensitivity_rows(reading.measured, reading.material.primary)),
-    Instrument("overlap", lambda reading: drift.overlap_rows(reading.measured, reading.material.primary)),
-    Instrument("tokens needed", _tokens_needed),
+    Instrument(
+        "sensitivity",
+        lambda reading: neuron_rows.sensitivity_rows(reading.measured, reading.material.primary),
+        _has_rows,
+    ),
+    Instrument("overlap", lambda reading: drift.overlap_rows(reading.measured, reading.material.primary), _has_rows),
+    Instrument("tokens needed", _tokens_needed, _has_rows),
     Instrument("interventions", _interventions, lambda _, settings: bool(settings.interventions)),
 )
 
 
 def check_definitions(material: Material, settings: Settings) -> None:
-    """Refuses definitions by scores that the material has no slots for."""
+    """Refuses what the material has no rows, and definitions by scores that it has no slots for."""
+    asked = {
+        "definitions": settings.definitions,
+        "tuned_lens": settings.tuned_steps,
+        "interventions": settings.interventions,
+    }
+    for option in [name for name, value in asked.items() if value and not material.heldout]:
+        raise UserError(
+            f"--{option} needs rows of text beside the prompts; name them by --texts or --corpus, or leave it out."
+        )
     for language in lape.new_languages(sorted({*material.heldout, *material.slots}), material.primary):
         for name in settings.definitions:
             if BY_SCORES[name].at_slots and language not in slots_of_one_token(material):

@@ -174,22 +174,28 @@ def _probe_run(probed: Probed, follow: bool, progress) -> None:
     if hosts.several() and (follow or not source.is_done()):
         raise UserError(f"{source} still trains; several hosts probe finished runs only: take one process.")
     needs = options.restore_step if options.restore else None
-    for look in source.looks(options.steps, follow=follow, needs=needs, progress=progress):
-        last = None
-        for checkpoint in look.checkpoints:
-            _check_material(probed, checkpoint.model)
-            if _is_measured(probed, checkpoint) or _measure(probed, checkpoint):
-                last = checkpoint
-        if last:
-            _across(probed, last, look.coming)
+    with source.at_work():
+        for look in source.looks(options.steps, follow=follow, needs=needs, progress=progress):
+            source.expect([step for step in look.steps if not _is_there(probed, step)])
+            last = None
+            for checkpoint in look.checkpoints:
+                _check_material(probed, checkpoint.model)
+                if _is_measured(probed, checkpoint) or _measure(probed, checkpoint):
+                    last = checkpoint
+            if last:
+                _across(probed, last, look.coming)
+
+
+def _is_there(probed: Probed, step: int) -> bool:
+    """Whether both files of a step are there, on all hosts alike."""
+    return all(hosts.agree(path.exists()) for path in probed.paths(step))
 
 
 def _is_measured(probed: Probed, checkpoint: walk.Checkpoint) -> bool:
     """Whether a checkpoint is measured already; a `UserError` if its file is of another run or model, or of other options."""
-    paths = probed.paths(checkpoint.step)
-    there = all(hosts.agree(path.exists()) for path in paths)
+    there = _is_there(probed, checkpoint.step)
     if there and hosts.is_first():
-        _load(paths[0], probed.about(checkpoint.model) | _of_checkpoint(checkpoint))
+        _load(probed.paths(checkpoint.step)[0], probed.about(checkpoint.model) | _of_checkpoint(checkpoint))
     return there
 
 
@@ -265,8 +271,8 @@ def _across(probed: Probed, last: walk.Checkpoint, coming: bool) -> None:
     if hosts.is_first():
         options, primary = probed.options, probed.material.primary
         expect = probed.about(last.model) | _of_checkpoint(last)
-        for name in ("parameters", "step", "tokens"):  # in these, checkpoints of one run differ
-            del expect[name]
+        for name in ("parameters", "step", "tokens", "revision", "commit"):  # in these, checkpoints of one run differ
+            expect.pop(name, None)
         stored = [_load(path, expect) for path in sorted(probed.place.glob("step_*.npz"))]
         counts_C, about_C = zip(*stored, strict=True)
         steps = [about["step"] for about in about_C]
@@ -277,13 +283,13 @@ def _across(probed: Probed, last: walk.Checkpoint, coming: bool) -> None:
                 f"the reference step {options.reference_step} is not a measured checkpoint; there are {steps}."
             )
         reference = steps.index(options.reference_step) if options.reference_step is not None else None
-        scope = scope_of(counts_C, options.threshold_scope, reference)
-        rows = []
-        for about, counts, moved in zip(about_C, counts_C, drift.drift_rows(counts_C, primary, scope), strict=True):
-            at = Seen(about["step"], about["tokens"], about["tokens_by_language"])
-            here = neuron_rows.count_rows(counts, primary, scope) + moved
-            rows += walk.completed(dataclasses.replace(last, seen=at), here)
-        walk.write(probed.place / "measurements" / "across.parquet", rows)
+        if probed.material.heldout:  # prompts alone have no tokens in which neurons are counted
+            scope, rows = scope_of(counts_C, options.threshold_scope, reference), []
+            for about, counts, moved in zip(about_C, counts_C, drift.drift_rows(counts_C, primary, scope), strict=True):
+                at = Seen(about["step"], about["tokens"], about["tokens_by_language"])
+                here = neuron_rows.count_rows(counts, primary, scope) + moved
+                rows += walk.completed(dataclasses.replace(last, seen=at), here)
+            walk.write(probed.place / "measurements" / "across.parquet", rows)
         about = probe_record.record(last.model, probed.material, options)
         files.write_json(probed.place / probe_record.NAME, about)
     hosts.barrier(f"probed {probed.source}")
@@ -301,6 +307,8 @@ def _across_seeds(places: dict, out) -> None:
         rows = []
         for step in sorted(steps):
             stored = {seed: _load(place / step, {}) for seed, place in place_of.items()}
+            if not all(counts.tokens_RxK.any() for counts, _ in stored.values()):
+                continue
             about = next(iter(stored.values()))[1]
             rows += [
                 measurements.row(run=name, seed=-1, step=about["step"], tokens=about["tokens"], **row)

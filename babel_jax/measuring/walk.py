@@ -7,13 +7,13 @@ run that still trains can be followed, and a checkpoint that is deleted meanwhil
 Checkpoints come from a `Source`: a run of ours (`OwnRun`), or a series that others have published (series.py).
 """
 
+import abc
 import contextlib
 import dataclasses
 import glob
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import jax
 from jax.sharding import Mesh
@@ -32,39 +32,6 @@ POLL_SECONDS = 5
 LAST = (-1,)  # a choice of steps: the last one
 
 
-class Source(Protocol):
-    """One training whose checkpoints are measured in order: what the walk asks of it.
-
-    Attributes:
-      directory: of a run of ours; None: its checkpoints lie elsewhere.
-      group, name: folders that its results are kept in, one in the other; rows call the run `name`.
-      seed: of its rows.
-    """
-
-    directory: object | None
-    group: str
-    name: str
-    seed: int
-
-    def __str__(self) -> str:
-        """What errors call it."""
-
-    def is_done(self) -> bool:
-        """Whether no further checkpoint will come."""
-
-    def tokenizer(self) -> TokenizerFiles | None:
-        """The files of the tokenizer that came with an imported or published model; None: there are none."""
-
-    def looks(self, steps: tuple[int, ...] = (), **how) -> Iterator["Look"]:
-        """See `OwnRun.looks`, whose arguments it takes."""
-
-    def params_at(self, checkpoint: "Checkpoint", step: int) -> dict:
-        """The parameters of any step, for the model and mesh of one of its checkpoints."""
-
-    def restored(self, checkpoint: "Checkpoint") -> "Checkpoint | None":
-        """One of its checkpoints with its parameters; None, with a message: it was deleted meanwhile."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
     """One saved step of a training.
@@ -79,7 +46,7 @@ class Checkpoint:
       about: what artefacts say of it besides: of a published one its repository and revision, its phase and parent.
     """
 
-    source: Source
+    source: "Source"
     seed: int
     model: DecoderConfig
     seen: Seen
@@ -186,15 +153,6 @@ def as_computed_here(model: DecoderConfig) -> DecoderConfig:
     )
 
 
-def _opened(run_dir, step: int) -> Checkpoint | None:
-    """A checkpoint that is not restored yet, to be split over all devices; None: it was deleted meanwhile."""
-    with _unless_deleted(run_dir, step):
-        with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
-            metadata = checkpoints.metadata(step)
-        mesh = make_mesh(data=1, fsdp=-1)
-        return Checkpoint(OwnRun(run_dir), seed_of(run_dir), stored_model(metadata), metadata, mesh)
-
-
 @contextlib.contextmanager
 def _unless_deleted(run_dir, step: int):
     """Swallows the error of reading a checkpoint that no longer exists."""
@@ -211,15 +169,116 @@ def _unless_deleted(run_dir, step: int):
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """One look at a run: its checkpoints that were not there at the look before, not restored yet, and whether more will come."""
+    """One look at a run.
 
+    Attributes:
+      steps: of the checkpoints that were not there at the look before.
+      checkpoints: these, not restored yet.
+      coming: whether more will come.
+    """
+
+    steps: list[int]
     checkpoints: Iterator[Checkpoint]
     coming: bool
 
 
+class Source(abc.ABC):
+    """A training whose checkpoints are measured in order. `str()` is what errors call it.
+
+    Attributes:
+      directory: of a run of ours; None: its checkpoints lie elsewhere.
+      group, name: folders that its results are kept in, one in the other; rows call the run `name`.
+      seed: of its rows.
+      poll_seconds: between two looks, where it is followed.
+      none_yet: what to do where it has no checkpoint.
+    """
+
+    directory: object | None
+    group: str
+    name: str
+    seed: int
+    poll_seconds: float = POLL_SECONDS
+    none_yet: str = "train the run first"
+
+    @abc.abstractmethod
+    def steps(self) -> list[int]:
+        """Steps of its checkpoints, ascending."""
+
+    @abc.abstractmethod
+    def is_done(self) -> bool:
+        """Whether no further checkpoint will come."""
+
+    @abc.abstractmethod
+    def tokenizer(self) -> TokenizerFiles | None:
+        """The files of the tokenizer that came with an imported or published model; None: there are none."""
+
+    @abc.abstractmethod
+    def opened(self, step: int) -> Checkpoint | None:
+        """A checkpoint that is not restored yet, to be split over all devices; None: it was deleted meanwhile."""
+
+    @abc.abstractmethod
+    def restored(self, checkpoint: Checkpoint) -> Checkpoint | None:
+        """One of its checkpoints with its parameters; None, with a message: it was deleted meanwhile."""
+
+    @abc.abstractmethod
+    def params_at(self, checkpoint: Checkpoint, step: int) -> dict:
+        """The parameters of any step, for the model and mesh of one of its checkpoints."""
+
+    def at_work(self) -> contextlib.AbstractContextManager:
+        """Enter this before checkpoints are restored."""
+        return contextlib.nullcontext()
+
+    def expect(self, steps: list[int]) -> None:
+        """Says which checkpoints will be restored, in order. A source may fetch them ahead; here there is nothing to do."""
+        return
+
+    def looks(
+        self,
+        steps: tuple[int, ...] = (),
+        *,
+        follow: bool = False,
+        needs: int | None = None,
+        skip: Callable[[int], bool] = lambda step: False,
+        progress: Callable[[dict], None] = lambda message: None,
+    ) -> Iterator[Look]:
+        """Looks once, or (`follow`) until it is done. Take all of a look's checkpoints before the next look.
+
+        Args:
+          steps: which checkpoints; () for all, `LAST` for the last. They come in order.
+          needs: a step that must have been saved before any of them is looked at.
+          skip: whether nothing is left to do at a step; its checkpoint is then not opened. The first host decides.
+          progress: called after each step with {"run", "checkpoint", "checkpoints"}.
+
+        Raises:
+          UserError: there is no checkpoint, or not a chosen one, or one that cannot be read.
+        """
+        seen: set[int] = set()
+
+        def fresh(new: list[int], of: int) -> Iterator[Checkpoint]:
+            for step in new:
+                if not hosts.agree(skip(step)) and (checkpoint := self.opened(step)):
+                    yield checkpoint
+                seen.add(step)
+                progress({"run": self.name, "checkpoint": len(seen), "checkpoints": of})
+
+        while True:
+            coming = follow and not self.is_done()  # asked first: what is saved after that is seen by the next look
+            there = self.steps()
+            if not there and not follow:
+                raise UserError(f"{self} has no finished checkpoint; {self.none_yet}.")
+            wanted = chosen_steps(there, steps, self, coming)
+            new = [step for step in wanted if step not in seen]
+            new = [] if coming and needs is not None and needs not in there else new
+            yield Look(new, fresh(new, len(wanted)), coming)
+            if not coming:
+                return
+            preemption.check()
+            time.sleep(self.poll_seconds)
+
+
 @dataclasses.dataclass(frozen=True)
-class OwnRun:
-    """A run's directory as a `Source`."""
+class OwnRun(Source):
+    """A run's directory."""
 
     directory: object
 
@@ -238,61 +297,28 @@ class OwnRun:
     def __str__(self) -> str:
         return str(self.directory)
 
+    def steps(self) -> list[int]:
+        return steps_of(self.directory)
+
     def is_done(self) -> bool:
         return is_done(self.directory)
 
     def tokenizer(self) -> TokenizerFiles | None:
         return foreign.kept_tokenizer(self.directory)
 
-    def params_at(self, checkpoint: Checkpoint, step: int) -> dict:
-        abstract = placement.abstract_params(checkpoint.model, checkpoint.mesh)
-        return restore_params(self.directory, step, abstract, checkpoint.model.to_json())
+    def opened(self, step: int) -> Checkpoint | None:
+        with _unless_deleted(self.directory, step):
+            with contextlib.closing(Checkpoints(self.directory, create=False)) as checkpoints:
+                metadata = checkpoints.metadata(step)
+            return Checkpoint(self, self.seed, stored_model(metadata), metadata, make_mesh(data=1, fsdp=-1))
 
     def restored(self, checkpoint: Checkpoint) -> Checkpoint | None:
         with _unless_deleted(self.directory, checkpoint.step):
             return dataclasses.replace(checkpoint, params=self.params_at(checkpoint, checkpoint.step))
 
-    def looks(
-        self,
-        steps: tuple[int, ...] = (),
-        *,
-        follow: bool = False,
-        needs: int | None = None,
-        skip: Callable[[int], bool] = lambda step: False,
-        progress: Callable[[dict], None] = lambda message: None,
-    ) -> Iterator[Look]:
-        """Looks at a run once, or (`follow`) until it is done. Take all of a look's checkpoints before the next look.
-
-        Args:
-          steps: which checkpoints; () for all, `LAST` for the last. They come in order.
-          needs: a step that must have been saved before any of them is looked at.
-          skip: whether nothing is left to do at a step; its checkpoint is then not opened. The first host decides.
-          progress: called after each step with {"run", "checkpoint", "checkpoints"}.
-
-        Raises:
-          UserError: there is no checkpoint, or not a chosen one, or one that cannot be read.
-        """
-        seen: set[int] = set()
-
-        def fresh(wanted: list[int]) -> Iterator[Checkpoint]:
-            for step in wanted:
-                if step not in seen:
-                    if not hosts.agree(skip(step)) and (checkpoint := _opened(self.directory, step)):
-                        yield checkpoint
-                    seen.add(step)
-                    progress({"run": self.name, "checkpoint": len(seen), "checkpoints": len(wanted)})
-
-        while True:
-            coming = follow and not self.is_done()  # asked first: what is saved after that is seen by the next look
-            there = steps_of(self.directory)
-            if not there and not follow:
-                raise UserError(f"{self.directory} has no finished checkpoint; train the run first.")
-            wanted = chosen_steps(there, steps, self.directory, coming)
-            yield Look(fresh([] if coming and needs is not None and needs not in there else wanted), coming)
-            if not coming:
-                return
-            preemption.check()
-            time.sleep(POLL_SECONDS)
+    def params_at(self, checkpoint: Checkpoint, step: int) -> dict:
+        abstract = placement.abstract_params(checkpoint.model, checkpoint.mesh)
+        return restore_params(self.directory, step, abstract, checkpoint.model.to_json())
 
 
 def checkpoints(source: Source, steps: tuple[int, ...] = (), **how) -> Iterator[Checkpoint]:

@@ -13,7 +13,8 @@ Where there is no tokenizer (the embedded world) an identifier is one token, and
 A file of prompts is JSON Lines, one object a line:
   {"language": "php", "text": "<?php\\n$n = ", "primary": "len", "new": "strlen", "pair": "length", "prompt": "a.php"}
   language        of the prompt: the primary or the new language of the study
-  text or tokens  the prompt up to the identifier, as text or as token ids; what is too long is cut on the left
+  text or tokens  the prompt up to the identifier, as text or as token ids; what is too long is cut on the left; a text
+                  begins with the mark that the model's tokenizer puts there, token ids stand as they are
   primary, new    what either language would write next: text, a token id, or the list of its ids in order
   pair            optional, a name or a number: prompts of one pair are drawn together in the intervals; by default the
                   prompts with the same two identifiers
@@ -219,7 +220,7 @@ def read_prompts(
     check_mode(mode)
     content = files.read_bytes(path, "give --prompts a file of JSON Lines.")
     pieces = tokenizer.pieces() if tokenizer else []
-    if tokenizer and len(pieces) != vocab_size:
+    if len(pieces) > vocab_size:
         raise UserError(f"the tokenizer has {len(pieces)} tokens and the model {vocab_size}; take the model's own.")
     entries, identifiers = [], _Identifiers(tokenizer, pieces, vocab_size, mode)
     for number, line in files.json_lines(content, path, 'write {"language": …, "text": …, "primary": …, "new": …}.'):
@@ -291,6 +292,7 @@ def _entry(line, number, languages, identifiers: _Identifiers):
     return {
         "number": number,
         "language": line["language"],
+        "begin": [] if tokenizer is None or tokenizer.begin is None or "tokens" in line else [tokenizer.begin],
         "tokens": prompt,
         "first": [ids[0] for ids in sequences],
         "sides": sides,
@@ -363,16 +365,19 @@ def _read(identifier, sequence, tokenizer, pieces, mode):
 
 def _slots(entries, numbers, max_length, padding, mode):
     tokens_NxT = np.full((len(entries), max_length), padding, np.int32)
+    last = []
     for row, entry in zip(tokens_NxT, entries, strict=True):
-        cut = entry["tokens"][-max_length:]
+        begin = entry["begin"]
+        cut = begin + entry["tokens"][max(0, len(entry["tokens"]) + len(begin) - max_length) :]
         row[: len(cut)] = cut
+        last.append(len(cut) - 1)
 
     def column(values):
         return np.array(list(values), np.int32)
 
     slots = {
         "tokens": tokens_NxT,
-        "position": column(min(len(entry["tokens"]), max_length) - 1 for entry in entries),
+        "position": column(last),
         "primary_id": column(entry["first"][0] for entry in entries),
         "new_id": column(entry["first"][1] for entry in entries),
         "subset": column(entry["subset"] for entry in entries),

@@ -3,24 +3,35 @@
 import dataclasses
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from ml_collections import ConfigDict
+from tqdm import tqdm
 
 from babel_jax.common import files
 from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.files import content_hash, read_json
 from babel_jax.common.material import Material
 from babel_jax.common.schema import Place
+from babel_jax.corpus import loose_texts
 from babel_jax.corpus.corpus_files import Corpus
 from babel_jax.corpus.corpus_files import load as load_corpus
 from babel_jax.corpus.corpus_material import several
+from babel_jax.corpus.loose_texts import Amounts
+from babel_jax.corpus.manifest import Manifest
+from babel_jax.corpus.tokenizer import HuggingFace, SentencePiece, Tokenizer, of_files
+from babel_jax.corpus.tokenizer import load as load_tokenizer
 from babel_jax.languages import registry
+from babel_jax.languages.language import Language
 from babel_jax.measuring import probe_walk, walk
+from babel_jax.model.decoder import DecoderConfig
+from babel_jax.model.tokenizer_files import TokenizerFiles
 from babel_jax.organism import world
 from babel_jax.probes import prompts
 from babel_jax.study import plan
 from babel_jax.suites import completions, problems, suite_files, world_problems
+from babel_jax.training import hosts
 from babel_jax.training.runs import seed_of
 
 STUDY = {
@@ -36,8 +47,9 @@ STUDY = {
 class ProbeTexts:
     """What the verb `probe` reads: called with a `walk.Source`, gives (the material, the hash of its tokenizer or None).
 
-    By default these are the texts of the study that the run lies in; else of `config`, or of a `corpus`. `prompts` (a
-    file) takes the place of the material's own.
+    By default these are the texts of the study that the run lies in; else of `config`, of a `corpus`, or loose `texts`, read
+    with the model's own tokenizer. `prompts` (a file) takes the place of the material's own; of a model that lies in no study
+    it may stand alone, and then there are no rows.
     """
 
     config: ConfigDict | None = None
@@ -48,28 +60,70 @@ class ProbeTexts:
     prompt_tokens: int = 64
     prompts: str | None = None
     identifiers: str = "first"
+    texts: Manifest | None = None
+    row_tokens: int = Amounts().row_tokens
+    prompts_per_pair: int = Amounts().per_pair
+    _read: dict = dataclasses.field(default_factory=dict, init=False)  # loose texts, by tokenizer and model
 
     def __call__(self, source: walk.Source) -> tuple[Material, str | None]:
+        prompts.check_mode(self.identifiers)
+        if self.rows < 1 or self.prompt_tokens < 1:
+            raise UserError("--rows and --prompt_tokens are at least 1.")
+        if self.texts or (self.prompts and not (self.corpus or self.config or _in_study(source))):
+            return self._with_own_tokenizer(source)
         config = self.config or (plan.default() if self.corpus else _config_of(source))
         directory = self.corpus or (config.corpus if config.kind == "real_code" else "")
         corpus = load_corpus(Path(directory)) if directory else None
-        if self.rows < 1 or self.prompt_tokens < 1:
-            raise UserError("--rows and --prompt_tokens are at least 1.")
         if self.corpus:
             if len(set(self.languages)) < 2:
                 raise UserError("--corpus needs --languages: the primary, then at least one other.")
+            _check_same_tokenizer(source, corpus)
             material = several(self.corpus, self.languages, self.rows, self.prompt_tokens)
         else:
             seed = source.seed if self.seed is None else self.seed
             material = plan.load_material(config, seed, source.name)
-        material = self._prompted(probe_walk.chosen(material, self.languages), corpus)
-        return material, corpus.tokenizer.sha if corpus else None
+        material = probe_walk.chosen(material, self.languages)
+        tokenizer, language_of = (corpus.tokenizer, corpus.language) if corpus else (None, None)
+        return self._prompted(material, tokenizer, language_of), corpus.tokenizer.sha if corpus else None
 
-    def _prompted(self, material: Material, corpus: Corpus | None) -> Material:
-        prompts.check_mode(self.identifiers)
-        tokenizer = corpus.tokenizer if corpus else None
+    def _with_own_tokenizer(self, source: walk.Source) -> tuple[Material, str | None]:
+        # Prompts may be token ids, which need no tokenizer.
+        tokenizer = tokenizer_of(source) if self.texts or _has_tokenizer(source.tokenizer()) else None
+        model, sha = _model_of(source), tokenizer.sha if tokenizer else None
+        key = sha, tokenizer and tokenizer.begin, model.vocab_size, model.max_length
+        if key not in self._read:
+            self._read[key] = self._prompted(self._loose(tokenizer, model), tokenizer, self._language)
+        return self._read[key], sha
+
+    def _loose(self, tokenizer: Tokenizer | None, model: DecoderConfig) -> Material:
+        """Rows and prompts of the loose texts; without any, only what a file of prompts needs."""
+        if self.texts is None:
+            if len(set(self.languages)) != 2:
+                raise UserError("a file of prompts holds two languages; name them: --languages=PRIMARY,NEW.")
+            length = min(self.prompt_tokens, model.max_length)
+            return loose_texts.bare(self.languages, tokenizer, model.vocab_size, length)
+        for name in self.languages:
+            if name not in self.texts.languages:
+                raise unknown_name("language of the texts", name, self.texts.languages)
+        chosen = {name: self.texts.languages[name] for name in self.languages or self.texts.languages}
+        most = 0 if self.prompts else self.prompts_per_pair
+        amounts = Amounts(self.rows, self.row_tokens, self.prompt_tokens, most)
+        texts = dataclasses.replace(self.texts, languages=chosen)
+        sizes = {"vocab_size": model.vocab_size, "longest": model.max_length}
+        material = loose_texts.material(texts, tokenizer, **sizes, amounts=amounts)
+        for line in loose_texts.summary(material.about) if hosts.is_first() else ():
+            tqdm.write(line, file=sys.stderr)  # not into a bar that stands there
+        return material
+
+    def _language(self, name: str) -> Language:
+        return self.texts.language(name)
+
+    def _prompted(
+        self, material: Material, tokenizer: Tokenizer | None, language_of: Callable[[str], Language] | None
+    ) -> Material:
+        """The material with the prompts of the file, or with what stands for the identifiers of its own."""
         if self.prompts:
-            if len(material.heldout) > 2:
+            if len({*material.heldout, material.primary, material.new}) > 2:
                 raise UserError("a file of prompts holds two languages; name them: --languages=PRIMARY,NEW.")
             length = min(self.prompt_tokens, material.max_length)
             slots = prompts.read_prompts(
@@ -86,14 +140,67 @@ class ProbeTexts:
             raise UserError(f"--identifiers={self.identifiers} needs a tokenizer, and the embedded world has none.")
         slots = {}
         for language, here in material.slots.items():
-            new = material.new if language == material.primary else language
-            pairs = registry.identifier_pairs(corpus.language(material.primary), corpus.language(new))
+            new = _new_of(material) if language == material.primary else language
+            pairs = registry.identifier_pairs(language_of(material.primary), language_of(new))
             slots[language], messages = prompts.with_identifiers(here, pairs, tokenizer, self.identifiers)
             for message in messages:
                 print(message, file=sys.stderr)
         return dataclasses.replace(
             material, slots=slots, fingerprint=content_hash([material.fingerprint, self.identifiers])
         )
+
+
+def tokenizer_of(source: walk.Source) -> Tokenizer:
+    """The tokenizer that a model was trained with: of files that came with it, or of the corpus of the study that it lies in.
+
+    Raises:
+      UserError: it has none, as a model of the embedded world, or one that cannot be used; or nothing says which it is.
+    """
+    if kept := source.tokenizer():
+        return _of_files(kept, source)
+    config = _config_of(source)
+    if config.kind != "real_code":
+        raise UserError(
+            f"{source} is of the embedded world, whose tokens are no text: it reads no --texts; leave them out."
+        )
+    return load_tokenizer(Path(config.corpus))
+
+
+def _has_tokenizer(kept: TokenizerFiles | None) -> bool:
+    return kept is not None and not {HuggingFace.file, SentencePiece.file}.isdisjoint(kept.contents)
+
+
+def _of_files(kept: TokenizerFiles, source: walk.Source) -> Tokenizer:
+    return of_files(kept.contents, kept.tokens.get("eos_token_id"), f"the tokenizer of {source}")
+
+
+def _check_same_tokenizer(source: walk.Source, corpus: Corpus) -> None:
+    """Refuses a corpus whose token ids mean something else to a model that came with a tokenizer of its own."""
+    kept = source.tokenizer()
+    ours = corpus.tokenizer
+    if not _has_tokenizer(kept) or kept.contents.get(ours.file) == ours.content:
+        return
+    if _of_files(kept, source).pieces() != ours.pieces():
+        raise UserError(
+            f"{corpus.directory} was built with another tokenizer than the one that came with {source}; name the texts by "
+            "--texts, which are read with the model's own, or build the corpus with that."
+        )
+
+
+def _model_of(source: walk.Source) -> DecoderConfig:
+    """The model of a source's first checkpoint, of which nothing but its description is read."""
+    for look in source.looks():
+        for checkpoint in look.checkpoints:
+            return checkpoint.model
+    raise UserError(f"{source} has no checkpoint; name another one.")
+
+
+def _new_of(material: Material) -> str:
+    """The language with which the pairs of the primary's prompts are."""
+    for pair, about in material.about.get("pairs", {}).items():
+        if material.primary in about["prompts"]:
+            return pair.partition("-")[2]
+    return material.new
 
 
 @dataclasses.dataclass
@@ -157,9 +264,13 @@ def _given(specs, languages):
     return suites
 
 
+def _in_study(source: walk.Source) -> bool:
+    return source.directory is not None and (source.directory.parent.parent / "config.json").exists()
+
+
 def _config_of(source: walk.Source) -> ConfigDict:
     """The config of the study whose texts are read by default."""
-    instead = "--corpus=DIR or --config=FILE"
+    instead = "--texts=LANGUAGE=DIR,LANGUAGE=DIR, --corpus=DIR or --config=FILE"
     if source.directory is None:
         raise UserError(f"{source} belongs to no study; say what to read: {instead}.")
     return study_config(source.directory, instead)

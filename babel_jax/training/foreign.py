@@ -13,47 +13,51 @@ import jax
 import babel_jax
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
-from babel_jax.model import maxtext, model_folders, placement, tokenizer_files
+from babel_jax.model import hub, maxtext, model_folders, placement, tokenizer_files
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.model.sharding import make_mesh
 from babel_jax.model.tokenizer_files import TOKENS, TokenizerFiles
 from babel_jax.training.checkpoint import Checkpoints, Metadata, restore_params
-from babel_jax.training.runs import locked, read_done
+from babel_jax.training.runs import is_done, locked, read_done
 
 TOKENIZER = "tokenizer"
 NO_TOKENIZER = TokenizerFiles({}, {})
 IMPORTED = {"config": {"imported": dict, "tokens?": dict}}  # of the config.json of an imported run
 
 
-def import_run(hf_dir: str | os.PathLike, run_dir: str | os.PathLike, step: int = 0, tokens: int = 0) -> None:
+def import_run(place: str | os.PathLike, run_dir: str | os.PathLike, step: int = 0, tokens: int = 0) -> None:
     """Makes a finished run of a model, or adds a checkpoint to a run that was made so.
 
+    One that was killed goes on where it is called again: config.json is written first, DONE last.
+
     Args:
+      place: a folder, or a model of the hub, see `hub.folder`.
       step, tokens: of the model's training so far.
 
     Raises:
-      UserError: as `model_folders.read_model`; the tokenizer is not the model's; or `run_dir` is another run, has a checkpoint
-        of this step, or is of another model.
+      UserError: as `hub.folder` and `model_folders.read_model`; the tokenizer is not the model's; or `run_dir` is another run,
+        has a checkpoint of this step, or is of another model.
     """
     run_dir = files.path(run_dir)
     _check_free(run_dir, step)
+    hf_dir = hub.folder(place)
     config, params = model_folders.read_model(hf_dir, _mesh)
     tokenizer = _tokenizer_beside(hf_dir, config)
-    about = Metadata(step, tokens, {}, config.to_json(), time.time(), version=babel_jax.__version__)
     with _or_nothing(run_dir), locked(run_dir):
-        is_new = _check_free(run_dir, step)  # another process may have begun one
-        if not is_new:
-            _check_same_model(run_dir, config, tokenizer)
-        checkpoints = Checkpoints(run_dir)
-        try:
-            checkpoints.save({"params": params}, about)
-        finally:
-            checkpoints.close()
-        if is_new:
+        _check_free(run_dir, step)  # another process may have begun one
+        if _imported(run_dir) is None:
             tokenizer_files.write(run_dir / TOKENIZER, tokenizer.contents)
             stored = {"imported": config.to_json(), "tokens": dict(tokenizer.tokens)}
             files.write_json(run_dir / "config.json", {"config": stored, "material": None})
-        if is_new or read_done(run_dir).step < step:
+        else:
+            _check_same_model(run_dir, config, tokenizer)
+            files.remove_tree(run_dir / "checkpoints" / str(step))  # of an import that was killed before DONE said so
+        with contextlib.closing(Checkpoints(run_dir)) as checkpoints:
+            there = checkpoints.steps()  # all checkpoints of a run say the same of when it began
+            started = checkpoints.metadata(there[0]).started if there else time.time()
+            about = Metadata(step, tokens, {}, config.to_json(), started, version=babel_jax.__version__)
+            checkpoints.save({"params": params}, about)
+        if not is_done(run_dir) or read_done(run_dir).step < step:
             done = {"step": step, "tokens": tokens, "tokens_by_language": {}, "seconds": {}}
             files.write_json(run_dir / "DONE", done)
 
@@ -66,19 +70,19 @@ def _tokenizer_beside(hf_dir, config: DecoderConfig) -> TokenizerFiles:
     return TokenizerFiles(contents, {name: hf_config[name] for name in TOKENS if name in hf_config})
 
 
-def _check_free(run_dir, step: int) -> bool:
-    """Whether there is no run yet; False: there is an imported one that has no checkpoint of this step."""
+def _check_free(run_dir, step: int) -> None:
+    """Refuses a run that is not imported, and one that has a checkpoint of this step."""
     if not any((run_dir / name).exists() for name in ("config.json", "checkpoints")):
-        return True
+        return
     again = "give a new folder, or delete that one"
-    if not (run_dir / "DONE").exists() or _imported(run_dir) is None:
+    if _imported(run_dir) is None:
         raise UserError(f"{run_dir} holds a run already, or a part of one; {again}.")
-    with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
-        if step in checkpoints.steps():
-            raise UserError(
-                f"{run_dir} holds a run already, with a checkpoint {step}; give another --step, or {again}."
-            )
-    return False
+    if is_done(run_dir) and step <= read_done(run_dir).step:
+        with contextlib.closing(Checkpoints(run_dir, create=False)) as checkpoints:
+            if step in checkpoints.steps():
+                raise UserError(
+                    f"{run_dir} holds a run already, with a checkpoint {step}; give another --step, or {again}."
+                )
 
 
 def _imported(run_dir) -> dict | None:

@@ -65,7 +65,10 @@ TABLE = ["optimize", "--csv=F", "--primary=python"]
         ([*SUITE, "--checkpoints=R", "--samples=0", "--likelihood", "--k=2"], "--k goes with completions to judge"),
         ([*PROBE, "--corpus=C", "--seed=1"], "--seed goes with the texts of a study"),
         ([*PROBE, "--rows=9"], "--rows goes with --corpus"),
-        ([*PROBE, "--prompt_tokens=9"], "--prompt_tokens goes with --corpus or --prompts"),
+        ([*PROBE, "--prompt_tokens=9"], "--prompt_tokens goes with --corpus, --texts or --prompts"),
+        ([*PROBE, "--row_tokens=9"], "--row_tokens goes with --texts"),
+        ([*PROBE, "--texts=python=A,php=B", "--corpus=C"], "--texts goes with the model's own tokenizer"),
+        ([*PROBE, "--texts=python=A,php=B", "--seed=1"], "--seed goes with the texts of a study"),
         ([*PROBE, "--random_sets=30"], "--random_sets goes with --interventions"),
         (
             ["corpus", "build", "--source=python=S", "--out=C", "--phase=start", "--shard=0/2"],

@@ -147,7 +147,7 @@ class FourBytes:
 
 
 def cut_behind(head):
-    file = call_sites._File(Document("a.py", f"{head}call(x)".encode(), 0), PYTHON, FourBytes())
+    file = call_sites._Text("a.py", f"{head}call(x)", PYTHON, FourBytes())
     return file.cut(len(head), len(head), "call", "ring")
 
 

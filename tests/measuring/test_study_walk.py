@@ -35,7 +35,7 @@ def test_parts_that_a_model_lacks_are_not_restored():
 )
 def test_a_last_checkpoint_that_vanishes_before_it_is_opened_is_one_line(run, monkeypatch, measure):
     (run.directory / "measurements" / "patches.parquet").unlink(missing_ok=True)
-    monkeypatch.setattr(walk, "_opened", lambda run_dir, step: None)  # as it answers for one that is deleted
+    monkeypatch.setattr(walk.OwnRun, "opened", lambda run, step: None)  # as it answers for one that is deleted
     with pytest.raises(UserError, match="checkpoint 4 of .* is gone; put back a copy of it") as error:
         measure(run)
     assert "\n" not in str(error.value)

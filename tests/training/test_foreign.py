@@ -1,5 +1,6 @@
 """Imported runs: several checkpoints of one model, the tokenizer that came with it, and what is refused."""
 
+import contextlib
 import dataclasses
 import json
 import sys
@@ -166,3 +167,29 @@ if __name__ == "__main__":
     foreign.import_run(place / "a", place / "run")
     foreign.export_run(place / "run", 0, place / "b")
     print(foreign._mesh(CONFIG).size)
+
+
+@pytest.mark.parametrize("killed_at", ["config.json", "checkpoint", "DONE"])
+def test_an_import_that_was_killed_goes_on(tmp_path, monkeypatch, killed_at):
+    run, first, second = tmp_path / "run", folder(tmp_path / "a", 1), folder(tmp_path / "b", 2)
+    if killed_at == "DONE":  # while a second checkpoint is added
+        foreign.import_run(first, run, 1000)
+
+    def killed(*_):
+        raise Killed
+
+    class Killed(BaseException):
+        """What a process does no more after SIGKILL is to clean up."""
+
+    monkeypatch.setattr(foreign, "_or_nothing", lambda place: contextlib.nullcontext())
+    place = {"config.json": (Checkpoints, "save"), "checkpoint": (Checkpoints, "close"), "DONE": (foreign, "read_done")}
+    with monkeypatch.context() as dying, pytest.raises(Killed):
+        where, name = place[killed_at]
+        saved = Checkpoints.close
+        dying.setattr(where, name, killed if name != "close" else lambda self: (saved(self), killed()))
+        foreign.import_run(second if killed_at == "DONE" else first, run, 2000)
+    assert not (run / "DONE").exists() or read_done(run).step == 1000
+    foreign.import_run(second, run, 2000, 7)
+    assert steps(run)[2000] == 7 and read_done(run).step == 2000
+    foreign.export_run(run, 2000, tmp_path / "out")
+    assert same(by_path(read_model(tmp_path / "out")[1]), by_path(loud(CONFIG, 2)))

@@ -1,0 +1,301 @@
+"""Models on a hub of Hugging Face: what is there, and its files on a disk of this machine.
+
+Where a model is asked for, one may name a folder, or `OWNER/NAME` or `OWNER/NAME@REVISION` of the hub, such as
+EleutherAI/pythia-160m@step1000. huggingface_hub does the work, so its settings hold: HF_ENDPOINT (a mirror), HF_HUB_OFFLINE,
+HF_TOKEN or `hf auth login`, HF_HOME (the cache). It is imported where it is used: that takes a third of a second.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from babel_jax.common import files
+from babel_jax.common.errors import UserError, one_line, printable, unknown_name
+from babel_jax.model import tokenizer_files, weight_files
+from babel_jax.model.families.config_keys import CONFIG
+
+NAME = re.compile(r"([\w-][\w.-]*/[\w.-]+)(?:@(.+))?")
+MAIN = "main"  # the revision that is meant where none is named
+PART = re.compile(r"(model|pytorch_model)-\d+-of-\d+\.(safetensors|bin)")
+TRIES = 3  # of a file whose connection breaks so that the library does not resume it itself
+AGAIN = "what was fetched whole is kept: run the same command again"
+
+
+@dataclasses.dataclass(frozen=True)
+class Name:
+    """A model on the hub. `revision`: a branch, a tag or a commit."""
+
+    repository: str
+    revision: str = MAIN
+
+    def __str__(self):
+        return f"{self.repository}@{self.revision}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Revision:
+    """A revision as it is now: its commit, and the bytes of each file at its root."""
+
+    name: Name
+    commit: str
+    sizes: dict[str, int]
+
+    @property
+    def model(self) -> dict[str, int]:
+        """config.json and the weights that `weight_files.read_folder` would take, and their bytes."""
+        return {CONFIG: self.sizes.get(CONFIG, 0)} | self._weights()
+
+    @property
+    def tokenizer(self) -> dict[str, int]:
+        """config.json and the files of the tokenizer, and their bytes."""
+        names = (CONFIG, *tokenizer_files.KEPT)
+        return {name: self.sizes[name] for name in names if name in self.sizes}
+
+    def _weights(self) -> dict[str, int]:
+        for whole, index in ((weight_files.WEIGHTS, weight_files.INDEX), (weight_files.BIN, weight_files.BIN_INDEX)):
+            if whole in self.sizes:
+                return {whole: self.sizes[whole]}
+            if index in self.sizes:
+                kind = Path(whole).suffix
+                parts = sorted(name for name in self.sizes if PART.fullmatch(name) and name.endswith(kind))
+                return {name: self.sizes[name] for name in (index, *parts)}
+        raise UserError(
+            f"{self.name} has no {weight_files.WEIGHTS} and no {weight_files.BIN}, nor an index of parts; there are "
+            f"{', '.join(sorted(self.sizes)[:10]) or 'no files'}. Name a revision that holds a model."
+        )
+
+
+def parsed(place: str | os.PathLike) -> Name | None:
+    """The model of the hub that a place names; None: it is a folder, which comes first where both are meant."""
+    text = os.fspath(place)
+    if "://" in text or files.path(text).exists():
+        return None
+    match = NAME.fullmatch(text)
+    return Name(match[1], match[2] or MAIN) if match else None
+
+
+def folder(place: str | os.PathLike):
+    """The folder with a model's files and its tokenizer's: `place` itself, or a copy in the hub's cache.
+
+    Raises:
+      UserError: there is no such model, or it cannot be fetched; one line each.
+    """
+    name = parsed(place)
+    return files.path(place) if name is None else fetched(name)
+
+
+def fetched(name: Name) -> Path:
+    """The files of a model and its tokenizer in the hub's cache, fetched where they are not there."""
+    if kept := offline(name):
+        return kept
+    found = revision(name)
+    return fetch(found, found.model | found.tokenizer)
+
+
+def offline(name: Name) -> Path | None:
+    """The copy in the cache, where huggingface_hub is not to use the network. `UserError`: there is none."""
+    from huggingface_hub import constants
+
+    if not constants.is_offline_mode():
+        return None
+    if cached := _cached(name.repository).get(name.revision):
+        return cached[1]
+    raise UserError(
+        f"{name} is not in the cache {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE says not to use the network; fetch it "
+        "first, or unset HF_HUB_OFFLINE."
+    )
+
+
+def _cached(repository: str) -> dict[str, tuple[str, Path]]:
+    """Revisions of a repository in the cache, by name and by commit: (commit, folder)."""
+    from huggingface_hub import constants, errors, scan_cache_dir
+
+    try:
+        repositories = scan_cache_dir(constants.HF_HUB_CACHE).repos
+    except errors.CacheNotFound:
+        return {}
+    found = {}
+    for one in repositories:
+        if one.repo_type == "model" and one.repo_id == repository:
+            for kept in one.revisions:
+                found |= dict.fromkeys((*kept.refs, kept.commit_hash), (kept.commit_hash, kept.snapshot_path))
+    return found
+
+
+def revisions(repository: str) -> dict[str, str]:
+    """Name -> commit of all branches and tags; offline of those in the cache.
+
+    Raises:
+      UserError: there is no such repository, or it cannot be asked.
+    """
+    from huggingface_hub import constants
+
+    if constants.is_offline_mode():
+        return {name: commit for name, (commit, _) in _cached(repository).items() if name != commit}
+    with explained(Name(repository)):
+        refs = _api().list_repo_refs(repository)
+    return {ref.name: ref.target_commit for ref in (*refs.tags, *refs.branches)}
+
+
+def revision(name: Name) -> Revision:
+    """What a revision holds.
+
+    Raises:
+      UserError: there is no such repository or revision, or it cannot be asked.
+    """
+    with explained(name):
+        info = _api().model_info(name.repository, revision=name.revision, files_metadata=True)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or () if "/" not in file.rfilename}
+    return Revision(name, info.sha, sizes)
+
+
+def fetch(
+    found: Revision, sizes: dict[str, int], into: Path | None = None, stop: threading.Event | None = None
+) -> Path:
+    """Fetches files of a revision; returns their folder. Files that are there whole are not asked for again.
+
+    Args:
+      sizes: the files, and their bytes.
+      into: the folder; None: the hub's cache, where other programs find them.
+      stop: raises `Stopped` soon after it is set, from another thread; nothing is shown of the progress then.
+
+    Raises:
+      UserError: a file cannot be fetched, or the disk is too small for them.
+    """
+    from huggingface_hub import constants, hf_hub_download
+
+    target = into or Path(constants.HF_HUB_CACHE)
+    _check_room(found.name, {name: size for name, size in sizes.items() if not (target / name).exists()}, target)
+    # Chunks that Xet would keep, to share them between files, would take the room of several checkpoints.
+    os.environ.setdefault("HF_XET_CHUNK_CACHE_SIZE_BYTES", "0")
+    where = dict(endpoint=constants.ENDPOINT, cache_dir=constants.HF_HUB_CACHE, local_dir=into)
+    bar = _bar(stop) if stop else None
+    place = target
+    for name in sizes:
+        # By its name once, so that the cache knows it; by the commit, files that are there need no request.
+        by = found.name.revision if into is None and name == CONFIG else found.commit
+        for left in reversed(range(TRIES)):
+            with explained(found.name, target, again=left > 0) as broke:
+                place = Path(hf_hub_download(found.name.repository, name, revision=by, tqdm_class=bar, **where)).parent
+            if not broke:
+                break
+    return place
+
+
+def _check_room(name: Name, sizes: dict[str, int], target: Path) -> None:
+    there = next(place for place in (target, *target.absolute().parents) if place.exists())
+    wanted, free = sum(sizes.values()), shutil.disk_usage(there).free
+    if wanted > free:
+        raise UserError(
+            f"{name} takes {amount(wanted)} and {printable(there)} has {amount(free)} free; free space, or name another disk."
+        )
+
+
+def amount(count: int) -> str:
+    """Bytes as one reads them: 1.3 GB."""
+    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} bytes"
+
+
+class Stopped(Exception):
+    """A download was stopped because its files are no longer wanted."""
+
+
+def _bar(stop: threading.Event):
+    """A progress bar, as huggingface_hub wants one, that shows nothing and ends the download when `stop` is set."""
+    from huggingface_hub.utils import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *arguments, **settings):
+            super().__init__(*arguments, **settings | {"disable": True})
+
+        def update(self, n=1):
+            if stop.is_set():
+                raise Stopped
+            return super().update(n)
+
+    return Bar
+
+
+def _api():
+    from huggingface_hub import HfApi, constants, logging
+
+    logging.set_verbosity_error()  # it would print what it retries; what it gives up on, it raises
+    return HfApi(endpoint=constants.ENDPOINT)
+
+
+# --- what can go wrong --------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def explained(name: Name, target: Path | None = None, again: bool = False) -> Iterator[list]:
+    """Turns what huggingface_hub raises into one line that says what to do.
+
+    Args:
+      target: where files are written.
+      again: a broken connection is not raised but put into the list that this yields.
+    """
+    from huggingface_hub import constants, errors
+
+    endpoint, broke = constants.ENDPOINT, []
+    try:
+        yield broke
+    except (UserError, Stopped):
+        raise
+    except errors.GatedRepoError as error:
+        raise UserError(
+            f"{name.repository} is gated: accept its terms at {endpoint}/{name.repository}, then give a token that may read "
+            "it (`hf auth login`, or HF_TOKEN)."
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise UserError(
+            f"there is no folder {name.repository}, and {endpoint} has no model of that name, or it is private; check the "
+            "name, or give a token that may read it (`hf auth login`, or HF_TOKEN)."
+        ) from error
+    except errors.RevisionNotFoundError as error:
+        raise _unknown_revision(name) from error
+    except errors.RemoteEntryNotFoundError as error:
+        raise UserError(
+            f"{name} lacks a file that it listed ({one_line(error)}); it was changed meanwhile: run the same command again."
+        ) from error
+    except errors.HFValidationError as error:
+        raise UserError(
+            f"{name.repository} is not the name of a model ({one_line(error)}); give OWNER/NAME."
+        ) from error
+    except errors.OfflineModeIsEnabled as error:
+        raise UserError(f"HF_HUB_OFFLINE says not to use the network, and {name} needs it; unset it.") from error
+    except (errors.HTTPError, OSError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"there is no room left in {target} for {name}; free space: {AGAIN}.") from error
+        if isinstance(error, OSError) and error.filename:  # of the disk, and not of the network
+            raise
+        if not again:
+            raise _unreachable(name, endpoint, error) from error
+        broke.append(error)
+
+
+def _unknown_revision(name: Name) -> UserError:
+    return UserError(
+        f"{name.repository}: " + str(unknown_name("revision", name.revision, sorted(revisions(name.repository))))
+    )
+
+
+def _unreachable(name: Name, endpoint: str, error: Exception) -> UserError:
+    response = getattr(error, "response", None)
+    if response is not None:
+        return UserError(
+            f"{endpoint} answered {response.status_code} for {name}; check the token and HF_ENDPOINT, or wait: {AGAIN}."
+        )
+    cause = error.__cause__ or error
+    return UserError(
+        f"the connection to {endpoint} for {name} broke ({one_line(cause)}); {AGAIN}, or with HF_HUB_OFFLINE=1 for what is in "
+        "the cache."
+    )

@@ -1,0 +1,159 @@
+"""What the verb `probe` reads of a model with a tokenizer of its own: loose texts, or prompts alone."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from helpers import loose_files, loud
+from helpers.decoders import small
+
+from babel_jax.common import measurements
+from babel_jax.common.errors import UserError
+from babel_jax.corpus import loose_texts
+from babel_jax.measuring import probe_walk, walk
+from babel_jax.model.model_folders import write_model
+from babel_jax.model.tokenizer_files import TokenizerFiles
+from babel_jax.study import plan, texts
+from babel_jax.study.texts import ProbeTexts, tokenizer_of
+from babel_jax.training import foreign
+
+CONFIG = small("llama", vocab_size=512, max_length=40)  # its table has more rows than the tokenizer has ids
+VOCABULARY = {"tokenizer.json": loose_files.vocabulary().to_str().encode()}
+FEW = dict(rows=20, row_tokens=32, prompt_tokens=20, prompts_per_pair=4)
+
+
+def imported(place, contents=VOCABULARY, seed=0):
+    write_model(place / "hf", CONFIG, loud(CONFIG, seed), TokenizerFiles(contents, {"eos_token_id": 0}))
+    foreign.import_run(place / "hf", place / "runs" / "model")
+    return walk.OwnRun(place / "runs" / "model")
+
+
+@pytest.fixture
+def loose(tmp_path):
+    return loose_texts.of(loose_files.write(tmp_path / "texts"))
+
+
+def rows_of(place, **where):
+    frame = measurements.read(place)
+    for name, value in where.items():
+        frame = frame[frame[name] == value]
+    return frame
+
+
+def test_an_imported_model_is_probed_on_files(tmp_path, loose, capsys):
+    source = imported(tmp_path)
+    asked = ProbeTexts(texts=loose, **FEW)
+    (place,) = probe_walk.probe([source], asked, tmp_path / "out")
+    assert set(rows_of(place, metric="bits_per_byte")["language"]) == {"python", "php"}
+    assert len(rows_of(place, metric="primary_share_pair"))
+    read = json.loads((place / "probed.json").read_text())["read"]
+    assert read["pairs"]["python-php"]["prompts"]["php"][0] == 4
+    said = capsys.readouterr().err
+    assert "Python: 20 rows of 32 tokens" in said and "prompts in PHP, of 3 of 21 pairs" in said
+    # The same files of the same model: nothing is measured again, and the texts are not read again for a second run.
+    material, sha = asked(source)
+    assert asked(imported(tmp_path / "second"))[0] is material and sha == tokenizer_of(source).sha
+    (arrays,) = place.glob("step_*.npz")
+    before = arrays.stat().st_mtime_ns
+    probe_walk.probe([source], ProbeTexts(texts=loose, **FEW), tmp_path / "out")
+    assert arrays.stat().st_mtime_ns == before
+    with pytest.raises(UserError, match="material"):
+        probe_walk.probe([source], ProbeTexts(texts=loose, **FEW | {"rows": 10}), tmp_path / "out")
+
+
+def test_identifiers_are_read_in_every_mode_and_languages_are_chosen(tmp_path, loose):
+    source = imported(tmp_path)
+    material, _ = ProbeTexts(texts=loose, languages=("php", "python"), identifiers="prefix", **FEW)(source)
+    assert (material.primary, material.new) == ("php", "python")
+    assert {"primary_ids", "new_ids"} <= set(material.slots["python"])
+    with pytest.raises(UserError, match="unknown language of the texts 'pyton'; did you mean 'python'"):
+        ProbeTexts(texts=loose, languages=("php", "pyton"), **FEW)(source)
+
+
+LINES = (
+    {"language": "python", "text": "size_1 = ", "primary": "len", "new": "strlen"},
+    {"language": "php", "text": "$size_1 = ", "primary": "len", "new": "strlen"},
+    {"language": "php", "text": "$x = ", "primary": "None", "new": "null"},
+    {"language": "python", "text": "x = ", "primary": "None", "new": "null"},
+)
+
+
+def written(place, lines):
+    place.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return str(place)
+
+
+def test_prompts_of_ones_own_need_no_texts(tmp_path):
+    source = imported(tmp_path)
+    asked = ProbeTexts(prompts=written(tmp_path / "prompts.jsonl", LINES), languages=("python", "php"))
+    (place,) = probe_walk.probe([source], asked, tmp_path / "out")
+    assert set(rows_of(place, metric="primary_share_pair")["language"]) == {"python", "php"}
+    # Nothing is said of what was not read.
+    assert set(rows_of(place)["probe"]) <= {"lens", "working_language"}
+    with pytest.raises(UserError, match="name them: --languages=PRIMARY,NEW"):
+        dataclasses.replace(asked, languages=())(source)
+
+
+def test_prompts_of_token_ids_need_no_tokenizer(tmp_path):
+    source = imported(tmp_path, {})
+    lines = [{"language": name, "tokens": [5, 6, 7], "primary": 8, "new": 9} for name in ("python", "php")]
+    asked = ProbeTexts(prompts=written(tmp_path / "prompts.jsonl", lines), languages=("python", "php"))
+    material, sha = asked(source)
+    assert sha is None and material.slots["php"]["new_id"].tolist() == [9] and material.document_end == -1
+    with pytest.raises(UserError, match="holds no tokenizer.json and no tokenizer.model"):
+        tokenizer_of(source)
+
+
+def test_prompts_beside_texts_take_the_place_of_those_that_are_mined(tmp_path, loose, monkeypatch):
+    monkeypatch.setattr(loose_texts.call_sites.Miner, "add", lambda *_: 1 / 0)
+    asked = ProbeTexts(texts=loose, prompts=written(tmp_path / "prompts.jsonl", LINES), **FEW)
+    material, _ = asked(imported(tmp_path))
+    assert len(material.slots["php"]["position"]) == 2 and len(material.heldout["php"]["tokens"]) == 20
+
+
+def test_a_prompt_begins_as_the_model_expects(tmp_path):
+    settings = json.loads(VOCABULARY["tokenizer.json"])
+    mark = {"id": 500, "content": "<s>", "special": True, "single_word": False, "lstrip": False, "rstrip": False}
+    settings["added_tokens"].append(mark | {"normalized": False})
+    contents = {
+        "tokenizer.json": json.dumps(settings).encode(),
+        "tokenizer_config.json": b'{"add_bos_token": true, "bos_token": "<s>"}',
+    }
+    asked = ProbeTexts(prompts=written(tmp_path / "prompts.jsonl", LINES), languages=("python", "php"), prompt_tokens=3)
+    slots = asked(imported(tmp_path, contents))[0].slots["php"]
+    assert (slots["tokens"][:, 0] == 500).all() and slots["position"].tolist() == [2, 2]
+    plain = asked(imported(tmp_path / "plain"))[0].slots["php"]
+    np.testing.assert_array_equal(slots["tokens"][:, 1:], plain["tokens"][:, 1:])
+
+
+def test_whose_tokenizer_it_is(tmp_path, monkeypatch):
+    run = tmp_path / "study" / "seed0" / "continual"
+    run.mkdir(parents=True)
+    config = plan.default()
+    monkeypatch.setattr(texts, "study_config", lambda run_dir, instead: config)
+    with pytest.raises(UserError, match="is of the embedded world, whose tokens are no text"):
+        tokenizer_of(walk.OwnRun(run))
+    config.kind, config.corpus = "real_code", str(tmp_path / "corpus")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "tokenizer.json").write_bytes(VOCABULARY["tokenizer.json"])
+    assert tokenizer_of(walk.OwnRun(run)).vocab_size == 500
+
+
+@dataclasses.dataclass
+class Built:
+    """As much of a corpus as is asked of it here."""
+
+    directory: str
+    tokenizer: object
+
+
+def test_a_corpus_of_another_tokenizer_is_refused(tmp_path):
+    source = imported(tmp_path)
+    own = tokenizer_of(source)
+    other = texts.of_files({"tokenizer.json": loose_files.vocabulary(480).to_str().encode()})
+    respelt = texts.of_files({"tokenizer.json": loose_files.vocabulary().to_str(pretty=True).encode()})
+    for fits in (own, respelt):
+        texts._check_same_tokenizer(source, Built("corpus", fits))
+    with pytest.raises(UserError, match="corpus was built with another tokenizer than the one that came with"):
+        texts._check_same_tokenizer(source, Built("corpus", other))
