@@ -228,19 +228,20 @@ def _read_place(folder) -> _Place:
 def _grouped(places: list[_Place]) -> dict[str, list[_Place]]:
     """The places of each branch, one a seed: by the name of the run and its phase.
 
-    Runs of one name and seed in two folders are branches of their own, which are called by their folder, too.
+    Runs of one name but of different models, or twice of one seed, are branches of their own, called by their folder, too.
     """
     of_run: dict[str, list[_Place]] = {}
     for place in places:
         of_run.setdefault(place.folder.name, []).append(place)
     groups: dict[str, list[_Place]] = {}
     for run, here in of_run.items():
+        models = {about["model"] for place in here for _, about in place.stored.values()}
         seeds = [seed for place in here for seed in place.rows["seed"].unique().tolist()]
-        several = len(seeds) > len(set(seeds))
+        apart = len(seeds) > len(set(seeds)) or len(models) > 1
         for place in here:
-            name = f"{place.folder.parent.name}/{run}" if several else run
+            name = f"{place.folder.parent.name}/{run}" if apart else run
             for phase, part in _phases(place).items():
-                groups.setdefault(f"{name}, {phase}" if phase else name, []).append(part)
+                groups.setdefault(f"{name}, {phase}" if phase not in ("", run) else name, []).append(part)
     return groups
 
 
@@ -286,7 +287,7 @@ def _branch(name: str, places: list[_Place], by_tokens: bool) -> Branch:
     neurons = _neurons(plain, layers)
     return Branch(
         name=name,
-        parent=about.get("parent") or "",
+        parent=_parent(about),
         seeds=sorted(rows["seed"].unique().tolist()),
         at_C=at_C,
         steps_C=np.array(steps),
@@ -316,6 +317,11 @@ def _branch(name: str, places: list[_Place], by_tokens: bool) -> Branch:
         aligned_chance=dict(zip(alignment["language"], measurements.option(alignment, "chance"), strict=True)),
         maps=_maps(first, at_C),
     )
+
+
+def _parent(about: dict) -> str:
+    parent = about.get("parent")
+    return f"{parent['run']} at step {parent['step']:,}" if parent else ""
 
 
 def _keys(rows: pd.DataFrame, metrics: Iterable[str]) -> list[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """What definitions, sets and options of a probe are called in text, and the option that would measure what was not."""
 
-from babel_jax.evolution.probe_findings import ProbeFindings
-from babel_jax.study.words import language_name, names
+from babel_jax.evolution.probe_findings import Branch, ProbeFindings
+from babel_jax.study.words import as_sentence, language_name, names
 
 DEFINITIONS = {
     "specific": "language-specific",
@@ -50,6 +50,7 @@ def missing(findings: ProbeFindings) -> list[str]:
     without = [name for name in findings.languages if not any(key[1] == name for b in branches for key in b.lens)]
     if without:
         said.append(f"No working language in {names(without)}: {no_prompts(findings)}.")
+    said += dict.fromkeys(message for b in branches for message in _messages(b))
     said += [sentence for language in findings.languages if (sentence := _few(findings, language))]
     if len(without) < len(findings.languages) and not any(b.alignment for b in branches):
         said.append("No alignment: no prompts are marked as saying the same in two languages (`item` of --prompts).")
@@ -72,9 +73,23 @@ def missing(findings: ProbeFindings) -> list[str]:
     return said
 
 
+def _messages(branch: Branch) -> list[str]:
+    """What the reader of the texts has to say of them, as sentences."""
+    return [as_sentence(message) for message in branch.record.get("about", {}).get("messages", [])]
+
+
 def _few(findings: ProbeFindings, language: str) -> str:
     """Which pairs have few prompts; "" where all have enough."""
-    pairs = findings.branches[0].record.get("texts", {}).get(language, {}).get("pairs", [])
+    record = findings.branches[0].record
+    pairs = record.get("texts", {}).get(language, {}).get("pairs", [])
+    known = {pair["pair"] for pair in pairs}
+    for of in record.get("about", {}).get("pairs", {}).values():
+        names = zip(of["names"], of["prompts"].get(language, ()), strict=False)
+        pairs = pairs + [
+            dict(zip(("primary", "new"), name.split("/", 1), strict=True)) | {"prompts": count}
+            for pair, (name, count) in enumerate(names)
+            if pair not in known and not count
+        ]
     few = [pair for pair in pairs if pair["prompts"] < FEW]
     if not few:
         return ""
