@@ -16,7 +16,8 @@ UNIT_INTERVAL = {
     "coverage",
     "mexa",
     "task",
-}  # metrics with one of these words in their name lie in [0, 1]
+}  # metrics with one of these words in their name lie in [0, 1] …
+DIFFERENCE = "concept"  # … but not those with this one: two shares subtracted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +155,8 @@ def curve(frame: pd.DataFrame, options: dict | None = None, **columns) -> Curve 
     wide_4xSxC = np.full((4, len(seeds), len(steps)), np.nan)
     for values_SxC, name in zip(wide_4xSxC, ("value", "n", "ci_low", "ci_high"), strict=True):
         values_SxC[place_seed, place_step] = rows[name]
-    unit = not UNIT_INTERVAL.isdisjoint(columns.get("metric", "").split("_"))
+    words = columns.get("metric", "").split("_")
+    unit = not UNIT_INTERVAL.isdisjoint(words) and DIFFERENCE not in words
     return over_seeds(steps, *wide_4xSxC[:2], seeds.tolist(), unit, own=wide_4xSxC[2:, 0])
 
 

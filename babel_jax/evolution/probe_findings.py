@@ -206,11 +206,12 @@ def read(out) -> ProbeFindings:
         )
     (primary,) = primaries
     by_tokens = all(_increase(place) for places in groups.values() for place in places)
+    branches = [_branch(name, places, by_tokens) for name, places in groups.items()]
     return ProbeFindings(
         primary=primary,
         languages=[primary, *sorted(languages - {primary})],
         by_tokens=by_tokens,
-        branches=[_branch(name, places, by_tokens) for name, places in groups.items()],
+        branches=sorted(branches, key=lambda branch: bool(branch.parent)),
         seed_overlap=_seed_overlap(files.path(out) / "seeds"),
     )
 
@@ -372,7 +373,7 @@ def _sensitivity(rows: pd.DataFrame, at_C) -> dict[tuple[str, str, str], list[Cu
     rows = rows.assign(varied=measurements.option(rows, "varied"))
     found = {}
     for key in sorted(set(zip(rows["metric"], rows["language"], rows["varied"], strict=True))):
-        here = rows[(rows[["metric", "language", "varied"]] == key).all(axis=1).to_numpy(bool)]
+        here = select(rows, metric=key[0], language=key[1], varied=key[2])
         here = here.assign(at=here["step"], step=measurements.option(here, key[2]).astype(float))
         of_at = [curves.curve(here, at=at) for at in at_C.tolist()]
         found[key[0].removesuffix("_sensitivity"), *key[1:]] = [_count(one) for one in of_at if one]

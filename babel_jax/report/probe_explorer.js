@@ -1,8 +1,14 @@
 // The map of a probe's lens: pairs of identifiers by layers, at the chosen checkpoint; page.js comes before it.
 const state = { place: 0, layer: 0, column: 0 };
+// As words.amount writes it.
+function amount(value) {
+  for (const [size, unit] of [[1e12, "T"], [1e9, "B"], [1e6, "M"]]) if (value >= size) return `${Number((value / size).toPrecision(3))}\u00a0${unit}`;
+  return count(value, 0);
+}
+
 const maps = () => data.branches[at("run").value];
-const shown = () => maps()[at("language").value];
-const when = (map) => (data.unit === "tokens" ? `${count(map.at[state.place], 0)} tokens` : `step ${count(map.at[state.place], 0)}`);
+const shown = () => maps()[at("prompts").value];
+const when = (map) => (data.unit === "tokens" ? `${amount(map.at[state.place])} tokens` : `step ${count(map.at[state.place], 0)}`);
 const leads = (share) => (share >= 0.5 ? tinted("primary", 2 * share - 1) : tinted("new", 1 - 2 * share));
 const named = (pair) => `${pair.primary.trim() || "␣"} / ${pair.new.trim() || "␣"}`;
 
@@ -41,14 +47,14 @@ function showMap() {
 }
 
 function showRun() {
-  fill(at("language"), Object.keys(maps()).map((language) => [language, data.titles[language]]));
-  at("language-label").hidden = Object.keys(maps()).length < 2;
+  fill(at("prompts"), Object.keys(maps()).map((language) => [language, data.titles[language]]));
+  at("prompts-label").hidden = Object.keys(maps()).length < 2;
   showMap();
 }
 
 at("step").addEventListener("input", () => { state.place = Number(at("step").value); drawMap(); });
 at("run").addEventListener("change", showRun);
-at("language").addEventListener("change", showMap);
+at("prompts").addEventListener("change", showMap);
 chooseIn("map", (column, layer) => { Object.assign(state, { column, layer }); drawMap(); });
 at("map").addEventListener("keydown", (happened) => {
   const moved = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[happened.key];

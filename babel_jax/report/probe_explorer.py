@@ -11,7 +11,7 @@ BODY = """
 <noscript><p>The map needs JavaScript; every figure of this page and its data can be seen without.</p></noscript>
 <p>Rows are layers, columns are pairs of identifiers. Choose a cell; arrow keys move on.</p>
 <div class="controls"><label for="run" id="run-label">Run<select id="run"></select></label>
-<label for="language" id="language-label">Prompts in<select id="language"></select></label></div>
+<label for="prompts" id="prompts-label">Prompts in<select id="prompts"></select></label></div>
 <div class="scrub" id="scrub"><label for="step">Checkpoint<input type="range" id="step" min="0" max="0" value="0" step="1">
 <output for="step" id="step-shown"></output></label></div>
 <div class="legend" id="map-legend"></div>

@@ -195,7 +195,7 @@ def drift(findings: ProbeFindings):
         here = branch.flows[name]
         part = Flow(f"{branch.name}, {name}", "", NEW, here.births_C, here.deaths_C, here.size_C)
         come_and_go(flow, sizes, rows, branch.at_C, [part], unit_of(findings))
-        flow.set_title(branch_title(findings, branch, f"{set_name(name)}: births (up) and deaths (down)"))
+        flow.set_title(branch_title(findings, branch, f"{set_name(name)}: births, deaths"))
         sizes.set_title("Neurons of the set")
     return figure, table(rows)
 
@@ -300,7 +300,12 @@ def _causes_caption(what: str):
     )
 
 
-NOT_CHANGED = "no neurons were changed; ask for it with --interventions=zero"
+def _not_changed(findings: ProbeFindings, language=None) -> str:
+    if any(branch.causes for branch in findings.branches):
+        return "there are no prompts or problems at which it could be read"
+    return "no neurons were changed; ask for it with --interventions=zero"
+
+
 CAUSES = (
     ReportFigure(
         name="causes_loss",
@@ -308,7 +313,7 @@ CAUSES = (
         chapter="causes",
         draw=causes_loss,
         caption=_causes_caption("Change of the held-out loss"),
-        without=NOT_CHANGED,
+        without=_not_changed,
         of_study=True,
     ),
     ReportFigure(
@@ -319,7 +324,7 @@ CAUSES = (
         caption=_causes_caption(
             "Change of the margin, the log-probability of the right identifier less that of the most probable other token,"
         ),
-        without=NOT_CHANGED,
+        without=_not_changed,
         of_study=True,
     ),
     ReportFigure(
@@ -328,7 +333,7 @@ CAUSES = (
         chapter="causes",
         draw=causes_solved,
         caption=_causes_caption("Change of the share of identifiers that are right, and of problems solved,"),
-        without=NOT_CHANGED,
+        without=_not_changed,
         of_study=True,
     ),
 )

@@ -108,7 +108,7 @@ def _sections(chapter: str, findings: ProbeFindings, pictures: dict[tuple, str])
             (f'<p class="which"><b>{text(words.language_name(language))}</b></p>' if language else "") + picture
             for language, picture in of
         )
-        parts.append(f'<div class="part" id="{figure.name}"><h3>{text(figure.title)}</h3>{body}</div>')
+        parts.append(f'<div class="part" id="part-{figure.name}"><h3>{text(figure.title)}</h3>{body}</div>')
     if parts and absent:
         parts.append(f'<div class="part"><h3>Not in this probe</h3><ul class="said quiet">{"".join(absent)}</ul></div>')
     return "".join(parts)
