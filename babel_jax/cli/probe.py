@@ -6,7 +6,7 @@ a table is printed, and OUT/report/index.html is the page that `report --workdir
 
 python -m babel_jax probe --checkpoints 'runs/tiny/seed*/continual' --out=runs/probes
 
-python -m babel_jax probe --series=configs/series/pythia_160m.yaml --out=runs/pythia --corpus=corpora/two --languages=python,php
+python -m babel_jax probe --series=configs/series/pythia_160m.yaml --out=runs/pythia --texts=python=DIR,php=DIR
 """
 
 from babel_jax.cli import environment, kinds, options

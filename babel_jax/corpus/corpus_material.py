@@ -10,7 +10,8 @@ from babel_jax.common import files
 from babel_jax.common.errors import UserError
 from babel_jax.common.files import content_hash
 from babel_jax.common.material import Material
-from babel_jax.corpus import corpus_files
+from babel_jax.corpus import corpus_files, slot_columns
+from babel_jax.languages import registry
 
 
 @functools.lru_cache(maxsize=1)
@@ -35,6 +36,8 @@ def material(directory: str | Path, primary: str, new: str, heldout_rows: int, p
                 f"the corpus {directory} has no {language}, only {', '.join(corpus.train)}; build it with both."
             )
     slots = {language: _shortened(prompts, prompt_tokens) for language, prompts in corpus.slots(primary, new).items()}
+    for language, here in slots.items():
+        slots[language] = here | slot_columns.spaced(here, language == primary, corpus.tokenizer)
     identifier_ids = np.unique(
         np.concatenate([slots[k][name] for k in (primary, new) for name in ("primary_id", "new_id")])
     )
@@ -79,6 +82,11 @@ def several(directory: str | Path, languages: tuple[str, ...], heldout_rows: int
         part: {name: values for each in reversed(of_pairs) for name, values in getattr(each, part).items()}
         for part in ("heldout", "slots")
     }
+    corpus, (primary, first, *_) = corpus_files.load(Path(directory)), languages
+    pairs = {name: registry.identifier_pairs(corpus.language(primary), corpus.language(name)) for name in languages[1:]}
+    for name, here in merged["slots"].items():
+        new = first if name == primary else name
+        merged["slots"][name] = here | slot_columns.names(here, primary, new, pairs, corpus.tokenizer)
     fingerprint = content_hash([of_pairs[0].fingerprint, list(languages)])
     return dataclasses.replace(of_pairs[0], fingerprint=fingerprint, **merged)
 

@@ -21,7 +21,7 @@ import numpy as np
 from babel_jax.common.errors import UserError
 from babel_jax.common.files import content_hash
 from babel_jax.common.material import Material
-from babel_jax.corpus import call_sites, manifest, rules, sources
+from babel_jax.corpus import call_sites, manifest, rules, slot_columns, sources
 from babel_jax.corpus.corpus_files import FEWEST_PAIRS
 from babel_jax.corpus.document import Document
 from babel_jax.corpus.manifest import Manifest
@@ -123,7 +123,11 @@ def material(
     for here in read.values():
         here.read(texts)
         messages += here.messages
-    slots, of_pairs, said = _slots(read, next(iter(languages)))
+    primary = next(iter(languages))
+    slots, of_pairs, said = _slots(read, primary)
+    known = {here.other: here.pairs for here in read.values() if here.other}
+    for name, here in slots.items():
+        slots[name] = here | slot_columns.names(here, primary, read[name].other, known, tokenizer)
     about = {
         "row_tokens": amounts.row_tokens,
         "prompt_tokens": amounts.prompt_tokens,
@@ -249,7 +253,8 @@ class _Reader:
         """(prompts as `call_sites.slots` has them, messages); to be asked of a language that has pairs."""
         prompts, messages = self._miner.found()
         is_primary = self.other != self.language.name
-        return call_sites.slots(prompts, is_primary, self._amounts.prompt_tokens, self._tokenizer.padding), messages
+        found = call_sites.slots(prompts, is_primary, self._amounts.prompt_tokens, self._tokenizer.padding)
+        return found | slot_columns.spaced(found, is_primary, self._tokenizer), messages
 
     def about(self, given: tuple[manifest.GivenSource, ...]) -> dict:
         counted = self.rows["bytes"] * self.rows["loss"]

@@ -100,7 +100,7 @@ def probe(
     Raises:
       UserError: a material of another vocabulary, an unknown language, a checkpoint that cannot be read, ….
     """
-    _check(options)
+    check(options)
     places = walk.places_of(sources, out, "probe")
     for source, place in places.items():
         material, tokenizer = texts(source)
@@ -111,7 +111,8 @@ def probe(
     return list(places.values())
 
 
-def _check(options: Options) -> None:
+def check(options: Options) -> None:
+    """UserError where options contradict each other or name what there is not."""
     for kind in options.interventions:
         if kind not in INTERVENTIONS:
             raise unknown_name("intervention", kind, INTERVENTIONS)

@@ -199,11 +199,12 @@ def sequence_log_probs(log_prob_LxnxPx1, slots: dict) -> tuple:
 
 
 def read_prompts(
-    path, languages: tuple[str, str], tokenizer, vocab_size: int, max_length: int, mode: str = "first"
+    given, languages: tuple[str, str], tokenizer, vocab_size: int, max_length: int, mode: str = "first"
 ) -> dict[str, dict]:
     """Slots of each language from a file of prompts (the module's docstring says how it is written).
 
     Args:
+      given: the file, or a list of what would stand on its lines.
       languages: (primary, new); each must have a prompt.
       tokenizer: None where prompts and identifiers are token ids.
       max_length: T.
@@ -218,23 +219,25 @@ def read_prompts(
         coincide; a language without a prompt.
     """
     check_mode(mode)
-    content = files.read_bytes(path, "give --prompts a file of JSON Lines.")
+    place, lines = _lines(given)
     pieces = tokenizer.pieces() if tokenizer else []
     if len(pieces) > vocab_size:
         raise UserError(f"the tokenizer has {len(pieces)} tokens and the model {vocab_size}; take the model's own.")
     entries, identifiers = [], _Identifiers(tokenizer, pieces, vocab_size, mode)
-    for number, line in files.json_lines(content, path, 'write {"language": …, "text": …, "primary": …, "new": …}.'):
+    for number, line in lines:
         try:
             entries.append(_entry(line, number, languages, identifiers))
         except ValueError as error:
-            raise UserError(f"{path}, line {number}: {error}") from error
+            raise UserError(f"{place}, line {number}: {error}") from error
     items = [entry["item"] is not None for entry in entries]
     if any(items) and not all(items):
         number = entries[items.index(not items[0])]["number"]
-        raise UserError(f"{path}, line {number}: some lines have an 'item' and some have none; give it to all or none.")
+        raise UserError(
+            f"{place}, line {number}: some lines have an 'item' and some have none; give it to all or none."
+        )
     missing = [language for language in languages if language not in {entry["language"] for entry in entries}]
     if missing:
-        raise UserError(f"{path} has no prompt in {missing[0]}; both {' and '.join(languages)} need some.")
+        raise UserError(f"{place} has no prompt in {missing[0]}; both {' and '.join(languages)} need some.")
     by_appearance = {field: dict.fromkeys(entry[field] for entry in entries) for field in ("pair", "prompt")}
     numbers = {field: {name: n for n, name in enumerate(names)} for field, names in by_appearance.items()}
     padding = tokenizer.padding if tokenizer else 0
@@ -242,6 +245,18 @@ def read_prompts(
         language: _slots([e for e in entries if e["language"] == language], numbers, max_length, padding, mode)
         for language in languages
     }
+
+
+def _lines(given) -> tuple[object, Iterable[tuple[int, dict]]]:
+    """(what errors call the place, the lines by number)."""
+    if isinstance(given, list | tuple):
+        if strays := [number for number, line in enumerate(given, 1) if not isinstance(line, dict)]:
+            raise UserError(
+                f"the prompts, line {strays[0]}: not a dict; give each its language, text, primary and new."
+            )
+        return "the prompts", list(enumerate(given, 1))
+    content = files.read_bytes(given, "give --prompts a file of JSON Lines.")
+    return given, files.json_lines(content, given, 'write {"language": …, "text": …, "primary": …, "new": …}.')
 
 
 class _Identifiers(NamedTuple):

@@ -5,9 +5,11 @@ import json
 
 import numpy as np
 import pytest
-from helpers import loose_files, loud
+from helpers import hub_server, loose_files, loud
 from helpers.decoders import small
+from helpers.hub_models import files_of, hub_here  # noqa: F401
 
+from babel_jax.__main__ import main
 from babel_jax.common import measurements
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import loose_texts
@@ -138,6 +140,24 @@ def test_whose_tokenizer_it_is(tmp_path, monkeypatch):
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus" / "tokenizer.json").write_bytes(VOCABULARY["tokenizer.json"])
     assert tokenizer_of(walk.OwnRun(run)).vocab_size == 500
+
+
+def test_a_series_is_probed_on_files_with_the_tokenizer_beside_its_weights(hub_here, tmp_path, capsys):  # noqa: F811
+    folders, beside = loose_files.write(tmp_path / "texts"), TokenizerFiles(VOCABULARY, {"eos_token_id": 0})
+    revisions = {f"step{step}": files_of(tmp_path / str(step), CONFIG, step, beside) for step in (0, 8)}
+    hub_here.repositories["org/tiny"] = hub_server.Repository(revisions | {"main": {"README.md": b""}})
+    named = ["--huggingface=org/tiny", "--revisions=step*", "--tokens_per_step=512"]
+    given = [f"--texts=python={folders['python']},php={folders['php']}"]
+    given += [f"--{name}={value}" for name, value in FEW.items()]
+    assert main(["probe", *named, *given, f"--out={tmp_path / 'out'}"]) == 0
+    (tmp_path / "runs").mkdir()
+    for step in (0, 8):
+        foreign.import_run(tmp_path / str(step), tmp_path / "runs" / "model", step, step * 512)
+    asked = ProbeTexts(texts=loose_texts.of(folders), **FEW)
+    (own,) = probe_walk.probe([walk.OwnRun(tmp_path / "runs" / "model")], asked, tmp_path / "own")
+    there = rows_of(tmp_path / "out" / "tiny" / "checkpoints")
+    values = ["step", "probe", "language", "layer", "metric", "value"]
+    assert there[values].equals(rows_of(own)[values]) and set(there["step"]) == {0, 8}
 
 
 @dataclasses.dataclass
