@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import planted_probe
+from helpers import page_numbers, planted_probe
 from helpers.page_checks import CONTRAST, UNNAMED, needs_chromium
 
 from babel_jax.evolution import probe_findings
@@ -16,7 +16,6 @@ from babel_jax.study import words
 pytestmark = pytest.mark.filterwarnings("ignore:only .* of the .* neurons")
 FEW = ("working_language", "losses", "causes_loss")
 THREE = ("python", "php", "go")
-NUMBER = r"(?<![\w.])[+\N{MINUS SIGN}]?\d[\d,]*(?:\.\d+)?(?:\N{NO-BREAK SPACE}[KMBT]\b)?"
 CASES = {  # how each is planted: the runs of one folder
     "followed": [{}],
     "seeds": [{"group": f"seed{seed}", "seed": seed} for seed in (0, 1)],
@@ -53,33 +52,10 @@ def plain(text: str) -> str:
     return html.unescape(re.sub(r"<[^>]+>", "", text))
 
 
-def spellings(value: float) -> set[str]:
-    """How a page may write a number."""
-    scaled = [
-        format(scale * value, f"{sign},.{digits}f") for scale in (1, 100) for digits in range(5) for sign in ("", "+")
-    ]
-    return {*map(words.minus, scaled), words.amount(value), words.short_amount(value), f"{value:,.0f}"}
-
-
 @pytest.mark.parametrize("case", CASES)
 def test_every_number_of_the_page_stands_in_a_table_beside_it(case, planted):
     findings = probe_findings.read(planted[case])
-    text = probe_page.page(findings, [])
-    body = text[text.index("<main>") : text.index('id="glossary"')]
-    body = re.sub(r"<(svg|code|noscript)\b.*?</\1>|95 %|--\w+=\d+", "", body.replace("id=", " "), flags=re.DOTALL)
-    for name in ("layers", "neurons", "type"):
-        body = body.replace(f"{name} 1", name).replace(f"{name} 2", name)
-    numbers = {number for table in probe_folder.tables(findings).values() for number in _numbers(table)}
-    known = set().union(*(spellings(number) for number in numbers)) | {"10"}  # that many prompts are few
-    said = re.findall(
-        r"(?<![\w.])[+\N{MINUS SIGN}]?\d[\d,]*(?:\.\d+)?(?:\N{NO-BREAK SPACE}[KMBT]\b)?", plain(body.replace("<", " <"))
-    )
-    assert len(said) > 15
-    assert [one for one in said if one.rstrip(",") not in known] == []
-
-
-def _numbers(table: pd.DataFrame) -> list[float]:
-    return [float(value) for value in table.select_dtypes("number").to_numpy().ravel() if np.isfinite(value)]
+    page_numbers.check(probe_page.page(findings, []), probe_folder.tables(findings).values())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -143,8 +119,8 @@ def test_the_findings_are_said_with_their_intervals(planted):
     assert list(told) == ["Working language", "Neurons", "Causes", "Losses"]
     assert told["Working language"].replace(words.NBSP, " ") == (
         "In PHP prompts, layers 1 to 2 prefer Python’s name at 93 % [86, 100] of places at the first checkpoint and at 71 % "
-        "[64, 78] of places at the last; beside other pairs’ names at the same prompts (59 % [52, 66]), the right pair adds +12.0 "
-        "points [+5.0, +19.0]."
+        "[64, 78] of places at the last; beside other pairs’ names at the same prompts (59 % [52, 66]), the right pair adds "
+        "+12.0 points [+5.0, +19.0]."
     )
     assert "a difference of +0.0681 [" in told["Causes"]
     assert told["Losses"].startswith("PHP has 3.340 [3.240,") and told["Losses"].endswith("(bits per byte).")
