@@ -86,14 +86,14 @@ class Curve:
         return dataclasses.replace(self, **values)
 
     def relative_to_first(self) -> "Curve | None":
-        """Each seed's values as a share of its own at step 0, at most 1; None where step 0 was not measured, or is 0.
+        """Each seed's values as a share of its own at step 0, in [0, 1]; None where step 0 was not measured, or is not above 0.
 
         One seed: the bounds are scaled as its values are.
         """
         if self.steps[0] != 0 or not (self.value_SxC[:, 0] > 0).all():
             return None
         start_Sx1 = self.value_SxC[:, :1]
-        share_SxC = np.minimum(self.value_SxC / start_Sx1, 1)
+        share_SxC = np.clip(self.value_SxC / start_Sx1, 0, 1)
         own = (self.low / start_Sx1[0], self.high / start_Sx1[0])
         return over_seeds(self.steps, share_SxC, np.full(share_SxC.shape, self.n), self.seeds, True, own)
 
@@ -155,8 +155,8 @@ def curve(frame: pd.DataFrame, options: dict | None = None, **columns) -> Curve 
     wide_4xSxC = np.full((4, len(seeds), len(steps)), np.nan)
     for values_SxC, name in zip(wide_4xSxC, ("value", "n", "ci_low", "ci_high"), strict=True):
         values_SxC[place_seed, place_step] = rows[name]
-    words = columns.get("metric", "").split("_")
-    unit = not UNIT_INTERVAL.isdisjoint(words) and DIFFERENCE not in words
+    words = set(columns.get("metric", "").split("_"))
+    unit = not words.isdisjoint(UNIT_INTERVAL) and DIFFERENCE not in words
     return over_seeds(steps, *wide_4xSxC[:2], seeds.tolist(), unit, own=wide_4xSxC[2:, 0])
 
 
