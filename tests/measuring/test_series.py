@@ -139,6 +139,18 @@ def test_the_files_of_one_checkpoint_are_there_at_a_time_and_the_next_ones_come_
     assert max(room) <= largest + SLACK and taken(tmp_path / "out") < SLACK
 
 
+def test_what_a_killed_process_has_left_takes_no_room(server, revisions, tmp_path):
+    """The part of a file of the checkpoint that comes first, and a whole one of another."""
+    (source,) = series.sources(tiny(), tmp_path / "out")
+    assert source.steps() == list(STEPS)
+    for step, name in ((0, ".cache/huggingface/download/x.1.incomplete"), (16, "model.safetensors")):
+        files.write_atomic(source._place(step) / name, b"x" * 20_000)
+    room = []
+    server.at_piece = lambda request, sent: room.append(taken(tmp_path / "out"))
+    probed(tmp_path / "out", options=Options(steps=(0,)))
+    assert max(room) <= sum(map(len, revisions["step0"].values())) + SLACK and taken(tmp_path / "out") < SLACK
+
+
 def test_what_is_measured_is_not_fetched_again(server, tmp_path, monkeypatch):
     probed(tmp_path / "out", options=Options(steps=(16, 1000)))
     assert {request.file for request in server.asked("file")} >= {"model.safetensors", "config.json"}
