@@ -131,6 +131,7 @@ def main() -> None:
         )
         process.start()
         os.environ |= {"HF_ENDPOINT": address.get(), "HF_HOME": f"{folder}/home"}
+        os.environ |= {"HF_HUB_ETAG_TIMEOUT": "600", "HF_HUB_DOWNLOAD_TIMEOUT": "600"}  # on a busy machine
         material = material_of(asked.rows, asked.length)
         checkpoint = a_checkpoint(material, f"{folder}/out")
         forward, reading = forward_and_reading(material, f"{folder}/step0")
