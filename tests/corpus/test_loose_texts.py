@@ -131,6 +131,7 @@ def test_texts_that_cannot_be_read_are_one_line(folders, model, change, message)
 def test_what_is_missing_is_said_and_the_rest_is_read(folders, model):
     for number in range(4):
         (folders["php"] / f"{number}.php").write_bytes(b"<?php // \xff\xfe" + b"x" * 99)
+    (folders["php"] / "copy.php").write_text(php(10))
     go = folders["php"].parent / "go"
     go.mkdir()
     for number in range(5):
@@ -138,7 +139,7 @@ def test_what_is_missing_is_said_and_the_rest_is_read(folders, model):
     material = read(folders | {"go": go}, model, Amounts(rows=60, row_tokens=24, prompt_tokens=20, per_pair=8))
     assert set(material.heldout) == {"python", "php", "go"} and set(material.slots) == {"python", "php"}
     said = "\n".join(material.about["messages"])
-    assert "PHP: 4 files left out (4 not utf8)" in said or "not utf8" in said
+    assert "PHP: 5 files left out (4 not utf8, 1 duplicate)" in said
     assert "no prompts in Go: 0 of 22 pairs have some" in said
     assert "Go has " in said and "rows of the 60 that are asked for" in said
     summary = list(loose_texts.summary(material.about))
