@@ -69,7 +69,7 @@ class ProbeTexts:
         prompts.check_mode(self.identifiers)
         if self.rows < 1 or self.prompt_tokens < 1:
             raise UserError("--rows and --prompt_tokens are at least 1.")
-        if self.texts or (self.prompts and not (self.corpus or self.config or _in_study(source))):
+        if self.texts or (self.prompts and not (self.corpus or self.config or in_study(source))):
             return self._with_own_tokenizer(source)
         config = self.config or (plan.default() if self.corpus else _config_of(source))
         directory = self.corpus or (config.corpus if config.kind == "real_code" else "")
@@ -264,7 +264,7 @@ def _given(specs, languages):
     return suites
 
 
-def _in_study(source: walk.Source) -> bool:
+def in_study(source: walk.Source) -> bool:
     return source.directory is not None and (source.directory.parent.parent / "config.json").exists()
 
 

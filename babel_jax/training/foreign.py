@@ -41,7 +41,7 @@ def import_run(place: str | os.PathLike, run_dir: str | os.PathLike, step: int =
     run_dir = files.path(run_dir)
     _check_free(run_dir, step)
     hf_dir = hub.folder(place)
-    config, params = model_folders.read_model(hf_dir, _mesh)
+    config, params = model_folders.read_model(hf_dir, mesh_of)
     tokenizer = _tokenizer_beside(hf_dir, config)
     with _or_nothing(run_dir), locked(run_dir):
         _check_free(run_dir, step)  # another process may have begun one
@@ -157,11 +157,11 @@ def _checkpoint(run_dir, step: int) -> tuple[DecoderConfig, dict]:
         model = checkpoints.metadata(step).model
     # Parameters do not depend on how they were computed with; not every machine has that attention kernel.
     config = DecoderConfig.from_json(model | {"attention": "reference"})
-    abstract = placement.abstract_params(config, _mesh(config))
+    abstract = placement.abstract_params(config, mesh_of(config))
     return config, restore_params(run_dir, step, abstract, config.to_json())
 
 
-def _mesh(config: DecoderConfig):
+def mesh_of(config: DecoderConfig):
     """As many devices of this process as the model's matrices can be split over."""
     devices = jax.local_devices()
     for count in range(len(devices), 1, -1):
