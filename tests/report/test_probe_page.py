@@ -54,8 +54,7 @@ def plain(text: str) -> str:
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_number_of_the_page_stands_in_a_table_beside_it(case, planted):
-    findings = probe_findings.read(planted[case])
-    page_numbers.check(probe_page.page(findings, []), probe_folder.tables(findings).values())
+    page_numbers.check_probe(planted[case])
 
 
 @pytest.mark.parametrize("case", CASES)
