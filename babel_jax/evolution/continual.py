@@ -14,7 +14,8 @@ from babel_jax.evolution.selection import Solved, select, solved
 from babel_jax.evolution.stages import Stages
 
 RUNS = ("continual", "control")
-LENS = ("primary_share_prob", "primary_share_pair", "primary_share_argmax", "argmax_coverage")
+CONTROL = ("primary_share_others", "concept_share")  # of other pairs' identifiers, and the right ones' minus it
+LENS = ("primary_share_prob", "primary_share_pair", "primary_share_argmax", "argmax_coverage", *CONTROL)
 DEFINITIONS = ("lape_target", "pair_shared", "functional")
 
 
@@ -41,7 +42,9 @@ class Curves:
       accuracy: {(run, language, subset): curve}; word_accuracy: of the words that need the primary.
       loss: {(run, language, metric): curve}.
       lens: {(run, metric): one curve a layer, None where there is none}; lens_subset: the slots that they are of.
-      working_language: {run: the primary's share in the lens of the intermediate layers}.
+      working_language: {run: the primary's share in the lens of the intermediate layers}; beside_others: of other pairs'
+        identifiers at the same prompts; concept_share: the difference. {} of studies that did not read other pairs.
+      language_shares: {(run, language): its share among more than two languages, in the intermediate layers}.
       neurons: {(run, definition): curve}; sensitivity: the change of the LAPE count by its cut.
       knowledge: {run: curve}; unlearned: of the two models that it rests on those that have learned nothing.
       patches: {part: curve}.
@@ -63,6 +66,9 @@ class Curves:
     lens_subset: str
     lens: dict[tuple[str, str], list[Curve | None]]
     working_language: dict[str, Curve]
+    beside_others: dict[str, Curve]
+    concept_share: dict[str, Curve]
+    language_shares: dict[tuple[str, str], Curve]
     neurons: dict[tuple[str, str], Curve]
     sensitivity: list[Cut]
     knowledge: dict[str, KnowledgeCurve]
@@ -73,6 +79,11 @@ class Curves:
     def stages(self) -> dict | None:
         """The steps of the continual run's stages by name; None where no transition is seen."""
         return self.continual and self.continual.stages
+
+    @property
+    def languages_read(self) -> list[str]:
+        """Those of `language_shares`."""
+        return sorted({language for _, language in self.language_shares})
 
     @functools.cached_property
     def measured_shares(self) -> dict[str, Curve]:
@@ -86,9 +97,21 @@ def _functional_share(curves: Curves) -> Curve | None:
     return count and count.relative_to_first()
 
 
+def _working_language_share(curves: Curves) -> Curve | None:
+    """Of the concept share at step 0, where the model is the primary's alone, the part that is left; where other pairs were not
+    read, the primary's share itself.
+
+    None where the concept share does not surely lie above 0 at step 0: there is then nothing of which a part could be left.
+    """
+    concept = curves.concept_share.get("continual")
+    if concept is None:
+        return curves.working_language.get("continual")
+    return concept.relative_to_first() if concept.first().ci[0] > 0 else None
+
+
 MEASURED_SHARES = {  # name -> what takes it from the curves
     "knowledge_share": lambda curves: curves.knowledge.get("continual"),
-    "working_language": lambda curves: curves.working_language.get("continual"),
+    "working_language": _working_language_share,
     "functional_neurons": _functional_share,
 }
 
@@ -120,9 +143,10 @@ def curves(frame: pd.DataFrame, primary: str, new: str) -> Curves:
         loss=_losses(light, primary, new),
         lens_subset=lens_subset,
         lens=of_layers,
-        working_language=_known(
-            {run: working_language(of_layers.get((run, "primary_share_pair"), [])) for run in RUNS}
-        ),
+        working_language=_intermediate(of_layers, "primary_share_pair"),
+        beside_others=_intermediate(of_layers, "primary_share_others"),
+        concept_share=_intermediate(of_layers, "concept_share"),
+        language_shares=_language_shares(lens, lens_subset),
         neurons=_known(
             {
                 (run, definition): curve(neurons, run=run, language=new, metric=definition)
@@ -201,6 +225,28 @@ def _lens(lens: pd.DataFrame) -> tuple[str, dict[tuple, list[Curve | None]]]:
     }
 
 
+def _intermediate(of_layers: dict, metric: str) -> dict[str, Curve]:
+    return _known({run: working_language(of_layers.get((run, metric), [])) for run in RUNS})
+
+
+def _language_shares(lens: pd.DataFrame, subset: str) -> dict[tuple[str, str], Curve]:
+    rows = select(lens, {"subset": subset}, metric="language_share_prob")
+    languages = sorted(set(measurements.option(rows, "identifier"))) if len(rows) else []
+    layers = sorted(rows["layer"].unique())
+    return _known(
+        {
+            (run, language): working_language(
+                [
+                    curve(rows, {"identifier": language}, run=run, metric="language_share_prob", layer=layer)
+                    for layer in layers
+                ]
+            )
+            for run in RUNS
+            for language in languages
+        }
+    )
+
+
 def _patches(light: pd.DataFrame, new: str) -> dict[str, Curve]:
     return _known(
         {
@@ -232,5 +278,6 @@ def working_language(lens: list[Curve | None]) -> Curve | None:
     mean, *interval = statistics.student(value_SxC)
     if len(inner[0].seeds) > 1:  # of one seed the layers share their slots: averaging bounds does not narrow them
         low, high = interval
-    low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
+    if inner[0].unit:
+        low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
     return dataclasses.replace(inner[0], value_SxC=value_SxC, mean=mean, low=low, high=high)

@@ -10,7 +10,13 @@ from babel_jax.common.statistics import Estimate
 from babel_jax.evolution import stages
 from babel_jax.evolution.selection import select
 
-UNIT_INTERVAL = {"accuracy", "share", "coverage", "task"}  # metrics with one of these words in their name lie in [0, 1]
+UNIT_INTERVAL = {
+    "accuracy",
+    "share",
+    "coverage",
+    "task",
+}  # metrics with one of these words in their name lie in [0, 1] …
+DIFFERENCE = "concept"  # … but not those with this one: two shares subtracted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,14 +85,14 @@ class Curve:
         return dataclasses.replace(self, **values)
 
     def relative_to_first(self) -> "Curve | None":
-        """Each seed's values as a share of its own at step 0, at most 1; None where step 0 was not measured, or is 0.
+        """Each seed's values as a share of its own at step 0, in [0, 1]; None where step 0 was not measured, or is not above 0.
 
         One seed: the bounds are scaled as its values are.
         """
         if self.steps[0] != 0 or not (self.value_SxC[:, 0] > 0).all():
             return None
         start_Sx1 = self.value_SxC[:, :1]
-        share_SxC = np.minimum(self.value_SxC / start_Sx1, 1)
+        share_SxC = np.clip(self.value_SxC / start_Sx1, 0, 1)
         own = (self.low / start_Sx1[0], self.high / start_Sx1[0])
         return over_seeds(self.steps, share_SxC, np.full(share_SxC.shape, self.n), self.seeds, True, own)
 
@@ -148,7 +154,8 @@ def curve(frame: pd.DataFrame, options: dict | None = None, **columns) -> Curve 
     wide_4xSxC = np.full((4, len(seeds), len(steps)), np.nan)
     for values_SxC, name in zip(wide_4xSxC, ("value", "n", "ci_low", "ci_high"), strict=True):
         values_SxC[place_seed, place_step] = rows[name]
-    unit = not UNIT_INTERVAL.isdisjoint(columns.get("metric", "").split("_"))
+    words = set(columns.get("metric", "").split("_"))
+    unit = not words.isdisjoint(UNIT_INTERVAL) and DIFFERENCE not in words
     return over_seeds(steps, *wide_4xSxC[:2], seeds.tolist(), unit, own=wide_4xSxC[2:, 0])
 
 

@@ -19,7 +19,7 @@ from babel_jax.measuring.instruments import PROBE
 from babel_jax.measuring.reading import Reading, Settings
 from babel_jax.model.decoder import DecoderConfig
 from babel_jax.model.taps import ACTIVE
-from babel_jax.probes import artefacts, drift, edits, lape, neuron_rows, parts
+from babel_jax.probes import artefacts, drift, edits, lape, neuron_rows, parts, slot_names
 from babel_jax.probes.definitions import BY_SCORES
 from babel_jax.probes.lape import Counts
 from babel_jax.probes.thresholds import SCOPES, scope_of
@@ -149,6 +149,7 @@ def chosen(material: Material, languages: tuple[str, ...]) -> Material:
     if len(set(languages)) < 2:
         raise UserError(f"{','.join(languages)} is one language; probes compare languages: name at least two.")
     keep = {name: {k: v for k, v in getattr(material, name).items() if k in languages} for name in ("heldout", "slots")}
+    keep["slots"] = {name: slot_names.only(of_language, languages) for name, of_language in keep["slots"].items()}
     if languages[0] != material.primary:
         if set(languages) != {material.primary, languages[0]}:
             raise UserError(

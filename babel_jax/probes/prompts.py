@@ -20,6 +20,8 @@ A file of prompts is JSON Lines, one object a line:
                   prompts with the same two identifiers
   prompt          optional, a name or a number: prompts of one file or problem; by default each is its own
   subset          optional, 1 where the identifier needs the primary's knowledge, else 0
+  names           optional, what further languages would write, {LANGUAGE: text, token id or list}: the lens then also says
+                  which of all languages' names each layer prefers
   item            optional, on all lines or on none, a number: prompts of two languages with the same item are parallel
 Letters as in `model/decoder.py`; N slots, M tokens of a set, S tokens of an identifier, P positions.
 """
@@ -35,7 +37,7 @@ from babel_jax.common.errors import UserError, quoted, unknown_name
 
 MODES = ("first", "prefix", "sequence")
 SIDES = ("primary", "new")
-FIELDS = ("language", "text", "tokens", "primary", "new", "pair", "prompt", "subset", "item")
+FIELDS = ("language", "text", "tokens", "primary", "new", "names", "pair", "prompt", "subset", "item")
 
 
 def check_mode(mode: str) -> None:
@@ -212,7 +214,8 @@ def read_prompts(
 
     Returns:
       language -> slots as in `material.Material`, with `primary_ids`, `new_ids` (or `primary_sequence`,
-      `new_sequence`), and `item` where the file has it.
+      `new_sequence`), `spaced` where there is a tokenizer, `ids.LANGUAGE` where the file has `names` (and identifiers are not
+      read whole), and `item` where it has it.
 
     Raises:
       UserError: a file that cannot be read; a line that is not such an object, with its number; a pair whose tokens
@@ -241,10 +244,16 @@ def read_prompts(
     by_appearance = {field: dict.fromkeys(entry[field] for entry in entries) for field in ("pair", "prompt")}
     numbers = {field: {name: n for n, name in enumerate(names)} for field, names in by_appearance.items()}
     padding = tokenizer.padding if tokenizer else 0
-    return {
-        language: _slots([e for e in entries if e["language"] == language], numbers, max_length, padding, mode)
-        for language in languages
-    }
+    named = dict.fromkeys(name for entry in entries for name in entry["names"])
+    slots = {}
+    for language in languages:
+        here = [entry for entry in entries if entry["language"] == language]
+        slots[language] = _slots(here, numbers, max_length, padding, mode)
+        if tokenizer:
+            slots[language]["spaced"] = np.array([pieces[e["first"][0]].startswith(b" ") for e in here], np.int32)
+        if named and mode != "sequence":
+            slots[language] |= _names(here, languages, named)
+    return slots
 
 
 def _lines(given) -> tuple[object, Iterable[tuple[int, dict]]]:
@@ -284,8 +293,13 @@ def _entry(line, number, languages, identifiers: _Identifiers):
         raise ValueError(f"language {quoted(line['language'])} is not {' or '.join(languages)}.")
     if ("text" in line) == ("tokens" in line):
         raise ValueError("write either 'text' or 'tokens'.")
-    prompt, sequences = _in_context(line, tokenizer, vocab_size)
-    sides = [_read(line[side], ids, tokenizer, pieces, mode) for side, ids in zip(SIDES, sequences, strict=True)]
+    named = line.get("names", {})
+    if not isinstance(named, dict) or set(named) & set(languages):
+        raise ValueError(f"'names' must be {{language: identifier}} of other languages than {' and '.join(languages)}.")
+    written = {side: line[side] for side in SIDES} | {f"names.{name}": value for name, value in named.items()}
+    prompt, sequences = _in_context(line, written, tokenizer, vocab_size)
+    read = [_read(one, ids, tokenizer, pieces, mode) for one, ids in zip(written.values(), sequences, strict=True)]
+    sides = read[: len(SIDES)]
     names = [line[side] if isinstance(line[side], str) else str(line[side]) for side in SIDES]
     if mode == "sequence":
         reason = f"{names[0]} and {names[1]} are the same tokens." if sides[0] == sides[1] else None
@@ -311,6 +325,7 @@ def _entry(line, number, languages, identifiers: _Identifiers):
         "tokens": prompt,
         "first": [ids[0] for ids in sequences],
         "sides": sides,
+        "names": dict(zip(named, read[len(SIDES) :], strict=True)),
         "subset": int(line.get("subset", 0)),
         "item": item,
     } | cluster
@@ -330,37 +345,38 @@ def _ids(value, name, vocab_size):
     return ids
 
 
-def _in_context(line, tokenizer, vocab_size):
-    """(prompt tokens, [the primary's, the new identifier's tokens]) in context, one after the other.
+def _in_context(line, written, tokenizer, vocab_size):
+    """(prompt tokens, [tokens of each identifier that is `written`, by name]) in context, one after the other.
 
     One space at the end of a prompt belongs to the identifier's first token where the tokenizer says so.
     """
-    texts = [name for name in ("text", *SIDES) if isinstance(line.get(name), str)]
+    given = {"text": line.get("text")} | written
+    texts = [name for name, value in given.items() if isinstance(value, str)]
     if texts and tokenizer is None:
         raise ValueError(f"'{texts[0]}' is text and there is no tokenizer; give token ids.")
     for name in texts:
-        if not line[name]:
+        if not given[name]:
             raise ValueError(f"'{name}' is empty.")
 
-    def alone(side):
-        if isinstance(line[side], str):
-            return tokenizer.encode(line[side]).tolist()
-        return _ids(line[side], side, vocab_size)
+    def alone(name):
+        if isinstance(written[name], str):
+            return tokenizer.encode(written[name]).tolist()
+        return _ids(written[name], name, vocab_size)
 
     if "tokens" in line:
-        return _ids(line["tokens"], "tokens", vocab_size), [alone(side) for side in SIDES]
+        return _ids(line["tokens"], "tokens", vocab_size), [alone(name) for name in written]
     text = line["text"]
     if not isinstance(text, str):
         raise ValueError("'text' must be text; give token ids as 'tokens'.")
     for cut in (text, text.removesuffix(" ")):
         prompt = tokenizer.encode(cut).tolist()
         sequences = []
-        for side in SIDES:
-            if isinstance(line[side], str):
-                whole = tokenizer.encode(text + line[side]).tolist()
+        for name, identifier in written.items():
+            if isinstance(identifier, str):
+                whole = tokenizer.encode(text + identifier).tolist()
                 sequences.append(whole[len(prompt) :] if whole[: len(prompt)] == prompt else [])
             else:
-                sequences.append(alone(side) if cut == text else [])
+                sequences.append(alone(name) if cut == text else [])
         # A lone space as an identifier's first token would say nothing about the identifier.
         if prompt and all(ids and tokenizer.decode(ids[:1]).strip(" ") for ids in sequences):
             return prompt, sequences
@@ -376,6 +392,13 @@ def _read(identifier, sequence, tokenizer, pieces, mode):
     if not isinstance(identifier, str):
         return sequence[:1]
     return _tokens(identifier.strip(" "), sequence[0], tokenizer, pieces, mode)
+
+
+def _names(entries, languages: tuple[str, str], named) -> dict[str, np.ndarray]:
+    """Columns `ids.LANGUAGE` [N, M]: what stands for the identifier in the two languages and in those of `named`."""
+    ids = {name: [entry["sides"][place] for entry in entries] for place, name in enumerate(languages)}
+    ids |= {name: [entry["names"].get(name, []) for entry in entries] for name in named}
+    return {f"ids.{name}": _padded(lists, max(map(len, lists)) or 1) for name, lists in ids.items()}
 
 
 def _slots(entries, numbers, max_length, padding, mode):

@@ -54,6 +54,12 @@ def language_names(slots: dict) -> Names | None:
     return _names(slots, tuple(languages), [np.asarray(slots[NAMES + name], np.int32) for name in languages])
 
 
+def only(slots: dict, languages) -> dict:
+    """Slots that know the names in these languages alone."""
+    unwanted = {name for name in slots if name.startswith(NAMES) and name.removeprefix(NAMES) not in languages}
+    return {name: values for name, values in slots.items() if name not in unwanted}
+
+
 def _names(slots: dict, languages: tuple[str, ...], sets: list) -> Names:
     M, N = max(ids_NxM.shape[1] for ids_NxM in sets), len(sets[0])
     padded = [np.pad(ids_NxM, ((0, 0), (0, M - ids_NxM.shape[1])), constant_values=-1) for ids_NxM in sets]

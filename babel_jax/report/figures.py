@@ -21,6 +21,7 @@ FIGURES = (
     accuracy_figures.LANGUAGES,
     task_figures.TASK_STORY,
     mechanism_figures.WORKING_LANGUAGE,
+    mechanism_figures.CONCEPT_SHARE,
     mechanism_figures.NEURONS,
     mechanism_figures.DRIFT,
     mechanism_figures.CAUSES,

@@ -65,6 +65,14 @@ TERMS = (
         "the primary's share.",
     ),
     Term(
+        "concept share",
+        r"concept share",
+        "The primary's share with the identifiers that are asked for, minus the same share with the identifiers of other "
+        "pairs at the same prompts: 0 if a layer prefers one language's names whatever is asked for, above 0 if it prefers "
+        "the primary's name of this very concept, below 0 if the new language's. Each pair counts as often among the others "
+        "as among the right ones.",
+    ),
+    Term(
         "logit lens",
         r"logit lens|\blens\b",
         "Reading an intermediate layer as if it were the last one: which token would the model write if it stopped here?",

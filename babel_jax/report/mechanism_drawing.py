@@ -28,6 +28,7 @@ from babel_jax.report.drawing import (
     percent_axis,
     step_axis,
 )
+from babel_jax.study.words import minus
 
 MOST_LAYERS = 6  # of a lens in one panel
 
@@ -69,6 +70,15 @@ def layer_series(layers: Sequence[Curve | Line | None]) -> list[Series]:
 def share_axis(ax) -> None:
     """A share along y."""
     percent_axis(ax, top=1.02)
+
+
+def difference_axis(ax) -> None:
+    """A difference of shares along y, in points."""
+    ax.axhline(0, color=FAINT, linewidth=0.9)
+    low, high = ax.get_ylim()
+    ax.set_ylim(min(low, -0.05), max(high, 0.05))
+    ax.yaxis.set_major_formatter(lambda value, _: minus(f"{round(100 * value, 1):+g}") if value else "0")
+    ax.set_ylabel("points")
 
 
 def counts(panel: Panel, shown: Sequence[Series], unit: Unit = STEPS) -> None:

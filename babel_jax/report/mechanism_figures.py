@@ -3,7 +3,7 @@
 import numpy as np
 
 from babel_jax.common.statistics import Estimate
-from babel_jax.evolution.continual import Curves
+from babel_jax.evolution.continual import RUNS, Curves
 from babel_jax.evolution.mechanism import Drift
 from babel_jax.report.drawing import (
     CONTROL,
@@ -14,6 +14,7 @@ from babel_jax.report.drawing import (
     depth_colour,
     dot_axes,
     is_curve,
+    language_colour,
     make_axes,
     percent_axis,
     points_axis,
@@ -28,6 +29,7 @@ from babel_jax.report.mechanism_drawing import (
     beside_random,
     come_and_go,
     counts,
+    difference_axis,
     layer_series,
     series,
     share_axis,
@@ -52,6 +54,11 @@ LENSES = {
     "primary_share_pair": "by pairs",
     "primary_share_prob": "by probability",
     "primary_share_argmax": "by argmax",
+}
+BESIDE = {
+    "primary_share_pair": "right identifiers",
+    "primary_share_others": "other pairs’",
+    "concept_share": "concept share",
 }
 PATCHED = {
     "none": "nothing (the end as it is)",
@@ -116,11 +123,82 @@ WORKING_LANGUAGE = ReportFigure(
     chapter="tower",
     draw=working_language,
     caption=_working_language_caption,
-    verdicts=("working_language",),
     without="the lens was run at fewer than two checkpoints",
     no_value="the most probable token is never one of the two names",
     paper="The share of Python’s built-ins that the intermediate layers decode to falls and the new language’s rises: five "
     "pairs a language, ten prompts an identifier, no control.",
+)
+
+
+def concept_share(findings: Findings, language: str):
+    """The share with the right identifiers, with those of other pairs at the same prompts, and the difference, layer by layer.
+
+    With more than two languages a last column has the share of each, in the intermediate layers.
+    """
+    curves = findings.languages[language].curves
+    runs = [run for run in RUNS if any(map(is_curve, curves.lens.get((run, "concept_share"), [])))]
+    if not runs:
+        return None
+    columns = len(BESIDE) + bool(curves.languages_read)
+    figure, axes = make_axes(columns, 2.7 * len(runs) + 0.3, rows=len(runs))
+    rows = []
+    for row, run in enumerate(runs):
+        for column, (metric, name) in enumerate(BESIDE.items()):
+            panel = Panel(axes[row, column], f"{run}, {metric}", rows)
+            axis = difference_axis if metric == "concept_share" else share_axis
+            series(panel, layer_series(curves.lens.get((run, metric), [])), axis, gap=0.085)
+            panel.ax.set_title(f"{run.capitalize()}, {name}")
+        if curves.languages_read:
+            _language_shares(Panel(axes[row, -1], f"{run}, language_share_prob", rows), run, curves)
+        for ax in axes[row]:
+            if run == "continual":
+                shade(ax, curves.stages, names=False)
+            if row < len(runs) - 1:
+                ax.set_xlabel("")
+    return figure, table(rows)
+
+
+def _language_shares(panel: Panel, run: str, curves: Curves) -> None:
+    """Which language's name the intermediate layers prefer."""
+    shown = [
+        Series(words.language_name(name), curves.language_shares[run, name], language_colour(name), width=1.6)
+        for name in curves.languages_read
+        if (run, name) in curves.language_shares
+    ]
+    series(panel, shown, share_axis, gap=0.085)
+    panel.ax.set_title(f"{run.capitalize()}, {len(curves.languages_read)} languages")
+
+
+def _concept_share_caption(findings: Findings, language: str) -> str:
+    curves = findings.languages[language].curves
+    lens = curves.lens.get(("continual", "concept_share"), [None])[0]
+    if lens is None:
+        return ""
+    primary, new = words.language_name(findings.study.primary), words.language_name(language)
+    among = (
+        f" Last: each name’s part in the sum of those in {words.names(curves.languages_read)}, mean over the intermediate layers."
+        if curves.languages_read
+        else ""
+    )
+    return (
+        f"At {lens.n:,} places of {new} prompts. {interval_note(lens)}Right identifiers: share of places where {primary}’s name "
+        f"is more probable than {new}’s. Other pairs’: the same for the identifiers of other pairs at the same prompts, where "
+        "neither name is right; each pair counts as often among them as among the right ones. Concept share: the difference. 0: "
+        f"a layer prefers one language’s names whatever it is asked for; above 0: {primary}’s name of this very concept; below "
+        f"0: {new}’s.{among}"
+    )
+
+
+CONCEPT_SHARE = ReportFigure(
+    name="concept_share",
+    title="Working language beside other pairs",
+    chapter="tower",
+    draw=concept_share,
+    caption=_concept_share_caption,
+    verdicts=("working_language",),
+    without="other pairs’ identifiers were read at the same prompts at fewer than two checkpoints",
+    no_value="no place has other pairs to be compared with",
+    paper="No such control: the share is that of the right identifiers alone.",
 )
 
 

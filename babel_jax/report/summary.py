@@ -12,6 +12,8 @@ Keys, null where something was not measured or has no interval; numbers have 6 d
 | `….dependence` | `tested`, `depends` (null: undecided or not tested), `p`, `reason` |
 | `….knowledge_share` | `ceiling` (of the problem set), `at_peak`, `end` |
 | `….working_language` | the primary's share in the lens: `primary_share_{start,peak,end}`, `layers` |
+| | `others_{start,peak,end}`: with other pairs' identifiers; `concept_share_{start,peak,end,end_ci,control_end}`: minus it |
+| | `languages`: {language: its share among more than two, at the end} |
 | `….transferring_neurons` | by definition: `peak`, `end`, `control_end` |
 | `….patches` | accuracy per T\\S word at the end with a part put back to the peak |
 | `….causes` | ablation beyond random sets: `matters`, `specific`, `crossover` {value, ci, p} |
@@ -143,11 +145,33 @@ def _working_language(here: LanguageFindings) -> dict:
     for layer, (continual, control) in enumerate(itertools.zip_longest(*lens)):
         share = _primary_share(course(continual, step))
         layers.append({"layer": layer + 1, **share, "control_end": course(control, step).end})
-    return _primary_share(course(curves.working_language.get("continual"), step)) | {"layers": layers}
+    share, others, concept = (
+        course(of.get("continual"), step)
+        for of in (curves.working_language, curves.beside_others, curves.concept_share)
+    )
+    end = curves.concept_share["continual"].end() if "continual" in curves.concept_share else None
+    return (
+        _primary_share(share)
+        | _of_course("others", others)
+        | _of_course("concept_share", concept)
+        | {
+            "concept_share_end_ci": end and end.ci,
+            "concept_share_control_end": course(curves.concept_share.get("control"), step).end,
+            "languages": {
+                language: course(curves.language_shares.get(("continual", language)), step).end
+                for language in curves.languages_read
+            },
+            "layers": layers,
+        }
+    )
 
 
 def _primary_share(share: Course) -> dict:
-    return {f"primary_share_{at}": value for at, value in dataclasses.asdict(share).items()}
+    return _of_course("primary_share", share)
+
+
+def _of_course(name: str, of: Course) -> dict:
+    return {f"{name}_{at}": value for at, value in dataclasses.asdict(of).items()}
 
 
 def _neurons(here: LanguageFindings, definition: str) -> dict:

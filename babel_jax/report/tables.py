@@ -1,5 +1,6 @@
 """The main results as tables, for a README (Markdown) and for a paper (LaTeX). Intervals are of 95 %."""
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -49,7 +50,18 @@ def results(findings: Findings, verdicts: list[Verdict], drawn: list[Drawn] | No
 
     `drawn`: its figures, for a table of those that are not drawn, and why; None: without that table.
     """
-    of_findings = (at_chance, continual, tasks, proposals, mixes, amounts, predictions, task_mixes, predicted)
+    of_findings = (
+        at_chance,
+        continual,
+        working_language,
+        tasks,
+        proposals,
+        mixes,
+        amounts,
+        predictions,
+        task_mixes,
+        predicted,
+    )
     made = [table(findings) for table in of_findings] + [claims(findings, verdicts)]
     made += [] if drawn is None else [not_drawn(findings, drawn)]
     made = [table for table in made if table.rows]
@@ -87,6 +99,31 @@ def _from_to(curve: Curve, written) -> str:
     first, last = curve.first(), curve.last()
     scale, digits = (100, 0) if curve.unit else (1, 2)
     return f"{written(first.value)} to {written(last.value)}{bounds(last.ci, scale, digits)}"
+
+
+def working_language(findings: Findings) -> Table:
+    """The intermediate layers' lens over each continual run: the primary's share, that of other pairs, and their difference."""
+    rows = []
+    for name, here in findings.languages.items():
+        curves = here.curves
+        for run in curves.working_language:
+            read = {
+                f"{language_name(curves.primary)}'s share": (curves.working_language.get(run), share),
+                "the same of other pairs": (curves.beside_others.get(run), share),
+                "difference: concept share": (curves.concept_share.get(run), functools.partial(points, sign="+")),
+            } | {
+                f"share among {len(curves.languages_read)} languages: {language_name(each)}": (
+                    curves.language_shares.get((run, each)),
+                    share,
+                )
+                for each in curves.languages_read
+            }
+            for what, (curve, written) in read.items():
+                at = [curve.first(), curve.at(curves.peak_step), curve.end()] if curve else [None] * 3
+                cells = [("" if curve else "not measured") if point is None else written(point) for point in at]
+                rows.append((language_name(name), run, what, *cells))
+    head = ("language", "run", "in the lens", "start", "peak", "end")
+    return Table("Working language beside other pairs' identifiers at the same prompts", head, tuple(rows))
 
 
 def continual(findings: Findings) -> Table:

@@ -4,6 +4,7 @@ import math
 import textwrap
 
 from babel_jax.common.statistics import Estimate
+from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.mixes import MACRO
 from babel_jax.evolution.stages import Stages
 from babel_jax.report.course import course
@@ -40,7 +41,6 @@ def _of_language(here: LanguageFindings) -> list[tuple]:
     start = course(curves.accuracy.get(("continual", curves.new, "all")), step).start
     peak, end = (run.peak.value, run.plateau.value) if run else (None, None)
     share = course(knowledge, step)
-    lens = course(curves.working_language.get("continual"), step)
     neurons, beside = (course(curves.neurons.get((run, "functional")), step) for run in ("continual", "control"))
     since = "an earlier checkpoint" if run and run.peak_in_end else "the peak"
     return [
@@ -58,7 +58,7 @@ def _of_language(here: LanguageFindings) -> list[tuple]:
             _join(share.peak, share.end),
             f"ceiling {_number(knowledge and knowledge.ceiling)}",
         ),
-        ("working language: start, peak, end", _join(lens.start, lens.peak, lens.end), "the primary's share"),
+        *_working_language(curves),
         (
             "functional neurons: peak, end",
             _join(neurons.peak, neurons.end, digits=0),
@@ -78,14 +78,25 @@ def _of_language(here: LanguageFindings) -> list[tuple]:
 def _at_chance(here: LanguageFindings) -> list[tuple]:
     """What leads where no score is above chance, in place of all that rests on scores."""
     curves, run = here.curves, here.stages
-    lens, of_text = course(curves.working_language.get("continual"), curves.peak_step), text_loss(here)
+    of_text = text_loss(here)
     lines = [("no score above chance", f"chance {_number(curves.chance)}", f"best {_number(run and run.peak.value)}")]
     if of_text:
         unit, curve = of_text
         lines.append((f"{unit}: start, end", _join(curve.first().value, curve.last().value), _ci(curve.last().ci)))
     return [
         *lines,
+        *_working_language(curves),
+    ]
+
+
+def _working_language(curves: Curves) -> list[tuple]:
+    """The primary's share, and that beyond other pairs' identifiers at the same prompts."""
+    lens, concept = (
+        course(of.get("continual"), curves.peak_step) for of in (curves.working_language, curves.concept_share)
+    )
+    return [
         ("working language: start, peak, end", _join(lens.start, lens.peak, lens.end), "the primary's share"),
+        ("beyond other pairs: start, peak, end", _join(concept.start, concept.peak, concept.end), "concept share"),
     ]
 
 

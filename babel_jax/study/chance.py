@@ -8,7 +8,7 @@ import numpy as np
 from babel_jax.evolution import stages
 from babel_jax.evolution.curve import Curve
 from babel_jax.study.findings import Findings, LanguageFindings
-from babel_jax.study.words import bounds, language_name, number, percent, share
+from babel_jax.study.words import bounds, language_name, number, percent, points, share
 
 
 def at_chance(here: LanguageFindings) -> str:
@@ -43,5 +43,9 @@ def instead(findings: Findings, language: str) -> list[str]:
     if lens := here.curves.working_language.get("continual"):
         first, last = share(lens.first()), share(lens.end())
         primary = language_name(findings.study.primary)
-        sentences.append(f"The working language goes from {first} {primary} to {last}.")
+        sentence = f"The working language goes from {first} {primary} to {last}"
+        if concept := here.curves.concept_share.get("continual"):
+            first, last = (points(point, "+") for point in (concept.first(), concept.end()))
+            sentence += f"; beyond other pairs' identifiers at the same prompts, from {first} to {last}"
+        sentences.append(f"{sentence}.")
     return sentences

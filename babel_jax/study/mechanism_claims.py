@@ -2,8 +2,19 @@
 
 import numpy as np
 
-from babel_jax.study.claim import OPEN, REFUTED, SUPPORTED, Judged, above, below, missing, negative, one_seed_note
-from babel_jax.study.findings import Findings
+from babel_jax.study.claim import (
+    OPEN,
+    REFUTED,
+    SUPPORTED,
+    Judged,
+    above,
+    below,
+    missing,
+    negative,
+    not_tested,
+    one_seed_note,
+)
+from babel_jax.study.findings import Findings, LanguageFindings
 from babel_jax.study.words import NBSP, bounds, minus, p_value, percent, points, share
 
 
@@ -33,23 +44,53 @@ def working_language(findings: Findings, language: str) -> Judged:
     number = f"{percent(first.value)} to {share(end)}"
     sentence = (
         f"The primary's share in the intermediate layers goes from {percent(first.value)} at the start over "
-        f"{share(at_peak)} at the peak to {share(end)} at the end."
+        f"{share(at_peak)} at the peak to {share(end)} at the end"
     )
+    if beside is not None:
+        number += f", control to {share(beside.end())}"
+        sentence += f", in the control to {share(beside.end())}"
+    if "continual" not in here.curves.concept_share:
+        return not_tested(
+            f"{sentence}. Other pairs' identifiers were not read at the same prompts: such a share may be what these layers like "
+            "to write whatever they are asked for. Measure these runs again.",
+            number,
+        )
+    return _concept(here, sentence)
+
+
+def _concept(here: LanguageFindings, sentence: str) -> Judged:
+    """The verdict on the working language: of the right pair's share minus that of other pairs at the same prompts."""
+    curves = here.curves
+    concept, beside = (curves.concept_share.get(run) for run in ("continual", "control"))
+    others, step = curves.beside_others["continual"], curves.peak_step
+    first, at_peak, end = concept.first(), concept.at(step), concept.end()
+    number = f"concept share {points(first, '+')} to {points(end, '+')}"
+    sentence += (
+        f". With other pairs' identifiers at the same prompts it goes from {percent(others.first().value)} over "
+        f"{percent(others.at(step).value)} to {percent(others.end().value)}. The difference, the concept share, goes from "
+        f"{points(first, '+')} over {points(at_peak, '+')} to {points(end, '+')}."
+    )
+    if above(first.ci) != SUPPORTED and above(at_peak.ci) != SUPPORTED:
+        sentence += (
+            " Neither at the start nor at the peak is it surely above 0: what these layers prefer they prefer whatever they are "
+            "asked for, so there is no working language that could mark anything."
+        )
+        return Judged(OPEN, number, sentence)
     if beside is None:
         return Judged(OPEN, number, f"{sentence} There is no control to compare it with.")
     control_end = beside.end()
-    number += f", control to {share(control_end)}"
+    number += f", control to {points(control_end, '+')}"
     fall, control_fall = first.value - end.value, beside.first().value - control_end.value
     declines, control_declines = (
         run is not None and run.verdict == "transition" for run in (here.stages, here.control)
     )
     if declines and not control_declines and control_fall > 0.5 * fall > 0:
         sentence += (
-            f" It falls in the control too, to {share(control_end)}, where no transition is seen: "
+            f" It falls in the control too, to {points(control_end, '+')}, where no transition is seen: "
             f"the change is real, but it does not mark the decline."
         )
         return Judged(REFUTED, number, sentence)
-    return Judged(OPEN, number, f"{sentence} In the control it ends at {share(control_end)}.")
+    return Judged(OPEN, number, f"{sentence} In the control it ends at {points(control_end, '+')}.")
 
 
 def functional(findings: Findings, language: str) -> Judged:

@@ -202,10 +202,16 @@ def _continual(writer: Writer, new: str, suffix: str, layers: int, steps, contro
             for layer in range(1, layers + 1):
                 share = (1 - (0.35 + 0.6 * layer / layers) * rise(steps, 90)[c]) * generator.uniform(0.92, 1)
                 add(name, at, "lens", "argmax_coverage", 0.8, new, 480, layer=layer, options={"subset": "shared"})
-                for metric, scale in (("prob", 0.5), ("pair", 1.0), ("argmax", 0.25)):
+                for metric, scale in (
+                    ("prob", 0.5),
+                    ("pair", 1.0),
+                    ("argmax", 0.25),
+                    ("others", 0.4),
+                    ("concept", 0.6),
+                ):
+                    metric = "concept_share" if metric == "concept" else f"primary_share_{metric}"
                     for subset in ("shared", "transfer"):
-                        add(name, at, "lens", f"primary_share_{metric}", share * scale, new, 480, layer=layer,
-                            options={"subset": subset})  # fmt: skip
+                        add(name, at, "lens", metric, share * scale, new, 480, layer=layer, options={"subset": subset})
             for definition, first, last in zip(DEFINITIONS, (19, 420, 990), (28, 300, 700), strict=True):
                 move = down[c] * depends if definition == "functional" else rise(steps, 120)[c]
                 value = first + (last - first) * move + generator.normal(0, 6 if first > 30 else 3)
@@ -320,7 +326,8 @@ def unlearned(findings: Findings, name: str, seeds=(0,)) -> Findings:
 
 def empty(findings: Findings) -> Findings:
     """The same study of one language, but nothing of it was measured."""
-    nothing = {name: {} for name in ("accuracy", "knowledge", "patches", "lens", "working_language", "neurons", "loss")}
+    read = ("lens", "working_language", "beside_others", "concept_share", "language_shares")
+    nothing = {name: {} for name in ("accuracy", "knowledge", "patches", *read, "neurons", "loss")}
     curves = changed(
         findings.languages[NEW].curves,
         peak_step=None, continual=None, control=None, word_accuracy=None, sensitivity=[], stages_by_seed={}, **nothing,

@@ -89,7 +89,20 @@ def test_a_gated_model_is_read_with_a_token(server, monkeypatch):
     assert same(params_of(hub.folder("org/gated")), by_path(loud(CONFIG, 0)))
 
 
+def test_what_fails_by_the_network_is_tried_again(server, monkeypatch):
+    waits = []
+
+    def wait(seconds):
+        waits.append(seconds)
+        server.fails = 429 if len(waits) == 1 else None
+
+    server.fails = 503
+    monkeypatch.setattr(hub.time, "sleep", wait)
+    assert "step0" in hub.revisions(NAME) and waits == list(hub.WAITS)
+
+
 def test_every_refusal_is_one_line(server, monkeypatch, tmp_path):
+    monkeypatch.setattr(hub, "WAITS", ())
     server.repositories["org/private"] = hub_server.Repository({"main": {}}, token="hf_good")
     disk = collections.namedtuple("Usage", "total used free")(10, 10, 3)
 

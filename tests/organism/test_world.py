@@ -209,3 +209,15 @@ def test_only_php_knows_a_function_however_its_letters_are_cased():
         written = answers(language, both)
         written[:, 0] = both.identifier_ids[other][fact]
         assert (both.judge(language, written) == (language == "php")).all()
+
+
+def test_a_slot_knows_its_name_in_all_of_three_languages_and_only_then():
+    three = world_material.materials(WorldConfig(primary="python", new=("php", "go")), 0)
+    slots = three["go"].slots["go"]
+    assert {name for name in slots if name.startswith("ids.")} == {"ids.python", "ids.php", "ids.go"}
+    assert np.array_equal(slots["ids.python"][:, 0], slots["primary_id"])
+    assert np.array_equal(slots["ids.go"][:, 0], slots["new_id"])
+    of_php = three["php"].slots["php"]
+    assert np.array_equal(slots["ids.php"][:, 0], of_php["new_id"])
+    two = world_material.materials(WorldConfig(primary="python", new="php"), 0)["php"]
+    assert not any(name.startswith("ids.") for name in two.slots["php"])

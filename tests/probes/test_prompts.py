@@ -11,7 +11,7 @@ from babel_jax.corpus import tokenizer
 from babel_jax.languages.language import identifier
 from babel_jax.model.decoder import Decoder, DecoderConfig
 from babel_jax.model.taps import TapRequest
-from babel_jax.probes import forward, lens, prompts
+from babel_jax.probes import forward, lens, prompts, slot_names
 from babel_jax.probes.subject import Subject
 
 
@@ -255,7 +255,28 @@ def test_slots_of_a_file_go_through_the_pass(tmp_path, trained):
     assert measured.slots["php"].primary_log_prob_LxN.shape == (3, 1)
 
 
+def test_names_in_further_languages_are_read_like_the_two(tmp_path, trained):
+    names = {"names": {"go": "raise", "c": 41}}
+    path = write(tmp_path, GOOD | names, GOOD | {"language": "php", "text": "for "} | {"names": {"go": "raise"}})
+    slots = read(path, trained)
+    python, php = slots["python"], slots["php"]
+    for here in (python, php):
+        assert np.array_equal(here["ids.python"][:, : here["primary_ids"].shape[1]], here["primary_ids"])
+        assert np.array_equal(here["ids.php"][:, : here["new_ids"].shape[1]], here["new_ids"])
+    assert set(python["ids.go"][0]) - {-1} == prompts.first_tokens("raise", trained)
+    assert python["ids.c"].tolist() == [[41]] and php["ids.c"].tolist() == [[-1]]
+    assert python["spaced"].tolist() == [0] and php["spaced"].tolist() == [1]
+    assert slot_names.language_names(python).languages == ("c", "go", "php", "python")
+    assert not any(name.startswith("ids.") for name in read(path, trained, mode="sequence")["php"])
+    plain = read(write(tmp_path, GOOD, GOOD | {"language": "php"}), trained)["php"]
+    assert slot_names.language_names(plain) is None
+
+
 BAD = [
+    (GOOD | {"names": ["go"]}, "'names' must be {language: identifier} of other languages than python and php"),
+    (GOOD | {"names": {"php": "len"}}, "'names' must be {language: identifier} of other languages"),
+    (GOOD | {"names": {"go": ""}}, "'names.go' is empty"),
+    (GOOD | {"names": {"go": [V]}}, "token id 362 of 'names.go' is not in the vocabulary"),
     ('{"language": ', "not JSON"),
     ("[1, 2]", "not a JSON object"),
     (GOOD | {"languag": "php"}, "unknown field 'languag'; did you mean 'language'"),

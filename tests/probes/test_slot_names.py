@@ -68,3 +68,8 @@ def test_distinct_needs_all_names_and_none_twice():
     ]
     assert slot_names.distinct(sets).tolist() == [False, True, False, False]
     assert slot_names.distinct(sets[:2]).tolist() == [False, True, False, True]
+
+
+def test_names_are_left_out_with_their_language():
+    slots = slot_names.only(SLOTS | NAMES, ("a", "c"))
+    assert set(slots) == {*SLOTS, "ids.a", "ids.c"}

@@ -185,7 +185,16 @@ def test_parts_may_be_missing(missing, findings):
     """No control, no transition, no proposal of a schedule: what is left is drawn."""
     curves = findings.languages["php"].curves
     if missing == "control":
-        parts = ("accuracy", "knowledge", "lens", "working_language", "neurons", "loss")
+        parts = (
+            "accuracy",
+            "knowledge",
+            "lens",
+            "working_language",
+            "beside_others",
+            "concept_share",
+            "neurons",
+            "loss",
+        )
         kept = {part: {k: v for k, v in getattr(curves, part).items() if "control" not in (k, k[0])} for part in parts}
         findings = changed(findings, "languages", "php", "curves", control=None, **kept)
     elif missing == "transition":
@@ -224,3 +233,20 @@ def test_the_step_axis_takes_any_number_of_checkpoints(steps):
         drawing.png(figure)
     low, high = axes[0, 0].get_xlim()
     assert low == 0 and high == (steps[-1] or 1) and len(axes[0, 0].get_xticks()) <= 10
+
+
+def test_more_than_two_languages_have_a_panel_of_their_shares(findings):
+    curves = findings.languages["php"].curves
+    assert set(drawn(findings, "concept_share")[1]["panel"]) == {
+        f"{run}, {metric}"
+        for run in ("continual", "control")
+        for metric in ("primary_share_pair", "primary_share_others", "concept_share")
+    }
+    among = {("continual", language): curves.working_language["continual"] for language in ("cpp", "php", "python")}
+    findings = changed(findings, "languages", "php", "curves", language_shares=among)
+    figure, table = drawn(findings, "concept_share")
+    assert set(table["series"][table["panel"] == "continual, language_share_prob"]) == {"C++", "PHP", "Python"}
+    assert "names in" not in (caption := figures.BY_NAME["concept_share"].caption_of(findings, "php"))
+    assert "those in C++, PHP and Python" in caption
+    old = changed(findings, "languages", "php", "curves", lens={})
+    assert drawn(old, "concept_share") is None

@@ -19,7 +19,9 @@ LANGUAGE = {
     "control": {"end": {"value": 0, "ci": 0}, "stages": 0},
     "stages": 0, "stages_verdict": 0, "dependence": 0,
     "knowledge_share": {"ceiling": 0, "at_peak": 0, "end": 0},
-    "working_language": {f"primary_share_{at}": 0 for at in ("start", "peak", "end")} | {"layers": 0},
+    "working_language": {f"{of}_{at}": 0 for of in ("primary_share", "others", "concept_share")
+                         for at in ("start", "peak", "end")}
+                        | {"concept_share_end_ci": 0, "concept_share_control_end": 0, "languages": 0, "layers": 0},
     "transferring_neurons": {definition: {"peak": 0, "end": 0, "control_end": 0}
                              for definition in ("lape_target", "pair_shared", "functional")},
     "patches": {"embeddings": 0, "blocks": 0, "ffn": 0},

@@ -24,11 +24,12 @@ def made():
 
 def test_markdown_rows_have_as_many_cells_as_their_head(made):
     blocks = made["results.md"].strip().split("\n\n")
-    assert len(blocks) == 16, "a title and a table each"
+    assert len(blocks) == 18, "a title and a table each"
     for block in blocks[1::2]:
         assert len({line.count("|") for line in block.splitlines()}) == 1
     for title in (
         "Continual pre-training",
+        "Working language beside other pairs' identifiers at the same prompts",
         "Tasks over continual pre-training",
         "Algorithm 1",
         "From-scratch mixes",
@@ -42,9 +43,8 @@ def test_markdown_rows_have_as_many_cells_as_their_head(made):
 def test_the_numbers_are_those_of_the_findings(made):
     found = synthetic_study.found(LANGUAGES).languages
     for language, name, depends in (("php", "PHP", "yes"), ("cpp", "C++", "no")):
-        (row,) = (
-            line for line in made["results.md"].splitlines() if line.startswith(f"| {name} |") and "points" in line
-        )
+        part = made["results.md"].split("**Working language")[0]
+        (row,) = (line for line in part.splitlines() if line.startswith(f"| {name} |") and "points" in line)
         assert f"{100 * found[language].stages.decline.value:.1f}" in row.replace("−", "-")
         assert row.endswith(f"| {depends} |")
 
@@ -63,7 +63,7 @@ def test_predicted_shares_stand_beside_measured_ones(made):
 
 def test_latex_is_balanced_and_escaped(made):
     text = made["results.tex"]
-    assert text.count(r"\begin{") == text.count(r"\end{") == 16
+    assert text.count(r"\begin{") == text.count(r"\end{") == 18
     assert not re.search(r"(?<!\\)[%#_]", text), "a bare special character"
     for table in text.split(r"\end{table}")[:-1]:
         columns = len(re.search(r"\\begin\{tabular\}\{(l+)\}", table)[1])
@@ -137,3 +137,23 @@ def test_tasks_have_a_row_a_language_and_one_a_mix(made):
     assert f"| {100 * score.value:.0f} %" in original
     old = results(synthetic_study.changed(found, tasks=Tasks()))["results.md"]
     assert "**Tasks" not in old
+
+
+def test_the_working_language_stands_beside_other_pairs(made):
+    curves = synthetic_study.found(LANGUAGES).languages["php"].curves
+    rows = [line for line in made["results.md"].splitlines() if line.startswith("| PHP | continual |")]
+    share, others, concept = (row.replace("\N{NO-BREAK SPACE}", " ").split(" | ")[2:] for row in rows)
+    assert share[0] == "Python's share" and others[0] == "the same of other pairs"
+    assert concept[0] == "difference: concept share" and concept[1].startswith("+") and "points" in concept[3]
+    for cells, curve in ((share, curves.working_language), (others, curves.beside_others)):
+        assert cells[1].startswith(f"{100 * curve['continual'].first().value:.0f} %")
+        assert cells[3].startswith(f"{100 * curve['continual'].end().value:.0f} %")
+    old = changed(synthetic_study.found(), "languages", "php", "curves", beside_others={}, concept_share={})
+    rows = [line for line in results(old)["results.md"].splitlines() if line.startswith("| PHP | control |")]
+    assert rows[1:] == [
+        f"| PHP | control | {what} | not measured | not measured | not measured |"
+        for what in ("the same of other pairs", "difference: concept share")
+    ]
+    among = {("continual", language): curves.working_language["continual"] for language in ("cpp", "php", "python")}
+    three = changed(synthetic_study.found(), "languages", "php", "curves", language_shares=among)
+    assert "| PHP | continual | share among 3 languages: C++ | " in results(three)["results.md"]

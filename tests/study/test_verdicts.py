@@ -84,8 +84,8 @@ def test_differences_have_their_intervals(findings):
     sentence = judged(findings, "functional").sentence.replace("\N{NO-BREAK SPACE}", " ")
     fall, low, high = map(int, re.search(r"by (\d+) \[(\d+), (\d+)\]; in", sentence).groups())
     assert low < fall < high
-    end = curves.working_language["continual"].end()
-    assert f"to {100 * end.value:.0f}\N{NO-BREAK SPACE}%" in judged(findings, "working_language").number
+    end = curves.concept_share["continual"].end()
+    assert f"to +{100 * end.value:.1f}\N{NO-BREAK SPACE}points [+" in judged(findings, "working_language").number
 
 
 def test_what_was_not_measured_is_said_to_be_missing(findings):
@@ -93,6 +93,34 @@ def test_what_was_not_measured_is_said_to_be_missing(findings):
     found = verdicts(synthetic_study.empty(findings))
     assert {one.verdict for one in found} == {MISSING}
     assert all(one.sentence and one.number == "" for one in found)
+
+
+def test_the_working_language_is_judged_by_its_difference_to_other_pairs(findings):
+    """Planted: 0.6 of the share is about the concept. What is left where nothing is, and where other pairs were not read."""
+    curves = findings.languages["php"].curves
+    sentence = judged(findings, "working_language").sentence.replace("\N{NO-BREAK SPACE}", " ")
+    for of in (curves.concept_share["continual"].first(), curves.concept_share["control"].end()):
+        assert f"+{100 * of.value:.1f} points" in sentence
+    assert f"{100 * curves.beside_others['continual'].end().value:.0f} %" in sentence
+    old = judged(changed(findings, *CURVES, beside_others={}, concept_share={}), "working_language")
+    assert old.verdict == NOT_TESTED and "Other pairs' identifiers were not read" in old.sentence
+    assert f"{100 * curves.working_language['continual'].end().value:.0f}" in old.number
+    around = {
+        run: changed(curve, mean=0 * curve.mean, low=0 * curve.low - 0.1, high=0 * curve.high + 0.1)
+        for run, curve in curves.concept_share.items()
+    }
+    prior = judged(changed(findings, *CURVES, concept_share=around), "working_language")
+    assert prior.verdict == OPEN and "whatever they are asked for" in prior.sentence
+    stays = {
+        **curves.concept_share,
+        "control": changed(
+            curves.concept_share["continual"], value_SxC=1 + 0 * curves.concept_share["continual"].value_SxC
+        ),
+    }
+    open_one = judged(changed(findings, *CURVES, concept_share=stays), "working_language")
+    assert open_one.verdict == OPEN and "In the control it ends at +100" in open_one.sentence
+    alone = {"continual": curves.concept_share["continual"]}
+    assert "no control" in judged(changed(findings, *CURVES, concept_share=alone), "working_language").sentence
 
 
 @pytest.mark.parametrize(
