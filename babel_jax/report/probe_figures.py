@@ -69,13 +69,12 @@ def profile(layers: Sequence[Curve | None]) -> Line | None:
     return Line(np.array(at), *(np.array(x) for x in zip(*((p.value, *p.ci) for p in points), strict=True)))
 
 
-def over_checkpoints(panel: Panel, shown: list[Series], y_axis, unit: Unit) -> None:
-    """As `mechanism_drawing.series`, of branches whose checkpoints may be other ones; one with a single checkpoint is a point."""
-    series(panel, shown, y_axis, unit)
+def span(ax, shown: list[Series], unit: Unit) -> None:
+    """The axis of the checkpoints that any of the curves has, and a dot for a curve of one."""
     for one in shown:
         if len(one.curve.steps) == 1:
-            panel.ax.plot(one.curve.steps, one.curve.mean, "o", color=one.colour, markersize=6, clip_on=False)
-    step_axis(panel.ax, np.unique(np.concatenate([one.curve.steps for one in shown])), unit)
+            ax.plot(one.curve.steps, one.curve.mean, "o", color=one.colour, markersize=6, clip_on=False)
+    step_axis(ax, np.unique(np.concatenate([one.curve.steps for one in shown])), unit)
 
 
 def grid(panels: int, height: float):
@@ -117,8 +116,8 @@ def losses(findings: ProbeFindings):
         return None
     colours, rows = colours_of(findings), []
     followed = any(branch.is_followed for branch in findings.branches)
-    lines = 1 if followed else sum(len(findings.languages) for _ in findings.branches)
-    figure, axes = make_axes(len(metrics), 3.1 if followed else 0.4 * lines + 1.1, sharey=not followed)
+    height = 3.1 if followed else 0.4 * len(findings.languages) * len(findings.branches) + 1.1
+    figure, axes = make_axes(len(metrics), height, sharey=not followed)
     for ax, metric in zip(axes[0], metrics, strict=True):
         shown = [
             Series(labelled(findings, branch, language_name(language)), curve, colours[language], DASHES[i % 4])
@@ -128,9 +127,8 @@ def losses(findings: ProbeFindings):
         ]
         panel = Panel(ax, metric, rows)
         if followed:
-            title, of = mechanism_drawing.LOSS_TITLES[metric]
             mechanism_drawing.losses(panel, shown, unit_of(findings))
-            step_axis(ax, np.unique(np.concatenate([one.curve.steps for one in shown])), unit_of(findings))
+            span(ax, shown, unit_of(findings))
         else:
             _dots(panel, shown, mechanism_drawing.LOSS_TITLES[metric])
     return figure, table(rows)

@@ -19,11 +19,10 @@ from babel_jax.report.drawing import (
     percent_axis,
     points_axis,
     reference,
-    step_axis,
     table,
 )
 from babel_jax.report.mechanism_drawing import Ablated, Flow, Series, beside_random, by_layer, come_and_go, counts_axis
-from babel_jax.report.probe_figures import branch_title, grid, labelled, note, profile, unit_of
+from babel_jax.report.probe_figures import branch_title, grid, labelled, note, profile, span, unit_of
 from babel_jax.report.probe_names import VARIED, definition, set_name
 from babel_jax.report.report_figure import ReportFigure
 from babel_jax.study.words import language_name, minus
@@ -64,7 +63,7 @@ def neurons(findings: ProbeFindings, language: str):
     for ax, (name, of) in zip(places, shown.items(), strict=True):
         mechanism_drawing.counts(Panel(ax, name, rows), of, unit_of(findings))
         ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-        step_axis(ax, np.unique(np.concatenate([one.curve.steps for one in of])), unit_of(findings))
+        span(ax, of, unit_of(findings))
         ax.set_title(definition(name)[0].upper() + definition(name)[1:])
     return figure, table(rows)
 
