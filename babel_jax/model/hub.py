@@ -176,7 +176,7 @@ def fetch(
     from huggingface_hub import constants, hf_hub_download
 
     target = into or Path(constants.HF_HUB_CACHE)
-    _check_room(found.name, {name: size for name, size in sizes.items() if not (target / name).exists()}, target)
+    _check_room(found.name, sum(size for name, size in sizes.items() if not _is_there(found, name, into)), target)
     # Chunks that Xet would keep, to share them between files, would take the room of several checkpoints.
     os.environ.setdefault("HF_XET_CHUNK_CACHE_SIZE_BYTES", "0")
     where = dict(endpoint=constants.ENDPOINT, cache_dir=constants.HF_HUB_CACHE, local_dir=into)
@@ -190,9 +190,18 @@ def fetch(
     return place
 
 
-def _check_room(name: Name, sizes: dict[str, int], target: Path) -> None:
+def _is_there(found: Revision, name: str, into: Path | None) -> bool:
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if into is not None:
+        return (into / name).exists()
+    where = dict(cache_dir=constants.HF_HUB_CACHE, revision=found.commit)
+    return isinstance(try_to_load_from_cache(found.name.repository, name, **where), str)
+
+
+def _check_room(name: Name, wanted: int, target: Path) -> None:
     there = next(place for place in (target, *target.absolute().parents) if place.exists())
-    wanted, free = sum(sizes.values()), shutil.disk_usage(there).free
+    free = shutil.disk_usage(there).free
     if wanted > free:
         raise UserError(
             f"{name} takes {amount(wanted)} and {printable(there)} has {amount(free)} free; free space, or name another disk."

@@ -240,7 +240,7 @@ def probe(model: LoadedModel, texts=None, prompts=None, **how) -> Probed:
         tokenizer. Or the result of another `probe`: the same texts and prompts. None: those of the study that the run is of.
       prompts: the prompts at which the working language is read, instead of those that are found in the texts: dicts as the lines
         of a file of prompts (probes/prompts.py), or such a file.
-      how: of the texts `rows` (64), `row_tokens` (512), `prompt_tokens` (64), `per_pair` (50), see `loose_texts.Amounts`;
+      how: of the texts `rows` (64), `row_tokens` (512), `prompt_tokens` (64), `per_pair` (20), see `loose_texts.Amounts`;
         `languages`, of a study's texts, the primary first; of the probes `layers`, `definitions`, `interventions`, `tuned_steps`,
         `draws`, `active`, see `reading.Settings`.
 

@@ -225,8 +225,7 @@ def test_a_dry_run_says_what_it_would_take_and_fetches_no_model(server, revision
     size = sum(len(revisions["step0"][name]) for name in ("config.json", "model.safetensors"))
     assert lines[0] == f"tiny/checkpoints: org/tiny, {size / 1000:.1f} kB a checkpoint"
     assert lines[1:7] == [
-        f"  step{step}: step {step}, {512 * step / 1e9:.4g} billion tokens" + ", measured already" * (step == 1000)
-        for step in STEPS
+        f"  step{step}: step {step}, {512 * step:,} tokens" + ", measured already" * (step == 1000) for step in STEPS
     ]
     assert lines[7] == f"5 checkpoints to measure: {5 * size / 1000:.1f} kB to fetch."
     assert lines[8].startswith(f"disk: {size / 1000:.1f} kB and the results; ") and lines[9].startswith("time: about ")
@@ -283,6 +282,13 @@ def test_checkpoints_of_another_model_or_two_of_a_step_are_refused(server, revis
         probed(tmp_path / "out")
     with pytest.raises(UserError, match="none of its revisions is 'stage\\*': give another glob"):
         probed(tmp_path / "none", series.of_model(NAME, "stage*", 1))
+
+
+def test_results_in_a_bucket_have_their_downloads_beside_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path))
+    folders = {series.downloads_of(f"gs://bucket/{name}").parent for name in ("a", "b")}
+    assert folders == {tmp_path / "babel_jax"} and series.downloads_of(tmp_path) == tmp_path / ".downloads"
+    assert series.downloads_of("gs://bucket/a") != series.downloads_of("gs://bucket/b")
 
 
 def test_a_model_whose_tokenizer_lies_elsewhere_gets_that(server, revisions, tmp_path):
