@@ -215,16 +215,8 @@ def test_a_model_of_ones_own_is_probed_and_changed():
     """The README's Llama in plain JAX, with weights of its own, over the rows and prompts of a run."""
     Llama = created("To add a model of your own", "my_llama.py").Llama
     random, (L, D, F, V, T) = np.random.default_rng(0), (2, 16, 32, 512, 64)
-    block = dict(norm_1=(D,), norm_2=(D,), gate=(D, F), up=(D, F), down=(F, D), o=(2, 8, D)) | dict.fromkeys("qkv", (D, 2, 8))
-        norm_1=(D,),
-        norm_2=(D,),
-        q=(D, 2, 8),
-        k=(D, 2, 8),
-        v=(D, 2, 8),
-        o=(2, 8, D),
-        gate=(D, F),
-        up=(D, F),
-        down=(F, D),
+    block = dict(norm_1=(D,), norm_2=(D,), gate=(D, F), up=(D, F), down=(F, D), o=(2, 8, D)) | dict.fromkeys(
+        "qkv", (D, 2, 8)
     )
     tree = {
         "embed": (V, D),
