@@ -1,7 +1,8 @@
 """Measures any checkpoints with all probes: losses, lens, neurons, alignment, interventions.
 
 Checkpoints are those of runs, or a series that others have published: each is fetched, probed and deleted. The texts that they
-read are those of the study that a run belongs to, unless others are given. Checkpoints already measured are skipped.
+read are those of the study that a run belongs to, unless others are given. Checkpoints already measured are skipped. At the end
+a table is printed, and OUT/report/index.html is the page that `report --workdir=OUT` makes again.
 
 python -m babel_jax probe --checkpoints 'runs/tiny/seed*/continual' --out=runs/probes
 
@@ -188,6 +189,16 @@ def run(arguments: Arguments) -> None:
 
         for place in probe_walk.probe(sources, texts, arguments.out, measured, arguments.follow, at_checkpoint):
             bar.write(f"measurements: {printable(place)}/measurements")
+    _report(arguments.out)
+
+
+def _report(out) -> None:
+    from babel_jax import report
+    from babel_jax.training import hosts
+
+    if hosts.is_first():
+        made = report.build_probe(out)
+        print(f"{made.table}\nreport: {printable(made.page)}")
 
 
 def _sources(arguments: Arguments) -> list:

@@ -1,4 +1,4 @@
-"""Makes a study's report again from its measurements.
+"""Makes the report of a study, or of a probe, again from its measurements.
 
 python -m babel_jax report --workdir=runs/tiny
 """
@@ -9,7 +9,9 @@ from babel_jax.common.errors import printable
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("--workdir", type=kinds.place, required=True, help="a study's directory")
+    parser.add_argument(
+        "--workdir", type=kinds.place, required=True, help="a study's directory, or what `probe --out` wrote"
+    )
 
 
 def run(arguments: Arguments) -> None:

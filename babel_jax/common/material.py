@@ -92,6 +92,7 @@ class Material:
         that bear knowledge}; with real code also "bytes" float [N, T], the bytes that a target token stands for.
       loss_weight_V: weight of a target token in the training loss.
       document_end: id of the token that ends a document, or -1.
+      document_begin: id of the mark that the model expects before a text, with which rows and prompts begin, or -1.
       slots: language -> places where an identifier must come: "tokens" int32 [N, T] (right-padded prompts), "position"
         [N] (predicts the identifier), "primary_id", "new_id" [N] (first token of either language's identifier), "pair",
         "prompt" [N] (clusters), "subset" [N] (1: needs the primary's knowledge). Sets of identifiers may stand as "primary_ids",
@@ -120,4 +121,5 @@ class Material:
     fingerprint: str
     tasks: dict[str, Problems | Choices] = dataclasses.field(default_factory=dict)
     about: dict = dataclasses.field(default_factory=dict)
+    document_begin: int = -1
     token_text: Callable[[int], str] | None = None

@@ -154,6 +154,7 @@ def bare(languages: tuple[str, ...], tokenizer: Tokenizer | None, vocab_size: in
         source_language={},
         loss_weight_V=np.ones(vocab_size, np.float32),
         document_end=tokenizer.document_end if tokenizer else -1,
+        document_begin=-1 if tokenizer is None or tokenizer.begin is None else tokenizer.begin,
         problems=None,
         fingerprint=_fingerprint(tokenizer, parts["heldout"], parts["slots"]),
         token_text=(lambda token: tokenizer.decode([token])) if tokenizer else None,

@@ -14,6 +14,7 @@ UNIT_INTERVAL = {
     "accuracy",
     "share",
     "coverage",
+    "mexa",
     "task",
 }  # metrics with one of these words in their name lie in [0, 1] …
 DIFFERENCE = "concept"  # … but not those with this one: two shares subtracted

@@ -47,14 +47,15 @@ class Flow:
 class Overlap:
     """Two sets of neurons, each "definition:language", at the last checkpoint, first seed.
 
-    `expected`: neurons that two random sets with as many in every layer have in common; `p`: of at least as many as these have.
+    `random`: the Jaccard index of two random sets with as many neurons in every layer, from the number that they are expected
+    to have in common; `p`: how often such sets have at least as many in common as these.
     """
 
     first: str
     second: str
     common: float
     jaccard: Estimate
-    expected: float
+    random: float
     p: float
 
 
@@ -205,11 +206,12 @@ def read(out) -> ProbeFindings:
         )
     (primary,) = primaries
     by_tokens = all(_increase(place) for places in groups.values() for place in places)
+    branches = [_branch(name, places, by_tokens) for name, places in groups.items()]
     return ProbeFindings(
         primary=primary,
         languages=[primary, *sorted(languages - {primary})],
         by_tokens=by_tokens,
-        branches=[_branch(name, places, by_tokens) for name, places in groups.items()],
+        branches=sorted(branches, key=lambda branch: bool(branch.parent)),
         seed_overlap=_seed_overlap(files.path(out) / "seeds"),
     )
 
@@ -227,19 +229,20 @@ def _read_place(folder) -> _Place:
 def _grouped(places: list[_Place]) -> dict[str, list[_Place]]:
     """The places of each branch, one a seed: by the name of the run and its phase.
 
-    Runs of one name and seed in two folders are branches of their own, which are called by their folder, too.
+    Runs of one name but of different models, or twice of one seed, are branches of their own, called by their folder, too.
     """
     of_run: dict[str, list[_Place]] = {}
     for place in places:
         of_run.setdefault(place.folder.name, []).append(place)
     groups: dict[str, list[_Place]] = {}
     for run, here in of_run.items():
+        models = {about["model"] for place in here for _, about in place.stored.values()}
         seeds = [seed for place in here for seed in place.rows["seed"].unique().tolist()]
-        several = len(seeds) > len(set(seeds))
+        apart = len(seeds) > len(set(seeds)) or len(models) > 1
         for place in here:
-            name = f"{place.folder.parent.name}/{run}" if several else run
+            name = f"{place.folder.parent.name}/{run}" if apart else run
             for phase, part in _phases(place).items():
-                groups.setdefault(f"{name}, {phase}" if phase else name, []).append(part)
+                groups.setdefault(f"{name}, {phase}" if phase not in ("", run) else name, []).append(part)
     return groups
 
 
@@ -285,7 +288,7 @@ def _branch(name: str, places: list[_Place], by_tokens: bool) -> Branch:
     neurons = _neurons(plain, layers)
     return Branch(
         name=name,
-        parent=about.get("parent") or "",
+        parent=_parent(about),
         seeds=sorted(rows["seed"].unique().tolist()),
         at_C=at_C,
         steps_C=np.array(steps),
@@ -317,6 +320,11 @@ def _branch(name: str, places: list[_Place], by_tokens: bool) -> Branch:
     )
 
 
+def _parent(about: dict) -> str:
+    parent = about.get("parent")
+    return f"{parent['run']} at step {parent['step']:,}" if parent else ""
+
+
 def _keys(rows: pd.DataFrame, metrics: Iterable[str]) -> list[tuple[str, str]]:
     """(metric, language) of the rows, in the order of the metrics and of the languages' names."""
     there = set(zip(rows["metric"], rows["language"], strict=True))
@@ -343,10 +351,20 @@ def _neurons(rows: pd.DataFrame, layers: int) -> dict[tuple[str, str], list[Curv
     rows = select(rows, probe="neurons")
     rows = rows[~(rows["metric"].isin(NOT_DEFINITIONS) | rows["metric"].str.endswith("_sensitivity")).to_numpy(bool)]
     return {
-        key: [curves.curve(rows, layer=-1, metric=key[0], language=key[1])]
-        + _layers(rows, layers, metric=key[0], language=key[1])
+        key: [
+            one and _count(one)
+            for one in (
+                curves.curve(rows, layer=-1, metric=key[0], language=key[1]),
+                *_layers(rows, layers, metric=key[0], language=key[1]),
+            )
+        ]
         for key in _keys(rows, rows["metric"].unique())
     }
+
+
+def _count(one: Curve) -> Curve:
+    """A curve of numbers of things: no interval reaches below 0."""
+    return dataclasses.replace(one, low=np.maximum(one.low, 0))
 
 
 def _sensitivity(rows: pd.DataFrame, at_C) -> dict[tuple[str, str, str], list[Curve]]:
@@ -355,10 +373,10 @@ def _sensitivity(rows: pd.DataFrame, at_C) -> dict[tuple[str, str, str], list[Cu
     rows = rows.assign(varied=measurements.option(rows, "varied"))
     found = {}
     for key in sorted(set(zip(rows["metric"], rows["language"], rows["varied"], strict=True))):
-        here = rows[(rows[["metric", "language", "varied"]] == key).all(axis=1).to_numpy(bool)]
+        here = select(rows, metric=key[0], language=key[1], varied=key[2])
         here = here.assign(at=here["step"], step=measurements.option(here, key[2]).astype(float))
         of_at = [curves.curve(here, at=at) for at in at_C.tolist()]
-        found[key[0].removesuffix("_sensitivity"), *key[1:]] = [one for one in of_at if one]
+        found[key[0].removesuffix("_sensitivity"), *key[1:]] = [_count(one) for one in of_at if one]
     return found
 
 
@@ -393,11 +411,16 @@ def _overlaps(rows: pd.DataFrame) -> list[Overlap]:
                 second,
                 common=of["overlap"]["value"],
                 jaccard=Estimate(jaccard["value"], (jaccard["ci_low"], jaccard["ci_high"])),
-                expected=of["overlap_expected_layers"]["value"],
+                random=_jaccard(of["overlap_expected_layers"]["value"], jaccard["n"] + of["overlap"]["value"]),
                 p=of["overlap_p_layers"]["value"],
             )
         )
     return overlaps
+
+
+def _jaccard(common: float, sizes: float) -> float:
+    """The Jaccard index of two sets, from what they have in common and the sum of their sizes."""
+    return common / (sizes - common) if sizes > common else float("nan")
 
 
 def _causes(rows: pd.DataFrame) -> list[Cause]:

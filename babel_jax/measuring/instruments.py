@@ -87,7 +87,7 @@ def _working_language(reading: Reading) -> list[dict]:
 def _whole_identifiers(reading: Reading) -> list[dict]:
     """The working language where an identifier is read token by token."""
     slots = _slots_of_sequences(reading.material)
-    asked = {name: prompts.sequence_rows(here) for name, here in slots.items()}
+    asked = {name: prompts.sequence_rows(here, reading.material.document_begin) for name, here in slots.items()}
     at_slots = forward.measure(reading.subject, {}, asked, active=reading.settings.active).slots
     rows = []
     for language, here in slots.items():

@@ -7,9 +7,9 @@
 | `model` | `family` (null: of none that Hugging Face has), `layers`, `width`, `heads`, `kv_heads`, `ffn_width`, `vocab_size`, … |
 | `primary` | the language that others are compared with |
 | `texts` | by language: `rows`, `tokens` (that count), `bytes` (null: not known), `prompts`, `pairs`, `pair_N` |
-| `texts….pairs` | [{`pair`, `primary`, `new` (the text of the first token that stands for either name), `prompts`}] |
+| `texts….pairs` | [{`pair`, `primary`, `new` (either name, or the first token that stands for it), `prompts`}] |
 | `texts….pair_N` | the pair of each prompt, in the order of the arrays beside it; -1 where no token distinguishes the languages |
-| `read` | of texts without a corpus what was read of which files, prompts by pair and `messages`: `loose_texts.py`; or {} |
+| `about` | of texts without a corpus what was read of which files, prompts by pair and `messages`: `loose_texts.py`; or {} |
 | `options` | what was asked for: `layers`, `active`, `definitions`, `tuned_steps`, `interventions`, `draws`, … |
 """
 
@@ -39,8 +39,8 @@ def record(model: DecoderConfig, material: Material, options: Settings) -> dict:
         | {"matmul_parameters": flops.matmul_parameters(model)},
         "primary": material.primary,
         "texts": {language: _texts(material, language) for language in sorted({*material.heldout, *material.slots})},
-        "read": material.about,
         "options": {name: getattr(options, name) for name in OPTIONS},
+        "about": material.about,
     }
 
 
@@ -59,10 +59,16 @@ def _texts(material: Material, language: str) -> dict:
         "rows": len(counted_NxT),
         "tokens": int(counted_NxT.sum()),
         "bytes": int((rows["bytes"] * counted_NxT).sum()) if has_bytes else None,
-    } | _prompts(slots, material.token_text)
+    } | _prompts(slots, material.token_text, _identifiers(material, language))
 
 
-def _prompts(slots: dict, token_text: Callable[[int], str] | None) -> dict:
+def _identifiers(material: Material, language: str) -> list[dict[str, str]]:
+    """The two identifiers of each pair that a language's prompts are of, where the texts' reader says them."""
+    of = (each for each in material.about.get("pairs", {}).values() if language in each["prompts"])
+    return [dict(zip(SIDES, name.split("/", 1), strict=True)) for name in next(of, {"names": []})["names"]]
+
+
+def _prompts(slots: dict, token_text: Callable[[int], str] | None, identifiers: list[dict[str, str]]) -> dict:
     if "pair" not in slots:
         return {"prompts": len(slots.get("position", ())), "pairs": [], "pair_N": []}
     whole = "primary_sequence" in slots
@@ -73,5 +79,6 @@ def _prompts(slots: dict, token_text: Callable[[int], str] | None) -> dict:
         (places,) = np.nonzero(kept_N & (pair_N == pair))
         ids = {side: int(first_N[side][places[0]]) for side in SIDES}
         names = {side: token_text(token) if token_text else f"#{token}" for side, token in ids.items()}
+        names = identifiers[pair] if pair < len(identifiers) else names
         pairs.append({"pair": pair, **names, "prompts": len(places)})
     return {"prompts": len(pair_N), "pairs": pairs, "pair_N": np.where(kept_N, pair_N, -1).tolist()}

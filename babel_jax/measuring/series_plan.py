@@ -43,7 +43,7 @@ def lines(sources: list[Published], texts: Callable, out, steps: tuple[int, ...]
         for step in chosen:
             tokens = source.series.tokens(source.name, step)
             done = "" if step in todo else ", measured already"
-            yield f"  {revisions[step][0].revision}: step {step}, {tokens / 1e9:.4g} billion tokens{done}"
+            yield f"  {revisions[step][0].revision}: step {step}, {tokens:,} tokens{done}"
         material, _ = texts(source)
         total, largest, count = total + size * len(todo), max(largest, size), count + len(todo)
         work += len(todo) * forward_flops(source.model, material)

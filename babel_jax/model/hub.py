@@ -8,12 +8,15 @@ HF_TOKEN or `hf auth login`, HF_HOME (the cache). It is imported where it is use
 import contextlib
 import dataclasses
 import errno
+import functools
 import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from babel_jax.common import files
 from babel_jax.common.errors import UserError, one_line, printable, unknown_name
@@ -23,7 +26,10 @@ from babel_jax.model.families.config_keys import CONFIG
 NAME = re.compile(r"([\w-][\w.-]*/[\w.-]+)(?:@(.+))?")
 MAIN = "main"  # the revision that is meant where none is named
 PART = re.compile(r"(model|pytorch_model)-\d+-of-\d+\.(safetensors|bin)")
-TRIES = 3  # of a file whose connection breaks so that the library does not resume it itself
+WAITS = (
+    1,
+    5,
+)  # seconds until what failed by the network is tried again; what streams in, the library resumes by itself
 AGAIN = "what was fetched whole is kept: run the same command again"
 
 
@@ -138,8 +144,7 @@ def revisions(repository: str) -> dict[str, str]:
 
     if constants.is_offline_mode():
         return {name: commit for name, (commit, _) in _cached(repository).items() if name != commit}
-    with explained(Name(repository)):
-        refs = _api().list_repo_refs(repository)
+    refs = _tried(Name(repository), lambda: _api().list_repo_refs(repository))
     return {ref.name: ref.target_commit for ref in (*refs.tags, *refs.branches)}
 
 
@@ -149,8 +154,8 @@ def revision(name: Name) -> Revision:
     Raises:
       UserError: there is no such repository or revision, or it cannot be asked.
     """
-    with explained(name):
-        info = _api().model_info(name.repository, revision=name.revision, files_metadata=True)
+    about = dict(revision=name.revision, files_metadata=True)
+    info = _tried(name, lambda: _api().model_info(name.repository, **about))
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or () if "/" not in file.rfilename}
     return Revision(name, info.sha, sizes)
 
@@ -171,7 +176,7 @@ def fetch(
     from huggingface_hub import constants, hf_hub_download
 
     target = into or Path(constants.HF_HUB_CACHE)
-    _check_room(found.name, {name: size for name, size in sizes.items() if not (target / name).exists()}, target)
+    _check_room(found.name, sum(size for name, size in sizes.items() if not _is_there(found, name, into)), target)
     # Chunks that Xet would keep, to share them between files, would take the room of several checkpoints.
     os.environ.setdefault("HF_XET_CHUNK_CACHE_SIZE_BYTES", "0")
     where = dict(endpoint=constants.ENDPOINT, cache_dir=constants.HF_HUB_CACHE, local_dir=into)
@@ -180,17 +185,23 @@ def fetch(
     for name in sizes:
         # By its name once, so that the cache knows it; by the commit, files that are there need no request.
         by = found.name.revision if into is None and name == CONFIG else found.commit
-        for left in reversed(range(TRIES)):
-            with explained(found.name, target, again=left > 0) as broke:
-                place = Path(hf_hub_download(found.name.repository, name, revision=by, tqdm_class=bar, **where)).parent
-            if not broke:
-                break
+        get = functools.partial(hf_hub_download, found.name.repository, name, revision=by, tqdm_class=bar, **where)
+        place = Path(_tried(found.name, get, target)).parent
     return place
 
 
-def _check_room(name: Name, sizes: dict[str, int], target: Path) -> None:
+def _is_there(found: Revision, name: str, into: Path | None) -> bool:
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if into is not None:
+        return (into / name).exists()
+    where = dict(cache_dir=constants.HF_HUB_CACHE, revision=found.commit)
+    return isinstance(try_to_load_from_cache(found.name.repository, name, **where), str)
+
+
+def _check_room(name: Name, wanted: int, target: Path) -> None:
     there = next(place for place in (target, *target.absolute().parents) if place.exists())
-    wanted, free = sum(sizes.values()), shutil.disk_usage(there).free
+    free = shutil.disk_usage(there).free
     if wanted > free:
         raise UserError(
             f"{name} takes {amount(wanted)} and {printable(there)} has {amount(free)} free; free space, or name another disk."
@@ -235,19 +246,33 @@ def _api():
 # --- what can go wrong --------------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def explained(name: Name, target: Path | None = None, again: bool = False) -> Iterator[list]:
-    """Turns what huggingface_hub raises into one line that says what to do.
+def _tried(name: Name, ask: Callable[[], Any], target: Path | None = None):
+    """What a function of huggingface_hub returns; what it raises is one line that says what to do.
 
-    Args:
-      target: where files are written.
-      again: a broken connection is not raised but put into the list that this yields.
+    A connection that breaks, and a hub that is overloaded, are tried again after `WAITS`.
     """
+    for seconds in (*WAITS, None):
+        try:
+            with _explained(name, target):
+                return ask()
+        except _Unreachable:
+            if seconds is None:
+                raise
+            time.sleep(seconds)
+
+
+class _Unreachable(UserError):
+    """The hub could not be reached, or could not answer; this may pass."""
+
+
+@contextlib.contextmanager
+def _explained(name: Name, target: Path | None) -> Iterator[None]:
+    """Turns what huggingface_hub raises into a `UserError`. `target`: where files are written."""
     from huggingface_hub import constants, errors
 
-    endpoint, broke = constants.ENDPOINT, []
+    endpoint = constants.ENDPOINT
     try:
-        yield broke
+        yield
     except (UserError, Stopped):
         raise
     except errors.GatedRepoError as error:
@@ -277,9 +302,7 @@ def explained(name: Name, target: Path | None = None, again: bool = False) -> It
             raise UserError(f"there is no room left in {target} for {name}; free space: {AGAIN}.") from error
         if isinstance(error, OSError) and error.filename:  # of the disk, and not of the network
             raise
-        if not again:
-            raise _unreachable(name, endpoint, error) from error
-        broke.append(error)
+        raise _unreachable(name, endpoint, error) from error
 
 
 def _unknown_revision(name: Name) -> UserError:
@@ -291,11 +314,11 @@ def _unknown_revision(name: Name) -> UserError:
 def _unreachable(name: Name, endpoint: str, error: Exception) -> UserError:
     response = getattr(error, "response", None)
     if response is not None:
-        return UserError(
+        kind = _Unreachable if response.status_code == 429 or response.status_code >= 500 else UserError
+        return kind(
             f"{endpoint} answered {response.status_code} for {name}; check the token and HF_ENDPOINT, or wait: {AGAIN}."
         )
-    cause = error.__cause__ or error
-    return UserError(
-        f"the connection to {endpoint} for {name} broke ({one_line(cause)}); {AGAIN}, or with HF_HUB_OFFLINE=1 for what is in "
-        "the cache."
+    return _Unreachable(
+        f"the connection to {endpoint} for {name} broke ({one_line(error.__cause__ or error)}); {AGAIN}, or with "
+        "HF_HUB_OFFLINE=1 for what is in the cache."
     )

@@ -152,14 +152,15 @@ def identifier_set(slots: dict, side: str) -> np.ndarray:
     return np.asarray(slots[f"{side}_id"], np.int32)[:, None]
 
 
-def sequence_rows(slots: dict) -> dict:
+def sequence_rows(slots: dict, begin: int = -1) -> dict:
     """Rows in which the identifiers' tokens are read one after another: each slot's primary one, then each slot's new one.
 
     A row is the prompt and the identifier but for its last token; where that is too long both rows of the slot lose as
-    many tokens on the left.
+    many tokens on the left, behind the mark that a text begins with.
 
     Args:
       slots: with `primary_sequence`, `new_sequence` [N, S], as from `with_identifiers`.
+      begin: the id of that mark; -1: there is none.
 
     Returns:
       `tokens` int32 [2 N, T] right-padded, `position` [2 N, S]: where each token of the identifier is predicted, and
@@ -171,13 +172,14 @@ def sequence_rows(slots: dict) -> dict:
     tokens_of = [(sequence_NxS >= 0).sum(axis=1) for sequence_NxS in sequences]
     T, S = tokens_NxT.shape[1], sequences[0].shape[1]
     surplus_N = np.maximum(length_N + np.maximum(*tokens_of) - 1 - T, 0)
-    if (surplus_N >= length_N).any():
+    mark_N = (tokens_NxT[:, 0] == begin).astype(int)
+    if (surplus_N + mark_N >= length_N).any():
         raise UserError(f"an identifier of {S} tokens does not fit rows of {T}; take mode 'first' or a longer model.")
     rows = np.zeros((2, *tokens_NxT.shape), np.int32)
     position = np.zeros((2, len(tokens_NxT), S), np.int32)
     for side, (sequence_NxS, count_N) in enumerate(zip(sequences, tokens_of, strict=True)):
         for n in range(len(tokens_NxT)):
-            prompt = tokens_NxT[n, surplus_N[n] : length_N[n]]
+            prompt = np.delete(tokens_NxT[n, : length_N[n]], np.s_[mark_N[n] : mark_N[n] + surplus_N[n]])
             row = np.concatenate([prompt, sequence_NxS[n, : count_N[n] - 1]])
             rows[side, n, : len(row)] = row
             position[side, n] = len(prompt) - 1 + np.minimum(np.arange(S), max(count_N[n] - 1, 0))

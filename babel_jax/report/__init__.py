@@ -1,5 +1,6 @@
-"""Figures and one self-contained page from the findings of a study; nothing is computed here."""
+"""Figures and one self-contained page from the findings of a study or of a probe; nothing is computed here."""
 
-from babel_jax.report.folder import Report, build
+from babel_jax.report.folder import Report
+from babel_jax.report.which_report import build, build_probe
 
-__all__ = ["Report", "build"]
+__all__ = ["Report", "build", "build_probe"]

@@ -132,27 +132,36 @@ def is_curve(curve: Curve | Drift | None) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Unit:
-    """What an axis of checkpoints counts; `tick`: a number of it as text."""
+    """What an axis of checkpoints counts.
+
+    Attributes:
+      tick: a number of it as text; most_ticks: more are thinned out.
+      from_zero: whether the axis begins at 0, or at the first checkpoint.
+    """
 
     name: str
     tick: Callable[[float], str]
+    most_ticks: int
+    from_zero: bool
 
 
-STEPS = Unit("optimiser steps", lambda step: f"{step:,.0f}")
-TOKENS = Unit("tokens", words.amount)
+STEPS = Unit("optimiser steps", lambda step: f"{step:,.0f}", most_ticks=8, from_zero=True)
+TOKENS = Unit("tokens", words.short_amount, most_ticks=4, from_zero=False)
 
 
 def step_axis(ax, steps, counted: Unit = STEPS) -> None:
-    """Steps on an axis that begins at 0 and goes on logarithmically, as the checkpoints do."""
+    """Steps on an axis that begins at 0, or at the first, and goes on logarithmically, as the checkpoints do."""
     unit = float(steps[1]) if len(steps) > 1 else 1.0
+    first = 0.0 if counted.from_zero or len(steps) < 2 else float(steps[0])
     ax.set_xscale("function", functions=(lambda x: np.log2(1 + np.maximum(x, 0) / unit), lambda y: unit * (2**y - 1)))
     last = float(steps[-1])
-    ticks = [0.0]
+    ticks = [first]
     while ticks[-1] < last:
         ticks.append(max(2 * ticks[-1], 2 * unit))
-    ticks = [tick for tick in ticks if tick < 0.75 * last][:: 1 if len(ticks) < 9 else 2] + [last]
+    every = 1 if len(ticks) <= counted.most_ticks else max(2, -(-len(ticks) // (2 * counted.most_ticks)))
+    ticks = [tick for tick in ticks if tick < 0.75 * last][::every] + [last]
     ax.set_xticks(ticks, [counted.tick(tick) for tick in ticks])
-    ax.set_xlim(0, last or unit)  # one checkpoint at step 0 is a point
+    ax.set_xlim(first, last or unit)  # one checkpoint at step 0 is a point
     ax.set_xlabel(counted.name)
 
 

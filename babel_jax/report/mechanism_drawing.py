@@ -67,6 +67,19 @@ def layer_series(layers: Sequence[Curve | Line | None]) -> list[Series]:
     ]
 
 
+def by_layer(panel: Panel, shown: Sequence[Series], y_axis: Callable, gap: float = 0.075) -> None:
+    """Curves over the layers of a model at one checkpoint (their `steps` are layers, from 1 on); otherwise as `series`."""
+    for one in shown:
+        panel.curve(one.name, one.curve, one.colour, one.dash, width=one.width)
+        panel.ax.plot(one.curve.steps, one.curve.mean, "o", color=one.colour, markersize=3)
+    panel.ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    last = max(one.curve.steps[-1] for one in shown)
+    panel.ax.set_xlim(min(1, last - 1), last)  # one layer is a point
+    panel.ax.set_xlabel("layer")
+    y_axis(panel.ax)
+    label_ends(panel.ax, [(one.curve.mean[-1], one.name, one.colour) for one in shown], gap=gap)
+
+
 def share_axis(ax) -> None:
     """A share along y."""
     percent_axis(ax, top=1.02)
@@ -77,19 +90,25 @@ def difference_axis(ax) -> None:
     ax.axhline(0, color=FAINT, linewidth=0.9)
     low, high = ax.get_ylim()
     ax.set_ylim(min(low, -0.05), max(high, 0.05))
+    ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.yaxis.set_major_formatter(lambda value, _: minus(f"{round(100 * value, 1):+g}") if value else "0")
     ax.set_ylabel("points")
 
 
-def counts(panel: Panel, shown: Sequence[Series], unit: Unit = STEPS) -> None:
-    """Numbers of neurons, on an axis from 0 to a little above the largest bound."""
+def counts_axis(shown: Sequence[Series]) -> Callable:
+    """Sets up an axis of numbers of neurons, from 0 to a little above the largest bound."""
     tops = [value for one in shown for value in np.fmax(one.curve.mean, one.curve.high) if np.isfinite(value)]
 
     def y_axis(ax) -> None:
         ax.set_ylim(0, 1.12 * max(tops, default=0) or 1)  # none at all: still an axis
         ax.set_ylabel("neurons")
 
-    series(panel, shown, y_axis, unit, gap=0.09)
+    return y_axis
+
+
+def counts(panel: Panel, shown: Sequence[Series], unit: Unit = STEPS) -> None:
+    """Numbers of neurons over checkpoints."""
+    series(panel, shown, counts_axis(shown), unit, gap=0.09)
 
 
 LOSS_TITLES = {  # metric -> (title, unit)

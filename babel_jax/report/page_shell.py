@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import html
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from babel_jax.report.drawing import Drawn
 from babel_jax.report.glossary import TERMS, Term
 
 HERE = Path(__file__).parent
+OPTION = re.compile(r"--[a-z_]+(?:=[\w,]+)?")  # of the command line
+OPTION = re.compile(r"--[a-z_]+(?:=[\w,]+)?")  # of the command line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +98,7 @@ def missing(sentences: Sequence[str], heading: str) -> str:
     """A list of what is not there; "" where all is."""
     if not sentences:
         return ""
-    items = "".join(f"<li>{text(sentence)}</li>" for sentence in sentences)
+    items = "".join(f"<li>{with_options(sentence)}</li>" for sentence in sentences)
     return f'<aside class="missing" aria-label="{heading}"><p><b>{heading}.</b></p><ul>{items}</ul></aside>'
 
 
@@ -103,6 +106,11 @@ def told(sentences: Sequence[tuple[str, str]]) -> str:
     """(heading, sentence) as the list that a page begins with."""
     items = "".join(f"<li><b>{text(heading)}.</b> {text(sentence)}</li>" for heading, sentence in sentences)
     return f'<ol class="four">{items}</ol>'
+
+
+def with_options(sentence: str) -> str:
+    """A sentence in which options of the command line are marked as such."""
+    return OPTION.sub(lambda option: f"<code>{option[0]}</code>", text(sentence))
 
 
 def text(plain: str) -> str:

@@ -164,8 +164,13 @@ def learned_by(mix: Mix) -> str:
 
 
 def amount(value: float) -> str:
-    """A large number in three digits: "45,056", "300 M", "2.5 T"."""
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
+    """A number of tokens or the like, a large one in three digits: "45,056", "300 M", "2.5 T"."""
+    return f"{value:,.0f}" if value < 1e6 else short_amount(value)
+
+
+def short_amount(value: float) -> str:
+    """The same in three digits from a thousand on: "45.1 K"."""
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
         if value >= size:
             return f"{value / size:.3g}{NBSP}{unit}"
     return f"{value:,.0f}"

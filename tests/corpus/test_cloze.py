@@ -37,7 +37,7 @@ def test_paragraphs(text, expected):
         (f"{CONTEXT} the house-boat sank and the house stood.", False),  # likewise, as a part
         (f"{CONTEXT} das Haus, the house.", False),  # the other language's stands in the prompt
         (f"{CONTEXT} the house, das Haus.", True),
-        ("In the early morning the house stood alone.", False),  # 24 characters
+        ("In the cold of a long day in May the house stood alone.", False),  # 37 characters
         ("Donaudampfschifffahrtsgesellschaft Rechtsschutzversicherung house", False),  # two words
     ],
 )

@@ -131,6 +131,7 @@ def test_texts_that_cannot_be_read_are_one_line(folders, model, change, message)
 def test_what_is_missing_is_said_and_the_rest_is_read(folders, model):
     for number in range(4):
         (folders["php"] / f"{number}.php").write_bytes(b"<?php // \xff\xfe" + b"x" * 99)
+    (folders["php"] / "copy.php").write_text(php(10))
     go = folders["php"].parent / "go"
     go.mkdir()
     for number in range(5):
@@ -138,7 +139,7 @@ def test_what_is_missing_is_said_and_the_rest_is_read(folders, model):
     material = read(folders | {"go": go}, model, Amounts(rows=60, row_tokens=24, prompt_tokens=20, per_pair=8))
     assert set(material.heldout) == {"python", "php", "go"} and set(material.slots) == {"python", "php"}
     said = "\n".join(material.about["messages"])
-    assert "PHP: 4 files left out (4 not utf8)" in said or "not utf8" in said
+    assert "PHP: 5 files left out (4 not utf8, 1 duplicate)" in said
     assert "no prompts in Go: 0 of 22 pairs have some" in said
     assert "Go has " in said and "rows of the 60 that are asked for" in said
     summary = list(loose_texts.summary(material.about))
@@ -192,6 +193,30 @@ def test_rows_begin_with_the_mark_that_the_model_expects(folders, model):
     assert plain.fingerprint != material.fingerprint
     first = rows["tokens"][:, :-1] == 500
     assert not rows["loss"][first].any()
+
+
+@pytest.mark.parametrize("kind", ["byte-level", "byte fallback"])
+def test_bytes_of_targets_are_those_of_the_text_whatever_a_token_is(model, kind):
+    text = "größer, 漢字かな 🙂 e\u0301 x = 1\n\tend\n"
+    if kind == "byte fallback":  # characters that were never seen are bytes there
+        model = tokenizer.train([BODY * 20], 320)
+    ids = model.encode(text)
+    assert any(model.decode([token]) == "\ufffd" for token in ids)  # a token that is a part of a character
+    rows = loose_texts._Rows(model, 1, len(ids))
+    rows.add(text)
+    found = rows.cut()
+    assert found["tokens"].tolist() == [[*ids, model.document_end]]
+    first = model.token_bytes_V[ids[0]]
+    assert first + found["bytes"].sum() == len(text.encode()) and found["loss"].all()
+
+
+def test_one_file_gives_rows_and_says_why_there_are_no_prompts(folders, model):
+    texts = {name: next(iter(folder.glob("*.p*"))) for name, folder in folders.items()}
+    for name, text in (("python", python), ("php", php)):
+        texts[name].write_text(text(1) * 3)
+    material = read(texts, model, Amounts(rows=4, row_tokens=24, prompt_tokens=20, per_pair=4))
+    assert material.slots == {} and len(material.heldout["php"]["tokens"]) == 4
+    assert "no prompts in PHP: 0 of 21 pairs have some and 2 are the least" in material.about["messages"][-1]
 
 
 def test_reading_stops_when_enough_is_there(folders, model, monkeypatch):

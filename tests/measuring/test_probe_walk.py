@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import SMALL_WORLD, loud, make_run, python, small_material, train
+from helpers import SMALL_WORLD, loud, make_run, page_numbers, python, small_material, train
 from helpers.architectures import config_of
 
 from babel_jax.__main__ import main
@@ -325,7 +325,10 @@ def error_of(capfd, *arguments):
 def test_the_verb_reads_the_studys_texts_or_prompts_of_ones_own(of_study, tmp_path, capfd):
     arguments = ["probe", "--checkpoints", str(of_study), "--steps=last", "--layers=1"]
     assert main([*arguments, f"--out={tmp_path / 'out'}"]) == 0
-    assert f"{tmp_path}/out/seed3/continual/measurements" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert f"{tmp_path}/out/seed3/continual/measurements" in said and "PHP: LAPE neurons" in said
+    assert said.splitlines()[-1] == f"report: {tmp_path}/out/report/index.html"
+    page_numbers.check_folder(tmp_path / "out/report")
     frame = measurements.read(tmp_path / "out")
     scalars = frame[(frame["probe"] == "working_language") & (frame["language"] == "php")]
     assert set(frame["step"]) == {6} and all(json.loads(text)["layers"] == "1" for text in scalars["options"])
@@ -361,4 +364,6 @@ def test_a_model_goes_out_and_comes_in_by_the_verb(of_study, tmp_path, capfd):
     assert main(["probe", "--checkpoints", *both, f"--out={tmp_path / 'out'}", "--steps=last", "--seed=0"]) == 0
     losses = measurements.read(tmp_path / "out").query("probe == 'loss'").groupby("run")["value"].apply(list)
     np.testing.assert_allclose(losses["continual"], losses["imported"], rtol=1e-6)
+    page_numbers.check_folder(tmp_path / "out/report")
+    assert "imported" in (tmp_path / "out/report/index.html").read_text()
     assert "holds a run already" in error_of(capfd, "convert", there, back)

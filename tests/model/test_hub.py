@@ -16,6 +16,7 @@ from babel_jax.model.tokenizer_files import TokenizerFiles
 CONFIG = dataclasses.replace(SMALL, vocab_size=300)
 TOKENIZER = TokenizerFiles({"tokenizer_config.json": b"{}"}, {"eos_token_id": 0})
 NAME = "org/tiny"
+FULL = collections.namedtuple("Usage", "total used free")(10, 7, 3)  # bytes of a disk
 
 
 @pytest.fixture
@@ -39,12 +40,13 @@ def test_a_place_is_a_folder_or_a_name_of_the_hub(tmp_path, monkeypatch):
     assert hub.parsed("org/tiny") is None and hub.folder("org/tiny").samefile(tmp_path / "org" / "tiny")
 
 
-def test_a_model_is_fetched_once_with_its_tokenizer(server):
+def test_a_model_is_fetched_once_with_its_tokenizer(server, monkeypatch):
     folder = hub.folder(f"{NAME}@step1000")
     assert same(params_of(folder), by_path(loud(CONFIG, 1000)))
     assert {place.name for place in folder.iterdir()} >= {"config.json", "model.safetensors", "tokenizer_config.json"}
     assert collections.Counter(request.file for request in server.asked("file")).most_common(1)[0][1] == 1
     server.requests.clear()
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: FULL)
     assert hub.folder(f"{NAME}@step1000") == folder and not server.asked("file")
 
 
@@ -89,12 +91,24 @@ def test_a_gated_model_is_read_with_a_token(server, monkeypatch):
     assert same(params_of(hub.folder("org/gated")), by_path(loud(CONFIG, 0)))
 
 
+def test_what_fails_by_the_network_is_tried_again(server, monkeypatch):
+    waits = []
+
+    def wait(seconds):
+        waits.append(seconds)
+        server.fails = 429 if len(waits) == 1 else None
+
+    server.fails = 503
+    monkeypatch.setattr(hub.time, "sleep", wait)
+    assert "step0" in hub.revisions(NAME) and waits == list(hub.WAITS)
+
+
 def test_every_refusal_is_one_line(server, monkeypatch, tmp_path):
+    monkeypatch.setattr(hub, "WAITS", ())
     server.repositories["org/private"] = hub_server.Repository({"main": {}}, token="hf_good")
-    disk = collections.namedtuple("Usage", "total used free")(10, 10, 3)
 
     def full(place):
-        monkeypatch.setattr(shutil, "disk_usage", lambda place: disk)
+        monkeypatch.setattr(shutil, "disk_usage", lambda place: FULL)
         return hub.folder(place)
 
     def written(place):

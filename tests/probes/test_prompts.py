@@ -198,6 +198,22 @@ def test_an_identifier_longer_than_the_row_is_an_error():
         prompts.sequence_rows(slots)
 
 
+def test_the_mark_before_a_text_stays_where_a_whole_identifier_needs_its_room():
+    slots = {
+        "tokens": np.array([[9, 1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 0]]),
+        "position": np.array([5, 4]),
+        "primary_sequence": np.array([[6, 7, 8], [6, -1, -1]]),
+        "new_sequence": np.array([[6, -1, -1], [7, 8, -1]]),
+    }
+    marked, plain = prompts.sequence_rows(slots, begin=9), prompts.sequence_rows(slots)
+    assert marked["tokens"].tolist()[0] == [9, 3, 4, 5, 6, 7] and plain["tokens"].tolist()[0] == [2, 3, 4, 5, 6, 7]
+    assert marked["tokens"].tolist()[2] == [9, 3, 4, 5, 0, 0]
+    assert marked["tokens"].tolist()[1::2] == plain["tokens"].tolist()[1::2]
+    np.testing.assert_array_equal(marked["position"], plain["position"])
+    with pytest.raises(UserError, match="does not fit rows of 6"):
+        prompts.sequence_rows(slots | {"primary_sequence": np.ones((2, 6), int)}, begin=9)
+
+
 GOOD = {"language": "python", "text": "a = (", "primary": "len", "new": "strlen"}
 
 

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from helpers.browser import browser
 
 HERE = Path(__file__).parent
 
@@ -10,3 +11,9 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("error::RuntimeWarning"))
+
+
+@pytest.fixture(scope="module")
+def tab():
+    with browser() as opened:
+        yield opened

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 from helpers import synthetic_study
-from helpers.browser import COMMAND, browser
+from helpers.page_checks import CONTRAST, UNNAMED, needs_chromium
 from helpers.synthetic_study import changed
 
 from babel_jax.report import figures, glossary, page, theme
@@ -14,11 +14,6 @@ from babel_jax.study import facts, verdicts
 
 NEW = ("php", "csharp")
 FEW = ("story", "performance", "tokens", "drift", "optimum")
-
-
-def needs_chromium(test):
-    absent = pytest.mark.skipif(COMMAND is None, reason="no Chromium is installed, so the page cannot be opened")
-    return pytest.mark.processes(absent(test))
 
 
 def grid(steps, layers=2) -> dict:
@@ -64,12 +59,6 @@ def written(tmp_path_factory):
     index = tmp_path_factory.mktemp("report") / "index.html"
     index.write_text(page.page(findings, verdicts.verdicts(findings), drawn))
     return index
-
-
-@pytest.fixture(scope="module")
-def tab():
-    with browser() as opened:
-        yield opened
 
 
 # --- without a browser ------------------------------------------------------------------------------------------------
@@ -125,45 +114,6 @@ def test_it_opens_and_needs_nothing_from_outside(written, tab):
     assert tab.requests == [written.as_uri()] and tab.errors == []
 
 
-CONTRAST = """
-(() => {
-  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-  const rgb = (colour) => {
-    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  const light = (c) => [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => {
-    const v = c[i] / 255; return sum + weight * (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); }, 0);
-  const ratio = (a, b) => {
-    const [low, high] = [light(a), light(b)].sort((x, y) => x - y);
-    return (high + 0.05) / (low + 0.05);
-  };
-  const behind = (node) => {
-    if (node.ownerSVGElement) {
-      const rect = node.parentElement.querySelector(':scope > rect');
-      if (node.closest('.heat') && rect) return rgb(getComputedStyle(rect).fill);
-    }
-    for (let at = node; at; at = at.parentElement) {
-      const colour = rgb(getComputedStyle(at).backgroundColor);
-      if (colour[3] > 250) return colour;
-    }
-  };
-  const poor = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  let seen = 0;
-  while (walker.nextNode()) {
-    const node = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !node.checkVisibility() || node.closest('script, option, .unseen, .skip')) continue;
-    const style = getComputedStyle(node);
-    const found = ratio(rgb(node.ownerSVGElement ? style.fill : style.color), behind(node));
-    seen += 1;
-    if (found < 4.5) poor.push([walker.currentNode.data.trim().slice(0, 40), Math.round(100 * found) / 100]);
-  }
-  return [seen, poor];
-})()
-"""
-
-
 @needs_chromium
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_text_can_be_read(written, tab, scheme):
@@ -187,10 +137,7 @@ def test_the_theme_button_turns_the_theme(written, tab):
 def test_it_is_told_to_who_cannot_see_it(written, tab):
     tab.open(written)
     assert tab.run("document.documentElement.lang") == "en"
-    unnamed = """[...document.querySelectorAll('svg, [role=img], [role=button], input, select, button, nav, [tabindex="0"]')]
-      .filter((e) => !(e.getAttribute('aria-label') || '').trim() && !(e.labels && e.labels.length) && !e.textContent.trim())
-      .map((e) => e.outerHTML.slice(0, 80))"""
-    assert tab.run(unnamed) == []
+    assert tab.run(UNNAMED) == []
     assert tab.run("[...document.querySelectorAll('.plot svg')].every((e) => e.getAttribute('aria-label').length > 30)")
     levels = tab.run("[...document.querySelectorAll('h1, h2, h3, h4')].map((e) => Number(e.tagName[1]))")
     assert levels[0] == 1 and levels.count(1) == 1

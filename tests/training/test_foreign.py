@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import SMALL, by_path, byte_level, loud, make_run, python, same, small_material, train
+from helpers import SMALL, by_path, byte_level, hub_server, loud, make_run, python, same, small_material, train
+from helpers.hub_models import hub_here  # noqa: F401
 
+from babel_jax.__main__ import main
 from babel_jax.common.errors import UserError
 from babel_jax.model import tokenizer_files
 from babel_jax.model.model_folders import read_model, write_model
@@ -167,6 +169,26 @@ if __name__ == "__main__":
     foreign.import_run(place / "a", place / "run")
     foreign.export_run(place / "run", 0, place / "b")
     print(foreign._mesh(CONFIG).size)
+
+
+def test_a_model_of_the_hub_is_imported_by_its_name(hub_here, tmp_path):  # noqa: F811
+    for step in (1000, 2000):
+        held = {place.name: place.read_bytes() for place in folder(tmp_path / str(step), step).iterdir()}
+        hub_here.repositories.setdefault("org/tiny", hub_server.Repository({})).revisions[f"step{step}"] = held
+    for step in (1000, 2000):
+        how = [
+            f"--huggingface=org/tiny@step{step}",
+            f"--run={tmp_path / 'run'}",
+            f"--step={step}",
+            f"--tokens={512 * step}",
+        ]
+        assert main(["convert", "import", *how]) == 0
+    assert steps(tmp_path / "run") == {1000: 512_000, 2000: 1_024_000}
+    foreign.export_run(tmp_path / "run", 2000, tmp_path / "out")
+    assert same(by_path(read_model(tmp_path / "out")[1]), by_path(loud(CONFIG, 2000)))
+    with pytest.raises(UserError, match="unknown revision 'step3000'; did you mean 'step"):
+        foreign.import_run("org/tiny@step3000", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("killed_at", ["config.json", "checkpoint", "DONE"])
