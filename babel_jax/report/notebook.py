@@ -7,7 +7,7 @@
     result.working_language, result.neurons, result.losses     # data frames
     result.plot()
     without = babel_jax.ablate(model, babel_jax.neurons(result, language="php"))
-    without.losses(result), without.generate("def ")
+    without.losses(result) - model.losses(result), without.generate("def ")
 
 Letters as in `model/decoder.py`; K languages. Layers and neurons count from 0 in all arguments and in `neurons`; only the column
 `layer` of measurements counts from 1, as in all tables of this package (-1: over all layers).
@@ -117,14 +117,14 @@ class LoadedModel:
           texts: a result of `probe`, whose rows are read; or texts as `probe` takes them, with the same `amounts`.
 
         Returns:
-          A row a language; `n` tokens that count.
+          A row a language.
         """
         material, rows = _material(self, texts, **amounts), {}
         subject = subject_of(self.params, self.model, material)
         for language, here in material.heldout.items():
             inputs = interventions.loss_inputs(self.model, here, material.document_end)
             nats = interventions.score_rows(subject, inputs, [None])[0]["loss_sum"].sum()
-            rows[language] = {"loss": nats / inputs["loss"].sum(), "n": int(inputs["loss"].sum())}
+            rows[language] = {"loss": nats / inputs["loss"].sum()}
             if "bytes" in here:
                 rows[language]["bits_per_byte"] = nats / np.log(2) / (here["bytes"] * inputs["loss"]).sum()
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("language")
