@@ -19,7 +19,7 @@ def jitted_generation(model: Model, new_tokens: int, stop_id: int, everywhere):
 
     def generate_batch(params, prompts_BxT, length_B, edit):
         B, T = prompts_BxT.shape
-        weights = model.weights(params)
+        weights = model.weights(params, scanned=True)
         logits_of = model.readout(weights)
 
         def advance(cache, tokens_Bxt, index_B, last_Bx1):
@@ -35,7 +35,7 @@ def jitted_generation(model: Model, new_tokens: int, stop_id: int, everywhere):
             next_B = jnp.where(token_B == stop_id, stop_id, next_B)
             return (cache, next_B, index_B + 1), next_B
 
-        cache = model.empty_cache(B, min(T + new_tokens, model.max_length))
+        cache = model.empty_cache(B, min(T + new_tokens, model.max_length), scanned=True)
         cache, first_B = advance(cache, prompts_BxT, jnp.zeros(B, jnp.int32), length_B[:, None] - 1)
         _, later_SxB = jax.lax.scan(one_token, (cache, first_B, length_B), length=new_tokens - 1)
         return jnp.concatenate([first_B[:, None], later_SxB.T], axis=1)

@@ -9,8 +9,7 @@
 | `texts` | by language: `rows`, `tokens` (that count), `bytes` (null: not known), `prompts`, `pairs`, `pair_N` |
 | `texts….pairs` | [{`pair`, `primary`, `new` (either name, or the first token that stands for it), `prompts`}] |
 | `texts….pair_N` | the pair of each prompt, in the order of the arrays beside it; -1 where no token distinguishes the languages |
-| `read` | of texts without a corpus what was read of which files, prompts by pair and `messages`: `loose_texts.py`; or {} |
-| `about` | what the texts' own reader says of them: `Material.about` |
+| `about` | of texts without a corpus what was read of which files, prompts by pair and `messages`: `loose_texts.py`; or {} |
 | `options` | what was asked for: `layers`, `active`, `definitions`, `tuned_steps`, `interventions`, `draws`, … |
 """
 
@@ -40,7 +39,6 @@ def record(model: DecoderConfig, material: Material, options: Settings) -> dict:
         | {"matmul_parameters": flops.matmul_parameters(model)},
         "primary": material.primary,
         "texts": {language: _texts(material, language) for language in sorted({*material.heldout, *material.slots})},
-        "read": material.about,
         "options": {name: getattr(options, name) for name in OPTIONS},
         "about": material.about,
     }

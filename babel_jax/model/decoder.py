@@ -139,14 +139,12 @@ class DecoderConfig(Model):
         capped = bool(self.architecture.score_cap)
         return Shapes(platform, self.head_width, self.max_length, self.dtype, self.windows, capped)
 
-    # ---- As a `Model` ----
-
     def forward(self, params, tokens_BxT, segment_BxT, inside: Inside = NOTHING):
         # The TPU's kernel takes rows of whole blocks; what is shorter is small enough to be written out.
         short = tokens_BxT.shape[1] % 128 and self.attention == "splash"
         decoder = Decoder(dataclasses.replace(self, attention="reference") if short else self, inside.mesh)
-        params = {"params": compute_params(params, self.dtype)}
-        _, taps = decoder.apply(params, tokens_BxT, segment_BxT, inside.request, edit=inside.edit)
+        params = compute_params(params, self.dtype)
+        _, taps = decoder.apply({"params": params}, tokens_BxT, segment_BxT, inside.request, inside.edit)
         return taps["final_BxTxD"], taps
 
     def readout(self, params, mesh: Mesh | None = None) -> Callable:
@@ -154,40 +152,53 @@ class DecoderConfig(Model):
         return lambda h: unembed(params, self, h, head_VxD)
 
     def directions(self, params, layer):
-        writes.check(self.architecture)
-        block = jax.tree.map(operator.itemgetter(layer), params["blocks"])
-        return writes.directions(block, self.architecture)
+        return writes.directions(_layer(params["blocks"], layer), self.architecture)
 
-    def weights(self, params, mesh: Mesh | None = None) -> dict:
+    def weights(self, params, mesh: Mesh | None = None, scanned: bool = False) -> dict:
         """The parameters with each layer's for itself (`layers`), the whole table, and the head in the computation's dtype."""
         params = compute_params(params, self.dtype)
+        blocks = params["blocks"]
         return {name: leaf for name, leaf in params.items() if name.startswith((FINAL_NORM, "embed_position"))} | {
-            "layers": [jax.tree.map(operator.itemgetter(layer), params["blocks"]) for layer in range(self.layers)],
+            "layers": blocks if scanned else [_layer(blocks, layer) for layer in range(self.layers)],
             # What a tied head would be is what tokens are looked up in.
             "embed_table": head_table({name: leaf for name, leaf in params.items() if name != "head"}),
             "head": constrain(head_table(params).astype(self.dtype), "head", mesh),
         }
 
-    def empty_cache(self, batch: int, length: int, mesh: Mesh | None = None) -> list[dict]:
-        """Keys and values of each layer, [B, M, S, H]: an array a layer, so that each is changed in place.
+    def empty_cache(self, batch: int, length: int, mesh: Mesh | None = None, scanned: bool = False):
+        """Keys and values, [B, M, S, H], of each layer: an array a layer, so that each is changed in place; scanned, one of all.
 
         Heads come before positions because attention reads all of it at every step, head by head.
         """
         shape = (batch, self.kv_heads, length, self.head_width)
-        return [{name: constrain(jnp.zeros(shape, self.dtype), "cache", mesh) for name in ("k", "v")}] * self.layers
+        if scanned:
+            return dict.fromkeys(("k", "v"), jnp.zeros((self.layers, *shape), self.dtype))
+        return [dict.fromkeys(("k", "v"), constrain(jnp.zeros(shape, self.dtype), "cache", mesh))] * self.layers
 
     def advance(self, weights, cache, tokens_BxT, position_BxT, inside: Inside = NOTHING):
-        block, kinds = Block(self, inside.mesh), self.architecture.kind_of_layer
+        block, kinds = Block(self, inside.mesh), self.architecture.kind_of_layer or (0,) * self.layers
         by_layer, shared_edit = inside.edits()
         tables = weights["embed_table"], weights.get("embed_position")
         h_BxTxD = embed(self, *tables, tokens_BxT, position_BxT, inside.mesh)
         shared = Shared(None, position_BxT, rope_tables(self.architecture, position_BxT), None, shared_edit)
-        new_cache = []
-        for layer, (params, old) in enumerate(zip(weights["layers"], cache, strict=True)):
-            edit, kind = jax.tree.map(operator.itemgetter(layer), by_layer), kinds[layer] if kinds else 0
+
+        def one(h_BxTxD, layer):
+            params, old, edit, kind = layer
             h_BxTxD, (new, _) = block.apply({"params": params}, h_BxTxD, old, edit, kind, shared)
+            return h_BxTxD, new
+
+        if isinstance(cache, dict):
+            h_BxTxD, cache = jax.lax.scan(one, h_BxTxD, (weights["layers"], cache, by_layer, jnp.array(kinds)))
+            return cache, h_BxTxD
+        new_cache = []
+        for layer, (params, old, kind) in enumerate(zip(weights["layers"], cache, kinds, strict=True)):
+            h_BxTxD, new = one(h_BxTxD, (params, old, _layer(by_layer, layer), kind))
             new_cache.append(new)
         return new_cache, h_BxTxD
+
+
+def _layer(stacked, layer):
+    return jax.tree.map(operator.itemgetter(layer), stacked)
 
 
 GPT2 = json.loads(json.dumps(dataclasses.asdict(Architecture())))  # as it is stored
@@ -357,10 +368,10 @@ class Decoder(nn.Module):
         if segment_BxT is None:
             segment_BxT = jnp.zeros(tokens_BxT.shape, jnp.int32)
         embedded_BxTxD = embed(self.config, table_VxD, position_TxD, tokens_BxT, position_BxT, self.mesh)
-        layer_edit, shared_edit = Inside(edit=edit).edits()
+        by_layer, shared_edit = Inside(edit=edit).edits()
         rope = rope_tables(self.config.architecture, position_BxT)
         shared = Shared(segment_BxT, position_BxT, rope, request, shared_edit)
-        h_BxTxD, (_, taps) = self._blocks()(embedded_BxTxD, None, layer_edit, self._kinds(), shared)
+        h_BxTxD, (_, taps) = self._blocks()(embedded_BxTxD, None, by_layer, self._kinds(), shared)
         taps["final_BxTxD"] = h_BxTxD
         if request is not None and request.positions_BxP is not None:
             taps["embedded_BxPxD"] = at_positions(embedded_BxTxD, request.positions_BxP)

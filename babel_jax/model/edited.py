@@ -43,11 +43,11 @@ class Edited(Model):
     def directions(self, params: EditedParams, layer):
         return self.model.directions(params.params, layer)
 
-    def weights(self, params: EditedParams, mesh: Mesh | None = None) -> EditedParams:
-        return params._replace(params=self.model.weights(params.params, mesh))
+    def weights(self, params: EditedParams, mesh: Mesh | None = None, scanned: bool = False) -> EditedParams:
+        return params._replace(params=self.model.weights(params.params, mesh, scanned))
 
-    def empty_cache(self, batch: int, length: int, mesh: Mesh | None = None):
-        return self.model.empty_cache(batch, length, mesh)
+    def empty_cache(self, batch: int, length: int, mesh: Mesh | None = None, scanned: bool = False):
+        return self.model.empty_cache(batch, length, mesh, scanned)
 
     def advance(self, weights: EditedParams, cache, tokens_BxT, position_BxT, inside: Inside = NOTHING):
         return self.model.advance(weights.params, cache, tokens_BxT, position_BxT, _inside(weights, inside))

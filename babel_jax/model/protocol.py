@@ -60,12 +60,20 @@ class Model(Protocol):
 
     # ---- Generation. By default each step reads all tokens again: right for any model, slow for a long text. ----
 
-    def weights(self, params, mesh: Mesh | None = None):
-        """The parameters as `advance` and `readout` read them, made once for many tokens."""
+    def weights(self, params, mesh: Mesh | None = None, scanned: bool = False):
+        """The parameters as `advance` and `readout` read them, made once for many tokens.
+
+        Args:
+          scanned: for few tokens: one program for all layers, where the model has one, which is compiled sooner.
+        """
         return params
 
-    def empty_cache(self, batch: int, length: int, mesh: Mesh | None = None):
-        """What is kept of earlier tokens: a tree of arrays [B, heads, S, …], rows first, positions third."""
+    def empty_cache(self, batch: int, length: int, mesh: Mesh | None = None, scanned: bool = False):
+        """What is kept of earlier tokens: a tree of arrays [B, heads, S, …], rows first, positions third.
+
+        Args:
+          scanned: it goes with such weights; its arrays may then have a leading axis L.
+        """
         return jnp.zeros((batch, 1, length, 1), jnp.int32)
 
     def advance(self, weights, cache, tokens_BxT, position_BxT, inside: Inside = NOTHING) -> tuple[Any, Any]:

@@ -20,7 +20,7 @@ SCALES = {
 }
 
 
-def check(parts: Architecture) -> None:
+def _check(parts: Architecture) -> None:
     """UserError unless each neuron of such a model writes a direction of its own."""
     if parts.output_norms and parts.norm not in SCALES:
         raise UserError(
@@ -32,8 +32,12 @@ def check(parts: Architecture) -> None:
 def directions(blocks: dict, parts: Architecture):
     """What each neuron adds to the residual stream per unit of its amount, float32 [L, F, D]; of one layer's parameters [F, D].
 
-    `blocks`: the parameters of that name. The model is one that `check` lets pass.
+    `blocks`: the parameters of that name.
+
+    Raises:
+      UserError: a norm that mixes neurons.
     """
+    _check(parts)
     v_xFxD = blocks["ffn_out"]["kernel"]
     if not parts.output_norms:
         return v_xFxD

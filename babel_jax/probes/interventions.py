@@ -1,6 +1,6 @@
 """Interventions: a forward pass in which neurons, states or parts of the parameters are changed.
 
-In a notebook, on parameters and their decoder's config:
+On parameters and what they are the parameters of (`babel_jax.ablate` and `.patch` do the same in a notebook, in a line):
 
     from babel_jax.probes import causes, edits, interventions as do
 

@@ -7,7 +7,7 @@
     result.working_language, result.neurons, result.losses     # data frames
     result.plot()
     without = babel_jax.ablate(model, babel_jax.neurons(result, language="php"))
-    without.losses(result), without.generate("def ")
+    without.losses(result) - model.losses(result), without.generate("def ")
 
 Letters as in `model/decoder.py`; K languages. Layers and neurons count from 0 in all arguments and in `neurons`; only the column
 `layer` of measurements counts from 1, as in all tables of this package (-1: over all layers).
@@ -117,14 +117,14 @@ class LoadedModel:
           texts: a result of `probe`, whose rows are read; or texts as `probe` takes them, with the same `amounts`.
 
         Returns:
-          A row a language; `n` tokens that count.
+          A row a language.
         """
         material, rows = _material(self, texts, **amounts), {}
         subject = subject_of(self.params, self.model, material)
         for language, here in material.heldout.items():
             inputs = interventions.loss_inputs(self.model, here, material.document_end)
             nats = interventions.score_rows(subject, inputs, [None])[0]["loss_sum"].sum()
-            rows[language] = {"loss": nats / inputs["loss"].sum(), "n": int(inputs["loss"].sum())}
+            rows[language] = {"loss": nats / inputs["loss"].sum()}
             if "bytes" in here:
                 rows[language]["bits_per_byte"] = nats / np.log(2) / (here["bytes"] * inputs["loss"]).sum()
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("language")
@@ -240,7 +240,7 @@ def probe(model: LoadedModel, texts=None, prompts=None, **how) -> Probed:
         tokenizer. Or the result of another `probe`: the same texts and prompts. None: those of the study that the run is of.
       prompts: the prompts at which the working language is read, instead of those that are found in the texts: dicts as the lines
         of a file of prompts (probes/prompts.py), or such a file.
-      how: of the texts `rows` (64), `row_tokens` (512), `prompt_tokens` (64), `per_pair` (50), see `loose_texts.Amounts`;
+      how: of the texts `rows` (64), `row_tokens` (512), `prompt_tokens` (64), `per_pair` (20), see `loose_texts.Amounts`;
         `languages`, of a study's texts, the primary first; of the probes `layers`, `definitions`, `interventions`, `tuned_steps`,
         `draws`, `active`, see `reading.Settings`.
 

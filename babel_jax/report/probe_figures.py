@@ -69,13 +69,12 @@ def profile(layers: Sequence[Curve | None]) -> Line | None:
     return Line(np.array(at), *(np.array(x) for x in zip(*((p.value, *p.ci) for p in points), strict=True)))
 
 
-def over_checkpoints(panel: Panel, shown: list[Series], y_axis, unit: Unit) -> None:
-    """As `mechanism_drawing.series`, of branches whose checkpoints may be other ones; one with a single checkpoint is a point."""
-    series(panel, shown, y_axis, unit)
+def span(ax, shown: list[Series], unit: Unit) -> None:
+    """The axis of the checkpoints that any of the curves has, and a dot for a curve of one."""
     for one in shown:
         if len(one.curve.steps) == 1:
-            panel.ax.plot(one.curve.steps, one.curve.mean, "o", color=one.colour, markersize=6, clip_on=False)
-    step_axis(panel.ax, np.unique(np.concatenate([one.curve.steps for one in shown])), unit)
+            ax.plot(one.curve.steps, one.curve.mean, "o", color=one.colour, markersize=6, clip_on=False)
+    step_axis(ax, np.unique(np.concatenate([one.curve.steps for one in shown])), unit)
 
 
 def grid(panels: int, height: float):
@@ -99,7 +98,8 @@ def branch_title(findings: ProbeFindings, branch: Branch, title: str) -> str:
 
 def note(curves) -> str:
     """What the intervals of some curves are, each said once."""
-    return " ".join(dict.fromkeys(interval_note(one).strip() for one in curves if one))
+    known = (one for one in curves if one and np.isfinite(one.mean).any())
+    return " ".join(dict.fromkeys(interval_note(one).strip() for one in known))
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------------
@@ -117,8 +117,8 @@ def losses(findings: ProbeFindings):
         return None
     colours, rows = colours_of(findings), []
     followed = any(branch.is_followed for branch in findings.branches)
-    lines = 1 if followed else sum(len(findings.languages) for _ in findings.branches)
-    figure, axes = make_axes(len(metrics), 3.1 if followed else 0.4 * lines + 1.1, sharey=not followed)
+    height = 3.1 if followed else 0.4 * len(findings.languages) * len(findings.branches) + 1.1
+    figure, axes = make_axes(len(metrics), height, sharey=not followed)
     for ax, metric in zip(axes[0], metrics, strict=True):
         shown = [
             Series(labelled(findings, branch, language_name(language)), curve, colours[language], DASHES[i % 4])
@@ -128,9 +128,8 @@ def losses(findings: ProbeFindings):
         ]
         panel = Panel(ax, metric, rows)
         if followed:
-            title, of = mechanism_drawing.LOSS_TITLES[metric]
             mechanism_drawing.losses(panel, shown, unit_of(findings))
-            step_axis(ax, np.unique(np.concatenate([one.curve.steps for one in shown])), unit_of(findings))
+            span(ax, shown, unit_of(findings))
         else:
             _dots(panel, shown, mechanism_drawing.LOSS_TITLES[metric])
     return figure, table(rows)
@@ -205,13 +204,13 @@ def working_language(findings: ProbeFindings, language: str):
 
 def _working_language_caption(findings: ProbeFindings, language: str) -> str:
     primary = language_name(findings.primary)
-    curves = [
-        one for branch in findings.branches for key, of in branch.lens.items() if key[1] == language for one in of
-    ]
+    shown = {(metric, language) for metric in _readings(findings, language)}
+    curves = [one for branch in findings.branches for key, of in branch.lens.items() if key in shown for one in of]
     controlled = "concept_share" in _readings(findings, language)
     said = (
         "Other pairs: the same share where the two names are those of other pairs at the same prompts, which says what a layer "
-        "prefers whatever is asked for; the difference, the concept share, is what this place’s own pair adds."
+        "prefers whatever is asked for; the difference, the concept share, is what this place’s own pair adds, over the places "
+        "that other pairs can be compared with."
         if controlled
         else "By probability: mean of its part in the sum of both; by argmax: its share among the places whose most probable "
         "token is one of the two."
@@ -408,6 +407,6 @@ ALIGNMENT = ReportFigure(
     chapter="language",
     draw=alignment,
     caption=_alignment_caption,
-    without="it needs prompts that say the same in two languages, with an `item` of their own: give such a file by --prompts",
+    without="no prompts are marked as saying the same in two languages; a file for --prompts can do so (its field item)",
     of_study=True,
 )

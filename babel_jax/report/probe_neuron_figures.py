@@ -19,11 +19,10 @@ from babel_jax.report.drawing import (
     percent_axis,
     points_axis,
     reference,
-    step_axis,
     table,
 )
 from babel_jax.report.mechanism_drawing import Ablated, Flow, Series, beside_random, by_layer, come_and_go, counts_axis
-from babel_jax.report.probe_figures import branch_title, grid, labelled, note, profile, unit_of
+from babel_jax.report.probe_figures import branch_title, grid, labelled, note, profile, span, unit_of
 from babel_jax.report.probe_names import VARIED, definition, set_name
 from babel_jax.report.report_figure import ReportFigure
 from babel_jax.study.words import language_name, minus
@@ -64,7 +63,7 @@ def neurons(findings: ProbeFindings, language: str):
     for ax, (name, of) in zip(places, shown.items(), strict=True):
         mechanism_drawing.counts(Panel(ax, name, rows), of, unit_of(findings))
         ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-        step_axis(ax, np.unique(np.concatenate([one.curve.steps for one in of])), unit_of(findings))
+        span(ax, of, unit_of(findings))
         ax.set_title(definition(name)[0].upper() + definition(name)[1:])
     return figure, table(rows)
 
@@ -142,6 +141,7 @@ def sensitivity(findings: ProbeFindings, language: str):
             ax.set_xticks([0.001, 0.01, 0.1], ["0.1 %", "1 %", "10 %"])
         ax.minorticks_off()
         counts_axis(lines)(ax)
+        ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.set_xlabel(VARIED[varied])
         ax.set_title(definition(name)[0].upper() + definition(name)[1:])
         label_ends(ax, [(line.curve.mean[-1], line.name, line.colour) for line in lines], gap=0.09)
@@ -216,8 +216,13 @@ def overlap(findings: ProbeFindings):
     branches = [branch for branch in findings.branches if branch.overlaps][:MOST_BRANCHES]
     if not branches:
         return None
-    of = {(one.first, one.second): None for branch in branches for one in branch.overlaps}
-    order = [pair for pair in of if not _is_twice(pair, findings.primary)]
+    known = [
+        one for branch in branches for one in branch.overlaps if np.isfinite(one.jaccard.value)
+    ]  # not two empty sets
+    order = dict.fromkeys((one.first, one.second) for one in known)
+    order = [pair for pair in order if not _is_twice(pair, findings.primary)]
+    if not order:
+        return None
     figure, axes = make_axes(len(branches), 0.34 * len(order) + 1.2, sharey=True)
     rows, places = [], np.arange(len(order))[::-1]
     for ax, branch in zip(axes[0], branches, strict=True):
@@ -248,7 +253,7 @@ OVERLAP = ReportFigure(
     draw=overlap,
     caption="Jaccard index of every two sets of neurons, with its 95 % interval over resampled texts; grey: of random sets with "
     "as many neurons in every layer. First seed.",
-    without="no two sets were counted",
+    without="no two sets that hold a neuron were counted",
     of_study=True,
 )
 

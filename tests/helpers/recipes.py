@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,15 @@ def recipes() -> list[Recipe]:
             assert any(asks.endswith("Run:") for asks, _ in steps), f"{readme}, {title}: nothing shows that it works"
             all_recipes.append(Recipe(readme.parent.name, title, steps))
     return all_recipes
+
+
+def created(title: str, path: str) -> types.ModuleType:
+    """A file of Python that the recipe of this title creates, as a module."""
+    (recipe,) = (recipe for recipe in recipes() if recipe.title == title)
+    (text,) = (block for asks, block in recipe.steps if asks.endswith(f"Create `{path}`:"))
+    module = types.ModuleType(path)
+    exec(compile(text, path, "exec"), vars(module))
+    return module
 
 
 def copy_of_the_project(place: Path) -> Path:

@@ -116,8 +116,9 @@ def test_frozen_rows_get_no_gradient_and_are_used():
     assert np.abs(logits_of(TIED, params) - logits_of(TIED, moved)).max() > 0.1
 
 
+@pytest.mark.parametrize("scanned", [False, True])
 @pytest.mark.parametrize("family", SMALL_ONES)
-def test_the_cache_changes_nothing(family):
+def test_the_cache_changes_nothing(family, scanned):
     """A prompt of unequal lengths at once, then token by token, against the whole row at once."""
     config = SMALL_ONES[family]
     params = loud(config)
@@ -125,14 +126,15 @@ def test_the_cache_changes_nothing(family):
 
     @jax.jit
     def go_on(tokens, cache, index):
-        weights = config.weights(params)
+        weights = config.weights(params, scanned=scanned)
         position = index[:, None] + jnp.arange(tokens.shape[1])
         cache, h = config.advance(weights, cache, tokens, position)
         return config.readout(weights)(h), cache
 
     length = np.array([2, 5, 1])
-    logits, cache = go_on(TOKENS[:, :5], config.empty_cache(3, 12), jnp.zeros(3, jnp.int32))
-    assert len(cache) == config.layers and cache[0]["k"].shape == (3, config.kv_heads, 12, config.head_width)
+    logits, cache = go_on(TOKENS[:, :5], config.empty_cache(3, 12, scanned=scanned), jnp.zeros(3, jnp.int32))
+    shape = (3, config.kv_heads, 12, config.head_width)
+    assert {leaf.shape for leaf in jax.tree.leaves(cache)} == {(config.layers, *shape) if scanned else shape}
     for row, n in enumerate(length):
         np.testing.assert_allclose(logits[row, :n], want[row, :n], atol=2e-4)
     for offset in range(7):

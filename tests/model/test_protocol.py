@@ -1,7 +1,6 @@
 """Two models that are not ours, as probes/README.md shows them, with our weights: the probes read the same integers off them."""
 
 import dataclasses
-import types
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ import pytest
 from flax import nnx
 from helpers import loud
 from helpers.decoders import small
-from helpers.recipes import recipes
+from helpers.recipes import created
 
 from babel_jax.common.errors import UserError
 from babel_jax.measuring import sampling
@@ -27,12 +26,7 @@ SHAPES = ("layers", "width", "ffn_width", "vocab_size", "max_length")
 
 
 def module(name):
-    """A file that the recipe creates, as a module."""
-    (recipe,) = (recipe for recipe in recipes() if recipe.title == "To add a model of your own")
-    (text,) = (block for asks, block in recipe.steps if asks.endswith(f"Create `{name}`:"))
-    made = types.ModuleType(name)
-    exec(compile(text, name, "exec"), vars(made))
-    return made
+    return created("To add a model of your own", name)
 
 
 def llama():

@@ -79,4 +79,4 @@ def test_a_norm_that_mixes_neurons_is_refused_before_anything_is_measured(norm):
     config = config_of("olmo2")
     config = dataclasses.replace(config, architecture=dataclasses.replace(config.architecture, norm=norm))
     with pytest.raises(UserError, match=f"write with '{norm}', which mixes neurons"):
-        centroid.transfer_scores(Subject({}, config), {}, None, "centroid_type2")
+        centroid.transfer_scores(Subject({"blocks": {}}, config), {}, None, "centroid_type2")

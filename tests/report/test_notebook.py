@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import pytest
 from helpers import ROOT, loud
 from helpers.decoders import small
 from helpers.loose_files import vocabulary, write
+from helpers.recipes import created
 from helpers.small_study import CONFIG
 
 import babel_jax
@@ -177,7 +179,7 @@ def test_texts_of_ones_own_and_prompts(public):
     table = public.losses(read)
     by_hand = read.losses.query("metric == 'bits_per_byte'").set_index("language")["value"]
     np.testing.assert_allclose(table["bits_per_byte"][by_hand.index], by_hand, rtol=1e-5)
-    np.testing.assert_array_equal(public.losses(TEXTS, rows=8, row_tokens=64)["n"], table["n"])
+    pd.testing.assert_frame_equal(public.losses(TEXTS, rows=8, row_tokens=64), table)
 
     alone = babel_jax.probe(public, prompts=PROMPTS, languages=("python", "php"))
     assert len(alone.working_language) and alone.neurons.empty and alone.losses.empty
@@ -207,6 +209,35 @@ def test_texts_of_ones_own_and_prompts(public):
 def test_what_cannot_be_probed_is_said_in_one_line(public, how, says):
     with pytest.raises(UserError, match=says):
         babel_jax.probe(public, **how)
+
+
+def test_a_model_of_ones_own_is_probed_and_changed():
+    """The README's Llama in plain JAX, with weights of its own, over the rows and prompts of a run."""
+    Llama = created("To add a model of your own", "my_llama.py").Llama
+    random, (L, D, F, V, T) = np.random.default_rng(0), (2, 16, 32, 512, 64)
+    block = dict(norm_1=(D,), norm_2=(D,), gate=(D, F), up=(D, F), down=(F, D), o=(2, 8, D)) | dict.fromkeys(
+        "qkv", (D, 2, 8)
+    )
+    tree = {
+        "embed": (V, D),
+        "norm": (D,),
+        "head": (V, D),
+        "blocks": {name: (L, *shape) for name, shape in block.items()},
+    }
+    params = jax.tree.map(
+        lambda shape: random.normal(0, 0.5, shape).astype(np.float32), tree, is_leaf=lambda x: type(x) is tuple
+    )
+    shapes = dict(layers=L, width=D, ffn_width=F, vocab_size=V, max_length=T)
+    mine = babel_jax.LoadedModel(Llama(**shapes), params, babel_jax.load(PUBLIC).tokenizer, "mine")
+    read = babel_jax.probe(
+        mine, TEXTS, rows=8, definitions=("pls", "causal", "centroid_type2"), interventions=("zero",)
+    )
+    assert {"lape_target", "pls", "causal", "centroid_type2"} <= set(read.neurons["metric"]) and len(read.causes)
+    assert read.plot().axes and read.working_language["value"].notna().any()
+    without = babel_jax.ablate(mine, [(0, 1), (1, 2)])
+    assert (without.losses(read)["loss"] != mine.losses(read)["loss"]).all() and isinstance(
+        without.generate("x = ", 4), str
+    )
 
 
 def test_texts_of_another_model_are_refused(public, result, model):

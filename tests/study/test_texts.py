@@ -49,8 +49,8 @@ def test_an_imported_model_is_probed_on_files(tmp_path, loose, capsys):
     (place,) = probe_walk.probe([source], asked, tmp_path / "out")
     assert set(rows_of(place, metric="bits_per_byte")["language"]) == {"python", "php"}
     assert len(rows_of(place, metric="primary_share_pair"))
-    read = json.loads((place / "probed.json").read_text())["read"]
-    assert read["pairs"]["python-php"]["prompts"]["php"][0] == 4
+    about = json.loads((place / "probed.json").read_text())["about"]
+    assert about["pairs"]["python-php"]["prompts"]["php"][0] == 4
     said = capsys.readouterr().err
     assert "Python: 20 rows of 32 tokens" in said and "prompts in PHP, of 3 of 21 pairs" in said
     # The same files of the same model: nothing is measured again, and the texts are not read again for a second run.
