@@ -98,8 +98,7 @@ def missing(sentences: Sequence[str], heading: str) -> str:
     """A list of what is not there; "" where all is."""
     if not sentences:
         return ""
-    marked = (OPTION.sub(lambda option: f"<code>{option[0]}</code>", text(sentence)) for sentence in sentences)
-    items = "".join(f"<li>{sentence}</li>" for sentence in marked)
+    items = "".join(f"<li>{with_options(sentence)}</li>" for sentence in sentences)
     return f'<aside class="missing" aria-label="{heading}"><p><b>{heading}.</b></p><ul>{items}</ul></aside>'
 
 
@@ -107,6 +106,11 @@ def told(sentences: Sequence[tuple[str, str]]) -> str:
     """(heading, sentence) as the list that a page begins with."""
     items = "".join(f"<li><b>{text(heading)}.</b> {text(sentence)}</li>" for heading, sentence in sentences)
     return f'<ol class="four">{items}</ol>'
+
+
+def with_options(sentence: str) -> str:
+    """A sentence in which options of the command line are marked as such."""
+    return OPTION.sub(lambda option: f"<code>{option[0]}</code>", text(sentence))
 
 
 def text(plain: str) -> str:

@@ -98,7 +98,8 @@ def branch_title(findings: ProbeFindings, branch: Branch, title: str) -> str:
 
 def note(curves) -> str:
     """What the intervals of some curves are, each said once."""
-    return " ".join(dict.fromkeys(interval_note(one).strip() for one in curves if one))
+    known = (one for one in curves if one and np.isfinite(one.mean).any())
+    return " ".join(dict.fromkeys(interval_note(one).strip() for one in known))
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------------
@@ -203,13 +204,13 @@ def working_language(findings: ProbeFindings, language: str):
 
 def _working_language_caption(findings: ProbeFindings, language: str) -> str:
     primary = language_name(findings.primary)
-    curves = [
-        one for branch in findings.branches for key, of in branch.lens.items() if key[1] == language for one in of
-    ]
+    shown = {(metric, language) for metric in _readings(findings, language)}
+    curves = [one for branch in findings.branches for key, of in branch.lens.items() if key in shown for one in of]
     controlled = "concept_share" in _readings(findings, language)
     said = (
         "Other pairs: the same share where the two names are those of other pairs at the same prompts, which says what a layer "
-        "prefers whatever is asked for; the difference, the concept share, is what this place’s own pair adds."
+        "prefers whatever is asked for; the difference, the concept share, is what this place’s own pair adds, over the places "
+        "that other pairs can be compared with."
         if controlled
         else "By probability: mean of its part in the sum of both; by argmax: its share among the places whose most probable "
         "token is one of the two."
@@ -406,6 +407,6 @@ ALIGNMENT = ReportFigure(
     chapter="language",
     draw=alignment,
     caption=_alignment_caption,
-    without="it needs prompts that say the same in two languages, with an `item` of their own: give such a file by --prompts",
+    without="no prompts are marked as saying the same in two languages; a file for --prompts can do so (its field item)",
     of_study=True,
 )

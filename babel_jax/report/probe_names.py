@@ -53,7 +53,10 @@ def missing(findings: ProbeFindings) -> list[str]:
     said += dict.fromkeys(message for b in branches for message in _messages(b))
     said += [sentence for language in findings.languages if (sentence := _few(findings, language))]
     if len(without) < len(findings.languages) and not any(b.alignment for b in branches):
-        said.append("No alignment: no prompts are marked as saying the same in two languages (`item` of --prompts).")
+        said.append(
+            "No alignment: no prompts are marked as saying the same in two languages; a file for --prompts can do so (its field "
+            "item)."
+        )
     if not any(key[0] == "bits_per_byte" for b in branches for key in b.losses):
         said.append(
             "No bits per byte: these texts do not say how many bytes a token stands for; losses are in nats per token."

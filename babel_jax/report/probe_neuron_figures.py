@@ -141,6 +141,7 @@ def sensitivity(findings: ProbeFindings, language: str):
             ax.set_xticks([0.001, 0.01, 0.1], ["0.1 %", "1 %", "10 %"])
         ax.minorticks_off()
         counts_axis(lines)(ax)
+        ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.set_xlabel(VARIED[varied])
         ax.set_title(definition(name)[0].upper() + definition(name)[1:])
         label_ends(ax, [(line.curve.mean[-1], line.name, line.colour) for line in lines], gap=0.09)
@@ -215,8 +216,13 @@ def overlap(findings: ProbeFindings):
     branches = [branch for branch in findings.branches if branch.overlaps][:MOST_BRANCHES]
     if not branches:
         return None
-    of = {(one.first, one.second): None for branch in branches for one in branch.overlaps}
-    order = [pair for pair in of if not _is_twice(pair, findings.primary)]
+    known = [
+        one for branch in branches for one in branch.overlaps if np.isfinite(one.jaccard.value)
+    ]  # not two empty sets
+    order = dict.fromkeys((one.first, one.second) for one in known)
+    order = [pair for pair in order if not _is_twice(pair, findings.primary)]
+    if not order:
+        return None
     figure, axes = make_axes(len(branches), 0.34 * len(order) + 1.2, sharey=True)
     rows, places = [], np.arange(len(order))[::-1]
     for ax, branch in zip(axes[0], branches, strict=True):
@@ -247,7 +253,7 @@ OVERLAP = ReportFigure(
     draw=overlap,
     caption="Jaccard index of every two sets of neurons, with its 95 % interval over resampled texts; grey: of random sets with "
     "as many neurons in every layer. First seed.",
-    without="no two sets were counted",
+    without="no two sets that hold a neuron were counted",
     of_study=True,
 )
 

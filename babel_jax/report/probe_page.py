@@ -102,7 +102,8 @@ def _sections(chapter: str, findings: ProbeFindings, pictures: dict[tuple, str])
     for figure in (figure for figure in FIGURES if figure.chapter == chapter):
         of = [(language, picture) for (name, language), picture in pictures.items() if name == figure.name]
         if not of:
-            absent.append(f"<li><b>{text(_sentence(figure.title))}</b> {text(figure.why_without(findings, None))}</li>")
+            why = figure.why_without(findings, None)
+            absent.append(f"<li><b>{text(_sentence(figure.title))}</b> {page_shell.with_options(why)}</li>")
             continue
         body = "".join(
             (f'<p class="which"><b>{text(words.language_name(language))}</b></p>' if language else "") + picture

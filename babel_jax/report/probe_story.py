@@ -85,19 +85,18 @@ def _cell(value) -> str:
 def run_rows(findings: ProbeFindings) -> dict[str, dict]:
     """{run: {what: value}}; a heading that ends in a blank is of text."""
     unit, rows = "tokens" if findings.by_tokens else "steps", {}
+    followed = any(branch.is_followed for branch in findings.branches)
     for branch in findings.branches:
-        model = branch.record.get("model", {})
+        first, last = branch.at_C[0].item(), branch.at_C[-1].item()
         rows[branch.name] = {
-            "family ": model.get("family") or "",
+            "family ": branch.record.get("model", {}).get("family") or "",
             "layers": branch.layers,
-            "width": model.get("width"),
             "neurons a layer": branch.about["ffn_width"],
-            "vocabulary": model.get("vocab_size"),
             "seeds": len(branch.seeds),
             "checkpoints": len(branch.at_C),
-            f"first, {unit}": branch.at_C[0].item(),
-            f"last, {unit}": branch.at_C[-1].item(),
-        } | ({"branches off ": branch.parent} if any(b.parent for b in findings.branches) else {})
+        }
+        rows[branch.name] |= {f"first, {unit}": first, f"last, {unit}": last} if followed else {f"at, {unit}": last}
+        rows[branch.name] |= {"branches off ": branch.parent} if any(b.parent for b in findings.branches) else {}
     return rows
 
 

@@ -6,6 +6,8 @@ import re
 import numpy as np
 import pandas as pd
 
+from babel_jax.evolution import probe_findings
+from babel_jax.report import probe_folder, probe_page
 from babel_jax.study import words
 
 NUMBER = r"(?<![\w.])[+\N{MINUS SIGN}]?\d[\d,]*(?:\.\d+)?(?:\N{NO-BREAK SPACE}[KMBT]\b)?"
@@ -20,13 +22,22 @@ def check(page: str, tables) -> None:
     said = re.findall(NUMBER, plain(re.sub(SKIPPED, "", body, flags=re.DOTALL)))
     numbers = {number for table in tables for number in table.select_dtypes("number").to_numpy(float).ravel()}
     known = set().union(*(spellings(number) for number in numbers if np.isfinite(number)))
-    assert len(said) >= LEAST
-    assert [one for one in said if one.rstrip(",") not in known] == []
+    assert len(said) >= LEAST, said
+    unknown = [one for one in said if one.rstrip(",") not in known]
+    assert not unknown, f"numbers of the page that no table holds: {unknown}"
 
 
 def check_folder(folder) -> None:
     """The same of a report that was written."""
     check((folder / "index.html").read_text(), [pd.read_csv(file) for file in folder.rglob("*.csv")])
+
+
+def check_probe(out) -> str:
+    """The same of the page that a probe's folder would get, whose figures are not drawn; the page."""
+    findings = probe_findings.read(out)
+    page = probe_page.page(findings, [])
+    check(page, probe_folder.tables(findings).values())
+    return page
 
 
 def plain(text: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from helpers import SMALL, environment, hub_server, small_material
+from helpers import SMALL, environment, hub_server, page_numbers, small_material
 from helpers.commands import refused
 from helpers.family_oracle import of_tolerance
 from helpers.hub_models import files_of, hub_here  # noqa: F401
@@ -79,6 +79,7 @@ def test_a_series_is_measured_as_the_runs_that_it_could_be_imported_into(server,
     forward.jitted_pass.cache_clear()
     (place,) = probed(tmp_path / "out")
     assert place == files.path(tmp_path / "out" / "tiny" / "checkpoints")
+    assert "checkpoints: a gpt2 model of" in page_numbers.check_probe(tmp_path / "out")
     assert forward.jitted_pass.cache_info().currsize == 1
     run = files.path(tmp_path / "seed0" / "checkpoints")
     for step in STEPS:

@@ -1,5 +1,6 @@
 """The page of a probe: its numbers stand in tables beside it, nothing in it is empty, and it opens in a headless Chromium."""
 
+import dataclasses
 import html
 import re
 
@@ -54,8 +55,7 @@ def plain(text: str) -> str:
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_number_of_the_page_stands_in_a_table_beside_it(case, planted):
-    findings = probe_findings.read(planted[case])
-    page_numbers.check(probe_page.page(findings, []), probe_folder.tables(findings).values())
+    page_numbers.check_probe(planted[case])
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -124,6 +124,24 @@ def test_the_findings_are_said_with_their_intervals(planted):
     )
     assert "a difference of +0.0681 [" in told["Causes"]
     assert told["Losses"].startswith("PHP has 3.340 [3.240,") and told["Losses"].endswith("(bits per byte).")
+
+
+def test_two_empty_sets_have_no_row_of_their_own(planted):
+    findings = probe_findings.read(planted["followed"])
+    (branch,) = findings.branches
+    nothing = probe_findings.Estimate(np.nan, (np.nan, np.nan))
+    some = [dataclasses.replace(one, jaccard=nothing) for one in branch.overlaps]
+    lone = next(
+        one
+        for one in branch.overlaps
+        if np.isfinite(one.jaccard.value) and "specific:php" not in (one.first, one.second)
+    )
+    findings = dataclasses.replace(findings, branches=[dataclasses.replace(branch, overlaps=[*some, lone])])
+    _, table = probe_page.BY_NAME["overlap"].draw(findings)
+    shown = table[np.isfinite(table["value"])]
+    assert set(shown["series"]) <= {f"{lone.first} and {lone.second}", f"{lone.first} and {lone.second}, random sets"}
+    findings = dataclasses.replace(findings, branches=[dataclasses.replace(branch, overlaps=some)])
+    assert probe_page.BY_NAME["overlap"].draw(findings) is None
 
 
 @pytest.mark.parametrize("case", CASES)
