@@ -40,6 +40,7 @@ from babel_jax.model.decoder import Decoder, DecoderConfig, init_params
 from babel_jax.model.families import catalogue
 from babel_jax.model.taps import ACTIVE, TapRequest
 from babel_jax.probes import centroid, forward, lens
+from babel_jax.probes.other_pairs import OTHERS
 from babel_jax.probes.subject import Subject
 from babel_jax.training.loss import segments, token_loss
 
@@ -84,6 +85,7 @@ class Ours:
             "shard": np.int32(0),
             "positions": np.sort(rng.permuted(np.tile(np.arange(T), (B, 1)), axis=1)[:, :positions]).astype(np.int32),
             "candidates": rng.integers(1, V, (B, positions, 2)).astype(np.int32),
+            "unranked": rng.integers(1, V, (B, positions, 2 * OTHERS)).astype(np.int32),
         }
         self.batch = jax.device_put(self.batch, self.everywhere)
         self.weight_BxTxK = np.broadcast_to(

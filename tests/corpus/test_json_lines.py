@@ -42,7 +42,7 @@ def test_pieces_of_json_lines_are_the_file_whatever_their_size(tmp_path_factory,
         (b"[1]", "is not a row of a table .it is a list"),
         (b"[" * 100_000, "is not a row of a table"),
         (b'{"content": ["a"]}', "column 'content' holds list, not text"),
-        (b'{"contents": "a"}', "unknown column 'content'; did you mean 'contents'"),
+        (b'{"contents": "a"}', "unknown column 'content'; did you mean 'contents'. Name it in the source's columns"),
     ],
 )
 @pytest.mark.parametrize("packed", [False, True])

@@ -107,7 +107,7 @@ def _values(source, line) -> dict:
     values = {}
     for role, column in source.columns.items():
         if column not in table:
-            raise ValueError(str(unknown_name("column", column, table)))
+            raise ValueError(f"{unknown_name('column', column, table)} Name it in the source's columns")
         value = values[role] = table[column]
         texts = value if role == "licence" and isinstance(value, list) else [value]
         if not all(text is None or isinstance(text, str) for text in texts):
