@@ -91,6 +91,7 @@ def snippets():
 
 
 def test_snippets_of_the_readme_run():
+    assert snippets()
     for snippet in snippets():
         exec(compile(snippet, "README.md", "exec"), {})
 
