@@ -374,6 +374,8 @@ def _sensitivity(rows: pd.DataFrame, at_C) -> dict[tuple[str, str, str], list[Cu
     found = {}
     for key in sorted(set(zip(rows["metric"], rows["language"], rows["varied"], strict=True))):
         here = select(rows, metric=key[0], language=key[1], varied=key[2])
+        if key[2] == "score":  # each seed is counted at scores of its own
+            here = here[(here["seed"] == here["seed"].min()).to_numpy(bool)]
         here = here.assign(at=here["step"], step=measurements.option(here, key[2]).astype(float))
         of_at = [curves.curve(here, at=at) for at in at_C.tolist()]
         found[key[0].removesuffix("_sensitivity"), *key[1:]] = [_count(one) for one in of_at if one]

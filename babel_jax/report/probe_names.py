@@ -50,7 +50,7 @@ def missing(findings: ProbeFindings) -> list[str]:
     without = [name for name in findings.languages if not any(key[1] == name for b in branches for key in b.lens)]
     if without:
         said.append(f"No working language in {names(without)}: {no_prompts(findings)}.")
-    said += dict.fromkeys(message for b in branches for message in _messages(b))
+    said += dict.fromkeys(message for b in branches for message in messages(b))
     said += [sentence for language in findings.languages if (sentence := _few(findings, language))]
     if len(without) < len(findings.languages) and not any(b.alignment for b in branches):
         said.append(
@@ -76,32 +76,39 @@ def missing(findings: ProbeFindings) -> list[str]:
     return said
 
 
-def _messages(branch: Branch) -> list[str]:
+def messages(branch: Branch) -> list[str]:
     """What the reader of the texts has to say of them, as sentences."""
     return [as_sentence(message) for message in branch.record.get("about", {}).get("messages", [])]
 
 
-def _few(findings: ProbeFindings, language: str) -> str:
-    """Which pairs have few prompts; "" where all have enough."""
+def pairs_of(findings: ProbeFindings, language: str) -> list[dict]:
+    """All pairs of a language's prompts, {"primary", "new", "prompts"}, those without a prompt last."""
     record = findings.branches[0].record
     pairs = record.get("texts", {}).get(language, {}).get("pairs", [])
-    known = {pair["pair"] for pair in pairs}
+    known, without = {pair["pair"] for pair in pairs}, []
     for of in record.get("about", {}).get("pairs", {}).values():
-        names = zip(of["names"], of["prompts"].get(language, ()), strict=False)
-        pairs = pairs + [
-            dict(zip(("primary", "new"), name.split("/", 1), strict=True)) | {"prompts": count}
-            for pair, (name, count) in enumerate(names)
-            if pair not in known and not count
-        ]
-    few = [pair for pair in pairs if pair["prompts"] < FEW]
+        for number, (name, count) in enumerate(zip(of["names"], of["prompts"].get(language, ()), strict=False)):
+            if number not in known and not count:
+                without.append(dict(zip(("primary", "new"), name.split("/", 1), strict=True)) | {"prompts": 0})
+    return pairs + without
+
+
+def few_pairs(findings: ProbeFindings, language: str) -> list[dict]:
+    """Those of them that have few prompts."""
+    return [pair for pair in pairs_of(findings, language) if pair["prompts"] < FEW]
+
+
+def _few(findings: ProbeFindings, language: str) -> str:
+    """Which pairs have few prompts; "" where all have enough."""
+    few, count = few_pairs(findings, language), len(pairs_of(findings, language))
     if not few:
         return ""
     shown = "; ".join(
         f"{pair['primary'].strip()} / {pair['new'].strip()} {pair['prompts']}" for pair in few[:MOST_NAMED]
     )
-    more = f"; and {len(few) - MOST_NAMED} more" * (len(few) > MOST_NAMED)
+    more = "; and others" * (len(few) > MOST_NAMED)
     return (
-        f"{len(few)} of {len(pairs)} pairs have fewer than {FEW} prompts in {language_name(language)} ({shown}{more}): more "
+        f"{len(few)} of {count} pairs have fewer than {FEW} prompts in {language_name(language)} ({shown}{more}): more "
         "held-out texts, or --prompts of your own, would narrow the intervals."
     )
 

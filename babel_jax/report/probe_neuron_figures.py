@@ -165,8 +165,12 @@ def _sensitivity_lines(findings: ProbeFindings, key: tuple) -> list[Series]:
 
 def _whose_lines(findings: ProbeFindings) -> str:
     if len(findings.branches) > 1:
-        return " One line a run, at its last checkpoint."
-    return f" One line a checkpoint, in {unit_of(findings).name}." if findings.branches[0].is_followed else ""
+        return " One line a run, at its last checkpoint; over scores, of the first seed."
+    return (
+        f" One line a checkpoint, in {unit_of(findings).name}; over scores, of the first seed."
+        if findings.branches[0].is_followed
+        else ""
+    )
 
 
 SENSITIVITY = ReportFigure(

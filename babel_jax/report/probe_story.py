@@ -4,6 +4,7 @@ All numbers that a sentence or a table shows are rows of `Told.numbers`, too, wh
 """
 
 import dataclasses
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,7 +13,7 @@ from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.curve import Curve
 from babel_jax.evolution.probe_findings import Branch, ProbeFindings
 from babel_jax.report.html_tables import html_table
-from babel_jax.report.probe_names import definition
+from babel_jax.report.probe_names import definition, few_pairs, messages, pairs_of
 from babel_jax.study import words
 from babel_jax.study.words import amount, language_name, number, share
 
@@ -124,8 +125,11 @@ def probed_numbers(findings: ProbeFindings) -> list[tuple]:
     ]
     rows.append(("all", "runs", len(findings.branches)))
     for language in findings.languages:
-        for pair in findings.branches[0].record.get("texts", {}).get(language, {}).get("pairs", []):
-            rows.append((f"{language_name(language)}, {pair['primary']} / {pair['new']}", "prompts", pair["prompts"]))
+        of, pairs, few = language_name(language), pairs_of(findings, language), few_pairs(findings, language)
+        rows += [(of, "pairs, with those without a prompt", len(pairs)), (of, "pairs with few prompts", len(few))]
+        rows += [(f"{of}, {pair['primary']} / {pair['new']}", "prompts", pair["prompts"]) for pair in pairs]
+    for message in dict.fromkeys(message for branch in findings.branches for message in messages(branch)):
+        rows += [("texts", message, float(found)) for found in re.findall(r"\d+", message)]
     return rows
 
 

@@ -140,6 +140,8 @@ def _record(languages, has: dict) -> dict:
     texts["pair_N"] = np.repeat(np.arange(PAIRS), EACH).tolist() if has["prompts"] else []
     model = {"family": "llama", "layers": LAYERS, "width": 24, "heads": 2, "kv_heads": 2, "ffn_width": WIDTH}
     record = {"model": model | {"vocab_size": 311, "max_length": 32}, "primary": languages[0]}
-    return json.loads(
-        json.dumps(record | {"texts": dict.fromkeys(sorted(languages), texts), "options": {}, "about": {}})
-    )
+    names = ["/".join(pair) for pair in IDENTIFIERS] + ["join/implode"]
+    counted = {"names": names, "prompts": dict.fromkeys(languages, [EACH * has["prompts"]] * PAIRS + [0])}
+    about = {"pairs": {"-".join(languages[:2]): counted}, "messages": ["one file of 37 could not be read."]}
+    record |= {"texts": dict.fromkeys(sorted(languages), texts), "options": {}, "about": about}
+    return json.loads(json.dumps(record))

@@ -1,6 +1,7 @@
 """Models in a notebook. The example's cells and README's snippets run as they stand, in a folder that holds what they name."""
 
 import contextlib
+import dataclasses
 import json
 import re
 import runpy
@@ -288,4 +289,9 @@ def test_generation_is_of_text_and_of_ids(public, model):
     assert isinstance(one, str) and (one, two) == (public.generate("x = ", 6), public.generate("size_1 = len(", 6))
     ids = public.tokens("x = ")
     assert public.tokenizer.decode(public.generate(ids, 6).tolist()) == one
+    whole = public.generate(ids, 6)
+    other = whole[-1]  # what would be this token becomes the end of the document
+    head_VxD = public.params["head"].at[0].set(public.params["head"][other]).at[other].set(public.params["head"][0])
+    ending = dataclasses.replace(public, params=public.params | {"head": head_VxD})
+    np.testing.assert_array_equal(ending.generate(ids, 6), whole[: np.argmax(whole == other)])
     assert [part.dtype for part in model.generate([np.array([1, 2]), np.array([3])], 2)] == [np.int32] * 2

@@ -89,7 +89,8 @@ def test_what_was_not_measured_is_said_with_what_would_measure_it(planted):
     assert "no neurons were changed; ask for it with --interventions=zero" in one
     assert "There is one checkpoint" in one or "there is one checkpoint" in one
     assert "No bits per byte" in one and "--tuned_lens=250" in one and "--definitions" in one
-    assert "4 of 4 pairs have fewer than 10 prompts in PHP (len / strlen 5; upper / strtoupper 5; <b>& / trim 5" in one
+    assert "5 of 5 pairs have fewer than 10 prompts in PHP (len / strlen 5; upper / strtoupper 5; <b>& / trim 5" in one
+    assert "join / implode 0" in one and "One file of 37 could not be read." in one
     none = said("no prompts")
     assert (
         "No working language in Python and PHP: there are no prompts; give prompts of your own with --prompts" in none
