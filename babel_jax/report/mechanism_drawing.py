@@ -89,7 +89,9 @@ def difference_axis(ax) -> None:
     """A difference of shares along y, in points."""
     ax.axhline(0, color=FAINT, linewidth=0.9)
     low, high = ax.get_ylim()
-    ax.set_ylim(min(low, -0.05), max(high, 0.05))
+    ax.set_ylim(
+        np.clip(low, -1.02, -0.05), np.clip(high, 0.05, 1.02)
+    )  # bounds of an interval may lie beyond what can be
     ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.yaxis.set_major_formatter(lambda value, _: minus(f"{round(100 * value, 1):+g}") if value else "0")
     ax.set_ylabel("points")

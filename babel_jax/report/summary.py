@@ -160,7 +160,8 @@ def _working_language(here: LanguageFindings) -> dict:
             "languages": {
                 language: course(curves.language_shares.get(("continual", language)), step).end
                 for language in curves.languages_read
-            },
+            }
+            or None,
             "layers": layers,
         }
     )

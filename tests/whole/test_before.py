@@ -40,6 +40,7 @@ from babel_jax.common import files, measurements
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import corpus_files, mixture_files, verify
 from babel_jax.corpus.corpus_material import material
+from babel_jax.study.claim import NOT_TESTED
 from babel_jax.suites import results, suite_files
 
 pytestmark = pytest.mark.long
@@ -134,6 +135,14 @@ def summary_of(workdir: Path) -> dict:
     return kept | {"verdicts": verdicts}
 
 
+def as_judged_now(summary: dict) -> dict:
+    """Other pairs' identifiers were not read then, without which the working language is not tested now."""
+    verdicts = [
+        row | {"verdict": NOT_TESTED} if row["name"] == "working_language" else row for row in summary["verdicts"]
+    ]
+    return summary | {"verdicts": verdicts}
+
+
 def unequal(old, new) -> list[tuple]:
     """What differs in two JSON values beyond the last digits, in which machines differ."""
 
@@ -148,14 +157,14 @@ def unequal(old, new) -> list[tuple]:
 
 
 def test_its_report_says_the_same(story):
-    wanted = summary_of(story / "study")
+    wanted = as_judged_now(summary_of(story / "study"))
     verb("report", f"--workdir={story}/study")
     assert unequal(wanted, summary_of(story / "study")) == []
     assert wanted["languages"]["php"]["accuracy"]["peak"]["value"] == 0.45
 
 
 def test_a_study_that_is_done_is_not_done_again(story, capsys):
-    wanted, before = summary_of(story / "study"), contents(story / "study" / "seed0", "[!.]*")
+    wanted, before = as_judged_now(summary_of(story / "study")), contents(story / "study" / "seed0", "[!.]*")
     verb("study", f"--config={FOLDER}/study.py", f"--workdir={story}/study", "--jobs=1")
     assert contents(story / "study" / "seed0", "[!.]*") == before
     assert unequal(wanted, summary_of(story / "study")) == []
