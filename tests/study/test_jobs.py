@@ -226,7 +226,7 @@ def test_a_run_is_measured_while_it_trains_unless_it_is_measured_against_its_own
     monkeypatch.setattr(
         study.measure,
         "measure_checkpoint",
-        lambda here, materials, base: given.append((here.run_dir, here.seed, base, here.seen, here.params)),
+        lambda here, materials, base: given.append((here.source.directory, here.seed, base, here.seen, here.params)),
     )
     (tmp_path / "seed0" / "continual" / "checkpoints").mkdir(parents=True)  # it goes on: its start is taken
     for name in ("continual", "new_only", "primary_only"):

@@ -168,7 +168,7 @@ if __name__ == "__main__":
     place = Path(sys.argv[1])
     foreign.import_run(place / "a", place / "run")
     foreign.export_run(place / "run", 0, place / "b")
-    print(foreign._mesh(CONFIG).size)
+    print(foreign.mesh_of(CONFIG).size)
 
 
 def test_a_model_of_the_hub_is_imported_by_its_name(hub_here, tmp_path):  # noqa: F811
