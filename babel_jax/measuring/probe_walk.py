@@ -178,12 +178,16 @@ def _probe_run(probed: Probed, follow: bool, progress) -> None:
     needs = options.restore_step if options.restore else None
     with source.at_work():
         for look in source.looks(options.steps, follow=follow, needs=needs, progress=progress):
-            source.expect([step for step in look.steps if not _is_there(probed, step)])
+            missing = [step for step in look.steps if not _is_there(probed, step)]
+            source.expect(missing)
             last = None
             for checkpoint in look.checkpoints:
                 _check_material(probed, checkpoint.model)
-                if _is_measured(probed, checkpoint) or _measure(probed, checkpoint):
-                    last = checkpoint
+                if checkpoint.step not in missing:
+                    _check_measured(probed, checkpoint)
+                elif not _measure(probed, checkpoint):
+                    continue
+                last = checkpoint
             if last:
                 _across(probed, last, look.coming)
 
@@ -193,12 +197,10 @@ def _is_there(probed: Probed, step: int) -> bool:
     return all(hosts.agree(path.exists()) for path in probed.paths(step))
 
 
-def _is_measured(probed: Probed, checkpoint: walk.Checkpoint) -> bool:
-    """Whether a checkpoint is measured already; a `UserError` if its file is of another run or model, or of other options."""
-    there = _is_there(probed, checkpoint.step)
-    if there and hosts.is_first():
+def _check_measured(probed: Probed, checkpoint: walk.Checkpoint) -> None:
+    """A `UserError` if the file of a checkpoint that is measured is of another run or model, or of other options."""
+    if hosts.is_first():
         _load(probed.paths(checkpoint.step)[0], probed.about(checkpoint.model) | _of_checkpoint(checkpoint))
-    return there
 
 
 def _measure(probed: Probed, checkpoint: walk.Checkpoint) -> bool:

@@ -317,6 +317,9 @@ class Published(walk.Source):
         found = dataclasses.replace(found, name=name)
         return hub.fetch(found, found.model, None if self.keep else self._place(step), stop)
 
+    def revision_of(self, step: int) -> str:
+        return self._known[step][0].revision
+
     def bytes_of(self, step: int) -> int:
         """How much a checkpoint takes on the disk."""
         return sum(hub.revision(hub.Name(self.repository, self._known[step][1])).model.values())
@@ -359,7 +362,7 @@ class Published(walk.Source):
                 f"was {first}; make it a run of its own in a series file."
             )
         if not self.keep:
-            shutil.rmtree(self._place(step), ignore_errors=True)
+            files.remove_tree(self._place(step))
         later = [other for other in self._expected if other > step]
         if later:
             self._ahead.begin(later[0])

@@ -1,7 +1,6 @@
 """What probing a series would take: revisions, steps, tokens, bytes, disk and time, before anything large is fetched."""
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Callable, Iterator
 
@@ -9,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from babel_jax.common import files
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import Material
 from babel_jax.measuring import walk
@@ -37,19 +35,19 @@ def lines(sources: list[Published], texts: Callable, out, steps: tuple[int, ...]
         chosen = walk.chosen_steps(source.steps(), steps, source, more_to_come=False)
         if not chosen:
             raise UserError(f"{source} has no finished checkpoint; {source.none_yet}.")
-        size, revisions = source.bytes_of(chosen[0]), source.revisions()
+        size = source.bytes_of(chosen[0])
         todo = [step for step in chosen if not (place / f"{walk.file_name(step)}.npz").exists()]
         yield f"{source.group}/{source.name}: {source.repository}, {hub.amount(size)} a checkpoint"
         for step in chosen:
             tokens = source.series.tokens(source.name, step)
             done = "" if step in todo else ", measured already"
-            yield f"  {revisions[step][0].revision}: step {step}, {tokens:,} tokens{done}"
+            yield f"  {source.revision_of(step)}: step {step}, {tokens:,} tokens{done}"
         material, _ = texts(source)
         total, largest, count = total + size * len(todo), max(largest, size), count + len(todo)
         work += len(todo) * forward_flops(source.model, material)
     kept = total if sources[0].keep else largest
     yield f"{count} checkpoints to measure: {hub.amount(total)} to fetch."
-    yield f"disk: {hub.amount(kept)} and the results; {hub.amount(_free(sources[0]))} are free."
+    yield f"disk: {hub.amount(kept)} and the results; {hub.amount(hub.room(sources[0].downloads)[1])} are free."
     yield (
         f"time: about {_duration(total / CONNECTION)} to fetch them at 1 Gbit/s, about {_duration(work / _speed())} for their "
         "forward passes on this machine, side by side."
@@ -73,11 +71,6 @@ def _speed() -> float:
         product(a_MxM).block_until_ready()
         count += 1
     return len(jax.devices()) * count * 2 * SIDE**3 / (time.perf_counter() - started)
-
-
-def _free(source: Published) -> int:
-    place = files.path(source.downloads)
-    return shutil.disk_usage(next(one for one in (place, *place.absolute().parents) if one.exists())).free
 
 
 def _duration(seconds: float) -> str:

@@ -200,12 +200,17 @@ def _is_there(found: Revision, name: str, into: Path | None) -> bool:
 
 
 def _check_room(name: Name, wanted: int, target: Path) -> None:
-    there = next(place for place in (target, *target.absolute().parents) if place.exists())
-    free = shutil.disk_usage(there).free
+    there, free = room(target)
     if wanted > free:
         raise UserError(
             f"{name} takes {amount(wanted)} and {printable(there)} has {amount(free)} free; free space, or name another disk."
         )
+
+
+def room(place: Path) -> tuple[Path, int]:
+    """The nearest folder on the way to a place that exists already, and how many bytes are free there."""
+    there = next(one for one in (place, *place.absolute().parents) if one.exists())
+    return there, shutil.disk_usage(there).free
 
 
 def amount(count: int) -> str:
