@@ -23,11 +23,10 @@ import pandas as pd
 
 from babel_jax.common import files
 from babel_jax.common.errors import UserError, unknown_name
-from babel_jax.common.files import content_hash
 from babel_jax.common.material import Material
 from babel_jax.corpus import loose_texts
 from babel_jax.corpus.loose_texts import Amounts
-from babel_jax.corpus.tokenizer import HuggingFace, SentencePiece, Tokenizer, of_files
+from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.measuring import greedy, instruments, probe_walk, walk
 from babel_jax.measuring.probe_walk import Options
 from babel_jax.measuring.reading import subject_of
@@ -38,7 +37,6 @@ from babel_jax.model.protocol import Model
 from babel_jax.model.tokenizer_files import TokenizerFiles
 from babel_jax.probes import edits, interventions, lape, parts
 from babel_jax.probes.definitions import neuron_sets
-from babel_jax.probes.prompts import read_prompts
 from babel_jax.probes.subject import Subject
 from babel_jax.report.probed import Probed, measured
 from babel_jax.study import texts as study_texts
@@ -187,7 +185,7 @@ def load(place: str | os.PathLike, step: int | None = None) -> LoadedModel:
     config, params = model_folders.read_model(folder, foreign.mesh_of)
     kept = tokenizer_files.read(folder)
     tokens = model_folders.read_config(folder)
-    tokenizer = _tokenizer(TokenizerFiles(kept, tokens), str(place))
+    tokenizer = _tokenizer(TokenizerFiles(kept, tokens), place)
     return LoadedModel(walk.as_computed_here(config), params, tokenizer, os.fspath(place))
 
 
@@ -202,17 +200,15 @@ def _of_run(run: OwnRun, step: int | None) -> LoadedModel:
 
 def _tokenizer_of(run: OwnRun) -> Tokenizer | None:
     if kept := run.tokenizer():
-        return _tokenizer(kept, str(run))
-    if not study_texts.in_study(run) or study_texts.study_config(run.directory, "texts=").kind != "real_code":
+        return _tokenizer(kept, run)
+    if not study_texts.in_study(run.directory) or study_texts.study_config(run.directory, "texts=").kind != "real_code":
         return None  # the embedded world's tokens are no text
     return study_texts.tokenizer_of(run)
 
 
-def _tokenizer(kept: TokenizerFiles, where: str) -> Tokenizer | None:
+def _tokenizer(kept: TokenizerFiles, source: object) -> Tokenizer | None:
     """None: no tokenizer came with the model."""
-    if {kind.file for kind in (HuggingFace, SentencePiece)}.isdisjoint(kept.contents):
-        return None
-    return of_files(kept.contents, kept.tokens.get("eos_token_id"), f"the tokenizer of {where}")
+    return study_texts.tokenizer_in(kept, source) if study_texts.has_tokenizer(kept) else None
 
 
 def steps(place: str | os.PathLike) -> list[int]:
@@ -263,11 +259,8 @@ def probe(model: LoadedModel, texts=None, prompts=None, **how) -> Probed:
 
 def _material(model: LoadedModel, texts, prompts=None, languages: Sequence[str] = (), **amounts) -> Material:
     """The rows and prompts that a model reads; see `probe`."""
-    if (
-        idle := [name for name in amounts if name != "prompt_tokens"]
-        if texts is None or isinstance(texts, Probed)
-        else []
-    ):
+    idle = [name for name in amounts if name != "prompt_tokens"]
+    if idle and (texts is None or isinstance(texts, Probed)):
         raise UserError(
             f"{' and '.join(idle)} say how texts are read, and none are given; give texts, or leave it out."
         )
@@ -276,12 +269,11 @@ def _material(model: LoadedModel, texts, prompts=None, languages: Sequence[str] 
     elif texts is not None:
         if model.tokenizer is None:
             raise UserError(f"{model.name} has no tokenizer, so it reads no texts; give prompts of token ids.")
-        most = (
-            {"per_pair": 0} if prompts is not None else {}
-        )  # the given ones take the place of those that would be found
+        # Given prompts take the place of those that would be found.
+        most = {"per_pair": 0} if prompts is not None else {}
         shape = {"vocab_size": model.model.vocab_size, "longest": model.model.max_length}
         material = loose_texts.material(texts, model.tokenizer, **shape, amounts=Amounts(**amounts | most))
-    elif model.run is not None and study_texts.in_study(model.run):
+    elif model.run is not None and study_texts.in_study(model.run.directory):
         material, _ = study_texts.ProbeTexts(languages=tuple(languages))(model.run)
     elif prompts is not None:
         if len(set(languages)) != 2:
@@ -295,17 +287,9 @@ def _material(model: LoadedModel, texts, prompts=None, languages: Sequence[str] 
             f"the texts are for a vocabulary of {material.vocab_size} and {material.max_length} positions, and {model.name} has "
             f"{model.model.vocab_size} and {model.model.max_length}; give it texts of its own."
         )
-    return material if prompts is None else _prompted(material, model, prompts, **amounts)
-
-
-def _prompted(
-    material: Material, model: LoadedModel, given, prompt_tokens: int = Amounts().prompt_tokens, **_
-) -> Material:
-    pair, length = (material.primary, material.new), min(prompt_tokens, material.max_length)
-    slots = read_prompts(given, pair, model.tokenizer, material.vocab_size, length)
-    return dataclasses.replace(
-        material, slots=slots, fingerprint=content_hash([material.fingerprint, str(given), length])
-    )
+    if prompts is None:
+        return material
+    return study_texts.prompted(material, prompts, model.tokenizer, Amounts(**amounts).prompt_tokens)
 
 
 def neurons(of: Probed | LoadedModel, definition: str = SPECIFIC, language: str | None = None, **how) -> pd.DataFrame:

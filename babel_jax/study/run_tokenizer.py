@@ -33,7 +33,7 @@ def files_of(run_dir, corpus: Path | None = None) -> TokenizerFiles | None:
     run_dir = files.path(run_dir)
     if corpus is None and (kept := foreign.kept_tokenizer(run_dir)):
         return kept
-    if corpus is None and not (run_dir.parent.parent / "config.json").exists():
+    if corpus is None and not texts.in_study(run_dir):
         return None
     config = None if corpus else texts.study_config(run_dir, "--corpus=DIR")
     if config is not None and config.kind == "organism":

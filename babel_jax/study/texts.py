@@ -69,7 +69,7 @@ class ProbeTexts:
         prompts.check_mode(self.identifiers)
         if self.rows < 1 or self.prompt_tokens < 1:
             raise UserError("--rows and --prompt_tokens are at least 1.")
-        if self.texts or (self.prompts and not (self.corpus or self.config or in_study(source))):
+        if self.texts or (self.prompts and not (self.corpus or self.config or in_study(source.directory))):
             return self._with_own_tokenizer(source)
         config = self.config or (plan.default() if self.corpus else _config_of(source))
         directory = self.corpus or (config.corpus if config.kind == "real_code" else "")
@@ -88,7 +88,7 @@ class ProbeTexts:
 
     def _with_own_tokenizer(self, source: walk.Source) -> tuple[Material, str | None]:
         # Prompts may be token ids, which need no tokenizer.
-        tokenizer = tokenizer_of(source) if self.texts or _has_tokenizer(source.tokenizer()) else None
+        tokenizer = tokenizer_of(source) if self.texts or has_tokenizer(source.tokenizer()) else None
         model, sha = _model_of(source), tokenizer.sha if tokenizer else None
         key = sha, tokenizer and tokenizer.begin, model.vocab_size, model.max_length
         if key not in self._read:
@@ -125,15 +125,7 @@ class ProbeTexts:
         if self.prompts:
             if len({*material.heldout, material.primary, material.new}) > 2:
                 raise UserError("a file of prompts holds two languages; name them: --languages=PRIMARY,NEW.")
-            length = min(self.prompt_tokens, material.max_length)
-            slots = prompts.read_prompts(
-                self.prompts, (material.primary, material.new), tokenizer, material.vocab_size, length, self.identifiers
-            )
-            return dataclasses.replace(
-                material,
-                slots=slots,
-                fingerprint=content_hash([material.fingerprint, _text(self.prompts), self.identifiers, length]),
-            )
+            return prompted(material, self.prompts, tokenizer, self.prompt_tokens, self.identifiers)
         if self.identifiers == "first":
             return material
         if tokenizer is None:
@@ -150,6 +142,23 @@ class ProbeTexts:
         )
 
 
+def prompted(
+    material: Material, given, tokenizer: Tokenizer | None, prompt_tokens: int, identifiers: str = "first"
+) -> Material:
+    """A material with other prompts than its own.
+
+    Args:
+      given: as of `prompts.read_prompts`.
+      prompt_tokens: of context, at most.
+    """
+    length = min(prompt_tokens, material.max_length)
+    pair = material.primary, material.new
+    slots = prompts.read_prompts(given, pair, tokenizer, material.vocab_size, length, identifiers)
+    said = str(given) if isinstance(given, list | tuple) else _text(given)
+    fingerprint = content_hash([material.fingerprint, said, identifiers, length])
+    return dataclasses.replace(material, slots=slots, fingerprint=fingerprint)
+
+
 def tokenizer_of(source: walk.Source) -> Tokenizer:
     """The tokenizer that a model was trained with: of files that came with it, or of the corpus of the study that it lies in.
 
@@ -157,7 +166,7 @@ def tokenizer_of(source: walk.Source) -> Tokenizer:
       UserError: it has none, as a model of the embedded world, or one that cannot be used; or nothing says which it is.
     """
     if kept := source.tokenizer():
-        return _of_files(kept, source)
+        return tokenizer_in(kept, source)
     config = _config_of(source)
     if config.kind != "real_code":
         raise UserError(
@@ -166,11 +175,13 @@ def tokenizer_of(source: walk.Source) -> Tokenizer:
     return load_tokenizer(Path(config.corpus))
 
 
-def _has_tokenizer(kept: TokenizerFiles | None) -> bool:
+def has_tokenizer(kept: TokenizerFiles | None) -> bool:
+    """Whether what came with a model holds a tokenizer; None: nothing came."""
     return kept is not None and not {HuggingFace.file, SentencePiece.file}.isdisjoint(kept.contents)
 
 
-def _of_files(kept: TokenizerFiles, source: walk.Source) -> Tokenizer:
+def tokenizer_in(kept: TokenizerFiles, source: object) -> Tokenizer:
+    """The tokenizer that came with `source`; raises as `tokenizer_of`."""
     return of_files(kept.contents, kept.tokens.get("eos_token_id"), f"the tokenizer of {source}")
 
 
@@ -178,9 +189,9 @@ def _check_same_tokenizer(source: walk.Source, corpus: Corpus) -> None:
     """Refuses a corpus whose token ids mean something else to a model that came with a tokenizer of its own."""
     kept = source.tokenizer()
     ours = corpus.tokenizer
-    if not _has_tokenizer(kept) or kept.contents.get(ours.file) == ours.content:
+    if not has_tokenizer(kept) or kept.contents.get(ours.file) == ours.content:
         return
-    if _of_files(kept, source).pieces() != ours.pieces():
+    if tokenizer_in(kept, source).pieces() != ours.pieces():
         raise UserError(
             f"{corpus.directory} was built with another tokenizer than the one that came with {source}; name the texts by "
             "--texts, which are read with the model's own, or build the corpus with that."
@@ -264,8 +275,13 @@ def _given(specs, languages):
     return suites
 
 
-def in_study(source: walk.Source) -> bool:
-    return source.directory is not None and (source.directory.parent.parent / "config.json").exists()
+def in_study(run_dir) -> bool:
+    """Whether a run's directory (None: it has none) lies in a study."""
+    return run_dir is not None and _config_place(run_dir).exists()
+
+
+def _config_place(run_dir):
+    return run_dir.parent.parent / "config.json"
 
 
 def _config_of(source: walk.Source) -> ConfigDict:
@@ -278,7 +294,7 @@ def _config_of(source: walk.Source) -> ConfigDict:
 
 def study_config(run_dir, instead: str) -> ConfigDict:
     """The config of the study that a run lies in; `instead`: what to give where there is none."""
-    path = run_dir.parent.parent / "config.json"
+    path = _config_place(run_dir)
     if not path.exists():
         raise UserError(f"{run_dir} lies in no study; say what to read: {instead}.")
     mend = "put back a copy of it, or say what to read: " + instead

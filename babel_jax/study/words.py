@@ -89,9 +89,14 @@ def p_value(value: float | None) -> str:
     return ", p < 0.001" if value < 0.001 else f", p = {value:.3f}"
 
 
+def capital(text: str) -> str:
+    """The same beginning with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
 def as_sentence(text: str) -> str:
     """A reason from the findings as a sentence: a capital, real minus signs, a full stop."""
-    return re.sub(r"(?<=[ \[])-(?=\d)", "\N{MINUS SIGN}", text[:1].upper() + text[1:].rstrip(".") + ".")
+    return re.sub(r"(?<=[ \[])-(?=\d)", "\N{MINUS SIGN}", capital(text).rstrip(".") + ".")
 
 
 def seeds(count: int) -> str:
