@@ -21,7 +21,7 @@ def paragraphs(text: str) -> Iterator[tuple[int, str]]:
     Lines of a paragraph are joined by a space each, as a reader joins them; so its length stays.
     """
     text = text.replace("\r\n", "\n")
-    breaks = [mark for mark in _BLANK_LINES.finditer(text.rstrip())]
+    breaks = list(_BLANK_LINES.finditer(text.rstrip()))
     blank = [mark for mark in breaks if mark[0].count("\n") > 1]
     begins = 0
     for end, following in [(mark.start(), mark.end()) for mark in blank or breaks] + [(len(text), len(text))]:

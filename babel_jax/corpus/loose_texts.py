@@ -33,7 +33,6 @@ MOST_MINED = 4_000_000  # bytes of a language that are looked through for prompt
 FEWEST_ROWS = 2  # of a language: intervals are drawn over rows
 FEWEST_DOCUMENTS = 16  # that give rows, where there are so many: none gives more than its part
 _LANGUAGE = re.compile(r",(?=\w+=)")
-_MANIFESTS = (".yaml", ".yml", ".json", ".py")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +59,7 @@ def parsed(text: str) -> Manifest:
       UserError: it is neither.
     """
     if "=" not in text:
-        if text.partition(":")[0].endswith(_MANIFESTS):
+        if text.partition(":")[0].endswith((*manifest.DATA_SUFFIXES, ".py")):
             return manifest.load(text)
         raise UserError(f"--texts is {text}; write NAME=FOLDER,NAME=FOLDER, or name the file of a manifest.")
     given: dict[str, list[str]] = {}

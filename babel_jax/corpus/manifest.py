@@ -19,6 +19,7 @@ from babel_jax.corpus.rules import LICENCE, LICENCES, NEAR_DUPLICATES, RULES, Cl
 from babel_jax.languages import registry
 from babel_jax.languages.language import Language
 
+DATA_SUFFIXES = (".yaml", ".yml", ".json")  # of a manifest that is no Python
 COLUMNS = {  # what a column of a table holds
     "content": "a file's text",
     "path": "its path",
@@ -141,7 +142,7 @@ def load(file: str | Path, **sizes: int) -> Manifest:
             raise UserError(
                 f"get_config() of {file} returns a ConfigDict, which sorts the languages; return a plain dict."
             )
-    elif Path(file).suffix in (".yaml", ".yml", ".json"):
+    elif Path(file).suffix in DATA_SUFFIXES:
         raw = _parse(file)
     else:
         raise UserError(f"{file} is not a manifest; a manifest is a .yaml, a .json or a .py file.")

@@ -19,7 +19,7 @@ from babel_jax.corpus.source import Source
 
 MOST_DRAWN = 20_000  # files, or pieces of tables and archives, of a language: what `drawn` looks into
 AT_ONCE = (
-    16_000_000  # bytes of documents of a table or an archive that are in memory and given in the order of their hashes
+    16_000_000  # bytes of documents of a table or archive that are in memory, and given in the order of their hashes
 )
 
 

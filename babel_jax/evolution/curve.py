@@ -10,14 +10,14 @@ from babel_jax.common.statistics import Estimate
 from babel_jax.evolution import stages
 from babel_jax.evolution.selection import select
 
-UNIT_INTERVAL = {
-    "accuracy",
-    "share",
-    "coverage",
-    "mexa",
-    "task",
-}  # metrics with one of these words in their name lie in [0, 1] …
-DIFFERENCE = "concept"  # … but not those with this one: two shares subtracted
+# Metrics with one of these words in their name lie in [0, 1], but not those with DIFFERENCE: two shares subtracted.
+UNIT_INTERVAL = {"accuracy", "share", "coverage", "mexa", "task"}
+DIFFERENCE = "concept"
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+    """Indices of at most `most` of `count` things in a row, evenly spread, the first and the last of them among these."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
 @dataclasses.dataclass(frozen=True)

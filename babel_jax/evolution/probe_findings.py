@@ -31,7 +31,6 @@ LENS = (
 )
 IDENTIFIERS = "language_share_prob"  # by the language whose identifier it is
 NOT_DEFINITIONS = ("threshold", "quantile", "lape_passed", "chosen", "double_members")
-VARIED = ("top_rate", "filter_rate", "entropy", "score", "ratio")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -441,7 +440,7 @@ def _causes(rows: pd.DataFrame) -> list[Cause]:
 
 
 def _maps(place: _Place, at_C) -> dict[str, PairMap]:
-    chosen = np.unique(np.linspace(0, len(at_C) - 1, min(len(at_C), MOST_AT)).round().astype(int))
+    chosen = curves.evenly(len(at_C), MOST_AT)
     paths = [path for path, _ in place.stored.values()]
     maps = {}
     for language, texts in place.record.get("texts", {}).items():

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from babel_jax.common.statistics import Estimate
-from babel_jax.evolution.curve import Curve
+from babel_jax.evolution.curve import Curve, evenly
 from babel_jax.report.drawing import (
     CONTROL,
     FAINT,
@@ -59,10 +59,9 @@ def series(panel: Panel, shown: Sequence[Series], y_axis: Callable, unit: Unit =
 
 def layer_series(layers: Sequence[Curve | Line | None]) -> list[Series]:
     """One line a layer, of evenly spread ones where all would be too many."""
-    shown = np.linspace(0, len(layers) - 1, min(len(layers), MOST_LAYERS)).round().astype(int).tolist()
     return [
         Series(f"layer {index + 1}", layers[index], depth_colour(index, len(layers)), width=1.6)
-        for index in dict.fromkeys(shown)
+        for index in evenly(len(layers), MOST_LAYERS).tolist()
         if layers[index] is not None
     ]
 
@@ -88,10 +87,8 @@ def share_axis(ax) -> None:
 def difference_axis(ax) -> None:
     """A difference of shares along y, in points."""
     ax.axhline(0, color=FAINT, linewidth=0.9)
-    low, high = ax.get_ylim()
-    ax.set_ylim(
-        np.clip(low, -1.02, -0.05), np.clip(high, 0.05, 1.02)
-    )  # bounds of an interval may lie beyond what can be
+    low, high = ax.get_ylim()  # bounds of an interval may lie beyond what can be
+    ax.set_ylim(np.clip(low, -1.02, -0.05), np.clip(high, 0.05, 1.02))
     ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.yaxis.set_major_formatter(lambda value, _: minus(f"{round(100 * value, 1):+g}") if value else "0")
     ax.set_ylabel("points")

@@ -286,8 +286,7 @@ def drift(findings: Findings, language: str):
     rows = []
     for (flow, sizes), here in zip(axes, shown, strict=True):
         come_and_go(flow, sizes, rows, here.steps, _by_layer(here))
-        name = SETS.get(here.definition, here.definition)
-        name = f"{name[0].upper()}{name[1:]}"
+        name = words.capital(SETS.get(here.definition, here.definition))
         flow.set_title(f"{name}: births (up) and deaths (down)")
         sizes.set_title(f"{name}: neurons of a layer")
     return figure, table(rows)

@@ -194,8 +194,7 @@ def _sections(chapter: str, findings: Findings, verdicts: list[Verdict], picture
         languages = [None] if figure.of_study else list(findings.languages)
         why = [figure.why_without(findings, language) for language in languages]
         reasons = " ".join(dict.fromkeys([*why, *(entry.sentence for entry in under)]))
-        title = figure.title if figure.title.endswith("?") else f"{figure.title}."
-        absent.append(f'<li id="{figure.name}"><b>{title}</b> {text(reasons)}</li>')
+        absent.append(f'<li id="{figure.name}"><b>{figure.heading}</b> {text(reasons)}</li>')
     if absent:
         parts.append(f'<div class="part"><h3>Not in this study</h3><ul class="said quiet">{"".join(absent)}</ul></div>')
     return "".join(parts)

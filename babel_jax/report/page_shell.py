@@ -18,7 +18,6 @@ from babel_jax.report.glossary import TERMS, Term
 
 HERE = Path(__file__).parent
 OPTION = re.compile(r"--[a-z_]+(?:=[\w,]+)?")  # of the command line
-OPTION = re.compile(r"--[a-z_]+(?:=[\w,]+)?")  # of the command line
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.ticker import MaxNLocator
 
-from babel_jax.evolution.curve import Curve
+from babel_jax.evolution.curve import Curve, evenly
 from babel_jax.evolution.probe_findings import Branch, ProbeFindings
 from babel_jax.report import mechanism_drawing, probe_names
 from babel_jax.report.drawing import (
@@ -33,7 +33,7 @@ from babel_jax.report.drawing import (
 )
 from babel_jax.report.mechanism_drawing import Series, by_layer, difference_axis, layer_series, series, share_axis
 from babel_jax.report.report_figure import ReportFigure, interval_note
-from babel_jax.study.words import language_name
+from babel_jax.study.words import capital, language_name
 
 NEW_COLOURS = (NEW, PROPOSAL, KNOWLEDGE, "#6A5ACD", "#8C6D31", INK)
 DASHES = ("-", "--", ":", "-.")
@@ -87,13 +87,18 @@ def grid(panels: int, height: float):
     return figure, list(axes.flat)[:panels]
 
 
+def label(findings: ProbeFindings, branch: Branch) -> str:
+    """The branch's name where there are several."""
+    return branch.name if len(findings.branches) > 1 else ""
+
+
 def labelled(findings: ProbeFindings, branch: Branch, name: str) -> str:
     """A name, with the branch's where there are several."""
-    return f"{name}, {branch.name}" if len(findings.branches) > 1 else name
+    return ", ".join(filter(None, (name, label(findings, branch))))
 
 
 def branch_title(findings: ProbeFindings, branch: Branch, title: str) -> str:
-    return f"{branch.name}: {title}" if len(findings.branches) > 1 else title[0].upper() + title[1:]
+    return f"{branch.name}: {title}" if len(findings.branches) > 1 else capital(title)
 
 
 def note(curves) -> str:
@@ -257,7 +262,7 @@ def layer_map(findings: ProbeFindings, language: str):
 def _map(panel: Panel, layers: list[Curve | None], signed: bool, findings: ProbeFindings) -> None:
     """Layers from the first one up, a column for each of evenly spread checkpoints; a difference has a scale of its own."""
     at_C = np.unique(np.concatenate([one.steps for one in layers if one]))
-    kept = np.unique(np.linspace(0, len(at_C) - 1, min(len(at_C), MOST_IN_MAP)).round().astype(int))
+    kept = evenly(len(at_C), MOST_IN_MAP)
     value_LxC = np.full((len(layers), len(at_C)), np.nan)
     for layer, one in enumerate(layers):
         if one:
@@ -387,7 +392,6 @@ def alignment(findings: ProbeFindings):
         else:
             by_layer(panel, [Series("", profile(layers), colours[language], width=2.2)], share_axis)
         ax.set_title(branch_title(findings, branch, language_name(language)))
-        reference(ax, y=branch.aligned_chance[language])
         reference(ax, y=branch.aligned_chance[language])
         panel.record("chance", value=branch.aligned_chance[language])
     return figure, table(rows)

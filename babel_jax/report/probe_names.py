@@ -1,6 +1,7 @@
 """What definitions, sets and options of a probe are called in text, and the option that would measure what was not."""
 
 from babel_jax.evolution.probe_findings import Branch, ProbeFindings
+from babel_jax.probes.definitions import BY_SCORES
 from babel_jax.study.words import as_sentence, language_name, names
 
 DEFINITIONS = {
@@ -14,7 +15,6 @@ DEFINITIONS = {
     "causal": "causal",
     "pls": "attribution (PLS)",
 }
-BY_SCORES = ("pls", "centroid_type1", "centroid_type2", "causal")  # of `probe --definitions`
 VARIED = {
     "top_rate": "share of neurons that is selected",
     "filter_rate": "rank of the filter",

@@ -4,8 +4,10 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from babel_jax.common.statistics import Estimate
-from babel_jax.evolution.curve import Curve
+from babel_jax.evolution.curve import Curve, evenly
 from babel_jax.evolution.probe_findings import ProbeFindings
+from babel_jax.probes import lape
+from babel_jax.probes.by_counts import SHARED_ENTROPY
 from babel_jax.report import mechanism_drawing
 from babel_jax.report.drawing import (
     CONTROL,
@@ -22,13 +24,14 @@ from babel_jax.report.drawing import (
     table,
 )
 from babel_jax.report.mechanism_drawing import Ablated, Flow, Series, beside_random, by_layer, come_and_go, counts_axis
-from babel_jax.report.probe_figures import branch_title, grid, labelled, note, profile, span, unit_of
+from babel_jax.report.probe_figures import branch_title, grid, label, labelled, note, profile, span, unit_of
 from babel_jax.report.probe_names import VARIED, definition, set_name
 from babel_jax.report.report_figure import ReportFigure
-from babel_jax.study.words import language_name, minus
+from babel_jax.study.words import capital, language_name, minus
 
 BRANCH_COLOURS = (NEW, "#B3417A", "#00846B", "#6A5ACD", "#D4800A", "#7D8590")
-USUAL = {"top_rate": 0.01, "filter_rate": 0.95, "entropy": 0.9}  # at which the other figures count
+# At which the other figures count.
+USUAL = {"top_rate": lape.TOP_RATE, "filter_rate": lape.FILTER_RATE, "entropy": SHARED_ENTROPY}
 MOST_LINES, MOST_SETS, MOST_BRANCHES = 5, 8, 3
 CHANGES = {  # metric -> title of its panel; of nats and of shares
     "loss_change": "Held-out loss",
@@ -49,7 +52,7 @@ def neurons(findings: ProbeFindings, language: str):
     branches = [(i, branch) for i, branch in enumerate(findings.branches) if branch.is_followed]
     shown = {
         name: [
-            Series(branch.name if len(findings.branches) > 1 else "", curve, BRANCH_COLOURS[i % 6])
+            Series(label(findings, branch), curve, BRANCH_COLOURS[i % 6])
             for i, branch in branches
             if (curve := branch.neurons.get((name, language)))
         ]
@@ -64,7 +67,7 @@ def neurons(findings: ProbeFindings, language: str):
         mechanism_drawing.counts(Panel(ax, name, rows), of, unit_of(findings))
         ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         span(ax, of, unit_of(findings))
-        ax.set_title(definition(name)[0].upper() + definition(name)[1:])
+        ax.set_title(capital(definition(name)))
     return figure, table(rows)
 
 
@@ -99,13 +102,13 @@ def neuron_layers(findings: ProbeFindings, language: str):
     rows = []
     for ax, name in zip(places, definitions, strict=True):
         shown = [
-            Series(branch.name if len(findings.branches) > 1 else "", line, BRANCH_COLOURS[i % 6])
+            Series(label(findings, branch), line, BRANCH_COLOURS[i % 6])
             for i, branch in enumerate(findings.branches)
             if (line := profile(branch.layers_of_neurons.get((name, language), [])))
         ]
         by_layer(Panel(ax, f"{name}, last checkpoint", rows), shown, counts_axis(shown), gap=0.09)
         ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-        ax.set_title(definition(name)[0].upper() + definition(name)[1:])
+        ax.set_title(capital(definition(name)))
     return figure, table(rows)
 
 
@@ -143,7 +146,7 @@ def sensitivity(findings: ProbeFindings, language: str):
         counts_axis(lines)(ax)
         ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.set_xlabel(VARIED[varied])
-        ax.set_title(definition(name)[0].upper() + definition(name)[1:])
+        ax.set_title(capital(definition(name)))
         label_ends(ax, [(line.curve.mean[-1], line.name, line.colour) for line in lines], gap=0.09)
     return figure, table(rows)
 
@@ -155,7 +158,7 @@ def _sensitivity_lines(findings: ProbeFindings, key: tuple) -> list[Series]:
         return [Series(branch.name, branch.sensitivity[key][-1], BRANCH_COLOURS[i % 6]) for branch, i in shown]
     (branch,) = findings.branches
     curves, unit = branch.sensitivity[key], unit_of(findings)
-    chosen = np.unique(np.linspace(0, len(curves) - 1, min(len(curves), MOST_LINES)).round().astype(int))
+    chosen = evenly(len(curves), MOST_LINES)
     return [
         Series(unit.tick(at) if len(chosen) > 1 else "", curve, depth_colour(place, len(chosen)))
         for place, (at, curve) in enumerate((branch.at_C[c], curves[c]) for c in chosen)
@@ -220,9 +223,8 @@ def overlap(findings: ProbeFindings):
     branches = [branch for branch in findings.branches if branch.overlaps][:MOST_BRANCHES]
     if not branches:
         return None
-    known = [
-        one for branch in branches for one in branch.overlaps if np.isfinite(one.jaccard.value)
-    ]  # not two empty sets
+    # Two empty sets have no index.
+    known = [one for branch in branches for one in branch.overlaps if np.isfinite(one.jaccard.value)]
     order = dict.fromkeys((one.first, one.second) for one in known)
     order = [pair for pair in order if not _is_twice(pair, findings.primary)]
     if not order:

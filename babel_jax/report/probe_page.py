@@ -103,7 +103,7 @@ def _sections(chapter: str, findings: ProbeFindings, pictures: dict[tuple, str])
         of = [(language, picture) for (name, language), picture in pictures.items() if name == figure.name]
         if not of:
             why = figure.why_without(findings, None)
-            absent.append(f"<li><b>{text(_sentence(figure.title))}</b> {page_shell.with_options(why)}</li>")
+            absent.append(f"<li><b>{text(figure.heading)}</b> {page_shell.with_options(why)}</li>")
             continue
         body = "".join(
             (f'<p class="which"><b>{text(words.language_name(language))}</b></p>' if language else "") + picture
@@ -113,10 +113,6 @@ def _sections(chapter: str, findings: ProbeFindings, pictures: dict[tuple, str])
     if parts and absent:
         parts.append(f'<div class="part"><h3>Not in this probe</h3><ul class="said quiet">{"".join(absent)}</ul></div>')
     return "".join(parts)
-
-
-def _sentence(title: str) -> str:
-    return title if title.endswith("?") else f"{title}."
 
 
 def _method(findings: ProbeFindings) -> str:

@@ -67,16 +67,18 @@ def _at(branch: Branch, unit: str) -> str:
 
 def probed_tables(findings: ProbeFindings) -> str:
     """The runs and the texts as tables (HTML)."""
-    runs = [[name, *(_cell(value) for value in row.values())] for name, row in run_rows(findings).items()]
-    texts = [[name, *(_cell(value) for value in row.values())] for name, row in text_rows(findings).items()]
-    heads = [list(next(iter(rows.values()), {})) for rows in (run_rows(findings), text_rows(findings))]
     neuron = dict.fromkeys(branch.about.get("neuron") for branch in findings.branches)
     said = "; ".join(filter(None, neuron))
     return (
-        html_table("Runs", ["run", *heads[0]], runs)
-        + html_table("Texts", ["texts", *heads[1]], texts)
+        _html("Runs", "run", run_rows(findings))
+        + _html("Texts", "texts", text_rows(findings))
         + (f'<p class="quiet">A neuron is {said}.</p>' if said else "")
     )
+
+
+def _html(caption: str, of: str, rows: dict[str, dict]) -> str:
+    head = [of, *next(iter(rows.values()), {})]
+    return html_table(caption, head, [[name, *map(_cell, row.values())] for name, row in rows.items()])
 
 
 def _cell(value) -> str:

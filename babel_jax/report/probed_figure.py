@@ -9,11 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from babel_jax.common.errors import UserError
-from babel_jax.report.drawing import STYLE, Line, Panel, label_ends, language_colour, percent_axis
+from babel_jax.report.drawing import STYLE, Line, Panel, language_colour, percent_axis
+from babel_jax.report.mechanism_drawing import LOSS_TITLES, Series, by_layer, counts_axis
 
 # metric -> (how it is drawn, what stands beside its end, behind the prompts' language)
 SHARES = {"primary_share_pair": ("-", "prompts"), "concept_share": ("--", "less other pairs")}
-LOSSES = {"bits_per_byte": "bits per byte", "loss": "nats per token"}
+LOSSES = ("bits_per_byte", "loss")  # the first of them that was measured
 
 
 class Shown(Figure):
@@ -42,17 +43,10 @@ def figure(result) -> Figure:
     return drawn
 
 
-def _line(rows: pd.DataFrame) -> Line:
+def _series(rows: pd.DataFrame, name: str, language: str, dash: str = "-") -> Series:
     rows = rows.sort_values("layer")
-    return Line(*(rows[column].to_numpy() for column in ("layer", "value", "ci_low", "ci_high")))
-
-
-def _layer_axis(ax, layers: int, title: str, ends: list) -> None:
-    ax.set_xlim(1, max(layers, 2))
-    ax.set_xticks(np.unique(np.linspace(1, layers, min(layers, 7)).round()))
-    ax.set_xlabel("layer")
-    ax.set_title(title)
-    label_ends(ax, ends, gap=0.09)
+    line = Line(*(rows[column].to_numpy() for column in ("layer", "value", "ci_low", "ci_high")))
+    return Series(name, line, language_colour(language), dash)
 
 
 def _shares(result) -> Callable | None:
@@ -62,15 +56,17 @@ def _shares(result) -> Callable | None:
         if option in rows:
             rows = rows[(rows[option].isna() if wanted is None else rows[option] == wanted).to_numpy(bool)]
 
-    def draw(ax) -> None:
-        ends = []
-        for (language, metric), group in rows.groupby(["language", "metric"]):
-            line, colour, (dash, behind) = _line(group), language_colour(language), SHARES[metric]
-            Panel(ax, metric, []).curve(language, line, colour, dash)
-            ends.append((line.mean[-1], f"{language} {behind}", colour))
+    def y_axis(ax) -> None:
         percent_axis(ax)
         ax.set_ylim(min(0, 1.05 * rows["ci_low"].min()), 1.02)
-        _layer_axis(ax, result.model.layers, f"Prefers names of {result.material.primary}", ends)
+
+    def draw(ax) -> None:
+        shown = []
+        for (language, metric), group in rows.groupby(["language", "metric"]):
+            dash, behind = SHARES[metric]
+            shown.append(_series(group, f"{language} {behind}", language, dash))
+        by_layer(Panel(ax, "shares", []), shown, y_axis, gap=0.09)
+        ax.set_title(f"Prefers names of {result.material.primary}")
 
     return draw if len(rows) else None
 
@@ -80,14 +76,9 @@ def _neurons(result) -> Callable | None:
     rows = rows[((rows["layer"] > 0) & (rows["metric"] == "lape_target")).to_numpy(bool)]
 
     def draw(ax) -> None:
-        ends = []
-        for language, group in rows.groupby("language"):
-            line, colour = _line(group), language_colour(language)
-            Panel(ax, "neurons", []).curve(language, line, colour)
-            ends.append((line.mean[-1], language, colour))
-        ax.set_ylim(0, 1.12 * rows["ci_high"].max() or 1)
-        ax.set_ylabel("neurons")
-        _layer_axis(ax, result.model.layers, "Neurons specific to a language", ends)
+        shown = [_series(group, language, language) for language, group in rows.groupby("language")]
+        by_layer(Panel(ax, "neurons", []), shown, counts_axis(shown), gap=0.09)
+        ax.set_title("Neurons specific to a language")
 
     return draw if len(rows) else None
 
@@ -104,7 +95,7 @@ def _losses(result) -> Callable | None:
         colours = [language_colour(language) for language in rows["language"]]
         ax.bar(places, value_K, yerr=error_2xK, color=colours, width=0.6, error_kw={"linewidth": 1})
         ax.set_xticks(places, rows["language"])
-        ax.set_ylabel(LOSSES[metric])
+        ax.set_ylabel(LOSS_TITLES[metric][1])
         ax.set_title("Held-out loss")
 
     return draw if metric else None

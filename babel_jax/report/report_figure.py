@@ -36,6 +36,11 @@ class ReportFigure:
     table: Callable[[Findings], str] = lambda findings: ""
     of_study: bool = False
 
+    @property
+    def heading(self) -> str:
+        """Its title as a sentence."""
+        return self.title if self.title.endswith("?") else f"{self.title}."
+
     def caption_of(self, findings: Findings, language: str | None) -> str:
         return self.caption if isinstance(self.caption, str) else self.caption(findings, language)
 

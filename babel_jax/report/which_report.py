@@ -5,8 +5,6 @@ from babel_jax.evolution import probe_findings
 from babel_jax.report import folder, probe_folder
 from babel_jax.report.folder import Report
 
-build_probe = probe_folder.build
-
 
 def build(place) -> Report:
     """Writes report/ of a study, or of what `probe` has written, from its measurements; see either `build`.
