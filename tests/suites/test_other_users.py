@@ -1,8 +1,11 @@
 """Root's programs run as users of their own, who reach no more than they should."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from helpers.sandboxes import needs_python
@@ -31,6 +34,30 @@ def test_each_slot_has_a_user_of_its_own(opened, outside):
         assert len(set(owners)) == 2 and min(owners) >= other_users.FIRST_UID
     else:
         assert set(owners) == {outside.closed.stat().st_uid}
+
+
+# A child that has ended and that its parent does not wait for, until it is told to end itself.
+LEFT = """
+import pathlib, subprocess, sys, time
+child = subprocess.Popen(["setpriv", "--reuid", sys.argv[1], "--regid", sys.argv[1], "--clear-groups", "true"])
+while "State:\\tZ" not in pathlib.Path(f"/proc/{child.pid}/status").read_text():
+    time.sleep(0.01)
+print("left", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_user_of_whom_a_process_is_left_is_not_given_out():
+    if not other_users.can_be_others():
+        pytest.skip("the tests cannot run programs as other users")
+    uid, claim = other_users.claim_user()
+    claim.close()
+    with subprocess.Popen([sys.executable, "-c", LEFT, str(uid)], stdin=PIPE, stdout=PIPE, text=True) as parent:
+        assert parent.stdout.readline() == "left\n"
+        other, claim = other_users.claim_user()
+        claim.close()
+        assert other != uid
+        parent.stdin.close()
 
 
 def test_root_leaves_files_with_other_names_alone(open_directory):

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from babel_jax.common.errors import UserError
+from babel_jax.suites.sandbox import supervision
 from babel_jax.suites.sandbox.bounds import PATH
 from babel_jax.suites.sandbox.untrusted_files import folders
 
@@ -15,6 +16,9 @@ FIRST_UID, LAST_UID = 60600, 61183  # given out by no distribution: systemd, "Us
 
 def claim_user() -> tuple[int, socket.socket]:
     """(a user that no other sandbox of this machine uses, what claims it as long as it is open).
+
+    A user of whom a process is left is in use, too, be it one that has ended and that its parent, the former owner, has not
+    waited for: who claims the user now could not do away with it.
 
     Raises:
       UserError: all of them are taken.
@@ -26,7 +30,9 @@ def claim_user() -> tuple[int, socket.socket]:
         except OSError:
             claim.close()
             continue
-        return uid, claim
+        if not supervision.processes_of(uid):
+            return uid, claim
+        claim.close()
     raise UserError(f"all users from {FIRST_UID} to {LAST_UID} are taken by programs that run; use fewer workers.")
 
 
