@@ -18,6 +18,7 @@ EXTRAS = {
     "array_record": "corpus",
     "datatrove": "corpus",
     "detect_secrets": "corpus",
+    "lxml": "corpus",
     "regex": "corpus",
     "rensa": "corpus",
     "tensorflow_datasets": "corpus",
