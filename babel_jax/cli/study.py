@@ -20,6 +20,11 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--jobs", type=kinds.jobs(), default=_default_jobs(), help="runs side by side (default: %(default)s)"
     )
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="print the runs in their order, tokens, work, time and disk, and train nothing",
+    )
     options.add_several_hosts(parser)
 
 
@@ -35,9 +40,13 @@ def run(arguments: Arguments) -> None:
     environment.configure_jax(threads=1)
     study = options.open_study(arguments)
     from babel_jax import report
-    from babel_jax.study import jobs
+    from babel_jax.study import jobs, timetable
     from babel_jax.training import hosts, preemption
 
+    if arguments.dry_run:
+        for line in timetable.lines(study):
+            print(printable(line))
+        return
     if arguments.jobs > 1 and hosts.several():
         raise UserError(f"--jobs is {arguments.jobs}; several hosts train one run at a time: add --jobs=1.")
     preemption.install()
