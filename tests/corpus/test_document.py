@@ -1,4 +1,4 @@
-from babel_jax.corpus.document import Document
+from babel_jax.corpus.document import Document, ordinals
 
 
 def test_paragraphs_have_the_keys_of_the_document():
@@ -9,3 +9,8 @@ def test_paragraphs_have_the_keys_of_the_document():
     assert (fewer.text, fewer.keys, fewer.size) == ("Eins.\n\nDrei.", ("p1", "p3"), 99)
     none = document.holding({})
     assert (none.content, none.keys, none.paragraphs) == (b"", (), ())
+
+
+def test_paragraphs_without_names_belong_together_only_where_there_are_as_many():
+    assert ordinals(2) == ("1/2", "2/2") and ordinals(0) == ()
+    assert not set(ordinals(2)) & set(ordinals(3))
