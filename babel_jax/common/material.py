@@ -68,14 +68,47 @@ class Choices:
     """Questions with the answers to choose from, of which a model chooses the one that it finds most probable.
 
     Attributes:
-      tokens_QxCxT1: the candidates of each question as whole rows; the first one is right.
-      scored_T: true at the targets whose log-probability counts.
+      tokens_QxCxT1: the candidates of each question as whole rows, int32, right-padded; the first one is right.
+      scored_QxCxT: true at the targets whose log-probabilities are summed; candidates may differ in how many these are.
       transfer_Q: as of `Problems`.
+      aside: what the last candidate is, where it is no answer and only counted: how often it is more probable than every
+        answer. "": all candidates are answers.
+      bytes_Q: bytes of text that the scored targets of the right answer stand for; None: tokens that are no text.
     """
 
     tokens_QxCxT1: np.ndarray
-    scored_T: np.ndarray
+    scored_QxCxT: np.ndarray
     transfer_Q: np.ndarray
+    aside: str = ""
+    bytes_Q: np.ndarray | None = None
+
+    @classmethod
+    def scored_from(cls, tokens_QxCxT1: np.ndarray, first: int, transfer_Q: np.ndarray) -> "Choices":
+        """Candidates of one form: every token from index `first` on is scored."""
+        shape = (*tokens_QxCxT1.shape[:2], tokens_QxCxT1.shape[2] - 1)
+        scored_QxCxT = np.broadcast_to(np.arange(1, tokens_QxCxT1.shape[2]) >= first, shape)
+        return cls(tokens_QxCxT1, scored_QxCxT, transfer_Q)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Something that a model is asked beside writing programs.
+
+    Attributes:
+      name: of its rows, figures and claims; title: what is done, as a part of a sentence; short: the same over a panel.
+      chance: the share of right answers of a model that knows nothing.
+      ask: what makes the questions; its arguments are those of the registry that the task stands in.
+      needs: why it may not have been asked, a sentence's end behind "was not asked: ".
+      needs_documents: in the embedded world, whether only a world with a `task_share` teaches what is asked.
+    """
+
+    name: str
+    title: str
+    short: str
+    chance: float
+    ask: Callable[..., Problems | Choices]
+    needs: str = "a study asks it of the embedded world, and an earlier version did not"
+    needs_documents: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +133,7 @@ class Material:
         identifier's first token begins with the space before it. "ids.LANGUAGE" [N, M]: the first tokens of the identifier's
         name in every language of three or more.
       problems: None where no program is judged (real code).
-      tasks: by name, what else is asked in the new language (`organism/world_tasks.py`); {} with real code.
+      tasks: by name, what else is asked in the new language (`organism/world_tasks.py`, `corpus/corpus_tasks.py`).
       fingerprint: changes when anything above does.
       about: what a page says of the texts, plain data as `corpus/loose_texts.py` writes it; {}: nothing.
       token_text: a token's id -> its text, for what people read; None: not known.

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from babel_jax.common.errors import UserError
 from babel_jax.common.files import read_json, read_record, typed
-from babel_jax.corpus import tokenizer
+from babel_jax.corpus import parallel, tokenizer
 from babel_jax.corpus.document import Document
 from babel_jax.corpus.manifest import language_of
+from babel_jax.corpus.parallel import Translation
 from babel_jax.corpus.records import REBUILD, SPLITS, Contents, Statistics
 from babel_jax.languages import registry
 from babel_jax.languages.language import Language
@@ -90,6 +91,21 @@ class Corpus:
             f"{self.directory} has too few prompts to study {' and '.join(titles)}: that takes those of at least {FEWEST_PAIRS} "
             f"pairs of their built-ins, and of the {pairs} that are known there are those of {there}; write further `pairs` in "
             "the file of one of them, or build the corpus of more files."
+        )
+
+    def translations(self, first: str, second: str, split: str = "validation") -> list[Translation]:
+        """The paragraphs and sentences of a split that stand in two natural languages, with `texts` in this order of them.
+
+        Raises:
+          UserError: the corpus has none of these two languages.
+        """
+        for names in ((first, second), (second, first)):
+            file = f"parallel/{'-'.join(names)}.{split}.parquet"
+            if file in self.manifest.files:
+                return list(parallel.read(self.directory / file, first, second))
+        raise UserError(
+            f"{self.directory} has no texts that stand in both {first} and {second}; build it of two natural languages whose "
+            "documents have the same projects and keys."
         )
 
     def heldout(self, language: str) -> Iterator[Document]:

@@ -9,8 +9,10 @@ import numpy as np
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
 from babel_jax.common.files import content_hash
-from babel_jax.common.material import Material
-from babel_jax.corpus import corpus_files, slot_columns
+from babel_jax.common.material import Choices, Material
+from babel_jax.corpus import corpus_files, corpus_tasks, slot_columns
+from babel_jax.corpus.corpus_files import Corpus
+from babel_jax.corpus.questions import TaskTexts
 from babel_jax.languages import registry
 
 
@@ -54,6 +56,7 @@ def material(directory: str | Path, primary: str, new: str, heldout_rows: int, p
             "knowledge": counts & np.isin(targets, identifier_ids),
             "bytes": corpus.tokenizer.token_bytes_V[targets].astype(np.float64),
         }
+    tasks, _ = tasks_in(corpus, primary, new, new)
     return Material(
         primary=primary,
         new=new,
@@ -67,6 +70,7 @@ def material(directory: str | Path, primary: str, new: str, heldout_rows: int, p
         document_end=end,
         slots=slots,
         problems=None,
+        tasks=tasks,
         fingerprint=content_hash([dataclasses.asdict(corpus.manifest), heldout_rows, prompt_tokens]),
         token_text=lambda token: corpus.tokenizer.decode([token]),
     )
@@ -89,6 +93,29 @@ def several(directory: str | Path, languages: tuple[str, ...], heldout_rows: int
         merged["slots"][name] = here | slot_columns.names(here, primary, new, pairs, corpus.tokenizer)
     fingerprint = content_hash([of_pairs[0].fingerprint, list(languages)])
     return dataclasses.replace(of_pairs[0], fingerprint=fingerprint, **merged)
+
+
+def tasks_in(corpus: Corpus, primary: str, new: str, asked_in: str) -> tuple[dict[str, Choices], list[str]]:
+    """(by name what is asked in a language of a corpus, sentences about what is not); its pairs are those of two languages."""
+    other = primary if asked_in != primary else new
+    return _tasks(corpus.directory, corpus.manifest.content, other, asked_in)
+
+
+@functools.lru_cache(maxsize=32)  # a study opens its material anew for each seed and language
+def _tasks(directory: Path, content: str, other: str, asked_in: str) -> tuple[dict[str, Choices], list[str]]:
+    corpus = corpus_files.load(directory)
+    language, counterpart = corpus.language(asked_in), corpus.language(other)
+    return corpus_tasks.asked(
+        TaskTexts(
+            language=language,
+            other=counterpart,
+            pairs=registry.identifier_pairs(counterpart, language),
+            documents=functools.partial(corpus.heldout, asked_in),
+            tokenizer=corpus.tokenizer,
+            longest=corpus.manifest.row_length - 1,
+            directory=directory,
+        )
+    )
 
 
 def _shortened(slots: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:

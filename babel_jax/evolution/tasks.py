@@ -10,12 +10,14 @@ import pandas as pd
 
 from babel_jax.common import run_names, statistics
 from babel_jax.common.statistics import Effect, Estimate
+from babel_jax.corpus import corpus_tasks
 from babel_jax.evolution import stages
 from babel_jax.evolution.curve import Curve, curve
 from babel_jax.evolution.selection import at_last_step, select
 from babel_jax.measuring.task_scores import METRIC
-from babel_jax.organism.world_tasks import TASKS
+from babel_jax.organism import world_tasks
 
+TASKS = (*world_tasks.TASKS, *corpus_tasks.TASKS)  # of the embedded world, and of corpora
 WRITING = "writing"
 NAMES = (WRITING, *(task.name for task in TASKS))
 METRICS = {WRITING: "accuracy"} | {task.name: METRIC + task.name for task in TASKS}

@@ -74,6 +74,8 @@ def identifier(text: str) -> Identifier:
     return Identifier(name, use, tuple(rest[2:]))
 
 
+# What natural languages are written in -> whether spaces stand between the words.
+SCRIPTS = {"latin": True, "cyrillic": True, "chinese": False, "japanese": False}
 Pairs = tuple[tuple[Identifier, Identifier], ...]
 
 
@@ -100,6 +102,14 @@ class Language:
     comments_in_holes: bool = False
     kind: str = "code"
     prompts: str = "call_sites"
+    # Of natural languages; not in the repr, by which toolchains know what they judged with.
+    script: str = dataclasses.field(default="", repr=False)
+    stop_words: tuple[str, ...] = dataclasses.field(default=(), repr=False)
     toolchain: str = ""
     # Another language -> pairs of (its identifier, the one of this language).
     pairs: dict[str, Pairs] = dataclasses.field(default_factory=dict, hash=False)
+
+    @property
+    def is_spaced(self) -> bool:
+        """Whether spaces stand between its words."""
+        return SCRIPTS.get(self.script, True)

@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from babel_jax.common.schema import (
     Table,
     Text,
 )
-from babel_jax.languages.language import DelimitedLiteral, Language, Pairs, StringLiteral, identifier
+from babel_jax.languages.language import SCRIPTS, DelimitedLiteral, Language, Pairs, StringLiteral, identifier
 
 
 class _Identifier:
@@ -111,6 +112,17 @@ FILE = Section(
             "call_sites",
             "where a prompt ends: where a built-in is used; or, in running text, before a word as it stands in a pair",
         ),
+        "script": Key(
+            Choice("script", ("", *SCRIPTS)),
+            "",
+            "what a natural language is written in; empty: not known, so that the cleaning does not look at it",
+        ),
+        "stop_words": Key(
+            Many(_WORD, once=True),
+            (),
+            "the words that are in nearly every sentence of a natural language, in lower case, letters alone (l of l'eau): "
+            "the cleaning tells by them what is written in another language",
+        ),
         "extensions": Key(
             Many(Text("an extension", filled=True), least=1, once=True), REQUIRED, "how the names of its files end"
         ),
@@ -159,12 +171,29 @@ def record(name: str, data: object, where: str | Place) -> Language:
             raise (at / "extensions" / number).error(
                 f"is '{extension}'; write it with its dot and in lower case, which stands for either."
             )
+    _check_natural(known, at)
     known["delimited"] = _delimited(given["delimited"], at / "delimited") if "delimited" in given else None
     known["strings"] = tuple(_string(one, at / "strings" / number) for number, one in enumerate(known["strings"]))
     known["pairs"] = {other: _pairs(pairs, at / "pairs" / other) for other, pairs in known["pairs"].items()}
     if name in known["pairs"]:
         raise (at / "pairs" / name).error("has pairs with the language itself; name another one.")
     return Language(name=name, **known)
+
+
+def _check_natural(known: dict, at: Place) -> None:
+    """Refuses what is said of a natural language where there is none, or could find no word."""
+    for key in ("script", "stop_words"):
+        if known[key] and known["kind"] != "natural":
+            raise (at / key).error("goes with `kind: natural`; a programming language has none.")
+    if known["stop_words"] and not SCRIPTS.get(known["script"], True):
+        raise (at / "stop_words").error(
+            f"cannot be found in {known['script']} script, which has no spaces; take them out."
+        )
+    for number, word in enumerate(known["stop_words"]):
+        if not word.isalpha() or word != unicodedata.normalize("NFC", word.lower()):
+            raise (at / "stop_words" / number).error(
+                f"is '{word}'; write letters alone, in lower case (Unicode's NFC)."
+            )
 
 
 def _delimited(given: dict, at: Place) -> DelimitedLiteral:

@@ -6,12 +6,9 @@ Where a question is about a word that the new language's corpus lacks, its answe
 but the primary's knowledge tells them apart. Letters as in `common/material.py`.
 """
 
-import dataclasses
-from collections.abc import Callable
-
 import numpy as np
 
-from babel_jax.common.material import Choices, Problems
+from babel_jax.common.material import Choices, Problems, Task
 from babel_jax.organism.frame import FRAME, NAME_1, NAME_2, PROMPT_LENGTH, VALUE_1
 from babel_jax.organism.primitives import PRIMITIVES, same_meaning
 from babel_jax.organism.world import World
@@ -20,25 +17,6 @@ CHOICES = 4  # of comments and of returned values; of programs there are two
 MOST_QUESTIONS = (
     100  # of those with a choice: they are to cost a third of writing programs; beside seeds, few are enough
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """Something that a model is asked beside writing programs.
-
-    Attributes:
-      name: of its rows, figures and claims; title: what is done, as a part of a sentence; short: the same over a panel.
-      chance: the share of right answers of a model that knows nothing.
-      ask: `(world, new language) -> Choices` or `Problems`.
-      needs_documents: whether only a world with a `task_share` teaches what is asked.
-    """
-
-    name: str
-    title: str
-    short: str
-    chance: float
-    ask: Callable[[World, str], Problems | Choices]
-    needs_documents: bool = False
 
 
 def asked(world: World, new: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -71,7 +49,7 @@ def put(pair_Qx2: np.ndarray, slot_Q: np.ndarray, value_QxC: np.ndarray) -> np.n
 def choices(rows_NxT1: np.ndarray, transfer_Q: np.ndarray, first_scored: int) -> Choices:
     """Questions of candidates that follow each other; what is scored begins with the token `first_scored`."""
     tokens_QxCxT1 = rows_NxT1.reshape(len(transfer_Q), len(rows_NxT1) // max(len(transfer_Q), 1), rows_NxT1.shape[1])
-    return Choices(tokens_QxCxT1, np.arange(1, rows_NxT1.shape[1]) >= first_scored, transfer_Q)
+    return Choices.scored_from(tokens_QxCxT1, first_scored, transfer_Q)
 
 
 # --- the tasks ------------------------------------------------------------------------------------------------------------
@@ -138,9 +116,11 @@ def ask_ported(world: World, new: str) -> Problems:
     )
 
 
+_TAUGHT = "the embedded world teaches that where its `task_share` is above 0"
+# `ask`: (world, new language) -> `Choices` or `Problems`.
 TASKS = (
-    Task("port", "translating a program from the primary", "translating", 0.0, ask_ported, needs_documents=True),
-    Task("returns", "saying what a program returns", "returned value", 1 / CHOICES, ask_returned, needs_documents=True),
+    Task("port", "translating a program from the primary", "translating", 0.0, ask_ported, _TAUGHT, True),
+    Task("returns", "saying what a program returns", "returned value", 1 / CHOICES, ask_returned, _TAUGHT, True),
     Task("comment", "choosing the comment that a program answers", "chosen comment", 1 / CHOICES, ask_comment),
     Task("changed", "telling a program from one with a changed identifier", "changed program", 1 / 2, ask_changed),
 )

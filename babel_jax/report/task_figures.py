@@ -4,8 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from babel_jax.evolution.mixes import Mix
-from babel_jax.evolution.tasks import CHANCE, RUNS, SHORT, WRITING
-from babel_jax.organism.world_tasks import TASKS
+from babel_jax.evolution.tasks import CHANCE, RUNS, SHORT, TASKS, WRITING
 from babel_jax.report.drawing import (
     CONTROL,
     INK,

@@ -56,6 +56,7 @@ class Claim:
       judge: `(findings, language) -> Judged`, or `(findings) -> Judged` of a claim about the whole study.
       needs: NOTHING, A_PEAK or A_DECLINE.
       of_study: whether it is about the whole study, not about each new language.
+      applies: whether a study is asked at all: the claims about a corpus's tasks are for those that were asked them.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Claim:
     judge: Callable[..., Judged]
     needs: str = NOTHING
     of_study: bool = False
+    applies: Callable[[Findings], bool] = lambda findings: True
 
 
 def missing(sentence: str) -> Judged:

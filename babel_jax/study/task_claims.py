@@ -5,10 +5,11 @@ import functools
 import numpy as np
 
 from babel_jax.common import statistics
+from babel_jax.common.material import Task
 from babel_jax.common.statistics import Effect
 from babel_jax.evolution import stages
-from babel_jax.evolution.tasks import WRITING, MixScore, rise_and_fall
-from babel_jax.organism.world_tasks import TASKS, Task
+from babel_jax.evolution.tasks import TASKS, WRITING, MixScore, rise_and_fall
+from babel_jax.organism import world_tasks
 from babel_jax.study.claim import (
     A_DECLINE,
     LEVEL,
@@ -29,10 +30,12 @@ from babel_jax.study.words import language_name, mix_title, names, p_value, perc
 
 def not_asked(task: Task) -> str:
     """Why there are no scores of a task, a sentence."""
-    what = task.title[0].upper() + task.title[1:]
-    if task.needs_documents:
-        return f"{what} was not asked: the embedded world teaches that where its `task_share` is above 0."
-    return f"{what} was not asked: a study asks it of the embedded world, and an earlier version did not."
+    return f"{task.title[0].upper()}{task.title[1:]} was not asked: {task.needs}."
+
+
+def is_asked(findings: Findings, task: Task) -> bool:
+    """Whether a claim about a task has a place in a study: one of a corpus's tasks only where that was asked."""
+    return task in world_tasks.TASKS or task.name in findings.tasks.asked
 
 
 # --- from-scratch mixes ---------------------------------------------------------------------------------------------------
@@ -153,6 +156,7 @@ CLAIMS = (
             f"{task.title[0].upper()}{task.title[1:]} rises and falls as writing programs does",
             functools.partial(goes_as_writing, task=task),
             A_DECLINE,
+            applies=functools.partial(is_asked, task=task),
         )
         for task in TASKS
     ),
@@ -162,6 +166,7 @@ CLAIMS = (
             f"The optimised corpus helps beyond writing programs: {task.title}",
             functools.partial(helps, task=task),
             of_study=True,
+            applies=functools.partial(is_asked, task=task),
         )
         for task in TASKS
     ),

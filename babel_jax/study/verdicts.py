@@ -72,10 +72,11 @@ class Verdict:
 
 def verdicts(findings: Findings) -> list[Verdict]:
     """Every verdict on a study: those of each new language in turn, then those of the whole study."""
-    of_language = [claim for claim in CLAIMS if not claim.of_study]
+    asked = [claim for claim in CLAIMS if claim.applies(findings)]
+    of_language = [claim for claim in asked if not claim.of_study]
     return [
         *(_of_language(claim, findings, language) for language in findings.languages for claim in of_language),
-        *(_verdict(claim, claim.judge(findings)) for claim in CLAIMS if claim.of_study),
+        *(_verdict(claim, claim.judge(findings)) for claim in asked if claim.of_study),
     ]
 
 

@@ -59,15 +59,16 @@ class Examination:
 
 def examine(cache) -> Examination:
     """Runs all of it; `cache` is where toolchains keep what they prepare."""
+    code = [name for name in LANGUAGES if LANGUAGES[name].kind == "code"]
     levels = sandbox.available()
     working = [level for level, why_not in levels.items() if not why_not]
     if not working:
-        return Examination(levels, None, {}, [], [_language(name, None, cache) for name in LANGUAGES])
+        return Examination(levels, None, {}, [], [_language(name, None, cache) for name in code])
     with sandbox.open_sandbox(working[0]) as opened, opened.reachable(cache) as cache:
         about = opened.describe()
         known = promises.limits(about.level, root=about.own_users, filter=bool(about.filter), groups=bool(about.groups))
         held = contained(opened)
-        return Examination(levels, about, held, known, [_language(name, opened, cache) for name in LANGUAGES])
+        return Examination(levels, about, held, known, [_language(name, opened, cache) for name in code])
 
 
 def contained(opened) -> dict[str, bool]:

@@ -6,6 +6,7 @@ from babel_jax.common import measurements
 from babel_jax.evolution.curve import over_seeds
 from babel_jax.evolution.selection import view
 from babel_jax.evolution.tasks import CHANCE, METRICS, NAMES, WRITING, MixScore, rise_and_fall, tasks
+from babel_jax.organism import world_tasks
 
 STEPS = np.array([0, 8, 64, 256, 512])
 
@@ -26,8 +27,10 @@ def of_rows(*rows, new=("php",)):
 
 def test_a_planted_study_has_curves_and_mixes_of_every_task():
     found = synthetic_study.found().tasks
-    assert found.asked == [name for name in NAMES if name != WRITING] and set(METRICS) == set(CHANCE) == set(NAMES)
-    for task in NAMES:
+    world = [task.name for task in world_tasks.TASKS]
+    assert found.asked == world and set(METRICS) == set(CHANCE) == set(NAMES) > {WRITING, *world}
+    assert len(NAMES) == len(set(NAMES)), "a task of the world and one of a corpus have the same rows"
+    for task in (WRITING, *world):
         assert {run for _, run, name, _ in found.curves if name == task} == {"continual", "control"}
         assert {subset for _, _, name, subset in found.curves if name == task} == {"all", "shared", "transfer"}
     curve = found.curves["php", "continual", "comment", "all"]

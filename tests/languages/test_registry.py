@@ -34,6 +34,39 @@ def test_pairs_are_many_distinct_and_differ():
                 assert identifier.use in ("function", "method", "property", "word")
 
 
+NATURAL = ("en", "de", "fr", "es", "ru", "zh", "ja")
+
+
+def test_natural_languages_have_a_script_and_the_words_of_every_sentence():
+    records = [registry.language(name) for name in NATURAL]
+    assert [one.name for one in registry.LANGUAGES.values() if one.kind == "natural"] == sorted(NATURAL)
+    assert [one.is_spaced for one in records] == [True] * 5 + [False] * 2
+    for one in records:
+        assert one.kind == "natural" and one.prompts == "cloze" and one.script
+        assert (len(one.stop_words) >= 80) == one.is_spaced
+    text = "In der Mitte der Seite steht, wie man die Größe der Schrift mit einem Befehl ändern kann.".lower().split()
+    counts = {one.name: sum(word in one.stop_words for word in text) for one in records}
+    assert max(counts, key=counts.get) == "de" and counts["de"] >= 8
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"kind": "code", "script": "latin"}, "x.yaml: script: goes with `kind: natural`"),
+        ({"kind": "code", "stop_words": ["a"]}, "x.yaml: stop_words: goes with `kind: natural`"),
+        ({"script": "greek"}, "x.yaml: script: unknown script 'greek'"),
+        ({"script": "chinese", "stop_words": ["的"]}, "stop_words: cannot be found in chinese script"),
+        ({"stop_words": ["a", "The"]}, "x.yaml: stop_words.1 is 'The'; write letters alone, in lower case"),
+        ({"stop_words": ["l'"]}, "x.yaml: stop_words.0 is 'l''; write letters alone"),
+        ({"stop_words": ["u\u0308ber"]}, "write letters alone, in lower case"),
+        ({"stop_words": ["a", "a"]}, "x.yaml: stop_words"),
+    ],
+)
+def test_what_is_wrong_of_a_natural_language_is_reported_with_its_place(data, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        registry.record("x", {"title": "X", "kind": "natural", "extensions": [".x"], **data}, "x.yaml")
+
+
 def test_pairs_in_the_other_direction_are_turned_round():
     python, php, go, cpp = map(registry.language, ("python", "php", "go", "cpp"))
     forward = registry.identifier_pairs(python, php)

@@ -119,8 +119,8 @@ def test_candidates_differ_in_one_place_and_where_the_corpus_lacks_a_word_in_tha
     assert np.array_equal(asked_Q >= 80, choices.transfer_Q)
     assert {tuple(pair) for pair in word_Qx2.tolist()} <= {tuple(pair) for pair in WORLD.problem_word_Qx2.tolist()}
     assert all(len({tuple(row) for row in rows.tolist()}) == rows.shape[0] for rows in choices.tokens_QxCxT1)
-    assert choices.scored_T.sum() == {"comment": 5, "changed": 5, "returns": 3}[name]
-    assert choices.scored_T[{"comment": NAME_1, "changed": NAME_1, "returns": VALUE_1}[name] - 1]
+    assert (choices.scored_QxCxT.sum(2) == {"comment": 5, "changed": 5, "returns": 3}[name]).all()
+    assert choices.scored_QxCxT[:, :, {"comment": NAME_1, "changed": NAME_1, "returns": VALUE_1}[name] - 1].all()
 
 
 def test_wrong_comments_mean_something_else_and_are_of_the_same_part_of_the_words():

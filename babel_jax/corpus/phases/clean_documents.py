@@ -47,6 +47,7 @@ def run(work, plan, task):
                 contaminated=index and index.find(text),
                 poor=rules.poor(document._replace(content=content, size=len(content)), language, steps),
                 redacted=json.dumps(redacted) if redacted else None,
+                keys=list(document.keys),
                 content=text,
             )
     amount = dataclasses.astuple(counts["found"])

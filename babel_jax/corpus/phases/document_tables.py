@@ -21,6 +21,7 @@ COLUMNS = {  # of a document that `clean` keeps
     "contaminated": pa.string(),
     "poor": pa.string(),
     "redacted": pa.string(),
+    "keys": pa.list_(pa.string()),  # of its paragraphs, in a natural language
     "content": pa.string(),
 }
 
