@@ -10,9 +10,10 @@ from babel_jax.corpus.phases import (
     row_shards,
     select_documents,
     token_files,
+    unique_paragraphs,
     vocabulary,
 )
-from babel_jax.corpus.records import Cleaned, Mined, Plan, Selected, Tokenised, Vocabulary, Written
+from babel_jax.corpus.records import Cleaned, Mined, Plan, Selected, Tokenised, Unique, Vocabulary, Written
 
 
 class Phase(NamedTuple):
@@ -32,6 +33,7 @@ def _pieces(work, plan):
 
 PHASES = {
     "clean": Phase(_pieces, clean_documents.run, Cleaned),
+    "paragraphs": Phase(unique_paragraphs.tasks, unique_paragraphs.run, Unique),
     "select": Phase(lambda work, plan: plan.pieces, select_documents.run, Selected),
     "vocabulary": Phase(lambda work, plan: [vocabulary.TASK], vocabulary.run, Vocabulary),
     "tokens": Phase(_pieces, token_files.run, Tokenised),
