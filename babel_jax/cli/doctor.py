@@ -18,3 +18,5 @@ def run(arguments: Arguments) -> None:
 
     print(f"jax {jax.__version__}: {jax.device_count()} x {jax.devices()[0].device_kind}")
     print(capabilities.table(capabilities.examine(environment.cache_directory() / "toolchains")))
+    print("\nnext: install what is missing above, or see everything work in two minutes:")
+    print("  python -m babel_jax study --config=configs/organism.py:tiny --workdir=runs/tiny")

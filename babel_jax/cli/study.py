@@ -54,3 +54,13 @@ def run(arguments: Arguments) -> None:
     built = report.build(arguments.workdir)
     print(built.table)
     print(f"\nreport: {printable(built.page)}")
+    print(_what_next(printable(arguments.workdir)))
+
+
+def _what_next(workdir: str) -> str:
+    """What a finished study left, and what one may ask next."""
+    return f"""runs, checkpoints and measurements: {workdir}/seed*/; tables: {workdir}/report/results.md
+next (`source .venv/bin/activate` puts this python first):
+  python -m babel_jax optimize --workdir={workdir}
+  python -m babel_jax probe --checkpoints '{workdir}/seed*/continual*' --out={workdir}_probes
+  python -m babel_jax report --workdir={workdir}"""
