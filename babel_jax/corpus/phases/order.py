@@ -9,6 +9,7 @@ from babel_jax.corpus.phases import (
     clean_documents,
     row_shards,
     select_documents,
+    state_facts,
     token_files,
     vocabulary,
 )
@@ -33,6 +34,7 @@ def _pieces(work, plan):
 PHASES = {
     "clean": Phase(_pieces, clean_documents.run, Cleaned),
     "select": Phase(lambda work, plan: plan.pieces, select_documents.run, Selected),
+    "facts": Phase(state_facts.tasks, state_facts.run, Written),
     "vocabulary": Phase(lambda work, plan: [vocabulary.TASK], vocabulary.run, Vocabulary),
     "tokens": Phase(_pieces, token_files.run, Tokenised),
     "rows": Phase(row_shards.tasks, row_shards.run, Written),
