@@ -13,6 +13,14 @@ from babel_jax.cli.parser import Arguments
 from babel_jax.common import machine
 from babel_jax.common.errors import UserError, printable
 
+WHAT_NEXT = """\
+runs, checkpoints and measurements: WORKDIR/seed*/; tables: WORKDIR/report/results.md
+next (`source .venv/bin/activate` puts this python first):
+  python -m babel_jax optimize --workdir=WORKDIR
+  python -m babel_jax probe --checkpoints 'WORKDIR/seed*/continual*' --out=WORKDIR_probes
+  python -m babel_jax report --workdir=WORKDIR
+"""
+
 
 def add_arguments(parser) -> None:
     options.add_config(parser)
@@ -54,13 +62,4 @@ def run(arguments: Arguments) -> None:
     built = report.build(arguments.workdir)
     print(built.table)
     print(f"\nreport: {printable(built.page)}")
-    print(_what_next(printable(arguments.workdir)))
-
-
-def _what_next(workdir: str) -> str:
-    """What a finished study left, and what one may ask next."""
-    return f"""runs, checkpoints and measurements: {workdir}/seed*/; tables: {workdir}/report/results.md
-next (`source .venv/bin/activate` puts this python first):
-  python -m babel_jax optimize --workdir={workdir}
-  python -m babel_jax probe --checkpoints '{workdir}/seed*/continual*' --out={workdir}_probes
-  python -m babel_jax report --workdir={workdir}"""
+    print(WHAT_NEXT.replace("WORKDIR", printable(arguments.workdir)))
