@@ -35,6 +35,13 @@ def test_every_interval_is_one_of_the_example():
     assert absent == []
 
 
+def test_the_stored_page_gives_the_verdicts_of_the_stored_tables():
+    page = plain(re.sub(r"<[^>]+>", "", (EXAMPLE / "index.html").read_text()))
+    table = (EXAMPLE / "results.md").read_text()
+    verdicts = re.findall(r"(?m)^\| .* \| (?:not supported|supported|undecided) \| (.+) \|$", table)
+    assert len(verdicts) >= 15 and [number for number in verdicts if plain(number) not in page] == []
+
+
 def test_the_example_has_figures_with_their_data():
-    figures = {path.stem for path in EXAMPLE.glob("*.png")}
+    figures = {path.stem for path in EXAMPLE.glob("*.png")} - {"page"}  # a picture of index.html
     assert figures == {path.stem for path in EXAMPLE.glob("*.csv")}
