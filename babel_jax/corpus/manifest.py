@@ -13,6 +13,8 @@ from ml_collections import ConfigDict
 from babel_jax.common import files, python_files, strict_yaml
 from babel_jax.common.errors import UserError, one_line, unknown_name
 from babel_jax.common.schema import REQUIRED, Choice, Either, Key, Many, Number, Place, Section, Table, Text
+from babel_jax.corpus import fact_sources
+from babel_jax.corpus.fact_sources import GivenFacts
 from babel_jax.corpus.licences import PERMISSIVE
 from babel_jax.corpus.readers.formats import FORMATS
 from babel_jax.corpus.rules import LICENCE, LICENCES, NEAR_DUPLICATES, RULES, Cleaning, NearDuplicates
@@ -70,6 +72,11 @@ MANIFEST = Section(
         "max_length": Key(Number(low=1, whole=True), 1024, "tokens that a model sees at once; a row holds one more"),
         "languages": Key(Table(LANGUAGE, _LANGUAGE_NAME, least=1), REQUIRED, "the languages, the primary one first"),
         "clean": Key(CLEAN, {}, "the steps of the cleaning"),
+        "facts": Key(
+            fact_sources.SECTION,
+            None,
+            "facts that are written into the training text and asked of a model (without it: none)",
+        ),
         "prompts_per_pair": Key(
             Number(low=0, whole=True), 50, "the most call sites of a pair of identifiers that become prompts"
         ),
@@ -113,6 +120,7 @@ class Manifest:
     languages: dict[str, GivenLanguage]
     clean: Cleaning
     prompts_per_pair: int
+    facts: GivenFacts | None = None
 
     def record(self) -> dict:
         """As plain data, which `check` takes."""
@@ -120,7 +128,10 @@ class Manifest:
         for given in languages.values():
             if given["definition"] is None:  # a corpus of the package's languages says nothing of them
                 del given["definition"]
-        return dataclasses.asdict(self) | {"languages": languages}
+        record = dataclasses.asdict(self) | {"languages": languages}
+        if self.facts is None:  # nor does one without facts of these
+            del record["facts"]
+        return record
 
     def language(self, name: str) -> Language:
         """What is known of one of its languages."""
@@ -176,7 +187,12 @@ def check(raw: dict, where: str) -> Manifest:
     languages = {name: _language(name, value, at / "languages" / name) for name, value in given["languages"].items()}
     sources = [source for language in languages.values() for source in language.sources]
     steps = _clean(given.get("clean", {}), any(map(_names_licence, sources)))
-    manifest = Manifest(**MANIFEST.complete(given) | {"languages": languages, "clean": steps})
+    facts = given.get("facts") and fact_sources.checked(given["facts"], tuple(languages), at / "facts")
+    manifest = Manifest(**MANIFEST.complete(given) | {"languages": languages, "clean": steps, "facts": facts})
+    if facts and facts.path:
+        manifest = dataclasses.replace(
+            manifest, facts=dataclasses.replace(facts, path=_absolute(facts.path, at / "facts" / "path"))
+        )
     if not manifest.tokenizer:
         return manifest
     return dataclasses.replace(manifest, vocab_size=None, tokenizer=_absolute(manifest.tokenizer, at / "tokenizer"))
