@@ -9,13 +9,16 @@ from pathlib import Path
 
 from babel_jax.common.files import content_hash, write_atomic, write_json
 from babel_jax.corpus.build_folder import digests, result
-from babel_jax.corpus.phases import vocabulary
+from babel_jax.corpus.phases import hold_out_documents, vocabulary
 from babel_jax.corpus.phases.order import PHASES
 from babel_jax.corpus.records import (
     SPLITS,
+    Aligned,
     Amount,
     Cleaned,
     Contents,
+    HeldOut,
+    HeldOutLanguage,
     LanguageStats,
     Mined,
     Plan,
@@ -24,10 +27,12 @@ from babel_jax.corpus.records import (
     SplitStats,
     Statistics,
     Tokenised,
+    Translations,
     Vocabulary,
 )
 from babel_jax.corpus.rules import OUTCOMES, REASONS, STEPS
 
+ELSEWHERE = "in_another_language"  # of the disjoint arm: documents that another language is trained on
 FUNNEL_COLUMNS = ("language", "step", "documents_in", "bytes_in", "documents_out", "bytes_out")
 
 
@@ -46,9 +51,11 @@ def describe(work: Path, plan: Plan) -> None:
         token_rows.write_info(corpus / "rows", name, rows, plan.row_length, dtype)
     pairs = PHASES["call_sites"].tasks(work, plan)
     sites = {pair: result(work, "call_sites", pair, Mined).summary for pair in pairs}
-    write_json(corpus / "stats.json", dataclasses.asdict(Statistics(of_language, sites)))
+    write_json(corpus / "stats.json", Statistics(of_language, sites, _parallel(work, plan)).record())
     table = io.StringIO()
-    funnel = [line for name, stats in of_language.items() for line in _funnel(work, name, stats.cleaning)]
+    funnel = [
+        line for name, stats in of_language.items() for line in _funnel(work, name, stats.cleaning, plan.manifest.arm)
+    ]
     csv.writer(table, lineterminator="\n").writerows([FUNNEL_COLUMNS, *funnel])
     write_atomic(corpus / "funnel.csv", table.getvalue())
     write_json(corpus / "inputs.json", plan.wanted.inputs)
@@ -67,18 +74,35 @@ def describe(work: Path, plan: Plan) -> None:
 def _statistics(work, plan: Plan, name: str) -> LanguageStats:
     cleaned = [result(work, "clean", piece, Cleaned) for piece in plan.pieces[name]]
     selected = result(work, "select", name, Selected)
+    joint = (
+        result(work, "hold_out", hold_out_documents.TASK, HeldOut).languages.get(name)
+        if plan.manifest.natural
+        else None
+    )
     counts = {reason: sum((piece.counts[reason] for piece in cleaned), Amount(0, 0)) for reason in OUTCOMES}
     given = plan.manifest.languages[name].sources
     return LanguageStats(
         sources=tuple(
             _source(source.name, [piece for piece in cleaned if piece.source == k]) for k, source in enumerate(given)
         ),
-        cleaning=counts | selected.counts,
+        cleaning=counts | selected.counts | _elsewhere(plan, joint),
         redactions=selected.redactions,
         contaminated=selected.contaminated,
-        projects=selected.projects,
+        projects=joint.projects if joint else selected.projects,
         **{split: _split(work, plan, name, split) for split in SPLITS},
     )
+
+
+def _elsewhere(plan: Plan, joint: HeldOutLanguage | None) -> dict[str, Amount]:
+    """What the disjoint arm changes in the cleaning's account."""
+    return {"kept": joint.kept, ELSEWHERE: joint.elsewhere} if joint and plan.manifest.arm == "disjoint" else {}
+
+
+def _parallel(work, plan: Plan) -> dict[str, Translations]:
+    if not plan.manifest.natural:
+        return {}
+    counts = result(work, "hold_out", hold_out_documents.TASK, HeldOut).translations
+    return {pair: Translations(of, result(work, "align", pair, Aligned).words) for pair, of in counts.items()}
 
 
 def _split(work, plan: Plan, name: str, split: str) -> SplitStats:
@@ -103,7 +127,7 @@ def _source(name: str, pieces: list[Cleaned]) -> SourceStats:
     )
 
 
-def _funnel(work, name: str, cleaning: dict[str, Amount]) -> list[tuple]:
+def _funnel(work, name: str, cleaning: dict[str, Amount], arm: str) -> list[tuple]:
     """The language's rows of funnel.csv."""
     redacted_bytes = result(work, "select", name, Selected).redacted_bytes
     lines, documents, size = [], cleaning["found"].files, cleaning["found"].bytes
@@ -113,4 +137,7 @@ def _funnel(work, name: str, cleaning: dict[str, Amount]) -> list[tuple]:
         left = size - sum(amount.bytes for amount in dropped) - (redacted_bytes if step == "redact" else 0)
         lines.append((name, step, documents, size, after, left))
         documents, size = after, left
+    if arm == "disjoint":
+        elsewhere = cleaning.get(ELSEWHERE, Amount(0, 0))
+        lines.append((name, ELSEWHERE, documents, size, documents - elsewhere.files, size - elsewhere.bytes))
     return lines

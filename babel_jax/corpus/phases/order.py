@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from babel_jax.corpus.phases import (
+    align_documents,
     call_site_prompts,
     clean_documents,
+    hold_out_documents,
     row_shards,
     select_documents,
     token_files,
     vocabulary,
 )
-from babel_jax.corpus.records import Cleaned, Mined, Plan, Selected, Tokenised, Vocabulary, Written
+from babel_jax.corpus.records import Aligned, Cleaned, HeldOut, Mined, Plan, Selected, Tokenised, Vocabulary, Written
 
 
 class Phase(NamedTuple):
@@ -33,6 +35,8 @@ def _pieces(work, plan):
 PHASES = {
     "clean": Phase(_pieces, clean_documents.run, Cleaned),
     "select": Phase(lambda work, plan: plan.pieces, select_documents.run, Selected),
+    "align": Phase(align_documents.tasks, align_documents.run, Aligned),
+    "hold_out": Phase(hold_out_documents.tasks, hold_out_documents.run, HeldOut),
     "vocabulary": Phase(lambda work, plan: [vocabulary.TASK], vocabulary.run, Vocabulary),
     "tokens": Phase(_pieces, token_files.run, Tokenised),
     "rows": Phase(row_shards.tasks, row_shards.run, Written),
