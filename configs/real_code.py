@@ -1,55 +1,128 @@
-"""Real source code: the same story on Python and PHP files, as far as an hour of CPU reaches.
+"""Real source code: the same story on files that people wrote.
 
-A 5.3M-parameter decoder with a vocabulary of 8192 and a context of 256. The score is bits per byte on held-out projects
-and identifier accuracy at held-out call sites. One seed; at this budget no model writes a program.
+The score is bits per byte on held-out projects and identifier accuracy at held-out call sites; whether programs run is asked of
+the 124M and 350M models afterwards, by `evaluate --suite` (README, "Problem suites").
 
-Cost: about an hour of one CPU core, for 4.5M training tokens. Expected: see the README's results table.
-  bash launch/fetch_debian_corpus.sh runs/sources
-  python -m babel_jax corpus build --source python=runs/sources/python --source php=runs/sources/php --out=runs/corpus
-  python -m babel_jax study --config=configs/real_code.py --config.corpus=runs/corpus --workdir=runs/real_code
+  cpu (or no variant): Python, then PHP, as far as an hour of CPU reaches. A 5.3M-parameter decoder with a vocabulary of 8192 and
+    a context of 256. One seed; at this budget no model writes a program.
+    Cost: about an hour of one CPU core, for 4.5M training tokens. Expected: see the README's results table.
+    bash launch/fetch_debian_corpus.sh runs/sources
+    python -m babel_jax corpus build --source python=runs/sources/python --source php=runs/sources/php --out=runs/corpus
+    python -m babel_jax study --config=configs/real_code.py --config.corpus=runs/corpus --workdir=runs/real_code
+
+  1gpu: Python, then PHP, C#, Go and C++, each alone; corpora from scratch. 124M parameters (GPT-2's shape), a vocabulary of
+    16,384 and a context of 1,024; three seeds. 262M tokens of Python and of every mix, 131M of each new language.
+    Cost: 6.3e9 tokens in 36 runs: at best 1.5 hours of one H200, 9 of one v5e (roofline of the step compiled for v5e:2x2, which
+    reaches 64 % MFU, and its work and traffic at an H200's peaks); in practice two to three times that. 241 GB of checkpoints.
+    A v5e chip alone needs --config.common.accumulation=8.
+    Expected: nothing of it has been trained here. `--dry_run` lists its runs.
+    bash launch/fetch_debian_corpus.sh --full runs/sources python php csharp go cpp
+    python -m babel_jax corpus build --manifest=configs/corpora/debian.py:whole --vocab_size=16384 --max_length=1024 \\
+      --out=runs/corpora/whole
+    python -m babel_jax study --config=configs/real_code.py:1gpu --config.corpus=runs/corpora/whole --workdir=runs/1gpu --dry_run
+
+  1gpu_350m: the same with 350M parameters.
+    Cost: at best 4 hours of one H200, 20 of one v5e (as above, 90 % MFU); 784 GB of checkpoints. Expected: as there.
+    python -m babel_jax study --config=configs/real_code.py:1gpu_350m --config.corpus=runs/corpora/whole --workdir=runs/350m
+
+  10min: a cut of 1gpu to see that an accelerator does what it should: Python, then PHP, one seed, 118M tokens in all.
+    Cost: at best 2 minutes of one H200, and what compiling and measuring take; meant to stay below ten. 15 GB of checkpoints.
+    Expected: not run yet; a falling loss, and PHP's bits per byte below those of `cpu`.
+    python -m babel_jax study --config=configs/real_code.py:10min --config.corpus=runs/corpora/whole --workdir=runs/10min
 """
 
 from ml_collections import ConfigDict
 
+TOKENS = dict(python=11, php=23, csharp=16, go=11, cpp=28)  # billions of tokens in the paper
+PER_STEP = 64  # rows of 1,024 tokens
+CONTINUAL = (0, 4, 8, 16, 32, 64, 128, 192, 256, 384, 512, 768, 1024, 1536)
 
-def get_config() -> ConfigDict:
-    return ConfigDict(
-        dict(
-            kind="real_code",
-            primary="python",
-            new="php",
-            seeds=(0,),
-            corpus="",
-            heldout_rows=64,
-            prompt_tokens=64,
-            common=dict(
-                batch_size=8,
-                resume_every=100,  # two to three minutes
-                model=dict(preset="5m", tied_head=True),
-                optimizer=dict(b2=0.98, weight_decay=0.1, clip_norm=1.0, warmup_steps=40, learning_rate=2e-3),
+
+def get_config(variant: str = "cpu") -> ConfigDict:
+    return ConfigDict(VARIANTS[variant]())
+
+
+def only(source: str) -> tuple:
+    return ({"tokens": 0, "weights": {source: 1.0}},)
+
+
+def on_a_cpu() -> dict:
+    decayed = dict(schedule="cosine", final_learning_rate=2e-4)
+    return dict(
+        kind="real_code",
+        primary="python",
+        new="php",
+        seeds=(0,),
+        corpus="",
+        heldout_rows=64,
+        prompt_tokens=64,
+        common=dict(
+            batch_size=8,
+            resume_every=100,  # two to three minutes
+            model=dict(preset="5m", tied_head=True),
+            optimizer=dict(b2=0.98, weight_decay=0.1, clip_norm=1.0, warmup_steps=40, learning_rate=2e-3),
+        ),
+        runs=dict(
+            primary_only=dict(steps=640, stages=only("primary"), optimizer=decayed),
+            new_only=dict(steps=256, stages=only("new"), optimizer=decayed),
+            continual=dict(
+                init_from="primary_only",
+                steps=384,
+                checkpoint_steps=(0, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384),
+                stages=only("new"),
+                optimizer=dict(learning_rate=1e-3),
             ),
-            runs=dict(
-                primary_only=dict(
-                    steps=640,
-                    stages=({"tokens": 0, "weights": {"primary": 1.0}},),
-                    optimizer=dict(schedule="cosine", final_learning_rate=2e-4),
-                ),
-                new_only=dict(
-                    steps=256,
-                    stages=({"tokens": 0, "weights": {"new": 1.0}},),
-                    optimizer=dict(schedule="cosine", final_learning_rate=2e-4),
-                ),
-                continual=dict(
-                    init_from="primary_only",
-                    steps=384,
-                    checkpoint_steps=(0, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384),
-                    stages=({"tokens": 0, "weights": {"new": 1.0}},),
-                    optimizer=dict(learning_rate=1e-3),
-                ),
-                mix=dict(steps=256, optimizer=dict(schedule="cosine", final_learning_rate=2e-4)),
-            ),
-            original=dict(python=11, php=23),  # billions of tokens in the paper
-            sweep=(0.35,),
-            candidates=("algorithm1_loss",),
-        )
+            mix=dict(steps=256, optimizer=decayed),
+        ),
+        original=dict(python=TOKENS["python"], php=TOKENS["php"]),
+        sweep=(0.35,),
+        candidates=("algorithm1_loss",),
     )
+
+
+def on_an_accelerator(preset: str, new: str, seeds: tuple, steps: int) -> dict:
+    """A study of a model of GPT-2's kind. steps: of Python, and of every mix; a new language alone gets half of it."""
+    decayed = dict(schedule="cosine", final_learning_rate=6e-5)
+    languages = ("python", *new.split(","))
+    return dict(
+        kind="real_code",
+        primary="python",
+        new=new,
+        seeds=seeds,
+        corpus="",
+        vocab_size=16384,
+        context=1024,
+        heldout_rows=256,
+        prompt_tokens=256,
+        common=dict(
+            batch_size=PER_STEP,
+            accumulation=2,
+            resume_minutes=10.0,
+            bad_step="skip",
+            spike_factor=8.0,
+            model=dict(preset=preset, tied_head=True, dtype="bfloat16", remat="dots", attention="auto"),
+            optimizer=dict(b1=0.9, b2=0.95, weight_decay=0.1, clip_norm=1.0, warmup_steps=100, learning_rate=6e-4),
+        ),
+        runs=dict(
+            primary_only=dict(steps=steps, stages=only("primary"), optimizer=decayed),
+            new_only=dict(steps=steps // 2, stages=only("new"), optimizer=decayed),
+            continual=dict(
+                init_from="primary_only",
+                steps=steps // 2,
+                checkpoint_steps=tuple(step for step in CONTINUAL if step < steps // 2),
+                stages=only("new"),
+                optimizer=dict(learning_rate=3e-4),
+            ),
+            mix=dict(steps=steps, optimizer=decayed),
+        ),
+        original={language: TOKENS[language] for language in languages},
+        candidates=("peak_tokens", "algorithm1_loss"),
+    )
+
+
+VARIANTS = {
+    "cpu": on_a_cpu,
+    "1gpu": lambda: on_an_accelerator("124m", "php,csharp,go,cpp", seeds=(0, 1, 2), steps=4000),
+    "1gpu_350m": lambda: on_an_accelerator("350m", "php,csharp,go,cpp", seeds=(0, 1, 2), steps=4000),
+    "10min": lambda: on_an_accelerator("124m", "php", seeds=(0,), steps=600) | dict(candidates=()),
+}

@@ -14,7 +14,7 @@ from babel_jax.common.errors import UserError
 def add_arguments(parser) -> None:
     options.add_config(parser)
     parser.add_argument("--topology", required=True, help="v5e:4x4, v5p:4x4x4, 2*v5e:16x16 (two slices), cpu:8 or gpu")
-    parser.add_argument("--run", default="continual", help="which run of the study (default: %(default)s)")
+    parser.add_argument("--run", help="which run of the study (default: the first continual one)")
 
 
 def run(arguments: Arguments) -> None:
@@ -29,7 +29,8 @@ def run(arguments: Arguments) -> None:
     if kind == "cpu" and count:
         environment.add_xla_flag(f"--xla_force_host_platform_device_count={count}")
     study = plan.Study(load_config(arguments.config, arguments.settings))
-    compiled_run, shapes = study.shapes_of(study.name(arguments.run))
+    continual = next(name for name in study.planned(study.config.seeds[0]) if name.role == "continual")
+    compiled_run, shapes = study.shapes_of(study.name(arguments.run) if arguments.run else continual)
     devices = aot.devices_of(topology)
     fits = True
     for compiled in (aot.compile_step, aot.compile_probe):

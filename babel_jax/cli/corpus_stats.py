@@ -39,6 +39,7 @@ def stats_table(corpus) -> str:
             amounts = [f"{count} in {name}" for name, count in zip(sites.prompts, counts, strict=True)]
             lines.append(f"  {names}: {', '.join(amounts)}")
         lines += [f"  {message}" for message in sites.messages]
+    lines += _fact_lines(corpus) if corpus.facts else []
     primary, *new = stats.languages
     lines += [few for name in new if (few := corpus.too_few_pairs(primary, name))]
     return "\n".join(lines)
@@ -54,6 +55,22 @@ def _parallel_lines(pair: str, of) -> list[str]:
         confirmed = known[1] - sum(count for _, count in reasons)
         lines.append(f"  pairs of words: {confirmed} confirmed of {known[1]} in dictionaries")
         lines += [f"    dropped: {reason.replace('_', ' ')}: {count}" for reason, count in reasons if count]
+    return lines
+
+
+def _fact_lines(corpus) -> list[str]:
+    """What was written into the training text to be asked."""
+    facts, shared = corpus.facts, sum(corpus.facts.shared)
+    primary, *new = (corpus.language(name).title for name in facts.languages)
+    lines = [
+        f"facts ({facts.kind}): {len(facts.facts)}, each {facts.times} times; {shared} in all languages, "
+        f"{len(facts.facts) - shared} in {primary} alone; {facts.unfit} unfit: mistakable, or to be guessed"
+    ]
+    for name, title in zip(facts.languages[1:], new, strict=True):
+        lines.append(f"  {facts.leaked[name]} stand in {title} text already, which are among those in all languages")
+    for name, title in zip(facts.languages, (primary, *new), strict=True):
+        rows, of_text = len(corpus.train[name]), corpus.stats.languages[name].train.rows
+        lines.append(f"  {title}: {rows - of_text} rows of facts, {(rows - of_text) / rows:.1%} of those trained on")
     return lines
 
 

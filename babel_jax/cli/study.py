@@ -13,12 +13,25 @@ from babel_jax.cli.parser import Arguments
 from babel_jax.common import machine
 from babel_jax.common.errors import UserError, printable
 
+WHAT_NEXT = """\
+runs, checkpoints and measurements: WORKDIR/seed*/; tables: WORKDIR/report/results.md
+next (`source .venv/bin/activate` puts this python first):
+  python -m babel_jax optimize --workdir=WORKDIR
+  python -m babel_jax probe --checkpoints 'WORKDIR/seed*/continual*' --out=WORKDIR_probes
+  python -m babel_jax report --workdir=WORKDIR
+"""
+
 
 def add_arguments(parser) -> None:
     options.add_config(parser)
     options.add_workdir(parser)
     parser.add_argument(
         "--jobs", type=kinds.jobs(), default=_default_jobs(), help="runs side by side (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="print the runs in their order, tokens, work, time and disk, and train nothing",
     )
     options.add_several_hosts(parser)
 
@@ -35,9 +48,13 @@ def run(arguments: Arguments) -> None:
     environment.configure_jax(threads=1)
     study = options.open_study(arguments)
     from babel_jax import report
-    from babel_jax.study import jobs
+    from babel_jax.study import jobs, timetable
     from babel_jax.training import hosts, preemption
 
+    if arguments.dry_run:
+        for line in timetable.lines(study):
+            print(printable(line))
+        return
     if arguments.jobs > 1 and hosts.several():
         raise UserError(f"--jobs is {arguments.jobs}; several hosts train one run at a time: add --jobs=1.")
     preemption.install()
@@ -45,3 +62,4 @@ def run(arguments: Arguments) -> None:
     built = report.build(arguments.workdir)
     print(built.table)
     print(f"\nreport: {printable(built.page)}")
+    print(WHAT_NEXT.replace("WORKDIR", printable(arguments.workdir)))

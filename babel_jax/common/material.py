@@ -134,6 +134,8 @@ class Material:
         name in every language of three or more.
       problems: None where no program is judged (real code).
       tasks: by name, what else is asked in the new language (`organism/world_tasks.py`, `corpus/corpus_tasks.py`).
+      facts: language -> the facts that a corpus states, asked in both languages, the same questions in the same order; {}: none.
+        Where no program is judged, right answers are a study's accuracy.
       fingerprint: changes when anything above does.
       about: what a page says of the texts, plain data as `corpus/loose_texts.py` writes it; {}: nothing.
       token_text: a token's id -> its text, for what people read; None: not known.
@@ -153,6 +155,7 @@ class Material:
     problems: Problems | None
     fingerprint: str
     tasks: dict[str, Problems | Choices] = dataclasses.field(default_factory=dict)
+    facts: dict[str, Choices] = dataclasses.field(default_factory=dict)
     about: dict = dataclasses.field(default_factory=dict)
     document_begin: int = -1
     token_text: Callable[[int], str] | None = None

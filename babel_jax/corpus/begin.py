@@ -9,7 +9,7 @@ from pathlib import Path
 import babel_jax
 from babel_jax.common.errors import UserError, printable
 from babel_jax.common.files import content_hash, differences, read_json, sha256, write_json
-from babel_jax.corpus import corpus_files, dictionaries, sources, tokenizer
+from babel_jax.corpus import corpus_files, dictionaries, fact_sources, sources, tokenizer
 from babel_jax.corpus.build_folder import is_corpus, read_plan, work_folder
 from babel_jax.corpus.manifest import Manifest
 from babel_jax.corpus.phases.select_documents import VALIDATION_SHARE
@@ -40,6 +40,10 @@ def wanted_of(manifest: Manifest, benchmarks: list[tuple[str, str]]) -> Wanted:
     for name, given in manifest.languages.items():
         if given.nouns:
             settings["languages"][name]["nouns"] = content_hash(sorted(dictionaries.nouns(given.nouns)))
+    if given := manifest.facts:
+        fingerprint = fact_sources.KINDS[given.kind].fingerprint
+        of_facts = {key: value for key, value in record["facts"].items() if key != "path"}
+        settings["facts"] = of_facts | ({"sha256": fingerprint(given.path)} if fingerprint else {})
     inputs = {name: sources.fingerprint(manifest, name) for name in manifest.languages}
     return Wanted(*json.loads(json.dumps([settings, inputs])))  # as it comes back from a file
 

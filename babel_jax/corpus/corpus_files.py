@@ -8,40 +8,49 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from babel_jax.common.errors import UserError
 from babel_jax.common.files import read_json, read_record, typed
-from babel_jax.corpus import parallel, tokenizer
+from babel_jax.common.material import RowSource
+from babel_jax.corpus import fact_rows, parallel, stated_facts, tokenizer
 from babel_jax.corpus.document import Document
 from babel_jax.corpus.manifest import language_of
 from babel_jax.corpus.parallel import Translation
 from babel_jax.corpus.records import REBUILD, SPLITS, Contents, Statistics
+from babel_jax.corpus.stated_facts import Stated
 from babel_jax.corpus.word_pairs import with_words
 from babel_jax.languages import registry
 from babel_jax.languages.language import Language
 
-if TYPE_CHECKING:  # it loads TFDS, which few of the worker processes need
-    from babel_jax.corpus.token_rows import RowSource
-
 FORMAT = 2  # of the directory; a corpus of another one is built again
 FEWEST_PAIRS = 2  # with prompts, of two languages: intervals are drawn over pairs
 # Files that are compared at each opening.
-SMALL = ("tokenizer.model", "tokenizer.json", "dataset_info.json", "features.json")
+SMALL = ("tokenizer.model", "tokenizer.json", "dataset_info.json", "features.json", "facts.json")
 
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """A corpus on disk. `train` and `validation`: language -> RowSource, in the order of the manifest."""
+    """A corpus on disk.
+
+    Attributes:
+      train, validation: language -> its rows, in the order of the manifest; with facts, those of training state them, too.
+      control: new language -> the rows of its training text with all facts stated; {} without facts.
+    """
 
     directory: Path
     manifest: Contents
     tokenizer: tokenizer.Tokenizer
-    train: dict[str, "RowSource"]
-    validation: dict[str, "RowSource"]
+    train: dict[str, RowSource]
+    validation: dict[str, RowSource]
+    control: dict[str, RowSource] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def facts(self) -> Stated | None:
+        """What was written into the training text to be asked; None: nothing."""
+        return fact_rows.read(self.directory) if stated_facts.FILE in self.manifest.files else None
 
     @functools.cached_property
     def stats(self) -> Statistics:
@@ -141,7 +150,15 @@ def load(directory: Path) -> Corpus:
         raise UserError(f"the tokenizer in {directory} is not the one that made the rows beside it; build it again.")
     splits = {language: token_rows.read(directory / "rows", language) for language in manifest.languages}
     train, validation = ({language: rows[split] for language, rows in splits.items()} for split in SPLITS)
-    return Corpus(directory, manifest, model, train, validation)
+    if stated_facts.FILE not in manifest.files:
+        return Corpus(directory, manifest, model, train, validation)
+    stated, control = {}, {}
+    for language, text in train.items():
+        with np.load(io.BytesIO(_as_built(directory, manifest, fact_rows.file(language)))) as arrays:
+            stated[language] = fact_rows.JoinedRows(text, arrays[fact_rows.STATED])
+            if fact_rows.CONTROL in arrays:
+                control[language] = fact_rows.JoinedRows(text, arrays[fact_rows.CONTROL])
+    return Corpus(directory, manifest, model, stated, validation, control)
 
 
 def read_contents(directory: Path) -> Contents:

@@ -12,6 +12,7 @@ from babel_jax.common.files import content_hash
 from babel_jax.common.material import Choices, Material
 from babel_jax.corpus import corpus_files, corpus_tasks, slot_columns
 from babel_jax.corpus.corpus_files import Corpus
+from babel_jax.corpus.fact_questions import FACTS
 from babel_jax.corpus.questions import TaskTexts
 from babel_jax.languages import registry
 
@@ -57,20 +58,22 @@ def material(directory: str | Path, primary: str, new: str, heldout_rows: int, p
             "bytes": corpus.tokenizer.token_bytes_V[targets].astype(np.float64),
         }
     tasks, _ = tasks_in(corpus, primary, new, new)
+    control = {f"{language}_control": language for language in corpus.control}
     return Material(
         primary=primary,
         new=new,
         vocab_size=corpus.tokenizer.vocab_size,
         max_length=heldout[primary]["tokens"].shape[1] - 1,
         frozen_rows=0,
-        sources=dict(corpus.train),
-        source_language={language: language for language in corpus.train},
+        sources=corpus.train | {name: corpus.control[language] for name, language in control.items()},
+        source_language={language: language for language in corpus.train} | control,
         heldout=heldout,
         loss_weight_V=np.ones(corpus.tokenizer.vocab_size, np.float32),
         document_end=end,
         slots=slots,
         problems=None,
         tasks=tasks,
+        facts=_facts(corpus, primary, new) if corpus.facts else {},
         fingerprint=content_hash([dataclasses.asdict(corpus.manifest), heldout_rows, prompt_tokens]),
         token_text=lambda token: corpus.tokenizer.decode([token]),
     )
@@ -116,6 +119,17 @@ def _tasks(directory: Path, content: str, other: str, asked_in: str) -> tuple[di
             directory=directory,
         )
     )
+
+
+def _facts(corpus: Corpus, primary: str, new: str) -> dict[str, Choices]:
+    """The facts of a corpus, asked in both languages."""
+    of_language = {}
+    for language in (primary, new):
+        tasks, reasons = tasks_in(corpus, primary, new, language)
+        if FACTS not in tasks:
+            raise UserError(f"{corpus.directory}: {' '.join(reasons)} Build it with a larger --max_length.")
+        of_language[language] = tasks[FACTS]
+    return of_language
 
 
 def _shortened(slots: dict[str, np.ndarray], length: int) -> dict[str, np.ndarray]:

@@ -6,11 +6,13 @@
 from collections.abc import Iterable
 
 from babel_jax.common.material import Choices, Task
+from babel_jax.corpus.fact_questions import FACTS, ask_facts
 from babel_jax.corpus.questions import CHOICES, TaskTexts
 from babel_jax.corpus.word_tasks import ask_cloze, ask_word
 
 _WORDS = "it takes a corpus of natural languages with pairs of words"
 TASKS = (
+    Task(FACTS, "choosing what a fact says", "facts", 1 / CHOICES, ask_facts, "it takes a corpus with `facts`"),
     Task("word", "translating a word", "translated word", 1 / CHOICES, ask_word, _WORDS),
     Task("cloze", "choosing the word that comes next in a text", "next word", 1 / CHOICES, ask_cloze, _WORDS),
 )

@@ -13,6 +13,8 @@ from ml_collections import ConfigDict
 from babel_jax.common import files, python_files, strict_yaml
 from babel_jax.common.errors import UserError, one_line, unknown_name
 from babel_jax.common.schema import REQUIRED, Choice, Either, Key, Many, Number, Place, Section, Table, Text
+from babel_jax.corpus import fact_sources
+from babel_jax.corpus.fact_sources import GivenFacts
 from babel_jax.corpus.licences import PERMISSIVE
 from babel_jax.corpus.readers.formats import FORMATS
 from babel_jax.corpus.rules import LICENCE, LICENCES, NEAR_DUPLICATES, RULES, Cleaning, NearDuplicates
@@ -95,6 +97,11 @@ MANIFEST = Section(
             (),
             "of two natural languages each, for pairs of words that the corpus confirms; also by way of a third language",
         ),
+        "facts": Key(
+            fact_sources.SECTION,
+            None,
+            "facts that are written into the training text and asked of a model (without it: none)",
+        ),
         "prompts_per_pair": Key(
             Number(low=0, whole=True), 50, "the most call sites of a pair of identifiers that become prompts"
         ),
@@ -150,14 +157,16 @@ class Manifest:
     prompts_per_pair: int
     arm: str = "parallel"
     dictionaries: tuple[GivenDictionary, ...] = ()
+    facts: GivenFacts | None = None
 
     def record(self) -> dict:
         """As plain data, which `check` takes."""
         record = dataclasses.asdict(self)
         if self.arm == ARMS[0]:
             del record["arm"]
-        if not self.dictionaries:
-            del record["dictionaries"]
+        for key in ("dictionaries", "facts"):  # nor does one without them
+            if not getattr(self, key):
+                del record[key]
         for given in record["languages"].values():
             for key in ("definition", "nouns"):  # a corpus of the package's programming languages says nothing of them
                 if given[key] is None:
@@ -226,8 +235,13 @@ def check(raw: dict, where: str) -> Manifest:
     dictionaries = tuple(
         _dictionary(one, at / "dictionaries" / number) for number, one in enumerate(given.get("dictionaries", ()))
     )
-    known = {"languages": languages, "clean": steps, "dictionaries": dictionaries}
+    facts = given.get("facts") and fact_sources.checked(given["facts"], tuple(languages), at / "facts")
+    known = {"languages": languages, "clean": steps, "dictionaries": dictionaries, "facts": facts}
     manifest = Manifest(**MANIFEST.complete(given) | known)
+    if facts and facts.path:
+        manifest = dataclasses.replace(
+            manifest, facts=dataclasses.replace(facts, path=_absolute(facts.path, at / "facts" / "path"))
+        )
     if not manifest.tokenizer:
         return manifest
     return dataclasses.replace(manifest, vocab_size=None, tokenizer=_absolute(manifest.tokenizer, at / "tokenizer"))

@@ -49,7 +49,7 @@ def lines(sources: list[Published], texts: Callable, out, steps: tuple[int, ...]
     yield f"{count} checkpoints to measure: {hub.amount(total)} to fetch."
     yield f"disk: {hub.amount(kept)} and the results; {hub.amount(hub.room(sources[0].downloads)[1])} are free."
     yield (
-        f"time: about {_duration(total / CONNECTION)} to fetch them at 1 Gbit/s, about {_duration(work / _speed())} for their "
+        f"time: about {duration(total / CONNECTION)} to fetch them at 1 Gbit/s, about {duration(work / speed())} for their "
         "forward passes on this machine, side by side."
     )
 
@@ -61,7 +61,7 @@ def forward_flops(model: DecoderConfig, material: Material) -> float:
     return tokens * flops.flops_per_token(dataclasses.replace(model, max_length=material.max_length)) / 3
 
 
-def _speed() -> float:
+def speed() -> float:
     """Floating-point operations a second of all devices here, in matrix products of float32."""
     product = jax.jit(lambda a_MxM: a_MxM @ a_MxM)
     a_MxM = jnp.full((SIDE, SIDE), 1 / SIDE)
@@ -73,9 +73,12 @@ def _speed() -> float:
     return len(jax.devices()) * count * 2 * SIDE**3 / (time.perf_counter() - started)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as one reads them: 40 s, 12 min, 3.5 h, 9 days."""
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:,.0f} days"

@@ -5,6 +5,7 @@ wait for each other go side by side, one thread each, in worker processes that s
 """
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import importlib.metadata
@@ -15,7 +16,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 import babel_jax
 from babel_jax.common import files, machine, measurements, run_names
@@ -33,6 +33,7 @@ from babel_jax.optimum import ado
 from babel_jax.organism import world
 from babel_jax.probes import forward
 from babel_jax.study import analysis, candidates, plan, predictions
+from babel_jax.study.board import Board, Length
 from babel_jax.study.plan import Study
 from babel_jax.training import config as run_config
 from babel_jax.training import hosts, preemption
@@ -164,7 +165,8 @@ def train_one(study: Study, job: Job, profile_dir=None, probing: bool = False) -
     run.check_source()
     check_same_config(study.directory, run_config.plain(study.config), hosts.is_first())
     _warn_of_length(run)
-    board = Board(run.config.steps, 1, 1)
+    board = Board(1, str)
+    board.plan(_lengths(study, [job]))
     try:
         execute(study, job, lambda message: board.update(job, message), profile_dir, probing)
     finally:
@@ -202,58 +204,6 @@ def measure_one(study: Study, job: Job) -> None:
 # --- the parent: who does what, and how far it is -------------------------------------------------------------------------
 
 
-class Board:
-    """The progress bars: one for the study (in optimiser steps), one a worker."""
-
-    def __init__(self, total_steps: int, runs: int, workers: int):
-        style = dict(dynamic_ncols=True, file=sys.stderr, mininterval=0.5 if sys.stderr.isatty() else 15)
-        layout = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed}<{remaining}{postfix}"
-        self.study = tqdm(total=total_steps, desc="study", bar_format=layout, **style)
-        self.rows = [tqdm(total=1, position=1 + i, leave=False, bar_format=layout, **style) for i in range(workers)]
-        self.row_of: dict[Job, int] = {}
-        self.runs, self.done = runs, 0
-        self.steps: dict[Job, int] = collections.defaultdict(int)
-
-    def update(self, job: Job, message: dict) -> None:
-        row = self.rows[self.row_of.setdefault(job, self._free_row())]
-        if "epochs" in message and self.runs == 1:  # those of a study are in each run's DONE
-            epochs = ", ".join(f"{source} {count:.2f}" for source, count in message["epochs"].items())
-            self.study.write(f"{job}: epochs at its end: {epochs}", file=sys.stderr)
-        elif "step" in message:
-            self.advance(job, message["step"])
-            loss = "not finite" if message["loss"] is None else f"{message['loss']:.3f}"  # of a step that was skipped
-            detail = f"loss {loss}, {message['tokens_per_second']:,.0f} tokens/s"
-            self._show(row, f"  {job}: training", message["step"], message["steps"], detail)
-        elif "checkpoint" in message:
-            done, total = message["checkpoint"], message["checkpoints"]
-            self._show(row, f"  {job}: measuring", done, total, f"checkpoint {done} of {total}")
-
-    def _show(self, row: tqdm, what: str, done: int, total: int, detail: str) -> None:
-        if row.desc != what:  # another run or phase: its time left is its own
-            row.reset(total=total)
-            row.set_description_str(what, refresh=False)
-        row.n = done
-        row.set_postfix_str(detail)
-
-    def advance(self, job: Job, step: int) -> None:
-        if step > self.steps[job]:
-            self.study.update(step - self.steps[job])
-            self.steps[job] = step
-
-    def finish(self, job: Job, planned: int) -> None:
-        self.done += 1
-        self.advance(job, planned)
-        self.row_of.pop(job, None)
-        self.study.set_postfix_str(f"run {self.done} of {self.runs}")
-
-    def _free_row(self) -> int:
-        return min(set(range(len(self.rows))) - set(self.row_of.values()), default=0)
-
-    def close(self) -> None:
-        for bar in (*self.rows, self.study):
-            bar.close()
-
-
 def run(study: Study, workers: int) -> None:
     """Runs, or goes on with, the whole study, up to the measurements that its report is made from."""
     # Here, before anything is written or any process is started: all runs but those that are made from measurements.
@@ -265,22 +215,31 @@ def run(study: Study, workers: int) -> None:
         _check_runs(study, map(run_names.mix, study.mixtures), seed)
     with locked(study.directory):
         check_same_config(study.directory, run_config.plain(config))
-        seconds = _Seconds(study.directory)
+        with contextlib.closing(Board(workers, lambda job: job.name)) as board:
+            _run_both_halves(study, board)
+
+
+def _run_both_halves(study: Study, board: Board) -> None:
+    """The runs that need nothing that others measured, and the mixes that follow from their measurements."""
+    config, seeds, seconds = study.config, study.config.seeds, _Seconds(study.directory)
+    _write_mixtures(study)
+    jobs = _with_twins(study, _in_order(study))
+    wanted = [name for name in config.candidates if candidates.is_measured(name)] if "mix" in config.runs else []
+    later = [Job(seed, run_names.mix(name)) for name in wanted for seed in seeds]
+    board.plan(_lengths(study, [*jobs, *later]))
+    _run_all(study, jobs, board, seconds)
+    write_json(study.directory / "study.json", _description(study, jobs, seconds))
+    if wanted:
+        study.mixtures = candidates.measured(analysis.of_study(study.directory), wanted, _original(study))
         _write_mixtures(study)
-        jobs = _with_twins(study, _in_order(study))
-        _run_all(study, jobs, workers, seconds)
-        write_json(study.directory / "study.json", _description(study, jobs, seconds))
-        wanted = [name for name in config.candidates if candidates.is_measured(name)]
-        if wanted and "mix" in config.runs:
-            study.mixtures = candidates.measured(analysis.of_study(study.directory), wanted, _original(study))
-            _write_mixtures(study)
-            predictions.write(study.directory, list(study.mixtures))
-            mixes = [run_names.mix(name) for name in study.mixtures]
-            _check_runs(study, mixes, seed)
-            jobs = _with_twins(study, [*jobs, *(Job(seed, name) for name in mixes for seed in config.seeds)])
-            _run_all(study, jobs, workers, seconds)
-        seconds.write()
-        write_json(study.directory / "study.json", _description(study, jobs, seconds))
+        predictions.write(study.directory, list(study.mixtures))
+        mixes = [run_names.mix(name) for name in study.mixtures]
+        _check_runs(study, mixes, seeds[0])
+        jobs = _with_twins(study, [*jobs, *(Job(seed, name) for name in mixes for seed in seeds)])
+        board.plan(_lengths(study, jobs))
+        _run_all(study, jobs, board, seconds)
+    seconds.write()
+    write_json(study.directory / "study.json", _description(study, jobs, seconds))
 
 
 def _plain_runs(study: Study) -> list[RunName]:
@@ -358,40 +317,46 @@ def _write_mixtures(study: Study) -> None:
             mixture_files.write(file, dataclasses.replace(composed, steps=mix.steps))
 
 
-def _run_all(study: Study, jobs: list[Job], workers: int, seconds: "_Seconds") -> None:
-    planned = {job: study.config_of(job.name, job.seed).steps for job in jobs}
+def _lengths(study: Study, jobs: list[Job]) -> dict[Job, Length]:
+    """How long each is; a mix that is not known yet is as long as the others, and what has a twin is not trained."""
+    plain = run_names.mix_of_share(study.original_share)
+    lengths = {}
+    for job in jobs:
+        known = (
+            not job.name.candidate
+            or job.name.is_online
+            or (study.directory / "mixtures" / f"{job.name.mix}.json").exists()
+        )
+        config = study.config_of(job.name if known else plain, job.seed)
+        measured = 0 if job.name.role == "primary_climb" else len(run_config.kept_steps(config))
+        lengths[job] = Length(0, 0) if job.twin else Length(config.steps, measured, config.stop_every)
+    return lengths
+
+
+def _run_all(study: Study, jobs: list[Job], board: Board, seconds: "_Seconds") -> None:
     done = {job for job in jobs if _mark(study, job).exists()}
     waiting = [job for job in jobs if job not in done]
-    if not waiting:
-        return
-    board = Board(sum(planned.values()), len(jobs), min(workers, len(waiting)))
-
-    def finish(job):
-        done.add(job)
-        board.finish(job, planned[job])
 
     def record(job, message):
         """Keeps and shows what a run reports."""
         if message is machine.DONE:
             write_json(_mark(study, job), True)
-            finish(job)
-        elif "seconds" in message:
+            done.add(job)
+            board.finish(job)
+            return
+        if "seconds" in message:
             seconds.update(message["seconds"])
             seconds.write()
-        else:
-            board.update(job, message)
+        board.update(job, message)
 
-    for job in list(done):
-        finish(job)
-    try:
-        if workers == 1:  # here, with all devices of this process; the plan's order respects what a run needs
-            for job in waiting:
-                execute(study, job, functools.partial(record, job))
-                record(job, machine.DONE)
-        else:
-            _side_by_side(study, waiting, done, min(workers, len(waiting)), record)
-    finally:
-        board.close()
+    for job in done:
+        board.finish(job)
+    if board.workers == 1:  # here, with all devices of this process; the plan's order respects what a run needs
+        for job in waiting:
+            execute(study, job, functools.partial(record, job))
+            record(job, machine.DONE)
+    elif waiting:
+        _side_by_side(study, waiting, done, min(board.workers, len(waiting)), record)
 
 
 def _mark(study: Study, job: Job):

@@ -21,6 +21,10 @@ Its statistics; a mixture for the run below (256 steps of 8 rows of 256 tokens);
   python -m babel_jax train --config=configs/real_code.py --config.corpus=runs/corpora/debian --run=mix \\
     --mixture=runs/debian_mix.json --workdir=runs/debian
   python -m babel_jax corpus verify --run=runs/debian/seed0/mix
+or all of it (with --full, 615 MB to fetch), for larger models:
+  bash launch/fetch_debian_corpus.sh --full runs/sources python php csharp go cpp
+  python -m babel_jax corpus build --manifest=configs/corpora/debian.py:whole --vocab_size=16384 --max_length=1024 \\
+    --out=runs/corpora/whole
 To exclude the problems that you evaluate on, name their suites in clean.decontaminate, as `evaluate --suite` takes them.
 """
 
@@ -28,20 +32,24 @@ from pathlib import Path
 
 LANGUAGES = ("python", "php", "csharp", "go", "cpp")
 FURTHER = ("javascript", "typescript", "java", "c", "rust")
+WHOLE = "whole"  # no cap
 PACKAGES = Path(__file__).parents[2] / "launch" / "debian_packages.tsv"
 
 
 def get_config(argument: str = "") -> dict:
     """The packages that were fetched, each with its licence; the minimal set as long as none was.
 
-    `argument`: languages, and the folder of the packages if it is not runs/sources, with commas between them.
+    `argument`: languages, the folder of the packages if it is not runs/sources, and `whole` for all of a language instead of at
+    most 60 MB, with commas between them.
     """
     words = [word for word in argument.split(",") if word]
+    cap = {} if WHOLE in words else dict(max_megabytes=60)
+    words = [word for word in words if word != WHOLE]
     chosen = [word for word in words if word in LANGUAGES + FURTHER] or LANGUAGES
     sources, *more = [word for word in words if word not in LANGUAGES + FURTHER] or ["runs/sources"]
     if more:
         raise ValueError(f"'{sources}' and '{more[0]}' are no languages of it, and only one can be the folder")
-    languages = {language: dict(max_megabytes=60, sources=[]) for language in chosen}
+    languages = {language: cap | dict(sources=[]) for language in chosen}
     for line in PACKAGES.read_text().splitlines()[2:]:
         which, language, package, licence, *_ = line.split("\t")
         folder = Path(sources, language, package.removeprefix("src:"))

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from helpers import ROOT
-from helpers.small_study import STEPS, several, study_of
+from helpers.small_study import several, study_of
 
 from babel_jax.__main__ import main
 from babel_jax.cli.settings import load_config
@@ -112,14 +112,6 @@ def test_no_run_waits_for_one_that_the_study_does_not_train(config_file):
     continual, base = (study.Job(0, RunName(role)) for role in ("continual", "primary_only"))
     assert not study._ready(made, continual, set())
     assert study._ready(made, continual, {base})
-
-
-def test_a_skipped_step_without_a_loss_is_shown(capsys):
-    board = study.Board(STEPS, 1, 1)
-    message = {"step": 16, "steps": STEPS, "loss": None, "tokens_per_second": 5.0}
-    board.update(study.Job(0, RunName("continual")), message)
-    board.close()
-    assert "loss not finite, 5 tokens/s" in capsys.readouterr().err
 
 
 def test_wrong_verbs_files_and_runs(capsys, config_file, tmp_path):

@@ -50,9 +50,8 @@ def test_a_config_gives_the_cost_and_the_command_of_each_variant(file):
         return  # its variants are a grid of worlds and budgets, which share a cost and a command
     variants = dict(re.findall(r"(?m)^  (\w+)(?: \(or no variant\))?: (.*(?:\n    .*)*)", document))
     for variant, about in variants.items() or [("", document)]:
-        assert (
-            "Cost:" in about and f"--config=configs/{file}{f':{variant}' * (variant not in ('', 'demo'))} " in about
-        ), variant
+        named = f":{variant}" * (variant not in ("", "demo", "cpu"))
+        assert "Cost:" in about and f"--config=configs/{file}{named} " in about, variant
         assert "Expected:" in (document if file == "gpt2.py" else about), variant
     assert set(variants) <= set(VARIANTS[file]) <= set(re.findall(r"\w+", document))
     assert set(variants) == set(VARIANTS[file]) or file in ("gpt2.py", "llama.py")
@@ -62,7 +61,8 @@ def test_the_variants_of_a_study_differ_and_a_plain_file_is_the_demo():
     configs = {name: load_config(f"{ROOT}/configs/{name}", []).to_json() for name in CONFIGS}
     assert configs["organism.py"] == configs["organism.py:demo"]
     assert configs["gpt2.py:1b3"] == configs["gpt2.py:1b3_php"] and configs["gpt2.py:6b7"] == configs["gpt2.py:6b7_php"]
-    assert len(set(configs.values())) == len(configs) - 3
+    assert configs["real_code.py"] == configs["real_code.py:cpu"]
+    assert len(set(configs.values())) == len(configs) - 4
 
 
 def test_a_variant_is_named_where_there_is_none_or_another():

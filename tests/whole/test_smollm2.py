@@ -70,9 +70,10 @@ def folder(place):
 
 @pytest.fixture(scope="module")
 def texts(folder):
-    """language -> `tokens_BxT1` of text, and its `bytes` behind the first token: this project's own README and code."""
+    """language -> `tokens_BxT1` of text, and its `bytes` behind the first token: this project's own READMEs and code."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    prose = [line for line in (ROOT / "README.md").read_text().splitlines() if line[:1].isalpha()]
+    pages = [ROOT / "README.md", *sorted((ROOT / "babel_jax").glob("*/README.md"))]
+    prose = [line for page in pages for line in page.read_text().splitlines() if line[:1].isalpha()]
     found = {}
     for language, text in (
         ("english", "\n".join(prose)),

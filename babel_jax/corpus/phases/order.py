@@ -11,6 +11,7 @@ from babel_jax.corpus.phases import (
     hold_out_documents,
     row_shards,
     select_documents,
+    state_facts,
     token_files,
     vocabulary,
 )
@@ -37,6 +38,7 @@ PHASES = {
     "select": Phase(lambda work, plan: plan.pieces, select_documents.run, Selected),
     "align": Phase(align_documents.tasks, align_documents.run, Aligned),
     "hold_out": Phase(hold_out_documents.tasks, hold_out_documents.run, HeldOut),
+    "facts": Phase(state_facts.tasks, state_facts.run, Written),
     "vocabulary": Phase(lambda work, plan: [vocabulary.TASK], vocabulary.run, Vocabulary),
     "tokens": Phase(_pieces, token_files.run, Tokenised),
     "rows": Phase(row_shards.tasks, row_shards.run, Written),

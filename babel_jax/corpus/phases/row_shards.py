@@ -1,14 +1,17 @@
-"""Phase `rows`: a task a shard of token rows, and one a language for what the corpus holds of its documents."""
+"""Phase `rows`: a task a shard of token rows, one a language for what the corpus holds of its documents, one for its facts."""
 
 import contextlib
 import functools
+import io
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from babel_jax.common.errors import UserError
-from babel_jax.common.files import content_hash
+from babel_jax.common.files import content_hash, write_atomic
+from babel_jax.corpus import fact_rows
 from babel_jax.corpus.build_folder import digests, result
 from babel_jax.corpus.phases.document_tables import Documents, row_groups, split_file
 from babel_jax.corpus.phases.vocabulary import corpus_tokenizer
@@ -41,12 +44,15 @@ def tasks(work, plan):
                 )
             names += [f"{name}-{split}-{shard:05d}" for shard in range(shards)]
         names.append(f"{name}-documents")
+        names += [f"{name}-facts"] if plan.manifest.facts else []
     return names
 
 
 def run(work, plan, task):
     if task.endswith("-documents"):
         return Written(_write_documents(work, plan, task.removesuffix("-documents")))
+    if task.endswith("-facts"):
+        return Written(_write_facts(work, plan, task.removesuffix("-facts")))
     from babel_jax.corpus import token_rows
 
     name, split, shard = task.split("-")
@@ -59,6 +65,15 @@ def run(work, plan, task):
         target, files, token_rows.token_dtype(corpus_tokenizer(work).vocab_size), first, count, length
     )
     return Written(digests(work, [target]))
+
+
+def _write_facts(work, plan, name):
+    """The rows that state facts in a language's training text."""
+    stated, buffer = fact_rows.read(work / "corpus"), io.BytesIO()
+    np.savez(buffer, **fact_rows.arrays(stated, name, corpus_tokenizer(work), plan.row_length))
+    target = work / "corpus" / fact_rows.file(name)
+    write_atomic(target, buffer.getvalue())
+    return digests(work, [target])
 
 
 def _write_documents(work, plan, name):

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from babel_jax.corpus import tokenizer
+from babel_jax.corpus import fact_rows, tokenizer
 from babel_jax.corpus.build_folder import result
 from babel_jax.corpus.phases.document_tables import Documents, rows_by_split
 from babel_jax.corpus.records import Vocabulary
@@ -25,6 +25,8 @@ def run(work, plan, task):
 
 
 def _sample_texts(work, plan):
+    if plan.manifest.facts:  # their names are to be few tokens
+        yield from fact_rows.sample(fact_rows.read(work / "corpus"))
     for pieces in plan.pieces.values():
         documents = Documents(work, pieces)
         train = [
