@@ -55,7 +55,7 @@ log=$project/runs/slurm/$name
 run mkdir -p "$project/runs/slurm"
 before=
 # `start` divides the sources into pieces; to hold out of natural languages, facts and the vocabulary are one task each.
-for phase in start clean select align hold_out facts vocabulary tokens rows call_sites finish; do
+for phase in start clean paragraphs select align hold_out facts vocabulary tokens rows call_sites finish; do
   array=() file=${log//%/%%}-$phase.log
   case $phase in
     start | hold_out | facts | vocabulary | finish) ;;

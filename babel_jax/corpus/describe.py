@@ -28,9 +28,10 @@ from babel_jax.corpus.records import (
     Statistics,
     Tokenised,
     Translations,
+    Unique,
     Vocabulary,
 )
-from babel_jax.corpus.rules import OUTCOMES, REASONS, STEPS
+from babel_jax.corpus.rules import LATER, OUTCOMES, REASONS, STEPS
 
 ELSEWHERE = "in_another_language"  # of the disjoint arm: documents that another language is trained on
 FUNNEL_COLUMNS = ("language", "step", "documents_in", "bytes_in", "documents_out", "bytes_out")
@@ -51,11 +52,9 @@ def describe(work: Path, plan: Plan) -> None:
         token_rows.write_info(corpus / "rows", name, rows, plan.row_length, dtype)
     pairs = PHASES["call_sites"].tasks(work, plan)
     sites = {pair: result(work, "call_sites", pair, Mined).summary for pair in pairs}
-    write_json(corpus / "stats.json", Statistics(of_language, sites, _parallel(work, plan)).record())
+    write_json(corpus / "stats.json", _record(Statistics(of_language, sites, _parallel(work, plan))))
     table = io.StringIO()
-    funnel = [
-        line for name, stats in of_language.items() for line in _funnel(work, name, stats.cleaning, plan.manifest.arm)
-    ]
+    funnel = [line for name, stats in of_language.items() for line in _funnel(work, plan, name, stats)]
     csv.writer(table, lineterminator="\n").writerows([FUNNEL_COLUMNS, *funnel])
     write_atomic(corpus / "funnel.csv", table.getvalue())
     write_json(corpus / "inputs.json", plan.wanted.inputs)
@@ -69,6 +68,17 @@ def describe(work: Path, plan: Plan) -> None:
     record = dataclasses.asdict(contents)
     del record["content"]
     write_json(corpus / "manifest.json", record | {"content": content_hash(record)})
+
+
+def _record(statistics: Statistics) -> dict:
+    """As plain data; of code nothing is said of paragraphs and translations, as in all corpora before."""
+    record = dataclasses.asdict(statistics)
+    if not statistics.parallel:
+        del record["parallel"]
+    for stats in record["languages"].values():
+        if not stats["paragraphs"]:
+            del stats["paragraphs"]
+    return record
 
 
 def _statistics(work, plan: Plan, name: str) -> LanguageStats:
@@ -90,6 +100,7 @@ def _statistics(work, plan: Plan, name: str) -> LanguageStats:
         contaminated=selected.contaminated,
         projects=joint.projects if joint else selected.projects,
         **{split: _split(work, plan, name, split) for split in SPLITS},
+        paragraphs=_paragraphs(work, name, cleaned) if name in PHASES["paragraphs"].tasks(work, plan) else {},
     )
 
 
@@ -103,6 +114,12 @@ def _parallel(work, plan: Plan) -> dict[str, Translations]:
         return {}
     counts = result(work, "hold_out", hold_out_documents.TASK, HeldOut).translations
     return {pair: Translations(of, result(work, "align", pair, Aligned).words) for pair, of in counts.items()}
+
+
+def _paragraphs(work, name: str, cleaned: list[Cleaned]) -> dict[str, Amount]:
+    unique = result(work, "paragraphs", name, Unique)
+    counts = {key: sum((piece.paragraphs[key] for piece in cleaned), Amount(0, 0)) for key in cleaned[0].paragraphs}
+    return counts | {"copy": unique.copy, "kept": unique.kept}
 
 
 def _split(work, plan: Plan, name: str, split: str) -> SplitStats:
@@ -127,17 +144,21 @@ def _source(name: str, pieces: list[Cleaned]) -> SourceStats:
     )
 
 
-def _funnel(work, name: str, cleaning: dict[str, Amount], arm: str) -> list[tuple]:
-    """The language's rows of funnel.csv."""
-    redacted_bytes = result(work, "select", name, Selected).redacted_bytes
+def _funnel(work, plan: Plan, name: str, stats: LanguageStats) -> list[tuple]:
+    """The language's rows of funnel.csv. Of running text one says what the cleaning took out of the documents that are left."""
+    selected, cleaning = result(work, "select", name, Selected), stats.cleaning
+    redacted_bytes = selected.redacted_bytes
     lines, documents, size = [], cleaning["found"].files, cleaning["found"].bytes
     for step in STEPS:
+        if step == LATER[0] and stats.paragraphs:
+            lines.append((name, "paragraphs", documents, size, documents, selected.amount[1]))
+            size = selected.amount[1]
         dropped = [cleaning[reason] for reason in REASONS[step]]
         after = documents - sum(amount.files for amount in dropped)
         left = size - sum(amount.bytes for amount in dropped) - (redacted_bytes if step == "redact" else 0)
         lines.append((name, step, documents, size, after, left))
         documents, size = after, left
-    if arm == "disjoint":
+    if plan.manifest.arm == "disjoint":
         elsewhere = cleaning.get(ELSEWHERE, Amount(0, 0))
         lines.append((name, ELSEWHERE, documents, size, documents - elsewhere.files, size - elsewhere.bytes))
     return lines

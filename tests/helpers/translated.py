@@ -31,10 +31,8 @@ grün {adj} :: green
 dies {pron} :: this
 """
 PARAGRAPHS = 10  # of a document, two sentences each
-EN = "The {colour} wall that number {n} was built for stands there for all of us. Behind it the {noun} of {m} is green."
-DE = (
-    "Die {colour} Mauer, die man als Nummer {n} gebaut hat, steht da für uns alle. Hinter ihr wird {noun} von {m} grün."
-)
+EN = "The {colour} wall that {n} was built for stands there for all of us. Behind it the {noun} of {m} is green."
+DE = "Die {colour} Mauer, die man für {n} gebaut hat, steht da für uns alle. Hinter ihr wird {noun} von {m} grün."
 COLOURS = {"red": "rote", "blue": "blaue", "grey": "graue", "brown": "braune"}
 
 
@@ -45,7 +43,7 @@ def write(place: Path, documents: int = 60) -> None:
     for number in range(documents):
         noun = nouns[number % 3] if number % 5 else nouns[number // 5 % len(nouns)]
         for key in range(PARAGRAPHS):
-            colour, n, m = chance.choice(list(COLOURS)), chance.randrange(10**6), chance.randrange(10**6)
+            colour, n, m = chance.choice(list(COLOURS)), _name(chance), _name(chance)
             texts = {
                 "en": EN.format(noun=noun, colour=colour, n=n, m=m),
                 "de": DE.format(noun=NOUNS[noun], colour=COLOURS[colour], n=n, m=m),
@@ -56,6 +54,11 @@ def write(place: Path, documents: int = 60) -> None:
     for language, each in rows.items():
         (place / f"{language}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in each))
     (place / "words.txt").write_text(DICTIONARY)
+
+
+def _name(chance: random.Random) -> str:
+    """A name that no other sentence has: the cleaning drops copies, whatever their numbers."""
+    return "".join(chance.choice("BDGKLMNPRST") + chance.choice("aeiou") for _ in range(6)).capitalize()
 
 
 def asked(place: Path, **more) -> manifest.Manifest:

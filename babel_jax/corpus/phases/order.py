@@ -13,9 +13,21 @@ from babel_jax.corpus.phases import (
     select_documents,
     state_facts,
     token_files,
+    unique_paragraphs,
     vocabulary,
 )
-from babel_jax.corpus.records import Aligned, Cleaned, HeldOut, Mined, Plan, Selected, Tokenised, Vocabulary, Written
+from babel_jax.corpus.records import (
+    Aligned,
+    Cleaned,
+    HeldOut,
+    Mined,
+    Plan,
+    Selected,
+    Tokenised,
+    Unique,
+    Vocabulary,
+    Written,
+)
 
 
 class Phase(NamedTuple):
@@ -35,6 +47,7 @@ def _pieces(work, plan):
 
 PHASES = {
     "clean": Phase(_pieces, clean_documents.run, Cleaned),
+    "paragraphs": Phase(unique_paragraphs.tasks, unique_paragraphs.run, Unique),
     "select": Phase(lambda work, plan: plan.pieces, select_documents.run, Selected),
     "align": Phase(align_documents.tasks, align_documents.run, Aligned),
     "hold_out": Phase(hold_out_documents.tasks, hold_out_documents.run, HeldOut),
