@@ -68,6 +68,10 @@ def _language_lines(title: str, stats) -> list[str]:
         if amount.files and reason != "found":
             reason = reason if reason in ("kept", "redacted") else f"dropped: {reason.replace('_', ' ')}"
             lines.append(f"  {reason}: {amount.files} files, {amount.bytes / 1e6:.2f} MB")
+    for reason, amount in stats.paragraphs.items():
+        if amount.files:
+            reason = reason if reason in ("found", "kept") else f"dropped: {reason.replace('_', ' ')}"
+            lines.append(f"  paragraphs {reason}: {amount.files}, {amount.bytes / 1e6:.2f} MB")
     if stats.redactions:
         redacted = ", ".join(f"{count} x {kind.replace('_', ' ')}" for kind, count in stats.redactions.items())
         lines.append(f"  redacted in what is kept: {redacted}")

@@ -97,6 +97,11 @@ def _add_texts(parser) -> None:
         "--prompts", type=kinds.place, help="a file of prompts of your own (JSON Lines, see probes/prompts.py)"
     )
     texts.add_argument(
+        "--parallel",
+        metavar="NAME=FILE,NAME=FILE…",
+        help="files of sentences that say the same line by line: how often a model's states find the translation, by layer",
+    )
+    texts.add_argument(
         "--identifiers",
         default="first",
         help="which tokens stand for an identifier: first, prefix or sequence (default: %(default)s)",
@@ -243,7 +248,7 @@ def _texts(arguments: Arguments):
     from babel_jax.study.texts import ProbeTexts
 
     names = ("seed", "corpus", "languages", "rows", "row_tokens", "prompts_per_pair", "prompt_tokens")
-    names += ("prompts", "identifiers")
+    names += ("prompts", "identifiers", "parallel")
     return ProbeTexts(
         config=load_config(arguments.config, arguments.settings) if arguments.config else None,
         texts=loose_texts.parsed(arguments.texts) if arguments.texts else None,

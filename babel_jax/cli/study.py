@@ -13,6 +13,14 @@ from babel_jax.cli.parser import Arguments
 from babel_jax.common import machine
 from babel_jax.common.errors import UserError, printable
 
+WHAT_NEXT = """\
+runs, checkpoints and measurements: WORKDIR/seed*/; tables: WORKDIR/report/results.md
+next (`source .venv/bin/activate` puts this python first):
+  python -m babel_jax optimize --workdir=WORKDIR
+  python -m babel_jax probe --checkpoints 'WORKDIR/seed*/continual*' --out=WORKDIR_probes
+  python -m babel_jax report --workdir=WORKDIR
+"""
+
 
 def add_arguments(parser) -> None:
     options.add_config(parser)
@@ -54,3 +62,4 @@ def run(arguments: Arguments) -> None:
     built = report.build(arguments.workdir)
     print(built.table)
     print(f"\nreport: {printable(built.page)}")
+    print(WHAT_NEXT.replace("WORKDIR", printable(arguments.workdir)))

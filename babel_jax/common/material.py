@@ -91,6 +91,21 @@ class Choices:
 
 
 @dataclasses.dataclass(frozen=True)
+class Parallel:
+    """Sentences that say the same in two languages, of which those of one are looked for by the model's states of the other's.
+
+    Attributes:
+      language, other: what is asked in, and the language that it is compared with.
+      tokens_NxT: by language, int32, right-padded; `length_N` of them. Rows of the same number are translations.
+    """
+
+    language: str
+    other: str
+    tokens_NxT: dict[str, np.ndarray]
+    length_N: dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
 class Task:
     """Something that a model is asked beside writing programs.
 
@@ -106,9 +121,12 @@ class Task:
     title: str
     short: str
     chance: float
-    ask: Callable[..., Problems | Choices]
+    ask: Callable[..., "Asked"]
     needs: str = "a study asks it of the embedded world, and an earlier version did not"
     needs_documents: bool = False
+
+
+Asked = Problems | Choices | Parallel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +152,7 @@ class Material:
         name in every language of three or more.
       problems: None where no program is judged (real code).
       tasks: by name, what else is asked in the new language (`organism/world_tasks.py`, `corpus/corpus_tasks.py`).
+      tasks_elsewhere: the same in other languages, by language: of a probe, which has several.
       facts: language -> the facts that a corpus states, asked in both languages, the same questions in the same order; {}: none.
         Where no program is judged, right answers are a study's accuracy.
       fingerprint: changes when anything above does.
@@ -154,8 +173,20 @@ class Material:
     slots: dict[str, dict[str, np.ndarray]]
     problems: Problems | None
     fingerprint: str
-    tasks: dict[str, Problems | Choices] = dataclasses.field(default_factory=dict)
+    tasks: dict[str, Asked] = dataclasses.field(default_factory=dict)
+    tasks_elsewhere: dict[str, dict[str, Asked]] = dataclasses.field(default_factory=dict)
     facts: dict[str, Choices] = dataclasses.field(default_factory=dict)
     about: dict = dataclasses.field(default_factory=dict)
     document_begin: int = -1
     token_text: Callable[[int], str] | None = None
+
+    @property
+    def tasks_in(self) -> dict[str, dict[str, Asked]]:
+        """By language, what is asked in it; the new one first."""
+        asked = {self.new: self.tasks} | self.tasks_elsewhere
+        return {language: tasks for language, tasks in asked.items() if tasks}
+
+    def asking(self, tasks: dict[str, dict[str, Asked]]) -> "Material":
+        """The same material with other tasks, by language."""
+        elsewhere = {language: here for language, here in tasks.items() if language != self.new and here}
+        return dataclasses.replace(self, tasks=tasks.get(self.new, {}), tasks_elsewhere=elsewhere)

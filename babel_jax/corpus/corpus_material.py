@@ -9,11 +9,11 @@ import numpy as np
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
 from babel_jax.common.files import content_hash
-from babel_jax.common.material import Choices, Material
+from babel_jax.common.material import Asked, Material
 from babel_jax.corpus import corpus_files, corpus_tasks, slot_columns
 from babel_jax.corpus.corpus_files import Corpus
 from babel_jax.corpus.fact_questions import FACTS
-from babel_jax.corpus.questions import TaskTexts
+from babel_jax.corpus.questions import TaskTexts, first
 from babel_jax.languages import registry
 
 
@@ -89,31 +89,37 @@ def several(directory: str | Path, languages: tuple[str, ...], heldout_rows: int
         part: {name: values for each in reversed(of_pairs) for name, values in getattr(each, part).items()}
         for part in ("heldout", "slots")
     }
-    corpus, (primary, first, *_) = corpus_files.load(Path(directory)), languages
+    corpus, (primary, first_new, *_) = corpus_files.load(Path(directory)), languages
     pairs = {name: registry.identifier_pairs(corpus.language(primary), corpus.language(name)) for name in languages[1:]}
     for name, here in merged["slots"].items():
-        new = first if name == primary else name
+        new = first_new if name == primary else name
         merged["slots"][name] = here | slot_columns.names(here, primary, new, pairs, corpus.tokenizer)
     fingerprint = content_hash([of_pairs[0].fingerprint, list(languages)])
-    return dataclasses.replace(of_pairs[0], fingerprint=fingerprint, **merged)
+    asked = {name: tasks_in(corpus, primary, first_new, name)[0] for name in languages}
+    return dataclasses.replace(of_pairs[0], fingerprint=fingerprint, **merged).asking(asked)
 
 
-def tasks_in(corpus: Corpus, primary: str, new: str, asked_in: str) -> tuple[dict[str, Choices], list[str]]:
+def tasks_in(corpus: Corpus, primary: str, new: str, asked_in: str) -> tuple[dict[str, Asked], list[str]]:
     """(by name what is asked in a language of a corpus, sentences about what is not); its pairs are those of two languages."""
     other = primary if asked_in != primary else new
     return _tasks(corpus.directory, corpus.manifest.content, other, asked_in)
 
 
 @functools.lru_cache(maxsize=32)  # a study opens its material anew for each seed and language
-def _tasks(directory: Path, content: str, other: str, asked_in: str) -> tuple[dict[str, Choices], list[str]]:
+def _tasks(directory: Path, content: str, other: str, asked_in: str) -> tuple[dict[str, Asked], list[str]]:
     corpus = corpus_files.load(directory)
     language, counterpart = corpus.language(asked_in), corpus.language(other)
+
+    def translations():
+        return [one.texts for one in corpus.translations(other, asked_in)]
+
     return corpus_tasks.asked(
         TaskTexts(
             language=language,
             other=counterpart,
             pairs=registry.identifier_pairs(counterpart, language),
-            documents=functools.partial(corpus.heldout, asked_in),
+            documents=functools.cache(lambda: first(corpus.heldout(asked_in))),
+            translations=translations if _are_parallel(corpus, other, asked_in) else None,
             tokenizer=corpus.tokenizer,
             longest=corpus.manifest.row_length - 1,
             directory=directory,
@@ -121,7 +127,12 @@ def _tasks(directory: Path, content: str, other: str, asked_in: str) -> tuple[di
     )
 
 
-def _facts(corpus: Corpus, primary: str, new: str) -> dict[str, Choices]:
+def _are_parallel(corpus: Corpus, *languages: str) -> bool:
+    names = ("-".join(languages), "-".join(languages[::-1]))
+    return any(f"parallel/{name}.validation.parquet" in corpus.manifest.files for name in names)
+
+
+def _facts(corpus: Corpus, primary: str, new: str) -> dict[str, Asked]:
     """The facts of a corpus, asked in both languages."""
     of_language = {}
     for language in (primary, new):

@@ -24,9 +24,10 @@ from babel_jax.corpus.records import (
     SplitStats,
     Statistics,
     Tokenised,
+    Unique,
     Vocabulary,
 )
-from babel_jax.corpus.rules import OUTCOMES, REASONS, STEPS
+from babel_jax.corpus.rules import LATER, OUTCOMES, REASONS, STEPS
 
 FUNNEL_COLUMNS = ("language", "step", "documents_in", "bytes_in", "documents_out", "bytes_out")
 
@@ -46,9 +47,9 @@ def describe(work: Path, plan: Plan) -> None:
         token_rows.write_info(corpus / "rows", name, rows, plan.row_length, dtype)
     pairs = PHASES["call_sites"].tasks(work, plan)
     sites = {pair: result(work, "call_sites", pair, Mined).summary for pair in pairs}
-    write_json(corpus / "stats.json", dataclasses.asdict(Statistics(of_language, sites)))
+    write_json(corpus / "stats.json", _record(Statistics(of_language, sites)))
     table = io.StringIO()
-    funnel = [line for name, stats in of_language.items() for line in _funnel(work, name, stats.cleaning)]
+    funnel = [line for name, stats in of_language.items() for line in _funnel(work, name, stats)]
     csv.writer(table, lineterminator="\n").writerows([FUNNEL_COLUMNS, *funnel])
     write_atomic(corpus / "funnel.csv", table.getvalue())
     write_json(corpus / "inputs.json", plan.wanted.inputs)
@@ -62,6 +63,15 @@ def describe(work: Path, plan: Plan) -> None:
     record = dataclasses.asdict(contents)
     del record["content"]
     write_json(corpus / "manifest.json", record | {"content": content_hash(record)})
+
+
+def _record(statistics: Statistics) -> dict:
+    """As plain data; of code nothing is said of paragraphs, as in the corpora that were before natural languages were."""
+    record = dataclasses.asdict(statistics)
+    for stats in record["languages"].values():
+        if not stats["paragraphs"]:
+            del stats["paragraphs"]
+    return record
 
 
 def _statistics(work, plan: Plan, name: str) -> LanguageStats:
@@ -78,7 +88,14 @@ def _statistics(work, plan: Plan, name: str) -> LanguageStats:
         contaminated=selected.contaminated,
         projects=selected.projects,
         **{split: _split(work, plan, name, split) for split in SPLITS},
+        paragraphs=_paragraphs(work, name, cleaned) if name in PHASES["paragraphs"].tasks(work, plan) else {},
     )
+
+
+def _paragraphs(work, name: str, cleaned: list[Cleaned]) -> dict[str, Amount]:
+    unique = result(work, "paragraphs", name, Unique)
+    counts = {key: sum((piece.paragraphs[key] for piece in cleaned), Amount(0, 0)) for key in cleaned[0].paragraphs}
+    return counts | {"copy": unique.copy, "kept": unique.kept}
 
 
 def _split(work, plan: Plan, name: str, split: str) -> SplitStats:
@@ -103,11 +120,15 @@ def _source(name: str, pieces: list[Cleaned]) -> SourceStats:
     )
 
 
-def _funnel(work, name: str, cleaning: dict[str, Amount]) -> list[tuple]:
-    """The language's rows of funnel.csv."""
-    redacted_bytes = result(work, "select", name, Selected).redacted_bytes
+def _funnel(work, name: str, stats: LanguageStats) -> list[tuple]:
+    """The language's rows of funnel.csv. Of running text one says what the cleaning took out of the documents that are left."""
+    selected, cleaning = result(work, "select", name, Selected), stats.cleaning
+    redacted_bytes = selected.redacted_bytes
     lines, documents, size = [], cleaning["found"].files, cleaning["found"].bytes
     for step in STEPS:
+        if step == LATER[0] and stats.paragraphs:
+            lines.append((name, "paragraphs", documents, size, documents, selected.amount[1]))
+            size = selected.amount[1]
         dropped = [cleaning[reason] for reason in REASONS[step]]
         after = documents - sum(amount.files for amount in dropped)
         left = size - sum(amount.bytes for amount in dropped) - (redacted_bytes if step == "redact" else 0)

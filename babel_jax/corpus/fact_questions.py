@@ -3,7 +3,7 @@
 from babel_jax.common.material import Choices
 from babel_jax.corpus import fact_rows, fact_sentences, stated_facts
 from babel_jax.corpus.fact_sources import forms_of
-from babel_jax.corpus.questions import CHOICES, MOST_QUESTIONS, Question, TaskTexts, choices
+from babel_jax.corpus.questions import CHOICES, MOST_QUESTIONS, NOT_OF_THIS_KIND, Question, TaskTexts, choices
 from babel_jax.corpus.stated_facts import Stated
 
 FACTS = "facts"  # the name of the task
@@ -16,9 +16,11 @@ def ask_facts(texts: TaskTexts) -> Choices | str:
     the same order.
     """
     if texts.directory is None or not (texts.directory / stated_facts.FILE).exists():
-        return "no facts were written into the text"
+        return NOT_OF_THIS_KIND
     stated = fact_rows.read(texts.directory)
-    return choices(questions(stated, texts.language.name), texts.tokenizer, texts.longest)
+    asked = questions(stated, texts.language.name)
+    together = [asked[at : at + CHOICES] for at in range(0, len(asked), CHOICES)]
+    return choices(together, texts.tokenizer, texts.longest)
 
 
 def questions(stated: Stated, language: str, most: int = MOST_QUESTIONS) -> list[Question]:

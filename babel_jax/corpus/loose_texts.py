@@ -5,7 +5,8 @@ here is from each other: a file gives rows (on which losses are taken and neuron
 working language is read and neurons are changed), never both. Files come in the order of a hash of their paths; of the
 first ones, which are needed for rows, every second goes to prompts, and so do all further ones.
 
-They are cleaned as those of a corpus are, but that near-copies stay and nothing is redacted: what is read here is not kept.
+They are cleaned as those of a corpus are, running text by the paragraph, but that near-copies of files stay and nothing is
+redacted: what is read here is not kept.
 Reading stops when rows and prompts are there, and for prompts at MOST_MINED bytes, for some pairs are never found.
 """
 
@@ -20,11 +21,12 @@ import numpy as np
 
 from babel_jax.common.errors import UserError
 from babel_jax.common.files import content_hash
-from babel_jax.common.material import Material
-from babel_jax.corpus import call_sites, manifest, rules, slot_columns, sources
+from babel_jax.common.material import Asked, Material
+from babel_jax.corpus import call_sites, corpus_tasks, manifest, prose, rules, slot_columns, sources
 from babel_jax.corpus.corpus_files import FEWEST_PAIRS
 from babel_jax.corpus.document import Document
 from babel_jax.corpus.manifest import Manifest
+from babel_jax.corpus.questions import MOST_READ, TaskTexts
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.languages import registry
 from babel_jax.languages.language import Language, Pairs
@@ -134,8 +136,11 @@ def material(
         "pairs": of_pairs,
         "messages": messages + said,
     }
+    tasks = {name: here.tasks(_counterpart(languages, name), about["messages"]) for name, here in read.items()}
     heldout = _heldout({name: here.rows for name, here in read.items()}, slots)
-    return bare(tuple(languages), tokenizer, vocab_size, amounts.row_tokens, heldout=heldout, slots=slots, about=about)
+    return bare(
+        tuple(languages), tokenizer, vocab_size, amounts.row_tokens, heldout=heldout, slots=slots, about=about
+    ).asking(tasks)
 
 
 def bare(languages: tuple[str, ...], tokenizer: Tokenizer | None, vocab_size: int, length: int, **parts) -> Material:
@@ -184,6 +189,12 @@ def _pairs(languages: dict[str, Language], amounts: Amounts) -> tuple[dict[str, 
     return found, messages
 
 
+def _counterpart(languages: dict[str, Language], name: str) -> Language:
+    """The language that one's tasks compare it with: the primary, or of the primary the first new one."""
+    primary, new, *_ = languages
+    return languages[primary if name != primary else new]
+
+
 class _Reader:
     """Reads one language's texts into rows and prompts."""
 
@@ -199,10 +210,13 @@ class _Reader:
         self._left_out = collections.Counter()
         self.files, self.messages = 0, []
         self.rows: dict[str, np.ndarray] = {}
+        self._for_tasks: list[Document] = []
+        self._bytes = 0  # of these
 
     def read(self, texts: Manifest) -> None:
         """Reads as far as is needed; then `rows`, `slots()`, `about()` and `messages` say what came of it."""
-        for number, document in enumerate(self._fit(texts)):
+        documents = self._kept(self._fit(texts))
+        for number, document in enumerate(documents):
             self.files += 1
             is_mined = self._miner is None or self._miner.is_full or self._mined >= MOST_MINED
             if self._rows.is_full and is_mined:
@@ -231,14 +245,26 @@ class _Reader:
         if self._left_out:
             self.messages.append(f"{title}: {sum(self._left_out.values())} files left out ({self._reasons()}).")
 
+    def _kept(self, documents: Iterator[Document]) -> Iterator[Document]:
+        """The documents, of which the first ones are kept for tasks: these are asked about what is read anyway."""
+        for document in documents:
+            if self._bytes < MOST_READ:
+                self._for_tasks.append(document)
+                self._bytes += len(document.content)
+            yield document
+
     def _reasons(self):
         return ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in self._left_out.most_common())
 
     def _fit(self, texts: Manifest) -> Iterator[Document]:
         """The documents that the cleaning keeps."""
-        seen = set()
+        seen, unique = set(), prose.Unique()
         for document in sources.drawn(texts, self.language.name):
             reason = rules.unfit(document, self.language, texts.clean)
+            if not reason and prose.is_prose(self.language):
+                cleaned, _ = prose.clean(document, self.language)
+                document = cleaned.holding(unique.of(cleaned.keys, cleaned.paragraphs))
+                reason = None if document.content else "size"
             reason = reason or rules.poor(document, self.language, texts.clean)
             digest = hashlib.sha256(document.content or b"").digest()
             if not reason and texts.clean.exact_duplicates and digest in seen:
@@ -255,6 +281,18 @@ class _Reader:
         is_primary = self.other != self.language.name
         found = call_sites.slots(prompts, is_primary, self._amounts.prompt_tokens, self._tokenizer.padding)
         return found | slot_columns.spaced(found, is_primary, self._tokenizer), messages
+
+    def tasks(self, other: Language, messages: list[str]) -> dict[str, Asked]:
+        """What is asked in this language; what is not is added to the messages."""
+        try:
+            pairs = registry.identifier_pairs(other, self.language)
+        except UserError:  # said where prompts are looked for
+            pairs = ()
+        documents, longest = self._for_tasks, self._amounts.row_tokens
+        texts = TaskTexts(self.language, other, pairs, lambda: documents, None, self._tokenizer, longest)
+        asked, reasons = corpus_tasks.asked(texts)
+        messages += reasons
+        return asked
 
     def about(self, given: tuple[manifest.GivenSource, ...]) -> dict:
         counted = self.rows["bytes"] * self.rows["loss"]

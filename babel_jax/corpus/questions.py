@@ -20,7 +20,8 @@ MOST_QUESTIONS = (
     200  # of a task: their interval is some 3 points to either side, and they cost less than a study's prompts
 )
 FEWEST_QUESTIONS = 20  # fewer say nothing
-MOST_READ = 4_000_000  # bytes of held-out text that a task's questions are looked for in: some seconds
+MOST_READ = 4_000_000  # bytes of held-out text that questions are looked for in: some seconds
+NOT_OF_THIS_KIND = ""  # why a task of code is not asked of a natural language, or the other way round: nobody misses it
 WIDTHS = 16  # rows are as long as a multiple of this: few widths, few programs to compile
 
 
@@ -32,7 +33,8 @@ class TaskTexts:
       language: in which is asked.
       other: the language that its `pairs` are with: the primary, or of the primary the first new one; None: they have no pairs.
       pairs: of the other language's and this one's identifiers or words.
-      documents: gives the held-out documents of this language.
+      documents: gives held-out documents of this language.
+      translations: gives what the held-out text says in the other language and in this one; None: nobody knows.
       tokenizer: the model's.
       longest: tokens that a model reads, T.
       directory: of the corpus; None: texts without one.
@@ -42,9 +44,21 @@ class TaskTexts:
     other: Language | None
     pairs: Pairs
     documents: Callable[[], Iterable[Document]]
+    translations: Callable[[], Iterable[tuple[str, str]]] | None
     tokenizer: Tokenizer
     longest: int
     directory: Path | None = None
+
+
+def first(documents: Iterable[Document]) -> list[Document]:
+    """The documents that questions are made of: MOST_READ bytes of them, in their order."""
+    kept, read = [], 0
+    for document in documents:
+        kept.append(document)
+        read += len(document.content)
+        if read >= MOST_READ:
+            break
+    return kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,23 +70,34 @@ class Question:
 
 
 def choices(
-    asked: Sequence[Question], tokenizer: Tokenizer, longest: int, aside: str = "", cut: bool = False
+    asked: Iterable[Sequence[Question]],
+    tokenizer: Tokenizer,
+    longest: int,
+    aside: str = "",
+    cut: bool = False,
 ) -> Choices | str:
     """Questions, each with as many candidates, as rows; or why there are too few of them, the end of a sentence.
 
-    Scored is every token with a byte of a candidate's second part.
+    Scored is every token with a byte of a candidate's second part. At most MOST_QUESTIONS are kept.
 
     Args:
+      asked: sets of questions that are kept whole or left out, so that within each every answer is as often right as others.
       longest: T. A question with a longer candidate is left out; or (`cut`) what its candidates read is cut on the left, of
         all by as many tokens.
       aside: as of `Choices`.
     """
-    kept, rows = [], []
-    for question in asked:
-        fitted = _fitted([_read(tokenizer, *one) for one in question.candidates], tokenizer.begin, longest + 1, cut)
-        if fitted is not None:
-            kept.append(question)
-            rows.append(fitted)
+    kept: list[Question] = []
+    rows: list[list[tuple[np.ndarray, int]]] = []
+    for together in asked:
+        fitted = [
+            _fitted([_read(tokenizer, *one) for one in question.candidates], tokenizer.begin, longest + 1, cut)
+            for question in together
+        ]
+        if len(kept) + len(fitted) > MOST_QUESTIONS:
+            break
+        if None not in fitted:
+            kept += together
+            rows += fitted
     if len(kept) < FEWEST_QUESTIONS:
         return f"there are {len(kept)} questions in the held-out text, and {FEWEST_QUESTIONS} are the least"
     width = min(longest, -(-(max(len(ids) for row in rows for ids, _ in row) - 1) // WIDTHS) * WIDTHS) + 1

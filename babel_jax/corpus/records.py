@@ -17,6 +17,9 @@ class Amount:
     def __add__(self, other: "Amount") -> "Amount":
         return Amount(self.files + other.files, self.bytes + other.bytes)
 
+    def __sub__(self, other: "Amount") -> "Amount":
+        return Amount(self.files - other.files, self.bytes - other.bytes)
+
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
@@ -58,13 +61,25 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Cleaned:
-    """Of a piece: the number of its source, a hash of all that was read, and what became of it. amount: files, bytes."""
+    """Of a piece: the number of its source, a hash of all that was read, and what became of it. amount: files, bytes.
+
+    paragraphs: of running text, "found" and each of `prose.REASONS` -> how many paragraphs.
+    """
 
     source: int
     sha256: str
     counts: dict[str, Amount]
     licences: dict[str, int]
     amount: tuple[int, ...] = (0, 0)
+    paragraphs: dict[str, Amount] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unique:
+    """Of a language of running text: the paragraphs that are copies of earlier ones, and those that are not."""
+
+    copy: Amount
+    kept: Amount
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +172,10 @@ class SplitStats:
 
 @dataclasses.dataclass(frozen=True)
 class LanguageStats:
-    """cleaning: "found", every reason to drop a document, "kept" and "redacted" -> how much."""
+    """cleaning: "found", every reason to drop a document, "kept" and "redacted" -> how much.
+
+    paragraphs: of running text, "found", every reason to drop a paragraph and "kept"; empty for code.
+    """
 
     sources: tuple[SourceStats, ...]
     cleaning: dict[str, Amount]
@@ -166,6 +184,7 @@ class LanguageStats:
     projects: Divided
     train: SplitStats
     validation: SplitStats
+    paragraphs: dict[str, Amount] = dataclasses.field(default_factory=dict)
 
     def of(self, split: str) -> SplitStats:
         return getattr(self, split)

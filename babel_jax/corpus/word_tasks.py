@@ -9,7 +9,7 @@ from babel_jax.common.material import Choices
 from babel_jax.corpus import cloze
 from babel_jax.corpus.questions import (
     MOST_QUESTIONS,
-    MOST_READ,
+    NOT_OF_THIS_KIND,
     Question,
     TaskTexts,
     choices,
@@ -22,7 +22,7 @@ SHOWN = 4  # pairs that the context of every question about a translation shows
 MOST_SITES = 10  # places in text of one word
 CLOZE_TOKENS = 64  # of a question: what is further to the left says little of the word
 COPIED = "copied"  # what the other language's word is called where it is repeated
-_NO_WORDS = "it takes two natural languages whose `pairs` of words are known"
+_NO_WORDS = "no words of it and another natural language are known to mean the same"
 
 
 def ask_word(texts: TaskTexts) -> Choices | str:
@@ -30,6 +30,8 @@ def ask_word(texts: TaskTexts) -> Choices | str:
 
     Repeating the other language's word is counted apart.
     """
+    if texts.language.prompts != "cloze":
+        return NOT_OF_THIS_KIND
     if not _has_words(texts):
         return _NO_WORDS
     pairs = sorted(_of_one_meaning(texts).items(), key=lambda pair: order(*pair))
@@ -37,33 +39,41 @@ def ask_word(texts: TaskTexts) -> Choices | str:
     context = "".join(f"{there} = {here}, " for here, there in shown)
     asked = []
     for group in groups(translated):
-        for right in group:
-            source = translated[right]
-            answers = [*right_first(right, group), source]
-            asked.append(Question(tuple((f"{context}{source} =", f" {word},") for word in answers)))
+        answers = {right: [*right_first(right, group), translated[right]] for right in group}
+        asked.append(
+            [
+                Question(tuple((f"{context}{translated[right]} =", f" {word},") for word in words))
+                for right, words in answers.items()
+            ]
+        )
     return choices(asked, texts.tokenizer, texts.longest, aside=COPIED)
 
 
 def ask_cloze(texts: TaskTexts) -> Choices | str:
     """Which word comes next in a paragraph of held-out text, in which neither it nor its translation stands before?"""
+    if texts.language.prompts != "cloze":
+        return NOT_OF_THIS_KIND
     if not _has_words(texts):
         return _NO_WORDS
     places = _places(texts, _of_one_meaning(texts))
     grouped = groups(word for word, sites in places.items() if sites)
     grouped.sort(key=lambda group: order(*group))
     each = min(MOST_SITES, -(-MOST_QUESTIONS // max(1, sum(map(len, grouped)))))
-    asked: list[Question] = []
+    asked = []
     for group in grouped:
         usable = {right: [before for before in places[right] if not _any_of(group, before)] for right in group}
         for number in range(min(each, *map(len, usable.values()))):
-            for right in group:
-                answers = right_first(right, group)
-                asked.append(Question(tuple((usable[right][number], f" {word}") for word in answers)))
-    return choices(asked[:MOST_QUESTIONS], texts.tokenizer, min(CLOZE_TOKENS, texts.longest), cut=True)
+            asked.append(
+                [
+                    Question(tuple((usable[right][number], f" {word}") for word in right_first(right, group)))
+                    for right in group
+                ]
+            )
+    return choices(asked, texts.tokenizer, min(CLOZE_TOKENS, texts.longest), cut=True)
 
 
 def _has_words(texts: TaskTexts) -> bool:
-    return texts.other is not None and texts.language.prompts == texts.other.prompts == "cloze"
+    return bool(texts.pairs) and texts.other is not None and texts.other.prompts == "cloze"
 
 
 def _of_one_meaning(texts: TaskTexts) -> dict[str, str]:
@@ -80,7 +90,6 @@ def _of_one_meaning(texts: TaskTexts) -> dict[str, str]:
 def _places(texts: TaskTexts, translated: dict[str, str]) -> dict[str, list[str]]:
     """Word -> what stands before it, in at most MOST_SITES places that a hash chooses, one a document."""
     best: dict[str, list] = {word: [] for word in translated}
-    read = 0
     for document in texts.documents():
         taken = set()
         for begins, paragraph in cloze.paragraphs(document.text):
@@ -94,9 +103,6 @@ def _places(texts: TaskTexts, translated: dict[str, str]) -> dict[str, list[str]
                 heap = best[word]
                 put = heapq.heappush if len(heap) < MOST_SITES else heapq.heappushpop
                 put(heap, (key, paragraph[: site - 1]))
-        read += len(document.content)
-        if read >= MOST_READ:
-            break
     return {word: [before for _, before in sorted(heap, reverse=True)] for word, heap in best.items()}
 
 

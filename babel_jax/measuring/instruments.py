@@ -253,6 +253,7 @@ def _interventions(reading: Reading) -> list[dict]:
 
 LOSSES = Instrument("losses", lambda reading: forward.loss_rows(reading.measured))
 BITS_PER_BYTE = Instrument("bits per byte", _bits_per_byte)
+TASKS = Instrument("tasks", task_rows, lambda material, _: bool(material.tasks_in))
 STUDY = (
     LOSSES,
     BITS_PER_BYTE,
@@ -263,7 +264,7 @@ STUDY = (
         lambda reading: fact_rows(reading.subject, reading.material.facts),
         lambda material, _: _are_judged(material),
     ),
-    Instrument("tasks", _tasks, lambda material, _: bool(material.tasks)),
+    dataclasses.replace(TASKS, rows=_tasks),
     Instrument("call sites", _call_sites, lambda material, _: material.problems is None and not _are_judged(material)),
     Instrument("transferring neurons", _transferring),
     Instrument("functional neurons", _functional, lambda material, settings: settings.base_LxNxF is not None, ("ffn",)),
@@ -274,6 +275,8 @@ PROBE = (
     Instrument("working language", _working_language),
     Instrument("whole identifiers", _whole_identifiers, lambda material, _: bool(_slots_of_sequences(material))),
     Instrument("alignment", _alignment, _is_parallel, ("sentence",)),
+    # The embedded world's are asked by its studies, in one new language; they would be most of a probe's time.
+    dataclasses.replace(TASKS, applies=lambda material, _: bool(material.tasks_in) and material.problems is None),
     Instrument("tuned lens", _tuned_lens, lambda _, settings: settings.tuned_steps > 0, ("residual",)),
     Instrument("scores", _scores, lambda _, settings: bool(settings.definitions)),
     Instrument(

@@ -157,7 +157,8 @@ def chosen(material: Material, languages: tuple[str, ...]) -> Material:
                 f"first, or {languages[0]},{material.primary} alone."
             )
         keep["slots"] = {name: _turned(of_language) for name, of_language in keep["slots"].items()}
-    return dataclasses.replace(material, primary=languages[0], new=languages[1], **keep)
+    asked = {name: tasks for name, tasks in material.tasks_in.items() if name in languages}
+    return dataclasses.replace(material, primary=languages[0], new=languages[1], **keep).asking(asked)
 
 
 def _turned(slots: dict) -> dict:

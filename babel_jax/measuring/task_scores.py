@@ -9,9 +9,10 @@ import dataclasses
 import numpy as np
 
 from babel_jax.common import statistics
-from babel_jax.common.material import Choices, Problems
+from babel_jax.common.material import Asked, Choices, Parallel, Problems
 from babel_jax.measuring.programs import accuracy_row, completions
 from babel_jax.measuring.reading import Reading
+from babel_jax.measuring.sentence_scores import sentence_rows
 from babel_jax.model import placement
 from babel_jax.probes.interventions import loss_inputs, score_rows
 from babel_jax.probes.subject import Subject
@@ -44,18 +45,28 @@ class Chosen:
 
 
 def task_rows(reading: Reading) -> list[dict]:
-    """A row for each task and subset ("all", "shared", "transfer"), with its Wilson interval over the questions.
+    """Of every language that is asked, a row for each task and subset ("all", "shared", "transfer").
 
-    Of tasks whose answers are text, bits per byte of the right ones, as sums over questions; with an interval over questions.
+    With a Wilson interval over the questions. Of tasks whose answers are text also bits per byte of the right ones, as sums over
+    questions and with an interval over these; of parallel sentences a row a layer, see `sentence_rows`.
     """
-    language, tasks = reading.material.new, reading.material.tasks
-    chosen = choose(reading.subject, {name: task for name, task in tasks.items() if isinstance(task, Choices)})
+    return [
+        row
+        for language, tasks in reading.material.tasks_in.items()
+        for row in _rows_in(reading.subject, language, tasks)
+    ]
+
+
+def _rows_in(subject: Subject, language: str, tasks: dict[str, Asked]) -> list[dict]:
+    chosen = choose(subject, {name: task for name, task in tasks.items() if isinstance(task, Choices)})
     right = {name: found.right_Q for name, found in chosen.items()}
-    for name, task in tasks.items():
-        if isinstance(task, Problems):
-            right[name] = task.judge(language, completions(reading.subject, task, language))
     rows = []
     for name, task in tasks.items():
+        if isinstance(task, Parallel):
+            rows += sentence_rows(subject, task, METRIC + name)
+            continue
+        if isinstance(task, Problems):
+            right[name] = task.judge(language, completions(subject, task, language))
         for subset, kept_Q in (
             ("all", np.ones_like(task.transfer_Q)),
             ("shared", ~task.transfer_Q),

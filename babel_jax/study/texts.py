@@ -14,7 +14,7 @@ from babel_jax.common.errors import UserError, unknown_name
 from babel_jax.common.files import content_hash, read_json
 from babel_jax.common.material import Material
 from babel_jax.common.schema import Place
-from babel_jax.corpus import loose_texts
+from babel_jax.corpus import loose_texts, sentences
 from babel_jax.corpus.corpus_files import Corpus
 from babel_jax.corpus.corpus_files import load as load_corpus
 from babel_jax.corpus.corpus_material import several
@@ -49,7 +49,7 @@ class ProbeTexts:
 
     By default these are the texts of the study that the run lies in; else of `config`, of a `corpus`, or loose `texts`, read
     with the model's own tokenizer. `prompts` (a file) takes the place of the material's own; of a model that lies in no study
-    it may stand alone, and then there are no rows.
+    it may stand alone, and then there are no rows. `parallel` (NAME=FILE,NAME=FILE) takes the place of a corpus's sentences.
     """
 
     config: ConfigDict | None = None
@@ -63,6 +63,7 @@ class ProbeTexts:
     texts: Manifest | None = None
     row_tokens: int = Amounts().row_tokens
     prompts_per_pair: int = Amounts().per_pair
+    parallel: str | None = None
     _read: dict = dataclasses.field(default_factory=dict, init=False)  # loose texts, by tokenizer and model
 
     def __call__(self, source: walk.Source) -> tuple[Material, str | None]:
@@ -84,7 +85,8 @@ class ProbeTexts:
             material = plan.load_material(config, seed, source.name)
         material = probe_walk.chosen(material, self.languages)
         tokenizer, language_of = (corpus.tokenizer, corpus.language) if corpus else (None, None)
-        return self._prompted(material, tokenizer, language_of), corpus.tokenizer.sha if corpus else None
+        material = self._prompted(material, tokenizer, language_of)
+        return self._with_sentences(material, tokenizer), corpus.tokenizer.sha if corpus else None
 
     def _with_own_tokenizer(self, source: walk.Source) -> tuple[Material, str | None]:
         # Prompts may be token ids, which need no tokenizer.
@@ -92,7 +94,8 @@ class ProbeTexts:
         model, sha = _model_of(source), tokenizer.sha if tokenizer else None
         key = sha, tokenizer and tokenizer.begin, model.vocab_size, model.max_length
         if key not in self._read:
-            self._read[key] = self._prompted(self._loose(tokenizer, model), tokenizer, self._language)
+            material = self._prompted(self._loose(tokenizer, model), tokenizer, self._language)
+            self._read[key] = self._with_sentences(material, tokenizer)
         return self._read[key], sha
 
     def _loose(self, tokenizer: Tokenizer | None, model: DecoderConfig) -> Material:
@@ -114,6 +117,26 @@ class ProbeTexts:
         for line in loose_texts.summary(material.about) if hosts.is_first() else ():
             tqdm.write(line, file=sys.stderr)  # not into a bar that stands there
         return material
+
+    def _with_sentences(self, material: Material, tokenizer: Tokenizer | None) -> Material:
+        """The material with the sentences of the user's files."""
+        if not self.parallel:
+            return material
+        if tokenizer is None:
+            raise UserError("--parallel needs a tokenizer, and this model has none; leave it out.")
+        lines = sentences.read_lines(self.parallel)
+        known = [material.primary, *sorted({material.new, *material.heldout} - {material.primary})]
+        for name in lines:
+            if name not in known:
+                raise unknown_name("language of --parallel", name, known)
+        if material.primary not in lines:
+            raise UserError(f"--parallel lacks the primary language; give {material.primary}=FILE.")
+        asked = {name: dict(tasks) for name, tasks in material.tasks_in.items()}
+        for name in [name for name in lines if name != material.primary]:
+            found = sentences.parallel(lines, material.primary, name, tokenizer, material.max_length)
+            asked.setdefault(name, {})[sentences.RETRIEVAL] = found
+        fingerprint = content_hash([material.fingerprint, lines])
+        return dataclasses.replace(material.asking(asked), fingerprint=fingerprint)
 
     def _language(self, name: str) -> Language:
         return self.texts.language(name)

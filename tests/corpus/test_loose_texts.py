@@ -153,7 +153,8 @@ def test_languages_without_pairs_are_read_without_prompts(folders, model):
         (texts["go"] / f"{number}.go").write_text(BODY + f"a{number} = 1\n" * 20)
     material = read(texts, model)
     assert material.slots == {} and not material.heldout["go"]["knowledge"].any()
-    assert "no prompts in PHP: no built-ins of Go and PHP are known to mean the same" in material.about["messages"][-1]
+    said = "\n".join(material.about["messages"])
+    assert "no prompts in PHP: no built-ins of Go and PHP are known to mean the same" in said
 
 
 def test_a_tokenizer_of_another_model_is_refused(folders, model):
@@ -216,7 +217,8 @@ def test_one_file_gives_rows_and_says_why_there_are_no_prompts(folders, model):
         texts[name].write_text(text(1) * 3)
     material = read(texts, model, Amounts(rows=4, row_tokens=24, prompt_tokens=20, per_pair=4))
     assert material.slots == {} and len(material.heldout["php"]["tokens"]) == 4
-    assert "no prompts in PHP: 0 of 21 pairs have some and 2 are the least" in material.about["messages"][-1]
+    said = "\n".join(material.about["messages"])
+    assert "no prompts in PHP: 0 of 21 pairs have some and 2 are the least" in said
 
 
 def test_reading_stops_when_enough_is_there(folders, model, monkeypatch):
@@ -247,3 +249,35 @@ def test_only_so_many_files_are_listed_at_once(folders, model, monkeypatch):
     more = [document.path for document in sources.drawn(loose_texts.of(folders), "python")]
     assert len(names) == 8 and more[:8] == names and len(set(more)) == 20
     assert more != sorted(more)
+
+
+def test_running_text_is_cleaned_by_the_paragraph(tmp_path, model):
+    """What is in another language, too short or a copy gives no rows; a file of nothing else is left out."""
+    english = "This is the text of page {0}, and it is for all of us to read: {1}."
+    german = "Das ist der Text der Seite, und er ist für uns alle da, damit wir ihn lesen."
+    words = [
+        "house",
+        "river",
+        "mountain",
+        "garden",
+        "winter",
+        "window",
+        "letter",
+        "market",
+        "table",
+        "bridge",
+        "forest",
+    ]
+    for folder in ("en", "de"):
+        (tmp_path / folder).mkdir()
+    for number, word in enumerate(words):
+        own = [english.format(word, " and ".join(words[number:] + words[:number])), english.format("one", "all")]
+        (tmp_path / "en" / f"{number}.txt").write_text("\n\n".join([*own, "Too short.", german]))
+        (tmp_path / "de" / f"{number}.txt").write_text(german.replace("Seite", f"Seite über {word} {word[::-1]}"))
+    (tmp_path / "en" / "german.txt").write_text(f"{german}\n\n{german}")
+    texts = {name: tmp_path / name for name in ("en", "de")}
+    material = read(texts, model, Amounts(rows=200, row_tokens=24, per_pair=0), longest=64)
+    decoded = "".join(model.decode(row) for row in material.heldout["en"]["tokens"])
+    assert "Das ist" not in decoded and "Too short" not in decoded and decoded.count("page one") <= 1
+    assert decoded.count("page garden") == 1
+    assert material.about["languages"]["en"]["left_out"] == {"size": 1}

@@ -15,7 +15,7 @@ def model():
 
 
 def asked(*candidates, times=questions.FEWEST_QUESTIONS):
-    return [Question(candidates)] * times
+    return [[Question(candidates)]] * times
 
 
 def scored_text(made, model, q, c):
@@ -67,6 +67,14 @@ def test_where_a_text_begins_with_a_mark_the_rows_do(model):
 
 def test_too_few_questions_are_none(model):
     assert "there are 19 questions in the held-out text, and 20 are" in choices(asked(("a", " b"), times=19), model, 9)
+
+
+def test_a_set_of_questions_is_kept_whole_or_left_out(model):
+    fits, too_long = Question((("a", " b"), ("a", " c"))), Question((("a", " b" * 70), ("a", " c")))
+    made = choices([[fits, too_long], *[[fits, fits]] * 10], model, 64)
+    assert len(made.transfer_Q) == 20
+    many = choices([[fits] * 3] * 100, model, 64)
+    assert len(many.transfer_Q) == questions.MOST_QUESTIONS // 3 * 3, "no set is broken by the limit"
 
 
 def test_groups_are_of_words_of_one_length_and_leave_few_over():

@@ -22,7 +22,7 @@ def model():
 
 def texts(model, documents=(), **changes) -> TaskTexts:
     given = dict(language=YOUNG, other=OLD, pairs=YOUNG.pairs["old"], documents=lambda: documents, tokenizer=model)
-    return TaskTexts(**given | dict(longest=128) | changes)
+    return TaskTexts(**given | dict(translations=None, longest=128) | changes)
 
 
 def candidates(made: Choices, model) -> list[list[tuple[str, str]]]:
@@ -85,7 +85,7 @@ def test_code_has_no_words_and_few_words_are_no_task(model):
     python, php = (registry.LANGUAGES[name] for name in ("python", "php"))
     code = texts(model, language=php, other=python, pairs=php.pairs["python"])
     for ask in (word_tasks.ask_word, word_tasks.ask_cloze):
-        assert "two natural languages" in ask(code) and "two natural languages" in ask(texts(model, other=None))
+        assert ask(code) == "" and "no words of it and another" in ask(texts(model, other=None))
     assert "there are 4 questions" in word_tasks.ask_word(texts(model, pairs=YOUNG.pairs["old"][:10]))
 
 

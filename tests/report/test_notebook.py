@@ -87,11 +87,12 @@ def test_the_example_runs_cell_by_cell():
 
 
 def snippets():
-    return re.findall(r"(?ms)^```python\n(import babel_jax\n.*?)^```$", Path(ROOT, "README.md").read_text())
+    texts = (Path(ROOT, name).read_text() for name in ("README.md", "babel_jax/probes/README.md"))
+    return [snippet for text in texts for snippet in re.findall(r"(?ms)^```python\n(import babel_jax\n.*?)^```$", text)]
 
 
-def test_snippets_of_the_readme_run():
-    assert snippets()
+def test_snippets_of_the_readmes_run():
+    assert len(snippets()) == 2
     for snippet in snippets():
         exec(compile(snippet, "README.md", "exec"), {})
 

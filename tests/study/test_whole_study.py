@@ -4,6 +4,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from helpers import environment, same, state_at
 from helpers.small_study import PATIENCE, STEPS, command, run_study, study_of, wait_until_gone, workers_in
 
+from babel_jax.cli.verbs import parser_of
 from babel_jax.common import measurements
 from babel_jax.common.run_names import RunName
 from babel_jax.study import jobs as study
@@ -57,6 +59,10 @@ def assert_same_results(found, wanted):
 def test_a_small_study_from_end_to_end(config_file, whole):
     workdir, printed = whole
     assert "Python to PHP, 1 seed" in printed and str(workdir / "report" / "index.html") in printed
+    next_ones = [shlex.split(line)[3:] for line in printed.splitlines() if "python -m babel_jax" in line]
+    assert [words[0] for words in next_ones] == ["optimize", "probe", "report"]
+    for verb, *words in next_ones:
+        parser_of(verb).parse(words)  # each can be given as it stands
     summary = json.loads((workdir / "report" / "summary.json").read_text())
     about = summary["languages"]["php"]
     assert summary["primary"] == "python" and summary["new"] == ["php"]

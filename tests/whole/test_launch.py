@@ -30,7 +30,7 @@ NASTY = [
     "--run=mix_0.5000",
 ]
 TOOLS = (
-    "awk bash basename cat cmp cp cut date dirname du git grep gzip head id ls mkdir mktemp mv nohup ps rm sed seq sh "
+    "awk bash basename cat cmp cp cut date dirname du find git grep gzip head id ls mkdir mktemp mv nohup ps rm sed seq sh "
     "sha256sum sleep tail tar uniq wc"
 )
 
@@ -290,6 +290,7 @@ def test_help_explains_and_does_nothing(place, script):
     """With nothing at hand, from any folder, wherever --help stands; nothing is installed, started or left behind."""
     before = {path for path in place.home.rglob("*") if ".git" not in path.parts}
     more = {"demo.sh": ["--config=x", "--help"], "test.sh": ["--slow", "-h"], "fetch_debian_corpus.sh": ["out", "--help"],
+            "fetch_natural_corpus.sh": ["out", "de", "-h"],
             "slurm_corpus.sh": [*RUNS["slurm_corpus.sh"], "--help"], "tpu_pod.sh": ["create", "pod-1", "--help"],
             "gke.sh": ["run", "-h"], "slurm.sh": ["run", "a", "--nodes=1", "-h"]}  # fmt: skip
     first = (place.project / "launch" / script).read_text().splitlines()[1].removeprefix("# ")
@@ -513,7 +514,11 @@ def test_slurm_corpus(place, tmp_path):
 # Debian's archive: $ANSWERS/index says PACKAGE FILE BYTES SHA256, $ANSWERS/pool holds what files there are.
 APT_GET = r"""#!/usr/bin/env bash
 package=${*: -1} status=100
-case "$*" in *update) [ ! -e "$ANSWERS/offline" ]; exit ;; esac
+case "$*" in *update)
+  lists=$(sed -n 's/^Dir::State::Lists "\(.*\)";/\1/p' "$APT_CONFIG")
+  case "$*" in *Languages*) cp "$ANSWERS"/lists/* "$lists" ;; esac
+  [ ! -e "$ANSWERS/offline" ]; exit ;;
+esac
 while read -r name file bytes sum; do
   [ "$name" = "$package" ] || continue
   status=0
@@ -530,8 +535,8 @@ exit $status
 class Archive:
     """Packages of a single file each, and the table that pins them."""
 
-    def __init__(self, place):
-        self.answers, self.table = place.home / "answers", place.project / "launch" / "debian_packages.tsv"
+    def __init__(self, place, table):
+        self.answers, self.table = place.home / "answers", place.project / "launch" / table
         (self.answers / "pool").mkdir()
         self.table.write_text("# made by hand\n")
         for name, does in (("apt-get", APT_GET), ("dpkg-deb", '#!/bin/sh\ntar -xf "$2" -C "$3"\n')):
@@ -557,7 +562,12 @@ class Archive:
 
 @pytest.fixture
 def archive(place):
-    return Archive(place)
+    return Archive(place, "debian_packages.tsv")
+
+
+@pytest.fixture
+def natural(place):
+    return Archive(place, "natural_packages.tsv")
 
 
 def test_fetch(place, archive, tmp_path):
@@ -646,7 +656,9 @@ def test_table_of_debian_packages():
     """The minimal set is permissive, in all languages; every package says its licence and is pinned."""
     rows = [line.split("\t") for line in (ROOT / "launch" / "debian_packages.tsv").read_text().splitlines()]
     rows = [row for row in rows if not row[0].startswith("#")]
-    assert {row[1] for row in rows if row[0] == "minimal"} == set(LANGUAGES)
+    assert {row[1] for row in rows if row[0] == "minimal"} == {
+        name for name, language in LANGUAGES.items() if language.kind == "code"
+    }
     assert all(permitted(row[3], PERMISSIVE) for row in rows if row[0] == "minimal")
     assert any("GPL" in row[3] for row in rows if row[0] == "full")
     assert {row[0] for row in rows} == {"minimal", "full"}
@@ -656,7 +668,106 @@ def test_table_of_debian_packages():
         assert (".orig" in file) == package.startswith("src:") and file.endswith((".deb", ".gz", ".xz", ".bz2"))
 
 
+def test_fetch_natural(place, natural, tmp_path):
+    """A folder a language, and others for what is of several, for dictionaries of what is asked for, and for facts."""
+    natural.add("strict", "de", "help-de")
+    natural.add("strict", "en,de", "handbook")
+    natural.add("strict", "fr", "help-fr")
+    natural.add("strict", "fr,ja", "french-and-japanese")
+    natural.add("strict", "de,en", "trans-de-en")
+    natural.add("strict", "de,fr", "dict-freedict-deu-fra")
+    natural.add("strict", "en", "wordnet-base")
+    natural.add("strict", "en,de,fr", "kgeography-data")
+    natural.add("all", "de", "game-de", "GPL-2.0-or-later")
+    (natural.answers / "lists").mkdir()
+    (natural.answers / "lists" / "deb_i18n_Translation-de").write_text("Package: x\n")
+    (natural.answers / "lists" / "deb_i18n_Translation-zh%5fCN").write_text("Package: y\n")
+    command, settings = ["fetch_natural_corpus.sh", str(tmp_path / "out"), "de", "en"], dict(KEYRING=natural.table)
+    done = place.launch(*command, **settings)
+    assert done.returncode == 0, done.stderr
+    out, code = tmp_path / "out", lambda name: f"{name}/{name.split('/')[1]}/code"
+    first = [
+        "de/help-de",
+        "several/handbook",
+        "dictionaries/trans-de-en",
+        "dictionaries/wordnet-base",
+        "facts/kgeography-data",
+    ]
+    assert {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()} == {
+        "packages.tsv",
+        *map(code, first),
+    }
+    (out / "de" / "help-de" / "mine").write_text("")
+    done = place.launch(command[0], "--all", *command[1:], **settings)
+    assert done.returncode == 1 and done.stdout.splitlines()[-1] == "missing: en/package-descriptions"
+    assert "de: help-de is there" in done.stdout and (out / "de" / "help-de" / "mine").exists()
+    assert (out / "de" / "package-descriptions" / "Translation-de").read_text() == "Package: x\n"
+    natural.add("all", "zh", "chinese")
+    done = place.launch(command[0], "--all", command[1], "zh", **settings)
+    assert (
+        done.returncode == 0 and (out / "zh" / "package-descriptions" / "Translation-zh").read_text() == "Package: y\n"
+    )
+    shutil.rmtree(out / "zh")
+    (out / "packages.tsv").write_text(
+        "".join(line for line in (out / "packages.tsv").open() if not line.startswith("zh"))
+    )
+    assert (out / code("de/game-de")).exists() and not list(out.glob(".*"))
+    lines = [line.split("\t") for line in (out / "packages.tsv").read_text().splitlines()]
+    assert lines[0] == ["folder", "package", "licence", "sha256", "file"]
+    assert {"/".join(line[:2]) for line in lines[1:]} == {*first, "de/game-de", "de/package-descriptions"}
+
+
+def test_fetch_natural_keeps_no_images(place, natural, tmp_path):
+    natural.add("strict", "de", "help-de")
+    with tarfile.open(natural.answers / "pool" / "help-de_1%3a1_all.deb", "w:gz") as archive:
+        for name in ("a/page.html", "a/picture.PNG", "images/only.jpeg", "a/book.pdf", "a/png"):
+            archive.add(natural.answers / "index", name)
+    done = place.launch("fetch_natural_corpus.sh", str(tmp_path), "de", KEYRING=natural.table)
+    assert done.returncode == 1  # the sum of before
+    content = (natural.answers / "pool" / "help-de_1%3a1_all.deb").read_bytes()
+    (natural.answers / "index").write_text(f"help-de help-de_1%3a1_all.deb 1 {hashlib.sha256(content).hexdigest()}\n")
+    done = place.launch("fetch_natural_corpus.sh", "--accept-new", str(tmp_path), "de", KEYRING=natural.table)
+    assert done.returncode == 0, done.stderr
+    assert sorted(str(path.relative_to(tmp_path / "de" / "help-de")) for path in (tmp_path / "de" / "help-de").rglob("*")) == [
+        "a", "a/page.html", "a/png",
+    ]  # fmt: skip
+
+
+def test_fetch_natural_dry_run(place, tmp_path):
+    strict, everything = (
+        place.launch(
+            "fetch_natural_corpus.sh",
+            *flags,
+            "--dry-run",
+            str(tmp_path / "out"),
+            "en",
+            "ru",
+            paths=place.home / "tools",
+        ).stdout
+        for flags in ([], ["--all"])
+    )
+    assert "several      debian-handbook" in strict and "dictionaries dict-freedict-eng-rus" in strict
+    assert "help-de" not in strict and "wesnoth" not in strict and "descriptions" not in strict
+    assert "several      wesnoth-1.16-data" in everything and "descriptions of Debian's packages" in everything
+    assert strict.splitlines()[-1].endswith(f"MB to fetch to {tmp_path}/out") and not (tmp_path / "out").exists()
+
+
+def test_table_of_natural_packages():
+    """Strict: every language has text of its own, and no licence is unclear; all are read by the manifest or are word lists."""
+    rows = [line.split("\t") for line in (ROOT / "launch" / "natural_packages.tsv").read_text().splitlines()]
+    rows = [row for row in rows if not row[0].startswith("#")]
+    seven = {"en", "de", "fr", "es", "ru", "zh", "ja"}
+    assert {row[1] for row in rows if row[0] == "strict" and "," not in row[1]} == seven
+    assert {row[0] for row in rows} == {"strict", "all"} and len({row[2] for row in rows}) == len(rows)
+    for _, languages, package, licence, size, sum, file in rows:
+        assert set(languages.split(",")) <= seven and licence not in ("", "?") and "unclear" not in licence, package
+        assert int(size) > 10_000 and re.fullmatch("[0-9a-f]{64}", sum) and file.endswith(".deb"), package
+
+
 @pytest.mark.parametrize(("command", "message"), [
+    (["fetch_natural_corpus.sh", "--dry-run", "out"], "say where and what: "),
+    (["fetch_natural_corpus.sh", "--full", "out", "de"], "unknown flag '--full'; known: --all"),
+    (["fetch_natural_corpus.sh", "out", "it"], "unknown language 'it'; known: en de fr es ru zh ja"),
     (["tpu_pod.sh", "run", "pod-1", "--accelerator-type=v4-8"], "say what to run"),
     (["tpu_pod.sh", "run", "a", "--accelerator-type=v4-8", "--", "train", "--workdir=/W"], "the workdir must be a bucket"),
     (["tpu_pod.sh", "create", "pod-1"], "--accelerator-type is missing"),

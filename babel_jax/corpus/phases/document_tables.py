@@ -51,6 +51,13 @@ def row_groups(target, schema, table_of=pa.concat_tables):
         flush()
 
 
+def rows_of(file):
+    """The documents of a file that `document_file` wrote, in order; a row group is in memory."""
+    with pq.ParquetFile(file) as parquet:
+        for group in range(parquet.num_row_groups):
+            yield from parquet.read_row_group(group).to_pylist()
+
+
 @contextlib.contextmanager
 def document_file(path, signed):
     """A function that appends a document, given by its COLUMNS; `signed`: with its MinHash signature."""
@@ -67,14 +74,20 @@ def document_file(path, signed):
         yield lambda **row: append(row, row["bytes"])
 
 
+def _file(work, piece):
+    """Running text lies where the phase `paragraphs` has put it, code where `clean` did."""
+    unique = work / "paragraphs" / f"{piece}.parquet"
+    return unique if unique.exists() else work / "clean" / f"{piece}.parquet"
+
+
 class Documents:
-    """The documents of pieces that `clean` left: columns at once, texts on request.
+    """The documents of pieces that `clean` left, and of running text `paragraphs`: columns at once, texts on request.
 
     files: the Parquet files, one a piece. first: the number of each one's first document, and at last their number.
     """
 
     def __init__(self, work, pieces):
-        self.files = [work / "clean" / f"{piece}.parquet" for piece in pieces]
+        self.files = [_file(work, piece) for piece in pieces]
         # (file, number) of every row group; documents of each, and of each file
         self._groups, rows, pieces = [], [], []
         for file in self.files:

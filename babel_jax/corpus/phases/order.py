@@ -11,9 +11,10 @@ from babel_jax.corpus.phases import (
     select_documents,
     state_facts,
     token_files,
+    unique_paragraphs,
     vocabulary,
 )
-from babel_jax.corpus.records import Cleaned, Mined, Plan, Selected, Tokenised, Vocabulary, Written
+from babel_jax.corpus.records import Cleaned, Mined, Plan, Selected, Tokenised, Unique, Vocabulary, Written
 
 
 class Phase(NamedTuple):
@@ -33,6 +34,7 @@ def _pieces(work, plan):
 
 PHASES = {
     "clean": Phase(_pieces, clean_documents.run, Cleaned),
+    "paragraphs": Phase(unique_paragraphs.tasks, unique_paragraphs.run, Unique),
     "select": Phase(lambda work, plan: plan.pieces, select_documents.run, Selected),
     "facts": Phase(state_facts.tasks, state_facts.run, Written),
     "vocabulary": Phase(lambda work, plan: [vocabulary.TASK], vocabulary.run, Vocabulary),

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from babel_jax.common.errors import UserError
 from babel_jax.common.files import whole
-from babel_jax.corpus import duplicates, projects
+from babel_jax.corpus import duplicates, projects, prose
 from babel_jax.corpus.build_folder import result
 from babel_jax.corpus.phases.document_tables import Documents
 from babel_jax.corpus.records import Amount, Cleaned, Divided, Selected
@@ -82,11 +82,14 @@ def _judge(work, plan, name, documents):
     def drop(indices, reason):
         fate[indices] = FATES.index(reason)
 
-    if steps.exact_duplicates:
+    is_prose = prose.is_prose(plan.manifest.language(name))
+    if is_prose:  # the phase `paragraphs` has dropped all copies
+        drop(documents.column("bytes").to_numpy() == 0, "duplicate")
+    elif steps.exact_duplicates:
         copies = duplicates.exact(digest_Dx2x16)
         for kind, reason in enumerate(REASONS["exact_duplicates"], 1):
             drop(copies == kind, reason)
-    if steps.near_duplicates:
+    if steps.near_duplicates and not is_prose:
         near = _near(work, documents, name, np.flatnonzero(fate == 0), steps.near_duplicates)
         drop(near, "near_duplicate")
     problems = Counter()
