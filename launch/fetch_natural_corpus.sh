@@ -77,7 +77,7 @@ need_debian "\`corpus build\` any folders of HTML pages, manual pages or plain t
 locales=${asked// /,}
 locales=${locales/zh/zh_CN}
 if [ -n "$all" ] && [ -z "$pin" ]; then
-  open_archive -o "Acquire::Languages=$locales"
+  open_archive -o "Acquire::Languages=$locales" -o Acquire::GzipIndexes=false # images of Docker keep the lists packed
 else
   open_archive
 fi
@@ -92,7 +92,7 @@ describe() { # language: keeps apt's list of what packages are, in that language
     echo "$1: package-descriptions is there"
     return
   fi
-  from=$(find "$work/lists" -name "*_i18n_Translation-${1/zh/zh_CN}")
+  from=$(find "$work/lists" -name "*_i18n_Translation-${1/zh/zh*CN}") # the file says zh%5fCN
   if [ ! -s "$from" ]; then
     echo "$1: package-descriptions could not be fetched, skipped" >&2
     missing+=("$1/package-descriptions")

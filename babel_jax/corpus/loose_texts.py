@@ -5,7 +5,8 @@ here is from each other: a file gives rows (on which losses are taken and neuron
 working language is read and neurons are changed), never both. Files come in the order of a hash of their paths; of the
 first ones, which are needed for rows, every second goes to prompts, and so do all further ones.
 
-They are cleaned as those of a corpus are, but that near-copies stay and nothing is redacted: what is read here is not kept.
+They are cleaned as those of a corpus are, running text by the paragraph, but that near-copies of files stay and nothing is
+redacted: what is read here is not kept.
 Reading stops when rows and prompts are there, and for prompts at MOST_MINED bytes, for some pairs are never found.
 """
 
@@ -21,7 +22,7 @@ import numpy as np
 from babel_jax.common.errors import UserError
 from babel_jax.common.files import content_hash
 from babel_jax.common.material import Asked, Material
-from babel_jax.corpus import call_sites, corpus_tasks, manifest, rules, slot_columns, sources
+from babel_jax.corpus import call_sites, corpus_tasks, manifest, prose, rules, slot_columns, sources
 from babel_jax.corpus.corpus_files import FEWEST_PAIRS
 from babel_jax.corpus.document import Document
 from babel_jax.corpus.manifest import Manifest
@@ -257,9 +258,13 @@ class _Reader:
 
     def _fit(self, texts: Manifest) -> Iterator[Document]:
         """The documents that the cleaning keeps."""
-        seen = set()
+        seen, unique = set(), prose.Unique()
         for document in sources.drawn(texts, self.language.name):
             reason = rules.unfit(document, self.language, texts.clean)
+            if not reason and prose.is_prose(self.language):
+                cleaned, _ = prose.clean(document, self.language)
+                document = cleaned.holding(unique.of(cleaned.keys, cleaned.paragraphs))
+                reason = None if document.content else "size"
             reason = reason or rules.poor(document, self.language, texts.clean)
             digest = hashlib.sha256(document.content or b"").digest()
             if not reason and texts.clean.exact_duplicates and digest in seen:

@@ -10,7 +10,7 @@ import itertools
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from babel_jax.corpus.document import Document, ordinals
 from babel_jax.languages.language import Language
@@ -49,6 +49,23 @@ def clean(document: Document, language: Language) -> tuple[Document, dict[str, l
         else:
             kept[key] = text
     return document.holding(kept), dropped
+
+
+class Unique:
+    """Tells copies of paragraphs that it has seen before, in whichever document."""
+
+    def __init__(self):
+        self._seen: set[bytes] = set()
+
+    def of(self, keys: Iterable[str], paragraphs: Iterable[str]) -> dict[str, str]:
+        """Key -> paragraph of those that are no copies."""
+        unique = {}
+        for key, text in zip(keys, paragraphs, strict=True):
+            mark = fingerprint(text)
+            if mark not in self._seen:
+                self._seen.add(mark)
+                unique[key] = text
+        return unique
 
 
 def normal(text: str) -> str:

@@ -17,6 +17,9 @@ class Amount:
     def __add__(self, other: "Amount") -> "Amount":
         return Amount(self.files + other.files, self.bytes + other.bytes)
 
+    def __sub__(self, other: "Amount") -> "Amount":
+        return Amount(self.files - other.files, self.bytes - other.bytes)
+
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:

@@ -249,3 +249,35 @@ def test_only_so_many_files_are_listed_at_once(folders, model, monkeypatch):
     more = [document.path for document in sources.drawn(loose_texts.of(folders), "python")]
     assert len(names) == 8 and more[:8] == names and len(set(more)) == 20
     assert more != sorted(more)
+
+
+def test_running_text_is_cleaned_by_the_paragraph(tmp_path, model):
+    """What is in another language, too short or a copy gives no rows; a file of nothing else is left out."""
+    english = "This is the text of page {0}, and it is for all of us to read: {1}."
+    german = "Das ist der Text der Seite, und er ist für uns alle da, damit wir ihn lesen."
+    words = [
+        "house",
+        "river",
+        "mountain",
+        "garden",
+        "winter",
+        "window",
+        "letter",
+        "market",
+        "table",
+        "bridge",
+        "forest",
+    ]
+    for folder in ("en", "de"):
+        (tmp_path / folder).mkdir()
+    for number, word in enumerate(words):
+        own = [english.format(word, " and ".join(words[number:] + words[:number])), english.format("one", "all")]
+        (tmp_path / "en" / f"{number}.txt").write_text("\n\n".join([*own, "Too short.", german]))
+        (tmp_path / "de" / f"{number}.txt").write_text(german.replace("Seite", f"Seite über {word} {word[::-1]}"))
+    (tmp_path / "en" / "german.txt").write_text(f"{german}\n\n{german}")
+    texts = {name: tmp_path / name for name in ("en", "de")}
+    material = read(texts, model, Amounts(rows=200, row_tokens=24, per_pair=0), longest=64)
+    decoded = "".join(model.decode(row) for row in material.heldout["en"]["tokens"])
+    assert "Das ist" not in decoded and "Too short" not in decoded and decoded.count("page one") <= 1
+    assert decoded.count("page garden") == 1
+    assert material.about["languages"]["en"]["left_out"] == {"size": 1}

@@ -681,6 +681,7 @@ def test_fetch_natural(place, natural, tmp_path):
     natural.add("all", "de", "game-de", "GPL-2.0-or-later")
     (natural.answers / "lists").mkdir()
     (natural.answers / "lists" / "deb_i18n_Translation-de").write_text("Package: x\n")
+    (natural.answers / "lists" / "deb_i18n_Translation-zh%5fCN").write_text("Package: y\n")
     command, settings = ["fetch_natural_corpus.sh", str(tmp_path / "out"), "de", "en"], dict(KEYRING=natural.table)
     done = place.launch(*command, **settings)
     assert done.returncode == 0, done.stderr
@@ -701,6 +702,15 @@ def test_fetch_natural(place, natural, tmp_path):
     assert done.returncode == 1 and done.stdout.splitlines()[-1] == "missing: en/package-descriptions"
     assert "de: help-de is there" in done.stdout and (out / "de" / "help-de" / "mine").exists()
     assert (out / "de" / "package-descriptions" / "Translation-de").read_text() == "Package: x\n"
+    natural.add("all", "zh", "chinese")
+    done = place.launch(command[0], "--all", command[1], "zh", **settings)
+    assert (
+        done.returncode == 0 and (out / "zh" / "package-descriptions" / "Translation-zh").read_text() == "Package: y\n"
+    )
+    shutil.rmtree(out / "zh")
+    (out / "packages.tsv").write_text(
+        "".join(line for line in (out / "packages.tsv").open() if not line.startswith("zh"))
+    )
     assert (out / code("de/game-de")).exists() and not list(out.glob(".*"))
     lines = [line.split("\t") for line in (out / "packages.tsv").read_text().splitlines()]
     assert lines[0] == ["folder", "package", "licence", "sha256", "file"]

@@ -14,20 +14,20 @@ def tasks(work, plan):
 
 
 def run(work, plan, name):
-    seen, copies, kept = set(), Amount(0, 0), Amount(0, 0)
+    unique, copies, kept = prose.Unique(), Amount(0, 0), Amount(0, 0)
     for piece in plan.pieces[name]:
         with document_file(work / "paragraphs" / f"{piece}.parquet", signed=False) as append:
             for row in rows_of(work / "clean" / f"{piece}.parquet"):
-                paragraphs = {}
-                for key, text in zip(row["keys"], row["content"].split(PARAGRAPH), strict=True):
-                    mark, amount = prose.fingerprint(text), Amount(1, len(text.encode()))
-                    if mark in seen:
-                        copies += amount
-                    else:
-                        seen.add(mark)
-                        paragraphs[key], kept = text, kept + amount
+                texts = row["content"].split(PARAGRAPH)
+                paragraphs = unique.of(row["keys"], texts)
+                kept += _amount(paragraphs.values())
+                copies += _amount(texts) - _amount(paragraphs.values())
                 append(**row | _holding(row, paragraphs))
     return Unique(copies, kept)
+
+
+def _amount(texts) -> Amount:
+    return Amount(len(texts), sum(len(text.encode()) for text in texts))
 
 
 def _holding(row, paragraphs):
