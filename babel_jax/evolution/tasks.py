@@ -43,6 +43,11 @@ RUNS = ("continual", "control")
 _ALL_METRICS = METRICS | {name: beside.metric for name, beside in BESIDE.items()}
 
 
+def titles(kind: str) -> dict[str, str]:
+    """What tasks, and what is measured beside them, are called in a study of a kind: of a corpus no program is judged."""
+    return TITLES if kind == "organism" else TITLES | {WRITING: "score of the stages"}
+
+
 @dataclasses.dataclass(frozen=True)
 class RiseAndFall:
     """How a task's score changes from a curve's first checkpoint to another one, and from there to its end."""

@@ -4,6 +4,7 @@ The sentences are the first ones of the Parallel Universal Dependencies treebank
 the reason, where torch and transformers are not installed or the model cannot be had. Letters as in common/material.py.
 """
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from babel_jax.probes.subject import Subject
 
 pytestmark = [pytest.mark.oracle, pytest.mark.processes, pytest.mark.slow]
 SAMPLES = Path(__file__).parents[1] / "samples/pud"
-SENTENCES = 40  # that are looked for
+SENTENCES = 24  # that are looked for
 # Nouns of these sentences that do not look alike.
 PAIRS = """fate destin, city ville, seeds graines, sleep sommeil, blood sang, steel acier, week semaine, month mois, year an,
     room chambre, school école, girl fille, women femmes, friends amis, plane avion, night nuit, body corps, head tête,
@@ -98,7 +99,8 @@ def plain_nats(task, tokenizer, folder, theirs) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["word", "cloze"])
 def test_answers_are_as_probable_as_transformers_says(name, texts, subject, folder, theirs):
-    task = {"word": word_tasks.ask_word, "cloze": word_tasks.ask_cloze}[name](texts)
+    ask, given = {"word": (word_tasks.ask_word, 28), "cloze": (word_tasks.ask_cloze, len(texts.pairs))}[name]
+    task = ask(dataclasses.replace(texts, pairs=texts.pairs[:given]))
     plain_QxC = plain_nats(task, texts.tokenizer, folder, theirs)
     with jax.default_matmul_precision("highest"):
         found = task_scores.choose(subject, {name: task})[name]
