@@ -15,7 +15,7 @@
 # changes often). A package of which Debian has another version than the table is left out; --accept-new takes it. What is
 # missing is skipped; the status is then 1 and the last lines name it. What is there already is not fetched again. Images,
 # sounds and PDFs are not kept. OUT/packages.tsv lists what was fetched.
-# To fetch: 120 MB for en and de, 180 MB for all seven languages; with --all 900 MB.
+# To fetch: 128 MB for en and de, 180 MB for all seven languages; with --all 750 MB and 1,040 MB.
 set -euo pipefail
 
 # shellcheck source=launch/debian_archive.sh

@@ -55,7 +55,7 @@ log=$project/runs/slurm/$name
 run mkdir -p "$project/runs/slurm"
 before=
 # `start` divides the sources into pieces; facts and the vocabulary are one task each.
-for phase in start clean select facts vocabulary tokens rows call_sites finish; do
+for phase in start clean paragraphs select facts vocabulary tokens rows call_sites finish; do
   array=() file=${log//%/%%}-$phase.log
   case $phase in
     start | facts | vocabulary | finish) ;;
