@@ -37,7 +37,7 @@ class StudyFacts:
     """What study.json says of a study.
 
     Attributes:
-      kind: "organism" or "real_code".
+      kind: one of `plan.KINDS`.
       primary, new, seeds: its languages and seeds.
       original: {language: tokens} of the original corpus; original_share: of the new languages in it.
       runs: planned ones.

@@ -1,0 +1,105 @@
+"""Natural languages from packages to a corpus: configs/corpora/natural.py, and the packages themselves where they can be had."""
+
+import subprocess
+
+import pytest
+from helpers import ROOT
+from helpers.prose_sources import bible, catalogue
+from helpers.source_files import read, write
+
+from babel_jax.corpus import build, manifest
+
+RECIPE = f"{ROOT}/configs/corpora/natural.py"
+EXPECTED_MB = {
+    "en": 18.4,
+    "de": 12.3,
+    "fr": 11.0,
+    "es": 10.4,
+    "ru": 10.7,
+    "zh": 4.4,
+    "ja": 12.4,
+}  # of clean paragraphs, about
+PAGE = b"<p>A page</p>"
+
+
+def names(recipe):
+    return {name: [source.name for source in one.sources] for name, one in manifest.load(recipe).languages.items()}
+
+
+def test_languages_are_chosen_and_works_have_one_name_in_all(tmp_path):
+    everything = names(f"{RECIPE}:{tmp_path}/nothing")
+    assert list(everything) == list(EXPECTED_MB)
+    strict = [
+        "libreoffice-help",
+        "debian-handbook",
+        "debian-reference",
+        "installation-guide",
+        "gnome-user-docs",
+        "manpages",
+    ]
+    assert everything["en"] == everything["es"] == [*strict, "freeciv", "bible"]
+    assert everything["de"] == [*strict, "freeciv"]
+    assert everything["ru"] == [name for name in everything["de"] if name != "debian-reference"]
+    assert list(names(f"{RECIPE}:ru,en")) == ["ru", "en"]
+    for one in manifest.load(RECIPE).languages.values():
+        assert all("/runs/natural/" in source.path and source.licence for source in one.sources)
+
+
+def test_what_was_fetched_is_read_where_it_lies(tmp_path):
+    """A document is called the same in each language, whatever its package calls its folders."""
+    share = "usr/share"
+    write(
+        tmp_path,
+        {
+            f"zh/libreoffice-help-zh-cn/{share}/libreoffice/help/zh-CN/text/a/x.html": PAGE,
+            f"en/libreoffice-help-en-us/{share}/libreoffice/help/en-US/text/a/x.html": PAGE,
+            f"en/manpages/{share}/man/man7/m.7": b".SH NAME\nm",
+            f"en/manpages-dev/{share}/man/man3/m.3": b".SH NAME\nm",
+            f"zh/manpages-zh/{share}/man/zh_CN/man7/m.7": b".SH NAME\nm",
+            f"zh/manpages-zh/{share}/man/zh_TW/man7/n.7": b".SH NAME\nn",
+            f"zh/debian-reference-zh-cn/{share}/debian-reference/ch01.zh-cn.html": PAGE,
+            f"en/debian-reference-en/{share}/debian-reference/ch01.en.html": PAGE,
+            f"several/gnome-user-docs/{share}/help/C/gnome-help/p.page": b"<page><p>A page</p></page>",
+            f"several/gnome-user-docs/{share}/help/zh_CN/gnome-help/p.page": b"<page><p>A page</p></page>",
+            f"several/freeciv-data/{share}/locale/fr/LC_MESSAGES/game.mo": catalogue([("One", "Un"), ("Two", "Deux")]),
+            f"several/freeciv-data/{share}/locale/zh_CN/LC_MESSAGES/game.mo": catalogue([("One", "一")]),
+            "zh/package-descriptions/Translation-zh": b"Package: p\nDescription-zh_CN: p\n",
+            "en/package-descriptions/Translation-en": b"Package: p\nDescription-en: p\n",
+        },
+    )
+    for module in ("kjv", "web"):
+        bible(
+            tmp_path / f"en/sword-text-{module}/{share}/sword/modules/texts/ztext/{module}",
+            [['<chapter osisID="Gen.1" sID="Gen.1"/>', f"A verse of {module}."]],
+        )
+    loaded = manifest.load(f"{RECIPE}:{tmp_path},en,zh")
+    english, chinese = (
+        {(document.project, key) for document in read(loaded, name) for key in document.keys} for name in ("en", "zh")
+    )
+    one = next(key for project, key in chinese if project.startswith("freeciv/game/"))
+    assert chinese == {
+        ("libreoffice-help/a/x.html", "1/1"),
+        ("manpages/man7/m.7", "1/2"),
+        ("manpages/man7/m.7", "2/2"),
+        ("debian-reference/ch01.html", "1/1"),
+        ("gnome-user-docs/gnome-help/p.page", "1/1"),
+        (f"freeciv/game/{one[0]}", one),
+        ("package-descriptions/p", "1/1"),
+    }
+    assert chinese < english and {project for project, _ in english - chinese} >= {"manpages/man3/m.3", "bible/Gen.1"}
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_corpora_of_the_packages_are_as_large_as_is_said(tmp_path, capsys):
+    fetch = ["bash", f"{ROOT}/launch/fetch_natural_corpus.sh", str(tmp_path / "fetched"), *EXPECTED_MB]
+    done = subprocess.run(fetch, capture_output=True, text=True)
+    if not (tmp_path / "fetched" / "en").is_dir():
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    corpus = build.build(manifest.load(f"{RECIPE}:{tmp_path}/fetched"), tmp_path / "corpus", progress=False)
+    sizes = {name: stats.paragraphs["kept"].bytes / 1e6 for name, stats in corpus.stats.languages.items()}
+    with capsys.disabled():
+        print(f"\nMB of clean paragraphs: {', '.join(f'{name} {size:.1f}' for name, size in sizes.items())}", end="")
+    for name, expected in EXPECTED_MB.items():
+        # Chinese is smaller: its manual pages in mdoc(7) are not read.
+        assert abs(sizes[name] - expected) <= (0.07 if name == "zh" else 0.05) * expected, name
