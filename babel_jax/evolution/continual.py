@@ -132,7 +132,7 @@ def curves(frame: pd.DataFrame, primary: str, new: str) -> Curves:
         seeds=sorted(frame["seed"].unique().tolist()),
         problems=continual and [solved_CxQ.shape[1] for solved_CxQ in continual.solved],
         peak_step=peak_step,
-        **{run: of and stages.find(of.steps, of.solved) for run, of in judged.items()},
+        **{run: of and stages.find(of.steps, of.solved, of.chance) for run, of in judged.items()},
         chance=chance,
         above_chance=continual and _above(continual, chance),
         stages_by_seed=_stages_by_seed(continual),
@@ -180,7 +180,7 @@ def _stages_by_seed(judged: Solved | None) -> dict[int, dict | None]:
     if judged is None:
         return {}
     stages_of = {
-        seed: stages.find(judged.steps, [solved_CxQ])
+        seed: stages.find(judged.steps, [solved_CxQ], judged.chance)
         for seed, solved_CxQ in zip(judged.seeds, judged.solved, strict=True)
     }
     return {seed: one and one.stages for seed, one in stages_of.items()}

@@ -52,14 +52,14 @@ class KnowledgeCurve(Curve):
 def knowledge_curve(frame: pd.DataFrame, run: str, primary: str, new: str) -> KnowledgeCurve | None:
     """Knowledge share of a run as a curve; None where it has no meaning.
 
-    It needs problems that are the same in both languages: those of a world with subsets. Call sites of real code
+    It needs problems that are the same in both languages: those of a world with subsets, or facts. Call sites of real code
     (subset "all") are not. And it needs a primary-only and a new-only model that have learned (`unlearned`): which problems
     need the primary is what the one solves and the other does not.
     """
     parts = [solved(frame, *key) for key in ((run, new), ("primary_only", primary), ("new_only", new))]
     if any(part is None or set(np.concatenate(part.subset)) <= {"all"} for part in parts):
         return None
-    if not all(stages.learned(part.at_end) for part in parts[1:]):
+    if not all(stages.learned(part.at_end, part.chance) for part in parts[1:]):
         return None
     seeds = sorted(set.intersection(*(set(part.seeds) for part in parts)))
     if not seeds or not all(_same_problems(parts, seed) for seed in seeds):
@@ -85,4 +85,4 @@ def _same_problems(parts: list[Solved], seed: int) -> bool:
 def unlearned(frame: pd.DataFrame, primary: str, new: str) -> list[str]:
     """Of the two models that the knowledge share rests on, those that were judged and have not learned their language."""
     judged = {"primary_only": solved(frame, "primary_only", primary), "new_only": solved(frame, "new_only", new)}
-    return [run for run, part in judged.items() if part and not stages.learned(part.at_end)]
+    return [run for run, part in judged.items() if part and not stages.learned(part.at_end, part.chance)]

@@ -12,7 +12,7 @@ import pandas as pd
 from babel_jax.common import run_names, statistics
 from babel_jax.common.statistics import Estimate
 from babel_jax.evolution import stages
-from babel_jax.evolution.selection import select, solved
+from babel_jax.evolution.selection import chance_of_choice, select, solved
 
 # Of the primary-only run's accuracy in the same seed: what a run that has left the plateau surely has, for that is a jump
 # from a few per cent to nearly all problems.
@@ -91,20 +91,21 @@ class Learning:
 def bar(frame: pd.DataFrame, primary: str, by_loss: bool) -> Bar | None:
     """The bar that a study's rows set: its primary-only run, or else the first checkpoint of a continual run, which is that run.
 
-    None where neither was measured in the primary language. `by_loss`: where there are no programs to be judged.
+    None where neither was measured in the primary language. `by_loss`: where there are neither programs to be judged nor facts.
     """
     continual = [run for run in frame["run"].unique() if run_names.parse(str(run)).role == "continual"]
     sources = [
         (PRIMARY_ONLY, "primary_only", -1),
         *(("a continual run's first checkpoint", run, 0) for run in continual),
     ]
+    chance = chance_of_choice(frame, primary) or stages.CHANCE
     for source, run, place in sources:
         steps, value_SxC, seeds = _measured(frame, run, primary, by_loss)
         if not len(steps) or (place == 0 and steps[0] != 0):
             continue
         level = {seed: float(value) for seed, value in zip(seeds, value_SxC[:, place], strict=True) if value == value}
         if not by_loss:
-            level = {seed: value for seed, value in level.items() if value > stages.CHANCE + stages.MINIMUM_CHANGE}
+            level = {seed: value for seed, value in level.items() if value > chance + stages.MINIMUM_CHANGE}
         if level:
             return Bar(LOSS if by_loss else ACCURACY, source, level)
     return None

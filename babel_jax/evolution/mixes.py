@@ -32,6 +32,7 @@ class Mix:
       shares: {language: of the tokens seen, mean of the seeds}.
       primary_share: {new language: [S]}, the mean pairwise lens of the intermediate layers.
       learning: when its runs had learned the primary; None where it is not known what that takes.
+      chance: {language: of a right answer}, where answers are chosen among several.
       loss: {language: [S]}, of held-out text in nats a token, NaN where a seed has none; {}: not measured.
     """
 
@@ -49,6 +50,7 @@ class Mix:
     primary_share: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     learning: Learning | None = None
     loss: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    chance: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def run_name(self) -> RunName:
@@ -136,6 +138,7 @@ def _mix(run: str, name: str, rows: pd.DataFrame, judged: dict[str, Solved], fil
         solved={language: part.at_end for language, part in judged.items()},
         primary_share={language: _lens_by_seed(light, seeds, language) for language in languages[1:]},
         loss=_losses_by_seed(light, seeds, languages),
+        chance={language: part.chance for language, part in judged.items() if part.chance},
     )
 
 

@@ -26,6 +26,7 @@ class Observation:
       residuals: {source: [C, P]}, of several primaries: see `best_corpus.merge_primaries`.
       counted: whether it is known how many problems a score is of; if not, `solved` has no noise of its own, so that intervals
         are over seeds alone, and one seed has none.
+      chance: of a right answer, as of `Solved`.
     """
 
     language: str
@@ -39,6 +40,7 @@ class Observation:
     shares: dict[str, np.ndarray]
     residuals: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     counted: bool = True
+    chance: float | None = None
 
     @property
     def has_intervals(self) -> bool:
@@ -79,6 +81,7 @@ def observation(frame: pd.DataFrame, curves: Curves, run: str = "continual") -> 
         losses=losses,
         loss_errors={metric: _errors(rows, metric, seeds, steps) for metric in losses},
         shares={name: share_SxC for name, share_SxC in shares.items() if share_SxC is not None},
+        chance=judged.chance,
     )
 
 

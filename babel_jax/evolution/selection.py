@@ -52,6 +52,7 @@ class Solved:
       seeds: S of them; steps: [C].
       solved: one array [C, Q] of 0/1 a seed (Q may differ), of the problems that it was judged on at all its steps.
       item, subset: each problem's number and subset, [Q] a seed.
+      chance: of a right answer where one is chosen among several; None: nothing is chosen.
     """
 
     seeds: list[int]
@@ -59,6 +60,7 @@ class Solved:
     solved: list[np.ndarray]
     item: list[np.ndarray]
     subset: list[np.ndarray]
+    chance: float | None = None
 
     @property
     def at_end(self) -> list[np.ndarray]:
@@ -86,7 +88,15 @@ def solved(frame: pd.DataFrame, run: str, language: str) -> Solved | None:
         solved=[solved_CxQ[np.searchsorted(own, steps)] for own, _, _, solved_CxQ in by_seed.values()],
         item=[item_Q for _, item_Q, _, _ in by_seed.values()],
         subset=[subset_Q for _, _, subset_Q, _ in by_seed.values()],
+        chance=chance_of_choice(frame, language),
     )
+
+
+def chance_of_choice(frame: pd.DataFrame, language: str) -> float | None:
+    """The chance of a right answer where a language's problems are questions with answers to choose from; None: they are not."""
+    rows = select(frame, probe="evaluation", metric="chance", language=language)
+    rows = rows[measurements.option(rows, "choices", 0).to_numpy(float) > 0]
+    return None if rows.empty else float(rows["value"].max())
 
 
 def _answers(step, item, subset, value) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

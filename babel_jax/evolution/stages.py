@@ -152,7 +152,7 @@ def plausible(best_R) -> list[int]:
     return statistics.interval_R(best_R, UNLIKELY)
 
 
-def find(steps, solved) -> Stages | None:
+def find(steps, solved, chance: float | None = None) -> Stages | None:
     """The stages of one run by the rule above; None for one seed with one problem, which is no curve.
 
     Intervals and two-sided p-values of levels and changes are those of `statistics.two_level` and `_best_above`. What is
@@ -165,6 +165,7 @@ def find(steps, solved) -> Stages | None:
     Args:
       steps: [C] optimiser steps of the checkpoints, rising.
       solved: [S, C, Q] of 0/1, or a list with one [C, Q] per seed (Q may differ).
+      chance: as of `learned`.
     """
     solved = [np.asarray(solved_CxQ, float) for solved_CxQ in solved]
     if len(solved) == 1 and solved[0].shape[1] < 2:
@@ -196,7 +197,7 @@ def find(steps, solved) -> Stages | None:
         rise=rise,
         start=float(statistics.accuracies(solved)[:, 0].mean()),
         rises=bool(rise.value >= MINIMUM_CHANGE and least_rise > 0) or counts,
-        learned=learned([solved_CxQ[best] for solved_CxQ in solved]),
+        learned=learned([solved_CxQ[best] for solved_CxQ in solved], chance),
         ends_at_peak=best == len(steps) - 1,
         peak_in_end=in_end,
         settles=settles,

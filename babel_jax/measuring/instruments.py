@@ -12,7 +12,9 @@ import numpy as np
 from babel_jax.common import statistics
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import Material
+from babel_jax.corpus.fact_questions import FACTS
 from babel_jax.measuring import programs
+from babel_jax.measuring.fact_scores import fact_rows
 from babel_jax.measuring.reading import Instrument, Reading, Settings, slots_of_one_token, subject_of
 from babel_jax.measuring.task_scores import task_rows
 from babel_jax.measuring.walk import Checkpoint
@@ -158,6 +160,24 @@ def _programs(reading: Reading) -> list[dict]:
     ]
 
 
+def _are_judged(material: Material) -> bool:
+    """Whether facts stand for the programs that are not judged."""
+    return material.problems is None and bool(material.facts)
+
+
+def _facts(reading: Reading) -> list[dict]:
+    return fact_rows(reading.subject, reading.material.facts)
+
+
+def _tasks(reading: Reading) -> list[dict]:
+    """Scores by task, without that of facts where it is the study's accuracy."""
+    material = reading.material
+    if _are_judged(material):
+        others = {name: task for name, task in material.tasks.items() if name != FACTS}
+        reading = dataclasses.replace(reading, material=dataclasses.replace(material, tasks=others))
+    return task_rows(reading)
+
+
 def _call_sites(reading: Reading) -> list[dict]:
     """Where no program can be judged: is the most probable token at a held-out call site its identifier?"""
     material, rows = reading.material, []
@@ -239,8 +259,13 @@ STUDY = (
     BITS_PER_BYTE,
     Instrument("working language", _share_curves),
     Instrument("programs", _programs, lambda material, _: material.problems is not None),
-    TASKS,
-    Instrument("call sites", _call_sites, lambda material, _: material.problems is None),
+    Instrument(
+        "facts",
+        lambda reading: fact_rows(reading.subject, reading.material.facts),
+        lambda material, _: _are_judged(material),
+    ),
+    dataclasses.replace(TASKS, rows=_tasks),
+    Instrument("call sites", _call_sites, lambda material, _: material.problems is None and not _are_judged(material)),
     Instrument("transferring neurons", _transferring),
     Instrument("functional neurons", _functional, lambda material, settings: settings.base_LxNxF is not None, ("ffn",)),
 )

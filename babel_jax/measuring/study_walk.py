@@ -9,11 +9,13 @@ import numpy as np
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import Material
 from babel_jax.measuring import instruments, programs, walk
+from babel_jax.measuring.fact_scores import fact_rows
 from babel_jax.measuring.instruments import STUDY
 from babel_jax.measuring.reading import Settings, subject_of
 from babel_jax.model.sharding import make_mesh
 from babel_jax.probes import forward
 from babel_jax.probes.parts import restore
+from babel_jax.probes.subject import Subject
 from babel_jax.training import hosts
 from babel_jax.training.runs import Run
 
@@ -101,11 +103,18 @@ def measure_patches(run: Run, from_step: int) -> None:
     rows = []
     for patched, prefixes in PATCHES.items():
         subject = subject_of(restore(end, peak, present(prefixes, end)), last.model, material)
-        for row in programs.program_rows(subject, material.problems, material.new):
+        for row in _judged(subject, material):
             if row["metric"] == "word_accuracy":
                 options = row["options"] | {"patched": patched, "from_step": from_step}
                 rows.append(row | {"probe": "patch", "options": options})
     walk.write(path, walk.completed(last, rows))
+
+
+def _judged(subject: Subject, material: Material) -> list[dict]:
+    """What a model solves in the new language: programs, or else facts."""
+    if material.problems:
+        return programs.program_rows(subject, material.problems, material.new)
+    return fact_rows(subject, {material.new: material.facts[material.new]})
 
 
 def present(parts: tuple[str, ...], params: dict) -> list[str]:

@@ -219,7 +219,7 @@ def guard(mixes: list[Mix], original: str, name: str, chance: Mapping[str, float
 def learned(mix: Mix, language: str, chance: float | None = None) -> bool:
     """Whether a mix's models have learned a language (stages.learned); by their scores alone where no answers are kept."""
     if language in mix.solved:
-        return stages.learned(mix.solved[language], chance)
+        return stages.learned(mix.solved[language], mix.chance.get(language) if chance is None else chance)
     chance = stages.CHANCE if chance is None else chance
     return bool(np.mean(mix.score[language]) > chance + stages.MINIMUM_CHANGE)
 

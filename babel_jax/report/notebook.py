@@ -201,7 +201,7 @@ def _of_run(run: OwnRun, step: int | None) -> LoadedModel:
 def _tokenizer_of(run: OwnRun) -> Tokenizer | None:
     if kept := run.tokenizer():
         return _tokenizer(kept, run)
-    if not study_texts.in_study(run.directory) or study_texts.study_config(run.directory, "texts=").kind != "real_code":
+    if not study_texts.in_study(run.directory) or study_texts.study_config(run.directory, "texts=").kind == "organism":
         return None  # the embedded world's tokens are no text
     return study_texts.tokenizer_of(run)
 

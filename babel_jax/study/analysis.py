@@ -19,7 +19,7 @@ from babel_jax.evolution.continual import Curves
 from babel_jax.evolution.dependence import Dependence
 from babel_jax.evolution.mixes import Mix, mixes
 from babel_jax.evolution.observation import Observation, observation
-from babel_jax.evolution.selection import select, solved, view
+from babel_jax.evolution.selection import chance_of_choice, select, solved, view
 from babel_jax.evolution.tasks import tasks
 from babel_jax.optimum import (
     best_corpus,
@@ -86,7 +86,7 @@ def of_rows(study: StudyFacts, frame, stages_of_mixes: dict[str, mixture_files.M
     languages = {
         language: of_language(rows, primary, language, study.original, lacks.append) for language, rows in views.items()
     }
-    bar = learning.bar(frame, primary, by_loss=study.kind == "real_code")
+    bar = learning.bar(frame, primary, by_loss=study.kind != "organism" and not chance_of_choice(frame, primary))
     measured = mixes(frame, [primary, *new], stages_of_mixes, bar)
     lacks += missing.mixes_left_out(frame, measured)
     attempt = functools.partial(_attempt, lacks.append)
@@ -250,7 +250,7 @@ def _curve_laws(
 
 def _token_curve(here: LanguageFindings) -> TokenCurve:
     seen, run = here.predicting, "predictor" if here.predictor else "continual"
-    if not any(stages.learned(at_once) for at_once in zip(*seen.solved, strict=True)):
+    if not any(stages.learned(at_once, seen.chance) for at_once in zip(*seen.solved, strict=True)):
         raise UserError(
             f"run '{run}' has not learned {seen.language}, so its curve foretells nothing; train it for longer."
         )
@@ -281,7 +281,7 @@ def _schedule(views: dict, primary: str, runs: list[str], surface: Surface, toke
     """schedules.propose, where there is something to choose by: each new language is learned in one of the runs."""
     for language, rows in views.items():
         judged = [solved(rows, run, language) for run in runs]
-        if not any(stages.learned(at_once) for one in judged for at_once in zip(*one.solved, strict=True)):
+        if not any(stages.learned(at_once, one.chance) for one in judged for at_once in zip(*one.solved, strict=True)):
             raise UserError(
                 f"no continual run has learned {language}, so no phase of it is better than another; train for longer."
             )

@@ -25,7 +25,7 @@ from babel_jax.common.run_names import RunName
 from babel_jax.corpus import mixture_files
 from babel_jax.evolution import stages
 from babel_jax.evolution.selection import solved
-from babel_jax.measuring import diagnostics, programs, walk
+from babel_jax.measuring import diagnostics, fact_scores, programs, walk
 from babel_jax.measuring import study_walk as measure
 from babel_jax.measuring.reading import subject_of
 from babel_jax.model.flops import flops_per_token
@@ -83,10 +83,10 @@ def execute(study: Study, job: Job, progress, profile_dir=None, probing: bool = 
 
 
 def _solves_enough(run: Run, params: dict) -> bool:
-    accuracy = programs.accuracy(
-        subject_of(params, run.model, run.material), run.material.problems, run.material.primary
-    )
-    return accuracy > run.config.stop_accuracy
+    subject, material = subject_of(params, run.model, run.material), run.material
+    if material.problems:
+        return programs.accuracy(subject, material.problems, material.primary) > run.config.stop_accuracy
+    return fact_scores.accuracy(subject, material.facts, material.primary) > run.config.stop_accuracy
 
 
 def _measure(study: Study, run: Run, progress) -> None:
@@ -96,12 +96,12 @@ def _measure(study: Study, run: Run, progress) -> None:
         return
     base_LxNxF = _base(study, run)
     measure.measure_run(run, base_LxNxF, progress)
+    peak = None
+    if role == "continual" and (material.problems or material.facts):
+        judged = solved(measurements.read(run.directory), str(run.name), material.new)
+        peak = int(judged.steps[stages.peak(judged.solved)])
+        measure.measure_patches(run, peak)
     if role in ("continual", "control") and material.problems:
-        peak = None
-        if role == "continual":
-            judged = solved(measurements.read(run.directory), str(run.name), material.new)
-            peak = int(judged.steps[stages.peak(judged.solved)])
-            measure.measure_patches(run, peak)
         names = world.World(plan.world_config(study.config), run.seed).tokens
         diagnostics.measure(run, base_LxNxF, peak, names)
 
@@ -258,8 +258,8 @@ def _check_runs(study: Study, names: Iterable[RunName], seed: int, here: bool = 
             _check_start(study, name, seed)
             run = study.run(name, seed)
             run_config.validate(run.config)
-            if run.config.stop_every and not run.material.problems:
-                raise UserError("stop_every asks for solved problems, and a corpus has none; set it to 0.")
+            if run.config.stop_every and not (run.material.problems or run.material.facts):
+                raise UserError("stop_every asks for solved problems or facts, and the corpus has none; set it to 0.")
             mixture_of(run)
             if here:
                 _ = run.trainer

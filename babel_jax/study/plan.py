@@ -26,13 +26,17 @@ from babel_jax.training import config as run_config
 from babel_jax.training.runs import Run
 
 # What a study trains on, and the languages that there are of it.
-KINDS = {"organism": ("language of the embedded world", NOTATIONS), "real_code": ("language", LANGUAGES)}
+KINDS = {
+    "organism": ("language of the embedded world", NOTATIONS),
+    "text": ("language", LANGUAGES),
+    "real_code": ("language", LANGUAGES),  # "text", as earlier versions called it
+}
 
 _SHARES = Many(Number(low=0, high=1), once=True)
 # Every key of a study's config; configs/organism.py shows how they are used.
 STUDY = Section(
     {
-        "kind": Key(Choice("kind of study", KINDS), "organism", "programs of the embedded world, or real source code"),
+        "kind": Key(Choice("kind of study", KINDS), "organism", "programs of the embedded world, or texts of a corpus"),
         "primary": Key(Text("a language"), "", "the language that is learned first"),
         "new": Key(
             Text("a language, or several with commas between them"),
@@ -46,7 +50,7 @@ STUDY = Section(
             "language -> the file that describes it, of those that neither package nor corpus has",
         ),
         "world": Key(world.SECTION, {}, "the embedded world (kind='organism')"),
-        "corpus": Key(Text(), "", "the directory that `corpus build` made (kind='real_code')"),
+        "corpus": Key(Text(), "", "the directory that `corpus build` made (kind='text')"),
         "vocab_size": Key(
             Number(low=0, whole=True),
             0,
@@ -58,10 +62,10 @@ STUDY = Section(
             "tokens that a model sees at once: what the corpus must have, and what `compile` takes (0: not given)",
         ),
         "heldout_rows": Key(
-            Number(low=1, whole=True), 64, "validation rows of each language that are measured on (kind='real_code')"
+            Number(low=1, whole=True), 64, "validation rows of each language that are measured on (kind='text')"
         ),
         "prompt_tokens": Key(
-            Number(low=1, whole=True), 64, "tokens in front of a call site that a prompt holds (kind='real_code')"
+            Number(low=1, whole=True), 64, "tokens in front of a call site that a prompt holds (kind='text')"
         ),
         "common": Key(run_config.RUN, {}, "what all runs change of a run's defaults"),
         "runs": Key(
@@ -124,7 +128,7 @@ def validate(config: ConfigDict) -> None:
     """Raises a `UserError` where the values of several keys do not make a study."""
     languages = new_languages(config)
     (noun, known), hint = KINDS[config.kind], ""
-    if config.kind == "real_code":
+    if config.kind != "organism":
         known = {*known, *config.get("definitions", ())}
         hint = " One of your own comes with the corpus, if that is there, or has its file in `definitions`."
     for key, name in (("primary", config.primary), *(("new", name) for name in languages)):
@@ -155,7 +159,7 @@ def validate(config: ConfigDict) -> None:
 
 def _with_definitions_of_its_corpus(config: ConfigDict) -> ConfigDict:
     """The config with what its corpus was built with of languages that the package does not have, for who reads it without."""
-    if config.kind != "real_code" or not config.corpus or not is_corpus(Path(config.corpus)):
+    if config.kind == "organism" or not config.corpus or not is_corpus(Path(config.corpus)):
         return config
     contents, definitions = (
         corpus_files.read_contents(Path(config.corpus)),
@@ -334,7 +338,7 @@ class Study:
         config, seed = self.config, self.config.seeds[0]
         settings = self.config_of(name, seed)
         run_config.validate(settings)
-        if config.kind == "real_code" and config.vocab_size and config.context:
+        if config.kind != "organism" and config.vocab_size and config.context:
             return settings, Shapes(config.vocab_size, config.context, frozen_rows=0, document_end=0)
         material = self.materials_of(name, seed)[0]
         return settings, Shapes(material.vocab_size, material.max_length, material.frozen_rows, material.document_end)

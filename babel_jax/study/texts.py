@@ -73,7 +73,7 @@ class ProbeTexts:
         if self.texts or (self.prompts and not (self.corpus or self.config or in_study(source.directory))):
             return self._with_own_tokenizer(source)
         config = self.config or (plan.default() if self.corpus else _config_of(source))
-        directory = self.corpus or (config.corpus if config.kind == "real_code" else "")
+        directory = self.corpus or (config.corpus if config.kind != "organism" else "")
         corpus = load_corpus(Path(directory)) if directory else None
         if self.corpus:
             if len(set(self.languages)) < 2:
@@ -191,7 +191,7 @@ def tokenizer_of(source: walk.Source) -> Tokenizer:
     if kept := source.tokenizer():
         return tokenizer_in(kept, source)
     config = _config_of(source)
-    if config.kind != "real_code":
+    if config.kind == "organism":
         raise UserError(
             f"{source} is of the embedded world, whose tokens are no text: it reads no --texts; leave them out."
         )

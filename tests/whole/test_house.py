@@ -25,6 +25,7 @@ ABOUT_A_ROOM = {  # files of tests that are not named after a module, and what t
     "corpus/test_own_languages.py": "a corpus of a language of the user's own, from its manifest to its statistics",
     "languages/test_debian.py": "a corpus of each language, built from packages",
     "languages/test_shipped.py": "the languages' own files",
+    "study/test_study_of_facts.py": "a study whose accuracy is that of facts, which several rooms measure",
     "study/test_whole_study.py": "a study from its verb to its report",
     "suites/test_cheats.py": "programs that try to pass, through toolchain, sandbox and judge",
 }

@@ -435,7 +435,7 @@ def test_slurm_corpus_jobs(place):
         assert call[call.index(script) :] == [script, "job", phase, str(place.project), *RUNS["slurm_corpus.sh"][:3]]
         assert {"--job-name=corpus-my $corpus", "--kill-on-invalid-dep=yes", "--requeue", "--time=9"} < set(call)
         assert f"--dependency={f'afterok:{40 + k}' if k else 'singleton'}" in call
-        assert ("--array=0-11" in call) == (phase not in ("start", "vocabulary", "finish"))
+        assert ("--array=0-11" in call) == (phase not in ("start", "hold_out", "facts", "vocabulary", "finish"))
         assert f"--output={log}-{phase}{'-%a' if '--array=0-11' in call else ''}.log" in call
     fake_python(place, place.project)
     python = [
@@ -448,7 +448,8 @@ def test_slurm_corpus_jobs(place):
         "--manifest=requirements.txt",
         "--out=/o's/my $corpus",
     ]
-    for call, phase, shard in ((calls[3], "vocabulary", None), (calls[4], "tokens", 7)):
+    for phase, shard in (("vocabulary", None), ("tokens", 7)):
+        call = calls[phases.index(phase)]
         copy = shutil.copy(script, place.home / "slurm_script")
         array = {} if shard is None else dict(SLURM_ARRAY_TASK_ID=shard)
         assert place.sh("bash", str(copy), *call[call.index(script) + 1 :], **array).returncode == 0
@@ -500,7 +501,7 @@ def test_slurm_corpus(place, tmp_path):
     (tmp_path / "answers" / "lost").write_text("clean")
     assert place.sh(*map(str, command), timeout=300).returncode == 0
     jobs = sorted((tmp_path / "answers").glob("job-*"), key=lambda job: int(job.name[4:]))
-    assert [job.read_text() for job in jobs] == ["0", *"1111111"] and not (tmp_path / "out").exists()
+    assert [job.read_text() for job in jobs] == ["0", *"1" * (len(PHASES) + 1)] and not (tmp_path / "out").exists()
     (tmp_path / "answers" / "lost").unlink()
     done = place.sh(*map(str, command), timeout=300)
     logs = {log.name: log.read_text() for log in (place.project / "runs" / "slurm").iterdir()}
