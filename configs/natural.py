@@ -34,7 +34,8 @@ whether facts are carried over and lost, and nothing about larger ones. A study 
   1gpu: German, French, Spanish and Russian, each alone, by a model of 124M parameters (GPT-2's shape), a vocabulary of 16,384
     and a context of 1,024; three seeds. 66M tokens of English and of every mix, 33M of each new language.
     Cost: 2.0e9 tokens in 48 runs: at best half an hour of one H200, 3 hours of one v5e, by the roofline of real_code.py:1gpu,
-    whose step is the same; in practice two to three times that. Expected: nothing of it has been trained here. `--dry_run` lists its runs.
+    whose step is the same; in practice two to three times that.
+    Expected: nothing of it has been trained here. `--dry_run` lists its runs.
     bash launch/fetch_natural_corpus.sh --all runs/natural en de fr es ru
     python -m babel_jax corpus build --manifest=configs/corpora/natural.py:en,de,fr,es,ru,facts --vocab_size=16384 \\
       --max_length=1024 --out=runs/corpora/facts

@@ -54,11 +54,11 @@ name=corpus-$(basename "$out")
 log=$project/runs/slurm/$name
 run mkdir -p "$project/runs/slurm"
 before=
-# `start` divides the sources into pieces; facts and the vocabulary are one task each.
-for phase in start clean paragraphs select facts vocabulary tokens rows call_sites finish; do
+# `start` divides the sources into pieces; to hold out of natural languages, facts and the vocabulary are one task each.
+for phase in start clean paragraphs select align hold_out facts vocabulary tokens rows call_sites finish; do
   array=() file=${log//%/%%}-$phase.log
   case $phase in
-    start | facts | vocabulary | finish) ;;
+    start | hold_out | facts | vocabulary | finish) ;;
     *) array=("--array=0-$((shards - 1))") file=${log//%/%%}-$phase-%a.log ;;
   esac
   submit=(sbatch --parsable "--job-name=$name" "--comment=$phase" "--chdir=$project" "--output=$file" --open-mode=append

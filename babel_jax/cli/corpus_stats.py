@@ -31,6 +31,8 @@ def stats_table(corpus) -> str:
     """What was kept and what was dropped, in lines for the terminal."""
     stats = corpus.stats
     lines = [line for name, of in stats.languages.items() for line in _language_lines(corpus.language(name).title, of)]
+    for pair, of in stats.parallel.items():
+        lines += _parallel_lines(pair, of)
     for pair, sites in stats.call_sites.items():
         lines.append(f"call sites {pair}:")
         for names, *counts in zip(sites.pairs, *sites.prompts.values(), strict=True):
@@ -41,6 +43,19 @@ def stats_table(corpus) -> str:
     primary, *new = stats.languages
     lines += [few for name in new if (few := corpus.too_few_pairs(primary, name))]
     return "\n".join(lines)
+
+
+def _parallel_lines(pair: str, of) -> list[str]:
+    """What stands in two natural languages, and what became of the pairs of words that dictionaries have."""
+    lines = [
+        f"parallel {pair}: {of.translations['train']} sentences to train on, {of.translations['validation']} held out"
+    ]
+    if of.words:
+        known, *reasons = of.words.items()
+        confirmed = known[1] - sum(count for _, count in reasons)
+        lines.append(f"  pairs of words: {confirmed} confirmed of {known[1]} in dictionaries")
+        lines += [f"    dropped: {reason.replace('_', ' ')}: {count}" for reason, count in reasons if count]
+    return lines
 
 
 def _fact_lines(corpus) -> list[str]:

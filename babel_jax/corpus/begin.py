@@ -8,8 +8,8 @@ from pathlib import Path
 
 import babel_jax
 from babel_jax.common.errors import UserError, printable
-from babel_jax.common.files import content_hash, differences, read_json, write_json
-from babel_jax.corpus import corpus_files, fact_sources, sources, tokenizer
+from babel_jax.common.files import content_hash, differences, read_json, sha256, write_json
+from babel_jax.corpus import corpus_files, dictionaries, fact_sources, sources, tokenizer
 from babel_jax.corpus.build_folder import is_corpus, read_plan, work_folder
 from babel_jax.corpus.manifest import Manifest
 from babel_jax.corpus.phases.select_documents import VALIDATION_SHARE
@@ -31,6 +31,15 @@ def wanted_of(manifest: Manifest, benchmarks: list[tuple[str, str]]) -> Wanted:
         name: asked | {"sources": [{k: v for k, v in source.items() if k != "path"} for source in asked["sources"]]}
         for name, asked in record["languages"].items()
     }
+    if manifest.dictionaries:
+        hashes = [[sha256(file) for file in dictionaries.files_of(one.path)] for one in manifest.dictionaries]
+        settings["dictionaries"] = [
+            {"headwords": one.headwords, "translations": one.translations, "sha256": hashed}
+            for one, hashed in zip(manifest.dictionaries, hashes, strict=True)
+        ]
+    for name, given in manifest.languages.items():
+        if given.nouns:
+            settings["languages"][name]["nouns"] = content_hash(sorted(dictionaries.nouns(given.nouns)))
     if given := manifest.facts:
         fingerprint = fact_sources.KINDS[given.kind].fingerprint
         of_facts = {key: value for key, value in record["facts"].items() if key != "path"}

@@ -156,6 +156,8 @@ def run_tasks(work: Path, phase: str, chosen: list[str], jobs: int | None = None
     jobs = machine.cores() if jobs is None else jobs
     if jobs < 1:
         raise UserError(f"--jobs is {jobs}; give at least 1.")
+    if not chosen:  # a phase of natural languages, where there are none
+        return
     waiting = _undone(work, phase, chosen)
     jobs = min(jobs, len(waiting))
     begin, interval = time.monotonic(), 0.5 if sys.stderr.isatty() else 15

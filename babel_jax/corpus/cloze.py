@@ -30,6 +30,11 @@ def paragraphs(text: str) -> Iterator[tuple[int, str]]:
         begins = following
 
 
+def words(text: str) -> set[str]:
+    """The words of a text as they stand there."""
+    return set(_WORD.findall(text))
+
+
 class Words:
     """The words of a paragraph. sites: a word -> where it stands first, in characters."""
 

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from babel_jax.corpus.manifest import language_of
 from babel_jax.corpus.parallel import Translation
 from babel_jax.corpus.records import REBUILD, SPLITS, Contents, Statistics
 from babel_jax.corpus.stated_facts import Stated
+from babel_jax.corpus.word_pairs import with_words
 from babel_jax.languages import registry
 from babel_jax.languages.language import Language
 
@@ -57,6 +59,8 @@ class Corpus:
     def language(self, name: str) -> Language:
         """What is known of one of its languages: as it was built with, where it is not one of the package.
 
+        A natural language has, besides its own, the pairs of words that the corpus has confirmed.
+
         Raises:
           UserError: it is one of another version of the package.
         """
@@ -65,7 +69,13 @@ class Corpus:
                 f"{self.directory} was built with the language '{name}', which this version of the package does not have; "
                 "take the version that built it, or build it again with a `definition` of the language."
             )
-        return language_of(name, self.manifest.definition(name), str(self.directory))
+        language = language_of(name, self.manifest.definition(name), str(self.directory))
+        pairs = dict(language.pairs)
+        for file in self.manifest.files:
+            if match := re.fullmatch(rf"word_pairs/(\w+)-{name}\.json", file):
+                words = json.loads(_as_built(self.directory, self.manifest, file))
+                pairs[match[1]] = with_words(pairs.get(match[1], ()), words)
+        return dataclasses.replace(language, pairs=pairs)
 
     def slots(self, primary: str, new: str) -> dict[str, dict[str, np.ndarray]]:
         """Language -> call sites of the identifier pairs in its held-out files (see `call_sites.slots`).

@@ -9,13 +9,16 @@ from pathlib import Path
 
 from babel_jax.common.files import content_hash, write_atomic, write_json
 from babel_jax.corpus.build_folder import digests, result
-from babel_jax.corpus.phases import vocabulary
+from babel_jax.corpus.phases import hold_out_documents, vocabulary
 from babel_jax.corpus.phases.order import PHASES
 from babel_jax.corpus.records import (
     SPLITS,
+    Aligned,
     Amount,
     Cleaned,
     Contents,
+    HeldOut,
+    HeldOutLanguage,
     LanguageStats,
     Mined,
     Plan,
@@ -24,11 +27,13 @@ from babel_jax.corpus.records import (
     SplitStats,
     Statistics,
     Tokenised,
+    Translations,
     Unique,
     Vocabulary,
 )
 from babel_jax.corpus.rules import LATER, OUTCOMES, REASONS, STEPS
 
+ELSEWHERE = "in_another_language"  # of the disjoint arm: documents that another language is trained on
 FUNNEL_COLUMNS = ("language", "step", "documents_in", "bytes_in", "documents_out", "bytes_out")
 
 
@@ -47,9 +52,9 @@ def describe(work: Path, plan: Plan) -> None:
         token_rows.write_info(corpus / "rows", name, rows, plan.row_length, dtype)
     pairs = PHASES["call_sites"].tasks(work, plan)
     sites = {pair: result(work, "call_sites", pair, Mined).summary for pair in pairs}
-    write_json(corpus / "stats.json", _record(Statistics(of_language, sites)))
+    write_json(corpus / "stats.json", _record(Statistics(of_language, sites, _parallel(work, plan))))
     table = io.StringIO()
-    funnel = [line for name, stats in of_language.items() for line in _funnel(work, name, stats)]
+    funnel = [line for name, stats in of_language.items() for line in _funnel(work, plan, name, stats)]
     csv.writer(table, lineterminator="\n").writerows([FUNNEL_COLUMNS, *funnel])
     write_atomic(corpus / "funnel.csv", table.getvalue())
     write_json(corpus / "inputs.json", plan.wanted.inputs)
@@ -66,8 +71,10 @@ def describe(work: Path, plan: Plan) -> None:
 
 
 def _record(statistics: Statistics) -> dict:
-    """As plain data; of code nothing is said of paragraphs, as in the corpora that were before natural languages were."""
+    """As plain data; of code nothing is said of paragraphs and translations, as in all corpora before."""
     record = dataclasses.asdict(statistics)
+    if not statistics.parallel:
+        del record["parallel"]
     for stats in record["languages"].values():
         if not stats["paragraphs"]:
             del stats["paragraphs"]
@@ -77,19 +84,36 @@ def _record(statistics: Statistics) -> dict:
 def _statistics(work, plan: Plan, name: str) -> LanguageStats:
     cleaned = [result(work, "clean", piece, Cleaned) for piece in plan.pieces[name]]
     selected = result(work, "select", name, Selected)
+    joint = (
+        result(work, "hold_out", hold_out_documents.TASK, HeldOut).languages.get(name)
+        if plan.manifest.natural
+        else None
+    )
     counts = {reason: sum((piece.counts[reason] for piece in cleaned), Amount(0, 0)) for reason in OUTCOMES}
     given = plan.manifest.languages[name].sources
     return LanguageStats(
         sources=tuple(
             _source(source.name, [piece for piece in cleaned if piece.source == k]) for k, source in enumerate(given)
         ),
-        cleaning=counts | selected.counts,
+        cleaning=counts | selected.counts | _elsewhere(plan, joint),
         redactions=selected.redactions,
         contaminated=selected.contaminated,
-        projects=selected.projects,
+        projects=joint.projects if joint else selected.projects,
         **{split: _split(work, plan, name, split) for split in SPLITS},
         paragraphs=_paragraphs(work, name, cleaned) if name in PHASES["paragraphs"].tasks(work, plan) else {},
     )
+
+
+def _elsewhere(plan: Plan, joint: HeldOutLanguage | None) -> dict[str, Amount]:
+    """What the disjoint arm changes in the cleaning's account."""
+    return {"kept": joint.kept, ELSEWHERE: joint.elsewhere} if joint and plan.manifest.arm == "disjoint" else {}
+
+
+def _parallel(work, plan: Plan) -> dict[str, Translations]:
+    if not plan.manifest.natural:
+        return {}
+    counts = result(work, "hold_out", hold_out_documents.TASK, HeldOut).translations
+    return {pair: Translations(of, result(work, "align", pair, Aligned).words) for pair, of in counts.items()}
 
 
 def _paragraphs(work, name: str, cleaned: list[Cleaned]) -> dict[str, Amount]:
@@ -120,7 +144,7 @@ def _source(name: str, pieces: list[Cleaned]) -> SourceStats:
     )
 
 
-def _funnel(work, name: str, stats: LanguageStats) -> list[tuple]:
+def _funnel(work, plan: Plan, name: str, stats: LanguageStats) -> list[tuple]:
     """The language's rows of funnel.csv. Of running text one says what the cleaning took out of the documents that are left."""
     selected, cleaning = result(work, "select", name, Selected), stats.cleaning
     redacted_bytes = selected.redacted_bytes
@@ -134,4 +158,7 @@ def _funnel(work, name: str, stats: LanguageStats) -> list[tuple]:
         left = size - sum(amount.bytes for amount in dropped) - (redacted_bytes if step == "redact" else 0)
         lines.append((name, step, documents, size, after, left))
         documents, size = after, left
+    if plan.manifest.arm == "disjoint":
+        elsewhere = cleaning.get(ELSEWHERE, Amount(0, 0))
+        lines.append((name, ELSEWHERE, documents, size, documents - elsewhere.files, size - elsewhere.bytes))
     return lines

@@ -8,8 +8,7 @@ PARAGRAPH = "\n\n"  # between two paragraphs
 def ordinals(count: int) -> tuple[str, ...]:
     """Keys of the paragraphs of a document that has no names for them: 1/3, 2/3, 3/3.
 
-    A translation has the same keys if it has as many paragraphs, and else none in common: then nobody knows which belong
-    together.
+    A translation has the same keys if it has as many paragraphs, and none in common if not: which belong together is unknown.
     To be given before any paragraph is dropped.
     """
     return tuple(f"{number}/{count}" for number in range(1, count + 1))

@@ -28,6 +28,7 @@ COLUMNS = {  # what a column of a table holds
     "project": "its project, such as the name of a repository",
     "licence": "its licence, or a list of them",
     "language": "its language",
+    "key": "of a paragraph in a natural language, its key: the same in all translations",
 }
 _NAME = Text("a name", filled=True)
 _LANGUAGE_NAME = Text(f"one of {', '.join(registry.LANGUAGES)} or a language of your own", filled=True)
@@ -57,6 +58,11 @@ LANGUAGE = Section(
         "definition": Key(
             registry.Definition(), None, "for a language that the package does not have: the file that describes it"
         ),
+        "nouns": Key(
+            Text("a file", filled=True),
+            None,
+            "a natural language's nouns, one a line, or WordNet's index.noun: for dictionaries that do not mark theirs",
+        ),
         "max_megabytes": Key(Number(above=0), None, "how much is kept at most, drawn evenly"),
         "sources": Key(
             Many(Either((Text("a path", filled=True), SOURCE)), least=1), REQUIRED, "where its files come from"
@@ -64,6 +70,14 @@ LANGUAGE = Section(
     },
     none_is_absent=True,
 )
+DICTIONARY = Section(
+    {
+        "path": Key(Text("a file", filled=True), REQUIRED, "Ding's text, or the .index of a DICT server's dictionary"),
+        "headwords": Key(_NAME, REQUIRED, "the language that it translates from"),
+        "translations": Key(_NAME, REQUIRED, "the language that it translates into"),
+    }
+)
+ARMS = ("parallel", "disjoint")
 CLEAN = Section({rule.step: rule.key for rule in RULES}, none_is_absent=True)  # the steps in their order
 MANIFEST = Section(
     {
@@ -72,6 +86,17 @@ MANIFEST = Section(
         "max_length": Key(Number(low=1, whole=True), 1024, "tokens that a model sees at once; a row holds one more"),
         "languages": Key(Table(LANGUAGE, _LANGUAGE_NAME, least=1), REQUIRED, "the languages, the primary one first"),
         "clean": Key(CLEAN, {}, "the steps of the cleaning"),
+        "arm": Key(
+            Choice("arm", ARMS),
+            "parallel",
+            "of natural languages, whether all are trained on a document that stands in several, or (disjoint) one of them; "
+            "what is held out is held out in all",
+        ),
+        "dictionaries": Key(
+            Many(DICTIONARY),
+            (),
+            "of two natural languages each, for pairs of words that the corpus confirms; also by way of a third language",
+        ),
         "facts": Key(
             fact_sources.SECTION,
             None,
@@ -102,12 +127,22 @@ class GivenSource:
 
 
 @dataclasses.dataclass(frozen=True)
+class GivenDictionary:
+    """A dictionary as a manifest names it; see DICTIONARY. The languages need not be the manifest's."""
+
+    path: str
+    headwords: str
+    translations: str
+
+
+@dataclasses.dataclass(frozen=True)
 class GivenLanguage:
-    """definition: what the file of the user's own language holds; None for a language of the package."""
+    """definition: what the file of the user's own language holds; None for a language of the package. nouns: a file."""
 
     max_megabytes: float | None
     sources: tuple[GivenSource, ...]
     definition: dict | None = None
+    nouns: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,18 +155,28 @@ class Manifest:
     languages: dict[str, GivenLanguage]
     clean: Cleaning
     prompts_per_pair: int
+    arm: str = "parallel"
+    dictionaries: tuple[GivenDictionary, ...] = ()
     facts: GivenFacts | None = None
 
     def record(self) -> dict:
         """As plain data, which `check` takes."""
-        languages = {name: dataclasses.asdict(given) for name, given in self.languages.items()}
-        for given in languages.values():
-            if given["definition"] is None:  # a corpus of the package's languages says nothing of them
-                del given["definition"]
-        record = dataclasses.asdict(self) | {"languages": languages}
-        if self.facts is None:  # nor does one without facts of these
-            del record["facts"]
+        record = dataclasses.asdict(self)
+        if self.arm == ARMS[0]:
+            del record["arm"]
+        for key in ("dictionaries", "facts"):  # nor does one without them
+            if not getattr(self, key):
+                del record[key]
+        for given in record["languages"].values():
+            for key in ("definition", "nouns"):  # a corpus of the package's programming languages says nothing of them
+                if given[key] is None:
+                    del given[key]
         return record
+
+    @property
+    def natural(self) -> list[str]:
+        """Those of its languages that people speak."""
+        return [name for name in self.languages if self.language(name).kind == "natural"]
 
     def language(self, name: str) -> Language:
         """What is known of one of its languages."""
@@ -187,8 +232,12 @@ def check(raw: dict, where: str) -> Manifest:
     languages = {name: _language(name, value, at / "languages" / name) for name, value in given["languages"].items()}
     sources = [source for language in languages.values() for source in language.sources]
     steps = _clean(given.get("clean", {}), any(map(_names_licence, sources)))
+    dictionaries = tuple(
+        _dictionary(one, at / "dictionaries" / number) for number, one in enumerate(given.get("dictionaries", ()))
+    )
     facts = given.get("facts") and fact_sources.checked(given["facts"], tuple(languages), at / "facts")
-    manifest = Manifest(**MANIFEST.complete(given) | {"languages": languages, "clean": steps, "facts": facts})
+    known = {"languages": languages, "clean": steps, "dictionaries": dictionaries, "facts": facts}
+    manifest = Manifest(**MANIFEST.complete(given) | known)
     if facts and facts.path:
         manifest = dataclasses.replace(
             manifest, facts=dataclasses.replace(facts, path=_absolute(facts.path, at / "facts" / "path"))
@@ -213,12 +262,23 @@ def _language(name, given, at) -> GivenLanguage:
     elif name not in registry.LANGUAGES:
         unknown = unknown_name("language", name, registry.LANGUAGES)
         raise at.error(f"{unknown} A language of your own has a `definition`, the file that describes it.")
-    return GivenLanguage(LANGUAGE.complete(given)["max_megabytes"], tuple(_named(sources, at / "sources")), definition)
+    known = LANGUAGE.complete(given)
+    nouns = known["nouns"] and _absolute(known["nouns"], at / "nouns")
+    return GivenLanguage(known["max_megabytes"], tuple(_named(sources, at / "sources")), definition, nouns)
+
+
+def _dictionary(given, at) -> GivenDictionary:
+    dictionary = GivenDictionary(**given)
+    if dictionary.headwords == dictionary.translations:
+        raise at.error(f"translates {dictionary.headwords} into itself; name two languages.")
+    return dataclasses.replace(dictionary, path=_absolute(dictionary.path, at / "path"))
 
 
 def _source(given, at) -> GivenSource:
     """The source, still without a name if it has none of its own."""
     source = GivenSource(**SOURCE.complete({"path": given} if isinstance(given, str) else given))
+    if source.columns["key"] is None:  # of paragraphs, which tables of code do not have
+        del source.columns["key"]
     if "/" in (source.name or ""):
         raise (at / "name").error(f"is '{source.name}'; a source's name leads the paths of its documents: no '/'.")
     if source.language is not None and source.columns["language"] is None:

@@ -92,14 +92,44 @@ class Divided:
 
 @dataclasses.dataclass(frozen=True)
 class Selected:
-    """Of a language: what the rules dropped that look at more than one document, and what was redacted in the rest."""
+    """Of a language: what the rules dropped that look at more than one document, and what was redacted in the rest.
+
+    projects: None for a natural language, whose splits the phase `hold_out` makes.
+    """
 
     counts: dict[str, Amount]
     redacted_bytes: int
     redactions: dict[str, int]
     contaminated: dict[str, int]
-    projects: Divided
+    projects: Divided | None
     amount: tuple[int, ...] = (0, 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Aligned:
+    """Of two natural languages: how many translations there are, the pairs of words that they confirm, and what became of those
+    that dictionaries have: "dictionaries" (all of them), then `word_pairs.REASONS`."""
+
+    translations: int
+    pairs: tuple[tuple[str, ...], ...]
+    words: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOutLanguage:
+    """kept, elsewhere: documents that are in a split, and those that another language is trained on in the disjoint arm."""
+
+    projects: Divided
+    kept: Amount
+    elsewhere: Amount
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """Of all natural languages. translations: two languages -> split -> how many."""
+
+    languages: dict[str, HeldOutLanguage]
+    translations: dict[str, dict[str, int]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,11 +221,23 @@ class LanguageStats:
 
 
 @dataclasses.dataclass(frozen=True)
+class Translations:
+    """Of two natural languages. translations: split -> how many. words: as of `Aligned`."""
+
+    translations: dict[str, int]
+    words: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
 class Statistics:
-    """What was read, dropped and kept, and tokens and rows, by language; call sites by pair of languages (stats.json)."""
+    """What was read, dropped and kept, and tokens and rows, by language; call sites by pair of languages (stats.json).
+
+    parallel: by pair of natural languages; a corpus without them says nothing of it.
+    """
 
     languages: dict[str, LanguageStats]
     call_sites: dict[str, CallSites]
+    parallel: dict[str, Translations] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

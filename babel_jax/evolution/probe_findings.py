@@ -18,8 +18,9 @@ from babel_jax.common import files, measurements
 from babel_jax.common.errors import UserError
 from babel_jax.common.statistics import Effect, Estimate
 from babel_jax.evolution import curve as curves
-from babel_jax.evolution import mechanism
+from babel_jax.evolution import mechanism, probe_tasks
 from babel_jax.evolution.curve import Curve
+from babel_jax.evolution.probe_tasks import ProbeTasks
 from babel_jax.evolution.selection import select
 from babel_jax.measuring import probe_record
 from babel_jax.probes import artefacts
@@ -112,6 +113,7 @@ class Branch:
       flows: {"definition:language": flow}; overlaps, causes: at the last checkpoint.
       alignment: {language: a curve a layer}; aligned: {language: curve} of the mean over layers; aligned_chance: by language.
       maps: {prompts' language: map}.
+      tasks: what was asked, and the sentences that were looked for.
     """
 
     name: str
@@ -137,6 +139,7 @@ class Branch:
     aligned: dict[str, Curve]
     aligned_chance: dict[str, float]
     maps: dict[str, PairMap]
+    tasks: ProbeTasks = ProbeTasks()
 
     @property
     def layers(self) -> int:
@@ -316,6 +319,7 @@ def _branch(name: str, places: list[_Place], by_tokens: bool) -> Branch:
         },
         aligned_chance=dict(zip(alignment["language"], measurements.option(alignment, "chance"), strict=True)),
         maps=_maps(first, at_C),
+        tasks=probe_tasks.read(plain, layers),
     )
 
 

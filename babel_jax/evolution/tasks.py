@@ -14,7 +14,7 @@ from babel_jax.corpus import corpus_tasks
 from babel_jax.evolution import stages
 from babel_jax.evolution.curve import Curve, curve
 from babel_jax.evolution.selection import at_last_step, select
-from babel_jax.measuring.task_scores import METRIC
+from babel_jax.measuring.task_scores import BITS, METRIC
 from babel_jax.organism import world_tasks
 
 TASKS = (*world_tasks.TASKS, *corpus_tasks.TASKS)  # of the embedded world, and of corpora
@@ -23,8 +23,29 @@ NAMES = (WRITING, *(task.name for task in TASKS))
 METRICS = {WRITING: "accuracy"} | {task.name: METRIC + task.name for task in TASKS}
 CHANCE = {WRITING: stages.CHANCE} | {task.name: task.chance for task in TASKS}
 SHORT = {WRITING: "writing a program"} | {task.name: task.short for task in TASKS}
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """What is measured of a task beside its right answers: its metric, what it is called, whether it is a share."""
+
+    metric: str
+    title: str
+    is_share: bool
+
+
+BESIDE = {"word_copied": Beside(f"{METRIC}word_copied", "word repeated, not translated", True)} | {
+    f"{task.name}_bits": Beside(BITS + task.name, f"{task.short}, bits per byte", False) for task in corpus_tasks.TASKS
+}
+TITLES = SHORT | {name: beside.title for name, beside in BESIDE.items()}
 SUBSETS = ("all", "shared", "transfer")
 RUNS = ("continual", "control")
+_ALL_METRICS = METRICS | {name: beside.metric for name, beside in BESIDE.items()}
+
+
+def titles(kind: str) -> dict[str, str]:
+    """What tasks, and what is measured beside them, are called in a study of a kind: of a corpus no program is judged."""
+    return TITLES if kind == "organism" else TITLES | {WRITING: "score of the stages"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +99,7 @@ class Tasks:
     """All scores by task; what was not asked is absent.
 
     Attributes:
-      curves: {(new language, run, task, subset): curve}.
+      curves: {(new language, run, task or what is BESIDE it, subset): curve}.
       mixes: {(mix, task, subset): score}.
     """
 
@@ -99,7 +120,7 @@ def tasks(frame: pd.DataFrame, views: dict[str, pd.DataFrame]) -> Tasks:
         for language, rows in views.items()
         for light in [_of_tasks(rows)]
         for run in RUNS
-        for task, metric in METRICS.items()
+        for task, metric in _ALL_METRICS.items()
         for subset in SUBSETS
         if (found := curve(light, {"subset": subset}, run=run, language=language, metric=metric)) is not None
     }
@@ -121,7 +142,7 @@ def rise_and_fall(of_task: Curve, step: int) -> RiseAndFall | None:
 
 
 def _of_tasks(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[(frame["metric"].isin(METRICS.values()) & (frame["probe"] == "evaluation")).to_numpy(bool)]
+    return frame[(frame["metric"].isin(_ALL_METRICS.values()) & (frame["probe"] == "evaluation")).to_numpy(bool)]
 
 
 def _mixes(frame: pd.DataFrame, new: list[str]) -> dict[tuple[str, str, str], MixScore]:

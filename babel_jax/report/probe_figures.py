@@ -136,11 +136,12 @@ def losses(findings: ProbeFindings):
             mechanism_drawing.losses(panel, shown, unit_of(findings))
             span(ax, shown, unit_of(findings))
         else:
-            _dots(panel, shown, mechanism_drawing.LOSS_TITLES[metric])
+            dots(panel, shown, mechanism_drawing.LOSS_TITLES[metric])
     return figure, table(rows)
 
 
-def _dots(panel: Panel, shown: list[Series], titles: tuple[str, str]) -> None:
+def dots(panel: Panel, shown: list[Series], titles: tuple[str, str]) -> None:
+    """The last points of some curves below each other; `titles`: of the panel, of the axis."""
     places = np.arange(len(shown))[::-1]
     for y, one in zip(places, shown, strict=True):
         panel.point(one.name, y, one.curve.last(), one.colour)

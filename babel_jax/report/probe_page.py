@@ -11,6 +11,7 @@ from babel_jax.report import (
     probe_names,
     probe_neuron_figures,
     probe_story,
+    probe_task_figures,
     probe_terms,
 )
 from babel_jax.report.drawing import Drawn
@@ -30,6 +31,9 @@ FIGURES = (
     probe_neuron_figures.DRIFT,
     probe_neuron_figures.OVERLAP,
     *probe_neuron_figures.CAUSES,
+    probe_task_figures.TASKS,
+    probe_task_figures.BITS,
+    probe_task_figures.SENTENCES,
     probe_figures.LOSSES,
 )
 BY_NAME = {figure.name: figure for figure in FIGURES}
@@ -37,6 +41,7 @@ CHAPTERS = (
     ("language", "Working language", "Whose words the layers would write where a name must come."),
     ("neurons", "Neurons", "Which feed-forward neurons serve which language, by every definition that was counted."),
     ("causes", "Causes", "What becomes of the model when these neurons are changed."),
+    ("tasks", "Tasks", "What the model chooses where answers are given, and what its states of a sentence find."),
     ("losses", "Losses", "How well each language is predicted."),
 )
 NEW_ONLY = (

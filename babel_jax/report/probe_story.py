@@ -12,6 +12,7 @@ import numpy as np
 from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.curve import Curve
 from babel_jax.evolution.probe_findings import Branch, ProbeFindings
+from babel_jax.evolution.tasks import BESIDE, CHANCE, TITLES
 from babel_jax.report.html_tables import html_table
 from babel_jax.report.probe_names import definition, few_pairs, messages, pairs_of
 from babel_jax.study import words
@@ -141,7 +142,7 @@ def probed_numbers(findings: ProbeFindings) -> list[tuple]:
 def told(findings: ProbeFindings) -> list[Told]:
     """The main findings, as far as they were measured."""
     branch = main_branch(findings)
-    made = (_working_language, _neurons, _causes, _losses, _alignment)
+    made = (_working_language, _neurons, _causes, _losses, _alignment, _tasks)
     found = [_joined(findings, branch, of) for of in made]
     return [one for one in found if one][:MOST_FINDINGS]
 
@@ -270,6 +271,20 @@ def _alignment(findings: ProbeFindings, branch: Branch, language: str) -> Told |
     return Told("Alignment", sentence, numbers)
 
 
+def _tasks(findings: ProbeFindings, branch: Branch, language: str) -> Told | None:
+    """At the last checkpoint."""
+    parts, numbers, of = [], [], language_name(language)
+    for name, curve in ((name, branch.tasks.scores.get((name, language))) for name in TITLES):
+        if curve is not None and (name not in BESIDE or BESIDE[name].is_share):
+            chance = CHANCE.get(name)
+            parts.append(
+                f"{TITLES[name]} {share(curve.last())}" + (f" (chance {words.percent(chance)})" if chance else "")
+            )
+            numbers += [_row(f"{of}, {TITLES[name]}", curve.last())]
+            numbers += [(f"{of}, {TITLES[name]}, chance", chance, np.nan, np.nan)] if chance else []
+    return Told("Tasks", f"in {of}: {', '.join(parts)}", numbers) if parts else None
+
+
 # --- the terminal -----------------------------------------------------------------------------------------------------------
 
 WIDTH = 80
@@ -315,6 +330,8 @@ def _curves(findings: ProbeFindings, branch: Branch) -> Iterable[tuple[str, Curv
             yield f"{language_name(language)}: {definition(name)} neurons", curve, 0
     for language, curve in branch.aligned.items():
         yield f"{language_name(language)}: MEXA", curve, 3
+    for (name, language), curve in branch.tasks.scores.items():
+        yield f"{language_name(language)}: {TITLES[name]}", curve, 3
 
 
 def _of_curve(name: str, curve: Curve, digits: int) -> str:

@@ -71,10 +71,10 @@ OWN = (
         Term(
             "MEXA",
             r"MEXA",
-            "Alignment of two languages: the share of parallel prompts whose states in a layer are closer (cosine) to each other "
-            "than to those of any other prompt.",
+            "Alignment of two languages: the share of parallel prompts, or sentences, whose states in a layer are closer "
+            "(cosine) to each other than to those of any other.",
         ),
-        lambda b: b.alignment,
+        lambda b: b.alignment or b.tasks.sentences,
     ),
     (
         Term(

@@ -10,7 +10,8 @@ from babel_jax.common import run_names
 from babel_jax.common.statistics import Estimate
 from babel_jax.evolution.curve import Curve
 from babel_jax.evolution.mixes import MACRO, Mix
-from babel_jax.evolution.tasks import CHANCE, SHORT, WRITING
+from babel_jax.evolution.tasks import BESIDE, CHANCE, RUNS, WRITING
+from babel_jax.evolution.tasks import titles as task_titles
 from babel_jax.report import figures
 from babel_jax.report.drawing import Drawn
 from babel_jax.study import chance
@@ -277,20 +278,30 @@ def predicted(findings: Findings) -> Table:
 
 
 def tasks(findings: Findings) -> Table:
-    """One row a new language and task: what is right over continual pre-training, by the checkpoints of writing."""
-    rows, curves = [], findings.tasks.curves
+    """One row a new language and task: what is right over continual pre-training, by the checkpoints of writing.
+
+    Below them what is measured beside the tasks: no answers, and bits per byte.
+    """
+    rows, titles = [], task_titles(findings.study.kind)
     for name, here in findings.languages.items():
-        for task in (WRITING, *findings.tasks.asked):
-            curve = curves.get((name, "continual", task, "all"))
-            best = curve and here.curves.peak_step is not None and curve.at(here.curves.peak_step)
-            if best:
-                control = curves.get((name, "control", task, "all"))
-                ends = [share(each.end()) if each else "" for each in (curve, control)]
-                rows.append(
-                    (language_name(name), SHORT[task], percent(CHANCE[task]), share(curve.first()), share(best), *ends)
-                )
-    head = ("language", "task", "chance", "first checkpoint", "best in writing", "end", "control, end")
+        for task in (WRITING, *findings.tasks.asked, *BESIDE):
+            curve, control = (findings.tasks.curves.get((name, run, task, "all")) for run in RUNS)
+            if curve is None:
+                continue
+            said = share if task not in BESIDE or BESIDE[task].is_share else _bits
+            best = curve.at(here.curves.peak_step) if here.curves.peak_step is not None else None
+            chance = percent(CHANCE[task]) if task in CHANCE else ""
+            points = (curve.first(), best, curve.end(), control and control.end())
+            rows.append(
+                (language_name(name), titles[task], chance, *(said(point) if point else "" for point in points))
+            )
+    best = "best in writing" if findings.study.kind == "organism" else "best by the stages' score"
+    head = ("language", "task", "chance", "first checkpoint", best, "end", "control, end")
     return Table("Tasks over continual pre-training", head, tuple(rows) if findings.tasks.asked else ())
+
+
+def _bits(point: Estimate) -> str:
+    return f"{number(point.value, 3)}{bounds(point.ci, digits=3)}"
 
 
 def task_mixes(findings: Findings) -> Table:
@@ -307,7 +318,8 @@ def task_mixes(findings: Findings) -> Table:
         for mix in findings.mixes
         if not mix.run_name.is_swarm and any((mix.name, task, "all") in scores for task in asked[1:])
     )
-    return Table("Tasks in from-scratch mixes", ("mix", *(SHORT[task] for task in asked)), rows)
+    titles = task_titles(findings.study.kind)
+    return Table("Tasks in from-scratch mixes", ("mix", *(titles[task] for task in asked)), rows)
 
 
 def claims(findings: Findings, verdicts: list[Verdict]) -> Table:

@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from babel_jax.evolution.mixes import Mix
-from babel_jax.evolution.tasks import CHANCE, RUNS, SHORT, TASKS, WRITING
+from babel_jax.evolution.tasks import CHANCE, RUNS, TASKS, WRITING
+from babel_jax.evolution.tasks import titles as task_titles
 from babel_jax.report.drawing import (
     CONTROL,
     INK,
@@ -42,13 +43,13 @@ def task_story(findings: Findings, language: str):
     if shown in ([], [WRITING]):
         return None
     figure, axes = _panels(len(shown), 2.5)
-    rows = []
+    rows, titles = [], task_titles(findings.study.kind)
     for ax, task in zip(axes, shown, strict=True):
-        panel = Panel(ax, SHORT[task], rows)
+        panel = Panel(ax, titles[task], rows)
         step_axis(ax, curves[language, "continual", task, "all"].steps)
         percent_axis(ax, top=1.03)
         shade(ax, stages, names=False)
-        ax.set_title(SHORT[task])
+        ax.set_title(titles[task])
         for run, subset, name, colour, dash, width in LINES:
             if (curve := curves.get((language, run, task, subset))) is not None:
                 panel.curve(name, curve, colour, dash, band=dash == "-", width=width)
@@ -79,12 +80,12 @@ def _story_caption(findings: Findings, language: str | None) -> str:
     curve = next((findings.tasks.curves.get((language, run, WRITING, "all")) for run in RUNS), None)
     return (
         "The same checkpoints by what is asked. What is chosen from a few answers is chosen by likelihood; dotted: chance. "
-        f"Where the corpus lacks what is asked, the answers differ in nothing else. {interval_note(curve)}Tints: the stages "
-        "of writing."
+        f"Where the corpus lacks what is asked, the answers differ in nothing else. {interval_note(curve)}Tints: the stages"
+        f"{' of writing' if findings.study.kind == 'organism' else ''}."
     )
 
 
-WITHOUT = "no task beside writing was asked: it takes the embedded world, and a study of this version"
+WITHOUT = "no task beside writing was asked: it takes a study of this version"
 TASK_STORY = ReportFigure(
     name="task_story",
     title="Tasks beyond writing programs",
@@ -107,9 +108,9 @@ def task_mixes(findings: Findings):
     )
     places = np.arange(len(shown))
     figure, axes = make_axes(len(tasks), 0.26 * len(shown) + 1.1, sharey=True)
-    rows = []
+    rows, titles = [], task_titles(findings.study.kind)
     for ax, task in zip(axes[0], tasks, strict=True):
-        panel = Panel(ax, SHORT[task], rows)
+        panel = Panel(ax, titles[task], rows)
         for y, mix in zip(places, shown, strict=True):
             if score := findings.tasks.mixes.get((mix.name, task, "all")):
                 marker = "D" if mix.is_static else "*"
@@ -117,7 +118,7 @@ def task_mixes(findings: Findings):
         dot_axes(ax, places, [_label(findings, mix) for mix in shown])
         ax.set_xlim(0, 1.03)
         ax.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
-        ax.set_title(SHORT[task])
+        ax.set_title(titles[task])
         _chance(panel, task, across=True)
     return figure, table(rows)
 

@@ -121,7 +121,8 @@ def goes_as_writing(findings: Findings, language: str, task: Task) -> Judged:
     if of_task is None or writing is None or here.stages is None:
         return missing(not_asked(task))
     if here.stages.verdict != "transition":
-        return not_tested(f"Writing programs in {language_name(language)} does not surely rise and fall here.")
+        score = "Writing programs" if findings.study.kind == "organism" else "The score of the stages"
+        return not_tested(f"{score} in {language_name(language)} does not surely rise and fall here.")
     peak, changes = here.curves.peak_step, rise_and_fall(of_task, here.curves.peak_step)
     if changes is None:
         return missing(f"The task was not asked at step {peak:,}, the best checkpoint in writing.")
@@ -129,18 +130,25 @@ def goes_as_writing(findings: Findings, language: str, task: Task) -> Judged:
     least = stages.MINIMUM_CHANGE
     if not max(point.ci[0] for point in (start, best, end)) > task.chance + least:
         return not_tested(
-            f"It is never surely more than {100 * least:.0f} points above chance: {share(best)} where writing is best."
+            f"It is never surely more than {100 * least:.0f} points above chance: {share(best)} where {_measured(findings)} is "
+            "best."
         )
     rise, fall = (np.array([each.value, *each.ci]) for each in (changes.rise, changes.fall))
     number = f"{points(changes.rise, '+')}, then {points(changes.fall, '+')}"
     sentence = (
         f"From {percent(start.value)} (chance {percent(task.chance)}) it goes to {percent(best.value)} at the best checkpoint in "
-        f"writing, step {peak:,}, and to {percent(end.value)} at the end: {number}{_beside(findings, language, task)}"
-        f"{one_seed_note(findings)}. A change of less than {100 * least:.0f} points does not count."
+        f"{_measured(findings)}, step {peak:,}, and to {percent(end.value)} at the end: {number}"
+        f"{_beside(findings, language, task)}{one_seed_note(findings)}. A change of less than "
+        f"{100 * least:.0f} points does not count."
     )
     seen = rise[0] >= least and rise[1] > 0 and fall[0] <= -least and fall[2] < 0
     verdict = SUPPORTED if seen else REFUTED if rise[2] < least or fall[1] > -least else OPEN
     return Judged(verdict, number, sentence)
+
+
+def _measured(findings: Findings) -> str:
+    """What the stages are of."""
+    return "writing" if findings.study.kind == "organism" else "the score of the stages"
 
 
 def _beside(findings: Findings, language: str, task: Task) -> str:
@@ -153,7 +161,8 @@ CLAIMS = (
     *(
         Claim(
             f"course_{task.name}",
-            f"{task.title[0].upper()}{task.title[1:]} rises and falls as writing programs does",
+            f"{task.title[0].upper()}{task.title[1:]} rises and falls as "
+            f"{'writing programs' if task in world_tasks.TASKS else 'the score of the stages'} does",
             functools.partial(goes_as_writing, task=task),
             A_DECLINE,
             applies=functools.partial(is_asked, task=task),
@@ -163,7 +172,7 @@ CLAIMS = (
     *(
         Claim(
             f"task_{task.name}",
-            f"The optimised corpus helps beyond writing programs: {task.title}",
+            f"The optimised corpus helps {'beyond writing programs:' if task in world_tasks.TASKS else 'in'} {task.title}",
             functools.partial(helps, task=task),
             of_study=True,
             applies=functools.partial(is_asked, task=task),

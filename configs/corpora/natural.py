@@ -11,9 +11,11 @@ Expected, in MB after the cleaning: en 18, de 12, fr 11, es 10, ru 11, zh 4, ja 
   python -m babel_jax corpus build --manifest=configs/corpora/natural.py:en,de --out=runs/corpora/natural
 or packages that lie elsewhere than in runs/natural:
   python -m babel_jax corpus build --manifest=configs/corpora/natural.py:my/packages,en,ru --out=runs/corpora/en_ru
-with facts, 120 places with their capitals (see configs/natural.py, whose study asks them; en, de, fr, es and ru): 72 are
+or with facts, 120 places with their capitals (see configs/natural.py, whose study asks them; en, de, fr, es and ru): 72 are
 stated in the primary's text alone, and a fact that another language states already is not one of them:
   python -m babel_jax corpus build --manifest=configs/corpora/natural.py:en,de,facts --out=runs/corpora/facts
+or, so that no training text of one language has its translation in that of another:
+  python -m babel_jax corpus build --manifest=configs/corpora/natural.py:en,de,disjoint --out=runs/corpora/disjoint
 Its statistics, in documents and in paragraphs:
   python -m babel_jax corpus stats runs/corpora/natural
 """
@@ -61,22 +63,41 @@ WORKS = (
     ("wesnoth", "mo", "wesnoth-*", "usr/share/games/wesnoth/*/locale/{catalogue}/LC_MESSAGES/*.mo"),
     ("package-descriptions", "apt_descriptions", "package-descriptions", ""),
 )
+# (file of a package, language of the headwords, of the translations). German is a bridge to Russian, whose own are small.
+DICTIONARIES = (
+    ("trans-de-en/usr/share/trans/de-en", "de", "en"),
+    ("dict-freedict-eng-fra/usr/share/dictd/freedict-eng-fra.index", "en", "fr"),
+    ("dict-freedict-fra-eng/usr/share/dictd/freedict-fra-eng.index", "fr", "en"),
+    ("dict-freedict-eng-spa/usr/share/dictd/freedict-eng-spa.index", "en", "es"),
+    ("dict-freedict-spa-eng/usr/share/dictd/freedict-spa-eng.index", "es", "en"),
+    ("dict-freedict-eng-rus/usr/share/dictd/freedict-eng-rus.index", "en", "ru"),
+    ("dict-freedict-deu-rus/usr/share/dictd/freedict-deu-rus.index", "de", "ru"),
+    ("dict-freedict-deu-fra/usr/share/dictd/freedict-deu-fra.index", "de", "fr"),
+    ("dict-freedict-deu-spa/usr/share/dictd/freedict-deu-spa.index", "de", "es"),
+)
+BRIDGE = "de"
+ARMS = ("parallel", "disjoint")
+NOUNS = {"en": "wordnet-base/usr/share/wordnet/index.noun"}  # which the small dictionaries do not mark
 
 
 def get_config(argument: str = "") -> dict:
     """The packages that were fetched, each with its licence; those of the strict licences as long as none was.
 
-    `argument`: languages, `facts`, and the folder of the packages if it is not runs/natural, with commas between them.
+    `argument`: languages, the arm if it is not parallel, `facts`, and the folder of the packages if it is not runs/natural, with
+    commas between them.
     """
     words = [word for word in argument.split(",") if word and word != FACTS]
     chosen = [word for word in words if word in CALLED] or list(CALLED)
-    folder, *more = [word for word in words if word not in CALLED] or ["runs/natural"]
+    arm = "disjoint" if "disjoint" in words else "parallel"
+    folder, *more = [word for word in words if word not in (*CALLED, *ARMS)] or ["runs/natural"]
     if more:
         raise ValueError(f"'{folder}' and '{more[0]}' are no languages of it, and only one can be the folder")
     made = dict(
         vocab_size=8192,
         max_length=256,
-        languages={language: dict(sources=_sources(language, Path(folder))) for language in chosen},
+        languages={language: _language(language, Path(folder)) for language in chosen},
+        arm=arm,
+        dictionaries=_dictionaries(chosen, Path(folder) / "dictionaries"),
         clean=dict(licence=False),  # the table names what is fetched
     )
     if FACTS in argument.split(","):
@@ -84,6 +105,20 @@ def get_config(argument: str = "") -> dict:
         places = str(Path(folder) / "facts" / "kgeography-data")
         made["facts"] = dict(kind="kgeography", path=places, number=120, shared=0.4, times=600)
     return made
+
+
+def _language(language: str, folder: Path) -> dict:
+    nouns = folder / "dictionaries" / NOUNS.get(language, "-")
+    return dict(sources=_sources(language, folder)) | (dict(nouns=str(nouns)) if nouns.is_file() else {})
+
+
+def _dictionaries(chosen: list[str], folder: Path) -> list[dict]:
+    """Those that were fetched; without any there are no pairs of words, but all else."""
+    return [
+        dict(path=str(folder / file), headwords=headwords, translations=translations)
+        for file, headwords, translations in DICTIONARIES
+        if {headwords, translations} <= {*chosen, BRIDGE} and (folder / file).is_file()
+    ]
 
 
 def _sources(language: str, folder: Path) -> list[dict]:

@@ -88,4 +88,12 @@ def test_columns_that_are_there_twice_or_asked_for_twice_or_empty(tmp_path):
             read(of(paths[0]))
         assert [d.project for d in read(of(paths[1], columns=roles))] == ["me/a.py"]
         documents = read(of(paths[2], columns=roles | {"licence": "spdx"}))
-        assert [d[1:] for d in documents] == [(b"a", 1, (), "")]
+        assert [d[1:5] for d in documents] == [(b"a", 1, (), "")]
+
+
+def test_a_row_with_a_key_is_a_paragraph_of_that_name(tmp_path):
+    rows = pa.table({"content": ["One\n\n two.", "Three.", None], "doc": ["a", "a", "b"], "id": ["p1", None, "p3"]})
+    parquet.write_table(rows, tmp_path / "rows.parquet")
+    first, second, third = read(of(tmp_path / "rows.parquet", columns={"project": "doc", "key": "id"}))
+    assert (first.project, first.keys, first.paragraphs) == ("a", ("p1",), ("One\n two.",))
+    assert (second.keys, third.keys, third.content) == ((), (), None)

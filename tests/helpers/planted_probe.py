@@ -15,9 +15,9 @@ IDENTIFIERS = (("len", "strlen"), ("upper", "strtoupper"), ("<b>&", "trim"), ("s
 
 
 def write(out, run="pretrain", group="seed0", seed=0, steps=(0, 10, 100), languages=("python", "php"), **more) -> None:
-    """One run of one seed. `more`: `prompts`, `causes`, `bytes`, `tokens`: False for a probe without them; `about`: fields of its
-    artefacts' descriptions."""
-    has = {"prompts": True, "causes": True, "bytes": True, "tokens": True} | more
+    """One run of one seed. `more`: `prompts`, `causes`, `bytes`, `tokens`, `tasks`: False for a probe without them; `about`:
+    fields of its artefacts' descriptions."""
+    has = {"prompts": True, "causes": True, "bytes": True, "tokens": True, "tasks": True} | more
     place, about = out / group / run, has.get("about", {})
     counts_C, rows_C = [], []
     for c, step in enumerate(steps):
@@ -33,6 +33,8 @@ def write(out, run="pretrain", group="seed0", seed=0, steps=(0, 10, 100), langua
         if has["prompts"]:
             arrays |= _readings(languages, generator)
             rows += _lens(languages, c) + _alignment(languages, c)
+        if has["tasks"]:
+            rows += _tasks(languages, c)
         if has["causes"]:
             rows += _causes(languages)
         described = {
@@ -108,6 +110,20 @@ def _alignment(languages, c: int) -> list[dict]:
         for language in languages[1:]
         for layer in (-1, *range(1, LAYERS + 1))
     ]  # fmt: skip
+
+
+def _tasks(languages, c: int) -> list[dict]:
+    """Translated words in every language, of which fewer are copied later; sentences found in the new ones."""
+    values = {"task_word": 0.31 + 0.17 * c, "task_word_copied": 0.57 - 0.19 * c, "bits_per_byte_word": 2.713 - 0.4 * c}
+    rows = [
+        dict(probe="evaluation", language=language, metric=metric, value=value, n=83, ci_low=value - 0.09,
+             ci_high=value + 0.09, options={"subset": "all"})
+        for language in languages
+        for metric, value in values.items()
+    ]  # fmt: skip
+    return rows + [
+        row | {"metric": "retrieval", "options": row["options"] | {"chance": 0.02}} for row in _alignment(languages, c)
+    ]
 
 
 def _causes(languages) -> list[dict]:

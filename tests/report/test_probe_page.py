@@ -23,6 +23,7 @@ CASES = {  # how each is planted: the runs of one folder
     "one checkpoint": [{"steps": (143000,), "causes": False, "bytes": False}],
     "three languages": [{"languages": THREE, "steps": (3, 7)}],
     "no prompts": [{"prompts": False, "tokens": False}],
+    "no tasks": [{"tasks": False, "steps": (3, 7)}],
     "two branches": [
         {"steps": (100, 200), "about": {"phase": "pretrain"}},
         {"run": "anneal", "steps": (210,), "about": {"phase": "anneal", "parent": {"run": "pretrain", "step": 200}}},
@@ -76,6 +77,7 @@ def test_no_figure_has_an_empty_panel_and_each_absence_has_its_reason(case, plan
     assert ("working_language" in drawn) == (case != "no prompts")
     assert ("drift" in drawn) == ("neurons" in drawn) == (case != "one checkpoint")
     assert ("identifiers" in drawn) == (case == "three languages")
+    assert all((name in drawn) == (case != "no tasks") for name in ("tasks", "task_bits", "sentences"))
     assert ("causes_loss" in drawn) == (case != "one checkpoint")
     if case == "three languages":
         assert drawn["working_language"] == ["go", "php", "python"] and drawn["neurons"] == ["go", "php"]

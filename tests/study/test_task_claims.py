@@ -4,7 +4,7 @@ import pytest
 from helpers import synthetic_study
 from helpers.synthetic_study import changed
 
-from babel_jax.evolution.tasks import MixScore, Tasks
+from babel_jax.evolution.tasks import WRITING, MixScore, Tasks
 from babel_jax.organism.world_tasks import TASKS
 from babel_jax.study.claim import MISSING, NOT_TESTED, OPEN, REFUTED, SUPPORTED
 from babel_jax.study.verdicts import verdicts
@@ -99,3 +99,39 @@ def test_a_task_at_chance_or_beside_a_language_that_does_not_fall_is_not_tested(
     found = changed(several, tasks=dataclasses.replace(several.tasks, curves=several.tasks.curves | {key: flat}))
     one = judged(found, "course_comment", "php")
     assert one.verdict == NOT_TESTED and "above chance" in one.sentence
+
+
+# --- tasks of corpora -----------------------------------------------------------------------------------------------------
+
+
+def as_corpus(findings, asked="cloze"):
+    """The study as one of a corpus that was asked one of its tasks, with the scores of the world's task `comment`."""
+    old = findings.tasks
+
+    def renamed(key):
+        return tuple(asked if part == "comment" else part for part in key)
+
+    tasks = dataclasses.replace(
+        old,
+        curves={renamed(key): curve for key, curve in old.curves.items() if "comment" in key or WRITING in key},
+        mixes={renamed(key): score for key, score in old.mixes.items() if "comment" in key or WRITING in key},
+    )
+    study = dataclasses.replace(findings.study, kind="real_code")
+    return changed(findings, tasks=tasks, study=study)
+
+
+def test_a_corpus_s_task_has_claims_where_it_was_asked_alone(findings):
+    names = {one.name for one in verdicts(findings)}
+    assert {f"task_{name}" for name in NAMES} <= names and not {"task_cloze", "course_cloze", "task_word"} & names
+    found = as_corpus(findings)
+    assert found.tasks.asked == ["cloze"]
+    course = judged(found, "course_cloze")
+    assert course.claim.endswith("rises and falls as the score of the stages does")
+    assert "writing" not in course.sentence and judged(findings, "course_comment").verdict == course.verdict
+    helped = with_scores(found, dict(cloze=(0.5, 0.8)))
+    assert judged(helped, "task_cloze").verdict == SUPPORTED
+    assert (
+        judged(helped, "task_cloze").claim
+        == "The optimised corpus helps in choosing the word that comes next in a text"
+    )
+    assert "task_word" not in {one.name for one in verdicts(found)}

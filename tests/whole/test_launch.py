@@ -435,7 +435,7 @@ def test_slurm_corpus_jobs(place):
         assert call[call.index(script) :] == [script, "job", phase, str(place.project), *RUNS["slurm_corpus.sh"][:3]]
         assert {"--job-name=corpus-my $corpus", "--kill-on-invalid-dep=yes", "--requeue", "--time=9"} < set(call)
         assert f"--dependency={f'afterok:{40 + k}' if k else 'singleton'}" in call
-        assert ("--array=0-11" in call) == (phase not in ("start", "facts", "vocabulary", "finish"))
+        assert ("--array=0-11" in call) == (phase not in ("start", "hold_out", "facts", "vocabulary", "finish"))
         assert f"--output={log}-{phase}{'-%a' if '--array=0-11' in call else ''}.log" in call
     fake_python(place, place.project)
     python = [

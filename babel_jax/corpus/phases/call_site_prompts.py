@@ -8,6 +8,7 @@ from babel_jax.common.files import write_atomic
 from babel_jax.corpus import call_sites
 from babel_jax.corpus.build_folder import digests
 from babel_jax.corpus.corpus_files import heldout
+from babel_jax.corpus.phases import align_documents
 from babel_jax.corpus.phases.vocabulary import corpus_tokenizer
 from babel_jax.corpus.records import CallSites, Mined
 from babel_jax.languages import registry
@@ -17,7 +18,10 @@ def tasks(work, plan):
     known = [name for name in registry.LANGUAGES if name in plan.pieces]
     known += [name for name in plan.pieces if name not in known]
     return [
-        f"{primary}-{new}" for new in known for primary in plan.manifest.language(new).pairs if primary in plan.pieces
+        f"{primary}-{new}"
+        for new in known
+        for primary in dict.fromkeys((*plan.manifest.language(new).pairs, *plan.manifest.natural))
+        if primary in plan.pieces and align_documents.pairs_of(work, plan, primary, new)
     ]
 
 
@@ -25,7 +29,7 @@ def run(work, plan, task):
     """The prompts of a pair in both languages, and how many there are."""
     manifest, model = plan.manifest, corpus_tokenizer(work)
     primary, new = task.split("-")
-    pairs = manifest.language(new).pairs[primary]
+    pairs = align_documents.pairs_of(work, plan, primary, new)
     arrays, messages, counts = {}, [], {}
     for side, name in enumerate((primary, new)):
         mined = [(pair[side], pair[1 - side]) for pair in pairs]

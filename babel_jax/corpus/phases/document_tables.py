@@ -130,8 +130,24 @@ class Documents:
         return [indices[begin:end] - first for begin, end, first in zip(bounds, bounds[1:], self.first, strict=False)]
 
 
+def selected(work, pieces, documents: Documents):
+    """(numbers [N], projects [N]) of the documents that the phase `select` keeps, numbered as `documents` of these pieces."""
+    numbers, projects = [np.zeros(0, np.int64)], []
+    for piece, first in zip(pieces, documents.first, strict=False):
+        table = pq.read_table(work / "select" / f"{piece}.parquet", columns=["row", "project"])
+        numbers.append(first + table["row"].to_numpy())
+        projects += table["project"].to_pylist()
+    return np.concatenate(numbers), np.array(projects, object)
+
+
+def split_file(work, piece):
+    """The documents of a piece that the corpus holds, with their projects and splits."""
+    joint = work / "hold_out" / f"{piece}.parquet"  # of a natural language
+    return joint if joint.exists() else work / "select" / f"{piece}.parquet"
+
+
 def rows_by_split(work, piece):
     """split -> the rows of a piece's documents in it."""
-    table = pq.read_table(work / "select" / f"{piece}.parquet", columns=["row", "split"])
+    table = pq.read_table(split_file(work, piece), columns=["row", "split"])
     split = np.array(table["split"].to_pylist())
     return {each: table["row"].to_numpy()[split == each] for each in SPLITS}

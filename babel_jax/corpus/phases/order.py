@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from babel_jax.corpus.phases import (
+    align_documents,
     call_site_prompts,
     clean_documents,
+    hold_out_documents,
     row_shards,
     select_documents,
     state_facts,
@@ -14,7 +16,18 @@ from babel_jax.corpus.phases import (
     unique_paragraphs,
     vocabulary,
 )
-from babel_jax.corpus.records import Cleaned, Mined, Plan, Selected, Tokenised, Unique, Vocabulary, Written
+from babel_jax.corpus.records import (
+    Aligned,
+    Cleaned,
+    HeldOut,
+    Mined,
+    Plan,
+    Selected,
+    Tokenised,
+    Unique,
+    Vocabulary,
+    Written,
+)
 
 
 class Phase(NamedTuple):
@@ -36,6 +49,8 @@ PHASES = {
     "clean": Phase(_pieces, clean_documents.run, Cleaned),
     "paragraphs": Phase(unique_paragraphs.tasks, unique_paragraphs.run, Unique),
     "select": Phase(lambda work, plan: plan.pieces, select_documents.run, Selected),
+    "align": Phase(align_documents.tasks, align_documents.run, Aligned),
+    "hold_out": Phase(hold_out_documents.tasks, hold_out_documents.run, HeldOut),
     "facts": Phase(state_facts.tasks, state_facts.run, Written),
     "vocabulary": Phase(lambda work, plan: [vocabulary.TASK], vocabulary.run, Vocabulary),
     "tokens": Phase(_pieces, token_files.run, Tokenised),

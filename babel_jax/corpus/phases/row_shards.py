@@ -13,7 +13,7 @@ from babel_jax.common.errors import UserError
 from babel_jax.common.files import content_hash, write_atomic
 from babel_jax.corpus import fact_rows
 from babel_jax.corpus.build_folder import digests, result
-from babel_jax.corpus.phases.document_tables import Documents, row_groups
+from babel_jax.corpus.phases.document_tables import Documents, row_groups, split_file
 from babel_jax.corpus.phases.vocabulary import corpus_tokenizer
 from babel_jax.corpus.records import SPLITS, Tokenised, Written
 
@@ -84,7 +84,7 @@ def _write_documents(work, plan, name):
     targets = [work / "corpus" / folder / f"{name}.parquet" for folder in ("documents", "heldout")]
     with _writer(targets[0], index) as write_index, _writer(targets[1], held_out) as write_heldout:
         for piece in plan.pieces[name]:
-            documents, selected = Documents(work, [piece]), pq.read_table(work / "select" / f"{piece}.parquet")
+            documents, selected = Documents(work, [piece]), pq.read_table(split_file(work, piece))
             known = {column: documents.column(column).take(selected["row"]) for column in ("path", "licences", "bytes")}
             write_index(pa.table(known | {"project": selected["project"], "split": selected["split"]}))
             selected = selected.filter(pc.equal(selected["split"], "validation"))

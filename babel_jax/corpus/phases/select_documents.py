@@ -1,4 +1,4 @@
-"""Phase `select`, a task a language: the fate of every document, and the project and split of those that are kept."""
+"""Phase `select`, a task a language: every document's fate, and the project of those that are kept; of code also the split."""
 
 import json
 import shutil
@@ -29,18 +29,21 @@ def run(work, plan, name):
     bytes_of_project = Counter()
     for project, count in zip(project_of_kept, left[kept].tolist(), strict=True):
         bytes_of_project[project] += count
-    held_out = projects.held_out(bytes_of_project, VALIDATION_SHARE)
-    if not held_out:
-        raise _too_few(work, plan, name, len(kept), Counter(FATES[k] for k in fate[fate > 0]))
-    splits = ["validation" if project in held_out else "train" for project in project_of_kept]
+    # Natural languages are divided all at once, see the phase `hold_out`.
+    is_natural = plan.manifest.language(name).kind == "natural"
+    held_out = set() if is_natural else projects.held_out(bytes_of_project, VALIDATION_SHARE)
+    if not held_out and not is_natural:
+        raise too_few(work, plan, name, len(kept), Counter(FATES[k] for k in fate[fate > 0]))
     begin = 0
     for piece, rows in zip(plan.pieces[name], documents.by_piece(kept), strict=True):
-        end = begin + len(rows)
-        table = {"row": rows, "project": pa.array(project_of_kept[begin:end], pa.string())}
-        table["split"] = pa.array(splits[begin:end], pa.string())
+        here = project_of_kept[begin : begin + len(rows)]
+        begin += len(rows)
+        table = {"row": rows, "project": pa.array(here, pa.string())}
+        if not is_natural:
+            splits = ["validation" if project in held_out else "train" for project in here]
+            table["split"] = pa.array(splits, pa.string())
         with whole(work / "select" / f"{piece}.parquet") as file:
             pq.write_table(pa.table(table), file, compression="zstd")
-        begin = end
 
     redacted = dict(zip(kept.tolist(), documents.column("redacted").take(kept).to_pylist(), strict=True))
     redacted = {i: json.loads(kinds) for i, kinds in redacted.items() if kinds}
@@ -56,13 +59,13 @@ def run(work, plan, name):
         redacted_bytes=int((size - left)[after_redaction].sum()),
         redactions=dict(sorted(redactions.items())),
         contaminated=dict(sorted(problems.items())),
-        projects=Divided(len(bytes_of_project) - len(held_out), tuple(sorted(held_out))),
+        projects=None if is_natural else Divided(len(bytes_of_project) - len(held_out), tuple(sorted(held_out))),
         amount=(len(documents), int(size.sum())),
     )
 
 
-def _too_few(work, plan, name, kept: int, dropped: Counter) -> UserError:
-    """`dropped`: by the steps of this phase."""
+def too_few(work, plan, name, kept: int, dropped: Counter) -> UserError:
+    """What to say of a language of which nothing can be held out. `dropped`: by the steps of this phase."""
     for piece in plan.pieces[name]:
         counts = result(work, "clean", piece, Cleaned).counts
         dropped.update({reason: amount.files for reason, amount in counts.items() if reason not in ("found", *FATES)})

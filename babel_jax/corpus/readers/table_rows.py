@@ -3,7 +3,11 @@
 A row of another language is passed over if the table has a column of languages. Missing content makes a document without one.
 """
 
+import re
+
 from babel_jax.common.errors import UserError, unknown_name
+
+_BLANK_LINES = re.compile(rb"\n\s*\n")
 
 
 def row_document(source, place, number, content, size, values):
@@ -12,7 +16,10 @@ def row_document(source, place, number, content, size, values):
     path = (values["path"],) if values.get("path") else (source.relative(place), str(number))
     licences = values.get("licence") or ()
     licences = (licences,) if isinstance(licences, str) else tuple(licence for licence in licences if licence)
-    return source.document((project, *path), content, size, licences, project)
+    document = source.document((project, *path), content, size, licences, project)
+    if not values.get("key") or not document.content:
+        return document
+    return document._replace(content=_BLANK_LINES.sub(b"\n", content), keys=(values["key"],))  # one paragraph
 
 
 def is_of_language(source, values):
