@@ -89,6 +89,26 @@ def test_what_was_fetched_is_read_where_it_lies(tmp_path):
     assert chinese < english and {project for project, _ in english - chinese} >= {"manpages/man3/m.3", "bible/Gen.1"}
 
 
+def test_dictionaries_of_the_languages_and_of_the_bridge_to_them(tmp_path):
+    folder = tmp_path / "dictionaries"
+    for file in ("trans-de-en/usr/share/trans/de-en", "wordnet-base/usr/share/wordnet/index.noun"):
+        write(folder, {file: b"x"})
+    for name in ("eng-rus", "deu-rus", "eng-fra"):
+        write(folder, {f"dict-freedict-{name}/usr/share/dictd/freedict-{name}.index": b""})
+
+    def of(argument):
+        loaded = manifest.load(f"{RECIPE}:{tmp_path},{argument}")
+        return loaded, [(one.headwords, one.translations) for one in loaded.dictionaries]
+
+    english_german, pairs = of("en,de")
+    assert pairs == [("de", "en")] and english_german.arm == "parallel"
+    assert english_german.languages["en"].nouns.endswith("index.noun") and english_german.languages["de"].nouns is None
+    assert of("en,ru")[1] == [("de", "en"), ("en", "ru"), ("de", "ru")]
+    assert of("en,fr,disjoint")[1] == [("de", "en"), ("en", "fr")] and of("en,fr,disjoint")[0].arm == "disjoint"
+    nothing = manifest.load(f"{RECIPE}:{tmp_path}/nothing,en,de")
+    assert nothing.dictionaries == () and nothing.languages["en"].nouns is None
+
+
 @pytest.mark.slow
 @pytest.mark.processes
 def test_corpora_of_the_packages_are_as_large_as_is_said(tmp_path, capsys):
