@@ -26,7 +26,7 @@ Algorithm 1's forms, above 0.2 in s20 and s40; in s100 no optimiser's regret is 
 
 Hardware: CPU. Cost: about 25 core-minutes for a cell of 400 steps, 45 for 800 and 90 for 1,600, five seeds each; all 33 cells
 15 hours on 2 cores. Every cell goes on where it was stopped.
-Expected: see the README's table of regrets.
+Expected: see the table of regrets in babel_jax/optimum/README.md.
     launch/regret.sh runs/regret                 # the first ten cells, one after another; then the table
     launch/regret.sh runs/regret s80_800 wide_400 # others
     python -m babel_jax study --config=configs/regret.py:s40_400 --workdir=runs/regret/s40_400

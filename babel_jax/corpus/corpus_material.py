@@ -95,8 +95,10 @@ def several(directory: str | Path, languages: tuple[str, ...], heldout_rows: int
         new = first_new if name == primary else name
         merged["slots"][name] = here | slot_columns.names(here, primary, new, pairs, corpus.tokenizer)
     fingerprint = content_hash([of_pairs[0].fingerprint, list(languages)])
-    asked = {name: tasks_in(corpus, primary, first_new, name)[0] for name in languages}
-    return dataclasses.replace(of_pairs[0], fingerprint=fingerprint, **merged).asking(asked)
+    asked = {name: tasks_in(corpus, primary, first_new, name) for name in languages}
+    about = {"messages": [reason for _, reasons in asked.values() for reason in reasons]}
+    merged |= {"fingerprint": fingerprint, "about": about}
+    return dataclasses.replace(of_pairs[0], **merged).asking({name: tasks for name, (tasks, _) in asked.items()})
 
 
 def tasks_in(corpus: Corpus, primary: str, new: str, asked_in: str) -> tuple[dict[str, Asked], list[str]]:

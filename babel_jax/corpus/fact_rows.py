@@ -13,6 +13,7 @@ from babel_jax.corpus.records import REBUILD
 from babel_jax.corpus.stated_facts import Stated
 from babel_jax.corpus.tokenizer import Tokenizer
 
+SPELT = 4  # a spelling is stated once where a fact is stated so often: every name has two of its own
 STATED, CONTROL = "stated", "control"  # the arrays of a language's file
 
 
@@ -35,7 +36,7 @@ def documents(stated: Stated, language: str, control: bool = False) -> list[str]
     for fact in stated.of(language, control):
         texts += fact_sentences.statements(forms, fact.names[language], stated.times)
     for fact in stated.facts:
-        texts += fact_sentences.spellings(forms, fact.names[language], fact.primary, stated.times)
+        texts += fact_sentences.spellings(forms, fact.names[language], fact.primary, -(-stated.times // SPELT))
     return fact_sentences.in_order(texts, language)
 
 

@@ -113,7 +113,7 @@ def material(
         )
     check_belongs(tokenizer, vocab_size)
     for language in languages.values():
-        registry.add_title(language)
+        registry.remember(language)
     amounts = dataclasses.replace(
         amounts,
         row_tokens=min(amounts.row_tokens, longest),

@@ -9,7 +9,7 @@ import numpy as np
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import Parallel
-from babel_jax.corpus.questions import FEWEST_QUESTIONS, MOST_QUESTIONS, NOT_OF_THIS_KIND, WIDTHS, TaskTexts, order
+from babel_jax.corpus.questions import ENOUGH_QUESTIONS, FEWEST_QUESTIONS, NOT_OF_THIS_KIND, WIDTHS, TaskTexts, order
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.languages.language import Language
 
@@ -40,7 +40,9 @@ def ask_retrieval(texts: TaskTexts) -> Parallel | str:
     usable.sort(key=lambda pair: order(*pair))
     if len(usable) < FEWEST_QUESTIONS:
         return f"there are {len(usable)} sentences with a translation in the held-out text, and {FEWEST_QUESTIONS} are the least"
-    sides = dict(zip((texts.other.name, texts.language.name), zip(*usable[:MOST_QUESTIONS], strict=True), strict=True))
+    sides = dict(
+        zip((texts.other.name, texts.language.name), zip(*usable[:ENOUGH_QUESTIONS], strict=True), strict=True)
+    )
     return parallel(sides, texts.other.name, texts.language.name, texts.tokenizer, texts.longest)
 
 

@@ -302,17 +302,24 @@ def language(name: str) -> Language:
     return LANGUAGES[name]
 
 
-_titles: dict[str, str] = {}  # of languages of the user's own
+_own: dict[str, Language] = {}  # languages of the user's own
 
 
-def add_title(own: Language) -> None:
-    """Makes the title of a language of the user's own known, for `title`; nothing else looks a language up here."""
-    _titles[own.name] = own.title
+def remember(own: Language) -> None:
+    """Makes a language of the user's own known to `title` and `is_natural`; nothing else looks one up here."""
+    _own[own.name] = own
 
 
 def title(name: str) -> str:
     """How a language is written in text; what is no known language is called by its name."""
-    return LANGUAGES[name].title if name in LANGUAGES else _titles.get(name, name)
+    known = LANGUAGES[name] if name in LANGUAGES else _own.get(name)
+    return known.title if known else name
+
+
+def is_natural(name: str) -> bool:
+    """Whether it is a known language that people speak."""
+    known = LANGUAGES[name] if name in LANGUAGES else _own.get(name)
+    return known is not None and known.kind == "natural"
 
 
 def identifier_pairs(primary: Language, new: Language) -> Pairs:

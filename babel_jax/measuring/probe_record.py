@@ -9,7 +9,8 @@
 | `texts` | by language: `rows`, `tokens` (that count), `bytes` (null: not known), `prompts`, `pairs`, `pair_N` |
 | `texts….pairs` | [{`pair`, `primary`, `new` (either name, or the first token that stands for it), `prompts`}] |
 | `texts….pair_N` | the pair of each prompt, in the order of the arrays beside it; -1 where no token distinguishes the languages |
-| `about` | of texts without a corpus what was read of which files, prompts by pair and `messages`: `loose_texts.py`; or {} |
+| `about` | `messages`: what the texts lack; without a corpus also what was read of which files (`loose_texts.py`) |
+| `tasks` | by language and task, how many questions are asked, or sentences looked for |
 | `options` | what was asked for: `layers`, `active`, `definitions`, `tuned_steps`, `interventions`, `draws`, … |
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 
 from babel_jax.common.errors import UserError
-from babel_jax.common.material import Material
+from babel_jax.common.material import Asked, Material, Parallel
 from babel_jax.measuring.reading import Settings
 from babel_jax.model import flops
 from babel_jax.model.decoder import DecoderConfig
@@ -39,9 +40,18 @@ def record(model: DecoderConfig, material: Material, options: Settings) -> dict:
         | {"matmul_parameters": flops.matmul_parameters(model)},
         "primary": material.primary,
         "texts": {language: _texts(material, language) for language in sorted({*material.heldout, *material.slots})},
+        "tasks": {
+            language: {name: _questions(task) for name, task in tasks.items()}
+            for language, tasks in material.tasks_in.items()
+            if material.problems is None  # those of the embedded world are asked by its studies alone
+        },
         "options": {name: getattr(options, name) for name in OPTIONS},
         "about": material.about,
     }
+
+
+def _questions(task: Asked) -> int:
+    return len(task.length_N[task.language]) if isinstance(task, Parallel) else len(task.transfer_Q)
 
 
 def _family(model: DecoderConfig) -> str | None:

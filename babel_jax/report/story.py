@@ -7,6 +7,7 @@ tested; cards tell the stages of each new language and what follows for it.
 import dataclasses
 
 from babel_jax.evolution.stages import Stages
+from babel_jax.languages import registry
 from babel_jax.study import words
 from babel_jax.study.chance import at_chance, instead
 from babel_jax.study.claim import MISSING, NOT_TESTED
@@ -33,7 +34,8 @@ class Card:
 def lead(findings: Findings) -> str:
     """What was done, and in a few words what came of it."""
     study, languages = findings.study, findings.languages
-    where = "in the embedded world" if study.kind == "organism" else "on real source code"
+    real = "on running text" if registry.is_natural(study.primary) else "on real source code"
+    where = "in the embedded world" if study.kind == "organism" else real
     text = (
         f"A model that knows {_primary(findings)} goes on with {words.names(languages)} alone"
         f"{', one at a time' if len(languages) > 1 else ''}, {where}, {words.seeds(len(study.seeds))}. "

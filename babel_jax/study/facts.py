@@ -98,7 +98,7 @@ def read(study_dir) -> StudyFacts:
     if wrong := _contradiction(content):
         raise UserError(f"{study_dir}/study.json is damaged: {wrong}; {AGAIN}.")
     for name, data in content["config"].get("definitions", {}).items():
-        registry.add_title(registry.record(name, data, f"{study_dir}/study.json"))
+        registry.remember(registry.record(name, data, f"{study_dir}/study.json"))
     return of(content)
 
 

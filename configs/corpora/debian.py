@@ -13,6 +13,8 @@ or of other languages (31 MB to fetch), and of packages that lie elsewhere than 
   bash launch/fetch_debian_corpus.sh runs/sources python javascript java rust
   python -m babel_jax corpus build --manifest=configs/corpora/debian.py:python,javascript,java,rust --out=runs/corpora/four
   python -m babel_jax corpus build --manifest=configs/corpora/debian.py:my/sources,python,c --out=runs/corpora/python_c
+or small, with facts of invented libraries that Python files alone state, for configs/real_code.py:facts:
+  python -m babel_jax corpus build --manifest=configs/corpora/debian.py:python,php,facts --out=runs/corpora/code_facts
 or, with the same bytes as the first, on SLURM with runs/ on a file system that all nodes see:
   launch/slurm_corpus.sh configs/corpora/debian.py runs/corpora/debian 4 --cpus-per-task=4 --mem=8G
 Its statistics; a mixture for the run below (256 steps of 8 rows of 256 tokens); the run; and whether it kept to the mixture:
@@ -33,18 +35,20 @@ from pathlib import Path
 LANGUAGES = ("python", "php", "csharp", "go", "cpp")
 FURTHER = ("javascript", "typescript", "java", "c", "rust")
 WHOLE = "whole"  # no cap
+FACTS = "facts"
 PACKAGES = Path(__file__).parents[2] / "launch" / "debian_packages.tsv"
 
 
 def get_config(argument: str = "") -> dict:
     """The packages that were fetched, each with its licence; the minimal set as long as none was.
 
-    `argument`: languages, the folder of the packages if it is not runs/sources, and `whole` for all of a language instead of at
-    most 60 MB, with commas between them.
+    `argument`: languages, the folder of the packages if it is not runs/sources, `whole` for all of a language instead of at
+    most 60 MB, and `facts` (then at most 10 MB), with commas between them.
     """
     words = [word for word in argument.split(",") if word]
-    cap = {} if WHOLE in words else dict(max_megabytes=60)
-    words = [word for word in words if word != WHOLE]
+    facts = dict(facts=dict(kind="library", number=120, shared=0.4, times=300)) if FACTS in words else {}
+    cap = {} if WHOLE in words else dict(max_megabytes=10 if facts else 60)
+    words = [word for word in words if word not in (WHOLE, FACTS)]
     chosen = [word for word in words if word in LANGUAGES + FURTHER] or LANGUAGES
     sources, *more = [word for word in words if word not in LANGUAGES + FURTHER] or ["runs/sources"]
     if more:
@@ -59,4 +63,5 @@ def get_config(argument: str = "") -> dict:
         vocab_size=8192,
         max_length=256,
         languages={language: about for language, about in languages.items() if about["sources"]},
+        **facts,
     )

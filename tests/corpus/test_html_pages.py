@@ -41,6 +41,10 @@ def test_code_and_navigation_are_left_out(out):
     assert texts(f"<p>Before</p>{out}tail<p>Behind</p>") == ["Before", "tail", "Behind"]
 
 
+def test_code_ends_a_paragraph():
+    assert texts("<div>As in<pre>x = 1</pre>this.</div>") == ["As in", "this."]
+
+
 def test_a_block_that_is_called_like_navigation_only_in_part_stays():
     assert texts("<p class='tocque'>Hat</p><div class='naval'>Ship</div>") == ["Hat", "Ship"]
 

@@ -52,6 +52,15 @@ def test_pieces_of_a_folder_hold_each_file_once(tmp_path, monkeypatch):
     assert sorted(document.project.partition("/")[2] for document in read(wanted)) == sorted(names)
 
 
+def test_pieces_of_a_folder_behind_a_url_hold_each_file_once(memory, monkeypatch):
+    monkeypatch.setattr(reader, "PIECE_BYTES", 30)
+    for number in range(6):
+        memory.pipe(f"/prose/{number}.html", b"<p>A page of it")
+    wanted = of("memory://prose", "en", format="html", name="w")
+    assert len(sources.pieces(wanted, "en")) == 3
+    assert [document.project for document in read(wanted)] == [f"w/{number}.html" for number in range(6)]
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [

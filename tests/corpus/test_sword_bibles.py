@@ -67,6 +67,13 @@ def test_broken_modules_are_named_in_one_line(tmp_path, harm):
     assert "\n" not in str(error.value)
 
 
+def test_a_block_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    bible(tmp_path, [GENESIS])
+    monkeypatch.setattr(sword_bibles, "LARGEST_BLOCK", 100)
+    with pytest.raises(UserError, match=r"a block of \d+ bytes"):
+        read(of(tmp_path, "en", format="sword"))
+
+
 def test_marks_that_do_not_end_cost_no_more_than_a_pass():
     assert sword_bibles.plain("<w" * 30_000 + "<note>" * 1000 + "x") is not None
 

@@ -11,12 +11,16 @@ HERE, THERE = [f"{word}n" for word in WORDS], [f"{word}x" for word in WORDS]
 CONTEXT = "Early in the morning of a long and rather cold winter day"
 
 
-def languages(words: int = len(WORDS)) -> tuple[Language, Language]:
-    """The primary "old" and the language "young", with pairs of so many words."""
+def definitions(words: int = len(WORDS)) -> dict[str, dict]:
+    """Of the primary "old" and the language "young", with pairs of so many words."""
     natural = {"kind": "natural", "extensions": [".txt"], "prompts": "cloze"}
     pairs = [[f"word {there}", f"word {here}"] for there, here in zip(THERE[:words], HERE[:words], strict=True)]
-    old = registry.record("old", natural | {"title": "Old"}, "old.yaml")
-    return old, registry.record("young", natural | {"title": "Young", "pairs": {"old": pairs}}, "young.yaml")
+    return {"old": natural | {"title": "Old"}, "young": natural | {"title": "Young", "pairs": {"old": pairs}}}
+
+
+def languages(words: int = len(WORDS)) -> tuple[Language, Language]:
+    """The records of these definitions."""
+    return tuple(registry.record(name, of, f"{name}.yaml") for name, of in definitions(words).items())
 
 
 def documents(words=HERE, each: int = 5) -> list[Document]:

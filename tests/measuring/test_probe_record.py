@@ -7,6 +7,7 @@ import numpy as np
 from helpers import small_material
 from helpers.decoders import SMALL_ONES
 
+from babel_jax.common.material import Parallel
 from babel_jax.measuring import probe_record
 from babel_jax.measuring.probe_walk import Options
 from babel_jax.model import flops
@@ -63,3 +64,14 @@ def test_bytes_of_tokens_that_count_are_summed():
 def test_without_prompts_there_are_no_pairs():
     of = recorded(dataclasses.replace(MATERIAL, slots={}))["texts"]["php"]
     assert (of["prompts"], of["pairs"], of["pair_N"]) == (0, [], [])
+
+
+def test_questions_are_counted_by_language_and_task():
+    tasks = MATERIAL.tasks
+    sentences = Parallel("php", "python", {}, {"python": np.full(7, 3), "php": np.full(7, 4)})
+    asked = dataclasses.replace(MATERIAL, problems=None).asking({"php": tasks, "python": {"retrieval": sentences}})
+    assert recorded(asked)["tasks"] == {
+        "php": {name: len(task.transfer_Q) for name, task in tasks.items()},
+        "python": {"retrieval": 7},
+    }
+    assert recorded()["tasks"] == {}, "a probe of the embedded world asks none"

@@ -1,5 +1,7 @@
 """The story in words: four sentences with their intervals, or that something was not tested."""
 
+import dataclasses
+
 import pytest
 from helpers import synthetic_study
 from helpers.synthetic_study import changed, unlearned
@@ -38,6 +40,19 @@ def test_what_was_not_tested_is_said(findings):
     assert said["Rise"] == "The accuracy of PHP was not measured." and said["The better corpus"].startswith(
         "Not tested"
     )
+
+
+@pytest.mark.parametrize(
+    "kind, primary, where",
+    [
+        ("organism", "python", "in the embedded world"),
+        ("text", "python", "on real source code"),
+        ("text", "en", "on running text"),
+    ],
+)
+def test_the_lead_says_what_the_study_was_made_on(findings, kind, primary, where):
+    study = dataclasses.replace(findings.study, kind=kind, primary=primary)
+    assert f", {where}, " in story.lead(dataclasses.replace(findings, study=study))
 
 
 def test_several_languages_stand_in_one_sentence():

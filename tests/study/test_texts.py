@@ -5,14 +5,15 @@ import json
 
 import numpy as np
 import pytest
-from helpers import hub_server, loose_files, loud
+from helpers import hub_server, loose_files, loud, spoken
 from helpers.decoders import small
 from helpers.hub_models import files_of, hub_here  # noqa: F401
 
 from babel_jax.__main__ import main
 from babel_jax.common import measurements
 from babel_jax.common.errors import UserError
-from babel_jax.corpus import loose_texts
+from babel_jax.corpus import loose_texts, manifest
+from babel_jax.evolution import probe_findings
 from babel_jax.measuring import probe_walk, walk
 from babel_jax.model.model_folders import write_model
 from babel_jax.model.tokenizer_files import TokenizerFiles
@@ -62,6 +63,67 @@ def test_an_imported_model_is_probed_on_files(tmp_path, loose, capsys):
     assert arrays.stat().st_mtime_ns == before
     with pytest.raises(UserError, match="material"):
         probe_walk.probe([source], ProbeTexts(texts=loose, **FEW | {"rows": 10}), tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def asked_of_spoken(tmp_path_factory):
+    """(the model, what it is asked about texts of two natural languages, the files of parallel sentences)."""
+    place = tmp_path_factory.mktemp("spoken")
+    config = small("llama", vocab_size=512, max_length=128)
+    vocabulary = {"tokenizer.json": spoken.vocabulary().to_str().encode()}
+    write_model(place / "hf", config, loud(config, 0), TokenizerFiles(vocabulary, {"eos_token_id": 0}))
+    foreign.import_run(place / "hf", place / "runs" / "model")
+    languages, files = {}, []
+    for (name, definition), words in zip(spoken.definitions().items(), (spoken.THERE, spoken.HERE), strict=True):
+        (place / name).mkdir()
+        for number, document in enumerate(spoken.documents(words, each=12)):
+            (place / name / f"{number}.txt").write_text(document.text)
+        languages[name] = {"sources": [str(place / name)], "definition": definition}
+        (place / f"{name}.lines").write_text(
+            "".join(f"The {word} is number {n} of these.\n" for n, word in enumerate(words))
+        )
+        files.append(f"{name}={place / name}.lines")
+    (place / "texts.json").write_text(json.dumps({"languages": languages}))
+    amounts = dict(rows=8, row_tokens=96, prompt_tokens=48, prompts_per_pair=2)
+    return (
+        walk.OwnRun(place / "runs" / "model"),
+        dict(texts=manifest.load(str(place / "texts.json")), **amounts),
+        ",".join(files),
+    )
+
+
+def test_tasks_are_asked_in_every_language_and_sentences_are_looked_for(tmp_path, asked_of_spoken):
+    source, how, files = asked_of_spoken
+    (place,) = probe_walk.probe([source], ProbeTexts(**how, parallel=files), tmp_path / "out")
+    for language in ("old", "young"):
+        for metric in ("task_word", "task_word_copied", "task_cloze", "bits_per_byte_word", "bits_per_byte_cloze"):
+            (row,) = (
+                rows_of(place, metric=metric, language=language).query("options.str.contains('all')").to_dict("records")
+            )
+            assert np.isfinite([row["value"], row["ci_low"], row["ci_high"]]).all(), (language, metric)
+    assert set(rows_of(place, metric="retrieval")["layer"]) == {-1, *range(1, source.opened(0).model.layers + 1)}
+    assert set(rows_of(place, metric="task_retrieval")["language"]) == {"young"}
+    asked = json.loads((place / "probed.json").read_text())["tasks"]
+    assert asked["young"].keys() == {"word", "cloze", "retrieval"} and asked["old"].keys() == {"word", "cloze"}
+    assert asked["young"]["retrieval"] == 60
+    (branch,) = probe_findings.read(tmp_path / "out").branches
+    assert {name for name, _ in branch.tasks.scores} >= {"word", "word_copied", "cloze", "retrieval"}
+    with pytest.raises(UserError, match="material"):  # without the sentences it is another probe
+        probe_walk.probe([source], ProbeTexts(**how), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda files: files.replace("young=", "yung="), "unknown language of --parallel 'yung'; did you mean 'young'"),
+        (lambda files: files.replace("old=", "none="), "unknown language of --parallel 'none'"),
+        (lambda files: files.partition(",")[2] + ",x=" + files.partition("=")[2].partition(",")[0], "unknown language"),
+    ],
+)
+def test_sentences_of_other_languages_are_refused(asked_of_spoken, change, message):
+    source, how, files = asked_of_spoken
+    with pytest.raises(UserError, match=message):
+        ProbeTexts(**how, parallel=change(files))(source)
 
 
 def test_identifiers_are_read_in_every_mode_and_languages_are_chosen(tmp_path, loose):

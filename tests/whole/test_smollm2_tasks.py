@@ -25,7 +25,7 @@ from babel_jax.probes.subject import Subject
 
 pytestmark = [pytest.mark.oracle, pytest.mark.processes, pytest.mark.slow]
 SAMPLES = Path(__file__).parents[1] / "samples/pud"
-SENTENCES = 24  # that are looked for
+SENTENCES = 40  # that are looked for
 # Nouns of these sentences that do not look alike.
 PAIRS = """fate destin, city ville, seeds graines, sleep sommeil, blood sang, steel acier, week semaine, month mois, year an,
     room chambre, school école, girl fille, women femmes, friends amis, plane avion, night nuit, body corps, head tête,
@@ -152,7 +152,7 @@ def test_sentences_are_found_as_often_as_by_plain_transformers(texts, subject, f
         assert abs(by_layer[layer + 1] - np.mean(hits)) < 1e-3, layer
     best = max(by_layer, key=by_layer.get)
     print(f"retrieval en-fr of {SENTENCES}: mean {by_layer[-1]:.1%}, best {by_layer[best]:.1%} in layer {best}")
-    assert by_layer[best] > 0.3
+    assert by_layer[best] > 2 / SENTENCES, "twice as often as by chance"
 
 
 def _behind_blocks(model, ids) -> list:
