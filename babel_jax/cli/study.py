@@ -6,7 +6,9 @@ python -m babel_jax study --config=configs/organism.py:tiny --workdir=runs/tiny
 """
 
 import importlib.util
+import itertools
 import os
+import sys
 
 from babel_jax.cli import environment, kinds, options
 from babel_jax.cli.parser import Arguments
@@ -48,16 +50,20 @@ def run(arguments: Arguments) -> None:
     environment.configure_jax(threads=1)
     study = options.open_study(arguments)
     from babel_jax import report
-    from babel_jax.study import jobs, timetable
+    from babel_jax.study import jobs, prospects, timetable
     from babel_jax.training import hosts, preemption
 
     if arguments.dry_run:
-        for line in timetable.lines(study):
+        corpus_is_there = bool(study.config.corpus) or study.config.kind == "organism"
+        for line in itertools.chain(prospects.lines(study) if corpus_is_there else (), timetable.lines(study)):
             print(printable(line))
         return
     if arguments.jobs > 1 and hosts.several():
         raise UserError(f"--jobs is {arguments.jobs}; several hosts train one run at a time: add --jobs=1.")
     preemption.install()
+    if hosts.is_first():
+        for line in prospects.lines(study):
+            print(printable(line), file=sys.stderr)
     jobs.run(study, arguments.jobs)
     built = report.build(arguments.workdir)
     print(built.table)

@@ -46,13 +46,15 @@ def test_every_config_is_a_study_of_valid_runs(name):
 def test_a_config_gives_the_cost_and_the_command_of_each_variant(file):
     document = ast.get_docstring(ast.parse(Path(ROOT, "configs", file).read_text()))
     commands = set(re.findall(r"--config=configs/([\w.:]+)", document))
-    assert all(command.split(":")[0] == file and load_config(f"{ROOT}/configs/{command}", []) for command in commands)
+    assert all(command.split(":")[0] == file for command in commands)
+    if file != "own.py":  # whose argument is a corpus, see tests/study/test_prospects.py
+        assert all(load_config(f"{ROOT}/configs/{command}", []) for command in commands)
     if file == "regret.py":
         return  # its variants are a grid of worlds and budgets, which share a cost and a command
     variants = dict(re.findall(r"(?m)^  (\w+)(?: \(or no variant\))?: (.*(?:\n    .*)*)", document))
     for variant, about in variants.items() or [("", document)]:
         named = f":{variant}" * (variant not in ("", "demo", "cpu"))
-        assert "Cost:" in about and f"--config=configs/{file}{named} " in about, variant
+        assert "Cost:" in about and re.search(rf"--config=configs/{file}{named}[ :]", about), variant
         assert "Expected:" in (document if file == "gpt2.py" else about), variant
     assert set(variants) <= set(VARIANTS[file]) <= set(re.findall(r"\w+", document))
     assert set(variants) == set(VARIANTS[file]) or file in ("gpt2.py", "llama.py")
