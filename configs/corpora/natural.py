@@ -101,9 +101,10 @@ def get_config(argument: str = "") -> dict:
         clean=dict(licence=False),  # the table names what is fetched
     )
     if FACTS in argument.split(","):
-        # As often as a run needs that sees a fifth of the text.
+        # As often as a run needs that sees a third of the text.
         places = str(Path(folder) / "facts" / "kgeography-data")
         made["facts"] = dict(kind="kgeography", path=places, number=120, shared=0.4, times=600)
+        made["prompts_per_pair"] = 8  # which its study reads at every checkpoint
     return made
 
 
