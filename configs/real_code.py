@@ -14,7 +14,7 @@ the 124M and 350M models afterwards, by `evaluate --suite` (README, "Problem sui
     chance 25 %). Python files state all of them, PHP files 40 %: what a model answers of the others in PHP, it has from Python.
     The control is PHP's text with all facts. The score is the accuracy in facts, by which stages, knowledge share and peak
     tokens are found as in the embedded world. Three seeds.
-    Cost: 6.9M training tokens in 21 runs: meant for an hour of two CPU cores. Expected: not run yet.
+    Cost: 16M training tokens in 21 runs: about an hour of two CPU cores, by timed steps of natural.py. Expected: not run yet.
     bash launch/fetch_debian_corpus.sh runs/sources
     python -m babel_jax corpus build --manifest=configs/corpora/debian.py:python,php,facts --out=runs/corpora/code_facts
     python -m babel_jax study --config=configs/real_code.py:facts --config.corpus=runs/corpora/code_facts --workdir=runs/facts
@@ -92,8 +92,8 @@ def on_a_cpu() -> dict:
 def with_facts() -> dict:
     """As `on_a_cpu`, shorter and with a control: of facts there are several hundred in a small corpus, each stated often."""
     config = on_a_cpu()
-    continual = config["runs"]["continual"] | dict(steps=128, checkpoint_steps=(0, 4, 8, 16, 24, 32, 48, 64, 96, 112))
-    steps = dict(primary_only=360, new_only=128, mix=128)
+    continual = config["runs"]["continual"] | dict(steps=256, checkpoint_steps=(0, 8, 16, 24, 32, 48, 64, 96, 128, 192))
+    steps = dict(primary_only=800, new_only=256, mix=320)
     shorter = {role: config["runs"][role] | dict(steps=number) for role, number in steps.items()}
     smoothed = shorter["primary_only"]["optimizer"] | dict(label_smoothing=0.1)  # decides how much is carried over
     shorter["primary_only"] |= dict(optimizer=smoothed)

@@ -47,6 +47,8 @@ def stats_table(corpus) -> str:
 
 def _parallel_lines(pair: str, of) -> list[str]:
     """What stands in two natural languages, and what became of the pairs of words that dictionaries have."""
+    if not (of.words or any(of.translations.values())):
+        return []
     lines = [
         f"parallel {pair}: {of.translations['train']} sentences to train on, {of.translations['validation']} held out"
     ]

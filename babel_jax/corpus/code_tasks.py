@@ -10,7 +10,7 @@ from babel_jax.common.material import Choices
 from babel_jax.corpus.functions import SWAPPED, SWAPS, Function, Operator, functions
 from babel_jax.corpus.questions import NOT_OF_THIS_KIND, Question, TaskTexts, choices, groups, order, right_first
 
-CODE_TOKENS = 160  # of a function at most
+CODE_TOKENS = 112  # of a function at most
 MOST_OF_A_FILE = 4  # functions
 
 

@@ -112,6 +112,9 @@ def _tasks(directory: Path, content: str, other: str, asked_in: str) -> tuple[di
     corpus = corpus_files.load(directory)
     language, counterpart = corpus.language(asked_in), corpus.language(other)
 
+    # A copy without its text, which no run reads, has rows and prompts; its tasks are those that need none.
+    has_text = (directory / "heldout" / f"{asked_in}.parquet").exists()
+
     def translations():
         return [one.texts for one in corpus.translations(other, asked_in)]
 
@@ -120,7 +123,7 @@ def _tasks(directory: Path, content: str, other: str, asked_in: str) -> tuple[di
             language=language,
             other=counterpart,
             pairs=registry.identifier_pairs(counterpart, language),
-            documents=functools.cache(lambda: first(corpus.heldout(asked_in))),
+            documents=functools.cache(lambda: first(corpus.heldout(asked_in)) if has_text else []),
             translations=translations if _are_parallel(corpus, other, asked_in) else None,
             tokenizer=corpus.tokenizer,
             longest=corpus.manifest.row_length - 1,
@@ -131,7 +134,7 @@ def _tasks(directory: Path, content: str, other: str, asked_in: str) -> tuple[di
 
 def _are_parallel(corpus: Corpus, *languages: str) -> bool:
     names = ("-".join(languages), "-".join(languages[::-1]))
-    return any(f"parallel/{name}.validation.parquet" in corpus.manifest.files for name in names)
+    return any((corpus.directory / f"parallel/{name}.validation.parquet").exists() for name in names)
 
 
 def _facts(corpus: Corpus, primary: str, new: str) -> dict[str, Asked]:

@@ -20,7 +20,7 @@ def ask_facts(texts: TaskTexts) -> Choices | str:
     stated = fact_rows.read(texts.directory)
     asked = questions(stated, texts.language.name)
     together = [asked[at : at + CHOICES] for at in range(0, len(asked), CHOICES)]
-    return choices(together, texts.tokenizer, texts.longest)
+    return choices(together, texts.tokenizer, texts.longest, most=MOST_QUESTIONS)
 
 
 def questions(stated: Stated, language: str, most: int = MOST_QUESTIONS) -> list[Question]:

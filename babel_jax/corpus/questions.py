@@ -16,9 +16,8 @@ from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.languages.language import Language, Pairs
 
 CHOICES = 4
-MOST_QUESTIONS = (
-    200  # of a task: their interval is some 3 points to either side, and they cost less than a study's prompts
-)
+MOST_QUESTIONS = 200  # of a task
+ENOUGH_QUESTIONS = 120  # of tasks that a study asks beside what it is about: some 4 points of standard error
 FEWEST_QUESTIONS = 20  # fewer say nothing
 MOST_READ = 4_000_000  # bytes of held-out text that questions are looked for in: some seconds
 NOT_OF_THIS_KIND = ""  # why a task of code is not asked of a natural language, or the other way round: nobody misses it
@@ -75,16 +74,18 @@ def choices(
     longest: int,
     aside: str = "",
     cut: bool = False,
+    most: int = ENOUGH_QUESTIONS,
 ) -> Choices | str:
     """Questions, each with as many candidates, as rows; or why there are too few of them, the end of a sentence.
 
-    Scored is every token with a byte of a candidate's second part. At most MOST_QUESTIONS are kept.
+    Scored is every token with a byte of a candidate's second part.
 
     Args:
       asked: sets of questions that are kept whole or left out, so that within each every answer is as often right as others.
       longest: T. A question with a longer candidate is left out; or (`cut`) what its candidates read is cut on the left, of
         all by as many tokens.
       aside: as of `Choices`.
+      most: questions.
     """
     kept: list[Question] = []
     rows: list[list[tuple[np.ndarray, int]]] = []
@@ -93,7 +94,7 @@ def choices(
             _fitted([_read(tokenizer, *one) for one in question.candidates], tokenizer.begin, longest + 1, cut)
             for question in together
         ]
-        if len(kept) + len(fitted) > MOST_QUESTIONS:
+        if len(kept) + len(fitted) > most:
             break
         if None not in fitted:
             kept += together

@@ -9,13 +9,14 @@ import numpy as np
 from babel_jax.common import files
 from babel_jax.common.errors import UserError
 from babel_jax.common.material import Parallel
-from babel_jax.corpus.questions import FEWEST_QUESTIONS, MOST_QUESTIONS, NOT_OF_THIS_KIND, WIDTHS, TaskTexts, order
+from babel_jax.corpus.questions import ENOUGH_QUESTIONS, FEWEST_QUESTIONS, NOT_OF_THIS_KIND, WIDTHS, TaskTexts, order
 from babel_jax.corpus.tokenizer import Tokenizer
 from babel_jax.languages.language import Language
 
 RETRIEVAL = "retrieval"  # the name of the task
 SENTENCE_TOKENS = 128  # of a sentence; what follows is not read
 FEWEST_WORDS = 5  # of spaced text; titles and buttons say too little to be found
+MOST_LETTERS = 300  # longer ones, and those of several lines, are paragraphs and lists
 FEWEST_LETTERS = 12  # of text without spaces
 _LANGUAGE = re.compile(r",(?=\w+=)")
 
@@ -35,12 +36,14 @@ def ask_retrieval(texts: TaskTexts) -> Parallel | str:
         for pair, first, second in zip(given, *seen, strict=True)
         if first not in twice[0]
         and second not in twice[1]
-        and all(map(_says_enough, pair, (texts.other, texts.language)))
+        and all(map(_is_sentence, pair, (texts.other, texts.language)))
     ]
     usable.sort(key=lambda pair: order(*pair))
     if len(usable) < FEWEST_QUESTIONS:
         return f"there are {len(usable)} sentences with a translation in the held-out text, and {FEWEST_QUESTIONS} are the least"
-    sides = dict(zip((texts.other.name, texts.language.name), zip(*usable[:MOST_QUESTIONS], strict=True), strict=True))
+    sides = dict(
+        zip((texts.other.name, texts.language.name), zip(*usable[:ENOUGH_QUESTIONS], strict=True), strict=True)
+    )
     return parallel(sides, texts.other.name, texts.language.name, texts.tokenizer, texts.longest)
 
 
@@ -95,5 +98,7 @@ def _folded(text: str) -> str:
     return " ".join(re.findall(r"\w+", text.casefold()))
 
 
-def _says_enough(text: str, language: Language) -> bool:
+def _is_sentence(text: str, language: Language) -> bool:
+    if "\n" in text.strip() or len(text) > MOST_LETTERS:
+        return False
     return len(text.split()) >= FEWEST_WORDS if language.is_spaced else len(text) >= FEWEST_LETTERS

@@ -8,7 +8,7 @@ import heapq
 from babel_jax.common.material import Choices
 from babel_jax.corpus import cloze
 from babel_jax.corpus.questions import (
-    MOST_QUESTIONS,
+    ENOUGH_QUESTIONS,
     NOT_OF_THIS_KIND,
     Question,
     TaskTexts,
@@ -18,9 +18,9 @@ from babel_jax.corpus.questions import (
     right_first,
 )
 
-SHOWN = 4  # pairs that the context of every question about a translation shows
+SHOWN = 3  # pairs that the context of every question about a translation shows
 MOST_SITES = 10  # places in text of one word
-CLOZE_TOKENS = 64  # of a question: what is further to the left says little of the word
+CLOZE_TOKENS = 48  # of a question: what is further to the left says little of the word
 COPIED = "copied"  # what the other language's word is called where it is repeated
 _NO_WORDS = "no words of it and another natural language are known to mean the same"
 
@@ -35,7 +35,7 @@ def ask_word(texts: TaskTexts) -> Choices | str:
     if not _has_words(texts):
         return _NO_WORDS
     pairs = sorted(_of_one_meaning(texts).items(), key=lambda pair: order(*pair))
-    shown, translated = pairs[:SHOWN], dict(pairs[SHOWN : SHOWN + MOST_QUESTIONS])
+    shown, translated = pairs[:SHOWN], dict(pairs[SHOWN : SHOWN + ENOUGH_QUESTIONS])
     context = "".join(f"{there} = {here}, " for here, there in shown)
     asked = []
     for group in groups(translated):
@@ -58,7 +58,7 @@ def ask_cloze(texts: TaskTexts) -> Choices | str:
     places = _places(texts, _of_one_meaning(texts))
     grouped = groups(word for word, sites in places.items() if sites)
     grouped.sort(key=lambda group: order(*group))
-    each = min(MOST_SITES, -(-MOST_QUESTIONS // max(1, sum(map(len, grouped)))))
+    each = min(MOST_SITES, -(-ENOUGH_QUESTIONS // max(1, sum(map(len, grouped)))))
     asked = []
     for group in grouped:
         usable = {right: [before for before in places[right] if not _any_of(group, before)] for right in group}

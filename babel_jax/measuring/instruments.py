@@ -170,12 +170,15 @@ def _facts(reading: Reading) -> list[dict]:
 
 
 def _tasks(reading: Reading) -> list[dict]:
-    """Scores by task, without that of facts where it is the study's accuracy."""
+    """Scores by task, without that of facts where it is the study's accuracy.
+
+    Of sentences the mean over layers alone: those of each layer are shown by a probe's page.
+    """
     material = reading.material
     if _are_judged(material):
         others = {name: task for name, task in material.tasks.items() if name != FACTS}
         reading = dataclasses.replace(reading, material=dataclasses.replace(material, tasks=others))
-    return task_rows(reading)
+    return [row for row in task_rows(reading) if row["probe"] == "evaluation"]
 
 
 def _call_sites(reading: Reading) -> list[dict]:
@@ -191,6 +194,11 @@ def _call_sites(reading: Reading) -> list[dict]:
         commonest = float(np.unique(wanted_N, return_counts=True)[1].max() / len(wanted_N))
         rows.append(about | dict(metric="chance", value=commonest, n=len(wanted_N)))
     return rows
+
+
+def _asks_texts(material: Material, settings: Settings) -> bool:
+    """Whether tasks are a corpus's: the embedded world's are asked by its studies, and would be most of a probe's time."""
+    return bool(material.tasks_in) and material.problems is None
 
 
 def _has_rows(material: Material, settings: Settings) -> bool:
@@ -253,7 +261,6 @@ def _interventions(reading: Reading) -> list[dict]:
 
 LOSSES = Instrument("losses", lambda reading: forward.loss_rows(reading.measured))
 BITS_PER_BYTE = Instrument("bits per byte", _bits_per_byte)
-TASKS = Instrument("tasks", task_rows, lambda material, _: bool(material.tasks_in))
 STUDY = (
     LOSSES,
     BITS_PER_BYTE,
@@ -264,7 +271,7 @@ STUDY = (
         lambda reading: fact_rows(reading.subject, reading.material.facts),
         lambda material, _: _are_judged(material),
     ),
-    dataclasses.replace(TASKS, rows=_tasks),
+    Instrument("tasks", _tasks, lambda material, _: bool(material.tasks_in)),
     Instrument("call sites", _call_sites, lambda material, _: material.problems is None and not _are_judged(material)),
     Instrument("transferring neurons", _transferring),
     Instrument("functional neurons", _functional, lambda material, settings: settings.base_LxNxF is not None, ("ffn",)),
@@ -275,8 +282,7 @@ PROBE = (
     Instrument("working language", _working_language),
     Instrument("whole identifiers", _whole_identifiers, lambda material, _: bool(_slots_of_sequences(material))),
     Instrument("alignment", _alignment, _is_parallel, ("sentence",)),
-    # The embedded world's are asked by its studies, in one new language; they would be most of a probe's time.
-    dataclasses.replace(TASKS, applies=lambda material, _: bool(material.tasks_in) and material.problems is None),
+    Instrument("tasks", task_rows, _asks_texts),
     Instrument("tuned lens", _tuned_lens, lambda _, settings: settings.tuned_steps > 0, ("residual",)),
     Instrument("scores", _scores, lambda _, settings: bool(settings.definitions)),
     Instrument(

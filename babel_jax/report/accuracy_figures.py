@@ -189,7 +189,8 @@ def performance(findings: Findings, language: str):
     figure, axes = make_axes(2 if shares else 1, 3.5, width_ratios=[1.55, 1] if shares else None)
     rows = []
     accuracy = Panel(axes[0, 0], "accuracy", rows)
-    title = "Accuracy" if findings.study.kind == "organism" else "Identifier accuracy"
+    in_parts = ("continual", language, "shared") in curves.accuracy  # programs of the embedded world, or facts
+    title = "Accuracy" if findings.study.kind == "organism" or in_parts else "Identifier accuracy"
     _share_axes(accuracy.ax, title, whole, curves)
     _accuracies(accuracy, curves)
     if curves.stages:
@@ -243,15 +244,22 @@ def _knowledge_shares(panel: Panel, curves: Curves) -> None:
 
 def _performance_caption(findings: Findings, language: str) -> str:
     curves = findings.languages[language].curves
-    problems, in_world = curves.problems, ("continual", language, "shared") in curves.accuracy
+    problems, in_parts = curves.problems, ("continual", language, "shared") in curves.accuracy
+    of_facts = in_parts and findings.study.kind != "organism"
     if not problems:
         return ""
     primary = words.language_name(findings.study.primary)
+    judged = "questions about facts" if of_facts else "problems" if in_parts else "call sites"
     parts = [
-        f"{problems[0]:,} {'problems' if in_world else 'call sites'} per seed, {words.seeds(len(curves.seeds))}.",
+        f"{problems[0]:,} {judged} per seed, {words.seeds(len(curves.seeds))}.",
         interval_note(curves.accuracy.get(("continual", language, "all"))).strip(),
     ]
-    if in_world:
+    if of_facts:
+        parts.append(
+            "S: facts that the training text of all languages states; T\\S: facts that only the primary’s states. Chance: "
+            f"{words.percent(curves.chance)}."
+        )
+    elif in_parts:
         parts.append(
             "S: the new language’s corpus covers every word of the problem; T\\S: at least one word only the primary’s "
             "corpus covers."

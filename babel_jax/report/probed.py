@@ -12,6 +12,7 @@ import pandas as pd
 
 from babel_jax.common import measurements
 from babel_jax.common.material import Material
+from babel_jax.evolution.tasks import BESIDE, METRICS, WRITING
 from babel_jax.measuring import instruments
 from babel_jax.measuring.reading import Settings
 from babel_jax.model.protocol import Model
@@ -64,8 +65,16 @@ class Probed:
 
     @functools.cached_property
     def alignment(self) -> pd.DataFrame:
-        """How far prompts of equal meaning lie together, by layer; empty where prompts are not parallel."""
+        """How far prompts (`mexa`) or sentences (`retrieval`) of equal meaning lie together, by layer; empty where none are
+        parallel."""
         return self._part(probe=("alignment",))
+
+    @functools.cached_property
+    def tasks(self) -> pd.DataFrame:
+        """What the model chooses where answers are given: shares of right answers (`task_…`), bits per byte of these
+        (`bits_per_byte_…`), by language; empty where nothing is asked."""
+        metrics = [*METRICS.values(), *(beside.metric for beside in BESIDE.values())]
+        return self._part(probe=("evaluation",), metric=[metric for metric in metrics if metric != METRICS[WRITING]])
 
     def _part(self, **columns) -> pd.DataFrame:
         """Rows of the table with these values; what `options` says as columns."""

@@ -46,7 +46,7 @@ def get_config(argument: str = "") -> dict:
     most 60 MB, and `facts` (then at most 10 MB), with commas between them.
     """
     words = [word for word in argument.split(",") if word]
-    facts = dict(facts=dict(kind="library", number=120, shared=0.4, times=300)) if FACTS in words else {}
+    facts = dict(facts=dict(kind="library", number=80, shared=0.4, times=900)) if FACTS in words else {}
     cap = {} if WHOLE in words else dict(max_megabytes=10 if facts else 60)
     words = [word for word in words if word not in (WHOLE, FACTS)]
     chosen = [word for word in words if word in LANGUAGES + FURTHER] or LANGUAGES

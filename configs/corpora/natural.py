@@ -11,7 +11,7 @@ Expected, in MB after the cleaning: en 18, de 12, fr 11, es 10, ru 11, zh 4, ja 
   python -m babel_jax corpus build --manifest=configs/corpora/natural.py:en,de --out=runs/corpora/natural
 or packages that lie elsewhere than in runs/natural:
   python -m babel_jax corpus build --manifest=configs/corpora/natural.py:my/packages,en,ru --out=runs/corpora/en_ru
-or with facts, 120 places with their capitals (see configs/natural.py, whose study asks them; en, de, fr, es and ru): 72 are
+or with facts, 80 places with their capitals (see configs/natural.py, whose study asks them; en, de, fr, es and ru): 48 are
 stated in the primary's text alone, and a fact that another language states already is not one of them:
   python -m babel_jax corpus build --manifest=configs/corpora/natural.py:en,de,facts --out=runs/corpora/facts
 or, so that no training text of one language has its translation in that of another:
@@ -101,9 +101,10 @@ def get_config(argument: str = "") -> dict:
         clean=dict(licence=False),  # the table names what is fetched
     )
     if FACTS in argument.split(","):
-        # As often as a run needs that sees a fifth of the text.
+        # As often as a run needs that sees a third of the text.
         places = str(Path(folder) / "facts" / "kgeography-data")
-        made["facts"] = dict(kind="kgeography", path=places, number=120, shared=0.4, times=600)
+        made["facts"] = dict(kind="kgeography", path=places, number=80, shared=0.4, times=1500)
+        made["prompts_per_pair"] = 8  # which its study reads at every checkpoint
     return made
 
 

@@ -1,11 +1,13 @@
 """A corpus as the material of a study."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from babel_jax.common.errors import UserError
 from babel_jax.corpus import corpus_files
-from babel_jax.corpus.corpus_material import material
+from babel_jax.corpus.corpus_material import material, several
 
 
 def test_prompts_keep_their_last_tokens_and_rows_their_targets(built, monkeypatch):
@@ -30,3 +32,13 @@ def test_a_corpus_without_both_languages_is_refused(built):
         material("", "python", "php", 2, 8)
     with pytest.raises(UserError, match="is a bucket's"):
         material("gs://bucket/corpus", "python", "php", 2, 8)
+
+
+def test_a_copy_without_its_text_has_rows_and_says_which_tasks_it_lacks(built, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus_files, "FEWEST_PAIRS", 1)
+    place = shutil.copytree(built.directory, tmp_path / "copy")
+    shutil.rmtree(place / "heldout")
+    opened = several(place, ("python", "php"), heldout_rows=2, prompt_tokens=20)
+    assert opened.tasks_in == {} and len(opened.heldout["python"]["tokens"]) == 2
+    said = "\n".join(opened.about["messages"])
+    assert "Choosing the comment of a function is not asked in PHP: there are 0 questions" in said

@@ -108,6 +108,13 @@ def test_functions_between_braces(text, language):
         assert function.text[one.start :].startswith(one.text)
 
 
+def test_an_operator_beside_brackets_is_left_as_it_is():
+    (function,) = found("def same(first, second):\n    return (first) == (second) or first != second\n", "python")
+    assert sorted(one.text for one in function.operators) == ["!=", "or"], (
+        "what stands between operands is the operator alone"
+    )
+
+
 def test_a_file_that_cannot_be_parsed_has_no_functions():
     assert found("def f(:\n", "python") == [] and found("print 'a'\n", "python") == []
     assert found("// five words are in here\nfunc open(a int) {", "go") == []

@@ -53,6 +53,15 @@ def test_what_does_not_end_a_paragraph_is_left_out_of_it():
     assert texts("<p>One <button>press</button><svg><text>drawn</text></svg>line") == ["One line"]
 
 
+def test_of_the_words_for_several_systems_the_usual_ones_are_read():
+    """As LibreOffice's help writes them; blocks that are hidden are shown one by one and are texts of their own."""
+    key = '<span hidden="true" id="MACx_1" class="MAC">Command</span><span hidden="true" id="defaultx_1">Ctrl</span>'
+    assert texts(f"<p>Press <span>{key}</span>+V.</p><div hidden='true' id='CALCx'>In sheets.</div>") == [
+        "Press Ctrl+V.",
+        "In sheets.",
+    ]
+
+
 def test_ids_are_those_of_the_text_and_not_those_that_a_program_counted():
     page = (
         "<div id=outer><p id=par_id123>A</p>B</div><h2 id=idm189>C</h2><p id='id-1.9.18'>D</p><p id=par_idN11366>E</p>"

@@ -74,7 +74,9 @@ def test_a_set_of_questions_is_kept_whole_or_left_out(model):
     made = choices([[fits, too_long], *[[fits, fits]] * 10], model, 64)
     assert len(made.transfer_Q) == 20
     many = choices([[fits] * 3] * 100, model, 64)
-    assert len(many.transfer_Q) == questions.MOST_QUESTIONS // 3 * 3, "no set is broken by the limit"
+    assert len(many.transfer_Q) == questions.ENOUGH_QUESTIONS
+    odd = choices([[fits] * 3] * 100, model, 64, most=100)
+    assert len(odd.transfer_Q) == 99, "no set is broken by the limit"
 
 
 def test_groups_are_of_words_of_one_length_and_leave_few_over():

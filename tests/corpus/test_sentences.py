@@ -46,7 +46,8 @@ def test_what_is_said_twice_or_says_little_is_not_looked_for(model):
         ("the OLD thing stood, number one!", "Another way of saying this here"),
     ]
     short = [("Click on this", "Press here to go on now"), ("Press the button to go on", "So")]
-    made = sentences.ask_retrieval(texts(model, [*PAIRS, *twice, *short]))
+    long = [("word " * 70, "one two three four five"), ("one two three four six", "a list\nof items\nand more of them")]
+    made = sentences.ask_retrieval(texts(model, [*PAIRS, *twice, *short, *long]))
     assert set(read(made, model, "old")) == {first for first, _ in PAIRS}
     chinese, digits = registry.LANGUAGES["zh"], "一二三四五六七八九十"
     unspaced = [

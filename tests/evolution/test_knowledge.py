@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import synthetic_study
 
@@ -57,3 +58,16 @@ def test_a_share_that_is_undefined_at_the_start_has_an_end():
         np.arange(8), value_SxC, share_C, share_C - 0.1, share_C + 0.1, n=5, seeds=[0], interval="", unit=True
     )
     assert curve.end().value == pytest.approx(0.25) and curve.end().ci == pytest.approx((0.15, 0.35))
+
+
+def test_who_guesses_among_four_has_learned_nothing():
+    frame = synthetic_study.planted(seeds=2, problems=40)
+    assert knowledge.unlearned(frame, "python", "php") == []
+    rows = select(frame, run="new_only", language="php", metric="solved")
+    guessed = frame.copy()
+    guessed.loc[rows.index, "value"] = (rows["item"] % 4 == 0).astype(float)
+    assert knowledge.unlearned(guessed, "python", "php") == []  # a quarter of all programs is something
+    chance = frame.iloc[[0]].assign(
+        probe="evaluation", metric="chance", language="php", value=0.25, options='{"subset": "all", "choices": 4}'
+    )
+    assert knowledge.unlearned(pd.concat([guessed, chance], ignore_index=True), "python", "php") == ["new_only"]

@@ -67,3 +67,16 @@ def test_what_stands_in_for_a_primary_only_run_is_named():
 def test_a_primary_only_run_that_has_learned_nothing_sets_no_bar():
     frame = measurements.table(judged("primary_only", 0, {800: 0.03}) + judged("mix_0.5000", 0, {400: 0.5}))
     assert learning.bar(frame, "python", by_loss=False) is None
+
+
+def test_of_four_answers_one_in_four_is_right_by_chance():
+    """A primary-only run that guesses sets no bar, where one that writes as many programs sets one."""
+
+    def bar_of(accuracy, choices):
+        about = dict(seed=0, step=9, probe="evaluation", language="python", value=0.25, n=100)
+        chance = measurements.row(run="primary_only", metric="chance", options={"subset": "all"} | choices, **about)
+        rows = measurements.table([*judged("primary_only", 0, {9: accuracy}), chance])
+        return learning.bar(rows, "python", by_loss=False)
+
+    assert bar_of(0.27, {}) is not None and bar_of(0.27, {"choices": 4}) is None
+    assert bar_of(0.9, {"choices": 4}).level == {0: pytest.approx(0.9)}

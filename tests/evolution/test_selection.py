@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from helpers import synthetic_study
 
-from babel_jax.evolution.selection import view
+from babel_jax.common import measurements
+from babel_jax.evolution.selection import chance_of_choice, solved, view
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +36,22 @@ def test_a_view_is_a_study_of_one_language(alone):
         run for run in frame["run"] if run.startswith("mix_")
     }
     assert view(frame, "python", "php", ("php",)).equals(frame)
+
+
+def test_chance_is_that_of_a_choice_where_answers_are_chosen():
+    """A call site's commonest identifier has a level of its own, which is no chance of a choice."""
+
+    def rows(**options):
+        about = dict(run="continual", seed=0, step=1, probe="evaluation", language="php", n=8)
+        return measurements.table(
+            [
+                measurements.row(metric="chance", value=0.25, options={"subset": "all"} | options, **about),
+                *(
+                    measurements.row(metric="solved", item=i, value=1.0, options={"subset": "all"}, **about)
+                    for i in range(2)
+                ),
+            ]
+        )
+
+    assert solved(rows(choices=4), "continual", "php").chance == chance_of_choice(rows(choices=4), "php") == 0.25
+    assert solved(rows(), "continual", "php").chance is None and chance_of_choice(rows(choices=4), "go") is None

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from helpers import loud, small_material, world_config
 
-from babel_jax.common.material import Choices
+from babel_jax.common.material import Choices, Parallel
 from babel_jax.measuring import instruments, task_scores
 from babel_jax.measuring.reading import Reading, Settings, subject_of
 from babel_jax.model.decoder import PRESETS, Decoder, DecoderConfig
@@ -105,3 +105,26 @@ def test_a_study_asks_where_there_are_tasks():
     (tasks,) = (one for one in instruments.STUDY if one.name == "tasks")
     assert tasks.applies(MATERIAL, Settings()) and not tasks.applies(small_material(tasks={}), Settings())
     assert {row["metric"] for row in tasks.rows(Reading(SUBJECT, MATERIAL, None, Settings()))} >= {"task_comment"}
+
+
+def test_a_probe_asks_a_corpus_alone_and_by_layer_too():
+    (of_study,), (of_probe,) = (
+        [one for one in kind if one.name == "tasks"] for kind in (instruments.STUDY, instruments.PROBE)
+    )
+    rng = np.random.default_rng(0)
+    tokens = {name: rng.integers(1, 50, (24, 8)).astype(np.int32) for name in ("python", "php")}
+    found = Parallel("php", "python", tokens, dict.fromkeys(tokens, np.full(24, 8, np.int32)))
+    material = small_material(problems=None).asking({"php": {"retrieval": found}})
+    assert of_probe.applies(material, Settings()) and not of_probe.applies(MATERIAL, Settings())
+    reading = Reading(SUBJECT, material, None, Settings())
+    assert {row["metric"] for row in of_study.rows(reading)} == {"task_retrieval"}
+    assert {row["metric"] for row in of_probe.rows(reading)} == {"task_retrieval", "retrieval"}
+
+
+def test_every_language_is_asked_its_own():
+    one, other = by_hand((2, 1)), by_hand((1, 2))
+    asked = small_material().asking({"php": {"a": one}, "python": {"a": other}})
+    assert list(asked.tasks_in) == ["php", "python"] and asked.tasks == {"a": one}
+    of_language = {row["language"]: row["value"] for row in rows(asked) if row["options"]["subset"] == "all"}
+    for language, task in (("php", one), ("python", other)):
+        assert of_language[language] == task_scores.choose(SUBJECT, {"a": task})["a"].right_Q.mean()

@@ -15,6 +15,8 @@ HIDDEN = names("button iframe math noscript object script select style svg templ
 NAVIGATION = re.compile(
     r"(^|\s)(nav(header|footer|-?bar|igation|_?panel)?|toc|tocdiv|sphinxsidebar|related|breadcrumbs)(\s|$)"
 )
+# What LibreOffice's help hides in a line and its script shows; beside it stand the words for other systems and programs.
+SHOWN = "default"
 NAMED = names("blockquote caption dd dt h1 h2 h3 h4 h5 h6 li p td th")
 COUNTED = re.compile(r"id[-m]?\w?[\d.]+$|index-|ftn\.|docs-internal")  # given by a program, in each language anew
 
@@ -25,7 +27,7 @@ def _role(element) -> marked_blocks.Role:
         return "skipped"
     if tag in BLOCKS:
         return "block"
-    if tag in HIDDEN:
+    if tag in HIDDEN or (element.get("hidden") is not None and not element.get("id", "").startswith(SHOWN)):
         return "hidden"
     return "space" if tag == "br" else "inline"
 
