@@ -20,12 +20,25 @@ find_python() {
   return 1
 }
 
-if ! cmp -s requirements.txt .venv/installed.txt; then
-  python=$(find_python)
+make_venv() { # in the project $1
+  local python venv=$1/.venv
+  if [ -e "$venv" ] && [ ! -e "$venv/installed.txt" ] && [ ! -e "$venv/babel_jax" ]; then
+    echo "error: $venv is not one that this script made; move it away, and run again." >&2
+    return 1
+  fi
+  python=$(find_python) || return 1
   echo "making .venv with $("$python" --version) (about a minute, once)"
-  rm -rf .venv
-  "$python" -m venv .venv
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
-  cp requirements.txt .venv/installed.txt # the last step: an interrupted install is done again
+  rm -rf "$venv"
+  # installed.txt is the last step: an interrupted install is done again.
+  "$python" -m venv "$venv" && touch "$venv/babel_jax" \
+    && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$1/requirements.txt" \
+    && cp "$1/requirements.txt" "$venv/installed.txt"
+}
+
+babel_jax=$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")/.." && pwd) # wherever it is sourced from
+if cmp -s "$babel_jax/requirements.txt" "$babel_jax/.venv/installed.txt" || make_venv "$babel_jax"; then
+  export PATH="$babel_jax/.venv/bin:$PATH"
+else
+  # shellcheck disable=SC2317
+  return 1 2>/dev/null || exit 1
 fi
-export PATH="$PWD/.venv/bin:$PATH"
