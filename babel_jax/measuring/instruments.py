@@ -266,11 +266,7 @@ STUDY = (
     BITS_PER_BYTE,
     Instrument("working language", _share_curves),
     Instrument("programs", _programs, lambda material, _: material.problems is not None),
-    Instrument(
-        "facts",
-        lambda reading: fact_rows(reading.subject, reading.material.facts),
-        lambda material, _: _are_judged(material),
-    ),
+    Instrument("facts", _facts, lambda material, _: _are_judged(material)),
     Instrument("tasks", _tasks, lambda material, _: bool(material.tasks_in)),
     Instrument("call sites", _call_sites, lambda material, _: material.problems is None and not _are_judged(material)),
     Instrument("transferring neurons", _transferring),
