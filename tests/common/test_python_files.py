@@ -48,6 +48,7 @@ def test_what_is_not_a_file_is_an_error_of_one_line(tmp_path):
     (tmp_path / "folder.py").mkdir()
     (tmp_path / "folder.py" / "__main__.py").write_text("1 / 0")
     os.mkfifo(tmp_path / "fifo.py")
+    (tmp_path / "plain.py").write_text("def get_config():\n    return {}")
     (tmp_path / "lookup.py").write_text("def get_config(language):\n    return {}[language]")
     for path, message in (
         (tmp_path / "folder.py", "cannot read .*folder.py: it is a folder; configs/ holds those"),
@@ -57,7 +58,7 @@ def test_what_is_not_a_file_is_an_error_of_one_line(tmp_path):
         ("a" * 300 + ".py", "is too long"),
         ("\0.py", "holds a NUL character"),
         ("gs://bucket/c.py", "is in a bucket; copy it to a disk"),
-        (f"{ROOT}/configs/real_code.py:php", "is given 'php', and cannot be called so"),
+        (tmp_path / "plain.py:php", "is given 'php', and cannot be called so"),
         (f"{ROOT}/configs/gpt2.py:1b3_gp", "unknown variant of .*gpt2.py: '1b3_gp'; did you mean '1b3_go'?"),
         (f"{tmp_path}/lookup.py:cobol", r"KeyError: 'cobol' \(line 2\)"),
     ):
