@@ -43,5 +43,5 @@ def ready(sandboxed):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--fuzz_cases", type=int, default=300, help="cases of test_fuzz.py (default: %(default)s)")
+    parser.addoption("--fuzz_cases", type=int, default=200, help="cases of test_fuzz.py (default: %(default)s)")
     parser.addoption("--fuzz_seed", type=int, default=0, help="which ones (default: %(default)s)")
