@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 import sys
 import time
 from collections.abc import Callable, Hashable, Mapping
@@ -113,6 +114,7 @@ class Board:
         self.row_of: dict[Hashable, int] = {}
         self.workers, self.left = workers, TimeLeft(kind_of)
         self._took: dict[Hashable, float] = {}
+        self._shown = -math.inf  # when the study's bar was drawn last
 
     def plan(self, lengths: Mapping[Hashable, Length]) -> None:
         """What is to be done, also what is not known yet; when it is, this is called again."""
@@ -139,20 +141,23 @@ class Board:
     def finish(self, run: Hashable) -> None:
         self.left.finish(run, self._took.pop(run, None))
         self.row_of.pop(run, None)
-        self._show_study()
+        self._show_study(time.monotonic())
 
     def _advance(self, run, what, count):
-        self.left.update(run, what, count, time.monotonic())
-        self._show_study()
+        now = time.monotonic()
+        self.left.update(run, what, count, now)
+        self._show_study(now)
 
-    def _show_study(self):
+    def _show_study(self, now):
         done, runs, seconds = len(self.left.over), len(self.left.lengths), self.left.seconds()
         text = f"run {done} of {runs}"
         if seconds and done < runs:
             text += f", about {duration(seconds / min(self.workers, runs - done))} left"
         self.study.n = self.left.share_done()
         self.study.set_postfix_str(text, refresh=False)
-        self.study.update(0)
+        if now >= self._shown + self.study.mininterval or done == runs:
+            self.study.refresh()  # tqdm's own throttle waits for steps as large as the largest so far
+            self._shown = now
 
     def _show(self, row: tqdm, what: str, done: int, total: int, detail: str) -> None:
         if row.desc != what:  # another run or phase: its time left is its own

@@ -102,3 +102,18 @@ def test_a_skipped_step_without_a_loss_is_shown(capsys):
     board.update("a", {"step": 16, "steps": 100, "loss": None, "tokens_per_second": 5.0})
     board.close()
     assert "loss not finite, 5 tokens/s" in capsys.readouterr().err
+
+
+def test_small_steps_after_a_large_one_are_shown(monkeypatch):
+    """A study that is resumed begins with a jump over all that is done."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    clock = iter(range(0, 100_000, 20))
+    monkeypatch.setattr("babel_jax.study.board.time.monotonic", lambda: float(next(clock)))
+    board = Board(1, str)
+    board.plan({name: Length(100, 0) for name in "abcd"})
+    board.finish("a")
+    for step in range(1, 101):
+        board.update("b", {"step": step, "steps": 100, "loss": 1.0, "tokens_per_second": 5.0})
+    board.close()
+    shown = {line.split("|")[0].strip() for line in sys.stderr.getvalue().split("\r") if line.startswith("study")}
+    assert len(shown) > 20 and "study  50%" in shown
