@@ -118,14 +118,17 @@ class Corpus:
         Raises:
           UserError: the corpus has none of these two languages.
         """
-        for names in ((first, second), (second, first)):
-            file = f"parallel/{'-'.join(names)}.{split}.parquet"
-            if file in self.manifest.files:
-                return list(parallel.read(self.directory / file, first, second))
+        if file := self.translations_file(first, second, split):
+            return list(parallel.read(file, first, second))
         raise UserError(
             f"{self.directory} has no texts that stand in both {first} and {second}; build it of two natural languages whose "
             "documents have the same projects and keys."
         )
+
+    def translations_file(self, first: str, second: str, split: str = "validation") -> Path | None:
+        """Where they lie, whichever of the languages is the first one there; None: the corpus was built without."""
+        names = (f"parallel/{one}-{other}.{split}.parquet" for one, other in ((first, second), (second, first)))
+        return next((self.directory / name for name in names if name in self.manifest.files), None)
 
     def heldout(self, language: str) -> Iterator[Document]:
         """The documents of the validation split."""

@@ -115,6 +115,8 @@ def _tasks(directory: Path, content: str, other: str, asked_in: str) -> tuple[di
     # A copy without its text, which no run reads, has rows and prompts; its tasks are those that need none.
     has_text = (directory / "heldout" / f"{asked_in}.parquet").exists()
 
+    lies = corpus.translations_file(other, asked_in)
+
     def translations():
         return [one.texts for one in corpus.translations(other, asked_in)]
 
@@ -124,17 +126,12 @@ def _tasks(directory: Path, content: str, other: str, asked_in: str) -> tuple[di
             other=counterpart,
             pairs=registry.identifier_pairs(counterpart, language),
             documents=functools.cache(lambda: first(corpus.heldout(asked_in)) if has_text else []),
-            translations=translations if _are_parallel(corpus, other, asked_in) else None,
+            translations=translations if lies and lies.exists() else None,
             tokenizer=corpus.tokenizer,
             longest=corpus.manifest.row_length - 1,
             directory=directory,
         )
     )
-
-
-def _are_parallel(corpus: Corpus, *languages: str) -> bool:
-    names = ("-".join(languages), "-".join(languages[::-1]))
-    return any((corpus.directory / f"parallel/{name}.validation.parquet").exists() for name in names)
 
 
 def _facts(corpus: Corpus, primary: str, new: str) -> dict[str, Asked]:

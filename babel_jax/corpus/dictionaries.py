@@ -94,6 +94,12 @@ def _normal(text: str) -> str:
     return unicodedata.normalize("NFC", text).replace(_STRESS, "")
 
 
+def both_nouns(one: bool | None, other: bool | None) -> bool | None:
+    """What the marks of two words say of their pair: a noun unless a mark says otherwise; None: neither has a mark."""
+    marks = [mark for mark in (one, other) if mark is not None]
+    return all(marks) if marks else None
+
+
 def _noun(marks: list[str]) -> bool | None:
     words = [word for mark in marks for word in re.split(r"[\s,;.]+", mark) if word]
     return None if not words else any(word in NOUNS for word in words)
@@ -124,8 +130,7 @@ def _ding(path: Path) -> Iterator[Entry]:
 
 def _entries(heads, translations) -> Iterator[Entry]:
     for (head, here), (translation, there) in itertools.product(list(heads), list(translations)):
-        marks = [mark for mark in (here, there) if mark is not None]
-        yield Entry(head, translation, all(marks) if marks else None)
+        yield Entry(head, translation, both_nouns(here, there))
 
 
 def _dict_server(path: Path) -> Iterator[Entry]:

@@ -5,10 +5,11 @@ enough of them. So documents are chosen first for the words that still lack prom
 and then by their hashes until every language has its share.
 """
 
-import hashlib
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping
+
+from babel_jax.corpus.projects import order
 
 PROMPTS = 10  # of a word, which held-out documents are chosen for
 # Of a word's prompts at most this share is sought in held-out text: a model must have read the word elsewhere.
@@ -31,7 +32,7 @@ def together(bytes_of: BytesOf, share: float, words: Words, pairs: Mapping[Hasha
     chosen = _Chosen(bytes_of, share)
     _for_words(chosen, words, pairs, MOST)
     for language, sizes in bytes_of.items():
-        for project in sorted(sizes, key=_hash):
+        for project in sorted(sizes, key=order):
             if chosen.bytes[language] >= chosen.target[language]:
                 break
             if chosen.fits(project, OVERSHOOT):
@@ -60,9 +61,7 @@ class _Chosen:
 
     def fits(self, project: str, share: float) -> bool:
         """Whether it is free, and no language has more than this part of its share with it, or nothing left to train on."""
-        return self.leaves_some(project) and all(
-            self.bytes[language] + size <= share * self.target[language] for language, size in self._in(project)
-        )
+        return project not in self.projects and self.fit_together([project], share)
 
     def leaves_some(self, project: str) -> bool:
         return project not in self.projects and all(
@@ -213,11 +212,7 @@ def divided(bytes_of: BytesOf, held_out: set[str]) -> dict[str, str]:
         for language, sizes in training.items()
     }
     taken = {}
-    for project in sorted((project for project, languages in languages_of.items() if len(languages) > 1), key=_hash):
+    for project in sorted((project for project, languages in languages_of.items() if len(languages) > 1), key=order):
         taken[project] = min(languages_of[project], key=lambda language: given[language] / total[language])
         given[taken[project]] += training[taken[project]][project]
     return taken
-
-
-def _hash(project: str) -> bytes:
-    return hashlib.sha256(project.encode("utf-8", "replace")).digest()

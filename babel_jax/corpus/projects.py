@@ -34,6 +34,11 @@ def _folders(path):
     return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
+def order(project: str) -> bytes:
+    """A key that puts projects in an order of their own, the same on every machine."""
+    return hashlib.sha256(project.encode("utf-8", "replace")).digest()
+
+
 def held_out(bytes_of_project: dict[str, int], share: float) -> set[str]:
     """Projects for validation: in the order of their hashes, each that still fits, until `share` of the bytes is met.
 
@@ -44,7 +49,7 @@ def held_out(bytes_of_project: dict[str, int], share: float) -> set[str]:
         return set()
     target = share * sum(bytes_of_project.values())
     chosen, total = set(), 0
-    for project in sorted(bytes_of_project, key=lambda name: hashlib.sha256(name.encode("utf-8", "replace")).digest()):
+    for project in sorted(bytes_of_project, key=order):
         if total >= target or len(chosen) + 1 == len(bytes_of_project):
             break
         if total + bytes_of_project[project] <= 1.5 * target:

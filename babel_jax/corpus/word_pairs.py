@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from babel_jax.corpus import cloze
-from babel_jax.corpus.dictionaries import Entry
+from babel_jax.corpus.dictionaries import Entry, both_nouns
 from babel_jax.languages.language import Identifier, Language, Pairs
 
 FEWEST_TOGETHER = 5  # sentences that have both words
@@ -50,8 +50,7 @@ def bridged(first: Iterable[Entry], second: Iterable[Entry]) -> Iterable[Entry]:
         beyond[entry.headword].append(entry)
     for entry in first:
         for other in beyond.get(entry.translation, ()):
-            marks = [mark for mark in (entry.noun, other.noun) if mark is not None]
-            yield Entry(entry.headword, other.translation, all(marks) if marks else None)
+            yield Entry(entry.headword, other.translation, both_nouns(entry.noun, other.noun))
 
 
 def find(
