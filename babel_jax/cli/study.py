@@ -54,8 +54,7 @@ def run(arguments: Arguments) -> None:
     from babel_jax.training import hosts, preemption
 
     if arguments.dry_run:
-        corpus_is_there = bool(study.config.corpus) or study.config.kind == "organism"
-        for line in itertools.chain(prospects.lines(study) if corpus_is_there else (), timetable.lines(study)):
+        for line in itertools.chain(prospects.lines(study), timetable.lines(study)):
             print(printable(line))
         return
     if arguments.jobs > 1 and hosts.several():

@@ -199,7 +199,7 @@ def compile_step(config, shapes: Shapes, devices) -> Report:
         model,
         tokens,
         model_flops=flops_per_token(model) * tokens / len(devices),
-        state_bytes={name: _bytes_on_device(state[name]) for name in state},
+        state_bytes={name: bytes_on_device(state[name]) for name in state},
         table=table(mesh, state),
     )
     return _compile(program, trainer.step, (state, batch, weights, hyper), devices)
@@ -224,7 +224,7 @@ def compile_probe(config, shapes: Shapes, devices) -> Report:
     function = forward.jitted_pass(model, shapes.document_end, (), everywhere, ACTIVE[0])
     tokens = batch_rows * model.max_length
     forward_flops = flops_per_token(model) / 3 * tokens / len(devices)
-    program = Program("probe", model, tokens, forward_flops, {"params": _bytes_on_device(params)})
+    program = Program("probe", model, tokens, forward_flops, {"params": bytes_on_device(params)})
     return _compile(program, function, (params, counters, batch), devices)
 
 
@@ -233,7 +233,8 @@ def _model(config, shapes: Shapes, devices) -> DecoderConfig:
     return decoder_config(config, *sizes, devices[0].platform)
 
 
-def _bytes_on_device(tree) -> int:
+def bytes_on_device(tree) -> int:
+    """Of the arrays of a tree, concrete or abstract, that each device holds."""
     return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 

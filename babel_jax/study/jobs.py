@@ -319,15 +319,9 @@ def _write_mixtures(study: Study) -> None:
 
 def _lengths(study: Study, jobs: list[Job]) -> dict[Job, Length]:
     """How long each is; a mix that is not known yet is as long as the others, and what has a twin is not trained."""
-    plain = run_names.mix_of_share(study.original_share)
     lengths = {}
     for job in jobs:
-        known = (
-            not job.name.candidate
-            or job.name.is_online
-            or (study.directory / "mixtures" / f"{job.name.mix}.json").exists()
-        )
-        config = study.config_of(job.name if known else plain, job.seed)
+        config = study.config_of(study.as_long(job.name), job.seed)
         measured = 0 if job.name.role == "primary_climb" else len(run_config.kept_steps(config))
         lengths[job] = Length(0, 0) if job.twin else Length(config.steps, measured, config.stop_every)
     return lengths

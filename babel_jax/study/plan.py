@@ -279,6 +279,12 @@ class Study:
         """
         return Run(name, self.config_of(name, seed), self.directory_of(name, seed), self.materials_of(name, seed))
 
+    def as_long(self, name: RunName) -> RunName:
+        """A run that is known and as long as this one: itself, or of a mix that follows from measurements the original one."""
+        file = self.directory and self.directory / "mixtures" / f"{name.mix}.json"
+        known = not name.candidate or name.is_online or name.mix in self.mixtures or (file and file.exists())
+        return name if known else run_names.mix_of_share(self.original_share)
+
     def directory_of(self, name: RunName, seed: int):
         return self.directory and self.directory / f"seed{seed}" / str(name)
 

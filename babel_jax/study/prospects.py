@@ -13,12 +13,13 @@ ENOUGH_PAIRS = 16
 
 
 def lines(study: Study) -> Iterator[str]:
-    """A line for each language, and what each new language's scores are; none of the embedded world, whose config says it.
+    """A line for each language, and what each new language's scores are; none of the embedded world, whose config says it,
+    and none where no corpus is named.
 
     Raises:
       UserError: the corpus is not there, or not of these languages.
     """
-    if study.config.kind == "organism":
+    if study.config.kind == "organism" or not study.config.corpus:
         return
     said = set()
     for new, material in study.materials(study.config.seeds[0]).items():

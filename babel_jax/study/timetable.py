@@ -5,7 +5,6 @@ import dataclasses
 from collections.abc import Iterator
 
 import jax
-import numpy as np
 
 from babel_jax.common import run_names
 from babel_jax.common.run_names import SWARM, RunName
@@ -15,6 +14,7 @@ from babel_jax.model.flops import flops_per_token
 from babel_jax.model.hub import amount
 from babel_jax.model.sharding import make_mesh
 from babel_jax.study import candidates
+from babel_jax.study.aot import bytes_on_device
 from babel_jax.study.plan import Study
 from babel_jax.training.config import decoder_config, kept_steps
 from babel_jax.training.optimizer import static_settings
@@ -79,18 +79,19 @@ def _group(name: RunName) -> RunName:
 
 
 def _planned(study: Study, name: RunName, runs: int) -> Planned:
-    # What a candidate asks for is not known yet; that mix is as long as the others.
-    like = run_names.mix_of_share(study.original_share) if name.candidate and not name.is_online else name
-    settings, shapes = study.shapes_of(like)
+    settings, shapes = study.shapes_of(study.as_long(name))
     model = decoder_config(settings, shapes.vocab_size, shapes.max_length, shapes.frozen_rows)
     one = make_mesh(devices=jax.devices()[:1])
     state = make_trainer(model, static_settings(settings.optimizer), shapes.document_end, one, 1).abstract_state
     tokens, kept = settings.steps * settings.batch_size * shapes.max_length, len(kept_steps(settings))
     source = ", ".join(map(str, study.needs(name)))
     return Planned(
-        str(name), runs, settings.steps, tokens, kept, flops_per_token(model) * tokens, kept * _bytes(state), source
+        str(name),
+        runs,
+        settings.steps,
+        tokens,
+        kept,
+        flops_per_token(model) * tokens,
+        kept * bytes_on_device(state),
+        source,
     )
-
-
-def _bytes(tree) -> int:
-    return sum(leaf.dtype.itemsize * int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
