@@ -10,18 +10,24 @@ from helpers.corpora import QUIET
 NUMBER = 40  # of which half is shared
 
 
-def corpus(folder: Path) -> Path:
-    """Builds it; the folder that it lies in."""
+def sources(folder: Path, vocab_size: int) -> dict:
+    """A manifest of Python and PHP below `folder`, a project each file, as plain data."""
     texts = {"python": (".py", loose_files.python), "php": (".php", loose_files.php)}
     for language, (ending, text) in texts.items():
         for number in range(20):
             path = folder / language / f"project{number}" / f"a{ending}"
             path.parent.mkdir(parents=True)
             path.write_text(text(number))
-    raw = manifest.of_sources({name: [folder / name] for name in texts}, vocab_size=500, max_length=40).record()
+    raw = manifest.of_sources({name: [folder / name] for name in texts}, vocab_size=vocab_size, max_length=40).record()
     raw["clean"] |= {"near_duplicates": False, "quality": False}
+    return raw
+
+
+def corpus(folder: Path) -> Path:
+    """Builds it; the folder that it lies in."""
     facts = {"kind": "library", "number": NUMBER, "shared": 0.5, "times": 12}
-    return build.build(manifest.check(raw | {"facts": facts}, "test"), folder / "corpus", **QUIET).directory
+    asked = manifest.check(sources(folder, vocab_size=500) | {"facts": facts}, "test")
+    return build.build(asked, folder / "corpus", **QUIET).directory
 
 
 def config(directory: Path):

@@ -1,7 +1,7 @@
 """What a study of one's own texts has to measure with, said before it starts; and the config that is made from a corpus."""
 
 import pytest
-from helpers import ROOT, loose_files
+from helpers import ROOT, small_facts
 from helpers.corpora import QUIET
 
 from babel_jax.__main__ import main
@@ -14,16 +14,7 @@ from babel_jax.study.plan import Study
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
-    for language, (ending, text) in {"python": (".py", loose_files.python), "php": (".php", loose_files.php)}.items():
-        for number in range(20):
-            path = folder / language / f"project{number}" / f"a{ending}"
-            path.parent.mkdir(parents=True)
-            path.write_text(text(number))
-    raw = manifest.of_sources(
-        {"python": [folder / "python"], "php": [folder / "php"]}, vocab_size=380, max_length=40
-    ).record()
-    raw["clean"] |= {"near_duplicates": False, "quality": False}
-    return build.build(manifest.check(raw, "test"), folder / "corpus", **QUIET)
+    return build.build(manifest.check(small_facts.sources(folder, vocab_size=380), "test"), folder / "corpus", **QUIET)
 
 
 def test_the_config_of_a_corpus_is_a_study_of_it(corpus):
